@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::as_conversions,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod amount;
+pub mod clock;
+pub mod failure;
+pub mod ids;
+pub mod page;
+pub mod principal;
+pub mod text;
+pub mod user_id;
+
+pub use amount::{AmountError, Credits, Usd};
+pub use clock::{Clock, ManualClock, SystemClock, rfc3339};
+pub use failure::{Detail, Failure, Kind};
+pub use ids::{Ids, RandomIds, SeededIds};
+pub use page::{Cursor, CursorError, Page, PageError, Slice, Start, TimePlace};
+pub use principal::{Actor, KeyAccess, Principal, Scope};
+pub use text::{FreeForm, TextError};
+pub use user_id::{UserId, UserIdError};
