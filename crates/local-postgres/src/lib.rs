@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod account;
+mod binaries;
+mod cluster;
+mod command;
+mod data_files;
+mod error;
+mod exit;
+mod leftovers;
+mod local_postgres;
+mod location;
+mod lock;
+mod names;
+mod processes;
+mod server;
+mod server_log;
+mod server_settings;
+mod settings;
+mod socket;
+mod url;
+
+pub use binaries::{Binaries, VERSION_MIN, find_binaries};
+pub use error::Error;
+pub use exit::ExitWatch;
+pub use local_postgres::LocalPostgres;
+pub use settings::{Durability, Settings};

@@ -1,0 +1,79 @@
+//! The folder of the server's socket: private to its account, and short enough for the kernel.
+
+use std::fs::Permissions;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::account::Account;
+use crate::data_files::{read_if_there, remove_if_there, write_whole};
+use crate::location::Home;
+
+/// The kernel takes 107 bytes (103 on macOS); the lock file's name is the longest PostgreSQL makes there.
+const PATH_BYTES_MAX: usize = 99;
+const LOCK_FILE: &str = ".s.PGSQL.5432.lock";
+
+/// Where short folders are made. Not the environment's temporary folder, which is long on macOS.
+const SHORT_PARENT: &str = "/tmp";
+
+/// Where clients connect; clients build the file's name from it.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketDir {
+    pub(crate) path: PathBuf,
+    /// Names `path` for the next start, if it is not the cluster itself.
+    note: Option<PathBuf>,
+}
+
+impl SocketDir {
+    /// The cluster itself if its path is short, else the short folder of the last start, else a new one.
+    pub(crate) fn choose(home: &Home, account: &Account) -> Result<SocketDir, Error> {
+        let cluster = home.cluster();
+        if lock_file_in(&cluster).as_os_str().len() <= PATH_BYTES_MAX {
+            return Ok(SocketDir {
+                path: cluster,
+                note: None,
+            });
+        }
+        let note = home.dir.join("postgres.socket");
+        if let Some(content) = read_if_there(&note)? {
+            let path = PathBuf::from(std::ffi::OsStr::from_bytes(content.trim_ascii_end()));
+            if is_private_to(account, &path) {
+                return Ok(SocketDir {
+                    path,
+                    note: Some(note),
+                });
+            }
+        }
+        let path = nix::unistd::mkdtemp(&Path::new(SHORT_PARENT).join("pg-XXXXXX"))
+            .map_err(|errno| Error::io("make a folder in", Path::new(SHORT_PARENT))(errno.into()))?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o700))
+            .map_err(Error::io("set the permissions of", &path))?;
+        account.give(&path)?;
+        write_whole(&note, path.as_os_str().as_bytes())?;
+        Ok(SocketDir {
+            path,
+            note: Some(note),
+        })
+    }
+
+    /// Removes a short folder after the server has ended; the cluster itself stays.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        let Some(note) = &self.note else { return Ok(()) };
+        std::fs::remove_dir_all(&self.path).map_err(Error::io("remove", &self.path))?;
+        remove_if_there(note)
+    }
+}
+
+/// PostgreSQL's lock file beside its socket.
+pub(crate) fn lock_file_in(socket_dir: &Path) -> PathBuf {
+    socket_dir.join(LOCK_FILE)
+}
+
+/// Others may write to the parent, so a folder that is there by the right name may still be a trap.
+fn is_private_to(account: &Account, path: &Path) -> bool {
+    path.parent() == Some(Path::new(SHORT_PARENT))
+        && std::fs::symlink_metadata(path).is_ok_and(|found| {
+            found.is_dir() && found.uid() == account.uid.as_raw() && found.mode() & 0o777 == 0o700
+        })
+}

@@ -1,0 +1,159 @@
+//! Start, stop, start again; who may connect as what.
+
+use std::time::Duration;
+
+use local_postgres::{Durability, Error, LocalPostgres, Settings, find_binaries};
+
+use crate::support::{enterable_dir, is_alive, is_root, settings, sql, start};
+
+#[test]
+fn data_survives_a_stop_and_a_start() {
+    let dir = enterable_dir();
+    let data_dir = dir.path().join("data");
+    // Durable once, so that this way of making a cluster is walked too.
+    let durable = Settings {
+        durability: Durability::Durable,
+        ..settings(&data_dir)
+    };
+    let postgres = LocalPostgres::start(&durable).unwrap();
+    let pid = postgres.pid();
+    assert!(postgres.is_running() && is_alive(pid));
+    assert_eq!(sql(&postgres.url(), "show synchronous_commit").unwrap(), ["on"]);
+    sql(
+        &postgres.url(),
+        "create table kept (n int); insert into kept values (7)",
+    )
+    .unwrap();
+    let watch = postgres.exit_watch();
+    assert_eq!(watch.wait_at_most(Duration::ZERO), None);
+    postgres.stop().unwrap();
+    assert!(watch.wait().success());
+    assert!(!is_alive(pid));
+
+    let postgres = start(&data_dir);
+    assert_eq!(sql(&postgres.url(), "select n from kept").unwrap(), ["7"]);
+    drop(postgres);
+    assert!(!data_dir.join("postgres/postmaster.pid").exists());
+}
+
+#[test]
+fn role_of_the_url_owns_its_database_and_is_no_superuser() {
+    let dir = enterable_dir();
+    let mut settings = settings(&dir.path().join("data"));
+    settings.role = "o'dd \"role\\".to_owned();
+    settings.database = "dätabase %2F;x".to_owned();
+    let postgres = LocalPostgres::start(&settings).unwrap();
+    let who = "select current_user, current_database()";
+    assert_eq!(sql(&postgres.url(), who).unwrap(), [settings.role.clone()]);
+    let rights = "select rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls \
+                  from pg_roles where rolname = current_user";
+    assert_eq!(sql(&postgres.url(), rights).unwrap(), ["f"]);
+    sql(&postgres.url(), "create database mine").unwrap_err();
+    sql(&postgres.url(), "create schema a; create table public.b (n int)").unwrap();
+
+    let superuser = postgres.superuser_url("postgres");
+    sql(&superuser, "create database mine").unwrap();
+    let encoding =
+        "select pg_encoding_to_char(encoding) || ' ' || datcollate from pg_database where datname = 'mine'";
+    assert_eq!(sql(&superuser, encoding).unwrap(), ["UTF8 C"]);
+    assert_eq!(sql(&superuser, "show listen_addresses").unwrap(), [""]);
+}
+
+#[test]
+fn other_names_on_an_old_cluster_are_made_and_the_old_ones_kept() {
+    let dir = enterable_dir();
+    let data_dir = dir.path().join("data");
+    start(&data_dir).stop().unwrap();
+    let other = Settings {
+        database: "second".to_owned(),
+        ..settings(&data_dir)
+    };
+    let postgres = LocalPostgres::start(&other).unwrap();
+    sql(&postgres.url(), "create table t (n int)").unwrap();
+    postgres.stop().unwrap();
+    // As after a kill between the making and the noting of the names.
+    std::fs::remove_file(data_dir.join("postgres.names")).unwrap();
+    let postgres = LocalPostgres::start(&other).unwrap();
+    assert_eq!(sql(&postgres.url(), "select count(*) from t").unwrap(), ["0"]);
+    postgres.stop().unwrap();
+    let postgres = start(&data_dir);
+    assert_eq!(
+        sql(&postgres.url(), "select current_database()").unwrap(),
+        ["app"]
+    );
+}
+
+#[test]
+fn server_runs_without_roots_rights_groups_and_environment() {
+    let dir = enterable_dir();
+    let postgres = start(&dir.path().join("data"));
+    let process = std::path::PathBuf::from(format!("/proc/{}", postgres.pid()));
+    if !process.exists() {
+        return;
+    }
+    let environment = std::fs::read(process.join("environ")).unwrap();
+    assert!(
+        !String::from_utf8_lossy(&environment).contains("CARGO"),
+        "the caller's environment got through"
+    );
+    let status = std::fs::read_to_string(process.join("status")).unwrap();
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    if is_root() {
+        assert!(!field("Uid:").split_whitespace().any(|uid| uid == "0"));
+        assert!(!field("Gid:").split_whitespace().any(|gid| gid == "0"));
+        assert_eq!(field("Groups:"), "");
+    }
+    // The lock belongs to this process alone.
+    for file in std::fs::read_dir(process.join("fd")).unwrap() {
+        let target = std::fs::read_link(file.unwrap().path()).unwrap();
+        assert!(!target.ends_with("data/lock"), "the server holds the lock file");
+    }
+}
+
+#[test]
+fn failing_start_tells_what_the_server_said() {
+    let dir = enterable_dir();
+    let mut settings = settings(&dir.path().join("data"));
+    settings
+        .server_settings
+        .push(("no_such_setting".to_owned(), "1".to_owned()));
+    let error = LocalPostgres::start(&settings).unwrap_err();
+    assert!(matches!(&error, Error::EndedAtStart { .. }), "{error}");
+    assert!(error.to_string().contains("no_such_setting"), "{error}");
+    settings.server_settings.clear();
+    LocalPostgres::start(&settings).unwrap();
+}
+
+#[test]
+fn missing_binaries_and_foreign_versions_are_refused() {
+    let dir = enterable_dir();
+    let data_dir = dir.path().join("data");
+    let nowhere = Settings {
+        bin_dir: Some(dir.path().join("nowhere")),
+        ..settings(&data_dir)
+    };
+    let text = LocalPostgres::start(&nowhere).unwrap_err().to_string();
+    assert!(
+        text.contains("apt-get install postgresql") && text.contains("nowhere"),
+        "{text}"
+    );
+
+    start(&data_dir).stop().unwrap();
+    std::fs::write(data_dir.join("postgres/PG_VERSION"), "9.6\n").unwrap();
+    let error = LocalPostgres::start(&settings(&data_dir)).unwrap_err();
+    let installed = find_binaries(None, settings(&data_dir).path.as_deref())
+        .unwrap()
+        .version();
+    assert!(
+        matches!(&error, Error::VersionMismatch { cluster, installed: found, .. }
+            if cluster == "9.6" && found.first() == Some(&installed)),
+        "{error}"
+    );
+}
