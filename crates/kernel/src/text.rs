@@ -8,8 +8,12 @@ use serde_json::value::RawValue;
 /// Most bytes one attached JSON value may have (HTTP contract 1.1).
 pub const FREE_FORM_BYTES_MAX: usize = 256 * 1024;
 
-/// Greatest size of an exponent in an attached number: beyond, PostgreSQL's `jsonb` cannot hold it.
-const EXPONENT_MAX: u32 = 1_000;
+/// Greatest size of an exponent in an attached number: no number of common arithmetic is beyond.
+const EXPONENT_MAX: u32 = 400;
+
+/// Most digits that the exponents of one value may unfold into: PostgreSQL's `jsonb` writes `1e400` out in full, so a
+/// short text could come back as a very long one.
+const UNFOLDED_DIGITS_MAX: u32 = 64 * 1024;
 
 /// A JSON object or array that belongs to the caller. The service keeps it and never looks inside.
 ///
@@ -30,7 +34,7 @@ pub enum TextError {
     #[error("longer than {FREE_FORM_BYTES_MAX} bytes")]
     TooLong,
     /// Holds a character or a number that the database cannot keep.
-    #[error("holds a NUL character or a number that is out of range")]
+    #[error("holds a NUL character, half a surrogate pair or a number that is out of range")]
     Unstorable,
 }
 
@@ -127,22 +131,23 @@ impl Serialize for FreeForm {
     }
 }
 
-/// Looks for what valid JSON may say and `jsonb` cannot keep: an escaped NUL, and numbers with huge exponents.
+/// Looks for what valid JSON may say and `jsonb` cannot keep: an escaped NUL, half a surrogate pair, and numbers with
+/// huge exponents.
 fn is_storable(json: &str) -> bool {
-    let mut rest = json;
+    let (mut rest, mut unfolded) = (json, 0);
     while let Some((before, text)) = rest.split_once('"') {
-        if !numbers_fit(before) {
+        if !numbers_fit(before, &mut unfolded) {
             return false;
         }
         let Some((inside, after)) = split_string(text) else {
             return false;
         };
-        if has_escaped_nul(inside) {
+        if has_unstorable_escape(inside) {
             return false;
         }
         rest = after;
     }
-    numbers_fit(rest)
+    numbers_fit(rest, &mut unfolded)
 }
 
 /// Splits behind the closing quote of a string whose opening quote is already gone.
@@ -157,21 +162,28 @@ fn split_string(text: &str) -> Option<(&str, &str)> {
     Some((inside, quoted.strip_prefix('"')?))
 }
 
-fn has_escaped_nul(inside: &str) -> bool {
+/// An escaped NUL, or half of a surrogate pair without the other: valid in JSON, refused by `jsonb`.
+fn has_unstorable_escape(inside: &str) -> bool {
     let mut letters = inside.chars();
+    let mut half_pair = false;
     while let Some(letter) = letters.next() {
+        let mut code = None;
         if letter == '\\' && letters.next() == Some('u') {
-            let code: String = letters.by_ref().take(4).collect();
-            if code == "0000" {
-                return true;
-            }
+            let digits: String = letters.by_ref().take(4).collect();
+            code = u32::from_str_radix(&digits, 16).ok();
+        }
+        match (half_pair, code) {
+            (false, Some(0xD800..=0xDBFF)) => half_pair = true,
+            (true, Some(0xDC00..=0xDFFF)) => half_pair = false,
+            (true, _) | (false, Some(0 | 0xDC00..=0xDFFF)) => return true,
+            (false, _) => {}
         }
     }
-    false
+    half_pair
 }
 
 /// Outside strings an `e` occurs in numbers, `true` and `false` only.
-fn numbers_fit(plain: &str) -> bool {
+fn numbers_fit(plain: &str, unfolded: &mut u32) -> bool {
     plain
         .split([',', ':', '[', ']', '{', '}'])
         .map(str::trim)
@@ -184,7 +196,8 @@ fn numbers_fit(plain: &str) -> bool {
                 .trim_start_matches(['+', '-'])
                 .parse::<u32>()
                 .unwrap_or(u32::MAX);
-            size <= EXPONENT_MAX && mantissa.len() <= 1_000
+            *unfolded = unfolded.saturating_add(size);
+            size <= EXPONENT_MAX && *unfolded <= UNFOLDED_DIGITS_MAX && mantissa.len() <= 1_000
         })
 }
 
@@ -209,8 +222,23 @@ mod tests {
         assert_eq!(FreeForm::object(r#"{"a":"x\u0000"}"#), Err(TextError::Unstorable));
         assert_eq!(FreeForm::object(r#"{"\u0000":1}"#), Err(TextError::Unstorable));
         assert!(FreeForm::object(r#"{"a":"x\\u0000"}"#).is_ok());
+        for half in [
+            r"\ud800",
+            r"\uDC00",
+            r"\udc00\ud800",
+            r"\ud83dx",
+            r"\ud83d\n\ude00",
+            r"\ud83d\ud83d\ude00",
+        ] {
+            let text = format!(r#"{{"a":"{half}"}}"#);
+            assert_eq!(FreeForm::object(&text), Err(TextError::Unstorable), "{text}");
+        }
+        assert!(FreeForm::object(r#"{"a":"\ud83d\uDE00 \\ud800 \u00e9"}"#).is_ok());
         assert_eq!(FreeForm::object(r#"{"a":1e-20000}"#), Err(TextError::Unstorable));
         assert!(FreeForm::object(r#"{"a":"1e-20000","b":false}"#).is_ok());
+        let unfolding = format!("[{}1]", "1e300,".repeat(1_000));
+        assert_eq!(FreeForm::array(&unfolding), Err(TextError::Unstorable));
+        assert!(FreeForm::array(&format!("[{}1]", "1e300,".repeat(100))).is_ok());
         let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(FREE_FORM_BYTES_MAX));
         assert_eq!(FreeForm::object(&long), Err(TextError::TooLong));
     }
