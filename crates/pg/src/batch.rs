@@ -1,0 +1,430 @@
+//! Group commit: what waits is done together.
+//!
+//! A [`Committer`] takes everything that waits in a lane, runs it in one transaction, commits once and answers each
+//! caller. While it commits, the next batch gathers. There is no timer: an idle lane answers a lone request at once.
+//! A [`Coalescer`] does the same for hot reads, without a transaction.
+//!
+//! Correctness never depends on them: any number of processes may run on one database, because the work itself takes the
+//! locks it needs.
+
+use std::{
+    future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use diesel_async::AsyncPgConnection;
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Attempts, DbError, Pool, Tx, pool::Connection, pool::chain};
+
+/// Set-oriented work of a [`Committer`]: the outcome must be that of doing the items one by one, in order.
+pub trait Work: Send + Sync + 'static {
+    /// One requested change.
+    type Item: Send + Sync + 'static;
+    /// What became of it. A refusal is an outcome, not an error.
+    type Outcome: Send + 'static;
+
+    /// Does all items in `tx` and answers as many outcomes, in the same order. The caller commits.
+    fn run(
+        &self,
+        tx: &mut Tx,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+}
+
+/// Set-oriented reading of a [`Coalescer`].
+pub trait Lookup: Send + Sync + 'static {
+    /// What is asked for.
+    type Item: Send + Sync + 'static;
+    /// The answer.
+    type Outcome: Send + 'static;
+
+    /// Answers all items, in the same order.
+    fn load(
+        &self,
+        conn: &mut AsyncPgConnection,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+}
+
+/// Bounds of a [`Committer`] or [`Coalescer`].
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Label of the metrics, for example `writes`.
+    pub name: &'static str,
+    /// Queues that work at the same time. One key always goes to the same lane.
+    pub lanes: usize,
+    /// Most items of one batch.
+    pub batch_items_max: usize,
+    /// Most items that wait in one lane.
+    pub queue_items_max: usize,
+    /// How long an item may wait before it is given up undone.
+    pub wait_max: Duration,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The queue is full, or the service is shutting down. Surely not done.
+    #[error("the queue is full")]
+    Full,
+    /// The database could not be reached, or contention did not end. Surely not done.
+    #[error("the database is not available")]
+    Unavailable,
+    /// The connection broke while committing: done or not.
+    #[error("the outcome of the commit is unknown")]
+    OutcomeUnknown,
+    /// The item cannot be done, through a fault of ours. Surely not done.
+    #[error("the operation failed")]
+    Failed,
+}
+
+/// The batching executor of writes. Cheap to clone; usable from any runtime.
+pub struct Committer<W: Work>(Lanes<W::Item, W::Outcome>);
+
+/// The batching executor of reads. Cheap to clone; usable from any runtime.
+pub struct Coalescer<L: Lookup>(Lanes<L::Item, L::Outcome>);
+
+impl<W: Work> Clone for Committer<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<L: Lookup> Clone for Coalescer<L> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<W: Work> std::fmt::Debug for Committer<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Committer")
+    }
+}
+
+impl<L: Lookup> std::fmt::Debug for Coalescer<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Coalescer")
+    }
+}
+
+impl<W: Work> Committer<W> {
+    /// Starts the lanes on the present tokio runtime.
+    #[must_use]
+    pub fn start(pool: Pool, work: W, limits: BatchLimits) -> Self {
+        let work = Arc::new(work);
+        Self(Lanes::start(limits, move |lane| {
+            let (pool, work) = (pool.clone(), Arc::clone(&work));
+            tokio::spawn(serve(lane, limits, Writer { pool, work }))
+        }))
+    }
+
+    /// Puts an item in the lane of `key` and waits for its outcome.
+    ///
+    /// The item belongs to the committer from here on: a caller that stops waiting changes nothing.
+    ///
+    /// # Errors
+    /// [`Rejected`].
+    pub async fn submit(&self, key: &str, item: W::Item) -> Result<W::Outcome, Rejected> {
+        self.0.submit(key, item).await
+    }
+
+    /// Takes no more items, finishes those that wait, and returns when the last one is answered.
+    pub async fn flush(&self) {
+        self.0.flush().await;
+    }
+}
+
+impl<L: Lookup> Coalescer<L> {
+    /// Starts the lanes on the present tokio runtime.
+    #[must_use]
+    pub fn start(pool: Pool, lookup: L, limits: BatchLimits) -> Self {
+        let lookup = Arc::new(lookup);
+        Self(Lanes::start(limits, move |lane| {
+            let (pool, lookup) = (pool.clone(), Arc::clone(&lookup));
+            tokio::spawn(serve(lane, limits, Reader { pool, lookup }))
+        }))
+    }
+
+    /// Asks; questions that wait at the same time are answered by one query.
+    ///
+    /// The answer is read after this call began, so it shows every write acknowledged before.
+    ///
+    /// # Errors
+    /// [`Rejected`].
+    pub async fn ask(&self, key: &str, item: L::Item) -> Result<L::Outcome, Rejected> {
+        self.0.submit(key, item).await
+    }
+
+    /// Takes no more questions and returns when the last one is answered.
+    pub async fn flush(&self) {
+        self.0.flush().await;
+    }
+}
+
+struct Waiting<I, O> {
+    item: I,
+    since: Instant,
+    answer: oneshot::Sender<Result<O, Rejected>>,
+}
+
+type Lane<I, O> = mpsc::Receiver<Waiting<I, O>>;
+
+type Sender<I, O> = mpsc::Sender<Waiting<I, O>>;
+
+struct Lanes<I, O> {
+    senders: Arc<std::sync::RwLock<Vec<Sender<I, O>>>>,
+    workers: Arc<tokio::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>>,
+}
+
+impl<I, O> Clone for Lanes<I, O> {
+    fn clone(&self) -> Self {
+        Self {
+            senders: Arc::clone(&self.senders),
+            workers: Arc::clone(&self.workers),
+        }
+    }
+}
+
+impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
+    fn start(limits: BatchLimits, spawn: impl Fn(Lane<I, O>) -> tokio::task::JoinHandle<()>) -> Self {
+        let (senders, lanes): (Vec<_>, Vec<_>) = (0..limits.lanes.max(1))
+            .map(|_| mpsc::channel(limits.queue_items_max.max(1)))
+            .unzip();
+        let workers = lanes.into_iter().map(spawn).collect();
+        Self {
+            senders: Arc::new(std::sync::RwLock::new(senders)),
+            workers: Arc::new(tokio::sync::Mutex::new(workers)),
+        }
+    }
+
+    async fn submit(&self, key: &str, item: I) -> Result<O, Rejected> {
+        let sender = self.sender(key).ok_or(Rejected::Full)?;
+        let (answer, outcome) = oneshot::channel();
+        let waiting = Waiting {
+            item,
+            since: Instant::now(),
+            answer,
+        };
+        sender.try_send(waiting).map_err(|_| Rejected::Full)?;
+        drop(sender);
+        outcome.await.unwrap_or(Err(Rejected::Unavailable))
+    }
+
+    fn sender(&self, key: &str) -> Option<Sender<I, O>> {
+        let senders = self
+            .senders
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let count = u64::try_from(senders.len()).ok().filter(|count| *count > 0)?;
+        let lane = usize::try_from(hasher.finish() % count).ok()?;
+        senders.get(lane).cloned()
+    }
+
+    async fn flush(&self) {
+        self.senders
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clear();
+        for worker in self.workers.lock().await.drain(..) {
+            if let Err(error) = worker.await {
+                tracing::error!(error = %error, "a batching lane ended badly");
+            }
+        }
+    }
+}
+
+/// What a lane does with the items it took.
+trait Executor: Send + Sync + 'static {
+    type Item: Send + Sync + 'static;
+    type Outcome: Send + 'static;
+
+    fn execute(
+        &self,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+}
+
+struct Writer<W> {
+    pool: Pool,
+    work: Arc<W>,
+}
+
+impl<W: Work> Executor for Writer<W> {
+    type Item = W::Item;
+    type Outcome = W::Outcome;
+
+    async fn execute(&self, items: &[W::Item]) -> Result<Vec<W::Outcome>, DbError> {
+        let mut tx = Tx::begin(&self.pool).await?;
+        match self.work.run(&mut tx, items).await {
+            Ok(outcomes) => {
+                DbError::expect_rows("a batch", items.len(), outcomes.len())?;
+                tx.commit().await?;
+                Ok(outcomes)
+            }
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+struct Reader<L> {
+    pool: Pool,
+    lookup: Arc<L>,
+}
+
+impl<L: Lookup> Executor for Reader<L> {
+    type Item = L::Item;
+    type Outcome = L::Outcome;
+
+    async fn execute(&self, items: &[L::Item]) -> Result<Vec<L::Outcome>, DbError> {
+        let mut conn = self.pool.get().await?;
+        let outcomes = match self.lookup.load(&mut conn, items).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                // A connection that has just broken may not know it yet, and the next attempt would get it again.
+                drop(Connection::take(conn));
+                return Err(error);
+            }
+        };
+        DbError::expect_rows("a lookup", items.len(), outcomes.len())?;
+        Ok(outcomes)
+    }
+}
+
+const ATTEMPTS_MAX: u32 = 3;
+
+async fn serve<E: Executor>(mut lane: Lane<E::Item, E::Outcome>, limits: BatchLimits, executor: E) {
+    let items_max = limits.batch_items_max.max(1);
+    let mut taken = Vec::with_capacity(items_max);
+    while lane.recv_many(&mut taken, items_max).await > 0 {
+        metrics::histogram!("committer_batch_size", "queue" => limits.name).record(count(taken.len()));
+        metrics::gauge!("committer_queue_depth", "queue" => limits.name).set(count(lane.len()));
+        let (items, answers) = admit(&mut taken, limits);
+        if !items.is_empty() {
+            finish(&executor, limits, &items, answers).await;
+        }
+    }
+}
+
+#[expect(
+    clippy::as_conversions,
+    reason = "metrics are floats; a queue is far below 2^52"
+)]
+fn count(items: usize) -> f64 {
+    items as f64
+}
+
+type Answers<O> = Vec<oneshot::Sender<Result<O, Rejected>>>;
+
+/// Splits what was taken; what waited too long is given up here, before anything is done.
+fn admit<I, O>(taken: &mut Vec<Waiting<I, O>>, limits: BatchLimits) -> (Vec<I>, Answers<O>) {
+    let (mut items, mut answers) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
+    for waiting in taken.drain(..) {
+        let waited = waiting.since.elapsed();
+        metrics::histogram!("committer_queue_wait_seconds", "queue" => limits.name)
+            .record(waited.as_secs_f64());
+        if waited > limits.wait_max {
+            respond(waiting.answer, Err(Rejected::Unavailable));
+        } else {
+            items.push(waiting.item);
+            answers.push(waiting.answer);
+        }
+    }
+    (items, answers)
+}
+
+/// Runs the batch; if it fails for a reason that lies in the data, runs the items one by one, so that only the one at
+/// fault fails.
+async fn finish<E: Executor>(
+    executor: &E,
+    limits: BatchLimits,
+    items: &[E::Item],
+    answers: Answers<E::Outcome>,
+) {
+    let began = Instant::now();
+    let result = attempt(executor, items).await;
+    metrics::histogram!("committer_commit_seconds", "queue" => limits.name)
+        .record(began.elapsed().as_secs_f64());
+    match result {
+        Ok(outcomes) => answers
+            .into_iter()
+            .zip(outcomes)
+            .for_each(|(answer, outcome)| respond(answer, Ok(outcome))),
+        Err(error) => match rejection(&error) {
+            Some(rejected) => {
+                tracing::warn!(queue = limits.name, items = items.len(), error = %chain(&error), "a batch was not done");
+                answers
+                    .into_iter()
+                    .for_each(|answer| respond(answer, Err(rejected)));
+            }
+            None if items.len() == 1 => {
+                tracing::error!(queue = limits.name, error = %chain(&error), "an operation failed");
+                answers
+                    .into_iter()
+                    .for_each(|answer| respond(answer, Err(Rejected::Failed)));
+            }
+            None => isolate(executor, limits, items, answers, &error).await,
+        },
+    }
+}
+
+async fn isolate<E: Executor>(
+    executor: &E,
+    limits: BatchLimits,
+    items: &[E::Item],
+    answers: Answers<E::Outcome>,
+    error: &DbError,
+) {
+    tracing::error!(queue = limits.name, items = items.len(), error = %chain(error), "a batch failed; its items run alone");
+    metrics::counter!("committer_isolations_total", "queue" => limits.name).increment(1);
+    for (item, answer) in items.iter().zip(answers) {
+        let outcome = match attempt(executor, std::slice::from_ref(item)).await {
+            Ok(mut outcomes) => outcomes.pop().ok_or(Rejected::Failed),
+            Err(error) => {
+                tracing::error!(queue = limits.name, error = %chain(&error), "an operation failed");
+                Err(rejection(&error).unwrap_or(Rejected::Failed))
+            }
+        };
+        respond(answer, outcome);
+    }
+}
+
+async fn attempt<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<E::Outcome>, DbError> {
+    let mut attempts = Attempts::up_to(ATTEMPTS_MAX);
+    loop {
+        // A panic must not end the lane: everyone after this batch would be turned away until the process restarts.
+        let result = AssertUnwindSafe(executor.execute(items))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(DbError::Inconsistent("the work of a batch panicked".to_owned())));
+        match result {
+            Err(error) if attempts.again(&error).await => {}
+            result => return result,
+        }
+    }
+}
+
+/// What every item of a batch is told; `None` when the fault may lie in a single one.
+fn rejection(error: &DbError) -> Option<Rejected> {
+    match error {
+        DbError::OutcomeUnknown(_) => Some(Rejected::OutcomeUnknown),
+        error if error.is_transient() => Some(Rejected::Unavailable),
+        _ => None,
+    }
+}
+
+fn respond<O>(answer: oneshot::Sender<Result<O, Rejected>>, outcome: Result<O, Rejected>) {
+    if answer.send(outcome).is_err() {
+        tracing::debug!("the caller of a finished operation is gone");
+    }
+}

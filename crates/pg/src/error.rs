@@ -1,0 +1,136 @@
+//! What can go wrong between the service and PostgreSQL, told apart by what a caller can do about it.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+/// A failure of the database, or of the way to it.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// No connection could be had. Nothing was done.
+    #[error("no database connection could be had")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection broke, or the server is shutting down, before the commit. Nothing was done.
+    #[error("the database connection was lost")]
+    Lost(#[source] DieselError),
+    /// The transaction met another one: serialization failure, deadlock or lock time-out. Nothing was done; try again.
+    #[error("the transaction met another one")]
+    Contention(#[source] DieselError),
+    /// The connection broke while committing: the transaction may or may not have happened.
+    #[error("the connection was lost while committing")]
+    OutcomeUnknown(#[source] DieselError),
+    /// A constraint refused what the rules allowed.
+    #[error("constraint {constraint} was violated")]
+    Constraint {
+        /// Name of the constraint, or `unnamed`.
+        constraint: String,
+        /// What PostgreSQL said.
+        #[source]
+        source: DieselError,
+    },
+    /// A statement touched another number of rows than it must.
+    #[error("{statement} touched {actual} rows instead of {expected}")]
+    RowCount {
+        /// Which statement, in the words of the store.
+        statement: &'static str,
+        /// Rows it must touch.
+        expected: usize,
+        /// Rows it touched.
+        actual: usize,
+    },
+    /// A stored row holds what the types of the service cannot.
+    #[error("stored data is inconsistent: {0}")]
+    Inconsistent(String),
+    /// A migration cannot be applied: it was edited after it had been applied, or it failed.
+    #[error("migration {name}: {problem}")]
+    Migration {
+        /// Name of the migration.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Anything else that PostgreSQL or the client refused.
+    #[error("a database statement failed")]
+    Statement(#[source] DieselError),
+}
+
+impl DbError {
+    /// Whether the same work may succeed when it is simply tried again, because nothing was done.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Lost(_) | Self::Contention(_))
+    }
+
+    /// A row count that must be exact.
+    ///
+    /// # Errors
+    /// [`DbError::RowCount`] when it is not.
+    pub fn expect_rows(statement: &'static str, expected: usize, actual: usize) -> Result<(), Self> {
+        if expected == actual {
+            Ok(())
+        } else {
+            Err(Self::RowCount {
+                statement,
+                expected,
+                actual,
+            })
+        }
+    }
+
+    /// Sorts an error that occurred in `COMMIT`: a broken connection leaves the outcome unknown.
+    pub(crate) fn in_commit(source: DieselError) -> Self {
+        match Self::from(source) {
+            Self::Lost(source) => Self::OutcomeUnknown(source),
+            other => other,
+        }
+    }
+}
+
+/// diesel-async does not hand on the SQLSTATE of these; the server words them in the language of `lc_messages`, so a
+/// foreign wording falls back to [`DbError::Statement`], which is safe and merely not retried.
+const CONTENTION: [&str; 2] = ["deadlock detected", "canceling statement due to lock timeout"];
+const SHUTDOWN: [&str; 3] = [
+    "terminating connection",
+    "the database system is",
+    "canceling statement due to conflict with recovery",
+];
+
+/// Faults of this program that tokio-postgres finds while it writes or reads a message. diesel-async files them with the
+/// broken connections; trying again would not help.
+const MISUSE: [&str; 6] = [
+    "error serializing parameter",
+    "error deserializing column",
+    "error encoding message",
+    "invalid column",
+    "query returned an unexpected number",
+    "expected ",
+];
+
+impl From<DieselError> for DbError {
+    fn from(source: DieselError) -> Self {
+        let DieselError::DatabaseError(kind, about) = &source else {
+            return match source {
+                DieselError::BrokenTransactionManager => Self::Lost(source),
+                other => Self::Statement(other),
+            };
+        };
+        let says = |texts: &[&str]| texts.iter().any(|text| about.message().starts_with(text));
+        match kind {
+            DatabaseErrorKind::SerializationFailure => Self::Contention(source),
+            DatabaseErrorKind::UnableToSendCommand if says(&MISUSE) => Self::Statement(source),
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
+                Self::Lost(source)
+            }
+            DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::NotNullViolation
+            | DatabaseErrorKind::CheckViolation
+            | DatabaseErrorKind::RestrictViolation
+            | DatabaseErrorKind::ExclusionViolation => {
+                let constraint = about.constraint_name().unwrap_or("unnamed").to_owned();
+                Self::Constraint { constraint, source }
+            }
+            _ if says(&CONTENTION) => Self::Contention(source),
+            _ if says(&SHUTDOWN) => Self::Lost(source),
+            _ => Self::Statement(source),
+        }
+    }
+}

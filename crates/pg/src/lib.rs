@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+pub mod audit;
+pub mod batch;
+pub mod connect;
+pub mod error;
+pub mod migrate;
+pub mod pool;
+pub mod prepared;
+pub mod retry;
+pub mod tx;
+
+pub use audit::{Audit, Violation};
+pub use batch::{BatchLimits, Coalescer, Committer, Lookup, Rejected, Work};
+/// A connection to PostgreSQL, for functions that need no transaction.
+pub use diesel_async::AsyncPgConnection as PgConnection;
+pub use error::DbError;
+pub use migrate::Migration;
+pub use pool::{Pool, PoolSettings, probe};
+pub use prepared::{Prepared, Sql, sql};
+pub use retry::Attempts;
+pub use tx::Tx;

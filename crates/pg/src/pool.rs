@@ -1,0 +1,184 @@
+//! The connections of this process.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use deadpool::Runtime;
+use diesel_async::{
+    AsyncPgConnection, SimpleAsyncConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod, deadpool as managed,
+    },
+};
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+
+use crate::{DbError, connect::Target};
+
+/// One borrowed connection. It goes back to the pool when it is dropped.
+pub type Connection = managed::Object<AsyncPgConnection>;
+
+/// How many connections there may be, and how long things may take.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// `postgresql://user@host/database`; a unix socket's folder is written percent-encoded as the host.
+    pub url: String,
+    /// Most connections at a time.
+    pub size_max: usize,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+    /// How long opening a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a caller waits for a free connection.
+    pub wait_timeout: Duration,
+    /// How long one statement may run.
+    pub statement_timeout: Duration,
+    /// How long one statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// How long a transaction may do nothing.
+    pub idle_in_transaction_timeout: Duration,
+}
+
+impl PoolSettings {
+    /// Settings fit for a service: 8 connections, statements up to 30 s, locks up to 5 s.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            size_max: 8,
+            application_name: "user-service".to_owned(),
+            connect_timeout: Duration::from_secs(5),
+            wait_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
+            idle_in_transaction_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The pool. Cheap to clone; usable from any thread and any tokio runtime.
+///
+/// The task that drives a connection always runs on the runtime the pool was made on, never on the single-threaded
+/// runtime of the actix worker that happened to need a connection first: a busy or stopped worker would stall or kill
+/// connections that others use (docs/adr/0003).
+#[derive(Clone)]
+pub struct Pool {
+    inner: managed::Pool<AsyncPgConnection>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("status", &self.inner.status())
+            .finish()
+    }
+}
+
+/// How many connections are open, and who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Open connections that are free.
+    pub idle: usize,
+    /// Open connections that are borrowed.
+    pub busy: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+}
+
+impl Pool {
+    /// Makes a pool whose connections live on the present tokio runtime. Opens none yet.
+    ///
+    /// # Errors
+    /// [`DbError::Connect`] when the URL cannot be used, or outside a tokio runtime.
+    pub fn new(settings: &PoolSettings) -> Result<Self, DbError> {
+        let home = Handle::try_current().map_err(|error| DbError::Connect(Box::new(error)))?;
+        let target = Arc::new(Target::parse(settings)?);
+        let mut manager = ManagerConfig::default();
+        manager.recycling_method = RecyclingMethod::Fast;
+        manager.custom_setup = Box::new(move |_url| {
+            let (home, target) = (home.clone(), Arc::clone(&target));
+            async move {
+                let opened = home.spawn(async move { target.connect().await }).await;
+                opened
+                    .map_err(|error| error.to_string())
+                    .and_then(|result| result.map_err(|error| chain(&error)))
+                    .map_err(diesel::ConnectionError::BadConnection)
+            }
+            .boxed()
+        });
+        let inner = managed::Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
+            .max_size(settings.size_max)
+            .wait_timeout(Some(settings.wait_timeout))
+            .create_timeout(Some(settings.connect_timeout))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| DbError::Connect(Box::new(error)))?;
+        Ok(Self { inner })
+    }
+
+    /// Borrows a connection, opening one if none is free.
+    ///
+    /// # Errors
+    /// [`DbError::Connect`] when the server cannot be reached or none becomes free in time.
+    pub async fn get(&self) -> Result<Connection, DbError> {
+        self.inner.get().await.map_err(|error| match error {
+            managed::PoolError::Backend(PoolError::ConnectionError(cause)) => {
+                DbError::Connect(Box::new(cause))
+            }
+            other => DbError::Connect(Box::new(other)),
+        })
+    }
+
+    /// How the pool is used at this moment.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let status = self.inner.status();
+        PoolStatus {
+            idle: status.available,
+            busy: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
+    }
+
+    /// Closes the pool: connections are dropped as they come back, and nobody gets a new one.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+/// Installs the process-wide TLS provider, so that every TLS user of the process takes the same one. May be repeated.
+pub fn install_crypto_provider() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        if rustls::crypto::aws_lc_rs::default_provider()
+            .install_default()
+            .is_err()
+        {
+            tracing::debug!("a TLS provider was installed before");
+        }
+    });
+}
+
+/// An error and its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Asks the server for nothing, to see whether it answers.
+///
+/// # Errors
+/// [`DbError`] when it does not.
+pub async fn probe(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    conn.batch_execute("SELECT 1").await?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Trying again, a bounded number of times, while it is certain that nothing was done.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use crate::DbError;
+
+/// How often something is tried, with a growing, jittered pause between.
+#[derive(Debug, Clone)]
+pub struct Attempts {
+    left: u32,
+    pause: Duration,
+}
+
+impl Attempts {
+    /// At most `total` attempts, the first one included.
+    #[must_use]
+    pub fn up_to(total: u32) -> Self {
+        Self {
+            left: total.saturating_sub(1),
+            pause: Duration::from_millis(5),
+        }
+    }
+
+    /// Call after a failure: waits and answers true if it makes sense to try again.
+    ///
+    /// Only transient errors are tried again ([`DbError::is_transient`]); an unknown outcome never is.
+    pub async fn again(&mut self, error: &DbError) -> bool {
+        if self.left == 0 || !error.is_transient() {
+            return false;
+        }
+        self.left = self.left.saturating_sub(1);
+        // The jitter only has to differ between processes and attempts; the seed of a hash map is enough for that.
+        let spread = RandomState::new().hash_one(self.left) % 1_000;
+        let jitter = self.pause.saturating_mul(u32::try_from(spread).unwrap_or(0)) / 1_000;
+        tokio::time::sleep(self.pause.saturating_add(jitter)).await;
+        self.pause = self.pause.saturating_mul(4);
+        tracing::debug!(error = %error, "a transaction is tried again");
+        true
+    }
+}

@@ -1,0 +1,95 @@
+//! One transaction as an owned guard.
+
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+
+use crate::{
+    DbError,
+    pool::{Connection, Pool},
+};
+
+/// An open transaction (READ COMMITTED). What must be atomic with something else takes `&mut Tx` (I4).
+///
+/// Begin it, use it, [`Tx::commit`] it. Dropped without commit it is rolled back: the connection is thrown away,
+/// because a rollback cannot be awaited in a destructor. [`Tx::rollback`] keeps the connection.
+///
+/// No network call other than to the database may be made while it is open (I8).
+#[derive(Debug)]
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct Tx {
+    connection: Option<Guarded>,
+}
+
+struct Guarded(Connection);
+
+impl std::fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Tx {
+    /// Borrows a connection and begins a transaction on it.
+    ///
+    /// # Errors
+    /// [`DbError::Connect`] without a connection, [`DbError::Lost`] when it broke.
+    pub async fn begin(pool: &Pool) -> Result<Self, DbError> {
+        let mut tx = Self {
+            connection: Some(Guarded(pool.get().await?)),
+        };
+        tx.conn().batch_execute("BEGIN").await?;
+        Ok(tx)
+    }
+
+    /// The connection, for statements of this transaction.
+    ///
+    /// Bind `&*tx.conn()` twice to pipeline statements that do not depend on one another.
+    #[expect(
+        clippy::expect_used,
+        reason = "the connection leaves only together with the guard, by value"
+    )]
+    pub fn conn(&mut self) -> &mut AsyncPgConnection {
+        &mut self
+            .connection
+            .as_mut()
+            .expect("an open transaction has its connection")
+            .0
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// [`DbError::OutcomeUnknown`] when the connection broke in the commit, [`DbError::Contention`] and
+    /// [`DbError::Constraint`] when deferred checks refused: nothing was done. [`DbError::Statement`] when an earlier
+    /// statement of the transaction had failed and its error was ignored: nothing was done.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        // Behind a failed statement PostgreSQL answers a bare COMMIT with a silent rollback; any other statement is
+        // refused there. The empty SELECT travels with the COMMIT, so this costs no round trip.
+        self.conn()
+            .batch_execute("SELECT; COMMIT")
+            .await
+            .map_err(DbError::in_commit)?;
+        self.release();
+        Ok(())
+    }
+
+    /// Rolls back and gives the connection back to the pool.
+    pub async fn rollback(mut self) {
+        match self.conn().batch_execute("ROLLBACK").await {
+            Ok(()) => self.release(),
+            Err(error) => tracing::debug!(error = %error, "rollback failed; the connection is dropped"),
+        }
+    }
+
+    fn release(&mut self) {
+        drop(self.connection.take());
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Some(Guarded(connection)) = self.connection.take() {
+            // The server rolls back when the socket closes; the pool forgets the connection.
+            drop(Connection::take(connection));
+        }
+    }
+}

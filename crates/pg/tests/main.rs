@@ -1,0 +1,23 @@
+//! Real servers, real failures. One test binary, so that it is linked once.
+//!
+//! What is shown here is what the domains rely on: a transaction is whole or not at all, failures are told apart by what a
+//! caller can do, batches lose nothing.
+
+#[cfg(test)]
+mod coalescer;
+#[cfg(test)]
+mod committer;
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
+mod pools;
+#[cfg(test)]
+mod statements;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod transactions;

@@ -1,0 +1,81 @@
+//! A small schema, questions with one number as answer, and waiting for a condition.
+
+use std::time::{Duration, Instant};
+
+use diesel::{QueryableByName, sql_types::BigInt};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use pg::{DbError, Migration, Pool, Tx};
+use testkit::TestDb;
+
+/// Notes with every kind of constraint. Committing one with the body `doomed` ends the server's own backend.
+pub const NOTES: &[Migration] = &[Migration {
+    name: "20260101000000_create_notes",
+    up: "CREATE SCHEMA notes;
+        CREATE TABLE notes.notes (
+            place bigint GENERATED ALWAYS AS IDENTITY,
+            id bigint PRIMARY KEY,
+            body text NOT NULL CONSTRAINT body_is_short CHECK (length(body) < 10),
+            parent bigint CONSTRAINT parent_exists REFERENCES notes.notes DEFERRABLE INITIALLY DEFERRED);
+        CREATE FUNCTION notes.end_backend() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER doomed AFTER INSERT ON notes.notes DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW WHEN (NEW.body = 'doomed') EXECUTE FUNCTION notes.end_backend();",
+    down: "DROP SCHEMA notes CASCADE",
+}];
+
+#[derive(QueryableByName)]
+struct Answer {
+    #[diesel(sql_type = BigInt)]
+    answer: i64,
+}
+
+pub async fn notes() -> TestDb {
+    TestDb::create(&[NOTES], &[]).await
+}
+
+/// The answer of `SELECT <expression>`.
+pub async fn ask(conn: &mut AsyncPgConnection, expression: &str) -> Result<i64, DbError> {
+    let row: Answer = diesel::sql_query(format!("SELECT ({expression})::bigint AS answer"))
+        .get_result(conn)
+        .await?;
+    Ok(row.answer)
+}
+
+pub async fn ask_pool(pool: &Pool, expression: &str) -> i64 {
+    ask(&mut pool.get().await.unwrap(), expression).await.unwrap()
+}
+
+pub async fn backend_pid(conn: &mut AsyncPgConnection) -> i64 {
+    ask(conn, "pg_backend_pid()").await.unwrap()
+}
+
+pub async fn count_notes(pool: &Pool) -> i64 {
+    ask_pool(pool, "SELECT count(*) FROM notes.notes").await
+}
+
+pub async fn insert(tx: &mut Tx, id: i64, body: &str) -> Result<(), DbError> {
+    let sql = format!("INSERT INTO notes.notes (id, body) VALUES ({id}, '{body}')");
+    Ok(tx.conn().batch_execute(&sql).await?)
+}
+
+/// Ends the server's side of another connection, as an administrator or a failover does.
+pub async fn terminate(pool: &Pool, pid: i64) {
+    ask_pool(pool, &format!("pg_terminate_backend({pid}::int)::int")).await;
+    wait_until(
+        pool,
+        &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"),
+    )
+    .await;
+}
+
+/// Asks until the condition, in SQL, holds.
+pub async fn wait_until(pool: &Pool, condition: &str) {
+    let began = Instant::now();
+    while ask_pool(pool, &format!("({condition})::int")).await == 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "waited 30 s until {condition}"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod copy_tree;
+mod fixtures;
+mod seed;
+mod server;
+mod template;
+#[cfg(feature = "app")]
+mod test_app;
+mod test_db;
+mod work_folder;
+
+pub use fixtures::{clock, ids, instant, user};
+#[cfg(feature = "app")]
+pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};
+pub use test_db::{TestDb, audit_now};

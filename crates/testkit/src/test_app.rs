@@ -1,0 +1,339 @@
+//! The whole service in this process: the real application on a real socket, over a database of its own.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use gateway::{app::App, config::Config, http, telemetry::Metrics};
+use kernel::{Clock, ManualClock, UserId};
+use reqwest::{Client, Method};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::{TestDb, clock, ids, user};
+
+/// Secret that signs the tokens of tests.
+pub const TOKEN_SECRET: &str = "the secret of tests signs nothing else";
+/// API key that a [`TestApp`] accepts.
+pub const SERVICE_KEY: &str = "usk_test_0123456789abcdef0123456789abcdef";
+
+/// A running service. Dropped, it stops, its books are audited and its database is removed.
+pub struct TestApp {
+    address: SocketAddr,
+    clock: ManualClock,
+    client: Client,
+    app: Arc<App>,
+    // In this order: the service stops before its database goes.
+    running: Option<Running>,
+    db: TestDb,
+}
+
+struct Running {
+    runtime: tokio::runtime::Runtime,
+    server: actix_web::dev::ServerHandle,
+}
+
+/// A user that exists, with a token of his.
+#[derive(Debug, Clone)]
+pub struct TestUser {
+    /// External id.
+    pub id: UserId,
+    /// A token that is valid at the time of the clock.
+    pub token: String,
+}
+
+impl TestApp {
+    /// A service in the development environment, with 1000 initial credits and the clock of [`crate::clock`].
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A service with further or other environment variables.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+        let config = config(variables);
+        let clock = clock();
+        let url = db.url().to_owned();
+        let its_clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        // A thread of its own: a runtime can be neither made nor dropped inside that of the test.
+        let (started, wait) = mpsc::channel();
+        thread::spawn(move || {
+            let sent = started.send(start(config, &url, its_clock));
+            assert!(sent.is_ok(), "the test did not wait for its service");
+        });
+        let (running, app, address) = wait
+            .recv()
+            .unwrap_or_else(|_| panic!("the service did not start"));
+        let client = Client::builder()
+            .timeout(std::time::Duration::from_secs(30))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap_or_else(|error| panic!("no HTTP client: {error}"));
+        Self {
+            address,
+            clock,
+            client,
+            app,
+            running: Some(running),
+            db,
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The clock it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// Its database.
+    #[must_use]
+    pub fn db(&self) -> &TestDb {
+        &self.db
+    }
+
+    /// Its inside.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// A token of this user, valid for an hour of the clock.
+    #[must_use]
+    pub fn token(&self, user_id: &str) -> String {
+        let secret = SecretString::from(TOKEN_SECRET);
+        identity::dev_token(&secret, &user(user_id), "someone@example.com", self.clock.now())
+    }
+
+    /// Makes sure that this user exists; his e-mail address follows from his id.
+    ///
+    /// # Panics
+    /// When the service refuses.
+    pub async fn user(&self, user_id: &str) -> TestUser {
+        let token = self.token(user_id);
+        let local: String = user_id.chars().filter(char::is_ascii_alphanumeric).collect();
+        let body = json!({"email": format!("{local}@example.com"), "name": user_id});
+        let reply = self
+            .post("/api/v1/users/ensure")
+            .token(&token)
+            .json(&body)
+            .send()
+            .await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        TestUser {
+            id: user(user_id),
+            token,
+        }
+    }
+
+    /// Begins a GET request.
+    pub fn get(&self, path: &str) -> TestRequest {
+        self.request(Method::GET, path)
+    }
+
+    /// Begins a POST request.
+    pub fn post(&self, path: &str) -> TestRequest {
+        self.request(Method::POST, path)
+    }
+
+    /// Begins a PUT request.
+    pub fn put(&self, path: &str) -> TestRequest {
+        self.request(Method::PUT, path)
+    }
+
+    /// Begins a DELETE request.
+    pub fn delete(&self, path: &str) -> TestRequest {
+        self.request(Method::DELETE, path)
+    }
+
+    /// Begins a request of any method.
+    pub fn request(&self, method: Method, path: &str) -> TestRequest {
+        TestRequest(
+            self.client
+                .request(method, format!("http://{}{path}", self.address)),
+        )
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let Some(Running { runtime, server }) = self.running.take() else {
+            return;
+        };
+        let app = Arc::clone(&self.app);
+        let stopped = thread::spawn(move || {
+            runtime.block_on(async move {
+                server.stop(false).await;
+                app.shut_down().await;
+                app.pool.close();
+            });
+        })
+        .join();
+        assert!(stopped.is_ok() || thread::panicking(), "the service did not stop");
+    }
+}
+
+/// A request that is being put together.
+#[must_use]
+pub struct TestRequest(reqwest::RequestBuilder);
+
+impl TestRequest {
+    /// Sends this token.
+    pub fn token(self, token: &str) -> Self {
+        Self(self.0.bearer_auth(token))
+    }
+
+    /// Sends the API key of services.
+    pub fn service(self) -> Self {
+        self.header("X-API-Key", SERVICE_KEY)
+    }
+
+    /// Sends a header.
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    /// Sends a JSON body.
+    pub fn json(self, body: &Value) -> Self {
+        Self(self.0.json(body))
+    }
+
+    /// Sends a body as it is, without a content type.
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self(self.0.body(body.into()))
+    }
+
+    /// Sends the request and reads the whole answer.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn send(self) -> TestReply {
+        let response = self
+            .0
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("no answer: {error}"));
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response
+            .text()
+            .await
+            .unwrap_or_else(|error| panic!("no whole answer: {error}"));
+        TestReply {
+            status,
+            headers,
+            text,
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct TestReply {
+    /// Status.
+    pub status: u16,
+    /// Body as text; amounts can be compared to the digit.
+    pub text: String,
+    headers: reqwest::header::HeaderMap,
+}
+
+impl TestReply {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is not JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text))
+    }
+
+    /// A header of the answer; empty if it has none of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Asserts the status and hands the answer on.
+    ///
+    /// # Panics
+    /// When it is another one.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// The error code of a refused request.
+    #[must_use]
+    pub fn error_code(&self) -> String {
+        self.json()["error_code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    let ours = [
+        ("SUPABASE_JWT_SECRET", TOKEN_SECRET),
+        ("USER_SERVICE_API_KEY", SERVICE_KEY),
+        ("WORKERS", "2"),
+        ("REQUEST_TIMEOUT_SECONDS", "20"),
+    ];
+    let lookup = |name: &str| {
+        let find = |list: &[(&str, &str)]| {
+            list.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        find(variables).or_else(|| find(&ours))
+    };
+    Config::from_lookup(lookup).unwrap_or_else(|problems| panic!("the configuration is refused:\n{problems}"))
+}
+
+fn start(config: Config, url: &str, clock: Arc<dyn Clock>) -> (Running, Arc<App>, SocketAddr) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("no runtime: {error}"));
+    let (app, server, address) = runtime.block_on(async {
+        let pool =
+            pg::Pool::new(&pg::PoolSettings::new(url)).unwrap_or_else(|error| panic!("no pool: {error}"));
+        let metrics = Metrics::install().unwrap_or_else(|error| panic!("no metrics: {error}"));
+        let app = App::start(Arc::new(config), pool, clock, Arc::new(ids()), metrics)
+            .await
+            .unwrap_or_else(|error| panic!("the service cannot be wired: {error}"));
+        let app = Arc::new(app);
+        let listener =
+            TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("no free port: {error}"));
+        let address = listener
+            .local_addr()
+            .unwrap_or_else(|error| panic!("no address: {error}"));
+        let server = http::server(Arc::clone(&app), listener)
+            .unwrap_or_else(|error| panic!("the server cannot listen: {error}"));
+        let handle = server.handle();
+        tokio::spawn(server);
+        (app, handle, address)
+    });
+    (Running { runtime, server }, app, address)
+}
+
+/// The search path of the test process, for processes that tests start.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a harness may hand on the environment it was started in"
+)]
+pub fn search_path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}

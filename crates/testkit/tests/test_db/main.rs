@@ -1,0 +1,4 @@
+//! The harness itself, through its public surface.
+
+#[cfg(test)]
+mod databases;

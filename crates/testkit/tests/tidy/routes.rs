@@ -1,0 +1,124 @@
+//! One route table (I9).
+
+use crate::{rule::Rule, source::Source, workspace::Workspace};
+
+const ROUTES: &str = "bins/gateway/src/http/routes/";
+const TABLE: &str = "bins/gateway/src/http/routes/mod.rs";
+/// What actix registers a handler with.
+const REGISTRATIONS: [&str; 13] = [
+    ".route(",
+    "web::resource(",
+    "web::scope(",
+    "web::get(",
+    "web::post(",
+    "web::put(",
+    "web::patch(",
+    "web::delete(",
+    "#[get(",
+    "#[post(",
+    "#[put(",
+    "#[patch(",
+    "#[delete(",
+];
+
+const RULE: Rule = Rule {
+    name: "I9",
+    says: "every route is in one route table with its access rule, and a test walks that table",
+    because: "a route that is registered elsewhere has no access rule that anyone checks; write `pub fn route() -> Route` and \
+        name it in routes/mod.rs",
+};
+
+#[test]
+fn i9_one_file_registers_routes() {
+    let files: Vec<String> = Workspace::get().production().filter_map(registers).collect();
+    RULE.is_kept(&all_but_one(files));
+}
+
+#[test]
+fn i9_every_route_is_in_the_table() {
+    let workspace = Workspace::get();
+    let table = workspace.sources.iter().find(|source| source.path == TABLE);
+    let table = table.map(|source| source.code.as_str()).unwrap_or_default();
+    let breaches: Vec<String> = workspace
+        .production()
+        .flat_map(|source| missing_from(table, source))
+        .collect();
+    RULE.is_kept(&breaches);
+}
+
+#[test]
+fn i9_a_test_walks_the_table() {
+    RULE.is_kept(&unwalked(&Workspace::get().sources));
+}
+
+fn registers(source: &Source) -> Option<String> {
+    let in_gateway = source.path.starts_with("bins/gateway/");
+    let found = REGISTRATIONS.iter().find(|call| source.code.contains(*call));
+    found
+        .filter(|_| in_gateway)
+        .map(|call| format!("{} registers with {call}", source.path))
+}
+
+fn all_but_one(files: Vec<String>) -> Vec<String> {
+    if files.len() > 1 { files } else { Vec::new() }
+}
+
+fn missing_from(table: &str, source: &Source) -> Vec<String> {
+    let Some(place) = source
+        .path
+        .strip_prefix(ROUTES)
+        .and_then(|path| path.strip_suffix(".rs"))
+    else {
+        return Vec::new();
+    };
+    let module = place.trim_end_matches("/mod").replace('/', "::");
+    let is_route = |signature: &str| {
+        signature
+            .split_whitespace()
+            .collect::<String>()
+            .ends_with("->Route")
+    };
+    source
+        .functions()
+        .into_iter()
+        .filter(|function| is_route(function.signature))
+        .map(|function| (function.line, format!("{module}::{}()", function.name)))
+        .filter(|(_, call)| !table.contains(call.as_str()))
+        .map(|(line, call)| format!("{}: {call} is not in the table", source.at(line)))
+        .collect()
+}
+
+fn unwalked(sources: &[Source]) -> Vec<String> {
+    let walks = |source: &&Source| {
+        !source.is_production()
+            && source.path.starts_with("bins/gateway/tests/")
+            && source.code.contains("table()")
+    };
+    match sources.iter().find(walks) {
+        Some(_) => Vec::new(),
+        None => vec!["no test below bins/gateway/tests/ goes through routes::table()".to_owned()],
+    }
+}
+
+#[test]
+fn routes_outside_the_table_are_found() {
+    let server = Source::new("bins/gateway/src/server.rs", "web::resource(path).route(r)");
+    let stray = Source::new("bins/gateway/src/stray.rs", "#[get(\"/x\")] async fn x() {}");
+    let files: Vec<String> = [&server, &stray].into_iter().filter_map(registers).collect();
+    assert_eq!(all_but_one(files.clone()).len(), 2);
+    assert_eq!(all_but_one(files[..1].to_vec()), [""; 0]);
+    assert_eq!(registers(&Source::new("crates/x/src/y.rs", "a.route(b)")), None);
+
+    let endpoint = Source::new(
+        "bins/gateway/src/http/routes/users/me.rs",
+        "pub fn route() -> Route { todo() } fn other() -> u8 { 1 }",
+    );
+    assert_eq!(missing_from("vec![users::me::route()]", &endpoint), [""; 0]);
+    assert_eq!(
+        missing_from("vec![]", &endpoint),
+        ["bins/gateway/src/http/routes/users/me.rs:1: users::me::route() is not in the table"]
+    );
+    assert_eq!(unwalked(&[endpoint]).len(), 1);
+    let walker = Source::new("bins/gateway/tests/access.rs", "for route in table() {}");
+    assert_eq!(unwalked(&[walker]), [""; 0]);
+}
