@@ -1,0 +1,32 @@
+//! What this domain refuses, as decided answers rather than faults.
+
+use kernel::{Detail, Failure, Kind};
+
+/// A decided "no" about users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityRefusal {
+    /// `DuplicateEntryException`: the e-mail address, compared without case, belongs to another user
+    /// (HTTP contract 3.1).
+    #[error("e-mail address belongs to another user")]
+    EmailTaken,
+}
+
+impl Failure for IdentityRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::EmailTaken => "DuplicateEntryException",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::EmailTaken => Kind::Refused,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        match self {
+            Self::EmailTaken => vec![("field", Detail::Text("email".to_owned()))],
+        }
+    }
+}

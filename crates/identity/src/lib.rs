@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+pub mod api_key;
+pub mod error;
+pub mod model;
+mod store;
+pub mod token;
+pub mod users;
+
+pub use api_key::BootstrapKey;
+pub use error::IdentityRefusal;
+pub use model::{Activity, Ensured, NewUser, Plan, Role, User, UserStatus};
+pub use store::audits::AUDITS;
+pub use token::{
+    Algorithm, Issuer, IssuerError, JwksTiming, Provider, TokenError, VerifiedToken, Verifier, dev_token,
+};
+
+/// The schema of this crate: `identity`.
+pub const MIGRATIONS: &[pg::Migration] = pg::migrations!("identity": "20261121100000_create_users");

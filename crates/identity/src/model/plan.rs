@@ -1,0 +1,33 @@
+//! Which plan a user is on.
+
+/// The plan in force. Billing decides it; this domain only keeps it (HTTP contract 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Plan {
+    /// What every user starts with.
+    #[default]
+    Free,
+    /// The paid plan for individuals.
+    Pro,
+    /// The paid plan for companies.
+    Enterprise,
+}
+
+impl Plan {
+    /// The word that the API and the database use: `free`, `pro`, `enterprise`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Pro => "pro",
+            Self::Enterprise => "enterprise",
+        }
+    }
+
+    /// The plan of that name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Free, Self::Pro, Self::Enterprise]
+            .into_iter()
+            .find(|plan| plan.as_str() == name)
+    }
+}

@@ -1,0 +1,69 @@
+//! A user, and what is said about one.
+
+use kernel::UserId;
+use time::OffsetDateTime;
+
+use super::{Plan, Role};
+
+/// A user as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The integer that documented answers carry next to the external id (HTTP contract 1.2); positive.
+    pub id: i64,
+    /// The id the identity provider gave.
+    pub user_id: UserId,
+    /// As it was given; `None` for users without one.
+    pub email: Option<String>,
+    /// Display name.
+    pub name: Option<String>,
+    /// What the user may do.
+    pub role: Role,
+    /// The plan in force.
+    pub plan: Plan,
+    /// Whether the user may use the service at all.
+    pub is_active: bool,
+    /// When the user was first seen.
+    pub created_at: OffsetDateTime,
+    /// When the row was last changed.
+    pub updated_at: OffsetDateTime,
+}
+
+/// Who signs up. The caller has checked that address and name have an accepted form (HTTP contract 3.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// The id the identity provider gave.
+    pub user_id: UserId,
+    /// E-mail address; compared without regard to the case of A to Z.
+    pub email: String,
+    /// Display name.
+    pub name: String,
+    /// What the user may do, if this creates him.
+    pub role: Role,
+}
+
+/// The user that is there after a sign-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ensured {
+    /// The user; unchanged if he was there before.
+    pub user: User,
+    /// Whether this very call created him. Of any number of concurrent calls, one sees `true`.
+    pub created: bool,
+}
+
+/// What every authenticated request must know of its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserStatus {
+    /// Whether the user may use the service at all.
+    pub is_active: bool,
+    /// What the user may do.
+    pub role: Role,
+}
+
+/// Whether a user may use the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// He may.
+    Active,
+    /// Every request of his is refused.
+    Deactivated,
+}

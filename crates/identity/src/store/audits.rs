@@ -1,0 +1,22 @@
+//! What must hold for the stored users at any time.
+
+use pg::Audit;
+
+/// The rules of this domain, each as a query that finds what breaks it.
+pub const AUDITS: &[Audit] = &[
+    Audit {
+        rule: "identity: an e-mail address belongs to one user, whatever its case",
+        sql: "SELECT min(user_id) AS subject, count(*)::text || ' users share an address' AS detail \
+              FROM identity.users WHERE email IS NOT NULL \
+              GROUP BY lower(email COLLATE \"C\") HAVING count(*) > 1 LIMIT 100",
+    },
+    Audit {
+        rule: "identity: integer ids are positive",
+        sql: "SELECT user_id AS subject, 'id ' || id AS detail FROM identity.users WHERE id < 1 LIMIT 100",
+    },
+    Audit {
+        rule: "identity: nothing was changed before it was created",
+        sql: "SELECT user_id AS subject, 'created ' || created_at || ', updated ' || updated_at AS detail \
+              FROM identity.users WHERE updated_at < created_at LIMIT 100",
+    },
+];

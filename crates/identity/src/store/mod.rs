@@ -1,0 +1,4 @@
+//! All SQL of this domain.
+
+pub(crate) mod audits;
+pub(crate) mod users;

@@ -1,0 +1,202 @@
+//! The table `identity.users`.
+
+use diesel::{
+    OptionalExtension, QueryableByName,
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use kernel::UserId;
+use pg::DbError;
+use time::OffsetDateTime;
+
+use crate::model::{Activity, NewUser, Plan, Role, User, UserStatus};
+
+/// The user with this id.
+pub(crate) async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
+    pg::sql(
+        "SELECT id, user_id, email, name, role, plan, is_active, created_at, updated_at \
+         FROM identity.users WHERE user_id = $1",
+    )
+    .bind::<Text, _>(user.as_str())
+    .get_result::<UserRow>(conn)
+    .await
+    .optional()?
+    .map(User::try_from)
+    .transpose()
+}
+
+/// Inserts a user; `None` if id or e-mail address are taken, after the transaction that took them has ended.
+pub(crate) async fn insert_unless_conflict(
+    conn: &mut AsyncPgConnection,
+    now: OffsetDateTime,
+    new: &NewUser,
+) -> Result<Option<User>, DbError> {
+    pg::sql(
+        "INSERT INTO identity.users (user_id, email, name, role, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING \
+         RETURNING id, user_id, email, name, role, plan, is_active, created_at, updated_at",
+    )
+    .bind::<Text, _>(new.user_id.as_str())
+    .bind::<Text, _>(new.email.as_str())
+    .bind::<Text, _>(new.name.as_str())
+    .bind::<Text, _>(new.role.as_str())
+    .bind::<Timestamptz, _>(now)
+    .get_result::<UserRow>(conn)
+    .await
+    .optional()?
+    .map(User::try_from)
+    .transpose()
+}
+
+/// Whether any user has this address, compared as the unique index does.
+pub(crate) async fn email_exists(conn: &mut AsyncPgConnection, email: &str) -> Result<bool, DbError> {
+    let row: ExistsRow = pg::sql(
+        "SELECT EXISTS (SELECT FROM identity.users \
+                        WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")) AS found",
+    )
+    .bind::<Text, _>(email)
+    .get_result(conn)
+    .await?;
+    Ok(row.found)
+}
+
+/// What stood in the way of an insert was gone when it was looked for: trying again helps.
+pub(crate) fn vanished() -> DbError {
+    DbError::Contention(diesel::result::Error::NotFound)
+}
+
+/// Activity and role, in the order asked.
+pub(crate) async fn statuses(
+    conn: &mut AsyncPgConnection,
+    users: &[UserId],
+) -> Result<Vec<Option<UserStatus>>, DbError> {
+    let rows: Vec<StatusRow> = pg::sql(
+        "SELECT users.is_active, users.role \
+         FROM unnest($1) WITH ORDINALITY AS asked (user_id, place) \
+         LEFT JOIN identity.users ON users.user_id = asked.user_id COLLATE \"C\" \
+         ORDER BY asked.place",
+    )
+    .bind::<Array<Text>, _>(texts(users))
+    .load(conn)
+    .await?;
+    DbError::expect_rows("statuses of users", users.len(), rows.len())?;
+    rows.into_iter().map(StatusRow::into_status).collect()
+}
+
+/// Makes administrators of those who are not, and counts them.
+pub(crate) async fn promote_admins(
+    conn: &mut AsyncPgConnection,
+    now: OffsetDateTime,
+    users: &[UserId],
+) -> Result<usize, DbError> {
+    Ok(pg::sql(
+        "UPDATE identity.users SET role = 'admin', updated_at = greatest($2, created_at) \
+         WHERE user_id = ANY ($1) AND role <> 'admin'",
+    )
+    .bind::<Array<Text>, _>(texts(users))
+    .bind::<Timestamptz, _>(now)
+    .execute(conn)
+    .await?)
+}
+
+/// Sets `is_active`; a user who has that state already keeps his `updated_at`.
+pub(crate) async fn set_active(
+    conn: &mut AsyncPgConnection,
+    now: OffsetDateTime,
+    user: &UserId,
+    activity: Activity,
+) -> Result<Option<User>, DbError> {
+    pg::sql(
+        "UPDATE identity.users SET is_active = $2, \
+         updated_at = CASE WHEN is_active = $2 THEN updated_at ELSE greatest($3, created_at) END \
+         WHERE user_id = $1 \
+         RETURNING id, user_id, email, name, role, plan, is_active, created_at, updated_at",
+    )
+    .bind::<Text, _>(user.as_str())
+    .bind::<Bool, _>(activity == Activity::Active)
+    .bind::<Timestamptz, _>(now)
+    .get_result::<UserRow>(conn)
+    .await
+    .optional()?
+    .map(User::try_from)
+    .transpose()
+}
+
+#[derive(QueryableByName)]
+struct UserRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    user_id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    email: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+    #[diesel(sql_type = Text)]
+    role: String,
+    #[diesel(sql_type = Text)]
+    plan: String,
+    #[diesel(sql_type = Bool)]
+    is_active: bool,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: OffsetDateTime,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: OffsetDateTime,
+}
+
+/// Both null for a user who is not there.
+#[derive(QueryableByName)]
+struct StatusRow {
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_active: Option<bool>,
+    #[diesel(sql_type = Nullable<Text>)]
+    role: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct ExistsRow {
+    #[diesel(sql_type = Bool)]
+    found: bool,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = DbError;
+
+    fn try_from(row: UserRow) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.id,
+            user_id: row
+                .user_id
+                .parse()
+                .map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.id)))?,
+            email: row.email,
+            name: row.name,
+            role: role(&row.role)?,
+            plan: Plan::from_name(&row.plan)
+                .ok_or_else(|| DbError::Inconsistent(format!("unknown plan {}", row.plan)))?,
+            is_active: row.is_active,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+impl StatusRow {
+    fn into_status(self) -> Result<Option<UserStatus>, DbError> {
+        let (Some(is_active), Some(name)) = (self.is_active, self.role) else {
+            return Ok(None);
+        };
+        Ok(Some(UserStatus {
+            is_active,
+            role: role(&name)?,
+        }))
+    }
+}
+
+fn role(name: &str) -> Result<Role, DbError> {
+    Role::from_name(name).ok_or_else(|| DbError::Inconsistent(format!("unknown role {name}")))
+}
+
+fn texts(users: &[UserId]) -> Vec<&str> {
+    users.iter().map(UserId::as_str).collect()
+}

@@ -1,0 +1,107 @@
+//! What a token says, and what of it must be true.
+
+use kernel::UserId;
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use time::{Duration, OffsetDateTime};
+
+use super::{Issuer, Provider, TokenError};
+
+/// How far the clocks of an issuer and of this machine may differ (HTTP contract 1.3).
+const LEEWAY: Duration = Duration::seconds(60);
+
+/// What a valid token tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedToken {
+    /// The claim `sub`: who speaks.
+    pub user_id: UserId,
+    /// The claim `email`, if it is a text. Nothing says that the address was verified.
+    pub email: Option<String>,
+    /// The claim `exp`. The token is accepted for up to 60 s longer.
+    pub expires_at: OffsetDateTime,
+    /// Who vouches for it.
+    pub provider: Provider,
+}
+
+/// The claims that are looked at, of whatever type they are. `null` counts as absent.
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    iss: Option<Value>,
+    sub: Option<Value>,
+    aud: Option<Value>,
+    exp: Option<Value>,
+    nbf: Option<Value>,
+    iat: Option<Value>,
+    email: Option<Value>,
+    role: Option<Value>,
+}
+
+impl Claims {
+    /// The issuer, as far as an unverified token can be believed.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.iss.as_ref().and_then(Value::as_str)
+    }
+
+    /// Judges the claims of a token whose signature is right.
+    pub(super) fn check(&self, issuer: &Issuer, now: OffsetDateTime) -> Result<VerifiedToken, TokenError> {
+        if !self.names_audience(&issuer.audience) {
+            return Err(TokenError::Audience);
+        }
+        if let (Some(required), Some(role)) = (issuer.role, &self.role)
+            && role.as_str() != Some(required)
+        {
+            return Err(TokenError::Claim("role"));
+        }
+        let expires_at = instant("exp", self.exp.as_ref())?.ok_or(TokenError::Claim("exp"))?;
+        // At `exp` the token is over (RFC 7519, section 4.1.4), hence "not later" and not "earlier".
+        if expires_at.saturating_add(LEEWAY) <= now {
+            return Err(TokenError::Expired);
+        }
+        let starts = [
+            instant("nbf", self.nbf.as_ref())?,
+            instant("iat", self.iat.as_ref())?,
+        ];
+        if starts
+            .into_iter()
+            .flatten()
+            .any(|start| start > now.saturating_add(LEEWAY))
+        {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(VerifiedToken {
+            user_id: self.subject().ok_or(TokenError::Claim("sub"))?,
+            email: self.email.as_ref().and_then(Value::as_str).map(str::to_owned),
+            expires_at,
+            provider: issuer.provider,
+        })
+    }
+
+    fn subject(&self) -> Option<UserId> {
+        self.sub.as_ref()?.as_str()?.parse().ok()
+    }
+
+    fn names_audience(&self, audience: &str) -> bool {
+        match &self.aud {
+            Some(Value::String(one)) => one == audience,
+            Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(audience)),
+            _ => false,
+        }
+    }
+}
+
+/// A `NumericDate` (RFC 7519, section 2): seconds since 1970, possibly with a fraction; never a text.
+fn instant(claim: &'static str, value: Option<&Value>) -> Result<Option<OffsetDateTime>, TokenError> {
+    match value {
+        None => Ok(None),
+        Some(Value::Number(seconds)) => since_1970(seconds).ok_or(TokenError::Claim(claim)).map(Some),
+        Some(_) => Err(TokenError::Claim(claim)),
+    }
+}
+
+/// `None` outside the years that can be represented.
+fn since_1970(seconds: &Number) -> Option<OffsetDateTime> {
+    match seconds.as_i64() {
+        Some(whole) => OffsetDateTime::from_unix_timestamp(whole).ok(),
+        None => OffsetDateTime::UNIX_EPOCH.checked_add(Duration::checked_seconds_f64(seconds.as_f64()?)?),
+    }
+}

@@ -1,0 +1,203 @@
+//! Who may vouch for users, and by which keys.
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::Algorithm;
+
+/// The claim that Supabase puts into `aud` and `role` of every signed-in user's token.
+const SUPABASE_USER: &str = "authenticated";
+
+/// Which identity provider vouches for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// Auth0.
+    Auth0,
+    /// Supabase; development tokens count as its.
+    Supabase,
+}
+
+impl Provider {
+    /// The word that answers and metrics use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth0 => "auth0",
+            Self::Supabase => "supabase",
+        }
+    }
+}
+
+/// One row of the issuer table (HTTP contract 1.3): an exact `iss` with its own algorithms, keys and required claims.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    pub(super) provider: Provider,
+    pub(super) iss: String,
+    pub(super) audience: String,
+    pub(super) role: Option<&'static str>,
+    pub(super) secret: Option<SecretString>,
+    pub(super) key_set: Option<KeySetSource>,
+}
+
+/// Where public keys are published, and for what they may be used.
+#[derive(Debug, Clone)]
+pub(super) struct KeySetSource {
+    pub(super) url: Url,
+    pub(super) algorithms: &'static [Algorithm],
+}
+
+/// Why a table of issuers cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// Two rows have the same `iss`.
+    #[error("token issuer {0} is configured twice")]
+    Duplicate(String),
+    /// A row has no key at all, or an empty secret.
+    #[error("token issuer {0} has no usable key")]
+    NoKey(String),
+    /// Keys would come over a connection that anyone on the way could change.
+    #[error("signing keys must be fetched by https: {0}")]
+    InsecureUrl(Url),
+    /// The HTTP client cannot be made.
+    #[error("the client that fetches signing keys could not be made")]
+    Client(#[source] reqwest::Error),
+}
+
+impl Issuer {
+    /// A row without keys: tokens must say exactly this `iss`, and their `aud` must contain `audience`.
+    #[must_use]
+    pub fn new(provider: Provider, iss: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            provider,
+            iss: iss.into(),
+            audience: audience.into(),
+            role: None,
+            secret: None,
+            key_set: None,
+        }
+    }
+
+    /// Accepts HS256 under this shared secret.
+    #[must_use]
+    pub fn with_secret(mut self, secret: SecretString) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Accepts these algorithms under the public keys at `url`, each key for its own algorithm only. HS256 is never
+    /// among them, whatever the list says: a published key is no secret.
+    #[must_use]
+    pub fn with_key_set(mut self, url: Url, algorithms: &'static [Algorithm]) -> Self {
+        self.key_set = Some(KeySetSource { url, algorithms });
+        self
+    }
+
+    /// Refuses tokens that have a `role` other than this one.
+    #[must_use]
+    pub fn with_role(mut self, role: &'static str) -> Self {
+        self.role = Some(role);
+        self
+    }
+
+    /// Auth0: RS256 with the keys at `key_set_url`. The issuer usually ends in a slash.
+    #[must_use]
+    pub fn auth0(iss: impl Into<String>, audience: impl Into<String>, key_set_url: Url) -> Self {
+        Self::new(Provider::Auth0, iss, audience).with_key_set(key_set_url, &[Algorithm::Rs256])
+    }
+
+    /// Tokens whose issuer is just `supabase`: HS256 with the project's shared secret. Development tokens are of this
+    /// kind.
+    #[must_use]
+    pub fn supabase_legacy(secret: SecretString) -> Self {
+        Self::supabase("supabase").with_secret(secret)
+    }
+
+    /// Tokens of a Supabase project: ES256 or RS256 with the keys at `key_set_url`, and HS256 if there is a secret.
+    ///
+    /// `iss` is `{SUPABASE_URL}/auth/v1`, see [`Issuer::supabase_iss`].
+    #[must_use]
+    pub fn supabase_project(iss: &str, key_set_url: Url, secret: Option<SecretString>) -> Self {
+        let issuer = Self::supabase(iss).with_key_set(key_set_url, &[Algorithm::Es256, Algorithm::Rs256]);
+        match secret {
+            Some(secret) => issuer.with_secret(secret),
+            None => issuer,
+        }
+    }
+
+    /// The `iss` of the Supabase project at `project_url`, with or without a slash at its end.
+    #[must_use]
+    pub fn supabase_iss(project_url: &str) -> String {
+        format!("{}/auth/v1", project_url.trim_end_matches('/'))
+    }
+
+    fn supabase(iss: &str) -> Self {
+        Self::new(Provider::Supabase, iss, SUPABASE_USER).with_role(SUPABASE_USER)
+    }
+}
+
+impl KeySetSource {
+    /// Whether the keys lie on this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        match self.url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+    }
+
+    /// Whether what comes from there can be trusted: https, or plain http that does not leave the machine.
+    pub(super) fn is_trustworthy(&self) -> bool {
+        match self.url.scheme() {
+            "https" => self.url.host().is_some(),
+            "http" => self.is_loopback(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_and_loopback_http_are_trustworthy() {
+        let judge = |url: &str| {
+            KeySetSource {
+                url: Url::parse(url).unwrap(),
+                algorithms: &[],
+            }
+            .is_trustworthy()
+        };
+        for url in [
+            "https://t.example.com/jwks",
+            "http://127.0.0.1:1/jwks",
+            "http://[::1]/jwks",
+            "http://localhost/",
+        ] {
+            assert!(judge(url), "{url}");
+        }
+        for url in [
+            "http://t.example.com/jwks",
+            "http://127.0.0.1.example.com/",
+            "http://10.0.0.1/",
+            "file:///etc/jwks",
+            "ftp://localhost/",
+        ] {
+            assert!(!judge(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_supabase_issuer_has_one_slash() {
+        for url in ["https://p.example.com", "https://p.example.com/"] {
+            assert_eq!(Issuer::supabase_iss(url), "https://p.example.com/auth/v1");
+        }
+    }
+
+    #[test]
+    fn debug_hides_the_secret() {
+        let text = format!("{:?}", Issuer::supabase_legacy(SecretString::from("topsecret")));
+        assert!(!text.contains("topsecret"), "{text}");
+    }
+}

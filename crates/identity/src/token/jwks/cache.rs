@@ -1,0 +1,175 @@
+//! The keys at hand, and the task that keeps them fresh.
+
+use std::{sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::timeout};
+
+use super::{
+    fetch::{FetchError, Fetcher},
+    key_set::KeySet,
+};
+use crate::token::{IssuerError, Provider, issuer::KeySetSource};
+
+/// When key sets are fetched, and how long anyone waits for that.
+#[derive(Debug, Clone, Copy)]
+pub struct JwksTiming {
+    /// From one fetch to the next, once there are keys.
+    pub refresh_every: Duration,
+    /// From the first failed fetch to the next, while there are no keys yet; doubles each time.
+    pub retry_first: Duration,
+    /// What the doubling ends at.
+    pub retry_max: Duration,
+    /// How long one fetch may take.
+    pub fetch_timeout: Duration,
+    /// How long a request waits for the fetch under way.
+    pub wait_max: Duration,
+    /// How long after a fetch for an unknown `kid` the next one may follow, by the [`kernel::Clock`].
+    pub unknown_key_pause: Duration,
+}
+
+impl Default for JwksTiming {
+    /// Every 10 minutes; retries after 1 s to 30 s; 5 s a fetch; requests wait 2 s; unknown keys once a minute.
+    fn default() -> Self {
+        Self {
+            refresh_every: Duration::from_mins(10),
+            retry_first: Duration::from_secs(1),
+            retry_max: Duration::from_secs(30),
+            fetch_timeout: Duration::from_secs(5),
+            wait_max: Duration::from_secs(2),
+            unknown_key_pause: Duration::from_mins(1),
+        }
+    }
+}
+
+/// The key set of one issuer. Fetched by one task, hence never twice at a time.
+pub(crate) struct Jwks {
+    state: watch::Sender<State>,
+    timing: JwksTiming,
+    task: AbortHandle,
+}
+
+/// Everything that fetching and asking must agree on, changed under one lock.
+struct State {
+    /// The last set that could be fetched; old keys serve for as long as fetching fails.
+    keys: Option<Arc<KeySet>>,
+    /// How many fetches have ended, one way or the other.
+    fetches: u64,
+    /// A fetch is wanted or under way.
+    is_fetching: bool,
+    /// When an unknown key last caused a fetch.
+    asked_at: Option<OffsetDateTime>,
+}
+
+impl Jwks {
+    /// Begins to fetch on `runtime`; ends when this is dropped.
+    pub(crate) fn start(
+        provider: Provider,
+        source: KeySetSource,
+        timing: JwksTiming,
+        runtime: &Handle,
+    ) -> Result<Self, IssuerError> {
+        let fetcher = Fetcher::new(source, timing.fetch_timeout)?;
+        let state = watch::Sender::new(State {
+            keys: None,
+            fetches: 0,
+            is_fetching: true,
+            asked_at: None,
+        });
+        let task = runtime
+            .spawn(keep_fresh(provider, fetcher, state.clone(), timing))
+            .abort_handle();
+        Ok(Self { state, timing, task })
+    }
+
+    /// The keys at hand; `None` while no fetch ever succeeded. Costs a read lock and a reference count.
+    pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
+        self.state.borrow().keys.clone()
+    }
+
+    /// Waits for the fetch under way, or for one that this call is allowed to cause. Answers whether a fetch has ended, so
+    /// that it makes sense to look again.
+    pub(crate) async fn refresh(&self, kid: Option<&str>, now: OffsetDateTime) -> bool {
+        let Some(seen) = self.join_or_ask(kid, now) else {
+            return false;
+        };
+        let mut state = self.state.subscribe();
+        let ended = timeout(self.timing.wait_max, state.wait_for(|state| state.fetches > seen));
+        matches!(ended.await, Ok(Ok(_)))
+    }
+
+    /// The number of fetches before the one to wait for; `None` when there is nothing to wait for.
+    fn join_or_ask(&self, kid: Option<&str>, now: OffsetDateTime) -> Option<u64> {
+        let mut seen = None;
+        self.state.send_if_modified(|state| {
+            let asks = !state.is_fetching && self.may_ask(state, kid, now);
+            if asks {
+                state.asked_at = Some(now);
+                state.is_fetching = true;
+            }
+            seen = state.is_fetching.then_some(state.fetches);
+            asks
+        });
+        seen
+    }
+
+    /// Only a named key is worth a fetch. While there are no keys at all, the task's own retries are enough.
+    fn may_ask(&self, state: &State, kid: Option<&str>, now: OffsetDateTime) -> bool {
+        // A clock that was set back must not lock the door until it catches up, hence the absolute distance.
+        let has_paused = state
+            .asked_at
+            .is_none_or(|asked_at| (now - asked_at).unsigned_abs() >= self.timing.unknown_key_pause);
+        kid.is_some() && state.keys.is_some() && has_paused
+    }
+}
+
+impl Drop for Jwks {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Fetches, publishes, pauses until it is time or somebody asks; for ever.
+async fn keep_fresh(provider: Provider, fetcher: Fetcher, state: watch::Sender<State>, timing: JwksTiming) {
+    let mut asked = state.subscribe();
+    let mut retry = timing.retry_first;
+    loop {
+        let fetched = fetcher.fetch().await;
+        report(provider, &fetched);
+        let keys = fetched.ok().map(Arc::new);
+        state.send_modify(|state| {
+            state.keys = keys.or_else(|| state.keys.take());
+            state.fetches = state.fetches.wrapping_add(1);
+            state.is_fetching = false;
+        });
+        let pause = if state.borrow().keys.is_some() {
+            timing.refresh_every
+        } else {
+            retry
+        };
+        retry = retry.saturating_mul(2).min(timing.retry_max);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = asked.wait_for(|state| state.is_fetching) => {}
+        }
+        state.send_modify(|state| state.is_fetching = true);
+    }
+}
+
+fn report(provider: Provider, fetched: &Result<KeySet, FetchError>) {
+    let provider = provider.as_str();
+    let result = if fetched.is_ok() { "ok" } else { "error" };
+    metrics::counter!("jwks_fetches_total", "provider" => provider, "result" => result).increment(1);
+    match fetched {
+        Ok(keys) if keys.len() == 0 => {
+            tracing::warn!(
+                provider,
+                "the identity provider publishes no key that can be used"
+            );
+        }
+        Ok(keys) => tracing::debug!(provider, keys = keys.len(), "signing keys were fetched"),
+        Err(error) => {
+            tracing::warn!(provider, error = %pg::pool::chain(error), "signing keys could not be fetched");
+        }
+    }
+}

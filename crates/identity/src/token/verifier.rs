@@ -1,0 +1,171 @@
+//! Judging tokens: the hot path of every authenticated request.
+
+use std::sync::Arc;
+
+use jsonwebtoken::DecodingKey;
+use kernel::Clock;
+use secrecy::ExposeSecret;
+use tokio::runtime::Handle;
+
+use super::{
+    Algorithm, Issuer, IssuerError, JwksTiming, TokenError, VerifiedToken, compact::Compact, jwks::Jwks,
+};
+
+/// Judges tokens by a fixed table of issuers. Shared by all threads.
+///
+/// Published keys are fetched by background tasks on the runtime it was started on; they end when it is dropped.
+pub struct Verifier {
+    issuers: Vec<KeyedIssuer>,
+    clock: Arc<dyn Clock>,
+}
+
+/// An issuer with its keys made ready.
+struct KeyedIssuer {
+    rule: Issuer,
+    secret: Option<DecodingKey>,
+    key_set: Option<Jwks>,
+}
+
+impl Verifier {
+    /// Checks the table and begins to fetch the published keys on `runtime`. Does not wait for them.
+    ///
+    /// An empty table is allowed: then no token is valid.
+    ///
+    /// # Errors
+    /// [`IssuerError`] when the table cannot be used.
+    pub fn start(
+        issuers: Vec<Issuer>,
+        timing: JwksTiming,
+        clock: Arc<dyn Clock>,
+        runtime: &Handle,
+    ) -> Result<Self, IssuerError> {
+        for (place, issuer) in issuers.iter().enumerate() {
+            check(issuer, issuers.iter().take(place))?;
+        }
+        let issuers = issuers
+            .into_iter()
+            .map(|rule| KeyedIssuer::start(rule, timing, runtime))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { issuers, clock })
+    }
+
+    /// Judges a token by the keys at hand. Never waits and does no I/O.
+    ///
+    /// # Errors
+    /// [`TokenError`]. [`TokenError::UnknownKey`] and [`TokenError::KeysUnavailable`] may go away when keys are fetched.
+    pub fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
+        self.judge(&Compact::parse(token)?)
+    }
+
+    /// Judges a token; if its key is not known, waits for the issuer's keys to be fetched and judges once more.
+    ///
+    /// Unknown keys cause at most one fetch a minute for each issuer, however many tokens name them (HTTP contract 1.3);
+    /// within that minute they are refused at once. The wait is bounded by [`JwksTiming::wait_max`]. A known key costs
+    /// nothing more than [`Verifier::verify`].
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn verify_or_refresh(&self, token: &str) -> Result<VerifiedToken, TokenError> {
+        let token = Compact::parse(token)?;
+        let first = self.judge(&token);
+        let Err(TokenError::UnknownKey | TokenError::KeysUnavailable) = first else {
+            return first;
+        };
+        let Some(key_set) = self.issuer(&token)?.key_set.as_ref() else {
+            return first;
+        };
+        if key_set
+            .refresh(token.header.kid.as_deref(), self.clock.now())
+            .await
+        {
+            self.judge(&token)
+        } else {
+            first
+        }
+    }
+
+    fn judge(&self, token: &Compact<'_>) -> Result<VerifiedToken, TokenError> {
+        let issuer = self.issuer(token)?;
+        issuer.verify_signature(token)?;
+        token.claims.check(&issuer.rule, self.clock.now())
+    }
+
+    fn issuer(&self, token: &Compact<'_>) -> Result<&KeyedIssuer, TokenError> {
+        let iss = token.claims.issuer().ok_or(TokenError::UnknownIssuer)?;
+        self.issuers
+            .iter()
+            .find(|issuer| issuer.rule.iss == iss)
+            .ok_or(TokenError::UnknownIssuer)
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.issuers.iter().map(|issuer| &issuer.rule.iss))
+            .finish()
+    }
+}
+
+impl KeyedIssuer {
+    fn start(rule: Issuer, timing: JwksTiming, runtime: &Handle) -> Result<Self, IssuerError> {
+        let key_set = rule
+            .key_set
+            .clone()
+            .map(|source| Jwks::start(rule.provider, source, timing, runtime))
+            .transpose()?;
+        let secret = rule
+            .secret
+            .as_ref()
+            .map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes()));
+        Ok(Self {
+            rule,
+            secret,
+            key_set,
+        })
+    }
+
+    /// The algorithm decides which kind of key is looked at, so that no key can ever serve another algorithm.
+    fn verify_signature(&self, token: &Compact<'_>) -> Result<(), TokenError> {
+        let algorithm = Algorithm::from_name(&token.header.alg).ok_or(TokenError::Algorithm)?;
+        if algorithm == Algorithm::Hs256 {
+            let secret = self.secret.as_ref().ok_or(TokenError::Algorithm)?;
+            return if algorithm.verifies(secret, token.message, token.signature) {
+                Ok(())
+            } else {
+                Err(TokenError::Signature)
+            };
+        }
+        let source = self
+            .rule
+            .key_set
+            .as_ref()
+            .filter(|source| source.algorithms.contains(&algorithm));
+        let (Some(_), Some(key_set)) = (source, &self.key_set) else {
+            return Err(TokenError::Algorithm);
+        };
+        key_set.current().ok_or(TokenError::KeysUnavailable)?.verify(
+            token.header.kid.as_deref(),
+            algorithm,
+            token.message,
+            token.signature,
+        )
+    }
+}
+
+fn check<'a>(issuer: &Issuer, mut earlier: impl Iterator<Item = &'a Issuer>) -> Result<(), IssuerError> {
+    if earlier.any(|other| other.iss == issuer.iss) {
+        return Err(IssuerError::Duplicate(issuer.iss.clone()));
+    }
+    let empty_secret = issuer
+        .secret
+        .as_ref()
+        .is_some_and(|secret| secret.expose_secret().is_empty());
+    if empty_secret || (issuer.secret.is_none() && issuer.key_set.is_none()) {
+        return Err(IssuerError::NoKey(issuer.iss.clone()));
+    }
+    match &issuer.key_set {
+        Some(source) if !source.is_trustworthy() => Err(IssuerError::InsecureUrl(source.url.clone())),
+        _ => Ok(()),
+    }
+}

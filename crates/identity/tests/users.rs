@@ -1,0 +1,351 @@
+//! Users, against a real PostgreSQL.
+
+use futures_util::future::join_all;
+use identity::{Activity, Ensured, IdentityRefusal, NewUser, Plan, Role, User, UserStatus, users};
+use kernel::{Clock, Detail, Failure, Kind, ManualClock, UserId};
+use pg::{DbError, Pool, Tx};
+use testkit::TestDb;
+use time::Duration;
+
+async fn database() -> TestDb {
+    TestDb::create(&[identity::MIGRATIONS], &[identity::AUDITS]).await
+}
+
+fn new_user(id: &str, email: &str) -> NewUser {
+    NewUser {
+        user_id: testkit::user(id),
+        email: email.to_owned(),
+        name: "Test User".to_owned(),
+        role: Role::User,
+    }
+}
+
+/// Signs up in a transaction of its own.
+async fn ensure(pool: &Pool, clock: &ManualClock, new: &NewUser) -> Result<Ensured, IdentityRefusal> {
+    let mut tx = Tx::begin(pool).await.unwrap();
+    let outcome = users::ensure(&mut tx, clock, new).await.unwrap();
+    tx.commit().await.unwrap();
+    outcome
+}
+
+async fn find(pool: &Pool, id: &str) -> Option<User> {
+    users::find(&mut pool.get().await.unwrap(), &testkit::user(id))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_new_user_is_what_was_asked_for() {
+    let (db, clock) = (database().await, testkit::clock());
+    let ensured = ensure(db.pool(), &clock, &new_user("auth0|test123", "Test@Example.com"))
+        .await
+        .unwrap();
+    assert!(ensured.created);
+    let expected = User {
+        id: ensured.user.id,
+        user_id: testkit::user("auth0|test123"),
+        email: Some("Test@Example.com".to_owned()),
+        name: Some("Test User".to_owned()),
+        role: Role::User,
+        plan: Plan::Free,
+        is_active: true,
+        created_at: clock.now(),
+        updated_at: clock.now(),
+    };
+    assert_eq!(ensured.user, expected);
+    assert!(ensured.user.id > 0);
+    assert_eq!(find(db.pool(), "auth0|test123").await, Some(expected));
+    assert_eq!(find(db.pool(), "auth0|TEST123").await, None);
+}
+
+#[tokio::test]
+async fn an_existing_user_is_returned_unchanged() {
+    let (db, clock) = (database().await, testkit::clock());
+    let first = ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
+        .await
+        .unwrap();
+    ensure(db.pool(), &clock, &new_user("b", "b@example.com"))
+        .await
+        .unwrap();
+    clock.advance(Duration::days(1));
+    // Not even an address that somebody else has matters to a user who is there.
+    for email in ["other@example.com", "b@example.com"] {
+        let repeated = NewUser {
+            name: "Other".to_owned(),
+            role: Role::Admin,
+            ..new_user("a", email)
+        };
+        let again = ensure(db.pool(), &clock, &repeated).await.unwrap();
+        assert_eq!(
+            again,
+            Ensured {
+                user: first.user.clone(),
+                created: false
+            }
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_parallel_first_calls_make_one_user() {
+    let (db, clock) = (database().await, testkit::clock());
+    let new = new_user("auth0|race", "race@example.com");
+    let outcomes = join_all((0..50).map(|_| {
+        let (pool, clock, new) = (db.pool().clone(), clock.clone(), new.clone());
+        tokio::spawn(async move { ensure(&pool, &clock, &new).await })
+    }))
+    .await;
+    let ensured: Vec<Ensured> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap().unwrap())
+        .collect();
+    assert_eq!(ensured.iter().filter(|one| one.created).count(), 1);
+    assert!(ensured.iter().all(|one| one.user == ensured[0].user));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_users_with_one_address_one_gets_it() {
+    let (db, clock) = (database().await, testkit::clock());
+    let outcomes = join_all((0..50).map(|number| {
+        let email = if number % 2 == 0 {
+            "one@example.com"
+        } else {
+            "ONE@Example.COM"
+        };
+        let (pool, clock, new) = (
+            db.pool().clone(),
+            clock.clone(),
+            new_user(&format!("u{number}"), email),
+        );
+        tokio::spawn(async move { ensure(&pool, &clock, &new).await })
+    }))
+    .await;
+    let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == Err(IdentityRefusal::EmailTaken))
+            .count(),
+        49
+    );
+}
+
+#[tokio::test]
+async fn a_taken_address_is_refused_and_nothing_is_changed() {
+    let (db, clock) = (database().await, testkit::clock());
+    ensure(db.pool(), &clock, &new_user("a", "Test@Example.com"))
+        .await
+        .unwrap();
+    for email in ["Test@Example.com", "test@example.com", "TEST@EXAMPLE.COM"] {
+        let refusal = ensure(db.pool(), &clock, &new_user("b", email))
+            .await
+            .unwrap_err();
+        assert_eq!(refusal, IdentityRefusal::EmailTaken);
+        assert_eq!(
+            (refusal.code(), refusal.kind()),
+            ("DuplicateEntryException", Kind::Refused)
+        );
+        assert_eq!(refusal.details(), [("field", Detail::Text("email".to_owned()))]);
+    }
+    assert_eq!(find(db.pool(), "b").await, None);
+    assert!(
+        ensure(db.pool(), &clock, &new_user("b", "test@example.com "))
+            .await
+            .unwrap()
+            .created
+    );
+}
+
+#[tokio::test]
+async fn a_sign_up_waits_for_the_one_in_its_way() {
+    let (db, clock) = (database().await, testkit::clock());
+    let new = new_user("a", "a@example.com");
+    for ending in ["rolled back", "committed"] {
+        let mut open = Tx::begin(db.pool()).await.unwrap();
+        assert!(
+            users::ensure(&mut open, &clock, &new)
+                .await
+                .unwrap()
+                .unwrap()
+                .created
+        );
+        let end = async {
+            wait_for_a_lock(db.pool()).await;
+            if ending == "committed" {
+                open.commit().await.unwrap();
+            } else {
+                open.rollback().await;
+            }
+        };
+        let (second, ()) = tokio::join!(ensure(db.pool(), &clock, &new), end);
+        assert_eq!(second.unwrap().created, ending == "rolled back", "{ending}");
+        let mut conn = db.pool().get().await.unwrap();
+        diesel_async::SimpleAsyncConnection::batch_execute(&mut *conn, "DELETE FROM identity.users")
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn repeats_leave_no_gaps_in_the_integer_ids() {
+    let (db, clock) = (database().await, testkit::clock());
+    let first = ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
+        .await
+        .unwrap();
+    for _ in 0..5 {
+        ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
+            .await
+            .unwrap();
+    }
+    let second = ensure(db.pool(), &clock, &new_user("b", "b@example.com"))
+        .await
+        .unwrap();
+    assert_eq!(second.user.id, first.user.id + 1);
+}
+
+#[tokio::test]
+async fn statuses_come_in_the_order_asked() {
+    let (db, clock) = (database().await, testkit::clock());
+    ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
+        .await
+        .unwrap();
+    let admin = NewUser {
+        role: Role::Admin,
+        ..new_user("b", "b@example.com")
+    };
+    ensure(db.pool(), &clock, &admin).await.unwrap();
+    let mut conn = db.pool().get().await.unwrap();
+    users::set_active(&mut conn, &clock, &testkit::user("a"), Activity::Deactivated)
+        .await
+        .unwrap()
+        .unwrap();
+    let (a, b) = (
+        Some(UserStatus {
+            is_active: false,
+            role: Role::User,
+        }),
+        Some(UserStatus {
+            is_active: true,
+            role: Role::Admin,
+        }),
+    );
+    let asked: Vec<UserId> = ["b", "nobody", "a", "A", "b"].map(testkit::user).to_vec();
+    assert_eq!(
+        users::statuses(&mut conn, &asked).await.unwrap(),
+        [b, None, a, None, b]
+    );
+    assert_eq!(users::statuses(&mut conn, &[]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn deactivating_changes_the_state_and_when_it_changed() {
+    let (db, clock) = (database().await, testkit::clock());
+    let before = ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
+        .await
+        .unwrap()
+        .user;
+    clock.advance(Duration::hours(1));
+    let mut conn = db.pool().get().await.unwrap();
+    let user = testkit::user("a");
+    let after = users::set_active(&mut conn, &clock, &user, Activity::Deactivated)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        after,
+        User {
+            is_active: false,
+            updated_at: clock.now(),
+            ..before
+        }
+    );
+    clock.advance(Duration::hours(1));
+    let again = users::set_active(&mut conn, &clock, &user, Activity::Deactivated)
+        .await
+        .unwrap();
+    assert_eq!(again, Some(after));
+    let nobody = users::set_active(&mut conn, &clock, &testkit::user("nobody"), Activity::Active).await;
+    assert_eq!(nobody.unwrap(), None);
+}
+
+#[tokio::test]
+async fn administrators_are_made_once_and_strangers_are_passed_over() {
+    let (db, clock) = (database().await, testkit::clock());
+    for id in ["a", "b", "c"] {
+        ensure(db.pool(), &clock, &new_user(id, &format!("{id}@example.com")))
+            .await
+            .unwrap();
+    }
+    clock.advance(-Duration::hours(1));
+    let named = ["a", "b", "nobody"].map(testkit::user);
+    let mut conn = db.pool().get().await.unwrap();
+    assert_eq!(users::promote_admins(&mut conn, &clock, &named).await.unwrap(), 2);
+    assert_eq!(users::promote_admins(&mut conn, &clock, &named).await.unwrap(), 0);
+    assert_eq!(users::promote_admins(&mut conn, &clock, &[]).await.unwrap(), 0);
+    let roles = users::statuses(&mut conn, &["a", "b", "c"].map(testkit::user))
+        .await
+        .unwrap();
+    let roles: Vec<Role> = roles.into_iter().map(|status| status.unwrap().role).collect();
+    assert_eq!(roles, [Role::Admin, Role::Admin, Role::User]);
+}
+
+#[tokio::test]
+async fn the_table_refuses_what_the_types_refuse() {
+    let db = database().await;
+    for (values, constraint) in [
+        ("'a b', 'user', 'free', now()", "users_user_id_form"),
+        ("'', 'user', 'free', now()", "users_user_id_form"),
+        ("E'a\\n', 'user', 'free', now()", "users_user_id_form"),
+        ("repeat('a', 256), 'user', 'free', now()", "users_user_id_form"),
+        ("'a', 'root', 'free', now()", "users_role_known"),
+        ("'a', 'user', 'gold', now()", "users_plan_known"),
+        (
+            "'a', 'user', 'free', now() + interval '1 s'",
+            "users_updated_after_created",
+        ),
+    ] {
+        let sql = format!(
+            "INSERT INTO identity.users (user_id, role, plan, created_at, updated_at) VALUES ({values}, now())"
+        );
+        let mut conn = db.pool().get().await.unwrap();
+        let error = diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut *conn)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(DbError::from(error), DbError::Constraint { constraint: found, .. } if found == constraint)
+        );
+    }
+    let sql = "INSERT INTO identity.users (user_id, created_at, updated_at) VALUES ('a', now(), now()), ('b', now(), now())";
+    let mut conn = db.pool().get().await.unwrap();
+    diesel_async::SimpleAsyncConnection::batch_execute(&mut *conn, sql)
+        .await
+        .unwrap();
+    drop(conn);
+    assert_eq!(find(db.pool(), "b").await.unwrap().email, None);
+}
+
+/// Waits until some statement of this database waits for a lock.
+async fn wait_for_a_lock(pool: &Pool) {
+    #[derive(diesel::QueryableByName)]
+    struct Waiting {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        waiting: i64,
+    }
+    let look = "SELECT count(*) AS waiting FROM pg_stat_activity \
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut conn = pool.get().await.unwrap();
+    let seen = async {
+        loop {
+            let row: Waiting = diesel_async::RunQueryDsl::get_result(pg::sql(look), &mut *conn)
+                .await
+                .unwrap();
+            if row.waiting > 0 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), seen)
+        .await
+        .expect("the second call should wait");
+}
