@@ -1,0 +1,111 @@
+//! What comes with time: scheduled grants begin to count, grants end.
+//!
+//! Due items are applied at the head of every command, so that the journal and every answer are the same whether anything
+//! applied them earlier or not. For that their entries must not depend on who applies them: they carry the instant they
+//! were due and a transaction id that follows from what they are.
+
+use kernel::{Actor, Credits};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    core::{
+        AccountState, Cause, Fault, Grant, Line,
+        fault::minus,
+        give,
+        journal::{self, Draft},
+    },
+    model::EntryKind,
+};
+
+/// Something whose instant has come. The order of the variants is that in which items of one instant are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Item {
+    /// The free part of this grant is lost.
+    Expiry(i64),
+    /// This scheduled grant begins to count.
+    Booking(i64),
+}
+
+/// Applies what is due by `now`. Does nothing, cheaply, while `next_due_at` lies ahead.
+///
+/// # Errors
+/// [`Fault`] when the state breaks the rules.
+pub fn apply(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault> {
+    match state.account.next_due_at {
+        Some(at) if at <= now => settle(state, now),
+        _ => Ok(()),
+    }
+}
+
+/// Applies what is due by `now` and finds out anew when the next item comes.
+pub(super) fn settle(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault> {
+    loop {
+        let earliest = state.grants().iter().filter_map(item_of).min();
+        match earliest {
+            Some((at, item)) if at <= now => item.apply(state, at, now)?,
+            _ => {
+                state.account.next_due_at = earliest.map(|(at, _)| at);
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Item {
+    /// The transaction id of the entry that the item writes next.
+    ///
+    /// A booking happens once, so its grant names it, even ahead of time. A grant can expire in parts, as holds let go of
+    /// it, so an expiry is named by its place in the journal, which is the same under any schedule.
+    pub(super) fn transaction_id(self, state: &AccountState) -> Uuid {
+        let (what, number) = match self {
+            Self::Expiry(_) => ("expiry", state.account.entry_seq),
+            Self::Booking(grant_id) => ("booking", grant_id),
+        };
+        let digest = Sha256::new_with_prefix("credits due item")
+            .chain_update([0])
+            .chain_update(state.user_id.as_str())
+            .chain_update([0])
+            .chain_update(what)
+            .chain_update(number.to_be_bytes())
+            .finalize();
+        let bytes = digest.first_chunk::<16>().copied().unwrap_or_default();
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
+    fn apply(self, state: &mut AccountState, at: OffsetDateTime, now: OffsetDateTime) -> Result<(), Fault> {
+        let cause = Cause {
+            transaction_id: self.transaction_id(state),
+            actor: Actor::System,
+            command: None,
+            created_at: at.max(state.account.as_of),
+            booked_at: now,
+        };
+        match self {
+            Self::Expiry(grant_id) => expire(state, grant_id, cause),
+            Self::Booking(grant_id) => give::book(state, grant_id, cause).map(|_seq| ()),
+        }
+    }
+}
+
+/// What of this grant comes next, and when.
+fn item_of(grant: &Grant) -> Option<(OffsetDateTime, Item)> {
+    match (grant.booked_seq, grant.expires_at) {
+        (None, _) => Some((grant.effective_at, Item::Booking(grant.id))),
+        (Some(_), Some(end)) if !grant.free().is_zero() => Some((end, Item::Expiry(grant.id))),
+        (Some(_), _) => None,
+    }
+}
+
+/// Writes off what is free of one grant; what holds keep of it stays until they resolve.
+fn expire(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) -> Result<(), Fault> {
+    let amount = state.grant_mut(grant_id)?.free();
+    let delta = minus(Credits::ZERO, amount)?;
+    let lines = vec![Line {
+        grant_id,
+        delta,
+        held_delta: Credits::ZERO,
+    }];
+    journal::write(state, Draft::new(EntryKind::Expire, amount, lines), cause).map(|_seq| ())
+}

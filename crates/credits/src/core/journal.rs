@@ -1,0 +1,184 @@
+//! The one place where figures change: together with the entry that says so.
+
+use kernel::{Actor, Credits, FreeForm, UserId};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    core::{
+        AccountState, Cause, Fault,
+        fault::{minus, next, plus},
+    },
+    model::{Entry, EntryKind, balance::BALANCE_MAX},
+};
+
+/// An entry that is made but not stored, so that it has no id yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Place in the journal of the account.
+    pub seq: i64,
+    /// Identity of the command, or of the due item.
+    pub transaction_id: Uuid,
+    /// What happened.
+    pub kind: EntryKind,
+    /// How much, above zero.
+    pub amount: Credits,
+    /// Posted credit before.
+    pub balance_before: Credits,
+    /// Posted credit after.
+    pub balance_after: Credits,
+    /// Held credit after.
+    pub held_after: Credits,
+    /// The hold that was made, captured or released.
+    pub hold_id: Option<Uuid>,
+    /// What the caller noted, or the record that the entry charges.
+    pub usage_record_id: Option<i64>,
+    /// Identity of the payment or gift.
+    pub reference_id: Option<String>,
+    /// The entry that a refund gives back.
+    pub refunds_seq: Option<i64>,
+    /// Written together with its usage record.
+    pub metered: bool,
+    /// What the caller said about it.
+    pub description: Option<String>,
+    /// What the caller attached.
+    pub metadata: FreeForm,
+    /// In which capacity it was done.
+    pub actor: Actor,
+    /// When it takes effect.
+    pub created_at: OffsetDateTime,
+    /// When it was written.
+    pub booked_at: OffsetDateTime,
+    /// Which grants it touched.
+    pub lines: Vec<Line>,
+}
+
+/// What an entry did to one grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Which grant.
+    pub grant_id: i64,
+    /// Change of what remains of it.
+    pub delta: Credits,
+    /// Change of what is held of it.
+    pub held_delta: Credits,
+}
+
+/// What differs from entry to entry; the rest comes from the cause and the state.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub kind: EntryKind,
+    pub amount: Credits,
+    pub lines: Vec<Line>,
+    pub hold_id: Option<Uuid>,
+    pub usage_record_id: Option<i64>,
+    pub reference_id: Option<String>,
+    pub refunds_seq: Option<i64>,
+}
+
+impl JournalEntry {
+    /// The entry as it is shown, once it has its `id`. `metadata` is as the database keeps it.
+    #[must_use]
+    pub fn stored(&self, user_id: &UserId, id: i64, metadata: FreeForm) -> Entry {
+        Entry {
+            id,
+            transaction_id: self.transaction_id,
+            user_id: user_id.clone(),
+            seq: self.seq,
+            kind: self.kind,
+            amount: self.amount,
+            balance_before: self.balance_before,
+            balance_after: self.balance_after,
+            usage_record_id: self.usage_record_id,
+            reference_id: self.reference_id.clone(),
+            hold_id: self.hold_id,
+            description: self.description.clone(),
+            metadata,
+            actor: self.actor,
+            created_at: self.created_at,
+        }
+    }
+}
+
+impl Draft {
+    pub(super) fn new(kind: EntryKind, amount: Credits, lines: Vec<Line>) -> Self {
+        Self {
+            kind,
+            amount,
+            lines,
+            hold_id: None,
+            usage_record_id: None,
+            reference_id: None,
+            refunds_seq: None,
+        }
+    }
+}
+
+/// Applies the lines to the grants and their sums to the account, and adds the entry. Answers its `seq`.
+pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) -> Result<i64, Fault> {
+    let balance_before = state.account.posted;
+    let (mut posted, mut held) = (balance_before, state.account.held);
+    for line in &draft.lines {
+        let grant = state.grant_mut(line.grant_id)?;
+        grant.remaining = plus(grant.remaining, line.delta)?;
+        grant.held = plus(grant.held, line.held_delta)?;
+        let sound =
+            Credits::ZERO <= grant.held && grant.held <= grant.remaining && grant.remaining <= grant.amount;
+        if !sound {
+            return Err(Fault::new(format!(
+                "grant {} would have {} of {}",
+                grant.id, grant.remaining, grant.amount
+            )));
+        }
+        posted = plus(posted, line.delta)?;
+        held = plus(held, line.held_delta)?;
+    }
+    check_figures(&draft, balance_before, posted, held)?;
+    let seq = next(state.account.entry_seq)?;
+    (state.account.posted, state.account.held, state.account.entry_seq) = (posted, held, seq);
+    state.add_entry(JournalEntry {
+        seq,
+        transaction_id: cause.transaction_id,
+        kind: draft.kind,
+        amount: draft.amount,
+        balance_before,
+        balance_after: posted,
+        held_after: held,
+        hold_id: draft.hold_id,
+        usage_record_id: draft.usage_record_id,
+        reference_id: draft.reference_id,
+        refunds_seq: draft.refunds_seq,
+        metered: false,
+        description: cause.command.and_then(|command| command.description.clone()),
+        metadata: cause
+            .command
+            .map(|command| command.metadata.clone())
+            .unwrap_or_default(),
+        actor: cause.actor,
+        created_at: cause.created_at,
+        booked_at: cause.booked_at,
+        lines: draft.lines,
+    });
+    Ok(seq)
+}
+
+/// The same rules as the constraints of the tables: they are the last line of defence, not the first.
+fn check_figures(draft: &Draft, before: Credits, after: Credits, held: Credits) -> Result<(), Fault> {
+    let moved = minus(after, before)?;
+    let sound = match draft.kind {
+        EntryKind::Grant | EntryKind::Recharge | EntryKind::Refund => moved == draft.amount,
+        EntryKind::Consume | EntryKind::Capture | EntryKind::Expire => {
+            moved == minus(Credits::ZERO, draft.amount)?
+        }
+        EntryKind::Hold | EntryKind::Release => moved.is_zero(),
+        EntryKind::Adjust => moved == draft.amount || moved == minus(Credits::ZERO, draft.amount)?,
+    };
+    let bounds = Credits::ZERO <= held && held <= after && after <= BALANCE_MAX;
+    if sound && bounds && draft.amount > Credits::ZERO {
+        return Ok(());
+    }
+    Err(Fault::new(format!(
+        "{} of {} would move {before} to {after}, held {held}",
+        draft.kind, draft.amount
+    )))
+}

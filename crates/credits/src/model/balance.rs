@@ -1,0 +1,25 @@
+//! What an account holds.
+
+use kernel::Credits;
+
+/// Greatest amount of one command, and greatest balance: 10^9 credits (HTTP contract 1.8).
+pub const BALANCE_MAX: Credits = Credits::MAX;
+
+/// The figures of an account at one instant, with everything that is due by then counted as gone or come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Balance {
+    /// Booked credit, held or not. This is the balance that the documented routes show.
+    pub posted: Credits,
+    /// Part of it that open holds set aside.
+    pub held: Credits,
+    /// All that was ever granted or recharged; refunds do not count.
+    pub lifetime_granted: Credits,
+}
+
+impl Balance {
+    /// What may be spent now: posted less held.
+    #[must_use]
+    pub fn available(&self) -> Credits {
+        self.posted.checked_sub(self.held).unwrap_or(Credits::ZERO)
+    }
+}

@@ -1,0 +1,218 @@
+//! Table `credits.accounts`: made, locked, read, updated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use kernel::{Credits, UserId};
+use pg::DbError;
+use time::OffsetDateTime;
+
+use crate::{
+    core::{Account, AccountState, Grant, Standing},
+    store::{
+        columns::{Shared, texts, user_id},
+        grants::{GrantRow, MaybeGrantRow},
+    },
+};
+
+/// A row of `credits.accounts`.
+#[derive(Debug, QueryableByName)]
+pub struct AccountRow {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+    #[diesel(sql_type = BigInt)]
+    posted: i64,
+    #[diesel(sql_type = BigInt)]
+    held: i64,
+    #[diesel(sql_type = BigInt)]
+    lifetime_granted: i64,
+    #[diesel(sql_type = BigInt)]
+    entry_seq: i64,
+    #[diesel(sql_type = BigInt)]
+    grant_seq: i64,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    next_due_at: Option<OffsetDateTime>,
+    #[diesel(sql_type = Timestamptz)]
+    as_of: OffsetDateTime,
+}
+
+#[derive(QueryableByName)]
+struct UserRow {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+}
+
+#[derive(QueryableByName)]
+struct NowRow {
+    #[diesel(sql_type = Timestamptz)]
+    now: OffsetDateTime,
+}
+
+#[derive(QueryableByName)]
+struct PeekRow {
+    #[diesel(embed)]
+    account: AccountRow,
+    #[diesel(embed)]
+    grant: MaybeGrantRow,
+}
+
+/// Makes the accounts that are missing, and answers whose they are.
+///
+/// Waits for another transaction that makes the same account. Such a row cannot be seen, hence not be locked, before its
+/// transaction ends, so making rows in order and then locking rows in order cannot deadlock.
+pub async fn insert_missing(
+    conn: &mut AsyncPgConnection,
+    pinned: Option<OffsetDateTime>,
+    users: &BTreeSet<UserId>,
+) -> Result<BTreeSet<UserId>, DbError> {
+    if users.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let made: Vec<UserRow> = pg::sql(
+        "INSERT INTO credits.accounts (user_id, as_of, created_at) \
+         SELECT wanted.user_id, clock.now, clock.now FROM unnest($1) AS wanted (user_id), \
+         (SELECT coalesce($2, clock_timestamp()) AS now) AS clock ORDER BY wanted.user_id COLLATE \"C\" \
+         ON CONFLICT (user_id) DO NOTHING RETURNING user_id",
+    )
+    .bind::<Array<Text>, _>(texts(users))
+    .bind::<Nullable<Timestamptz>, _>(pinned)
+    .load(conn)
+    .await?;
+    made.iter().map(|row| user_id(&row.user_id)).collect()
+}
+
+/// Locks the accounts in the order of their ids. Reads nothing else: what belongs to them is read afterwards.
+pub async fn lock_for_update(
+    conn: &mut AsyncPgConnection,
+    users: &BTreeSet<UserId>,
+) -> Result<Vec<AccountRow>, DbError> {
+    Ok(pg::sql(
+        "SELECT user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of \
+         FROM credits.accounts WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE",
+    )
+    .bind::<Array<Text>, _>(texts(users))
+    .load(conn)
+    .await?)
+}
+
+/// The instant of a batch. Called after the locks are held, so that no account sees time run backwards for having waited.
+pub async fn now(mut conn: Shared<'_>, pinned: Option<OffsetDateTime>) -> Result<OffsetDateTime, DbError> {
+    if let Some(now) = pinned {
+        return Ok(now);
+    }
+    let row: NowRow = pg::sql("SELECT clock_timestamp() AS now")
+        .get_result(&mut conn)
+        .await?;
+    Ok(row.now)
+}
+
+/// Puts accounts and their live grants together. Those of `fresh` are not open yet.
+pub fn assemble(
+    accounts: Vec<AccountRow>,
+    grants: Vec<GrantRow>,
+    fresh: &BTreeSet<UserId>,
+) -> Result<BTreeMap<UserId, AccountState>, DbError> {
+    let mut grants_of: BTreeMap<UserId, Vec<Grant>> = BTreeMap::new();
+    for row in grants {
+        let (user, grant) = row.into_grant()?;
+        grants_of.entry(user).or_default().push(grant);
+    }
+    let mut states = BTreeMap::new();
+    for row in accounts {
+        let (user, account) = row.into_account()?;
+        let standing = if fresh.contains(&user) {
+            Standing::Fresh
+        } else {
+            Standing::Open
+        };
+        let grants = grants_of.remove(&user).unwrap_or_default();
+        let state = AccountState::load(user.clone(), standing, account, grants)
+            .map_err(|fault| DbError::Inconsistent(fault.to_string()))?;
+        states.insert(user, state);
+    }
+    Ok(states)
+}
+
+/// Reads accounts with their live grants without locking them: one statement, hence one snapshot.
+pub async fn peek(
+    conn: &mut AsyncPgConnection,
+    users: &[UserId],
+) -> Result<BTreeMap<UserId, AccountState>, DbError> {
+    let rows: Vec<PeekRow> = pg::sql(concat!(
+        "SELECT a.user_id, a.posted, a.held, a.lifetime_granted, a.entry_seq, a.grant_seq, a.next_due_at, a.as_of, ",
+        crate::store::grants::grant_columns!(),
+        " FROM credits.accounts a LEFT JOIN credits.grants g ON g.user_id = a.user_id AND g.live \
+         WHERE a.user_id = ANY($1) ORDER BY a.user_id"
+    ))
+    .bind::<Array<Text>, _>(texts(users))
+    .load(conn)
+    .await?;
+    let (mut accounts, mut grants) = (Vec::<AccountRow>::new(), Vec::new());
+    for row in rows {
+        grants.extend(row.grant.0);
+        if accounts
+            .last()
+            .is_none_or(|last| last.user_id != row.account.user_id)
+        {
+            accounts.push(row.account);
+        }
+    }
+    assemble(accounts, grants, &BTreeSet::new())
+}
+
+/// Saves the accounts that changed.
+pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<(), DbError> {
+    let changed: Vec<&AccountState> = states
+        .iter()
+        .copied()
+        .filter(|state| state.account != state.loaded)
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let amounts = |get: fn(&Account) -> Credits| -> Vec<i64> {
+        changed.iter().map(|state| get(&state.account).micro()).collect()
+    };
+    let counts =
+        |get: fn(&Account) -> i64| -> Vec<i64> { changed.iter().map(|state| get(&state.account)).collect() };
+    let updated = pg::sql(
+        "UPDATE credits.accounts AS a SET posted = n.posted, held = n.held, lifetime_granted = n.lifetime_granted, \
+         entry_seq = n.entry_seq, grant_seq = n.grant_seq, next_due_at = n.next_due_at, as_of = n.as_of \
+         FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], \
+         $7::timestamptz[], $8::timestamptz[]) \
+         AS n (user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of) \
+         WHERE a.user_id = n.user_id",
+    )
+    .bind::<Array<Text>, _>(texts(changed.iter().map(|state| &state.user_id)))
+    .bind::<Array<BigInt>, _>(amounts(|account| account.posted))
+    .bind::<Array<BigInt>, _>(amounts(|account| account.held))
+    .bind::<Array<BigInt>, _>(amounts(|account| account.lifetime_granted))
+    .bind::<Array<BigInt>, _>(counts(|account| account.entry_seq))
+    .bind::<Array<BigInt>, _>(counts(|account| account.grant_seq))
+    .bind::<Array<Nullable<Timestamptz>>, _>(
+        changed.iter().map(|state| state.account.next_due_at).collect::<Vec<_>>(),
+    )
+    .bind::<Array<Timestamptz>, _>(changed.iter().map(|state| state.account.as_of).collect::<Vec<_>>())
+    .execute(&mut conn)
+    .await?;
+    DbError::expect_rows("update credits.accounts", changed.len(), updated)
+}
+
+impl AccountRow {
+    fn into_account(self) -> Result<(UserId, Account), DbError> {
+        let account = Account {
+            posted: Credits::from_micro(self.posted),
+            held: Credits::from_micro(self.held),
+            lifetime_granted: Credits::from_micro(self.lifetime_granted),
+            entry_seq: self.entry_seq,
+            grant_seq: self.grant_seq,
+            next_due_at: self.next_due_at,
+            as_of: self.as_of,
+        };
+        Ok((user_id(&self.user_id)?, account))
+    }
+}

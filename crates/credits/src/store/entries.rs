@@ -1,0 +1,284 @@
+//! Table `credits.entries`: appended to and listed.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use diesel::{
+    QueryableByName, deserialize,
+    pg::Pg,
+    row::NamedRow,
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::try_join;
+use kernel::{Credits, FreeForm, Page, UserId};
+use pg::DbError;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{
+    core::{AccountState, JournalEntry},
+    model::{Entry, TransactionFilter, TransactionKind},
+    store::columns::{Shared, actor, metadata, parsed, texts, user_id},
+};
+
+/// What the database gave to new entries, by account and `seq`.
+pub type Ids = BTreeMap<(UserId, i64), Given>;
+
+/// What the database gave to a new entry.
+#[derive(Debug)]
+pub struct Given {
+    /// Its documented id.
+    pub id: i64,
+    /// Its metadata as `jsonb` keeps them; `None` for the empty object.
+    pub metadata: Option<String>,
+}
+
+/// A row of `credits.entries`, read as [`entry_columns`].
+#[derive(Debug, QueryableByName)]
+pub struct EntryRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = SqlUuid)]
+    transaction_id: Uuid,
+    #[diesel(sql_type = Text)]
+    user_id: String,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = BigInt)]
+    amount: i64,
+    #[diesel(sql_type = BigInt)]
+    balance_before: i64,
+    #[diesel(sql_type = BigInt)]
+    balance_after: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    usage_record_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    reference_id: Option<String>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    hold_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    description: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    metadata: Option<String>,
+    #[diesel(sql_type = Text)]
+    actor: String,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: OffsetDateTime,
+}
+
+/// The row of an outer join, which may have found no entry.
+#[derive(Debug)]
+pub struct MaybeEntryRow(pub Option<EntryRow>);
+
+#[derive(QueryableByName)]
+struct GivenRow {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    metadata: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct SeqRow {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+/// The columns of an [`EntryRow`], from a table named `e`.
+macro_rules! entry_columns {
+    () => {
+        "e.id, e.transaction_id, e.user_id, e.seq, e.type AS kind, e.amount, e.balance_before, e.balance_after, \
+         e.usage_record_id, e.reference_id, e.hold_id, e.description, e.metadata::text AS metadata, e.actor, e.created_at"
+    };
+}
+pub(crate) use entry_columns;
+
+/// A page of entries that meet a constant condition. Only a literal type lets PostgreSQL use the index of rare entries.
+macro_rules! listing {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            entry_columns!(),
+            " FROM credits.entries e WHERE e.user_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.type ",
+            $condition,
+            " ORDER BY e.seq DESC OFFSET $4 LIMIT $5"
+        )
+    };
+}
+
+/// Appends the entries made since loading.
+pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids, DbError> {
+    let new: Vec<(&UserId, &JournalEntry)> = states
+        .iter()
+        .flat_map(|state| state.journal().iter().map(|entry| (&state.user_id, entry)))
+        .collect();
+    if new.is_empty() {
+        return Ok(Ids::new());
+    }
+    let entries = || new.iter().map(|(_, entry)| *entry);
+    let amounts = |get: fn(&JournalEntry) -> Credits| -> Vec<i64> {
+        entries().map(|entry| get(entry).micro()).collect()
+    };
+    let given: Vec<GivenRow> = pg::sql(
+        "INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
+         held_after, hold_id, usage_record_id, reference_id, refunds_seq, metered, description, metadata, actor, \
+         created_at, booked_at) \
+         SELECT n.user_id, n.seq, n.transaction_id, n.type, n.amount, n.balance_before, n.balance_after, \
+         n.held_after, n.hold_id, n.usage_record_id, n.reference_id, n.refunds_seq, n.metered, n.description, \
+         n.metadata::jsonb, n.actor, n.created_at, n.booked_at \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
+         AS n (user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after, hold_id, \
+         usage_record_id, reference_id, refunds_seq, metered, description, metadata, actor, created_at, booked_at) \
+         RETURNING user_id, seq, id, metadata::text AS metadata",
+    )
+    .bind::<Array<Text>, _>(texts(new.iter().map(|(user, _)| *user)))
+    .bind::<Array<BigInt>, _>(entries().map(|entry| entry.seq).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(entries().map(|entry| entry.transaction_id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(entries().map(|entry| entry.kind.as_str()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(amounts(|entry| entry.amount))
+    .bind::<Array<BigInt>, _>(amounts(|entry| entry.balance_before))
+    .bind::<Array<BigInt>, _>(amounts(|entry| entry.balance_after))
+    .bind::<Array<BigInt>, _>(amounts(|entry| entry.held_after))
+    .bind::<Array<Nullable<SqlUuid>>, _>(entries().map(|entry| entry.hold_id).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(entries().map(|entry| entry.usage_record_id).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(entries().map(|entry| entry.reference_id.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(entries().map(|entry| entry.refunds_seq).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(entries().map(|entry| entry.metered).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(entries().map(|entry| entry.description.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(entries().map(|entry| metadata(&entry.metadata)).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(entries().map(|entry| entry.actor.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(entries().map(|entry| entry.created_at).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(entries().map(|entry| entry.booked_at).collect::<Vec<_>>())
+    .load(&mut conn)
+    .await?;
+    DbError::expect_rows("insert credits.entries", new.len(), given.len())?;
+    given
+        .into_iter()
+        .map(|row| {
+            Ok((
+                (user_id(&row.user_id)?, row.seq),
+                Given {
+                    id: row.id,
+                    metadata: row.metadata,
+                },
+            ))
+        })
+        .collect()
+}
+
+/// The range of `seq` whose entries were created within the dates of the filter.
+pub async fn window(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    filter: &TransactionFilter,
+) -> Result<Range<i64>, DbError> {
+    let conn = &*conn;
+    // Both ends are inclusive and instants have microseconds, so the range ends where one more begins.
+    let behind = filter
+        .to
+        .map(|to| to.checked_add(Duration::microseconds(1)).unwrap_or(to));
+    let (start, end) = try_join!(
+        seq_at(conn, user, filter.from, 1),
+        seq_at(conn, user, behind, i64::MAX)
+    )?;
+    Ok(start..end)
+}
+
+/// A page of the entries in `window`, newest first, and one entry more if there are more.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    kind: Option<TransactionKind>,
+    window: Range<i64>,
+    page: &Page<i64>,
+) -> Result<Vec<Entry>, DbError> {
+    let text = match kind {
+        None => listing!("NOT IN ('hold', 'release')"),
+        Some(TransactionKind::Consume) => listing!("IN ('consume', 'capture')"),
+        Some(TransactionKind::Recharge) => listing!("= 'recharge'"),
+        Some(TransactionKind::Refund) => listing!("= 'refund'"),
+        Some(TransactionKind::Grant) => listing!("= 'grant'"),
+        Some(TransactionKind::Expire) => listing!("= 'expire'"),
+        Some(TransactionKind::Adjust) => listing!("= 'adjust'"),
+    };
+    let end = page.after().map_or(window.end, |after| window.end.min(*after));
+    let rows: Vec<EntryRow> = pg::sql(text)
+        .bind::<Text, _>(user.as_str())
+        .bind::<BigInt, _>(window.start)
+        .bind::<BigInt, _>(end)
+        .bind::<BigInt, _>(page.offset())
+        .bind::<BigInt, _>(page.rows())
+        .load(conn)
+        .await?;
+    rows.into_iter().map(EntryRow::into_entry).collect()
+}
+
+/// The first `seq` created at `instant` or later, one past the newest if there is none; `open` without an instant.
+///
+/// A bisection: `created_at` never decreases along `seq`, which has no gap. Each step is one probe of the primary key, so
+/// a million entries take twenty.
+async fn seq_at(
+    mut conn: Shared<'_>,
+    user: &UserId,
+    instant: Option<OffsetDateTime>,
+    open: i64,
+) -> Result<i64, DbError> {
+    let Some(instant) = instant else {
+        return Ok(open);
+    };
+    let found: Vec<SeqRow> = pg::sql(
+        "WITH RECURSIVE search (low, high) AS ( \
+           SELECT 1::bigint, a.entry_seq + 1 FROM credits.accounts a WHERE a.user_id = $1 \
+           UNION ALL \
+           SELECT CASE WHEN probe.earlier THEN probe.middle + 1 ELSE probe.low END, \
+             CASE WHEN probe.earlier THEN probe.high ELSE probe.middle END \
+           FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle, \
+             (SELECT e.created_at < $2 FROM credits.entries e WHERE e.user_id = $1 AND e.seq = (s.low + s.high) / 2) \
+               AS earlier \
+             FROM search s WHERE s.low < s.high) AS probe) \
+         SELECT low AS seq FROM search WHERE low = high",
+    )
+    .bind::<Text, _>(user.as_str())
+    .bind::<Timestamptz, _>(instant)
+    .load(&mut conn)
+    .await?;
+    Ok(found.into_iter().next().map_or(open, |row| row.seq))
+}
+
+impl EntryRow {
+    /// The entry as callers see it.
+    pub fn into_entry(self) -> Result<Entry, DbError> {
+        Ok(Entry {
+            id: self.id,
+            transaction_id: self.transaction_id,
+            user_id: user_id(&self.user_id)?,
+            seq: self.seq,
+            kind: parsed(&self.kind)?,
+            amount: Credits::from_micro(self.amount),
+            balance_before: Credits::from_micro(self.balance_before),
+            balance_after: Credits::from_micro(self.balance_after),
+            usage_record_id: self.usage_record_id,
+            reference_id: self.reference_id,
+            hold_id: self.hold_id,
+            description: self.description,
+            metadata: self.metadata.map_or_else(FreeForm::empty, FreeForm::stored),
+            actor: actor(&self.actor)?,
+            created_at: self.created_at,
+        })
+    }
+}
+
+impl QueryableByName<Pg> for MaybeEntryRow {
+    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
+        match NamedRow::get::<Nullable<BigInt>, Option<i64>>(row, "seq")? {
+            Some(_) => EntryRow::build(row).map(|entry| Self(Some(entry))),
+            None => Ok(Self(None)),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Batches on PostgreSQL: outcomes, replays, new accounts, and the number of statements.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use credits::{Action, EntryKind, NewGrant, NewGrantKind, Refusal, execute};
+use diesel::connection::InstrumentationEvent;
+use diesel_async::AsyncConnection;
+use kernel::{Clock, Credits, FreeForm, SystemClock, UserId};
+use pg::Tx;
+use time::Duration;
+
+use crate::support::{command, consume, credits, database, done, entry, open, recharge, run};
+
+#[tokio::test]
+async fn an_account_opens_with_its_initial_grant_and_spends() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("auth0|one"));
+    let opened = done(db.pool(), &clock, open(&user, credits(1000))).await;
+    let grant = entry(&opened);
+    assert_eq!(
+        (grant.kind, grant.seq, grant.amount),
+        (EntryKind::Grant, 1, credits(1000))
+    );
+    assert_eq!(
+        (grant.reference_id.as_deref(), grant.created_at),
+        (Some("initial"), testkit::instant())
+    );
+
+    let mut spending = command(
+        &user,
+        Action::Consume {
+            amount: credits(25),
+            usage_record_id: Some(9),
+        },
+    );
+    spending.description = Some("api_call".to_owned());
+    spending.metadata = FreeForm::object(r#"{"b":1.50,"a":[]}"#).unwrap();
+    let spent = done(db.pool(), &clock, spending.clone()).await;
+    let consumed = entry(&spent);
+    assert_eq!(
+        (consumed.balance_before, consumed.balance_after),
+        (credits(1000), credits(975))
+    );
+    assert_eq!(
+        (consumed.transaction_id, consumed.usage_record_id),
+        (spending.transaction_id, Some(9))
+    );
+    assert_eq!(
+        (consumed.description.as_deref(), consumed.actor),
+        (Some("api_call"), spending.actor)
+    );
+    assert_eq!(consumed.metadata.as_json(), r#"{"a": [], "b": 1.50}"#);
+    assert!(consumed.id > 0 && consumed.id != grant.id);
+    assert_eq!(
+        (spent.balance.posted, spent.balance.lifetime_granted),
+        (credits(975), credits(1000))
+    );
+}
+
+#[tokio::test]
+async fn unknown_accounts_are_refused_one_by_one() {
+    let (db, clock) = (database().await, testkit::clock());
+    let (known, unknown) = (testkit::user("known"), testkit::user("unknown"));
+    done(db.pool(), &clock, open(&known, credits(10))).await;
+    let outcomes = run(
+        db.pool(),
+        &clock,
+        &[
+            consume(&unknown, credits(1)),
+            consume(&known, credits(1)),
+            consume(&unknown, Credits::ZERO),
+            consume(&known, credits(100)),
+            open(&testkit::user("negative"), Credits::from_micro(-1)),
+            consume(&testkit::user("negative"), credits(1)),
+            consume(&known, credits(2)),
+        ],
+    )
+    .await;
+    assert_eq!(
+        outcomes[0],
+        Err(Refusal::UserNotFound {
+            user_id: unknown.clone()
+        })
+    );
+    assert_eq!(outcomes[1].as_ref().unwrap().balance.posted, credits(9));
+    assert!(matches!(outcomes[2], Err(Refusal::InvalidAmount { .. })));
+    assert!(matches!(outcomes[3], Err(Refusal::InsufficientCredits { .. })));
+    assert!(matches!(outcomes[4], Err(Refusal::InvalidAmount { .. })));
+    assert!(matches!(outcomes[5], Err(Refusal::UserNotFound { .. })));
+    assert_eq!(outcomes[6].as_ref().unwrap().balance.posted, credits(7));
+    assert!(run(db.pool(), &clock, &[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_account_exists_from_its_opening_in_the_batch_on() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("new"));
+    let batch = [
+        consume(&user, credits(1)),
+        open(&user, credits(5)),
+        consume(&user, credits(2)),
+        open(&user, credits(7)),
+    ];
+    let outcomes = run(db.pool(), &clock, &batch).await;
+    assert!(matches!(outcomes[0], Err(Refusal::UserNotFound { .. })));
+    let opened = outcomes[1].as_ref().unwrap();
+    assert!(!opened.replayed);
+    assert_eq!(outcomes[2].as_ref().unwrap().balance.posted, credits(3));
+    let again = outcomes[3].as_ref().unwrap();
+    assert!(again.replayed);
+    assert_eq!(again.entry, opened.entry);
+    let later = done(db.pool(), &clock, open(&user, credits(7))).await;
+    assert_eq!((later.replayed, &later.entry), (true, &opened.entry));
+
+    let empty = done(db.pool(), &clock, open(&testkit::user("empty"), Credits::ZERO)).await;
+    assert_eq!((empty.entry, empty.replayed), (None, false));
+    let empty = done(db.pool(), &clock, open(&testkit::user("empty"), credits(5))).await;
+    assert_eq!(
+        (empty.entry, empty.replayed, empty.balance.posted),
+        (None, true, Credits::ZERO)
+    );
+}
+
+#[tokio::test]
+async fn a_reference_credits_once_in_and_across_batches() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("payer"));
+    done(db.pool(), &clock, open(&user, Credits::ZERO)).await;
+    let pay = |amount| recharge(&user, credits(amount), Some("pi_1"));
+    let outcomes = run(
+        db.pool(),
+        &clock,
+        &[pay(10), pay(10), pay(11), recharge(&user, credits(10), None)],
+    )
+    .await;
+    let first = outcomes[0].as_ref().unwrap();
+    let second = outcomes[1].as_ref().unwrap();
+    assert_eq!((first.replayed, second.replayed), (false, true));
+    assert_eq!(first.entry, second.entry);
+    let transaction_id = entry(first).transaction_id;
+    assert_eq!(outcomes[2], Err(Refusal::ReferenceConflict { transaction_id }));
+    assert_eq!(outcomes[3].as_ref().unwrap().balance.posted, credits(20));
+
+    clock.advance(Duration::days(1));
+    let later = run(
+        db.pool(),
+        &clock,
+        &[consume(&user, credits(15)), pay(10), pay(12)],
+    )
+    .await;
+    let replayed = later[1].as_ref().unwrap();
+    assert_eq!((replayed.replayed, &replayed.entry), (true, &first.entry));
+    assert_eq!(replayed.balance.posted, credits(5));
+    assert_eq!(later[2], Err(Refusal::ReferenceConflict { transaction_id }));
+    // The reference of one user says nothing about another.
+    let other = testkit::user("other");
+    let outcomes = run(
+        db.pool(),
+        &clock,
+        &[
+            open(&other, Credits::ZERO),
+            recharge(&other, credits(3), Some("pi_1")),
+        ],
+    )
+    .await;
+    assert!(!outcomes[1].as_ref().unwrap().replayed);
+}
+
+#[tokio::test]
+async fn due_items_come_before_any_command_and_survive_a_refusal() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
+    done(db.pool(), &clock, open(&user, credits(1))).await;
+    let new = NewGrant {
+        effective_at: Some(clock.now() + Duration::hours(1)),
+        expires_at: Some(clock.now() + Duration::hours(2)),
+        reference_id: Some("gift".to_owned()),
+        ..NewGrant::new(NewGrantKind::Promo, credits(50))
+    };
+    let scheduled = done(db.pool(), &clock, command(&user, Action::Grant(new.clone()))).await;
+    assert_eq!((scheduled.entry, scheduled.balance.posted), (None, credits(1)));
+
+    clock.advance(Duration::hours(3));
+    let outcomes = run(
+        db.pool(),
+        &clock,
+        &[
+            consume(&user, credits(2)),
+            command(&user, Action::Grant(new)),
+            consume(&user, credits(1)),
+        ],
+    )
+    .await;
+    assert!(matches!(outcomes[0], Err(Refusal::InsufficientCredits { .. })));
+    let gift = outcomes[1].as_ref().unwrap();
+    assert!(gift.replayed);
+    assert_eq!(
+        (entry(gift).seq, entry(gift).created_at),
+        (2, testkit::instant() + Duration::hours(1))
+    );
+    assert_eq!(entry(outcomes[2].as_ref().unwrap()).seq, 4);
+    assert_eq!(gift.balance.lifetime_granted, credits(51));
+}
+
+#[tokio::test]
+async fn the_time_of_an_account_never_goes_back() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
+    done(db.pool(), &clock, open(&user, credits(10))).await;
+    clock.advance(Duration::minutes(-5));
+    let spent = done(db.pool(), &clock, consume(&user, credits(1))).await;
+    assert_eq!(entry(&spent).created_at, testkit::instant());
+
+    // Without a pinned clock it is the database's.
+    let spent = done(db.pool(), &SystemClock, consume(&user, credits(1))).await;
+    let behind = SystemClock.now() - entry(&spent).created_at;
+    assert!(behind.abs() < Duration::minutes(1), "{behind}");
+}
+
+#[tokio::test]
+async fn statements_do_not_grow_with_the_batch() {
+    let (db, clock) = (database().await, testkit::clock());
+    let users: Vec<UserId> = (0..128)
+        .map(|number| testkit::user(&format!("user-{number}")))
+        .collect();
+    let openings: Vec<_> = users.iter().map(|user| open(user, credits(10))).collect();
+    run(db.pool(), &clock, &openings).await;
+
+    let mut counts = Vec::new();
+    for size in [1, 128] {
+        let mut commands: Vec<_> = users
+            .iter()
+            .take(size)
+            .map(|user| consume(user, credits(1)))
+            .collect();
+        commands.extend(
+            users
+                .iter()
+                .take(size)
+                .map(|user| recharge(user, credits(2), Some(&format!("r{size}")))),
+        );
+        let mut tx = Tx::begin(db.pool()).await.unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        tx.conn()
+            .set_instrumentation(move |event: InstrumentationEvent<'_>| {
+                if let InstrumentationEvent::StartQuery { .. } = event {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        let outcomes = execute(&mut tx, &clock, &commands).await.unwrap();
+        assert!(outcomes.iter().all(Result::is_ok));
+        counts.push(count.load(Ordering::Relaxed));
+        tx.commit().await.unwrap();
+    }
+    // Lock, grants and references; accounts, new grants, touched grants, entries and their lines.
+    assert_eq!(counts, [8, 8]);
+}

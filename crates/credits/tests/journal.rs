@@ -1,0 +1,215 @@
+//! The journal never changes, damage is found, and the schema can be taken back.
+
+use credits::execute;
+use diesel::{QueryableByName, sql_types::BigInt};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use pg::{Pool, PoolSettings, Tx, pool::Connection};
+use testkit::TestDb;
+
+use crate::support::{consume, credits, database, open, run};
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+async fn as_superuser(db: &TestDb) -> Connection {
+    Pool::new(&PoolSettings::new(db.superuser_url()))
+        .unwrap()
+        .get()
+        .await
+        .unwrap()
+}
+
+async fn refused(conn: &mut AsyncPgConnection, sql: &str, why: &str) {
+    let error = conn.batch_execute(sql).await.unwrap_err().to_string();
+    assert!(error.contains(why), "{sql}: {error}");
+}
+
+const CHANGES: [&str; 6] = [
+    "UPDATE credits.entries SET amount = amount",
+    "DELETE FROM credits.entries",
+    "TRUNCATE credits.entries",
+    "UPDATE credits.entry_grants SET delta = delta",
+    "DELETE FROM credits.entry_grants",
+    "TRUNCATE credits.entry_grants",
+];
+
+#[tokio::test]
+async fn the_journal_cannot_be_changed_by_the_role_that_writes_it() {
+    let (db, user) = (database().await, testkit::user("someone"));
+    run(db.pool(), &testkit::clock(), &[open(&user, credits(10))]).await;
+    let mut conn = db.connect().await;
+    for change in CHANGES {
+        refused(&mut conn, change, "permission denied").await;
+    }
+}
+
+#[tokio::test]
+async fn the_journal_cannot_be_changed_by_those_without_limits() {
+    let (db, user) = (database().await, testkit::user("someone"));
+    run(db.pool(), &testkit::clock(), &[open(&user, credits(10))]).await;
+    let mut conn = as_superuser(&db).await;
+    for change in CHANGES {
+        refused(&mut conn, change, "append-only").await;
+    }
+}
+
+#[tokio::test]
+async fn the_constraints_are_the_last_line() {
+    let (db, user) = (database().await, testkit::user("someone"));
+    run(
+        db.pool(),
+        &testkit::clock(),
+        &[open(&user, credits(10)), consume(&user, credits(3))],
+    )
+    .await;
+    let mut conn = db.connect().await;
+    for (sql, constraint) in [
+        ("UPDATE credits.accounts SET posted = -1", "accounts_posted_check"),
+        ("UPDATE credits.accounts SET held = posted + 1", "no_overdraft"),
+        ("UPDATE credits.grants SET remaining = amount + 1", "grants_check"),
+        ("UPDATE credits.grants SET held = remaining + 1", "grants_check"),
+        (
+            "INSERT INTO credits.entries SELECT user_id, 3, nextval('credits.entries_id_seq'), transaction_id, type, amount, \
+             7, 8, 0, NULL, NULL, NULL, NULL, false, NULL, NULL, actor, created_at, booked_at FROM credits.entries",
+            "cannot insert a non-DEFAULT value",
+        ),
+        (
+            "INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
+             held_after, actor, created_at, booked_at) SELECT user_id, 3, transaction_id, 'consume', 2, 7, 8, 0, actor, \
+             created_at, booked_at FROM credits.entries WHERE seq = 2",
+            "entry_arithmetic",
+        ),
+        (
+            "INSERT INTO credits.grants SELECT * FROM credits.grants",
+            "cannot insert a non-DEFAULT value",
+        ),
+    ] {
+        refused(&mut conn, sql, constraint).await;
+    }
+}
+
+/// Every audit must be seen to find something, or it may be looking at nothing.
+#[tokio::test]
+async fn each_audit_finds_its_damage() {
+    let (db, user) = (database().await, testkit::user("someone"));
+    run(
+        db.pool(),
+        &testkit::clock(),
+        &[open(&user, credits(10)), consume(&user, credits(3))],
+    )
+    .await;
+    let mut conn = as_superuser(&db).await;
+    // Below the constraints and triggers, as a damaged disk would.
+    conn.batch_execute(
+        "ALTER TABLE credits.accounts DROP CONSTRAINT no_overdraft, DROP CONSTRAINT accounts_held_check; \
+         ALTER TABLE credits.entries DISABLE TRIGGER USER; ALTER TABLE credits.entry_grants DISABLE TRIGGER USER",
+    )
+    .await
+    .unwrap();
+    for (damage, rules) in [
+        ("UPDATE credits.accounts SET held = -1", &["L1", "L2", "L4"][..]),
+        ("UPDATE credits.accounts SET posted = posted - 1", &["L2", "L4"]),
+        ("UPDATE credits.accounts SET entry_seq = 3", &["L2"]),
+        (
+            "UPDATE credits.accounts SET as_of = as_of - interval '1 s'",
+            &["L2"],
+        ),
+        ("DELETE FROM credits.entries WHERE seq = 1", &["L2", "L3"]),
+        (
+            "UPDATE credits.entries SET created_at = created_at - interval '1 s' WHERE seq = 2",
+            &["L2"],
+        ),
+        (
+            "UPDATE credits.entries SET balance_before = balance_before + 1, balance_after = balance_after + 1 WHERE seq = 2",
+            &["L2"],
+        ),
+        (
+            "UPDATE credits.grants SET remaining = remaining - 1",
+            &["L3", "L4"],
+        ),
+        (
+            "UPDATE credits.entry_grants SET delta = delta - 1 WHERE seq = 2",
+            &["L3"],
+        ),
+        (
+            "UPDATE credits.entry_grants SET held_delta = 1 WHERE seq = 2",
+            &["L3"],
+        ),
+        ("DELETE FROM credits.entry_grants WHERE seq = 2", &["L3"]),
+        ("UPDATE credits.grants SET booked_seq = 2", &["L3"]),
+        ("UPDATE credits.accounts SET grant_seq = 2", &["L4"]),
+        (
+            "UPDATE credits.grants SET effective_at = effective_at - interval '2 s', expires_at = effective_at - interval '1 s'",
+            &["L6", "L18"],
+        ),
+        ("UPDATE credits.accounts SET lifetime_granted = 0", &["L18"]),
+        ("UPDATE credits.accounts SET next_due_at = as_of", &["L18"]),
+        (
+            "UPDATE credits.grants SET expires_at = effective_at + interval '1 d'",
+            &["L18"],
+        ),
+    ] {
+        conn.batch_execute(&format!("BEGIN; {damage}")).await.unwrap();
+        let found = pg::audit::run(&mut conn, credits::AUDITS).await.unwrap();
+        for rule in rules {
+            let named = |violation: &pg::Violation| violation.rule.starts_with(&format!("credits {rule}:"));
+            assert!(
+                found.iter().any(named),
+                "{damage}: {rule} is not among {found:#?}"
+            );
+        }
+        conn.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(pg::audit::run(&mut conn, credits::AUDITS).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn the_migrations_can_be_taken_back_and_applied_again() {
+    let mut db = database().await;
+    db.forgo_audits();
+    let mut conn = db.connect().await;
+    for _ in 0..2 {
+        for migration in credits::MIGRATIONS.iter().rev() {
+            conn.batch_execute(migration.down).await.unwrap();
+        }
+        let left: Count = pg::sql(
+            "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'credits') \
+             + (SELECT count(*) FROM pg_proc WHERE proname = 'refuse_change') AS count",
+        )
+        .get_result(&mut conn)
+        .await
+        .unwrap();
+        assert_eq!(left.count, 0);
+        for migration in credits::MIGRATIONS {
+            conn.batch_execute(migration.up).await.unwrap();
+        }
+    }
+}
+
+/// An index on a column that a spend changes would make every update write all indexes.
+#[tokio::test]
+async fn a_spend_updates_account_and_grant_in_place() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
+    run(db.pool(), &clock, &[open(&user, credits(10))]).await;
+    clock.advance(time::Duration::SECOND);
+    // A connection of its own, for the counts begin with the connection.
+    let mut tx = Tx::begin(&db.pool_of(1)).await.unwrap();
+    for _ in 0..5 {
+        execute(&mut tx, &clock, &[consume(&user, credits(1))])
+            .await
+            .unwrap();
+    }
+    for (column, expected) in [("n_tup_upd", 10), ("n_tup_hot_upd", 10)] {
+        let counted: Count = diesel::sql_query(format!(
+            "SELECT sum({column})::bigint AS count FROM pg_stat_xact_user_tables WHERE schemaname = 'credits'"
+        ))
+        .get_result(tx.conn())
+        .await
+        .unwrap();
+        assert_eq!(counted.count, expected, "{column}");
+    }
+    tx.commit().await.unwrap();
+}

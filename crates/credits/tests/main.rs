@@ -1,0 +1,22 @@
+//! The ledger: its pure rules against an independent model, and the same rules on a real PostgreSQL.
+
+#[cfg(test)]
+mod concurrency;
+#[cfg(test)]
+mod core_properties;
+#[cfg(test)]
+mod core_rules;
+#[cfg(test)]
+mod database_properties;
+#[cfg(test)]
+mod execute;
+#[cfg(test)]
+mod generator;
+#[cfg(test)]
+mod journal;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod reads;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,3 @@
+DROP TABLE credits.grants;
+DROP TABLE credits.accounts;
+DROP SCHEMA credits;

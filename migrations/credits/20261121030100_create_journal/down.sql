@@ -1,0 +1,3 @@
+DROP TABLE credits.entry_grants;
+DROP TABLE credits.entries;
+DROP FUNCTION credits.refuse_change();
