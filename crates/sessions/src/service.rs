@@ -1,0 +1,220 @@
+//! What can be done with sessions. Reading takes a connection, changing takes an open transaction (I4).
+//!
+//! A session's row lock guards its status, its counters and its messages. The clock is read once an operation, after the
+//! lock.
+
+use std::collections::{BTreeSet, HashMap};
+
+use diesel_async::AsyncPgConnection;
+use futures_util::try_join;
+use kernel::{Clock, Page, Scope, Slice, TimePlace, UserId};
+use pg::{DbError, Tx};
+use uuid::Uuid;
+
+use crate::{
+    Deleted, Message, NewMessage, NewSession, Session, SessionFilter, SessionRefusal, Status,
+    rules::{self, Place, Tally},
+    store,
+};
+
+/// Creates a session. Whether its user exists is the caller's business.
+///
+/// # Errors
+/// [`DbError`]; a `session_id` that is taken is [`DbError::Constraint`].
+pub async fn create(tx: &mut Tx, clock: &dyn Clock, new: &NewSession) -> Result<Session, DbError> {
+    store::sessions::insert(tx.conn(), new, clock.now()).await
+}
+
+/// The session with this id as it reads now, whoever owns it.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    session_id: Uuid,
+) -> Result<Option<Session>, DbError> {
+    store::sessions::find(conn, session_id, clock.now()).await
+}
+
+/// The session with this id as it reads now, for a caller who may touch what is inside `scope`.
+///
+/// Refused as [`SessionRefusal::NotFound`] and [`SessionRefusal::Foreign`] (HTTP contract 1.4).
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_in_scope(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    session_id: Uuid,
+    scope: &Scope,
+) -> Result<Result<Session, SessionRefusal>, DbError> {
+    let found = find(conn, clock, session_id).await?;
+    Ok(found
+        .ok_or_else(|| not_found(session_id))
+        .and_then(|session| session.within(scope)))
+}
+
+/// One page of the sessions of `user` as they read now, newest created first (HTTP contract 5 and 1.11).
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    user: &UserId,
+    filter: SessionFilter,
+    page: &Page<TimePlace>,
+) -> Result<Slice<Session, TimePlace>, DbError> {
+    let sessions = store::sessions::list(conn, user, filter, page, clock.now()).await?;
+    Ok(page.cut(sessions, Session::place))
+}
+
+/// Sets the status of a session. Every status may follow every other (HTTP contract 5).
+///
+/// A status that is set after `expires_at` has passed stands: the session is then no longer expired.
+/// Refused as [`SessionRefusal::NotFound`] and [`SessionRefusal::Foreign`].
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_status(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    session_id: Uuid,
+    scope: &Scope,
+    status: Status,
+) -> Result<Result<Session, SessionRefusal>, DbError> {
+    match lock(tx, session_id, scope).await? {
+        Ok(locked) => {
+            let user = &locked.user_id;
+            let session =
+                store::sessions::set_status(tx.conn(), user, session_id, status, clock.now()).await?;
+            Ok(Ok(session))
+        }
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Adds messages, in order, and counts them in their sessions. The outcomes are in the same order.
+///
+/// Set-oriented: one lock, one insert and one update, for one message or for hundreds; the outcome is that of adding them
+/// one by one. Each message is refused alone: [`SessionRefusal::NotFound`], [`SessionRefusal::Foreign`],
+/// [`SessionRefusal::TotalTooLarge`]. Messages are taken in every status.
+///
+/// # Errors
+/// [`DbError`]; then nothing is added, and `tx` must be given up.
+pub async fn add_messages(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    new: &[NewMessage],
+) -> Result<Vec<Result<Message, SessionRefusal>>, DbError> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: BTreeSet<Uuid> = new.iter().map(|message| message.session_id).collect();
+    let wanted: Vec<Uuid> = wanted.into_iter().collect();
+    let mut tallies = store::sessions::lock(tx.conn(), &wanted).await?;
+    let places = rules::admit(&mut tallies, new, clock.now());
+
+    let admitted: Vec<(&NewMessage, &Place)> = new
+        .iter()
+        .zip(&places)
+        .filter_map(|(message, place)| Some((message, place.as_ref().ok()?)))
+        .collect();
+    let counted: BTreeSet<Uuid> = admitted.iter().map(|(message, _)| message.session_id).collect();
+    tallies.retain(|session_id, _| counted.contains(session_id));
+    let tallies: Vec<(Uuid, &Tally)> = tallies.iter().map(|(id, tally)| (*id, tally)).collect();
+
+    let mut stored = write(tx, &admitted, &tallies).await?;
+    new.iter()
+        .zip(places)
+        .map(|(message, place)| match place {
+            Ok(place) => stored
+                .remove(&(message.session_id, place.seq))
+                .map(Ok)
+                .ok_or_else(|| {
+                    DbError::Inconsistent(format!("message {} was not answered", message.message_id))
+                }),
+            Err(refusal) => Ok(Err(refusal)),
+        })
+        .collect()
+}
+
+/// One page of the messages of a session that was found before, oldest first (HTTP contract 5). A place is a `seq`.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn messages(
+    conn: &mut AsyncPgConnection,
+    session: &Session,
+    page: &Page<i64>,
+) -> Result<Slice<Message, i64>, DbError> {
+    let messages = store::messages::list(conn, session, page).await?;
+    Ok(page.cut(messages, |message| message.seq))
+}
+
+/// Deletes a session with its messages (HTTP contract 5 and 12).
+///
+/// Refused as [`SessionRefusal::NotFound`] and [`SessionRefusal::Foreign`].
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete(
+    tx: &mut Tx,
+    session_id: Uuid,
+    scope: &Scope,
+) -> Result<Result<Deleted, SessionRefusal>, DbError> {
+    match lock(tx, session_id, scope).await? {
+        Ok(locked) => {
+            store::sessions::delete(tx.conn(), &locked.user_id, session_id).await?;
+            Ok(Ok(Deleted {
+                session_id,
+                user_id: locked.user_id,
+                message_count: locked.message_count,
+            }))
+        }
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Locks one session inside `scope`.
+async fn lock(
+    tx: &mut Tx,
+    session_id: Uuid,
+    scope: &Scope,
+) -> Result<Result<Tally, SessionRefusal>, DbError> {
+    let mut tallies = store::sessions::lock(tx.conn(), &[session_id]).await?;
+    Ok(match tallies.remove(&session_id) {
+        Some(tally) if scope.covers(&tally.user_id) => Ok(tally),
+        Some(_) => Err(SessionRefusal::Foreign {
+            session_id: session_id.to_string(),
+        }),
+        None => Err(not_found(session_id)),
+    })
+}
+
+/// Writes messages and counters, pipelined: neither statement needs what the other answers.
+async fn write(
+    tx: &mut Tx,
+    admitted: &[(&NewMessage, &Place)],
+    tallies: &[(Uuid, &Tally)],
+) -> Result<HashMap<(Uuid, i64), Message>, DbError> {
+    if admitted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let conn = &*tx.conn();
+    let (messages, ()) = try_join!(
+        store::messages::insert(conn, admitted),
+        store::sessions::update_tallies(conn, tallies),
+    )?;
+    Ok(messages
+        .into_iter()
+        .map(|message| ((message.session_id, message.seq), message))
+        .collect())
+}
+
+fn not_found(session_id: Uuid) -> SessionRefusal {
+    SessionRefusal::NotFound {
+        session_id: session_id.to_string(),
+    }
+}

@@ -1,0 +1,3 @@
+DROP TABLE sessions.messages;
+DROP TABLE sessions.sessions;
+DROP SCHEMA sessions;
