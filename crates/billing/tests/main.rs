@@ -1,0 +1,4 @@
+//! What clients see of the plans.
+
+#[cfg(test)]
+mod catalogue;

@@ -1,0 +1,133 @@
+//! A usage record, before and after it was stored.
+
+use kernel::{Credits, FreeForm, TimePlace, Usd, UserId};
+use time::OffsetDateTime;
+
+/// An event that is ready to be recorded: every default is decided. See [`crate::UsageInput`].
+///
+/// Token counts are 0 to [`crate::TOKENS_MAX`], `tokens_used` up to twice that where it was added up. `model_name`,
+/// `provider` and `tool_name` are absent rather than empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Whose event it is.
+    pub user_id: UserId,
+    /// The session it belongs to, as the caller names it; not checked to exist.
+    pub session_id: Option<String>,
+    /// The caller's trace, free text.
+    pub trace_id: Option<String>,
+    /// What was called. Required of a single call, optional in a batch (HTTP contract 4.4).
+    pub endpoint: Option<String>,
+    /// What kind of event it is, for example `ai_chat`.
+    pub event_type: String,
+    /// The model that answered.
+    pub model_name: Option<String>,
+    /// Whose model it is.
+    pub provider: Option<String>,
+    /// The tool that was used.
+    pub tool_name: Option<String>,
+    /// What the tool did.
+    pub operation_name: Option<String>,
+    /// What the event is charged with. Recording it deducts nothing.
+    pub credits_charged: Credits,
+    /// What the provider takes.
+    pub cost_usd: Usd,
+    /// How the charge came about.
+    pub calculation_method: String,
+    /// All tokens.
+    pub tokens_used: i64,
+    /// Tokens of the question.
+    pub prompt_tokens: i64,
+    /// Tokens of the answer.
+    pub completion_tokens: i64,
+    /// Belongs to the caller.
+    pub billing_metadata: FreeForm,
+    /// Belongs to the caller.
+    pub request_data: FreeForm,
+    /// Belongs to the caller.
+    pub response_data: FreeForm,
+}
+
+/// A stored event. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Unique over all users. Not in order of commit: page by time and id, never by id alone.
+    pub id: i64,
+    /// When it happened; `created_at` on the wire.
+    pub occurred_at: OffsetDateTime,
+    /// See [`NewRecord::user_id`].
+    pub user_id: UserId,
+    /// See [`NewRecord::session_id`].
+    pub session_id: Option<String>,
+    /// See [`NewRecord::trace_id`].
+    pub trace_id: Option<String>,
+    /// See [`NewRecord::endpoint`].
+    pub endpoint: Option<String>,
+    /// See [`NewRecord::event_type`].
+    pub event_type: String,
+    /// See [`NewRecord::model_name`].
+    pub model_name: Option<String>,
+    /// See [`NewRecord::provider`].
+    pub provider: Option<String>,
+    /// See [`NewRecord::tool_name`].
+    pub tool_name: Option<String>,
+    /// See [`NewRecord::operation_name`].
+    pub operation_name: Option<String>,
+    /// See [`NewRecord::credits_charged`].
+    pub credits_charged: Credits,
+    /// See [`NewRecord::cost_usd`].
+    pub cost_usd: Usd,
+    /// See [`NewRecord::calculation_method`].
+    pub calculation_method: String,
+    /// See [`NewRecord::tokens_used`].
+    pub tokens_used: i64,
+    /// See [`NewRecord::prompt_tokens`].
+    pub prompt_tokens: i64,
+    /// See [`NewRecord::completion_tokens`].
+    pub completion_tokens: i64,
+    /// See [`NewRecord::billing_metadata`].
+    pub billing_metadata: FreeForm,
+    /// See [`NewRecord::request_data`].
+    pub request_data: FreeForm,
+    /// See [`NewRecord::response_data`].
+    pub response_data: FreeForm,
+}
+
+impl NewRecord {
+    /// The record this becomes once it has an id and a time.
+    #[must_use]
+    pub fn stored(self, id: i64, occurred_at: OffsetDateTime) -> Record {
+        Record {
+            id,
+            occurred_at,
+            user_id: self.user_id,
+            session_id: self.session_id,
+            trace_id: self.trace_id,
+            endpoint: self.endpoint,
+            event_type: self.event_type,
+            model_name: self.model_name,
+            provider: self.provider,
+            tool_name: self.tool_name,
+            operation_name: self.operation_name,
+            credits_charged: self.credits_charged,
+            cost_usd: self.cost_usd,
+            calculation_method: self.calculation_method,
+            tokens_used: self.tokens_used,
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            billing_metadata: self.billing_metadata,
+            request_data: self.request_data,
+            response_data: self.response_data,
+        }
+    }
+}
+
+impl Record {
+    /// Where it stands in the list of its user.
+    #[must_use]
+    pub fn place(&self) -> TimePlace {
+        TimePlace {
+            at: self.occurred_at,
+            id: self.id,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What a caller leaves out, and what it then is: the defaults of HTTP contract 4.1, without a database.
+
+use kernel::{Credits, FreeForm, Usd, UserId};
+
+use crate::NewRecord;
+
+/// Greatest token count that is accepted from outside (HTTP contract 1.8).
+pub const TOKENS_MAX: i64 = 1_000_000_000_000;
+
+/// `calculation_method` when nobody said how the charge came about.
+pub const UNKNOWN: &str = "unknown";
+
+/// `calculation_method` when a model was named, no charge was given, and the model has no price: the charge of zero
+/// means "not known", never "free".
+pub const UNRATED: &str = "unrated";
+
+/// An event as a caller describes it. Shapes and limits were checked where it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageInput {
+    /// See [`NewRecord::user_id`].
+    pub user_id: UserId,
+    /// See [`NewRecord::event_type`].
+    pub event_type: String,
+    /// See [`NewRecord::endpoint`].
+    pub endpoint: Option<String>,
+    /// See [`NewRecord::session_id`].
+    pub session_id: Option<String>,
+    /// See [`NewRecord::trace_id`].
+    pub trace_id: Option<String>,
+    /// See [`NewRecord::model_name`]. An empty text counts as absent.
+    pub model_name: Option<String>,
+    /// See [`NewRecord::provider`]. An empty text counts as absent.
+    pub provider: Option<String>,
+    /// See [`NewRecord::tool_name`]. An empty text counts as absent.
+    pub tool_name: Option<String>,
+    /// See [`NewRecord::operation_name`].
+    pub operation_name: Option<String>,
+    /// The charge; absent means 0, for no model has a price.
+    pub credits_charged: Option<Credits>,
+    /// The cost; absent means 0.
+    pub cost_usd: Option<Usd>,
+    /// How the charge came about; absent means [`UNKNOWN`] or [`UNRATED`].
+    pub calculation_method: Option<String>,
+    /// All tokens; absent means those of question and answer.
+    pub tokens_used: Option<i64>,
+    /// Tokens of the question; absent means 0.
+    pub prompt_tokens: Option<i64>,
+    /// Tokens of the answer; absent means 0.
+    pub completion_tokens: Option<i64>,
+    /// Absent means `{}`.
+    pub billing_metadata: Option<FreeForm>,
+    /// Absent means `{}`.
+    pub request_data: Option<FreeForm>,
+    /// Absent means `{}`.
+    pub response_data: Option<FreeForm>,
+}
+
+impl UsageInput {
+    /// An event of which nothing but user and kind is known.
+    #[must_use]
+    pub fn new(user_id: UserId, event_type: impl Into<String>) -> Self {
+        Self {
+            user_id,
+            event_type: event_type.into(),
+            endpoint: None,
+            session_id: None,
+            trace_id: None,
+            model_name: None,
+            provider: None,
+            tool_name: None,
+            operation_name: None,
+            credits_charged: None,
+            cost_usd: None,
+            calculation_method: None,
+            tokens_used: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+            billing_metadata: None,
+            request_data: None,
+            response_data: None,
+        }
+    }
+
+    /// Decides everything that was left out.
+    #[must_use]
+    pub fn complete(self) -> NewRecord {
+        let model_name = present(self.model_name);
+        let method = method(self.credits_charged, model_name.as_deref());
+        let prompt_tokens = self.prompt_tokens.unwrap_or(0);
+        let completion_tokens = self.completion_tokens.unwrap_or(0);
+        NewRecord {
+            user_id: self.user_id,
+            session_id: self.session_id,
+            trace_id: self.trace_id,
+            endpoint: self.endpoint,
+            event_type: self.event_type,
+            model_name,
+            provider: present(self.provider),
+            tool_name: present(self.tool_name),
+            operation_name: self.operation_name,
+            credits_charged: self.credits_charged.unwrap_or(Credits::ZERO),
+            cost_usd: self.cost_usd.unwrap_or(Usd::ZERO),
+            calculation_method: self.calculation_method.unwrap_or_else(|| method.to_owned()),
+            // Both are at most TOKENS_MAX, so this never saturates.
+            tokens_used: self
+                .tokens_used
+                .unwrap_or_else(|| prompt_tokens.saturating_add(completion_tokens)),
+            prompt_tokens,
+            completion_tokens,
+            billing_metadata: self.billing_metadata.unwrap_or_default(),
+            request_data: self.request_data.unwrap_or_default(),
+            response_data: self.response_data.unwrap_or_default(),
+        }
+    }
+}
+
+fn method(charged: Option<Credits>, model: Option<&str>) -> &'static str {
+    match (charged, model) {
+        (None, Some(_)) => UNRATED,
+        _ => UNKNOWN,
+    }
+}
+
+fn present(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> UsageInput {
+        UsageInput::new("auth0|a".parse().unwrap(), "ai_chat")
+    }
+
+    #[test]
+    fn what_is_left_out_is_zero_empty_or_unknown() {
+        let record = event().complete();
+        assert_eq!(record.event_type, "ai_chat");
+        assert_eq!(record.credits_charged, Credits::ZERO);
+        assert_eq!(record.cost_usd, Usd::ZERO);
+        assert_eq!(record.calculation_method, UNKNOWN);
+        assert_eq!(
+            (record.tokens_used, record.prompt_tokens, record.completion_tokens),
+            (0, 0, 0)
+        );
+        assert_eq!(record.billing_metadata, FreeForm::empty());
+        assert_eq!(
+            (record.endpoint, record.model_name, record.session_id),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn tokens_are_added_up_only_when_the_total_is_absent() {
+        let parts = UsageInput {
+            prompt_tokens: Some(800),
+            completion_tokens: Some(450),
+            ..event()
+        };
+        assert_eq!(parts.clone().complete().tokens_used, 1_250);
+        let total = |tokens| UsageInput {
+            tokens_used: Some(tokens),
+            ..parts.clone()
+        };
+        assert_eq!(total(7).complete().tokens_used, 7);
+        assert_eq!(total(0).complete().tokens_used, 0);
+        let most = UsageInput {
+            prompt_tokens: Some(TOKENS_MAX),
+            completion_tokens: Some(TOKENS_MAX),
+            ..event()
+        };
+        assert_eq!(most.complete().tokens_used, 2 * TOKENS_MAX);
+    }
+
+    #[test]
+    fn the_method_says_whether_the_charge_is_known() {
+        let model = Some("gpt-4".to_owned());
+        let given = Some("gpt4_pricing".to_owned());
+        let zero = Some(Credits::ZERO);
+        for (model_name, credits_charged, calculation_method, expected) in [
+            (None, None, None, UNKNOWN),
+            (model.clone(), None, None, UNRATED),
+            (model.clone(), zero, None, UNKNOWN),
+            (None, zero, None, UNKNOWN),
+            (Some(String::new()), None, None, UNKNOWN),
+            (model.clone(), None, given.clone(), "gpt4_pricing"),
+            (model, zero, given, "gpt4_pricing"),
+        ] {
+            let input = UsageInput {
+                model_name,
+                credits_charged,
+                calculation_method,
+                ..event()
+            };
+            assert_eq!(input.clone().complete().calculation_method, expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn empty_dimensions_count_as_absent() {
+        let empty = Some(String::new());
+        let record = UsageInput {
+            model_name: empty.clone(),
+            provider: empty.clone(),
+            tool_name: empty.clone(),
+            operation_name: empty.clone(),
+            ..event()
+        }
+        .complete();
+        assert_eq!(
+            (record.model_name, record.provider, record.tool_name),
+            (None, None, None)
+        );
+        assert_eq!(record.operation_name, empty);
+    }
+}

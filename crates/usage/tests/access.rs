@@ -1,0 +1,104 @@
+//! How the statements reach their rows: by the primary key, and only those of the page.
+
+use diesel::{QueryableByName, sql_types::BigInt};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use kernel::{Page, Start, UserId};
+use pg::Tx;
+use testkit::{TestDb, clock, user};
+use time::Duration;
+use usage::{NewRecord, RecordFilter};
+
+use crate::support::{database, event, record};
+
+#[derive(QueryableByName, Debug, Clone, Copy)]
+struct Reads {
+    #[diesel(sql_type = BigInt)]
+    table_scans: i64,
+    #[diesel(sql_type = BigInt)]
+    key_scans: i64,
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
+
+/// What the statements of this connection have read so far, as PostgreSQL counts it: the plan that really ran.
+async fn reads(conn: &mut AsyncPgConnection) -> Reads {
+    pg::sql(
+        "SELECT pg_stat_get_xact_numscans('usage.records'::regclass) AS table_scans,
+                pg_stat_get_xact_numscans('usage.records_pkey'::regclass) AS key_scans,
+                pg_stat_get_xact_tuples_fetched('usage.records'::regclass)
+                + pg_stat_get_xact_tuples_fetched('usage.records_pkey'::regclass) AS rows",
+    )
+    .get_result(conn)
+    .await
+    .unwrap()
+}
+
+fn between(before: Reads, after: Reads) -> (i64, i64, i64) {
+    (
+        after.table_scans - before.table_scans,
+        after.key_scans - before.key_scans,
+        after.rows - before.rows,
+    )
+}
+
+/// 10,000 records of 10 users, with the planner's statistics up to date.
+async fn crowded() -> TestDb {
+    let (db, clock) = (database().await, clock());
+    for _ in 0..10 {
+        let new: Vec<NewRecord> = (0..1_000)
+            .map(|n| event(&user(&format!("u{}", n % 10))))
+            .collect();
+        record(&db, &clock, &new).await;
+        clock.advance(Duration::SECOND);
+    }
+    let mut conn = db.pool().get().await.unwrap();
+    conn.batch_execute("ANALYZE usage.records").await.unwrap();
+    drop(conn);
+    db
+}
+
+fn someone() -> UserId {
+    user("u3")
+}
+
+#[tokio::test]
+async fn a_page_reads_its_own_rows_by_the_primary_key() {
+    let db = crowded().await;
+    let filter = RecordFilter::default();
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let before = reads(tx.conn()).await;
+    let first = usage::list(tx.conn(), &someone(), &filter, &Page::first(50))
+        .await
+        .unwrap();
+    let after = reads(tx.conn()).await;
+    assert_eq!(between(before, after), (0, 1, 51));
+
+    let place = first.next.unwrap();
+    let page = Page::new(50, Start::After(place)).unwrap();
+    let next = usage::list(tx.conn(), &someone(), &filter, &page).await.unwrap();
+    let (table_scans, key_scans, rows) = between(after, reads(tx.conn()).await);
+    assert_eq!((table_scans, key_scans), (0, 1));
+    // The rows of the same instant that stood before the place are passed again: at most one batch of one user.
+    assert!(rows <= 51 + 100, "{rows} rows were read");
+    assert_eq!(next.items.len(), 50);
+    tx.rollback().await;
+}
+
+#[tokio::test]
+async fn statistics_read_the_rows_of_one_user_and_window() {
+    let db = crowded().await;
+    let filter = RecordFilter {
+        from: Some(testkit::instant() + Duration::seconds(2)),
+        to: Some(testkit::instant() + Duration::seconds(3)),
+        ..RecordFilter::default()
+    };
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    // Often enough that PostgreSQL would turn to a plan without the values, if it deemed it good.
+    for _ in 0..10 {
+        let before = reads(tx.conn()).await;
+        let stats = usage::stats(tx.conn(), &someone(), &filter).await.unwrap();
+        assert_eq!(stats.total_records, 200);
+        assert_eq!(between(before, reads(tx.conn()).await), (0, 1, 200));
+    }
+    tx.rollback().await;
+}

@@ -1,0 +1,170 @@
+//! Lists: filters, edges of time, paging.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use kernel::{Clock, ManualClock, Page, Start, UserId};
+use testkit::{TestDb, clock, instant, user};
+use time::Duration;
+use usage::{NewRecord, Record, RecordFilter};
+
+use crate::support::{all, database, event, page, record, try_record};
+
+/// One record a second: each of the texts is `x` or `y`, in all 32 combinations.
+async fn combinations(db: &TestDb, clock: &ManualClock, user: &UserId) -> Vec<Record> {
+    let text = |bits: u8, bit: u8| if bits & bit == 0 { "x" } else { "y" }.to_owned();
+    let mut stored = Vec::new();
+    for bits in 0..32 {
+        let new = NewRecord {
+            event_type: text(bits, 1),
+            model_name: Some(text(bits, 2)),
+            provider: Some(text(bits, 4)),
+            tool_name: Some(text(bits, 8)),
+            session_id: Some(text(bits, 16)),
+            ..event(user)
+        };
+        stored.extend(record(db, clock, &[new]).await);
+        clock.advance(Duration::SECOND);
+    }
+    stored.reverse();
+    stored
+}
+
+#[tokio::test]
+async fn filters_narrow_alone_and_together() {
+    let (db, clock) = (database().await, clock());
+    let stored = combinations(&db, &clock, &user("a")).await;
+    combinations(&db, &clock, &user("b")).await;
+    let wanted = |bits: u8, bit: u8| (bits & bit != 0).then(|| "y".to_owned());
+    for bits in 0..64 {
+        let filter = RecordFilter {
+            event_type: wanted(bits, 1),
+            model_name: wanted(bits, 2),
+            provider: wanted(bits, 4),
+            tool_name: wanted(bits, 8),
+            session_id: wanted(bits, 16),
+            from: (bits & 32 != 0).then_some(stored[20].occurred_at),
+            to: (bits & 32 != 0).then_some(stored[3].occurred_at),
+        };
+        let narrows = |wish: &Option<String>, text: Option<&String>| wish.is_none() || wish.as_ref() == text;
+        let expected: Vec<Record> = stored
+            .iter()
+            .filter(|one| {
+                narrows(&filter.event_type, Some(&one.event_type))
+                    && narrows(&filter.model_name, one.model_name.as_ref())
+                    && narrows(&filter.provider, one.provider.as_ref())
+                    && narrows(&filter.tool_name, one.tool_name.as_ref())
+                    && narrows(&filter.session_id, one.session_id.as_ref())
+                    && filter.from.is_none_or(|from| one.occurred_at >= from)
+                    && filter.to.is_none_or(|to| one.occurred_at <= to)
+            })
+            .cloned()
+            .collect();
+        assert_eq!(all(&db, &user("a"), &filter, 5).await, expected, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn both_ends_are_inclusive_to_the_microsecond() {
+    let (db, clock) = (database().await, clock());
+    for _ in 0..3 {
+        record(&db, &clock, &[event(&user("a"))]).await;
+        clock.advance(Duration::MICROSECOND);
+    }
+    let at = |nanoseconds: i64| Some(instant() + Duration::nanoseconds(nanoseconds));
+    for (from, to, expected) in [
+        (None, None, 3),
+        (at(1_000), None, 2),
+        (at(1_001), None, 1),
+        (None, at(1_000), 2),
+        (None, at(999), 1),
+        (None, at(1_999), 2),
+        (at(0), at(2_000), 3),
+        (at(1_000), at(1_000), 1),
+        (at(1), at(999), 0),
+        (at(2_001), None, 0),
+        (None, at(-1), 0),
+        (at(2_000), at(0), 0),
+    ] {
+        let filter = RecordFilter {
+            from,
+            to,
+            ..RecordFilter::default()
+        };
+        assert_eq!(
+            all(&db, &user("a"), &filter, 10).await.len(),
+            expected,
+            "{filter:?}"
+        );
+        let stats = crate::support::stats(&db, &user("a"), &filter).await;
+        assert_eq!(usize::try_from(stats.total_records), Ok(expected), "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_by_offset_and_by_place_are_the_same() {
+    let (db, clock) = (database().await, clock());
+    // Batches share an instant, so the id has to decide.
+    for _ in 0..4 {
+        record(&db, &clock, &vec![event(&user("a")); 6]).await;
+        clock.advance(Duration::MICROSECOND);
+    }
+    let filter = RecordFilter::default();
+    let whole = page(&db, &user("a"), &filter, &Page::first(24)).await;
+    assert_eq!(whole.next, None);
+    assert_eq!(whole.items.len(), 24);
+    assert!(
+        whole
+            .items
+            .is_sorted_by_key(|one| std::cmp::Reverse((one.occurred_at, one.id)))
+    );
+    for limit in [1, 5, 6, 23] {
+        assert_eq!(all(&db, &user("a"), &filter, limit).await, whole.items);
+        for offset in [0, 7, 23, 24] {
+            let part = Page::new(limit, Start::Offset(offset)).unwrap();
+            let slice = page(&db, &user("a"), &filter, &part).await;
+            let skip = usize::try_from(offset).unwrap();
+            let take = usize::try_from(limit).unwrap();
+            let expected: Vec<Record> = whole.items.iter().skip(skip).take(take).cloned().collect();
+            assert_eq!(slice.items, expected);
+            assert_eq!(slice.next.is_some(), offset + limit < 24);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn going_on_shows_each_record_once_while_others_are_recorded() {
+    let (db, clock) = (database().await, clock());
+    for _ in 0..10 {
+        record(&db, &clock, &vec![event(&user("a")); 30]).await;
+        clock.advance(Duration::MICROSECOND);
+    }
+    let before = all(&db, &user("a"), &RecordFilter::default(), 500).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..3)
+        .map(|_| {
+            let (pool, clock, stop) = (db.pool().clone(), clock.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    clock.advance(Duration::MICROSECOND);
+                    let new = vec![event(&user("a")); 5];
+                    try_record(&pool, &clock, &new).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for limit in [1, 7, 100] {
+        let seen = all(&db, &user("a"), &RecordFilter::default(), limit).await;
+        assert!(seen.is_sorted_by(|one, next| (one.occurred_at, one.id) > (next.occurred_at, next.id)));
+        let old = seen.len() - before.len();
+        assert_eq!(&seen[old..], before);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(clock.now() > instant());
+    assert!(all(&db, &user("a"), &RecordFilter::default(), 500).await.len() > before.len());
+}

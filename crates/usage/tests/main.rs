@@ -1,0 +1,16 @@
+//! Usage records through the public surface, on a real PostgreSQL.
+
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod audits;
+#[cfg(test)]
+mod list;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod record;
+#[cfg(test)]
+mod stats;
+#[cfg(test)]
+mod support;

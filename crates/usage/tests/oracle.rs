@@ -1,0 +1,163 @@
+//! Statistics and lists against a naive sum in memory, for random records and windows.
+
+use std::collections::BTreeMap;
+
+use kernel::{Credits, ManualClock, Usd, UserId};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::select,
+    test_runner::{Config, TestCaseError, TestRunner},
+};
+use testkit::{TestDb, instant};
+use time::Duration;
+use usage::{NewRecord, Record, RecordFilter, Stats, UsageInput};
+
+use crate::support::{all, database, record, stats};
+
+/// Batches of events, each some microseconds after the one before.
+type History = Vec<(i64, Vec<NewRecord>)>;
+
+fn text() -> impl Strategy<Value = Option<String>> {
+    option::of(select(vec!["x", "y", "z"]).prop_map(str::to_owned))
+}
+
+fn new_record() -> impl Strategy<Value = NewRecord> {
+    let texts = (text(), text(), text(), text());
+    let amounts = (
+        0..=Credits::MAX.micro(),
+        0..=Usd::MAX.nano(),
+        0..=usage::TOKENS_MAX,
+    );
+    (select(vec!["me", "you"]), select(vec!["x", "y"]), texts, amounts).prop_map(
+        |(user, event_type, (model_name, provider, tool_name, session_id), (micro, nano, tokens))| {
+            UsageInput {
+                model_name,
+                provider,
+                tool_name,
+                session_id,
+                credits_charged: Some(Credits::from_micro(micro)),
+                cost_usd: Some(Usd::from_nano(nano)),
+                prompt_tokens: Some(tokens),
+                ..UsageInput::new(user.parse().unwrap(), event_type)
+            }
+            .complete()
+        },
+    )
+}
+
+fn history() -> impl Strategy<Value = History> {
+    vec((0..3_i64, vec(new_record(), 0..6)), 0..8)
+}
+
+/// Windows around the few microseconds in which everything happens, also between two of them.
+fn filter() -> impl Strategy<Value = RecordFilter> {
+    let bound = || option::of((-1_500..20_000_i64).prop_map(|n| instant() + Duration::nanoseconds(n)));
+    let rare = || prop_oneof![3 => Just(None), 1 => text()];
+    (bound(), bound(), rare(), rare(), rare(), rare(), rare()).prop_map(
+        |(from, to, event_type, model_name, provider, tool_name, session_id)| RecordFilter {
+            from,
+            to,
+            event_type,
+            model_name,
+            provider,
+            tool_name,
+            session_id,
+        },
+    )
+}
+
+fn matches(filter: &RecordFilter, one: &Record) -> bool {
+    let narrows = |wish: &Option<String>, value: &Option<String>| wish.is_none() || wish == value;
+    filter.from.is_none_or(|from| one.occurred_at >= from)
+        && filter.to.is_none_or(|to| one.occurred_at <= to)
+        && narrows(&filter.event_type, &Some(one.event_type.clone()))
+        && narrows(&filter.model_name, &one.model_name)
+        && narrows(&filter.provider, &one.provider)
+        && narrows(&filter.tool_name, &one.tool_name)
+        && narrows(&filter.session_id, &one.session_id)
+}
+
+fn sum(records: &[Record]) -> Stats {
+    let count = |values: Vec<Option<&String>>| {
+        let mut counts = BTreeMap::new();
+        for value in values.into_iter().flatten() {
+            *counts.entry(value.clone()).or_insert(0) += 1;
+        }
+        counts
+    };
+    Stats {
+        total_records: records.len().try_into().unwrap(),
+        total_credits_charged: Credits::from_micro(
+            records.iter().map(|one| one.credits_charged.micro()).sum(),
+        ),
+        total_cost_usd: Usd::from_nano(records.iter().map(|one| one.cost_usd.nano()).sum()),
+        total_tokens_used: records.iter().map(|one| one.tokens_used).sum(),
+        by_event_type: count(records.iter().map(|one| Some(&one.event_type)).collect()),
+        by_model: count(records.iter().map(|one| one.model_name.as_ref()).collect()),
+        by_provider: count(records.iter().map(|one| one.provider.as_ref()).collect()),
+    }
+}
+
+/// Users get a prefix of their own in each case, so that one database serves all cases.
+async fn check(
+    db: &TestDb,
+    case: u32,
+    history: &History,
+    filters: &[RecordFilter],
+) -> Result<(), TestCaseError> {
+    let clock = ManualClock::at(instant());
+    let of_case = |user: &UserId| format!("{case}|{user}").parse::<UserId>().unwrap();
+    let mut stored = Vec::new();
+    for (pause, batch) in history {
+        clock.advance(Duration::microseconds(*pause));
+        let new: Vec<NewRecord> = batch
+            .iter()
+            .map(|one| NewRecord {
+                user_id: of_case(&one.user_id),
+                ..one.clone()
+            })
+            .collect();
+        stored.extend(record(db, &clock, &new).await);
+    }
+    let me = of_case(&"me".parse().unwrap());
+    for filter in filters {
+        let mut expected: Vec<Record> = stored
+            .iter()
+            .filter(|one| one.user_id == me && matches(filter, one))
+            .cloned()
+            .collect();
+        prop_assert_eq!(
+            stats(db, &me, filter).await,
+            sum(&expected),
+            "statistics of {:?}",
+            filter
+        );
+        expected.reverse();
+        prop_assert_eq!(all(db, &me, filter, 4).await, expected, "list of {:?}", filter);
+    }
+    Ok(())
+}
+
+#[test]
+fn statistics_and_lists_equal_a_naive_sum() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let db = runtime.block_on(database());
+    let config = Config {
+        cases: 60,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let case = std::cell::Cell::new(0);
+    TestRunner::new(config)
+        .run(&(history(), vec(filter(), 1..5)), |(history, filters)| {
+            case.set(case.get() + 1);
+            runtime.block_on(check(&db, case.get(), &history, &filters))
+        })
+        .unwrap();
+}

@@ -1,0 +1,92 @@
+//! Statistics: exact, complete, and of one user only.
+
+use std::collections::BTreeMap;
+
+use kernel::{Credits, Usd};
+use pg::DbError;
+use testkit::{clock, user};
+use usage::{NewRecord, RecordFilter, Stats, TOKENS_MAX};
+
+use crate::support::{database, event, record, stats};
+
+fn counts(pairs: &[(&str, i64)]) -> BTreeMap<String, i64> {
+    pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
+}
+
+#[tokio::test]
+async fn no_records_are_zeros_and_empty_maps() {
+    let db = database().await;
+    record(&db, &clock(), &[event(&user("b"))]).await;
+    assert_eq!(
+        stats(&db, &user("a"), &RecordFilter::default()).await,
+        Stats::default()
+    );
+}
+
+#[tokio::test]
+async fn records_without_a_value_are_left_out_of_its_counts() {
+    let db = database().await;
+    let gpt = NewRecord {
+        model_name: Some("gpt-4".to_owned()),
+        provider: Some("openai".to_owned()),
+        credits_charged: "5.5".parse().unwrap(),
+        cost_usd: "0.000000001".parse().unwrap(),
+        tokens_used: 1250,
+        ..event(&user("a"))
+    };
+    let call = NewRecord {
+        event_type: "api_call".to_owned(),
+        provider: Some("anthropic".to_owned()),
+        ..event(&user("a"))
+    };
+    let foreign = NewRecord {
+        user_id: user("A"),
+        ..gpt.clone()
+    };
+    record(
+        &db,
+        &clock(),
+        &[gpt.clone(), foreign, call, gpt, event(&user("a"))],
+    )
+    .await;
+    let expected = Stats {
+        total_records: 4,
+        total_credits_charged: Credits::from_micro(11_000_000),
+        total_cost_usd: Usd::from_nano(2),
+        total_tokens_used: 2500,
+        by_event_type: counts(&[("ai_chat", 3), ("api_call", 1)]),
+        by_model: counts(&[("gpt-4", 2)]),
+        by_provider: counts(&[("anthropic", 1), ("openai", 2)]),
+    };
+    assert_eq!(stats(&db, &user("a"), &RecordFilter::default()).await, expected);
+}
+
+#[tokio::test]
+async fn sums_are_exact_as_far_as_they_fit_and_refused_beyond() {
+    let db = database().await;
+    let most = NewRecord {
+        credits_charged: Credits::MAX,
+        cost_usd: Usd::MAX,
+        tokens_used: 2 * TOKENS_MAX,
+        ..event(&user("a"))
+    };
+    record(&db, &clock(), &[most.clone(), most.clone(), most.clone()]).await;
+    let sums = stats(&db, &user("a"), &RecordFilter::default()).await;
+    assert_eq!(sums.total_credits_charged.to_string(), "3000000000.0");
+    assert_eq!(sums.total_cost_usd.to_string(), "3000000.0");
+    assert_eq!(sums.total_tokens_used, 6 * TOKENS_MAX);
+
+    let thousand = vec![most.clone(); 1_000];
+    for _ in 0..9 {
+        record(&db, &clock(), &thousand).await;
+    }
+    record(&db, &clock(), &vec![most.clone(); 220]).await;
+    let sums = stats(&db, &user("a"), &RecordFilter::default()).await;
+    assert_eq!(sums.total_records, 9_223);
+    assert_eq!(sums.total_credits_charged.to_string(), "9223000000000.0");
+
+    record(&db, &clock(), &[most]).await;
+    let mut conn = db.pool().get().await.unwrap();
+    let refused = usage::stats(&mut conn, &user("a"), &RecordFilter::default()).await;
+    assert!(matches!(refused, Err(DbError::Inconsistent(_))), "{refused:?}");
+}

@@ -1,0 +1,67 @@
+//! What the tests of this crate share.
+
+use kernel::{Clock, Page, Slice, Start, TimePlace, UserId};
+use pg::{DbError, Pool, Tx};
+use testkit::TestDb;
+use usage::{NewRecord, Record, RecordFilter, Stats, UsageInput};
+
+/// A database with the schema of this domain, audited when the test ends.
+pub async fn database() -> TestDb {
+    TestDb::create(&[usage::MIGRATIONS], &[usage::AUDITS]).await
+}
+
+/// An event of which nothing but the user is known.
+pub fn event(user: &UserId) -> NewRecord {
+    UsageInput::new(user.clone(), "ai_chat").complete()
+}
+
+/// Records in a transaction of its own.
+pub async fn try_record(pool: &Pool, clock: &dyn Clock, new: &[NewRecord]) -> Result<Vec<Record>, DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    let stored = usage::record(&mut tx, clock, new).await?;
+    tx.commit().await?;
+    Ok(stored)
+}
+
+/// Records in a transaction of its own, which must succeed.
+pub async fn record(db: &TestDb, clock: &dyn Clock, new: &[NewRecord]) -> Vec<Record> {
+    try_record(db.pool(), clock, new).await.unwrap()
+}
+
+/// One page of a list.
+pub async fn page(
+    db: &TestDb,
+    user: &UserId,
+    filter: &RecordFilter,
+    page: &Page<TimePlace>,
+) -> Slice<Record, TimePlace> {
+    let mut conn = db.pool().get().await.unwrap();
+    usage::list(&mut conn, user, filter, page).await.unwrap()
+}
+
+/// Everything a filter matches, read page by page.
+pub async fn all(db: &TestDb, user: &UserId, filter: &RecordFilter, limit: i64) -> Vec<Record> {
+    let mut found = Vec::new();
+    let mut next = Page::first(limit);
+    loop {
+        let slice = page(db, user, filter, &next).await;
+        let place = slice.next;
+        if let (Some(place), Some(before)) = (&place, next.after()) {
+            assert!(
+                (place.at, place.id) < (before.at, before.id),
+                "the list does not go on"
+            );
+        }
+        found.extend(slice.items);
+        match place {
+            Some(place) => next = Page::new(limit, Start::After(place)).unwrap(),
+            None => return found,
+        }
+    }
+}
+
+/// Sums, which must fit.
+pub async fn stats(db: &TestDb, user: &UserId, filter: &RecordFilter) -> Stats {
+    let mut conn = db.pool().get().await.unwrap();
+    usage::stats(&mut conn, user, filter).await.unwrap()
+}

@@ -1,0 +1,2 @@
+DROP TABLE usage.records;
+DROP SCHEMA usage;
