@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+pub mod operations;
+pub mod reads;
+pub mod sign_up;
+
+pub use operations::{Operation, Outcome, Writes};
+pub use reads::{BalanceReads, StatusReads};
+
+/// Migrations of every domain.
+pub const MIGRATIONS: &[&[pg::Migration]] = &[
+    identity::MIGRATIONS,
+    credits::MIGRATIONS,
+    sessions::MIGRATIONS,
+    usage::MIGRATIONS,
+];
+
+/// Rules about stored data of every domain.
+pub const AUDITS: &[&[pg::Audit]] = &[identity::AUDITS, credits::AUDITS, sessions::AUDITS, usage::AUDITS];

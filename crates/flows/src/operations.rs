@@ -1,0 +1,154 @@
+//! What changes money, usage or messages: operations that wait together are done in one commit.
+//!
+//! Guarantees that the outcome of each operation is that of running it alone, in the order of arrival per user, and that
+//! it is durable when it is answered. Touches credits, usage and sessions, in this order.
+
+use std::{sync::Arc, time::Duration};
+
+use kernel::{Clock, UserId};
+use pg::{BatchLimits, Committer, DbError, Pool, Rejected, Tx, Work};
+
+/// One change that a caller waits for.
+#[derive(Debug)]
+pub enum Operation {
+    /// A command of the ledger.
+    Ledger(credits::Command),
+    /// A usage record; nothing is charged.
+    Usage(usage::NewRecord),
+    /// A message of a session.
+    Message(sessions::NewMessage),
+}
+
+/// What became of an [`Operation`] of the same kind.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Of a command of the ledger.
+    Ledger(Result<credits::Applied, credits::Refusal>),
+    /// Of a usage record.
+    Usage(usage::Record),
+    /// Of a message.
+    Message(Result<sessions::Message, sessions::SessionRefusal>),
+}
+
+/// The way in for writes. Cheap to clone, usable from any runtime.
+#[derive(Debug, Clone)]
+pub struct Writes {
+    committer: Committer<Together>,
+}
+
+/// A batch of 256 keeps the longest commit at a few milliseconds; two lanes let one batch gather and compute while the
+/// other waits for the disk.
+const LIMITS: BatchLimits = BatchLimits {
+    name: "writes",
+    lanes: 2,
+    batch_items_max: 256,
+    queue_items_max: 4_096,
+    wait_max: Duration::from_secs(10),
+};
+
+impl Writes {
+    /// Starts the lanes on the present tokio runtime.
+    #[must_use]
+    pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            committer: Committer::start(pool, Together { clock }, LIMITS),
+        }
+    }
+
+    /// Runs a command of the ledger.
+    ///
+    /// # Errors
+    /// [`Rejected`] when it could not be run; a refusal of the rules is an `Ok(Err(_))`.
+    pub async fn ledger(
+        &self,
+        command: credits::Command,
+    ) -> Result<Result<credits::Applied, credits::Refusal>, Rejected> {
+        let key = command.user_id.clone();
+        match self.submit(&key, Operation::Ledger(command)).await? {
+            Outcome::Ledger(result) => Ok(result),
+            other => Err(mixed_up(&other)),
+        }
+    }
+
+    /// Records usage.
+    ///
+    /// # Errors
+    /// [`Rejected`] when it could not be recorded.
+    pub async fn usage(&self, record: usage::NewRecord) -> Result<usage::Record, Rejected> {
+        let key = record.user_id.clone();
+        match self.submit(&key, Operation::Usage(record)).await? {
+            Outcome::Usage(record) => Ok(record),
+            other => Err(mixed_up(&other)),
+        }
+    }
+
+    /// Adds a message to a session of `owner`.
+    ///
+    /// # Errors
+    /// [`Rejected`] when it could not be run; an unknown or foreign session is an `Ok(Err(_))`.
+    pub async fn message(
+        &self,
+        message: sessions::NewMessage,
+    ) -> Result<Result<sessions::Message, sessions::SessionRefusal>, Rejected> {
+        let key = message.session_id.to_string();
+        match self.committer.submit(&key, Operation::Message(message)).await? {
+            Outcome::Message(result) => Ok(result),
+            other => Err(mixed_up(&other)),
+        }
+    }
+
+    /// Takes no more operations and returns when the last one is answered.
+    pub async fn flush(&self) {
+        self.committer.flush().await;
+    }
+
+    async fn submit(&self, user_id: &UserId, operation: Operation) -> Result<Outcome, Rejected> {
+        self.committer.submit(user_id.as_str(), operation).await
+    }
+}
+
+fn mixed_up(outcome: &Outcome) -> Rejected {
+    tracing::error!(
+        ?outcome,
+        "an operation was answered with the outcome of another kind"
+    );
+    Rejected::Failed
+}
+
+/// Runs a batch of mixed operations in one transaction, one set-oriented step a domain.
+struct Together {
+    clock: Arc<dyn Clock>,
+}
+
+impl Work for Together {
+    type Item = Operation;
+    type Outcome = Outcome;
+
+    async fn run(&self, tx: &mut Tx, items: &[Operation]) -> Result<Vec<Outcome>, DbError> {
+        let mut commands = Vec::new();
+        let mut records = Vec::new();
+        let mut messages = Vec::new();
+        for item in items {
+            match item {
+                Operation::Ledger(command) => commands.push(command.clone()),
+                Operation::Usage(record) => records.push(record.clone()),
+                Operation::Message(message) => messages.push(message.clone()),
+            }
+        }
+        let mut applied = credits::execute(tx, &*self.clock, &commands).await?.into_iter();
+        let mut recorded = usage::record(tx, &*self.clock, &records).await?.into_iter();
+        let mut added = sessions::add_messages(tx, &*self.clock, &messages)
+            .await?
+            .into_iter();
+        let outcomes: Vec<Outcome> = items
+            .iter()
+            .filter_map(|item| match item {
+                Operation::Ledger(_) => applied.next().map(Outcome::Ledger),
+                Operation::Usage(_) => recorded.next().map(Outcome::Usage),
+                Operation::Message(_) => added.next().map(Outcome::Message),
+            })
+            .collect();
+        DbError::expect_rows("operations", items.len(), outcomes.len())?;
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,91 @@
+//! Hot questions: those that wait at the same time are answered by one query.
+//!
+//! Guarantees that an answer shows every write acknowledged before it was asked. Reads identity and credits.
+
+use std::{sync::Arc, time::Duration};
+
+use kernel::{Clock, UserId};
+use pg::{BatchLimits, Coalescer, DbError, Lookup, PgConnection, Pool, Rejected};
+
+/// One lane each: a second one would only split the batches.
+const fn limits(name: &'static str) -> BatchLimits {
+    BatchLimits {
+        name,
+        lanes: 1,
+        batch_items_max: 512,
+        queue_items_max: 8_192,
+        wait_max: Duration::from_secs(10),
+    }
+}
+
+/// Balances of users. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct BalanceReads(Coalescer<Balances>);
+
+/// Existence, activity and role of users, asked at every authenticated request. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StatusReads(Coalescer<Statuses>);
+
+impl BalanceReads {
+    /// Starts on the present tokio runtime.
+    #[must_use]
+    pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> Self {
+        Self(Coalescer::start(pool, Balances { clock }, limits("balances")))
+    }
+
+    /// The balance of a user; `None` without an account.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the database cannot be asked.
+    pub async fn ask(&self, user_id: &UserId) -> Result<Option<credits::Balance>, Rejected> {
+        self.0.ask(user_id.as_str(), user_id.clone()).await
+    }
+}
+
+impl StatusReads {
+    /// Starts on the present tokio runtime.
+    #[must_use]
+    pub fn start(pool: Pool) -> Self {
+        Self(Coalescer::start(pool, Statuses, limits("statuses")))
+    }
+
+    /// The status of a user; `None` if he was never ensured.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the database cannot be asked.
+    pub async fn ask(&self, user_id: &UserId) -> Result<Option<identity::UserStatus>, Rejected> {
+        self.0.ask(user_id.as_str(), user_id.clone()).await
+    }
+}
+
+struct Balances {
+    clock: Arc<dyn Clock>,
+}
+
+impl Lookup for Balances {
+    type Item = UserId;
+    type Outcome = Option<credits::Balance>;
+
+    async fn load(
+        &self,
+        conn: &mut PgConnection,
+        users: &[UserId],
+    ) -> Result<Vec<Option<credits::Balance>>, DbError> {
+        credits::balances(conn, &*self.clock, users).await
+    }
+}
+
+struct Statuses;
+
+impl Lookup for Statuses {
+    type Item = UserId;
+    type Outcome = Option<identity::UserStatus>;
+
+    async fn load(
+        &self,
+        conn: &mut PgConnection,
+        users: &[UserId],
+    ) -> Result<Vec<Option<identity::UserStatus>>, DbError> {
+        identity::users::statuses(conn, users).await
+    }
+}

@@ -1,0 +1,122 @@
+//! A user's first login: the user, his account and the initial grant in one commit.
+//!
+//! Guarantees that any number of concurrent first logins make one user with one initial grant, and that exactly one of
+//! them is told that it made him. Touches identity and credits.
+
+use identity::{Ensured, IdentityRefusal, NewUser, User};
+use kernel::{Actor, Clock, Credits, FreeForm, Ids};
+use pg::{Attempts, DbError, Pool, Tx};
+
+/// What a login asks for.
+#[derive(Debug, Clone)]
+pub struct SignUp {
+    /// Who logs in.
+    pub user: NewUser,
+    /// What a new user is granted; zero for nothing.
+    pub initial: Credits,
+    /// In which capacity the caller acts.
+    pub actor: Actor,
+}
+
+/// A user with what he may spend.
+#[derive(Debug, Clone)]
+pub struct SignedUp {
+    /// The user, as stored.
+    pub user: User,
+    /// Whether this call made him.
+    pub created: bool,
+    /// His balance.
+    pub balance: credits::Balance,
+}
+
+/// Makes sure that the user exists.
+///
+/// # Errors
+/// The inner error is a refusal: the e-mail address belongs to somebody else.
+pub async fn run(
+    pool: &Pool,
+    clock: &dyn Clock,
+    ids: &dyn Ids,
+    wish: &SignUp,
+) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
+    let mut attempts = Attempts::up_to(3);
+    loop {
+        let result = once(pool, clock, ids, wish).await;
+        match result {
+            Err(error) if attempts.again(&error).await => {}
+            result => return result,
+        }
+    }
+}
+
+async fn once(
+    pool: &Pool,
+    clock: &dyn Clock,
+    ids: &dyn Ids,
+    wish: &SignUp,
+) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    match in_tx(&mut tx, clock, ids, wish).await {
+        Ok(Ok(signed_up)) => {
+            tx.commit().await?;
+            Ok(Ok(signed_up))
+        }
+        other => {
+            tx.rollback().await;
+            other
+        }
+    }
+}
+
+/// The atomic part, for callers that have more to commit.
+///
+/// # Errors
+/// As [`run`].
+pub async fn in_tx(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    ids: &dyn Ids,
+    wish: &SignUp,
+) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
+    let Ensured { user, created } = match identity::users::ensure(tx, clock, &wish.user).await? {
+        Ok(ensured) => ensured,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if created {
+        open_account(tx, clock, ids, wish).await?;
+    }
+    let balance = credits::balances(tx.conn(), clock, std::slice::from_ref(&user.user_id)).await?;
+    let balance = balance
+        .into_iter()
+        .flatten()
+        .next()
+        .ok_or_else(|| DbError::Inconsistent(format!("user {} has no account", user.user_id)))?;
+    Ok(Ok(SignedUp {
+        user,
+        created,
+        balance,
+    }))
+}
+
+async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &SignUp) -> Result<(), DbError> {
+    let command = credits::Command {
+        user_id: wish.user.user_id.clone(),
+        actor: wish.actor,
+        transaction_id: ids.uuid(),
+        description: Some("Initial credits".to_owned()),
+        metadata: FreeForm::empty(),
+        action: credits::Action::Open {
+            initial: wish.initial,
+        },
+    };
+    let outcomes = credits::execute(tx, clock, std::slice::from_ref(&command)).await?;
+    match outcomes.into_iter().next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(refusal)) => Err(DbError::Inconsistent(format!(
+            "a new account was refused: {refusal}"
+        ))),
+        None => Err(DbError::Inconsistent(
+            "opening an account had no outcome".to_owned(),
+        )),
+    }
+}
