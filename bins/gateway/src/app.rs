@@ -1,0 +1,144 @@
+//! The wired service: what every request needs, made once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use flows::{BalanceReads, StatusReads, Writes};
+use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
+use kernel::{Clock, Credits, Ids};
+use pg::{DbError, Pool};
+use tokio::runtime::Handle;
+
+use crate::{config::Config, telemetry::Metrics};
+
+pub use flows::{AUDITS, MIGRATIONS};
+
+/// Everything behind the HTTP surface. Shared by all workers.
+pub struct App {
+    /// The checked configuration.
+    pub config: Arc<Config>,
+    /// Connections for what stands alone.
+    pub pool: Pool,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub ids: Arc<dyn Ids>,
+    /// Checks tokens.
+    pub verifier: Arc<Verifier>,
+    /// The configured API key, if there is one.
+    pub bootstrap_key: Option<BootstrapKey>,
+    /// The token that opens `/metrics`, if there is one.
+    pub metrics_token: Option<BootstrapKey>,
+    /// The way in for writes of money, usage and messages.
+    pub writes: Writes,
+    /// Balances, read together.
+    pub balances: BalanceReads,
+    /// Users' existence and role, read together.
+    pub statuses: StatusReads,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Credits moved since the start.
+    pub moved: Moved,
+    serving: AtomicBool,
+}
+
+/// Why the service cannot be wired.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database refused.
+    #[error("the database cannot be prepared")]
+    Database(#[from] DbError),
+    /// The token verifier cannot be made from the configuration.
+    #[error("tokens cannot be verified with this configuration")]
+    Tokens(#[source] IssuerError),
+}
+
+impl App {
+    /// Wires the service on the present, multi-threaded tokio runtime. The database must be migrated.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: Arc<Config>,
+        pool: Pool,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        metrics: Metrics,
+    ) -> Result<Self, StartError> {
+        if !config.auth.admin_user_ids.is_empty() {
+            let promoted = identity::users::promote_admins(
+                &mut *pool.get().await?,
+                &*clock,
+                &config.auth.admin_user_ids,
+            )
+            .await?;
+            tracing::info!(promoted, "administrators of the configuration have their role");
+        }
+        let verifier = Verifier::start(
+            config.auth.issuers(),
+            JwksTiming::default(),
+            Arc::clone(&clock),
+            &Handle::current(),
+        )
+        .map_err(StartError::Tokens)?;
+        Ok(Self {
+            verifier: Arc::new(verifier),
+            bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
+            metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
+            writes: Writes::start(pool.clone(), Arc::clone(&clock)),
+            balances: BalanceReads::start(pool.clone(), Arc::clone(&clock)),
+            statuses: StatusReads::start(pool.clone()),
+            config,
+            pool,
+            clock,
+            ids,
+            metrics,
+            moved: Moved::default(),
+            serving: AtomicBool::new(true),
+        })
+    }
+
+    /// Whether new requests are wanted; false from the beginning of a shutdown on.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Acquire)
+    }
+
+    /// Tells load balancers, through `/readyz`, to send requests elsewhere.
+    pub fn begin_shutdown(&self) {
+        self.serving.store(false, Ordering::Release);
+    }
+
+    /// Finishes what waits in the committers. Call it after the last request was answered.
+    pub async fn shut_down(&self) {
+        self.begin_shutdown();
+        self.writes.flush().await;
+    }
+}
+
+/// Credits moved since the start, for the metrics: whole credits are shown, fractions are kept until they add up.
+#[derive(Debug, Default)]
+pub struct Moved {
+    consumed_micro: AtomicU64,
+    recharged_micro: AtomicU64,
+}
+
+impl Moved {
+    /// Notes credits that users spent.
+    pub fn consumed(&self, amount: Credits) {
+        metrics::counter!("credits_consumed_total").absolute(add(&self.consumed_micro, amount));
+    }
+
+    /// Notes credits that users were recharged with.
+    pub fn recharged(&self, amount: Credits) {
+        metrics::counter!("credits_recharged_total").absolute(add(&self.recharged_micro, amount));
+    }
+}
+
+/// Adds and answers the total in whole credits.
+fn add(total: &AtomicU64, amount: Credits) -> u64 {
+    let micro = u64::try_from(amount.micro()).unwrap_or(0);
+    total.fetch_add(micro, Ordering::Relaxed).wrapping_add(micro) / 1_000_000
+}

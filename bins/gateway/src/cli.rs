@@ -1,0 +1,121 @@
+//! The command line: what the process can be told to do, and with which exit code it ends.
+//!
+//! 0: done, or stopped as asked. 1: failed, the chain of causes is on stderr. 2: the command line or the configuration
+//! is wrong, one line for each problem is on stderr. Ended by a second signal: 128 and its number.
+
+mod bind;
+mod check_config;
+mod failure;
+mod migrate;
+mod output;
+mod port_holder;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
+
+use failure::Failure;
+
+const EXIT_FAILED: u8 = 1;
+const EXIT_MISCONFIGURED: u8 = 2;
+/// Committers, database connections and timers share these threads; HTTP has its own.
+const THREADS_MIN: usize = 2;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "gateway",
+    version,
+    about,
+    after_help = "Configuration: `gateway docs configuration`"
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Serves HTTP until it is told to stop (the default)
+    Serve,
+    /// Brings the database schema to this version
+    Migrate,
+    /// Checks the configuration and prints the values that count, secrets hidden
+    CheckConfig,
+    /// Prints the OpenAPI description as JSON
+    Openapi,
+    /// Prints a generated page of the documentation as Markdown
+    Docs {
+        /// Which page
+        page: Page,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Page {
+    /// docs/errors.md
+    Errors,
+    /// docs/configuration.md
+    Configuration,
+}
+
+/// Does what the command line of this process says.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(CommandLine::parse().command.unwrap_or(Command::Serve)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(match failure {
+                Failure::Configuration(_) => EXIT_MISCONFIGURED,
+                _ => EXIT_FAILED,
+            })
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve => serve::run(),
+        Command::Migrate => migrate::run(),
+        Command::CheckConfig => check_config::run(),
+        Command::Openapi => output::print(&crate::http::openapi::pretty_json()),
+        Command::Docs { page: Page::Errors } => output::print(&crate::http::errors_markdown()),
+        Command::Docs {
+            page: Page::Configuration,
+        } => output::print(&crate::config::markdown()),
+    }
+}
+
+/// The long-lived runtime on which everything but HTTP runs.
+fn runtime() -> Result<Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(THREADS_MIN, std::num::NonZero::get);
+    Builder::new_multi_thread()
+        .worker_threads(cores.max(THREADS_MIN))
+        .thread_name("main-runtime")
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_serving_is_the_default() {
+        CommandLine::command().debug_assert();
+        let parsed = CommandLine::try_parse_from(["gateway"]).unwrap();
+        assert!(parsed.command.is_none());
+        let parsed = CommandLine::try_parse_from(["gateway", "docs", "errors"]).unwrap();
+        assert!(matches!(
+            parsed.command,
+            Some(Command::Docs { page: Page::Errors })
+        ));
+        assert!(CommandLine::try_parse_from(["gateway", "check-config"]).is_ok());
+    }
+}

@@ -1,0 +1,57 @@
+//! `gateway check-config`: what counts, and what is wrong.
+
+use super::{Failure, output};
+use crate::config::{self, Effective, Loaded, Origin};
+
+/// Prints one line a variable, or fails with every problem. Starts nothing and writes no file.
+pub(super) fn run() -> Result<(), Failure> {
+    let loaded = config::from_environment()?;
+    output::print(&table(&loaded))
+}
+
+fn table(loaded: &Loaded) -> String {
+    let width = loaded
+        .values
+        .iter()
+        .map(|value| value.name.len())
+        .max()
+        .unwrap_or(0);
+    let mut lines: Vec<String> = loaded.values.iter().map(|value| line(value, width)).collect();
+    lines.extend(loaded.notices.iter().map(|notice| format!("note: {notice}")));
+    lines.join("\n")
+}
+
+fn line(value: &Effective, width: usize) -> String {
+    let Effective { name, text, origin } = value;
+    match (text, origin) {
+        (Some(text), Origin::Set) => format!("{name:width$}  {text}"),
+        (Some(text), Origin::Default) => format!("{name:width$}  {text}  (default)"),
+        (None, _) => format!("{name:width$}  (not set)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_with_their_origin_and_secrets_are_not() {
+        let loaded = config::load(&|name| match name {
+            "PORT" => Some("9000".to_owned()),
+            "METRICS_TOKEN" => Some("hunter2".to_owned()),
+            "REDIS_URL" => Some("redis://:hunter2@localhost".to_owned()),
+            _ => None,
+        });
+        let text = table(&loaded.unwrap());
+        assert!(!text.contains("hunter2"), "{text}");
+        let line = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("PORT"), "PORT 9000");
+        assert_eq!(line("HOST"), "HOST 127.0.0.1 (default)");
+        assert_eq!(line("METRICS_TOKEN"), "METRICS_TOKEN (hidden)");
+        assert_eq!(line("DATABASE_URL"), "DATABASE_URL (not set)");
+        assert!(line("note:").contains("REDIS_URL is set"));
+    }
+}

@@ -1,0 +1,50 @@
+//! Why a command did not do what it was told.
+
+use std::{error::Error, io, sync::Arc};
+
+use super::{bind::BindError, output};
+use crate::{
+    config::{DevelopmentSecretError, Problems},
+    database::DatabaseError,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    #[error("the output could not be written")]
+    Output(#[source] io::Error),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("metrics cannot be recorded: {0}")]
+    Metrics(Arc<str>),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    DevelopmentSecret(#[from] DevelopmentSecretError),
+    #[error("the service could not be started")]
+    App(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the HTTP server failed")]
+    Server(#[source] io::Error),
+    #[error("the HTTP server ended by itself")]
+    ServerEnded,
+    #[error("the private PostgreSQL ended by itself ({0}); postgres.log in the data folder may say why")]
+    DatabaseEnded(String),
+}
+
+impl Failure {
+    /// Tells the operator: as a log line once logs are set up, else on stderr.
+    pub(super) fn report(&self) {
+        if let Self::Configuration(problems) = self {
+            output::complain(&format!("gateway: the configuration is not usable\n{problems}"));
+        } else if tracing::dispatcher::has_been_set() {
+            tracing::error!("{}", pg::pool::chain(self));
+        } else {
+            output::complain(&format!("gateway: {}", pg::pool::chain(self)));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The configuration of the process: read once at the start, checked as a whole, then a plain value.
+//!
+//! Every variable is defined once, in `variables.rs`; reading, checking, `gateway check-config` and
+//! `docs/configuration.md` all go by that table. This module and its children are the only place of the workspace that
+//! reads the environment (I6). Source of names, defaults and rules: HTTP contract 14.
+
+mod build;
+mod development_secret;
+mod document;
+mod environment;
+mod parse;
+mod problems;
+mod reader;
+mod sections;
+mod variable;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use development_secret::DevelopmentSecretError;
+pub use document::markdown;
+pub use problems::Problems;
+pub use reader::{Effective, Origin};
+pub use sections::{
+    Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
+    Limits, Listen, Log, LogFormat, LogLevel, Metrics, SelfRecharge, SupabaseKeys,
+};
+
+/// Everything the process was told from outside. Secrets do not show in `Debug`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What kind of installation this is, and how it names itself.
+    pub app: Identification,
+    /// Where it listens.
+    pub listen: Listen,
+    /// What it logs.
+    pub log: Log,
+    /// Folder of the private database and of generated development secrets; relative to the working directory.
+    pub data_dir: PathBuf,
+    /// Where its data is.
+    pub database: Database,
+    /// Whom it believes.
+    pub auth: Auth,
+    /// What users get and may do with credits.
+    pub credits: CreditRules,
+    /// Which web pages may call it.
+    pub cors: Cors,
+    /// Who may read its metrics.
+    pub metrics: Metrics,
+    /// Time limits.
+    pub limits: Limits,
+}
+
+/// A configuration, with what an operator may want to know about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The value of every variable in the order of the documentation, secrets hidden.
+    pub values: Vec<Effective>,
+    /// Sentences for the log: variables that are set and do nothing in this version.
+    pub notices: Vec<String>,
+}
+
+impl Config {
+    /// The configuration that these variables make; no environment, file or clock is touched.
+    ///
+    /// An empty value counts as not set. In development [`Auth::supabase_secret`] stays empty if it was not given: see
+    /// [`Config::add_development_secret`].
+    ///
+    /// # Errors
+    /// [`Problems`]: all that are wrong, not the first.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        load(&lookup).map(|loaded| loaded.config)
+    }
+
+    /// In development without SUPABASE_JWT_SECRET: reads the random secret kept in the data folder, made if missing.
+    ///
+    /// Blocks on the file system. Does nothing in other environments, or if there is a secret.
+    ///
+    /// # Errors
+    /// [`DevelopmentSecretError`] when the file cannot be read or written.
+    pub fn add_development_secret(&mut self, ids: &dyn kernel::Ids) -> Result<(), DevelopmentSecretError> {
+        if self.app.environment.is_development() && self.auth.supabase_secret.is_none() {
+            self.auth.supabase_secret = Some(development_secret::keep(&self.data_dir, ids)?);
+        }
+        Ok(())
+    }
+}
+
+/// The configuration that these variables make, with its effective values.
+///
+/// # Errors
+/// [`Problems`]: all that are wrong, not the first.
+pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    build::build(lookup)
+}
+
+/// The configuration of this process: its environment, and `.env` in the working directory for what is not in it.
+///
+/// # Errors
+/// [`Problems`]: all that are wrong, a malformed `.env` included.
+pub fn from_environment() -> Result<Loaded, Problems> {
+    let environment = environment::read()?;
+    load(&|name| environment.get(name))
+}

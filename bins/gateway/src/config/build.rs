@@ -1,0 +1,276 @@
+//! From variables to the configuration, with the rules that concern more than one of them.
+
+use std::net::IpAddr;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::{
+    Config, Loaded, Problems,
+    reader::Reader,
+    sections::{
+        Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
+        Limits, Listen, Log, LogLevel, Metrics, SupabaseKeys,
+    },
+    variable::About,
+    variables::{self as v, LATER},
+};
+use crate::http::language::Language;
+
+/// Shortest HS256 secret and bootstrap key outside development, in bytes.
+const SECRET_BYTES_MIN: usize = 32;
+const CORES_UNKNOWN: usize = 2;
+
+/// Reads everything, then says everything that is wrong.
+pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    let mut reader = Reader::new(lookup);
+    let r = &mut reader;
+    let environment = r.value(&v::ENVIRONMENT);
+    let cores = std::thread::available_parallelism().map_or(CORES_UNKNOWN, std::num::NonZero::get);
+    let listen = Listen {
+        host: r.value(&v::HOST),
+        port: r.value(&v::PORT),
+        workers: r.value_or(&v::WORKERS, &cores.to_string()),
+    };
+    let config = Config {
+        app: identification(r, environment, &listen),
+        listen,
+        log: log(r),
+        data_dir: r.value(&v::DATA_DIR),
+        database: database(r, cores),
+        auth: auth(r, environment),
+        credits: credit_rules(r, environment),
+        cors: cors(r, environment),
+        metrics: Metrics {
+            enabled: r.value(&v::METRICS_ENABLED),
+            token: r.optional(&v::METRICS_TOKEN),
+        },
+        limits: Limits {
+            shutdown_grace: r.value(&v::SHUTDOWN_GRACE_SECONDS),
+            request_timeout: r.value(&v::REQUEST_TIMEOUT_SECONDS),
+        },
+    };
+    let notices = notices(&reader);
+    Ok(Loaded {
+        config,
+        values: in_order(reader.finish()?),
+        notices,
+    })
+}
+
+fn identification(r: &mut Reader<'_>, environment: Environment, listen: &Listen) -> Identification {
+    // Nobody can call an unspecified address.
+    let host = match listen.host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".to_owned(),
+        Ok(IpAddr::V6(address)) if address.is_unspecified() => "::1".to_owned(),
+        _ => listen.host.clone(),
+    };
+    let reachable = Listen {
+        host,
+        ..listen.clone()
+    };
+    let public_url = r.optional_or(&v::PUBLIC_URL, Some(&format!("http://{reachable}")));
+    Identification {
+        environment,
+        name: r.value(&v::APP_NAME),
+        version: r.value_or(&v::APP_VERSION, env!("CARGO_PKG_VERSION")),
+        public_url: public_url.as_ref().map(without_slash).unwrap_or_default(),
+        default_language: r.optional(&v::DEFAULT_LANGUAGE).unwrap_or(Language::En),
+    }
+}
+
+fn log(r: &mut Reader<'_>) -> Log {
+    let level = r.value(&v::LOG_LEVEL);
+    let level = if r.value(&v::DEBUG) {
+        level.max(LogLevel::Debug)
+    } else {
+        level
+    };
+    Log {
+        level,
+        format: r.value(&v::LOG_FORMAT),
+    }
+}
+
+fn database(r: &mut Reader<'_>, cores: usize) -> Database {
+    let pool_size = r.value_or(
+        &v::DATABASE_POOL_SIZE,
+        &cores.saturating_mul(2).max(8).to_string(),
+    );
+    let (url, bin_dir) = (r.optional(&v::DATABASE_URL), r.optional(&v::PG_BIN_DIR));
+    let source = match url {
+        Some(url) => DatabaseSource::Remote { url },
+        None => DatabaseSource::Embedded {
+            bin_dir,
+            search_path: r.raw("PATH"),
+        },
+    };
+    Database { source, pool_size }
+}
+
+fn auth(r: &mut Reader<'_>, environment: Environment) -> Auth {
+    let auth = Auth {
+        auth0: auth0(r),
+        supabase_keys: supabase_keys(r),
+        supabase_secret: r.optional(&v::SUPABASE_JWT_SECRET),
+        api_key: r.optional(&v::USER_SERVICE_API_KEY),
+        admin_user_ids: r.optional(&v::ADMIN_USER_IDS).unwrap_or_default(),
+    };
+    if !environment.is_development() {
+        require_verification_key(r, environment);
+        require_length(
+            r,
+            environment,
+            &v::SUPABASE_JWT_SECRET.about,
+            auth.supabase_secret.as_ref(),
+        );
+        require_length(
+            r,
+            environment,
+            &v::USER_SERVICE_API_KEY.about,
+            auth.api_key.as_ref(),
+        );
+    }
+    auth
+}
+
+fn auth0(r: &mut Reader<'_>) -> Option<Auth0> {
+    let domain = r.optional(&v::AUTH0_DOMAIN);
+    let of_domain = |path: &str| domain.as_ref().map(|domain| format!("https://{domain}/{path}"));
+    let audience = r.optional(&v::AUTH0_AUDIENCE);
+    let issuer = r.optional_or(&v::AUTH0_ISSUER, of_domain("").as_deref());
+    let jwks_url = r.optional_or(&v::AUTH0_JWKS_URL, of_domain(".well-known/jwks.json").as_deref());
+    // Checked for their form, and not needed.
+    let _client_id: Option<String> = r.optional(&v::AUTH0_CLIENT_ID);
+    let _client_secret: Option<SecretString> = r.optional(&v::AUTH0_CLIENT_SECRET);
+
+    let is_set = |about: &About| r.is_set(about.name);
+    let overridden = is_set(&v::AUTH0_ISSUER.about) && is_set(&v::AUTH0_JWKS_URL.about);
+    let has_issuer = is_set(&v::AUTH0_DOMAIN.about) || overridden;
+    let has_audience = is_set(&v::AUTH0_AUDIENCE.about);
+    let meant =
+        has_issuer || has_audience || is_set(&v::AUTH0_ISSUER.about) || is_set(&v::AUTH0_JWKS_URL.about);
+    if meant && !has_issuer {
+        r.problem(
+            &v::AUTH0_DOMAIN.about,
+            "is not set, but other variables of Auth0 are (AUTH0_ISSUER and AUTH0_JWKS_URL together replace it)",
+        );
+    }
+    if meant && !has_audience {
+        r.problem(
+            &v::AUTH0_AUDIENCE.about,
+            "is not set, but other variables of Auth0 are: tokens for other services would be accepted",
+        );
+    }
+    Some(Auth0 {
+        issuer: issuer?,
+        audience: audience?,
+        jwks_url: jwks_url?,
+    })
+}
+
+fn supabase_keys(r: &mut Reader<'_>) -> Option<SupabaseKeys> {
+    let project = r.optional(&v::SUPABASE_URL).as_ref().map(without_slash);
+    let issuer = project.map(|project| format!("{project}/auth/v1"));
+    let published = issuer
+        .as_ref()
+        .map(|issuer| format!("{issuer}/.well-known/jwks.json"));
+    let jwks_url = r.optional_or(&v::SUPABASE_JWKS_URL, published.as_deref());
+    if r.is_set(v::SUPABASE_JWKS_URL.about.name) && !r.is_set(v::SUPABASE_URL.about.name) {
+        r.problem(
+            &v::SUPABASE_URL.about,
+            "is not set, but SUPABASE_JWKS_URL is: the issuer is unknown",
+        );
+    }
+    Some(SupabaseKeys {
+        issuer: issuer?,
+        jwks_url: jwks_url?,
+    })
+}
+
+fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
+    let keys = [
+        v::AUTH0_DOMAIN.about,
+        v::AUTH0_ISSUER.about,
+        v::SUPABASE_URL.about,
+        v::SUPABASE_JWT_SECRET.about,
+    ];
+    if !keys.iter().any(|about| r.is_set(about.name)) {
+        r.problem(
+            &v::ENVIRONMENT.about,
+            &format!(
+                "{environment} needs a key to verify tokens with: set AUTH0_DOMAIN and AUTH0_AUDIENCE, \
+                 SUPABASE_URL, or SUPABASE_JWT_SECRET"
+            ),
+        );
+    }
+}
+
+fn require_length(
+    r: &mut Reader<'_>,
+    environment: Environment,
+    about: &About,
+    secret: Option<&SecretString>,
+) {
+    if secret.is_some_and(|secret| secret.expose_secret().len() < SECRET_BYTES_MIN) {
+        r.problem(
+            about,
+            &format!("must have at least {SECRET_BYTES_MIN} bytes in {environment}"),
+        );
+    }
+}
+
+fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
+    let default = if environment.is_development() {
+        "allowed"
+    } else {
+        "denied"
+    };
+    CreditRules {
+        initial: r.value(&v::INITIAL_CREDITS),
+        self_recharge: r.value_or(&v::SELF_RECHARGE, default),
+    }
+}
+
+fn cors(r: &mut Reader<'_>, environment: Environment) -> Cors {
+    let default = environment.is_development().then_some("http://localhost:3000");
+    let cors = Cors {
+        origins: r.optional_or(&v::CORS_ORIGINS, default).unwrap_or_default(),
+        allow_credentials: r.value(&v::CORS_ALLOW_CREDENTIALS),
+    };
+    if cors.origins == CorsOrigins::Any && cors.allow_credentials {
+        r.problem(
+            &v::CORS_ORIGINS.about,
+            "\"*\" needs CORS_ALLOW_CREDENTIALS=false: any page could act for a logged-in user",
+        );
+    }
+    cors
+}
+
+fn notices(r: &Reader<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for later in LATER {
+        for name in later.names.iter().filter(|name| r.is_set(name)) {
+            lines.push(format!(
+                "{name} is set, but this version does not have {} yet",
+                later.feature
+            ));
+        }
+    }
+    lines
+}
+
+/// The order in which variables are read is nobody's business.
+fn in_order(mut values: Vec<super::Effective>) -> Vec<super::Effective> {
+    let names: Vec<&str> = v::GROUPS
+        .iter()
+        .flat_map(|group| group.variables)
+        .map(|about| about.name)
+        .collect();
+    values.sort_by_key(|value| names.iter().position(|name| *name == value.name));
+    values
+}
+
+fn without_slash(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}

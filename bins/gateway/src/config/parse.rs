@@ -1,0 +1,287 @@
+//! Reading the values of variables. Every error ends a sentence that begins with the value: `is not a port`.
+//!
+//! Errors of secret values never repeat the value or a part of it. Values arrive trimmed, not empty, without NUL.
+
+use std::{path::PathBuf, time::Duration};
+
+use kernel::{Credits, UserId};
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfRecharge};
+use crate::http::language::Language;
+
+type Parsed<T> = Result<T, String>;
+
+/// Longest free text, in characters.
+const LINE_CHARS_MAX: usize = 255;
+
+/// One line of text.
+pub(super) fn line(text: &str) -> Parsed<String> {
+    if text.chars().any(char::is_control) {
+        Err("has control characters".to_owned())
+    } else if text.chars().count() > LINE_CHARS_MAX {
+        Err(format!("is longer than {LINE_CHARS_MAX} characters"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// Text without white space.
+pub(super) fn word(text: &str) -> Parsed<String> {
+    if text.contains(char::is_whitespace) {
+        return Err("has white space in it".to_owned());
+    }
+    line(text)
+}
+
+/// `true` or `false`; `1`, `0`, `yes`, `no`, `on` and `off` mean the same.
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}
+
+/// `allowed` or `denied`.
+pub(super) fn self_recharge(text: &str) -> Parsed<SelfRecharge> {
+    choose(
+        text,
+        &[
+            ("allowed", SelfRecharge::Allowed),
+            ("denied", SelfRecharge::Denied),
+        ],
+    )
+}
+
+/// A whole number between two bounds, both inclusive.
+pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
+}
+
+/// Whole seconds between two bounds, both inclusive.
+pub(super) fn seconds(text: &str, min: u64, max: u64) -> Parsed<Duration> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (min..=max).contains(number))
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("is not a number of seconds ({min} to {max})"))
+}
+
+/// A TCP port.
+pub(super) fn port(text: &str) -> Parsed<u16> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| "is not a port (0 to 65535)".to_owned())
+}
+
+/// An address or name of this machine.
+pub(super) fn bind_host(text: &str) -> Parsed<String> {
+    if text.parse::<std::net::IpAddr>().is_ok() || is_host_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not an address or a host name such as 127.0.0.1, ::1 or localhost".to_owned())
+    }
+}
+
+/// The name of a host on the internet, nothing else.
+pub(super) fn domain(text: &str) -> Parsed<String> {
+    if is_host_name(text) && text.contains('.') {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("is not a domain such as tenant.eu.auth0.com (no https://, no slash)".to_owned())
+    }
+}
+
+/// An http or https URL that paths are appended to.
+pub(super) fn base_url(text: &str) -> Parsed<Url> {
+    let url = web_url(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a query or a fragment, and paths are appended to it".to_owned());
+    }
+    Ok(url)
+}
+
+/// The issuer of tokens: a URL, compared character by character, so it is kept as it stands.
+pub(super) fn issuer(text: &str) -> Parsed<String> {
+    web_url(text).map(|_| text.to_owned())
+}
+
+/// Where verification keys are fetched from: who can change them on the way can forge tokens.
+pub(super) fn jwks_url(text: &str) -> Parsed<Url> {
+    let url = web_url(text)?;
+    if url.scheme() == "https" || is_loopback(&url) {
+        Ok(url)
+    } else {
+        Err("is plain http, which is allowed towards this machine only: use https".to_owned())
+    }
+}
+
+/// A `postgresql://` URL. It may hold a password, so it is not repeated in errors.
+pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
+    let form = "is not a URL such as postgresql://user:password@host/database";
+    let url = Url::parse(text).map_err(|_| form.to_owned())?;
+    if matches!(url.scheme(), "postgresql" | "postgres") && url.has_authority() {
+        Ok(text.into())
+    } else {
+        Err(form.to_owned())
+    }
+}
+
+/// A path in the file system.
+pub(super) fn path(text: &str) -> Parsed<PathBuf> {
+    Ok(PathBuf::from(text))
+}
+
+/// Any secret text.
+pub(super) fn secret(text: &str) -> Parsed<SecretString> {
+    Ok(text.into())
+}
+
+/// A secret that travels in an HTTP header.
+pub(super) fn header_secret(text: &str) -> Parsed<SecretString> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.into())
+    } else {
+        Err("may hold visible ASCII characters only".to_owned())
+    }
+}
+
+/// An amount of credits.
+pub(super) fn credits(text: &str) -> Parsed<Credits> {
+    text.parse()
+        .map_err(|error| format!("is not an amount of credits: {error}"))
+}
+
+/// A comma list of user ids.
+pub(super) fn user_ids(text: &str) -> Parsed<Vec<UserId>> {
+    items(text)
+        .map(|item| {
+            item.parse()
+                .map_err(|error| format!("is not a list of user ids: {error}"))
+        })
+        .collect()
+}
+
+/// `*`, or a comma list of origins as browsers write them.
+pub(super) fn origins(text: &str) -> Parsed<CorsOrigins> {
+    if text == "*" {
+        return Ok(CorsOrigins::Any);
+    }
+    items(text)
+        .map(origin)
+        .collect::<Parsed<_>>()
+        .map(CorsOrigins::List)
+}
+
+/// `development`, `staging` or `production`.
+pub(super) fn environment(text: &str) -> Parsed<Environment> {
+    choose(
+        text,
+        &[
+            ("development", Environment::Development),
+            ("staging", Environment::Staging),
+            ("production", Environment::Production),
+        ],
+    )
+}
+
+/// The name of a level.
+pub(super) fn log_level(text: &str) -> Parsed<LogLevel> {
+    choose(
+        text,
+        &[
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ],
+    )
+}
+
+/// `auto`, `text` or `json`.
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    choose(
+        text,
+        &[
+            ("auto", LogFormat::Auto),
+            ("text", LogFormat::Text),
+            ("json", LogFormat::Json),
+        ],
+    )
+}
+
+/// `en` or `zh`.
+pub(super) fn language(text: &str) -> Parsed<Language> {
+    choose(text, &[("en", Language::En), ("zh", Language::Zh)])
+}
+
+fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
+    let chosen = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    chosen.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        format!("is not one of {}", names.join(", "))
+    })
+}
+
+/// Digits only: `parse` alone would take a plus sign.
+fn digits(text: &str) -> Option<&str> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)
+}
+
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn origin(text: &str) -> Parsed<String> {
+    let wrong = || "is not a list of origins such as https://app.example.com (no path, no slash at the end)";
+    let url = web_url(text).map_err(|_| wrong())?;
+    if url.origin().ascii_serialization() == text.to_ascii_lowercase() {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(wrong().to_owned())
+    }
+}
+
+fn web_url(text: &str) -> Parsed<Url> {
+    let wrong = || "is not an http or https URL".to_owned();
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || text.contains(char::is_whitespace) {
+        return Err(wrong());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("has a user name or password in it".to_owned());
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label) && !is_malformed_address(text)
+}
+
+/// Digits and points alone are meant as an address, and this one did not parse as such.
+fn is_malformed_address(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}

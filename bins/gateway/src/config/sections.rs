@@ -1,0 +1,263 @@
+//! The parts of the configuration, one plain struct a concern.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use identity::Issuer;
+use kernel::{Credits, UserId};
+use secrecy::SecretString;
+use url::Url;
+
+use crate::http::language::Language;
+
+/// What kind of installation this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Environment {
+    /// One developer's machine: conveniences are on.
+    #[default]
+    Development,
+    /// Like production, with other data.
+    Staging,
+    /// Real users.
+    Production,
+}
+
+impl Environment {
+    /// Whether conveniences that would be dangerous elsewhere are on.
+    #[must_use]
+    pub fn is_development(self) -> bool {
+        self == Self::Development
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        })
+    }
+}
+
+/// What kind of installation this is, and how it names itself.
+#[derive(Debug, Clone)]
+pub struct Identification {
+    /// What kind of installation this is.
+    pub environment: Environment,
+    /// Name shown in `/` and in OpenAPI.
+    pub name: String,
+    /// Version shown there; `/health` shows the constant version of the documented API.
+    pub version: String,
+    /// Base of links to this service, without a slash at the end.
+    pub public_url: String,
+    /// Language of `/api/v1` for a caller that asks for none.
+    pub default_language: Language,
+}
+
+/// Where the service listens.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// An address or a host name of this machine.
+    pub host: String,
+    /// TCP port; 0 stands for a free one.
+    pub port: u16,
+    /// HTTP worker threads.
+    pub workers: usize,
+}
+
+impl fmt::Display for Listen {
+    /// `host:port` as it stands in a URL: an IPv6 address is bracketed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.parse() {
+            Ok(address) => SocketAddr::new(address, self.port).fmt(f),
+            Err(_) => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The least important level that is logged; `debug` at least when DEBUG is set.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How important a log line is, the most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    /// Something failed that must not.
+    Error,
+    /// Something is off.
+    Warn,
+    /// Something happened.
+    #[default]
+    Info,
+    /// What a developer wants to see.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Readable in a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Readable.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the data is.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Which server.
+    pub source: DatabaseSource,
+    /// Most connections of this process.
+    pub pool_size: usize,
+}
+
+/// Which PostgreSQL server.
+#[derive(Debug, Clone)]
+pub enum DatabaseSource {
+    /// One that runs already.
+    Remote {
+        /// `postgresql://user:password@host/database`.
+        url: SecretString,
+    },
+    /// A private one in the data folder, started and stopped by this process.
+    Embedded {
+        /// Folder with `postgres` and `initdb`; none means to look for one.
+        bin_dir: Option<PathBuf>,
+        /// The value of PATH, searched for the binaries.
+        search_path: Option<String>,
+    },
+}
+
+/// Whose tokens and keys are believed (HTTP contract 1.3).
+#[derive(Debug, Clone, Default)]
+pub struct Auth {
+    /// RS256 tokens of an Auth0 tenant.
+    pub auth0: Option<Auth0>,
+    /// ES256 and RS256 tokens of a Supabase project.
+    pub supabase_keys: Option<SupabaseKeys>,
+    /// HS256 secret shared with Supabase; signs development tokens too.
+    pub supabase_secret: Option<SecretString>,
+    /// Bootstrap key with the scopes service and admin.
+    pub api_key: Option<SecretString>,
+    /// Users that get role admin at the start.
+    pub admin_user_ids: Vec<UserId>,
+}
+
+impl Auth {
+    /// The table of issuers whose tokens are believed: Auth0, the Supabase project, and `supabase` for tokens that are
+    /// signed with the shared secret, development tokens among them.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<Issuer> {
+        let mut issuers = Vec::new();
+        if let Some(auth0) = &self.auth0 {
+            issuers.push(Issuer::auth0(
+                &auth0.issuer,
+                &auth0.audience,
+                auth0.jwks_url.clone(),
+            ));
+        }
+        if let Some(keys) = &self.supabase_keys {
+            let secret = self.supabase_secret.clone();
+            issuers.push(Issuer::supabase_project(
+                &keys.issuer,
+                keys.jwks_url.clone(),
+                secret,
+            ));
+        }
+        if let Some(secret) = &self.supabase_secret {
+            issuers.push(Issuer::supabase_legacy(secret.clone()));
+        }
+        issuers
+    }
+}
+
+/// What is expected of an Auth0 token.
+#[derive(Debug, Clone)]
+pub struct Auth0 {
+    /// Exact `iss`.
+    pub issuer: String,
+    /// Must be contained in `aud`.
+    pub audience: String,
+    /// Where the keys are published; https, or http towards loopback.
+    pub jwks_url: Url,
+}
+
+/// What is expected of a Supabase token that is signed with a published key.
+#[derive(Debug, Clone)]
+pub struct SupabaseKeys {
+    /// Exact `iss`: `{SUPABASE_URL}/auth/v1`. Also accepted in HS256 tokens.
+    pub issuer: String,
+    /// Where the keys are published; https, or http towards loopback.
+    pub jwks_url: Url,
+}
+
+/// What users get and may do with credits.
+#[derive(Debug, Clone)]
+pub struct CreditRules {
+    /// Grant for a new user; zero means none.
+    pub initial: Credits,
+    /// Whether users may recharge their own account.
+    pub self_recharge: SelfRecharge,
+}
+
+/// Whether users may recharge their own account; services and admins always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SelfRecharge {
+    /// They may.
+    Allowed,
+    /// They may not.
+    #[default]
+    Denied,
+}
+
+/// Which web pages may call the service from a browser (HTTP contract 1.13).
+#[derive(Debug, Clone)]
+pub struct Cors {
+    /// Where those pages come from.
+    pub origins: CorsOrigins,
+    /// Whether browsers may send credentials; never together with [`CorsOrigins::Any`].
+    pub allow_credentials: bool,
+}
+
+/// A set of web origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// All.
+    Any,
+    /// These, each as a browser writes it: `https://app.example.com`. Empty means none.
+    List(Vec<String>),
+}
+
+impl Default for CorsOrigins {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+/// Who may read the metrics (HTTP contract 13).
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Whether `/metrics` exists.
+    pub enabled: bool,
+    /// Bearer token for it; without one, outside development, a service key is needed.
+    pub token: Option<SecretString>,
+}
+
+/// Time limits.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long running requests may take to finish when the process is told to stop.
+    pub shutdown_grace: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+}

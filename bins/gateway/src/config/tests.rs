@@ -1,0 +1,371 @@
+//! The table of variables as a whole: defaults, malformed values, rules over several variables, secrets.
+
+mod malformed;
+
+use std::{collections::HashMap, time::Duration};
+
+use kernel::Credits;
+use secrecy::ExposeSecret as _;
+
+use super::{
+    Config, CorsOrigins, DatabaseSource, Environment, Loaded, LogFormat, LogLevel, Origin, SelfRecharge,
+    load, markdown,
+    variable::Secrecy,
+    variables::{GROUPS, LATER, OF_CLIENTS},
+};
+use crate::http::language::Language;
+
+const LONG: &str = "0123456789abcdef0123456789abcdef";
+
+fn read(pairs: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
+    let map: HashMap<String, String> = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    load(&|name| map.get(name).cloned()).map_err(|problems| problems.lines().to_vec())
+}
+
+fn config(pairs: &[(&str, &str)]) -> Config {
+    read(pairs).unwrap().config
+}
+
+fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
+    read(pairs).unwrap_err()
+}
+
+/// What production needs at least.
+fn production<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut pairs = vec![("ENVIRONMENT", "production"), ("SUPABASE_JWT_SECRET", LONG)];
+    pairs.extend_from_slice(more);
+    pairs
+}
+
+#[test]
+fn nothing_set_gives_the_documented_defaults() {
+    let config = config(&[]);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(config.app.environment, Environment::Development);
+    assert_eq!(config.app.name, "User Management Service");
+    assert_eq!(config.app.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(config.app.public_url, "http://127.0.0.1:8100");
+    assert_eq!(config.app.default_language, Language::En);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8100");
+    assert_eq!(config.log.level, LogLevel::Info);
+    assert_eq!(config.log.format, LogFormat::Auto);
+    assert_eq!(config.data_dir.to_str(), Some("./data"));
+    assert_eq!(config.database.pool_size, (2 * cores).max(8));
+    assert!(matches!(
+        config.database.source,
+        DatabaseSource::Embedded {
+            bin_dir: None,
+            search_path: None
+        }
+    ));
+    assert!(config.auth.auth0.is_none());
+    assert!(config.auth.supabase_keys.is_none());
+    assert!(config.auth.supabase_secret.is_none());
+    assert!(config.auth.api_key.is_none());
+    assert!(config.auth.admin_user_ids.is_empty());
+    assert_eq!(config.credits.initial, "1000".parse::<Credits>().unwrap());
+    assert_eq!(config.credits.self_recharge, SelfRecharge::Allowed);
+    assert_eq!(
+        config.cors.origins,
+        CorsOrigins::List(vec!["http://localhost:3000".to_owned()])
+    );
+    assert!(config.cors.allow_credentials);
+    assert!(config.metrics.enabled);
+    assert!(config.metrics.token.is_none());
+    assert_eq!(config.listen.workers, cores);
+    assert_eq!(config.limits.shutdown_grace, Duration::from_secs(20));
+    assert_eq!(config.limits.request_timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn every_variable_of_the_table_is_read_and_listed_in_its_order() {
+    let listed: Vec<_> = GROUPS
+        .iter()
+        .flat_map(|group| group.variables)
+        .map(|about| about.name)
+        .collect();
+    let values = read(&[]).unwrap().values;
+    assert_eq!(values.iter().map(|value| value.name).collect::<Vec<_>>(), listed);
+    assert!(values.iter().all(|value| value.origin == Origin::Default));
+}
+
+#[test]
+fn production_is_stricter_by_default() {
+    let config = config(&production(&[]));
+    assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);
+    assert_eq!(config.cors.origins, CorsOrigins::List(vec![]));
+    assert_eq!(config.listen.host, "127.0.0.1");
+}
+
+#[test]
+fn given_values_are_taken() {
+    let config = config(&[
+        ("HOST", "::1"),
+        ("PORT", "9000"),
+        ("DEBUG", "true"),
+        ("DEFAULT_LANGUAGE", "zh"),
+        (
+            "DATABASE_URL",
+            "postgresql://app:pw@db.example.com/users?sslmode=require",
+        ),
+        ("AUTH0_DOMAIN", "tenant.example.com"),
+        ("AUTH0_AUDIENCE", "https://tenant.example.com/api/v2/"),
+        ("SUPABASE_URL", "https://project.example.com/"),
+        ("ADMIN_USER_IDS", "auth0|a, auth0|b,"),
+        ("INITIAL_CREDITS", "2.5"),
+        ("SELF_RECHARGE", "denied"),
+        ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
+    ]);
+    assert_eq!(config.app.public_url, "http://[::1]:9000");
+    assert_eq!(config.log.level, LogLevel::Debug);
+    assert_eq!(config.app.default_language, Language::Zh);
+    assert!(
+        matches!(config.database.source, DatabaseSource::Remote { url } if url.expose_secret().ends_with("require"))
+    );
+    assert_eq!(config.auth.issuers().len(), 2);
+    let auth0 = config.auth.auth0.unwrap();
+    assert_eq!(auth0.issuer, "https://tenant.example.com/");
+    assert_eq!(auth0.audience, "https://tenant.example.com/api/v2/");
+    assert_eq!(
+        auth0.jwks_url.as_str(),
+        "https://tenant.example.com/.well-known/jwks.json"
+    );
+    let keys = config.auth.supabase_keys.unwrap();
+    assert_eq!(keys.issuer, "https://project.example.com/auth/v1");
+    assert_eq!(
+        keys.jwks_url.as_str(),
+        "https://project.example.com/auth/v1/.well-known/jwks.json"
+    );
+    assert_eq!(config.auth.admin_user_ids.len(), 2);
+    assert_eq!(config.credits.initial, Credits::from_micro(2_500_000));
+    assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);
+    let origins = ["https://app.example.com", "http://localhost:5173"].map(str::to_owned);
+    assert_eq!(config.cors.origins, CorsOrigins::List(origins.to_vec()));
+}
+
+#[test]
+fn trace_is_not_lowered_by_debug_and_auth0_can_be_overridden_without_a_domain() {
+    let config = config(&[
+        ("LOG_LEVEL", "trace"),
+        ("DEBUG", "1"),
+        ("AUTH0_AUDIENCE", "api"),
+        ("AUTH0_ISSUER", "https://login.example.com/"),
+        ("AUTH0_JWKS_URL", "http://127.0.0.1:9999/jwks.json"),
+        ("HOST", "0.0.0.0"),
+    ]);
+    assert_eq!(config.log.level, LogLevel::Trace);
+    assert_eq!(config.auth.auth0.unwrap().issuer, "https://login.example.com/");
+    assert_eq!(config.app.public_url, "http://127.0.0.1:8100");
+}
+
+#[test]
+fn a_shared_secret_alone_makes_one_issuer() {
+    assert_eq!(config(&production(&[])).auth.issuers().len(), 1);
+    assert_eq!(config(&[]).auth.issuers().len(), 0);
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set() {
+    let empty: Vec<_> = GROUPS
+        .iter()
+        .flat_map(|group| group.variables)
+        .map(|about| (about.name, ""))
+        .chain(LATER.iter().flat_map(|later| later.names).map(|name| (*name, "")))
+        .collect();
+    let loaded = read(&empty).unwrap();
+    assert_eq!(loaded.config.listen.port, 8100);
+    assert!(loaded.values.iter().all(|value| value.origin == Origin::Default));
+    assert_eq!(loaded.notices, Vec::<String>::new());
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let lines = problems(&[
+        ("PORT", "abc"),
+        ("LOG_LEVEL", "loud"),
+        ("DATABASE_URL", "nonsense"),
+        ("AUTH0_DOMAIN", "https://tenant.example.com/"),
+        ("CORS_ORIGINS", "*"),
+        ("INITIAL_CREDITS", "0.0000001"),
+    ]);
+    let names: Vec<_> = lines.iter().filter_map(|line| line.split(':').next()).collect();
+    let expected = [
+        "PORT",
+        "LOG_LEVEL",
+        "DATABASE_URL",
+        "AUTH0_DOMAIN",
+        "AUTH0_AUDIENCE",
+        "INITIAL_CREDITS",
+        "CORS_ORIGINS",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn staging_and_production_need_a_verification_key() {
+    for environment in ["staging", "production"] {
+        let lines = problems(&[("ENVIRONMENT", environment)]);
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].starts_with(&format!("ENVIRONMENT: {environment} needs a key")),
+            "{lines:?}"
+        );
+        assert!(read(&[("ENVIRONMENT", environment), ("SUPABASE_JWT_SECRET", LONG)]).is_ok());
+        assert!(
+            read(&[
+                ("ENVIRONMENT", environment),
+                ("SUPABASE_URL", "https://p.example.com")
+            ])
+            .is_ok()
+        );
+        let auth0 = [
+            ("ENVIRONMENT", environment),
+            ("AUTH0_DOMAIN", "t.example.com"),
+            ("AUTH0_AUDIENCE", "api"),
+        ];
+        assert!(read(&auth0).is_ok());
+    }
+}
+
+#[test]
+fn short_secrets_are_for_development_only() {
+    assert!(
+        read(&[
+            ("SUPABASE_JWT_SECRET", "short"),
+            ("USER_SERVICE_API_KEY", "short")
+        ])
+        .is_ok()
+    );
+    let pairs = [
+        ("ENVIRONMENT", "staging"),
+        ("SUPABASE_JWT_SECRET", &LONG[1..]),
+        ("USER_SERVICE_API_KEY", &LONG[1..]),
+    ];
+    assert_eq!(
+        problems(&pairs),
+        [
+            "SUPABASE_JWT_SECRET: must have at least 32 bytes in staging",
+            "USER_SERVICE_API_KEY: must have at least 32 bytes in staging"
+        ]
+    );
+}
+
+#[test]
+fn any_origin_and_credentials_exclude_each_other() {
+    assert!(problems(&[("CORS_ORIGINS", "*")])[0].contains("CORS_ALLOW_CREDENTIALS=false"));
+    let config = config(&[("CORS_ORIGINS", "*"), ("CORS_ALLOW_CREDENTIALS", "false")]);
+    assert_eq!(config.cors.origins, CorsOrigins::Any);
+}
+
+#[test]
+fn halves_of_a_token_issuer_are_refused() {
+    let begins = |pairs: &[(&str, &str)], name: &str| {
+        let lines = problems(pairs);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with(&format!("{name}: is not set")), "{lines:?}");
+    };
+    begins(&[("AUTH0_DOMAIN", "t.example.com")], "AUTH0_AUDIENCE");
+    begins(&[("AUTH0_AUDIENCE", "api")], "AUTH0_DOMAIN");
+    begins(
+        &[
+            ("AUTH0_AUDIENCE", "api"),
+            ("AUTH0_ISSUER", "https://t.example.com/"),
+        ],
+        "AUTH0_DOMAIN",
+    );
+    begins(
+        &[("SUPABASE_JWKS_URL", "https://p.example.com/jwks.json")],
+        "SUPABASE_URL",
+    );
+}
+
+#[test]
+fn keys_are_fetched_over_plain_http_from_this_machine_only() {
+    for url in [
+        "http://localhost:9/jwks",
+        "http://127.0.0.1/jwks",
+        "http://[::1]:9/jwks",
+        "https://k.example.com/jwks",
+    ] {
+        assert!(
+            read(&[
+                ("SUPABASE_URL", "https://p.example.com"),
+                ("SUPABASE_JWKS_URL", url)
+            ])
+            .is_ok(),
+            "{url}"
+        );
+    }
+    let lines = problems(&[("SUPABASE_URL", "http://p.example.com")]);
+    assert!(
+        lines[0].starts_with("SUPABASE_JWKS_URL: its default") && lines[0].contains("plain http"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn secrets_show_neither_in_debug_nor_among_the_values() {
+    let secrets: Vec<_> = GROUPS
+        .iter()
+        .flat_map(|group| group.variables)
+        .filter(|about| about.secrecy == Secrecy::Hidden)
+        .map(|about| (about.name, format!("hunter2-{}-{LONG}", about.name)))
+        .chain([(
+            "DATABASE_URL",
+            "postgresql://app:hunter2@db.example.com/users?password=hunter2".to_owned(),
+        )])
+        .collect();
+    assert_eq!(secrets.len(), 5);
+    let pairs: Vec<_> = secrets
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let loaded = read(&pairs).unwrap();
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    let shown = |name| {
+        loaded
+            .values
+            .iter()
+            .find(|value| value.name == name)
+            .unwrap()
+            .text
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(shown("METRICS_TOKEN"), "(hidden)");
+    assert_eq!(shown("DATABASE_URL"), "postgresql://app:***@db.example.com/users");
+}
+
+#[test]
+fn variables_of_missing_features_are_pointed_out() {
+    let loaded = read(&[
+        ("REDIS_URL", "redis://localhost"),
+        ("STRIPE_SECRET_KEY", "sk_hunter2"),
+    ])
+    .unwrap();
+    assert_eq!(
+        loaded.notices,
+        [
+            "STRIPE_SECRET_KEY is set, but this version does not have payments with Stripe yet",
+            "REDIS_URL is set, but this version does not have rate limits yet"
+        ]
+    );
+}
+
+#[test]
+fn the_document_names_every_variable() {
+    let text = markdown();
+    for about in GROUPS.iter().flat_map(|group| group.variables) {
+        assert!(text.contains(&format!("\n| {} | ", about.name)), "{}", about.name);
+    }
+    for name in LATER.iter().flat_map(|later| later.names).chain(OF_CLIENTS) {
+        assert!(text.contains(name), "{name}");
+    }
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let columns = line.matches('|').count();
+        assert!(columns == 3 || columns == 4, "{line}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Each kind of malformed value, and the line an operator reads about it.
+
+use super::problems;
+
+const LINES: &[(&str, &str, &str)] = &[
+    ("PORT", "abc", "PORT: \"abc\" is not a port (0 to 65535)"),
+    ("PORT", "65536", "PORT: \"65536\" is not a port (0 to 65535)"),
+    ("PORT", "+80", "PORT: \"+80\" is not a port (0 to 65535)"),
+    ("PORT", " 80", "PORT: \" 80\" begins or ends with white space"),
+    (
+        "HOST",
+        "1.2.3",
+        "HOST: \"1.2.3\" is not an address or a host name such as 127.0.0.1, ::1 or localhost",
+    ),
+    (
+        "ENVIRONMENT",
+        "prod",
+        "ENVIRONMENT: \"prod\" is not one of development, staging, production",
+    ),
+    ("APP_NAME", "a\nb", "APP_NAME: \"a\\nb\" has control characters"),
+    (
+        "APP_VERSION",
+        "1\u{fffd}",
+        "APP_VERSION: \"1\u{fffd}\" is not UTF-8 text",
+    ),
+    ("DEBUG", "maybe", "DEBUG: \"maybe\" is neither true nor false"),
+    (
+        "LOG_LEVEL",
+        "loud",
+        "LOG_LEVEL: \"loud\" is not one of error, warn, info, debug, trace",
+    ),
+    (
+        "LOG_FORMAT",
+        "xml",
+        "LOG_FORMAT: \"xml\" is not one of auto, text, json",
+    ),
+    (
+        "DEFAULT_LANGUAGE",
+        "fr",
+        "DEFAULT_LANGUAGE: \"fr\" is not one of en, zh",
+    ),
+    (
+        "PUBLIC_URL",
+        "ftp://x",
+        "PUBLIC_URL: \"ftp://x\" is not an http or https URL",
+    ),
+    (
+        "PUBLIC_URL",
+        "https://x.example.com/?a=b",
+        "PUBLIC_URL: \"https://x.example.com/?a=b\" has a query or a fragment, and paths are appended to it",
+    ),
+    (
+        "DATABASE_POOL_SIZE",
+        "0",
+        "DATABASE_POOL_SIZE: \"0\" is not a whole number from 1 to 1000",
+    ),
+    (
+        "WORKERS",
+        "-1",
+        "WORKERS: \"-1\" is not a whole number from 1 to 1024",
+    ),
+    (
+        "REQUEST_TIMEOUT_SECONDS",
+        "0",
+        "REQUEST_TIMEOUT_SECONDS: \"0\" is not a number of seconds (1 to 3600)",
+    ),
+    (
+        "SHUTDOWN_GRACE_SECONDS",
+        "1.5",
+        "SHUTDOWN_GRACE_SECONDS: \"1.5\" is not a number of seconds (0 to 3600)",
+    ),
+    (
+        "INITIAL_CREDITS",
+        "-1",
+        "INITIAL_CREDITS: \"-1\" is not an amount of credits: below zero",
+    ),
+    (
+        "SELF_RECHARGE",
+        "perhaps",
+        "SELF_RECHARGE: \"perhaps\" is not one of allowed, denied",
+    ),
+    (
+        "METRICS_ENABLED",
+        "2",
+        "METRICS_ENABLED: \"2\" is neither true nor false",
+    ),
+    (
+        "ADMIN_USER_IDS",
+        "auth0|a,b c",
+        "ADMIN_USER_IDS: \"auth0|a,b c\" is not a list of user ids: user id holds a character that is not allowed",
+    ),
+    (
+        "CORS_ORIGINS",
+        "https://a.example.com/",
+        "CORS_ORIGINS: \"https://a.example.com/\" is not a list of origins such as https://app.example.com \
+             (no path, no slash at the end)",
+    ),
+];
+
+#[test]
+fn a_malformed_value_is_one_line_with_the_name_and_the_reason() {
+    for (name, value, line) in LINES {
+        assert_eq!(problems(&[(name, value)]), [*line]);
+    }
+}
+
+#[test]
+fn a_malformed_secret_is_not_repeated() {
+    let cases = [
+        (
+            "DATABASE_URL",
+            "mysql://u:hunter2@h/d",
+            "the value is not a URL such as postgresql://user:password@host/database",
+        ),
+        (
+            "METRICS_TOKEN",
+            "hunter2 ü",
+            "the value may hold visible ASCII characters only",
+        ),
+        (
+            "USER_SERVICE_API_KEY",
+            "hunter2 x",
+            "the value may hold visible ASCII characters only",
+        ),
+        (
+            "AUTH0_CLIENT_SECRET",
+            "hunter2\tx",
+            "the value may hold visible ASCII characters only",
+        ),
+        (
+            "SUPABASE_JWT_SECRET",
+            "hunter2\n",
+            "the value begins or ends with white space",
+        ),
+    ];
+    for (name, value, reason) in cases {
+        assert_eq!(problems(&[(name, value)]), [format!("{name}: {reason}")]);
+    }
+}

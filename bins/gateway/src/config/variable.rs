@@ -1,0 +1,63 @@
+//! What is known about one variable, for reading it and for documenting it.
+
+/// A variable whose value is a `T`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Variable<T> {
+    /// What is said about it.
+    pub(super) about: About,
+    /// Reads a value that is not empty. The error ends a sentence that begins with the value: `is not a port`.
+    pub(super) parse: fn(&str) -> Result<T, String>,
+}
+
+/// What is said about a variable, whatever its type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About {
+    /// Its name in the environment.
+    pub(super) name: &'static str,
+    /// What counts when it is not set.
+    pub(super) fallback: Fallback,
+    /// Whether its value may be shown.
+    pub(super) secrecy: Secrecy,
+    /// What it is for, in a phrase.
+    pub(super) meaning: &'static str,
+}
+
+/// What counts when a variable is not set.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fallback {
+    /// This value, read as if it had been set.
+    Value(&'static str),
+    /// A value that depends on others or on the machine, in words.
+    Computed(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+/// Whether the value of a variable may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// Yes.
+    Shown,
+    /// Yes, except for the password that the URL may hold.
+    PasswordHidden,
+    /// No.
+    Hidden,
+}
+
+/// Variables that belong together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group {
+    /// Headline in the documentation.
+    pub(super) title: &'static str,
+    /// Its variables.
+    pub(super) variables: &'static [About],
+}
+
+/// A variable of a part of the contract that this version does not have yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Later {
+    /// What is missing.
+    pub(super) feature: &'static str,
+    /// The variables that will belong to it.
+    pub(super) names: &'static [&'static str],
+}

@@ -1,0 +1,218 @@
+//! The table of variables: each is defined here, once.
+//!
+//! A variable that is missing here is not read, and a test fails for one that is here and not read.
+
+use std::{path::PathBuf, time::Duration};
+
+use kernel::{Credits, UserId};
+use secrecy::SecretString;
+use url::Url;
+
+use super::{
+    parse,
+    sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfRecharge},
+    variable::{
+        About,
+        Fallback::{Computed, Nothing, Value},
+        Group, Later,
+        Secrecy::{Hidden, PasswordHidden, Shown},
+        Variable,
+    },
+};
+use crate::http::language::Language;
+
+macro_rules! variables {
+    ($($title:literal { $($name:ident: $type:ty = $fallback:expr, $secrecy:expr, $parse:expr, $meaning:literal;)+ })+) => {
+        $($(
+            #[doc = $meaning]
+            pub(super) const $name: Variable<$type> = Variable {
+                about: About { name: stringify!($name), fallback: $fallback, secrecy: $secrecy, meaning: $meaning },
+                parse: $parse,
+            };
+        )+)+
+        /// All of them, in the order of the documentation.
+        pub(super) const GROUPS: &[Group] = &[$(Group { title: $title, variables: &[$($name.about),+] }),+];
+    };
+}
+
+variables! {
+    "The service" {
+        APP_NAME: String = Value("User Management Service"), Shown, parse::line,
+            "name shown in `/` and in OpenAPI";
+        APP_VERSION: String = Computed("version of the package"), Shown, parse::line,
+            "version shown there";
+        ENVIRONMENT: Environment = Value("development"), Shown, parse::environment,
+            "`development`, `staging` or `production`";
+        HOST: String = Value("127.0.0.1"), Shown, parse::bind_host,
+            "address to listen on: this machine only, unless it is set; `0.0.0.0` for all IPv4 networks";
+        PORT: u16 = Value("8100"), Shown, parse::port,
+            "TCP port to listen on; 0 takes a free one, which the log names";
+        PUBLIC_URL: Url = Computed("`http://HOST:PORT`"), Shown, parse::base_url,
+            "where callers reach the service; base of links to it";
+        DEFAULT_LANGUAGE: Language = Value("en"), Shown, parse::language,
+            "`en` or `zh`: language of `/api/v1` for callers that ask for none";
+        WORKERS: usize = Computed("number of cores"), Shown, |text| parse::count(text, 1, 1024),
+            "HTTP worker threads, 1 to 1024";
+        REQUEST_TIMEOUT_SECONDS: Duration = Value("30"), Shown, |text| parse::seconds(text, 1, 3600),
+            "longer requests end with 503; 1 to 3600";
+        SHUTDOWN_GRACE_SECONDS: Duration = Value("20"), Shown, |text| parse::seconds(text, 0, 3600),
+            "how long running requests may finish after SIGTERM; 0 to 3600";
+    }
+    "Logs and metrics" {
+        LOG_LEVEL: LogLevel = Value("info"), Shown, parse::log_level,
+            "`error`, `warn`, `info`, `debug` or `trace`; libraries are never below `warn`";
+        DEBUG: bool = Value("false"), Shown, parse::switch,
+            "`true` logs at level `debug` at least; never changes a response";
+        LOG_FORMAT: LogFormat = Value("auto"), Shown, parse::log_format,
+            "`text`, `json`, or `auto`: text in a terminal, JSON elsewhere";
+        METRICS_ENABLED: bool = Value("true"), Shown, parse::switch,
+            "whether `/metrics` exists";
+        METRICS_TOKEN: SecretString = Nothing, Hidden, parse::header_secret,
+            "bearer token for `/metrics`; outside development it needs this or a service key";
+    }
+    "Database" {
+        DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
+            "`postgresql://user:password@host/database`; without it a private server runs under DATA_DIR";
+        DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
+            "folder of the private server and of generated development secrets";
+        PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
+            "folder with `postgres` and `initdb`, version 15 or newer";
+        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, |text| parse::count(text, 1, 1000),
+            "most database connections of this process, 1 to 1000";
+    }
+    "Tokens and keys" {
+        AUTH0_DOMAIN: String = Nothing, Shown, parse::domain,
+            "Auth0 tenant, `tenant.eu.auth0.com`; needs AUTH0_AUDIENCE";
+        AUTH0_AUDIENCE: String = Nothing, Shown, parse::word,
+            "identifier of this API at Auth0";
+        AUTH0_ISSUER: String = Computed("`https://AUTH0_DOMAIN/`"), Shown, parse::issuer,
+            "exact issuer of the tokens, for custom domains";
+        AUTH0_JWKS_URL: Url = Computed("`https://AUTH0_DOMAIN/.well-known/jwks.json`"), Shown, parse::jwks_url,
+            "where the keys are published; plain http only towards this machine";
+        AUTH0_CLIENT_ID: String = Nothing, Shown, parse::word,
+            "accepted and checked for its form; verification does not need it";
+        AUTH0_CLIENT_SECRET: SecretString = Nothing, Hidden, parse::header_secret,
+            "likewise";
+        SUPABASE_URL: Url = Nothing, Shown, parse::base_url,
+            "Supabase project, `https://project.supabase.co`";
+        SUPABASE_JWKS_URL: Url = Computed("`SUPABASE_URL/auth/v1/.well-known/jwks.json`"), Shown, parse::jwks_url,
+            "where the keys are published; plain http only towards this machine";
+        SUPABASE_JWT_SECRET: SecretString = Computed("development: random, kept in DATA_DIR; else none"), Hidden, parse::secret,
+            "HS256 secret of the project; signs development tokens too; at least 32 bytes outside development";
+        USER_SERVICE_API_KEY: SecretString = Nothing, Hidden, parse::header_secret,
+            "bootstrap key with scopes service and admin; at least 32 characters outside development";
+        ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
+            "comma list of user ids that get role admin at the start";
+    }
+    "Credits" {
+        INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
+            "grant for a new user, at most 6 decimals; 0 means none";
+        SELF_RECHARGE: SelfRecharge = Computed("`allowed` in development, else `denied`"), Shown, parse::self_recharge,
+            "`allowed` or `denied`: whether users may recharge their own account";
+    }
+    "Browsers" {
+        CORS_ORIGINS: CorsOrigins = Computed("development: `http://localhost:3000`; else none"), Shown, parse::origins,
+            "comma list of origins whose pages may call the service, or `*`";
+        CORS_ALLOW_CREDENTIALS: bool = Value("true"), Shown, parse::switch,
+            "whether browsers may send credentials; must be `false` with `*`";
+    }
+}
+
+/// Read by the clients of this service; may stand in the same file.
+pub(super) const OF_CLIENTS: &[&str] = &["USER_SERVICE_URL"];
+
+/// Names of the contract whose features are not built yet: accepted, and pointed out at the start.
+pub(super) const LATER: &[Later] = &[
+    Later {
+        feature: "payments with Stripe",
+        names: &[
+            "STRIPE_SECRET_KEY",
+            "STRIPE_WEBHOOK_SECRET",
+            "STRIPE_PRO_PRICE_ID",
+            "STRIPE_ENTERPRISE_PRICE_ID",
+            "STRIPE_API_BASE",
+            "PAYMENT_CURRENCIES",
+            "CHECKOUT_SUCCESS_URL",
+            "CHECKOUT_CANCEL_URL",
+        ],
+    },
+    Later {
+        feature: "credits from plans and payments",
+        names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"],
+    },
+    Later {
+        feature: "tokens of its own",
+        names: &[
+            "TOKEN_SIGNING_KEY",
+            "TOKEN_SIGNING_KEY_PREVIOUS",
+            "ACCESS_TOKEN_TTL_SECONDS",
+            "REFRESH_TOKEN_TTL_DAYS",
+        ],
+    },
+    Later {
+        feature: "further token issuers",
+        names: &["OIDC_ISSUERS"],
+    },
+    Later {
+        feature: "linking of identities by e-mail address",
+        names: &["LINK_VERIFIED_EMAILS"],
+    },
+    Later {
+        feature: "idempotency keys",
+        names: &["IDEMPOTENCY_DAYS"],
+    },
+    Later {
+        feature: "rate limits",
+        names: &[
+            "RATE_LIMIT_ENABLED",
+            "RATE_LIMIT_USER",
+            "RATE_LIMIT_USER_BURST",
+            "RATE_LIMIT_ANONYMOUS",
+            "RATE_LIMIT_ANONYMOUS_BURST",
+            "RATE_LIMIT_LOGIN",
+            "REDIS_URL",
+            "TRUSTED_PROXIES",
+        ],
+    },
+    Later {
+        feature: "a chat upstream",
+        names: &[
+            "CHAT_BASE_URL",
+            "CHAT_API_KEY",
+            "CHAT_MODEL",
+            "CHAT_SYSTEM_PROMPT",
+            "CHAT_MAX_TOKENS",
+            "CHAT_HISTORY_MESSAGES",
+            "CHAT_TIMEOUT_SECONDS",
+            "CHAT_CREDITS_PER_TOKEN",
+        ],
+    },
+    Later {
+        feature: "login with WeChat",
+        names: &["WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_API_BASE"],
+    },
+    Later {
+        feature: "file storage",
+        names: &[
+            "S3_BUCKET",
+            "S3_REGION",
+            "S3_ENDPOINT",
+            "S3_PUBLIC_ENDPOINT",
+            "S3_ACCESS_KEY_ID",
+            "S3_SECRET_ACCESS_KEY",
+            "S3_PATH_STYLE",
+            "FILE_MAX_BYTES",
+            "FILE_QUOTA_BYTES",
+            "FILE_QUOTA_FILES",
+        ],
+    },
+    Later {
+        feature: "outgoing webhooks",
+        names: &[
+            "WEBHOOK_URL",
+            "WEBHOOK_SECRET",
+            "WEBHOOK_ALLOW_PRIVATE",
+            "CREDIT_LOW_THRESHOLD",
+        ],
+    },
+];

@@ -1,0 +1,237 @@
+//! Who calls, and whether the route's rule lets them (HTTP contract 1.3 and 1.4).
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderName, HeaderValue},
+};
+use identity::{Role, UserStatus};
+use kernel::{KeyAccess, Principal, UserId};
+
+use super::{
+    call::{Caller, path_parameter},
+    catalogue,
+    error::ApiError,
+    fault::{Fault, Place},
+    language::Text,
+    route::{Access, Route},
+};
+use crate::{app::App, config::SelfRecharge};
+
+/// Header by which a service names the user it acts for.
+pub const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+/// Header that carries an API key.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Authenticates the request and applies the route's access rule.
+///
+/// # Errors
+/// 401, 403, 404 for a path that does not exist here, 422 for a path user or header that cannot be read, 503 when the
+/// keys of the issuer or the database cannot be had.
+pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Caller, ApiError> {
+    match route.access {
+        Access::Anyone => Ok(Caller::default()),
+        Access::Development if app.config.app.environment.is_development() => Ok(Caller::default()),
+        Access::Development => Err(ApiError::new(&catalogue::NOT_FOUND)),
+        Access::Metrics => admit_to_metrics(app, request).await.map(|()| Caller::default()),
+        access => {
+            let principal = authenticate(app, request).await.inspect_err(|error| {
+                metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
+            })?;
+            authorize(app, access, principal, request).await
+        }
+    }
+}
+
+async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiError> {
+    let settings = &app.config.metrics;
+    if !settings.enabled {
+        return Err(ApiError::new(&catalogue::NOT_FOUND));
+    }
+    if app.config.app.environment.is_development() {
+        return Ok(());
+    }
+    let presented = credential(request)?;
+    if app
+        .metrics_token
+        .as_ref()
+        .is_some_and(|token| token.matches(presented))
+    {
+        return Ok(());
+    }
+    match authenticate(app, request).await? {
+        Principal::Key { .. } => Ok(()),
+        _ => Err(ApiError::new(&catalogue::PERMISSION_DENIED)),
+    }
+}
+
+/// The one credential of a request. Two different ones are refused, because nobody can tell who is meant.
+fn credential(request: &HttpRequest) -> Result<&str, ApiError> {
+    let text = |value: &'_ HeaderValue| {
+        value
+            .to_str()
+            .ok()
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .is_some()
+    };
+    let bearer = match request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .filter(|value| text(value))
+    {
+        Some(value) => Some(bearer(value)?),
+        None => None,
+    };
+    let key = request
+        .headers()
+        .get(X_API_KEY)
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim);
+    match (bearer, key.filter(|key| !key.is_empty())) {
+        (Some(bearer), Some(key)) if bearer != key => Err(ApiError::unauthorized(&catalogue::AUTHENTICATION)),
+        (Some(presented), _) | (None, Some(presented)) => Ok(presented),
+        (None, None) => Err(ApiError::not_authenticated()),
+    }
+}
+
+fn bearer(value: &HeaderValue) -> Result<&str, ApiError> {
+    let text = value.to_str().unwrap_or_default().trim();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    let token = token.trim();
+    if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
+        Ok(token)
+    } else {
+        Err(ApiError::not_authenticated())
+    }
+}
+
+async fn authenticate(app: &App, request: &HttpRequest) -> Result<Principal, ApiError> {
+    if request.headers().get_all(header::AUTHORIZATION).count() > 1 {
+        return Err(ApiError::unauthorized(&catalogue::AUTHENTICATION));
+    }
+    let presented = credential(request)?;
+    if app
+        .bootstrap_key
+        .as_ref()
+        .is_some_and(|key| key.matches(presented))
+    {
+        return Ok(Principal::Key {
+            name: "bootstrap".into(),
+            access: KeyAccess::Admin,
+        });
+    }
+    match app.verifier.verify_or_refresh(presented).await {
+        Ok(token) => Ok(Principal::User(token.user_id)),
+        Err(error) => Err(ApiError::from_failure(&error)),
+    }
+}
+
+async fn authorize(
+    app: &App,
+    access: Access,
+    principal: Principal,
+    request: &HttpRequest,
+) -> Result<Caller, ApiError> {
+    let wanted = wanted_user(access, &principal, request);
+    let target = match &wanted {
+        Wanted::User(user_id) => Some(user_id.clone()),
+        _ => None,
+    };
+    let own = principal.user_id().cloned();
+    let (own_status, target_status) = statuses(app, own.as_ref(), target.as_ref()).await?;
+    let principal = match (principal, &own_status) {
+        (_, Some(status)) if !status.is_active => return Err(ApiError::new(&catalogue::ACCOUNT_DISABLED)),
+        (Principal::User(id), Some(status)) if status.role == Role::Admin => Principal::AdminUser(id),
+        (principal, _) => principal,
+    };
+    match (&wanted, &principal) {
+        (Wanted::User(user_id), principal) if !principal.may_act_for(user_id) => return Err(foreign()),
+        (Wanted::Unreadable(_) | Wanted::Missing, Principal::User(_)) => return Err(foreign()),
+        (Wanted::Unreadable(fault), _) => return Err(ApiError::faults(vec![fault.clone()])),
+        (Wanted::Missing, _) => {
+            return Err(ApiError::faults(vec![Fault::missing(
+                "header",
+                X_USER_ID.as_str(),
+            )]));
+        }
+        _ => {}
+    }
+    if access == Access::Recharge
+        && !principal.is_staff()
+        && app.config.credits.self_recharge == SelfRecharge::Denied
+    {
+        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+    }
+    let missing = match access {
+        Access::Newcomer => None,
+        _ if own.is_some() && own_status.is_none() => own,
+        _ if target.is_some() && target_status.is_none() => target.clone(),
+        _ => None,
+    };
+    Ok(Caller {
+        principal: Some(principal),
+        target,
+        missing,
+    })
+}
+
+/// The user a route acts upon, as the request names him.
+enum Wanted {
+    Nobody,
+    User(UserId),
+    Unreadable(Fault),
+    Missing,
+}
+
+fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> Wanted {
+    match access {
+        Access::PathUser | Access::Recharge => {
+            let text = path_parameter(request, "user_id");
+            match text.parse() {
+                Ok(user_id) => Wanted::User(user_id),
+                Err(_) => Wanted::Unreadable(unreadable("path", "user_id", &text)),
+            }
+        }
+        Access::NamedUser => match (request.headers().get(X_USER_ID), principal.user_id()) {
+            (Some(value), _) => match value.to_str().unwrap_or_default().trim().parse() {
+                Ok(user_id) => Wanted::User(user_id),
+                Err(_) => Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), "")),
+            },
+            (None, Some(own)) => Wanted::User(own.clone()),
+            (None, None) => Wanted::Missing,
+        },
+        _ => Wanted::Nobody,
+    }
+}
+
+fn unreadable(source: &str, name: &str, input: &str) -> Fault {
+    Fault {
+        kind: "string_pattern_mismatch",
+        loc: vec![Place::from(source), Place::from(name)],
+        msg: "String should match pattern '^[A-Za-z0-9._@+:|~-]{1,255}$'".to_owned(),
+        input: Some(input.chars().take(200).collect::<String>().into()),
+    }
+}
+
+async fn statuses(
+    app: &App,
+    own: Option<&UserId>,
+    target: Option<&UserId>,
+) -> Result<(Option<UserStatus>, Option<UserStatus>), ApiError> {
+    let ask = async |user: Option<&UserId>| match user {
+        Some(user) => app.statuses.ask(user).await.map_err(ApiError::from),
+        None => Ok(None),
+    };
+    if own == target {
+        let status = ask(own).await?;
+        return Ok((status, status));
+    }
+    futures_util::try_join!(ask(own), ask(target))
+}
+
+fn foreign() -> ApiError {
+    ApiError::new(&catalogue::PERMISSION_DENIED).text(Text::new(
+        "Access denied: users may act only for themselves",
+        "拒绝访问：用户只能操作自己的数据",
+    ))
+}

@@ -1,0 +1,211 @@
+//! One checked call of a route: who calls, for whom, with what.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, http::header};
+use kernel::{Detail, Principal, Scope, UserId};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    catalogue,
+    error::ApiError,
+    fields::Fields,
+    language::{Language, Text},
+    reply::Reply,
+    wire::Timestamp,
+};
+use crate::app::App;
+
+/// What a handler gets. The credential and the access rule of the route were checked before.
+pub struct Call {
+    /// The wired service.
+    pub app: Arc<App>,
+    /// The request, for headers.
+    pub request: HttpRequest,
+    /// Language of messages.
+    pub language: Language,
+    /// `operationId` of the route.
+    pub operation: &'static str,
+    /// Query and body.
+    pub fields: Fields,
+    /// When the call came.
+    pub now: OffsetDateTime,
+    caller: Caller,
+}
+
+/// The outcome of authentication and of the route's access rule.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Who calls; `None` on open routes.
+    pub principal: Option<Principal>,
+    /// The user acted upon, where the route has one.
+    pub target: Option<UserId>,
+    /// A user of this call that was never ensured: the caller, or the one acted upon.
+    pub missing: Option<UserId>,
+}
+
+impl Call {
+    /// Puts a call together.
+    #[must_use]
+    pub fn new(
+        app: Arc<App>,
+        request: HttpRequest,
+        language: Language,
+        operation: &'static str,
+        caller: Caller,
+        fields: Fields,
+    ) -> Self {
+        let now = app.clock.now();
+        Self {
+            app,
+            request,
+            language,
+            operation,
+            fields,
+            now,
+            caller,
+        }
+    }
+
+    /// The user acted upon, who exists. Ask after the shape of the request was checked (HTTP contract 1.4).
+    ///
+    /// # Errors
+    /// 404 `UserNotFoundException`.
+    pub fn user(&self) -> Result<UserId, ApiError> {
+        self.known()?;
+        self.caller.target.clone().ok_or_else(|| {
+            tracing::error!(operation = self.operation, "a route without a user asks for one");
+            ApiError::new(&catalogue::INTERNAL)
+        })
+    }
+
+    /// Makes sure that every user of this call exists.
+    ///
+    /// # Errors
+    /// 404 `UserNotFoundException`.
+    pub fn known(&self) -> Result<(), ApiError> {
+        match &self.caller.missing {
+            Some(user_id) => Err(ApiError::user_not_found(user_id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// 401 on a route that needs no credential, where nobody should ask.
+    pub fn principal(&self) -> Result<&Principal, ApiError> {
+        self.caller
+            .principal
+            .as_ref()
+            .ok_or_else(ApiError::not_authenticated)
+    }
+
+    /// Whose things the caller may touch.
+    ///
+    /// # Errors
+    /// As [`Call::principal`].
+    pub fn scope(&self) -> Result<Scope, ApiError> {
+        Ok(self.principal()?.scope())
+    }
+
+    /// A session id of the path. What is not a UUID is an unknown session (HTTP contract 1.2).
+    ///
+    /// # Errors
+    /// 404 `SessionNotFoundException`.
+    pub fn session_id(&self) -> Result<Uuid, ApiError> {
+        let text = path_parameter(&self.request, "session_id");
+        Uuid::try_parse(&text).map_err(|_| {
+            ApiError::new(&catalogue::SESSION_NOT_FOUND).detail("session_id", Detail::Text(text))
+        })
+    }
+
+    /// What a cursor of this list is bound to: the route, the things in its path, and the filters.
+    #[must_use]
+    pub fn list_scope(&self) -> String {
+        let place: Vec<_> = ["user_id", "session_id"]
+            .map(|name| path_parameter(&self.request, name))
+            .to_vec();
+        format!("{} {place:?} {}", self.operation, self.fields.filters())
+    }
+
+    /// `user_id` of the body, where given, must name the user of the path.
+    ///
+    /// # Errors
+    /// 400 `UserIdMismatchException`.
+    pub fn agree_on_user(&self, named: Option<&UserId>) -> Result<(), ApiError> {
+        match (named, &self.caller.target) {
+            (Some(named), Some(target)) if named != target => {
+                Err(ApiError::new(&catalogue::USER_ID_MISMATCH))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The documented envelope (E1 of HTTP contract 1.5).
+    ///
+    /// # Errors
+    /// As [`Reply::json`].
+    pub fn envelope(&self, message: &Text, data: impl Serialize) -> Result<Reply, ApiError> {
+        Reply::json(&Envelope {
+            success: true,
+            status: "success",
+            message: message.in_language(self.language),
+            timestamp: Timestamp(self.now),
+            data,
+        })
+    }
+
+    /// A header as text.
+    #[must_use]
+    pub fn header(&self, name: &header::HeaderName) -> Option<&str> {
+        self.request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    }
+}
+
+/// The documented envelope.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Envelope<'a, T> {
+    /// Always true.
+    pub success: bool,
+    /// Always `success`.
+    pub status: &'static str,
+    /// A sentence in the caller's language.
+    pub message: &'a str,
+    /// When the answer was made.
+    pub timestamp: Timestamp,
+    /// What was asked for.
+    pub data: T,
+}
+
+/// A path parameter, decoded.
+///
+/// actix decodes the path except for escapes of `%`, `/` and `+`, so what is left is decoded here, once.
+#[must_use]
+pub fn path_parameter(request: &HttpRequest, name: &str) -> String {
+    percent_decode_str(request.match_info().query(name))
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+/// The next page's cursor for a slice of a list.
+#[must_use]
+pub fn next_cursor<P: std::fmt::Display>(scope: &str, next: Option<&P>) -> Option<String> {
+    next.map(|place| kernel::Cursor::seal(scope, place))
+}
+
+/// The text "Retrieved {n} {things}" in both languages (HTTP contract 1.7).
+#[must_use]
+pub fn retrieved(count: usize, things: &str, counted: &str) -> Text {
+    Text::new(
+        format!("Retrieved {count} {things}"),
+        format!("获取到 {count} {counted}"),
+    )
+}

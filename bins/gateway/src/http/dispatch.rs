@@ -1,0 +1,160 @@
+//! The one way into every route: the order of checks of HTTP contract 1.4, a time limit, and a guard against panics.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
+    web::{Bytes, BytesMut, Payload},
+};
+use futures_util::{FutureExt, StreamExt};
+use kernel::{Detail, UserId};
+
+use super::{
+    access,
+    call::{Call, path_parameter},
+    catalogue,
+    error::{ApiError, ErrorContext},
+    fields::Fields,
+    language::Language,
+    observe::RequestId,
+    reply::Reply,
+    route::{BodyRule, JSON_BYTES_MAX, Route},
+};
+use crate::app::App;
+
+/// Answers one request.
+pub async fn dispatch(
+    app: Arc<App>,
+    route: &'static Route,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    let language = language_of(&app, &request);
+    let limit = app.config.limits.request_timeout;
+    let work =
+        AssertUnwindSafe(run(Arc::clone(&app), route, request.clone(), payload, language)).catch_unwind();
+    let result = match tokio::time::timeout(limit, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_panic)) => {
+            // The panic hook has logged the message and the place.
+            metrics::counter!("panics_total").increment(1);
+            Err(ApiError::new(&catalogue::INTERNAL))
+        }
+        Err(_elapsed) if is_safe(&route.method) => Err(ApiError::unavailable()),
+        Err(_elapsed) => Err(ApiError::new(&catalogue::OUTCOME_UNKNOWN)),
+    };
+    let mut response = match result {
+        Ok(reply) => reply.respond(),
+        Err(error) => refuse(&app, &request, language, route.operation, error),
+    };
+    let headers = response.headers_mut();
+    if route.access.is_authenticated() {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Language"));
+    response
+}
+
+/// The documented body for an error of this request.
+pub fn refuse(
+    app: &App,
+    request: &HttpRequest,
+    language: Language,
+    operation: &str,
+    error: ApiError,
+) -> HttpResponse {
+    let user_id: Option<UserId> = path_parameter(request, "user_id").parse().ok();
+    error.respond(&ErrorContext {
+        operation,
+        user_id: user_id.as_ref(),
+        request_id: &RequestId::of(request),
+        language,
+        now: app.clock.now(),
+    })
+}
+
+/// The language of a request: what it accepts, else the default of its surface.
+pub fn language_of(app: &App, request: &HttpRequest) -> Language {
+    let path = request.path();
+    let is_chat = path.starts_with("/api/") && !path.starts_with("/api/v1/");
+    let default = if is_chat {
+        Language::Zh
+    } else {
+        app.config.app.default_language
+    };
+    let accept = request
+        .headers()
+        .get(header::ACCEPT_LANGUAGE)
+        .and_then(|value| value.to_str().ok());
+    Language::negotiate(accept, default)
+}
+
+async fn run(
+    app: Arc<App>,
+    route: &'static Route,
+    request: HttpRequest,
+    payload: Payload,
+    language: Language,
+) -> Result<Reply, ApiError> {
+    let caller = access::admit(&app, route, &request).await?;
+    let body = match route.body {
+        BodyRule::Ignored => Bytes::new(),
+        BodyRule::Json => read_body(&request, payload).await?,
+    };
+    let fields = Fields::new(request.query_string(), &body);
+    let call = Call::new(app, request, language, route.operation, caller, fields);
+    (route.handler)(call).await
+}
+
+async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        ApiError::new(&catalogue::PAYLOAD_TOO_LARGE).detail(
+            "limit",
+            Detail::Integer(i64::try_from(JSON_BYTES_MAX).unwrap_or(i64::MAX)),
+        )
+    };
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if declared
+        .and_then(|text| text.parse::<usize>().ok())
+        .is_some_and(|size| size > JSON_BYTES_MAX)
+    {
+        return Err(too_large());
+    }
+    let encoding = request
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .map(HeaderValue::as_bytes);
+    let is_encoded = encoding.is_some_and(|name| !name.eq_ignore_ascii_case(b"identity"));
+    if is_encoded
+        || request
+            .content_type()
+            .to_ascii_lowercase()
+            .starts_with("multipart/")
+    {
+        return Err(ApiError::new(&catalogue::UNSUPPORTED_MEDIA_TYPE));
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let Ok(chunk) = chunk else {
+            tracing::debug!("a request body broke off");
+            return Err(ApiError::unavailable());
+        };
+        if body.len().saturating_add(chunk.len()) > JSON_BYTES_MAX {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}

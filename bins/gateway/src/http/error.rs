@@ -1,0 +1,305 @@
+//! Errors on their way to the client: what the domains refuse becomes the documented body, in one place.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{self, HeaderName, HeaderValue},
+};
+use kernel::{Credits, Detail, Failure, Kind, UserId, rfc3339};
+use pg::{DbError, Rejected, pool::chain};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::{
+    catalogue::{self, Entry},
+    fault::{Fault, Place},
+    language::{Language, Text},
+};
+
+/// An error that is about to be answered.
+#[derive(Debug)]
+pub struct ApiError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    entry: &'static Entry,
+    text: Option<Text>,
+    details: Vec<(&'static str, Detail)>,
+    faults: Vec<Fault>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What surrounds an error: the request it belongs to.
+#[derive(Debug)]
+pub struct ErrorContext<'a> {
+    /// `operationId` of the route.
+    pub operation: &'a str,
+    /// The user the path names.
+    pub user_id: Option<&'a UserId>,
+    /// Id of the request.
+    pub request_id: &'a str,
+    /// Language of `message`.
+    pub language: Language,
+    /// The present instant.
+    pub now: OffsetDateTime,
+}
+
+impl ApiError {
+    /// An error with its documented text.
+    #[must_use]
+    pub fn new(entry: &'static Entry) -> Self {
+        Self(Box::new(Inner {
+            entry,
+            text: None,
+            details: Vec::new(),
+            faults: Vec::new(),
+            headers: Vec::new(),
+        }))
+    }
+
+    /// The same code with another text.
+    #[must_use]
+    pub fn text(mut self, text: Text) -> Self {
+        self.0.text = Some(text);
+        self
+    }
+
+    /// A fact for `error_details`, which also fills the gap of that name in the text.
+    #[must_use]
+    pub fn detail(mut self, name: &'static str, detail: Detail) -> Self {
+        self.0.details.push((name, detail));
+        self
+    }
+
+    /// A header of the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// 422 with these faults.
+    #[must_use]
+    pub fn faults(faults: Vec<Fault>) -> Self {
+        let mut error = Self::new(&catalogue::VALIDATION);
+        error.0.faults = faults;
+        error
+    }
+
+    /// 401 without a credential: `Not authenticated`.
+    #[must_use]
+    pub fn not_authenticated() -> Self {
+        Self::unauthorized(&catalogue::AUTHENTICATION).text(Text::new("Not authenticated", "未提供认证信息"))
+    }
+
+    /// 401 for a credential that is not valid.
+    #[must_use]
+    pub fn unauthorized(entry: &'static Entry) -> Self {
+        Self::new(entry).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// 404 for a user that was never ensured.
+    #[must_use]
+    pub fn user_not_found(user_id: &UserId) -> Self {
+        Self::new(&catalogue::USER_NOT_FOUND).detail("user_id", Detail::Text(user_id.to_string()))
+    }
+
+    /// 503: surely not done, try again soon.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self::new(&catalogue::SERVICE_UNAVAILABLE).retry_after()
+    }
+
+    fn retry_after(self) -> Self {
+        self.header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.0.entry.code
+    }
+
+    /// What a domain refused, with its code and facts. Faults of ours are logged here, once, with their causes.
+    #[must_use]
+    pub fn from_failure(failure: &dyn Failure) -> Self {
+        let error = match failure.kind() {
+            Kind::Internal => {
+                tracing::error!(error = %chain(failure), "an operation failed");
+                return Self::new(&catalogue::INTERNAL);
+            }
+            Kind::Invalid => return Self::faults(vec![invalid(failure)]),
+            Kind::Unauthenticated => Self::unauthorized(catalogue::find(failure.code())),
+            Kind::Unavailable => Self::new(catalogue::find(failure.code())).retry_after(),
+            _ => Self::new(catalogue::find(failure.code())),
+        };
+        failure
+            .details()
+            .into_iter()
+            .fold(error, |error, (name, detail)| error.detail(name, detail))
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn respond(self, context: &ErrorContext<'_>) -> HttpResponse {
+        let text = self.0.text.clone().unwrap_or_else(|| self.filled());
+        let timestamp = rfc3339(context.now);
+        let is_chat = context.operation.starts_with("chat_");
+        let plain = if is_chat {
+            text.in_language(context.language)
+        } else {
+            &text.en
+        };
+        let body = Body {
+            success: false,
+            status: "error",
+            message: text.in_language(context.language),
+            error_code: self.0.entry.code,
+            error_details: self.details_json(context, &timestamp),
+            timestamp: &timestamp,
+            detail: if self.0.entry.status == 422 {
+                Told::Faults(&self.0.faults)
+            } else {
+                Told::Text(plain)
+            },
+            request_id: context.request_id,
+        };
+        let mut response = HttpResponse::build(self.0.entry.status_code());
+        for (name, value) in &self.0.headers {
+            response.insert_header((name, value));
+        }
+        response.insert_header((header::CONTENT_LANGUAGE, context.language.tag()));
+        response.json(body)
+    }
+
+    fn filled(&self) -> Text {
+        if self.0.entry.status == 422 && !self.0.faults.is_empty() {
+            let summary = self
+                .0
+                .faults
+                .iter()
+                .map(Fault::summary)
+                .collect::<Vec<_>>()
+                .join("; ");
+            return Text::new(
+                format!("{}: {summary}", self.0.entry.en),
+                format!("{}: {summary}", self.0.entry.zh),
+            );
+        }
+        let fill = |template: &str| {
+            self.0
+                .details
+                .iter()
+                .fold(template.to_owned(), |text, (name, detail)| {
+                    text.replace(&format!("{{{name}}}"), &detail_text(detail))
+                })
+        };
+        Text::new(fill(self.0.entry.en), fill(self.0.entry.zh))
+    }
+
+    fn details_json(
+        &self,
+        context: &ErrorContext<'_>,
+        timestamp: &str,
+    ) -> serde_json::Map<String, serde_json::Value> {
+        let mut details = serde_json::Map::new();
+        details.insert("operation".to_owned(), context.operation.into());
+        if let Some(user_id) = context.user_id {
+            details.insert("user_id".to_owned(), user_id.as_str().into());
+        }
+        for (name, detail) in &self.0.details {
+            details.insert((*name).to_owned(), detail_json(detail));
+        }
+        details.insert("timestamp".to_owned(), timestamp.into());
+        details
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match &error {
+            DbError::OutcomeUnknown(_) => {
+                tracing::error!(error = %chain(&error), "the outcome of a commit is unknown");
+                Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after()
+            }
+            error if error.is_transient() => {
+                tracing::warn!(error = %chain(error), "the database is not available");
+                Self::unavailable()
+            }
+            error => {
+                tracing::error!(error = %chain(error), "a database operation failed");
+                Self::new(&catalogue::INTERNAL)
+            }
+        }
+    }
+}
+
+impl From<Rejected> for ApiError {
+    /// The committer logged the cause already.
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Full | Rejected::Unavailable => Self::unavailable(),
+            Rejected::OutcomeUnknown => Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after(),
+            Rejected::Failed => Self::new(&catalogue::INTERNAL),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    success: bool,
+    status: &'static str,
+    message: &'a str,
+    error_code: &'static str,
+    error_details: serde_json::Map<String, serde_json::Value>,
+    timestamp: &'a str,
+    detail: Told<'a>,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told<'a> {
+    Text(&'a str),
+    Faults(&'a [Fault]),
+}
+
+/// A rule that only the stored state can judge, told like a fault of shape.
+fn invalid(failure: &dyn Failure) -> Fault {
+    let field = failure
+        .details()
+        .into_iter()
+        .find_map(|(name, detail)| match detail {
+            Detail::Text(field) if name == "field" => Some(field),
+            _ => None,
+        });
+    let mut loc = vec![Place::from("body")];
+    loc.extend(field.map(Place::Name));
+    Fault {
+        kind: "value_error",
+        loc,
+        msg: format!("Value error, {failure}"),
+        input: None,
+    }
+}
+
+fn detail_text(detail: &Detail) -> String {
+    match detail {
+        Detail::Text(text) => text.clone(),
+        Detail::Integer(number) => number.to_string(),
+        Detail::Credits(credits) => credits.to_string(),
+        Detail::Usd(usd) => usd.to_string(),
+        Detail::Time(instant) => rfc3339(*instant),
+    }
+}
+
+/// Amounts up to the limit of a balance have at most 15 digits and survive the float inside `Value` exactly.
+fn detail_json(detail: &Detail) -> serde_json::Value {
+    let number = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
+    match detail {
+        Detail::Text(text) => text.as_str().into(),
+        Detail::Integer(integer) => (*integer).into(),
+        Detail::Credits(credits) => number(Credits::to_string(credits)),
+        Detail::Usd(usd) => number(usd.to_string()),
+        Detail::Time(instant) => rfc3339(*instant).into(),
+    }
+}

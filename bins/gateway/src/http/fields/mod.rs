@@ -1,0 +1,325 @@
+//! Reading a request so that all its faults are told at once (ADR 0006).
+//!
+//! Values come from the query, from the JSON body, or from either (HTTP contract 1.10). A parser turns one value into a
+//! domain type or says what is wrong; the reader notes the place and goes on.
+
+pub mod json;
+pub mod parse;
+pub mod time;
+
+use std::str::FromStr;
+
+use kernel::{Cursor, Page, Start};
+use serde_json::Value as Json;
+
+use self::json::Object;
+use super::{
+    catalogue,
+    error::ApiError,
+    fault::{Fault, Place, Problem},
+};
+
+/// One value as it came.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// The literal text of a JSON value.
+    Json(&'a str),
+    /// A decoded query value.
+    Text(&'a str),
+}
+
+impl Value<'_> {
+    /// The value as JSON, to be shown in a fault.
+    #[must_use]
+    pub fn echo(self) -> Json {
+        match self {
+            Self::Json(literal) => serde_json::from_str(literal).unwrap_or_else(|_| literal.into()),
+            Self::Text(text) => text.into(),
+        }
+    }
+}
+
+/// Where a field may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The query only.
+    Query,
+    /// The JSON body only.
+    Body,
+    /// Either; both must agree.
+    Either,
+}
+
+/// The fields of one request, and the faults found so far.
+#[derive(Debug, Default)]
+pub struct Fields {
+    query: Vec<(String, String)>,
+    body: Option<Object>,
+    faults: Vec<Fault>,
+    secret: Vec<&'static str>,
+}
+
+type Parsed<T> = Result<T, Problem>;
+
+impl Fields {
+    /// Takes a query string and a body. An empty body counts as absent fields.
+    #[must_use]
+    pub fn new(query: &str, body: &[u8]) -> Self {
+        let query = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let mut fields = Self {
+            query,
+            ..Self::default()
+        };
+        if !body.iter().all(u8::is_ascii_whitespace) {
+            match json::read_object(body) {
+                Ok(object) => fields.body = Some(object),
+                Err(fault) => fields.faults.push(fault),
+            }
+        }
+        fields
+    }
+
+    /// Reads an input; fails with every fault that was found.
+    ///
+    /// # Errors
+    /// 422 with the list of faults.
+    pub fn read<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
+        let unreadable = !self.faults.is_empty();
+        let value = if unreadable { None } else { input(self) };
+        match value {
+            Some(value) if self.faults.is_empty() => Ok(value),
+            _ if self.faults.is_empty() => {
+                tracing::error!("a request reader gave up without a fault");
+                Err(ApiError::new(&catalogue::INTERNAL))
+            }
+            _ => Err(ApiError::faults(std::mem::take(&mut self.faults))),
+        }
+    }
+
+    /// A field that must be there.
+    pub fn required<T: PartialEq>(
+        &mut self,
+        source: Source,
+        name: &'static str,
+        parse: impl Fn(Value<'_>) -> Parsed<T>,
+    ) -> Option<T> {
+        let present = self.present(source, name);
+        if present.is_empty() {
+            let place = if source == Source::Query || (source == Source::Either && self.body.is_none()) {
+                "query"
+            } else {
+                "body"
+            };
+            self.faults.push(Fault::missing(place, name));
+        }
+        self.take(present, name, parse)
+    }
+
+    /// A field that may be absent; JSON `null` counts as absent.
+    pub fn optional<T: PartialEq>(
+        &mut self,
+        source: Source,
+        name: &'static str,
+        parse: impl Fn(Value<'_>) -> Parsed<T>,
+    ) -> Option<T> {
+        let mut present = self.present(source, name);
+        present.retain(|(_, value)| !matches!(value, Owned::Json(literal) if literal == "null"));
+        self.take(present, name, parse)
+    }
+
+    /// `limit`, `offset` and `cursor` of a list (HTTP contract 1.11).
+    ///
+    /// `scope` names the list and its filters; a cursor made for another is refused.
+    pub fn page<P: FromStr>(&mut self, limit_default: i64, scope: &str) -> Option<Page<P>> {
+        let limit = self
+            .optional(Source::Query, "limit", parse::integer(1, i64::MAX))
+            .unwrap_or(limit_default);
+        let offset = self.optional(Source::Query, "offset", parse::integer(0, i64::MAX));
+        let cursor = self.optional(Source::Query, "cursor", |value| match value {
+            Value::Text(text) | Value::Json(text) => Ok(text.to_owned()),
+        });
+        let start = match (cursor, offset) {
+            (Some(_), Some(_)) => {
+                self.fault(
+                    "query",
+                    "cursor",
+                    Problem::value("cursor and offset exclude each other"),
+                );
+                return None;
+            }
+            (Some(text), None) => match Cursor::open(scope, &text) {
+                Ok(place) => Start::After(place),
+                Err(error) => {
+                    self.fault("query", "cursor", Problem::value(&error.to_string()));
+                    return None;
+                }
+            },
+            (None, offset) => Start::Offset(offset.unwrap_or(0)),
+        };
+        Page::new(limit, start).ok()
+    }
+
+    /// Notes a fault of one field that no single parser can see.
+    pub fn fault(&mut self, source: &str, name: &str, problem: Problem) {
+        self.faults.push(Fault::field(source, name, problem, None));
+    }
+
+    /// The query without paging, in a fixed order: what a list was filtered by.
+    #[must_use]
+    pub fn filters(&self) -> String {
+        let mut pairs: Vec<_> = self
+            .query
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "limit" | "offset" | "cursor"))
+            .collect();
+        pairs.sort();
+        format!("{pairs:?}")
+    }
+
+    /// The text of a query field as it came, to be echoed.
+    #[must_use]
+    pub fn query_text(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Owned)> {
+        let mut present = Vec::with_capacity(2);
+        if source != Source::Body
+            && let Some(text) = self.query_text(name)
+        {
+            present.push(("query", Owned::Text(text.to_owned())));
+        }
+        if source != Source::Query
+            && let Some(literal) = self.body.as_ref().and_then(|body| body.get(name))
+        {
+            present.push(("body", Owned::Json(literal.to_owned())));
+        }
+        present
+    }
+
+    fn take<T: PartialEq>(
+        &mut self,
+        present: Vec<(&'static str, Owned)>,
+        name: &'static str,
+        parse: impl Fn(Value<'_>) -> Parsed<T>,
+    ) -> Option<T> {
+        let mut first: Option<T> = None;
+        for (source, value) in present {
+            match parse(value.borrow()) {
+                Ok(parsed) => match &first {
+                    Some(other) if *other != parsed => {
+                        let problem = Problem::new(
+                            "conflicting_values",
+                            "Query and body give different values for this field",
+                        );
+                        self.faults.push(Fault::field("query", name, problem, None));
+                    }
+                    _ => first = Some(parsed),
+                },
+                Err(problem) => {
+                    let echo = (!self.secret.contains(&name)).then(|| value.borrow().echo());
+                    self.faults.push(Fault::field(source, name, problem, echo));
+                }
+            }
+        }
+        first
+    }
+}
+
+#[derive(Debug)]
+enum Owned {
+    Json(String),
+    Text(String),
+}
+
+impl Owned {
+    fn borrow(&self) -> Value<'_> {
+        match self {
+            Self::Json(literal) => Value::Json(literal),
+            Self::Text(text) => Value::Text(text),
+        }
+    }
+}
+
+/// A fault of a path segment.
+#[must_use]
+pub fn path_fault(name: &str, kind: &'static str, msg: &str, input: &str) -> ApiError {
+    ApiError::faults(vec![Fault {
+        kind,
+        loc: vec![Place::from("path"), Place::from(name)],
+        msg: msg.to_owned(),
+        input: Some(input.chars().take(200).collect::<String>().into()),
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::Credits;
+
+    fn faults(fields: &mut Fields, read: impl FnOnce(&mut Fields) -> Option<()>) -> Vec<(String, String)> {
+        let before = fields.faults.len();
+        let _value = read(fields);
+        fields.faults[before..]
+            .iter()
+            .map(|fault| (fault.kind.to_owned(), fault.summary()))
+            .collect()
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let mut fields = Fields::new("", br#"{"amount":-1,"reason":5}"#);
+        let found = faults(&mut fields, |fields| {
+            let amount: Option<Credits> = fields.required(Source::Body, "amount", parse::credits_to_move);
+            let reason = fields.optional(Source::Body, "reason", parse::text(0, 255));
+            let name = fields.required(Source::Body, "name", parse::text(1, 255));
+            amount.zip(reason).zip(name).map(|_| ())
+        });
+        let kinds: Vec<_> = found.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, ["greater_than", "string_type", "missing"]);
+    }
+
+    #[test]
+    fn query_and_body_must_agree_by_value() {
+        let read = |fields: &mut Fields| fields.required(Source::Either, "amount", parse::credits_to_move);
+        let mut same = Fields::new("amount=25.50", br#"{"amount":25.5}"#);
+        assert_eq!(same.read(read).unwrap(), "25.5".parse().unwrap());
+        let mut other = Fields::new("amount=25", br#"{"amount":25.5}"#);
+        let found = faults(&mut other, |fields| read(fields).map(|_| ()));
+        assert_eq!(found[0].0, "conflicting_values");
+    }
+
+    #[test]
+    fn a_missing_field_is_placed_where_the_caller_writes() {
+        let read = |fields: &mut Fields| {
+            fields.required(Source::Either, "amount", parse::credits_to_move);
+            fields.faults[0].loc[0].clone()
+        };
+        assert_eq!(read(&mut Fields::new("", b"")), Place::from("query"));
+        assert_eq!(read(&mut Fields::new("", b"{}")), Place::from("body"));
+    }
+
+    #[test]
+    fn paging_takes_a_cursor_or_an_offset() {
+        let sealed = Cursor::seal("list", &7_i64);
+        let page = |query: &str| Fields::new(query, b"").read(|fields| fields.page::<i64>(50, "list"));
+        assert_eq!(page("").unwrap(), Page::first(50));
+        assert_eq!(page("limit=9999").unwrap().limit(), 500);
+        assert_eq!(page(&format!("cursor={sealed}")).unwrap().after(), Some(&7));
+        for wrong in [
+            "limit=0",
+            "limit=x",
+            "offset=-1",
+            "cursor=zzz",
+            &format!("cursor={sealed}&offset=1"),
+        ] {
+            assert_eq!(page(wrong).unwrap_err().code(), "ValidationException", "{wrong}");
+        }
+    }
+}

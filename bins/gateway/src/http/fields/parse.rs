@@ -1,0 +1,401 @@
+//! Parsers from one value to one type, worded as the documents show.
+
+use kernel::{AmountError, Credits, FreeForm, TextError, Usd, UserId, UserIdError};
+
+use super::{Parsed, Value};
+use crate::http::fault::Problem;
+
+/// Most tokens one call may report (HTTP contract 1.8).
+pub const TOKENS_MAX: i64 = 1_000_000_000_000;
+
+/// A string of `min..=max` characters, without NUL.
+pub fn text(min: usize, max: usize) -> impl Fn(Value<'_>) -> Parsed<String> {
+    move |value| {
+        let text = match value {
+            Value::Text(text) => text.to_owned(),
+            Value::Json(literal) => serde_json::from_str::<String>(literal)
+                .map_err(|_| Problem::new("string_type", "Input should be a valid string"))?,
+        };
+        let count = text.chars().count();
+        if count < min {
+            let unit = if min == 1 { "character" } else { "characters" };
+            return Err(Problem::new(
+                "string_too_short",
+                format!("String should have at least {min} {unit}"),
+            ));
+        }
+        if count > max {
+            return Err(too_long(max));
+        }
+        if text.contains('\0') {
+            return Err(Problem::value("text must not contain NUL"));
+        }
+        Ok(text)
+    }
+}
+
+/// An integer in `min..=max`.
+pub fn integer(min: i64, max: i64) -> impl Fn(Value<'_>) -> Parsed<i64> {
+    move |value| {
+        let (literal, wrong) = match value {
+            Value::Text(text) => (text.to_owned(), INT_PARSING),
+            Value::Json(literal) => match serde_json::from_str::<String>(literal) {
+                Ok(text) => (text, INT_PARSING),
+                Err(_) => (
+                    literal.to_owned(),
+                    ("int_type", "Input should be a valid integer"),
+                ),
+            },
+        };
+        let digits = literal.strip_suffix(".0").unwrap_or(&literal).trim();
+        let whole = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+        if whole.is_empty() || !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Problem::new(wrong.0, wrong.1));
+        }
+        let bound = if digits.starts_with('-') {
+            i64::MIN
+        } else {
+            i64::MAX
+        };
+        let number = digits.parse::<i64>().unwrap_or(bound);
+        if number < min {
+            return Err(Problem::new(
+                "greater_than_equal",
+                format!("Input should be greater than or equal to {min}"),
+            ));
+        }
+        if number > max {
+            return Err(Problem::new(
+                "less_than_equal",
+                format!("Input should be less than or equal to {max}"),
+            ));
+        }
+        Ok(number)
+    }
+}
+
+const INT_PARSING: (&str, &str) = (
+    "int_parsing",
+    "Input should be a valid integer, unable to parse string as an integer",
+);
+
+/// A count of tokens.
+pub fn tokens(value: Value<'_>) -> Parsed<i64> {
+    integer(0, TOKENS_MAX)(value)
+}
+
+/// `true` or `false`, in a query also `1`, `0`, `yes`, `no`, `on`, `off`.
+pub fn boolean(value: Value<'_>) -> Parsed<bool> {
+    match value {
+        Value::Json("true") => Ok(true),
+        Value::Json("false") => Ok(false),
+        Value::Json(_) => Err(Problem::new("bool_type", "Input should be a valid boolean")),
+        Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err(Problem::new(
+                "bool_parsing",
+                "Input should be a valid boolean, unable to interpret input",
+            )),
+        },
+    }
+}
+
+/// A number in `0..=1` that is not money.
+pub fn share(value: Value<'_>) -> Parsed<f64> {
+    let (Value::Text(literal) | Value::Json(literal)) = value;
+    let number: f64 = literal
+        .parse()
+        .map_err(|_| Problem::new("decimal_type", "Input should be a valid number"))?;
+    if number < 0.0 {
+        return Err(Problem::new(
+            "greater_than_equal",
+            "Input should be greater than or equal to 0",
+        ));
+    }
+    if number > 1.0 {
+        return Err(Problem::new(
+            "less_than_equal",
+            "Input should be less than or equal to 1",
+        ));
+    }
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(not_finite())
+    }
+}
+
+/// Credits to be moved: above zero.
+pub fn credits_to_move(value: Value<'_>) -> Parsed<Credits> {
+    let credits = amount(
+        value,
+        Sign::Positive,
+        Credits::MAX.to_plain_text(),
+        Credits::from_json,
+    )?;
+    if credits.is_zero() {
+        Err(not_positive())
+    } else {
+        Ok(credits)
+    }
+}
+
+/// Credits to be noted: zero or more.
+pub fn credits_to_note(value: Value<'_>) -> Parsed<Credits> {
+    amount(
+        value,
+        Sign::NotNegative,
+        Credits::MAX.to_plain_text(),
+        Credits::from_json,
+    )
+}
+
+/// Dollars to be noted: zero or more.
+pub fn usd_to_note(value: Value<'_>) -> Parsed<Usd> {
+    amount(value, Sign::NotNegative, Usd::MAX.to_plain_text(), Usd::from_json)
+}
+
+/// A user id.
+pub fn user_id(value: Value<'_>) -> Parsed<UserId> {
+    text(1, usize::MAX)(value)?.parse().map_err(|error| match error {
+        UserIdError::Empty => Problem::new("string_too_short", "String should have at least 1 character"),
+        UserIdError::TooLong => too_long(kernel::user_id::USER_ID_CHARS_MAX),
+        UserIdError::Character => Problem::new(
+            "string_pattern_mismatch",
+            "String should match pattern '^[A-Za-z0-9._@+:|~-]+$'",
+        ),
+    })
+}
+
+/// An e-mail address: 3 to 320 characters of a plausible form. Whether it exists, only a letter can tell.
+pub fn email(value: Value<'_>) -> Parsed<String> {
+    let text = text(3, 320)(value)?;
+    let (local, domain) = text.rsplit_once('@').unwrap_or_default();
+    let local_fits = (1..=64).contains(&local.len())
+        && !local.starts_with('.')
+        && !local.ends_with('.')
+        && !local.contains("..")
+        && local
+            .chars()
+            .all(|letter| letter.is_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(letter));
+    let domain_fits = domain.len() <= 255
+        && domain.contains('.')
+        && domain.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .chars()
+                    .all(|letter| letter.is_alphanumeric() || letter == '-')
+        });
+    if local_fits && domain_fits {
+        Ok(text)
+    } else {
+        Err(Problem::value("not a valid e-mail address"))
+    }
+}
+
+/// One of a closed set of words.
+pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(Value<'_>) -> Parsed<T> {
+    move |value| {
+        let word = text(0, usize::MAX)(value).unwrap_or_default();
+        choices
+            .iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, choice)| *choice)
+            .ok_or_else(|| {
+                let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
+                let list = match names.split_last() {
+                    Some((last, [])) => last.clone(),
+                    Some((last, before)) => format!("{} or {last}", before.join(", ")),
+                    None => String::new(),
+                };
+                Problem::new("enum", format!("Input should be {list}"))
+            })
+    }
+}
+
+/// A JSON object that belongs to the caller.
+pub fn object(value: Value<'_>) -> Parsed<FreeForm> {
+    let (Value::Json(literal) | Value::Text(literal)) = value;
+    FreeForm::object(literal).map_err(free_form_problem)
+}
+
+/// A JSON array that belongs to the caller.
+pub fn list(value: Value<'_>) -> Parsed<FreeForm> {
+    let (Value::Json(literal) | Value::Text(literal)) = value;
+    FreeForm::array(literal).map_err(free_form_problem)
+}
+
+fn free_form_problem(error: TextError) -> Problem {
+    match error {
+        TextError::NotAnObject => Problem::new("dict_type", "Input should be a valid dictionary"),
+        TextError::NotAnArray => Problem::new("list_type", "Input should be a valid list"),
+        TextError::TooLong => Problem::new(
+            "too_long",
+            format!(
+                "Value should have at most {} bytes",
+                kernel::text::FREE_FORM_BYTES_MAX
+            ),
+        ),
+        TextError::Unstorable => Problem::value("holds a NUL character or a number that is out of range"),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Positive,
+    NotNegative,
+}
+
+fn amount<T>(
+    value: Value<'_>,
+    sign: Sign,
+    most: String,
+    from_json: impl Fn(&str) -> Result<T, AmountError>,
+) -> Parsed<T> {
+    let quoted;
+    let (literal, is_text) = match value {
+        Value::Json(literal) => (literal, literal.starts_with('"')),
+        Value::Text(text) => {
+            quoted = format!("\"{text}\"");
+            (quoted.as_str(), true)
+        }
+    };
+    from_json(literal).map_err(|error| match error {
+        AmountError::NotANumber if is_text && is_unbounded(literal) => not_finite(),
+        AmountError::NotANumber if is_text => {
+            Problem::new("decimal_parsing", "Input should be a valid decimal")
+        }
+        AmountError::NotANumber => Problem::new(
+            "decimal_type",
+            "Decimal input should be an integer, float, string or Decimal object",
+        ),
+        AmountError::Negative if sign == Sign::Positive => not_positive(),
+        AmountError::Negative => {
+            Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
+        }
+        AmountError::TooPrecise(places) => Problem::new(
+            "decimal_max_places",
+            format!("Decimal input should have no more than {places} decimal places"),
+        ),
+        AmountError::TooLarge => Problem::new(
+            "less_than_equal",
+            format!("Input should be less than or equal to {most}"),
+        ),
+    })
+}
+
+fn is_unbounded(literal: &str) -> bool {
+    let word = literal.trim_matches(['"', '-', '+']).to_ascii_lowercase();
+    matches!(word.as_str(), "nan" | "inf" | "infinity")
+}
+
+fn not_finite() -> Problem {
+    Problem::new("finite_number", "Input should be a finite number")
+}
+
+fn not_positive() -> Problem {
+    Problem::new("greater_than", "Input should be greater than 0")
+}
+
+fn too_long(max: usize) -> Problem {
+    Problem::new(
+        "string_too_long",
+        format!("String should have at most {max} characters"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind<T>(parsed: Parsed<T>) -> &'static str {
+        parsed.map_or_else(|problem| problem.kind, |_| "fine")
+    }
+
+    #[test]
+    fn unusable_amounts_are_told_apart() {
+        for (literal, expected) in [
+            ("1", "fine"),
+            ("\"25.5\"", "fine"),
+            ("1e2", "fine"),
+            ("0", "greater_than"),
+            ("0.0", "greater_than"),
+            ("-5", "greater_than"),
+            ("\"-5\"", "greater_than"),
+            ("0.0000001", "decimal_max_places"),
+            ("1000000001", "less_than_equal"),
+            ("1e300", "less_than_equal"),
+            ("\"NaN\"", "finite_number"),
+            ("\"-Infinity\"", "finite_number"),
+            ("\"ten\"", "decimal_parsing"),
+            ("\"\"", "decimal_parsing"),
+            ("\"1e2\"", "decimal_parsing"),
+            ("true", "decimal_type"),
+            ("null", "decimal_type"),
+            ("{}", "decimal_type"),
+            ("[1]", "decimal_type"),
+        ] {
+            assert_eq!(kind(credits_to_move(Value::Json(literal))), expected, "{literal}");
+        }
+        assert_eq!(kind(credits_to_note(Value::Json("0"))), "fine");
+        assert_eq!(kind(credits_to_note(Value::Json("-1"))), "greater_than_equal");
+        assert_eq!(kind(usd_to_note(Value::Text("0.001"))), "fine");
+        assert_eq!(
+            kind(usd_to_note(Value::Json("0.0000000001"))),
+            "decimal_max_places"
+        );
+    }
+
+    #[test]
+    fn integers_booleans_and_words() {
+        for (value, expected) in [
+            (Value::Text("5"), "fine"),
+            (Value::Json("5"), "fine"),
+            (Value::Json("5.0"), "fine"),
+            (Value::Json("\"5\""), "fine"),
+            (Value::Text("five"), "int_parsing"),
+            (Value::Json("5.5"), "int_type"),
+            (Value::Json("true"), "int_type"),
+            (Value::Json("-1"), "greater_than_equal"),
+            (Value::Json("99999999999999999999"), "less_than_equal"),
+        ] {
+            assert_eq!(kind(tokens(value)), expected, "{value:?}");
+        }
+        assert_eq!(boolean(Value::Text("Yes")), Ok(true));
+        assert_eq!(kind(boolean(Value::Text("maybe"))), "bool_parsing");
+        assert_eq!(kind(boolean(Value::Json("1"))), "bool_type");
+        let word = one_of(&[("a", 1), ("b", 2), ("c", 3)]);
+        assert_eq!(word(Value::Text("b")), Ok(2));
+        assert_eq!(
+            word(Value::Json("7")).unwrap_err().msg,
+            "Input should be 'a', 'b' or 'c'"
+        );
+    }
+
+    #[test]
+    fn addresses_and_ids() {
+        for address in ["a@b.co", "test.user+tag@mail.example.com", "用户@例子.中国"] {
+            assert_eq!(kind(email(Value::Text(address))), "fine", "{address}");
+        }
+        for address in [
+            "a@b",
+            "@b.co",
+            "a b@c.de",
+            "a@b..co",
+            "a.@b.co",
+            "a@-b.co",
+            "no address",
+            "a@b@c.de\n",
+        ] {
+            assert_eq!(kind(email(Value::Text(address))), "value_error", "{address}");
+        }
+        assert_eq!(kind(user_id(Value::Text("auth0|x"))), "fine");
+        assert_eq!(kind(user_id(Value::Text("a b"))), "string_pattern_mismatch");
+        assert_eq!(kind(user_id(Value::Json("\"\""))), "string_too_short");
+        assert_eq!(kind(share(Value::Json("0.5"))), "fine");
+        assert_eq!(kind(share(Value::Text("NaN"))), "finite_number");
+    }
+}

@@ -1,0 +1,22 @@
+//! The HTTP skin: it authenticates, parses, calls one function and renders.
+
+pub mod access;
+pub mod call;
+pub mod catalogue;
+pub mod dispatch;
+pub mod doc;
+pub mod error;
+pub mod fault;
+pub mod fields;
+pub mod language;
+pub mod observe;
+pub mod openapi;
+pub mod reply;
+pub mod route;
+pub mod routes;
+pub mod server;
+pub mod wire;
+
+pub use catalogue::markdown as errors_markdown;
+pub use openapi::json as openapi_json;
+pub use server::{configure, cors, server};

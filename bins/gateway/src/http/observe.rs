@@ -1,0 +1,178 @@
+//! What surrounds every request, routed or not: its id, one log line, its metrics, and JSON for every error.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+};
+
+use super::{
+    catalogue::{self, Entry},
+    dispatch::{language_of, refuse},
+    error::{ApiError, ErrorContext},
+    language::Language,
+};
+use crate::app::App;
+
+/// `operation` in the error body of a request that reached no route.
+pub const UNROUTED: &str = "unrouted";
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: the caller's own if it is usable, else a new UUID (HTTP contract 1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The id that [`observe`] gave the request; empty outside of it.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> String {
+        request
+            .extensions()
+            .get::<Self>()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    fn from_header(value: Option<&HeaderValue>) -> Option<Self> {
+        let text = value?.to_str().ok()?;
+        let fits = (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        fits.then(|| Self(text.into()))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The outermost middleware.
+///
+/// # Errors
+/// None of its own: errors of the inner layers become documented answers.
+pub async fn observe(
+    app: Arc<App>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = Instant::now();
+    let id = RequestId::from_header(request.headers().get(X_REQUEST_ID))
+        .unwrap_or_else(|| RequestId(app.ids.uuid().to_string().into()));
+    request.extensions_mut().insert(id.clone());
+    let in_flight = metrics::gauge!("http_requests_in_flight");
+    in_flight.increment(1.0);
+    // No handle to the request may be kept here: routing needs it alone.
+    let answered = next.call(request).await;
+    in_flight.decrement(1.0);
+    let mut response = match answered {
+        Ok(response) => documented(&app, response.map_into_boxed_body()),
+        Err(error) => return Err(undocumented(&app, &id, &error)),
+    };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    record(&response, &id, began);
+    Ok(response)
+}
+
+/// An error of an inner layer that made no response. None is known to occur; the body is the documented one all the same.
+fn undocumented(app: &App, id: &RequestId, error: &Error) -> Error {
+    let status = error.as_response_error().status_code();
+    tracing::warn!(request_id = %id, status = status.as_u16(), error = %error, "a layer refused a request");
+    let mut response = ApiError::new(entry_for(status)).respond(&ErrorContext {
+        operation: UNROUTED,
+        user_id: None,
+        request_id: &id.to_string(),
+        language: Language::En,
+        now: app.clock.now(),
+    });
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    InternalError::from_response("refused", response).into()
+}
+
+/// Errors of the framework and of middleware come as plain text; here they become the documented body.
+fn documented(app: &App, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let refused = plain_error(app, response.request(), status);
+    let (request, old) = response.into_parts();
+    let mut refused = refused;
+    for (name, value) in old.headers() {
+        if name.as_str().starts_with("access-control-") || *name == header::VARY {
+            refused.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    ServiceResponse::new(request, refused)
+}
+
+fn plain_error(app: &App, request: &HttpRequest, status: StatusCode) -> actix_web::HttpResponse {
+    refuse(
+        app,
+        request,
+        language_of(app, request),
+        UNROUTED,
+        ApiError::new(entry_for(status)),
+    )
+}
+
+fn entry_for(status: StatusCode) -> &'static Entry {
+    match status.as_u16() {
+        404 => &catalogue::NOT_FOUND,
+        405 => &catalogue::METHOD_NOT_ALLOWED,
+        413 => &catalogue::PAYLOAD_TOO_LARGE,
+        415 => &catalogue::UNSUPPORTED_MEDIA_TYPE,
+        503 => &catalogue::SERVICE_UNAVAILABLE,
+        // What is left among client errors is a cross-origin preflight from an origin that is not allowed.
+        400..=499 => &catalogue::PERMISSION_DENIED,
+        _ => &catalogue::INTERNAL,
+    }
+}
+
+fn record(response: &ServiceResponse<BoxBody>, id: &RequestId, began: Instant) {
+    let request = response.request();
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let status = response.status().as_u16();
+    let elapsed = began.elapsed();
+    metrics::counter!(
+        "http_requests_total",
+        "method" => method.clone(), "route" => route.clone(), "status" => status.to_string()
+    )
+    .increment(1);
+    metrics::histogram!("http_request_duration_seconds", "method" => method.clone(), "route" => route.clone())
+        .record(elapsed.as_secs_f64());
+    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    if status >= 500 {
+        tracing::warn!(request_id = %id, method, route, status, duration_ms, "request answered");
+    } else {
+        tracing::info!(request_id = %id, method, route, status, duration_ms, "request answered");
+    }
+}

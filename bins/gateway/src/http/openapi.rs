@@ -1,0 +1,241 @@
+//! OpenAPI 3.1, generated from the route table and the types it answers with.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    catalogue::{self, Entry},
+    doc::{Doc, Media, Parameter},
+    route::{Access, BodyRule, Route},
+    routes::table,
+};
+
+/// The document as JSON text. It lists exactly the routes that exist.
+#[must_use]
+pub fn json() -> String {
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
+    TEXT.clone()
+}
+
+/// The document, indented, as it stands in `docs/openapi.json`.
+#[must_use]
+pub fn pretty_json() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn document() -> Value {
+    let mut paths = Map::new();
+    let mut schemas = Map::new();
+    schemas.insert("Error".to_owned(), error_schema());
+    for route in table() {
+        let doc = (route.doc)();
+        for (name, schema) in &doc.schemas {
+            schemas.insert(name.clone(), serde_json::to_value(schema).unwrap_or_default());
+        }
+        let operation = operation(route, &doc);
+        let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_ascii_lowercase()] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "User Management Service",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This server"}],
+        "tags": [
+            {"name": "users", "description": "Who the user is."},
+            {"name": "credits", "description": "What the user may spend."},
+            {"name": "usage", "description": "What the user's calls cost."},
+            {"name": "sessions", "description": "What the user said."},
+            {"name": "subscriptions", "description": "Plans."},
+            {"name": "auth", "description": "Tokens for development."},
+            {"name": "system", "description": "Health, metrics and documentation."},
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "A token of a configured issuer; in development one from `POST /auth/dev-token`.",
+                },
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A service key."},
+            },
+        },
+    })
+}
+
+const DESCRIPTION: &str = "Users, credits, usage and sessions of an AI product, behind one HTTP API.\n\n\
+Errors, from every layer, have the shape of `Error`; `docs/errors.md` lists the codes. Amounts are exact decimal \
+numbers. Times are UTC with microseconds. `message` follows `Accept-Language` (English, Chinese). A list that goes on \
+answers `X-Next-Cursor`.";
+
+fn operation(route: &Route, doc: &Doc) -> Value {
+    let mut responses = Map::new();
+    let mut success = json!({"description": "Success", "headers": headers(doc)});
+    if let Some(media) = &doc.reply {
+        success["content"] = content(media);
+    }
+    responses.insert("200".to_owned(), success);
+    for (status, description) in errors(route, doc) {
+        let body = json!({"schema": {"$ref": "#/components/schemas/Error"}});
+        responses.insert(
+            status,
+            json!({"description": description, "content": {"application/json": body}}),
+        );
+    }
+    let description = [doc.description, route.access.words()]
+        .join("\n\n")
+        .trim()
+        .to_owned();
+    let mut operation = json!({
+        "operationId": route.operation,
+        "tags": [doc.tag],
+        "summary": doc.summary,
+        "description": description,
+        "parameters": path_parameters(route).chain(doc.parameters.iter().map(parameter)).collect::<Vec<_>>(),
+        "responses": responses,
+        "security": security(route.access),
+    });
+    if let Some(media) = &doc.body {
+        operation["requestBody"] = json!({"required": media.required, "content": content(media)});
+    }
+    operation
+}
+
+fn security(access: Access) -> Value {
+    if access.is_authenticated() {
+        json!([{"bearer": []}, {"apiKey": []}])
+    } else {
+        json!([])
+    }
+}
+
+fn headers(doc: &Doc) -> Value {
+    let text = |description: &str| json!({"description": description, "schema": {"type": "string"}});
+    let mut headers = json!({"X-Request-Id": text("Id of the request, for logs and support.")});
+    if doc.parameters.iter().any(|parameter| parameter.name == "cursor") {
+        headers["X-Next-Cursor"] = text("Pass it as `cursor` for the next page; absent on the last one.");
+    }
+    headers
+}
+
+fn content(media: &Media) -> Value {
+    let mut body = json!({"schema": media.schema});
+    if !media.example.is_null() {
+        body["example"] = media.example.clone();
+    }
+    let mut content = Map::new();
+    content.insert(media.content_type.to_owned(), body);
+    Value::Object(content)
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let mut value = json!({
+        "name": parameter.name, "in": parameter.place, "description": parameter.description,
+        "required": parameter.required, "schema": parameter.schema,
+    });
+    if !parameter.example.is_null() {
+        value["example"] = parameter.example.clone();
+    }
+    value
+}
+
+fn path_parameters(route: &Route) -> impl Iterator<Item = Value> {
+    route
+        .path
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next())
+        .map(|name| {
+            let (description, example) = match name {
+                "user_id" => ("The user's external id, raw or percent-encoded.", "auth0|test123"),
+                "session_id" => ("The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
+                _ => ("", ""),
+            };
+            json!({"name": name, "in": "path", "required": true, "description": description,
+            "schema": {"type": "string"}, "example": example})
+        })
+}
+
+/// The errors of a route by status: those it names and those that follow from its access rule and its body.
+fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
+    let mut entries: Vec<&'static Entry> = doc.errors.clone();
+    if route.access.is_authenticated() {
+        entries.extend([
+            &catalogue::AUTHENTICATION,
+            &catalogue::TOKEN_EXPIRED,
+            &catalogue::PERMISSION_DENIED,
+            &catalogue::ACCOUNT_DISABLED,
+            &catalogue::SERVICE_UNAVAILABLE,
+            &catalogue::INTERNAL,
+        ]);
+    }
+    if matches!(
+        route.access,
+        Access::PathUser | Access::Recharge | Access::NamedUser | Access::OwnThings
+    ) {
+        entries.push(&catalogue::USER_NOT_FOUND);
+    }
+    if route.body == BodyRule::Json {
+        entries.extend([
+            &catalogue::PAYLOAD_TOO_LARGE,
+            &catalogue::UNSUPPORTED_MEDIA_TYPE,
+            &catalogue::VALIDATION,
+        ]);
+    } else if !doc.parameters.is_empty() {
+        entries.push(&catalogue::VALIDATION);
+    }
+    entries.sort_by_key(|entry| (entry.status, entry.code));
+    entries.dedup();
+    let mut by_status: Vec<(String, String)> = Vec::new();
+    for entry in entries {
+        let line = format!("`{}`: {}", entry.code, entry.meaning);
+        let status = entry.status.to_string();
+        match by_status.last_mut() {
+            Some((last, text)) if *last == status => {
+                text.push_str("\n\n");
+                text.push_str(&line);
+            }
+            _ => by_status.push((status, line)),
+        }
+    }
+    by_status
+}
+
+fn error_schema() -> Value {
+    let codes: Vec<_> = catalogue::CATALOGUE.iter().map(|entry| entry.code).collect();
+    json!({
+        "type": "object",
+        "description": "Every error, from every layer.",
+        "required": ["success", "status", "message", "error_code", "error_details", "timestamp", "detail", "request_id"],
+        "properties": {
+            "success": {"type": "boolean", "const": false},
+            "status": {"type": "string", "const": "error"},
+            "message": {"type": "string", "description": "The text in the caller's language."},
+            "error_code": {"type": "string", "enum": codes},
+            "error_details": {"type": "object", "required": ["operation", "timestamp"],
+                "properties": {"operation": {"type": "string"}, "timestamp": {"type": "string", "format": "date-time"}}},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "detail": {"oneOf": [
+                {"type": "string"},
+                {"type": "array", "description": "Every fault of a 422.", "items": {
+                    "type": "object", "required": ["type", "loc", "msg"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "loc": {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}},
+                        "msg": {"type": "string"},
+                        "input": {},
+                    },
+                }},
+            ]},
+            "request_id": {"type": "string"},
+        },
+    })
+}

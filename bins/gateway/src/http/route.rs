@@ -1,0 +1,88 @@
+//! What the route table says about one route (I9).
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::http::Method;
+
+use super::{call::Call, doc::Doc, error::ApiError, reply::Reply};
+
+/// One endpoint: where it is, who may call it, what it answers.
+pub struct Route {
+    /// HTTP method; `GET` routes answer `HEAD` too.
+    pub method: Method,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Whether a JSON body is read.
+    pub body: BodyRule,
+    /// `operationId`, also `operation` of error bodies.
+    pub operation: &'static str,
+    /// The documentation.
+    pub doc: fn() -> Doc,
+    /// The endpoint.
+    pub handler: Handler,
+}
+
+/// An endpoint: from a checked call to a reply.
+pub type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Result<Reply, ApiError>>>>;
+
+/// Who may call a route, and on whose behalf (HTTP contract 1.3). Enforced before the handler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone, without a credential.
+    Anyone,
+    /// Anyone, but only in the development environment; elsewhere the path does not exist.
+    Development,
+    /// The holder of the metrics token or of a service key; in development anyone.
+    Metrics,
+    /// Any valid token, even of a user that does not exist yet; services and administrators.
+    Newcomer,
+    /// The user himself; services and administrators name one by `X-User-Id`.
+    NamedUser,
+    /// The user in the path, services and administrators.
+    PathUser,
+    /// Services and administrators; the user in the path only if users may recharge themselves.
+    Recharge,
+    /// A user for what is his own, judged by the operation; services and administrators.
+    OwnThings,
+}
+
+impl Access {
+    /// Whether a credential is needed.
+    #[must_use]
+    pub fn is_authenticated(self) -> bool {
+        !matches!(self, Self::Anyone | Self::Development | Self::Metrics)
+    }
+
+    /// The rule in words, for the documentation.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Anyone => "Open to anyone.",
+            Self::Development => "Open to anyone, in the development environment only.",
+            Self::Metrics => "Needs the metrics token or a service key outside development.",
+            Self::Newcomer => {
+                "Any valid token, also of a user that does not exist yet; services; administrators."
+            }
+            Self::NamedUser => "The user himself; services and administrators name one by `X-User-Id`.",
+            Self::PathUser => "The user in the path; services; administrators.",
+            Self::Recharge => {
+                "Services and administrators; the user in the path with `SELF_RECHARGE=allowed`."
+            }
+            Self::OwnThings => "The owner; services; administrators.",
+        }
+    }
+}
+
+/// Whether a route reads a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyRule {
+    /// A body is ignored.
+    Ignored,
+    /// JSON of at most [`JSON_BYTES_MAX`], whatever its content type says; empty counts as absent fields.
+    Json,
+}
+
+/// Largest JSON body, in bytes (HTTP contract 1.1).
+pub const JSON_BYTES_MAX: usize = 2 * 1024 * 1024;

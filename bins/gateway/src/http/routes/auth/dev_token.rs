@@ -1,0 +1,84 @@
+//! `POST /auth/dev-token`: a token for trying things out, in development only (HTTP contract 2).
+
+use actix_web::http::Method;
+use kernel::UserId;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::http::{
+    call::Call,
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    fields::{Fields, Source, parse},
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::Timestamp,
+};
+
+/// How long a development token is valid, in seconds.
+const EXPIRES_IN: u32 = 3_600;
+
+/// A token for development.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DevToken {
+    /// Send it as `Authorization: Bearer <token>`.
+    token: String,
+    #[schema(value_type = String)]
+    user_id: UserId,
+    email: String,
+    /// Seconds.
+    expires_in: u32,
+    provider: &'static str,
+    timestamp: Timestamp,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::POST,
+        path: "/auth/dev-token",
+        access: Access::Development,
+        body: BodyRule::Ignored,
+        operation: "create_dev_token",
+        doc,
+        handler: |call| Box::pin(async move { handle(call) }),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("auth", "A token for development")
+        .description("Answers in the development environment only. It creates no user.")
+        .required_query("user_id", "External id of the user.", json!({"type": "string"}), json!("auth0|test123"))
+        .required_query("email", "His e-mail address.", json!({"type": "string"}), json!("test.user@example.com"))
+        .reply::<DevToken>(json!({
+            "token": "<jwt>", "user_id": "auth0|test123", "email": "test.user@example.com", "expires_in": 3600,
+            "provider": "supabase", "timestamp": "2025-07-27T00:09:58.678236Z",
+        }))
+        .errors(&[&catalogue::NOT_FOUND])
+}
+
+fn read(fields: &mut Fields) -> Option<(UserId, String)> {
+    let user_id = fields.required(Source::Query, "user_id", parse::user_id);
+    let email = fields.required(Source::Query, "email", parse::email);
+    user_id.zip(email)
+}
+
+fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let (user_id, email) = call.fields.read(read)?;
+    let secret = call.app.config.auth.supabase_secret.as_ref().ok_or_else(|| {
+        tracing::error!("the development environment has no secret to sign tokens with");
+        ApiError::new(&catalogue::INTERNAL)
+    })?;
+    let token = identity::dev_token(secret, &user_id, &email, call.now);
+    Reply::json(&DevToken {
+        token,
+        user_id,
+        email,
+        expires_in: EXPIRES_IN,
+        provider: "supabase",
+        timestamp: Timestamp(call.now),
+    })
+}

@@ -1,0 +1,3 @@
+//! Routes of the group `auth`.
+
+pub mod dev_token;

@@ -1,0 +1,47 @@
+//! `GET /api/v1/users/{user_id}/credits/balance`: what the user has (HTTP contract 6.3).
+
+use actix_web::http::Method;
+use serde_json::json;
+
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/users/{user_id}/credits/balance",
+        access: Access::PathUser,
+        body: BodyRule::Ignored,
+        operation: "get_user_balance",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("credits", "Balance")
+        .description("The posted balance. Every read after an acknowledged write shows it.")
+        .reply_plain_envelope(
+            json!({"type": "number"}),
+            "Credit balance retrieved successfully",
+            json!(1000.0),
+        )
+}
+
+async fn handle(call: Call) -> Result<Reply, ApiError> {
+    let user_id = call.user()?;
+    let balance = call.app.balances.ask(&user_id).await?;
+    let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
+    call.envelope(
+        &Text::new("Credit balance retrieved successfully", "积分余额查询成功"),
+        balance.posted,
+    )
+}

@@ -1,0 +1,137 @@
+//! `POST /api/v1/users/{user_id}/credits/recharge`: adds purchased credits (HTTP contract 6.2).
+
+use actix_web::http::Method;
+use credits::{Action, Command};
+use kernel::{Credits, FreeForm};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::http::{
+    call::Call,
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    fields::{Fields, Source, parse},
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::{Timestamp, Transaction, transaction_id},
+};
+
+/// Credits to add.
+#[derive(Debug, ToSchema)]
+pub struct RechargeCredits {
+    /// Credits, above zero, at most 6 decimals.
+    #[schema(value_type = f64, example = 1000.0)]
+    pub amount: Credits,
+    /// What for.
+    pub description: Option<String>,
+    /// Outside identity of the payment: one recharge per user and reference.
+    pub reference_id: Option<String>,
+    /// Anything to keep with the transaction; JSON body only.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<FreeForm>,
+}
+
+/// What was added and what there is now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RechargedCredits {
+    success: bool,
+    status: &'static str,
+    message: String,
+    timestamp: Timestamp,
+    data: Transaction,
+    #[schema(value_type = f64)]
+    recharged_amount: Credits,
+    #[schema(value_type = f64)]
+    new_balance: Credits,
+    #[schema(value_type = f64)]
+    remaining_credits: Credits,
+    transaction_id: String,
+    /// Whether this reference had been recharged before; then nothing was added now.
+    replayed: bool,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::POST,
+        path: "/api/v1/users/{user_id}/credits/recharge",
+        access: Access::Recharge,
+        body: BodyRule::Json,
+        operation: "recharge_credits",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    let number = || json!({"type": "number"});
+    let text = || json!({"type": "string"});
+    Doc::new("credits", "Add purchased credits")
+        .description("Every field but `metadata` may be given in the query instead. Repeating a `reference_id` adds nothing.")
+        .query("amount", "Credits to add, instead of in the body.", number(), serde_json::Value::Null)
+        .query("description", "What for, instead of in the body.", text(), serde_json::Value::Null)
+        .query("reference_id", "Outside identity of the payment, instead of in the body.", text(), serde_json::Value::Null)
+        .optional_body::<RechargeCredits>(json!({
+            "amount": 1000.0, "description": "Monthly recharge", "reference_id": "stripe_pi_abc123def456",
+            "metadata": {"payment_method": "stripe"},
+        }))
+        .reply::<RechargedCredits>(json!({
+            "success": true, "status": "success", "message": "Recharged 1000.0 credits successfully",
+            "timestamp": "2025-07-28T00:35:31.550198Z", "data": super::transaction_example(),
+            "recharged_amount": 1000.0, "new_balance": 1974.5, "remaining_credits": 1974.5,
+            "transaction_id": "txn_0190a6c8-1c2b-7def-8abc-0123456789ab", "replayed": false,
+        }))
+        .errors(&[&catalogue::BALANCE_LIMIT_EXCEEDED, &catalogue::REFERENCE_CONFLICT])
+}
+
+impl RechargeCredits {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let amount = fields.required(Source::Either, "amount", parse::credits_to_move);
+        Some(Self {
+            description: fields.optional(Source::Either, "description", parse::text(0, 255)),
+            reference_id: fields.optional(Source::Either, "reference_id", parse::text(1, 255)),
+            metadata: fields.optional(Source::Body, "metadata", parse::object),
+            amount: amount?,
+        })
+    }
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let wish = call.fields.read(RechargeCredits::read)?;
+    let command = Command {
+        user_id: call.user()?,
+        actor: call.principal()?.actor(),
+        transaction_id: call.app.ids.uuid(),
+        description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
+        metadata: wish.metadata.unwrap_or_default(),
+        action: Action::Recharge {
+            amount: wish.amount,
+            reference_id: wish.reference_id,
+        },
+    };
+    let applied = super::apply(&call, command).await?;
+    if !applied.replayed {
+        call.app.moved.recharged(wish.amount);
+    }
+    let entry = applied.entry.ok_or_else(super::no_entry)?;
+    let message = Text::new(
+        format!("Recharged {} credits successfully", wish.amount),
+        format!("成功充值 {} 积分", wish.amount),
+    );
+    Reply::json(&RechargedCredits {
+        success: true,
+        status: "success",
+        message: message.in_language(call.language).to_owned(),
+        timestamp: Timestamp(call.now),
+        recharged_amount: wish.amount,
+        new_balance: applied.balance.posted,
+        remaining_credits: applied.balance.posted,
+        transaction_id: transaction_id(entry.transaction_id),
+        replayed: applied.replayed,
+        data: entry.into(),
+    })
+}

@@ -1,0 +1,77 @@
+//! `GET /api/v1/users/{user_id}/credits/transactions`: the ledger, newest first (HTTP contract 6.4).
+
+use actix_web::http::Method;
+use credits::{TransactionFilter, TransactionKind};
+use kernel::Page;
+use serde_json::json;
+
+use crate::http::{
+    call::{Call, next_cursor, retrieved},
+    doc::Doc,
+    error::ApiError,
+    fields::{Fields, Source, parse},
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    routes::date_range,
+    wire::Transaction,
+};
+
+const LIMIT: i64 = 50;
+
+const KINDS: &[(&str, TransactionKind)] = &[
+    ("consume", TransactionKind::Consume),
+    ("recharge", TransactionKind::Recharge),
+    ("refund", TransactionKind::Refund),
+    ("grant", TransactionKind::Grant),
+    ("expire", TransactionKind::Expire),
+    ("adjust", TransactionKind::Adjust),
+];
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/users/{user_id}/credits/transactions",
+        access: Access::PathUser,
+        body: BodyRule::Ignored,
+        operation: "list_transactions",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("credits", "Transactions")
+        .description(
+            "Newest first. Each `credits_before` is the `credits_after` of the transaction before it.",
+        )
+        .query(
+            "transaction_type",
+            "Only transactions of this type.",
+            json!({"type": "string", "enum": KINDS.iter().map(|(name, _)| *name).collect::<Vec<_>>()}),
+            json!("consume"),
+        )
+        .dated()
+        .paged(LIMIT)
+        .reply_list::<Transaction>("Retrieved 1 transactions", super::transaction_example())
+}
+
+fn read(fields: &mut Fields, scope: &str) -> Option<(TransactionFilter, Page<i64>)> {
+    let kind = fields.optional(Source::Query, "transaction_type", parse::one_of(KINDS));
+    let (from, to) = date_range(fields);
+    let page = fields.page(LIMIT, scope);
+    Some((TransactionFilter { kind, from, to }, page?))
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let scope = call.list_scope();
+    let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
+    let user_id = call.user()?;
+    let slice = credits::transactions(&mut *call.app.pool.get().await?, &user_id, &filter, &page).await?;
+    let items: Vec<Transaction> = slice.items.into_iter().map(Transaction::from).collect();
+    let message = retrieved(items.len(), "transactions", "交易记录");
+    Ok(call
+        .envelope(&message, items)?
+        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+}

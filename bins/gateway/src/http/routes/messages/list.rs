@@ -1,0 +1,54 @@
+//! `GET /api/v1/sessions/{session_id}/messages`: messages, oldest first (HTTP contract 5).
+
+use actix_web::http::Method;
+
+use crate::http::{
+    call::{Call, next_cursor, retrieved},
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::MessageBody,
+};
+
+const LIMIT: i64 = 100;
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/sessions/{session_id}/messages",
+        access: Access::OwnThings,
+        body: BodyRule::Ignored,
+        operation: "list_messages",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("sessions", "Messages of a session")
+        .description("Oldest first.")
+        .paged(LIMIT)
+        .reply_list::<MessageBody>("Retrieved 1 messages", super::message_example())
+        .errors(&[&catalogue::SESSION_NOT_FOUND])
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let list = call.list_scope();
+    let page = call.fields.read(|fields| fields.page(LIMIT, &list))?;
+    call.known()?;
+    let (session_id, scope) = (call.session_id()?, call.scope()?);
+    let mut conn = call.app.pool.get().await?;
+    let session = sessions::find_in_scope(&mut conn, &*call.app.clock, session_id, &scope)
+        .await?
+        .map_err(|refusal| ApiError::from_failure(&refusal))?;
+    let slice = sessions::messages(&mut conn, &session, &page).await?;
+    let items: Vec<MessageBody> = slice.items.into_iter().map(MessageBody::from).collect();
+    let message = retrieved(items.len(), "messages", "消息");
+    Ok(call
+        .envelope(&message, items)?
+        .next_cursor(next_cursor(&list, slice.next.as_ref())))
+}

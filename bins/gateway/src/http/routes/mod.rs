@@ -1,0 +1,72 @@
+//! The route table: every endpoint of the service, with its access rule (I9). One endpoint a file.
+
+pub mod auth;
+pub mod credits;
+pub mod messages;
+pub mod sessions;
+pub mod subscriptions;
+pub mod system;
+pub mod usage;
+pub mod users;
+
+use std::sync::LazyLock;
+
+use time::OffsetDateTime;
+
+use super::{
+    fault::Problem,
+    fields::{Fields, Source, time::instant},
+    route::Route,
+};
+
+/// Every route, in the order of the documentation.
+#[must_use]
+pub fn table() -> &'static [Route] {
+    static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
+        vec![
+            users::ensure::route(),
+            users::me::route(),
+            credits::consume::route(),
+            credits::recharge::route(),
+            credits::balance::route(),
+            credits::transactions::route(),
+            usage::record::route(),
+            usage::list::route(),
+            usage::stats::route(),
+            sessions::create::route(),
+            sessions::list::route(),
+            sessions::set_status::route(),
+            sessions::delete::route(),
+            messages::add::route(),
+            messages::list::route(),
+            subscriptions::plans::route(),
+            auth::dev_token::route(),
+            system::health::route(),
+            system::livez::route(),
+            system::readyz::route(),
+            system::metrics::route(),
+            system::root::route(),
+            system::openapi::route(),
+            system::docs::swagger_route(),
+            system::docs::redoc_route(),
+            system::docs::asset_route(),
+        ]
+    });
+    &TABLE
+}
+
+/// `start_date` and `end_date`, both inclusive; a start after the end is a fault (HTTP contract 1.9).
+fn date_range(fields: &mut Fields) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
+    let start = fields.optional(Source::Query, "start_date", instant);
+    let end = fields.optional(Source::Query, "end_date", instant);
+    if let (Some(start), Some(end)) = (start, end)
+        && start > end
+    {
+        fields.fault(
+            "query",
+            "start_date",
+            Problem::value("start_date is after end_date"),
+        );
+    }
+    (start, end)
+}

@@ -1,0 +1,125 @@
+//! `POST /api/v1/users/{user_id}/sessions`: begins a conversation (HTTP contract 5).
+
+use actix_web::http::Method;
+use kernel::{FreeForm, UserId};
+use pg::Tx;
+use serde::Serialize;
+use serde_json::json;
+use sessions::NewSession;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::{
+    call::Call,
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    fields::{Fields, Source, parse, time::instant},
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::{SessionBody, Timestamp},
+};
+
+/// A session to be made; everything may be left out.
+#[derive(Debug, ToSchema)]
+pub struct CreateSession {
+    /// Must be the user of the path.
+    #[schema(value_type = Option<String>)]
+    pub user_id: Option<UserId>,
+    /// Title.
+    pub title: Option<String>,
+    /// Anything to keep about the conversation.
+    #[schema(value_type = Option<Object>)]
+    pub conversation_data: Option<FreeForm>,
+    /// Anything to attach.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<FreeForm>,
+    /// When the session expires.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// The session that was made, flat as the documents show it and whole in `data`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedSession {
+    success: bool,
+    session_id: Uuid,
+    #[schema(value_type = String)]
+    user_id: UserId,
+    status: &'static str,
+    message_count: i64,
+    created_at: Timestamp,
+    message: String,
+    title: Option<String>,
+    data: SessionBody,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::POST,
+        path: "/api/v1/users/{user_id}/sessions",
+        access: Access::PathUser,
+        body: BodyRule::Json,
+        operation: "create_session",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("sessions", "Create a session")
+        .optional_body::<CreateSession>(json!({
+            "conversation_data": {"topic": "test session"}, "metadata": {"source": "test"},
+        }))
+        .reply::<CreatedSession>(json!({
+            "success": true, "session_id": "4da97cfa-b95f-4898-8b7d-2786ff703ce0", "user_id": "auth0|test123",
+            "status": "active", "message_count": 0, "created_at": "2025-07-27T00:11:26.479685Z",
+            "message": "Session created successfully", "title": null, "data": super::session_example(),
+        }))
+        .errors(&[&catalogue::USER_ID_MISMATCH])
+}
+
+impl CreateSession {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            user_id: fields.optional(Source::Body, "user_id", parse::user_id),
+            title: fields.optional(Source::Body, "title", parse::text(0, 255)),
+            conversation_data: fields.optional(Source::Body, "conversation_data", parse::object),
+            metadata: fields.optional(Source::Body, "metadata", parse::object),
+            expires_at: fields.optional(Source::Body, "expires_at", instant),
+        })
+    }
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let wish = call.fields.read(CreateSession::read)?;
+    call.agree_on_user(wish.user_id.as_ref())?;
+    let new = NewSession {
+        user_id: call.user()?,
+        session_id: call.app.ids.uuid(),
+        title: wish.title,
+        conversation_data: wish.conversation_data.unwrap_or_default(),
+        metadata: wish.metadata.unwrap_or_default(),
+        expires_at: wish.expires_at,
+    };
+    let mut tx = Tx::begin(&call.app.pool).await?;
+    let session = sessions::create(&mut tx, &*call.app.clock, &new).await?;
+    tx.commit().await?;
+    let message = Text::new("Session created successfully", "会话创建成功");
+    let data = SessionBody::from(session);
+    Reply::json(&CreatedSession {
+        success: true,
+        session_id: data.session_id,
+        user_id: data.user_id.clone(),
+        status: data.status,
+        message_count: data.message_count,
+        created_at: data.created_at,
+        message: message.in_language(call.language).to_owned(),
+        title: data.title.clone(),
+        data,
+    })
+}

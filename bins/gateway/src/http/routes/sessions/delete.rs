@@ -1,0 +1,73 @@
+//! `DELETE /api/v1/sessions/{session_id}`: deletes a session with all that belongs to it (HTTP contract 5).
+
+use actix_web::http::Method;
+use pg::Tx;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::{
+    call::Call,
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// What was deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeletedSession {
+    session_id: Uuid,
+    deleted: bool,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::DELETE,
+        path: "/api/v1/sessions/{session_id}",
+        access: Access::OwnThings,
+        body: BodyRule::Ignored,
+        operation: "delete_session",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("sessions", "Delete a session")
+        .description("The session and its messages go in one transaction.")
+        .reply_envelope::<DeletedSession>(
+            "Session 975e7037-9a9a-475f-ac2a-3d86e6b44aba deleted successfully",
+            json!({"session_id": "975e7037-9a9a-475f-ac2a-3d86e6b44aba", "deleted": true}),
+        )
+        .errors(&[&catalogue::SESSION_NOT_FOUND])
+}
+
+async fn handle(call: Call) -> Result<Reply, ApiError> {
+    call.known()?;
+    let (session_id, scope) = (call.session_id()?, call.scope()?);
+    let mut tx = Tx::begin(&call.app.pool).await?;
+    match sessions::delete(&mut tx, session_id, &scope).await? {
+        Ok(_deleted) => tx.commit().await?,
+        Err(refusal) => {
+            tx.rollback().await;
+            return Err(ApiError::from_failure(&refusal));
+        }
+    }
+    let message = Text::new(
+        format!("Session {session_id} deleted successfully"),
+        format!("会话 {session_id} 删除成功"),
+    );
+    call.envelope(
+        &message,
+        DeletedSession {
+            session_id,
+            deleted: true,
+        },
+    )
+}

@@ -1,0 +1,3 @@
+//! Routes of the group `subscriptions`.
+
+pub mod plans;

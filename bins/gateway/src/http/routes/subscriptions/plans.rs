@@ -1,0 +1,43 @@
+//! `GET /api/v1/subscriptions/plans`: what can be subscribed to (HTTP contract 8.1).
+
+use actix_web::http::Method;
+use serde_json::json;
+
+use crate::http::{
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/subscriptions/plans",
+        access: Access::Anyone,
+        body: BodyRule::Ignored,
+        operation: "list_plans",
+        doc,
+        handler: |_call| Box::pin(async { handle() }),
+    }
+}
+
+fn doc() -> Doc {
+    let plan = json!({"type": "object", "properties": {
+        "name": {"type": "string"}, "price_monthly": {"type": "number"}, "credits": {"type": "integer"},
+        "features": {"type": "array", "items": {"type": "string"}}, "duration_days": {"type": "integer"},
+        "recommended": {"type": "boolean"},
+    }});
+    let schema = json!({"type": "object", "properties": {
+        "plans": {"type": "object", "additionalProperties": plan},
+        "currency": {"type": "string"}, "billing_cycle": {"type": "string"},
+    }});
+    let example = serde_json::to_value(billing::catalogue()).unwrap_or_default();
+    Doc::new("subscriptions", "Plans").reply_as("application/json", schema, example)
+}
+
+fn handle() -> Result<Reply, ApiError> {
+    Reply::json(&billing::catalogue())
+}

@@ -1,0 +1,43 @@
+//! `GET /metrics`: measurements in Prometheus text format (HTTP contract 13).
+
+use actix_web::http::Method;
+use serde_json::json;
+
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/metrics",
+        access: Access::Metrics,
+        body: BodyRule::Ignored,
+        operation: "metrics",
+        doc,
+        handler: |call| Box::pin(async move { handle(&call) }),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("system", "Measurements")
+        .description("Prometheus text format 0.0.4.")
+        .reply_as(
+            "text/plain",
+            json!({"type": "string"}),
+            json!("user_service_http_requests_in_flight 1\n"),
+        )
+}
+
+fn handle(call: &Call) -> Result<Reply, ApiError> {
+    Ok(Reply::of(
+        "text/plain; version=0.0.4; charset=utf-8",
+        call.app.metrics.render(),
+    ))
+}

@@ -1,0 +1,73 @@
+//! `GET /readyz`: whether requests should be sent here (HTTP contract 2).
+
+use actix_web::http::{Method, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::{
+    app::MIGRATIONS,
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        reply::Reply,
+        route::{Access, BodyRule, Route},
+    },
+};
+
+/// Whether requests should be sent here.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// ready or not_ready.
+    status: &'static str,
+    checks: Checks,
+}
+
+/// What was looked at: ok or failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Checks {
+    database: &'static str,
+    migrations: &'static str,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/readyz",
+        access: Access::Anyone,
+        body: BodyRule::Ignored,
+        operation: "readyz",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("system", "Should requests be sent here?")
+        .description("503 while the database does not answer, a migration is missing, or the process is shutting down.")
+        .reply::<Readiness>(json!({"status": "ready", "checks": {"database": "ok", "migrations": "ok"}}))
+}
+
+async fn handle(call: Call) -> Result<Reply, ApiError> {
+    let database = super::database_answers(&call.app).await;
+    let migrations = database
+        && matches!(pg::migrate::pending(&call.app.pool, MIGRATIONS).await, Ok(list) if list.is_empty());
+    let ready = database && migrations && call.app.is_serving();
+    let word = |fine| if fine { "ok" } else { "failed" };
+    let report = Readiness {
+        status: if ready { "ready" } else { "not_ready" },
+        checks: Checks {
+            database: word(database),
+            migrations: word(migrations),
+        },
+    };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok(Reply::json(&report)?.status(status))
+}

@@ -1,0 +1,49 @@
+//! `GET /api/v1/users/{user_id}/usage`: usage records, newest first (HTTP contract 4.2).
+
+use actix_web::http::Method;
+
+use crate::http::{
+    call::{Call, next_cursor, retrieved},
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::UsageBody,
+};
+
+const LIMIT: i64 = 50;
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/users/{user_id}/usage",
+        access: Access::PathUser,
+        body: BodyRule::Ignored,
+        operation: "list_usage",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    super::filtered(Doc::new("usage", "Usage history").description("Newest first."))
+        .paged(LIMIT)
+        .reply_list::<UsageBody>("Retrieved 1 usage records", super::record_example())
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let scope = call.list_scope();
+    let (filter, page) = call.fields.read(|fields| {
+        let filter = super::read_filter(fields);
+        Some((filter, fields.page(LIMIT, &scope)?))
+    })?;
+    let user_id = call.user()?;
+    let slice = usage::list(&mut *call.app.pool.get().await?, &user_id, &filter, &page).await?;
+    let items: Vec<UsageBody> = slice.items.into_iter().map(UsageBody::from).collect();
+    let message = retrieved(items.len(), "usage records", "使用记录");
+    Ok(call
+        .envelope(&message, items)?
+        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+}

@@ -1,0 +1,51 @@
+//! Routes of the group `usage`.
+
+pub mod list;
+pub mod record;
+pub mod stats;
+
+use ::usage::RecordFilter;
+use serde_json::{Value, json};
+
+use super::date_range;
+use crate::http::{
+    doc::Doc,
+    fields::{Fields, Source, parse},
+};
+
+/// The filters that the list and the statistics share (HTTP contract 4.2).
+fn read_filter(fields: &mut Fields) -> RecordFilter {
+    let (from, to) = date_range(fields);
+    let mut text = |name| fields.optional(Source::Query, name, parse::text(0, 255));
+    RecordFilter {
+        from,
+        to,
+        event_type: text("event_type"),
+        model_name: text("model_name"),
+        provider: text("provider"),
+        tool_name: text("tool_name"),
+        session_id: text("session_id"),
+    }
+}
+
+fn filtered(doc: Doc) -> Doc {
+    let text = || json!({"type": "string"});
+    doc.dated()
+        .query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
+        .query("model_name", "Only this model.", text(), Value::Null)
+        .query("provider", "Only this provider.", text(), Value::Null)
+        .query("tool_name", "Only this tool.", text(), Value::Null)
+        .query("session_id", "Only this session.", text(), Value::Null)
+}
+
+fn record_example() -> Value {
+    json!({
+        "id": 1001, "user_id": "auth0|test123", "session_id": "sess_abc123def456", "trace_id": "trace_xyz789abc",
+        "endpoint": "/api/chat/completion", "event_type": "ai_chat", "credits_charged": 5.5, "cost_usd": 0.011,
+        "calculation_method": "gpt4_pricing", "tokens_used": 1250, "prompt_tokens": 800, "completion_tokens": 450,
+        "model_name": "gpt-4", "provider": "openai", "tool_name": "chat_service",
+        "operation_name": "generate_response", "billing_metadata": {"billing_tier": "pro"},
+        "request_data": {"temperature": 0.7}, "response_data": {"finish_reason": "stop"},
+        "created_at": "2025-07-25T01:15:30.123000Z",
+    })
+}

@@ -1,0 +1,94 @@
+//! `GET /api/v1/users/{user_id}/usage/stats`: sums over usage records (HTTP contract 4.3).
+
+use std::collections::BTreeMap;
+
+use actix_web::http::Method;
+use kernel::{Credits, Usd};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// Sums over the records that the filters let through.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UsageStats {
+    total_records: i64,
+    #[schema(value_type = f64)]
+    total_credits_charged: Credits,
+    #[schema(value_type = f64)]
+    total_cost_usd: Usd,
+    total_tokens_used: i64,
+    /// Records by kind of use.
+    by_event_type: BTreeMap<String, i64>,
+    /// Records by model; those without one are left out.
+    by_model: BTreeMap<String, i64>,
+    /// Records by provider; those without one are left out.
+    by_provider: BTreeMap<String, i64>,
+    date_range: DateRange,
+}
+
+/// The window as it was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DateRange {
+    start_date: Option<String>,
+    end_date: Option<String>,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/users/{user_id}/usage/stats",
+        access: Access::PathUser,
+        body: BodyRule::Ignored,
+        operation: "get_usage_stats",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    super::filtered(Doc::new("usage", "Usage statistics").description("Exact as of the read.")).reply_envelope::<UsageStats>(
+        "Statistics retrieved successfully",
+        json!({
+            "total_records": 150, "total_credits_charged": 750.5, "total_cost_usd": 15.01,
+            "total_tokens_used": 225_000, "by_event_type": {"ai_chat": 120, "api_call": 30},
+            "by_model": {"gpt-4": 100, "gpt-3.5-turbo": 50}, "by_provider": {"openai": 140, "anthropic": 10},
+            "date_range": {"start_date": "2025-01-01T00:00:00Z", "end_date": "2025-07-25T23:59:59Z"},
+        }),
+    )
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let filter = call.fields.read(|fields| Some(super::read_filter(fields)))?;
+    let echo = |name| call.fields.query_text(name).map(str::to_owned);
+    let date_range = DateRange {
+        start_date: echo("start_date"),
+        end_date: echo("end_date"),
+    };
+    let user_id = call.user()?;
+    let stats = usage::stats(&mut *call.app.pool.get().await?, &user_id, &filter).await?;
+    let data = UsageStats {
+        total_records: stats.total_records,
+        total_credits_charged: stats.total_credits_charged,
+        total_cost_usd: stats.total_cost_usd,
+        total_tokens_used: stats.total_tokens_used,
+        by_event_type: stats.by_event_type,
+        by_model: stats.by_model,
+        by_provider: stats.by_provider,
+        date_range,
+    };
+    call.envelope(
+        &Text::new("Statistics retrieved successfully", "统计查询成功"),
+        data,
+    )
+}

@@ -1,0 +1,159 @@
+//! `POST /api/v1/users/ensure`: makes sure that the user of a login exists (HTTP contract 3.1).
+
+use actix_web::http::Method;
+use flows::sign_up::{self, SignUp};
+use identity::{NewUser, Role};
+use kernel::{Credits, Principal, UserId};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::http::{
+    call::Call,
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    fault::Fault,
+    fields::{Fields, Source, parse},
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// Login of a user.
+#[derive(Debug, ToSchema)]
+pub struct EnsureUser {
+    /// External id. A user's own token already says it; a service must name it.
+    #[schema(value_type = Option<String>, example = "auth0|test123")]
+    pub auth0_id: Option<UserId>,
+    /// E-mail address, unique without regard to case.
+    #[schema(example = "test.user@example.com")]
+    pub email: String,
+    /// Display name, 1 to 255 characters.
+    #[schema(example = "Test User")]
+    pub name: String,
+}
+
+/// The user, new or as he was.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EnsuredUser {
+    success: bool,
+    /// Internal integer id.
+    user_id: i64,
+    /// External id.
+    #[schema(value_type = String)]
+    auth0_id: UserId,
+    email: Option<String>,
+    name: Option<String>,
+    /// Credits left.
+    #[serde(serialize_with = "Credits::serialize_plain")]
+    #[schema(value_type = f64)]
+    credits: Credits,
+    /// Credits ever granted and recharged.
+    #[serde(serialize_with = "Credits::serialize_plain")]
+    #[schema(value_type = f64)]
+    credits_total: Credits,
+    /// free, pro or enterprise.
+    plan: String,
+    is_active: bool,
+    /// Whether this call created the user.
+    created: bool,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::POST,
+        path: "/api/v1/users/ensure",
+        access: Access::Newcomer,
+        body: BodyRule::Json,
+        operation: "ensure_user",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("users", "Make sure a user exists")
+        .description(
+            "Call it after every login. A new user gets one initial grant of credits; an existing one is returned \
+             unchanged.",
+        )
+        .body::<EnsureUser>(json!({"auth0_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User"}))
+        .reply::<EnsuredUser>(json!({
+            "success": true, "user_id": 112, "auth0_id": "auth0|test123", "email": "test.user@example.com",
+            "name": "Test User", "credits": 1000, "credits_total": 1000, "plan": "free", "is_active": true,
+            "created": true,
+        }))
+        .errors(&[&catalogue::DUPLICATE_ENTRY])
+}
+
+impl EnsureUser {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let auth0_id = fields.optional(Source::Body, "auth0_id", parse::user_id);
+        let email = fields.required(Source::Body, "email", parse::email);
+        let name = fields.required(Source::Body, "name", parse::text(1, 255));
+        Some(Self {
+            auth0_id,
+            email: email?,
+            name: name?,
+        })
+    }
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let wish = call.fields.read(EnsureUser::read)?;
+    let user_id = identify(call.principal()?, wish.auth0_id)?;
+    let role = if call.app.config.auth.admin_user_ids.contains(&user_id) {
+        Role::Admin
+    } else {
+        Role::User
+    };
+    let sign_up = SignUp {
+        user: NewUser {
+            user_id,
+            email: wish.email,
+            name: wish.name,
+            role,
+        },
+        initial: call.app.config.credits.initial,
+        actor: call.principal()?.actor(),
+    };
+    let app = &call.app;
+    let signed_up = sign_up::run(&app.pool, &*app.clock, &*app.ids, &sign_up)
+        .await?
+        .map_err(|refusal| ApiError::from_failure(&refusal))?;
+    if signed_up.created {
+        tracing::info!(user.id = %signed_up.user.user_id, "a user was created");
+    }
+    Reply::json(&EnsuredUser {
+        success: true,
+        user_id: signed_up.user.id,
+        auth0_id: signed_up.user.user_id,
+        email: signed_up.user.email,
+        name: signed_up.user.name,
+        credits: signed_up.balance.posted,
+        credits_total: signed_up.balance.lifetime_granted,
+        plan: signed_up.user.plan.as_str().to_owned(),
+        is_active: signed_up.user.is_active,
+        created: signed_up.created,
+    })
+}
+
+/// A user is who his token says; a service says for whom it asks.
+fn identify(principal: &Principal, named: Option<UserId>) -> Result<UserId, ApiError> {
+    match (principal, named) {
+        (Principal::User(own), None) => Ok(own.clone()),
+        (Principal::User(own), Some(named)) if *own == named => Ok(named),
+        (Principal::User(own), Some(named)) => {
+            Err(ApiError::new(&catalogue::PERMISSION_DENIED).text(Text::new(
+                format!("Token mismatch: token auth0_id ({own}) does not match request auth0_id ({named})"),
+                format!("令牌不匹配: 令牌中的 auth0_id ({own}) 与请求中的 auth0_id ({named}) 不一致"),
+            )))
+        }
+        (Principal::AdminUser(_) | Principal::Key { .. }, Some(named)) => Ok(named),
+        (Principal::AdminUser(own), None) => Ok(own.clone()),
+        (Principal::Key { .. }, None) => Err(ApiError::faults(vec![Fault::missing("body", "auth0_id")])),
+    }
+}

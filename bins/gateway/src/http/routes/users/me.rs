@@ -1,0 +1,74 @@
+//! `GET /api/v1/users/me`: the caller's own profile and balance (HTTP contract 3.2).
+
+use actix_web::http::Method;
+use kernel::{Credits, UserId};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// A user with what he may spend.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Me {
+    /// External id.
+    #[schema(value_type = String)]
+    user_id: UserId,
+    email: Option<String>,
+    name: Option<String>,
+    /// Credits left.
+    #[serde(serialize_with = "Credits::serialize_plain")]
+    #[schema(value_type = f64)]
+    credits: Credits,
+    /// Credits ever granted and recharged.
+    #[serde(serialize_with = "Credits::serialize_plain")]
+    #[schema(value_type = f64)]
+    credits_total: Credits,
+    /// free, pro or enterprise.
+    plan: String,
+    is_active: bool,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/users/me",
+        access: Access::NamedUser,
+        body: BodyRule::Ignored,
+        operation: "get_current_user",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("users", "The user of the token").named_user().reply::<Me>(json!({
+        "user_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User", "credits": 974.5,
+        "credits_total": 1000, "plan": "free", "is_active": true,
+    }))
+}
+
+async fn handle(call: Call) -> Result<Reply, ApiError> {
+    let user_id = call.user()?;
+    let user = identity::users::find(&mut *call.app.pool.get().await?, &user_id).await?;
+    let user = user.ok_or_else(|| ApiError::user_not_found(&user_id))?;
+    let balance = call.app.balances.ask(&user_id).await?;
+    let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
+    Reply::json(&Me {
+        user_id,
+        email: user.email,
+        name: user.name,
+        credits: balance.posted,
+        credits_total: balance.lifetime_granted,
+        plan: user.plan.as_str().to_owned(),
+        is_active: user.is_active,
+    })
+}

@@ -1,0 +1,4 @@
+//! Routes of the group `users`.
+
+pub mod ensure;
+pub mod me;

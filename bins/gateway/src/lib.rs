@@ -1,0 +1,8 @@
+//! The deployed gateway: configuration, wiring and the HTTP skin in front of the domain crates.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod database;
+pub mod http;
+pub mod telemetry;

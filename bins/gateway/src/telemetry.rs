@@ -1,0 +1,7 @@
+//! What the process tells about itself: log lines on stderr, metrics for Prometheus.
+
+mod logs;
+mod metrics;
+
+pub use logs::init as init_logs;
+pub use metrics::Metrics;

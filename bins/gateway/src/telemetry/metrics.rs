@@ -1,0 +1,185 @@
+//! Numbers about the process in the Prometheus text format (HTTP contract 13).
+//!
+//! Code names its metrics without the prefix of this service (`committer_batch_size`): the prefix is put on when the
+//! text is rendered, so that recording a number costs no more for it. Domain crates know the `metrics` façade only.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::task::JoinHandle;
+
+/// What every name begins with on the wire.
+const PREFIX: &str = "user_service_";
+/// How often the exporter's memory is tidied and the gauges of the process are read.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// Upper bounds for everything that is named `*_seconds`.
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// Upper bounds for everything that is named `*_size`: how many things were done at once.
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+static INSTALLED: OnceLock<Result<Metrics, Arc<str>>> = OnceLock::new();
+
+/// The metrics of this process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// Begins to record. Repeated, it answers the same: there is one recorder a process.
+    ///
+    /// # Errors
+    /// A sentence, when another recorder was installed in this process before.
+    pub fn install() -> Result<Self, Arc<str>> {
+        INSTALLED
+            .get_or_init(|| {
+                let handle = recorder().map_err(|error| Arc::from(error.to_string()))?;
+                describe();
+                Ok(Self { handle })
+            })
+            .clone()
+    }
+
+    /// Everything recorded so far, in the Prometheus text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        with_prefix(&self.handle.render())
+    }
+
+    /// Keeps gauges and the exporter's memory up to date until the task is aborted. Needs a tokio runtime.
+    pub fn spawn_upkeep(&self, pool: pg::Pool) -> JoinHandle<()> {
+        let handle = self.handle.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+            loop {
+                ticks.tick().await;
+                handle.run_upkeep();
+                read_gauges(&pool);
+            }
+        })
+    }
+}
+
+fn recorder() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), SIZES)?
+        .install_recorder()
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+    describe_counter!("http_requests_total", "Requests answered");
+    describe_histogram!("http_request_duration_seconds", "Time from head to answer");
+    describe_gauge!("http_requests_in_flight", "Requests being answered");
+    describe_counter!("auth_failures_total", "Credentials refused");
+    describe_counter!("credits_consumed_total", "Credits taken from users");
+    describe_counter!("credits_recharged_total", "Credits given to users");
+    describe_counter!("credits_refused_total", "Charges refused for want of credits");
+    describe_counter!("usage_records_total", "Usage records stored");
+    describe_counter!("messages_total", "Messages stored");
+    describe_histogram!("committer_batch_size", "Operations in one commit");
+    describe_gauge!("committer_queue_depth", "Operations that wait for a commit");
+    describe_histogram!(
+        "committer_queue_wait_seconds",
+        "Time an operation waits for its batch"
+    );
+    describe_histogram!(
+        "committer_commit_seconds",
+        "Time a batch takes, from begin to commit"
+    );
+    describe_counter!(
+        "committer_isolations_total",
+        "Batches repeated one by one after a failure"
+    );
+    describe_gauge!(
+        "db_pool_connections",
+        "Database connections: idle, busy; and callers waiting for one"
+    );
+    describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
+    describe_gauge!("build_info", "1, with the version as a label");
+    metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+fn read_gauges(pool: &pg::Pool) {
+    let status = pool.status();
+    for (state, count) in [
+        ("idle", status.idle),
+        ("busy", status.busy),
+        ("waiting", status.waiting),
+    ] {
+        metrics::gauge!("db_pool_connections", "state" => state).set(number(count));
+    }
+    if let Some(kib) = resident_kib() {
+        metrics::gauge!("process_resident_memory_bytes").set(f64::from(kib) * 1024.0);
+    }
+}
+
+/// Where the system tells: Linux.
+fn resident_kib() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+}
+
+/// Each line of the format is empty, or begins with a name, or with `# HELP` or `# TYPE` and a name.
+fn with_prefix(text: &str) -> String {
+    let mut prefixed = String::with_capacity(text.len().saturating_mul(3).saturating_div(2));
+    for line in text.lines() {
+        let (comment, rest) = ["# HELP ", "# TYPE "]
+            .iter()
+            .find_map(|comment| line.strip_prefix(comment).map(|rest| (*comment, rest)))
+            .unwrap_or(("", line));
+        prefixed.push_str(comment);
+        if !rest.is_empty() && !rest.starts_with('#') {
+            prefixed.push_str(PREFIX);
+        }
+        prefixed.push_str(rest);
+        prefixed.push('\n');
+    }
+    prefixed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_gets_the_prefix_once() {
+        let text = "# HELP a_total Counts\n# TYPE a_total counter\na_total{x=\"# TYPE \"} 1\n\nb 2\n";
+        let expected = "# HELP user_service_a_total Counts\n# TYPE user_service_a_total counter\n\
+                        user_service_a_total{x=\"# TYPE \"} 1\n\nuser_service_b 2\n";
+        assert_eq!(with_prefix(text), expected);
+    }
+
+    #[test]
+    fn a_second_installation_shares_the_first_and_histograms_have_buckets() {
+        let (first, second) = (Metrics::install().unwrap(), Metrics::install().unwrap());
+        metrics::histogram!("committer_batch_size", "queue" => "test").record(3.0);
+        metrics::histogram!("http_request_duration_seconds", "route" => "/test").record(0.002);
+        first.handle.run_upkeep();
+        for text in [first.render(), second.render()] {
+            assert!(
+                text.contains("user_service_committer_batch_size_bucket{queue=\"test\",le=\"4\"} 1"),
+                "{text}"
+            );
+            assert!(
+                text.contains(
+                    "user_service_http_request_duration_seconds_bucket{route=\"/test\",le=\"0.0025\"} 1"
+                ),
+                "{text}"
+            );
+            assert!(text.contains("user_service_build_info{version="), "{text}");
+        }
+    }
+}

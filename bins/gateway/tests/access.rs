@@ -1,0 +1,278 @@
+//! The access rule of every route, tried with every kind of caller (I9).
+
+use gateway::http::route::{Access, Route};
+use identity::Activity;
+use kernel::Clock as _;
+use testkit::{TestApp, TestReply, TestUser};
+
+use crate::examples;
+
+mod tokens;
+
+async fn call(app: &TestApp, route: &Route, owner: &TestUser, token: &str) -> TestReply {
+    examples::request(app, route, owner)
+        .await
+        .token(token)
+        .send()
+        .await
+}
+
+fn authenticated() -> impl Iterator<Item = &'static Route> {
+    examples::routes()
+        .iter()
+        .filter(|route| route.access.is_authenticated())
+}
+
+fn name(route: &Route) -> String {
+    format!("{} {}", route.method, route.path)
+}
+
+#[tokio::test]
+async fn without_a_credential_every_closed_route_is_401() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    for route in authenticated() {
+        for (header, value) in [
+            ("X-None", "x"),
+            ("Authorization", "Basic dXNlcjpwYXNz"),
+            ("Authorization", "Bearer "),
+        ] {
+            let request = examples::request(&app, route, &user).await;
+            let reply = request.header(header, value).send().await;
+            assert_eq!(
+                reply.status,
+                401,
+                "{} with {value:?}: {}",
+                name(route),
+                reply.text
+            );
+            assert_eq!(reply.error_code(), "AuthenticationException");
+            assert_eq!(reply.json()["detail"], "Not authenticated");
+            assert_eq!(reply.header("www-authenticate"), "Bearer");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_bad_token_opens_any_route() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let session = examples::session_of(&app, &user).await;
+    for route in authenticated() {
+        for (what, token) in tokens::bad_tokens("auth0|a", app.clock().now()) {
+            let request = examples::request_on(&app, route, &user, &session);
+            let reply = request.token(&token).send().await;
+            assert_eq!(
+                reply.status,
+                401,
+                "{} with a token {what}: {}",
+                name(route),
+                reply.text
+            );
+            assert_eq!(reply.json()["detail"], "Could not validate credentials");
+            let code = if what == "that has expired" {
+                "TokenExpiredException"
+            } else {
+                "AuthenticationException"
+            };
+            assert_eq!(reply.error_code(), code, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_different_credentials_are_refused_and_equal_ones_are_not() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    for route in authenticated() {
+        let both = examples::request(&app, route, &user)
+            .await
+            .token(&user.token)
+            .service()
+            .send()
+            .await;
+        assert_eq!(both.status, 401, "{}", name(route));
+    }
+    let path = "/api/v1/users/auth0%7Ca/credits/balance";
+    let twice = app.get(path).token(testkit::SERVICE_KEY).service().send().await;
+    assert_eq!(twice.status, 200);
+    assert_eq!(app.get(path).token(testkit::SERVICE_KEY).send().await.status, 200);
+    assert_eq!(
+        app.get(path).header("X-API-Key", "wrong").send().await.status,
+        401
+    );
+}
+
+#[tokio::test]
+async fn a_user_never_touches_what_belongs_to_another() {
+    let app = TestApp::start().await;
+    let (a, b) = (app.user("auth0|a").await, app.user("auth0|b").await);
+    for route in authenticated() {
+        let reply = call(&app, route, &b, &a.token).await;
+        match route.access {
+            Access::PathUser | Access::Recharge | Access::OwnThings | Access::Newcomer => {
+                assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
+                assert_eq!(reply.error_code(), "PermissionDeniedException");
+            }
+            Access::NamedUser => {
+                assert_eq!(reply.status, 200, "without a header a user is himself");
+                let named = examples::request(&app, route, &b)
+                    .await
+                    .token(&a.token)
+                    .header("X-User-Id", "auth0|b");
+                assert_eq!(named.send().await.status, 403, "{}", name(route));
+            }
+            other => panic!("{other:?} needs no credential"),
+        }
+    }
+    let untouched = app
+        .get("/api/v1/users/auth0%7Cb/credits/balance")
+        .token(&b.token)
+        .send()
+        .await;
+    assert_eq!(untouched.json()["data"], 1000.0);
+    // A user who does not exist looks the same as one who does.
+    let unknown = app
+        .get("/api/v1/users/auth0%7Cnobody/credits/balance")
+        .token(&a.token)
+        .send()
+        .await;
+    assert_eq!(unknown.status, 403);
+}
+
+#[tokio::test]
+async fn services_act_for_anyone() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    for route in authenticated() {
+        let request = examples::request(&app, route, &user).await.service();
+        let request = if route.access == Access::NamedUser {
+            request.header("X-User-Id", "auth0|a")
+        } else {
+            request
+        };
+        let reply = request.send().await;
+        assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+    }
+    let unnamed = app.get("/api/v1/users/me").service().send().await.expect(422);
+    assert_eq!(
+        unnamed.json()["detail"][0]["loc"],
+        serde_json::json!(["header", "x-user-id"])
+    );
+    let unknown = app
+        .get("/api/v1/users/auth0%7Cnobody/credits/balance")
+        .service()
+        .send()
+        .await
+        .expect(404);
+    assert_eq!(unknown.json()["message"], "User not found: auth0|nobody");
+    assert_eq!(
+        app.get("/api/v1/users/no%20id/credits/balance")
+            .service()
+            .send()
+            .await
+            .status,
+        422
+    );
+}
+
+#[tokio::test]
+async fn administrators_act_for_anyone() {
+    let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root"), ("SELF_RECHARGE", "denied")]).await;
+    let (admin, user) = (app.user("auth0|root").await, app.user("auth0|a").await);
+    for route in authenticated() {
+        let reply = call(&app, route, &user, &admin.token).await;
+        assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
+    let app = TestApp::start().await;
+    let (token, user) = (app.token("auth0|new"), app.user("auth0|a").await);
+    let stranger = TestUser {
+        id: testkit::user("auth0|new"),
+        token: token.clone(),
+    };
+    let session = examples::session_of(&app, &user).await;
+    for route in authenticated().filter(|route| route.access != Access::Newcomer) {
+        let reply = examples::request_on(&app, route, &stranger, &session)
+            .token(&token)
+            .send()
+            .await;
+        assert_eq!(reply.status, 404, "{}: {}", name(route), reply.text);
+        assert_eq!(reply.error_code(), "UserNotFoundException", "{}", name(route));
+        assert_eq!(reply.json()["message"], "User not found: auth0|new");
+    }
+    let malformed = app
+        .post("/api/v1/users/auth0%7Cnew/credits/consume")
+        .token(&token)
+        .body("{}")
+        .send()
+        .await;
+    assert_eq!(malformed.status, 422);
+}
+
+#[tokio::test]
+async fn a_deactivated_user_is_403_everywhere() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let session = examples::session_of(&app, &user).await;
+    let mut conn = app.db().connect().await;
+    let clock = app.clock().clone();
+    identity::users::set_active(&mut conn, &clock, &user.id, Activity::Deactivated)
+        .await
+        .unwrap();
+    for route in authenticated() {
+        let reply = examples::request_on(&app, route, &user, &session)
+            .token(&user.token)
+            .send()
+            .await;
+        assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
+        assert_eq!(reply.error_code(), "AccountDisabledException", "{}", name(route));
+    }
+}
+
+#[tokio::test]
+async fn open_routes_need_nothing() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    for route in examples::routes()
+        .iter()
+        .filter(|route| !route.access.is_authenticated())
+    {
+        let reply = examples::request(&app, route, &user).await.send().await;
+        assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+    }
+}
+
+#[tokio::test]
+async fn outside_development_recharging_oneself_dev_tokens_and_metrics_are_closed() {
+    let app = TestApp::start_with(&[
+        ("ENVIRONMENT", "production"),
+        ("METRICS_TOKEN", "metrics-token-of-tests"),
+    ])
+    .await;
+    let user = app.user("auth0|a").await;
+    let recharge = "/api/v1/users/auth0%7Ca/credits/recharge?amount=5";
+    let refused = app.post(recharge).token(&user.token).send().await.expect(403);
+    assert_eq!(refused.error_code(), "PermissionDeniedException");
+    assert_eq!(app.post(recharge).service().send().await.status, 200);
+    let token = app
+        .post("/auth/dev-token?user_id=a&email=a@example.com")
+        .send()
+        .await
+        .expect(404);
+    assert_eq!(token.error_code(), "NotFoundException");
+    assert_eq!(app.get("/metrics").send().await.status, 401);
+    assert_eq!(app.get("/metrics").token(&user.token).send().await.status, 403);
+    assert_eq!(
+        app.get("/metrics")
+            .token("metrics-token-of-tests")
+            .send()
+            .await
+            .status,
+        200
+    );
+    assert_eq!(app.get("/metrics").service().send().await.status, 200);
+}

@@ -1,0 +1,136 @@
+//! The examples of the OpenAPI document as requests: what is documented is what is sent.
+
+use gateway::http::{openapi_json, route::Route, routes::table};
+use serde_json::{Map, Value, json};
+use testkit::{TestApp, TestRequest, TestUser};
+
+/// The documentation of a route.
+pub fn operation(route: &Route) -> Value {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    document["paths"][route.path][route.method.as_str().to_ascii_lowercase()].clone()
+}
+
+/// The documented success body of a route, if it is JSON.
+pub fn success_example(route: &Route) -> Option<Value> {
+    let content = &operation(route)["responses"]["200"]["content"]["application/json"];
+    content.get("example").cloned()
+}
+
+/// A session of `owner`, made through the service.
+pub async fn session_of(app: &TestApp, owner: &TestUser) -> String {
+    let path = format!("/api/v1/users/{}/sessions", owner.id);
+    let reply = app.post(&path).token(&owner.token).send().await.expect(200);
+    reply.json()["session_id"].as_str().unwrap().to_owned()
+}
+
+/// The documented request of a route, on things of `owner`: path, query and body as in the examples.
+pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequest {
+    let session_id = if route.path.contains("{session_id}") {
+        session_of(app, owner).await
+    } else {
+        String::new()
+    };
+    request_on(app, route, owner, &session_id)
+}
+
+/// As [`request`], on a session that exists already.
+pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, session_id: &str) -> TestRequest {
+    let operation = operation(route);
+    let path = route
+        .path
+        .replace("{user_id}", &owner.id.to_string().replace('|', "%7C"))
+        .replace("{session_id}", session_id)
+        .replace("{file}", "docs.js");
+    let body = operation["requestBody"]["content"]["application/json"]["example"].clone();
+    let body = named(body, owner);
+    let query: Vec<String> = operation["parameters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|parameter| parameter["in"] == "query" && parameter.get("example").is_some())
+        .map(|parameter| {
+            let text = match &parameter["example"] {
+                Value::String(text) => text.replace('|', "%7C"),
+                other => other.to_string(),
+            };
+            format!("{}={text}", parameter["name"].as_str().unwrap())
+        })
+        .collect();
+    let path = if query.is_empty() {
+        path
+    } else {
+        format!("{path}?{}", query.join("&"))
+    };
+    let request = app.request(route.method.as_str().parse().unwrap(), &path);
+    if body.is_null() {
+        request
+    } else {
+        request.json(&body)
+    }
+}
+
+/// The example with the owner in place of the documented user.
+fn named(body: Value, owner: &TestUser) -> Value {
+    let Value::Object(mut body) = body else {
+        return body;
+    };
+    if let Some(named) = body.get_mut("auth0_id") {
+        *named = json!(owner.id);
+        let local: String = owner
+            .id
+            .as_str()
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
+        body.insert("email".to_owned(), json!(format!("{local}@example.com")));
+    }
+    Value::Object(body)
+}
+
+/// Asserts that `actual` has the members of `example`, with values of the same types. Free-form members may differ.
+pub fn assert_same_shape(place: &str, example: &Value, actual: &Value) {
+    match (example, actual) {
+        (Value::Null, _) | (_, Value::Null) => {}
+        (Value::Object(example), Value::Object(actual)) => assert_same_members(place, example, actual),
+        (Value::Array(example), Value::Array(actual)) => {
+            for (example, actual) in example.iter().zip(actual) {
+                assert_same_shape(&format!("{place}[]"), example, actual);
+            }
+        }
+        (Value::String(_), Value::String(_))
+        | (Value::Bool(_), Value::Bool(_))
+        | (Value::Number(_), Value::Number(_)) => {}
+        _ => panic!("{place}: documented {example}, answered {actual}"),
+    }
+}
+
+fn assert_same_members(place: &str, example: &Map<String, Value>, actual: &Map<String, Value>) {
+    let free = [
+        "metadata",
+        "conversation_data",
+        "billing_metadata",
+        "request_data",
+        "response_data",
+    ];
+    let by = ["by_event_type", "by_model", "by_provider"];
+    for (name, value) in example {
+        let place = format!("{place}.{name}");
+        let found = actual
+            .get(name)
+            .unwrap_or_else(|| panic!("{place} is documented and missing"));
+        if !free.contains(&name.as_str()) && !by.contains(&name.as_str()) {
+            assert_same_shape(&place, value, found);
+        }
+    }
+    for name in actual.keys() {
+        assert!(
+            example.contains_key(name),
+            "{place}.{name} is answered and not documented"
+        );
+    }
+}
+
+/// Every route.
+pub fn routes() -> &'static [Route] {
+    table()
+}

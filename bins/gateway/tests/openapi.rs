@@ -1,0 +1,90 @@
+//! The OpenAPI document tells the truth.
+
+use std::collections::BTreeSet;
+
+use gateway::http::{catalogue::CATALOGUE, openapi_json};
+use serde_json::Value;
+use testkit::TestApp;
+
+use crate::examples;
+
+#[tokio::test]
+async fn every_documented_example_is_answered_in_the_documented_shape() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|example").await;
+    for route in examples::routes() {
+        let reply = examples::request(&app, route, &user)
+            .await
+            .token(&user.token)
+            .send()
+            .await;
+        assert_eq!(
+            reply.status, 200,
+            "{} {}: {}",
+            route.method, route.path, reply.text
+        );
+        if let Some(example) = examples::success_example(route) {
+            examples::assert_same_shape(route.operation, &example, &reply.json());
+        }
+    }
+}
+
+#[test]
+fn the_document_is_openapi_3_1_and_lists_exactly_the_routes() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let documented: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|method| (path.clone(), method.to_ascii_uppercase()))
+        })
+        .collect();
+    let served: BTreeSet<(String, String)> = examples::routes()
+        .iter()
+        .map(|route| (route.path.to_owned(), route.method.to_string()))
+        .collect();
+    assert_eq!(documented, served);
+    assert_eq!(served.len(), examples::routes().len(), "a route is listed twice");
+    let operations: BTreeSet<_> = examples::routes().iter().map(|route| route.operation).collect();
+    assert_eq!(operations.len(), served.len(), "an operation id is used twice");
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let name = reference
+            .strip_prefix("#/components/schemas/")
+            .unwrap_or_default();
+        assert!(schemas.contains_key(name), "{reference} leads nowhere");
+    }
+    let codes = schemas["Error"]["properties"]["error_code"]["enum"]
+        .as_array()
+        .unwrap();
+    assert_eq!(codes.len(), CATALOGUE.len());
+}
+
+fn collect_references(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if name == "$ref" => references.push(text.clone()),
+                    _ => collect_references(value, references),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, references)),
+        _ => {}
+    }
+}

@@ -1,0 +1,6 @@
+//! The real binary as a process: started, stopped, killed and doubled.
+
+mod crash;
+mod gateway_process;
+mod start;
+mod two_processes;

@@ -1,0 +1,170 @@
+//! A gateway process under test.
+
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running gateway; killed when dropped.
+pub struct Gateway {
+    child: Child,
+    log: std::path::PathBuf,
+    pub url: String,
+    pub client: Client,
+}
+
+/// A folder that the account of the private server may enter, also when tests run as root.
+pub fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// The binary with nothing but what the test says in its environment.
+pub fn command(folder: &Path, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", testkit::search_path());
+    command.envs([
+        ("PORT", "0"),
+        ("LOG_FORMAT", "json"),
+        ("USER_SERVICE_API_KEY", testkit::SERVICE_KEY),
+    ]);
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// Runs the binary to its end and answers status, standard output and standard error.
+pub fn run(command: &mut Command) -> (ExitStatus, String, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+impl Gateway {
+    /// Starts a gateway in `folder` and waits until it is ready.
+    pub async fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let (file, log) = tempfile::NamedTempFile::new_in(folder).unwrap().keep().unwrap();
+        let child = command(folder, variables)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let client = Client::builder().timeout(PATIENCE).build().unwrap();
+        let mut gateway = Self {
+            child,
+            log,
+            url: String::new(),
+            client,
+        };
+        let began = Instant::now();
+        while gateway.url.is_empty() {
+            let text = gateway.log();
+            assert!(began.elapsed() < PATIENCE, "not ready in time: {text}");
+            assert!(
+                gateway.child.try_wait().unwrap().is_none(),
+                "ended instead of serving: {text}"
+            );
+            if let Some(rest) = text.split("ready at ").nth(1) {
+                gateway.url = rest.split([',', '"']).next().unwrap().to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+        gateway
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        let mut text = String::new();
+        fs::File::open(&self.log)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        text
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "did not end: {}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sends a request as a service.
+    pub async fn send(&self, method: &str, path: &str, body: Value) -> Result<(u16, Value), reqwest::Error> {
+        let request = self
+            .client
+            .request(method.parse().unwrap(), format!("{}{path}", self.url));
+        let request = request.header("X-API-Key", testkit::SERVICE_KEY);
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await?))
+    }
+
+    /// Makes sure that a user exists.
+    pub async fn ensure(&self, user: &str) {
+        let local: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
+        let body = json!({"auth0_id": user, "email": format!("{local}@example.com"), "name": user});
+        let (status, reply) = self.send("POST", "/api/v1/users/ensure", body).await.unwrap();
+        assert_eq!(status, 200, "{reply}");
+    }
+
+    /// Spends credits.
+    pub async fn consume(&self, user: &str, amount: u32) -> Result<(u16, Value), reqwest::Error> {
+        self.send(
+            "POST",
+            &format!("/api/v1/users/{user}/credits/consume"),
+            json!({"amount": amount}),
+        )
+        .await
+    }
+
+    /// The balance of a user.
+    pub async fn balance(&self, user: &str) -> f64 {
+        let path = format!("/api/v1/users/{user}/credits/balance");
+        self.send("GET", &path, Value::Null).await.unwrap().1["data"]
+            .as_f64()
+            .unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if self.child.kill().is_ok() {
+            self.child.wait().unwrap();
+        }
+    }
+}

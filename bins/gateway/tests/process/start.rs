@@ -1,0 +1,104 @@
+//! Starting and stopping.
+
+use super::gateway_process::{Gateway, command, folder, run};
+
+#[tokio::test]
+async fn a_restart_keeps_the_data_and_a_stop_is_clean() {
+    let folder = folder();
+    let mut first = Gateway::start(folder.path(), &[]).await;
+    first.ensure("test-user-1").await;
+    assert_eq!(first.consume("test-user-1", 100).await.unwrap().0, 200);
+    first.signal("-TERM");
+    assert!(first.wait().success(), "{}", first.log());
+    assert!(
+        !folder.path().join("data/postgres/postmaster.pid").exists(),
+        "the private server is stopped too"
+    );
+    let second = Gateway::start(folder.path(), &[]).await;
+    assert_eq!(second.balance("test-user-1").await, 900.0);
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_folder_is_refused() {
+    let folder = folder();
+    let first = Gateway::start(folder.path(), &[]).await;
+    let (status, _out, error) = run(&mut command(folder.path(), &[]));
+    assert_eq!(status.code(), Some(1), "{error}");
+    let whole = error.to_lowercase();
+    assert!(
+        whole.contains("data") && whole.contains("process"),
+        "says which folder and who holds it: {error}"
+    );
+    first.ensure("still-served").await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_before_anything_is_started() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (status, _out, error) = run(&mut command(folder.path(), &[("PORT", &port)]));
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(error.contains(&port) && error.contains("PORT"), "{error}");
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn every_problem_of_the_configuration_is_told_at_once_and_no_secret() {
+    let folder = folder();
+    let variables = [
+        ("PORT", "abc"),
+        ("INITIAL_CREDITS", "-1"),
+        ("LOG_LEVEL", "loud"),
+        ("ENVIRONMENT", "production"),
+        ("USER_SERVICE_API_KEY", "short-secret"),
+    ];
+    for arguments in [&[][..], &["check-config"], &["migrate"]] {
+        let (status, out, error) = run(command(folder.path(), &variables).args(arguments));
+        assert_eq!(status.code(), Some(2), "{error}");
+        for (name, _value) in variables {
+            assert!(
+                error.contains(name) || name == "ENVIRONMENT",
+                "{name} is not told: {error}"
+            );
+        }
+        assert!(
+            !error.contains("short-secret") && !out.contains("short-secret"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn generated_documents_are_printed() {
+    let folder = folder();
+    for (arguments, begin) in [
+        (&["openapi"][..], "{"),
+        (&["docs", "errors"], "# Errors"),
+        (&["docs", "configuration"], "# Configuration"),
+    ] {
+        let (status, out, error) = run(command(folder.path(), &[]).args(arguments));
+        assert!(
+            status.success() && out.starts_with(begin),
+            "{arguments:?}: {error}"
+        );
+    }
+    let (status, out, _error) = run(command(folder.path(), &[]).arg("check-config"));
+    assert!(status.success());
+    assert!(
+        out.contains("INITIAL_CREDITS") && !out.contains(testkit::SERVICE_KEY),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_server_binary_says_what_to_install() {
+    let folder = folder();
+    let nowhere = [("PATH", "/nonexistent"), ("PG_BIN_DIR", "/nonexistent")];
+    let (status, _out, error) = run(&mut command(folder.path(), &nowhere));
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("PG_BIN_DIR") || error.contains("DATABASE_URL"),
+        "{error}"
+    );
+}

@@ -1,0 +1,6 @@
+//! `/api/v1/...`
+
+mod guide;
+mod sessions;
+mod subscriptions;
+mod users;

@@ -1,0 +1,238 @@
+//! `/api/v1/sessions/{session_id}/...`
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testkit::{TestApp, TestUser};
+use tokio::task::JoinSet;
+
+use crate::examples::session_of;
+
+async fn session_row(app: &TestApp, user: &TestUser) -> Value {
+    let path = format!("/api/v1/users/{}/sessions", user.id);
+    app.get(&path).token(&user.token).send().await.expect(200).json()["data"][0].clone()
+}
+
+#[tokio::test]
+async fn the_status_is_set_by_query_or_json() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = format!("/api/v1/sessions/{}/status", session_of(&app, &user).await);
+    let by_query = app
+        .put(&format!("{path}?status=completed"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&by_query["message"], &by_query["data"]),
+        (&json!("Session status updated to completed"), &json!(true))
+    );
+    assert_eq!(session_row(&app, &user).await["is_active"], true);
+    app.put(&path)
+        .token(&user.token)
+        .json(&json!({"status": "ended"}))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(session_row(&app, &user).await["is_active"], false);
+    for (query, body) in [
+        ("", Value::Null),
+        ("?status=gone", Value::Null),
+        ("?status=ended", json!({"status": "active"})),
+    ] {
+        let request = app.put(&format!("{path}{query}")).token(&user.token);
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
+        request.send().await.expect(422);
+    }
+    assert_eq!(session_row(&app, &user).await["status"], "ended");
+}
+
+#[tokio::test]
+async fn messages_by_query_and_json_move_the_counters() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = format!("/api/v1/sessions/{}/messages", session_of(&app, &user).await);
+    let query = "role=user&content=Hello&message_type=chat&tokens_used=5&cost_usd=0.001";
+    let first = app
+        .post(&format!("{path}?{query}"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200);
+    assert!(
+        first.text.contains(
+            r#""tokens_used":5,"cost_usd":0.001,"is_summary_candidate":true,"importance_score":0.5"#
+        )
+    );
+    let body = json!({
+        "role": "assistant", "content": "", "tool_calls": [{"name": "f"}], "tool_call_id": "c1", "tokens_used": 12,
+        "cost_usd": 0.002, "message_metadata": {"k": 1}, "is_summary_candidate": false, "importance_score": 1,
+    });
+    let second = app
+        .post(&path)
+        .token(&user.token)
+        .json(&body)
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(second["data"]["tool_calls"], json!([{"name": "f"}]));
+    assert_eq!(second["data"]["importance_score"], 1.0);
+    let list = app
+        .get(&format!("{path}?limit=10&offset=0"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(list["message"], "Retrieved 2 messages");
+    assert_eq!(list["data"], json!([first.json()["data"], second["data"]]));
+    let row = session_row(&app, &user).await;
+    assert_eq!(
+        (&row["message_count"], &row["total_tokens"], &row["total_cost"]),
+        (&json!(2), &json!(17), &json!(0.003))
+    );
+}
+
+#[tokio::test]
+async fn unusable_messages_are_refused_and_count_nothing() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = format!("/api/v1/sessions/{}/messages", session_of(&app, &user).await);
+    for body in [
+        json!({"role": "user"}),
+        json!({"content": "x"}),
+        json!({"role": "robot", "content": "x"}),
+        json!({"role": "user", "content": ""}),
+        json!({"role": "user", "content": "x", "tokens_used": -1}),
+        json!({"role": "user", "content": "x", "cost_usd": -0.1}),
+        json!({"role": "user", "content": "x", "message_type": "x".repeat(21)}),
+        json!({"role": "user", "content": "x", "importance_score": 1.1}),
+        json!({"role": "user", "content": "x", "message_metadata": []}),
+        json!({"role": "user", "content": "x\u{0}"}),
+    ] {
+        app.post(&path)
+            .token(&user.token)
+            .json(&body)
+            .send()
+            .await
+            .expect(422);
+    }
+    let long = json!({"role": "user", "content": "x".repeat(1024 * 1024)});
+    app.post(&path)
+        .token(&user.token)
+        .json(&long)
+        .send()
+        .await
+        .expect(200);
+    let longer = json!({"role": "user", "content": "x".repeat(1024 * 1024 + 1)});
+    app.post(&path)
+        .token(&user.token)
+        .json(&longer)
+        .send()
+        .await
+        .expect(422);
+    assert_eq!(session_row(&app, &user).await["message_count"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_messages_at_once_count_sixty() {
+    let app = Arc::new(TestApp::start().await);
+    let user = app.user("auth0|a").await;
+    let path = format!("/api/v1/sessions/{}/messages", session_of(&app, &user).await);
+    let mut requests = JoinSet::new();
+    for turn in 0..60 {
+        let body =
+            json!({"role": "user", "content": turn.to_string(), "tokens_used": 3, "cost_usd": "0.000000001"});
+        requests.spawn(app.post(&path).token(&user.token).json(&body).send());
+    }
+    assert!(requests.join_all().await.iter().all(|reply| reply.status == 200));
+    let row = session_row(&app, &user).await;
+    assert_eq!(
+        (&row["message_count"], &row["total_tokens"]),
+        (&json!(60), &json!(180))
+    );
+    assert_eq!(row["total_cost"], 0.000_000_06);
+    let (mut seen, mut query) = (Vec::new(), "limit=25".to_owned());
+    loop {
+        let reply = app
+            .get(&format!("{path}?{query}"))
+            .token(&user.token)
+            .send()
+            .await
+            .expect(200);
+        seen.extend(
+            reply.json()["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row["content"].to_string()),
+        );
+        match reply.header("x-next-cursor") {
+            "" => break,
+            cursor => query = format!("limit=25&cursor={cursor}"),
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 60);
+}
+
+#[tokio::test]
+async fn a_deleted_session_is_gone_with_its_messages() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let session = session_of(&app, &user).await;
+    let path = format!("/api/v1/sessions/{session}");
+    app.post(&format!("{path}/messages?role=user&content=x"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200);
+    let deleted = app
+        .delete(&path)
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        deleted["message"],
+        format!("Session {session} deleted successfully")
+    );
+    assert_eq!(deleted["data"], json!({"session_id": session, "deleted": true}));
+    for reply in [
+        app.delete(&path).token(&user.token).send().await,
+        app.get(&format!("{path}/messages"))
+            .token(&user.token)
+            .send()
+            .await,
+        app.post(&format!("{path}/messages?role=user&content=x"))
+            .token(&user.token)
+            .send()
+            .await,
+        app.put(&format!("{path}/status?status=ended"))
+            .token(&user.token)
+            .send()
+            .await,
+        app.delete("/api/v1/sessions/sess_no_uuid")
+            .token(&user.token)
+            .send()
+            .await,
+    ] {
+        let reply = reply.expect(404);
+        assert_eq!(reply.error_code(), "SessionNotFoundException");
+        assert!(
+            reply.json()["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("Session not found: ")
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! `/api/v1/users/...`
+
+mod credits;
+mod ensure;
+mod me;
+mod sessions;
+mod usage;

@@ -1,0 +1,5 @@
+//! `/api/v1/users/{user_id}/credits/...`
+
+mod consume;
+mod recharge;
+mod transactions;

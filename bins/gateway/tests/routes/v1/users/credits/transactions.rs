@@ -1,0 +1,147 @@
+//! `GET /api/v1/users/{user_id}/credits/transactions`
+
+use serde_json::{Value, json};
+use testkit::{TestApp, TestUser};
+use time::Duration;
+
+const PATH: &str = "/api/v1/users/auth0%7Ca/credits/transactions";
+
+/// An initial grant, then 1 to 5 credits spent, a minute apart, and a recharge.
+async fn spender(app: &TestApp) -> TestUser {
+    let user = app.user("auth0|a").await;
+    for amount in 1..=5 {
+        app.clock().advance(Duration::minutes(1));
+        let consume = app
+            .post("/api/v1/users/auth0%7Ca/credits/consume")
+            .token(&user.token);
+        consume.json(&json!({"amount": amount})).send().await.expect(200);
+    }
+    app.post("/api/v1/users/auth0%7Ca/credits/recharge?amount=7")
+        .service()
+        .send()
+        .await
+        .expect(200);
+    user
+}
+
+async fn list(app: &TestApp, user: &TestUser, query: &str) -> Vec<Value> {
+    let reply = app
+        .get(&format!("{PATH}?{query}"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200);
+    reply.json()["data"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn shows_a_chain_from_the_grant_to_the_balance() {
+    let app = TestApp::start().await;
+    let user = spender(&app).await;
+    let all = list(&app, &user, "").await;
+    let types: Vec<_> = all
+        .iter()
+        .map(|row| row["transaction_type"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "recharge", "consume", "consume", "consume", "consume", "consume", "grant"
+        ]
+    );
+    for pair in all.windows(2) {
+        assert_eq!(pair[0]["credits_before"], pair[1]["credits_after"]);
+    }
+    assert_eq!(all[0]["credits_after"], 992.0);
+    assert_eq!(all[6]["credits_before"], 0.0);
+    assert_eq!(all[6]["description"], "Initial credits");
+}
+
+#[tokio::test]
+async fn filters_by_type_and_by_inclusive_dates() {
+    let app = TestApp::start().await;
+    let user = spender(&app).await;
+    assert_eq!(list(&app, &user, "transaction_type=consume").await.len(), 5);
+    assert_eq!(list(&app, &user, "transaction_type=refund").await.len(), 0);
+    let third = "2026-01-15T12:03:00Z";
+    assert_eq!(list(&app, &user, &format!("start_date={third}")).await.len(), 4);
+    assert_eq!(list(&app, &user, &format!("end_date={third}")).await.len(), 4);
+    assert_eq!(
+        list(&app, &user, &format!("start_date={third}&end_date={third}"))
+            .await
+            .len(),
+        1
+    );
+    assert_eq!(
+        list(&app, &user, "start_date=2026-01-15T20:04:00%2B08:00")
+            .await
+            .len(),
+        3
+    );
+    for wrong in [
+        "transaction_type=gift",
+        "start_date=yesterday",
+        "start_date=2026-02-01&end_date=2026-01-01",
+        "limit=0",
+    ] {
+        app.get(&format!("{PATH}?{wrong}"))
+            .token(&user.token)
+            .send()
+            .await
+            .expect(422);
+    }
+}
+
+#[tokio::test]
+async fn pages_by_offset_and_by_cursor_without_gap_or_repeat() {
+    let app = TestApp::start().await;
+    let user = spender(&app).await;
+    let all = list(&app, &user, "").await;
+    assert_eq!(list(&app, &user, "limit=2&offset=3").await, all[3..5]);
+    assert_eq!(list(&app, &user, "limit=5&offset=100").await, [] as [Value; 0]);
+    let mut seen = Vec::new();
+    let mut query = "limit=3".to_owned();
+    loop {
+        let reply = app
+            .get(&format!("{PATH}?{query}"))
+            .token(&user.token)
+            .send()
+            .await
+            .expect(200);
+        seen.extend(reply.json()["data"].as_array().unwrap().clone());
+        let consume = app
+            .post("/api/v1/users/auth0%7Ca/credits/consume")
+            .token(&user.token);
+        consume.json(&json!({"amount": 1})).send().await.expect(200);
+        match reply.header("x-next-cursor") {
+            "" => break,
+            cursor => query = format!("limit=3&cursor={cursor}"),
+        }
+    }
+    assert_eq!(
+        seen, all,
+        "what was added while paging does not disturb the pages"
+    );
+    let reply = app
+        .get(&format!("{PATH}?limit=3"))
+        .token(&user.token)
+        .send()
+        .await;
+    let cursor = reply.header("x-next-cursor").to_owned();
+    for wrong in [
+        format!("cursor={cursor}&transaction_type=consume"),
+        format!("cursor={cursor}&offset=1"),
+        "cursor=nonsense".to_owned(),
+    ] {
+        app.get(&format!("{PATH}?{wrong}"))
+            .token(&user.token)
+            .send()
+            .await
+            .expect(422);
+    }
+    let other = app.user("auth0|b").await;
+    let foreign = app.get(&format!(
+        "/api/v1/users/auth0%7Cb/credits/transactions?cursor={cursor}"
+    ));
+    foreign.token(&other.token).send().await.expect(422);
+}
