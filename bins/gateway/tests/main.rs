@@ -1,6 +1,10 @@
 //! Tests of the gateway: the real application in process, and the real binary as a process.
 
-#![expect(clippy::unwrap_used, clippy::as_conversions, reason = "a test that cannot go on says so by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 mod access;
 mod examples;

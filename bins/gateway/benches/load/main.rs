@@ -1,0 +1,82 @@
+//! Requests per second and latencies of the real binary, next to what the database alone can do on the same server.
+//!
+//! `cargo bench -p gateway --bench load -- [--rounds N] [--seconds S] [--connections C] [--accounts A]`
+//!
+//! One private PostgreSQL server with durability on, one gateway process, one load generator, all on this machine.
+//! Floor and service take turns, so that a slow moment of the machine meets both. Quote ratios, not rates.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement that cannot go on panics, and its result is what it prints"
+)]
+
+mod client;
+mod floor;
+mod report;
+mod scenario;
+mod service;
+
+use std::time::Duration;
+
+use clap::Parser;
+
+use self::{floor::Floor, report::Report, scenario::SCENARIOS, service::Service};
+
+/// What to measure with.
+#[derive(Debug, Clone, Parser)]
+pub struct Options {
+    /// How often floor and service take turns.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+    /// How long each turn is measured, in seconds.
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+    /// Connections that send one request after the other.
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// Accounts the requests are spread over.
+    #[arg(long, default_value_t = 1_000)]
+    pub accounts: usize,
+    /// Only scenarios whose name contains this.
+    #[arg(long, default_value = "")]
+    pub only: String,
+    /// Given by cargo; without meaning here.
+    #[arg(long, hide = true)]
+    pub bench: bool,
+}
+
+fn main() {
+    let options = Options::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(run(&options));
+}
+
+async fn run(options: &Options) {
+    let mut service = Service::start(options).await;
+    let mut report = Report::new(options);
+    report.memory("idle", service.resident_kib());
+    let floor = Floor::prepare(&service, options);
+    let turn = Duration::from_secs(options.seconds);
+    for round in 1..=options.rounds {
+        report.floor(floor.run(turn));
+        for scenario in SCENARIOS
+            .iter()
+            .filter(|scenario| scenario.name.contains(&options.only))
+        {
+            eprintln!("round {round}: {}", scenario.name);
+            let measured = scenario::run(&service, scenario, options, turn).await;
+            report.scenario(scenario.name, measured);
+        }
+        service.settle();
+    }
+    report.memory("after the load", service.resident_kib());
+    report.print();
+    service.stop();
+}

@@ -1,0 +1,164 @@
+//! What is asked, again and again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use crate::{
+    Options,
+    client::{Connection, request},
+    service::{Service, User},
+};
+
+/// One kind of request.
+pub struct Scenario {
+    pub name: &'static str,
+    /// Spread over all accounts, or sent to the first one only.
+    spread: Spread,
+    connections: Option<usize>,
+    request: fn(&User) -> Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    All,
+    One,
+}
+
+/// What a turn measured.
+pub struct Measured {
+    pub requests: usize,
+    pub elapsed: Duration,
+    /// Sorted.
+    pub latencies: Vec<Duration>,
+}
+
+/// In the order of the report.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "GET /health",
+        spread: Spread::All,
+        connections: None,
+        request: |user| request("GET", "/health", &user.token, ""),
+    },
+    Scenario {
+        name: "balance",
+        spread: Spread::All,
+        connections: None,
+        request: |user| request("GET", &format!("{}/credits/balance", user.path), &user.token, ""),
+    },
+    Scenario {
+        name: "consume",
+        spread: Spread::All,
+        connections: None,
+        request: consume,
+    },
+    Scenario {
+        name: "consume, one hot account",
+        spread: Spread::One,
+        connections: None,
+        request: consume,
+    },
+    Scenario {
+        name: "consume, lone request",
+        spread: Spread::All,
+        connections: Some(1),
+        request: consume,
+    },
+    Scenario {
+        name: "add message",
+        spread: Spread::All,
+        connections: None,
+        request: |user| {
+            let body = r#"{"role":"user","content":"Hello, how can AI help with coding?","tokens_used":10}"#;
+            request(
+                "POST",
+                &format!("/api/v1/sessions/{}/messages", user.session),
+                &user.token,
+                body,
+            )
+        },
+    },
+    Scenario {
+        name: "record usage",
+        spread: Spread::All,
+        connections: None,
+        request: |user| {
+            let body = r#"{"endpoint":"/api/chat","event_type":"ai_chat","credits_charged":5.5,"cost_usd":0.011,"prompt_tokens":800,"completion_tokens":450,"model_name":"gpt-4","provider":"openai"}"#;
+            request("POST", &format!("{}/usage", user.path), &user.token, body)
+        },
+    },
+];
+
+fn consume(user: &User) -> Vec<u8> {
+    request(
+        "POST",
+        &format!("{}/credits/consume", user.path),
+        &user.token,
+        r#"{"amount":0.01,"reason":"load"}"#,
+    )
+}
+
+/// Sends requests for `turn` and measures each.
+pub async fn run(service: &Service, scenario: &Scenario, options: &Options, turn: Duration) -> Measured {
+    let accounts = if scenario.spread == Spread::All {
+        service.users.len()
+    } else {
+        1
+    };
+    let requests: Arc<Vec<Vec<u8>>> =
+        Arc::new(service.users[..accounts].iter().map(scenario.request).collect());
+    let connections = scenario.connections.unwrap_or(options.connections);
+    let (began, until) = (Instant::now(), Instant::now() + turn);
+    let mut senders = JoinSet::new();
+    for number in 0..connections {
+        senders.spawn(send(service.address, Arc::clone(&requests), number, until));
+    }
+    let mut latencies: Vec<Duration> = senders.join_all().await.concat();
+    let elapsed = began.elapsed();
+    latencies.sort_unstable();
+    Measured {
+        requests: latencies.len(),
+        elapsed,
+        latencies,
+    }
+}
+
+async fn send(
+    address: std::net::SocketAddr,
+    requests: Arc<Vec<Vec<u8>>>,
+    number: usize,
+    until: Instant,
+) -> Vec<Duration> {
+    let mut connection = Connection::open(address).await;
+    let mut latencies = Vec::with_capacity(100_000);
+    // A stride that shares no factor with the number of accounts visits all of them, in another order for each sender.
+    let mut next = number * 7_919;
+    while Instant::now() < until {
+        let request = &requests[next % requests.len()];
+        next += 7_919;
+        let began = Instant::now();
+        let (status, body) = connection.send(request).await;
+        latencies.push(began.elapsed());
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
+    }
+    latencies
+}
+
+impl Measured {
+    pub fn per_second(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// A quantile of the latencies in milliseconds.
+    pub fn quantile_ms(&self, quantile: f64) -> f64 {
+        let place = (self.latencies.len() as f64 * quantile) as usize;
+        let latency = self
+            .latencies
+            .get(place.min(self.latencies.len().saturating_sub(1)));
+        latency.copied().unwrap_or_default().as_secs_f64() * 1_000.0
+    }
+}

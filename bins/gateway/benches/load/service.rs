@@ -1,0 +1,147 @@
+//! The server, the gateway process and its users.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use kernel::{Clock as _, SystemClock};
+use local_postgres::{LocalPostgres, Settings};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    Options,
+    client::{Connection, request},
+};
+
+const SECRET: &str = "the secret of benchmarks signs nothing else";
+const KEY: &str = "usk_bench_0123456789abcdef0123456789abcdef";
+
+/// A running service with users that have credits and a session each.
+pub struct Service {
+    pub address: SocketAddr,
+    pub users: Vec<User>,
+    pub server: LocalPostgres,
+    pub bin_dir: std::path::PathBuf,
+    gateway: Child,
+    _folder: TempDir,
+}
+
+/// One user of the load.
+pub struct User {
+    pub path: String,
+    pub token: String,
+    pub session: String,
+}
+
+impl Service {
+    /// Starts everything; the database is durable, as in production.
+    pub async fn start(options: &Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut settings = Settings::new(folder.path().join("data"));
+        settings.path = Some(testkit::search_path().into());
+        let bin_dir = local_postgres::find_binaries(None, settings.path.as_deref())
+            .unwrap()
+            .dir()
+            .to_owned();
+        let server = LocalPostgres::start(&settings).unwrap();
+        let log = fs::File::create(folder.path().join("gateway.log")).unwrap();
+        let gateway = Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .current_dir(folder.path())
+            .env_clear()
+            .envs([
+                ("DATABASE_URL", server.url().as_str()),
+                ("PORT", "0"),
+                ("LOG_FORMAT", "json"),
+            ])
+            .envs([("SUPABASE_JWT_SECRET", SECRET), ("USER_SERVICE_API_KEY", KEY)])
+            .env("INITIAL_CREDITS", "100000000")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let address = ready(&folder.path().join("gateway.log"));
+        let mut service = Self {
+            address,
+            users: Vec::new(),
+            server,
+            bin_dir,
+            gateway,
+            _folder: folder,
+        };
+        service.sign_up(options.accounts).await;
+        service
+    }
+
+    async fn sign_up(&mut self, accounts: usize) {
+        let secret = SecretString::from(SECRET);
+        let mut connection = Connection::open(self.address).await;
+        for number in 0..accounts {
+            let id = format!("load|{number}");
+            let email = format!("load{number}@example.com");
+            let token = identity::dev_token(&secret, &id.parse().unwrap(), &email, SystemClock.now());
+            let body = json!({"email": email, "name": id}).to_string();
+            let (status, _) = connection
+                .send(&request("POST", "/api/v1/users/ensure", &token, &body))
+                .await;
+            assert_eq!(status, 200);
+            let path = format!("/api/v1/users/load%7C{number}");
+            let create = request("POST", &format!("{path}/sessions"), &token, "");
+            let (_, created) = connection.send(&create).await;
+            let created: Value = serde_json::from_slice(created).unwrap();
+            let session = created["session_id"].as_str().unwrap().to_owned();
+            self.users.push(User { path, token, session });
+        }
+    }
+
+    /// Memory of the gateway process in RAM.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.gateway.id())).unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap_or("0 kB");
+        line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
+    }
+
+    /// Lets the server tidy up between rounds, so that no round pays for the one before.
+    pub fn settle(&mut self) {
+        self.sql("VACUUM ANALYZE");
+        self.sql("CHECKPOINT");
+    }
+
+    /// Runs SQL as the superuser.
+    pub fn sql(&self, sql: &str) {
+        let url = self.server.superuser_url("app");
+        let status = Command::new(self.bin_dir.join("psql"))
+            .args(["-q", "-X", &url, "-c", sql])
+            .status()
+            .unwrap();
+        assert!(status.success(), "{sql}");
+    }
+
+    pub fn stop(mut self) {
+        self.gateway.kill().unwrap();
+        self.gateway.wait().unwrap();
+        self.server.stop().unwrap();
+    }
+}
+
+fn ready(log: &std::path::Path) -> SocketAddr {
+    let began = Instant::now();
+    loop {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        if let Some(rest) = text.split("ready at http://").nth(1) {
+            return rest.split([',', '"']).next().unwrap().parse().unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{text}");
+        std::thread::yield_now();
+    }
+}

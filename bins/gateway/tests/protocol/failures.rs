@@ -1,0 +1,126 @@
+//! What callers are told when something fails: slow clients, panics, time limits, a lost database, a shutdown.
+
+use std::sync::Arc;
+
+use actix_web::{App, http::Method, test, web};
+use gateway::http::{
+    call::Call,
+    dispatch::dispatch,
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+use serde_json::{Value, json};
+use testkit::TestApp;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{assert_documented_error, raw};
+
+#[tokio::test]
+async fn a_client_that_never_finishes_is_let_go() {
+    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let user = app.user("auth0|a").await;
+    let head = raw(&app, "GET /livez HTTP/1.1\r\nHost: x\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    let request = format!(
+        "POST /api/v1/users/auth0%7Ca/credits/consume HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\
+         Authorization: Bearer {}\r\n\r\n{{\"amo",
+        user.token
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0_u8; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[tokio::test]
+async fn a_panic_and_a_stuck_request_are_answered() {
+    static PANICS: Route = failing(|_call: Call| Box::pin(async { panic!("planted by a test") }));
+    static HANGS: Route = failing(|_call: Call| Box::pin(std::future::pending::<Result<Reply, ApiError>>()));
+    let service = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let app = Arc::clone(service.app());
+    let (first, second) = (Arc::clone(&app), app);
+    let actix = test::init_service(
+        App::new()
+            .route(
+                "/panics",
+                web::get()
+                    .to(move |request, payload| dispatch(Arc::clone(&first), &PANICS, request, payload)),
+            )
+            .route(
+                "/hangs",
+                web::get()
+                    .to(move |request, payload| dispatch(Arc::clone(&second), &HANGS, request, payload)),
+            ),
+    )
+    .await;
+    for (path, status, code) in [
+        ("/panics", 500, "InternalServerException"),
+        ("/hangs", 503, "ServiceUnavailableException"),
+    ] {
+        let response = test::call_service(&actix, test::TestRequest::get().uri(path).to_request()).await;
+        assert_eq!(response.status(), status);
+        let body: Value = test::read_body_json(response).await;
+        assert_documented_error(&body.to_string());
+        assert_eq!(body["error_code"], code);
+        assert!(
+            !body.to_string().contains("planted"),
+            "nothing internal leaves the process"
+        );
+    }
+}
+
+const fn failing(handler: gateway::http::route::Handler) -> Route {
+    Route {
+        method: Method::GET,
+        path: "/failing",
+        access: Access::Anyone,
+        body: BodyRule::Ignored,
+        operation: "failing",
+        doc: || Doc::new("system", "Fails"),
+        handler,
+    }
+}
+
+#[tokio::test]
+async fn without_its_database_the_service_says_so_and_recovers_nothing_by_magic() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    app.app().pool.close();
+    let health = app.get("/health").send().await.expect(503).json();
+    assert_eq!(
+        (&health["status"], &health["uptime"]),
+        (&json!("unhealthy"), &json!("degraded"))
+    );
+    assert_eq!(health["services"]["data"]["repository"], "unavailable");
+    let ready = app.get("/readyz").send().await.expect(503).json();
+    assert_eq!(ready["checks"]["database"], "failed");
+    assert_eq!(app.get("/livez").send().await.status, 200);
+    let refused = app
+        .post("/api/v1/users/auth0%7Ca/credits/consume")
+        .token(&user.token)
+        .body(r#"{"amount":1}"#);
+    let refused = refused.send().await.expect(503);
+    assert_eq!(refused.error_code(), "ServiceUnavailableException");
+    assert_eq!(refused.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_service_that_shuts_down_is_not_ready() {
+    let app = TestApp::start().await;
+    assert_eq!(
+        app.get("/readyz").send().await.expect(200).json()["status"],
+        "ready"
+    );
+    app.app().begin_shutdown();
+    assert_eq!(
+        app.get("/readyz").send().await.expect(503).json()["status"],
+        "not_ready"
+    );
+    assert_eq!(app.get("/livez").send().await.status, 200);
+}

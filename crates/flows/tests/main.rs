@@ -1,0 +1,32 @@
+//! Flows on a real database: several domains, one commit.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod operations;
+mod sign_up;
+
+use flows::sign_up::SignUp;
+use identity::{NewUser, Role};
+use kernel::{Actor, UserId};
+use testkit::TestDb;
+
+/// A database with the schema of all domains.
+async fn database() -> TestDb {
+    TestDb::create(flows::MIGRATIONS, flows::AUDITS).await
+}
+
+/// A first login of this user.
+fn wish(name: &str, initial: &str) -> SignUp {
+    let user_id: UserId = testkit::user(name);
+    let user = NewUser {
+        user_id,
+        email: format!("{name}@example.com"),
+        name: name.to_owned(),
+        role: Role::User,
+    };
+    SignUp {
+        user,
+        initial: initial.parse().unwrap(),
+        actor: Actor::User,
+    }
+}

@@ -1,0 +1,124 @@
+//! Operations of several domains that wait together.
+
+use std::sync::Arc;
+
+use flows::{BalanceReads, StatusReads, Writes, sign_up};
+use kernel::{Actor, Credits, FreeForm, Ids as _, RandomIds, Scope, Usd, UserId};
+use pg::Tx;
+use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
+use tokio::task::JoinSet;
+use usage::UsageInput;
+use uuid::Uuid;
+
+use crate::{database, wish};
+
+fn consume(user_id: UserId, amount: &str) -> credits::Command {
+    credits::Command {
+        user_id,
+        actor: Actor::User,
+        transaction_id: RandomIds.uuid(),
+        description: None,
+        metadata: FreeForm::empty(),
+        action: credits::Action::Consume {
+            amount: amount.parse().unwrap(),
+            usage_record_id: None,
+        },
+    }
+}
+
+fn message(session_id: Uuid, content: &str) -> NewMessage {
+    NewMessage {
+        scope: Scope::Any,
+        session_id,
+        message_id: RandomIds.uuid(),
+        role: Role::User,
+        content: content.to_owned(),
+        message_type: "chat".to_owned(),
+        tokens_used: 1,
+        cost_usd: Usd::ZERO,
+        tool_calls: None,
+        tool_call_id: None,
+        message_metadata: FreeForm::empty(),
+        is_summary_candidate: true,
+        importance_score: ImportanceScore::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome() {
+    let db = database().await;
+    let clock = testkit::clock();
+    let user = testkit::user("a");
+    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "50"))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let new = NewSession {
+        user_id: user.clone(),
+        session_id: RandomIds.uuid(),
+        title: None,
+        conversation_data: FreeForm::empty(),
+        metadata: FreeForm::empty(),
+        expires_at: None,
+    };
+    let session = sessions::create(&mut tx, &clock, &new).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let mut callers = JoinSet::new();
+    for turn in 0..60 {
+        let (writes, user, session) = (writes.clone(), user.clone(), session.session_id);
+        callers.spawn(async move {
+            match turn % 3 {
+                0 => writes.ledger(consume(user, "10")).await.unwrap().is_ok(),
+                1 => {
+                    writes
+                        .usage(UsageInput::new(user, "ai_chat").complete())
+                        .await
+                        .unwrap()
+                        .id
+                        > 0
+                }
+                _ => writes.message(message(session, "hello")).await.unwrap().is_ok(),
+            }
+        });
+    }
+    let done = callers.join_all().await.into_iter().filter(|done| *done).count();
+    assert_eq!(
+        done, 45,
+        "5 of 20 consumes can be paid; usage and messages all succeed"
+    );
+
+    // A NUL is what the database refuses and the edge would have caught: it fails alone, its neighbours do not.
+    let (poison, fine, unknown) = tokio::join!(
+        writes.message(message(session.session_id, "a\0b")),
+        writes.message(message(session.session_id, "fine")),
+        writes.message(message(RandomIds.uuid(), "nowhere")),
+    );
+    assert_eq!(poison.unwrap_err(), pg::Rejected::Failed);
+    assert!(fine.unwrap().is_ok());
+    assert!(matches!(unknown.unwrap(), Err(SessionRefusal::NotFound { .. })));
+
+    let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
+    assert_eq!(
+        balances.ask(&user).await.unwrap().map(|balance| balance.posted),
+        Some(Credits::ZERO)
+    );
+    assert_eq!(balances.ask(&testkit::user("nobody")).await.unwrap(), None);
+    let statuses = StatusReads::start(db.pool().clone());
+    assert!(
+        statuses
+            .ask(&user)
+            .await
+            .unwrap()
+            .is_some_and(|status| status.is_active)
+    );
+    assert!(statuses.ask(&testkit::user("nobody")).await.unwrap().is_none());
+
+    writes.flush().await;
+    assert_eq!(
+        writes.ledger(consume(user, "1")).await.unwrap_err(),
+        pg::Rejected::Full
+    );
+}

@@ -1,0 +1,69 @@
+# `just` lists what there is. No recipe does more than name a command.
+
+_list:
+    @just --list --unsorted
+
+# start the service on port 8100
+run *args:
+    ./dev run {{ args }}
+
+# all tests
+test *args:
+    ./dev test {{ args }}
+
+# the tests of one crate whose name contains a text: just test-one credits burn
+test-one crate *filter:
+    cargo test --locked -p {{ crate }} {{ filter }}
+
+# does it compile, tests and benchmarks included
+check:
+    cargo check --workspace --all-targets --locked
+
+# format everything
+fmt:
+    cargo fmt --all
+
+# what CI refuses
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# bring the database that the configuration names to the newest schema
+migrate:
+    cargo run --locked --bin gateway -- migrate
+
+# an empty migration: just new-migration credits add_holds
+new-migration domain name:
+    tools/new-migration.sh {{ domain }} {{ name }}
+
+# regenerate docs/openapi.json, docs/errors.md and docs/configuration.md
+docs:
+    tools/generate-docs.sh docs
+
+# fetch the files of /docs and /redoc again (needs npm and a network)
+vendor:
+    bins/gateway/assets/docs/vendor.sh
+
+# requests a second and latencies, next to what the database alone can do
+bench *args:
+    cargo bench --locked -p gateway --bench load -- {{ args }}
+
+# where pooled connections should live, measured (ADR 0003)
+bench-pool:
+    cargo bench --locked -p pg --bench pool_designs
+
+# the gateway is killed under load and must lose nothing that it acknowledged
+crash:
+    cargo test --locked -p gateway --test gateway process::crash -- --nocapture
+
+# licences, banned crates, sources (needs cargo-deny)
+deny:
+    cargo deny --locked check licenses bans sources
+
+# known vulnerabilities (needs cargo-deny and a network)
+advisories:
+    cargo deny --locked check advisories
+
+# what CI runs
+ci:
+    bash .ci/run
