@@ -1,10 +1,11 @@
 //! The wired service: what every request needs, made once.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use bytes::Bytes;
 use flows::{BalanceReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Credits, Ids};
@@ -41,6 +42,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Credits moved since the start.
     pub moved: Moved,
+    /// The OpenAPI document, made when it is first asked for.
+    pub openapi: OnceLock<Bytes>,
     serving: AtomicBool,
 }
 
@@ -96,6 +99,7 @@ impl App {
             ids,
             metrics,
             moved: Moved::default(),
+            openapi: OnceLock::new(),
             serving: AtomicBool::new(true),
         })
     }

@@ -81,7 +81,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve => serve::run(),
         Command::Migrate => migrate::run(),
         Command::CheckConfig => check_config::run(),
-        Command::Openapi => output::print(&crate::http::openapi::pretty_json()),
+        Command::Openapi => output::print(&crate::http::openapi_json()),
         Command::Docs { page: Page::Errors } => output::print(&crate::http::errors_markdown()),
         Command::Docs {
             page: Page::Configuration,

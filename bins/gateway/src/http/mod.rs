@@ -18,5 +18,5 @@ pub mod server;
 pub mod wire;
 
 pub use catalogue::markdown as errors_markdown;
-pub use openapi::json as openapi_json;
+pub use openapi::pretty_json as openapi_json;
 pub use server::{configure, cors, server};

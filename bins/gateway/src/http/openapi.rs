@@ -1,7 +1,5 @@
 //! OpenAPI 3.1, generated from the route table and the types it answers with.
 
-use std::sync::LazyLock;
-
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -11,22 +9,24 @@ use super::{
     routes::table,
 };
 
-/// The document as JSON text. It lists exactly the routes that exist.
+/// The document as JSON text, under the name and version that the configuration gives the service.
+///
+/// It lists exactly the routes that exist.
 #[must_use]
-pub fn json() -> String {
-    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
-    TEXT.clone()
+pub fn json(name: &str, version: &str) -> String {
+    document(name, version).to_string()
 }
 
 /// The document, indented, as it stands in `docs/openapi.json`.
 #[must_use]
 pub fn pretty_json() -> String {
-    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    let mut text =
+        serde_json::to_string_pretty(&document(NAME, env!("CARGO_PKG_VERSION"))).unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn document() -> Value {
+fn document(name: &str, version: &str) -> Value {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     schemas.insert("Error".to_owned(), error_schema());
@@ -42,8 +42,8 @@ fn document() -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
-            "title": "User Management Service",
-            "version": env!("CARGO_PKG_VERSION"),
+            "title": name,
+            "version": version,
             "description": DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -70,6 +70,9 @@ fn document() -> Value {
         },
     })
 }
+
+/// Name of the service where no configuration is at hand.
+const NAME: &str = "User Management Service";
 
 const DESCRIPTION: &str = "Users, credits, usage and sessions of an AI product, behind one HTTP API.\n\n\
 Errors, from every layer, have the shape of `Error`; `docs/errors.md` lists the codes. Amounts are exact decimal \

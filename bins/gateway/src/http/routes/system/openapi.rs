@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use serde_json::{Value, json};
 
 use crate::http::{
+    call::Call,
     doc::Doc,
     openapi,
     reply::Reply,
@@ -20,7 +21,7 @@ pub fn route() -> Route {
         body: BodyRule::Ignored,
         operation: "openapi",
         doc,
-        handler: |_call| Box::pin(async { Ok(Reply::of("application/json", openapi::json())) }),
+        handler: |call| Box::pin(async move { Ok(handle(&call)) }),
     }
 }
 
@@ -30,4 +31,13 @@ fn doc() -> Doc {
         json!({"type": "object"}),
         Value::Null,
     )
+}
+
+fn handle(call: &Call) -> Reply {
+    let about = &call.app.config.app;
+    let text = call
+        .app
+        .openapi
+        .get_or_init(|| openapi::json(&about.name, &about.version).into());
+    Reply::of("application/json", text.clone())
 }
