@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod model;
+pub mod service;
+mod store;
+
+pub use model::{Event, NewEvent};
+pub use service::{enqueue, newest};
+pub use store::AUDITS;
+
+/// The schema of this crate: `webhooks`.
+pub const MIGRATIONS: &[pg::Migration] = pg::migrations!("webhooks": "20261121140000_create_events");

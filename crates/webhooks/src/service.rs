@@ -1,0 +1,28 @@
+//! Writing and reading events.
+
+use kernel::UserId;
+use pg::{DbError, PgConnection, Tx};
+
+use crate::{
+    model::{Event, NewEvent},
+    store,
+};
+
+/// Writes events in the transaction of their causes, in this order; one statement for any number.
+///
+/// # Errors
+/// [`DbError`]; then nothing of the transaction may be committed.
+pub async fn enqueue(tx: &mut Tx, events: &[NewEvent]) -> Result<(), DbError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    store::events::insert(tx.conn(), events).await
+}
+
+/// The newest events of a user, newest first, at most `limit` (1 to 500).
+///
+/// # Errors
+/// [`DbError`] when the database cannot be read.
+pub async fn newest(conn: &mut PgConnection, user_id: &UserId, limit: i64) -> Result<Vec<Event>, DbError> {
+    store::events::newest(conn, user_id, limit.clamp(1, 500)).await
+}
