@@ -6,21 +6,25 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use flows::{BalanceReads, StatusReads, Writes};
+use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Credits, Ids};
 use pg::{DbError, Pool};
 use tokio::runtime::Handle;
 
-use crate::{config::Config, telemetry::Metrics};
+use crate::{config::Config, http::read_slots::ReadSlots, telemetry::Metrics};
 
 pub use flows::{AUDITS, MIGRATIONS};
+
+/// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
+/// that they cannot hold up a charge.
+const HOT_CONNECTIONS: usize = 5;
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
     /// The checked configuration.
     pub config: Arc<Config>,
-    /// Connections for what stands alone.
+    /// Connections for lists, statistics and what else handlers do themselves.
     pub pool: Pool,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
@@ -38,12 +42,17 @@ pub struct App {
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
     pub statuses: StatusReads,
+    /// Whether the database answers, asked together.
+    pub probes: ProbeReads,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// Credits moved since the start.
     pub moved: Moved,
     /// The OpenAPI document, made when it is first asked for.
     pub openapi: OnceLock<Bytes>,
+    /// How many slow reads each user runs.
+    pub read_slots: ReadSlots,
+    hot: Pool,
     serving: AtomicBool,
 }
 
@@ -86,13 +95,17 @@ impl App {
             &Handle::current(),
         )
         .map_err(StartError::Tokens)?;
+        let hot = pool.sibling(HOT_CONNECTIONS)?;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
-            writes: Writes::start(pool.clone(), Arc::clone(&clock)),
-            balances: BalanceReads::start(pool.clone(), Arc::clone(&clock)),
-            statuses: StatusReads::start(pool.clone()),
+            writes: Writes::start(hot.clone(), Arc::clone(&clock)),
+            balances: BalanceReads::start(hot.clone(), Arc::clone(&clock)),
+            statuses: StatusReads::start(hot.clone()),
+            probes: ProbeReads::start(hot.clone()),
+            read_slots: ReadSlots::default(),
+            hot,
             config,
             pool,
             clock,
@@ -113,6 +126,12 @@ impl App {
     /// Tells load balancers, through `/readyz`, to send requests elsewhere.
     pub fn begin_shutdown(&self) {
         self.serving.store(false, Ordering::Release);
+    }
+
+    /// Gives up all connections to the database; every request that needs one is then refused.
+    pub fn disconnect(&self) {
+        self.pool.close();
+        self.hot.close();
     }
 
     /// Finishes what waits in the committers. Call it after the last request was answered.

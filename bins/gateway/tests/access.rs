@@ -104,6 +104,29 @@ async fn two_different_credentials_are_refused_and_equal_ones_are_not() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_repeated_with_another_value_is_refused() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = "/api/v1/users/auth0%7Ca/credits/balance";
+    let keys = app.get(path).service().header("X-API-Key", "other").send().await;
+    assert_eq!(keys.status, 401, "{}", keys.text);
+    let other = format!("Bearer {}", app.token("auth0|b"));
+    let tokens = app
+        .get(path)
+        .token(&user.token)
+        .header("Authorization", &other)
+        .send()
+        .await;
+    assert_eq!(tokens.status, 401);
+    let named = app
+        .get("/api/v1/users/me")
+        .service()
+        .header("X-User-Id", "auth0|a")
+        .header("X-User-Id", "auth0|b");
+    assert_eq!(named.send().await.status, 422);
+}
+
+#[tokio::test]
 async fn a_user_never_touches_what_belongs_to_another() {
     let app = TestApp::start().await;
     let (a, b) = (app.user("auth0|a").await, app.user("auth0|b").await);
@@ -258,12 +281,17 @@ async fn outside_development_recharging_oneself_dev_tokens_and_metrics_are_close
     let refused = app.post(recharge).token(&user.token).send().await.expect(403);
     assert_eq!(refused.error_code(), "PermissionDeniedException");
     assert_eq!(app.post(recharge).service().send().await.status, 200);
-    let token = app
-        .post("/auth/dev-token?user_id=a&email=a@example.com")
-        .send()
-        .await
-        .expect(404);
-    assert_eq!(token.error_code(), "NotFoundException");
+    for method in ["POST", "GET"] {
+        let request = app.request(
+            method.parse().unwrap(),
+            "/auth/dev-token?user_id=a&email=a@example.com",
+        );
+        let token = request.send().await.expect(404);
+        assert_eq!(token.error_code(), "NotFoundException");
+        assert_eq!(token.json()["error_details"]["operation"], "unrouted");
+    }
+    let document = app.get("/openapi.json").send().await.expect(200).json();
+    assert!(document["paths"].get("/auth/dev-token").is_none());
     assert_eq!(app.get("/metrics").send().await.status, 401);
     assert_eq!(app.get("/metrics").token(&user.token).send().await.status, 403);
     assert_eq!(

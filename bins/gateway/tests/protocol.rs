@@ -69,6 +69,7 @@ async fn every_answer_carries_its_request_id() {
 async fn unknown_paths_and_methods_are_told() {
     let app = TestApp::start().await;
     let unknown = app.get("/api/v1/sessions").send().await.expect(404);
+    assert!(unknown.header("vary").contains("Accept-Language"));
     assert_documented_error(&unknown.text);
     assert_eq!(unknown.error_code(), "NotFoundException");
     for route in examples::routes() {

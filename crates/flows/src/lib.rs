@@ -5,7 +5,7 @@ pub mod reads;
 pub mod sign_up;
 
 pub use operations::{Operation, Outcome, Writes};
-pub use reads::{BalanceReads, StatusReads};
+pub use reads::{BalanceReads, ProbeReads, StatusReads};
 
 /// Migrations of every domain.
 pub const MIGRATIONS: &[&[pg::Migration]] = &[

@@ -58,6 +58,38 @@ impl StatusReads {
     }
 }
 
+/// Whether the database answers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ProbeReads(Coalescer<Probe>);
+
+impl ProbeReads {
+    /// Starts on the present tokio runtime.
+    #[must_use]
+    pub fn start(pool: Pool) -> Self {
+        Self(Coalescer::start(pool, Probe, limits("probes")))
+    }
+
+    /// Asks the database for nothing.
+    ///
+    /// # Errors
+    /// [`Rejected`] when it does not answer.
+    pub async fn ask(&self) -> Result<(), Rejected> {
+        self.0.ask("", ()).await
+    }
+}
+
+struct Probe;
+
+impl Lookup for Probe {
+    type Item = ();
+    type Outcome = ();
+
+    async fn load(&self, conn: &mut PgConnection, callers: &[()]) -> Result<Vec<()>, DbError> {
+        pg::probe(conn).await?;
+        Ok(callers.to_vec())
+    }
+}
+
 struct Balances {
     clock: Arc<dyn Clock>,
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use tokio_postgres::{
-    Config, NoTls,
+    CancelToken, Config, NoTls,
     config::{Host, SslMode},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -76,10 +76,24 @@ impl Target {
             .map_err(|error| DbError::Connect(Box::new(error)))?;
         Ok(connection)
     }
+
+    /// Asks the server, on a connection of its own, to stop the statement that `token` stands for.
+    pub(crate) async fn cancel(&self, token: &CancelToken) -> Result<(), tokio_postgres::Error> {
+        match &self.tls {
+            Some(tls) => token.cancel_query(tls.clone()).await,
+            None => token.cancel_query(NoTls).await,
+        }
+    }
 }
 
+/// Every statement of this service reads through an index, by keys it was given. The planner cannot know that: it guesses
+/// how long an array parameter is, scans small tables whole although they may hold ten dead rows for each live one, and
+/// plans again for every set of parameters while it believes that this pays. Measured: docs/adr/0008.
+const PLANNER: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+    SET enable_hashjoin = off; SET enable_mergejoin = off;";
+
 fn session_sql(settings: &PoolSettings) -> String {
-    let mut sql = String::new();
+    let mut sql = PLANNER.to_owned();
     for (name, limit) in [
         ("statement_timeout", settings.statement_timeout),
         ("lock_timeout", settings.lock_timeout),

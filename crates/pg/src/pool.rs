@@ -42,7 +42,7 @@ pub struct PoolSettings {
 }
 
 impl PoolSettings {
-    /// Settings fit for a service: 8 connections, statements up to 30 s, locks up to 5 s.
+    /// Settings fit for a service: 8 connections, statements up to 20 s, locks up to 5 s.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl PoolSettings {
             application_name: "user-service".to_owned(),
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(20),
             lock_timeout: Duration::from_secs(5),
             idle_in_transaction_timeout: Duration::from_secs(60),
         }
@@ -66,6 +66,9 @@ impl PoolSettings {
 #[derive(Clone)]
 pub struct Pool {
     inner: managed::Pool<AsyncPgConnection>,
+    home: Handle,
+    target: Arc<Target>,
+    settings: Arc<PoolSettings>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -94,7 +97,23 @@ impl Pool {
     /// [`DbError::Connect`] when the URL cannot be used, or outside a tokio runtime.
     pub fn new(settings: &PoolSettings) -> Result<Self, DbError> {
         let home = Handle::try_current().map_err(|error| DbError::Connect(Box::new(error)))?;
-        let target = Arc::new(Target::parse(settings)?);
+        Self::on(home, Arc::new(Target::parse(settings)?), settings)
+    }
+
+    /// Another pool to the same server, on the same runtime, of its own size: what uses the one cannot exhaust the other.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn sibling(&self, size_max: usize) -> Result<Self, DbError> {
+        let settings = PoolSettings {
+            size_max,
+            ..PoolSettings::clone(&self.settings)
+        };
+        Self::on(self.home.clone(), Arc::clone(&self.target), &settings)
+    }
+
+    fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
+        let (its_home, its_target) = (home.clone(), Arc::clone(&target));
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_url| {
@@ -115,7 +134,12 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| DbError::Connect(Box::new(error)))?;
-        Ok(Self { inner })
+        Ok(Self {
+            inner,
+            home: its_home,
+            target: its_target,
+            settings: Arc::new(settings.clone()),
+        })
     }
 
     /// Borrows a connection, opening one if none is free.
@@ -129,6 +153,38 @@ impl Pool {
             }
             other => DbError::Connect(Box::new(other)),
         })
+    }
+
+    /// Reads on a borrowed connection.
+    ///
+    /// A caller that goes away in the middle, because the client hung up or the request took too long, leaves a statement
+    /// behind that still runs. Its connection is then thrown away and the statement cancelled: nobody waits behind it.
+    ///
+    /// # Errors
+    /// [`DbError::Connect`] without a connection, and whatever the work raises.
+    pub async fn read<T, E: From<DbError>>(
+        &self,
+        work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut reading = Abandonable {
+            connection: Some(self.get().await?),
+            pool: self,
+        };
+        let outcome = work(reading.connection()).await;
+        drop(reading.connection.take());
+        outcome
+    }
+
+    /// Throws a connection away whose statement may still run, and asks the server to stop that statement.
+    pub(crate) fn abandon(&self, connection: Connection) {
+        let connection = Connection::take(connection);
+        let (token, target) = (connection.cancel_token(), Arc::clone(&self.target));
+        drop(connection);
+        self.home.spawn(async move {
+            if let Err(error) = target.cancel(&token).await {
+                tracing::debug!(error = %error, "an abandoned statement could not be cancelled");
+            }
+        });
     }
 
     /// How the pool is used at this moment.
@@ -145,6 +201,30 @@ impl Pool {
     /// Closes the pool: connections are dropped as they come back, and nobody gets a new one.
     pub fn close(&self) {
         self.inner.close();
+    }
+}
+
+/// A connection that is abandoned when this is dropped with it.
+struct Abandonable<'a> {
+    connection: Option<Connection>,
+    pool: &'a Pool,
+}
+
+impl Abandonable<'_> {
+    #[expect(
+        clippy::expect_used,
+        reason = "the connection is taken only after the work is done"
+    )]
+    fn connection(&mut self) -> &mut AsyncPgConnection {
+        self.connection.as_mut().expect("a read has its connection")
+    }
+}
+
+impl Drop for Abandonable<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.abandon(connection);
+        }
     }
 }
 

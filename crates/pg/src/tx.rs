@@ -10,13 +10,14 @@ use crate::{
 /// An open transaction (READ COMMITTED). What must be atomic with something else takes `&mut Tx` (I4).
 ///
 /// Begin it, use it, [`Tx::commit`] it. Dropped without commit it is rolled back: the connection is thrown away,
-/// because a rollback cannot be awaited in a destructor. [`Tx::rollback`] keeps the connection.
+/// with the statement that may still run on it, because a rollback cannot be awaited in a destructor. [`Tx::rollback`] keeps the connection.
 ///
 /// No network call other than to the database may be made while it is open (I8).
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Tx {
     connection: Option<Guarded>,
+    pool: Pool,
 }
 
 struct Guarded(Connection);
@@ -35,6 +36,7 @@ impl Tx {
     pub async fn begin(pool: &Pool) -> Result<Self, DbError> {
         let mut tx = Self {
             connection: Some(Guarded(pool.get().await?)),
+            pool: pool.clone(),
         };
         tx.conn().batch_execute("BEGIN").await?;
         Ok(tx)
@@ -88,8 +90,8 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         if let Some(Guarded(connection)) = self.connection.take() {
-            // The server rolls back when the socket closes; the pool forgets the connection.
-            drop(Connection::take(connection));
+            // The server rolls back when the socket closes, and is told to stop a statement that still runs and holds locks.
+            self.pool.abandon(connection);
         }
     }
 }

@@ -108,3 +108,53 @@ fn pool_needs_a_runtime_to_live_on() {
     let settings = PoolSettings::new("postgresql://app@localhost/app");
     assert!(matches!(Pool::new(&settings), Err(DbError::Connect(_))));
 }
+
+#[derive(diesel::QueryableByName)]
+struct Running {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    running: i64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_read_is_cancelled_and_its_connection_is_thrown_away() {
+    use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+
+    let db = testkit::TestDb::create(&[], &[]).await;
+    let pool = db.pool_of(1);
+    let reading = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            pool.read(async |conn| {
+                conn.batch_execute("SELECT pg_sleep(600)").await?;
+                Ok::<(), pg::DbError>(())
+            })
+            .await
+        }
+    });
+    let mut observer = db.connect().await;
+    let mut sleepers = async || {
+        let row: Running = diesel::sql_query(
+            "SELECT count(*) AS running FROM pg_stat_activity WHERE state = 'active' \
+             AND datname = current_database() AND query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()",
+        )
+        .get_result(&mut *observer)
+        .await
+        .unwrap();
+        row.running
+    };
+    while sleepers().await == 0 {}
+    reading.abort();
+    assert!(reading.await.unwrap_err().is_cancelled());
+    // The only connection of the pool is free again at once, as another one.
+    pool.read(async |conn| pg::probe(conn).await).await.unwrap();
+    while sleepers().await > 0 {}
+}
+
+#[tokio::test]
+async fn a_sibling_is_not_exhausted_by_its_pool() {
+    let db = testkit::TestDb::create(&[], &[]).await;
+    let pool = db.pool_of(1);
+    let _held = pool.get().await.unwrap();
+    let sibling = pool.sibling(1).unwrap();
+    sibling.read(async |conn| pg::probe(conn).await).await.unwrap();
+}

@@ -91,7 +91,7 @@ async fn every_session_has_time_limits_and_speaks_utc() {
     let db = notes().await;
     let setting = |name: &str| format!("SELECT setting FROM pg_settings WHERE name = '{name}'");
     for (name, limit_ms) in [
-        ("statement_timeout", 30_000),
+        ("statement_timeout", 20_000),
         ("lock_timeout", 5_000),
         ("idle_in_transaction_session_timeout", 60_000),
     ] {

@@ -175,7 +175,7 @@ impl Drop for TestApp {
             runtime.block_on(async move {
                 server.stop(false).await;
                 app.shut_down().await;
-                app.pool.close();
+                app.disconnect();
             });
         })
         .join();

@@ -51,6 +51,7 @@ struct Running {
     upkeep: JoinHandle<()>,
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
+    delay: Duration,
     grace: Duration,
 }
 
@@ -107,6 +108,7 @@ async fn start(mut config: Config, listener: TcpListener) -> Result<Running, Fai
         database,
         server: server.handle(),
         serving: tokio::spawn(server),
+        delay: config.limits.shutdown_delay,
         grace: config.limits.shutdown_grace,
     })
 }
@@ -130,6 +132,9 @@ impl Running {
     /// Requests, committers, database: each may still need the next one.
     async fn stop(self, drain: bool) -> Result<(), Failure> {
         self.app.begin_shutdown();
+        if drain {
+            tokio::time::sleep(self.delay).await;
+        }
         if tokio::time::timeout(self.grace + DRAIN_SLACK, self.server.stop(drain))
             .await
             .is_err()

@@ -46,6 +46,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
             token: r.optional(&v::METRICS_TOKEN),
         },
         limits: Limits {
+            shutdown_delay: r.value(&v::SHUTDOWN_DELAY_SECONDS),
             shutdown_grace: r.value(&v::SHUTDOWN_GRACE_SECONDS),
             request_timeout: r.value(&v::REQUEST_TIMEOUT_SECONDS),
         },

@@ -256,6 +256,8 @@ pub struct Metrics {
 /// Time limits.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// How long requests are still taken after the process was told to stop, while it says that it is not ready.
+    pub shutdown_delay: Duration,
     /// How long running requests may take to finish when the process is told to stop.
     pub shutdown_grace: Duration,
     /// How long a request may take.

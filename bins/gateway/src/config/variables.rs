@@ -55,6 +55,8 @@ variables! {
             "HTTP worker threads, 1 to 1024";
         REQUEST_TIMEOUT_SECONDS: Duration = Value("30"), Shown, |text| parse::seconds(text, 1, 3600),
             "longer requests end with 503; 1 to 3600";
+        SHUTDOWN_DELAY_SECONDS: Duration = Value("0"), Shown, |text| parse::seconds(text, 0, 3600),
+            "how long `/readyz` answers 503 after SIGTERM before no more requests are taken, for load balancers; 0 to 3600";
         SHUTDOWN_GRACE_SECONDS: Duration = Value("20"), Shown, |text| parse::seconds(text, 0, 3600),
             "how long running requests may finish after SIGTERM; 0 to 3600";
     }

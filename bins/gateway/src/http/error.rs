@@ -4,9 +4,9 @@ use actix_web::{
     HttpResponse,
     http::header::{self, HeaderName, HeaderValue},
 };
-use kernel::{Credits, Detail, Failure, Kind, UserId, rfc3339};
+use kernel::{Detail, Failure, Kind, UserId, rfc3339};
 use pg::{DbError, Rejected, pool::chain};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 use super::{
@@ -109,6 +109,12 @@ impl ApiError {
         Self::new(&catalogue::SERVICE_UNAVAILABLE).retry_after()
     }
 
+    /// 503: the change may or may not have been made.
+    #[must_use]
+    pub fn outcome_unknown() -> Self {
+        Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after()
+    }
+
     fn retry_after(self) -> Self {
         self.header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
@@ -154,7 +160,7 @@ impl ApiError {
             status: "error",
             message: text.in_language(context.language),
             error_code: self.0.entry.code,
-            error_details: self.details_json(context, &timestamp),
+            error_details: self.details(context, &timestamp),
             timestamp: &timestamp,
             detail: if self.0.entry.status == 422 {
                 Told::Faults(&self.0.faults)
@@ -168,6 +174,7 @@ impl ApiError {
             response.insert_header((name, value));
         }
         response.insert_header((header::CONTENT_LANGUAGE, context.language.tag()));
+        response.append_header((header::VARY, "Accept-Language"));
         response.json(body)
     }
 
@@ -196,21 +203,17 @@ impl ApiError {
         Text::new(fill(self.0.entry.en), fill(self.0.entry.zh))
     }
 
-    fn details_json(
-        &self,
-        context: &ErrorContext<'_>,
-        timestamp: &str,
-    ) -> serde_json::Map<String, serde_json::Value> {
-        let mut details = serde_json::Map::new();
-        details.insert("operation".to_owned(), context.operation.into());
+    fn details<'a>(&'a self, context: &'a ErrorContext<'_>, timestamp: &'a str) -> Details<'a> {
+        let mut details = vec![("operation", Told::Text(context.operation))];
         if let Some(user_id) = context.user_id {
-            details.insert("user_id".to_owned(), user_id.as_str().into());
+            details.push(("user_id", Told::Text(user_id.as_str())));
         }
         for (name, detail) in &self.0.details {
-            details.insert((*name).to_owned(), detail_json(detail));
+            details.retain(|(other, _)| other != name);
+            details.push((name, Told::Detail(detail)));
         }
-        details.insert("timestamp".to_owned(), timestamp.into());
-        details
+        details.push(("timestamp", Told::Text(timestamp)));
+        Details(details)
     }
 }
 
@@ -219,7 +222,7 @@ impl From<DbError> for ApiError {
         match &error {
             DbError::OutcomeUnknown(_) => {
                 tracing::error!(error = %chain(&error), "the outcome of a commit is unknown");
-                Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after()
+                Self::outcome_unknown()
             }
             error if error.is_transient() => {
                 tracing::warn!(error = %chain(error), "the database is not available");
@@ -238,7 +241,7 @@ impl From<Rejected> for ApiError {
     fn from(rejected: Rejected) -> Self {
         match rejected {
             Rejected::Full | Rejected::Unavailable => Self::unavailable(),
-            Rejected::OutcomeUnknown => Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after(),
+            Rejected::OutcomeUnknown => Self::outcome_unknown(),
             Rejected::Failed => Self::new(&catalogue::INTERNAL),
         }
     }
@@ -250,17 +253,40 @@ struct Body<'a> {
     status: &'static str,
     message: &'a str,
     error_code: &'static str,
-    error_details: serde_json::Map<String, serde_json::Value>,
+    error_details: Details<'a>,
     timestamp: &'a str,
     detail: Told<'a>,
     request_id: &'a str,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
+/// What a member of the body says. Amounts are written by their own type, to the digit.
 enum Told<'a> {
     Text(&'a str),
     Faults(&'a [Fault]),
+    Detail(&'a Detail),
+}
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Faults(faults) => faults.serialize(serializer),
+            Self::Detail(Detail::Text(text)) => serializer.serialize_str(text),
+            Self::Detail(Detail::Integer(number)) => serializer.serialize_i64(*number),
+            Self::Detail(Detail::Credits(credits)) => credits.serialize(serializer),
+            Self::Detail(Detail::Usd(usd)) => usd.serialize(serializer),
+            Self::Detail(Detail::Time(instant)) => serializer.serialize_str(&rfc3339(*instant)),
+        }
+    }
+}
+
+/// The members of `error_details`, in order.
+struct Details<'a>(Vec<(&'a str, Told<'a>)>);
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, told)| (name, told)))
+    }
 }
 
 /// A rule that only the stored state can judge, told like a fault of shape.
@@ -289,17 +315,5 @@ fn detail_text(detail: &Detail) -> String {
         Detail::Credits(credits) => credits.to_string(),
         Detail::Usd(usd) => usd.to_string(),
         Detail::Time(instant) => rfc3339(*instant),
-    }
-}
-
-/// Amounts up to the limit of a balance have at most 15 digits and survive the float inside `Value` exactly.
-fn detail_json(detail: &Detail) -> serde_json::Value {
-    let number = |text: String| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
-    match detail {
-        Detail::Text(text) => text.as_str().into(),
-        Detail::Integer(integer) => (*integer).into(),
-        Detail::Credits(credits) => number(Credits::to_string(credits)),
-        Detail::Usd(usd) => number(usd.to_string()),
-        Detail::Time(instant) => rfc3339(*instant).into(),
     }
 }

@@ -101,7 +101,9 @@ impl Fault {
     }
 }
 
-fn shortened(input: Json) -> Json {
+/// A wrong value as it may be echoed.
+#[must_use]
+pub fn shortened(input: Json) -> Json {
     let text = match &input {
         Json::String(text) => text.clone(),
         Json::Array(_) | Json::Object(_) => input.to_string(),

@@ -11,6 +11,7 @@ pub mod fields;
 pub mod language;
 pub mod observe;
 pub mod openapi;
+pub mod read_slots;
 pub mod reply;
 pub mod route;
 pub mod routes;

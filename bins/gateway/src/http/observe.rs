@@ -8,7 +8,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -71,11 +71,10 @@ pub async fn observe(
     let id = RequestId::from_header(request.headers().get(X_REQUEST_ID))
         .unwrap_or_else(|| RequestId(app.ids.uuid().to_string().into()));
     request.extensions_mut().insert(id.clone());
-    let in_flight = metrics::gauge!("http_requests_in_flight");
-    in_flight.increment(1.0);
+    let mut passage = Passage::begin(&request, id.clone());
     // No handle to the request may be kept here: routing needs it alone.
     let answered = next.call(request).await;
-    in_flight.decrement(1.0);
+    passage.answered = true;
     let mut response = match answered {
         Ok(response) => documented(&app, response.map_into_boxed_body()),
         Err(error) => return Err(undocumented(&app, &id, &error)),
@@ -90,6 +89,35 @@ pub async fn observe(
     );
     record(&response, &id, began);
     Ok(response)
+}
+
+/// A request on its way through. One that is never answered, because its client hung up, is counted and logged when it is
+/// dropped.
+struct Passage {
+    id: RequestId,
+    method: String,
+    answered: bool,
+}
+
+impl Passage {
+    fn begin(request: &ServiceRequest, id: RequestId) -> Self {
+        metrics::gauge!("http_requests_in_flight").increment(1.0);
+        Self {
+            id,
+            method: method_label(request.method()),
+            answered: false,
+        }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        metrics::gauge!("http_requests_in_flight").decrement(1.0);
+        if !self.answered {
+            metrics::counter!("http_requests_abandoned_total", "method" => self.method.clone()).increment(1);
+            tracing::info!(request_id = %self.id, method = self.method, "the client hung up before the answer");
+        }
+    }
 }
 
 /// An error of an inner layer that made no response. None is known to occur; the body is the documented one all the same.
@@ -143,6 +171,7 @@ fn plain_error(app: &App, request: &HttpRequest, status: StatusCode) -> actix_we
 fn entry_for(status: StatusCode) -> &'static Entry {
     match status.as_u16() {
         404 => &catalogue::NOT_FOUND,
+        406 => &catalogue::UNSUPPORTED_MEDIA_TYPE,
         405 => &catalogue::METHOD_NOT_ALLOWED,
         413 => &catalogue::PAYLOAD_TOO_LARGE,
         415 => &catalogue::UNSUPPORTED_MEDIA_TYPE,
@@ -156,10 +185,7 @@ fn entry_for(status: StatusCode) -> &'static Entry {
 fn record(response: &ServiceResponse<BoxBody>, id: &RequestId, began: Instant) {
     let request = response.request();
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-    let method = match request.method().as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
-        _ => "other".to_owned(),
-    };
+    let method = method_label(request.method());
     let status = response.status().as_u16();
     let elapsed = began.elapsed();
     metrics::counter!(
@@ -174,5 +200,13 @@ fn record(response: &ServiceResponse<BoxBody>, id: &RequestId, began: Instant) {
         tracing::warn!(request_id = %id, method, route, status, duration_ms, "request answered");
     } else {
         tracing::info!(request_id = %id, method, route, status, duration_ms, "request answered");
+    }
+}
+
+/// Methods are labels of metrics, so foreign ones share one name.
+fn method_label(method: &Method) -> String {
+    match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
     }
 }

@@ -6,31 +6,32 @@ use super::{
     catalogue::{self, Entry},
     doc::{Doc, Media, Parameter},
     route::{Access, BodyRule, Route},
-    routes::table,
+    routes::{served, table},
 };
+use crate::config::Config;
 
 /// The document as JSON text, under the name and version that the configuration gives the service.
 ///
-/// It lists exactly the routes that exist.
+/// It lists exactly the routes that are served.
 #[must_use]
-pub fn json(name: &str, version: &str) -> String {
-    document(name, version).to_string()
+pub fn json(config: &Config) -> String {
+    document(&config.app.name, &config.app.version, served(config)).to_string()
 }
 
 /// The document, indented, as it stands in `docs/openapi.json`.
 #[must_use]
 pub fn pretty_json() -> String {
-    let mut text =
-        serde_json::to_string_pretty(&document(NAME, env!("CARGO_PKG_VERSION"))).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&document(NAME, env!("CARGO_PKG_VERSION"), table().iter()))
+        .unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn document(name: &str, version: &str) -> Value {
+fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Route>) -> Value {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     schemas.insert("Error".to_owned(), error_schema());
-    for route in table() {
+    for route in routes {
         let doc = (route.doc)();
         for (name, schema) in &doc.schemas {
             schemas.insert(name.clone(), serde_json::to_value(schema).unwrap_or_default());

@@ -21,7 +21,7 @@ use super::{
     error::ApiError,
     observe::{UNROUTED, observe},
     route::Route,
-    routes::table,
+    routes::served,
 };
 use crate::{app::App, config::CorsOrigins};
 
@@ -61,12 +61,12 @@ pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
 
 /// Puts the route table on actix: one resource a path, 405 with `Allow` for other methods, 404 for other paths.
 pub fn configure(services: &mut web::ServiceConfig, app: &Arc<App>) {
-    let table = table();
+    let table: Vec<&'static Route> = served(&app.config).collect();
     let mut paths: Vec<&'static str> = table.iter().map(|route| route.path).collect();
     paths.sort_unstable();
     paths.dedup();
     for path in paths {
-        let routes: Vec<&'static Route> = table.iter().filter(|route| route.path == path).collect();
+        let routes: Vec<&'static Route> = table.iter().copied().filter(|route| route.path == path).collect();
         services.service(resource(path, &routes, app));
     }
     let app = Arc::clone(app);

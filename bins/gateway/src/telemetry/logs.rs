@@ -35,7 +35,13 @@ pub fn init(log: &Log) {
     // A test binary that started the app before has its subscriber already.
     if subscriber.try_init().is_err() {
         tracing::debug!("logs were set up before");
+        return;
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("a panic without a message");
+        tracing::error!(place, panic.message = message, "a thread panicked");
+    }));
 }
 
 fn layer(log: &Log) -> Box<dyn Layer<Registry> + Send + Sync> {

@@ -109,3 +109,56 @@ async fn large_bodies_are_413_declared_or_not() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
 }
+
+#[tokio::test]
+async fn a_wrong_body_is_not_echoed_whole() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let consume = |body: String| {
+        app.post("/api/v1/users/auth0%7Ca/credits/consume")
+            .token(&user.token)
+            .body(body)
+            .send()
+    };
+    let list = consume(format!("[{}1]", "1,".repeat(500_000))).await.expect(422);
+    assert!(list.text.len() < 2_000, "{} bytes", list.text.len());
+    let field = consume(format!("{{\"amount\":\"{}\"}}", "x".repeat(500_000)))
+        .await
+        .expect(422);
+    assert!(field.text.len() < 2_000, "{} bytes", field.text.len());
+}
+
+#[tokio::test]
+async fn a_number_beyond_all_bounds_is_told_as_too_large() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let consume = app
+        .post("/api/v1/users/auth0%7Ca/credits/consume")
+        .token(&user.token);
+    let reply = consume.body(r#"{"amount":1e400}"#).send().await.expect(422);
+    assert_eq!(
+        reply.json()["detail"][0]["type"],
+        "less_than_equal",
+        "{}",
+        reply.text
+    );
+}
+
+#[tokio::test]
+async fn a_broken_chunk_is_the_clients_fault() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let request = format!(
+        "POST /api/v1/users/auth0%7Ca/credits/consume HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\
+         Authorization: Bearer {}\r\n\r\n5\r\n{{\"amo\r\nZZ\r\n",
+        user.token
+    );
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0_u8; 12];
+    let read = stream.read_exact(&mut answer).await;
+    assert!(
+        read.is_err() || &answer == b"HTTP/1.1 422" || &answer == b"HTTP/1.1 400",
+        "{answer:?}"
+    );
+}

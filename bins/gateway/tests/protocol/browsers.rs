@@ -64,6 +64,20 @@ async fn answers_are_compressed_for_who_takes_it() {
         .send()
         .await;
     assert_eq!(asset.header("content-encoding"), "gzip");
+    assert_eq!(
+        asset
+            .header("vary")
+            .to_lowercase()
+            .matches("accept-encoding")
+            .count(),
+        1
+    );
+    let unwanted = app
+        .get("/docs/assets/swagger-ui.css")
+        .header("Accept-Encoding", "gzip;q=0")
+        .send()
+        .await;
+    assert_eq!(unwanted.header("content-encoding"), "");
     let plain = app.get("/docs/assets/swagger-ui.css").send().await;
     assert!(
         plain.text.contains(".swagger-ui"),

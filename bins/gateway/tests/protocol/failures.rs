@@ -39,6 +39,68 @@ async fn a_client_that_never_finishes_is_let_go() {
 }
 
 #[tokio::test]
+async fn an_upload_that_never_ends_is_surely_not_done() {
+    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let user = app.user("auth0|a").await;
+    let request = format!(
+        "POST /api/v1/users/auth0%7Ca/credits/consume HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Length: 50\r\nAuthorization: Bearer {}\r\n\r\n{{\"amo",
+        user.token
+    );
+    let answer = raw(&app, &request).await;
+    assert!(answer.contains("ServiceUnavailableException"), "{answer}");
+    assert!(answer.contains("retry-after: 1"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_hang_up_hold_up_nobody() {
+    let app = TestApp::start().await;
+    let (user, other) = (app.user("auth0|a").await, app.user("auth0|b").await);
+    let mut conn = app.db().connect().await;
+    // Every list of this user waits for this lock, and so would whoever came behind on the same connection.
+    diesel_async::SimpleAsyncConnection::batch_execute(
+        &mut *conn,
+        "BEGIN; LOCK TABLE usage.records IN ACCESS EXCLUSIVE MODE",
+    )
+    .await
+    .unwrap();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        let request = format!(
+            "GET /api/v1/users/auth0%7Ca/usage/stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+            user.token
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.set_zero_linger().unwrap();
+    }
+    for (user, path) in [
+        (&user, "credits/balance"),
+        (&other, "credits/transactions"),
+        (&other, "sessions"),
+    ] {
+        let path = format!("/api/v1/users/{}/{path}", user.id);
+        app.get(&path).token(&user.token).send().await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn amounts_in_errors_are_exact() {
+    let app = TestApp::start_with(&[("INITIAL_CREDITS", "0.000001")]).await;
+    let user = app.user("auth0|a").await;
+    let consume = app
+        .post("/api/v1/users/auth0%7Ca/credits/consume")
+        .token(&user.token);
+    let refused = consume.body(r#"{"amount":0.000002}"#).send().await.expect(400);
+    assert!(
+        refused
+            .text
+            .contains(r#""available":0.000001,"required":0.000002"#),
+        "{}",
+        refused.text
+    );
+}
+
+#[tokio::test]
 async fn a_panic_and_a_stuck_request_are_answered() {
     static PANICS: Route = failing(|_call: Call| Box::pin(async { panic!("planted by a test") }));
     static HANGS: Route = failing(|_call: Call| Box::pin(std::future::pending::<Result<Reply, ApiError>>()));
@@ -91,7 +153,7 @@ const fn failing(handler: gateway::http::route::Handler) -> Route {
 async fn without_its_database_the_service_says_so_and_recovers_nothing_by_magic() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    app.app().pool.close();
+    app.app().disconnect();
     let health = app.get("/health").send().await.expect(503).json();
     assert_eq!(
         (&health["status"], &health["uptime"]),

@@ -65,6 +65,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "REQUEST_TIMEOUT_SECONDS: \"0\" is not a number of seconds (1 to 3600)",
     ),
     (
+        "SHUTDOWN_DELAY_SECONDS",
+        "-1",
+        "SHUTDOWN_DELAY_SECONDS: \"-1\" is not a number of seconds (0 to 3600)",
+    ),
+    (
         "SHUTDOWN_GRACE_SECONDS",
         "1.5",
         "SHUTDOWN_GRACE_SECONDS: \"1.5\" is not a number of seconds (0 to 3600)",

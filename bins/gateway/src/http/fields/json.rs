@@ -2,10 +2,13 @@
 
 use std::{collections::HashSet, fmt};
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize as _,
+    de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
-use crate::http::fault::{Fault, Place};
+use crate::http::fault::{Fault, Place, shortened};
 
 /// Deepest nesting of a body (HTTP contract 1.1).
 const DEPTH_MAX: usize = 32;
@@ -31,24 +34,32 @@ impl Object {
 /// The fault, placed: not JSON (`json_invalid` with the byte offset), not an object, a repeated key, nested too deeply.
 pub fn read_object(body: &[u8]) -> Result<Object, Fault> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let checked = Strict { depth: 0 }
-        .deserialize(&mut reader)
-        .and_then(|()| reader.end());
-    if let Err(error) = checked {
-        return Err(fault(body, &error));
-    }
-    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+    let value = <&RawValue>::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let value = value.map_err(|error| fault(body, &error))?;
+    if !value.get().starts_with('{') {
         return Err(Fault {
             kind: "dict_type",
             loc: vec!["body".into()],
             msg: "Input should be a valid dictionary".to_owned(),
-            input: serde_json::from_slice(body).ok(),
+            input: serde_json::from_slice(body).ok().map(shortened),
         });
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    reader
+    let object = reader
         .deserialize_map(Members)
-        .map_err(|error| fault(body, &error))
+        .map_err(|error| fault(body, &error))?;
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    // Numbers of the first level may be beyond a float: their parsers read the literal text and say what is wrong.
+    if object.0.iter().any(|(_, raw)| raw.get().starts_with(['{', '['])) || has_repeats(&object) {
+        let strict = Strict { depth: 0 }.deserialize(&mut reader);
+        strict.map_err(|error| fault(body, &error))?;
+    }
+    Ok(object)
+}
+
+fn has_repeats(object: &Object) -> bool {
+    let mut names = HashSet::new();
+    object.0.iter().any(|(name, _)| !names.insert(name))
 }
 
 fn fault(body: &[u8], error: &serde_json::Error) -> Fault {

@@ -16,7 +16,7 @@ use self::json::Object;
 use super::{
     catalogue,
     error::ApiError,
-    fault::{Fault, Place, Problem},
+    fault::{Fault, Problem},
 };
 
 /// One value as it came.
@@ -56,7 +56,6 @@ pub struct Fields {
     query: Vec<(String, String)>,
     body: Option<Object>,
     faults: Vec<Fault>,
-    secret: Vec<&'static str>,
 }
 
 type Parsed<T> = Result<T, Problem>;
@@ -166,6 +165,15 @@ impl Fields {
         self.faults.push(Fault::field(source, name, problem, None));
     }
 
+    /// Notes a fault of one field where the field came from, that no single parser can see.
+    pub fn fault_of(&mut self, name: &str, problem: Problem) {
+        let source = self
+            .present(Source::Either, name)
+            .first()
+            .map_or("body", |(source, _)| *source);
+        self.fault(source, name, problem);
+    }
+
     /// The query without paging, in a fixed order: what a list was filtered by.
     #[must_use]
     pub fn filters(&self) -> String {
@@ -223,7 +231,7 @@ impl Fields {
                     _ => first = Some(parsed),
                 },
                 Err(problem) => {
-                    let echo = (!self.secret.contains(&name)).then(|| value.borrow().echo());
+                    let echo = Some(value.borrow().echo());
                     self.faults.push(Fault::field(source, name, problem, echo));
                 }
             }
@@ -247,20 +255,10 @@ impl Owned {
     }
 }
 
-/// A fault of a path segment.
-#[must_use]
-pub fn path_fault(name: &str, kind: &'static str, msg: &str, input: &str) -> ApiError {
-    ApiError::faults(vec![Fault {
-        kind,
-        loc: vec![Place::from("path"), Place::from(name)],
-        msg: msg.to_owned(),
-        input: Some(input.chars().take(200).collect::<String>().into()),
-    }])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::fault::Place;
     use kernel::Credits;
 
     fn faults(fields: &mut Fields, read: impl FnOnce(&mut Fields) -> Option<()>) -> Vec<(String, String)> {

@@ -16,8 +16,9 @@ use time::OffsetDateTime;
 use super::{
     fault::Problem,
     fields::{Fields, Source, time::instant},
-    route::Route,
+    route::{Access, Route},
 };
+use crate::config::Config;
 
 /// Every route, in the order of the documentation.
 #[must_use]
@@ -53,6 +54,17 @@ pub fn table() -> &'static [Route] {
         ]
     });
     &TABLE
+}
+
+/// The routes that this configuration serves. A route that is switched off does not exist: 404, and in no document.
+pub fn served(config: &Config) -> impl Iterator<Item = &'static Route> {
+    let environment = config.app.environment;
+    let metrics = config.metrics.enabled;
+    table().iter().filter(move |route| match route.access {
+        Access::Development => environment.is_development(),
+        Access::Metrics => metrics,
+        _ => true,
+    })
 }
 
 /// `start_date` and `end_date`, both inclusive; a start after the end is a fault (HTTP contract 1.9).

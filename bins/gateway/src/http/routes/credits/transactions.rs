@@ -68,7 +68,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
     let user_id = call.user()?;
-    let slice = credits::transactions(&mut *call.app.pool.get().await?, &user_id, &filter, &page).await?;
+    let slice = call
+        .read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await)
+        .await?;
     let items: Vec<Transaction> = slice.items.into_iter().map(Transaction::from).collect();
     let message = retrieved(items.len(), "transactions", "交易记录");
     Ok(call

@@ -98,7 +98,7 @@ impl AddMessage {
         let tool_calls = fields.optional(Source::Body, "tool_calls", parse::list);
         if content.as_deref() == Some("") && tool_calls.is_none() {
             let problem = Problem::new("string_too_short", "String should have at least 1 character");
-            fields.fault("body", "content", problem);
+            fields.fault_of("content", problem);
         }
         Some(Self {
             message_type: fields.optional(

@@ -41,11 +41,15 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let page = call.fields.read(|fields| fields.page(LIMIT, &list))?;
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
-    let mut conn = call.app.pool.get().await?;
-    let session = sessions::find_in_scope(&mut conn, &*call.app.clock, session_id, &scope)
-        .await?
-        .map_err(|refusal| ApiError::from_failure(&refusal))?;
-    let slice = sessions::messages(&mut conn, &session, &page).await?;
+    let clock = &*call.app.clock;
+    let slice = call
+        .read(async |conn| {
+            let session = sessions::find_in_scope(conn, clock, session_id, &scope)
+                .await?
+                .map_err(|refusal| ApiError::from_failure(&refusal))?;
+            Ok::<_, ApiError>(sessions::messages(conn, &session, &page).await?)
+        })
+        .await?;
     let items: Vec<MessageBody> = slice.items.into_iter().map(MessageBody::from).collect();
     let message = retrieved(items.len(), "messages", "消息");
     Ok(call

@@ -76,8 +76,10 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
     let user_id = call.user()?;
-    let mut conn = call.app.pool.get().await?;
-    let slice = sessions::list(&mut conn, &*call.app.clock, &user_id, filter, &page).await?;
+    let clock = &*call.app.clock;
+    let slice = call
+        .read(async |conn| sessions::list(conn, clock, &user_id, filter, &page).await)
+        .await?;
     let items: Vec<SessionBody> = slice.items.into_iter().map(SessionBody::from).collect();
     let message = retrieved(items.len(), "sessions", "会话");
     Ok(call

@@ -74,6 +74,10 @@ pub fn asset_route() -> Route {
         handler: |call| {
             Box::pin(async move {
                 let file = path_parameter(&call.request, "file");
+                // The pages have routes of their own, which add the security policy.
+                if file.ends_with(".html") {
+                    return Err(ApiError::new(&catalogue::NOT_FOUND));
+                }
                 Ok(serve(&call, &file)?.header(header::CACHE_CONTROL, "public, max-age=3600"))
             })
         },
@@ -95,9 +99,10 @@ fn serve(call: &Call, file: &str) -> Result<Reply, ApiError> {
         return Ok(Reply::of(content_type, plain.data.into_owned()));
     }
     let packed = Assets::get(&format!("{file}.gz")).ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
-    let accept = call.header(&header::ACCEPT_ENCODING).unwrap_or_default();
-    if accept.split(',').any(|coding| coding.trim().starts_with("gzip")) {
-        return Ok(Reply::of(content_type, packed.data.into_owned()).header(header::CONTENT_ENCODING, "gzip"));
+    let varying = |reply: Reply| reply.header(header::VARY, "Accept-Encoding");
+    if takes_gzip(call.header(&header::ACCEPT_ENCODING).unwrap_or_default()) {
+        let reply = Reply::of(content_type, packed.data.into_owned());
+        return Ok(varying(reply.header(header::CONTENT_ENCODING, "gzip")));
     }
     let mut plain = Vec::new();
     GzDecoder::new(&*packed.data)
@@ -106,7 +111,19 @@ fn serve(call: &Call, file: &str) -> Result<Reply, ApiError> {
             tracing::error!(file, error = %error, "an embedded file cannot be unpacked");
             ApiError::new(&catalogue::INTERNAL)
         })?;
-    Ok(Reply::of(content_type, plain))
+    Ok(varying(Reply::of(content_type, plain)))
+}
+
+/// Whether an `Accept-Encoding` value lets gzip through; `q=0` does not.
+fn takes_gzip(accept: &str) -> bool {
+    accept.split(',').any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(Ok(1.0), str::parse::<f32>);
+        is_gzip && weight.is_ok_and(|weight| weight > 0.0)
+    })
 }
 
 fn content_type(file: &str) -> &'static str {

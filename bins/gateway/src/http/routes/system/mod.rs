@@ -17,11 +17,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether the database answers now.
 async fn database_answers(app: &App) -> bool {
-    let probe = async { pg::probe(&mut *app.pool.get().await?).await };
-    match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
+    match tokio::time::timeout(PROBE_TIMEOUT, app.probes.ask()).await {
         Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::warn!(error = %pg::pool::chain(&error), "the database does not answer");
+        Ok(Err(rejected)) => {
+            tracing::warn!(error = %rejected, "the database does not answer");
             false
         }
         Err(_elapsed) => {

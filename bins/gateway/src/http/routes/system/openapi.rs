@@ -34,10 +34,9 @@ fn doc() -> Doc {
 }
 
 fn handle(call: &Call) -> Reply {
-    let about = &call.app.config.app;
     let text = call
         .app
         .openapi
-        .get_or_init(|| openapi::json(&about.name, &about.version).into());
+        .get_or_init(|| openapi::json(&call.app.config).into());
     Reply::of("application/json", text.clone())
 }

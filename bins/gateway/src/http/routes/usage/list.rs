@@ -40,7 +40,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         Some((filter, fields.page(LIMIT, &scope)?))
     })?;
     let user_id = call.user()?;
-    let slice = usage::list(&mut *call.app.pool.get().await?, &user_id, &filter, &page).await?;
+    let slice = call
+        .read(async |conn| usage::list(conn, &user_id, &filter, &page).await)
+        .await?;
     let items: Vec<UsageBody> = slice.items.into_iter().map(UsageBody::from).collect();
     let message = retrieved(items.len(), "usage records", "使用记录");
     Ok(call

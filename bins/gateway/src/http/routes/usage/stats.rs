@@ -76,7 +76,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         end_date: echo("end_date"),
     };
     let user_id = call.user()?;
-    let stats = usage::stats(&mut *call.app.pool.get().await?, &user_id, &filter).await?;
+    let stats = call
+        .read(async |conn| usage::stats(conn, &user_id, &filter).await)
+        .await?;
     let data = UsageStats {
         total_records: stats.total_records,
         total_credits_charged: stats.total_credits_charged,

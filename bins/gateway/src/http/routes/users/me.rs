@@ -58,7 +58,9 @@ fn doc() -> Doc {
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user()?;
-    let user = identity::users::find(&mut *call.app.pool.get().await?, &user_id).await?;
+    let user = call
+        .read(async |conn| identity::users::find(conn, &user_id).await)
+        .await?;
     let user = user.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     let balance = call.app.balances.ask(&user_id).await?;
     let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;

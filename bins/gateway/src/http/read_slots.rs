@@ -1,0 +1,81 @@
+//! How many slow reads one user may run at a time.
+//!
+//! A list or a statistic may take a connection for seconds, and a client that hangs up does not end it at once. So that
+//! one user cannot take all connections, the reads of each user wait for one another.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Reads of one user that run at the same time; further ones wait.
+const READS_MAX: usize = 2;
+
+/// The slots of all users that read at this moment.
+#[derive(Debug, Default)]
+pub struct ReadSlots(Arc<Mutex<HashMap<String, Arc<Semaphore>>>>);
+
+/// A slot that is given back when this is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    user: String,
+    permit: Option<OwnedSemaphorePermit>,
+    slots: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+}
+
+impl ReadSlots {
+    /// Waits for a slot of this user.
+    pub async fn acquire(&self, user: &str) -> Slot {
+        let semaphore = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(
+                slots
+                    .entry(user.to_owned())
+                    .or_insert_with(|| Arc::new(Semaphore::new(READS_MAX))),
+            )
+        };
+        let mut slot = Slot {
+            user: user.to_owned(),
+            permit: None,
+            slots: Arc::clone(&self.0),
+        };
+        // A semaphore that is never closed always gives a permit in the end.
+        slot.permit = semaphore.acquire_owned().await.ok();
+        slot
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots
+            .get(&self.user)
+            .is_some_and(|semaphore| Arc::strong_count(semaphore) == 1)
+        {
+            slots.remove(&self.user);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn the_reads_of_a_user_wait_for_one_another_and_leave_nothing_behind() {
+        let slots = ReadSlots::default();
+        let (first, _second) = (slots.acquire("a").await, slots.acquire("a").await);
+        assert!(slots.acquire("a").now_or_never().is_none(), "a third one waits");
+        let other = slots.acquire("b").now_or_never();
+        assert!(other.is_some(), "another user does not");
+        drop(first);
+        let third = slots.acquire("a").now_or_never();
+        assert!(third.is_some());
+        drop((_second, third, other));
+        assert!(slots.0.lock().unwrap().is_empty());
+    }
+}

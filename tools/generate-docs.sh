@@ -1,0 +1,19 @@
+#!/bin/sh
+# Writes the documents that follow from the code into a folder: tools/generate-docs.sh <folder>
+set -eu
+out=$(mkdir -p "$1" && cd "$1" && pwd)
+cd "$(dirname "$0")/.."
+
+gateway() { cargo run --quiet --locked --bin gateway -- "$@"; }
+
+# Each is complete or absent: a failing command must not leave half a document behind.
+write() {
+    file=$out/$1
+    shift
+    gateway "$@" >"$file.new"
+    mv "$file.new" "$file"
+}
+
+write openapi.json openapi
+write errors.md docs errors
+write configuration.md docs configuration
