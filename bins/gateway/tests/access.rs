@@ -57,10 +57,10 @@ async fn without_a_credential_every_closed_route_is_401() {
 async fn no_bad_token_opens_any_route() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let session = examples::session_of(&app, &user).await;
+    let things = examples::Things::session(examples::session_of(&app, &user).await);
     for route in authenticated() {
         for (what, token) in tokens::bad_tokens("auth0|a", app.clock().now()) {
-            let request = examples::request_on(&app, route, &user, &session);
+            let request = examples::request_on(&app, route, &user, &things);
             let reply = request.token(&token).send().await;
             assert_eq!(
                 reply.status,
@@ -137,6 +137,15 @@ async fn a_user_never_touches_what_belongs_to_another() {
                 assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
                 assert_eq!(reply.error_code(), "PermissionDeniedException");
             }
+            Access::HiddenPathUser | Access::StaffForPathUser => {
+                assert_eq!(reply.status, 404, "{}: {}", name(route), reply.text);
+                assert_eq!(reply.error_code(), "UserNotFoundException");
+                assert_eq!(
+                    reply.json()["message"],
+                    "User not found: auth0|b",
+                    "as if he did not exist"
+                );
+            }
             Access::NamedUser => {
                 assert_eq!(reply.status, 200, "without a header a user is himself");
                 let named = examples::request(&app, route, &b)
@@ -153,7 +162,8 @@ async fn a_user_never_touches_what_belongs_to_another() {
         .token(&b.token)
         .send()
         .await;
-    assert_eq!(untouched.json()["data"], 1000.0);
+    // What a service charged to have something to refund, and nothing else.
+    assert_eq!(untouched.json()["data"], 974.5);
     // A user who does not exist looks the same as one who does.
     let unknown = app
         .get("/api/v1/users/auth0%7Cnobody/credits/balance")
@@ -217,9 +227,11 @@ async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
         id: testkit::user("auth0|new"),
         token: token.clone(),
     };
-    let session = examples::session_of(&app, &user).await;
-    for route in authenticated().filter(|route| route.access != Access::Newcomer) {
-        let reply = examples::request_on(&app, route, &stranger, &session)
+    let things = examples::Things::session(examples::session_of(&app, &user).await);
+    for route in
+        authenticated().filter(|route| !matches!(route.access, Access::Newcomer | Access::StaffForPathUser))
+    {
+        let reply = examples::request_on(&app, route, &stranger, &things)
             .token(&token)
             .send()
             .await;
@@ -240,14 +252,14 @@ async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
 async fn a_deactivated_user_is_403_everywhere() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let session = examples::session_of(&app, &user).await;
+    let things = examples::Things::session(examples::session_of(&app, &user).await);
     let mut conn = app.db().connect().await;
     let clock = app.clock().clone();
     identity::users::set_active(&mut conn, &clock, &user.id, Activity::Deactivated)
         .await
         .unwrap();
     for route in authenticated() {
-        let reply = examples::request_on(&app, route, &user, &session)
+        let reply = examples::request_on(&app, route, &user, &things)
             .token(&user.token)
             .send()
             .await;

@@ -23,26 +23,92 @@ pub async fn session_of(app: &TestApp, owner: &TestUser) -> String {
     reply.json()["session_id"].as_str().unwrap().to_owned()
 }
 
+/// The id of a hold that does not exist.
+const NO_HOLD: &str = "00000000-0000-4000-8000-000000000000";
+
+/// A hold of `owner`, made through the service.
+async fn hold_of(app: &TestApp, owner: &TestUser) -> String {
+    let path = format!("/api/v1/users/{}/credits/holds", owner.id);
+    let reply = app
+        .post(&path)
+        .service()
+        .json(&json!({"amount": 70}))
+        .send()
+        .await
+        .expect(200);
+    reply.json()["data"]["hold_id"].as_str().unwrap().to_owned()
+}
+
+/// A charge of `owner`, made through the service.
+async fn charge_of(app: &TestApp, owner: &TestUser) -> String {
+    let path = format!("/api/v1/users/{}/credits/consume", owner.id);
+    let reply = app
+        .post(&path)
+        .service()
+        .json(&json!({"amount": 25.5}))
+        .send()
+        .await
+        .expect(200);
+    reply.json()["data"]["transaction_id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
 /// The documented request of a route, on things of `owner`: path, query and body as in the examples.
 pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequest {
-    let session_id = if route.path.contains("{session_id}") {
-        session_of(app, owner).await
-    } else {
-        String::new()
-    };
-    request_on(app, route, owner, &session_id)
+    let mut things = Things::default();
+    if route.path.contains("{session_id}") {
+        things.session_id = session_of(app, owner).await;
+    }
+    if route.path.contains("{hold_id}") {
+        things.hold_id = hold_of(app, owner).await;
+    }
+    if route.operation == "refund_charge" {
+        things.transaction_id = charge_of(app, owner).await;
+    }
+    request_on(app, route, owner, &things)
+}
+
+/// What a request is about, beside its user.
+#[derive(Debug, Default)]
+pub struct Things {
+    pub session_id: String,
+    pub hold_id: String,
+    pub transaction_id: String,
+}
+
+impl Things {
+    /// A session, and nothing else.
+    pub fn session(session_id: String) -> Self {
+        Self {
+            session_id,
+            ..Self::default()
+        }
+    }
 }
 
 /// As [`request`], on a session that exists already.
-pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, session_id: &str) -> TestRequest {
+pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Things) -> TestRequest {
     let operation = operation(route);
     let path = route
         .path
         .replace("{user_id}", &owner.id.to_string().replace('|', "%7C"))
-        .replace("{session_id}", session_id)
+        .replace("{session_id}", &things.session_id)
+        .replace(
+            "{hold_id}",
+            if things.hold_id.is_empty() {
+                NO_HOLD
+            } else {
+                &things.hold_id
+            },
+        )
         .replace("{file}", "docs.js");
     let body = operation["requestBody"]["content"]["application/json"]["example"].clone();
-    let body = named(body, owner);
+    let mut body = named(body, owner);
+    if !things.transaction_id.is_empty() {
+        body["transaction_id"] = json!(things.transaction_id);
+    }
     let query: Vec<String> = operation["parameters"]
         .as_array()
         .into_iter()

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod events;
 pub mod operations;
 pub mod reads;
 pub mod sign_up;
@@ -13,7 +14,8 @@ pub const MIGRATIONS: &[&[pg::Migration]] = &[
     credits::MIGRATIONS,
     sessions::MIGRATIONS,
     usage::MIGRATIONS,
+    webhooks::MIGRATIONS,
 ];
 
 /// Rules about stored data of every domain.
-pub const AUDITS: &[&[pg::Audit]] = &[identity::AUDITS, credits::AUDITS, sessions::AUDITS, usage::AUDITS];
+pub const AUDITS: &[&[pg::Audit]] = &[identity::AUDITS, credits::AUDITS, sessions::AUDITS, usage::AUDITS, webhooks::AUDITS];

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kernel::{Clock, UserId};
+use crate::events;
 use pg::{BatchLimits, Committer, DbError, Pool, Rejected, Tx, Work};
 
 /// One change that a caller waits for.
@@ -23,7 +24,7 @@ pub enum Operation {
 #[derive(Debug)]
 pub enum Outcome {
     /// Of a command of the ledger.
-    Ledger(Result<credits::Applied, credits::Refusal>),
+    Ledger(credits::Outcome),
     /// Of a usage record.
     Usage(usage::Record),
     /// Of a message.
@@ -58,14 +59,14 @@ impl Writes {
     /// Runs a command of the ledger.
     ///
     /// # Errors
-    /// [`Rejected`] when it could not be run; a refusal of the rules is an `Ok(Err(_))`.
+    /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
     pub async fn ledger(
         &self,
         command: credits::Command,
-    ) -> Result<Result<credits::Applied, credits::Refusal>, Rejected> {
+    ) -> Result<credits::Outcome, Rejected> {
         let key = command.user_id.clone();
         match self.submit(&key, Operation::Ledger(command)).await? {
-            Outcome::Ledger(result) => Ok(result),
+            Outcome::Ledger(outcome) => Ok(outcome),
             other => Err(mixed_up(&other)),
         }
     }
@@ -135,11 +136,13 @@ impl Work for Together {
                 Operation::Message(message) => messages.push(message.clone()),
             }
         }
-        let mut applied = credits::execute(tx, &*self.clock, &commands).await?.into_iter();
+        let executed = credits::execute(tx, &*self.clock, &commands).await?;
         let mut recorded = usage::record(tx, &*self.clock, &records).await?.into_iter();
         let mut added = sessions::add_messages(tx, &*self.clock, &messages)
             .await?
             .into_iter();
+        webhooks::enqueue(tx, &events::of_ledger(&executed)).await?;
+        let mut applied = executed.outcomes.into_iter();
         let outcomes: Vec<Outcome> = items
             .iter()
             .filter_map(|item| match item {

@@ -1,11 +1,14 @@
-//! A user's first login: the user, his account and the initial grant in one commit.
+//! A user's first login: the user, his account, the initial grant and its events in one commit.
 //!
 //! Guarantees that any number of concurrent first logins make one user with one initial grant, and that exactly one of
-//! them is told that it made him. Touches identity and credits.
+//! them is told that it made him. Touches identity, credits and webhooks.
 
 use identity::{Ensured, IdentityRefusal, NewUser, User};
 use kernel::{Actor, Clock, Credits, FreeForm, Ids};
 use pg::{Attempts, DbError, Pool, Tx};
+use webhooks::NewEvent;
+
+use crate::events;
 
 /// What a login asks for.
 #[derive(Debug, Clone)]
@@ -105,12 +108,21 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
         transaction_id: ids.uuid(),
         description: Some("Initial credits".to_owned()),
         metadata: FreeForm::empty(),
+        idempotency: None,
         action: credits::Action::Open {
             initial: wish.initial,
         },
     };
-    let outcomes = credits::execute(tx, clock, std::slice::from_ref(&command)).await?;
-    match outcomes.into_iter().next() {
+    let executed = credits::execute(tx, clock, std::slice::from_ref(&command)).await?;
+    let mut news = vec![NewEvent {
+        user_id: wish.user.user_id.clone(),
+        event_type: "user_created",
+        payload: FreeForm::empty(),
+        at: clock.now(),
+    }];
+    news.extend(events::of_ledger(&executed));
+    webhooks::enqueue(tx, &news).await?;
+    match executed.outcomes.into_iter().next().map(|outcome| outcome.result) {
         Some(Ok(_)) => Ok(()),
         Some(Err(refusal)) => Err(DbError::Inconsistent(format!(
             "a new account was refused: {refusal}"

@@ -19,6 +19,7 @@ fn consume(user_id: UserId, amount: &str) -> credits::Command {
         transaction_id: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
+        idempotency: None,
         action: credits::Action::Consume {
             amount: amount.parse().unwrap(),
             usage_record_id: None,
@@ -71,7 +72,7 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
         let (writes, user, session) = (writes.clone(), user.clone(), session.session_id);
         callers.spawn(async move {
             match turn % 3 {
-                0 => writes.ledger(consume(user, "10")).await.unwrap().is_ok(),
+                0 => writes.ledger(consume(user, "10")).await.unwrap().result.is_ok(),
                 1 => {
                     writes
                         .usage(UsageInput::new(user, "ai_chat").complete())

@@ -144,7 +144,17 @@ async fn authorize(
         (principal, _) => principal,
     };
     match (&wanted, &principal) {
-        (Wanted::User(user_id), principal) if !principal.may_act_for(user_id) => return Err(foreign()),
+        (Wanted::User(user_id), principal) if !principal.may_act_for(user_id) => {
+            let hidden = matches!(access, Access::HiddenPathUser | Access::StaffForPathUser);
+            return Err(if hidden {
+                ApiError::user_not_found(user_id)
+            } else {
+                foreign()
+            });
+        }
+        (Wanted::User(_), Principal::User(_)) if access == Access::StaffForPathUser => {
+            return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+        }
         (Wanted::Unreadable(_) | Wanted::Missing, Principal::User(_)) => return Err(foreign()),
         (Wanted::Unreadable(fault), _) => return Err(ApiError::faults(vec![fault.clone()])),
         (Wanted::Missing, _) => {
@@ -184,7 +194,7 @@ enum Wanted {
 
 fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> Wanted {
     match access {
-        Access::PathUser | Access::Recharge => {
+        Access::PathUser | Access::Recharge | Access::HiddenPathUser | Access::StaffForPathUser => {
             let text = path_parameter(request, "user_id");
             match text.parse() {
                 Ok(user_id) => Wanted::User(user_id),

@@ -84,6 +84,12 @@ impl Call {
         })
     }
 
+    /// The user acted upon, whether he exists or not.
+    #[must_use]
+    pub fn target(&self) -> Option<&UserId> {
+        self.caller.target.as_ref()
+    }
+
     /// Makes sure that every user of this call exists.
     ///
     /// # Errors
@@ -173,11 +179,24 @@ impl Call {
     /// # Errors
     /// As [`Reply::json`].
     pub fn envelope(&self, message: &Text, data: impl Serialize) -> Result<Reply, ApiError> {
+        self.envelope_at(self.now, message, data)
+    }
+
+    /// The documented envelope with the instant of the change, so that a repeat of the request gets the same bytes.
+    ///
+    /// # Errors
+    /// As [`Reply::json`].
+    pub fn envelope_at(
+        &self,
+        at: OffsetDateTime,
+        message: &Text,
+        data: impl Serialize,
+    ) -> Result<Reply, ApiError> {
         Reply::json(&Envelope {
             success: true,
             status: "success",
             message: message.in_language(self.language),
-            timestamp: Timestamp(self.now),
+            timestamp: Timestamp(at),
             data,
         })
     }

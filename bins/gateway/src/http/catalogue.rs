@@ -70,6 +70,9 @@ entries! {
     DUPLICATE_ENTRY = 400 "DuplicateEntryException",
         "The {field} is already in use", "该 {field} 已被使用",
         "Another user has this e-mail address (compared without case).", ["field"];
+    REFUND_EXCEEDS_CHARGE = 400 "RefundExceedsChargeException",
+        "Only {refundable} credits can be refunded", "最多可退还 {refundable} 积分",
+        "The refund is more than what is left of the charge after earlier refunds.", ["refundable", "charged", "refunded"];
     AUTHENTICATION = 401 "AuthenticationException",
         "Could not validate credentials", "认证失败",
         "The credential is missing, malformed, or not valid: signature, issuer, audience or a claim.", [];
@@ -91,12 +94,21 @@ entries! {
     SESSION_NOT_FOUND = 404 "SessionNotFoundException",
         "Session not found: {session_id}", "会话不存在: {session_id}",
         "No such session, or it was deleted.", ["session_id"];
+    HOLD_NOT_FOUND = 404 "HoldNotFoundException",
+        "Hold not found: {hold_id}", "预留不存在: {hold_id}",
+        "The user has no such hold.", ["hold_id"];
+    TRANSACTION_NOT_FOUND = 404 "TransactionNotFoundException",
+        "Transaction not found: {transaction_id}", "交易不存在: {transaction_id}",
+        "The user has no such charge.", ["transaction_id"];
     METHOD_NOT_ALLOWED = 405 "MethodNotAllowedException",
         "Method not allowed", "不支持该请求方法",
         "The path exists, but not with this method; `Allow` lists those that do.", [];
     REFERENCE_CONFLICT = 409 "ReferenceConflictException",
         "reference_id was used before with another amount", "reference_id 已用于其他金额",
         "This `reference_id` of the user belongs to a recharge of another amount.", ["transaction_id"];
+    HOLD_NOT_OPEN = 409 "HoldNotOpenException",
+        "The hold is {hold_status}", "该预留已为 {hold_status} 状态",
+        "The hold was captured, released, or has expired.", ["hold_status", "resolved_at"];
     PAYLOAD_TOO_LARGE = 413 "PayloadTooLargeException",
         "Request body exceeds the maximum of {limit} bytes", "请求体超过最大限制 {limit} 字节",
         "The request body is too large.", ["limit"];
@@ -106,6 +118,12 @@ entries! {
     VALIDATION = 422 "ValidationException",
         "Validation failed", "请求参数校验失败",
         "The request does not have the right shape. `detail` lists every fault with its place.", [];
+    IDEMPOTENCY_CONFLICT = 422 "IdempotencyConflictException",
+        "The Idempotency-Key was used before with another request", "该 Idempotency-Key 已用于其他请求",
+        "A key stands for one request: use a new one for another.", ["first_used_at"];
+    TOO_MANY_HOLDS = 429 "TooManyHoldsException",
+        "There are already {limit} open holds", "未结预留数量已达上限 {limit}",
+        "A user may have 1,000 open holds.", ["limit"];
     INTERNAL = 500 "InternalServerException",
         "Internal server error", "服务器内部错误",
         "A fault of ours. Quote the `request_id` when you report it.", [];

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::catalogue::Entry;
+use super::catalogue::{self, Entry};
 
 /// Documentation of one route.
 pub struct Doc {
@@ -113,6 +113,21 @@ impl Doc {
             required: false,
         });
         self
+    }
+
+    /// The header that makes a request safe to repeat.
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.parameters.push(Parameter {
+            place: "header",
+            name: "Idempotency-Key",
+            description: "Makes the request safe to repeat: the same key with the same request gets the first answer again, \
+                          with `Idempotency-Replayed: true`, and changes nothing.",
+            schema: json!({"type": "string", "minLength": 1, "maxLength": 255}),
+            example: Value::Null,
+            required: false,
+        });
+        self.errors(&[&catalogue::IDEMPOTENCY_CONFLICT])
     }
 
     /// `limit`, `offset` and `cursor`.

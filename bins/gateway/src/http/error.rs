@@ -26,6 +26,7 @@ struct Inner {
     details: Vec<(&'static str, Detail)>,
     faults: Vec<Fault>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    at: Option<OffsetDateTime>,
 }
 
 /// What surrounds an error: the request it belongs to.
@@ -53,6 +54,7 @@ impl ApiError {
             details: Vec::new(),
             faults: Vec::new(),
             headers: Vec::new(),
+            at: None,
         }))
     }
 
@@ -67,6 +69,13 @@ impl ApiError {
     #[must_use]
     pub fn detail(mut self, name: &'static str, detail: Detail) -> Self {
         self.0.details.push((name, detail));
+        self
+    }
+
+    /// The instant of the refusal, so that a repeat of the request is told the same one.
+    #[must_use]
+    pub fn at(mut self, instant: OffsetDateTime) -> Self {
+        self.0.at = Some(instant);
         self
     }
 
@@ -133,7 +142,11 @@ impl ApiError {
                 tracing::error!(error = %chain(failure), "an operation failed");
                 return Self::new(&catalogue::INTERNAL);
             }
-            Kind::Invalid => return Self::faults(vec![invalid(failure)]),
+            Kind::Invalid => {
+                let mut error = Self::new(catalogue::find(failure.code()));
+                error.0.faults.push(invalid(failure));
+                error
+            }
             Kind::Unauthenticated => Self::unauthorized(catalogue::find(failure.code())),
             Kind::Unavailable => Self::new(catalogue::find(failure.code())).retry_after(),
             _ => Self::new(catalogue::find(failure.code())),
@@ -148,7 +161,7 @@ impl ApiError {
     #[must_use]
     pub fn respond(self, context: &ErrorContext<'_>) -> HttpResponse {
         let text = self.0.text.clone().unwrap_or_else(|| self.filled());
-        let timestamp = rfc3339(context.now);
+        let timestamp = rfc3339(self.0.at.unwrap_or(context.now));
         let is_chat = context.operation.starts_with("chat_");
         let plain = if is_chat {
             text.in_language(context.language)
@@ -291,6 +304,14 @@ impl Serialize for Details<'_> {
 
 /// A rule that only the stored state can judge, told like a fault of shape.
 fn invalid(failure: &dyn Failure) -> Fault {
+    if failure.code() == catalogue::IDEMPOTENCY_CONFLICT.code {
+        return Fault {
+            kind: "idempotency_conflict",
+            loc: vec![Place::from("header"), Place::from("idempotency-key")],
+            msg: catalogue::IDEMPOTENCY_CONFLICT.en.to_owned(),
+            input: None,
+        };
+    }
     let field = failure
         .details()
         .into_iter()

@@ -8,6 +8,7 @@ pub mod doc;
 pub mod error;
 pub mod fault;
 pub mod fields;
+pub mod idempotency;
 pub mod language;
 pub mod observe;
 pub mod openapi;

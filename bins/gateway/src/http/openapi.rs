@@ -160,6 +160,7 @@ fn path_parameters(route: &Route) -> impl Iterator<Item = Value> {
         .map(|name| {
             let (description, example) = match name {
                 "user_id" => ("The user's external id, raw or percent-encoded.", "auth0|test123"),
+                "hold_id" => ("The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
                 "session_id" => ("The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
                 _ => ("", ""),
             };
@@ -183,7 +184,12 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
     }
     if matches!(
         route.access,
-        Access::PathUser | Access::Recharge | Access::NamedUser | Access::OwnThings
+        Access::PathUser
+            | Access::Recharge
+            | Access::HiddenPathUser
+            | Access::StaffForPathUser
+            | Access::NamedUser
+            | Access::OwnThings
     ) {
         entries.push(&catalogue::USER_NOT_FOUND);
     }

@@ -44,6 +44,10 @@ pub enum Access {
     PathUser,
     /// Services and administrators; the user in the path only if users may recharge themselves.
     Recharge,
+    /// As [`Access::PathUser`], on a route beyond the documents: another user's path looks like one that does not exist.
+    HiddenPathUser,
+    /// Services and administrators, for the user in the path; beyond the documents.
+    StaffForPathUser,
     /// A user for what is his own, judged by the operation; services and administrators.
     OwnThings,
 }
@@ -70,6 +74,10 @@ impl Access {
             Self::Recharge => {
                 "Services and administrators; the user in the path with `SELF_RECHARGE=allowed`."
             }
+            Self::HiddenPathUser => {
+                "The user in the path; services; administrators. To others the user does not exist."
+            }
+            Self::StaffForPathUser => "Services and administrators.",
             Self::OwnThings => "The owner; services; administrators.",
         }
     }

@@ -111,6 +111,114 @@ pub fn transaction_id(id: Uuid) -> String {
     format!("txn_{id}")
 }
 
+/// A lot of credit with a life of its own.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Grant {
+    /// Id within the account.
+    pub grant_id: i64,
+    /// initial, purchase, plan, promo, refund or adjustment.
+    #[schema(example = "initial")]
+    pub kind: &'static str,
+    /// Credits granted.
+    #[schema(value_type = f64, example = 1000.0)]
+    pub amount: Credits,
+    /// Credits left.
+    #[schema(value_type = f64, example = 974.5)]
+    pub remaining: Credits,
+    /// Credits of it that are held.
+    #[schema(value_type = f64, example = 0.0)]
+    pub held: Credits,
+    /// Low burns first.
+    pub priority: u8,
+    /// From when on it counts.
+    pub effective_at: Timestamp,
+    /// When what is left of it is lost.
+    pub expires_at: Option<Timestamp>,
+    /// scheduled, open, used or expired.
+    #[schema(example = "open")]
+    pub status: &'static str,
+    /// What it was for.
+    pub description: Option<String>,
+    /// The transaction that booked it.
+    pub transaction_id: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl From<credits::GrantView> for Grant {
+    fn from(grant: credits::GrantView) -> Self {
+        Self {
+            grant_id: grant.grant_id,
+            kind: grant.kind.as_str(),
+            amount: grant.amount,
+            remaining: grant.remaining,
+            held: grant.held,
+            priority: grant.priority,
+            effective_at: Timestamp(grant.effective_at),
+            expires_at: grant.expires_at.map(Timestamp),
+            status: grant.status.as_str(),
+            description: grant.description,
+            transaction_id: grant.transaction_id.map(transaction_id),
+            created_at: Timestamp(grant.created_at),
+        }
+    }
+}
+
+/// Credit that is set aside.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Hold {
+    /// Id used in paths.
+    pub hold_id: Uuid,
+    /// Whose account.
+    #[schema(value_type = String, example = "auth0|test123")]
+    pub user_id: UserId,
+    /// Credits held.
+    #[schema(value_type = f64, example = 70.0)]
+    pub amount: Credits,
+    /// Credits charged.
+    #[schema(value_type = f64, example = 0.0)]
+    pub captured: Credits,
+    /// Credits freed.
+    #[schema(value_type = f64, example = 0.0)]
+    pub released: Credits,
+    /// Credits that were delivered and not covered.
+    #[schema(value_type = f64, example = 0.0)]
+    pub uncollected: Credits,
+    /// open, captured, released or expired.
+    #[schema(example = "open")]
+    pub status: &'static str,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+    /// What it is for.
+    pub description: Option<String>,
+    /// What the caller attached.
+    #[schema(value_type = Object)]
+    pub metadata: FreeForm,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub resolved_at: Option<Timestamp>,
+}
+
+impl From<credits::HoldView> for Hold {
+    fn from(hold: credits::HoldView) -> Self {
+        Self {
+            hold_id: hold.hold_id,
+            user_id: hold.user_id,
+            amount: hold.amount,
+            captured: hold.captured,
+            released: hold.released,
+            uncollected: hold.uncollected,
+            status: hold.status.as_str(),
+            expires_at: Timestamp(hold.expires_at),
+            description: hold.description,
+            metadata: hold.metadata,
+            created_at: Timestamp(hold.created_at),
+            resolved_at: hold.resolved_at.map(Timestamp),
+        }
+    }
+}
+
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionBody {

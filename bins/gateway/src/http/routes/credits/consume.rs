@@ -1,18 +1,20 @@
 //! `POST /api/v1/users/{user_id}/credits/consume`: spends credits (HTTP contract 6.1).
 
 use actix_web::http::Method;
-use credits::{Action, Command};
+use credits::{Action, Replay};
 use kernel::{Credits, FreeForm, UserId};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::Order;
 use crate::http::{
     call::Call,
     catalogue,
     doc::Doc,
     error::ApiError,
     fields::{Fields, Source, parse},
+    idempotency,
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Route},
@@ -72,6 +74,7 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("credits", "Spend credits")
+        .idempotent()
         .description("All or nothing: with less available, nothing is deducted. Exact under any concurrency.")
         .body::<ConsumeCredits>(json!({
             "amount": 25.5, "reason": "chat completion", "endpoint": "/api/chat/completion",
@@ -99,9 +102,27 @@ impl ConsumeCredits {
     }
 }
 
+impl ConsumeCredits {
+    /// What makes two requests the same.
+    fn identity(&self) -> String {
+        let Self {
+            amount,
+            user_id: _,
+            reason,
+            description,
+            usage_record_id,
+            endpoint,
+            metadata,
+        } = self;
+        let metadata = idempotency::canonical(metadata.as_ref());
+        format!("{amount} {reason:?} {description:?} {usage_record_id:?} {endpoint:?} {metadata}")
+    }
+}
+
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(ConsumeCredits::read)?;
     call.agree_on_user(wish.user_id.as_ref())?;
+    let key = idempotency::key(&call, &wish.identity())?;
     let notes = [
         ("reason", wish.reason.as_deref()),
         ("endpoint", wish.endpoint.as_deref()),
@@ -109,10 +130,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let notes = notes
         .into_iter()
         .filter_map(|(name, text)| text.map(|text| (name, text)));
-    let command = Command {
-        user_id: call.user()?,
-        actor: call.principal()?.actor(),
-        transaction_id: call.app.ids.uuid(),
+    let order = Order {
         metadata: wish.metadata.unwrap_or_default().with_texts(notes),
         description: Some(
             wish.description
@@ -123,21 +141,25 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             amount: wish.amount,
             usage_record_id: wish.usage_record_id,
         },
+        key,
     };
-    let (entry, balance) = super::run(&call, command).await?;
+    let answer = super::run(&call, order).await?;
     let amount = wish.amount;
-    call.app.moved.consumed(amount);
+    if answer.replay == Replay::First {
+        call.app.moved.consumed(amount);
+    }
     let message = Text::new(
         format!("Successfully consumed {amount} credits"),
         format!("成功消费 {amount} 积分"),
     );
-    Reply::json(&ConsumedCredits {
+    let reply = Reply::json(&ConsumedCredits {
         success: true,
         status: "success",
-        remaining_credits: balance.posted,
+        remaining_credits: answer.applied.balance.posted,
         consumed_amount: amount,
         message: message.in_language(call.language).to_owned(),
-        timestamp: Timestamp(call.now),
-        data: entry.into(),
-    })
+        timestamp: Timestamp(answer.at),
+        data: answer.entry()?.into(),
+    })?;
+    Ok(answer.mark(reply))
 }

@@ -1,33 +1,107 @@
 //! Routes of the group `credits`.
 
+pub mod account;
 pub mod balance;
+pub mod capture;
 pub mod consume;
+pub mod create_grant;
+pub mod create_hold;
+pub mod grants;
+pub mod holds;
 pub mod recharge;
+pub mod refund;
+pub mod release;
 pub mod transactions;
 
-use ::credits::{Applied, Balance, Command, Entry};
+use ::credits::{Action, Applied, Command, Entry, IdempotencyKey, Replay};
+use kernel::{Detail, FreeForm};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
-use crate::http::{call::Call, catalogue, error::ApiError};
+use crate::http::{
+    call::{Call, path_parameter},
+    catalogue,
+    error::ApiError,
+    idempotency::IDEMPOTENCY_REPLAYED,
+    reply::Reply,
+};
 
-/// Runs a command; a refusal becomes its documented error.
-async fn apply(call: &Call, command: Command) -> Result<Applied, ApiError> {
-    let result = call.app.writes.ledger(command).await?;
-    result.map_err(|refusal| {
-        metrics::counter!("credits_refused_total").increment(1);
-        ApiError::from_failure(&refusal)
-    })
+/// What a route asks of the ledger.
+struct Order {
+    action: Action,
+    description: Option<String>,
+    metadata: FreeForm,
+    key: Option<IdempotencyKey>,
 }
 
-/// Runs a command that always makes an entry.
-async fn run(call: &Call, command: Command) -> Result<(Entry, Balance), ApiError> {
-    let applied = apply(call, command).await?;
-    Ok((applied.entry.ok_or_else(no_entry)?, applied.balance))
+/// What became of it: the instant, and whether it had been answered before.
+struct Answer {
+    applied: Applied,
+    at: OffsetDateTime,
+    replay: Replay,
 }
 
-fn no_entry() -> ApiError {
-    tracing::error!("a command of the ledger made no entry");
+impl Answer {
+    /// The entry of a command that always makes one.
+    fn entry(&self) -> Result<Entry, ApiError> {
+        self.applied
+            .entry
+            .clone()
+            .ok_or_else(|| broken("a command of the ledger made no entry"))
+    }
+
+    /// Marks an answer that was given before.
+    fn mark(&self, reply: Reply) -> Reply {
+        match self.replay {
+            Replay::First => reply,
+            Replay::ByKey => reply.header(IDEMPOTENCY_REPLAYED, "true"),
+        }
+    }
+}
+
+/// Runs a command for the user of the call; a refusal becomes its documented error.
+async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
+    let command = Command {
+        user_id: call.user()?,
+        actor: call.principal()?.actor(),
+        transaction_id: call.app.ids.uuid(),
+        description: order.description,
+        metadata: order.metadata,
+        idempotency: order.key,
+        action: order.action,
+    };
+    let outcome = call.app.writes.ledger(command).await?;
+    match outcome.result {
+        Ok(applied) => Ok(Answer {
+            applied,
+            at: outcome.at,
+            replay: outcome.replay,
+        }),
+        Err(refusal) => {
+            metrics::counter!("credits_refused_total").increment(1);
+            let error = ApiError::from_failure(&refusal).at(outcome.at);
+            Err(match outcome.replay {
+                Replay::First => error,
+                Replay::ByKey => error.header(
+                    IDEMPOTENCY_REPLAYED,
+                    actix_web::http::header::HeaderValue::from_static("true"),
+                ),
+            })
+        }
+    }
+}
+
+fn broken(what: &'static str) -> ApiError {
+    tracing::error!("{what}");
     ApiError::new(&catalogue::INTERNAL)
+}
+
+/// The hold of the path. What is not a UUID is an unknown hold.
+fn hold_id(call: &Call) -> Result<Uuid, ApiError> {
+    let text = path_parameter(&call.request, "hold_id");
+    Uuid::try_parse(&text)
+        .map_err(|_| ApiError::new(&catalogue::HOLD_NOT_FOUND).detail("hold_id", Detail::Text(text)))
 }
 
 fn transaction_example() -> Value {
@@ -37,5 +111,23 @@ fn transaction_example() -> Value {
         "balance_before": 1000.0, "credits_before": 1000.0, "balance_after": 974.5, "credits_after": 974.5,
         "usage_record_id": null, "reference_id": null, "hold_id": null, "description": "chat completion",
         "metadata": {}, "created_at": "2025-07-28T00:35:31.550198Z", "updated_at": "2025-07-28T00:35:31.550198Z",
+    })
+}
+
+fn grant_example() -> Value {
+    json!({
+        "grant_id": 1, "kind": "initial", "amount": 1000.0, "remaining": 974.5, "held": 0.0, "priority": 100,
+        "effective_at": "2025-07-27T00:11:26.479685Z", "expires_at": null, "status": "open",
+        "description": "Initial credits", "transaction_id": "txn_0190a6c8-1c2b-7def-8abc-0123456789ab",
+        "created_at": "2025-07-27T00:11:26.479685Z",
+    })
+}
+
+fn hold_example() -> Value {
+    json!({
+        "hold_id": "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10", "user_id": "auth0|test123", "amount": 70.0,
+        "captured": 0.0, "released": 0.0, "uncollected": 0.0, "status": "open",
+        "expires_at": "2025-07-28T00:50:31.550198Z", "description": null, "metadata": {},
+        "created_at": "2025-07-28T00:35:31.550198Z", "resolved_at": null,
     })
 }

@@ -1,18 +1,20 @@
 //! `POST /api/v1/users/{user_id}/credits/recharge`: adds purchased credits (HTTP contract 6.2).
 
 use actix_web::http::Method;
-use credits::{Action, Command};
+use credits::{Action, Replay};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::Order;
 use crate::http::{
     call::Call,
     catalogue,
     doc::Doc,
     error::ApiError,
     fields::{Fields, Source, parse},
+    idempotency,
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Route},
@@ -71,6 +73,7 @@ fn doc() -> Doc {
     let number = || json!({"type": "number"});
     let text = || json!({"type": "string"});
     Doc::new("credits", "Add purchased credits")
+        .idempotent()
         .description("Every field but `metadata` may be given in the query instead. Repeating a `reference_id` adds nothing.")
         .query("amount", "Credits to add, instead of in the body.", number(), serde_json::Value::Null)
         .query("description", "What for, instead of in the body.", text(), serde_json::Value::Null)
@@ -100,38 +103,55 @@ impl RechargeCredits {
     }
 }
 
+impl RechargeCredits {
+    /// What makes two requests the same.
+    fn identity(&self) -> String {
+        let Self {
+            amount,
+            description,
+            reference_id,
+            metadata,
+        } = self;
+        format!(
+            "{amount} {description:?} {reference_id:?} {}",
+            idempotency::canonical(metadata.as_ref())
+        )
+    }
+}
+
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(RechargeCredits::read)?;
-    let command = Command {
-        user_id: call.user()?,
-        actor: call.principal()?.actor(),
-        transaction_id: call.app.ids.uuid(),
+    let key = idempotency::key(&call, &wish.identity())?;
+    let order = Order {
         description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
         metadata: wish.metadata.unwrap_or_default(),
         action: Action::Recharge {
             amount: wish.amount,
             reference_id: wish.reference_id,
         },
+        key,
     };
-    let applied = super::apply(&call, command).await?;
-    if !applied.replayed {
+    let answer = super::run(&call, order).await?;
+    if answer.replay == Replay::First && !answer.applied.replayed {
         call.app.moved.recharged(wish.amount);
     }
-    let entry = applied.entry.ok_or_else(super::no_entry)?;
+    let entry = answer.entry()?;
+    let balance = answer.applied.balance.posted;
     let message = Text::new(
         format!("Recharged {} credits successfully", wish.amount),
         format!("成功充值 {} 积分", wish.amount),
     );
-    Reply::json(&RechargedCredits {
+    let reply = Reply::json(&RechargedCredits {
         success: true,
         status: "success",
         message: message.in_language(call.language).to_owned(),
-        timestamp: Timestamp(call.now),
+        timestamp: Timestamp(answer.at),
         recharged_amount: wish.amount,
-        new_balance: applied.balance.posted,
-        remaining_credits: applied.balance.posted,
+        new_balance: balance,
+        remaining_credits: balance,
         transaction_id: transaction_id(entry.transaction_id),
-        replayed: applied.replayed,
+        replayed: answer.applied.replayed,
         data: entry.into(),
-    })
+    })?;
+    Ok(answer.mark(reply))
 }

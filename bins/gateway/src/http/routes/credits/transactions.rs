@@ -61,7 +61,13 @@ fn read(fields: &mut Fields, scope: &str) -> Option<(TransactionFilter, Page<i64
     let kind = fields.optional(Source::Query, "transaction_type", parse::one_of(KINDS));
     let (from, to) = date_range(fields);
     let page = fields.page(LIMIT, scope);
-    Some((TransactionFilter { kind, from, to }, page?))
+    let filter = TransactionFilter {
+        kind,
+        from,
+        to,
+        ..TransactionFilter::default()
+    };
+    Some((filter, page?))
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {

@@ -1,0 +1,86 @@
+//! `GET /api/v1/users/{user_id}/credits/account`: balance, holds and open grants of the user (HTTP contract 6.5).
+
+use actix_web::http::Method;
+use kernel::{Credits, UserId};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::{Grant, Timestamp},
+};
+
+/// What a user has, and what of it may be spent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Account {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    /// Posted, held credits included.
+    #[schema(value_type = f64)]
+    balance: Credits,
+    /// Set aside by open holds.
+    #[schema(value_type = f64)]
+    held: Credits,
+    /// What may be spent now.
+    #[schema(value_type = f64)]
+    available: Credits,
+    /// Ever granted and recharged.
+    #[schema(value_type = f64)]
+    lifetime_granted: Credits,
+    /// Open grants in burn order.
+    grants: Vec<Grant>,
+    updated_at: Timestamp,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/users/{user_id}/credits/account",
+        access: Access::HiddenPathUser,
+        body: BodyRule::Ignored,
+        operation: "get_credit_account",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("credits", "Account").reply_envelope::<Account>(
+        "Account retrieved successfully",
+        json!({
+            "user_id": "auth0|test123", "balance": 1000.0, "held": 70.0, "available": 930.0,
+            "lifetime_granted": 1000.0, "grants": [super::grant_example()],
+            "updated_at": "2025-07-28T00:35:31.550198Z",
+        }),
+    )
+}
+
+async fn handle(call: Call) -> Result<Reply, ApiError> {
+    let user_id = call.user()?;
+    let clock = &*call.app.clock;
+    let account = call
+        .read(async |conn| credits::account(conn, clock, &user_id).await)
+        .await?;
+    let account = account.ok_or_else(|| ApiError::user_not_found(&user_id))?;
+    let data = Account {
+        balance: account.balance.posted,
+        held: account.balance.held,
+        available: account.balance.available(),
+        lifetime_granted: account.balance.lifetime_granted,
+        grants: account.grants.into_iter().map(Grant::from).collect(),
+        updated_at: Timestamp(account.updated_at),
+        user_id,
+    };
+    call.envelope(
+        &Text::new("Account retrieved successfully", "积分账户查询成功"),
+        data,
+    )
+}

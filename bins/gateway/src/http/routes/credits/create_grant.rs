@@ -1,0 +1,157 @@
+//! `POST /api/v1/users/{user_id}/credits/grants`: gives credits that are not bought (HTTP contract 6.5).
+
+use actix_web::http::Method;
+use credits::{Action, NewGrant, NewGrantKind};
+use kernel::{Credits, FreeForm};
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use super::Order;
+use crate::http::{
+    call::Call,
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    fields::{Fields, Source, parse, time::instant},
+    idempotency,
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::{Grant, Transaction},
+};
+
+const KINDS: &[(&str, NewGrantKind)] = &[
+    ("promo", NewGrantKind::Promo),
+    ("plan", NewGrantKind::Plan),
+    ("purchase", NewGrantKind::Purchase),
+];
+
+/// Credits to give.
+#[derive(Debug, ToSchema)]
+pub struct CreateGrant {
+    /// Credits, above zero, at most 6 decimals.
+    #[schema(value_type = f64, example = 100.0)]
+    pub amount: Credits,
+    /// promo, plan or purchase; promo if absent.
+    #[schema(value_type = Option<String>)]
+    pub kind: Option<NewGrantKind>,
+    /// 0 to 255, low burns first; 100 if absent.
+    pub priority: Option<u8>,
+    /// From when on it counts; now if absent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub effective_at: Option<OffsetDateTime>,
+    /// When what is left of it is lost; never if absent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+    /// One grant per user and reference.
+    pub reference_id: Option<String>,
+    /// What for.
+    pub description: Option<String>,
+    /// Anything to keep with it.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<FreeForm>,
+}
+
+/// The grant, and the transaction that booked it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedGrant {
+    grant: Grant,
+    /// Null while the grant is scheduled.
+    transaction: Option<Transaction>,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::POST,
+        path: "/api/v1/users/{user_id}/credits/grants",
+        access: Access::StaffForPathUser,
+        body: BodyRule::Json,
+        operation: "create_grant",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("credits", "Give credits")
+        .idempotent()
+        .body::<CreateGrant>(json!({"amount": 100.0, "kind": "promo", "description": "Welcome back"}))
+        .reply_envelope::<CreatedGrant>(
+            "Granted 100.0 credits successfully",
+            json!({"grant": super::grant_example(), "transaction": super::transaction_example()}),
+        )
+        .errors(&[&catalogue::BALANCE_LIMIT_EXCEEDED, &catalogue::REFERENCE_CONFLICT])
+}
+
+impl CreateGrant {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let amount = fields.required(Source::Body, "amount", parse::credits_to_move);
+        let priority = fields.optional(Source::Body, "priority", parse::integer(0, 255));
+        Some(Self {
+            kind: fields.optional(Source::Body, "kind", parse::one_of(KINDS)),
+            priority: priority.and_then(|priority| u8::try_from(priority).ok()),
+            effective_at: fields.optional(Source::Body, "effective_at", instant),
+            expires_at: fields.optional(Source::Body, "expires_at", instant),
+            reference_id: fields.optional(Source::Body, "reference_id", parse::text(1, 255)),
+            description: fields.optional(Source::Body, "description", parse::text(0, 255)),
+            metadata: fields.optional(Source::Body, "metadata", parse::object),
+            amount: amount?,
+        })
+    }
+
+    /// What makes two requests the same.
+    fn identity(&self) -> String {
+        let Self {
+            amount,
+            kind,
+            priority,
+            effective_at,
+            expires_at,
+            reference_id,
+            description,
+            metadata,
+        } = self;
+        let metadata = idempotency::canonical(metadata.as_ref());
+        format!(
+            "{amount} {kind:?} {priority:?} {effective_at:?} {expires_at:?} {reference_id:?} {description:?} {metadata}"
+        )
+    }
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let wish = call.fields.read(CreateGrant::read)?;
+    let key = idempotency::key(&call, &wish.identity())?;
+    let amount = wish.amount;
+    let plain = NewGrant::new(wish.kind.unwrap_or(NewGrantKind::Promo), amount);
+    let order = Order {
+        action: Action::Grant(NewGrant {
+            priority: wish.priority.unwrap_or(plain.priority),
+            effective_at: wish.effective_at,
+            expires_at: wish.expires_at,
+            reference_id: wish.reference_id,
+            ..plain
+        }),
+        description: wish.description,
+        metadata: wish.metadata.unwrap_or_default(),
+        key,
+    };
+    let answer = super::run(&call, order).await?;
+    let grant = answer
+        .applied
+        .grant
+        .clone()
+        .ok_or_else(|| super::broken("a grant made no grant"))?;
+    let data = CreatedGrant {
+        grant: grant.into(),
+        transaction: answer.applied.entry.clone().map(Transaction::from),
+    };
+    let message = Text::new(
+        format!("Granted {amount} credits successfully"),
+        format!("成功发放 {amount} 积分"),
+    );
+    Ok(answer.mark(call.envelope_at(answer.at, &message, data)?))
+}

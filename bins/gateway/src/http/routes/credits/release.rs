@@ -1,0 +1,62 @@
+//! `POST /api/v1/users/{user_id}/credits/holds/{hold_id}/release`: ends a hold without a charge (HTTP contract 6.5).
+
+use actix_web::http::Method;
+use credits::Action;
+use kernel::FreeForm;
+
+use super::Order;
+use crate::http::{
+    call::Call,
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    idempotency,
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::Hold,
+};
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::POST,
+        path: "/api/v1/users/{user_id}/credits/holds/{hold_id}/release",
+        access: Access::HiddenPathUser,
+        body: BodyRule::Ignored,
+        operation: "release_hold",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("credits", "Release a hold")
+        .idempotent()
+        .reply_envelope::<Hold>("Released 70.0 credits", super::hold_example())
+        .errors(&[&catalogue::HOLD_NOT_FOUND, &catalogue::HOLD_NOT_OPEN])
+}
+
+async fn handle(call: Call) -> Result<Reply, ApiError> {
+    call.known()?;
+    let hold_id = super::hold_id(&call)?;
+    let key = idempotency::key(&call, &hold_id.to_string())?;
+    let order = Order {
+        action: Action::Release { hold_id },
+        description: None,
+        metadata: FreeForm::empty(),
+        key,
+    };
+    let answer = super::run(&call, order).await?;
+    let hold = answer
+        .applied
+        .hold
+        .clone()
+        .ok_or_else(|| super::broken("a release had no hold"))?;
+    let message = Text::new(
+        format!("Released {} credits", hold.released),
+        format!("已释放 {} 积分", hold.released),
+    );
+    Ok(answer.mark(call.envelope_at(answer.at, &message, Hold::from(hold))?))
+}
