@@ -200,8 +200,8 @@ enum Source {
 impl Source {
     async fn read(&self, id: i64) -> String {
         match self {
-            Source::Pool(pool) => read(&mut *pool.get().await.unwrap(), id).await,
-            Source::Accidental(pool) => read(&mut *pool.get().await.unwrap(), id).await,
+            Source::Pool(pool) => read(&mut pool.get().await.unwrap(), id).await,
+            Source::Accidental(pool) => read(&mut pool.get().await.unwrap(), id).await,
             Source::Coalesced(questions) => questions.ask("all", id).await.unwrap(),
         }
     }
