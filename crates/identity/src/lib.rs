@@ -16,4 +16,6 @@ pub use token::{
 };
 
 /// The schema of this crate: `identity`.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!("identity": "20261121100000_create_users");
+pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
+    "identity": "20261121100000_create_users", "20261121143015_fold_emails"
+);

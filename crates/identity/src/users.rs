@@ -35,7 +35,7 @@ pub async fn ensure(
     if let Some(user) = store::users::find(conn, &new.user_id).await? {
         return Ok(Ok(Ensured { user, created: false }));
     }
-    if store::users::email_exists(conn, &new.email).await? {
+    if store::users::email_exists(conn, &new.email_folded()).await? {
         return Ok(Err(IdentityRefusal::EmailTaken));
     }
     Err(store::users::vanished())

@@ -1,7 +1,10 @@
 //! Tokens as issuers, and those who pretend to be issuers, make them.
 
+use std::sync::LazyLock;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto, jwk::Jwk};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Value, json};
 
 /// A private key with the name under which its public half is published.
@@ -13,19 +16,23 @@ pub struct Signer {
 
 impl Signer {
     pub fn rsa_first() -> Self {
-        Self::rsa("rsa-1", include_bytes!("keys/rsa_first.pem"))
+        static PEM: LazyLock<String> = LazyLock::new(rsa_pem);
+        Self::rsa("rsa-1", &PEM)
     }
 
     pub fn rsa_second() -> Self {
-        Self::rsa("rsa-2", include_bytes!("keys/rsa_second.pem"))
+        static PEM: LazyLock<String> = LazyLock::new(rsa_pem);
+        Self::rsa("rsa-2", &PEM)
     }
 
     pub fn ec_first() -> Self {
-        Self::ec("ec-1", include_bytes!("keys/ec_first.pem"))
+        static PEM: LazyLock<String> = LazyLock::new(ec_pem);
+        Self::ec("ec-1", &PEM)
     }
 
     pub fn ec_second() -> Self {
-        Self::ec("ec-2", include_bytes!("keys/ec_second.pem"))
+        static PEM: LazyLock<String> = LazyLock::new(ec_pem);
+        Self::ec("ec-2", &PEM)
     }
 
     pub fn secret(secret: &str) -> Self {
@@ -73,21 +80,33 @@ impl Signer {
         key
     }
 
-    fn rsa(kid: &'static str, pem: &[u8]) -> Self {
+    fn rsa(kid: &'static str, pem: &str) -> Self {
         Self {
             kid,
             algorithm: Algorithm::RS256,
-            key: EncodingKey::from_rsa_pem(pem).unwrap(),
+            key: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(),
         }
     }
 
-    fn ec(kid: &'static str, pem: &[u8]) -> Self {
+    fn ec(kid: &'static str, pem: &str) -> Self {
         Self {
             kid,
             algorithm: Algorithm::ES256,
-            key: EncodingKey::from_ec_pem(pem).unwrap(),
+            key: EncodingKey::from_ec_pem(pem.as_bytes()).unwrap(),
         }
     }
+}
+
+/// A new private key. Each is made once per run, since making one takes a moment.
+fn rsa_pem() -> String {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    key.serialize_pem()
+}
+
+fn ec_pem() -> String {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .unwrap()
+        .serialize_pem()
 }
 
 /// A key set with the public halves of these keys.

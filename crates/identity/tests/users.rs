@@ -158,6 +158,50 @@ async fn a_taken_address_is_refused_and_nothing_is_changed() {
 }
 
 #[tokio::test]
+async fn letters_beyond_a_to_z_are_compared_without_case_too() {
+    let (db, clock) = (database().await, testkit::clock());
+    for (nth, first, same) in [
+        (0, "Ärger@example.com", "ärger@EXAMPLE.com"),
+        (1, "жук@example.com", "ЖУК@example.com"),
+        (2, "i@example.com", "I@example.com"),
+    ] {
+        let one = ensure(db.pool(), &clock, &new_user(&format!("one{nth}"), first)).await;
+        assert_eq!(one.unwrap().user.email.as_deref(), Some(first));
+        let other = ensure(db.pool(), &clock, &new_user(&format!("other{nth}"), same)).await;
+        assert_eq!(other, Err(IdentityRefusal::EmailTaken), "{same}");
+    }
+    // Not a matter of case: the dotless letter is another one.
+    assert!(
+        ensure(db.pool(), &clock, &new_user("dotless", "ı@example.com"))
+            .await
+            .unwrap()
+            .created
+    );
+}
+
+#[tokio::test]
+async fn addresses_from_before_they_were_folded_are_still_taken() {
+    use diesel_async::SimpleAsyncConnection;
+    let (db, clock) = (database().await, testkit::clock());
+    let fold = identity::MIGRATIONS[1];
+    let mut conn = db.pool().get().await.unwrap();
+    conn.batch_execute(fold.down).await.unwrap();
+    // Two addresses that the former index told apart must not stop the migration.
+    conn.batch_execute(
+        "INSERT INTO identity.users (user_id, email, created_at, updated_at) \
+         SELECT 'old' || n, email, now(), now() FROM unnest(ARRAY['Test@Example.com', 'Ä@example.com', 'ä@example.com', NULL]) \
+         WITH ORDINALITY AS old (email, n)",
+    )
+    .await
+    .unwrap();
+    conn.batch_execute(fold.up).await.unwrap();
+    for (nth, email) in ["TEST@example.COM", "Ä@EXAMPLE.com"].into_iter().enumerate() {
+        let refused = ensure(db.pool(), &clock, &new_user(&format!("new{nth}"), email)).await;
+        assert_eq!(refused, Err(IdentityRefusal::EmailTaken), "{email}");
+    }
+}
+
+#[tokio::test]
 async fn a_sign_up_waits_for_the_one_in_its_way() {
     let (db, clock) = (database().await, testkit::clock());
     let new = new_user("a", "a@example.com");

@@ -75,7 +75,7 @@ macro_rules! amount {
             /// The exact decimal text without a forced decimal: `1000`, `974.5`.
             #[must_use]
             pub fn to_plain_text(self) -> String {
-                decimal_text(self.0, $decimals, $scale, false)
+                decimal_text(self.0.into(), $decimals, $scale, false)
             }
 
             /// Serializes whole values without a decimal (`1000`), as `ensure`, `me` and `/api/...` show them.
@@ -100,7 +100,7 @@ macro_rules! amount {
         impl fmt::Display for $name {
             /// The exact decimal with at least one decimal: `1000.0`, `0.001`.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&decimal_text(self.0, $decimals, $scale, true))
+                f.write_str(&decimal_text(self.0.into(), $decimals, $scale, true))
             }
         }
 
@@ -148,7 +148,8 @@ amount!(
     Usd, 9, 1_000_000_000, 1_000_000, from_nano, nano, "nano-dollars"
 );
 
-fn serialize_number<S: Serializer>(text: String, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes a decimal text as a JSON number, digit by digit.
+pub(crate) fn serialize_number<S: Serializer>(text: String, serializer: S) -> Result<S::Ok, S::Error> {
     RawValue::from_string(text)
         .map_err(ser::Error::custom)?
         .serialize(serializer)
@@ -231,7 +232,8 @@ fn split_exponent(text: &str) -> Result<(&str, i64), AmountError> {
     Ok((mantissa, sign.saturating_mul(size.min(1_000_000))))
 }
 
-fn decimal_text(units: i64, decimals: usize, scale: u64, one_decimal: bool) -> String {
+/// The exact decimal of units of `10^-decimals`, where `scale` is `10^decimals`.
+pub(crate) fn decimal_text(units: i128, decimals: usize, scale: u128, one_decimal: bool) -> String {
     let size = units.unsigned_abs();
     let sign = if units < 0 { "-" } else { "" };
     let whole = size.checked_div(scale).unwrap_or(0);

@@ -9,6 +9,7 @@
 )]
 
 pub mod amount;
+pub mod amount_sum;
 pub mod clock;
 pub mod failure;
 pub mod ids;
@@ -18,10 +19,11 @@ pub mod text;
 pub mod user_id;
 
 pub use amount::{AmountError, Credits, Usd};
+pub use amount_sum::{CreditsSum, UsdSum};
 pub use clock::{Clock, ManualClock, SystemClock, rfc3339};
 pub use failure::{Detail, Failure, Kind};
 pub use ids::{Ids, RandomIds, SeededIds};
-pub use page::{Cursor, CursorError, Page, PageError, Slice, Start, TimePlace};
+pub use page::{Cursor, CursorError, Found, Page, PageError, Slice, Start, TimePlace};
 pub use principal::{Actor, KeyAccess, Principal, Scope};
 pub use text::{FreeForm, TextError};
 pub use user_id::{UserId, UserIdError};

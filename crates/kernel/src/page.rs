@@ -9,6 +9,12 @@ use time::OffsetDateTime;
 /// Most items one page may have; greater wishes are served with this many (HTTP contract 1.11).
 pub const LIMIT_MAX: i64 = 500;
 
+/// Most bytes of texts and JSON that the rows of one page hold together: what a page may cost in memory.
+///
+/// A page ends early rather than pass this; its first row comes whatever its size. The database counts, so that what
+/// does not fit is never sent. See [`Found`].
+pub const PAGE_BYTES_MAX: i64 = 4 * 1024 * 1024;
+
 /// One page of a list whose places are of type `P`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<P> {
@@ -25,6 +31,15 @@ pub enum Start<P> {
     Offset(i64),
     /// After the item at this place.
     After(P),
+}
+
+/// What a query answered that counts bytes: the items that fit into [`PAGE_BYTES_MAX`], and how many rows there were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found<T> {
+    /// The items that were sent, in the order of the list, without a gap.
+    pub items: Vec<T>,
+    /// How many rows were found, at most [`Page::rows`], those that did not fit included.
+    pub rows: i64,
 }
 
 /// Items of one page, and the place to go on from while there are more.
@@ -89,7 +104,8 @@ impl<P> Page<P> {
         self.limit.saturating_add(1)
     }
 
-    /// Rows to skip.
+    /// Rows to skip. A page may end before its limit ([`PAGE_BYTES_MAX`]), so who goes on by offset adds the number of
+    /// items that came, not the limit.
     #[must_use]
     pub fn offset(&self) -> i64 {
         match self.start {
@@ -108,16 +124,25 @@ impl<P> Page<P> {
     }
 
     /// Cuts what [`Page::rows`] read down to the page; `place` tells where an item stands.
-    pub fn cut<T>(&self, mut items: Vec<T>, place: impl Fn(&T) -> P) -> Slice<T, P> {
-        let wanted = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let more = items.len() > wanted;
-        items.truncate(wanted);
+    pub fn cut<T>(&self, items: Vec<T>, place: impl Fn(&T) -> P) -> Slice<T, P> {
+        let rows = i64::try_from(items.len()).unwrap_or(i64::MAX);
+        self.cut_found(Found { items, rows }, place)
+    }
+
+    /// As [`Page::cut`], for a query that may have left rows behind because of their size: they follow as well.
+    pub fn cut_found<T>(&self, found: Found<T>, place: impl Fn(&T) -> P) -> Slice<T, P> {
+        let Found { mut items, rows } = found;
+        items.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        let more = usize::try_from(rows).is_ok_and(|rows| rows > items.len());
         let next = items.last().filter(|_| more).map(place);
         Slice { items, next }
     }
 }
 
 /// The place of an item in a list ordered by time and then id.
+///
+/// Its text is that of nanoseconds since 1970 and id. Read from a text, the time lies in the years 1 to 9999 and is a whole
+/// microsecond: every such place, and no other, is one that the database can hold and compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimePlace {
     /// When the item stands.
@@ -139,6 +164,9 @@ impl FromStr for TimePlace {
         let (at, id) = text.split_once(':').ok_or(CursorError)?;
         let at = at.parse().map_err(|_| CursorError)?;
         let at = OffsetDateTime::from_unix_timestamp_nanos(at).map_err(|_| CursorError)?;
+        if !(1..=9999).contains(&at.year()) || at.nanosecond() % 1_000 != 0 {
+            return Err(CursorError);
+        }
         Ok(Self {
             at,
             id: id.parse().map_err(|_| CursorError)?,
@@ -219,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_ended_early_goes_on_behind_its_last_item() {
+        let page = Page::<i64>::new(3, Start::Offset(0)).unwrap();
+        let cut = |items: &[i64], rows| {
+            let items = items.to_vec();
+            let slice = page.cut_found(Found { items, rows }, |n| *n);
+            (slice.items, slice.next)
+        };
+        assert_eq!(cut(&[9, 8], 4), (vec![9, 8], Some(8)));
+        assert_eq!(cut(&[9, 8], 3), (vec![9, 8], Some(8)));
+        assert_eq!(cut(&[9, 8], 2), (vec![9, 8], None));
+        assert_eq!(cut(&[9, 8, 7], 4), (vec![9, 8, 7], Some(7)));
+        assert_eq!(cut(&[9, 8, 7, 6], 4), (vec![9, 8, 7], Some(7)));
+        assert_eq!(cut(&[], 0), (vec![], None));
+    }
+
+    #[test]
     fn a_cursor_opens_only_where_it_was_made() {
         let place = TimePlace {
             at: datetime!(2025-07-27 0:32:57.736450 UTC),
@@ -234,6 +278,34 @@ mod tests {
                 Err(CursorError),
                 "{garbage}"
             );
+        }
+    }
+
+    #[test]
+    fn places_that_the_database_cannot_hold_are_refused() {
+        let year_1 = datetime!(0001-01-01 0:00 UTC).unix_timestamp_nanos();
+        let year_9999 = datetime!(9999-12-31 23:59:59.999999 UTC).unix_timestamp_nanos();
+        for (at, id) in [(year_1, 0), (year_9999, i64::MAX), (0, i64::MIN), (-1_000, -1)] {
+            let place: TimePlace = format!("{at}:{id}").parse().unwrap();
+            assert_eq!((place.at.unix_timestamp_nanos(), place.id), (at, id));
+        }
+        for forged in [
+            format!("{}:1", year_1 - 1_000),
+            format!("{}:1", year_9999 + 1_000),
+            format!("{}:1", datetime!(-9999-01-01 0:00 UTC).unix_timestamp_nanos()),
+            "1:1".to_owned(),
+            "999:1".to_owned(),
+            "-999:1".to_owned(),
+            format!("{}:1", i128::MAX),
+            format!("{}:1", i128::MIN),
+            "0:9223372036854775808".to_owned(),
+            "0:-9223372036854775809".to_owned(),
+            "0:".to_owned(),
+            ":0".to_owned(),
+            "0:0:0".to_owned(),
+            "0".to_owned(),
+        ] {
+            assert_eq!(forged.parse::<TimePlace>(), Err(CursorError), "{forged}");
         }
     }
 }

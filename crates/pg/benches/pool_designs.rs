@@ -200,8 +200,8 @@ enum Source {
 impl Source {
     async fn read(&self, id: i64) -> String {
         match self {
-            Source::Pool(pool) => read(&mut *pool.get().await.unwrap(), id).await,
-            Source::Accidental(pool) => read(&mut *pool.get().await.unwrap(), id).await,
+            Source::Pool(pool) => read(&mut pool.get().await.unwrap(), id).await,
+            Source::Accidental(pool) => read(&mut pool.get().await.unwrap(), id).await,
             Source::Coalesced(questions) => questions.ask("all", id).await.unwrap(),
         }
     }
@@ -219,9 +219,14 @@ async fn read(conn: &mut AsyncPgConnection, id: i64) -> String {
     note.body
 }
 
+/// What every session of `pg::Pool` sets (ADR 0008), as a parameter of the URL.
+const PLANNER: &str = "-c%20plan_cache_mode%3Dforce_generic_plan%20-c%20enable_seqscan%3Doff\
+    %20-c%20enable_hashjoin%3Doff%20-c%20enable_mergejoin%3Doff";
+
 fn accidental_pool(url: &str) -> managed::Pool<AsyncPgConnection> {
     let mut settings = diesel_async::pooled_connection::ManagerConfig::default();
     settings.recycling_method = diesel_async::pooled_connection::RecyclingMethod::Fast;
+    let url = format!("{url}?options={PLANNER}");
     managed::Pool::builder(AsyncDieselConnectionManager::new_with_config(url, settings))
         .max_size(CONNECTIONS)
         .build()

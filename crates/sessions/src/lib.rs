@@ -17,11 +17,13 @@ mod store;
 pub use error::SessionRefusal;
 pub use model::{
     CONTENT_BYTES_MAX, Deleted, ImportanceScore, ImportanceScoreError, MESSAGE_TYPE_CHARS_MAX, Message,
-    MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
+    MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
     parse_session_id,
 };
 pub use service::{add_messages, create, delete, find, find_in_scope, list, messages, set_status};
 pub use store::AUDITS;
 
 /// The tables of this crate, in order.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!("sessions": "20261121120300_create_sessions");
+pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
+    "sessions": "20261121120300_create_sessions", "20261121143010_measure_rows"
+);

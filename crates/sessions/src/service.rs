@@ -12,7 +12,7 @@ use pg::{DbError, Tx};
 use uuid::Uuid;
 
 use crate::{
-    Deleted, Message, NewMessage, NewSession, Session, SessionFilter, SessionRefusal, Status,
+    Deleted, Message, MessageFilter, NewMessage, NewSession, Session, SessionFilter, SessionRefusal, Status,
     rules::{self, Place, Tally},
     store,
 };
@@ -57,6 +57,9 @@ pub async fn find_in_scope(
 
 /// One page of the sessions of `user` as they read now, newest created first (HTTP contract 5 and 1.11).
 ///
+/// A page ends early rather than hold more than [`kernel::page::PAGE_BYTES_MAX`]; who pages by offset goes on behind the
+/// sessions that came.
+///
 /// # Errors
 /// [`DbError`].
 pub async fn list(
@@ -67,7 +70,7 @@ pub async fn list(
     page: &Page<TimePlace>,
 ) -> Result<Slice<Session, TimePlace>, DbError> {
     let sessions = store::sessions::list(conn, user, filter, page, clock.now()).await?;
-    Ok(page.cut(sessions, Session::place))
+    Ok(page.cut_found(sessions, Session::place))
 }
 
 /// Sets the status of a session. Every status may follow every other (HTTP contract 5).
@@ -140,17 +143,22 @@ pub async fn add_messages(
         .collect()
 }
 
-/// One page of the messages of a session that was found before, oldest first (HTTP contract 5). A place is a `seq`.
+/// One page of the messages of a session that was found before, oldest first (HTTP contract 5). A place is a `seq`; an
+/// offset counts the messages that the filter lets through.
+///
+/// A page ends early rather than hold more than [`kernel::page::PAGE_BYTES_MAX`]; who pages by offset goes on behind the
+/// messages that came.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn messages(
     conn: &mut AsyncPgConnection,
     session: &Session,
+    filter: MessageFilter,
     page: &Page<i64>,
 ) -> Result<Slice<Message, i64>, DbError> {
-    let messages = store::messages::list(conn, session, page).await?;
-    Ok(page.cut(messages, |message| message.seq))
+    let messages = store::messages::list(conn, session, filter, page).await?;
+    Ok(page.cut_found(messages, |message| message.seq))
 }
 
 /// Deletes a session with its messages (HTTP contract 5 and 12).

@@ -1,6 +1,8 @@
 //! Sessions against a real PostgreSQL. One test binary, so that it is linked once.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod adding;
 #[cfg(test)]
 mod batches;

@@ -2,7 +2,9 @@
 
 use kernel::{FreeForm, Ids, ManualClock, Page, Scope, SeededIds, Usd, UserId};
 use pg::{Pool, Tx};
-use sessions::{ImportanceScore, Message, NewMessage, NewSession, Role, Session, SessionRefusal, Status};
+use sessions::{
+    ImportanceScore, Message, MessageFilter, NewMessage, NewSession, Role, Session, SessionRefusal, Status,
+};
 use testkit::TestDb;
 use uuid::Uuid;
 
@@ -97,7 +99,7 @@ impl House {
 
     pub async fn messages(&self, session: &Session) -> Vec<Message> {
         let mut conn = self.pool().get().await.unwrap();
-        let page = sessions::messages(&mut conn, session, &Page::first(500))
+        let page = sessions::messages(&mut conn, session, MessageFilter::default(), &Page::first(500))
             .await
             .unwrap();
         assert_eq!(page.next, None, "more messages than a test should need");

@@ -19,4 +19,6 @@ pub use service::{list, record, stats};
 pub use store::AUDITS;
 
 /// The schema of this crate, for the one ordered list of migrations.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!("usage": "20261121120500_create_usage_records");
+pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
+    "usage": "20261121120500_create_usage_records", "20261121143005_measure_records"
+);

@@ -27,7 +27,8 @@ pub async fn record(tx: &mut Tx, clock: &dyn Clock, new: &[NewRecord]) -> Result
 
 /// The records of a user that the filter matches, newest first (HTTP contract 4.2).
 ///
-/// Going on from the place a page ends at shows each record once, also while others are recorded.
+/// Going on from the place a page ends at shows each record once, also while others are recorded. A page ends early
+/// rather than hold more than [`kernel::page::PAGE_BYTES_MAX`]; who pages by offset goes on behind the records that came.
 ///
 /// # Errors
 /// [`DbError`].
@@ -38,13 +39,13 @@ pub async fn list(
     page: &Page<TimePlace>,
 ) -> Result<Slice<Record, TimePlace>, DbError> {
     let records = store::records::newest(conn, user, filter, page).await?;
-    Ok(page.cut(records, Record::place))
+    Ok(page.cut_found(records, Record::place))
 }
 
 /// What the records of a user that the filter matches sum up to, as of one snapshot (HTTP contract 4.3).
 ///
 /// # Errors
-/// [`DbError`]; [`DbError::Inconsistent`] when a sum does not fit its type, rather than a wrong sum.
+/// [`DbError`].
 pub async fn stats(
     conn: &mut AsyncPgConnection,
     user: &UserId,

@@ -4,7 +4,6 @@ mod audits;
 mod json;
 pub(crate) mod records;
 mod rows;
-mod schema;
 pub(crate) mod stats;
 
 pub use audits::AUDITS;

@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use kernel::{Clock, ManualClock, Page, Start, UserId};
+use diesel_async::SimpleAsyncConnection;
+use kernel::{Clock, FreeForm, ManualClock, Page, Start, TimePlace, UserId, page::LIMIT_MAX};
 use testkit::{TestDb, clock, instant, user};
 use time::Duration;
 use usage::{NewRecord, Record, RecordFilter};
@@ -167,4 +168,68 @@ async fn going_on_shows_each_record_once_while_others_are_recorded() {
     }
     assert!(clock.now() > instant());
     assert!(all(&db, &user("a"), &RecordFilter::default(), 500).await.len() > before.len());
+}
+
+/// The ids of each page, going on by place until there is no more.
+async fn pages(db: &TestDb) -> Vec<Vec<i64>> {
+    let mut pages = Vec::new();
+    let mut next = Page::first(LIMIT_MAX);
+    loop {
+        let slice = page(db, &user("a"), &RecordFilter::default(), &next).await;
+        pages.push(slice.items.iter().map(|one| one.id).collect());
+        match slice.next {
+            Some(place) => next = Page::new(LIMIT_MAX, Start::After(place)).unwrap(),
+            None => return pages,
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_records_come_in_several_pages_without_gap_or_repeat() {
+    let (mut db, clock) = (database().await, clock());
+    let object = FreeForm::object(&format!(r#"{{"a":"{}"}}"#, "x".repeat(250_000))).unwrap();
+    let large = NewRecord {
+        billing_metadata: object.clone(),
+        request_data: object.clone(),
+        response_data: object,
+        ..event(&user("a"))
+    };
+    record(&db, &clock, &vec![large; 12]).await;
+    // Three quarters of a million bytes each: five of them fit into 4 MiB.
+    let expected: [Vec<i64>; 3] = [
+        (8..=12).rev().collect(),
+        (3..=7).rev().collect(),
+        (1..=2).rev().collect(),
+    ];
+    assert_eq!(pages(&db).await, expected);
+
+    // The tables set no limit: a record that is larger than a page still comes, alone.
+    db.forgo_audits();
+    let mut conn = db.pool().get().await.unwrap();
+    conn.batch_execute("UPDATE usage.records SET trace_id = repeat('x', 5000000) WHERE id = 12")
+        .await
+        .unwrap();
+    let expected: [Vec<i64>; 4] = [
+        vec![12],
+        (7..=11).rev().collect(),
+        (2..=6).rev().collect(),
+        vec![1],
+    ];
+    assert_eq!(pages(&db).await, expected);
+}
+
+#[tokio::test]
+async fn places_and_offsets_at_the_ends_of_their_range_are_served() {
+    let (db, clock) = (database().await, clock());
+    record(&db, &clock, &[event(&user("a"))]).await;
+    let place = |text: &str| Start::After(text.parse::<TimePlace>().unwrap());
+    for (start, expected) in [
+        (place("-62135596800000000000:-9223372036854775808"), 0),
+        (place("253402300799999999000:9223372036854775807"), 1),
+        (Start::Offset(i64::MAX), 0),
+    ] {
+        let all = Page::new(LIMIT_MAX, start).unwrap();
+        let slice = page(&db, &user("a"), &RecordFilter::default(), &all).await;
+        assert_eq!(slice.items.len(), expected);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Credits, ManualClock, Usd, UserId};
+use kernel::{Credits, CreditsSum, ManualClock, Usd, UsdSum, UserId};
 use proptest::{
     collection::vec,
     option,
@@ -87,13 +87,12 @@ fn sum(records: &[Record]) -> Stats {
         }
         counts
     };
+    let total = |value: &dyn Fn(&Record) -> i64| records.iter().map(|one| i128::from(value(one))).sum();
     Stats {
         total_records: records.len().try_into().unwrap(),
-        total_credits_charged: Credits::from_micro(
-            records.iter().map(|one| one.credits_charged.micro()).sum(),
-        ),
-        total_cost_usd: Usd::from_nano(records.iter().map(|one| one.cost_usd.nano()).sum()),
-        total_tokens_used: records.iter().map(|one| one.tokens_used).sum(),
+        total_credits_charged: CreditsSum::from_micro(total(&|one| one.credits_charged.micro())),
+        total_cost_usd: UsdSum::from_nano(total(&|one| one.cost_usd.nano())),
+        total_tokens_used: total(&|one| one.tokens_used),
         by_event_type: count(records.iter().map(|one| Some(&one.event_type)).collect()),
         by_model: count(records.iter().map(|one| one.model_name.as_ref()).collect()),
         by_provider: count(records.iter().map(|one| one.provider.as_ref()).collect()),

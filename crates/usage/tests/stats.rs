@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Credits, Usd};
-use pg::DbError;
+use diesel_async::SimpleAsyncConnection;
+use kernel::{Credits, CreditsSum, Usd, UsdSum};
 use testkit::{clock, user};
 use usage::{NewRecord, RecordFilter, Stats, TOKENS_MAX};
 
@@ -51,8 +51,8 @@ async fn records_without_a_value_are_left_out_of_its_counts() {
     .await;
     let expected = Stats {
         total_records: 4,
-        total_credits_charged: Credits::from_micro(11_000_000),
-        total_cost_usd: Usd::from_nano(2),
+        total_credits_charged: CreditsSum::from_micro(11_000_000),
+        total_cost_usd: UsdSum::from_nano(2),
         total_tokens_used: 2500,
         by_event_type: counts(&[("ai_chat", 3), ("api_call", 1)]),
         by_model: counts(&[("gpt-4", 2)]),
@@ -62,31 +62,48 @@ async fn records_without_a_value_are_left_out_of_its_counts() {
 }
 
 #[tokio::test]
-async fn sums_are_exact_as_far_as_they_fit_and_refused_beyond() {
-    let db = database().await;
+async fn sums_are_exact_at_and_beyond_64_bits() {
+    let mut db = database().await;
     let most = NewRecord {
         credits_charged: Credits::MAX,
         cost_usd: Usd::MAX,
         tokens_used: 2 * TOKENS_MAX,
         ..event(&user("a"))
     };
-    record(&db, &clock(), &[most.clone(), most.clone(), most.clone()]).await;
-    let sums = stats(&db, &user("a"), &RecordFilter::default()).await;
-    assert_eq!(sums.total_credits_charged.to_string(), "3000000000.0");
-    assert_eq!(sums.total_cost_usd.to_string(), "3000000.0");
-    assert_eq!(sums.total_tokens_used, 6 * TOKENS_MAX);
-
     let thousand = vec![most.clone(); 1_000];
     for _ in 0..9 {
         record(&db, &clock(), &thousand).await;
     }
-    record(&db, &clock(), &vec![most.clone(); 220]).await;
+    // With these, the greatest number of micro-credits and of nano-dollars that 64 bits can hold.
+    record(&db, &clock(), &vec![most; 223]).await;
+    let rest = NewRecord {
+        credits_charged: Credits::from_micro(i64::MAX - 9_223 * Credits::MAX.micro()),
+        cost_usd: Usd::from_nano(i64::MAX - 9_223 * Usd::MAX.nano()),
+        ..event(&user("a"))
+    };
+    record(&db, &clock(), &[rest]).await;
     let sums = stats(&db, &user("a"), &RecordFilter::default()).await;
-    assert_eq!(sums.total_records, 9_223);
-    assert_eq!(sums.total_credits_charged.to_string(), "9223000000000.0");
+    assert_eq!(sums.total_records, 9_224);
+    assert_eq!(sums.total_credits_charged.to_string(), "9223372036854.775807");
+    assert_eq!(sums.total_cost_usd.to_string(), "9223372036.854775807");
+    assert_eq!(sums.total_tokens_used, 9_223 * 2 * i128::from(TOKENS_MAX));
 
-    record(&db, &clock(), &[most]).await;
+    let least = NewRecord {
+        credits_charged: Credits::from_micro(1),
+        cost_usd: Usd::from_nano(1),
+        ..event(&user("a"))
+    };
+    record(&db, &clock(), &[least]).await;
+    let sums = stats(&db, &user("a"), &RecordFilter::default()).await;
+    assert_eq!(sums.total_credits_charged.to_string(), "9223372036854.775808");
+    assert_eq!(sums.total_cost_usd.to_string(), "9223372036.854775808");
+
+    // More than one event may state, so that tokens pass 64 bits too.
+    db.forgo_audits();
     let mut conn = db.pool().get().await.unwrap();
-    let refused = usage::stats(&mut conn, &user("a"), &RecordFilter::default()).await;
-    assert!(matches!(refused, Err(DbError::Inconsistent(_))), "{refused:?}");
+    conn.batch_execute("UPDATE usage.records SET tokens_used = 9223372036854775807")
+        .await
+        .unwrap();
+    let sums = stats(&db, &user("a"), &RecordFilter::default()).await;
+    assert_eq!(sums.total_tokens_used, 9_225 * i128::from(i64::MAX));
 }

@@ -135,7 +135,8 @@ impl Doc {
     pub fn paged(self, limit_default: i64) -> Self {
         self.query(
             "limit",
-            "Most items of a page; above 500 counts as 500.",
+            "Most items of a page; above 500 counts as 500. A page of large items ends earlier: go on by cursor, or by \
+             offset plus items received.",
             json!({"type": "integer", "minimum": 1, "default": limit_default}),
             json!(10),
         )

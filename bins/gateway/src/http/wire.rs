@@ -407,6 +407,15 @@ pub struct UsageBody {
     pub response_data: FreeForm,
     /// When it happened.
     pub created_at: Timestamp,
+    /// Id the caller gave the event, by which repeats are known.
+    pub event_id: Option<String>,
+    /// Whether recording it took credits.
+    pub charged: bool,
+    /// Credits that should have been taken and were not there.
+    #[schema(value_type = f64, example = 0.0)]
+    pub credits_uncollected: Credits,
+    /// Transaction that took the credits.
+    pub transaction_id: Option<String>,
 }
 
 impl From<usage::Record> for UsageBody {
@@ -432,6 +441,11 @@ impl From<usage::Record> for UsageBody {
             request_data: record.request_data,
             response_data: record.response_data,
             created_at: Timestamp(record.occurred_at),
+            // Recording charges nothing and knows no repeats yet: metering fills these in.
+            event_id: None,
+            charged: false,
+            credits_uncollected: Credits::ZERO,
+            transaction_id: None,
         }
     }
 }

@@ -33,12 +33,22 @@ pub struct User {
 pub struct NewUser {
     /// The id the identity provider gave.
     pub user_id: UserId,
-    /// E-mail address; compared without regard to the case of A to Z.
+    /// E-mail address; kept as it is written, compared without case.
     pub email: String,
     /// Display name.
     pub name: String,
     /// What the user may do, if this creates him.
     pub role: Role,
+}
+
+impl NewUser {
+    /// What the address is compared by: its lower case, by Unicode and not by the locale of any machine.
+    ///
+    /// Case is all that is folded. Letters that only look alike (another alphabet, composed and decomposed accents) stay
+    /// different.
+    pub(crate) fn email_folded(&self) -> String {
+        self.email.to_lowercase()
+    }
 }
 
 /// The user that is there after a sign-up.

@@ -8,7 +8,14 @@ pub const AUDITS: &[Audit] = &[
         rule: "identity: an e-mail address belongs to one user, whatever its case",
         sql: "SELECT min(user_id) AS subject, count(*)::text || ' users share an address' AS detail \
               FROM identity.users WHERE email IS NOT NULL \
-              GROUP BY lower(email COLLATE \"C\") HAVING count(*) > 1 LIMIT 100",
+              GROUP BY lower(email_folded COLLATE \"C\") HAVING count(*) > 1 LIMIT 100",
+    },
+    // SQL can only judge addresses of ASCII as the service does.
+    Audit {
+        rule: "identity: an e-mail address is compared by its lower case",
+        sql: "SELECT user_id AS subject, 'the address is folded otherwise' AS detail \
+              FROM identity.users WHERE octet_length(email) = char_length(email) \
+              AND email_folded <> lower(email COLLATE \"C\") LIMIT 100",
     },
     Audit {
         rule: "identity: integer ids are positive",

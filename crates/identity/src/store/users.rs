@@ -32,12 +32,13 @@ pub(crate) async fn insert_unless_conflict(
     new: &NewUser,
 ) -> Result<Option<User>, DbError> {
     pg::sql(
-        "INSERT INTO identity.users (user_id, email, name, role, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING \
+        "INSERT INTO identity.users (user_id, email, email_folded, name, role, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING \
          RETURNING id, user_id, email, name, role, plan, is_active, created_at, updated_at",
     )
     .bind::<Text, _>(new.user_id.as_str())
     .bind::<Text, _>(new.email.as_str())
+    .bind::<Text, _>(new.email_folded())
     .bind::<Text, _>(new.name.as_str())
     .bind::<Text, _>(new.role.as_str())
     .bind::<Timestamptz, _>(now)
@@ -48,15 +49,13 @@ pub(crate) async fn insert_unless_conflict(
     .transpose()
 }
 
-/// Whether any user has this address, compared as the unique index does.
-pub(crate) async fn email_exists(conn: &mut AsyncPgConnection, email: &str) -> Result<bool, DbError> {
-    let row: ExistsRow = pg::sql(
-        "SELECT EXISTS (SELECT FROM identity.users \
-                        WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")) AS found",
-    )
-    .bind::<Text, _>(email)
-    .get_result(conn)
-    .await?;
+/// Whether any user has an address that is folded to this.
+pub(crate) async fn email_exists(conn: &mut AsyncPgConnection, folded: &str) -> Result<bool, DbError> {
+    let row: ExistsRow =
+        pg::sql("SELECT EXISTS (SELECT FROM identity.users WHERE email_folded = $1) AS found")
+            .bind::<Text, _>(folded)
+            .get_result(conn)
+            .await?;
     Ok(row.found)
 }
 

@@ -182,15 +182,50 @@ async fn old_keys_serve_while_fetching_fails_in_whatever_way() {
 }
 
 #[tokio::test]
-async fn an_empty_set_is_a_set() {
+async fn a_set_without_a_usable_key_takes_no_key_away() {
     let clock = testkit::clock();
     let (verifier, server) = ready(&clock).await;
-    server.publish(r#"{"keys":[]}"#);
-    assert_eq!(
-        verifier.verify_or_refresh(&token_of("unknown")).await,
-        Err(TokenError::UnknownKey)
-    );
-    assert_eq!(verifier.verify(&first_token()), Err(TokenError::UnknownKey));
+    for (number, set) in (2..).zip([
+        r#"{"keys":[]}"#.to_owned(),
+        // Keys of another algorithm are none for this issuer.
+        key_set(&[&Signer::ec_first()]),
+        r#"{"keys":[{"kty":"RSA"}]}"#.to_owned(),
+    ]) {
+        server.publish(&set);
+        clock.advance(time::Duration::minutes(1));
+        assert_eq!(
+            verifier.verify_or_refresh(&token_of("unknown")).await,
+            Err(TokenError::UnknownKey)
+        );
+        assert!(server.requests() >= number, "{set}");
+        assert!(verifier.verify(&first_token()).is_ok(), "{set}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_refresh_is_tried_again_before_the_next_is_due() {
+    let clock = testkit::clock();
+    let server = KeyServer::publishing(&key_set(&[&Signer::rsa_first()])).await;
+    let timing = JwksTiming {
+        refresh_retry_first: Duration::from_millis(1),
+        ..patient()
+    };
+    let verifier = auth0_verifier(server.url(), timing, &clock);
+    verifier.verify_or_refresh(&first_token()).await.unwrap();
+    server.answer("503 Service Unavailable", "", "");
+    // This fetch fails, and so do those that follow it by themselves; the next regular one is ten minutes away.
+    assert!(verifier.verify_or_refresh(&second_token()).await.is_err());
+    server.wait_for_requests(5).await;
+    assert!(verifier.verify(&first_token()).is_ok());
+    server.publish(&key_set(&[&Signer::rsa_second()]));
+    let fresh = async {
+        while verifier.verify(&second_token()).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), fresh)
+        .await
+        .expect("the keys should be fetched");
 }
 
 #[tokio::test]

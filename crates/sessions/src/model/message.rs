@@ -84,3 +84,10 @@ pub struct NewMessage {
     /// How much it matters to a summary.
     pub importance_score: ImportanceScore,
 }
+
+/// Which messages of a session a list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MessageFilter {
+    /// Those of this speaker; `None`: all.
+    pub role: Option<Role>,
+}

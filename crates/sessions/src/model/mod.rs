@@ -7,7 +7,7 @@ mod session_id;
 mod words;
 
 pub use importance::{ImportanceScore, ImportanceScoreError};
-pub use message::{CONTENT_BYTES_MAX, MESSAGE_TYPE_CHARS_MAX, Message, NewMessage};
+pub use message::{CONTENT_BYTES_MAX, MESSAGE_TYPE_CHARS_MAX, Message, MessageFilter, NewMessage};
 pub use session::{Deleted, NewSession, Session, SessionFilter};
 pub use session_id::parse_session_id;
 pub use words::{MessageStatus, Role, Status, UnknownWord};

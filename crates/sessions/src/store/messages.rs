@@ -5,12 +5,12 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{FreeForm, Page, Usd};
+use kernel::{Found, FreeForm, Page, Usd, page::PAGE_BYTES_MAX};
 use pg::DbError;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{ImportanceScore, Message, NewMessage, Session, rules::Place};
+use crate::{ImportanceScore, Message, MessageFilter, NewMessage, Role, Session, rules::Place};
 
 /// What a [`Row`] is loaded from. JSON travels as text, so that no number becomes a float on the way.
 macro_rules! columns {
@@ -19,6 +19,16 @@ macro_rules! columns {
          tool_call_id, message_metadata::text AS message_metadata, tokens_used, cost_usd, is_summary_candidate, \
          importance_score, status, created_at, updated_at"
     };
+}
+
+/// A message on a page that was measured.
+#[derive(QueryableByName)]
+struct PageRow {
+    #[diesel(embed)]
+    message: Row,
+    /// How many rows were found for the page, those that were too large for it included.
+    #[diesel(sql_type = BigInt)]
+    found: i64,
 }
 
 #[derive(QueryableByName)]
@@ -105,26 +115,55 @@ pub(crate) async fn insert(
     rows.into_iter().map(Row::into_message).collect()
 }
 
-/// One page of the messages of a session and one row more, oldest first.
+/// One page of the messages of a session, oldest first, as far as their bytes fit, and how many there were.
+///
+/// The innermost part reads the rows of the page by the primary key, the next adds up what they measure, the outermost
+/// sends those that fit: their large values are fetched only then. The plan is made without the values
+/// (docs/adr/0008). A bare `($4 IS NULL OR ...)` would count as rare, and the planner would sort the few rows it expects
+/// instead of walking the index until the page is full; a CASE it takes for even.
 pub(crate) async fn list(
     conn: &mut AsyncPgConnection,
     session: &Session,
+    filter: MessageFilter,
     page: &Page<i64>,
-) -> Result<Vec<Message>, DbError> {
-    // seq has no gap and begins with 1: skipping n messages is beginning behind seq n, and costs nothing.
-    let after = page.after().copied().unwrap_or_else(|| page.offset());
-    let rows: Vec<Row> = pg::sql(concat!(
+) -> Result<Found<Message>, DbError> {
+    let (after, skip) = match (page.after(), filter.role) {
+        (Some(seq), _) => (*seq, 0),
+        // seq has no gap and begins with 1: skipping n messages is beginning behind seq n, and costs nothing.
+        (None, None) => (page.offset(), 0),
+        (None, Some(_)) => (0, page.offset()),
+    };
+    let rows: Vec<PageRow> = pg::sql(concat!(
         "SELECT ",
         columns!(),
-        " FROM sessions.messages WHERE user_id = $1 AND session_id = $2 AND seq > $3 ORDER BY seq LIMIT $4"
+        ", found FROM ( \
+             SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
+                 sum(size_bytes) OVER walk AS bytes \
+             FROM ( \
+                 SELECT * FROM sessions.messages \
+                 WHERE user_id = $1 AND session_id = $2 AND seq > $3 AND CASE WHEN $4::text IS NULL THEN true ELSE role = $4 END \
+                 ORDER BY seq LIMIT $5 OFFSET $6 \
+             ) AS page \
+             WINDOW walk AS (ORDER BY seq ROWS UNBOUNDED PRECEDING) \
+         ) AS measured \
+         WHERE nth = 1 OR (nth <= $7 AND bytes <= $8) ORDER BY seq"
     ))
     .bind::<Text, _>(session.user_id.as_str())
     .bind::<SqlUuid, _>(session.session_id)
     .bind::<BigInt, _>(after)
+    .bind::<Nullable<Text>, _>(filter.role.map(Role::as_str))
     .bind::<BigInt, _>(page.rows())
+    .bind::<BigInt, _>(skip)
+    .bind::<BigInt, _>(page.limit())
+    .bind::<BigInt, _>(PAGE_BYTES_MAX)
     .load(conn)
     .await?;
-    rows.into_iter().map(Row::into_message).collect()
+    let found = rows.as_slice().first().map_or(0, |row| row.found);
+    let items = rows.into_iter().map(|row| row.message.into_message());
+    Ok(Found {
+        items: items.collect::<Result<_, _>>()?,
+        rows: found,
+    })
 }
 
 fn column<'a, T>(

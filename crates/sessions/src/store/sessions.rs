@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{FreeForm, Page, TimePlace, Usd, UserId};
+use kernel::{Found, FreeForm, Page, TimePlace, Usd, UserId, page::PAGE_BYTES_MAX};
 use pg::DbError;
 use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
@@ -29,6 +29,16 @@ const NEWEST: TimePlace = TimePlace {
     at: datetime!(9999-12-31 23:59:59.999999 UTC),
     id: i64::MAX,
 };
+
+/// A session on a page that was measured.
+#[derive(QueryableByName)]
+struct PageRow {
+    #[diesel(embed)]
+    session: Row,
+    /// How many rows were found for the page, those that were too large for it included.
+    #[diesel(sql_type = BigInt)]
+    found: i64,
+}
 
 #[derive(QueryableByName)]
 struct Row {
@@ -124,25 +134,34 @@ pub(crate) async fn find(
     row.map(|row| row.read_at(now)).transpose()
 }
 
-/// One page of the sessions of `user` as of `now` and one row more, newest created first.
+/// One page of the sessions of `user` as of `now`, newest created first, as far as their bytes fit, and how many there
+/// were. Built as the list of messages is.
 pub(crate) async fn list(
     conn: &mut AsyncPgConnection,
     user: &UserId,
     filter: SessionFilter,
     page: &Page<TimePlace>,
     now: OffsetDateTime,
-) -> Result<Vec<Session>, DbError> {
+) -> Result<Found<Session>, DbError> {
     let before = page.after().unwrap_or(&NEWEST);
     // The CASE is `StoredStatus::at`; both must say the same.
-    let rows: Vec<Row> = pg::sql(concat!(
+    let rows: Vec<PageRow> = pg::sql(concat!(
         "SELECT ",
         columns!(),
-        " FROM sessions.sessions \
-         WHERE user_id = $1 AND (created_at, id) < ($2, $3) \
-             AND ($4::text IS NULL OR $4 = CASE \
-                 WHEN expires_at <= $5 AND coalesce(status_set_at < expires_at, true) THEN 'expired' \
-                 ELSE status END) \
-         ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7"
+        ", found FROM ( \
+             SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
+                 sum(size_bytes) OVER walk AS bytes \
+             FROM ( \
+                 SELECT * FROM sessions.sessions \
+                 WHERE user_id = $1 AND (created_at, id) < ($2, $3) \
+                     AND CASE WHEN $4::text IS NULL THEN true ELSE $4 = CASE \
+                         WHEN expires_at <= $5 AND coalesce(status_set_at < expires_at, true) THEN 'expired' \
+                         ELSE status END END \
+                 ORDER BY created_at DESC, id DESC LIMIT $6 OFFSET $7 \
+             ) AS page \
+             WINDOW walk AS (ORDER BY created_at DESC, id DESC ROWS UNBOUNDED PRECEDING) \
+         ) AS measured \
+         WHERE nth = 1 OR (nth <= $8 AND bytes <= $9) ORDER BY created_at DESC, id DESC"
     ))
     .bind::<Text, _>(user.as_str())
     .bind::<Timestamptz, _>(before.at)
@@ -151,9 +170,16 @@ pub(crate) async fn list(
     .bind::<Timestamptz, _>(now)
     .bind::<BigInt, _>(page.rows())
     .bind::<BigInt, _>(page.offset())
+    .bind::<BigInt, _>(page.limit())
+    .bind::<BigInt, _>(PAGE_BYTES_MAX)
     .load(conn)
     .await?;
-    rows.into_iter().map(|row| row.read_at(now)).collect()
+    let found = rows.as_slice().first().map_or(0, |row| row.found);
+    let items = rows.into_iter().map(|row| row.session.read_at(now));
+    Ok(Found {
+        items: items.collect::<Result<_, _>>()?,
+        rows: found,
+    })
 }
 
 /// Locks the sessions that exist among `session_ids` until the end of the transaction and reads their counters.

@@ -1,6 +1,13 @@
 //! Which records are meant.
 
-use time::{Duration, OffsetDateTime};
+use kernel::TimePlace;
+use time::{Duration, OffsetDateTime, macros::datetime};
+
+/// The place in front of the newest record there can be.
+const NEWEST: TimePlace = TimePlace {
+    at: datetime!(9999-12-31 23:59:59 UTC),
+    id: i64::MAX,
+};
 
 /// Which records of a user are meant; an absent part does not narrow (HTTP contract 4.2).
 ///
@@ -41,6 +48,19 @@ impl RecordFilter {
     pub(crate) fn last_microsecond(&self) -> Option<OffsetDateTime> {
         self.to.map(whole_microseconds)
     }
+
+    /// The place that everything of a page lies behind: `after`, or the end of the window if that comes first.
+    ///
+    /// One bound for both, because a range of the index is entered at the first bound PostgreSQL comes across: with two,
+    /// a page far back could begin at the newest record and pass all that lie between.
+    pub(crate) fn upper_bound(&self, after: Option<&TimePlace>) -> TimePlace {
+        let end = self.last_microsecond().map(|at| TimePlace { at, id: i64::MAX });
+        [end, after.copied()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|place| (place.at, place.id))
+            .unwrap_or(NEWEST)
+    }
 }
 
 fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
@@ -52,7 +72,6 @@ fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::macros::datetime;
 
     #[test]
     fn bounds_between_microseconds_are_moved_inwards() {
@@ -77,5 +96,25 @@ mod tests {
         let exact = filter(whole, whole);
         assert_eq!(exact.first_microsecond(), exact.last_microsecond());
         assert_eq!(RecordFilter::default().first_microsecond(), None);
+    }
+
+    #[test]
+    fn the_upper_bound_is_the_earlier_of_place_and_end() {
+        let noon = datetime!(2025-01-01 12:00 UTC);
+        let place = |at, id| TimePlace { at, id };
+        let until = |to| RecordFilter {
+            to,
+            ..RecordFilter::default()
+        };
+        let after = place(noon, 7);
+        assert_eq!(until(None).upper_bound(None), NEWEST);
+        assert_eq!(until(None).upper_bound(Some(&after)), after);
+        assert_eq!(until(Some(noon)).upper_bound(None), place(noon, i64::MAX));
+        assert_eq!(until(Some(noon)).upper_bound(Some(&after)), after);
+        let earlier = noon - Duration::MICROSECOND;
+        assert_eq!(
+            until(Some(earlier)).upper_bound(Some(&after)),
+            place(earlier, i64::MAX)
+        );
     }
 }

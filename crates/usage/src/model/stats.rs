@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Credits, Usd};
+use kernel::{CreditsSum, UsdSum};
 
 /// Sums and counts of the records a filter matches (HTTP contract 4.3). Without records: zeros and empty maps.
 ///
-/// The maps count records; records without the value are left out of them.
+/// Sums are wider than what they add up, so that they are exact for any number of records. The maps count records; records without the value are left out of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
     /// How many records there are.
     pub total_records: i64,
     /// What they were charged with.
-    pub total_credits_charged: Credits,
+    pub total_credits_charged: CreditsSum,
     /// What the providers take.
-    pub total_cost_usd: Usd,
+    pub total_cost_usd: UsdSum,
     /// All tokens.
-    pub total_tokens_used: i64,
+    pub total_tokens_used: i128,
     /// Records by kind of event.
     pub by_event_type: BTreeMap<String, i64>,
     /// Records by model.

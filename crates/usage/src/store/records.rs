@@ -1,15 +1,15 @@
 //! Writing and reading `usage.records`.
 
 use diesel::{
-    BoolExpressionMethods, ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper,
+    QueryableByName,
     sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{Page, TimePlace, UserId};
+use kernel::{Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::{json, rows::RecordRow, schema::records};
+use super::{json, rows::RecordRow};
 use crate::{NewRecord, Record, RecordFilter};
 
 /// Inserts all of `new` and answers their ids, in the same order.
@@ -45,50 +45,59 @@ pub(crate) async fn insert(
     Ok(drawn.into_iter().map(|row| row.id).collect())
 }
 
-/// The rows of one page, newest first, and one more if there are more.
+/// The rows of one page, newest first, as far as their bytes fit, and how many there were.
 pub(crate) async fn newest(
     conn: &mut AsyncPgConnection,
     user: &UserId,
     filter: &RecordFilter,
     page: &Page<TimePlace>,
-) -> Result<Vec<Record>, DbError> {
-    let mut query = records::table
-        .select(RecordRow::as_select())
-        .filter(records::user_id.eq(user.as_str()))
-        .order((records::occurred_at.desc(), records::id.desc()))
-        .limit(page.rows())
-        .offset(page.offset())
-        .into_boxed();
-    if let Some(from) = filter.first_microsecond() {
-        query = query.filter(records::occurred_at.ge(from));
-    }
-    if let Some(to) = filter.last_microsecond() {
-        query = query.filter(records::occurred_at.le(to));
-    }
-    if let Some(event_type) = &filter.event_type {
-        query = query.filter(records::event_type.eq(event_type));
-    }
-    if let Some(model_name) = &filter.model_name {
-        query = query.filter(records::model_name.eq(model_name));
-    }
-    if let Some(provider) = &filter.provider {
-        query = query.filter(records::provider.eq(provider));
-    }
-    if let Some(tool_name) = &filter.tool_name {
-        query = query.filter(records::tool_name.eq(tool_name));
-    }
-    if let Some(session_id) = &filter.session_id {
-        query = query.filter(records::session_id.eq(session_id));
-    }
-    if let Some(place) = page.after() {
-        // The first half is what the index is entered with; the second tells records of one instant apart.
-        query = query
-            .filter(records::occurred_at.le(place.at))
-            .filter(records::occurred_at.lt(place.at).or(records::id.lt(place.id)));
-    }
-    let rows: Vec<RecordRow> = query.load(conn).await?;
-    rows.into_iter().map(Record::try_from).collect()
+) -> Result<Found<Record>, DbError> {
+    let before = filter.upper_bound(page.after());
+    let rows: Vec<RecordRow> = pg::sql(NEWEST)
+        .bind::<Text, _>(user.as_str())
+        .bind::<Nullable<Timestamptz>, _>(filter.first_microsecond())
+        .bind::<Timestamptz, _>(before.at)
+        .bind::<BigInt, _>(before.id)
+        .bind::<Nullable<Text>, _>(filter.event_type.as_deref())
+        .bind::<Nullable<Text>, _>(filter.model_name.as_deref())
+        .bind::<Nullable<Text>, _>(filter.provider.as_deref())
+        .bind::<Nullable<Text>, _>(filter.tool_name.as_deref())
+        .bind::<Nullable<Text>, _>(filter.session_id.as_deref())
+        .bind::<BigInt, _>(page.rows())
+        .bind::<BigInt, _>(page.offset())
+        .bind::<BigInt, _>(page.limit())
+        .bind::<BigInt, _>(PAGE_BYTES_MAX)
+        .load(conn)
+        .await?;
+    let found = rows.as_slice().first().map_or(0, |row| row.found);
+    let items = rows.into_iter().map(Record::try_from).collect::<Result<_, _>>()?;
+    Ok(Found { items, rows: found })
 }
+
+/// The innermost part reads the rows of the page by the primary key, the next adds up what they measure, the outermost
+/// sends those that fit: their large values are fetched only then.
+///
+/// The plan is made without the values (docs/adr/0008). A bare `($5 IS NULL OR ...)` would count as rare, and the planner
+/// would sort the few rows it expects instead of walking the index until the page is full; a CASE it takes for even.
+const NEWEST: &str = "
+SELECT id, user_id, occurred_at, session_id, trace_id, endpoint, event_type, model_name, provider, tool_name,
+       operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method,
+       billing_metadata, request_data, response_data, found
+FROM (
+    SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, sum(size_bytes) OVER walk AS bytes
+    FROM (
+        SELECT * FROM usage.records
+        WHERE user_id = $1 AND occurred_at >= coalesce($2, '-infinity') AND (occurred_at, id) < ($3, $4)
+          AND CASE WHEN ($5 IS NULL OR event_type = $5) AND ($6 IS NULL OR model_name = $6)
+                    AND ($7 IS NULL OR provider = $7) AND ($8 IS NULL OR tool_name = $8)
+                    AND ($9 IS NULL OR session_id = $9)
+                   THEN true ELSE false END
+        ORDER BY occurred_at DESC, id DESC LIMIT $10 OFFSET $11
+    ) AS page
+    WINDOW walk AS (ORDER BY occurred_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
+) AS measured
+WHERE nth = 1 OR (nth <= $12 AND bytes <= $13)
+ORDER BY occurred_at DESC, id DESC";
 
 #[derive(QueryableByName)]
 struct Drawn {

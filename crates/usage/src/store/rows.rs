@@ -1,39 +1,62 @@
 //! Rows as they come from the database.
 
-use diesel::{Queryable, Selectable, pg::Pg};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz},
+};
 use kernel::{Credits, Usd};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::{
-    json::{self, JsonText},
-    schema::records,
-};
+use super::json::{self, JsonText};
 use crate::Record;
 
-#[derive(Debug, Queryable, Selectable)]
-#[diesel(table_name = records, check_for_backend(Pg))]
+/// A record on a page that was measured.
+#[derive(Debug, QueryableByName)]
 pub(super) struct RecordRow {
+    #[diesel(sql_type = BigInt)]
     id: i64,
+    #[diesel(sql_type = Text)]
     user_id: String,
+    #[diesel(sql_type = Timestamptz)]
     occurred_at: OffsetDateTime,
+    #[diesel(sql_type = Nullable<Text>)]
     session_id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     trace_id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     endpoint: Option<String>,
+    #[diesel(sql_type = Text)]
     event_type: String,
+    #[diesel(sql_type = Nullable<Text>)]
     model_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     provider: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     tool_name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     operation_name: Option<String>,
+    #[diesel(sql_type = BigInt)]
     tokens_used: i64,
+    #[diesel(sql_type = BigInt)]
     prompt_tokens: i64,
+    #[diesel(sql_type = BigInt)]
     completion_tokens: i64,
+    #[diesel(sql_type = BigInt)]
     credits_charged: i64,
+    #[diesel(sql_type = BigInt)]
     cost_usd: i64,
+    #[diesel(sql_type = Text)]
     calculation_method: String,
+    #[diesel(sql_type = Nullable<Jsonb>)]
     billing_metadata: Option<JsonText>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
     request_data: Option<JsonText>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
     response_data: Option<JsonText>,
+    /// How many rows were found for the page, those that were too large for it included.
+    #[diesel(sql_type = BigInt)]
+    pub(super) found: i64,
 }
 
 impl TryFrom<RecordRow> for Record {

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{Credits, Usd, UserId};
+use kernel::{CreditsSum, UsdSum, UserId};
 use pg::DbError;
 
 use crate::{RecordFilter, Stats};
@@ -73,8 +73,9 @@ fn add(mut stats: Stats, row: GroupRow) -> Result<Stats, DbError> {
     match row.axis {
         ALL => {
             stats.total_records = row.records;
-            stats.total_credits_charged = Credits::from_micro(sum("credits_charged", &row.credits_charged)?);
-            stats.total_cost_usd = Usd::from_nano(sum("cost_usd", &row.cost_usd)?);
+            stats.total_credits_charged =
+                CreditsSum::from_micro(sum("credits_charged", &row.credits_charged)?);
+            stats.total_cost_usd = UsdSum::from_nano(sum("cost_usd", &row.cost_usd)?);
             stats.total_tokens_used = sum("tokens_used", &row.tokens_used)?;
         }
         EVENT_TYPE => count(&mut stats.by_event_type, row),
@@ -91,7 +92,8 @@ fn count(groups: &mut BTreeMap<String, i64>, row: GroupRow) {
     }
 }
 
-fn sum(of: &str, text: &str) -> Result<i64, DbError> {
+/// 2^63 records of 64 bits add up to less than 128 bits.
+fn sum(of: &str, text: &str) -> Result<i128, DbError> {
     text.parse()
-        .map_err(|_| DbError::Inconsistent(format!("the sum of {of}, {text}, does not fit")))
+        .map_err(|_| DbError::Inconsistent(format!("the sum of {of} reads {text}")))
 }

@@ -101,6 +101,107 @@ async fn messages_by_query_and_json_move_the_counters() {
 }
 
 #[tokio::test]
+async fn messages_are_filtered_by_role() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = format!("/api/v1/sessions/{}/messages", session_of(&app, &user).await);
+    for (content, role) in (0..6).zip(["user", "assistant"].into_iter().cycle()) {
+        let body = json!({"role": role, "content": content.to_string()});
+        app.post(&path)
+            .token(&user.token)
+            .json(&body)
+            .send()
+            .await
+            .expect(200);
+    }
+    let get = |query: &str| app.get(&format!("{path}?{query}")).token(&user.token).send();
+    let contents = |reply: &Value| -> Vec<Value> {
+        let rows = reply["data"].as_array().unwrap();
+        rows.iter().map(|row| row["content"].clone()).collect()
+    };
+    let first = get("role=assistant&limit=2").await.expect(200);
+    assert_eq!(contents(&first.json()), ["1", "3"]);
+    assert_eq!(first.json()["message"], "Retrieved 2 messages");
+    let cursor = first.header("x-next-cursor").to_owned();
+    let second = get(&format!("role=assistant&limit=2&cursor={cursor}"))
+        .await
+        .expect(200);
+    assert_eq!(contents(&second.json()), ["5"]);
+    assert_eq!(second.header("x-next-cursor"), "");
+    let skipped = get("role=user&offset=1").await.expect(200);
+    assert_eq!(contents(&skipped.json()), ["2", "4"]);
+    assert_eq!(contents(&get("role=tool").await.expect(200).json()), [""; 0]);
+    // A cursor belongs to the filter it was made with.
+    for query in [
+        &format!("cursor={cursor}"),
+        &format!("role=user&cursor={cursor}"),
+        "role=robot",
+        "role=",
+    ] {
+        get(query).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn large_messages_come_in_several_pages() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = format!("/api/v1/sessions/{}/messages", session_of(&app, &user).await);
+    let body = json!({"role": "user", "content": "x".repeat(1024 * 1024)});
+    for _ in 0..10 {
+        app.post(&path)
+            .token(&user.token)
+            .json(&body)
+            .send()
+            .await
+            .expect(200);
+    }
+    let (mut ids, mut sizes, mut query) = (Vec::new(), Vec::new(), "limit=500".to_owned());
+    loop {
+        let reply = app
+            .get(&format!("{path}?{query}"))
+            .token(&user.token)
+            .send()
+            .await
+            .expect(200);
+        let page = reply.json()["data"].as_array().unwrap().clone();
+        sizes.push(page.len());
+        ids.extend(page.iter().map(|row| row["id"].to_string()));
+        match reply.header("x-next-cursor") {
+            "" => break,
+            cursor => query = format!("limit=500&cursor={cursor}"),
+        }
+    }
+    assert_eq!(sizes, [3, 3, 3, 1]);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 10);
+}
+
+#[tokio::test]
+async fn forged_cursors_are_refused() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = format!(
+        "/api/v1/users/{}/sessions",
+        user.id.to_string().replace('|', "%7C")
+    );
+    for (place, status) in [
+        ("-377705116800000000000:1", 422),
+        ("1:1", 422),
+        ("0:1", 200),
+        ("-62135596800000000000:-9223372036854775808", 200),
+    ] {
+        let cursor = kernel::Cursor::seal(r#"list_sessions ["auth0|a", ""] []"#, &place);
+        app.get(&format!("{path}?cursor={cursor}"))
+            .token(&user.token)
+            .send()
+            .await
+            .expect(status);
+    }
+}
+
+#[tokio::test]
 async fn unusable_messages_are_refused_and_count_nothing() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;

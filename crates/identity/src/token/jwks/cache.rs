@@ -14,8 +14,11 @@ use crate::token::{IssuerError, Provider, issuer::KeySetSource};
 /// When key sets are fetched, and how long anyone waits for that.
 #[derive(Debug, Clone, Copy)]
 pub struct JwksTiming {
-    /// From one fetch to the next, once there are keys.
+    /// From a fetch that succeeded to the next.
     pub refresh_every: Duration,
+    /// From the first failed fetch to the next, while there are old keys; doubles each time, up to
+    /// [`JwksTiming::refresh_every`].
+    pub refresh_retry_first: Duration,
     /// From the first failed fetch to the next, while there are no keys yet; doubles each time.
     pub retry_first: Duration,
     /// What the doubling ends at.
@@ -29,15 +32,30 @@ pub struct JwksTiming {
 }
 
 impl Default for JwksTiming {
-    /// Every 10 minutes; retries after 1 s to 30 s; 5 s a fetch; requests wait 2 s; unknown keys once a minute.
+    /// Every 10 minutes; retries after 10 s and more, without any keys after 1 s to 30 s; 5 s a fetch; requests wait 2 s; unknown keys once a minute.
     fn default() -> Self {
         Self {
             refresh_every: Duration::from_mins(10),
+            refresh_retry_first: Duration::from_secs(10),
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             fetch_timeout: Duration::from_secs(5),
             wait_max: Duration::from_secs(2),
             unknown_key_pause: Duration::from_mins(1),
+        }
+    }
+}
+
+impl JwksTiming {
+    /// How long to pause after this many failed fetches in a row.
+    fn pause(&self, failures: u32, keys: Option<&Arc<KeySet>>) -> Duration {
+        let (first, most) = match keys {
+            Some(_) => (self.refresh_retry_first, self.refresh_every),
+            None => (self.retry_first, self.retry_max),
+        };
+        match failures.checked_sub(1) {
+            None => self.refresh_every,
+            Some(doublings) => first.saturating_mul(2_u32.saturating_pow(doublings)).min(most),
         }
     }
 }
@@ -132,22 +150,22 @@ impl Drop for Jwks {
 /// Fetches, publishes, pauses until it is time or somebody asks; for ever.
 async fn keep_fresh(provider: Provider, fetcher: Fetcher, state: watch::Sender<State>, timing: JwksTiming) {
     let mut asked = state.subscribe();
-    let mut retry = timing.retry_first;
+    let mut failures = 0_u32;
     loop {
         let fetched = fetcher.fetch().await;
         report(provider, &fetched);
+        failures = if fetched.is_ok() {
+            0
+        } else {
+            failures.saturating_add(1)
+        };
         let keys = fetched.ok().map(Arc::new);
         state.send_modify(|state| {
             state.keys = keys.or_else(|| state.keys.take());
             state.fetches = state.fetches.wrapping_add(1);
             state.is_fetching = false;
         });
-        let pause = if state.borrow().keys.is_some() {
-            timing.refresh_every
-        } else {
-            retry
-        };
-        retry = retry.saturating_mul(2).min(timing.retry_max);
+        let pause = timing.pause(failures, state.borrow().keys.as_ref());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = asked.wait_for(|state| state.is_fetching) => {}
@@ -161,15 +179,32 @@ fn report(provider: Provider, fetched: &Result<KeySet, FetchError>) {
     let result = if fetched.is_ok() { "ok" } else { "error" };
     metrics::counter!("jwks_fetches_total", "provider" => provider, "result" => result).increment(1);
     match fetched {
-        Ok(keys) if keys.len() == 0 => {
-            tracing::warn!(
-                provider,
-                "the identity provider publishes no key that can be used"
-            );
-        }
         Ok(keys) => tracing::debug!(provider, keys = keys.len(), "signing keys were fetched"),
         Err(error) => {
             tracing::warn!(provider, error = %pg::pool::chain(error), "signing keys could not be fetched");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_tried_again_ever_more_slowly_and_success_sets_back() {
+        let timing = JwksTiming::default();
+        let seconds = |failures: &[u32], keys: Option<&Arc<KeySet>>| -> Vec<u64> {
+            failures
+                .iter()
+                .map(|count| timing.pause(*count, keys).as_secs())
+                .collect()
+        };
+        let key = br#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#;
+        let keys = Arc::new(KeySet::parse(key, &[crate::Algorithm::Rs256]).unwrap());
+        assert_eq!(
+            seconds(&[0, 1, 2, 3, 6, 7, 8, 40, u32::MAX, 0], Some(&keys)),
+            [600, 10, 20, 40, 320, 600, 600, 600, 600, 600]
+        );
+        assert_eq!(seconds(&[1, 2, 3, 5, 6, 40], None), [1, 2, 4, 16, 30, 30]);
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum FetchError {
     TooLarge,
     #[error("the answer is not a key set")]
     Shape(#[from] serde_json::Error),
+    #[error("the key set holds no key that can be used here")]
+    NoKeys,
 }
 
 impl Fetcher {
@@ -47,7 +49,8 @@ impl Fetcher {
         Ok(Self { client, source })
     }
 
-    /// Fetches the set once.
+    /// Fetches the set once. A set without a usable key is an error: it is a provider's accident, and taking it for the
+    /// truth would lock every user out.
     pub(super) async fn fetch(&self) -> Result<KeySet, FetchError> {
         let mut response = self
             .client
@@ -65,6 +68,10 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(KeySet::parse(&body, self.source.algorithms)?)
+        let keys = KeySet::parse(&body, self.source.algorithms)?;
+        if keys.len() == 0 {
+            return Err(FetchError::NoKeys);
+        }
+        Ok(keys)
     }
 }

@@ -19,7 +19,7 @@ use crate::http::{
     wire::MessageBody,
 };
 
-const ROLES: &[(&str, Role)] = &[
+pub(super) const ROLES: &[(&str, Role)] = &[
     ("user", Role::User),
     ("assistant", Role::Assistant),
     ("system", Role::System),

@@ -1,12 +1,16 @@
 //! `GET /api/v1/sessions/{session_id}/messages`: messages, oldest first (HTTP contract 5).
 
 use actix_web::http::Method;
+use serde_json::{Value, json};
+use sessions::MessageFilter;
 
+use super::add::ROLES;
 use crate::http::{
     call::{Call, next_cursor, retrieved},
     catalogue,
     doc::Doc,
     error::ApiError,
+    fields::{Source, parse},
     reply::Reply,
     route::{Access, BodyRule, Route},
     wire::MessageBody,
@@ -29,8 +33,18 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
+    let roles: Vec<_> = ROLES.iter().map(|(name, _)| *name).collect();
     Doc::new("sessions", "Messages of a session")
-        .description("Oldest first.")
+        .description(
+            "Oldest first. A page of large messages ends before its limit: while there are more, `X-Next-Cursor` leads on, \
+             and so does `offset` plus the number of messages received.",
+        )
+        .query(
+            "role",
+            "Only messages of this speaker.",
+            json!({"type": "string", "enum": roles}),
+            Value::Null,
+        )
         .paged(LIMIT)
         .reply_list::<MessageBody>("Retrieved 1 messages", super::message_example())
         .errors(&[&catalogue::SESSION_NOT_FOUND])
@@ -38,7 +52,10 @@ fn doc() -> Doc {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let list = call.list_scope();
-    let page = call.fields.read(|fields| fields.page(LIMIT, &list))?;
+    let (filter, page) = call.fields.read(|fields| {
+        let role = fields.optional(Source::Query, "role", parse::one_of(ROLES));
+        Some((MessageFilter { role }, fields.page(LIMIT, &list)?))
+    })?;
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
     let clock = &*call.app.clock;
@@ -47,7 +64,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             let session = sessions::find_in_scope(conn, clock, session_id, &scope)
                 .await?
                 .map_err(|refusal| ApiError::from_failure(&refusal))?;
-            Ok::<_, ApiError>(sessions::messages(conn, &session, &page).await?)
+            Ok::<_, ApiError>(sessions::messages(conn, &session, filter, &page).await?)
         })
         .await?;
     let items: Vec<MessageBody> = slice.items.into_iter().map(MessageBody::from).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::Method;
-use kernel::{Credits, Usd};
+use kernel::{CreditsSum, UsdSum};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -22,10 +22,11 @@ use crate::http::{
 pub struct UsageStats {
     total_records: i64,
     #[schema(value_type = f64)]
-    total_credits_charged: Credits,
+    total_credits_charged: CreditsSum,
     #[schema(value_type = f64)]
-    total_cost_usd: Usd,
-    total_tokens_used: i64,
+    total_cost_usd: UsdSum,
+    #[schema(value_type = i64)]
+    total_tokens_used: i128,
     /// Records by kind of use.
     by_event_type: BTreeMap<String, i64>,
     /// Records by model; those without one are left out.

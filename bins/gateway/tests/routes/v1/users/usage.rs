@@ -53,6 +53,15 @@ async fn defaults_are_those_of_the_documents() {
     assert_eq!(least["calculation_method"], "unknown");
     assert_eq!(least["credits_charged"], 0.0);
     assert_eq!(least["billing_metadata"], json!({}));
+    // Recorded is not charged.
+    for (name, value) in [
+        ("event_id", Value::Null),
+        ("charged", json!(false)),
+        ("credits_uncollected", json!(0.0)),
+        ("transaction_id", Value::Null),
+    ] {
+        assert_eq!(least.get(name), Some(&value), "{name}");
+    }
     let sums = json!({"endpoint": "/x", "event_type": "t", "prompt_tokens": 3, "completion_tokens": 4, "model_name": "m"});
     let summed = record(sums).await.expect(200).json()["data"].clone();
     assert_eq!(
@@ -155,6 +164,32 @@ async fn statistics_follow_the_filters_and_are_exact() {
         .send()
         .await
         .expect(422);
+}
+
+#[tokio::test]
+async fn statistics_are_exact_beyond_64_bits() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let most = usage::UsageInput {
+        credits_charged: Some(kernel::Credits::MAX),
+        cost_usd: Some(kernel::Usd::MAX),
+        ..usage::UsageInput::new(user.id.clone(), "ai_chat")
+    };
+    let thousand = vec![most.complete(); 1_000];
+    for _ in 0..10 {
+        let mut tx = pg::Tx::begin(app.db().pool()).await.unwrap();
+        usage::record(&mut tx, app.clock(), &thousand).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let stats = app
+        .get(&format!("{PATH}/stats"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200);
+    let sums =
+        r#""total_records":10000,"total_credits_charged":10000000000000.0,"total_cost_usd":10000000000.0,"#;
+    assert!(stats.text.contains(sums), "{}", stats.text);
 }
 
 #[tokio::test]

@@ -1,0 +1,2 @@
+ALTER TABLE sessions.messages DROP COLUMN size_bytes;
+ALTER TABLE sessions.sessions DROP COLUMN size_bytes;
