@@ -10,7 +10,7 @@ use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Credits, Ids};
 use pg::{DbError, Pool};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{config::Config, http::read_slots::ReadSlots, telemetry::Metrics};
 
@@ -53,6 +53,7 @@ pub struct App {
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
     hot: Pool,
+    sweeper: JoinHandle<()>,
     serving: AtomicBool,
 }
 
@@ -96,6 +97,7 @@ impl App {
         )
         .map_err(StartError::Tokens)?;
         let hot = pool.sibling(HOT_CONNECTIONS)?;
+        let (its_pool, its_clock) = (pool.clone(), Arc::clone(&clock));
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
@@ -113,6 +115,7 @@ impl App {
             metrics,
             moved: Moved::default(),
             openapi: OnceLock::new(),
+            sweeper: flows::sweeper::start(its_pool, its_clock),
             serving: AtomicBool::new(true),
         })
     }
@@ -137,6 +140,7 @@ impl App {
     /// Finishes what waits in the committers. Call it after the last request was answered.
     pub async fn shut_down(&self) {
         self.begin_shutdown();
+        self.sweeper.abort();
         self.writes.flush().await;
     }
 }

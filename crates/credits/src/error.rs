@@ -1,7 +1,10 @@
 //! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
 
 use kernel::{Credits, Detail, Failure, Kind, UserId};
+use time::OffsetDateTime;
 use uuid::Uuid;
+
+use crate::model::HoldStatus;
 
 /// Why a command is not done. The account is as it was, but for what was due.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +47,80 @@ pub enum Refusal {
         /// The greatest amount of one command.
         limit: Credits,
     },
-    /// A grant would expire before it counts, or has expired already, or counts from before 1970.
-    #[error("a grant must expire after it becomes effective, and ahead of now")]
+    /// A grant would expire before it counts, or has expired already, or counts from before 1970; or a hold would live
+    /// shorter than a second or longer than a day.
+    #[error(
+        "a grant must expire after it becomes effective, and ahead of now; a hold lives from a second to a day"
+    )]
     InvalidPeriod,
+    /// A refund or an adjustment without a reason. Callers check this before.
+    #[error("a reason is required")]
+    MissingReason,
+    /// There is no such hold.
+    #[error("there is no hold {hold_id}")]
+    HoldNotFound {
+        /// Which hold is missing.
+        hold_id: Uuid,
+    },
+    /// The hold was captured, released, or has expired.
+    #[error("the hold is {hold_status} since {resolved_at}")]
+    HoldNotOpen {
+        /// What became of it.
+        hold_status: HoldStatus,
+        /// When.
+        resolved_at: OffsetDateTime,
+    },
+    /// The account has as many open holds as it may have.
+    #[error("there are {limit} open holds")]
+    TooManyHolds {
+        /// Most open holds of one account.
+        limit: i64,
+    },
+    /// There is no charge with this transaction id.
+    #[error("there is no charge {transaction_id}")]
+    TransactionNotFound {
+        /// Which transaction is missing, or is no charge.
+        transaction_id: Uuid,
+    },
+    /// More would be given back than was charged, over all refunds of the charge.
+    #[error("{refundable} of {charged} credits can be refunded")]
+    RefundExceedsCharge {
+        /// What can still be given back.
+        refundable: Credits,
+        /// What was charged.
+        charged: Credits,
+        /// What was given back before.
+        refunded: Credits,
+    },
+    /// The idempotency key was used before for another request.
+    #[error("the idempotency key was used for another request at {first_used_at}")]
+    IdempotencyConflict {
+        /// When.
+        first_used_at: OffsetDateTime,
+    },
+}
+
+impl Refusal {
+    /// Whether the refusal depended on the state of the account, so that a repeat under the same idempotency key must be
+    /// refused again even if it could be done by now (HTTP contract 1.11).
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        match self {
+            Self::InsufficientCredits { .. }
+            | Self::BalanceLimit { .. }
+            | Self::RefundExceedsCharge { .. }
+            | Self::HoldNotFound { .. }
+            | Self::HoldNotOpen { .. }
+            | Self::TransactionNotFound { .. }
+            | Self::ReferenceConflict { .. } => true,
+            Self::UserNotFound { .. }
+            | Self::InvalidAmount { .. }
+            | Self::InvalidPeriod
+            | Self::MissingReason
+            | Self::TooManyHolds { .. }
+            | Self::IdempotencyConflict { .. } => false,
+        }
+    }
 }
 
 impl Failure for Refusal {
@@ -54,18 +128,32 @@ impl Failure for Refusal {
         match self {
             Self::InsufficientCredits { .. } => "InsufficientCreditsException",
             Self::BalanceLimit { .. } => "BalanceLimitExceededException",
+            Self::RefundExceedsCharge { .. } => "RefundExceedsChargeException",
             Self::ReferenceConflict { .. } => "ReferenceConflictException",
+            Self::HoldNotOpen { .. } => "HoldNotOpenException",
             Self::UserNotFound { .. } => "UserNotFoundException",
-            Self::InvalidAmount { .. } | Self::InvalidPeriod => "ValidationException",
+            Self::HoldNotFound { .. } => "HoldNotFoundException",
+            Self::TransactionNotFound { .. } => "TransactionNotFoundException",
+            Self::TooManyHolds { .. } => "TooManyHoldsException",
+            Self::IdempotencyConflict { .. } => "IdempotencyConflictException",
+            Self::InvalidAmount { .. } | Self::InvalidPeriod | Self::MissingReason => "ValidationException",
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Self::InsufficientCredits { .. } | Self::BalanceLimit { .. } => Kind::Refused,
-            Self::ReferenceConflict { .. } => Kind::Conflict,
-            Self::UserNotFound { .. } => Kind::NotFound,
-            Self::InvalidAmount { .. } | Self::InvalidPeriod => Kind::Invalid,
+            Self::InsufficientCredits { .. }
+            | Self::BalanceLimit { .. }
+            | Self::RefundExceedsCharge { .. } => Kind::Refused,
+            Self::ReferenceConflict { .. } | Self::HoldNotOpen { .. } => Kind::Conflict,
+            Self::UserNotFound { .. } | Self::HoldNotFound { .. } | Self::TransactionNotFound { .. } => {
+                Kind::NotFound
+            }
+            Self::TooManyHolds { .. } => Kind::TooMany,
+            Self::IdempotencyConflict { .. }
+            | Self::InvalidAmount { .. }
+            | Self::InvalidPeriod
+            | Self::MissingReason => Kind::Invalid,
         }
     }
 
@@ -82,13 +170,35 @@ impl Failure for Refusal {
                 ("balance", Detail::Credits(*balance)),
                 ("held", Detail::Credits(*held)),
             ],
-            Self::BalanceLimit { limit } => vec![("limit", Detail::Credits(*limit))],
-            Self::ReferenceConflict { transaction_id } => {
+            Self::RefundExceedsCharge {
+                refundable,
+                charged,
+                refunded,
+            } => vec![
+                ("refundable", Detail::Credits(*refundable)),
+                ("charged", Detail::Credits(*charged)),
+                ("refunded", Detail::Credits(*refunded)),
+            ],
+            Self::BalanceLimit { limit } | Self::InvalidAmount { limit, .. } => {
+                vec![("limit", Detail::Credits(*limit))]
+            }
+            Self::ReferenceConflict { transaction_id } | Self::TransactionNotFound { transaction_id } => {
                 vec![("transaction_id", Detail::Text(format!("txn_{transaction_id}")))]
             }
+            Self::HoldNotFound { hold_id } => vec![("hold_id", Detail::Text(hold_id.to_string()))],
+            Self::HoldNotOpen {
+                hold_status,
+                resolved_at,
+            } => vec![
+                ("hold_status", Detail::Text(hold_status.as_str().to_owned())),
+                ("resolved_at", Detail::Time(*resolved_at)),
+            ],
             Self::UserNotFound { user_id } => vec![("user_id", Detail::Text(user_id.to_string()))],
-            Self::InvalidAmount { limit, .. } => vec![("limit", Detail::Credits(*limit))],
-            Self::InvalidPeriod => Vec::new(),
+            Self::TooManyHolds { limit } => vec![("limit", Detail::Integer(*limit))],
+            Self::IdempotencyConflict { first_used_at } => {
+                vec![("first_used_at", Detail::Time(*first_used_at))]
+            }
+            Self::InvalidPeriod | Self::MissingReason => Vec::new(),
         }
     }
 }

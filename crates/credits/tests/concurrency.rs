@@ -1,18 +1,32 @@
 //! Many connections at once: nothing is spent twice, nothing is lost, nobody is locked out.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
-use credits::{Action, Command, NewGrant, NewGrantKind, Refusal, balances, execute};
+use credits::{
+    Action, Command, NewGrant, NewGrantKind, Refusal, balances,
+    core::{AccountState, apply},
+    execute,
+};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl;
 use futures_util::future::join_all;
-use kernel::{Credits, SystemClock, UserId};
+use kernel::{Clock, Credits, ManualClock, SystemClock, UserId};
 use pg::{Pool, Tx};
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
 };
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use crate::{
-    generator::{self, op},
+    generator::{self, Names, Op, op},
     support::{command, consume, credits, database, done, open, recharge, run},
 };
 
@@ -101,7 +115,14 @@ async fn a_batch_that_waited_sees_the_grants_of_the_one_before() {
     let outcomes = execute(&mut first, &SystemClock, &[recharge(&user, credits(90), None)])
         .await
         .unwrap();
-    let before = outcomes[0].as_ref().unwrap().entry.as_ref().unwrap().created_at;
+    let before = outcomes.outcomes[0]
+        .result
+        .as_ref()
+        .unwrap()
+        .entry
+        .as_ref()
+        .unwrap()
+        .created_at;
 
     let (pool, spending) = (db.pool().clone(), consume(&user, credits(100)));
     let waiting = tokio::spawn(async move { run(&pool, &SystemClock, &[spending]).await.remove(0) });
@@ -112,49 +133,201 @@ async fn a_batch_that_waited_sees_the_grants_of_the_one_before() {
     assert!(spent.entry.unwrap().created_at > before);
 }
 
-/// L16 and, by the audits that end the test, the rest: random batches over shared accounts from two pools.
-#[tokio::test(flavor = "multi_thread")]
-async fn random_batches_of_two_processes_neither_deadlock_nor_unbalance() {
-    let db = database().await;
-    let users: Arc<Vec<UserId>> = Arc::new(
-        (0..6)
-            .map(|number| testkit::user(&format!("user-{number}")))
-            .collect(),
-    );
+/// L1-L6, L10, L11, L16 and L18, and that the history of each account is one that could have happened in this order.
+///
+/// Random batches over shared accounts from two pools, which resolve the holds and refund the charges of each other and
+/// use the same idempotency keys, while time moves on, a sweeper sweeps and outcomes are pruned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn random_batches_of_two_processes_make_a_history_of_one() {
+    let (db, clock) = (database().await, testkit::clock());
+    let users: Vec<UserId> = (0..4)
+        .map(|number| testkit::user(&format!("user-{number}")))
+        .collect();
+    let openings: Vec<Command> = users
+        .iter()
+        .map(|user| open(user, Credits::from_micro(200)))
+        .collect();
+    run(db.pool(), &clock, &openings).await;
+    let shared = Arc::new(Shared {
+        clock: clock.clone(),
+        names: Mutex::new(vec![Names::default(); users.len()]),
+        users,
+        done: Mutex::new(openings),
+    });
     let (one, two) = (db.pool_of(4), db.pool_of(4));
     let mut runner = TestRunner::deterministic();
     let mut tasks = Vec::new();
-    for task in 0..8_usize {
+    for task in 1..9_usize {
         let pool = if task % 2 == 0 { one.clone() } else { two.clone() };
-        let batches: Vec<Vec<(usize, generator::Op)>> = (0..12)
-            .map(|_| {
-                let batch = proptest::collection::vec((0..users.len(), op()), 1..12);
-                batch.new_tree(&mut runner).unwrap().current()
-            })
-            .collect();
-        let users = Arc::clone(&users);
-        tasks.push(tokio::spawn(async move {
-            for (number, batch) in batches.iter().enumerate() {
-                let now = testkit::instant();
-                let name = |place: usize| task * 10_000 + number * 100 + place;
-                let commands: Vec<Command> = batch
-                    .iter()
-                    .enumerate()
-                    .map(|(place, (user, op))| generator::command(&users[*user], name(place), now, op))
-                    .collect();
-                run(&pool, &testkit::clock(), &commands).await;
-            }
-        }));
+        let mut some = || {
+            let item = (0..4_usize, op(), proptest::option::weighted(0.2, 0..30_u8));
+            let batch = proptest::collection::vec(item, 1..12);
+            batch.new_tree(&mut runner).unwrap().current()
+        };
+        let batches: Vec<_> = (0..14).map(|_| some()).collect();
+        tasks.push(tokio::spawn(work(
+            Arc::clone(&shared),
+            pool,
+            task * 10_000,
+            batches,
+        )));
     }
+    tasks.push(tokio::spawn(housekeeping(Arc::clone(&shared), one.clone())));
     for task in tasks {
         task.await.unwrap();
     }
+    let done = shared.done.lock().unwrap().clone();
+    for user in &shared.users {
+        let stored = journal_of(&db, user).await;
+        assert_eq!(retold(user, &done, &stored), stored);
+        assert!(stored.len() > 40, "{}", stored.len());
+    }
+}
+
+/// What all tasks know.
+struct Shared {
+    clock: ManualClock,
+    users: Vec<UserId>,
+    names: Mutex<Vec<Names>>,
+    /// Commands that were sent.
+    done: Mutex<Vec<Command>>,
+}
+
+async fn work(shared: Arc<Shared>, pool: Pool, first: usize, batches: Vec<Vec<(usize, Op, Option<u8>)>>) {
+    for (number, batch) in batches.iter().enumerate() {
+        shared.clock.advance(Duration::seconds(1));
+        let now = shared.clock.now();
+        let commands: Vec<Command> = {
+            let mut names = shared.names.lock().unwrap();
+            let items = batch.iter().enumerate();
+            let command = |(place, (user, op, key)): (usize, &(usize, Op, Option<u8>))| {
+                let name = first + number * 100 + place;
+                let op = told_by_entries(op);
+                let mut command = generator::command(&shared.users[*user], &names[*user], name, now, &op);
+                command.idempotency = key.map(|key| generator::key(key, &op));
+                names[*user].note(name, &op);
+                command
+            };
+            items.map(command).collect()
+        };
+        shared.done.lock().unwrap().extend(commands.iter().cloned());
+        run(&pool, &shared.clock, &commands).await;
+    }
+}
+
+/// What leaves no entry of its own cannot be placed in the history afterwards, so it is left out.
+fn told_by_entries(op: &Op) -> Op {
+    match op.clone() {
+        Op::Give {
+            kind,
+            amount,
+            priority,
+            ends,
+            reference,
+            ..
+        } => Op::Give {
+            kind,
+            amount,
+            priority,
+            begins: None,
+            ends,
+            reference,
+        },
+        Op::Capture { back, amount } => Op::Capture {
+            back,
+            amount: amount.filter(|amount| *amount != 0),
+        },
+        op => op,
+    }
+}
+
+async fn housekeeping(shared: Arc<Shared>, pool: Pool) {
+    for _ in 0..30 {
+        let mut tx = Tx::begin(&pool).await.unwrap();
+        credits::sweep(&mut tx, &shared.clock, 2).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut conn = pool.get().await.unwrap();
+        let old = Duration::seconds(40);
+        credits::prune_idempotency(&mut conn, &shared.clock, old, 5)
+            .await
+            .unwrap();
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, QueryableByName)]
+struct Told {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = SqlUuid)]
+    transaction_id: Uuid,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = BigInt)]
+    amount: i64,
+    #[diesel(sql_type = BigInt)]
+    balance_after: i64,
+    #[diesel(sql_type = BigInt)]
+    held_after: i64,
+    #[diesel(sql_type = Timestamptz)]
+    created_at: OffsetDateTime,
+    /// Grants with their changes, in the order of their ids.
+    #[diesel(sql_type = Text)]
+    lines: String,
+}
+
+async fn journal_of(db: &testkit::TestDb, user: &UserId) -> Vec<Told> {
     let mut conn = db.connect().await;
-    let found = balances(&mut conn, &testkit::clock(), &users).await.unwrap();
-    assert!(
-        found.iter().filter(|balance| balance.is_some()).count() > 3,
-        "{found:?}"
-    );
+    pg::sql(
+        "SELECT e.seq, e.transaction_id, e.type AS kind, e.amount, e.balance_after, e.held_after, e.created_at, \
+         string_agg(format('%s:%s:%s', l.grant_id, l.delta, l.held_delta), ' ' ORDER BY l.grant_id) AS lines \
+         FROM credits.entries e JOIN credits.entry_grants l ON l.user_id = e.user_id AND l.seq = e.seq \
+         WHERE e.user_id = $1 GROUP BY e.user_id, e.seq ORDER BY e.seq",
+    )
+    .bind::<Text, _>(user.as_str())
+    .load(&mut conn)
+    .await
+    .unwrap()
+}
+
+/// The journal that the core makes of the commands which took effect, in the order of their entries.
+fn retold(user: &UserId, done: &[Command], stored: &[Told]) -> Vec<Told> {
+    let mut state = AccountState::fresh(user.clone(), testkit::instant());
+    let mut seen = BTreeSet::new();
+    for told in stored {
+        let of =
+            |command: &&Command| command.user_id == *user && command.transaction_id == told.transaction_id;
+        if let Some(command) = done.iter().find(of)
+            && seen.insert(told.transaction_id)
+        {
+            apply(&mut state, command, told.created_at).unwrap();
+        }
+    }
+    // What came with time behind the last command.
+    let last = stored.last().map_or(testkit::instant(), |told| told.created_at);
+    apply(&mut state, &command(user, Action::ApplyDue), last).unwrap();
+    let tell = |entry: &credits::core::JournalEntry| {
+        let mut lines = entry.lines.clone();
+        lines.sort_by_key(|line| line.grant_id);
+        let line = |line: &credits::core::Line| {
+            format!(
+                "{}:{}:{}",
+                line.grant_id,
+                line.delta.micro(),
+                line.held_delta.micro()
+            )
+        };
+        Told {
+            seq: entry.seq,
+            transaction_id: entry.transaction_id,
+            kind: entry.kind.to_string(),
+            amount: entry.amount.micro(),
+            balance_after: entry.balance_after.micro(),
+            held_after: entry.held_after.micro(),
+            created_at: entry.created_at,
+            lines: lines.iter().map(line).collect::<Vec<_>>().join(" "),
+        }
+    };
+    state.journal().iter().map(tell).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,10 +352,9 @@ async fn grants_given_in_parallel_are_numbered_without_a_gap() {
 
 /// Waits, with a deadline, until a statement of this database waits for a lock.
 async fn wait_until_one_waits(db: &testkit::TestDb) {
-    use diesel_async::RunQueryDsl;
-    #[derive(diesel::QueryableByName)]
+    #[derive(QueryableByName)]
     struct Waiting {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        #[diesel(sql_type = BigInt)]
         waiting: i64,
     }
     let mut conn = db.connect().await;

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 
 use credits::{
-    Balance, Entry,
-    core::{AccountState, Effect, Known, Line, Standing, Stop, Written, apply, view},
+    Balance, EntryKind, HoldView,
+    core::{
+        AccountState, Charge, Effect, Grant, Hold, JournalEntry, Known, Line, Standing, Stop, Written, apply,
+        burn::Portion, view,
+    },
 };
-use kernel::{Actor, Credits, Failure, FreeForm, UserId};
-use proptest::prelude::*;
+use kernel::{Credits, Failure, FreeForm, UserId};
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use crate::{
-    generator::{Op, Step, command, steps, transaction_id},
-    oracle::{Oracle, Row, Said},
+    generator::{Names, Op, Step, command, steps, transaction_id},
+    invariants::{check_invariants, check_prefix},
+    oracle::{Oracle, Part, Pledge, Row, Said},
 };
 
 fn at(seconds: i64) -> OffsetDateTime {
@@ -23,8 +28,12 @@ fn seconds(instant: OffsetDateTime) -> i64 {
     (instant - testkit::instant()).whole_seconds()
 }
 
-fn micro(amount: Credits) -> i128 {
+pub fn micro(amount: Credits) -> i128 {
     i128::from(amount.micro())
+}
+
+fn number(id: Uuid) -> usize {
+    usize::try_from(id.as_u128()).unwrap()
 }
 
 fn new_state() -> AccountState {
@@ -43,10 +52,49 @@ fn said(result: &Result<Effect, Stop>) -> Said {
             Said::Did {
                 row,
                 replayed: effect.replayed,
+                pledge: effect.hold.as_deref().map(pledge).map(Box::new),
+                missing: micro(effect.uncollected),
             }
         }
         Err(Stop::Refused(refusal)) => Said::No(refusal.code()),
         Err(Stop::Broken(fault)) => panic!("{fault}"),
+    }
+}
+
+/// A shown hold in the oracle's words, but for its parts.
+fn pledge(hold: &HoldView) -> Pledge {
+    assert_eq!(hold.description, Some(format!("step {}", number(hold.hold_id))));
+    Pledge {
+        number: number(hold.hold_id),
+        amount: micro(hold.amount),
+        parts: Vec::new(),
+        until: seconds(hold.expires_at),
+        state: hold.status.as_str(),
+        charged: micro(hold.captured),
+        freed: micro(hold.released),
+        missing: micro(hold.uncollected),
+        ended: hold.resolved_at.map(seconds),
+    }
+}
+
+/// What the oracle said, without what an answer does not show.
+fn shown(said: Said) -> Said {
+    match said {
+        Said::Did {
+            row,
+            replayed,
+            pledge,
+            missing,
+        } => Said::Did {
+            row,
+            replayed,
+            pledge: pledge.map(|mut pledge| {
+                pledge.parts.clear();
+                pledge
+            }),
+            missing,
+        },
+        no @ Said::No(_) => no,
     }
 }
 
@@ -55,19 +103,31 @@ fn rows(state: &AccountState, commands: usize) -> Vec<Row> {
     let numbers: BTreeMap<_, _> = (0..commands)
         .map(|number| (transaction_id(number), number))
         .collect();
-    let part = |line: &Line| (usize::try_from(line.grant_id).unwrap() - 1, micro(line.delta));
+    let place = |seq: i64| usize::try_from(seq).unwrap() - 1;
+    let part = |line: &Line| Part {
+        lot: place(line.grant_id),
+        left: micro(line.delta),
+        kept: micro(line.held_delta),
+    };
     state
         .journal()
         .iter()
-        .map(|entry| Row {
-            kind: entry.kind.as_str(),
-            amount: micro(entry.amount),
-            before: micro(entry.balance_before),
-            after: micro(entry.balance_after),
-            at: seconds(entry.created_at),
-            command: numbers.get(&entry.transaction_id).copied(),
-            reference: entry.reference_id.clone(),
-            parts: entry.lines.iter().map(part).collect(),
+        .map(|entry| {
+            let mut parts: Vec<Part> = entry.lines.iter().map(part).collect();
+            parts.sort_unstable();
+            Row {
+                kind: entry.kind.as_str(),
+                amount: micro(entry.amount),
+                before: micro(entry.balance_before),
+                after: micro(entry.balance_after),
+                kept_after: micro(entry.held_after),
+                at: seconds(entry.created_at),
+                command: numbers.get(&entry.transaction_id).copied(),
+                reference: entry.reference_id.clone(),
+                pledge: entry.hold_id.map(number),
+                gives_back: entry.refunds_seq.map(place),
+                parts,
+            }
         })
         .collect()
 }
@@ -76,284 +136,238 @@ fn balance_of(oracle: &Oracle) -> Balance {
     let credits = |micro: i128| Credits::from_micro(i64::try_from(micro).unwrap());
     Balance {
         posted: credits(oracle.posted()),
-        held: Credits::ZERO,
+        held: credits(oracle.kept()),
         lifetime_granted: credits(oracle.lifetime()),
     }
 }
 
-/// L1, L2, L3, L4, L6 and L18, from nothing but the state. Everything since the account was opened must be in it.
-fn check_invariants(state: &AccountState) {
-    let account = &state.account;
-    assert!(
-        Credits::ZERO <= account.held && account.held <= account.posted,
-        "L1"
-    );
-
-    let (mut balance, mut time) = (0, OffsetDateTime::UNIX_EPOCH);
-    let mut sums: BTreeMap<i64, (i128, i128)> = BTreeMap::new();
-    for (place, entry) in state.journal().iter().enumerate() {
-        assert_eq!(entry.seq, i64::try_from(place).unwrap() + 1, "L2");
-        assert_eq!(micro(entry.balance_before), balance, "L2");
-        assert!(
-            entry.created_at >= time && entry.booked_at >= entry.created_at,
-            "L2"
-        );
-        (balance, time) = (micro(entry.balance_after), entry.created_at);
-        let moved: i128 = entry.lines.iter().map(|line| micro(line.delta)).sum();
-        assert_eq!(
-            moved,
-            micro(entry.balance_after) - micro(entry.balance_before),
-            "L3"
-        );
-        assert_eq!(entry.actor == Actor::System, entry.description.is_none());
-        for line in &entry.lines {
-            let sum = sums.entry(line.grant_id).or_default();
-            *sum = (sum.0 + micro(line.delta), sum.1 + micro(line.held_delta));
-        }
-    }
-    assert_eq!(balance, micro(account.posted), "L2");
-    assert_eq!(
-        account.entry_seq,
-        i64::try_from(state.journal().len()).unwrap(),
-        "L2"
-    );
-
-    let (mut posted, mut held, mut lifetime, mut next_due) = (0, 0, 0, None::<OffsetDateTime>);
-    for grant in state.grants() {
-        let due = match grant.booked_seq {
-            None => {
-                assert_eq!((grant.remaining, grant.held), (grant.amount, Credits::ZERO), "L3");
-                assert_eq!(sums.get(&grant.id), None, "L3");
-                Some(grant.effective_at)
-            }
-            Some(_) => {
-                assert_eq!(
-                    sums.get(&grant.id),
-                    Some(&(micro(grant.remaining), micro(grant.held))),
-                    "L3"
-                );
-                (posted, held) = (posted + micro(grant.remaining), held + micro(grant.held));
-                lifetime += micro(grant.amount);
-                grant.expires_at.filter(|_| grant.remaining > grant.held)
-            }
-        };
-        assert!(Credits::ZERO <= grant.held && grant.held <= grant.remaining, "L3");
-        assert!(grant.remaining <= grant.amount, "L3");
-        assert!(due.is_none_or(|due| due > account.as_of), "L6");
-        next_due = [next_due, due].into_iter().flatten().min();
-    }
-    assert_eq!((posted, held), (micro(account.posted), micro(account.held)), "L4");
-    assert_eq!(
-        (lifetime, next_due),
-        (micro(account.lifetime_granted), account.next_due_at),
-        "L18"
-    );
+/// What was stored of an account: all that ever was.
+#[derive(Default)]
+struct Archive {
+    grants: BTreeMap<i64, Grant>,
+    holds: BTreeMap<Uuid, Hold>,
+    journal: Vec<JournalEntry>,
 }
 
-/// L9: what the newest entry took is a prefix of what could be spent, in burn order, and only its end is partial.
-fn check_prefix(before: &AccountState, after: &AccountState) {
-    let Some(entry) = after
-        .journal()
-        .last()
-        .filter(|entry| entry.kind.as_str() == "consume")
-    else {
-        return;
-    };
-    let mut spendable: Vec<_> = before
-        .grants()
-        .iter()
-        .filter(|grant| micro(grant.free()) > 0)
-        .collect();
-    spendable.sort_by_key(|grant| {
-        let end = grant.expires_at.map_or(i64::MAX, seconds);
-        (
-            grant.priority,
-            end,
-            grant.paid,
-            seconds(grant.effective_at),
-            grant.id,
+impl Archive {
+    /// Stores what the state made since it was loaded.
+    fn save(&mut self, state: &AccountState) {
+        for grant in state.grants() {
+            let mut grant = grant.clone();
+            // Notes are written once; a state that was loaded for charges has none.
+            grant.notes = grant.notes.or_else(|| self.grants.get(&grant.id)?.notes.clone());
+            self.grants.insert(grant.id, grant);
+        }
+        for hold in state.holds() {
+            self.holds.insert(hold.id, hold.clone());
+        }
+        self.journal.extend(state.journal().iter().cloned());
+    }
+
+    /// What the database would hand out: a new state without history, and what commands may name.
+    fn load(&self, state: &AccountState) -> AccountState {
+        let live = self.grants.values().filter(|grant| !grant.remaining.is_zero());
+        let live = live.map(|grant| Grant {
+            notes: None,
+            ..grant.clone()
+        });
+        let (user, account) = (state.user_id.clone(), state.account);
+        let holds = self.holds.values().cloned().map(|hold| match hold.is_open() {
+            true => hold,
+            false => Hold {
+                allocation: Vec::new(),
+                ..hold
+            },
+        });
+        let mut fresh = AccountState::load(
+            user.clone(),
+            state.standing,
+            account,
+            live.collect(),
+            holds.collect(),
         )
-    });
-    let taken: Vec<_> = entry
-        .lines
-        .iter()
-        .map(|line| (line.grant_id, -micro(line.delta)))
-        .collect();
-    let prefix: Vec<_> = spendable
-        .iter()
-        .take(taken.len())
-        .map(|grant| (grant.id, micro(grant.free())))
-        .collect();
-    let (last, whole) = taken.split_last().unwrap();
-    assert_eq!(whole, &prefix[..whole.len()], "L9");
-    assert!(
-        last.0 == prefix[whole.len()].0 && last.1 <= prefix[whole.len()].1,
-        "L9"
-    );
+        .unwrap();
+        for grant in self.grants.values() {
+            if let Some(reference) = &grant.reference_id {
+                let entry = grant
+                    .booked_seq
+                    .map(|seq| self.entry(seq).stored(&user, seq, FreeForm::empty()));
+                let known = Known {
+                    grant: grant.clone(),
+                    entry: entry.map(Box::new),
+                };
+                fresh.know(reference.clone(), known);
+            }
+        }
+        for entry in &self.journal {
+            if matches!(entry.kind, EntryKind::Consume | EntryKind::Capture) {
+                let (charge, grants) = self.charge(entry);
+                fresh.know_charge(entry.transaction_id, charge, grants);
+            }
+        }
+        fresh
+    }
+
+    fn entry(&self, seq: i64) -> &JournalEntry {
+        self.journal.iter().find(|entry| entry.seq == seq).unwrap()
+    }
+
+    fn charge(&self, entry: &JournalEntry) -> (Charge, Vec<Grant>) {
+        let refunds = self
+            .journal
+            .iter()
+            .filter(|other| other.refunds_seq == Some(entry.seq));
+        let refunded: i64 = refunds.map(|refund| refund.amount.micro()).sum();
+        let portion = |line: &Line| Portion {
+            grant_id: line.grant_id,
+            amount: Credits::from_micro(-line.delta.micro()),
+        };
+        let charge = Charge {
+            seq: entry.seq,
+            amount: entry.amount,
+            refunded: Credits::from_micro(refunded),
+            portions: entry.lines.iter().rev().map(portion).collect(),
+        };
+        let grants = entry.lines.iter().map(|line| self.grants[&line.grant_id].clone());
+        (charge, grants.collect())
+    }
 }
 
-/// What the database would hand out after saving `state`: a new state without history, and the references.
-fn reload(state: &AccountState, archive: &[Entry]) -> AccountState {
-    let live = state
-        .grants()
-        .iter()
-        .filter(|grant| grant.remaining > Credits::ZERO)
-        .cloned()
-        .collect();
-    let mut fresh = AccountState::load(state.user_id.clone(), state.standing, state.account, live).unwrap();
-    let by_seq = |seq: i64| {
-        archive
-            .iter()
-            .find(|entry| entry.seq == seq)
-            .cloned()
-            .map(Box::new)
-    };
-    // Grants that left the state in an earlier batch are known from the archive alone.
-    for entry in archive {
-        if let Some(reference) = &entry.reference_id {
-            let (kind, grant_id) = match (entry.kind.as_str(), entry.metadata.as_json()) {
-                ("recharge", _) => ("purchase", 0),
-                (_, json) if json.contains("initial") => ("initial", 0),
-                (_, json) if json.contains("promo") => ("promo", 0),
-                _ => ("plan", 0),
-            };
-            let known = Known {
-                grant_id,
-                kind: kind.parse().unwrap(),
-                amount: entry.amount,
-                entry: by_seq(entry.seq),
-            };
-            fresh.know(reference.clone(), known);
+/// What the oracle and the core make of the same steps, step by step.
+fn check(steps: &[Step]) {
+    let (mut state, mut oracle, mut now) = (new_state(), Oracle::default(), 0_i64);
+    let mut names = Names::default();
+    for (number, Step { wait, op }) in steps.iter().enumerate() {
+        now += wait;
+        let before = state.clone();
+        // Commands are made for the ledger's time, as a caller with a right clock would.
+        let present = now.max(oracle.time);
+        let command = command(&state.user_id, &names, number, at(present), op);
+        let result = apply(&mut state, &command, at(now));
+        let expected = oracle.step(present, number, &names, op);
+        names.note(number, op);
+        assert_eq!(said(&result), shown(expected), "step {number}: {op:?}");
+        assert_eq!(rows(&state, steps.len()), oracle.rows, "step {number}: {op:?}");
+        assert_eq!(state.account.balance(), balance_of(&oracle));
+        assert_eq!(state.account.next_due_at.map(seconds), oracle.next_due());
+        check_invariants(&state);
+        match &result {
+            Ok(effect) => {
+                assert_eq!(effect.balance, state.account.balance());
+                let burns = matches!(op, Op::Consume(_) | Op::TakeWhatIsThere(_) | Op::Hold { .. });
+                if let (true, Written::Now(seq)) = (burns, &effect.entry) {
+                    let entry = &state.journal()[usize::try_from(*seq).unwrap() - 1];
+                    check_prefix(&after_due(before, present), entry);
+                }
+            }
+            Err(_) => assert!(state == before || state == after_due(before, present), "L8"),
+        }
+        for ahead in [0, 1, 7, 60] {
+            let mut later = oracle.clone();
+            later.tick(present + ahead);
+            assert_eq!(view(&state, at(present + ahead)).unwrap(), balance_of(&later));
         }
     }
-    for grant in state.grants() {
-        if let Some(reference) = &grant.reference_id {
-            let entry = grant.booked_seq.and_then(by_seq);
-            let known = Known {
-                grant_id: grant.id,
-                kind: grant.kind,
-                amount: grant.amount,
-                entry,
-            };
-            fresh.know(reference.clone(), known);
-        }
-    }
-    fresh
 }
 
-/// The new entries as they would be stored; the kind of the grant they booked goes into the metadata, for [`reload`].
-fn archived(user: &UserId, state: &AccountState) -> Vec<Entry> {
-    let store = |entry: &credits::core::JournalEntry| {
-        let booked = state
-            .grants()
-            .iter()
-            .find(|grant| grant.booked_seq == Some(entry.seq));
-        let word = booked.map_or("none", |grant| grant.kind.as_str());
-        entry.stored(user, entry.seq, FreeForm::of_texts([("kind", word)]))
+/// L7: a sweep at each of these seconds changes neither the journal nor any answer.
+fn check_swept(steps: &[Step], mut sweeps: Vec<i64>) {
+    let (mut alone, mut swept, mut now) = (new_state(), new_state(), 0_i64);
+    let mut names = Names::default();
+    sweeps.sort_unstable();
+    for (number, Step { wait, op }) in steps.iter().enumerate() {
+        now += wait;
+        for sweep in sweeps.extract_if(.., |sweep| *sweep <= now) {
+            swept = after_due(swept, sweep);
+        }
+        let command = command(&alone.user_id, &names, number, at(now), op);
+        names.note(number, op);
+        let answers = (
+            apply(&mut alone, &command, at(now)),
+            apply(&mut swept, &command, at(now)),
+        );
+        assert_eq!(answers.0, answers.1);
+        assert_eq!(view(&alone, at(now)), view(&swept, at(now)));
+    }
+    let (alone, swept) = (after_due(alone, now), after_due(swept, now));
+    let journal = |state: &AccountState| -> Vec<_> {
+        let strip = |entry: &JournalEntry| {
+            let mut entry = entry.clone();
+            entry.booked_at = at(0); // for diagnosis only: it says who was first
+            entry
+        };
+        state.journal().iter().map(strip).collect()
     };
-    state.journal().iter().map(store).collect()
+    assert_eq!(journal(&alone), journal(&swept));
+    assert_eq!(alone.grants(), swept.grants());
+    assert!(alone.holds().eq(swept.holds()));
+    assert_eq!(alone.account, swept.account);
+}
+
+/// L12: saving and loading behind these commands changes nothing.
+fn check_split(steps: &[Step], splits: &[bool]) {
+    let (mut whole, mut split, mut now) = (new_state(), new_state(), 0_i64);
+    let (user, mut archive, mut names) = (whole.user_id.clone(), Archive::default(), Names::default());
+    for (number, Step { wait, op }) in steps.iter().enumerate() {
+        now += wait;
+        let command = command(&user, &names, number, at(now), op);
+        names.note(number, op);
+        let answers = (
+            apply(&mut whole, &command, at(now)),
+            apply(&mut split, &command, at(now)),
+        );
+        assert_eq!(said(&answers.0), said(&answers.1));
+        let grants =
+            |answer: &Result<Effect, Stop>| answer.as_ref().ok().and_then(|effect| effect.grant.clone());
+        assert_eq!(grants(&answers.0), grants(&answers.1));
+        assert_eq!(whole.account, split.account);
+        if splits[number] && split.standing == Standing::Open {
+            archive.save(&split);
+            split = archive.load(&split);
+        }
+    }
+    archive.save(&split);
+    assert_eq!(whole.journal(), archive.journal);
+}
+
+/// The state after due items and nothing else.
+fn after_due(mut state: AccountState, now: i64) -> AccountState {
+    let user: UserId = state.user_id.clone();
+    let due = command(&user, &Names::default(), 1_000, at(now), &Op::ApplyDue);
+    match apply(&mut state, &due, at(now)) {
+        Ok(_) | Err(Stop::Refused(_)) => state,
+        Err(Stop::Broken(fault)) => panic!("{fault}"),
+    }
+}
+
+/// 600 cases, or more if `PROPTEST_CASES` says so. A case that fails is kept in a file, to be committed, and tried first
+/// from then on.
+fn config() -> ProptestConfig {
+    let cases = ProptestConfig::default().cases.max(600);
+    ProptestConfig {
+        cases,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/seeds.txt"))),
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(config())]
 
     /// Also L14: amounts are any i64. Clocks may step back.
     #[test]
     fn the_core_does_what_the_oracle_says(steps in steps(-3..20)) {
-        let (mut state, mut oracle, mut now) = (new_state(), Oracle::default(), 0_i64);
-        for (number, Step { wait, op }) in steps.iter().enumerate() {
-            now += wait;
-            let before = state.clone();
-            // Commands are made for the ledger's time, as a caller with a right clock would.
-            let present = now.max(oracle.time);
-            let command = command(&state.user_id, number, at(present), op);
-            let result = apply(&mut state, &command, at(now));
-            let expected = oracle.step(present, number, op);
-            prop_assert_eq!(said(&result), expected);
-            prop_assert_eq!(rows(&state, steps.len()), oracle.rows.clone());
-            prop_assert_eq!(state.account.balance(), balance_of(&oracle));
-            prop_assert_eq!(state.account.next_due_at.map(seconds), oracle.next_due());
-            check_invariants(&state);
-            match &result {
-                Ok(effect) => {
-                    prop_assert_eq!(effect.balance, state.account.balance());
-                    if matches!(op, Op::Consume(_)) {
-                        check_prefix(&after_due(before, number, present), &state);
-                    }
-                }
-                Err(_) => prop_assert!(state == before || state == after_due(before, number, present), "L8"),
-            }
-            for ahead in [0, 1, 7, 60] {
-                let mut later = oracle.clone();
-                later.tick(present + ahead);
-                prop_assert_eq!(view(&state, at(present + ahead)).unwrap(), balance_of(&later));
-            }
-        }
+        check(&steps);
     }
 
-    /// L7: whether and when something applies due items changes neither the journal nor any answer.
     #[test]
     fn a_sweeper_changes_nothing(steps in steps(0..20), sweeps in prop::collection::vec(0..800_i64, 0..30)) {
-        let (mut alone, mut swept, mut now) = (new_state(), new_state(), 0_i64);
-        let mut sweeps = sweeps;
-        sweeps.sort_unstable();
-        for (number, Step { wait, op }) in steps.iter().enumerate() {
-            now += wait;
-            for sweep in sweeps.extract_if(.., |sweep| *sweep <= now) {
-                swept = after_due(swept, 1_000, sweep);
-            }
-            let command = command(&alone.user_id, number, at(now), op);
-            let answers = (apply(&mut alone, &command, at(now)), apply(&mut swept, &command, at(now)));
-            prop_assert_eq!(answers.0, answers.1);
-            prop_assert_eq!(view(&alone, at(now)), view(&swept, at(now)));
-        }
-        let (alone, swept) = (after_due(alone, 1_000, now), after_due(swept, 1_000, now));
-        let journal = |state: &AccountState| -> Vec<_> {
-            let strip = |entry: &credits::core::JournalEntry| {
-                let mut entry = entry.clone();
-                entry.booked_at = at(0); // for diagnosis only: it says who was first
-                entry
-            };
-            state.journal().iter().map(strip).collect()
-        };
-        prop_assert_eq!(journal(&alone), journal(&swept));
-        prop_assert_eq!(alone.grants(), swept.grants());
-        prop_assert_eq!(alone.account, swept.account);
+        check_swept(&steps, sweeps);
     }
 
-    /// L12: saving and loading between any two commands changes nothing.
     #[test]
-    fn any_split_into_batches_is_the_same(
-        steps in steps(0..20),
-        splits in prop::collection::vec(any::<bool>(), 41),
-    ) {
-        let (mut whole, mut split, mut now) = (new_state(), new_state(), 0_i64);
-        let (user, mut archive) = (whole.user_id.clone(), Vec::new());
-        for (number, Step { wait, op }) in steps.iter().enumerate() {
-            now += wait;
-            let command = command(&user, number, at(now), op);
-            let answers = (apply(&mut whole, &command, at(now)), apply(&mut split, &command, at(now)));
-            prop_assert_eq!(said(&answers.0), said(&answers.1));
-            prop_assert_eq!(whole.account, split.account);
-            if splits[number] && split.standing == Standing::Open {
-                archive.extend(archived(&user, &split));
-                split = reload(&split, &archive);
-            }
-        }
-        archive.extend(archived(&user, &split));
-        prop_assert_eq!(archived(&user, &whole).len(), archive.len());
-        for (entry, stored) in whole.journal().iter().zip(&archive) {
-            let expected = entry.stored(&user, entry.seq, stored.metadata.clone());
-            prop_assert_eq!(&expected, stored);
-        }
-    }
-}
-
-/// The state after due items and nothing else.
-fn after_due(mut state: AccountState, number: usize, now: i64) -> AccountState {
-    let due = command(&state.user_id, number, at(now), &Op::ApplyDue);
-    match apply(&mut state, &due, at(now)) {
-        Ok(_) | Err(Stop::Refused(_)) => state,
-        Err(Stop::Broken(fault)) => panic!("{fault}"),
+    fn any_split_into_batches_is_the_same(steps in steps(0..20), splits in prop::collection::vec(any::<bool>(), 41)) {
+        check_split(&steps, &splits);
     }
 }

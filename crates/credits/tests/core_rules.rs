@@ -249,7 +249,8 @@ fn lifetime_granted_cannot_overflow() {
         next_due_at: None,
         as_of: now(),
     };
-    let mut state = AccountState::load(user.clone(), Standing::Open, account, Vec::new()).unwrap();
+    let mut state =
+        AccountState::load(user.clone(), Standing::Open, account, Vec::new(), Vec::new()).unwrap();
     assert!(apply(&mut state, &recharge(&user, Credits::from_micro(1), None), now()).is_ok());
     let refused = apply(&mut state, &recharge(&user, Credits::from_micro(1), None), now()).unwrap_err();
     assert_eq!(
@@ -274,8 +275,9 @@ fn damaged_figures_are_not_taken_in() {
         booked_seq: Some(1),
         reference_id: None,
         created_at: now(),
+        notes: None,
     };
     let user = testkit::user("someone");
-    let fault = AccountState::load(user, Standing::Open, account, vec![grant]).unwrap_err();
+    let fault = AccountState::load(user, Standing::Open, account, vec![grant], Vec::new()).unwrap_err();
     assert!(fault.to_string().contains("someone"), "{fault}");
 }

@@ -1,4 +1,4 @@
-//! Random batches on PostgreSQL: the same as one by one, and the same as in memory.
+//! Random batches on PostgreSQL: the same as one by one, the same as in memory, and the same with a sweeper about.
 
 use std::{
     collections::BTreeMap,
@@ -6,28 +6,34 @@ use std::{
 };
 
 use credits::{
-    Applied, Command, Refusal,
-    core::{AccountState, Standing, Written, apply},
+    Action, Applied, Balance, Command, EntryKind, GrantFilter, GrantView, HoldFilter, HoldView, Outcome,
+    Refusal, Replay,
+    core::{AccountState, Effect, JournalEntry, Standing, Stop, Written, apply},
 };
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl;
-use kernel::{Actor, Clock, Failure, ManualClock, UserId};
+use kernel::{Actor, Clock, Credits, Failure, ManualClock, Page, UserId};
+use pg::Tx;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
 use testkit::TestDb;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use crate::{
-    generator::{self, Op, op},
-    support::{database, run},
+    generator::{self, Names, Op, op},
+    support::{answers, command, database, execute},
 };
 
-/// Batches with the seconds that pass before each.
-type Batches = Vec<(i64, Vec<(usize, Op)>)>;
+/// A batch after a wait of seconds: users, what they ask, and under which key.
+type Batch = (i64, Vec<(usize, Op, Option<u8>)>);
 
 const USERS: usize = 3;
+
+/// The number of the command that opens an account.
+const FIRST: usize = 500_000;
 
 #[derive(QueryableByName)]
 struct Line {
@@ -35,129 +41,337 @@ struct Line {
     line: String,
 }
 
-fn batches() -> impl Strategy<Value = Batches> {
-    prop::collection::vec((0..40_i64, prop::collection::vec((0..USERS, op()), 1..10)), 1..7)
+fn batches() -> impl Strategy<Value = Vec<Batch>> {
+    let item = (0..USERS, op(), prop::option::weighted(0.2, 0..4_u8));
+    prop::collection::vec((0..20_i64, prop::collection::vec(item, 1..12)), 1..8)
 }
 
-#[test]
-fn batches_are_the_same_as_single_commands_and_as_the_core() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let db = runtime.block_on(database());
-    let cases = AtomicUsize::new(0);
+fn runner(cases: u32) -> TestRunner {
     TestRunner::new(Config {
-        cases: 40,
+        cases,
         failure_persistence: None,
+        max_shrink_iters: 100,
         ..Config::default()
     })
-    .run(&batches(), |batches| {
-        let case = cases.fetch_add(1, Ordering::Relaxed);
-        runtime.block_on(compare(&db, case, &batches));
-        Ok(())
-    })
-    .unwrap();
 }
 
-async fn compare(db: &TestDb, case: usize, batches: &Batches) {
-    let clock = testkit::clock();
-    let users = |how: &str| -> Vec<UserId> {
-        (0..USERS)
-            .map(|number| testkit::user(&format!("case-{case}-{how}-{number}")))
-            .collect()
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
+/// L12, L11, and that the database adds nothing to the rules.
+#[test]
+fn batches_are_the_same_as_single_commands_and_as_the_core() {
+    let runtime = runtime();
+    let db = runtime.block_on(database());
+    let cases = AtomicUsize::new(0);
+    runner(60)
+        .run(&batches(), |batches| {
+            let case = cases.fetch_add(1, Ordering::Relaxed);
+            runtime.block_on(compare(&db, case, &batches));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// L7 on PostgreSQL.
+#[test]
+fn a_sweeper_between_batches_changes_nothing_that_is_stored() {
+    let runtime = runtime();
+    let (alone, swept) = runtime.block_on(async { (database().await, database().await) });
+    let cases = AtomicUsize::new(0);
+    let sweeps = prop::collection::vec((any::<bool>(), 1..4_i64), 8);
+    runner(30)
+        .run(&(batches(), sweeps), |(batches, sweeps)| {
+            let case = cases.fetch_add(1, Ordering::Relaxed);
+            runtime.block_on(compare_swept(&alone, &swept, case, &batches, &sweeps));
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn users(case: usize, how: &str) -> Vec<UserId> {
+    let name = |number| testkit::user(&format!("case-{case}-{how}-{number}"));
+    (0..USERS).map(name).collect()
+}
+
+/// The commands of a batch for these users. The same for all who have the same names.
+fn commands(
+    users: &[UserId],
+    names: &mut [Names],
+    first: usize,
+    now: OffsetDateTime,
+    batch: &Batch,
+) -> Vec<Command> {
+    let items = batch.1.iter().enumerate();
+    let command = |(place, (user, op, key)): (usize, &(usize, Op, Option<u8>))| {
+        let number = first + place;
+        let mut command = generator::command(&users[*user], &names[*user], number, now, op);
+        command.idempotency = key.map(|key| generator::key(key, op));
+        names[*user].note(number, op);
+        command
     };
-    let (batched, single) = (users("batched"), users("single"));
-    let mut memory: BTreeMap<UserId, AccountState> = BTreeMap::new();
+    items.map(command).collect()
+}
+
+async fn compare(db: &TestDb, case: usize, batches: &[Batch]) {
+    let clock = testkit::clock();
+    let (batched, single) = (users(case, "batched"), users(case, "single"));
+    let mut names = [vec![Names::default(); USERS], vec![Names::default(); USERS]];
+    let mut memory = Memory::default();
     let mut number = 0;
-    for (wait, batch) in batches {
-        clock.advance(Duration::seconds(*wait));
-        let commands = |users: &[UserId]| -> Vec<Command> {
-            let command = |(place, (user, op)): (usize, &(usize, Op))| {
-                generator::command(&users[*user], number + place, clock.now(), op)
-            };
-            batch.iter().enumerate().map(command).collect()
-        };
+    for (user, other) in batched.iter().zip(&single) {
+        let opening =
+            |user: &UserId| generator::command(user, &Names::default(), FIRST, clock.now(), &Op::Open(70));
+        execute(db.pool(), &clock, &[opening(user)]).await;
+        execute(db.pool(), &clock, &[opening(other)]).await;
+        memory.answer(&clock, &opening(user));
+    }
+    for batch in batches {
+        clock.advance(Duration::seconds(batch.0));
         let mut one_by_one = Vec::new();
-        for command in commands(&single) {
-            one_by_one.extend(run(db.pool(), &clock, &[command]).await);
+        for command in commands(&single, &mut names[0], number, clock.now(), batch) {
+            one_by_one.extend(answers(db.pool(), &clock, &[command]).await);
         }
-        let together = run(db.pool(), &clock, &commands(&batched)).await;
-        let in_memory: Vec<String> = commands(&batched)
+        let commands = commands(&batched, &mut names[1], number, clock.now(), batch);
+        let together = execute(db.pool(), &clock, &commands).await;
+        let in_memory: Vec<String> = commands
             .iter()
-            .map(|command| in_memory(&mut memory, &clock, command))
+            .map(|command| memory.answer(&clock, command))
             .collect();
-        assert_eq!(words(&together), words(&one_by_one));
-        assert_eq!(words(&together), in_memory);
-        number += batch.len();
+        assert_eq!(words(&together.outcomes), words(&one_by_one));
+        assert_eq!(words(&together.outcomes), in_memory);
+        check_repeats(db, &clock, &commands, &together.outcomes).await;
+        number += batch.1.len();
     }
     assert_eq!(stored(db, &batched).await, stored(db, &single).await);
     for user in &batched {
-        check_balance(db, &clock, user, memory.get(user)).await;
+        check_reads(db, &clock, user, memory.states.get(user)).await;
+    }
+}
+
+async fn compare_swept(
+    alone: &TestDb,
+    swept: &TestDb,
+    case: usize,
+    batches: &[Batch],
+    sweeps: &[(bool, i64)],
+) {
+    let clock = testkit::clock();
+    let users = users(case, "someone");
+    let mut names = [vec![Names::default(); USERS], vec![Names::default(); USERS]];
+    let mut number = 0;
+    for batch in batches {
+        let sweeper = &sweeps[number % sweeps.len()];
+        for _ in 0..batch.0 {
+            clock.advance(Duration::SECOND);
+            if sweeper.0 {
+                let mut tx = Tx::begin(swept.pool()).await.unwrap();
+                credits::sweep(&mut tx, &clock, sweeper.1).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        }
+        let mut heard = Vec::new();
+        for (db, names) in [alone, swept].into_iter().zip(&mut names) {
+            let commands = commands(&users, names, number, clock.now(), batch);
+            heard.push(words(&answers(db.pool(), &clock, &commands).await));
+        }
+        assert_eq!(heard[0], heard[1]);
+        number += batch.1.len();
+    }
+    clock.advance(Duration::minutes(1));
+    let due: Vec<Command> = users.iter().map(|user| command(user, Action::ApplyDue)).collect();
+    for db in [alone, swept] {
+        for user in &users {
+            let shown = reads(db, &clock, user).await;
+            assert_eq!(shown, reads(swept, &clock, user).await);
+        }
+        execute(db.pool(), &clock, &due).await;
+    }
+    assert_eq!(stored(alone, &users).await, stored(swept, &users).await);
+}
+
+/// The ledger in memory, with its keys.
+#[derive(Default)]
+struct Memory {
+    states: BTreeMap<UserId, AccountState>,
+    keys: BTreeMap<(UserId, String), ([u8; 32], OffsetDateTime, String)>,
+}
+
+impl Memory {
+    fn answer(&mut self, clock: &ManualClock, command: &Command) -> String {
+        let now = clock.now();
+        let known = self.states.get(&command.user_id);
+        let state = match known {
+            Some(state) if state.standing == Standing::Open => state.clone(),
+            _ => AccountState::fresh(command.user_id.clone(), now),
+        };
+        let state = self
+            .states
+            .entry(command.user_id.clone())
+            .insert_entry(state)
+            .into_mut();
+        let key = command.idempotency.as_ref();
+        let key = key.filter(|_| credits::core::check(&command.action).is_ok());
+        let name = key.map(|key| (command.user_id.clone(), key.key().to_owned()));
+        if let (Some(key), Some(name)) = (key, &name)
+            && let Some((fingerprint, first_used_at, word)) = self.keys.get(name)
+        {
+            return if fingerprint == key.fingerprint() {
+                format!("again {word}")
+            } else {
+                let first_used_at = *first_used_at;
+                refused(
+                    &Refusal::IdempotencyConflict { first_used_at },
+                    now.max(state.account.as_of),
+                )
+            };
+        }
+        let (word, kept) = match apply(state, command, now) {
+            Ok(effect) => (effect_word(state, &effect, now), true),
+            Err(Stop::Refused(refusal)) => (
+                refused(&refusal, now.max(state.account.as_of)),
+                refusal.is_remembered(),
+            ),
+            Err(Stop::Broken(fault)) => panic!("{fault}"),
+        };
+        if let (Some(key), Some(name), true) = (key, name, kept) {
+            let at = now.max(state.account.as_of);
+            self.keys.insert(name, (*key.fingerprint(), at, word.clone()));
+        }
+        word
+    }
+}
+
+/// Every keyed command answers the same again, whatever has happened since, and does nothing.
+async fn check_repeats(db: &TestDb, clock: &ManualClock, commands: &[Command], outcomes: &[Outcome]) {
+    for (command, outcome) in commands.iter().zip(outcomes) {
+        let kept = match &outcome.result {
+            Ok(_) => true,
+            Err(refusal) => refusal.is_remembered(),
+        };
+        if command.idempotency.is_none() || !kept {
+            continue;
+        }
+        let later = ManualClock::at(clock.now() + Duration::seconds(90));
+        let again = execute(db.pool(), &later, std::slice::from_ref(command)).await;
+        let expected = Outcome {
+            replay: Replay::ByKey,
+            ..outcome.clone()
+        };
+        assert_eq!(again.outcomes, [expected]);
+        assert_eq!((again.entries, again.low), (vec![], vec![]));
     }
 }
 
 /// The outcomes without what must differ between users: ids, and the transaction ids of due items.
-fn words(outcomes: &[Result<Applied, Refusal>]) -> Vec<String> {
-    let word = |outcome: &Result<Applied, Refusal>| match outcome {
-        Ok(applied) => {
-            let entry = applied.entry.as_ref().map(|entry| {
-                let by_command = (entry.actor != Actor::System).then_some(entry.transaction_id);
-                let (before, after) = (entry.balance_before, entry.balance_after);
-                (
-                    entry.seq,
-                    entry.kind,
-                    entry.amount,
-                    before,
-                    after,
-                    entry.created_at,
-                    by_command,
-                )
-            });
-            format!("{entry:?} {:?} {}", applied.balance, applied.replayed)
+fn words(outcomes: &[Outcome]) -> Vec<String> {
+    let word = |outcome: &Outcome| {
+        let word = match &outcome.result {
+            Ok(applied) => applied_word(applied, outcome.at),
+            Err(refusal) => refused(refusal, outcome.at),
+        };
+        match outcome.replay {
+            Replay::First => word,
+            Replay::ByKey => format!("again {word}"),
         }
-        Err(refusal) => refusal.code().to_owned(),
     };
     outcomes.iter().map(word).collect()
 }
 
-fn in_memory(memory: &mut BTreeMap<UserId, AccountState>, clock: &ManualClock, command: &Command) -> String {
-    let now = clock.now();
-    let known = memory
-        .get(&command.user_id)
-        .is_some_and(|state| state.standing == Standing::Open);
-    let state = memory
-        .entry(command.user_id.clone())
-        .or_insert_with(|| AccountState::fresh(command.user_id.clone(), now));
-    if !known {
-        *state = AccountState::fresh(command.user_id.clone(), now);
-    }
-    match apply(state, command, now) {
-        Ok(effect) => {
-            let entry = match effect.entry {
-                Written::Nothing => None,
-                Written::Before(_) => panic!("nothing was stored before"),
-                Written::Now(seq) => {
-                    let entry = state.journal().iter().find(|entry| entry.seq == seq).unwrap();
-                    let by_command = (entry.actor != Actor::System).then_some(entry.transaction_id);
-                    let (before, after) = (entry.balance_before, entry.balance_after);
-                    Some((
-                        entry.seq,
-                        entry.kind,
-                        entry.amount,
-                        before,
-                        after,
-                        entry.created_at,
-                        by_command,
-                    ))
-                }
-            };
-            format!("{entry:?} {:?} {}", effect.balance, effect.replayed)
-        }
-        Err(credits::core::Stop::Refused(refusal)) => refusal.code().to_owned(),
-        Err(credits::core::Stop::Broken(fault)) => panic!("{fault}"),
-    }
+fn refused(refusal: &Refusal, at: OffsetDateTime) -> String {
+    let details = match refusal {
+        // Of a scheduled grant, and so of one user.
+        Refusal::ReferenceConflict { .. } | Refusal::UserNotFound { .. } => Vec::new(),
+        refusal => refusal.details(),
+    };
+    format!("{} {details:?} at {at}", refusal.code())
+}
+
+fn applied_word(applied: &Applied, at: OffsetDateTime) -> String {
+    let entry = applied.entry.as_ref().map(|entry| Brief {
+        seq: entry.seq,
+        kind: entry.kind,
+        amount: entry.amount,
+        before: entry.balance_before,
+        after: entry.balance_after,
+        at: entry.created_at,
+        command: (entry.actor != Actor::System).then_some(entry.transaction_id),
+    });
+    let (hold, grant) = (applied.hold.as_ref(), applied.grant.as_ref());
+    word(
+        entry,
+        hold,
+        grant,
+        applied.balance,
+        applied.uncollected,
+        applied.replayed,
+        at,
+    )
+}
+
+fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -> String {
+    let made = |seq: i64| state.journal().iter().find(|entry| entry.seq == seq).unwrap();
+    let brief = |entry: &JournalEntry| Brief {
+        seq: entry.seq,
+        kind: entry.kind,
+        amount: entry.amount,
+        before: entry.balance_before,
+        after: entry.balance_after,
+        at: entry.created_at,
+        command: (entry.actor != Actor::System).then_some(entry.transaction_id),
+    };
+    let entry = match effect.entry {
+        Written::Nothing => None,
+        Written::Before(_) => panic!("nothing was stored before"),
+        Written::Now(seq) => Some(brief(made(seq))),
+    };
+    let at = now.max(state.account.as_of);
+    let (hold, grant) = (effect.hold.as_deref(), effect.grant.as_deref());
+    word(
+        entry,
+        hold,
+        grant,
+        effect.balance,
+        effect.uncollected,
+        effect.replayed,
+        at,
+    )
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "only shown")]
+struct Brief {
+    seq: i64,
+    kind: EntryKind,
+    amount: Credits,
+    before: Credits,
+    after: Credits,
+    at: OffsetDateTime,
+    command: Option<Uuid>,
+}
+
+fn word(
+    entry: Option<Brief>,
+    hold: Option<&HoldView>,
+    grant: Option<&GrantView>,
+    balance: Balance,
+    uncollected: Credits,
+    replayed: bool,
+    at: OffsetDateTime,
+) -> String {
+    let hold = hold.map(|hold| HoldView {
+        user_id: testkit::user("anyone"),
+        metadata: kernel::FreeForm::empty(),
+        ..hold.clone()
+    });
+    let grant = grant.map(|grant| GrantView {
+        transaction_id: None,
+        metadata: kernel::FreeForm::empty(),
+        ..grant.clone()
+    });
+    format!("{entry:?} {hold:?} {grant:?} {balance:?} {uncollected} {replayed} at {at}")
 }
 
 /// Everything that is stored about the users, but for what must differ.
@@ -167,11 +381,19 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
         let mut conn = db.pool().get().await.unwrap();
         let lines: Vec<Line> = pg::sql(
             "SELECT line FROM ( \
-             SELECT 1 AS part, 0 AS a, 0 AS b, (to_jsonb(t) - 'user_id')::text AS line FROM credits.accounts t WHERE user_id = $1 \
-             UNION ALL SELECT 2, id, 0, (to_jsonb(t) - 'user_id')::text FROM credits.grants t WHERE user_id = $1 \
-             UNION ALL SELECT 3, seq, 0, (to_jsonb(t) - 'user_id' - 'id' - CASE actor WHEN 'system' THEN 'transaction_id' \
-               ELSE '' END)::text FROM credits.entries t WHERE user_id = $1 \
-             UNION ALL SELECT 4, seq, grant_id, (to_jsonb(t) - 'user_id')::text FROM credits.entry_grants t WHERE user_id = $1 \
+             SELECT 1 AS part, 0 AS a, '' AS b, (to_jsonb(t) - 'user_id')::text AS line FROM credits.accounts t \
+               WHERE user_id = $1 \
+             UNION ALL SELECT 2, id, '', (to_jsonb(t) - 'user_id' - 'transaction_id')::text FROM credits.grants t \
+               WHERE user_id = $1 \
+             UNION ALL SELECT 3, seq, '', (to_jsonb(t) - 'user_id' - 'id' - 'booked_at' - CASE actor WHEN 'system' \
+               THEN 'transaction_id' ELSE '' END)::text FROM credits.entries t WHERE user_id = $1 \
+             UNION ALL SELECT 4, seq, grant_id::text, (to_jsonb(t) - 'user_id')::text FROM credits.entry_grants t \
+               WHERE user_id = $1 \
+             UNION ALL SELECT 5, entry_seq, '', (to_jsonb(t) - 'user_id')::text FROM credits.holds t WHERE user_id = $1 \
+             UNION ALL SELECT 6, 0, key, (to_jsonb(t) - 'user_id' - 'transaction_id' \
+               #- '{outcome,result,applied,grant,transaction_id}' \
+               #- '{outcome,result,refused,reference_conflict,transaction_id}')::text \
+               FROM credits.idempotency t WHERE user_id = $1 \
              ) AS lines ORDER BY part, a, b",
         )
         .bind::<Text, _>(user.as_str())
@@ -183,18 +405,92 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
     all
 }
 
-/// A read shows now and later what the core would make of it, and writes nothing.
-async fn check_balance(db: &TestDb, clock: &ManualClock, user: &UserId, state: Option<&AccountState>) {
+/// What all reads show, but for what must differ: pages of two, one behind the other.
+async fn reads(db: &TestDb, clock: &ManualClock, user: &UserId) -> String {
     let mut conn = db.pool().get().await.unwrap();
+    let mut text = format!("{:?}", credits::account(&mut conn, clock, user).await.unwrap());
+    for filter in [
+        GrantFilter::Open,
+        GrantFilter::Used,
+        GrantFilter::Expired,
+        GrantFilter::All,
+    ] {
+        let mut page = Page::first(2);
+        loop {
+            let slice = credits::grants(&mut conn, clock, user, filter, &page)
+                .await
+                .unwrap();
+            text += &format!("\n{filter:?} {:?}", slice.items);
+            let Some(place) = slice.next else { break };
+            page = Page::new(2, kernel::Start::After(place)).unwrap();
+        }
+    }
+    for filter in std::iter::once(HoldFilter::All).chain(credits::HoldStatus::ALL.map(HoldFilter::Only)) {
+        let mut page = Page::first(2);
+        loop {
+            let slice = credits::holds(&mut conn, clock, user, filter, &page)
+                .await
+                .unwrap();
+            text += &format!("\n{filter:?} {:?}", slice.items);
+            let Some(place) = slice.next else { break };
+            page = Page::new(2, kernel::Start::After(place)).unwrap();
+        }
+    }
+    text
+}
+
+/// Reads show now and later what the core would make of it, and write nothing.
+async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Option<&AccountState>) {
     let later = ManualClock::at(clock.now());
+    let state = state.filter(|state| state.standing == Standing::Open);
     for _ in 0..3 {
+        let mut conn = db.pool().get().await.unwrap();
         let found = credits::balances(&mut conn, &later, std::slice::from_ref(user))
             .await
             .unwrap();
-        let expected = state
-            .filter(|state| state.standing == Standing::Open)
-            .map(|state| credits::core::view(state, later.now().max(state.account.as_of)).unwrap());
-        assert_eq!(found, [expected]);
+        let account = credits::account(&mut conn, &later, user).await.unwrap();
+        let page = Page::first(500);
+        let grants = credits::grants(&mut conn, &later, user, GrantFilter::All, &page)
+            .await
+            .unwrap()
+            .items;
+        let holds = credits::holds(&mut conn, &later, user, HoldFilter::All, &Page::first(500))
+            .await
+            .unwrap()
+            .items;
+        let Some(state) = state else {
+            assert_eq!(
+                (found, account, grants, holds),
+                (vec![None], None, vec![], vec![])
+            );
+            return;
+        };
+        let now = later.now().max(state.account.as_of);
+        let settled = credits::core::settled(state, now).unwrap();
+        assert_eq!(found, [Some(settled.account.balance())]);
+        let account = account.unwrap();
+        assert_eq!(account.balance, settled.account.balance());
+        let newest = settled.journal().last().map(|entry| entry.created_at);
+        assert_eq!(account.updated_at, newest.unwrap_or(account.updated_at));
+
+        let figures = |grant: &GrantView| (grant.grant_id, grant.remaining, grant.held, grant.status);
+        let expected: Vec<_> = settled
+            .grants()
+            .iter()
+            .map(|grant| figures(&grant.shown(&credits::core::Notes::default(), now)))
+            .collect();
+        assert_eq!(grants.iter().map(figures).collect::<Vec<_>>(), expected);
+        let open = |grant: &&GrantView| grant.status == credits::GrantStatus::Open;
+        assert!(grants.iter().filter(open).eq(&account.grants));
+        assert!(grants.iter().all(|grant| grant.description.is_some()));
+
+        let hold = |hold: &HoldView| (hold.hold_id, hold.status, hold.released, hold.resolved_at);
+        let mut expected: Vec<_> = settled.holds().map(|hold| hold.shown(user)).collect();
+        expected.sort_by_key(|hold| std::cmp::Reverse(hold.entry_seq));
+        assert_eq!(
+            holds.iter().map(hold).collect::<Vec<_>>(),
+            expected.iter().map(hold).collect::<Vec<_>>()
+        );
         later.advance(Duration::seconds(30));
     }
 }

@@ -5,14 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use credits::{Action, EntryKind, NewGrant, NewGrantKind, Refusal, execute};
+use credits::{Action, Command, EntryKind, NewGrant, NewGrantKind, Refusal, execute};
 use diesel::connection::InstrumentationEvent;
 use diesel_async::AsyncConnection;
 use kernel::{Clock, Credits, FreeForm, SystemClock, UserId};
-use pg::Tx;
+use pg::{Pool, Tx};
 use time::Duration;
 
-use crate::support::{command, consume, credits, database, done, entry, open, recharge, run};
+use crate::support::{
+    capture, command, consume, credits, database, done, entry, hold, open, recharge, refund, run, under,
+};
 
 #[tokio::test]
 async fn an_account_opens_with_its_initial_grant_and_spends() {
@@ -215,42 +217,73 @@ async fn the_time_of_an_account_never_goes_back() {
     assert!(behind.abs() < Duration::minutes(1), "{behind}");
 }
 
+/// Runs the commands on a connection of the pool and counts the statements.
+async fn statements(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> usize {
+    let mut tx = Tx::begin(pool).await.unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    tx.conn()
+        .set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { .. } = event {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    let executed = execute(&mut tx, clock, commands).await.unwrap();
+    assert!(executed.outcomes.iter().all(|outcome| outcome.result.is_ok()));
+    let counted = count.load(Ordering::Relaxed);
+    tx.conn().set_instrumentation(|_: InstrumentationEvent<'_>| {});
+    tx.commit().await.unwrap();
+    counted
+}
+
 #[tokio::test]
 async fn statements_do_not_grow_with_the_batch() {
     let (db, clock) = (database().await, testkit::clock());
-    let users: Vec<UserId> = (0..128)
+    let users: Vec<UserId> = (0..129)
         .map(|number| testkit::user(&format!("user-{number}")))
         .collect();
     let openings: Vec<_> = users.iter().map(|user| open(user, credits(10))).collect();
     run(db.pool(), &clock, &openings).await;
-
-    let mut counts = Vec::new();
-    for size in [1, 128] {
-        let mut commands: Vec<_> = users
+    // The clock is pinned; without that the read of the time is one more.
+    for some in [&users[..1], &users[1..]] {
+        let each = |command: fn(&UserId) -> Command| -> Vec<Command> { some.iter().map(command).collect() };
+        // The lock and the grants; accounts, touched grants, entries and their lines.
+        let charges = each(|user| consume(user, credits(1)));
+        assert_eq!(statements(db.pool(), &clock, &charges).await, 6);
+        // Besides, the references, and the new grants.
+        let mixed = each(|user| recharge(user, credits(2), Some("pi_1")));
+        let mixed: Vec<_> = charges.iter().cloned().chain(mixed).collect();
+        assert_eq!(statements(db.pool(), &clock, &fresh(&mixed)).await, 8);
+        // The keys, and the outcomes that are kept.
+        let keyed = each(|user| under(consume(user, credits(1)), "k", 1));
+        assert_eq!(statements(db.pool(), &clock, &keyed).await, 8);
+        assert_eq!(statements(db.pool(), &clock, &keyed).await, 3); // a repeat only reads
+        // The charges.
+        let refunds: Vec<_> = charges
             .iter()
-            .take(size)
-            .map(|user| consume(user, credits(1)))
+            .map(|charge| refund(&charge.user_id, charge.transaction_id, None))
             .collect();
-        commands.extend(
-            users
-                .iter()
-                .take(size)
-                .map(|user| recharge(user, credits(2), Some(&format!("r{size}")))),
-        );
-        let mut tx = Tx::begin(db.pool()).await.unwrap();
-        let count = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&count);
-        tx.conn()
-            .set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                if let InstrumentationEvent::StartQuery { .. } = event {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        let outcomes = execute(&mut tx, &clock, &commands).await.unwrap();
-        assert!(outcomes.iter().all(Result::is_ok));
-        counts.push(count.load(Ordering::Relaxed));
-        tx.commit().await.unwrap();
+        assert_eq!(statements(db.pool(), &clock, &refunds).await, 7);
+        // The new holds.
+        let holds: Vec<_> = some.iter().map(|user| hold(user, credits(1))).collect();
+        let commands: Vec<_> = holds.iter().map(|(_, command)| command.clone()).collect();
+        assert_eq!(statements(db.pool(), &clock, &commands).await, 7);
+        // While something is held, the holds and their lines.
+        assert_eq!(statements(db.pool(), &clock, &fresh(&charges)).await, 8);
+        let captures: Vec<_> = some
+            .iter()
+            .zip(&holds)
+            .map(|(user, (id, _))| capture(user, *id, None))
+            .collect();
+        assert_eq!(statements(db.pool(), &clock, &captures).await, 9);
     }
-    // Lock, grants and references; accounts, new grants, touched grants, entries and their lines.
-    assert_eq!(counts, [8, 8]);
+}
+
+/// The same commands again, as new requests.
+fn fresh(commands: &[Command]) -> Vec<Command> {
+    let again = |command: &Command| Command {
+        transaction_id: kernel::Ids::uuid(&kernel::RandomIds),
+        ..command.clone()
+    };
+    commands.iter().map(again).collect()
 }

@@ -1,6 +1,6 @@
 //! Random commands, small enough to collide and now and then far out of bounds.
 
-use credits::{Action, BALANCE_MAX, Command, NewGrant, NewGrantKind};
+use credits::{Action, Adjustment, BALANCE_MAX, Command, HoldMode, IdempotencyKey, NewGrant, NewGrantKind};
 use kernel::{Actor, Credits, FreeForm, UserId};
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
@@ -23,6 +23,30 @@ pub enum Op {
         reference: Option<u8>,
     },
     Consume(i64),
+    TakeWhatIsThere(i64),
+    Hold {
+        amount: i64,
+        clamp: bool,
+        seconds: i64,
+    },
+    /// Of the hold that was asked for this many holds ago.
+    Capture {
+        back: u8,
+        amount: Option<i64>,
+    },
+    Release {
+        back: u8,
+    },
+    /// Of the charge that was asked for this many charges ago.
+    Refund {
+        back: u8,
+        amount: Option<i64>,
+    },
+    Add(i64),
+    Remove {
+        amount: i64,
+        lot: Option<u8>,
+    },
     ApplyDue,
 }
 
@@ -33,10 +57,24 @@ pub struct Step {
     pub op: Op,
 }
 
+/// What earlier commands of an account are called, by their numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    holds: Vec<usize>,
+    charges: Vec<usize>,
+}
+
+/// The number of a hold or charge that nobody asked for.
+pub const UNKNOWN: usize = 999_999;
+
+/// That many holds or charges ago is never.
+const NOBODY: u8 = 9;
+
 pub fn steps(waits: std::ops::Range<i64>) -> impl Strategy<Value = Vec<Step>> {
-    let step = (waits, op()).prop_map(|(wait, op)| Step { wait, op });
+    let wait = prop_oneof![2 => Just(0), 2 => 1..4_i64, 1 => waits];
+    let step = (wait, op()).prop_map(|(wait, op)| Step { wait, op });
     (
-        prop::option::weighted(0.95, open()),
+        prop::option::weighted(0.97, open()),
         prop::collection::vec(step, 1..40),
     )
         .prop_map(|(first, mut steps)| {
@@ -47,30 +85,25 @@ pub fn steps(waits: std::ops::Range<i64>) -> impl Strategy<Value = Vec<Step>> {
 
 pub fn op() -> impl Strategy<Value = Op> {
     let reference = || prop::option::weighted(0.4, 0..5_u8);
-    let kind = prop_oneof![
-        Just(NewGrantKind::Purchase),
-        Just(NewGrantKind::Plan),
-        Just(NewGrantKind::Promo)
-    ];
-    let priority = prop_oneof![4 => Just(100_u8), 1 => 98..103_u8, 1 => any::<u8>()];
-    let begins = prop::option::weighted(0.4, -20..60_i64);
-    let ends = prop::option::weighted(0.6, -3..90_i64);
-    let give = (kind, amount(), priority, begins, ends, reference()).prop_map(
-        |(kind, amount, priority, begins, ends, reference)| Op::Give {
-            kind,
-            amount,
-            priority,
-            begins,
-            ends,
-            reference,
-        },
-    );
     let recharge = (amount(), reference()).prop_map(|(amount, reference)| Op::Recharge { amount, reference });
+    let remove =
+        (amount(), prop::option::weighted(0.5, 0..6_u8)).prop_map(|(amount, lot)| Op::Remove { amount, lot });
+    let capture = (back(), prop::option::weighted(0.8, captured()))
+        .prop_map(|(back, amount)| Op::Capture { back, amount });
+    let refund = (back(), prop::option::weighted(0.7, amount()))
+        .prop_map(|(back, amount)| Op::Refund { back, amount });
     prop_oneof![
         1 => open(),
-        5 => give,
+        5 => give(),
         2 => recharge,
-        8 => amount().prop_map(Op::Consume),
+        6 => amount().prop_map(Op::Consume),
+        2 => amount().prop_map(Op::TakeWhatIsThere),
+        6 => hold(),
+        5 => capture,
+        2 => back().prop_map(|back| Op::Release { back }),
+        5 => refund,
+        1 => amount().prop_map(Op::Add),
+        1 => remove,
         1 => Just(Op::ApplyDue),
     ]
 }
@@ -84,12 +117,67 @@ pub fn reference(number: u8) -> String {
     }
 }
 
-/// The command that `op` means at `now`. `number` makes its transaction id.
-pub fn command(user: &UserId, number: usize, now: OffsetDateTime, op: &Op) -> Command {
+impl Names {
+    /// Notes what a command asks for.
+    pub fn note(&mut self, number: usize, op: &Op) {
+        match op {
+            Op::Hold { .. } => self.holds.push(number),
+            Op::Consume(_) | Op::TakeWhatIsThere(_) | Op::Capture { .. } => self.charges.push(number),
+            _ => {}
+        }
+    }
+
+    /// The number of the command that asked for a hold this many holds ago.
+    pub fn hold(&self, back: u8) -> usize {
+        nth(&self.holds, back)
+    }
+
+    /// The number of the command that asked for a charge this many charges ago.
+    pub fn charge(&self, back: u8) -> usize {
+        nth(&self.charges, back)
+    }
+}
+
+/// The oldest one where there are not so many.
+fn nth(numbers: &[usize], back: u8) -> usize {
+    let place = numbers.len().saturating_sub(usize::from(back) + 1);
+    let named = numbers.get(place).filter(|_| back < NOBODY);
+    named.copied().unwrap_or(UNKNOWN)
+}
+
+/// The command that `op` means at `now`. `number` makes its ids.
+pub fn command(user: &UserId, names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Command {
+    Command {
+        user_id: user.clone(),
+        actor: Actor::User,
+        transaction_id: transaction_id(number),
+        description: Some(format!("step {number}")),
+        metadata: FreeForm::of_texts([("step", number.to_string().as_str())]),
+        idempotency: None,
+        action: action(names, number, now, op),
+    }
+}
+
+/// The key of this number. Requests of one kind under it pass for the same request, others for another one.
+pub fn key(number: u8, op: &Op) -> IdempotencyKey {
+    let kind = match op {
+        Op::Consume(_) | Op::TakeWhatIsThere(_) => 1,
+        Op::Hold { .. } | Op::Capture { .. } | Op::Release { .. } => 2,
+        _ => 3,
+    };
+    IdempotencyKey::new(format!("key-{number}"), [kind; 32]).unwrap()
+}
+
+pub fn transaction_id(number: usize) -> Uuid {
+    Uuid::from_u128(u128::try_from(number).unwrap())
+}
+
+fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action {
     let at = |seconds: i64| now + Duration::seconds(seconds);
-    let action = match op {
+    let credits = Credits::from_micro;
+    match op {
         Op::Open(initial) => Action::Open {
-            initial: Credits::from_micro(*initial),
+            initial: credits(*initial),
         },
         Op::Give {
             kind,
@@ -100,7 +188,7 @@ pub fn command(user: &UserId, number: usize, now: OffsetDateTime, op: &Op) -> Co
             reference: used,
         } => Action::Grant(NewGrant {
             kind: *kind,
-            amount: Credits::from_micro(*amount),
+            amount: credits(*amount),
             priority: *priority,
             effective_at: begins.map(at),
             expires_at: ends.map(at),
@@ -110,31 +198,99 @@ pub fn command(user: &UserId, number: usize, now: OffsetDateTime, op: &Op) -> Co
             amount,
             reference: used,
         } => Action::Recharge {
-            amount: Credits::from_micro(*amount),
+            amount: credits(*amount),
             reference_id: used.map(reference),
         },
         Op::Consume(amount) => Action::Consume {
-            amount: Credits::from_micro(*amount),
+            amount: credits(*amount),
             usage_record_id: Some(7),
         },
+        Op::TakeWhatIsThere(amount) => Action::ConsumeUncollected {
+            amount: credits(*amount),
+            usage_record_id: None,
+        },
+        Op::Hold {
+            amount,
+            clamp,
+            seconds,
+        } => Action::Hold {
+            hold_id: transaction_id(number),
+            amount: credits(*amount),
+            mode: if *clamp { HoldMode::Clamp } else { HoldMode::Exact },
+            ttl: Duration::seconds(*seconds),
+        },
+        Op::Capture { back, amount } => Action::Capture {
+            hold_id: transaction_id(names.hold(*back)),
+            amount: amount.map(credits),
+            usage_record_id: Some(8),
+        },
+        Op::Release { back } => Action::Release {
+            hold_id: transaction_id(names.hold(*back)),
+        },
+        Op::Refund { back, amount } => Action::Refund {
+            transaction_id: transaction_id(names.charge(*back)),
+            amount: amount.map(credits),
+            reason: "so it was".to_owned(),
+        },
+        Op::Add(amount) => adjust(*amount, Adjustment::Up),
+        Op::Remove { amount, lot } => {
+            let grant_id = lot.map(|lot| i64::from(lot) + 1);
+            adjust(*amount, Adjustment::Down { grant_id })
+        }
         Op::ApplyDue => Action::ApplyDue,
-    };
-    Command {
-        user_id: user.clone(),
-        actor: Actor::User,
-        transaction_id: transaction_id(number),
-        description: Some(format!("step {number}")),
-        metadata: FreeForm::of_texts([("step", number.to_string().as_str())]),
-        action,
     }
 }
 
-pub fn transaction_id(number: usize) -> Uuid {
-    Uuid::from_u128(u128::try_from(number).unwrap())
+fn adjust(amount: i64, adjustment: Adjustment) -> Action {
+    Action::Adjust {
+        amount: Credits::from_micro(amount),
+        adjustment,
+        reason: "so it is".to_owned(),
+    }
 }
 
 fn open() -> impl Strategy<Value = Op> {
     prop_oneof![6 => (0..80_i64).prop_map(Op::Open), 1 => amount().prop_map(Op::Open)]
+}
+
+fn give() -> impl Strategy<Value = Op> {
+    let reference = prop::option::weighted(0.4, 0..5_u8);
+    let kind = prop_oneof![
+        Just(NewGrantKind::Purchase),
+        Just(NewGrantKind::Plan),
+        Just(NewGrantKind::Promo)
+    ];
+    let priority = prop_oneof![4 => Just(100_u8), 1 => 98..103_u8, 1 => any::<u8>()];
+    let begins = prop::option::weighted(0.4, -20..60_i64);
+    let ends = prop::option::weighted(0.6, prop_oneof![2 => -3..30_i64, 1 => 20..90_i64]);
+    (kind, amount(), priority, begins, ends, reference).prop_map(
+        |(kind, amount, priority, begins, ends, reference)| Op::Give {
+            kind,
+            amount,
+            priority,
+            begins,
+            ends,
+            reference,
+        },
+    )
+}
+
+fn hold() -> impl Strategy<Value = Op> {
+    let seconds =
+        prop_oneof![20 => 1..60_i64, 1 => Just(0), 1 => Just(86_400), 1 => Just(86_401), 1 => any::<i64>()];
+    (amount(), any::<bool>(), seconds).prop_map(|(amount, clamp, seconds)| Op::Hold {
+        amount,
+        clamp,
+        seconds,
+    })
+}
+
+fn back() -> impl Strategy<Value = u8> {
+    prop_oneof![8 => Just(0_u8), 4 => Just(1), 2 => Just(2), 1 => Just(5), 1 => Just(NOBODY)]
+}
+
+fn captured() -> impl Strategy<Value = i64> {
+    prop_oneof![1 => Just(0), 8 => amount()]
 }
 
 fn amount() -> impl Strategy<Value = i64> {

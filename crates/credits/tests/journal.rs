@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use pg::{Pool, PoolSettings, Tx, pool::Connection};
 use testkit::TestDb;
 
-use crate::support::{consume, credits, database, open, run};
+use crate::support::{capture, consume, credits, database, hold, open, refund, run};
 
 #[derive(QueryableByName)]
 struct Count {
@@ -62,7 +62,11 @@ async fn the_constraints_are_the_last_line() {
     run(
         db.pool(),
         &testkit::clock(),
-        &[open(&user, credits(10)), consume(&user, credits(3))],
+        &[
+            open(&user, credits(10)),
+            consume(&user, credits(3)),
+            hold(&user, credits(1)).1,
+        ],
     )
     .await;
     let mut conn = db.connect().await;
@@ -78,7 +82,7 @@ async fn the_constraints_are_the_last_line() {
         ),
         (
             "INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
-             held_after, actor, created_at, booked_at) SELECT user_id, 3, transaction_id, 'consume', 2, 7, 8, 0, actor, \
+             held_after, actor, created_at, booked_at) SELECT user_id, 4, transaction_id, 'consume', 2, 7, 8, 0, actor, \
              created_at, booked_at FROM credits.entries WHERE seq = 2",
             "entry_arithmetic",
         ),
@@ -86,10 +90,117 @@ async fn the_constraints_are_the_last_line() {
             "INSERT INTO credits.grants SELECT * FROM credits.grants",
             "cannot insert a non-DEFAULT value",
         ),
+        (
+            "UPDATE credits.holds SET state = 'released', resolved_at = created_at, captured = 1, released = amount - 1",
+            "holds_captured",
+        ),
+        ("UPDATE credits.holds SET released = 1", "holds_amounts"),
+        (
+            "UPDATE credits.holds SET resolved_at = created_at",
+            "holds_resolved",
+        ),
+        (
+            "UPDATE credits.holds SET state = 'captured', resolved_at = created_at, released = amount, uncollected = 1",
+            "holds_uncollected",
+        ),
+        ("UPDATE credits.holds SET expires_at = created_at", "holds_ttl"),
+        ("UPDATE credits.holds SET amount = 0", "holds_check"),
+        (
+            "INSERT INTO credits.idempotency VALUES ('someone', 'k', sha256('x'), now(), NULL, NULL)",
+            "idempotency_refusals",
+        ),
     ] {
         refused(&mut conn, sql, constraint).await;
     }
 }
+
+/// What a damaged disk could do, and the rules that must find it.
+const DAMAGE: &[(&str, &[&str])] = &[
+    ("UPDATE credits.accounts SET held = -1", &["L1", "L2", "L4"]),
+    ("UPDATE credits.accounts SET posted = posted - 1", &["L2", "L4"]),
+    ("UPDATE credits.accounts SET entry_seq = 1", &["L2"]),
+    (
+        "UPDATE credits.accounts SET as_of = as_of - interval '1 s'",
+        &["L2"],
+    ),
+    ("DELETE FROM credits.entries WHERE seq = 1", &["L2", "L3"]),
+    (
+        "UPDATE credits.entries SET created_at = created_at - interval '1 s' WHERE seq = 2",
+        &["L2"],
+    ),
+    (
+        "UPDATE credits.entries SET balance_before = balance_before + 1, balance_after = balance_after + 1 WHERE seq = 2",
+        &["L2"],
+    ),
+    (
+        "UPDATE credits.grants SET remaining = remaining - 1",
+        &["L3", "L4"],
+    ),
+    (
+        "UPDATE credits.entry_grants SET delta = delta - 1 WHERE seq = 2",
+        &["L3"],
+    ),
+    (
+        "UPDATE credits.entry_grants SET held_delta = 1 WHERE seq = 2",
+        &["L3"],
+    ),
+    (
+        "UPDATE credits.entry_grants SET held_delta = held_delta + 1 WHERE seq = 7",
+        &["L3", "L4"],
+    ),
+    (
+        "UPDATE credits.entries SET amount = 1 WHERE seq = 5",
+        &["L3", "L5"],
+    ),
+    ("UPDATE credits.grants SET held = 0", &["L3", "L4"]),
+    (
+        "UPDATE credits.holds SET amount = 1, requested = 1 WHERE state = 'open'",
+        &["L4", "L5"],
+    ),
+    (
+        "UPDATE credits.holds SET state = 'released', released = amount, resolved_at = created_at WHERE state = 'open'",
+        &["L4", "L5", "L18"],
+    ),
+    ("DELETE FROM credits.holds WHERE state = 'captured'", &["L5"]),
+    (
+        "UPDATE credits.holds SET captured = 2000000, released = 0 WHERE state = 'captured'",
+        &["L5"],
+    ),
+    (
+        "UPDATE credits.holds SET captured = 2000000, released = 0, uncollected = 1 WHERE state = 'captured'",
+        &["L5"],
+    ),
+    (
+        "UPDATE credits.holds SET entry_seq = 1 WHERE state = 'captured'",
+        &["L5"],
+    ),
+    (
+        "UPDATE credits.holds SET expires_at = expires_at - interval '60 s', created_at = created_at - interval '61 s'",
+        &["L6", "L18"],
+    ),
+    (
+        "UPDATE credits.entries SET amount = amount + 1, balance_after = balance_after + 1 WHERE type = 'refund'",
+        &["L2", "L3", "L10"],
+    ),
+    (
+        "UPDATE credits.entries SET refunds_seq = 1 WHERE type = 'refund'",
+        &["L10"],
+    ),
+    ("DELETE FROM credits.entry_grants WHERE seq = 2", &["L3"]),
+    ("UPDATE credits.grants SET booked_seq = 2", &["L3"]),
+    ("UPDATE credits.accounts SET grant_seq = 2", &["L4"]),
+    (
+        "UPDATE credits.grants SET effective_at = effective_at - interval '2 s', expires_at = effective_at - interval '1 s'",
+        &["L6", "L18"],
+    ),
+    ("UPDATE credits.accounts SET lifetime_granted = 0", &["L18"]),
+    ("UPDATE credits.accounts SET next_due_at = as_of", &["L18"]),
+    ("UPDATE credits.accounts SET next_due_at = NULL", &["L18"]),
+    (
+        "UPDATE credits.grants SET expires_at = effective_at + interval '30 s'",
+        &["L18"],
+    ),
+];
 
 /// Every audit must be seen to find something, or it may be looking at nothing.
 #[tokio::test]
@@ -101,6 +212,11 @@ async fn each_audit_finds_its_damage() {
         &[open(&user, credits(10)), consume(&user, credits(3))],
     )
     .await;
+    let (captured, held) = hold(&user, credits(2));
+    let charge = capture(&user, captured, Some(credits(1)));
+    let given_back = refund(&user, charge.transaction_id, None);
+    let (_, open) = hold(&user, credits(2));
+    run(db.pool(), &testkit::clock(), &[held, charge, given_back, open]).await;
     let mut conn = as_superuser(&db).await;
     // Below the constraints and triggers, as a damaged disk would.
     conn.batch_execute(
@@ -109,52 +225,11 @@ async fn each_audit_finds_its_damage() {
     )
     .await
     .unwrap();
-    for (damage, rules) in [
-        ("UPDATE credits.accounts SET held = -1", &["L1", "L2", "L4"][..]),
-        ("UPDATE credits.accounts SET posted = posted - 1", &["L2", "L4"]),
-        ("UPDATE credits.accounts SET entry_seq = 3", &["L2"]),
-        (
-            "UPDATE credits.accounts SET as_of = as_of - interval '1 s'",
-            &["L2"],
-        ),
-        ("DELETE FROM credits.entries WHERE seq = 1", &["L2", "L3"]),
-        (
-            "UPDATE credits.entries SET created_at = created_at - interval '1 s' WHERE seq = 2",
-            &["L2"],
-        ),
-        (
-            "UPDATE credits.entries SET balance_before = balance_before + 1, balance_after = balance_after + 1 WHERE seq = 2",
-            &["L2"],
-        ),
-        (
-            "UPDATE credits.grants SET remaining = remaining - 1",
-            &["L3", "L4"],
-        ),
-        (
-            "UPDATE credits.entry_grants SET delta = delta - 1 WHERE seq = 2",
-            &["L3"],
-        ),
-        (
-            "UPDATE credits.entry_grants SET held_delta = 1 WHERE seq = 2",
-            &["L3"],
-        ),
-        ("DELETE FROM credits.entry_grants WHERE seq = 2", &["L3"]),
-        ("UPDATE credits.grants SET booked_seq = 2", &["L3"]),
-        ("UPDATE credits.accounts SET grant_seq = 2", &["L4"]),
-        (
-            "UPDATE credits.grants SET effective_at = effective_at - interval '2 s', expires_at = effective_at - interval '1 s'",
-            &["L6", "L18"],
-        ),
-        ("UPDATE credits.accounts SET lifetime_granted = 0", &["L18"]),
-        ("UPDATE credits.accounts SET next_due_at = as_of", &["L18"]),
-        (
-            "UPDATE credits.grants SET expires_at = effective_at + interval '1 d'",
-            &["L18"],
-        ),
-    ] {
+    for (damage, rules) in DAMAGE {
         conn.batch_execute(&format!("BEGIN; {damage}")).await.unwrap();
         let found = pg::audit::run(&mut conn, credits::AUDITS).await.unwrap();
-        for rule in rules {
+        assert!(!found.is_empty(), "{damage}");
+        for rule in *rules {
             let named = |violation: &pg::Violation| violation.rule.starts_with(&format!("credits {rule}:"));
             assert!(
                 found.iter().any(named),

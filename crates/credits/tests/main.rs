@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod core_holds;
+#[cfg(test)]
 mod core_properties;
 #[cfg(test)]
 mod core_rules;
@@ -13,6 +15,12 @@ mod execute;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod holds;
+#[cfg(test)]
+mod idempotency;
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod oracle;
@@ -20,3 +28,5 @@ mod oracle;
 mod reads;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod verify;

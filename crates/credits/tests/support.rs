@@ -1,9 +1,11 @@
 //! Commands with names, and running them in a transaction of their own.
 
-use credits::{Action, Applied, Command, Entry, Refusal};
+use credits::{Action, Applied, Command, Entry, Executed, HoldMode, IdempotencyKey, Outcome, Refusal};
 use kernel::{Actor, Clock, Credits, FreeForm, Ids, RandomIds, UserId};
 use pg::{Pool, Tx};
 use testkit::TestDb;
+use time::Duration;
+use uuid::Uuid;
 
 /// This many whole credits.
 pub fn credits(whole: i64) -> Credits {
@@ -17,7 +19,16 @@ pub fn command(user: &UserId, action: Action) -> Command {
         transaction_id: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
+        idempotency: None,
         action,
+    }
+}
+
+/// The command under an idempotency key, as a request that `asks` for something.
+pub fn under(command: Command, key: &str, asks: u8) -> Command {
+    Command {
+        idempotency: Some(IdempotencyKey::new(key, [asks; 32]).unwrap()),
+        ..command
     }
 }
 
@@ -45,17 +56,66 @@ pub fn recharge(user: &UserId, amount: Credits, reference_id: Option<&str>) -> C
     )
 }
 
+/// A hold of a minute under a new id.
+pub fn hold(user: &UserId, amount: Credits) -> (Uuid, Command) {
+    let hold_id = RandomIds.uuid();
+    let action = Action::Hold {
+        hold_id,
+        amount,
+        mode: HoldMode::Exact,
+        ttl: Duration::minutes(1),
+    };
+    (hold_id, command(user, action))
+}
+
+pub fn capture(user: &UserId, hold_id: Uuid, amount: Option<Credits>) -> Command {
+    command(
+        user,
+        Action::Capture {
+            hold_id,
+            amount,
+            usage_record_id: None,
+        },
+    )
+}
+
+pub fn release(user: &UserId, hold_id: Uuid) -> Command {
+    command(user, Action::Release { hold_id })
+}
+
+pub fn refund(user: &UserId, transaction_id: Uuid, amount: Option<Credits>) -> Command {
+    command(
+        user,
+        Action::Refund {
+            transaction_id,
+            amount,
+            reason: "it broke".to_owned(),
+        },
+    )
+}
+
 /// A fresh database with the schema of the ledger, audited when it is dropped.
 pub async fn database() -> TestDb {
     TestDb::create(&[credits::MIGRATIONS], &[credits::AUDITS]).await
 }
 
 /// Runs the commands in one transaction and commits.
-pub async fn run(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> Vec<Result<Applied, Refusal>> {
+pub async fn execute(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> Executed {
     let mut tx = Tx::begin(pool).await.unwrap();
-    let outcomes = credits::execute(&mut tx, clock, commands).await.unwrap();
+    let executed = credits::execute(&mut tx, clock, commands).await.unwrap();
     tx.commit().await.unwrap();
-    outcomes
+    executed
+}
+
+/// The outcomes of [`execute`].
+pub async fn answers(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> Vec<Outcome> {
+    execute(pool, clock, commands).await.outcomes
+}
+
+/// The results of [`execute`].
+pub async fn run(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> Vec<Result<Applied, Refusal>> {
+    let outcomes = answers(pool, clock, commands).await.into_iter();
+    outcomes.map(|outcome| outcome.result).collect()
 }
 
 /// Runs one command, which must succeed.

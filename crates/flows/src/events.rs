@@ -2,18 +2,26 @@
 //!
 //! Pure; the flow that calls it writes the events in the transaction of their cause. Source: HTTP contract 10.
 
-use credits::{Entry, EntryKind, Executed};
+use credits::{Entry, EntryKind, Executed, LowCrossing};
 use kernel::FreeForm;
 use webhooks::NewEvent;
 
 /// The events of everything that a call of the ledger wrote.
 #[must_use]
 pub fn of_ledger(executed: &Executed) -> Vec<NewEvent> {
-    let mut events: Vec<NewEvent> = Vec::with_capacity(executed.entries.len());
-    for entry in &executed.entries {
+    of_entries(&executed.entries, &executed.low)
+}
+
+/// The events of these entries, and of the thresholds that they crossed.
+#[must_use]
+pub fn of_entries(entries: &[Entry], low: &[LowCrossing]) -> Vec<NewEvent> {
+    let mut events: Vec<NewEvent> = Vec::with_capacity(entries.len());
+    for entry in entries {
         events.extend(of_entry(entry));
         // A threshold is crossed by an entry: receivers hear of the charge first, then of the low balance.
-        let crossed = executed.low.iter().filter(|low| low.user_id == entry.user_id && low.seq == entry.seq);
+        let crossed = low
+            .iter()
+            .filter(|low| low.user_id == entry.user_id && low.seq == entry.seq);
         events.extend(crossed.map(|low| NewEvent {
             user_id: low.user_id.clone(),
             event_type: "credit_low",

@@ -4,6 +4,7 @@ pub mod events;
 pub mod operations;
 pub mod reads;
 pub mod sign_up;
+pub mod sweeper;
 
 pub use operations::{Operation, Outcome, Writes};
 pub use reads::{BalanceReads, ProbeReads, StatusReads};
@@ -18,4 +19,10 @@ pub const MIGRATIONS: &[&[pg::Migration]] = &[
 ];
 
 /// Rules about stored data of every domain.
-pub const AUDITS: &[&[pg::Audit]] = &[identity::AUDITS, credits::AUDITS, sessions::AUDITS, usage::AUDITS, webhooks::AUDITS];
+pub const AUDITS: &[&[pg::Audit]] = &[
+    identity::AUDITS,
+    credits::AUDITS,
+    sessions::AUDITS,
+    usage::AUDITS,
+    webhooks::AUDITS,
+];

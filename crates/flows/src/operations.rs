@@ -5,8 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kernel::{Clock, UserId};
 use crate::events;
+use kernel::{Clock, UserId};
 use pg::{BatchLimits, Committer, DbError, Pool, Rejected, Tx, Work};
 
 /// One change that a caller waits for.
@@ -60,10 +60,7 @@ impl Writes {
     ///
     /// # Errors
     /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
-    pub async fn ledger(
-        &self,
-        command: credits::Command,
-    ) -> Result<credits::Outcome, Rejected> {
+    pub async fn ledger(&self, command: credits::Command) -> Result<credits::Outcome, Rejected> {
         let key = command.user_id.clone();
         match self.submit(&key, Operation::Ledger(command)).await? {
             Outcome::Ledger(outcome) => Ok(outcome),

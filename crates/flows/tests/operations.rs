@@ -123,3 +123,58 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
         pg::Rejected::Full
     );
 }
+
+#[tokio::test]
+async fn what_is_due_is_swept_with_its_events() {
+    let db = database().await;
+    let clock = testkit::clock();
+    let user = testkit::user("a");
+    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "50"))
+        .await
+        .unwrap()
+        .unwrap();
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let hold = credits::Command {
+        action: credits::Action::Hold {
+            hold_id: RandomIds.uuid(),
+            amount: "20".parse().unwrap(),
+            mode: credits::HoldMode::Exact,
+            ttl: time::Duration::MINUTE,
+        },
+        ..consume(user.clone(), "1")
+    };
+    assert!(writes.ledger(hold).await.unwrap().result.is_ok());
+    assert!(
+        writes
+            .ledger(consume(user.clone(), "5"))
+            .await
+            .unwrap()
+            .result
+            .is_ok()
+    );
+    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 0);
+    clock.advance(time::Duration::minutes(2));
+    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 1);
+    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 0);
+    let mut conn = db.pool().get().await.unwrap();
+    let events = webhooks::newest(&mut conn, &user, 10).await.unwrap();
+    let types: Vec<_> = events
+        .iter()
+        .rev()
+        .map(|event| event.event_type.as_str())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "user_created",
+            "credit_granted",
+            "credit_consumed",
+            "hold_expired"
+        ]
+    );
+    assert!(
+        events[1].payload.as_json().contains(r#""balance_after": 45.0"#),
+        "{:?}",
+        events[1]
+    );
+}

@@ -1,42 +1,74 @@
-//! Spending, all or nothing.
+//! Spending: all or nothing, or as much as there is.
 
 use kernel::Credits;
 
 use crate::{
     core::{
-        AccountState, Cause, Line, Stop, burn,
-        fault::minus,
+        AccountState, Cause, Done, Fault, Line, Stop, burn,
+        fault::{minus, negative},
         journal::{self, Draft},
     },
     error::Refusal,
     model::EntryKind,
 };
 
-/// Takes `amount` in burn order and answers the `seq` of the entry.
+/// Takes `amount` in burn order, or nothing.
 pub(super) fn consume(
     state: &mut AccountState,
     amount: Credits,
     usage_record_id: Option<i64>,
     cause: Cause<'_>,
-) -> Result<i64, Stop> {
-    let account = &state.account;
-    let available = minus(account.posted, account.held)?;
+) -> Result<Done, Stop> {
+    let available = available(state)?;
     if amount > available {
-        let (balance, held) = (account.posted, account.held);
-        return Err(Refusal::InsufficientCredits {
-            available,
-            required: amount,
-            balance,
-            held,
-        }
-        .into());
+        return Err(insufficient(state, available, amount).into());
     }
+    Ok(Done::wrote(take(state, amount, usage_record_id, cause)?))
+}
+
+/// Takes what is available, up to `amount`.
+pub(super) fn consume_uncollected(
+    state: &mut AccountState,
+    amount: Credits,
+    usage_record_id: Option<i64>,
+    cause: Cause<'_>,
+) -> Result<Done, Stop> {
+    let part = amount.min(available(state)?);
+    let uncollected = minus(amount, part)?;
+    let done = if part.is_zero() {
+        Done::nothing()
+    } else {
+        Done::wrote(take(state, part, usage_record_id, cause)?)
+    };
+    Ok(Done { uncollected, ..done })
+}
+
+/// What may be spent.
+pub(super) fn available(state: &AccountState) -> Result<Credits, Fault> {
+    minus(state.account.posted, state.account.held)
+}
+
+/// The refusal that shows the figures.
+pub(super) fn insufficient(state: &AccountState, available: Credits, required: Credits) -> Refusal {
+    Refusal::InsufficientCredits {
+        available,
+        required,
+        balance: state.account.posted,
+        held: state.account.held,
+    }
+}
+
+fn take(
+    state: &mut AccountState,
+    amount: Credits,
+    usage_record_id: Option<i64>,
+    cause: Cause<'_>,
+) -> Result<i64, Fault> {
     let mut lines = Vec::new();
     for portion in burn::plan(state.grants(), amount)? {
-        let delta = minus(Credits::ZERO, portion.amount)?;
         lines.push(Line {
             grant_id: portion.grant_id,
-            delta,
+            delta: negative(portion.amount)?,
             held_delta: Credits::ZERO,
         });
     }
@@ -44,5 +76,5 @@ pub(super) fn consume(
         usage_record_id,
         ..Draft::new(EntryKind::Consume, amount, lines)
     };
-    Ok(journal::write(state, draft, cause)?)
+    journal::write(state, draft, cause)
 }

@@ -1,10 +1,10 @@
-//! What comes with time: scheduled grants begin to count, grants end.
+//! What comes with time: holds end, grants end, scheduled grants begin to count.
 //!
 //! Due items are applied at the head of every command, so that the journal and every answer are the same whether anything
 //! applied them earlier or not. For that their entries must not depend on who applies them: they carry the instant they
 //! were due and a transaction id that follows from what they are.
 
-use kernel::{Actor, Credits};
+use kernel::{Actor, Credits, FreeForm};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::{
     core::{
         AccountState, Cause, Fault, Grant, Line,
-        fault::minus,
+        fault::negative,
         give,
+        hold::{self, Ending},
         journal::{self, Draft},
     },
     model::EntryKind,
@@ -22,6 +23,8 @@ use crate::{
 /// Something whose instant has come. The order of the variants is that in which items of one instant are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Item {
+    /// The life of this hold ends.
+    HoldExpiry(Uuid),
     /// The free part of this grant is lost.
     Expiry(i64),
     /// This scheduled grant begins to count.
@@ -42,7 +45,10 @@ pub fn apply(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault>
 /// Applies what is due by `now` and finds out anew when the next item comes.
 pub(super) fn settle(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault> {
     loop {
-        let earliest = state.grants().iter().filter_map(item_of).min();
+        let holds = state
+            .open_holds()
+            .map(|hold| (hold.expires_at, Item::HoldExpiry(hold.id)));
+        let earliest = holds.chain(state.grants().iter().filter_map(item_of)).min();
         match earliest {
             Some((at, item)) if at <= now => item.apply(state, at, now)?,
             _ => {
@@ -56,33 +62,38 @@ pub(super) fn settle(state: &mut AccountState, now: OffsetDateTime) -> Result<()
 impl Item {
     /// The transaction id of the entry that the item writes next.
     ///
-    /// A booking happens once, so its grant names it, even ahead of time. A grant can expire in parts, as holds let go of
-    /// it, so an expiry is named by its place in the journal, which is the same under any schedule.
+    /// A booking happens once, so its grant names it, even ahead of time; so does a hold. A grant can expire in parts, as
+    /// holds let go of it, so an expiry is named by its place in the journal, which is the same under any schedule.
     pub(super) fn transaction_id(self, state: &AccountState) -> Uuid {
-        let (what, number) = match self {
-            Self::Expiry(_) => ("expiry", state.account.entry_seq),
-            Self::Booking(grant_id) => ("booking", grant_id),
+        let (what, name) = match self {
+            Self::HoldExpiry(hold_id) => ("hold", hold_id.as_bytes().to_vec()),
+            Self::Expiry(_) => ("expiry", state.account.entry_seq.to_be_bytes().to_vec()),
+            Self::Booking(grant_id) => ("booking", grant_id.to_be_bytes().to_vec()),
         };
         let digest = Sha256::new_with_prefix("credits due item")
             .chain_update([0])
             .chain_update(state.user_id.as_str())
             .chain_update([0])
             .chain_update(what)
-            .chain_update(number.to_be_bytes())
+            .chain_update(name)
             .finalize();
         let bytes = digest.first_chunk::<16>().copied().unwrap_or_default();
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     fn apply(self, state: &mut AccountState, at: OffsetDateTime, now: OffsetDateTime) -> Result<(), Fault> {
+        // A hold can outlive its grant: what it lets go of was due long before, and is lost at the instant it is let go.
+        state.account.as_of = at.max(state.account.as_of);
         let cause = Cause {
             transaction_id: self.transaction_id(state),
             actor: Actor::System,
-            command: None,
-            created_at: at.max(state.account.as_of),
+            description: None,
+            metadata: &FreeForm::empty(),
+            created_at: state.account.as_of,
             booked_at: now,
         };
         match self {
+            Self::HoldExpiry(hold_id) => hold::end(state, hold_id, Ending::Expired, cause).map(|_seq| ()),
             Self::Expiry(grant_id) => expire(state, grant_id, cause),
             Self::Booking(grant_id) => give::book(state, grant_id, cause).map(|_seq| ()),
         }
@@ -101,7 +112,7 @@ fn item_of(grant: &Grant) -> Option<(OffsetDateTime, Item)> {
 /// Writes off what is free of one grant; what holds keep of it stays until they resolve.
 fn expire(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) -> Result<(), Fault> {
     let amount = state.grant_mut(grant_id)?.free();
-    let delta = minus(Credits::ZERO, amount)?;
+    let delta = negative(amount)?;
     let lines = vec![Line {
         grant_id,
         delta,

@@ -37,6 +37,11 @@ pub(crate) fn minus(a: Credits, b: Credits) -> Result<Credits, Fault> {
         .ok_or_else(|| Fault::new("a difference does not fit"))
 }
 
+/// The same amount the other way.
+pub(crate) fn negative(a: Credits) -> Result<Credits, Fault> {
+    minus(Credits::ZERO, a)
+}
+
 /// The next number of a count.
 pub(crate) fn next(count: i64) -> Result<i64, Fault> {
     count

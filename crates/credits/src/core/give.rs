@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 
 use crate::{
     core::{
-        AccountState, Cause, Fault, Grant, Known, Line, Stop, Written, due,
+        AccountState, Cause, Done, Fault, Grant, Known, Line, Stop, Written, due,
         fault::{next, plus},
+        grant::Notes,
         journal::{self, Draft},
     },
     error::Refusal,
@@ -37,12 +38,8 @@ impl<'a> Offer<'a> {
     }
 }
 
-/// Gives credit, or finds that it was given before (then the second value is true).
-pub(super) fn give(
-    state: &mut AccountState,
-    offer: Offer<'_>,
-    cause: Cause<'_>,
-) -> Result<(Written, bool), Stop> {
+/// Gives credit, or finds that it was given before.
+pub(super) fn give(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Result<Done, Stop> {
     if let Some(known) = offer
         .reference_id
         .and_then(|reference| state.references.get(reference))
@@ -52,10 +49,17 @@ pub(super) fn give(
     let now = cause.created_at;
     let (effective_at, expires_at) = period(&offer, now)?;
     check_limit(state, offer.amount)?;
+    check_lifetime(state, offer.amount)?;
 
     let id = next(state.account.grant_seq)?;
     state.account.grant_seq = id;
-    state.add_grant(Grant {
+    let scheduled = effective_at > now;
+    let transaction_id = if scheduled {
+        due::Item::Booking(id).transaction_id(state)
+    } else {
+        cause.transaction_id
+    };
+    let grant = Grant {
         id,
         kind: offer.kind,
         paid: offer.kind == GrantKind::Purchase,
@@ -68,21 +72,26 @@ pub(super) fn give(
         booked_seq: None,
         reference_id: offer.reference_id.map(str::to_owned),
         created_at: now,
-    });
+        notes: Some(Box::new(Notes {
+            transaction_id: Some(transaction_id),
+            description: cause.description.map(str::to_owned),
+            metadata: cause.metadata.clone(),
+        })),
+    };
+    state.add_grant(grant.clone());
     if let Some(reference) = offer.reference_id {
-        let known = Known {
-            grant_id: id,
-            kind: offer.kind,
-            amount: offer.amount,
-            entry: None,
-        };
-        state.know(reference.to_owned(), known);
+        state.know(reference.to_owned(), Known { grant, entry: None });
     }
-    if effective_at > now {
-        return Ok((Written::Nothing, false));
-    }
-    let seq = book(state, id, cause)?;
-    Ok((Written::Now(seq), false))
+    let entry = if scheduled {
+        Written::Nothing
+    } else {
+        Written::Now(book(state, id, cause)?)
+    };
+    Ok(Done {
+        entry,
+        grant: Some(id),
+        ..Done::nothing()
+    })
 }
 
 /// Makes a scheduled grant count and answers the `seq` of the entry.
@@ -111,10 +120,15 @@ pub(super) fn book(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) ->
     journal::write(state, draft, cause)
 }
 
-fn replay(state: &AccountState, offer: &Offer<'_>, known: &Known) -> Result<(Written, bool), Stop> {
+fn replay(state: &AccountState, offer: &Offer<'_>, known: &Known) -> Result<Done, Stop> {
     let written = state.entry_of(known)?;
-    if known.amount == offer.amount && known.kind == offer.kind {
-        return Ok((written, true));
+    if known.grant.amount == offer.amount && known.grant.kind == offer.kind {
+        return Ok(Done {
+            entry: written,
+            grant: Some(known.grant.id),
+            replayed: true,
+            ..Done::nothing()
+        });
     }
     let written_now = |seq: i64| state.journal().iter().find(|entry| entry.seq == seq);
     let transaction_id = match &written {
@@ -124,7 +138,7 @@ fn replay(state: &AccountState, offer: &Offer<'_>, known: &Known) -> Result<(Wri
                 .ok_or_else(|| Fault::new(format!("entry {seq} is not there")))?
                 .transaction_id
         }
-        Written::Nothing => due::Item::Booking(known.grant_id).transaction_id(state),
+        Written::Nothing => due::Item::Booking(known.grant.id).transaction_id(state),
     };
     Err(Refusal::ReferenceConflict { transaction_id }.into())
 }
@@ -147,19 +161,25 @@ fn period(
 }
 
 /// Scheduled grants count as if they had come, so that booking one can never hit the limit.
-fn check_limit(state: &AccountState, amount: Credits) -> Result<(), Refusal> {
+pub(super) fn check_limit(state: &AccountState, amount: Credits) -> Result<(), Refusal> {
+    within(state, state.account.posted, amount, BALANCE_MAX.micro())
+}
+
+/// What was ever granted only grows, and its column ends somewhere.
+fn check_lifetime(state: &AccountState, amount: Credits) -> Result<(), Refusal> {
+    within(state, state.account.lifetime_granted, amount, i64::MAX)
+}
+
+fn within(state: &AccountState, figure: Credits, amount: Credits, most: i64) -> Result<(), Refusal> {
     let coming = state.scheduled().saturating_add(i128::from(amount.micro()));
-    let with = |figure: Credits| i128::from(figure.micro()).saturating_add(coming);
-    let fits = with(state.account.posted) <= i128::from(BALANCE_MAX.micro())
-        && with(state.account.lifetime_granted) <= i128::from(i64::MAX);
-    if fits {
+    if i128::from(figure.micro()).saturating_add(coming) <= i128::from(most) {
         Ok(())
     } else {
         Err(Refusal::BalanceLimit { limit: BALANCE_MAX })
     }
 }
 
-fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
+pub(super) fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
     let nanosecond = instant.microsecond().saturating_mul(1_000);
     instant.replace_nanosecond(nanosecond).unwrap_or(instant)
 }

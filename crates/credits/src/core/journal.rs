@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     core::{
         AccountState, Cause, Fault,
-        fault::{minus, next, plus},
+        fault::{minus, negative, next, plus},
     },
     model::{Entry, EntryKind, balance::BALANCE_MAX},
 };
@@ -114,6 +114,27 @@ impl Draft {
     }
 }
 
+/// Adds to the line of a grant: an entry has at most one for each.
+pub(super) fn add_line(
+    lines: &mut Vec<Line>,
+    grant_id: i64,
+    delta: Credits,
+    held_delta: Credits,
+) -> Result<(), Fault> {
+    match lines.iter_mut().find(|line| line.grant_id == grant_id) {
+        Some(line) => {
+            line.delta = plus(line.delta, delta)?;
+            line.held_delta = plus(line.held_delta, held_delta)?;
+        }
+        None => lines.push(Line {
+            grant_id,
+            delta,
+            held_delta,
+        }),
+    }
+    Ok(())
+}
+
 /// Applies the lines to the grants and their sums to the account, and adds the entry. Answers its `seq`.
 pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) -> Result<i64, Fault> {
     let balance_before = state.account.posted;
@@ -149,11 +170,8 @@ pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) ->
         reference_id: draft.reference_id,
         refunds_seq: draft.refunds_seq,
         metered: false,
-        description: cause.command.and_then(|command| command.description.clone()),
-        metadata: cause
-            .command
-            .map(|command| command.metadata.clone())
-            .unwrap_or_default(),
+        description: cause.description.map(str::to_owned),
+        metadata: cause.metadata.clone(),
         actor: cause.actor,
         created_at: cause.created_at,
         booked_at: cause.booked_at,
@@ -167,11 +185,9 @@ fn check_figures(draft: &Draft, before: Credits, after: Credits, held: Credits) 
     let moved = minus(after, before)?;
     let sound = match draft.kind {
         EntryKind::Grant | EntryKind::Recharge | EntryKind::Refund => moved == draft.amount,
-        EntryKind::Consume | EntryKind::Capture | EntryKind::Expire => {
-            moved == minus(Credits::ZERO, draft.amount)?
-        }
+        EntryKind::Consume | EntryKind::Capture | EntryKind::Expire => moved == negative(draft.amount)?,
         EntryKind::Hold | EntryKind::Release => moved.is_zero(),
-        EntryKind::Adjust => moved == draft.amount || moved == minus(Credits::ZERO, draft.amount)?,
+        EntryKind::Adjust => moved == draft.amount || moved == negative(draft.amount)?,
     };
     let bounds = Credits::ZERO <= held && held <= after && after <= BALANCE_MAX;
     if sound && bounds && draft.amount > Credits::ZERO {

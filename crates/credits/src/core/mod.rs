@@ -3,27 +3,37 @@
 //! Pure and deterministic: no I/O, no clock, no randomness. Every amount is checked; what the rules exclude and happens
 //! anyway is a [`Fault`], which aborts the whole batch instead of being booked.
 
+mod adjust;
 pub mod burn;
 mod consume;
 pub mod due;
 pub mod fault;
 mod give;
+pub mod grant;
+pub mod hold;
 mod journal;
+pub mod refund;
 pub mod state;
 mod view;
 
-use kernel::{Actor, Credits};
+use kernel::{Actor, Credits, FreeForm};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use fault::{Fault, Stop};
+pub use grant::{Grant, Known, Notes};
+pub use hold::Hold;
 pub use journal::{JournalEntry, Line};
-pub use state::{Account, AccountState, Grant, Known, Standing};
-pub use view::view;
+pub use refund::{Charge, REFUND_LIFE};
+pub use state::{Account, AccountState, Standing};
+pub use view::{settled, view};
 
 use crate::{
     error::Refusal,
-    model::{Action, Balance, Command, Entry, GrantKind, PRIORITY_DEFAULT, balance::BALANCE_MAX},
+    model::{
+        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, PRIORITY_DEFAULT,
+        balance::BALANCE_MAX,
+    },
 };
 
 /// The reference of the grant that comes with an account: unique per user, so there cannot be two.
@@ -32,10 +42,16 @@ pub const INITIAL_REFERENCE: &str = "initial";
 /// What a command did to the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
-    /// The command's own newest entry.
+    /// The entry that says what the command did.
     pub entry: Written,
     /// The account afterwards.
     pub balance: Balance,
+    /// The hold that was made or resolved, afterwards.
+    pub hold: Option<Box<HoldView>>,
+    /// The grant that was given, afterwards.
+    pub grant: Option<Box<GrantView>>,
+    /// Part of a charge that nothing was left to pay for.
+    pub uncollected: Credits,
     /// The command had been applied before.
     pub replayed: bool,
 }
@@ -57,9 +73,20 @@ pub(crate) struct Cause<'a> {
     transaction_id: Uuid,
     actor: Actor,
     /// `None` for due items.
-    command: Option<&'a Command>,
+    description: Option<&'a str>,
+    metadata: &'a FreeForm,
     created_at: OffsetDateTime,
     booked_at: OffsetDateTime,
+}
+
+/// What an action did, before the account is shown.
+#[derive(Debug)]
+struct Done {
+    entry: Written,
+    hold: Option<Uuid>,
+    grant: Option<i64>,
+    uncollected: Credits,
+    replayed: bool,
 }
 
 /// Applies what is due by `now`, then the command.
@@ -79,96 +106,186 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
     let now = now.max(state.account.as_of);
     due::apply(state, now)?;
     state.account.as_of = now;
-    let cause = Cause::of(command, now);
-    let (entry, replayed) = act(state, &command.action, cause)?;
+    let metadata = noted(command);
+    let cause = Cause {
+        transaction_id: command.transaction_id,
+        actor: command.actor,
+        description: command.description.as_deref(),
+        metadata: &metadata,
+        created_at: now,
+        booked_at: now,
+    };
+    let done = act(state, &command.action, cause)?;
     // What the command itself made due (the rest of a hold on an expired grant) goes in the same step.
     due::settle(state, now)?;
     Ok(Effect {
-        entry,
+        entry: done.entry,
         balance: state.account.balance(),
-        replayed,
+        hold: done.hold.and_then(|id| state.show_hold(id)).map(Box::new),
+        grant: done.grant.and_then(|id| state.show_grant(id)).map(Box::new),
+        uncollected: done.uncollected,
+        replayed: done.replayed,
     })
 }
 
 /// Refuses what no state could allow. Nothing is applied then, not even due items.
 ///
 /// # Errors
-/// [`Refusal::InvalidAmount`].
+/// [`Refusal::InvalidAmount`], [`Refusal::InvalidPeriod`] of a hold, [`Refusal::MissingReason`].
 pub fn check(action: &Action) -> Result<(), Refusal> {
     let (amount, least) = match action {
         Action::Open { initial } => (*initial, Credits::ZERO),
-        Action::Grant(grant) => (grant.amount, Credits::from_micro(1)),
-        Action::Recharge { amount, .. } | Action::Consume { amount, .. } => (*amount, Credits::from_micro(1)),
-        Action::ApplyDue => return Ok(()),
+        Action::Capture { amount, .. } => (amount.unwrap_or(Credits::ZERO), Credits::ZERO),
+        Action::Grant(grant) => (grant.amount, MICRO),
+        Action::Refund { amount, .. } => (amount.unwrap_or(MICRO), MICRO),
+        Action::Recharge { amount, .. }
+        | Action::Consume { amount, .. }
+        | Action::ConsumeUncollected { amount, .. }
+        | Action::Hold { amount, .. }
+        | Action::Adjust { amount, .. } => (*amount, MICRO),
+        Action::Release { .. } | Action::ApplyDue => return Ok(()),
     };
-    if (least..=BALANCE_MAX).contains(&amount) {
-        Ok(())
-    } else {
-        Err(Refusal::InvalidAmount {
-            amount,
-            limit: BALANCE_MAX,
-        })
+    if !(least..=BALANCE_MAX).contains(&amount) {
+        let limit = BALANCE_MAX;
+        return Err(Refusal::InvalidAmount { amount, limit });
     }
-}
-
-impl<'a> Cause<'a> {
-    fn of(command: &'a Command, now: OffsetDateTime) -> Self {
-        Self {
-            transaction_id: command.transaction_id,
-            actor: command.actor,
-            command: Some(command),
-            created_at: now,
-            booked_at: now,
-        }
-    }
-}
-
-/// The entry, and whether it is a replay.
-fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<(Written, bool), Stop> {
     match action {
-        Action::Open { initial } => open(state, *initial, cause),
-        Action::Grant(new) => give::give(state, give::Offer::of(new), cause),
-        Action::Recharge { amount, reference_id } => {
-            let offer = give::Offer {
-                kind: GrantKind::Purchase,
-                amount: *amount,
-                priority: PRIORITY_DEFAULT,
-                effective_at: None,
-                expires_at: None,
-                reference_id: reference_id.as_deref(),
-            };
-            give::give(state, offer, cause)
+        Action::Hold { ttl, .. } => hold::check_ttl(*ttl),
+        Action::Refund { reason, .. } | Action::Adjust { reason, .. } if reason.trim().is_empty() => {
+            Err(Refusal::MissingReason)
         }
+        _ => Ok(()),
+    }
+}
+
+/// The least amount there is.
+const MICRO: Credits = Credits::from_micro(1);
+
+impl Done {
+    /// Nothing happened that an entry would tell.
+    fn nothing() -> Self {
+        Self {
+            entry: Written::Nothing,
+            hold: None,
+            grant: None,
+            uncollected: Credits::ZERO,
+            replayed: false,
+        }
+    }
+
+    /// This entry tells what happened.
+    fn wrote(seq: i64) -> Self {
+        Self {
+            entry: Written::Now(seq),
+            ..Self::nothing()
+        }
+    }
+}
+
+/// What is kept with the entries of a command: what the caller attached, and why he gives back or corrects.
+fn noted(command: &Command) -> FreeForm {
+    match &command.action {
+        Action::Refund {
+            transaction_id,
+            reason,
+            ..
+        } => {
+            let of = format!("txn_{transaction_id}");
+            command
+                .metadata
+                .with_texts([("refund_of", of.as_str()), ("reason", reason)])
+        }
+        Action::Adjust { reason, .. } => command.metadata.with_texts([("reason", reason.as_str())]),
+        _ => command.metadata.clone(),
+    }
+}
+
+fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Done, Stop> {
+    match *action {
+        Action::Open { initial } => open(state, initial, cause),
+        Action::Grant(ref new) => give::give(state, give::Offer::of(new), cause),
+        Action::Recharge {
+            amount,
+            ref reference_id,
+        } => give::give(
+            state,
+            lasting(GrantKind::Purchase, amount, reference_id.as_deref()),
+            cause,
+        ),
         Action::Consume {
             amount,
             usage_record_id,
+        } => consume::consume(state, amount, usage_record_id, cause),
+        Action::ConsumeUncollected {
+            amount,
+            usage_record_id,
+        } => consume::consume_uncollected(state, amount, usage_record_id, cause),
+        Action::Hold {
+            hold_id,
+            amount,
+            mode,
+            ttl,
         } => {
-            let seq = consume::consume(state, *amount, *usage_record_id, cause)?;
-            Ok((Written::Now(seq), false))
+            let wish = hold::Wish {
+                hold_id,
+                amount,
+                mode,
+                ttl,
+            };
+            hold::place(state, wish, cause)
         }
-        Action::ApplyDue => Ok((Written::Nothing, false)),
+        Action::Capture {
+            hold_id,
+            amount,
+            usage_record_id,
+        } => hold::capture(state, hold_id, amount, usage_record_id, cause),
+        Action::Release { hold_id } => hold::release(state, hold_id, cause),
+        Action::Refund {
+            transaction_id,
+            amount,
+            ..
+        } => refund::refund(state, transaction_id, amount, cause),
+        Action::Adjust {
+            amount, adjustment, ..
+        } => adjust::adjust(state, amount, adjustment, cause),
+        Action::ApplyDue => Ok(Done::nothing()),
     }
 }
 
-fn open(state: &mut AccountState, initial: Credits, cause: Cause<'_>) -> Result<(Written, bool), Stop> {
+fn open(state: &mut AccountState, initial: Credits, cause: Cause<'_>) -> Result<Done, Stop> {
     if state.standing == Standing::Open {
-        let written = match state.references.get(INITIAL_REFERENCE) {
-            Some(known) if known.kind == GrantKind::Initial => state.entry_of(known)?,
-            _ => Written::Nothing,
+        let (entry, grant) = match state.references.get(INITIAL_REFERENCE) {
+            Some(known) if known.grant.kind == GrantKind::Initial => {
+                (state.entry_of(known)?, Some(known.grant.id))
+            }
+            _ => (Written::Nothing, None),
         };
-        return Ok((written, true));
+        return Ok(Done {
+            entry,
+            grant,
+            replayed: true,
+            ..Done::nothing()
+        });
     }
     state.standing = Standing::Open;
     if initial.is_zero() {
-        return Ok((Written::Nothing, false));
+        return Ok(Done::nothing());
     }
-    let offer = give::Offer {
-        kind: GrantKind::Initial,
-        amount: initial,
+    give::give(
+        state,
+        lasting(GrantKind::Initial, initial, Some(INITIAL_REFERENCE)),
+        cause,
+    )
+}
+
+/// Credit that counts from now and never ends.
+fn lasting(kind: GrantKind, amount: Credits, reference_id: Option<&str>) -> give::Offer<'_> {
+    give::Offer {
+        kind,
+        amount,
         priority: PRIORITY_DEFAULT,
         effective_at: None,
         expires_at: None,
-        reference_id: Some(INITIAL_REFERENCE),
-    };
-    give::give(state, offer, cause)
+        reference_id,
+    }
 }

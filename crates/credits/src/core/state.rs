@@ -1,13 +1,14 @@
 //! The part of an account that a batch needs, and what the batch makes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{Credits, UserId};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
-    core::{Fault, JournalEntry, Written, burn, fault::total},
-    model::{Balance, Entry, GrantKind},
+    core::{Charge, Fault, Grant, Hold, JournalEntry, Known, Written, burn, burn::Portion, fault::total},
+    model::{Balance, EntryKind, GrantView, HoldView},
 };
 
 /// One account as it is changed by the commands of a batch.
@@ -25,6 +26,10 @@ pub struct AccountState {
     grants: Vec<Grant>,
     /// The references that commands of the batch name, as far as they are in use.
     pub(crate) references: BTreeMap<String, Known>,
+    /// Open holds, those that commands of the batch name, and those made since loading.
+    holds: BTreeMap<Uuid, Hold>,
+    /// Stored charges that commands of the batch want to give back.
+    charges: BTreeMap<Uuid, Charge>,
     /// Entries made since loading, in order.
     journal: Vec<JournalEntry>,
 }
@@ -57,58 +62,18 @@ pub struct Account {
     pub as_of: OffsetDateTime,
 }
 
-/// A lot of credit with its own life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// Counted per account.
-    pub id: i64,
-    /// Where it came from.
-    pub kind: GrantKind,
-    /// A purchase, or the refund of one.
-    pub paid: bool,
-    /// Low burns first.
-    pub priority: u8,
-    /// What it was worth at first.
-    pub amount: Credits,
-    /// Not yet spent, held or not.
-    pub remaining: Credits,
-    /// Part of it that open holds set aside.
-    pub held: Credits,
-    /// From when it counts.
-    pub effective_at: OffsetDateTime,
-    /// When what is left of it is lost.
-    pub expires_at: Option<OffsetDateTime>,
-    /// The entry that booked it; `None` while it is scheduled.
-    pub booked_seq: Option<i64>,
-    /// Identity of the payment or gift.
-    pub reference_id: Option<String>,
-    /// When it was made known.
-    pub created_at: OffsetDateTime,
-}
-
-/// A reference that is in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// The grant that has it.
-    pub grant_id: i64,
-    /// Kind of that grant.
-    pub kind: GrantKind,
-    /// Amount of that grant.
-    pub amount: Credits,
-    /// The stored entry that booked it; `None` if it was not booked when the state was loaded.
-    pub entry: Option<Box<Entry>>,
-}
-
 impl AccountState {
-    /// A stored account with its live and scheduled grants, in any order.
+    /// A stored account with its live and scheduled grants, its open holds, and those that commands of the batch name, in
+    /// any order. Holds it is not given count as unknown.
     ///
     /// # Errors
-    /// [`Fault`] when the figures of the account are not those of its grants.
+    /// [`Fault`] when the figures of the account are not those of its grants and holds.
     pub fn load(
         user_id: UserId,
         standing: Standing,
         account: Account,
         mut grants: Vec<Grant>,
+        holds: Vec<Hold>,
     ) -> Result<Self, Fault> {
         grants.sort_by(burn::order);
         let state = Self {
@@ -118,6 +83,8 @@ impl AccountState {
             loaded: account,
             grants,
             references: BTreeMap::new(),
+            holds: holds.into_iter().map(|hold| (hold.id, hold)).collect(),
+            charges: BTreeMap::new(),
             journal: Vec::new(),
         };
         state.check_sums()?;
@@ -143,6 +110,8 @@ impl AccountState {
             loaded: account,
             grants: Vec::new(),
             references: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            charges: BTreeMap::new(),
             journal: Vec::new(),
         }
     }
@@ -152,10 +121,49 @@ impl AccountState {
         self.references.insert(reference_id, known);
     }
 
+    /// Tells the state of a stored charge and of the grants it took from, whatever is left of them. Transactions it is
+    /// not told of count as unknown.
+    pub fn know_charge(&mut self, transaction_id: Uuid, charge: Charge, grants: Vec<Grant>) {
+        for grant in grants {
+            if self.grant(grant.id).is_none() {
+                self.add_grant(grant);
+            }
+        }
+        self.charges.insert(transaction_id, charge);
+    }
+
     /// Live and scheduled grants in burn order, and those that were used up since loading.
     #[must_use]
     pub fn grants(&self) -> &[Grant] {
         &self.grants
+    }
+
+    /// Open holds, those that were named, and those made since loading.
+    pub fn holds(&self) -> impl Iterator<Item = &Hold> {
+        self.holds.values()
+    }
+
+    /// Holds that are open.
+    pub fn open_holds(&self) -> impl Iterator<Item = &Hold> {
+        self.holds().filter(|hold| hold.is_open())
+    }
+
+    /// Holds made since loading.
+    pub fn new_holds(&self) -> impl Iterator<Item = &Hold> {
+        self.holds().filter(|hold| hold.entry_seq > self.loaded.entry_seq)
+    }
+
+    /// Stored holds that were resolved since loading.
+    #[must_use]
+    pub fn changed_holds(&self) -> Vec<&Hold> {
+        let resolved: BTreeSet<Uuid> = self
+            .journal
+            .iter()
+            .filter(|entry| matches!(entry.kind, EntryKind::Capture | EntryKind::Release))
+            .filter_map(|entry| entry.hold_id)
+            .collect();
+        let stored = |hold: &&Hold| hold.entry_seq <= self.loaded.entry_seq && resolved.contains(&hold.id);
+        self.holds().filter(stored).collect()
     }
 
     /// Entries made since loading, in order.
@@ -174,7 +182,7 @@ impl AccountState {
     /// Stored grants that entries made since loading have touched.
     #[must_use]
     pub fn changed_grants(&self) -> Vec<&Grant> {
-        let touched: std::collections::BTreeSet<i64> = self
+        let touched: BTreeSet<i64> = self
             .journal
             .iter()
             .flat_map(|entry| &entry.lines)
@@ -184,23 +192,47 @@ impl AccountState {
         self.grants.iter().filter(stored).collect()
     }
 
-    /// L3 and L4 as far as they can be seen here: the figures of the account are the sums over its grants.
+    /// L3 and L4 as far as they can be seen here: the figures of the account are the sums over its grants and its open
+    /// holds, and what is held of a grant is what open holds set aside of it.
     ///
     /// # Errors
     /// [`Fault`] with the figures.
     pub fn check_sums(&self) -> Result<(), Fault> {
+        let (account, user) = (&self.account, &self.user_id);
         let booked = || self.grants.iter().filter(|grant| grant.booked_seq.is_some());
         let posted = total(booked().map(|grant| grant.remaining));
         let held = total(booked().map(|grant| grant.held));
-        if posted == i128::from(self.account.posted.micro()) && held == i128::from(self.account.held.micro())
-        {
+        let in_holds = total(self.open_holds().map(|hold| hold.amount));
+        let same = |sum: i128, figure: Credits| sum == i128::from(figure.micro());
+        if !same(posted, account.posted) || !same(held, account.held) || !same(in_holds, account.held) {
+            return Err(Fault::new(format!(
+                "account {user} has posted {} and held {}, its grants {posted} and {held}, its holds {in_holds} micro-credits",
+                account.posted, account.held
+            )));
+        }
+        if account.held.is_zero() {
             return Ok(());
         }
-        let (account, user) = (&self.account, &self.user_id);
-        Err(Fault::new(format!(
-            "account {user} has posted {} and held {}, its grants {posted} and {held} micro-credits",
-            account.posted, account.held
-        )))
+        let mut aside: BTreeMap<i64, i128> = BTreeMap::new();
+        for portion in self.open_holds().flat_map(|hold| &hold.allocation) {
+            let sum = aside.entry(portion.grant_id).or_default();
+            *sum = sum.saturating_add(i128::from(portion.amount.micro()));
+        }
+        for grant in booked() {
+            let sum = aside.remove(&grant.id).unwrap_or_default();
+            if !same(sum, grant.held) {
+                let (id, held) = (grant.id, grant.held);
+                return Err(Fault::new(format!(
+                    "grant {id} of account {user} has held {held}, the holds {sum} micro-credits of it"
+                )));
+            }
+        }
+        match aside.keys().next() {
+            None => Ok(()),
+            Some(id) => Err(Fault::new(format!(
+                "holds of account {user} are on grant {id}, which is gone"
+            ))),
+        }
     }
 
     /// What scheduled grants will bring, in micro-credits.
@@ -219,6 +251,57 @@ impl AccountState {
             .iter_mut()
             .find(|grant| grant.id == id)
             .ok_or_else(|| Fault::new(format!("grant {id} is not there")))
+    }
+
+    /// The grant of this id, if it was loaded or made.
+    pub(crate) fn grant(&self, id: i64) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.id == id)
+    }
+
+    /// The hold of this id, if it was loaded or made.
+    pub(crate) fn hold(&self, id: Uuid) -> Option<&Hold> {
+        self.holds.get(&id)
+    }
+
+    pub(crate) fn hold_mut(&mut self, id: Uuid) -> Result<&mut Hold, Fault> {
+        self.holds
+            .get_mut(&id)
+            .ok_or_else(|| Fault::new(format!("hold {id} is not there")))
+    }
+
+    pub(crate) fn add_hold(&mut self, hold: Hold) {
+        self.holds.insert(hold.id, hold);
+    }
+
+    /// The stored charge of this transaction, if it was loaded.
+    pub(crate) fn charge(&self, transaction_id: Uuid) -> Option<&Charge> {
+        self.charges.get(&transaction_id)
+    }
+
+    /// These portions in the burn order of their grants.
+    pub(crate) fn in_burn_order(&self, portions: &[Portion]) -> Result<Vec<Portion>, Fault> {
+        let of = |grant: &Grant| portions.iter().find(|portion| portion.grant_id == grant.id);
+        let ordered: Vec<Portion> = self.grants.iter().filter_map(of).copied().collect();
+        if ordered.len() == portions.len() {
+            Ok(ordered)
+        } else {
+            Err(Fault::new(format!("a grant of {portions:?} is not there")))
+        }
+    }
+
+    /// The hold of this id as it is shown now.
+    pub(crate) fn show_hold(&self, id: Uuid) -> Option<HoldView> {
+        self.hold(id).map(|hold| hold.shown(&self.user_id))
+    }
+
+    /// The grant of this id as it is shown now: as it is here, or, if it is no longer live, as its reference knows it.
+    pub(crate) fn show_grant(&self, id: i64) -> Option<GrantView> {
+        let known = self.references.values().find(|known| known.grant.id == id);
+        let known = known.map(|known| &known.grant);
+        let grant = self.grant(id).or(known)?;
+        let notes = grant.notes.as_ref().or_else(|| known?.notes.as_ref());
+        let notes = notes.map(|notes| (**notes).clone()).unwrap_or_default();
+        Some(grant.shown(&notes, self.account.as_of))
     }
 
     /// Adds a grant at its place in the burn order.
@@ -242,8 +325,8 @@ impl AccountState {
         let grant = self
             .grants
             .iter()
-            .find(|grant| grant.id == known.grant_id)
-            .ok_or_else(|| Fault::new(format!("grant {} is not there", known.grant_id)))?;
+            .find(|grant| grant.id == known.grant.id)
+            .ok_or_else(|| Fault::new(format!("grant {} is not there", known.grant.id)))?;
         Ok(grant.booked_seq.map_or(Written::Nothing, Written::Now))
     }
 }
@@ -256,17 +339,6 @@ impl Account {
             posted: self.posted,
             held: self.held,
             lifetime_granted: self.lifetime_granted,
-        }
-    }
-}
-
-impl Grant {
-    /// What of it may be spent. Nothing of it while it is scheduled.
-    #[must_use]
-    pub fn free(&self) -> Credits {
-        match self.booked_seq {
-            Some(_) => self.remaining.checked_sub(self.held).unwrap_or(Credits::ZERO),
-            None => Credits::ZERO,
         }
     }
 }

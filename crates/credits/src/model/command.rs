@@ -1,10 +1,10 @@
-//! Requested changes of one account, and what becomes of them.
+//! Requested changes of one account.
 
 use kernel::{Actor, Credits, FreeForm, UserId};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::model::{Balance, Entry, NewGrantKind, PRIORITY_DEFAULT};
+use crate::model::{HoldMode, IdempotencyKey, NewGrantKind, PRIORITY_DEFAULT};
 
 /// One requested change of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Command {
     pub description: Option<String>,
     /// Kept with the entry.
     pub metadata: FreeForm,
+    /// The caller's identity of the request: it takes effect once, and its first outcome is answered again.
+    pub idempotency: Option<IdempotencyKey>,
     /// What to do.
     pub action: Action,
 }
@@ -48,6 +50,58 @@ pub enum Action {
         /// A note that is kept with the entry, not a link.
         usage_record_id: Option<i64>,
     },
+    /// Spends what is available, up to `amount`, and reports the rest as uncollected: for work that is done already.
+    ConsumeUncollected {
+        /// How much the work costs.
+        amount: Credits,
+        /// A note that is kept with the entry, not a link.
+        usage_record_id: Option<i64>,
+    },
+    /// Sets credit aside in burn order, for a charge to come.
+    Hold {
+        /// Identity of the hold, from [`kernel::Ids`]. The same id twice fails the batch.
+        hold_id: Uuid,
+        /// How much.
+        amount: Credits,
+        /// What to do if less is available.
+        mode: HoldMode,
+        /// How long, from [`HOLD_TTL_MIN`](crate::HOLD_TTL_MIN) to [`HOLD_TTL_MAX`](crate::HOLD_TTL_MAX).
+        ttl: Duration,
+    },
+    /// Charges a hold, once, and frees the rest. What exceeds the hold is taken from what is available; what that cannot
+    /// pay is reported as uncollected.
+    Capture {
+        /// Which hold.
+        hold_id: Uuid,
+        /// How much; `None` is the whole hold, zero charges nothing.
+        amount: Option<Credits>,
+        /// A note that is kept with the entry, not a link.
+        usage_record_id: Option<i64>,
+    },
+    /// Gives up a hold.
+    Release {
+        /// Which hold.
+        hold_id: Uuid,
+    },
+    /// Gives back a charge, wholly or in part, to the grants it came from; where such a grant has ended, as a new grant
+    /// that lives for [`REFUND_LIFE`](crate::REFUND_LIFE).
+    Refund {
+        /// The charge: a consume or a capture.
+        transaction_id: Uuid,
+        /// How much; `None` is all that was not given back before.
+        amount: Option<Credits>,
+        /// Why; kept in the metadata, with the charge.
+        reason: String,
+    },
+    /// Corrects the balance.
+    Adjust {
+        /// How much.
+        amount: Credits,
+        /// Which way.
+        adjustment: Adjustment,
+        /// Why; kept in the metadata.
+        reason: String,
+    },
     /// Books what is due and nothing else. Any later command would do the same, with the same result.
     ApplyDue,
 }
@@ -69,16 +123,16 @@ pub struct NewGrant {
     pub reference_id: Option<String>,
 }
 
-/// What a command did, or had done before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
-    /// The command's own newest entry. `None` where it wrote none: an account opened without a grant, a grant that is
-    /// still scheduled, [`Action::ApplyDue`].
-    pub entry: Option<Entry>,
-    /// The account after the command.
-    pub balance: Balance,
-    /// The command had been applied before; nothing changed, and `entry` is that of the first time.
-    pub replayed: bool,
+/// Which way a balance is corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Adjustment {
+    /// By a new grant of kind `adjustment` that never ends. It counts as granted.
+    Up,
+    /// In burn order or from one grant, never more than is available there.
+    Down {
+        /// The grant to take it from; `None` is burn order.
+        grant_id: Option<i64>,
+    },
 }
 
 impl NewGrant {

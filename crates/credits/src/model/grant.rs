@@ -1,6 +1,10 @@
 //! What credit is given for.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
+
+use kernel::{Credits, FreeForm};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::model::EntryKind;
 
@@ -33,6 +37,68 @@ pub enum NewGrantKind {
     Plan,
     /// Given by the operator.
     Promo,
+}
+
+/// How a grant stands at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GrantStatus {
+    /// It does not count yet.
+    Scheduled,
+    /// Something of it is left.
+    Open,
+    /// Nothing of it is left, and its end has not come.
+    Used,
+    /// Its end has come. Holds may keep a part of it until they resolve.
+    Expired,
+}
+
+/// Which grants of a user are wanted. Scheduled grants are among all of them only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GrantFilter {
+    /// Those of which something is left.
+    #[default]
+    Open,
+    /// Those that were used up before their end.
+    Used,
+    /// Those whose end has come.
+    Expired,
+    /// All of them.
+    All,
+}
+
+/// A grant as it is shown (HTTP contract 6.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantView {
+    /// Counted per account.
+    pub grant_id: i64,
+    /// Where it came from.
+    pub kind: GrantKind,
+    /// A purchase, or the refund of one; burns after what was given.
+    pub paid: bool,
+    /// What it was worth at first.
+    pub amount: Credits,
+    /// Not yet spent, held or not.
+    pub remaining: Credits,
+    /// Part of it that open holds set aside.
+    pub held: Credits,
+    /// Low burns first.
+    pub priority: u8,
+    /// From when it counts.
+    pub effective_at: OffsetDateTime,
+    /// When what is left of it is lost.
+    pub expires_at: Option<OffsetDateTime>,
+    /// How it stands.
+    pub status: GrantStatus,
+    /// Identity of the payment or gift.
+    pub reference_id: Option<String>,
+    /// The transaction that books it; for a scheduled grant the one that will.
+    pub transaction_id: Option<Uuid>,
+    /// What the caller said about it.
+    pub description: Option<String>,
+    /// What the caller attached; empty for none.
+    pub metadata: FreeForm,
+    /// When it was made known.
+    pub created_at: OffsetDateTime,
 }
 
 /// The text is not a kind of grant.
@@ -78,6 +144,28 @@ impl GrantKind {
     #[must_use]
     pub fn counts_into_lifetime(self) -> bool {
         self != Self::Refund
+    }
+}
+
+impl GrantStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Scheduled, Self::Open, Self::Used, Self::Expired];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Open => "open",
+            Self::Used => "used",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for GrantStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

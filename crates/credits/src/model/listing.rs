@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// As what an entry is listed (HTTP contract 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +23,7 @@ pub enum TransactionKind {
 }
 
 /// Which transactions of a user are wanted; the default is all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TransactionFilter {
     /// Only these.
     pub kind: Option<TransactionKind>,
@@ -30,6 +31,19 @@ pub struct TransactionFilter {
     pub from: Option<OffsetDateTime>,
     /// Only those created at this instant or earlier.
     pub to: Option<OffsetDateTime>,
+    /// Only the one that booked this payment or gift.
+    pub reference_id: Option<String>,
+    /// Only the one that charged this hold.
+    pub hold_id: Option<Uuid>,
+}
+
+/// How a request names a transaction (HTTP contract 1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionName {
+    /// By its integer id.
+    Id(i64),
+    /// By its transaction id.
+    Transaction(Uuid),
 }
 
 /// The text is not a kind of transaction.

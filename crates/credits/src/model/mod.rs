@@ -1,13 +1,23 @@
 //! What callers say to the ledger and hear from it. No diesel, no HTTP.
 
+pub mod account;
 pub mod balance;
 pub mod command;
 pub mod entry;
 pub mod grant;
+pub mod grant_place;
+pub mod hold;
+pub mod idempotency;
 pub mod listing;
+pub mod outcome;
 
+pub use account::AccountView;
 pub use balance::Balance;
-pub use command::{Action, Applied, Command, NewGrant};
+pub use command::{Action, Adjustment, Command, NewGrant};
 pub use entry::{Direction, Entry, EntryKind};
-pub use grant::{GrantKind, NewGrantKind, PRIORITY_DEFAULT};
-pub use listing::{TransactionFilter, TransactionKind, UnknownTransactionKind};
+pub use grant::{GrantFilter, GrantKind, GrantStatus, GrantView, NewGrantKind, PRIORITY_DEFAULT};
+pub use grant_place::GrantPlace;
+pub use hold::{HoldFilter, HoldMode, HoldStatus, HoldView};
+pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
+pub use listing::{TransactionFilter, TransactionKind, TransactionName, UnknownTransactionKind};
+pub use outcome::{Applied, Executed, LowCrossing, Outcome, Replay};

@@ -12,10 +12,10 @@ use pg::DbError;
 use time::OffsetDateTime;
 
 use crate::{
-    core::{Account, AccountState, Grant, Standing},
+    core::{Account, AccountState, Grant, Hold, Standing},
     store::{
         columns::{Shared, texts, user_id},
-        grants::{GrantRow, MaybeGrantRow},
+        grants::GrantRow,
     },
 };
 
@@ -38,6 +38,8 @@ pub struct AccountRow {
     next_due_at: Option<OffsetDateTime>,
     #[diesel(sql_type = Timestamptz)]
     as_of: OffsetDateTime,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    low_balance_at: Option<i64>,
 }
 
 #[derive(QueryableByName)]
@@ -50,14 +52,6 @@ struct UserRow {
 struct NowRow {
     #[diesel(sql_type = Timestamptz)]
     now: OffsetDateTime,
-}
-
-#[derive(QueryableByName)]
-struct PeekRow {
-    #[diesel(embed)]
-    account: AccountRow,
-    #[diesel(embed)]
-    grant: MaybeGrantRow,
 }
 
 /// Makes the accounts that are missing, and answers whose they are.
@@ -91,7 +85,7 @@ pub async fn lock_for_update(
     users: &BTreeSet<UserId>,
 ) -> Result<Vec<AccountRow>, DbError> {
     Ok(pg::sql(
-        "SELECT user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of \
+        "SELECT user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of, low_balance_at \
          FROM credits.accounts WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE",
     )
     .bind::<Array<Text>, _>(texts(users))
@@ -110,10 +104,39 @@ pub async fn now(mut conn: Shared<'_>, pinned: Option<OffsetDateTime>) -> Result
     Ok(row.now)
 }
 
-/// Puts accounts and their live grants together. Those of `fresh` are not open yet.
+/// Locks those of the accounts that nobody else has locked, and answers whose they are.
+pub async fn lock_unlocked(
+    conn: &mut AsyncPgConnection,
+    users: &BTreeSet<UserId>,
+) -> Result<BTreeSet<UserId>, DbError> {
+    let locked: Vec<UserRow> = pg::sql(
+        "SELECT user_id FROM credits.accounts WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE SKIP LOCKED",
+    )
+    .bind::<Array<Text>, _>(texts(users))
+    .load(conn)
+    .await?;
+    locked.iter().map(|row| user_id(&row.user_id)).collect()
+}
+
+/// Sets the threshold of an account; false if there is no such account.
+pub async fn set_low_balance_at(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    threshold: Option<Credits>,
+) -> Result<bool, DbError> {
+    let updated = pg::sql("UPDATE credits.accounts SET low_balance_at = $2 WHERE user_id = $1")
+        .bind::<Text, _>(user.as_str())
+        .bind::<Nullable<BigInt>, _>(threshold.map(Credits::micro))
+        .execute(conn)
+        .await?;
+    Ok(updated > 0)
+}
+
+/// Puts accounts, their live grants and their open holds together. Those of `fresh` are not open yet.
 pub fn assemble(
     accounts: Vec<AccountRow>,
     grants: Vec<GrantRow>,
+    mut holds_of: BTreeMap<UserId, Vec<Hold>>,
     fresh: &BTreeSet<UserId>,
 ) -> Result<BTreeMap<UserId, AccountState>, DbError> {
     let mut grants_of: BTreeMap<UserId, Vec<Grant>> = BTreeMap::new();
@@ -130,38 +153,12 @@ pub fn assemble(
             Standing::Open
         };
         let grants = grants_of.remove(&user).unwrap_or_default();
-        let state = AccountState::load(user.clone(), standing, account, grants)
+        let holds = holds_of.remove(&user).unwrap_or_default();
+        let state = AccountState::load(user.clone(), standing, account, grants, holds)
             .map_err(|fault| DbError::Inconsistent(fault.to_string()))?;
         states.insert(user, state);
     }
     Ok(states)
-}
-
-/// Reads accounts with their live grants without locking them: one statement, hence one snapshot.
-pub async fn peek(
-    conn: &mut AsyncPgConnection,
-    users: &[UserId],
-) -> Result<BTreeMap<UserId, AccountState>, DbError> {
-    let rows: Vec<PeekRow> = pg::sql(concat!(
-        "SELECT a.user_id, a.posted, a.held, a.lifetime_granted, a.entry_seq, a.grant_seq, a.next_due_at, a.as_of, ",
-        crate::store::grants::grant_columns!(),
-        " FROM credits.accounts a LEFT JOIN credits.grants g ON g.user_id = a.user_id AND g.live \
-         WHERE a.user_id = ANY($1) ORDER BY a.user_id"
-    ))
-    .bind::<Array<Text>, _>(texts(users))
-    .load(conn)
-    .await?;
-    let (mut accounts, mut grants) = (Vec::<AccountRow>::new(), Vec::new());
-    for row in rows {
-        grants.extend(row.grant.0);
-        if accounts
-            .last()
-            .is_none_or(|last| last.user_id != row.account.user_id)
-        {
-            accounts.push(row.account);
-        }
-    }
-    assemble(accounts, grants, &BTreeSet::new())
 }
 
 /// Saves the accounts that changed.
@@ -203,6 +200,24 @@ pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<()
 }
 
 impl AccountRow {
+    /// Whose.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    /// Whether open holds set something aside.
+    pub fn is_holding(&self) -> bool {
+        self.held > 0
+    }
+
+    /// Whose, and the balance that the owner wants to hear of; `None` if he does not.
+    pub fn threshold(&self) -> Result<Option<(UserId, Credits)>, DbError> {
+        let threshold = self.low_balance_at.map(Credits::from_micro);
+        threshold
+            .map(|threshold| Ok((user_id(&self.user_id)?, threshold)))
+            .transpose()
+    }
+
     fn into_account(self) -> Result<(UserId, Account), DbError> {
         let account = Account {
             posted: Credits::from_micro(self.posted),

@@ -36,6 +36,11 @@ pub fn metadata(value: &FreeForm) -> Option<&str> {
     Some(value.as_json()).filter(|json| *json != "{}")
 }
 
+/// Attached JSON as it was stored.
+pub fn stored_metadata(text: Option<String>) -> FreeForm {
+    text.map_or_else(FreeForm::empty, FreeForm::stored)
+}
+
 /// The texts of some users, for an array.
 pub fn texts<'a>(users: impl IntoIterator<Item = &'a UserId>) -> Vec<&'a str> {
     users.into_iter().map(UserId::as_str).collect()

@@ -10,7 +10,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::try_join;
-use kernel::{Credits, FreeForm, Page, UserId};
+use kernel::{Credits, Page, UserId};
 use pg::DbError;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     core::{AccountState, JournalEntry},
     model::{Entry, TransactionFilter, TransactionKind},
-    store::columns::{Shared, actor, metadata, parsed, texts, user_id},
+    store::columns::{Shared, actor, metadata, parsed, stored_metadata, texts, user_id},
 };
 
 /// What the database gave to new entries, by account and `seq`.
@@ -207,16 +207,114 @@ pub async fn list(
         Some(TransactionKind::Expire) => listing!("= 'expire'"),
         Some(TransactionKind::Adjust) => listing!("= 'adjust'"),
     };
-    let end = page.after().map_or(window.end, |after| window.end.min(*after));
     let rows: Vec<EntryRow> = pg::sql(text)
         .bind::<Text, _>(user.as_str())
         .bind::<BigInt, _>(window.start)
-        .bind::<BigInt, _>(end)
+        .bind::<BigInt, _>(end_of(&window, page))
         .bind::<BigInt, _>(page.offset())
         .bind::<BigInt, _>(page.rows())
         .load(conn)
         .await?;
     rows.into_iter().map(EntryRow::into_entry).collect()
+}
+
+/// The entry that charged this hold, as a page.
+pub async fn list_of_hold(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    hold_id: Uuid,
+    window: Range<i64>,
+    page: &Page<i64>,
+) -> Result<Vec<Entry>, DbError> {
+    let text = listing!("= 'capture' AND e.hold_id = $6");
+    let rows: Vec<EntryRow> = pg::sql(text)
+        .bind::<Text, _>(user.as_str())
+        .bind::<BigInt, _>(window.start)
+        .bind::<BigInt, _>(end_of(&window, page))
+        .bind::<BigInt, _>(page.offset())
+        .bind::<BigInt, _>(page.rows())
+        .bind::<SqlUuid, _>(hold_id)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(EntryRow::into_entry).collect()
+}
+
+/// The entry that booked this payment or gift, as a page.
+pub async fn list_of_reference(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    reference_id: &str,
+    window: Range<i64>,
+    page: &Page<i64>,
+) -> Result<Vec<Entry>, DbError> {
+    let rows: Vec<EntryRow> = pg::sql(concat!(
+        "SELECT ",
+        entry_columns!(),
+        " FROM credits.grants g JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq \
+         WHERE g.user_id = $1 AND g.reference_id = $6 AND e.seq >= $2 AND e.seq < $3 OFFSET $4 LIMIT $5"
+    ))
+    .bind::<Text, _>(user.as_str())
+    .bind::<BigInt, _>(window.start)
+    .bind::<BigInt, _>(end_of(&window, page))
+    .bind::<BigInt, _>(page.offset())
+    .bind::<BigInt, _>(page.rows())
+    .bind::<Text, _>(reference_id)
+    .load(conn)
+    .await?;
+    rows.into_iter().map(EntryRow::into_entry).collect()
+}
+
+/// The listed entry of this transaction.
+pub async fn find_of_transaction(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    transaction_id: Uuid,
+) -> Result<Option<Entry>, DbError> {
+    let rows: Vec<EntryRow> = pg::sql(concat!(
+        "SELECT ",
+        entry_columns!(),
+        " FROM credits.entries e WHERE e.user_id = $1 AND e.transaction_id = $2 \
+         AND e.type NOT IN ('hold', 'release') ORDER BY e.seq LIMIT 1"
+    ))
+    .bind::<Text, _>(user.as_str())
+    .bind::<SqlUuid, _>(transaction_id)
+    .load(conn)
+    .await?;
+    rows.into_iter().next().map(EntryRow::into_entry).transpose()
+}
+
+/// The listed entry of this integer id.
+///
+/// Ids of one account grow along `seq`, because they are drawn while the account is locked: a bisection finds the entry,
+/// and the hot path carries no index for it.
+pub async fn find_of_id(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    id: i64,
+) -> Result<Option<Entry>, DbError> {
+    let rows: Vec<EntryRow> = pg::sql(concat!(
+        "WITH RECURSIVE search (low, high) AS ( \
+           SELECT 1::bigint, a.entry_seq + 1 FROM credits.accounts a WHERE a.user_id = $1 \
+           UNION ALL \
+           SELECT CASE WHEN probe.lower THEN probe.middle + 1 ELSE probe.low END, \
+             CASE WHEN probe.lower THEN probe.high ELSE probe.middle END \
+           FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle, \
+             (SELECT e.id < $2 FROM credits.entries e WHERE e.user_id = $1 AND e.seq = (s.low + s.high) / 2) AS lower \
+             FROM search s WHERE s.low < s.high) AS probe) \
+         SELECT ",
+        entry_columns!(),
+        " FROM search JOIN credits.entries e ON e.user_id = $1 AND e.seq = search.low \
+         WHERE search.low = search.high AND e.id = $2 AND e.type NOT IN ('hold', 'release')"
+    ))
+    .bind::<Text, _>(user.as_str())
+    .bind::<BigInt, _>(id)
+    .load(conn)
+    .await?;
+    rows.into_iter().next().map(EntryRow::into_entry).transpose()
+}
+
+fn end_of(window: &Range<i64>, page: &Page<i64>) -> i64 {
+    page.after().map_or(window.end, |after| window.end.min(*after))
 }
 
 /// The first `seq` created at `instant` or later, one past the newest if there is none; `open` without an instant.
@@ -267,7 +365,7 @@ impl EntryRow {
             reference_id: self.reference_id,
             hold_id: self.hold_id,
             description: self.description,
-            metadata: self.metadata.map_or_else(FreeForm::empty, FreeForm::stored),
+            metadata: stored_metadata(self.metadata),
             actor: actor(&self.actor)?,
             created_at: self.created_at,
         })

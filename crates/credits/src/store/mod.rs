@@ -3,24 +3,32 @@
 pub mod accounts;
 pub mod audits;
 pub mod balances;
+pub mod charges;
 pub mod columns;
 pub mod entries;
 pub mod entry_grants;
 pub mod grants;
+pub mod holds;
+pub mod idempotency;
+pub mod listings;
+pub mod peek;
 pub mod references;
+pub mod stored_outcome;
+pub mod sweep;
+pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::try_join;
-use kernel::UserId;
+use kernel::{Credits, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
-
-pub use entries::Ids;
+use uuid::Uuid;
 
 use crate::{
     core::{self, AccountState, INITIAL_REFERENCE},
     model::{Action, Command},
+    store::idempotency::NewKey,
 };
 
 /// What a batch needs from the database.
@@ -32,6 +40,12 @@ pub struct Wanted {
     opened: BTreeSet<UserId>,
     /// References that commands name.
     references: BTreeSet<(UserId, String)>,
+    /// Holds that commands name.
+    holds: BTreeSet<(UserId, Uuid)>,
+    /// Charges that commands want to give back.
+    charges: BTreeSet<(UserId, Uuid)>,
+    /// Idempotency keys of commands.
+    keys: BTreeSet<(UserId, String)>,
 }
 
 /// The locked accounts of a batch, and its instant.
@@ -41,6 +55,21 @@ pub struct Batch {
     pub now: OffsetDateTime,
     /// The accounts that exist.
     pub accounts: BTreeMap<UserId, AccountState>,
+    /// Balances that owners want to hear of.
+    pub thresholds: BTreeMap<UserId, Credits>,
+    /// Idempotency keys of commands that were used before.
+    pub keys: idempotency::Known,
+}
+
+/// What the database gave to what is new.
+#[derive(Debug)]
+pub struct Saved {
+    /// To entries.
+    pub entries: entries::Ids,
+    /// To grants.
+    pub grants: grants::Kept,
+    /// To holds.
+    pub holds: holds::Kept,
 }
 
 impl Wanted {
@@ -51,58 +80,109 @@ impl Wanted {
             .iter()
             .filter(|command| core::check(&command.action).is_ok())
         {
-            let user = || command.user_id.clone();
-            wanted.users.insert(user());
-            let reference = match &command.action {
-                Action::Open { .. } => {
-                    wanted.opened.insert(user());
-                    Some(INITIAL_REFERENCE)
-                }
-                Action::Grant(new) => new.reference_id.as_deref(),
-                Action::Recharge { reference_id, .. } => reference_id.as_deref(),
-                Action::Consume { .. } | Action::ApplyDue => None,
-            };
-            if let Some(reference) = reference {
-                wanted.references.insert((user(), reference.to_owned()));
-            }
+            wanted.add(command);
         }
         wanted
+    }
+
+    fn add(&mut self, command: &Command) {
+        let user = || command.user_id.clone();
+        self.users.insert(user());
+        if let Some(key) = &command.idempotency {
+            self.keys.insert((user(), key.key().to_owned()));
+        }
+        let reference = match &command.action {
+            Action::Open { .. } => {
+                self.opened.insert(user());
+                Some(INITIAL_REFERENCE)
+            }
+            Action::Grant(new) => new.reference_id.as_deref(),
+            Action::Recharge { reference_id, .. } => reference_id.as_deref(),
+            Action::Capture { hold_id, .. } | Action::Release { hold_id } => {
+                self.holds.insert((user(), *hold_id));
+                None
+            }
+            Action::Refund { transaction_id, .. } => {
+                self.charges.insert((user(), *transaction_id));
+                None
+            }
+            Action::Consume { .. }
+            | Action::ConsumeUncollected { .. }
+            | Action::Hold { .. }
+            | Action::Adjust { .. }
+            | Action::ApplyDue => None,
+        };
+        if let Some(reference) = reference {
+            self.references.insert((user(), reference.to_owned()));
+        }
     }
 }
 
 /// Makes missing accounts that are to be opened, locks the accounts, then reads what the batch needs.
 ///
 /// The reading statements start after the lock is held: a statement that waits for a lock answers the new row together
-/// with old rows of other tables, and evaluates its clock before the wait.
+/// with old rows of other tables, and evaluates its clock before the wait. Holds are read of accounts where something is
+/// held, and where a command names one; keys, references and charges where commands name them.
 pub async fn load(tx: &mut Tx, pinned: Option<OffsetDateTime>, wanted: &Wanted) -> Result<Batch, DbError> {
     let conn = tx.conn();
     let fresh = accounts::insert_missing(conn, pinned, &wanted.opened).await?;
     let locked = accounts::lock_for_update(conn, &wanted.users).await?;
+    let holding: Vec<&str> = locked
+        .iter()
+        .filter(|account| account.is_holding())
+        .map(accounts::AccountRow::user_id)
+        .collect();
     let conn = &*conn;
-    let (now, grants, known) = try_join!(
+    let (now, grants, known, holds, lines, charges, keys) = try_join!(
         accounts::now(conn, pinned),
         grants::load_live(conn, &wanted.users),
         references::load(conn, &wanted.references),
+        holds::load(conn, &holding, &wanted.holds),
+        holds::load_lines(conn, &holding),
+        charges::load(conn, &wanted.charges),
+        idempotency::load(conn, &wanted.keys),
     )?;
-    let mut accounts = accounts::assemble(locked, grants, &fresh)?;
+    let mut thresholds = BTreeMap::new();
+    for account in &locked {
+        thresholds.extend(account.threshold()?);
+    }
+    let accounts = accounts::assemble(locked, grants, holds::assemble(holds, lines)?, &fresh)?;
+    let mut batch = Batch {
+        now,
+        accounts,
+        thresholds,
+        keys,
+    };
     for reference in known {
-        if let Some(state) = accounts.get_mut(&reference.user_id) {
+        if let Some(state) = batch.accounts.get_mut(&reference.user_id) {
             state.know(reference.reference_id, reference.known);
         }
     }
-    Ok(Batch { now, accounts })
+    for ((user, transaction_id), (charge, grants)) in charges {
+        if let Some(state) = batch.accounts.get_mut(&user) {
+            state.know_charge(transaction_id, charge, grants);
+        }
+    }
+    Ok(batch)
 }
 
-/// Writes what changed, one statement a table, and answers the ids of the new entries.
-pub async fn save(tx: &mut Tx, batch: &Batch) -> Result<Ids, DbError> {
+/// Writes what changed, one statement a table, and answers what the database gave to what is new.
+pub async fn save(tx: &mut Tx, batch: &Batch, keys: &[NewKey]) -> Result<Saved, DbError> {
     let states: Vec<&AccountState> = batch.accounts.values().collect();
     let conn = &*tx.conn();
-    let ((), (), (), (), ids) = try_join!(
+    let ((), grants, (), holds, (), (), entries, ()) = try_join!(
         accounts::update(conn, &states),
         grants::insert(conn, &states),
         grants::update(conn, &states),
+        holds::insert(conn, &states),
+        holds::update(conn, &states),
         entry_grants::insert(conn, &states),
         entries::insert(conn, &states),
+        idempotency::insert(conn, keys),
     )?;
-    Ok(ids)
+    Ok(Saved {
+        entries,
+        grants,
+        holds,
+    })
 }

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Text},
+    sql_types::{Array, Text},
 };
 use diesel_async::RunQueryDsl;
-use kernel::{Credits, UserId};
+use kernel::UserId;
 use pg::DbError;
 
 use crate::{
     core::Known,
     store::{
-        columns::{Shared, parsed, texts, user_id},
+        columns::{Shared, texts},
         entries::{MaybeEntryRow, entry_columns},
+        grants::{NotedGrantRow, grant_columns, note_columns},
     },
 };
 
@@ -31,16 +32,8 @@ pub struct Reference {
 
 #[derive(QueryableByName)]
 struct ReferenceRow {
-    #[diesel(sql_type = Text)]
-    grant_user_id: String,
-    #[diesel(sql_type = Text)]
-    grant_reference_id: String,
-    #[diesel(sql_type = BigInt)]
-    grant_id: i64,
-    #[diesel(sql_type = Text)]
-    grant_kind: String,
-    #[diesel(sql_type = BigInt)]
-    grant_amount: i64,
+    #[diesel(embed)]
+    grant: NotedGrantRow,
     #[diesel(embed)]
     entry: MaybeEntryRow,
 }
@@ -54,8 +47,11 @@ pub async fn load(
         return Ok(Vec::new());
     }
     let rows: Vec<ReferenceRow> = pg::sql(concat!(
-        "SELECT g.user_id AS grant_user_id, g.reference_id AS grant_reference_id, g.id AS grant_id, \
-         g.kind AS grant_kind, g.amount AS grant_amount, ",
+        "SELECT ",
+        grant_columns!(),
+        ", ",
+        note_columns!(),
+        ", ",
         entry_columns!(),
         " FROM unnest($1::text[], $2::text[]) AS w (user_id, reference_id) \
          JOIN credits.grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_id \
@@ -75,20 +71,14 @@ pub async fn load(
 
 impl ReferenceRow {
     fn into_reference(self) -> Result<Reference, DbError> {
-        let entry = self
-            .entry
-            .0
-            .map(|row| row.into_entry().map(Box::new))
-            .transpose()?;
+        let entry = self.entry.0.map(|row| row.into_entry().map(Box::new));
+        let entry = entry.transpose()?;
+        let (user_id, grant) = self.grant.into_grant()?;
+        let reference_id = grant.reference_id.clone().unwrap_or_default();
         Ok(Reference {
-            user_id: user_id(&self.grant_user_id)?,
-            reference_id: self.grant_reference_id,
-            known: Known {
-                grant_id: self.grant_id,
-                kind: parsed(&self.grant_kind)?,
-                amount: Credits::from_micro(self.grant_amount),
-                entry,
-            },
+            user_id,
+            reference_id,
+            known: Known { grant, entry },
         })
     }
 }

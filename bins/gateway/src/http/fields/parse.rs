@@ -1,5 +1,7 @@
 //! Parsers from one value to one type, worded as the documents show.
 
+use uuid::Uuid;
+
 use kernel::{AmountError, Credits, FreeForm, TextError, Usd, UserId, UserIdError};
 
 use super::{Parsed, Value};
@@ -166,6 +168,13 @@ pub fn user_id(value: Value<'_>) -> Parsed<UserId> {
             "String should match pattern '^[A-Za-z0-9._@+:|~-]+$'",
         ),
     })
+}
+
+/// A UUID in its usual form.
+pub fn uuid(value: Value<'_>) -> Parsed<Uuid> {
+    let text = text(1, 36)(value)?;
+    Uuid::try_parse(&text)
+        .map_err(|_| Problem::new("string_pattern_mismatch", "Input should be a valid UUID"))
 }
 
 /// An e-mail address: 3 to 320 characters of a plausible form. Whether it exists, only a letter can tell.

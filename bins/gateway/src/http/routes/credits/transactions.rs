@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use credits::{TransactionFilter, TransactionKind};
 use kernel::Page;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::{
     call::{Call, next_cursor, retrieved},
@@ -52,6 +52,18 @@ fn doc() -> Doc {
             json!({"type": "string", "enum": KINDS.iter().map(|(name, _)| *name).collect::<Vec<_>>()}),
             json!("consume"),
         )
+        .query(
+            "reference_id",
+            "Only the one that booked this payment.",
+            json!({"type": "string"}),
+            Value::Null,
+        )
+        .query(
+            "hold_id",
+            "Only the charge of this hold.",
+            json!({"type": "string", "format": "uuid"}),
+            Value::Null,
+        )
         .dated()
         .paged(LIMIT)
         .reply_list::<Transaction>("Retrieved 1 transactions", super::transaction_example())
@@ -65,7 +77,8 @@ fn read(fields: &mut Fields, scope: &str) -> Option<(TransactionFilter, Page<i64
         kind,
         from,
         to,
-        ..TransactionFilter::default()
+        reference_id: fields.optional(Source::Query, "reference_id", parse::text(1, 255)),
+        hold_id: fields.optional(Source::Query, "hold_id", parse::uuid),
     };
     Some((filter, page?))
 }

@@ -145,3 +145,39 @@ async fn pages_by_offset_and_by_cursor_without_gap_or_repeat() {
     ));
     foreign.token(&other.token).send().await.expect(422);
 }
+
+#[tokio::test]
+async fn a_payment_and_the_charge_of_a_hold_are_found() {
+    let app = TestApp::start().await;
+    let user = spender(&app).await;
+    let recharge = "/api/v1/users/auth0%7Ca/credits/recharge?amount=3&reference_id=pi_1";
+    app.post(recharge).service().send().await.expect(200);
+    let holds = "/api/v1/users/auth0%7Ca/credits/holds";
+    let hold = app
+        .post(holds)
+        .token(&user.token)
+        .json(&json!({"amount": 2}))
+        .send()
+        .await
+        .expect(200)
+        .json();
+    let hold = hold["data"]["hold_id"].as_str().unwrap().to_owned();
+    app.post(&format!("{holds}/{hold}/capture"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(200);
+    let paid = list(&app, &user, "reference_id=pi_1").await;
+    assert_eq!((paid.len(), &paid[0]["amount"]), (1, &json!(3.0)));
+    assert!(list(&app, &user, "reference_id=nosuch").await.is_empty());
+    let charged = list(&app, &user, &format!("hold_id={hold}")).await;
+    assert_eq!(
+        (charged.len(), &charged[0]["transaction_type"]),
+        (1, &json!("consume"))
+    );
+    app.get(&format!("{PATH}?hold_id=x"))
+        .token(&user.token)
+        .send()
+        .await
+        .expect(422);
+}

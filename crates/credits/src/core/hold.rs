@@ -1,0 +1,304 @@
+//! Setting credit aside, and what a hold can become: charged, given up, or ended by time.
+
+use kernel::{Credits, FreeForm};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{
+    core::{
+        AccountState, Cause, Done, Fault, Line, Stop, Written, burn,
+        burn::Portion,
+        consume,
+        fault::{minus, negative, plus},
+        give::whole_microseconds,
+        journal::{self, Draft},
+    },
+    error::Refusal,
+    model::{
+        EntryKind, HoldMode, HoldStatus, HoldView,
+        hold::{HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
+    },
+};
+
+/// Credit that is or was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Which.
+    pub id: Uuid,
+    /// What was asked for.
+    pub requested: Credits,
+    /// What is or was set aside.
+    pub amount: Credits,
+    /// What became of it.
+    pub status: HoldStatus,
+    /// What was charged.
+    pub captured: Credits,
+    /// Part of `amount` that was not charged.
+    pub released: Credits,
+    /// Part of a charge that nothing was left to pay for.
+    pub uncollected: Credits,
+    /// The entry that made it.
+    pub entry_seq: i64,
+    /// When its life ends.
+    pub expires_at: OffsetDateTime,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When it was captured, released or expired.
+    pub resolved_at: Option<OffsetDateTime>,
+    /// What it sets aside of which grant, in any order. Not read for a hold that is resolved.
+    pub allocation: Vec<Portion>,
+    /// What the caller said about it; read for holds that a command names.
+    pub description: Option<String>,
+    /// What the caller attached; read for holds that a command names.
+    pub metadata: FreeForm,
+}
+
+/// What the caller wants to set aside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish {
+    pub hold_id: Uuid,
+    pub amount: Credits,
+    pub mode: HoldMode,
+    pub ttl: Duration,
+}
+
+/// How a hold ends without a charge.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    Released,
+    Expired,
+}
+
+impl Hold {
+    /// Whether nothing has become of it yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.status == HoldStatus::Open
+    }
+
+    /// The hold as it is shown.
+    #[must_use]
+    pub fn shown(&self, user_id: &kernel::UserId) -> HoldView {
+        HoldView {
+            hold_id: self.id,
+            user_id: user_id.clone(),
+            requested: self.requested,
+            amount: self.amount,
+            captured: self.captured,
+            released: self.released,
+            uncollected: self.uncollected,
+            status: self.status,
+            expires_at: self.expires_at,
+            description: self.description.clone(),
+            metadata: self.metadata.clone(),
+            created_at: self.created_at,
+            resolved_at: self.resolved_at,
+            entry_seq: self.entry_seq,
+        }
+    }
+}
+
+/// Refuses a life that no hold may have.
+pub(super) fn check_ttl(ttl: Duration) -> Result<(), Refusal> {
+    if (HOLD_TTL_MIN..=HOLD_TTL_MAX).contains(&ttl) {
+        Ok(())
+    } else {
+        Err(Refusal::InvalidPeriod)
+    }
+}
+
+/// Sets credit aside in burn order.
+pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> Result<Done, Stop> {
+    if state.open_holds().count() >= HOLDS_OPEN_MAX {
+        let limit = i64::try_from(HOLDS_OPEN_MAX).unwrap_or(i64::MAX);
+        return Err(Refusal::TooManyHolds { limit }.into());
+    }
+    if state.hold(wish.hold_id).is_some() {
+        return Err(Fault::new(format!("hold {} would be made twice", wish.hold_id)).into());
+    }
+    let available = consume::available(state)?;
+    let amount = match wish.mode {
+        HoldMode::Exact => wish.amount,
+        HoldMode::Clamp => wish.amount.min(available),
+    };
+    if amount > available || amount.is_zero() {
+        return Err(consume::insufficient(state, available, wish.amount).into());
+    }
+    let allocation = burn::plan(state.grants(), amount)?;
+    let lines = allocation.iter().map(|portion| Line {
+        grant_id: portion.grant_id,
+        delta: Credits::ZERO,
+        held_delta: portion.amount,
+    });
+    let draft = Draft {
+        hold_id: Some(wish.hold_id),
+        ..Draft::new(EntryKind::Hold, amount, lines.collect())
+    };
+    let seq = journal::write(state, draft, cause)?;
+    let expires_at = cause
+        .created_at
+        .checked_add(wish.ttl)
+        .map(whole_microseconds)
+        .ok_or(Refusal::InvalidPeriod)?;
+    state.add_hold(Hold {
+        id: wish.hold_id,
+        requested: wish.amount,
+        amount,
+        status: HoldStatus::Open,
+        captured: Credits::ZERO,
+        released: Credits::ZERO,
+        uncollected: Credits::ZERO,
+        entry_seq: seq,
+        expires_at,
+        created_at: cause.created_at,
+        resolved_at: None,
+        allocation,
+        description: cause.description.map(str::to_owned),
+        metadata: cause.metadata.clone(),
+    });
+    Ok(Done {
+        hold: Some(wish.hold_id),
+        ..Done::wrote(seq)
+    })
+}
+
+/// Charges a hold and frees the rest. Never fails for lack of credit: the work was done.
+pub(super) fn capture(
+    state: &mut AccountState,
+    hold_id: Uuid,
+    amount: Option<Credits>,
+    usage_record_id: Option<i64>,
+    cause: Cause<'_>,
+) -> Result<Done, Stop> {
+    let hold = open(state, hold_id)?.clone();
+    let wanted = amount.unwrap_or(hold.amount);
+    let from_hold = wanted.min(hold.amount);
+    let beyond = minus(wanted, from_hold)?;
+    let extra = beyond.min(consume::available(state)?);
+    let charged = plus(from_hold, extra)?;
+    let (taken, freed) = split(state.in_burn_order(&hold.allocation)?, from_hold)?;
+
+    let mut entry = Written::Nothing;
+    if !charged.is_zero() {
+        let mut lines = Vec::new();
+        for portion in taken {
+            let part = negative(portion.amount)?;
+            journal::add_line(&mut lines, portion.grant_id, part, part)?;
+        }
+        for portion in burn::plan(state.grants(), extra)? {
+            let part = negative(portion.amount)?;
+            journal::add_line(&mut lines, portion.grant_id, part, Credits::ZERO)?;
+        }
+        let draft = Draft {
+            hold_id: Some(hold_id),
+            usage_record_id,
+            ..Draft::new(EntryKind::Capture, charged, lines)
+        };
+        entry = Written::Now(journal::write(state, draft, cause)?);
+    }
+    let released = minus(hold.amount, from_hold)?;
+    if !released.is_zero() {
+        free(state, hold_id, released, &freed, cause)?;
+    }
+    let uncollected = minus(beyond, extra)?;
+    let hold = state.hold_mut(hold_id)?;
+    hold.status = HoldStatus::Captured;
+    hold.resolved_at = Some(cause.created_at);
+    (hold.captured, hold.released, hold.uncollected) = (charged, released, uncollected);
+    Ok(Done {
+        entry,
+        hold: Some(hold_id),
+        uncollected,
+        ..Done::nothing()
+    })
+}
+
+/// Gives up a hold.
+pub(super) fn release(state: &mut AccountState, hold_id: Uuid, cause: Cause<'_>) -> Result<Done, Stop> {
+    open(state, hold_id)?;
+    let seq = end(state, hold_id, Ending::Released, cause)?;
+    Ok(Done {
+        hold: Some(hold_id),
+        ..Done::wrote(seq)
+    })
+}
+
+/// Frees all of an open hold. Answers the `seq` of the entry.
+pub(super) fn end(
+    state: &mut AccountState,
+    hold_id: Uuid,
+    ending: Ending,
+    cause: Cause<'_>,
+) -> Result<i64, Fault> {
+    let hold = state.hold_mut(hold_id)?;
+    let (amount, allocation) = (hold.amount, hold.allocation.clone());
+    hold.released = amount;
+    hold.resolved_at = Some(cause.created_at);
+    hold.status = match ending {
+        Ending::Released => HoldStatus::Released,
+        Ending::Expired => HoldStatus::Expired,
+    };
+    let portions = state.in_burn_order(&allocation)?;
+    free(state, hold_id, amount, &portions, cause)
+}
+
+/// The hold, if it may be resolved.
+fn open(state: &AccountState, hold_id: Uuid) -> Result<&Hold, Refusal> {
+    let hold = state.hold(hold_id).ok_or(Refusal::HoldNotFound { hold_id })?;
+    match hold.resolved_at {
+        None => Ok(hold),
+        Some(resolved_at) => Err(Refusal::HoldNotOpen {
+            hold_status: hold.status,
+            resolved_at,
+        }),
+    }
+}
+
+/// Writes the entry that sets these portions free.
+fn free(
+    state: &mut AccountState,
+    hold_id: Uuid,
+    amount: Credits,
+    portions: &[Portion],
+    cause: Cause<'_>,
+) -> Result<i64, Fault> {
+    let mut lines = Vec::new();
+    for portion in portions {
+        let freed = negative(portion.amount)?;
+        journal::add_line(&mut lines, portion.grant_id, Credits::ZERO, freed)?;
+    }
+    let draft = Draft {
+        hold_id: Some(hold_id),
+        ..Draft::new(EntryKind::Release, amount, lines)
+    };
+    journal::write(state, draft, cause)
+}
+
+/// The first `amount` of the portions, and the rest of them.
+fn split(portions: Vec<Portion>, amount: Credits) -> Result<(Vec<Portion>, Vec<Portion>), Fault> {
+    let (mut taken, mut left, mut missing) = (Vec::new(), Vec::new(), amount);
+    for Portion { grant_id, amount } in portions {
+        let part = amount.min(missing);
+        let rest = minus(amount, part)?;
+        missing = minus(missing, part)?;
+        if !part.is_zero() {
+            taken.push(Portion {
+                grant_id,
+                amount: part,
+            });
+        }
+        if !rest.is_zero() {
+            left.push(Portion {
+                grant_id,
+                amount: rest,
+            });
+        }
+    }
+    if missing.is_zero() {
+        Ok((taken, left))
+    } else {
+        Err(Fault::new(format!(
+            "a hold is {missing} credits short of its amount"
+        )))
+    }
+}

@@ -1,0 +1,137 @@
+//! Credit that is set aside for a charge to come.
+
+use std::{fmt, str::FromStr};
+
+use kernel::{Credits, FreeForm, UserId};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// Shortest life of a hold.
+pub const HOLD_TTL_MIN: Duration = Duration::SECOND;
+
+/// Longest life of a hold.
+pub const HOLD_TTL_MAX: Duration = Duration::DAY;
+
+/// Life of a hold for which none is named.
+pub const HOLD_TTL_DEFAULT: Duration = Duration::minutes(15);
+
+/// Most open holds of one account.
+pub const HOLDS_OPEN_MAX: usize = 1_000;
+
+/// What a hold does when less is available than it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HoldMode {
+    /// It is refused.
+    #[default]
+    Exact,
+    /// It sets aside what there is, if that is more than nothing.
+    Clamp,
+}
+
+/// What became of a hold. It is resolved once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldStatus {
+    /// Nothing yet.
+    Open,
+    /// It was charged, wholly or in part; the rest was freed in the same step.
+    Captured,
+    /// It was given up.
+    Released,
+    /// Its life ended.
+    Expired,
+}
+
+/// A hold as it is shown (HTTP contract 6.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldView {
+    /// Which.
+    pub hold_id: Uuid,
+    /// Whose.
+    pub user_id: UserId,
+    /// What was asked for; a clamped hold sets aside less.
+    pub requested: Credits,
+    /// What is or was set aside.
+    pub amount: Credits,
+    /// What was charged; more than `amount` if the charge was.
+    pub captured: Credits,
+    /// Part of `amount` that was not charged.
+    pub released: Credits,
+    /// Part of a charge that nothing was left to pay for.
+    pub uncollected: Credits,
+    /// What became of it.
+    pub status: HoldStatus,
+    /// When its life ends, resolved or not.
+    pub expires_at: OffsetDateTime,
+    /// What the caller said about it.
+    pub description: Option<String>,
+    /// What the caller attached; empty for none.
+    pub metadata: FreeForm,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When it was captured, released or expired.
+    pub resolved_at: Option<OffsetDateTime>,
+    /// The entry that made it: the place of the hold among the holds of its account.
+    pub entry_seq: i64,
+}
+
+/// Which holds of a user are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HoldFilter {
+    /// Those that are open.
+    #[default]
+    Open,
+    /// Those of this status.
+    Only(HoldStatus),
+    /// All of them.
+    All,
+}
+
+/// The text is not a status of a hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a status of a hold")]
+pub struct UnknownHoldStatus(String);
+
+impl HoldStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Captured, Self::Released, Self::Expired];
+
+    /// The word on the wire and in the books.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Captured => "captured",
+            Self::Released => "released",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl HoldFilter {
+    /// The one status that is wanted, if it is one.
+    #[must_use]
+    pub fn status(self) -> Option<HoldStatus> {
+        match self {
+            Self::Open => Some(HoldStatus::Open),
+            Self::Only(status) => Some(status),
+            Self::All => None,
+        }
+    }
+}
+
+impl FromStr for HoldStatus {
+    type Err = UnknownHoldStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownHoldStatus> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| UnknownHoldStatus(text.to_owned()))
+    }
+}
+
+impl fmt::Display for HoldStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

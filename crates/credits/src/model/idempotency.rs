@@ -1,0 +1,64 @@
+//! The caller's identity of a request.
+
+/// Bytes of a fingerprint.
+pub const FINGERPRINT_BYTES: usize = 32;
+
+/// A key under which a request takes effect once (HTTP contract 1.11). Its scope is the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    key: String,
+    fingerprint: [u8; FINGERPRINT_BYTES],
+}
+
+/// The text cannot be a key: it is empty, longer than 255 characters, or not printable ASCII.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an idempotency key is 1 to 255 printable ASCII characters")]
+pub struct InvalidIdempotencyKey;
+
+impl IdempotencyKey {
+    /// Most characters of a key.
+    pub const CHARACTERS_MAX: usize = 255;
+
+    /// The key with the SHA-256 of all that was asked. Equal requests must have equal fingerprints.
+    ///
+    /// # Errors
+    /// [`InvalidIdempotencyKey`].
+    pub fn new(
+        key: impl Into<String>,
+        fingerprint: [u8; FINGERPRINT_BYTES],
+    ) -> Result<Self, InvalidIdempotencyKey> {
+        let key = key.into();
+        let printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if key.is_empty() || key.len() > Self::CHARACTERS_MAX || !printable {
+            return Err(InvalidIdempotencyKey);
+        }
+        Ok(Self { key, fingerprint })
+    }
+
+    /// What the caller calls the request.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What was asked.
+    #[must_use]
+    pub fn fingerprint(&self) -> &[u8; FINGERPRINT_BYTES] {
+        &self.fingerprint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_short_printable_ascii() {
+        let new = |text: &str| IdempotencyKey::new(text, [0; 32]);
+        assert_eq!(new("order 1#0").unwrap().key(), "order 1#0");
+        assert!(new(&"x".repeat(255)).is_ok());
+        for bad in ["", "a\nb", "a\0b", "schlüssel", &"x".repeat(256)] {
+            assert_eq!(new(bad), Err(InvalidIdempotencyKey), "{bad:?}");
+        }
+    }
+}

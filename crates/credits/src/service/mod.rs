@@ -1,0 +1,19 @@
+//! The ledger on a database.
+
+mod execute;
+mod prune;
+mod reads;
+mod sweep;
+
+pub use execute::execute;
+pub use prune::{Pruned, prune_idempotency};
+pub use reads::{account, balances, find_transaction, grants, holds, set_low_balance_at, transactions};
+pub use sweep::{Swept, sweep};
+
+use pg::DbError;
+
+use crate::core::Fault;
+
+fn inconsistent(fault: Fault) -> DbError {
+    DbError::Inconsistent(fault.to_string())
+}

@@ -1,0 +1,284 @@
+//! Table `credits.idempotency`: first outcomes kept, found again, and pruned.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::try_join;
+use kernel::{Credits, UserId};
+use pg::DbError;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    core::{Grant, Hold},
+    model::{Entry, Outcome, idempotency::FINGERPRINT_BYTES},
+    store::{
+        columns::{Shared, texts, user_id},
+        entries::{MaybeEntryRow, entry_columns},
+        grants::{MaybeNotedGrantRow, grant_columns, note_columns},
+        holds::{MaybeHoldRow, hold_columns},
+        stored_outcome::StoredOutcome,
+    },
+};
+
+/// Keys that were used before, by account and key.
+pub type Known = BTreeMap<(UserId, String), Remembered>;
+
+/// The first use of a key.
+#[derive(Debug)]
+pub struct Remembered {
+    /// What was asked then.
+    pub fingerprint: Vec<u8>,
+    /// When it was decided.
+    pub at: OffsetDateTime,
+    /// What was decided.
+    pub memory: Memory,
+}
+
+/// What is left of a first outcome.
+#[derive(Debug)]
+pub enum Memory {
+    /// All of it.
+    Whole(Box<Outcome>),
+    /// Only which transaction it was.
+    Pruned(Uuid),
+}
+
+/// The first use of a key, to be kept.
+#[derive(Debug)]
+pub struct NewKey {
+    /// Whose account.
+    pub user_id: UserId,
+    /// Which key.
+    pub key: String,
+    /// What was asked.
+    pub fingerprint: [u8; FINGERPRINT_BYTES],
+    /// When it was decided.
+    pub at: OffsetDateTime,
+    /// What it did; `None` for a refusal.
+    pub transaction_id: Option<Uuid>,
+    /// What was decided, as JSON.
+    pub outcome: String,
+}
+
+/// What the books still say about a transaction whose outcome was pruned.
+#[derive(Debug)]
+pub struct Trace {
+    /// Its first entry.
+    pub entry: Option<Entry>,
+    /// Posted and held credit behind its last entry.
+    pub left: Option<(Credits, Credits)>,
+    /// The hold it made or resolved, as it is now.
+    pub hold: Option<Hold>,
+    /// The grant it made, as it is now.
+    pub grant: Option<Grant>,
+}
+
+/// Where pruning stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrunedRows {
+    /// Rows of refusals that were removed.
+    pub refusals: usize,
+    /// Rows of successes that lost their outcome.
+    pub successes: usize,
+}
+
+#[derive(QueryableByName)]
+struct KeyRow {
+    #[diesel(sql_type = Text)]
+    key_user_id: String,
+    #[diesel(sql_type = Text)]
+    key: String,
+    #[diesel(sql_type = Binary)]
+    fingerprint: Vec<u8>,
+    #[diesel(sql_type = Timestamptz)]
+    key_created_at: OffsetDateTime,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    key_transaction_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    outcome: Option<String>,
+    #[diesel(embed)]
+    entry: MaybeEntryRow,
+}
+
+#[derive(QueryableByName)]
+struct TraceRow {
+    #[diesel(sql_type = Text)]
+    trace_user_id: String,
+    #[diesel(sql_type = SqlUuid)]
+    trace_transaction_id: Uuid,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    trace_posted: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    trace_held: Option<i64>,
+    #[diesel(embed)]
+    entry: MaybeEntryRow,
+    #[diesel(embed)]
+    hold: MaybeHoldRow,
+    #[diesel(embed)]
+    grant: MaybeNotedGrantRow,
+}
+
+/// Those of `wanted` that were used before. Asks nothing if nothing is wanted.
+pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<(UserId, String)>) -> Result<Known, DbError> {
+    if wanted.is_empty() {
+        return Ok(Known::new());
+    }
+    let rows: Vec<KeyRow> = pg::sql(concat!(
+        "SELECT i.user_id AS key_user_id, i.key, i.fingerprint, i.created_at AS key_created_at, \
+         i.transaction_id AS key_transaction_id, i.outcome::text AS outcome, ",
+        entry_columns!(),
+        " FROM unnest($1::text[], $2::text[]) AS w (user_id, key) \
+         JOIN credits.idempotency i ON i.user_id = w.user_id AND i.key = w.key \
+         LEFT JOIN credits.entries e ON e.user_id = i.user_id AND e.seq = (i.outcome ->> 'entry_seq')::bigint"
+    ))
+    .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
+    .bind::<Array<Text>, _>(wanted.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
+    .load(&mut conn)
+    .await?;
+    rows.into_iter().map(KeyRow::into_remembered).collect()
+}
+
+/// Keeps first outcomes. The account is locked, so nobody else can have used the key since it was looked up.
+pub async fn insert(mut conn: Shared<'_>, new: &[NewKey]) -> Result<(), DbError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let fingerprints: Vec<&[u8]> = new.iter().map(|key| key.fingerprint.as_slice()).collect();
+    let inserted = pg::sql(
+        "INSERT INTO credits.idempotency (user_id, key, fingerprint, created_at, transaction_id, outcome) \
+         SELECT n.user_id, n.key, n.fingerprint, n.created_at, n.transaction_id, n.outcome::jsonb \
+         FROM unnest($1, $2, $3, $4, $5, $6) AS n (user_id, key, fingerprint, created_at, transaction_id, outcome)",
+    )
+    .bind::<Array<Text>, _>(texts(new.iter().map(|key| &key.user_id)))
+    .bind::<Array<Text>, _>(new.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Binary>, _>(fingerprints)
+    .bind::<Array<Timestamptz>, _>(new.iter().map(|key| key.at).collect::<Vec<_>>())
+    .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|key| key.transaction_id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(new.iter().map(|key| key.outcome.as_str()).collect::<Vec<_>>())
+    .execute(&mut conn)
+    .await?;
+    DbError::expect_rows("insert credits.idempotency", new.len(), inserted)
+}
+
+/// What the books say about these transactions. Asks nothing if nothing is wanted.
+pub async fn trace(
+    conn: &mut AsyncPgConnection,
+    wanted: &BTreeSet<(UserId, Uuid)>,
+) -> Result<BTreeMap<(UserId, Uuid), Trace>, DbError> {
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows: Vec<TraceRow> = pg::sql(concat!(
+        "SELECT w.user_id AS trace_user_id, w.transaction_id AS trace_transaction_id, \
+         l.balance_after AS trace_posted, l.held_after AS trace_held, ",
+        entry_columns!(),
+        ", ",
+        hold_columns!(),
+        ", h.description AS hold_description, h.metadata::text AS hold_metadata, ",
+        grant_columns!(),
+        ", ",
+        note_columns!(),
+        " FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id) \
+         LEFT JOIN LATERAL (SELECT min(t.seq) AS first, max(t.seq) AS last FROM credits.entries t \
+           WHERE t.user_id = w.user_id AND t.transaction_id = w.transaction_id) AS span ON true \
+         LEFT JOIN credits.entries e ON e.user_id = w.user_id AND e.seq = span.first \
+         LEFT JOIN credits.entries l ON l.user_id = w.user_id AND l.seq = span.last \
+         LEFT JOIN credits.holds h ON h.user_id = w.user_id AND h.id = e.hold_id \
+         LEFT JOIN LATERAL (SELECT m.* FROM credits.grants m WHERE m.user_id = w.user_id \
+           AND m.transaction_id = w.transaction_id AND m.kind <> 'refund' LIMIT 1) AS g ON true"
+    ))
+    .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
+    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    rows.into_iter().map(TraceRow::into_trace).collect()
+}
+
+/// Removes refusals and the outcomes of successes that are older than `before`: at most `limit` rows of each, passing
+/// over rows that another process is pruning.
+pub async fn prune(
+    conn: &mut AsyncPgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> Result<PrunedRows, DbError> {
+    let conn = &*conn;
+    let refusals = async |mut conn: Shared<'_>| {
+        pg::sql(
+            "DELETE FROM credits.idempotency AS i USING ( \
+               SELECT user_id, key FROM credits.idempotency WHERE created_at < $1 AND outcome IS NOT NULL \
+                 AND transaction_id IS NULL ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old \
+             WHERE i.user_id = old.user_id AND i.key = old.key",
+        )
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(limit)
+        .execute(&mut conn)
+        .await
+        .map_err(DbError::from)
+    };
+    let successes = async |mut conn: Shared<'_>| {
+        pg::sql(
+            "UPDATE credits.idempotency AS i SET outcome = NULL FROM ( \
+               SELECT user_id, key FROM credits.idempotency WHERE created_at < $1 AND outcome IS NOT NULL \
+                 AND transaction_id IS NOT NULL ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old \
+             WHERE i.user_id = old.user_id AND i.key = old.key",
+        )
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(limit)
+        .execute(&mut conn)
+        .await
+        .map_err(DbError::from)
+    };
+    let (refusals, successes) = try_join!(refusals(conn), successes(conn))?;
+    Ok(PrunedRows { refusals, successes })
+}
+
+impl KeyRow {
+    fn into_remembered(self) -> Result<((UserId, String), Remembered), DbError> {
+        let user = user_id(&self.key_user_id)?;
+        let entry = self
+            .entry
+            .0
+            .map(super::entries::EntryRow::into_entry)
+            .transpose()?;
+        let memory = match (self.outcome, self.key_transaction_id) {
+            (Some(json), _) => Memory::Whole(Box::new(StoredOutcome::read(&json, &user, entry)?)),
+            (None, Some(transaction_id)) => Memory::Pruned(transaction_id),
+            (None, None) => return Err(DbError::Inconsistent(format!("key {:?} says nothing", self.key))),
+        };
+        let remembered = Remembered {
+            fingerprint: self.fingerprint,
+            at: self.key_created_at,
+            memory,
+        };
+        Ok(((user, self.key), remembered))
+    }
+}
+
+impl TraceRow {
+    fn into_trace(self) -> Result<((UserId, Uuid), Trace), DbError> {
+        let entry = self
+            .entry
+            .0
+            .map(super::entries::EntryRow::into_entry)
+            .transpose()?;
+        let hold = self.hold.0.map(super::holds::HoldRow::into_hold).transpose()?;
+        let grant = self
+            .grant
+            .0
+            .map(super::grants::NotedGrantRow::into_grant)
+            .transpose()?;
+        let left = self.trace_posted.zip(self.trace_held);
+        let trace = Trace {
+            entry,
+            left: left.map(|(posted, held)| (Credits::from_micro(posted), Credits::from_micro(held))),
+            hold: hold.map(|(_, hold)| hold),
+            grant: grant.map(|(_, grant)| grant),
+        };
+        Ok(((user_id(&self.trace_user_id)?, self.trace_transaction_id), trace))
+    }
+}

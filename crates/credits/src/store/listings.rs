@@ -1,0 +1,150 @@
+//! Pages of grants and holds as they stand at the instant of reading.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use kernel::{Page, UserId};
+use pg::DbError;
+use time::OffsetDateTime;
+
+use crate::{
+    core::{Grant, Hold},
+    model::{GrantFilter, GrantPlace, HoldFilter, HoldStatus},
+    store::{
+        grants::{NotedGrantRow, grant_columns, note_columns},
+        holds::HoldRow,
+    },
+};
+
+/// A page of grants, and one more if there are more.
+#[derive(Debug, Default)]
+pub struct Grants {
+    /// The grants as they are stored, with their notes.
+    pub grants: Vec<Grant>,
+    /// The instant of reading; `None` without grants.
+    pub now: Option<OffsetDateTime>,
+    /// Whether something has come due that the figures do not show.
+    pub is_due: bool,
+}
+
+#[derive(QueryableByName)]
+struct ListedGrantRow {
+    #[diesel(embed)]
+    grant: NotedGrantRow,
+    #[diesel(sql_type = Timestamptz)]
+    now: OffsetDateTime,
+    #[diesel(sql_type = Bool)]
+    is_due: bool,
+}
+
+/// A page of grants that meet a condition on their stored columns and on `a.now`: none of these changes when due items
+/// are applied, but for what `now` tells already.
+macro_rules! grants {
+    ($condition:literal) => {
+        concat!(
+            "WITH a AS MATERIALIZED (SELECT user_id, greatest(as_of, coalesce($2, clock_timestamp())) AS now, \
+               next_due_at FROM credits.accounts WHERE user_id = $1) SELECT ",
+            grant_columns!(),
+            ", ",
+            note_columns!(),
+            ", a.now, coalesce(a.next_due_at <= a.now, false) AS is_due \
+             FROM a JOIN credits.grants g ON g.user_id = a.user_id WHERE ",
+            $condition,
+            " AND ($3::smallint IS NULL OR (g.priority, coalesce(g.expires_at, 'infinity'), g.paid, g.effective_at, g.id) \
+               > ($3, coalesce($4::timestamptz, 'infinity'), $5, $6, $7)) \
+             ORDER BY g.priority, g.expires_at NULLS LAST, g.paid, g.effective_at, g.id OFFSET $8 LIMIT $9"
+        )
+    };
+}
+
+/// A page of holds; those whose life has ended are shown as expired whether or not anything booked it.
+macro_rules! holds {
+    ($condition:literal) => {
+        concat!(
+            "WITH a AS MATERIALIZED (SELECT user_id, greatest(as_of, coalesce($2, clock_timestamp())) AS now \
+               FROM credits.accounts WHERE user_id = $1) \
+             SELECT h.user_id AS hold_user_id, h.id AS hold_row_id, h.requested AS hold_requested, \
+             h.amount AS hold_amount, CASE WHEN h.ended THEN 'expired' ELSE h.state END AS hold_state, \
+             h.captured AS hold_captured, CASE WHEN h.ended THEN h.amount ELSE h.released END AS hold_released, \
+             h.uncollected AS hold_uncollected, h.entry_seq AS hold_entry_seq, h.expires_at AS hold_expires_at, \
+             h.created_at AS hold_created_at, \
+             CASE WHEN h.ended THEN h.expires_at ELSE h.resolved_at END AS hold_resolved_at, \
+             h.description AS hold_description, h.metadata::text AS hold_metadata \
+             FROM (SELECT o.*, o.state = 'open' AND o.expires_at <= a.now AS ended \
+               FROM a JOIN credits.holds o ON o.user_id = a.user_id WHERE o.entry_seq < $3 AND ",
+            $condition,
+            ") AS h ORDER BY h.entry_seq DESC OFFSET $4 LIMIT $5"
+        )
+    };
+}
+
+/// A page of grants in burn order.
+pub async fn grants(
+    conn: &mut AsyncPgConnection,
+    pinned: Option<OffsetDateTime>,
+    user: &UserId,
+    filter: GrantFilter,
+    page: &Page<GrantPlace>,
+) -> Result<Grants, DbError> {
+    let text = match filter {
+        GrantFilter::Open => grants!(
+            "g.live AND (g.expires_at IS NULL OR g.expires_at > a.now) \
+             AND (g.booked_seq IS NOT NULL OR g.effective_at <= a.now)"
+        ),
+        GrantFilter::Used => grants!("NOT g.live AND (g.expires_at IS NULL OR g.expires_at > a.now)"),
+        GrantFilter::Expired => grants!("g.expires_at <= a.now"),
+        GrantFilter::All => grants!("true"),
+    };
+    let after = page.after();
+    let rows: Vec<ListedGrantRow> = pg::sql(text)
+        .bind::<Text, _>(user.as_str())
+        .bind::<Nullable<Timestamptz>, _>(pinned)
+        .bind::<Nullable<SmallInt>, _>(after.map(|place| i16::from(place.priority)))
+        .bind::<Nullable<Timestamptz>, _>(after.and_then(|place| place.expires_at))
+        .bind::<Nullable<Bool>, _>(after.map(|place| place.paid))
+        .bind::<Nullable<Timestamptz>, _>(after.map(|place| place.effective_at))
+        .bind::<Nullable<BigInt>, _>(after.map(|place| place.grant_id))
+        .bind::<BigInt, _>(page.offset())
+        .bind::<BigInt, _>(page.rows())
+        .load(conn)
+        .await?;
+    let mut found = Grants::default();
+    for row in rows {
+        found.now = Some(row.now);
+        found.is_due = row.is_due;
+        found.grants.push(row.grant.into_grant()?.1);
+    }
+    Ok(found)
+}
+
+/// A page of holds, newest first, and one more if there are more.
+pub async fn holds(
+    conn: &mut AsyncPgConnection,
+    pinned: Option<OffsetDateTime>,
+    user: &UserId,
+    filter: HoldFilter,
+    page: &Page<i64>,
+) -> Result<Vec<Hold>, DbError> {
+    let text = match filter.status() {
+        None => holds!("true"),
+        Some(HoldStatus::Open) => holds!("o.state = 'open' AND o.expires_at > a.now"),
+        Some(HoldStatus::Captured) => holds!("o.state = 'captured'"),
+        Some(HoldStatus::Released) => holds!("o.state = 'released'"),
+        Some(HoldStatus::Expired) => {
+            holds!("(o.state = 'expired' OR (o.state = 'open' AND o.expires_at <= a.now))")
+        }
+    };
+    let rows: Vec<HoldRow> = pg::sql(text)
+        .bind::<Text, _>(user.as_str())
+        .bind::<Nullable<Timestamptz>, _>(pinned)
+        .bind::<BigInt, _>(page.after().copied().unwrap_or(i64::MAX))
+        .bind::<BigInt, _>(page.offset())
+        .bind::<BigInt, _>(page.rows())
+        .load(conn)
+        .await?;
+    rows.into_iter()
+        .map(|row| row.into_hold().map(|(_, hold)| hold))
+        .collect()
+}

@@ -1,0 +1,43 @@
+//! Finding accounts with due items.
+
+use std::collections::BTreeSet;
+
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Nullable, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use kernel::UserId;
+use pg::DbError;
+use time::OffsetDateTime;
+
+use crate::store::columns::user_id;
+
+#[derive(QueryableByName)]
+struct DueRow {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+}
+
+/// Accounts that have something due, those that wait longest first, found by the three indexes of due items: at most
+/// `limit` of each kind.
+pub async fn find_due(
+    conn: &mut AsyncPgConnection,
+    pinned: Option<OffsetDateTime>,
+    limit: i64,
+) -> Result<BTreeSet<UserId>, DbError> {
+    let rows: Vec<DueRow> = pg::sql(
+        "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now) \
+         (SELECT user_id FROM credits.holds WHERE state = 'open' AND expires_at <= (SELECT now FROM clock) \
+           ORDER BY expires_at LIMIT $2) \
+         UNION (SELECT user_id FROM credits.grants WHERE live AND expires_at <= (SELECT now FROM clock) \
+           AND booked_seq IS NOT NULL AND remaining > held ORDER BY expires_at LIMIT $2) \
+         UNION (SELECT user_id FROM credits.grants WHERE booked_seq IS NULL \
+           AND effective_at <= (SELECT now FROM clock) ORDER BY effective_at LIMIT $2)",
+    )
+    .bind::<Nullable<Timestamptz>, _>(pinned)
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    rows.iter().map(|row| user_id(&row.user_id)).collect()
+}

@@ -1,0 +1,124 @@
+//! The rules of a range of accounts, asked of one snapshot.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Nullable, Text},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use kernel::UserId;
+use pg::DbError;
+
+use crate::store::{audits::AUDITS_OF_RANGE, columns::user_id};
+
+/// Behind every id that an account can have.
+const END: &str = "\u{7f}";
+
+/// A range of accounts, and how much there is to check.
+#[derive(Debug)]
+pub struct Range {
+    /// How many accounts.
+    pub accounts: i64,
+    /// How many entries they have.
+    pub entries: i64,
+    /// The last account; `None` if there is none behind the range.
+    pub last: Option<UserId>,
+    after: String,
+    up_to: String,
+}
+
+/// Something that breaks a rule.
+#[derive(Debug)]
+pub struct Found {
+    /// Which rule.
+    pub rule: &'static str,
+    /// Whose account.
+    pub subject: String,
+    /// Which entry.
+    pub seq: Option<i64>,
+    /// What is wrong.
+    pub detail: String,
+}
+
+#[derive(QueryableByName)]
+struct RangeRow {
+    #[diesel(sql_type = BigInt)]
+    accounts: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    last: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    entries: i64,
+}
+
+#[derive(QueryableByName)]
+struct FoundRow {
+    #[diesel(sql_type = Text)]
+    subject: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    seq: Option<i64>,
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+/// Makes everything that the transaction reads one snapshot. Must be its first statement.
+pub async fn take_snapshot(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    Ok(conn
+        .batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        .await?)
+}
+
+/// The next `limit` accounts behind `after`. A range that has fewer ends behind all accounts, so that nothing without an
+/// account is missed.
+pub async fn range(
+    conn: &mut AsyncPgConnection,
+    after: Option<&UserId>,
+    limit: i64,
+) -> Result<Range, DbError> {
+    let after = after.map_or("", UserId::as_str);
+    let row: RangeRow = pg::sql(
+        "SELECT count(*) AS accounts, max(user_id) AS last FROM ( \
+         SELECT user_id FROM credits.accounts WHERE user_id > $1 ORDER BY user_id LIMIT $2) AS chunk",
+    )
+    .bind::<Text, _>(after)
+    .bind::<BigInt, _>(limit)
+    .get_result(conn)
+    .await?;
+    let more = row.accounts >= limit;
+    let last = row.last.as_deref().filter(|_| more);
+    let up_to = last.unwrap_or(END).to_owned();
+    let count: CountRow =
+        pg::sql("SELECT count(*) AS entries FROM credits.entries WHERE user_id > $1 AND user_id <= $2")
+            .bind::<Text, _>(after)
+            .bind::<Text, _>(up_to.as_str())
+            .get_result(conn)
+            .await?;
+    Ok(Range {
+        accounts: row.accounts,
+        entries: count.entries,
+        last: last.map(user_id).transpose()?,
+        after: after.to_owned(),
+        up_to,
+    })
+}
+
+/// What breaks a rule in the range: one statement a rule.
+pub async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Found>, DbError> {
+    let mut found = Vec::new();
+    for audit in AUDITS_OF_RANGE {
+        let rows: Vec<FoundRow> = pg::sql(audit.sql)
+            .bind::<Text, _>(range.after.as_str())
+            .bind::<Text, _>(range.up_to.as_str())
+            .load(conn)
+            .await?;
+        found.extend(rows.into_iter().map(|row| Found {
+            rule: audit.rule,
+            subject: row.subject,
+            seq: row.seq,
+            detail: row.detail,
+        }));
+    }
+    Ok(found)
+}

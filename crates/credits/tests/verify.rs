@@ -1,0 +1,246 @@
+//! The audit by ranges of accounts, and the ledger as a port.
+
+use std::sync::Arc;
+
+use credits::{
+    Action, GrantFilter, GrantPlace, HoldFilter, HoldMode, Ledger, LedgerError, NewGrant, NewGrantKind,
+    PgLedger, Refusal, TransactionFilter,
+    port::{HoldWish, Request},
+    verify::{Chunk, chunk},
+};
+use diesel_async::SimpleAsyncConnection;
+use kernel::{Actor, Clock, Credits, Failure, Page, RandomIds, Start, UserId};
+use pg::{Pool, PoolSettings};
+use time::Duration;
+
+use crate::support::{command, consume, credits, database, done, hold, open, run};
+
+async fn all_chunks(pool: &Pool, limit: i64) -> Vec<Chunk> {
+    let (mut chunks, mut after) = (Vec::new(), None::<UserId>);
+    loop {
+        let found = chunk(pool, after.as_ref(), limit).await.unwrap();
+        after = found.last_user.clone();
+        chunks.push(found);
+        if after.is_none() {
+            return chunks;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_account_is_audited_once_and_damage_is_named() {
+    let (mut db, clock) = (database().await, testkit::clock());
+    assert_eq!(
+        all_chunks(db.pool(), 2).await,
+        [Chunk {
+            accounts: 0,
+            entries: 0,
+            last_user: None,
+            violations: vec![]
+        }]
+    );
+    for number in 0..5 {
+        let user = testkit::user(&format!("user-{number}"));
+        run(
+            db.pool(),
+            &clock,
+            &[
+                open(&user, credits(10)),
+                consume(&user, credits(1)),
+                hold(&user, credits(2)).1,
+            ],
+        )
+        .await;
+    }
+    for (limit, sizes) in [(2, vec![2, 2, 1]), (5, vec![5, 0]), (1_000, vec![5])] {
+        let chunks = all_chunks(db.pool(), limit).await;
+        assert_eq!(
+            chunks.iter().map(|chunk| chunk.accounts).collect::<Vec<_>>(),
+            sizes
+        );
+        assert_eq!(chunks.iter().map(|chunk| chunk.entries).sum::<u64>(), 15);
+        assert!(
+            chunks.iter().all(|chunk| chunk.violations.is_empty()),
+            "{chunks:?}"
+        );
+    }
+
+    db.forgo_audits();
+    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    superuser
+        .get()
+        .await
+        .unwrap()
+        .batch_execute(
+            "ALTER TABLE credits.entries DISABLE TRIGGER USER; \
+             UPDATE credits.entries SET created_at = created_at - interval '1 s' WHERE user_id = 'user-3' AND seq = 2; \
+             ALTER TABLE credits.entries ENABLE TRIGGER USER",
+        )
+        .await
+        .unwrap();
+    let chunks = all_chunks(db.pool(), 2).await;
+    let found: Vec<_> = chunks.iter().flat_map(|chunk| &chunk.violations).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].rule, found[0].user_id.as_str(), found[0].seq),
+        (
+            "credits L2: each entry continues the one before",
+            "user-3",
+            Some(2)
+        )
+    );
+    assert!(found[0].detail.contains("2026-01-15"), "{}", found[0].detail);
+}
+
+#[tokio::test]
+async fn entries_without_an_account_are_found_too() {
+    let (mut db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    db.forgo_audits();
+    done(db.pool(), &clock, open(&user, credits(10))).await;
+    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    superuser
+        .get()
+        .await
+        .unwrap()
+        .batch_execute("INSERT INTO credits.entry_grants VALUES ('~', 1, 1, 5, 0)")
+        .await
+        .unwrap();
+    let chunks = all_chunks(db.pool(), 1).await;
+    let found: Vec<_> = chunks.iter().flat_map(|chunk| &chunk.violations).collect();
+    assert!(found.iter().all(|violation| violation.user_id == "~"));
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[tokio::test]
+async fn grants_are_paged_in_burn_order() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("rich"));
+    done(db.pool(), &clock, open(&user, credits(1))).await; // grant 1
+    let ends = |days| Some(clock.now() + Duration::days(days));
+    for (priority, expires_at, kind) in [
+        (100, None, NewGrantKind::Purchase),    // 2
+        (100, ends(9), NewGrantKind::Promo),    // 3
+        (1, None, NewGrantKind::Promo),         // 4
+        (100, ends(3), NewGrantKind::Plan),     // 5
+        (100, ends(3), NewGrantKind::Purchase), // 6
+        (200, ends(1), NewGrantKind::Promo),    // 7
+    ] {
+        let new = NewGrant {
+            priority,
+            expires_at,
+            ..NewGrant::new(kind, credits(1))
+        };
+        done(db.pool(), &clock, command(&user, Action::Grant(new))).await;
+    }
+    let order = [4, 5, 6, 3, 1, 2, 7];
+    let mut conn = db.connect().await;
+    for limit in 1..8 {
+        let (mut seen, mut start) = (Vec::new(), Start::Offset(0));
+        loop {
+            let page = Page::new(limit, start).unwrap();
+            let slice = credits::grants(&mut conn, &clock, &user, GrantFilter::Open, &page)
+                .await
+                .unwrap();
+            seen.extend(slice.items.iter().map(|grant| grant.grant_id));
+            let Some(place) = slice.next else { break };
+            let text = place.to_string();
+            start = Start::After(text.parse::<GrantPlace>().unwrap());
+        }
+        assert_eq!(seen, order);
+    }
+    done(db.pool(), &clock, consume(&user, credits(2))).await;
+    clock.advance(Duration::days(3));
+    let mut listed = async |filter| -> Vec<i64> {
+        let slice = credits::grants(&mut conn, &clock, &user, filter, &Page::first(50)).await;
+        slice.unwrap().items.iter().map(|grant| grant.grant_id).collect()
+    };
+    assert_eq!(listed(GrantFilter::Open).await, [3, 1, 2]);
+    assert_eq!(listed(GrantFilter::Used).await, [4]);
+    assert_eq!(listed(GrantFilter::Expired).await, [5, 6, 7]);
+    assert_eq!(listed(GrantFilter::All).await, order);
+}
+
+/// What any implementation of the port must do.
+async fn uses_the_port(ledger: &impl Ledger, user: &UserId) {
+    let request = || Request::of(user.clone());
+    let first = ledger
+        .consume(request().under("k1"), credits(10), None)
+        .await
+        .unwrap();
+    let again = ledger
+        .consume(request().under("k1"), credits(10), None)
+        .await
+        .unwrap();
+    assert_eq!(first, again);
+    let conflict = ledger.consume(request().under("k1"), credits(11), None).await;
+    let error = conflict.unwrap_err();
+    assert_eq!(error.code(), "IdempotencyConflictException");
+    let unusable = ledger.consume(request().under(""), credits(1), None).await;
+    assert!(matches!(unusable, Err(LedgerError::InvalidKey(_))));
+
+    let paid = ledger
+        .recharge(request(), credits(20), Some("pi_1".to_owned()))
+        .await
+        .unwrap();
+    assert_eq!(paid.balance.posted, credits(110));
+    let promo = NewGrant::new(NewGrantKind::Promo, credits(5));
+    assert!(ledger.grant(request(), promo).await.unwrap().grant.is_some());
+    let wish = HoldWish {
+        amount: credits(30),
+        mode: HoldMode::Exact,
+        ttl: Duration::minutes(5),
+    };
+    let hold = |applied: credits::Applied| applied.hold.unwrap().hold_id;
+    let one = hold(ledger.hold(request().under("h"), wish).await.unwrap());
+    assert_eq!(hold(ledger.hold(request().under("h"), wish).await.unwrap()), one);
+    let two = hold(ledger.hold(request(), wish).await.unwrap());
+    let charge = ledger.capture(request(), one, None).await.unwrap().entry.unwrap();
+    ledger.release(request(), two).await.unwrap();
+    let reason = "it broke".to_owned();
+    let refunded = ledger
+        .refund(request(), charge.transaction_id, None, reason)
+        .await
+        .unwrap();
+    assert_eq!(refunded.balance.available(), credits(115));
+
+    let account = ledger.account(user).await.unwrap();
+    assert_eq!((account.balance.posted, account.grants.len()), (credits(115), 3));
+    let grants = ledger
+        .grants(user, GrantFilter::All, &Page::first(10))
+        .await
+        .unwrap();
+    assert_eq!(grants.items, account.grants);
+    let holds = ledger
+        .holds(user, HoldFilter::All, &Page::first(10))
+        .await
+        .unwrap();
+    assert_eq!(holds.items.len(), 2);
+    let listed = ledger
+        .transactions(user, &TransactionFilter::default(), &Page::first(2))
+        .await;
+    assert_eq!(listed.unwrap().items[1], charge);
+    let nobody = testkit::user("nobody");
+    let missing = ledger.account(&nobody).await.unwrap_err();
+    assert!(matches!(
+        missing,
+        LedgerError::Refused(Refusal::UserNotFound { .. })
+    ));
+}
+
+#[tokio::test]
+async fn postgresql_implements_the_port() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
+    let ledger = PgLedger::new(
+        db.pool().clone(),
+        Arc::new(clock.clone()),
+        Arc::new(RandomIds),
+        Actor::Service,
+    );
+    ledger
+        .open(Request::of(user.clone()), credits(100))
+        .await
+        .unwrap();
+    uses_the_port(&ledger, &user).await;
+    let balance = ledger.account(&user).await.unwrap().balance;
+    assert_eq!(balance.held, Credits::ZERO);
+    assert!(clock.now() == testkit::instant());
+}

@@ -1,0 +1,2 @@
+DROP INDEX credits.entries_hold;
+DROP TABLE credits.holds;
