@@ -24,7 +24,7 @@ pub enum Operation {
 #[derive(Debug)]
 pub enum Outcome {
     /// Of a command of the ledger.
-    Ledger(credits::Outcome),
+    Ledger(Box<credits::Outcome>),
     /// Of a usage record.
     Usage(usage::Record),
     /// Of a message.
@@ -63,7 +63,7 @@ impl Writes {
     pub async fn ledger(&self, command: credits::Command) -> Result<credits::Outcome, Rejected> {
         let key = command.user_id.clone();
         match self.submit(&key, Operation::Ledger(command)).await? {
-            Outcome::Ledger(outcome) => Ok(outcome),
+            Outcome::Ledger(outcome) => Ok(*outcome),
             other => Err(mixed_up(&other)),
         }
     }
@@ -143,7 +143,7 @@ impl Work for Together {
         let outcomes: Vec<Outcome> = items
             .iter()
             .filter_map(|item| match item {
-                Operation::Ledger(_) => applied.next().map(Outcome::Ledger),
+                Operation::Ledger(_) => applied.next().map(Box::new).map(Outcome::Ledger),
                 Operation::Usage(_) => recorded.next().map(Outcome::Usage),
                 Operation::Message(_) => added.next().map(Outcome::Message),
             })
