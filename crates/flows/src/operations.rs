@@ -1,7 +1,7 @@
 //! What changes money, usage or messages: operations that wait together are done in one commit.
 //!
 //! Guarantees that the outcome of each operation is that of running it alone, in the order of arrival per user, and that
-//! it is durable when it is answered. Touches credits, usage and sessions, in this order.
+//! it is durable when it is answered. Touches credits, usage, sessions and webhooks, in this order.
 
 use std::{sync::Arc, time::Duration};
 
