@@ -4,10 +4,12 @@ pub mod events;
 pub mod operations;
 pub mod reads;
 pub mod sign_up;
+pub mod standing;
 pub mod sweeper;
 
 pub use operations::{Operation, Outcome, Writes};
 pub use reads::{BalanceReads, ProbeReads, StatusReads};
+pub use standing::{Barred, StandingCheck};
 
 /// Migrations of every domain.
 pub const MIGRATIONS: &[&[pg::Migration]] = &[

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use flows::{BalanceReads, StatusReads, Writes, sign_up};
+use flows::{BalanceReads, Barred, StandingCheck, StatusReads, Writes, sign_up};
+use futures_util::join;
+use identity::Activity;
 use kernel::{Actor, Credits, FreeForm, Ids as _, RandomIds, Scope, Usd, UserId};
 use pg::Tx;
 use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
@@ -72,11 +74,12 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
         let (writes, user, session) = (writes.clone(), user.clone(), session.session_id);
         callers.spawn(async move {
             match turn % 3 {
-                0 => writes.ledger(consume(user, "10")).await.unwrap().result.is_ok(),
+                0 => writes.ledger(consume(user, "10"), StandingCheck::Done).await.unwrap().unwrap().result.is_ok(),
                 1 => {
                     writes
-                        .usage(UsageInput::new(user, "ai_chat").complete())
+                        .usage(UsageInput::new(user, "ai_chat").complete(), StandingCheck::Done)
                         .await
+                        .unwrap()
                         .unwrap()
                         .id
                         > 0
@@ -103,10 +106,10 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     assert_eq!(
-        balances.ask(&user).await.unwrap().map(|balance| balance.posted),
+        balances.ask(&user, StandingCheck::Done).await.unwrap().unwrap().map(|balance| balance.posted),
         Some(Credits::ZERO)
     );
-    assert_eq!(balances.ask(&testkit::user("nobody")).await.unwrap(), None);
+    assert_eq!(balances.ask(&testkit::user("nobody"), StandingCheck::Done).await.unwrap().unwrap(), None);
     let statuses = StatusReads::start(db.pool().clone());
     assert!(
         statuses
@@ -119,7 +122,7 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     writes.flush().await;
     assert_eq!(
-        writes.ledger(consume(user, "1")).await.unwrap_err(),
+        writes.ledger(consume(user, "1"), StandingCheck::Done).await.unwrap_err(),
         pg::Rejected::Full
     );
 }
@@ -143,11 +146,12 @@ async fn what_is_due_is_swept_with_its_events() {
         },
         ..consume(user.clone(), "1")
     };
-    assert!(writes.ledger(hold).await.unwrap().result.is_ok());
+    assert!(writes.ledger(hold, StandingCheck::Done).await.unwrap().unwrap().result.is_ok());
     assert!(
         writes
-            .ledger(consume(user.clone(), "5"))
+            .ledger(consume(user.clone(), "5"), StandingCheck::Done)
             .await
+            .unwrap()
             .unwrap()
             .result
             .is_ok()
@@ -177,4 +181,50 @@ async fn what_is_due_is_swept_with_its_events() {
         "{:?}",
         events[1]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone() {
+    let (db, clock) = (database().await, testkit::clock());
+    for id in ["a", "b", "admin"] {
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish(id, "50"))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    let mut conn = db.pool().get().await.unwrap();
+    identity::users::set_active(&mut conn, &clock, &testkit::user("b"), Activity::Deactivated)
+        .await
+        .unwrap()
+        .unwrap();
+    identity::users::promote_admins(&mut conn, &clock, &[testkit::user("admin")])
+        .await
+        .unwrap();
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
+    let spend = async |id: &str| {
+        let command = consume(testkit::user(id), "10");
+        writes.ledger(command, StandingCheck::Due).await.unwrap()
+    };
+    let (a, b, nobody, admin) = join!(spend("a"), spend("b"), spend("nobody"), spend("admin"));
+    let actor = |done: Result<credits::Outcome, Barred>| {
+        done.map(|outcome| outcome.result.unwrap().entry.unwrap().actor)
+    };
+    assert_eq!(actor(a), Ok(Actor::User));
+    assert_eq!(actor(b), Err(Barred::Disabled));
+    assert_eq!(actor(nobody), Err(Barred::Unknown));
+    assert_eq!(actor(admin), Ok(Actor::Admin));
+    let left = async |id: &str, check| {
+        let asked = balances.ask(&testkit::user(id), check).await.unwrap();
+        asked.map(|balance| balance.map(|balance| balance.posted.to_string()))
+    };
+    assert_eq!(left("a", StandingCheck::Due).await, Ok(Some("40.0".to_owned())));
+    assert_eq!(left("b", StandingCheck::Due).await, Err(Barred::Disabled));
+    assert_eq!(left("b", StandingCheck::Done).await, Ok(Some("50.0".to_owned())));
+    assert_eq!(left("nobody", StandingCheck::Due).await, Err(Barred::Unknown));
+    let recorded = writes.usage(
+        UsageInput::new(testkit::user("b"), "ai_chat").complete(),
+        StandingCheck::Due,
+    );
+    assert_eq!(recorded.await.unwrap().unwrap_err(), Barred::Disabled);
 }

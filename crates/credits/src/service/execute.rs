@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use diesel_async::AsyncPgConnection;
 use kernel::{Clock, Credits, FreeForm, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
@@ -21,6 +22,24 @@ use crate::{
     },
 };
 
+/// The locked accounts of some commands.
+#[derive(Debug)]
+pub struct Locked(store::Locked);
+
+/// Locks the accounts of these commands, as the first step of [`execute_locked`]. Alone it can be sent together with other
+/// first statements of a transaction.
+///
+/// # Errors
+/// [`DbError`] when an account could not be locked in time, or the database failed.
+pub async fn lock<'a>(
+    conn: &AsyncPgConnection,
+    clock: &dyn Clock,
+    commands: impl IntoIterator<Item = &'a Command>,
+) -> Result<Locked, DbError> {
+    let wanted = Wanted::of(commands);
+    store::lock(conn, clock.pinned(), wanted).await.map(Locked)
+}
+
 /// Applies the commands in their order, with the same outcome as one by one. The caller commits.
 ///
 /// The accounts are locked in the order of their ids, so that batches of any processes run side by side without
@@ -35,10 +54,23 @@ use crate::{
 /// [`DbError`] when the batch as a whole failed: nothing of it may be committed. [`DbError::Inconsistent`] means damaged
 /// data or a bug.
 pub async fn execute(tx: &mut Tx, clock: &dyn Clock, commands: &[Command]) -> Result<Executed, DbError> {
+    let locked = lock(tx.conn(), clock, commands).await?;
+    execute_locked(tx, locked, &commands.iter().collect::<Vec<_>>()).await
+}
+
+/// [`execute`] on accounts that are locked already. Commands for which [`lock`] was not asked find no account.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn execute_locked(
+    tx: &mut Tx,
+    locked: Locked,
+    commands: &[&Command],
+) -> Result<Executed, DbError> {
     if commands.is_empty() {
         return Ok(Executed::default());
     }
-    let mut batch = store::load(tx, clock.pinned(), &Wanted::of(commands)).await?;
+    let mut batch = store::load(tx, locked.0).await?;
     let mut keys = Keys::default();
     let mut decisions = Vec::with_capacity(commands.len());
     for (place, command) in commands.iter().enumerate() {
