@@ -185,12 +185,7 @@ impl Work for Together {
         Ok(Opening { standings, locked })
     }
 
-    async fn run(
-        &self,
-        tx: &mut Tx,
-        items: &[Operation],
-        opening: Opening,
-    ) -> Result<Vec<Outcome>, DbError> {
+    async fn run(&self, tx: &mut Tx, items: &[Operation], opening: Opening) -> Result<Vec<Outcome>, DbError> {
         let mut admitted = Admitted::default();
         for item in items {
             admitted.add(item, &opening.standings);
@@ -226,12 +221,10 @@ impl Work for Together {
 impl<'a> Admitted<'a> {
     fn add(&mut self, item: &'a Operation, standings: &Standings) {
         let place = match item {
-            Operation::Ledger(command, check) => {
-                standings.admit(&command.user_id, *check).map(|status| {
-                    self.commands.push(as_role(command, status));
-                    Place::Ledger
-                })
-            }
+            Operation::Ledger(command, check) => standings.admit(&command.user_id, *check).map(|status| {
+                self.commands.push(as_role(command, status));
+                Place::Ledger
+            }),
             Operation::Usage(record, check) => standings.admit(&record.user_id, *check).map(|_| {
                 self.records.push(record.clone());
                 Place::Usage

@@ -50,11 +50,7 @@ impl Standings {
     }
 
     /// Lets a user pass, with his status if it was looked at.
-    pub(crate) fn admit(
-        &self,
-        user_id: &UserId,
-        check: StandingCheck,
-    ) -> Result<Option<UserStatus>, Barred> {
+    pub(crate) fn admit(&self, user_id: &UserId, check: StandingCheck) -> Result<Option<UserStatus>, Barred> {
         if check == StandingCheck::Done {
             return Ok(None);
         }

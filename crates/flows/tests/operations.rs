@@ -74,7 +74,13 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
         let (writes, user, session) = (writes.clone(), user.clone(), session.session_id);
         callers.spawn(async move {
             match turn % 3 {
-                0 => writes.ledger(consume(user, "10"), StandingCheck::Done).await.unwrap().unwrap().result.is_ok(),
+                0 => writes
+                    .ledger(consume(user, "10"), StandingCheck::Done)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .result
+                    .is_ok(),
                 1 => {
                     writes
                         .usage(UsageInput::new(user, "ai_chat").complete(), StandingCheck::Done)
@@ -106,10 +112,22 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     assert_eq!(
-        balances.ask(&user, StandingCheck::Done).await.unwrap().unwrap().map(|balance| balance.posted),
+        balances
+            .ask(&user, StandingCheck::Done)
+            .await
+            .unwrap()
+            .unwrap()
+            .map(|balance| balance.posted),
         Some(Credits::ZERO)
     );
-    assert_eq!(balances.ask(&testkit::user("nobody"), StandingCheck::Done).await.unwrap().unwrap(), None);
+    assert_eq!(
+        balances
+            .ask(&testkit::user("nobody"), StandingCheck::Done)
+            .await
+            .unwrap()
+            .unwrap(),
+        None
+    );
     let statuses = StatusReads::start(db.pool().clone());
     assert!(
         statuses
@@ -122,7 +140,10 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     writes.flush().await;
     assert_eq!(
-        writes.ledger(consume(user, "1"), StandingCheck::Done).await.unwrap_err(),
+        writes
+            .ledger(consume(user, "1"), StandingCheck::Done)
+            .await
+            .unwrap_err(),
         pg::Rejected::Full
     );
 }
@@ -146,7 +167,15 @@ async fn what_is_due_is_swept_with_its_events() {
         },
         ..consume(user.clone(), "1")
     };
-    assert!(writes.ledger(hold, StandingCheck::Done).await.unwrap().unwrap().result.is_ok());
+    assert!(
+        writes
+            .ledger(hold, StandingCheck::Done)
+            .await
+            .unwrap()
+            .unwrap()
+            .result
+            .is_ok()
+    );
     assert!(
         writes
             .ledger(consume(user.clone(), "5"), StandingCheck::Done)

@@ -39,7 +39,8 @@ impl Cpu {
 
     /// Microseconds each, for each of `requests`.
     pub fn per_request(&self, requests: usize) -> [f64; 3] {
-        [self.gateway, self.postgres, self.generator].map(|time| time.as_secs_f64() * 1e6 / requests.max(1) as f64)
+        [self.gateway, self.postgres, self.generator]
+            .map(|time| time.as_secs_f64() * 1e6 / requests.max(1) as f64)
     }
 }
 
@@ -61,7 +62,13 @@ fn used(pid: u32) -> Option<Used> {
     // The name, in parentheses, may hold anything; what follows are numbers.
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
     // Ticks of a hundredth of a second, on every Linux there is.
-    let ticks = |place: usize| fields.get(place)?.parse().ok().map(|ticks: u64| Duration::from_millis(ticks * 10));
+    let ticks = |place: usize| {
+        fields
+            .get(place)?
+            .parse()
+            .ok()
+            .map(|ticks: u64| Duration::from_millis(ticks * 10))
+    };
     let own = ticks(11)? + ticks(12)?;
     Some(Used {
         parent: fields.get(1)?.parse().ok()?,

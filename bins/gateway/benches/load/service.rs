@@ -53,7 +53,10 @@ impl Service {
             .dir()
             .to_owned();
         if options.statements {
-            let preload = ("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
+            let preload = (
+                "shared_preload_libraries".to_owned(),
+                "pg_stat_statements".to_owned(),
+            );
             settings.server_settings.push(preload);
         }
         let server = LocalPostgres::start(&settings).unwrap();
@@ -144,7 +147,9 @@ impl Service {
 
     fn psql(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.bin_dir.join("psql"));
-        command.args(["-q", "-X", &self.server.superuser_url("app")]).args(arguments);
+        command
+            .args(["-q", "-X", &self.server.superuser_url("app")])
+            .args(arguments);
         command
     }
 

@@ -62,11 +62,7 @@ pub async fn execute(tx: &mut Tx, clock: &dyn Clock, commands: &[Command]) -> Re
 ///
 /// # Errors
 /// As [`execute`].
-pub async fn execute_locked(
-    tx: &mut Tx,
-    locked: Locked,
-    commands: &[&Command],
-) -> Result<Executed, DbError> {
+pub async fn execute_locked(tx: &mut Tx, locked: Locked, commands: &[&Command]) -> Result<Executed, DbError> {
     if commands.is_empty() {
         return Ok(Executed::default());
     }
