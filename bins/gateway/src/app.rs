@@ -12,7 +12,7 @@ use kernel::{Clock, Credits, Ids};
 use pg::{DbError, Pool};
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::{config::Config, http::read_slots::ReadSlots, telemetry::Metrics};
+use crate::{config::Config, hot_thread::HotThread, http::read_slots::ReadSlots, telemetry::Metrics};
 
 pub use flows::{AUDITS, MIGRATIONS};
 
@@ -53,6 +53,7 @@ pub struct App {
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
     hot: Pool,
+    _hot_thread: HotThread,
     sweeper: JoinHandle<()>,
     serving: AtomicBool,
 }
@@ -63,6 +64,9 @@ pub enum StartError {
     /// The database refused.
     #[error("the database cannot be prepared")]
     Database(#[from] DbError),
+    /// The system gives no thread.
+    #[error("a thread cannot be started")]
+    Thread(#[source] std::io::Error),
     /// The token verifier cannot be made from the configuration.
     #[error("tokens cannot be verified with this configuration")]
     Tokens(#[source] IssuerError),
@@ -96,18 +100,27 @@ impl App {
             &Handle::current(),
         )
         .map_err(StartError::Tokens)?;
-        let hot = pool.sibling(HOT_CONNECTIONS)?;
-        let (its_pool, its_clock) = (pool.clone(), Arc::clone(&clock));
+        let hot_thread = HotThread::start().map_err(StartError::Thread)?;
+        let hot = pool.sibling_on(hot_thread.handle().clone(), HOT_CONNECTIONS)?;
+        let its_clock = Arc::clone(&clock);
+        let on_it = hot_thread.handle().enter();
+        let writes = Writes::start(hot.clone(), Arc::clone(&clock));
+        let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
+        let statuses = StatusReads::start(hot.clone());
+        let probes = ProbeReads::start(hot.clone());
+        drop(on_it);
+        let its_pool = pool.clone();
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
-            writes: Writes::start(hot.clone(), Arc::clone(&clock)),
-            balances: BalanceReads::start(hot.clone(), Arc::clone(&clock)),
-            statuses: StatusReads::start(hot.clone()),
-            probes: ProbeReads::start(hot.clone()),
+            writes,
+            balances,
+            statuses,
+            probes,
             read_slots: ReadSlots::default(),
             hot,
+            _hot_thread: hot_thread,
             config,
             pool,
             clock,

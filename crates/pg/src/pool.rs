@@ -112,6 +112,18 @@ impl Pool {
         Self::on(self.home.clone(), Arc::clone(&self.target), &settings)
     }
 
+    /// As [`Pool::sibling`], on the runtime `home`.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn sibling_on(&self, home: Handle, size_max: usize) -> Result<Self, DbError> {
+        let settings = PoolSettings {
+            size_max,
+            ..PoolSettings::clone(&self.settings)
+        };
+        Self::on(home, Arc::clone(&self.target), &settings)
+    }
+
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
         let (its_home, its_target) = (home.clone(), Arc::clone(&target));
         let mut manager = ManagerConfig::default();
