@@ -33,7 +33,11 @@ pub(crate) fn prepared(
         .env_clear()
         .env("LC_ALL", "C")
         .env("TZ", "UTC")
-        .env("PATH", "/usr/bin:/bin");
+        .env("PATH", "/usr/bin:/bin")
+        // Glibc gives memory back to the system after each statement, and faults it in again for the next: a tenth of the
+        // time of short writing statements. Up to this many bytes a backend keeps what it had.
+        .env("MALLOC_TRIM_THRESHOLD_", "4194304")
+        .env("MALLOC_TOP_PAD_", "1048576");
     // The caller's directory may be closed to the account, and the server would keep it busy.
     command
         .current_dir("/")
