@@ -1,8 +1,11 @@
 //! The wired service: what every request needs, made once.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,6 +22,9 @@ pub use flows::{AUDITS, MIGRATIONS};
 /// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
 /// that they cannot hold up a charge.
 const HOT_CONNECTIONS: usize = 5;
+/// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
+/// far more than a commit takes, far less than its neighbours would notice as an outage.
+const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
@@ -96,7 +102,7 @@ impl App {
             &Handle::current(),
         )
         .map_err(StartError::Tokens)?;
-        let hot = pool.sibling(HOT_CONNECTIONS)?;
+        let hot = pool.sibling(HOT_CONNECTIONS, BATCH_LOCK_TIMEOUT)?;
         let (its_pool, its_clock) = (pool.clone(), Arc::clone(&clock));
         Ok(Self {
             verifier: Arc::new(verifier),

@@ -28,7 +28,7 @@ pub use model::{
 };
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
-    Pruned, Swept, account, balances, execute, find_transaction, grants, holds, prune_idempotency,
+    Pruned, Swept, account, balances, execute, find_transaction, grants, held_up, holds, prune_idempotency,
     set_low_balance_at, sweep, transactions,
 };
 pub use store::audits::AUDITS;

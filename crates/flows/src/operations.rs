@@ -3,7 +3,7 @@
 //! Guarantees that the outcome of each operation is that of running it alone, in the order of arrival per user, and that
 //! it is durable when it is answered. Touches credits, usage, sessions and webhooks, in this order.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::events;
 use kernel::{Clock, UserId};
@@ -150,5 +150,24 @@ impl Work for Together {
             .collect();
         DbError::expect_rows("operations", items.len(), outcomes.len())?;
         Ok(outcomes)
+    }
+
+    async fn held_up(&self, tx: &mut Tx, items: &[Operation]) -> Result<Vec<bool>, DbError> {
+        let (mut users, mut sessions) = (BTreeSet::new(), BTreeSet::new());
+        for item in items {
+            match item {
+                Operation::Ledger(command) => drop(users.insert(command.user_id.clone())),
+                Operation::Message(message) => drop(sessions.insert(message.session_id)),
+                Operation::Usage(_) => {}
+            }
+        }
+        let users = credits::held_up(tx, &users).await?;
+        let sessions = sessions::held_up(tx, &sessions).await?;
+        let is_held_up = |item: &Operation| match item {
+            Operation::Ledger(command) => users.contains(&command.user_id),
+            Operation::Message(message) => sessions.contains(&message.session_id),
+            Operation::Usage(_) => false,
+        };
+        Ok(items.iter().map(is_held_up).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Operations of several domains that wait together.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use flows::{BalanceReads, StatusReads, Writes, sign_up};
 use kernel::{Actor, Credits, FreeForm, Ids as _, RandomIds, Scope, Usd, UserId};
@@ -177,4 +177,54 @@ async fn what_is_due_is_swept_with_its_events() {
         "{:?}",
         events[1]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
+    let (db, clock) = (database().await, testkit::clock());
+    for name in ["a", "b"] {
+        let wish = wish(name, "50");
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    let (a, b) = (testkit::user("a"), testkit::user("b"));
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let new = NewSession {
+            user_id: a.clone(),
+            session_id: RandomIds.uuid(),
+            title: None,
+            conversation_data: FreeForm::empty(),
+            metadata: FreeForm::empty(),
+            expires_at: None,
+        };
+        made.push(sessions::create(&mut tx, &clock, &new).await.unwrap().session_id);
+    }
+    tx.commit().await.unwrap();
+
+    let mut other = Tx::begin(db.pool()).await.unwrap();
+    let (account, session) = (BTreeSet::from([a.clone()]), BTreeSet::from([made[0]]));
+    assert!(credits::held_up(&mut other, &account).await.unwrap().is_empty());
+    assert!(sessions::held_up(&mut other, &session).await.unwrap().is_empty());
+    let mut settings = pg::PoolSettings::new(db.url());
+    settings.lock_timeout = std::time::Duration::from_millis(50);
+    let writes = Writes::start(pg::Pool::new(&settings).unwrap(), Arc::new(clock.clone()));
+    let (charge, words, usage, charge_b, words_b) = tokio::join!(
+        writes.ledger(consume(a.clone(), "1")),
+        writes.message(message(made[0], "held up")),
+        writes.usage(UsageInput::new(a.clone(), "ai_chat").complete()),
+        writes.ledger(consume(b, "1")),
+        writes.message(message(made[1], "free")),
+    );
+    assert_eq!(charge.unwrap_err(), pg::Rejected::HeldUp);
+    assert_eq!(words.unwrap_err(), pg::Rejected::HeldUp);
+    assert!(usage.is_ok());
+    assert!(charge_b.unwrap().result.is_ok());
+    assert!(words_b.unwrap().is_ok());
+    other.rollback().await;
+    assert!(writes.ledger(consume(a, "50")).await.unwrap().result.is_ok());
+    assert!(writes.message(message(made[0], "now")).await.unwrap().is_ok());
 }

@@ -5,7 +5,9 @@
 //! A [`Coalescer`] does the same for hot reads, without a transaction.
 //!
 //! Correctness never depends on them: any number of processes may run on one database, because the work itself takes the
-//! locks it needs.
+//! locks it needs. What another process holds up does not hold up the rest: see [`HELD_UP_MAX`].
+
+mod held;
 
 use std::{
     future::Future,
@@ -19,6 +21,8 @@ use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::held::HELD_UP_MAX;
+use self::held::{Batch, Held};
 use crate::{Attempts, DbError, Pool, Tx, pool::Connection, pool::chain};
 
 /// Set-oriented work of a [`Committer`]: the outcome must be that of doing the items one by one, in order.
@@ -34,6 +38,19 @@ pub trait Work: Send + Sync + 'static {
         tx: &mut Tx,
         items: &[Self::Item],
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+
+    /// Which of the items another transaction holds up at this moment, in their order. Asked when a batch waited too long
+    /// for a lock; must not wait itself, and `tx` is rolled back afterwards.
+    ///
+    /// Without an answer of its own, items that wait too long are run alone to find out.
+    fn held_up(
+        &self,
+        _tx: &mut Tx,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
+        let free = vec![false; items.len()];
+        async move { Ok(free) }
+    }
 }
 
 /// Set-oriented reading of a [`Coalescer`].
@@ -75,6 +92,9 @@ pub enum Rejected {
     /// The database could not be reached, or contention did not end. Surely not done.
     #[error("the database is not available")]
     Unavailable,
+    /// Another transaction held what the item needs for longer than [`HELD_UP_MAX`]. Surely not done.
+    #[error("another transaction holds up the operation")]
+    HeldUp,
     /// The connection broke while committing: done or not.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown,
@@ -250,6 +270,12 @@ trait Executor: Send + Sync + 'static {
         &self,
         items: &[Self::Item],
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+
+    /// As [`Work::held_up`]; reading is held up by nobody.
+    fn held_up(&self, items: &[Self::Item]) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
+        let free = vec![false; items.len()];
+        async move { Ok(free) }
+    }
 }
 
 struct Writer<W> {
@@ -274,6 +300,13 @@ impl<W: Work> Executor for Writer<W> {
                 Err(error)
             }
         }
+    }
+
+    async fn held_up(&self, items: &[W::Item]) -> Result<Vec<bool>, DbError> {
+        let mut tx = Tx::begin(&self.pool).await?;
+        let held_up = self.work.held_up(&mut tx, items).await;
+        tx.rollback().await;
+        held_up
     }
 }
 
@@ -306,12 +339,17 @@ const ATTEMPTS_MAX: u32 = 3;
 async fn serve<E: Executor>(mut lane: Lane<E::Item, E::Outcome>, limits: BatchLimits, executor: E) {
     let items_max = limits.batch_items_max.max(1);
     let mut taken = Vec::with_capacity(items_max);
-    while lane.recv_many(&mut taken, items_max).await > 0 {
-        metrics::histogram!("committer_batch_size", "queue" => limits.name).record(count(taken.len()));
-        metrics::gauge!("committer_queue_depth", "queue" => limits.name).set(count(lane.len()));
+    let mut held = Held::nothing();
+    while held.take(&mut lane, &mut taken, items_max).await {
+        if !taken.is_empty() {
+            metrics::histogram!("committer_batch_size", "queue" => limits.name).record(count(taken.len()));
+            metrics::gauge!("committer_queue_depth", "queue" => limits.name).set(count(lane.len()));
+        }
         let (items, answers) = admit(&mut taken, limits);
-        if !items.is_empty() {
-            finish(&executor, limits, &items, answers).await;
+        if !held.is_empty() {
+            held.look_again(&executor, limits, items, answers).await;
+        } else if !items.is_empty() {
+            finish(&executor, limits, items, answers, &mut held).await;
         }
     }
 }
@@ -343,59 +381,35 @@ fn admit<I, O>(taken: &mut Vec<Waiting<I, O>>, limits: BatchLimits) -> (Vec<I>, 
     (items, answers)
 }
 
-/// Runs the batch; if it fails for a reason that lies in the data, runs the items one by one, so that only the one at
-/// fault fails.
+/// Runs the batch; if it fails for a reason that lies in an item, only the one at fault fails, and only what is held up
+/// waits.
 async fn finish<E: Executor>(
     executor: &E,
     limits: BatchLimits,
-    items: &[E::Item],
+    items: Vec<E::Item>,
     answers: Answers<E::Outcome>,
+    held: &mut Held<E::Item, E::Outcome>,
 ) {
     let began = Instant::now();
-    let result = attempt(executor, items).await;
+    let result = attempt(executor, &items).await;
     metrics::histogram!("committer_commit_seconds", "queue" => limits.name)
         .record(began.elapsed().as_secs_f64());
-    match result {
-        Ok(outcomes) => answers
-            .into_iter()
-            .zip(outcomes)
-            .for_each(|(answer, outcome)| respond(answer, Ok(outcome))),
-        Err(error) => match rejection(&error) {
-            Some(rejected) => {
-                tracing::warn!(queue = limits.name, items = items.len(), error = %chain(&error), "a batch was not done");
-                answers
-                    .into_iter()
-                    .for_each(|answer| respond(answer, Err(rejected)));
-            }
-            None if items.len() == 1 => {
-                tracing::error!(queue = limits.name, error = %chain(&error), "an operation failed");
-                answers
-                    .into_iter()
-                    .for_each(|answer| respond(answer, Err(Rejected::Failed)));
-            }
-            None => isolate(executor, limits, items, answers, &error).await,
-        },
-    }
-}
-
-async fn isolate<E: Executor>(
-    executor: &E,
-    limits: BatchLimits,
-    items: &[E::Item],
-    answers: Answers<E::Outcome>,
-    error: &DbError,
-) {
-    tracing::error!(queue = limits.name, items = items.len(), error = %chain(error), "a batch failed; its items run alone");
-    metrics::counter!("committer_isolations_total", "queue" => limits.name).increment(1);
-    for (item, answer) in items.iter().zip(answers) {
-        let outcome = match attempt(executor, std::slice::from_ref(item)).await {
-            Ok(mut outcomes) => outcomes.pop().ok_or(Rejected::Failed),
-            Err(error) => {
-                tracing::error!(queue = limits.name, error = %chain(&error), "an operation failed");
-                Err(rejection(&error).unwrap_or(Rejected::Failed))
-            }
-        };
-        respond(answer, outcome);
+    let error = match result {
+        Ok(outcomes) => {
+            return answers
+                .into_iter()
+                .zip(outcomes)
+                .for_each(|(answer, outcome)| respond(answer, Ok(outcome)));
+        }
+        Err(error) => error,
+    };
+    let batch = Batch::new(items, answers, began);
+    match rejection(&error) {
+        Some(rejected) if !matches!(error, DbError::LockTimeout(_)) => {
+            tracing::warn!(queue = limits.name, error = %chain(&error), "a batch was not done");
+            batch.reject(rejected);
+        }
+        _ => held.sort_out(executor, limits, batch, &error).await,
     }
 }
 
@@ -418,6 +432,7 @@ async fn attempt<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<E::
 fn rejection(error: &DbError) -> Option<Rejected> {
     match error {
         DbError::OutcomeUnknown(_) => Some(Rejected::OutcomeUnknown),
+        DbError::LockTimeout(_) => Some(Rejected::HeldUp),
         error if error.is_transient() => Some(Rejected::Unavailable),
         _ => None,
     }

@@ -4,6 +4,7 @@ use actix_web::{
     HttpResponse,
     http::header::{self, HeaderName, HeaderValue},
 };
+use credits::IdempotencyKey;
 use kernel::{Detail, Failure, Kind, UserId, rfc3339};
 use pg::{DbError, Rejected, pool::chain};
 use serde::{Serialize, Serializer};
@@ -122,6 +123,14 @@ impl ApiError {
     #[must_use]
     pub fn outcome_unknown() -> Self {
         Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after()
+    }
+
+    /// 409: something else is done with the account, and it may be the first request with this key. Surely not done.
+    #[must_use]
+    pub fn in_progress(key: &IdempotencyKey) -> Self {
+        Self::new(&catalogue::IDEMPOTENCY_IN_PROGRESS)
+            .detail("key", Detail::Text(key.key().to_owned()))
+            .retry_after()
     }
 
     fn retry_after(self) -> Self {
@@ -253,7 +262,7 @@ impl From<Rejected> for ApiError {
     /// The committer logged the cause already.
     fn from(rejected: Rejected) -> Self {
         match rejected {
-            Rejected::Full | Rejected::Unavailable => Self::unavailable(),
+            Rejected::Full | Rejected::Unavailable | Rejected::HeldUp => Self::unavailable(),
             Rejected::OutcomeUnknown => Self::outcome_unknown(),
             Rejected::Failed => Self::new(&catalogue::INTERNAL),
         }

@@ -71,7 +71,8 @@ impl PgLedger {
         let outcome = loop {
             match self.once(&command).await {
                 Err(error) if attempts.again(&error).await => {}
-                result => break result?,
+                Err(error) => return Err(failed(error, command.idempotency.as_ref())),
+                Ok(outcome) => break outcome,
             }
         };
         Ok(outcome.result?)
@@ -83,6 +84,16 @@ impl PgLedger {
         tx.commit().await?;
         let outcome = executed.outcomes.into_iter().next();
         outcome.ok_or_else(|| DbError::Inconsistent("a command had no outcome".to_owned()))
+    }
+}
+
+/// A keyed command whose account stays locked may be a repeat that came while the first request still runs.
+fn failed(error: DbError, key: Option<&IdempotencyKey>) -> LedgerError {
+    match (error, key) {
+        (DbError::LockTimeout(_), Some(key)) => LedgerError::InProgress {
+            key: key.key().to_owned(),
+        },
+        (error, _) => error.into(),
     }
 }
 

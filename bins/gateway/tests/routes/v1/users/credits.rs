@@ -1,5 +1,6 @@
 //! `/api/v1/users/{user_id}/credits/...`
 
+mod busy;
 mod consume;
 mod holds;
 mod recharge;
