@@ -60,6 +60,7 @@ pub struct App {
     pub read_slots: ReadSlots,
     hot: Pool,
     sweeper: JoinHandle<()>,
+    pruning: JoinHandle<()>,
     serving: AtomicBool,
 }
 
@@ -103,12 +104,15 @@ impl App {
         )
         .map_err(StartError::Tokens)?;
         let hot = pool.sibling(HOT_CONNECTIONS, BATCH_LOCK_TIMEOUT)?;
-        let (its_pool, its_clock) = (pool.clone(), Arc::clone(&clock));
+        let defaults = config.credits.defaults;
+        let housekeeping = || (pool.clone(), Arc::clone(&clock));
+        let ((sweeps, its_clock), (prunes, also_its_clock)) = (housekeeping(), housekeeping());
+        let keep_for = config.limits.idempotency_kept;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
-            writes: Writes::start(hot.clone(), Arc::clone(&clock)),
+            writes: Writes::start(hot.clone(), Arc::clone(&clock), defaults),
             balances: BalanceReads::start(hot.clone(), Arc::clone(&clock)),
             statuses: StatusReads::start(hot.clone()),
             probes: ProbeReads::start(hot.clone()),
@@ -121,7 +125,8 @@ impl App {
             metrics,
             moved: Moved::default(),
             openapi: OnceLock::new(),
-            sweeper: flows::sweeper::start(its_pool, its_clock),
+            sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
+            pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
             serving: AtomicBool::new(true),
         })
     }
@@ -147,6 +152,7 @@ impl App {
     pub async fn shut_down(&self) {
         self.begin_shutdown();
         self.sweeper.abort();
+        self.pruning.abort();
         self.writes.flush().await;
     }
 }

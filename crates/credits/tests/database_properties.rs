@@ -168,7 +168,9 @@ async fn compare_swept(
             clock.advance(Duration::SECOND);
             if sweeper.0 {
                 let mut tx = Tx::begin(swept.pool()).await.unwrap();
-                credits::sweep(&mut tx, &clock, sweeper.1).await.unwrap();
+                credits::sweep(&mut tx, &clock, credits::Defaults::default(), sweeper.1)
+                    .await
+                    .unwrap();
                 tx.commit().await.unwrap();
             }
         }

@@ -380,7 +380,9 @@ async fn everything_else(pool: &Pool, user: &UserId) {
     let again = run(pool, &clock, &[charge]).await; // traced
     assert!(again[0].is_ok());
     let mut tx = Tx::begin(pool).await.unwrap();
-    credits::sweep(&mut tx, &clock, 10).await.unwrap();
+    credits::sweep(&mut tx, &clock, credits::Defaults::default(), 10)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 }
 

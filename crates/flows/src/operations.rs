@@ -48,11 +48,11 @@ const LIMITS: BatchLimits = BatchLimits {
 };
 
 impl Writes {
-    /// Starts the lanes on the present tokio runtime.
+    /// Starts the lanes on the present tokio runtime. `defaults` hold for accounts that say nothing of their own.
     #[must_use]
-    pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> Self {
+    pub fn start(pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
         Self {
-            committer: Committer::start(pool, Together { clock }, LIMITS),
+            committer: Committer::start(pool, Together { clock, defaults }, LIMITS),
         }
     }
 
@@ -116,6 +116,7 @@ fn mixed_up(outcome: &Outcome) -> Rejected {
 /// Runs a batch of mixed operations in one transaction, one set-oriented step a domain.
 struct Together {
     clock: Arc<dyn Clock>,
+    defaults: credits::Defaults,
 }
 
 impl Work for Together {
@@ -133,7 +134,7 @@ impl Work for Together {
                 Operation::Message(message) => messages.push(message.clone()),
             }
         }
-        let executed = credits::execute(tx, &*self.clock, &commands).await?;
+        let executed = credits::execute(tx, &*self.clock, self.defaults, &commands).await?;
         let mut recorded = usage::record(tx, &*self.clock, &records).await?.into_iter();
         let mut added = sessions::add_messages(tx, &*self.clock, &messages)
             .await?

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use credits::Defaults;
 use flows::{BalanceReads, StatusReads, Writes, sign_up};
 use kernel::{Actor, Credits, FreeForm, Ids as _, RandomIds, Scope, Usd, UserId};
 use pg::Tx;
@@ -66,7 +67,7 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
     let session = sessions::create(&mut tx, &clock, &new).await.unwrap();
     tx.commit().await.unwrap();
 
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
     let mut callers = JoinSet::new();
     for turn in 0..60 {
         let (writes, user, session) = (writes.clone(), user.clone(), session.session_id);
@@ -133,7 +134,10 @@ async fn what_is_due_is_swept_with_its_events() {
         .await
         .unwrap()
         .unwrap();
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let defaults = Defaults {
+        low_balance_at: Some("30".parse().unwrap()),
+    };
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), defaults);
     let hold = credits::Command {
         action: credits::Action::Hold {
             hold_id: RandomIds.uuid(),
@@ -152,10 +156,25 @@ async fn what_is_due_is_swept_with_its_events() {
             .result
             .is_ok()
     );
-    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 0);
+    assert_eq!(
+        flows::sweeper::run(db.pool(), &clock, Defaults::default())
+            .await
+            .unwrap(),
+        0
+    );
     clock.advance(time::Duration::minutes(2));
-    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 1);
-    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 0);
+    assert_eq!(
+        flows::sweeper::run(db.pool(), &clock, Defaults::default())
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        flows::sweeper::run(db.pool(), &clock, Defaults::default())
+            .await
+            .unwrap(),
+        0
+    );
     let mut conn = db.pool().get().await.unwrap();
     let events = webhooks::newest(&mut conn, &user, 10).await.unwrap();
     let types: Vec<_> = events
@@ -171,6 +190,17 @@ async fn what_is_due_is_swept_with_its_events() {
             "credit_consumed",
             "hold_expired"
         ]
+    );
+    for amount in ["10", "5", "1"] {
+        let charged = writes.ledger(consume(user.clone(), amount)).await.unwrap();
+        assert!(charged.result.is_ok());
+    }
+    let later = webhooks::newest(&mut conn, &user, 3).await.unwrap();
+    let types: Vec<_> = later.iter().map(|event| event.event_type.as_str()).collect();
+    assert_eq!(types, ["credit_consumed", "credit_low", "credit_consumed"]);
+    assert_eq!(
+        later[1].payload.as_json(),
+        r#"{"threshold": 30.0, "balance_after": 30.0}"#
     );
     assert!(
         events[1].payload.as_json().contains(r#""balance_after": 45.0"#),
@@ -211,7 +241,11 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     assert!(sessions::held_up(&mut other, &session).await.unwrap().is_empty());
     let mut settings = pg::PoolSettings::new(db.url());
     settings.lock_timeout = std::time::Duration::from_millis(50);
-    let writes = Writes::start(pg::Pool::new(&settings).unwrap(), Arc::new(clock.clone()));
+    let writes = Writes::start(
+        pg::Pool::new(&settings).unwrap(),
+        Arc::new(clock.clone()),
+        Defaults::default(),
+    );
     let (charge, words, usage, charge_b, words_b) = tokio::join!(
         writes.ledger(consume(a.clone(), "1")),
         writes.message(message(made[0], "held up")),
@@ -227,4 +261,51 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     other.rollback().await;
     assert!(writes.ledger(consume(a, "50")).await.unwrap().result.is_ok());
     assert!(writes.message(message(made[0], "now")).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
+    let (db, clock) = (database().await, testkit::clock());
+    let wish = wish("a", "5");
+    sign_up::run(db.pool(), &clock, &RandomIds, &wish)
+        .await
+        .unwrap()
+        .unwrap();
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
+    let keyed = |key: &str, amount| credits::Command {
+        idempotency: Some(credits::IdempotencyKey::new(key, [1; 32]).unwrap()),
+        ..consume(testkit::user("a"), amount)
+    };
+    let first = writes.ledger(keyed("paid", "2")).await.unwrap().result.unwrap();
+    let refused = writes.ledger(keyed("refused", "4")).await.unwrap().result;
+    assert!(refused.is_err());
+    let week = time::Duration::WEEK;
+    let run = || flows::pruning::run(db.pool(), &clock, week);
+    clock.advance(week);
+    assert_eq!(
+        run().await.unwrap(),
+        credits::Pruned::default(),
+        "not older than a week"
+    );
+    clock.advance(time::Duration::SECOND);
+    let task = flows::pruning::start(db.pool().clone(), Arc::new(clock.clone()), week);
+    let mut conn = db.pool().get().await.unwrap();
+    // The key of a refusal is free again once it is forgotten; that of a success never is.
+    while writes
+        .ledger(keyed("refused", "1"))
+        .await
+        .unwrap()
+        .result
+        .is_err()
+    {}
+    task.abort();
+    let again = writes.ledger(keyed("paid", "2")).await.unwrap();
+    assert_eq!(again.replay, credits::Replay::ByKey);
+    assert_eq!(again.result.unwrap().entry, first.entry);
+    let left = credits::balances(&mut conn, &clock, &[testkit::user("a")])
+        .await
+        .unwrap();
+    assert_eq!(left[0].unwrap().posted, "2".parse().unwrap());
+    run().await.unwrap();
+    assert_eq!(run().await.unwrap(), credits::Pruned::default());
 }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::{
     error::Refusal,
     model::{
-        AccountView, Action, Applied, Command, Entry, GrantFilter, GrantPlace, GrantView, HoldFilter,
-        HoldView, IdempotencyKey, NewGrant, Outcome, TransactionFilter,
+        AccountView, Action, Applied, Command, Defaults, Entry, GrantFilter, GrantPlace, GrantView,
+        HoldFilter, HoldView, IdempotencyKey, NewGrant, Outcome, TransactionFilter,
     },
     port::{HoldWish, Ledger, LedgerError, Request, fingerprint::fingerprint},
     service,
@@ -80,7 +80,9 @@ impl PgLedger {
 
     async fn once(&self, command: &Command) -> Result<Outcome, DbError> {
         let mut tx = Tx::begin(&self.pool).await?;
-        let executed = service::execute(&mut tx, &*self.clock, std::slice::from_ref(command)).await?;
+        let command = std::slice::from_ref(command);
+        // Nobody is told of low balances: it writes no events.
+        let executed = service::execute(&mut tx, &*self.clock, Defaults::default(), command).await?;
         tx.commit().await?;
         let outcome = executed.outcomes.into_iter().next();
         outcome.ok_or_else(|| DbError::Inconsistent("a command had no outcome".to_owned()))

@@ -180,7 +180,8 @@ pub async fn find_transaction(
     }
 }
 
-/// Sets the balance that the owner wants to hear of when it is reached, or none; false without an account.
+/// Sets the balance that the owner wants to hear of when it is reached; `None` is that of [`Defaults`](crate::Defaults).
+/// False without an account.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be written.
