@@ -73,6 +73,13 @@ impl ApiError {
         self
     }
 
+    /// Another value for a fact that was told already.
+    #[must_use]
+    pub fn replace(mut self, name: &'static str, detail: Detail) -> Self {
+        self.0.details.retain(|(other, _)| *other != name);
+        self.detail(name, detail)
+    }
+
     /// The instant of the refusal, so that a repeat of the request is told the same one.
     #[must_use]
     pub fn at(mut self, instant: OffsetDateTime) -> Self {

@@ -4,4 +4,5 @@ mod busy;
 mod consume;
 mod holds;
 mod recharge;
+mod refund;
 mod transactions;
