@@ -25,6 +25,8 @@ mod journal;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod paging;
+#[cfg(test)]
 mod reads;
 #[cfg(test)]
 mod support;

@@ -88,6 +88,7 @@ impl RefundCharge {
 fn transaction_name_schema() -> Schema {
     let name = |of| ObjectBuilder::new().schema_type(SchemaType::new(of)).build();
     let names = OneOfBuilder::new()
+        .description(Some("`transaction_id` or `id` of a consume transaction."))
         .item(name(Type::String))
         .item(name(Type::Integer));
     Schema::OneOf(names.build())
