@@ -15,6 +15,8 @@ mod execute;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod holds;
 #[cfg(test)]
 mod idempotency;
