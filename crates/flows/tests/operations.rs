@@ -134,10 +134,7 @@ async fn what_is_due_is_swept_with_its_events() {
         .await
         .unwrap()
         .unwrap();
-    let defaults = Defaults {
-        low_balance_at: Some("30".parse().unwrap()),
-    };
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), defaults);
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
     let hold = credits::Command {
         action: credits::Action::Hold {
             hold_id: RandomIds.uuid(),
@@ -190,17 +187,6 @@ async fn what_is_due_is_swept_with_its_events() {
             "credit_consumed",
             "hold_expired"
         ]
-    );
-    for amount in ["10", "5", "1"] {
-        let charged = writes.ledger(consume(user.clone(), amount)).await.unwrap();
-        assert!(charged.result.is_ok());
-    }
-    let later = webhooks::newest(&mut conn, &user, 3).await.unwrap();
-    let types: Vec<_> = later.iter().map(|event| event.event_type.as_str()).collect();
-    assert_eq!(types, ["credit_consumed", "credit_low", "credit_consumed"]);
-    assert_eq!(
-        later[1].payload.as_json(),
-        r#"{"threshold": 30.0, "balance_after": 30.0}"#
     );
     assert!(
         events[1].payload.as_json().contains(r#""balance_after": 45.0"#),
@@ -308,4 +294,30 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     assert_eq!(left[0].unwrap().posted, "2".parse().unwrap());
     run().await.unwrap();
     assert_eq!(run().await.unwrap(), credits::Pruned::default());
+}
+
+#[tokio::test]
+async fn a_fall_to_the_default_threshold_is_an_event_once() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "45"))
+        .await
+        .unwrap()
+        .unwrap();
+    let defaults = Defaults {
+        low_balance_at: Some("30".parse().unwrap()),
+    };
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), defaults);
+    for amount in ["10", "5", "1"] {
+        let charged = writes.ledger(consume(user.clone(), amount)).await.unwrap();
+        assert!(charged.result.is_ok());
+    }
+    let mut conn = db.pool().get().await.unwrap();
+    let events = webhooks::newest(&mut conn, &user, 4).await.unwrap();
+    let types: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+    let charge = "credit_consumed";
+    assert_eq!(types, [charge, "credit_low", charge, charge]);
+    assert_eq!(
+        events[1].payload.as_json(),
+        r#"{"threshold": 30.0, "balance_after": 30.0}"#
+    );
 }

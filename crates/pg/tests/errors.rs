@@ -149,7 +149,10 @@ async fn sessions_speak_english_where_they_may() {
     let speaks = |language: &str| format!("(current_setting('lc_messages') = '{language}')::int");
     assert_eq!(ask_pool(&superuser(), &speaks("C")).await, 1);
     assert_eq!(ask_pool(&db.second_pool(), &speaks("POSIX")).await, 1);
-    assert_eq!(pg::foreign_language(&mut db.connect().await).await.unwrap(), None);
+    assert_eq!(
+        pg::foreign_language(&mut *db.connect().await).await.unwrap(),
+        None
+    );
 }
 
 #[tokio::test]

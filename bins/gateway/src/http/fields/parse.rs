@@ -185,7 +185,8 @@ pub fn transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
     {
         return Ok(TransactionName::Transaction(id));
     }
-    integer(1, i64::MAX)(value)
+    // Above this, an integer that no id can be would read as the greatest one.
+    integer(1, i64::MAX - 1)(value)
         .map(TransactionName::Id)
         .map_err(|problem| match problem.kind {
             "int_parsing" | "int_type" => Problem::new(
@@ -410,7 +411,7 @@ mod tests {
         for (literal, expected) in [
             ("456", TransactionName::Id(456)),
             ("\"456\"", TransactionName::Id(456)),
-            ("9223372036854775807", TransactionName::Id(i64::MAX)),
+            ("9223372036854775806", TransactionName::Id(i64::MAX - 1)),
             (quoted.as_str(), TransactionName::Transaction(id)),
         ] {
             assert_eq!(transaction_name(Value::Json(literal)), Ok(expected), "{literal}");
