@@ -265,7 +265,14 @@ async fn a_deactivated_user_is_403_everywhere() {
             .await;
         assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
         assert_eq!(reply.error_code(), "AccountDisabledException", "{}", name(route));
+        // He does not learn what is wrong with his request either.
+        let malformed = examples::request_on(&app, route, &user, &things).body("{");
+        let malformed = malformed.token(&user.token).send().await;
+        assert_eq!(malformed.status, 403, "{}: {}", name(route), malformed.text);
     }
+    drop(conn);
+    let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance").service();
+    assert_eq!(balance.send().await.expect(200).json()["data"], 1_000);
 }
 
 #[tokio::test]

@@ -40,8 +40,8 @@ async fn all_at_once(pool: &Pool, commands: Vec<Command>) -> Vec<Result<credits:
 }
 
 async fn posted(pool: &Pool, user: &UserId) -> Credits {
-    let mut conn = pool.get().await.unwrap();
-    let found = balances(&mut conn, &SystemClock, std::slice::from_ref(user))
+    let conn = pool.get().await.unwrap();
+    let found = balances(&conn, &SystemClock, std::slice::from_ref(user))
         .await
         .unwrap();
     found[0].unwrap().posted

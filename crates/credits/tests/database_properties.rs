@@ -447,7 +447,7 @@ async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Opt
     let state = state.filter(|state| state.standing == Standing::Open);
     for _ in 0..3 {
         let mut conn = db.pool().get().await.unwrap();
-        let found = credits::balances(&mut conn, &later, std::slice::from_ref(user))
+        let found = credits::balances(&conn, &later, std::slice::from_ref(user))
             .await
             .unwrap();
         let account = credits::account(&mut conn, &later, user).await.unwrap();

@@ -144,9 +144,9 @@ async fn costs(db: &TestDb, user: &UserId, entries: i64) -> BTreeMap<&'static st
     }
     meter
         .measure("balance", async |pool| {
-            let mut conn = pool.get().await.unwrap();
+            let conn = pool.get().await.unwrap();
             let users = std::slice::from_ref(user);
-            credits::balances(&mut conn, &SystemClock, users).await.unwrap();
+            credits::balances(&conn, &SystemClock, users).await.unwrap();
         })
         .await;
     meter

@@ -5,10 +5,12 @@ pub mod operations;
 pub mod pruning;
 pub mod reads;
 pub mod sign_up;
+pub mod standing;
 pub mod sweeper;
 
 pub use operations::{Operation, Outcome, Writes};
 pub use reads::{BalanceReads, ProbeReads, StatusReads};
+pub use standing::{Barred, StandingCheck};
 
 /// Migrations of every domain.
 pub const MIGRATIONS: &[&[pg::Migration]] = &[

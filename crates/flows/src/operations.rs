@@ -1,21 +1,26 @@
 //! What changes money, usage or messages: operations that wait together are done in one commit.
 //!
 //! Guarantees that the outcome of each operation is that of running it alone, in the order of arrival per user, and that
-//! it is durable when it is answered. Touches credits, usage, sessions and webhooks, in this order.
+//! it is durable when it is answered. Reads identity; touches credits, usage, sessions and webhooks, in this order.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
-use crate::events;
-use kernel::{Clock, UserId};
-use pg::{BatchLimits, Committer, DbError, Pool, Rejected, Tx, Work};
+use futures_util::try_join;
+use kernel::{Actor, Clock, UserId};
+use pg::{BatchLimits, Committer, DbError, PgConnection, Pool, Rejected, Tx, Work};
+
+use crate::{
+    events,
+    standing::{Barred, StandingCheck, Standings},
+};
 
 /// One change that a caller waits for.
 #[derive(Debug)]
 pub enum Operation {
-    /// A command of the ledger.
-    Ledger(credits::Command),
-    /// A usage record; nothing is charged.
-    Usage(usage::NewRecord),
+    /// A command of the ledger, for a user whose standing may still have to be looked at.
+    Ledger(credits::Command, StandingCheck),
+    /// A usage record, likewise; nothing is charged.
+    Usage(usage::NewRecord, StandingCheck),
     /// A message of a session.
     Message(sessions::NewMessage),
 }
@@ -29,6 +34,8 @@ pub enum Outcome {
     Usage(usage::Record),
     /// Of a message.
     Message(Result<sessions::Message, sessions::SessionRefusal>),
+    /// Nothing was done.
+    Barred(Barred),
 }
 
 /// The way in for writes. Cheap to clone, usable from any runtime.
@@ -41,7 +48,7 @@ pub struct Writes {
 /// other waits for the disk.
 const LIMITS: BatchLimits = BatchLimits {
     name: "writes",
-    lanes: 2,
+    lanes: 1,
     batch_items_max: 256,
     queue_items_max: 4_096,
     wait_max: Duration::from_secs(10),
@@ -56,26 +63,36 @@ impl Writes {
         }
     }
 
-    /// Runs a command of the ledger.
+    /// Runs a command of the ledger; with a check that is due, only for a user in good standing.
     ///
     /// # Errors
     /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
-    pub async fn ledger(&self, command: credits::Command) -> Result<credits::Outcome, Rejected> {
+    pub async fn ledger(
+        &self,
+        command: credits::Command,
+        check: StandingCheck,
+    ) -> Result<Result<credits::Outcome, Barred>, Rejected> {
         let key = command.user_id.clone();
-        match self.submit(&key, Operation::Ledger(command)).await? {
-            Outcome::Ledger(outcome) => Ok(*outcome),
+        match self.submit(&key, Operation::Ledger(command, check)).await? {
+            Outcome::Ledger(outcome) => Ok(Ok(*outcome)),
+            Outcome::Barred(barred) => Ok(Err(barred)),
             other => Err(mixed_up(&other)),
         }
     }
 
-    /// Records usage.
+    /// Records usage; with a check that is due, only for a user in good standing.
     ///
     /// # Errors
     /// [`Rejected`] when it could not be recorded.
-    pub async fn usage(&self, record: usage::NewRecord) -> Result<usage::Record, Rejected> {
+    pub async fn usage(
+        &self,
+        record: usage::NewRecord,
+        check: StandingCheck,
+    ) -> Result<Result<usage::Record, Barred>, Rejected> {
         let key = record.user_id.clone();
-        match self.submit(&key, Operation::Usage(record)).await? {
-            Outcome::Usage(record) => Ok(record),
+        match self.submit(&key, Operation::Usage(record, check)).await? {
+            Outcome::Usage(record) => Ok(Ok(record)),
+            Outcome::Barred(barred) => Ok(Err(barred)),
             other => Err(mixed_up(&other)),
         }
     }
@@ -119,34 +136,82 @@ struct Together {
     defaults: credits::Defaults,
 }
 
+/// What the first statements of a batch bring: locks, and who may pass.
+struct Opening {
+    standings: Standings,
+    locked: Option<credits::Locked>,
+}
+
+/// The operations of a batch that may be done, by domain.
+#[derive(Default)]
+struct Admitted<'a> {
+    commands: Vec<Cow<'a, credits::Command>>,
+    records: Vec<usage::NewRecord>,
+    messages: Vec<sessions::NewMessage>,
+    /// What becomes of each operation, in their order.
+    places: Vec<Result<Place, Barred>>,
+}
+
+/// Where the outcome of an operation will be found: as the next one of its domain.
+enum Place {
+    Ledger,
+    Usage,
+    Message,
+}
+
 impl Work for Together {
     type Item = Operation;
     type Outcome = Outcome;
+    type Opening = Opening;
 
-    async fn run(&self, tx: &mut Tx, items: &[Operation]) -> Result<Vec<Outcome>, DbError> {
-        let mut commands = Vec::new();
-        let mut records = Vec::new();
-        let mut messages = Vec::new();
-        for item in items {
-            match item {
-                Operation::Ledger(command) => commands.push(command.clone()),
-                Operation::Usage(record) => records.push(record.clone()),
-                Operation::Message(message) => messages.push(message.clone()),
+    async fn open(&self, conn: &PgConnection, items: &[Operation]) -> Result<Opening, DbError> {
+        let asked = items.iter().filter_map(|item| match item {
+            Operation::Ledger(command, check) => Some((&command.user_id, *check)),
+            Operation::Usage(record, check) => Some((&record.user_id, *check)),
+            Operation::Message(_) => None,
+        });
+        let commands = || {
+            items.iter().filter_map(|item| match item {
+                Operation::Ledger(command, _) => Some(command),
+                _ => None,
+            })
+        };
+        let lock = async {
+            match commands().next() {
+                Some(_) => credits::lock(conn, &*self.clock, commands()).await.map(Some),
+                None => Ok(None),
             }
+        };
+        let (standings, locked) = try_join!(Standings::load(conn, asked), lock)?;
+        Ok(Opening { standings, locked })
+    }
+
+    async fn run(&self, tx: &mut Tx, items: &[Operation], opening: Opening) -> Result<Vec<Outcome>, DbError> {
+        let mut admitted = Admitted::default();
+        for item in items {
+            admitted.add(item, &opening.standings);
         }
-        let executed = credits::execute(tx, &*self.clock, self.defaults, &commands).await?;
-        let mut recorded = usage::record(tx, &*self.clock, &records).await?.into_iter();
-        let mut added = sessions::add_messages(tx, &*self.clock, &messages)
+        let commands: Vec<&credits::Command> = admitted.commands.iter().map(AsRef::as_ref).collect();
+        let executed = match opening.locked {
+            Some(locked) => credits::execute_locked(tx, self.defaults, locked, &commands).await?,
+            None => credits::Executed::default(),
+        };
+        let mut recorded = usage::record(tx, &*self.clock, &admitted.records)
+            .await?
+            .into_iter();
+        let mut added = sessions::add_messages(tx, &*self.clock, &admitted.messages)
             .await?
             .into_iter();
         webhooks::enqueue(tx, &events::of_ledger(&executed)).await?;
         let mut applied = executed.outcomes.into_iter();
-        let outcomes: Vec<Outcome> = items
-            .iter()
-            .filter_map(|item| match item {
-                Operation::Ledger(_) => applied.next().map(Box::new).map(Outcome::Ledger),
-                Operation::Usage(_) => recorded.next().map(Outcome::Usage),
-                Operation::Message(_) => added.next().map(Outcome::Message),
+        let outcomes: Vec<Outcome> = admitted
+            .places
+            .into_iter()
+            .filter_map(|place| match place {
+                Ok(Place::Ledger) => applied.next().map(Box::new).map(Outcome::Ledger),
+                Ok(Place::Usage) => recorded.next().map(Outcome::Usage),
+                Ok(Place::Message) => added.next().map(Outcome::Message),
+                Err(barred) => Some(Outcome::Barred(barred)),
             })
             .collect();
         DbError::expect_rows("operations", items.len(), outcomes.len())?;
@@ -157,18 +222,51 @@ impl Work for Together {
         let (mut users, mut sessions) = (BTreeSet::new(), BTreeSet::new());
         for item in items {
             match item {
-                Operation::Ledger(command) => drop(users.insert(command.user_id.clone())),
+                Operation::Ledger(command, _) => drop(users.insert(command.user_id.clone())),
                 Operation::Message(message) => drop(sessions.insert(message.session_id)),
-                Operation::Usage(_) => {}
+                Operation::Usage(..) => {}
             }
         }
         let users = credits::held_up(tx, &users).await?;
         let sessions = sessions::held_up(tx, &sessions).await?;
         let is_held_up = |item: &Operation| match item {
-            Operation::Ledger(command) => users.contains(&command.user_id),
+            Operation::Ledger(command, _) => users.contains(&command.user_id),
             Operation::Message(message) => sessions.contains(&message.session_id),
-            Operation::Usage(_) => false,
+            Operation::Usage(..) => false,
         };
         Ok(items.iter().map(is_held_up).collect())
+    }
+}
+
+impl<'a> Admitted<'a> {
+    fn add(&mut self, item: &'a Operation, standings: &Standings) {
+        let place = match item {
+            Operation::Ledger(command, check) => standings.admit(&command.user_id, *check).map(|status| {
+                self.commands.push(as_role(command, status));
+                Place::Ledger
+            }),
+            Operation::Usage(record, check) => standings.admit(&record.user_id, *check).map(|_| {
+                self.records.push(record.clone());
+                Place::Usage
+            }),
+            Operation::Message(message) => {
+                self.messages.push(message.clone());
+                Ok(Place::Message)
+            }
+        };
+        self.places.push(place);
+    }
+}
+
+/// An administrator acts as one for himself too; whether the caller is one is not known before his status was read.
+fn as_role(command: &credits::Command, status: Option<identity::UserStatus>) -> Cow<'_, credits::Command> {
+    let is_admin = status.is_some_and(|status| status.role == identity::Role::Admin);
+    if is_admin && command.actor == Actor::User {
+        Cow::Owned(credits::Command {
+            actor: Actor::Admin,
+            ..command.clone()
+        })
+    } else {
+        Cow::Borrowed(command)
     }
 }

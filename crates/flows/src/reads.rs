@@ -4,8 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::try_join;
 use kernel::{Clock, UserId};
 use pg::{BatchLimits, Coalescer, DbError, Lookup, PgConnection, Pool, Rejected};
+
+use crate::standing::{Barred, StandingCheck, Standings};
 
 /// One lane each: a second one would only split the batches.
 const fn limits(name: &'static str) -> BatchLimits {
@@ -33,12 +36,16 @@ impl BalanceReads {
         Self(Coalescer::start(pool, Balances { clock }, limits("balances")))
     }
 
-    /// The balance of a user; `None` without an account.
+    /// The balance of a user; `None` without an account. With a check that is due, only of a user in good standing.
     ///
     /// # Errors
     /// [`Rejected`] when the database cannot be asked.
-    pub async fn ask(&self, user_id: &UserId) -> Result<Option<credits::Balance>, Rejected> {
-        self.0.ask(user_id.as_str(), user_id.clone()).await
+    pub async fn ask(
+        &self,
+        user_id: &UserId,
+        check: StandingCheck,
+    ) -> Result<Result<Option<credits::Balance>, Barred>, Rejected> {
+        self.0.ask(user_id.as_str(), (user_id.clone(), check)).await
     }
 }
 
@@ -95,15 +102,24 @@ struct Balances {
 }
 
 impl Lookup for Balances {
-    type Item = UserId;
-    type Outcome = Option<credits::Balance>;
+    type Item = (UserId, StandingCheck);
+    type Outcome = Result<Option<credits::Balance>, Barred>;
 
     async fn load(
         &self,
         conn: &mut PgConnection,
-        users: &[UserId],
-    ) -> Result<Vec<Option<credits::Balance>>, DbError> {
-        credits::balances(conn, &*self.clock, users).await
+        asked: &[(UserId, StandingCheck)],
+    ) -> Result<Vec<Self::Outcome>, DbError> {
+        let conn = &*conn;
+        let users: Vec<UserId> = asked.iter().map(|(user_id, _)| user_id.clone()).collect();
+        let (standings, balances) = try_join!(
+            Standings::load(conn, asked.iter().map(|(user_id, check)| (user_id, *check))),
+            credits::balances(conn, &*self.clock, &users),
+        )?;
+        let answers = asked.iter().zip(balances);
+        Ok(answers
+            .map(|((user_id, check), balance)| standings.admit(user_id, *check).map(|_| balance))
+            .collect())
     }
 }
 

@@ -3,10 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use credits::Defaults;
-use flows::{BalanceReads, StatusReads, Writes, sign_up};
-use kernel::{Actor, Credits, FreeForm, Ids as _, RandomIds, Scope, Usd, UserId};
+use flows::{BalanceReads, Barred, StandingCheck, StatusReads, Writes, sign_up};
+use futures_util::join;
+use identity::Activity;
+use kernel::{Actor, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
 use pg::Tx;
 use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
+use testkit::TestDb;
 use tokio::task::JoinSet;
 use usage::UsageInput;
 use uuid::Uuid;
@@ -26,6 +29,37 @@ fn consume(user_id: UserId, amount: &str) -> credits::Command {
             usage_record_id: None,
         },
     }
+}
+
+async fn signed_up(db: &TestDb, clock: &ManualClock, name: &str, initial: &str) {
+    let wish = wish(name, initial);
+    let done = sign_up::run(db.pool(), clock, &RandomIds, &wish).await;
+    assert!(done.unwrap().unwrap().created);
+}
+
+async fn session(db: &TestDb, clock: &ManualClock, user: &UserId) -> Uuid {
+    let new = NewSession {
+        user_id: user.clone(),
+        session_id: RandomIds.uuid(),
+        title: None,
+        conversation_data: FreeForm::empty(),
+        metadata: FreeForm::empty(),
+        expires_at: None,
+    };
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let made = sessions::create(&mut tx, clock, &new).await.unwrap();
+    tx.commit().await.unwrap();
+    made.session_id
+}
+
+fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
+    Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default())
+}
+
+/// Runs a command for somebody whose standing is known.
+async fn run(writes: &Writes, command: credits::Command) -> credits::Outcome {
+    let done = writes.ledger(command, StandingCheck::Done).await;
+    done.unwrap().unwrap()
 }
 
 fn message(session_id: Uuid, content: &str) -> NewMessage {
@@ -48,39 +82,21 @@ fn message(session_id: Uuid, content: &str) -> NewMessage {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome() {
-    let db = database().await;
-    let clock = testkit::clock();
-    let user = testkit::user("a");
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "50"))
-        .await
-        .unwrap()
-        .unwrap();
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
-    let new = NewSession {
-        user_id: user.clone(),
-        session_id: RandomIds.uuid(),
-        title: None,
-        conversation_data: FreeForm::empty(),
-        metadata: FreeForm::empty(),
-        expires_at: None,
-    };
-    let session = sessions::create(&mut tx, &clock, &new).await.unwrap();
-    tx.commit().await.unwrap();
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "50").await;
+    let session = session(&db, &clock, &user).await;
 
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
+    let writes = writes(&db, &clock);
     let mut callers = JoinSet::new();
     for turn in 0..60 {
-        let (writes, user, session) = (writes.clone(), user.clone(), session.session_id);
+        let (writes, user, session) = (writes.clone(), user.clone(), session);
         callers.spawn(async move {
             match turn % 3 {
-                0 => writes.ledger(consume(user, "10")).await.unwrap().result.is_ok(),
+                0 => run(&writes, consume(user, "10")).await.result.is_ok(),
                 1 => {
-                    writes
-                        .usage(UsageInput::new(user, "ai_chat").complete())
-                        .await
-                        .unwrap()
-                        .id
-                        > 0
+                    let record = UsageInput::new(user, "ai_chat").complete();
+                    let done = writes.usage(record, StandingCheck::Done).await;
+                    done.unwrap().unwrap().id > 0
                 }
                 _ => writes.message(message(session, "hello")).await.unwrap().is_ok(),
             }
@@ -94,8 +110,8 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     // A NUL is what the database refuses and the edge would have caught: it fails alone, its neighbours do not.
     let (poison, fine, unknown) = tokio::join!(
-        writes.message(message(session.session_id, "a\0b")),
-        writes.message(message(session.session_id, "fine")),
+        writes.message(message(session, "a\0b")),
+        writes.message(message(session, "fine")),
         writes.message(message(RandomIds.uuid(), "nowhere")),
     );
     assert_eq!(poison.unwrap_err(), pg::Rejected::Failed);
@@ -104,10 +120,22 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     assert_eq!(
-        balances.ask(&user).await.unwrap().map(|balance| balance.posted),
+        balances
+            .ask(&user, StandingCheck::Done)
+            .await
+            .unwrap()
+            .unwrap()
+            .map(|balance| balance.posted),
         Some(Credits::ZERO)
     );
-    assert_eq!(balances.ask(&testkit::user("nobody")).await.unwrap(), None);
+    assert_eq!(
+        balances
+            .ask(&testkit::user("nobody"), StandingCheck::Done)
+            .await
+            .unwrap()
+            .unwrap(),
+        None
+    );
     let statuses = StatusReads::start(db.pool().clone());
     assert!(
         statuses
@@ -120,21 +148,19 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     writes.flush().await;
     assert_eq!(
-        writes.ledger(consume(user, "1")).await.unwrap_err(),
+        writes
+            .ledger(consume(user, "1"), StandingCheck::Done)
+            .await
+            .unwrap_err(),
         pg::Rejected::Full
     );
 }
 
 #[tokio::test]
 async fn what_is_due_is_swept_with_its_events() {
-    let db = database().await;
-    let clock = testkit::clock();
-    let user = testkit::user("a");
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "50"))
-        .await
-        .unwrap()
-        .unwrap();
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "50").await;
+    let writes = writes(&db, &clock);
     let hold = credits::Command {
         action: credits::Action::Hold {
             hold_id: RandomIds.uuid(),
@@ -144,34 +170,13 @@ async fn what_is_due_is_swept_with_its_events() {
         },
         ..consume(user.clone(), "1")
     };
-    assert!(writes.ledger(hold).await.unwrap().result.is_ok());
-    assert!(
-        writes
-            .ledger(consume(user.clone(), "5"))
-            .await
-            .unwrap()
-            .result
-            .is_ok()
-    );
-    assert_eq!(
-        flows::sweeper::run(db.pool(), &clock, Defaults::default())
-            .await
-            .unwrap(),
-        0
-    );
+    assert!(run(&writes, hold).await.result.is_ok());
+    assert!(run(&writes, consume(user.clone(), "5")).await.result.is_ok());
+    let sweep = || flows::sweeper::run(db.pool(), &clock, Defaults::default());
+    assert_eq!(sweep().await.unwrap(), 0);
     clock.advance(time::Duration::minutes(2));
-    assert_eq!(
-        flows::sweeper::run(db.pool(), &clock, Defaults::default())
-            .await
-            .unwrap(),
-        1
-    );
-    assert_eq!(
-        flows::sweeper::run(db.pool(), &clock, Defaults::default())
-            .await
-            .unwrap(),
-        0
-    );
+    assert_eq!(sweep().await.unwrap(), 1);
+    assert_eq!(sweep().await.unwrap(), 0);
     let mut conn = db.pool().get().await.unwrap();
     let events = webhooks::newest(&mut conn, &user, 10).await.unwrap();
     let types: Vec<_> = events
@@ -196,6 +201,52 @@ async fn what_is_due_is_swept_with_its_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone() {
+    let (db, clock) = (database().await, testkit::clock());
+    for id in ["a", "b", "admin"] {
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish(id, "50"))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    let mut conn = db.pool().get().await.unwrap();
+    identity::users::set_active(&mut conn, &clock, &testkit::user("b"), Activity::Deactivated)
+        .await
+        .unwrap()
+        .unwrap();
+    identity::users::promote_admins(&mut conn, &clock, &[testkit::user("admin")])
+        .await
+        .unwrap();
+    let writes = writes(&db, &clock);
+    let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
+    let spend = async |id: &str| {
+        let command = consume(testkit::user(id), "10");
+        writes.ledger(command, StandingCheck::Due).await.unwrap()
+    };
+    let (a, b, nobody, admin) = join!(spend("a"), spend("b"), spend("nobody"), spend("admin"));
+    let actor = |done: Result<credits::Outcome, Barred>| {
+        done.map(|outcome| outcome.result.unwrap().entry.unwrap().actor)
+    };
+    assert_eq!(actor(a), Ok(Actor::User));
+    assert_eq!(actor(b), Err(Barred::Disabled));
+    assert_eq!(actor(nobody), Err(Barred::Unknown));
+    assert_eq!(actor(admin), Ok(Actor::Admin));
+    let left = async |id: &str, check| {
+        let asked = balances.ask(&testkit::user(id), check).await.unwrap();
+        asked.map(|balance| balance.map(|balance| balance.posted.to_string()))
+    };
+    assert_eq!(left("a", StandingCheck::Due).await, Ok(Some("40.0".to_owned())));
+    assert_eq!(left("b", StandingCheck::Due).await, Err(Barred::Disabled));
+    assert_eq!(left("b", StandingCheck::Done).await, Ok(Some("50.0".to_owned())));
+    assert_eq!(left("nobody", StandingCheck::Due).await, Err(Barred::Unknown));
+    let recorded = writes.usage(
+        UsageInput::new(testkit::user("b"), "ai_chat").complete(),
+        StandingCheck::Due,
+    );
+    assert_eq!(recorded.await.unwrap().unwrap_err(), Barred::Disabled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     let (db, clock) = (database().await, testkit::clock());
     for name in ["a", "b"] {
@@ -206,20 +257,7 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
             .unwrap();
     }
     let (a, b) = (testkit::user("a"), testkit::user("b"));
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
-    let mut made = Vec::new();
-    for _ in 0..2 {
-        let new = NewSession {
-            user_id: a.clone(),
-            session_id: RandomIds.uuid(),
-            title: None,
-            conversation_data: FreeForm::empty(),
-            metadata: FreeForm::empty(),
-            expires_at: None,
-        };
-        made.push(sessions::create(&mut tx, &clock, &new).await.unwrap().session_id);
-    }
-    tx.commit().await.unwrap();
+    let made = [session(&db, &clock, &a).await, session(&db, &clock, &a).await];
 
     let mut other = Tx::begin(db.pool()).await.unwrap();
     let (account, session) = (BTreeSet::from([a.clone()]), BTreeSet::from([made[0]]));
@@ -233,19 +271,22 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
         Defaults::default(),
     );
     let (charge, words, usage, charge_b, words_b) = tokio::join!(
-        writes.ledger(consume(a.clone(), "1")),
+        writes.ledger(consume(a.clone(), "1"), StandingCheck::Done),
         writes.message(message(made[0], "held up")),
-        writes.usage(UsageInput::new(a.clone(), "ai_chat").complete()),
-        writes.ledger(consume(b, "1")),
+        writes.usage(
+            UsageInput::new(a.clone(), "ai_chat").complete(),
+            StandingCheck::Done
+        ),
+        writes.ledger(consume(b, "1"), StandingCheck::Done),
         writes.message(message(made[1], "free")),
     );
     assert_eq!(charge.unwrap_err(), pg::Rejected::HeldUp);
     assert_eq!(words.unwrap_err(), pg::Rejected::HeldUp);
     assert!(usage.is_ok());
-    assert!(charge_b.unwrap().result.is_ok());
+    assert!(charge_b.unwrap().unwrap().result.is_ok());
     assert!(words_b.unwrap().is_ok());
     other.rollback().await;
-    assert!(writes.ledger(consume(a, "50")).await.unwrap().result.is_ok());
+    assert!(run(&writes, consume(a, "50")).await.result.is_ok());
     assert!(writes.message(message(made[0], "now")).await.unwrap().is_ok());
 }
 
@@ -257,58 +298,49 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
         .await
         .unwrap()
         .unwrap();
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
+    let writes = writes(&db, &clock);
     let keyed = |key: &str, amount| credits::Command {
         idempotency: Some(credits::IdempotencyKey::new(key, [1; 32]).unwrap()),
         ..consume(testkit::user("a"), amount)
     };
-    let first = writes.ledger(keyed("paid", "2")).await.unwrap().result.unwrap();
-    let refused = writes.ledger(keyed("refused", "4")).await.unwrap().result;
+    let first = run(&writes, keyed("paid", "2")).await.result.unwrap();
+    let refused = run(&writes, keyed("refused", "4")).await.result;
     assert!(refused.is_err());
     let week = time::Duration::WEEK;
-    let run = || flows::pruning::run(db.pool(), &clock, week);
+    let prune = || flows::pruning::run(db.pool(), &clock, week);
     clock.advance(week);
     assert_eq!(
-        run().await.unwrap(),
+        prune().await.unwrap(),
         credits::Pruned::default(),
         "not older than a week"
     );
     clock.advance(time::Duration::SECOND);
     let task = flows::pruning::start(db.pool().clone(), Arc::new(clock.clone()), week);
-    let mut conn = db.pool().get().await.unwrap();
+    let conn = db.pool().get().await.unwrap();
     // The key of a refusal is free again once it is forgotten; that of a success never is.
-    while writes
-        .ledger(keyed("refused", "1"))
-        .await
-        .unwrap()
-        .result
-        .is_err()
-    {}
+    while run(&writes, keyed("refused", "1")).await.result.is_err() {}
     task.abort();
-    let again = writes.ledger(keyed("paid", "2")).await.unwrap();
+    let again = run(&writes, keyed("paid", "2")).await;
     assert_eq!(again.replay, credits::Replay::ByKey);
     assert_eq!(again.result.unwrap().entry, first.entry);
-    let left = credits::balances(&mut conn, &clock, &[testkit::user("a")])
+    let left = credits::balances(&conn, &clock, &[testkit::user("a")])
         .await
         .unwrap();
     assert_eq!(left[0].unwrap().posted, "2".parse().unwrap());
-    run().await.unwrap();
-    assert_eq!(run().await.unwrap(), credits::Pruned::default());
+    prune().await.unwrap();
+    assert_eq!(prune().await.unwrap(), credits::Pruned::default());
 }
 
 #[tokio::test]
 async fn a_fall_to_the_default_threshold_is_an_event_once() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "45"))
-        .await
-        .unwrap()
-        .unwrap();
+    signed_up(&db, &clock, "a", "45").await;
     let defaults = Defaults {
         low_balance_at: Some("30".parse().unwrap()),
     };
     let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), defaults);
     for amount in ["10", "5", "1"] {
-        let charged = writes.ledger(consume(user.clone(), amount)).await.unwrap();
+        let charged = run(&writes, consume(user.clone(), amount)).await;
         assert!(charged.result.is_ok());
     }
     let mut conn = db.pool().get().await.unwrap();

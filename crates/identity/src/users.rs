@@ -56,7 +56,7 @@ pub async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
 pub async fn statuses(
-    conn: &mut AsyncPgConnection,
+    conn: &AsyncPgConnection,
     users: &[UserId],
 ) -> Result<Vec<Option<UserStatus>>, DbError> {
     store::users::statuses(conn, users).await

@@ -31,12 +31,23 @@ pub trait Work: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     /// What became of it. A refusal is an outcome, not an error.
     type Outcome: Send + 'static;
+    /// What the first statements answered.
+    type Opening: Send;
+
+    /// Sends the first statements of the transaction, those that need no answer to another: locks, above all. They travel
+    /// together with its beginning.
+    fn open(
+        &self,
+        conn: &AsyncPgConnection,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Self::Opening, DbError>> + Send;
 
     /// Does all items in `tx` and answers as many outcomes, in the same order. The caller commits.
     fn run(
         &self,
         tx: &mut Tx,
         items: &[Self::Item],
+        opening: Self::Opening,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
 
     /// Which of the items another transaction holds up at this moment, in their order. Asked when a batch waited too long
@@ -288,8 +299,8 @@ impl<W: Work> Executor for Writer<W> {
     type Outcome = W::Outcome;
 
     async fn execute(&self, items: &[W::Item]) -> Result<Vec<W::Outcome>, DbError> {
-        let mut tx = Tx::begin(&self.pool).await?;
-        match self.work.run(&mut tx, items).await {
+        let (mut tx, opening) = Tx::begin_with(&self.pool, &*self.work, items).await?;
+        match self.work.run(&mut tx, items, opening).await {
             Ok(outcomes) => {
                 DbError::expect_rows("a batch", items.len(), outcomes.len())?;
                 tx.commit().await?;

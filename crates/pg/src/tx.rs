@@ -1,9 +1,10 @@
 //! One transaction as an owned guard.
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::join;
 
 use crate::{
-    DbError,
+    DbError, Work,
     pool::{Connection, Pool},
 };
 
@@ -34,12 +35,38 @@ impl Tx {
     /// # Errors
     /// [`DbError::Connect`] without a connection, [`DbError::Lost`] when it broke.
     pub async fn begin(pool: &Pool) -> Result<Self, DbError> {
-        let mut tx = Self {
-            connection: Some(Guarded(pool.get().await?)),
-            pool: pool.clone(),
-        };
+        let mut tx = Self::prepare(pool).await?;
         tx.conn().batch_execute("BEGIN").await?;
         Ok(tx)
+    }
+
+    /// Begins with the first statements travelling along: they are sent without waiting for the answer to `BEGIN`, and run
+    /// in the transaction.
+    pub(crate) async fn begin_with<W: Work>(
+        pool: &Pool,
+        work: &W,
+        items: &[W::Item],
+    ) -> Result<(Self, W::Opening), DbError> {
+        let mut tx = Self::prepare(pool).await?;
+        let conn = &*tx.conn();
+        let mut beginning = conn;
+        let (begun, opening) = join!(beginning.batch_execute("BEGIN"), work.open(conn, items));
+        begun?;
+        match opening {
+            Ok(opening) => Ok((tx, opening)),
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// A transaction that has not begun.
+    async fn prepare(pool: &Pool) -> Result<Self, DbError> {
+        Ok(Self {
+            connection: Some(Guarded(pool.get().await?)),
+            pool: pool.clone(),
+        })
     }
 
     /// The connection, for statements of this transaction.

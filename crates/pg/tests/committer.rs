@@ -10,7 +10,7 @@ use std::{
 
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
-use pg::{BatchLimits, Committer, DbError, Pool, PoolSettings, Rejected, Tx, Work};
+use pg::{BatchLimits, Committer, DbError, PgConnection, Pool, PoolSettings, Rejected, Tx, Work};
 use testkit::TestDb;
 use tokio::sync::Semaphore;
 
@@ -61,8 +61,13 @@ enum Act {
 impl Work for Notes {
     type Item = Item;
     type Outcome = i64;
+    type Opening = ();
 
-    async fn run(&self, tx: &mut Tx, items: &[Item]) -> Result<Vec<i64>, DbError> {
+    async fn open(&self, _: &PgConnection, _: &[Item]) -> Result<(), DbError> {
+        Ok(())
+    }
+
+    async fn run(&self, tx: &mut Tx, items: &[Item], (): ()) -> Result<Vec<i64>, DbError> {
         let ids = items.iter().map(|item| item.id).collect();
         self.0.batches.lock().unwrap().push(ids);
         self.0.gate.acquire().await.unwrap().forget();

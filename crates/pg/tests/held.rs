@@ -10,7 +10,9 @@ use diesel::{
     sql_types::{Array, BigInt},
 };
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use pg::{BatchLimits, Committer, DbError, Pool, PoolSettings, Rejected, Tx, Work, batch::HELD_UP_MAX};
+use pg::{
+    BatchLimits, Committer, DbError, PgConnection, Pool, PoolSettings, Rejected, Tx, Work, batch::HELD_UP_MAX,
+};
 use testkit::TestDb;
 
 use crate::support::{insert, notes, wait_until};
@@ -41,8 +43,21 @@ impl Work for Lock {
     type Item = i64;
     type Outcome = i64;
 
-    async fn run(&self, tx: &mut Tx, items: &[i64]) -> Result<Vec<i64>, DbError> {
+    type Opening = ();
+
+    async fn open(&self, mut conn: &PgConnection, items: &[i64]) -> Result<(), DbError> {
         self.batches.lock().unwrap().push(items.to_vec());
+        if self.manner != Manner::Foreign {
+            let sql = "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE";
+            let _locked: Vec<Row> = pg::sql(sql)
+                .bind::<Array<BigInt>, _>(items)
+                .load(&mut conn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, tx: &mut Tx, items: &[i64], (): ()) -> Result<Vec<i64>, DbError> {
         if self.manner == Manner::Foreign {
             let ids: Vec<String> = items.iter().map(i64::to_string).collect();
             let sql = format!(
@@ -52,13 +67,6 @@ impl Work for Lock {
                 ids.join(",")
             );
             tx.conn().batch_execute(&sql).await?;
-        } else {
-            locked(
-                tx,
-                "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE",
-                items,
-            )
-            .await?;
         }
         Ok(items.to_vec())
     }
@@ -68,17 +76,13 @@ impl Work for Lock {
             return Ok(vec![false; items.len()]);
         }
         let sql = "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE SKIP LOCKED";
-        let free = locked(tx, sql, items).await?;
-        Ok(items.iter().map(|item| !free.contains(item)).collect())
+        let free: Vec<Row> = pg::sql(sql)
+            .bind::<Array<BigInt>, _>(items)
+            .load(tx.conn())
+            .await?;
+        let is_free = |item| free.iter().any(|row| row.id == item);
+        Ok(items.iter().map(|item| !is_free(*item)).collect())
     }
-}
-
-async fn locked(tx: &mut Tx, sql: &'static str, items: &[i64]) -> Result<Vec<i64>, DbError> {
-    let rows: Vec<Row> = pg::sql(sql)
-        .bind::<Array<BigInt>, _>(items)
-        .load(tx.conn())
-        .await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 struct Bench {

@@ -39,8 +39,9 @@ impl Floor {
         }
     }
 
-    /// Transactions per second.
-    pub fn run(&self, turn: Duration) -> f64 {
+    /// Transactions per second, and the server's processor time for each in microseconds.
+    pub fn run(&self, service: &Service, turn: Duration) -> (f64, f64) {
+        let cpu = service.cpu();
         let output = Command::new(&self.pgbench)
             .args([
                 "-n",
@@ -64,7 +65,10 @@ impl Floor {
             .find_map(|line| line.strip_prefix("tps = "))
             .and_then(|rest| rest.split(' ').next());
         match rate.and_then(|rate| rate.parse().ok()) {
-            Some(rate) => rate,
+            Some(rate) => {
+                let used = (service.cpu() - cpu).postgres.as_secs_f64();
+                (rate, used * 1e6 / (rate * turn.as_secs_f64()))
+            }
             None => panic!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr)),
         }
     }

@@ -14,6 +14,7 @@
 )]
 
 mod client;
+mod cpu;
 mod floor;
 mod report;
 mod scenario;
@@ -43,6 +44,9 @@ pub struct Options {
     /// Only scenarios whose name contains this.
     #[arg(long, default_value = "")]
     pub only: String,
+    /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
+    #[arg(long)]
+    pub statements: bool,
     /// Given by cargo; without meaning here.
     #[arg(long, hide = true)]
     pub bench: bool,
@@ -51,7 +55,7 @@ pub struct Options {
 fn main() {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
@@ -65,7 +69,7 @@ async fn run(options: &Options) {
     let floor = Floor::prepare(&service, options);
     let turn = Duration::from_secs(options.seconds);
     for round in 1..=options.rounds {
-        report.floor(floor.run(turn));
+        report.floor(floor.run(&service, turn));
         for scenario in SCENARIOS
             .iter()
             .filter(|scenario| scenario.name.contains(&options.only))
@@ -78,5 +82,8 @@ async fn run(options: &Options) {
     }
     report.memory("after the load", service.resident_kib());
     report.print();
+    if options.statements {
+        service.print_statements();
+    }
     service.stop();
 }

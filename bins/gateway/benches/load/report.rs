@@ -11,6 +11,7 @@ use crate::{
 pub struct Report {
     options: Options,
     floors: Vec<f64>,
+    floor_cpu: Vec<f64>,
     scenarios: BTreeMap<&'static str, Vec<Turn>>,
     memory: Vec<(&'static str, u64)>,
 }
@@ -20,6 +21,8 @@ struct Turn {
     ratio: f64,
     p50_ms: f64,
     p99_ms: f64,
+    /// Microseconds a request: gateway, server, generator.
+    cpu: [f64; 3],
 }
 
 impl Report {
@@ -27,13 +30,15 @@ impl Report {
         Self {
             options: options.clone(),
             floors: Vec::new(),
+            floor_cpu: Vec::new(),
             scenarios: BTreeMap::new(),
             memory: Vec::new(),
         }
     }
 
-    pub fn floor(&mut self, per_second: f64) {
+    pub fn floor(&mut self, (per_second, cpu): (f64, f64)) {
         self.floors.push(per_second);
+        self.floor_cpu.push(cpu);
     }
 
     /// The ratio is to the floor of the same round.
@@ -44,6 +49,7 @@ impl Report {
             ratio: measured.per_second() / floor,
             p50_ms: measured.quantile_ms(0.50),
             p99_ms: measured.quantile_ms(0.99),
+            cpu: measured.cpu.per_request(measured.requests),
         });
     }
 
@@ -63,11 +69,13 @@ impl Report {
             "\n{rounds} rounds of {seconds} s, {connections} connections, {accounts} accounts; medians, lowest to \
              highest in brackets\n"
         );
-        println!("| | per second | x floor | p50 ms | p99 ms |");
-        println!("|---|---|---|---|---|");
+        println!("CPU is processor time in microseconds for each request.\n");
+        println!("| | per second | x floor | p50 ms | p99 ms | CPU gateway | CPU server | CPU generator |");
+        println!("|---|---|---|---|---|---|---|---|");
         println!(
-            "| pgbench floor (1 update + 1 insert) | {} | 1.00 | | |",
-            spread(&self.floors, 0)
+            "| pgbench floor (1 update + 1 insert) | {} | 1.00 | | | | {} | |",
+            spread(&self.floors, 0),
+            spread(&self.floor_cpu, 0),
         );
         for scenario in SCENARIOS {
             let Some(turns) = self.scenarios.get(scenario.name) else {
@@ -76,12 +84,15 @@ impl Report {
             let column =
                 |pick: fn(&Turn) -> f64, digits| spread(&turns.iter().map(pick).collect::<Vec<_>>(), digits);
             println!(
-                "| {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} |",
                 scenario.name,
                 column(|turn| turn.per_second, 0),
                 column(|turn| turn.ratio, 2),
                 column(|turn| turn.p50_ms, 2),
                 column(|turn| turn.p99_ms, 2),
+                column(|turn| turn.cpu[0], 0),
+                column(|turn| turn.cpu[1], 0),
+                column(|turn| turn.cpu[2], 0),
             );
         }
         for (when, kib) in &self.memory {

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::{
     Options,
     client::{Connection, request},
+    cpu::Cpu,
     service::{Service, User},
 };
 
@@ -34,6 +35,7 @@ pub struct Measured {
     pub elapsed: Duration,
     /// Sorted.
     pub latencies: Vec<Duration>,
+    pub cpu: Cpu,
 }
 
 /// In the order of the report.
@@ -112,18 +114,20 @@ pub async fn run(service: &Service, scenario: &Scenario, options: &Options, turn
     let requests: Arc<Vec<Vec<u8>>> =
         Arc::new(service.users[..accounts].iter().map(scenario.request).collect());
     let connections = scenario.connections.unwrap_or(options.connections);
+    let cpu = service.cpu();
     let (began, until) = (Instant::now(), Instant::now() + turn);
     let mut senders = JoinSet::new();
     for number in 0..connections {
         senders.spawn(send(service.address, Arc::clone(&requests), number, until));
     }
     let mut latencies: Vec<Duration> = senders.join_all().await.concat();
-    let elapsed = began.elapsed();
+    let (elapsed, cpu) = (began.elapsed(), service.cpu() - cpu);
     latencies.sort_unstable();
     Measured {
         requests: latencies.len(),
         elapsed,
         latencies,
+        cpu,
     }
 }
 

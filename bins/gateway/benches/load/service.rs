@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::{
     Options,
     client::{Connection, request},
+    cpu::Cpu,
 };
 
 const SECRET: &str = "the secret of benchmarks signs nothing else";
@@ -29,6 +30,7 @@ pub struct Service {
     pub server: LocalPostgres,
     pub bin_dir: std::path::PathBuf,
     gateway: Child,
+    postmaster: u32,
     _folder: TempDir,
 }
 
@@ -50,6 +52,13 @@ impl Service {
             .unwrap()
             .dir()
             .to_owned();
+        if options.statements {
+            let preload = (
+                "shared_preload_libraries".to_owned(),
+                "pg_stat_statements".to_owned(),
+            );
+            settings.server_settings.push(preload);
+        }
         let server = LocalPostgres::start(&settings).unwrap();
         let log = fs::File::create(folder.path().join("gateway.log")).unwrap();
         let gateway = Command::new(env!("CARGO_BIN_EXE_gateway"))
@@ -74,9 +83,15 @@ impl Service {
             server,
             bin_dir,
             gateway,
+            postmaster: 0,
             _folder: folder,
         };
+        let pid = service.query("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+        service.postmaster = pid.trim().parse().unwrap();
         service.sign_up(options.accounts).await;
+        if options.statements {
+            service.sql("CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()");
+        }
         service
     }
 
@@ -119,12 +134,37 @@ impl Service {
 
     /// Runs SQL as the superuser.
     pub fn sql(&self, sql: &str) {
-        let url = self.server.superuser_url("app");
-        let status = Command::new(self.bin_dir.join("psql"))
-            .args(["-q", "-X", &url, "-c", sql])
-            .status()
-            .unwrap();
+        let status = self.psql(&["-c", sql]).status().unwrap();
         assert!(status.success(), "{sql}");
+    }
+
+    /// What a query answers, as plain text.
+    pub fn query(&self, sql: &str) -> String {
+        let output = self.psql(&["-A", "-t", "-c", sql]).output().unwrap();
+        assert!(output.status.success(), "{sql}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn psql(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.bin_dir.join("psql"));
+        command
+            .args(["-q", "-X", &self.server.superuser_url("app")])
+            .args(arguments);
+        command
+    }
+
+    /// What the statements cost that took most of the server's time.
+    pub fn print_statements(&self) {
+        self.sql(
+            "SELECT calls, round(total_exec_time) AS total_ms, round(mean_exec_time::numeric * 1000) AS mean_us, \
+             round(rows::numeric / calls, 1) AS rows, left(regexp_replace(query, '\\s+', ' ', 'g'), 90) AS query \
+             FROM pg_stat_statements WHERE calls > 10 ORDER BY total_exec_time DESC LIMIT 25",
+        );
+    }
+
+    /// Processor time used so far by the gateway, by the database server with all its processes, and by this process.
+    pub fn cpu(&self) -> Cpu {
+        Cpu::of(self.gateway.id(), self.postmaster)
     }
 
     pub fn stop(mut self) {

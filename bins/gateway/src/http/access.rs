@@ -4,11 +4,12 @@ use actix_web::{
     HttpRequest,
     http::header::{self, HeaderName, HeaderValue},
 };
+use flows::Barred;
 use identity::{Role, UserStatus};
 use kernel::{KeyAccess, Principal, UserId};
 
 use super::{
-    call::{Caller, path_parameter},
+    call::{Caller, Standing, barred, path_parameter},
     catalogue,
     error::ApiError,
     fault::{Fault, Place},
@@ -136,6 +137,14 @@ async fn authorize(
         Wanted::User(user_id) => Some(user_id.clone()),
         _ => None,
     };
+    if access == Access::PathUser && target.is_some() && principal.user_id() == target.as_ref() {
+        return Ok(Caller {
+            principal: Some(principal),
+            target,
+            missing: None,
+            standing: Standing::due(),
+        });
+    }
     let own = principal.user_id().cloned();
     let (own_status, target_status) = statuses(app, own.as_ref(), target.as_ref()).await?;
     let principal = match (principal, &own_status) {
@@ -181,7 +190,21 @@ async fn authorize(
         principal: Some(principal),
         target,
         missing,
+        standing: Standing::default(),
     })
+}
+
+/// Who goes first when a call failed whose caller's standing was not looked at: a disabled caller learns nothing else
+/// (HTTP contract 1.4).
+pub async fn after_failure(app: &App, caller: &Caller, error: ApiError) -> ApiError {
+    let Some(user_id) = caller.target.as_ref().filter(|_| caller.standing.is_due()) else {
+        return error;
+    };
+    match app.statuses.ask(user_id).await {
+        Ok(Some(status)) if !status.is_active => barred(Barred::Disabled, user_id),
+        Ok(_) => error,
+        Err(rejected) => rejected.into(),
+    }
 }
 
 /// The user a route acts upon, as the request names him.

@@ -1,8 +1,9 @@
 //! One checked call of a route: who calls, for whom, with what.
 
-use std::sync::Arc;
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use actix_web::{HttpRequest, http::header};
+use flows::{Barred, StandingCheck};
 use kernel::{Detail, Principal, Scope, UserId};
 use percent_encoding::percent_decode_str;
 use pg::{DbError, PgConnection};
@@ -47,6 +48,44 @@ pub struct Caller {
     pub target: Option<UserId>,
     /// A user of this call that was never ensured: the caller, or the one acted upon.
     pub missing: Option<UserId>,
+    /// Whether the caller's standing was looked at.
+    pub standing: Standing,
+}
+
+/// Whether it is known that the caller exists and is not disabled. Where a user acts for himself this is not asked up front:
+/// most of his calls end in a batch that can ask it along with its work.
+#[derive(Debug, Clone, Default)]
+pub struct Standing(Rc<Cell<Look>>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Look {
+    /// It is known, or there is nobody to ask about.
+    #[default]
+    Taken,
+    /// It is not known yet.
+    Due,
+}
+
+impl Standing {
+    /// A standing that is still to be looked at.
+    #[must_use]
+    pub fn due() -> Self {
+        Self(Rc::new(Cell::new(Look::Due)))
+    }
+
+    /// Whether it is still to be looked at.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.0.get() == Look::Due
+    }
+
+    /// Says that it was looked at, or leaves that to someone else.
+    fn settle(&self) -> StandingCheck {
+        match self.0.replace(Look::Taken) {
+            Look::Taken => StandingCheck::Done,
+            Look::Due => StandingCheck::Due,
+        }
+    }
 }
 
 impl Call {
@@ -75,9 +114,31 @@ impl Call {
     /// The user acted upon, who exists. Ask after the shape of the request was checked (HTTP contract 1.4).
     ///
     /// # Errors
+    /// 404 `UserNotFoundException`, 403 for a disabled caller, 503 when the database cannot be asked.
+    pub async fn user(&self) -> Result<UserId, ApiError> {
+        let (user_id, check) = self.user_unchecked()?;
+        if check == StandingCheck::Due {
+            match self.app.statuses.ask(&user_id).await? {
+                Some(status) if status.is_active => {}
+                Some(_) => return Err(barred(Barred::Disabled, &user_id)),
+                None => return Err(barred(Barred::Unknown, &user_id)),
+            }
+        }
+        Ok(user_id)
+    }
+
+    /// The user acted upon, and whether his standing must be looked at by what the handler does next, which then answers
+    /// with [`Barred`] (see [`barred`]).
+    ///
+    /// # Errors
     /// 404 `UserNotFoundException`.
-    pub fn user(&self) -> Result<UserId, ApiError> {
+    pub fn user_unchecked(&self) -> Result<(UserId, StandingCheck), ApiError> {
         self.known()?;
+        let user_id = self.target_of_route()?;
+        Ok((user_id, self.caller.standing.settle()))
+    }
+
+    fn target_of_route(&self) -> Result<UserId, ApiError> {
         self.caller.target.clone().ok_or_else(|| {
             tracing::error!(operation = self.operation, "a route without a user asks for one");
             ApiError::new(&catalogue::INTERNAL)
@@ -224,6 +285,15 @@ pub struct Envelope<'a, T> {
     pub timestamp: Timestamp,
     /// What was asked for.
     pub data: T,
+}
+
+/// The refusal of a caller who may do nothing.
+#[must_use]
+pub fn barred(why: Barred, user_id: &UserId) -> ApiError {
+    match why {
+        Barred::Disabled => ApiError::new(&catalogue::ACCOUNT_DISABLED),
+        Barred::Unknown => ApiError::user_not_found(user_id),
+    }
 }
 
 /// A path parameter, decoded.

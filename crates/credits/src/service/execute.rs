@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use diesel_async::AsyncPgConnection;
 use kernel::{Clock, Credits, FreeForm, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
@@ -20,6 +21,24 @@ use crate::{
         stored_outcome::StoredOutcome,
     },
 };
+
+/// The locked accounts of some commands.
+#[derive(Debug)]
+pub struct Locked(store::Locked);
+
+/// Locks the accounts of these commands, as the first step of [`execute_locked`]. Alone it can be sent together with other
+/// first statements of a transaction.
+///
+/// # Errors
+/// [`DbError`] when an account could not be locked in time, or the database failed.
+pub async fn lock<'a>(
+    conn: &AsyncPgConnection,
+    clock: &dyn Clock,
+    commands: impl IntoIterator<Item = &'a Command>,
+) -> Result<Locked, DbError> {
+    let wanted = Wanted::of(commands);
+    store::lock(conn, clock.pinned(), wanted).await.map(Locked)
+}
 
 /// Applies the commands in their order, with the same outcome as one by one. The caller commits.
 ///
@@ -42,10 +61,24 @@ pub async fn execute(
     defaults: Defaults,
     commands: &[Command],
 ) -> Result<Executed, DbError> {
+    let locked = lock(tx.conn(), clock, commands).await?;
+    execute_locked(tx, defaults, locked, &commands.iter().collect::<Vec<_>>()).await
+}
+
+/// [`execute`] on accounts that are locked already. Commands for which [`lock`] was not asked find no account.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn execute_locked(
+    tx: &mut Tx,
+    defaults: Defaults,
+    locked: Locked,
+    commands: &[&Command],
+) -> Result<Executed, DbError> {
     if commands.is_empty() {
         return Ok(Executed::default());
     }
-    let mut batch = store::load(tx, clock.pinned(), &Wanted::of(commands)).await?;
+    let mut batch = store::load(tx, locked.0).await?;
     let mut keys = Keys::default();
     let mut decisions = Vec::with_capacity(commands.len());
     for (place, command) in commands.iter().enumerate() {

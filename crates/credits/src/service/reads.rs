@@ -22,7 +22,7 @@ use crate::{
 /// # Errors
 /// [`DbError`] when the database cannot be read.
 pub async fn balances(
-    conn: &mut PgConnection,
+    conn: &PgConnection,
     clock: &dyn Clock,
     users: &[UserId],
 ) -> Result<Vec<Option<Balance>>, DbError> {

@@ -59,7 +59,7 @@ struct NowRow {
 /// Waits for another transaction that makes the same account. Such a row cannot be seen, hence not be locked, before its
 /// transaction ends, so making rows in order and then locking rows in order cannot deadlock.
 pub async fn insert_missing(
-    conn: &mut AsyncPgConnection,
+    mut conn: Shared<'_>,
     pinned: Option<OffsetDateTime>,
     users: &BTreeSet<UserId>,
 ) -> Result<BTreeSet<UserId>, DbError> {
@@ -74,14 +74,14 @@ pub async fn insert_missing(
     )
     .bind::<Array<Text>, _>(texts(users))
     .bind::<Nullable<Timestamptz>, _>(pinned)
-    .load(conn)
+    .load(&mut conn)
     .await?;
     made.iter().map(|row| user_id(&row.user_id)).collect()
 }
 
 /// Locks the accounts in the order of their ids. Reads nothing else: what belongs to them is read afterwards.
 pub async fn lock_for_update(
-    conn: &mut AsyncPgConnection,
+    mut conn: Shared<'_>,
     users: &BTreeSet<UserId>,
 ) -> Result<Vec<AccountRow>, DbError> {
     Ok(pg::sql(
@@ -89,7 +89,7 @@ pub async fn lock_for_update(
          FROM credits.accounts WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE",
     )
     .bind::<Array<Text>, _>(texts(users))
-    .load(conn)
+    .load(&mut conn)
     .await?)
 }
 

@@ -6,14 +6,14 @@ use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use kernel::{Credits, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 
 use crate::{
     model::Balance,
-    store::columns::{texts, user_id},
+    store::columns::{Shared, texts, user_id},
 };
 
 /// The stored figures of an account, and when they were read.
@@ -51,7 +51,7 @@ impl Glance {
 
 /// The figures of those users who have an account.
 pub async fn read(
-    conn: &mut AsyncPgConnection,
+    mut conn: Shared<'_>,
     pinned: Option<OffsetDateTime>,
     users: &[UserId],
 ) -> Result<BTreeMap<UserId, Glance>, DbError> {
@@ -61,7 +61,7 @@ pub async fn read(
     )
     .bind::<Array<Text>, _>(texts(users))
     .bind::<Nullable<Timestamptz>, _>(pinned)
-    .load(conn)
+    .load(&mut conn)
     .await?;
     rows.into_iter().map(GlanceRow::into_glance).collect()
 }

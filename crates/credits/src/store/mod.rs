@@ -29,7 +29,7 @@ use uuid::Uuid;
 use crate::{
     core::{self, AccountState, INITIAL_REFERENCE},
     model::{Action, Command},
-    store::idempotency::NewKey,
+    store::{columns::Shared, idempotency::NewKey},
 };
 
 /// What a batch needs from the database.
@@ -75,10 +75,10 @@ pub struct Saved {
 
 impl Wanted {
     /// What these commands need.
-    pub fn of(commands: &[Command]) -> Self {
+    pub fn of<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Self {
         let mut wanted = Self::default();
         for command in commands
-            .iter()
+            .into_iter()
             .filter(|command| core::check(&command.action).is_ok())
         {
             wanted.add(command);
@@ -119,21 +119,50 @@ impl Wanted {
     }
 }
 
-/// Makes missing accounts that are to be opened, locks the accounts, then reads what the batch needs.
+/// The rows of the accounts of a batch, locked.
+#[derive(Debug)]
+pub struct Locked {
+    wanted: Wanted,
+    pinned: Option<OffsetDateTime>,
+    /// Accounts that were made just now.
+    fresh: BTreeSet<UserId>,
+    rows: Vec<accounts::AccountRow>,
+}
+
+/// Makes missing accounts that are to be opened, and locks the accounts.
+pub async fn lock(
+    conn: Shared<'_>,
+    pinned: Option<OffsetDateTime>,
+    wanted: Wanted,
+) -> Result<Locked, DbError> {
+    let fresh = accounts::insert_missing(conn, pinned, &wanted.opened).await?;
+    let rows = accounts::lock_for_update(conn, &wanted.users).await?;
+    Ok(Locked {
+        wanted,
+        pinned,
+        fresh,
+        rows,
+    })
+}
+
+/// Reads what a batch needs of its locked accounts.
 ///
 /// The reading statements start after the lock is held: a statement that waits for a lock answers the new row together
 /// with old rows of other tables, and evaluates its clock before the wait. Holds are read of accounts where something is
 /// held, and where a command names one; keys, references and charges where commands name them.
-pub async fn load(tx: &mut Tx, pinned: Option<OffsetDateTime>, wanted: &Wanted) -> Result<Batch, DbError> {
-    let conn = tx.conn();
-    let fresh = accounts::insert_missing(conn, pinned, &wanted.opened).await?;
-    let locked = accounts::lock_for_update(conn, &wanted.users).await?;
+pub async fn load(tx: &mut Tx, locked: Locked) -> Result<Batch, DbError> {
+    let Locked {
+        wanted,
+        pinned,
+        fresh,
+        rows: locked,
+    } = locked;
     let holding: Vec<&str> = locked
         .iter()
         .filter(|account| account.is_holding())
         .map(accounts::AccountRow::user_id)
         .collect();
-    let conn = &*conn;
+    let conn = &*tx.conn();
     let (now, grants, known, holds, lines, charges, keys) = try_join!(
         accounts::now(conn, pinned),
         grants::load_live(conn, &wanted.users),

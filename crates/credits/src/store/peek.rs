@@ -6,7 +6,7 @@ use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
@@ -15,7 +15,7 @@ use crate::{
     core::AccountState,
     store::{
         accounts::{AccountRow, assemble},
-        columns::{texts, user_id},
+        columns::{Shared, texts, user_id},
         grants::{MaybeGrantRow, grant_columns},
         holds::{self, MaybeHoldRow, hold_columns},
     },
@@ -53,7 +53,7 @@ struct PeekRow {
 
 /// Reads accounts with their live grants and open holds: one statement, hence one snapshot.
 pub async fn peek(
-    conn: &mut AsyncPgConnection,
+    mut conn: Shared<'_>,
     pinned: Option<OffsetDateTime>,
     users: &[UserId],
 ) -> Result<BTreeMap<UserId, Peeked>, DbError> {
@@ -84,7 +84,7 @@ pub async fn peek(
     ))
     .bind::<Array<Text>, _>(texts(users))
     .bind::<Nullable<Timestamptz>, _>(pinned)
-    .load(conn)
+    .load(&mut conn)
     .await?;
     let (mut accounts, mut times) = (Vec::<AccountRow>::new(), BTreeMap::new());
     let (mut grants, mut holds, mut lines) = (Vec::new(), Vec::new(), Vec::new());

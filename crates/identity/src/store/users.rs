@@ -66,7 +66,7 @@ pub(crate) fn vanished() -> DbError {
 
 /// Activity and role, in the order asked.
 pub(crate) async fn statuses(
-    conn: &mut AsyncPgConnection,
+    mut conn: &AsyncPgConnection,
     users: &[UserId],
 ) -> Result<Vec<Option<UserStatus>>, DbError> {
     let rows: Vec<StatusRow> = pg::sql(
@@ -76,7 +76,7 @@ pub(crate) async fn statuses(
          ORDER BY asked.place",
     )
     .bind::<Array<Text>, _>(texts(users))
-    .load(conn)
+    .load(&mut conn)
     .await?;
     DbError::expect_rows("statuses of users", users.len(), rows.len())?;
     rows.into_iter().map(StatusRow::into_status).collect()

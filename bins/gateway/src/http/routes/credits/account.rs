@@ -64,7 +64,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let account = call
         .read(async |conn| credits::account(conn, clock, &user_id).await)

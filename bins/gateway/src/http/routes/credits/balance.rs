@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use serde_json::json;
 
 use crate::http::{
-    call::Call,
+    call::{Call, barred},
     doc::Doc,
     error::ApiError,
     language::Text,
@@ -37,8 +37,9 @@ fn doc() -> Doc {
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {
-    let user_id = call.user()?;
-    let balance = call.app.balances.ask(&user_id).await?;
+    let (user_id, check) = call.user_unchecked()?;
+    let balance = call.app.balances.ask(&user_id, check).await?;
+    let balance = balance.map_err(|why| barred(why, &user_id))?;
     let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     call.envelope(
         &Text::new("Credit balance retrieved successfully", "积分余额查询成功"),

@@ -62,7 +62,7 @@ fn read(fields: &mut Fields, scope: &str) -> Option<(GrantFilter, Page<GrantPlac
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call
         .read(async |conn| credits::grants(conn, clock, &user_id, filter, &page).await)

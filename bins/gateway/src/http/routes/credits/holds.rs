@@ -60,7 +60,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             .unwrap_or_default();
         Some((filter, fields.page(LIMIT, &scope)?))
     })?;
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call
         .read(async |conn| credits::holds(conn, clock, &user_id, filter, &page).await)

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::http::{
-    call::{Call, path_parameter},
+    call::{Call, barred, path_parameter},
     catalogue,
     error::ApiError,
     idempotency::IDEMPOTENCY_REPLAYED,
@@ -63,8 +63,9 @@ impl Answer {
 
 /// Runs a command for the user of the call; a refusal becomes its documented error.
 async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
+    let (user_id, check) = call.user_unchecked()?;
     let command = Command {
-        user_id: call.user()?,
+        user_id: user_id.clone(),
         actor: call.principal()?.actor(),
         transaction_id: call.app.ids.uuid(),
         description: order.description,
@@ -76,7 +77,8 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
         (Some(key), Rejected::HeldUp) => ApiError::in_progress(key),
         (_, rejected) => rejected.into(),
     };
-    let outcome = call.app.writes.ledger(command).await.map_err(held_up)?;
+    let done = call.app.writes.ledger(command, check).await.map_err(held_up)?;
+    let outcome = done.map_err(|why| barred(why, &user_id))?;
     match outcome.result {
         Ok(applied) => Ok(Answer {
             applied,

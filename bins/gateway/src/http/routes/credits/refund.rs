@@ -100,7 +100,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
     if let TransactionName::Transaction(id) = name {
         return Ok(id);
     }
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let found = call
         .read(async |conn| credits::find_transaction(conn, &user_id, name).await)
         .await?;

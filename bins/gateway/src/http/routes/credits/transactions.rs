@@ -86,7 +86,7 @@ fn read(fields: &mut Fields, scope: &str) -> Option<(TransactionFilter, Page<i64
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let slice = call
         .read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await)
         .await?;

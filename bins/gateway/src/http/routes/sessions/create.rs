@@ -99,7 +99,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(CreateSession::read)?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let new = NewSession {
-        user_id: call.user()?,
+        user_id: call.user().await?,
         session_id: call.app.ids.uuid(),
         title: wish.title,
         conversation_data: wish.conversation_data.unwrap_or_default(),

@@ -75,7 +75,7 @@ fn read(fields: &mut Fields, scope: &str) -> Option<(SessionFilter, Page<TimePla
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call
         .read(async |conn| sessions::list(conn, clock, &user_id, filter, &page).await)

@@ -39,7 +39,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         let filter = super::read_filter(fields);
         Some((filter, fields.page(LIMIT, &scope)?))
     })?;
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let slice = call
         .read(async |conn| usage::list(conn, &user_id, &filter, &page).await)
         .await?;

@@ -7,7 +7,7 @@ use usage::UsageInput;
 use utoipa::ToSchema;
 
 use crate::http::{
-    call::Call,
+    call::{Call, barred},
     catalogue,
     doc::Doc,
     error::ApiError,
@@ -168,11 +168,13 @@ fn refuse_charging(fields: &mut Fields) {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (named, input) = call.fields.read(read)?;
     call.agree_on_user(named.as_ref())?;
+    let (user_id, check) = call.user_unchecked()?;
     let input = UsageInput {
-        user_id: call.user()?,
+        user_id: user_id.clone(),
         ..input
     };
-    let record = call.app.writes.usage(input.complete()).await?;
+    let recorded = call.app.writes.usage(input.complete(), check).await?;
+    let record = recorded.map_err(|why| barred(why, &user_id))?;
     metrics::counter!("usage_records_total").increment(1);
     call.envelope(
         &Text::new("Usage recorded successfully", "使用记录成功"),

@@ -76,7 +76,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         start_date: echo("start_date"),
         end_date: echo("end_date"),
     };
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let stats = call
         .read(async |conn| usage::stats(conn, &user_id, &filter).await)
         .await?;

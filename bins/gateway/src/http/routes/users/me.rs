@@ -1,13 +1,14 @@
 //! `GET /api/v1/users/me`: the caller's own profile and balance (HTTP contract 3.2).
 
 use actix_web::http::Method;
+use flows::StandingCheck;
 use kernel::{Credits, UserId};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::http::{
-    call::Call,
+    call::{Call, barred},
     doc::Doc,
     error::ApiError,
     reply::Reply,
@@ -57,12 +58,13 @@ fn doc() -> Doc {
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {
-    let user_id = call.user()?;
+    let user_id = call.user().await?;
     let user = call
         .read(async |conn| identity::users::find(conn, &user_id).await)
         .await?;
     let user = user.ok_or_else(|| ApiError::user_not_found(&user_id))?;
-    let balance = call.app.balances.ask(&user_id).await?;
+    let balance = call.app.balances.ask(&user_id, StandingCheck::Done).await?;
+    let balance = balance.map_err(|why| barred(why, &user_id))?;
     let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     Reply::json(&Me {
         user_id,
