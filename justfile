@@ -56,6 +56,10 @@ bench-pool:
 crash:
     cargo test --locked -p gateway --test gateway process::crash -- --nocapture
 
+# blocks that each request touches with a million entries behind the account
+million:
+    cargo test --locked -p credits --test main million -- --ignored --nocapture
+
 # licences, banned crates, sources (needs cargo-deny)
 deny:
     cargo deny --locked check licenses bans sources

@@ -1,8 +1,11 @@
 //! The wired service: what every request needs, made once.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,6 +22,9 @@ pub use flows::{AUDITS, MIGRATIONS};
 /// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
 /// that they cannot hold up a charge.
 const HOT_CONNECTIONS: usize = 5;
+/// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
+/// far more than a commit takes, far less than its neighbours would notice as an outage.
+const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
@@ -55,6 +61,7 @@ pub struct App {
     hot: Pool,
     _hot_thread: HotThread,
     sweeper: JoinHandle<()>,
+    pruning: JoinHandle<()>,
     serving: AtomicBool,
 }
 
@@ -101,15 +108,18 @@ impl App {
         )
         .map_err(StartError::Tokens)?;
         let hot_thread = HotThread::start().map_err(StartError::Thread)?;
-        let hot = pool.sibling_on(hot_thread.handle().clone(), HOT_CONNECTIONS)?;
-        let its_clock = Arc::clone(&clock);
-        let on_it = hot_thread.handle().enter();
-        let writes = Writes::start(hot.clone(), Arc::clone(&clock));
+        let home = hot_thread.handle();
+        let hot = pool.sibling_on(home.clone(), HOT_CONNECTIONS, BATCH_LOCK_TIMEOUT)?;
+        let defaults = config.credits.defaults;
+        let on_it = home.enter();
+        let writes = Writes::start(hot.clone(), Arc::clone(&clock), defaults);
         let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
         let statuses = StatusReads::start(hot.clone());
         let probes = ProbeReads::start(hot.clone());
         drop(on_it);
-        let its_pool = pool.clone();
+        let housekeeping = || (pool.clone(), Arc::clone(&clock));
+        let ((sweeps, its_clock), (prunes, also_its_clock)) = (housekeeping(), housekeeping());
+        let keep_for = config.limits.idempotency_kept;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
@@ -128,7 +138,8 @@ impl App {
             metrics,
             moved: Moved::default(),
             openapi: OnceLock::new(),
-            sweeper: flows::sweeper::start(its_pool, its_clock),
+            sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
+            pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
             serving: AtomicBool::new(true),
         })
     }
@@ -154,6 +165,7 @@ impl App {
     pub async fn shut_down(&self) {
         self.begin_shutdown();
         self.sweeper.abort();
+        self.pruning.abort();
         self.writes.flush().await;
     }
 }

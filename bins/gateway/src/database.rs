@@ -137,11 +137,19 @@ impl Database {
 
     /// Sees that a connection can be had, then migrates: the two fail for different reasons.
     async fn prepare(&self) -> Result<Vec<String>, DatabaseError> {
-        let connection = self.pool.get().await.map_err(|source| DatabaseError::Use {
+        let unusable = |source| DatabaseError::Use {
             place: place(&self.url),
             source,
-        })?;
+        };
+        let mut connection = self.pool.get().await.map_err(unusable)?;
+        let language = pg::foreign_language(&mut connection).await.map_err(unusable)?;
         drop(connection);
+        if let Some(language) = language {
+            tracing::warn!(
+                "the server words its errors in {language}: run GRANT SET ON PARAMETER lc_messages TO the role of this \
+                 service, or else some errors that could be tried again are answered with 500"
+            );
+        }
         let report = pg::migrate::run(&self.pool, MIGRATIONS)
             .await
             .map_err(DatabaseError::Migrate)?;

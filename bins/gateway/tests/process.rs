@@ -2,5 +2,6 @@
 
 mod crash;
 mod gateway_process;
+mod histories;
 mod start;
 mod two_processes;

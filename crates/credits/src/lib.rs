@@ -19,22 +19,23 @@ pub mod verify;
 pub use self::core::REFUND_LIFE;
 pub use error::Refusal;
 pub use model::{
-    AccountView, Action, Adjustment, Applied, Balance, Command, Direction, Entry, EntryKind, Executed,
-    GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus, HoldView,
-    IdempotencyKey, InvalidIdempotencyKey, LowCrossing, NewGrant, NewGrantKind, Outcome, PRIORITY_DEFAULT,
-    Replay, TransactionFilter, TransactionKind, TransactionName, UnknownTransactionKind,
+    AccountView, Action, Adjustment, Applied, Balance, Command, Defaults, Direction, Entry, EntryKind,
+    Executed, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus,
+    HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, NewGrant, NewGrantKind, Outcome,
+    PRIORITY_DEFAULT, Replay, TransactionFilter, TransactionKind, TransactionName, UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
-    Locked, Pruned, Swept, account, balances, execute, execute_locked, find_transaction, grants, holds, lock,
-    prune_idempotency, set_low_balance_at, sweep, transactions,
+    Locked, Pruned, Swept, account, balances, execute, execute_locked, find_transaction, grants, held_up,
+    holds, lock, prune_idempotency, set_low_balance_at, sweep, transactions,
 };
 pub use store::audits::AUDITS;
 
 /// The schema `credits`.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "credits": "20261121030000_create_accounts_and_grants", "20261121030100_create_journal",
-    "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency"
+    "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
+    "20261122100000_measure_rows"
 );

@@ -40,8 +40,8 @@ async fn all_at_once(pool: &Pool, commands: Vec<Command>) -> Vec<Result<credits:
 }
 
 async fn posted(pool: &Pool, user: &UserId) -> Credits {
-    let mut conn = pool.get().await.unwrap();
-    let found = balances(&mut conn, &SystemClock, std::slice::from_ref(user))
+    let conn = pool.get().await.unwrap();
+    let found = balances(&conn, &SystemClock, std::slice::from_ref(user))
         .await
         .unwrap();
     found[0].unwrap().posted
@@ -112,9 +112,14 @@ async fn a_batch_that_waited_sees_the_grants_of_the_one_before() {
     let (db, user) = (database().await, testkit::user("waiting"));
     done(db.pool(), &SystemClock, open(&user, credits(10))).await;
     let mut first = Tx::begin(db.pool()).await.unwrap();
-    let outcomes = execute(&mut first, &SystemClock, &[recharge(&user, credits(90), None)])
-        .await
-        .unwrap();
+    let outcomes = execute(
+        &mut first,
+        &SystemClock,
+        credits::Defaults::default(),
+        &[recharge(&user, credits(90), None)],
+    )
+    .await
+    .unwrap();
     let before = outcomes.outcomes[0]
         .result
         .as_ref()
@@ -244,7 +249,9 @@ fn told_by_entries(op: &Op) -> Op {
 async fn housekeeping(shared: Arc<Shared>, pool: Pool) {
     for _ in 0..30 {
         let mut tx = Tx::begin(&pool).await.unwrap();
-        credits::sweep(&mut tx, &shared.clock, 2).await.unwrap();
+        credits::sweep(&mut tx, &shared.clock, credits::Defaults::default(), 2)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         let mut conn = pool.get().await.unwrap();
         let old = Duration::seconds(40);

@@ -168,7 +168,9 @@ async fn compare_swept(
             clock.advance(Duration::SECOND);
             if sweeper.0 {
                 let mut tx = Tx::begin(swept.pool()).await.unwrap();
-                credits::sweep(&mut tx, &clock, sweeper.1).await.unwrap();
+                credits::sweep(&mut tx, &clock, credits::Defaults::default(), sweeper.1)
+                    .await
+                    .unwrap();
                 tx.commit().await.unwrap();
             }
         }
@@ -445,7 +447,7 @@ async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Opt
     let state = state.filter(|state| state.standing == Standing::Open);
     for _ in 0..3 {
         let mut conn = db.pool().get().await.unwrap();
-        let found = credits::balances(&mut conn, &later, std::slice::from_ref(user))
+        let found = credits::balances(&conn, &later, std::slice::from_ref(user))
             .await
             .unwrap();
         let account = credits::account(&mut conn, &later, user).await.unwrap();

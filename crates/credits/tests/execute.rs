@@ -228,7 +228,9 @@ async fn statements(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> usi
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         });
-    let executed = execute(&mut tx, clock, commands).await.unwrap();
+    let executed = execute(&mut tx, clock, credits::Defaults::default(), commands)
+        .await
+        .unwrap();
     assert!(executed.outcomes.iter().all(|outcome| outcome.result.is_ok()));
     let counted = count.load(Ordering::Relaxed);
     tx.conn().set_instrumentation(|_: InstrumentationEvent<'_>| {});

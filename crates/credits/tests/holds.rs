@@ -1,7 +1,7 @@
 //! Holds on PostgreSQL: what they show, that nothing leaks, and that one resolution wins.
 
 use credits::{
-    Action, Applied, Command, EntryKind, HoldFilter, HoldStatus, NewGrant, NewGrantKind, Refusal,
+    Action, Applied, Command, Defaults, EntryKind, HoldFilter, HoldStatus, NewGrant, NewGrantKind, Refusal,
     TransactionFilter, TransactionName, account, holds, sweep, transactions,
 };
 use diesel::{QueryableByName, sql_types::BigInt};
@@ -305,7 +305,7 @@ async fn a_forgotten_hold_frees_itself_and_a_sweep_books_it() {
     }
     let swept = async |limit| {
         let mut tx = Tx::begin(db.pool()).await.unwrap();
-        let swept = sweep(&mut tx, &clock, limit).await.unwrap();
+        let swept = sweep(&mut tx, &clock, Defaults::default(), limit).await.unwrap();
         tx.commit().await.unwrap();
         swept
     };
@@ -313,9 +313,14 @@ async fn a_forgotten_hold_frees_itself_and_a_sweep_books_it() {
     clock.advance(Duration::seconds(60));
     // Whoever comes first books it; a sweep passes over an account that is locked, and takes the others.
     let mut tx = Tx::begin(db.pool()).await.unwrap();
-    credits::execute(&mut tx, &clock, &[consume(&users[0], credits(10))])
-        .await
-        .unwrap();
+    credits::execute(
+        &mut tx,
+        &clock,
+        Defaults::default(),
+        &[consume(&users[0], credits(10))],
+    )
+    .await
+    .unwrap();
     let first = swept(3).await;
     assert_eq!((first.accounts, first.passed_over), (2, 1));
     tx.commit().await.unwrap();
@@ -392,4 +397,46 @@ async fn a_batch_tells_every_entry_and_every_fall_to_the_threshold() {
         .collect();
     assert_eq!(low, [(5, credits(5), credits(5)), (9, credits(4), credits(5))]);
     assert_eq!(executed.low[0].transaction_id, batch[1].transaction_id);
+}
+
+#[tokio::test]
+async fn an_account_without_a_threshold_has_that_of_the_caller() {
+    let (db, clock) = (database().await, testkit::clock());
+    let (plain, own) = (testkit::user("plain"), testkit::user("own"));
+    let mut conn = db.connect().await;
+    for user in [&plain, &own] {
+        done(db.pool(), &clock, open(user, credits(10))).await;
+    }
+    credits::set_low_balance_at(&mut conn, &own, Some(credits(2)))
+        .await
+        .unwrap();
+    let fall = async |amount: i64, defaults: Defaults| {
+        let mut tx = Tx::begin(db.pool()).await.unwrap();
+        let batch = [consume(&own, credits(amount)), consume(&plain, credits(amount))];
+        let executed = credits::execute(&mut tx, &clock, defaults, &batch).await.unwrap();
+        tx.commit().await.unwrap();
+        let low = executed
+            .low
+            .iter()
+            .map(|low| (low.user_id.clone(), low.threshold));
+        low.collect::<Vec<_>>()
+    };
+    let at = |whole| Defaults {
+        low_balance_at: Some(credits(whole)),
+    };
+    assert_eq!(fall(4, at(6)).await, [(plain.clone(), credits(6))]); // 10 to 6
+    assert_eq!(fall(1, at(6)).await, []); // told already
+    assert_eq!(fall(1, Defaults::default()).await, []); // nobody wants to hear of 4
+    assert_eq!(fall(3, Defaults::default()).await, [(own.clone(), credits(2))]); // 4 to 1
+    // What comes with time falls as well.
+    let gift = NewGrant {
+        expires_at: Some(clock.now() + Duration::seconds(30)),
+        ..NewGrant::new(NewGrantKind::Promo, credits(20))
+    };
+    done(db.pool(), &clock, command(&plain, Action::Grant(gift))).await;
+    clock.advance(Duration::minutes(1));
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let swept = sweep(&mut tx, &clock, at(6), 10).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(swept.low.len(), 1);
 }

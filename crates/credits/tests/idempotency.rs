@@ -317,6 +317,8 @@ async fn an_outcome_of_a_later_version_is_not_guessed_at() {
         .await
         .unwrap();
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
-    let error = credits::execute(&mut tx, &clock, &[command]).await.unwrap_err();
+    let error = credits::execute(&mut tx, &clock, credits::Defaults::default(), &[command])
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("version 2"), "{error}");
 }

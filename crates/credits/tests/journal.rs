@@ -273,9 +273,14 @@ async fn a_spend_updates_account_and_grant_in_place() {
     // A connection of its own, for the counts begin with the connection.
     let mut tx = Tx::begin(&db.pool_of(1)).await.unwrap();
     for _ in 0..5 {
-        execute(&mut tx, &clock, &[consume(&user, credits(1))])
-            .await
-            .unwrap();
+        execute(
+            &mut tx,
+            &clock,
+            credits::Defaults::default(),
+            &[consume(&user, credits(1))],
+        )
+        .await
+        .unwrap();
     }
     for (column, expected) in [("n_tup_upd", 10), ("n_tup_hot_upd", 10)] {
         let counted: Count = diesel::sql_query(format!(

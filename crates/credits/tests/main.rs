@@ -15,6 +15,8 @@ mod execute;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod holds;
 #[cfg(test)]
 mod idempotency;
@@ -24,6 +26,8 @@ mod invariants;
 mod journal;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod paging;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]

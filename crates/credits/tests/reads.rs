@@ -94,8 +94,8 @@ async fn balances_come_in_the_order_asked_and_count_what_is_due() {
     assert!(run(db.pool(), &clock, &batch).await.iter().all(Result::is_ok));
     let mut conn = db.connect().await;
     let asked = [two.clone(), none, one.clone(), two];
-    let mut shown = async |expected: [i64; 3]| {
-        let found = balances(&mut conn, &clock, &asked).await.unwrap();
+    let shown = async |expected: [i64; 3]| {
+        let found = balances(&conn, &clock, &asked).await.unwrap();
         let posted: Vec<_> = found
             .iter()
             .map(|balance| balance.map(|balance| balance.posted))
@@ -116,7 +116,7 @@ async fn balances_come_in_the_order_asked_and_count_what_is_due() {
     shown([2, 6, 6]).await;
     shown([2, 1, 6]).await;
     shown([2, 8, 13]).await;
-    assert_eq!(balances(&mut conn, &SystemClock, &[]).await.unwrap(), []);
+    assert_eq!(balances(&conn, &SystemClock, &[]).await.unwrap(), []);
     let written: Count = pg::sql("SELECT max(entry_seq) AS count FROM credits.accounts")
         .get_result(&mut conn)
         .await
@@ -294,7 +294,7 @@ async fn no_statement_scans_the_history() {
         };
         list(&mut conn, &user, filter).await;
     }
-    balances(&mut conn, &SystemClock, std::slice::from_ref(&user))
+    balances(&conn, &SystemClock, std::slice::from_ref(&user))
         .await
         .unwrap();
     assert_eq!(texts.lock().unwrap().len(), 9); // seven listings, the bisection, the balance
@@ -380,7 +380,9 @@ async fn everything_else(pool: &Pool, user: &UserId) {
     let again = run(pool, &clock, &[charge]).await; // traced
     assert!(again[0].is_ok());
     let mut tx = Tx::begin(pool).await.unwrap();
-    credits::sweep(&mut tx, &clock, 10).await.unwrap();
+    credits::sweep(&mut tx, &clock, credits::Defaults::default(), 10)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -1,6 +1,8 @@
 //! Commands with names, and running them in a transaction of their own.
 
-use credits::{Action, Applied, Command, Entry, Executed, HoldMode, IdempotencyKey, Outcome, Refusal};
+use credits::{
+    Action, Applied, Command, Defaults, Entry, Executed, HoldMode, IdempotencyKey, Outcome, Refusal,
+};
 use kernel::{Actor, Clock, Credits, FreeForm, Ids, RandomIds, UserId};
 use pg::{Pool, Tx};
 use testkit::TestDb;
@@ -102,7 +104,9 @@ pub async fn database() -> TestDb {
 /// Runs the commands in one transaction and commits.
 pub async fn execute(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> Executed {
     let mut tx = Tx::begin(pool).await.unwrap();
-    let executed = credits::execute(&mut tx, clock, commands).await.unwrap();
+    let executed = credits::execute(&mut tx, clock, Defaults::default(), commands)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     executed
 }

@@ -244,3 +244,40 @@ async fn postgresql_implements_the_port() {
     assert_eq!(balance.held, Credits::ZERO);
     assert!(clock.now() == testkit::instant());
 }
+
+#[tokio::test]
+async fn a_keyed_request_to_a_busy_account_is_in_progress() {
+    let (db, user) = (database().await, testkit::user("someone"));
+    let mut settings = pg::PoolSettings::new(db.url());
+    settings.lock_timeout = std::time::Duration::from_millis(30);
+    let ledger = PgLedger::new(
+        pg::Pool::new(&settings).unwrap(),
+        Arc::new(testkit::clock()),
+        Arc::new(RandomIds),
+        Actor::Service,
+    );
+    let request = || Request::of(user.clone());
+    ledger.open(request(), credits(9)).await.unwrap();
+    let mut other = pg::Tx::begin(db.pool()).await.unwrap();
+    let theirs = std::collections::BTreeSet::from([user.clone()]);
+    assert!(credits::held_up(&mut other, &theirs).await.unwrap().is_empty());
+    let mut third = pg::Tx::begin(db.pool()).await.unwrap();
+    assert_eq!(credits::held_up(&mut third, &theirs).await.unwrap(), theirs);
+    third.rollback().await;
+
+    let keyed = ledger.consume(request().under("k"), credits(1), None).await;
+    let error = keyed.unwrap_err();
+    assert!(
+        matches!(&error, LedgerError::InProgress { key } if key == "k"),
+        "{error}"
+    );
+    assert_eq!(error.code(), "IdempotencyInProgressException");
+    let bare = ledger.consume(request(), credits(1), None).await;
+    assert!(matches!(bare, Err(LedgerError::Unavailable(_))));
+    other.rollback().await;
+    let done = ledger
+        .consume(request().under("k"), credits(1), None)
+        .await
+        .unwrap();
+    assert_eq!(done.balance.posted, credits(8));
+}

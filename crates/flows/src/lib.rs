@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod operations;
+pub mod pruning;
 pub mod reads;
 pub mod sign_up;
 pub mod standing;

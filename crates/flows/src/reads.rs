@@ -15,6 +15,7 @@ const fn limits(name: &'static str) -> BatchLimits {
     BatchLimits {
         name,
         lanes: 1,
+        workers: 1,
         batch_items_max: 512,
         queue_items_max: 8_192,
         wait_max: Duration::from_secs(10),

@@ -113,7 +113,9 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
             initial: wish.initial,
         },
     };
-    let executed = credits::execute(tx, clock, std::slice::from_ref(&command)).await?;
+    // A balance that begins cannot fall, so no threshold matters here.
+    let defaults = credits::Defaults::default();
+    let executed = credits::execute(tx, clock, defaults, std::slice::from_ref(&command)).await?;
     let mut news = vec![NewEvent {
         user_id: wish.user.user_id.clone(),
         event_type: "user_created",

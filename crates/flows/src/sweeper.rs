@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use credits::Defaults;
 use kernel::Clock;
 use pg::{DbError, Pool, Tx, pool::chain};
 use tokio::task::JoinHandle;
@@ -17,14 +18,14 @@ const EVERY: Duration = Duration::from_secs(5);
 const ACCOUNTS_MAX: i64 = 256;
 
 /// Sweeps until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
-pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> JoinHandle<()> {
+pub fn start(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             loop {
-                match run(&pool, &*clock).await {
+                match run(&pool, &*clock, defaults).await {
                     Ok(swept) if i64::try_from(swept).is_ok_and(|swept| swept >= ACCOUNTS_MAX) => {}
                     Ok(_) => break,
                     Err(error) => {
@@ -41,9 +42,9 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> JoinHandle<()> {
 ///
 /// # Errors
 /// [`DbError`]; then the round did nothing.
-pub async fn run(pool: &Pool, clock: &dyn Clock) -> Result<usize, DbError> {
+pub async fn run(pool: &Pool, clock: &dyn Clock, defaults: Defaults) -> Result<usize, DbError> {
     let mut tx = Tx::begin(pool).await?;
-    let swept = credits::sweep(&mut tx, clock, ACCOUNTS_MAX).await?;
+    let swept = credits::sweep(&mut tx, clock, defaults, ACCOUNTS_MAX).await?;
     webhooks::enqueue(&mut tx, &events::of_entries(&swept.entries, &swept.low)).await?;
     tx.commit().await?;
     Ok(swept.accounts)

@@ -1,13 +1,15 @@
 //! Operations of several domains that wait together.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use credits::Defaults;
 use flows::{BalanceReads, Barred, StandingCheck, StatusReads, Writes, sign_up};
 use futures_util::join;
 use identity::Activity;
-use kernel::{Actor, Credits, FreeForm, Ids as _, RandomIds, Scope, Usd, UserId};
+use kernel::{Actor, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
 use pg::Tx;
 use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
+use testkit::TestDb;
 use tokio::task::JoinSet;
 use usage::UsageInput;
 use uuid::Uuid;
@@ -27,6 +29,37 @@ fn consume(user_id: UserId, amount: &str) -> credits::Command {
             usage_record_id: None,
         },
     }
+}
+
+async fn signed_up(db: &TestDb, clock: &ManualClock, name: &str, initial: &str) {
+    let wish = wish(name, initial);
+    let done = sign_up::run(db.pool(), clock, &RandomIds, &wish).await;
+    assert!(done.unwrap().unwrap().created);
+}
+
+async fn session(db: &TestDb, clock: &ManualClock, user: &UserId) -> Uuid {
+    let new = NewSession {
+        user_id: user.clone(),
+        session_id: RandomIds.uuid(),
+        title: None,
+        conversation_data: FreeForm::empty(),
+        metadata: FreeForm::empty(),
+        expires_at: None,
+    };
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let made = sessions::create(&mut tx, clock, &new).await.unwrap();
+    tx.commit().await.unwrap();
+    made.session_id
+}
+
+fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
+    Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default())
+}
+
+/// Runs a command for somebody whose standing is known.
+async fn run(writes: &Writes, command: credits::Command) -> credits::Outcome {
+    let done = writes.ledger(command, StandingCheck::Done).await;
+    done.unwrap().unwrap()
 }
 
 fn message(session_id: Uuid, content: &str) -> NewMessage {
@@ -49,46 +82,21 @@ fn message(session_id: Uuid, content: &str) -> NewMessage {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome() {
-    let db = database().await;
-    let clock = testkit::clock();
-    let user = testkit::user("a");
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "50"))
-        .await
-        .unwrap()
-        .unwrap();
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
-    let new = NewSession {
-        user_id: user.clone(),
-        session_id: RandomIds.uuid(),
-        title: None,
-        conversation_data: FreeForm::empty(),
-        metadata: FreeForm::empty(),
-        expires_at: None,
-    };
-    let session = sessions::create(&mut tx, &clock, &new).await.unwrap();
-    tx.commit().await.unwrap();
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "50").await;
+    let session = session(&db, &clock, &user).await;
 
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let writes = writes(&db, &clock);
     let mut callers = JoinSet::new();
     for turn in 0..60 {
-        let (writes, user, session) = (writes.clone(), user.clone(), session.session_id);
+        let (writes, user, session) = (writes.clone(), user.clone(), session);
         callers.spawn(async move {
             match turn % 3 {
-                0 => writes
-                    .ledger(consume(user, "10"), StandingCheck::Done)
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .result
-                    .is_ok(),
+                0 => run(&writes, consume(user, "10")).await.result.is_ok(),
                 1 => {
-                    writes
-                        .usage(UsageInput::new(user, "ai_chat").complete(), StandingCheck::Done)
-                        .await
-                        .unwrap()
-                        .unwrap()
-                        .id
-                        > 0
+                    let record = UsageInput::new(user, "ai_chat").complete();
+                    let done = writes.usage(record, StandingCheck::Done).await;
+                    done.unwrap().unwrap().id > 0
                 }
                 _ => writes.message(message(session, "hello")).await.unwrap().is_ok(),
             }
@@ -102,8 +110,8 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     // A NUL is what the database refuses and the edge would have caught: it fails alone, its neighbours do not.
     let (poison, fine, unknown) = tokio::join!(
-        writes.message(message(session.session_id, "a\0b")),
-        writes.message(message(session.session_id, "fine")),
+        writes.message(message(session, "a\0b")),
+        writes.message(message(session, "fine")),
         writes.message(message(RandomIds.uuid(), "nowhere")),
     );
     assert_eq!(poison.unwrap_err(), pg::Rejected::Failed);
@@ -150,14 +158,9 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
 #[tokio::test]
 async fn what_is_due_is_swept_with_its_events() {
-    let db = database().await;
-    let clock = testkit::clock();
-    let user = testkit::user("a");
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "50"))
-        .await
-        .unwrap()
-        .unwrap();
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "50").await;
+    let writes = writes(&db, &clock);
     let hold = credits::Command {
         action: credits::Action::Hold {
             hold_id: RandomIds.uuid(),
@@ -167,28 +170,13 @@ async fn what_is_due_is_swept_with_its_events() {
         },
         ..consume(user.clone(), "1")
     };
-    assert!(
-        writes
-            .ledger(hold, StandingCheck::Done)
-            .await
-            .unwrap()
-            .unwrap()
-            .result
-            .is_ok()
-    );
-    assert!(
-        writes
-            .ledger(consume(user.clone(), "5"), StandingCheck::Done)
-            .await
-            .unwrap()
-            .unwrap()
-            .result
-            .is_ok()
-    );
-    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 0);
+    assert!(run(&writes, hold).await.result.is_ok());
+    assert!(run(&writes, consume(user.clone(), "5")).await.result.is_ok());
+    let sweep = || flows::sweeper::run(db.pool(), &clock, Defaults::default());
+    assert_eq!(sweep().await.unwrap(), 0);
     clock.advance(time::Duration::minutes(2));
-    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 1);
-    assert_eq!(flows::sweeper::run(db.pool(), &clock).await.unwrap(), 0);
+    assert_eq!(sweep().await.unwrap(), 1);
+    assert_eq!(sweep().await.unwrap(), 0);
     let mut conn = db.pool().get().await.unwrap();
     let events = webhooks::newest(&mut conn, &user, 10).await.unwrap();
     let types: Vec<_> = events
@@ -229,7 +217,7 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     identity::users::promote_admins(&mut conn, &clock, &[testkit::user("admin")])
         .await
         .unwrap();
-    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()));
+    let writes = writes(&db, &clock);
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     let spend = async |id: &str| {
         let command = consume(testkit::user(id), "10");
@@ -256,4 +244,112 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
         StandingCheck::Due,
     );
     assert_eq!(recorded.await.unwrap().unwrap_err(), Barred::Disabled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
+    let (db, clock) = (database().await, testkit::clock());
+    for name in ["a", "b"] {
+        let wish = wish(name, "50");
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    let (a, b) = (testkit::user("a"), testkit::user("b"));
+    let made = [session(&db, &clock, &a).await, session(&db, &clock, &a).await];
+
+    let mut other = Tx::begin(db.pool()).await.unwrap();
+    let (account, session) = (BTreeSet::from([a.clone()]), BTreeSet::from([made[0]]));
+    assert!(credits::held_up(&mut other, &account).await.unwrap().is_empty());
+    assert!(sessions::held_up(&mut other, &session).await.unwrap().is_empty());
+    let mut settings = pg::PoolSettings::new(db.url());
+    settings.lock_timeout = std::time::Duration::from_millis(50);
+    let writes = Writes::start(
+        pg::Pool::new(&settings).unwrap(),
+        Arc::new(clock.clone()),
+        Defaults::default(),
+    );
+    let (charge, words, usage, charge_b, words_b) = tokio::join!(
+        writes.ledger(consume(a.clone(), "1"), StandingCheck::Done),
+        writes.message(message(made[0], "held up")),
+        writes.usage(
+            UsageInput::new(a.clone(), "ai_chat").complete(),
+            StandingCheck::Done
+        ),
+        writes.ledger(consume(b, "1"), StandingCheck::Done),
+        writes.message(message(made[1], "free")),
+    );
+    assert_eq!(charge.unwrap_err(), pg::Rejected::HeldUp);
+    assert_eq!(words.unwrap_err(), pg::Rejected::HeldUp);
+    assert!(usage.is_ok());
+    assert!(charge_b.unwrap().unwrap().result.is_ok());
+    assert!(words_b.unwrap().is_ok());
+    other.rollback().await;
+    assert!(run(&writes, consume(a, "50")).await.result.is_ok());
+    assert!(writes.message(message(made[0], "now")).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
+    let (db, clock) = (database().await, testkit::clock());
+    let wish = wish("a", "5");
+    sign_up::run(db.pool(), &clock, &RandomIds, &wish)
+        .await
+        .unwrap()
+        .unwrap();
+    let writes = writes(&db, &clock);
+    let keyed = |key: &str, amount| credits::Command {
+        idempotency: Some(credits::IdempotencyKey::new(key, [1; 32]).unwrap()),
+        ..consume(testkit::user("a"), amount)
+    };
+    let first = run(&writes, keyed("paid", "2")).await.result.unwrap();
+    let refused = run(&writes, keyed("refused", "4")).await.result;
+    assert!(refused.is_err());
+    let week = time::Duration::WEEK;
+    let prune = || flows::pruning::run(db.pool(), &clock, week);
+    clock.advance(week);
+    assert_eq!(
+        prune().await.unwrap(),
+        credits::Pruned::default(),
+        "not older than a week"
+    );
+    clock.advance(time::Duration::SECOND);
+    let task = flows::pruning::start(db.pool().clone(), Arc::new(clock.clone()), week);
+    let conn = db.pool().get().await.unwrap();
+    // The key of a refusal is free again once it is forgotten; that of a success never is.
+    while run(&writes, keyed("refused", "1")).await.result.is_err() {}
+    task.abort();
+    let again = run(&writes, keyed("paid", "2")).await;
+    assert_eq!(again.replay, credits::Replay::ByKey);
+    assert_eq!(again.result.unwrap().entry, first.entry);
+    let left = credits::balances(&conn, &clock, &[testkit::user("a")])
+        .await
+        .unwrap();
+    assert_eq!(left[0].unwrap().posted, "2".parse().unwrap());
+    prune().await.unwrap();
+    assert_eq!(prune().await.unwrap(), credits::Pruned::default());
+}
+
+#[tokio::test]
+async fn a_fall_to_the_default_threshold_is_an_event_once() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "45").await;
+    let defaults = Defaults {
+        low_balance_at: Some("30".parse().unwrap()),
+    };
+    let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), defaults);
+    for amount in ["10", "5", "1"] {
+        let charged = run(&writes, consume(user.clone(), amount)).await;
+        assert!(charged.result.is_ok());
+    }
+    let mut conn = db.pool().get().await.unwrap();
+    let events = webhooks::newest(&mut conn, &user, 4).await.unwrap();
+    let types: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+    let charge = "credit_consumed";
+    assert_eq!(types, [charge, "credit_low", charge, charge]);
+    assert_eq!(
+        events[1].payload.as_json(),
+        r#"{"threshold": 30.0, "balance_after": 30.0}"#
+    );
 }

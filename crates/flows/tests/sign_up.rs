@@ -49,7 +49,7 @@ async fn a_taken_address_makes_neither_user_nor_account() {
             .unwrap()
             .is_none()
     );
-    let accounts = credits::balances(&mut conn, &clock, &[other.user.user_id])
+    let accounts = credits::balances(&conn, &clock, &[other.user.user_id])
         .await
         .unwrap();
     assert_eq!(accounts, [None]);

@@ -237,6 +237,7 @@ fn coalescer(db: &TestDb) -> Coalescer<Bodies> {
     let limits = BatchLimits {
         name: "bodies",
         lanes: 1,
+        workers: 1,
         batch_items_max: 512,
         queue_items_max: 8192,
         wait_max: Duration::from_secs(10),

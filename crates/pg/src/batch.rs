@@ -1,11 +1,14 @@
 //! Group commit: what waits is done together.
 //!
 //! A [`Committer`] takes everything that waits in a lane, runs it in one transaction, commits once and answers each
-//! caller. While it commits, the next batch gathers. There is no timer: an idle lane answers a lone request at once.
+//! caller. While it works, the next batch gathers; while it waits for the disk, the next one may work already
+//! ([`BatchLimits::workers`]). There is no timer: an idle lane answers a lone request at once.
 //! A [`Coalescer`] does the same for hot reads, without a transaction.
 //!
 //! Correctness never depends on them: any number of processes may run on one database, because the work itself takes the
-//! locks it needs.
+//! locks it needs. What another process holds up does not hold up the rest: see [`HELD_UP_MAX`].
+
+mod held;
 
 use std::{
     future::Future,
@@ -17,8 +20,13 @@ use std::{
 
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, mpsc, oneshot},
+    task::JoinHandle,
+};
 
+pub use self::held::HELD_UP_MAX;
+use self::held::{Batch, Held};
 use crate::{Attempts, DbError, Pool, Tx, pool::Connection, pool::chain};
 
 /// Set-oriented work of a [`Committer`]: the outcome must be that of doing the items one by one, in order.
@@ -45,6 +53,19 @@ pub trait Work: Send + Sync + 'static {
         items: &[Self::Item],
         opening: Self::Opening,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+
+    /// Which of the items another transaction holds up at this moment, in their order. Asked when a batch waited too long
+    /// for a lock; must not wait itself, and `tx` is rolled back afterwards.
+    ///
+    /// Without an answer of its own, items that wait too long are run alone to find out.
+    fn held_up(
+        &self,
+        _tx: &mut Tx,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
+        let free = vec![false; items.len()];
+        async move { Ok(free) }
+    }
 }
 
 /// Set-oriented reading of a [`Coalescer`].
@@ -69,6 +90,9 @@ pub struct BatchLimits {
     pub name: &'static str,
     /// Queues that work at the same time. One key always goes to the same lane.
     pub lanes: usize,
+    /// Batches of one lane that are under way at the same time: one works, the others are in their commit. More than two
+    /// only make the batches smaller.
+    pub workers: usize,
     /// Most items of one batch.
     pub batch_items_max: usize,
     /// Most items that wait in one lane.
@@ -86,6 +110,9 @@ pub enum Rejected {
     /// The database could not be reached, or contention did not end. Surely not done.
     #[error("the database is not available")]
     Unavailable,
+    /// Another transaction held what the item needs for longer than [`HELD_UP_MAX`]. Surely not done.
+    #[error("another transaction holds up the operation")]
+    HeldUp,
     /// The connection broke while committing: done or not.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown,
@@ -129,9 +156,9 @@ impl<W: Work> Committer<W> {
     #[must_use]
     pub fn start(pool: Pool, work: W, limits: BatchLimits) -> Self {
         let work = Arc::new(work);
-        Self(Lanes::start(limits, move |lane| {
+        Self(Lanes::start(limits, move |turns| {
             let (pool, work) = (pool.clone(), Arc::clone(&work));
-            tokio::spawn(serve(lane, limits, Writer { pool, work }))
+            tokio::spawn(serve(turns, limits, Writer { pool, work }))
         }))
     }
 
@@ -156,9 +183,9 @@ impl<L: Lookup> Coalescer<L> {
     #[must_use]
     pub fn start(pool: Pool, lookup: L, limits: BatchLimits) -> Self {
         let lookup = Arc::new(lookup);
-        Self(Lanes::start(limits, move |lane| {
+        Self(Lanes::start(limits, move |turns| {
             let (pool, lookup) = (pool.clone(), Arc::clone(&lookup));
-            tokio::spawn(serve(lane, limits, Reader { pool, lookup }))
+            tokio::spawn(serve(turns, limits, Reader { pool, lookup }))
         }))
     }
 
@@ -186,11 +213,22 @@ struct Waiting<I, O> {
 
 type Lane<I, O> = mpsc::Receiver<Waiting<I, O>>;
 
+/// What the workers of a lane take turns at: who has it takes what waits and works, and passes it on when nothing is left
+/// to do but to commit.
+struct Turn<I, O> {
+    lane: Lane<I, O>,
+    taken: Vec<Waiting<I, O>>,
+    held: Held<I, O>,
+}
+
+type Turns<I, O> = Arc<Mutex<Turn<I, O>>>;
+type MyTurn<I, O> = OwnedMutexGuard<Turn<I, O>>;
+
 type Sender<I, O> = mpsc::Sender<Waiting<I, O>>;
 
 struct Lanes<I, O> {
     senders: Arc<std::sync::RwLock<Vec<Sender<I, O>>>>,
-    workers: Arc<tokio::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>>,
+    workers: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl<I, O> Clone for Lanes<I, O> {
@@ -203,14 +241,22 @@ impl<I, O> Clone for Lanes<I, O> {
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
-    fn start(limits: BatchLimits, spawn: impl Fn(Lane<I, O>) -> tokio::task::JoinHandle<()>) -> Self {
+    fn start(limits: BatchLimits, spawn: impl Fn(Turns<I, O>) -> JoinHandle<()>) -> Self {
         let (senders, lanes): (Vec<_>, Vec<_>) = (0..limits.lanes.max(1))
             .map(|_| mpsc::channel(limits.queue_items_max.max(1)))
             .unzip();
-        let workers = lanes.into_iter().map(spawn).collect();
+        let mut workers = Vec::new();
+        for lane in lanes {
+            let turns = Arc::new(Mutex::new(Turn {
+                lane,
+                taken: Vec::with_capacity(limits.batch_items_max),
+                held: Held::nothing(),
+            }));
+            workers.extend((0..limits.workers.max(1)).map(|_| spawn(Arc::clone(&turns))));
+        }
         Self {
             senders: Arc::new(std::sync::RwLock::new(senders)),
-            workers: Arc::new(tokio::sync::Mutex::new(workers)),
+            workers: Arc::new(Mutex::new(workers)),
         }
     }
 
@@ -257,10 +303,18 @@ trait Executor: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Outcome: Send + 'static;
 
+    /// Does the items, and drops `turn` as soon as the next batch may begin.
     fn execute(
         &self,
         items: &[Self::Item],
+        turn: &mut Option<MyTurn<Self::Item, Self::Outcome>>,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+
+    /// As [`Work::held_up`]; reading is held up by nobody.
+    fn held_up(&self, items: &[Self::Item]) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
+        let free = vec![false; items.len()];
+        async move { Ok(free) }
+    }
 }
 
 struct Writer<W> {
@@ -272,11 +326,16 @@ impl<W: Work> Executor for Writer<W> {
     type Item = W::Item;
     type Outcome = W::Outcome;
 
-    async fn execute(&self, items: &[W::Item]) -> Result<Vec<W::Outcome>, DbError> {
+    async fn execute(
+        &self,
+        items: &[W::Item],
+        turn: &mut Option<MyTurn<W::Item, W::Outcome>>,
+    ) -> Result<Vec<W::Outcome>, DbError> {
         let (mut tx, opening) = Tx::begin_with(&self.pool, &*self.work, items).await?;
         match self.work.run(&mut tx, items, opening).await {
             Ok(outcomes) => {
                 DbError::expect_rows("a batch", items.len(), outcomes.len())?;
+                drop(turn.take());
                 tx.commit().await?;
                 Ok(outcomes)
             }
@@ -285,6 +344,13 @@ impl<W: Work> Executor for Writer<W> {
                 Err(error)
             }
         }
+    }
+
+    async fn held_up(&self, items: &[W::Item]) -> Result<Vec<bool>, DbError> {
+        let mut tx = Tx::begin(&self.pool).await?;
+        let held_up = self.work.held_up(&mut tx, items).await;
+        tx.rollback().await;
+        held_up
     }
 }
 
@@ -297,7 +363,11 @@ impl<L: Lookup> Executor for Reader<L> {
     type Item = L::Item;
     type Outcome = L::Outcome;
 
-    async fn execute(&self, items: &[L::Item]) -> Result<Vec<L::Outcome>, DbError> {
+    async fn execute(
+        &self,
+        items: &[L::Item],
+        _turn: &mut Option<MyTurn<L::Item, L::Outcome>>,
+    ) -> Result<Vec<L::Outcome>, DbError> {
         let mut conn = self.pool.get().await?;
         let outcomes = match self.lookup.load(&mut conn, items).await {
             Ok(outcomes) => outcomes,
@@ -314,15 +384,23 @@ impl<L: Lookup> Executor for Reader<L> {
 
 const ATTEMPTS_MAX: u32 = 3;
 
-async fn serve<E: Executor>(mut lane: Lane<E::Item, E::Outcome>, limits: BatchLimits, executor: E) {
+async fn serve<E: Executor>(turns: Turns<E::Item, E::Outcome>, limits: BatchLimits, executor: E) {
     let items_max = limits.batch_items_max.max(1);
-    let mut taken = Vec::with_capacity(items_max);
-    while lane.recv_many(&mut taken, items_max).await > 0 {
-        metrics::histogram!("committer_batch_size", "queue" => limits.name).record(count(taken.len()));
-        metrics::gauge!("committer_queue_depth", "queue" => limits.name).set(count(lane.len()));
-        let (items, answers) = admit(&mut taken, limits);
-        if !items.is_empty() {
-            finish(&executor, limits, &items, answers).await;
+    loop {
+        let mut turn = Arc::clone(&turns).lock_owned().await;
+        let Turn { lane, taken, held } = &mut *turn;
+        if !held.take(lane, taken, items_max).await {
+            return;
+        }
+        if !taken.is_empty() {
+            metrics::histogram!("committer_batch_size", "queue" => limits.name).record(count(taken.len()));
+            metrics::gauge!("committer_queue_depth", "queue" => limits.name).set(count(lane.len()));
+        }
+        let (items, answers) = admit(taken, limits);
+        if !held.is_empty() {
+            held.look_again(&executor, limits, items, answers).await;
+        } else if !items.is_empty() {
+            finish(&executor, limits, items, answers, turn, &turns).await;
         }
     }
 }
@@ -354,67 +432,55 @@ fn admit<I, O>(taken: &mut Vec<Waiting<I, O>>, limits: BatchLimits) -> (Vec<I>, 
     (items, answers)
 }
 
-/// Runs the batch; if it fails for a reason that lies in the data, runs the items one by one, so that only the one at
-/// fault fails.
+/// Runs the batch; if it fails for a reason that lies in an item, only the one at fault fails, and only what is held up
+/// waits.
 async fn finish<E: Executor>(
     executor: &E,
     limits: BatchLimits,
-    items: &[E::Item],
+    items: Vec<E::Item>,
     answers: Answers<E::Outcome>,
+    turn: MyTurn<E::Item, E::Outcome>,
+    turns: &Turns<E::Item, E::Outcome>,
 ) {
     let began = Instant::now();
-    let result = attempt(executor, items).await;
+    let mut turn = Some(turn);
+    let result = attempt(executor, &items, &mut turn).await;
     metrics::histogram!("committer_commit_seconds", "queue" => limits.name)
         .record(began.elapsed().as_secs_f64());
-    match result {
-        Ok(outcomes) => answers
-            .into_iter()
-            .zip(outcomes)
-            .for_each(|(answer, outcome)| respond(answer, Ok(outcome))),
-        Err(error) => match rejection(&error) {
-            Some(rejected) => {
-                tracing::warn!(queue = limits.name, items = items.len(), error = %chain(&error), "a batch was not done");
-                answers
-                    .into_iter()
-                    .for_each(|answer| respond(answer, Err(rejected)));
-            }
-            None if items.len() == 1 => {
-                tracing::error!(queue = limits.name, error = %chain(&error), "an operation failed");
-                answers
-                    .into_iter()
-                    .for_each(|answer| respond(answer, Err(Rejected::Failed)));
-            }
-            None => isolate(executor, limits, items, answers, &error).await,
-        },
+    let error = match result {
+        Ok(outcomes) => {
+            return answers
+                .into_iter()
+                .zip(outcomes)
+                .for_each(|(answer, outcome)| respond(answer, Ok(outcome)));
+        }
+        Err(error) => error,
+    };
+    let batch = Batch::new(items, answers, began);
+    match rejection(&error) {
+        Some(rejected) if !matches!(error, DbError::LockTimeout(_)) => {
+            tracing::warn!(queue = limits.name, error = %chain(&error), "a batch was not done");
+            batch.reject(rejected);
+        }
+        _ => {
+            let mut turn = match turn {
+                Some(turn) => turn,
+                None => Arc::clone(turns).lock_owned().await,
+            };
+            turn.held.sort_out(executor, limits, batch, &error).await;
+        }
     }
 }
 
-async fn isolate<E: Executor>(
+async fn attempt<E: Executor>(
     executor: &E,
-    limits: BatchLimits,
     items: &[E::Item],
-    answers: Answers<E::Outcome>,
-    error: &DbError,
-) {
-    tracing::error!(queue = limits.name, items = items.len(), error = %chain(error), "a batch failed; its items run alone");
-    metrics::counter!("committer_isolations_total", "queue" => limits.name).increment(1);
-    for (item, answer) in items.iter().zip(answers) {
-        let outcome = match attempt(executor, std::slice::from_ref(item)).await {
-            Ok(mut outcomes) => outcomes.pop().ok_or(Rejected::Failed),
-            Err(error) => {
-                tracing::error!(queue = limits.name, error = %chain(&error), "an operation failed");
-                Err(rejection(&error).unwrap_or(Rejected::Failed))
-            }
-        };
-        respond(answer, outcome);
-    }
-}
-
-async fn attempt<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<E::Outcome>, DbError> {
+    turn: &mut Option<MyTurn<E::Item, E::Outcome>>,
+) -> Result<Vec<E::Outcome>, DbError> {
     let mut attempts = Attempts::up_to(ATTEMPTS_MAX);
     loop {
         // A panic must not end the lane: everyone after this batch would be turned away until the process restarts.
-        let result = AssertUnwindSafe(executor.execute(items))
+        let result = AssertUnwindSafe(executor.execute(items, turn))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(DbError::Inconsistent("the work of a batch panicked".to_owned())));
@@ -429,6 +495,7 @@ async fn attempt<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<E::
 fn rejection(error: &DbError) -> Option<Rejected> {
     match error {
         DbError::OutcomeUnknown(_) => Some(Rejected::OutcomeUnknown),
+        DbError::LockTimeout(_) => Some(Rejected::HeldUp),
         error if error.is_transient() => Some(Rejected::Unavailable),
         _ => None,
     }

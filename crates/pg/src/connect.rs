@@ -55,6 +55,14 @@ impl Target {
         })
     }
 
+    /// The same server with the sessions of other settings.
+    pub(crate) fn with(&self, settings: &PoolSettings) -> Self {
+        Self {
+            session: session_sql(settings),
+            ..self.clone()
+        }
+    }
+
     /// Opens a connection. The task that drives it runs on the tokio runtime this is called on.
     pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
         let failed = |error: tokio_postgres::Error| DbError::Connect(Box::new(error));
@@ -92,8 +100,13 @@ impl Target {
 const PLANNER: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
     SET enable_hashjoin = off; SET enable_mergejoin = off;";
 
+/// Errors are told apart by their English texts where the driver does not hand on their codes. Only a superuser or a role
+/// that was granted it may choose the language, so it is chosen where that is allowed: refused, it would break the session.
+const LANGUAGE: &str =
+    "SELECT set_config('lc_messages', 'C', false) WHERE has_parameter_privilege('lc_messages', 'SET');";
+
 fn session_sql(settings: &PoolSettings) -> String {
-    let mut sql = PLANNER.to_owned();
+    let mut sql = format!("{PLANNER} {LANGUAGE} ");
     for (name, limit) in [
         ("statement_timeout", settings.statement_timeout),
         ("lock_timeout", settings.lock_timeout),

@@ -11,9 +11,12 @@ pub enum DbError {
     /// The connection broke, or the server is shutting down, before the commit. Nothing was done.
     #[error("the database connection was lost")]
     Lost(#[source] DieselError),
-    /// The transaction met another one: serialization failure, deadlock or lock time-out. Nothing was done; try again.
+    /// The transaction met another one: serialization failure or deadlock. Nothing was done; try again.
     #[error("the transaction met another one")]
     Contention(#[source] DieselError),
+    /// Another transaction held a lock for longer than `lock_timeout`. Nothing was done; to try again is to wait again.
+    #[error("another transaction held a lock for too long")]
+    LockTimeout(#[source] DieselError),
     /// The connection broke while committing: the transaction may or may not have happened.
     #[error("the connection was lost while committing")]
     OutcomeUnknown(#[source] DieselError),
@@ -56,7 +59,10 @@ impl DbError {
     /// Whether the same work may succeed when it is simply tried again, because nothing was done.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Lost(_) | Self::Contention(_))
+        matches!(
+            self,
+            Self::Connect(_) | Self::Lost(_) | Self::Contention(_) | Self::LockTimeout(_)
+        )
     }
 
     /// A row count that must be exact.
@@ -84,9 +90,12 @@ impl DbError {
     }
 }
 
-/// diesel-async does not hand on the SQLSTATE of these; the server words them in the language of `lc_messages`, so a
-/// foreign wording falls back to [`DbError::Statement`], which is safe and merely not retried.
-const CONTENTION: [&str; 2] = ["deadlock detected", "canceling statement due to lock timeout"];
+/// diesel-async does not hand on the SQLSTATE of these, and the server words them in the language of `lc_messages`. Each
+/// session asks for English, which a role may be denied (see the README of this crate). A foreign wording then ends in
+/// [`DbError::Statement`]: it claims nothing and is not tried again as it is. A committer does not depend on the wording:
+/// it asks what is held up, and runs the rest alone.
+const DEADLOCK: [&str; 1] = ["deadlock detected"];
+const LOCK_TIMEOUT: [&str; 1] = ["canceling statement due to lock timeout"];
 const SHUTDOWN: [&str; 3] = [
     "terminating connection",
     "the database system is",
@@ -128,7 +137,8 @@ impl From<DieselError> for DbError {
                 let constraint = about.constraint_name().unwrap_or("unnamed").to_owned();
                 Self::Constraint { constraint, source }
             }
-            _ if says(&CONTENTION) => Self::Contention(source),
+            _ if says(&DEADLOCK) => Self::Contention(source),
+            _ if says(&LOCK_TIMEOUT) => Self::LockTimeout(source),
             _ if says(&SHUTDOWN) => Self::Lost(source),
             _ => Self::Statement(source),
         }

@@ -16,7 +16,7 @@ pub use batch::{BatchLimits, Coalescer, Committer, Lookup, Rejected, Work};
 pub use diesel_async::AsyncPgConnection as PgConnection;
 pub use error::DbError;
 pub use migrate::Migration;
-pub use pool::{Pool, PoolSettings, probe};
+pub use pool::{Pool, PoolSettings, foreign_language, probe};
 pub use prepared::{Prepared, Sql, sql};
 pub use retry::Attempts;
 pub use tx::Tx;

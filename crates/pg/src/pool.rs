@@ -6,8 +6,9 @@ use std::{
 };
 
 use deadpool::Runtime;
+use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{
-    AsyncPgConnection, SimpleAsyncConnection,
+    AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod, deadpool as managed,
     },
@@ -15,7 +16,7 @@ use diesel_async::{
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
-use crate::{DbError, connect::Target};
+use crate::{DbError, batch::HELD_UP_MAX, connect::Target};
 
 /// One borrowed connection. It goes back to the pool when it is dropped.
 pub type Connection = managed::Object<AsyncPgConnection>;
@@ -42,7 +43,7 @@ pub struct PoolSettings {
 }
 
 impl PoolSettings {
-    /// Settings fit for a service: 8 connections, statements up to 20 s, locks up to 5 s.
+    /// Settings fit for a service: 8 connections, statements up to 20 s, locks up to 2 s.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -52,7 +53,7 @@ impl PoolSettings {
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(20),
-            lock_timeout: Duration::from_secs(5),
+            lock_timeout: HELD_UP_MAX,
             idle_in_transaction_timeout: Duration::from_secs(60),
         }
     }
@@ -100,28 +101,31 @@ impl Pool {
         Self::on(home, Arc::new(Target::parse(settings)?), settings)
     }
 
-    /// Another pool to the same server, on the same runtime, of its own size: what uses the one cannot exhaust the other.
+    /// Another pool to the same server, on the runtime `home`, of its own size and patience for locks: what uses the one
+    /// cannot exhaust the other.
     ///
     /// # Errors
     /// As [`Pool::new`].
-    pub fn sibling(&self, size_max: usize) -> Result<Self, DbError> {
+    pub fn sibling_on(
+        &self,
+        home: Handle,
+        size_max: usize,
+        lock_timeout: Duration,
+    ) -> Result<Self, DbError> {
         let settings = PoolSettings {
             size_max,
+            lock_timeout,
             ..PoolSettings::clone(&self.settings)
         };
-        Self::on(self.home.clone(), Arc::clone(&self.target), &settings)
+        Self::on(home, Arc::new(self.target.with(&settings)), &settings)
     }
 
-    /// As [`Pool::sibling`], on the runtime `home`.
+    /// [`Pool::sibling_on`] the same runtime.
     ///
     /// # Errors
     /// As [`Pool::new`].
-    pub fn sibling_on(&self, home: Handle, size_max: usize) -> Result<Self, DbError> {
-        let settings = PoolSettings {
-            size_max,
-            ..PoolSettings::clone(&self.settings)
-        };
-        Self::on(home, Arc::clone(&self.target), &settings)
+    pub fn sibling(&self, size_max: usize, lock_timeout: Duration) -> Result<Self, DbError> {
+        self.sibling_on(self.home.clone(), size_max, lock_timeout)
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
@@ -273,4 +277,28 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub async fn probe(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     conn.batch_execute("SELECT 1").await?;
     Ok(())
+}
+
+/// The language in which the server words its errors for this session, if it is another than English.
+///
+/// Deadlocks and waits for locks are then not recognised by their texts: see the README of this crate.
+///
+/// # Errors
+/// [`DbError`] when the server does not answer.
+pub async fn foreign_language(conn: &mut AsyncPgConnection) -> Result<Option<String>, DbError> {
+    let row: Language = diesel::sql_query("SELECT current_setting('lc_messages') AS language")
+        .get_result(conn)
+        .await?;
+    let language = row.language.to_ascii_lowercase();
+    let english = ["", "c", "posix"].contains(&language.as_str())
+        || ["c.", "en_", "english"]
+            .iter()
+            .any(|begin| language.starts_with(begin));
+    Ok((!english).then_some(row.language))
+}
+
+#[derive(QueryableByName)]
+struct Language {
+    #[diesel(sql_type = Text)]
+    language: String,
 }

@@ -26,9 +26,11 @@ impl Attempts {
 
     /// Call after a failure: waits and answers true if it makes sense to try again.
     ///
-    /// Only transient errors are tried again ([`DbError::is_transient`]); an unknown outcome never is.
+    /// Only transient errors are tried again ([`DbError::is_transient`]); an unknown outcome never is. Nor is a lock that
+    /// did not open in time: it was waited for already, and the caller's patience is not to be tripled.
     pub async fn again(&mut self, error: &DbError) -> bool {
-        if self.left == 0 || !error.is_transient() {
+        let waited = matches!(error, DbError::LockTimeout(_));
+        if self.left == 0 || waited || !error.is_transient() {
             return false;
         }
         self.left = self.left.saturating_sub(1);

@@ -53,6 +53,7 @@ fn start(db: &TestDb, permits: usize) -> (Coalescer<Double>, Arc<Journal>) {
     let limits = BatchLimits {
         name: "test",
         lanes: 1,
+        workers: 1,
         batch_items_max: 50,
         queue_items_max: 100,
         wait_max: Duration::from_secs(30),

@@ -109,6 +109,7 @@ impl Notes {
 const LIMITS: BatchLimits = BatchLimits {
     name: "test",
     lanes: 1,
+    workers: 1,
     batch_items_max: 50,
     queue_items_max: 100,
     wait_max: Duration::from_secs(30),

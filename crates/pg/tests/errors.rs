@@ -1,9 +1,9 @@
 //! Failures of a real server, told apart by what a caller can do.
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use pg::{DbError, PoolSettings, Tx, pool::Pool};
+use pg::{Attempts, DbError, PoolSettings, Tx, pool::Pool};
 
-use crate::support::{ask, backend_pid, count_notes, insert, notes, terminate, wait_until};
+use crate::support::{ask, ask_pool, backend_pid, count_notes, insert, notes, terminate, wait_until};
 
 async fn failure(conn: &mut AsyncPgConnection, sql: &str) -> DbError {
     DbError::from(conn.batch_execute(sql).await.unwrap_err())
@@ -102,7 +102,7 @@ async fn deadlock_is_contention_for_exactly_one_of_two() {
 }
 
 #[tokio::test]
-async fn waiting_too_long_for_a_lock_is_contention() {
+async fn waiting_too_long_for_a_lock_is_told_apart_and_not_waited_for_again() {
     let db = notes().await;
     let mut holder = Tx::begin(db.pool()).await.unwrap();
     holder
@@ -113,8 +113,46 @@ async fn waiting_too_long_for_a_lock_is_contention() {
     let mut conn = db.connect().await;
     conn.batch_execute("SET lock_timeout = 10").await.unwrap();
     let error = failure(&mut conn, "SELECT * FROM notes.notes").await;
-    assert!(matches!(error, DbError::Contention(_)), "{error:?}");
+    assert!(matches!(error, DbError::LockTimeout(_)), "{error:?}");
+    assert!(error.is_transient());
+    assert!(!Attempts::up_to(3).again(&error).await);
     holder.rollback().await;
+}
+
+/// Whatever the server's language: a text that is not understood claims nothing.
+#[tokio::test]
+async fn a_deadlock_in_foreign_words_is_a_failed_statement() {
+    let db = notes().await;
+    let mut conn = db.connect().await;
+    for code in ["deadlock_detected", "lock_not_available"] {
+        let raise =
+            format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'Verklemmung'; END $$");
+        let error = failure(&mut conn, &raise).await;
+        assert!(matches!(error, DbError::Statement(_)), "{error:?}");
+        assert!(!error.is_transient());
+    }
+}
+
+/// A role that may not choose the language is not refused for it: see `connect.rs`.
+#[tokio::test]
+async fn sessions_speak_english_where_they_may() {
+    let db = notes().await;
+    let superuser = || Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    let name = db.url().rsplit_once('/').unwrap().1;
+    superuser()
+        .get()
+        .await
+        .unwrap()
+        .batch_execute(&format!("ALTER DATABASE {name} SET lc_messages = 'POSIX'"))
+        .await
+        .unwrap();
+    let speaks = |language: &str| format!("(current_setting('lc_messages') = '{language}')::int");
+    assert_eq!(ask_pool(&superuser(), &speaks("C")).await, 1);
+    assert_eq!(ask_pool(&db.second_pool(), &speaks("POSIX")).await, 1);
+    assert_eq!(
+        pg::foreign_language(&mut *db.connect().await).await.unwrap(),
+        None
+    );
 }
 
 #[tokio::test]

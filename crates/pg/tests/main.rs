@@ -10,6 +10,8 @@ mod committer;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod pools;

@@ -92,7 +92,7 @@ async fn every_session_has_time_limits_and_speaks_utc() {
     let setting = |name: &str| format!("SELECT setting FROM pg_settings WHERE name = '{name}'");
     for (name, limit_ms) in [
         ("statement_timeout", 20_000),
-        ("lock_timeout", 5_000),
+        ("lock_timeout", 2_000),
         ("idle_in_transaction_session_timeout", 60_000),
     ] {
         assert_eq!(ask_pool(db.pool(), &setting(name)).await, limit_ms, "{name}");

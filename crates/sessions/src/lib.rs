@@ -20,7 +20,7 @@ pub use model::{
     MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
     parse_session_id,
 };
-pub use service::{add_messages, create, delete, find, find_in_scope, list, messages, set_status};
+pub use service::{add_messages, create, delete, find, find_in_scope, held_up, list, messages, set_status};
 pub use store::AUDITS;
 
 /// The tables of this crate, in order.

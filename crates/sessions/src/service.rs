@@ -143,6 +143,19 @@ pub async fn add_messages(
         .collect()
 }
 
+/// Those of the sessions that another transaction has locked at this moment: a message to one of them would wait for it.
+///
+/// Never waits. It locks the other sessions, so a caller who does not go on with them rolls back.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn held_up(tx: &mut Tx, session_ids: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, DbError> {
+    if session_ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    store::sessions::held_up(tx.conn(), session_ids).await
+}
+
 /// One page of the messages of a session that was found before, oldest first (HTTP contract 5). A place is a `seq`; an
 /// offset counts the messages that the filter lets through.
 ///

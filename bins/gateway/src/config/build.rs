@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use credits::Defaults;
+use kernel::Credits;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -49,6 +51,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
             shutdown_delay: r.value(&v::SHUTDOWN_DELAY_SECONDS),
             shutdown_grace: r.value(&v::SHUTDOWN_GRACE_SECONDS),
             request_timeout: r.value(&v::REQUEST_TIMEOUT_SECONDS),
+            idempotency_kept: r.value(&v::IDEMPOTENCY_DAYS),
         },
     };
     let notices = notices(&reader);
@@ -227,8 +230,12 @@ fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
     } else {
         "denied"
     };
+    let low = r.value(&v::CREDIT_LOW_THRESHOLD);
     CreditRules {
         initial: r.value(&v::INITIAL_CREDITS),
+        defaults: Defaults {
+            low_balance_at: (low != Credits::ZERO).then_some(low),
+        },
         self_recharge: r.value_or(&v::SELF_RECHARGE, default),
     }
 }

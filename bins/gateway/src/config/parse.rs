@@ -72,6 +72,15 @@ pub(super) fn seconds(text: &str, min: u64, max: u64) -> Parsed<Duration> {
         .ok_or_else(|| format!("is not a number of seconds ({min} to {max})"))
 }
 
+/// Whole days between two bounds, both inclusive.
+pub(super) fn days(text: &str, min: i64, max: i64) -> Parsed<time::Duration> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (min..=max).contains(number))
+        .map(time::Duration::days)
+        .ok_or_else(|| format!("is not a number of days ({min} to {max})"))
+}
+
 /// A TCP port.
 pub(super) fn port(text: &str) -> Parsed<u16> {
     digits(text)

@@ -206,6 +206,8 @@ pub struct SupabaseKeys {
 pub struct CreditRules {
     /// Grant for a new user; zero means none.
     pub initial: Credits,
+    /// What holds for accounts that say nothing of their own.
+    pub defaults: credits::Defaults,
     /// Whether users may recharge their own account.
     pub self_recharge: SelfRecharge,
 }
@@ -262,4 +264,6 @@ pub struct Limits {
     pub shutdown_grace: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// How long the first outcome of an idempotency key is kept.
+    pub idempotency_kept: time::Duration,
 }

@@ -117,6 +117,8 @@ fn given_values_are_taken() {
         ("ADMIN_USER_IDS", "auth0|a, auth0|b,"),
         ("INITIAL_CREDITS", "2.5"),
         ("SELF_RECHARGE", "denied"),
+        ("CREDIT_LOW_THRESHOLD", "0.25"),
+        ("IDEMPOTENCY_DAYS", "30"),
         ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
     ]);
     assert_eq!(config.app.public_url, "http://[::1]:9000");
@@ -142,6 +144,11 @@ fn given_values_are_taken() {
     assert_eq!(config.auth.admin_user_ids.len(), 2);
     assert_eq!(config.credits.initial, Credits::from_micro(2_500_000));
     assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);
+    assert_eq!(
+        config.credits.defaults.low_balance_at,
+        Some(Credits::from_micro(250_000))
+    );
+    assert_eq!(config.limits.idempotency_kept, time::Duration::days(30));
     let origins = ["https://app.example.com", "http://localhost:5173"].map(str::to_owned);
     assert_eq!(config.cors.origins, CorsOrigins::List(origins.to_vec()));
 }
@@ -165,6 +172,15 @@ fn trace_is_not_lowered_by_debug_and_auth0_can_be_overridden_without_a_domain() 
 fn a_shared_secret_alone_makes_one_issuer() {
     assert_eq!(config(&production(&[])).auth.issuers().len(), 1);
     assert_eq!(config(&[]).auth.issuers().len(), 0);
+}
+
+#[test]
+fn low_balances_are_told_by_default_and_not_at_zero() {
+    let threshold =
+        |variables: &[(&'static str, &'static str)]| config(variables).credits.defaults.low_balance_at;
+    assert_eq!(threshold(&[]), Some(Credits::from_micro(100_000_000)));
+    assert_eq!(threshold(&[("CREDIT_LOW_THRESHOLD", "0")]), None);
+    assert_eq!(config(&[]).limits.idempotency_kept, time::Duration::WEEK);
 }
 
 #[test]

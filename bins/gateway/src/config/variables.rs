@@ -109,6 +109,11 @@ variables! {
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
             "grant for a new user, at most 6 decimals; 0 means none";
+        CREDIT_LOW_THRESHOLD: Credits = Value("100"), Shown, parse::credits,
+            "balance whose reaching from above writes a `credit_low` event, for accounts that set none themselves; 0 means none";
+        IDEMPOTENCY_DAYS: time::Duration = Value("7"), Shown, |text| parse::days(text, 1, 3650),
+            "how long a request that is repeated with its `Idempotency-Key` gets the first answer whole, 1 to 3650; that it was \
+             done is known for good";
         SELF_RECHARGE: SelfRecharge = Computed("`allowed` in development, else `denied`"), Shown, parse::self_recharge,
             "`allowed` or `denied`: whether users may recharge their own account";
     }
@@ -160,10 +165,6 @@ pub(super) const LATER: &[Later] = &[
         names: &["LINK_VERIFIED_EMAILS"],
     },
     Later {
-        feature: "idempotency keys",
-        names: &["IDEMPOTENCY_DAYS"],
-    },
-    Later {
         feature: "rate limits",
         names: &[
             "RATE_LIMIT_ENABLED",
@@ -210,11 +211,6 @@ pub(super) const LATER: &[Later] = &[
     },
     Later {
         feature: "outgoing webhooks",
-        names: &[
-            "WEBHOOK_URL",
-            "WEBHOOK_SECRET",
-            "WEBHOOK_ALLOW_PRIVATE",
-            "CREDIT_LOW_THRESHOLD",
-        ],
+        names: &["WEBHOOK_URL", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"],
     },
 ];

@@ -109,6 +109,10 @@ entries! {
     HOLD_NOT_OPEN = 409 "HoldNotOpenException",
         "The hold is {hold_status}", "该预留已为 {hold_status} 状态",
         "The hold was captured, released, or has expired.", ["hold_status", "resolved_at"];
+    IDEMPOTENCY_IN_PROGRESS = 409 "IdempotencyInProgressException",
+        "A request with this Idempotency-Key is still in progress", "使用该 Idempotency-Key 的请求仍在处理中",
+        "The user's account was busy for 2 seconds, with the first request of this key or with another one. This repeat was \
+         not done; send it again after `Retry-After`.", ["key"];
     PAYLOAD_TOO_LARGE = 413 "PayloadTooLargeException",
         "Request body exceeds the maximum of {limit} bytes", "请求体超过最大限制 {limit} 字节",
         "The request body is too large.", ["limit"];
@@ -132,8 +136,8 @@ entries! {
         "An outside service does not answer at this moment; `Retry-After` says when to try again.", ["provider"];
     SERVICE_UNAVAILABLE = 503 "ServiceUnavailableException",
         "Service temporarily unavailable", "服务暂时不可用",
-        "The database is down, the queue is full or the request took too long before anything was sent to it. A write that \
-         was refused with this code was not done; `Retry-After` says when to try again.", [];
+        "The database is down, the queue is full, what the request needs was locked for 2 seconds, or the request took too \
+         long before anything was sent to it. A write that was refused with this code was not done; `Retry-After` says when to try again.", [];
     OUTCOME_UNKNOWN = 503 "OutcomeUnknownException",
         "The outcome of the request is unknown", "请求结果未知",
         "The connection to the database was lost in the commit, or the answer took too long: the change may or may not have \

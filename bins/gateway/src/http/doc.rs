@@ -127,7 +127,10 @@ impl Doc {
             example: Value::Null,
             required: false,
         });
-        self.errors(&[&catalogue::IDEMPOTENCY_CONFLICT])
+        self.errors(&[
+            &catalogue::IDEMPOTENCY_CONFLICT,
+            &catalogue::IDEMPOTENCY_IN_PROGRESS,
+        ])
     }
 
     /// `limit`, `offset` and `cursor`.

@@ -4,6 +4,7 @@ use actix_web::{
     HttpResponse,
     http::header::{self, HeaderName, HeaderValue},
 };
+use credits::IdempotencyKey;
 use kernel::{Detail, Failure, Kind, UserId, rfc3339};
 use pg::{DbError, Rejected, pool::chain};
 use serde::{Serialize, Serializer};
@@ -72,6 +73,13 @@ impl ApiError {
         self
     }
 
+    /// Another value for a fact that was told already.
+    #[must_use]
+    pub fn replace(mut self, name: &'static str, detail: Detail) -> Self {
+        self.0.details.retain(|(other, _)| *other != name);
+        self.detail(name, detail)
+    }
+
     /// The instant of the refusal, so that a repeat of the request is told the same one.
     #[must_use]
     pub fn at(mut self, instant: OffsetDateTime) -> Self {
@@ -122,6 +130,14 @@ impl ApiError {
     #[must_use]
     pub fn outcome_unknown() -> Self {
         Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after()
+    }
+
+    /// 409: something else is done with the account, and it may be the first request with this key. Surely not done.
+    #[must_use]
+    pub fn in_progress(key: &IdempotencyKey) -> Self {
+        Self::new(&catalogue::IDEMPOTENCY_IN_PROGRESS)
+            .detail("key", Detail::Text(key.key().to_owned()))
+            .retry_after()
     }
 
     fn retry_after(self) -> Self {
@@ -253,7 +269,7 @@ impl From<Rejected> for ApiError {
     /// The committer logged the cause already.
     fn from(rejected: Rejected) -> Self {
         match rejected {
-            Rejected::Full | Rejected::Unavailable => Self::unavailable(),
+            Rejected::Full | Rejected::Unavailable | Rejected::HeldUp => Self::unavailable(),
             Rejected::OutcomeUnknown => Self::outcome_unknown(),
             Rejected::Failed => Self::new(&catalogue::INTERNAL),
         }

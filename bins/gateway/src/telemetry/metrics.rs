@@ -98,6 +98,14 @@ fn describe() {
         "committer_isolations_total",
         "Batches repeated one by one after a failure"
     );
+    describe_counter!(
+        "committer_held_up_total",
+        "Looks that found operations held up by another process"
+    );
+    describe_counter!(
+        "idempotency_pruned_total",
+        "First outcomes of idempotency keys that were forgotten, by kind"
+    );
     describe_gauge!(
         "db_pool_connections",
         "Database connections: idle, busy; and callers waiting for one"

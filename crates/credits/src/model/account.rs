@@ -1,9 +1,16 @@
 //! An account as it is shown.
 
-use kernel::UserId;
+use kernel::{Credits, UserId};
 use time::OffsetDateTime;
 
 use crate::model::{Balance, GrantView};
+
+/// What holds for accounts that say nothing of their own; the default is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Defaults {
+    /// The balance that an owner hears of when it is reached; `None` for no such news.
+    pub low_balance_at: Option<Credits>,
+}
 
 /// An account at one instant, with everything that is due by then counted as gone or come (HTTP contract 6.5).
 #[derive(Debug, Clone, PartialEq, Eq)]

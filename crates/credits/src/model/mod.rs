@@ -11,7 +11,7 @@ pub mod idempotency;
 pub mod listing;
 pub mod outcome;
 
-pub use account::AccountView;
+pub use account::{AccountView, Defaults};
 pub use balance::Balance;
 pub use command::{Action, Adjustment, Command, NewGrant};
 pub use entry::{Direction, Entry, EntryKind};

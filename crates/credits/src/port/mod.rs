@@ -144,6 +144,12 @@ pub enum LedgerError {
     /// The ledger cannot be reached, or is too busy. Surely not done.
     #[error("the ledger is not available")]
     Unavailable(#[source] DbError),
+    /// The account was busy for too long, perhaps with the first request under this key. Surely not done; repeat it.
+    #[error("a request with the idempotency key {key:?} is in progress")]
+    InProgress {
+        /// The key.
+        key: String,
+    },
     /// The connection broke while committing: done or not. A repeat with the same idempotency key tells.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown(#[source] DbError),
@@ -189,6 +195,7 @@ impl Failure for LedgerError {
         match self {
             Self::Refused(refusal) => refusal.code(),
             Self::InvalidKey(_) => "ValidationException",
+            Self::InProgress { .. } => "IdempotencyInProgressException",
             Self::Unavailable(_) => "ServiceUnavailableException",
             Self::OutcomeUnknown(_) => "OutcomeUnknownException",
             Self::Failed(_) => "InternalServerException",
@@ -199,6 +206,7 @@ impl Failure for LedgerError {
         match self {
             Self::Refused(refusal) => refusal.kind(),
             Self::InvalidKey(_) => Kind::Invalid,
+            Self::InProgress { .. } => Kind::Conflict,
             Self::Unavailable(_) | Self::OutcomeUnknown(_) => Kind::Unavailable,
             Self::Failed(_) => Kind::Internal,
         }
@@ -207,6 +215,7 @@ impl Failure for LedgerError {
     fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
             Self::Refused(refusal) => refusal.details(),
+            Self::InProgress { key } => vec![("key", Detail::Text(key.clone()))],
             _ => Vec::new(),
         }
     }

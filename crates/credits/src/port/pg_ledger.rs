@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::{
     error::Refusal,
     model::{
-        AccountView, Action, Applied, Command, Entry, GrantFilter, GrantPlace, GrantView, HoldFilter,
-        HoldView, IdempotencyKey, NewGrant, Outcome, TransactionFilter,
+        AccountView, Action, Applied, Command, Defaults, Entry, GrantFilter, GrantPlace, GrantView,
+        HoldFilter, HoldView, IdempotencyKey, NewGrant, Outcome, TransactionFilter,
     },
     port::{HoldWish, Ledger, LedgerError, Request, fingerprint::fingerprint},
     service,
@@ -71,7 +71,8 @@ impl PgLedger {
         let outcome = loop {
             match self.once(&command).await {
                 Err(error) if attempts.again(&error).await => {}
-                result => break result?,
+                Err(error) => return Err(failed(error, command.idempotency.as_ref())),
+                Ok(outcome) => break outcome,
             }
         };
         Ok(outcome.result?)
@@ -79,10 +80,22 @@ impl PgLedger {
 
     async fn once(&self, command: &Command) -> Result<Outcome, DbError> {
         let mut tx = Tx::begin(&self.pool).await?;
-        let executed = service::execute(&mut tx, &*self.clock, std::slice::from_ref(command)).await?;
+        let command = std::slice::from_ref(command);
+        // Nobody is told of low balances: it writes no events.
+        let executed = service::execute(&mut tx, &*self.clock, Defaults::default(), command).await?;
         tx.commit().await?;
         let outcome = executed.outcomes.into_iter().next();
         outcome.ok_or_else(|| DbError::Inconsistent("a command had no outcome".to_owned()))
+    }
+}
+
+/// A keyed command whose account stays locked may be a repeat that came while the first request still runs.
+fn failed(error: DbError, key: Option<&IdempotencyKey>) -> LedgerError {
+    match (error, key) {
+        (DbError::LockTimeout(_), Some(key)) => LedgerError::InProgress {
+            key: key.key().to_owned(),
+        },
+        (error, _) => error.into(),
     }
 }
 

@@ -12,8 +12,8 @@ use crate::{
     core::{self, Effect, Stop, Written},
     error::Refusal,
     model::{
-        Action, Applied, Balance, Command, Entry, EntryKind, Executed, IdempotencyKey, LowCrossing, Outcome,
-        Replay,
+        Action, Applied, Balance, Command, Defaults, Entry, EntryKind, Executed, IdempotencyKey, LowCrossing,
+        Outcome, Replay,
     },
     store::{
         self, Batch, Saved, Wanted,
@@ -50,19 +50,31 @@ pub async fn lock<'a>(
 /// Refusals are values: what was due before them is saved, and they do not disturb the other commands. A command whose
 /// idempotency key was used before is not applied: the first outcome is answered again, or the conflict.
 ///
+/// `defaults` say which falls of a balance are told of accounts that have no threshold of their own.
+///
 /// # Errors
 /// [`DbError`] when the batch as a whole failed: nothing of it may be committed. [`DbError::Inconsistent`] means damaged
 /// data or a bug.
-pub async fn execute(tx: &mut Tx, clock: &dyn Clock, commands: &[Command]) -> Result<Executed, DbError> {
+pub async fn execute(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    defaults: Defaults,
+    commands: &[Command],
+) -> Result<Executed, DbError> {
     let locked = lock(tx.conn(), clock, commands).await?;
-    execute_locked(tx, locked, &commands.iter().collect::<Vec<_>>()).await
+    execute_locked(tx, defaults, locked, &commands.iter().collect::<Vec<_>>()).await
 }
 
 /// [`execute`] on accounts that are locked already. Commands for which [`lock`] was not asked find no account.
 ///
 /// # Errors
 /// As [`execute`].
-pub async fn execute_locked(tx: &mut Tx, locked: Locked, commands: &[&Command]) -> Result<Executed, DbError> {
+pub async fn execute_locked(
+    tx: &mut Tx,
+    defaults: Defaults,
+    locked: Locked,
+    commands: &[&Command],
+) -> Result<Executed, DbError> {
     if commands.is_empty() {
         return Ok(Executed::default());
     }
@@ -92,7 +104,7 @@ pub async fn execute_locked(tx: &mut Tx, locked: Locked, commands: &[&Command]) 
         };
         outcomes.push(outcome);
     }
-    let low = answers.low();
+    let low = answers.low(defaults);
     Ok(Executed {
         outcomes,
         entries: answers.entries,
@@ -383,8 +395,9 @@ impl<'a> Answers<'a> {
             .ok_or_else(|| DbError::Inconsistent(format!("entry {seq} of {user_id} is not there")))
     }
 
-    fn low(&self) -> Vec<LowCrossing> {
-        let threshold = |entry: &Entry| self.batch.thresholds.get(&entry.user_id).copied();
+    fn low(&self, defaults: Defaults) -> Vec<LowCrossing> {
+        let own = |entry: &Entry| self.batch.thresholds.get(&entry.user_id).copied();
+        let threshold = |entry: &Entry| own(entry).or(defaults.low_balance_at);
         self.entries
             .iter()
             .filter_map(|entry| LowCrossing::of(entry, threshold(entry)?))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Clock, Credits, Page, Slice, UserId};
+use kernel::{Clock, Credits, Found, Page, Slice, UserId};
 use pg::{DbError, PgConnection};
 
 use crate::{
@@ -115,8 +115,11 @@ pub async fn grants(
         let present = settled.as_ref().and_then(|state| state.grant(stored.id));
         present.unwrap_or(&stored).shown(&notes, now)
     };
-    let views = found.grants.into_iter().map(show).collect();
-    Ok(page.cut(views, GrantPlace::of))
+    let views = Found {
+        items: found.grants.into_iter().map(show).collect(),
+        rows: found.rows,
+    };
+    Ok(page.cut_found(views, GrantPlace::of))
 }
 
 /// The holds of `user`, newest first. Empty without an account. One statement.
@@ -133,12 +136,16 @@ pub async fn holds(
     page: &Page<i64>,
 ) -> Result<Slice<HoldView, i64>, DbError> {
     let found = store::listings::holds(conn, clock.pinned(), user, filter, page).await?;
-    let views = found.iter().map(|hold| hold.shown(user)).collect();
-    Ok(page.cut(views, |hold: &HoldView| hold.entry_seq))
+    let views = Found {
+        items: found.items.iter().map(|hold| hold.shown(user)).collect(),
+        rows: found.rows,
+    };
+    Ok(page.cut_found(views, |hold: &HoldView| hold.entry_seq))
 }
 
 /// The transactions of `user`, newest first; holds and releases are not listed. Empty without an account.
 ///
+/// A page ends early rather than hold more than [`kernel::page::PAGE_BYTES_MAX`], as those of [`grants`] and [`holds`] do.
 /// The place of an entry is its `seq`. A date filter costs a number of probes that grows with the logarithm of the history.
 ///
 /// # Errors
@@ -155,7 +162,10 @@ pub async fn transactions(
         (None, Some(reference)) => {
             store::entries::list_of_reference(conn, user, reference, window, page).await?
         }
-        (None, None) => store::entries::list(conn, user, filter.kind, window, page).await?,
+        (None, None) => {
+            let found = store::entries::list(conn, user, filter.kind, window, page).await?;
+            return Ok(page.cut_found(found, |entry| entry.seq));
+        }
     };
     // A hold is charged once and a reference is booked once: there is at most one entry, which all filters must let pass.
     entries.retain(|entry| {
@@ -180,7 +190,8 @@ pub async fn find_transaction(
     }
 }
 
-/// Sets the balance that the owner wants to hear of when it is reached, or none; false without an account.
+/// Sets the balance that the owner wants to hear of when it is reached; `None` is that of [`Defaults`](crate::Defaults).
+/// False without an account.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be written.

@@ -5,7 +5,7 @@ use pg::{DbError, Tx};
 use uuid::Uuid;
 
 use crate::{
-    model::{Action, Command, Entry, LowCrossing},
+    model::{Action, Command, Defaults, Entry, LowCrossing},
     service::execute,
     store,
 };
@@ -30,7 +30,7 @@ pub struct Swept {
 ///
 /// # Errors
 /// [`DbError`] when nothing of it may be committed.
-pub async fn sweep(tx: &mut Tx, clock: &dyn Clock, limit: i64) -> Result<Swept, DbError> {
+pub async fn sweep(tx: &mut Tx, clock: &dyn Clock, defaults: Defaults, limit: i64) -> Result<Swept, DbError> {
     let found = store::sweep::find_due(tx.conn(), clock.pinned(), limit).await?;
     if found.is_empty() {
         return Ok(Swept::default());
@@ -49,7 +49,7 @@ pub async fn sweep(tx: &mut Tx, clock: &dyn Clock, limit: i64) -> Result<Swept, 
             action: Action::ApplyDue,
         })
         .collect();
-    let executed = execute(tx, clock, &commands).await?;
+    let executed = execute(tx, clock, defaults, &commands).await?;
     Ok(Swept {
         accounts: locked.len(),
         passed_over: found.len().saturating_sub(locked.len()),

@@ -10,7 +10,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::try_join;
-use kernel::{Credits, Page, UserId};
+use kernel::{Credits, Found, Page, UserId, page::PAGE_BYTES_MAX};
 use pg::DbError;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -72,6 +72,16 @@ pub struct EntryRow {
 #[derive(Debug)]
 pub struct MaybeEntryRow(pub Option<EntryRow>);
 
+/// An entry on a page that was measured.
+#[derive(QueryableByName)]
+struct PageRow {
+    #[diesel(embed)]
+    entry: EntryRow,
+    /// How many rows were found for the page, those that were too large for it included.
+    #[diesel(sql_type = BigInt)]
+    found: i64,
+}
+
 #[derive(QueryableByName)]
 struct GivenRow {
     #[diesel(sql_type = Text)]
@@ -100,14 +110,21 @@ macro_rules! entry_columns {
 pub(crate) use entry_columns;
 
 /// A page of entries that meet a constant condition. Only a literal type lets PostgreSQL use the index of rare entries.
+///
+/// The innermost part reads the rows of the page by an index, the next adds up what they measure, the outermost sends
+/// those that fit: their large values are fetched only then.
 macro_rules! listing {
     ($condition:literal) => {
         concat!(
             "SELECT ",
             entry_columns!(),
-            " FROM credits.entries e WHERE e.user_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.type ",
+            ", e.found FROM (SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
+               sum(size_bytes) OVER walk AS bytes FROM ( \
+                 SELECT * FROM credits.entries e WHERE e.user_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.type ",
             $condition,
-            " ORDER BY e.seq DESC OFFSET $4 LIMIT $5"
+            " ORDER BY e.seq DESC OFFSET $4 LIMIT $5) AS page \
+               WINDOW walk AS (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)) AS e \
+             WHERE e.nth = 1 OR (e.nth < $5 AND e.bytes <= $6) ORDER BY e.seq DESC"
         )
     };
 }
@@ -190,14 +207,14 @@ pub async fn window(
     Ok(start..end)
 }
 
-/// A page of the entries in `window`, newest first, and one entry more if there are more.
+/// A page of the entries in `window`, newest first, as far as their bytes fit, and how many there were.
 pub async fn list(
     conn: &mut AsyncPgConnection,
     user: &UserId,
     kind: Option<TransactionKind>,
     window: Range<i64>,
     page: &Page<i64>,
-) -> Result<Vec<Entry>, DbError> {
+) -> Result<Found<Entry>, DbError> {
     let text = match kind {
         None => listing!("NOT IN ('hold', 'release')"),
         Some(TransactionKind::Consume) => listing!("IN ('consume', 'capture')"),
@@ -207,15 +224,21 @@ pub async fn list(
         Some(TransactionKind::Expire) => listing!("= 'expire'"),
         Some(TransactionKind::Adjust) => listing!("= 'adjust'"),
     };
-    let rows: Vec<EntryRow> = pg::sql(text)
+    let rows: Vec<PageRow> = pg::sql(text)
         .bind::<Text, _>(user.as_str())
         .bind::<BigInt, _>(window.start)
         .bind::<BigInt, _>(end_of(&window, page))
         .bind::<BigInt, _>(page.offset())
         .bind::<BigInt, _>(page.rows())
+        .bind::<BigInt, _>(PAGE_BYTES_MAX)
         .load(conn)
         .await?;
-    rows.into_iter().map(EntryRow::into_entry).collect()
+    let found = rows.as_slice().first().map_or(0, |row| row.found);
+    let items = rows.into_iter().map(|row| row.entry.into_entry());
+    Ok(Found {
+        items: items.collect::<Result<_, _>>()?,
+        rows: found,
+    })
 }
 
 /// The entry that charged this hold, as a page.
@@ -226,13 +249,14 @@ pub async fn list_of_hold(
     window: Range<i64>,
     page: &Page<i64>,
 ) -> Result<Vec<Entry>, DbError> {
-    let text = listing!("= 'capture' AND e.hold_id = $6");
+    let text = listing!("= 'capture' AND e.hold_id = $7");
     let rows: Vec<EntryRow> = pg::sql(text)
         .bind::<Text, _>(user.as_str())
         .bind::<BigInt, _>(window.start)
         .bind::<BigInt, _>(end_of(&window, page))
         .bind::<BigInt, _>(page.offset())
         .bind::<BigInt, _>(page.rows())
+        .bind::<BigInt, _>(PAGE_BYTES_MAX)
         .bind::<SqlUuid, _>(hold_id)
         .load(conn)
         .await?;

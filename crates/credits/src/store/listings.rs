@@ -5,7 +5,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Nullable, SmallInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{Page, UserId};
+use kernel::{Found, Page, UserId, page::PAGE_BYTES_MAX};
 use pg::DbError;
 use time::OffsetDateTime;
 
@@ -18,11 +18,13 @@ use crate::{
     },
 };
 
-/// A page of grants, and one more if there are more.
+/// A page of grants, as far as their bytes fit.
 #[derive(Debug, Default)]
 pub struct Grants {
     /// The grants as they are stored, with their notes.
     pub grants: Vec<Grant>,
+    /// How many there were.
+    pub rows: i64,
     /// The instant of reading; `None` without grants.
     pub now: Option<OffsetDateTime>,
     /// Whether something has come due that the figures do not show.
@@ -37,6 +39,16 @@ struct ListedGrantRow {
     now: OffsetDateTime,
     #[diesel(sql_type = Bool)]
     is_due: bool,
+    #[diesel(sql_type = BigInt)]
+    found: i64,
+}
+
+#[derive(QueryableByName)]
+struct ListedHoldRow {
+    #[diesel(embed)]
+    hold: HoldRow,
+    #[diesel(sql_type = BigInt)]
+    found: i64,
 }
 
 /// A page of grants that meet a condition on their stored columns and on `a.now`: none of these changes when due items
@@ -49,12 +61,16 @@ macro_rules! grants {
             grant_columns!(),
             ", ",
             note_columns!(),
-            ", a.now, coalesce(a.next_due_at <= a.now, false) AS is_due \
-             FROM a JOIN credits.grants g ON g.user_id = a.user_id WHERE ",
+            ", g.now, g.is_due, g.found FROM (SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
+               sum(size_bytes) OVER walk AS bytes FROM ( \
+                 SELECT g.*, a.now, coalesce(a.next_due_at <= a.now, false) AS is_due \
+                 FROM a JOIN credits.grants g ON g.user_id = a.user_id WHERE ",
             $condition,
             " AND ($3::smallint IS NULL OR (g.priority, coalesce(g.expires_at, 'infinity'), g.paid, g.effective_at, g.id) \
                > ($3, coalesce($4::timestamptz, 'infinity'), $5, $6, $7)) \
-             ORDER BY g.priority, g.expires_at NULLS LAST, g.paid, g.effective_at, g.id OFFSET $8 LIMIT $9"
+                 ORDER BY g.priority, g.expires_at NULLS LAST, g.paid, g.effective_at, g.id OFFSET $8 LIMIT $9) AS page \
+               WINDOW walk AS (ORDER BY priority, expires_at NULLS LAST, paid, effective_at, id ROWS UNBOUNDED PRECEDING) \
+             ) AS g WHERE g.nth = 1 OR (g.nth < $9 AND g.bytes <= $10) ORDER BY g.nth"
         )
     };
 }
@@ -71,11 +87,15 @@ macro_rules! holds {
              h.uncollected AS hold_uncollected, h.entry_seq AS hold_entry_seq, h.expires_at AS hold_expires_at, \
              h.created_at AS hold_created_at, \
              CASE WHEN h.ended THEN h.expires_at ELSE h.resolved_at END AS hold_resolved_at, \
-             h.description AS hold_description, h.metadata::text AS hold_metadata \
-             FROM (SELECT o.*, o.state = 'open' AND o.expires_at <= a.now AS ended \
+             h.description AS hold_description, h.metadata::text AS hold_metadata, h.found \
+             FROM (SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
+               sum(size_bytes) OVER walk AS bytes FROM ( \
+                 SELECT o.*, o.state = 'open' AND o.expires_at <= a.now AS ended \
                FROM a JOIN credits.holds o ON o.user_id = a.user_id WHERE o.entry_seq < $3 AND ",
             $condition,
-            ") AS h ORDER BY h.entry_seq DESC OFFSET $4 LIMIT $5"
+            " ORDER BY o.entry_seq DESC OFFSET $4 LIMIT $5) AS page \
+               WINDOW walk AS (ORDER BY entry_seq DESC ROWS UNBOUNDED PRECEDING)) AS h \
+             WHERE h.nth = 1 OR (h.nth < $5 AND h.bytes <= $6) ORDER BY h.nth"
         )
     };
 }
@@ -108,25 +128,27 @@ pub async fn grants(
         .bind::<Nullable<BigInt>, _>(after.map(|place| place.grant_id))
         .bind::<BigInt, _>(page.offset())
         .bind::<BigInt, _>(page.rows())
+        .bind::<BigInt, _>(PAGE_BYTES_MAX)
         .load(conn)
         .await?;
     let mut found = Grants::default();
     for row in rows {
         found.now = Some(row.now);
         found.is_due = row.is_due;
+        found.rows = row.found;
         found.grants.push(row.grant.into_grant()?.1);
     }
     Ok(found)
 }
 
-/// A page of holds, newest first, and one more if there are more.
+/// A page of holds, newest first, as far as their bytes fit, and how many there were.
 pub async fn holds(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
     user: &UserId,
     filter: HoldFilter,
     page: &Page<i64>,
-) -> Result<Vec<Hold>, DbError> {
+) -> Result<Found<Hold>, DbError> {
     let text = match filter.status() {
         None => holds!("true"),
         Some(HoldStatus::Open) => holds!("o.state = 'open' AND o.expires_at > a.now"),
@@ -136,15 +158,21 @@ pub async fn holds(
             holds!("(o.state = 'expired' OR (o.state = 'open' AND o.expires_at <= a.now))")
         }
     };
-    let rows: Vec<HoldRow> = pg::sql(text)
+    let rows: Vec<ListedHoldRow> = pg::sql(text)
         .bind::<Text, _>(user.as_str())
         .bind::<Nullable<Timestamptz>, _>(pinned)
         .bind::<BigInt, _>(page.after().copied().unwrap_or(i64::MAX))
         .bind::<BigInt, _>(page.offset())
         .bind::<BigInt, _>(page.rows())
+        .bind::<BigInt, _>(PAGE_BYTES_MAX)
         .load(conn)
         .await?;
-    rows.into_iter()
-        .map(|row| row.into_hold().map(|(_, hold)| hold))
-        .collect()
+    let found = rows.as_slice().first().map_or(0, |row| row.found);
+    let items = rows
+        .into_iter()
+        .map(|row| row.hold.into_hold().map(|(_, hold)| hold));
+    Ok(Found {
+        items: items.collect::<Result<_, _>>()?,
+        rows: found,
+    })
 }

@@ -8,6 +8,7 @@ pub mod columns;
 pub mod entries;
 pub mod entry_grants;
 pub mod grants;
+pub mod held_up;
 pub mod holds;
 pub mod idempotency;
 pub mod listings;

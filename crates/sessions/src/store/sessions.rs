@@ -1,6 +1,6 @@
 //! The table `sessions.sessions`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{
     OptionalExtension, QueryableByName,
@@ -38,6 +38,12 @@ struct PageRow {
     /// How many rows were found for the page, those that were too large for it included.
     #[diesel(sql_type = BigInt)]
     found: i64,
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    session_id: Uuid,
 }
 
 #[derive(QueryableByName)]
@@ -199,6 +205,23 @@ pub(crate) async fn lock(
     rows.into_iter()
         .map(|row| Ok((row.session_id, row.into_tally()?)))
         .collect()
+}
+
+/// Those of the sessions that another transaction has locked. Locks the others, and waits for none.
+pub(crate) async fn held_up(
+    conn: &mut AsyncPgConnection,
+    session_ids: &BTreeSet<Uuid>,
+) -> Result<BTreeSet<Uuid>, DbError> {
+    let rows: Vec<IdRow> = pg::sql(
+        "WITH free AS MATERIALIZED (SELECT session_id FROM sessions.sessions WHERE session_id = ANY($1) \
+           ORDER BY session_id FOR UPDATE SKIP LOCKED) \
+         SELECT s.session_id FROM sessions.sessions s \
+         WHERE s.session_id = ANY($1) AND NOT EXISTS (SELECT FROM free f WHERE f.session_id = s.session_id)",
+    )
+    .bind::<Array<SqlUuid>, _>(session_ids.iter().copied().collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.session_id).collect())
 }
 
 /// Writes the counters of locked sessions. The shared connection lets it be pipelined.

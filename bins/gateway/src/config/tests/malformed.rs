@@ -80,6 +80,16 @@ const LINES: &[(&str, &str, &str)] = &[
         "INITIAL_CREDITS: \"-1\" is not an amount of credits: below zero",
     ),
     (
+        "CREDIT_LOW_THRESHOLD",
+        "low",
+        "CREDIT_LOW_THRESHOLD: \"low\" is not an amount of credits: not a decimal number",
+    ),
+    (
+        "IDEMPOTENCY_DAYS",
+        "0",
+        "IDEMPOTENCY_DAYS: \"0\" is not a number of days (1 to 3650)",
+    ),
+    (
         "SELF_RECHARGE",
         "perhaps",
         "SELF_RECHARGE: \"perhaps\" is not one of allowed, denied",

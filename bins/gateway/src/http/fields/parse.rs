@@ -1,5 +1,6 @@
 //! Parsers from one value to one type, worded as the documents show.
 
+use credits::TransactionName;
 use uuid::Uuid;
 
 use kernel::{AmountError, Credits, FreeForm, TextError, Usd, UserId, UserIdError};
@@ -175,6 +176,25 @@ pub fn uuid(value: Value<'_>) -> Parsed<Uuid> {
     let text = text(1, 36)(value)?;
     Uuid::try_parse(&text)
         .map_err(|_| Problem::new("string_pattern_mismatch", "Input should be a valid UUID"))
+}
+
+/// A transaction by its integer id, as a number or in digits, or by its `txn_<uuid>` (HTTP contract 1.2).
+pub fn transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
+    if let Ok(text) = text(1, 255)(value)
+        && let Some(id) = text.strip_prefix("txn_").and_then(|id| Uuid::try_parse(id).ok())
+    {
+        return Ok(TransactionName::Transaction(id));
+    }
+    // Above this, an integer that no id can be would read as the greatest one.
+    integer(1, i64::MAX - 1)(value)
+        .map(TransactionName::Id)
+        .map_err(|problem| match problem.kind {
+            "int_parsing" | "int_type" => Problem::new(
+                "string_pattern_mismatch",
+                "Input should be a positive integer or match pattern '^txn_<uuid>$'",
+            ),
+            _ => problem,
+        })
 }
 
 /// An e-mail address: 3 to 320 characters of a plausible form. Whether it exists, only a letter can tell.
@@ -381,6 +401,31 @@ mod tests {
         assert_eq!(
             word(Value::Json("7")).unwrap_err().msg,
             "Input should be 'a', 'b' or 'c'"
+        );
+    }
+
+    #[test]
+    fn transactions_have_two_names() {
+        let id = Uuid::from_u128(7);
+        let quoted = format!("\"txn_{id}\"");
+        for (literal, expected) in [
+            ("456", TransactionName::Id(456)),
+            ("\"456\"", TransactionName::Id(456)),
+            ("9223372036854775806", TransactionName::Id(i64::MAX - 1)),
+            (quoted.as_str(), TransactionName::Transaction(id)),
+        ] {
+            assert_eq!(transaction_name(Value::Json(literal)), Ok(expected), "{literal}");
+        }
+        for literal in [
+            "\"txn_\"", "\"456a\"", "\"\"", "4.5", "true", "null", "{}", "[456]",
+        ] {
+            let problem = kind(transaction_name(Value::Json(literal)));
+            assert_eq!(problem, "string_pattern_mismatch", "{literal}");
+        }
+        assert_eq!(kind(transaction_name(Value::Json("0"))), "greater_than_equal");
+        assert_eq!(
+            kind(transaction_name(Value::Json("9223372036854775808"))),
+            "less_than_equal"
         );
     }
 

@@ -15,6 +15,7 @@ pub mod transactions;
 
 use ::credits::{Action, Applied, Command, Entry, IdempotencyKey, Replay};
 use kernel::{Detail, FreeForm};
+use pg::Rejected;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -69,10 +70,14 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
         transaction_id: call.app.ids.uuid(),
         description: order.description,
         metadata: order.metadata,
-        idempotency: order.key,
+        idempotency: order.key.clone(),
         action: order.action,
     };
-    let done = call.app.writes.ledger(command, check).await?;
+    let held_up = |rejected: Rejected| match (&order.key, rejected) {
+        (Some(key), Rejected::HeldUp) => ApiError::in_progress(key),
+        (_, rejected) => rejected.into(),
+    };
+    let done = call.app.writes.ledger(command, check).await.map_err(held_up)?;
     let outcome = done.map_err(|why| barred(why, &user_id))?;
     match outcome.result {
         Ok(applied) => Ok(Answer {

@@ -1,10 +1,16 @@
 //! `POST /api/v1/users/{user_id}/credits/refund`: gives a charge back (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::Action;
-use kernel::{Credits, FreeForm};
+use credits::{Action, TransactionName};
+use kernel::{Credits, Detail, FreeForm};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        ObjectBuilder, OneOfBuilder,
+        schema::{Schema, SchemaType, Type},
+    },
+};
 use uuid::Uuid;
 
 use super::Order;
@@ -13,8 +19,7 @@ use crate::http::{
     catalogue,
     doc::Doc,
     error::ApiError,
-    fault::Problem,
-    fields::{Fields, Source, Value, parse},
+    fields::{Fields, Source, parse},
     idempotency,
     language::Text,
     reply::Reply,
@@ -25,15 +30,18 @@ use crate::http::{
 /// The charge to give back.
 #[derive(Debug, ToSchema)]
 pub struct RefundCharge {
-    /// `txn_<uuid>` of a consume transaction.
-    #[schema(value_type = String)]
-    pub transaction_id: Uuid,
+    /// `transaction_id` or `id` of a consume transaction.
+    #[schema(schema_with = transaction_name_schema)]
+    pub transaction_id: TransactionName,
     /// Credits; all that is left of the charge if absent.
     #[schema(value_type = Option<f64>)]
     pub amount: Option<Credits>,
     /// Why.
     pub reason: String,
 }
+
+/// The id of no transaction.
+const UNKNOWN: Uuid = Uuid::nil();
 
 /// The route.
 #[must_use]
@@ -66,7 +74,7 @@ fn doc() -> Doc {
 
 impl RefundCharge {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let transaction = fields.required(Source::Body, "transaction_id", transaction);
+        let transaction = fields.required(Source::Body, "transaction_id", parse::transaction_name);
         let amount = fields.optional(Source::Body, "amount", parse::credits_to_move);
         let reason = fields.required(Source::Body, "reason", parse::text(1, 255));
         Some(Self {
@@ -77,33 +85,46 @@ impl RefundCharge {
     }
 }
 
-fn transaction(value: Value<'_>) -> Result<Uuid, Problem> {
-    let text = parse::text(1, 255)(value)?;
-    text.strip_prefix("txn_")
-        .and_then(|id| Uuid::try_parse(id).ok())
-        .ok_or_else(|| {
-            Problem::new(
-                "string_pattern_mismatch",
-                "String should match pattern '^txn_<uuid>$'",
-            )
-        })
+fn transaction_name_schema() -> Schema {
+    let name = |of| ObjectBuilder::new().schema_type(SchemaType::new(of)).build();
+    let names = OneOfBuilder::new()
+        .description(Some("`transaction_id` or `id` of a consume transaction."))
+        .item(name(Type::String))
+        .item(name(Type::Integer));
+    Schema::OneOf(names.build())
+}
+
+/// The transaction id behind a name. Entries never change, so it is looked up outside the command; an id that is none
+/// stands for [`UNKNOWN`], so that the ledger itself refuses it and remembers that with the key.
+async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
+    if let TransactionName::Transaction(id) = name {
+        return Ok(id);
+    }
+    let user_id = call.user().await?;
+    let found = call
+        .read(async |conn| credits::find_transaction(conn, &user_id, name).await)
+        .await?;
+    Ok(found.map_or(UNKNOWN, |entry| entry.transaction_id))
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(RefundCharge::read)?;
     let key = idempotency::key(&call, &format!("{wish:?}"))?;
-    let of = transaction_id(wish.transaction_id);
+    let charge = resolve(&call, wish.transaction_id).await?;
+    let of = transaction_id(charge);
     let order = Order {
         description: Some(wish.reason.clone()),
         metadata: FreeForm::of_texts([("refund_of", of.as_str()), ("reason", wish.reason.as_str())]),
         action: Action::Refund {
-            transaction_id: wish.transaction_id,
+            transaction_id: charge,
             amount: wish.amount,
             reason: wish.reason,
         },
         key,
     };
-    let answer = super::run(&call, order).await?;
+    let answer = super::run(&call, order)
+        .await
+        .map_err(|error| named_as_asked(error, wish.transaction_id))?;
     let entry = answer.entry()?;
     let amount = entry.amount;
     let message = Text::new(
@@ -111,4 +132,14 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         format!("成功退还 {amount} 积分"),
     );
     Ok(answer.mark(call.envelope_at(answer.at, &message, Transaction::from(entry))?))
+}
+
+/// The refusal tells the caller the name he gave, also for an id that is none.
+fn named_as_asked(error: ApiError, name: TransactionName) -> ApiError {
+    match name {
+        TransactionName::Id(id) if error.code() == catalogue::TRANSACTION_NOT_FOUND.code => {
+            error.replace("transaction_id", Detail::Integer(id))
+        }
+        _ => error,
+    }
 }

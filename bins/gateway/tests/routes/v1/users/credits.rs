@@ -1,6 +1,8 @@
 //! `/api/v1/users/{user_id}/credits/...`
 
+mod busy;
 mod consume;
 mod holds;
 mod recharge;
+mod refund;
 mod transactions;

@@ -1,0 +1,228 @@
+//! What another process holds up waits aside, and nobody waits with it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt},
+};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use pg::{
+    BatchLimits, Committer, DbError, PgConnection, Pool, PoolSettings, Rejected, Tx, Work, batch::HELD_UP_MAX,
+};
+use testkit::TestDb;
+
+use crate::support::{insert, notes, wait_until};
+
+/// Locks notes, and goes wrong as a server that speaks German where it is told to.
+struct Lock {
+    batches: Arc<Mutex<Vec<Vec<i64>>>>,
+    manner: Manner,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    /// Knows what is held up.
+    Asking,
+    /// Likewise, but its time-outs have foreign words.
+    Foreign,
+    /// Does not know.
+    Ignorant,
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+impl Work for Lock {
+    type Item = i64;
+    type Outcome = i64;
+
+    type Opening = ();
+
+    async fn open(&self, mut conn: &PgConnection, items: &[i64]) -> Result<(), DbError> {
+        self.batches.lock().unwrap().push(items.to_vec());
+        if self.manner != Manner::Foreign {
+            let sql = "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE";
+            let _locked: Vec<Row> = pg::sql(sql)
+                .bind::<Array<BigInt>, _>(items)
+                .load(&mut conn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, tx: &mut Tx, items: &[i64], (): ()) -> Result<Vec<i64>, DbError> {
+        if self.manner == Manner::Foreign {
+            let ids: Vec<String> = items.iter().map(i64::to_string).collect();
+            let sql = format!(
+                "DO $$ BEGIN PERFORM FROM notes.notes WHERE id IN ({}) FOR UPDATE; \
+                 EXCEPTION WHEN lock_not_available THEN RAISE EXCEPTION USING ERRCODE = 'lock_not_available', \
+                 MESSAGE = 'storniere Anfrage wegen Zeitüberschreitung einer Sperre'; END $$",
+                ids.join(",")
+            );
+            tx.conn().batch_execute(&sql).await?;
+        }
+        Ok(items.to_vec())
+    }
+
+    async fn held_up(&self, tx: &mut Tx, items: &[i64]) -> Result<Vec<bool>, DbError> {
+        if self.manner == Manner::Ignorant {
+            return Ok(vec![false; items.len()]);
+        }
+        let sql = "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE SKIP LOCKED";
+        let free: Vec<Row> = pg::sql(sql)
+            .bind::<Array<BigInt>, _>(items)
+            .load(tx.conn())
+            .await?;
+        let is_free = |item| free.iter().any(|row| row.id == item);
+        Ok(items.iter().map(|item| !is_free(*item)).collect())
+    }
+}
+
+struct Bench {
+    db: TestDb,
+    committer: Committer<Lock>,
+    batches: Arc<Mutex<Vec<Vec<i64>>>>,
+    /// Holds note 1.
+    other: Tx,
+}
+
+/// Notes 1 to 9, the first of which somebody else holds, and one lane.
+async fn bench(manner: Manner) -> Bench {
+    let db = notes().await;
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    for id in 1..=9 {
+        insert(&mut tx, id, "a").await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mut other = Tx::begin(db.pool()).await.unwrap();
+    other
+        .conn()
+        .batch_execute("SELECT FROM notes.notes WHERE id = 1 FOR UPDATE")
+        .await
+        .unwrap();
+    let mut settings = PoolSettings::new(db.url());
+    settings.lock_timeout = Duration::from_millis(100);
+    let batches = Arc::default();
+    let work = Lock {
+        batches: Arc::clone(&batches),
+        manner,
+    };
+    let limits = BatchLimits {
+        name: "test",
+        lanes: 1,
+        workers: 1,
+        batch_items_max: 50,
+        queue_items_max: 100,
+        wait_max: Duration::from_secs(30),
+    };
+    let committer = Committer::start(Pool::new(&settings).unwrap(), work, limits);
+    Bench {
+        db,
+        committer,
+        batches,
+        other,
+    }
+}
+
+impl Bench {
+    /// Hands the items in, so that they are one batch, and returns what becomes of each.
+    fn hand_in(&self, items: impl IntoIterator<Item = i64>) -> Vec<Submitted> {
+        // On a runtime of one thread nothing runs before the next await: all are in the queue when the lane wakes up.
+        let submit = |item| {
+            let committer = self.committer.clone();
+            tokio::spawn(async move { committer.submit("key", item).await })
+        };
+        items.into_iter().map(submit).collect()
+    }
+
+    fn tried(&self) -> usize {
+        self.batches.lock().unwrap().len()
+    }
+}
+
+type Submitted = tokio::task::JoinHandle<Result<i64, Rejected>>;
+
+#[tokio::test]
+async fn neighbours_of_a_held_up_item_are_done_together_at_once() {
+    for manner in [Manner::Asking, Manner::Foreign] {
+        let bench = bench(manner).await;
+        let mut submitted = bench.hand_in(1..=9);
+        let held = submitted.remove(0);
+        for (id, done) in (2..).zip(submitted) {
+            assert_eq!(done.await.unwrap(), Ok(id));
+        }
+        assert!(!held.is_finished());
+        assert_eq!(bench.tried(), 2, "all, then all but one: {:?}", bench.batches);
+
+        let later = bench.hand_in([5]).remove(0);
+        assert_eq!(later.await.unwrap(), Ok(5), "the lane does not wait either");
+        let held_again = bench.hand_in([1]).remove(0);
+        bench.other.rollback().await;
+        assert_eq!(held.await.unwrap(), Ok(1));
+        assert_eq!(held_again.await.unwrap(), Ok(1));
+    }
+}
+
+#[tokio::test]
+async fn what_stays_held_up_is_given_up_undone() {
+    for manner in [Manner::Asking, Manner::Foreign] {
+        let bench = bench(manner).await;
+        let began = Instant::now();
+        assert_eq!(bench.committer.submit("key", 1).await, Err(Rejected::HeldUp));
+        let waited = began.elapsed();
+        assert!(waited >= HELD_UP_MAX, "{waited:?}");
+        assert!(waited < HELD_UP_MAX * 2, "{waited:?}");
+        assert_eq!(bench.tried(), 1, "{:?}", bench.batches);
+        assert_eq!(bench.committer.submit("key", 2).await, Ok(2), "the lane lives on");
+        bench.other.rollback().await;
+        assert_eq!(bench.committer.submit("key", 1).await, Ok(1));
+    }
+}
+
+#[tokio::test]
+async fn items_that_are_held_up_keep_their_order() {
+    let bench = bench(Manner::Asking).await;
+    let mut first = bench.hand_in([1, 2]);
+    assert_eq!(first.remove(1).await.unwrap(), Ok(2));
+    let mut second = bench.hand_in([3, 1]);
+    assert_eq!(second.remove(0).await.unwrap(), Ok(3));
+    bench.other.rollback().await;
+    assert_eq!(first.remove(0).await.unwrap(), Ok(1));
+    assert_eq!(second.remove(0).await.unwrap(), Ok(1));
+    assert_eq!(bench.batches.lock().unwrap().last(), Some(&vec![1, 1]));
+}
+
+#[tokio::test]
+async fn work_that_cannot_tell_runs_its_items_alone() {
+    let bench = bench(Manner::Ignorant).await;
+    let mut submitted = bench.hand_in(1..=3);
+    let held = submitted.remove(0);
+    for (id, done) in (2..).zip(submitted) {
+        assert_eq!(done.await.unwrap(), Ok(id));
+    }
+    assert!(!held.is_finished());
+    bench.other.rollback().await;
+    assert_eq!(held.await.unwrap(), Ok(1));
+}
+
+#[tokio::test]
+async fn flush_waits_for_what_is_held_up() {
+    let bench = bench(Manner::Asking).await;
+    let held = bench.hand_in([1]).remove(0);
+    let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    wait_until(bench.db.pool(), waits).await;
+    let committer = bench.committer.clone();
+    let flushed = tokio::spawn(async move { committer.flush().await });
+    while bench.committer.submit("key", 2).await != Err(Rejected::Full) {}
+    assert!(!held.is_finished());
+    bench.other.rollback().await;
+    assert_eq!(held.await.unwrap(), Ok(1));
+    flushed.await.unwrap();
+}
