@@ -15,7 +15,7 @@ use kernel::{Clock, Credits, Ids};
 use pg::{DbError, Pool};
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::{config::Config, http::read_slots::ReadSlots, telemetry::Metrics};
+use crate::{config::Config, hot_thread::HotThread, http::read_slots::ReadSlots, telemetry::Metrics};
 
 pub use flows::{AUDITS, MIGRATIONS};
 
@@ -59,6 +59,7 @@ pub struct App {
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
     hot: Pool,
+    _hot_thread: HotThread,
     sweeper: JoinHandle<()>,
     pruning: JoinHandle<()>,
     serving: AtomicBool,
@@ -70,6 +71,9 @@ pub enum StartError {
     /// The database refused.
     #[error("the database cannot be prepared")]
     Database(#[from] DbError),
+    /// The system gives no thread.
+    #[error("a thread cannot be started")]
+    Thread(#[source] std::io::Error),
     /// The token verifier cannot be made from the configuration.
     #[error("tokens cannot be verified with this configuration")]
     Tokens(#[source] IssuerError),
@@ -103,8 +107,15 @@ impl App {
             &Handle::current(),
         )
         .map_err(StartError::Tokens)?;
-        let hot = pool.sibling(HOT_CONNECTIONS, BATCH_LOCK_TIMEOUT)?;
+        let hot_thread = HotThread::start().map_err(StartError::Thread)?;
+        let hot = pool.sibling_on(hot_thread.handle().clone(), HOT_CONNECTIONS, BATCH_LOCK_TIMEOUT)?;
         let defaults = config.credits.defaults;
+        let on_it = hot_thread.handle().enter();
+        let writes = Writes::start(hot.clone(), Arc::clone(&clock), defaults);
+        let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
+        let statuses = StatusReads::start(hot.clone());
+        let probes = ProbeReads::start(hot.clone());
+        drop(on_it);
         let housekeeping = || (pool.clone(), Arc::clone(&clock));
         let ((sweeps, its_clock), (prunes, also_its_clock)) = (housekeeping(), housekeeping());
         let keep_for = config.limits.idempotency_kept;
@@ -112,12 +123,13 @@ impl App {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
-            writes: Writes::start(hot.clone(), Arc::clone(&clock), defaults),
-            balances: BalanceReads::start(hot.clone(), Arc::clone(&clock)),
-            statuses: StatusReads::start(hot.clone()),
-            probes: ProbeReads::start(hot.clone()),
+            writes,
+            balances,
+            statuses,
+            probes,
             read_slots: ReadSlots::default(),
             hot,
+            _hot_thread: hot_thread,
             config,
             pool,
             clock,

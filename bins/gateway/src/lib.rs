@@ -4,5 +4,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod database;
+pub mod hot_thread;
 pub mod http;
 pub mod telemetry;

@@ -272,7 +272,7 @@ async fn a_deactivated_user_is_403_everywhere() {
     }
     drop(conn);
     let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance").service();
-    assert_eq!(balance.send().await.expect(200).json()["data"], 1_000);
+    assert_eq!(balance.send().await.expect(200).json()["data"], 1_000.0);
 }
 
 #[tokio::test]

@@ -107,16 +107,20 @@ impl Pool {
     /// # Errors
     /// As [`Pool::new`].
     pub fn sibling(&self, size_max: usize, lock_timeout: Duration) -> Result<Self, DbError> {
+        self.sibling_on(self.home.clone(), size_max, lock_timeout)
+    }
+
+    /// As [`Pool::sibling`], on the runtime `home`.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn sibling_on(&self, home: Handle, size_max: usize, lock_timeout: Duration) -> Result<Self, DbError> {
         let settings = PoolSettings {
             size_max,
             lock_timeout,
             ..PoolSettings::clone(&self.settings)
         };
-        Self::on(
-            self.home.clone(),
-            Arc::new(self.target.with(&settings)),
-            &settings,
-        )
+        Self::on(home, Arc::new(self.target.with(&settings)), &settings)
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {

@@ -41,7 +41,7 @@ pub struct Options {
     /// Accounts the requests are spread over.
     #[arg(long, default_value_t = 1_000)]
     pub accounts: usize,
-    /// Only scenarios whose name contains this.
+    /// Only scenarios whose name contains this, or is what follows a leading `=`.
     #[arg(long, default_value = "")]
     pub only: String,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
@@ -72,7 +72,7 @@ async fn run(options: &Options) {
         report.floor(floor.run(&service, turn));
         for scenario in SCENARIOS
             .iter()
-            .filter(|scenario| scenario.name.contains(&options.only))
+            .filter(|scenario| wanted(scenario.name, &options.only))
         {
             eprintln!("round {round}: {}", scenario.name);
             let measured = scenario::run(&service, scenario, options, turn).await;
@@ -86,4 +86,11 @@ async fn run(options: &Options) {
         service.print_statements();
     }
     service.stop();
+}
+
+fn wanted(name: &str, only: &str) -> bool {
+    match only.strip_prefix('=') {
+        Some(exact) => name == exact,
+        None => name.contains(only),
+    }
 }

@@ -21,7 +21,7 @@ use super::{
     fault::{Fault, Place},
     fields::Fields,
     language::Language,
-    observe::RequestId,
+    observe::{self, RequestId},
     reply::Reply,
     route::{BodyRule, JSON_BYTES_MAX, Route},
 };
@@ -34,17 +34,19 @@ pub async fn dispatch(
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
+    observe::routed(&request, route.path);
     let language = language_of(&app, &request);
     let limit = app.config.limits.request_timeout;
     let begun = Rc::new(Cell::new(false));
-    let work = run(
+    // On the heap: the layers around it would copy it from one to the next.
+    let work = Box::pin(run(
         Arc::clone(&app),
         route,
         request.clone(),
         payload,
         language,
         Rc::clone(&begun),
-    );
+    ));
     let work = AssertUnwindSafe(work).catch_unwind();
     let result = match tokio::time::timeout(limit, work).await {
         Ok(Ok(result)) => result,

@@ -1,6 +1,13 @@
 //! What surrounds every request, routed or not: its id, one log line, its metrics, and JSON for every error.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest,
@@ -13,6 +20,8 @@ use actix_web::{
     },
     middleware::Next,
 };
+
+use metrics::{Counter, Gauge, Histogram};
 
 use super::{
     catalogue::{self, Entry},
@@ -31,14 +40,29 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
+/// What travels with a request for the log and the metrics.
+#[derive(Debug, Clone)]
+struct Trace {
+    id: RequestId,
+    /// The path of its route, once that is known.
+    route: Rc<Cell<Option<&'static str>>>,
+}
+
+/// Says which path of the route table answers the request.
+pub fn routed(request: &HttpRequest, path: &'static str) {
+    if let Some(trace) = request.extensions().get::<Trace>() {
+        trace.route.set(Some(path));
+    }
+}
+
 impl RequestId {
     /// The id that [`observe`] gave the request; empty outside of it.
     #[must_use]
     pub fn of(request: &HttpRequest) -> String {
         request
             .extensions()
-            .get::<Self>()
-            .map(ToString::to_string)
+            .get::<Trace>()
+            .map(|trace| trace.id.to_string())
             .unwrap_or_default()
     }
 
@@ -70,7 +94,11 @@ pub async fn observe(
     let began = Instant::now();
     let id = RequestId::from_header(request.headers().get(X_REQUEST_ID))
         .unwrap_or_else(|| RequestId(app.ids.uuid().to_string().into()));
-    request.extensions_mut().insert(id.clone());
+    let route = Rc::new(Cell::new(None));
+    request.extensions_mut().insert(Trace {
+        id: id.clone(),
+        route: Rc::clone(&route),
+    });
     let mut passage = Passage::begin(&request, id.clone());
     // No handle to the request may be kept here: routing needs it alone.
     let answered = next.call(request).await;
@@ -87,7 +115,7 @@ pub async fn observe(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    record(&response, &id, began);
+    record(&response, &id, route.get().unwrap_or("unmatched"), began);
     Ok(response)
 }
 
@@ -95,13 +123,13 @@ pub async fn observe(
 /// dropped.
 struct Passage {
     id: RequestId,
-    method: String,
+    method: &'static str,
     answered: bool,
 }
 
 impl Passage {
     fn begin(request: &ServiceRequest, id: RequestId) -> Self {
-        metrics::gauge!("http_requests_in_flight").increment(1.0);
+        in_flight().increment(1.0);
         Self {
             id,
             method: method_label(request.method()),
@@ -112,9 +140,9 @@ impl Passage {
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        metrics::gauge!("http_requests_in_flight").decrement(1.0);
+        in_flight().decrement(1.0);
         if !self.answered {
-            metrics::counter!("http_requests_abandoned_total", "method" => self.method.clone()).increment(1);
+            metrics::counter!("http_requests_abandoned_total", "method" => self.method).increment(1);
             tracing::info!(request_id = %self.id, method = self.method, "the client hung up before the answer");
         }
     }
@@ -182,19 +210,14 @@ fn entry_for(status: StatusCode) -> &'static Entry {
     }
 }
 
-fn record(response: &ServiceResponse<BoxBody>, id: &RequestId, began: Instant) {
-    let request = response.request();
-    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-    let method = method_label(request.method());
+fn record(response: &ServiceResponse<BoxBody>, id: &RequestId, route: &'static str, began: Instant) {
+    let method = method_label(response.request().method());
     let status = response.status().as_u16();
     let elapsed = began.elapsed();
-    metrics::counter!(
-        "http_requests_total",
-        "method" => method.clone(), "route" => route.clone(), "status" => status.to_string()
-    )
-    .increment(1);
-    metrics::histogram!("http_request_duration_seconds", "method" => method.clone(), "route" => route.clone())
-        .record(elapsed.as_secs_f64());
+    Figures::with(method, route, status, |figures| {
+        figures.answered.increment(1);
+        figures.seconds.record(elapsed.as_secs_f64());
+    });
     let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     if status >= 500 {
         tracing::warn!(request_id = %id, method, route, status, duration_ms, "request answered");
@@ -203,10 +226,40 @@ fn record(response: &ServiceResponse<BoxBody>, id: &RequestId, began: Instant) {
     }
 }
 
-/// Methods are labels of metrics, so foreign ones share one name.
-fn method_label(method: &Method) -> String {
-    match method.as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
-        _ => "other".to_owned(),
+/// The metrics of one kind of answer.
+struct Figures {
+    answered: Counter,
+    seconds: Histogram,
+}
+
+impl Figures {
+    /// Finds them in the memory of the worker: looking a metric up by its labels costs more than counting.
+    fn with(method: &'static str, route: &'static str, status: u16, count: impl FnOnce(&Self)) {
+        thread_local! {
+            static KNOWN: RefCell<HashMap<(&'static str, &'static str, u16), Figures>> = RefCell::default();
+        }
+        KNOWN.with_borrow_mut(|known| {
+            let figures = known.entry((method, route, status)).or_insert_with(|| Self {
+                answered: metrics::counter!(
+                    "http_requests_total", "method" => method, "route" => route, "status" => status.to_string()
+                ),
+                seconds: metrics::histogram!(
+                    "http_request_duration_seconds", "method" => method, "route" => route
+                ),
+            });
+            count(figures);
+        });
     }
+}
+
+fn in_flight() -> &'static Gauge {
+    static GAUGE: LazyLock<Gauge> = LazyLock::new(|| metrics::gauge!("http_requests_in_flight"));
+    &GAUGE
+}
+
+/// Methods are labels of metrics, so foreign ones share one name.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let known = KNOWN.iter().find(|known| **known == method.as_str());
+    known.copied().unwrap_or("other")
 }

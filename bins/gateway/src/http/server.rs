@@ -19,7 +19,7 @@ use super::{
     catalogue,
     dispatch::{dispatch, language_of, refuse},
     error::ApiError,
-    observe::{UNROUTED, observe},
+    observe::{UNROUTED, observe, routed},
     route::Route,
     routes::served,
 };
@@ -88,6 +88,7 @@ fn resource(path: &'static str, routes: &[&'static Route], app: &Arc<App>) -> ac
     }
     let (allow, app) = (allowed(routes), Arc::clone(app));
     resource.default_service(web::to(move |request: HttpRequest| {
+        routed(&request, path);
         let error = ApiError::new(&catalogue::METHOD_NOT_ALLOWED).header(header::ALLOW, allow.clone());
         let response = refuse(&app, &request, language_of(&app, &request), UNROUTED, error);
         async move { response }
