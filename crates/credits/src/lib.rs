@@ -28,8 +28,8 @@ pub use model::{
 };
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
-    Locked, Pruned, Swept, account, balances, execute, execute_locked, find_transaction, grants, held_up,
-    holds, lock, prune_idempotency, set_low_balance_at, sweep, transactions,
+    Decided, Locked, Pruned, Swept, account, balances, decide, execute, execute_locked, find_transaction,
+    grants, held_up, holds, lock, prune_idempotency, set_low_balance_at, sweep, transactions,
 };
 pub use store::audits::AUDITS;
 

@@ -193,9 +193,15 @@ impl Work for Together {
             admitted.add(item, &opening.standings);
         }
         let commands: Vec<&credits::Command> = admitted.commands.iter().map(AsRef::as_ref).collect();
-        let executed = match opening.locked {
-            Some(locked) => credits::execute_locked(tx, self.defaults, locked, &commands).await?,
-            None => credits::Executed::default(),
+        let applied = match opening.locked {
+            Some(locked) => {
+                let decided = credits::decide(tx, self.defaults, locked, &commands).await?;
+                let events = events::of_entries(decided.entries(), decided.low());
+                // Both know all they need: they are sent together.
+                let (executed, ()) = try_join!(decided.save(tx), webhooks::enqueue(tx, &events))?;
+                executed.outcomes
+            }
+            None => Vec::new(),
         };
         let mut recorded = usage::record(tx, &*self.clock, &admitted.records)
             .await?
@@ -203,8 +209,7 @@ impl Work for Together {
         let mut added = sessions::add_messages(tx, &*self.clock, &admitted.messages)
             .await?
             .into_iter();
-        webhooks::enqueue(tx, &events::of_ledger(&executed)).await?;
-        let mut applied = executed.outcomes.into_iter();
+        let mut applied = applied.into_iter();
         let outcomes: Vec<Outcome> = admitted
             .places
             .into_iter()

@@ -45,7 +45,7 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> JoinHandl
 pub async fn run(pool: &Pool, clock: &dyn Clock, defaults: Defaults) -> Result<usize, DbError> {
     let mut tx = Tx::begin(pool).await?;
     let swept = credits::sweep(&mut tx, clock, defaults, ACCOUNTS_MAX).await?;
-    webhooks::enqueue(&mut tx, &events::of_entries(&swept.entries, &swept.low)).await?;
+    webhooks::enqueue(&tx, &events::of_entries(&swept.entries, &swept.low)).await?;
     tx.commit().await?;
     Ok(swept.accounts)
 }

@@ -11,6 +11,7 @@
 mod held;
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     future::Future,
     hash::{DefaultHasher, Hash, Hasher},
     panic::AssertUnwindSafe,
@@ -207,6 +208,7 @@ impl<L: Lookup> Coalescer<L> {
 
 struct Waiting<I, O> {
     item: I,
+    key: u64,
     since: Instant,
     answer: oneshot::Sender<Result<O, Rejected>>,
 }
@@ -218,7 +220,83 @@ type Lane<I, O> = mpsc::Receiver<Waiting<I, O>>;
 struct Turn<I, O> {
     lane: Lane<I, O>,
     taken: Vec<Waiting<I, O>>,
+    /// Items whose key is in a batch that commits at this moment: they would wait for its locks, and all others with them.
+    behind: Vec<Waiting<I, O>>,
     held: Held<I, O>,
+    committing: Arc<Committing>,
+}
+
+/// How many of the batches under way have an item of a key.
+#[derive(Default)]
+struct Committing(std::sync::Mutex<HashMap<u64, usize>>);
+
+/// The keys of a batch under way, until it is done.
+struct UnderWay {
+    keys: Vec<u64>,
+    committing: Arc<Committing>,
+}
+
+impl Committing {
+    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<u64, usize>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn begin(self: &Arc<Self>, keys: Vec<u64>) -> UnderWay {
+        let mut counts = self.counts();
+        for key in &keys {
+            *counts.entry(*key).or_default() += 1;
+        }
+        drop(counts);
+        UnderWay {
+            keys,
+            committing: Arc::clone(self),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut counts = self.committing.counts();
+        for key in &self.keys {
+            if let Entry::Occupied(mut count) = counts.entry(*key) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+    }
+}
+
+impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
+    /// Takes what waits: at least one item, unless something is held up. False when nothing can come any more.
+    async fn take(&mut self, items_max: usize) -> bool {
+        if self.behind.is_empty() {
+            return self.held.take(&mut self.lane, &mut self.taken, items_max).await;
+        }
+        self.taken.append(&mut self.behind);
+        while self.taken.len() < items_max {
+            match self.lane.try_recv() {
+                Ok(waiting) => self.taken.push(waiting),
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    /// Leaves behind what would wait for a batch that is in its commit, unless nothing else is there to do.
+    fn leave_behind(&mut self) {
+        let counts = self.committing.counts();
+        if counts.is_empty() || self.taken.iter().all(|waiting| counts.contains_key(&waiting.key)) {
+            return;
+        }
+        let (behind, taken) = self
+            .taken
+            .drain(..)
+            .partition(|waiting| counts.contains_key(&waiting.key));
+        drop(counts);
+        (self.behind, self.taken) = (behind, taken);
+    }
 }
 
 type Turns<I, O> = Arc<Mutex<Turn<I, O>>>;
@@ -250,7 +328,9 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
             let turns = Arc::new(Mutex::new(Turn {
                 lane,
                 taken: Vec::with_capacity(limits.batch_items_max),
+                behind: Vec::new(),
                 held: Held::nothing(),
+                committing: Arc::default(),
             }));
             workers.extend((0..limits.workers.max(1)).map(|_| spawn(Arc::clone(&turns))));
         }
@@ -261,10 +341,14 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
     }
 
     async fn submit(&self, key: &str, item: I) -> Result<O, Rejected> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let key = hasher.finish();
         let sender = self.sender(key).ok_or(Rejected::Full)?;
         let (answer, outcome) = oneshot::channel();
         let waiting = Waiting {
             item,
+            key,
             since: Instant::now(),
             answer,
         };
@@ -273,15 +357,13 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         outcome.await.unwrap_or(Err(Rejected::Unavailable))
     }
 
-    fn sender(&self, key: &str) -> Option<Sender<I, O>> {
+    fn sender(&self, key: u64) -> Option<Sender<I, O>> {
         let senders = self
             .senders
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
         let count = u64::try_from(senders.len()).ok().filter(|count| *count > 0)?;
-        let lane = usize::try_from(hasher.finish() % count).ok()?;
+        let lane = usize::try_from(key % count).ok()?;
         senders.get(lane).cloned()
     }
 
@@ -388,10 +470,20 @@ async fn serve<E: Executor>(turns: Turns<E::Item, E::Outcome>, limits: BatchLimi
     let items_max = limits.batch_items_max.max(1);
     loop {
         let mut turn = Arc::clone(&turns).lock_owned().await;
-        let Turn { lane, taken, held } = &mut *turn;
-        if !held.take(lane, taken, items_max).await {
+        if !turn.take(items_max).await {
             return;
         }
+        if limits.workers > 1 && turn.held.is_empty() {
+            turn.leave_behind();
+        }
+        let Turn {
+            lane,
+            taken,
+            held,
+            committing,
+            ..
+        } = &mut *turn;
+        let under_way = committing.begin(taken.iter().map(|waiting| waiting.key).collect());
         if !taken.is_empty() {
             metrics::histogram!("committer_batch_size", "queue" => limits.name).record(count(taken.len()));
             metrics::gauge!("committer_queue_depth", "queue" => limits.name).set(count(lane.len()));
@@ -402,6 +494,7 @@ async fn serve<E: Executor>(turns: Turns<E::Item, E::Outcome>, limits: BatchLimi
         } else if !items.is_empty() {
             finish(&executor, limits, items, answers, turn, &turns).await;
         }
+        drop(under_way);
     }
 }
 

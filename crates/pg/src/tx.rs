@@ -69,9 +69,7 @@ impl Tx {
         })
     }
 
-    /// The connection, for statements of this transaction.
-    ///
-    /// Bind `&*tx.conn()` twice to pipeline statements that do not depend on one another.
+    /// The connection, for statements of this transaction. See [`Tx::shared`] for those that travel together.
     #[expect(
         clippy::expect_used,
         reason = "the connection leaves only together with the guard, by value"
@@ -80,6 +78,21 @@ impl Tx {
         &mut self
             .connection
             .as_mut()
+            .expect("an open transaction has its connection")
+            .0
+    }
+
+    /// The connection, for statements of this transaction that do not wait for one another: any number of them may be sent
+    /// at once.
+    #[expect(
+        clippy::expect_used,
+        reason = "the connection leaves only together with the guard, by value"
+    )]
+    #[must_use]
+    pub fn shared(&self) -> &AsyncPgConnection {
+        &self
+            .connection
+            .as_ref()
             .expect("an open transaction has its connection")
             .0
     }

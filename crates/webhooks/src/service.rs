@@ -8,15 +8,16 @@ use crate::{
     store,
 };
 
-/// Writes events in the transaction of their causes, in this order; one statement for any number.
+/// Writes events in the transaction of their causes, in this order; one statement for any number. It needs
+/// no answer to another statement of the transaction, so it may be sent beside them.
 ///
 /// # Errors
 /// [`DbError`]; then nothing of the transaction may be committed.
-pub async fn enqueue(tx: &mut Tx, events: &[NewEvent]) -> Result<(), DbError> {
+pub async fn enqueue(tx: &Tx, events: &[NewEvent]) -> Result<(), DbError> {
     if events.is_empty() {
         return Ok(());
     }
-    store::events::insert(tx.conn(), events).await
+    store::events::insert(tx.shared(), events).await
 }
 
 /// The newest events of a user, newest first, at most `limit` (1 to 500).

@@ -23,14 +23,14 @@ fn event(user: &str, number: i32) -> NewEvent {
 #[tokio::test]
 async fn events_are_kept_in_order_and_only_with_their_cause() {
     let db = database().await;
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let tx = Tx::begin(db.pool()).await.unwrap();
     let batch: Vec<NewEvent> = (1..=50)
         .map(|number| event(if number % 2 == 0 { "a" } else { "b" }, number))
         .collect();
-    webhooks::enqueue(&mut tx, &batch).await.unwrap();
+    webhooks::enqueue(&tx, &batch).await.unwrap();
     tx.commit().await.unwrap();
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
-    webhooks::enqueue(&mut tx, &[event("a", 99)]).await.unwrap();
+    let tx = Tx::begin(db.pool()).await.unwrap();
+    webhooks::enqueue(&tx, &[event("a", 99)]).await.unwrap();
     tx.rollback().await;
 
     let mut conn = db.pool().get().await.unwrap();
@@ -60,7 +60,7 @@ async fn events_are_kept_in_order_and_only_with_their_cause() {
 #[tokio::test]
 async fn no_events_are_no_statement() {
     let db = database().await;
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
-    webhooks::enqueue(&mut tx, &[]).await.unwrap();
+    let tx = Tx::begin(db.pool()).await.unwrap();
+    webhooks::enqueue(&tx, &[]).await.unwrap();
     tx.commit().await.unwrap();
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    core::{self, Effect, Stop, Written},
+    core::{self, Effect, JournalEntry, Stop, Written},
     error::Refusal,
     model::{
         Action, Applied, Balance, Command, Defaults, Entry, EntryKind, Executed, IdempotencyKey, LowCrossing,
@@ -75,44 +75,122 @@ pub async fn execute_locked(
     locked: Locked,
     commands: &[&Command],
 ) -> Result<Executed, DbError> {
-    if commands.is_empty() {
-        return Ok(Executed::default());
-    }
+    let decided = decide(tx, defaults, locked, commands).await?;
+    decided.save(tx).await
+}
+
+/// Commands that are decided but not saved.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    commands: &'a [&'a Command],
+    decisions: Vec<Decision>,
+    batch: Batch,
+    keys: Vec<NewKey>,
+    traces: BTreeMap<(UserId, Uuid), Trace>,
+    entries: Vec<Entry>,
+    low: Vec<LowCrossing>,
+}
+
+/// The first half of [`execute_locked`]: reads what the commands need and decides them. Nothing is written before
+/// [`Decided::save`].
+///
+/// # Errors
+/// As [`execute`].
+pub async fn decide<'a>(
+    tx: &mut Tx,
+    defaults: Defaults,
+    locked: Locked,
+    commands: &'a [&'a Command],
+) -> Result<Decided<'a>, DbError> {
     let mut batch = store::load(tx, locked.0).await?;
     let mut keys = Keys::default();
     let mut decisions = Vec::with_capacity(commands.len());
     for (place, command) in commands.iter().enumerate() {
-        decisions.push(decide(&mut batch, &mut keys, place, command)?);
+        decisions.push(decide_one(&mut batch, &mut keys, place, command)?);
     }
     let traces = store::idempotency::trace(tx.conn(), &keys.pruned).await?;
-    let saved = store::save(tx, &batch, &keys.new).await?;
-    let answers = Answers::new(&batch, &saved, &traces)?;
-    let mut outcomes: Vec<Outcome> = Vec::with_capacity(commands.len());
-    for (command, decision) in commands.iter().zip(decisions) {
-        let outcome = match decision {
-            Decision::New { result, at } => Outcome {
-                result: match result {
-                    Ok(effect) => Ok(answers.applied(&command.user_id, effect)?),
-                    Err(refusal) => Err(refusal),
-                },
-                at,
-                replay: Replay::First,
-            },
-            Decision::Again(outcome) => *outcome,
-            Decision::SameAs(place) => repeated(&outcomes, place)?,
-            Decision::Traced { transaction_id, at } => answers.traced(command, transaction_id, at)?,
-        };
-        outcomes.push(outcome);
-    }
-    let low = answers.low(defaults);
-    Ok(Executed {
-        outcomes,
-        entries: answers.entries,
+    let entries: Vec<Entry> = batch
+        .accounts
+        .values()
+        .flat_map(|state| {
+            let unsaved = |entry: &JournalEntry| entry.stored(&state.user_id, 0, FreeForm::empty());
+            state.journal().iter().map(unsaved)
+        })
+        .collect();
+    let own = |entry: &Entry| batch.thresholds.get(&entry.user_id).copied();
+    let threshold = |entry: &Entry| own(entry).or(defaults.low_balance_at);
+    let low = entries
+        .iter()
+        .filter_map(|entry| LowCrossing::of(entry, threshold(entry)?))
+        .collect();
+    Ok(Decided {
+        commands,
+        decisions,
+        batch,
+        keys: keys.new,
+        traces,
+        entries,
         low,
     })
 }
 
+impl Decided<'_> {
+    /// The entries to be written, as [`Executed::entries`]; their ids are 0 and their metadata empty until they are saved.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// As [`Executed::low`].
+    #[must_use]
+    pub fn low(&self) -> &[LowCrossing] {
+        &self.low
+    }
+
+    /// The second half of [`execute_locked`]. Its statements are sent without waiting for one another; so may be others
+    /// that are run beside it.
+    ///
+    /// # Errors
+    /// As [`execute`].
+    pub async fn save(self, tx: &Tx) -> Result<Executed, DbError> {
+        let Self {
+            commands,
+            decisions,
+            batch,
+            keys,
+            traces,
+            entries,
+            low,
+        } = self;
+        let saved = store::save(tx.shared(), &batch, &keys).await?;
+        let answers = Answers::new(&batch, &saved, &traces, entries)?;
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(commands.len());
+        for (command, decision) in commands.iter().zip(decisions) {
+            let outcome = match decision {
+                Decision::New { result, at } => Outcome {
+                    result: match result {
+                        Ok(effect) => Ok(answers.applied(&command.user_id, effect)?),
+                        Err(refusal) => Err(refusal),
+                    },
+                    at,
+                    replay: Replay::First,
+                },
+                Decision::Again(outcome) => *outcome,
+                Decision::SameAs(place) => repeated(&outcomes, place)?,
+                Decision::Traced { transaction_id, at } => answers.traced(command, transaction_id, at)?,
+            };
+            outcomes.push(outcome);
+        }
+        Ok(Executed {
+            outcomes,
+            entries: answers.entries,
+            low,
+        })
+    }
+}
+
 /// What is to be answered to a command.
+#[derive(Debug)]
 enum Decision {
     /// What was decided now.
     New {
@@ -151,7 +229,12 @@ struct Answers<'a> {
 }
 
 /// Applies one command to its account in the batch, unless its key was used before.
-fn decide(batch: &mut Batch, keys: &mut Keys, place: usize, command: &Command) -> Result<Decision, DbError> {
+fn decide_one(
+    batch: &mut Batch,
+    keys: &mut Keys,
+    place: usize,
+    command: &Command,
+) -> Result<Decision, DbError> {
     let at = |batch: &Batch| {
         let as_of = batch
             .accounts
@@ -288,17 +371,15 @@ impl<'a> Answers<'a> {
         batch: &'a Batch,
         saved: &'a Saved,
         traces: &'a BTreeMap<(UserId, Uuid), Trace>,
+        mut entries: Vec<Entry>,
     ) -> Result<Self, DbError> {
-        let mut entries = Vec::new();
-        for state in batch.accounts.values() {
-            for entry in state.journal() {
-                let name = (state.user_id.clone(), entry.seq);
-                let given = saved.entries.get(&name).ok_or_else(|| {
-                    DbError::Inconsistent(format!("entry {} of {} has no id", entry.seq, state.user_id))
-                })?;
-                let metadata = kept(given.metadata.as_deref());
-                entries.push(entry.stored(&state.user_id, given.id, metadata));
-            }
+        for entry in &mut entries {
+            let name = (entry.user_id.clone(), entry.seq);
+            let given = saved.entries.get(&name).ok_or_else(|| {
+                DbError::Inconsistent(format!("entry {} of {} has no id", entry.seq, entry.user_id))
+            })?;
+            entry.id = given.id;
+            entry.metadata = kept(given.metadata.as_deref());
         }
         Ok(Self {
             batch,
@@ -393,15 +474,6 @@ impl<'a> Answers<'a> {
             .ok()
             .and_then(|place| self.entries.get(place))
             .ok_or_else(|| DbError::Inconsistent(format!("entry {seq} of {user_id} is not there")))
-    }
-
-    fn low(&self, defaults: Defaults) -> Vec<LowCrossing> {
-        let own = |entry: &Entry| self.batch.thresholds.get(&entry.user_id).copied();
-        let threshold = |entry: &Entry| own(entry).or(defaults.low_balance_at);
-        self.entries
-            .iter()
-            .filter_map(|entry| LowCrossing::of(entry, threshold(entry)?))
-            .collect()
     }
 }
 

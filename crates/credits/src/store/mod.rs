@@ -197,9 +197,8 @@ pub async fn load(tx: &mut Tx, locked: Locked) -> Result<Batch, DbError> {
 }
 
 /// Writes what changed, one statement a table, and answers what the database gave to what is new.
-pub async fn save(tx: &mut Tx, batch: &Batch, keys: &[NewKey]) -> Result<Saved, DbError> {
+pub async fn save(conn: Shared<'_>, batch: &Batch, keys: &[NewKey]) -> Result<Saved, DbError> {
     let states: Vec<&AccountState> = batch.accounts.values().collect();
-    let conn = &*tx.conn();
     let ((), grants, (), holds, (), (), entries, ()) = try_join!(
         accounts::update(conn, &states),
         grants::insert(conn, &states),

@@ -26,7 +26,7 @@ struct EventRow {
 }
 
 /// Inserts in the order given: ids are drawn in that order.
-pub async fn insert(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Result<(), DbError> {
+pub async fn insert(mut conn: &AsyncPgConnection, events: &[NewEvent]) -> Result<(), DbError> {
     let texts = |get: fn(&NewEvent) -> &str| -> Vec<&str> { events.iter().map(get).collect() };
     let inserted = pg::sql(
         "INSERT INTO webhooks.events (user_id, event_type, payload, created_at) \
@@ -37,7 +37,7 @@ pub async fn insert(conn: &mut AsyncPgConnection, events: &[NewEvent]) -> Result
     .bind::<Array<Text>, _>(texts(|event| event.event_type))
     .bind::<Array<Text>, _>(texts(|event| event.payload.as_json()))
     .bind::<Array<Timestamptz>, _>(events.iter().map(|event| event.at).collect::<Vec<_>>())
-    .execute(conn)
+    .execute(&mut conn)
     .await?;
     DbError::expect_rows("insert webhooks.events", events.len(), inserted)
 }
