@@ -48,6 +48,10 @@ vendor:
 bench *args:
     cargo bench --locked -p gateway --bench load -- {{ args }}
 
+# the same for the ledger alone, with an account of a million entries and one of a thousand live grants
+bench-ledger *args:
+    cargo bench --locked -p gateway --bench load -- --rounds 5 --seconds 4 --history --only 'consume|balance' {{ args }}
+
 # where pooled connections should live, measured (ADR 0003)
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs

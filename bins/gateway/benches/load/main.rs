@@ -41,9 +41,12 @@ pub struct Options {
     /// Accounts the requests are spread over.
     #[arg(long, default_value_t = 1_000)]
     pub accounts: usize,
-    /// Only scenarios whose name contains this, or is what follows a leading `=`.
+    /// Only scenarios whose name contains one of these, separated by `|`, or is what follows a leading `=`.
     #[arg(long, default_value = "")]
     pub only: String,
+    /// Give one account a million entries and another a thousand live grants, and measure them too.
+    #[arg(long)]
+    pub history: bool,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
     #[arg(long)]
     pub statements: bool,
@@ -66,14 +69,14 @@ async fn run(options: &Options) {
     let mut service = Service::start(options).await;
     let mut report = Report::new(options);
     report.memory("idle", service.resident_kib());
+    if options.history {
+        service.age_accounts().await;
+    }
     let floor = Floor::prepare(&service, options);
     let turn = Duration::from_secs(options.seconds);
     for round in 1..=options.rounds {
         report.floor(floor.run(&service, turn));
-        for scenario in SCENARIOS
-            .iter()
-            .filter(|scenario| wanted(scenario.name, &options.only))
-        {
+        for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_wanted(options)) {
             eprintln!("round {round}: {}", scenario.name);
             let measured = scenario::run(&service, scenario, options, turn).await;
             report.scenario(scenario.name, measured);
@@ -86,11 +89,4 @@ async fn run(options: &Options) {
         service.print_statements();
     }
     service.stop();
-}
-
-fn wanted(name: &str, only: &str) -> bool {
-    match only.strip_prefix('=') {
-        Some(exact) => name == exact,
-        None => name.contains(only),
-    }
 }

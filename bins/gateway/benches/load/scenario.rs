@@ -25,8 +25,29 @@ pub struct Scenario {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Spread {
+    /// Over all accounts.
     All,
-    One,
+    /// All to this one.
+    Account(usize),
+}
+
+/// The account that has a million entries (`--history`).
+pub const MILLION_ENTRIES: usize = 1;
+/// The account that has a thousand live grants (`--history`).
+pub const THOUSAND_GRANTS: usize = 2;
+
+impl Scenario {
+    /// Whether these options ask for it.
+    pub fn is_wanted(&self, options: &Options) -> bool {
+        let needs_history = self.spread == Spread::Account(MILLION_ENTRIES)
+            || self.spread == Spread::Account(THOUSAND_GRANTS);
+        let only = options.only.split('|');
+        let is_named = |only: &str| match only.strip_prefix('=') {
+            Some(exact) => self.name == exact,
+            None => self.name.contains(only),
+        };
+        (options.history || !needs_history) && only.into_iter().any(is_named)
+    }
 }
 
 /// What a turn measured.
@@ -60,13 +81,37 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "consume, one hot account",
-        spread: Spread::One,
+        spread: Spread::Account(0),
+        connections: None,
+        request: consume,
+    },
+    Scenario {
+        name: "consume, one account with 1,000,000 entries",
+        spread: Spread::Account(MILLION_ENTRIES),
+        connections: None,
+        request: consume,
+    },
+    Scenario {
+        name: "consume, one account with 1,000 live grants",
+        spread: Spread::Account(THOUSAND_GRANTS),
         connections: None,
         request: consume,
     },
     Scenario {
         name: "consume, lone request",
-        spread: Spread::All,
+        spread: Spread::Account(0),
+        connections: Some(1),
+        request: consume,
+    },
+    Scenario {
+        name: "consume, lone request, 1,000,000 entries",
+        spread: Spread::Account(MILLION_ENTRIES),
+        connections: Some(1),
+        request: consume,
+    },
+    Scenario {
+        name: "consume, lone request, 1,000 live grants",
+        spread: Spread::Account(THOUSAND_GRANTS),
         connections: Some(1),
         request: consume,
     },
@@ -106,13 +151,11 @@ fn consume(user: &User) -> Vec<u8> {
 
 /// Sends requests for `turn` and measures each.
 pub async fn run(service: &Service, scenario: &Scenario, options: &Options, turn: Duration) -> Measured {
-    let accounts = if scenario.spread == Spread::All {
-        service.users.len()
-    } else {
-        1
+    let users = match scenario.spread {
+        Spread::All => service.users.as_slice(),
+        Spread::Account(number) => &service.users[number..=number],
     };
-    let requests: Arc<Vec<Vec<u8>>> =
-        Arc::new(service.users[..accounts].iter().map(scenario.request).collect());
+    let requests: Arc<Vec<Vec<u8>>> = Arc::new(users.iter().map(scenario.request).collect());
     let connections = scenario.connections.unwrap_or(options.connections);
     let cpu = service.cpu();
     let (began, until) = (Instant::now(), Instant::now() + turn);

@@ -18,6 +18,7 @@ use crate::{
     Options,
     client::{Connection, request},
     cpu::Cpu,
+    scenario::{MILLION_ENTRIES, THOUSAND_GRANTS},
 };
 
 const SECRET: &str = "the secret of benchmarks signs nothing else";
@@ -114,6 +115,39 @@ impl Service {
             let session = created["session_id"].as_str().unwrap().to_owned();
             self.users.push(User { path, token, session });
         }
+    }
+
+    /// Gives one account a history of a million charges, and another a thousand grants that burn before its first.
+    pub async fn age_accounts(&mut self) {
+        eprintln!("a million entries, a thousand grants");
+        let user = format!("load|{MILLION_ENTRIES}");
+        for sql in [
+            "INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
+               held_after, description, metadata, actor, created_at, booked_at) \
+             SELECT a.user_id, a.entry_seq + n, gen_random_uuid(), 'consume', 1, a.posted - n + 1, a.posted - n, 0, 'load', \
+               '{\"reason\": \"load\"}', 'user', a.as_of, a.as_of \
+             FROM credits.accounts a, generate_series(1, 1000000) n WHERE a.user_id = $user",
+            "INSERT INTO credits.entry_grants (user_id, seq, grant_id, delta, held_delta) \
+             SELECT a.user_id, a.entry_seq + n, 1, -1, 0 \
+             FROM credits.accounts a, generate_series(1, 1000000) n WHERE a.user_id = $user",
+            "UPDATE credits.grants SET remaining = remaining - 1000000 WHERE user_id = $user AND id = 1",
+            "UPDATE credits.accounts SET posted = posted - 1000000, entry_seq = entry_seq + 1000000 WHERE user_id = $user",
+        ] {
+            self.sql(&sql.replace("$user", &format!("'{user}'")));
+        }
+        let mut connection = Connection::open(self.address).await;
+        let path = format!("{}/credits/grants", self.users[THOUSAND_GRANTS].path);
+        for _ in 0..1_000 {
+            let grant = request(
+                "POST",
+                &path,
+                KEY,
+                r#"{"amount":1000,"kind":"promo","priority":50}"#,
+            );
+            let (status, body) = connection.send(&grant).await;
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
+        }
+        self.settle();
     }
 
     /// Memory of the gateway process in RAM.
