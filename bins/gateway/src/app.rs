@@ -1,8 +1,11 @@
 //! The wired service: what every request needs, made once.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,6 +22,8 @@ pub use flows::{AUDITS, MIGRATIONS};
 /// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
 /// that they cannot hold up a charge.
 const HOT_CONNECTIONS: usize = 5;
+/// How long after the start the ledger is audited first: not in the rush after an upgrade, and not a day later.
+const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
@@ -54,6 +59,7 @@ pub struct App {
     pub read_slots: ReadSlots,
     hot: Pool,
     sweeper: JoinHandle<()>,
+    auditor: Option<JoinHandle<()>>,
     serving: AtomicBool,
 }
 
@@ -98,6 +104,7 @@ impl App {
         .map_err(StartError::Tokens)?;
         let hot = pool.sibling(HOT_CONNECTIONS)?;
         let (its_pool, its_clock) = (pool.clone(), Arc::clone(&clock));
+        let auditor = auditor(&config, &pool, &clock)?;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
@@ -116,6 +123,7 @@ impl App {
             moved: Moved::default(),
             openapi: OnceLock::new(),
             sweeper: flows::sweeper::start(its_pool, its_clock),
+            auditor,
             serving: AtomicBool::new(true),
         })
     }
@@ -141,8 +149,25 @@ impl App {
     pub async fn shut_down(&self) {
         self.begin_shutdown();
         self.sweeper.abort();
+        if let Some(auditor) = &self.auditor {
+            auditor.abort();
+        }
         self.writes.flush().await;
     }
+}
+
+/// Audits the ledger in the background, on a connection of its own, if the configuration wants it.
+fn auditor(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Result<Option<JoinHandle<()>>, DbError> {
+    let every = config.credits.verify_every;
+    if every.is_zero() {
+        return Ok(None);
+    }
+    let schedule = flows::ledger_audit::Schedule {
+        first_after: FIRST_AUDIT_AFTER,
+        every,
+    };
+    let task = flows::ledger_audit::start(pool.sibling(1)?, Arc::clone(clock), schedule);
+    Ok(Some(task))
 }
 
 /// Credits moved since the start, for the metrics: whole credits are shown, fractions are kept until they add up.

@@ -230,6 +230,7 @@ fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
     CreditRules {
         initial: r.value(&v::INITIAL_CREDITS),
         self_recharge: r.value_or(&v::SELF_RECHARGE, default),
+        verify_every: r.value(&v::LEDGER_VERIFY_HOURS),
     }
 }
 

@@ -68,6 +68,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert!(config.auth.admin_user_ids.is_empty());
     assert_eq!(config.credits.initial, "1000".parse::<Credits>().unwrap());
     assert_eq!(config.credits.self_recharge, SelfRecharge::Allowed);
+    assert_eq!(config.credits.verify_every, Duration::from_hours(24));
     assert_eq!(
         config.cors.origins,
         CorsOrigins::List(vec!["http://localhost:3000".to_owned()])
@@ -117,6 +118,7 @@ fn given_values_are_taken() {
         ("ADMIN_USER_IDS", "auth0|a, auth0|b,"),
         ("INITIAL_CREDITS", "2.5"),
         ("SELF_RECHARGE", "denied"),
+        ("LEDGER_VERIFY_HOURS", "0"),
         ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
     ]);
     assert_eq!(config.app.public_url, "http://[::1]:9000");
@@ -142,6 +144,7 @@ fn given_values_are_taken() {
     assert_eq!(config.auth.admin_user_ids.len(), 2);
     assert_eq!(config.credits.initial, Credits::from_micro(2_500_000));
     assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);
+    assert_eq!(config.credits.verify_every, Duration::ZERO);
     let origins = ["https://app.example.com", "http://localhost:5173"].map(str::to_owned);
     assert_eq!(config.cors.origins, CorsOrigins::List(origins.to_vec()));
 }
