@@ -2,5 +2,6 @@
 
 mod crash;
 mod gateway_process;
+mod ledger_verify;
 mod start;
 mod two_processes;

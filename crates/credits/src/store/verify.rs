@@ -14,7 +14,7 @@ use crate::store::{audits::AUDITS_OF_RANGE, columns::user_id};
 const ENTRIES_A_RANGE: i64 = 200_000;
 
 /// How an audit reads. The sessions of the service plan for statements that look up a few keys (pg's `connect`); these
-/// compare whole ranges of tables, where joins by hash and plans for the range at hand take a fraction of the time. The
+/// compare whole ranges of tables, where joins by hash and plans for the range at hand take a third less time. The
 /// range is always found through an index, so that tables without statistics are not read whole for each of them.
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
