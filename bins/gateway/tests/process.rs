@@ -3,5 +3,6 @@
 mod crash;
 mod gateway_process;
 mod ledger_verify;
+mod lost_database;
 mod start;
 mod two_processes;

@@ -61,12 +61,12 @@ pub async fn run(pool: &Pool, clock: &dyn Clock) -> Result<Report, DbError> {
 }
 
 fn tell(report: &Report, took: Duration, clock: &dyn Clock) {
-    metrics::gauge!("ledger_verify_violations").set(number(report.found));
-    metrics::gauge!("ledger_verify_accounts").set(number(report.accounts));
-    metrics::gauge!("ledger_verify_entries").set(number(report.entries));
-    metrics::gauge!("ledger_verify_duration_seconds").set(took.as_secs_f64());
-    let seconds = u64::try_from(clock.now().unix_timestamp()).unwrap_or(0);
-    metrics::gauge!("ledger_verify_timestamp_seconds").set(number(seconds));
+    metrics::gauge!("ledger_verify_violations").set(shown(report.found));
+    metrics::gauge!("ledger_verify_accounts").set(shown(report.accounts));
+    metrics::gauge!("ledger_verify_entries").set(shown(report.entries));
+    metrics::gauge!("ledger_verify_duration_seconds").set(took);
+    let since_1970 = u64::try_from(clock.now().unix_timestamp()).unwrap_or(0);
+    metrics::gauge!("ledger_verify_timestamp_seconds").set(Duration::from_secs(since_1970));
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if let Some(first) = report.violations.first() {
         tracing::error!(
@@ -88,12 +88,7 @@ fn tell(report: &Report, took: Duration, clock: &dyn Clock) {
     }
 }
 
-/// Exact up to 2^53, as far as a metric goes.
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_precision_loss,
-    reason = "metrics are floats"
-)]
-fn number(count: u64) -> f64 {
-    count as f64
+/// A count as a metric takes it: more than four billion are shown as that.
+fn shown(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

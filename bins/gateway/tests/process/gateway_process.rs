@@ -54,6 +54,12 @@ pub fn run(command: &mut Command) -> (ExitStatus, String, String) {
     (output.status, text(output.stdout), text(output.stderr))
 }
 
+/// Process id of the private database of a gateway in `folder`, as its pid file says.
+pub fn private_server(folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join("data/postgres/postmaster.pid")).ok()?;
+    text.lines().next().map(str::to_owned)
+}
+
 impl Gateway {
     /// Starts a gateway in `folder` and waits until it is ready.
     pub async fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
@@ -97,6 +103,13 @@ impl Gateway {
         text
     }
 
+    /// The last lines of it.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: &str) {
         let status = Command::new("kill")
@@ -116,6 +129,11 @@ impl Gateway {
             assert!(began.elapsed() < PATIENCE, "did not end: {}", self.log());
             std::thread::yield_now();
         }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Sends a request as a service.
