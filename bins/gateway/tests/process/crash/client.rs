@@ -1,21 +1,16 @@
 //! A client of the service as it should be: every request has a key, and is sent again under it until it is answered.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::{
     choices::Choices,
     request::{Answer, Exchange, Micro, Request, Wish, micro},
 };
-use crate::process::gateway_process::Gateway;
+use crate::process::gateway_process::{Gateway, Patience};
 
-/// How long a request may go unanswered after a kill.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// No account has as much.
 const TOO_MUCH: Micro = 900_000_000_000_000;
 
@@ -181,13 +176,13 @@ impl Client {
 }
 
 async fn until_answered(request: &Request, gateway: &Gateway) -> Answer {
-    let began = Instant::now();
+    let mut patience = Patience::new();
     loop {
         if let Some(answer) = request.send(gateway).await {
             return answer;
         }
         assert!(
-            began.elapsed() < PATIENCE,
+            patience.lasts(),
             "{request:?} stays unanswered: {}",
             gateway.log_tail()
         );
