@@ -56,9 +56,9 @@ bench-ledger *args:
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs
 
-# the gateway is killed under load and must lose nothing that it acknowledged
-crash:
-    cargo test --locked -p gateway --test gateway process::crash -- --nocapture
+# kill -9 of the gateway, then of its database, a hundred times each under load: some ten minutes
+crash kills="100":
+    CRASH_KILLS={{ kills }} cargo test --locked -p gateway --test gateway process::crash -- --nocapture --test-threads=1
 
 # blocks that each request touches with a million entries behind the account
 million:

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Credits, Ids};
-use pg::{DbError, Pool};
+use pg::{DbError, Pool, PoolSettings};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{config::Config, hot_thread::HotThread, http::read_slots::ReadSlots, telemetry::Metrics};
@@ -25,6 +25,8 @@ const HOT_CONNECTIONS: usize = 5;
 /// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
 /// far more than a commit takes, far less than its neighbours would notice as an outage.
 const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long after the start the ledger is audited first: not in the rush after an upgrade, and not a day later.
+const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
@@ -62,6 +64,7 @@ pub struct App {
     _hot_thread: HotThread,
     sweeper: JoinHandle<()>,
     pruning: JoinHandle<()>,
+    auditor: Option<JoinHandle<()>>,
     serving: AtomicBool,
 }
 
@@ -120,6 +123,7 @@ impl App {
         let housekeeping = || (pool.clone(), Arc::clone(&clock));
         let ((sweeps, its_clock), (prunes, also_its_clock)) = (housekeeping(), housekeeping());
         let keep_for = config.limits.idempotency_kept;
+        let auditor = auditor(&config, &pool, &clock)?;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
@@ -140,6 +144,7 @@ impl App {
             openapi: OnceLock::new(),
             sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
             pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
+            auditor,
             serving: AtomicBool::new(true),
         })
     }
@@ -166,8 +171,29 @@ impl App {
         self.begin_shutdown();
         self.sweeper.abort();
         self.pruning.abort();
+        if let Some(auditor) = &self.auditor {
+            auditor.abort();
+        }
         self.writes.flush().await;
     }
+}
+
+/// Audits the ledger in the background, on a connection of its own, if the configuration wants it.
+fn auditor(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Result<Option<JoinHandle<()>>, DbError> {
+    let every = config.credits.verify_every;
+    if every.is_zero() {
+        return Ok(None);
+    }
+    let schedule = flows::ledger_audit::Schedule {
+        first_after: FIRST_AUDIT_AFTER,
+        every,
+    };
+    let task = flows::ledger_audit::start(
+        pool.sibling(1, PoolSettings::new("").lock_timeout)?,
+        Arc::clone(clock),
+        schedule,
+    );
+    Ok(Some(task))
 }
 
 /// Credits moved since the start, for the metrics: whole credits are shown, fractions are kept until they add up.

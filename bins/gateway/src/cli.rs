@@ -1,11 +1,13 @@
 //! The command line: what the process can be told to do, and with which exit code it ends.
 //!
 //! 0: done, or stopped as asked. 1: failed, the chain of causes is on stderr. 2: the command line or the configuration
-//! is wrong, one line for each problem is on stderr. Ended by a second signal: 128 and its number.
+//! is wrong, one line for each problem is on stderr. 3: the ledger has drifted, the first drift is on stderr. Ended by a
+//! second signal: 128 and its number.
 
 mod bind;
 mod check_config;
 mod failure;
+mod ledger_verify;
 mod migrate;
 mod output;
 mod port_holder;
@@ -21,6 +23,7 @@ use failure::Failure;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_MISCONFIGURED: u8 = 2;
+const EXIT_DRIFTED: u8 = 3;
 /// Committers, database connections and timers share these threads; HTTP has its own.
 const THREADS_MIN: usize = 2;
 
@@ -42,6 +45,9 @@ enum Command {
     Serve,
     /// Brings the database schema to this version
     Migrate,
+    /// Looks after the ledger
+    #[command(subcommand)]
+    Ledger(Ledger),
     /// Checks the configuration and prints the values that count, secrets hidden
     CheckConfig,
     /// Prints the OpenAPI description as JSON
@@ -50,6 +56,21 @@ enum Command {
     Docs {
         /// Which page
         page: Page,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Ledger {
+    /// Audits every account while the service runs; exits with 3 if one has drifted
+    #[command(
+        after_help = "Uses DATABASE_URL, or the private server in DATA_DIR: that of a running gateway, or else one \
+                            started for the audit. Changes nothing. Exit codes: 0 clean, 1 could not be audited, \
+                            2 misconfigured, 3 drifted."
+    )]
+    Verify {
+        /// Prints the result as one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -70,6 +91,7 @@ pub fn main() -> ExitCode {
             failure.report();
             ExitCode::from(match failure {
                 Failure::Configuration(_) => EXIT_MISCONFIGURED,
+                Failure::Drifted { .. } => EXIT_DRIFTED,
                 _ => EXIT_FAILED,
             })
         }
@@ -80,6 +102,11 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve => serve::run(),
         Command::Migrate => migrate::run(),
+        Command::Ledger(Ledger::Verify { json }) => ledger_verify::run(if json {
+            ledger_verify::Form::Json
+        } else {
+            ledger_verify::Form::Text
+        }),
         Command::CheckConfig => check_config::run(),
         Command::Openapi => output::print(&crate::http::openapi_json()),
         Command::Docs { page: Page::Errors } => output::print(&crate::http::errors_markdown()),
@@ -117,5 +144,10 @@ mod tests {
             Some(Command::Docs { page: Page::Errors })
         ));
         assert!(CommandLine::try_parse_from(["gateway", "check-config"]).is_ok());
+        let parsed = CommandLine::try_parse_from(["gateway", "ledger", "verify", "--json"]).unwrap();
+        assert!(matches!(
+            parsed.command,
+            Some(Command::Ledger(Ledger::Verify { json: true }))
+        ));
     }
 }

@@ -1,22 +1,26 @@
 //! The database of this process: one that runs already, or a private one in the data folder.
 //!
-//! [`Database::open`] ends with a pool to a database whose schema is the one this version needs.
+//! [`Database::open`] ends with a pool to a database whose schema is the one this version needs. [`Database::visit`] is for
+//! commands that look at a database, and may find a gateway at work there.
+
+mod embedded;
+mod visit;
 
 use std::path::PathBuf;
 
-use local_postgres::{LocalPostgres, Settings};
+use local_postgres::Settings;
 use pg::{DbError, Pool, PoolSettings};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::watch;
 
 use crate::{
     app::MIGRATIONS,
     config::{Config, DatabaseSource},
 };
+use embedded::Embedded;
 
 /// Role and database of the private server.
 const NAME: &str = "user_service";
-/// Connections beyond those of the pool that the private server accepts: the superuser's, a `psql`, a second pool.
+/// Connections beyond those of the pool that the private server accepts: the superuser's, a `psql`, a second pool, an audit.
 const SPARE_CONNECTIONS: usize = 20;
 
 /// An open database with the schema of this version.
@@ -55,13 +59,24 @@ pub enum DatabaseError {
     /// The schema cannot be brought to this version.
     #[error("the schema could not be brought to this version")]
     Migrate(#[source] DbError),
-}
-
-#[derive(Debug)]
-struct Embedded {
-    server: LocalPostgres,
-    /// How the server ended; nothing while it runs.
-    ended: watch::Receiver<Option<String>>,
+    /// There is nothing to look at, and looking makes nothing.
+    #[error("there is no database in {}: DATA_DIR or DATABASE_URL tell where it is", .data_dir.display())]
+    Missing {
+        /// The folder that was looked into.
+        data_dir: PathBuf,
+    },
+    /// Another process has the data folder and left no address that answers.
+    #[error(
+        "another process has the data folder, and its server did not answer within {} s at the address in postgres.url",
+        .waited.as_secs()
+    )]
+    Unreachable {
+        /// How long it was waited for.
+        waited: std::time::Duration,
+        /// Who has the folder.
+        #[source]
+        source: local_postgres::Error,
+    },
 }
 
 impl Database {
@@ -75,48 +90,29 @@ impl Database {
         let (url, embedded) = match &config.database.source {
             DatabaseSource::Remote { url } => (url.clone(), None),
             DatabaseSource::Embedded { bin_dir, search_path } => {
-                let embedded = start(settings(config, bin_dir.clone(), search_path.as_deref())).await?;
-                (embedded.server.url().into(), Some(embedded))
+                let embedded =
+                    Embedded::start(settings(config, bin_dir.clone(), search_path.as_deref())).await?;
+                (embedded.url().into(), Some(embedded))
             }
         };
-        let unusable = |source| DatabaseError::Use {
-            place: place(&url),
-            source,
-        };
-        let mut pool_settings = PoolSettings::new(url.expose_secret());
-        pool_settings.size_max = config.database.pool_size;
-        let pool = Pool::new(&pool_settings).map_err(unusable)?;
-        let mut database = Self {
-            pool,
-            url: url.clone(),
-            migrated: Vec::new(),
-            embedded,
-        };
+        let mut database = Self::at(url, embedded, config.database.pool_size)?;
         match database.prepare().await {
             Ok(migrated) => {
                 database.migrated = migrated;
                 Ok(database)
             }
-            Err(error) => {
-                if let Err(error) = database.close().await {
-                    tracing::error!("{}", pg::pool::chain(&error));
-                }
-                Err(error)
-            }
+            Err(error) => Err(database.give_up(error).await),
         }
     }
 
-    /// Waits for an end of the private server that nobody asked for, and says how it ended.
+    /// Waits for an end of the private server that nobody asked for and that could not be mended by starting it again, and
+    /// says how it ended.
     ///
     /// Never ends for a server that is not ours: losing it is a matter of the health probe.
     pub async fn ended(&self) -> String {
-        let Some(embedded) = &self.embedded else {
-            return std::future::pending().await;
-        };
-        let mut ended = embedded.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(status) => status.clone().unwrap_or_default(),
-            Err(_) => "nobody watches it any more".to_owned(),
+        match &self.embedded {
+            Some(embedded) => embedded.ended().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -126,17 +122,38 @@ impl Database {
     /// [`DatabaseError::Stop`] when the server had to be forced; its data is recovered at the next start.
     pub async fn close(self) -> Result<(), DatabaseError> {
         self.pool.close();
-        let Some(Embedded { server, .. }) = self.embedded else {
-            return Ok(());
-        };
-        tokio::task::spawn_blocking(move || server.stop())
-            .await
-            .map_err(DatabaseError::BrokeOff)?
-            .map_err(DatabaseError::Stop)
+        match self.embedded {
+            Some(embedded) => embedded.stop().await,
+            None => Ok(()),
+        }
     }
 
-    /// Sees that a connection can be had, then migrates: the two fail for different reasons.
-    async fn prepare(&self) -> Result<Vec<String>, DatabaseError> {
+    /// A pool of this size; nothing is asked of the server yet.
+    fn at(url: SecretString, embedded: Option<Embedded>, size_max: usize) -> Result<Self, DatabaseError> {
+        let mut settings = PoolSettings::new(url.expose_secret());
+        settings.size_max = size_max;
+        let pool = Pool::new(&settings).map_err(|source| DatabaseError::Use {
+            place: place(&url),
+            source,
+        })?;
+        Ok(Self {
+            pool,
+            url,
+            migrated: Vec::new(),
+            embedded,
+        })
+    }
+
+    /// Closes what cannot be used, and hands on why.
+    async fn give_up(self, why: DatabaseError) -> DatabaseError {
+        if let Err(error) = self.close().await {
+            tracing::error!("{}", pg::pool::chain(&error));
+        }
+        why
+    }
+
+    /// Sees that a connection can be had.
+    async fn answers(&self) -> Result<(), DatabaseError> {
         let unusable = |source| DatabaseError::Use {
             place: place(&self.url),
             source,
@@ -150,6 +167,12 @@ impl Database {
                  service, or else some errors that could be tried again are answered with 500"
             );
         }
+        Ok(())
+    }
+
+    /// Sees that a connection can be had, then migrates: the two fail for different reasons.
+    async fn prepare(&self) -> Result<Vec<String>, DatabaseError> {
+        self.answers().await?;
         let report = pg::migrate::run(&self.pool, MIGRATIONS)
             .await
             .map_err(DatabaseError::Migrate)?;
@@ -167,23 +190,6 @@ impl Database {
         }
         Ok(report.applied)
     }
-}
-
-async fn start(settings: Settings) -> Result<Embedded, DatabaseError> {
-    let server = tokio::task::spawn_blocking(move || LocalPostgres::start(&settings))
-        .await
-        .map_err(DatabaseError::BrokeOff)?
-        .map_err(DatabaseError::Start)?;
-    let (teller, ended) = watch::channel(None);
-    let exit = server.exit_watch();
-    // A thread of its own: a blocking task would keep the runtime from ending while the server lives.
-    let spawned = std::thread::Builder::new()
-        .name("database-watch".to_owned())
-        .spawn(move || teller.send_replace(Some(exit.wait().to_string())));
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "the private PostgreSQL is not watched");
-    }
-    Ok(Embedded { server, ended })
 }
 
 fn settings(config: &Config, bin_dir: Option<PathBuf>, search_path: Option<&str>) -> Settings {

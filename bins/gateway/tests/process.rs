@@ -3,5 +3,7 @@
 mod crash;
 mod gateway_process;
 mod histories;
+mod ledger_verify;
+mod lost_database;
 mod start;
 mod two_processes;

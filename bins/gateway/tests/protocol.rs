@@ -195,3 +195,23 @@ async fn metrics_name_routes_by_template_and_no_user() {
     assert!(text.contains("user_service_committer_batch_size"));
     assert!(!text.contains("measured"), "no label holds a user id");
 }
+
+#[tokio::test]
+async fn metrics_tell_what_the_last_audit_of_the_ledger_found() {
+    let app = TestApp::start().await;
+    app.user("auth0|audited").await;
+    let report = flows::ledger_audit::run(app.db().pool(), app.clock())
+        .await
+        .unwrap();
+    assert!(report.is_clean());
+    let text = app.get("/metrics").send().await.expect(200).text;
+    for line in [
+        "user_service_ledger_verify_violations 0",
+        "user_service_ledger_verify_accounts 1",
+        "user_service_ledger_verify_entries 1",
+        "user_service_ledger_verify_timestamp_seconds 1768478400",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+    }
+    assert!(text.contains("user_service_ledger_verify_duration_seconds "));
+}

@@ -6,7 +6,7 @@ use credits::{
     Action, GrantFilter, GrantPlace, HoldFilter, HoldMode, Ledger, LedgerError, NewGrant, NewGrantKind,
     PgLedger, Refusal, TransactionFilter,
     port::{HoldWish, Request},
-    verify::{Chunk, chunk},
+    verify::{self, Chunk, Verification, chunk},
 };
 use diesel_async::SimpleAsyncConnection;
 use kernel::{Actor, Clock, Credits, Failure, Page, RandomIds, Start, UserId};
@@ -90,6 +90,45 @@ async fn every_account_is_audited_once_and_damage_is_named() {
         )
     );
     assert!(found[0].detail.contains("2026-01-15"), "{}", found[0].detail);
+
+    assert_eq!(verify::accounts(db.pool()).await.unwrap(), 5);
+    let mut verification = Verification::default();
+    assert!(!verification.advance(db.pool()).await.unwrap());
+    let report = verification.into_report();
+    assert_eq!((report.accounts, report.entries, report.found), (5, 15, 1));
+    assert!(!report.is_clean());
+    let told = report.violations[0].to_string();
+    let begin = "account user-3, entry 2, credits L2: each entry continues the one before: entry 2";
+    assert!(told.starts_with(begin), "{told}");
+}
+
+#[tokio::test]
+async fn accounts_with_many_entries_come_in_smaller_chunks() {
+    let mut db = database().await;
+    db.forgo_audits();
+    let conn = db.pool().get().await;
+    conn.unwrap()
+        .batch_execute(
+            "INSERT INTO credits.accounts (user_id, entry_seq, as_of, created_at) \
+             SELECT 'user-' || n, CASE n WHEN 2 THEN 150000 WHEN 3 THEN 60000 WHEN 5 THEN 9000000000000000000 ELSE -7 END, \
+             now(), now() FROM generate_series(1, 6) AS n",
+        )
+        .await
+        .unwrap();
+    let chunks = all_chunks(db.pool(), 1_000).await;
+    let sizes: Vec<_> = chunks.iter().map(|chunk| chunk.accounts).collect();
+    assert_eq!(
+        sizes,
+        [3, 2, 1],
+        "an account is never split, and none is left out"
+    );
+    let found: u64 = chunks.iter().map(|chunk| chunk.violations.len() as u64).sum();
+    let mut verification = Verification::default();
+    while verification.advance(db.pool()).await.unwrap() {}
+    assert_eq!(
+        (verification.report().accounts, verification.report().found),
+        (6, found)
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod events;
+pub mod ledger_audit;
 pub mod operations;
 pub mod pruning;
 pub mod reads;

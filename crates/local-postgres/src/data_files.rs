@@ -1,7 +1,8 @@
 //! Small files that must be there whole or not at all, also after a crash of the machine.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::Error;
@@ -15,6 +16,24 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
         file.sync_all()?;
         std::fs::rename(&beside, path)?;
         path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    };
+    write().map_err(Error::io("write", path))
+}
+
+/// Writes beside and renames as [`write_whole`], but for its owner only, from the first instant on. What it tells dies
+/// with the process, so no crash of the machine has to keep it.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let beside = path.with_extension("new");
+    // What a killed process left there may have another owner or mode.
+    remove_if_there(&beside)?;
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(content)?;
+        std::fs::rename(&beside, path)
     };
     write().map_err(Error::io("write", path))
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod address;
 mod binaries;
 mod cluster;
 mod command;
@@ -20,6 +21,7 @@ mod settings;
 mod socket;
 mod url;
 
+pub use address::{has_cluster, running_url};
 pub use binaries::{Binaries, VERSION_MIN, find_binaries};
 pub use error::Error;
 pub use exit::ExitWatch;

@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::server_log::ServerLog;
 use crate::socket::SocketDir;
 use crate::{Binaries, Error, ExitWatch, Settings};
-use crate::{binaries, cluster, leftovers, server_settings, url};
+use crate::{address, binaries, cluster, leftovers, server_settings, url};
 
 /// How long processes of an earlier server may keep the cluster's shared memory.
 const OCCUPIED_PATIENCE: Duration = Duration::from_secs(15);
@@ -69,7 +69,7 @@ impl LocalPostgres {
             "private PostgreSQL is ready in {}",
             home.cluster().display()
         );
-        Ok(LocalPostgres {
+        let postgres = LocalPostgres {
             server,
             socket,
             home,
@@ -77,7 +77,9 @@ impl LocalPostgres {
             role: settings.role.clone(),
             database: settings.database.clone(),
             _locks: locks,
-        })
+        };
+        address::leave(&postgres.home, &postgres.url())?;
+        Ok(postgres)
     }
 
     /// Where to connect as the ordinary role: `postgresql://role@%2Fsocket%2Ffolder/database`, no password.
@@ -132,12 +134,14 @@ impl LocalPostgres {
 
     fn shut_down(&self) -> Result<(), Error> {
         let was_running = self.is_running();
+        // Before the server ends: nobody should be sent to it any more.
+        let withdrawn = address::withdraw(&self.home);
         let stopped = self.server.stop();
         if was_running {
             tracing::info!(postgres.pid = self.server.pid, "private PostgreSQL has ended");
             self.socket.remove()?;
         }
-        stopped
+        stopped.and(withdrawn)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Start, stop, start again; who may connect as what.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use local_postgres::{Durability, Error, LocalPostgres, Settings, find_binaries};
+use local_postgres::{Durability, Error, LocalPostgres, Settings, find_binaries, has_cluster, running_url};
 
 use crate::support::{enterable_dir, is_alive, is_root, settings, sql, start};
 
@@ -34,6 +35,32 @@ fn data_survives_a_stop_and_a_start() {
     assert_eq!(sql(&postgres.url(), "select n from kept").unwrap(), ["7"]);
     drop(postgres);
     assert!(!data_dir.join("postgres/postmaster.pid").exists());
+}
+
+#[test]
+fn a_running_server_can_be_found_by_its_owner_only_and_a_stopped_one_not_at_all() {
+    let dir = enterable_dir();
+    let data_dir = dir.path().join("data");
+    assert!(!has_cluster(&data_dir).unwrap() && !data_dir.exists());
+    let postgres = start(&data_dir);
+    assert!(has_cluster(&data_dir).unwrap());
+    let url = running_url(&data_dir).unwrap().unwrap();
+    assert_eq!(url, postgres.url());
+    assert_eq!(sql(&url, "select 1").unwrap(), ["1"]);
+    let mode = std::fs::metadata(data_dir.join("postgres.url"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    postgres.stop().unwrap();
+    assert_eq!(running_url(&data_dir).unwrap(), None);
+    assert!(has_cluster(&data_dir).unwrap());
+
+    // What a killed process leaves behind, whoever owns it, is replaced by the next start.
+    std::fs::write(data_dir.join("postgres.url"), "postgresql://gone").unwrap();
+    std::fs::write(data_dir.join("postgres.new"), "half").unwrap();
+    let postgres = start(&data_dir);
+    assert_eq!(running_url(&data_dir).unwrap().unwrap(), postgres.url());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, sync::Arc};
 
+use pg::DbError;
+
 use super::{bind::BindError, output};
 use crate::{
     config::{DevelopmentSecretError, Problems},
@@ -34,6 +36,14 @@ pub(super) enum Failure {
     ServerEnded,
     #[error("the private PostgreSQL ended by itself ({0}); postgres.log in the data folder may say why")]
     DatabaseEnded(String),
+    #[error("the ledger could not be read")]
+    Ledger(#[source] DbError),
+    #[error("the schema lacks {}: start this version of the service or `gateway migrate` first, the audit changes nothing", .missing.join(", "))]
+    SchemaBehind { missing: Vec<&'static str> },
+    #[error("stopped by {0} before every account was audited")]
+    Interrupted(&'static str),
+    #[error("the ledger has drifted ({found} violations), first: {first}")]
+    Drifted { first: String, found: u64 },
 }
 
 impl Failure {
@@ -41,6 +51,9 @@ impl Failure {
     pub(super) fn report(&self) {
         if let Self::Configuration(problems) = self {
             output::complain(&format!("gateway: the configuration is not usable\n{problems}"));
+        } else if matches!(self, Self::Drifted { .. }) {
+            // The finding of a command, for whoever called it: never in the form of a log.
+            output::complain(&format!("gateway: {self}"));
         } else if tracing::dispatcher::has_been_set() {
             tracing::error!("{}", pg::pool::chain(self));
         } else {

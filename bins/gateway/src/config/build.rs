@@ -237,6 +237,7 @@ fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
             low_balance_at: (low != Credits::ZERO).then_some(low),
         },
         self_recharge: r.value_or(&v::SELF_RECHARGE, default),
+        verify_every: r.value(&v::LEDGER_VERIFY_HOURS),
     }
 }
 

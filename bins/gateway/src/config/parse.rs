@@ -81,6 +81,15 @@ pub(super) fn days(text: &str, min: i64, max: i64) -> Parsed<time::Duration> {
         .ok_or_else(|| format!("is not a number of days ({min} to {max})"))
 }
 
+/// Whole hours between two bounds, both inclusive.
+pub(super) fn hours(text: &str, min: u64, max: u64) -> Parsed<Duration> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (min..=max).contains(number))
+        .map(Duration::from_hours)
+        .ok_or_else(|| format!("is not a number of hours ({min} to {max})"))
+}
+
 /// A TCP port.
 pub(super) fn port(text: &str) -> Parsed<u16> {
     digits(text)

@@ -210,6 +210,8 @@ pub struct CreditRules {
     pub defaults: credits::Defaults,
     /// Whether users may recharge their own account.
     pub self_recharge: SelfRecharge,
+    /// Pause between audits of the ledger in the background; zero means none.
+    pub verify_every: Duration,
 }
 
 /// Whether users may recharge their own account; services and admins always may.

@@ -68,6 +68,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert!(config.auth.admin_user_ids.is_empty());
     assert_eq!(config.credits.initial, "1000".parse::<Credits>().unwrap());
     assert_eq!(config.credits.self_recharge, SelfRecharge::Allowed);
+    assert_eq!(config.credits.verify_every, Duration::from_hours(24));
     assert_eq!(
         config.cors.origins,
         CorsOrigins::List(vec!["http://localhost:3000".to_owned()])
@@ -119,6 +120,7 @@ fn given_values_are_taken() {
         ("SELF_RECHARGE", "denied"),
         ("CREDIT_LOW_THRESHOLD", "0.25"),
         ("IDEMPOTENCY_DAYS", "30"),
+        ("LEDGER_VERIFY_HOURS", "0"),
         ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
     ]);
     assert_eq!(config.app.public_url, "http://[::1]:9000");
@@ -149,6 +151,7 @@ fn given_values_are_taken() {
         Some(Credits::from_micro(250_000))
     );
     assert_eq!(config.limits.idempotency_kept, time::Duration::days(30));
+    assert_eq!(config.credits.verify_every, Duration::ZERO);
     let origins = ["https://app.example.com", "http://localhost:5173"].map(str::to_owned);
     assert_eq!(config.cors.origins, CorsOrigins::List(origins.to_vec()));
 }

@@ -116,6 +116,8 @@ variables! {
              done is known for good";
         SELF_RECHARGE: SelfRecharge = Computed("`allowed` in development, else `denied`"), Shown, parse::self_recharge,
             "`allowed` or `denied`: whether users may recharge their own account";
+        LEDGER_VERIFY_HOURS: Duration = Value("24"), Shown, |text| parse::hours(text, 0, 8760),
+            "hours between audits of the ledger in the background, told as metrics; 0 means none; up to 8760";
     }
     "Browsers" {
         CORS_ORIGINS: CorsOrigins = Computed("development: `http://localhost:3000`; else none"), Shown, parse::origins,

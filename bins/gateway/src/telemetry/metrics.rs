@@ -110,6 +110,25 @@ fn describe() {
         "db_pool_connections",
         "Database connections: idle, busy; and callers waiting for one"
     );
+    describe_counter!(
+        "database_restarts_total",
+        "Starts of the private PostgreSQL after it had ended by itself"
+    );
+    describe_gauge!(
+        "ledger_verify_violations",
+        "Violations that the last audit of the ledger found; anything but 0 is an alarm"
+    );
+    describe_gauge!("ledger_verify_accounts", "Accounts that it checked");
+    describe_gauge!("ledger_verify_entries", "Entries that it checked");
+    describe_gauge!(
+        "ledger_verify_timestamp_seconds",
+        "When it ended, in seconds since 1970"
+    );
+    describe_gauge!("ledger_verify_duration_seconds", "How long it took");
+    describe_counter!(
+        "ledger_verify_failures_total",
+        "Audits of the ledger that could not be finished"
+    );
     describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
     describe_gauge!("build_info", "1, with the version as a label");
     metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -15,6 +15,31 @@ use tempfile::TempDir;
 
 /// How long anything may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest that one look for it takes. What goes beyond is a machine that was busy or a process that was paused, and
+/// what is waited for was paused with it.
+const LOOK_MAX: Duration = Duration::from_millis(50);
+
+/// Waits for a condition, with an end: ask it at every look.
+pub struct Patience {
+    last: Instant,
+    spent: Duration,
+}
+
+impl Patience {
+    pub fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// Whether to go on.
+    pub fn lasts(&mut self) -> bool {
+        self.spent += self.last.elapsed().min(LOOK_MAX);
+        self.last = Instant::now();
+        self.spent < PATIENCE
+    }
+}
 
 /// A running gateway; killed when dropped.
 pub struct Gateway {
@@ -54,6 +79,12 @@ pub fn run(command: &mut Command) -> (ExitStatus, String, String) {
     (output.status, text(output.stdout), text(output.stderr))
 }
 
+/// Process id of the private database of a gateway in `folder`, as its pid file says.
+pub fn private_server(folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join("data/postgres/postmaster.pid")).ok()?;
+    text.lines().next().map(str::to_owned)
+}
+
 impl Gateway {
     /// Starts a gateway in `folder` and waits until it is ready.
     pub async fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
@@ -71,10 +102,10 @@ impl Gateway {
             url: String::new(),
             client,
         };
-        let began = Instant::now();
+        let mut patience = Patience::new();
         while gateway.url.is_empty() {
             let text = gateway.log();
-            assert!(began.elapsed() < PATIENCE, "not ready in time: {text}");
+            assert!(patience.lasts(), "not ready in time: {text}");
             assert!(
                 gateway.child.try_wait().unwrap().is_none(),
                 "ended instead of serving: {text}"
@@ -97,6 +128,14 @@ impl Gateway {
         text
     }
 
+    /// The last lines of it, without those of ordinary answers.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let is_odd = |line: &&str| !line.contains("request answered");
+        let lines: Vec<&str> = log.lines().filter(is_odd).collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: &str) {
         let status = Command::new("kill")
@@ -108,14 +147,19 @@ impl Gateway {
 
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
-        let began = Instant::now();
+        let mut patience = Patience::new();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "did not end: {}", self.log());
+            assert!(patience.lasts(), "did not end: {}", self.log());
             std::thread::yield_now();
         }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Sends a request as a service.

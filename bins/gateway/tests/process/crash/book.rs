@@ -1,0 +1,233 @@
+//! The independent record: what the answers say that the ledger must hold, and nothing else.
+
+use std::{collections::BTreeMap, fmt};
+
+use diesel::{QueryableByName, sql_types::BigInt, sql_types::Text};
+use diesel_async::RunQueryDsl as _;
+use pg::{Pool, PoolSettings};
+use serde_json::Value;
+
+use super::request::{Exchange, Micro, Wish, micro};
+use crate::process::gateway_process::Gateway;
+
+/// What a user begins with.
+const INITIAL: Micro = 1_000_000_000;
+
+/// An entry of the journal: whose, of which type, how much, and by which transaction or hold it is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, QueryableByName)]
+struct Entry {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = BigInt)]
+    amount: i64,
+    #[diesel(sql_type = Text)]
+    link: String,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Balance {
+    posted: Micro,
+    held: Micro,
+}
+
+/// The record.
+pub struct Book {
+    entries: Vec<Entry>,
+    balances: BTreeMap<&'static str, Balance>,
+    holds: BTreeMap<String, Micro>,
+    answers: u64,
+    refusals: u64,
+    /// First answers that were already repeats: the kill came between the commit and the answer.
+    late: u64,
+}
+
+impl Book {
+    /// With an account for each user.
+    pub fn new(users: &[&'static str]) -> Self {
+        let balance = Balance {
+            posted: INITIAL,
+            held: 0,
+        };
+        Self {
+            entries: Vec::new(),
+            balances: users.iter().map(|user| (*user, balance)).collect(),
+            holds: BTreeMap::new(),
+            answers: 0,
+            refusals: 0,
+            late: 0,
+        }
+    }
+
+    /// How many entries there must be, the initial grants included.
+    pub fn entries(&self) -> u64 {
+        (self.entries.len() + self.balances.len()) as u64
+    }
+
+    /// Writes down what was asked and answered.
+    pub fn write(&mut self, exchanges: Vec<Exchange>) {
+        for exchange in exchanges {
+            self.answers += 1;
+            self.late += u64::from(exchange.answer.replayed);
+            if exchange.answer.status == 200 {
+                self.write_success(&exchange);
+            } else {
+                self.refusals += 1;
+            }
+        }
+    }
+
+    fn write_success(&mut self, Exchange { request, answer }: &Exchange) {
+        let (user, data) = (request.user, &answer.body["data"]);
+        match &request.wish {
+            Wish::Consume { amount } => {
+                self.entry(user, "consume", *amount, data);
+                self.balance(user).posted -= amount;
+            }
+            Wish::Recharge { amount, .. } => {
+                self.entry(user, "recharge", *amount, data);
+                self.balance(user).posted += amount;
+            }
+            Wish::Refund { amount, .. } => {
+                self.entry(user, "refund", *amount, data);
+                self.balance(user).posted += amount;
+            }
+            Wish::Hold { amount } => {
+                let hold = text(&data["hold_id"]);
+                self.push(user, "hold", *amount, hold.clone());
+                self.holds.insert(hold, *amount);
+                self.balance(user).held += amount;
+            }
+            Wish::Release { hold } => {
+                let held = self.holds.remove(hold).unwrap();
+                self.push(user, "release", held, hold.clone());
+                self.balance(user).held -= held;
+            }
+            Wish::Capture { hold, amount } => {
+                let held = self.holds.remove(hold).unwrap();
+                let uncollected = micro(&data["uncollected"]);
+                let captured = amount - uncollected;
+                self.entry(user, "capture", captured, &data["transaction"]);
+                if captured < held {
+                    self.push(user, "release", held - captured, hold.clone());
+                }
+                let balance = self.balance(user);
+                balance.held -= held;
+                balance.posted -= captured;
+            }
+        }
+    }
+
+    fn balance(&mut self, user: &str) -> &mut Balance {
+        self.balances.get_mut(user).unwrap()
+    }
+
+    fn entry(&mut self, user: &str, kind: &str, amount: Micro, transaction: &Value) {
+        assert_eq!(micro(&transaction["amount"]), amount, "{transaction}");
+        self.push(user, kind, amount, text(&transaction["transaction_id"]));
+    }
+
+    fn push(&mut self, user: &str, kind: &str, amount: Micro, link: String) {
+        self.entries.push(Entry {
+            user_id: user.to_owned(),
+            kind: kind.to_owned(),
+            amount: i64::try_from(amount).unwrap(),
+            link,
+        });
+    }
+
+    /// The journal has every entry that was acknowledged, under the same id, once, and no other.
+    pub async fn check_entries(&self, url: &str) {
+        let pool = Pool::new(&PoolSettings::new(url)).unwrap();
+        let mut conn = pool.get().await.unwrap();
+        let mut stored: Vec<Entry> = diesel::sql_query(
+            "SELECT user_id, type AS kind, amount, CASE WHEN type IN ('hold', 'release') THEN hold_id::text \
+             ELSE 'txn_' || transaction_id::text END AS link FROM credits.entries WHERE type <> 'grant'",
+        )
+        .load(&mut conn)
+        .await
+        .unwrap();
+        let mut written = self.entries.clone();
+        stored.sort();
+        written.sort();
+        let lost: Vec<_> = written
+            .iter()
+            .filter(|entry| stored.binary_search(entry).is_err())
+            .collect();
+        let unknown: Vec<_> = stored
+            .iter()
+            .filter(|entry| written.binary_search(entry).is_err())
+            .collect();
+        assert!(
+            lost.is_empty() && unknown.is_empty(),
+            "lost: {lost:?}; never acknowledged: {unknown:?}"
+        );
+        assert_eq!(stored.len(), written.len(), "something was done twice");
+    }
+
+    /// Balances are the sum of what was acknowledged, to the micro-credit.
+    pub async fn check_balances(&self, gateway: &Gateway) {
+        for (user, expected) in &self.balances {
+            let path = format!("/api/v1/users/{user}/credits/account");
+            let (status, body) = gateway.send("GET", &path, Value::Null).await.unwrap();
+            assert_eq!(status, 200, "{body}");
+            let found = Balance {
+                posted: micro(&body["data"]["balance"]),
+                held: micro(&body["data"]["held"]),
+            };
+            assert_eq!(found, *expected, "of {user}");
+        }
+    }
+
+    /// Users see the same transactions, by the same ids.
+    pub async fn check_listing(&self, gateway: &Gateway) {
+        for user in self.balances.keys() {
+            let mut listed = Vec::new();
+            loop {
+                let path = format!(
+                    "/api/v1/users/{user}/credits/transactions?limit=500&offset={}",
+                    listed.len()
+                );
+                let (status, body) = gateway.send("GET", &path, Value::Null).await.unwrap();
+                assert_eq!(status, 200, "{body}");
+                let page = body["data"].as_array().unwrap();
+                if page.is_empty() {
+                    break;
+                }
+                listed.extend(page.iter().map(|item| text(&item["transaction_id"])));
+            }
+            // The first one is the initial grant, which nobody asked for here.
+            assert!(listed.pop().is_some());
+            let mut expected: Vec<String> = self
+                .entries
+                .iter()
+                .filter(|entry| entry.user_id == *user && entry.link.starts_with("txn_"))
+                .map(|entry| entry.link.clone())
+                .collect();
+            listed.sort();
+            expected.sort();
+            assert_eq!(listed, expected, "of {user}");
+        }
+    }
+}
+
+impl fmt::Display for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} requests ({} refused), {} of them had been done without an answer, {} entries",
+            self.answers,
+            self.refusals,
+            self.late,
+            self.entries()
+        )
+    }
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is no text"))
+        .to_owned()
+}

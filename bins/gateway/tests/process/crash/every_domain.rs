@@ -1,0 +1,148 @@
+//! kill -9 of the gateway under writes of every domain: acknowledged means durable, unacknowledged all or nothing.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::process::gateway_process::{Gateway, folder};
+
+const WRITERS: u32 = 16;
+
+/// What the writers were told before the process died.
+#[derive(Default)]
+struct Acknowledged {
+    consumed: AtomicU32,
+    messages: AtomicU32,
+    usage: AtomicU32,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
+    let folder = folder();
+    let mut kept = (0, 0, 0);
+    for round in 1..=3_u32 {
+        let gateway = Arc::new(Gateway::start(folder.path(), &[]).await);
+        gateway.ensure("a").await;
+        let session = session(&gateway, round).await;
+        let told = Arc::new(Acknowledged::default());
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            writers.spawn(write(
+                Arc::clone(&gateway),
+                Arc::clone(&told),
+                session.clone(),
+                writer,
+            ));
+        }
+        while told.consumed.load(Ordering::SeqCst) < 20 * round {
+            tokio::task::yield_now().await;
+        }
+        gateway.signal("-KILL");
+        while writers.join_next().await.is_some() {}
+        drop(gateway);
+
+        let after = Gateway::start(folder.path(), &[]).await;
+        kept = check(&after, &told, &session, kept).await;
+    }
+}
+
+/// A session of the user `a`, for this round only.
+async fn session(gateway: &Gateway, round: u32) -> String {
+    let body = json!({"title": format!("round {round}")});
+    let (status, reply) = gateway
+        .send("POST", "/api/v1/users/a/sessions", body)
+        .await
+        .unwrap();
+    assert_eq!(status, 200, "{reply}");
+    reply["session_id"].as_str().unwrap().to_owned()
+}
+
+/// Writes until the process is gone.
+async fn write(gateway: Arc<Gateway>, told: Arc<Acknowledged>, session: String, writer: u32) {
+    let messages = format!("/api/v1/sessions/{session}/messages");
+    loop {
+        let (result, counter) = match writer % 3 {
+            0 => (gateway.consume("a", 1).await, &told.consumed),
+            1 => (
+                gateway
+                    .send(
+                        "POST",
+                        &messages,
+                        json!({"role": "user", "content": "x", "tokens_used": 2}),
+                    )
+                    .await,
+                &told.messages,
+            ),
+            _ => (
+                gateway
+                    .send(
+                        "POST",
+                        "/api/v1/users/a/usage",
+                        json!({"endpoint": "/x", "event_type": "t"}),
+                    )
+                    .await,
+                &told.usage,
+            ),
+        };
+        match result {
+            Ok((200, _reply)) => counter.fetch_add(1, Ordering::SeqCst),
+            Ok((status, reply)) => panic!("refused with {status}: {reply}"),
+            Err(_gone) => return,
+        };
+    }
+}
+
+/// Compares what is stored with what was acknowledged; each writer may have one more that it never heard of.
+async fn check(
+    gateway: &Gateway,
+    told: &Acknowledged,
+    session: &str,
+    before: (u32, u32, u32),
+) -> (u32, u32, u32) {
+    let transactions = gateway.balance("a").await;
+    let consumed = (1000.0 - transactions) as u32;
+    let stats = gateway
+        .send("GET", "/api/v1/users/a/usage/stats", Value::Null)
+        .await
+        .unwrap()
+        .1;
+    let usage = u32::try_from(stats["data"]["total_records"].as_u64().unwrap()).unwrap();
+    let list = gateway
+        .send("GET", "/api/v1/users/a/sessions", Value::Null)
+        .await
+        .unwrap()
+        .1;
+    let row = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["session_id"] == session)
+        .unwrap()
+        .clone();
+    let messages = u32::try_from(row["message_count"].as_u64().unwrap()).unwrap();
+    assert_eq!(
+        row["total_tokens"].as_u64().unwrap(),
+        u64::from(messages) * 2,
+        "counters and messages agree"
+    );
+    for (what, stored, acknowledged) in [
+        ("consumed", consumed - before.0, &told.consumed),
+        ("messages", messages, &told.messages),
+        ("usage records", usage - before.2, &told.usage),
+    ] {
+        let acknowledged = acknowledged.load(Ordering::SeqCst);
+        assert!(
+            stored >= acknowledged,
+            "{what}: {acknowledged} acknowledged, {stored} kept"
+        );
+        assert!(
+            stored <= acknowledged + WRITERS,
+            "{what}: {acknowledged} acknowledged, {stored} kept"
+        );
+    }
+    (consumed, messages, usage)
+}

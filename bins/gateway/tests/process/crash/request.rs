@@ -1,0 +1,123 @@
+//! A request of the ledger with its key, and what became of it.
+
+use reqwest::Response;
+use serde_json::{Value, json};
+
+use crate::process::gateway_process::Gateway;
+
+/// Micro-credits.
+pub type Micro = u64;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    Consume { amount: Micro },
+    Recharge { amount: Micro, reference: String },
+    Hold { amount: Micro },
+    Capture { hold: String, amount: Micro },
+    Release { hold: String },
+    Refund { transaction: String, amount: Micro },
+}
+
+/// A request that may be sent any number of times.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub user: &'static str,
+    pub key: String,
+    pub wish: Wish,
+}
+
+/// What it was answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub replayed: bool,
+}
+
+/// A request with its answer.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    pub request: Request,
+    pub answer: Answer,
+}
+
+impl Request {
+    /// Sends it. Nothing if it got no answer, or one that leaves open what became of it.
+    pub async fn send(&self, gateway: &Gateway) -> Option<Answer> {
+        let (path, body) = self.wish.on_the_wire();
+        let url = format!("{}/api/v1/users/{}/credits/{path}", gateway.url, self.user);
+        let request = gateway
+            .client
+            .post(url)
+            .header("X-API-Key", testkit::SERVICE_KEY)
+            .header("Idempotency-Key", &self.key)
+            .json(&body);
+        let response = request.send().await.ok()?;
+        let (status, replayed) = (response.status().as_u16(), is_replayed(&response));
+        let mut body: Value = response.json().await.ok()?;
+        if status == 503 {
+            return None;
+        }
+        assert!(
+            status == 200 || (status == 400 && body["error_code"] == "InsufficientCreditsException"),
+            "{self:?} was answered {status}: {body}\n{}",
+            gateway.log_tail()
+        );
+        if status != 200 {
+            // The one member of a repeated refusal that is its own.
+            body["request_id"] = Value::Null;
+        }
+        Some(Answer {
+            status,
+            body,
+            replayed,
+        })
+    }
+}
+
+impl Wish {
+    fn on_the_wire(&self) -> (String, Value) {
+        match self {
+            Self::Consume { amount } => ("consume".to_owned(), json!({"amount": credits(*amount)})),
+            Self::Recharge { amount, reference } => (
+                "recharge".to_owned(),
+                json!({"amount": credits(*amount), "reference_id": reference}),
+            ),
+            Self::Hold { amount } => (
+                "holds".to_owned(),
+                json!({"amount": credits(*amount), "ttl_seconds": 86_400}),
+            ),
+            Self::Capture { hold, amount } => (
+                format!("holds/{hold}/capture"),
+                json!({"amount": credits(*amount)}),
+            ),
+            Self::Release { hold } => (format!("holds/{hold}/release"), json!({})),
+            Self::Refund { transaction, amount } => (
+                "refund".to_owned(),
+                json!({"transaction_id": transaction, "amount": credits(*amount), "reason": "crash"}),
+            ),
+        }
+    }
+}
+
+/// As text: exact on the way.
+fn credits(micro: Micro) -> String {
+    format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
+}
+
+/// Amounts of the test have fewer digits than a double.
+pub fn micro(credits: &Value) -> Micro {
+    (credits
+        .as_f64()
+        .unwrap_or_else(|| panic!("{credits} is no amount"))
+        * 1_000_000.0)
+        .round() as u64
+}
+
+fn is_replayed(response: &Response) -> bool {
+    response
+        .headers()
+        .get("Idempotency-Replayed")
+        .is_some_and(|value| value == "true")
+}

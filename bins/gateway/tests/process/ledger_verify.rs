@@ -1,0 +1,161 @@
+//! `gateway ledger verify`: on any database, next to a gateway, and what it says of damage.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use diesel_async::SimpleAsyncConnection as _;
+use pg::{Pool, PoolSettings};
+use serde_json::{Value, json};
+use testkit::TestDb;
+
+use super::gateway_process::{Gateway, command, folder, run};
+
+const VERIFY: [&str; 3] = ["ledger", "verify", "--json"];
+
+/// The exit code, the printed object and what was complained about.
+pub fn verify(folder: &Path, variables: &[(&str, &str)]) -> (Option<i32>, Value, String) {
+    let (status, out, error) = run(command(folder, variables).args(VERIFY));
+    let told = serde_json::from_str(&out).unwrap_or(Value::Null);
+    (status.code(), told, error)
+}
+
+async fn damage(db: &TestDb, statements: &str) {
+    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    let mut conn = superuser.get().await.unwrap();
+    conn.batch_execute(statements).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
+    let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let folder = folder();
+    let url = db.url().to_owned();
+    let variables = [("DATABASE_URL", url.as_str())];
+    let gateway = Gateway::start(folder.path(), &variables).await;
+    for user in ["a", "b", "c"] {
+        gateway.ensure(user).await;
+        assert_eq!(gateway.consume(user, 10).await.unwrap().0, 200);
+        assert_eq!(gateway.consume(user, 20).await.unwrap().0, 200);
+    }
+    let (code, told, error) = verify(folder.path(), &variables);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert_eq!(
+        (&told["clean"], &told["accounts"], &told["entries"]),
+        (&json!(true), &json!(3), &json!(9))
+    );
+    assert_eq!(
+        (&told["violations"], &told["violations_found"]),
+        (&json!([]), &json!(0))
+    );
+    assert!(
+        told["duration_ms"].is_u64() && told["entries_per_second"].is_u64(),
+        "{told}"
+    );
+
+    db.forgo_audits();
+    damage(
+        &db,
+        "ALTER TABLE credits.entries DISABLE TRIGGER USER; \
+         UPDATE credits.entries SET amount = amount - 1000000, balance_after = balance_after + 1000000 \
+         WHERE user_id = 'b' AND seq = 2; \
+         ALTER TABLE credits.entries ENABLE TRIGGER USER; \
+         UPDATE credits.accounts SET lifetime_granted = 1 WHERE user_id = 'c'",
+    )
+    .await;
+    let (code, told, error) = verify(folder.path(), &variables);
+    assert_eq!(code, Some(3), "{error}");
+    let first = &told["violations"][0];
+    assert_eq!((&first["account"], &first["seq"]), (&json!("b"), &json!(2)));
+    assert_eq!(first["rule"], "credits L3: an entry is the sum of its lines");
+    let rules = told["violations"].as_array().unwrap();
+    assert_eq!(told["violations_found"], rules.len());
+    assert!(
+        rules.iter().any(|of| of["account"] == "c"
+            && of["seq"].is_null()
+            && of["rule"].as_str().unwrap().contains("L18")),
+        "{told}"
+    );
+    assert!(
+        error.contains("account b, entry 2, credits L3") && error.lines().count() == 1,
+        "{error}"
+    );
+
+    let (status, out, error) = run(command(folder.path(), &variables).args(&VERIFY[..2]));
+    assert_eq!(status.code(), Some(3), "{error}");
+    assert!(
+        out.starts_with("3 accounts with 9 entries in ") && out.contains("account c, credits L18"),
+        "{out}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_runs_beside_a_gateway_and_without_one_and_beside_another_audit() {
+    let folder = folder();
+    let mut gateway = Gateway::start(folder.path(), &[]).await;
+    gateway.ensure("a").await;
+    assert_eq!(gateway.consume("a", 1).await.unwrap().0, 200);
+    let address = folder.path().join("data/postgres.url");
+    assert_eq!(
+        fs::metadata(&address).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    two_at_once(folder.path(), 2);
+    assert_eq!(
+        gateway.consume("a", 1).await.unwrap().0,
+        200,
+        "the gateway goes on"
+    );
+
+    // A kill leaves the address behind: it is not believed, and the audit starts the server.
+    gateway.signal("-KILL");
+    gateway.wait();
+    assert!(address.exists());
+    let (code, told, error) = verify(folder.path(), &[]);
+    assert_eq!((code, &told["entries"]), (Some(0), &json!(3)), "{error}");
+    assert!(!address.exists() && !folder.path().join("data/postgres/postmaster.pid").exists());
+
+    let mut gateway = Gateway::start(folder.path(), &[]).await;
+    gateway.signal("-TERM");
+    assert!(gateway.wait().success(), "{}", gateway.log());
+    assert!(!address.exists(), "a clean stop takes it away");
+    fs::write(&address, "postgresql://user_service@%2Fnowhere/user_service\n").unwrap();
+    two_at_once(folder.path(), 3);
+}
+
+fn two_at_once(folder: &Path, entries: u64) {
+    let audits =
+        [folder.to_owned(), folder.to_owned()].map(|folder| std::thread::spawn(move || verify(&folder, &[])));
+    for audit in audits {
+        let (code, told, error) = audit.join().unwrap();
+        assert_eq!((code, &told["entries"]), (Some(0), &json!(entries)), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_made_or_migrated_by_an_audit() {
+    let folder = folder();
+    let (code, told, error) = verify(folder.path(), &[]);
+    assert_eq!((code, told), (Some(1), Value::Null));
+    assert!(error.contains("there is no database in ./data"), "{error}");
+    assert!(!folder.path().join("data").exists());
+
+    let db = TestDb::create(&[], &[]).await;
+    let (code, told, error) = verify(folder.path(), &[("DATABASE_URL", db.url())]);
+    assert_eq!((code, told), (Some(1), Value::Null));
+    assert!(error.contains("gateway migrate"), "{error}");
+    let missing = pg::migrate::pending(db.pool(), gateway::app::MIGRATIONS).await;
+    assert_eq!(
+        missing.unwrap().len(),
+        pg::migrate::merge(gateway::app::MIGRATIONS).len()
+    );
+
+    let nowhere = [("DATABASE_URL", "postgresql://a:hunter2@127.0.0.1:1/b")];
+    let (code, _told, error) = verify(folder.path(), &nowhere);
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("127.0.0.1:1/b") && !error.contains("hunter2"),
+        "{error}"
+    );
+    let (code, _told, error) = verify(folder.path(), &[("LEDGER_VERIFY_HOURS", "often")]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("LEDGER_VERIFY_HOURS"), "{error}");
+}

@@ -1,0 +1,100 @@
+//! Audits the ledger now and then, while it works: what nobody notices in an answer is noticed here.
+//!
+//! The result is told as metrics, for an alarm, and as an error in the log that names the first drift. Reads only, in short
+//! snapshots and at half speed, so that it takes no capacity to speak of; any number of processes may do so.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use credits::verify::{Report, Verification};
+use kernel::Clock;
+use pg::{DbError, Pool, pool::chain};
+use tokio::task::JoinHandle;
+
+/// When audits begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// How long after the start the first one begins; also the pause after one that could not be finished.
+    pub first_after: Duration,
+    /// Pause between the end of one and the beginning of the next.
+    pub every: Duration,
+}
+
+/// Audits until the task is aborted, on the present tokio runtime.
+pub fn start(pool: Pool, clock: Arc<dyn Clock>, schedule: Schedule) -> JoinHandle<()> {
+    // Until one has ended the start counts, so that an alarm for the lack of audits works for those that never end, too.
+    tell_time(&*clock);
+    tokio::spawn(async move {
+        let mut pause = schedule.first_after;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match run(&pool, &*clock).await {
+                Ok(_) => schedule.every,
+                Err(error) => {
+                    metrics::counter!("ledger_verify_failures_total").increment(1);
+                    tracing::warn!(error = %chain(&error), "the audit of the ledger could not be finished; it is tried again");
+                    schedule.first_after.min(schedule.every)
+                }
+            };
+        }
+    })
+}
+
+/// One audit of all accounts, told as metrics and in the log.
+///
+/// # Errors
+/// [`DbError`] when the database could not be read to the end; then nothing is told.
+pub async fn run(pool: &Pool, clock: &dyn Clock) -> Result<Report, DbError> {
+    let began = Instant::now();
+    let mut verification = Verification::default();
+    loop {
+        let chunk_began = Instant::now();
+        if !verification.advance(pool).await? {
+            break;
+        }
+        // Half of the time belongs to those who wait for an answer.
+        tokio::time::sleep(chunk_began.elapsed()).await;
+    }
+    let report = verification.into_report();
+    tell(&report, began.elapsed(), clock);
+    Ok(report)
+}
+
+fn tell(report: &Report, took: Duration, clock: &dyn Clock) {
+    metrics::gauge!("ledger_verify_violations").set(shown(report.found));
+    metrics::gauge!("ledger_verify_accounts").set(shown(report.accounts));
+    metrics::gauge!("ledger_verify_entries").set(shown(report.entries));
+    metrics::gauge!("ledger_verify_duration_seconds").set(took);
+    tell_time(clock);
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if let Some(first) = report.violations.first() {
+        tracing::error!(
+            ledger.rule = first.rule,
+            user.id = first.user_id,
+            entry.seq = first.seq,
+            ledger.detail = first.detail,
+            ledger.violations = report.found,
+            duration_ms,
+            "the ledger has drifted; `gateway ledger verify` tells all of it"
+        );
+    } else {
+        tracing::info!(
+            ledger.accounts = report.accounts,
+            ledger.entries = report.entries,
+            duration_ms,
+            "the ledger was audited and is clean"
+        );
+    }
+}
+
+fn tell_time(clock: &dyn Clock) {
+    let since_1970 = u64::try_from(clock.now().unix_timestamp()).unwrap_or(0);
+    metrics::gauge!("ledger_verify_timestamp_seconds").set(Duration::from_secs(since_1970));
+}
+
+/// A count as a metric takes it: more than four billion are shown as that.
+fn shown(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

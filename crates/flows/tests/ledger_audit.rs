@@ -1,0 +1,78 @@
+//! The audit in the background: what it reports, and that it begins by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use diesel_async::SimpleAsyncConnection as _;
+use flows::{ledger_audit, sign_up};
+use kernel::{Clock, RandomIds};
+use pg::{Pool, PoolSettings};
+use testkit::TestDb;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+
+use crate::{database, wish};
+
+async fn with_accounts(count: u32) -> TestDb {
+    let (db, clock) = (database().await, testkit::clock());
+    for number in 0..count {
+        let wish = wish(&format!("user-{number}"), "10");
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    db
+}
+
+#[tokio::test]
+async fn an_audit_reports_what_it_checked_and_what_has_drifted() {
+    let mut db = with_accounts(3).await;
+    let clock = testkit::clock();
+    let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
+    assert_eq!((report.accounts, report.entries), (3, 3));
+    assert!(report.is_clean());
+
+    db.forgo_audits();
+    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    let mut conn = superuser.get().await.unwrap();
+    conn.batch_execute("UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-1'")
+        .await
+        .unwrap();
+    let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
+    assert!(!report.is_clean());
+    assert_eq!(report.violations[0].user_id, "user-1");
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_no_clean_ledger() {
+    let db = with_accounts(1).await;
+    let pool = db.second_pool();
+    pool.close();
+    ledger_audit::run(&pool, &testkit::clock()).await.unwrap_err();
+}
+
+/// A clock that tells when it is asked: an audit asks once, at its end.
+struct Asked(mpsc::UnboundedSender<()>);
+
+impl Clock for Asked {
+    fn now(&self) -> OffsetDateTime {
+        self.0.send(()).unwrap();
+        testkit::instant()
+    }
+}
+
+#[tokio::test]
+async fn it_begins_by_itself_and_comes_again() {
+    let db = with_accounts(1).await;
+    let schedule = ledger_audit::Schedule {
+        first_after: Duration::ZERO,
+        every: Duration::ZERO,
+    };
+    let (asked, mut ends) = mpsc::unbounded_channel();
+    let task = ledger_audit::start(db.second_pool(), Arc::new(Asked(asked)), schedule);
+    for _ in 0..2 {
+        ends.recv().await.unwrap();
+    }
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+}
