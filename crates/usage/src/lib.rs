@@ -9,6 +9,7 @@
 )]
 
 pub mod model;
+pub mod rating;
 pub mod rules;
 pub mod service;
 mod store;

@@ -9,6 +9,7 @@ mod list;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod rating;
 mod record;
 #[cfg(test)]
 mod stats;
