@@ -10,6 +10,7 @@ mod list;
 mod oracle;
 #[cfg(test)]
 mod rating;
+#[cfg(test)]
 mod record;
 #[cfg(test)]
 mod stats;
