@@ -11,7 +11,7 @@ use super::request::{Exchange, Micro, Wish, micro};
 use crate::process::gateway_process::Gateway;
 
 /// What a user begins with.
-const INITIAL: Micro = 1_000_000_000;
+const INITIAL: i64 = 1_000_000_000;
 
 /// An entry of the journal: whose, of which type, how much, and by which transaction or hold it is known.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, QueryableByName)]
@@ -26,10 +26,11 @@ struct Entry {
     link: String,
 }
 
+/// A sum in micro-credits. Signed: exchanges are written down client by client, not in the order of the journal.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Balance {
-    posted: Micro,
-    held: Micro,
+    posted: i64,
+    held: i64,
 }
 
 /// The record.
@@ -83,26 +84,26 @@ impl Book {
         match &request.wish {
             Wish::Consume { amount } => {
                 self.entry(user, "consume", *amount, data);
-                self.balance(user).posted -= amount;
+                self.balance(user).posted -= signed(*amount);
             }
             Wish::Recharge { amount, .. } => {
                 self.entry(user, "recharge", *amount, data);
-                self.balance(user).posted += amount;
+                self.balance(user).posted += signed(*amount);
             }
             Wish::Refund { amount, .. } => {
                 self.entry(user, "refund", *amount, data);
-                self.balance(user).posted += amount;
+                self.balance(user).posted += signed(*amount);
             }
             Wish::Hold { amount } => {
                 let hold = text(&data["hold_id"]);
                 self.push(user, "hold", *amount, hold.clone());
                 self.holds.insert(hold, *amount);
-                self.balance(user).held += amount;
+                self.balance(user).held += signed(*amount);
             }
             Wish::Release { hold } => {
                 let held = self.holds.remove(hold).unwrap();
                 self.push(user, "release", held, hold.clone());
-                self.balance(user).held -= held;
+                self.balance(user).held -= signed(held);
             }
             Wish::Capture { hold, amount } => {
                 let held = self.holds.remove(hold).unwrap();
@@ -113,8 +114,8 @@ impl Book {
                     self.push(user, "release", held - captured, hold.clone());
                 }
                 let balance = self.balance(user);
-                balance.held -= held;
-                balance.posted -= captured;
+                balance.held -= signed(held);
+                balance.posted -= signed(captured);
             }
         }
     }
@@ -132,7 +133,7 @@ impl Book {
         self.entries.push(Entry {
             user_id: user.to_owned(),
             kind: kind.to_owned(),
-            amount: i64::try_from(amount).unwrap(),
+            amount: signed(amount),
             link,
         });
     }
@@ -173,8 +174,8 @@ impl Book {
             let (status, body) = gateway.send("GET", &path, Value::Null).await.unwrap();
             assert_eq!(status, 200, "{body}");
             let found = Balance {
-                posted: micro(&body["data"]["balance"]),
-                held: micro(&body["data"]["held"]),
+                posted: signed(micro(&body["data"]["balance"])),
+                held: signed(micro(&body["data"]["held"])),
             };
             assert_eq!(found, *expected, "of {user}");
         }
@@ -223,6 +224,10 @@ impl fmt::Display for Book {
             self.entries()
         )
     }
+}
+
+fn signed(amount: Micro) -> i64 {
+    i64::try_from(amount).unwrap()
 }
 
 fn text(value: &Value) -> String {
