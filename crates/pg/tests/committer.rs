@@ -112,6 +112,8 @@ const LIMITS: BatchLimits = BatchLimits {
     workers: 1,
     batch_items_max: 50,
     queue_items_max: 100,
+    batch_bytes_max: 16 << 20,
+    queue_bytes_max: 64 << 20,
     wait_max: Duration::from_secs(30),
 };
 

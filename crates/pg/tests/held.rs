@@ -120,6 +120,8 @@ async fn bench(manner: Manner) -> Bench {
         workers: 1,
         batch_items_max: 50,
         queue_items_max: 100,
+        batch_bytes_max: 16 << 20,
+        queue_bytes_max: 64 << 20,
         wait_max: Duration::from_secs(30),
     };
     let committer = Committer::start(Pool::new(&settings).unwrap(), work, limits);
