@@ -44,14 +44,20 @@ pub struct Writes {
     committer: Committer<Together>,
 }
 
+/// What the ids and names of an operation take, which all have a length limit.
+const SHORT_TEXTS_BYTES: usize = 256;
+
 /// A batch of 256 keeps the longest commit at a few milliseconds. One lane makes large batches, and a statement for thirty
-/// rows costs little more than one for three; its two workers let one batch work while the other waits for the disk.
+/// rows costs little more than one for three; its two workers let one batch work while the other waits for the disk. Messages may have a
+/// megabyte each: in bytes a batch is bounded by what the copies of it may take.
 const LIMITS: BatchLimits = BatchLimits {
     name: "writes",
     lanes: 1,
     workers: 2,
     batch_items_max: 256,
     queue_items_max: 4_096,
+    batch_bytes_max: 16 << 20,
+    queue_bytes_max: 64 << 20,
     wait_max: Duration::from_secs(10),
 };
 
@@ -222,6 +228,28 @@ impl Work for Together {
             .collect();
         DbError::expect_rows("operations", items.len(), outcomes.len())?;
         Ok(outcomes)
+    }
+
+    fn weight(operation: &Operation) -> usize {
+        let texts: usize = match operation {
+            Operation::Ledger(command, _) => {
+                let description = command.description.as_ref().map_or(0, String::len);
+                description + command.metadata.as_json().len()
+            }
+            Operation::Usage(record, _) => [
+                &record.billing_metadata,
+                &record.request_data,
+                &record.response_data,
+            ]
+            .into_iter()
+            .map(|json| json.as_json().len())
+            .sum(),
+            Operation::Message(message) => {
+                let calls = message.tool_calls.as_ref().map_or(0, |json| json.as_json().len());
+                message.content.len() + calls + message.message_metadata.as_json().len()
+            }
+        };
+        size_of::<Operation>() + SHORT_TEXTS_BYTES + texts
     }
 
     async fn held_up(&self, tx: &mut Tx, items: &[Operation]) -> Result<Vec<bool>, DbError> {

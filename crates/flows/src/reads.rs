@@ -18,6 +18,8 @@ const fn limits(name: &'static str) -> BatchLimits {
         workers: 1,
         batch_items_max: 512,
         queue_items_max: 8_192,
+        batch_bytes_max: 16 << 20,
+        queue_bytes_max: 64 << 20,
         wait_max: Duration::from_secs(10),
     }
 }

@@ -240,6 +240,8 @@ fn coalescer(db: &TestDb) -> Coalescer<Bodies> {
         workers: 1,
         batch_items_max: 512,
         queue_items_max: 8192,
+        batch_bytes_max: 16 << 20,
+        queue_bytes_max: 64 << 20,
         wait_max: Duration::from_secs(10),
     };
     Coalescer::start(db.pool_of(CONNECTIONS), Bodies, limits)

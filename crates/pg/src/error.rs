@@ -17,6 +17,10 @@ pub enum DbError {
     /// Another transaction held a lock for longer than `lock_timeout`. Nothing was done; to try again is to wait again.
     #[error("another transaction held a lock for too long")]
     LockTimeout(#[source] DieselError),
+    /// The server cannot do it for now: it is read-only, it has no memory or disk left, or the statement took longer than
+    /// `statement_timeout`. Nothing was done; to try again at once would only add to it.
+    #[error("the database server cannot do it for now")]
+    NotNow(#[source] DieselError),
     /// The connection broke while committing: the transaction may or may not have happened.
     #[error("the connection was lost while committing")]
     OutcomeUnknown(#[source] DieselError),
@@ -65,6 +69,23 @@ impl DbError {
         )
     }
 
+    /// Whether the database is at fault, and not what was asked of it: nothing was done, and later it may be.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.is_transient() || matches!(self, Self::NotNow(_))
+    }
+
+    /// Whether the server only reads, as after a switch to another one. A connection to it is of no use to a writer.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(
+            self,
+            Self::NotNow(DieselError::DatabaseError(
+                DatabaseErrorKind::ReadOnlyTransaction,
+                _
+            ))
+        )
+    }
+
     /// A row count that must be exact.
     ///
     /// # Errors
@@ -102,6 +123,21 @@ const SHUTDOWN: [&str; 3] = [
     "canceling statement due to conflict with recovery",
 ];
 
+/// Of the classes 53 (insufficient resources) and 58 (input and output), and of 57014 (cancelled) and 54000, what the
+/// server says when it is at its end and not the statement at fault.
+const NOT_NOW: [&str; 10] = [
+    "canceling statement due to statement timeout",
+    "canceling statement due to user request",
+    "could not extend file",
+    "could not write to file",
+    "could not write block",
+    "could not resize shared memory segment",
+    "out of memory",
+    "out of shared memory",
+    "temporary file size exceeds",
+    "database is not accepting commands",
+];
+
 /// Faults of this program that tokio-postgres finds while it writes or reads a message. diesel-async files them with the
 /// broken connections; trying again would not help.
 const MISUSE: [&str; 6] = [
@@ -124,6 +160,7 @@ impl From<DieselError> for DbError {
         let says = |texts: &[&str]| texts.iter().any(|text| about.message().starts_with(text));
         match kind {
             DatabaseErrorKind::SerializationFailure => Self::Contention(source),
+            DatabaseErrorKind::ReadOnlyTransaction => Self::NotNow(source),
             DatabaseErrorKind::UnableToSendCommand if says(&MISUSE) => Self::Statement(source),
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
                 Self::Lost(source)
@@ -140,6 +177,7 @@ impl From<DieselError> for DbError {
             _ if says(&DEADLOCK) => Self::Contention(source),
             _ if says(&LOCK_TIMEOUT) => Self::LockTimeout(source),
             _ if says(&SHUTDOWN) => Self::Lost(source),
+            _ if says(&NOT_NOW) => Self::NotNow(source),
             _ => Self::Statement(source),
         }
     }

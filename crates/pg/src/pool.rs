@@ -198,6 +198,11 @@ impl Pool {
         });
     }
 
+    /// Closes the connections that nobody uses at this moment. The next callers get new ones.
+    pub(crate) fn drop_idle(&self) {
+        drop(self.inner.retain(|_, _| false));
+    }
+
     /// How the pool is used at this moment.
     #[must_use]
     pub fn status(&self) -> PoolStatus {

@@ -55,7 +55,7 @@ impl Tx {
         match opening {
             Ok(opening) => Ok((tx, opening)),
             Err(error) => {
-                tx.rollback().await;
+                tx.give_up(&error).await;
                 Err(error)
             }
         }
@@ -119,6 +119,18 @@ impl Tx {
         match self.conn().batch_execute("ROLLBACK").await {
             Ok(()) => self.release(),
             Err(error) => tracing::debug!(error = %error, "rollback failed; the connection is dropped"),
+        }
+    }
+
+    /// Rolls back after `error`. When the server only reads, this connection and the idle ones would fail the next writers
+    /// too, for as long as they live: new ones may reach the server that writes.
+    pub(crate) async fn give_up(self, error: &DbError) {
+        if error.is_read_only() {
+            tracing::warn!("the database server only reads; its connections are dropped");
+            self.pool.drop_idle();
+            drop(self);
+        } else {
+            self.rollback().await;
         }
     }
 

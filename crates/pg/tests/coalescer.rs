@@ -56,6 +56,8 @@ fn start(db: &TestDb, permits: usize) -> (Coalescer<Double>, Arc<Journal>) {
         workers: 1,
         batch_items_max: 50,
         queue_items_max: 100,
+        batch_bytes_max: 16 << 20,
+        queue_bytes_max: 64 << 20,
         wait_max: Duration::from_secs(30),
     };
     let coalescer = Coalescer::start(db.second_pool(), Double(Arc::clone(&journal)), limits);

@@ -58,12 +58,27 @@ async fn faulty_statements_and_bindings_are_never_tried_again() {
 }
 
 #[tokio::test]
-async fn statement_that_takes_too_long_is_a_failed_statement() {
+async fn what_the_server_cannot_do_for_now_is_told_apart_and_not_tried_again() {
     let db = notes().await;
     let mut conn = db.connect().await;
-    conn.batch_execute("SET statement_timeout = 10").await.unwrap();
-    let error = failure(&mut conn, "SELECT pg_sleep(60)").await;
-    assert!(matches!(error, DbError::Statement(_)), "{error:?}");
+    let raise = |code: &str, message: &str| {
+        format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = '{message}'; END $$")
+    };
+    for sql in [
+        "SET statement_timeout = 10; SELECT pg_sleep(60)".to_owned(),
+        "SET TRANSACTION READ ONLY; CREATE TABLE notes.more ()".to_owned(),
+        raise(
+            "disk_full",
+            "could not extend file \"base/1/2\": No space left on device",
+        ),
+        raise("out_of_memory", "out of memory"),
+    ] {
+        let error = failure(&mut conn, &sql).await;
+        assert!(matches!(error, DbError::NotNow(_)), "{sql}: {error:?}");
+        assert!(error.is_unavailable(), "{sql}");
+        assert!(!error.is_transient(), "{sql}");
+        assert!(!Attempts::up_to(3).again(&error).await, "{sql}");
+    }
 }
 
 #[tokio::test]

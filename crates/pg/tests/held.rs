@@ -10,14 +10,15 @@ use diesel::{
     sql_types::{Array, BigInt},
 };
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::join_all;
 use pg::{
     BatchLimits, Committer, DbError, PgConnection, Pool, PoolSettings, Rejected, Tx, Work, batch::HELD_UP_MAX,
 };
 use testkit::TestDb;
 
-use crate::support::{insert, notes, wait_until};
+use crate::support::{hold_commits, insert, notes, wait_for_commit, wait_until, with_one_and_two_workers};
 
-/// Locks notes, and goes wrong as a server that speaks German where it is told to.
+/// Locks the notes whose numbers the items are (where it is negative, until the commit may end), and goes wrong as a server that speaks German where it is told to.
 struct Lock {
     batches: Arc<Mutex<Vec<Vec<i64>>>>,
     manner: Manner,
@@ -31,6 +32,8 @@ enum Manner {
     Foreign,
     /// Does not know.
     Ignorant,
+    /// Panics when it is asked.
+    Panicking,
 }
 
 #[derive(QueryableByName)]
@@ -48,11 +51,9 @@ impl Work for Lock {
     async fn open(&self, mut conn: &PgConnection, items: &[i64]) -> Result<(), DbError> {
         self.batches.lock().unwrap().push(items.to_vec());
         if self.manner != Manner::Foreign {
+            let ids: Vec<i64> = items.iter().map(|item| item.abs()).collect();
             let sql = "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE";
-            let _locked: Vec<Row> = pg::sql(sql)
-                .bind::<Array<BigInt>, _>(items)
-                .load(&mut conn)
-                .await?;
+            let _locked: Vec<Row> = pg::sql(sql).bind::<Array<BigInt>, _>(ids).load(&mut conn).await?;
         }
         Ok(())
     }
@@ -68,6 +69,9 @@ impl Work for Lock {
             );
             tx.conn().batch_execute(&sql).await?;
         }
+        if items.iter().any(|item| *item < 0) {
+            insert(tx, 100, "waits").await?;
+        }
         Ok(items.to_vec())
     }
 
@@ -75,6 +79,7 @@ impl Work for Lock {
         if self.manner == Manner::Ignorant {
             return Ok(vec![false; items.len()]);
         }
+        assert!(self.manner != Manner::Panicking, "a panic of the test");
         let sql = "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE SKIP LOCKED";
         let free: Vec<Row> = pg::sql(sql)
             .bind::<Array<BigInt>, _>(items)
@@ -83,6 +88,16 @@ impl Work for Lock {
         let is_free = |item| free.iter().any(|row| row.id == item);
         Ok(items.iter().map(|item| !is_free(*item)).collect())
     }
+}
+
+with_one_and_two_workers! {
+    neighbours_of_a_held_up_item_are_done_together_at_once,
+    what_stays_held_up_is_given_up_undone,
+    items_that_are_held_up_keep_their_order,
+    work_that_cannot_tell_runs_its_items_alone,
+    flush_waits_for_what_is_held_up,
+    lock_on_a_whole_table_holds_the_lane_up_for_as_long_as_a_caller_waits,
+    what_a_lock_on_a_whole_table_held_up_is_done_together,
 }
 
 struct Bench {
@@ -94,7 +109,7 @@ struct Bench {
 }
 
 /// Notes 1 to 9, the first of which somebody else holds, and one lane.
-async fn bench(manner: Manner) -> Bench {
+async fn bench(manner: Manner, workers: usize) -> Bench {
     let db = notes().await;
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     for id in 1..=9 {
@@ -117,9 +132,11 @@ async fn bench(manner: Manner) -> Bench {
     let limits = BatchLimits {
         name: "test",
         lanes: 1,
-        workers: 1,
+        workers,
         batch_items_max: 50,
         queue_items_max: 100,
+        batch_bytes_max: 16 << 20,
+        queue_bytes_max: 64 << 20,
         wait_max: Duration::from_secs(30),
     };
     let committer = Committer::start(Pool::new(&settings).unwrap(), work, limits);
@@ -135,9 +152,9 @@ impl Bench {
     /// Hands the items in, so that they are one batch, and returns what becomes of each.
     fn hand_in(&self, items: impl IntoIterator<Item = i64>) -> Vec<Submitted> {
         // On a runtime of one thread nothing runs before the next await: all are in the queue when the lane wakes up.
-        let submit = |item| {
+        let submit = |item: i64| {
             let committer = self.committer.clone();
-            tokio::spawn(async move { committer.submit("key", item).await })
+            tokio::spawn(async move { committer.submit(&item.abs().to_string(), item).await })
         };
         items.into_iter().map(submit).collect()
     }
@@ -149,10 +166,9 @@ impl Bench {
 
 type Submitted = tokio::task::JoinHandle<Result<i64, Rejected>>;
 
-#[tokio::test]
-async fn neighbours_of_a_held_up_item_are_done_together_at_once() {
+async fn neighbours_of_a_held_up_item_are_done_together_at_once(workers: usize) {
     for manner in [Manner::Asking, Manner::Foreign] {
-        let bench = bench(manner).await;
+        let bench = bench(manner, workers).await;
         let mut submitted = bench.hand_in(1..=9);
         let held = submitted.remove(0);
         for (id, done) in (2..).zip(submitted) {
@@ -170,10 +186,9 @@ async fn neighbours_of_a_held_up_item_are_done_together_at_once() {
     }
 }
 
-#[tokio::test]
-async fn what_stays_held_up_is_given_up_undone() {
+async fn what_stays_held_up_is_given_up_undone(workers: usize) {
     for manner in [Manner::Asking, Manner::Foreign] {
-        let bench = bench(manner).await;
+        let bench = bench(manner, workers).await;
         let began = Instant::now();
         assert_eq!(bench.committer.submit("key", 1).await, Err(Rejected::HeldUp));
         let waited = began.elapsed();
@@ -186,9 +201,8 @@ async fn what_stays_held_up_is_given_up_undone() {
     }
 }
 
-#[tokio::test]
-async fn items_that_are_held_up_keep_their_order() {
-    let bench = bench(Manner::Asking).await;
+async fn items_that_are_held_up_keep_their_order(workers: usize) {
+    let bench = bench(Manner::Asking, workers).await;
     let mut first = bench.hand_in([1, 2]);
     assert_eq!(first.remove(1).await.unwrap(), Ok(2));
     let mut second = bench.hand_in([3, 1]);
@@ -199,22 +213,23 @@ async fn items_that_are_held_up_keep_their_order() {
     assert_eq!(bench.batches.lock().unwrap().last(), Some(&vec![1, 1]));
 }
 
-#[tokio::test]
-async fn work_that_cannot_tell_runs_its_items_alone() {
-    let bench = bench(Manner::Ignorant).await;
-    let mut submitted = bench.hand_in(1..=3);
-    let held = submitted.remove(0);
-    for (id, done) in (2..).zip(submitted) {
-        assert_eq!(done.await.unwrap(), Ok(id));
+async fn work_that_cannot_tell_runs_its_items_alone(workers: usize) {
+    for manner in [Manner::Ignorant, Manner::Panicking] {
+        let bench = bench(manner, workers).await;
+        let mut submitted = bench.hand_in(1..=3);
+        let held = submitted.remove(0);
+        for (id, done) in (2..).zip(submitted) {
+            assert_eq!(done.await.unwrap(), Ok(id));
+        }
+        assert!(!held.is_finished());
+        bench.other.rollback().await;
+        assert_eq!(held.await.unwrap(), Ok(1));
+        assert_eq!(bench.committer.submit("key", 2).await, Ok(2), "the lane lives on");
     }
-    assert!(!held.is_finished());
-    bench.other.rollback().await;
-    assert_eq!(held.await.unwrap(), Ok(1));
 }
 
-#[tokio::test]
-async fn flush_waits_for_what_is_held_up() {
-    let bench = bench(Manner::Asking).await;
+async fn flush_waits_for_what_is_held_up(workers: usize) {
+    let bench = bench(Manner::Asking, workers).await;
     let held = bench.hand_in([1]).remove(0);
     let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
     wait_until(bench.db.pool(), waits).await;
@@ -225,4 +240,60 @@ async fn flush_waits_for_what_is_held_up() {
     bench.other.rollback().await;
     assert_eq!(held.await.unwrap(), Ok(1));
     flushed.await.unwrap();
+}
+
+/// As a migration takes it.
+async fn lock_table(bench: &mut Bench) {
+    let lock = "LOCK TABLE notes.notes";
+    bench.other.conn().batch_execute(lock).await.unwrap();
+}
+
+async fn lock_on_a_whole_table_holds_the_lane_up_for_as_long_as_a_caller_waits(workers: usize) {
+    for manner in [Manner::Asking, Manner::Foreign, Manner::Ignorant] {
+        let mut bench = bench(manner, workers).await;
+        lock_table(&mut bench).await;
+        let began = Instant::now();
+        // Alone they would take 50 times 100 ms.
+        for held in join_all(bench.hand_in(1..=50)).await {
+            assert_eq!(held.unwrap(), Err(Rejected::HeldUp));
+        }
+        assert!(began.elapsed() < HELD_UP_MAX * 2, "{:?}", began.elapsed());
+        bench.other.rollback().await;
+        assert_eq!(bench.committer.submit("key", 1).await, Ok(1));
+    }
+}
+
+async fn what_a_lock_on_a_whole_table_held_up_is_done_together(workers: usize) {
+    let mut bench = bench(Manner::Asking, workers).await;
+    lock_table(&mut bench).await;
+    let submitted = bench.hand_in(1..=9);
+    let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%SKIP LOCKED')";
+    wait_until(bench.db.pool(), waits).await;
+    bench.other.rollback().await;
+    for (id, done) in (1..).zip(submitted) {
+        assert_eq!(done.await.unwrap(), Ok(id));
+    }
+    let tried = bench.batches.lock().unwrap().clone();
+    assert_eq!(tried.len(), 2, "{tried:?}");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_commit_of_its_own_lane_holds_up_nobody_else() {
+    let mut bench = bench(Manner::Asking, 2).await;
+    let commits = hold_commits(&bench.db).await;
+    std::mem::replace(&mut bench.other, commits).rollback().await;
+    let first = bench.hand_in([-1]).remove(0);
+    wait_for_commit(&bench.db).await;
+    let mut later = bench.hand_in([1, 2, 3]);
+    let behind = later.remove(0);
+    for (id, done) in (2..).zip(later) {
+        assert_eq!(done.await.unwrap(), Ok(id));
+    }
+    for id in 4..=9 {
+        assert_eq!(bench.hand_in([id]).remove(0).await.unwrap(), Ok(id));
+    }
+    assert!(!behind.is_finished());
+    bench.other.rollback().await;
+    assert_eq!(first.await.unwrap(), Ok(-1));
+    assert_eq!(behind.await.unwrap(), Ok(1));
 }

@@ -12,7 +12,11 @@ mod errors;
 #[cfg(test)]
 mod held;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod migrations;
+#[cfg(test)]
+mod note_work;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
@@ -23,3 +27,5 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod workers;

@@ -7,7 +7,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use pg::{DbError, Migration, Pool, Tx};
 use testkit::TestDb;
 
-/// Notes with every kind of constraint. Committing one with the body `doomed` ends the server's own backend.
+/// Notes with every kind of constraint. Committing one with the body `doomed` ends the server's own backend; one
+/// with the body `waits` is committed when advisory lock 7 can be had.
 pub const NOTES: &[Migration] = &[Migration {
     name: "20260101000000_create_notes",
     up: "CREATE SCHEMA notes;
@@ -19,7 +20,11 @@ pub const NOTES: &[Migration] = &[Migration {
         CREATE FUNCTION notes.end_backend() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
         CREATE CONSTRAINT TRIGGER doomed AFTER INSERT ON notes.notes DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW WHEN (NEW.body = 'doomed') EXECUTE FUNCTION notes.end_backend();",
+            FOR EACH ROW WHEN (NEW.body = 'doomed') EXECUTE FUNCTION notes.end_backend();
+        CREATE FUNCTION notes.wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
+            'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON notes.notes DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW WHEN (NEW.body = 'waits') EXECUTE FUNCTION notes.wait();",
     down: "DROP SCHEMA notes CASCADE",
 }];
 
@@ -79,3 +84,32 @@ pub async fn wait_until(pool: &Pool, condition: &str) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
+
+/// Makes commits of notes with the body `waits` wait until the transaction ends.
+pub async fn hold_commits(db: &TestDb) -> Tx {
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(7)";
+    tx.conn().batch_execute(lock).await.unwrap();
+    tx
+}
+
+/// Waits until a commit waits for [`hold_commits`].
+pub async fn wait_for_commit(db: &TestDb) {
+    let waits = "EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database \
+        WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted)";
+    wait_until(db.pool(), waits).await;
+}
+
+/// Runs each test with one worker a lane, and with two as the service has it.
+macro_rules! with_one_and_two_workers {
+    ($($test:ident),* $(,)?) => {
+        mod with_one_worker {
+            $(#[tokio::test] async fn $test() { super::$test(1).await; })*
+        }
+        mod with_two_workers {
+            $(#[tokio::test] async fn $test() { super::$test(2).await; })*
+        }
+    };
+}
+
+pub(crate) use with_one_and_two_workers;

@@ -253,7 +253,7 @@ impl From<DbError> for ApiError {
                 tracing::error!(error = %chain(&error), "the outcome of a commit is unknown");
                 Self::outcome_unknown()
             }
-            error if error.is_transient() => {
+            error if error.is_unavailable() => {
                 tracing::warn!(error = %chain(error), "the database is not available");
                 Self::unavailable()
             }

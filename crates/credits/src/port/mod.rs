@@ -183,7 +183,7 @@ impl Request {
 impl From<DbError> for LedgerError {
     fn from(error: DbError) -> Self {
         match error {
-            error if error.is_transient() => Self::Unavailable(error),
+            error if error.is_unavailable() => Self::Unavailable(error),
             error @ DbError::OutcomeUnknown(_) => Self::OutcomeUnknown(error),
             error => Self::Failed(error),
         }

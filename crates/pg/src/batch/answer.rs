@@ -1,0 +1,48 @@
+//! The way back to a caller: he is always told something, and never more than is known.
+
+use tokio::sync::oneshot;
+
+use super::Rejected;
+
+/// Where the outcome of an item goes.
+///
+/// Dropped without one, as when the runtime of a lane ends, it still tells whether the item can have been done.
+pub(super) struct Answer<O> {
+    caller: Option<oneshot::Sender<Result<O, Rejected>>>,
+    unless_given: Rejected,
+}
+
+impl<O> Answer<O> {
+    /// The answer of an item that nobody has touched yet, and where it will arrive.
+    pub(super) fn to_come() -> (Self, oneshot::Receiver<Result<O, Rejected>>) {
+        let (caller, outcome) = oneshot::channel();
+        let answer = Self {
+            caller: Some(caller),
+            unless_given: Rejected::Unavailable,
+        };
+        (answer, outcome)
+    }
+
+    /// What the caller is told if nothing better comes.
+    pub(super) fn unless_given(&mut self, rejected: Rejected) {
+        self.unless_given = rejected;
+    }
+
+    pub(super) fn give(mut self, outcome: Result<O, Rejected>) {
+        self.send(outcome);
+    }
+
+    fn send(&mut self, outcome: Result<O, Rejected>) {
+        if let Some(caller) = self.caller.take()
+            && caller.send(outcome).is_err()
+        {
+            tracing::debug!("the caller of a finished operation is gone");
+        }
+    }
+}
+
+impl<O> Drop for Answer<O> {
+    fn drop(&mut self) {
+        self.send(Err(self.unless_given));
+    }
+}

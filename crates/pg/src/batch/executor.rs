@@ -1,0 +1,229 @@
+//! What a lane does with a batch: writing in a transaction, or reading.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use diesel::result::Error as DieselError;
+use futures_util::FutureExt;
+
+use super::{Lookup, Rejected, Work, turn::MyTurn};
+use crate::{Attempts, DbError, Pool, Tx, pool::Connection};
+
+const ATTEMPTS_MAX: u32 = 3;
+
+pub(super) trait Executor: Send + Sync + 'static {
+    type Item: Send + Sync + 'static;
+    type Outcome: Send + 'static;
+
+    /// What is known of items whose batch was cut short.
+    const CUT_SHORT: Rejected;
+
+    /// Does the items, and says so as soon as only the commit is left.
+    fn execute(
+        &self,
+        items: &[Self::Item],
+        progress: &mut Progress<Self::Item, Self::Outcome>,
+    ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+
+    /// As [`Work::held_up`]; reading is held up by nobody.
+    fn held_up(&self, items: &[Self::Item]) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
+        let free = vec![false; items.len()];
+        async move { Ok(free) }
+    }
+}
+
+/// How far an attempt came.
+pub(super) struct Progress<I, O> {
+    turn: Option<MyTurn<I, O>>,
+    commits: bool,
+}
+
+impl<I, O> Progress<I, O> {
+    /// Passes `turn` on when the commit begins.
+    pub(super) fn passing(turn: MyTurn<I, O>) -> Self {
+        Self {
+            turn: Some(turn),
+            commits: false,
+        }
+    }
+
+    /// Passes nothing on.
+    pub(super) fn alone() -> Self {
+        Self {
+            turn: None,
+            commits: false,
+        }
+    }
+
+    /// The turn, if it was not passed on.
+    pub(super) fn into_turn(self) -> Option<MyTurn<I, O>> {
+        self.turn
+    }
+
+    /// From here on the items may be done, whatever happens; the next batch may begin.
+    fn commit_begins(&mut self) {
+        self.commits = true;
+        drop(self.turn.take());
+    }
+
+    fn after_panic(&self) -> DbError {
+        if self.commits {
+            DbError::OutcomeUnknown(DieselError::BrokenTransactionManager)
+        } else {
+            DbError::Inconsistent("the work of a batch panicked".to_owned())
+        }
+    }
+}
+
+pub(super) struct Writer<W> {
+    pub(super) pool: Pool,
+    pub(super) work: Arc<W>,
+}
+
+impl<W: Work> Executor for Writer<W> {
+    type Item = W::Item;
+    type Outcome = W::Outcome;
+
+    const CUT_SHORT: Rejected = Rejected::OutcomeUnknown;
+
+    async fn execute(
+        &self,
+        items: &[W::Item],
+        progress: &mut Progress<W::Item, W::Outcome>,
+    ) -> Result<Vec<W::Outcome>, DbError> {
+        let (mut tx, opening) = Tx::begin_with(&self.pool, &*self.work, items).await?;
+        match self.work.run(&mut tx, items, opening).await {
+            Ok(outcomes) => {
+                DbError::expect_rows("a batch", items.len(), outcomes.len())?;
+                progress.commit_begins();
+                tx.commit().await?;
+                Ok(outcomes)
+            }
+            Err(error) => {
+                tx.give_up(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn held_up(&self, items: &[W::Item]) -> Result<Vec<bool>, DbError> {
+        let mut tx = Tx::begin(&self.pool).await?;
+        let held_up = self.work.held_up(&mut tx, items).await;
+        match &held_up {
+            Ok(_) => tx.rollback().await,
+            Err(error) => tx.give_up(error).await,
+        }
+        held_up
+    }
+}
+
+pub(super) struct Reader<L> {
+    pub(super) pool: Pool,
+    pub(super) lookup: Arc<L>,
+}
+
+impl<L: Lookup> Executor for Reader<L> {
+    type Item = L::Item;
+    type Outcome = L::Outcome;
+
+    const CUT_SHORT: Rejected = Rejected::Unavailable;
+
+    async fn execute(
+        &self,
+        items: &[L::Item],
+        _progress: &mut Progress<L::Item, L::Outcome>,
+    ) -> Result<Vec<L::Outcome>, DbError> {
+        let mut conn = self.pool.get().await?;
+        let outcomes = match self.lookup.load(&mut conn, items).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                // A connection that has just broken may not know it yet, and the next attempt would get it again.
+                drop(Connection::take(conn));
+                return Err(error);
+            }
+        };
+        DbError::expect_rows("a lookup", items.len(), outcomes.len())?;
+        Ok(outcomes)
+    }
+}
+
+/// Does the items, again while it is certain that they were not done and that this may help.
+pub(super) async fn attempt<E: Executor>(
+    executor: &E,
+    items: &[E::Item],
+    progress: &mut Progress<E::Item, E::Outcome>,
+) -> Result<Vec<E::Outcome>, DbError> {
+    let mut attempts = Attempts::up_to(ATTEMPTS_MAX);
+    loop {
+        progress.commits = false;
+        // A panic must not end the lane: everyone after this batch would be turned away until the process restarts.
+        let executed = AssertUnwindSafe(executor.execute(items, progress))
+            .catch_unwind()
+            .await;
+        match executed.unwrap_or_else(|_| Err(progress.after_panic())) {
+            Err(error) if attempts.again(&error).await => {}
+            result => return result,
+        }
+    }
+}
+
+/// Which items are held up; a panic is a failure like others.
+pub(super) async fn ask_held_up<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<bool>, DbError> {
+    AssertUnwindSafe(executor.held_up(items))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            let fault = "the question what is held up panicked";
+            Err(DbError::Inconsistent(fault.to_owned()))
+        })
+}
+
+/// What every item of a batch is told; `None` when the fault may lie in a single one.
+pub(super) fn rejection(error: &DbError) -> Option<Rejected> {
+    match error {
+        DbError::OutcomeUnknown(_) => Some(Rejected::OutcomeUnknown),
+        DbError::LockTimeout(_) => Some(Rejected::HeldUp),
+        error if error.is_unavailable() => Some(Rejected::Unavailable),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Panics before or in the commit.
+    struct Panics {
+        commits: bool,
+        runs: AtomicU32,
+    }
+
+    impl Executor for Panics {
+        type Item = ();
+        type Outcome = ();
+
+        const CUT_SHORT: Rejected = Rejected::OutcomeUnknown;
+
+        async fn execute(&self, _: &[()], progress: &mut Progress<(), ()>) -> Result<Vec<()>, DbError> {
+            self.runs.fetch_add(1, Ordering::SeqCst);
+            if self.commits {
+                progress.commit_begins();
+            }
+            panic!("a panic of the test");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_panics_in_its_commit_has_an_unknown_outcome_and_is_not_run_again() {
+        for (commits, rejected) in [(true, Some(Rejected::OutcomeUnknown)), (false, None)] {
+            let runs = AtomicU32::new(0);
+            let executor = Panics { commits, runs };
+            let error = attempt(&executor, &[()], &mut Progress::alone())
+                .await
+                .unwrap_err();
+            assert_eq!(rejection(&error), rejected, "{error:?}");
+            assert_eq!(executor.runs.into_inner(), 1);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The workers of a lane take turns: one works, the others are in their commit or wait.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
+
+use super::{
+    BatchLimits, Rejected,
+    executor::Executor,
+    held::Held,
+    items::{Batch, Caller, Waiting},
+    worker::{Meters, Worker},
+};
+
+/// Pause between two looks at what is held up while nothing new comes.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What the workers of a lane share.
+pub(super) struct Turns<I, O> {
+    turn: Arc<Mutex<Turn<I, O>>>,
+    /// How many workers need the turn although nothing new came.
+    claims: Arc<watch::Sender<usize>>,
+}
+
+/// Who has it takes what waits and works, and passes it on when nothing is left to do but to commit.
+pub(super) struct Turn<I, O> {
+    lane: mpsc::Receiver<Waiting<I, O>>,
+    taken: Vec<Waiting<I, O>>,
+    /// Items that were taken and have to wait for the next batch, in the order in which they came: their key is in a batch
+    /// that commits at this moment, so they would wait for its locks and all others with them, or this batch is heavy
+    /// enough without them.
+    behind: Vec<Waiting<I, O>>,
+    /// Bytes of what waits, those behind included.
+    bytes: Arc<AtomicUsize>,
+    pub(super) held: Held<I, O>,
+    committing: Arc<Committing>,
+    claims: watch::Receiver<usize>,
+}
+
+pub(super) type MyTurn<I, O> = OwnedMutexGuard<Turn<I, O>>;
+
+/// What became of a turn.
+pub(super) enum Taken<I, O> {
+    /// Something is to be done: these items, or those that are held up.
+    Work(Batch<I, O>, UnderWay),
+    /// Another worker needs the turn.
+    Claimed,
+    /// Nothing can come any more.
+    Closed,
+}
+
+/// How many of the batches under way have an item of a key.
+#[derive(Default)]
+struct Committing(std::sync::Mutex<HashMap<u64, usize>>);
+
+/// The keys of a batch under way, until it is done.
+pub(super) struct UnderWay {
+    keys: Vec<u64>,
+    committing: Arc<Committing>,
+}
+
+impl<I, O> Clone for Turns<I, O> {
+    fn clone(&self) -> Self {
+        Self {
+            turn: Arc::clone(&self.turn),
+            claims: Arc::clone(&self.claims),
+        }
+    }
+}
+
+impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
+    /// The turns at `lane`, in which `bytes` wait.
+    pub(super) fn of(lane: mpsc::Receiver<Waiting<I, O>>, bytes: Arc<AtomicUsize>) -> Self {
+        let (claims, claimed) = watch::channel(0);
+        let turn = Turn {
+            lane,
+            taken: Vec::new(),
+            behind: Vec::new(),
+            bytes,
+            held: Held::nothing(),
+            committing: Arc::default(),
+            claims: claimed,
+        };
+        Self {
+            turn: Arc::new(Mutex::new(turn)),
+            claims: Arc::new(claims),
+        }
+    }
+
+    pub(super) async fn next(&self) -> MyTurn<I, O> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// The turn, for a worker that passed it on too early: whoever waits for new items with it gives it up.
+    pub(super) async fn claim(&self) -> MyTurn<I, O> {
+        self.claims.send_modify(|claims| *claims += 1);
+        let turn = self.next().await;
+        self.claims.send_modify(|claims| *claims -= 1);
+        turn
+    }
+}
+
+impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
+    /// Takes what waits: at least one item, unless something is held up and wants to be looked at again.
+    pub(super) async fn take<E: Executor>(&mut self, worker: &Worker<E>) -> Taken<I, O> {
+        let limits = worker.limits;
+        let items_max = limits.batch_items_max.max(1);
+        if !self.behind.is_empty() {
+            self.take_at_once(items_max);
+        } else if self.held.is_empty() {
+            tokio::select! {
+                biased;
+                count = self.lane.recv_many(&mut self.taken, items_max) => if count == 0 {
+                    return Taken::Closed;
+                },
+                _ = self.claims.wait_for(|claims| *claims > 0) => return Taken::Claimed,
+            }
+        } else {
+            let received = self.lane.recv_many(&mut self.taken, items_max);
+            if tokio::time::timeout(LOOK_EVERY, received).await == Ok(0) {
+                // The lane is closed and would answer at once for ever.
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        self.leave_heavy(limits.batch_bytes_max);
+        if limits.workers > 1 && self.held.is_empty() {
+            self.leave_behind();
+        }
+        let keys = self.taken.iter().map(|waiting| waiting.key).collect();
+        let under_way = self.committing.begin(keys);
+        Taken::Work(self.admit(limits, worker.meters()), under_way)
+    }
+
+    fn take_at_once(&mut self, items_max: usize) {
+        self.taken.append(&mut self.behind);
+        while self.taken.len() < items_max {
+            match self.lane.try_recv() {
+                Ok(waiting) => self.taken.push(waiting),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Leaves for the next batch what would make this one too heavy, but for its first item.
+    fn leave_heavy(&mut self, bytes_max: usize) {
+        let mut bytes = 0_usize;
+        let fits = |waiting: &&Waiting<I, O>| {
+            bytes = bytes.saturating_add(waiting.weight);
+            bytes <= bytes_max
+        };
+        let count = self.taken.iter().take_while(fits).count().max(1);
+        if count < self.taken.len() {
+            self.behind = self.taken.split_off(count);
+        }
+    }
+
+    /// Leaves behind what would wait for a batch that is in its commit, unless nothing else is there to do.
+    fn leave_behind(&mut self) {
+        let counts = self.committing.counts();
+        if counts.is_empty() || self.taken.iter().all(|waiting| counts.contains_key(&waiting.key)) {
+            return;
+        }
+        let (mut behind, taken): (Vec<_>, Vec<_>) = self
+            .taken
+            .drain(..)
+            .partition(|waiting| counts.contains_key(&waiting.key));
+        drop(counts);
+        behind.append(&mut self.behind);
+        (self.behind, self.taken) = (behind, taken);
+    }
+
+    /// Makes a batch of what was taken; what waited too long is given up here, before anything is done.
+    fn admit(&mut self, limits: BatchLimits, meters: &Meters) -> Batch<I, O> {
+        if !self.taken.is_empty() {
+            meters.batch(self.taken.len(), self.lane.len() + self.behind.len());
+        }
+        let (now, mut bytes) = (Instant::now(), 0_usize);
+        let mut batch = Batch::with_capacity(self.taken.len());
+        for waiting in self.taken.drain(..) {
+            bytes = bytes.saturating_add(waiting.weight);
+            let waited = now.saturating_duration_since(waiting.since);
+            meters.waited(waited);
+            if waited > limits.wait_max {
+                waiting.answer.give(Err(Rejected::Unavailable));
+            } else {
+                batch.push(waiting.item, Caller::new(waiting.answer, waiting.weight, now));
+            }
+        }
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        batch
+    }
+}
+
+impl Committing {
+    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<u64, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(self: &Arc<Self>, keys: Vec<u64>) -> UnderWay {
+        let mut counts = self.counts();
+        for key in &keys {
+            *counts.entry(*key).or_default() += 1;
+        }
+        drop(counts);
+        UnderWay {
+            keys,
+            committing: Arc::clone(self),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut counts = self.committing.counts();
+        for key in &self.keys {
+            if let Entry::Occupied(mut count) = counts.entry(*key) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Work for a committer that writes notes, keeps a journal, and goes wrong on demand.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use diesel_async::SimpleAsyncConnection;
+use pg::{BatchLimits, Committer, DbError, PgConnection, Rejected, Tx, Work, batch::HELD_UP_MAX};
+use testkit::TestDb;
+use tokio::sync::Semaphore;
+
+use crate::support::insert;
+
+/// Weight of a heavy item.
+pub const HEAVY: usize = 400;
+
+/// Writes notes, and goes wrong where an item says so.
+pub struct Notes(pub Arc<Journal>);
+
+/// What the work did, and whether it may go on.
+pub struct Journal {
+    pub batches: Mutex<Vec<Vec<i64>>>,
+    pub gate: Semaphore,
+    kills: AtomicU32,
+}
+
+impl Journal {
+    /// Of work that may begin `permits` batches, and ends `kills` backends.
+    pub fn with(permits: usize, kills: u32) -> Self {
+        Self {
+            batches: Mutex::default(),
+            gate: Semaphore::new(permits),
+            kills: AtomicU32::new(kills),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Item {
+    pub id: i64,
+    pub act: Act,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Act {
+    /// Inserts a note.
+    Write,
+    /// Violates a constraint.
+    Violate,
+    /// Inserts a note and ends the server's backend, as long as `kills` are left.
+    Kill,
+    /// Inserts a note whose commit ends the backend.
+    KillInCommit,
+    /// Inserts a note and answers one outcome too few.
+    Miscount,
+    /// Panics.
+    Panic,
+    /// Inserts a note that the commit refuses.
+    Orphan,
+    /// Inserts a note whose commit waits for advisory lock 7.
+    WaitInCommit,
+    /// Takes longer than any statement may.
+    Slow,
+    /// Takes as long as an item may be held up.
+    Linger,
+    /// Inserts a note, and weighs [`HEAVY`].
+    Heavy,
+}
+
+impl Work for Notes {
+    type Item = Item;
+    type Outcome = i64;
+    type Opening = ();
+
+    async fn open(&self, _: &PgConnection, _: &[Item]) -> Result<(), DbError> {
+        Ok(())
+    }
+
+    async fn run(&self, tx: &mut Tx, items: &[Item], (): ()) -> Result<Vec<i64>, DbError> {
+        let ids = items.iter().map(|item| item.id).collect();
+        self.0.batches.lock().unwrap().push(ids);
+        self.0.gate.acquire().await.unwrap().forget();
+        let mut outcomes = Vec::new();
+        for item in items {
+            self.write(tx, *item).await?;
+            if item.act != Act::Miscount {
+                outcomes.push(item.id * 10);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn weight(item: &Item) -> usize {
+        if item.act == Act::Heavy { HEAVY } else { 1 }
+    }
+}
+
+impl Notes {
+    async fn write(&self, tx: &mut Tx, item: Item) -> Result<(), DbError> {
+        let body = match item.act {
+            Act::Violate => "much too long",
+            Act::KillInCommit => "doomed",
+            Act::WaitInCommit => "waits",
+            _ => "a",
+        };
+        insert(tx, item.id, body).await?;
+        let sql = match item.act {
+            Act::Orphan => format!("UPDATE notes.notes SET parent = 99 WHERE id = {}", item.id),
+            Act::Slow => "SELECT pg_sleep(60)".to_owned(),
+            Act::Linger => format!("SELECT pg_sleep({})", HELD_UP_MAX.as_secs_f64()),
+            _ => String::new(),
+        };
+        tx.conn().batch_execute(&sql).await?;
+        assert!(item.act != Act::Panic, "an item that panics");
+        let count_down = |left: u32| left.checked_sub(1);
+        let kills = &self.0.kills;
+        if item.act == Act::Kill
+            && kills
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down)
+                .is_ok()
+        {
+            tx.conn()
+                .batch_execute("SELECT pg_terminate_backend(pg_backend_pid())")
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Of one lane.
+pub fn limits(workers: usize) -> BatchLimits {
+    BatchLimits {
+        name: "test",
+        lanes: 1,
+        workers,
+        batch_items_max: 50,
+        queue_items_max: 100,
+        batch_bytes_max: 16 << 20,
+        queue_bytes_max: 64 << 20,
+        wait_max: Duration::from_secs(30),
+    }
+}
+
+/// More batches than any test runs.
+pub const OPEN: usize = 1_000;
+
+/// A committer whose work may begin `permits` batches before it waits.
+pub fn start(
+    db: &TestDb,
+    limits: BatchLimits,
+    permits: usize,
+    kills: u32,
+) -> (Committer<Notes>, Arc<Journal>) {
+    let journal = Arc::new(Journal::with(permits, kills));
+    let committer = Committer::start(db.second_pool(), Notes(Arc::clone(&journal)), limits);
+    (committer, journal)
+}
+
+pub fn write(id: i64) -> Item {
+    Item { id, act: Act::Write }
+}
+
+/// What will become of an item.
+pub type Submitted = tokio::task::JoinHandle<Result<i64, Rejected>>;
+
+/// Hands an item in at once and returns what will become of it.
+pub async fn hand_in(committer: &Committer<Notes>, item: Item) -> Submitted {
+    hand_in_for(committer, "key", item).await
+}
+
+/// [`hand_in`] under another key.
+pub async fn hand_in_for(committer: &Committer<Notes>, key: &'static str, item: Item) -> Submitted {
+    let committer = committer.clone();
+    let (handed, in_queue) = tokio::sync::oneshot::channel();
+    let submitted = tokio::spawn(async move {
+        let mut submission = std::pin::pin!(committer.submit(key, item));
+        // The first poll puts the item into the queue.
+        let first = futures_util::poll!(submission.as_mut());
+        handed.send(()).unwrap();
+        match first {
+            std::task::Poll::Ready(result) => result,
+            std::task::Poll::Pending => submission.await,
+        }
+    });
+    in_queue.await.unwrap();
+    submitted
+}
+
+pub async fn wait_for_batches(journal: &Journal, count: usize) {
+    let began = Instant::now();
+    while journal.batches.lock().unwrap().len() < count {
+        assert!(began.elapsed() < Duration::from_secs(30), "no batch in 30 s");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
