@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod audits;
 mod operations;
 mod sign_up;
 mod sweeper;
