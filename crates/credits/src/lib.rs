@@ -20,9 +20,10 @@ pub use self::core::REFUND_LIFE;
 pub use error::Refusal;
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, Command, Defaults, Direction, Entry, EntryKind,
-    Executed, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus,
-    HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, NewGrant, NewGrantKind, Outcome,
-    PRIORITY_DEFAULT, Replay, TransactionFilter, TransactionKind, TransactionName, UnknownTransactionKind,
+    Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode,
+    HoldStatus, HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, NewGrant, NewGrantKind,
+    Outcome, PRIORITY_DEFAULT, Replay, TransactionFilter, TransactionKind, TransactionName,
+    UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
