@@ -20,16 +20,18 @@ pub use self::core::REFUND_LIFE;
 pub use error::Refusal;
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, Command, Defaults, Direction, Entry, EntryKind,
-    Executed, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus,
-    HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, NewGrant, NewGrantKind, Outcome,
-    PRIORITY_DEFAULT, Replay, TransactionFilter, TransactionKind, TransactionName, UnknownTransactionKind,
+    Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode,
+    HoldStatus, HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, NewGrant, NewGrantKind,
+    Outcome, PRIORITY_DEFAULT, Replay, TransactionFilter, TransactionKind, TransactionName,
+    UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
-    Decided, Locked, Pruned, Swept, account, balances, decide, execute, execute_locked, find_transaction,
-    grants, held_up, holds, lock, prune_idempotency, set_low_balance_at, sweep, transactions,
+    Decided, Locked, Pruned, Swept, account, balances, book_due, decide, execute, execute_locked, find_due,
+    find_transaction, grants, held_up, holds, lock, prune_idempotency, set_low_balance_at, sweep,
+    transactions,
 };
 pub use store::audits::AUDITS;
 

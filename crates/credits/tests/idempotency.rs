@@ -5,7 +5,7 @@ use credits::{
     prune_idempotency,
 };
 use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::join_all;
 use kernel::{Clock, Credits, Failure, FreeForm, Kind, SystemClock};
 use testkit::TestDb;
@@ -263,9 +263,10 @@ async fn pruning_forgets_refusals_and_never_that_something_was_done() {
     assert_eq!((none.refusals, none.successes), (0, 0));
     clock.advance(Duration::days(8));
     let some = prune_idempotency(&mut conn, &clock, day, 4).await.unwrap();
-    assert_eq!((some.refusals, some.successes), (1, 4));
+    assert_eq!(some.refusals + some.successes, 4);
     let rest = prune_idempotency(&mut conn, &clock, day, 4).await.unwrap();
-    assert_eq!((rest.refusals, rest.successes), (0, 2));
+    let all = (some.refusals + rest.refusals, some.successes + rest.successes);
+    assert_eq!(all, (1, 6));
 
     let before = entries(&db).await;
     for (command, first) in commands.iter().zip(&first).take(6) {
@@ -297,6 +298,81 @@ async fn pruning_forgets_refusals_and_never_that_something_was_done() {
     assert_eq!(again.replay, Replay::First);
     let other = answer(&db, &clock, &under(consume(&user, credits(9)), "k0", 2)).await;
     assert!(matches!(other.result, Err(Refusal::IdempotencyConflict { .. })));
+}
+
+/// Outcomes of `successes` charges, and behind them of `refusals` refusals, as old as `age`.
+async fn remember(db: &TestDb, successes: i64, refusals: i64, age: &str) {
+    let mut conn = db.connect().await;
+    let rows = format!(
+        "INSERT INTO credits.idempotency (user_id, key, fingerprint, created_at, transaction_id, outcome) \
+         SELECT 'someone', 'k' || n, sha256('x'), clock_timestamp() - interval '{age}' + n * interval '1 ms', \
+           CASE WHEN n <= {successes} THEN gen_random_uuid() END, '{{}}' \
+         FROM generate_series(1, {successes} + {refusals}) AS n"
+    );
+    conn.batch_execute(&rows).await.unwrap();
+    conn.batch_execute("ANALYZE credits.idempotency").await.unwrap();
+}
+
+#[tokio::test]
+async fn pruning_reads_what_it_prunes_and_no_more() {
+    const ROUND: i64 = 100;
+    let db = database().await;
+    remember(&db, 3_000, 2, "9 days").await;
+    // As the service has it: the settings of its sessions decide about plans.
+    let mut conn = db.connect().await;
+    conn.batch_execute("BEGIN").await.unwrap();
+    let week = Duration::WEEK;
+    let pruned = prune_idempotency(&mut conn, &SystemClock, week, ROUND)
+        .await
+        .unwrap();
+    assert_eq!((pruned.refusals, pruned.successes), (0, 100));
+    let read: Count = pg::sql(
+        "SELECT seq_tup_read + idx_tup_fetch AS count FROM pg_stat_xact_user_tables \
+         WHERE relid = 'credits.idempotency'::regclass",
+    )
+    .get_result(&mut conn)
+    .await
+    .unwrap();
+    // Each row is found, and then fetched to be changed.
+    assert!(read.count <= 4 * ROUND, "{} rows were read", read.count);
+    conn.batch_execute("ROLLBACK").await.unwrap();
+
+    let (mut rounds, mut sum) = (0, (0, 0));
+    loop {
+        let pruned = prune_idempotency(&mut conn, &SystemClock, week, 1_000)
+            .await
+            .unwrap();
+        if pruned == credits::Pruned::default() {
+            break;
+        }
+        rounds += 1;
+        sum = (sum.0 + pruned.refusals, sum.1 + pruned.successes);
+    }
+    assert_eq!((rounds, sum), (4, (2, 3_000)));
+}
+
+/// A gateway that lives ten years ahead.
+struct Ahead;
+
+impl Clock for Ahead {
+    fn now(&self) -> time::OffsetDateTime {
+        SystemClock.now() + Duration::days(3_650)
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_with_a_wrong_clock_forgets_nothing_early() {
+    let db = database().await;
+    remember(&db, 2, 2, "1 hour").await;
+    let mut conn = db.connect().await;
+    let early = prune_idempotency(&mut conn, &Ahead, Duration::DAY, 10).await;
+    assert_eq!(early.unwrap(), credits::Pruned::default());
+    let never = prune_idempotency(&mut conn, &Ahead, Duration::MAX, 10).await;
+    assert_eq!(never.unwrap(), credits::Pruned::default());
+    let due = prune_idempotency(&mut conn, &Ahead, Duration::MINUTE, 10)
+        .await
+        .unwrap();
+    assert_eq!((due.refusals, due.successes), (2, 2));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audits;
 pub mod events;
 pub mod ledger_audit;
 pub mod operations;
@@ -22,11 +23,12 @@ pub const MIGRATIONS: &[&[pg::Migration]] = &[
     webhooks::MIGRATIONS,
 ];
 
-/// Rules about stored data of every domain.
+/// Rules about stored data of every domain, and of those that hold across them.
 pub const AUDITS: &[&[pg::Audit]] = &[
     identity::AUDITS,
     credits::AUDITS,
     sessions::AUDITS,
     usage::AUDITS,
     webhooks::AUDITS,
+    audits::AUDITS,
 ];

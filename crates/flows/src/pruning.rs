@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 /// Pause between two looks. Outcomes are kept for days, so an hour more or less is nothing.
 const EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);
-/// Most refusals, and most successes, of one round: a commit of some milliseconds. Anything pruned is followed by the next
+/// Most outcomes of one round: a commit of some milliseconds. Anything pruned is followed by the next
 /// round at once.
 const ROWS_MAX: i64 = 1_000;
 

@@ -2,31 +2,65 @@
 //!
 //! Housekeeping only: every answer of the ledger counts what is due as gone, whether this runs or not. It lets entries and
 //! events appear soon after their instant also where nobody asks. Touches credits and webhooks, one commit a round.
+//!
+//! A damaged account holds up nobody else: when a round fails, its accounts are booked one by one, and those that fail
+//! alone are set aside for a while.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use credits::Defaults;
-use kernel::Clock;
+use credits::{Defaults, Swept};
+use kernel::{Clock, UserId};
 use pg::{DbError, Pool, Tx, pool::chain};
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use crate::events;
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(5);
-/// Most accounts of one round; a full round is followed by the next one at once.
-const ACCOUNTS_MAX: i64 = 256;
+/// Most due items of each kind in one round. A round that booked something is followed by the next one at once.
+const ITEMS_MAX: i64 = 256;
+/// How long an account that could not be booked is left alone. Its own requests tell of the damage meanwhile.
+const SET_ASIDE_FOR: time::Duration = time::Duration::minutes(10);
+/// Most accounts that are left alone at a time. With more damage than that the books need an operator, not a sweeper.
+const SET_ASIDE_MAX: usize = 1_000;
+
+/// Books what is due, round by round.
+pub struct Sweeper {
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    defaults: Defaults,
+    /// Accounts that could not be booked, with the instant from which they are tried again.
+    set_aside: BTreeMap<UserId, OffsetDateTime>,
+    /// Accounts that were found in the last round, and had nothing to be booked.
+    idle: BTreeSet<UserId>,
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Round {
+    /// Accounts that were booked.
+    pub booked: usize,
+    /// Accounts that could not be booked, and were set aside.
+    pub failed: usize,
+}
 
 /// Sweeps until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
 pub fn start(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> JoinHandle<()> {
+    let mut sweeper = Sweeper::new(pool, clock, defaults);
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             loop {
-                match run(&pool, &*clock, defaults).await {
-                    Ok(swept) if i64::try_from(swept).is_ok_and(|swept| swept >= ACCOUNTS_MAX) => {}
+                match sweeper.round().await {
+                    // Accounts that are set aside or locked by somebody are no reason to look again at once.
+                    Ok(round) if round.booked > 0 => {}
                     Ok(_) => break,
                     Err(error) => {
                         tracing::warn!(error = %chain(&error), "what is due could not be swept; it is tried again");
@@ -38,14 +72,124 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> JoinHandl
     })
 }
 
-/// One round; answers how many accounts had something due.
-///
-/// # Errors
-/// [`DbError`]; then the round did nothing.
-pub async fn run(pool: &Pool, clock: &dyn Clock, defaults: Defaults) -> Result<usize, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let swept = credits::sweep(&mut tx, clock, defaults, ACCOUNTS_MAX).await?;
-    webhooks::enqueue(&tx, &events::of_entries(&swept.entries, &swept.low)).await?;
-    tx.commit().await?;
-    Ok(swept.accounts)
+impl Sweeper {
+    /// A sweeper that has set nothing aside. `defaults` hold for accounts that say nothing of their own.
+    #[must_use]
+    pub fn new(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> Self {
+        Self {
+            pool,
+            clock,
+            defaults,
+            set_aside: BTreeMap::new(),
+            idle: BTreeSet::new(),
+        }
+    }
+
+    /// One round. An account that cannot be booked is no error: it is logged, counted in `sweeper_failed_accounts_total`
+    /// and left out for ten minutes.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be reached; then the rest of the round was not done.
+    pub async fn round(&mut self) -> Result<Round, DbError> {
+        let now = self.clock.now();
+        self.set_aside.retain(|_, until| *until > now);
+        let except = self.set_aside.keys().cloned().collect();
+        let mut conn = self.pool.get().await?;
+        let found = credits::find_due(&mut conn, &*self.clock, &except, ITEMS_MAX).await?;
+        drop(conn);
+        let mut round = Round::default();
+        let idle = match self.book(&found).await {
+            Ok(swept) => {
+                round.booked = swept.accounts - swept.idle.len();
+                swept.idle
+            }
+            Err(error) if is_about_the_way(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), accounts = found.len(), "a sweep failed; its accounts are booked one by one");
+                self.one_by_one(found, &mut round).await?
+            }
+        };
+        // An account that is found twice in a row without anything to be booked is damaged: somebody who was faster would
+        // have left nothing to be found.
+        let before = std::mem::take(&mut self.idle);
+        for user in idle {
+            if before.contains(&user) {
+                self.set_aside(user, "something is due that its figures hide", &mut round);
+            } else {
+                self.idle.insert(user);
+            }
+        }
+        Ok(round)
+    }
+
+    /// Books each account in a commit of its own; answers in which of them nothing was to be booked.
+    async fn one_by_one(
+        &mut self,
+        users: BTreeSet<UserId>,
+        round: &mut Round,
+    ) -> Result<BTreeSet<UserId>, DbError> {
+        let mut idle = BTreeSet::new();
+        for user in users {
+            match self.book(&BTreeSet::from([user.clone()])).await {
+                Ok(swept) => {
+                    round.booked += swept.accounts - swept.idle.len();
+                    idle.extend(swept.idle);
+                }
+                Err(error) if is_about_the_way(&error) => return Err(error),
+                Err(error) => self.set_aside(user, &chain(&error), round),
+            }
+        }
+        Ok(idle)
+    }
+
+    /// Books the accounts in one commit, with their events.
+    async fn book(&self, users: &BTreeSet<UserId>) -> Result<Swept, DbError> {
+        if users.is_empty() {
+            return Ok(Swept::default());
+        }
+        let mut tx = Tx::begin(&self.pool).await?;
+        match self.book_in(&mut tx, users).await {
+            Ok(swept) => tx.commit().await.map(|()| swept),
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn book_in(&self, tx: &mut Tx, users: &BTreeSet<UserId>) -> Result<Swept, DbError> {
+        let swept = credits::book_due(tx, &*self.clock, self.defaults, users).await?;
+        webhooks::enqueue(tx, &events::of_entries(&swept.entries, &swept.low)).await?;
+        Ok(swept)
+    }
+
+    fn set_aside(&mut self, user: UserId, why: &str, round: &mut Round) {
+        tracing::error!(
+            user.id = %user, error = why,
+            "what is due at an account cannot be booked; it is left alone for ten minutes"
+        );
+        metrics::counter!("sweeper_failed_accounts_total").increment(1);
+        round.failed += 1;
+        if self.set_aside.len() >= SET_ASIDE_MAX {
+            let first = self.set_aside.iter().min_by_key(|(_, until)| **until);
+            if let Some(first) = first.map(|(user, _)| user.clone()) {
+                self.set_aside.remove(&first);
+            }
+        }
+        let until = self.clock.now().saturating_add(SET_ASIDE_FOR);
+        self.set_aside.insert(user, until);
+    }
+}
+
+impl std::fmt::Debug for Sweeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sweeper")
+            .field("set_aside", &self.set_aside)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether no account is to blame: the database could not be reached, or nobody knows whether it committed.
+fn is_about_the_way(error: &DbError) -> bool {
+    error.is_transient() || matches!(error, DbError::OutcomeUnknown(_))
 }

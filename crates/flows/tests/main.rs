@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod audits;
 mod ledger_audit;
 mod operations;
 mod sign_up;
+mod sweeper;
 
 use flows::sign_up::SignUp;
 use identity::{NewUser, Role};

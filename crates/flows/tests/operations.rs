@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{database, wish};
 
-fn consume(user_id: UserId, amount: &str) -> credits::Command {
+pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
     credits::Command {
         user_id,
         actor: Actor::User,
@@ -31,7 +31,7 @@ fn consume(user_id: UserId, amount: &str) -> credits::Command {
     }
 }
 
-async fn signed_up(db: &TestDb, clock: &ManualClock, name: &str, initial: &str) {
+pub async fn signed_up(db: &TestDb, clock: &ManualClock, name: &str, initial: &str) {
     let wish = wish(name, initial);
     let done = sign_up::run(db.pool(), clock, &RandomIds, &wish).await;
     assert!(done.unwrap().unwrap().created);
@@ -52,12 +52,12 @@ async fn session(db: &TestDb, clock: &ManualClock, user: &UserId) -> Uuid {
     made.session_id
 }
 
-fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
+pub fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
     Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default())
 }
 
 /// Runs a command for somebody whose standing is known.
-async fn run(writes: &Writes, command: credits::Command) -> credits::Outcome {
+pub async fn run(writes: &Writes, command: credits::Command) -> credits::Outcome {
     let done = writes.ledger(command, StandingCheck::Done).await;
     done.unwrap().unwrap()
 }
@@ -153,50 +153,6 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
             .await
             .unwrap_err(),
         pg::Rejected::Full
-    );
-}
-
-#[tokio::test]
-async fn what_is_due_is_swept_with_its_events() {
-    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
-    signed_up(&db, &clock, "a", "50").await;
-    let writes = writes(&db, &clock);
-    let hold = credits::Command {
-        action: credits::Action::Hold {
-            hold_id: RandomIds.uuid(),
-            amount: "20".parse().unwrap(),
-            mode: credits::HoldMode::Exact,
-            ttl: time::Duration::MINUTE,
-        },
-        ..consume(user.clone(), "1")
-    };
-    assert!(run(&writes, hold).await.result.is_ok());
-    assert!(run(&writes, consume(user.clone(), "5")).await.result.is_ok());
-    let sweep = || flows::sweeper::run(db.pool(), &clock, Defaults::default());
-    assert_eq!(sweep().await.unwrap(), 0);
-    clock.advance(time::Duration::minutes(2));
-    assert_eq!(sweep().await.unwrap(), 1);
-    assert_eq!(sweep().await.unwrap(), 0);
-    let mut conn = db.pool().get().await.unwrap();
-    let events = webhooks::newest(&mut conn, &user, 10).await.unwrap();
-    let types: Vec<_> = events
-        .iter()
-        .rev()
-        .map(|event| event.event_type.as_str())
-        .collect();
-    assert_eq!(
-        types,
-        [
-            "user_created",
-            "credit_granted",
-            "credit_consumed",
-            "hold_expired"
-        ]
-    );
-    assert!(
-        events[1].payload.as_json().contains(r#""balance_after": 45.0"#),
-        "{:?}",
-        events[1]
     );
 }
 

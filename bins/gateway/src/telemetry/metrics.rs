@@ -106,6 +106,10 @@ fn describe() {
         "idempotency_pruned_total",
         "First outcomes of idempotency keys that were forgotten, by kind"
     );
+    describe_counter!(
+        "sweeper_failed_accounts_total",
+        "Times an account was found so damaged that what is due there could not be booked"
+    );
     describe_gauge!(
         "db_pool_connections",
         "Database connections: idle, busy; and callers waiting for one"

@@ -28,6 +28,17 @@ pub enum HoldMode {
     Clamp,
 }
 
+impl HoldMode {
+    /// `exact` or `clamp`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Clamp => "clamp",
+        }
+    }
+}
+
 /// What became of a hold. It is resolved once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldStatus {

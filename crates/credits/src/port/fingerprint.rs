@@ -1,68 +1,51 @@
-//! What a request asked for, as a hash.
+//! What a request of the port asked for, as a hash.
 
-use kernel::{Actor, Credits};
-use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
+use kernel::Actor;
 
 use crate::{
-    model::{Action, Adjustment, GrantKind, HoldMode, idempotency::FINGERPRINT_BYTES},
+    model::{Action, Adjustment, Fingerprint, GrantKind, idempotency::FINGERPRINT_BYTES},
     port::Request,
 };
 
-/// The words of a request; an absent one differs from an empty one.
-type Words = Vec<Option<String>>;
-
 /// What was asked, but for what this program adds to it (ids). Kept with keys, so it must stay the same in later versions.
 pub fn fingerprint(request: &Request, actor: Actor, action: &Action) -> [u8; FINGERPRINT_BYTES] {
-    let mut words: Words = vec![
-        word("v1"),
-        word(actor.as_str()),
-        request.description.clone(),
-        word(request.metadata.as_json()),
-    ];
-    words.extend(asked(action));
-    let mut hash = Sha256::new();
-    for word in words {
-        // With its length before it no word can pass for two.
-        match word {
-            None => hash.update([0]),
-            Some(text) => {
-                hash.update([1]);
-                hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-                hash.update(text);
-            }
-        }
-    }
-    hash.finalize().into()
+    let asked = Fingerprint::new()
+        .word("ledger")
+        .word(actor.as_str())
+        .maybe(request.description.as_deref())
+        .json(Some(&request.metadata));
+    with_action(asked, action).finish()
 }
 
-fn asked(action: &Action) -> Words {
+fn with_action(asked: Fingerprint, action: &Action) -> Fingerprint {
     match action {
-        Action::Open { initial } => vec![word("open"), credits(*initial)],
-        Action::Grant(new) => vec![
-            word("grant"),
-            word(GrantKind::from(new.kind).as_str()),
-            credits(new.amount),
-            Some(new.priority.to_string()),
-            new.effective_at.map(instant),
-            new.expires_at.map(instant),
-            new.reference_id.clone(),
-        ],
-        Action::Recharge { amount, reference_id } => {
-            vec![word("recharge"), credits(*amount), reference_id.clone()]
-        }
+        Action::Open { initial } => asked.word("open").credits(Some(*initial)),
+        Action::Grant(new) => asked
+            .word("grant")
+            .word(GrantKind::from(new.kind).as_str())
+            .credits(Some(new.amount))
+            .number(Some(new.priority.into()))
+            .instant(new.effective_at)
+            .instant(new.expires_at)
+            .maybe(new.reference_id.as_deref()),
+        Action::Recharge { amount, reference_id } => asked
+            .word("recharge")
+            .credits(Some(*amount))
+            .maybe(reference_id.as_deref()),
         Action::Consume {
             amount,
             usage_record_id,
-        } => vec![word("consume"), credits(*amount), number(*usage_record_id)],
+        } => asked
+            .word("consume")
+            .credits(Some(*amount))
+            .number(*usage_record_id),
         Action::ConsumeUncollected {
             amount,
             usage_record_id,
-        } => vec![
-            word("consume_uncollected"),
-            credits(*amount),
-            number(*usage_record_id),
-        ],
+        } => asked
+            .word("consume_uncollected")
+            .credits(Some(*amount))
+            .number(*usage_record_id),
         Action::Adjust {
             amount,
             adjustment,
@@ -72,71 +55,152 @@ fn asked(action: &Action) -> Words {
                 Adjustment::Up => ("up", None),
                 Adjustment::Down { grant_id } => ("down", *grant_id),
             };
-            vec![
-                word("adjust"),
-                credits(*amount),
-                word(way),
-                number(grant_id),
-                word(reason),
-            ]
+            let asked = asked.word("adjust").credits(Some(*amount));
+            asked.word(way).number(grant_id).word(reason)
         }
-        Action::ApplyDue => vec![word("apply_due")],
+        Action::ApplyDue => asked.word("apply_due"),
         Action::Hold { .. } | Action::Capture { .. } | Action::Release { .. } | Action::Refund { .. } => {
-            asked_of_charge(action)
+            with_charge(asked, action)
         }
     }
 }
 
 /// Of what was reserved for a charge, or was one.
-fn asked_of_charge(action: &Action) -> Words {
+fn with_charge(asked: Fingerprint, action: &Action) -> Fingerprint {
     match action {
         Action::Hold {
             amount, mode, ttl, ..
         } => {
-            let mode = match mode {
-                HoldMode::Exact => "exact",
-                HoldMode::Clamp => "clamp",
-            };
-            let ttl = ttl.whole_microseconds().to_string();
-            vec![word("hold"), credits(*amount), word(mode), Some(ttl)]
+            let micros = ttl.whole_microseconds().to_string();
+            let asked = asked.word("hold").credits(Some(*amount));
+            asked.word(mode.as_str()).word(&micros)
         }
         Action::Capture {
             hold_id,
             amount,
             usage_record_id,
-        } => vec![
-            word("capture"),
-            Some(hold_id.to_string()),
-            amount.and_then(credits),
-            number(*usage_record_id),
-        ],
-        Action::Release { hold_id } => vec![word("release"), Some(hold_id.to_string())],
+        } => asked
+            .word("capture")
+            .id(*hold_id)
+            .credits(*amount)
+            .number(*usage_record_id),
+        Action::Release { hold_id } => asked.word("release").id(*hold_id),
         Action::Refund {
             transaction_id,
             amount,
             reason,
-        } => vec![
-            word("refund"),
-            Some(transaction_id.to_string()),
-            amount.and_then(credits),
-            word(reason),
-        ],
-        _ => Vec::new(),
+        } => asked
+            .word("refund")
+            .id(*transaction_id)
+            .credits(*amount)
+            .word(reason),
+        _ => asked,
     }
 }
 
-fn word(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
+#[cfg(test)]
+mod tests {
+    use kernel::{Credits, FreeForm};
+    use time::{Duration, OffsetDateTime};
+    use uuid::Uuid;
 
-fn credits(amount: Credits) -> Option<String> {
-    Some(amount.micro().to_string())
-}
+    use super::*;
+    use crate::model::{HoldMode, NewGrant, NewGrantKind};
 
-fn number(id: Option<i64>) -> Option<String> {
-    id.map(|id| id.to_string())
-}
+    fn hash(action: &Action) -> String {
+        let request = Request {
+            user_id: "someone".parse().unwrap(),
+            idempotency_key: Some("not hashed".to_owned()),
+            description: Some("what for".to_owned()),
+            metadata: FreeForm::object(r#"{"b": 1.50, "a": ["\u0041"]}"#).unwrap(),
+        };
+        let bytes = fingerprint(&request, Actor::Service, action);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 
-fn instant(at: OffsetDateTime) -> String {
-    at.unix_timestamp_nanos().to_string()
+    /// Fingerprints are kept for good: these never change.
+    #[test]
+    fn fingerprints_are_what_they_were() {
+        let (id, amount) = (Uuid::from_u128(7), Credits::from_micro(1_500_000));
+        let usage_record_id = Some(9);
+        let reason = || "a reason".to_owned();
+        let grant = NewGrant {
+            effective_at: Some(OffsetDateTime::UNIX_EPOCH),
+            expires_at: Some(OffsetDateTime::UNIX_EPOCH + Duration::DAY),
+            reference_id: Some("gift".to_owned()),
+            ..NewGrant::new(NewGrantKind::Plan, amount)
+        };
+        let actions = [
+            Action::Open { initial: amount },
+            Action::Grant(grant),
+            Action::Recharge {
+                amount,
+                reference_id: Some("pi_1".to_owned()),
+            },
+            Action::Recharge {
+                amount,
+                reference_id: None,
+            },
+            Action::Consume {
+                amount,
+                usage_record_id,
+            },
+            Action::ConsumeUncollected {
+                amount,
+                usage_record_id,
+            },
+            Action::Adjust {
+                amount,
+                adjustment: Adjustment::Up,
+                reason: reason(),
+            },
+            Action::Adjust {
+                amount,
+                adjustment: Adjustment::Down { grant_id: Some(3) },
+                reason: reason(),
+            },
+            Action::Hold {
+                hold_id: id,
+                amount,
+                mode: HoldMode::Clamp,
+                ttl: Duration::MINUTE,
+            },
+            Action::Capture {
+                hold_id: id,
+                amount: None,
+                usage_record_id,
+            },
+            Action::Capture {
+                hold_id: id,
+                amount: Some(amount),
+                usage_record_id: None,
+            },
+            Action::Release { hold_id: id },
+            Action::Refund {
+                transaction_id: id,
+                amount: Some(amount),
+                reason: reason(),
+            },
+            Action::ApplyDue,
+        ];
+        let hashes: Vec<String> = actions.iter().map(hash).collect();
+        assert_eq!(hashes, GOLDEN);
+    }
+
+    const GOLDEN: [&str; 14] = [
+        "d19d8516f9f7e91005be4f6f2c9b4f5ec6041df0b234a4ad7df153ab881daf3f",
+        "e0c4114c7872ade580b1e1e0965df743be8f7c15953f8a6214ab8c149e77a92b",
+        "9df0604d5b2b88415407ca9cb2e6e1cec3cd2c176f8894fba3132e6708f6932b",
+        "9411f92ce99c67201756f29b211aec4424b781e67968a2fd3c4e8582950fcd11",
+        "c851bd10dcd2647437770da4965b3ad6efff9caa6d5f331608c6a20ad8d6a185",
+        "8635e1a7a93030a0e1ba589687e12d397aefec856ab407a39ceb3d85f3246746",
+        "bfaf2240f957720faf4be2c6ba52d9125d1d7fd3708e3e7bef95cdaa74d7ee6e",
+        "da2a8eff390fe33c206643b93c67ea9de15da001943f6397c25c73435268046f",
+        "fa558fff1986ffe4a0e613964266050ec341a9fa808e94a5277b092f2a4442a1",
+        "8497beaf0d55db4d46edee09499067082676b2d769e91d90d7f1e6bad84811b4",
+        "6cbfcbdc60251073045da0dcde3d0dbd2d3f105ebc6ded87c022e6b1910d7a8a",
+        "151274d7ba5e948efb455008e024b3b6eb979bc4e03e1d37751db4db27666f1a",
+        "21e54570e1fd56c343441c6fda20dd67e15a9d66600444da85f9f5e1c38a3b8e",
+        "ad54abdc1828d5b40444c3f5cdda7663e0f08f0905e6691241c438f6918ac9cd",
+    ];
 }

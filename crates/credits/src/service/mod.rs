@@ -10,7 +10,7 @@ pub use execute::{Decided, Locked, decide, execute, execute_locked, lock};
 pub use held_up::held_up;
 pub use prune::{Pruned, prune_idempotency};
 pub use reads::{account, balances, find_transaction, grants, holds, set_low_balance_at, transactions};
-pub use sweep::{Swept, sweep};
+pub use sweep::{Swept, book_due, find_due, sweep};
 
 use pg::DbError;
 

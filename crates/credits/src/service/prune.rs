@@ -15,8 +15,11 @@ pub struct Pruned {
     pub successes: usize,
 }
 
-/// Prunes idempotency records that are older than `older_than`: at most `limit` refusals and `limit` successes. The
-/// caller comes again while something was pruned.
+/// No outcome is kept for longer: PostgreSQL knows no instant much earlier than this.
+const KEPT_MAX: Duration = Duration::days(365_000);
+
+/// Prunes the oldest idempotency records, at most `limit`, that are older than `older_than` by the database's clock (or the
+/// pinned instant of `clock`). The caller comes again while something was pruned.
 ///
 /// A repeat of a pruned success takes no effect either. Its answer is rebuilt from the books: entry, instant, posted and
 /// held credit are those of the first answer, while hold and grant are shown as they are now, `lifetime_granted` is the
@@ -30,10 +33,9 @@ pub async fn prune_idempotency(
     older_than: Duration,
     limit: i64,
 ) -> Result<Pruned, DbError> {
-    let Some(before) = clock.now().checked_sub(older_than) else {
-        return Ok(Pruned::default());
-    };
-    let pruned = store::idempotency::prune(conn, before, limit).await?;
+    let micros = older_than.clamp(Duration::ZERO, KEPT_MAX).whole_microseconds();
+    let micros = i64::try_from(micros).unwrap_or(i64::MAX);
+    let pruned = store::idempotency::prune(conn, clock.pinned(), micros, limit).await?;
     Ok(Pruned {
         refusals: pruned.refusals,
         successes: pruned.successes,

@@ -7,7 +7,6 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use futures_util::try_join;
 use kernel::{Credits, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
@@ -85,6 +84,14 @@ pub struct PrunedRows {
     pub refusals: usize,
     /// Rows of successes that lost their outcome.
     pub successes: usize,
+}
+
+#[derive(QueryableByName)]
+struct PrunedRow {
+    #[diesel(sql_type = BigInt)]
+    refusals: i64,
+    #[diesel(sql_type = BigInt)]
+    successes: i64,
 }
 
 #[derive(QueryableByName)]
@@ -199,42 +206,38 @@ pub async fn trace(
     rows.into_iter().map(TraceRow::into_trace).collect()
 }
 
-/// Removes refusals and the outcomes of successes that are older than `before`: at most `limit` rows of each, passing
-/// over rows that another process is pruning.
+/// Takes the `limit` oldest rows that still hold an outcome and are older than `micros` microseconds, passing over those
+/// that another process is pruning: refusals are removed, successes lose their outcome.
+///
+/// One statement takes both kinds: one for each would read past all rows of the other kind, in every round. The age is
+/// told by the clock that dated the rows, so that a gateway whose own clock is wrong forgets nothing early.
 pub async fn prune(
     conn: &mut AsyncPgConnection,
-    before: OffsetDateTime,
+    pinned: Option<OffsetDateTime>,
+    micros: i64,
     limit: i64,
 ) -> Result<PrunedRows, DbError> {
-    let conn = &*conn;
-    let refusals = async |mut conn: Shared<'_>| {
-        pg::sql(
-            "DELETE FROM credits.idempotency AS i USING ( \
-               SELECT user_id, key FROM credits.idempotency WHERE created_at < $1 AND outcome IS NOT NULL \
-                 AND transaction_id IS NULL ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old \
-             WHERE i.user_id = old.user_id AND i.key = old.key",
-        )
-        .bind::<Timestamptz, _>(before)
-        .bind::<BigInt, _>(limit)
-        .execute(&mut conn)
-        .await
-        .map_err(DbError::from)
-    };
-    let successes = async |mut conn: Shared<'_>| {
-        pg::sql(
-            "UPDATE credits.idempotency AS i SET outcome = NULL FROM ( \
-               SELECT user_id, key FROM credits.idempotency WHERE created_at < $1 AND outcome IS NOT NULL \
-                 AND transaction_id IS NOT NULL ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS old \
-             WHERE i.user_id = old.user_id AND i.key = old.key",
-        )
-        .bind::<Timestamptz, _>(before)
-        .bind::<BigInt, _>(limit)
-        .execute(&mut conn)
-        .await
-        .map_err(DbError::from)
-    };
-    let (refusals, successes) = try_join!(refusals(conn), successes(conn))?;
-    Ok(PrunedRows { refusals, successes })
+    let row: PrunedRow = pg::sql(
+        "WITH old AS MATERIALIZED ( \
+           SELECT user_id, key, transaction_id FROM credits.idempotency \
+           WHERE created_at < (SELECT coalesce($1, clock_timestamp()) - $2 * interval '1 microsecond') \
+             AND outcome IS NOT NULL ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED), \
+         refusals AS (DELETE FROM credits.idempotency AS i USING old \
+           WHERE old.transaction_id IS NULL AND i.user_id = old.user_id AND i.key = old.key RETURNING i.key), \
+         successes AS (UPDATE credits.idempotency AS i SET outcome = NULL FROM old \
+           WHERE old.transaction_id IS NOT NULL AND i.user_id = old.user_id AND i.key = old.key RETURNING i.key) \
+         SELECT (SELECT count(*) FROM refusals) AS refusals, (SELECT count(*) FROM successes) AS successes",
+    )
+    .bind::<Nullable<Timestamptz>, _>(pinned)
+    .bind::<BigInt, _>(micros)
+    .bind::<BigInt, _>(limit)
+    .get_result(conn)
+    .await?;
+    let rows = |count: i64| usize::try_from(count).unwrap_or(0);
+    Ok(PrunedRows {
+        refusals: rows(row.refusals),
+        successes: rows(row.successes),
+    })
 }
 
 impl KeyRow {

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
 
-use crate::store::columns::user_id;
+use crate::store::columns::{texts, user_id};
 
 #[derive(QueryableByName)]
 struct DueRow {
@@ -20,23 +20,25 @@ struct DueRow {
 }
 
 /// Accounts that have something due, those that wait longest first, found by the three indexes of due items: at most
-/// `limit` of each kind.
+/// `limit` of each kind. The accounts of `except` are read past.
 pub async fn find_due(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
+    except: &BTreeSet<UserId>,
     limit: i64,
 ) -> Result<BTreeSet<UserId>, DbError> {
     let rows: Vec<DueRow> = pg::sql(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now) \
          (SELECT user_id FROM credits.holds WHERE state = 'open' AND expires_at <= (SELECT now FROM clock) \
-           ORDER BY expires_at LIMIT $2) \
+           AND user_id <> ALL($3) ORDER BY expires_at LIMIT $2) \
          UNION (SELECT user_id FROM credits.grants WHERE live AND expires_at <= (SELECT now FROM clock) \
-           AND booked_seq IS NOT NULL AND remaining > held ORDER BY expires_at LIMIT $2) \
+           AND booked_seq IS NOT NULL AND remaining > held AND user_id <> ALL($3) ORDER BY expires_at LIMIT $2) \
          UNION (SELECT user_id FROM credits.grants WHERE booked_seq IS NULL \
-           AND effective_at <= (SELECT now FROM clock) ORDER BY effective_at LIMIT $2)",
+           AND effective_at <= (SELECT now FROM clock) AND user_id <> ALL($3) ORDER BY effective_at LIMIT $2)",
     )
     .bind::<Nullable<Timestamptz>, _>(pinned)
     .bind::<BigInt, _>(limit)
+    .bind::<Array<Text>, _>(texts(except))
     .load(conn)
     .await?;
     rows.iter().map(|row| user_id(&row.user_id)).collect()

@@ -13,11 +13,14 @@ const VERBS: [&str; 18] = [
 ];
 const TRANSACTION_VERBS: [&str; 4] = ["BEGIN", "COMMIT", "ROLLBACK", "START TRANSACTION"];
 
+/// Rules across domains belong to none of them. They are queries that this file only names; it runs none.
+const AUDITS_ACROSS: &str = "crates/flows/src/audits.rs";
+
 #[test]
 fn i3_sql_stands_below_store_only() {
     let rule = Rule {
         name: "I3",
-        says: "SQL and diesel appear in pg and below src/store/ of a domain, nowhere else",
+        says: "SQL and diesel appear in pg and below src/store/ of a domain, nowhere else, but for the audits of flows",
         because: "the rest of a domain then reads as rules, and a table has one place where it is touched; outside store/ a \
             connection is only a parameter (`AsyncPgConnection`)",
     };
@@ -62,6 +65,9 @@ fn sql_in(source: &Source) -> Vec<String> {
                 breaches.push(format!("{} uses {word}", source.at(line)));
             }
         }
+    }
+    if source.path == AUDITS_ACROSS {
+        return breaches;
     }
     for literal in source.literals.iter().filter(|literal| is_sql(&literal.text)) {
         let start: String = literal.text.chars().take(40).collect();
@@ -162,6 +168,10 @@ fn sql_outside_a_store_is_found() {
         1
     );
     assert_eq!(found("bins/gateway/src/http.rs", r#"["GET", "DELETE"]"#), 0);
+    let select = r#"const Q: &str = "SELECT 1";"#;
+    assert_eq!(found("crates/flows/src/sweeper.rs", select), 1);
+    assert_eq!(found(AUDITS_ACROSS, select), 0);
+    assert_eq!(found(AUDITS_ACROSS, "let q = pg::sql(TEXT);"), 1);
     assert_eq!(found("crates/pg/src/x.rs", r#"let q = "SELECT 1";"#), 0);
 }
 

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/holds/{hold_id}/capture`: turns a hold into a charge (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::Action;
+use credits::{Action, Fingerprint};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
@@ -90,15 +90,18 @@ impl CaptureHold {
     }
 
     /// What makes two requests the same, on the same hold.
-    fn identity(&self) -> String {
+    fn identify(&self, asked: Fingerprint) -> Fingerprint {
         let Self {
             amount,
             description,
             usage_record_id,
             metadata,
         } = self;
-        let metadata = idempotency::canonical(metadata.as_ref());
-        format!("{amount:?} {description:?} {usage_record_id:?} {metadata}")
+        asked
+            .credits(*amount)
+            .maybe(description.as_deref())
+            .number(*usage_record_id)
+            .json(metadata.as_ref())
     }
 }
 
@@ -106,7 +109,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(|fields| Some(CaptureHold::read(fields)))?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
-    let key = idempotency::key(&call, &format!("{hold_id} {}", wish.identity()))?;
+    let key = idempotency::key(&call, |asked| wish.identify(asked.id(hold_id)))?;
     let order = Order {
         action: Action::Capture {
             hold_id,

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/consume`: spends credits (HTTP contract 6.1).
 
 use actix_web::http::Method;
-use credits::{Action, Replay};
+use credits::{Action, Fingerprint, Replay};
 use kernel::{Credits, FreeForm, UserId};
 use serde::Serialize;
 use serde_json::json;
@@ -104,7 +104,7 @@ impl ConsumeCredits {
 
 impl ConsumeCredits {
     /// What makes two requests the same.
-    fn identity(&self) -> String {
+    fn identify(&self, asked: Fingerprint) -> Fingerprint {
         let Self {
             amount,
             user_id: _,
@@ -114,15 +114,20 @@ impl ConsumeCredits {
             endpoint,
             metadata,
         } = self;
-        let metadata = idempotency::canonical(metadata.as_ref());
-        format!("{amount} {reason:?} {description:?} {usage_record_id:?} {endpoint:?} {metadata}")
+        asked
+            .credits(Some(*amount))
+            .maybe(reason.as_deref())
+            .maybe(description.as_deref())
+            .number(*usage_record_id)
+            .maybe(endpoint.as_deref())
+            .json(metadata.as_ref())
     }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(ConsumeCredits::read)?;
     call.agree_on_user(wish.user_id.as_ref())?;
-    let key = idempotency::key(&call, &wish.identity())?;
+    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
     let notes = [
         ("reason", wish.reason.as_deref()),
         ("endpoint", wish.endpoint.as_deref()),

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/grants`: gives credits that are not bought (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{Action, NewGrant, NewGrantKind};
+use credits::{Action, Fingerprint, GrantKind, NewGrant, NewGrantKind};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
@@ -104,7 +104,7 @@ impl CreateGrant {
     }
 
     /// What makes two requests the same.
-    fn identity(&self) -> String {
+    fn identify(&self, asked: Fingerprint) -> Fingerprint {
         let Self {
             amount,
             kind,
@@ -115,16 +115,21 @@ impl CreateGrant {
             description,
             metadata,
         } = self;
-        let metadata = idempotency::canonical(metadata.as_ref());
-        format!(
-            "{amount} {kind:?} {priority:?} {effective_at:?} {expires_at:?} {reference_id:?} {description:?} {metadata}"
-        )
+        asked
+            .credits(Some(*amount))
+            .maybe(kind.map(|kind| GrantKind::from(kind).as_str()))
+            .number(priority.map(i64::from))
+            .instant(*effective_at)
+            .instant(*expires_at)
+            .maybe(reference_id.as_deref())
+            .maybe(description.as_deref())
+            .json(metadata.as_ref())
     }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(CreateGrant::read)?;
-    let key = idempotency::key(&call, &wish.identity())?;
+    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
     let amount = wish.amount;
     let plain = NewGrant::new(wish.kind.unwrap_or(NewGrantKind::Promo), amount);
     let order = Order {

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/holds`: sets credits aside (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{Action, HOLD_TTL_DEFAULT, HoldMode};
+use credits::{Action, Fingerprint, HOLD_TTL_DEFAULT, HoldMode};
 use kernel::{Credits, FreeForm};
 use serde_json::json;
 use time::Duration;
@@ -80,7 +80,7 @@ impl CreateHold {
     }
 
     /// What makes two requests the same.
-    fn identity(&self) -> String {
+    fn identify(&self, asked: Fingerprint) -> Fingerprint {
         let Self {
             amount,
             mode,
@@ -88,16 +88,18 @@ impl CreateHold {
             description,
             metadata,
         } = self;
-        format!(
-            "{amount} {mode:?} {ttl_seconds:?} {description:?} {}",
-            idempotency::canonical(metadata.as_ref())
-        )
+        asked
+            .credits(Some(*amount))
+            .maybe(mode.map(HoldMode::as_str))
+            .number(*ttl_seconds)
+            .maybe(description.as_deref())
+            .json(metadata.as_ref())
     }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(CreateHold::read)?;
-    let key = idempotency::key(&call, &wish.identity())?;
+    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
     let order = Order {
         action: Action::Hold {
             hold_id: call.app.ids.uuid(),

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/recharge`: adds purchased credits (HTTP contract 6.2).
 
 use actix_web::http::Method;
-use credits::{Action, Replay};
+use credits::{Action, Fingerprint, Replay};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
@@ -105,23 +105,24 @@ impl RechargeCredits {
 
 impl RechargeCredits {
     /// What makes two requests the same.
-    fn identity(&self) -> String {
+    fn identify(&self, asked: Fingerprint) -> Fingerprint {
         let Self {
             amount,
             description,
             reference_id,
             metadata,
         } = self;
-        format!(
-            "{amount} {description:?} {reference_id:?} {}",
-            idempotency::canonical(metadata.as_ref())
-        )
+        asked
+            .credits(Some(*amount))
+            .maybe(description.as_deref())
+            .maybe(reference_id.as_deref())
+            .json(metadata.as_ref())
     }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(RechargeCredits::read)?;
-    let key = idempotency::key(&call, &wish.identity())?;
+    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
     let order = Order {
         description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
         metadata: wish.metadata.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/refund`: gives a charge back (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{Action, TransactionName};
+use credits::{Action, Fingerprint, TransactionName};
 use kernel::{Credits, Detail, FreeForm};
 use serde_json::json;
 use utoipa::{
@@ -83,6 +83,20 @@ impl RefundCharge {
             reason: reason?,
         })
     }
+
+    /// What makes two requests the same: the two names of a transaction are different requests.
+    fn identify(&self, asked: Fingerprint) -> Fingerprint {
+        let Self {
+            transaction_id,
+            amount,
+            reason,
+        } = self;
+        let named = match *transaction_id {
+            TransactionName::Id(id) => asked.word("id").number(Some(id)),
+            TransactionName::Transaction(id) => asked.word("transaction_id").id(id),
+        };
+        named.credits(*amount).word(reason)
+    }
 }
 
 fn transaction_name_schema() -> Schema {
@@ -109,7 +123,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(RefundCharge::read)?;
-    let key = idempotency::key(&call, &format!("{wish:?}"))?;
+    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
     let charge = resolve(&call, wish.transaction_id).await?;
     let of = transaction_id(charge);
     let order = Order {

@@ -3,6 +3,7 @@
 mod busy;
 mod consume;
 mod holds;
+mod keys;
 mod recharge;
 mod refund;
 mod transactions;

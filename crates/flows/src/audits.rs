@@ -1,0 +1,50 @@
+//! Rules about stored data that hold across domains. What only one domain can break is audited by that domain.
+//!
+//! The one place outside the stores that reads tables, and of two schemas at once: it is asked by tests and operators, never
+//! by a request.
+
+use pg::Audit;
+
+/// One event for each change of posted, in the order of the journal (L17).
+///
+/// The outbox knows nothing of what happened before it existed, of what was removed from it in order of age, and of what a
+/// caller booked who writes no events ([`credits::PgLedger`]). So the comparison begins, for each user,
+///
+/// - with the first entry, if the event of the user's creation was written by the same transaction as that entry;
+/// - else with the entry that the oldest credit event left in the outbox tells of.
+///
+/// From there on to the newest entry, every change has its event and every credit event its change, in the same order and
+/// with the same kind, amount, balance, transaction and instant. An account without credit events, and without such a
+/// creation, is not compared. An account that events are written for must not be booked on without: that is found too.
+pub const AUDITS: &[Audit] = &[Audit {
+    rule: "flows L17: one event for each change of posted, in the order of the journal",
+    sql: "WITH told AS MATERIALIZED ( \
+            SELECT user_id, id, event_type, payload, created_at, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth \
+            FROM webhooks.events WHERE event_type LIKE 'credit\\_%' AND event_type <> 'credit_low'), \
+          begins AS ( \
+            SELECT v.user_id, e.seq FROM webhooks.events v JOIN credits.entries e ON e.user_id = v.user_id \
+            WHERE v.event_type = 'user_created' AND e.seq = 1 AND e.xmin = v.xmin \
+            UNION ALL \
+            SELECT t.user_id, e.seq FROM told t JOIN credits.entries e ON e.user_id = t.user_id \
+            WHERE t.nth = 1 AND 'txn_' || e.transaction_id = t.payload ->> 'transaction_id' \
+              AND e.balance_after = (t.payload ->> 'balance_after')::numeric * 1000000), \
+          moved AS ( \
+            SELECT e.*, row_number() OVER (PARTITION BY e.user_id ORDER BY e.seq) AS nth \
+            FROM credits.entries e JOIN (SELECT user_id, min(seq) AS first FROM begins GROUP BY user_id) AS b \
+              ON b.user_id = e.user_id WHERE e.seq >= b.first AND e.type NOT IN ('hold', 'release')) \
+          SELECT DISTINCT ON (subject) * FROM ( \
+            SELECT coalesce(m.user_id, t.user_id) AS subject, format('change %s: entry %s is %s of %s at %s and leaves %s; \
+              event %s is %s: %s at %s', coalesce(m.nth, t.nth), m.seq, m.type, m.amount, m.created_at, m.balance_after, \
+              t.id, t.event_type, t.payload, t.created_at) AS detail, coalesce(m.nth, t.nth) AS place \
+            FROM moved m FULL JOIN told t ON t.user_id = m.user_id AND t.nth = m.nth \
+            WHERE m.user_id IS NULL OR t.user_id IS NULL \
+              OR t.event_type IS DISTINCT FROM CASE m.type WHEN 'consume' THEN 'credit_consumed' \
+                WHEN 'capture' THEN 'credit_consumed' WHEN 'recharge' THEN 'credit_recharged' \
+                WHEN 'grant' THEN 'credit_granted' WHEN 'refund' THEN 'credit_refunded' \
+                WHEN 'expire' THEN 'credit_expired' WHEN 'adjust' THEN 'credit_adjusted' END \
+              OR (t.payload ->> 'amount')::numeric * 1000000 IS DISTINCT FROM m.amount \
+              OR (t.payload ->> 'balance_after')::numeric * 1000000 IS DISTINCT FROM m.balance_after \
+              OR t.payload ->> 'transaction_id' IS DISTINCT FROM 'txn_' || m.transaction_id \
+              OR t.created_at <> m.created_at) AS broken \
+          ORDER BY subject, place LIMIT 20",
+}];
