@@ -106,12 +106,7 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Pool::new`].
-    pub fn sibling_on(
-        &self,
-        home: Handle,
-        size_max: usize,
-        lock_timeout: Duration,
-    ) -> Result<Self, DbError> {
+    pub fn sibling_on(&self, home: Handle, size_max: usize, lock_timeout: Duration) -> Result<Self, DbError> {
         let settings = PoolSettings {
             size_max,
             lock_timeout,

@@ -23,10 +23,14 @@ struct Reads {
 /// What the statements of this connection have read so far, as PostgreSQL counts it: the plan that really ran.
 async fn reads(conn: &mut AsyncPgConnection) -> Reads {
     pg::sql(
-        "SELECT pg_stat_get_xact_numscans('usage.records'::regclass) AS table_scans,
-                pg_stat_get_xact_numscans('usage.records_pkey'::regclass) AS key_scans,
-                pg_stat_get_xact_tuples_fetched('usage.records'::regclass)
-                + pg_stat_get_xact_tuples_fetched('usage.records_pkey'::regclass) AS rows",
+        "SELECT (SELECT sum(pg_stat_get_xact_numscans(relid)) FROM pg_partition_tree('usage.records') WHERE isleaf)::bigint
+                AS table_scans,
+                (SELECT sum(pg_stat_get_xact_numscans(relid)) FROM pg_partition_tree('usage.records_pkey') WHERE isleaf)
+                ::bigint AS key_scans,
+                (SELECT sum(pg_stat_get_xact_tuples_fetched(relid)) FROM (
+                    SELECT relid FROM pg_partition_tree('usage.records') WHERE isleaf
+                    UNION ALL SELECT relid FROM pg_partition_tree('usage.records_pkey') WHERE isleaf) AS each)::bigint
+                AS rows",
     )
     .get_result(conn)
     .await

@@ -5,6 +5,10 @@ mod access;
 #[cfg(test)]
 mod audits;
 #[cfg(test)]
+mod corrections;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
 mod list;
 #[cfg(test)]
 mod oracle;

@@ -37,7 +37,7 @@ pub(crate) async fn load(
 const SUMS: &str = "
 SELECT grouping(event_type, model_name, provider)::bigint AS axis,
        coalesce(event_type, model_name, provider) AS value,
-       count(*) AS records,
+       coalesce(sum(sign), 0)::bigint AS records,
        coalesce(sum(credits_charged), 0)::text AS credits_charged,
        coalesce(sum(cost_usd), 0)::text AS cost_usd,
        coalesce(sum(tokens_used), 0)::text AS tokens_used
@@ -87,7 +87,7 @@ fn add(mut stats: Stats, row: GroupRow) -> Result<Stats, DbError> {
 }
 
 fn count(groups: &mut BTreeMap<String, i64>, row: GroupRow) {
-    if let Some(value) = row.value {
+    if let Some(value) = row.value.filter(|_| row.records != 0) {
         groups.insert(value, row.records);
     }
 }
