@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod fingerprint;
+pub(crate) mod month;
 pub(crate) mod quarter;
 pub(crate) mod rollup;
 pub(crate) mod window;

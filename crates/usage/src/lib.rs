@@ -17,10 +17,15 @@ mod store;
 
 pub use error::UsageRefusal;
 pub use model::{
-    Corrected, Correction, EventId, NewRecord, Outcome, Record, RecordFilter, Recorded, Replay, Stats,
+    Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewRecord, Outcome, POINTS_MAX,
+    Record, RecordFilter, Recorded, Replay, Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit,
+    Zone, Zones,
 };
 pub use rules::{CORRECTION, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
-pub use service::{correct, list, record, stats};
+pub use service::{
+    active_users, correct, create_months, fold_deltas, list, record, retain, series, series_all, stats,
+    stats_all, top_users, zones,
+};
 pub use store::AUDITS;
 
 /// The schema of this crate, for the one ordered list of migrations.

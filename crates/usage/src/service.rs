@@ -1,9 +1,15 @@
 //! What can be done with usage records.
 
 mod correct;
+mod partitions;
 mod reads;
 mod record;
+mod series;
+mod upkeep;
 
 pub use correct::correct;
-pub use reads::{list, stats};
+pub use partitions::{create_months, retain};
+pub use reads::{list, stats, stats_all};
 pub use record::record;
+pub use series::{active_users, series, series_all, top_users, zones};
+pub use upkeep::fold_deltas;

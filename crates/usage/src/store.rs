@@ -3,10 +3,14 @@
 mod audits;
 pub(crate) mod dedupe;
 mod json;
+pub(crate) mod partitions;
 pub(crate) mod records;
 pub(crate) mod rollups;
 mod rows;
+pub(crate) mod series;
+mod sources;
 pub(crate) mod stats;
+pub(crate) mod zones;
 
 use diesel_async::AsyncPgConnection;
 use futures_util::try_join;

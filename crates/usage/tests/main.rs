@@ -11,10 +11,18 @@ mod events;
 #[cfg(test)]
 mod list;
 #[cfg(test)]
+mod local_time;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod partitions;
+#[cfg(test)]
 mod record;
+#[cfg(test)]
+mod series_oracle;
 #[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod zones;

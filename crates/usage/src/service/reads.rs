@@ -4,7 +4,7 @@ use diesel_async::AsyncPgConnection;
 use kernel::{Page, Slice, TimePlace, UserId};
 use pg::DbError;
 
-use crate::{Record, RecordFilter, Stats, store};
+use crate::{Record, RecordFilter, Selection, Stats, core::window::Window, store};
 
 /// The records of a user that the filter matches, newest first (HTTP contract 4.2); corrections stand among them.
 ///
@@ -25,6 +25,9 @@ pub async fn list(
 
 /// What the records of a user that the filter matches sum up to, as of one snapshot (HTTP contract 4.3).
 ///
+/// Whole quarters of an hour come from roll-ups, so the cost depends on the window and not on how many records there are;
+/// with a session it is that of reading the records.
+///
 /// # Errors
 /// [`DbError`].
 pub async fn stats(
@@ -32,5 +35,24 @@ pub async fn stats(
     user: &UserId,
     filter: &RecordFilter,
 ) -> Result<Stats, DbError> {
-    store::stats::load(conn, user, filter).await
+    sums(conn, Some(user), filter).await
+}
+
+/// [`stats`] across all users.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn stats_all(conn: &mut AsyncPgConnection, filter: &RecordFilter) -> Result<Stats, DbError> {
+    sums(conn, None, filter).await
+}
+
+async fn sums(
+    conn: &mut AsyncPgConnection,
+    user: Option<&UserId>,
+    filter: &RecordFilter,
+) -> Result<Stats, DbError> {
+    match Window::of(filter) {
+        None => Ok(Stats::default()),
+        Some(window) => store::stats::load(conn, user, window, &Selection::from(filter)).await,
+    }
 }
