@@ -62,6 +62,7 @@ pub struct App {
     _hot_thread: HotThread,
     sweeper: JoinHandle<()>,
     pruning: JoinHandle<()>,
+    usage_upkeep: JoinHandle<()>,
     serving: AtomicBool,
 }
 
@@ -119,6 +120,7 @@ impl App {
         drop(on_it);
         let housekeeping = || (pool.clone(), Arc::clone(&clock));
         let ((sweeps, its_clock), (prunes, also_its_clock)) = (housekeeping(), housekeeping());
+        let (months, their_clock) = housekeeping();
         let keep_for = config.limits.idempotency_kept;
         Ok(Self {
             verifier: Arc::new(verifier),
@@ -140,6 +142,7 @@ impl App {
             openapi: OnceLock::new(),
             sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
             pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
+            usage_upkeep: flows::usage_upkeep::start(months, their_clock),
             serving: AtomicBool::new(true),
         })
     }
@@ -166,6 +169,7 @@ impl App {
         self.begin_shutdown();
         self.sweeper.abort();
         self.pruning.abort();
+        self.usage_upkeep.abort();
         self.writes.flush().await;
     }
 }

@@ -31,7 +31,7 @@ pub enum Outcome {
     /// Of a command of the ledger.
     Ledger(Box<credits::Outcome>),
     /// Of a usage record.
-    Usage(Box<usage::Outcome>),
+    Usage(usage::Outcome),
     /// Of a message.
     Message(Result<sessions::Message, sessions::SessionRefusal>),
     /// Nothing was done.
@@ -92,7 +92,7 @@ impl Writes {
     ) -> Result<Result<usage::Outcome, Barred>, Rejected> {
         let key = record.user_id.clone();
         match self.submit(&key, Operation::Usage(record, check)).await? {
-            Outcome::Usage(outcome) => Ok(Ok(*outcome)),
+            Outcome::Usage(outcome) => Ok(Ok(outcome)),
             Outcome::Barred(barred) => Ok(Err(barred)),
             other => Err(mixed_up(&other)),
         }
@@ -210,7 +210,7 @@ impl Work for Together {
             .into_iter()
             .filter_map(|place| match place {
                 Ok(Place::Ledger) => applied.next().map(Box::new).map(Outcome::Ledger),
-                Ok(Place::Usage) => recorded.next().map(Box::new).map(Outcome::Usage),
+                Ok(Place::Usage) => recorded.next().map(Outcome::Usage),
                 Ok(Place::Message) => added.next().map(Outcome::Message),
                 Err(barred) => Some(Outcome::Barred(barred)),
             })

@@ -4,6 +4,7 @@
 
 mod operations;
 mod sign_up;
+mod usage_upkeep;
 
 use flows::sign_up::SignUp;
 use identity::{NewUser, Role};

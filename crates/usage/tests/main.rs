@@ -13,6 +13,8 @@ mod list;
 #[cfg(test)]
 mod local_time;
 #[cfg(test)]
+mod migrations;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod partitions;

@@ -42,10 +42,13 @@ pub async fn create_months(pool: &Pool, clock: &dyn Clock, ahead: u16) -> Result
     for table in Table::ALL {
         let mut conn = pool.get().await?;
         let mut wanted: BTreeSet<Month> = partitions::strays(&mut conn, table).await?.into_iter().collect();
+        let made = partitions::attached(&mut conn, table).await?;
         std::mem::drop(conn);
         let mut month = first;
         while month <= last {
-            wanted.insert(month);
+            if !made.contains(&month) {
+                wanted.insert(month);
+            }
             month = month.plus(1);
         }
         for month in wanted {
