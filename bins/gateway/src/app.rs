@@ -65,6 +65,7 @@ pub struct App {
     sweeper: JoinHandle<()>,
     pruning: JoinHandle<()>,
     auditor: Option<JoinHandle<()>>,
+    usage_upkeep: JoinHandle<()>,
     serving: AtomicBool,
 }
 
@@ -122,6 +123,7 @@ impl App {
         drop(on_it);
         let housekeeping = || (pool.clone(), Arc::clone(&clock));
         let ((sweeps, its_clock), (prunes, also_its_clock)) = (housekeeping(), housekeeping());
+        let (months, their_clock) = housekeeping();
         let keep_for = config.limits.idempotency_kept;
         let auditor = auditor(&config, &pool, &clock)?;
         Ok(Self {
@@ -145,6 +147,7 @@ impl App {
             sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
             pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
             auditor,
+            usage_upkeep: flows::usage_upkeep::start(months, their_clock),
             serving: AtomicBool::new(true),
         })
     }
@@ -174,6 +177,7 @@ impl App {
         if let Some(auditor) = &self.auditor {
             auditor.abort();
         }
+        self.usage_upkeep.abort();
         self.writes.flush().await;
     }
 }

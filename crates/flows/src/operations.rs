@@ -31,7 +31,7 @@ pub enum Outcome {
     /// Of a command of the ledger.
     Ledger(Box<credits::Outcome>),
     /// Of a usage record.
-    Usage(usage::Record),
+    Usage(usage::Outcome),
     /// Of a message.
     Message(Result<sessions::Message, sessions::SessionRefusal>),
     /// Nothing was done.
@@ -90,15 +90,15 @@ impl Writes {
     /// Records usage; with a check that is due, only for a user in good standing.
     ///
     /// # Errors
-    /// [`Rejected`] when it could not be recorded.
+    /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
     pub async fn usage(
         &self,
         record: usage::NewRecord,
         check: StandingCheck,
-    ) -> Result<Result<usage::Record, Barred>, Rejected> {
+    ) -> Result<Result<usage::Outcome, Barred>, Rejected> {
         let key = record.user_id.clone();
         match self.submit(&key, Operation::Usage(record, check)).await? {
-            Outcome::Usage(record) => Ok(Ok(record)),
+            Outcome::Usage(outcome) => Ok(Ok(outcome)),
             Outcome::Barred(barred) => Ok(Err(barred)),
             other => Err(mixed_up(&other)),
         }

@@ -96,7 +96,7 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
                 1 => {
                     let record = UsageInput::new(user, "ai_chat").complete();
                     let done = writes.usage(record, StandingCheck::Done).await;
-                    done.unwrap().unwrap().id > 0
+                    done.unwrap().unwrap().unwrap().record.id > 0
                 }
                 _ => writes.message(message(session, "hello")).await.unwrap().is_ok(),
             }
@@ -238,7 +238,7 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     );
     assert_eq!(charge.unwrap_err(), pg::Rejected::HeldUp);
     assert_eq!(words.unwrap_err(), pg::Rejected::HeldUp);
-    assert!(usage.is_ok());
+    assert!(usage.unwrap().unwrap().is_ok());
     assert!(charge_b.unwrap().unwrap().result.is_ok());
     assert!(words_b.unwrap().is_ok());
     other.rollback().await;

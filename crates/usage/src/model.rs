@@ -1,9 +1,21 @@
 //! The types of this domain. They know no SQL.
 
+mod coverage;
 mod filter;
+mod outcome;
 mod record;
+mod selection;
+mod series;
 mod stats;
+mod upkeep;
+mod zone;
 
+pub use coverage::Coverage;
 pub use filter::RecordFilter;
-pub use record::{NewRecord, Record};
+pub use outcome::{Corrected, Correction, Outcome, Recorded, Replay};
+pub use record::{EventId, NewRecord, Record};
+pub use selection::Selection;
+pub use series::{Dimension, Group, Line, POINTS_MAX, Series, SeriesQuery, Totals, Unit};
 pub use stats::Stats;
+pub use upkeep::{Months, Retained};
+pub use zone::{Zone, Zones};

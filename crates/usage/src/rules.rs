@@ -1,8 +1,9 @@
 //! What a caller leaves out, and what it then is: the defaults of HTTP contract 4.1, without a database.
 
 use kernel::{Credits, FreeForm, Usd, UserId};
+use time::OffsetDateTime;
 
-use crate::NewRecord;
+use crate::{EventId, NewRecord, core::fingerprint::fingerprint};
 
 /// Greatest token count that is accepted from outside (HTTP contract 1.8).
 pub const TOKENS_MAX: i64 = 1_000_000_000_000;
@@ -14,6 +15,10 @@ pub const UNKNOWN: &str = "unknown";
 /// means "not known", never "free".
 pub const UNRATED: &str = "unrated";
 
+/// Event ids that begin with this are given by the service itself: `correction:<id>` is claimed by the one correction of a
+/// record.
+pub const CORRECTION: &str = "correction:";
+
 /// An event as a caller describes it. Shapes and limits were checked where it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageInput {
@@ -21,6 +26,10 @@ pub struct UsageInput {
     pub user_id: UserId,
     /// See [`NewRecord::event_type`].
     pub event_type: String,
+    /// See [`crate::EventId::id`].
+    pub event_id: Option<String>,
+    /// See [`NewRecord::occurred_at`].
+    pub occurred_at: Option<OffsetDateTime>,
     /// See [`NewRecord::endpoint`].
     pub endpoint: Option<String>,
     /// See [`NewRecord::session_id`].
@@ -62,6 +71,8 @@ impl UsageInput {
         Self {
             user_id,
             event_type: event_type.into(),
+            event_id: None,
+            occurred_at: None,
             endpoint: None,
             session_id: None,
             trace_id: None,
@@ -84,12 +95,18 @@ impl UsageInput {
     /// Decides everything that was left out.
     #[must_use]
     pub fn complete(self) -> NewRecord {
+        let event = self.event_id.as_ref().map(|id| EventId {
+            id: id.clone(),
+            payload: fingerprint(&self),
+        });
         let model_name = present(self.model_name);
         let method = method(self.credits_charged, model_name.as_deref());
         let prompt_tokens = self.prompt_tokens.unwrap_or(0);
         let completion_tokens = self.completion_tokens.unwrap_or(0);
         NewRecord {
             user_id: self.user_id,
+            event,
+            occurred_at: self.occurred_at,
             session_id: self.session_id,
             trace_id: self.trace_id,
             endpoint: self.endpoint,

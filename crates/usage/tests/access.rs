@@ -23,10 +23,14 @@ struct Reads {
 /// What the statements of this connection have read so far, as PostgreSQL counts it: the plan that really ran.
 async fn reads(conn: &mut AsyncPgConnection) -> Reads {
     pg::sql(
-        "SELECT pg_stat_get_xact_numscans('usage.records'::regclass) AS table_scans,
-                pg_stat_get_xact_numscans('usage.records_pkey'::regclass) AS key_scans,
-                pg_stat_get_xact_tuples_fetched('usage.records'::regclass)
-                + pg_stat_get_xact_tuples_fetched('usage.records_pkey'::regclass) AS rows",
+        "SELECT (SELECT sum(pg_stat_get_xact_numscans(relid)) FROM pg_partition_tree('usage.records') WHERE isleaf)::bigint
+                AS table_scans,
+                (SELECT sum(pg_stat_get_xact_numscans(relid)) FROM pg_partition_tree('usage.records_pkey') WHERE isleaf)
+                ::bigint AS key_scans,
+                (SELECT sum(pg_stat_get_xact_tuples_fetched(relid)) FROM (
+                    SELECT relid FROM pg_partition_tree('usage.records') WHERE isleaf
+                    UNION ALL SELECT relid FROM pg_partition_tree('usage.records_pkey') WHERE isleaf) AS each)::bigint
+                AS rows",
     )
     .get_result(conn)
     .await
@@ -92,20 +96,35 @@ async fn a_page_reads_its_own_rows_by_the_primary_key() {
 }
 
 #[tokio::test]
-async fn statistics_read_the_rows_of_one_user_and_window() {
+async fn statistics_read_records_at_the_edges_of_the_window_only() {
     let db = crowded().await;
-    let filter = RecordFilter {
+    let edge = RecordFilter {
         from: Some(testkit::instant() + Duration::seconds(2)),
         to: Some(testkit::instant() + Duration::seconds(3)),
         ..RecordFilter::default()
     };
+    let whole = RecordFilter {
+        from: Some(testkit::instant() - Duration::days(1)),
+        ..RecordFilter::default()
+    };
+    let session = RecordFilter {
+        session_id: Some("s".to_owned()),
+        ..edge.clone()
+    };
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     // Often enough that PostgreSQL would turn to a plan without the values, if it deemed it good.
     for _ in 0..10 {
-        let before = reads(tx.conn()).await;
-        let stats = usage::stats(tx.conn(), &someone(), &filter).await.unwrap();
-        assert_eq!(stats.total_records, 200);
-        assert_eq!(between(before, reads(tx.conn()).await), (0, 1, 200));
+        for (filter, records, read) in [(&edge, 200, 200), (&whole, 1_000, 0), (&session, 0, 200)] {
+            let before = reads(tx.conn()).await;
+            let stats = usage::stats(tx.conn(), &someone(), filter).await.unwrap();
+            assert_eq!(stats.total_records, records);
+            // One look for each of the edges, of which one may be empty.
+            assert_eq!(
+                between(before, reads(tx.conn()).await),
+                (0, 2, read),
+                "{filter:?}"
+            );
+        }
     }
     tx.rollback().await;
 }

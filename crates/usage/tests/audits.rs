@@ -2,29 +2,59 @@
 
 use diesel_async::SimpleAsyncConnection;
 use testkit::{clock, user};
+use usage::{Correction, UsageInput};
 
-use crate::support::{database, event, record};
+use crate::support::{correct, database, event, record};
+
+/// Statements that break one rule each, in the order of the audits, and the number of further rules they break.
+const BREAKS: [&str; 10] = [
+    "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
+                                completion_tokens, credits_charged, cost_usd, calculation_method)
+     VALUES (1, 'c', now(), now(), 'twice', 0, 0, 0, 0, 0, 'unknown')",
+    "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
+                                completion_tokens, credits_charged, cost_usd, calculation_method)
+     VALUES (99, 'c', now(), now(), 'never drawn', 0, 0, 0, 0, 0, 'unknown')",
+    "UPDATE usage.records SET recorded_at = occurred_at - interval '5 minutes 1 second' WHERE id = 1",
+    "UPDATE usage.records SET prompt_tokens = 1000000000001 WHERE id = 1",
+    "UPDATE usage.rollups_15m SET tokens_used = tokens_used + 1 WHERE user_id = 'a'",
+    "DELETE FROM usage.rollup_deltas",
+    "UPDATE usage.records SET event_id = 'e1' WHERE user_id = 'b'",
+    "UPDATE usage.dedupe SET record_id = record_id + 1",
+    "UPDATE usage.dedupe SET event_id = 'other' WHERE event_id = 'e1'",
+    "UPDATE usage.records SET provider = 'other' WHERE correction_of IS NOT NULL",
+];
 
 #[tokio::test]
 async fn each_audit_finds_what_breaks_its_rule() {
-    let mut db = database().await;
-    db.forgo_audits();
-    record(&db, &clock(), &[event(&user("a")), event(&user("b"))]).await;
-    let mut conn = db.pool().get().await.unwrap();
-    assert_eq!(pg::audit::run(&mut conn, usage::AUDITS).await.unwrap(), []);
-    conn.batch_execute(
-        "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
-                                    completion_tokens, credits_charged, cost_usd, calculation_method)
-         VALUES (1, 'c', now(), now(), 'twice', 0, 0, 0, 0, 0, 'unknown'),
-                (99, 'c', now(), now(), 'never drawn', 0, 0, 0, 0, 0, 'unknown'),
-                (nextval('usage.record_ids'), 'c', now() + interval '5 minutes 1 second', now(), 'too early',
-                 0, 0, 0, 0, 0, 'unknown'),
-                (nextval('usage.record_ids'), 'c', now(), now(), 'too many', 0, 1000000000001, 0, 0, 0, 'unknown')",
-    )
-    .await
-    .unwrap();
-    let found = pg::audit::run(&mut conn, usage::AUDITS).await.unwrap();
-    let rules: Vec<&str> = found.iter().map(|violation| violation.rule).collect();
-    let expected: Vec<&str> = usage::AUDITS.iter().map(|audit| audit.rule).collect();
-    assert_eq!(rules, expected);
+    assert_eq!(BREAKS.len(), usage::AUDITS.len());
+    for (audit, sql) in usage::AUDITS.iter().zip(BREAKS) {
+        let mut db = database().await;
+        db.forgo_audits();
+        let named = UsageInput {
+            event_id: Some("e1".to_owned()),
+            ..UsageInput::new(user("a"), "ai_chat")
+        };
+        let stored = record(
+            &db,
+            &clock(),
+            &[named.complete(), event(&user("b")), event(&user("b"))],
+        )
+        .await;
+        let correction = Correction {
+            user_id: user("a"),
+            record_id: stored[0].id,
+            reason: "wrong".to_owned(),
+            replacement: None,
+        };
+        correct(&db, &clock(), &correction).await.unwrap();
+        let mut conn = db.pool().get().await.unwrap();
+        assert_eq!(pg::audit::run(&mut conn, usage::AUDITS).await.unwrap(), []);
+        conn.batch_execute(sql).await.unwrap();
+        let found = pg::audit::run(&mut conn, usage::AUDITS).await.unwrap();
+        assert!(
+            found.iter().any(|violation| violation.rule == audit.rule),
+            "{} is not found: {found:?}",
+            audit.rule
+        );
+    }
 }

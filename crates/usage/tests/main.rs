@@ -5,14 +5,28 @@ mod access;
 #[cfg(test)]
 mod audits;
 #[cfg(test)]
+mod corrections;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
 mod list;
 #[cfg(test)]
+mod local_time;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod partitions;
 #[cfg(test)]
 mod rating;
 #[cfg(test)]
 mod record;
 #[cfg(test)]
+mod series_oracle;
+#[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod zones;

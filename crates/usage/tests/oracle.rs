@@ -12,7 +12,7 @@ use proptest::{
 };
 use testkit::{TestDb, instant};
 use time::Duration;
-use usage::{NewRecord, Record, RecordFilter, Stats, UsageInput};
+use usage::{Coverage, NewRecord, Record, RecordFilter, Stats, UsageInput};
 
 use crate::support::{all, database, record, stats};
 
@@ -96,6 +96,7 @@ fn sum(records: &[Record]) -> Stats {
         by_event_type: count(records.iter().map(|one| Some(&one.event_type)).collect()),
         by_model: count(records.iter().map(|one| one.model_name.as_ref()).collect()),
         by_provider: count(records.iter().map(|one| one.provider.as_ref()).collect()),
+        coverage: Coverage::Exact,
     }
 }
 

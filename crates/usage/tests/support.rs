@@ -3,7 +3,9 @@
 use kernel::{Clock, Page, Slice, Start, TimePlace, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
-use usage::{NewRecord, Record, RecordFilter, Stats, UsageInput};
+use usage::{
+    Corrected, Correction, NewRecord, Outcome, Record, RecordFilter, Stats, UsageInput, UsageRefusal,
+};
 
 /// A database with the schema of this domain, audited when the test ends.
 pub async fn database() -> TestDb {
@@ -16,16 +18,20 @@ pub fn event(user: &UserId) -> NewRecord {
 }
 
 /// Records in a transaction of its own.
-pub async fn try_record(pool: &Pool, clock: &dyn Clock, new: &[NewRecord]) -> Result<Vec<Record>, DbError> {
+pub async fn try_record(pool: &Pool, clock: &dyn Clock, new: &[NewRecord]) -> Result<Vec<Outcome>, DbError> {
     let mut tx = Tx::begin(pool).await?;
-    let stored = usage::record(&mut tx, clock, new).await?;
+    let outcomes = usage::record(&mut tx, clock, new).await?;
     tx.commit().await?;
-    Ok(stored)
+    Ok(outcomes)
 }
 
-/// Records in a transaction of its own, which must succeed.
+/// Records in a transaction of its own, which must succeed without a refusal.
 pub async fn record(db: &TestDb, clock: &dyn Clock, new: &[NewRecord]) -> Vec<Record> {
-    try_record(db.pool(), clock, new).await.unwrap()
+    let outcomes = try_record(db.pool(), clock, new).await.unwrap();
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap().record)
+        .collect()
 }
 
 /// One page of a list.
@@ -64,4 +70,16 @@ pub async fn all(db: &TestDb, user: &UserId, filter: &RecordFilter, limit: i64) 
 pub async fn stats(db: &TestDb, user: &UserId, filter: &RecordFilter) -> Stats {
     let mut conn = db.pool().get().await.unwrap();
     usage::stats(&mut conn, user, filter).await.unwrap()
+}
+
+/// Takes a record back in a transaction of its own.
+pub async fn correct(
+    db: &TestDb,
+    clock: &dyn Clock,
+    correction: &Correction,
+) -> Result<Corrected, UsageRefusal> {
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let outcome = usage::correct(&mut tx, clock, correction).await.unwrap();
+    tx.commit().await.unwrap();
+    outcome
 }

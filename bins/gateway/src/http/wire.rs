@@ -441,8 +441,8 @@ impl From<usage::Record> for UsageBody {
             request_data: record.request_data,
             response_data: record.response_data,
             created_at: Timestamp(record.occurred_at),
-            // Recording charges nothing and knows no repeats yet: metering fills these in.
-            event_id: None,
+            event_id: record.event_id,
+            // Recording charges nothing yet: metering fills these in.
             charged: false,
             credits_uncollected: Credits::ZERO,
             transaction_id: None,

@@ -1,7 +1,9 @@
 //! Which records are meant.
 
 use kernel::TimePlace;
-use time::{Duration, OffsetDateTime, macros::datetime};
+use time::{OffsetDateTime, macros::datetime};
+
+use crate::core::quarter::{next_microsecond, whole_microseconds};
 
 /// The place in front of the newest record there can be.
 const NEWEST: TimePlace = TimePlace {
@@ -34,14 +36,7 @@ impl RecordFilter {
     /// The first whole microsecond that is not before `from`: stored times are whole microseconds, and the driver would
     /// cut a finer bound down, which would let an earlier record in.
     pub(crate) fn first_microsecond(&self) -> Option<OffsetDateTime> {
-        self.from.map(|from| {
-            let floor = whole_microseconds(from);
-            if floor == from {
-                from
-            } else {
-                floor.checked_add(Duration::MICROSECOND).unwrap_or(from)
-            }
-        })
+        self.from.map(next_microsecond)
     }
 
     /// The last whole microsecond that is not after `to`.
@@ -63,15 +58,10 @@ impl RecordFilter {
     }
 }
 
-fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
-    let nanosecond = instant.nanosecond();
-    let whole = nanosecond.saturating_sub(nanosecond % 1_000);
-    instant.replace_nanosecond(whole).unwrap_or(instant)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use time::Duration;
 
     #[test]
     fn bounds_between_microseconds_are_moved_inwards() {

@@ -3,6 +3,20 @@
 use kernel::{Credits, FreeForm, TimePlace, Usd, UserId};
 use time::OffsetDateTime;
 
+/// `calculation_method` of a correction.
+const CORRECTION_METHOD: &str = "correction";
+
+/// The caller's identity of an event, with a hash of what he said of it.
+///
+/// The same id with the same payload is the same event, and recorded once; with another payload it is a conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventId {
+    /// 1 to 255 characters, unique per user. Ids that begin with [`crate::CORRECTION`] are reserved.
+    pub id: String,
+    /// SHA-256 of what the caller sent, without the defaults of the service.
+    pub payload: [u8; 32],
+}
+
 /// An event that is ready to be recorded: every default is decided. See [`crate::UsageInput`].
 ///
 /// Token counts are 0 to [`crate::TOKENS_MAX`], `tokens_used` up to twice that where it was added up. `model_name`,
@@ -11,6 +25,10 @@ use time::OffsetDateTime;
 pub struct NewRecord {
     /// Whose event it is.
     pub user_id: UserId,
+    /// What makes a repeat known; without it nothing is deduplicated.
+    pub event: Option<EventId>,
+    /// When it happened; absent means at the instant of recording. Parts of a microsecond are dropped.
+    pub occurred_at: Option<OffsetDateTime>,
     /// The session it belongs to, as the caller names it; not checked to exist.
     pub session_id: Option<String>,
     /// The caller's trace, free text.
@@ -47,7 +65,10 @@ pub struct NewRecord {
     pub response_data: FreeForm,
 }
 
-/// A stored event. It never changes.
+/// A stored event, or the correction of one. It never changes.
+///
+/// A correction has the figures of the record it takes back, negated, and the same instant and dimensions: whatever sums
+/// over both finds nothing of them. It counts as minus one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Unique over all users. Not in order of commit: page by time and id, never by id alone.
@@ -56,6 +77,10 @@ pub struct Record {
     pub occurred_at: OffsetDateTime,
     /// See [`NewRecord::user_id`].
     pub user_id: UserId,
+    /// The id of the record that this one takes back, if it is a correction.
+    pub correction_of: Option<i64>,
+    /// The caller's identity of the event.
+    pub event_id: Option<String>,
     /// See [`NewRecord::session_id`].
     pub session_id: Option<String>,
     /// See [`NewRecord::trace_id`].
@@ -100,6 +125,8 @@ impl NewRecord {
             id,
             occurred_at,
             user_id: self.user_id,
+            correction_of: None,
+            event_id: self.event.map(|event| event.id),
             session_id: self.session_id,
             trace_id: self.trace_id,
             endpoint: self.endpoint,
@@ -122,6 +149,32 @@ impl NewRecord {
 }
 
 impl Record {
+    /// What it counts as: 1, or -1 for a correction.
+    #[must_use]
+    pub fn sign(&self) -> i64 {
+        if self.correction_of.is_some() { -1 } else { 1 }
+    }
+
+    /// The record that takes this one back.
+    #[must_use]
+    pub fn corrected(&self, id: i64, reason: &str) -> Self {
+        Self {
+            id,
+            correction_of: Some(self.id),
+            event_id: None,
+            credits_charged: Credits::from_micro(self.credits_charged.micro().saturating_neg()),
+            cost_usd: Usd::from_nano(self.cost_usd.nano().saturating_neg()),
+            calculation_method: CORRECTION_METHOD.to_owned(),
+            tokens_used: self.tokens_used.saturating_neg(),
+            prompt_tokens: self.prompt_tokens.saturating_neg(),
+            completion_tokens: self.completion_tokens.saturating_neg(),
+            billing_metadata: FreeForm::of_texts([("reason", reason)]),
+            request_data: FreeForm::empty(),
+            response_data: FreeForm::empty(),
+            ..self.clone()
+        }
+    }
+
     /// Where it stands in the list of its user.
     #[must_use]
     pub fn place(&self) -> TimePlace {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use kernel::{CreditsSum, UsdSum};
 
+use crate::Coverage;
+
 /// Sums and counts of the records a filter matches (HTTP contract 4.3). Without records: zeros and empty maps.
 ///
-/// Sums are wider than what they add up, so that they are exact for any number of records. The maps count records; records without the value are left out of them.
+/// Sums are wider than what they add up, so that they are exact for any number of records. The maps count records; records without the value are left out of them, and so
+/// are values of which every record was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
     /// How many records there are.
@@ -23,4 +26,6 @@ pub struct Stats {
     pub by_model: BTreeMap<String, i64>,
     /// Records by provider.
     pub by_provider: BTreeMap<String, i64>,
+    /// What the sums are about.
+    pub coverage: Coverage,
 }

@@ -28,7 +28,101 @@ pub const AUDITS: &[Audit] = &[
                      'tokens ' || tokens_used || ' (' || prompt_tokens || ' and ' || completion_tokens || '), credits '
                      || credits_charged || ', cost ' || cost_usd AS detail
               FROM usage.records
-              WHERE greatest(prompt_tokens, completion_tokens) > 1000000000000 OR tokens_used > 2000000000000
-                 OR credits_charged > 1000000000000000 OR cost_usd > 1000000000000000 LIMIT 100",
+              WHERE greatest(abs(prompt_tokens), abs(completion_tokens)) > 1000000000000
+                 OR abs(tokens_used) > 2000000000000 OR abs(credits_charged) > 1000000000000000
+                 OR abs(cost_usd) > 1000000000000000 LIMIT 100",
+    },
+    Audit {
+        rule: "usage U1: roll-ups are the sums of records by user, quarter of an hour and dimensions",
+        sql: "SELECT user_id || ' at ' || bucket AS subject,
+                     concat_ws(' ', event_type, model, provider, tool) || ': the roll-up has ' || sum(records)
+                     || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged) || ' credits and '
+                     || sum(cost_usd) || ' cost too many' AS detail
+              FROM (
+                  SELECT user_id, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_15m
+                  UNION ALL
+                  SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00'), event_type,
+                         coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''), -sign, -tokens_used,
+                         -prompt_tokens, -completion_tokens, -credits_charged, -cost_usd
+                  FROM usage.records
+              ) AS both_ways
+              WHERE bucket >= (SELECT dropped_before FROM usage.retention)
+              GROUP BY user_id, bucket, event_type, model, provider, tool
+              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0 LIMIT 100",
+    },
+    Audit {
+        rule: "usage U1: roll-ups across users, with what is still to be added, are the sums over the users",
+        sql: "SELECT 'all users at ' || bucket AS subject,
+                     concat_ws(' ', event_type, model, provider, tool) || ': the roll-up has ' || sum(records)
+                     || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged) || ' credits and '
+                     || sum(cost_usd) || ' cost too many' AS detail
+              FROM (
+                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_all
+                  UNION ALL
+                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollup_deltas
+                  UNION ALL
+                  SELECT bucket, event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens,
+                         -completion_tokens, -credits_charged, -cost_usd
+                  FROM usage.rollups_15m
+              ) AS both_ways
+              GROUP BY bucket, event_type, model, provider, tool
+              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0 LIMIT 100",
+    },
+    Audit {
+        rule: "usage U3: an event id stands for one record",
+        sql: "SELECT 'event ' || event_id || ' of ' || user_id AS subject, count(*) || ' records' AS detail
+              FROM usage.records WHERE event_id IS NOT NULL
+              GROUP BY user_id, event_id HAVING count(*) > 1 LIMIT 100",
+    },
+    Audit {
+        rule: "usage U3: each event id that is known leads to its record, each correction to what it takes back",
+        sql: "SELECT 'event ' || claim.event_id || ' of ' || claim.user_id AS subject,
+                     'record ' || claim.record_id || ' at ' || claim.occurred_at || ' is not it' AS detail
+              FROM usage.dedupe AS claim
+              LEFT JOIN usage.records AS record
+                ON record.user_id = claim.user_id AND record.occurred_at = claim.occurred_at
+               AND record.id = claim.record_id
+              WHERE coalesce(record.event_id, 'correction:' || record.correction_of) IS DISTINCT FROM claim.event_id
+              LIMIT 100",
+    },
+    Audit {
+        rule: "usage U3: each record with an event id is known by it",
+        sql: "SELECT 'record ' || record.id || ' of ' || record.user_id AS subject,
+                     'event ' || coalesce(record.event_id, 'correction:' || record.correction_of) AS detail
+              FROM usage.records AS record
+              WHERE coalesce(record.event_id, 'correction:' || record.correction_of) IS NOT NULL
+                AND NOT EXISTS (
+                    SELECT FROM usage.dedupe AS claim
+                    WHERE claim.user_id = record.user_id AND claim.record_id = record.id
+                      AND claim.event_id = coalesce(record.event_id, 'correction:' || record.correction_of))
+                AND record.occurred_at >= (
+                    SELECT coalesce(min(occurred_at), 'infinity') FROM usage.dedupe)
+              LIMIT 100",
+    },
+    Audit {
+        rule: "usage U3: a correction has the figures of its record, negated",
+        sql: "SELECT 'record ' || taken.id || ' of ' || taken.user_id AS subject,
+                     'it takes back record ' || taken.correction_of AS detail
+              FROM usage.records AS taken
+              LEFT JOIN usage.records AS record
+                ON record.user_id = taken.user_id AND record.occurred_at = taken.occurred_at
+               AND record.id = taken.correction_of
+              WHERE taken.sign = -1
+                AND (record.sign, record.event_type, record.model_name, record.provider, record.tool_name,
+                     record.tokens_used, record.prompt_tokens, record.completion_tokens, record.credits_charged,
+                     record.cost_usd)
+                    IS DISTINCT FROM
+                    (1::smallint, taken.event_type, taken.model_name, taken.provider, taken.tool_name,
+                     -taken.tokens_used, -taken.prompt_tokens, -taken.completion_tokens, -taken.credits_charged,
+                     -taken.cost_usd)
+              LIMIT 100",
     },
 ];

@@ -9,40 +9,67 @@ use kernel::{Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::{json, rows::RecordRow};
-use crate::{NewRecord, Record, RecordFilter};
+use super::{
+    Shared, json,
+    rows::{RecordRow, record_columns},
+};
+use crate::{Record, RecordFilter};
 
-/// Inserts all of `new` and answers their ids, in the same order.
-///
-/// The `ORDER BY` of the first part makes PostgreSQL draw the ids in the order of the batch.
+/// Draws ids for records that are about to be made, rising.
+pub(crate) async fn draw_ids(conn: &mut AsyncPgConnection, count: usize) -> Result<Vec<i64>, DbError> {
+    let wanted = i64::try_from(count).unwrap_or(i64::MAX);
+    let drawn: Vec<Drawn> = pg::sql(DRAW).bind::<BigInt, _>(wanted).load(conn).await?;
+    DbError::expect_rows("draw ids of usage records", count, drawn.len())?;
+    Ok(drawn.into_iter().map(|row| row.id).collect())
+}
+
+/// Inserts records.
 pub(crate) async fn insert(
-    conn: &mut AsyncPgConnection,
+    mut conn: Shared<'_>,
     now: OffsetDateTime,
-    new: &[NewRecord],
-) -> Result<Vec<i64>, DbError> {
-    let drawn: Vec<Drawn> = pg::sql(INSERT)
+    records: &[Record],
+) -> Result<(), DbError> {
+    let inserted = pg::sql(INSERT)
         .bind::<Timestamptz, _>(now)
-        .bind::<Array<Text>, _>(column(new, |one| one.user_id.as_str()))
-        .bind::<Array<Nullable<Text>>, _>(column(new, |one| one.session_id.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(new, |one| one.trace_id.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(new, |one| one.endpoint.as_deref()))
-        .bind::<Array<Text>, _>(column(new, |one| one.event_type.as_str()))
-        .bind::<Array<Nullable<Text>>, _>(column(new, |one| one.model_name.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(new, |one| one.provider.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(new, |one| one.tool_name.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(new, |one| one.operation_name.as_deref()))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.tokens_used))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.prompt_tokens))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.completion_tokens))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.credits_charged.micro()))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.cost_usd.nano()))
-        .bind::<Array<Text>, _>(column(new, |one| one.calculation_method.as_str()))
-        .bind::<Array<Nullable<Jsonb>>, _>(column(new, |one| json::column(&one.billing_metadata)))
-        .bind::<Array<Nullable<Jsonb>>, _>(column(new, |one| json::column(&one.request_data)))
-        .bind::<Array<Nullable<Jsonb>>, _>(column(new, |one| json::column(&one.response_data)))
+        .bind::<Array<BigInt>, _>(column(records, |one| one.id))
+        .bind::<Array<Text>, _>(column(records, |one| one.user_id.as_str()))
+        .bind::<Array<Timestamptz>, _>(column(records, |one| one.occurred_at))
+        .bind::<Array<Nullable<BigInt>>, _>(column(records, |one| one.correction_of))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.event_id.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.session_id.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.trace_id.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.endpoint.as_deref()))
+        .bind::<Array<Text>, _>(column(records, |one| one.event_type.as_str()))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.model_name.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.provider.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.tool_name.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.operation_name.as_deref()))
+        .bind::<Array<BigInt>, _>(column(records, |one| one.tokens_used))
+        .bind::<Array<BigInt>, _>(column(records, |one| one.prompt_tokens))
+        .bind::<Array<BigInt>, _>(column(records, |one| one.completion_tokens))
+        .bind::<Array<BigInt>, _>(column(records, |one| one.credits_charged.micro()))
+        .bind::<Array<BigInt>, _>(column(records, |one| one.cost_usd.nano()))
+        .bind::<Array<Text>, _>(column(records, |one| one.calculation_method.as_str()))
+        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.billing_metadata)))
+        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.request_data)))
+        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.response_data)))
+        .execute(&mut conn)
+        .await?;
+    DbError::expect_rows("insert usage records", records.len(), inserted)
+}
+
+/// The record of a user that has this id, if it was not dropped with its month.
+pub(crate) async fn find(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    id: i64,
+) -> Result<Option<Record>, DbError> {
+    let rows: Vec<RecordRow> = pg::sql(FIND)
+        .bind::<Text, _>(user.as_str())
+        .bind::<BigInt, _>(id)
         .load(conn)
         .await?;
-    Ok(drawn.into_iter().map(|row| row.id).collect())
+    rows.into_iter().next().map(Record::try_from).transpose()
 }
 
 /// The rows of one page, newest first, as far as their bytes fit, and how many there were.
@@ -53,7 +80,7 @@ pub(crate) async fn newest(
     page: &Page<TimePlace>,
 ) -> Result<Found<Record>, DbError> {
     let before = filter.upper_bound(page.after());
-    let rows: Vec<RecordRow> = pg::sql(NEWEST)
+    let rows: Vec<PageRow> = pg::sql(NEWEST)
         .bind::<Text, _>(user.as_str())
         .bind::<Nullable<Timestamptz>, _>(filter.first_microsecond())
         .bind::<Timestamptz, _>(before.at)
@@ -70,7 +97,10 @@ pub(crate) async fn newest(
         .load(conn)
         .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
-    let items = rows.into_iter().map(Record::try_from).collect::<Result<_, _>>()?;
+    let items = rows
+        .into_iter()
+        .map(|row| row.record.try_into())
+        .collect::<Result<_, _>>()?;
     Ok(Found { items, rows: found })
 }
 
@@ -79,10 +109,10 @@ pub(crate) async fn newest(
 ///
 /// The plan is made without the values (docs/adr/0008). A bare `($5 IS NULL OR ...)` would count as rare, and the planner
 /// would sort the few rows it expects instead of walking the index until the page is full; a CASE it takes for even.
-const NEWEST: &str = "
-SELECT id, user_id, occurred_at, session_id, trace_id, endpoint, event_type, model_name, provider, tool_name,
-       operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method,
-       billing_metadata, request_data, response_data, found
+const NEWEST: &str = concat!(
+    "SELECT found, ",
+    record_columns!(),
+    "
 FROM (
     SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, sum(size_bytes) OVER walk AS bytes
     FROM (
@@ -95,9 +125,27 @@ FROM (
         ORDER BY occurred_at DESC, id DESC LIMIT $10 OFFSET $11
     ) AS page
     WINDOW walk AS (ORDER BY occurred_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
-) AS measured
+) AS record
 WHERE nth = 1 OR (nth <= $12 AND bytes <= $13)
-ORDER BY occurred_at DESC, id DESC";
+ORDER BY occurred_at DESC, id DESC"
+);
+
+/// By the summary of block ranges that ids have: a record without its instant is asked for rarely.
+const FIND: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM usage.records AS record WHERE record.user_id = $1 AND record.id = $2"
+);
+
+/// A record on a page that was measured.
+#[derive(QueryableByName)]
+struct PageRow {
+    #[diesel(embed)]
+    record: RecordRow,
+    /// How many rows were found for the page, those that were too large for it included.
+    #[diesel(sql_type = BigInt)]
+    found: i64,
+}
 
 #[derive(QueryableByName)]
 struct Drawn {
@@ -105,26 +153,22 @@ struct Drawn {
     id: i64,
 }
 
-const INSERT: &str = "
-WITH item AS MATERIALIZED (
-    SELECT nextval('usage.record_ids') AS id, given.*
-    FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) WITH ORDINALITY
-      AS given (user_id, session_id, trace_id, endpoint, event_type, model_name, provider, tool_name, operation_name,
-                tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method,
-                billing_metadata, request_data, response_data, place)
-    ORDER BY place
-), inserted AS (
-    INSERT INTO usage.records
-          (id, occurred_at, recorded_at, user_id, session_id, trace_id, endpoint, event_type, model_name, provider,
-           tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
-           calculation_method, billing_metadata, request_data, response_data)
-    SELECT id, $1, $1, user_id, session_id, trace_id, endpoint, event_type, model_name, provider,
-           tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
-           calculation_method, billing_metadata, request_data, response_data
-    FROM item
-)
-SELECT id FROM item ORDER BY place";
+const DRAW: &str = "SELECT nextval('usage.record_ids') AS id FROM generate_series(1, $1)";
 
-fn column<'a, T>(new: &'a [NewRecord], value: impl FnMut(&'a NewRecord) -> T) -> Vec<T> {
-    new.iter().map(value).collect()
+const INSERT: &str = "
+INSERT INTO usage.records
+      (recorded_at, id, user_id, occurred_at, correction_of, sign, event_id, session_id, trace_id, endpoint, event_type,
+       model_name, provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged,
+       cost_usd, calculation_method, billing_metadata, request_data, response_data)
+SELECT $1, id, user_id, occurred_at, correction_of, CASE WHEN correction_of IS NULL THEN 1 ELSE -1 END, event_id,
+       session_id, trace_id, endpoint, event_type, model_name, provider, tool_name, operation_name, tokens_used,
+       prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method, billing_metadata, request_data,
+       response_data
+FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+  AS given (id, user_id, occurred_at, correction_of, event_id, session_id, trace_id, endpoint, event_type, model_name,
+            provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
+            calculation_method, billing_metadata, request_data, response_data)";
+
+fn column<'a, T>(records: &'a [Record], value: impl FnMut(&'a Record) -> T) -> Vec<T> {
+    records.iter().map(value).collect()
 }

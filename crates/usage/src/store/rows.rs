@@ -11,7 +11,19 @@ use time::OffsetDateTime;
 use super::json::{self, JsonText};
 use crate::Record;
 
-/// A record on a page that was measured.
+/// The columns of a record, for statements that name its table `record`.
+macro_rules! record_columns {
+    () => {
+        "record.id, record.user_id, record.occurred_at, record.correction_of, record.event_id, record.session_id,
+         record.trace_id, record.endpoint, record.event_type, record.model_name, record.provider, record.tool_name,
+         record.operation_name, record.tokens_used, record.prompt_tokens, record.completion_tokens,
+         record.credits_charged, record.cost_usd, record.calculation_method, record.billing_metadata,
+         record.request_data, record.response_data"
+    };
+}
+pub(super) use record_columns;
+
+/// A record as it is stored.
 #[derive(Debug, QueryableByName)]
 pub(super) struct RecordRow {
     #[diesel(sql_type = BigInt)]
@@ -20,6 +32,10 @@ pub(super) struct RecordRow {
     user_id: String,
     #[diesel(sql_type = Timestamptz)]
     occurred_at: OffsetDateTime,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    correction_of: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    event_id: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     session_id: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -54,9 +70,6 @@ pub(super) struct RecordRow {
     request_data: Option<JsonText>,
     #[diesel(sql_type = Nullable<Jsonb>)]
     response_data: Option<JsonText>,
-    /// How many rows were found for the page, those that were too large for it included.
-    #[diesel(sql_type = BigInt)]
-    pub(super) found: i64,
 }
 
 impl TryFrom<RecordRow> for Record {
@@ -66,6 +79,8 @@ impl TryFrom<RecordRow> for Record {
         Ok(Self {
             id: row.id,
             occurred_at: row.occurred_at,
+            correction_of: row.correction_of,
+            event_id: row.event_id,
             user_id: row.user_id.parse().map_err(|error| {
                 DbError::Inconsistent(format!("user of usage record {}: {error}", row.id))
             })?,

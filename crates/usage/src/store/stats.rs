@@ -1,56 +1,52 @@
-//! Sums over `usage.records`, added up by the database.
+//! Sums of a window, added up by the database.
 
 use std::collections::BTreeMap;
 
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Integer, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CreditsSum, UsdSum, UserId};
 use pg::DbError;
 
-use crate::{RecordFilter, Stats};
+use super::sources::{ask, coverage, of_all, of_user, sum};
+use crate::{Selection, Stats, core::window::Window};
 
-/// Sums what the filter matches, in one statement and hence of one snapshot.
+/// Sums what is selected, of one user or of all, in one statement and hence of one snapshot.
 pub(crate) async fn load(
     conn: &mut AsyncPgConnection,
-    user: &UserId,
-    filter: &RecordFilter,
+    user: Option<&UserId>,
+    window: Window,
+    only: &Selection,
 ) -> Result<Stats, DbError> {
-    let rows: Vec<GroupRow> = pg::sql(SUMS)
-        .bind::<Text, _>(user.as_str())
-        .bind::<Nullable<Timestamptz>, _>(filter.first_microsecond())
-        .bind::<Nullable<Timestamptz>, _>(filter.last_microsecond())
-        .bind::<Nullable<Text>, _>(filter.event_type.as_deref())
-        .bind::<Nullable<Text>, _>(filter.model_name.as_deref())
-        .bind::<Nullable<Text>, _>(filter.provider.as_deref())
-        .bind::<Nullable<Text>, _>(filter.tool_name.as_deref())
-        .bind::<Nullable<Text>, _>(filter.session_id.as_deref())
-        .load(conn)
-        .await?;
+    let sql = if user.is_some() { OF_USER } else { OF_ALL };
+    let rows: Vec<GroupRow> = ask(sql, user, window, only).load(conn).await?;
     rows.into_iter().try_fold(Stats::default(), add)
 }
 
 /// `axis` is the bit mask of `grouping()`: a bit is set for each column the row is not grouped by. The sums are `numeric`
 /// (no overflow, no rounding) and travel as text.
-const SUMS: &str = "
-SELECT grouping(event_type, model_name, provider)::bigint AS axis,
-       coalesce(event_type, model_name, provider) AS value,
-       count(*) AS records,
+macro_rules! grouped {
+    () => {
+        "
+SELECT grouping(event_type, model, provider)::bigint AS axis,
+       coalesce(event_type, model, provider) AS value,
+       (SELECT coverage FROM span) AS coverage,
+       coalesce(sum(records), 0)::bigint AS records,
        coalesce(sum(credits_charged), 0)::text AS credits_charged,
        coalesce(sum(cost_usd), 0)::text AS cost_usd,
        coalesce(sum(tokens_used), 0)::text AS tokens_used
-FROM usage.records
-WHERE user_id = $1
-  AND occurred_at >= coalesce($2, '-infinity') AND occurred_at <= coalesce($3, 'infinity')
-  AND ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR model_name = $5) AND ($6 IS NULL OR provider = $6)
-  AND ($7 IS NULL OR tool_name = $7) AND ($8 IS NULL OR session_id = $8)
-GROUP BY GROUPING SETS ((), (event_type), (model_name), (provider))";
+FROM parts GROUP BY GROUPING SETS ((), (event_type), (model), (provider))"
+    };
+}
+
+const OF_USER: &str = concat!(of_user!(), grouped!());
+const OF_ALL: &str = concat!(of_all!(), grouped!());
 
 const ALL: i64 = 0b111;
 const EVENT_TYPE: i64 = 0b011;
-const MODEL_NAME: i64 = 0b101;
+const MODEL: i64 = 0b101;
 const PROVIDER: i64 = 0b110;
 
 #[derive(QueryableByName)]
@@ -59,6 +55,8 @@ struct GroupRow {
     axis: i64,
     #[diesel(sql_type = Nullable<Text>)]
     value: Option<String>,
+    #[diesel(sql_type = Integer)]
+    coverage: i32,
     #[diesel(sql_type = BigInt)]
     records: i64,
     #[diesel(sql_type = Text)]
@@ -77,23 +75,23 @@ fn add(mut stats: Stats, row: GroupRow) -> Result<Stats, DbError> {
                 CreditsSum::from_micro(sum("credits_charged", &row.credits_charged)?);
             stats.total_cost_usd = UsdSum::from_nano(sum("cost_usd", &row.cost_usd)?);
             stats.total_tokens_used = sum("tokens_used", &row.tokens_used)?;
+            stats.coverage = coverage(row.coverage)?;
         }
-        EVENT_TYPE => count(&mut stats.by_event_type, row),
-        MODEL_NAME => count(&mut stats.by_model, row),
-        PROVIDER => count(&mut stats.by_provider, row),
+        EVENT_TYPE => count(&mut stats.by_event_type, row.value, row.records),
+        // In roll-ups an empty text stands for an absent value.
+        MODEL => count(&mut stats.by_model, present(row.value), row.records),
+        PROVIDER => count(&mut stats.by_provider, present(row.value), row.records),
         axis => return Err(DbError::Inconsistent(format!("usage statistics by axis {axis}"))),
     }
     Ok(stats)
 }
 
-fn count(groups: &mut BTreeMap<String, i64>, row: GroupRow) {
-    if let Some(value) = row.value {
-        groups.insert(value, row.records);
+fn count(groups: &mut BTreeMap<String, i64>, value: Option<String>, records: i64) {
+    if let Some(value) = value.filter(|_| records != 0) {
+        groups.insert(value, records);
     }
 }
 
-/// 2^63 records of 64 bits add up to less than 128 bits.
-fn sum(of: &str, text: &str) -> Result<i128, DbError> {
-    text.parse()
-        .map_err(|_| DbError::Inconsistent(format!("the sum of {of} reads {text}")))
+fn present(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty())
 }

@@ -173,11 +173,13 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         user_id: user_id.clone(),
         ..input
     };
-    let recorded = call.app.writes.usage(input.complete(), check).await?;
-    let record = recorded.map_err(|why| barred(why, &user_id))?;
+    let outcome = call.app.writes.usage(input.complete(), check).await?;
+    let recorded = outcome
+        .map_err(|why| barred(why, &user_id))?
+        .map_err(|refusal| ApiError::from_failure(&refusal))?;
     metrics::counter!("usage_records_total").increment(1);
     call.envelope(
         &Text::new("Usage recorded successfully", "使用记录成功"),
-        UsageBody::from(record),
+        UsageBody::from(recorded.record),
     )
 }

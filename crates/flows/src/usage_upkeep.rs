@@ -1,0 +1,70 @@
+//! Makes the months of usage ahead, and adds up what transactions left to be summed across users.
+//!
+//! Housekeeping only: what is recorded and what is answered is the same whether this runs or not. Touches usage, one
+//! commit a step.
+
+use std::{sync::Arc, time::Duration};
+
+use kernel::Clock;
+use pg::{DbError, Pool, pool::chain};
+use tokio::task::JoinHandle;
+
+/// Pause between two looks for sums to add up: what is left meanwhile makes reads across users longer.
+const FOLD_EVERY: Duration = Duration::from_secs(1);
+/// Most sums of one commit, some milliseconds; a full one is followed by the next at once.
+const DELTAS_MAX: i64 = 2_000;
+/// Pause between two looks at the months. A month is made long before it is needed, so this only has to happen some time.
+const MONTHS_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Months that are made ahead.
+const MONTHS_AHEAD: u16 = 3;
+
+/// Works until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
+pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut months = tokio::time::interval(MONTHS_EVERY);
+        let mut fold = tokio::time::interval(FOLD_EVERY);
+        fold.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = months.tick() => if let Err(error) = create_months(&pool, &*clock).await {
+                    tracing::warn!(error = %chain(&error), "months of usage could not be made; it is tried again");
+                },
+                _ = fold.tick() => if let Err(error) = fold_deltas(&pool).await {
+                    tracing::warn!(error = %chain(&error), "sums of usage could not be added up; it is tried again");
+                },
+            }
+        }
+    })
+}
+
+/// Makes what months are missing. Rows that had to be moved are told, and counted in `usage_rows_moved_total`.
+///
+/// # Errors
+/// [`DbError`]; what was made before it stays.
+pub async fn create_months(pool: &Pool, clock: &dyn Clock) -> Result<usage::Months, DbError> {
+    let months = usage::create_months(pool, clock, MONTHS_AHEAD).await?;
+    if months.moved > 0 {
+        metrics::counter!("usage_rows_moved_total").increment(months.moved);
+        tracing::warn!(
+            rows = months.moved,
+            "rows of usage had come before their month was made, and were moved"
+        );
+    }
+    Ok(months)
+}
+
+/// Adds up everything that transactions left; answers how many sums that were.
+///
+/// # Errors
+/// [`DbError`]; what was added before it stays.
+pub async fn fold_deltas(pool: &Pool) -> Result<i64, DbError> {
+    let mut conn = pool.get().await?;
+    let mut all = 0_i64;
+    loop {
+        let folded = usage::fold_deltas(&mut conn, DELTAS_MAX).await?;
+        all = all.saturating_add(folded);
+        if folded < DELTAS_MAX {
+            return Ok(all);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What the records of one transaction add to the roll-ups.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use super::quarter;
+use crate::Record;
+
+/// The row of a roll-up; in the order of its primary key, which is also the order in which rows are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key<'a> {
+    /// Empty in sums across users.
+    pub(crate) user_id: &'a str,
+    pub(crate) bucket: OffsetDateTime,
+    pub(crate) event_type: &'a str,
+    pub(crate) model: &'a str,
+    pub(crate) provider: &'a str,
+    pub(crate) tool: &'a str,
+    pub(crate) part: i64,
+}
+
+/// Exact sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Added {
+    pub(crate) records: i128,
+    pub(crate) tokens_used: i128,
+    pub(crate) prompt_tokens: i128,
+    pub(crate) completion_tokens: i128,
+    pub(crate) credits_charged: i128,
+    pub(crate) cost_usd: i128,
+}
+
+/// Sums by key, in the order of the keys.
+pub(crate) type Sums<'a> = BTreeMap<Key<'a>, Added>;
+
+/// Above this (100,000 credits, 100 dollars, 10^11 tokens) an event is summed apart. Up to it, 64 bits hold 92 million
+/// events of one key in one quarter of an hour.
+const ORDINARY_MAX: i64 = 100_000_000_000;
+/// The ids of one block of large events: 4,096 of 10^15 stay below 2^63.
+const BLOCK_BITS: u32 = 12;
+
+/// The sums of records, by user.
+pub(crate) fn by_user(records: &[Record]) -> Sums<'_> {
+    let mut sums = Sums::new();
+    for record in records {
+        let key = Key {
+            user_id: record.user_id.as_str(),
+            bucket: quarter::floor(record.occurred_at),
+            event_type: &record.event_type,
+            model: record.model_name.as_deref().unwrap_or_default(),
+            provider: record.provider.as_deref().unwrap_or_default(),
+            tool: record.tool_name.as_deref().unwrap_or_default(),
+            part: part(record),
+        };
+        sums.entry(key).or_default().add(&Added {
+            records: record.sign().into(),
+            tokens_used: record.tokens_used.into(),
+            prompt_tokens: record.prompt_tokens.into(),
+            completion_tokens: record.completion_tokens.into(),
+            credits_charged: record.credits_charged.micro().into(),
+            cost_usd: record.cost_usd.nano().into(),
+        });
+    }
+    sums
+}
+
+/// The same sums across users.
+pub(crate) fn across_users<'a>(sums: &Sums<'a>) -> Sums<'a> {
+    let mut all = Sums::new();
+    for (key, added) in sums {
+        let key = Key { user_id: "", ..*key };
+        all.entry(key).or_default().add(added);
+    }
+    all
+}
+
+/// Which row of a roll-up a record belongs to, so that no row ever leaves 64 bits: see the migration that made them. A
+/// correction belongs where the record is that it takes back.
+fn part(record: &Record) -> i64 {
+    let figures = [
+        record.tokens_used,
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.credits_charged.micro(),
+        record.cost_usd.nano(),
+    ];
+    if figures
+        .iter()
+        .all(|figure| figure.saturating_abs() <= ORDINARY_MAX)
+    {
+        return 0;
+    }
+    let id = record.correction_of.unwrap_or(record.id);
+    id.wrapping_shr(BLOCK_BITS).saturating_add(1)
+}
+
+impl Added {
+    fn add(&mut self, other: &Self) {
+        for (sum, more) in [
+            (&mut self.records, other.records),
+            (&mut self.tokens_used, other.tokens_used),
+            (&mut self.prompt_tokens, other.prompt_tokens),
+            (&mut self.completion_tokens, other.completion_tokens),
+            (&mut self.credits_charged, other.credits_charged),
+            (&mut self.cost_usd, other.cost_usd),
+        ] {
+            // 64-bit figures, of fewer records than memory holds: 128 bits are never filled.
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::UsageInput;
+    use kernel::Credits;
+    use time::macros::datetime;
+
+    fn record(id: i64, micro: i64) -> Record {
+        let input = UsageInput {
+            credits_charged: Some(Credits::from_micro(micro)),
+            ..UsageInput::new("a".parse().unwrap(), "ai_chat")
+        };
+        input.complete().stored(id, datetime!(2026-01-15 12:07 UTC))
+    }
+
+    #[test]
+    fn a_correction_takes_its_record_out_of_the_same_row() {
+        for micro in [7, ORDINARY_MAX, ORDINARY_MAX + 1] {
+            let one = record(5_000, micro);
+            let both = [one.clone(), one.corrected(90_000, "wrong")];
+            let sums = by_user(&both);
+            assert_eq!(sums.len(), 1);
+            assert_eq!(sums.values().next(), Some(&Added::default()));
+        }
+    }
+
+    #[test]
+    fn large_events_are_summed_apart_in_blocks_of_ids() {
+        let parts = [
+            record(4_095, ORDINARY_MAX),
+            record(4_095, ORDINARY_MAX + 1),
+            record(4_096, Credits::MAX.micro()),
+            record(8_191, Credits::MAX.micro()),
+        ];
+        assert_eq!(parts.each_ref().map(part), [0, 1, 2, 2]);
+        let most = i128::from(Credits::MAX.micro()) << BLOCK_BITS;
+        assert!(i64::try_from(most).is_ok());
+    }
+
+    #[test]
+    fn sums_across_users_have_one_row_for_all() {
+        let other = Record {
+            user_id: "b".parse().unwrap(),
+            ..record(2, 5)
+        };
+        let records = [record(1, 2), other];
+        let sums = by_user(&records);
+        let all = across_users(&sums);
+        assert_eq!((sums.len(), all.len()), (2, 1));
+        assert_eq!(all.values().next().map(|sum| sum.credits_charged), Some(7));
+    }
+}

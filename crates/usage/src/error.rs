@@ -1,0 +1,95 @@
+//! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
+
+use kernel::{Detail, Failure, Kind};
+use time::OffsetDateTime;
+
+/// Why something about usage is not done. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsageRefusal {
+    /// The event id was used before, for another event.
+    #[error("event {event_id} was recorded before with another content")]
+    UsageConflict {
+        /// The id.
+        event_id: String,
+    },
+    /// The event lies too far back or ahead. Older events are an administrative import.
+    #[error("an event must have occurred between {earliest} and {latest}")]
+    TimestampOutOfRange {
+        /// The earliest instant that is accepted.
+        earliest: OffsetDateTime,
+        /// The latest instant that is accepted.
+        latest: OffsetDateTime,
+    },
+    /// The event id is one of those that the service gives itself.
+    #[error("event id {event_id} is reserved")]
+    ReservedEventId {
+        /// The id.
+        event_id: String,
+    },
+    /// The user has no such record, or it was dropped with its month.
+    #[error("there is no usage record {id}")]
+    UsageRecordNotFound {
+        /// The id that was asked for.
+        id: i64,
+    },
+    /// The record was taken back before, or is itself a correction.
+    #[error("usage record {id} was corrected before, or is a correction")]
+    AlreadyCorrected {
+        /// The record.
+        id: i64,
+    },
+    /// The database knows no such time zone.
+    #[error("there is no time zone {zone}")]
+    InvalidTimeZone {
+        /// What was asked for.
+        zone: String,
+    },
+    /// A series would have more points than one answer may have.
+    #[error("a series has at most {limit} points")]
+    TooManyPoints {
+        /// Most buckets times series.
+        limit: i64,
+    },
+}
+
+impl Failure for UsageRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UsageConflict { .. } => "UsageConflictException",
+            Self::UsageRecordNotFound { .. } => "UsageRecordNotFoundException",
+            Self::AlreadyCorrected { .. } => "AlreadyCorrectedException",
+            Self::TimestampOutOfRange { .. }
+            | Self::ReservedEventId { .. }
+            | Self::InvalidTimeZone { .. }
+            | Self::TooManyPoints { .. } => "ValidationException",
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::UsageConflict { .. } | Self::AlreadyCorrected { .. } => Kind::Conflict,
+            Self::UsageRecordNotFound { .. } => Kind::NotFound,
+            Self::TimestampOutOfRange { .. }
+            | Self::ReservedEventId { .. }
+            | Self::InvalidTimeZone { .. }
+            | Self::TooManyPoints { .. } => Kind::Invalid,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        match self {
+            Self::UsageConflict { event_id } | Self::ReservedEventId { event_id } => {
+                vec![("event_id", Detail::Text(event_id.clone()))]
+            }
+            Self::TimestampOutOfRange { earliest, latest } => vec![
+                ("earliest", Detail::Time(*earliest)),
+                ("latest", Detail::Time(*latest)),
+            ],
+            Self::UsageRecordNotFound { id } | Self::AlreadyCorrected { id } => {
+                vec![("id", Detail::Integer(*id))]
+            }
+            Self::InvalidTimeZone { zone } => vec![("zone", Detail::Text(zone.clone()))],
+            Self::TooManyPoints { limit } => vec![("limit", Detail::Integer(*limit))],
+        }
+    }
+}

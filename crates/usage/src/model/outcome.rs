@@ -1,0 +1,49 @@
+//! What became of what was asked for.
+
+use crate::{NewRecord, Record, UsageRefusal};
+use kernel::UserId;
+
+/// What became of an event that was to be recorded.
+pub type Outcome = Result<Recorded, UsageRefusal>;
+
+/// An event that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The record: the first one, if the event was known.
+    pub record: Record,
+    /// Whether it was recorded now.
+    pub replay: Replay,
+}
+
+/// Whether an answer tells of something new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It was done now.
+    First,
+    /// The event id was known: nothing was done.
+    ByEvent,
+}
+
+/// A record that is to be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// Whose record it is.
+    pub user_id: UserId,
+    /// Which record.
+    pub record_id: i64,
+    /// Why; kept with the correction.
+    pub reason: String,
+    /// What is recorded in its stead, at the same instant unless it states its own.
+    pub replacement: Option<NewRecord>,
+}
+
+/// A record that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corrected {
+    /// The record that was wrong.
+    pub original: Record,
+    /// What takes it back.
+    pub correction: Record,
+    /// What was recorded in its stead.
+    pub replacement: Option<Record>,
+}

@@ -1,0 +1,34 @@
+//! Which records a statistic is about, whenever they occurred.
+
+use crate::RecordFilter;
+
+/// What narrows a statistic besides its window; an absent part does not narrow (HTTP contract 4.2). Texts are compared
+/// exactly.
+///
+/// Roll-ups know no sessions: with a session the records themselves are read, as many as the window has, and only as far
+/// back as they are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Only this kind of event.
+    pub event_type: Option<String>,
+    /// Only this model.
+    pub model_name: Option<String>,
+    /// Only this provider.
+    pub provider: Option<String>,
+    /// Only this tool.
+    pub tool_name: Option<String>,
+    /// Only this session.
+    pub session_id: Option<String>,
+}
+
+impl From<&RecordFilter> for Selection {
+    fn from(filter: &RecordFilter) -> Self {
+        Self {
+            event_type: filter.event_type.clone(),
+            model_name: filter.model_name.clone(),
+            provider: filter.provider.clone(),
+            tool_name: filter.tool_name.clone(),
+            session_id: filter.session_id.clone(),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What became of the months.
+
+/// What was done so that the months to come have a place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Months {
+    /// Partitions that were made, for example `records_2026_11`.
+    pub created: Vec<String>,
+    /// Rows that lay in a DEFAULT partition because their month had none, and were moved: not lost, but nobody had made the
+    /// month in time. An alarm, except for the first time on a database that had no months.
+    pub moved: u64,
+}
+
+/// What was done to keep no more than is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Retained {
+    /// Months that were dropped, for example `records_2025_10`.
+    pub dropped: Vec<String>,
+    /// Event ids that were forgotten with them.
+    pub forgotten: u64,
+}

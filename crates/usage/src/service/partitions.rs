@@ -1,0 +1,146 @@
+//! Months: made ahead, dropped when they are old.
+
+use std::collections::BTreeSet;
+
+use kernel::Clock;
+use pg::{DbError, Pool, Tx};
+use time::Duration;
+
+use crate::{
+    Months, Retained,
+    core::month::Month,
+    store::{
+        self,
+        partitions::{self, Table},
+    },
+};
+
+/// Fewest months that are kept: an event may be recorded 35 days late, and must not fall into a month that is gone.
+const MONTHS_MIN: i32 = 2;
+/// How far back the months are made for events that come late.
+const LATE: Duration = Duration::days(35);
+/// Event ids that are forgotten in one commit.
+const CHUNK_ROWS: i64 = 5_000;
+/// How often a month is tried to be detached, each time for a fifth of a second.
+const ATTEMPTS: u32 = 25;
+
+/// Makes the partitions of the present month, of those that late events may belong to, and of `ahead` months to come; and
+/// of every month that has rows in a DEFAULT partition, which are moved.
+///
+/// Run it at the start and daily. Any number of processes may: one at a time works, the others find nothing to do. Each
+/// partition is a commit of its own; who records waits while it is made, which takes milliseconds, or as long as it takes to
+/// move what lies in a DEFAULT partition.
+///
+/// # Errors
+/// [`DbError`]; what was made before it stays. [`DbError::LockTimeout`] means that the table was in use for too long: it
+/// can be tried again.
+pub async fn create_months(pool: &Pool, clock: &dyn Clock, ahead: u16) -> Result<Months, DbError> {
+    let now = clock.now();
+    let first = Month::of(now.checked_sub(LATE).unwrap_or(now));
+    let last = Month::of(now).plus(i32::from(ahead));
+    let mut months = Months::default();
+    for table in Table::ALL {
+        let mut conn = pool.get().await?;
+        let mut wanted: BTreeSet<Month> = partitions::strays(&mut conn, table).await?.into_iter().collect();
+        let made = partitions::attached(&mut conn, table).await?;
+        std::mem::drop(conn);
+        let mut month = first;
+        while month <= last {
+            if !made.contains(&month) {
+                wanted.insert(month);
+            }
+            month = month.plus(1);
+        }
+        for month in wanted {
+            create_month(pool, table, month, &mut months).await?;
+        }
+    }
+    Ok(months)
+}
+
+/// Keeps the records of the present month and of `months` before it (at least two); older months are dropped, and their
+/// event ids forgotten. Roll-ups live on.
+///
+/// Event ids go first: a process that ends in between leaves records whose events are not known any more, which is what
+/// they were to become, and never an event id that leads nowhere. A repeat that comes so late and states its time is refused
+/// for that; one without a time counts as new.
+///
+/// # Errors
+/// [`DbError`]; what was done before it stays done, and the next run goes on. [`DbError::LockTimeout`] means that somebody
+/// read the table without a pause: it can be tried again.
+pub async fn retain(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<Retained, DbError> {
+    create_months(pool, clock, 0).await?;
+    let limit = Month::of(clock.now()).plus(i32::from(months).max(MONTHS_MIN).saturating_neg());
+    let mut done = Retained::default();
+    let Some(oldest) = limit.start() else {
+        return Ok(done);
+    };
+    loop {
+        let mut conn = pool.get().await?;
+        let gone = store::dedupe::purge(&mut conn, oldest, CHUNK_ROWS).await?;
+        done.forgotten = done
+            .forgotten
+            .saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
+        if gone == 0 {
+            break;
+        }
+    }
+    let mut conn = pool.get().await?;
+    let attached = partitions::attached(&mut conn, Table::Records).await?;
+    std::mem::drop(conn);
+    for month in attached.into_iter().filter(|month| *month < limit) {
+        detach(pool, month).await?;
+    }
+    let mut conn = pool.get().await?;
+    for month in partitions::detached(&mut conn).await? {
+        partitions::drop(&mut conn, month).await?;
+        done.dropped.push(Table::Records.partition(month));
+    }
+    Ok(done)
+}
+
+async fn create_month(pool: &Pool, table: Table, month: Month, months: &mut Months) -> Result<(), DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    partitions::lock(tx.conn()).await?;
+    // Looked at under the lock: another process may have made it just now.
+    if partitions::attached(tx.conn(), table).await?.contains(&month) {
+        tx.rollback().await;
+        return Ok(());
+    }
+    let moved = partitions::create(tx.conn(), table, month).await?;
+    tx.commit().await?;
+    months.created.push(table.partition(month));
+    months.moved = months
+        .moved
+        .saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
+    Ok(())
+}
+
+async fn detach(pool: &Pool, month: Month) -> Result<(), DbError> {
+    let mut left = ATTEMPTS;
+    loop {
+        left = left.saturating_sub(1);
+        match try_detach(pool, month).await {
+            Err(DbError::LockTimeout(_)) if left > 0 => {}
+            other => return other,
+        }
+    }
+}
+
+async fn try_detach(pool: &Pool, month: Month) -> Result<(), DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    partitions::lock(tx.conn()).await?;
+    if !partitions::attached(tx.conn(), Table::Records)
+        .await?
+        .contains(&month)
+    {
+        tx.rollback().await;
+        return Ok(());
+    }
+    let detached = partitions::detach(tx.conn(), month).await;
+    if let Err(error) = detached {
+        tx.rollback().await;
+        return Err(error);
+    }
+    tx.commit().await
+}

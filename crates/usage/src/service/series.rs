@@ -1,0 +1,238 @@
+//! Sums over time, of one user and of all.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use diesel_async::AsyncPgConnection;
+use kernel::{CreditsSum, UsdSum, UserId};
+use pg::DbError;
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    Coverage, Dimension, Group, Line, POINTS_MAX, RecordFilter, Selection, Series, SeriesQuery, Totals, Unit,
+    UsageRefusal, Zones,
+    core::{quarter::next_microsecond, window::Window},
+    store::{
+        self,
+        series::{Cell, Cut},
+    },
+};
+
+/// The time zones that the database knows. Takes some 30 ms: ask once.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn zones(conn: &mut AsyncPgConnection) -> Result<Zones, DbError> {
+    store::zones::names(conn).await
+}
+
+/// What the records of a user sum up to by bucket and group, as of one snapshot (HTTP contract 4.5).
+///
+/// # Errors
+/// [`DbError`]; refusal: [`UsageRefusal::TooManyPoints`].
+pub async fn series(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    query: &SeriesQuery,
+) -> Result<Result<Series<Totals>, UsageRefusal>, DbError> {
+    sums(conn, Some(user), query).await
+}
+
+/// [`series`] across all users (HTTP contract 4.6).
+///
+/// # Errors
+/// As [`series`].
+pub async fn series_all(
+    conn: &mut AsyncPgConnection,
+    query: &SeriesQuery,
+) -> Result<Result<Series<Totals>, UsageRefusal>, DbError> {
+    sums(conn, None, query).await
+}
+
+/// How many users have records, by bucket and group; a user whose records were all taken back does not count. The total of
+/// a line is the number of different users in the window. A grouping by users is ignored.
+///
+/// # Errors
+/// As [`series`].
+pub async fn active_users(
+    conn: &mut AsyncPgConnection,
+    query: &SeriesQuery,
+) -> Result<Result<Series<i64>, UsageRefusal>, DbError> {
+    let mut query = query.clone();
+    query.group_by.remove(&Dimension::User);
+    let starts = match starts(conn, &query).await? {
+        Ok(starts) => starts,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let (coverage, cells) = match Cut::of(&query, &starts) {
+        None => (Coverage::Exact, Vec::new()),
+        // Each line has one cell more, for the window.
+        Some(cut) => store::series::users(conn, cut).await?,
+    };
+    let total = |_: &[i64], whole: Option<i64>| whole.unwrap_or(0);
+    let lines = lines(&starts, cells, total);
+    Ok(shape(&query, starts, coverage, lines, |users| {
+        (i128::from(*users), 0)
+    }))
+}
+
+/// The users who were charged most in a window, at most `limit`, with what their records sum up to; among equals those with
+/// more records first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn top_users(
+    conn: &mut AsyncPgConnection,
+    filter: &RecordFilter,
+    limit: i64,
+) -> Result<Vec<(UserId, Totals)>, DbError> {
+    match Window::of(filter) {
+        None => Ok(Vec::new()),
+        Some(window) => store::series::top_users(conn, window, &Selection::from(filter), limit.max(0)).await,
+    }
+}
+
+async fn sums(
+    conn: &mut AsyncPgConnection,
+    user: Option<&UserId>,
+    query: &SeriesQuery,
+) -> Result<Result<Series<Totals>, UsageRefusal>, DbError> {
+    let starts = match starts(conn, query).await? {
+        Ok(starts) => starts,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let (coverage, cells) = match Cut::of(query, &starts) {
+        None => (Coverage::Exact, Vec::new()),
+        Some(cut) => store::series::sums(conn, user, cut).await?,
+    };
+    let total = |points: &[Totals], _: Option<Totals>| points.iter().fold(Totals::default(), Totals::plus);
+    let lines = lines(&starts, cells, total);
+    Ok(shape(query, starts, coverage, lines, |totals| {
+        (totals.credits_charged.micro(), totals.records)
+    }))
+}
+
+impl<'a> Cut<'a> {
+    /// `None` if the window is empty.
+    fn of(query: &'a SeriesQuery, starts: &'a [OffsetDateTime]) -> Option<Self> {
+        Some(Self {
+            window: Window::between(Some(query.start), Some(query.end))?,
+            starts,
+            group_by: &query.group_by,
+            only: &query.only,
+            // A cell has something in it, so more cells than points are too many points.
+            cells_max: POINTS_MAX.saturating_mul(2).saturating_add(1),
+        })
+    }
+}
+
+/// The beginnings of the buckets, none for an empty window.
+async fn starts(
+    conn: &mut AsyncPgConnection,
+    query: &SeriesQuery,
+) -> Result<Result<Vec<OffsetDateTime>, UsageRefusal>, DbError> {
+    let (start, end) = (next_microsecond(query.start), next_microsecond(query.end));
+    if start >= end {
+        return Ok(Ok(Vec::new()));
+    }
+    // No bucket is shorter than this but at the edges, so that a window with too many is never unfolded.
+    let least = match query.unit {
+        Unit::Quarter => Duration::minutes(15),
+        Unit::Hour => Duration::hours(1),
+        Unit::Day => Duration::hours(24),
+        Unit::Week => Duration::days(7),
+        Unit::Month => Duration::days(28),
+    };
+    let length = end.unix_timestamp().saturating_sub(start.unix_timestamp());
+    if length
+        .checked_div(least.whole_seconds())
+        .is_none_or(|buckets| buckets > POINTS_MAX)
+    {
+        return Ok(Err(UsageRefusal::TooManyPoints { limit: POINTS_MAX }));
+    }
+    let mut starts = vec![start];
+    starts.extend(store::zones::beginnings(conn, query.unit, &query.zone, start, end).await?);
+    Ok(Ok(starts))
+}
+
+/// Unfolds cells into lines.
+fn lines<T: Copy + Default>(
+    starts: &[OffsetDateTime],
+    cells: Vec<Cell<T>>,
+    total: impl Fn(&[T], Option<T>) -> T,
+) -> Result<BTreeMap<Group, Line<T>>, UsageRefusal> {
+    let limit = usize::try_from(POINTS_MAX).unwrap_or(usize::MAX);
+    let groups: BTreeSet<&Group> = cells.iter().map(|cell| &cell.group).collect();
+    if starts.len().saturating_mul(groups.len().max(1)) > limit {
+        return Err(UsageRefusal::TooManyPoints { limit: POINTS_MAX });
+    }
+    let mut found: BTreeMap<Group, (Vec<T>, Option<T>)> = BTreeMap::new();
+    for cell in cells {
+        let (points, whole) = found
+            .entry(cell.group)
+            .or_insert_with(|| (vec![T::default(); starts.len()], None));
+        match cell.bucket {
+            None => *whole = Some(cell.value),
+            Some(bucket) => {
+                if let Some(point) = points.get_mut(bucket) {
+                    *point = cell.value;
+                }
+            }
+        }
+    }
+    let finished = found.into_iter().map(|(group, (points, whole))| {
+        let line = Line {
+            group: group.clone(),
+            total: total(&points, whole),
+            points,
+        };
+        (group, line)
+    });
+    Ok(finished.collect())
+}
+
+/// Puts the lines in order; without grouping there is one, whatever happened.
+fn shape<T: Copy + Default>(
+    query: &SeriesQuery,
+    starts: Vec<OffsetDateTime>,
+    coverage: Coverage,
+    lines: Result<BTreeMap<Group, Line<T>>, UsageRefusal>,
+    weight: impl Fn(&T) -> (i128, i64),
+) -> Result<Series<T>, UsageRefusal> {
+    let mut lines: Vec<Line<T>> = lines?.into_values().collect();
+    if lines.is_empty() && query.group_by.is_empty() {
+        lines.push(Line {
+            group: Group::default(),
+            points: vec![T::default(); starts.len()],
+            total: T::default(),
+        });
+    }
+    // By group already, and the sort is stable: equal lines come in the same order every time.
+    lines.sort_by_key(|line| Reverse(weight(&line.total)));
+    Ok(Series {
+        starts,
+        end: query.end,
+        lines,
+        coverage,
+    })
+}
+
+impl Totals {
+    fn plus(self, other: &Self) -> Self {
+        // Sums of 64-bit figures: 128 bits are never filled.
+        let add = |one: i128, more: i128| one.saturating_add(more);
+        Self {
+            records: self.records.saturating_add(other.records),
+            credits_charged: CreditsSum::from_micro(add(
+                self.credits_charged.micro(),
+                other.credits_charged.micro(),
+            )),
+            cost_usd: UsdSum::from_nano(add(self.cost_usd.nano(), other.cost_usd.nano())),
+            tokens_used: add(self.tokens_used, other.tokens_used),
+            prompt_tokens: add(self.prompt_tokens, other.prompt_tokens),
+            completion_tokens: add(self.completion_tokens, other.completion_tokens),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Making, filling and dropping partitions.
+//!
+//! Names are put into statements as text, which is safe because they are made of a [`Table`] and a [`Month`] only.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use kernel::rfc3339;
+use pg::DbError;
+use time::OffsetDateTime;
+
+use crate::core::month::Month;
+
+/// A table that is partitioned by month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Records,
+    Rollups,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 2] = [Self::Records, Self::Rollups];
+
+    pub(crate) fn partition(self, month: Month) -> String {
+        format!("{}_{}", self.name(), month.name())
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Rollups => "rollups_15m",
+        }
+    }
+
+    fn time(self) -> &'static str {
+        match self {
+            Self::Records => "occurred_at",
+            Self::Rollups => "bucket",
+        }
+    }
+
+    /// Rows of roll-ups change again and again; room in their blocks keeps the change there.
+    fn options(self) -> &'static str {
+        match self {
+            Self::Records => "",
+            Self::Rollups => "WITH (fillfactor = 70)",
+        }
+    }
+}
+
+/// Lets one process at a time work on the partitions, until the end of the transaction; and lets a large move take its time.
+pub(crate) async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    conn.batch_execute("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7284018846117465002)")
+        .await?;
+    Ok(())
+}
+
+/// The months that have a partition.
+pub(crate) async fn attached(conn: &mut AsyncPgConnection, table: Table) -> Result<Vec<Month>, DbError> {
+    let rows: Vec<NameRow> = pg::sql(ATTACHED).bind::<Text, _>(table.name()).load(conn).await?;
+    Ok(months(table, rows))
+}
+
+/// Months of records that were detached and not dropped, because the process ended in between.
+pub(crate) async fn detached(conn: &mut AsyncPgConnection) -> Result<Vec<Month>, DbError> {
+    let rows: Vec<NameRow> = pg::sql(DETACHED).load(conn).await?;
+    Ok(months(Table::Records, rows))
+}
+
+/// The months of what lies in the DEFAULT partition.
+pub(crate) async fn strays(conn: &mut AsyncPgConnection, table: Table) -> Result<Vec<Month>, DbError> {
+    let sql = match table {
+        Table::Records => STRAY_RECORDS,
+        Table::Rollups => STRAY_ROLLUPS,
+    };
+    let rows: Vec<InstantRow> = pg::sql(sql).load(conn).await?;
+    Ok(rows.into_iter().map(|row| Month::of(row.at)).collect())
+}
+
+/// Makes the partition of a month, moves what lies in the DEFAULT partition into it, and answers how many rows that were.
+///
+/// Everyone reads on meanwhile, and who writes waits at the table itself. Who waited only at the DEFAULT partition would have
+/// chosen it before, and be refused by its new bounds after; and a row that came after the move would make attaching fail.
+/// The partition is made apart and attached, which locks readers out for an instant only.
+pub(crate) async fn create(
+    conn: &mut AsyncPgConnection,
+    table: Table,
+    month: Month,
+) -> Result<usize, DbError> {
+    let (from, to) = bounds(month)?;
+    let (name, time, options) = (table.name(), table.time(), table.options());
+    let partition = table.partition(month);
+    conn.batch_execute(&format!(
+        "LOCK TABLE ONLY usage.{name} IN SHARE ROW EXCLUSIVE MODE;
+         CREATE TABLE usage.{partition} (LIKE usage.{name} INCLUDING ALL) {options}"
+    ))
+    .await?;
+    let columns: NameRow = pg::sql(COLUMNS).bind::<Text, _>(name).get_result(conn).await?;
+    let columns = columns.name;
+    let moved = diesel::sql_query(format!(
+        "WITH gone AS (
+             DELETE FROM usage.{name}_default WHERE {time} >= '{from}' AND {time} < '{to}' RETURNING {columns})
+         INSERT INTO usage.{partition} ({columns}) SELECT {columns} FROM gone"
+    ))
+    .execute(conn)
+    .await?;
+    conn.batch_execute(&format!(
+        "ALTER TABLE usage.{name} ATTACH PARTITION usage.{partition} FOR VALUES FROM ('{from}') TO ('{to}')"
+    ))
+    .await?;
+    Ok(moved)
+}
+
+/// Takes the records of a month out of their table, and notes that they are gone: every reader knows from then on.
+///
+/// Waits briefly only: while it waits for those who use the table, everyone who comes later waits behind it. Without waiting
+/// (`CONCURRENTLY`) is not possible where there is a DEFAULT partition.
+pub(crate) async fn detach(conn: &mut AsyncPgConnection, month: Month) -> Result<(), DbError> {
+    let (_, end) = bounds(month)?;
+    let partition = Table::Records.partition(month);
+    conn.batch_execute(&format!(
+        "SET LOCAL lock_timeout = 200;
+         ALTER TABLE usage.records DETACH PARTITION usage.{partition};
+         UPDATE usage.retention SET dropped_before = greatest(dropped_before, '{end}')"
+    ))
+    .await?;
+    Ok(())
+}
+
+/// Drops the records of a month that was detached.
+pub(crate) async fn drop(conn: &mut AsyncPgConnection, month: Month) -> Result<(), DbError> {
+    let partition = Table::Records.partition(month);
+    conn.batch_execute(&format!("DROP TABLE IF EXISTS usage.{partition}"))
+        .await?;
+    Ok(())
+}
+
+const ATTACHED: &str = "
+SELECT child.relname::text AS name FROM pg_inherits
+JOIN pg_class AS child ON child.oid = inhrelid
+WHERE inhparent = ('usage.' || $1)::regclass";
+
+const DETACHED: &str = "
+SELECT relname::text AS name FROM pg_class
+WHERE relnamespace = 'usage'::regnamespace AND relkind = 'r' AND NOT relispartition AND relname LIKE 'records\\_%'";
+
+const STRAY_RECORDS: &str =
+    "SELECT DISTINCT date_trunc('month', occurred_at, 'UTC') AS at FROM usage.records_default ORDER BY at";
+const STRAY_ROLLUPS: &str =
+    "SELECT DISTINCT date_trunc('month', bucket, 'UTC') AS at FROM usage.rollups_15m_default ORDER BY at";
+
+/// All but those that are computed.
+const COLUMNS: &str = "
+SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS name FROM pg_attribute
+WHERE attrelid = ('usage.' || $1)::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
+
+#[derive(QueryableByName)]
+struct NameRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[derive(QueryableByName)]
+struct InstantRow {
+    #[diesel(sql_type = Timestamptz)]
+    at: OffsetDateTime,
+}
+
+fn months(table: Table, rows: Vec<NameRow>) -> Vec<Month> {
+    let mut months: Vec<Month> = rows
+        .iter()
+        .filter_map(|row| {
+            let rest = row.name.strip_prefix(table.name())?.strip_prefix('_')?;
+            Month::parse(rest)
+        })
+        .collect();
+    months.sort_unstable();
+    months
+}
+
+fn bounds(month: Month) -> Result<(String, String), DbError> {
+    match (month.start(), month.plus(1).start()) {
+        (Some(from), Some(to)) => Ok((rfc3339(from), rfc3339(to))),
+        _ => Err(DbError::Inconsistent(format!(
+            "month {} is not in the calendar",
+            month.name()
+        ))),
+    }
+}

@@ -1,0 +1,299 @@
+//! Sums by bucket and group, added up by the database.
+
+use std::collections::BTreeSet;
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use kernel::{CreditsSum, UsdSum, UserId};
+use pg::DbError;
+use time::OffsetDateTime;
+
+use super::sources::{ask, coverage, of_all, of_each, of_user, sum};
+use crate::{Coverage, Dimension, Group, Selection, Totals, core::window::Window};
+
+/// What is asked: a window cut into buckets, which begin at `starts`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut<'a> {
+    pub(crate) window: Window,
+    pub(crate) starts: &'a [OffsetDateTime],
+    pub(crate) group_by: &'a BTreeSet<Dimension>,
+    pub(crate) only: &'a Selection,
+    /// Most cells that are answered.
+    pub(crate) cells_max: i64,
+}
+
+/// What one group has in one bucket, or in all (`None`).
+#[derive(Debug)]
+pub(crate) struct Cell<T> {
+    pub(crate) bucket: Option<usize>,
+    pub(crate) group: Group,
+    pub(crate) value: T,
+}
+
+/// The cells in which there is something, of one user or of all.
+pub(crate) async fn sums(
+    conn: &mut AsyncPgConnection,
+    user: Option<&UserId>,
+    cut: Cut<'_>,
+) -> Result<(Coverage, Vec<Cell<Totals>>), DbError> {
+    let sql = match user {
+        Some(_) => SUMS_OF_USER,
+        None if cut.group_by.contains(&Dimension::User) => SUMS_OF_EACH,
+        None => SUMS_OF_ALL,
+    };
+    let by = |dimension| cut.group_by.contains(&dimension);
+    let rows: Vec<SumRow> = ask(sql, user, cut.window, cut.only)
+        .bind::<Array<Timestamptz>, _>(cut.starts)
+        .bind::<Bool, _>(by(Dimension::EventType))
+        .bind::<Bool, _>(by(Dimension::Model))
+        .bind::<Bool, _>(by(Dimension::Provider))
+        .bind::<Bool, _>(by(Dimension::Tool))
+        .bind::<Bool, _>(by(Dimension::User))
+        .bind::<BigInt, _>(cut.cells_max)
+        .load(conn)
+        .await?;
+    let covered = rows
+        .as_slice()
+        .first()
+        .map_or(Ok(Coverage::Exact), |row| coverage(row.coverage))?;
+    let cells = rows.into_iter().filter_map(SumRow::cell);
+    Ok((covered, cells.collect::<Result<_, _>>()?))
+}
+
+/// How many users have records, by bucket and in all: those whose records were not all taken back.
+pub(crate) async fn users(
+    conn: &mut AsyncPgConnection,
+    cut: Cut<'_>,
+) -> Result<(Coverage, Vec<Cell<i64>>), DbError> {
+    let by = |dimension| cut.group_by.contains(&dimension);
+    let rows: Vec<UsersRow> = ask(USERS, None, cut.window, cut.only)
+        .bind::<Array<Timestamptz>, _>(cut.starts)
+        .bind::<Bool, _>(by(Dimension::EventType))
+        .bind::<Bool, _>(by(Dimension::Model))
+        .bind::<Bool, _>(by(Dimension::Provider))
+        .bind::<Bool, _>(by(Dimension::Tool))
+        .bind::<BigInt, _>(cut.cells_max)
+        .load(conn)
+        .await?;
+    let covered = rows
+        .as_slice()
+        .first()
+        .map_or(Ok(Coverage::Exact), |row| coverage(row.coverage))?;
+    let cells = rows.into_iter().filter_map(UsersRow::cell);
+    Ok((covered, cells.collect::<Result<_, _>>()?))
+}
+
+/// The users who were charged most, at most `limit`.
+pub(crate) async fn top_users(
+    conn: &mut AsyncPgConnection,
+    window: Window,
+    only: &Selection,
+    limit: i64,
+) -> Result<Vec<(UserId, Totals)>, DbError> {
+    let rows: Vec<SumRow> = ask(TOP_USERS, None, window, only)
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
+    let cells = rows.into_iter().filter_map(SumRow::cell);
+    cells
+        .map(|cell| {
+            let cell = cell?;
+            let user = cell.group.user_id;
+            let user = user.ok_or_else(|| DbError::Inconsistent("a sum of no user".to_owned()))?;
+            Ok((user, cell.value))
+        })
+        .collect()
+}
+
+/// The sums are `numeric` (no overflow, no rounding) and travel as text. What was taken back is left out.
+macro_rules! sums {
+    () => {
+        "sum(records)::bigint AS records, sum(tokens_used)::text AS tokens_used,
+           sum(prompt_tokens)::text AS prompt_tokens, sum(completion_tokens)::text AS completion_tokens,
+           sum(credits_charged)::text AS credits_charged, sum(cost_usd)::text AS cost_usd"
+    };
+}
+
+macro_rules! something {
+    () => {
+        "HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
+        OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0"
+    };
+}
+
+/// Which bucket a part lies in, from 1, by a search among their beginnings. Before the first one lies only what a whole
+/// quarter brings along.
+macro_rules! place {
+    () => {
+        "greatest(width_bucket(at, $9), 1)::bigint AS place,
+           CASE WHEN $10 THEN event_type END AS event_type, CASE WHEN $11 THEN model END AS model,
+           CASE WHEN $12 THEN provider END AS provider, CASE WHEN $13 THEN tool END AS tool"
+    };
+}
+
+/// The span comes along even when there is no cell.
+macro_rules! cells {
+    () => {
+        concat!(
+            "
+SELECT coverage, cell.* FROM span LEFT JOIN (
+    SELECT ",
+            place!(),
+            ", CASE WHEN $14 THEN user_id END AS user_id, ",
+            sums!(),
+            "
+    FROM parts GROUP BY 1, 2, 3, 4, 5, 6 ",
+            something!(),
+            " LIMIT $15) AS cell ON true"
+        )
+    };
+}
+
+const SUMS_OF_USER: &str = concat!(of_user!(), cells!());
+const SUMS_OF_ALL: &str = concat!(of_all!(), cells!());
+const SUMS_OF_EACH: &str = concat!(of_each!(), cells!());
+
+const USERS: &str = concat!(
+    of_each!(),
+    "
+SELECT coverage, cell.* FROM span LEFT JOIN (
+    SELECT place, event_type, model, provider, tool, count(DISTINCT user_id) AS users
+    FROM (
+        SELECT ",
+    place!(),
+    ", user_id
+        FROM parts GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(records) > 0) AS present
+    GROUP BY GROUPING SETS ((place, event_type, model, provider, tool), (event_type, model, provider, tool))
+    LIMIT $14) AS cell ON true"
+);
+
+const TOP_USERS: &str = concat!(
+    of_each!(),
+    "
+SELECT coverage, cell.* FROM span CROSS JOIN (
+    SELECT 1::bigint AS place, NULL::text AS event_type, NULL::text AS model, NULL::text AS provider,
+           NULL::text AS tool, user_id, ",
+    sums!(),
+    "
+    FROM parts GROUP BY user_id ",
+    something!(),
+    "
+    ORDER BY sum(credits_charged) DESC, sum(records) DESC, user_id LIMIT $9) AS cell
+ORDER BY credits_charged::numeric DESC, records DESC, user_id"
+);
+
+#[derive(QueryableByName)]
+struct SumRow {
+    #[diesel(sql_type = Integer)]
+    coverage: i32,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    place: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    event_type: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    model: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    provider: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    tool: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    user_id: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    records: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    tokens_used: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    prompt_tokens: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    completion_tokens: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    credits_charged: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    cost_usd: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct UsersRow {
+    #[diesel(sql_type = Integer)]
+    coverage: i32,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    place: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    event_type: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    model: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    provider: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    tool: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    users: Option<i64>,
+}
+
+impl SumRow {
+    /// `None` for the row that stands where there is no cell.
+    fn cell(self) -> Option<Result<Cell<Totals>, DbError>> {
+        let (place, records) = (self.place?, self.records?);
+        let read = || {
+            let figure = |of: &str, text: &Option<String>| sum(of, text.as_deref().unwrap_or("0"));
+            let user_id = self.user_id.as_ref().map(|user| user.parse()).transpose();
+            Ok(Cell {
+                bucket: Some(bucket(place)?),
+                group: Group {
+                    user_id: user_id
+                        .map_err(|error| DbError::Inconsistent(format!("user of a usage sum: {error}")))?,
+                    ..group(&self.event_type, &self.model, &self.provider, &self.tool)
+                },
+                value: Totals {
+                    records,
+                    credits_charged: CreditsSum::from_micro(figure("credits", &self.credits_charged)?),
+                    cost_usd: UsdSum::from_nano(figure("cost", &self.cost_usd)?),
+                    tokens_used: figure("tokens", &self.tokens_used)?,
+                    prompt_tokens: figure("prompt tokens", &self.prompt_tokens)?,
+                    completion_tokens: figure("completion tokens", &self.completion_tokens)?,
+                },
+            })
+        };
+        Some(read())
+    }
+}
+
+impl UsersRow {
+    /// `None` for the row that stands where there is no cell. Without a place it is about the whole window.
+    fn cell(self) -> Option<Result<Cell<i64>, DbError>> {
+        let users = self.users?;
+        let read = || {
+            Ok(Cell {
+                bucket: self.place.map(bucket).transpose()?,
+                group: group(&self.event_type, &self.model, &self.provider, &self.tool),
+                value: users,
+            })
+        };
+        Some(read())
+    }
+}
+
+/// In roll-ups an empty text stands for an absent value; a kind of event is never absent.
+fn group(
+    event_type: &Option<String>,
+    model: &Option<String>,
+    provider: &Option<String>,
+    tool: &Option<String>,
+) -> Group {
+    let present = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    Group {
+        event_type: event_type.clone(),
+        model: present(model),
+        provider: present(provider),
+        tool: present(tool),
+        user_id: None,
+    }
+}
+
+fn bucket(place: i64) -> Result<usize, DbError> {
+    usize::try_from(place.saturating_sub(1))
+        .map_err(|_| DbError::Inconsistent(format!("bucket {place} of a series")))
+}

@@ -1,0 +1,202 @@
+//! Where sums come from: whole quarters of an hour from roll-ups, the edges of the window from the records themselves.
+//!
+//! The parts of statements below are put together at compile time. All of them take the same eight values, in this order:
+//! user (absent in sums across users), first instant, end, event type, model, provider, tool, session. One statement has
+//! one snapshot, so what a transaction adds is found in the roll-ups and at the edges, or at neither.
+
+use diesel::sql_types::{Nullable, Text, Timestamptz};
+use kernel::UserId;
+use pg::{DbError, prepared::Bound};
+use time::OffsetDateTime;
+
+use crate::{Coverage, Selection, core::window::Window};
+
+/// The span of quarters that roll-ups answer (`bucket_from` up to `bucket_until`) and the two edges (`first` up to
+/// `low_until`, `high_from` up to `last`).
+///
+/// A window within one quarter is all edge, and so is any window that asks for a session. An edge in a month whose records
+/// were dropped gives way to the whole quarter, which `coverage` tells.
+macro_rules! span {
+    () => {
+        "
+WITH quarters AS (
+    SELECT CASE WHEN $8 IS NOT NULL THEN 'infinity' WHEN $2 IS NULL THEN '-infinity'
+                WHEN $2 < dropped_before THEN date_bin('15 minutes', $2, '2000-01-01 00:00:00+00')
+                ELSE date_bin('15 minutes', $2 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
+           END AS bucket_from,
+           CASE WHEN $8 IS NOT NULL THEN '-infinity' WHEN $3 IS NULL THEN 'infinity'
+                WHEN $3 > dropped_before THEN date_bin('15 minutes', $3, '2000-01-01 00:00:00+00')
+                ELSE date_bin('15 minutes', $3 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
+           END AS bucket_until,
+           coalesce($2, '-infinity') AS first, coalesce($3, 'infinity') AS last, dropped_before
+    FROM usage.retention
+), span AS MATERIALIZED (
+    SELECT bucket_from, bucket_until, first, last,
+           CASE WHEN bucket_from < bucket_until THEN bucket_from ELSE last END AS low_until,
+           CASE WHEN bucket_from < bucket_until THEN bucket_until ELSE last END AS high_from,
+           CASE WHEN $8 IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
+                WHEN first < dropped_before THEN 2 ELSE 0 END AS coverage
+    FROM quarters
+)"
+    };
+}
+
+/// Rows of a table of roll-ups that lie in the span; `$owner` narrows them further.
+macro_rules! rolled_up {
+    ($user:literal, $table:literal, $owner:literal) => {
+        concat!(
+            "
+    SELECT bucket AS at, ",
+            $user,
+            " AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens, completion_tokens,
+           credits_charged, cost_usd
+    FROM usage.",
+            $table,
+            " WHERE ",
+            $owner,
+            " bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
+      AND ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR (model = $5 AND model <> ''))
+      AND ($6 IS NULL OR (provider = $6 AND provider <> '')) AND ($7 IS NULL OR (tool = $7 AND tool <> ''))"
+        )
+    };
+}
+
+/// Records at both edges, in the shape of roll-ups.
+macro_rules! edges {
+    ($owner:literal) => {
+        concat!(
+            crate::store::sources::edge!($owner, "first", "low_until"),
+            " UNION ALL",
+            crate::store::sources::edge!($owner, "high_from", "last")
+        )
+    };
+}
+
+macro_rules! edge {
+    ($owner:literal, $from:literal, $until:literal) => {
+        concat!(
+            "
+    SELECT occurred_at, user_id, event_type, coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''),
+           sign, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
+    FROM usage.records
+    WHERE ",
+            $owner,
+            " occurred_at >= (SELECT ",
+            $from,
+            " FROM span) AND occurred_at < (SELECT ",
+            $until,
+            " FROM span)
+      AND ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR model_name = $5) AND ($6 IS NULL OR provider = $6)
+      AND ($7 IS NULL OR tool_name = $7) AND ($8 IS NULL OR session_id = $8)"
+        )
+    };
+}
+
+/// The parts of one user.
+macro_rules! of_user {
+    () => {
+        concat!(
+            crate::store::sources::span!(),
+            ", parts AS (",
+            crate::store::sources::rolled_up!("user_id", "rollups_15m", "user_id = $1 AND"),
+            " UNION ALL",
+            crate::store::sources::edges!("user_id = $1 AND"),
+            ")"
+        )
+    };
+}
+
+/// The parts of all users, without telling whose they are.
+macro_rules! of_all {
+    () => {
+        concat!(
+            crate::store::sources::span!(),
+            ", parts AS (",
+            crate::store::sources::rolled_up!("''", "rollups_all", ""),
+            " UNION ALL",
+            crate::store::sources::rolled_up!("''", "rollup_deltas", ""),
+            " UNION ALL",
+            crate::store::sources::edges!(""),
+            ")"
+        )
+    };
+}
+
+/// The parts of all users, each with its user.
+macro_rules! of_each {
+    () => {
+        concat!(
+            crate::store::sources::span!(),
+            ", parts AS (",
+            crate::store::sources::rolled_up!("user_id", "rollups_15m", ""),
+            " UNION ALL",
+            crate::store::sources::edges!(""),
+            ")"
+        )
+    };
+}
+
+pub(super) use {edge, edges, of_all, of_each, of_user, rolled_up, span};
+
+/// A statement with the eight values bound.
+pub(super) type Asked<'a> = pg::prepared::Sql<
+    Bound<
+        Bound<
+            Bound<
+                Bound<
+                    Bound<
+                        Bound<Bound<Bound<(), Texts, Word<'a>>, Times, Instant>, Times, Instant>,
+                        Texts,
+                        Word<'a>,
+                    >,
+                    Texts,
+                    Word<'a>,
+                >,
+                Texts,
+                Word<'a>,
+            >,
+            Texts,
+            Word<'a>,
+        >,
+        Texts,
+        Word<'a>,
+    >,
+>;
+type Texts = Nullable<Text>;
+type Times = Nullable<Timestamptz>;
+type Word<'a> = Option<&'a str>;
+type Instant = Option<OffsetDateTime>;
+
+/// Binds what all statements of this kind take.
+pub(super) fn ask<'a>(
+    sql: &'static str,
+    user: Option<&'a UserId>,
+    window: Window,
+    only: &'a Selection,
+) -> Asked<'a> {
+    pg::sql(sql)
+        .bind::<Texts, _>(user.map(UserId::as_str))
+        .bind::<Times, _>(window.start)
+        .bind::<Times, _>(window.end)
+        .bind::<Texts, _>(only.event_type.as_deref())
+        .bind::<Texts, _>(only.model_name.as_deref())
+        .bind::<Texts, _>(only.provider.as_deref())
+        .bind::<Texts, _>(only.tool_name.as_deref())
+        .bind::<Texts, _>(only.session_id.as_deref())
+}
+
+/// Reads the column `coverage` of the span.
+pub(super) fn coverage(column: i32) -> Result<Coverage, DbError> {
+    match column {
+        0 => Ok(Coverage::Exact),
+        1 => Ok(Coverage::WholeQuarters),
+        2 => Ok(Coverage::KeptRecords),
+        other => Err(DbError::Inconsistent(format!("coverage {other}"))),
+    }
+}
+
+/// Reads an exact sum: 2^63 records of 64 bits add up to less than 128 bits.
+pub(super) fn sum(of: &str, text: &str) -> Result<i128, DbError> {
+    text.parse()
+        .map_err(|_| DbError::Inconsistent(format!("the sum of {of} reads {text}")))
+}
