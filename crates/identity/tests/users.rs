@@ -276,10 +276,10 @@ async fn statuses_come_in_the_order_asked() {
     );
     let asked: Vec<UserId> = ["b", "nobody", "a", "A", "b"].map(testkit::user).to_vec();
     assert_eq!(
-        users::statuses(&mut conn, &asked).await.unwrap(),
+        users::statuses(&conn, &asked).await.unwrap(),
         [b, None, a, None, b]
     );
-    assert_eq!(users::statuses(&mut conn, &[]).await.unwrap(), []);
+    assert_eq!(users::statuses(&conn, &[]).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn administrators_are_made_once_and_strangers_are_passed_over() {
     assert_eq!(users::promote_admins(&mut conn, &clock, &named).await.unwrap(), 2);
     assert_eq!(users::promote_admins(&mut conn, &clock, &named).await.unwrap(), 0);
     assert_eq!(users::promote_admins(&mut conn, &clock, &[]).await.unwrap(), 0);
-    let roles = users::statuses(&mut conn, &["a", "b", "c"].map(testkit::user))
+    let roles = users::statuses(&conn, &["a", "b", "c"].map(testkit::user))
         .await
         .unwrap();
     let roles: Vec<Role> = roles.into_iter().map(|status| status.unwrap().role).collect();
