@@ -3,6 +3,9 @@
 //! The parts of statements below are put together at compile time. All of them take the same eight values, in this order:
 //! user (absent in sums across users), first instant, end, event type, model, provider, tool, session. One statement has
 //! one snapshot, so what a transaction adds is found in the roll-ups and at the edges, or at neither.
+//!
+//! Plans are made without the values (docs/adr/0008). A bare `($4 IS NULL OR ..)` would count as rare, four of them as never,
+//! and many rows would be sorted that are better hashed; a CASE the planner takes for even.
 
 use diesel::sql_types::{Nullable, Text, Timestamptz};
 use kernel::UserId;
@@ -29,7 +32,7 @@ WITH quarters AS (
                 ELSE date_bin('15 minutes', $3 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
            END AS bucket_until,
            coalesce($2, '-infinity') AS first, coalesce($3, 'infinity') AS last, dropped_before
-    FROM usage.retention
+    FROM usage.retention WHERE one
 ), span AS MATERIALIZED (
     SELECT bucket_from, bucket_until, first, last,
            CASE WHEN bucket_from < bucket_until THEN bucket_from ELSE last END AS low_until,
@@ -55,19 +58,25 @@ macro_rules! rolled_up {
             " WHERE ",
             $owner,
             " bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
-      AND ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR (model = $5 AND model <> ''))
-      AND ($6 IS NULL OR (provider = $6 AND provider <> '')) AND ($7 IS NULL OR (tool = $7 AND tool <> ''))"
+      AND CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR (model = $5 AND model <> ''))
+                AND ($6 IS NULL OR (provider = $6 AND provider <> '')) AND ($7 IS NULL OR (tool = $7 AND tool <> ''))
+               THEN true ELSE false END"
         )
     };
 }
 
 /// Records at both edges, in the shape of roll-ups.
+///
+/// Materialized, because they are few and the planner expects many: what it thinks they cost would drown the difference
+/// between hashing and sorting all the rest.
 macro_rules! edges {
     ($owner:literal) => {
         concat!(
+            ", edges AS MATERIALIZED (",
             crate::store::sources::edge!($owner, "first", "low_until"),
             " UNION ALL",
-            crate::store::sources::edge!($owner, "high_from", "last")
+            crate::store::sources::edge!($owner, "high_from", "last"),
+            ")"
         )
     };
 }
@@ -76,8 +85,8 @@ macro_rules! edge {
     ($owner:literal, $from:literal, $until:literal) => {
         concat!(
             "
-    SELECT occurred_at, user_id, event_type, coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''),
-           sign, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
+    SELECT occurred_at AS at, user_id, event_type, coalesce(model_name, '') AS model, coalesce(provider, '') AS provider,
+           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
     FROM usage.records
     WHERE ",
             $owner,
@@ -86,8 +95,9 @@ macro_rules! edge {
             " FROM span) AND occurred_at < (SELECT ",
             $until,
             " FROM span)
-      AND ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR model_name = $5) AND ($6 IS NULL OR provider = $6)
-      AND ($7 IS NULL OR tool_name = $7) AND ($8 IS NULL OR session_id = $8)"
+      AND CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR model_name = $5) AND ($6 IS NULL OR provider = $6)
+                AND ($7 IS NULL OR tool_name = $7) AND ($8 IS NULL OR session_id = $8)
+               THEN true ELSE false END"
         )
     };
 }
@@ -97,27 +107,28 @@ macro_rules! of_user {
     () => {
         concat!(
             crate::store::sources::span!(),
+            crate::store::sources::edges!("user_id = $1 AND"),
             ", parts AS (",
             crate::store::sources::rolled_up!("user_id", "rollups_15m", "user_id = $1 AND"),
-            " UNION ALL",
-            crate::store::sources::edges!("user_id = $1 AND"),
-            ")"
+            " UNION ALL SELECT * FROM edges)"
         )
     };
 }
 
 /// The parts of all users, without telling whose they are.
+///
+/// The deltas are read whole, by their key: a scan without an index is so dear in these sessions that beside it the planner
+/// sees no difference between good and bad plans for the rest. The row of `retention` is read by its key for the same reason.
 macro_rules! of_all {
     () => {
         concat!(
             crate::store::sources::span!(),
+            crate::store::sources::edges!(""),
             ", parts AS (",
             crate::store::sources::rolled_up!("''", "rollups_all", ""),
             " UNION ALL",
-            crate::store::sources::rolled_up!("''", "rollup_deltas", ""),
-            " UNION ALL",
-            crate::store::sources::edges!(""),
-            ")"
+            crate::store::sources::rolled_up!("''", "rollup_deltas", "id > 0 AND"),
+            " UNION ALL SELECT * FROM edges)"
         )
     };
 }
@@ -127,11 +138,10 @@ macro_rules! of_each {
     () => {
         concat!(
             crate::store::sources::span!(),
+            crate::store::sources::edges!(""),
             ", parts AS (",
             crate::store::sources::rolled_up!("user_id", "rollups_15m", ""),
-            " UNION ALL",
-            crate::store::sources::edges!(""),
-            ")"
+            " UNION ALL SELECT * FROM edges)"
         )
     };
 }
