@@ -97,6 +97,7 @@ with_one_and_two_workers! {
     work_that_cannot_tell_runs_its_items_alone,
     flush_waits_for_what_is_held_up,
     lock_on_a_whole_table_holds_the_lane_up_for_as_long_as_a_caller_waits,
+    work_that_cannot_tell_waits_for_two_of_its_items_at_a_time,
     what_a_lock_on_a_whole_table_held_up_is_done_together,
 }
 
@@ -249,7 +250,7 @@ async fn lock_table(bench: &mut Bench) {
 }
 
 async fn lock_on_a_whole_table_holds_the_lane_up_for_as_long_as_a_caller_waits(workers: usize) {
-    for manner in [Manner::Asking, Manner::Foreign, Manner::Ignorant] {
+    let in_manner = |manner| async move {
         let mut bench = bench(manner, workers).await;
         lock_table(&mut bench).await;
         let began = Instant::now();
@@ -260,7 +261,19 @@ async fn lock_on_a_whole_table_holds_the_lane_up_for_as_long_as_a_caller_waits(w
         assert!(began.elapsed() < HELD_UP_MAX * 2, "{:?}", began.elapsed());
         bench.other.rollback().await;
         assert_eq!(bench.committer.submit("key", 1).await, Ok(1));
+    };
+    join_all([Manner::Asking, Manner::Foreign, Manner::Ignorant].map(in_manner)).await;
+}
+
+async fn work_that_cannot_tell_waits_for_two_of_its_items_at_a_time(workers: usize) {
+    let mut bench = bench(Manner::Ignorant, workers).await;
+    lock_table(&mut bench).await;
+    for held in join_all(bench.hand_in(1..=9)).await {
+        assert_eq!(held.unwrap(), Err(Rejected::HeldUp));
     }
+    let sizes: Vec<usize> = bench.batches.lock().unwrap().iter().map(Vec::len).collect();
+    assert_eq!(sizes[..7], [9, 9, 1, 1, 9, 1, 1]);
+    bench.other.rollback().await;
 }
 
 async fn what_a_lock_on_a_whole_table_held_up_is_done_together(workers: usize) {
