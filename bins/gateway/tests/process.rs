@@ -3,5 +3,6 @@
 mod crash;
 mod gateway_process;
 mod histories;
+mod measurements;
 mod start;
 mod two_processes;
