@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -11,11 +11,16 @@ use std::{
 use bytes::Bytes;
 use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
-use kernel::{Clock, Credits, Ids};
+use kernel::{Clock, Ids};
 use pg::{DbError, Pool, PoolSettings};
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::{config::Config, hot_thread::HotThread, http::read_slots::ReadSlots, telemetry::Metrics};
+use crate::{
+    config::Config,
+    hot_thread::HotThread,
+    http::read_slots::ReadSlots,
+    telemetry::{Metrics, Moved},
+};
 
 pub use flows::{AUDITS, MIGRATIONS};
 
@@ -54,7 +59,7 @@ pub struct App {
     pub probes: ProbeReads,
     /// What `/metrics` shows.
     pub metrics: Metrics,
-    /// Credits moved since the start.
+    /// Counts what the ledger did for requests.
     pub moved: Moved,
     /// The OpenAPI document, made when it is first asked for.
     pub openapi: OnceLock<Bytes>,
@@ -198,29 +203,4 @@ fn auditor(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Result<Optio
         schedule,
     );
     Ok(Some(task))
-}
-
-/// Credits moved since the start, for the metrics: whole credits are shown, fractions are kept until they add up.
-#[derive(Debug, Default)]
-pub struct Moved {
-    consumed_micro: AtomicU64,
-    recharged_micro: AtomicU64,
-}
-
-impl Moved {
-    /// Notes credits that users spent.
-    pub fn consumed(&self, amount: Credits) {
-        metrics::counter!("credits_consumed_total").absolute(add(&self.consumed_micro, amount));
-    }
-
-    /// Notes credits that users were recharged with.
-    pub fn recharged(&self, amount: Credits) {
-        metrics::counter!("credits_recharged_total").absolute(add(&self.recharged_micro, amount));
-    }
-}
-
-/// Adds and answers the total in whole credits.
-fn add(total: &AtomicU64, amount: Credits) -> u64 {
-    let micro = u64::try_from(amount.micro()).unwrap_or(0);
-    total.fetch_add(micro, Ordering::Relaxed).wrapping_add(micro) / 1_000_000
 }

@@ -5,5 +5,6 @@ mod gateway_process;
 mod histories;
 mod ledger_verify;
 mod lost_database;
+mod measurements;
 mod start;
 mod two_processes;

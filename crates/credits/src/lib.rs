@@ -39,5 +39,5 @@ pub use store::audits::AUDITS;
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "credits": "20261121030000_create_accounts_and_grants", "20261121030100_create_journal",
     "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
-    "20261122100000_measure_rows"
+    "20261122100000_measure_rows", "20261122120000_index_closed_holds"
 );

@@ -1,8 +1,8 @@
 //! Holds on PostgreSQL: what they show, that nothing leaks, and that one resolution wins.
 
 use credits::{
-    Action, Applied, Command, Defaults, EntryKind, HoldFilter, HoldStatus, NewGrant, NewGrantKind, Refusal,
-    TransactionFilter, TransactionName, account, holds, sweep, transactions,
+    Action, Applied, Command, Defaults, EntryKind, HoldFilter, HoldStatus, HoldView, NewGrant, NewGrantKind,
+    Refusal, TransactionFilter, TransactionName, account, holds, sweep, transactions,
 };
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
@@ -141,16 +141,54 @@ async fn holds_are_listed_newest_first_page_by_page() {
         (HoldFilter::Only(HoldStatus::Captured), vec![5]),
         (HoldFilter::Only(HoldStatus::Expired), vec![]),
     ] {
-        let (mut seen, mut start) = (Vec::new(), Start::Offset(0));
-        loop {
-            let page = Page::new(2, start).unwrap();
-            let slice = holds(&mut conn, &clock, &user, filter, &page).await.unwrap();
-            seen.extend(slice.items.iter().map(|hold| hold.hold_id));
-            let Some(place) = slice.next else { break };
-            start = Start::After(place);
-        }
-        let expected: Vec<Uuid> = expected.into_iter().map(|place: usize| ids[place]).collect();
-        assert_eq!(seen, expected, "{filter:?}");
+        assert_eq!(
+            pages(&mut conn, &clock, filter, &ids).await,
+            expected,
+            "{filter:?}"
+        );
+    }
+    clock.advance(Duration::minutes(2));
+    let (id, held) = hold(&user, credits(1)); // books what has ended
+    done(db.pool(), &clock, held).await;
+    ids.push(id);
+    clock.advance(Duration::minutes(2)); // nobody books this one
+    for (filter, expected) in [
+        (HoldFilter::Open, vec![]),
+        (HoldFilter::Only(HoldStatus::Released), vec![3]),
+        (HoldFilter::Only(HoldStatus::Expired), vec![7, 6, 4, 2, 1, 0]),
+    ] {
+        assert_eq!(
+            pages(&mut conn, &clock, filter, &ids).await,
+            expected,
+            "{filter:?}"
+        );
+    }
+    let page = Page::new(2, Start::Offset(3)).unwrap();
+    let expired = HoldFilter::Only(HoldStatus::Expired);
+    let slice = holds(&mut conn, &clock, &user, expired, &page).await.unwrap();
+    assert_eq!(places(&slice.items, &ids), [2, 1]);
+}
+
+fn places(found: &[HoldView], ids: &[Uuid]) -> Vec<usize> {
+    let place = |hold: &HoldView| ids.iter().position(|id| *id == hold.hold_id).unwrap();
+    found.iter().map(place).collect()
+}
+
+/// The holds of "someone" by pages of two, as places in `ids`.
+async fn pages(
+    conn: &mut pg::PgConnection,
+    clock: &dyn Clock,
+    filter: HoldFilter,
+    ids: &[Uuid],
+) -> Vec<usize> {
+    let user = testkit::user("someone");
+    let (mut seen, mut start) = (Vec::new(), Start::Offset(0));
+    loop {
+        let page = Page::new(2, start).unwrap();
+        let slice = holds(conn, clock, &user, filter, &page).await.unwrap();
+        seen.extend(places(&slice.items, ids));
+        let Some(place) = slice.next else { return seen };
+        start = Start::After(place);
     }
 }
 

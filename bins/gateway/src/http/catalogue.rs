@@ -141,7 +141,8 @@ entries! {
     OUTCOME_UNKNOWN = 503 "OutcomeUnknownException",
         "The outcome of the request is unknown", "请求结果未知",
         "The connection to the database was lost in the commit, or the answer took too long: the change may or may not have \
-         been made. Read the state, or repeat a recharge with the same `reference_id`.", [];
+         been made. Repeat a request of the ledger with the same `Idempotency-Key`, or a recharge or grant with the same \
+         `reference_id`: it takes effect once at most, and the answer tells. Without either, read the state first.", [];
 }
 
 /// The catalogue as the page `docs/errors.md`.
@@ -199,6 +200,13 @@ mod tests {
                     assert!(entry.details.contains(&gap), "{}: {gap}", entry.code);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_names_what_makes_a_repeat_safe() {
+        for remedy in ["`Idempotency-Key`", "`reference_id`"] {
+            assert!(OUTCOME_UNKNOWN.meaning.contains(remedy), "{remedy}");
         }
     }
 

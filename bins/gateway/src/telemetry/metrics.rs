@@ -79,9 +79,23 @@ fn describe() {
     describe_histogram!("http_request_duration_seconds", "Time from head to answer");
     describe_gauge!("http_requests_in_flight", "Requests being answered");
     describe_counter!("auth_failures_total", "Credentials refused");
-    describe_counter!("credits_consumed_total", "Credits taken from users");
-    describe_counter!("credits_recharged_total", "Credits given to users");
-    describe_counter!("credits_refused_total", "Charges refused for want of credits");
+    describe_counter!(
+        "credits_consumed_total",
+        "Credits that requests charged, captures of holds included"
+    );
+    describe_counter!("credits_recharged_total", "Bought credits that requests added");
+    describe_counter!(
+        "credits_granted_total",
+        "Credits that requests gave, with effect at once"
+    );
+    describe_counter!(
+        "credits_refused_total",
+        "Requests that the ledger refused, by error code"
+    );
+    describe_counter!(
+        "credits_replays_total",
+        "Requests of the ledger that had been decided before, by key or reference"
+    );
     describe_counter!("usage_records_total", "Usage records stored");
     describe_counter!("messages_total", "Messages stored");
     describe_histogram!("committer_batch_size", "Operations in one commit");

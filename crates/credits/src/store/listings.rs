@@ -75,11 +75,12 @@ macro_rules! grants {
     };
 }
 
-/// A page of holds; those whose life has ended are shown as expired whether or not anything booked it.
-macro_rules! holds {
-    ($condition:literal) => {
+/// A page of the holds that a query finds in order; those whose life has ended are shown as expired whether or not anything
+/// booked it. No join with the account: the order of an index would be lost in it, and every hold read and sorted.
+macro_rules! holds_of {
+    ($page:expr) => {
         concat!(
-            "WITH a AS MATERIALIZED (SELECT user_id, greatest(as_of, coalesce($2, clock_timestamp())) AS now \
+            "WITH a AS MATERIALIZED (SELECT greatest(as_of, coalesce($2, clock_timestamp())) AS now \
                FROM credits.accounts WHERE user_id = $1) \
              SELECT h.user_id AS hold_user_id, h.id AS hold_row_id, h.requested AS hold_requested, \
              h.amount AS hold_amount, CASE WHEN h.ended THEN 'expired' ELSE h.state END AS hold_state, \
@@ -90,13 +91,22 @@ macro_rules! holds {
              h.description AS hold_description, h.metadata::text AS hold_metadata, h.found \
              FROM (SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
                sum(size_bytes) OVER walk AS bytes FROM ( \
-                 SELECT o.*, o.state = 'open' AND o.expires_at <= a.now AS ended \
-               FROM a JOIN credits.holds o ON o.user_id = a.user_id WHERE o.entry_seq < $3 AND ",
-            $condition,
+                 SELECT o.*, o.state = 'open' AND o.expires_at <= (SELECT now FROM a) AS ended FROM ",
+            $page,
             " ORDER BY o.entry_seq DESC OFFSET $4 LIMIT $5) AS page \
                WINDOW walk AS (ORDER BY entry_seq DESC ROWS UNBOUNDED PRECEDING)) AS h \
              WHERE h.nth = 1 OR (h.nth < $5 AND h.bytes <= $6) ORDER BY h.nth"
         )
+    };
+}
+
+/// A page of the holds that meet a condition.
+macro_rules! holds {
+    ($condition:literal) => {
+        holds_of!(concat!(
+            "credits.holds o WHERE o.user_id = $1 AND o.entry_seq < $3 AND ",
+            $condition
+        ))
     };
 }
 
@@ -151,12 +161,16 @@ pub async fn holds(
 ) -> Result<Found<Hold>, DbError> {
     let text = match filter.status() {
         None => holds!("true"),
-        Some(HoldStatus::Open) => holds!("o.state = 'open' AND o.expires_at > a.now"),
+        Some(HoldStatus::Open) => holds!("o.state = 'open' AND o.expires_at > (SELECT now FROM a)"),
         Some(HoldStatus::Captured) => holds!("o.state = 'captured'"),
         Some(HoldStatus::Released) => holds!("o.state = 'released'"),
-        Some(HoldStatus::Expired) => {
-            holds!("(o.state = 'expired' OR (o.state = 'open' AND o.expires_at <= a.now))")
-        }
+        // Those that were booked, in the order of their index, and those that are not yet, which cannot be many.
+        Some(HoldStatus::Expired) => holds_of!(
+            "((SELECT * FROM credits.holds WHERE user_id = $1 AND entry_seq < $3 AND state = 'expired' \
+               ORDER BY entry_seq DESC LIMIT $4::bigint + $5) \
+             UNION ALL (SELECT * FROM credits.holds WHERE user_id = $1 AND entry_seq < $3 AND state = 'open' \
+               AND expires_at <= (SELECT now FROM a))) AS o"
+        ),
     };
     let rows: Vec<ListedHoldRow> = pg::sql(text)
         .bind::<Text, _>(user.as_str())

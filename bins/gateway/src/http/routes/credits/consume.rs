@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/consume`: spends credits (HTTP contract 6.1).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint, Replay};
+use credits::{Action, Fingerprint};
 use kernel::{Credits, FreeForm, UserId};
 use serde::Serialize;
 use serde_json::json;
@@ -150,9 +150,6 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let answer = super::run(&call, order).await?;
     let amount = wish.amount;
-    if answer.replay == Replay::First {
-        call.app.moved.consumed(amount);
-    }
     let message = Text::new(
         format!("Successfully consumed {amount} credits"),
         format!("成功消费 {amount} 积分"),

@@ -79,6 +79,7 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     };
     let done = call.app.writes.ledger(command, check).await.map_err(held_up)?;
     let outcome = done.map_err(|why| barred(why, &user_id))?;
+    call.app.moved.count(&outcome);
     match outcome.result {
         Ok(applied) => Ok(Answer {
             applied,
@@ -86,7 +87,6 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
             replay: outcome.replay,
         }),
         Err(refusal) => {
-            metrics::counter!("credits_refused_total").increment(1);
             let error = ApiError::from_failure(&refusal).at(outcome.at);
             Err(match outcome.replay {
                 Replay::First => error,

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/credits/recharge`: adds purchased credits (HTTP contract 6.2).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint, Replay};
+use credits::{Action, Fingerprint};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
@@ -133,9 +133,6 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         key,
     };
     let answer = super::run(&call, order).await?;
-    if answer.replay == Replay::First && !answer.applied.replayed {
-        call.app.moved.recharged(wish.amount);
-    }
     let entry = answer.entry()?;
     let balance = answer.applied.balance.posted;
     let message = Text::new(

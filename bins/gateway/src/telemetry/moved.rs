@@ -1,0 +1,64 @@
+//! What the ledger did for requests, in numbers: each outcome is counted when it is first given.
+//!
+//! What nobody asked for (credit that expires, a scheduled grant that begins, the initial grant) is in the journal and its
+//! events, not here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use credits::{Applied, EntryKind, Outcome, Replay};
+use kernel::{Credits, Failure as _};
+
+/// Credits moved since the start: whole credits are shown, fractions are kept until they add up.
+#[derive(Debug, Default)]
+pub struct Moved {
+    consumed_micro: AtomicU64,
+    recharged_micro: AtomicU64,
+    granted_micro: AtomicU64,
+}
+
+impl Moved {
+    /// Counts what became of a request.
+    pub fn count(&self, outcome: &Outcome) {
+        match (outcome.replay, &outcome.result) {
+            (Replay::ByKey, _) => replayed("key"),
+            (Replay::First, Ok(applied)) if applied.replayed => replayed("reference"),
+            (Replay::First, Ok(applied)) => self.count_moved(applied),
+            (Replay::First, Err(refusal)) => {
+                metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1);
+            }
+        }
+    }
+
+    fn count_moved(&self, applied: &Applied) {
+        let Some(entry) = &applied.entry else {
+            return;
+        };
+        let amount = entry.amount;
+        match entry.kind {
+            EntryKind::Consume | EntryKind::Capture => {
+                metrics::counter!("credits_consumed_total").absolute(add(&self.consumed_micro, amount));
+            }
+            EntryKind::Recharge => {
+                metrics::counter!("credits_recharged_total").absolute(add(&self.recharged_micro, amount));
+            }
+            EntryKind::Grant => {
+                metrics::counter!("credits_granted_total").absolute(add(&self.granted_micro, amount));
+            }
+            EntryKind::Refund
+            | EntryKind::Expire
+            | EntryKind::Adjust
+            | EntryKind::Hold
+            | EntryKind::Release => {}
+        }
+    }
+}
+
+fn replayed(by: &'static str) {
+    metrics::counter!("credits_replays_total", "by" => by).increment(1);
+}
+
+/// Adds and answers the total in whole credits.
+fn add(total: &AtomicU64, amount: Credits) -> u64 {
+    let micro = u64::try_from(amount.micro()).unwrap_or(0);
+    total.fetch_add(micro, Ordering::Relaxed).wrapping_add(micro) / 1_000_000
+}
