@@ -56,24 +56,27 @@ pub fn integer(min: i64, max: i64) -> impl Fn(Value<'_>) -> Parsed<i64> {
             return Err(Problem::new(wrong.0, wrong.1));
         }
         let bound = if digits.starts_with('-') {
-            i64::MIN
+            i128::MIN
         } else {
-            i64::MAX
+            i128::MAX
         };
-        let number = digits.parse::<i64>().unwrap_or(bound);
-        if number < min {
+        // Wider than any bound: a number that does not fit must not become one that does.
+        let number = digits.parse::<i128>().unwrap_or(bound);
+        if number < i128::from(min) {
             return Err(Problem::new(
                 "greater_than_equal",
                 format!("Input should be greater than or equal to {min}"),
             ));
         }
-        if number > max {
-            return Err(Problem::new(
-                "less_than_equal",
-                format!("Input should be less than or equal to {max}"),
-            ));
-        }
-        Ok(number)
+        i64::try_from(number)
+            .ok()
+            .filter(|number| *number <= max)
+            .ok_or_else(|| {
+                Problem::new(
+                    "less_than_equal",
+                    format!("Input should be less than or equal to {max}"),
+                )
+            })
     }
 }
 
