@@ -156,6 +156,20 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
     );
 }
 
+/// Messages of a megabyte each would otherwise be allowed to take gigabytes while they wait.
+#[tokio::test]
+async fn operations_that_wait_are_bounded_in_bytes() {
+    let (db, clock) = (database().await, testkit::clock());
+    let (writes, nowhere) = (writes(&db, &clock), RandomIds.uuid());
+    let content = "a".repeat(sessions::CONTENT_BYTES_MAX);
+    // All are in the queue before the lane, on the same thread, takes the first.
+    let submitted = (0..64).map(|_| writes.message(message(nowhere, &content)));
+    let results = futures_util::future::join_all(submitted).await;
+    let unknown = results.iter().filter(|result| matches!(result, Ok(Err(_))));
+    assert_eq!(unknown.count(), 63);
+    assert_eq!(results[63].as_ref().unwrap_err(), &pg::Rejected::Full);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone() {
     let (db, clock) = (database().await, testkit::clock());

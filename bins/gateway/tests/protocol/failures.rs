@@ -172,6 +172,41 @@ async fn without_its_database_the_service_says_so_and_recovers_nothing_by_magic(
     assert_eq!(refused.header("retry-after"), "1");
 }
 
+/// As after a failover, when the server that was written to only reads.
+#[tokio::test]
+async fn while_the_database_only_reads_writes_are_unavailable_and_afterwards_they_are_not() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let superuser = pg::Pool::new(&pg::PoolSettings::new(app.db().superuser_url())).unwrap();
+    let mut admin = superuser.get().await.unwrap();
+    let database = app.db().url().rsplit_once('/').unwrap().1;
+    let mut administer = async |sql: &str| {
+        diesel_async::SimpleAsyncConnection::batch_execute(&mut *admin, sql)
+            .await
+            .unwrap();
+    };
+    let consume = || {
+        let path = "/api/v1/users/auth0%7Ca/credits/consume";
+        app.post(path).token(&user.token).body(r#"{"amount":1}"#).send()
+    };
+    let new_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    administer(&format!(
+        "ALTER DATABASE {database} SET default_transaction_read_only = on"
+    ))
+    .await;
+    administer(new_sessions).await;
+    for _ in 0..3 {
+        let refused = consume().await.expect(503);
+        assert_eq!(refused.error_code(), "ServiceUnavailableException");
+    }
+    administer(&format!(
+        "ALTER DATABASE {database} RESET default_transaction_read_only"
+    ))
+    .await;
+    consume().await.expect(200);
+}
+
 #[tokio::test]
 async fn a_service_that_shuts_down_is_not_ready() {
     let app = TestApp::start().await;
