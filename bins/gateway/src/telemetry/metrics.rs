@@ -98,6 +98,16 @@ fn describe() {
     );
     describe_counter!("usage_records_total", "Usage records stored");
     describe_counter!("messages_total", "Messages stored");
+    describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
+    describe_gauge!("build_info", "1, with the version as a label");
+    metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    describe_housekeeping();
+}
+
+/// What runs without being asked for, and what the batches of writes and reads do.
+fn describe_housekeeping() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+
     describe_histogram!("committer_batch_size", "Operations in one commit");
     describe_gauge!("committer_queue_depth", "Operations that wait for a commit");
     describe_histogram!(
@@ -147,9 +157,6 @@ fn describe() {
         "ledger_verify_failures_total",
         "Audits of the ledger that could not be finished"
     );
-    describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
-    describe_gauge!("build_info", "1, with the version as a label");
-    metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
 fn read_gauges(pool: &pg::Pool) {
