@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
-use pg::{DbError, Pool, PoolSettings};
+use pg::{DbError, Pool};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
@@ -197,10 +197,6 @@ fn auditor(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Result<Optio
         first_after: FIRST_AUDIT_AFTER,
         every,
     };
-    let task = flows::ledger_audit::start(
-        pool.sibling(1, PoolSettings::new("").lock_timeout)?,
-        Arc::clone(clock),
-        schedule,
-    );
+    let task = flows::ledger_audit::start(pool.sibling(1)?, Arc::clone(clock), schedule);
     Ok(Some(task))
 }

@@ -29,9 +29,8 @@ pub use model::{
 };
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
-    Decided, Locked, Pruned, Swept, account, balances, book_due, decide, execute, execute_locked, find_due,
-    find_transaction, grants, held_up, holds, lock, prune_idempotency, set_low_balance_at, sweep,
-    transactions,
+    Decided, Locked, Pruned, Swept, account, balances, book_due, decide, execute, find_due, find_transaction,
+    grants, held_up, holds, lock, prune_idempotency, set_low_balance_at, sweep, transactions,
 };
 pub use store::audits::AUDITS;
 

@@ -2,15 +2,9 @@
 //!
 //! Pure; the flow that calls it writes the events in the transaction of their cause. Source: HTTP contract 10.
 
-use credits::{Entry, EntryKind, Executed, LowCrossing};
+use credits::{Entry, EntryKind, LowCrossing};
 use kernel::FreeForm;
 use webhooks::NewEvent;
-
-/// The events of everything that a call of the ledger wrote.
-#[must_use]
-pub fn of_ledger(executed: &Executed) -> Vec<NewEvent> {
-    of_entries(&executed.entries, &executed.low)
-}
 
 /// The events of these entries, and of the thresholds that they crossed.
 #[must_use]

@@ -64,9 +64,13 @@ async fn once(
             tx.commit().await?;
             Ok(Ok(signed_up))
         }
-        other => {
+        Ok(Err(refusal)) => {
             tx.rollback().await;
-            other
+            Ok(Err(refusal))
+        }
+        Err(error) => {
+            tx.give_up(&error).await;
+            Err(error)
         }
     }
 }
@@ -122,7 +126,7 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
         payload: FreeForm::empty(),
         at: clock.now(),
     }];
-    news.extend(events::of_ledger(&executed));
+    news.extend(events::of_entries(&executed.entries, &executed.low));
     webhooks::enqueue(tx, &news).await?;
     match executed.outcomes.into_iter().next().map(|outcome| outcome.result) {
         Some(Ok(_)) => Ok(()),

@@ -151,7 +151,7 @@ impl Sweeper {
         match self.book_in(&mut tx, users).await {
             Ok(swept) => tx.commit().await.map(|()| swept),
             Err(error) => {
-                tx.rollback().await;
+                tx.give_up(&error).await;
                 Err(error)
             }
         }
@@ -189,7 +189,10 @@ impl std::fmt::Debug for Sweeper {
     }
 }
 
-/// Whether no account is to blame: the database could not be reached, or nobody knows whether it committed.
+/// Whether no account is to blame: the database could not be reached or does not write, or nobody knows whether it
+/// committed. A statement that takes too long may be an account's doing.
 fn is_about_the_way(error: &DbError) -> bool {
-    error.is_transient() || matches!(error, DbError::OutcomeUnknown(_))
+    error.is_transient()
+        || matches!(error, DbError::OutcomeUnknown(_))
+        || (error.is_unavailable() && !error.is_too_slow())
 }

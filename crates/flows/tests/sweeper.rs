@@ -154,3 +154,21 @@ async fn an_account_whose_figures_hide_what_is_due_is_set_aside_too() {
     assert_eq!(sweeper.round().await.unwrap(), round(0, 1));
     assert_eq!(sweeper.round().await.unwrap(), Round::default());
 }
+
+#[tokio::test]
+async fn a_server_that_only_reads_sets_nobody_aside() {
+    let (db, clock) = (database().await, testkit::clock());
+    with_ended_holds(&db, &clock, &["a"]).await;
+    let admin = pg::Pool::new(&pg::PoolSettings::new(db.superuser_url())).unwrap();
+    let mut admin = admin.get().await.unwrap();
+    let (_, name) = db.url().rsplit_once('/').unwrap();
+    let only_reads = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    admin.batch_execute(&only_reads).await.unwrap();
+    // All its connections begin after the change.
+    let mut sweeper = Sweeper::new(db.pool_of(2), Arc::new(clock.clone()), Defaults::default());
+    assert!(sweeper.round().await.is_err());
+    let writes_again = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    admin.batch_execute(&writes_again).await.unwrap();
+    assert_eq!(sweeper.round().await.unwrap(), round(1, 0));
+    assert_eq!(newest(&db, &["a"]).await, ["hold_expired"]);
+}

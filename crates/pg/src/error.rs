@@ -75,6 +75,17 @@ impl DbError {
         self.is_transient() || matches!(self, Self::NotNow(_))
     }
 
+    /// Whether the statement was cut off because it took too long, or by hand: unlike all else that is not possible for now,
+    /// this may lie in what it was about.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        matches!(
+            self,
+            Self::NotNow(DieselError::DatabaseError(_, about))
+                if TOO_SLOW.iter().any(|text| about.message().starts_with(text))
+        )
+    }
+
     /// Whether the server only reads, as after a switch to another one. A connection to it is of no use to a writer.
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(
@@ -123,11 +134,15 @@ const SHUTDOWN: [&str; 3] = [
     "canceling statement due to conflict with recovery",
 ];
 
-/// Of the classes 53 (insufficient resources) and 58 (input and output), and of 57014 (cancelled) and 54000, what the
-/// server says when it is at its end and not the statement at fault.
-const NOT_NOW: [&str; 10] = [
+/// 57014: the statement was cancelled.
+const TOO_SLOW: [&str; 2] = [
     "canceling statement due to statement timeout",
     "canceling statement due to user request",
+];
+
+/// Of the classes 53 (insufficient resources) and 58 (input and output), and of 54000, what the server says when it is at
+/// its end and not the statement at fault.
+const NOT_NOW: [&str; 8] = [
     "could not extend file",
     "could not write to file",
     "could not write block",
@@ -177,7 +192,7 @@ impl From<DieselError> for DbError {
             _ if says(&DEADLOCK) => Self::Contention(source),
             _ if says(&LOCK_TIMEOUT) => Self::LockTimeout(source),
             _ if says(&SHUTDOWN) => Self::Lost(source),
-            _ if says(&NOT_NOW) => Self::NotNow(source),
+            _ if says(&NOT_NOW) || says(&TOO_SLOW) => Self::NotNow(source),
             _ => Self::Statement(source),
         }
     }

@@ -115,12 +115,12 @@ impl Pool {
         Self::on(home, Arc::new(self.target.with(&settings)), &settings)
     }
 
-    /// [`Pool::sibling_on`] the same runtime.
+    /// [`Pool::sibling_on`] the same runtime, with the same patience.
     ///
     /// # Errors
     /// As [`Pool::new`].
-    pub fn sibling(&self, size_max: usize, lock_timeout: Duration) -> Result<Self, DbError> {
-        self.sibling_on(self.home.clone(), size_max, lock_timeout)
+    pub fn sibling(&self, size_max: usize) -> Result<Self, DbError> {
+        self.sibling_on(self.home.clone(), size_max, self.settings.lock_timeout)
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {

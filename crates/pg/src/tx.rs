@@ -124,7 +124,7 @@ impl Tx {
 
     /// Rolls back after `error`. When the server only reads, this connection and the idle ones would fail the next writers
     /// too, for as long as they live: new ones may reach the server that writes.
-    pub(crate) async fn give_up(self, error: &DbError) {
+    pub async fn give_up(self, error: &DbError) {
         if error.is_read_only() {
             tracing::warn!("the database server only reads; its connections are dropped");
             self.pool.drop_idle();

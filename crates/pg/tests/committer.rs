@@ -16,6 +16,7 @@ with_one_and_two_workers! {
     items_of_one_key_keep_their_order_whatever_the_number_of_lanes,
     poisonous_item_fails_alone_and_once,
     single_item_that_fails_is_not_run_again,
+    an_opening_is_part_of_its_transaction,
     full_queue_turns_away_at_once,
     item_that_waited_too_long_is_given_up_undone,
     items_whose_callers_have_left_are_done_all_the_same,
@@ -135,6 +136,20 @@ async fn single_item_that_fails_is_not_run_again(workers: usize) {
         );
     }
     assert_eq!(*journal.batches.lock().unwrap(), [[1], [2], [3]]);
+    assert_eq!(count_notes(db.pool()).await, 0);
+}
+
+async fn an_opening_is_part_of_its_transaction(workers: usize) {
+    let db = notes().await;
+    let (committer, journal) = start(&db, limits(workers), OPEN, 0);
+    let (id, act) = (1, Act::Twice);
+    let failed = committer.submit("key", Item { id, act }).await;
+    assert_eq!(failed, Err(Rejected::Failed));
+    assert_eq!(
+        *journal.batches.lock().unwrap(),
+        [[1]],
+        "its opening did not fail"
+    );
     assert_eq!(count_notes(db.pool()).await, 0);
 }
 

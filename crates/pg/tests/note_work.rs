@@ -69,6 +69,8 @@ pub enum Act {
     Linger,
     /// Inserts a note, and weighs [`HEAVY`].
     Heavy,
+    /// Inserts a note with the opening of the transaction, and once more in it, which cannot be.
+    Twice,
 }
 
 impl Work for Notes {
@@ -76,7 +78,12 @@ impl Work for Notes {
     type Outcome = i64;
     type Opening = ();
 
-    async fn open(&self, _: &PgConnection, _: &[Item]) -> Result<(), DbError> {
+    async fn open(&self, mut conn: &PgConnection, items: &[Item]) -> Result<(), DbError> {
+        for item in items.iter().filter(|item| item.act == Act::Twice) {
+            let note = pg::sql("INSERT INTO notes.notes (id, body) VALUES ($1, 'a')");
+            let note = note.bind::<diesel::sql_types::BigInt, _>(item.id);
+            diesel_async::RunQueryDsl::execute(note, &mut conn).await?;
+        }
         Ok(())
     }
 

@@ -155,7 +155,16 @@ async fn a_sibling_is_not_exhausted_by_its_pool() {
     let db = testkit::TestDb::create(&[], &[]).await;
     let pool = db.pool_of(1);
     let _held = pool.get().await.unwrap();
-    let sibling = pool.sibling(1, std::time::Duration::from_millis(70)).unwrap();
+    pool.sibling(1)
+        .unwrap()
+        .read(async |conn| pg::probe(conn).await)
+        .await
+        .unwrap();
+    let (home, patience) = (
+        tokio::runtime::Handle::current(),
+        std::time::Duration::from_millis(70),
+    );
+    let sibling = pool.sibling_on(home, 1, patience).unwrap();
     sibling.read(async |conn| pg::probe(conn).await).await.unwrap();
     let patience = "(SELECT setting FROM pg_settings WHERE name = 'lock_timeout')";
     assert_eq!(crate::support::ask_pool(&sibling, patience).await, 70);

@@ -15,7 +15,7 @@ use kernel::{Detail, UserId};
 
 use super::{
     access,
-    call::{Call, Caller, path_parameter},
+    call::{Call, path_parameter},
     catalogue,
     error::{ApiError, ErrorContext},
     fault::{Fault, Place},
@@ -120,17 +120,19 @@ async fn run(
     begun: Rc<Cell<bool>>,
 ) -> Result<Reply, ApiError> {
     let caller = access::admit(&app, route, &request).await?;
-    let done = handle(
-        Arc::clone(&app),
-        route,
-        request,
-        payload,
-        language,
-        begun,
-        &caller,
-    )
-    .await;
-    match done {
+    let done = async {
+        let body = match route.body {
+            BodyRule::Ignored => Bytes::new(),
+            BodyRule::Json => read_body(&request, payload).await?,
+        };
+        let fields = Fields::new(request.query_string(), &body);
+        let (app, caller) = (Arc::clone(&app), caller.clone());
+        let call = Call::new(app, request, language, route.operation, caller, fields);
+        // From here on something may be done; before, nothing surely was.
+        begun.set(true);
+        (route.handler)(call).await
+    };
+    match done.await {
         Err(error) => Err(access::after_failure(&app, &caller, error).await),
         Ok(_) if caller.standing.is_due() => {
             tracing::error!(operation = route.operation, "a route looked at nobody's standing");
@@ -138,26 +140,6 @@ async fn run(
         }
         done => done,
     }
-}
-
-async fn handle(
-    app: Arc<App>,
-    route: &'static Route,
-    request: HttpRequest,
-    payload: Payload,
-    language: Language,
-    begun: Rc<Cell<bool>>,
-    caller: &Caller,
-) -> Result<Reply, ApiError> {
-    let body = match route.body {
-        BodyRule::Ignored => Bytes::new(),
-        BodyRule::Json => read_body(&request, payload).await?,
-    };
-    let fields = Fields::new(request.query_string(), &body);
-    let call = Call::new(app, request, language, route.operation, caller.clone(), fields);
-    // From here on something may be done; before, nothing surely was.
-    begun.set(true);
-    (route.handler)(call).await
 }
 
 async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {

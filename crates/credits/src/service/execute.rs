@@ -26,8 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Locked(store::Locked);
 
-/// Locks the accounts of these commands, as the first step of [`execute_locked`]. Alone it can be sent together with other
-/// first statements of a transaction.
+/// Locks the accounts of these commands, as the first step of [`execute`]. Alone it can be sent together with other first
+/// statements of a transaction.
 ///
 /// # Errors
 /// [`DbError`] when an account could not be locked in time, or the database failed.
@@ -61,21 +61,12 @@ pub async fn execute(
     defaults: Defaults,
     commands: &[Command],
 ) -> Result<Executed, DbError> {
+    if commands.is_empty() {
+        return Ok(Executed::default());
+    }
     let locked = lock(tx.conn(), clock, commands).await?;
-    execute_locked(tx, defaults, locked, &commands.iter().collect::<Vec<_>>()).await
-}
-
-/// [`execute`] on accounts that are locked already. Commands for which [`lock`] was not asked find no account.
-///
-/// # Errors
-/// As [`execute`].
-pub async fn execute_locked(
-    tx: &mut Tx,
-    defaults: Defaults,
-    locked: Locked,
-    commands: &[&Command],
-) -> Result<Executed, DbError> {
-    let decided = decide(tx, defaults, locked, commands).await?;
+    let commands: Vec<&Command> = commands.iter().collect();
+    let decided = decide(tx, defaults, locked, &commands).await?;
     decided.save(tx).await
 }
 
@@ -91,8 +82,8 @@ pub struct Decided<'a> {
     low: Vec<LowCrossing>,
 }
 
-/// The first half of [`execute_locked`]: reads what the commands need and decides them. Nothing is written before
-/// [`Decided::save`].
+/// The second step of [`execute`]: reads what the commands need and decides them. Commands for which [`lock`] was not asked
+/// find no account. Nothing is written before [`Decided::save`].
 ///
 /// # Errors
 /// As [`execute`].
@@ -147,7 +138,7 @@ impl Decided<'_> {
         &self.low
     }
 
-    /// The second half of [`execute_locked`]. Its statements are sent without waiting for one another; so may be others
+    /// The last step of [`execute`]. Its statements are sent without waiting for one another; so may be others
     /// that are run beside it.
     ///
     /// # Errors

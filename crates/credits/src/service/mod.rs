@@ -6,7 +6,7 @@ mod prune;
 mod reads;
 mod sweep;
 
-pub use execute::{Decided, Locked, decide, execute, execute_locked, lock};
+pub use execute::{Decided, Locked, decide, execute, lock};
 pub use held_up::held_up;
 pub use prune::{Pruned, prune_idempotency};
 pub use reads::{account, balances, find_transaction, grants, holds, set_low_balance_at, transactions};

@@ -139,7 +139,7 @@ async fn try_detach(pool: &Pool, month: Month) -> Result<(), DbError> {
     }
     let detached = partitions::detach(tx.conn(), month).await;
     if let Err(error) = detached {
-        tx.rollback().await;
+        tx.give_up(&error).await;
         return Err(error);
     }
     tx.commit().await

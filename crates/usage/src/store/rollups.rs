@@ -10,44 +10,35 @@ use pg::DbError;
 use super::Shared;
 use crate::core::rollup::{Added, Key, Sums};
 
+/// Binds what is added and to which sums, but for whose they are. A macro, because each bound value is part of the type.
+macro_rules! with_sums {
+    ($query:expr, $sums:expr) => {
+        $query
+            .bind::<Array<Timestamptz>, _>(keys($sums, |key| key.bucket))
+            .bind::<Array<Text>, _>(keys($sums, |key| key.event_type))
+            .bind::<Array<Text>, _>(keys($sums, |key| key.model))
+            .bind::<Array<Text>, _>(keys($sums, |key| key.provider))
+            .bind::<Array<Text>, _>(keys($sums, |key| key.tool))
+            .bind::<Array<BigInt>, _>(keys($sums, |key| key.part))
+            .bind::<Array<BigInt>, _>(figures($sums, |sum| sum.records)?)
+            .bind::<Array<BigInt>, _>(figures($sums, |sum| sum.tokens_used)?)
+            .bind::<Array<BigInt>, _>(figures($sums, |sum| sum.prompt_tokens)?)
+            .bind::<Array<BigInt>, _>(figures($sums, |sum| sum.completion_tokens)?)
+            .bind::<Array<BigInt>, _>(figures($sums, |sum| sum.credits_charged)?)
+            .bind::<Array<BigInt>, _>(figures($sums, |sum| sum.cost_usd)?)
+    };
+}
+
 /// Adds sums to the roll-ups of their users.
 pub(crate) async fn add(mut conn: Shared<'_>, sums: &Sums<'_>) -> Result<(), DbError> {
-    let changed = pg::sql(ADD)
-        .bind::<Array<Text>, _>(keys(sums, |key| key.user_id))
-        .bind::<Array<Timestamptz>, _>(keys(sums, |key| key.bucket))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.event_type))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.model))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.provider))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.tool))
-        .bind::<Array<BigInt>, _>(keys(sums, |key| key.part))
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.records)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.tokens_used)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.prompt_tokens)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.completion_tokens)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.credits_charged)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.cost_usd)?)
-        .execute(&mut conn)
-        .await?;
+    let query = pg::sql(ADD).bind::<Array<Text>, _>(keys(sums, |key| key.user_id));
+    let changed = with_sums!(query, sums).execute(&mut conn).await?;
     DbError::expect_rows("add to roll-ups", sums.len(), changed)
 }
 
 /// Appends sums across users, to be folded later: no transaction waits for a row that all users share.
 pub(crate) async fn append_deltas(mut conn: Shared<'_>, sums: &Sums<'_>) -> Result<(), DbError> {
-    let added = pg::sql(APPEND)
-        .bind::<Array<Timestamptz>, _>(keys(sums, |key| key.bucket))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.event_type))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.model))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.provider))
-        .bind::<Array<Text>, _>(keys(sums, |key| key.tool))
-        .bind::<Array<BigInt>, _>(keys(sums, |key| key.part))
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.records)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.tokens_used)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.prompt_tokens)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.completion_tokens)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.credits_charged)?)
-        .bind::<Array<BigInt>, _>(figures(sums, |sum| sum.cost_usd)?)
-        .execute(&mut conn)
-        .await?;
+    let added = with_sums!(pg::sql(APPEND), sums).execute(&mut conn).await?;
     DbError::expect_rows("append deltas of roll-ups", sums.len(), added)
 }
 

@@ -25,6 +25,24 @@ pub(crate) struct Cut<'a> {
     pub(crate) cells_max: i64,
 }
 
+impl Cut<'_> {
+    fn is_by(&self, dimension: Dimension) -> bool {
+        self.group_by.contains(&dimension)
+    }
+}
+
+/// Binds what every cut asks. A macro, because each bound value is part of the type.
+macro_rules! asked {
+    ($sql:expr, $user:expr, $cut:expr) => {
+        ask($sql, $user, $cut.window, $cut.only)
+            .bind::<Array<Timestamptz>, _>($cut.starts)
+            .bind::<Bool, _>($cut.is_by(Dimension::EventType))
+            .bind::<Bool, _>($cut.is_by(Dimension::Model))
+            .bind::<Bool, _>($cut.is_by(Dimension::Provider))
+            .bind::<Bool, _>($cut.is_by(Dimension::Tool))
+    };
+}
+
 /// What one group has in one bucket, or in all (`None`).
 #[derive(Debug)]
 pub(crate) struct Cell<T> {
@@ -41,24 +59,15 @@ pub(crate) async fn sums(
 ) -> Result<(Coverage, Vec<Cell<Totals>>), DbError> {
     let sql = match user {
         Some(_) => SUMS_OF_USER,
-        None if cut.group_by.contains(&Dimension::User) => SUMS_OF_EACH,
+        None if cut.is_by(Dimension::User) => SUMS_OF_EACH,
         None => SUMS_OF_ALL,
     };
-    let by = |dimension| cut.group_by.contains(&dimension);
-    let rows: Vec<SumRow> = ask(sql, user, cut.window, cut.only)
-        .bind::<Array<Timestamptz>, _>(cut.starts)
-        .bind::<Bool, _>(by(Dimension::EventType))
-        .bind::<Bool, _>(by(Dimension::Model))
-        .bind::<Bool, _>(by(Dimension::Provider))
-        .bind::<Bool, _>(by(Dimension::Tool))
-        .bind::<Bool, _>(by(Dimension::User))
+    let rows: Vec<SumRow> = asked!(sql, user, cut)
+        .bind::<Bool, _>(cut.is_by(Dimension::User))
         .bind::<BigInt, _>(cut.cells_max)
         .load(conn)
         .await?;
-    let covered = rows
-        .as_slice()
-        .first()
-        .map_or(Ok(Coverage::Exact), |row| coverage(row.coverage))?;
+    let covered = covered(rows.as_slice().first().map(|row| row.coverage))?;
     let cells = rows.into_iter().filter_map(SumRow::cell);
     Ok((covered, cells.collect::<Result<_, _>>()?))
 }
@@ -68,20 +77,11 @@ pub(crate) async fn users(
     conn: &mut AsyncPgConnection,
     cut: Cut<'_>,
 ) -> Result<(Coverage, Vec<Cell<i64>>), DbError> {
-    let by = |dimension| cut.group_by.contains(&dimension);
-    let rows: Vec<UsersRow> = ask(USERS, None, cut.window, cut.only)
-        .bind::<Array<Timestamptz>, _>(cut.starts)
-        .bind::<Bool, _>(by(Dimension::EventType))
-        .bind::<Bool, _>(by(Dimension::Model))
-        .bind::<Bool, _>(by(Dimension::Provider))
-        .bind::<Bool, _>(by(Dimension::Tool))
+    let rows: Vec<UsersRow> = asked!(USERS, None, cut)
         .bind::<BigInt, _>(cut.cells_max)
         .load(conn)
         .await?;
-    let covered = rows
-        .as_slice()
-        .first()
-        .map_or(Ok(Coverage::Exact), |row| coverage(row.coverage))?;
+    let covered = covered(rows.as_slice().first().map(|row| row.coverage))?;
     let cells = rows.into_iter().filter_map(UsersRow::cell);
     Ok((covered, cells.collect::<Result<_, _>>()?))
 }
@@ -106,6 +106,11 @@ pub(crate) async fn top_users(
             Ok((user, cell.value))
         })
         .collect()
+}
+
+/// What the first row says of all; without rows nothing is missing.
+fn covered(first: Option<i32>) -> Result<Coverage, DbError> {
+    first.map_or(Ok(Coverage::Exact), coverage)
 }
 
 /// The sums are `numeric` (no overflow, no rounding) and travel as text. What was taken back is left out.

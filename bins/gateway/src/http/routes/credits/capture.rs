@@ -121,11 +121,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         key,
     };
     let answer = super::run(&call, order).await?;
-    let hold = answer
-        .applied
-        .hold
-        .clone()
-        .ok_or_else(|| super::broken("a capture had no hold"))?;
+    let hold = answer.hold()?;
     let captured = hold.captured;
     let data = CapturedHold {
         hold: hold.into(),

@@ -112,11 +112,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         key,
     };
     let answer = super::run(&call, order).await?;
-    let hold = answer
-        .applied
-        .hold
-        .clone()
-        .ok_or_else(|| super::broken("a hold made no hold"))?;
+    let hold = answer.hold()?;
     let message = Text::new(
         format!("Held {} credits", hold.amount),
         format!("已预留 {} 积分", hold.amount),

@@ -13,7 +13,7 @@ pub mod refund;
 pub mod release;
 pub mod transactions;
 
-use ::credits::{Action, Applied, Command, Entry, IdempotencyKey, Replay};
+use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, Replay};
 use kernel::{Detail, FreeForm};
 use pg::Rejected;
 use serde_json::{Value, json};
@@ -50,6 +50,14 @@ impl Answer {
             .entry
             .clone()
             .ok_or_else(|| broken("a command of the ledger made no entry"))
+    }
+
+    /// The hold of a command that always makes or resolves one.
+    fn hold(&self) -> Result<HoldView, ApiError> {
+        self.applied
+            .hold
+            .clone()
+            .ok_or_else(|| broken("a command of the ledger had no hold"))
     }
 
     /// Marks an answer that was given before.

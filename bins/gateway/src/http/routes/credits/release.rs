@@ -49,11 +49,7 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
         key,
     };
     let answer = super::run(&call, order).await?;
-    let hold = answer
-        .applied
-        .hold
-        .clone()
-        .ok_or_else(|| super::broken("a release had no hold"))?;
+    let hold = answer.hold()?;
     let message = Text::new(
         format!("Released {} credits", hold.released),
         format!("已释放 {} 积分", hold.released),
