@@ -32,5 +32,6 @@ pub use store::AUDITS;
 /// The schema of this crate, for the one ordered list of migrations.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "usage": "20261121120500_create_usage_records", "20261121143005_measure_records",
-    "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups"
+    "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
+    "20261123110000_sum_hours_across_users"
 );

@@ -29,4 +29,5 @@ mod stats;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+#[cfg(test)]
 mod zones;

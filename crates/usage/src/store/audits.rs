@@ -77,6 +77,26 @@ pub const AUDITS: &[Audit] = &[
                   OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0 LIMIT 100",
     },
     Audit {
+        rule: "usage U1: longer spans across users are the sums of their quarters of an hour",
+        sql: "SELECT 'all users at ' || bucket AS subject,
+                     concat_ws(' ', event_type, model, provider, tool) || ': the span of ' || hours || ' hours has '
+                     || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged)
+                     || ' credits and ' || sum(cost_usd) || ' cost too many' AS detail
+              FROM (
+                  SELECT hours, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_all_hours
+                  UNION ALL
+                  SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00'),
+                         event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens, -completion_tokens,
+                         -credits_charged, -cost_usd
+                  FROM usage.rollups_all CROSS JOIN unnest('{1,4,24}'::int[]) AS span (hours)
+              ) AS both_ways
+              GROUP BY hours, bucket, event_type, model, provider, tool
+              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0 LIMIT 100",
+    },
+    Audit {
         rule: "usage U3: an event id stands for one record",
         sql: "SELECT 'event ' || event_id || ' of ' || user_id AS subject, count(*) || ' records' AS detail
               FROM usage.records WHERE event_id IS NOT NULL

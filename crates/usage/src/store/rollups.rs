@@ -1,4 +1,4 @@
-//! Writing `usage.rollups_15m`, `usage.rollup_deltas` and `usage.rollups_all`.
+//! Writing `usage.rollups_15m`, `usage.rollup_deltas`, `usage.rollups_all` and `usage.rollups_all_hours`.
 
 use diesel::{
     QueryableByName,
@@ -72,8 +72,8 @@ INSERT INTO usage.rollup_deltas
        records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd)
 SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
-/// One statement, hence one snapshot before and one after: a reader finds each delta in exactly one of the two tables.
-/// Workers pass over one another's deltas, and add in the order of the key.
+/// One statement, hence one snapshot before and one after: a reader finds each delta either still there, or in the sums of
+/// quarters and of every longer span. Workers pass over one another's deltas, and add in the order of the keys.
 const FOLD: &str = "
 WITH taken AS MATERIALIZED (
     SELECT id FROM usage.rollup_deltas ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -88,6 +88,23 @@ WITH taken AS MATERIALIZED (
     FROM gone GROUP BY bucket, event_type, model, provider, tool, part
     ORDER BY bucket, event_type, model, provider, tool, part
     ON CONFLICT (bucket, event_type, model, provider, tool, part) DO UPDATE SET
+        records = sums.records + excluded.records,
+        tokens_used = sums.tokens_used + excluded.tokens_used,
+        prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = sums.completion_tokens + excluded.completion_tokens,
+        credits_charged = sums.credits_charged + excluded.credits_charged,
+        cost_usd = sums.cost_usd + excluded.cost_usd
+), added_to_hours AS (
+    INSERT INTO usage.rollups_all_hours AS sums
+          (hours, bucket, event_type, model, provider, tool,
+           records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd)
+    SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
+           model, provider, tool, sum(records), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens),
+           sum(credits_charged), sum(cost_usd)
+    FROM gone CROSS JOIN unnest('{1,4,24}'::int[]) AS span (hours)
+    GROUP BY span.hours, begins, event_type, model, provider, tool
+    ORDER BY span.hours, begins, event_type, model, provider, tool
+    ON CONFLICT (hours, bucket, event_type, model, provider, tool) DO UPDATE SET
         records = sums.records + excluded.records,
         tokens_used = sums.tokens_used + excluded.tokens_used,
         prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
