@@ -29,5 +29,4 @@ mod stats;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
-#[cfg(test)]
 mod zones;
