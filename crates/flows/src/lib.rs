@@ -10,6 +10,7 @@ pub mod sign_up;
 pub mod standing;
 pub mod sweeper;
 pub mod usage_upkeep;
+pub mod verify;
 
 pub use operations::{Operation, Outcome, Writes};
 pub use reads::{BalanceReads, ProbeReads, StatusReads};

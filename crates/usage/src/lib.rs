@@ -15,6 +15,7 @@ pub mod rating;
 pub mod rules;
 pub mod service;
 mod store;
+pub mod verify;
 
 pub use error::UsageRefusal;
 pub use model::{

@@ -19,7 +19,7 @@ const BREAKS: [&str; 11] = [
     "UPDATE usage.rollups_15m SET tokens_used = tokens_used + 1 WHERE user_id = 'a'",
     "DELETE FROM usage.rollup_deltas",
     "INSERT INTO usage.rollups_all_hours
-     SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0",
+     SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0",
     "UPDATE usage.records SET event_id = 'e1' WHERE user_id = 'b'",
     "UPDATE usage.dedupe SET record_id = record_id + 1",
     "UPDATE usage.dedupe SET event_id = 'other' WHERE event_id = 'e1'",

@@ -29,4 +29,6 @@ mod stats;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod verify;
+#[cfg(test)]
 mod zones;

@@ -109,7 +109,7 @@ impl Service {
             let token = identity::dev_token(&secret, &id.parse().unwrap(), &email, SystemClock.now());
             let body = json!({"email": email, "name": id}).to_string();
             let (status, _) = connection
-                .send(&request("POST", "/api/v1/users/ensure", &token, &body).bytes())
+                .send(request("POST", "/api/v1/users/ensure", &token, &body).bytes())
                 .await;
             assert_eq!(status, 200);
             let path = format!("/api/v1/users/load%7C{number}");

@@ -240,11 +240,11 @@ SELECT bucket, event_type, model, provider, tool, part, sum(records), sum(tokens
 FROM usage.rollups_15m GROUP BY bucket, event_type, model, provider, tool, part
 ORDER BY bucket, event_type, model, provider, tool, part;
 INSERT INTO usage.rollups_all_hours
-      (hours, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens, completion_tokens,
+      (hours, bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens,
        credits_charged, cost_usd)
 SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
-       model, provider, tool, sum(records), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens),
+       model, provider, tool, part, sum(records), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens),
        sum(credits_charged), sum(cost_usd)
 FROM usage.rollups_all CROSS JOIN unnest(ARRAY[1, 4, 24]) AS span (hours)
-GROUP BY span.hours, begins, event_type, model, provider, tool
-ORDER BY span.hours, begins, event_type, model, provider, tool;";
+GROUP BY span.hours, begins, event_type, model, provider, tool, part
+ORDER BY span.hours, begins, event_type, model, provider, tool, part;";
