@@ -3,6 +3,8 @@
 use kernel::{Detail, Failure, Kind};
 use time::OffsetDateTime;
 
+use crate::rating::TokenClass;
+
 /// Why something about usage is not done. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UsageRefusal {
@@ -26,6 +28,22 @@ pub enum UsageRefusal {
         /// The id.
         event_id: String,
     },
+    /// The charge follows from a price that nobody put: an unknown price is never a free one.
+    #[error("there is no price for this")]
+    PriceNotFound {
+        /// Whose model it is, if that was said.
+        provider: Option<String>,
+        /// The model, if one was named.
+        model_name: Option<String>,
+        /// The class that its price says nothing about.
+        token_class: Option<TokenClass>,
+    },
+    /// More tokens were cached than there were.
+    #[error("cached_prompt_tokens is a part of prompt_tokens")]
+    PartExceedsWhole,
+    /// The price times what was used is more than any account may hold.
+    #[error("the charge is too large")]
+    ChargeTooLarge,
     /// The user has no such record, or it was dropped with its month.
     #[error("there is no usage record {id}")]
     UsageRecordNotFound {
@@ -58,9 +76,12 @@ impl Failure for UsageRefusal {
             Self::UsageConflict { .. } => "UsageConflictException",
             Self::UsageRecordNotFound { .. } => "UsageRecordNotFoundException",
             Self::AlreadyCorrected { .. } => "AlreadyCorrectedException",
+            Self::PriceNotFound { .. } => "PriceNotFoundException",
             Self::TimestampOutOfRange { .. }
             | Self::ReservedEventId { .. }
             | Self::InvalidTimeZone { .. }
+            | Self::PartExceedsWhole
+            | Self::ChargeTooLarge
             | Self::TooManyPoints { .. } => "ValidationException",
         }
     }
@@ -72,6 +93,9 @@ impl Failure for UsageRefusal {
             Self::TimestampOutOfRange { .. }
             | Self::ReservedEventId { .. }
             | Self::InvalidTimeZone { .. }
+            | Self::PriceNotFound { .. }
+            | Self::PartExceedsWhole
+            | Self::ChargeTooLarge
             | Self::TooManyPoints { .. } => Kind::Invalid,
         }
     }
@@ -89,6 +113,21 @@ impl Failure for UsageRefusal {
                 vec![("id", Detail::Integer(*id))]
             }
             Self::InvalidTimeZone { zone } => vec![("zone", Detail::Text(zone.clone()))],
+            Self::PriceNotFound {
+                provider,
+                model_name,
+                token_class,
+            } => {
+                let given = |name, text: &Option<String>| Some((name, Detail::Text(text.clone()?)));
+                let class = token_class.map(|class| ("token_class", Detail::Text(class.to_string())));
+                let named = [
+                    given("provider", provider),
+                    given("model_name", model_name),
+                    class,
+                ];
+                named.into_iter().flatten().collect()
+            }
+            Self::PartExceedsWhole | Self::ChargeTooLarge => Vec::new(),
             Self::TooManyPoints { limit } => vec![("limit", Detail::Integer(*limit))],
         }
     }

@@ -13,7 +13,7 @@ mod zone;
 pub use coverage::Coverage;
 pub use filter::RecordFilter;
 pub use outcome::{Corrected, Correction, Outcome, Recorded, Replay};
-pub use record::{EventId, NewRecord, Record};
+pub use record::{Charge, EventId, NewRecord, Pricing, Record};
 pub use selection::Selection;
 pub use series::{Dimension, Group, Line, POINTS_MAX, Series, SeriesQuery, Totals, Unit};
 pub use stats::Stats;

@@ -19,10 +19,18 @@ pub fn event(user: &UserId) -> NewRecord {
 
 /// Records in a transaction of its own.
 pub async fn try_record(pool: &Pool, clock: &dyn Clock, new: &[NewRecord]) -> Result<Vec<Outcome>, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let outcomes = usage::record(&mut tx, clock, new).await?;
-    tx.commit().await?;
-    Ok(outcomes)
+    loop {
+        let mut tx = Tx::begin(pool).await?;
+        match usage::record(&mut tx, clock, new).await {
+            // Another one recorded one of the events meanwhile: it is known now.
+            Err(DbError::Contention(_)) => tx.rollback().await,
+            outcomes => {
+                let outcomes = outcomes?;
+                tx.commit().await?;
+                return Ok(outcomes);
+            }
+        }
+    }
 }
 
 /// Records in a transaction of its own, which must succeed without a refusal.
@@ -78,8 +86,14 @@ pub async fn correct(
     clock: &dyn Clock,
     correction: &Correction,
 ) -> Result<Corrected, UsageRefusal> {
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
-    let outcome = usage::correct(&mut tx, clock, correction).await.unwrap();
-    tx.commit().await.unwrap();
-    outcome
+    loop {
+        let mut tx = Tx::begin(db.pool()).await.unwrap();
+        match usage::correct(&mut tx, clock, correction).await {
+            Err(DbError::Contention(_)) => tx.rollback().await,
+            outcome => {
+                tx.commit().await.unwrap();
+                return outcome.unwrap();
+            }
+        }
+    }
 }

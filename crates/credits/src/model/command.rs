@@ -78,6 +78,14 @@ pub enum Action {
         /// A note that is kept with the entry, not a link.
         usage_record_id: Option<i64>,
     },
+    /// Charges a usage record that is written in the same transaction.
+    Meter(Metering),
+    /// Is refused, for a reason that the caller found outside of the ledger. With an idempotency key a repeat is refused for
+    /// the same reason.
+    Refuse {
+        /// Why, in the caller's own words.
+        reason: FreeForm,
+    },
     /// Gives up a hold.
     Release {
         /// Which hold.
@@ -104,6 +112,17 @@ pub enum Action {
     },
     /// Books what is due and nothing else. Any later command would do the same, with the same result.
     ApplyDue,
+}
+
+/// The charge of a usage record. The entry it makes is linked with the record: there is never a second one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metering {
+    /// How much. Zero makes no entry.
+    pub amount: Credits,
+    /// The hold that is charged as by [`Action::Capture`]; `None` spends in burn order, all or nothing.
+    pub hold_id: Option<Uuid>,
+    /// The record.
+    pub usage_record_id: i64,
 }
 
 /// Credit to give.

@@ -103,6 +103,11 @@ impl Wanted {
                 self.holds.insert((user(), *hold_id));
                 None
             }
+            Action::Meter(metering) => {
+                self.holds
+                    .extend(metering.hold_id.map(|hold_id| (user(), hold_id)));
+                None
+            }
             Action::Refund { transaction_id, .. } => {
                 self.charges.insert((user(), *transaction_id));
                 None
@@ -111,6 +116,7 @@ impl Wanted {
             | Action::ConsumeUncollected { .. }
             | Action::Hold { .. }
             | Action::Adjust { .. }
+            | Action::Refuse { .. }
             | Action::ApplyDue => None,
         };
         if let Some(reference) = reference {
