@@ -18,19 +18,20 @@ mod store;
 
 pub use error::UsageRefusal;
 pub use model::{
-    Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewRecord, Outcome, POINTS_MAX,
-    Record, RecordFilter, Recorded, Replay, Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit,
-    Zone, Zones,
+    Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewPrice, NewRecord, Offer,
+    Outcome, POINTS_MAX, PRICES_MAX, PriceFilter, PriceVersion, Record, RecordFilter, Recorded, Replay,
+    Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit, Zone, Zones,
 };
 pub use rules::{CORRECTION, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
-    active_users, correct, create_months, fold_deltas, list, record, retain, series, series_all, stats,
-    stats_all, top_users, zones,
+    Prices, active_users, correct, create_months, fold_deltas, list, prices, record, retain, series,
+    series_all, stats, stats_all, top_users, zones,
 };
 pub use store::AUDITS;
 
 /// The schema of this crate, for the one ordered list of migrations.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "usage": "20261121120500_create_usage_records", "20261121143005_measure_records",
-    "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups"
+    "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
+    "20261123100000_create_prices"
 );

@@ -1,7 +1,9 @@
-//! What can be done with usage records.
+//! What can be done with usage records and prices.
 
 mod correct;
 mod partitions;
+mod price_cache;
+pub mod prices;
 mod reads;
 mod record;
 mod series;
@@ -9,6 +11,7 @@ mod upkeep;
 
 pub use correct::correct;
 pub use partitions::{create_months, retain};
+pub use price_cache::Prices;
 pub use reads::{list, stats, stats_all};
 pub use record::record;
 pub use series::{active_users, series, series_all, top_users, zones};
