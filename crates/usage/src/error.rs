@@ -68,6 +68,38 @@ pub enum UsageRefusal {
         /// Most buckets times series.
         limit: i64,
     },
+    /// No price was given, or too many at once.
+    #[error("1 to {limit} prices can be put at once")]
+    PriceCount {
+        /// Most at once.
+        limit: usize,
+    },
+    /// A price says nothing: neither a rate nor that it is retired.
+    #[error("price {place} has no rate")]
+    PriceWithoutRates {
+        /// Its place in the request, from 0.
+        place: usize,
+    },
+    /// A price would change what was.
+    #[error("price {place} would begin before {earliest}")]
+    PriceInPast {
+        /// Its place in the request, from 0.
+        place: usize,
+        /// The earliest beginning.
+        earliest: OffsetDateTime,
+    },
+    /// The request has two prices of the same provider, model, tier and step.
+    #[error("price {place} is of the same provider, model, tier and step as one before it")]
+    PriceTwice {
+        /// Place of the second one in the request, from 0.
+        place: usize,
+    },
+    /// A version begins at that instant already, and versions are never edited.
+    #[error("price {place} would begin at the same instant as a version that exists")]
+    PriceExists {
+        /// Its place in the request, from 0.
+        place: usize,
+    },
 }
 
 impl Failure for UsageRefusal {
@@ -82,7 +114,12 @@ impl Failure for UsageRefusal {
             | Self::InvalidTimeZone { .. }
             | Self::PartExceedsWhole
             | Self::ChargeTooLarge
-            | Self::TooManyPoints { .. } => "ValidationException",
+            | Self::TooManyPoints { .. }
+            | Self::PriceCount { .. }
+            | Self::PriceWithoutRates { .. }
+            | Self::PriceInPast { .. }
+            | Self::PriceTwice { .. }
+            | Self::PriceExists { .. } => "ValidationException",
         }
     }
 
@@ -96,7 +133,12 @@ impl Failure for UsageRefusal {
             | Self::PriceNotFound { .. }
             | Self::PartExceedsWhole
             | Self::ChargeTooLarge
-            | Self::TooManyPoints { .. } => Kind::Invalid,
+            | Self::TooManyPoints { .. }
+            | Self::PriceCount { .. }
+            | Self::PriceWithoutRates { .. }
+            | Self::PriceInPast { .. }
+            | Self::PriceTwice { .. }
+            | Self::PriceExists { .. } => Kind::Invalid,
         }
     }
 
@@ -128,7 +170,19 @@ impl Failure for UsageRefusal {
                 named.into_iter().flatten().collect()
             }
             Self::PartExceedsWhole | Self::ChargeTooLarge => Vec::new(),
+            Self::PriceCount { limit } => vec![("limit", Detail::Integer(count(*limit)))],
+            Self::PriceInPast { place, earliest } => vec![
+                ("place", Detail::Integer(count(*place))),
+                ("earliest", Detail::Time(*earliest)),
+            ],
+            Self::PriceWithoutRates { place } | Self::PriceTwice { place } | Self::PriceExists { place } => {
+                vec![("place", Detail::Integer(count(*place)))]
+            }
             Self::TooManyPoints { limit } => vec![("limit", Detail::Integer(*limit))],
         }
     }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,9 @@
-//! What can be done with usage records.
+//! What can be done with usage records and prices.
 
 mod correct;
 mod partitions;
+mod price_cache;
+pub mod prices;
 mod reads;
 mod record;
 mod recording;
@@ -10,6 +12,7 @@ mod upkeep;
 
 pub use correct::correct;
 pub use partitions::{create_months, retain};
+pub use price_cache::Prices;
 pub use reads::{find, find_all, list, stats, stats_all};
 pub use record::record;
 pub use recording::{Draft, Next, Recording, correction_events, look_up};

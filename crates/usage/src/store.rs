@@ -4,6 +4,8 @@ mod audits;
 pub(crate) mod dedupe;
 mod json;
 pub(crate) mod partitions;
+pub(crate) mod price_book;
+pub(crate) mod prices;
 pub(crate) mod records;
 pub(crate) mod rollups;
 mod rows;

@@ -19,6 +19,10 @@ mod oracle;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]
+mod price_cache;
+#[cfg(test)]
+mod prices;
+#[cfg(test)]
 mod rating;
 #[cfg(test)]
 mod record;

@@ -152,6 +152,54 @@ fn a_price_is_found_by_exact_name_or_alias_in_its_latest_version() {
     );
 }
 
+#[test]
+fn an_exact_provider_wins_over_none_and_both_over_an_alias() {
+    let begin = testkit::instant();
+    let version = |id, provider: &str, model: &str, hours, is_retired| Price {
+        id,
+        key: key(provider, model),
+        min_context: 0,
+        valid_from: begin + Duration::hours(hours),
+        is_retired,
+        rates: BTreeMap::new(),
+    };
+    let name = |provider: &str, model: &str| (provider.to_owned(), model.to_owned());
+    let book = PriceBook::new(
+        [
+            version(1, "", "m", 0, false),
+            version(2, "azure", "m", 2, false),
+            version(3, "azure", "m", 4, true),
+            version(4, "openai", "target", 0, false),
+        ],
+        [
+            (name("azure", "m"), name("openai", "target")),
+            (name("", "short"), name("openai", "target")),
+        ],
+    );
+    let found = |provider: &str, model: &str, hours| {
+        let price = book.find(&key(provider, model), 10, begin + Duration::hours(hours));
+        price.map(|price| price.id)
+    };
+    assert_eq!(found("azure", "m", 1), Some(1), "its own price has not begun");
+    assert_eq!(found("azure", "m", 2), Some(2));
+    assert_eq!(
+        found("azure", "m", 4),
+        None,
+        "what was retired falls back to nothing"
+    );
+    assert_eq!(found("other", "m", 2), Some(1));
+    assert_eq!(found("", "m", 2), Some(1));
+    assert_eq!(found("azure", "m", -1), None, "no price and no alias has begun");
+    assert_eq!(found("", "short", 0), Some(4));
+    assert_eq!(found("openai", "short", 0), None, "an alias is of one provider");
+    assert_eq!(found("", "target", 0), None);
+    let batch = Key {
+        service_tier: "batch".to_owned(),
+        ..key("other", "m")
+    };
+    assert_eq!(book.find(&batch, 10, begin), None);
+}
+
 fn used() -> impl Strategy<Value = Vec<(TokenClass, i64, i64, i64)>> {
     let classes: Vec<_> = TokenClass::all().collect();
     let one = (0..=2_000_000_i64, 0..=500_000_000_i64, 0..=500_000_000_i64);

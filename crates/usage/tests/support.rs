@@ -1,10 +1,12 @@
 //! What the tests of this crate share.
 
-use kernel::{Clock, Page, Slice, Start, TimePlace, UserId};
+use kernel::{Actor, Clock, Page, Slice, Start, TimePlace, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
 use usage::{
-    Corrected, Correction, NewRecord, Outcome, Record, RecordFilter, Stats, UsageInput, UsageRefusal,
+    Corrected, Correction, NewPrice, NewRecord, Offer, Outcome, PriceVersion, Record, RecordFilter, Stats,
+    UsageInput, UsageRefusal, prices,
+    rating::{Key, Rate, TokenClass},
 };
 
 /// A database with the schema of this domain, audited when the test ends.
@@ -96,4 +98,40 @@ pub async fn correct(
             }
         }
     }
+}
+
+/// A price that begins now: so many pico-credits a token, and ten times as many pico-dollars.
+pub fn new_price(provider: &str, model: &str, charge_pico: i64) -> NewPrice {
+    let rate = Rate {
+        charge_pico,
+        cost_pico: charge_pico * 10,
+    };
+    NewPrice {
+        key: Key {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            service_tier: String::new(),
+        },
+        min_context: 0,
+        valid_from: None,
+        offer: Offer::Rates([(TokenClass::Input, rate), (TokenClass::Output, rate)].into()),
+        source: "a test".to_owned(),
+    }
+}
+
+/// Puts prices in a transaction of its own.
+pub async fn put(
+    db: &TestDb,
+    clock: &dyn Clock,
+    new: &[NewPrice],
+) -> Result<Vec<PriceVersion>, UsageRefusal> {
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let outcome = prices::put(&mut tx, clock, Actor::Admin, new).await.unwrap();
+    tx.commit().await.unwrap();
+    outcome
+}
+
+/// Puts one price, which must not be refused.
+pub async fn put_one(db: &TestDb, clock: &dyn Clock, new: NewPrice) -> PriceVersion {
+    put(db, clock, &[new]).await.unwrap().remove(0)
 }
