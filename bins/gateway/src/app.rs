@@ -26,7 +26,7 @@ pub use flows::{AUDITS, MIGRATIONS};
 
 /// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
 /// that they cannot hold up a charge.
-const HOT_CONNECTIONS: usize = 5;
+const HOT_CONNECTIONS: usize = 7;
 /// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
 /// far more than a commit takes, far less than its neighbours would notice as an outage.
 const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
@@ -51,6 +51,8 @@ pub struct App {
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
     pub writes: Writes,
+    /// The way in for usage in bulk: a queue of its own, so that nobody who spends waits behind it.
+    pub bulk: Writes,
     /// Balances, read together.
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
@@ -122,6 +124,7 @@ impl App {
         let defaults = config.credits.defaults;
         let on_it = home.enter();
         let writes = Writes::start(hot.clone(), Arc::clone(&clock), defaults);
+        let bulk = Writes::start_bulk(hot.clone(), Arc::clone(&clock), defaults);
         let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
         let statuses = StatusReads::start(hot.clone());
         let probes = ProbeReads::start(hot.clone());
@@ -136,6 +139,7 @@ impl App {
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
+            bulk,
             balances,
             statuses,
             probes,
@@ -184,6 +188,7 @@ impl App {
         }
         self.usage_upkeep.abort();
         self.writes.flush().await;
+        self.bulk.flush().await;
     }
 }
 

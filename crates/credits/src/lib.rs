@@ -22,8 +22,8 @@ pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, Command, Defaults, Direction, Entry, EntryKind,
     Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode,
     HoldStatus, HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, Metering, NewGrant,
-    NewGrantKind, Outcome, PRIORITY_DEFAULT, Replay, TransactionFilter, TransactionKind, TransactionName,
-    UnknownTransactionKind,
+    NewGrantKind, Outcome, PRIORITY_DEFAULT, Payer, Replay, TransactionFilter, TransactionKind,
+    TransactionName, UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };

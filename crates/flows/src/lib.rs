@@ -3,6 +3,7 @@
 pub mod audits;
 pub mod events;
 pub mod ledger_audit;
+pub mod metering;
 pub mod operations;
 pub mod pruning;
 pub mod reads;
@@ -11,6 +12,7 @@ pub mod standing;
 pub mod sweeper;
 pub mod usage_upkeep;
 
+pub use metering::{MeterRefusal, Meterage, Metered};
 pub use operations::{Operation, Outcome, Writes};
 pub use reads::{BalanceReads, ProbeReads, StatusReads};
 pub use standing::{Barred, StandingCheck};

@@ -193,7 +193,7 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
     ) {
         entries.push(&catalogue::USER_NOT_FOUND);
     }
-    if route.body == BodyRule::Json {
+    if route.body != BodyRule::Ignored {
         entries.extend([
             &catalogue::PAYLOAD_TOO_LARGE,
             &catalogue::UNSUPPORTED_MEDIA_TYPE,

@@ -32,7 +32,7 @@ pub use view::{settled, view};
 use crate::{
     error::Refusal,
     model::{
-        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, PRIORITY_DEFAULT,
+        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, PRIORITY_DEFAULT, Payer,
         balance::BALANCE_MAX,
     },
 };
@@ -145,7 +145,9 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
         | Action::ConsumeUncollected { amount, .. }
         | Action::Hold { amount, .. }
         | Action::Adjust { amount, .. } => (*amount, MICRO),
-        Action::Release { .. } | Action::Refuse { .. } | Action::ApplyDue => return Ok(()),
+        Action::Acknowledge { .. } | Action::Release { .. } | Action::Refuse { .. } | Action::ApplyDue => {
+            return Ok(());
+        }
     };
     if !(least..=BALANCE_MAX).contains(&amount) {
         let limit = BALANCE_MAX;
@@ -242,6 +244,10 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
             usage_record_id,
         } => hold::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause),
         Action::Meter(metering) => meter(state, metering, cause),
+        Action::Acknowledge { .. } => Ok(Done {
+            replayed: true,
+            ..Done::nothing()
+        }),
         Action::Refuse { ref reason } => Err(Refusal::Outside {
             reason: reason.clone(),
         }
@@ -262,14 +268,15 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
 fn meter(state: &mut AccountState, metering: Metering, cause: Cause<'_>) -> Result<Done, Stop> {
     let Metering {
         amount,
-        hold_id,
+        from,
         usage_record_id,
     } = metering;
     let usage = Usage::Charged(usage_record_id);
-    match hold_id {
-        Some(hold_id) => hold::capture(state, hold_id, Some(amount), usage, cause),
-        None if amount.is_zero() => Ok(Done::nothing()),
-        None => consume::consume(state, amount, usage, cause),
+    match from {
+        Payer::Hold(hold_id) => hold::capture(state, hold_id, Some(amount), usage, cause),
+        _ if amount.is_zero() => Ok(Done::nothing()),
+        Payer::Available => consume::consume(state, amount, usage, cause),
+        Payer::AsFarAsItGoes => consume::consume_uncollected(state, amount, usage, cause),
     }
 }
 

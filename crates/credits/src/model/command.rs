@@ -80,6 +80,11 @@ pub enum Action {
     },
     /// Charges a usage record that is written in the same transaction.
     Meter(Metering),
+    /// Charges nothing, because the usage record was written before. Answered with `replayed`.
+    Acknowledge {
+        /// The record.
+        usage_record_id: i64,
+    },
     /// Is refused, for a reason that the caller found outside of the ledger. With an idempotency key a repeat is refused for
     /// the same reason.
     Refuse {
@@ -119,10 +124,32 @@ pub enum Action {
 pub struct Metering {
     /// How much. Zero makes no entry.
     pub amount: Credits,
-    /// The hold that is charged as by [`Action::Capture`]; `None` spends in burn order, all or nothing.
-    pub hold_id: Option<Uuid>,
+    /// What pays.
+    pub from: Payer,
     /// The record.
     pub usage_record_id: i64,
+}
+
+/// What pays for a usage record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// What is available, all or nothing, as by [`Action::Consume`].
+    Available,
+    /// What is available, as far as it goes, as by [`Action::ConsumeUncollected`].
+    AsFarAsItGoes,
+    /// A hold, as by [`Action::Capture`].
+    Hold(Uuid),
+}
+
+impl Payer {
+    /// The hold.
+    #[must_use]
+    pub fn hold_id(self) -> Option<Uuid> {
+        match self {
+            Self::Hold(hold_id) => Some(hold_id),
+            Self::Available | Self::AsFarAsItGoes => None,
+        }
+    }
 }
 
 /// Credit to give.

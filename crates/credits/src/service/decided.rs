@@ -189,7 +189,7 @@ impl<'a> Answers<'a> {
         // A hold that was captured for nothing left nothing but its release.
         let captures = match command.action {
             Action::Capture { .. } => true,
-            Action::Meter(metering) => metering.hold_id.is_some(),
+            Action::Meter(metering) => metering.from.hold_id().is_some(),
             _ => false,
         };
         let told = |entry: &&Entry| !captures || entry.kind == EntryKind::Capture;

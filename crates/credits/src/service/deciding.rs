@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use diesel_async::AsyncPgConnection;
 use kernel::{Credits, FreeForm, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
@@ -83,10 +84,14 @@ struct Keys {
 ///
 /// # Errors
 /// As [`execute`](super::execute()).
-pub async fn prepare<'a>(tx: &mut Tx, defaults: Defaults, locked: Locked) -> Result<Deciding<'a>, DbError> {
+pub async fn prepare<'a>(
+    conn: &AsyncPgConnection,
+    defaults: Defaults,
+    locked: Locked,
+) -> Result<Deciding<'a>, DbError> {
     Ok(Deciding {
         defaults,
-        batch: store::load(tx, locked.0).await?,
+        batch: store::load(conn, locked.0).await?,
         keys: Keys::default(),
         commands: Vec::new(),
         decisions: Vec::new(),
@@ -299,6 +304,7 @@ fn transaction_of(batch: &Batch, command: &Command, effect: &Effect) -> Uuid {
 pub(super) fn recorded_by(command: &Command) -> Option<i64> {
     match command.action {
         Action::Meter(metering) => Some(metering.usage_record_id),
+        Action::Acknowledge { usage_record_id } => Some(usage_record_id),
         _ => None,
     }
 }

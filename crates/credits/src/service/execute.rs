@@ -55,7 +55,7 @@ pub async fn execute(
         return Ok(Executed::default());
     }
     let locked = lock(tx.conn(), clock, commands).await?;
-    let mut deciding: Deciding<'_> = prepare(tx, defaults, locked).await?;
+    let mut deciding: Deciding<'_> = prepare(tx.conn(), defaults, locked).await?;
     for command in commands {
         deciding.apply(Cow::Borrowed(command))?;
     }

@@ -38,11 +38,7 @@ pub async fn correct(
     let replacement = match &correction.replacement {
         None => None,
         Some(new) => match recording.replace(&original, new.clone())? {
-            Ok(draft) => {
-                let record = draft.record().clone();
-                recording.add(draft);
-                Some(record)
-            }
+            Ok(draft) => Some(recording.add(draft)),
             Err(refusal) => return Ok(Err(refusal)),
         },
     };

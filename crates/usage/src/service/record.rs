@@ -35,14 +35,10 @@ pub async fn record(tx: &mut Tx, clock: &dyn Clock, new: &[NewRecord]) -> Result
                 record: *record,
                 replay: Replay::ByEvent,
             },
-            Next::New(draft) => {
-                let record = draft.record().clone();
-                recording.add(*draft);
-                Recorded {
-                    record,
-                    replay: Replay::First,
-                }
-            }
+            Next::New(draft) => Recorded {
+                record: recording.add(*draft),
+                replay: Replay::First,
+            },
         }));
     }
     recording.save(tx).await?;

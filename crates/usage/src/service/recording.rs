@@ -212,15 +212,15 @@ impl Recording {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
         }
         let record = original.corrected(self.draw()?, reason);
-        self.add(Draft {
-            record: record.clone(),
+        Ok(Ok(self.add(Draft {
+            record,
             event: Some(event),
-        });
-        Ok(Ok(record))
+        })))
     }
 
-    /// Adds a record to those that will be saved. Later events of the batch with the same id are repeats of it.
-    pub fn add(&mut self, draft: Draft) {
+    /// Adds a record to those that will be saved, and answers it. Later events of the batch with the same id are repeats of
+    /// it.
+    pub fn add(&mut self, draft: Draft) -> Record {
         let Draft { record, event } = draft;
         if let Some(event) = event {
             let seen = Seen {
@@ -232,7 +232,8 @@ impl Recording {
             let place = self.records.len();
             self.claims.push(EventClaim { event, place });
         }
-        self.records.push(record);
+        self.records.push(record.clone());
+        record
     }
 
     /// Writes the records with their event ids and roll-ups, in statements that are sent without waiting for one another.

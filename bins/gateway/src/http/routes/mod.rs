@@ -40,6 +40,7 @@ pub fn table() -> &'static [Route] {
             credits::capture::route(),
             credits::release::route(),
             usage::record::route(),
+            usage::batch::route(),
             usage::list::route(),
             usage::stats::route(),
             sessions::create::route(),

@@ -1,5 +1,7 @@
 //! Routes of the group `usage`.
 
+pub mod batch;
+mod item;
 pub mod list;
 pub mod record;
 pub mod stats;
