@@ -5,4 +5,5 @@ pub(crate) mod instant;
 pub(crate) mod month;
 pub(crate) mod quarter;
 pub(crate) mod rollup;
+pub(crate) mod seeds;
 pub(crate) mod window;

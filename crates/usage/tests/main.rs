@@ -21,6 +21,8 @@ mod partitions;
 #[cfg(test)]
 mod price_cache;
 #[cfg(test)]
+mod price_seeds;
+#[cfg(test)]
 mod prices;
 #[cfg(test)]
 mod rating;

@@ -4,16 +4,7 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::TokenClass;
-
-/// What one unit of a class costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// Pico-credits that the user pays; zero is explicitly free.
-    pub charge_pico: i64,
-    /// Pico-dollars that the provider takes.
-    pub cost_pico: i64,
-}
+use super::{Rate, TokenClass};
 
 /// What is priced: a model of a provider, in a tier of service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,7 @@
 //! What can be done with prices (HTTP contract 4.8).
 
+mod seed;
+
 use std::collections::BTreeSet;
 
 use diesel_async::AsyncPgConnection;
@@ -13,6 +15,8 @@ use crate::{
         prices::{self, Beginning},
     },
 };
+
+pub use seed::{Seeded, seed};
 
 /// The versions that hold at an instant, ordered by provider, model, tier and step. A retired one is listed: it says that
 /// there is no price.

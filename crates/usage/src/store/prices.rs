@@ -61,6 +61,25 @@ pub(crate) async fn known(
     Ok(rows.into_iter().filter_map(place).collect())
 }
 
+/// Which of these have no version of their step, while nobody but `actor` put any price of the model, for the provider or
+/// for all; places in the list.
+pub(crate) async fn unpriced(
+    conn: &mut AsyncPgConnection,
+    actor: &str,
+    new: &[NewPrice],
+) -> Result<Vec<usize>, DbError> {
+    let rows: Vec<PlaceRow> = pg::sql(UNPRICED)
+        .bind::<Text, _>(actor)
+        .bind::<Array<Text>, _>(column(new, |one| one.key.provider.as_str()))
+        .bind::<Array<Text>, _>(column(new, |one| one.key.model.as_str()))
+        .bind::<Array<Text>, _>(column(new, |one| one.key.service_tier.as_str()))
+        .bind::<Array<BigInt>, _>(column(new, |one| one.min_context))
+        .load(conn)
+        .await?;
+    let place = |row: PlaceRow| usize::try_from(row.place).ok();
+    Ok(rows.into_iter().filter_map(place).collect())
+}
+
 /// Inserts versions with their rates; their ids, in the order of `new`.
 pub(crate) async fn insert(
     conn: &mut AsyncPgConnection,
@@ -159,6 +178,16 @@ const KNOWN: &str = "
 SELECT given.place - 1 AS place
 FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS given (provider, model, service_tier, min_context, valid_from, place)
 JOIN usage.prices USING (provider, model, service_tier, min_context, valid_from) ORDER BY place";
+
+const UNPRICED: &str = "
+SELECT given.place - 1 AS place
+FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS given (provider, model, service_tier, min_context, place)
+WHERE NOT EXISTS (
+    SELECT FROM usage.prices AS price
+    WHERE price.provider IN (given.provider, '') AND price.model = given.model
+      AND (price.actor <> $1 OR (price.provider, price.service_tier, price.min_context)
+                              = (given.provider, given.service_tier, given.min_context)))
+ORDER BY place";
 
 const DRAW: &str =
     "SELECT nextval(pg_get_serial_sequence('usage.prices', 'id')) AS id FROM generate_series(1, $1)";
