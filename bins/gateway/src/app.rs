@@ -12,11 +12,12 @@ use bytes::Bytes;
 use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
-use pg::{DbError, Pool};
+use pg::{DbError, Pool, Tx};
 use tokio::{runtime::Handle, task::JoinHandle};
+use usage::prices::Seeded;
 
 use crate::{
-    config::Config,
+    config::{Config, PriceSeeds},
     hot_thread::HotThread,
     http::read_slots::ReadSlots,
     telemetry::{Metrics, Moved},
@@ -111,6 +112,9 @@ impl App {
             .await?;
             tracing::info!(promoted, "administrators of the configuration have their role");
         }
+        if let Some(seeds) = config.price_seeds {
+            bring_prices(&pool, &*clock, seeds).await?;
+        }
         let verifier = Verifier::start(
             config.auth.issuers(),
             JwksTiming::default(),
@@ -190,6 +194,27 @@ impl App {
         self.writes.flush().await;
         self.bulk.flush().await;
     }
+}
+
+/// Puts the prices that this version brings along and that the database does not have.
+async fn bring_prices(pool: &Pool, clock: &dyn Clock, seeds: PriceSeeds) -> Result<(), DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    let seeded = match usage::prices::seed(&mut tx, clock, seeds.credits_per_usd).await {
+        Ok(seeded) => seeded,
+        Err(error) => {
+            tx.give_up(&error).await;
+            return Err(error);
+        }
+    };
+    tx.commit().await?;
+    if seeded != Seeded::default() {
+        tracing::info!(
+            prices.count = seeded.prices,
+            aliases.count = seeded.aliases,
+            "models without a price have the public one that this version knows"
+        );
+    }
+    Ok(())
 }
 
 /// Audits the ledger in the background, on a connection of its own, if the configuration wants it.

@@ -50,6 +50,10 @@ pub enum Access {
     StaffForPathUser,
     /// A user for what is his own, judged by the operation; services and administrators.
     OwnThings,
+    /// Everyone with a credential, for what belongs to no user.
+    AnyCaller,
+    /// Administrators, for what belongs to no user.
+    Admin,
 }
 
 impl Access {
@@ -79,6 +83,8 @@ impl Access {
             }
             Self::StaffForPathUser => "Services and administrators.",
             Self::OwnThings => "The owner; services; administrators.",
+            Self::AnyCaller => "Any user; services; administrators.",
+            Self::Admin => "Administrators.",
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod credits;
 pub mod messages;
+pub mod prices;
 pub mod sessions;
 pub mod subscriptions;
 pub mod system;
@@ -43,6 +44,8 @@ pub fn table() -> &'static [Route] {
             usage::batch::route(),
             usage::list::route(),
             usage::stats::route(),
+            prices::list::route(),
+            prices::put::route(),
             sessions::create::route(),
             sessions::list::route(),
             sessions::set_status::route(),
