@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
+use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Corrections};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Pool, Tx};
@@ -52,6 +52,8 @@ pub struct App {
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
     pub writes: Writes,
+    /// Takes usage records back.
+    pub corrections: Corrections,
     /// The way in for usage in bulk: a queue of its own, so that nobody who spends waits behind it.
     pub bulk: Writes,
     /// Balances, read together.
@@ -144,6 +146,7 @@ impl App {
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
             bulk,
+            corrections: Corrections::new(pool.clone(), Arc::clone(&clock), Arc::clone(&ids), defaults),
             balances,
             statuses,
             probes,

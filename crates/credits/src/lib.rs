@@ -31,7 +31,7 @@ pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
     Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, execute, find_due,
     find_transaction, grants, held_up, holds, lock, prepare, prune_idempotency, set_low_balance_at, sweep,
-    transactions,
+    taken_from, transactions,
 };
 pub use store::audits::AUDITS;
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audits;
+pub mod correction;
 pub mod events;
 pub mod ledger_audit;
 pub mod metering;

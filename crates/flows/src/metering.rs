@@ -188,7 +188,7 @@ impl Desk<'_, '_> {
             usage_record_id: draft.record().id,
         };
         let draft = match self.apply(metered, Action::Meter(metering))? {
-            Preview::Refused | Preview::Repeat => return Ok(None),
+            Preview::Refused(_) | Preview::Repeat => return Ok(None),
             Preview::Applied {
                 seq: None,
                 uncollected,
@@ -287,9 +287,11 @@ pub(crate) fn shown_under_key<'a>(
 
 const CONFLICT: &str = "usage_conflict";
 const NO_PRICE: &str = "price_not_found";
+const NO_RECORD: &str = "usage_record_not_found";
+const CORRECTED: &str = "already_corrected";
 
 /// What the ledger keeps of a refusal that depended on what is stored (HTTP contract 1.11).
-fn remembered(refusal: &UsageRefusal) -> Option<FreeForm> {
+pub(crate) fn remembered(refusal: &UsageRefusal) -> Option<FreeForm> {
     match refusal {
         UsageRefusal::UsageConflict { event_id } => Some(FreeForm::of_texts([
             ("refusal", CONFLICT),
@@ -313,16 +315,28 @@ fn remembered(refusal: &UsageRefusal) -> Option<FreeForm> {
                 [("refusal", NO_PRICE)].into_iter().chain(said),
             ))
         }
+        UsageRefusal::UsageRecordNotFound { id } => Some(of_record(NO_RECORD, *id)),
+        UsageRefusal::AlreadyCorrected { id } => Some(of_record(CORRECTED, *id)),
         _ => None,
     }
 }
 
+fn of_record(what: &str, id: i64) -> FreeForm {
+    FreeForm::of_texts([("refusal", what), ("id", &id.to_string())])
+}
+
 /// The refusal that was remembered so.
-fn recalled(reason: &FreeForm) -> Result<UsageRefusal, DbError> {
+pub(crate) fn recalled(reason: &FreeForm) -> Result<UsageRefusal, DbError> {
     let unusable = || DbError::Inconsistent(format!("a remembered refusal: {}", reason.as_json()));
     let mut said: BTreeMap<String, String> =
         serde_json::from_str(reason.as_json()).map_err(|_| unusable())?;
+    let id = |said: &BTreeMap<String, String>| -> Result<i64, DbError> {
+        let id = said.get("id").and_then(|id| id.parse().ok());
+        id.ok_or_else(unusable)
+    };
     match said.remove("refusal").as_deref() {
+        Some(NO_RECORD) => Ok(UsageRefusal::UsageRecordNotFound { id: id(&said)? }),
+        Some(CORRECTED) => Ok(UsageRefusal::AlreadyCorrected { id: id(&said)? }),
         Some(CONFLICT) => Ok(UsageRefusal::UsageConflict {
             event_id: said.remove("event_id").ok_or_else(unusable)?,
         }),
@@ -339,7 +353,7 @@ fn recalled(reason: &FreeForm) -> Result<UsageRefusal, DbError> {
 }
 
 /// Why the charge of an event cannot be told.
-fn price_not_found(new: &NewRecord) -> Option<UsageRefusal> {
+pub(crate) fn price_not_found(new: &NewRecord) -> Option<UsageRefusal> {
     match new.pricing {
         Pricing::Stated | Pricing::Rated { .. } => None,
         Pricing::Unrated { token_class } => Some(UsageRefusal::PriceNotFound {
@@ -365,6 +379,8 @@ mod tests {
                 model_name: Some("gpt-4".to_owned()),
                 token_class: Some(usage::rating::TokenClass::CacheRead),
             },
+            UsageRefusal::UsageRecordNotFound { id: 7 },
+            UsageRefusal::AlreadyCorrected { id: i64::MAX },
         ] {
             let reason = remembered(&refusal).unwrap();
             assert_eq!(recalled(&reason).unwrap(), refusal);

@@ -143,11 +143,14 @@ impl Failure for UsageRefusal {
     }
 
     fn details(&self) -> Vec<(&'static str, Detail)> {
+        let field = |name: &str| ("field", Detail::Text(name.to_owned()));
         match self {
-            Self::UsageConflict { event_id } | Self::ReservedEventId { event_id } => {
-                vec![("event_id", Detail::Text(event_id.clone()))]
+            Self::UsageConflict { event_id } => vec![("event_id", Detail::Text(event_id.clone()))],
+            Self::ReservedEventId { event_id } => {
+                vec![field("event_id"), ("event_id", Detail::Text(event_id.clone()))]
             }
             Self::TimestampOutOfRange { earliest, latest } => vec![
+                field("occurred_at"),
                 ("earliest", Detail::Time(*earliest)),
                 ("latest", Detail::Time(*latest)),
             ],
@@ -169,7 +172,8 @@ impl Failure for UsageRefusal {
                 ];
                 named.into_iter().flatten().collect()
             }
-            Self::PartExceedsWhole | Self::ChargeTooLarge => Vec::new(),
+            Self::PartExceedsWhole => vec![field("cached_prompt_tokens")],
+            Self::ChargeTooLarge => Vec::new(),
             Self::PriceCount { limit } => vec![("limit", Detail::Integer(count(*limit)))],
             Self::PriceInPast { place, earliest } => vec![
                 ("place", Detail::Integer(count(*place))),

@@ -34,7 +34,7 @@ pub struct Deciding<'a> {
 }
 
 /// What became of a command, before it is saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preview {
     /// It is done now.
     Applied {
@@ -44,7 +44,7 @@ pub enum Preview {
         uncollected: Credits,
     },
     /// It is refused.
-    Refused,
+    Refused(Refusal),
     /// Its idempotency key was used before: nothing is done.
     Repeat,
 }
@@ -124,7 +124,9 @@ impl<'a> Deciding<'a> {
                 },
                 uncollected: effect.uncollected,
             },
-            Decision::New { result: Err(_), .. } => Preview::Refused,
+            Decision::New {
+                result: Err(refusal), ..
+            } => Preview::Refused(refusal.clone()),
             Decision::Again(_) | Decision::SameAs(_) | Decision::Traced { .. } => Preview::Repeat,
         };
         self.commands.push(command);

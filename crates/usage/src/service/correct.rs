@@ -32,7 +32,7 @@ pub async fn correct(
     let events = events.iter().map(|event| (&correction.user_id, event.as_str()));
     let mut recording = look_up(tx.conn(), clock, events, 2).await?;
     let negative = match recording.correct(&original, &correction.reason)? {
-        Ok(negative) => negative,
+        Ok(draft) => recording.add(draft),
         Err(refusal) => return Ok(Err(refusal)),
     };
     let replacement = match &correction.replacement {

@@ -69,6 +69,13 @@ impl Draft {
         self
     }
 
+    /// With further texts in what is kept about billing.
+    #[must_use]
+    pub fn noted<'a>(mut self, notes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.record.billing_metadata = self.record.billing_metadata.with_texts(notes);
+        self
+    }
+
     /// With the part of its charge that nothing was left to pay for.
     #[must_use]
     pub fn uncollected(mut self, part: kernel::Credits) -> Self {
@@ -191,7 +198,7 @@ impl Recording {
         Ok(Ok(Next::New(Box::new(Draft { record, event }))))
     }
 
-    /// Decides whether a record can be taken back, and adds what takes it back. `Ok(Err(_))` is a refusal.
+    /// Decides whether a record can be taken back, and with what. `Ok(Err(_))` is a refusal.
     ///
     /// # Errors
     /// As [`Recording::next`].
@@ -199,7 +206,7 @@ impl Recording {
         &mut self,
         original: &Record,
         reason: &str,
-    ) -> Result<Result<Record, UsageRefusal>, DbError> {
+    ) -> Result<Result<Draft, UsageRefusal>, DbError> {
         let id = original.id;
         let event = EventId {
             id: correction_event(id),
@@ -212,10 +219,8 @@ impl Recording {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
         }
         let record = original.corrected(self.draw()?, reason);
-        Ok(Ok(self.add(Draft {
-            record,
-            event: Some(event),
-        })))
+        let event = Some(event);
+        Ok(Ok(Draft { record, event }))
     }
 
     /// Adds a record to those that will be saved, and answers it. Later events of the batch with the same id are repeats of

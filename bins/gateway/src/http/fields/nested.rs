@@ -60,6 +60,21 @@ impl Fields {
         )
     }
 
+    /// An object that may be absent; `null` counts as absent. What `read` makes of it, or a fault.
+    pub fn object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&mut Fields) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let literal = self.body.as_ref().and_then(|body| body.get(name));
+        let Some(literal) = literal.filter(|literal| *literal != "null").map(str::to_owned) else {
+            return Some(None);
+        };
+        let place = vec![name.into()];
+        let found = self.each([(place, literal.as_str())].into_iter(), |inner, _| read(inner))?;
+        Some(found.into_iter().next())
+    }
+
     /// A fault of the whole object that is read.
     pub fn fault_here(&mut self, problem: Problem) {
         self.faults.push(Fault {

@@ -43,6 +43,8 @@ pub fn table() -> &'static [Route] {
             usage::record::route(),
             usage::batch::route(),
             usage::list::route(),
+            usage::correct::route(),
+            usage::explain::route(),
             usage::stats::route(),
             prices::list::route(),
             prices::put::route(),

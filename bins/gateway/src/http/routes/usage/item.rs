@@ -24,7 +24,7 @@ pub struct Item {
     /// The hold that pays for it.
     pub hold_id: Option<String>,
     /// All else. Its owner is put in by [`Item::metered`].
-    input: UsageInput,
+    pub input: UsageInput,
 }
 
 /// Whether a record must say what was called.
@@ -54,8 +54,6 @@ impl Item {
             endpoint: None,
             event_id: fields.optional(Source::Body, "event_id", parse::text(1, 255)),
             occurred_at: fields.optional(Source::Body, "occurred_at", instant),
-            credits_charged: fields.optional(Source::Body, "credits_charged", parse::credits_to_note),
-            cost_usd: fields.optional(Source::Body, "cost_usd", parse::usd_to_note),
             ..UsageInput::new(owner, String::new())
         };
         read_texts(fields, &mut input);
@@ -64,6 +62,8 @@ impl Item {
         input.billing_metadata = object("billing_metadata");
         input.request_data = object("request_data");
         input.response_data = object("response_data");
+        input.credits_charged = fields.optional(Source::Body, "credits_charged", parse::credits_to_note);
+        input.cost_usd = fields.optional(Source::Body, "cost_usd", parse::usd_to_note);
         input.endpoint = endpoint?;
         input.event_type = event_type?;
         Some(Self {
@@ -134,6 +134,15 @@ impl Item {
     }
 }
 
+/// The error of a refusal that was decided at an instant.
+pub fn refused(refusal: &MeterRefusal, at: OffsetDateTime) -> ApiError {
+    let failure: &dyn Failure = match refusal {
+        MeterRefusal::Usage(refusal) => refusal,
+        MeterRefusal::Ledger(refusal) => refusal,
+    };
+    ApiError::from_failure(failure).at(at)
+}
+
 /// What became of a record, for its caller. Counts it.
 ///
 /// # Errors
@@ -145,13 +154,7 @@ pub fn recorded(
     app.moved.count_metered(&meterage);
     match meterage.result {
         Ok(recorded) => Ok((recorded, meterage.at)),
-        Err(refusal) => {
-            let failure: &dyn Failure = match &refusal {
-                MeterRefusal::Usage(refusal) => refusal,
-                MeterRefusal::Ledger(refusal) => refusal,
-            };
-            Err(ApiError::from_failure(failure).at(meterage.at))
-        }
+        Err(refusal) => Err(refused(&refusal, meterage.at)),
     }
 }
 
