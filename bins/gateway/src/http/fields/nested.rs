@@ -156,7 +156,9 @@ mod tests {
     use super::*;
     use crate::http::fields::{Source, parse};
 
-    fn read(fields: &mut Fields) -> Option<Vec<(i64, Vec<(String, i64)>)>> {
+    type Parts = Vec<(String, i64)>;
+
+    fn read(fields: &mut Fields) -> Option<Vec<(i64, Parts)>> {
         fields.objects("items", 1..=2, |item| {
             let size = item.required(Source::Body, "size", parse::integer(0, 9));
             let parts = item.members("parts", 1..=2, |part, name| {

@@ -67,7 +67,7 @@ async fn a_price_is_put_and_read_back_exactly() {
     );
     assert_eq!(data["source"], "a contract");
     assert_eq!(data["valid_from"], kernel::rfc3339(testkit::instant()));
-    assert_eq!(listed(&app, "model_name=gpt-4").await, [data.clone()]);
+    assert_eq!(&listed(&app, "model_name=gpt-4").await[0], data);
     assert_eq!(listed(&app, "model_name=GPT-4").await, [""; 0]);
 
     // A number that a float would not carry.
@@ -134,9 +134,9 @@ async fn a_put_counts_in_another_process_at_once() {
         service_tier: String::new(),
     };
     for credits in [1.0, 2.0, 3.0] {
-        let before = cache.book(&*pool.get().await.unwrap()).await.unwrap();
+        let before = cache.book(&pool.get().await.unwrap()).await.unwrap();
         let reply = put(&app, json!([price("m", credits)])).await.expect(200);
-        let book = cache.book(&*pool.get().await.unwrap()).await.unwrap();
+        let book = cache.book(&pool.get().await.unwrap()).await.unwrap();
         let id = book.find(&key, 0, testkit::instant() + Duration::DAY).unwrap().id;
         assert_eq!(json!(id), reply.json()["data"][0]["id"]);
         assert_ne!(before, book);
@@ -144,17 +144,14 @@ async fn a_put_counts_in_another_process_at_once() {
     }
 }
 
-#[tokio::test]
-async fn what_is_wrong_is_told_where_it_is_and_nothing_is_changed() {
-    let app = TestApp::start().await;
-    put(&app, json!([price("known", 1.0)])).await.expect(200);
-    let rate = |class: &str, rate: Value| with("rates", json!({ class: rate }));
-    let many: Vec<Value> = (0..501).map(|n| price(&format!("m{n}"), 1.0)).collect();
+/// A request, the type of its fault, and where that is.
+type Case = (Value, &'static str, &'static str);
+
+fn wrong_shapes() -> Vec<Case> {
     let good = price("good", 1.0);
-    let past = kernel::rfc3339(testkit::instant() - Duration::microseconds(1));
-    let cases = [
+    vec![
         (json!([]), "too_short", "body.prices"),
-        (json!(many), "too_long", "body.prices"),
+        (json!(many()), "too_long", "body.prices"),
         (json!("m"), "list_type", "body.prices"),
         (json!([5]), "dict_type", "body.prices.0"),
         (
@@ -183,43 +180,46 @@ async fn what_is_wrong_is_told_where_it_is_and_nothing_is_changed() {
             "body.prices.0.rates",
         ),
         (
-            json!([rate("tokens", json!({"credits": 1, "per": 1}))]),
+            with_rate("tokens", json!({"credits": 1, "per": 1})),
             "enum",
             "body.prices.0.rates.tokens",
         ),
+    ]
+}
+
+fn wrong_rates() -> Vec<Case> {
+    let (per, credits, cost) = (
+        "body.prices.0.rates.input.per",
+        "body.prices.0.rates.input.credits",
+        "body.prices.0.rates.input.cost_usd",
+    );
+    let rate = |rate: Value| with_rate("input", rate);
+    vec![
+        (rate(json!({"credits": 1})), "missing", per),
+        (rate(json!({"credits": 1, "per": 10})), "enum", per),
+        (rate(json!({"per": 1})), "missing", credits),
         (
-            json!([rate("input", json!({"credits": 1}))]),
-            "missing",
-            "body.prices.0.rates.input.per",
-        ),
-        (
-            json!([rate("input", json!({"credits": 1, "per": 10}))]),
-            "enum",
-            "body.prices.0.rates.input.per",
-        ),
-        (
-            json!([rate("input", json!({"per": 1}))]),
-            "missing",
-            "body.prices.0.rates.input.credits",
-        ),
-        (
-            json!([rate("input", json!({"credits": -1, "per": 1}))]),
+            rate(json!({"credits": -1, "per": 1})),
             "greater_than_equal",
-            "body.prices.0.rates.input.credits",
+            credits,
         ),
         (
-            json!([rate("input", json!({"credits": "0.0000001", "per": 1_000_000}))]),
+            rate(json!({"credits": "0.0000001", "per": 1_000_000})),
             "decimal_max_places",
-            "body.prices.0.rates.input.credits",
+            credits,
         ),
         (
-            json!([rate(
-                "input",
-                json!({"credits": 1, "cost_usd": "1000000.1", "per": 1})
-            )]),
+            rate(json!({"credits": 1, "cost_usd": "1000000.1", "per": 1})),
             "less_than_equal",
-            "body.prices.0.rates.input.cost_usd",
+            cost,
         ),
+    ]
+}
+
+fn wrong_versions() -> Vec<Case> {
+    let good = price("good", 1.0);
+    let past = kernel::rfc3339(testkit::instant() - Duration::microseconds(1));
+    vec![
         (
             json!([good, with("valid_from", json!(past))]),
             "value_error",
@@ -235,23 +235,33 @@ async fn what_is_wrong_is_told_where_it_is_and_nothing_is_changed() {
             "value_error",
             "body.prices.2.model_name",
         ),
-    ];
-    for (prices, kind, place) in cases {
+    ]
+}
+
+fn many() -> Vec<Value> {
+    (0..501).map(|n| price(&format!("m{n}"), 1.0)).collect()
+}
+
+fn with_rate(class: &str, rate: Value) -> Value {
+    json!([with("rates", json!({ class: rate }))])
+}
+
+/// Where the first fault of a refused request is: `body.prices.0.model_name`.
+fn place(reply: &TestReply) -> String {
+    let steps = reply.json()["detail"][0]["loc"].as_array().unwrap().clone();
+    let text = |step: Value| step.as_str().map_or_else(|| step.to_string(), str::to_owned);
+    steps.into_iter().map(text).collect::<Vec<_>>().join(".")
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_where_it_is_and_nothing_is_changed() {
+    let app = TestApp::start().await;
+    put(&app, json!([price("known", 1.0)])).await.expect(200);
+    for (prices, kind, told) in [wrong_shapes(), wrong_rates(), wrong_versions()].concat() {
         let reply = put(&app, prices).await.expect(422);
         assert_eq!(reply.error_code(), "ValidationException");
-        let fault = &reply.json()["detail"][0];
-        let told: Vec<String> = fault["loc"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|step| step.as_str().map_or_else(|| step.to_string(), str::to_owned))
-            .collect();
-        assert_eq!(
-            (fault["type"].as_str().unwrap(), told.join(".").as_str()),
-            (kind, place),
-            "{}",
-            reply.text
-        );
+        assert_eq!(place(&reply), told, "{}", reply.text);
+        assert_eq!(reply.json()["detail"][0]["type"], kind, "{}", reply.text);
         assert_eq!(listed(&app, "limit=500").await.len(), 1);
     }
     let reply = app
@@ -261,9 +271,8 @@ async fn what_is_wrong_is_told_where_it_is_and_nothing_is_changed() {
         .send()
         .await
         .expect(422);
-    assert_eq!(reply.json()["detail"][0]["loc"], json!(["body", "prices"]));
-    let most: Vec<Value> = many[1..].to_vec();
-    put(&app, json!(most)).await.expect(200);
+    assert_eq!(place(&reply), "body.prices");
+    put(&app, json!(many()[1..])).await.expect(200);
 }
 
 #[tokio::test]
