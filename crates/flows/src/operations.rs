@@ -36,7 +36,7 @@ pub enum Outcome {
     /// Of a usage record.
     Usage(Box<Meterage>),
     /// Of a message.
-    Message(Result<sessions::Message, sessions::SessionRefusal>),
+    Message(Box<Result<sessions::Message, sessions::SessionRefusal>>),
     /// Nothing was done.
     Barred(Barred),
 }
@@ -141,7 +141,7 @@ impl Writes {
     ) -> Result<Result<sessions::Message, sessions::SessionRefusal>, Rejected> {
         let key = message.session_id.to_string();
         match self.committer.submit(&key, Operation::Message(message)).await? {
-            Outcome::Message(result) => Ok(result),
+            Outcome::Message(result) => Ok(*result),
             other => Err(mixed_up(&other)),
         }
     }
@@ -182,7 +182,7 @@ enum Place {
     /// The next outcome of the ledger.
     Ledger,
     /// This, and the next outcome of the ledger if that takes part.
-    Usage(metering::Decision),
+    Usage(Box<metering::Decision>),
     /// The next message.
     Message,
     /// Nothing.
@@ -369,7 +369,7 @@ impl Decisions {
                         book,
                         actor: acts_as(metered.actor, status),
                     };
-                    Place::Usage(desk.decide(metered)?)
+                    Place::Usage(Box::new(desk.decide(metered)?))
                 }
             },
             Operation::Message(message) => {
@@ -456,12 +456,12 @@ fn answer(
             (Place::Ledger, _) => outcome.map(Box::new).map(Outcome::Ledger),
             (Place::Usage(decision), Operation::Usage(metered, _)) => match settled {
                 Some(settled) => {
-                    let meterage = settled.answer(metered, decision, outcome)?;
+                    let meterage = settled.answer(metered, *decision, outcome)?;
                     Some(Outcome::Usage(Box::new(meterage)))
                 }
                 None => None,
             },
-            (Place::Message, _) => added.next().map(Outcome::Message),
+            (Place::Message, _) => added.next().map(Box::new).map(Outcome::Message),
             (Place::Barred(barred), _) => Some(Outcome::Barred(barred)),
             (Place::Usage(_), _) => None,
         });
@@ -473,10 +473,11 @@ fn answer(
 impl Place {
     /// Whether the next outcome of the ledger belongs to it.
     fn takes_outcome(&self) -> bool {
-        matches!(
-            self,
-            Self::Ledger | Self::Usage(metering::Decision::WithLedger(_))
-        )
+        match self {
+            Self::Ledger => true,
+            Self::Usage(decision) => matches!(**decision, metering::Decision::WithLedger(_)),
+            Self::Message | Self::Barred(_) => false,
+        }
     }
 }
 

@@ -196,13 +196,6 @@ async fn a_batch_is_as_one_by_one() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     let _other = app.user("auth0|b").await;
-    let item = |user: &str, more: &Value| {
-        let mut item = json!({"user_id": user, "event_type": "ai_chat"});
-        item.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        item
-    };
     let charge =
         |amount: i64, event: &str| json!({"charge": true, "credits_charged": amount, "event_id": event});
     let records = json!({"records": [
@@ -250,7 +243,21 @@ async fn a_batch_is_as_one_by_one() {
     let again = send("k").await.expect(200);
     assert_eq!(again.json()["data"], data);
     assert_eq!(balance(&app).await, 0.0);
+}
 
+fn item(user: &str, more: &Value) -> Value {
+    let mut item = json!({"user_id": user, "event_type": "ai_chat"});
+    item.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    item
+}
+
+#[tokio::test]
+async fn a_batch_has_its_bounds_and_a_user_records_for_himself() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let _other = app.user("auth0|b").await;
     let own = app
         .post(BATCH)
         .token(&user.token)
