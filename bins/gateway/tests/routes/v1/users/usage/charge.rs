@@ -194,7 +194,7 @@ async fn events_and_keys_are_charged_once() {
 #[tokio::test]
 async fn a_batch_is_as_one_by_one() {
     let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let _user = app.user("auth0|a").await;
     let _other = app.user("auth0|b").await;
     let charge =
         |amount: i64, event: &str| json!({"charge": true, "credits_charged": amount, "event_id": event});
