@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audits;
+pub mod correction;
 pub mod events;
 pub mod ledger_audit;
+pub mod metering;
 pub mod operations;
 pub mod pruning;
 pub mod reads;
@@ -12,6 +14,7 @@ pub mod sweeper;
 pub mod usage_upkeep;
 pub mod verify;
 
+pub use metering::{MeterRefusal, Meterage, Metered};
 pub use operations::{Operation, Outcome, Writes};
 pub use reads::{BalanceReads, ProbeReads, StatusReads};
 pub use standing::{Barred, StandingCheck};

@@ -19,14 +19,15 @@ pub mod verify;
 
 pub use error::UsageRefusal;
 pub use model::{
-    Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewRecord, Outcome, POINTS_MAX,
-    Record, RecordFilter, Recorded, Replay, Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit,
-    Zone, Zones,
+    Charge, Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewPrice, NewRecord,
+    Offer, Outcome, POINTS_MAX, PRICES_MAX, PriceFilter, PriceVersion, Pricing, Record, RecordFilter,
+    Recorded, Replay, Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit, Zone, Zones,
 };
-pub use rules::{CORRECTION, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
+pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
-    active_users, correct, create_months, fold_deltas, list, record, retain, series, series_all, stats,
-    stats_all, top_users, zones,
+    Draft, Next, Prices, Recording, active_users, correct, correction_events, create_months, find, find_all,
+    fold_deltas, list, look_up, prices, record, retain, series, series_all, stats, stats_all, top_users,
+    zones,
 };
 pub use store::AUDITS;
 
@@ -34,5 +35,5 @@ pub use store::AUDITS;
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "usage": "20261121120500_create_usage_records", "20261121143005_measure_records",
     "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
-    "20261123110000_sum_hours_across_users"
+    "20261123090100_link_charges", "20261123100000_create_prices", "20261123110000_sum_hours_across_users"
 );

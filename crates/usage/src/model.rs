@@ -3,6 +3,7 @@
 mod coverage;
 mod filter;
 mod outcome;
+mod price;
 mod record;
 mod selection;
 mod series;
@@ -13,7 +14,8 @@ mod zone;
 pub use coverage::Coverage;
 pub use filter::RecordFilter;
 pub use outcome::{Corrected, Correction, Outcome, Recorded, Replay};
-pub use record::{EventId, NewRecord, Record};
+pub use price::{NewPrice, Offer, PRICES_MAX, PriceFilter, PriceVersion};
+pub use record::{Charge, EventId, NewRecord, Pricing, Record};
 pub use selection::Selection;
 pub use series::{Dimension, Group, Line, POINTS_MAX, Series, SeriesQuery, Totals, Unit};
 pub use stats::Stats;

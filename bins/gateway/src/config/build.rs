@@ -12,7 +12,7 @@ use super::{
     reader::Reader,
     sections::{
         Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-        Limits, Listen, Log, LogLevel, Metrics, SupabaseKeys,
+        Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, SupabaseKeys,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -42,6 +42,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
         database: database(r, cores),
         auth: auth(r, environment),
         credits: credit_rules(r, environment),
+        price_seeds: price_seeds(r),
         cors: cors(r, environment),
         metrics: Metrics {
             enabled: r.value(&v::METRICS_ENABLED),
@@ -239,6 +240,11 @@ fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
         self_recharge: r.value_or(&v::SELF_RECHARGE, default),
         verify_every: r.value(&v::LEDGER_VERIFY_HOURS),
     }
+}
+
+fn price_seeds(r: &mut Reader<'_>) -> Option<PriceSeeds> {
+    let (wanted, credits_per_usd) = (r.value(&v::SEED_PRICES), r.value(&v::SEED_CREDITS_PER_USD));
+    wanted.then_some(PriceSeeds { credits_per_usd })
 }
 
 fn cors(r: &mut Reader<'_>, environment: Environment) -> Cors {

@@ -121,6 +121,7 @@ fn given_values_are_taken() {
         ("CREDIT_LOW_THRESHOLD", "0.25"),
         ("IDEMPOTENCY_DAYS", "30"),
         ("LEDGER_VERIFY_HOURS", "0"),
+        ("SEED_CREDITS_PER_USD", "62.5"),
         ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
     ]);
     assert_eq!(config.app.public_url, "http://[::1]:9000");

@@ -1,13 +1,43 @@
 //! Table `credits.entry_grants`: appended to.
 
-use diesel::sql_types::{Array, BigInt, Text};
-use diesel_async::RunQueryDsl;
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Text},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use kernel::{Credits, UserId};
 use pg::DbError;
 
 use crate::{
     core::AccountState,
     store::columns::{Shared, texts},
 };
+
+/// What an entry took from which grants, in the order of their ids.
+pub async fn taken(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    seq: i64,
+) -> Result<Vec<(i64, Credits)>, DbError> {
+    let rows: Vec<TakenRow> = pg::sql(
+        "SELECT grant_id, -delta AS amount FROM credits.entry_grants \
+         WHERE user_id = $1 AND seq = $2 AND delta < 0 ORDER BY grant_id",
+    )
+    .bind::<Text, _>(user.as_str())
+    .bind::<BigInt, _>(seq)
+    .load(conn)
+    .await?;
+    let taken = |row: TakenRow| (row.grant_id, Credits::from_micro(row.amount));
+    Ok(rows.into_iter().map(taken).collect())
+}
+
+#[derive(QueryableByName)]
+struct TakenRow {
+    #[diesel(sql_type = BigInt)]
+    grant_id: i64,
+    #[diesel(sql_type = BigInt)]
+    amount: i64,
+}
 
 /// Appends the lines of the entries made since loading.
 pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<(), DbError> {

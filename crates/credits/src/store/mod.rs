@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::try_join;
 use kernel::{Credits, UserId};
-use pg::{DbError, Tx};
+use pg::DbError;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -103,6 +103,11 @@ impl Wanted {
                 self.holds.insert((user(), *hold_id));
                 None
             }
+            Action::Meter(metering) => {
+                self.holds
+                    .extend(metering.from.hold_id().map(|hold_id| (user(), hold_id)));
+                None
+            }
             Action::Refund { transaction_id, .. } => {
                 self.charges.insert((user(), *transaction_id));
                 None
@@ -111,6 +116,8 @@ impl Wanted {
             | Action::ConsumeUncollected { .. }
             | Action::Hold { .. }
             | Action::Adjust { .. }
+            | Action::Acknowledge { .. }
+            | Action::Refuse { .. }
             | Action::ApplyDue => None,
         };
         if let Some(reference) = reference {
@@ -150,7 +157,7 @@ pub async fn lock(
 /// The reading statements start after the lock is held: a statement that waits for a lock answers the new row together
 /// with old rows of other tables, and evaluates its clock before the wait. Holds are read of accounts where something is
 /// held, and where a command names one; keys, references and charges where commands name them.
-pub async fn load(tx: &mut Tx, locked: Locked) -> Result<Batch, DbError> {
+pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
     let Locked {
         wanted,
         pinned,
@@ -162,7 +169,6 @@ pub async fn load(tx: &mut Tx, locked: Locked) -> Result<Batch, DbError> {
         .filter(|account| account.is_holding())
         .map(accounts::AccountRow::user_id)
         .collect();
-    let conn = &*tx.conn();
     let (now, grants, known, holds, lines, charges, keys) = try_join!(
         accounts::now(conn, pinned),
         grants::load_live(conn, &wanted.users),
