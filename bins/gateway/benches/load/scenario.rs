@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::{Ids as _, SeededIds};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -254,12 +255,13 @@ async fn send(
 ) -> Vec<Duration> {
     let mut connection = Connection::open(address).await;
     let mut latencies = Vec::with_capacity(100_000);
-    // A stride that shares no factor with the number of accounts visits all of them, in another order for each sender.
-    let mut next = number * 7_919;
+    // Each sender picks at random, as pgbench does for the floor. Were all to go the same way round, they would meet at the
+    // same accounts again and again.
+    let random = SeededIds::new(number as u64);
     let mut buffer = Vec::new();
     while Instant::now() < until {
-        let request = requests[next % requests.len()].fresh(&mut buffer);
-        next += 7_919;
+        let place = (random.uuid().as_u128() % requests.len() as u128) as usize;
+        let request = requests[place].fresh(&mut buffer);
         let began = Instant::now();
         let (status, body) = connection.send(request).await;
         latencies.push(began.elapsed());
