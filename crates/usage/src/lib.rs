@@ -11,6 +11,7 @@
 mod core;
 pub mod error;
 pub mod model;
+pub mod port;
 pub mod rating;
 pub mod rules;
 pub mod service;
@@ -22,6 +23,7 @@ pub use model::{
     Offer, Outcome, POINTS_MAX, PRICES_MAX, PriceFilter, PriceVersion, Pricing, Record, RecordFilter,
     Recorded, Replay, Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit, Zone, Zones,
 };
+pub use port::{Meter, MeterError, PgMeter};
 pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
     Draft, Next, Prices, Recording, active_users, correct, correction_events, create_months, find, find_all,
