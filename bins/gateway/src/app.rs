@@ -13,7 +13,7 @@ use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Pool};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::OnceCell, task::JoinHandle};
 
 use crate::{
     config::Config,
@@ -65,6 +65,8 @@ pub struct App {
     pub openapi: OnceLock<Bytes>,
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
+    /// The time zones that the database knows, asked for when one is first named.
+    pub zones: OnceCell<usage::Zones>,
     hot: Pool,
     _hot_thread: HotThread,
     sweeper: JoinHandle<()>,
@@ -140,6 +142,7 @@ impl App {
             statuses,
             probes,
             read_slots: ReadSlots::default(),
+            zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,
             config,

@@ -154,6 +154,10 @@ async fn a_user_never_touches_what_belongs_to_another() {
                     .header("X-User-Id", "auth0|b");
                 assert_eq!(named.send().await.status, 403, "{}", name(route));
             }
+            Access::Staff => {
+                assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
+                assert_eq!(reply.error_code(), "PermissionDeniedException");
+            }
             other => panic!("{other:?} needs no credential"),
         }
     }
@@ -228,9 +232,13 @@ async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
         token: token.clone(),
     };
     let things = examples::Things::session(examples::session_of(&app, &user).await);
-    for route in
-        authenticated().filter(|route| !matches!(route.access, Access::Newcomer | Access::StaffForPathUser))
-    {
+    let is_for_users = |access: Access| {
+        !matches!(
+            access,
+            Access::Newcomer | Access::StaffForPathUser | Access::Staff
+        )
+    };
+    for route in authenticated().filter(|route| is_for_users(route.access)) {
         let reply = examples::request_on(&app, route, &stranger, &things)
             .token(&token)
             .send()

@@ -18,14 +18,15 @@ mod store;
 
 pub use error::UsageRefusal;
 pub use model::{
-    Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewRecord, Outcome, POINTS_MAX,
-    Record, RecordFilter, Recorded, Replay, Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit,
-    Zone, Zones,
+    Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewRecord,
+    Outcome, POINTS_MAX, Point, Record, RecordFilter, Recorded, Replay, Retained, Selection, Series,
+    SeriesQuery, Stats, TopQuery, TopSeries, Totals, Unit,
+    Users, Zone, Zones,
 };
 pub use rules::{CORRECTION, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
-    active_users, correct, create_months, fold_deltas, list, record, retain, series, series_all, stats,
-    stats_all, top_users, zones,
+    active_users, buckets_back, correct, create_months, fold_deltas, list, record,
+    retain, series, series_all, series_top, stats, stats_all, top_users, zones,
 };
 pub use store::AUDITS;
 

@@ -7,6 +7,7 @@ mod record;
 mod selection;
 mod series;
 mod stats;
+mod top_series;
 mod upkeep;
 mod zone;
 
@@ -17,5 +18,6 @@ pub use record::{EventId, NewRecord, Record};
 pub use selection::Selection;
 pub use series::{Dimension, Group, Line, POINTS_MAX, Series, SeriesQuery, Totals, Unit};
 pub use stats::Stats;
+pub use top_series::{Point, TopQuery, TopSeries, Users};
 pub use upkeep::{Months, Retained};
 pub use zone::{Zone, Zones};

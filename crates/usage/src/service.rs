@@ -5,11 +5,13 @@ mod partitions;
 mod reads;
 mod record;
 mod series;
+mod top_series;
 mod upkeep;
 
 pub use correct::correct;
 pub use partitions::{create_months, retain};
 pub use reads::{list, stats, stats_all};
 pub use record::record;
-pub use series::{active_users, series, series_all, top_users, zones};
+pub use series::{active_users, buckets_back, series, series_all, top_users, zones};
+pub use top_series::series_top;
 pub use upkeep::fold_deltas;

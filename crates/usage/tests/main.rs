@@ -29,4 +29,6 @@ mod stats;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod top_series;
+#[cfg(test)]
 mod zones;

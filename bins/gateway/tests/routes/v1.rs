@@ -3,4 +3,5 @@
 mod guide;
 mod sessions;
 mod subscriptions;
+mod usage;
 mod users;

@@ -6,6 +6,7 @@
 pub mod json;
 pub mod parse;
 pub mod time;
+pub mod words;
 
 use std::str::FromStr;
 

@@ -42,6 +42,8 @@ pub fn table() -> &'static [Route] {
             usage::record::route(),
             usage::list::route(),
             usage::stats::route(),
+            usage::timeseries::route(),
+            usage::all_timeseries::route(),
             sessions::create::route(),
             sessions::list::route(),
             sessions::set_status::route(),

@@ -1,8 +1,12 @@
 //! Routes of the group `usage`.
 
+pub mod all_timeseries;
 pub mod list;
 pub mod record;
+pub mod series_body;
+pub mod series_query;
 pub mod stats;
+pub mod timeseries;
 
 use ::usage::RecordFilter;
 use serde_json::{Value, json};
@@ -29,9 +33,13 @@ fn read_filter(fields: &mut Fields) -> RecordFilter {
 }
 
 fn filtered(doc: Doc) -> Doc {
+    selected(doc.dated())
+}
+
+/// The filters without the dates.
+fn selected(doc: Doc) -> Doc {
     let text = || json!({"type": "string"});
-    doc.dated()
-        .query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
+    doc.query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
         .query("model_name", "Only this model.", text(), Value::Null)
         .query("provider", "Only this provider.", text(), Value::Null)
         .query("tool_name", "Only this tool.", text(), Value::Null)

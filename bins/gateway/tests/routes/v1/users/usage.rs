@@ -1,5 +1,7 @@
 //! `/api/v1/users/{user_id}/usage` and `.../usage/stats`
 
+pub mod timeseries;
+
 use serde_json::{Value, json};
 use testkit::TestApp;
 use time::Duration;
