@@ -5,4 +5,5 @@ pub(crate) mod fingerprint;
 pub(crate) mod month;
 pub(crate) mod quarter;
 pub(crate) mod rollup;
+pub(crate) mod suggestion;
 pub(crate) mod window;

@@ -16,22 +16,24 @@ pub mod rules;
 pub mod service;
 mod store;
 
+pub use core::suggestion::suggestions;
 pub use error::UsageRefusal;
 pub use model::{
-    Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewRecord,
+    Corrected, Correction, Counted, Coverage, Day, Dimension, EventId, Group, Line, Months, NewRecord,
     Outcome, POINTS_MAX, Point, Record, RecordFilter, Recorded, Replay, Retained, Selection, Series,
-    SeriesQuery, Stats, TopQuery, TopSeries, Totals, Unit,
+    SeriesQuery, Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, Unit, UnratedModel,
     Users, Zone, Zones,
 };
 pub use rules::{CORRECTION, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
-    active_users, buckets_back, correct, create_months, fold_deltas, list, record,
-    retain, series, series_all, series_top, stats, stats_all, top_users, zones,
+    SUMMARY_GROUPS_MAX, active_users, buckets_back, correct, create_months, fold_deltas, list, record,
+    retain, series, series_all, series_top, stats, stats_all, summary, top_users, zones,
 };
 pub use store::AUDITS;
 
 /// The schema of this crate, for the one ordered list of migrations.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "usage": "20261121120500_create_usage_records", "20261121143005_measure_records",
-    "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups"
+    "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
+    "20261123140000_index_unrated_records"
 );

@@ -10,6 +10,7 @@ mod rows;
 pub(crate) mod series;
 mod sources;
 pub(crate) mod stats;
+pub(crate) mod summary;
 pub(crate) mod top_series;
 pub(crate) mod zones;
 

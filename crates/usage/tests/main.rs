@@ -27,6 +27,8 @@ mod series_oracle;
 #[cfg(test)]
 mod stats;
 #[cfg(test)]
+mod summary;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod top_series;

@@ -44,6 +44,7 @@ pub fn table() -> &'static [Route] {
             usage::stats::route(),
             usage::timeseries::route(),
             usage::all_timeseries::route(),
+            usage::summary::route(),
             sessions::create::route(),
             sessions::list::route(),
             sessions::set_status::route(),

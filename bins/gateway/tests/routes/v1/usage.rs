@@ -1,3 +1,4 @@
 //! `/api/v1/usage/...`
 
+mod summary;
 mod timeseries;

@@ -6,6 +6,8 @@ pub mod record;
 pub mod series_body;
 pub mod series_query;
 pub mod stats;
+pub mod summary;
+pub mod summary_body;
 pub mod timeseries;
 
 use ::usage::RecordFilter;

@@ -135,10 +135,19 @@ impl Asked {
 
 /// A series that is too large is a fault of its parameters.
 pub fn refused(refusal: &UsageRefusal) -> ApiError {
+    too_many(refusal, "bucket")
+}
+
+/// A window with too many days is a fault of its beginning.
+pub fn too_long(refusal: &UsageRefusal) -> ApiError {
+    too_many(refusal, "start_date")
+}
+
+fn too_many(refusal: &UsageRefusal, field: &str) -> ApiError {
     match refusal {
         UsageRefusal::TooManyPoints { .. } => {
             let problem = Problem::value(&refusal.to_string());
-            ApiError::faults(vec![Fault::field("query", "bucket", problem, None)])
+            ApiError::faults(vec![Fault::field("query", field, problem, None)])
         }
         other => ApiError::from_failure(other),
     }
