@@ -26,8 +26,9 @@ pub use model::{
 };
 pub use rules::{CORRECTION, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
-    SUMMARY_GROUPS_MAX, active_users, buckets_back, correct, create_months, fold_deltas, list, record,
-    retain, series, series_all, series_top, stats, stats_all, summary, top_users, zones,
+    Export, Exported, RecordsDropped, SUMMARY_GROUPS_MAX, active_users, buckets_back, correct, create_months,
+    fold_deltas, list, record, retain, series, series_all, series_top, stats, stats_all, summary, top_users,
+    zones,
 };
 pub use store::AUDITS;
 

@@ -1,6 +1,7 @@
 //! What can be done with usage records.
 
 mod correct;
+mod export;
 mod partitions;
 mod reads;
 mod record;
@@ -10,6 +11,7 @@ mod top_series;
 mod upkeep;
 
 pub use correct::correct;
+pub use export::{Export, Exported, RecordsDropped};
 pub use partitions::{create_months, retain};
 pub use reads::{list, stats, stats_all};
 pub use record::record;

@@ -2,6 +2,7 @@
 
 mod audits;
 pub(crate) mod dedupe;
+pub(crate) mod export;
 mod json;
 pub(crate) mod partitions;
 pub(crate) mod records;

@@ -9,6 +9,8 @@ mod corrections;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod list;
 #[cfg(test)]
 mod local_time;

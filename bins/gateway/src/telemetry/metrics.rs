@@ -97,6 +97,11 @@ fn describe() {
         "Requests of the ledger that had been decided before, by key or reference"
     );
     describe_counter!("usage_records_total", "Usage records stored");
+    describe_counter!("usage_exported_records_total", "Usage records read for exports");
+    describe_counter!(
+        "http_answers_broken_total",
+        "Answers that broke off after their head was sent"
+    );
     describe_counter!("messages_total", "Messages stored");
     describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
     describe_gauge!("build_info", "1, with the version as a label");

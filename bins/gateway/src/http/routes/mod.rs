@@ -45,6 +45,8 @@ pub fn table() -> &'static [Route] {
             usage::timeseries::route(),
             usage::all_timeseries::route(),
             usage::summary::route(),
+            usage::export::route(),
+            usage::export_all::route(),
             sessions::create::route(),
             sessions::list::route(),
             sessions::set_status::route(),

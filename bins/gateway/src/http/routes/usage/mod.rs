@@ -1,6 +1,10 @@
 //! Routes of the group `usage`.
 
 pub mod all_timeseries;
+pub mod export;
+pub mod export_all;
+pub mod export_format;
+pub mod export_stream;
 pub mod list;
 pub mod record;
 pub mod series_body;
