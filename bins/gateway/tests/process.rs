@@ -9,3 +9,4 @@ mod measurements;
 mod start;
 mod two_processes;
 mod usage_export;
+mod usage_retain;

@@ -1,5 +1,6 @@
 //! All SQL of this domain. Rows hold plain types and become those of the model at this edge.
 
+pub(crate) mod anomalies;
 mod audits;
 pub(crate) mod dedupe;
 pub(crate) mod export;
