@@ -73,6 +73,7 @@ pub struct App {
     pruning: JoinHandle<()>,
     auditor: Option<JoinHandle<()>>,
     usage_upkeep: JoinHandle<()>,
+    usage_anomalies: Option<JoinHandle<()>>,
     serving: AtomicBool,
 }
 
@@ -133,6 +134,10 @@ impl App {
         let (months, their_clock) = housekeeping();
         let keep_for = config.limits.idempotency_kept;
         let auditor = auditor(&config, &pool, &clock)?;
+        let usage_anomalies = config
+            .usage
+            .anomalies
+            .map(|rule| flows::usage_anomalies::start(pool.clone(), Arc::clone(&clock), rule));
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
@@ -155,6 +160,7 @@ impl App {
             sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
             pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
             auditor,
+            usage_anomalies,
             usage_upkeep: flows::usage_upkeep::start(months, their_clock),
             serving: AtomicBool::new(true),
         })
@@ -186,6 +192,9 @@ impl App {
             auditor.abort();
         }
         self.usage_upkeep.abort();
+        if let Some(watch) = &self.usage_anomalies {
+            watch.abort();
+        }
         self.writes.flush().await;
     }
 }

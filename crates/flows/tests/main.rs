@@ -7,6 +7,7 @@ mod ledger_audit;
 mod operations;
 mod sign_up;
 mod sweeper;
+mod usage_anomalies;
 mod usage_upkeep;
 
 use flows::sign_up::SignUp;

@@ -147,6 +147,10 @@ fn describe_housekeeping() {
         "database_restarts_total",
         "Starts of the private PostgreSQL after it had ended by itself"
     );
+    describe_counter!(
+        "usage_anomalies_total",
+        "Hours in which a user spent far more than usual"
+    );
     describe_gauge!(
         "ledger_verify_violations",
         "Violations that the last audit of the ledger found; anything but 0 is an alarm"
