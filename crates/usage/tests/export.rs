@@ -35,16 +35,15 @@ async fn export(db: &TestDb, whose: Option<&UserId>, filter: &RecordFilter) -> (
     (all, pages)
 }
 
-#[tokio::test]
-async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
-    let (db, clock) = (database().await, clock());
+/// 1,800 records of four users over two months, several at one instant; half of them come before their months are made.
+async fn many(db: &TestDb) -> Vec<Record> {
+    let clock = clock();
     let mut rows = Vec::new();
     for batch in 0..6_i64 {
         let new: Vec<NewRecord> = (0..300_i64)
             .map(|n| {
                 let number = batch * 300 + n;
                 let input = UsageInput {
-                    // Several at one instant, over two months.
                     occurred_at: Some(clock.now() - Duration::hours(number * 7 % 800)),
                     model_name: (number % 3 > 0).then(|| format!("m{}", number % 3)),
                     session_id: (number % 100 == 0).then(|| "s".to_owned()),
@@ -53,11 +52,18 @@ async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
                 input.complete()
             })
             .collect();
-        rows.extend(record(&db, &clock, &new).await);
+        rows.extend(record(db, &clock, &new).await);
         if batch == 2 {
             usage::create_months(db.pool(), &clock, 1).await.unwrap();
         }
     }
+    rows
+}
+
+#[tokio::test]
+async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
+    let db = database().await;
+    let mut rows = many(&db).await;
     rows.sort_by_key(|one| (one.user_id.clone(), one.occurred_at, one.id));
     let edge = rows[700].occurred_at;
     for filter in [

@@ -51,24 +51,22 @@ fn ndjson(text: &str) -> Vec<Value> {
         .collect()
 }
 
-#[tokio::test]
-async fn a_file_has_the_records_of_the_list_oldest_first() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+/// A record of `auth0|a` with awkward texts, one that was taken back, its correction, and one of somebody else.
+async fn awkward(app: &TestApp) {
     let odd = UsageInput {
         model_name: Some("=cmd|' /C calc'!A0".to_owned()),
         billing_metadata: Some(FreeForm::object(r#"{"note": "a, \"b\"\r\nc"}"#).unwrap()),
         cost_usd: Some("0.000000001".parse().unwrap()),
-        ..event(&app, "auth0|a", 2, "a \"quoted\", \r\nendpoint 用户")
+        ..event(app, "auth0|a", 2, "a \"quoted\", \r\nendpoint 用户")
     };
     let events = [
-        event(&app, "auth0|a", 1, "/x").complete(),
+        event(app, "auth0|a", 1, "/x").complete(),
         odd.complete(),
-        event(&app, "auth0|b", 1, "/b").complete(),
+        event(app, "auth0|b", 1, "/b").complete(),
     ];
-    let recorded = record(&app, &events).await;
+    let recorded = record(app, &events).await;
     let correction = Correction {
-        user_id: user.id.clone(),
+        user_id: "auth0|a".parse().unwrap(),
         record_id: recorded[0].id,
         reason: "wrong".to_owned(),
         replacement: None,
@@ -79,7 +77,13 @@ async fn a_file_has_the_records_of_the_list_oldest_first() {
         .unwrap()
         .unwrap();
     tx.commit().await.unwrap();
+}
 
+#[tokio::test]
+async fn a_file_has_the_records_of_the_list_oldest_first() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    awkward(&app).await;
     let list = app.get(PATH).token(&user.token).send().await.expect(200).json()["data"].clone();
     let mut list = list.as_array().unwrap().clone();
     list.reverse();
@@ -269,7 +273,10 @@ async fn an_export_can_be_compressed_on_the_way() {
     large_records(&app, &user.id, 1).await;
     let path = format!("{PATH}/export");
     let plain = begin(&app, &path).await.text().await.unwrap();
-    let request = Client::new().get(format!("http://{}{path}", app.address()));
+    let request = Client::builder()
+        .build()
+        .unwrap()
+        .get(format!("http://{}{path}", app.address()));
     let request = request
         .header("X-API-Key", SERVICE_KEY)
         .header("Accept-Encoding", "gzip");

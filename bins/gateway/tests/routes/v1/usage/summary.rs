@@ -140,6 +140,15 @@ async fn days_are_those_of_the_zone_and_both_ends_belong_to_the_period() {
     }
 }
 
+/// What is said of models without a price.
+fn told(data: &Value) -> Vec<(Value, Value)> {
+    let list = data["suggestions"].as_array().unwrap().clone();
+    let unpriced = list.into_iter().filter(|one| one["code"] == "unpriced_model");
+    unpriced
+        .map(|one| (one["message"].clone(), one["evidence"].clone()))
+        .collect()
+}
+
 #[tokio::test]
 async fn models_without_a_price_are_told_until_their_records_are_taken_back() {
     let app = TestApp::start().await;
@@ -157,19 +166,12 @@ async fn models_without_a_price_are_told_until_their_records_are_taken_back() {
         ..without_tokens.complete()
     });
     record(&app, &events).await;
-    let told = |data: &Value| {
-        let list = data["suggestions"].as_array().unwrap().clone();
-        let unpriced = list.into_iter().filter(|one| one["code"] == "unpriced_model");
-        unpriced
-            .map(|one| (one["message"].clone(), one["evidence"].clone()))
-            .collect::<Vec<_>>()
-    };
     let mystery = |records: i64| {
         let message = json!(format!("mystery has no price for {records} records"));
         vec![(message, json!({"model_name": "mystery", "records": records}))]
     };
     assert_eq!(told(&ask(&app, "").await), mystery(3));
-    // Oldest first is not newest first: the last page of the list has the record of the day before yesterday.
+    // The newest of them is taken back.
     let list = app
         .get("/api/v1/users/auth0%7Ca/usage?model_name=mystery")
         .service();
@@ -198,7 +200,11 @@ async fn models_without_a_price_are_told_until_their_records_are_taken_back() {
         ),
         mystery(1)
     );
-    // Beyond what is looked at, a count is a lower bound.
+}
+
+#[tokio::test]
+async fn very_many_records_without_a_price_are_counted_up_to_a_bound() {
+    let app = TestApp::start().await;
     let one = NewRecord {
         occurred_at: Some(datetime!(2026-01-15 11:00 UTC)),
         ..unrated(&app, "auth0|c", 0, "common")
