@@ -9,14 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use flows::{BalanceReads, ProbeReads, StatusReads, Writes};
+use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Corrections};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
-use pg::{DbError, Pool};
+use pg::{DbError, Pool, Tx};
 use tokio::{runtime::Handle, sync::OnceCell, task::JoinHandle};
+use usage::prices::Seeded;
 
 use crate::{
-    config::Config,
+    config::{Config, PriceSeeds},
     hot_thread::HotThread,
     http::read_slots::ReadSlots,
     telemetry::{Metrics, Moved},
@@ -26,7 +27,7 @@ pub use flows::{AUDITS, MIGRATIONS};
 
 /// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
 /// that they cannot hold up a charge.
-const HOT_CONNECTIONS: usize = 5;
+const HOT_CONNECTIONS: usize = 7;
 /// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
 /// far more than a commit takes, far less than its neighbours would notice as an outage.
 const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
@@ -51,6 +52,10 @@ pub struct App {
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
     pub writes: Writes,
+    /// Takes usage records back.
+    pub corrections: Corrections,
+    /// The way in for usage in bulk: a queue of its own, so that nobody who spends waits behind it.
+    pub bulk: Writes,
     /// Balances, read together.
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
@@ -112,6 +117,9 @@ impl App {
             .await?;
             tracing::info!(promoted, "administrators of the configuration have their role");
         }
+        if let Some(seeds) = config.price_seeds {
+            bring_prices(&pool, &*clock, seeds).await?;
+        }
         let verifier = Verifier::start(
             config.auth.issuers(),
             JwksTiming::default(),
@@ -125,6 +133,7 @@ impl App {
         let defaults = config.credits.defaults;
         let on_it = home.enter();
         let writes = Writes::start(hot.clone(), Arc::clone(&clock), defaults);
+        let bulk = Writes::start_bulk(hot.clone(), Arc::clone(&clock), defaults);
         let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
         let statuses = StatusReads::start(hot.clone());
         let probes = ProbeReads::start(hot.clone());
@@ -143,6 +152,8 @@ impl App {
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
+            bulk,
+            corrections: Corrections::new(pool.clone(), Arc::clone(&clock), Arc::clone(&ids), defaults),
             balances,
             statuses,
             probes,
@@ -196,7 +207,29 @@ impl App {
             watch.abort();
         }
         self.writes.flush().await;
+        self.bulk.flush().await;
     }
+}
+
+/// Puts the prices that this version brings along and that the database does not have.
+async fn bring_prices(pool: &Pool, clock: &dyn Clock, seeds: PriceSeeds) -> Result<(), DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    let seeded = match usage::prices::seed(&mut tx, clock, seeds.credits_per_usd).await {
+        Ok(seeded) => seeded,
+        Err(error) => {
+            tx.give_up(&error).await;
+            return Err(error);
+        }
+    };
+    tx.commit().await?;
+    if seeded != Seeded::default() {
+        tracing::info!(
+            prices.count = seeded.prices,
+            aliases.count = seeded.aliases,
+            "models without a price have the public one that this version knows"
+        );
+    }
+    Ok(())
 }
 
 /// Audits the ledger in the background, on a connection of its own, if the configuration wants it.

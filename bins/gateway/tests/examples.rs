@@ -55,6 +55,19 @@ async fn charge_of(app: &TestApp, owner: &TestUser) -> String {
         .to_owned()
 }
 
+/// A usage record of `owner`, made through the service.
+async fn record_of(app: &TestApp, owner: &TestUser) -> i64 {
+    let path = format!("/api/v1/users/{}/usage", owner.id);
+    let reply = app
+        .post(&path)
+        .service()
+        .json(&json!({"endpoint": "/x", "event_type": "ai_chat", "credits_charged": 5.5}))
+        .send()
+        .await
+        .expect(200);
+    reply.json()["data"]["id"].as_i64().unwrap()
+}
+
 /// The documented request of a route, on things of `owner`: path, query and body as in the examples.
 pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequest {
     let mut things = Things::default();
@@ -63,6 +76,9 @@ pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequ
     }
     if route.path.contains("{hold_id}") {
         things.hold_id = hold_of(app, owner).await;
+    }
+    if route.path.contains("/usage/{id}/") {
+        things.record_id = record_of(app, owner).await;
     }
     if route.operation == "refund_charge" {
         things.transaction_id = charge_of(app, owner).await;
@@ -76,6 +92,7 @@ pub struct Things {
     pub session_id: String,
     pub hold_id: String,
     pub transaction_id: String,
+    pub record_id: i64,
 }
 
 impl Things {
@@ -103,6 +120,7 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
                 &things.hold_id
             },
         )
+        .replace("{id}", &things.record_id.to_string())
         .replace("{file}", "docs.js");
     let body = operation["requestBody"]["content"]["application/json"]["example"].clone();
     let mut body = named(body, owner);
@@ -140,6 +158,9 @@ fn named(body: Value, owner: &TestUser) -> Value {
     let Value::Object(mut body) = body else {
         return body;
     };
+    if let Some(first) = body.get_mut("records").and_then(|records| records.get_mut(0)) {
+        first["user_id"] = json!(owner.id);
+    }
     if let Some(named) = body.get_mut("auth0_id") {
         *named = json!(owner.id);
         let local: String = owner

@@ -1,6 +1,6 @@
 //! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
 
-use kernel::{Credits, Detail, Failure, Kind, UserId};
+use kernel::{Credits, Detail, Failure, FreeForm, Kind, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -92,6 +92,12 @@ pub enum Refusal {
         /// What was given back before.
         refunded: Credits,
     },
+    /// The caller of the ledger refused, for a reason of his own. See [`Action::Refuse`](crate::Action::Refuse).
+    #[error("refused: {}", reason.as_json())]
+    Outside {
+        /// Why, in his words.
+        reason: FreeForm,
+    },
     /// The idempotency key was used before for another request.
     #[error("the idempotency key was used for another request at {first_used_at}")]
     IdempotencyConflict {
@@ -112,7 +118,8 @@ impl Refusal {
             | Self::HoldNotFound { .. }
             | Self::HoldNotOpen { .. }
             | Self::TransactionNotFound { .. }
-            | Self::ReferenceConflict { .. } => true,
+            | Self::ReferenceConflict { .. }
+            | Self::Outside { .. } => true,
             Self::UserNotFound { .. }
             | Self::InvalidAmount { .. }
             | Self::InvalidPeriod
@@ -136,6 +143,7 @@ impl Failure for Refusal {
             Self::TransactionNotFound { .. } => "TransactionNotFoundException",
             Self::TooManyHolds { .. } => "TooManyHoldsException",
             Self::IdempotencyConflict { .. } => "IdempotencyConflictException",
+            Self::Outside { .. } => "BadRequestException",
             Self::InvalidAmount { .. } | Self::InvalidPeriod | Self::MissingReason => "ValidationException",
         }
     }
@@ -144,7 +152,8 @@ impl Failure for Refusal {
         match self {
             Self::InsufficientCredits { .. }
             | Self::BalanceLimit { .. }
-            | Self::RefundExceedsCharge { .. } => Kind::Refused,
+            | Self::RefundExceedsCharge { .. }
+            | Self::Outside { .. } => Kind::Refused,
             Self::ReferenceConflict { .. } | Self::HoldNotOpen { .. } => Kind::Conflict,
             Self::UserNotFound { .. } | Self::HoldNotFound { .. } | Self::TransactionNotFound { .. } => {
                 Kind::NotFound
@@ -198,7 +207,7 @@ impl Failure for Refusal {
             Self::IdempotencyConflict { first_used_at } => {
                 vec![("first_used_at", Detail::Time(*first_used_at))]
             }
-            Self::InvalidPeriod | Self::MissingReason => Vec::new(),
+            Self::InvalidPeriod | Self::MissingReason | Self::Outside { .. } => Vec::new(),
         }
     }
 }

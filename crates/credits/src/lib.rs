@@ -21,16 +21,17 @@ pub use error::Refusal;
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, Command, Defaults, Direction, Entry, EntryKind,
     Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode,
-    HoldStatus, HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, NewGrant, NewGrantKind,
-    Outcome, PRIORITY_DEFAULT, Replay, TransactionFilter, TransactionKind, TransactionName,
-    UnknownTransactionKind,
+    HoldStatus, HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, Metering, NewGrant,
+    NewGrantKind, Outcome, PRIORITY_DEFAULT, Payer, Replay, TransactionFilter, TransactionKind,
+    TransactionName, UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
-    Decided, Locked, Pruned, Swept, account, balances, book_due, decide, execute, find_due, find_transaction,
-    grants, held_up, holds, lock, prune_idempotency, set_low_balance_at, sweep, transactions,
+    Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, execute, find_due,
+    find_transaction, grants, held_up, holds, lock, prepare, prune_idempotency, set_low_balance_at, sweep,
+    taken_from, transactions,
 };
 pub use store::audits::AUDITS;
 
@@ -38,5 +39,6 @@ pub use store::audits::AUDITS;
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "credits": "20261121030000_create_accounts_and_grants", "20261121030100_create_journal",
     "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
-    "20261122100000_measure_rows", "20261122120000_index_closed_holds"
+    "20261122100000_measure_rows", "20261122120000_index_closed_holds",
+    "20261123090000_link_usage_records"
 );

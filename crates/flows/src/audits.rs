@@ -16,7 +16,7 @@ use pg::Audit;
 /// From there on to the newest entry, every change has its event and every credit event its change, in the same order and
 /// with the same kind, amount, balance, transaction and instant. An account without credit events, and without such a
 /// creation, is not compared. An account that events are written for must not be booked on without: that is found too.
-pub const AUDITS: &[Audit] = &[Audit {
+const TOLD: Audit = Audit {
     rule: "flows L17: one event for each change of posted, in the order of the journal",
     sql: "WITH told AS MATERIALIZED ( \
             SELECT user_id, id, event_type, payload, created_at, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth \
@@ -47,4 +47,24 @@ pub const AUDITS: &[Audit] = &[Audit {
               OR t.payload ->> 'transaction_id' IS DISTINCT FROM 'txn_' || m.transaction_id \
               OR t.created_at <> m.created_at) AS broken \
           ORDER BY subject, place LIMIT 20",
-}];
+};
+
+/// Every charge of a usage record has its entry, and every entry of a charge its record, with equal amounts (U2). Records of
+/// months that were dropped are gone: their entries are not compared.
+const CHARGED: Audit = Audit {
+    rule: "flows U2: a charged usage record and its entry tell the same",
+    sql: "SELECT coalesce(r.user_id, e.user_id) AS subject, format('record %s is charged %s less %s by entry %s (%s); entry %s \
+            of %s is %s (%s)', r.id, r.credits_charged, r.credits_uncollected, r.charge_seq, r.charge_transaction, \
+            e.seq, e.usage_record_id, e.amount, e.transaction_id) AS detail \
+          FROM (SELECT * FROM usage.records WHERE charge_seq IS NOT NULL) AS r \
+          FULL JOIN (SELECT * FROM credits.entries WHERE metered) AS e \
+            ON e.user_id = r.user_id AND e.seq = r.charge_seq AND e.usage_record_id = r.id \
+          WHERE e.user_id IS NULL AND r.occurred_at >= (SELECT dropped_before FROM usage.retention) \
+            OR r.user_id IS NULL AND NOT EXISTS (SELECT FROM usage.retention WHERE dropped_before > e.created_at - interval '36 d') \
+            OR r.charge_transaction <> e.transaction_id OR r.sign <> 1 \
+            OR r.credits_charged - r.credits_uncollected <> e.amount \
+          ORDER BY 1, r.id, e.seq LIMIT 20",
+};
+
+/// The rules across domains.
+pub const AUDITS: &[Audit] = &[TOLD, CHARGED];

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audits;
+pub mod correction;
 pub mod events;
 pub mod ledger_audit;
+pub mod metering;
 pub mod operations;
 pub mod pruning;
 pub mod reads;
@@ -13,6 +15,7 @@ pub mod usage_anomalies;
 pub mod usage_summary;
 pub mod usage_upkeep;
 
+pub use metering::{MeterRefusal, Meterage, Metered};
 pub use operations::{Operation, Outcome, Writes};
 pub use reads::{BalanceReads, ProbeReads, StatusReads};
 pub use standing::{Barred, StandingCheck};

@@ -8,9 +8,12 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 use futures_util::try_join;
 use kernel::{Actor, Clock, UserId};
 use pg::{BatchLimits, Committer, DbError, PgConnection, Pool, Rejected, Tx, Work};
+use time::OffsetDateTime;
+use usage::{Prices, rating::PriceBook};
 
 use crate::{
     events,
+    metering::{self, Meterage, Metered},
     standing::{Barred, StandingCheck, Standings},
 };
 
@@ -19,8 +22,8 @@ use crate::{
 pub enum Operation {
     /// A command of the ledger, for a user whose standing may still have to be looked at.
     Ledger(credits::Command, StandingCheck),
-    /// A usage record, likewise; nothing is charged.
-    Usage(usage::NewRecord, StandingCheck),
+    /// A usage record and its charge, likewise.
+    Usage(Box<Metered>, StandingCheck),
     /// A message of a session.
     Message(sessions::NewMessage),
 }
@@ -31,9 +34,9 @@ pub enum Outcome {
     /// Of a command of the ledger.
     Ledger(Box<credits::Outcome>),
     /// Of a usage record.
-    Usage(usage::Outcome),
+    Usage(Box<Meterage>),
     /// Of a message.
-    Message(Result<sessions::Message, sessions::SessionRefusal>),
+    Message(Box<Result<sessions::Message, sessions::SessionRefusal>>),
     /// Nothing was done.
     Barred(Barred),
 }
@@ -65,8 +68,30 @@ impl Writes {
     /// Starts the lanes on the present tokio runtime. `defaults` hold for accounts that say nothing of their own.
     #[must_use]
     pub fn start(pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
+        Self::within(LIMITS, pool, clock, defaults)
+    }
+
+    /// Another way in for the same, with a queue of its own: what comes in bulk holds up nobody who waits in [`Writes::start`].
+    #[must_use]
+    pub fn start_bulk(pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
+        let limits = BatchLimits {
+            name: "bulk",
+            ..LIMITS
+        };
+        Self::within(limits, pool, clock, defaults)
+    }
+
+    fn within(limits: BatchLimits, pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
         Self {
-            committer: Committer::start(pool, Together { clock, defaults }, LIMITS),
+            committer: Committer::start(
+                pool,
+                Together {
+                    clock,
+                    defaults,
+                    prices: Prices::new(),
+                },
+                limits,
+            ),
         }
     }
 
@@ -87,18 +112,20 @@ impl Writes {
         }
     }
 
-    /// Records usage; with a check that is due, only for a user in good standing.
+    /// Records usage and deducts its charge, if one is to be deducted; with a check that is due, only for a user in good
+    /// standing.
     ///
     /// # Errors
     /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
     pub async fn usage(
         &self,
-        record: usage::NewRecord,
+        metered: Metered,
         check: StandingCheck,
-    ) -> Result<Result<usage::Outcome, Barred>, Rejected> {
-        let key = record.user_id.clone();
-        match self.submit(&key, Operation::Usage(record, check)).await? {
-            Outcome::Usage(outcome) => Ok(Ok(outcome)),
+    ) -> Result<Result<Meterage, Barred>, Rejected> {
+        let key = metered.input.user_id.clone();
+        let operation = Operation::Usage(Box::new(metered), check);
+        match self.submit(&key, operation).await? {
+            Outcome::Usage(outcome) => Ok(Ok(*outcome)),
             Outcome::Barred(barred) => Ok(Err(barred)),
             other => Err(mixed_up(&other)),
         }
@@ -114,7 +141,7 @@ impl Writes {
     ) -> Result<Result<sessions::Message, sessions::SessionRefusal>, Rejected> {
         let key = message.session_id.to_string();
         match self.committer.submit(&key, Operation::Message(message)).await? {
-            Outcome::Message(result) => Ok(result),
+            Outcome::Message(result) => Ok(*result),
             other => Err(mixed_up(&other)),
         }
     }
@@ -141,6 +168,7 @@ fn mixed_up(outcome: &Outcome) -> Rejected {
 struct Together {
     clock: Arc<dyn Clock>,
     defaults: credits::Defaults,
+    prices: Prices,
 }
 
 /// What the first statements of a batch bring: locks, and who may pass.
@@ -149,21 +177,24 @@ struct Opening {
     locked: Option<credits::Locked>,
 }
 
-/// The operations of a batch that may be done, by domain.
-#[derive(Default)]
-struct Admitted<'a> {
-    commands: Vec<Cow<'a, credits::Command>>,
-    records: Vec<usage::NewRecord>,
-    messages: Vec<sessions::NewMessage>,
-    /// What becomes of each operation, in their order.
-    places: Vec<Result<Place, Barred>>,
+/// What becomes of an operation.
+enum Place {
+    /// The next outcome of the ledger.
+    Ledger,
+    /// This, and the next outcome of the ledger if that takes part.
+    Usage(Box<metering::Decision>),
+    /// The next message.
+    Message,
+    /// Nothing.
+    Barred(Barred),
 }
 
-/// Where the outcome of an operation will be found: as the next one of its domain.
-enum Place {
-    Ledger,
-    Usage,
-    Message,
+/// The operations of a batch, decided and not saved.
+#[derive(Default)]
+struct Decisions {
+    messages: Vec<sessions::NewMessage>,
+    /// By operation.
+    places: Vec<Place>,
 }
 
 impl Work for Together {
@@ -174,60 +205,49 @@ impl Work for Together {
     async fn open(&self, conn: &PgConnection, items: &[Operation]) -> Result<Opening, DbError> {
         let asked = items.iter().filter_map(|item| match item {
             Operation::Ledger(command, check) => Some((&command.user_id, *check)),
-            Operation::Usage(record, check) => Some((&record.user_id, *check)),
+            Operation::Usage(metered, check) => Some((&metered.input.user_id, *check)),
             Operation::Message(_) => None,
         });
-        let commands = || {
-            items.iter().filter_map(|item| match item {
-                Operation::Ledger(command, _) => Some(command),
-                _ => None,
+        let commands: Vec<Cow<'_, credits::Command>> = items
+            .iter()
+            .filter_map(|item| match item {
+                Operation::Ledger(command, _) => Some(Cow::Borrowed(command)),
+                Operation::Usage(metered, _) => metered.wanted().map(Cow::Owned),
+                Operation::Message(_) => None,
             })
-        };
+            .collect();
         let lock = async {
-            match commands().next() {
-                Some(_) => credits::lock(conn, &*self.clock, commands()).await.map(Some),
-                None => Ok(None),
+            if commands.is_empty() {
+                return Ok(None);
             }
+            let commands = commands.iter().map(AsRef::as_ref);
+            credits::lock(conn, &*self.clock, commands).await.map(Some)
         };
         let (standings, locked) = try_join!(Standings::load(conn, asked), lock)?;
         Ok(Opening { standings, locked })
     }
 
     async fn run(&self, tx: &mut Tx, items: &[Operation], opening: Opening) -> Result<Vec<Outcome>, DbError> {
-        let mut admitted = Admitted::default();
+        let Opening { standings, locked } = opening;
+        let conn = tx.shared();
+        let (mut ledger, mut recording) =
+            try_join!(self.read_ledger(conn, locked), self.look_up(conn, items))?;
+        let mut decisions = Decisions::default();
         for item in items {
-            admitted.add(item, &opening.standings);
+            let recording = recording.as_mut().map(|(recording, book)| (recording, &**book));
+            decisions.add(item, &standings, ledger.as_mut(), recording)?;
         }
-        let commands: Vec<&credits::Command> = admitted.commands.iter().map(AsRef::as_ref).collect();
-        let applied = match opening.locked {
-            Some(locked) => {
-                let decided = credits::decide(tx, self.defaults, locked, &commands).await?;
-                let events = events::of_entries(decided.entries(), decided.low());
-                // Both know all they need: they are sent together.
-                let (executed, ()) = try_join!(decided.save(tx), webhooks::enqueue(tx, &events))?;
-                executed.outcomes
-            }
-            None => Vec::new(),
+        let Decisions { messages, places } = decisions;
+        let recording = recording.map(|(recording, _)| recording);
+        let now = recording.as_ref().map(usage::Recording::now);
+        let decided = match ledger {
+            Some(ledger) => Some(ledger.finish(tx).await?),
+            None => None,
         };
-        let mut recorded = usage::record(tx, &*self.clock, &admitted.records)
-            .await?
-            .into_iter();
-        let mut added = sessions::add_messages(tx, &*self.clock, &admitted.messages)
-            .await?
-            .into_iter();
-        let mut applied = applied.into_iter();
-        let outcomes: Vec<Outcome> = admitted
-            .places
-            .into_iter()
-            .filter_map(|place| match place {
-                Ok(Place::Ledger) => applied.next().map(Box::new).map(Outcome::Ledger),
-                Ok(Place::Usage) => recorded.next().map(Outcome::Usage),
-                Ok(Place::Message) => added.next().map(Outcome::Message),
-                Err(barred) => Some(Outcome::Barred(barred)),
-            })
-            .collect();
-        DbError::expect_rows("operations", items.len(), outcomes.len())?;
-        Ok(outcomes)
+        let applied = save(tx, decided, recording).await?;
+        let settled = settle(tx, items, &places, &applied, now).await?;
+        let added = sessions::add_messages(tx, &*self.clock, &messages).await?;
+        answer(items, places, applied, added, &settled)
     }
 
     fn weight(operation: &Operation) -> usize {
@@ -236,12 +256,13 @@ impl Work for Together {
                 let description = command.description.as_ref().map_or(0, String::len);
                 description + command.metadata.as_json().len()
             }
-            Operation::Usage(record, _) => [
-                &record.billing_metadata,
-                &record.request_data,
-                &record.response_data,
+            Operation::Usage(metered, _) => [
+                &metered.input.billing_metadata,
+                &metered.input.request_data,
+                &metered.input.response_data,
             ]
             .into_iter()
+            .flatten()
             .map(|json| json.as_json().len())
             .sum(),
             Operation::Message(message) => {
@@ -258,6 +279,9 @@ impl Work for Together {
             match item {
                 Operation::Ledger(command, _) => drop(users.insert(command.user_id.clone())),
                 Operation::Message(message) => drop(sessions.insert(message.session_id)),
+                Operation::Usage(metered, _) if metered.involves_ledger() => {
+                    users.insert(metered.input.user_id.clone());
+                }
                 Operation::Usage(..) => {}
             }
         }
@@ -266,41 +290,202 @@ impl Work for Together {
         let is_held_up = |item: &Operation| match item {
             Operation::Ledger(command, _) => users.contains(&command.user_id),
             Operation::Message(message) => sessions.contains(&message.session_id),
-            Operation::Usage(..) => false,
+            Operation::Usage(metered, _) => {
+                metered.involves_ledger() && users.contains(&metered.input.user_id)
+            }
         };
         Ok(items.iter().map(is_held_up).collect())
     }
 }
 
-impl<'a> Admitted<'a> {
-    fn add(&mut self, item: &'a Operation, standings: &Standings) {
+impl Together {
+    async fn read_ledger<'a>(
+        &self,
+        conn: &PgConnection,
+        locked: Option<credits::Locked>,
+    ) -> Result<Option<credits::Deciding<'a>>, DbError> {
+        match locked {
+            Some(locked) => credits::prepare(conn, self.defaults, locked).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is known of the events, and the prices; `None` if there is nothing to record.
+    async fn look_up(
+        &self,
+        conn: &PgConnection,
+        items: &[Operation],
+    ) -> Result<Option<(usage::Recording, Arc<PriceBook>)>, DbError> {
+        let inputs = || {
+            items.iter().filter_map(|item| match item {
+                Operation::Usage(metered, _) => Some(&metered.input),
+                _ => None,
+            })
+        };
+        let count = inputs().count();
+        if count == 0 {
+            return Ok(None);
+        }
+        let events = inputs().filter_map(|input| Some((&input.user_id, input.event_id.as_deref()?)));
+        let found = try_join!(
+            usage::look_up(conn, &*self.clock, events, count),
+            self.prices.book(conn)
+        )?;
+        Ok(Some(found))
+    }
+}
+
+impl Decisions {
+    fn add<'a>(
+        &mut self,
+        item: &'a Operation,
+        standings: &Standings,
+        ledger: Option<&mut credits::Deciding<'a>>,
+        recording: Option<(&mut usage::Recording, &PriceBook)>,
+    ) -> Result<(), DbError> {
+        let missing = || DbError::Inconsistent("an operation was not opened".to_owned());
         let place = match item {
-            Operation::Ledger(command, check) => standings.admit(&command.user_id, *check).map(|status| {
-                self.commands.push(as_role(command, status));
-                Place::Ledger
-            }),
-            Operation::Usage(record, check) => standings.admit(&record.user_id, *check).map(|_| {
-                self.records.push(record.clone());
-                Place::Usage
-            }),
+            Operation::Ledger(command, check) => match standings.admit(&command.user_id, *check) {
+                Err(barred) => Place::Barred(barred),
+                Ok(status) => {
+                    let command = match acts_as(command.actor, status) {
+                        actor if actor == command.actor => Cow::Borrowed(command),
+                        actor => Cow::Owned(credits::Command {
+                            actor,
+                            ..command.clone()
+                        }),
+                    };
+                    ledger.ok_or_else(missing)?.apply(command)?;
+                    Place::Ledger
+                }
+            },
+            Operation::Usage(metered, check) => match standings.admit(&metered.input.user_id, *check) {
+                Err(barred) => Place::Barred(barred),
+                Ok(status) => {
+                    let (recording, book) = recording.ok_or_else(missing)?;
+                    let mut desk = metering::Desk {
+                        ledger,
+                        recording,
+                        book,
+                        actor: acts_as(metered.actor, status),
+                    };
+                    Place::Usage(Box::new(desk.decide(metered)?))
+                }
+            },
             Operation::Message(message) => {
                 self.messages.push(message.clone());
-                Ok(Place::Message)
+                Place::Message
             }
         };
         self.places.push(place);
+        Ok(())
+    }
+}
+
+/// Saves what was decided, with the events of the ledger: all of it is known, so it is sent together.
+async fn save(
+    tx: &Tx,
+    decided: Option<credits::Decided<'_>>,
+    recording: Option<usage::Recording>,
+) -> Result<Vec<credits::Outcome>, DbError> {
+    let news = decided.as_ref().map_or_else(Vec::new, |decided| {
+        events::of_entries(decided.entries(), decided.low())
+    });
+    let ledger = async {
+        match decided {
+            Some(decided) => Ok(decided.save(tx).await?.outcomes),
+            None => Ok(Vec::new()),
+        }
+    };
+    let records = async {
+        match recording {
+            Some(recording) => recording.save(tx).await,
+            None => Ok(()),
+        }
+    };
+    let (outcomes, (), ()) = try_join!(ledger, webhooks::enqueue(tx, &news), records)?;
+    Ok(outcomes)
+}
+
+/// Reads the records that answers under a key show.
+async fn settle(
+    tx: &mut Tx,
+    items: &[Operation],
+    places: &[Place],
+    applied: &[credits::Outcome],
+    now: Option<OffsetDateTime>,
+) -> Result<Option<metering::Settled>, DbError> {
+    let Some(now) = now else { return Ok(None) };
+    let mut applied = applied.iter();
+    let mut shown = BTreeSet::new();
+    for (item, place) in items.iter().zip(places) {
+        let outcome = if place.takes_outcome() {
+            applied.next()
+        } else {
+            None
+        };
+        if let (Operation::Usage(metered, _), Some(outcome)) = (item, outcome) {
+            shown.extend(metering::shown_under_key(metered, outcome));
+        }
+    }
+    let shown: Vec<(&UserId, i64)> = shown.into_iter().collect();
+    let stored = usage::find_all(tx.conn(), &shown).await?.into_iter();
+    let stored = stored.map(|record| ((record.user_id.clone(), record.id), record));
+    Ok(Some(metering::Settled {
+        now,
+        stored: stored.collect(),
+    }))
+}
+
+fn answer(
+    items: &[Operation],
+    places: Vec<Place>,
+    applied: Vec<credits::Outcome>,
+    added: Vec<Result<sessions::Message, sessions::SessionRefusal>>,
+    settled: &Option<metering::Settled>,
+) -> Result<Vec<Outcome>, DbError> {
+    let (mut applied, mut added) = (applied.into_iter(), added.into_iter());
+    let mut outcomes = Vec::with_capacity(items.len());
+    for (item, place) in items.iter().zip(places) {
+        let outcome = if place.takes_outcome() {
+            applied.next()
+        } else {
+            None
+        };
+        outcomes.extend(match (place, item) {
+            (Place::Ledger, _) => outcome.map(Box::new).map(Outcome::Ledger),
+            (Place::Usage(decision), Operation::Usage(metered, _)) => match settled {
+                Some(settled) => {
+                    let meterage = settled.answer(metered, *decision, outcome)?;
+                    Some(Outcome::Usage(Box::new(meterage)))
+                }
+                None => None,
+            },
+            (Place::Message, _) => added.next().map(Box::new).map(Outcome::Message),
+            (Place::Barred(barred), _) => Some(Outcome::Barred(barred)),
+            (Place::Usage(_), _) => None,
+        });
+    }
+    DbError::expect_rows("operations", items.len(), outcomes.len())?;
+    Ok(outcomes)
+}
+
+impl Place {
+    /// Whether the next outcome of the ledger belongs to it.
+    fn takes_outcome(&self) -> bool {
+        match self {
+            Self::Ledger => true,
+            Self::Usage(decision) => matches!(**decision, metering::Decision::WithLedger(_)),
+            Self::Message | Self::Barred(_) => false,
+        }
     }
 }
 
 /// An administrator acts as one for himself too; whether the caller is one is not known before his status was read.
-fn as_role(command: &credits::Command, status: Option<identity::UserStatus>) -> Cow<'_, credits::Command> {
+fn acts_as(actor: Actor, status: Option<identity::UserStatus>) -> Actor {
     let is_admin = status.is_some_and(|status| status.role == identity::Role::Admin);
-    if is_admin && command.actor == Actor::User {
-        Cow::Owned(credits::Command {
-            actor: Actor::Admin,
-            ..command.clone()
-        })
-    } else {
-        Cow::Borrowed(command)
+    match actor {
+        Actor::User if is_admin => Actor::Admin,
+        actor => actor,
     }
 }

@@ -16,6 +16,8 @@ pub enum StandingCheck {
     Done,
     /// It is to be looked at together with the work.
     Due,
+    /// Somebody else acts for him: only whether he was ever ensured is to be looked at together with the work.
+    Exists,
 }
 
 /// Why nothing was done for a user.
@@ -38,7 +40,7 @@ impl Standings {
         asked: impl Iterator<Item = (&'a UserId, StandingCheck)>,
     ) -> Result<Self, DbError> {
         let due: BTreeSet<&UserId> = asked
-            .filter(|(_, check)| *check == StandingCheck::Due)
+            .filter(|(_, check)| *check != StandingCheck::Done)
             .map(|(user_id, _)| user_id)
             .collect();
         if due.is_empty() {
@@ -56,6 +58,7 @@ impl Standings {
         }
         match self.0.get(user_id).copied().flatten() {
             None => Err(Barred::Unknown),
+            Some(_) if check == StandingCheck::Exists => Ok(None),
             Some(status) if !status.is_active => Err(Barred::Disabled),
             Some(status) => Ok(Some(status)),
         }

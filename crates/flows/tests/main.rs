@@ -4,6 +4,7 @@
 
 mod audits;
 mod ledger_audit;
+mod metering;
 mod operations;
 mod sign_up;
 mod sweeper;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use credits::Defaults;
-use flows::{BalanceReads, Barred, StandingCheck, StatusReads, Writes, sign_up};
+use flows::{BalanceReads, Barred, Metered, StandingCheck, StatusReads, Writes, sign_up};
 use futures_util::join;
 use identity::Activity;
 use kernel::{Actor, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
@@ -56,6 +56,17 @@ pub fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
     Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default())
 }
 
+/// What was used, for nothing but the record.
+pub fn uncharged(input: UsageInput) -> Metered {
+    Metered {
+        input,
+        from: None,
+        actor: Actor::User,
+        transaction_id: RandomIds.uuid(),
+        idempotency: None,
+    }
+}
+
 /// Runs a command for somebody whose standing is known.
 pub async fn run(writes: &Writes, command: credits::Command) -> credits::Outcome {
     let done = writes.ledger(command, StandingCheck::Done).await;
@@ -94,9 +105,9 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
             match turn % 3 {
                 0 => run(&writes, consume(user, "10")).await.result.is_ok(),
                 1 => {
-                    let record = UsageInput::new(user, "ai_chat").complete();
-                    let done = writes.usage(record, StandingCheck::Done).await;
-                    done.unwrap().unwrap().unwrap().record.id > 0
+                    let used = uncharged(UsageInput::new(user, "ai_chat"));
+                    let done = writes.usage(used, StandingCheck::Done).await;
+                    done.unwrap().unwrap().result.is_ok()
                 }
                 _ => writes.message(message(session, "hello")).await.unwrap().is_ok(),
             }
@@ -210,7 +221,7 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     assert_eq!(left("b", StandingCheck::Done).await, Ok(Some("50.0".to_owned())));
     assert_eq!(left("nobody", StandingCheck::Due).await, Err(Barred::Unknown));
     let recorded = writes.usage(
-        UsageInput::new(testkit::user("b"), "ai_chat").complete(),
+        uncharged(UsageInput::new(testkit::user("b"), "ai_chat")),
         StandingCheck::Due,
     );
     assert_eq!(recorded.await.unwrap().unwrap_err(), Barred::Disabled);
@@ -244,7 +255,7 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
         writes.ledger(consume(a.clone(), "1"), StandingCheck::Done),
         writes.message(message(made[0], "held up")),
         writes.usage(
-            UsageInput::new(a.clone(), "ai_chat").complete(),
+            uncharged(UsageInput::new(a.clone(), "ai_chat")),
             StandingCheck::Done
         ),
         writes.ledger(consume(b, "1"), StandingCheck::Done),
@@ -252,7 +263,7 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     );
     assert_eq!(charge.unwrap_err(), pg::Rejected::HeldUp);
     assert_eq!(words.unwrap_err(), pg::Rejected::HeldUp);
-    assert!(usage.unwrap().unwrap().is_ok());
+    assert!(usage.unwrap().unwrap().result.is_ok());
     assert!(charge_b.unwrap().unwrap().result.is_ok());
     assert!(words_b.unwrap().is_ok());
     other.rollback().await;

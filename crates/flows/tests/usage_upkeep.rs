@@ -7,7 +7,7 @@ use flows::{StandingCheck, Writes, usage_upkeep};
 use testkit::TestDb;
 use usage::{RecordFilter, Stats, UsageInput};
 
-use crate::database;
+use crate::{database, operations::uncharged};
 
 async fn sums(db: &TestDb) -> Stats {
     let mut conn = db.pool().get().await.unwrap();
@@ -21,9 +21,9 @@ async fn what_was_recorded_before_its_month_was_made_is_moved_and_added_up() {
     let (db, clock) = (database().await, testkit::clock());
     let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
     for name in ["a", "b", "a"] {
-        let record = UsageInput::new(testkit::user(name), "ai_chat").complete();
-        let done = writes.usage(record, StandingCheck::Done).await;
-        assert!(done.unwrap().unwrap().is_ok());
+        let used = uncharged(UsageInput::new(testkit::user(name), "ai_chat"));
+        let done = writes.usage(used, StandingCheck::Done).await;
+        assert!(done.unwrap().unwrap().result.is_ok());
     }
     let before = sums(&db).await;
     assert_eq!(before.total_records, 3);

@@ -148,6 +148,26 @@ amount!(
     Usd, 9, 1_000_000_000, 1_000_000, from_nano, nano, "nano-dollars"
 );
 
+/// Reads the literal text of a JSON value, a number or a string `[0-9]+(\.[0-9]+)?`, into units of `10^-decimals`, for what
+/// is counted more finely than [`Credits`] and [`Usd`]. Exact.
+///
+/// # Errors
+/// [`AmountError`]; [`AmountError::TooLarge`] for what 64 bits do not hold.
+pub fn units_from_json(literal: &str, decimals: u32) -> Result<i64, AmountError> {
+    match literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) => parse_decimal(plain_digits(text)?, decimals),
+        None => parse_decimal(literal, decimals),
+    }
+}
+
+/// The exact decimal of units of `10^-decimals` (at most 38), with at least one decimal: `1500.0`, `0.000000000001`.
+#[must_use]
+pub fn units_to_text(units: i128, decimals: u32) -> String {
+    let scale = 10_u128.checked_pow(decimals).unwrap_or(u128::MAX);
+    let places = usize::try_from(decimals).unwrap_or(0);
+    decimal_text(units, places, scale, true)
+}
+
 /// Writes a decimal text as a JSON number, digit by digit.
 pub(crate) fn serialize_number<S: Serializer>(text: String, serializer: S) -> Result<S::Ok, S::Error> {
     RawValue::from_string(text)
@@ -238,6 +258,7 @@ pub(crate) fn decimal_text(units: i128, decimals: usize, scale: u128, one_decima
     let sign = if units < 0 { "-" } else { "" };
     let whole = size.checked_div(scale).unwrap_or(0);
     let rest = size.checked_rem(scale).unwrap_or(0);
+    // Without decimals there is no rest, and nothing of its one zero to show.
     let padded = format!("{rest:0decimals$}");
     match (padded.trim_end_matches('0'), one_decimal) {
         ("", true) => format!("{sign}{whole}.0"),
@@ -314,6 +335,32 @@ mod tests {
         assert_eq!(Usd::from_nano(1_000_000).to_string(), "0.001");
         assert_eq!(Credits::from_micro(-1_500_000).to_string(), "-1.5");
         assert_eq!(Credits::from_micro(i64::MIN).to_string(), "-9223372036854.775808");
+    }
+
+    #[test]
+    fn finer_units_are_read_and_written_exactly() {
+        for (literal, decimals, units) in [
+            ("1500.0", 6, Ok(1_500_000_000)),
+            ("\"0.01\"", 12, Ok(10_000_000_000)),
+            ("1e-12", 12, Ok(1)),
+            ("1e-13", 12, Err(AmountError::TooPrecise(12))),
+            ("3", 0, Ok(3)),
+            ("-1", 6, Err(AmountError::Negative)),
+            ("9223372036855", 6, Err(AmountError::TooLarge)),
+            ("true", 6, Err(AmountError::NotANumber)),
+            ("\"1e3\"", 6, Err(AmountError::NotANumber)),
+        ] {
+            assert_eq!(units_from_json(literal, decimals), units, "{literal}");
+        }
+        for (units, decimals, text) in [
+            (1_500_000_000, 6, "1500.0"),
+            (1, 12, "0.000000000001"),
+            (i128::MAX, 12, "170141183460469231731687303.715884105727"),
+            (3, 0, "3.0"),
+            (0, 12, "0.0"),
+        ] {
+            assert_eq!(units_to_text(units, decimals), text);
+        }
     }
 
     proptest! {

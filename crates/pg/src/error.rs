@@ -113,6 +113,12 @@ impl DbError {
         }
     }
 
+    /// Another transaction did the same first, behind what this one had looked up: [`DbError::Contention`].
+    #[must_use]
+    pub fn overtaken() -> Self {
+        Self::Contention(DieselError::RollbackTransaction)
+    }
+
     /// Sorts an error that occurred in `COMMIT`: a broken connection leaves the outcome unknown.
     pub(crate) fn in_commit(source: DieselError) -> Self {
         match Self::from(source) {

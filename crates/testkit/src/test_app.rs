@@ -287,6 +287,8 @@ fn config(variables: &[(&str, &str)]) -> Config {
         ("SUPABASE_JWT_SECRET", TOKEN_SECRET),
         ("USER_SERVICE_API_KEY", SERVICE_KEY),
         ("WORKERS", "2"),
+        // A test that is about prices puts its own, or asks for these.
+        ("SEED_PRICES", "false"),
         ("REQUEST_TIMEOUT_SECONDS", "20"),
     ];
     let lookup = |name: &str| {

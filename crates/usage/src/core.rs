@@ -1,9 +1,10 @@
 //! What is decided without a database: pure, without I/O, clock or chance.
 
-pub(crate) mod batch;
 pub(crate) mod fingerprint;
+pub(crate) mod instant;
 pub(crate) mod month;
 pub(crate) mod quarter;
 pub(crate) mod rollup;
+pub(crate) mod seeds;
 pub(crate) mod suggestion;
 pub(crate) mod window;

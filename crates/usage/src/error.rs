@@ -3,6 +3,8 @@
 use kernel::{Detail, Failure, Kind};
 use time::OffsetDateTime;
 
+use crate::rating::TokenClass;
+
 /// Why something about usage is not done. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UsageRefusal {
@@ -26,6 +28,22 @@ pub enum UsageRefusal {
         /// The id.
         event_id: String,
     },
+    /// The charge follows from a price that nobody put: an unknown price is never a free one.
+    #[error("there is no price for this")]
+    PriceNotFound {
+        /// Whose model it is, if that was said.
+        provider: Option<String>,
+        /// The model, if one was named.
+        model_name: Option<String>,
+        /// The class that its price says nothing about.
+        token_class: Option<TokenClass>,
+    },
+    /// More tokens were cached than there were.
+    #[error("cached_prompt_tokens is a part of prompt_tokens")]
+    PartExceedsWhole,
+    /// The price times what was used is more than any account may hold.
+    #[error("the charge is too large")]
+    ChargeTooLarge,
     /// The user has no such record, or it was dropped with its month.
     #[error("there is no usage record {id}")]
     UsageRecordNotFound {
@@ -50,6 +68,38 @@ pub enum UsageRefusal {
         /// Most buckets times series.
         limit: i64,
     },
+    /// No price was given, or too many at once.
+    #[error("1 to {limit} prices can be put at once")]
+    PriceCount {
+        /// Most at once.
+        limit: usize,
+    },
+    /// A price says nothing: neither a rate nor that it is retired.
+    #[error("price {place} has no rate")]
+    PriceWithoutRates {
+        /// Its place in the request, from 0.
+        place: usize,
+    },
+    /// A price would change what was.
+    #[error("price {place} would begin before {earliest}")]
+    PriceInPast {
+        /// Its place in the request, from 0.
+        place: usize,
+        /// The earliest beginning.
+        earliest: OffsetDateTime,
+    },
+    /// The request has two prices of the same provider, model, tier and step.
+    #[error("price {place} is of the same provider, model, tier and step as one before it")]
+    PriceTwice {
+        /// Place of the second one in the request, from 0.
+        place: usize,
+    },
+    /// A version begins at that instant already, and versions are never edited.
+    #[error("price {place} would begin at the same instant as a version that exists")]
+    PriceExists {
+        /// Its place in the request, from 0.
+        place: usize,
+    },
 }
 
 impl Failure for UsageRefusal {
@@ -58,10 +108,18 @@ impl Failure for UsageRefusal {
             Self::UsageConflict { .. } => "UsageConflictException",
             Self::UsageRecordNotFound { .. } => "UsageRecordNotFoundException",
             Self::AlreadyCorrected { .. } => "AlreadyCorrectedException",
+            Self::PriceNotFound { .. } => "PriceNotFoundException",
             Self::TimestampOutOfRange { .. }
             | Self::ReservedEventId { .. }
             | Self::InvalidTimeZone { .. }
-            | Self::TooManyPoints { .. } => "ValidationException",
+            | Self::PartExceedsWhole
+            | Self::ChargeTooLarge
+            | Self::TooManyPoints { .. }
+            | Self::PriceCount { .. }
+            | Self::PriceWithoutRates { .. }
+            | Self::PriceInPast { .. }
+            | Self::PriceTwice { .. }
+            | Self::PriceExists { .. } => "ValidationException",
         }
     }
 
@@ -72,16 +130,27 @@ impl Failure for UsageRefusal {
             Self::TimestampOutOfRange { .. }
             | Self::ReservedEventId { .. }
             | Self::InvalidTimeZone { .. }
-            | Self::TooManyPoints { .. } => Kind::Invalid,
+            | Self::PriceNotFound { .. }
+            | Self::PartExceedsWhole
+            | Self::ChargeTooLarge
+            | Self::TooManyPoints { .. }
+            | Self::PriceCount { .. }
+            | Self::PriceWithoutRates { .. }
+            | Self::PriceInPast { .. }
+            | Self::PriceTwice { .. }
+            | Self::PriceExists { .. } => Kind::Invalid,
         }
     }
 
     fn details(&self) -> Vec<(&'static str, Detail)> {
+        let field = |name: &str| ("field", Detail::Text(name.to_owned()));
         match self {
-            Self::UsageConflict { event_id } | Self::ReservedEventId { event_id } => {
-                vec![("event_id", Detail::Text(event_id.clone()))]
+            Self::UsageConflict { event_id } => vec![("event_id", Detail::Text(event_id.clone()))],
+            Self::ReservedEventId { event_id } => {
+                vec![field("event_id"), ("event_id", Detail::Text(event_id.clone()))]
             }
             Self::TimestampOutOfRange { earliest, latest } => vec![
+                field("occurred_at"),
                 ("earliest", Detail::Time(*earliest)),
                 ("latest", Detail::Time(*latest)),
             ],
@@ -89,7 +158,35 @@ impl Failure for UsageRefusal {
                 vec![("id", Detail::Integer(*id))]
             }
             Self::InvalidTimeZone { zone } => vec![("zone", Detail::Text(zone.clone()))],
+            Self::PriceNotFound {
+                provider,
+                model_name,
+                token_class,
+            } => {
+                let given = |name, text: &Option<String>| Some((name, Detail::Text(text.clone()?)));
+                let class = token_class.map(|class| ("token_class", Detail::Text(class.to_string())));
+                let named = [
+                    given("provider", provider),
+                    given("model_name", model_name),
+                    class,
+                ];
+                named.into_iter().flatten().collect()
+            }
+            Self::PartExceedsWhole => vec![field("cached_prompt_tokens")],
+            Self::ChargeTooLarge => Vec::new(),
+            Self::PriceCount { limit } => vec![("limit", Detail::Integer(count(*limit)))],
+            Self::PriceInPast { place, earliest } => vec![
+                ("place", Detail::Integer(count(*place))),
+                ("earliest", Detail::Time(*earliest)),
+            ],
+            Self::PriceWithoutRates { place } | Self::PriceTwice { place } | Self::PriceExists { place } => {
+                vec![("place", Detail::Integer(count(*place)))]
+            }
             Self::TooManyPoints { limit } => vec![("limit", Detail::Integer(*limit))],
         }
     }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -5,9 +5,13 @@
 
 mod book;
 mod quantities;
+mod rate;
+mod terms;
 
-pub use book::{Key, Price, PriceBook, Rate};
+pub use book::{Key, Price, PriceBook};
 pub use quantities::{Quantities, QuantitiesError, TokenClass};
+pub use rate::{Per, Pico, Rate};
+pub use terms::{Term, terms};
 
 use kernel::{Credits, Usd};
 

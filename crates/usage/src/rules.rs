@@ -3,7 +3,11 @@
 use kernel::{Credits, FreeForm, Usd, UserId};
 use time::OffsetDateTime;
 
-use crate::{EventId, NewRecord, core::fingerprint::fingerprint};
+use crate::{
+    EventId, NewRecord, Pricing, UsageRefusal,
+    core::fingerprint::fingerprint,
+    rating::{Key, PriceBook, Quantities, Rated, RatingError, TokenClass, rate},
+};
 
 /// Greatest token count that is accepted from outside (HTTP contract 1.8).
 pub const TOKENS_MAX: i64 = 1_000_000_000_000;
@@ -14,6 +18,9 @@ pub const UNKNOWN: &str = "unknown";
 /// `calculation_method` when a model was named, no charge was given, and the model has no price: the charge of zero
 /// means "not known", never "free".
 pub const UNRATED: &str = "unrated";
+
+/// `calculation_method` when the charge follows from the price list.
+pub const PRICE_LIST: &str = "price_list";
 
 /// Event ids that begin with this are given by the service itself: `correction:<id>` is claimed by the one correction of a
 /// record.
@@ -44,11 +51,11 @@ pub struct UsageInput {
     pub tool_name: Option<String>,
     /// See [`NewRecord::operation_name`].
     pub operation_name: Option<String>,
-    /// The charge; absent means 0, for no model has a price.
+    /// The charge; absent means what the price of the model says, or 0 without a price.
     pub credits_charged: Option<Credits>,
-    /// The cost; absent means 0.
+    /// The cost; absent means what the price of the model says, or 0 without a price.
     pub cost_usd: Option<Usd>,
-    /// How the charge came about; absent means [`UNKNOWN`] or [`UNRATED`].
+    /// How the charge came about; absent means [`PRICE_LIST`], [`UNKNOWN`] or [`UNRATED`].
     pub calculation_method: Option<String>,
     /// All tokens; absent means those of question and answer.
     pub tokens_used: Option<i64>,
@@ -56,6 +63,8 @@ pub struct UsageInput {
     pub prompt_tokens: Option<i64>,
     /// Tokens of the answer; absent means 0.
     pub completion_tokens: Option<i64>,
+    /// Part of the tokens of the question that the provider had in its cache; absent means 0.
+    pub cached_prompt_tokens: Option<i64>,
     /// Absent means `{}`.
     pub billing_metadata: Option<FreeForm>,
     /// Absent means `{}`.
@@ -86,13 +95,97 @@ impl UsageInput {
             tokens_used: None,
             prompt_tokens: None,
             completion_tokens: None,
+            cached_prompt_tokens: None,
             billing_metadata: None,
             request_data: None,
             response_data: None,
         }
     }
 
-    /// Decides everything that was left out.
+    /// Decides everything that was left out, with the prices that hold at `at`, which is when an event occurred that states no
+    /// time (HTTP contract 4.1 and 4.8).
+    ///
+    /// # Errors
+    /// [`UsageRefusal::PartExceedsWhole`] when more tokens were cached than asked, [`UsageRefusal::ChargeTooLarge`].
+    pub fn priced(self, book: &PriceBook, at: OffsetDateTime) -> Result<NewRecord, UsageRefusal> {
+        let quoted = self.quote(book, self.occurred_at.unwrap_or(at))?;
+        let states_charge = self.credits_charged.is_some();
+        let states_method = self.calculation_method.is_some();
+        let mut record = self.clone().complete();
+        match quoted {
+            Quote::Nothing => {}
+            Quote::Unknown(token_class) if !states_charge => {
+                record.pricing = Pricing::Unrated { token_class }
+            }
+            Quote::Unknown(_) => {}
+            Quote::Priced {
+                price_id,
+                quantities,
+                rated,
+            } => {
+                record.cost_usd = self.cost_usd.unwrap_or(rated.cost);
+                if !states_charge {
+                    record.credits_charged = rated.charge;
+                    record.pricing = Pricing::Rated { price_id, quantities };
+                    if !states_method {
+                        PRICE_LIST.clone_into(&mut record.calculation_method);
+                    }
+                }
+            }
+        }
+        Ok(record)
+    }
+
+    /// What the prices say, if they are asked at all.
+    fn quote(&self, book: &PriceBook, at: OffsetDateTime) -> Result<Quote, UsageRefusal> {
+        let counts = self.counts()?;
+        let Some(model) = self.model_name.as_deref().filter(|model| !model.is_empty()) else {
+            return Ok(Quote::Nothing);
+        };
+        if self.credits_charged.is_some() && self.cost_usd.is_some() {
+            return Ok(Quote::Nothing);
+        }
+        let key = Key {
+            provider: self.provider.clone().unwrap_or_default(),
+            model: model.to_owned(),
+            service_tier: String::new(),
+        };
+        let Some(price) = book.find(&key, counts.input_tokens(), at) else {
+            return Ok(Quote::Unknown(None));
+        };
+        let request = price.rates.contains_key(&TokenClass::Request);
+        let request = request.then_some((TokenClass::Request, 1));
+        let quantities =
+            Quantities::of(counts.iter().chain(request)).map_err(|_| UsageRefusal::ChargeTooLarge)?;
+        match rate(price, &quantities) {
+            Ok(rated) => Ok(Quote::Priced {
+                price_id: price.id,
+                quantities,
+                rated,
+            }),
+            Err(RatingError::ClassNotPriced { class }) => Ok(Quote::Unknown(Some(class))),
+            Err(RatingError::TooLarge) => Err(UsageRefusal::ChargeTooLarge),
+        }
+    }
+
+    /// What was used, by class: where only the total is known, tokens of which nothing else is known.
+    fn counts(&self) -> Result<Quantities, UsageRefusal> {
+        use TokenClass::{CacheRead, Input, Output, Token};
+        let (asked, answered) = (
+            self.prompt_tokens.unwrap_or(0),
+            self.completion_tokens.unwrap_or(0),
+        );
+        let cached = self.cached_prompt_tokens.unwrap_or(0);
+        let counted = if asked == 0 && answered == 0 && cached == 0 {
+            Quantities::of([(Token, self.tokens_used.unwrap_or(0))])
+        } else {
+            let counts = [(Input, asked), (Output, answered), (CacheRead, cached)];
+            Quantities::split(counts, &[(CacheRead, Input)])
+        };
+        counted.map_err(|_| UsageRefusal::PartExceedsWhole)
+    }
+
+    /// Decides everything that was left out, without a price: what was not stated was not charged.
     #[must_use]
     pub fn complete(self) -> NewRecord {
         let event = self.event_id.as_ref().map(|id| EventId {
@@ -100,6 +193,10 @@ impl UsageInput {
             payload: fingerprint(&self),
         });
         let model_name = present(self.model_name);
+        let pricing = match self.credits_charged {
+            None => Pricing::Unrated { token_class: None },
+            Some(_) => Pricing::Stated,
+        };
         let method = method(self.credits_charged, model_name.as_deref());
         let prompt_tokens = self.prompt_tokens.unwrap_or(0);
         let completion_tokens = self.completion_tokens.unwrap_or(0);
@@ -118,6 +215,7 @@ impl UsageInput {
             credits_charged: self.credits_charged.unwrap_or(Credits::ZERO),
             cost_usd: self.cost_usd.unwrap_or(Usd::ZERO),
             calculation_method: self.calculation_method.unwrap_or_else(|| method.to_owned()),
+            pricing,
             // Both are at most TOKENS_MAX, so this never saturates.
             tokens_used: self
                 .tokens_used
@@ -129,6 +227,20 @@ impl UsageInput {
             response_data: self.response_data.unwrap_or_default(),
         }
     }
+}
+
+/// What the prices say of an event.
+enum Quote {
+    /// They were not asked.
+    Nothing,
+    /// They do not know the model, or not this class of what was used.
+    Unknown(Option<TokenClass>),
+    /// This.
+    Priced {
+        price_id: i64,
+        quantities: Quantities,
+        rated: Rated,
+    },
 }
 
 fn method(charged: Option<Credits>, model: Option<&str>) -> &'static str {

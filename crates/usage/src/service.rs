@@ -1,11 +1,14 @@
-//! What can be done with usage records.
+//! What can be done with usage records and prices.
 
 mod anomalies;
 mod correct;
 mod export;
 mod partitions;
+mod price_cache;
+pub mod prices;
 mod reads;
 mod record;
+mod recording;
 mod series;
 mod summary;
 mod top_series;
@@ -15,8 +18,10 @@ pub use anomalies::{ANOMALY_HOURS_MIN, forget_anomalies, hour_of, note_anomalies
 pub use correct::correct;
 pub use export::{Export, Exported, RecordsDropped};
 pub use partitions::{MONTHS_MIN, create_months, old_months, retain, retain_telling};
-pub use reads::{list, stats, stats_all};
+pub use price_cache::Prices;
+pub use reads::{find, find_all, list, stats, stats_all};
 pub use record::record;
+pub use recording::{Draft, Next, Recording, correction_events, look_up};
 pub use series::{active_users, buckets_back, series, series_all, top_users, zones};
 pub use summary::{SUMMARY_GROUPS_MAX, summary};
 pub use top_series::series_top;

@@ -7,7 +7,7 @@ use usage::{Correction, UsageInput};
 use crate::support::{correct, database, event, record};
 
 /// Statements that break one rule each, in the order of the audits, and the number of further rules they break.
-const BREAKS: [&str; 10] = [
+const BREAKS: [&str; 14] = [
     "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
                                 completion_tokens, credits_charged, cost_usd, calculation_method)
      VALUES (1, 'c', now(), now(), 'twice', 0, 0, 0, 0, 0, 'unknown')",
@@ -22,6 +22,14 @@ const BREAKS: [&str; 10] = [
     "UPDATE usage.dedupe SET record_id = record_id + 1",
     "UPDATE usage.dedupe SET event_id = 'other' WHERE event_id = 'e1'",
     "UPDATE usage.records SET provider = 'other' WHERE correction_of IS NOT NULL",
+    "INSERT INTO usage.prices (provider, model, valid_from, source, actor, created_at)
+     VALUES ('openai', 'without a rate', now(), 'test', 'admin', now())",
+    "WITH late AS (
+         INSERT INTO usage.prices (provider, model, valid_from, source, actor, created_at)
+         VALUES ('openai', 'late', now() - interval '1 microsecond', 'test', 'admin', now()) RETURNING id)
+     INSERT INTO usage.price_rates SELECT id, 'input', 1, 1 FROM late",
+    "INSERT INTO usage.model_aliases VALUES ('', 'short', 'openai', 'without a price', 'test', now())",
+    "DELETE FROM usage.price_book",
 ];
 
 #[tokio::test]

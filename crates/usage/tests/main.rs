@@ -21,6 +21,12 @@ mod oracle;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]
+mod price_cache;
+#[cfg(test)]
+mod price_seeds;
+#[cfg(test)]
+mod prices;
+#[cfg(test)]
 mod rating;
 #[cfg(test)]
 mod record;

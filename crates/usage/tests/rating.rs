@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Credits, Usd};
+use kernel::{AmountError, Credits, Usd};
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 use usage::rating::{
-    Key, Price, PriceBook, Quantities, QuantitiesError, Rate, Rated, RatingError, TokenClass, rate,
+    Key, Per, Price, PriceBook, Quantities, QuantitiesError, Rate, Rated, RatingError, TokenClass, rate,
+    terms,
 };
 
 fn key(provider: &str, model: &str) -> Key {
@@ -152,6 +153,119 @@ fn a_price_is_found_by_exact_name_or_alias_in_its_latest_version() {
     );
 }
 
+#[test]
+fn an_exact_provider_wins_over_none_and_both_over_an_alias() {
+    let begin = testkit::instant();
+    let version = |id, provider: &str, model: &str, hours, is_retired| Price {
+        id,
+        key: key(provider, model),
+        min_context: 0,
+        valid_from: begin + Duration::hours(hours),
+        is_retired,
+        rates: BTreeMap::new(),
+    };
+    let name = |provider: &str, model: &str| (provider.to_owned(), model.to_owned());
+    let book = PriceBook::new(
+        [
+            version(1, "", "m", 0, false),
+            version(2, "azure", "m", 2, false),
+            version(3, "azure", "m", 4, true),
+            version(4, "openai", "target", 0, false),
+        ],
+        [
+            (name("azure", "m"), name("openai", "target")),
+            (name("", "short"), name("openai", "target")),
+        ],
+    );
+    let found = |provider: &str, model: &str, hours| {
+        let price = book.find(&key(provider, model), 10, begin + Duration::hours(hours));
+        price.map(|price| price.id)
+    };
+    assert_eq!(found("azure", "m", 1), Some(1), "its own price has not begun");
+    assert_eq!(found("azure", "m", 2), Some(2));
+    assert_eq!(
+        found("azure", "m", 4),
+        None,
+        "what was retired falls back to nothing"
+    );
+    assert_eq!(found("other", "m", 2), Some(1));
+    assert_eq!(found("", "m", 2), Some(1));
+    assert_eq!(found("azure", "m", -1), None, "no price and no alias has begun");
+    assert_eq!(found("", "short", 0), Some(4));
+    assert_eq!(found("openai", "short", 0), None, "an alias is of one provider");
+    assert_eq!(found("", "target", 0), None);
+    let batch = Key {
+        service_tier: "batch".to_owned(),
+        ..key("other", "m")
+    };
+    assert_eq!(book.find(&batch, 10, begin), None);
+}
+
+#[test]
+fn a_charge_is_explained_term_by_term() {
+    // The documented example: 1500 credits a million tokens in, 4500 out.
+    let price = price([
+        (TokenClass::Input, 1_500_000_000, 30_000_000),
+        (TokenClass::Output, 4_500_000_000, 60_000_000),
+    ]);
+    let used = quantities(&[(TokenClass::Output, 450), (TokenClass::Input, 800)]);
+    let shown: Vec<_> = terms(&price, &used)
+        .unwrap()
+        .into_iter()
+        .map(|term| {
+            let rate = Rate::text(term.rate.charge_pico, Per::Million);
+            (
+                term.class.as_str(),
+                term.quantity,
+                rate,
+                term.credits.to_string(),
+                term.cost.to_string(),
+            )
+        })
+        .collect();
+    let text = ToOwned::to_owned;
+    assert_eq!(
+        shown,
+        [
+            ("input", 800, text("1500.0"), text("1.2"), text("0.024")),
+            ("output", 450, text("4500.0"), text("2.025"), text("0.027")),
+        ]
+    );
+    let class = TokenClass::Image;
+    assert_eq!(
+        terms(&price, &quantities(&[(class, 1)])),
+        Err(RatingError::ClassNotPriced { class })
+    );
+}
+
+#[test]
+fn rates_are_whole_pico_for_one_unit() {
+    for (literal, per, pico) in [
+        ("1500.0", Per::Million, Ok(1_500_000_000)),
+        ("1.5", Per::Thousand, Ok(1_500_000_000)),
+        ("0.01", Per::One, Ok(10_000_000_000)),
+        ("0.000001", Per::Million, Ok(1)),
+        ("0.0000001", Per::Million, Err(AmountError::TooPrecise(6))),
+        ("0.0000000001", Per::Thousand, Err(AmountError::TooPrecise(9))),
+        ("0.0000000000001", Per::One, Err(AmountError::TooPrecise(12))),
+        ("-1", Per::One, Err(AmountError::Negative)),
+        ("1000000", Per::One, Ok(Rate::PICO_MAX)),
+        ("1000000.000001", Per::One, Err(AmountError::TooLarge)),
+        ("1e12", Per::Million, Ok(Rate::PICO_MAX)),
+        ("1000000000000.1", Per::Million, Err(AmountError::TooLarge)),
+        ("99999999999999999999", Per::Million, Err(AmountError::TooLarge)),
+        ("{}", Per::One, Err(AmountError::NotANumber)),
+    ] {
+        assert_eq!(Rate::pico_from_json(literal, per), pico, "{literal} {per:?}");
+    }
+    assert_eq!(Rate::text(1, Per::Million), "0.000001");
+    assert_eq!(Rate::text(10_000_000_000, TokenClass::Request.per()), "0.01");
+    assert_eq!(
+        Rate::text(Rate::PICO_MAX, TokenClass::Input.per()),
+        "1000000000000.0"
+    );
+}
+
 fn used() -> impl Strategy<Value = Vec<(TokenClass, i64, i64, i64)>> {
     let classes: Vec<_> = TokenClass::all().collect();
     let one = (0..=2_000_000_i64, 0..=500_000_000_i64, 0..=500_000_000_i64);
@@ -175,12 +289,21 @@ proptest! {
             used.iter().map(|one| i128::from(one.1) * i128::from(pico(one))).sum()
         };
         let (charge, cost) = (exact(|one| one.2), exact(|one| one.3));
+        let explained = terms(&price, &quantities(&counts)).unwrap();
+        prop_assert_eq!(explained.iter().map(|term| term.credits.0).sum::<i128>(), charge);
+        prop_assert_eq!(explained.iter().map(|term| term.cost.0).sum::<i128>(), cost);
         let Rated { charge: charged, cost: costs } = rated;
         let over = i128::from(charged.micro()) * 1_000_000 - charge;
         prop_assert!((0..1_000_000).contains(&over));
         prop_assert_eq!(charged > Credits::ZERO, charge > 0);
         let over = i128::from(costs.nano()) * 1_000 - cost;
         prop_assert!((0..1_000).contains(&over));
+    }
+
+    #[test]
+    fn every_rate_survives_being_written(pico in 0..=Rate::PICO_MAX, place in 0..3_usize) {
+        let per = [Per::One, Per::Thousand, Per::Million][place];
+        prop_assert_eq!(Rate::pico_from_json(&Rate::text(pico, per), per), Ok(pico));
     }
 
     #[test]

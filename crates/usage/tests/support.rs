@@ -1,10 +1,12 @@
 //! What the tests of this crate share.
 
-use kernel::{Clock, Page, Slice, Start, TimePlace, UserId};
+use kernel::{Actor, Clock, Page, Slice, Start, TimePlace, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
 use usage::{
-    Corrected, Correction, NewRecord, Outcome, Record, RecordFilter, Stats, UsageInput, UsageRefusal,
+    Corrected, Correction, NewPrice, NewRecord, Offer, Outcome, PriceVersion, Record, RecordFilter, Stats,
+    UsageInput, UsageRefusal, prices,
+    rating::{Key, Rate, TokenClass},
 };
 
 /// A database with the schema of this domain, audited when the test ends.
@@ -19,10 +21,18 @@ pub fn event(user: &UserId) -> NewRecord {
 
 /// Records in a transaction of its own.
 pub async fn try_record(pool: &Pool, clock: &dyn Clock, new: &[NewRecord]) -> Result<Vec<Outcome>, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let outcomes = usage::record(&mut tx, clock, new).await?;
-    tx.commit().await?;
-    Ok(outcomes)
+    loop {
+        let mut tx = Tx::begin(pool).await?;
+        match usage::record(&mut tx, clock, new).await {
+            // Another one recorded one of the events meanwhile: it is known now.
+            Err(DbError::Contention(_)) => tx.rollback().await,
+            outcomes => {
+                let outcomes = outcomes?;
+                tx.commit().await?;
+                return Ok(outcomes);
+            }
+        }
+    }
 }
 
 /// Records in a transaction of its own, which must succeed without a refusal.
@@ -78,8 +88,50 @@ pub async fn correct(
     clock: &dyn Clock,
     correction: &Correction,
 ) -> Result<Corrected, UsageRefusal> {
+    loop {
+        let mut tx = Tx::begin(db.pool()).await.unwrap();
+        match usage::correct(&mut tx, clock, correction).await {
+            Err(DbError::Contention(_)) => tx.rollback().await,
+            outcome => {
+                tx.commit().await.unwrap();
+                return outcome.unwrap();
+            }
+        }
+    }
+}
+
+/// A price that begins now: so many pico-credits a token, and ten times as many pico-dollars.
+pub fn new_price(provider: &str, model: &str, charge_pico: i64) -> NewPrice {
+    let rate = Rate {
+        charge_pico,
+        cost_pico: charge_pico * 10,
+    };
+    NewPrice {
+        key: Key {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            service_tier: String::new(),
+        },
+        min_context: 0,
+        valid_from: None,
+        offer: Offer::Rates([(TokenClass::Input, rate), (TokenClass::Output, rate)].into()),
+        source: "a test".to_owned(),
+    }
+}
+
+/// Puts prices in a transaction of its own.
+pub async fn put(
+    db: &TestDb,
+    clock: &dyn Clock,
+    new: &[NewPrice],
+) -> Result<Vec<PriceVersion>, UsageRefusal> {
     let mut tx = Tx::begin(db.pool()).await.unwrap();
-    let outcome = usage::correct(&mut tx, clock, correction).await.unwrap();
+    let outcome = prices::put(&mut tx, clock, Actor::Admin, new).await.unwrap();
     tx.commit().await.unwrap();
     outcome
+}
+
+/// Puts one price, which must not be refused.
+pub async fn put_one(db: &TestDb, clock: &dyn Clock, new: NewPrice) -> PriceVersion {
+    put(db, clock, &[new]).await.unwrap().remove(0)
 }

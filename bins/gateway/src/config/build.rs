@@ -13,7 +13,7 @@ use super::{
     reader::Reader,
     sections::{
         Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-        Limits, Listen, Log, LogLevel, Metrics, SupabaseKeys, UsageRules,
+        Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, SupabaseKeys, UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -44,6 +44,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
         auth: auth(r, environment),
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
+        price_seeds: price_seeds(r),
         cors: cors(r, environment),
         metrics: Metrics {
             enabled: r.value(&v::METRICS_ENABLED),
@@ -252,6 +253,11 @@ fn usage_rules(r: &mut Reader<'_>) -> UsageRules {
         retention_months: r.value(&v::USAGE_RETENTION_MONTHS),
         anomalies: (factor > 0).then_some(AnomalyRule { factor, least }),
     }
+}
+
+fn price_seeds(r: &mut Reader<'_>) -> Option<PriceSeeds> {
+    let (wanted, credits_per_usd) = (r.value(&v::SEED_PRICES), r.value(&v::SEED_CREDITS_PER_USD));
+    wanted.then_some(PriceSeeds { credits_per_usd })
 }
 
 fn cors(r: &mut Reader<'_>, environment: Environment) -> Cors {

@@ -191,6 +191,14 @@ pub(super) fn credits(text: &str) -> Parsed<Credits> {
         .map_err(|error| format!("is not an amount of credits: {error}"))
 }
 
+/// An amount of credits that is not zero.
+pub(super) fn credits_above_zero(text: &str) -> Parsed<Credits> {
+    match credits(text)? {
+        Credits::ZERO => Err("is not an amount of credits above 0".to_owned()),
+        amount => Ok(amount),
+    }
+}
+
 /// A comma list of user ids.
 pub(super) fn user_ids(text: &str) -> Parsed<Vec<UserId>> {
     items(text)

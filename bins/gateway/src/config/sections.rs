@@ -233,6 +233,13 @@ pub struct UsageRules {
     pub anomalies: Option<usage::AnomalyRule>,
 }
 
+/// The prices that this version brings along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PriceSeeds {
+    /// What a dollar of the provider costs the user, above zero.
+    pub credits_per_usd: Credits,
+}
+
 /// Which web pages may call the service from a browser (HTTP contract 1.13).
 #[derive(Debug, Clone)]
 pub struct Cors {

@@ -123,6 +123,7 @@ fn given_values_are_taken() {
         ("LEDGER_VERIFY_HOURS", "0"),
         ("USAGE_RETENTION_MONTHS", "2"),
         ("USAGE_ANOMALY_FACTOR", "0"),
+        ("SEED_CREDITS_PER_USD", "62.5"),
         ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
     ]);
     assert_eq!(config.app.public_url, "http://[::1]:9000");

@@ -128,6 +128,14 @@ variables! {
         USAGE_ANOMALY_MIN_CREDITS: Credits = Value("100"), Shown, parse::credits,
             "no such event for an hour in which he spends less than this";
     }
+    "Prices" {
+        SEED_PRICES: bool = Value("true"), Shown, parse::switch,
+            "whether models without a price get the current public one at the start, as far as this version knows it; what \
+             was put by hand is never touched";
+        SEED_CREDITS_PER_USD: Credits = Value("500"), Shown, parse::credits_above_zero,
+            "credits that users pay for a dollar of the provider in the prices put at the start, above 0; prices that are \
+             there already keep theirs";
+    }
     "Browsers" {
         CORS_ORIGINS: CorsOrigins = Computed("development: `http://localhost:3000`; else none"), Shown, parse::origins,
             "comma list of origins whose pages may call the service, or `*`";

@@ -177,6 +177,9 @@ async fn authorize(
         }
         _ => {}
     }
+    if access == Access::Admin && !principal.is_admin() {
+        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+    }
     if access == Access::Recharge
         && !principal.is_staff()
         && app.config.credits.self_recharge == SelfRecharge::Denied

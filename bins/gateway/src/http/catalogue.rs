@@ -100,6 +100,9 @@ entries! {
     TRANSACTION_NOT_FOUND = 404 "TransactionNotFoundException",
         "Transaction not found: {transaction_id}", "交易不存在: {transaction_id}",
         "The user has no such charge.", ["transaction_id"];
+    USAGE_RECORD_NOT_FOUND = 404 "UsageRecordNotFoundException",
+        "Usage record not found: {id}", "使用记录不存在: {id}",
+        "The user has no such usage record, or its month was dropped.", ["id"];
     METHOD_NOT_ALLOWED = 405 "MethodNotAllowedException",
         "Method not allowed", "不支持该请求方法",
         "The path exists, but not with this method; `Allow` lists those that do.", [];
@@ -109,6 +112,12 @@ entries! {
     HOLD_NOT_OPEN = 409 "HoldNotOpenException",
         "The hold is {hold_status}", "该预留已为 {hold_status} 状态",
         "The hold was captured, released, or has expired.", ["hold_status", "resolved_at"];
+    USAGE_CONFLICT = 409 "UsageConflictException",
+        "event_id {event_id} was recorded before with another content", "event_id {event_id} 已记录过不同的内容",
+        "The `event_id` stands for another usage record of the user. Nothing was recorded or deducted.", ["event_id"];
+    ALREADY_CORRECTED = 409 "AlreadyCorrectedException",
+        "Usage record {id} was corrected before", "使用记录 {id} 已被更正",
+        "A usage record is corrected once; a correction itself cannot be.", ["id"];
     IDEMPOTENCY_IN_PROGRESS = 409 "IdempotencyInProgressException",
         "A request with this Idempotency-Key is still in progress", "使用该 Idempotency-Key 的请求仍在处理中",
         "The user's account was busy for 2 seconds, with the first request of this key or with another one. This repeat was \
@@ -122,6 +131,11 @@ entries! {
     VALIDATION = 422 "ValidationException",
         "Validation failed", "请求参数校验失败",
         "The request does not have the right shape. `detail` lists every fault with its place.", [];
+    PRICE_NOT_FOUND = 422 "PriceNotFoundException",
+        "There is no price for this model", "该模型没有价格",
+        "The use is to be charged, `credits_charged` is absent, and no price says what it costs: there is none for the model \
+         and provider, or none for a token class. An unknown price is never a free one; nothing was recorded.",
+        ["provider", "model_name", "token_class"];
     IDEMPOTENCY_CONFLICT = 422 "IdempotencyConflictException",
         "The Idempotency-Key was used before with another request", "该 Idempotency-Key 已用于其他请求",
         "A key stands for one request: use a new one for another.", ["first_used_at"];

@@ -23,7 +23,7 @@ use super::{
     language::Language,
     observe::{self, RequestId},
     reply::Reply,
-    route::{BodyRule, JSON_BYTES_MAX, Route},
+    route::{BodyRule, Route},
 };
 use crate::app::App;
 
@@ -123,7 +123,7 @@ async fn run(
     let done = async {
         let body = match route.body {
             BodyRule::Ignored => Bytes::new(),
-            BodyRule::Json => read_body(&request, payload).await?,
+            rule => read_body(&request, payload, rule.bytes_max()).await?,
         };
         let fields = Fields::new(request.query_string(), &body);
         let (app, caller) = (Arc::clone(&app), caller.clone());
@@ -142,11 +142,11 @@ async fn run(
     }
 }
 
-async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+async fn read_body(request: &HttpRequest, mut payload: Payload, bytes_max: usize) -> Result<Bytes, ApiError> {
     let too_large = || {
         ApiError::new(&catalogue::PAYLOAD_TOO_LARGE).detail(
             "limit",
-            Detail::Integer(i64::try_from(JSON_BYTES_MAX).unwrap_or(i64::MAX)),
+            Detail::Integer(i64::try_from(bytes_max).unwrap_or(i64::MAX)),
         )
     };
     let declared = request
@@ -155,7 +155,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes,
         .and_then(|value| value.to_str().ok());
     if declared
         .and_then(|text| text.parse::<usize>().ok())
-        .is_some_and(|size| size > JSON_BYTES_MAX)
+        .is_some_and(|size| size > bytes_max)
     {
         return Err(too_large());
     }
@@ -183,7 +183,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes,
             };
             return Err(ApiError::faults(vec![fault]));
         };
-        if body.len().saturating_add(chunk.len()) > JSON_BYTES_MAX {
+        if body.len().saturating_add(chunk.len()) > bytes_max {
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::{
     catalogue::{self, Entry},
     fault::{Fault, Place},
+    idempotency::IDEMPOTENCY_REPLAYED,
     language::{Language, Text},
 };
 
@@ -140,6 +141,27 @@ impl ApiError {
             .retry_after()
     }
 
+    /// What a committer did not do; with a key, what is held up may be the first request of that key.
+    #[must_use]
+    pub fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self {
+        match (key, rejected) {
+            (Some(key), Rejected::HeldUp) => Self::in_progress(key),
+            (_, rejected) => rejected.into(),
+        }
+    }
+
+    /// An error that was answered before, to a request with the same key.
+    #[must_use]
+    pub fn replayed(self) -> Self {
+        self.header(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"))
+    }
+
+    /// The instant it was decided at, where that is part of the answer.
+    #[must_use]
+    pub fn decided_at(&self) -> Option<OffsetDateTime> {
+        self.0.at
+    }
+
     fn retry_after(self) -> Self {
         self.header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
@@ -205,6 +227,18 @@ impl ApiError {
         response.insert_header((header::CONTENT_LANGUAGE, context.language.tag()));
         response.append_header((header::VARY, "Accept-Language"));
         response.json(body)
+    }
+
+    /// What an answer about several things says of the one that failed: code, sentence, and `detail` as a call of its own
+    /// would have it.
+    #[must_use]
+    pub fn of_item(&self, language: Language) -> (&'static str, String, serde_json::Value) {
+        let text = self.0.text.clone().unwrap_or_else(|| self.filled());
+        let detail = match self.0.entry.status {
+            422 => serde_json::to_value(&self.0.faults).unwrap_or_default(),
+            _ => text.en.clone().into(),
+        };
+        (self.0.entry.code, text.in_language(language).to_owned(), detail)
     }
 
     fn filled(&self) -> Text {

@@ -25,6 +25,26 @@ pub fn key(
     call: &Call,
     asked: impl FnOnce(Fingerprint) -> Fingerprint,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
+    named(call, str::to_owned, asked)
+}
+
+/// The key of item `index` of a batch: that of the call, `#` and the index.
+///
+/// # Errors
+/// As [`key`].
+pub fn key_of_item(
+    call: &Call,
+    index: usize,
+    asked: impl FnOnce(Fingerprint) -> Fingerprint,
+) -> Result<Option<IdempotencyKey>, ApiError> {
+    named(call, |key| format!("{key}#{index}"), asked)
+}
+
+fn named(
+    call: &Call,
+    name: impl FnOnce(&str) -> String,
+    asked: impl FnOnce(Fingerprint) -> Fingerprint,
+) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut values = call.request.headers().get_all(IDEMPOTENCY_KEY);
     let Some(value) = values.next() else {
         return Ok(None);
@@ -40,7 +60,7 @@ pub fn key(
     let fingerprint = asked(bound).finish();
     let usable = value.to_str().ok().filter(|_| values.next().is_none());
     usable
-        .and_then(|text| IdempotencyKey::new(text, fingerprint).ok())
+        .and_then(|text| IdempotencyKey::new(name(text), fingerprint).ok())
         .map(Some)
         .ok_or_else(|| {
             let problem = Problem::new(

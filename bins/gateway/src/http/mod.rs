@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod dispatch;
 pub mod doc;
 pub mod error;
+pub mod exact;
 pub mod fault;
 pub mod fields;
 pub mod idempotency;

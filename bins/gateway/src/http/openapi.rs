@@ -53,6 +53,7 @@ fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Rou
             {"name": "users", "description": "Who the user is."},
             {"name": "credits", "description": "What the user may spend."},
             {"name": "usage", "description": "What the user's calls cost."},
+            {"name": "prices", "description": "What models cost."},
             {"name": "sessions", "description": "What the user said."},
             {"name": "subscriptions", "description": "Plans."},
             {"name": "auth", "description": "Tokens for development."},
@@ -190,10 +191,11 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
             | Access::StaffForPathUser
             | Access::NamedUser
             | Access::OwnThings
+            | Access::AnyCaller
     ) {
         entries.push(&catalogue::USER_NOT_FOUND);
     }
-    if route.body == BodyRule::Json {
+    if route.body != BodyRule::Ignored {
         entries.extend([
             &catalogue::PAYLOAD_TOO_LARGE,
             &catalogue::UNSUPPORTED_MEDIA_TYPE,

@@ -52,6 +52,10 @@ pub enum Access {
     Staff,
     /// A user for what is his own, judged by the operation; services and administrators.
     OwnThings,
+    /// Everyone with a credential, for what belongs to no user.
+    AnyCaller,
+    /// Administrators, for what belongs to no user.
+    Admin,
 }
 
 impl Access {
@@ -81,6 +85,8 @@ impl Access {
             }
             Self::StaffForPathUser | Self::Staff => "Services and administrators.",
             Self::OwnThings => "The owner; services; administrators.",
+            Self::AnyCaller => "Any user; services; administrators.",
+            Self::Admin => "Administrators.",
         }
     }
 }
@@ -92,7 +98,24 @@ pub enum BodyRule {
     Ignored,
     /// JSON of at most [`JSON_BYTES_MAX`], whatever its content type says; empty counts as absent fields.
     Json,
+    /// The same of at most [`BATCH_BYTES_MAX`].
+    Batch,
+}
+
+impl BodyRule {
+    /// Most bytes that are read.
+    #[must_use]
+    pub fn bytes_max(self) -> usize {
+        match self {
+            Self::Ignored => 0,
+            Self::Json => JSON_BYTES_MAX,
+            Self::Batch => BATCH_BYTES_MAX,
+        }
+    }
 }
 
 /// Largest JSON body, in bytes (HTTP contract 1.1).
 pub const JSON_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Largest JSON body of a batch of usage records, in bytes (HTTP contract 1.1).
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -371,7 +371,7 @@ pub struct UsageBody {
     /// What kind of use it was.
     #[schema(example = "ai_chat")]
     pub event_type: String,
-    /// What the use is worth, in credits. Recording deducts nothing.
+    /// What the use is worth, in credits; deducted if it was `charged`.
     #[schema(value_type = f64, example = 5.5)]
     pub credits_charged: Credits,
     /// What it cost, in US dollars.
@@ -442,10 +442,9 @@ impl From<usage::Record> for UsageBody {
             response_data: record.response_data,
             created_at: Timestamp(record.occurred_at),
             event_id: record.event_id,
-            // Recording charges nothing yet: metering fills these in.
-            charged: false,
-            credits_uncollected: Credits::ZERO,
-            transaction_id: None,
+            charged: record.charge.is_some(),
+            credits_uncollected: record.credits_uncollected,
+            transaction_id: record.charge.map(|charge| transaction_id(charge.transaction_id)),
         }
     }
 }

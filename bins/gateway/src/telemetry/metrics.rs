@@ -94,7 +94,11 @@ fn describe() {
     );
     describe_counter!(
         "credits_replays_total",
-        "Requests of the ledger that had been decided before, by key or reference"
+        "Requests of the ledger that had been decided before, by key, reference or event"
+    );
+    describe_counter!(
+        "usage_refused_total",
+        "Usage records refused, but for their charge, by code"
     );
     describe_counter!("usage_records_total", "Usage records stored");
     describe_counter!("usage_exported_records_total", "Usage records read for exports");

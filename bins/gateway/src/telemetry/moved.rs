@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use credits::{Applied, EntryKind, Outcome, Replay};
+use flows::{MeterRefusal, Meterage};
 use kernel::{Credits, Failure as _};
 
 /// Credits moved since the start: whole credits are shown, fractions are kept until they add up.
@@ -25,6 +26,28 @@ impl Moved {
             (Replay::First, Ok(applied)) => self.count_moved(applied),
             (Replay::First, Err(refusal)) => {
                 metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1);
+            }
+        }
+    }
+
+    /// Counts what became of a usage record and its charge.
+    pub fn count_metered(&self, meterage: &Meterage) {
+        match (meterage.replay, &meterage.result) {
+            (Replay::ByKey, _) => replayed("key"),
+            (Replay::First, Ok(recorded)) if recorded.replay == usage::Replay::ByEvent => replayed("event"),
+            (Replay::First, Ok(recorded)) => {
+                metrics::counter!("usage_records_total").increment(1);
+                let record = &recorded.record;
+                let taken = record.credits_charged.checked_sub(record.credits_uncollected);
+                if let (Some(_), Some(taken)) = (record.charge, taken) {
+                    metrics::counter!("credits_consumed_total").absolute(add(&self.consumed_micro, taken));
+                }
+            }
+            (Replay::First, Err(MeterRefusal::Ledger(refusal))) => {
+                metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1);
+            }
+            (Replay::First, Err(MeterRefusal::Usage(refusal))) => {
+                metrics::counter!("usage_refused_total", "code" => refusal.code()).increment(1);
             }
         }
     }

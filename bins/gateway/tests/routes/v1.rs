@@ -1,6 +1,7 @@
 //! `/api/v1/...`
 
 mod guide;
+mod prices;
 mod sessions;
 mod subscriptions;
 mod usage;

@@ -6,7 +6,7 @@ use crate::{
     core::{
         AccountState, Cause, Done, Fault, Line, Stop, burn,
         fault::{minus, negative},
-        journal::{self, Draft},
+        journal::{self, Draft, Usage},
     },
     error::Refusal,
     model::EntryKind,
@@ -16,21 +16,21 @@ use crate::{
 pub(super) fn consume(
     state: &mut AccountState,
     amount: Credits,
-    usage_record_id: Option<i64>,
+    usage: Usage,
     cause: Cause<'_>,
 ) -> Result<Done, Stop> {
     let available = available(state)?;
     if amount > available {
         return Err(insufficient(state, available, amount).into());
     }
-    Ok(Done::wrote(take(state, amount, usage_record_id, cause)?))
+    Ok(Done::wrote(take(state, amount, usage, cause)?))
 }
 
 /// Takes what is available, up to `amount`.
 pub(super) fn consume_uncollected(
     state: &mut AccountState,
     amount: Credits,
-    usage_record_id: Option<i64>,
+    usage: Usage,
     cause: Cause<'_>,
 ) -> Result<Done, Stop> {
     let part = amount.min(available(state)?);
@@ -38,7 +38,7 @@ pub(super) fn consume_uncollected(
     let done = if part.is_zero() {
         Done::nothing()
     } else {
-        Done::wrote(take(state, part, usage_record_id, cause)?)
+        Done::wrote(take(state, part, usage, cause)?)
     };
     Ok(Done { uncollected, ..done })
 }
@@ -58,12 +58,7 @@ pub(super) fn insufficient(state: &AccountState, available: Credits, required: C
     }
 }
 
-fn take(
-    state: &mut AccountState,
-    amount: Credits,
-    usage_record_id: Option<i64>,
-    cause: Cause<'_>,
-) -> Result<i64, Fault> {
+fn take(state: &mut AccountState, amount: Credits, usage: Usage, cause: Cause<'_>) -> Result<i64, Fault> {
     let mut lines = Vec::new();
     for portion in burn::plan(state.grants(), amount)? {
         lines.push(Line {
@@ -73,7 +68,7 @@ fn take(
         });
     }
     let draft = Draft {
-        usage_record_id,
+        usage,
         ..Draft::new(EntryKind::Consume, amount, lines)
     };
     journal::write(state, draft, cause)

@@ -11,7 +11,7 @@ use crate::{
         consume,
         fault::{minus, negative, plus},
         give::whole_microseconds,
-        journal::{self, Draft},
+        journal::{self, Draft, Usage},
     },
     error::Refusal,
     model::{
@@ -167,7 +167,7 @@ pub(super) fn capture(
     state: &mut AccountState,
     hold_id: Uuid,
     amount: Option<Credits>,
-    usage_record_id: Option<i64>,
+    usage: Usage,
     cause: Cause<'_>,
 ) -> Result<Done, Stop> {
     let hold = open(state, hold_id)?.clone();
@@ -191,7 +191,7 @@ pub(super) fn capture(
         }
         let draft = Draft {
             hold_id: Some(hold_id),
-            usage_record_id,
+            usage,
             ..Draft::new(EntryKind::Capture, charged, lines)
         };
         entry = Written::Now(journal::write(state, draft, cause)?);

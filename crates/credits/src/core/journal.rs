@@ -71,9 +71,18 @@ pub(super) struct Draft {
     pub amount: Credits,
     pub lines: Vec<Line>,
     pub hold_id: Option<Uuid>,
-    pub usage_record_id: Option<i64>,
+    pub usage: Usage,
     pub reference_id: Option<String>,
     pub refunds_seq: Option<i64>,
+}
+
+/// How an entry names a usage record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Usage {
+    /// As a note of the caller, if he made one.
+    Noted(Option<i64>),
+    /// As the record that it charges, written in the same transaction.
+    Charged(i64),
 }
 
 impl JournalEntry {
@@ -107,7 +116,7 @@ impl Draft {
             amount,
             lines,
             hold_id: None,
-            usage_record_id: None,
+            usage: Usage::Noted(None),
             reference_id: None,
             refunds_seq: None,
         }
@@ -156,6 +165,10 @@ pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) ->
     }
     check_figures(&draft, balance_before, posted, held)?;
     let seq = next(state.account.entry_seq)?;
+    let (usage_record_id, metered) = match draft.usage {
+        Usage::Noted(id) => (id, false),
+        Usage::Charged(id) => (Some(id), true),
+    };
     (state.account.posted, state.account.held, state.account.entry_seq) = (posted, held, seq);
     state.add_entry(JournalEntry {
         seq,
@@ -166,10 +179,10 @@ pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) ->
         balance_after: posted,
         held_after: held,
         hold_id: draft.hold_id,
-        usage_record_id: draft.usage_record_id,
+        usage_record_id,
         reference_id: draft.reference_id,
         refunds_seq: draft.refunds_seq,
-        metered: false,
+        metered,
         description: cause.description.map(str::to_owned),
         metadata: cause.metadata.clone(),
         actor: cause.actor,

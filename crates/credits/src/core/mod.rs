@@ -23,6 +23,7 @@ use uuid::Uuid;
 pub use fault::{Fault, Stop};
 pub use grant::{Grant, Known, Notes};
 pub use hold::Hold;
+use journal::Usage;
 pub use journal::{JournalEntry, Line};
 pub use refund::{Charge, REFUND_LIFE};
 pub use state::{Account, AccountState, Standing};
@@ -31,7 +32,7 @@ pub use view::{settled, view};
 use crate::{
     error::Refusal,
     model::{
-        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, PRIORITY_DEFAULT,
+        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, PRIORITY_DEFAULT, Payer,
         balance::BALANCE_MAX,
     },
 };
@@ -136,6 +137,7 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
     let (amount, least) = match action {
         Action::Open { initial } => (*initial, Credits::ZERO),
         Action::Capture { amount, .. } => (amount.unwrap_or(Credits::ZERO), Credits::ZERO),
+        Action::Meter(metering) => (metering.amount, Credits::ZERO),
         Action::Grant(grant) => (grant.amount, MICRO),
         Action::Refund { amount, .. } => (amount.unwrap_or(MICRO), MICRO),
         Action::Recharge { amount, .. }
@@ -143,7 +145,9 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
         | Action::ConsumeUncollected { amount, .. }
         | Action::Hold { amount, .. }
         | Action::Adjust { amount, .. } => (*amount, MICRO),
-        Action::Release { .. } | Action::ApplyDue => return Ok(()),
+        Action::Acknowledge { .. } | Action::Release { .. } | Action::Refuse { .. } | Action::ApplyDue => {
+            return Ok(());
+        }
     };
     if !(least..=BALANCE_MAX).contains(&amount) {
         let limit = BALANCE_MAX;
@@ -215,11 +219,11 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
         Action::Consume {
             amount,
             usage_record_id,
-        } => consume::consume(state, amount, usage_record_id, cause),
+        } => consume::consume(state, amount, Usage::Noted(usage_record_id), cause),
         Action::ConsumeUncollected {
             amount,
             usage_record_id,
-        } => consume::consume_uncollected(state, amount, usage_record_id, cause),
+        } => consume::consume_uncollected(state, amount, Usage::Noted(usage_record_id), cause),
         Action::Hold {
             hold_id,
             amount,
@@ -238,7 +242,16 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
             hold_id,
             amount,
             usage_record_id,
-        } => hold::capture(state, hold_id, amount, usage_record_id, cause),
+        } => hold::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause),
+        Action::Meter(metering) => meter(state, metering, cause),
+        Action::Acknowledge { .. } => Ok(Done {
+            replayed: true,
+            ..Done::nothing()
+        }),
+        Action::Refuse { ref reason } => Err(Refusal::Outside {
+            reason: reason.clone(),
+        }
+        .into()),
         Action::Release { hold_id } => hold::release(state, hold_id, cause),
         Action::Refund {
             transaction_id,
@@ -249,6 +262,21 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
             amount, adjustment, ..
         } => adjust::adjust(state, amount, adjustment, cause),
         Action::ApplyDue => Ok(Done::nothing()),
+    }
+}
+
+fn meter(state: &mut AccountState, metering: Metering, cause: Cause<'_>) -> Result<Done, Stop> {
+    let Metering {
+        amount,
+        from,
+        usage_record_id,
+    } = metering;
+    let usage = Usage::Charged(usage_record_id);
+    match from {
+        Payer::Hold(hold_id) => hold::capture(state, hold_id, Some(amount), usage, cause),
+        _ if amount.is_zero() => Ok(Done::nothing()),
+        Payer::Available => consume::consume(state, amount, usage, cause),
+        Payer::AsFarAsItGoes => consume::consume_uncollected(state, amount, usage, cause),
     }
 }
 

@@ -78,6 +78,19 @@ pub enum Action {
         /// A note that is kept with the entry, not a link.
         usage_record_id: Option<i64>,
     },
+    /// Charges a usage record that is written in the same transaction.
+    Meter(Metering),
+    /// Charges nothing, because the usage record was written before. Answered with `replayed`.
+    Acknowledge {
+        /// The record.
+        usage_record_id: i64,
+    },
+    /// Is refused, for a reason that the caller found outside of the ledger. With an idempotency key a repeat is refused for
+    /// the same reason.
+    Refuse {
+        /// Why, in the caller's own words.
+        reason: FreeForm,
+    },
     /// Gives up a hold.
     Release {
         /// Which hold.
@@ -104,6 +117,39 @@ pub enum Action {
     },
     /// Books what is due and nothing else. Any later command would do the same, with the same result.
     ApplyDue,
+}
+
+/// The charge of a usage record. The entry it makes is linked with the record: there is never a second one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metering {
+    /// How much. Zero makes no entry.
+    pub amount: Credits,
+    /// What pays.
+    pub from: Payer,
+    /// The record.
+    pub usage_record_id: i64,
+}
+
+/// What pays for a usage record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payer {
+    /// What is available, all or nothing, as by [`Action::Consume`].
+    Available,
+    /// What is available, as far as it goes, as by [`Action::ConsumeUncollected`].
+    AsFarAsItGoes,
+    /// A hold, as by [`Action::Capture`].
+    Hold(Uuid),
+}
+
+impl Payer {
+    /// The hold.
+    #[must_use]
+    pub fn hold_id(self) -> Option<Uuid> {
+        match self {
+            Self::Hold(hold_id) => Some(hold_id),
+            Self::Available | Self::AsFarAsItGoes => None,
+        }
+    }
 }
 
 /// Credit to give.

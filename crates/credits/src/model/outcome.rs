@@ -23,6 +23,8 @@ pub struct Applied {
     pub grant: Option<GrantView>,
     /// Part of a charge that nothing was left to pay for.
     pub uncollected: Credits,
+    /// The usage record that was written with it, by [`Action::Meter`](crate::Action::Meter).
+    pub usage_record_id: Option<i64>,
     /// The reference had been used before; nothing changed, and `entry` is that of the first time.
     pub replayed: bool,
 }

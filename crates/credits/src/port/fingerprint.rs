@@ -59,9 +59,13 @@ fn with_action(asked: Fingerprint, action: &Action) -> Fingerprint {
             asked.word(way).number(grant_id).word(reason)
         }
         Action::ApplyDue => asked.word("apply_due"),
-        Action::Hold { .. } | Action::Capture { .. } | Action::Release { .. } | Action::Refund { .. } => {
-            with_charge(asked, action)
-        }
+        Action::Acknowledge { usage_record_id } => asked.word("acknowledge").number(Some(*usage_record_id)),
+        Action::Refuse { reason } => asked.word("refuse").json(Some(reason)),
+        Action::Hold { .. }
+        | Action::Capture { .. }
+        | Action::Meter(_)
+        | Action::Release { .. }
+        | Action::Refund { .. } => with_charge(asked, action),
     }
 }
 
@@ -84,6 +88,17 @@ fn with_charge(asked: Fingerprint, action: &Action) -> Fingerprint {
             .id(*hold_id)
             .credits(*amount)
             .number(*usage_record_id),
+        Action::Meter(metering) => asked
+            .word("meter")
+            .maybe(
+                metering
+                    .from
+                    .hold_id()
+                    .map(|id| id.hyphenated().to_string())
+                    .as_deref(),
+            )
+            .credits(Some(metering.amount))
+            .number(Some(metering.usage_record_id)),
         Action::Release { hold_id } => asked.word("release").id(*hold_id),
         Action::Refund {
             transaction_id,

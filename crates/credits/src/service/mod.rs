@@ -1,15 +1,21 @@
 //! The ledger on a database.
 
+mod decided;
+mod deciding;
 mod execute;
 mod held_up;
 mod prune;
 mod reads;
 mod sweep;
 
-pub use execute::{Decided, Locked, decide, execute, lock};
+pub use decided::Decided;
+pub use deciding::{Deciding, Preview, prepare};
+pub use execute::{Locked, execute, lock};
 pub use held_up::held_up;
 pub use prune::{Pruned, prune_idempotency};
-pub use reads::{account, balances, find_transaction, grants, holds, set_low_balance_at, transactions};
+pub use reads::{
+    account, balances, find_transaction, grants, holds, set_low_balance_at, taken_from, transactions,
+};
 pub use sweep::{Swept, book_due, find_due, sweep};
 
 use pg::DbError;

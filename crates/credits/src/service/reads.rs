@@ -202,3 +202,15 @@ pub async fn set_low_balance_at(
 ) -> Result<bool, DbError> {
     store::accounts::set_low_balance_at(conn, user, threshold).await
 }
+
+/// Which grants an entry took how much from, in the order of their ids.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn taken_from(
+    conn: &mut PgConnection,
+    user_id: &UserId,
+    seq: i64,
+) -> Result<Vec<(i64, Credits)>, DbError> {
+    store::entry_grants::taken(conn, user_id, seq).await
+}

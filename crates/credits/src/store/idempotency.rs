@@ -34,6 +34,8 @@ pub struct Remembered {
     pub fingerprint: Vec<u8>,
     /// When it was decided.
     pub at: OffsetDateTime,
+    /// The usage record that was written with it.
+    pub usage_record_id: Option<i64>,
     /// What was decided.
     pub memory: Memory,
 }
@@ -60,6 +62,8 @@ pub struct NewKey {
     pub at: OffsetDateTime,
     /// What it did; `None` for a refusal.
     pub transaction_id: Option<Uuid>,
+    /// The usage record that is written with it.
+    pub usage_record_id: Option<i64>,
     /// What was decided, as JSON.
     pub outcome: String,
 }
@@ -106,6 +110,8 @@ struct KeyRow {
     key_created_at: OffsetDateTime,
     #[diesel(sql_type = Nullable<SqlUuid>)]
     key_transaction_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    key_usage_record_id: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
     outcome: Option<String>,
     #[diesel(embed)]
@@ -137,7 +143,7 @@ pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<(UserId, String)>) -> 
     }
     let rows: Vec<KeyRow> = pg::sql(concat!(
         "SELECT i.user_id AS key_user_id, i.key, i.fingerprint, i.created_at AS key_created_at, \
-         i.transaction_id AS key_transaction_id, i.outcome::text AS outcome, ",
+         i.transaction_id AS key_transaction_id, i.usage_record_id AS key_usage_record_id, i.outcome::text AS outcome, ",
         entry_columns!(),
         " FROM unnest($1::text[], $2::text[]) AS w (user_id, key) \
          JOIN credits.idempotency i ON i.user_id = w.user_id AND i.key = w.key \
@@ -157,15 +163,18 @@ pub async fn insert(mut conn: Shared<'_>, new: &[NewKey]) -> Result<(), DbError>
     }
     let fingerprints: Vec<&[u8]> = new.iter().map(|key| key.fingerprint.as_slice()).collect();
     let inserted = pg::sql(
-        "INSERT INTO credits.idempotency (user_id, key, fingerprint, created_at, transaction_id, outcome) \
-         SELECT n.user_id, n.key, n.fingerprint, n.created_at, n.transaction_id, n.outcome::jsonb \
-         FROM unnest($1, $2, $3, $4, $5, $6) AS n (user_id, key, fingerprint, created_at, transaction_id, outcome)",
+        "INSERT INTO credits.idempotency (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, \
+         outcome) \
+         SELECT n.user_id, n.key, n.fingerprint, n.created_at, n.transaction_id, n.usage_record_id, n.outcome::jsonb \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7) \
+         AS n (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, outcome)",
     )
     .bind::<Array<Text>, _>(texts(new.iter().map(|key| &key.user_id)))
     .bind::<Array<Text>, _>(new.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
     .bind::<Array<Binary>, _>(fingerprints)
     .bind::<Array<Timestamptz>, _>(new.iter().map(|key| key.at).collect::<Vec<_>>())
     .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|key| key.transaction_id).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(new.iter().map(|key| key.usage_record_id).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(new.iter().map(|key| key.outcome.as_str()).collect::<Vec<_>>())
     .execute(&mut conn)
     .await?;
@@ -249,13 +258,20 @@ impl KeyRow {
             .map(super::entries::EntryRow::into_entry)
             .transpose()?;
         let memory = match (self.outcome, self.key_transaction_id) {
-            (Some(json), _) => Memory::Whole(Box::new(StoredOutcome::read(&json, &user, entry)?)),
+            (Some(json), _) => {
+                let mut outcome = StoredOutcome::read(&json, &user, entry)?;
+                if let Ok(applied) = &mut outcome.result {
+                    applied.usage_record_id = self.key_usage_record_id;
+                }
+                Memory::Whole(Box::new(outcome))
+            }
             (None, Some(transaction_id)) => Memory::Pruned(transaction_id),
             (None, None) => return Err(DbError::Inconsistent(format!("key {:?} says nothing", self.key))),
         };
         let remembered = Remembered {
             fingerprint: self.fingerprint,
             at: self.key_created_at,
+            usage_record_id: self.key_usage_record_id,
             memory,
         };
         Ok(((user, self.key), remembered))

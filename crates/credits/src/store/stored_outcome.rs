@@ -113,6 +113,9 @@ enum Refused {
         charged: i64,
         refunded: i64,
     },
+    Outside {
+        reason: Box<RawValue>,
+    },
 }
 
 impl StoredOutcome {
@@ -199,6 +202,7 @@ impl Done {
             hold: self.hold.map(|hold| hold.into_view(user_id)).transpose()?,
             grant: self.grant.map(StoredGrant::into_view).transpose()?,
             uncollected: Credits::from_micro(self.uncollected),
+            usage_record_id: None,
             replayed: self.replayed,
         })
     }
@@ -327,6 +331,7 @@ impl Refused {
                 charged: charged.micro(),
                 refunded: refunded.micro(),
             },
+            Refusal::Outside { reason } => Self::Outside { reason: raw(reason)? },
             Refusal::UserNotFound { .. }
             | Refusal::InvalidAmount { .. }
             | Refusal::InvalidPeriod
@@ -368,6 +373,9 @@ impl Refused {
                 refundable: Credits::from_micro(refundable),
                 charged: Credits::from_micro(charged),
                 refunded: Credits::from_micro(refunded),
+            },
+            Self::Outside { reason } => Refusal::Outside {
+                reason: FreeForm::stored(reason.get().to_owned()),
             },
         })
     }

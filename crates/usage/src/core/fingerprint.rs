@@ -13,7 +13,7 @@ pub(crate) fn fingerprint(input: &UsageInput) -> [u8; 32] {
     let number = |value: Option<i64>| value.map(|value| value.to_string());
     let text = |value: &Option<String>| value.clone();
     let json = |value: &Option<kernel::FreeForm>| value.as_ref().map(|json| json.as_json().to_owned());
-    let words = [
+    let mut words = vec![
         Some("v1".to_owned()),
         Some(input.event_type.clone()),
         input.occurred_at.map(|at| at.unix_timestamp_nanos().to_string()),
@@ -34,6 +34,10 @@ pub(crate) fn fingerprint(input: &UsageInput) -> [u8; 32] {
         json(&input.request_data),
         json(&input.response_data),
     ];
+    if let Some(cached) = input.cached_prompt_tokens {
+        words.push(Some("cached_prompt_tokens".to_owned()));
+        words.push(Some(cached.to_string()));
+    }
     hash(&words)
 }
 

@@ -2,6 +2,9 @@
 
 use kernel::{Credits, FreeForm, TimePlace, Usd, UserId};
 use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::rating::{Quantities, TokenClass};
 
 /// `calculation_method` of a correction.
 const CORRECTION_METHOD: &str = "correction";
@@ -51,6 +54,8 @@ pub struct NewRecord {
     pub cost_usd: Usd,
     /// How the charge came about.
     pub calculation_method: String,
+    /// What priced it.
+    pub pricing: Pricing,
     /// All tokens.
     pub tokens_used: i64,
     /// Tokens of the question.
@@ -63,6 +68,34 @@ pub struct NewRecord {
     pub request_data: FreeForm,
     /// Belongs to the caller.
     pub response_data: FreeForm,
+}
+
+/// What priced an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pricing {
+    /// The charge is what the caller stated.
+    Stated,
+    /// The charge follows from a price and what was used.
+    Rated {
+        /// The version of the price.
+        price_id: i64,
+        /// What was used, by class.
+        quantities: Quantities,
+    },
+    /// Nobody knows the charge: it is recorded as zero, and cannot be deducted.
+    Unrated {
+        /// The class that the price of the model says nothing about; `None` if there is no price.
+        token_class: Option<TokenClass>,
+    },
+}
+
+/// The charge of a record, as the ledger knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// The transaction that charged it.
+    pub transaction_id: Uuid,
+    /// Its entry, by the place in the journal of the user's account.
+    pub seq: i64,
 }
 
 /// A stored event, or the correction of one. It never changes.
@@ -103,6 +136,14 @@ pub struct Record {
     pub cost_usd: Usd,
     /// See [`NewRecord::calculation_method`].
     pub calculation_method: String,
+    /// Part of [`Record::credits_charged`] that nothing was left to pay for.
+    pub credits_uncollected: Credits,
+    /// What was deducted, if that was asked for.
+    pub charge: Option<Charge>,
+    /// The version of the price that it was rated by.
+    pub price_id: Option<i64>,
+    /// What was rated, by class.
+    pub quantities: Option<Quantities>,
     /// See [`NewRecord::tokens_used`].
     pub tokens_used: i64,
     /// See [`NewRecord::prompt_tokens`].
@@ -121,6 +162,10 @@ impl NewRecord {
     /// The record this becomes once it has an id and a time.
     #[must_use]
     pub fn stored(self, id: i64, occurred_at: OffsetDateTime) -> Record {
+        let (price_id, quantities) = match self.pricing {
+            Pricing::Rated { price_id, quantities } => (Some(price_id), Some(quantities)),
+            Pricing::Stated | Pricing::Unrated { .. } => (None, None),
+        };
         Record {
             id,
             occurred_at,
@@ -138,6 +183,10 @@ impl NewRecord {
             credits_charged: self.credits_charged,
             cost_usd: self.cost_usd,
             calculation_method: self.calculation_method,
+            credits_uncollected: Credits::ZERO,
+            charge: None,
+            price_id,
+            quantities,
             tokens_used: self.tokens_used,
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
@@ -164,6 +213,10 @@ impl Record {
             event_id: None,
             credits_charged: Credits::from_micro(self.credits_charged.micro().saturating_neg()),
             cost_usd: Usd::from_nano(self.cost_usd.nano().saturating_neg()),
+            credits_uncollected: Credits::from_micro(self.credits_uncollected.micro().saturating_neg()),
+            charge: None,
+            price_id: None,
+            quantities: None,
             calculation_method: CORRECTION_METHOD.to_owned(),
             tokens_used: self.tokens_used.saturating_neg(),
             prompt_tokens: self.prompt_tokens.saturating_neg(),

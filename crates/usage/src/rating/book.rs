@@ -4,16 +4,7 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::TokenClass;
-
-/// What one unit of a class costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// Pico-credits that the user pays; zero is explicitly free.
-    pub charge_pico: i64,
-    /// Pico-dollars that the provider takes.
-    pub cost_pico: i64,
-}
+use super::{Rate, TokenClass};
 
 /// What is priced: a model of a provider, in a tier of service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,29 +62,45 @@ impl PriceBook {
         book
     }
 
-    /// The price of a call at an instant: of exactly this provider, model and tier, else of the model that the name is an
-    /// alias of. Nothing is guessed from prefixes or similar names.
+    /// The price of a call at an instant: of exactly this provider, model and tier, else of this model for any provider (a
+    /// price whose provider is empty), else of the model that the name is an alias of. Nothing is guessed from prefixes or
+    /// similar names, and a tier has its own price.
     ///
-    /// Of several steps the highest that `input_tokens` reach and that has begun applies. `None` if there is no price, or
-    /// none any more: a step that was retired does not fall back to a lower one, which might be cheaper.
+    /// The first of these that has begun decides. Of its steps the highest that `input_tokens` reach and that has begun
+    /// applies. `None` if there is no price, or none any more: what was retired does not fall back to a lower step or to
+    /// another name, which might be cheaper.
     #[must_use]
     pub fn find(&self, key: &Key, input_tokens: i64, at: OffsetDateTime) -> Option<&Price> {
-        if self.prices.contains_key(key) {
-            return self.find_exactly(key, input_tokens, at);
-        }
-        let name = (key.provider.clone(), key.model.clone());
-        let (provider, model) = self.aliases.get(&name)?.clone();
-        let meant = Key {
-            provider,
-            model,
+        let named = |provider: &str, model: &str| Key {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
             service_tier: key.service_tier.clone(),
         };
-        self.find_exactly(&meant, input_tokens, at)
+        self.steps(key, at)
+            .or_else(|| self.steps(&named("", &key.model), at))
+            .or_else(|| {
+                let name = (key.provider.clone(), key.model.clone());
+                let (provider, model) = self.aliases.get(&name)?;
+                self.steps(&named(provider, model), at)
+            })
+            .and_then(|steps| steps.reached(input_tokens, at))
     }
 
-    fn find_exactly(&self, key: &Key, input_tokens: i64, at: OffsetDateTime) -> Option<&Price> {
+    /// The steps of a key, if any of them has begun.
+    fn steps(&self, key: &Key, at: OffsetDateTime) -> Option<Steps<'_>> {
         let steps = self.prices.get(key)?;
-        let reached = steps.range(..=input_tokens).rev();
+        let begun = steps
+            .values()
+            .any(|versions| versions.range(..=at).next().is_some());
+        begun.then_some(Steps(steps))
+    }
+}
+
+struct Steps<'a>(&'a BTreeMap<i64, BTreeMap<OffsetDateTime, Price>>);
+
+impl<'a> Steps<'a> {
+    fn reached(&self, input_tokens: i64, at: OffsetDateTime) -> Option<&'a Price> {
+        let reached = self.0.range(..=input_tokens).rev();
         let mut begun = reached.filter_map(|(_, versions)| versions.range(..=at).next_back());
         let (_, price) = begun.next()?;
         (!price.is_retired).then_some(price)

@@ -23,6 +23,25 @@ pub async fn list(
     Ok(page.cut_found(records, Record::place))
 }
 
+/// The record of a user that has this id; `None` if there is none, or it was dropped with its month.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find(conn: &mut AsyncPgConnection, user: &UserId, id: i64) -> Result<Option<Record>, DbError> {
+    store::records::find(conn, user, id).await
+}
+
+/// The records that these users have under these ids, in any order.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_all(
+    conn: &mut AsyncPgConnection,
+    wanted: &[(&UserId, i64)],
+) -> Result<Vec<Record>, DbError> {
+    store::records::find_all(conn, wanted).await
+}
+
 /// What the records of a user that the filter matches sum up to, as of one snapshot (HTTP contract 4.3).
 ///
 /// Whole quarters of an hour come from roll-ups, so the cost depends on the window and not on how many records there are;

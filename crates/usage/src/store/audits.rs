@@ -125,4 +125,40 @@ pub const AUDITS: &[Audit] = &[
                      -taken.cost_usd)
               LIMIT 100",
     },
+    Audit {
+        rule: "usage: a price has rates of known classes, and one that is retired has none",
+        sql: "SELECT 'price ' || price.id AS subject,
+                     coalesce('its rates are of ' || string_agg(rate.token_class, ' '), 'it has no rate') AS detail
+              FROM usage.prices AS price LEFT JOIN usage.price_rates AS rate ON rate.price_id = price.id
+              GROUP BY price.id, price.retired
+              HAVING (count(rate.price_id) = 0) <> price.retired
+                  OR NOT coalesce(bool_and(rate.token_class IN (
+                         'input', 'cache_read', 'cache_write_5m', 'cache_write_1h', 'output', 'reasoning', 'audio_in',
+                         'audio_out', 'image', 'request', 'second', 'token')), true)
+              LIMIT 100",
+    },
+    Audit {
+        rule: "usage: nobody but the service itself puts a price that begins before it was put",
+        sql: "SELECT 'price ' || id AS subject, 'put at ' || created_at || ' by ' || actor || ', begins at ' || valid_from
+                     AS detail
+              FROM usage.prices WHERE valid_from < created_at AND actor <> 'system' LIMIT 100",
+    },
+    Audit {
+        rule: "usage: an alias leads to a model that has or had a price, and not to another alias",
+        sql: "SELECT concat_ws(' ', nullif(alias.provider, ''), alias.model) AS subject,
+                     'it leads to ' || concat_ws(' ', nullif(alias.to_provider, ''), alias.to_model) AS detail
+              FROM usage.model_aliases AS alias
+              WHERE NOT EXISTS (
+                        SELECT FROM usage.prices AS price
+                        WHERE price.provider = alias.to_provider AND price.model = alias.to_model)
+                 OR EXISTS (
+                        SELECT FROM usage.model_aliases AS further
+                        WHERE further.provider = alias.to_provider AND further.model = alias.to_model)
+              LIMIT 100",
+    },
+    Audit {
+        rule: "usage: there is one price book",
+        sql: "SELECT 'the price book' AS subject, count(*) || ' rows' AS detail
+              FROM usage.price_book HAVING count(*) <> 1",
+    },
 ];

@@ -9,7 +9,10 @@ use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::rows::{RecordRow, record_columns};
+use super::{
+    Shared,
+    rows::{RecordRow, record_columns},
+};
 use crate::Record;
 
 /// An event id that is to stand for a record.
@@ -31,38 +34,36 @@ pub(crate) struct Known {
     pub(crate) record: Record,
 }
 
-/// Claims event ids; answers the ids of the records whose events were new.
+/// Claims event ids; answers how many were new.
 ///
 /// `claims` are in the order of their keys, so that batches of any processes wait for one another in one direction only.
 /// A claim that another transaction has under way waits for its end; how it ended is known to statements that follow.
-pub(crate) async fn claim(conn: &mut AsyncPgConnection, claims: &[Claim<'_>]) -> Result<Vec<i64>, DbError> {
-    let new: Vec<ClaimedRow> = pg::sql(CLAIM)
+pub(crate) async fn claim(mut conn: Shared<'_>, claims: &[Claim<'_>]) -> Result<usize, DbError> {
+    if claims.is_empty() {
+        return Ok(0);
+    }
+    let new = pg::sql(CLAIM)
         .bind::<Array<Text>, _>(column(claims, |one| one.user_id.as_str()))
         .bind::<Array<Text>, _>(column(claims, |one| one.event_id))
         .bind::<Array<Binary>, _>(column(claims, |one| one.payload.as_slice()))
         .bind::<Array<BigInt>, _>(column(claims, |one| one.record_id))
         .bind::<Array<Timestamptz>, _>(column(claims, |one| one.occurred_at))
-        .load(conn)
+        .execute(&mut conn)
         .await?;
-    Ok(new.into_iter().map(|row| row.record_id).collect())
+    Ok(new)
 }
 
-/// Gives claims of this transaction up again.
-pub(crate) async fn give_up(conn: &mut AsyncPgConnection, claims: &[Claim<'_>]) -> Result<(), DbError> {
-    let gone = pg::sql(GIVE_UP)
-        .bind::<Array<Text>, _>(column(claims, |one| one.user_id.as_str()))
-        .bind::<Array<Text>, _>(column(claims, |one| one.event_id))
-        .execute(conn)
-        .await?;
-    DbError::expect_rows("give up claims of event ids", claims.len(), gone)
-}
-
-/// The first records of events that were recorded before; `place` is that in `claims`.
-pub(crate) async fn known(conn: &mut AsyncPgConnection, claims: &[Claim<'_>]) -> Result<Vec<Known>, DbError> {
+/// The first records of events that were recorded before; `place` is that in `events`.
+pub(crate) async fn known(mut conn: Shared<'_>, events: &[(&UserId, &str)]) -> Result<Vec<Known>, DbError> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let users: Vec<&str> = events.iter().map(|(user, _)| user.as_str()).collect();
+    let ids: Vec<&str> = events.iter().map(|(_, event)| *event).collect();
     let rows: Vec<KnownRow> = pg::sql(KNOWN)
-        .bind::<Array<Text>, _>(column(claims, |one| one.user_id.as_str()))
-        .bind::<Array<Text>, _>(column(claims, |one| one.event_id))
-        .load(conn)
+        .bind::<Array<Text>, _>(users)
+        .bind::<Array<Text>, _>(ids)
+        .load(&mut conn)
         .await?;
     rows.into_iter()
         .map(|row| {
@@ -95,12 +96,7 @@ INSERT INTO usage.dedupe (user_id, event_id, payload, record_id, occurred_at)
 SELECT user_id, event_id, payload, record_id, occurred_at
 FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS given (user_id, event_id, payload, record_id, occurred_at, place)
 ORDER BY place
-ON CONFLICT (user_id, event_id) DO NOTHING
-RETURNING record_id";
-
-const GIVE_UP: &str = "
-DELETE FROM usage.dedupe AS claim USING unnest($1, $2) AS given (user_id, event_id)
-WHERE claim.user_id = given.user_id AND claim.event_id = given.event_id";
+ON CONFLICT (user_id, event_id) DO NOTHING";
 
 const KNOWN: &str = concat!(
     "SELECT given.place - 1 AS place, claim.payload, ",
@@ -116,12 +112,6 @@ JOIN usage.records AS record
 const PURGE: &str = "
 DELETE FROM usage.dedupe WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM usage.dedupe WHERE occurred_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
-#[derive(QueryableByName)]
-struct ClaimedRow {
-    #[diesel(sql_type = BigInt)]
-    record_id: i64,
-}
 
 #[derive(QueryableByName)]
 struct KnownRow {

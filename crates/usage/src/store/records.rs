@@ -2,7 +2,7 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
@@ -16,9 +16,12 @@ use super::{
 use crate::{Record, RecordFilter};
 
 /// Draws ids for records that are about to be made, rising.
-pub(crate) async fn draw_ids(conn: &mut AsyncPgConnection, count: usize) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn draw_ids(mut conn: Shared<'_>, count: usize) -> Result<Vec<i64>, DbError> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
     let wanted = i64::try_from(count).unwrap_or(i64::MAX);
-    let drawn: Vec<Drawn> = pg::sql(DRAW).bind::<BigInt, _>(wanted).load(conn).await?;
+    let drawn: Vec<Drawn> = pg::sql(DRAW).bind::<BigInt, _>(wanted).load(&mut conn).await?;
     DbError::expect_rows("draw ids of usage records", count, drawn.len())?;
     Ok(drawn.into_iter().map(|row| row.id).collect())
 }
@@ -50,6 +53,15 @@ pub(crate) async fn insert(
         .bind::<Array<BigInt>, _>(column(records, |one| one.credits_charged.micro()))
         .bind::<Array<BigInt>, _>(column(records, |one| one.cost_usd.nano()))
         .bind::<Array<Text>, _>(column(records, |one| one.calculation_method.as_str()))
+        .bind::<Array<BigInt>, _>(column(records, |one| one.credits_uncollected.micro()))
+        .bind::<Array<Nullable<BigInt>>, _>(column(records, |one| one.charge.map(|charge| charge.seq)))
+        .bind::<Array<Nullable<SqlUuid>>, _>(column(records, |one| {
+            one.charge.map(|charge| charge.transaction_id)
+        }))
+        .bind::<Array<Nullable<BigInt>>, _>(column(records, |one| one.price_id))
+        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| {
+            one.quantities.as_ref().map(json::of_quantities)
+        }))
         .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.billing_metadata)))
         .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.request_data)))
         .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.response_data)))
@@ -70,6 +82,24 @@ pub(crate) async fn find(
         .load(conn)
         .await?;
     rows.into_iter().next().map(Record::try_from).transpose()
+}
+
+/// Records by user and id, those that were dropped with their month left out.
+pub(crate) async fn find_all(
+    conn: &mut AsyncPgConnection,
+    wanted: &[(&UserId, i64)],
+) -> Result<Vec<Record>, DbError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let users: Vec<&str> = wanted.iter().map(|(user, _)| user.as_str()).collect();
+    let ids: Vec<i64> = wanted.iter().map(|(_, id)| *id).collect();
+    let rows: Vec<RecordRow> = pg::sql(FIND_ALL)
+        .bind::<Array<Text>, _>(users)
+        .bind::<Array<BigInt>, _>(ids)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(Record::try_from).collect()
 }
 
 /// The rows of one page, newest first, as far as their bytes fit, and how many there were.
@@ -137,6 +167,15 @@ const FIND: &str = concat!(
     " FROM usage.records AS record WHERE record.user_id = $1 AND record.id = $2"
 );
 
+const FIND_ALL: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM unnest($1, $2) AS wanted (user_id, id)
+CROSS JOIN LATERAL (
+    SELECT * FROM usage.records AS one WHERE one.user_id = wanted.user_id AND one.id = wanted.id
+) AS record"
+);
+
 /// A record on a page that was measured.
 #[derive(QueryableByName)]
 struct PageRow {
@@ -159,15 +198,18 @@ const INSERT: &str = "
 INSERT INTO usage.records
       (recorded_at, id, user_id, occurred_at, correction_of, sign, event_id, session_id, trace_id, endpoint, event_type,
        model_name, provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged,
-       cost_usd, calculation_method, billing_metadata, request_data, response_data)
+       cost_usd, calculation_method, credits_uncollected, charge_seq, charge_transaction, price_id, quantities,
+       billing_metadata, request_data, response_data)
 SELECT $1, id, user_id, occurred_at, correction_of, CASE WHEN correction_of IS NULL THEN 1 ELSE -1 END, event_id,
        session_id, trace_id, endpoint, event_type, model_name, provider, tool_name, operation_name, tokens_used,
-       prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method, billing_metadata, request_data,
-       response_data
-FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+       prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method, credits_uncollected,
+       charge_seq, charge_transaction, price_id, quantities, billing_metadata, request_data, response_data
+FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+            $25, $26, $27, $28)
   AS given (id, user_id, occurred_at, correction_of, event_id, session_id, trace_id, endpoint, event_type, model_name,
             provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
-            calculation_method, billing_metadata, request_data, response_data)";
+            calculation_method, credits_uncollected, charge_seq, charge_transaction, price_id, quantities,
+            billing_metadata, request_data, response_data)";
 
 fn column<'a, T>(records: &'a [Record], value: impl FnMut(&'a Record) -> T) -> Vec<T> {
     records.iter().map(value).collect()

@@ -2,14 +2,16 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz},
+    sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use kernel::{Credits, Usd};
 use pg::DbError;
 use time::OffsetDateTime;
 
 use super::json::{self, JsonText};
-use crate::Record;
+use uuid::Uuid;
+
+use crate::{Charge, Record};
 
 /// The columns of a record, for statements that name its table `record`.
 macro_rules! record_columns {
@@ -17,7 +19,8 @@ macro_rules! record_columns {
         "record.id, record.user_id, record.occurred_at, record.correction_of, record.event_id, record.session_id,
          record.trace_id, record.endpoint, record.event_type, record.model_name, record.provider, record.tool_name,
          record.operation_name, record.tokens_used, record.prompt_tokens, record.completion_tokens,
-         record.credits_charged, record.cost_usd, record.calculation_method, record.billing_metadata,
+         record.credits_charged, record.cost_usd, record.calculation_method, record.credits_uncollected,
+         record.charge_seq, record.charge_transaction, record.price_id, record.quantities, record.billing_metadata,
          record.request_data, record.response_data"
     };
 }
@@ -64,6 +67,16 @@ pub(super) struct RecordRow {
     cost_usd: i64,
     #[diesel(sql_type = Text)]
     calculation_method: String,
+    #[diesel(sql_type = BigInt)]
+    credits_uncollected: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    charge_seq: Option<i64>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    charge_transaction: Option<Uuid>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    price_id: Option<i64>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    quantities: Option<JsonText>,
     #[diesel(sql_type = Nullable<Jsonb>)]
     billing_metadata: Option<JsonText>,
     #[diesel(sql_type = Nullable<Jsonb>)]
@@ -95,6 +108,13 @@ impl TryFrom<RecordRow> for Record {
             credits_charged: Credits::from_micro(row.credits_charged),
             cost_usd: Usd::from_nano(row.cost_usd),
             calculation_method: row.calculation_method,
+            credits_uncollected: Credits::from_micro(row.credits_uncollected),
+            charge: row
+                .charge_transaction
+                .zip(row.charge_seq)
+                .map(|(transaction_id, seq)| Charge { transaction_id, seq }),
+            price_id: row.price_id,
+            quantities: row.quantities.map(json::quantities).transpose()?,
             tokens_used: row.tokens_used,
             prompt_tokens: row.prompt_tokens,
             completion_tokens: row.completion_tokens,

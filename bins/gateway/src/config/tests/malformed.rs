@@ -95,6 +95,16 @@ const LINES: &[(&str, &str, &str)] = &[
         "SELF_RECHARGE: \"perhaps\" is not one of allowed, denied",
     ),
     (
+        "SEED_PRICES",
+        "some",
+        "SEED_PRICES: \"some\" is neither true nor false",
+    ),
+    (
+        "SEED_CREDITS_PER_USD",
+        "0.0",
+        "SEED_CREDITS_PER_USD: \"0.0\" is not an amount of credits above 0",
+    ),
+    (
         "METRICS_ENABLED",
         "2",
         "METRICS_ENABLED: \"2\" is neither true nor false",

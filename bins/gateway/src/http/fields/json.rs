@@ -26,6 +26,11 @@ impl Object {
             .find(|(key, _)| key == name)
             .map(|(_, raw)| raw.get())
     }
+
+    /// The members with their literal texts, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, raw)| (key.as_str(), raw.get()))
+    }
 }
 
 /// Reads a body.

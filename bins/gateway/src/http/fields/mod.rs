@@ -4,6 +4,7 @@
 //! domain type or says what is wrong; the reader notes the place and goes on.
 
 pub mod json;
+mod nested;
 pub mod parse;
 pub mod time;
 pub mod words;

@@ -1,6 +1,7 @@
 //! Parsers from one value to one type, worded as the documents show.
 
 use credits::TransactionName;
+use usage::rating::{Per, Rate};
 use uuid::Uuid;
 
 use kernel::{AmountError, Credits, FreeForm, TextError, Usd, UserId, UserIdError};
@@ -160,6 +161,25 @@ pub fn credits_to_note(value: Value<'_>) -> Parsed<Credits> {
 /// Dollars to be noted: zero or more.
 pub fn usd_to_note(value: Value<'_>) -> Parsed<Usd> {
     amount(value, Sign::NotNegative, Usd::MAX.to_plain_text(), Usd::from_json)
+}
+
+/// How many units a rate is told for.
+pub fn per(value: Value<'_>) -> Parsed<Per> {
+    let units = integer(i64::MIN, i64::MAX)(value)?;
+    [Per::One, Per::Thousand, Per::Million]
+        .into_iter()
+        .find(|per| per.units() == units)
+        .ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
+}
+
+/// Credits or dollars for so many units, as pico for one unit: zero or more.
+pub fn rate(per: Per) -> impl Fn(Value<'_>) -> Parsed<i64> {
+    move |value| {
+        let most = Rate::text(Rate::PICO_MAX, per);
+        amount(value, Sign::NotNegative, most, |literal| {
+            Rate::pico_from_json(literal, per)
+        })
+    }
 }
 
 /// A user id.

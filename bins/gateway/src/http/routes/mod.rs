@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod credits;
 pub mod messages;
+pub mod prices;
 pub mod sessions;
 pub mod subscriptions;
 pub mod system;
@@ -40,13 +41,18 @@ pub fn table() -> &'static [Route] {
             credits::capture::route(),
             credits::release::route(),
             usage::record::route(),
+            usage::batch::route(),
             usage::list::route(),
+            usage::correct::route(),
+            usage::explain::route(),
             usage::stats::route(),
             usage::timeseries::route(),
             usage::all_timeseries::route(),
             usage::summary::route(),
             usage::export::route(),
             usage::export_all::route(),
+            prices::list::route(),
+            prices::put::route(),
             sessions::create::route(),
             sessions::list::route(),
             sessions::set_status::route(),

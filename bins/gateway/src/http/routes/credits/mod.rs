@@ -15,7 +15,6 @@ pub mod transactions;
 
 use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, Replay};
 use kernel::{Detail, FreeForm};
-use pg::Rejected;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -81,11 +80,8 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
         idempotency: order.key.clone(),
         action: order.action,
     };
-    let held_up = |rejected: Rejected| match (&order.key, rejected) {
-        (Some(key), Rejected::HeldUp) => ApiError::in_progress(key),
-        (_, rejected) => rejected.into(),
-    };
-    let done = call.app.writes.ledger(command, check).await.map_err(held_up)?;
+    let done = call.app.writes.ledger(command, check).await;
+    let done = done.map_err(|rejected| ApiError::of_rejected(rejected, order.key.as_ref()))?;
     let outcome = done.map_err(|why| barred(why, &user_id))?;
     call.app.moved.count(&outcome);
     match outcome.result {
@@ -98,10 +94,7 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
             let error = ApiError::from_failure(&refusal).at(outcome.at);
             Err(match outcome.replay {
                 Replay::First => error,
-                Replay::ByKey => error.header(
-                    IDEMPOTENCY_REPLAYED,
-                    actix_web::http::header::HeaderValue::from_static("true"),
-                ),
+                Replay::ByKey => error.replayed(),
             })
         }
     }

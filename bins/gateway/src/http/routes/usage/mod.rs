@@ -1,10 +1,14 @@
 //! Routes of the group `usage`.
 
 pub mod all_timeseries;
+pub mod batch;
+pub mod correct;
+pub mod explain;
 pub mod export;
 pub mod export_all;
 pub mod export_format;
 pub mod export_stream;
+mod item;
 pub mod list;
 pub mod record;
 pub mod series_body;
@@ -15,13 +19,24 @@ pub mod summary_body;
 pub mod timeseries;
 
 use ::usage::RecordFilter;
+use kernel::Detail;
 use serde_json::{Value, json};
 
 use super::date_range;
 use crate::http::{
+    call::{Call, path_parameter},
+    catalogue,
     doc::Doc,
+    error::ApiError,
     fields::{Fields, Source, parse},
 };
+
+/// The usage record of the path. What is not an integer is an unknown record.
+fn record_id(call: &Call) -> Result<i64, ApiError> {
+    let text = path_parameter(&call.request, "id");
+    text.parse()
+        .map_err(|_| ApiError::new(&catalogue::USAGE_RECORD_NOT_FOUND).detail("id", Detail::Text(text)))
+}
 
 /// The filters that the list and the statistics share (HTTP contract 4.2).
 fn read_filter(fields: &mut Fields) -> RecordFilter {

@@ -1,22 +1,24 @@
-//! `POST /api/v1/users/{user_id}/usage`: records what a call used; deducts nothing (HTTP contract 4.1).
+//! `POST /api/v1/users/{user_id}/usage`: records what a call used, and deducts what it costs if that is wanted (HTTP
+//! contract 4.1).
 
 use actix_web::http::Method;
+use credits::Replay;
 use kernel::{Credits, FreeForm, Usd, UserId};
+use serde::Serialize;
 use serde_json::json;
-use usage::UsageInput;
 use utoipa::ToSchema;
 
+use super::item::{Endpoint, Item, recorded};
 use crate::http::{
     call::{Call, barred},
     catalogue,
     doc::Doc,
     error::ApiError,
-    fault::Problem,
-    fields::{Fields, Source, Value, parse},
+    idempotency::{self, IDEMPOTENCY_REPLAYED},
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Route},
-    wire::UsageBody,
+    wire::{Timestamp, UsageBody},
 };
 
 /// What a call used.
@@ -43,13 +45,13 @@ pub struct RecordUsage {
     pub tool_name: Option<String>,
     /// Operation of the tool.
     pub operation_name: Option<String>,
-    /// What the use is worth in credits, zero or more.
+    /// What the use is worth in credits, zero or more; if absent, what the price of the model says, or zero without a price.
     #[schema(value_type = Option<f64>)]
     pub credits_charged: Option<Credits>,
-    /// What it cost in US dollars, zero or more, at most 9 decimals.
+    /// What it cost in US dollars, zero or more, at most 9 decimals; if absent, what the price of the model says.
     #[schema(value_type = Option<f64>)]
     pub cost_usd: Option<Usd>,
-    /// How the charge was found.
+    /// How the charge was found; if absent `price_list`, `unrated` or `unknown`.
     pub calculation_method: Option<String>,
     /// Tokens in all; prompt and completion together if absent.
     pub tokens_used: Option<i64>,
@@ -57,6 +59,8 @@ pub struct RecordUsage {
     pub prompt_tokens: Option<i64>,
     /// Tokens of the completion.
     pub completion_tokens: Option<i64>,
+    /// Part of the prompt's tokens that the provider had in its cache.
+    pub cached_prompt_tokens: Option<i64>,
     /// Anything to keep about billing.
     #[schema(value_type = Option<Object>)]
     pub billing_metadata: Option<FreeForm>,
@@ -66,6 +70,37 @@ pub struct RecordUsage {
     /// Anything to keep of the response.
     #[schema(value_type = Option<Object>)]
     pub response_data: Option<FreeForm>,
+    /// Deducts `credits_charged` in the same commit. Refused, nothing is recorded either.
+    pub charge: Option<bool>,
+    /// The hold that pays, with `charge`; what it does not cover comes from what is available.
+    #[schema(example = "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10")]
+    pub hold_id: Option<String>,
+    /// The caller's id of the event, unique for the user: it is recorded and charged once.
+    pub event_id: Option<String>,
+    /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
+    pub occurred_at: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordedUsage {
+    /// Always true.
+    success: bool,
+    /// Always `success`.
+    status: &'static str,
+    /// A sentence in the caller's language.
+    message: String,
+    /// When it was recorded.
+    timestamp: Timestamp,
+    /// The record; the first one, if the event was known.
+    data: UsageBody,
+    /// The balance behind it; with `charge` only.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_credits: Option<Credits>,
+    /// True if the event was recorded before; nothing was done then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<bool>,
 }
 
 /// The route.
@@ -84,7 +119,11 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("usage", "Record usage")
-        .description("Records only: no credits are deducted. Call `/credits/consume` for that.")
+        .idempotent()
+        .description(
+            "Records only, unless `charge` is true: then record and deduction are one commit, and a refused charge \
+             records nothing. Without `credits_charged` the price of the model decides what it is worth.",
+        )
         .body::<RecordUsage>(json!({
             "session_id": "sess_abc123def456", "trace_id": "trace_xyz789abc", "endpoint": "/api/chat/completion",
             "event_type": "ai_chat", "credits_charged": 5.5, "cost_usd": 0.011,
@@ -93,93 +132,50 @@ fn doc() -> Doc {
             "operation_name": "generate_response", "billing_metadata": {"billing_tier": "pro"},
             "request_data": {"temperature": 0.7}, "response_data": {"finish_reason": "stop"},
         }))
-        .reply_envelope::<UsageBody>("Usage recorded successfully", super::record_example())
-        .errors(&[&catalogue::USER_ID_MISMATCH])
-}
-
-fn read(fields: &mut Fields) -> Option<(Option<UserId>, UsageInput)> {
-    refuse_charging(fields);
-    let named = fields.optional(Source::Body, "user_id", parse::user_id);
-    let endpoint = fields.required(Source::Body, "endpoint", parse::text(1, 255));
-    let event_type = fields.required(Source::Body, "event_type", parse::text(1, 255));
-    let mut text = |name| fields.optional(Source::Body, name, parse::text(0, 255));
-    let session_id = text("session_id");
-    let trace_id = text("trace_id");
-    let model_name = text("model_name");
-    let provider = text("provider");
-    let tool_name = text("tool_name");
-    let operation_name = text("operation_name");
-    let calculation_method = text("calculation_method");
-    let mut tokens = |name| fields.optional(Source::Body, name, parse::tokens);
-    let (tokens_used, prompt_tokens, completion_tokens) = (
-        tokens("tokens_used"),
-        tokens("prompt_tokens"),
-        tokens("completion_tokens"),
-    );
-    let mut object = |name| fields.optional(Source::Body, name, parse::object);
-    let (billing_metadata, request_data, response_data) = (
-        object("billing_metadata"),
-        object("request_data"),
-        object("response_data"),
-    );
-    let credits_charged = fields.optional(Source::Body, "credits_charged", parse::credits_to_note);
-    let cost_usd = fields.optional(Source::Body, "cost_usd", parse::usd_to_note);
-    // The owner is put in by the handler, which knows whom the path names.
-    let owner = "unnamed".parse().ok()?;
-    let input = UsageInput {
-        endpoint: Some(endpoint?),
-        session_id,
-        trace_id,
-        model_name,
-        provider,
-        tool_name,
-        operation_name,
-        credits_charged,
-        cost_usd,
-        calculation_method,
-        tokens_used,
-        prompt_tokens,
-        completion_tokens,
-        billing_metadata,
-        request_data,
-        response_data,
-        ..UsageInput::new(owner, event_type?)
-    };
-    Some((named, input))
-}
-
-/// Fields that ask for a charge or for deduplication, which this version does not do. Ignoring them would let a caller
-/// believe that he was charged, or that a repeat is safe.
-fn refuse_charging(fields: &mut Fields) {
-    let unserved = |_: Value<'_>| -> Result<(), Problem> {
-        Err(Problem::value(
-            "this version records usage without charging or deduplicating it",
-        ))
-    };
-    let _charge = fields.optional(Source::Body, "charge", |value| match parse::boolean(value)? {
-        false => Ok(()),
-        true => unserved(value),
-    });
-    for name in ["hold_id", "event_id", "occurred_at", "cached_prompt_tokens"] {
-        let _refused = fields.optional(Source::Body, name, unserved);
-    }
+        .reply::<RecordedUsage>(json!({
+            "success": true, "status": "success", "message": "Usage recorded successfully",
+            "timestamp": "2025-07-25T01:15:30.123000Z", "data": super::record_example(),
+        }))
+        .errors(&[
+            &catalogue::USER_ID_MISMATCH,
+            &catalogue::INSUFFICIENT_CREDITS,
+            &catalogue::HOLD_NOT_FOUND,
+            &catalogue::HOLD_NOT_OPEN,
+            &catalogue::USAGE_CONFLICT,
+            &catalogue::PRICE_NOT_FOUND,
+        ])
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let (named, input) = call.fields.read(read)?;
-    call.agree_on_user(named.as_ref())?;
+    let item = call
+        .fields
+        .read(|fields| Item::read(fields, Endpoint::Required))?;
+    call.agree_on_user(item.named.as_ref())?;
+    let key = idempotency::key(&call, |asked| item.identify(asked))?;
+    let actor = call.principal()?.actor();
     let (user_id, check) = call.user_unchecked()?;
-    let input = UsageInput {
-        user_id: user_id.clone(),
-        ..input
+    let metered = item.metered(user_id.clone(), actor, call.app.ids.uuid(), key.clone())?;
+    let done = call.app.writes.usage(metered, check).await;
+    let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
+    let meterage = done.map_err(|why| barred(why, &user_id))?;
+    let replay = meterage.replay;
+    let mark = |error: ApiError| match replay {
+        Replay::First => error,
+        Replay::ByKey => error.replayed(),
     };
-    let outcome = call.app.writes.usage(input.complete(), check).await?;
-    let recorded = outcome
-        .map_err(|why| barred(why, &user_id))?
-        .map_err(|refusal| ApiError::from_failure(&refusal))?;
-    metrics::counter!("usage_records_total").increment(1);
-    call.envelope(
-        &Text::new("Usage recorded successfully", "使用记录成功"),
-        UsageBody::from(recorded.record),
-    )
+    let (recorded, at) = recorded(&call.app, meterage).map_err(mark)?;
+    let message = Text::new("Usage recorded successfully", "使用记录成功");
+    let reply = Reply::json(&RecordedUsage {
+        success: true,
+        status: "success",
+        message: message.in_language(call.language).to_owned(),
+        timestamp: Timestamp(at),
+        data: recorded.record.into(),
+        remaining_credits: recorded.balance.map(|balance| balance.posted),
+        replayed: (recorded.replay == usage::Replay::ByEvent).then_some(true),
+    })?;
+    Ok(match replay {
+        Replay::First => reply,
+        Replay::ByKey => reply.header(IDEMPOTENCY_REPLAYED, "true"),
+    })
 }

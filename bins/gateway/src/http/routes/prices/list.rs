@@ -1,0 +1,70 @@
+//! `GET /api/v1/prices`: the prices that hold at an instant (HTTP contract 4.8).
+
+use actix_web::http::Method;
+use serde_json::{Value, json};
+use usage::PriceFilter;
+
+use super::PriceBody;
+use crate::http::{
+    call::{Call, next_cursor, retrieved},
+    doc::Doc,
+    error::ApiError,
+    fields::{Source, parse, time::instant},
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+const LIMIT: i64 = 50;
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/prices",
+        access: Access::AnyCaller,
+        body: BodyRule::Ignored,
+        operation: "list_prices",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("prices", "Prices")
+        .description("The versions that hold at an instant, by provider, model, tier and step.")
+        .query(
+            "model_name",
+            "Only this model, compared exactly.",
+            json!({"type": "string"}),
+            json!("gpt-4"),
+        )
+        .query(
+            "at",
+            "The versions that hold at this instant; now if absent.",
+            json!({"type": "string", "format": "date-time"}),
+            Value::Null,
+        )
+        .paged(LIMIT)
+        .reply_list::<PriceBody>("Retrieved 1 prices", super::price_example())
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let (scope, now) = (call.list_scope(), call.now);
+    let (filter, page) = call.fields.read(|fields| {
+        let filter = PriceFilter {
+            model_name: fields.optional(Source::Query, "model_name", parse::text(0, 255)),
+            at: fields.optional(Source::Query, "at", instant).unwrap_or(now),
+        };
+        Some((filter, fields.page(LIMIT, &scope)?))
+    })?;
+    call.known()?;
+    let slice = call
+        .read(async |conn| usage::prices::list(conn, &filter, &page).await)
+        .await?;
+    let items: Vec<PriceBody> = slice.items.into_iter().map(PriceBody::from).collect();
+    let message = retrieved(items.len(), "prices", "个价格");
+    Ok(call
+        .envelope(&message, items)?
+        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+}

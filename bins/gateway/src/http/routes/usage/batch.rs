@@ -1,0 +1,302 @@
+//! `POST /api/v1/usage/batch`: up to 1,000 usage records, each with its own outcome (HTTP contract 4.4).
+
+use actix_web::http::Method;
+use credits::Replay;
+use flows::{StandingCheck, Writes};
+use futures_util::future::join_all;
+use kernel::{Credits, Principal, UserId};
+use serde::Serialize;
+use serde_json::{json, value::RawValue};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use super::{
+    item::{Endpoint, Item, recorded},
+    record::RecordUsage,
+};
+use crate::http::{
+    call::{Call, barred},
+    catalogue,
+    doc::Doc,
+    error::ApiError,
+    fault::Problem,
+    fields::{Fields, Source, Value},
+    idempotency::{self, IDEMPOTENCY_REPLAYED},
+    language::{Language, Text},
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    wire::transaction_id,
+};
+
+/// Most records of a batch.
+const RECORDS_MAX: usize = 1_000;
+
+/// How many of them wait in the queue of the writes at once: a batch leaves room for others, and the writes do them in one or
+/// two commits.
+const AT_ONCE: usize = 250;
+
+/// Usage records, recorded in their order.
+#[derive(Debug, ToSchema)]
+pub struct UsageBatch {
+    /// 1 to 1,000 records; each names its user by `user_id`, and `endpoint` may be left out.
+    pub records: Vec<RecordUsage>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchOutcome {
+    /// Records that were stored now.
+    recorded: usize,
+    /// Records whose event was stored before.
+    replayed: usize,
+    /// Records that were not stored.
+    failed: usize,
+    /// One for each record, in their order.
+    results: Vec<ItemOutcome>,
+}
+
+/// What became of a record of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum ItemOutcome {
+    Recorded(RecordedItem),
+    Failed(FailedItem),
+}
+
+/// A record that is stored.
+#[derive(Debug, Serialize, ToSchema)]
+struct RecordedItem {
+    /// Place in the batch, from 0.
+    index: usize,
+    /// `recorded` or `replayed`.
+    status: &'static str,
+    /// Id of the record.
+    id: i64,
+    /// Whose it is.
+    #[schema(value_type = String)]
+    user_id: UserId,
+    /// What the use is worth.
+    #[schema(value_type = f64)]
+    credits_charged: Credits,
+    /// Transaction that took the credits.
+    transaction_id: Option<String>,
+    /// The balance behind it; with `charge` only.
+    #[schema(value_type = Option<f64>)]
+    remaining_credits: Option<Credits>,
+}
+
+/// A record that was refused; the others do not suffer.
+#[derive(Debug, Serialize, ToSchema)]
+struct FailedItem {
+    /// Place in the batch, from 0.
+    index: usize,
+    /// `failed`.
+    status: &'static str,
+    /// Whose it would be, if that could be read.
+    #[schema(value_type = Option<String>)]
+    user_id: Option<UserId>,
+    /// Code that a call of its own would get.
+    error_code: &'static str,
+    /// A sentence in the caller's language.
+    message: String,
+    /// `detail` that a call of its own would get.
+    #[schema(value_type = Object)]
+    detail: serde_json::Value,
+}
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::POST,
+        path: "/api/v1/usage/batch",
+        access: Access::OwnThings,
+        body: BodyRule::Batch,
+        operation: "record_usage_batch",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    Doc::new("usage", "Record many uses")
+        .idempotent()
+        .description(
+            "As recording one by one, in order. An item that is refused fails alone; the answer is 200 whenever the list has \
+             the right shape. With an `Idempotency-Key` item i has the key `{key}#{i}`.",
+        )
+        .body::<UsageBatch>(json!({"records": [
+            {"user_id": "auth0|test123", "event_type": "ai_chat", "credits_charged": 1.0, "event_id": "call-1001"},
+            {"user_id": "auth0|test456", "event_type": "ai_chat", "credits_charged": 1.0},
+        ]}))
+        .reply_envelope::<BatchOutcome>(
+            "Recorded 1 of 2 usage records",
+            json!({"recorded": 1, "replayed": 0, "failed": 1, "results": [
+                {"index": 0, "status": "recorded", "id": 1002, "user_id": "auth0|test123", "credits_charged": 1.0,
+                 "transaction_id": null, "remaining_credits": null},
+                {"index": 1, "status": "failed", "user_id": "auth0|test456",
+                 "error_code": "PermissionDeniedException", "message": "Permission denied",
+                 "detail": "Permission denied"},
+            ]}),
+        )
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let items = call
+        .fields
+        .read(|fields| fields.required(Source::Body, "records", records))?;
+    call.known()?;
+    let mut outcomes = Vec::with_capacity(items.len());
+    for (chunk, items) in items.chunks(AT_ONCE).enumerate() {
+        let first = chunk.saturating_mul(AT_ONCE);
+        let begun = items
+            .iter()
+            .enumerate()
+            .map(|(place, item)| record(&call, &call.app.bulk, first.saturating_add(place), item));
+        // Polled in their order, so that they are done in their order.
+        outcomes.extend(join_all(begun).await);
+    }
+    answer(&call, outcomes)
+}
+
+/// The items, each as it was written.
+fn records(value: Value<'_>) -> Result<Vec<String>, Problem> {
+    let not_a_list = || Problem::new("list_type", "Input should be a valid list");
+    let Value::Json(literal) = value else {
+        return Err(not_a_list());
+    };
+    let items: Vec<Box<RawValue>> = serde_json::from_str(literal).map_err(|_| not_a_list())?;
+    match items.len() {
+        0 => Err(Problem::new("too_short", "List should have at least 1 item")),
+        1..=RECORDS_MAX => Ok(items.iter().map(|item| item.get().to_owned()).collect()),
+        _ => Err(Problem::new(
+            "too_long",
+            format!("List should have at most {RECORDS_MAX} items"),
+        )),
+    }
+}
+
+/// The outcome of an item, and when it was decided, if it was; and whether a repeat under its key was answered.
+struct Done {
+    outcome: ItemOutcome,
+    at: Option<OffsetDateTime>,
+    replay: Replay,
+}
+
+async fn record(call: &Call, writes: &Writes, index: usize, item: &str) -> Done {
+    let mut user_id = None;
+    let mut replay = Replay::First;
+    match try_record(call, writes, index, item, &mut user_id, &mut replay).await {
+        Ok((outcome, at)) => Done {
+            outcome: ItemOutcome::Recorded(outcome),
+            at: Some(at),
+            replay,
+        },
+        Err(error) => Done {
+            at: error.decided_at(),
+            outcome: ItemOutcome::Failed(FailedItem::new(index, user_id, &error, call.language)),
+            replay,
+        },
+    }
+}
+
+async fn try_record(
+    call: &Call,
+    writes: &Writes,
+    index: usize,
+    item: &str,
+    named: &mut Option<UserId>,
+    replay: &mut Replay,
+) -> Result<(RecordedItem, OffsetDateTime), ApiError> {
+    let mut fields = Fields::new("", item.as_bytes());
+    let item = fields.read(|fields| {
+        let item = Item::read(fields, Endpoint::Optional);
+        named.clone_from(&item.as_ref().and_then(|item| item.named.clone()));
+        if item.as_ref().is_some_and(|item| item.named.is_none()) {
+            fields.required(Source::Body, "user_id", crate::http::fields::parse::user_id)?;
+        }
+        item
+    })?;
+    let principal = call.principal()?;
+    let user_id = named.clone().ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
+    if !principal.may_act_for(&user_id) {
+        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+    }
+    let check = match principal {
+        Principal::User(_) => StandingCheck::Done,
+        Principal::AdminUser(_) | Principal::Key { .. } => StandingCheck::Exists,
+    };
+    let key = idempotency::key_of_item(call, index, |asked| item.identify(asked.word(user_id.as_str())))?;
+    let metered = item.metered(
+        user_id.clone(),
+        principal.actor(),
+        call.app.ids.uuid(),
+        key.clone(),
+    )?;
+    let done = writes.usage(metered, check).await;
+    let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
+    let meterage = done.map_err(|why| barred(why, &user_id))?;
+    *replay = meterage.replay;
+    let (recorded, at) = recorded(&call.app, meterage)?;
+    let item = RecordedItem {
+        index,
+        status: match recorded.replay {
+            usage::Replay::First => "recorded",
+            usage::Replay::ByEvent => "replayed",
+        },
+        id: recorded.record.id,
+        user_id,
+        credits_charged: recorded.record.credits_charged,
+        transaction_id: recorded
+            .record
+            .charge
+            .map(|charge| transaction_id(charge.transaction_id)),
+        remaining_credits: recorded.balance.map(|balance| balance.posted),
+    };
+    Ok((item, at))
+}
+
+impl FailedItem {
+    fn new(index: usize, user_id: Option<UserId>, error: &ApiError, language: Language) -> Self {
+        let (error_code, message, detail) = error.of_item(language);
+        Self {
+            index,
+            status: "failed",
+            user_id,
+            error_code,
+            message,
+            detail,
+        }
+    }
+}
+
+fn answer(call: &Call, outcomes: Vec<Done>) -> Result<Reply, ApiError> {
+    let all = outcomes.len();
+    // A batch whose every item is a repeat is one; then it has the instant of the first answer.
+    let is_repeat = outcomes.iter().all(|done| done.replay == Replay::ByKey);
+    let decided = outcomes.iter().filter_map(|done| done.at).max();
+    let results: Vec<ItemOutcome> = outcomes.into_iter().map(|done| done.outcome).collect();
+    let count = |status: &str| {
+        let stored = results.iter().filter(|outcome| match outcome {
+            ItemOutcome::Recorded(item) => item.status == status,
+            ItemOutcome::Failed(item) => item.status == status,
+        });
+        stored.count()
+    };
+    let (recorded, replayed, failed) = (count("recorded"), count("replayed"), count("failed"));
+    let data = BatchOutcome {
+        recorded,
+        replayed,
+        failed,
+        results,
+    };
+    let message = Text::new(
+        format!("Recorded {recorded} of {all} usage records"),
+        format!("已记录 {recorded}/{all} 条使用记录"),
+    );
+    let reply = call.envelope_at(decided.unwrap_or(call.now), &message, data)?;
+    Ok(match is_repeat {
+        false => reply,
+        true => reply.header(IDEMPOTENCY_REPLAYED, "true"),
+    })
+}

@@ -1,0 +1,430 @@
+//! A usage record is taken back, what it charged is given back, and another may stand in its stead: in one commit.
+//!
+//! Guarantees that a record is taken back once, that the refund is what was not given back before, and that neither is done
+//! without the other. Reads usage and credits; touches credits, webhooks and usage, in this order. Rare, so it has a
+//! transaction of its own.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use credits::{Action, Command, Deciding, Entry, IdempotencyKey, Metering, Payer, Preview, Refusal, Replay};
+use futures_util::try_join;
+use kernel::{Actor, Clock, Credits, FreeForm, Ids, UserId};
+use pg::{Attempts, DbError, Pool, Tx};
+use time::OffsetDateTime;
+use usage::{Charge, Draft, Prices, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook};
+use uuid::Uuid;
+
+use crate::{
+    events,
+    metering::{MeterRefusal, price_not_found, recalled, remembered},
+};
+
+/// Attempts while it is certain that nothing was done.
+const ATTEMPTS: u32 = 3;
+/// Where the correction names the refund, in what is kept about billing.
+const REFUND: &str = "refund_transaction_id";
+/// Where it names the record that stands in the stead.
+const REPLACEMENT: &str = "replacement_id";
+
+/// A record that is to be taken back.
+#[derive(Debug, Clone)]
+pub struct Correct {
+    /// Whose record.
+    pub user_id: UserId,
+    /// Which.
+    pub record_id: i64,
+    /// Why; kept with the correction and the refund.
+    pub reason: String,
+    /// What is recorded in its stead.
+    pub replacement: Option<Replacement>,
+    /// In which capacity the caller acts.
+    pub actor: Actor,
+    /// The caller's identity of the request.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// What is recorded in the stead of a record.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// What was really used.
+    pub input: UsageInput,
+    /// Whether it is charged: from what is available, as far as that goes, because the work was done.
+    pub is_charged: bool,
+}
+
+/// What became of a [`Correct`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What was done, or why not.
+    pub result: Result<Corrected, MeterRefusal>,
+    /// When that was decided.
+    pub at: OffsetDateTime,
+    /// Whether this answers a repeat under the same key.
+    pub replay: Replay,
+}
+
+/// A record that was taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corrected {
+    /// What takes it back.
+    pub correction: Record,
+    /// What stands in its stead.
+    pub replacement: Option<Record>,
+    /// What was given back.
+    pub refund: Option<Entry>,
+}
+
+/// Takes records back.
+#[derive(Clone)]
+pub struct Corrections {
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    defaults: credits::Defaults,
+    prices: Prices,
+}
+
+impl std::fmt::Debug for Corrections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Corrections").finish_non_exhaustive()
+    }
+}
+
+/// What is to be saved, and what the answer will show.
+struct Draught {
+    records: Vec<i64>,
+    refund: Option<Uuid>,
+}
+
+impl Corrections {
+    /// On the database behind `pool`. `defaults` hold for accounts that say nothing of their own.
+    #[must_use]
+    pub fn new(pool: Pool, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, defaults: credits::Defaults) -> Self {
+        let prices = Prices::new();
+        Self {
+            pool,
+            clock,
+            ids,
+            defaults,
+            prices,
+        }
+    }
+
+    /// Takes a record back.
+    ///
+    /// # Errors
+    /// [`DbError`] when it failed. Refusals are outcomes: those of [`usage::correct`], and of the ledger those of a refund,
+    /// but for [`Refusal::RefundExceedsCharge`]: where all was given back before, nothing is left to give.
+    pub async fn correct(&self, wish: &Correct) -> Result<Outcome, DbError> {
+        let mut attempts = Attempts::up_to(ATTEMPTS);
+        loop {
+            let mut tx = match Tx::begin(&self.pool).await {
+                Err(error) if attempts.again(&error).await => continue,
+                tx => tx?,
+            };
+            match self.decide(&mut tx, wish).await {
+                Ok(outcome) => match tx.commit().await {
+                    Err(error) if attempts.again(&error).await => {}
+                    done => return done.map(|()| outcome),
+                },
+                Err(error) => {
+                    tx.give_up(&error).await;
+                    if !attempts.again(&error).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn decide(&self, tx: &mut Tx, wish: &Correct) -> Result<Outcome, DbError> {
+        // Records never change, so this needs no lock.
+        let original = usage::find(tx.conn(), &wish.user_id, wish.record_id).await?;
+        let charge = original.as_ref().and_then(|record| record.charge);
+        let wanted = wish.wanted(charge);
+        let locked = credits::lock(tx.conn(), &*self.clock, &wanted).await?;
+        let new = wish.replacement.as_ref().map(|new| new.input.clone().complete());
+        let events = usage::correction_events(wish.record_id, new.as_ref());
+        let events = events.iter().map(|event| (&wish.user_id, event.as_str()));
+        let conn = tx.shared();
+        let (mut ledger, mut recording, book) = try_join!(
+            credits::prepare(conn, self.defaults, locked),
+            usage::look_up(conn, &*self.clock, events, 2),
+            self.prices.book(conn),
+        )?;
+        let key = wish.idempotency.as_ref();
+        if key.is_some_and(|key| ledger.knows(&wish.user_id, key)) {
+            ledger.apply(Cow::Owned(
+                wish.remember(Action::Acknowledge { usage_record_id: 0 }, self.id()),
+            ))?;
+            return repeat(tx, wish, ledger).await;
+        }
+        let done = match original {
+            None => Err(UsageRefusal::UsageRecordNotFound { id: wish.record_id }.into()),
+            Some(original) => self.book(wish, &original, &mut ledger, &mut recording, &book)?,
+        };
+        let now = recording.now();
+        match done {
+            Ok(draught) => self.save(tx, wish, draught, ledger, recording).await,
+            Err(MeterRefusal::Usage(refusal)) => {
+                let reason = key.and_then(|_| remembered(&refusal));
+                let mut at = now;
+                if let Some(reason) = reason {
+                    ledger.apply(Cow::Owned(wish.remember(Action::Refuse { reason }, self.id())))?;
+                    let saved = ledger.finish(tx).await?.save(tx).await?;
+                    at = saved.outcomes.last().map_or(now, |outcome| outcome.at);
+                }
+                Ok(refused(refusal.into(), at))
+            }
+            Err(refusal) => Ok(refused(refusal, now)),
+        }
+    }
+
+    /// Decides all of it in memory; a refusal leaves what must not be saved.
+    fn book(
+        &self,
+        wish: &Correct,
+        original: &Record,
+        ledger: &mut Deciding<'_>,
+        recording: &mut Recording,
+        book: &PriceBook,
+    ) -> Result<Result<Draught, MeterRefusal>, DbError> {
+        let negative = match recording.correct(original, &wish.reason)? {
+            Ok(draft) => draft,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let replacement = match self.replacement(wish, original, recording, book)? {
+            Ok(draft) => draft,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let mut notes = Vec::new();
+        let mut refund = None;
+        if let Some(charge) = original.charge {
+            let transaction_id = self.id();
+            match ledger.apply(Cow::Owned(wish.refund(charge, transaction_id)))? {
+                Preview::Applied { .. } => {
+                    notes.push((REFUND, transaction_id.to_string()));
+                    refund = Some(transaction_id);
+                }
+                Preview::Refused(Refusal::RefundExceedsCharge { .. }) | Preview::Repeat => {}
+                Preview::Refused(refusal) => return Ok(Err(refusal.into())),
+            }
+        }
+        let mut records = vec![negative.record().id];
+        if let Some(draft) = replacement {
+            notes.push((REPLACEMENT, draft.record().id.to_string()));
+            let draft = match self.charge(wish, draft, ledger)? {
+                Ok(draft) => draft,
+                Err(refusal) => return Ok(Err(refusal.into())),
+            };
+            records.push(recording.add(draft).id);
+        }
+        let notes = notes.iter().map(|(name, text)| (*name, text.as_str()));
+        let negative = recording.add(negative.noted(notes));
+        if wish.idempotency.is_some() {
+            let metering = Metering {
+                amount: Credits::ZERO,
+                from: Payer::Available,
+                usage_record_id: negative.id,
+            };
+            ledger.apply(Cow::Owned(wish.remember(Action::Meter(metering), self.id())))?;
+        }
+        Ok(Ok(Draught { records, refund }))
+    }
+
+    fn replacement(
+        &self,
+        wish: &Correct,
+        original: &Record,
+        recording: &mut Recording,
+        book: &PriceBook,
+    ) -> Result<Result<Option<Draft>, UsageRefusal>, DbError> {
+        let Some(replacement) = &wish.replacement else {
+            return Ok(Ok(None));
+        };
+        let new = match replacement.input.clone().priced(book, original.occurred_at) {
+            Ok(new) => new,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        match price_not_found(&new).filter(|_| replacement.is_charged) {
+            Some(refusal) => Ok(Err(refusal)),
+            None => Ok(recording.replace(original, new)?.map(Some)),
+        }
+    }
+
+    fn charge(
+        &self,
+        wish: &Correct,
+        draft: Draft,
+        ledger: &mut Deciding<'_>,
+    ) -> Result<Result<Draft, Refusal>, DbError> {
+        if !wish.replacement.as_ref().is_some_and(|new| new.is_charged) {
+            return Ok(Ok(draft));
+        }
+        let transaction_id = self.id();
+        let metering = Metering {
+            amount: draft.record().credits_charged,
+            from: Payer::AsFarAsItGoes,
+            usage_record_id: draft.record().id,
+        };
+        let command = Command {
+            description: Some(draft.record().event_type.clone()),
+            ..wish.command(Action::Meter(metering), transaction_id)
+        };
+        Ok(match ledger.apply(Cow::Owned(command))? {
+            Preview::Refused(refusal) => Err(refusal),
+            Preview::Repeat => Ok(draft),
+            Preview::Applied { seq, uncollected } => Ok(match seq {
+                Some(seq) => draft.charged(Charge { transaction_id, seq }),
+                None => draft,
+            }
+            .uncollected(uncollected)),
+        })
+    }
+
+    async fn save(
+        &self,
+        tx: &mut Tx,
+        wish: &Correct,
+        draught: Draught,
+        ledger: Deciding<'_>,
+        recording: Recording,
+    ) -> Result<Outcome, DbError> {
+        let now = recording.now();
+        let decided = ledger.finish(tx).await?;
+        let news = events::of_entries(decided.entries(), decided.low());
+        let shared = &*tx;
+        let (executed, (), ()) = try_join!(
+            decided.save(shared),
+            webhooks::enqueue(shared, &news),
+            recording.save(shared)
+        )?;
+        let at = match &wish.idempotency {
+            Some(_) => executed.outcomes.last().map_or(now, |outcome| outcome.at),
+            None => now,
+        };
+        let refund = executed
+            .entries
+            .into_iter()
+            .find(|entry| Some(entry.transaction_id) == draught.refund);
+        let ids = draught.records;
+        Ok(Outcome {
+            result: Ok(shown(tx, &wish.user_id, &ids, refund).await?),
+            at,
+            replay: Replay::First,
+        })
+    }
+
+    fn id(&self) -> Uuid {
+        self.ids.uuid()
+    }
+}
+
+impl Correct {
+    fn command(&self, action: Action, transaction_id: Uuid) -> Command {
+        Command {
+            user_id: self.user_id.clone(),
+            actor: self.actor,
+            transaction_id,
+            description: None,
+            metadata: FreeForm::empty(),
+            idempotency: None,
+            action,
+        }
+    }
+
+    /// The command that carries the key.
+    fn remember(&self, action: Action, transaction_id: Uuid) -> Command {
+        Command {
+            idempotency: self.idempotency.clone(),
+            ..self.command(action, transaction_id)
+        }
+    }
+
+    fn refund(&self, charge: Charge, transaction_id: Uuid) -> Command {
+        let action = Action::Refund {
+            transaction_id: charge.transaction_id,
+            amount: None,
+            reason: self.reason.clone(),
+        };
+        self.command(action, transaction_id)
+    }
+
+    /// Commands that name everything the ledger has to lock and read.
+    fn wanted(&self, charge: Option<Charge>) -> Vec<Command> {
+        let named = Action::Acknowledge { usage_record_id: 0 };
+        let refund = charge.map(|charge| self.refund(charge, Uuid::nil()));
+        [self.remember(named, Uuid::nil())]
+            .into_iter()
+            .chain(refund)
+            .collect()
+    }
+}
+
+fn refused(refusal: MeterRefusal, at: OffsetDateTime) -> Outcome {
+    Outcome {
+        result: Err(refusal),
+        at,
+        replay: Replay::First,
+    }
+}
+
+/// The first outcome again, or the conflict.
+async fn repeat(tx: &mut Tx, wish: &Correct, ledger: Deciding<'_>) -> Result<Outcome, DbError> {
+    let saved = ledger.finish(tx).await?.save(tx).await?;
+    let outcome = saved.outcomes.into_iter().next_back();
+    let outcome = outcome.ok_or_else(|| DbError::Inconsistent("a repeat without its outcome".to_owned()))?;
+    let result = match outcome.result {
+        Err(Refusal::Outside { reason }) => Err(recalled(&reason)?.into()),
+        Err(refusal) => Err(refusal.into()),
+        Ok(applied) => {
+            let id = applied.usage_record_id.unwrap_or_default();
+            match usage::find(tx.conn(), &wish.user_id, id).await? {
+                None => Err(UsageRefusal::UsageRecordNotFound { id }.into()),
+                Some(correction) => Ok(of_notes(tx, correction).await?),
+            }
+        }
+    };
+    Ok(Outcome {
+        result,
+        at: outcome.at,
+        replay: outcome.replay,
+    })
+}
+
+/// A correction with what it names.
+async fn of_notes(tx: &mut Tx, correction: Record) -> Result<Corrected, DbError> {
+    let notes: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(correction.billing_metadata.as_json()).unwrap_or_default();
+    let text = |name: &str| notes.get(name).and_then(serde_json::Value::as_str);
+    let refund = text(REFUND).and_then(|id| Uuid::parse_str(id).ok());
+    let refund = match refund.map(credits::TransactionName::Transaction) {
+        Some(name) => credits::find_transaction(tx.conn(), &correction.user_id, name).await?,
+        None => None,
+    };
+    let replacement = text(REPLACEMENT).and_then(|id| id.parse().ok());
+    let ids: Vec<i64> = [correction.id].into_iter().chain(replacement).collect();
+    shown(tx, &correction.user_id.clone(), &ids, refund).await
+}
+
+/// The correction and its replacement, by their ids, as the database has them.
+async fn shown(
+    tx: &mut Tx,
+    user_id: &UserId,
+    ids: &[i64],
+    refund: Option<Entry>,
+) -> Result<Corrected, DbError> {
+    let wanted: Vec<(&UserId, i64)> = ids.iter().map(|id| (user_id, *id)).collect();
+    let mut found = usage::find_all(tx.conn(), &wanted).await?;
+    let mut take = |is: fn(&Record) -> bool| {
+        let place = found.iter().position(is);
+        place.map(|place| found.swap_remove(place))
+    };
+    let correction = take(|record| record.correction_of.is_some());
+    Ok(Corrected {
+        correction: correction
+            .ok_or_else(|| DbError::Inconsistent("a correction is not there".to_owned()))?,
+        replacement: take(|record| record.correction_of.is_none()),
+        refund,
+    })
+}

@@ -1,0 +1,59 @@
+//! When an event may have happened.
+
+use time::{Duration, OffsetDateTime, UtcOffset};
+
+use super::quarter::whole_microseconds;
+use crate::{NewRecord, UsageRefusal};
+
+/// How far back an event may lie.
+const PAST_MAX: Duration = Duration::days(35);
+/// How far ahead an event may lie: clocks differ.
+const AHEAD_MAX: Duration = Duration::minutes(5);
+
+/// When an event happened, if that can be accepted.
+pub(crate) fn time_of(now: OffsetDateTime, one: &NewRecord) -> Result<OffsetDateTime, UsageRefusal> {
+    let Some(stated) = one.occurred_at else {
+        return Ok(now);
+    };
+    let earliest = now.checked_sub(PAST_MAX).unwrap_or(now);
+    let latest = now.checked_add(AHEAD_MAX).unwrap_or(now);
+    if stated < earliest || stated > latest {
+        return Err(UsageRefusal::TimestampOutOfRange { earliest, latest });
+    }
+    Ok(whole_microseconds(stated.to_offset(UtcOffset::UTC)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::UsageInput;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-15 12:00 UTC);
+
+    fn at(occurred_at: Option<OffsetDateTime>) -> NewRecord {
+        UsageInput {
+            occurred_at,
+            ..UsageInput::new("a".parse().unwrap(), "ai_chat")
+        }
+        .complete()
+    }
+
+    #[test]
+    fn times_are_accepted_from_35_days_back_to_5_minutes_ahead() {
+        let ends = [NOW - Duration::days(35), NOW + Duration::minutes(5)];
+        for end in ends {
+            assert_eq!(time_of(NOW, &at(Some(end))), Ok(end));
+        }
+        for beyond in [ends[0] - Duration::NANOSECOND, ends[1] + Duration::NANOSECOND] {
+            let refusal = UsageRefusal::TimestampOutOfRange {
+                earliest: ends[0],
+                latest: ends[1],
+            };
+            assert_eq!(time_of(NOW, &at(Some(beyond))), Err(refusal));
+        }
+        assert_eq!(time_of(NOW, &at(None)), Ok(NOW));
+        let fine = NOW + Duration::nanoseconds(1_999);
+        assert_eq!(time_of(NOW, &at(Some(fine))), Ok(NOW + Duration::MICROSECOND));
+    }
+}

@@ -1,0 +1,309 @@
+//! Recording, step by step: look up, decide each event, save.
+
+use std::collections::BTreeMap;
+
+use diesel_async::AsyncPgConnection;
+use futures_util::try_join;
+use kernel::{Clock, UserId};
+use pg::{DbError, Tx};
+use time::OffsetDateTime;
+
+use crate::{
+    CORRECTION, Charge, EventId, NewRecord, Record, UsageRefusal,
+    core::{fingerprint, instant, rollup},
+    store::{self, dedupe::Claim},
+};
+
+/// Events that are being recorded in a transaction. Nothing is written before [`Recording::save`].
+#[derive(Debug)]
+pub struct Recording {
+    now: OffsetDateTime,
+    ids: std::vec::IntoIter<i64>,
+    /// Events that were recorded before, and those that are recorded now.
+    known: BTreeMap<(UserId, String), Seen>,
+    claims: Vec<EventClaim>,
+    records: Vec<Record>,
+}
+
+/// An event id that stands for a record.
+#[derive(Debug)]
+struct Seen {
+    payload: Vec<u8>,
+    record: Record,
+}
+
+/// An event id that is to stand for one of the records.
+#[derive(Debug)]
+struct EventClaim {
+    event: EventId,
+    place: usize,
+}
+
+/// What is to be done with an event.
+#[derive(Debug)]
+pub enum Next {
+    /// It was recorded before: this is its record.
+    Known(Box<Record>),
+    /// It can be recorded.
+    New(Box<Draft>),
+}
+
+/// A record that was not added yet.
+#[derive(Debug)]
+pub struct Draft {
+    record: Record,
+    event: Option<EventId>,
+}
+
+impl Draft {
+    /// The record as it will be, but for its charge.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// With what it was charged.
+    #[must_use]
+    pub fn charged(mut self, charge: Charge) -> Self {
+        self.record.charge = Some(charge);
+        self
+    }
+
+    /// With further texts in what is kept about billing.
+    #[must_use]
+    pub fn noted<'a>(mut self, notes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.record.billing_metadata = self.record.billing_metadata.with_texts(notes);
+        self
+    }
+
+    /// With the part of its charge that nothing was left to pay for.
+    #[must_use]
+    pub fn uncollected(mut self, part: kernel::Credits) -> Self {
+        self.record.credits_uncollected = part;
+        self
+    }
+}
+
+/// Looks up what recording up to `count` events needs: ids, and which of `events` were recorded before.
+///
+/// To be called behind the locks of the transaction: what is recorded under them by others is seen then.
+///
+/// # Errors
+/// [`DbError`] when that failed.
+pub async fn look_up<'a>(
+    conn: &AsyncPgConnection,
+    clock: &dyn Clock,
+    events: impl IntoIterator<Item = (&'a UserId, &'a str)>,
+    count: usize,
+) -> Result<Recording, DbError> {
+    let events: Vec<(&UserId, &str)> = events.into_iter().collect();
+    let (ids, known) = try_join!(
+        store::records::draw_ids(conn, count),
+        store::dedupe::known(conn, &events)
+    )?;
+    let mut recording = Recording {
+        now: clock.now(),
+        ids: ids.into_iter(),
+        known: BTreeMap::new(),
+        claims: Vec::new(),
+        records: Vec::new(),
+    };
+    for found in known {
+        let Some((user, event)) = events.get(found.place) else {
+            continue;
+        };
+        let seen = Seen {
+            payload: found.payload,
+            record: found.record,
+        };
+        recording
+            .known
+            .insert(((*user).clone(), (*event).to_owned()), seen);
+    }
+    Ok(recording)
+}
+
+impl Recording {
+    /// When the events are recorded, and have occurred if they do not say.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    /// Decides what is to be done with an event, as the next one of the batch. `Ok(Err(_))` is a refusal.
+    ///
+    /// # Errors
+    /// [`DbError::Inconsistent`] when fewer ids were drawn.
+    pub fn next(&mut self, new: NewRecord) -> Result<Result<Next, UsageRefusal>, DbError> {
+        let occurred_at = match instant::time_of(self.now, &new) {
+            Ok(at) => at,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.next_at(new, occurred_at)
+    }
+
+    /// Decides what is to be recorded in the stead of a record that is taken back: at the same instant, unless it states its
+    /// own. `Ok(Err(_))` is a refusal.
+    ///
+    /// # Errors
+    /// As [`Recording::next`].
+    pub fn replace(
+        &mut self,
+        original: &Record,
+        new: NewRecord,
+    ) -> Result<Result<Draft, UsageRefusal>, DbError> {
+        let new = NewRecord {
+            user_id: original.user_id.clone(),
+            ..new
+        };
+        let at = match new.occurred_at {
+            None => original.occurred_at,
+            Some(_) => match instant::time_of(self.now, &new) {
+                Ok(at) => at,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        let event_id = new.event.as_ref().map(|event| event.id.clone());
+        Ok(match self.next_at(new, at)? {
+            Ok(Next::New(draft)) => Ok(*draft),
+            // Even one that says the same is another record.
+            Ok(Next::Known(_)) => Err(UsageRefusal::UsageConflict {
+                event_id: event_id.unwrap_or_default(),
+            }),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    /// [`Recording::next`] of an event whose instant was decided.
+    fn next_at(
+        &mut self,
+        new: NewRecord,
+        occurred_at: OffsetDateTime,
+    ) -> Result<Result<Next, UsageRefusal>, DbError> {
+        if let Some(event) = &new.event {
+            let event_id = || event.id.clone();
+            if event.id.starts_with(CORRECTION) {
+                return Ok(Err(UsageRefusal::ReservedEventId { event_id: event_id() }));
+            }
+            if let Some(seen) = self.known.get(&(new.user_id.clone(), event_id())) {
+                return Ok(if seen.payload.as_slice() == event.payload.as_slice() {
+                    Ok(Next::Known(Box::new(seen.record.clone())))
+                } else {
+                    Err(UsageRefusal::UsageConflict { event_id: event_id() })
+                });
+            }
+        }
+        let event = new.event.clone();
+        let record = new.stored(self.draw()?, occurred_at);
+        Ok(Ok(Next::New(Box::new(Draft { record, event }))))
+    }
+
+    /// Decides whether a record can be taken back, and with what. `Ok(Err(_))` is a refusal.
+    ///
+    /// # Errors
+    /// As [`Recording::next`].
+    pub fn correct(
+        &mut self,
+        original: &Record,
+        reason: &str,
+    ) -> Result<Result<Draft, UsageRefusal>, DbError> {
+        let id = original.id;
+        let event = EventId {
+            id: correction_event(id),
+            payload: fingerprint::hash(&[Some(reason.to_owned())]),
+        };
+        let is_known = self
+            .known
+            .contains_key(&(original.user_id.clone(), event.id.clone()));
+        if is_known || original.correction_of.is_some() {
+            return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
+        }
+        let record = original.corrected(self.draw()?, reason);
+        let event = Some(event);
+        Ok(Ok(Draft { record, event }))
+    }
+
+    /// Adds a record to those that will be saved, and answers it. Later events of the batch with the same id are repeats of
+    /// it.
+    pub fn add(&mut self, draft: Draft) -> Record {
+        let Draft { record, event } = draft;
+        if let Some(event) = event {
+            let seen = Seen {
+                payload: event.payload.to_vec(),
+                record: record.clone(),
+            };
+            self.known
+                .insert((record.user_id.clone(), event.id.clone()), seen);
+            let place = self.records.len();
+            self.claims.push(EventClaim { event, place });
+        }
+        self.records.push(record.clone());
+        record
+    }
+
+    /// Writes the records with their event ids and roll-ups, in statements that are sent without waiting for one another.
+    ///
+    /// Rows are written in the order of their keys, so that transactions which do this once, behind the locks of the ledger,
+    /// never deadlock.
+    ///
+    /// # Errors
+    /// [`DbError::Contention`] when another transaction recorded one of the events since it was looked up: nothing of the
+    /// transaction may be committed, and all of it can be done again. Other [`DbError`]s when it failed.
+    pub async fn save(self, tx: &Tx) -> Result<(), DbError> {
+        let Self {
+            now, claims, records, ..
+        } = self;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut claims: Vec<Claim<'_>> = claims
+            .iter()
+            .filter_map(|claim| Some(Claim::of(records.get(claim.place)?, &claim.event)))
+            .collect();
+        claims.sort_unstable();
+        let by_user = rollup::by_user(&records);
+        let across = rollup::across_users(&by_user);
+        let conn = tx.shared();
+        let (claimed, (), (), ()) = try_join!(
+            store::dedupe::claim(conn, &claims),
+            store::records::insert(conn, now, &records),
+            store::rollups::add(conn, &by_user),
+            store::rollups::append_deltas(conn, &across),
+        )?;
+        if claimed < claims.len() {
+            return Err(DbError::overtaken());
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> Result<i64, DbError> {
+        self.ids
+            .next()
+            .ok_or_else(|| DbError::Inconsistent("too few ids of usage records were drawn".to_owned()))
+    }
+}
+
+/// The events that must be looked up before record `id` is corrected.
+#[must_use]
+pub fn correction_events(id: i64, replacement: Option<&NewRecord>) -> Vec<String> {
+    let theirs = replacement.and_then(|new| new.event.as_ref());
+    let theirs = theirs.map(|event| event.id.clone());
+    [correction_event(id)].into_iter().chain(theirs).collect()
+}
+
+/// The event that the one correction of a record is.
+fn correction_event(id: i64) -> String {
+    format!("{CORRECTION}{id}")
+}
+
+impl<'a> Claim<'a> {
+    fn of(record: &'a Record, event: &'a EventId) -> Self {
+        Self {
+            user_id: &record.user_id,
+            event_id: &event.id,
+            payload: &event.payload,
+            record_id: record.id,
+            occurred_at: record.occurred_at,
+        }
+    }
+}

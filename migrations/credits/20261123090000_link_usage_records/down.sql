@@ -1,0 +1,1 @@
+ALTER TABLE credits.idempotency DROP COLUMN usage_record_id;
