@@ -9,6 +9,7 @@ mod metering_sequences;
 mod operations;
 mod sign_up;
 mod sweeper;
+mod usage_anomalies;
 mod usage_upkeep;
 
 use flows::sign_up::SignUp;
