@@ -1,19 +1,17 @@
 //! How far the audit has come, on one line of the terminal that is overwritten. Elsewhere nothing is shown.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    time::Instant,
-};
+use std::time::Instant;
 
 use flows::verify::{Report, Stage};
 
+use crate::cli::terminal_line::TerminalLine;
+
 const BAR_CHARS: u64 = 30;
-/// Back to the beginning of the line, and clear it.
-const CLEAR: &str = "\r\u{1b}[K";
 
 /// A line on stderr.
 #[derive(Debug)]
 pub(super) struct Progress {
+    line: TerminalLine,
     began: Instant,
     /// How much there is to audit.
     expected: Report,
@@ -22,7 +20,8 @@ pub(super) struct Progress {
 impl Progress {
     /// Nothing if stderr is no terminal.
     pub(super) fn on_terminal() -> Option<Self> {
-        io::stderr().is_terminal().then(|| Self {
+        TerminalLine::on_terminal().map(|line| Self {
+            line,
             began: Instant::now(),
             expected: Report::default(),
         })
@@ -38,15 +37,15 @@ impl Progress {
         let milliseconds = self.began.elapsed().as_millis().max(1);
         let rows = u128::from(report.entries).saturating_add(report.records.into());
         let a_second = rows.saturating_mul(1_000) / milliseconds;
-        write(&format!(
-            "{CLEAR}{}, {a_second} rows a second",
+        self.line.show(&format!(
+            "{}, {a_second} rows a second",
             line(stage, report, &self.expected)
         ));
     }
 
     /// Takes the line away.
     pub(super) fn clear(&self) {
-        write(CLEAR);
+        self.line.clear();
     }
 }
 
@@ -66,15 +65,6 @@ fn line(stage: Stage, report: &Report, expected: &Report) -> String {
         line.push_str(&format!(", {} VIOLATIONS", report.found));
     }
     line
-}
-
-/// A terminal that is gone is no reason to give up.
-fn write(text: &str) {
-    let mut stderr = io::stderr().lock();
-    stderr
-        .write_all(text.as_bytes())
-        .and_then(|()| stderr.flush())
-        .unwrap_or_default();
 }
 
 #[cfg(test)]
