@@ -29,9 +29,15 @@ const READS: &[Scenario] = &[
         Spread::Account(0),
         series,
     ),
-    across("30-day series by model, all users", |_| all("UTC")),
-    across("the same in Asia/Shanghai", |_| all("Asia/Shanghai")),
-    across("the same in Asia/Kolkata", |_| all("Asia/Kolkata")),
+    across("30-day series by model, all users", |_| all("UTC", SUMS)),
+    across("the same in Asia/Shanghai", |_| all("Asia/Shanghai", SUMS)),
+    across("the same in Asia/Kolkata", |_| all("Asia/Kolkata", SUMS)),
+    across("the same in UTC, with active users", |_| {
+        all("UTC", "records,active_users")
+    }),
+    across("summary of 30 days", |_| {
+        request("GET", "/api/v1/usage/summary", KEY, "")
+    }),
 ];
 
 const fn of_user(name: &'static str, spread: Spread, request: fn(&User) -> Request) -> Scenario {
@@ -59,8 +65,11 @@ fn series(user: &User) -> Request {
     request("GET", &path, &user.token, "")
 }
 
-fn all(zone: &str) -> Request {
-    let path = format!("/api/v1/usage/timeseries?bucket=1d&group_by=model&tz={zone}");
+/// Everything but active users, who are counted from the sums of each user.
+const SUMS: &str = "records,credits_charged,cost_usd,tokens_used,prompt_tokens,completion_tokens";
+
+fn all(zone: &str, metrics: &str) -> Request {
+    let path = format!("/api/v1/usage/timeseries?bucket=1d&group_by=model&tz={zone}&metrics={metrics}");
     request("GET", &path, KEY, "")
 }
 
