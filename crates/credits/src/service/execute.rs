@@ -12,12 +12,12 @@ use crate::{
     store::{self, Wanted},
 };
 
-/// The locked accounts of some commands.
+/// The locked accounts of some commands, with what was read of them.
 #[derive(Debug)]
 pub struct Locked(pub(super) store::Locked);
 
-/// Locks the accounts of these commands, as the first step of [`execute`]. Alone it can be sent together with other first
-/// statements of a transaction.
+/// Locks the accounts of these commands and reads what belongs to them, as the first step of [`execute`]. Alone it can be
+/// sent together with other first statements of a transaction.
 ///
 /// # Errors
 /// [`DbError`] when an account could not be locked in time, or the database failed.
