@@ -6,9 +6,9 @@ use std::{
 };
 
 use credits::{
-    Action, Applied, Balance, Command, EntryKind, GrantFilter, GrantView, HoldFilter, HoldView, Outcome,
-    Refusal, Replay,
-    core::{AccountState, Effect, JournalEntry, Standing, Stop, Written, apply},
+    Action, Applied, Balance, BudgetPeriod, BudgetView, Command, EntryKind, GrantFilter, GrantView,
+    HoldFilter, HoldView, NewBudget, Outcome, Refusal, Replay,
+    core::{AccountState, Budget, Effect, JournalEntry, Standing, Stop, Window, Written, apply},
 };
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl;
@@ -19,11 +19,12 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use testkit::TestDb;
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, UtcOffset, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    generator::{self, Names, Op, op},
+    budgets::set,
+    generator::{self, Limits, Names, Op, limits, op},
     support::{answers, command, database, execute},
 };
 
@@ -60,16 +61,26 @@ fn runtime() -> tokio::runtime::Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-/// L12, L11, and that the database adds nothing to the rules.
+/// Whose budgets are replaced before a batch, and by which.
+type Change = Option<(usize, Limits)>;
+
+/// Its days and months are easily told without PostgreSQL: it has not set its clocks for long.
+const ZONE: &str = "Asia/Shanghai";
+
+/// Half a minute before a day and a month begin there.
+const EVENING: OffsetDateTime = datetime!(2026-01-31 15:59:30 UTC);
+
+/// L12, L11, L19, and that the database adds nothing to the rules.
 #[test]
 fn batches_are_the_same_as_single_commands_and_as_the_core() {
     let runtime = runtime();
     let db = runtime.block_on(database());
     let cases = AtomicUsize::new(0);
+    let changes = prop::collection::vec(prop::option::weighted(0.5, (0..USERS, limits())), 8);
     runner(60)
-        .run(&batches(), |batches| {
+        .run(&(batches(), changes), |(batches, changes)| {
             let case = cases.fetch_add(1, Ordering::Relaxed);
-            runtime.block_on(compare(&db, case, &batches));
+            runtime.block_on(compare(&db, case, &batches, &changes));
             Ok(())
         })
         .unwrap();
@@ -115,8 +126,8 @@ fn commands(
     items.map(command).collect()
 }
 
-async fn compare(db: &TestDb, case: usize, batches: &[Batch]) {
-    let clock = testkit::clock();
+async fn compare(db: &TestDb, case: usize, batches: &[Batch], changes: &[Change]) {
+    let clock = ManualClock::at(EVENING);
     let (batched, single) = (users(case, "batched"), users(case, "single"));
     let mut names = [vec![Names::default(); USERS], vec![Names::default(); USERS]];
     let mut memory = Memory::default();
@@ -128,7 +139,14 @@ async fn compare(db: &TestDb, case: usize, batches: &[Batch]) {
         execute(db.pool(), &clock, &[opening(other)]).await;
         memory.answer(&clock, &opening(user));
     }
-    for batch in batches {
+    for (batch, change) in batches.iter().zip(changes) {
+        if let Some((user, limits)) = change {
+            let new = new_budgets(limits);
+            for users in [&single, &batched] {
+                set(db.pool(), &users[*user], &new).await.unwrap();
+            }
+            memory.set_budgets(&batched[*user], &new);
+        }
         clock.advance(Duration::seconds(batch.0));
         let mut one_by_one = Vec::new();
         for command in commands(&single, &mut names[0], number, clock.now(), batch) {
@@ -230,6 +248,7 @@ impl Memory {
                 )
             };
         }
+        turn(state, now);
         let (word, kept) = match apply(state, command, now) {
             Ok(effect) => (effect_word(state, &effect, now), true),
             Err(Stop::Refused(refusal)) => (
@@ -244,6 +263,86 @@ impl Memory {
         }
         word
     }
+}
+
+impl Memory {
+    /// What was spent is added up from the whole journal.
+    fn set_budgets(&mut self, user: &UserId, new: &[NewBudget]) {
+        let state = self.states.get_mut(user).unwrap();
+        let budget = |new: &NewBudget| {
+            let window = window(new.period, state.account.as_of);
+            let inside = |entry: &JournalEntry| window.start.is_none_or(|start| entry.created_at >= start);
+            let charges = state.journal().iter().filter(|entry| {
+                matches!(entry.kind, EntryKind::Consume | EntryKind::Capture) && inside(entry)
+            });
+            let mut spent = 0;
+            for charge in charges {
+                let of_charge = |entry: &&JournalEntry| entry.refunds_seq == Some(charge.seq);
+                let refunds = state.journal().iter().filter(of_charge);
+                spent += charge.amount.micro() - refunds.map(|refund| refund.amount.micro()).sum::<i64>();
+            }
+            Budget::new(new.period, new.limit, Credits::from_micro(spent), window)
+        };
+        let budgets = new.iter().map(budget).collect();
+        state.keep_budgets(budgets);
+    }
+}
+
+fn new_budgets(limits: &Limits) -> Vec<NewBudget> {
+    let budget = |(period, limit): (BudgetPeriod, &Option<i64>)| {
+        Some(NewBudget {
+            period,
+            zone: ZONE.to_owned(),
+            limit: Credits::from_micro((*limit)?),
+        })
+    };
+    BudgetPeriod::ALL
+        .into_iter()
+        .zip(limits)
+        .filter_map(budget)
+        .collect()
+}
+
+/// The window of this instant in [`ZONE`], which is eight hours ahead.
+fn window(period: BudgetPeriod, at: OffsetDateTime) -> Window {
+    let local = at.to_offset(UtcOffset::from_hms(8, 0, 0).unwrap());
+    let midnight = local.replace_time(time::Time::MIDNIGHT);
+    let (start, end) = match period {
+        BudgetPeriod::Day => (midnight, midnight + Duration::DAY),
+        BudgetPeriod::Month => {
+            let first = midnight.replace_day(1).unwrap();
+            (first, (first + Duration::days(32)).replace_day(1).unwrap())
+        }
+        BudgetPeriod::Lifetime => return Window::default(),
+    };
+    let (start, end) = (start.to_offset(UtcOffset::UTC), end.to_offset(UtcOffset::UTC));
+    Window {
+        start: Some(start),
+        end: Some(end),
+    }
+}
+
+/// What loading does with stored budgets.
+fn turn(state: &mut AccountState, now: OffsetDateTime) {
+    let now = now.max(state.account.as_of);
+    let budgets = state.budgets().iter();
+    let turned = budgets.map(|budget| budget.at(now, window(budget.period, now)));
+    state.keep_budgets(turned.collect());
+}
+
+/// The budgets as they are shown at this instant.
+fn shown_budgets(state: &AccountState, now: OffsetDateTime, held: Credits) -> Vec<BudgetView> {
+    let mut state = state.clone();
+    turn(&mut state, now);
+    let view = |budget: &Budget| BudgetView {
+        period: budget.period,
+        zone: ZONE.to_owned(),
+        limit: budget.limit,
+        spent: budget.spent,
+        held,
+        resets_at: budget.window.end,
+    };
+    state.budgets().iter().map(view).collect()
 }
 
 /// Every keyed command answers the same again, whatever has happened since, and does nothing.
@@ -396,6 +495,7 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
                #- '{outcome,result,applied,grant,transaction_id}' \
                #- '{outcome,result,refused,reference_conflict,transaction_id}')::text \
                FROM credits.idempotency t WHERE user_id = $1 \
+             UNION ALL SELECT 7, 0, period, (to_jsonb(t) - 'user_id')::text FROM credits.budgets t WHERE user_id = $1 \
              ) AS lines ORDER BY part, a, b",
         )
         .bind::<Text, _>(user.as_str())
@@ -470,6 +570,8 @@ async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Opt
         let now = later.now().max(state.account.as_of);
         let settled = credits::core::settled(state, now).unwrap();
         assert_eq!(found, [Some(settled.account.balance())]);
+        let budgets = credits::budgets(&mut conn, &later, user).await.unwrap();
+        assert_eq!(budgets, Some(shown_budgets(state, now, settled.account.held)));
         let account = account.unwrap();
         assert_eq!(account.balance, settled.account.balance());
         let newest = settled.journal().last().map(|entry| entry.created_at);

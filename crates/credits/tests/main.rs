@@ -1,6 +1,8 @@
 //! The ledger: its pure rules against an independent model, and the same rules on a real PostgreSQL.
 
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod core_holds;

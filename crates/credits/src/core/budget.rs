@@ -29,8 +29,9 @@ pub struct Budget {
     pub spent: Credits,
     /// The window.
     pub window: Window,
-    /// `spent` when the budget was loaded: what is to be saved is the difference.
-    loaded: Credits,
+    /// Something was spent or given back since loading. Where that comes to nothing it is saved all the same, because it does
+    /// so when the commands come one by one.
+    changed: bool,
 }
 
 /// A span of time. Where an end is missing it goes on for ever.
@@ -51,7 +52,7 @@ impl Budget {
             limit,
             spent,
             window,
-            loaded: spent,
+            changed: false,
         }
     }
 
@@ -76,7 +77,7 @@ impl Budget {
     /// Whether it has to be saved.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        self.spent != self.loaded
+        self.changed
     }
 
     /// What may still be spent or held while so much is held.
@@ -130,6 +131,7 @@ pub(super) fn cap(state: &AccountState, amount: Credits) -> Credits {
 pub(super) fn spend(state: &mut AccountState, amount: Credits) -> Result<(), Fault> {
     for budget in state.budgets_mut() {
         budget.spent = plus(budget.spent, amount)?;
+        budget.changed = true;
     }
     Ok(())
 }
@@ -143,6 +145,7 @@ pub(super) fn give_back(
     for budget in state.budgets_mut() {
         if budget.window.start.is_none_or(|start| charged_at >= start) {
             budget.spent = minus(budget.spent, amount)?;
+            budget.changed = true;
             if budget.spent < Credits::ZERO {
                 return Err(Fault::new(format!(
                     "more was given back than the budget of a {} says was spent",
