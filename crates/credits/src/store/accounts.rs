@@ -1,4 +1,4 @@
-//! Table `credits.accounts`: made, locked, read, updated.
+//! Table `credits.accounts`: made, locked, read. Figures are updated in [`super::book`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -159,44 +159,6 @@ pub fn assemble(
         states.insert(user, state);
     }
     Ok(states)
-}
-
-/// Saves the accounts that changed.
-pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<(), DbError> {
-    let changed: Vec<&AccountState> = states
-        .iter()
-        .copied()
-        .filter(|state| state.account != state.loaded)
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let amounts = |get: fn(&Account) -> Credits| -> Vec<i64> {
-        changed.iter().map(|state| get(&state.account).micro()).collect()
-    };
-    let counts =
-        |get: fn(&Account) -> i64| -> Vec<i64> { changed.iter().map(|state| get(&state.account)).collect() };
-    let updated = pg::sql(
-        "UPDATE credits.accounts AS a SET posted = n.posted, held = n.held, lifetime_granted = n.lifetime_granted, \
-         entry_seq = n.entry_seq, grant_seq = n.grant_seq, next_due_at = n.next_due_at, as_of = n.as_of \
-         FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], \
-         $7::timestamptz[], $8::timestamptz[]) \
-         AS n (user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of) \
-         WHERE a.user_id = n.user_id",
-    )
-    .bind::<Array<Text>, _>(texts(changed.iter().map(|state| &state.user_id)))
-    .bind::<Array<BigInt>, _>(amounts(|account| account.posted))
-    .bind::<Array<BigInt>, _>(amounts(|account| account.held))
-    .bind::<Array<BigInt>, _>(amounts(|account| account.lifetime_granted))
-    .bind::<Array<BigInt>, _>(counts(|account| account.entry_seq))
-    .bind::<Array<BigInt>, _>(counts(|account| account.grant_seq))
-    .bind::<Array<Nullable<Timestamptz>>, _>(
-        changed.iter().map(|state| state.account.next_due_at).collect::<Vec<_>>(),
-    )
-    .bind::<Array<Timestamptz>, _>(changed.iter().map(|state| state.account.as_of).collect::<Vec<_>>())
-    .execute(&mut conn)
-    .await?;
-    DbError::expect_rows("update credits.accounts", changed.len(), updated)
 }
 
 impl AccountRow {

@@ -1,12 +1,12 @@
-//! Table `credits.entries`: appended to and listed.
+//! Table `credits.entries`: listed. It is appended to in [`super::book`].
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use diesel::{
     QueryableByName, deserialize,
     pg::Pg,
     row::NamedRow,
-    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::try_join;
@@ -16,22 +16,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    core::{AccountState, JournalEntry},
     model::{Entry, TransactionFilter, TransactionKind},
-    store::columns::{Shared, actor, metadata, parsed, stored_metadata, texts, user_id},
+    store::columns::{Shared, actor, parsed, stored_metadata, user_id},
 };
-
-/// What the database gave to new entries, by account and `seq`.
-pub type Ids = BTreeMap<(UserId, i64), Given>;
-
-/// What the database gave to a new entry.
-#[derive(Debug)]
-pub struct Given {
-    /// Its documented id.
-    pub id: i64,
-    /// Its metadata as `jsonb` keeps them; `None` for the empty object.
-    pub metadata: Option<String>,
-}
 
 /// A row of `credits.entries`, read as [`entry_columns`].
 #[derive(Debug, QueryableByName)]
@@ -83,18 +70,6 @@ struct PageRow {
 }
 
 #[derive(QueryableByName)]
-struct GivenRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
-    #[diesel(sql_type = BigInt)]
-    seq: i64,
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    metadata: Option<String>,
-}
-
-#[derive(QueryableByName)]
 struct SeqRow {
     #[diesel(sql_type = BigInt)]
     seq: i64,
@@ -127,66 +102,6 @@ macro_rules! listing {
              WHERE e.nth = 1 OR (e.nth < $5 AND e.bytes <= $6) ORDER BY e.seq DESC"
         )
     };
-}
-
-/// Appends the entries made since loading.
-pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids, DbError> {
-    let new: Vec<(&UserId, &JournalEntry)> = states
-        .iter()
-        .flat_map(|state| state.journal().iter().map(|entry| (&state.user_id, entry)))
-        .collect();
-    if new.is_empty() {
-        return Ok(Ids::new());
-    }
-    let entries = || new.iter().map(|(_, entry)| *entry);
-    let amounts = |get: fn(&JournalEntry) -> Credits| -> Vec<i64> {
-        entries().map(|entry| get(entry).micro()).collect()
-    };
-    let given: Vec<GivenRow> = pg::sql(
-        "INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
-         held_after, hold_id, usage_record_id, reference_id, refunds_seq, metered, description, metadata, actor, \
-         created_at, booked_at) \
-         SELECT n.user_id, n.seq, n.transaction_id, n.type, n.amount, n.balance_before, n.balance_after, \
-         n.held_after, n.hold_id, n.usage_record_id, n.reference_id, n.refunds_seq, n.metered, n.description, \
-         n.metadata::jsonb, n.actor, n.created_at, n.booked_at \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
-         AS n (user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after, hold_id, \
-         usage_record_id, reference_id, refunds_seq, metered, description, metadata, actor, created_at, booked_at) \
-         RETURNING user_id, seq, id, metadata::text AS metadata",
-    )
-    .bind::<Array<Text>, _>(texts(new.iter().map(|(user, _)| *user)))
-    .bind::<Array<BigInt>, _>(entries().map(|entry| entry.seq).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(entries().map(|entry| entry.transaction_id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(entries().map(|entry| entry.kind.as_str()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(amounts(|entry| entry.amount))
-    .bind::<Array<BigInt>, _>(amounts(|entry| entry.balance_before))
-    .bind::<Array<BigInt>, _>(amounts(|entry| entry.balance_after))
-    .bind::<Array<BigInt>, _>(amounts(|entry| entry.held_after))
-    .bind::<Array<Nullable<SqlUuid>>, _>(entries().map(|entry| entry.hold_id).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(entries().map(|entry| entry.usage_record_id).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(entries().map(|entry| entry.reference_id.as_deref()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(entries().map(|entry| entry.refunds_seq).collect::<Vec<_>>())
-    .bind::<Array<Bool>, _>(entries().map(|entry| entry.metered).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(entries().map(|entry| entry.description.as_deref()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(entries().map(|entry| metadata(&entry.metadata)).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(entries().map(|entry| entry.actor.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(entries().map(|entry| entry.created_at).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(entries().map(|entry| entry.booked_at).collect::<Vec<_>>())
-    .load(&mut conn)
-    .await?;
-    DbError::expect_rows("insert credits.entries", new.len(), given.len())?;
-    given
-        .into_iter()
-        .map(|row| {
-            Ok((
-                (user_id(&row.user_id)?, row.seq),
-                Given {
-                    id: row.id,
-                    metadata: row.metadata,
-                },
-            ))
-        })
-        .collect()
 }
 
 /// The range of `seq` whose entries were created within the dates of the filter.

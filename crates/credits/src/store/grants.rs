@@ -1,4 +1,4 @@
-//! Table `credits.grants`: live grants read, new ones inserted, touched ones updated.
+//! Table `credits.grants`: live grants read, new ones inserted. Touched ones are updated in [`super::book`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -196,37 +196,6 @@ pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ke
         .into_iter()
         .map(|row| Ok(((user_id(&row.user_id)?, row.id), row.metadata)))
         .collect()
-}
-
-/// Saves the stored grants that entries made since loading have touched.
-pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<(), DbError> {
-    let changed: Vec<(&UserId, &Grant)> = states
-        .iter()
-        .flat_map(|state| {
-            state
-                .changed_grants()
-                .into_iter()
-                .map(|grant| (&state.user_id, grant))
-        })
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let grants = || changed.iter().map(|(_, grant)| *grant);
-    let updated = pg::sql(
-        "UPDATE credits.grants AS g SET remaining = n.remaining, held = n.held, booked_seq = n.booked_seq \
-         FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) \
-         AS n (user_id, id, remaining, held, booked_seq) \
-         WHERE g.user_id = n.user_id AND g.id = n.id",
-    )
-    .bind::<Array<Text>, _>(texts(changed.iter().map(|(user, _)| *user)))
-    .bind::<Array<BigInt>, _>(grants().map(|grant| grant.id).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(grants().map(|grant| grant.remaining.micro()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(grants().map(|grant| grant.held.micro()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(grants().map(|grant| grant.booked_seq).collect::<Vec<_>>())
-    .execute(&mut conn)
-    .await?;
-    DbError::expect_rows("update credits.grants", changed.len(), updated)
 }
 
 impl GrantRow {

@@ -3,10 +3,10 @@
 pub mod accounts;
 pub mod audits;
 pub mod balances;
+pub mod book;
 pub mod charges;
 pub mod columns;
 pub mod entries;
-pub mod entry_grants;
 pub mod grants;
 pub mod held_up;
 pub mod holds;
@@ -66,7 +66,7 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Saved {
     /// To entries.
-    pub entries: entries::Ids,
+    pub entries: book::Ids,
     /// To grants.
     pub grants: grants::Kept,
     /// To holds.
@@ -196,17 +196,14 @@ pub async fn load(tx: &mut Tx, locked: Locked) -> Result<Batch, DbError> {
     Ok(batch)
 }
 
-/// Writes what changed, one statement a table, and answers what the database gave to what is new.
+/// Writes what changed, and answers what the database gave to what is new.
 pub async fn save(conn: Shared<'_>, batch: &Batch, keys: &[NewKey]) -> Result<Saved, DbError> {
     let states: Vec<&AccountState> = batch.accounts.values().collect();
-    let ((), grants, (), holds, (), (), entries, ()) = try_join!(
-        accounts::update(conn, &states),
+    let (grants, holds, (), entries, ()) = try_join!(
         grants::insert(conn, &states),
-        grants::update(conn, &states),
         holds::insert(conn, &states),
         holds::update(conn, &states),
-        entry_grants::insert(conn, &states),
-        entries::insert(conn, &states),
+        book::book(conn, &states),
         idempotency::insert(conn, keys),
     )?;
     Ok(Saved {
