@@ -22,12 +22,12 @@ use crate::{
     },
 };
 
-/// The locked accounts of some commands.
+/// The locked accounts of some commands, with what was read of them.
 #[derive(Debug)]
 pub struct Locked(store::Locked);
 
-/// Locks the accounts of these commands, as the first step of [`execute`]. Alone it can be sent together with other first
-/// statements of a transaction.
+/// Locks the accounts of these commands and reads what belongs to them, as the first step of [`execute`]. Alone it can be
+/// sent together with other first statements of a transaction.
 ///
 /// # Errors
 /// [`DbError`] when an account could not be locked in time, or the database failed.
@@ -82,7 +82,7 @@ pub struct Decided<'a> {
     low: Vec<LowCrossing>,
 }
 
-/// The second step of [`execute`]: reads what the commands need and decides them. Commands for which [`lock`] was not asked
+/// The second step of [`execute`]: reads what else the commands need and decides them. Commands for which [`lock`] was not asked
 /// find no account. Nothing is written before [`Decided::save`].
 ///
 /// # Errors

@@ -48,12 +48,6 @@ struct UserRow {
     user_id: String,
 }
 
-#[derive(QueryableByName)]
-struct NowRow {
-    #[diesel(sql_type = Timestamptz)]
-    now: OffsetDateTime,
-}
-
 /// Makes the accounts that are missing, and answers whose they are.
 ///
 /// Waits for another transaction that makes the same account. Such a row cannot be seen, hence not be locked, before its
@@ -91,17 +85,6 @@ pub async fn lock_for_update(
     .bind::<Array<Text>, _>(texts(users))
     .load(&mut conn)
     .await?)
-}
-
-/// The instant of a batch. Called after the locks are held, so that no account sees time run backwards for having waited.
-pub async fn now(mut conn: Shared<'_>, pinned: Option<OffsetDateTime>) -> Result<OffsetDateTime, DbError> {
-    if let Some(now) = pinned {
-        return Ok(now);
-    }
-    let row: NowRow = pg::sql("SELECT clock_timestamp() AS now")
-        .get_result(&mut conn)
-        .await?;
-    Ok(row.now)
 }
 
 /// Locks those of the accounts that nobody else has locked, and answers whose they are.

@@ -78,6 +78,37 @@ pub struct NotesRow {
     grant_metadata: Option<String>,
 }
 
+/// The live grants of a batch.
+#[derive(Debug)]
+pub struct Live {
+    /// When they were read.
+    pub now: OffsetDateTime,
+    /// Whether the transaction had locked a row by then.
+    pub read: Read,
+    /// The grants.
+    pub grants: Vec<GrantRow>,
+}
+
+/// Whether something was read by a transaction that had locked or written a row before. Only such a one has an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// It had.
+    Locked,
+    /// It had not.
+    Unlocked,
+}
+
+/// The instant of reading, with a grant if there is any.
+#[derive(QueryableByName)]
+struct LiveRow {
+    #[diesel(sql_type = Timestamptz)]
+    now: OffsetDateTime,
+    #[diesel(sql_type = Bool)]
+    locked: bool,
+    #[diesel(embed)]
+    grant: MaybeGrantRow,
+}
+
 /// What the database made of the metadata of new grants: as `jsonb` keeps them, `None` for the empty object.
 pub type Kept = BTreeMap<(UserId, i64), Option<String>>;
 
@@ -119,16 +150,32 @@ macro_rules! note_columns {
 }
 pub(crate) use note_columns;
 
-/// Live grants of the users, scheduled ones included, in no order.
-pub async fn load_live(mut conn: Shared<'_>, users: &BTreeSet<UserId>) -> Result<Vec<GrantRow>, DbError> {
-    Ok(pg::sql(concat!(
-        "SELECT ",
+/// Live grants of the users, scheduled ones included, in no order, and the instant of reading. Called behind the statement
+/// that locks the accounts, so that no account sees time run backwards for having waited.
+pub async fn load_live(
+    mut conn: Shared<'_>,
+    pinned: Option<OffsetDateTime>,
+    users: &BTreeSet<UserId>,
+) -> Result<Live, DbError> {
+    let rows: Vec<LiveRow> = pg::sql(concat!(
+        "SELECT n.now, n.locked, ",
         grant_columns!(),
-        " FROM credits.grants g WHERE g.user_id = ANY($1) AND g.live"
+        " FROM (SELECT coalesce($2, clock_timestamp()) AS now, pg_current_xact_id_if_assigned() IS NOT NULL AS locked) AS n \
+         LEFT JOIN credits.grants g ON g.user_id = ANY($1) AND g.live"
     ))
     .bind::<Array<Text>, _>(texts(users))
+    .bind::<Nullable<Timestamptz>, _>(pinned)
     .load(&mut conn)
-    .await?)
+    .await?;
+    let first = rows.as_slice().first();
+    let (now, locked) = first
+        .map(|row| (row.now, row.locked))
+        .ok_or_else(|| DbError::Inconsistent("the instant of a batch is not there".to_owned()))?;
+    Ok(Live {
+        now,
+        read: if locked { Read::Locked } else { Read::Unlocked },
+        grants: rows.into_iter().filter_map(|row| row.grant.0).collect(),
+    })
 }
 
 /// What is shown of these grants of a user.

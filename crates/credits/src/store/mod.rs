@@ -119,66 +119,82 @@ impl Wanted {
     }
 }
 
-/// The rows of the accounts of a batch, locked.
+/// The accounts of a batch, locked, and what was read behind the locks.
 #[derive(Debug)]
 pub struct Locked {
     wanted: Wanted,
-    pinned: Option<OffsetDateTime>,
     /// Accounts that were made just now.
     fresh: BTreeSet<UserId>,
     rows: Vec<accounts::AccountRow>,
+    live: grants::Live,
+    known: Vec<references::Reference>,
+    charges: charges::Charges,
+    keys: idempotency::Known,
 }
 
-/// Makes missing accounts that are to be opened, and locks the accounts.
+/// Makes missing accounts that are to be opened, locks the accounts, and reads what belongs to them: live grants; keys,
+/// references and charges where commands name them.
+///
+/// All is sent at once. The server runs the statements of a connection in the order in which they were first polled, so
+/// the reading ones start after the locks are held: a statement that waits for a lock answers the new row together with
+/// old rows of other tables, and evaluates its clock before the wait. That it was so is checked.
 pub async fn lock(
     conn: Shared<'_>,
     pinned: Option<OffsetDateTime>,
     wanted: Wanted,
 ) -> Result<Locked, DbError> {
     let fresh = accounts::insert_missing(conn, pinned, &wanted.opened).await?;
-    let rows = accounts::lock_for_update(conn, &wanted.users).await?;
+    let (rows, live, known, charges, keys) = try_join!(
+        accounts::lock_for_update(conn, &wanted.users),
+        grants::load_live(conn, pinned, &wanted.users),
+        references::load(conn, &wanted.references),
+        charges::load(conn, &wanted.charges),
+        idempotency::load(conn, &wanted.keys),
+    )?;
+    if live.read == grants::Read::Unlocked && !rows.is_empty() {
+        let fault = "the grants of a batch were read before its accounts were locked";
+        return Err(DbError::Inconsistent(fault.to_owned()));
+    }
     Ok(Locked {
         wanted,
-        pinned,
         fresh,
         rows,
+        live,
+        known,
+        charges,
+        keys,
     })
 }
 
-/// Reads what a batch needs of its locked accounts.
-///
-/// The reading statements start after the lock is held: a statement that waits for a lock answers the new row together
-/// with old rows of other tables, and evaluates its clock before the wait. Holds are read of accounts where something is
-/// held, and where a command names one; keys, references and charges where commands name them.
+/// Puts together what was read of locked accounts. Reads holds of accounts where something is held, and those that a
+/// command names; mostly there are none.
 pub async fn load(tx: &mut Tx, locked: Locked) -> Result<Batch, DbError> {
     let Locked {
         wanted,
-        pinned,
         fresh,
-        rows: locked,
+        rows,
+        live,
+        known,
+        charges,
+        keys,
     } = locked;
-    let holding: Vec<&str> = locked
+    let holding: Vec<&str> = rows
         .iter()
         .filter(|account| account.is_holding())
         .map(accounts::AccountRow::user_id)
         .collect();
     let conn = &*tx.conn();
-    let (now, grants, known, holds, lines, charges, keys) = try_join!(
-        accounts::now(conn, pinned),
-        grants::load_live(conn, &wanted.users),
-        references::load(conn, &wanted.references),
+    let (holds, lines) = try_join!(
         holds::load(conn, &holding, &wanted.holds),
         holds::load_lines(conn, &holding),
-        charges::load(conn, &wanted.charges),
-        idempotency::load(conn, &wanted.keys),
     )?;
     let mut thresholds = BTreeMap::new();
-    for account in &locked {
+    for account in &rows {
         thresholds.extend(account.threshold()?);
     }
-    let accounts = accounts::assemble(locked, grants, holds::assemble(holds, lines)?, &fresh)?;
+    let accounts = accounts::assemble(rows, live.grants, holds::assemble(holds, lines)?, &fresh)?;
     let mut batch = Batch {
-        now,
+        now: live.now,
         accounts,
         thresholds,
         keys,
