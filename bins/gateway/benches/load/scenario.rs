@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::{Ids as _, SeededIds};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -182,11 +183,11 @@ async fn send(
 ) -> Vec<Duration> {
     let mut connection = Connection::open(address).await;
     let mut latencies = Vec::with_capacity(100_000);
-    // A stride that shares no factor with the number of accounts visits all of them, in another order for each sender.
-    let mut next = number * 7_919;
+    // Each sender picks at random, as pgbench does for the floor. Were all to go the same way round, they would meet at the
+    // same accounts again and again.
+    let random = SeededIds::new(number as u64);
     while Instant::now() < until {
-        let request = &requests[next % requests.len()];
-        next += 7_919;
+        let request = &requests[(random.uuid().as_u128() % requests.len() as u128) as usize];
         let began = Instant::now();
         let (status, body) = connection.send(request).await;
         latencies.push(began.elapsed());
