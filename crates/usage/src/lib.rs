@@ -11,6 +11,7 @@
 mod core;
 pub mod error;
 pub mod model;
+pub mod port;
 pub mod rating;
 pub mod rules;
 pub mod service;
@@ -25,6 +26,7 @@ pub use model::{
     Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, Unit, UnratedModel, Users, Zone,
     Zones,
 };
+pub use port::{Meter, MeterError, PgMeter};
 pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
     ANOMALY_HOURS_MIN, Draft, Export, Exported, MONTHS_MIN, Next, Prices, Recording, RecordsDropped,

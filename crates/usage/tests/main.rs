@@ -21,6 +21,8 @@ mod oracle;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]
+mod port;
+#[cfg(test)]
 mod price_cache;
 #[cfg(test)]
 mod price_seeds;
