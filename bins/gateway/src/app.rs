@@ -13,7 +13,7 @@ use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Correctio
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Pool, Tx};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::OnceCell, task::JoinHandle};
 use usage::prices::Seeded;
 
 use crate::{
@@ -70,12 +70,15 @@ pub struct App {
     pub openapi: OnceLock<Bytes>,
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
+    /// The time zones that the database knows, asked for when one is first named.
+    pub zones: OnceCell<usage::Zones>,
     hot: Pool,
     _hot_thread: HotThread,
     sweeper: JoinHandle<()>,
     pruning: JoinHandle<()>,
     auditor: Option<JoinHandle<()>>,
     usage_upkeep: JoinHandle<()>,
+    usage_anomalies: Option<JoinHandle<()>>,
     serving: AtomicBool,
 }
 
@@ -140,6 +143,10 @@ impl App {
         let (months, their_clock) = housekeeping();
         let keep_for = config.limits.idempotency_kept;
         let auditor = auditor(&config, &pool, &clock)?;
+        let usage_anomalies = config
+            .usage
+            .anomalies
+            .map(|rule| flows::usage_anomalies::start(pool.clone(), Arc::clone(&clock), rule));
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
@@ -151,6 +158,7 @@ impl App {
             statuses,
             probes,
             read_slots: ReadSlots::default(),
+            zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,
             config,
@@ -163,6 +171,7 @@ impl App {
             sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
             pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
             auditor,
+            usage_anomalies,
             usage_upkeep: flows::usage_upkeep::start(months, their_clock),
             serving: AtomicBool::new(true),
         })
@@ -194,6 +203,9 @@ impl App {
             auditor.abort();
         }
         self.usage_upkeep.abort();
+        if let Some(watch) = &self.usage_anomalies {
+            watch.abort();
+        }
         self.writes.flush().await;
         self.bulk.flush().await;
     }

@@ -13,6 +13,8 @@ mod output;
 mod port_holder;
 mod serve;
 mod signals;
+mod terminal_line;
+mod usage_retain;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
 
 use failure::Failure;
+use ledger_verify::Form;
+use usage_retain::Deed;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_MISCONFIGURED: u8 = 2;
@@ -48,6 +52,9 @@ enum Command {
     /// Looks after the ledger
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Looks after usage records
+    #[command(subcommand)]
+    Usage(Usage),
     /// Checks the configuration and prints the values that count, secrets hidden
     CheckConfig,
     /// Prints the OpenAPI description as JSON
@@ -68,6 +75,27 @@ enum Ledger {
                             2 misconfigured, 3 drifted."
     )]
     Verify {
+        /// Prints the result as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Usage {
+    /// Drops months of usage records that are older than is wanted, while the service runs
+    #[command(
+        after_help = "Uses DATABASE_URL, or the private server in DATA_DIR: that of a running gateway, or else one \
+                            started for it. Statistics and series of dropped months go on from roll-ups; lists and exports \
+                            end there. Exit codes: 0 done, 1 could not be finished (the next run goes on), 2 misconfigured."
+    )]
+    Retain {
+        /// Months to keep beside the present one; USAGE_RETENTION_MONTHS if not given
+        #[arg(long, value_parser = clap::value_parser!(u16).range(i64::from(::usage::MONTHS_MIN)..=1200))]
+        months: Option<u16>,
+        /// Only tells what would be dropped
+        #[arg(long)]
+        dry_run: bool,
         /// Prints the result as one JSON object
         #[arg(long)]
         json: bool,
@@ -102,11 +130,15 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve => serve::run(),
         Command::Migrate => migrate::run(),
-        Command::Ledger(Ledger::Verify { json }) => ledger_verify::run(if json {
-            ledger_verify::Form::Json
-        } else {
-            ledger_verify::Form::Text
-        }),
+        Command::Ledger(Ledger::Verify { json }) => ledger_verify::run(form(json)),
+        Command::Usage(Usage::Retain {
+            months,
+            dry_run,
+            json,
+        }) => {
+            let deed = if dry_run { Deed::Tell } else { Deed::Drop };
+            usage_retain::run(months, deed, form(json))
+        }
         Command::CheckConfig => check_config::run(),
         Command::Openapi => output::print(&crate::http::openapi_json()),
         Command::Docs { page: Page::Errors } => output::print(&crate::http::errors_markdown()),
@@ -114,6 +146,10 @@ fn run(command: Command) -> Result<(), Failure> {
             page: Page::Configuration,
         } => output::print(&crate::config::markdown()),
     }
+}
+
+fn form(json: bool) -> Form {
+    if json { Form::Json } else { Form::Text }
 }
 
 /// The long-lived runtime on which everything but HTTP runs.
@@ -149,5 +185,10 @@ mod tests {
             parsed.command,
             Some(Command::Ledger(Ledger::Verify { json: true }))
         ));
+        let retain = |months| ["gateway", "usage", "retain", "--months", months, "--dry-run"];
+        assert!(CommandLine::try_parse_from(retain("2")).is_ok());
+        for months in ["1", "0", "-1", "1201", "some"] {
+            assert!(CommandLine::try_parse_from(retain(months)).is_err(), "{months}");
+        }
     }
 }

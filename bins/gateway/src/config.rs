@@ -26,7 +26,7 @@ pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
     Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, SelfRecharge, SupabaseKeys,
+    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, SelfRecharge, SupabaseKeys, UsageRules,
 };
 
 /// Everything the process was told from outside. Secrets do not show in `Debug`.
@@ -46,6 +46,8 @@ pub struct Config {
     pub auth: Auth,
     /// What users get and may do with credits.
     pub credits: CreditRules,
+    /// How usage records are looked after.
+    pub usage: UsageRules,
     /// The prices that are put at the start, if they are wanted.
     pub price_seeds: Option<PriceSeeds>,
     /// Which web pages may call it.

@@ -162,7 +162,7 @@ async fn a_user_never_touches_what_belongs_to_another() {
                 assert_eq!(named.send().await.status, 403, "{}", name(route));
             }
             Access::AnyCaller => assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text),
-            Access::Admin => {
+            Access::Staff | Access::Admin => {
                 assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
                 assert_eq!(reply.error_code(), "PermissionDeniedException");
             }
@@ -240,12 +240,13 @@ async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
         token: token.clone(),
     };
     let things = examples::Things::session(examples::session_of(&app, &user).await);
-    for route in authenticated().filter(|route| {
+    let is_for_users = |access: Access| {
         !matches!(
-            route.access,
-            Access::Newcomer | Access::StaffForPathUser | Access::Admin
+            access,
+            Access::Newcomer | Access::StaffForPathUser | Access::Staff | Access::Admin
         )
-    }) {
+    };
+    for route in authenticated().filter(|route| is_for_users(route.access)) {
         let reply = examples::request_on(&app, route, &stranger, &things)
             .token(&token)
             .send()

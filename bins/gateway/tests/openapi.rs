@@ -15,7 +15,7 @@ async fn every_documented_example_is_answered_in_the_documented_shape() {
     for route in examples::routes() {
         let request = examples::request(&app, route, &user).await;
         let request = match route.access {
-            Access::StaffForPathUser | Access::Admin => request.service(),
+            Access::StaffForPathUser | Access::Staff | Access::Admin => request.service(),
             _ => request.token(&user.token),
         };
         let reply = request.send().await;

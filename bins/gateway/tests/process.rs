@@ -8,3 +8,5 @@ mod lost_database;
 mod measurements;
 mod start;
 mod two_processes;
+mod usage_export;
+mod usage_retain;

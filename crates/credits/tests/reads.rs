@@ -380,6 +380,16 @@ async fn everything_else(pool: &Pool, user: &UserId) {
     drop(conn);
     let again = run(pool, &clock, &[charge]).await; // traced
     assert!(again[0].is_ok());
+    with_budgets(pool, user).await;
+    let mut tx = Tx::begin(pool).await.unwrap();
+    credits::sweep(&mut tx, &clock, credits::Defaults::default(), 10)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn with_budgets(pool: &Pool, user: &UserId) {
+    let clock = SystemClock;
     let budgets = BudgetPeriod::ALL.map(|period| budget(period, "Europe/Berlin", 9));
     set(pool, user, &budgets).await.unwrap();
     let charge = consume(user, Credits::from_micro(1));
@@ -387,12 +397,6 @@ async fn everything_else(pool: &Pool, user: &UserId) {
     let mut conn = pool.get().await.unwrap();
     let found = credits::budgets(&mut conn, &clock, user).await.unwrap().unwrap();
     assert_eq!(found.len(), 3);
-    drop(conn);
-    let mut tx = Tx::begin(pool).await.unwrap();
-    credits::sweep(&mut tx, &clock, credits::Defaults::default(), 10)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
 }
 
 /// Checks the plans of all statements that read, and answers how many there are.

@@ -11,6 +11,8 @@ pub mod reads;
 pub mod sign_up;
 pub mod standing;
 pub mod sweeper;
+pub mod usage_anomalies;
+pub mod usage_summary;
 pub mod usage_upkeep;
 
 pub use metering::{MeterRefusal, Meterage, Metered};

@@ -5,9 +5,11 @@
 mod audits;
 mod ledger_audit;
 mod metering;
+mod metering_sequences;
 mod operations;
 mod sign_up;
 mod sweeper;
+mod usage_anomalies;
 mod usage_upkeep;
 
 use flows::sign_up::SignUp;

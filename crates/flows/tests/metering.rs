@@ -377,14 +377,10 @@ async fn a_key_is_answered_as_the_first_time() {
     ));
     // Long after, what was recorded is still known; what was refused may be tried again.
     clock.advance(Duration::days(8));
-    let pruned = credits::prune_idempotency(
-        &mut *db.pool().get().await.unwrap(),
-        &clock,
-        Duration::WEEK,
-        1_000,
-    )
-    .await
-    .unwrap();
+    let pruned =
+        credits::prune_idempotency(&mut db.pool().get().await.unwrap(), &clock, Duration::WEEK, 1_000)
+            .await
+            .unwrap();
     assert_eq!((pruned.successes, pruned.refusals), (3, 3));
     for (nth, used) in requests("a").into_iter().enumerate().take(3) {
         let again = meter(&writes, keyed(used, &format!("k{nth}"), 1)).await;

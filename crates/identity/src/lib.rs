@@ -17,5 +17,5 @@ pub use token::{
 
 /// The schema of this crate: `identity`.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
-    "identity": "20261121100000_create_users", "20261121143015_fold_emails"
+    "identity": "20261121100000_create_users", "20261121143015_fold_emails", "20261123140100_index_created_users"
 );

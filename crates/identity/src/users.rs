@@ -3,6 +3,7 @@
 use diesel_async::AsyncPgConnection;
 use kernel::{Clock, UserId};
 use pg::{DbError, Tx};
+use time::OffsetDateTime;
 
 use crate::{
     IdentityRefusal,
@@ -60,6 +61,21 @@ pub async fn statuses(
     users: &[UserId],
 ) -> Result<Vec<Option<UserStatus>>, DbError> {
     store::users::statuses(conn, users).await
+}
+
+/// How many users were made in each of the spans that begin at `starts`, in order; each ends where the next begins, the last
+/// one at `end`.
+///
+/// One statement, whose cost depends on the window and not on how many users there are.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn created_between(
+    conn: &mut AsyncPgConnection,
+    starts: &[OffsetDateTime],
+    end: OffsetDateTime,
+) -> Result<Vec<i64>, DbError> {
+    store::users::created_between(conn, starts, end).await
 }
 
 /// Gives these users the role of administrator and answers how many did not have it yet.

@@ -335,6 +335,33 @@ async fn administrators_are_made_once_and_strangers_are_passed_over() {
 }
 
 #[tokio::test]
+async fn users_are_counted_by_the_span_they_were_made_in() {
+    let (db, clock) = (database().await, testkit::clock());
+    let begin = clock.now();
+    for (n, hours) in [0, 1, 0, 23, 1, 24].into_iter().enumerate() {
+        clock.advance(Duration::hours(hours));
+        let new = new_user(&format!("auth0|{n}"), &format!("u{n}@example.com"));
+        ensure(db.pool(), &clock, &new).await.unwrap();
+    }
+    // Made at hours 0, 1, 1, 24, 25 and 49.
+    let mut conn = db.pool().get().await.unwrap();
+    for (starts, end, counts) in [
+        (vec![0, 24, 48], 72, vec![3, 2, 1]),
+        (vec![0, 1, 24], 25, vec![1, 2, 1]),
+        (vec![2, 12], 24, vec![0, 0]),
+        (vec![], 24, vec![]),
+    ] {
+        let starts: Vec<_> = starts
+            .into_iter()
+            .map(|hour| begin + Duration::hours(hour))
+            .collect();
+        let end = begin + Duration::hours(end);
+        let found = users::created_between(&mut conn, &starts, end).await.unwrap();
+        assert_eq!(found, counts);
+    }
+}
+
+#[tokio::test]
 async fn the_table_refuses_what_the_types_refuse() {
     let db = database().await;
     for (values, constraint) in [

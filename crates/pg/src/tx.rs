@@ -40,6 +40,19 @@ impl Tx {
         Ok(tx)
     }
 
+    /// Begins a transaction that only reads, and in which every statement sees the database as the first one does
+    /// (REPEATABLE READ).
+    ///
+    /// # Errors
+    /// As [`Tx::begin`].
+    pub async fn snapshot(pool: &Pool) -> Result<Self, DbError> {
+        let mut tx = Self::prepare(pool).await?;
+        tx.conn()
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            .await?;
+        Ok(tx)
+    }
+
     /// Begins with the first statements travelling along: they are sent without waiting for the answer to `BEGIN`, and run
     /// in the transaction.
     pub(crate) async fn begin_with<W: Work>(

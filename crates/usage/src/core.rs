@@ -6,4 +6,5 @@ pub(crate) mod month;
 pub(crate) mod quarter;
 pub(crate) mod rollup;
 pub(crate) mod seeds;
+pub(crate) mod suggestion;
 pub(crate) mod window;

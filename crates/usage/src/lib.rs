@@ -11,22 +11,29 @@
 mod core;
 pub mod error;
 pub mod model;
+pub mod port;
 pub mod rating;
 pub mod rules;
 pub mod service;
 mod store;
 
+pub use core::suggestion::suggestions;
 pub use error::UsageRefusal;
 pub use model::{
-    Charge, Corrected, Correction, Coverage, Dimension, EventId, Group, Line, Months, NewPrice, NewRecord,
-    Offer, Outcome, POINTS_MAX, PRICES_MAX, PriceFilter, PriceVersion, Pricing, Record, RecordFilter,
-    Recorded, Replay, Retained, Selection, Series, SeriesQuery, Stats, Totals, Unit, Zone, Zones,
+    Anomaly, AnomalyRule, Charge, Corrected, Correction, Counted, Coverage, Day, Dimension, EventId, Group,
+    Line, Months, NewPrice, NewRecord, Offer, OldMonth, Outcome, POINTS_MAX, PRICES_MAX, Point, PriceFilter,
+    PriceVersion, Pricing, Record, RecordFilter, Recorded, Replay, Retained, Selection, Series, SeriesQuery,
+    Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, Unit, UnratedModel, Users, Zone,
+    Zones,
 };
+pub use port::{Meter, MeterError, PgMeter};
 pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
-    Draft, Next, Prices, Recording, active_users, correct, correction_events, create_months, find, find_all,
-    fold_deltas, list, look_up, prices, record, retain, series, series_all, stats, stats_all, top_users,
-    zones,
+    ANOMALY_HOURS_MIN, Draft, Export, Exported, MONTHS_MIN, Next, Prices, Recording, RecordsDropped,
+    SUMMARY_GROUPS_MAX, active_users, buckets_back, correct, correction_events, create_months, find,
+    find_all, fold_deltas, forget_anomalies, hold_months, hour_of, list, look_up, note_anomalies, old_months, prices,
+    record, retain, retain_telling, series, series_all, series_top, spenders, stats, stats_all, summary,
+    top_users, zones,
 };
 pub use store::AUDITS;
 
@@ -34,5 +41,6 @@ pub use store::AUDITS;
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "usage": "20261121120500_create_usage_records", "20261121143005_measure_records",
     "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
-    "20261123090100_link_charges", "20261123100000_create_prices"
+    "20261123090100_link_charges", "20261123100000_create_prices", "20261123140000_index_unrated_records",
+    "20261123140200_create_anomalies"
 );

@@ -1,6 +1,8 @@
 //! What can be done with usage records and prices.
 
+mod anomalies;
 mod correct;
+mod export;
 mod partitions;
 mod price_cache;
 pub mod prices;
@@ -8,13 +10,19 @@ mod reads;
 mod record;
 mod recording;
 mod series;
+mod summary;
+mod top_series;
 mod upkeep;
 
+pub use anomalies::{ANOMALY_HOURS_MIN, forget_anomalies, hour_of, note_anomalies, spenders};
 pub use correct::correct;
-pub use partitions::{create_months, retain};
+pub use export::{Export, Exported, RecordsDropped};
+pub use partitions::{MONTHS_MIN, create_months, hold_months, old_months, retain, retain_telling};
 pub use price_cache::Prices;
 pub use reads::{find, find_all, list, stats, stats_all};
 pub use record::record;
 pub use recording::{Draft, Next, Recording, correction_events, look_up};
-pub use series::{active_users, series, series_all, top_users, zones};
+pub use series::{active_users, buckets_back, series, series_all, top_users, zones};
+pub use summary::{SUMMARY_GROUPS_MAX, summary};
+pub use top_series::series_top;
 pub use upkeep::fold_deltas;

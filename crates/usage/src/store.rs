@@ -1,8 +1,10 @@
 //! All SQL of this domain. Rows hold plain types and become those of the model at this edge.
 
 pub(crate) mod aliases;
+pub(crate) mod anomalies;
 mod audits;
 pub(crate) mod dedupe;
+pub(crate) mod export;
 mod json;
 pub(crate) mod partitions;
 pub(crate) mod price_book;
@@ -13,6 +15,8 @@ mod rows;
 pub(crate) mod series;
 mod sources;
 pub(crate) mod stats;
+pub(crate) mod summary;
+pub(crate) mod top_series;
 pub(crate) mod zones;
 
 use diesel_async::AsyncPgConnection;

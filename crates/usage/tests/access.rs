@@ -11,7 +11,7 @@ use usage::{NewRecord, RecordFilter};
 use crate::support::{database, event, record};
 
 #[derive(QueryableByName, Debug, Clone, Copy)]
-struct Reads {
+pub struct Reads {
     #[diesel(sql_type = BigInt)]
     table_scans: i64,
     #[diesel(sql_type = BigInt)]
@@ -21,7 +21,7 @@ struct Reads {
 }
 
 /// What the statements of this connection have read so far, as PostgreSQL counts it: the plan that really ran.
-async fn reads(conn: &mut AsyncPgConnection) -> Reads {
+pub async fn reads(conn: &mut AsyncPgConnection) -> Reads {
     pg::sql(
         "SELECT (SELECT sum(pg_stat_get_xact_numscans(relid)) FROM pg_partition_tree('usage.records') WHERE isleaf)::bigint
                 AS table_scans,
@@ -37,7 +37,7 @@ async fn reads(conn: &mut AsyncPgConnection) -> Reads {
     .unwrap()
 }
 
-fn between(before: Reads, after: Reads) -> (i64, i64, i64) {
+pub fn between(before: Reads, after: Reads) -> (i64, i64, i64) {
     (
         after.table_scans - before.table_scans,
         after.key_scans - before.key_scans,
@@ -46,7 +46,7 @@ fn between(before: Reads, after: Reads) -> (i64, i64, i64) {
 }
 
 /// 10,000 records of 10 users, with the planner's statistics up to date.
-async fn crowded() -> TestDb {
+pub async fn crowded() -> TestDb {
     let (db, clock) = (database().await, clock());
     for _ in 0..10 {
         let new: Vec<NewRecord> = (0..1_000)
@@ -61,7 +61,7 @@ async fn crowded() -> TestDb {
     db
 }
 
-fn someone() -> UserId {
+pub fn someone() -> UserId {
     user("u3")
 }
 

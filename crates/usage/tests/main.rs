@@ -9,6 +9,8 @@ mod corrections;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod list;
 #[cfg(test)]
 mod local_time;
@@ -18,6 +20,8 @@ mod migrations;
 mod oracle;
 #[cfg(test)]
 mod partitions;
+#[cfg(test)]
+mod port;
 #[cfg(test)]
 mod price_cache;
 #[cfg(test)]
@@ -33,6 +37,10 @@ mod series_oracle;
 #[cfg(test)]
 mod stats;
 #[cfg(test)]
+mod summary;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod top_series;
 #[cfg(test)]
 mod zones;

@@ -153,7 +153,19 @@ fn filter(from: OffsetDateTime, to: OffsetDateTime) -> RecordFilter {
 async fn old_months_are_dropped_with_their_event_ids_and_their_sums_live_on() {
     let db = database().await;
     let clock = fifteen_months(&db).await;
-    let done = usage::retain(db.pool(), &clock, 13).await.unwrap();
+    let told = usage::old_months(db.pool(), &clock, 13).await.unwrap();
+    let told: Vec<&str> = told.iter().map(|month| month.partition.as_str()).collect();
+    let mut steps = Vec::new();
+    let done = usage::retain_telling(db.pool(), &clock, 13, |so_far| steps.push(so_far.clone()))
+        .await
+        .unwrap();
+    assert_eq!(told, done.dropped, "what would be done is done");
+    assert_eq!(usage::old_months(db.pool(), &clock, 13).await.unwrap(), []);
+    assert_eq!(
+        (steps.len(), steps.last()),
+        (6, Some(&done)),
+        "two chunks of events, four months"
+    );
     // October and November of 2024; the month before that is only there because events may come late.
     let dropped = [
         "records_2024_08",
@@ -288,6 +300,10 @@ async fn a_month_that_was_detached_and_not_dropped_is_dropped_by_the_next_run() 
     .unwrap();
     drop(conn);
     audit_now(&db);
+    // Whatever is asked for: it is gone for every reader.
+    let told = usage::old_months(db.pool(), &clock, 100).await.unwrap();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].partition == "records_2024_10" && told[0].bytes > 0);
     let done = usage::retain(db.pool(), &clock, 13).await.unwrap();
     assert!(done.dropped.contains(&"records_2024_10".to_owned()), "{done:?}");
     assert_eq!(done.forgotten, 1);

@@ -24,6 +24,7 @@ use usage::{
 use crate::{
     local_time::{ZONES, starts},
     support::{correct, database, record},
+    top_series,
 };
 
 /// Instants at which clocks are set in one of the zones.
@@ -186,7 +187,7 @@ async fn recorded(db: &TestDb, number: u32, case: &Case) -> Vec<Record> {
     rows
 }
 
-fn add(totals: &mut Totals, one: &Record) {
+pub fn add(totals: &mut Totals, one: &Record) {
     totals.records += one.sign();
     totals.credits_charged =
         CreditsSum::from_micro(totals.credits_charged.micro() + i128::from(one.credits_charged.micro()));
@@ -196,7 +197,7 @@ fn add(totals: &mut Totals, one: &Record) {
     totals.completion_tokens += i128::from(one.completion_tokens);
 }
 
-fn group_of(one: &Record, by: &BTreeSet<Dimension>) -> Group {
+pub fn group_of(one: &Record, by: &BTreeSet<Dimension>) -> Group {
     let if_by = |dimension, value: Option<&String>| value.filter(|_| by.contains(&dimension)).cloned();
     Group {
         event_type: if_by(Dimension::EventType, Some(&one.event_type)),
@@ -304,6 +305,7 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
         prop_assert_eq!(shown(&series), lines(&all, &expected, by), "all {:?}", asked);
 
         users(&mut conn, &query, &all, &expected).await?;
+        top_series::check(&mut conn, &query, &all, &expected).await?;
         let filter = RecordFilter {
             from: Some(start),
             to: Some(end - Duration::MICROSECOND),

@@ -38,8 +38,12 @@ pub(super) enum Failure {
     DatabaseEnded(String),
     #[error("the ledger could not be read")]
     Ledger(#[source] DbError),
-    #[error("the schema lacks {}: start this version of the service or `gateway migrate` first, the audit changes nothing", .missing.join(", "))]
+    #[error("the schema lacks {}: start this version of the service or `gateway migrate` first, this command does not change it", .missing.join(", "))]
     SchemaBehind { missing: Vec<&'static str> },
+    #[error("usage records could not be looked after; what was done stays done, and the next run goes on")]
+    Usage(#[source] DbError),
+    #[error("stopped by {0}; what was done stays done, and the next run goes on")]
+    Stopped(&'static str),
     #[error("stopped by {0} before every account was audited")]
     Interrupted(&'static str),
     #[error("the ledger has drifted ({found} violations), first: {first}")]

@@ -6,13 +6,14 @@ use credits::Defaults;
 use kernel::Credits;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
+use usage::AnomalyRule;
 
 use super::{
     Config, Loaded, Problems,
     reader::Reader,
     sections::{
         Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-        Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, SupabaseKeys,
+        Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, SupabaseKeys, UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -42,6 +43,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
         database: database(r, cores),
         auth: auth(r, environment),
         credits: credit_rules(r, environment),
+        usage: usage_rules(r),
         price_seeds: price_seeds(r),
         cors: cors(r, environment),
         metrics: Metrics {
@@ -239,6 +241,17 @@ fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
         },
         self_recharge: r.value_or(&v::SELF_RECHARGE, default),
         verify_every: r.value(&v::LEDGER_VERIFY_HOURS),
+    }
+}
+
+fn usage_rules(r: &mut Reader<'_>) -> UsageRules {
+    let (factor, least) = (
+        r.value(&v::USAGE_ANOMALY_FACTOR),
+        r.value(&v::USAGE_ANOMALY_MIN_CREDITS),
+    );
+    UsageRules {
+        retention_months: r.value(&v::USAGE_RETENTION_MONTHS),
+        anomalies: (factor > 0).then_some(AnomalyRule { factor, least }),
     }
 }
 

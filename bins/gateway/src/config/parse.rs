@@ -63,6 +63,22 @@ pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
         .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
 }
 
+/// A number of months between two bounds, both inclusive.
+pub(super) fn months(text: &str, min: u16, max: u16) -> Parsed<u16> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("is not a number of months ({min} to {max})"))
+}
+
+/// A whole number of times, up to a bound.
+pub(super) fn factor(text: &str, max: u32) -> Parsed<u32> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| *number <= max)
+        .ok_or_else(|| format!("is not a whole number from 0 to {max}"))
+}
+
 /// Whole seconds between two bounds, both inclusive.
 pub(super) fn seconds(text: &str, min: u64, max: u64) -> Parsed<Duration> {
     digits(text)

@@ -224,6 +224,15 @@ pub enum SelfRecharge {
     Denied,
 }
 
+/// How usage records are looked after.
+#[derive(Debug, Clone)]
+pub struct UsageRules {
+    /// Months that are kept beside the present one.
+    pub retention_months: u16,
+    /// When the spending of a user is odd; `None` means that nobody looks.
+    pub anomalies: Option<usage::AnomalyRule>,
+}
+
 /// The prices that this version brings along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PriceSeeds {

@@ -121,6 +121,8 @@ fn given_values_are_taken() {
         ("CREDIT_LOW_THRESHOLD", "0.25"),
         ("IDEMPOTENCY_DAYS", "30"),
         ("LEDGER_VERIFY_HOURS", "0"),
+        ("USAGE_RETENTION_MONTHS", "2"),
+        ("USAGE_ANOMALY_FACTOR", "0"),
         ("SEED_CREDITS_PER_USD", "62.5"),
         ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
     ]);
@@ -145,6 +147,8 @@ fn given_values_are_taken() {
         "https://project.example.com/auth/v1/.well-known/jwks.json"
     );
     assert_eq!(config.auth.admin_user_ids.len(), 2);
+    assert_eq!(config.usage.retention_months, 2);
+    assert_eq!(config.usage.anomalies, None, "nobody looks");
     assert_eq!(config.credits.initial, Credits::from_micro(2_500_000));
     assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);
     assert_eq!(

@@ -119,6 +119,15 @@ variables! {
         LEDGER_VERIFY_HOURS: Duration = Value("24"), Shown, |text| parse::hours(text, 0, 8760),
             "hours between audits of the ledger in the background, told as metrics; 0 means none; up to 8760";
     }
+    "Usage" {
+        USAGE_RETENTION_MONTHS: u16 = Value("13"), Shown, |text| parse::months(text, usage::MONTHS_MIN, 1200),
+            "months of usage records that `gateway usage retain` keeps beside the present one, 2 to 1200";
+        USAGE_ANOMALY_FACTOR: u32 = Value("10"), Shown, |text| parse::factor(text, 1_000_000),
+            "a user who spends more than so many times his usual in an hour gets a `usage_anomaly` event; 0 means none, up to \
+             1000000";
+        USAGE_ANOMALY_MIN_CREDITS: Credits = Value("100"), Shown, parse::credits,
+            "no such event for an hour in which he spends less than this";
+    }
     "Prices" {
         SEED_PRICES: bool = Value("true"), Shown, parse::switch,
             "whether models without a price get the current public one at the start, as far as this version knows it; what \

@@ -164,6 +164,9 @@ async fn authorize(
         (Wanted::User(_), Principal::User(_)) if access == Access::StaffForPathUser => {
             return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
         }
+        (Wanted::Nobody, Principal::User(_)) if access == Access::Staff => {
+            return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+        }
         (Wanted::Unreadable(_) | Wanted::Missing, Principal::User(_)) => return Err(foreign()),
         (Wanted::Unreadable(fault), _) => return Err(ApiError::faults(vec![fault.clone()])),
         (Wanted::Missing, _) => {

@@ -17,6 +17,7 @@ use super::{
     error::ApiError,
     fields::Fields,
     language::{Language, Text},
+    read_slots::Slot,
     reply::Reply,
     wire::Timestamp,
 };
@@ -185,13 +186,24 @@ impl Call {
         E: From<DbError>,
         ApiError: From<E>,
     {
-        let user = self
-            .caller
+        let _slot = self.slot().await;
+        Ok(self.app.pool.read(work).await?)
+    }
+
+    /// Waits until this caller may read once more; for reads that borrow their connection themselves.
+    pub async fn slot(&self) -> Slot {
+        self.app.read_slots.acquire(&self.reader()).await
+    }
+
+    /// Whose reads wait for one another: those about the user acted upon, else those of the caller.
+    #[must_use]
+    pub fn reader(&self) -> String {
+        self.caller
             .target
             .as_ref()
-            .or_else(|| self.caller.principal.as_ref().and_then(Principal::user_id));
-        let _slot = self.app.read_slots.acquire(user.map_or("", UserId::as_str)).await;
-        Ok(self.app.pool.read(work).await?)
+            .or_else(|| self.caller.principal.as_ref().and_then(Principal::user_id))
+            .map(ToString::to_string)
+            .unwrap_or_default()
     }
 
     /// Whose things the caller may touch.

@@ -18,6 +18,7 @@ pub mod reply;
 pub mod route;
 pub mod routes;
 pub mod server;
+mod watched;
 pub mod wire;
 
 pub use catalogue::markdown as errors_markdown;

@@ -28,6 +28,8 @@ use super::{
     dispatch::{language_of, refuse},
     error::{ApiError, ErrorContext},
     language::Language,
+    reply::Streamed,
+    watched::watched,
 };
 use crate::app::App;
 
@@ -101,11 +103,12 @@ pub async fn observe(
     });
     let mut passage = Passage::begin(&request, id.clone());
     // No handle to the request may be kept here: routing needs it alone.
-    let answered = next.call(request).await;
-    passage.answered = true;
-    let mut response = match answered {
+    let mut response = match next.call(request).await {
         Ok(response) => documented(&app, response.map_into_boxed_body()),
-        Err(error) => return Err(undocumented(&app, &id, &error)),
+        Err(error) => {
+            passage.answered();
+            return Err(undocumented(&app, &id, &error));
+        }
     };
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
@@ -115,16 +118,27 @@ pub async fn observe(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    record(&response, &id, route.get().unwrap_or("unmatched"), began);
+    let answer = Answer {
+        id,
+        method: method_label(response.request().method()),
+        route: route.get().unwrap_or("unmatched"),
+        status: response.status().as_u16(),
+        began,
+    };
+    if response.response().extensions().contains::<Streamed>() {
+        return Ok(response.map_body(|_, body| watched(body, passage, answer)));
+    }
+    passage.answered();
+    answer.record();
     Ok(response)
 }
 
 /// A request on its way through. One that is never answered, because its client hung up, is counted and logged when it is
 /// dropped.
-struct Passage {
+pub(super) struct Passage {
     id: RequestId,
     method: &'static str,
-    answered: bool,
+    told: bool,
 }
 
 impl Passage {
@@ -133,16 +147,32 @@ impl Passage {
         Self {
             id,
             method: method_label(request.method()),
-            answered: false,
+            told: false,
         }
+    }
+
+    /// It was answered, which is told elsewhere.
+    pub(super) fn answered(&mut self) {
+        self.told = true;
+    }
+
+    /// It was being answered when its client went away.
+    pub(super) fn hung_up_within(&mut self) {
+        self.told = true;
+        self.count();
+        tracing::info!(request_id = %self.id, method = self.method, "the client hung up in the middle of the answer");
+    }
+
+    fn count(&self) {
+        metrics::counter!("http_requests_abandoned_total", "method" => self.method).increment(1);
     }
 }
 
 impl Drop for Passage {
     fn drop(&mut self) {
         in_flight().decrement(1.0);
-        if !self.answered {
-            metrics::counter!("http_requests_abandoned_total", "method" => self.method).increment(1);
+        if !self.told {
+            self.count();
             tracing::info!(request_id = %self.id, method = self.method, "the client hung up before the answer");
         }
     }
@@ -210,19 +240,43 @@ fn entry_for(status: StatusCode) -> &'static Entry {
     }
 }
 
-fn record(response: &ServiceResponse<BoxBody>, id: &RequestId, route: &'static str, began: Instant) {
-    let method = method_label(response.request().method());
-    let status = response.status().as_u16();
-    let elapsed = began.elapsed();
-    Figures::with(method, route, status, |figures| {
-        figures.answered.increment(1);
-        figures.seconds.record(elapsed.as_secs_f64());
-    });
-    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    if status >= 500 {
-        tracing::warn!(request_id = %id, method, route, status, duration_ms, "request answered");
-    } else {
-        tracing::info!(request_id = %id, method, route, status, duration_ms, "request answered");
+/// What is told of an answer.
+pub(super) struct Answer {
+    id: RequestId,
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+    began: Instant,
+}
+
+impl Answer {
+    /// An answer of which the head was sent and then a part only: its status cannot tell.
+    pub(super) fn record_broken(&self) {
+        metrics::counter!("http_answers_broken_total", "route" => self.route).increment(1);
+        tracing::warn!(request_id = %self.id, route = self.route, "the answer broke off");
+        self.record();
+    }
+
+    /// An answer that was sent.
+    pub(super) fn record(&self) {
+        let Self {
+            id,
+            method,
+            route,
+            status,
+            began,
+        } = self;
+        let elapsed = began.elapsed();
+        Figures::with(method, route, *status, |figures| {
+            figures.answered.increment(1);
+            figures.seconds.record(elapsed.as_secs_f64());
+        });
+        let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        if *status >= 500 {
+            tracing::warn!(request_id = %id, method, route, status, duration_ms, "request answered");
+        } else {
+            tracing::info!(request_id = %id, method, route, status, duration_ms, "request answered");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Successful answers.
 
+use std::{fmt, pin::Pin};
+
 use actix_web::{
     HttpResponse,
     http::{
@@ -8,6 +10,7 @@ use actix_web::{
     },
 };
 use bytes::Bytes;
+use futures_util::Stream;
 use serde::Serialize;
 
 use super::{catalogue, error::ApiError};
@@ -17,9 +20,24 @@ use super::{catalogue, error::ApiError};
 pub struct Reply {
     status: StatusCode,
     content_type: &'static str,
-    body: Bytes,
+    body: Body,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
+
+/// What is sent.
+enum Body {
+    Whole(Bytes),
+    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>>>>),
+}
+
+/// A body that cannot be sent to its end. The connection is broken then; why was logged before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct BrokenOff;
+
+/// Marks a response whose body is made while it is sent, and takes as long as its client does.
+#[derive(Debug, Clone, Copy)]
+pub struct Streamed;
 
 impl Reply {
     /// A JSON body. Amounts keep their exact text: nothing passes through a JSON tree.
@@ -42,8 +60,21 @@ impl Reply {
         Self {
             status: StatusCode::OK,
             content_type,
-            body: body.into(),
+            body: Body::Whole(body.into()),
             headers: Vec::new(),
+        }
+    }
+
+    /// A body that is made while it is sent, piece by piece as the client takes it. The time limit of requests does not count
+    /// for it: what it waits for needs limits of its own.
+    #[must_use]
+    pub fn stream(
+        content_type: &'static str,
+        body: impl Stream<Item = Result<Bytes, BrokenOff>> + 'static,
+    ) -> Self {
+        Self {
+            body: Body::Stream(Box::pin(body)),
+            ..Self::of(content_type, Bytes::new())
         }
     }
 
@@ -81,6 +112,22 @@ impl Reply {
         for header in self.headers {
             response.insert_header(header);
         }
-        response.body(self.body)
+        match self.body {
+            Body::Whole(body) => response.body(body),
+            Body::Stream(body) => {
+                let mut response = response.streaming(body);
+                response.extensions_mut().insert(Streamed);
+                response
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(body) => body.fmt(f),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
     }
 }

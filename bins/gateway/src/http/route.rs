@@ -48,6 +48,8 @@ pub enum Access {
     HiddenPathUser,
     /// Services and administrators, for the user in the path; beyond the documents.
     StaffForPathUser,
+    /// Services and administrators; about no user in particular.
+    Staff,
     /// A user for what is his own, judged by the operation; services and administrators.
     OwnThings,
     /// Everyone with a credential, for what belongs to no user.
@@ -81,7 +83,7 @@ impl Access {
             Self::HiddenPathUser => {
                 "The user in the path; services; administrators. To others the user does not exist."
             }
-            Self::StaffForPathUser => "Services and administrators.",
+            Self::StaffForPathUser | Self::Staff => "Services and administrators.",
             Self::OwnThings => "The owner; services; administrators.",
             Self::AnyCaller => "Any user; services; administrators.",
             Self::Admin => "Administrators.",

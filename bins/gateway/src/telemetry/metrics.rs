@@ -101,6 +101,11 @@ fn describe() {
         "Usage records refused, but for their charge, by code"
     );
     describe_counter!("usage_records_total", "Usage records stored");
+    describe_counter!("usage_exported_records_total", "Usage records read for exports");
+    describe_counter!(
+        "http_answers_broken_total",
+        "Answers that broke off after their head was sent"
+    );
     describe_counter!("messages_total", "Messages stored");
     describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
     describe_gauge!("build_info", "1, with the version as a label");
@@ -145,6 +150,10 @@ fn describe_housekeeping() {
     describe_counter!(
         "database_restarts_total",
         "Starts of the private PostgreSQL after it had ended by itself"
+    );
+    describe_counter!(
+        "usage_anomalies_total",
+        "Hours in which a user spent far more than usual"
     );
     describe_gauge!(
         "ledger_verify_violations",

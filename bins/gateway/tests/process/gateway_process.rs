@@ -118,6 +118,11 @@ impl Gateway {
         gateway
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         let mut text = String::new();

@@ -4,4 +4,5 @@ mod guide;
 mod prices;
 mod sessions;
 mod subscriptions;
+mod usage;
 mod users;

@@ -1,4 +1,4 @@
-//! Table `credits.entry_grants`, read. It is appended to in [`super::book`].
+//! Table `credits.entry_grants`, read; it is appended to by [`super::book`].
 
 use diesel::{
     QueryableByName,

@@ -82,6 +82,35 @@ pub(crate) async fn statuses(
     rows.into_iter().map(StatusRow::into_status).collect()
 }
 
+/// Counts users by the span they were made in.
+pub(crate) async fn created_between(
+    conn: &mut AsyncPgConnection,
+    starts: &[OffsetDateTime],
+    end: OffsetDateTime,
+) -> Result<Vec<i64>, DbError> {
+    let mut counts = vec![0; starts.len()];
+    let Some(first) = starts.first() else {
+        return Ok(counts);
+    };
+    let rows: Vec<SpanRow> = pg::sql(
+        "SELECT width_bucket(created_at, $1)::bigint AS place, count(*) AS users FROM identity.users \
+         WHERE created_at >= $2 AND created_at < $3 GROUP BY place",
+    )
+    .bind::<Array<Timestamptz>, _>(starts)
+    .bind::<Timestamptz, _>(*first)
+    .bind::<Timestamptz, _>(end)
+    .load(conn)
+    .await?;
+    for row in rows {
+        let place = usize::try_from(row.place.saturating_sub(1)).ok();
+        match place.and_then(|place| counts.get_mut(place)) {
+            Some(count) => *count = row.users,
+            None => return Err(DbError::Inconsistent(format!("users in span {}", row.place))),
+        }
+    }
+    Ok(counts)
+}
+
 /// Makes administrators of those who are not, and counts them.
 pub(crate) async fn promote_admins(
     conn: &mut AsyncPgConnection,
@@ -141,6 +170,15 @@ struct UserRow {
     created_at: OffsetDateTime,
     #[diesel(sql_type = Timestamptz)]
     updated_at: OffsetDateTime,
+}
+
+#[derive(QueryableByName)]
+struct SpanRow {
+    /// From 1.
+    #[diesel(sql_type = BigInt)]
+    place: i64,
+    #[diesel(sql_type = BigInt)]
+    users: i64,
 }
 
 /// Both null for a user who is not there.

@@ -18,3 +18,14 @@ pub struct Retained {
     /// Event ids that were forgotten with them.
     pub forgotten: u64,
 }
+
+/// A month of records that is older than is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldMonth {
+    /// Its partition, for example `records_2025_10`; one that is still to be made if its records lie in DEFAULT.
+    pub partition: String,
+    /// About how many records it has, as PostgreSQL last estimated; `None` where it did not yet.
+    pub records: Option<u64>,
+    /// What it occupies with its indexes, in bytes; 0 where its records lie in DEFAULT.
+    pub bytes: u64,
+}

@@ -7,7 +7,7 @@ use pg::{DbError, Pool, Tx};
 use time::Duration;
 
 use crate::{
-    Months, Retained,
+    Months, OldMonth, Retained,
     core::month::Month,
     store::{
         self,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Fewest months that are kept: an event may be recorded 35 days late, and must not fall into a month that is gone.
-const MONTHS_MIN: i32 = 2;
+pub const MONTHS_MIN: u16 = 2;
 /// How far back the months are made for events that come late.
 const LATE: Duration = Duration::days(35);
 /// Event ids that are forgotten in one commit.
@@ -69,8 +69,21 @@ pub async fn create_months(pool: &Pool, clock: &dyn Clock, ahead: u16) -> Result
 /// [`DbError`]; what was done before it stays done, and the next run goes on. [`DbError::LockTimeout`] means that somebody
 /// read the table without a pause: it can be tried again.
 pub async fn retain(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<Retained, DbError> {
+    retain_telling(pool, clock, months, |_| {}).await
+}
+
+/// [`retain`] that tells after each step what was done so far.
+///
+/// # Errors
+/// As [`retain`].
+pub async fn retain_telling(
+    pool: &Pool,
+    clock: &dyn Clock,
+    months: u16,
+    mut tell: impl FnMut(&Retained),
+) -> Result<Retained, DbError> {
     create_months(pool, clock, 0).await?;
-    let limit = Month::of(clock.now()).plus(i32::from(months).max(MONTHS_MIN).saturating_neg());
+    let limit = first_kept(clock, months);
     let mut done = Retained::default();
     let Some(oldest) = limit.start() else {
         return Ok(done);
@@ -81,6 +94,7 @@ pub async fn retain(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<Retai
         done.forgotten = done
             .forgotten
             .saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
+        tell(&done);
         if gone == 0 {
             break;
         }
@@ -95,8 +109,48 @@ pub async fn retain(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<Retai
     for month in partitions::detached(&mut conn).await? {
         partitions::drop(&mut conn, month).await?;
         done.dropped.push(Table::Records.partition(month));
+        tell(&done);
     }
     Ok(done)
+}
+
+/// Keeps the months as they are until the end of a transaction whose statements share one snapshot ([`Tx::snapshot`]). Must be
+/// its first statement.
+///
+/// A snapshot does not cover partitions: rows that are moved into a new one after it was taken are not found there, and no
+/// longer looked for where they were. Who makes or drops a month waits meanwhile, so such a transaction must be short.
+///
+/// # Errors
+/// [`DbError`]; [`DbError::LockTimeout`] when a month is being made or dropped for long.
+pub async fn hold_months(tx: &mut Tx) -> Result<(), DbError> {
+    partitions::hold(tx.conn()).await
+}
+
+/// The months that [`retain`] would drop now, the oldest first. Changes nothing.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn old_months(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<Vec<OldMonth>, DbError> {
+    let limit = first_kept(clock, months);
+    let mut conn = pool.get().await?;
+    let mut old: BTreeSet<Month> = partitions::attached(&mut conn, Table::Records)
+        .await?
+        .into_iter()
+        .collect();
+    old.extend(partitions::strays(&mut conn, Table::Records).await?);
+    old.retain(|month| *month < limit);
+    // What was detached before is dropped whatever its month.
+    old.extend(partitions::detached(&mut conn).await?);
+    let names: Vec<String> = old
+        .into_iter()
+        .map(|month| Table::Records.partition(month))
+        .collect();
+    partitions::sizes(&mut conn, names).await
+}
+
+/// The oldest month that is kept.
+fn first_kept(clock: &dyn Clock, months: u16) -> Month {
+    Month::of(clock.now()).plus(i32::from(months.max(MONTHS_MIN)).saturating_neg())
 }
 
 async fn create_month(pool: &Pool, table: Table, month: Month, months: &mut Months) -> Result<(), DbError> {

@@ -8,11 +8,11 @@ use std::{
 use diesel_async::AsyncPgConnection;
 use kernel::{CreditsSum, UsdSum, UserId};
 use pg::DbError;
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, macros::datetime};
 
 use crate::{
     Coverage, Dimension, Group, Line, POINTS_MAX, RecordFilter, Selection, Series, SeriesQuery, Totals, Unit,
-    UsageRefusal, Zones,
+    UsageRefusal, Zone, Zones,
     core::{quarter::next_microsecond, window::Window},
     store::{
         self,
@@ -20,12 +20,45 @@ use crate::{
     },
 };
 
+/// No window begins before.
+const EARLIEST: OffsetDateTime = datetime!(0001-01-01 0:00 UTC);
+
 /// The time zones that the database knows. Takes some 30 ms: ask once.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn zones(conn: &mut AsyncPgConnection) -> Result<Zones, DbError> {
     store::zones::names(conn).await
+}
+
+/// The beginning of the first of `count` buckets that end at `end`: the last of them is the one in which `end` lies, or the
+/// one that it ends. Not before the year 1.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn buckets_back(
+    conn: &mut AsyncPgConnection,
+    unit: Unit,
+    zone: &Zone,
+    end: OffsetDateTime,
+    count: u16,
+) -> Result<OffsetDateTime, DbError> {
+    // No bucket is longer than this, and a zone may have left a day out.
+    let longest = match unit {
+        Unit::Quarter => Duration::minutes(15),
+        Unit::Hour => Duration::hours(1),
+        Unit::Day => Duration::hours(25),
+        Unit::Week => Duration::hours(7 * 24 + 1),
+        Unit::Month => Duration::hours(31 * 24 + 1),
+    };
+    let far = end.checked_sub(longest.saturating_mul(i32::from(count).saturating_add(2)));
+    let far = far.unwrap_or(EARLIEST).max(EARLIEST);
+    if far >= end {
+        return Ok(end);
+    }
+    let beginnings = store::zones::beginnings(conn, unit, zone, far, end).await?;
+    let first = beginnings.len().saturating_sub(usize::from(count));
+    Ok(beginnings.get(first).copied().unwrap_or(far))
 }
 
 /// What the records of a user sum up to by bucket and group, as of one snapshot (HTTP contract 4.5).
@@ -116,7 +149,7 @@ async fn sums(
 
 impl<'a> Cut<'a> {
     /// `None` if the window is empty.
-    fn of(query: &'a SeriesQuery, starts: &'a [OffsetDateTime]) -> Option<Self> {
+    pub(super) fn of(query: &'a SeriesQuery, starts: &'a [OffsetDateTime]) -> Option<Self> {
         Some(Self {
             window: Window::between(Some(query.start), Some(query.end))?,
             starts,
@@ -129,7 +162,7 @@ impl<'a> Cut<'a> {
 }
 
 /// The beginnings of the buckets, none for an empty window.
-async fn starts(
+pub(super) async fn starts(
     conn: &mut AsyncPgConnection,
     query: &SeriesQuery,
 ) -> Result<Result<Vec<OffsetDateTime>, UsageRefusal>, DbError> {

@@ -4,14 +4,14 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Text, Timestamptz},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use kernel::rfc3339;
 use pg::DbError;
 use time::OffsetDateTime;
 
-use crate::core::month::Month;
+use crate::{OldMonth, core::month::Month};
 
 /// A table that is partitioned by month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,14 @@ impl Table {
 /// Lets one process at a time work on the partitions, until the end of the transaction; and lets a large move take its time.
 pub(crate) async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     conn.batch_execute("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7284018846117465002)")
+        .await?;
+    Ok(())
+}
+
+/// Keeps the months as they are until the end of the transaction. As its first statement it comes before the snapshot: LOCK
+/// needs none.
+pub(crate) async fn hold(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    conn.batch_execute("LOCK TABLE usage.records, usage.rollups_15m IN ACCESS SHARE MODE")
         .await?;
     Ok(())
 }
@@ -129,6 +137,23 @@ pub(crate) async fn detach(conn: &mut AsyncPgConnection, month: Month) -> Result
     Ok(())
 }
 
+/// What partitions occupy, those that are not made yet included; in the order asked.
+pub(crate) async fn sizes(
+    conn: &mut AsyncPgConnection,
+    partitions: Vec<String>,
+) -> Result<Vec<OldMonth>, DbError> {
+    let rows: Vec<SizeRow> = pg::sql(SIZES)
+        .bind::<Array<Text>, _>(partitions)
+        .load(conn)
+        .await?;
+    let month = |row: SizeRow| OldMonth {
+        partition: row.name,
+        records: row.records.and_then(|records| u64::try_from(records).ok()),
+        bytes: u64::try_from(row.bytes).unwrap_or(0),
+    };
+    Ok(rows.into_iter().map(month).collect())
+}
+
 /// Drops the records of a month that was detached.
 pub(crate) async fn drop(conn: &mut AsyncPgConnection, month: Month) -> Result<(), DbError> {
     let partition = Table::Records.partition(month);
@@ -155,6 +180,23 @@ const STRAY_ROLLUPS: &str =
 const COLUMNS: &str = "
 SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS name FROM pg_attribute
 WHERE attrelid = ('usage.' || $1)::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
+
+const SIZES: &str = "
+SELECT wanted.name, CASE WHEN reltuples >= 0 THEN reltuples::bigint END AS records,
+       coalesce(pg_total_relation_size(pg_class.oid), 0) AS bytes
+FROM unnest($1) WITH ORDINALITY AS wanted (name, place)
+LEFT JOIN pg_class ON pg_class.oid = to_regclass('usage.' || wanted.name)
+ORDER BY place";
+
+#[derive(QueryableByName)]
+struct SizeRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    records: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
 
 #[derive(QueryableByName)]
 struct NameRow {

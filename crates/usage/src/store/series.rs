@@ -26,7 +26,7 @@ pub(crate) struct Cut<'a> {
 }
 
 impl Cut<'_> {
-    fn is_by(&self, dimension: Dimension) -> bool {
+    pub(super) fn is_by(&self, dimension: Dimension) -> bool {
         self.group_by.contains(&dimension)
     }
 }
@@ -42,6 +42,7 @@ macro_rules! asked {
             .bind::<Bool, _>($cut.is_by(Dimension::Tool))
     };
 }
+pub(super) use asked;
 
 /// What one group has in one bucket, or in all (`None`).
 #[derive(Debug)]
@@ -109,12 +110,12 @@ pub(crate) async fn top_users(
 }
 
 /// What the first row says of all; without rows nothing is missing.
-fn covered(first: Option<i32>) -> Result<Coverage, DbError> {
+pub(super) fn covered(first: Option<i32>) -> Result<Coverage, DbError> {
     first.map_or(Ok(Coverage::Exact), coverage)
 }
 
 /// The sums are `numeric` (no overflow, no rounding) and travel as text. What was taken back is left out.
-macro_rules! sums {
+macro_rules! summed {
     () => {
         "sum(records)::bigint AS records, sum(tokens_used)::text AS tokens_used,
            sum(prompt_tokens)::text AS prompt_tokens, sum(completion_tokens)::text AS completion_tokens,
@@ -128,6 +129,7 @@ macro_rules! something {
         OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0"
     };
 }
+pub(super) use {something, summed};
 
 /// Which bucket a part lies in, from 1, by a search among their beginnings. Before the first one lies only what a whole
 /// quarter brings along.
@@ -138,6 +140,7 @@ macro_rules! place {
            CASE WHEN $12 THEN provider END AS provider, CASE WHEN $13 THEN tool END AS tool"
     };
 }
+pub(super) use place;
 
 /// The span comes along even when there is no cell.
 macro_rules! cells {
@@ -148,7 +151,7 @@ SELECT coverage, cell.* FROM span LEFT JOIN (
     SELECT ",
             place!(),
             ", CASE WHEN $14 THEN user_id END AS user_id, ",
-            sums!(),
+            summed!(),
             "
     FROM parts GROUP BY 1, 2, 3, 4, 5, 6 ",
             something!(),
@@ -181,7 +184,7 @@ const TOP_USERS: &str = concat!(
 SELECT coverage, cell.* FROM span CROSS JOIN (
     SELECT 1::bigint AS place, NULL::text AS event_type, NULL::text AS model, NULL::text AS provider,
            NULL::text AS tool, user_id, ",
-    sums!(),
+    summed!(),
     "
     FROM parts GROUP BY user_id ",
     something!(),
@@ -191,9 +194,9 @@ ORDER BY credits_charged::numeric DESC, records DESC, user_id"
 );
 
 #[derive(QueryableByName)]
-struct SumRow {
+pub(super) struct SumRow {
     #[diesel(sql_type = Integer)]
-    coverage: i32,
+    pub(super) coverage: i32,
     #[diesel(sql_type = Nullable<BigInt>)]
     place: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -239,14 +242,14 @@ struct UsersRow {
 }
 
 impl SumRow {
-    /// `None` for the row that stands where there is no cell.
-    fn cell(self) -> Option<Result<Cell<Totals>, DbError>> {
-        let (place, records) = (self.place?, self.records?);
+    /// `None` for the row that stands where there is no cell. Without a place it is about the whole window.
+    pub(super) fn cell(self) -> Option<Result<Cell<Totals>, DbError>> {
+        let records = self.records?;
         let read = || {
             let figure = |of: &str, text: &Option<String>| sum(of, text.as_deref().unwrap_or("0"));
             let user_id = self.user_id.as_ref().map(|user| user.parse()).transpose();
             Ok(Cell {
-                bucket: Some(bucket(place)?),
+                bucket: self.place.map(bucket).transpose()?,
                 group: Group {
                     user_id: user_id
                         .map_err(|error| DbError::Inconsistent(format!("user of a usage sum: {error}")))?,

@@ -1,19 +1,17 @@
 //! How far the audit has come, on one line of the terminal that is overwritten. Elsewhere nothing is shown.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    time::Instant,
-};
+use std::time::Instant;
 
 use credits::verify::Report;
 
+use crate::cli::terminal_line::TerminalLine;
+
 const BAR_CHARS: u64 = 30;
-/// Back to the beginning of the line, and clear it.
-const CLEAR: &str = "\r\u{1b}[K";
 
 /// A line on stderr.
 #[derive(Debug)]
 pub(super) struct Progress {
+    line: TerminalLine,
     began: Instant,
     accounts: u64,
 }
@@ -21,7 +19,8 @@ pub(super) struct Progress {
 impl Progress {
     /// Nothing if stderr is no terminal.
     pub(super) fn on_terminal() -> Option<Self> {
-        io::stderr().is_terminal().then(|| Self {
+        TerminalLine::on_terminal().map(|line| Self {
+            line,
             began: Instant::now(),
             accounts: 0,
         })
@@ -36,15 +35,15 @@ impl Progress {
     pub(super) fn show(&self, report: &Report) {
         let seconds = self.began.elapsed().as_millis().max(1);
         let a_second = u128::from(report.entries).saturating_mul(1_000) / seconds;
-        write(&format!(
-            "{CLEAR}{}, {a_second} entries a second",
+        self.line.show(&format!(
+            "{}, {a_second} entries a second",
             line(report, self.accounts)
         ));
     }
 
     /// Takes the line away.
     pub(super) fn clear(&self) {
-        write(CLEAR);
+        self.line.clear();
     }
 }
 
@@ -60,15 +59,6 @@ fn line(report: &Report, accounts: u64) -> String {
         line.push_str(&format!(", {} VIOLATIONS", report.found));
     }
     line
-}
-
-/// A terminal that is gone is no reason to give up.
-fn write(text: &str) {
-    let mut stderr = io::stderr().lock();
-    stderr
-        .write_all(text.as_bytes())
-        .and_then(|()| stderr.flush())
-        .unwrap_or_default();
 }
 
 #[cfg(test)]

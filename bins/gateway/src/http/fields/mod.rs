@@ -7,6 +7,7 @@ pub mod json;
 mod nested;
 pub mod parse;
 pub mod time;
+pub mod words;
 
 use std::str::FromStr;
 

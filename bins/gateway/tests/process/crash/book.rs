@@ -26,6 +26,19 @@ struct Entry {
     link: String,
 }
 
+/// A usage record: whose, which, what it is worth, and the transaction that charged it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, QueryableByName)]
+struct Used {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    worth: i64,
+    #[diesel(sql_type = Text)]
+    link: String,
+}
+
 /// A sum in micro-credits. Signed: exchanges are written down client by client, not in the order of the journal.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Balance {
@@ -36,6 +49,7 @@ struct Balance {
 /// The record.
 pub struct Book {
     entries: Vec<Entry>,
+    records: Vec<Used>,
     balances: BTreeMap<&'static str, Balance>,
     holds: BTreeMap<String, Micro>,
     answers: u64,
@@ -53,6 +67,7 @@ impl Book {
         };
         Self {
             entries: Vec::new(),
+            records: Vec::new(),
             balances: users.iter().map(|user| (*user, balance)).collect(),
             holds: BTreeMap::new(),
             answers: 0,
@@ -106,18 +121,42 @@ impl Book {
                 self.balance(user).held -= signed(held);
             }
             Wish::Capture { hold, amount } => {
-                let held = self.holds.remove(hold).unwrap();
-                let uncollected = micro(&data["uncollected"]);
-                let captured = amount - uncollected;
+                let captured = amount - micro(&data["uncollected"]);
                 self.entry(user, "capture", captured, &data["transaction"]);
-                if captured < held {
-                    self.push(user, "release", held - captured, hold.clone());
+                self.capture(user, hold, captured);
+            }
+            Wish::Use { hold, amount } => {
+                let charged = amount - micro(&data["credits_uncollected"]);
+                let link = text(&data["transaction_id"]);
+                self.records.push(Used {
+                    user_id: user.to_owned(),
+                    id: data["id"].as_i64().unwrap(),
+                    worth: signed(*amount),
+                    link: link.clone(),
+                });
+                match hold {
+                    None => {
+                        self.push(user, "consume", charged, link);
+                        self.balance(user).posted -= signed(charged);
+                    }
+                    Some(hold) => {
+                        self.push(user, "capture", charged, link);
+                        self.capture(user, hold, charged);
+                    }
                 }
-                let balance = self.balance(user);
-                balance.held -= signed(held);
-                balance.posted -= signed(captured);
             }
         }
+    }
+
+    /// A hold was charged with so much, and the rest of it is free.
+    fn capture(&mut self, user: &str, hold: &str, captured: Micro) {
+        let held = self.holds.remove(hold).unwrap();
+        if captured < held {
+            self.push(user, "release", held - captured, hold.to_owned());
+        }
+        let balance = self.balance(user);
+        balance.held -= signed(held);
+        balance.posted -= signed(captured);
     }
 
     fn balance(&mut self, user: &str) -> &mut Balance {
@@ -138,7 +177,8 @@ impl Book {
         });
     }
 
-    /// The journal has every entry that was acknowledged, under the same id, once, and no other.
+    /// The journal has every entry that was acknowledged, under the same id, once, and no other; so has the usage every
+    /// record. None is without the other.
     pub async fn check_entries(&self, url: &str) {
         let pool = Pool::new(&PoolSettings::new(url)).unwrap();
         let mut conn = pool.get().await.unwrap();
@@ -150,21 +190,14 @@ impl Book {
         .await
         .unwrap();
         let mut written = self.entries.clone();
-        stored.sort();
-        written.sort();
-        let lost: Vec<_> = written
-            .iter()
-            .filter(|entry| stored.binary_search(entry).is_err())
-            .collect();
-        let unknown: Vec<_> = stored
-            .iter()
-            .filter(|entry| written.binary_search(entry).is_err())
-            .collect();
-        assert!(
-            lost.is_empty() && unknown.is_empty(),
-            "lost: {lost:?}; never acknowledged: {unknown:?}"
-        );
-        assert_eq!(stored.len(), written.len(), "something was done twice");
+        compare(&mut stored, &mut written);
+        let mut stored: Vec<Used> = diesel::sql_query(
+            "SELECT user_id, id, credits_charged AS worth, 'txn_' || charge_transaction::text AS link FROM usage.records",
+        )
+        .load(&mut conn)
+        .await
+        .unwrap();
+        compare(&mut stored, &mut self.records.clone());
     }
 
     /// Balances are the sum of what was acknowledged, to the micro-credit.
@@ -224,6 +257,25 @@ impl fmt::Display for Book {
             self.entries()
         )
     }
+}
+
+/// Both are the same, in any order.
+fn compare<T: Ord + fmt::Debug>(stored: &mut [T], written: &mut [T]) {
+    stored.sort();
+    written.sort();
+    let lost: Vec<_> = written
+        .iter()
+        .filter(|one| stored.binary_search(one).is_err())
+        .collect();
+    let unknown: Vec<_> = stored
+        .iter()
+        .filter(|one| written.binary_search(one).is_err())
+        .collect();
+    assert!(
+        lost.is_empty() && unknown.is_empty(),
+        "lost: {lost:?}; never acknowledged: {unknown:?}"
+    );
+    assert_eq!(stored.len(), written.len(), "something was done twice");
 }
 
 fn signed(amount: Micro) -> i64 {

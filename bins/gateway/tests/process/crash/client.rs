@@ -93,7 +93,11 @@ impl Client {
         self.requests += 1;
         let key = format!("{}/{}", self.name, self.requests);
         let wish = match self.choices.below(100) {
-            0..30 => Wish::Consume {
+            0..15 => Wish::Consume {
+                amount: 1 + self.choices.below(3_000_000),
+            },
+            15..30 => Wish::Use {
+                hold: None,
                 amount: 1 + self.choices.below(3_000_000),
             },
             30..32 => Wish::Consume { amount: TOO_MUCH },
@@ -121,8 +125,12 @@ impl Client {
         }
         let place = self.choices.below(self.holds.len() as u64) as usize;
         let (hold, amount) = self.holds.swap_remove(place);
-        match self.choices.below(4) {
+        match self.choices.below(6) {
             0 => Wish::Release { hold },
+            2 | 3 => Wish::Use {
+                hold: Some(hold),
+                amount: 1 + self.choices.below(amount + 500_000),
+            },
             1 => Wish::Capture {
                 hold,
                 amount: amount + 1 + self.choices.below(500_000),
@@ -157,8 +165,14 @@ impl Client {
         if answer.status == 200 {
             let data = &answer.body["data"];
             match &request.wish {
-                Wish::Consume { .. } => self.charged(data),
-                Wish::Capture { .. } => self.charged(&data["transaction"]),
+                Wish::Consume { .. } => self.charged(data, micro(&data["amount"])),
+                Wish::Capture { .. } => {
+                    let transaction = &data["transaction"];
+                    self.charged(transaction, micro(&transaction["amount"]));
+                }
+                Wish::Use { amount, .. } => {
+                    self.charged(data, amount - micro(&data["credits_uncollected"]));
+                }
                 Wish::Hold { amount } => {
                     let hold = data["hold_id"].as_str().unwrap().to_owned();
                     self.holds.push((hold, *amount));
@@ -169,9 +183,9 @@ impl Client {
         self.exchanges.push(Exchange { request, answer });
     }
 
-    fn charged(&mut self, transaction: &serde_json::Value) {
+    fn charged(&mut self, transaction: &serde_json::Value, amount: Micro) {
         let id = transaction["transaction_id"].as_str().unwrap().to_owned();
-        self.charges.push((id, micro(&transaction["amount"])));
+        self.charges.push((id, amount));
     }
 }
 

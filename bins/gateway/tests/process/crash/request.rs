@@ -11,12 +11,32 @@ pub type Micro = u64;
 /// What is asked.
 #[derive(Debug, Clone)]
 pub enum Wish {
-    Consume { amount: Micro },
-    Recharge { amount: Micro, reference: String },
-    Hold { amount: Micro },
-    Capture { hold: String, amount: Micro },
-    Release { hold: String },
-    Refund { transaction: String, amount: Micro },
+    Consume {
+        amount: Micro,
+    },
+    Recharge {
+        amount: Micro,
+        reference: String,
+    },
+    Hold {
+        amount: Micro,
+    },
+    Capture {
+        hold: String,
+        amount: Micro,
+    },
+    Release {
+        hold: String,
+    },
+    Refund {
+        transaction: String,
+        amount: Micro,
+    },
+    /// A usage record and its charge, from a hold or from what is available.
+    Use {
+        hold: Option<String>,
+        amount: Micro,
+    },
 }
 
 /// A request that may be sent any number of times.
@@ -46,7 +66,7 @@ impl Request {
     /// Sends it. Nothing if it got no answer, or one that leaves open what became of it.
     pub async fn send(&self, gateway: &Gateway) -> Option<Answer> {
         let (path, body) = self.wish.on_the_wire();
-        let url = format!("{}/api/v1/users/{}/credits/{path}", gateway.url, self.user);
+        let url = format!("{}/api/v1/users/{}/{path}", gateway.url, self.user);
         let request = gateway
             .client
             .post(url)
@@ -79,23 +99,30 @@ impl Request {
 impl Wish {
     fn on_the_wire(&self) -> (String, Value) {
         match self {
-            Self::Consume { amount } => ("consume".to_owned(), json!({"amount": credits(*amount)})),
+            Self::Consume { amount } => ("credits/consume".to_owned(), json!({"amount": credits(*amount)})),
             Self::Recharge { amount, reference } => (
-                "recharge".to_owned(),
+                "credits/recharge".to_owned(),
                 json!({"amount": credits(*amount), "reference_id": reference}),
             ),
             Self::Hold { amount } => (
-                "holds".to_owned(),
+                "credits/holds".to_owned(),
                 json!({"amount": credits(*amount), "ttl_seconds": 86_400}),
             ),
             Self::Capture { hold, amount } => (
-                format!("holds/{hold}/capture"),
+                format!("credits/holds/{hold}/capture"),
                 json!({"amount": credits(*amount)}),
             ),
-            Self::Release { hold } => (format!("holds/{hold}/release"), json!({})),
+            Self::Release { hold } => (format!("credits/holds/{hold}/release"), json!({})),
             Self::Refund { transaction, amount } => (
-                "refund".to_owned(),
+                "credits/refund".to_owned(),
                 json!({"transaction_id": transaction, "amount": credits(*amount), "reason": "crash"}),
+            ),
+            Self::Use { hold, amount } => (
+                "usage".to_owned(),
+                json!({
+                    "endpoint": "/x", "event_type": "crash", "charge": true, "hold_id": hold,
+                    "credits_charged": credits(*amount),
+                }),
             ),
         }
     }

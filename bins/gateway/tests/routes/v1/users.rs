@@ -4,4 +4,4 @@ mod credits;
 mod ensure;
 mod me;
 mod sessions;
-mod usage;
+pub mod usage;

@@ -1,12 +1,22 @@
 //! Routes of the group `usage`.
 
+pub mod all_timeseries;
 pub mod batch;
 pub mod correct;
 pub mod explain;
+pub mod export;
+pub mod export_all;
+pub mod export_format;
+pub mod export_stream;
 mod item;
 pub mod list;
 pub mod record;
+pub mod series_body;
+pub mod series_query;
 pub mod stats;
+pub mod summary;
+pub mod summary_body;
+pub mod timeseries;
 
 use ::usage::RecordFilter;
 use kernel::Detail;
@@ -44,9 +54,13 @@ fn read_filter(fields: &mut Fields) -> RecordFilter {
 }
 
 fn filtered(doc: Doc) -> Doc {
+    selected(doc.dated())
+}
+
+/// The filters without the dates.
+fn selected(doc: Doc) -> Doc {
     let text = || json!({"type": "string"});
-    doc.dated()
-        .query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
+    doc.query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
         .query("model_name", "Only this model.", text(), Value::Null)
         .query("provider", "Only this provider.", text(), Value::Null)
         .query("tool_name", "Only this tool.", text(), Value::Null)

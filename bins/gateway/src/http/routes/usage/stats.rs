@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::series_body::coverage;
 use crate::http::{
     call::Call,
     doc::Doc,
@@ -34,6 +35,11 @@ pub struct UsageStats {
     /// Records by provider; those without one are left out.
     by_provider: BTreeMap<String, i64>,
     date_range: DateRange,
+    /// Absent when the sums are about exactly the window. `whole_quarters`: an end of the window lies in a month whose
+    /// records were dropped, and the whole quarter of an hour is summed up there. `kept_records`: with `session_id`, what was
+    /// dropped is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<&'static str>,
 }
 
 /// The window as it was asked for.
@@ -89,6 +95,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         by_model: stats.by_model,
         by_provider: stats.by_provider,
         date_range,
+        coverage: coverage(stats.coverage),
     };
     call.envelope(
         &Text::new("Statistics retrieved successfully", "统计查询成功"),

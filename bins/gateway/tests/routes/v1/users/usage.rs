@@ -1,6 +1,7 @@
 //! `/api/v1/users/{user_id}/usage` and `.../usage/stats`
 
 mod charge;
+pub mod timeseries;
 
 use kernel::Clock as _;
 use serde_json::{Value, json};

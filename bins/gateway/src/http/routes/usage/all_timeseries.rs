@@ -1,0 +1,124 @@
+//! `GET /api/v1/usage/timeseries`: sums over time across users (HTTP contract 4.6).
+
+use actix_web::http::Method;
+use serde_json::json;
+use usage::{Dimension, TopQuery, Users};
+
+use super::{
+    series_body::{Metric, Timeseries},
+    series_query::{self, Words, described},
+};
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    fields::{Source, parse},
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+const WORDS: Words = Words {
+    dimensions: &[
+        ("model", Dimension::Model),
+        ("provider", Dimension::Provider),
+        ("event_type", Dimension::EventType),
+        ("tool", Dimension::Tool),
+        ("user", Dimension::User),
+    ],
+    metrics: &[
+        ("records", Metric::Records),
+        ("active_users", Metric::ActiveUsers),
+        ("credits_charged", Metric::CreditsCharged),
+        ("cost_usd", Metric::CostUsd),
+        ("tokens_used", Metric::TokensUsed),
+        ("prompt_tokens", Metric::PromptTokens),
+        ("completion_tokens", Metric::CompletionTokens),
+    ],
+};
+/// Series with a name of their own.
+const TOP: u16 = 20;
+const TOP_MAX: u16 = 100;
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/usage/timeseries",
+        access: Access::Staff,
+        body: BodyRule::Ignored,
+        operation: "get_all_usage_timeseries",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    let doc = Doc::new("usage", "Usage over time across users").description(
+        "Exact as of the read. Series beyond `top` are added up in one with the group `{\"other\": true}`. The total of \
+         `active_users` is the number of different users of the window, not a sum. Leave that metric out where it is not \
+         needed: counting users reads the sums of each of them. At most 20,000 points: buckets times series.",
+    );
+    described(doc, &WORDS)
+        .query(
+            "top",
+            "How many series have a line of their own: those with the most credits, then with the most records.",
+            json!({"type": "integer", "minimum": 1, "maximum": TOP_MAX, "default": TOP}),
+            json!(20),
+        )
+        .reply_envelope::<Timeseries>(
+            "Time series retrieved successfully",
+            json!({
+                "bucket": "1d", "tz": "Asia/Shanghai",
+                "start": "2025-07-01T16:00:00.000000Z", "end": "2025-07-02T16:00:00.000000Z", "group_by": ["model"],
+                "series": [{
+                    "group": {"model": "gpt-4"},
+                    "points": [{
+                        "start": "2025-07-01T16:00:00.000000Z", "end": "2025-07-02T16:00:00.000000Z", "records": 12,
+                        "active_users": 3, "credits_charged": 60.0, "cost_usd": 0.12, "tokens_used": 9000,
+                        "prompt_tokens": 6000, "completion_tokens": 3000,
+                    }],
+                    "totals": {
+                        "records": 12, "active_users": 3, "credits_charged": 60.0, "cost_usd": 0.12, "tokens_used": 9000,
+                        "prompt_tokens": 6000, "completion_tokens": 3000,
+                    },
+                }],
+            }),
+        )
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let zones = series_query::zones(&call).await?;
+    let now = call.now;
+    let (asked, lines_max) = call.fields.read(|fields| {
+        let top = parse::integer(1, i64::from(TOP_MAX));
+        let top = fields.optional(Source::Query, "top", top);
+        let lines_max = top.and_then(|top| u16::try_from(top).ok()).unwrap_or(TOP);
+        Some((series_query::read(fields, &zones, now, &WORDS), lines_max))
+    })?;
+    call.known()?;
+    let users = if asked.shape.metrics.contains(&Metric::ActiveUsers) {
+        Users::Counted
+    } else {
+        Users::Uncounted
+    };
+    let (start, found) = call
+        .read(async |conn| {
+            let series = asked.query(conn).await?;
+            let start = series.start;
+            let query = TopQuery {
+                series,
+                lines_max,
+                users,
+            };
+            let found = usage::series_top(conn, &query).await?;
+            Ok::<_, pg::DbError>((start, found))
+        })
+        .await?;
+    let found = found.map_err(|refusal| series_query::refused(&refusal))?;
+    call.envelope(
+        &Text::new("Time series retrieved successfully", "时间序列查询成功"),
+        Timeseries::new(start, found.series, found.rest, &asked.shape),
+    )
+}

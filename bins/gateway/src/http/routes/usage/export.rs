@@ -1,0 +1,68 @@
+//! `GET /api/v1/users/{user_id}/usage/export`: a user's records as a file (HTTP contract 4.9).
+
+use actix_web::http::Method;
+use serde_json::json;
+use usage::RecordFilter;
+
+use super::{export_format::Format, export_stream};
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    fields::{Fields, Source, parse},
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+const FORMATS: &[(&str, Format)] = &[("csv", Format::Csv), ("ndjson", Format::Ndjson)];
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/users/{user_id}/usage/export",
+        access: Access::HiddenPathUser,
+        body: BodyRule::Ignored,
+        operation: "export_usage",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    described(
+        Doc::new("usage", "Usage records as a file").description(
+            "Streamed, oldest first. CSV as RFC 4180 says, with a header; texts that a spreadsheet would take for a formula \
+             have an apostrophe in front. NDJSON has the records of the list, one a line. When the export breaks off, the \
+             connection breaks, and the last line says so. Records made meanwhile may be in it.",
+        ),
+    )
+}
+
+/// The parameters and the answer, described.
+pub fn described(doc: Doc) -> Doc {
+    super::filtered(doc.query(
+        "format",
+        "How the file is written.",
+        json!({"type": "string", "enum": ["csv", "ndjson"], "default": "csv"}),
+        json!("csv"),
+    ))
+    .reply_as(
+        "text/csv",
+        json!({"type": "string", "description": "The file; `application/x-ndjson` for `format=ndjson`."}),
+        json!("id,user_id,session_id,...\r\n1001,auth0|test123,sess_abc123def456,...\r\n"),
+    )
+}
+
+/// Reads a request.
+pub fn read(fields: &mut Fields) -> (RecordFilter, Format) {
+    let format = fields.optional(Source::Query, "format", parse::one_of(FORMATS));
+    (super::read_filter(fields), format.unwrap_or(Format::Csv))
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let (filter, format) = call.fields.read(|fields| Some(read(fields)))?;
+    let user_id = call.user().await?;
+    export_stream::reply(&call, Some(user_id), filter, format).await
+}

@@ -1,0 +1,42 @@
+//! `GET /api/v1/usage/export`: everybody's records as a file (HTTP contract 4.9).
+
+use actix_web::http::Method;
+
+use super::{
+    export::{described, read},
+    export_stream,
+};
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+};
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/usage/export",
+        access: Access::Staff,
+        body: BodyRule::Ignored,
+        operation: "export_all_usage",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    described(
+        Doc::new("usage", "Usage records of all users as a file")
+            .description("As the export of one user, in the order of user and time."),
+    )
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let (filter, format) = call.fields.read(|fields| Some(read(fields)))?;
+    call.known()?;
+    export_stream::reply(&call, None, filter, format).await
+}

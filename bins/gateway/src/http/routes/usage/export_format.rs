@@ -1,0 +1,265 @@
+//! Usage records as files: CSV and NDJSON (HTTP contract 4.9).
+
+use std::borrow::Cow;
+
+use csv::{Terminator, WriterBuilder};
+use kernel::rfc3339;
+use usage::Record;
+
+use crate::http::wire::UsageBody;
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 4180, with a header.
+    Csv,
+    /// A JSON object a line.
+    Ndjson,
+}
+
+/// The columns, which are the members of a record.
+const COLUMNS: [&str; 24] = [
+    "id",
+    "user_id",
+    "session_id",
+    "trace_id",
+    "endpoint",
+    "event_type",
+    "credits_charged",
+    "cost_usd",
+    "calculation_method",
+    "tokens_used",
+    "prompt_tokens",
+    "completion_tokens",
+    "model_name",
+    "provider",
+    "tool_name",
+    "operation_name",
+    "billing_metadata",
+    "request_data",
+    "response_data",
+    "created_at",
+    "event_id",
+    "charged",
+    "credits_uncollected",
+    "transaction_id",
+];
+
+/// A file that cannot be written on: a fault of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("a record cannot be written")]
+pub struct Unwritable(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl Format {
+    /// Its media type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv; charset=utf-8; header=present",
+            Self::Ndjson => "application/x-ndjson",
+        }
+    }
+
+    /// What names of such files end with.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    /// What stands in front of the first record.
+    ///
+    /// # Errors
+    /// [`Unwritable`].
+    pub fn head(self) -> Result<Vec<u8>, Unwritable> {
+        match self {
+            Self::Csv => table([COLUMNS.map(Cow::Borrowed)]),
+            Self::Ndjson => Ok(Vec::new()),
+        }
+    }
+
+    /// Some records.
+    ///
+    /// # Errors
+    /// [`Unwritable`].
+    pub fn records(self, records: Vec<Record>) -> Result<Vec<u8>, Unwritable> {
+        let bodies = records.into_iter().map(UsageBody::from);
+        match self {
+            Self::Csv => table(bodies.map(cells)),
+            Self::Ndjson => {
+                let mut lines = Vec::new();
+                for body in bodies {
+                    serde_json::to_writer(&mut lines, &body).map_err(|error| Unwritable(error.into()))?;
+                    lines.push(b'\n');
+                }
+                Ok(lines)
+            }
+        }
+    }
+
+    /// What tells a reader that the file is not whole, where a connection that breaks does not tell him. It fits in no column
+    /// and no record.
+    #[must_use]
+    pub fn broken_off(self) -> &'static str {
+        match self {
+            Self::Csv => "ERROR: this export broke off and is not complete\r\n",
+            Self::Ndjson => "{\"error\":\"this export broke off and is not complete\"}\n",
+        }
+    }
+}
+
+fn table<'a, const N: usize>(
+    rows: impl IntoIterator<Item = [Cow<'a, str>; N]>,
+) -> Result<Vec<u8>, Unwritable> {
+    let mut writer = WriterBuilder::new()
+        .terminator(Terminator::CRLF)
+        .from_writer(Vec::new());
+    for row in rows {
+        writer
+            .write_record(row.iter().map(|cell| cell.as_bytes()))
+            .map_err(|error| Unwritable(error.into()))?;
+    }
+    writer
+        .into_inner()
+        .map_err(|error| Unwritable(error.to_string().into()))
+}
+
+/// All members, so that one that is added is not forgotten here.
+fn cells(body: UsageBody) -> [Cow<'static, str>; 24] {
+    let UsageBody {
+        id,
+        user_id,
+        session_id,
+        trace_id,
+        endpoint,
+        event_type,
+        credits_charged,
+        cost_usd,
+        calculation_method,
+        tokens_used,
+        prompt_tokens,
+        completion_tokens,
+        model_name,
+        provider,
+        tool_name,
+        operation_name,
+        billing_metadata,
+        request_data,
+        response_data,
+        created_at,
+        event_id,
+        charged,
+        credits_uncollected,
+        transaction_id,
+    } = body;
+    [
+        exact(id),
+        text(Some(user_id.to_string())),
+        text(session_id),
+        text(trace_id),
+        text(endpoint),
+        text(Some(event_type)),
+        exact(credits_charged),
+        exact(cost_usd),
+        text(Some(calculation_method)),
+        exact(tokens_used),
+        exact(prompt_tokens),
+        exact(completion_tokens),
+        text(model_name),
+        text(provider),
+        text(tool_name),
+        text(operation_name),
+        text(Some(billing_metadata.as_json().to_owned())),
+        text(Some(request_data.as_json().to_owned())),
+        text(Some(response_data.as_json().to_owned())),
+        exact(rfc3339(created_at.0)),
+        text(event_id),
+        exact(charged),
+        exact(credits_uncollected),
+        text(transaction_id),
+    ]
+}
+
+/// A number stays one, also a negative one.
+fn exact(value: impl std::fmt::Display) -> Cow<'static, str> {
+    value.to_string().into()
+}
+
+/// A text that a spreadsheet would take for a formula gets an apostrophe in front: what users send must not run where
+/// somebody opens the file. An absent value is an empty cell.
+fn text(value: Option<String>) -> Cow<'static, str> {
+    let value = value.unwrap_or_default();
+    if value.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+        format!("'{value}").into()
+    } else {
+        value.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::{Credits, FreeForm};
+    use time::macros::datetime;
+    use usage::UsageInput;
+
+    fn record(endpoint: &str) -> Record {
+        UsageInput {
+            endpoint: Some(endpoint.to_owned()),
+            credits_charged: Some("5.5".parse().unwrap()),
+            billing_metadata: Some(FreeForm::object(r#"{"a": "x,\"y\""}"#).unwrap()),
+            ..UsageInput::new("auth0|a".parse().unwrap(), "chat")
+        }
+        .complete()
+        .stored(7, datetime!(2026-01-15 12:00:00.5 UTC))
+    }
+
+    fn lines(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn cells_are_quoted_as_rfc_4180_says() {
+        let csv = lines(Format::Csv.records(vec![record("a \"b\", c\r\nd")]).unwrap());
+        assert_eq!(
+            csv,
+            "7,auth0|a,,,\"a \"\"b\"\", c\r\nd\",chat,5.5,0.0,unknown,0,0,0,,,,,\
+             \"{\"\"a\"\": \"\"x,\\\"\"y\\\"\"\"\"}\",{},{},2026-01-15T12:00:00.500000Z,,false,0.0,\r\n"
+        );
+        let head = lines(Format::Csv.head().unwrap());
+        assert!(head.starts_with("id,user_id,") && head.ends_with(",transaction_id\r\n"));
+    }
+
+    #[test]
+    fn texts_that_would_be_formulas_are_disarmed_and_numbers_are_not() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"] {
+            assert_eq!(text(Some(formula.to_owned())), format!("'{formula}"));
+        }
+        for harmless in ["", "a=1", "1-1", "'=1"] {
+            assert_eq!(text(Some(harmless.to_owned())), harmless);
+        }
+        let correction = record("-x").corrected(8, "wrong");
+        let csv = lines(Format::Csv.records(vec![correction]).unwrap());
+        assert!(csv.contains(",'-x,chat,-5.5,0.0,correction,"), "{csv}");
+        assert_eq!(Credits::from_micro(-1).to_string(), "-0.000001");
+    }
+
+    #[test]
+    fn a_line_of_ndjson_is_the_record_of_the_list() {
+        let record = record("/x");
+        let line = lines(Format::Ndjson.records(vec![record.clone()]).unwrap());
+        let body = serde_json::to_string(&UsageBody::from(record)).unwrap();
+        assert_eq!(line, format!("{body}\n"));
+        assert_eq!(Format::Ndjson.head().unwrap(), b"");
+    }
+
+    #[test]
+    fn the_columns_are_the_members() {
+        let body = serde_json::to_value(UsageBody::from(record("/x"))).unwrap();
+        let members = body.as_object().unwrap();
+        assert_eq!(members.len(), COLUMNS.len());
+        assert!(COLUMNS.iter().all(|column| members.contains_key(*column)));
+    }
+}

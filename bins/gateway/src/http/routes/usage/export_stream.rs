@@ -1,0 +1,174 @@
+//! The body of an export: a page at a time, each fetched only when the client has taken the one before.
+//!
+//! Between two pages nothing of the database is held. A page that fails ends the body with an error, which breaks the
+//! connection: no client takes a part for the whole. Proxies that speak HTTP/1.0 hide that, so the last line says it too.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::http::{Method, header::CONTENT_DISPOSITION};
+use bytes::Bytes;
+use futures_util::stream;
+use kernel::{UserId, rfc3339};
+use pg::{DbError, pool::chain};
+use time::OffsetDateTime;
+use usage::{Export, Exported, RecordFilter};
+
+use super::export_format::{Format, Unwritable};
+use crate::{
+    app::App,
+    http::{
+        call::Call,
+        error::ApiError,
+        reply::{BrokenOff, Reply},
+    },
+};
+
+/// How far ahead of now an event may lie: what is recorded later than this is not waited for.
+const AHEAD: time::Duration = time::Duration::minutes(5);
+
+/// Where pages come from.
+struct Source {
+    app: Arc<App>,
+    /// Whose reads wait for one another.
+    reader: String,
+    export: Export,
+    format: Format,
+    page_timeout: Duration,
+}
+
+/// Why there is no further page.
+#[derive(Debug, thiserror::Error)]
+enum PageError {
+    #[error("records cannot be read")]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Dropped(#[from] usage::RecordsDropped),
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+    #[error("a page took more than {} s", .0.as_secs())]
+    TooSlow(Duration),
+}
+
+/// What the body does next.
+enum Next {
+    Send(Bytes, Source),
+    Fetch(Source),
+    Break,
+}
+
+/// Answers with a file of these records. The first page is fetched before, so that what fails at once is an ordinary error.
+///
+/// # Errors
+/// 503 when the database cannot be asked.
+pub async fn reply(
+    call: &Call,
+    whose: Option<UserId>,
+    filter: RecordFilter,
+    format: Format,
+) -> Result<Reply, ApiError> {
+    let name = file_name(whose.as_ref(), call.now, format);
+    let filter = RecordFilter {
+        to: filter.to.or_else(|| call.now.checked_add(AHEAD)),
+        ..filter
+    };
+    let export = call
+        .read(async |conn| Export::begin(conn, whose, filter).await)
+        .await?;
+    let mut source = Source {
+        app: Arc::clone(&call.app),
+        reader: call.reader(),
+        export,
+        format,
+        page_timeout: call.app.config.limits.request_timeout,
+    };
+    let mut first = format.head().map_err(|error| PageError::from(error).answered())?;
+    let page = source.page().await.map_err(PageError::answered)?;
+    first.extend(page.unwrap_or_default());
+    // A body that is not asked for would be made all the same, and thrown away.
+    let next = (call.request.method() != Method::HEAD).then(|| Next::Send(first.into(), source));
+    let body = stream::unfold(next, step);
+    let disposition = format!("attachment; filename=\"{name}\"");
+    Ok(Reply::stream(format.content_type(), body).header(CONTENT_DISPOSITION, &disposition))
+}
+
+async fn step(next: Option<Next>) -> Option<(Result<Bytes, BrokenOff>, Option<Next>)> {
+    match next? {
+        Next::Send(bytes, source) => Some((Ok(bytes), Some(Next::Fetch(source)))),
+        Next::Fetch(mut source) => match source.page().await {
+            Ok(Some(bytes)) => Some((Ok(bytes.into()), Some(Next::Fetch(source)))),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "an export broke off");
+                let last = Bytes::from_static(source.format.broken_off().as_bytes());
+                Some((Ok(last), Some(Next::Break)))
+            }
+        },
+        Next::Break => {
+            // Once around the loop, so that the last line is written before the connection goes.
+            tokio::task::yield_now().await;
+            Some((Err(BrokenOff), None))
+        }
+    }
+}
+
+impl Source {
+    /// The next records as they are sent; `None` when there are no more.
+    async fn page(&mut self) -> Result<Option<Vec<u8>>, PageError> {
+        loop {
+            let slot = self.app.read_slots.acquire(&self.reader).await;
+            let export = &mut self.export;
+            let reading = self.app.pool.read(async |conn| export.page(conn).await);
+            let page = tokio::time::timeout(self.page_timeout, reading).await;
+            drop(slot);
+            let page = page.map_err(|_| PageError::TooSlow(self.page_timeout))?;
+            match page?? {
+                Exported::End => return Ok(None),
+                // None of those that were looked at is wanted.
+                Exported::Records(records) if records.is_empty() => {}
+                Exported::Records(records) => {
+                    let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
+                    metrics::counter!("usage_exported_records_total").increment(count);
+                    return Ok(Some(self.format.records(records)?));
+                }
+            }
+        }
+    }
+}
+
+impl PageError {
+    /// The answer when nothing was sent yet.
+    fn answered(self) -> ApiError {
+        match self {
+            Self::Database(error) => error.into(),
+            Self::Unwritable(_) => {
+                tracing::error!(error = %chain(&self), "an export cannot be written");
+                ApiError::new(&crate::http::catalogue::INTERNAL)
+            }
+            Self::Dropped(_) | Self::TooSlow(_) => {
+                tracing::warn!(error = %chain(&self), "an export could not begin");
+                ApiError::unavailable()
+            }
+        }
+    }
+}
+
+/// `usage-auth0_a-20260115T120000Z.csv`: of a user id only what every system takes in a name.
+fn file_name(whose: Option<&UserId>, now: OffsetDateTime, format: Format) -> String {
+    let instant: String = rfc3339(now)
+        .chars()
+        .take_while(|letter| *letter != '.')
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let safe = |letter: char| {
+        if letter.is_ascii_alphanumeric() || ".-_".contains(letter) {
+            letter
+        } else {
+            '_'
+        }
+    };
+    let whose: String = match whose {
+        Some(user) => user.as_str().chars().take(64).map(safe).collect(),
+        None => "all".to_owned(),
+    };
+    format!("usage-{whose}-{instant}Z.{}", format.extension())
+}

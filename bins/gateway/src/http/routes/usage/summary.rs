@@ -1,0 +1,106 @@
+//! `GET /api/v1/usage/summary`: what happened across users, at a glance (HTTP contract 4.7).
+
+use actix_web::http::Method;
+use serde_json::json;
+use time::Duration;
+use usage::{SummaryQuery, Unit};
+
+use super::{
+    series_query::{self, zoned},
+    summary_body::SummaryBody,
+};
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    fault::Problem,
+    language::Text,
+    reply::Reply,
+    route::{Access, BodyRule, Route},
+    routes::date_range,
+};
+
+/// Days of a summary whose beginning was not named.
+const DAYS: u16 = 30;
+
+/// The route.
+#[must_use]
+pub fn route() -> Route {
+    Route {
+        method: Method::GET,
+        path: "/api/v1/usage/summary",
+        access: Access::Staff,
+        body: BodyRule::Ignored,
+        operation: "get_usage_summary",
+        doc,
+        handler: |call| Box::pin(handle(call)),
+    }
+}
+
+fn doc() -> Doc {
+    let doc = Doc::new("usage", "Usage at a glance").description(
+        "Across all users, exact as of one snapshot; the last 30 local days by default. `feature_use` is ordered by credits, \
+         `cost_by_model` by cost, each with at most 100 rows. Suggestions follow fixed rules: `costly_model` (one model makes \
+         more than half of `cost_usd`), `long_prompts` (more than 80 % of the tokens are those of prompts), `unpriced_model` \
+         (records with tokens whose model had no price; counted up to 500 a model, then `at_least` is true).",
+    );
+    zoned(doc.dated()).reply_envelope::<SummaryBody>(
+        "Usage summary retrieved successfully",
+        json!({
+            "period": {"start_date": "2025-06-30T16:00:00.000000Z", "end_date": "2025-07-25T15:59:59.000000Z", "tz": "Asia/Shanghai"},
+            "totals": {
+                "records": 1200, "active_users": 85, "new_users": 9, "credits_charged": 6100.5, "cost_usd": 12.2,
+                "tokens_used": 1_800_000,
+            },
+            "active_users_trend": [{"date": "2025-07-01", "active_users": 40, "new_users": 1, "records": 55}],
+            "feature_use": [{
+                "event_type": "ai_chat", "tool_name": "chat_service", "records": 900, "users": 80, "credits_charged": 4000.0,
+            }],
+            "cost_by_model": [{
+                "model_name": "gpt-4", "provider": "openai", "records": 700, "tokens_used": 900_000,
+                "credits_charged": 4000.0, "cost_usd": 9.1,
+            }],
+            "suggestions": [{
+                "code": "costly_model", "message": "gpt-4 makes 75 % of the cost",
+                "evidence": {"model_name": "gpt-4", "share": 0.75},
+            }],
+        }),
+    )
+}
+
+async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+    let zones = series_query::zones(&call).await?;
+    let now = call.now;
+    let (start, end, zone) = call.fields.read(|fields| {
+        let (start, end) = date_range(fields);
+        let last = end.unwrap_or(now);
+        if end.is_none() && start.is_some_and(|start| start > last) {
+            let problem = Problem::value("start_date is after end_date, which is now");
+            fields.fault("query", "start_date", problem);
+        }
+        Some((start, last, series_query::zone(fields, &zones)))
+    })?;
+    call.known()?;
+    // Both ends of a period belong to it.
+    let behind = end.checked_add(Duration::MICROSECOND).unwrap_or(end);
+    let start = match start {
+        Some(start) => start,
+        None => {
+            call.read(async |conn| usage::buckets_back(conn, Unit::Day, &zone, behind, DAYS).await)
+                .await?
+        }
+    };
+    let query = SummaryQuery {
+        start,
+        end: behind,
+        zone,
+    };
+    let slot = call.slot().await;
+    let summary = flows::usage_summary::read(&call.app.pool, &query).await?;
+    drop(slot);
+    let summary = summary.map_err(|refusal| series_query::too_long(&refusal))?;
+    call.envelope(
+        &Text::new("Usage summary retrieved successfully", "使用汇总查询成功"),
+        SummaryBody::new(start, end, query.zone.name(), summary, call.language),
+    )
+}

@@ -1,0 +1,5 @@
+//! `/api/v1/usage/...`
+
+mod export;
+mod summary;
+mod timeseries;

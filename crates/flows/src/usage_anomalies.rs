@@ -1,0 +1,114 @@
+//! Notices users who suddenly spend far more than usual: a leaked key, a loop that never ends.
+//!
+//! Guarantees one event for each hour of a user, however many processes look. Touches usage and webhooks, one commit for up to
+//! 200 users. Nothing is stopped by it: that is what budgets are for.
+
+use std::{sync::Arc, time::Duration};
+
+use kernel::{Clock, FreeForm, UserId, rfc3339};
+use pg::{DbError, Pool, Tx, pool::chain};
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+use usage::{Anomaly, AnomalyRule};
+use webhooks::NewEvent;
+
+/// Pause between two looks: how late a spike may be noticed.
+const EVERY: Duration = Duration::from_secs(2 * 60);
+/// Most users that one look compares, the largest spenders of an hour.
+const USERS_MAX: i64 = 10_000;
+/// Users of one commit: some ten thousand roll-ups are read for them.
+const USERS_A_COMMIT: usize = 200;
+
+/// Looks until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
+pub fn start(pool: Pool, clock: Arc<dyn Clock>, rule: AnomalyRule) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = run(&pool, &*clock, rule).await {
+                tracing::warn!(error = %chain(&error), "odd spending could not be looked for; it is tried again");
+            }
+        }
+    })
+}
+
+/// One look at the present hour and at the one that ended last, for what was recorded at its end. Answers how many anomalies
+/// were new; counted in `usage_anomalies_total`.
+///
+/// # Errors
+/// [`DbError`]; what was noted before it stays.
+pub async fn run(pool: &Pool, clock: &dyn Clock, rule: AnomalyRule) -> Result<usize, DbError> {
+    let now = usage::hour_of(clock.now());
+    let before = now.checked_sub(time::Duration::HOUR).unwrap_or(now);
+    let mut noted = 0_usize;
+    for hour in [before, now] {
+        let mut conn = pool.get().await?;
+        let users = usage::spenders(&mut conn, hour, rule, USERS_MAX).await?;
+        drop(conn);
+        for some in users.chunks(USERS_A_COMMIT) {
+            noted = noted.saturating_add(note(pool, clock, hour, rule, some).await?);
+        }
+    }
+    let mut conn = pool.get().await?;
+    usage::forget_anomalies(&mut conn, clock).await?;
+    Ok(noted)
+}
+
+async fn note(
+    pool: &Pool,
+    clock: &dyn Clock,
+    hour: OffsetDateTime,
+    rule: AnomalyRule,
+    users: &[UserId],
+) -> Result<usize, DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    let anomalies = match note_in(&mut tx, clock, hour, rule, users).await {
+        Ok(anomalies) => anomalies,
+        Err(error) => {
+            tx.give_up(&error).await;
+            return Err(error);
+        }
+    };
+    tx.commit().await?;
+    for anomaly in &anomalies {
+        metrics::counter!("usage_anomalies_total").increment(1);
+        tracing::warn!(
+            user.id = %anomaly.user_id,
+            usage.hour = rfc3339(anomaly.hour),
+            usage.spent = %anomaly.spent,
+            usage.usual = %anomaly.usual,
+            "a user spends far more than usual"
+        );
+    }
+    Ok(anomalies.len())
+}
+
+async fn note_in(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    hour: OffsetDateTime,
+    rule: AnomalyRule,
+    users: &[UserId],
+) -> Result<Vec<Anomaly>, DbError> {
+    let anomalies = usage::note_anomalies(tx, clock, hour, rule, users).await?;
+    let at = clock.now();
+    let events: Vec<NewEvent> = anomalies.iter().map(|one| event(one, rule, at)).collect();
+    webhooks::enqueue(tx, &events).await?;
+    Ok(anomalies)
+}
+
+fn event(anomaly: &Anomaly, rule: AnomalyRule, at: OffsetDateTime) -> NewEvent {
+    NewEvent {
+        user_id: anomaly.user_id.clone(),
+        event_type: "usage_anomaly",
+        payload: FreeForm::stored(format!(
+            r#"{{"hour":"{}","credits_charged":{},"median":{},"factor":{}}}"#,
+            rfc3339(anomaly.hour),
+            anomaly.spent,
+            anomaly.usual,
+            rule.factor
+        )),
+        at,
+    }
+}

@@ -1,0 +1,198 @@
+//! Random usage, charged in every way: together it ends as one by one, and the sums of usage are those of the ledger.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use credits::{Defaults, IdempotencyKey, Payer};
+use flows::{
+    Metered, StandingCheck, Writes,
+    correction::{Correct, Corrections, Replacement},
+};
+use kernel::{Actor, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
+use testkit::TestDb;
+use usage::{RecordFilter, UsageInput};
+use uuid::Uuid;
+
+use crate::{
+    database,
+    operations::{consume, run, signed_up, uncharged, writes},
+};
+
+const USERS: [&str; 3] = ["a", "b", "c"];
+
+/// Numbers that follow from a seed.
+struct Choices(SeededIds);
+
+impl Choices {
+    fn below(&self, bound: u64) -> u64 {
+        (self.0.uuid().as_u64_pair().1 << 2 >> 2) % bound
+    }
+}
+
+/// Uses of three users, among them repeats of events and keys, conflicts, and more than there is.
+fn uses(choices: &Choices, holds: &[Uuid]) -> Vec<Metered> {
+    (0..40)
+        .map(|_| {
+            let user = testkit::user(USERS[choices.below(3) as usize]);
+            let mut used = uncharged(UsageInput::new(user, "ai_chat"));
+            let micro = i64::try_from(choices.below(4) * 7_500_001).unwrap();
+            used.input.credits_charged = Some(kernel::Credits::from_micro(micro));
+            used.input.tokens_used = Some(i64::try_from(choices.below(100)).unwrap());
+            if choices.below(3) > 0 {
+                used.input.event_id = Some(format!("e{}", choices.below(20)));
+            }
+            used.from = match choices.below(6) {
+                0 => None,
+                1 => Some(Payer::Hold(holds[choices.below(holds.len() as u64) as usize])),
+                2 => Some(Payer::AsFarAsItGoes),
+                _ => Some(Payer::Available),
+            };
+            if choices.below(3) == 0 {
+                let asked = [u8::try_from(choices.below(2)).unwrap(); 32];
+                let key = format!("k{}", choices.below(10));
+                used.idempotency = Some(IdempotencyKey::new(key, asked).unwrap());
+            }
+            used
+        })
+        .collect()
+}
+
+/// Each user has 60 credits, 10 of them held, under the same ids in every database.
+async fn opened(db: &TestDb, clock: &ManualClock, holds: &[Uuid]) -> Writes {
+    let writes = writes(db, clock);
+    for (name, hold_id) in USERS.iter().zip(holds) {
+        signed_up(db, clock, name, "60").await;
+        let held = credits::Command {
+            action: credits::Action::Hold {
+                hold_id: *hold_id,
+                amount: "10".parse().unwrap(),
+                mode: credits::HoldMode::Exact,
+                ttl: time::Duration::HOUR,
+            },
+            ..consume(testkit::user(name), "1")
+        };
+        assert!(run(&writes, held).await.result.is_ok());
+    }
+    writes
+}
+
+async fn meter(writes: &Writes, used: Metered) -> String {
+    let done = writes.usage(used, StandingCheck::Done).await.unwrap().unwrap();
+    let told = done.result.map(|recorded| {
+        let record = recorded.record;
+        (
+            recorded.replay,
+            record.credits_charged,
+            record.credits_uncollected,
+            record.charge.map(|charge| charge.seq),
+            recorded.balance.map(|balance| balance.posted),
+        )
+    });
+    format!("{:?} {told:?}", done.replay)
+}
+
+async fn records_of(db: &TestDb, user: &UserId) -> Vec<usage::Record> {
+    let mut conn = db.pool().get().await.unwrap();
+    let all = usage::list(&mut conn, user, &RecordFilter::default(), &Page::first(500)).await;
+    all.unwrap().items
+}
+
+/// What the ledger took for usage and gave back with corrections, in micro-credits.
+async fn metered(db: &TestDb, user: &UserId) -> i64 {
+    let mut conn = db.pool().get().await.unwrap();
+    let filter = credits::TransactionFilter::default();
+    let all = credits::transactions(&mut conn, user, &filter, &Page::first(500))
+        .await
+        .unwrap();
+    let of = |entry: &credits::Entry| match entry.kind {
+        credits::EntryKind::Consume | credits::EntryKind::Capture => entry.amount.micro(),
+        credits::EntryKind::Refund => -entry.amount.micro(),
+        _ => 0,
+    };
+    all.items.iter().map(of).sum()
+}
+
+#[tokio::test]
+async fn together_is_as_one_by_one_and_usage_sums_up_to_what_was_charged() {
+    for seed in [1, 2, 3, 4, 5, 6] {
+        let choices = Choices(SeededIds::new(seed));
+        let (together, single, clock) = (database().await, database().await, testkit::clock());
+        let holds: Vec<Uuid> = USERS.iter().map(|_| RandomIds.uuid()).collect();
+        let uses = uses(&choices, &holds);
+        let writes = opened(&together, &clock, &holds).await;
+        let at_once = uses.iter().map(|used| meter(&writes, used.clone()));
+        let at_once = futures_util::future::join_all(at_once).await;
+        let writes = opened(&single, &clock, &holds).await;
+        for (nth, used) in uses.iter().enumerate() {
+            let alone = meter(&writes, used.clone()).await;
+            assert_eq!(at_once[nth], alone, "seed {seed}, use {nth}: {used:?}");
+        }
+        for (db, nth) in [(&together, 0), (&single, 1)] {
+            correct_some(db, &clock, seed + nth).await;
+            for user in USERS.map(testkit::user) {
+                sums_agree(db, &user).await;
+            }
+        }
+    }
+}
+
+/// Takes every third record back; half of them have another one in their stead.
+async fn correct_some(db: &TestDb, clock: &ManualClock, seed: u64) {
+    let choices = Choices(SeededIds::new(seed));
+    let corrections = Corrections::new(
+        db.pool().clone(),
+        Arc::new(clock.clone()),
+        Arc::new(RandomIds),
+        Defaults::default(),
+    );
+    for user in USERS.map(testkit::user) {
+        for record in records_of(db, &user).await {
+            if choices.below(3) > 0 {
+                continue;
+            }
+            let micro = i64::try_from(choices.below(50_000_000)).unwrap();
+            let replacement = (choices.below(2) == 0).then(|| Replacement {
+                input: UsageInput {
+                    credits_charged: Some(kernel::Credits::from_micro(micro)),
+                    ..UsageInput::new(user.clone(), "ai_chat")
+                },
+                is_charged: choices.below(2) == 0,
+            });
+            let wish = Correct {
+                user_id: user.clone(),
+                record_id: record.id,
+                reason: "wrong".to_owned(),
+                replacement,
+                actor: Actor::Admin,
+                idempotency: None,
+            };
+            let done = corrections.correct(&wish).await.unwrap().result.unwrap();
+            assert_eq!(done.refund.is_some(), record.charge.is_some());
+            assert_eq!(done.replacement.is_some(), wish.replacement.is_some());
+        }
+    }
+}
+
+/// What was charged for the records of a user, less what was taken back, is what the ledger took.
+async fn sums_agree(db: &TestDb, user: &UserId) {
+    let records = records_of(db, user).await;
+    let by_id: BTreeMap<i64, &usage::Record> = records.iter().map(|record| (record.id, record)).collect();
+    let is_charged = |record: &usage::Record| match record.correction_of {
+        Some(id) => by_id[&id].charge.is_some(),
+        None => record.charge.is_some(),
+    };
+    let charged: i64 = records
+        .iter()
+        .filter(|record| is_charged(record))
+        .map(|record| record.credits_charged.micro() - record.credits_uncollected.micro())
+        .sum();
+    assert_eq!(charged, metered(db, user).await);
+    let mut conn = db.pool().get().await.unwrap();
+    let stats = usage::stats(&mut conn, user, &RecordFilter::default())
+        .await
+        .unwrap();
+    let all: i64 = records.iter().map(|record| record.credits_charged.micro()).sum();
+    assert_eq!(
+        stats.total_credits_charged,
+        kernel::CreditsSum::from_micro(all.into())
+    );
+}

@@ -1,0 +1,26 @@
+//! Spending that is unusual for its user.
+
+use kernel::{Credits, CreditsSum, UserId};
+use time::OffsetDateTime;
+
+/// When the spending of an hour is odd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnomalyRule {
+    /// It is more than so many times what is usual.
+    pub factor: u32,
+    /// And no less than this.
+    pub least: Credits,
+}
+
+/// An hour in which a user was charged far more than usual.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anomaly {
+    /// Who.
+    pub user_id: UserId,
+    /// Beginning of the hour, of UTC.
+    pub hour: OffsetDateTime,
+    /// What he was charged in it so far.
+    pub spent: CreditsSum,
+    /// What is usual: see [`crate::note_anomalies`].
+    pub usual: CreditsSum,
+}

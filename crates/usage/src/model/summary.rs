@@ -1,0 +1,86 @@
+//! What happened across users, at a glance.
+
+use kernel::UsdSum;
+use time::{Date, OffsetDateTime};
+
+use crate::{Coverage, Group, Point, Zone};
+
+/// What is asked of a summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryQuery {
+    /// Beginning of the window.
+    pub start: OffsetDateTime,
+    /// End of the window, not part of it.
+    pub end: OffsetDateTime,
+    /// Whose days it is split by.
+    pub zone: Zone,
+}
+
+/// Sums of a window across users (HTTP contract 4.7).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Everything.
+    pub total: Point,
+    /// Each local day, in order.
+    pub days: Vec<Day>,
+    /// By kind of event and tool: those with the most credits, at most [`crate::SUMMARY_GROUPS_MAX`].
+    pub features: Vec<(Group, Point)>,
+    /// By model and provider: those with the highest cost, at most [`crate::SUMMARY_GROUPS_MAX`].
+    pub models: Vec<(Group, Point)>,
+    /// The model with the highest cost, whoever provides it, if there is any cost.
+    pub costliest: Option<(String, UsdSum)>,
+    /// Models without a price.
+    pub unrated: Vec<UnratedModel>,
+    /// What the sums are about.
+    pub coverage: Coverage,
+}
+
+/// What happened on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day {
+    /// Its date in the zone.
+    pub date: Date,
+    /// When it begins, or the window does.
+    pub starts: OffsetDateTime,
+    /// The sums.
+    pub point: Point,
+}
+
+/// A model that was used, with tokens, when it had no price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnratedModel {
+    /// Its name.
+    pub model: String,
+    /// How many of the newest records were such, of as many as were looked at; those that were taken back do not count.
+    pub records: i64,
+    /// Whether all were looked at.
+    pub counted: Counted,
+}
+
+/// Whether a count is the whole truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// There are as many.
+    All,
+    /// There are at least as many.
+    AtLeast,
+}
+
+/// Something that may be worth a look, found by a fixed rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suggestion {
+    /// One model makes more than half of the cost.
+    CostlyModel {
+        /// Its name.
+        model: String,
+        /// Its share of the cost, in whole per cent.
+        percent: u8,
+    },
+    /// More than 80 % of the tokens are those of questions.
+    LongPrompts {
+        /// Their share, in whole per cent.
+        percent: u8,
+    },
+    /// A model was used that has no price.
+    UnpricedModel(UnratedModel),
+}

@@ -1,0 +1,203 @@
+//! Sums of a window across users along several axes at once, in one reading.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Date as SqlDate, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use pg::DbError;
+use time::{Date, OffsetDateTime};
+
+use super::{
+    series::{Cell, SumRow, something, summed},
+    sources::{ask, coverage, of_each},
+};
+use crate::{
+    Counted, Point, Selection, Summary, UnratedModel, Zone,
+    core::{month::Month, window::Window},
+};
+
+/// Models without a price that are looked for, in the order of their names. With more than that, prices are not in use.
+const MODELS_MAX: i64 = 20;
+/// Newest records of each that are looked at.
+const RECORDS_MAX: i64 = 500;
+
+/// What the rows of the answer are about.
+const ALL: i64 = 0;
+const DAY: i64 = 1;
+const FEATURE: i64 = 2;
+const MODEL: i64 = 3;
+const COSTLIEST: i64 = 4;
+
+/// Fills a summary but for its days, which are answered by bucket, and for models without a price.
+pub(crate) async fn load(
+    conn: &mut AsyncPgConnection,
+    window: Window,
+    starts: &[OffsetDateTime],
+    groups_max: i64,
+) -> Result<(Summary, Vec<(usize, Point)>), DbError> {
+    let all = Selection::default();
+    let rows: Vec<AxisRow> = ask(SUMMARY, None, window, &all)
+        .bind::<Array<Timestamptz>, _>(starts)
+        .bind::<BigInt, _>(groups_max)
+        .load(conn)
+        .await?;
+    let (mut summary, mut days) = (Summary::default(), Vec::new());
+    for row in rows {
+        let (axis, active_users) = (row.axis, row.users);
+        summary.coverage = coverage(row.sums.coverage)?;
+        let Some(cell) = row.sums.cell() else { continue };
+        let Cell { bucket, group, value } = cell?;
+        let point = Point {
+            totals: value,
+            active_users,
+        };
+        match (axis, bucket) {
+            (ALL, _) => summary.total = point,
+            (DAY, Some(bucket)) => days.push((bucket, point)),
+            (FEATURE, _) => summary.features.push((group, point)),
+            (MODEL, _) => summary.models.push((group, point)),
+            (COSTLIEST, _) => summary.costliest = group.model.map(|model| (model, value.cost_usd)),
+            _ => return Err(DbError::Inconsistent(format!("a summary by axis {axis}"))),
+        }
+    }
+    Ok((summary, days))
+}
+
+/// The models that have records without a price in a window.
+///
+/// Found by an index of such records alone: step by step from one model to the next, then the newest records of each, so
+/// that the cost is bounded however many there are. A record that was taken back is known by the event id that its
+/// correction claimed.
+pub(crate) async fn unrated(
+    conn: &mut AsyncPgConnection,
+    start: OffsetDateTime,
+    end: OffsetDateTime,
+) -> Result<Vec<UnratedModel>, DbError> {
+    // Whole months: in the partitions that are left every entry of a model is a step, and none is passed over.
+    let first = Month::of(start).start().unwrap_or(start);
+    let behind = Month::of(end).plus(1).start().unwrap_or(end);
+    let rows: Vec<UnratedRow> = pg::sql(UNRATED)
+        .bind::<Timestamptz, _>(start)
+        .bind::<Timestamptz, _>(end)
+        .bind::<Timestamptz, _>(first)
+        .bind::<Timestamptz, _>(behind)
+        .bind::<BigInt, _>(MODELS_MAX)
+        .bind::<BigInt, _>(RECORDS_MAX)
+        .load(conn)
+        .await?;
+    let model = |row: UnratedRow| UnratedModel {
+        model: row.model,
+        records: row.records,
+        counted: if row.looked_at < RECORDS_MAX {
+            Counted::All
+        } else {
+            Counted::AtLeast
+        },
+    };
+    Ok(rows.into_iter().map(model).collect())
+}
+
+/// The local dates of instants.
+pub(crate) async fn dates(
+    conn: &mut AsyncPgConnection,
+    zone: &Zone,
+    instants: &[OffsetDateTime],
+) -> Result<Vec<Date>, DbError> {
+    let rows: Vec<DateRow> = pg::sql(DATES)
+        .bind::<Array<Timestamptz>, _>(instants)
+        .bind::<Text, _>(zone.name())
+        .load(conn)
+        .await?;
+    DbError::expect_rows("local dates", instants.len(), rows.len())?;
+    Ok(rows.into_iter().map(|row| row.date).collect())
+}
+
+/// Each user in each bucket and group first, so that the axes are made of far fewer rows. `grouping()` has a bit for each
+/// column that a row is not grouped by.
+const SUMMARY: &str = concat!(
+    of_each!(),
+    ", cells AS (
+    SELECT greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, model, provider, tool, user_id,
+           sum(records) AS records, sum(tokens_used) AS tokens_used, sum(prompt_tokens) AS prompt_tokens,
+           sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd
+    FROM parts GROUP BY 1, 2, 3, 4, 5, 6 ",
+    something!(),
+    "
+), axes AS (
+    SELECT CASE grouping(place, event_type, model, provider)
+               WHEN 15 THEN 0 WHEN 7 THEN 1 WHEN 11 THEN 2 WHEN 12 THEN 3 ELSE 4 END::bigint AS axis,
+           place, event_type, model, provider, tool, NULL::text AS user_id,
+           count(DISTINCT user_id) FILTER (WHERE records > 0) AS users,
+           sum(credits_charged) AS credits, sum(cost_usd) AS cost, ",
+    summed!(),
+    "
+    FROM cells
+    GROUP BY GROUPING SETS ((), (place), (event_type, tool), (model, provider), (model))
+), ranked AS (
+    SELECT *, row_number() OVER (
+                  PARTITION BY axis
+                  ORDER BY CASE WHEN axis IN (3, 4) THEN cost END DESC, credits DESC, records DESC,
+                           event_type, tool, model, provider) AS rank
+    FROM axes WHERE axis <> 4 OR (model <> '' AND cost > 0)
+)
+SELECT ranked.*, coverage FROM ranked CROSS JOIN span
+WHERE axis <= 1 OR rank <= CASE axis WHEN 4 THEN 1 ELSE $10 END
+ORDER BY axis, rank"
+);
+
+const UNRATED: &str = "
+WITH RECURSIVE models AS (
+    SELECT first.model_name, 1 AS nth FROM (
+        SELECT model_name FROM usage.records
+        WHERE calculation_method = 'unrated' AND tokens_used > 0 AND model_name IS NOT NULL
+          AND occurred_at >= $3 AND occurred_at < $4
+        ORDER BY model_name LIMIT 1) AS first
+    UNION ALL
+    SELECT next.model_name, nth + 1 FROM models CROSS JOIN LATERAL (
+        SELECT model_name FROM usage.records
+        WHERE calculation_method = 'unrated' AND tokens_used > 0 AND model_name > models.model_name
+          AND occurred_at >= $3 AND occurred_at < $4
+        ORDER BY model_name LIMIT 1) AS next
+    WHERE nth < $5
+)
+SELECT model_name AS model, count(*) FILTER (WHERE NOT corrected) AS records, count(*) AS looked_at
+FROM models CROSS JOIN LATERAL (
+    SELECT EXISTS (SELECT FROM usage.dedupe
+                   WHERE dedupe.user_id = newest.user_id AND dedupe.event_id = 'correction:' || newest.id) AS corrected
+    FROM (
+        SELECT user_id, id FROM usage.records
+        WHERE calculation_method = 'unrated' AND tokens_used > 0 AND model_name = models.model_name
+          AND occurred_at >= $1 AND occurred_at < $2
+        ORDER BY occurred_at DESC LIMIT $6) AS newest) AS one
+GROUP BY model_name HAVING count(*) FILTER (WHERE NOT corrected) > 0
+ORDER BY records DESC, model_name";
+
+const DATES: &str = "
+SELECT (instant AT TIME ZONE $2)::date AS date FROM unnest($1) WITH ORDINALITY AS given (instant, place) ORDER BY place";
+
+#[derive(QueryableByName)]
+struct AxisRow {
+    #[diesel(embed)]
+    sums: SumRow,
+    #[diesel(sql_type = BigInt)]
+    axis: i64,
+    #[diesel(sql_type = BigInt)]
+    users: i64,
+}
+
+#[derive(QueryableByName)]
+struct UnratedRow {
+    #[diesel(sql_type = Text)]
+    model: String,
+    #[diesel(sql_type = BigInt)]
+    records: i64,
+    #[diesel(sql_type = BigInt)]
+    looked_at: i64,
+}
+
+#[derive(QueryableByName)]
+struct DateRow {
+    #[diesel(sql_type = SqlDate)]
+    date: Date,
+}

@@ -1,0 +1,125 @@
+//! Sums by bucket of the largest groups across users; the database ranks the groups and adds up the rest, so that a series
+//! by user reads no more lines than are shown.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Bool, Nullable, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use pg::DbError;
+
+use super::{
+    series::{Cell, Cut, SumRow, asked, covered, place, something, summed},
+    sources::{ask, of_all, of_each},
+};
+use crate::{Coverage, Dimension, Point, Users};
+
+/// What one line has in one bucket, or in all.
+#[derive(Debug)]
+pub(crate) struct RankedCell {
+    /// From 1; behind `lines_max` comes the rest.
+    pub(crate) rank: i64,
+    pub(crate) cell: Cell<Point>,
+}
+
+/// The cells in which there is something. Each line has one more, for the window.
+pub(crate) async fn cells(
+    conn: &mut AsyncPgConnection,
+    cut: Cut<'_>,
+    lines_max: u16,
+    users: Users,
+) -> Result<(Coverage, Vec<RankedCell>), DbError> {
+    let sql = match users {
+        Users::Counted => WITH_USERS,
+        Users::Uncounted if cut.is_by(Dimension::User) => BY_USER,
+        Users::Uncounted => ACROSS,
+    };
+    let rows: Vec<RankedRow> = asked!(sql, None, cut)
+        .bind::<Bool, _>(cut.is_by(Dimension::User))
+        .bind::<BigInt, _>(i64::from(lines_max))
+        .bind::<BigInt, _>(cut.cells_max)
+        .load(conn)
+        .await?;
+    let covered = covered(rows.as_slice().first().map(|row| row.sums.coverage))?;
+    let cells = rows.into_iter().filter_map(RankedRow::cell);
+    Ok((covered, cells.collect::<Result<_, _>>()?))
+}
+
+/// Cells of groups, or of each user in each group, then ranked by what the whole group was charged. Groups that are equal in
+/// everything else rank by their names, so that a line is the same line in every bucket.
+macro_rules! ranked {
+    ($who:literal, $users:literal) => {
+        concat!(
+            ", cells AS (
+    SELECT ",
+            place!(),
+            ", CASE WHEN $14 THEN user_id END AS owner, ",
+            $who,
+            " AS who,
+           sum(records) AS records, sum(tokens_used) AS tokens_used, sum(prompt_tokens) AS prompt_tokens,
+           sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd
+    FROM parts GROUP BY 1, 2, 3, 4, 5, 6, 7 ",
+            something!(),
+            "
+), weighed AS (
+    SELECT *, sum(credits_charged) OVER line AS line_credits, sum(records) OVER line AS line_records
+    FROM cells WINDOW line AS (PARTITION BY event_type, model, provider, tool, owner)
+), ranked AS (
+    SELECT *, dense_rank() OVER (ORDER BY line_credits DESC, line_records DESC, event_type, model, provider, tool, owner) AS rank
+    FROM weighed
+), folded AS (
+    SELECT place, least(rank, $15 + 1) AS rank, who, records, tokens_used, prompt_tokens, completion_tokens, credits_charged,
+           cost_usd, CASE WHEN rank <= $15 THEN event_type END AS event_type, CASE WHEN rank <= $15 THEN model END AS model,
+           CASE WHEN rank <= $15 THEN provider END AS provider, CASE WHEN rank <= $15 THEN tool END AS tool,
+           CASE WHEN rank <= $15 THEN owner END AS user_id
+    FROM ranked
+)
+SELECT coverage, line.* FROM span LEFT JOIN (
+    SELECT place, rank, event_type, model, provider, tool, user_id, ",
+            $users,
+            " AS users, ",
+            summed!(),
+            "
+    FROM folded
+    GROUP BY GROUPING SETS ((place, rank, event_type, model, provider, tool, user_id),
+                            (rank, event_type, model, provider, tool, user_id))
+    LIMIT $16) AS line ON true"
+        )
+    };
+}
+
+const ACROSS: &str = concat!(of_all!(), ranked!("NULL::text", "NULL::bigint"));
+const BY_USER: &str = concat!(of_each!(), ranked!("NULL::text", "NULL::bigint"));
+const WITH_USERS: &str = concat!(
+    of_each!(),
+    ranked!("user_id", "count(DISTINCT who) FILTER (WHERE records > 0)")
+);
+
+#[derive(QueryableByName)]
+struct RankedRow {
+    #[diesel(embed)]
+    sums: SumRow,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    rank: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    users: Option<i64>,
+}
+
+impl RankedRow {
+    /// `None` for the row that stands where there is no cell.
+    fn cell(self) -> Option<Result<RankedCell, DbError>> {
+        let (rank, active_users) = (self.rank?, self.users.unwrap_or(0));
+        let cell = self.sums.cell()?;
+        Some(cell.map(|cell| RankedCell {
+            rank,
+            cell: Cell {
+                bucket: cell.bucket,
+                group: cell.group,
+                value: Point {
+                    totals: cell.value,
+                    active_users,
+                },
+            },
+        }))
+    }
+}

@@ -1,0 +1,1 @@
+DROP INDEX usage.records_unrated;
