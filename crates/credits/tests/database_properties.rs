@@ -1,14 +1,11 @@
 //! Random batches on PostgreSQL: the same as one by one, the same as in memory, and the same with a sweeper about.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use credits::{
-    Action, Applied, Balance, BudgetPeriod, BudgetView, Command, EntryKind, GrantFilter, GrantView,
-    HoldFilter, HoldView, NewBudget, Outcome, Refusal, Replay,
-    core::{AccountState, Budget, Effect, JournalEntry, Standing, Stop, Window, Written, apply},
+    Action, Applied, Balance, Command, EntryKind, GrantFilter, GrantView, HoldFilter, HoldView, Outcome,
+    Refusal, Replay,
+    core::{AccountState, Effect, JournalEntry, Standing, Written},
 };
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl;
@@ -19,12 +16,13 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use testkit::TestDb;
-use time::{Duration, OffsetDateTime, UtcOffset, macros::datetime};
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
     budgets::set,
     generator::{self, Limits, Names, Op, limits, op},
+    memory::{EVENING, Memory, new_budgets, shown_budgets},
     support::{answers, command, database, execute},
 };
 
@@ -63,12 +61,6 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Whose budgets are replaced before a batch, and by which.
 type Change = Option<(usize, Limits)>;
-
-/// Its days and months are easily told without PostgreSQL: it has not set its clocks for long.
-const ZONE: &str = "Asia/Shanghai";
-
-/// Half a minute before a day and a month begin there.
-const EVENING: OffsetDateTime = datetime!(2026-01-31 15:59:30 UTC);
 
 /// L12, L11, L19, and that the database adds nothing to the rules.
 #[test]
@@ -212,139 +204,6 @@ async fn compare_swept(
     assert_eq!(stored(alone, &users).await, stored(swept, &users).await);
 }
 
-/// The ledger in memory, with its keys.
-#[derive(Default)]
-struct Memory {
-    states: BTreeMap<UserId, AccountState>,
-    keys: BTreeMap<(UserId, String), ([u8; 32], OffsetDateTime, String)>,
-}
-
-impl Memory {
-    fn answer(&mut self, clock: &ManualClock, command: &Command) -> String {
-        let now = clock.now();
-        let known = self.states.get(&command.user_id);
-        let state = match known {
-            Some(state) if state.standing == Standing::Open => state.clone(),
-            _ => AccountState::fresh(command.user_id.clone(), now),
-        };
-        let state = self
-            .states
-            .entry(command.user_id.clone())
-            .insert_entry(state)
-            .into_mut();
-        let key = command.idempotency.as_ref();
-        let key = key.filter(|_| credits::core::check(&command.action).is_ok());
-        let name = key.map(|key| (command.user_id.clone(), key.key().to_owned()));
-        if let (Some(key), Some(name)) = (key, &name)
-            && let Some((fingerprint, first_used_at, word)) = self.keys.get(name)
-        {
-            return if fingerprint == key.fingerprint() {
-                format!("again {word}")
-            } else {
-                let first_used_at = *first_used_at;
-                refused(
-                    &Refusal::IdempotencyConflict { first_used_at },
-                    now.max(state.account.as_of),
-                )
-            };
-        }
-        turn(state, now);
-        let (word, kept) = match apply(state, command, now) {
-            Ok(effect) => (effect_word(state, &effect, now), true),
-            Err(Stop::Refused(refusal)) => (
-                refused(&refusal, now.max(state.account.as_of)),
-                refusal.is_remembered(),
-            ),
-            Err(Stop::Broken(fault)) => panic!("{fault}"),
-        };
-        if let (Some(key), Some(name), true) = (key, name, kept) {
-            let at = now.max(state.account.as_of);
-            self.keys.insert(name, (*key.fingerprint(), at, word.clone()));
-        }
-        word
-    }
-}
-
-impl Memory {
-    /// What was spent is added up from the whole journal.
-    fn set_budgets(&mut self, user: &UserId, new: &[NewBudget]) {
-        let state = self.states.get_mut(user).unwrap();
-        let budget = |new: &NewBudget| {
-            let window = window(new.period, state.account.as_of);
-            let inside = |entry: &JournalEntry| window.start.is_none_or(|start| entry.created_at >= start);
-            let charges = state.journal().iter().filter(|entry| {
-                matches!(entry.kind, EntryKind::Consume | EntryKind::Capture) && inside(entry)
-            });
-            let mut spent = 0;
-            for charge in charges {
-                let of_charge = |entry: &&JournalEntry| entry.refunds_seq == Some(charge.seq);
-                let refunds = state.journal().iter().filter(of_charge);
-                spent += charge.amount.micro() - refunds.map(|refund| refund.amount.micro()).sum::<i64>();
-            }
-            Budget::new(new.period, new.limit, Credits::from_micro(spent), window)
-        };
-        let budgets = new.iter().map(budget).collect();
-        state.keep_budgets(budgets);
-    }
-}
-
-fn new_budgets(limits: &Limits) -> Vec<NewBudget> {
-    let budget = |(period, limit): (BudgetPeriod, &Option<i64>)| {
-        Some(NewBudget {
-            period,
-            zone: ZONE.to_owned(),
-            limit: Credits::from_micro((*limit)?),
-        })
-    };
-    BudgetPeriod::ALL
-        .into_iter()
-        .zip(limits)
-        .filter_map(budget)
-        .collect()
-}
-
-/// The window of this instant in [`ZONE`], which is eight hours ahead.
-fn window(period: BudgetPeriod, at: OffsetDateTime) -> Window {
-    let local = at.to_offset(UtcOffset::from_hms(8, 0, 0).unwrap());
-    let midnight = local.replace_time(time::Time::MIDNIGHT);
-    let (start, end) = match period {
-        BudgetPeriod::Day => (midnight, midnight + Duration::DAY),
-        BudgetPeriod::Month => {
-            let first = midnight.replace_day(1).unwrap();
-            (first, (first + Duration::days(32)).replace_day(1).unwrap())
-        }
-        BudgetPeriod::Lifetime => return Window::default(),
-    };
-    let (start, end) = (start.to_offset(UtcOffset::UTC), end.to_offset(UtcOffset::UTC));
-    Window {
-        start: Some(start),
-        end: Some(end),
-    }
-}
-
-/// What loading does with stored budgets.
-fn turn(state: &mut AccountState, now: OffsetDateTime) {
-    let now = now.max(state.account.as_of);
-    let budgets = state.budgets().iter();
-    let turned = budgets.map(|budget| budget.at(now, window(budget.period, now)));
-    state.keep_budgets(turned.collect());
-}
-
-/// The budgets as they are shown at this instant.
-fn shown_budgets(state: &AccountState, now: OffsetDateTime, held: Credits) -> Vec<BudgetView> {
-    let mut state = state.clone();
-    turn(&mut state, now);
-    let view = |budget: &Budget| BudgetView {
-        period: budget.period,
-        zone: ZONE.to_owned(),
-        limit: budget.limit,
-        spent: budget.spent,
-        held,
-        resets_at: budget.window.end,
-    };
-    state.budgets().iter().map(view).collect()
-}
-
 /// Every keyed command answers the same again, whatever has happened since, and does nothing.
 async fn check_repeats(db: &TestDb, clock: &ManualClock, commands: &[Command], outcomes: &[Outcome]) {
     for (command, outcome) in commands.iter().zip(outcomes) {
@@ -381,7 +240,7 @@ fn words(outcomes: &[Outcome]) -> Vec<String> {
     outcomes.iter().map(word).collect()
 }
 
-fn refused(refusal: &Refusal, at: OffsetDateTime) -> String {
+pub fn refused(refusal: &Refusal, at: OffsetDateTime) -> String {
     let details = match refusal {
         // Of a scheduled grant, and so of one user.
         Refusal::ReferenceConflict { .. } | Refusal::UserNotFound { .. } => Vec::new(),
@@ -412,7 +271,7 @@ fn applied_word(applied: &Applied, at: OffsetDateTime) -> String {
     )
 }
 
-fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -> String {
+pub fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -> String {
     let made = |seq: i64| state.journal().iter().find(|entry| entry.seq == seq).unwrap();
     let brief = |entry: &JournalEntry| Brief {
         seq: entry.seq,

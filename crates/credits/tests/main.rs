@@ -27,6 +27,8 @@ mod invariants;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod paging;
