@@ -214,6 +214,7 @@ async fn metrics_tell_what_the_last_audit_of_the_ledger_found() {
         "user_service_ledger_verify_violations 0",
         "user_service_ledger_verify_accounts 1",
         "user_service_ledger_verify_entries 1",
+        "user_service_ledger_verify_usage_records 0",
         "user_service_ledger_verify_timestamp_seconds 1768478400",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in {text}");

@@ -16,6 +16,7 @@ pub mod rating;
 pub mod rules;
 pub mod service;
 mod store;
+pub mod verify;
 
 pub use core::suggestion::suggestions;
 pub use error::UsageRefusal;
@@ -41,6 +42,6 @@ pub use store::AUDITS;
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "usage": "20261121120500_create_usage_records", "20261121143005_measure_records",
     "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
-    "20261123090100_link_charges", "20261123100000_create_prices", "20261123140000_index_unrated_records",
-    "20261123140200_create_anomalies"
+    "20261123090100_link_charges", "20261123100000_create_prices", "20261123110000_sum_hours_across_users",
+    "20261123140000_index_unrated_records", "20261123140200_create_anomalies"
 );
