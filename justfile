@@ -52,6 +52,10 @@ bench *args:
 bench-ledger *args:
     cargo bench --locked -p gateway --bench load -- --rounds 5 --seconds 4 --history --only 'consume|balance' {{ args }}
 
+# usage: recording next to the floor, and what is read of 100,000 and of 10 million records
+bench-usage *args:
+    cargo bench --locked -p gateway --bench load -- --rounds 5 --seconds 4 --only 'usage|metered' --usage-records 100000,10000000 {{ args }}
+
 # where pooled connections should live, measured (ADR 0003)
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs

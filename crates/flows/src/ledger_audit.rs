@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use credits::verify::{Report, Verification};
 use kernel::Clock;
 use pg::{DbError, Pool, pool::chain};
 use tokio::task::JoinHandle;
+
+use crate::verify::{Report, Verification};
 
 /// When audits begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>, schedule: Schedule) -> JoinHandl
     })
 }
 
-/// One audit of all accounts, told as metrics and in the log.
+/// One audit of everything, told as metrics and in the log.
 ///
 /// # Errors
 /// [`DbError`] when the database could not be read to the end; then nothing is told.
@@ -57,7 +58,7 @@ pub async fn run(pool: &Pool, clock: &dyn Clock) -> Result<Report, DbError> {
         // Half of the time belongs to those who wait for an answer.
         tokio::time::sleep(chunk_began.elapsed()).await;
     }
-    let report = verification.into_report();
+    let report = verification.report();
     tell(&report, began.elapsed(), clock);
     Ok(report)
 }
@@ -66,6 +67,7 @@ fn tell(report: &Report, took: Duration, clock: &dyn Clock) {
     metrics::gauge!("ledger_verify_violations").set(shown(report.found));
     metrics::gauge!("ledger_verify_accounts").set(shown(report.accounts));
     metrics::gauge!("ledger_verify_entries").set(shown(report.entries));
+    metrics::gauge!("ledger_verify_usage_records").set(shown(report.records));
     metrics::gauge!("ledger_verify_duration_seconds").set(took);
     tell_time(clock);
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -74,6 +76,7 @@ fn tell(report: &Report, took: Duration, clock: &dyn Clock) {
             ledger.rule = first.rule,
             user.id = first.user_id,
             entry.seq = first.seq,
+            usage.at = first.at.map(kernel::rfc3339),
             ledger.detail = first.detail,
             ledger.violations = report.found,
             duration_ms,
@@ -83,6 +86,7 @@ fn tell(report: &Report, took: Duration, clock: &dyn Clock) {
         tracing::info!(
             ledger.accounts = report.accounts,
             ledger.entries = report.entries,
+            usage.records = report.records,
             duration_ms,
             "the ledger was audited and is clean"
         );

@@ -14,6 +14,7 @@ pub mod sweeper;
 pub mod usage_anomalies;
 pub mod usage_summary;
 pub mod usage_upkeep;
+pub mod verify;
 
 pub use metering::{MeterRefusal, Meterage, Metered};
 pub use operations::{Operation, Outcome, Writes};

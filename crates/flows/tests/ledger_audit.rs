@@ -40,7 +40,47 @@ async fn an_audit_reports_what_it_checked_and_what_has_drifted() {
         .unwrap();
     let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
     assert!(!report.is_clean());
-    assert_eq!(report.violations[0].user_id, "user-1");
+    assert_eq!(report.violations[0].user_id.as_deref(), Some("user-1"));
+}
+
+#[tokio::test]
+async fn usage_is_audited_behind_the_ledger() {
+    let mut db = with_accounts(2).await;
+    let clock = testkit::clock();
+    let new = usage::UsageInput::new("user-1".parse().unwrap(), "ai_chat").complete();
+    let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
+    usage::record(&mut tx, &clock, &[new]).await.unwrap();
+    tx.commit().await.unwrap();
+    let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
+    assert_eq!((report.accounts, report.entries, report.records), (2, 2, 1));
+    assert!(report.is_clean());
+
+    db.forgo_audits();
+    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    let mut conn = superuser.get().await.unwrap();
+    conn.batch_execute(
+        "UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-0'; \
+         UPDATE usage.rollups_15m SET cost_usd = 1; DELETE FROM usage.rollup_deltas",
+    )
+    .await
+    .unwrap();
+    let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
+    assert_eq!(usize::try_from(report.found).unwrap(), report.violations.len());
+    let users: Vec<Option<&str>> = report.violations.iter().map(|of| of.user_id.as_deref()).collect();
+    assert_eq!(users.first(), Some(&Some("user-0")));
+    assert_eq!(&users[users.len() - 2..], [Some("user-1"), None]);
+    let [of_user, of_all] = &report.violations[users.len() - 2..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!(of_user.at, Some(clock.now()));
+    assert!(
+        of_user.to_string().starts_with("account user-1, usage U1: "),
+        "{of_user}"
+    );
+    assert!(
+        of_all.to_string().starts_with("all users, usage U1: "),
+        "{of_all}"
+    );
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod sources;
 pub(crate) mod stats;
 pub(crate) mod summary;
 pub(crate) mod top_series;
+pub(crate) mod verify;
 pub(crate) mod zones;
 
 use diesel_async::AsyncPgConnection;

@@ -6,7 +6,7 @@ use kernel::{Page, Start, UserId};
 use pg::Tx;
 use testkit::{TestDb, clock, user};
 use time::Duration;
-use usage::{NewRecord, RecordFilter};
+use usage::{NewRecord, RecordFilter, Selection, SeriesQuery, Unit, UsageInput};
 
 use crate::support::{database, event, record};
 
@@ -127,4 +127,69 @@ async fn statistics_read_records_at_the_edges_of_the_window_only() {
         }
     }
     tx.rollback().await;
+}
+
+/// Rows of sums across users that this connection has read so far, longer spans and quarters.
+async fn sums_read(conn: &mut AsyncPgConnection) -> (i64, i64) {
+    #[derive(QueryableByName)]
+    struct Sums {
+        #[diesel(sql_type = BigInt)]
+        spans: i64,
+        #[diesel(sql_type = BigInt)]
+        quarters: i64,
+    }
+    let sums: Sums = pg::sql(
+        "SELECT pg_stat_get_xact_tuples_fetched('usage.rollups_all_hours'::regclass)
+                + pg_stat_get_xact_tuples_returned('usage.rollups_all_hours'::regclass) AS spans,
+                pg_stat_get_xact_tuples_fetched('usage.rollups_all'::regclass)
+                + pg_stat_get_xact_tuples_returned('usage.rollups_all'::regclass) AS quarters",
+    )
+    .get_result(conn)
+    .await
+    .unwrap();
+    (sums.spans, sums.quarters)
+}
+
+#[tokio::test]
+async fn a_month_across_users_is_read_in_few_long_spans() {
+    let (db, clock) = (database().await, clock());
+    let start = testkit::instant() - Duration::days(34);
+    let each_quarter: Vec<NewRecord> = (0..96 * 31)
+        .map(|n| {
+            UsageInput {
+                occurred_at: Some(start + Duration::minutes(15 * n)),
+                ..UsageInput::new(someone(), "ai_chat")
+            }
+            .complete()
+        })
+        .collect();
+    record(&db, &clock, &each_quarter).await;
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    usage::fold_deltas(tx.conn(), 10_000).await.unwrap();
+    let zones = usage::zones(tx.conn()).await.unwrap();
+    tx.commit().await.unwrap();
+    // Shanghai is 8 hours ahead, Kolkata five and a half, New York five behind.
+    for (zone, spans, quarters) in [
+        ("UTC", 29 + 2 * 12, 8),
+        ("Asia/Shanghai", 29 * 6 + 12, 8),
+        ("Asia/Kolkata", 30 * 12, 30 * 4),
+        ("America/New_York", 30 * 9, 8),
+    ] {
+        let query = SeriesQuery {
+            start: start + Duration::minutes(7),
+            end: start + Duration::minutes(7) + Duration::days(30),
+            unit: Unit::Day,
+            zone: zones.find(zone).unwrap(),
+            group_by: [].into(),
+            only: Selection::default(),
+        };
+        let mut tx = Tx::begin(db.pool()).await.unwrap();
+        let before = sums_read(tx.conn()).await;
+        let series = usage::series_all(tx.conn(), &query).await.unwrap().unwrap();
+        let after = sums_read(tx.conn()).await;
+        assert_eq!(series.lines[0].total.records, 96 * 30, "{zone}");
+        let read = (after.0 - before.0, after.1 - before.1);
+        assert!(read.0 <= spans && read.1 <= quarters, "{zone}: {read:?}");
+        tx.rollback().await;
+    }
 }

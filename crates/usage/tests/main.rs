@@ -43,4 +43,6 @@ mod support;
 #[cfg(test)]
 mod top_series;
 #[cfg(test)]
+mod verify;
+#[cfg(test)]
 mod zones;

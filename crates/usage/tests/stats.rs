@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use diesel_async::SimpleAsyncConnection;
 use kernel::{Credits, CreditsSum, Usd, UsdSum};
 use testkit::{clock, user};
 use usage::{Coverage, NewRecord, RecordFilter, Stats, TOKENS_MAX};
@@ -97,4 +98,39 @@ async fn sums_are_exact_at_and_beyond_64_bits() {
     let sums = stats(&db, &user("a"), &RecordFilter::default()).await;
     assert_eq!(sums.total_credits_charged.to_string(), "9223372036854.775808");
     assert_eq!(sums.total_cost_usd.to_string(), "9223372036.854775808");
+}
+
+/// Half of what 64 bits hold, which no test can record by single events.
+const HALF: i128 = 1 << 62;
+
+#[tokio::test]
+async fn a_span_across_users_that_is_half_full_goes_on_in_another_sum() {
+    let mut db = database().await;
+    // The records of what is planted are missing.
+    db.forgo_audits();
+    let clock = clock();
+    let one = NewRecord {
+        credits_charged: Credits::from_micro(5),
+        ..event(&user("a"))
+    };
+    let mut conn = db.pool().get().await.unwrap();
+    for _ in 0..2 {
+        record(&db, &clock, &[one.clone()]).await;
+        usage::fold_deltas(&mut conn, 10).await.unwrap();
+        let plant = "UPDATE usage.rollups_all_hours SET credits_charged = 4611686018427387904 \
+                     WHERE hours = 24 AND part = (SELECT min(part) FROM usage.rollups_all_hours WHERE hours = 24)";
+        conn.batch_execute(plant).await.unwrap();
+    }
+    for _ in 0..2 {
+        record(&db, &clock, &[one.clone(), one.clone()]).await;
+        usage::fold_deltas(&mut conn, 10).await.unwrap();
+    }
+    let day = RecordFilter {
+        from: Some(testkit::instant().replace_time(time::Time::MIDNIGHT)),
+        to: Some(testkit::instant().replace_time(time::Time::MIDNIGHT) + time::Duration::hours(24)),
+        ..RecordFilter::default()
+    };
+    let sums = usage::stats_all(&mut conn, &day).await.unwrap();
+    assert_eq!(sums.total_records, 6);
+    assert_eq!(sums.total_credits_charged.micro(), 2 * HALF + 4 * 5);
 }

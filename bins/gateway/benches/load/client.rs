@@ -1,6 +1,9 @@
 //! A lean HTTP/1.1 client: the load generator shares the machine with what it measures.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -54,12 +57,47 @@ fn head(buffer: &[u8]) -> Option<(usize, usize)> {
     Some((end + 4, length))
 }
 
+/// Stands for a number that is another one in each request, for example in event ids.
+pub const NUMBER: &str = "################";
+
 /// The bytes of a request.
-pub fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
-    format!(
+pub struct Request {
+    bytes: Vec<u8>,
+    /// Where each [`NUMBER`] stands.
+    numbers: Vec<usize>,
+}
+
+impl Request {
+    /// The bytes to send next, with new numbers; `buffer` is for them.
+    pub fn fresh<'a>(&'a self, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.numbers.is_empty() {
+            return &self.bytes;
+        }
+        buffer.clear();
+        buffer.extend_from_slice(&self.bytes);
+        let first = NEXT.fetch_add(self.numbers.len() as u64, Ordering::Relaxed);
+        for (number, place) in (first..).zip(&self.numbers) {
+            buffer[*place..*place + NUMBER.len()].copy_from_slice(format!("{number:016}").as_bytes());
+        }
+        buffer
+    }
+
+    /// The bytes, for a request without numbers.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A request.
+pub fn request(method: &str, path: &str, token: &str, body: &str) -> Request {
+    let text = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
-    )
-    .into_bytes()
+    );
+    Request {
+        numbers: text.match_indices(NUMBER).map(|(place, _)| place).collect(),
+        bytes: text.into_bytes(),
+    }
 }

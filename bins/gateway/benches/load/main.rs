@@ -19,6 +19,8 @@ mod floor;
 mod report;
 mod scenario;
 mod service;
+mod usage_history;
+mod usage_reads;
 
 use std::time::Duration;
 
@@ -47,6 +49,9 @@ pub struct Options {
     /// Give one account a million entries and another a thousand live grants, and measure them too.
     #[arg(long)]
     pub history: bool,
+    /// With so many records of usage: how long reads take, and to drop a month. Several numbers are measured one after the other.
+    #[arg(long, value_delimiter = ',')]
+    pub usage_records: Vec<u64>,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
     #[arg(long)]
     pub statements: bool,
@@ -62,7 +67,12 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(run(&options));
+    runtime.block_on(async {
+        run(&options).await;
+        for records in &options.usage_records {
+            usage_reads::run(&options, *records).await;
+        }
+    });
 }
 
 async fn run(options: &Options) {
@@ -74,9 +84,16 @@ async fn run(options: &Options) {
     }
     let floor = Floor::prepare(&service, options);
     let turn = Duration::from_secs(options.seconds);
+    let mut wanted = Vec::new();
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_wanted(options)) {
+        match scenario::status(&service, scenario).await {
+            200 => wanted.push(scenario),
+            status => eprintln!("{} is answered with {status}: not measured", scenario.name),
+        }
+    }
     for round in 1..=options.rounds {
         report.floor(floor.run(&service, turn));
-        for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_wanted(options)) {
+        for scenario in &wanted {
             eprintln!("round {round}: {}", scenario.name);
             let measured = scenario::run(&service, scenario, options, turn).await;
             report.scenario(scenario.name, measured);

@@ -20,6 +20,7 @@ struct Turn {
     per_second: f64,
     ratio: f64,
     p50_ms: f64,
+    p95_ms: f64,
     p99_ms: f64,
     /// Microseconds a request: gateway, server, generator.
     cpu: [f64; 3],
@@ -48,8 +49,9 @@ impl Report {
             per_second: measured.per_second(),
             ratio: measured.per_second() / floor,
             p50_ms: measured.quantile_ms(0.50),
+            p95_ms: measured.quantile_ms(0.95),
             p99_ms: measured.quantile_ms(0.99),
-            cpu: measured.cpu.per_request(measured.requests),
+            cpu: measured.cpu.per_request(measured.items),
         });
     }
 
@@ -70,10 +72,12 @@ impl Report {
              highest in brackets\n"
         );
         println!("CPU is processor time in microseconds for each request.\n");
-        println!("| | per second | x floor | p50 ms | p99 ms | CPU gateway | CPU server | CPU generator |");
-        println!("|---|---|---|---|---|---|---|---|");
         println!(
-            "| pgbench floor (1 update + 1 insert) | {} | 1.00 | | | | {} | |",
+            "| | per second | x floor | p50 ms | p95 ms | p99 ms | CPU gateway | CPU server | CPU generator |"
+        );
+        println!("|---|---|---|---|---|---|---|---|---|");
+        println!(
+            "| pgbench floor (1 update + 1 insert) | {} | 1.00 | | | | | {} | |",
             spread(&self.floors, 0),
             spread(&self.floor_cpu, 0),
         );
@@ -84,11 +88,12 @@ impl Report {
             let column =
                 |pick: fn(&Turn) -> f64, digits| spread(&turns.iter().map(pick).collect::<Vec<_>>(), digits);
             println!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 scenario.name,
                 column(|turn| turn.per_second, 0),
                 column(|turn| turn.ratio, 2),
                 column(|turn| turn.p50_ms, 2),
+                column(|turn| turn.p95_ms, 2),
                 column(|turn| turn.p99_ms, 2),
                 column(|turn| turn.cpu[0], 0),
                 column(|turn| turn.cpu[1], 0),

@@ -22,7 +22,8 @@ use crate::{
 };
 
 const SECRET: &str = "the secret of benchmarks signs nothing else";
-const KEY: &str = "usk_bench_0123456789abcdef0123456789abcdef";
+/// What services send as their token.
+pub const KEY: &str = "usk_bench_0123456789abcdef0123456789abcdef";
 
 /// A running service with users that have credits and a session each.
 pub struct Service {
@@ -37,6 +38,9 @@ pub struct Service {
 
 /// One user of the load.
 pub struct User {
+    /// Its place among the users, and how many there are.
+    pub number: usize,
+    pub of: usize,
     pub path: String,
     pub token: String,
     pub session: String,
@@ -105,15 +109,21 @@ impl Service {
             let token = identity::dev_token(&secret, &id.parse().unwrap(), &email, SystemClock.now());
             let body = json!({"email": email, "name": id}).to_string();
             let (status, _) = connection
-                .send(&request("POST", "/api/v1/users/ensure", &token, &body))
+                .send(request("POST", "/api/v1/users/ensure", &token, &body).bytes())
                 .await;
             assert_eq!(status, 200);
             let path = format!("/api/v1/users/load%7C{number}");
             let create = request("POST", &format!("{path}/sessions"), &token, "");
-            let (_, created) = connection.send(&create).await;
+            let (_, created) = connection.send(create.bytes()).await;
             let created: Value = serde_json::from_slice(created).unwrap();
             let session = created["session_id"].as_str().unwrap().to_owned();
-            self.users.push(User { path, token, session });
+            self.users.push(User {
+                number,
+                of: accounts,
+                path,
+                token,
+                session,
+            });
         }
     }
 
@@ -144,7 +154,7 @@ impl Service {
                 KEY,
                 r#"{"amount":1000,"kind":"promo","priority":50}"#,
             );
-            let (status, body) = connection.send(&grant).await;
+            let (status, body) = connection.send(grant.bytes()).await;
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
         }
         self.settle();

@@ -1,11 +1,11 @@
-//! `gateway ledger verify`: audits every account while the service works, and says what has drifted.
+//! `gateway ledger verify`: audits every account and all usage while the service works, and says what has drifted.
 
 mod outcome;
 mod progress;
 
 use std::time::{Duration, Instant};
 
-use credits::verify::{self, Verification};
+use flows::verify::{self, Verification};
 use pg::{DbError, Pool};
 
 use super::{Failure, output, runtime, signals::Signals};
@@ -79,7 +79,7 @@ async fn audit(config: &Config) -> Result<Outcome, Failure> {
             walked => {
                 walked?;
                 closed?;
-                return Ok(Outcome::new(verification.into_report(), took));
+                return Ok(Outcome::new(verification.report(), took));
             }
         }
     }
@@ -91,19 +91,19 @@ async fn walk(
     verification: &mut Verification,
     progress: &mut Option<Progress>,
 ) -> Result<(), Failure> {
-    let missing = pg::migrate::pending(pool, &[credits::MIGRATIONS])
+    let missing = pg::migrate::pending(pool, &[credits::MIGRATIONS, usage::MIGRATIONS])
         .await
         .map_err(Failure::Ledger)?;
     if !missing.is_empty() {
         return Err(Failure::SchemaBehind { missing });
     }
     if let Some(progress) = progress {
-        progress.expect(verify::accounts(pool).await.map_err(Failure::Ledger)?);
+        progress.expect(verify::expected(pool).await.map_err(Failure::Ledger)?);
     }
     loop {
         let more = verification.advance(pool).await.map_err(Failure::Ledger)?;
         if let Some(progress) = progress {
-            progress.show(verification.report());
+            progress.show(verification.stage(), &verification.report());
         }
         if !more {
             return Ok(());

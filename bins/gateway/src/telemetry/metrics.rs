@@ -161,6 +161,7 @@ fn describe_housekeeping() {
     );
     describe_gauge!("ledger_verify_accounts", "Accounts that it checked");
     describe_gauge!("ledger_verify_entries", "Entries that it checked");
+    describe_gauge!("ledger_verify_usage_records", "Usage records that it checked");
     describe_gauge!(
         "ledger_verify_timestamp_seconds",
         "When it ended, in seconds since 1970"

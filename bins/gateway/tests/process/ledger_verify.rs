@@ -47,7 +47,7 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
         (&json!([]), &json!(0))
     );
     assert!(
-        told["duration_ms"].is_u64() && told["entries_per_second"].is_u64(),
+        told["duration_ms"].is_u64() && told["rows_per_second"].is_u64(),
         "{told}"
     );
 
@@ -82,8 +82,39 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
     let (status, out, error) = run(command(folder.path(), &variables).args(&VERIFY[..2]));
     assert_eq!(status.code(), Some(3), "{error}");
     assert!(
-        out.starts_with("3 accounts with 9 entries in ") && out.contains("account c, credits L18"),
+        out.starts_with("3 accounts with 9 entries and 0 usage records in ")
+            && out.contains("account c, credits L18"),
         "{out}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_that_was_edited_is_told_by_user_and_quarter() {
+    let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let clock = testkit::clock();
+    let event = |user: &str| usage::UsageInput::new(user.parse().unwrap(), "ai_chat").complete();
+    let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
+    usage::record(&mut tx, &clock, &[event("a"), event("b")])
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let url = db.url().to_owned();
+    let (folder, variables) = (folder(), [("DATABASE_URL", url.as_str())]);
+    let (code, told, error) = verify(folder.path(), &variables);
+    assert_eq!((code, &told["usage_records"]), (Some(0), &json!(2)), "{error}");
+
+    db.forgo_audits();
+    damage(&db, "DELETE FROM usage.records WHERE user_id = 'b'").await;
+    let (code, told, error) = verify(folder.path(), &variables);
+    assert_eq!((code, &told["violations_found"]), (Some(3), &json!(1)), "{error}");
+    let first = &told["violations"][0];
+    assert_eq!(
+        (&first["account"], &first["seq"], &first["at"]),
+        (&json!("b"), &Value::Null, &json!("2026-01-15T12:00:00.000000Z"))
+    );
+    assert!(
+        error.contains("account b, usage U1: ") && error.contains("2026-01-15 12:00"),
+        "{error}"
     );
 }
 

@@ -4,7 +4,7 @@ use diesel::{
     QueryableByName,
     sql_types::{BigInt, Nullable, Text},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
 use pg::DbError;
 
@@ -12,13 +12,6 @@ use crate::store::{audits::AUDITS_OF_RANGE, columns::user_id};
 
 /// Most entries of one range, unless one account has more: the longest statement then takes half a second.
 const ENTRIES_A_RANGE: i64 = 200_000;
-
-/// How an audit reads. The sessions of the service plan for statements that look up a few keys (pg's `connect`); these
-/// compare whole ranges of tables, where joins by hash and plans for the range at hand take a third less time. The
-/// range is always found through an index, so that tables without statistics are not read whole for each of them.
-const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
-    SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
-    SET LOCAL work_mem = '32MB'; SET LOCAL jit = off; SET LOCAL statement_timeout = '10min'";
 
 /// Behind every id that an account can have.
 const END: &str = "\u{7f}";
@@ -73,11 +66,6 @@ struct FoundRow {
     seq: Option<i64>,
     #[diesel(sql_type = Text)]
     detail: String,
-}
-
-/// Makes everything that the transaction reads one snapshot. Must be its first statement.
-pub async fn take_snapshot(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    Ok(conn.batch_execute(SNAPSHOT).await?)
 }
 
 /// How many accounts there are.

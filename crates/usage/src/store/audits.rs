@@ -1,6 +1,142 @@
 //! Rules that hold for the stored records at any time.
+//!
+//! Those about roll-ups (U1) are asked twice: of everything at the end of a test, and of a range at a time by
+//! [`verify`](crate::verify). They are therefore written with the condition that their rows meet, and also tell the quarter
+//! of an hour (`at`).
 
 use pg::Audit;
+
+/// What is too much in a roll-up, summed up over `$rows`, in which what should be there stands negated.
+macro_rules! too_much {
+    ($user:literal, $what:literal, $keys:literal, $rows:expr) => {
+        concat!(
+            "SELECT coalesce(",
+            $user,
+            ", 'all users') AS subject, ",
+            $user,
+            " AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, '')) || ': ",
+            $what,
+            " has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged)
+                     || ' credits and ' || sum(cost_usd) || ' cost too many' AS detail
+              FROM (",
+            $rows,
+            ") AS both_ways
+              GROUP BY ",
+            $keys,
+            "bucket, event_type, model, provider, tool
+              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+              ORDER BY subject, at LIMIT 20"
+        )
+    };
+}
+
+/// The roll-ups of users in buckets that meet a condition, which is that of records with another name for the time.
+macro_rules! u1_of_users {
+    ($these:literal, $records:literal) => {
+        Audit {
+            rule: "usage U1: roll-ups are the sums of records by user, quarter of an hour and dimensions",
+            sql: too_much!(
+                "user_id",
+                "the roll-up",
+                "user_id, ",
+                concat!(
+                    "
+                  SELECT user_id, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_15m
+                  WHERE bucket >= (SELECT dropped_before FROM usage.retention) AND ",
+                    $these,
+                    "
+                  UNION ALL
+                  SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00'), event_type,
+                         coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''), -sign, -tokens_used,
+                         -prompt_tokens, -completion_tokens, -credits_charged, -cost_usd
+                  FROM usage.records
+                  WHERE occurred_at >= (SELECT dropped_before FROM usage.retention) AND ",
+                    $records
+                )
+            ),
+        }
+    };
+}
+
+/// The sums across users in buckets that meet a condition.
+macro_rules! u1_of_all {
+    ($these:literal) => {
+        Audit {
+            rule: "usage U1: roll-ups across users, with what is still to be added, are the sums over the users",
+            sql: too_much!(
+                "NULL::text",
+                "the roll-up",
+                "",
+                concat!(
+                    "
+                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_all WHERE ",
+                    $these,
+                    "
+                  UNION ALL
+                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollup_deltas WHERE ",
+                    $these,
+                    "
+                  UNION ALL
+                  SELECT bucket, event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens,
+                         -completion_tokens, -credits_charged, -cost_usd
+                  FROM usage.rollups_15m WHERE ",
+                    $these
+                )
+            ),
+        }
+    };
+}
+
+/// The longer spans that meet a condition; whole days do, or do not.
+macro_rules! u1_of_hours {
+    ($these:literal) => {
+        Audit {
+            rule: "usage U1: longer spans across users are the sums of their quarters of an hour",
+            sql: too_much!(
+                "NULL::text",
+                "the span of ' || hours || ' hours",
+                "hours, ",
+                concat!(
+                    "
+                  SELECT hours, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_all_hours WHERE hours IN (1, 4, 24) AND ",
+                    $these,
+                    "
+                  UNION ALL
+                  SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00'),
+                         event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens, -completion_tokens,
+                         -credits_charged, -cost_usd
+                  FROM usage.rollups_all CROSS JOIN unnest('{1,4,24}'::int[]) AS span (hours) WHERE ",
+                    $these
+                )
+            ),
+        }
+    };
+}
+
+/// What must be true of the sums from `$1` up to, not including, `$2`: beginnings of quarters, or absent.
+pub(super) const AUDITS_OF_TIME: &[Audit] = &[
+    u1_of_users!(
+        "bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')",
+        "occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')"
+    ),
+    u1_of_all!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
+];
+
+/// What must be true of longer spans from `$1` up to, not including, `$2`: beginnings of days, or absent.
+pub(super) const AUDITS_OF_DAYS: &[Audit] = &[u1_of_hours!(
+    "bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"
+)];
 
 /// What must be true of usage records. Whole tables are read: for tests and for the audit command.
 pub const AUDITS: &[Audit] = &[
@@ -32,50 +168,9 @@ pub const AUDITS: &[Audit] = &[
                  OR abs(tokens_used) > 2000000000000 OR abs(credits_charged) > 1000000000000000
                  OR abs(cost_usd) > 1000000000000000 LIMIT 100",
     },
-    Audit {
-        rule: "usage U1: roll-ups are the sums of records by user, quarter of an hour and dimensions",
-        sql: "SELECT user_id || ' at ' || bucket AS subject,
-                     concat_ws(' ', event_type, model, provider, tool) || ': the roll-up has ' || sum(records)
-                     || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged) || ' credits and '
-                     || sum(cost_usd) || ' cost too many' AS detail
-              FROM (
-                  SELECT user_id, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
-                  FROM usage.rollups_15m
-                  UNION ALL
-                  SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00'), event_type,
-                         coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''), -sign, -tokens_used,
-                         -prompt_tokens, -completion_tokens, -credits_charged, -cost_usd
-                  FROM usage.records
-              ) AS both_ways
-              WHERE bucket >= (SELECT dropped_before FROM usage.retention)
-              GROUP BY user_id, bucket, event_type, model, provider, tool
-              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
-                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0 LIMIT 100",
-    },
-    Audit {
-        rule: "usage U1: roll-ups across users, with what is still to be added, are the sums over the users",
-        sql: "SELECT 'all users at ' || bucket AS subject,
-                     concat_ws(' ', event_type, model, provider, tool) || ': the roll-up has ' || sum(records)
-                     || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged) || ' credits and '
-                     || sum(cost_usd) || ' cost too many' AS detail
-              FROM (
-                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
-                  FROM usage.rollups_all
-                  UNION ALL
-                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
-                  FROM usage.rollup_deltas
-                  UNION ALL
-                  SELECT bucket, event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens,
-                         -completion_tokens, -credits_charged, -cost_usd
-                  FROM usage.rollups_15m
-              ) AS both_ways
-              GROUP BY bucket, event_type, model, provider, tool
-              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
-                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0 LIMIT 100",
-    },
+    u1_of_users!("true", "true"),
+    u1_of_all!("true"),
+    u1_of_hours!("true"),
     Audit {
         rule: "usage U3: an event id stands for one record",
         sql: "SELECT 'event ' || event_id || ' of ' || user_id AS subject, count(*) || ' records' AS detail

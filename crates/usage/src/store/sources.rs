@@ -58,10 +58,18 @@ macro_rules! rolled_up {
             " WHERE ",
             $owner,
             " bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
-      AND CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR (model = $5 AND model <> ''))
+      AND ",
+            crate::store::sources::rolled_up_only!()
+        )
+    };
+}
+
+/// What narrows the rows of roll-ups.
+macro_rules! rolled_up_only {
+    () => {
+        "CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR (model = $5 AND model <> ''))
                 AND ($6 IS NULL OR (provider = $6 AND provider <> '')) AND ($7 IS NULL OR (tool = $7 AND tool <> ''))
                THEN true ELSE false END"
-        )
     };
 }
 
@@ -115,20 +123,98 @@ macro_rules! of_user {
     };
 }
 
+/// The spans that sums across users are read in: of each bucket the whole days in the middle, towards its ends spans of
+/// four hours, of one, and then quarters (0). They follow one another, so a month in any zone is some hundred spans at most.
+///
+/// `$buckets` answers the buckets, as whole quarters from `low` up to `high`. Where no span of a length fits in, all of it
+/// is left to the shorter ones: its beginning and end both become the end of those.
+macro_rules! pieces {
+    ($buckets:literal) => {
+        concat!(
+            ", pieces AS MATERIALIZED (
+    SELECT hours, piece.low, piece.high
+    FROM (",
+            $buckets,
+            ") AS bucket,
+    LATERAL (SELECT date_bin('1 hour', low + interval '3599.999999 seconds', '2000-01-01 00:00:00+00') AS low1,
+                    date_bin('1 hour', high, '2000-01-01 00:00:00+00') AS high1) AS span1,
+    LATERAL (SELECT CASE WHEN low1 < high1 THEN low1 ELSE high END AS from1,
+                    CASE WHEN low1 < high1 THEN high1 ELSE high END AS until1) AS fit1,
+    LATERAL (SELECT date_bin('4 hours', low + interval '14399.999999 seconds', '2000-01-01 00:00:00+00') AS low4,
+                    date_bin('4 hours', high, '2000-01-01 00:00:00+00') AS high4) AS span4,
+    LATERAL (SELECT CASE WHEN low4 < high4 THEN low4 ELSE until1 END AS from4,
+                    CASE WHEN low4 < high4 THEN high4 ELSE until1 END AS until4) AS fit4,
+    LATERAL (SELECT date_bin('1 day', low + interval '86399.999999 seconds', '2000-01-01 00:00:00+00') AS low24,
+                    date_bin('1 day', high, '2000-01-01 00:00:00+00') AS high24) AS span24,
+    LATERAL (SELECT CASE WHEN low24 < high24 THEN low24 ELSE until4 END AS from24,
+                    CASE WHEN low24 < high24 THEN high24 ELSE until4 END AS until24) AS fit24,
+    LATERAL (VALUES (0, low, from1), (1, from1, from4), (4, from4, from24), (24, from24, until24),
+                    (4, until24, until4), (1, until4, until1), (0, until1, high)) AS piece (hours, low, high)
+    WHERE piece.low < piece.high
+)"
+        )
+    };
+}
+
+/// Rows of a table of sums across users that lie in the pieces of `$hours`.
+macro_rules! in_pieces {
+    ($table:literal, $hours:literal, $pieces:literal) => {
+        concat!(
+            "
+    SELECT bucket AS at, '' AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+           completion_tokens, credits_charged, cost_usd
+    FROM pieces JOIN usage.",
+            $table,
+            " AS sums ON ",
+            $hours,
+            "bucket >= low AND bucket < high
+    WHERE pieces.hours ",
+            $pieces,
+            " AND ",
+            crate::store::sources::rolled_up_only!()
+        )
+    };
+}
+
 /// The parts of all users, without telling whose they are.
 ///
 /// The deltas are read whole, by their key: a scan without an index is so dear in these sessions that beside it the planner
 /// sees no difference between good and bad plans for the rest. The row of `retention` is read by its key for the same reason.
-macro_rules! of_all {
-    () => {
+macro_rules! of_all_in {
+    ($buckets:literal) => {
         concat!(
             crate::store::sources::span!(),
             crate::store::sources::edges!(""),
+            crate::store::sources::pieces!($buckets),
             ", parts AS (",
-            crate::store::sources::rolled_up!("''", "rollups_all", ""),
+            crate::store::sources::in_pieces!("rollups_all_hours", "sums.hours = pieces.hours AND ", "> 0"),
+            " UNION ALL",
+            crate::store::sources::in_pieces!("rollups_all", "", "= 0"),
             " UNION ALL",
             crate::store::sources::rolled_up!("''", "rollup_deltas", "id > 0 AND"),
             " UNION ALL SELECT * FROM edges)"
+        )
+    };
+}
+
+/// [`of_all_in`] one bucket, which is the window.
+macro_rules! of_all_at_once {
+    () => {
+        crate::store::sources::of_all_in!("SELECT bucket_from AS low, bucket_until AS high FROM span")
+    };
+}
+
+/// [`of_all_in`] buckets whose beginnings are `$9`, the first of them that of the window. In zones of long ago they may begin
+/// within a quarter, which then belongs to the bucket that its beginning lies in.
+macro_rules! of_all {
+    () => {
+        crate::store::sources::of_all_in!(
+            "
+        SELECT CASE WHEN nth = 1 THEN bucket_from ELSE greatest(begins, bucket_from) END AS low,
+               least(coalesce(lead(begins) OVER (ORDER BY nth), 'infinity'), bucket_until) AS high
+        FROM span, (
+            SELECT nth, date_bin('15 minutes', start + interval '899.999999 seconds', '2000-01-01 00:00:00+00') AS begins
+            FROM unnest($9) WITH ORDINALITY AS given (start, nth)) AS starts"
         )
     };
 }
@@ -146,7 +232,10 @@ macro_rules! of_each {
     };
 }
 
-pub(super) use {edge, edges, of_all, of_each, of_user, rolled_up, span};
+pub(super) use {
+    edge, edges, in_pieces, of_all, of_all_at_once, of_all_in, of_each, of_user, pieces, rolled_up,
+    rolled_up_only, span,
+};
 
 /// A statement with the eight values bound.
 pub(super) type Asked<'a> = pg::prepared::Sql<

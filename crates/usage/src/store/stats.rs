@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CreditsSum, UsdSum, UserId};
 use pg::DbError;
 
-use super::sources::{ask, coverage, of_all, of_user, sum};
+use super::sources::{ask, coverage, of_all_at_once, of_user, sum};
 use crate::{Selection, Stats, core::window::Window};
 
 /// Sums what is selected, of one user or of all, in one statement and hence of one snapshot.
@@ -42,7 +42,7 @@ FROM parts GROUP BY GROUPING SETS ((), (event_type), (model), (provider))"
 }
 
 const OF_USER: &str = concat!(of_user!(), grouped!());
-const OF_ALL: &str = concat!(of_all!(), grouped!());
+const OF_ALL: &str = concat!(of_all_at_once!(), grouped!());
 
 const ALL: i64 = 0b111;
 const EVENT_TYPE: i64 = 0b011;

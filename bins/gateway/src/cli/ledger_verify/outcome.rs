@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use credits::verify::{Report, Violation};
+use flows::verify::{Report, Violation};
+use kernel::rfc3339;
 use serde_json::{Value, json};
 
 use crate::cli::Failure;
@@ -27,18 +28,19 @@ impl Outcome {
         let Report {
             accounts,
             entries,
+            records,
             found,
             violations,
         } = &self.report;
         let verdict = if self.report.is_clean() {
-            "the ledger is clean".to_owned()
+            "the books are clean".to_owned()
         } else {
             format!("{found} violations")
         };
         let mut text = format!(
-            "{accounts} accounts with {entries} entries in {:.1} s ({} entries a second): {verdict}",
+            "{accounts} accounts with {entries} entries and {records} usage records in {:.1} s ({} rows a second): {verdict}",
             self.took.as_secs_f64(),
-            self.entries_a_second()
+            self.rows_a_second()
         );
         for violation in violations.iter().take(LINES_MAX) {
             text.push_str(&format!("\n  {violation}"));
@@ -56,10 +58,11 @@ impl Outcome {
             "clean": self.report.is_clean(),
             "accounts": self.report.accounts,
             "entries": self.report.entries,
+            "usage_records": self.report.records,
             "violations_found": self.report.found,
             "violations": violations,
             "duration_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            "entries_per_second": self.entries_a_second(),
+            "rows_per_second": self.rows_a_second(),
         })
         .to_string()
     }
@@ -75,9 +78,9 @@ impl Outcome {
         }
     }
 
-    fn entries_a_second(&self) -> u64 {
-        let entries = u128::from(self.report.entries).saturating_mul(1_000);
-        u64::try_from(entries / self.took.as_millis().max(1)).unwrap_or(u64::MAX)
+    fn rows_a_second(&self) -> u64 {
+        let rows = u128::from(self.report.entries).saturating_add(self.report.records.into());
+        u64::try_from(rows.saturating_mul(1_000) / self.took.as_millis().max(1)).unwrap_or(u64::MAX)
     }
 }
 
@@ -86,6 +89,7 @@ fn violation(violation: &Violation) -> Value {
         "rule": violation.rule,
         "account": violation.user_id,
         "seq": violation.seq,
+        "at": violation.at.map(rfc3339),
         "detail": violation.detail,
     })
 }

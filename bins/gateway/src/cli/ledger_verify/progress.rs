@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use credits::verify::Report;
+use flows::verify::{Report, Stage};
 
 use crate::cli::terminal_line::TerminalLine;
 
@@ -13,7 +13,8 @@ const BAR_CHARS: u64 = 30;
 pub(super) struct Progress {
     line: TerminalLine,
     began: Instant,
-    accounts: u64,
+    /// How much there is to audit.
+    expected: Report,
 }
 
 impl Progress {
@@ -22,22 +23,23 @@ impl Progress {
         TerminalLine::on_terminal().map(|line| Self {
             line,
             began: Instant::now(),
-            accounts: 0,
+            expected: Report::default(),
         })
     }
 
-    /// Says how many accounts there are; more may come while they are audited.
-    pub(super) fn expect(&mut self, accounts: u64) {
-        self.accounts = accounts;
+    /// Says how much there is; more may come while it is audited.
+    pub(super) fn expect(&mut self, expected: Report) {
+        self.expected = expected;
     }
 
     /// Shows how far `report` is.
-    pub(super) fn show(&self, report: &Report) {
-        let seconds = self.began.elapsed().as_millis().max(1);
-        let a_second = u128::from(report.entries).saturating_mul(1_000) / seconds;
+    pub(super) fn show(&self, stage: Stage, report: &Report) {
+        let milliseconds = self.began.elapsed().as_millis().max(1);
+        let rows = u128::from(report.entries).saturating_add(report.records.into());
+        let a_second = rows.saturating_mul(1_000) / milliseconds;
         self.line.show(&format!(
-            "{}, {a_second} entries a second",
-            line(report, self.accounts)
+            "{}, {a_second} rows a second",
+            line(stage, report, &self.expected)
         ));
     }
 
@@ -47,14 +49,18 @@ impl Progress {
     }
 }
 
-fn line(report: &Report, accounts: u64) -> String {
-    let accounts = accounts.max(report.accounts).max(1);
-    let done = report.accounts.saturating_mul(BAR_CHARS) / accounts;
+fn line(stage: Stage, report: &Report, expected: &Report) -> String {
+    let (what, done, of) = match stage {
+        Stage::Ledger => ("accounts", report.accounts, expected.accounts),
+        Stage::Usage | Stage::Done => ("usage records", report.records, expected.records),
+    };
+    let of = of.max(done).max(1);
+    let chars = done.saturating_mul(BAR_CHARS) / of;
     let bar: String = (0..BAR_CHARS)
-        .map(|place| if place < done { '#' } else { '.' })
+        .map(|place| if place < chars { '#' } else { '.' })
         .collect();
-    let percent = report.accounts.saturating_mul(100) / accounts;
-    let mut line = format!("[{bar}] {percent:3} % of {accounts} accounts");
+    let percent = done.saturating_mul(100) / of;
+    let mut line = format!("[{bar}] {percent:3} % of {of} {what}");
     if !report.is_clean() {
         line.push_str(&format!(", {} VIOLATIONS", report.found));
     }
@@ -72,18 +78,31 @@ mod tests {
             found,
             ..Report::default()
         };
+        let expected = Report {
+            records: 1_000,
+            ..at(200, 0)
+        };
+        let ledger = |report: &Report| line(Stage::Ledger, report, &expected);
         assert_eq!(
-            line(&at(0, 0), 200),
+            ledger(&at(0, 0)),
             "[..............................]   0 % of 200 accounts"
         );
         assert_eq!(
-            line(&at(100, 0), 200),
+            ledger(&at(100, 0)),
             "[###############...............]  50 % of 200 accounts"
         );
         assert_eq!(
-            line(&at(300, 2), 200),
+            ledger(&at(300, 2)),
             "[##############################] 100 % of 300 accounts, 2 VIOLATIONS"
         );
-        assert!(line(&at(0, 0), 0).contains("  0 %"));
+        let usage = Report {
+            records: 500,
+            ..at(200, 0)
+        };
+        assert_eq!(
+            line(Stage::Usage, &usage, &expected),
+            "[###############...............]  50 % of 1000 usage records"
+        );
+        assert!(line(Stage::Ledger, &at(0, 0), &Report::default()).contains("  0 %"));
     }
 }

@@ -1,0 +1,155 @@
+//! The rules of a range of time, asked of one snapshot.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Nullable, SmallInt, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use pg::DbError;
+use time::OffsetDateTime;
+
+use super::audits::{AUDITS_OF_DAYS, AUDITS_OF_TIME};
+
+/// Most sums of hours or days that are looked at to find where a range ends.
+const SUMS_MAX: i64 = 10_000;
+
+/// What a range is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Whole hours: for what is compared by quarters.
+    Hours,
+    /// Whole days: for longer spans.
+    Days,
+}
+
+/// A range of time.
+#[derive(Debug)]
+pub(crate) struct Range {
+    of: Of,
+    from: Option<OffsetDateTime>,
+    /// Where it ends; `None` if there is nothing behind it.
+    pub(crate) until: Option<OffsetDateTime>,
+}
+
+/// Something that breaks a rule.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Which rule.
+    pub(crate) rule: &'static str,
+    /// Whose sum; absent across users.
+    pub(crate) user_id: Option<String>,
+    /// Which quarter of an hour.
+    pub(crate) at: Option<OffsetDateTime>,
+    /// What is wrong.
+    pub(crate) detail: String,
+}
+
+#[derive(QueryableByName)]
+struct UntilRow {
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    until: Option<OffsetDateTime>,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+#[derive(QueryableByName)]
+struct FoundRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    user_id: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    at: Option<OffsetDateTime>,
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+/// How many records there are, by the sums of days: near enough to tell how far somebody has come.
+pub(crate) async fn records(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
+    let row: CountRow = pg::sql(
+        "SELECT coalesce(sum(records), 0)::bigint AS count FROM usage.rollups_all_hours \
+         WHERE hours = 24 AND bucket >= (SELECT dropped_before FROM usage.retention WHERE one)",
+    )
+    .get_result(conn)
+    .await?;
+    Ok(row.count)
+}
+
+/// How many records there are in a range.
+pub(crate) async fn records_in(conn: &mut AsyncPgConnection, range: &Range) -> Result<i64, DbError> {
+    let row: CountRow = pg::sql(
+        "SELECT count(*) AS count FROM usage.records \
+         WHERE occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')",
+    )
+    .bind::<Nullable<Timestamptz>, _>(range.from)
+    .bind::<Nullable<Timestamptz>, _>(range.until)
+    .get_result(conn)
+    .await?;
+    Ok(row.count)
+}
+
+/// The next range from `from` on, with at most `records_max` records by the sums across users, but at least one hour or day.
+/// The last one has no end, so that whatever lies behind all sums is in it, and what was not added up yet.
+pub(crate) async fn range(
+    conn: &mut AsyncPgConnection,
+    of: Of,
+    from: Option<OffsetDateTime>,
+    records_max: i64,
+) -> Result<Range, DbError> {
+    let hours: i16 = match of {
+        Of::Hours => 1,
+        Of::Days => 24,
+    };
+    let row: UntilRow = pg::sql(
+        "WITH sums AS MATERIALIZED ( \
+           SELECT bucket, abs(records) AS records FROM usage.rollups_all_hours \
+           WHERE hours = $1 AND bucket >= coalesce($2, '-infinity') ORDER BY bucket LIMIT $3), \
+         spans AS ( \
+           SELECT bucket, sum(sum(records)) OVER (ORDER BY bucket) AS records, row_number() OVER (ORDER BY bucket) AS nth \
+           FROM sums GROUP BY bucket), \
+         fits AS ( \
+           SELECT count(*) AS spans, max(bucket) AS last FROM spans WHERE nth = 1 OR records <= $4) \
+         SELECT CASE WHEN fits.spans < (SELECT count(*) FROM spans) OR (SELECT count(*) FROM sums) = $3 \
+                     THEN fits.last + make_interval(hours => $1) END AS until FROM fits",
+    )
+    .bind::<SmallInt, _>(hours)
+    .bind::<Nullable<Timestamptz>, _>(from)
+    .bind::<BigInt, _>(SUMS_MAX)
+    .bind::<BigInt, _>(records_max)
+    .get_result(conn)
+    .await?;
+    Ok(Range {
+        of,
+        from,
+        until: row.until,
+    })
+}
+
+/// What breaks a rule in a range: one statement a rule.
+pub(crate) async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Found>, DbError> {
+    let audits = match range.of {
+        Of::Hours => AUDITS_OF_TIME,
+        Of::Days => AUDITS_OF_DAYS,
+    };
+    let mut found = Vec::new();
+    for audit in audits {
+        let rows: Vec<FoundRow> = pg::sql(audit.sql)
+            .bind::<Nullable<Timestamptz>, _>(range.from)
+            .bind::<Nullable<Timestamptz>, _>(range.until)
+            .load(conn)
+            .await?;
+        found.extend(rows.into_iter().map(|row| named(audit.rule, row)));
+    }
+    Ok(found)
+}
+
+fn named(rule: &'static str, row: FoundRow) -> Found {
+    Found {
+        rule,
+        user_id: row.user_id,
+        at: row.at,
+        detail: row.detail,
+    }
+}

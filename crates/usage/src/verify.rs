@@ -1,0 +1,172 @@
+//! The audit of usage while it works: a range of time at a time, each in a snapshot of its own.
+//!
+//! First the roll-ups of users and the sums across users against the records, then the longer spans against their quarters.
+//! Records lie in the order of time, so a range reads its own blocks only, and the busiest user is spread over many ranges.
+//!
+//! No transaction is long and no lock is held, so it may run whenever somebody wants to know. Months whose records were
+//! dropped have nothing to compare the roll-ups of users with, and are skipped there.
+
+use std::fmt;
+
+use pg::{DbError, Pool, Tx};
+use time::OffsetDateTime;
+
+use crate::store::{self, verify::Of};
+
+/// Most records of one range, unless one hour has more: a snapshot of at most a second or two.
+pub const RECORDS_A_CHUNK: i64 = 200_000;
+/// Most violations that a [`Report`] keeps; the others are counted.
+pub const VIOLATIONS_MAX: usize = 1_000;
+
+/// A walk through all time, range by range.
+///
+/// ```no_run
+/// # async fn example(pool: &pg::Pool) -> Result<(), pg::DbError> {
+/// let mut verification = usage::verify::Verification::default();
+/// while verification.advance(pool).await? {
+///     println!("{} records so far", verification.report().records);
+/// }
+/// assert!(verification.report().is_clean());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Verification {
+    next: Next,
+    report: Report,
+}
+
+/// Where to go on.
+#[derive(Debug, Clone)]
+enum Next {
+    /// What is compared by quarters, from here on.
+    Hours(Option<OffsetDateTime>),
+    /// Longer spans, from here on.
+    Days(Option<OffsetDateTime>),
+    Nothing,
+}
+
+impl Default for Next {
+    fn default() -> Self {
+        Self::Hours(None)
+    }
+}
+
+/// What a [`Verification`] has found so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Records that were checked.
+    pub records: u64,
+    /// How many violations were found. Each rule tells at most 20 of a range, so there may be more.
+    pub found: u64,
+    /// The first of them: of each range those of users by user and quarter, then those across users; at most
+    /// [`VIOLATIONS_MAX`].
+    pub violations: Vec<Violation>,
+}
+
+/// Something that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule, for example `usage U1: roll-ups are the sums of records ...`.
+    pub rule: &'static str,
+    /// Whose sum; absent across users.
+    pub user_id: Option<String>,
+    /// The quarter of an hour, or the beginning of a longer span.
+    pub at: Option<OffsetDateTime>,
+    /// What is wrong, with the figures in micro-credits and nano-dollars.
+    pub detail: String,
+}
+
+impl Verification {
+    /// Checks the next range and answers whether there are more. After a failure it may be called again, with another pool
+    /// to the same database too, and goes on where it was. The number of statements does not depend on what is stored.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be read; that is not a violation.
+    pub async fn advance(&mut self, pool: &Pool) -> Result<bool, DbError> {
+        self.step(pool, RECORDS_A_CHUNK).await
+    }
+
+    /// [`Verification::advance`] by ranges of about `records_max` records.
+    ///
+    /// # Errors
+    /// As [`Verification::advance`].
+    pub async fn step(&mut self, pool: &Pool, records_max: i64) -> Result<bool, DbError> {
+        let (of, from) = match self.next {
+            Next::Hours(from) => (Of::Hours, from),
+            Next::Days(from) => (Of::Days, from),
+            Next::Nothing => return Ok(false),
+        };
+        let mut tx = Tx::begin(pool).await?;
+        pg::audit::take_snapshot(tx.conn()).await?;
+        let range = store::verify::range(tx.conn(), of, from, records_max.max(1)).await?;
+        let records = match of {
+            Of::Hours => store::verify::records_in(tx.conn(), &range).await?,
+            Of::Days => 0,
+        };
+        let found = store::verify::check(tx.conn(), &range).await?;
+        tx.commit().await?;
+        let violations = found.into_iter().map(|found| Violation {
+            rule: found.rule,
+            user_id: found.user_id,
+            at: found.at,
+            detail: found.detail,
+        });
+        self.report.add(records.unsigned_abs(), violations.collect());
+        self.next = match (of, range.until) {
+            (Of::Hours, None) => Next::Days(None),
+            (Of::Days, None) => Next::Nothing,
+            (Of::Hours, until) => Next::Hours(until),
+            (Of::Days, until) => Next::Days(until),
+        };
+        Ok(!matches!(self.next, Next::Nothing))
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+}
+
+impl Report {
+    /// Whether no rule is broken.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.found == 0
+    }
+
+    fn add(&mut self, records: u64, violations: Vec<Violation>) {
+        self.records = self.records.saturating_add(records);
+        let found = u64::try_from(violations.len()).unwrap_or(u64::MAX);
+        self.found = self.found.saturating_add(found);
+        let room = VIOLATIONS_MAX.saturating_sub(self.violations.len());
+        self.violations.extend(violations.into_iter().take(room));
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.user_id {
+            Some(user) => write!(f, "account {user}, ")?,
+            None => f.write_str("all users, ")?,
+        }
+        write!(f, "{}: {}", self.rule, self.detail)
+    }
+}
+
+/// How many records there are, for whoever wants to know how far a [`Verification`] has come; about as many.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be read.
+pub async fn records(pool: &Pool) -> Result<u64, DbError> {
+    Ok(store::verify::records(&mut *pool.get().await?)
+        .await?
+        .unsigned_abs())
+}

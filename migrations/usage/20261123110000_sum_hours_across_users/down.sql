@@ -1,0 +1,1 @@
+DROP TABLE usage.rollups_all_hours;
