@@ -56,7 +56,7 @@ async fn charge_of(app: &TestApp, owner: &TestUser) -> String {
 }
 
 /// A usage record of `owner`, made through the service.
-async fn record_of(app: &TestApp, owner: &TestUser) -> i64 {
+pub async fn record_of(app: &TestApp, owner: &TestUser) -> i64 {
     let path = format!("/api/v1/users/{}/usage", owner.id);
     let reply = app
         .post(&path)

@@ -4,7 +4,7 @@ use kernel::{Credits, Detail, Failure, FreeForm, Kind, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::model::HoldStatus;
+use crate::model::{BudgetPeriod, HoldStatus};
 
 /// Why a command is not done. The account is as it was, but for what was due.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,20 @@ pub enum Refusal {
         balance: Credits,
         /// Part of it that open holds set aside.
         held: Credits,
+    },
+    /// More would be spent or held than a budget has left.
+    #[error("the budget of a {period} is {limit} credits: {spent} are spent and {held} are held")]
+    BudgetExceeded {
+        /// Which budget.
+        period: BudgetPeriod,
+        /// Most that may be spent in a window.
+        limit: Credits,
+        /// What was spent in the window.
+        spent: Credits,
+        /// What open holds set aside, which counts too.
+        held: Credits,
+        /// When the next window begins; `None` for a lifetime.
+        resets_at: Option<OffsetDateTime>,
     },
     /// The balance, with what is scheduled to come, would exceed the limit.
     #[error("the balance would exceed {limit} credits")]
@@ -113,6 +127,7 @@ impl Refusal {
     pub fn is_remembered(&self) -> bool {
         match self {
             Self::InsufficientCredits { .. }
+            | Self::BudgetExceeded { .. }
             | Self::BalanceLimit { .. }
             | Self::RefundExceedsCharge { .. }
             | Self::HoldNotFound { .. }
@@ -134,6 +149,7 @@ impl Failure for Refusal {
     fn code(&self) -> &'static str {
         match self {
             Self::InsufficientCredits { .. } => "InsufficientCreditsException",
+            Self::BudgetExceeded { .. } => "BudgetExceededException",
             Self::BalanceLimit { .. } => "BalanceLimitExceededException",
             Self::RefundExceedsCharge { .. } => "RefundExceedsChargeException",
             Self::ReferenceConflict { .. } => "ReferenceConflictException",
@@ -151,6 +167,7 @@ impl Failure for Refusal {
     fn kind(&self) -> Kind {
         match self {
             Self::InsufficientCredits { .. }
+            | Self::BudgetExceeded { .. }
             | Self::BalanceLimit { .. }
             | Self::RefundExceedsCharge { .. }
             | Self::Outside { .. } => Kind::Refused,
@@ -179,6 +196,22 @@ impl Failure for Refusal {
                 ("balance", Detail::Credits(*balance)),
                 ("held", Detail::Credits(*held)),
             ],
+            Self::BudgetExceeded {
+                period,
+                limit,
+                spent,
+                held,
+                resets_at,
+            } => {
+                let mut details = vec![
+                    ("period", Detail::Text(period.as_str().to_owned())),
+                    ("limit", Detail::Credits(*limit)),
+                    ("spent", Detail::Credits(*spent)),
+                    ("held", Detail::Credits(*held)),
+                ];
+                details.extend(resets_at.map(|at| ("resets_at", Detail::Time(at))));
+                details
+            }
             Self::RefundExceedsCharge {
                 refundable,
                 charged,

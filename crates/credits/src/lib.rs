@@ -19,19 +19,20 @@ pub mod verify;
 pub use self::core::REFUND_LIFE;
 pub use error::Refusal;
 pub use model::{
-    AccountView, Action, Adjustment, Applied, Balance, Command, Defaults, Direction, Entry, EntryKind,
-    Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode,
-    HoldStatus, HoldView, IdempotencyKey, InvalidIdempotencyKey, LowCrossing, Metering, NewGrant,
-    NewGrantKind, Outcome, PRIORITY_DEFAULT, Payer, Replay, TransactionFilter, TransactionKind,
-    TransactionName, UnknownTransactionKind,
+    AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
+    Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace,
+    GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, IdempotencyKey,
+    InvalidIdempotencyKey, LowCrossing, Metering, NewBudget, NewGrant, NewGrantKind, Outcome,
+    PRIORITY_DEFAULT, Payer, Replay, TransactionFilter, TransactionKind, TransactionName,
+    UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
-    Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, execute, find_due,
-    find_transaction, grants, held_up, holds, lock, prepare, prune_idempotency, set_low_balance_at, sweep,
-    taken_from, transactions,
+    Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, budgets, execute,
+    find_due, find_transaction, grants, held_up, holds, lock, prepare, prune_idempotency, set_budgets,
+    set_low_balance_at, sweep, taken_from, transactions,
 };
 pub use store::audits::AUDITS;
 
@@ -40,5 +41,5 @@ pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "credits": "20261121030000_create_accounts_and_grants", "20261121030100_create_journal",
     "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
     "20261122100000_measure_rows", "20261122120000_index_closed_holds",
-    "20261123090000_link_usage_records"
+    "20261123090000_link_usage_records", "20261123120000_create_budgets"
 );

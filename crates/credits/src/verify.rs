@@ -162,3 +162,15 @@ pub async fn chunk(pool: &Pool, after: Option<&UserId>, limit: i64) -> Result<Ch
         last_user: range.last,
     })
 }
+
+/// The last of the `count` accounts behind user `after`, for whoever walks along them; nothing if there are fewer.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be read.
+pub async fn last_user(
+    conn: &mut pg::PgConnection,
+    after: &str,
+    count: i64,
+) -> Result<Option<String>, DbError> {
+    store::verify::last_user(conn, after, count).await
+}

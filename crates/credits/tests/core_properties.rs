@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use credits::{
-    Balance, EntryKind, HoldView,
+    Balance, BudgetPeriod, EntryKind, HoldView,
     core::{
-        AccountState, Charge, Effect, Grant, Hold, JournalEntry, Known, Line, Standing, Stop, Written, apply,
-        burn::Portion, view,
+        AccountState, Budget, Charge, Effect, Grant, Hold, JournalEntry, Known, Line, Standing, Stop, Window,
+        Written, apply, burn::Portion, view,
     },
 };
 use kernel::{Credits, Failure, FreeForm, UserId};
@@ -15,9 +15,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    generator::{Names, Op, Step, command, steps, transaction_id},
-    invariants::{check_invariants, check_prefix},
-    oracle::{Oracle, Part, Pledge, Row, Said},
+    generator::{Limits, Names, Op, Step, command, limits, steps, transaction_id},
+    invariants::{check_budgets, check_invariants, check_prefix},
+    oracle::{Allowance, Oracle, Part, Pledge, Row, Said},
 };
 
 fn at(seconds: i64) -> OffsetDateTime {
@@ -36,8 +36,52 @@ fn number(id: Uuid) -> usize {
     usize::try_from(id.as_u128()).unwrap()
 }
 
-fn new_state() -> AccountState {
-    AccountState::fresh(testkit::user("someone"), at(0))
+/// Seconds of a day and of a month: short, so that random commands see many of them.
+const LENGTHS: [Option<i64>; 3] = [Some(30), Some(120), None];
+
+/// A new account with budgets.
+fn new_state(limits: &Limits) -> AccountState {
+    let mut state = AccountState::fresh(testkit::user("someone"), at(0));
+    let budgets = BudgetPeriod::ALL
+        .into_iter()
+        .zip(limits)
+        .filter_map(|(period, limit)| {
+            let limit = Credits::from_micro((*limit)?);
+            Some(Budget::new(period, limit, Credits::ZERO, window(period, 0)))
+        });
+    state.keep_budgets(budgets.collect());
+    state
+}
+
+/// The same budgets for the oracle.
+fn allowances(limits: &Limits) -> Vec<Allowance> {
+    let budgets = LENGTHS.into_iter().zip(limits);
+    let allowance = |(seconds, limit): (Option<i64>, &Option<i64>)| {
+        let limit = i128::from((*limit)?);
+        Some(Allowance { limit, seconds })
+    };
+    budgets.filter_map(allowance).collect()
+}
+
+/// The window of this second.
+fn window(period: BudgetPeriod, second: i64) -> Window {
+    let length = BudgetPeriod::ALL.iter().position(|other| *other == period);
+    let Some(seconds) = length.and_then(|place| LENGTHS[place]) else {
+        return Window::default();
+    };
+    let start = second.div_euclid(seconds) * seconds;
+    Window {
+        start: Some(at(start)),
+        end: Some(at(start + seconds)),
+    }
+}
+
+/// What loading does with stored budgets.
+fn turn(state: &mut AccountState, now: i64) {
+    let now = now.max(seconds(state.account.as_of));
+    let budgets = state.budgets().iter();
+    let turned = budgets.map(|budget| budget.at(at(now), window(budget.period, now)));
+    state.keep_budgets(turned.collect());
 }
 
 /// The result of a step in the oracle's words.
@@ -146,6 +190,7 @@ fn balance_of(oracle: &Oracle) -> Balance {
 struct Archive {
     grants: BTreeMap<i64, Grant>,
     holds: BTreeMap<Uuid, Hold>,
+    budgets: Vec<Budget>,
     journal: Vec<JournalEntry>,
 }
 
@@ -160,6 +205,17 @@ impl Archive {
         }
         for hold in state.holds() {
             self.holds.insert(hold.id, hold.clone());
+        }
+        for budget in state.budgets() {
+            match self
+                .budgets
+                .iter_mut()
+                .find(|stored| stored.period == budget.period)
+            {
+                None => self.budgets.push(*budget),
+                Some(stored) if budget.is_changed() => *stored = *budget,
+                Some(_) => {}
+            }
         }
         self.journal.extend(state.journal().iter().cloned());
     }
@@ -187,6 +243,8 @@ impl Archive {
             holds.collect(),
         )
         .unwrap();
+        let stored = |budget: &Budget| Budget::new(budget.period, budget.limit, budget.spent, budget.window);
+        fresh.keep_budgets(self.budgets.iter().map(stored).collect());
         for grant in self.grants.values() {
             if let Some(reference) = &grant.reference_id {
                 let entry = grant
@@ -226,6 +284,7 @@ impl Archive {
             seq: entry.seq,
             amount: entry.amount,
             refunded: Credits::from_micro(refunded),
+            created_at: entry.created_at,
             portions: entry.lines.iter().rev().map(portion).collect(),
         };
         let grants = entry.lines.iter().map(|line| self.grants[&line.grant_id].clone());
@@ -234,11 +293,14 @@ impl Archive {
 }
 
 /// What the oracle and the core make of the same steps, step by step.
-fn check(steps: &[Step]) {
-    let (mut state, mut oracle, mut now) = (new_state(), Oracle::default(), 0_i64);
+fn check(steps: &[Step], limits: &Limits) {
+    let (mut state, mut oracle, mut now) = (new_state(limits), Oracle::default(), 0_i64);
+    oracle.allowances = allowances(limits);
     let mut names = Names::default();
     for (number, Step { wait, op }) in steps.iter().enumerate() {
         now += wait;
+        let stored = state.budgets().to_vec();
+        turn(&mut state, now);
         let before = state.clone();
         // Commands are made for the ledger's time, as a caller with a right clock would.
         let present = now.max(oracle.time);
@@ -251,6 +313,12 @@ fn check(steps: &[Step]) {
         assert_eq!(state.account.balance(), balance_of(&oracle));
         assert_eq!(state.account.next_due_at.map(seconds), oracle.next_due());
         check_invariants(&state);
+        check_budgets(&state);
+        let spent = state.budgets().iter().map(|budget| micro(budget.spent));
+        let expected = oracle.allowances.iter().map(|allowance| oracle.spent(*allowance));
+        // What is no command at all does not bring the oracle to the present.
+        let came = seconds(state.account.as_of) == present;
+        assert!(!came || spent.eq(expected), "L19 after step {number}: {op:?}");
         match &result {
             Ok(effect) => {
                 assert_eq!(effect.balance, state.account.balance());
@@ -262,6 +330,10 @@ fn check(steps: &[Step]) {
             }
             Err(_) => assert!(state == before || state == after_due(before, present), "L8"),
         }
+        if !came {
+            // Nothing would be saved, so that a clock which steps back finds the window of before.
+            state.keep_budgets(stored);
+        }
         for ahead in [0, 1, 7, 60] {
             let mut later = oracle.clone();
             later.tick(present + ahead);
@@ -271,8 +343,8 @@ fn check(steps: &[Step]) {
 }
 
 /// L7: a sweep at each of these seconds changes neither the journal nor any answer.
-fn check_swept(steps: &[Step], mut sweeps: Vec<i64>) {
-    let (mut alone, mut swept, mut now) = (new_state(), new_state(), 0_i64);
+fn check_swept(steps: &[Step], mut sweeps: Vec<i64>, limits: &Limits) {
+    let (mut alone, mut swept, mut now) = (new_state(limits), new_state(limits), 0_i64);
     let mut names = Names::default();
     sweeps.sort_unstable();
     for (number, Step { wait, op }) in steps.iter().enumerate() {
@@ -280,6 +352,8 @@ fn check_swept(steps: &[Step], mut sweeps: Vec<i64>) {
         for sweep in sweeps.extract_if(.., |sweep| *sweep <= now) {
             swept = after_due(swept, sweep);
         }
+        turn(&mut alone, now);
+        turn(&mut swept, now);
         let command = command(&alone.user_id, &names, number, at(now), op);
         names.note(number, op);
         let answers = (
@@ -302,14 +376,17 @@ fn check_swept(steps: &[Step], mut sweeps: Vec<i64>) {
     assert_eq!(alone.grants(), swept.grants());
     assert!(alone.holds().eq(swept.holds()));
     assert_eq!(alone.account, swept.account);
+    assert_eq!(alone.budgets(), swept.budgets());
 }
 
 /// L12: saving and loading behind these commands changes nothing.
-fn check_split(steps: &[Step], splits: &[bool]) {
-    let (mut whole, mut split, mut now) = (new_state(), new_state(), 0_i64);
+fn check_split(steps: &[Step], splits: &[bool], limits: &Limits) {
+    let (mut whole, mut split, mut now) = (new_state(limits), new_state(limits), 0_i64);
     let (user, mut archive, mut names) = (whole.user_id.clone(), Archive::default(), Names::default());
     for (number, Step { wait, op }) in steps.iter().enumerate() {
         now += wait;
+        turn(&mut whole, now);
+        turn(&mut split, now);
         let command = command(&user, &names, number, at(now), op);
         names.note(number, op);
         let answers = (
@@ -321,6 +398,14 @@ fn check_split(steps: &[Step], splits: &[bool]) {
             |answer: &Result<Effect, Stop>| answer.as_ref().ok().and_then(|effect| effect.grant.clone());
         assert_eq!(grants(&answers.0), grants(&answers.1));
         assert_eq!(whole.account, split.account);
+        let shown = |budget: &Budget| (budget.period, budget.spent, budget.window);
+        assert!(
+            whole
+                .budgets()
+                .iter()
+                .map(shown)
+                .eq(split.budgets().iter().map(shown))
+        );
         if splits[number] && split.standing == Standing::Open {
             archive.save(&split);
             split = archive.load(&split);
@@ -332,6 +417,7 @@ fn check_split(steps: &[Step], splits: &[bool]) {
 
 /// The state after due items and nothing else.
 fn after_due(mut state: AccountState, now: i64) -> AccountState {
+    turn(&mut state, now);
     let user: UserId = state.user_id.clone();
     let due = command(&user, &Names::default(), 1_000, at(now), &Op::ApplyDue);
     match apply(&mut state, &due, at(now)) {
@@ -357,17 +443,25 @@ proptest! {
 
     /// Also L14: amounts are any i64. Clocks may step back.
     #[test]
-    fn the_core_does_what_the_oracle_says(steps in steps(-3..20)) {
-        check(&steps);
+    fn the_core_does_what_the_oracle_says(steps in steps(-3..20), limits in limits()) {
+        check(&steps, &limits);
     }
 
     #[test]
-    fn a_sweeper_changes_nothing(steps in steps(0..20), sweeps in prop::collection::vec(0..800_i64, 0..30)) {
-        check_swept(&steps, sweeps);
+    fn a_sweeper_changes_nothing(
+        steps in steps(0..20),
+        sweeps in prop::collection::vec(0..800_i64, 0..30),
+        limits in limits(),
+    ) {
+        check_swept(&steps, sweeps, &limits);
     }
 
     #[test]
-    fn any_split_into_batches_is_the_same(steps in steps(0..20), splits in prop::collection::vec(any::<bool>(), 41)) {
-        check_split(&steps, &splits);
+    fn any_split_into_batches_is_the_same(
+        steps in steps(0..20),
+        splits in prop::collection::vec(any::<bool>(), 41),
+        limits in limits(),
+    ) {
+        check_split(&steps, &splits, &limits);
     }
 }

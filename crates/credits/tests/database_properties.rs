@@ -1,14 +1,11 @@
 //! Random batches on PostgreSQL: the same as one by one, the same as in memory, and the same with a sweeper about.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use credits::{
     Action, Applied, Balance, Command, EntryKind, GrantFilter, GrantView, HoldFilter, HoldView, Outcome,
     Refusal, Replay,
-    core::{AccountState, Effect, JournalEntry, Standing, Stop, Written, apply},
+    core::{AccountState, Effect, JournalEntry, Standing, Written},
 };
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl;
@@ -23,7 +20,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    generator::{self, Names, Op, op},
+    budgets::set,
+    generator::{self, Limits, Names, Op, limits, op},
+    memory::{EVENING, Memory, new_budgets, shown_budgets},
     support::{answers, command, database, execute},
 };
 
@@ -60,16 +59,20 @@ fn runtime() -> tokio::runtime::Runtime {
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
-/// L12, L11, and that the database adds nothing to the rules.
+/// Whose budgets are replaced before a batch, and by which.
+type Change = Option<(usize, Limits)>;
+
+/// L12, L11, L19, and that the database adds nothing to the rules.
 #[test]
 fn batches_are_the_same_as_single_commands_and_as_the_core() {
     let runtime = runtime();
     let db = runtime.block_on(database());
     let cases = AtomicUsize::new(0);
+    let changes = prop::collection::vec(prop::option::weighted(0.5, (0..USERS, limits())), 8);
     runner(60)
-        .run(&batches(), |batches| {
+        .run(&(batches(), changes), |(batches, changes)| {
             let case = cases.fetch_add(1, Ordering::Relaxed);
-            runtime.block_on(compare(&db, case, &batches));
+            runtime.block_on(compare(&db, case, &batches, &changes));
             Ok(())
         })
         .unwrap();
@@ -115,8 +118,8 @@ fn commands(
     items.map(command).collect()
 }
 
-async fn compare(db: &TestDb, case: usize, batches: &[Batch]) {
-    let clock = testkit::clock();
+async fn compare(db: &TestDb, case: usize, batches: &[Batch], changes: &[Change]) {
+    let clock = ManualClock::at(EVENING);
     let (batched, single) = (users(case, "batched"), users(case, "single"));
     let mut names = [vec![Names::default(); USERS], vec![Names::default(); USERS]];
     let mut memory = Memory::default();
@@ -128,7 +131,14 @@ async fn compare(db: &TestDb, case: usize, batches: &[Batch]) {
         execute(db.pool(), &clock, &[opening(other)]).await;
         memory.answer(&clock, &opening(user));
     }
-    for batch in batches {
+    for (batch, change) in batches.iter().zip(changes) {
+        if let Some((user, limits)) = change {
+            let new = new_budgets(limits);
+            for users in [&single, &batched] {
+                set(db.pool(), &users[*user], &new).await.unwrap();
+            }
+            memory.set_budgets(&batched[*user], &new);
+        }
         clock.advance(Duration::seconds(batch.0));
         let mut one_by_one = Vec::new();
         for command in commands(&single, &mut names[0], number, clock.now(), batch) {
@@ -194,58 +204,6 @@ async fn compare_swept(
     assert_eq!(stored(alone, &users).await, stored(swept, &users).await);
 }
 
-/// The ledger in memory, with its keys.
-#[derive(Default)]
-struct Memory {
-    states: BTreeMap<UserId, AccountState>,
-    keys: BTreeMap<(UserId, String), ([u8; 32], OffsetDateTime, String)>,
-}
-
-impl Memory {
-    fn answer(&mut self, clock: &ManualClock, command: &Command) -> String {
-        let now = clock.now();
-        let known = self.states.get(&command.user_id);
-        let state = match known {
-            Some(state) if state.standing == Standing::Open => state.clone(),
-            _ => AccountState::fresh(command.user_id.clone(), now),
-        };
-        let state = self
-            .states
-            .entry(command.user_id.clone())
-            .insert_entry(state)
-            .into_mut();
-        let key = command.idempotency.as_ref();
-        let key = key.filter(|_| credits::core::check(&command.action).is_ok());
-        let name = key.map(|key| (command.user_id.clone(), key.key().to_owned()));
-        if let (Some(key), Some(name)) = (key, &name)
-            && let Some((fingerprint, first_used_at, word)) = self.keys.get(name)
-        {
-            return if fingerprint == key.fingerprint() {
-                format!("again {word}")
-            } else {
-                let first_used_at = *first_used_at;
-                refused(
-                    &Refusal::IdempotencyConflict { first_used_at },
-                    now.max(state.account.as_of),
-                )
-            };
-        }
-        let (word, kept) = match apply(state, command, now) {
-            Ok(effect) => (effect_word(state, &effect, now), true),
-            Err(Stop::Refused(refusal)) => (
-                refused(&refusal, now.max(state.account.as_of)),
-                refusal.is_remembered(),
-            ),
-            Err(Stop::Broken(fault)) => panic!("{fault}"),
-        };
-        if let (Some(key), Some(name), true) = (key, name, kept) {
-            let at = now.max(state.account.as_of);
-            self.keys.insert(name, (*key.fingerprint(), at, word.clone()));
-        }
-        word
-    }
-}
-
 /// Every keyed command answers the same again, whatever has happened since, and does nothing.
 async fn check_repeats(db: &TestDb, clock: &ManualClock, commands: &[Command], outcomes: &[Outcome]) {
     for (command, outcome) in commands.iter().zip(outcomes) {
@@ -282,7 +240,7 @@ fn words(outcomes: &[Outcome]) -> Vec<String> {
     outcomes.iter().map(word).collect()
 }
 
-fn refused(refusal: &Refusal, at: OffsetDateTime) -> String {
+pub fn refused(refusal: &Refusal, at: OffsetDateTime) -> String {
     let details = match refusal {
         // Of a scheduled grant, and so of one user.
         Refusal::ReferenceConflict { .. } | Refusal::UserNotFound { .. } => Vec::new(),
@@ -313,7 +271,7 @@ fn applied_word(applied: &Applied, at: OffsetDateTime) -> String {
     )
 }
 
-fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -> String {
+pub fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -> String {
     let made = |seq: i64| state.journal().iter().find(|entry| entry.seq == seq).unwrap();
     let brief = |entry: &JournalEntry| Brief {
         seq: entry.seq,
@@ -396,6 +354,7 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
                #- '{outcome,result,applied,grant,transaction_id}' \
                #- '{outcome,result,refused,reference_conflict,transaction_id}')::text \
                FROM credits.idempotency t WHERE user_id = $1 \
+             UNION ALL SELECT 7, 0, period, (to_jsonb(t) - 'user_id')::text FROM credits.budgets t WHERE user_id = $1 \
              ) AS lines ORDER BY part, a, b",
         )
         .bind::<Text, _>(user.as_str())
@@ -470,6 +429,8 @@ async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Opt
         let now = later.now().max(state.account.as_of);
         let settled = credits::core::settled(state, now).unwrap();
         assert_eq!(found, [Some(settled.account.balance())]);
+        let budgets = credits::budgets(&mut conn, &later, user).await.unwrap();
+        assert_eq!(budgets, Some(shown_budgets(state, now, settled.account.held)));
         let account = account.unwrap();
         assert_eq!(account.balance, settled.account.balance());
         let newest = settled.journal().last().map(|entry| entry.created_at);

@@ -5,15 +5,18 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use credits::{Action, Command, EntryKind, NewGrant, NewGrantKind, Refusal, execute};
+use credits::{Action, BudgetPeriod, Command, EntryKind, NewGrant, NewGrantKind, Refusal, execute};
 use diesel::connection::InstrumentationEvent;
 use diesel_async::AsyncConnection;
 use kernel::{Clock, Credits, FreeForm, SystemClock, UserId};
 use pg::{Pool, Tx};
 use time::Duration;
 
-use crate::support::{
-    capture, command, consume, credits, database, done, entry, hold, open, recharge, refund, run, under,
+use crate::{
+    budgets::{budget, set},
+    support::{
+        capture, command, consume, credits, database, done, entry, hold, open, recharge, refund, run, under,
+    },
 };
 
 #[tokio::test]
@@ -277,6 +280,14 @@ async fn statements_do_not_grow_with_the_batch() {
             .map(|(user, (id, _))| capture(user, *id, None))
             .collect();
         assert_eq!(statements(db.pool(), &clock, &captures).await, 6);
+        // Of accounts that have any, the budgets; and what is spent of them, if that changes.
+        for user in some {
+            let day = budget(BudgetPeriod::Day, "Europe/Berlin", 9);
+            set(db.pool(), user, &[day]).await.unwrap();
+        }
+        assert_eq!(statements(db.pool(), &clock, &fresh(&charges)).await, 5);
+        let due = each(|user| command(user, Action::ApplyDue));
+        assert_eq!(statements(db.pool(), &clock, &due).await, 3);
     }
 }
 

@@ -285,6 +285,15 @@ fn hold() -> impl Strategy<Value = Op> {
     })
 }
 
+/// Limits of budgets: of a day, of a month, and of a lifetime.
+pub type Limits = [Option<i64>; 3];
+
+/// Budgets that are felt, or, mostly for other tests, none.
+pub fn limits() -> impl Strategy<Value = Limits> {
+    let limit = || prop::option::weighted(0.5, prop_oneof![8 => 1..120_i64, 1 => Just(BALANCE_MAX.micro())]);
+    prop_oneof![1 => Just([None; 3]), 2 => [limit(), limit(), limit()]]
+}
+
 fn back() -> impl Strategy<Value = u8> {
     prop_oneof![8 => Just(0_u8), 4 => Just(1), 2 => Just(2), 1 => Just(5), 1 => Just(NOBODY)]
 }

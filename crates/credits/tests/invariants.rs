@@ -150,8 +150,20 @@ fn check_holds(state: &AccountState) {
         }
         if !hold.uncollected.is_zero() {
             let left = captured.map(|entry| (entry.balance_after, entry.held_after));
-            assert!(left.is_some_and(|(posted, held)| posted == held), "L5");
+            assert!(
+                hold.capped || left.is_some_and(|(posted, held)| posted == held),
+                "L5"
+            );
         }
+    }
+}
+
+/// L19. Holds for budgets that were there from the beginning.
+pub fn check_budgets(state: &AccountState) {
+    for budget in state.budgets() {
+        assert!(budget.spent >= Credits::ZERO, "L19");
+        let used = micro(budget.spent) + micro(state.account.held);
+        assert!(used <= micro(budget.limit), "L19");
     }
 }
 

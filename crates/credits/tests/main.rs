@@ -1,6 +1,8 @@
 //! The ledger: its pure rules against an independent model, and the same rules on a real PostgreSQL.
 
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod core_holds;
@@ -24,6 +26,8 @@ mod idempotency;
 mod invariants;
 #[cfg(test)]
 mod journal;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

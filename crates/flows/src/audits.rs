@@ -49,21 +49,42 @@ const TOLD: Audit = Audit {
           ORDER BY subject, place LIMIT 20",
 };
 
-/// Every charge of a usage record has its entry, and every entry of a charge its record, with equal amounts (U2). Records of
-/// months that were dropped are gone: their entries are not compared.
+/// The name of the rule that charges and records tell the same.
+pub(crate) const CHARGED_RULE: &str = "flows U2: a charged usage record and its entry tell the same";
+
+/// Every charge of a usage record has its entry, and every entry of a charge its record, with equal amounts (U2): of records
+/// and of entries that meet a condition. What was recorded in months that were dropped is gone: its entries are not compared.
+macro_rules! charged {
+    ($records:literal, $entries:literal) => {
+        concat!(
+            "SELECT coalesce(r.user_id, e.user_id) AS subject, coalesce(r.charge_seq, e.seq) AS seq, \
+               format('record %s is charged %s less %s by entry %s (%s); entry %s of %s is %s (%s)', r.id, \
+               r.credits_charged, r.credits_uncollected, r.charge_seq, r.charge_transaction, e.seq, e.usage_record_id, \
+               e.amount, e.transaction_id) AS detail \
+             FROM (SELECT * FROM usage.records WHERE charge_seq IS NOT NULL AND ",
+            $records,
+            ") AS r FULL JOIN (SELECT * FROM credits.entries WHERE metered AND ",
+            $entries,
+            ") AS e ON e.user_id = r.user_id AND e.seq = r.charge_seq AND e.usage_record_id = r.id \
+             WHERE e.user_id IS NULL \
+               OR r.user_id IS NULL AND NOT EXISTS ( \
+                 SELECT FROM usage.retention WHERE dropped_before > e.created_at - interval '36 d') \
+               OR r.charge_transaction <> e.transaction_id OR r.sign <> 1 \
+               OR r.credits_charged - r.credits_uncollected <> e.amount \
+             ORDER BY subject, seq, r.id LIMIT 20"
+        )
+    };
+}
+
+/// [`CHARGED_RULE`] of the users behind `$1`, up to `$2` if there is an end.
+pub(crate) const CHARGED_OF_USERS: &str = charged!(
+    "user_id > $1 AND ($2 IS NULL OR user_id <= $2)",
+    "user_id > $1 AND ($2 IS NULL OR user_id <= $2)"
+);
+
 const CHARGED: Audit = Audit {
-    rule: "flows U2: a charged usage record and its entry tell the same",
-    sql: "SELECT coalesce(r.user_id, e.user_id) AS subject, format('record %s is charged %s less %s by entry %s (%s); entry %s \
-            of %s is %s (%s)', r.id, r.credits_charged, r.credits_uncollected, r.charge_seq, r.charge_transaction, \
-            e.seq, e.usage_record_id, e.amount, e.transaction_id) AS detail \
-          FROM (SELECT * FROM usage.records WHERE charge_seq IS NOT NULL) AS r \
-          FULL JOIN (SELECT * FROM credits.entries WHERE metered) AS e \
-            ON e.user_id = r.user_id AND e.seq = r.charge_seq AND e.usage_record_id = r.id \
-          WHERE e.user_id IS NULL AND r.occurred_at >= (SELECT dropped_before FROM usage.retention) \
-            OR r.user_id IS NULL AND NOT EXISTS (SELECT FROM usage.retention WHERE dropped_before > e.created_at - interval '36 d') \
-            OR r.charge_transaction <> e.transaction_id OR r.sign <> 1 \
-            OR r.credits_charged - r.credits_uncollected <> e.amount \
-          ORDER BY 1, r.id, e.seq LIMIT 20",
+    rule: CHARGED_RULE,
+    sql: charged!("true", "true"),
 };
 
 /// The rules across domains.

@@ -27,6 +27,7 @@ pub async fn read(pool: &Pool, query: &SummaryQuery) -> Result<Result<UsageSumma
 }
 
 async fn read_in(tx: &mut Tx, query: &SummaryQuery) -> Result<Result<UsageSummary, UsageRefusal>, DbError> {
+    usage::hold_months(tx).await?;
     let usage = match usage::summary(tx.conn(), query).await? {
         Ok(usage) => usage,
         Err(refusal) => return Ok(Err(refusal)),

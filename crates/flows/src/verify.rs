@@ -1,10 +1,14 @@
 //! The audit of the books of all domains while they work: the ledger by ranges of accounts, then usage by ranges of users and
 //! of time. Each range is a snapshot of its own; a rule across domains takes one snapshot of both.
 
+mod charges;
+
 use std::fmt;
 
 use pg::{DbError, Pool};
 use time::OffsetDateTime;
+
+use self::charges::Charges;
 
 /// A walk through everything, range by range.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +16,7 @@ pub struct Verification {
     stage: Stage,
     ledger: credits::verify::Verification,
     usage: usage::verify::Verification,
+    charges: Charges,
 }
 
 /// What is audited now.
@@ -22,6 +27,8 @@ pub enum Stage {
     Ledger,
     /// The rules of usage.
     Usage,
+    /// That usage and ledger tell the same charges.
+    Charges,
     /// Nothing more.
     Done,
 }
@@ -37,7 +44,8 @@ pub struct Report {
     pub records: u64,
     /// How many violations were found. Each rule tells at most 20 of a range, so there may be more.
     pub found: u64,
-    /// The first of them: those of the ledger by account and entry, then those of usage by user and quarter.
+    /// The first of them: those of the ledger by account and entry, then those of usage by user and quarter, then
+    /// those of charges by user and entry.
     pub violations: Vec<Violation>,
 }
 
@@ -67,7 +75,8 @@ impl Verification {
     pub async fn advance(&mut self, pool: &Pool) -> Result<bool, DbError> {
         let (more, next) = match self.stage {
             Stage::Ledger => (self.ledger.advance(pool).await?, Stage::Usage),
-            Stage::Usage => (self.usage.advance(pool).await?, Stage::Done),
+            Stage::Usage => (self.usage.advance(pool).await?, Stage::Charges),
+            Stage::Charges => (self.charges.advance(pool).await?, Stage::Done),
             Stage::Done => return Ok(false),
         };
         if !more {
@@ -92,8 +101,14 @@ impl Verification {
             accounts: ledger.accounts,
             entries: ledger.entries,
             records: usage.records,
-            found: ledger.found.saturating_add(usage.found),
-            violations: of_ledger.chain(of_usage).collect(),
+            found: ledger
+                .found
+                .saturating_add(usage.found)
+                .saturating_add(self.charges.found),
+            violations: of_ledger
+                .chain(of_usage)
+                .chain(self.charges.violations.iter().cloned())
+                .collect(),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod audits;
 mod ledger_audit;
 mod metering;
+mod metering_audit;
 mod metering_sequences;
 mod operations;
 mod sign_up;

@@ -28,7 +28,7 @@ fn worth(name: &str, amount: &str) -> Metered {
 }
 
 /// A call whose model has a price, if anyone put one.
-fn call(name: &str) -> Metered {
+pub fn call(name: &str) -> Metered {
     charged(UsageInput {
         model_name: Some("gpt-4".to_owned()),
         provider: Some("openai".to_owned()),
@@ -62,12 +62,12 @@ async fn meter(writes: &Writes, metered: Metered) -> Meterage {
     writes.usage(metered, StandingCheck::Done).await.unwrap().unwrap()
 }
 
-async fn metered(writes: &Writes, metered: Metered) -> Recorded {
+pub async fn metered(writes: &Writes, metered: Metered) -> Recorded {
     meter(writes, metered).await.result.unwrap()
 }
 
 /// Prices of gpt-4: 1,500 and 4,500 credits for a million tokens in and out, from now on.
-async fn put_price(db: &TestDb, clock: &ManualClock) {
+pub async fn put_price(db: &TestDb, clock: &ManualClock) {
     let rate = |charge_pico| Rate {
         charge_pico,
         cost_pico: 30_000_000,

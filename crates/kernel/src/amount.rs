@@ -2,8 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
+
+use crate::decimal::{DecimalText, Whole};
 
 /// Why a text is not an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +77,7 @@ macro_rules! amount {
             /// The exact decimal text without a forced decimal: `1000`, `974.5`.
             #[must_use]
             pub fn to_plain_text(self) -> String {
-                decimal_text(self.0.into(), $decimals, $scale, false)
+                DecimalText::new(self.0.into(), $decimals, Whole::Plain).as_str().to_owned()
             }
 
             /// Serializes whole values without a decimal (`1000`), as `ensure`, `me` and `/api/...` show them.
@@ -83,7 +85,7 @@ macro_rules! amount {
             /// # Errors
             /// What the serializer raises.
             pub fn serialize_plain<S: Serializer>(amount: &Self, serializer: S) -> Result<S::Ok, S::Error> {
-                serialize_number(amount.to_plain_text(), serializer)
+                DecimalText::new(amount.0.into(), $decimals, Whole::Plain).serialize(serializer)
             }
         }
 
@@ -100,7 +102,7 @@ macro_rules! amount {
         impl fmt::Display for $name {
             /// The exact decimal with at least one decimal: `1000.0`, `0.001`.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&decimal_text(self.0.into(), $decimals, $scale, true))
+                f.write_str(DecimalText::new(self.0.into(), $decimals, Whole::WithDecimal).as_str())
             }
         }
 
@@ -112,7 +114,7 @@ macro_rules! amount {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serialize_number(self.to_string(), serializer)
+                DecimalText::new(self.0.into(), $decimals, Whole::WithDecimal).serialize(serializer)
             }
         }
 
@@ -163,16 +165,10 @@ pub fn units_from_json(literal: &str, decimals: u32) -> Result<i64, AmountError>
 /// The exact decimal of units of `10^-decimals` (at most 38), with at least one decimal: `1500.0`, `0.000000000001`.
 #[must_use]
 pub fn units_to_text(units: i128, decimals: u32) -> String {
-    let scale = 10_u128.checked_pow(decimals).unwrap_or(u128::MAX);
     let places = usize::try_from(decimals).unwrap_or(0);
-    decimal_text(units, places, scale, true)
-}
-
-/// Writes a decimal text as a JSON number, digit by digit.
-pub(crate) fn serialize_number<S: Serializer>(text: String, serializer: S) -> Result<S::Ok, S::Error> {
-    RawValue::from_string(text)
-        .map_err(ser::Error::custom)?
-        .serialize(serializer)
+    DecimalText::new(units, places, Whole::WithDecimal)
+        .as_str()
+        .to_owned()
 }
 
 /// A string amount may not carry a sign or an exponent (HTTP contract 1.8).
@@ -250,21 +246,6 @@ fn split_exponent(text: &str) -> Result<(&str, i64), AmountError> {
     }
     let size = digits.parse::<i64>().unwrap_or(1_000_000);
     Ok((mantissa, sign.saturating_mul(size.min(1_000_000))))
-}
-
-/// The exact decimal of units of `10^-decimals`, where `scale` is `10^decimals`.
-pub(crate) fn decimal_text(units: i128, decimals: usize, scale: u128, one_decimal: bool) -> String {
-    let size = units.unsigned_abs();
-    let sign = if units < 0 { "-" } else { "" };
-    let whole = size.checked_div(scale).unwrap_or(0);
-    let rest = size.checked_rem(scale).unwrap_or(0);
-    // Without decimals there is no rest, and nothing of its one zero to show.
-    let padded = format!("{rest:0decimals$}");
-    match (padded.trim_end_matches('0'), one_decimal) {
-        ("", true) => format!("{sign}{whole}.0"),
-        ("", false) => format!("{sign}{whole}"),
-        (fraction, _) => format!("{sign}{whole}.{fraction}"),
-    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     Credits, Usd,
-    amount::{decimal_text, serialize_number},
+    decimal::{DecimalText, Whole},
 };
 
 macro_rules! amount_sum {
-    ($(#[$meta:meta])* $name:ident, $of:ident, $decimals:literal, $scale:literal, $from:ident, $get:ident, $unit:literal) => {
+    ($(#[$meta:meta])* $name:ident, $of:ident, $decimals:literal, $from:ident, $get:ident, $unit:literal) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub struct $name(i128);
@@ -41,7 +41,7 @@ macro_rules! amount_sum {
         impl fmt::Display for $name {
             /// The exact decimal with at least one decimal, as a single amount is written: `1000.0`, `0.001`.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&decimal_text(self.0, $decimals, $scale, true))
+                f.write_str(DecimalText::new(self.0, $decimals, Whole::WithDecimal).as_str())
             }
         }
 
@@ -54,7 +54,7 @@ macro_rules! amount_sum {
         impl Serialize for $name {
             /// A JSON number with every digit (HTTP contract 1.8).
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serialize_number(self.to_string(), serializer)
+                DecimalText::new(self.0, $decimals, Whole::WithDecimal).serialize(serializer)
             }
         }
     };
@@ -62,11 +62,11 @@ macro_rules! amount_sum {
 
 amount_sum!(
     /// What any number of [`Credits`] add up to, in micro-credits.
-    CreditsSum, Credits, 6, 1_000_000, from_micro, micro, "micro-credits"
+    CreditsSum, Credits, 6, from_micro, micro, "micro-credits"
 );
 amount_sum!(
     /// What any number of [`Usd`] add up to, in nano-dollars.
-    UsdSum, Usd, 9, 1_000_000_000, from_nano, nano, "nano-dollars"
+    UsdSum, Usd, 9, from_nano, nano, "nano-dollars"
 );
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 pub mod amount;
 pub mod amount_sum;
 pub mod clock;
+mod decimal;
 pub mod failure;
 pub mod ids;
 pub mod page;

@@ -125,9 +125,8 @@ impl Default for FreeForm {
 
 impl Serialize for FreeForm {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.to_string())
-            .map_err(ser::Error::custom)?
-            .serialize(serializer)
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(ser::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Rules about stored data that can be checked at any time: the books must balance.
 
-use diesel::{QueryableByName, sql_types::Text};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Nullable, Text},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::DbError;
@@ -32,6 +35,20 @@ pub struct Violation {
     pub detail: String,
 }
 
+/// Something that breaks a rule, at a place in the journal of a user.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Drift {
+    /// Whose journal.
+    #[diesel(sql_type = Text)]
+    pub subject: String,
+    /// Where in it, if it is about one place.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub seq: Option<i64>,
+    /// What is wrong, with the numbers.
+    #[diesel(sql_type = Text)]
+    pub detail: String,
+}
+
 #[derive(QueryableByName)]
 struct Found {
     #[diesel(sql_type = Text)]
@@ -46,6 +63,23 @@ struct Found {
 /// [`DbError`] when that fails.
 pub async fn take_snapshot(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     Ok(conn.batch_execute(SNAPSHOT).await?)
+}
+
+/// Asks a rule of the subjects behind `after`, up to `until` if there is an end: SQL that takes both as texts (`$1`, `$2`) and
+/// answers rows (`subject text`, `seq bigint`, `detail text`).
+///
+/// # Errors
+/// [`DbError`] when the query fails; that is not a drift.
+pub async fn run_between(
+    conn: &mut AsyncPgConnection,
+    sql: &'static str,
+    after: &str,
+    until: Option<&str>,
+) -> Result<Vec<Drift>, DbError> {
+    let rule = crate::sql(sql)
+        .bind::<Text, _>(after)
+        .bind::<Nullable<Text>, _>(until);
+    Ok(rule.load(conn).await?)
 }
 
 /// Runs the audits on one connection and collects what they find.

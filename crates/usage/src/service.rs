@@ -17,7 +17,7 @@ mod upkeep;
 pub use anomalies::{ANOMALY_HOURS_MIN, forget_anomalies, hour_of, note_anomalies, spenders};
 pub use correct::correct;
 pub use export::{Export, Exported, RecordsDropped};
-pub use partitions::{MONTHS_MIN, create_months, old_months, retain, retain_telling};
+pub use partitions::{MONTHS_MIN, create_months, hold_months, old_months, retain, retain_telling};
 pub use price_cache::Prices;
 pub use reads::{find, find_all, list, stats, stats_all};
 pub use record::record;

@@ -99,6 +99,8 @@ impl Verification {
         };
         let mut tx = Tx::begin(pool).await?;
         pg::audit::take_snapshot(tx.conn()).await?;
+        // Otherwise rows that are moved into a new month meanwhile would be missed by the statements behind.
+        store::partitions::hold(tx.conn()).await?;
         let range = store::verify::range(tx.conn(), of, from, records_max.max(1)).await?;
         let records = match of {
             Of::Hours => store::verify::records_in(tx.conn(), &range).await?,

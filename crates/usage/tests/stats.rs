@@ -115,7 +115,7 @@ async fn a_span_across_users_that_is_half_full_goes_on_in_another_sum() {
     };
     let mut conn = db.pool().get().await.unwrap();
     for _ in 0..2 {
-        record(&db, &clock, &[one.clone()]).await;
+        record(&db, &clock, std::slice::from_ref(&one)).await;
         usage::fold_deltas(&mut conn, 10).await.unwrap();
         let plant = "UPDATE usage.rollups_all_hours SET credits_charged = 4611686018427387904 \
                      WHERE hours = 24 AND part = (SELECT min(part) FROM usage.rollups_all_hours WHERE hours = 24)";

@@ -115,11 +115,9 @@ async fn a_summary_equals_the_series_along_its_axes() {
             found.features.iter().cloned().collect::<BTreeMap<_, _>>(),
             totals(features)
         );
-        let models = along(&mut conn, &query, &[Dimension::Model, Dimension::Provider]).await;
-        assert_eq!(
-            found.models.iter().cloned().collect::<BTreeMap<_, _>>(),
-            totals(models)
-        );
+        let mut models = totals(along(&mut conn, &query, &[Dimension::Model, Dimension::Provider]).await);
+        models.values_mut().for_each(|point| point.active_users = 0);
+        assert_eq!(found.models.iter().cloned().collect::<BTreeMap<_, _>>(), models);
         let costs = found.models.iter().map(|(_, point)| point.totals.cost_usd);
         assert!(costs.is_sorted_by(|one, next| one >= next));
         let of_models = totals(along(&mut conn, &query, &[Dimension::Model]).await);

@@ -61,6 +61,11 @@ entries! {
         "Insufficient credits. Available: {available}, Required: {required}", "积分不足。可用: {available}, 需要: {required}",
         "The amount is more than the user can spend now: the balance less what is held. Nothing was deducted.",
         ["available", "required", "balance", "held"];
+    BUDGET_EXCEEDED = 400 "BudgetExceededException",
+        "The budget of {limit} credits ({period}) would be exceeded", "将超出 {limit} 积分的预算 ({period})",
+        "A budget of the user has less left than the amount: the limit less what was spent and what is held. Nothing was \
+         deducted. `resets_at` is when its next window begins; a lifetime has none.",
+        ["period", "limit", "spent", "held", "resets_at"];
     BALANCE_LIMIT_EXCEEDED = 400 "BalanceLimitExceededException",
         "The balance would exceed {limit} credits", "余额将超过 {limit} 积分",
         "A balance, with what is scheduled to be added, is at most 1,000,000,000 credits.", ["limit"];

@@ -4,7 +4,7 @@ use kernel::Credits;
 
 use crate::{
     core::{
-        AccountState, Cause, Done, Fault, Line, Stop, burn,
+        AccountState, Cause, Done, Fault, Line, Stop, budget, burn,
         fault::{minus, negative},
         journal::{self, Draft, Usage},
     },
@@ -23,17 +23,18 @@ pub(super) fn consume(
     if amount > available {
         return Err(insufficient(state, available, amount).into());
     }
+    budget::admit(state, amount)?;
     Ok(Done::wrote(take(state, amount, usage, cause)?))
 }
 
-/// Takes what is available, up to `amount`.
+/// Takes what is available and budgeted, up to `amount`.
 pub(super) fn consume_uncollected(
     state: &mut AccountState,
     amount: Credits,
     usage: Usage,
     cause: Cause<'_>,
 ) -> Result<Done, Stop> {
-    let part = amount.min(available(state)?);
+    let part = budget::cap(state, amount.min(available(state)?));
     let uncollected = minus(amount, part)?;
     let done = if part.is_zero() {
         Done::nothing()
@@ -71,5 +72,7 @@ fn take(state: &mut AccountState, amount: Credits, usage: Usage, cause: Cause<'_
         usage,
         ..Draft::new(EntryKind::Consume, amount, lines)
     };
-    journal::write(state, draft, cause)
+    let seq = journal::write(state, draft, cause)?;
+    budget::spend(state, amount)?;
+    Ok(seq)
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     core::{
-        AccountState, Cause, Done, Fault, Line, Stop, Written, burn,
+        AccountState, Cause, Done, Fault, Line, Stop, Written, budget, burn,
         burn::Portion,
         consume,
         fault::{minus, negative, plus},
@@ -37,6 +37,8 @@ pub struct Hold {
     pub released: Credits,
     /// Part of a charge that nothing was left to pay for.
     pub uncollected: Credits,
+    /// A budget is why the charge went no further, not the balance. Not read: it decides nothing.
+    pub capped: bool,
     /// The entry that made it.
     pub entry_seq: i64,
     /// When its life ends.
@@ -124,6 +126,11 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
     if amount > available || amount.is_zero() {
         return Err(consume::insufficient(state, available, wish.amount).into());
     }
+    let amount = match (wish.mode, budget::cap(state, amount)) {
+        (HoldMode::Clamp, within) if !within.is_zero() => within,
+        _ => amount,
+    };
+    budget::admit(state, amount)?;
     let allocation = burn::plan(state.grants(), amount)?;
     let lines = allocation.iter().map(|portion| Line {
         grant_id: portion.grant_id,
@@ -148,6 +155,7 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
         captured: Credits::ZERO,
         released: Credits::ZERO,
         uncollected: Credits::ZERO,
+        capped: false,
         entry_seq: seq,
         expires_at,
         created_at: cause.created_at,
@@ -162,7 +170,7 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
     })
 }
 
-/// Charges a hold and frees the rest. Never fails for lack of credit: the work was done.
+/// Charges a hold and frees the rest. Never fails for lack of credit or of a budget: the work was done.
 pub(super) fn capture(
     state: &mut AccountState,
     hold_id: Uuid,
@@ -174,7 +182,8 @@ pub(super) fn capture(
     let wanted = amount.unwrap_or(hold.amount);
     let from_hold = wanted.min(hold.amount);
     let beyond = minus(wanted, from_hold)?;
-    let extra = beyond.min(consume::available(state)?);
+    let affordable = beyond.min(consume::available(state)?);
+    let extra = budget::cap(state, affordable);
     let charged = plus(from_hold, extra)?;
     let (taken, freed) = split(state.in_burn_order(&hold.allocation)?, from_hold)?;
 
@@ -195,6 +204,7 @@ pub(super) fn capture(
             ..Draft::new(EntryKind::Capture, charged, lines)
         };
         entry = Written::Now(journal::write(state, draft, cause)?);
+        budget::spend(state, charged)?;
     }
     let released = minus(hold.amount, from_hold)?;
     if !released.is_zero() {
@@ -204,6 +214,7 @@ pub(super) fn capture(
     let hold = state.hold_mut(hold_id)?;
     hold.status = HoldStatus::Captured;
     hold.resolved_at = Some(cause.created_at);
+    hold.capped = extra < affordable;
     (hold.captured, hold.released, hold.uncollected) = (charged, released, uncollected);
     Ok(Done {
         entry,

@@ -4,6 +4,7 @@
 //! anyway is a [`Fault`], which aborts the whole batch instead of being booked.
 
 mod adjust;
+pub mod budget;
 pub mod burn;
 mod consume;
 pub mod due;
@@ -20,6 +21,7 @@ use kernel::{Actor, Credits, FreeForm};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use budget::{Budget, Window};
 pub use fault::{Fault, Stop};
 pub use grant::{Grant, Known, Notes};
 pub use hold::Hold;
@@ -105,6 +107,7 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
         .into());
     }
     let now = now.max(state.account.as_of);
+    budget::check(state, now)?;
     due::apply(state, now)?;
     state.account.as_of = now;
     let metadata = noted(command);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     core::{
-        AccountState, Cause, Done, Fault, Grant, Stop,
+        AccountState, Cause, Done, Fault, Grant, Stop, budget,
         burn::Portion,
         fault::{minus, negative, next, plus},
         give,
@@ -32,6 +32,8 @@ pub struct Charge {
     pub amount: Credits,
     /// What refunds gave back of it.
     pub refunded: Credits,
+    /// When it was charged.
+    pub created_at: OffsetDateTime,
     /// What it took from which grant.
     pub portions: Vec<Portion>,
 }
@@ -76,7 +78,9 @@ pub(super) fn refund(
         refunds_seq: Some(charge.seq),
         ..Draft::new(EntryKind::Refund, amount, lines)
     };
-    Ok(Done::wrote(journal::write(state, draft, cause)?))
+    let seq = journal::write(state, draft, cause)?;
+    budget::give_back(state, amount, charge.created_at)?;
+    Ok(Done::wrote(seq))
 }
 
 /// The charge of this transaction, with all refunds so far.
@@ -97,6 +101,7 @@ fn charge_of(state: &AccountState, transaction_id: Uuid) -> Result<Option<Charge
                 seq: entry.seq,
                 amount: entry.amount,
                 refunded: Credits::ZERO,
+                created_at: entry.created_at,
                 portions,
             })
         }

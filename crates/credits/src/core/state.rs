@@ -7,7 +7,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    core::{Charge, Fault, Grant, Hold, JournalEntry, Known, Written, burn, burn::Portion, fault::total},
+    core::{
+        Budget, Charge, Fault, Grant, Hold, JournalEntry, Known, Written, burn, burn::Portion, fault::total,
+    },
     model::{Balance, EntryKind, GrantView, HoldView},
 };
 
@@ -30,6 +32,8 @@ pub struct AccountState {
     holds: BTreeMap<Uuid, Hold>,
     /// Stored charges that commands of the batch want to give back.
     charges: BTreeMap<Uuid, Charge>,
+    /// What may be spent in which window.
+    budgets: Vec<Budget>,
     /// Entries made since loading, in order.
     journal: Vec<JournalEntry>,
 }
@@ -85,6 +89,7 @@ impl AccountState {
             references: BTreeMap::new(),
             holds: holds.into_iter().map(|hold| (hold.id, hold)).collect(),
             charges: BTreeMap::new(),
+            budgets: Vec::new(),
             journal: Vec::new(),
         };
         state.check_sums()?;
@@ -112,6 +117,7 @@ impl AccountState {
             references: BTreeMap::new(),
             holds: BTreeMap::new(),
             charges: BTreeMap::new(),
+            budgets: Vec::new(),
             journal: Vec::new(),
         }
     }
@@ -130,6 +136,22 @@ impl AccountState {
             }
         }
         self.charges.insert(transaction_id, charge);
+    }
+
+    /// Tells the state of its budgets, brought to the window of the instant at which commands come. One that is not told of
+    /// any has none.
+    pub fn keep_budgets(&mut self, budgets: Vec<Budget>) {
+        self.budgets = budgets;
+    }
+
+    /// What may be spent in which window.
+    #[must_use]
+    pub fn budgets(&self) -> &[Budget] {
+        &self.budgets
+    }
+
+    pub(crate) fn budgets_mut(&mut self) -> &mut [Budget] {
+        &mut self.budgets
     }
 
     /// Live and scheduled grants in burn order, and those that were used up since loading.

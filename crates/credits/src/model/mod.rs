@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod balance;
+pub mod budget;
 pub mod command;
 pub mod entry;
 pub mod fingerprint;
@@ -14,6 +15,7 @@ pub mod outcome;
 
 pub use account::{AccountView, Defaults};
 pub use balance::Balance;
+pub use budget::{BudgetPeriod, BudgetView, BudgetsRefused, NewBudget};
 pub use command::{Action, Adjustment, Command, Metering, NewGrant, Payer};
 pub use entry::{Direction, Entry, EntryKind};
 pub use fingerprint::Fingerprint;

@@ -1,5 +1,6 @@
 //! The ledger on a database.
 
+mod budgets;
 mod decided;
 mod deciding;
 mod execute;
@@ -8,6 +9,7 @@ mod prune;
 mod reads;
 mod sweep;
 
+pub use budgets::{budgets, set_budgets};
 pub use decided::Decided;
 pub use deciding::{Deciding, Preview, prepare};
 pub use execute::{Locked, execute, lock};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Credits, UserId};
@@ -42,6 +42,15 @@ pub struct AccountRow {
     low_balance_at: Option<i64>,
 }
 
+/// A row of `credits.accounts` that is locked, with what only commands need of it.
+#[derive(Debug, QueryableByName)]
+pub struct LockedRow {
+    #[diesel(embed)]
+    account: AccountRow,
+    #[diesel(sql_type = Bool)]
+    budgeted: bool,
+}
+
 #[derive(QueryableByName)]
 struct UserRow {
     #[diesel(sql_type = Text)]
@@ -77,9 +86,9 @@ pub async fn insert_missing(
 pub async fn lock_for_update(
     mut conn: Shared<'_>,
     users: &BTreeSet<UserId>,
-) -> Result<Vec<AccountRow>, DbError> {
+) -> Result<Vec<LockedRow>, DbError> {
     Ok(pg::sql(
-        "SELECT user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of, low_balance_at \
+        "SELECT user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of, low_balance_at, budgeted \
          FROM credits.accounts WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE",
     )
     .bind::<Array<Text>, _>(texts(users))
@@ -144,10 +153,32 @@ pub fn assemble(
     Ok(states)
 }
 
+impl LockedRow {
+    /// The account.
+    pub fn account(&self) -> &AccountRow {
+        &self.account
+    }
+
+    /// The account, without the rest.
+    pub fn into_account(self) -> AccountRow {
+        self.account
+    }
+
+    /// Whether the account has budgets.
+    pub fn is_budgeted(&self) -> bool {
+        self.budgeted
+    }
+}
+
 impl AccountRow {
     /// Whose.
     pub fn user_id(&self) -> &str {
         &self.user_id
+    }
+
+    /// Time of the account.
+    pub fn as_of(&self) -> OffsetDateTime {
+        self.as_of
     }
 
     /// Whether open holds set something aside.

@@ -144,7 +144,7 @@ macro_rules! rules {
                        ON e.user_id = h.user_id AND e.hold_id = h.id \
                      WHERE h.id IS NULL OR e.hold_id IS NULL OR e.seq <> h.entry_seq OR e.holds <> 1 OR e.held <> h.amount \
                        OR e.captures > 1 OR e.captured <> h.captured OR e.releases > 1 OR e.released <> h.released \
-                       OR e.resolved_at IS DISTINCT FROM h.resolved_at OR (h.uncollected > 0 AND e.left_over > 0) \
+                       OR e.resolved_at IS DISTINCT FROM h.resolved_at OR (h.uncollected > 0 AND e.left_over > 0 AND NOT h.capped) \
                        OR (h.state <> 'open' AND least(h.captured, h.amount) + h.released <> h.amount) LIMIT 20"
                 ),
             },
@@ -199,11 +199,36 @@ macro_rules! rules {
                      WHERE a.next_due_at IS DISTINCT FROM due.at LIMIT 20"
                 ),
             },
+            Audit {
+                rule: "credits L19: what a budget says was spent is what was charged in its window",
+                sql: concat!(
+                    "SELECT b.user_id AS subject, NULL::bigint AS seq, format('budget of a %s from %s to %s: spent %s; \
+                       entries: %s', b.period, b.window_start, b.window_end, b.spent, j.spent) AS detail \
+                     FROM (SELECT * FROM credits.budgets WHERE ", $these, ") AS b CROSS JOIN LATERAL ( \
+                       SELECT coalesce(sum(CASE e.type WHEN 'refund' THEN -e.amount ELSE e.amount END), 0) AS spent \
+                       FROM credits.entries e LEFT JOIN credits.entries c \
+                         ON e.type = 'refund' AND c.user_id = e.user_id AND c.seq = e.refunds_seq \
+                       WHERE e.user_id = b.user_id AND e.type IN ('consume', 'capture', 'refund') \
+                         AND (b.window_end IS NULL OR e.created_at < b.window_end) \
+                         AND (b.window_start IS NULL OR coalesce(c.created_at, e.created_at) >= b.window_start)) AS j \
+                     WHERE b.spent <> j.spent LIMIT 20"
+                ),
+            },
+            Audit {
+                rule: "credits L19: an account knows whether it has budgets",
+                sql: concat!(
+                    "SELECT a.user_id AS subject, NULL::bigint AS seq, format('budgeted: %s; budgets: %s', a.budgeted, \
+                       count(b.period)) AS detail \
+                     FROM (SELECT * FROM credits.accounts WHERE ", $these, ") AS a \
+                     LEFT JOIN (SELECT * FROM credits.budgets WHERE ", $these, ") AS b ON b.user_id = a.user_id \
+                     GROUP BY a.user_id, a.budgeted HAVING a.budgeted <> (count(b.period) > 0) LIMIT 20"
+                ),
+            },
         ]
     };
 }
 
-/// L1-L6, L10 and L18 as far as stored data can tell, of all accounts.
+/// L1-L6, L10, L18 and L19 as far as stored data can tell, of all accounts.
 pub const AUDITS: &[Audit] = rules!("true");
 
 /// The same of the accounts behind `$1`, up to `$2`.

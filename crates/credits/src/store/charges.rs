@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use kernel::{Credits, UserId};
 use pg::DbError;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
@@ -33,6 +34,8 @@ struct ChargeRow {
     charge_amount: i64,
     #[diesel(sql_type = BigInt)]
     charge_refunded: i64,
+    #[diesel(sql_type = Timestamptz)]
+    charge_created_at: OffsetDateTime,
     #[diesel(sql_type = BigInt)]
     line_delta: i64,
     #[diesel(embed)]
@@ -47,7 +50,7 @@ pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<(UserId, Uuid)>) -> Re
     let rows: Vec<ChargeRow> = pg::sql(concat!(
         "SELECT e.transaction_id AS charge_transaction_id, e.seq AS charge_seq, e.amount AS charge_amount, \
          (SELECT coalesce(sum(r.amount), 0)::bigint FROM credits.entries r \
-           WHERE r.user_id = e.user_id AND r.refunds_seq = e.seq) AS charge_refunded, l.delta AS line_delta, ",
+           WHERE r.user_id = e.user_id AND r.refunds_seq = e.seq) AS charge_refunded, e.created_at AS charge_created_at, l.delta AS line_delta, ",
         grant_columns!(),
         " FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id) \
          JOIN credits.entries e ON e.user_id = w.user_id AND e.transaction_id = w.transaction_id \
@@ -66,6 +69,7 @@ pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<(UserId, Uuid)>) -> Re
             seq: row.charge_seq,
             amount: Credits::from_micro(row.charge_amount),
             refunded: Credits::from_micro(row.charge_refunded),
+            created_at: row.charge_created_at,
             portions: Vec::new(),
         };
         let name = (user, row.charge_transaction_id);

@@ -6,7 +6,7 @@ use diesel::{
     QueryableByName, deserialize,
     pg::Pg,
     row::NamedRow,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use kernel::{Credits, UserId};
@@ -174,13 +174,13 @@ pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ke
     let holds = || new.iter().map(|(_, hold)| *hold);
     let amounts = |get: fn(&Hold) -> Credits| -> Vec<i64> { holds().map(|hold| get(hold).micro()).collect() };
     let inserted: Vec<KeptRow> = pg::sql(
-        "INSERT INTO credits.holds (user_id, id, requested, amount, state, captured, released, uncollected, entry_seq, \
+        "INSERT INTO credits.holds (user_id, id, requested, amount, state, captured, released, uncollected, capped, entry_seq, \
          description, metadata, expires_at, created_at, resolved_at) \
-         SELECT n.user_id, n.id, n.requested, n.amount, n.state, n.captured, n.released, n.uncollected, n.entry_seq, \
-         n.description, n.metadata::jsonb, n.expires_at, n.created_at, n.resolved_at \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
-         AS n (user_id, id, requested, amount, state, captured, released, uncollected, entry_seq, description, metadata, \
-         expires_at, created_at, resolved_at) RETURNING user_id, id, metadata::text AS metadata",
+         SELECT n.user_id, n.id, n.requested, n.amount, n.state, n.captured, n.released, n.uncollected, n.capped, \
+         n.entry_seq, n.description, n.metadata::jsonb, n.expires_at, n.created_at, n.resolved_at \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+         AS n (user_id, id, requested, amount, state, captured, released, uncollected, capped, entry_seq, description, \
+         metadata, expires_at, created_at, resolved_at) RETURNING user_id, id, metadata::text AS metadata",
     )
     .bind::<Array<Text>, _>(texts(new.iter().map(|(user, _)| *user)))
     .bind::<Array<SqlUuid>, _>(holds().map(|hold| hold.id).collect::<Vec<_>>())
@@ -190,6 +190,7 @@ pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ke
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.captured))
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.released))
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.uncollected))
+    .bind::<Array<Bool>, _>(holds().map(|hold| hold.capped).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(holds().map(|hold| hold.entry_seq).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(holds().map(|hold| hold.description.as_deref()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(holds().map(|hold| metadata(&hold.metadata)).collect::<Vec<_>>())
@@ -221,9 +222,9 @@ pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<()
     let amounts = |get: fn(&Hold) -> Credits| -> Vec<i64> { holds().map(|hold| get(hold).micro()).collect() };
     let updated = pg::sql(
         "UPDATE credits.holds AS h SET state = n.state, captured = n.captured, released = n.released, \
-         uncollected = n.uncollected, resolved_at = n.resolved_at \
-         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::timestamptz[]) \
-         AS n (user_id, id, state, captured, released, uncollected, resolved_at) \
+         uncollected = n.uncollected, capped = n.capped, resolved_at = n.resolved_at \
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[], \
+         $8::timestamptz[]) AS n (user_id, id, state, captured, released, uncollected, capped, resolved_at) \
          WHERE h.user_id = n.user_id AND h.id = n.id AND h.state = 'open'",
     )
     .bind::<Array<Text>, _>(texts(changed.iter().map(|(user, _)| *user)))
@@ -232,6 +233,7 @@ pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<()
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.captured))
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.released))
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.uncollected))
+    .bind::<Array<Bool>, _>(holds().map(|hold| hold.capped).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(holds().map(|hold| hold.resolved_at).collect::<Vec<_>>())
     .execute(&mut conn)
     .await?;
@@ -249,6 +251,7 @@ impl HoldRow {
             captured: Credits::from_micro(self.hold_captured),
             released: Credits::from_micro(self.hold_released),
             uncollected: Credits::from_micro(self.hold_uncollected),
+            capped: false,
             entry_seq: self.hold_entry_seq,
             expires_at: self.hold_expires_at,
             created_at: self.hold_created_at,

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audits;
 pub mod balances;
 pub mod book;
+pub mod budgets;
 pub mod charges;
 pub mod columns;
 pub mod entries;
@@ -133,7 +134,7 @@ pub struct Locked {
     wanted: Wanted,
     /// Accounts that were made just now.
     fresh: BTreeSet<UserId>,
-    rows: Vec<accounts::AccountRow>,
+    rows: Vec<accounts::LockedRow>,
     live: grants::Live,
     known: Vec<references::Reference>,
     charges: charges::Charges,
@@ -174,8 +175,8 @@ pub async fn lock(
     })
 }
 
-/// Puts together what was read of locked accounts. Reads holds of accounts where something is held, and those that a
-/// command names; mostly there are none.
+/// Puts together what was read of locked accounts. Reads holds of accounts where something is held, those that a command
+/// names, and budgets of accounts that have any, in the windows of the instant; mostly there are none of them.
 pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
     let Locked {
         wanted,
@@ -188,24 +189,39 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
     } = locked;
     let holding: Vec<&str> = rows
         .iter()
+        .map(accounts::LockedRow::account)
         .filter(|account| account.is_holding())
         .map(accounts::AccountRow::user_id)
         .collect();
-    let (holds, lines) = try_join!(
+    let now = live.now;
+    let budgeted: Vec<(&str, OffsetDateTime)> = rows
+        .iter()
+        .filter(|row| row.is_budgeted())
+        .map(accounts::LockedRow::account)
+        .map(|account| (account.user_id(), account.as_of().max(now)))
+        .collect();
+    let (holds, lines, budgets) = try_join!(
         holds::load(conn, &holding, &wanted.holds),
         holds::load_lines(conn, &holding),
+        budgets::load(conn, &budgeted),
     )?;
     let mut thresholds = BTreeMap::new();
-    for account in &rows {
-        thresholds.extend(account.threshold()?);
+    for row in &rows {
+        thresholds.extend(row.account().threshold()?);
     }
+    let rows = rows.into_iter().map(accounts::LockedRow::into_account).collect();
     let accounts = accounts::assemble(rows, live.grants, holds::assemble(holds, lines)?, &fresh)?;
     let mut batch = Batch {
-        now: live.now,
+        now,
         accounts,
         thresholds,
         keys,
     };
+    for (user, budgets) in budgets {
+        if let Some(state) = batch.accounts.get_mut(&user) {
+            state.keep_budgets(budgets);
+        }
+    }
     for reference in known {
         if let Some(state) = batch.accounts.get_mut(&reference.user_id) {
             state.know(reference.reference_id, reference.known);
@@ -222,10 +238,11 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
 /// Writes what changed, and answers what the database gave to what is new.
 pub async fn save(conn: Shared<'_>, batch: &Batch, keys: &[NewKey]) -> Result<Saved, DbError> {
     let states: Vec<&AccountState> = batch.accounts.values().collect();
-    let (grants, holds, (), entries, ()) = try_join!(
+    let (grants, holds, (), (), entries, ()) = try_join!(
         grants::insert(conn, &states),
         holds::insert(conn, &states),
         holds::update(conn, &states),
+        budgets::update(conn, &states),
         book::book(conn, &states),
         idempotency::insert(conn, keys),
     )?;

@@ -94,6 +94,13 @@ enum Refused {
         balance: i64,
         held: i64,
     },
+    BudgetExceeded {
+        period: String,
+        limit: i64,
+        spent: i64,
+        held: i64,
+        resets_at: Option<i64>,
+    },
     BalanceLimit,
     ReferenceConflict {
         transaction_id: Uuid,
@@ -307,6 +314,19 @@ impl Refused {
                 balance: balance.micro(),
                 held: held.micro(),
             },
+            Refusal::BudgetExceeded {
+                period,
+                limit,
+                spent,
+                held,
+                resets_at,
+            } => Self::BudgetExceeded {
+                period: period.as_str().to_owned(),
+                limit: limit.micro(),
+                spent: spent.micro(),
+                held: held.micro(),
+                resets_at: resets_at.map(micros).transpose()?,
+            },
             Refusal::BalanceLimit { .. } => Self::BalanceLimit,
             Refusal::ReferenceConflict { transaction_id } => Self::ReferenceConflict {
                 transaction_id: *transaction_id,
@@ -353,6 +373,19 @@ impl Refused {
                 required: Credits::from_micro(required),
                 balance: Credits::from_micro(balance),
                 held: Credits::from_micro(held),
+            },
+            Self::BudgetExceeded {
+                period,
+                limit,
+                spent,
+                held,
+                resets_at,
+            } => Refusal::BudgetExceeded {
+                period: parsed(&period)?,
+                limit: Credits::from_micro(limit),
+                spent: Credits::from_micro(spent),
+                held: Credits::from_micro(held),
+                resets_at: resets_at.map(instant).transpose()?,
             },
             Self::BalanceLimit => Refusal::BalanceLimit { limit: BALANCE_MAX },
             Self::ReferenceConflict { transaction_id } => Refusal::ReferenceConflict { transaction_id },

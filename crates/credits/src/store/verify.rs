@@ -132,3 +132,25 @@ pub async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Fo
     }
     Ok(found)
 }
+
+/// The last of the `count` accounts behind user `after`; nothing if there are fewer.
+pub async fn last_user(
+    conn: &mut AsyncPgConnection,
+    after: &str,
+    count: i64,
+) -> Result<Option<String>, DbError> {
+    let rows: Vec<UserRow> = pg::sql(
+        "SELECT user_id FROM credits.accounts WHERE user_id > $1 ORDER BY user_id OFFSET $2 - 1 LIMIT 1",
+    )
+    .bind::<Text, _>(after)
+    .bind::<BigInt, _>(count)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().next().map(|row| row.user_id))
+}
+
+#[derive(QueryableByName)]
+struct UserRow {
+    #[diesel(sql_type = Text)]
+    user_id: String,
+}

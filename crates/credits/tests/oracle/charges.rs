@@ -18,6 +18,10 @@ impl Oracle {
         if amount > there || amount == 0 {
             return Err(Said::No("InsufficientCreditsException"));
         }
+        let amount = if clamp { amount.min(self.allowed()) } else { amount };
+        if amount > self.allowed() || amount == 0 {
+            return Err(Said::No("BudgetExceededException"));
+        }
         let parts = self.first_to_burn(amount);
         let aside = parts.iter().map(|(lot, part)| Part {
             lot: *lot,
@@ -54,7 +58,7 @@ impl Oracle {
         let pledge = self.pledges[place].clone();
         let amount = amount.unwrap_or(pledge.amount);
         let inside = amount.min(pledge.amount);
-        let outside = (amount - inside).min(self.spendable());
+        let outside = (amount - inside).min(self.spendable()).min(self.allowed());
         let mut touched = vec![(0, 0); self.lots.len()]; // taken, and how much of it was kept
         let (mut rest, mut freed) = (inside, Vec::new());
         for (lot, part) in &pledge.parts {

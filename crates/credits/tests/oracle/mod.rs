@@ -2,10 +2,12 @@
 //!
 //! Shares no code with the crate. Amounts are i128 micro-credits, times are seconds.
 
+mod budgets;
 mod charges;
 
 use credits::NewGrantKind;
 
+pub use self::budgets::Allowance;
 use self::charges::Done;
 use crate::generator::{Names, Op, reference};
 
@@ -88,6 +90,7 @@ pub struct Oracle {
     pub lots: Vec<Lot>,
     pub pledges: Vec<Pledge>,
     pub rows: Vec<Row>,
+    pub allowances: Vec<Allowance>,
     /// What can be given back of each charge, in burn order.
     refundable: Vec<(usize, Vec<(usize, i128)>)>,
 }
@@ -199,11 +202,14 @@ impl Oracle {
                 if i128::from(*amount) > self.spendable() {
                     return Err(Said::No("InsufficientCreditsException"));
                 }
+                if i128::from(*amount) > self.allowed() {
+                    return Err(Said::No("BudgetExceededException"));
+                }
                 Ok((self.spend((*amount).into(), command), None, 0))
             }
             Op::TakeWhatIsThere(amount) => {
                 let amount = i128::from(*amount);
-                let part = amount.min(self.spendable());
+                let part = amount.min(self.spendable()).min(self.allowed());
                 Ok((self.spend(part, command), None, amount - part))
             }
             Op::Recharge {

@@ -25,7 +25,7 @@ pub struct Summary {
     pub days: Vec<Day>,
     /// By kind of event and tool: those with the most credits, at most [`crate::SUMMARY_GROUPS_MAX`].
     pub features: Vec<(Group, Point)>,
-    /// By model and provider: those with the highest cost, at most [`crate::SUMMARY_GROUPS_MAX`].
+    /// By model and provider: those with the highest cost, at most [`crate::SUMMARY_GROUPS_MAX`]. Users are not counted here.
     pub models: Vec<(Group, Point)>,
     /// The model with the highest cost, whoever provides it, if there is any cost.
     pub costliest: Option<(String, UsdSum)>,

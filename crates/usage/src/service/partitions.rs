@@ -114,6 +114,18 @@ pub async fn retain_telling(
     Ok(done)
 }
 
+/// Keeps the months as they are until the end of a transaction whose statements share one snapshot ([`Tx::snapshot`]). Must be
+/// its first statement.
+///
+/// A snapshot does not cover partitions: rows that are moved into a new one after it was taken are not found there, and no
+/// longer looked for where they were. Who makes or drops a month waits meanwhile, so such a transaction must be short.
+///
+/// # Errors
+/// [`DbError`]; [`DbError::LockTimeout`] when a month is being made or dropped for long.
+pub async fn hold_months(tx: &mut Tx) -> Result<(), DbError> {
+    partitions::hold(tx.conn()).await
+}
+
 /// The months that [`retain`] would drop now, the oldest first. Changes nothing.
 ///
 /// # Errors

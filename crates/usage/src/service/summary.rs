@@ -15,7 +15,8 @@ pub const SUMMARY_GROUPS_MAX: i64 = 100;
 /// Sums of a window across users: in all, by local day, by feature, by model, and which models have no price (HTTP contract
 /// 4.7).
 ///
-/// Several statements: in a transaction with one snapshot ([`pg::Tx::snapshot`]) they tell of the same records.
+/// Several statements: in a transaction with one snapshot ([`pg::Tx::snapshot`], then [`crate::hold_months`]) they tell of the
+/// same records.
 ///
 /// # Errors
 /// [`DbError`]; refusal: [`UsageRefusal::TooManyPoints`] for a window of very many days.

@@ -124,6 +124,32 @@ macro_rules! u1_of_hours {
     };
 }
 
+/// Records that a price rated and that meet a condition: the charge is that of the price, computed again, rounded up once.
+/// Whole numbers only: a quotient with decimals could be rounded on the way.
+macro_rules! u5 {
+    ($these:literal) => {
+        Audit {
+            rule: "usage U5: a charge that was rated is what its price comes to",
+            sql: concat!(
+                "SELECT user_id AS subject, user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00') AS at,
+                     'record ' || id || ' is charged ' || credits_charged || ', and version ' || price_id || ' of the price comes to '
+                     || coalesce(again::text, 'nothing') AS detail
+                  FROM (SELECT *, (
+                      SELECT CASE WHEN count(*) = count(rate.charge_pico)
+                                  THEN div(coalesce(sum(used.value::numeric * rate.charge_pico), 0) + 999999, 1000000) END
+                      FROM jsonb_each_text(record.quantities) AS used
+                      LEFT JOIN usage.price_rates AS rate
+                        ON rate.price_id = record.price_id AND rate.token_class = used.key
+                  ) AS again FROM usage.records AS record WHERE price_id IS NOT NULL AND ",
+                $these,
+                ") AS rated
+                  WHERE again IS DISTINCT FROM credits_charged
+                  ORDER BY subject, occurred_at, id LIMIT 20"
+            ),
+        }
+    };
+}
+
 /// What must be true of the sums from `$1` up to, not including, `$2`: beginnings of quarters, or absent.
 pub(super) const AUDITS_OF_TIME: &[Audit] = &[
     u1_of_users!(
@@ -131,6 +157,7 @@ pub(super) const AUDITS_OF_TIME: &[Audit] = &[
         "occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')"
     ),
     u1_of_all!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
+    u5!("occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')"),
 ];
 
 /// What must be true of longer spans from `$1` up to, not including, `$2`: beginnings of days, or absent.
@@ -171,6 +198,7 @@ pub const AUDITS: &[Audit] = &[
     u1_of_users!("true", "true"),
     u1_of_all!("true"),
     u1_of_hours!("true"),
+    u5!("true"),
     Audit {
         rule: "usage U3: an event id stands for one record",
         sql: "SELECT 'event ' || event_id || ' of ' || user_id AS subject, count(*) || ' records' AS detail

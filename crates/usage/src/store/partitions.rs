@@ -57,6 +57,14 @@ pub(crate) async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Keeps the months as they are until the end of the transaction. As its first statement it comes before the snapshot: LOCK
+/// needs none.
+pub(crate) async fn hold(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+    conn.batch_execute("LOCK TABLE usage.records, usage.rollups_15m IN ACCESS SHARE MODE")
+        .await?;
+    Ok(())
+}
+
 /// The months that have a partition.
 pub(crate) async fn attached(conn: &mut AsyncPgConnection, table: Table) -> Result<Vec<Month>, DbError> {
     let rows: Vec<NameRow> = pg::sql(ATTACHED).bind::<Text, _>(table.name()).load(conn).await?;

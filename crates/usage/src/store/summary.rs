@@ -1,8 +1,10 @@
 //! Sums of a window across users along several axes at once, in one reading.
 
+use std::collections::BTreeMap;
+
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Date as SqlDate, Text, Timestamptz},
+    sql_types::{Array, BigInt, Date as SqlDate, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
@@ -10,7 +12,7 @@ use time::{Date, OffsetDateTime};
 
 use super::{
     series::{Cell, SumRow, something, summed},
-    sources::{ask, coverage, of_each},
+    sources::{ask, coverage, of_all, of_each},
 };
 use crate::{
     Counted, Point, Selection, Summary, UnratedModel, Zone,
@@ -30,6 +32,8 @@ const MODEL: i64 = 3;
 const COSTLIEST: i64 = 4;
 
 /// Fills a summary but for its days, which are answered by bucket, and for models without a price.
+///
+/// Sums come from those across users, which are few; only counting users reads the sums of each.
 pub(crate) async fn load(
     conn: &mut AsyncPgConnection,
     window: Window,
@@ -37,27 +41,36 @@ pub(crate) async fn load(
     groups_max: i64,
 ) -> Result<(Summary, Vec<(usize, Point)>), DbError> {
     let all = Selection::default();
-    let rows: Vec<AxisRow> = ask(SUMMARY, None, window, &all)
+    let rows: Vec<AxisRow> = ask(SUMS, None, window, &all)
         .bind::<Array<Timestamptz>, _>(starts)
         .bind::<BigInt, _>(groups_max)
         .load(conn)
         .await?;
+    let counts: Vec<CountRow> = ask(USERS, None, window, &all)
+        .bind::<Array<Timestamptz>, _>(starts)
+        .load(conn)
+        .await?;
+    let counts: BTreeMap<Where, i64> = counts.into_iter().map(CountRow::counted).collect();
     let (mut summary, mut days) = (Summary::default(), Vec::new());
     for row in rows {
-        let (axis, active_users) = (row.axis, row.users);
         summary.coverage = coverage(row.sums.coverage)?;
-        let Some(cell) = row.sums.cell() else { continue };
-        let Cell { bucket, group, value } = cell?;
-        let point = Point {
-            totals: value,
-            active_users,
+        let (Some(axis), Some(cell)) = (row.axis, row.sums.cell()) else {
+            continue;
         };
+        let Cell {
+            bucket,
+            group,
+            value: totals,
+        } = cell?;
+        let feature = (axis == FEATURE).then(|| (group.event_type.clone(), group.tool.clone()));
+        let users = counts.get(&(bucket, feature)).copied().unwrap_or(0);
+        let point = |active_users| Point { totals, active_users };
         match (axis, bucket) {
-            (ALL, _) => summary.total = point,
-            (DAY, Some(bucket)) => days.push((bucket, point)),
-            (FEATURE, _) => summary.features.push((group, point)),
-            (MODEL, _) => summary.models.push((group, point)),
-            (COSTLIEST, _) => summary.costliest = group.model.map(|model| (model, value.cost_usd)),
+            (ALL, _) => summary.total = point(users),
+            (DAY, Some(bucket)) => days.push((bucket, point(users))),
+            (FEATURE, _) => summary.features.push((group, point(users))),
+            (MODEL, _) => summary.models.push((group, point(0))),
+            (COSTLIEST, _) => summary.costliest = group.model.map(|model| (model, totals.cost_usd)),
             _ => return Err(DbError::Inconsistent(format!("a summary by axis {axis}"))),
         }
     }
@@ -113,27 +126,24 @@ pub(crate) async fn dates(
     Ok(rows.into_iter().map(|row| row.date).collect())
 }
 
-/// Each user in each bucket and group first, so that the axes are made of far fewer rows. `grouping()` has a bit for each
-/// column that a row is not grouped by.
-const SUMMARY: &str = concat!(
-    of_each!(),
-    ", cells AS (
-    SELECT greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, model, provider, tool, user_id,
-           sum(records) AS records, sum(tokens_used) AS tokens_used, sum(prompt_tokens) AS prompt_tokens,
-           sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd
-    FROM parts GROUP BY 1, 2, 3, 4, 5, 6 ",
-    something!(),
-    "
+/// `grouping()` has a bit for each column that a row is not grouped by.
+const SUMS: &str = concat!(
+    of_all!(),
+    ", placed AS (
+    SELECT greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, model, provider, tool, records, tokens_used,
+           prompt_tokens, completion_tokens, credits_charged, cost_usd
+    FROM parts
 ), axes AS (
     SELECT CASE grouping(place, event_type, model, provider)
                WHEN 15 THEN 0 WHEN 7 THEN 1 WHEN 11 THEN 2 WHEN 12 THEN 3 ELSE 4 END::bigint AS axis,
            place, event_type, model, provider, tool, NULL::text AS user_id,
-           count(DISTINCT user_id) FILTER (WHERE records > 0) AS users,
            sum(credits_charged) AS credits, sum(cost_usd) AS cost, ",
     summed!(),
     "
-    FROM cells
-    GROUP BY GROUPING SETS ((), (place), (event_type, tool), (model, provider), (model))
+    FROM placed
+    GROUP BY GROUPING SETS ((), (place), (event_type, tool), (model, provider), (model)) ",
+    something!(),
+    "
 ), ranked AS (
     SELECT *, row_number() OVER (
                   PARTITION BY axis
@@ -141,11 +151,23 @@ const SUMMARY: &str = concat!(
                            event_type, tool, model, provider) AS rank
     FROM axes WHERE axis <> 4 OR (model <> '' AND cost > 0)
 )
-SELECT ranked.*, coverage FROM ranked CROSS JOIN span
-WHERE axis <= 1 OR rank <= CASE axis WHEN 4 THEN 1 ELSE $10 END
+SELECT ranked.*, coverage FROM span LEFT JOIN ranked
+    ON axis <= 1 OR rank <= CASE axis WHEN 4 THEN 1 ELSE $10 END
 ORDER BY axis, rank"
 );
 
+/// Each user in each bucket and feature first, so that the axes are made of far fewer rows.
+const USERS: &str = concat!(
+    of_each!(),
+    ", present AS (
+    SELECT greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, tool, user_id
+    FROM parts GROUP BY 1, 2, 3, 4 HAVING sum(records) > 0
+)
+SELECT place, event_type, tool, count(DISTINCT user_id) AS users FROM present
+GROUP BY GROUPING SETS ((), (place), (event_type, tool))"
+);
+
+/// The limit of one keeps PostgreSQL from reading all event ids at once instead of looking each up.
 const UNRATED: &str = "
 WITH RECURSIVE models AS (
     SELECT first.model_name, 1 AS nth FROM (
@@ -163,8 +185,8 @@ WITH RECURSIVE models AS (
 )
 SELECT model_name AS model, count(*) FILTER (WHERE NOT corrected) AS records, count(*) AS looked_at
 FROM models CROSS JOIN LATERAL (
-    SELECT EXISTS (SELECT FROM usage.dedupe
-                   WHERE dedupe.user_id = newest.user_id AND dedupe.event_id = 'correction:' || newest.id) AS corrected
+    SELECT coalesce((SELECT true FROM usage.dedupe WHERE dedupe.user_id = newest.user_id
+                       AND dedupe.event_id = 'correction:' || newest.id LIMIT 1), false) AS corrected
     FROM (
         SELECT user_id, id FROM usage.records
         WHERE calculation_method = 'unrated' AND tokens_used > 0 AND model_name = models.model_name
@@ -180,10 +202,38 @@ SELECT (instant AT TIME ZONE $2)::date AS date FROM unnest($1) WITH ORDINALITY A
 struct AxisRow {
     #[diesel(embed)]
     sums: SumRow,
-    #[diesel(sql_type = BigInt)]
-    axis: i64,
+    /// `None` for the row that stands where there is nothing.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    axis: Option<i64>,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    place: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    event_type: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    tool: Option<String>,
     #[diesel(sql_type = BigInt)]
     users: i64,
+}
+
+/// The bucket, or kind of event and tool, in which users were counted; neither for the whole window.
+type Where = (Option<usize>, Option<(Option<String>, Option<String>)>);
+
+impl CountRow {
+    fn counted(self) -> (Where, i64) {
+        let place = self.place.map(|place| place.saturating_sub(1));
+        // A kind of event is never absent; in roll-ups an empty text stands for an absent tool.
+        let feature = self
+            .event_type
+            .map(|event_type| (Some(event_type), self.tool.filter(|tool| !tool.is_empty())));
+        (
+            (place.and_then(|place| usize::try_from(place).ok()), feature),
+            self.users,
+        )
+    }
 }
 
 #[derive(QueryableByName)]

@@ -52,7 +52,7 @@ impl Progress {
 fn line(stage: Stage, report: &Report, expected: &Report) -> String {
     let (what, done, of) = match stage {
         Stage::Ledger => ("accounts", report.accounts, expected.accounts),
-        Stage::Usage | Stage::Done => ("usage records", report.records, expected.records),
+        Stage::Usage | Stage::Charges | Stage::Done => ("usage records", report.records, expected.records),
     };
     let of = of.max(done).max(1);
     let chars = done.saturating_mul(BAR_CHARS) / of;

@@ -40,6 +40,8 @@ pub fn table() -> &'static [Route] {
             credits::holds::route(),
             credits::capture::route(),
             credits::release::route(),
+            credits::budgets::route(),
+            credits::set_budgets::route(),
             usage::record::route(),
             usage::batch::route(),
             usage::list::route(),

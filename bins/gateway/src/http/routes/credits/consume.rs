@@ -84,7 +84,11 @@ fn doc() -> Doc {
             "message": "Successfully consumed 25.5 credits", "timestamp": "2025-07-28T00:35:31.550198Z",
             "data": super::transaction_example(),
         }))
-        .errors(&[&catalogue::INSUFFICIENT_CREDITS, &catalogue::USER_ID_MISMATCH])
+        .errors(&[
+            &catalogue::INSUFFICIENT_CREDITS,
+            &catalogue::BUDGET_EXCEEDED,
+            &catalogue::USER_ID_MISMATCH,
+        ])
 }
 
 impl ConsumeCredits {

@@ -64,7 +64,11 @@ fn doc() -> Doc {
         .idempotent()
         .body::<CreateHold>(json!({"amount": 70.0, "mode": "exact", "ttl_seconds": 900}))
         .reply_envelope::<Hold>("Held 70.0 credits", super::hold_example())
-        .errors(&[&catalogue::INSUFFICIENT_CREDITS, &catalogue::TOO_MANY_HOLDS])
+        .errors(&[
+            &catalogue::INSUFFICIENT_CREDITS,
+            &catalogue::BUDGET_EXCEEDED,
+            &catalogue::TOO_MANY_HOLDS,
+        ])
 }
 
 impl CreateHold {

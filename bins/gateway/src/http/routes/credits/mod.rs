@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod balance;
+pub mod budgets;
 pub mod capture;
 pub mod consume;
 pub mod create_grant;
@@ -11,6 +12,7 @@ pub mod holds;
 pub mod recharge;
 pub mod refund;
 pub mod release;
+pub mod set_budgets;
 pub mod transactions;
 
 use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, Replay};

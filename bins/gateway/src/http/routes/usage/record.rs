@@ -139,6 +139,7 @@ fn doc() -> Doc {
         .errors(&[
             &catalogue::USER_ID_MISMATCH,
             &catalogue::INSUFFICIENT_CREDITS,
+            &catalogue::BUDGET_EXCEEDED,
             &catalogue::HOLD_NOT_FOUND,
             &catalogue::HOLD_NOT_OPEN,
             &catalogue::USAGE_CONFLICT,

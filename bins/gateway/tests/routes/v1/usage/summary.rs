@@ -1,10 +1,10 @@
 //! `/api/v1/usage/summary`
 
-use kernel::{Clock as _, ManualClock};
+use kernel::Clock as _;
 use serde_json::{Value, json};
 use testkit::TestApp;
 use time::{Duration, macros::datetime};
-use usage::{Correction, NewRecord, UsageInput};
+use usage::{NewRecord, UsageInput};
 
 use super::super::users::usage::timeseries::record;
 
@@ -177,18 +177,9 @@ async fn models_without_a_price_are_told_until_their_records_are_taken_back() {
         .service();
     app.user("auth0|a").await;
     let list = list.send().await.expect(200).json()["data"].clone();
-    let correction = Correction {
-        user_id: "auth0|a".parse().unwrap(),
-        record_id: list[0]["id"].as_i64().unwrap(),
-        reason: "wrong".to_owned(),
-        replacement: None,
-    };
-    let mut tx = pg::Tx::begin(app.db().pool()).await.unwrap();
-    usage::correct(&mut tx, &ManualClock::at(app.clock().now()), &correction)
-        .await
-        .unwrap()
-        .unwrap();
-    tx.commit().await.unwrap();
+    let path = format!("/api/v1/users/auth0%7Ca/usage/{}/correct", list[0]["id"]);
+    let taken_back = app.post(&path).service().json(&json!({"reason": "wrong"}));
+    taken_back.send().await.expect(200);
     assert_eq!(told(&ask(&app, "").await), mystery(2));
     assert_eq!(
         told(

@@ -1,5 +1,6 @@
 //! `/api/v1/users/{user_id}/credits/...`
 
+mod budgets;
 mod busy;
 mod consume;
 mod holds;

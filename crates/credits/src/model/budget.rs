@@ -1,0 +1,108 @@
+//! What a user may spend in a window of time.
+
+use std::{fmt, str::FromStr};
+
+use kernel::Credits;
+use time::OffsetDateTime;
+
+/// How long the windows of a budget are, shortest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BudgetPeriod {
+    /// From midnight to midnight in the zone of the budget: 23 to 25 hours.
+    Day,
+    /// From the first of a month to the first of the next, likewise.
+    Month,
+    /// One window without an end.
+    Lifetime,
+}
+
+/// A limit to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBudget {
+    /// How long its windows are. An account has at most one of each.
+    pub period: BudgetPeriod,
+    /// Whose days and months are meant: a name of the IANA time zone database that PostgreSQL knows.
+    pub zone: String,
+    /// Most that may be spent in a window: above zero, and at most [`BALANCE_MAX`](crate::BALANCE_MAX).
+    pub limit: Credits,
+}
+
+/// A budget at one instant (HTTP contract 6.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetView {
+    /// How long its windows are.
+    pub period: BudgetPeriod,
+    /// Whose days and months are meant.
+    pub zone: String,
+    /// Most that may be spent in a window.
+    pub limit: Credits,
+    /// What was charged in the window of the instant, less what was given back of that.
+    pub spent: Credits,
+    /// What open holds set aside: it counts against the window too.
+    pub held: Credits,
+    /// When the next window begins; `None` for a lifetime.
+    pub resets_at: Option<OffsetDateTime>,
+}
+
+/// Why budgets are not set. Nothing is changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BudgetsRefused {
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoAccount,
+    /// PostgreSQL knows no such time zone.
+    #[error("{zone:?} is not a time zone")]
+    UnknownZone {
+        /// Which.
+        zone: String,
+    },
+    /// Two of them have the same period. Callers check this before.
+    #[error("there are two budgets of a {period}")]
+    Repeated {
+        /// Which.
+        period: BudgetPeriod,
+    },
+    /// A limit is not above zero, or too large. Callers check this before.
+    #[error("{limit} credits cannot be a limit")]
+    InvalidLimit {
+        /// Which.
+        limit: Credits,
+    },
+}
+
+/// The text is not a period of a budget.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a period of a budget")]
+pub struct UnknownBudgetPeriod(String);
+
+impl BudgetPeriod {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Day, Self::Month, Self::Lifetime];
+
+    /// The word on the wire and in the books.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Lifetime => "lifetime",
+        }
+    }
+}
+
+impl FromStr for BudgetPeriod {
+    type Err = UnknownBudgetPeriod;
+
+    fn from_str(text: &str) -> Result<Self, UnknownBudgetPeriod> {
+        Self::ALL
+            .into_iter()
+            .find(|period| period.as_str() == text)
+            .ok_or_else(|| UnknownBudgetPeriod(text.to_owned()))
+    }
+}
+
+impl fmt::Display for BudgetPeriod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,155 @@
+//! The ledger in memory: the core with keys, and with budgets whose windows are told without PostgreSQL.
+
+use std::collections::BTreeMap;
+
+use credits::{
+    BudgetPeriod, BudgetView, Command, EntryKind, NewBudget, Refusal,
+    core::{AccountState, Budget, JournalEntry, Standing, Stop, Window, apply},
+};
+use kernel::{Clock, Credits, ManualClock, UserId};
+use time::{Duration, OffsetDateTime, UtcOffset, macros::datetime};
+
+use crate::{
+    database_properties::{effect_word, refused},
+    generator::Limits,
+};
+
+/// Its days and months are easily told without PostgreSQL: it has not set its clocks for long.
+const ZONE: &str = "Asia/Shanghai";
+
+/// Half a minute before a day and a month begin there.
+pub const EVENING: OffsetDateTime = datetime!(2026-01-31 15:59:30 UTC);
+
+/// The ledger in memory, with its keys.
+#[derive(Default)]
+pub struct Memory {
+    pub states: BTreeMap<UserId, AccountState>,
+    keys: BTreeMap<(UserId, String), ([u8; 32], OffsetDateTime, String)>,
+}
+
+impl Memory {
+    /// What the core makes of a command.
+    pub fn answer(&mut self, clock: &ManualClock, command: &Command) -> String {
+        let now = clock.now();
+        let known = self.states.get(&command.user_id);
+        let state = match known {
+            Some(state) if state.standing == Standing::Open => state.clone(),
+            _ => AccountState::fresh(command.user_id.clone(), now),
+        };
+        let state = self
+            .states
+            .entry(command.user_id.clone())
+            .insert_entry(state)
+            .into_mut();
+        let key = command.idempotency.as_ref();
+        let key = key.filter(|_| credits::core::check(&command.action).is_ok());
+        let name = key.map(|key| (command.user_id.clone(), key.key().to_owned()));
+        if let (Some(key), Some(name)) = (key, &name)
+            && let Some((fingerprint, first_used_at, word)) = self.keys.get(name)
+        {
+            return if fingerprint == key.fingerprint() {
+                format!("again {word}")
+            } else {
+                let first_used_at = *first_used_at;
+                refused(
+                    &Refusal::IdempotencyConflict { first_used_at },
+                    now.max(state.account.as_of),
+                )
+            };
+        }
+        turn(state, now);
+        let (word, kept) = match apply(state, command, now) {
+            Ok(effect) => (effect_word(state, &effect, now), true),
+            Err(Stop::Refused(refusal)) => (
+                refused(&refusal, now.max(state.account.as_of)),
+                refusal.is_remembered(),
+            ),
+            Err(Stop::Broken(fault)) => panic!("{fault}"),
+        };
+        if let (Some(key), Some(name), true) = (key, name, kept) {
+            let at = now.max(state.account.as_of);
+            self.keys.insert(name, (*key.fingerprint(), at, word.clone()));
+        }
+        word
+    }
+}
+
+impl Memory {
+    /// What was spent is added up from the whole journal.
+    pub fn set_budgets(&mut self, user: &UserId, new: &[NewBudget]) {
+        let state = self.states.get_mut(user).unwrap();
+        let budget = |new: &NewBudget| {
+            let window = window(new.period, state.account.as_of);
+            let inside = |entry: &JournalEntry| window.start.is_none_or(|start| entry.created_at >= start);
+            let charges = state.journal().iter().filter(|entry| {
+                matches!(entry.kind, EntryKind::Consume | EntryKind::Capture) && inside(entry)
+            });
+            let mut spent = 0;
+            for charge in charges {
+                let of_charge = |entry: &&JournalEntry| entry.refunds_seq == Some(charge.seq);
+                let refunds = state.journal().iter().filter(of_charge);
+                spent += charge.amount.micro() - refunds.map(|refund| refund.amount.micro()).sum::<i64>();
+            }
+            Budget::new(new.period, new.limit, Credits::from_micro(spent), window)
+        };
+        let budgets = new.iter().map(budget).collect();
+        state.keep_budgets(budgets);
+    }
+}
+
+pub fn new_budgets(limits: &Limits) -> Vec<NewBudget> {
+    let budget = |(period, limit): (BudgetPeriod, &Option<i64>)| {
+        Some(NewBudget {
+            period,
+            zone: ZONE.to_owned(),
+            limit: Credits::from_micro((*limit)?),
+        })
+    };
+    BudgetPeriod::ALL
+        .into_iter()
+        .zip(limits)
+        .filter_map(budget)
+        .collect()
+}
+
+/// The window of this instant in [`ZONE`], which is eight hours ahead.
+fn window(period: BudgetPeriod, at: OffsetDateTime) -> Window {
+    let local = at.to_offset(UtcOffset::from_hms(8, 0, 0).unwrap());
+    let midnight = local.replace_time(time::Time::MIDNIGHT);
+    let (start, end) = match period {
+        BudgetPeriod::Day => (midnight, midnight + Duration::DAY),
+        BudgetPeriod::Month => {
+            let first = midnight.replace_day(1).unwrap();
+            (first, (first + Duration::days(32)).replace_day(1).unwrap())
+        }
+        BudgetPeriod::Lifetime => return Window::default(),
+    };
+    let (start, end) = (start.to_offset(UtcOffset::UTC), end.to_offset(UtcOffset::UTC));
+    Window {
+        start: Some(start),
+        end: Some(end),
+    }
+}
+
+/// What loading does with stored budgets.
+fn turn(state: &mut AccountState, now: OffsetDateTime) {
+    let now = now.max(state.account.as_of);
+    let budgets = state.budgets().iter();
+    let turned = budgets.map(|budget| budget.at(now, window(budget.period, now)));
+    state.keep_budgets(turned.collect());
+}
+
+/// The budgets as they are shown at this instant.
+pub fn shown_budgets(state: &AccountState, now: OffsetDateTime, held: Credits) -> Vec<BudgetView> {
+    let mut state = state.clone();
+    turn(&mut state, now);
+    let view = |budget: &Budget| BudgetView {
+        period: budget.period,
+        zone: ZONE.to_owned(),
+        limit: budget.limit,
+        spent: budget.spent,
+        held,
+        resets_at: budget.window.end,
+    };
+    state.budgets().iter().map(view).collect()
+}
