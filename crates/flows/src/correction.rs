@@ -171,7 +171,11 @@ impl Corrections {
                 let mut at = now;
                 if let Some(reason) = reason {
                     ledger.apply(Cow::Owned(wish.remember(Action::Refuse { reason }, self.id())))?;
-                    let saved = ledger.finish(tx).await?.save(tx).await?;
+                    // What became due before the refusal is booked with it, and told.
+                    let decided = ledger.finish(tx).await?;
+                    let news = events::of_entries(decided.entries(), decided.low());
+                    let shared = &*tx;
+                    let (saved, ()) = try_join!(decided.save(shared), webhooks::enqueue(shared, &news))?;
                     at = saved.outcomes.last().map_or(now, |outcome| outcome.at);
                 }
                 Ok(refused(refusal.into(), at))
@@ -242,7 +246,12 @@ impl Corrections {
         let Some(replacement) = &wish.replacement else {
             return Ok(Ok(None));
         };
-        let new = match replacement.input.clone().priced(book, original.occurred_at) {
+        let mut input = replacement.input.clone();
+        if replacement.is_charged {
+            // A charge is new, so it is not made for what lies further back than any event may.
+            input.occurred_at = input.occurred_at.or(Some(original.occurred_at));
+        }
+        let new = match input.priced(book, original.occurred_at) {
             Ok(new) => new,
             Err(refusal) => return Ok(Err(refusal)),
         };

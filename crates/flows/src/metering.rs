@@ -80,6 +80,22 @@ impl Metered {
             .then(|| self.command(self.actor, Action::Meter(metering)))
     }
 
+    /// A known event that was only recorded cannot be charged by sending it again: that is another event.
+    fn agrees(&self, next: Next) -> Result<Next, UsageRefusal> {
+        match &next {
+            Next::Known(record)
+                if self.from.is_some()
+                    && record.charge.is_none()
+                    && record.credits_charged > record.credits_uncollected =>
+            {
+                Err(UsageRefusal::UsageConflict {
+                    event_id: self.input.event_id.clone().unwrap_or_default(),
+                })
+            }
+            _ => Ok(next),
+        }
+    }
+
     fn command(&self, actor: Actor, action: Action) -> Command {
         Command {
             user_id: self.input.user_id.clone(),
@@ -128,7 +144,7 @@ impl Desk<'_, '_> {
             ))?;
             return Ok(Decision::WithLedger(None));
         }
-        let next = match self.next(metered)? {
+        let next = match self.next(metered)?.and_then(|next| metered.agrees(next)) {
             Ok(next) => next,
             Err(refusal) => {
                 let reason = metered.idempotency.as_ref().and_then(|_| remembered(&refusal));
@@ -161,6 +177,11 @@ impl Desk<'_, '_> {
 
     /// The event, priced. A charge that nobody can tell is refused.
     fn next(&mut self, metered: &Metered) -> Result<Result<Next, UsageRefusal>, DbError> {
+        if metered.input.event_id.is_some()
+            && let Some(found) = self.recording.known(&metered.input.clone().complete())
+        {
+            return Ok(found.map(|record| Next::Known(Box::new(record))));
+        }
         let new = match metered.input.clone().priced(self.book, self.recording.now()) {
             Ok(new) => new,
             Err(refusal) => return Ok(Err(refusal)),
@@ -275,14 +296,20 @@ impl Settled {
     }
 }
 
-/// The record that the answer to a keyed request shows.
+/// The record that the answer to a keyed request shows, and its instant if that is known.
 pub(crate) fn shown_under_key<'a>(
     metered: &'a Metered,
+    decision: &Decision,
     outcome: &credits::Outcome,
-) -> Option<(&'a UserId, i64)> {
+) -> Option<(&'a UserId, i64, Option<OffsetDateTime>)> {
     metered.idempotency.as_ref()?;
     let applied = outcome.result.as_ref().ok()?;
-    Some((&metered.input.user_id, applied.usage_record_id?))
+    let id = applied.usage_record_id?;
+    let at = match decision {
+        Decision::WithLedger(Some((record, _))) if record.id == id => Some(record.occurred_at),
+        _ => None,
+    };
+    Some((&metered.input.user_id, id, at))
 }
 
 const CONFLICT: &str = "usage_conflict";

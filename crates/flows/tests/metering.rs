@@ -317,13 +317,26 @@ async fn an_event_is_charged_once_and_told_again() {
             (first.record.clone(), usage::Replay::ByEvent)
         );
     }
-    let other = meter(&writes, event(worth("a", "11"), "e1")).await.result;
-    assert_eq!(
-        other,
+    let conflict = |id: &str| {
         Err(MeterRefusal::Usage(UsageRefusal::UsageConflict {
-            event_id: "e1".to_owned()
+            event_id: id.to_owned(),
         }))
+    };
+    let other = meter(&writes, event(worth("a", "11"), "e1")).await.result;
+    assert_eq!(other, conflict("e1"));
+    // What was only recorded is not charged by sending it again; nobody is told that it was.
+    let noted = uncharged(event(worth("a", "3"), "e2").input);
+    metered(&writes, noted).await;
+    assert_eq!(
+        meter(&writes, event(worth("a", "3"), "e2")).await.result,
+        conflict("e2")
     );
+    // A repeat is known for longer than its time would be accepted.
+    let mut timed = event(worth("a", "0"), "e3");
+    timed.input.occurred_at = Some(clock.now());
+    let early = metered(&writes, timed.clone()).await;
+    clock.advance(Duration::days(36));
+    assert_eq!(metered(&writes, timed).await.record, early.record);
     assert_eq!(left(&db, &clock, &user).await.0, "90.0");
 }
 
@@ -423,12 +436,19 @@ async fn many_senders_in_two_processes_charge_each_event_once() {
             } else {
                 used
             };
-            metered(&writes, used).await
+            meter(&writes, used).await.result
         });
     }
-    let done = senders.join_all().await;
+    let done: Vec<_> = senders.join_all().await;
+    let refused = done.iter().filter_map(|one| one.as_ref().err());
+    for refusal in refused {
+        // What was only recorded first is not charged by sending it again.
+        let conflict = matches!(refusal, MeterRefusal::Usage(UsageRefusal::UsageConflict { .. }));
+        assert!(conflict, "{refusal:?}");
+    }
     let firsts = done
         .iter()
+        .flatten()
         .filter(|one| one.replay == usage::Replay::First)
         .count();
     assert_eq!(firsts, 7);

@@ -196,3 +196,32 @@ async fn sums_agree(db: &TestDb, user: &UserId) {
         kernel::CreditsSum::from_micro(all.into())
     );
 }
+
+#[tokio::test]
+async fn a_refused_correction_tells_what_became_due() {
+    let (db, clock) = (database().await, testkit::clock());
+    let hold_id = RandomIds.uuid();
+    opened(&db, &clock, &[hold_id, RandomIds.uuid(), RandomIds.uuid()]).await;
+    clock.advance(time::Duration::hours(2));
+    let corrections = Corrections::new(
+        db.pool().clone(),
+        Arc::new(clock.clone()),
+        Arc::new(RandomIds),
+        Defaults::default(),
+    );
+    let wish = Correct {
+        user_id: testkit::user("a"),
+        record_id: 1,
+        reason: "wrong".to_owned(),
+        replacement: None,
+        actor: Actor::Admin,
+        idempotency: Some(IdempotencyKey::new("k", [1; 32]).unwrap()),
+    };
+    let first = corrections.correct(&wish).await.unwrap();
+    assert!(first.result.is_err());
+    let again = corrections.correct(&wish).await.unwrap();
+    assert_eq!((again.result, again.at), (first.result, first.at));
+    let mut conn = db.pool().get().await.unwrap();
+    let events = webhooks::newest(&mut conn, &wish.user_id, 1).await.unwrap();
+    assert_eq!(events[0].event_type, "hold_expired");
+}

@@ -19,7 +19,7 @@ pub use correct::correct;
 pub use export::{Export, Exported, RecordsDropped};
 pub use partitions::{MONTHS_MIN, create_months, hold_months, old_months, retain, retain_telling};
 pub use price_cache::Prices;
-pub use reads::{find, find_all, list, stats, stats_all};
+pub use reads::{find, find_all, find_all_at, list, stats, stats_all};
 pub use record::record;
 pub use recording::{Draft, Next, Recording, correction_events, look_up};
 pub use series::{active_users, buckets_back, series, series_all, top_users, zones};

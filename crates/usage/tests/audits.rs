@@ -20,7 +20,7 @@ const BREAKS: [&str; 16] = [
     "DELETE FROM usage.rollup_deltas",
     "INSERT INTO usage.rollups_all_hours
      SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0",
-    "UPDATE usage.records SET price_id = 1, quantities = '{\"input\": 1}' WHERE user_id = 'b'",
+    "UPDATE usage.records SET price_id = 7, quantities = '{\"input\": 1}' WHERE id = 1",
     "UPDATE usage.records SET event_id = 'e1' WHERE user_id = 'b'",
     "UPDATE usage.dedupe SET record_id = record_id + 1",
     "UPDATE usage.dedupe SET event_id = 'other' WHERE event_id = 'e1'",

@@ -25,7 +25,11 @@ pub fn key(
     call: &Call,
     asked: impl FnOnce(Fingerprint) -> Fingerprint,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
-    named(call, str::to_owned, asked)
+    named(
+        call,
+        |key, fingerprint| IdempotencyKey::new(key, fingerprint).ok(),
+        asked,
+    )
 }
 
 /// The key of item `index` of a batch: that of the call, `#` and the index.
@@ -37,12 +41,16 @@ pub fn key_of_item(
     index: usize,
     asked: impl FnOnce(Fingerprint) -> Fingerprint,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
-    named(call, |key| format!("{key}#{index}"), asked)
+    let item = |key: &str, fingerprint| {
+        let whole = IdempotencyKey::new(key, fingerprint).ok()?;
+        Some(whole.of_item(index))
+    };
+    named(call, item, asked)
 }
 
 fn named(
     call: &Call,
-    name: impl FnOnce(&str) -> String,
+    name: impl FnOnce(&str, [u8; 32]) -> Option<IdempotencyKey>,
     asked: impl FnOnce(Fingerprint) -> Fingerprint,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut values = call.request.headers().get_all(IDEMPOTENCY_KEY);
@@ -60,7 +68,7 @@ fn named(
     let fingerprint = asked(bound).finish();
     let usable = value.to_str().ok().filter(|_| values.next().is_none());
     usable
-        .and_then(|text| IdempotencyKey::new(name(text), fingerprint).ok())
+        .and_then(|text| name(text, fingerprint))
         .map(Some)
         .ok_or_else(|| {
             let problem = Problem::new(

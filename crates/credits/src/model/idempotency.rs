@@ -35,6 +35,15 @@ impl IdempotencyKey {
         Ok(Self { key, fingerprint })
     }
 
+    /// The key of an item of a batch: this one, `#` and the index. It may be a little longer than a caller's.
+    #[must_use]
+    pub fn of_item(self, index: usize) -> Self {
+        Self {
+            key: format!("{}#{index}", self.key),
+            ..self
+        }
+    }
+
     /// What the caller calls the request.
     #[must_use]
     pub fn key(&self) -> &str {

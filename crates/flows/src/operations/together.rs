@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use futures_util::try_join;
-use kernel::{Actor, Clock, UserId};
+use kernel::{Actor, Clock};
 use pg::{DbError, PgConnection, Tx, Work};
 use time::OffsetDateTime;
 use usage::{Prices, rating::PriceBook};
@@ -137,14 +137,21 @@ impl Work for Together {
         }
         let users = credits::held_up(tx, &users).await?;
         let sessions = sessions::held_up(tx, &sessions).await?;
-        let is_held_up = |item: &Operation| match item {
+        // What only records waits for nothing, but it must not overtake what is charged for the same user.
+        let mut behind = BTreeSet::new();
+        let mut is_held_up = |item: &Operation| match item {
             Operation::Ledger(command, _) => users.contains(&command.user_id),
             Operation::Message(message) => sessions.contains(&message.session_id),
             Operation::Usage(metered, _) => {
-                metered.involves_ledger() && users.contains(&metered.input.user_id)
+                let user_id = &metered.input.user_id;
+                let is_stuck = metered.involves_ledger() && users.contains(user_id);
+                if is_stuck {
+                    behind.insert(user_id.clone());
+                }
+                is_stuck || behind.contains(user_id)
             }
         };
-        Ok(items.iter().map(is_held_up).collect())
+        Ok(items.iter().map(&mut is_held_up).collect())
     }
 }
 
@@ -274,12 +281,21 @@ async fn settle(
         } else {
             None
         };
-        if let (Operation::Usage(metered, _), Some(outcome)) = (item, outcome) {
-            shown.extend(metering::shown_under_key(metered, outcome));
+        if let (Operation::Usage(metered, _), Place::Usage(decision), Some(outcome)) = (item, place, outcome)
+        {
+            shown.extend(metering::shown_under_key(metered, decision, outcome));
         }
     }
-    let shown: Vec<(&UserId, i64)> = shown.into_iter().collect();
-    let stored = usage::find_all(tx.conn(), &shown).await?.into_iter();
+    // What is recorded now is found by its key; of a repeat only the id is known.
+    let (now_recorded, repeated): (Vec<_>, Vec<_>) = shown.into_iter().partition(|(.., at)| at.is_some());
+    let at: Vec<_> = now_recorded
+        .into_iter()
+        .filter_map(|(user, id, at)| Some((user, at?, id)))
+        .collect();
+    let repeated: Vec<_> = repeated.into_iter().map(|(user, id, _)| (user, id)).collect();
+    let mut stored = usage::find_all_at(tx.conn(), &at).await?;
+    stored.extend(usage::find_all(tx.conn(), &repeated).await?);
+    let stored = stored.into_iter();
     let stored = stored.map(|record| ((record.user_id.clone(), record.id), record));
     Ok(Some(metering::Settled {
         now,

@@ -3,6 +3,7 @@
 use diesel_async::AsyncPgConnection;
 use kernel::{Page, Slice, TimePlace, UserId};
 use pg::DbError;
+use time::OffsetDateTime;
 
 use crate::{Record, RecordFilter, Selection, Stats, core::window::Window, store};
 
@@ -29,6 +30,17 @@ pub async fn list(
 /// [`DbError`].
 pub async fn find(conn: &mut AsyncPgConnection, user: &UserId, id: i64) -> Result<Option<Record>, DbError> {
     store::records::find(conn, user, id).await
+}
+
+/// The records of these users that occurred at these instants and have these ids, in any order.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_all_at(
+    conn: &mut AsyncPgConnection,
+    wanted: &[(&UserId, OffsetDateTime, i64)],
+) -> Result<Vec<Record>, DbError> {
+    store::records::find_all_at(conn, wanted).await
 }
 
 /// The records that these users have under these ids, in any order.

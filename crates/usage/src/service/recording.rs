@@ -135,11 +135,32 @@ impl Recording {
     /// # Errors
     /// [`DbError::Inconsistent`] when fewer ids were drawn.
     pub fn next(&mut self, new: NewRecord) -> Result<Result<Next, UsageRefusal>, DbError> {
+        if let Some(found) = self.known(&new) {
+            return Ok(found.map(|record| Next::Known(Box::new(record))));
+        }
         let occurred_at = match instant::time_of(self.now, &new) {
             Ok(at) => at,
             Err(refusal) => return Ok(Err(refusal)),
         };
         self.next_at(new, occurred_at)
+    }
+
+    /// The record of an event that was recorded before, or the conflict with it; `None` if the event is new. Neither its
+    /// price nor its time matters then: whoever repeats an event may do so later.
+    #[must_use]
+    pub fn known(&self, new: &NewRecord) -> Option<Result<Record, UsageRefusal>> {
+        let event = new
+            .event
+            .as_ref()
+            .filter(|event| !event.id.starts_with(CORRECTION))?;
+        let seen = self.known.get(&(new.user_id.clone(), event.id.clone()))?;
+        Some(if seen.payload.as_slice() == event.payload.as_slice() {
+            Ok(seen.record.clone())
+        } else {
+            Err(UsageRefusal::UsageConflict {
+                event_id: event.id.clone(),
+            })
+        })
     }
 
     /// Decides what is to be recorded in the stead of a record that is taken back: at the same instant, unless it states its
@@ -180,18 +201,16 @@ impl Recording {
         new: NewRecord,
         occurred_at: OffsetDateTime,
     ) -> Result<Result<Next, UsageRefusal>, DbError> {
-        if let Some(event) = &new.event {
-            let event_id = || event.id.clone();
-            if event.id.starts_with(CORRECTION) {
-                return Ok(Err(UsageRefusal::ReservedEventId { event_id: event_id() }));
-            }
-            if let Some(seen) = self.known.get(&(new.user_id.clone(), event_id())) {
-                return Ok(if seen.payload.as_slice() == event.payload.as_slice() {
-                    Ok(Next::Known(Box::new(seen.record.clone())))
-                } else {
-                    Err(UsageRefusal::UsageConflict { event_id: event_id() })
-                });
-            }
+        if let Some(event) = new
+            .event
+            .as_ref()
+            .filter(|event| event.id.starts_with(CORRECTION))
+        {
+            let event_id = event.id.clone();
+            return Ok(Err(UsageRefusal::ReservedEventId { event_id }));
+        }
+        if let Some(found) = self.known(&new) {
+            return Ok(found.map(|record| Next::Known(Box::new(record))));
         }
         let event = new.event.clone();
         let record = new.stored(self.draw()?, occurred_at);

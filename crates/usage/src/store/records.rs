@@ -84,6 +84,26 @@ pub(crate) async fn find(
     rows.into_iter().next().map(Record::try_from).transpose()
 }
 
+/// Records by their whole key.
+pub(crate) async fn find_all_at(
+    conn: &mut AsyncPgConnection,
+    wanted: &[(&UserId, OffsetDateTime, i64)],
+) -> Result<Vec<Record>, DbError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let users: Vec<&str> = wanted.iter().map(|(user, ..)| user.as_str()).collect();
+    let times: Vec<OffsetDateTime> = wanted.iter().map(|(_, at, _)| *at).collect();
+    let ids: Vec<i64> = wanted.iter().map(|(.., id)| *id).collect();
+    let rows: Vec<RecordRow> = pg::sql(FIND_ALL_AT)
+        .bind::<Array<Text>, _>(users)
+        .bind::<Array<Timestamptz>, _>(times)
+        .bind::<Array<BigInt>, _>(ids)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(Record::try_from).collect()
+}
+
 /// Records by user and id, those that were dropped with their month left out.
 pub(crate) async fn find_all(
     conn: &mut AsyncPgConnection,
@@ -165,6 +185,14 @@ const FIND: &str = concat!(
     "SELECT ",
     record_columns!(),
     " FROM usage.records AS record WHERE record.user_id = $1 AND record.id = $2"
+);
+
+const FIND_ALL_AT: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM unnest($1, $2, $3) AS wanted (user_id, occurred_at, id)
+JOIN usage.records AS record
+  ON record.user_id = wanted.user_id AND record.occurred_at = wanted.occurred_at AND record.id = wanted.id"
 );
 
 const FIND_ALL: &str = concat!(

@@ -146,6 +146,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         .fields
         .read(|fields| fields.required(Source::Body, "records", records))?;
     call.known()?;
+    // A header that cannot be a key is the fault of the request, not of its items.
+    idempotency::key(&call, |asked| asked)?;
     let mut outcomes = Vec::with_capacity(items.len());
     for (chunk, items) in items.chunks(AT_ONCE).enumerate() {
         let first = chunk.saturating_mul(AT_ONCE);

@@ -271,6 +271,23 @@ async fn a_batch_has_its_bounds_and_a_user_records_for_himself() {
         "PermissionDeniedException"
     );
     assert_eq!(own["message"], "Recorded 1 of 2 usage records");
+    let longest = "k".repeat(255);
+    for (key, status) in [(longest.as_str(), 200), ("", 422), ("schl\u{fc}ssel", 422)] {
+        let body = json!({"records": [item("auth0|a", &json!({}))]});
+        let answer = app
+            .post(BATCH)
+            .service()
+            .header("Idempotency-Key", key)
+            .json(&body)
+            .send()
+            .await;
+        let answer = answer.expect(status);
+        assert!(
+            status == 422 || answer.json()["data"]["recorded"] == 1,
+            "{}",
+            answer.text
+        );
+    }
     let many: Vec<Value> = (0..1_001).map(|_| item("auth0|a", &json!({}))).collect();
     for records in [json!([]), json!("x"), json!(many), Value::Null] {
         let refused = app
