@@ -138,7 +138,8 @@ impl Corrections {
     }
 
     async fn decide(&self, tx: &mut Tx, wish: &Correct) -> Result<Outcome, DbError> {
-        // Records never change, so this needs no lock.
+        // Records never change, so this needs no lock but that against the making of months.
+        usage::lock_to_write(tx.conn()).await?;
         let original = usage::find(tx.conn(), &wish.user_id, wish.record_id).await?;
         let charge = original.as_ref().and_then(|record| record.charge);
         let wanted = wish.wanted(charge);

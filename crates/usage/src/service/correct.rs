@@ -3,7 +3,7 @@
 use kernel::Clock;
 use pg::{DbError, Tx};
 
-use super::recording::{correction_events, look_up};
+use super::recording::{correction_events, lock_to_write, look_up};
 use crate::{Corrected, Correction, UsageRefusal, store};
 
 /// Takes a record back, once, and records something else in its stead if that is wanted (HTTP contract 4.9).
@@ -25,6 +25,7 @@ pub async fn correct(
     correction: &Correction,
 ) -> Result<Result<Corrected, UsageRefusal>, DbError> {
     let id = correction.record_id;
+    lock_to_write(tx.conn()).await?;
     let Some(original) = store::records::find(tx.conn(), &correction.user_id, id).await? else {
         return Ok(Err(UsageRefusal::UsageRecordNotFound { id }));
     };

@@ -84,6 +84,15 @@ impl Draft {
     }
 }
 
+/// Enters the records as one who writes, for a transaction that reads some of them before it records: without it such a
+/// transaction and the making of a month may wait for each other. [`look_up`] does so itself.
+///
+/// # Errors
+/// [`DbError::LockTimeout`] while a month is made.
+pub async fn lock_to_write(conn: &AsyncPgConnection) -> Result<(), DbError> {
+    store::records::lock_to_write(conn).await
+}
+
 /// Looks up what recording up to `count` events needs: ids, and which of `events` were recorded before.
 ///
 /// To be called behind the locks of the transaction: what is recorded under them by others is seen then.
@@ -97,7 +106,14 @@ pub async fn look_up<'a>(
     count: usize,
 ) -> Result<Recording, DbError> {
     let events: Vec<(&UserId, &str)> = events.into_iter().collect();
-    let (ids, known) = try_join!(
+    // Sent together, and done in this order.
+    let ((), ids, known) = try_join!(
+        async {
+            if events.is_empty() {
+                return Ok(());
+            }
+            lock_to_write(conn).await
+        },
         store::records::draw_ids(conn, count),
         store::dedupe::known(conn, &events)
     )?;

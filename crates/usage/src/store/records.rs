@@ -15,6 +15,17 @@ use super::{
 };
 use crate::{Record, RecordFilter};
 
+/// Enters the table as one who writes, before anything is looked for in it.
+///
+/// Who makes a month keeps writers out at the table itself, and later readers of DEFAULT. Who had read there and then wanted
+/// to write would wait for him, and he for the end of that transaction.
+pub(crate) async fn lock_to_write(mut conn: Shared<'_>) -> Result<(), DbError> {
+    pg::sql("LOCK TABLE ONLY usage.records IN ROW EXCLUSIVE MODE")
+        .execute(&mut conn)
+        .await?;
+    Ok(())
+}
+
 /// Draws ids for records that are about to be made, rising.
 pub(crate) async fn draw_ids(mut conn: Shared<'_>, count: usize) -> Result<Vec<i64>, DbError> {
     if count == 0 {
