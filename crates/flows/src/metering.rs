@@ -177,10 +177,12 @@ impl Desk<'_, '_> {
 
     /// The event, priced. A charge that nobody can tell is refused.
     fn next(&mut self, metered: &Metered) -> Result<Result<Next, UsageRefusal>, DbError> {
-        if metered.input.event_id.is_some()
-            && let Some(found) = self.recording.known(&metered.input.clone().complete())
+        let input = &metered.input;
+        if let Some(event_id) = &input.event_id
+            && self.recording.knows(&input.user_id, event_id)
         {
-            return Ok(found.map(|record| Next::Known(Box::new(record))));
+            // Its price does not matter any more.
+            return self.recording.next(input.clone().complete());
         }
         let new = match metered.input.clone().priced(self.book, self.recording.now()) {
             Ok(new) => new,

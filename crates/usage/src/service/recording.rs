@@ -158,7 +158,14 @@ impl Recording {
             Ok(at) => at,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.next_at(new, occurred_at)
+        let draft = self.draft(new, occurred_at)?;
+        Ok(draft.map(|draft| Next::New(Box::new(draft))))
+    }
+
+    /// Whether an event of this id was recorded before.
+    #[must_use]
+    pub fn knows(&self, user_id: &UserId, event_id: &str) -> bool {
+        self.known.contains_key(&(user_id.clone(), event_id.to_owned()))
     }
 
     /// The record of an event that was recorded before, or the conflict with it; `None` if the event is new. Neither its
@@ -200,23 +207,20 @@ impl Recording {
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
-        let event_id = new.event.as_ref().map(|event| event.id.clone());
-        Ok(match self.next_at(new, at)? {
-            Ok(Next::New(draft)) => Ok(*draft),
-            // Even one that says the same is another record.
-            Ok(Next::Known(_)) => Err(UsageRefusal::UsageConflict {
-                event_id: event_id.unwrap_or_default(),
-            }),
-            Err(refusal) => Err(refusal),
-        })
+        // Even an event that says the same is another record.
+        if self.known(&new).is_some() {
+            let event_id = new.event.map(|event| event.id).unwrap_or_default();
+            return Ok(Err(UsageRefusal::UsageConflict { event_id }));
+        }
+        self.draft(new, at)
     }
 
-    /// [`Recording::next`] of an event whose instant was decided.
-    fn next_at(
+    /// A new record, unless its event id is one of those that the service gives itself.
+    fn draft(
         &mut self,
         new: NewRecord,
         occurred_at: OffsetDateTime,
-    ) -> Result<Result<Next, UsageRefusal>, DbError> {
+    ) -> Result<Result<Draft, UsageRefusal>, DbError> {
         if let Some(event) = new
             .event
             .as_ref()
@@ -225,12 +229,9 @@ impl Recording {
             let event_id = event.id.clone();
             return Ok(Err(UsageRefusal::ReservedEventId { event_id }));
         }
-        if let Some(found) = self.known(&new) {
-            return Ok(found.map(|record| Next::Known(Box::new(record))));
-        }
         let event = new.event.clone();
         let record = new.stored(self.draw()?, occurred_at);
-        Ok(Ok(Next::New(Box::new(Draft { record, event }))))
+        Ok(Ok(Draft { record, event }))
     }
 
     /// Decides whether a record can be taken back, and with what. `Ok(Err(_))` is a refusal.
@@ -247,10 +248,7 @@ impl Recording {
             id: correction_event(id),
             payload: fingerprint::hash(&[Some(reason.to_owned())]),
         };
-        let is_known = self
-            .known
-            .contains_key(&(original.user_id.clone(), event.id.clone()));
-        if is_known || original.correction_of.is_some() {
+        if self.knows(&original.user_id, &event.id) || original.correction_of.is_some() {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
         }
         let record = original.corrected(self.draw()?, reason);
