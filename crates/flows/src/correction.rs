@@ -11,7 +11,7 @@ use futures_util::try_join;
 use kernel::{Actor, Clock, Credits, FreeForm, Ids, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 use time::OffsetDateTime;
-use usage::{Charge, Draft, Prices, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook};
+use usage::{Charge, Draft, Record, Recording, Stock, UsageInput, UsageRefusal, rating::PriceBook};
 use uuid::Uuid;
 
 use crate::{
@@ -81,7 +81,7 @@ pub struct Corrections {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     defaults: credits::Defaults,
-    prices: Prices,
+    stock: Stock,
 }
 
 impl std::fmt::Debug for Corrections {
@@ -100,13 +100,13 @@ impl Corrections {
     /// On the database behind `pool`. `defaults` hold for accounts that say nothing of their own.
     #[must_use]
     pub fn new(pool: Pool, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, defaults: credits::Defaults) -> Self {
-        let prices = Prices::new();
+        let stock = Stock::new();
         Self {
             pool,
             clock,
             ids,
             defaults,
-            prices,
+            stock,
         }
     }
 
@@ -148,10 +148,9 @@ impl Corrections {
         let events = usage::correction_events(wish.record_id, new.as_ref());
         let events = events.iter().map(|event| (&wish.user_id, event.as_str()));
         let conn = tx.shared();
-        let (mut ledger, mut recording, book) = try_join!(
+        let (mut ledger, (mut recording, book)) = try_join!(
             credits::prepare(conn, self.defaults, locked),
-            usage::look_up(conn, &*self.clock, events, 2),
-            self.prices.book(conn),
+            self.stock.look_up(conn, &*self.clock, events, 2),
         )?;
         let key = wish.idempotency.as_ref();
         if key.is_some_and(|key| ledger.knows(&wish.user_id, key)) {

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use kernel::{Clock, UserId};
 use pg::{BatchLimits, Committer, Pool, Rejected};
-use usage::Prices;
+use usage::Stock;
 
 use self::together::Together;
 use crate::{
@@ -88,7 +88,7 @@ impl Writes {
                 Together {
                     clock,
                     defaults,
-                    prices: Prices::new(),
+                    stock: Stock::new(),
                 },
                 limits,
             ),

@@ -1,7 +1,7 @@
 //! Group commit: what waits is done together.
 //!
 //! A [`Committer`] takes everything that waits in a lane, runs it in one transaction, commits once and answers each
-//! caller. While it works, the next batch gathers; while it waits for the disk, the next one may work already
+//! caller. While it decides, the next batch gathers; while it writes and waits for the disk, the next one may decide already
 //! ([`BatchLimits::workers`]). There is no timer: an idle lane answers a lone request at once.
 //! A [`Coalescer`] does the same for hot reads, without a transaction.
 //!
@@ -36,6 +36,8 @@ pub trait Work: Send + Sync + 'static {
     type Outcome: Send + 'static;
     /// What the first statements answered.
     type Opening: Send;
+    /// What is to be written.
+    type Plan<'a>: Send;
 
     /// Sends the first statements of the transaction, those that need no answer to another: locks, above all. They travel
     /// together with its beginning.
@@ -45,12 +47,23 @@ pub trait Work: Send + Sync + 'static {
         items: &[Self::Item],
     ) -> impl Future<Output = Result<Self::Opening, DbError>> + Send;
 
-    /// Does all items in `tx` and answers as many outcomes, in the same order. The caller commits.
-    fn run(
+    /// Takes what locks are missing, reads what there is to be read, and decides all items.
+    ///
+    /// The next batch begins when this is done, while this one writes: what it locks or reads of the same rows must wait for
+    /// a lock of this one, or be such that its writes fail with [`DbError::Contention`].
+    fn decide<'a>(
         &self,
         tx: &mut Tx,
-        items: &[Self::Item],
+        items: &'a [Self::Item],
         opening: Self::Opening,
+    ) -> impl Future<Output = Result<Self::Plan<'a>, DbError>> + Send;
+
+    /// Writes what was decided and answers as many outcomes as there are items, in the same order. The caller commits.
+    fn save<'a>(
+        &self,
+        tx: &mut Tx,
+        items: &'a [Self::Item],
+        plan: Self::Plan<'a>,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
 
     /// Which of the items another transaction holds up at this moment, in their order. Asked when a batch waited too long
@@ -96,8 +109,8 @@ pub struct BatchLimits {
     pub name: &'static str,
     /// Queues that work at the same time. One key always goes to the same lane.
     pub lanes: usize,
-    /// Batches of one lane that are under way at the same time: one works, the others are in their commit. More than two
-    /// only make the batches smaller.
+    /// Batches of one lane that are under way at the same time: one decides, the others write or are in their commit. More
+    /// than two only make the batches smaller.
     pub workers: usize,
     /// Most items of one batch.
     pub batch_items_max: usize,

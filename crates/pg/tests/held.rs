@@ -47,6 +47,7 @@ impl Work for Lock {
     type Outcome = i64;
 
     type Opening = ();
+    type Plan<'a> = ();
 
     async fn open(&self, mut conn: &PgConnection, items: &[i64]) -> Result<(), DbError> {
         self.batches.lock().unwrap().push(items.to_vec());
@@ -58,7 +59,7 @@ impl Work for Lock {
         Ok(())
     }
 
-    async fn run(&self, tx: &mut Tx, items: &[i64], (): ()) -> Result<Vec<i64>, DbError> {
+    async fn decide(&self, tx: &mut Tx, items: &[i64], (): ()) -> Result<(), DbError> {
         if self.manner == Manner::Foreign {
             let ids: Vec<String> = items.iter().map(i64::to_string).collect();
             let sql = format!(
@@ -72,6 +73,10 @@ impl Work for Lock {
         if items.iter().any(|item| *item < 0) {
             insert(tx, 100, "waits").await?;
         }
+        Ok(())
+    }
+
+    async fn save(&self, _: &mut Tx, items: &[i64], (): ()) -> Result<Vec<i64>, DbError> {
         Ok(items.to_vec())
     }
 

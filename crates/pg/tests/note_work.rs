@@ -63,6 +63,10 @@ pub enum Act {
     Orphan,
     /// Inserts a note whose commit waits for advisory lock 7.
     WaitInCommit,
+    /// Inserts a note and then, when all is decided, waits for advisory lock 7.
+    WaitInSave,
+    /// Inserts a note and violates a constraint when all is decided.
+    FailInSave,
     /// Takes longer than any statement may.
     Slow,
     /// Takes as long as an item may be held up.
@@ -77,6 +81,7 @@ impl Work for Notes {
     type Item = Item;
     type Outcome = i64;
     type Opening = ();
+    type Plan<'a> = Vec<i64>;
 
     async fn open(&self, mut conn: &PgConnection, items: &[Item]) -> Result<(), DbError> {
         for item in items.iter().filter(|item| item.act == Act::Twice) {
@@ -87,7 +92,7 @@ impl Work for Notes {
         Ok(())
     }
 
-    async fn run(&self, tx: &mut Tx, items: &[Item], (): ()) -> Result<Vec<i64>, DbError> {
+    async fn decide(&self, tx: &mut Tx, items: &[Item], (): ()) -> Result<Vec<i64>, DbError> {
         let ids = items.iter().map(|item| item.id).collect();
         self.0.batches.lock().unwrap().push(ids);
         self.0.gate.acquire().await.unwrap().forget();
@@ -96,6 +101,21 @@ impl Work for Notes {
             self.write(tx, *item).await?;
             if item.act != Act::Miscount {
                 outcomes.push(item.id * 10);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn save(&self, tx: &mut Tx, items: &[Item], outcomes: Vec<i64>) -> Result<Vec<i64>, DbError> {
+        for item in items {
+            match item.act {
+                Act::WaitInSave => {
+                    tx.conn()
+                        .batch_execute("SELECT pg_advisory_xact_lock_shared(7)")
+                        .await?;
+                }
+                Act::FailInSave => insert(tx, -item.id, "much too long").await?,
+                _ => {}
             }
         }
         Ok(outcomes)

@@ -1,4 +1,4 @@
-//! Two workers take turns at a lane: one works while the other commits.
+//! Two workers take turns at a lane: one decides while the other writes and commits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +13,45 @@ use crate::{
 };
 
 with_one_and_two_workers! {
+    failure_of_the_writes_is_sorted_out,
     refused_commit_is_sorted_out_on_an_idle_lane,
     flush_waits_for_a_commit_and_for_what_its_refusal_leaves_to_do,
 }
 
 fn item(id: i64, act: Act) -> Item {
     Item { id, act }
+}
+
+async fn failure_of_the_writes_is_sorted_out(workers: usize) {
+    let db = notes().await;
+    let (committer, journal) = start(&db, limits(workers), OPEN, 0);
+    let sorted_out = async {
+        let both = join!(
+            committer.submit("one", write(1)),
+            committer.submit("two", item(2, Act::FailInSave))
+        );
+        assert_eq!(both, (Ok(10), Err(Rejected::Failed)));
+        assert_eq!(committer.submit("two", write(3)).await, Ok(30));
+    };
+    tokio::time::timeout(Duration::from_secs(30), sorted_out)
+        .await
+        .expect("the worker waits for a turn that never comes");
+    let batches = journal.batches.lock().unwrap().clone();
+    assert_eq!(batches, [vec![1, 2], vec![1], vec![2], vec![3]]);
+    assert_eq!(ask_pool(db.pool(), "SELECT sum(id) FROM notes.notes").await, 4);
+}
+
+#[tokio::test]
+async fn next_batch_is_done_while_one_writes() {
+    let db = notes().await;
+    let writes = hold_commits(&db).await;
+    let (committer, _) = start(&db, limits(2), OPEN, 0);
+    let first = hand_in_for(&committer, "one", item(1, Act::WaitInSave)).await;
+    wait_for_commit(&db).await;
+    assert_eq!(committer.submit("two", write(2)).await, Ok(20));
+    assert!(!first.is_finished(), "it waits");
+    writes.rollback().await;
+    assert_eq!(first.await.unwrap(), Ok(10));
 }
 
 async fn refused_commit_is_sorted_out_on_an_idle_lane(workers: usize) {

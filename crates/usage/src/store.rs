@@ -12,6 +12,7 @@ pub(crate) mod prices;
 pub(crate) mod records;
 pub(crate) mod rollups;
 mod rows;
+pub(crate) mod saving;
 pub(crate) mod series;
 mod sources;
 pub(crate) mod stats;

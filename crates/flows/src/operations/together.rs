@@ -6,7 +6,7 @@ use futures_util::try_join;
 use kernel::{Actor, Clock};
 use pg::{DbError, PgConnection, Tx, Work};
 use time::OffsetDateTime;
-use usage::{Prices, rating::PriceBook};
+use usage::{Recording, Stock, rating::PriceBook};
 
 use super::{Operation, Outcome, SHORT_TEXTS_BYTES};
 use crate::{
@@ -18,13 +18,14 @@ use crate::{
 pub(super) struct Together {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) defaults: credits::Defaults,
-    pub(super) prices: Prices,
+    pub(super) stock: Stock,
 }
 
-/// What the first statements of a batch bring: locks, and who may pass.
+/// What the first statements of a batch bring: locks, who may pass, and what is known of the events.
 pub(crate) struct Opening {
     standings: Standings,
     locked: Option<credits::Locked>,
+    recording: Option<(Recording, Arc<PriceBook>)>,
 }
 
 /// What becomes of an operation.
@@ -47,10 +48,19 @@ struct Decisions {
     places: Vec<Place>,
 }
 
+/// A batch that is decided, with its messages, and of which nothing else is saved.
+pub(crate) struct Plan<'a> {
+    places: Vec<Place>,
+    added: Vec<Result<sessions::Message, sessions::SessionRefusal>>,
+    ledger: Option<credits::Decided<'a>>,
+    recording: Option<Recording>,
+}
+
 impl Work for Together {
     type Item = Operation;
     type Outcome = Outcome;
     type Opening = Opening;
+    type Plan<'a> = Plan<'a>;
 
     async fn open(&self, conn: &PgConnection, items: &[Operation]) -> Result<Opening, DbError> {
         let asked = items.iter().filter_map(|item| match item {
@@ -73,30 +83,65 @@ impl Work for Together {
             let commands = commands.iter().map(AsRef::as_ref);
             credits::lock(conn, &*self.clock, commands).await.map(Some)
         };
-        let (standings, locked) = try_join!(Standings::load(conn, asked), lock)?;
-        Ok(Opening { standings, locked })
+        // In this order, so that the events are looked up behind the locks.
+        let (standings, locked, recording) =
+            try_join!(Standings::load(conn, asked), lock, self.look_up(conn, items))?;
+        Ok(Opening {
+            standings,
+            locked,
+            recording,
+        })
     }
 
-    async fn run(&self, tx: &mut Tx, items: &[Operation], opening: Opening) -> Result<Vec<Outcome>, DbError> {
-        let Opening { standings, locked } = opening;
-        let conn = tx.shared();
-        let (mut ledger, mut recording) =
-            try_join!(self.read_ledger(conn, locked), self.look_up(conn, items))?;
+    async fn decide<'a>(
+        &self,
+        tx: &mut Tx,
+        items: &'a [Operation],
+        opening: Opening,
+    ) -> Result<Plan<'a>, DbError> {
+        let Opening {
+            standings,
+            locked,
+            mut recording,
+        } = opening;
+        let mut ledger = match locked {
+            Some(locked) => Some(credits::prepare(tx.shared(), self.defaults, locked).await?),
+            None => None,
+        };
         let mut decisions = Decisions::default();
         for item in items {
             let recording = recording.as_mut().map(|(recording, book)| (recording, &**book));
             decisions.add(item, &standings, ledger.as_mut(), recording)?;
         }
-        let Decisions { messages, places } = decisions;
-        let recording = recording.map(|(recording, _)| recording);
-        let now = recording.as_ref().map(usage::Recording::now);
-        let decided = match ledger {
+        let ledger = match ledger {
             Some(ledger) => Some(ledger.finish(tx).await?),
             None => None,
         };
-        let applied = save(tx, decided, recording).await?;
+        // Here, because it takes locks: messages of a session keep their order.
+        let added = sessions::add_messages(tx, &*self.clock, &decisions.messages).await?;
+        Ok(Plan {
+            places: decisions.places,
+            added,
+            ledger,
+            recording: recording.map(|(recording, _)| recording),
+        })
+    }
+
+    async fn save<'a>(
+        &self,
+        tx: &mut Tx,
+        items: &'a [Operation],
+        plan: Plan<'a>,
+    ) -> Result<Vec<Outcome>, DbError> {
+        let Plan {
+            places,
+            added,
+            ledger,
+            recording,
+        } = plan;
+        let now = recording.as_ref().map(Recording::now);
+        let applied = save(tx, ledger, recording).await?;
         let settled = settle(tx, items, &places, &applied, now).await?;
-        let added = sessions::add_messages(tx, &*self.clock, &messages).await?;
         answer(items, places, applied, added, &settled)
     }
 
@@ -156,23 +201,12 @@ impl Work for Together {
 }
 
 impl Together {
-    async fn read_ledger<'a>(
-        &self,
-        conn: &PgConnection,
-        locked: Option<credits::Locked>,
-    ) -> Result<Option<credits::Deciding<'a>>, DbError> {
-        match locked {
-            Some(locked) => credits::prepare(conn, self.defaults, locked).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// What is known of the events, and the prices; `None` if there is nothing to record.
     async fn look_up(
         &self,
         conn: &PgConnection,
         items: &[Operation],
-    ) -> Result<Option<(usage::Recording, Arc<PriceBook>)>, DbError> {
+    ) -> Result<Option<(Recording, Arc<PriceBook>)>, DbError> {
         let inputs = || {
             items.iter().filter_map(|item| match item {
                 Operation::Usage(metered, _) => Some(&metered.input),
@@ -184,10 +218,7 @@ impl Together {
             return Ok(None);
         }
         let events = inputs().filter_map(|input| Some((&input.user_id, input.event_id.as_deref()?)));
-        let found = try_join!(
-            usage::look_up(conn, &*self.clock, events, count),
-            self.prices.book(conn)
-        )?;
+        let found = self.stock.look_up(conn, &*self.clock, events, count).await?;
         Ok(Some(found))
     }
 }
@@ -198,7 +229,7 @@ impl Decisions {
         item: &'a Operation,
         standings: &Standings,
         ledger: Option<&mut credits::Deciding<'a>>,
-        recording: Option<(&mut usage::Recording, &PriceBook)>,
+        recording: Option<(&mut Recording, &PriceBook)>,
     ) -> Result<(), DbError> {
         let missing = || DbError::Inconsistent("an operation was not opened".to_owned());
         let place = match item {
@@ -243,7 +274,7 @@ impl Decisions {
 async fn save(
     tx: &Tx,
     decided: Option<credits::Decided<'_>>,
-    recording: Option<usage::Recording>,
+    recording: Option<Recording>,
 ) -> Result<Vec<credits::Outcome>, DbError> {
     let news = decided.as_ref().map_or_else(Vec::new, |decided| {
         events::of_entries(decided.entries(), decided.low())

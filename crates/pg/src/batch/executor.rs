@@ -17,7 +17,7 @@ pub(super) trait Executor: Send + Sync + 'static {
     /// What is known of items whose batch was cut short.
     const CUT_SHORT: Rejected;
 
-    /// Does the items, and says so as soon as only the commit is left.
+    /// Does the items, and says how far it is.
     fn execute(
         &self,
         items: &[Self::Item],
@@ -38,7 +38,7 @@ pub(super) struct Progress<I, O> {
 }
 
 impl<I, O> Progress<I, O> {
-    /// Passes `turn` on when the commit begins.
+    /// Passes `turn` on when everything is decided.
     pub(super) fn passing(turn: MyTurn<I, O>) -> Self {
         Self {
             turn: Some(turn),
@@ -59,10 +59,14 @@ impl<I, O> Progress<I, O> {
         self.turn
     }
 
-    /// From here on the items may be done, whatever happens; the next batch may begin.
+    /// Only writes are left; the next batch may begin.
+    fn decided(&mut self) {
+        drop(self.turn.take());
+    }
+
+    /// From here on the items may be done, whatever happens.
     fn commit_begins(&mut self) {
         self.commits = true;
-        drop(self.turn.take());
     }
 
     fn after_panic(&self) -> DbError {
@@ -79,6 +83,20 @@ pub(super) struct Writer<W> {
     pub(super) work: Arc<W>,
 }
 
+impl<W: Work> Writer<W> {
+    async fn work_in(
+        &self,
+        tx: &mut Tx,
+        items: &[W::Item],
+        opening: W::Opening,
+        progress: &mut Progress<W::Item, W::Outcome>,
+    ) -> Result<Vec<W::Outcome>, DbError> {
+        let plan = self.work.decide(tx, items, opening).await?;
+        progress.decided();
+        self.work.save(tx, items, plan).await
+    }
+}
+
 impl<W: Work> Executor for Writer<W> {
     type Item = W::Item;
     type Outcome = W::Outcome;
@@ -91,7 +109,7 @@ impl<W: Work> Executor for Writer<W> {
         progress: &mut Progress<W::Item, W::Outcome>,
     ) -> Result<Vec<W::Outcome>, DbError> {
         let (mut tx, opening) = Tx::begin_with(&self.pool, &*self.work, items).await?;
-        match self.work.run(&mut tx, items, opening).await {
+        match self.work_in(&mut tx, items, opening, progress).await {
             Ok(outcomes) => {
                 DbError::expect_rows("a batch", items.len(), outcomes.len())?;
                 progress.commit_begins();

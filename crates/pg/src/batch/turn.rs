@@ -1,4 +1,4 @@
-//! The workers of a lane take turns: one works, the others are in their commit or wait.
+//! The workers of a lane take turns: one decides, the others write, commit or wait.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -29,12 +29,12 @@ pub(super) struct Turns<I, O> {
     claims: Arc<watch::Sender<usize>>,
 }
 
-/// Who has it takes what waits and works, and passes it on when nothing is left to do but to commit.
+/// Who has it takes what waits and decides it, and passes it on when only writing is left.
 pub(super) struct Turn<I, O> {
     lane: mpsc::Receiver<Waiting<I, O>>,
     taken: Vec<Waiting<I, O>>,
     /// Items that were taken and have to wait for the next batch, in the order in which they came: their key is in a batch
-    /// that commits at this moment, so they would wait for its locks and all others with them, or this batch is heavy
+    /// that is under way, so they would wait for its locks and all others with them, or this batch is heavy
     /// enough without them.
     behind: Vec<Waiting<I, O>>,
     /// Bytes of what waits, those behind included.
@@ -161,7 +161,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         }
     }
 
-    /// Leaves behind what would wait for a batch that is in its commit, unless nothing else is there to do.
+    /// Leaves behind what would wait for a batch that is under way, unless nothing else is there to do.
     fn leave_behind(&mut self) {
         let counts = self.committing.counts();
         if counts.is_empty() || self.taken.iter().all(|waiting| counts.contains_key(&waiting.key)) {

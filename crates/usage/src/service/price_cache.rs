@@ -38,7 +38,15 @@ impl Prices {
     /// # Errors
     /// [`DbError`].
     pub async fn book(&self, conn: &AsyncPgConnection) -> Result<Arc<PriceBook>, DbError> {
-        let edition = price_book::edition(conn).await?;
+        self.of_edition(conn, price_book::edition(conn).await?).await
+    }
+
+    /// The book, given its edition in the same transaction.
+    pub(super) async fn of_edition(
+        &self,
+        conn: &AsyncPgConnection,
+        edition: Edition,
+    ) -> Result<Arc<PriceBook>, DbError> {
         if let Some(kept) = self.kept().filter(|kept| kept.edition == edition) {
             return Ok(kept.book);
         }

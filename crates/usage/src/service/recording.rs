@@ -1,6 +1,9 @@
 //! Recording, step by step: look up, decide each event, save.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use diesel_async::AsyncPgConnection;
 use futures_util::try_join;
@@ -8,10 +11,16 @@ use kernel::{Clock, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
 
+use super::price_cache::Prices;
 use crate::{
     CORRECTION, Charge, EventId, NewRecord, Record, UsageRefusal,
     core::{fingerprint, instant, rollup},
-    store::{self, dedupe::Claim},
+    rating::PriceBook,
+    store::{
+        self,
+        dedupe::Known,
+        saving::{Claim, Saving},
+    },
 };
 
 /// Events that are being recorded in a transaction. Nothing is written before [`Recording::save`].
@@ -29,7 +38,16 @@ pub struct Recording {
 #[derive(Debug)]
 struct Seen {
     payload: Vec<u8>,
-    record: Record,
+    record: Whose,
+}
+
+/// Where the record of an event is.
+#[derive(Debug)]
+enum Whose {
+    /// It was recorded before.
+    Another(Box<Record>),
+    /// It is this one of those that are recorded now.
+    Ours(usize),
 }
 
 /// An event id that is to stand for one of the records.
@@ -85,7 +103,7 @@ impl Draft {
 }
 
 /// Enters the records as one who writes, for a transaction that reads some of them before it records: without it such a
-/// transaction and the making of a month may wait for each other. [`look_up`] does so itself.
+/// transaction and the making of a month may wait for each other. Looking up does so itself.
 ///
 /// # Errors
 /// [`DbError::LockTimeout`] while a month is made.
@@ -93,53 +111,128 @@ pub async fn lock_to_write(conn: &AsyncPgConnection) -> Result<(), DbError> {
     store::records::lock_to_write(conn).await
 }
 
-/// Looks up what recording up to `count` events needs: ids, and which of `events` were recorded before.
-///
-/// To be called behind the locks of the transaction: what is recorded under them by others is seen then.
-///
-/// # Errors
-/// [`DbError`] when that failed.
-pub async fn look_up<'a>(
+/// What a process keeps between recordings on one database: the price book, and ids drawn ahead. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Stock {
+    prices: Prices,
+    ids: Arc<Mutex<VecDeque<i64>>>,
+}
+
+/// How many ids are drawn at least when they run out.
+const IDS_AHEAD: usize = 512;
+
+impl Stock {
+    /// With nothing in it yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Looks up what recording up to `count` events needs: ids, which of `events` were recorded before, and the prices as
+    /// of [`Prices::book`].
+    ///
+    /// To be sent behind the statements that lock: what is recorded under those locks by others is seen then. The statements
+    /// need no answer to another.
+    ///
+    /// # Errors
+    /// [`DbError`] when that failed.
+    pub async fn look_up<'a>(
+        &self,
+        conn: &AsyncPgConnection,
+        clock: &dyn Clock,
+        events: impl IntoIterator<Item = (&'a UserId, &'a str)>,
+        count: usize,
+    ) -> Result<(Recording, Arc<PriceBook>), DbError> {
+        let events: Vec<(&UserId, &str)> = events.into_iter().collect();
+        let ((edition, known), ids) = try_join!(store::dedupe::known(conn, &events), self.draw(conn, count))?;
+        let book = self.prices.of_edition(conn, edition).await?;
+        Ok((Recording::begun(conn, clock, ids, &events, known).await?, book))
+    }
+
+    /// Rising ids that nobody else gets.
+    async fn draw(&self, conn: &AsyncPgConnection, count: usize) -> Result<Vec<i64>, DbError> {
+        if let Some(ids) = self.take(count) {
+            return Ok(ids);
+        }
+        let drawn = store::records::draw_ids(conn, count.max(IDS_AHEAD)).await?;
+        let mut drawn = drawn.into_iter();
+        let ids = drawn.by_ref().take(count).collect();
+        // What is left of before is lower.
+        let mut ahead = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.clear();
+        ahead.extend(drawn);
+        Ok(ids)
+    }
+
+    fn take(&self, count: usize) -> Option<Vec<i64>> {
+        let mut ahead = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        (count <= ahead.len()).then(|| ahead.drain(..count).collect())
+    }
+}
+
+/// As [`Stock::look_up`], without prices.
+pub(super) async fn look_up<'a>(
     conn: &AsyncPgConnection,
     clock: &dyn Clock,
     events: impl IntoIterator<Item = (&'a UserId, &'a str)>,
     count: usize,
 ) -> Result<Recording, DbError> {
     let events: Vec<(&UserId, &str)> = events.into_iter().collect();
-    // Sent together, and done in this order.
-    let ((), ids, known) = try_join!(
-        async {
-            if events.is_empty() {
-                return Ok(());
-            }
-            lock_to_write(conn).await
-        },
+    let (ids, (_, known)) = try_join!(
         store::records::draw_ids(conn, count),
         store::dedupe::known(conn, &events)
     )?;
-    let mut recording = Recording {
-        now: clock.now(),
-        ids: ids.into_iter(),
-        known: BTreeMap::new(),
-        claims: Vec::new(),
-        records: Vec::new(),
-    };
-    for found in known {
-        let Some((user, event)) = events.get(found.place) else {
-            continue;
-        };
-        let seen = Seen {
-            payload: found.payload,
-            record: found.record,
-        };
-        recording
-            .known
-            .insert(((*user).clone(), (*event).to_owned()), seen);
-    }
-    Ok(recording)
+    Recording::begun(conn, clock, ids, &events, known).await
 }
 
 impl Recording {
+    async fn begun(
+        conn: &AsyncPgConnection,
+        clock: &dyn Clock,
+        ids: Vec<i64>,
+        events: &[(&UserId, &str)],
+        known: Vec<Known>,
+    ) -> Result<Self, DbError> {
+        let mut recording = Self {
+            now: clock.now(),
+            ids: ids.into_iter(),
+            known: BTreeMap::new(),
+            claims: Vec::new(),
+            records: Vec::new(),
+        };
+        if known.is_empty() {
+            return Ok(recording);
+        }
+        let known: Vec<(&UserId, &str, Known)> = known
+            .into_iter()
+            .filter_map(|known| {
+                events
+                    .get(known.place)
+                    .map(|(user, event)| (*user, *event, known))
+            })
+            .collect();
+        let wanted: Vec<_> = known
+            .iter()
+            .map(|(user, _, known)| (*user, known.occurred_at, known.record_id))
+            .collect();
+        lock_to_write(conn).await?;
+        let records = store::records::find_all_at(conn, &wanted).await?;
+        let records: BTreeMap<_, _> = records
+            .into_iter()
+            .map(|record| ((record.user_id.clone(), record.id), record))
+            .collect();
+        for (user, event, known) in known {
+            if let Some(record) = records.get(&(user.clone(), known.record_id)) {
+                let seen = Seen {
+                    payload: known.payload,
+                    record: Whose::Another(Box::new(record.clone())),
+                };
+                recording.known.insert((user.clone(), event.to_owned()), seen);
+            }
+        }
+        Ok(recording)
+    }
+
     /// When the events are recorded, and have occurred if they do not say.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
@@ -178,7 +271,10 @@ impl Recording {
             .filter(|event| !event.id.starts_with(CORRECTION))?;
         let seen = self.known.get(&(new.user_id.clone(), event.id.clone()))?;
         Some(if seen.payload.as_slice() == event.payload.as_slice() {
-            Ok(seen.record.clone())
+            Ok(match &seen.record {
+                Whose::Another(record) => (**record).clone(),
+                Whose::Ours(place) => self.records.get(*place)?.clone(),
+            })
         } else {
             Err(UsageRefusal::UsageConflict {
                 event_id: event.id.clone(),
@@ -261,20 +357,20 @@ impl Recording {
     pub fn add(&mut self, draft: Draft) -> Record {
         let Draft { record, event } = draft;
         if let Some(event) = event {
+            let place = self.records.len();
             let seen = Seen {
                 payload: event.payload.to_vec(),
-                record: record.clone(),
+                record: Whose::Ours(place),
             };
             self.known
                 .insert((record.user_id.clone(), event.id.clone()), seen);
-            let place = self.records.len();
             self.claims.push(EventClaim { event, place });
         }
         self.records.push(record.clone());
         record
     }
 
-    /// Writes the records with their event ids and roll-ups, in statements that are sent without waiting for one another.
+    /// Writes the records with their event ids and roll-ups, in one statement; others may be sent beside it.
     ///
     /// Rows are written in the order of their keys, so that transactions which do this once, behind the locks of the ledger,
     /// never deadlock.
@@ -296,17 +392,17 @@ impl Recording {
         claims.sort_unstable();
         let by_user = rollup::by_user(&records);
         let across = rollup::across_users(&by_user);
-        let conn = tx.shared();
-        let (claimed, (), (), ()) = try_join!(
-            store::dedupe::claim(conn, &claims),
-            store::records::insert(conn, now, &records),
-            store::rollups::add(conn, &by_user),
-            store::rollups::append_deltas(conn, &across),
-        )?;
-        if claimed < claims.len() {
-            return Err(DbError::overtaken());
+        let saving = Saving {
+            now,
+            records: &records,
+            claims: &claims,
+            by_user: &by_user,
+            across: &across,
+        };
+        match store::saving::save(tx.shared(), &saving).await? {
+            0 => Ok(()),
+            _ => Err(DbError::overtaken()),
         }
-        Ok(())
     }
 
     fn draw(&mut self) -> Result<i64, DbError> {

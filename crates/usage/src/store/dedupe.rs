@@ -1,4 +1,4 @@
-//! Writing and reading `usage.dedupe`.
+//! Reading and purging `usage.dedupe`.
 
 use diesel::{
     QueryableByName,
@@ -9,21 +9,7 @@ use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::{
-    Shared,
-    rows::{RecordRow, record_columns},
-};
-use crate::Record;
-
-/// An event id that is to stand for a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Claim<'a> {
-    pub(crate) user_id: &'a UserId,
-    pub(crate) event_id: &'a str,
-    pub(crate) payload: &'a [u8; 32],
-    pub(crate) record_id: i64,
-    pub(crate) occurred_at: OffsetDateTime,
-}
+use super::{Shared, price_book::Edition};
 
 /// An event that was recorded before.
 #[derive(Debug)]
@@ -31,33 +17,18 @@ pub(crate) struct Known {
     /// Which of the events that were asked for.
     pub(crate) place: usize,
     pub(crate) payload: Vec<u8>,
-    pub(crate) record: Record,
+    /// With its user the key of its record.
+    pub(crate) occurred_at: OffsetDateTime,
+    pub(crate) record_id: i64,
 }
 
-/// Claims event ids; answers how many were new.
+/// Which events were recorded before, and the present edition of the price book: both are asked before each batch.
 ///
-/// `claims` are in the order of their keys, so that batches of any processes wait for one another in one direction only.
-/// A claim that another transaction has under way waits for its end; how it ended is known to statements that follow.
-pub(crate) async fn claim(mut conn: Shared<'_>, claims: &[Claim<'_>]) -> Result<usize, DbError> {
-    if claims.is_empty() {
-        return Ok(0);
-    }
-    let new = pg::sql(CLAIM)
-        .bind::<Array<Text>, _>(column(claims, |one| one.user_id.as_str()))
-        .bind::<Array<Text>, _>(column(claims, |one| one.event_id))
-        .bind::<Array<Binary>, _>(column(claims, |one| one.payload.as_slice()))
-        .bind::<Array<BigInt>, _>(column(claims, |one| one.record_id))
-        .bind::<Array<Timestamptz>, _>(column(claims, |one| one.occurred_at))
-        .execute(&mut conn)
-        .await?;
-    Ok(new)
-}
-
-/// The first records of events that were recorded before; `place` is that in `events`.
-pub(crate) async fn known(mut conn: Shared<'_>, events: &[(&UserId, &str)]) -> Result<Vec<Known>, DbError> {
-    if events.is_empty() {
-        return Ok(Vec::new());
-    }
+/// Does not read the records: nearly every event is new.
+pub(crate) async fn known(
+    mut conn: Shared<'_>,
+    events: &[(&UserId, &str)],
+) -> Result<(Edition, Vec<Known>), DbError> {
     let users: Vec<&str> = events.iter().map(|(user, _)| user.as_str()).collect();
     let ids: Vec<&str> = events.iter().map(|(_, event)| *event).collect();
     let rows: Vec<KnownRow> = pg::sql(KNOWN)
@@ -65,16 +36,16 @@ pub(crate) async fn known(mut conn: Shared<'_>, events: &[(&UserId, &str)]) -> R
         .bind::<Array<Text>, _>(ids)
         .load(&mut conn)
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Known {
-                place: usize::try_from(row.place)
-                    .map_err(|_| DbError::Inconsistent(format!("known event {}", row.place)))?,
-                payload: row.payload,
-                record: row.record.try_into()?,
-            })
-        })
-        .collect()
+    let mut edition = None;
+    let mut known = Vec::new();
+    for row in rows {
+        edition = Some(row.edition);
+        if let Some(claim) = row.claim {
+            known.push(claim.known()?);
+        }
+    }
+    let edition = edition.ok_or_else(|| DbError::Inconsistent("there is no price book".to_owned()))?;
+    Ok((edition, known))
 }
 
 /// Forgets at most `rows_max` events that occurred before `limit`; answers how many.
@@ -91,22 +62,14 @@ pub(crate) async fn purge(
     Ok(gone)
 }
 
-const CLAIM: &str = "
-INSERT INTO usage.dedupe (user_id, event_id, payload, record_id, occurred_at)
-SELECT user_id, event_id, payload, record_id, occurred_at
-FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS given (user_id, event_id, payload, record_id, occurred_at, place)
-ORDER BY place
-ON CONFLICT (user_id, event_id) DO NOTHING";
-
-const KNOWN: &str = concat!(
-    "SELECT given.place - 1 AS place, claim.payload, ",
-    record_columns!(),
-    "
-FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
-JOIN usage.dedupe AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id
-JOIN usage.records AS record
-  ON record.user_id = claim.user_id AND record.occurred_at = claim.occurred_at AND record.id = claim.record_id"
-);
+const KNOWN: &str = "
+SELECT book.version, book.stamp::text AS stamp, known.*
+FROM usage.price_book AS book
+LEFT JOIN (
+    SELECT given.place - 1 AS place, claim.payload, claim.occurred_at, claim.record_id
+    FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
+    JOIN usage.dedupe AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id
+) AS known ON true";
 
 /// By physical place: the index leads to block ranges, not to an order in which a chunk could go on.
 const PURGE: &str = "
@@ -115,14 +78,32 @@ DELETE FROM usage.dedupe WHERE ctid = ANY (ARRAY(
 
 #[derive(QueryableByName)]
 struct KnownRow {
+    #[diesel(embed)]
+    edition: Edition,
+    #[diesel(embed)]
+    claim: Option<ClaimRow>,
+}
+
+#[derive(QueryableByName)]
+struct ClaimRow {
     #[diesel(sql_type = BigInt)]
     place: i64,
     #[diesel(sql_type = Binary)]
     payload: Vec<u8>,
-    #[diesel(embed)]
-    record: RecordRow,
+    #[diesel(sql_type = Timestamptz)]
+    occurred_at: OffsetDateTime,
+    #[diesel(sql_type = BigInt)]
+    record_id: i64,
 }
 
-fn column<'a, T>(claims: &'a [Claim<'a>], value: impl FnMut(&'a Claim<'a>) -> T) -> Vec<T> {
-    claims.iter().map(value).collect()
+impl ClaimRow {
+    fn known(self) -> Result<Known, DbError> {
+        Ok(Known {
+            place: usize::try_from(self.place)
+                .map_err(|_| DbError::Inconsistent(format!("known event {}", self.place)))?,
+            payload: self.payload,
+            occurred_at: self.occurred_at,
+            record_id: self.record_id,
+        })
+    }
 }

@@ -1,8 +1,8 @@
-//! Writing and reading `usage.records`.
+//! Reading `usage.records`.
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
@@ -10,7 +10,7 @@ use pg::DbError;
 use time::OffsetDateTime;
 
 use super::{
-    Shared, json,
+    Shared,
     rows::{RecordRow, record_columns},
 };
 use crate::{Record, RecordFilter};
@@ -37,50 +37,6 @@ pub(crate) async fn draw_ids(mut conn: Shared<'_>, count: usize) -> Result<Vec<i
     Ok(drawn.into_iter().map(|row| row.id).collect())
 }
 
-/// Inserts records.
-pub(crate) async fn insert(
-    mut conn: Shared<'_>,
-    now: OffsetDateTime,
-    records: &[Record],
-) -> Result<(), DbError> {
-    let inserted = pg::sql(INSERT)
-        .bind::<Timestamptz, _>(now)
-        .bind::<Array<BigInt>, _>(column(records, |one| one.id))
-        .bind::<Array<Text>, _>(column(records, |one| one.user_id.as_str()))
-        .bind::<Array<Timestamptz>, _>(column(records, |one| one.occurred_at))
-        .bind::<Array<Nullable<BigInt>>, _>(column(records, |one| one.correction_of))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.event_id.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.session_id.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.trace_id.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.endpoint.as_deref()))
-        .bind::<Array<Text>, _>(column(records, |one| one.event_type.as_str()))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.model_name.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.provider.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.tool_name.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(column(records, |one| one.operation_name.as_deref()))
-        .bind::<Array<BigInt>, _>(column(records, |one| one.tokens_used))
-        .bind::<Array<BigInt>, _>(column(records, |one| one.prompt_tokens))
-        .bind::<Array<BigInt>, _>(column(records, |one| one.completion_tokens))
-        .bind::<Array<BigInt>, _>(column(records, |one| one.credits_charged.micro()))
-        .bind::<Array<BigInt>, _>(column(records, |one| one.cost_usd.nano()))
-        .bind::<Array<Text>, _>(column(records, |one| one.calculation_method.as_str()))
-        .bind::<Array<BigInt>, _>(column(records, |one| one.credits_uncollected.micro()))
-        .bind::<Array<Nullable<BigInt>>, _>(column(records, |one| one.charge.map(|charge| charge.seq)))
-        .bind::<Array<Nullable<SqlUuid>>, _>(column(records, |one| {
-            one.charge.map(|charge| charge.transaction_id)
-        }))
-        .bind::<Array<Nullable<BigInt>>, _>(column(records, |one| one.price_id))
-        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| {
-            one.quantities.as_ref().map(json::of_quantities)
-        }))
-        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.billing_metadata)))
-        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.request_data)))
-        .bind::<Array<Nullable<Jsonb>>, _>(column(records, |one| json::column(&one.response_data)))
-        .execute(&mut conn)
-        .await?;
-    DbError::expect_rows("insert usage records", records.len(), inserted)
-}
-
 /// The record of a user that has this id, if it was not dropped with its month.
 pub(crate) async fn find(
     conn: &mut AsyncPgConnection,
@@ -97,7 +53,7 @@ pub(crate) async fn find(
 
 /// Records by their whole key.
 pub(crate) async fn find_all_at(
-    conn: &mut AsyncPgConnection,
+    mut conn: Shared<'_>,
     wanted: &[(&UserId, OffsetDateTime, i64)],
 ) -> Result<Vec<Record>, DbError> {
     if wanted.is_empty() {
@@ -110,7 +66,7 @@ pub(crate) async fn find_all_at(
         .bind::<Array<Text>, _>(users)
         .bind::<Array<Timestamptz>, _>(times)
         .bind::<Array<BigInt>, _>(ids)
-        .load(conn)
+        .load(&mut conn)
         .await?;
     rows.into_iter().map(Record::try_from).collect()
 }
@@ -232,24 +188,3 @@ struct Drawn {
 }
 
 const DRAW: &str = "SELECT nextval('usage.record_ids') AS id FROM generate_series(1, $1)";
-
-const INSERT: &str = "
-INSERT INTO usage.records
-      (recorded_at, id, user_id, occurred_at, correction_of, sign, event_id, session_id, trace_id, endpoint, event_type,
-       model_name, provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged,
-       cost_usd, calculation_method, credits_uncollected, charge_seq, charge_transaction, price_id, quantities,
-       billing_metadata, request_data, response_data)
-SELECT $1, id, user_id, occurred_at, correction_of, CASE WHEN correction_of IS NULL THEN 1 ELSE -1 END, event_id,
-       session_id, trace_id, endpoint, event_type, model_name, provider, tool_name, operation_name, tokens_used,
-       prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method, credits_uncollected,
-       charge_seq, charge_transaction, price_id, quantities, billing_metadata, request_data, response_data
-FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-            $25, $26, $27, $28)
-  AS given (id, user_id, occurred_at, correction_of, event_id, session_id, trace_id, endpoint, event_type, model_name,
-            provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
-            calculation_method, credits_uncollected, charge_seq, charge_transaction, price_id, quantities,
-            billing_metadata, request_data, response_data)";
-
-fn column<'a, T>(records: &'a [Record], value: impl FnMut(&'a Record) -> T) -> Vec<T> {
-    records.iter().map(value).collect()
-}
