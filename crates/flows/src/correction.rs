@@ -168,20 +168,42 @@ impl Corrections {
             Ok(draught) => self.save(tx, wish, draught, ledger, recording).await,
             Err(MeterRefusal::Usage(refusal)) => {
                 let reason = key.and_then(|_| remembered(&refusal));
-                let mut at = now;
-                if let Some(reason) = reason {
-                    ledger.apply(Cow::Owned(wish.remember(Action::Refuse { reason }, self.id())))?;
-                    // What became due before the refusal is booked with it, and told.
-                    let decided = ledger.finish(tx).await?;
-                    let news = events::of_entries(decided.entries(), decided.low());
-                    let shared = &*tx;
-                    let (saved, ()) = try_join!(decided.save(shared), webhooks::enqueue(shared, &news))?;
-                    at = saved.outcomes.last().map_or(now, |outcome| outcome.at);
-                }
-                Ok(refused(refusal.into(), at))
+                let at = match reason.map(|reason| Refusal::Outside { reason }) {
+                    Some(outside) => self.refuse(tx, wish, ledger, outside).await?,
+                    None => None,
+                };
+                Ok(refused(refusal.into(), at.unwrap_or(now)))
             }
-            Err(refusal) => Ok(refused(refusal, now)),
+            Err(MeterRefusal::Ledger(refusal)) => {
+                let at = match key {
+                    Some(_) => {
+                        // The ledger as it was before the parts that it did not refuse.
+                        let locked = credits::lock(tx.conn(), &*self.clock, &wanted).await?;
+                        let ledger = credits::prepare(tx.shared(), self.defaults, locked).await?;
+                        self.refuse(tx, wish, ledger, refusal.clone()).await?
+                    }
+                    None => None,
+                };
+                Ok(refused(refusal.into(), at.unwrap_or(now)))
+            }
         }
+    }
+
+    /// Keeps a refusal under the key; answers when it was made. What became due before is booked with it, and told.
+    async fn refuse(
+        &self,
+        tx: &mut Tx,
+        wish: &Correct,
+        mut ledger: Deciding<'_>,
+        refusal: Refusal,
+    ) -> Result<Option<OffsetDateTime>, DbError> {
+        let refusal = Box::new(refusal);
+        ledger.apply(Cow::Owned(wish.remember(Action::Refuse { refusal }, self.id())))?;
+        let decided = ledger.finish(tx).await?;
+        let news = events::of_entries(decided.entries(), decided.low());
+        let shared = &*tx;
+        let (saved, ()) = try_join!(decided.save(shared), webhooks::enqueue(shared, &news))?;
+        Ok(saved.outcomes.last().map(|outcome| outcome.at))
     }
 
     /// Decides all of it in memory; a refusal leaves what must not be saved.

@@ -151,7 +151,8 @@ impl Desk<'_, '_> {
                 let Some(reason) = reason else {
                     return Ok(Decision::Alone(Err(refusal)));
                 };
-                self.apply(metered, Action::Refuse { reason })?;
+                let refusal = Box::new(Refusal::Outside { reason });
+                self.apply(metered, Action::Refuse { refusal })?;
                 return Ok(Decision::WithLedger(None));
             }
         };

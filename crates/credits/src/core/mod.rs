@@ -251,10 +251,7 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
             replayed: true,
             ..Done::nothing()
         }),
-        Action::Refuse { ref reason } => Err(Refusal::Outside {
-            reason: reason.clone(),
-        }
-        .into()),
+        Action::Refuse { ref refusal } => Err((**refusal).clone().into()),
         Action::Release { hold_id } => hold::release(state, hold_id, cause),
         Action::Refund {
             transaction_id,

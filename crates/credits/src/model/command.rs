@@ -4,7 +4,10 @@ use kernel::{Actor, Credits, FreeForm, UserId};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::model::{HoldMode, IdempotencyKey, NewGrantKind, PRIORITY_DEFAULT};
+use crate::{
+    Refusal,
+    model::{HoldMode, IdempotencyKey, NewGrantKind, PRIORITY_DEFAULT},
+};
 
 /// One requested change of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,11 +88,11 @@ pub enum Action {
         /// The record.
         usage_record_id: i64,
     },
-    /// Is refused, for a reason that the caller found outside of the ledger. With an idempotency key a repeat is refused for
-    /// the same reason.
+    /// Is refused, as the caller found before: outside of the ledger, or with other commands of the same request. With an
+    /// idempotency key a repeat is refused for the same reason.
     Refuse {
-        /// Why, in the caller's own words.
-        reason: FreeForm,
+        /// Why.
+        refusal: Box<Refusal>,
     },
     /// Gives up a hold.
     Release {

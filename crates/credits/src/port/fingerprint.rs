@@ -60,7 +60,7 @@ fn with_action(asked: Fingerprint, action: &Action) -> Fingerprint {
         }
         Action::ApplyDue => asked.word("apply_due"),
         Action::Acknowledge { usage_record_id } => asked.word("acknowledge").number(Some(*usage_record_id)),
-        Action::Refuse { reason } => asked.word("refuse").json(Some(reason)),
+        Action::Refuse { refusal } => asked.word("refuse").word(&refusal.to_string()),
         Action::Hold { .. }
         | Action::Capture { .. }
         | Action::Meter(_)

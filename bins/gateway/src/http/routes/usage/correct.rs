@@ -89,6 +89,7 @@ fn doc() -> Doc {
             &catalogue::USAGE_CONFLICT,
             &catalogue::PRICE_NOT_FOUND,
             &catalogue::BALANCE_LIMIT_EXCEEDED,
+            &catalogue::BUDGET_EXCEEDED,
         ])
 }
 

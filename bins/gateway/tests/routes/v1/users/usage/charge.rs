@@ -308,6 +308,40 @@ async fn a_batch_has_its_bounds_and_a_user_records_for_himself() {
 }
 
 #[tokio::test]
+async fn a_keyed_correction_that_the_ledger_refuses_stays_refused() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let charged = record(&app, &user, json!({"charge": true, "credits_charged": 100})).await;
+    let id = charged.expect(200).json()["data"]["id"].clone();
+    let recharge = |amount: f64| {
+        let request = app.post("/api/v1/users/auth0%7Ca/credits/recharge").service();
+        request.json(&json!({ "amount": amount })).send()
+    };
+    // So much that the charge cannot be given back.
+    recharge(999_999_050.0).await.expect(200);
+    let path = format!("{PATH}/{id}/correct");
+    let correct = || {
+        let request = app.post(&path).service().header("Idempotency-Key", "k");
+        request.json(&json!({"reason": "wrong model"})).send()
+    };
+    let first = correct().await.expect(400);
+    assert_eq!(first.error_code(), "BalanceLimitExceededException");
+    let spent = app.post("/api/v1/users/auth0%7Ca/credits/consume").service();
+    spent.json(&json!({"amount": 1_000})).send().await.expect(200);
+    let again = correct().await.expect(400);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(
+        again.json()["error_details"],
+        first.json()["error_details"],
+        "what was answered first"
+    );
+    assert_eq!(balance(&app).await, 999_998_950.0);
+    let other = app.post(&path).service().json(&json!({"reason": "wrong model"}));
+    other.send().await.expect(200);
+    assert_eq!(balance(&app).await, 999_999_050.0);
+}
+
+#[tokio::test]
 async fn a_record_is_taken_back_with_its_charge_once() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
