@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use diesel_async::AsyncPgConnection;
@@ -115,11 +116,21 @@ pub async fn lock_to_write(conn: &AsyncPgConnection) -> Result<(), DbError> {
 #[derive(Debug, Clone, Default)]
 pub struct Stock {
     prices: Prices,
-    ids: Arc<Mutex<VecDeque<i64>>>,
+    ids: Arc<Mutex<Ahead>>,
 }
 
-/// How many ids are drawn at least when they run out.
+/// Ids that nobody has got yet.
+#[derive(Debug, Default)]
+struct Ahead {
+    ids: VecDeque<i64>,
+    drawn: Option<Instant>,
+}
+
+/// How many ids are drawn at least when they run out within [`IDS_LIFE`].
 const IDS_AHEAD: usize = 512;
+/// For how long ids drawn ahead are used. Records lie nearly in the order of their ids, and what finds them by id
+/// (`records_id`) depends on that.
+const IDS_LIFE: Duration = Duration::from_secs(1);
 
 impl Stock {
     /// With nothing in it yet.
@@ -151,22 +162,30 @@ impl Stock {
 
     /// Rising ids that nobody else gets.
     async fn draw(&self, conn: &AsyncPgConnection, count: usize) -> Result<Vec<i64>, DbError> {
-        if let Some(ids) = self.take(count) {
-            return Ok(ids);
-        }
-        let drawn = store::records::draw_ids(conn, count.max(IDS_AHEAD)).await?;
+        let now = Instant::now();
+        let wanted = {
+            let mut ahead = self.ahead();
+            let is_fresh = ahead
+                .drawn
+                .is_some_and(|drawn| now.duration_since(drawn) < IDS_LIFE);
+            if is_fresh && count <= ahead.ids.len() {
+                return Ok(ahead.ids.drain(..count).collect());
+            }
+            if is_fresh { count.max(IDS_AHEAD) } else { count }
+        };
+        let drawn = store::records::draw_ids(conn, wanted).await?;
         let mut drawn = drawn.into_iter();
         let ids = drawn.by_ref().take(count).collect();
         // What is left of before is lower.
-        let mut ahead = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        ahead.clear();
-        ahead.extend(drawn);
+        *self.ahead() = Ahead {
+            ids: drawn.collect(),
+            drawn: Some(now),
+        };
         Ok(ids)
     }
 
-    fn take(&self, count: usize) -> Option<Vec<i64>> {
-        let mut ahead = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        (count <= ahead.len()).then(|| ahead.drain(..count).collect())
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
