@@ -11,7 +11,7 @@ use futures_util::try_join;
 use kernel::{Actor, Clock, Credits, FreeForm, Ids, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 use time::OffsetDateTime;
-use usage::{Charge, Draft, Record, Recording, Stock, UsageInput, UsageRefusal, rating::PriceBook};
+use usage::{Charge, Draft, Prices, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook};
 use uuid::Uuid;
 
 use crate::{
@@ -81,7 +81,7 @@ pub struct Corrections {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     defaults: credits::Defaults,
-    stock: Stock,
+    prices: Prices,
 }
 
 impl std::fmt::Debug for Corrections {
@@ -100,13 +100,13 @@ impl Corrections {
     /// On the database behind `pool`. `defaults` hold for accounts that say nothing of their own.
     #[must_use]
     pub fn new(pool: Pool, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, defaults: credits::Defaults) -> Self {
-        let stock = Stock::new();
+        let prices = Prices::new();
         Self {
             pool,
             clock,
             ids,
             defaults,
-            stock,
+            prices,
         }
     }
 
@@ -150,7 +150,7 @@ impl Corrections {
         let conn = tx.shared();
         let (mut ledger, (mut recording, book)) = try_join!(
             credits::prepare(conn, self.defaults, locked),
-            self.stock.look_up(conn, &*self.clock, events, 2),
+            usage::look_up(conn, &*self.clock, &self.prices, events, 2),
         )?;
         let key = wish.idempotency.as_ref();
         if key.is_some_and(|key| ledger.knows(&wish.user_id, key)) {

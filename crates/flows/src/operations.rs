@@ -1,7 +1,7 @@
 //! What changes money, usage or messages: operations that wait together are done in one commit.
 //!
 //! Guarantees that the outcome of each operation is that of running it alone, in the order of arrival per user, and that
-//! it is durable when it is answered. Reads identity; touches credits, usage, sessions and webhooks, in this order.
+//! it is durable when it is answered. Reads identity; touches credits, sessions, usage and webhooks, in this order.
 
 mod together;
 
@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use kernel::{Clock, UserId};
 use pg::{BatchLimits, Committer, Pool, Rejected};
-use usage::Stock;
+use usage::Prices;
 
 use self::together::Together;
 use crate::{
@@ -51,7 +51,7 @@ pub struct Writes {
 const SHORT_TEXTS_BYTES: usize = 256;
 
 /// A batch of 256 keeps the longest commit at a few milliseconds. One lane makes large batches, and a statement for thirty
-/// rows costs little more than one for three; its two workers let one batch work while the other waits for the disk. Messages may have a
+/// rows costs little more than one for three; its two workers let one batch decide while the other writes and waits for the disk. Messages may have a
 /// megabyte each: in bytes a batch is bounded by what the copies of it may take.
 const LIMITS: BatchLimits = BatchLimits {
     name: "writes",
@@ -88,7 +88,7 @@ impl Writes {
                 Together {
                     clock,
                     defaults,
-                    stock: Stock::new(),
+                    prices: Prices::new(),
                 },
                 limits,
             ),

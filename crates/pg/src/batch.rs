@@ -49,8 +49,9 @@ pub trait Work: Send + Sync + 'static {
 
     /// Takes what locks are missing, reads what there is to be read, and decides all items.
     ///
-    /// The next batch begins when this is done, while this one writes: what it locks or reads of the same rows must wait for
-    /// a lock of this one, or be such that its writes fail with [`DbError::Contention`].
+    /// The next batch begins when this is done, while this one writes. Items of the keys of this one do not, before it is in
+    /// its commit; what others lock or read of the same rows must wait for a lock of this one, or be such that their writes
+    /// fail with [`DbError::Contention`], as between two processes.
     fn decide<'a>(
         &self,
         tx: &mut Tx,

@@ -67,6 +67,8 @@ pub enum Act {
     WaitInSave,
     /// Inserts a note and violates a constraint when all is decided.
     FailInSave,
+    /// Both.
+    WaitThenFail,
     /// Takes longer than any statement may.
     Slow,
     /// Takes as long as an item may be held up.
@@ -108,14 +110,13 @@ impl Work for Notes {
 
     async fn save(&self, tx: &mut Tx, items: &[Item], outcomes: Vec<i64>) -> Result<Vec<i64>, DbError> {
         for item in items {
-            match item.act {
-                Act::WaitInSave => {
-                    tx.conn()
-                        .batch_execute("SELECT pg_advisory_xact_lock_shared(7)")
-                        .await?;
-                }
-                Act::FailInSave => insert(tx, -item.id, "much too long").await?,
-                _ => {}
+            if matches!(item.act, Act::WaitInSave | Act::WaitThenFail) {
+                tx.conn()
+                    .batch_execute("SELECT pg_advisory_xact_lock_shared(7)")
+                    .await?;
+            }
+            if matches!(item.act, Act::FailInSave | Act::WaitThenFail) {
+                insert(tx, -item.id, "much too long").await?;
             }
         }
         Ok(outcomes)

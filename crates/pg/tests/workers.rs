@@ -54,6 +54,40 @@ async fn next_batch_is_done_while_one_writes() {
     assert_eq!(first.await.unwrap(), Ok(10));
 }
 
+#[tokio::test]
+async fn items_of_a_key_begin_behind_the_writes_of_those_before_them() {
+    let db = notes().await;
+    let writes = hold_commits(&db).await;
+    let (committer, journal) = start(&db, limits(2), OPEN, 0);
+    let first = hand_in_for(&committer, "one", item(1, Act::WaitInSave)).await;
+    wait_for_commit(&db).await;
+    let second = hand_in_for(&committer, "one", write(2)).await;
+    // The other worker has had the time for many batches.
+    for _ in 0..20 {
+        ask_pool(db.pool(), "SELECT count(*) FROM notes.notes").await;
+        assert_eq!(*journal.batches.lock().unwrap(), [vec![1]]);
+    }
+    writes.rollback().await;
+    assert_eq!(first.await.unwrap(), Ok(10));
+    assert_eq!(second.await.unwrap(), Ok(20));
+}
+
+#[tokio::test]
+async fn writes_that_fail_take_the_turn_from_who_waits_behind_them() {
+    let db = notes().await;
+    let writes = hold_commits(&db).await;
+    let (committer, journal) = start(&db, limits(2), OPEN, 0);
+    let first = hand_in_for(&committer, "one", item(1, Act::WaitThenFail)).await;
+    wait_for_commit(&db).await;
+    let second = hand_in_for(&committer, "one", write(2)).await;
+    writes.rollback().await;
+    let ended = async { (first.await.unwrap(), second.await.unwrap()) };
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    assert_eq!(ended.unwrap(), (Err(Rejected::Failed), Ok(20)));
+    let last = journal.batches.lock().unwrap().last().cloned();
+    assert_eq!(last, Some(vec![2]));
+}
+
 async fn refused_commit_is_sorted_out_on_an_idle_lane(workers: usize) {
     let db = notes().await;
     let (committer, journal) = start(&db, limits(workers), OPEN, 0);

@@ -21,7 +21,7 @@ pub use partitions::{MONTHS_MIN, create_months, hold_months, old_months, retain,
 pub use price_cache::Prices;
 pub use reads::{find, find_all, find_all_at, list, stats, stats_all};
 pub use record::record;
-pub use recording::{Draft, Next, Recording, Stock, correction_events, lock_to_write};
+pub use recording::{Draft, Next, Recording, correction_events, lock_to_write, look_up};
 pub use series::{active_users, buckets_back, series, series_all, top_users, zones};
 pub use summary::{SUMMARY_GROUPS_MAX, summary};
 pub use top_series::series_top;

@@ -6,7 +6,7 @@ use futures_util::try_join;
 use kernel::{Actor, Clock};
 use pg::{DbError, PgConnection, Tx, Work};
 use time::OffsetDateTime;
-use usage::{Recording, Stock, rating::PriceBook};
+use usage::{Prices, Recording, rating::PriceBook};
 
 use super::{Operation, Outcome, SHORT_TEXTS_BYTES};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Together {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) defaults: credits::Defaults,
-    pub(super) stock: Stock,
+    pub(super) prices: Prices,
 }
 
 /// What the first statements of a batch bring: locks, who may pass, and what is known of the events.
@@ -218,7 +218,7 @@ impl Together {
             return Ok(None);
         }
         let events = inputs().filter_map(|input| Some((&input.user_id, input.event_id.as_deref()?)));
-        let found = self.stock.look_up(conn, &*self.clock, events, count).await?;
+        let found = usage::look_up(conn, &*self.clock, &self.prices, events, count).await?;
         Ok(Some(found))
     }
 }

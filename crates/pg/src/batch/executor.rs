@@ -5,7 +5,10 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 use diesel::result::Error as DieselError;
 use futures_util::FutureExt;
 
-use super::{Lookup, Rejected, Work, turn::MyTurn};
+use super::{
+    Lookup, Rejected, Work,
+    turn::{MyTurn, Writing},
+};
 use crate::{Attempts, DbError, Pool, Tx, pool::Connection};
 
 const ATTEMPTS_MAX: u32 = 3;
@@ -34,6 +37,8 @@ pub(super) trait Executor: Send + Sync + 'static {
 /// How far an attempt came.
 pub(super) struct Progress<I, O> {
     turn: Option<MyTurn<I, O>>,
+    /// From when everything was decided, also while it is tried again, until the commit begins.
+    writing: Option<Writing>,
     commits: bool,
 }
 
@@ -42,6 +47,7 @@ impl<I, O> Progress<I, O> {
     pub(super) fn passing(turn: MyTurn<I, O>) -> Self {
         Self {
             turn: Some(turn),
+            writing: None,
             commits: false,
         }
     }
@@ -50,6 +56,7 @@ impl<I, O> Progress<I, O> {
     pub(super) fn alone() -> Self {
         Self {
             turn: None,
+            writing: None,
             commits: false,
         }
     }
@@ -61,11 +68,14 @@ impl<I, O> Progress<I, O> {
 
     /// Only writes are left; the next batch may begin.
     fn decided(&mut self) {
-        drop(self.turn.take());
+        if let Some(turn) = self.turn.take() {
+            self.writing = Some(turn.committing.write());
+        }
     }
 
     /// From here on the items may be done, whatever happens.
     fn commit_begins(&mut self) {
+        self.writing = None;
         self.commits = true;
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Turn<I, O> {
     /// Bytes of what waits, those behind included.
     bytes: Arc<AtomicUsize>,
     pub(super) held: Held<I, O>,
-    committing: Arc<Committing>,
+    pub(super) committing: Arc<Committing>,
     claims: watch::Receiver<usize>,
 }
 
@@ -56,9 +56,24 @@ pub(super) enum Taken<I, O> {
     Closed,
 }
 
-/// How many of the batches under way have an item of a key.
+/// How many of the batches under way have an item of a key, and how many of them still write.
 #[derive(Default)]
-struct Committing(std::sync::Mutex<HashMap<u64, usize>>);
+pub(super) struct Committing {
+    counts: std::sync::Mutex<HashMap<u64, usize>>,
+    writing: watch::Sender<usize>,
+}
+
+/// A batch that is decided, until its commit begins.
+pub(super) struct Writing(Arc<Committing>);
+
+/// How much of what was taken belongs behind a batch under way.
+#[derive(PartialEq)]
+enum Behind {
+    /// All of it.
+    All,
+    /// What does is left for later.
+    Some,
+}
 
 /// The keys of a batch under way, until it is done.
 pub(super) struct UnderWay {
@@ -130,8 +145,17 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
             }
         }
         self.leave_heavy(limits.batch_bytes_max);
-        if limits.workers > 1 && self.held.is_empty() {
-            self.leave_behind();
+        if limits.workers > 1 && self.held.is_empty() && self.leave_behind() == Behind::All {
+            let mut writing = self.committing.writing.subscribe();
+            tokio::select! {
+                biased;
+                _ = self.claims.wait_for(|claims| *claims > 0) => {
+                    self.taken.append(&mut self.behind);
+                    std::mem::swap(&mut self.taken, &mut self.behind);
+                    return Taken::Claimed;
+                },
+                _ = writing.wait_for(|writing| *writing == 0) => {}
+            }
         }
         let keys = self.taken.iter().map(|waiting| waiting.key).collect();
         let under_way = self.committing.begin(keys);
@@ -161,11 +185,15 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         }
     }
 
-    /// Leaves behind what would wait for a batch that is under way, unless nothing else is there to do.
-    fn leave_behind(&mut self) {
+    /// Leaves behind what would wait for a batch that is under way, unless nothing else is there to do: then all of it
+    /// belongs behind that batch, and may begin with its commit.
+    fn leave_behind(&mut self) -> Behind {
         let counts = self.committing.counts();
-        if counts.is_empty() || self.taken.iter().all(|waiting| counts.contains_key(&waiting.key)) {
-            return;
+        if counts.is_empty() {
+            return Behind::Some;
+        }
+        if self.taken.iter().all(|waiting| counts.contains_key(&waiting.key)) {
+            return Behind::All;
         }
         let (mut behind, taken): (Vec<_>, Vec<_>) = self
             .taken
@@ -174,6 +202,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         drop(counts);
         behind.append(&mut self.behind);
         (self.behind, self.taken) = (behind, taken);
+        Behind::Some
     }
 
     /// Makes a batch of what was taken; what waited too long is given up here, before anything is done.
@@ -199,8 +228,15 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
 }
 
 impl Committing {
+    /// A batch has decided; from now on it writes.
+    pub(super) fn write(self: &Arc<Self>) -> Writing {
+        self.writing
+            .send_modify(|writing| *writing = writing.saturating_add(1));
+        Writing(Arc::clone(self))
+    }
+
     fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<u64, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(self: &Arc<Self>, keys: Vec<u64>) -> UnderWay {
@@ -213,6 +249,14 @@ impl Committing {
             keys,
             committing: Arc::clone(self),
         }
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0
+            .writing
+            .send_modify(|writing| *writing = writing.saturating_sub(1));
     }
 }
 

@@ -3,7 +3,7 @@
 use kernel::Clock;
 use pg::{DbError, Tx};
 
-use super::recording::{correction_events, lock_to_write, look_up};
+use super::recording::{correction_events, lock_to_write, look_up_events};
 use crate::{Corrected, Correction, UsageRefusal, store};
 
 /// Takes a record back, once, and records something else in its stead if that is wanted (HTTP contract 4.9).
@@ -31,7 +31,7 @@ pub async fn correct(
     };
     let events = correction_events(id, correction.replacement.as_ref());
     let events = events.iter().map(|event| (&correction.user_id, event.as_str()));
-    let mut recording = look_up(tx.conn(), clock, events, 2).await?;
+    let mut recording = look_up_events(tx.conn(), clock, events, 2).await?;
     let negative = match recording.correct(&original, &correction.reason)? {
         Ok(draft) => recording.add(draft),
         Err(refusal) => return Ok(Err(refusal)),

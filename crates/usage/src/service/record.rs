@@ -3,7 +3,7 @@
 use kernel::Clock;
 use pg::{DbError, Tx};
 
-use super::recording::{Next, look_up};
+use super::recording::{Next, look_up_events};
 use crate::{NewRecord, Outcome, Recorded, Replay};
 
 /// Records events and adds them to the roll-ups. Answers one outcome an event, in the order they were given.
@@ -27,7 +27,7 @@ pub async fn record(tx: &mut Tx, clock: &dyn Clock, new: &[NewRecord]) -> Result
     let events = new
         .iter()
         .filter_map(|one| Some((&one.user_id, one.event.as_ref()?.id.as_str())));
-    let mut recording = look_up(tx.conn(), clock, events, new.len()).await?;
+    let mut recording = look_up_events(tx.conn(), clock, events, new.len()).await?;
     let mut outcomes = Vec::with_capacity(new.len());
     for one in new {
         outcomes.push(recording.next(one.clone())?.map(|next| match next {

@@ -1,13 +1,8 @@
 //! Recording, step by step: look up, decide each event, save.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use diesel_async::AsyncPgConnection;
-use futures_util::try_join;
 use kernel::{Clock, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
@@ -112,96 +107,38 @@ pub async fn lock_to_write(conn: &AsyncPgConnection) -> Result<(), DbError> {
     store::records::lock_to_write(conn).await
 }
 
-/// What a process keeps between recordings on one database: the price book, and ids drawn ahead. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Stock {
-    prices: Prices,
-    ids: Arc<Mutex<Ahead>>,
+/// Looks up what recording up to `count` events needs: ids, which of `events` were recorded before, and the prices as of
+/// [`Prices::book`].
+///
+/// To be sent behind the statements that lock: what is recorded under those locks by others is seen then. The statement
+/// needs no answer to another.
+///
+/// # Errors
+/// [`DbError`] when that failed.
+pub async fn look_up<'a>(
+    conn: &AsyncPgConnection,
+    clock: &dyn Clock,
+    prices: &Prices,
+    events: impl IntoIterator<Item = (&'a UserId, &'a str)>,
+    count: usize,
+) -> Result<(Recording, Arc<PriceBook>), DbError> {
+    let events: Vec<(&UserId, &str)> = events.into_iter().collect();
+    let asked = store::dedupe::ask(conn, &events, count).await?;
+    let book = prices.of_edition(conn, asked.edition).await?;
+    let recording = Recording::begun(conn, clock, asked.ids, &events, asked.known).await?;
+    Ok((recording, book))
 }
 
-/// Ids that nobody has got yet.
-#[derive(Debug, Default)]
-struct Ahead {
-    ids: VecDeque<i64>,
-    drawn: Option<Instant>,
-}
-
-/// How many ids are drawn at least when they run out within [`IDS_LIFE`].
-const IDS_AHEAD: usize = 512;
-/// For how long ids drawn ahead are used. Records lie nearly in the order of their ids, and what finds them by id
-/// (`records_id`) depends on that.
-const IDS_LIFE: Duration = Duration::from_secs(1);
-
-impl Stock {
-    /// With nothing in it yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Looks up what recording up to `count` events needs: ids, which of `events` were recorded before, and the prices as
-    /// of [`Prices::book`].
-    ///
-    /// To be sent behind the statements that lock: what is recorded under those locks by others is seen then. The statements
-    /// need no answer to another.
-    ///
-    /// # Errors
-    /// [`DbError`] when that failed.
-    pub async fn look_up<'a>(
-        &self,
-        conn: &AsyncPgConnection,
-        clock: &dyn Clock,
-        events: impl IntoIterator<Item = (&'a UserId, &'a str)>,
-        count: usize,
-    ) -> Result<(Recording, Arc<PriceBook>), DbError> {
-        let events: Vec<(&UserId, &str)> = events.into_iter().collect();
-        let ((edition, known), ids) = try_join!(store::dedupe::known(conn, &events), self.draw(conn, count))?;
-        let book = self.prices.of_edition(conn, edition).await?;
-        Ok((Recording::begun(conn, clock, ids, &events, known).await?, book))
-    }
-
-    /// Rising ids that nobody else gets.
-    async fn draw(&self, conn: &AsyncPgConnection, count: usize) -> Result<Vec<i64>, DbError> {
-        let now = Instant::now();
-        let wanted = {
-            let mut ahead = self.ahead();
-            let is_fresh = ahead
-                .drawn
-                .is_some_and(|drawn| now.duration_since(drawn) < IDS_LIFE);
-            if is_fresh && count <= ahead.ids.len() {
-                return Ok(ahead.ids.drain(..count).collect());
-            }
-            if is_fresh { count.max(IDS_AHEAD) } else { count }
-        };
-        let drawn = store::records::draw_ids(conn, wanted).await?;
-        let mut drawn = drawn.into_iter();
-        let ids = drawn.by_ref().take(count).collect();
-        // What is left of before is lower.
-        *self.ahead() = Ahead {
-            ids: drawn.collect(),
-            drawn: Some(now),
-        };
-        Ok(ids)
-    }
-
-    fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// As [`Stock::look_up`], without prices.
-pub(super) async fn look_up<'a>(
+/// [`look_up`] without prices.
+pub(super) async fn look_up_events<'a>(
     conn: &AsyncPgConnection,
     clock: &dyn Clock,
     events: impl IntoIterator<Item = (&'a UserId, &'a str)>,
     count: usize,
 ) -> Result<Recording, DbError> {
     let events: Vec<(&UserId, &str)> = events.into_iter().collect();
-    let (ids, (_, known)) = try_join!(
-        store::records::draw_ids(conn, count),
-        store::dedupe::known(conn, &events)
-    )?;
-    Recording::begun(conn, clock, ids, &events, known).await
+    let asked = store::dedupe::ask(conn, &events, count).await?;
+    Recording::begun(conn, clock, asked.ids, &events, asked.known).await
 }
 
 impl Recording {

@@ -2,7 +2,7 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Text, Timestamptz},
+    sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
@@ -22,30 +22,44 @@ pub(crate) struct Known {
     pub(crate) record_id: i64,
 }
 
-/// Which events were recorded before, and the present edition of the price book: both are asked before each batch.
+/// What is asked before events are recorded.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The present edition of the price book.
+    pub(crate) edition: Edition,
+    /// Ids for records, rising.
+    pub(crate) ids: Vec<i64>,
+    /// Those of the events that were recorded before.
+    pub(crate) known: Vec<Known>,
+}
+
+/// Draws `count` ids, and finds which of `events` were recorded before.
 ///
 /// Does not read the records: nearly every event is new.
-pub(crate) async fn known(
+pub(crate) async fn ask(
     mut conn: Shared<'_>,
     events: &[(&UserId, &str)],
-) -> Result<(Edition, Vec<Known>), DbError> {
+    count: usize,
+) -> Result<Asked, DbError> {
     let users: Vec<&str> = events.iter().map(|(user, _)| user.as_str()).collect();
-    let ids: Vec<&str> = events.iter().map(|(_, event)| *event).collect();
-    let rows: Vec<KnownRow> = pg::sql(KNOWN)
+    let names: Vec<&str> = events.iter().map(|(_, event)| *event).collect();
+    let rows: Vec<AskedRow> = pg::sql(ASK)
         .bind::<Array<Text>, _>(users)
-        .bind::<Array<Text>, _>(ids)
+        .bind::<Array<Text>, _>(names)
+        .bind::<BigInt, _>(i64::try_from(count).unwrap_or(i64::MAX))
         .load(&mut conn)
         .await?;
-    let mut edition = None;
-    let mut known = Vec::new();
+    let (mut first, mut known) = (None, Vec::new());
     for row in rows {
-        edition = Some(row.edition);
-        if let Some(claim) = row.claim {
-            known.push(claim.known()?);
+        match (row.edition, row.claim) {
+            (Some(edition), None) => first = Some((edition, row.ids.unwrap_or_default())),
+            (None, Some(claim)) => known.push(claim.known()?),
+            _ => return Err(DbError::Inconsistent("an event that is no event".to_owned())),
         }
     }
-    let edition = edition.ok_or_else(|| DbError::Inconsistent("there is no price book".to_owned()))?;
-    Ok((edition, known))
+    let (edition, ids) = first.ok_or_else(|| DbError::Inconsistent("there is no price book".to_owned()))?;
+    DbError::expect_rows("draw ids of usage records", count, ids.len())?;
+    Ok(Asked { edition, ids, known })
 }
 
 /// Forgets at most `rows_max` events that occurred before `limit`; answers how many.
@@ -62,14 +76,15 @@ pub(crate) async fn purge(
     Ok(gone)
 }
 
-const KNOWN: &str = "
-SELECT book.version, book.stamp::text AS stamp, known.*
-FROM usage.price_book AS book
-LEFT JOIN (
-    SELECT given.place - 1 AS place, claim.payload, claim.occurred_at, claim.record_id
-    FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
-    JOIN usage.dedupe AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id
-) AS known ON true";
+/// The ids are drawn in the transaction that uses them: what a crash takes with it was never handed out.
+const ASK: &str = "
+SELECT version, stamp::text AS stamp, ARRAY(SELECT nextval('usage.record_ids') FROM generate_series(1, $3)) AS ids,
+       NULL::bigint AS place, NULL::bytea AS payload, NULL::timestamptz AS occurred_at, NULL::bigint AS record_id
+FROM usage.price_book
+UNION ALL
+SELECT NULL, NULL, NULL, given.place - 1, claim.payload, claim.occurred_at, claim.record_id
+FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
+JOIN usage.dedupe AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id";
 
 /// By physical place: the index leads to block ranges, not to an order in which a chunk could go on.
 const PURGE: &str = "
@@ -77,9 +92,11 @@ DELETE FROM usage.dedupe WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM usage.dedupe WHERE occurred_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 #[derive(QueryableByName)]
-struct KnownRow {
+struct AskedRow {
     #[diesel(embed)]
-    edition: Edition,
+    edition: Option<Edition>,
+    #[diesel(sql_type = Nullable<Array<BigInt>>)]
+    ids: Option<Vec<i64>>,
     #[diesel(embed)]
     claim: Option<ClaimRow>,
 }

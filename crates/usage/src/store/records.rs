@@ -26,17 +26,6 @@ pub(crate) async fn lock_to_write(mut conn: Shared<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Draws ids for records that are about to be made, rising.
-pub(crate) async fn draw_ids(mut conn: Shared<'_>, count: usize) -> Result<Vec<i64>, DbError> {
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let wanted = i64::try_from(count).unwrap_or(i64::MAX);
-    let drawn: Vec<Drawn> = pg::sql(DRAW).bind::<BigInt, _>(wanted).load(&mut conn).await?;
-    DbError::expect_rows("draw ids of usage records", count, drawn.len())?;
-    Ok(drawn.into_iter().map(|row| row.id).collect())
-}
-
 /// The record of a user that has this id, if it was not dropped with its month.
 pub(crate) async fn find(
     conn: &mut AsyncPgConnection,
@@ -180,11 +169,3 @@ struct PageRow {
     #[diesel(sql_type = BigInt)]
     found: i64,
 }
-
-#[derive(QueryableByName)]
-struct Drawn {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-}
-
-const DRAW: &str = "SELECT nextval('usage.record_ids') AS id FROM generate_series(1, $1)";
