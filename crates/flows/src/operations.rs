@@ -51,8 +51,8 @@ pub struct Writes {
 const SHORT_TEXTS_BYTES: usize = 256;
 
 /// A batch of 256 keeps the longest commit at a few milliseconds. One lane makes large batches, and a statement for thirty
-/// rows costs little more than one for three; its two workers let one batch decide while the other writes and waits for the disk. Messages may have a
-/// megabyte each: in bytes a batch is bounded by what the copies of it may take.
+/// rows costs little more than one for three; its two workers let one batch decide while the other writes and waits for the
+/// disk. Messages may have a megabyte each: in bytes a batch is bounded by what the copies of it may take.
 const LIMITS: BatchLimits = BatchLimits {
     name: "writes",
     lanes: 1,

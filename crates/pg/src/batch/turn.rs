@@ -66,15 +66,6 @@ pub(super) struct Committing {
 /// A batch that is decided, until its commit begins.
 pub(super) struct Writing(Arc<Committing>);
 
-/// How much of what was taken belongs behind a batch under way.
-#[derive(PartialEq)]
-enum Behind {
-    /// All of it.
-    All,
-    /// What does is left for later.
-    Some,
-}
-
 /// The keys of a batch under way, until it is done.
 pub(super) struct UnderWay {
     keys: Vec<u64>,
@@ -145,7 +136,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
             }
         }
         self.leave_heavy(limits.batch_bytes_max);
-        if limits.workers > 1 && self.held.is_empty() && self.leave_behind() == Behind::All {
+        if limits.workers > 1 && self.held.is_empty() && self.leave_behind() {
             let mut writing = self.committing.writing.subscribe();
             tokio::select! {
                 biased;
@@ -185,15 +176,15 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         }
     }
 
-    /// Leaves behind what would wait for a batch that is under way, unless nothing else is there to do: then all of it
-    /// belongs behind that batch, and may begin with its commit.
-    fn leave_behind(&mut self) -> Behind {
+    /// Leaves behind what would wait for a batch that is under way. Answers whether that would be all of it: then nothing is
+    /// left, and it may begin with the commit of that batch.
+    fn leave_behind(&mut self) -> bool {
         let counts = self.committing.counts();
         if counts.is_empty() {
-            return Behind::Some;
+            return false;
         }
         if self.taken.iter().all(|waiting| counts.contains_key(&waiting.key)) {
-            return Behind::All;
+            return true;
         }
         let (mut behind, taken): (Vec<_>, Vec<_>) = self
             .taken
@@ -202,7 +193,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         drop(counts);
         behind.append(&mut self.behind);
         (self.behind, self.taken) = (behind, taken);
-        Behind::Some
+        false
     }
 
     /// Makes a batch of what was taken; what waited too long is given up here, before anything is done.

@@ -4,6 +4,17 @@ use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 
+/// What becomes of a row `sums` that is there already.
+macro_rules! added_up {
+    () => {
+        "records = sums.records + excluded.records, tokens_used = sums.tokens_used + excluded.tokens_used,
+        prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = sums.completion_tokens + excluded.completion_tokens,
+        credits_charged = sums.credits_charged + excluded.credits_charged, cost_usd = sums.cost_usd + excluded.cost_usd"
+    };
+}
+pub(super) use added_up;
+
 /// Moves at most `rows_max` deltas into the sums across users; answers how many it moved.
 pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<i64, DbError> {
     let folded: FoldedRow = pg::sql(FOLD).bind::<BigInt, _>(rows_max).get_result(conn).await?;
@@ -16,7 +27,8 @@ pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<
 /// What lies in part 0 of a quarter may in the sum of a day be too much for 64 bits. A span whose newest sum is half full
 /// (2^62) gets another one, below it. Several workers that do not see one another may still add to the full half what fits
 /// into the other one.
-const FOLD: &str = "
+const FOLD: &str = concat!(
+    "
 WITH taken AS MATERIALIZED (
     SELECT id FROM usage.rollup_deltas ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), gone AS (
@@ -30,12 +42,9 @@ WITH taken AS MATERIALIZED (
     FROM gone GROUP BY bucket, event_type, model, provider, tool, part
     ORDER BY bucket, event_type, model, provider, tool, part
     ON CONFLICT (bucket, event_type, model, provider, tool, part) DO UPDATE SET
-        records = sums.records + excluded.records,
-        tokens_used = sums.tokens_used + excluded.tokens_used,
-        prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
-        completion_tokens = sums.completion_tokens + excluded.completion_tokens,
-        credits_charged = sums.credits_charged + excluded.credits_charged,
-        cost_usd = sums.cost_usd + excluded.cost_usd
+        ",
+    added_up!(),
+    "
 ), spans AS (
     SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
            model, provider, tool, part, sum(records) AS records, sum(tokens_used) AS tokens_used,
@@ -59,14 +68,12 @@ WITH taken AS MATERIALIZED (
         ORDER BY kept.part LIMIT 1) AS newest ON true
     ORDER BY hours, begins, event_type, model, provider, tool, into_part
     ON CONFLICT (hours, bucket, event_type, model, provider, tool, part) DO UPDATE SET
-        records = sums.records + excluded.records,
-        tokens_used = sums.tokens_used + excluded.tokens_used,
-        prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
-        completion_tokens = sums.completion_tokens + excluded.completion_tokens,
-        credits_charged = sums.credits_charged + excluded.credits_charged,
-        cost_usd = sums.cost_usd + excluded.cost_usd
+        ",
+    added_up!(),
+    "
 )
-SELECT count(*) AS deltas FROM gone";
+SELECT count(*) AS deltas FROM gone"
+);
 
 #[derive(QueryableByName)]
 struct FoldedRow {

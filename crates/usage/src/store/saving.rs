@@ -9,7 +9,7 @@ use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::{Shared, json};
+use super::{Shared, json, rollups::added_up};
 use crate::{
     Record,
     core::rollup::{Added, Key, Sums},
@@ -118,7 +118,8 @@ pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<us
 /// The parts touch different tables and are run in the order in which the last line asks for their counts, the same in every
 /// process: claims before sums, rows in the order in which they are given. So transactions of any processes wait for one
 /// another in one direction only.
-const SAVE: &str = "
+const SAVE: &str = concat!(
+    "
 WITH claims AS (
     INSERT INTO usage.dedupe (user_id, event_id, payload, record_id, occurred_at)
     SELECT * FROM unnest($29, $30, $31, $32, $33)
@@ -146,12 +147,9 @@ WITH claims AS (
            records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd)
     SELECT * FROM unnest($34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46)
     ON CONFLICT (user_id, bucket, event_type, model, provider, tool, part) DO UPDATE SET
-        records = sums.records + excluded.records,
-        tokens_used = sums.tokens_used + excluded.tokens_used,
-        prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
-        completion_tokens = sums.completion_tokens + excluded.completion_tokens,
-        credits_charged = sums.credits_charged + excluded.credits_charged,
-        cost_usd = sums.cost_usd + excluded.cost_usd
+        ",
+    added_up!(),
+    "
     RETURNING 1
 ), deltas AS (
     INSERT INTO usage.rollup_deltas
@@ -161,7 +159,8 @@ WITH claims AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM claims) AS claims, (SELECT count(*) FROM records) AS records,
-       (SELECT count(*) FROM sums) AS sums, (SELECT count(*) FROM deltas) AS deltas";
+       (SELECT count(*) FROM sums) AS sums, (SELECT count(*) FROM deltas) AS deltas"
+);
 
 #[derive(QueryableByName)]
 struct SavedRow {
