@@ -131,7 +131,7 @@ async fn a_batch_that_waited_sees_the_grants_of_the_one_before() {
 
     let (pool, spending) = (db.pool().clone(), consume(&user, credits(100)));
     let waiting = tokio::spawn(async move { run(&pool, &SystemClock, &[spending]).await.remove(0) });
-    wait_until_one_waits(&db).await;
+    db.wait_for_waiting(1).await;
     first.commit().await.unwrap();
     let spent = waiting.await.unwrap().unwrap();
     assert_eq!(spent.balance.posted, Credits::ZERO);
@@ -355,29 +355,4 @@ async fn grants_given_in_parallel_are_numbered_without_a_gap() {
         .collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=40).collect::<Vec<_>>());
-}
-
-/// Waits, with a deadline, until a statement of this database waits for a lock.
-async fn wait_until_one_waits(db: &testkit::TestDb) {
-    #[derive(QueryableByName)]
-    struct Waiting {
-        #[diesel(sql_type = BigInt)]
-        waiting: i64,
-    }
-    let mut conn = db.connect().await;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    loop {
-        let found: Waiting = pg::sql(
-            "SELECT count(*) AS waiting FROM pg_stat_activity \
-             WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .get_result(&mut conn)
-        .await
-        .unwrap();
-        if found.waiting > 0 {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "nobody waits");
-        tokio::task::yield_now().await;
-    }
 }

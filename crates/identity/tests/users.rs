@@ -215,7 +215,7 @@ async fn a_sign_up_waits_for_the_one_in_its_way() {
                 .created
         );
         let end = async {
-            wait_for_a_lock(db.pool()).await;
+            db.wait_for_waiting(1).await;
             if ending == "committed" {
                 open.commit().await.unwrap();
             } else {
@@ -394,29 +394,4 @@ async fn the_table_refuses_what_the_types_refuse() {
         .unwrap();
     drop(conn);
     assert_eq!(find(db.pool(), "b").await.unwrap().email, None);
-}
-
-/// Waits until some statement of this database waits for a lock.
-async fn wait_for_a_lock(pool: &Pool) {
-    #[derive(diesel::QueryableByName)]
-    struct Waiting {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        waiting: i64,
-    }
-    let look = "SELECT count(*) AS waiting FROM pg_stat_activity \
-                WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let mut conn = pool.get().await.unwrap();
-    let seen = async {
-        loop {
-            let row: Waiting = diesel_async::RunQueryDsl::get_result(pg::sql(look), &mut *conn)
-                .await
-                .unwrap();
-            if row.waiting > 0 {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(30), seen)
-        .await
-        .expect("the second call should wait");
 }

@@ -237,8 +237,7 @@ async fn work_that_cannot_tell_runs_its_items_alone(workers: usize) {
 async fn flush_waits_for_what_is_held_up(workers: usize) {
     let bench = bench(Manner::Asking, workers).await;
     let held = bench.hand_in([1]).remove(0);
-    let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
-    wait_until(bench.db.pool(), waits).await;
+    bench.db.wait_for_waiting(1).await;
     let committer = bench.committer.clone();
     let flushed = tokio::spawn(async move { committer.flush().await });
     while bench.committer.submit("key", 2).await != Err(Rejected::Full) {}

@@ -1,7 +1,12 @@
 //! A database of its own for a test.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
+use diesel::{QueryableByName, sql_types::BigInt};
+use diesel_async::RunQueryDsl;
 use pg::{Audit, Migration, Pool, PoolSettings, Violation, pool::Connection};
 
 use crate::{
@@ -20,6 +25,16 @@ pub struct TestDb {
     url: String,
     pool: Pool,
     audits: Vec<Audit>,
+}
+
+const WAITING: &str = "
+SELECT count(*) AS waiting FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+#[derive(QueryableByName)]
+struct Waiting {
+    #[diesel(sql_type = BigInt)]
+    waiting: i64,
 }
 
 impl TestDb {
@@ -75,6 +90,30 @@ impl TestDb {
             "connect to a test database",
             self.pool_of(1).get().await.map_err(Failed::from),
         )
+    }
+
+    /// Waits until at least `statements` statements in this database wait for a lock.
+    ///
+    /// # Panics
+    /// When that has not come about after 30 seconds.
+    pub async fn wait_for_waiting(&self, statements: i64) {
+        let mut conn = self.connect().await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let row: Waiting = must(
+                "look for statements that wait",
+                pg::sql(WAITING).get_result(&mut conn).await.map_err(Failed::from),
+            );
+            if row.waiting >= statements {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {statements} statements wait",
+                row.waiting
+            );
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Where the ordinary role finds the database, for a process that connects itself.

@@ -122,6 +122,42 @@ async fn processes_that_start_together_make_each_month_once_while_others_record(
     assert_eq!(sums.total_records, 60);
 }
 
+/// Who came while a month was being made knows where its rows are once it is there: a reader that had looked up the
+/// partitions before would find them neither in DEFAULT, which they left, nor in a partition that it does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_while_rows_are_moved_finds_them() {
+    // A page comes from records alone, sums from both.
+    for (default, readers) in [("records_default", 2), ("rollups_15m_default", 1)] {
+        let (db, clock) = (database().await, clock());
+        // In the first month that is made.
+        let late = NewRecord {
+            occurred_at: Some(clock.now() - Duration::days(34)),
+            ..event(&user("a"))
+        };
+        record(&db, &clock, &[late.clone(), late]).await;
+        // The move can be done, but not the attaching.
+        let mut busy = pg::Tx::begin(db.pool()).await.unwrap();
+        let lock = format!("LOCK TABLE ONLY usage.{default} IN ACCESS SHARE MODE");
+        busy.conn().batch_execute(&lock).await.unwrap();
+        let (pool, at) = (db.second_pool(), clock.clone());
+        let maker = tokio::spawn(async move { usage::create_months(&pool, &at, 0).await.unwrap().moved });
+        db.wait_for_waiting(1).await;
+
+        let (user, everything) = (user("a"), RecordFilter::default());
+        let release = async {
+            db.wait_for_waiting(1 + readers).await;
+            busy.rollback().await;
+        };
+        let (sums, page, ()) = tokio::join!(
+            stats(&db, &user, &everything),
+            all(&db, &user, &everything, 10),
+            release
+        );
+        assert_eq!((sums.total_records, page.len()), (2, 2), "{default}");
+        assert_eq!(maker.await.unwrap(), 3, "two records and a roll-up");
+    }
+}
+
 /// One record of an event a month, from October 2024 on, at twenty past twelve of the fifth; the clock then stands in
 /// January 2026.
 async fn fifteen_months(db: &TestDb) -> ManualClock {

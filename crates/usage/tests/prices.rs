@@ -200,39 +200,13 @@ async fn puts_at_once_take_turns() {
         tx.commit().await?;
         Ok::<_, DbError>(outcome)
     });
-    testkit_waits(&db).await;
+    db.wait_for_waiting(1).await;
     first.commit().await.unwrap();
     assert_eq!(
         second.await.unwrap().unwrap(),
         Err(UsageRefusal::PriceExists { place: 0 }),
         "the second saw what the first had put"
     );
-}
-
-/// Waits until somebody waits for a lock in this database.
-async fn testkit_waits(db: &TestDb) {
-    use diesel_async::RunQueryDsl;
-    #[derive(diesel::QueryableByName)]
-    struct Waiting {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        waiting: i64,
-    }
-    let mut conn = db.connect().await;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let row: Waiting = diesel::sql_query(
-            "SELECT count(*) AS waiting FROM pg_stat_activity
-             WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .get_result(&mut *conn)
-        .await
-        .unwrap();
-        if row.waiting > 0 {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "nobody waits");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

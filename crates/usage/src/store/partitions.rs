@@ -89,9 +89,14 @@ pub(crate) async fn strays(conn: &mut AsyncPgConnection, table: Table) -> Result
 
 /// Makes the partition of a month, moves what lies in the DEFAULT partition into it, and answers how many rows that were.
 ///
-/// Everyone reads on meanwhile, and who writes waits at the table itself. Who waited only at the DEFAULT partition would have
-/// chosen it before, and be refused by its new bounds after; and a row that came after the move would make attaching fail.
-/// The partition is made apart and attached, which locks readers out for an instant only.
+/// Everyone reads on while rows are moved, and who writes waits at the table itself. Who waited only at the DEFAULT partition
+/// would have chosen it before, and be refused by its new bounds after; and a row that came after the move would make
+/// attaching fail.
+///
+/// The partition is made apart and attached, which locks readers out for an instant only; they too wait at the table itself.
+/// Attaching alone locks them out of the DEFAULT partition, where a reader that has looked up the partitions before waits with
+/// a list in which the new one is missing, and then finds the moved rows in neither. Who read the table in a transaction
+/// that writes to it must have locked it for writing before (`lock_to_write`), or both would wait for one another.
 pub(crate) async fn create(
     conn: &mut AsyncPgConnection,
     table: Table,
@@ -115,7 +120,8 @@ pub(crate) async fn create(
     .execute(conn)
     .await?;
     conn.batch_execute(&format!(
-        "ALTER TABLE usage.{name} ATTACH PARTITION usage.{partition} FOR VALUES FROM ('{from}') TO ('{to}')"
+        "LOCK TABLE ONLY usage.{name} IN ACCESS EXCLUSIVE MODE;
+         ALTER TABLE usage.{name} ATTACH PARTITION usage.{partition} FOR VALUES FROM ('{from}') TO ('{to}')"
     ))
     .await?;
     Ok(moved)
