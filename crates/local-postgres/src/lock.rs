@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Held for as long as the value lives. No child inherits it, since std opens files close-on-exec.
+/// Held for as long as the value lives. No child keeps it, since std opens files close-on-exec.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -36,7 +36,17 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
         }
         write_holder(&mut file).map_err(Error::io("write the lock file", &path))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    /// Gives it back now. Closing the file is not enough: a child that another thread has begun and that has not yet become
+    /// another program holds the same open file, and with it the lock.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "a lock file could not be unlocked; it is free when the process has ended");
+        }
     }
 }
 
@@ -65,5 +75,15 @@ mod tests {
         assert!(matches!(refusal, Error::Locked { holder: Some(pid), .. } if pid == std::process::id()));
         drop(first);
         Lock::acquire(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_the_open_file_does_not_keep_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Lock::acquire(dir.path()).unwrap();
+        let inherited = first.file.try_clone().unwrap();
+        drop(first);
+        Lock::acquire(dir.path()).unwrap();
+        drop(inherited);
     }
 }
