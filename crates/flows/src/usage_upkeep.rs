@@ -53,7 +53,7 @@ pub async fn create_months(pool: &Pool, clock: &dyn Clock) -> Result<usage::Mont
     Ok(months)
 }
 
-/// Adds up everything that transactions left; answers how many sums that were.
+/// Adds up everything that transactions left: sums, and who came; answers how many of both there were.
 ///
 /// # Errors
 /// [`DbError`]; what was added before it stays.
@@ -61,9 +61,10 @@ pub async fn fold_deltas(pool: &Pool) -> Result<i64, DbError> {
     let mut conn = pool.get().await?;
     let mut all = 0_i64;
     loop {
-        let folded = usage::fold_deltas(&mut conn, DELTAS_MAX).await?;
-        all = all.saturating_add(folded);
-        if folded < DELTAS_MAX {
+        let sums = usage::fold_deltas(&mut conn, DELTAS_MAX).await?;
+        let came = usage::fold_presence(&mut conn, DELTAS_MAX).await?;
+        all = all.saturating_add(sums).saturating_add(came);
+        if sums < DELTAS_MAX && came < DELTAS_MAX {
             return Ok(all);
         }
     }

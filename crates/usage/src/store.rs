@@ -7,6 +7,7 @@ pub(crate) mod dedupe;
 pub(crate) mod export;
 mod json;
 pub(crate) mod partitions;
+pub(crate) mod presence;
 pub(crate) mod price_book;
 pub(crate) mod prices;
 pub(crate) mod records;

@@ -7,7 +7,7 @@ use usage::{Correction, UsageInput};
 use crate::support::{correct, database, event, record};
 
 /// Statements that break one rule each, in the order of the audits, and the number of further rules they break.
-const BREAKS: [&str; 16] = [
+const BREAKS: [&str; 18] = [
     "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
                                 completion_tokens, credits_charged, cost_usd, calculation_method)
      VALUES (1, 'c', now(), now(), 'twice', 0, 0, 0, 0, 0, 'unknown')",
@@ -20,6 +20,8 @@ const BREAKS: [&str; 16] = [
     "DELETE FROM usage.rollup_deltas",
     "INSERT INTO usage.rollups_all_hours
      SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0",
+    "DELETE FROM usage.presence_deltas WHERE user_id = 'b'",
+    "INSERT INTO usage.presence SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1::bit(1024)",
     "UPDATE usage.records SET price_id = 7, quantities = '{\"input\": 1}' WHERE id = 1",
     "UPDATE usage.records SET event_id = 'e1' WHERE user_id = 'b'",
     "UPDATE usage.dedupe SET record_id = record_id + 1",

@@ -23,6 +23,8 @@ mod partitions;
 #[cfg(test)]
 mod port;
 #[cfg(test)]
+mod presence;
+#[cfg(test)]
 mod price_cache;
 #[cfg(test)]
 mod price_seeds;

@@ -229,28 +229,6 @@ fn lines(
     lines
 }
 
-/// Users by group: who has how many records in each bucket.
-type Presence = BTreeMap<Group, Vec<BTreeMap<UserId, i64>>>;
-
-fn presence(rows: &[&Record], starts: &[OffsetDateTime], by: &BTreeSet<Dimension>) -> Presence {
-    let mut found = Presence::new();
-    for one in rows {
-        let bucket = starts.partition_point(|start| *start <= one.occurred_at) - 1;
-        let points = found
-            .entry(group_of(one, by))
-            .or_insert_with(|| vec![BTreeMap::new(); starts.len()]);
-        *points[bucket].entry(one.user_id.clone()).or_insert(0) += one.sign();
-    }
-    for points in found.values_mut().flatten() {
-        points.retain(|_, records| *records > 0);
-    }
-    found.retain(|_, points| points.iter().any(|point| !point.is_empty()));
-    if found.is_empty() && by.is_empty() {
-        found.insert(Group::default(), vec![BTreeMap::new(); starts.len()]);
-    }
-    found
-}
-
 fn shown(series: &Series<Totals>) -> BTreeMap<Group, Vec<Totals>> {
     assert_eq!(series.coverage, Coverage::Exact);
     for line in &series.lines {
@@ -274,6 +252,7 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
     let mut conn = db.pool().get().await.unwrap();
     for asked in &case.asked {
         usage::fold_deltas(&mut conn, asked.folded).await.unwrap();
+        usage::fold_presence(&mut conn, asked.folded).await.unwrap();
         let (start, end) = (case.set + asked.start, case.set + asked.start + asked.length);
         let query = SeriesQuery {
             start,
@@ -304,7 +283,6 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
         let series = usage::series_all(&mut conn, &query).await.unwrap().unwrap();
         prop_assert_eq!(shown(&series), lines(&all, &expected, by), "all {:?}", asked);
 
-        users(&mut conn, &query, &all, &expected).await?;
         top_series::check(&mut conn, &query, &all, &expected).await?;
         let filter = RecordFilter {
             from: Some(start),
@@ -330,34 +308,6 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
         }
         top(&mut conn, &filter, &all).await?;
     }
-    Ok(())
-}
-
-async fn users(
-    conn: &mut pg::PgConnection,
-    query: &SeriesQuery,
-    rows: &[&Record],
-    starts: &[OffsetDateTime],
-) -> Result<(), TestCaseError> {
-    let mut by = query.group_by.clone();
-    by.remove(&Dimension::User);
-    let active = usage::active_users(conn, query).await.unwrap().unwrap();
-    let shown: BTreeMap<Group, (Vec<i64>, i64)> = active
-        .lines
-        .into_iter()
-        .map(|line| (line.group, (line.points, line.total)))
-        .collect();
-    let count = |n: usize| i64::try_from(n).unwrap();
-    let expected: BTreeMap<Group, (Vec<i64>, i64)> = presence(rows, starts, &by)
-        .into_iter()
-        .map(|(group, points)| {
-            let different: BTreeSet<&UserId> = points.iter().flat_map(BTreeMap::keys).collect();
-            let total = count(different.len());
-            let points = points.iter().map(|users| count(users.len())).collect();
-            (group, (points, total))
-        })
-        .collect();
-    prop_assert_eq!(shown, expected, "active users {:?}", query);
     Ok(())
 }
 

@@ -13,11 +13,11 @@ use usage::{Group, Line, Point, Record, SeriesQuery, TopQuery, Totals, Users};
 
 use crate::series_oracle::{add, group_of};
 
-/// What a line has: sums, and how many records each user has in each group.
+/// What a line has: sums, and the users with a record, taken back or not.
 #[derive(Debug, Clone, Default)]
 struct Cell {
     totals: Totals,
-    records: BTreeMap<(Group, UserId), i64>,
+    users: BTreeSet<UserId>,
 }
 
 /// Compares what the database answers with the first two groups and the rest.
@@ -61,13 +61,10 @@ fn lines(
         let bucket = starts.partition_point(|start| *start <= one.occurred_at) - 1;
         let group = group_of(one, &query.group_by);
         let cells = lines
-            .entry(group.clone())
+            .entry(group)
             .or_insert_with(|| vec![Cell::default(); starts.len()]);
         add(&mut cells[bucket].totals, one);
-        *cells[bucket]
-            .records
-            .entry((group, one.user_id.clone()))
-            .or_insert(0) += one.sign();
+        cells[bucket].users.insert(one.user_id.clone());
     }
     lines.retain(|_, cells| cells.iter().any(|cell| cell.totals != Totals::default()));
     if lines.is_empty() && query.group_by.is_empty() {
@@ -86,24 +83,20 @@ fn fold(rest: &[(Group, Vec<Cell>)], buckets: usize, users: Users) -> Line<Point
     for (_, line) in rest {
         for (sum, cell) in cells.iter_mut().zip(line) {
             sum.totals = plus(&sum.totals, &cell.totals);
-            sum.records.extend(cell.records.clone());
+            sum.users.extend(cell.users.clone());
         }
     }
     line(Group::default(), &cells, users)
 }
 
 fn line(group: Group, cells: &[Cell], users: Users) -> Line<Point> {
-    let present = |cell: &Cell| -> BTreeSet<UserId> {
-        let there = cell.records.iter().filter(|(_, records)| **records > 0);
-        there.map(|((_, user), _)| user.clone()).collect()
-    };
-    let count = |of: BTreeSet<UserId>| match users {
+    let count = |of: &BTreeSet<UserId>| match users {
         Users::Counted => i64::try_from(of.len()).unwrap(),
         Users::Uncounted => 0,
     };
     let points = cells.iter().map(|cell| Point {
         totals: cell.totals,
-        active_users: count(present(cell)),
+        active_users: count(&cell.users),
     });
     let all = cells
         .iter()
@@ -113,7 +106,7 @@ fn line(group: Group, cells: &[Cell], users: Users) -> Line<Point> {
         points: points.collect(),
         total: Point {
             totals: all,
-            active_users: count(cells.iter().flat_map(present).collect()),
+            active_users: count(&cells.iter().flat_map(|cell| cell.users.clone()).collect()),
         },
     }
 }

@@ -49,6 +49,7 @@ async fn filled() -> TestDb {
             correct(&db, &clock, &correction).await.unwrap();
             let mut conn = db.pool().get().await.unwrap();
             usage::fold_deltas(&mut conn, 1_000).await.unwrap();
+            usage::fold_presence(&mut conn, 1_000).await.unwrap();
         }
     }
     db
@@ -142,6 +143,30 @@ const FAULTS: &[(&str, Option<&str>, OffsetDateTime, &str)] = &[
         datetime!(2026-01-11 0:00 UTC),
         "the span of 24 hours has -5 records",
     ),
+    (
+        "DELETE FROM usage.presence_deltas WHERE user_id IN ('user-1', 'user-2')",
+        None,
+        NOON,
+        "with numbers from 0 on 2 are missing and 0 have no sums",
+    ),
+    (
+        "UPDATE usage.presence SET users = set_bit(users, 900, 1) WHERE hours = 1 AND bucket < '2026-01-12'",
+        None,
+        datetime!(2026-01-11 12:00 UTC),
+        "with numbers from 0 on 0 are missing and 1 have no sums",
+    ),
+    (
+        "DELETE FROM usage.user_numbers WHERE user_id = 'user-3'",
+        None,
+        datetime!(2026-01-11 12:00 UTC),
+        "0 are missing and 1 have no sums",
+    ),
+    (
+        "UPDATE usage.presence SET users = set_bit(users, 0, 0) WHERE hours = 24 AND bucket < '2026-01-12'",
+        None,
+        datetime!(2026-01-11 0:00 UTC),
+        "in the span of 24 hours 1 users are missing and 0 too many",
+    ),
 ];
 
 #[tokio::test]
@@ -205,6 +230,7 @@ async fn an_audit_beside_those_who_record_and_fold_finds_nothing() {
         let mut conn = folder.get().await.unwrap();
         for _ in 0..60 {
             usage::fold_deltas(&mut conn, 3).await.unwrap();
+            usage::fold_presence(&mut conn, 3).await.unwrap();
         }
     });
     loop {

@@ -3,7 +3,7 @@
 use kernel::Failure;
 use testkit::user;
 use time::{Duration, OffsetDateTime, macros::datetime};
-use usage::{Dimension, POINTS_MAX, Selection, SeriesQuery, Unit, UsageRefusal, Zone};
+use usage::{Dimension, POINTS_MAX, Selection, SeriesQuery, TopQuery, Unit, UsageRefusal, Users, Zone};
 
 use crate::support::database;
 
@@ -119,7 +119,12 @@ async fn too_many_points_are_refused_and_empty_windows_are_empty() {
             .unwrap();
         assert_eq!((series.starts.len(), series.lines.len()), (0, 1));
         empty.group_by.insert(Dimension::Model);
-        let series = usage::active_users(&mut conn, &empty).await.unwrap().unwrap();
+        let top = TopQuery {
+            series: empty,
+            lines_max: 1,
+            users: Users::Counted,
+        };
+        let series = usage::series_top(&mut conn, &top).await.unwrap().unwrap().series;
         assert_eq!((series.starts.len(), series.lines.len()), (0, 0));
     }
 }

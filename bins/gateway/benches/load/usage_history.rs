@@ -247,4 +247,17 @@ SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01
        sum(credits_charged), sum(cost_usd)
 FROM usage.rollups_all CROSS JOIN unnest(ARRAY[1, 4, 24]) AS span (hours)
 GROUP BY span.hours, begins, event_type, model, provider, tool, part
-ORDER BY span.hours, begins, event_type, model, provider, tool, part;";
+ORDER BY span.hours, begins, event_type, model, provider, tool, part;
+INSERT INTO usage.user_numbers (user_id) SELECT DISTINCT user_id FROM usage.rollups_15m ORDER BY user_id;
+INSERT INTO usage.presence (hours, bucket, event_type, model, provider, tool, thousand, users)
+SELECT 1, date_bin('1 hour', bucket, '2000-01-01 00:00:00+00') AS begins, event_type, model, provider, tool,
+       number >> 10 AS thousand, bit_or(set_bit(0::bit(1024), number & 1023, 1))
+FROM usage.rollups_15m JOIN usage.user_numbers USING (user_id)
+GROUP BY begins, event_type, model, provider, tool, thousand
+ORDER BY begins, event_type, model, provider, tool, thousand;
+INSERT INTO usage.presence (hours, bucket, event_type, model, provider, tool, thousand, users)
+SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
+       model, provider, tool, thousand, bit_or(users)
+FROM usage.presence CROSS JOIN unnest(ARRAY[4, 24]) AS span (hours) WHERE presence.hours = 1
+GROUP BY span.hours, begins, event_type, model, provider, tool, thousand
+ORDER BY span.hours, begins, event_type, model, provider, tool, thousand;";

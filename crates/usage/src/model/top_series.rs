@@ -9,7 +9,7 @@ pub struct TopQuery {
     pub series: SeriesQuery,
     /// How many groups have a line of their own; all others are added up in one more.
     pub lines_max: u16,
-    /// Whether users are counted, which reads the sums of every user instead of those across users.
+    /// Whether users are counted.
     pub users: Users,
 }
 
@@ -27,8 +27,8 @@ pub enum Users {
 pub struct Point {
     /// The sums.
     pub totals: Totals,
-    /// How many users have records that were not all taken back; 0 where users are not counted. Of a window it is the number
-    /// of different users, and less than the sum over its buckets where a user is active in several.
+    /// How many users have a record, taken back or not; 0 where users are not counted. Of a window it is the number of
+    /// different users, and less than the sum over its buckets where a user is active in several.
     pub active_users: i64,
 }
 

@@ -11,7 +11,7 @@ use pg::DbError;
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 use crate::{
-    Coverage, Dimension, Group, Line, POINTS_MAX, RecordFilter, Selection, Series, SeriesQuery, Totals, Unit,
+    Coverage, Group, Line, POINTS_MAX, RecordFilter, Selection, Series, SeriesQuery, Totals, Unit,
     UsageRefusal, Zone, Zones,
     core::{quarter::next_microsecond, window::Window},
     store::{
@@ -84,33 +84,6 @@ pub async fn series_all(
     sums(conn, None, query).await
 }
 
-/// How many users have records, by bucket and group; a user whose records were all taken back does not count. The total of
-/// a line is the number of different users in the window. A grouping by users is ignored.
-///
-/// # Errors
-/// As [`series`].
-pub async fn active_users(
-    conn: &mut AsyncPgConnection,
-    query: &SeriesQuery,
-) -> Result<Result<Series<i64>, UsageRefusal>, DbError> {
-    let mut query = query.clone();
-    query.group_by.remove(&Dimension::User);
-    let starts = match starts(conn, &query).await? {
-        Ok(starts) => starts,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let (coverage, cells) = match Cut::of(&query, &starts) {
-        None => (Coverage::Exact, Vec::new()),
-        // Each line has one cell more, for the window.
-        Some(cut) => store::series::users(conn, cut).await?,
-    };
-    let total = |_: &[i64], whole: Option<i64>| whole.unwrap_or(0);
-    let lines = lines(&starts, cells, total);
-    Ok(shape(&query, starts, coverage, lines, |users| {
-        (i128::from(*users), 0)
-    }))
-}
-
 /// The users who were charged most in a window, at most `limit`, with what their records sum up to; among equals those with
 /// more records first.
 ///
@@ -140,11 +113,7 @@ async fn sums(
         None => (Coverage::Exact, Vec::new()),
         Some(cut) => store::series::sums(conn, user, cut).await?,
     };
-    let total = |points: &[Totals], _: Option<Totals>| points.iter().fold(Totals::default(), Totals::plus);
-    let lines = lines(&starts, cells, total);
-    Ok(shape(query, starts, coverage, lines, |totals| {
-        (totals.credits_charged.micro(), totals.records)
-    }))
+    Ok(lines(&starts, cells).map(|lines| shape(query, starts, coverage, lines)))
 }
 
 impl<'a> Cut<'a> {
@@ -191,65 +160,55 @@ pub(super) async fn starts(
 }
 
 /// Unfolds cells into lines.
-fn lines<T: Copy + Default>(
-    starts: &[OffsetDateTime],
-    cells: Vec<Cell<T>>,
-    total: impl Fn(&[T], Option<T>) -> T,
-) -> Result<BTreeMap<Group, Line<T>>, UsageRefusal> {
+fn lines(starts: &[OffsetDateTime], cells: Vec<Cell>) -> Result<BTreeMap<Group, Line<Totals>>, UsageRefusal> {
     let limit = usize::try_from(POINTS_MAX).unwrap_or(usize::MAX);
     let groups: BTreeSet<&Group> = cells.iter().map(|cell| &cell.group).collect();
     if starts.len().saturating_mul(groups.len().max(1)) > limit {
         return Err(UsageRefusal::TooManyPoints { limit: POINTS_MAX });
     }
-    let mut found: BTreeMap<Group, (Vec<T>, Option<T>)> = BTreeMap::new();
+    let mut lines: BTreeMap<Group, Line<Totals>> = BTreeMap::new();
     for cell in cells {
-        let (points, whole) = found
+        let line = lines
             .entry(cell.group)
-            .or_insert_with(|| (vec![T::default(); starts.len()], None));
-        match cell.bucket {
-            None => *whole = Some(cell.value),
-            Some(bucket) => {
-                if let Some(point) = points.get_mut(bucket) {
-                    *point = cell.value;
-                }
-            }
+            .or_insert_with_key(|group| Line::empty(group.clone(), starts.len()));
+        if let Some(point) = cell.bucket.and_then(|bucket| line.points.get_mut(bucket)) {
+            *point = cell.value;
+            line.total = line.total.plus(&cell.value);
         }
     }
-    let finished = found.into_iter().map(|(group, (points, whole))| {
-        let line = Line {
-            group: group.clone(),
-            total: total(&points, whole),
-            points,
-        };
-        (group, line)
-    });
-    Ok(finished.collect())
+    Ok(lines)
+}
+
+impl<T: Copy + Default> Line<T> {
+    /// A line in whose buckets there is nothing.
+    pub(super) fn empty(group: Group, buckets: usize) -> Self {
+        Self {
+            group,
+            points: vec![T::default(); buckets],
+            total: T::default(),
+        }
+    }
 }
 
 /// Puts the lines in order; without grouping there is one, whatever happened.
-fn shape<T: Copy + Default>(
+fn shape(
     query: &SeriesQuery,
     starts: Vec<OffsetDateTime>,
     coverage: Coverage,
-    lines: Result<BTreeMap<Group, Line<T>>, UsageRefusal>,
-    weight: impl Fn(&T) -> (i128, i64),
-) -> Result<Series<T>, UsageRefusal> {
-    let mut lines: Vec<Line<T>> = lines?.into_values().collect();
+    lines: BTreeMap<Group, Line<Totals>>,
+) -> Series<Totals> {
+    let mut lines: Vec<Line<Totals>> = lines.into_values().collect();
     if lines.is_empty() && query.group_by.is_empty() {
-        lines.push(Line {
-            group: Group::default(),
-            points: vec![T::default(); starts.len()],
-            total: T::default(),
-        });
+        lines.push(Line::empty(Group::default(), starts.len()));
     }
     // By group already, and the sort is stable: equal lines come in the same order every time.
-    lines.sort_by_key(|line| Reverse(weight(&line.total)));
-    Ok(Series {
+    lines.sort_by_key(|line| Reverse((line.total.credits_charged.micro(), line.total.records)));
+    Series {
         starts,
         end: query.end,
         lines,
         coverage,
-    })
+    }
 }
 
 impl Totals {

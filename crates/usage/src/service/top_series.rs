@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::series::starts;
 use crate::{
-    Coverage, Line, POINTS_MAX, Point, Series, TopQuery, TopSeries, UsageRefusal,
+    Coverage, Group, Line, POINTS_MAX, Point, Series, TopQuery, TopSeries, UsageRefusal,
     store::{self, series::Cut, top_series::RankedCell},
 };
 
@@ -39,17 +39,16 @@ fn lines(
 ) -> Result<BTreeMap<i64, Line<Point>>, UsageRefusal> {
     let limit = usize::try_from(POINTS_MAX).unwrap_or(usize::MAX);
     let mut lines: BTreeMap<i64, Line<Point>> = BTreeMap::new();
-    for RankedCell { rank, cell } in cells {
+    for cell in cells {
+        let rank = cell.rank;
         let known = lines.len();
         let is_new = !lines.contains_key(&rank);
         if is_new && known.saturating_add(1).saturating_mul(starts.len()) > limit {
             return Err(UsageRefusal::TooManyPoints { limit: POINTS_MAX });
         }
-        let line = lines.entry(rank).or_insert_with(|| Line {
-            group: cell.group,
-            points: vec![Point::default(); starts.len()],
-            total: Point::default(),
-        });
+        let line = lines
+            .entry(rank)
+            .or_insert_with(|| Line::empty(cell.group, starts.len()));
         match cell.bucket {
             None => line.total = cell.value,
             Some(bucket) => {
@@ -74,11 +73,7 @@ fn shape(
     let rest = lines.remove(&i64::from(query.lines_max).saturating_add(1));
     let mut lines: Vec<Line<Point>> = lines.into_values().collect();
     if lines.is_empty() && query.series.group_by.is_empty() {
-        lines.push(Line {
-            group: crate::Group::default(),
-            points: vec![Point::default(); starts.len()],
-            total: Point::default(),
-        });
+        lines.push(Line::empty(Group::default(), starts.len()));
     }
     TopSeries {
         series: Series {

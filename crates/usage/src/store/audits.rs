@@ -124,6 +124,96 @@ macro_rules! u1_of_hours {
     };
 }
 
+/// Who was there in hours that meet a condition on their quarters; whole hours do, or do not.
+macro_rules! u1_of_presence {
+    ($these:literal) => {
+        Audit {
+            rule: "usage U1: the users of an hour, with those still to be noted, are those who have sums in it",
+            sql: concat!(
+                "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, '')) || ': of the users '
+                     || coalesce('with numbers from ' || (thousand << 10) || ' on', 'without number') || ' '
+                     || bit_count(expected & ~coming & ~kept) + greatest(strangers - strangers_coming, 0) || ' are missing and '
+                     || bit_count(kept & ~expected) || ' have no sums' AS detail
+                  FROM (
+                      SELECT bucket, event_type, model, provider, tool, thousand,
+                             coalesce(bit_or(users) FILTER (WHERE source = 'sums'), 0::bit(1024)) AS expected,
+                             coalesce(bit_or(users) FILTER (WHERE source = 'coming'), 0::bit(1024)) AS coming,
+                             coalesce(bit_or(users) FILTER (WHERE source = 'kept'), 0::bit(1024)) AS kept,
+                             count(DISTINCT stranger) FILTER (WHERE source = 'sums') AS strangers,
+                             count(DISTINCT stranger) FILTER (WHERE source = 'coming') AS strangers_coming
+                      FROM (",
+                audits_source!("sums", "rollups_15m", $these),
+                " UNION ALL ",
+                audits_source!("coming", "presence_deltas", $these),
+                "
+                          UNION ALL
+                          SELECT 'kept', bucket, event_type, model, provider, tool, thousand, users, NULL
+                          FROM usage.presence WHERE hours = 1 AND ",
+                $these,
+                ") AS both_ways
+                      GROUP BY bucket, event_type, model, provider, tool, thousand) AS hours
+                  WHERE bit_count(expected & ~coming & ~kept) + bit_count(kept & ~expected) > 0 OR strangers > strangers_coming
+                  ORDER BY at LIMIT 20"
+            ),
+        }
+    };
+}
+
+/// Users of quarters of an hour, in bits by the hour.
+macro_rules! audits_source {
+    ($source:literal, $table:literal, $these:literal) => {
+        concat!(
+            "
+                          SELECT '",
+            $source,
+            "' AS source, date_bin('1 hour', bucket, '2000-01-01 00:00:00+00') AS bucket, event_type, model, provider,
+                                 tool, number >> 10 AS thousand, set_bit(0::bit(1024), number & 1023, 1) AS users,
+                                 CASE WHEN number IS NULL THEN user_id END AS stranger
+                          FROM usage.",
+            $table,
+            " LEFT JOIN usage.user_numbers USING (user_id) WHERE ",
+            $these
+        )
+    };
+}
+
+/// The longer spans of users that meet a condition; whole days do, or do not.
+macro_rules! u1_of_long_presence {
+    ($these:literal) => {
+        Audit {
+            rule: "usage U1: the users of longer spans are those of their hours",
+            sql: concat!(
+                "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, '')) || ': in the span of '
+                     || hours || ' hours ' || bit_count(expected & ~kept) || ' users are missing and '
+                     || bit_count(kept & ~expected) || ' too many' AS detail
+                  FROM (
+                      SELECT hours, bucket, event_type, model, provider, tool, thousand,
+                             coalesce(bit_or(users) FILTER (WHERE of_hours), 0::bit(1024)) AS expected,
+                             coalesce(bit_or(users) FILTER (WHERE NOT of_hours), 0::bit(1024)) AS kept
+                      FROM (
+                          SELECT true AS of_hours, span.hours,
+                                 date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS bucket,
+                                 event_type, model, provider, tool, thousand, users
+                          FROM usage.presence CROSS JOIN unnest('{4,24}'::int[]) AS span (hours)
+                          WHERE presence.hours = 1 AND ",
+                $these,
+                "
+                          UNION ALL
+                          SELECT false, hours, bucket, event_type, model, provider, tool, thousand, users
+                          FROM usage.presence WHERE hours IN (4, 24) AND ",
+                $these,
+                ") AS both_ways
+                      GROUP BY hours, bucket, event_type, model, provider, tool, thousand) AS spans
+                  WHERE expected <> kept ORDER BY at LIMIT 20"
+            ),
+        }
+    };
+}
+
 /// Records that a price rated and that meet a condition: the charge is that of the price, computed again, rounded up once.
 /// Whole numbers only: a quotient with decimals could be rounded on the way.
 macro_rules! u5 {
@@ -157,13 +247,15 @@ pub(super) const AUDITS_OF_TIME: &[Audit] = &[
         "occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')"
     ),
     u1_of_all!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
+    u1_of_presence!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
     u5!("occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')"),
 ];
 
 /// What must be true of longer spans from `$1` up to, not including, `$2`: beginnings of days, or absent.
-pub(super) const AUDITS_OF_DAYS: &[Audit] = &[u1_of_hours!(
-    "bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"
-)];
+pub(super) const AUDITS_OF_DAYS: &[Audit] = &[
+    u1_of_hours!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
+    u1_of_long_presence!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
+];
 
 /// What must be true of usage records. Whole tables are read: for tests and for the audit command.
 pub const AUDITS: &[Audit] = &[
@@ -198,6 +290,8 @@ pub const AUDITS: &[Audit] = &[
     u1_of_users!("true", "true"),
     u1_of_all!("true"),
     u1_of_hours!("true"),
+    u1_of_presence!("true"),
+    u1_of_long_presence!("true"),
     u5!("true"),
     Audit {
         rule: "usage U3: an event id stands for one record",

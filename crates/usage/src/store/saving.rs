@@ -1,4 +1,5 @@
-//! Writing what a transaction records: `usage.dedupe`, `usage.records`, `usage.rollups_15m` and `usage.rollup_deltas`.
+//! Writing what a transaction records: `usage.dedupe`, `usage.records`, `usage.rollups_15m`, `usage.rollup_deltas` and
+//! `usage.presence_deltas`.
 
 use diesel::{
     QueryableByName,
@@ -118,6 +119,9 @@ pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<us
 /// The parts touch different tables and are run in the order in which the last line asks for their counts, the same in every
 /// process: claims before sums, rows in the order in which they are given. So transactions of any processes wait for one
 /// another in one direction only.
+///
+/// Whoever has a new row of sums came to this quarter. The row itself says that it is new: of partitioned tables a statement
+/// may not ask whether it inserted or updated.
 const SAVE: &str = concat!(
     "
 WITH claims AS (
@@ -149,8 +153,11 @@ WITH claims AS (
     ON CONFLICT (user_id, bucket, event_type, model, provider, tool, part) DO UPDATE SET
         ",
     added_up!(),
-    "
-    RETURNING 1
+    ", added_to = true
+    RETURNING user_id, bucket, event_type, model, provider, tool, added_to
+), came AS (
+    INSERT INTO usage.presence_deltas (user_id, bucket, event_type, model, provider, tool)
+    SELECT user_id, bucket, event_type, model, provider, tool FROM sums WHERE NOT added_to
 ), deltas AS (
     INSERT INTO usage.rollup_deltas
           (bucket, event_type, model, provider, tool, part,

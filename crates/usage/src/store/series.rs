@@ -46,10 +46,10 @@ pub(super) use asked;
 
 /// What one group has in one bucket, or in all (`None`).
 #[derive(Debug)]
-pub(crate) struct Cell<T> {
+pub(crate) struct Cell {
     pub(crate) bucket: Option<usize>,
     pub(crate) group: Group,
-    pub(crate) value: T,
+    pub(crate) value: Totals,
 }
 
 /// The cells in which there is something, of one user or of all.
@@ -57,7 +57,7 @@ pub(crate) async fn sums(
     conn: &mut AsyncPgConnection,
     user: Option<&UserId>,
     cut: Cut<'_>,
-) -> Result<(Coverage, Vec<Cell<Totals>>), DbError> {
+) -> Result<(Coverage, Vec<Cell>), DbError> {
     let sql = match user {
         Some(_) => SUMS_OF_USER,
         None if cut.is_by(Dimension::User) => SUMS_OF_EACH,
@@ -70,20 +70,6 @@ pub(crate) async fn sums(
         .await?;
     let covered = covered(rows.as_slice().first().map(|row| row.coverage))?;
     let cells = rows.into_iter().filter_map(SumRow::cell);
-    Ok((covered, cells.collect::<Result<_, _>>()?))
-}
-
-/// How many users have records, by bucket and in all: those whose records were not all taken back.
-pub(crate) async fn users(
-    conn: &mut AsyncPgConnection,
-    cut: Cut<'_>,
-) -> Result<(Coverage, Vec<Cell<i64>>), DbError> {
-    let rows: Vec<UsersRow> = asked!(USERS, None, cut)
-        .bind::<BigInt, _>(cut.cells_max)
-        .load(conn)
-        .await?;
-    let covered = covered(rows.as_slice().first().map(|row| row.coverage))?;
-    let cells = rows.into_iter().filter_map(UsersRow::cell);
     Ok((covered, cells.collect::<Result<_, _>>()?))
 }
 
@@ -125,11 +111,17 @@ macro_rules! summed {
 
 macro_rules! something {
     () => {
-        "HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
+        concat!("HAVING ", crate::store::series::is_something!())
+    };
+}
+
+macro_rules! is_something {
+    () => {
+        "sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
         OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0"
     };
 }
-pub(super) use {something, summed};
+pub(super) use {is_something, something, summed};
 
 /// Which bucket a part lies in, from 1, by a search among their beginnings. Before the first one lies only what a whole
 /// quarter brings along.
@@ -163,20 +155,6 @@ SELECT coverage, cell.* FROM span LEFT JOIN (
 const SUMS_OF_USER: &str = concat!(of_user!(), cells!());
 const SUMS_OF_ALL: &str = concat!(of_all!(), cells!());
 const SUMS_OF_EACH: &str = concat!(of_each!(), cells!());
-
-const USERS: &str = concat!(
-    of_each!(),
-    "
-SELECT coverage, cell.* FROM span LEFT JOIN (
-    SELECT place, event_type, model, provider, tool, count(DISTINCT user_id) AS users
-    FROM (
-        SELECT ",
-    place!(),
-    ", user_id
-        FROM parts GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(records) > 0) AS present
-    GROUP BY GROUPING SETS ((place, event_type, model, provider, tool), (event_type, model, provider, tool))
-    LIMIT $14) AS cell ON true"
-);
 
 const TOP_USERS: &str = concat!(
     of_each!(),
@@ -223,27 +201,9 @@ pub(super) struct SumRow {
     cost_usd: Option<String>,
 }
 
-#[derive(QueryableByName)]
-struct UsersRow {
-    #[diesel(sql_type = Integer)]
-    coverage: i32,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    place: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
-    event_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    model: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    provider: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    tool: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    users: Option<i64>,
-}
-
 impl SumRow {
     /// `None` for the row that stands where there is no cell. Without a place it is about the whole window.
-    pub(super) fn cell(self) -> Option<Result<Cell<Totals>, DbError>> {
+    pub(super) fn cell(self) -> Option<Result<Cell, DbError>> {
         let records = self.records?;
         let read = || {
             let figure = |of: &str, text: &Option<String>| sum(of, text.as_deref().unwrap_or("0"));
@@ -263,21 +223,6 @@ impl SumRow {
                     prompt_tokens: figure("prompt tokens", &self.prompt_tokens)?,
                     completion_tokens: figure("completion tokens", &self.completion_tokens)?,
                 },
-            })
-        };
-        Some(read())
-    }
-}
-
-impl UsersRow {
-    /// `None` for the row that stands where there is no cell. Without a place it is about the whole window.
-    fn cell(self) -> Option<Result<Cell<i64>, DbError>> {
-        let users = self.users?;
-        let read = || {
-            Ok(Cell {
-                bucket: self.place.map(bucket).transpose()?,
-                group: group(&self.event_type, &self.model, &self.provider, &self.tool),
-                value: users,
             })
         };
         Some(read())

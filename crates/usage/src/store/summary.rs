@@ -11,8 +11,9 @@ use pg::DbError;
 use time::{Date, OffsetDateTime};
 
 use super::{
+    presence::present,
     series::{Cell, SumRow, something, summed},
-    sources::{ask, coverage, of_all, of_each},
+    sources::{ask, coverage, of_all},
 };
 use crate::{
     Counted, Point, Selection, Summary, UnratedModel, Zone,
@@ -33,7 +34,7 @@ const COSTLIEST: i64 = 4;
 
 /// Fills a summary but for its days, which are answered by bucket, and for models without a price.
 ///
-/// Sums come from those across users, which are few; only counting users reads the sums of each.
+/// Sums come from those across users, and users are counted from sets: both are few.
 pub(crate) async fn load(
     conn: &mut AsyncPgConnection,
     window: Window,
@@ -156,15 +157,17 @@ SELECT ranked.*, coverage FROM span LEFT JOIN ranked
 ORDER BY axis, rank"
 );
 
-/// Each user in each bucket and feature first, so that the axes are made of far fewer rows.
+/// Users are put together along each axis first, a thousand numbers at a time, and then counted.
 const USERS: &str = concat!(
-    of_each!(),
-    ", present AS (
-    SELECT greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, tool, user_id
-    FROM parts GROUP BY 1, 2, 3, 4 HAVING sum(records) > 0
+    of_all!(),
+    present!(
+        "greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, NULL::text AS model, NULL::text AS provider, tool"
+    ),
+    ", together AS (
+    SELECT place, event_type, tool, coalesce(bit_count(bit_or(users)), 0) + count(DISTINCT stranger) AS users FROM present
+    GROUP BY GROUPING SETS ((thousand), (place, thousand), (event_type, tool, thousand))
 )
-SELECT place, event_type, tool, count(DISTINCT user_id) AS users FROM present
-GROUP BY GROUPING SETS ((), (place), (event_type, tool))"
+SELECT place, event_type, tool, sum(users)::bigint AS users FROM together GROUP BY place, event_type, tool"
 );
 
 /// The limit of one keeps PostgreSQL from reading all event ids at once instead of looking each up.

@@ -9,17 +9,21 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 
 use super::{
-    series::{Cell, Cut, SumRow, asked, covered, place, something, summed},
+    presence::present,
+    series::{Cut, SumRow, asked, covered, is_something, place, something, summed},
     sources::{ask, of_all, of_each},
 };
-use crate::{Coverage, Dimension, Point, Users};
+use crate::{Coverage, Dimension, Group, Point, Users};
 
 /// What one line has in one bucket, or in all.
 #[derive(Debug)]
 pub(crate) struct RankedCell {
     /// From 1; behind `lines_max` comes the rest.
     pub(crate) rank: i64,
-    pub(crate) cell: Cell<Point>,
+    /// `None` for the whole window.
+    pub(crate) bucket: Option<usize>,
+    pub(crate) group: Group,
+    pub(crate) value: Point,
 }
 
 /// The cells in which there is something. Each line has one more, for the window.
@@ -30,6 +34,7 @@ pub(crate) async fn cells(
     users: Users,
 ) -> Result<(Coverage, Vec<RankedCell>), DbError> {
     let sql = match users {
+        Users::Counted if cut.is_by(Dimension::User) => BY_USER_WITH_USERS,
         Users::Counted => WITH_USERS,
         Users::Uncounted if cut.is_by(Dimension::User) => BY_USER,
         Users::Uncounted => ACROSS,
@@ -45,54 +50,116 @@ pub(crate) async fn cells(
     Ok((covered, cells.collect::<Result<_, _>>()?))
 }
 
-/// Cells of groups, or of each user in each group, then ranked by what the whole group was charged. Groups that are equal in
-/// everything else rank by their names, so that a line is the same line in every bucket.
+/// Ranks cells by what the whole group was charged, and puts the groups behind the last rank together. Groups that are equal
+/// in everything else rank by their names, so that a line is the same line in every bucket. A group of which nothing is left,
+/// because all its records were taken back, has no line.
 macro_rules! ranked {
-    ($who:literal, $users:literal) => {
-        concat!(
-            ", cells AS (
-    SELECT ",
-            place!(),
-            ", CASE WHEN $14 THEN user_id END AS owner, ",
-            $who,
-            " AS who,
-           sum(records) AS records, sum(tokens_used) AS tokens_used, sum(prompt_tokens) AS prompt_tokens,
-           sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd
-    FROM parts GROUP BY 1, 2, 3, 4, 5, 6, 7 ",
-            something!(),
-            "
-), weighed AS (
-    SELECT *, sum(credits_charged) OVER line AS line_credits, sum(records) OVER line AS line_records
+    () => {
+        ", weighed AS (
+    SELECT *, sum(credits_charged) OVER line AS line_credits, sum(records) OVER line AS line_records,
+           bool_or(something) OVER line AS shown
     FROM cells WINDOW line AS (PARTITION BY event_type, model, provider, tool, owner)
 ), ranked AS (
     SELECT *, dense_rank() OVER (ORDER BY line_credits DESC, line_records DESC, event_type, model, provider, tool, owner) AS rank
-    FROM weighed
+    FROM weighed WHERE shown
 ), folded AS (
-    SELECT place, least(rank, $15 + 1) AS rank, who, records, tokens_used, prompt_tokens, completion_tokens, credits_charged,
-           cost_usd, CASE WHEN rank <= $15 THEN event_type END AS event_type, CASE WHEN rank <= $15 THEN model END AS model,
-           CASE WHEN rank <= $15 THEN provider END AS provider, CASE WHEN rank <= $15 THEN tool END AS tool,
-           CASE WHEN rank <= $15 THEN owner END AS user_id
+    SELECT place, least(rank, $15 + 1) AS rank, thousand, users, stranger, records, tokens_used, prompt_tokens,
+           completion_tokens, credits_charged, cost_usd, CASE WHEN rank <= $15 THEN event_type END AS event_type,
+           CASE WHEN rank <= $15 THEN model END AS model, CASE WHEN rank <= $15 THEN provider END AS provider,
+           CASE WHEN rank <= $15 THEN tool END AS tool, CASE WHEN rank <= $15 THEN owner END AS user_id
     FROM ranked
-)
+)"
+    };
+}
+
+/// What is summed up at each step.
+macro_rules! sums {
+    () => {
+        "sum(records) AS records, sum(tokens_used) AS tokens_used, sum(prompt_tokens) AS prompt_tokens,
+           sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd"
+    };
+}
+
+/// The sums of each group in each bucket, of whom `$stranger` tells one.
+macro_rules! cells {
+    ($stranger:literal) => {
+        concat!(
+            "SELECT ",
+            place!(),
+            ", CASE WHEN $14 THEN user_id END AS owner, NULL::int AS thousand, NULL::bit(1024) AS users, ",
+            $stranger,
+            " AS stranger, ",
+            is_something!(),
+            " AS something, ",
+            sums!(),
+            "
+    FROM parts GROUP BY 1, 2, 3, 4, 5, 6"
+        )
+    };
+}
+
+/// Each line has one cell more, for the window.
+macro_rules! lines {
+    () => {
+        concat!(
+            ranked!(),
+            "
 SELECT coverage, line.* FROM span LEFT JOIN (
-    SELECT place, rank, event_type, model, provider, tool, user_id, ",
-            $users,
-            " AS users, ",
+    SELECT place, rank, event_type, model, provider, tool, user_id, NULL::bigint AS users, ",
             summed!(),
             "
     FROM folded
     GROUP BY GROUPING SETS ((place, rank, event_type, model, provider, tool, user_id),
                             (rank, event_type, model, provider, tool, user_id))
+    ",
+            something!(),
+            " LIMIT $16) AS line ON true"
+        )
+    };
+}
+
+/// [`lines!`] with users. They are put together first, a thousand numbers at a time, and then counted.
+macro_rules! lines_with_users {
+    () => {
+        concat!(
+            ranked!(),
+            ", together AS (
+    SELECT place, rank, event_type, model, provider, tool, user_id,
+           coalesce(bit_count(bit_or(users)), 0) + count(DISTINCT stranger) AS users, ",
+            sums!(),
+            "
+    FROM folded
+    GROUP BY GROUPING SETS ((place, rank, event_type, model, provider, tool, user_id, thousand),
+                            (rank, event_type, model, provider, tool, user_id, thousand))
+)
+SELECT coverage, line.* FROM span LEFT JOIN (
+    SELECT place, rank, event_type, model, provider, tool, user_id, sum(users)::bigint AS users, ",
+            summed!(),
+            "
+    FROM together GROUP BY place, rank, event_type, model, provider, tool, user_id
     LIMIT $16) AS line ON true"
         )
     };
 }
 
-const ACROSS: &str = concat!(of_all!(), ranked!("NULL::text", "NULL::bigint"));
-const BY_USER: &str = concat!(of_each!(), ranked!("NULL::text", "NULL::bigint"));
+const ACROSS: &str = concat!(of_all!(), ", cells AS (", cells!("NULL::text"), ")", lines!());
+const BY_USER: &str = concat!(of_each!(), ", cells AS (", cells!("NULL::text"), ")", lines!());
 const WITH_USERS: &str = concat!(
+    of_all!(),
+    present!(place!()),
+    ", cells AS (",
+    cells!("NULL::text"),
+    " UNION ALL
+    SELECT place, event_type, model, provider, tool, NULL, thousand, users, stranger, false, 0, 0, 0, 0, 0, 0 FROM present)",
+    lines_with_users!()
+);
+/// A line of a user has that user, and the rest as many as there are in it.
+const BY_USER_WITH_USERS: &str = concat!(
     of_each!(),
-    ranked!("user_id", "count(DISTINCT who) FILTER (WHERE records > 0)")
+    ", cells AS (",
+    cells!("CASE WHEN $14 THEN user_id END"),
+    ")",
+    lines_with_users!()
 );
 
 #[derive(QueryableByName)]
@@ -112,13 +179,11 @@ impl RankedRow {
         let cell = self.sums.cell()?;
         Some(cell.map(|cell| RankedCell {
             rank,
-            cell: Cell {
-                bucket: cell.bucket,
-                group: cell.group,
-                value: Point {
-                    totals: cell.value,
-                    active_users,
-                },
+            bucket: cell.bucket,
+            group: cell.group,
+            value: Point {
+                totals: cell.value,
+                active_users,
             },
         }))
     }

@@ -57,8 +57,9 @@ pub fn route() -> Route {
 fn doc() -> Doc {
     let doc = Doc::new("usage", "Usage over time across users").description(
         "Exact as of the read. Series beyond `top` are added up in one with the group `{\"other\": true}`. The total of \
-         `active_users` is the number of different users of the window, not a sum. Leave that metric out where it is not \
-         needed: counting users reads the sums of each of them. At most 20,000 points: buckets times series.",
+         `active_users` is the number of different users of the window, not a sum; a user is active where he has a record, \
+         taken back or not. Counting users is dear where days begin at half past or a quarter to (India, Nepal): leave that \
+         metric out where it is not needed. At most 20,000 points: buckets times series.",
     );
     described(doc, &WORDS)
         .query(

@@ -1,0 +1,4 @@
+DROP TABLE usage.presence_deltas;
+DROP TABLE usage.presence;
+DROP TABLE usage.user_numbers;
+ALTER TABLE usage.rollups_15m DROP COLUMN added_to;
