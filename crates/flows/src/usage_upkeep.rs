@@ -6,12 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 use kernel::Clock;
-use pg::{DbError, Pool, pool::chain};
+use pg::{DbError, PgConnection, Pool, pool::chain};
 use tokio::task::JoinHandle;
 
 /// Pause between two looks for sums to add up: what is left meanwhile makes reads across users longer.
 const FOLD_EVERY: Duration = Duration::from_secs(1);
-/// Most sums of one commit, some milliseconds; a full one is followed by the next at once.
+/// Most sums, and most notes, of one commit: some milliseconds, some tens where every user is one of a million; a full one is
+/// followed by the next at once.
 const DELTAS_MAX: i64 = 2_000;
 /// Pause between two looks at the months. A month is made long before it is needed, so this only has to happen some time.
 const MONTHS_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -56,15 +57,30 @@ pub async fn create_months(pool: &Pool, clock: &dyn Clock) -> Result<usage::Mont
 /// Adds up everything that transactions left: sums, and who came; answers how many of both there were.
 ///
 /// # Errors
-/// [`DbError`]; what was added before it stays.
+/// [`DbError`], of the sums if both fail; what was added before it stays, and one does not keep the other from being added.
 pub async fn fold_deltas(pool: &Pool) -> Result<i64, DbError> {
     let mut conn = pool.get().await?;
+    let sums = fold_all(&mut conn, Left::Sums).await;
+    let came = fold_all(&mut conn, Left::Presence).await;
+    Ok(sums?.saturating_add(came?))
+}
+
+/// What transactions leave.
+#[derive(Debug, Clone, Copy)]
+enum Left {
+    Sums,
+    Presence,
+}
+
+async fn fold_all(conn: &mut PgConnection, left: Left) -> Result<i64, DbError> {
     let mut all = 0_i64;
     loop {
-        let sums = usage::fold_deltas(&mut conn, DELTAS_MAX).await?;
-        let came = usage::fold_presence(&mut conn, DELTAS_MAX).await?;
-        all = all.saturating_add(sums).saturating_add(came);
-        if sums < DELTAS_MAX && came < DELTAS_MAX {
+        let folded = match left {
+            Left::Sums => usage::fold_deltas(conn, DELTAS_MAX).await?,
+            Left::Presence => usage::fold_presence(conn, DELTAS_MAX).await?,
+        };
+        all = all.saturating_add(folded);
+        if folded < DELTAS_MAX {
             return Ok(all);
         }
     }

@@ -17,7 +17,7 @@ impl Lock {
     /// Locks `dir` by the file `lock` in it, which then names this process.
     pub(crate) fn acquire(dir: &Path) -> Result<Lock, Error> {
         let path = dir.join("lock");
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -26,17 +26,17 @@ impl Lock {
             .open(&path)
             .map_err(Error::io("open the lock file", &path))?;
         match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    dir: dir.to_owned(),
-                    holder: read_holder(&mut file),
-                });
+            Ok(()) => {
+                let lock = Lock { file };
+                write_holder(&lock.file).map_err(Error::io("write the lock file", &path))?;
+                Ok(lock)
             }
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked {
+                dir: dir.to_owned(),
+                holder: read_holder(&file),
+            }),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
         }
-        write_holder(&mut file).map_err(Error::io("write the lock file", &path))?;
-        Ok(Lock { file })
     }
 }
 
@@ -50,14 +50,14 @@ impl Drop for Lock {
     }
 }
 
-fn write_holder(file: &mut File) -> std::io::Result<()> {
+fn write_holder(mut file: &File) -> std::io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())
 }
 
 /// The number is for the message only, so one that cannot be read is none.
-fn read_holder(file: &mut File) -> Option<u32> {
+fn read_holder(mut file: &File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()

@@ -158,3 +158,44 @@ async fn workers_at_once_give_each_user_one_number() {
     while fold(&db, 1_000).await > 0 {}
     assert_eq!((active(&db, &clock).await.1, coming(&db).await), (80, 0));
 }
+
+/// What the planner expects of a queue is what it saw last: nothing, as a rule. To compare 100,000 rows with 2,000 takes longer
+/// than a statement may.
+#[tokio::test]
+async fn a_long_queue_is_worked_off_by_a_plan_that_was_made_for_an_empty_one() {
+    let (db, clock) = (database().await, clock());
+    record(&db, &clock, &events([user("a")], &clock)).await;
+    let mut conn = db.pool().get().await.unwrap();
+    let run = async |conn: &mut pg::PgConnection, sql: &str| {
+        diesel_async::SimpleAsyncConnection::batch_execute(conn, sql)
+            .await
+            .unwrap();
+    };
+    for _ in 0..2 {
+        usage::fold_presence(&mut conn, 2_000).await.unwrap();
+        usage::fold_deltas(&mut conn, 2_000).await.unwrap();
+        run(&mut conn, "VACUUM ANALYZE usage.presence_deltas").await;
+        run(&mut conn, "VACUUM ANALYZE usage.rollup_deltas").await;
+    }
+    run(
+        &mut conn,
+        "INSERT INTO usage.presence_deltas (user_id, bucket, event_type, model, provider, tool)
+         SELECT 'user-' || n % 3000, '2026-01-15 12:00Z', 'x', '', '', '' FROM generate_series(1, 100000) AS n;
+         INSERT INTO usage.rollup_deltas (bucket, event_type, model, provider, tool, part, records, tokens_used,
+                                          prompt_tokens, completion_tokens, credits_charged, cost_usd)
+         SELECT '2026-01-15 12:00Z', 'x', '', '', '', 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 100000)",
+    )
+    .await;
+    for _ in 0..2 {
+        assert_eq!(usage::fold_presence(&mut conn, 2_000).await.unwrap(), 2_000);
+        assert_eq!(usage::fold_deltas(&mut conn, 2_000).await.unwrap(), 2_000);
+    }
+    // Nobody of them has records, which the audits would find.
+    run(
+        &mut conn,
+        "DELETE FROM usage.presence WHERE event_type = 'x';
+         DELETE FROM usage.rollups_all WHERE event_type = 'x';
+         DELETE FROM usage.rollups_all_hours WHERE event_type = 'x'",
+    )
+    .await;
+}

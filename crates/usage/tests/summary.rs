@@ -1,6 +1,6 @@
 //! A summary equals the series along each of its axes, which are checked against the raw rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{Clock as _, Credits, Usd};
 use testkit::clock;
@@ -82,7 +82,12 @@ async fn a_summary_equals_the_series_along_its_axes() {
     let mut numbers = Numbers(42);
     let events: Vec<_> = (0..150).map(|_| event(&mut numbers, clock.now())).collect();
     let rows = record(&db, &clock, &events).await;
-    for row in rows.iter().step_by(7) {
+    // Of one day everything.
+    let whole = rows
+        .iter()
+        .filter(|row| row.occurred_at.date() == rows[0].occurred_at.date());
+    let taken: BTreeSet<i64> = rows.iter().step_by(7).chain(whole).map(|row| row.id).collect();
+    for row in rows.iter().filter(|row| taken.contains(&row.id)) {
         let correction = Correction {
             user_id: row.user_id.clone(),
             record_id: row.id,
@@ -101,6 +106,11 @@ async fn a_summary_equals_the_series_along_its_axes() {
             zones.find("Asia/Kathmandu").unwrap(),
         ),
         (clock.now(), clock.now() + Duration::MICROSECOND, Zone::utc()),
+        (
+            rows[0].occurred_at.replace_time(time::Time::MIDNIGHT),
+            rows[0].occurred_at.replace_time(time::Time::MIDNIGHT) + Duration::DAY,
+            Zone::utc(),
+        ),
     ] {
         let query = SummaryQuery { start, end, zone };
         let found = usage::summary(&mut conn, &query).await.unwrap().unwrap();
@@ -109,6 +119,9 @@ async fn a_summary_equals_the_series_along_its_axes() {
             .remove(&Group::default())
             .unwrap();
         assert_eq!(found.total, all.1);
+        if query.end - query.start == Duration::DAY {
+            assert!(found.total.active_users > 0 && found.total.totals == usage::Totals::default());
+        }
         assert_eq!(found.days.iter().map(|day| day.point).collect::<Vec<_>>(), all.0);
         let features = along(&mut conn, &query, &[Dimension::EventType, Dimension::Tool]).await;
         assert_eq!(

@@ -66,7 +66,8 @@ fn lines(
         add(&mut cells[bucket].totals, one);
         cells[bucket].users.insert(one.user_id.clone());
     }
-    lines.retain(|_, cells| cells.iter().any(|cell| cell.totals != Totals::default()));
+    let left = |cells: &[Cell]| cells.iter().any(|cell| cell.totals != Totals::default());
+    lines.retain(|_, cells| query.group_by.is_empty() || left(cells));
     if lines.is_empty() && query.group_by.is_empty() {
         lines.insert(Group::default(), vec![Cell::default(); starts.len()]);
     }

@@ -5,8 +5,6 @@
 -- What the version before records from now on would be missing here: do not run it beside this one.
 LOCK TABLE usage.rollups_15m IN SHARE MODE;
 
-ALTER TABLE usage.rollups_15m ADD COLUMN added_to boolean NOT NULL DEFAULT false;
-
 -- Numbers are given to users by a worker, the first time that it adds up what they did.
 CREATE TABLE usage.user_numbers (
     user_id text COLLATE "C" PRIMARY KEY,
@@ -51,6 +49,9 @@ SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01
        model, provider, tool, thousand, bit_or(users)
 FROM usage.presence CROSS JOIN unnest(ARRAY[4, 24]) AS span (hours) WHERE presence.hours = 1
 GROUP BY span.hours, begins, event_type, model, provider, tool, thousand;
+
+-- Last, because it locks readers out.
+ALTER TABLE usage.rollups_15m ADD COLUMN added_to boolean NOT NULL DEFAULT false;
 
 COMMENT ON COLUMN usage.rollups_15m.added_to IS 'Whether something was added since the row was made; a row that was just made is noted in usage.presence_deltas';
 COMMENT ON TABLE usage.user_numbers IS 'Numbers of users, as close as may be, for sets of users in bits';

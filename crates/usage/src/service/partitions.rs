@@ -21,7 +21,7 @@ pub const MONTHS_MIN: u16 = 2;
 const LATE: Duration = Duration::days(35);
 /// Event ids that are forgotten in one commit.
 const CHUNK_ROWS: i64 = 5_000;
-/// How often a month is tried to be detached, each time for a fifth of a second.
+/// How often it is tried to lock a table whole, each time for a fifth of a second.
 const ATTEMPTS: u32 = 25;
 
 /// Makes the partitions of the present month, of those that late events may belong to, and of `ahead` months to come; and
@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 25;
 ///
 /// Run it at the start and daily. Any number of processes may: one at a time works, the others find nothing to do. Each
 /// partition is a commit of its own; who records waits while it is made, which takes milliseconds, or as long as it takes to
-/// move what lies in a DEFAULT partition.
+/// move what lies in a DEFAULT partition. While somebody reads the table without a pause it is tried for five seconds.
 ///
 /// # Errors
 /// [`DbError`]; what was made before it stays. [`DbError::LockTimeout`] means that the table was in use for too long: it
@@ -154,47 +154,64 @@ fn first_kept(clock: &dyn Clock, months: u16) -> Month {
 }
 
 async fn create_month(pool: &Pool, table: Table, month: Month, months: &mut Months) -> Result<(), DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    partitions::lock(tx.conn()).await?;
-    // Looked at under the lock: another process may have made it just now.
-    if partitions::attached(tx.conn(), table).await?.contains(&month) {
-        tx.rollback().await;
-        return Ok(());
+    if let Some(moved) = change(pool, table, month, Change::Create).await? {
+        months.created.push(table.partition(month));
+        months.moved = months
+            .moved
+            .saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
     }
-    let moved = partitions::create(tx.conn(), table, month).await?;
-    tx.commit().await?;
-    months.created.push(table.partition(month));
-    months.moved = months
-        .moved
-        .saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
     Ok(())
 }
 
 async fn detach(pool: &Pool, month: Month) -> Result<(), DbError> {
+    change(pool, Table::Records, month, Change::Detach)
+        .await
+        .map(|_| ())
+}
+
+/// What can be done to the partition of a month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Create,
+    Detach,
+}
+
+/// Tries again and again, so that those who use the table meanwhile wait for a moment each time. Answers how many rows moved,
+/// or nothing if there was nothing to do.
+async fn change(pool: &Pool, table: Table, month: Month, change: Change) -> Result<Option<usize>, DbError> {
     let mut left = ATTEMPTS;
     loop {
         left = left.saturating_sub(1);
-        match try_detach(pool, month).await {
+        match try_change(pool, table, month, change).await {
             Err(DbError::LockTimeout(_)) if left > 0 => {}
             other => return other,
         }
     }
 }
 
-async fn try_detach(pool: &Pool, month: Month) -> Result<(), DbError> {
+async fn try_change(
+    pool: &Pool,
+    table: Table,
+    month: Month,
+    change: Change,
+) -> Result<Option<usize>, DbError> {
     let mut tx = Tx::begin(pool).await?;
     partitions::lock(tx.conn()).await?;
-    if !partitions::attached(tx.conn(), Table::Records)
-        .await?
-        .contains(&month)
-    {
+    // Looked at under the lock: another process may have done it just now.
+    let is_there = partitions::attached(tx.conn(), table).await?.contains(&month);
+    if is_there == (change == Change::Create) {
         tx.rollback().await;
-        return Ok(());
+        return Ok(None);
     }
-    let detached = partitions::detach(tx.conn(), month).await;
-    if let Err(error) = detached {
-        tx.give_up(&error).await;
-        return Err(error);
+    let changed = match change {
+        Change::Create => partitions::create(tx.conn(), table, month).await,
+        Change::Detach => partitions::detach(tx.conn(), month).await.map(|()| 0),
+    };
+    match changed {
+        Ok(moved) => tx.commit().await.map(|()| Some(moved)),
+        Err(error) => {
+            tx.give_up(&error).await;
+            Err(error)
+        }
     }
-    tx.commit().await
 }

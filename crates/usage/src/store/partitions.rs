@@ -93,10 +93,11 @@ pub(crate) async fn strays(conn: &mut AsyncPgConnection, table: Table) -> Result
 /// would have chosen it before, and be refused by its new bounds after; and a row that came after the move would make
 /// attaching fail.
 ///
-/// The partition is made apart and attached, which locks readers out for an instant only; they too wait at the table itself.
-/// Attaching alone locks them out of the DEFAULT partition, where a reader that has looked up the partitions before waits with
-/// a list in which the new one is missing, and then finds the moved rows in neither. Who read the table in a transaction
-/// that writes to it must have locked it for writing before (`lock_to_write`), or both would wait for one another.
+/// The partition is made apart and attached, which locks readers out for an instant, or as long as this waits for those who
+/// read already, which is briefly: `lock_timeout` is set for it. Readers too wait at the table itself. Attaching alone locks
+/// them out of the DEFAULT partition, where a reader that has looked up the partitions before waits with a list in which the
+/// new one is missing, and then finds the moved rows in neither. Who read the table in a transaction that writes to it must
+/// have locked it for writing before (`lock_to_write`), or both would wait for one another.
 pub(crate) async fn create(
     conn: &mut AsyncPgConnection,
     table: Table,
@@ -120,7 +121,8 @@ pub(crate) async fn create(
     .execute(conn)
     .await?;
     conn.batch_execute(&format!(
-        "LOCK TABLE ONLY usage.{name} IN ACCESS EXCLUSIVE MODE;
+        "SET LOCAL lock_timeout = 200;
+         LOCK TABLE ONLY usage.{name} IN ACCESS EXCLUSIVE MODE;
          ALTER TABLE usage.{name} ATTACH PARTITION usage.{partition} FOR VALUES FROM ('{from}') TO ('{to}')"
     ))
     .await?;

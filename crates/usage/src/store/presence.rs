@@ -11,7 +11,8 @@ use pg::DbError;
 /// dimensions (both by `$placed`): of a `thousand` numbers the bits of `users`, or the name of a `stranger`, who has no
 /// number yet.
 ///
-/// The notes are read whole, by their key, as the deltas of sums are.
+/// Piece by piece (`OFFSET 0` keeps it so): the other way round, every row beside all pieces, looks as cheap to a planner that
+/// does not know how many pieces there are. The notes are read whole, by their key, as the deltas of sums are.
 ///
 /// Quarters at the ends of buckets, the edges of the window and what is still to be noted come from the sums of each user.
 macro_rules! present {
@@ -24,11 +25,12 @@ macro_rules! present {
     FROM (
         SELECT at, event_type, model, provider, tool, user_id FROM edges WHERE records > 0
         UNION ALL
-        SELECT bucket, event_type, model, provider, tool, user_id
-        FROM pieces JOIN usage.rollups_15m AS sums ON bucket >= low AND bucket < high
-        WHERE pieces.hours = 0 AND ",
+        SELECT sums.* FROM pieces CROSS JOIN LATERAL (
+            SELECT bucket, event_type, model, provider, tool, user_id FROM usage.rollups_15m
+            WHERE bucket >= low AND bucket < high AND ",
             crate::store::sources::rolled_up_only!(),
-            "
+            " OFFSET 0) AS sums
+        WHERE pieces.hours = 0
         UNION ALL
         SELECT bucket, event_type, model, provider, tool, user_id FROM usage.presence_deltas
         WHERE user_id >= '' AND bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
@@ -41,16 +43,18 @@ macro_rules! present {
             $placed,
             ", thousand, bit_or(users) AS users, NULL::text AS stranger
     FROM (
-        SELECT bucket AS at, event_type, model, provider, tool, thousand, users
-        FROM pieces JOIN usage.presence ON presence.hours = pieces.hours AND bucket >= low AND bucket < high
-        WHERE pieces.hours > 0 AND ",
+        SELECT sets.* FROM pieces CROSS JOIN LATERAL (
+            SELECT bucket AS at, event_type, model, provider, tool, thousand, users FROM usage.presence
+            WHERE presence.hours = pieces.hours AND bucket >= low AND bucket < high AND ",
             crate::store::sources::rolled_up_only!(),
-            ") AS spans
+            " OFFSET 0) AS sets
+        WHERE pieces.hours > 0) AS spans
     GROUP BY 1, 2, 3, 4, 5, 6
     UNION ALL
-    SELECT place, event_type, model, provider, tool, number >> 10, set_bit(0::bit(1024), number & 1023, 1),
+    SELECT place, event_type, model, provider, tool, number >> 10, bit_or(set_bit(0::bit(1024), number & 1023, 1)),
            CASE WHEN number IS NULL THEN user_id END
     FROM seen LEFT JOIN usage.user_numbers USING (user_id)
+    GROUP BY 1, 2, 3, 4, 5, 6, 8
 )"
         )
     };
@@ -74,14 +78,14 @@ ORDER BY user_id ON CONFLICT (user_id) DO NOTHING";
 
 /// One statement, hence one snapshot before and one after: a reader finds each delta either still there, or in all its spans.
 /// Workers pass over one another's deltas, and add in the order of the keys. A set that has them all already is left alone.
+/// Taken rows are found again by their place, as in the fold of sums.
 const FOLD: &str = "
 WITH taken AS MATERIALIZED (
-    SELECT user_id, id FROM usage.presence_deltas AS delta
+    SELECT ctid AS place FROM usage.presence_deltas AS delta
     WHERE EXISTS (SELECT FROM usage.user_numbers AS known WHERE known.user_id = delta.user_id)
     ORDER BY user_id, id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM usage.presence_deltas AS delta USING taken
-    WHERE (delta.user_id, delta.id) = (taken.user_id, taken.id) RETURNING delta.*
+    DELETE FROM usage.presence_deltas WHERE ctid = ANY (ARRAY(SELECT place FROM taken)) RETURNING *
 ), added AS (
     INSERT INTO usage.presence AS sets (hours, bucket, event_type, model, provider, tool, thousand, users)
     SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,

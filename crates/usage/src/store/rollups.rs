@@ -24,15 +24,18 @@ pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<
 /// One statement, hence one snapshot before and one after: a reader finds each delta either still there, or in the sums of
 /// quarters and of every longer span. Workers pass over one another's deltas, and add in the order of the keys.
 ///
+/// Taken rows are locked and never updated, so they are found again by their place. By their keys, a plan made while the queue
+/// was empty, as it mostly is, would compare each row of a long one with each that was taken.
+///
 /// What lies in part 0 of a quarter may in the sum of a day be too much for 64 bits. A span whose newest sum is half full
 /// (2^62) gets another one, below it. Several workers that do not see one another may still add to the full half what fits
 /// into the other one.
 const FOLD: &str = concat!(
     "
 WITH taken AS MATERIALIZED (
-    SELECT id FROM usage.rollup_deltas ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT ctid AS place FROM usage.rollup_deltas ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM usage.rollup_deltas AS delta USING taken WHERE delta.id = taken.id RETURNING delta.*
+    DELETE FROM usage.rollup_deltas WHERE ctid = ANY (ARRAY(SELECT place FROM taken)) RETURNING *
 ), added AS (
     INSERT INTO usage.rollups_all AS sums
           (bucket, event_type, model, provider, tool, part,

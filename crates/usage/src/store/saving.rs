@@ -120,7 +120,7 @@ pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<us
 /// process: claims before sums, rows in the order in which they are given. So transactions of any processes wait for one
 /// another in one direction only.
 ///
-/// Whoever has a new row of sums came to this quarter. The row itself says that it is new: of partitioned tables a statement
+/// Whoever has a new row of sums came to this quarter; that is noted last, where nobody waits. The row itself says that it is new: of partitioned tables a statement
 /// may not ask whether it inserted or updated.
 const SAVE: &str = concat!(
     "

@@ -34,13 +34,14 @@ const COSTLIEST: i64 = 4;
 
 /// Fills a summary but for its days, which are answered by bucket, and for models without a price.
 ///
-/// Sums come from those across users, and users are counted from sets: both are few.
+/// Sums come from those across users, and users are counted from sets: both are few. There may be users where there are no
+/// sums, because everything was taken back.
 pub(crate) async fn load(
     conn: &mut AsyncPgConnection,
     window: Window,
     starts: &[OffsetDateTime],
     groups_max: i64,
-) -> Result<(Summary, Vec<(usize, Point)>), DbError> {
+) -> Result<(Summary, Vec<Point>), DbError> {
     let all = Selection::default();
     let rows: Vec<AxisRow> = ask(SUMS, None, window, &all)
         .bind::<Array<Timestamptz>, _>(starts)
@@ -52,7 +53,15 @@ pub(crate) async fn load(
         .load(conn)
         .await?;
     let counts: BTreeMap<Where, i64> = counts.into_iter().map(CountRow::counted).collect();
-    let (mut summary, mut days) = (Summary::default(), Vec::new());
+    let mut summary = Summary::default();
+    let at = |bucket| counts.get(&(bucket, None)).copied().unwrap_or(0);
+    summary.total.active_users = at(None);
+    let mut days: Vec<Point> = (0..starts.len())
+        .map(|bucket| Point {
+            active_users: at(Some(bucket)),
+            ..Point::default()
+        })
+        .collect();
     for row in rows {
         summary.coverage = coverage(row.sums.coverage)?;
         let (Some(axis), Some(cell)) = (row.axis, row.sums.cell()) else {
@@ -63,13 +72,19 @@ pub(crate) async fn load(
             group,
             value: totals,
         } = cell?;
-        let feature = (axis == FEATURE).then(|| (group.event_type.clone(), group.tool.clone()));
-        let users = counts.get(&(bucket, feature)).copied().unwrap_or(0);
         let point = |active_users| Point { totals, active_users };
         match (axis, bucket) {
-            (ALL, _) => summary.total = point(users),
-            (DAY, Some(bucket)) => days.push((bucket, point(users))),
-            (FEATURE, _) => summary.features.push((group, point(users))),
+            (ALL, _) => summary.total.totals = totals,
+            (DAY, Some(bucket)) => {
+                if let Some(day) = days.get_mut(bucket) {
+                    day.totals = totals;
+                }
+            }
+            (FEATURE, _) => {
+                let feature = (group.event_type.clone(), group.tool.clone());
+                let users = counts.get(&(None, Some(feature))).copied().unwrap_or(0);
+                summary.features.push((group, point(users)));
+            }
             (MODEL, _) => summary.models.push((group, point(0))),
             (COSTLIEST, _) => summary.costliest = group.model.map(|model| (model, totals.cost_usd)),
             _ => return Err(DbError::Inconsistent(format!("a summary by axis {axis}"))),

@@ -52,7 +52,7 @@ pub(crate) async fn cells(
 
 /// Ranks cells by what the whole group was charged, and puts the groups behind the last rank together. Groups that are equal
 /// in everything else rank by their names, so that a line is the same line in every bucket. A group of which nothing is left,
-/// because all its records were taken back, has no line.
+/// because all its records were taken back, has no line; without grouping there is a line in any case.
 macro_rules! ranked {
     () => {
         ", weighed AS (
@@ -61,7 +61,7 @@ macro_rules! ranked {
     FROM cells WINDOW line AS (PARTITION BY event_type, model, provider, tool, owner)
 ), ranked AS (
     SELECT *, dense_rank() OVER (ORDER BY line_credits DESC, line_records DESC, event_type, model, provider, tool, owner) AS rank
-    FROM weighed WHERE shown
+    FROM weighed WHERE shown OR NOT ($10 OR $11 OR $12 OR $13 OR $14)
 ), folded AS (
     SELECT place, least(rank, $15 + 1) AS rank, thousand, users, stranger, records, tokens_used, prompt_tokens,
            completion_tokens, credits_charged, cost_usd, CASE WHEN rank <= $15 THEN event_type END AS event_type,

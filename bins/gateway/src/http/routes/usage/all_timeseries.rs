@@ -58,8 +58,8 @@ fn doc() -> Doc {
     let doc = Doc::new("usage", "Usage over time across users").description(
         "Exact as of the read. Series beyond `top` are added up in one with the group `{\"other\": true}`. The total of \
          `active_users` is the number of different users of the window, not a sum; a user is active where he has a record, \
-         taken back or not. Counting users is dear where days begin at half past or a quarter to (India, Nepal): leave that \
-         metric out where it is not needed. At most 20,000 points: buckets times series.",
+         taken back or not. Counting users is dear by quarters of an hour, and in zones of half hours: leave that metric \
+         out where it is not needed. At most 20,000 points: buckets times series.",
     );
     described(doc, &WORDS)
         .query(
