@@ -142,7 +142,14 @@ async fn who_reads_while_rows_are_moved_finds_them() {
         let lock = format!("LOCK TABLE ONLY usage.{default} IN ACCESS SHARE MODE");
         busy.conn().batch_execute(&lock).await.unwrap();
         let (pool, at) = (db.second_pool(), clock.clone());
-        let maker = tokio::spawn(async move { usage::create_months(&pool, &at, 0).await.unwrap().moved });
+        let maker = tokio::spawn(async move {
+            loop {
+                match usage::create_months(&pool, &at, 0).await {
+                    Err(pg::DbError::LockTimeout(_)) => {}
+                    made => return made.unwrap().moved,
+                }
+            }
+        });
         db.wait_for_waiting(1).await;
 
         let (user, everything) = (user("a"), RecordFilter::default());
