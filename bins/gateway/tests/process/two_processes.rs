@@ -1,23 +1,42 @@
 //! Two gateways on one database stay exact together.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use testkit::TestDb;
 use tokio::task::JoinSet;
 
 use super::gateway_process::{Gateway, folder};
 
+/// Two gateways with their folders on one database, which goes last.
+struct Both {
+    gateways: [Arc<Gateway>; 2],
+    _folders: [TempDir; 2],
+    _db: TestDb,
+}
+
+impl Both {
+    async fn start() -> Self {
+        let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+        let (one, two) = (folder(), folder());
+        let variables = [("DATABASE_URL", db.url()), ("INITIAL_CREDITS", "130")];
+        let (first, second) = tokio::join!(
+            Gateway::start(one.path(), &variables),
+            Gateway::start(two.path(), &variables)
+        );
+        Self {
+            gateways: [Arc::new(first), Arc::new(second)],
+            _folders: [one, two],
+            _db: db,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_gateways_on_one_database_stay_exact() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-    let (one, two) = (folder(), folder());
-    let variables = [("DATABASE_URL", db.url()), ("INITIAL_CREDITS", "130")];
-    let (first, second) = tokio::join!(
-        Gateway::start(one.path(), &variables),
-        Gateway::start(two.path(), &variables)
-    );
-    let gateways = [Arc::new(first), Arc::new(second)];
-
+    let both = Both::start().await;
+    let gateways = &both.gateways;
     let mut sign_ups = JoinSet::new();
     for turn in 0..20 {
         let gateway = Arc::clone(&gateways[turn % 2]);
@@ -44,4 +63,55 @@ async fn two_gateways_on_one_database_stay_exact() {
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 13);
     assert_eq!(statuses.iter().filter(|status| **status == 400).count(), 47);
     assert_eq!(gateways[1].balance("auth0%7Cboth").await, 0.0);
+}
+
+/// Each event goes to both, and there are more than twice as many as the budget has room for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
+    let both = Both::start().await;
+    let [one, two] = &both.gateways;
+    one.ensure("a").await;
+    let budgets = json!({"budgets": [{"period": "day", "limit": 25}]});
+    let (status, _) = one
+        .send("PUT", "/api/v1/users/a/credits/budgets", budgets)
+        .await
+        .unwrap();
+    assert_eq!(status, 200);
+
+    let mut charges = JoinSet::new();
+    for event in 0..30 {
+        for gateway in [one, two] {
+            let gateway = Arc::clone(gateway);
+            let body = json!({
+                "event_id": format!("e{event}"), "endpoint": "/chat", "event_type": "ai_chat", "credits_charged": 2,
+                "charge": true,
+            });
+            charges.spawn(async move {
+                let reply = gateway.send("POST", "/api/v1/users/a/usage", body).await;
+                (event, reply.unwrap())
+            });
+        }
+    }
+    let mut records: BTreeMap<i32, Vec<Value>> = BTreeMap::new();
+    while let Some(done) = charges.join_next().await {
+        let (event, (status, reply)) = done.unwrap();
+        match status {
+            200 => records
+                .entry(event)
+                .or_default()
+                .push(reply["data"]["id"].clone()),
+            400 => assert_eq!(reply["error_code"], "BudgetExceededException"),
+            _ => panic!("{status} {reply}"),
+        }
+    }
+    assert_eq!(records.len(), 12, "{records:?}");
+    for ids in records.values() {
+        assert!(ids.iter().all(|id| id.is_number() && *id == ids[0]), "{ids:?}");
+    }
+    assert_eq!(two.balance("a").await, 106.0);
+    let (_, reply) = two
+        .send("GET", "/api/v1/users/a/credits/budgets", Value::Null)
+        .await
+        .unwrap();
+    assert_eq!(reply["data"]["budgets"][0]["spent"], 24.0, "{reply}");
 }
