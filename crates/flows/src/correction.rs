@@ -229,7 +229,7 @@ impl Corrections {
             let transaction_id = self.id();
             match ledger.apply(Cow::Owned(wish.refund(charge, transaction_id)))? {
                 Preview::Applied { .. } => {
-                    notes.push((REFUND, transaction_id.to_string()));
+                    notes.push((REFUND, format!("txn_{transaction_id}")));
                     refund = Some(transaction_id);
                 }
                 Preview::Refused(Refusal::RefundExceedsCharge { .. }) | Preview::Repeat => {}
@@ -428,7 +428,8 @@ async fn of_notes(tx: &mut Tx, correction: Record) -> Result<Corrected, DbError>
     let notes: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(correction.billing_metadata.as_json()).unwrap_or_default();
     let text = |name: &str| notes.get(name).and_then(serde_json::Value::as_str);
-    let refund = text(REFUND).and_then(|id| Uuid::parse_str(id).ok());
+    // The first versions wrote the number alone.
+    let refund = text(REFUND).and_then(|id| Uuid::parse_str(id.strip_prefix("txn_").unwrap_or(id)).ok());
     let refund = match refund.map(credits::TransactionName::Transaction) {
         Some(name) => credits::find_transaction(tx.conn(), &correction.user_id, name).await?,
         None => None,

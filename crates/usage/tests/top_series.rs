@@ -67,7 +67,7 @@ fn lines(
         cells[bucket].users.insert(one.user_id.clone());
     }
     let left = |cells: &[Cell]| cells.iter().any(|cell| cell.totals != Totals::default());
-    lines.retain(|_, cells| query.group_by.is_empty() || left(cells));
+    lines.retain(|_, cells| users == Users::Counted || left(cells));
     if lines.is_empty() && query.group_by.is_empty() {
         lines.insert(Group::default(), vec![Cell::default(); starts.len()]);
     }

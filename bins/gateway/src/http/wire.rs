@@ -416,6 +416,8 @@ pub struct UsageBody {
     pub credits_uncollected: Credits,
     /// Transaction that took the credits.
     pub transaction_id: Option<String>,
+    /// Record that this one takes back: its figures are those, negated.
+    pub correction_of: Option<i64>,
 }
 
 impl From<usage::Record> for UsageBody {
@@ -445,6 +447,7 @@ impl From<usage::Record> for UsageBody {
             charged: record.charge.is_some(),
             credits_uncollected: record.credits_uncollected,
             transaction_id: record.charge.map(|charge| transaction_id(charge.transaction_id)),
+            correction_of: record.correction_of,
         }
     }
 }

@@ -23,7 +23,8 @@ pub struct Summary {
     pub total: Point,
     /// Each local day, in order.
     pub days: Vec<Day>,
-    /// By kind of event and tool: those with the most credits, at most [`crate::SUMMARY_GROUPS_MAX`].
+    /// By kind of event and tool: those with the most credits, at most [`crate::SUMMARY_GROUPS_MAX`]. One of which everything
+    /// was taken back is there for its users.
     pub features: Vec<(Group, Point)>,
     /// By model and provider: those with the highest cost, at most [`crate::SUMMARY_GROUPS_MAX`]. Users are not counted here.
     pub models: Vec<(Group, Point)>,

@@ -35,7 +35,8 @@ pub struct Point {
 /// Lines of the groups that were charged most, and one for the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopSeries {
-    /// The groups with the most credits first, then with the most records; without grouping exactly one.
+    /// The groups with the most credits first, then with the most records; without grouping exactly one. Where users are
+    /// counted a group has a line if anybody had a record of it, otherwise if anything is left of its records.
     pub series: Series<Point>,
     /// All further groups together, if there are any. Its group says nothing.
     pub rest: Option<Line<Point>>,

@@ -1,6 +1,6 @@
 //! Sums of a window across users along several axes at once, in one reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{
     QueryableByName,
@@ -16,7 +16,7 @@ use super::{
     sources::{ask, coverage, of_all},
 };
 use crate::{
-    Counted, Point, Selection, Summary, UnratedModel, Zone,
+    Counted, Group, Point, Selection, Summary, UnratedModel, Zone,
     core::{month::Month, window::Window},
 };
 
@@ -90,7 +90,33 @@ pub(crate) async fn load(
             _ => return Err(DbError::Inconsistent(format!("a summary by axis {axis}"))),
         }
     }
+    add_features_without_sums(&mut summary.features, &counts, groups_max);
     Ok((summary, days))
+}
+
+/// Features of which everything was taken back come behind all others: nothing was charged for them.
+fn add_features_without_sums(features: &mut Vec<(Group, Point)>, counts: &BTreeMap<Where, i64>, most: i64) {
+    let known: BTreeSet<Feature> = features
+        .iter()
+        .map(|(group, _)| (group.event_type.clone(), group.tool.clone()))
+        .collect();
+    let room = usize::try_from(most)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(features.len());
+    let further = counts.iter().filter_map(|((_, feature), users)| {
+        let feature = feature.as_ref().filter(|feature| !known.contains(feature))?;
+        let group = Group {
+            event_type: feature.0.clone(),
+            tool: feature.1.clone(),
+            ..Group::default()
+        };
+        let point = Point {
+            active_users: *users,
+            ..Point::default()
+        };
+        Some((group, point))
+    });
+    features.extend(further.take(room));
 }
 
 /// The models that have records without a price in a window.
@@ -237,8 +263,11 @@ struct CountRow {
     users: i64,
 }
 
-/// The bucket, or kind of event and tool, in which users were counted; neither for the whole window.
-type Where = (Option<usize>, Option<(Option<String>, Option<String>)>);
+/// Kind of event and tool.
+type Feature = (Option<String>, Option<String>);
+
+/// The bucket, or feature, in which users were counted; neither for the whole window.
+type Where = (Option<usize>, Option<Feature>);
 
 impl CountRow {
     fn counted(self) -> (Where, i64) {

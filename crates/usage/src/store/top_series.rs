@@ -51,8 +51,8 @@ pub(crate) async fn cells(
 }
 
 /// Ranks cells by what the whole group was charged, and puts the groups behind the last rank together. Groups that are equal
-/// in everything else rank by their names, so that a line is the same line in every bucket. A group of which nothing is left,
-/// because all its records were taken back, has no line; without grouping there is a line in any case.
+/// in everything else rank by their names, so that a line is the same line in every bucket. A group of which no cell is
+/// `something` has no line.
 macro_rules! ranked {
     () => {
         ", weighed AS (
@@ -61,7 +61,7 @@ macro_rules! ranked {
     FROM cells WINDOW line AS (PARTITION BY event_type, model, provider, tool, owner)
 ), ranked AS (
     SELECT *, dense_rank() OVER (ORDER BY line_credits DESC, line_records DESC, event_type, model, provider, tool, owner) AS rank
-    FROM weighed WHERE shown OR NOT ($10 OR $11 OR $12 OR $13 OR $14)
+    FROM weighed WHERE shown
 ), folded AS (
     SELECT place, least(rank, $15 + 1) AS rank, thousand, users, stranger, records, tokens_used, prompt_tokens,
            completion_tokens, credits_charged, cost_usd, CASE WHEN rank <= $15 THEN event_type END AS event_type,
@@ -81,15 +81,18 @@ macro_rules! sums {
 }
 
 /// The sums of each group in each bucket, of whom `$stranger` tells one.
+///
+/// `$something` says when that is something: without users, when there are sums left. With users always, because who had a
+/// record was there, also when it was taken back.
 macro_rules! cells {
-    ($stranger:literal) => {
+    ($stranger:literal, $something:expr) => {
         concat!(
             "SELECT ",
             place!(),
             ", CASE WHEN $14 THEN user_id END AS owner, NULL::int AS thousand, NULL::bit(1024) AS users, ",
             $stranger,
             " AS stranger, ",
-            is_something!(),
+            $something,
             " AS something, ",
             sums!(),
             "
@@ -142,13 +145,25 @@ SELECT coverage, line.* FROM span LEFT JOIN (
     };
 }
 
-const ACROSS: &str = concat!(of_all!(), ", cells AS (", cells!("NULL::text"), ")", lines!());
-const BY_USER: &str = concat!(of_each!(), ", cells AS (", cells!("NULL::text"), ")", lines!());
+const ACROSS: &str = concat!(
+    of_all!(),
+    ", cells AS (",
+    cells!("NULL::text", is_something!()),
+    ")",
+    lines!()
+);
+const BY_USER: &str = concat!(
+    of_each!(),
+    ", cells AS (",
+    cells!("NULL::text", is_something!()),
+    ")",
+    lines!()
+);
 const WITH_USERS: &str = concat!(
     of_all!(),
     present!(place!()),
     ", cells AS (",
-    cells!("NULL::text"),
+    cells!("NULL::text", "true"),
     " UNION ALL
     SELECT place, event_type, model, provider, tool, NULL, thousand, users, stranger, false, 0, 0, 0, 0, 0, 0 FROM present)",
     lines_with_users!()
@@ -157,7 +172,7 @@ const WITH_USERS: &str = concat!(
 const BY_USER_WITH_USERS: &str = concat!(
     of_each!(),
     ", cells AS (",
-    cells!("CASE WHEN $14 THEN user_id END"),
+    cells!("CASE WHEN $14 THEN user_id END", "true"),
     ")",
     lines_with_users!()
 );

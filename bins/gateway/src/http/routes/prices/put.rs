@@ -49,7 +49,8 @@ pub struct PutPrice {
     pub min_context: Option<i64>,
     /// What units cost, by class: input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out,
     /// image, request, second, token. What is free says 0; a class that is not here has no price.
-    pub rates: std::collections::HashMap<String, PutRate>,
+    /// Required unless `retired`.
+    pub rates: Option<std::collections::HashMap<String, PutRate>>,
     /// From when on it holds, not in the past; now if absent.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub valid_from: Option<OffsetDateTime>,

@@ -18,7 +18,7 @@ pub enum Format {
 }
 
 /// The columns, which are the members of a record.
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 25] = [
     "id",
     "user_id",
     "session_id",
@@ -43,6 +43,7 @@ const COLUMNS: [&str; 24] = [
     "charged",
     "credits_uncollected",
     "transaction_id",
+    "correction_of",
 ];
 
 /// A file that cannot be written on: a fault of ours.
@@ -127,7 +128,7 @@ fn table<'a, const N: usize>(
 }
 
 /// All members, so that one that is added is not forgotten here.
-fn cells(body: UsageBody) -> [Cow<'static, str>; 24] {
+fn cells(body: UsageBody) -> [Cow<'static, str>; 25] {
     let UsageBody {
         id,
         user_id,
@@ -153,6 +154,7 @@ fn cells(body: UsageBody) -> [Cow<'static, str>; 24] {
         charged,
         credits_uncollected,
         transaction_id,
+        correction_of,
     } = body;
     [
         exact(id),
@@ -179,6 +181,7 @@ fn cells(body: UsageBody) -> [Cow<'static, str>; 24] {
         exact(charged),
         exact(credits_uncollected),
         text(transaction_id),
+        text(correction_of.map(|id| id.to_string())),
     ]
 }
 
@@ -226,10 +229,10 @@ mod tests {
         assert_eq!(
             csv,
             "7,auth0|a,,,\"a \"\"b\"\", c\r\nd\",chat,5.5,0.0,unknown,0,0,0,,,,,\
-             \"{\"\"a\"\": \"\"x,\\\"\"y\\\"\"\"\"}\",{},{},2026-01-15T12:00:00.500000Z,,false,0.0,\r\n"
+             \"{\"\"a\"\": \"\"x,\\\"\"y\\\"\"\"\"}\",{},{},2026-01-15T12:00:00.500000Z,,false,0.0,,\r\n"
         );
         let head = lines(Format::Csv.head().unwrap());
-        assert!(head.starts_with("id,user_id,") && head.ends_with(",transaction_id\r\n"));
+        assert!(head.starts_with("id,user_id,") && head.ends_with(",transaction_id,correction_of\r\n"));
     }
 
     #[test]

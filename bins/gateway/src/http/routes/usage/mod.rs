@@ -76,6 +76,6 @@ fn record_example() -> Value {
         "operation_name": "generate_response", "billing_metadata": {"billing_tier": "pro"},
         "request_data": {"temperature": 0.7}, "response_data": {"finish_reason": "stop"},
         "created_at": "2025-07-25T01:15:30.123000Z", "event_id": null, "charged": false, "credits_uncollected": 0.0,
-        "transaction_id": null,
+        "transaction_id": null, "correction_of": null,
     })
 }

@@ -194,7 +194,7 @@ pub fn described(doc: Doc, known: &Words) -> Doc {
         )
         .query(
             "fill",
-            "`zero`: points are contiguous; `none`: buckets without records have none.",
+            "`zero`: points are contiguous; `none`: buckets in which all that is asked is zero have none.",
             json!({"type": "string", "enum": ["zero", "none"], "default": "zero"}),
             json!("zero"),
         )

@@ -21,6 +21,7 @@ use crate::http::{
 /// Sums over the records that the filters let through.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UsageStats {
+    /// Records less corrections.
     total_records: i64,
     #[schema(value_type = f64)]
     total_credits_charged: CreditsSum,
@@ -64,7 +65,8 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    super::filtered(Doc::new("usage", "Usage statistics").description("Exact as of the read.")).reply_envelope::<UsageStats>(
+    super::filtered(Doc::new("usage", "Usage statistics")
+        .description("Exact as of the read. A record that was taken back and its correction add up to nothing, also in counts.")).reply_envelope::<UsageStats>(
         "Statistics retrieved successfully",
         json!({
             "total_records": 150, "total_credits_charged": 750.5, "total_cost_usd": 15.01,

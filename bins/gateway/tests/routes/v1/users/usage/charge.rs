@@ -359,6 +359,9 @@ async fn a_record_is_taken_back_with_its_charge_once() {
     let first = correct(body.clone()).await.expect(200);
     let data = first.json()["data"].clone();
     assert_eq!(data["correction"]["credits_charged"], -100.0);
+    assert_eq!(data["correction"]["correction_of"], id);
+    let told = &data["correction"]["billing_metadata"]["refund_transaction_id"];
+    assert_eq!(*told, data["refund"]["transaction_id"]);
     assert_eq!(data["replacement"]["credits_charged"], 3.225);
     assert_eq!(data["refund"]["amount"], 100.0);
     assert_eq!(balance(&app).await, 996.775);
