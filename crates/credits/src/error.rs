@@ -4,7 +4,7 @@ use kernel::{Credits, Detail, Failure, FreeForm, Kind, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::model::{BudgetPeriod, HoldStatus};
+use crate::model::{BudgetPeriod, HoldStatus, TransactionName};
 
 /// Why a command is not done. The account is as it was, but for what was due.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -225,7 +225,10 @@ impl Failure for Refusal {
                 vec![("limit", Detail::Credits(*limit))]
             }
             Self::ReferenceConflict { transaction_id } | Self::TransactionNotFound { transaction_id } => {
-                vec![("transaction_id", Detail::Text(format!("txn_{transaction_id}")))]
+                vec![(
+                    "transaction_id",
+                    Detail::Text(TransactionName::Transaction(*transaction_id).to_string()),
+                )]
             }
             Self::HoldNotFound { hold_id } => vec![("hold_id", Detail::Text(hold_id.to_string()))],
             Self::HoldNotOpen {

@@ -6,7 +6,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use credits::{Action, Command, Deciding, Entry, IdempotencyKey, Metering, Payer, Preview, Refusal, Replay};
+use credits::{
+    Action, Command, Deciding, Entry, IdempotencyKey, Metering, Payer, Preview, Refusal, Replay,
+    TransactionName,
+};
 use futures_util::try_join;
 use kernel::{Actor, Clock, Credits, FreeForm, Ids, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
@@ -229,7 +232,7 @@ impl Corrections {
             let transaction_id = self.id();
             match ledger.apply(Cow::Owned(wish.refund(charge, transaction_id)))? {
                 Preview::Applied { .. } => {
-                    notes.push((REFUND, format!("txn_{transaction_id}")));
+                    notes.push((REFUND, TransactionName::Transaction(transaction_id).to_string()));
                     refund = Some(transaction_id);
                 }
                 Preview::Refused(Refusal::RefundExceedsCharge { .. }) | Preview::Repeat => {}
@@ -428,9 +431,12 @@ async fn of_notes(tx: &mut Tx, correction: Record) -> Result<Corrected, DbError>
     let notes: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(correction.billing_metadata.as_json()).unwrap_or_default();
     let text = |name: &str| notes.get(name).and_then(serde_json::Value::as_str);
-    // The first versions wrote the number alone.
-    let refund = text(REFUND).and_then(|id| Uuid::parse_str(id.strip_prefix("txn_").unwrap_or(id)).ok());
-    let refund = match refund.map(credits::TransactionName::Transaction) {
+    let refund = text(REFUND).and_then(|id| {
+        // The first versions wrote the number alone.
+        let bare = || Uuid::try_parse(id).ok().map(TransactionName::Transaction);
+        TransactionName::of_transaction(id).or_else(bare)
+    });
+    let refund = match refund {
         Some(name) => credits::find_transaction(tx.conn(), &correction.user_id, name).await?,
         None => None,
     };

@@ -2,7 +2,7 @@
 //!
 //! Pure; the flow that calls it writes the events in the transaction of their cause. Source: HTTP contract 10.
 
-use credits::{Entry, EntryKind, LowCrossing};
+use credits::{Entry, EntryKind, LowCrossing, TransactionName};
 use kernel::FreeForm;
 use webhooks::NewEvent;
 
@@ -42,8 +42,10 @@ fn of_entry(entry: &Entry) -> Option<NewEvent> {
     };
     let description = serde_json::to_string(&entry.description).unwrap_or_else(|_| "null".to_owned());
     let payload = format!(
-        r#"{{"amount":{},"balance_after":{},"transaction_id":"txn_{}","description":{description}}}"#,
-        entry.amount, entry.balance_after, entry.transaction_id
+        r#"{{"amount":{},"balance_after":{},"transaction_id":"{}","description":{description}}}"#,
+        entry.amount,
+        entry.balance_after,
+        TransactionName::Transaction(entry.transaction_id)
     );
     Some(NewEvent {
         user_id: entry.user_id.clone(),

@@ -108,7 +108,7 @@ impl From<credits::Entry> for Transaction {
 /// The documented form of a transaction id.
 #[must_use]
 pub fn transaction_id(id: Uuid) -> String {
-    format!("txn_{id}")
+    credits::TransactionName::Transaction(id).to_string()
 }
 
 /// A lot of credit with a life of its own.

@@ -35,7 +35,7 @@ use crate::{
     error::Refusal,
     model::{
         Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, PRIORITY_DEFAULT, Payer,
-        balance::BALANCE_MAX,
+        TransactionName, balance::BALANCE_MAX,
     },
 };
 
@@ -197,7 +197,7 @@ fn noted(command: &Command) -> FreeForm {
             reason,
             ..
         } => {
-            let of = format!("txn_{transaction_id}");
+            let of = TransactionName::Transaction(*transaction_id).to_string();
             command
                 .metadata
                 .with_texts([("refund_of", of.as_str()), ("reason", reason)])

@@ -42,8 +42,29 @@ pub struct TransactionFilter {
 pub enum TransactionName {
     /// By its integer id.
     Id(i64),
-    /// By its transaction id.
+    /// By its transaction id, written `txn_<uuid>`.
     Transaction(Uuid),
+}
+
+/// What the text of a transaction id begins with.
+const PREFIX: &str = "txn_";
+
+impl fmt::Display for TransactionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Transaction(id) => write!(f, "{PREFIX}{id}"),
+        }
+    }
+}
+
+impl TransactionName {
+    /// Reads `txn_<uuid>`.
+    #[must_use]
+    pub fn of_transaction(text: &str) -> Option<Self> {
+        let id = Uuid::try_parse(text.strip_prefix(PREFIX)?).ok()?;
+        Some(Self::Transaction(id))
+    }
 }
 
 /// The text is not a kind of transaction.

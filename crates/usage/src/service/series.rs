@@ -124,7 +124,7 @@ impl<'a> Cut<'a> {
             starts,
             group_by: &query.group_by,
             only: &query.only,
-            // A cell has something in it, so more cells than points are too many points.
+            // Each is a point of a line, or the total of one; so more cells than these are too many points.
             cells_max: POINTS_MAX.saturating_mul(2).saturating_add(1),
         })
     }

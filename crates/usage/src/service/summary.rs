@@ -5,7 +5,8 @@ use pg::DbError;
 
 use super::series::starts;
 use crate::{
-    Day, Selection, SeriesQuery, Summary, SummaryQuery, Unit, UsageRefusal, core::window::Window, store,
+    Day, Point, Selection, SeriesQuery, Summary, SummaryQuery, Unit, UsageRefusal, core::window::Window,
+    store,
 };
 
 /// Most groups along each axis of a summary.
@@ -40,10 +41,17 @@ pub async fn summary(
     };
     let (mut summary, points) = store::summary::load(conn, window, &starts, SUMMARY_GROUPS_MAX).await?;
     let dates = store::summary::dates(conn, &query.zone, &starts).await?;
-    let days = starts.into_iter().zip(dates).zip(points);
-    summary.days = days
-        .map(|((starts, date), point)| Day { date, starts, point })
-        .collect();
+    let days = starts.iter().zip(dates).map(|(starts, date)| Day {
+        date,
+        starts: *starts,
+        point: Point::default(),
+    });
+    summary.days = days.collect();
+    for (bucket, point) in points {
+        if let Some(day) = summary.days.get_mut(bucket) {
+            day.point = point;
+        }
+    }
     summary.unrated = store::summary::unrated(conn, query.start, query.end).await?;
     Ok(Ok(summary))
 }

@@ -6,6 +6,14 @@
 
 use pg::Audit;
 
+/// A bucket and the dimensions of a sum, for people.
+macro_rules! whereabouts {
+    () => {
+        "to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))"
+    };
+}
+
 /// What is too much in a roll-up, summed up over `$rows`, in which what should be there stands negated.
 macro_rules! too_much {
     ($user:literal, $what:literal, $keys:literal, $rows:expr) => {
@@ -15,8 +23,7 @@ macro_rules! too_much {
             ", 'all users') AS subject, ",
             $user,
             " AS user_id, bucket AS at,
-                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
-                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, '')) || ': ",
+                     ", whereabouts!(), " || ': ",
             $what,
             " has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged)
                      || ' credits and ' || sum(cost_usd) || ' cost too many' AS detail
@@ -131,8 +138,7 @@ macro_rules! u1_of_presence {
             rule: "usage U1: the users of an hour, with those still to be noted, are those who have sums in it",
             sql: concat!(
                 "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
-                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
-                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, '')) || ': of the users '
+                     ", whereabouts!(), " || ': of the users '
                      || coalesce('with numbers from ' || (thousand << 10) || ' on', 'without number') || ' '
                      || bit_count(expected & ~coming & ~kept) + greatest(strangers - strangers_coming, 0) || ' are missing and '
                      || bit_count(kept & ~expected) || ' have no sums' AS detail
@@ -186,8 +192,7 @@ macro_rules! u1_of_long_presence {
             rule: "usage U1: the users of longer spans are those of their hours",
             sql: concat!(
                 "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
-                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
-                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, '')) || ': in the span of '
+                     ", whereabouts!(), " || ': in the span of '
                      || hours || ' hours ' || bit_count(expected & ~kept) || ' users are missing and '
                      || bit_count(kept & ~expected) || ' too many' AS detail
                   FROM (

@@ -1,6 +1,6 @@
 //! Sums of a window across users along several axes at once, in one reading.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use diesel::{
     QueryableByName,
@@ -12,11 +12,11 @@ use time::{Date, OffsetDateTime};
 
 use super::{
     presence::present,
-    series::{Cell, SumRow, something, summed},
+    series::{Cell, SumRow, is_something, summed},
     sources::{ask, coverage, of_all},
 };
 use crate::{
-    Counted, Group, Point, Selection, Summary, UnratedModel, Zone,
+    Counted, Point, Selection, Summary, UnratedModel, Zone,
     core::{month::Month, window::Window},
 };
 
@@ -34,14 +34,13 @@ const COSTLIEST: i64 = 4;
 
 /// Fills a summary but for its days, which are answered by bucket, and for models without a price.
 ///
-/// Sums come from those across users, and users are counted from sets: both are few. There may be users where there are no
-/// sums, because everything was taken back.
+/// Sums come from those across users, and users are counted from sets: both are few.
 pub(crate) async fn load(
     conn: &mut AsyncPgConnection,
     window: Window,
     starts: &[OffsetDateTime],
     groups_max: i64,
-) -> Result<(Summary, Vec<Point>), DbError> {
+) -> Result<(Summary, Vec<(usize, Point)>), DbError> {
     let all = Selection::default();
     let rows: Vec<AxisRow> = ask(SUMS, None, window, &all)
         .bind::<Array<Timestamptz>, _>(starts)
@@ -53,15 +52,7 @@ pub(crate) async fn load(
         .load(conn)
         .await?;
     let counts: BTreeMap<Where, i64> = counts.into_iter().map(CountRow::counted).collect();
-    let mut summary = Summary::default();
-    let at = |bucket| counts.get(&(bucket, None)).copied().unwrap_or(0);
-    summary.total.active_users = at(None);
-    let mut days: Vec<Point> = (0..starts.len())
-        .map(|bucket| Point {
-            active_users: at(Some(bucket)),
-            ..Point::default()
-        })
-        .collect();
+    let (mut summary, mut days) = (Summary::default(), Vec::new());
     for row in rows {
         summary.coverage = coverage(row.sums.coverage)?;
         let (Some(axis), Some(cell)) = (row.axis, row.sums.cell()) else {
@@ -72,51 +63,19 @@ pub(crate) async fn load(
             group,
             value: totals,
         } = cell?;
+        let feature = (axis == FEATURE).then(|| (group.event_type.clone(), group.tool.clone()));
+        let users = counts.get(&(bucket, feature)).copied().unwrap_or(0);
         let point = |active_users| Point { totals, active_users };
         match (axis, bucket) {
-            (ALL, _) => summary.total.totals = totals,
-            (DAY, Some(bucket)) => {
-                if let Some(day) = days.get_mut(bucket) {
-                    day.totals = totals;
-                }
-            }
-            (FEATURE, _) => {
-                let feature = (group.event_type.clone(), group.tool.clone());
-                let users = counts.get(&(None, Some(feature))).copied().unwrap_or(0);
-                summary.features.push((group, point(users)));
-            }
+            (ALL, _) => summary.total = point(users),
+            (DAY, Some(bucket)) => days.push((bucket, point(users))),
+            (FEATURE, _) => summary.features.push((group, point(users))),
             (MODEL, _) => summary.models.push((group, point(0))),
             (COSTLIEST, _) => summary.costliest = group.model.map(|model| (model, totals.cost_usd)),
             _ => return Err(DbError::Inconsistent(format!("a summary by axis {axis}"))),
         }
     }
-    add_features_without_sums(&mut summary.features, &counts, groups_max);
     Ok((summary, days))
-}
-
-/// Features of which everything was taken back come behind all others: nothing was charged for them.
-fn add_features_without_sums(features: &mut Vec<(Group, Point)>, counts: &BTreeMap<Where, i64>, most: i64) {
-    let known: BTreeSet<Feature> = features
-        .iter()
-        .map(|(group, _)| (group.event_type.clone(), group.tool.clone()))
-        .collect();
-    let room = usize::try_from(most)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(features.len());
-    let further = counts.iter().filter_map(|((_, feature), users)| {
-        let feature = feature.as_ref().filter(|feature| !known.contains(feature))?;
-        let group = Group {
-            event_type: feature.0.clone(),
-            tool: feature.1.clone(),
-            ..Group::default()
-        };
-        let point = Point {
-            active_users: *users,
-            ..Point::default()
-        };
-        Some((group, point))
-    });
-    features.extend(further.take(room));
 }
 
 /// The models that have records without a price in a window.
@@ -168,7 +127,8 @@ pub(crate) async fn dates(
     Ok(rows.into_iter().map(|row| row.date).collect())
 }
 
-/// `grouping()` has a bit for each column that a row is not grouped by.
+/// `grouping()` has a bit for each column that a row is not grouped by. Where users are counted (in all, by day, by feature)
+/// there is a row also if everything was taken back.
 const SUMS: &str = concat!(
     of_all!(),
     ", placed AS (
@@ -183,8 +143,9 @@ const SUMS: &str = concat!(
     summed!(),
     "
     FROM placed
-    GROUP BY GROUPING SETS ((), (place), (event_type, tool), (model, provider), (model)) ",
-    something!(),
+    GROUP BY GROUPING SETS ((), (place), (event_type, tool), (model, provider), (model))
+    HAVING grouping(place, event_type, model, provider) IN (15, 7, 11) OR ",
+    is_something!(),
     "
 ), ranked AS (
     SELECT *, row_number() OVER (
@@ -263,11 +224,8 @@ struct CountRow {
     users: i64,
 }
 
-/// Kind of event and tool.
-type Feature = (Option<String>, Option<String>);
-
-/// The bucket, or feature, in which users were counted; neither for the whole window.
-type Where = (Option<usize>, Option<Feature>);
+/// The bucket, or kind of event and tool, in which users were counted; neither for the whole window.
+type Where = (Option<usize>, Option<(Option<String>, Option<String>)>);
 
 impl CountRow {
     fn counted(self) -> (Where, i64) {

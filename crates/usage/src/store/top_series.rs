@@ -10,7 +10,7 @@ use pg::DbError;
 
 use super::{
     presence::present,
-    series::{Cut, SumRow, asked, covered, is_something, place, something, summed},
+    series::{Cut, SumRow, asked, covered, place, something, summed},
     sources::{ask, of_all, of_each},
 };
 use crate::{Coverage, Dimension, Group, Point, Users};
@@ -51,17 +51,15 @@ pub(crate) async fn cells(
 }
 
 /// Ranks cells by what the whole group was charged, and puts the groups behind the last rank together. Groups that are equal
-/// in everything else rank by their names, so that a line is the same line in every bucket. A group of which no cell is
-/// `something` has no line.
+/// in everything else rank by their names, so that a line is the same line in every bucket.
 macro_rules! ranked {
     () => {
         ", weighed AS (
-    SELECT *, sum(credits_charged) OVER line AS line_credits, sum(records) OVER line AS line_records,
-           bool_or(something) OVER line AS shown
+    SELECT *, sum(credits_charged) OVER line AS line_credits, sum(records) OVER line AS line_records
     FROM cells WINDOW line AS (PARTITION BY event_type, model, provider, tool, owner)
 ), ranked AS (
     SELECT *, dense_rank() OVER (ORDER BY line_credits DESC, line_records DESC, event_type, model, provider, tool, owner) AS rank
-    FROM weighed WHERE shown
+    FROM weighed
 ), folded AS (
     SELECT place, least(rank, $15 + 1) AS rank, thousand, users, stranger, records, tokens_used, prompt_tokens,
            completion_tokens, credits_charged, cost_usd, CASE WHEN rank <= $15 THEN event_type END AS event_type,
@@ -82,21 +80,20 @@ macro_rules! sums {
 
 /// The sums of each group in each bucket, of whom `$stranger` tells one.
 ///
-/// `$something` says when that is something: without users, when there are sums left. With users always, because who had a
-/// record was there, also when it was taken back.
+/// `$having` leaves cells out: without users those of which no sum is left. With users none, because who had a record was
+/// there, also when it was taken back.
 macro_rules! cells {
-    ($stranger:literal, $something:expr) => {
+    ($stranger:literal, $having:expr) => {
         concat!(
             "SELECT ",
             place!(),
             ", CASE WHEN $14 THEN user_id END AS owner, NULL::int AS thousand, NULL::bit(1024) AS users, ",
             $stranger,
             " AS stranger, ",
-            $something,
-            " AS something, ",
             sums!(),
             "
-    FROM parts GROUP BY 1, 2, 3, 4, 5, 6"
+    FROM parts GROUP BY 1, 2, 3, 4, 5, 6 ",
+            $having
         )
     };
 }
@@ -114,9 +111,7 @@ SELECT coverage, line.* FROM span LEFT JOIN (
     FROM folded
     GROUP BY GROUPING SETS ((place, rank, event_type, model, provider, tool, user_id),
                             (rank, event_type, model, provider, tool, user_id))
-    ",
-            something!(),
-            " LIMIT $16) AS line ON true"
+    LIMIT $16) AS line ON true"
         )
     };
 }
@@ -148,14 +143,14 @@ SELECT coverage, line.* FROM span LEFT JOIN (
 const ACROSS: &str = concat!(
     of_all!(),
     ", cells AS (",
-    cells!("NULL::text", is_something!()),
+    cells!("NULL::text", something!()),
     ")",
     lines!()
 );
 const BY_USER: &str = concat!(
     of_each!(),
     ", cells AS (",
-    cells!("NULL::text", is_something!()),
+    cells!("NULL::text", something!()),
     ")",
     lines!()
 );
@@ -163,16 +158,16 @@ const WITH_USERS: &str = concat!(
     of_all!(),
     present!(place!()),
     ", cells AS (",
-    cells!("NULL::text", "true"),
+    cells!("NULL::text", ""),
     " UNION ALL
-    SELECT place, event_type, model, provider, tool, NULL, thousand, users, stranger, false, 0, 0, 0, 0, 0, 0 FROM present)",
+    SELECT place, event_type, model, provider, tool, NULL, thousand, users, stranger, 0, 0, 0, 0, 0, 0 FROM present)",
     lines_with_users!()
 );
 /// A line of a user has that user, and the rest as many as there are in it.
 const BY_USER_WITH_USERS: &str = concat!(
     of_each!(),
     ", cells AS (",
-    cells!("CASE WHEN $14 THEN user_id END", "true"),
+    cells!("CASE WHEN $14 THEN user_id END", ""),
     ")",
     lines_with_users!()
 );

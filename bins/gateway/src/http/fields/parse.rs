@@ -204,9 +204,9 @@ pub fn uuid(value: Value<'_>) -> Parsed<Uuid> {
 /// A transaction by its integer id, as a number or in digits, or by its `txn_<uuid>` (HTTP contract 1.2).
 pub fn transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
     if let Ok(text) = text(1, 255)(value)
-        && let Some(id) = text.strip_prefix("txn_").and_then(|id| Uuid::try_parse(id).ok())
+        && let Some(name) = TransactionName::of_transaction(&text)
     {
-        return Ok(TransactionName::Transaction(id));
+        return Ok(name);
     }
     // Above this, an integer that no id can be would read as the greatest one.
     integer(1, i64::MAX - 1)(value)

@@ -65,8 +65,10 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    super::filtered(Doc::new("usage", "Usage statistics")
-        .description("Exact as of the read. A record that was taken back and its correction add up to nothing, also in counts.")).reply_envelope::<UsageStats>(
+    let doc = Doc::new("usage", "Usage statistics").description(
+        "Exact as of the read. A record that was taken back and its correction add up to nothing, also in counts.",
+    );
+    super::filtered(doc).reply_envelope::<UsageStats>(
         "Statistics retrieved successfully",
         json!({
             "total_records": 150, "total_credits_charged": 750.5, "total_cost_usd": 15.01,
