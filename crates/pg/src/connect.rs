@@ -1,8 +1,8 @@
 //! Opening one connection: TLS where the server is remote, and the settings every session has.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::AsyncPgConnection;
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use tokio_postgres::{
     CancelToken, Config, NoTls,
@@ -11,14 +11,14 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
-use crate::{DbError, pool::PoolSettings};
+use crate::{DbError, pool::PoolSettings, session::Session};
 
 /// How to reach the server, read from a `postgresql://` URL once.
 #[derive(Clone)]
 pub(crate) struct Target {
     config: Config,
     tls: Option<MakeRustlsConnect>,
-    session: String,
+    pub(crate) session: Session,
 }
 
 impl Target {
@@ -51,14 +51,14 @@ impl Target {
         Ok(Self {
             config,
             tls,
-            session: session_sql(settings),
+            session: Session::new(settings),
         })
     }
 
     /// The same server with the sessions of other settings.
     pub(crate) fn with(&self, settings: &PoolSettings) -> Self {
         Self {
-            session: session_sql(settings),
+            session: self.session.with(settings),
             ..self.clone()
         }
     }
@@ -69,17 +69,19 @@ impl Target {
         let set_up = |error: diesel::ConnectionError| DbError::Connect(Box::new(error));
         let mut connection = if let Some(tls) = &self.tls {
             let (client, driver) = self.config.connect(tls.clone()).await.map_err(failed)?;
+            self.session.note_version(driver.parameter("server_version"));
             AsyncPgConnection::try_from_client_and_connection(client, driver)
                 .await
                 .map_err(set_up)?
         } else {
             let (client, driver) = self.config.connect(NoTls).await.map_err(failed)?;
+            self.session.note_version(driver.parameter("server_version"));
             AsyncPgConnection::try_from_client_and_connection(client, driver)
                 .await
                 .map_err(set_up)?
         };
-        connection
-            .batch_execute(&self.session)
+        self.session
+            .begin_on(&mut connection)
             .await
             .map_err(|error| DbError::Connect(Box::new(error)))?;
         Ok(connection)
@@ -92,32 +94,6 @@ impl Target {
             None => token.cancel_query(NoTls).await,
         }
     }
-}
-
-/// Every statement of this service reads through an index, by keys it was given. The planner cannot know that: it guesses
-/// how long an array parameter is, scans small tables whole although they may hold ten dead rows for each live one, and
-/// plans again for every set of parameters while it believes that this pays. Measured: docs/adr/0008.
-const PLANNER: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
-    SET enable_hashjoin = off; SET enable_mergejoin = off;";
-
-/// Errors are told apart by their English texts where the driver does not hand on their codes. Only a superuser or a role
-/// that was granted it may choose the language, so it is chosen where that is allowed: refused, it would break the session.
-const LANGUAGE: &str =
-    "SELECT set_config('lc_messages', 'C', false) WHERE has_parameter_privilege('lc_messages', 'SET');";
-
-fn session_sql(settings: &PoolSettings) -> String {
-    let mut sql = format!("{PLANNER} {LANGUAGE} ");
-    for (name, limit) in [
-        ("statement_timeout", settings.statement_timeout),
-        ("lock_timeout", settings.lock_timeout),
-        (
-            "idle_in_transaction_session_timeout",
-            settings.idle_in_transaction_timeout,
-        ),
-    ] {
-        let _infallible = write!(sql, "SET {name} = {};", limit.as_millis());
-    }
-    sql
 }
 
 /// tokio-postgres knows neither `sslrootcert` nor the `verify-*` modes, so they are taken out of the URL here.

@@ -16,7 +16,7 @@ use diesel_async::{
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
-use crate::{DbError, batch::HELD_UP_MAX, connect::Target};
+use crate::{DbError, batch::HELD_UP_MAX, connect::Target, session::Session};
 
 /// One borrowed connection. It goes back to the pool when it is dropped.
 pub type Connection = managed::Object<AsyncPgConnection>;
@@ -196,6 +196,11 @@ impl Pool {
                 tracing::debug!(error = %error, "an abandoned statement could not be cancelled");
             }
         });
+    }
+
+    /// What its sessions state.
+    pub(crate) fn session(&self) -> &Session {
+        &self.target.session
     }
 
     /// Closes the connections that nobody uses at this moment. The next callers get new ones.

@@ -128,6 +128,21 @@ impl TestDb {
         self.server.superuser_url(&self.name)
     }
 
+    /// Gives the ordinary role other defaults in this database, as an operator may with `ALTER ROLE`: pairs of name and SQL.
+    /// Connections that are opened afterwards have them.
+    ///
+    /// # Panics
+    /// When the server refuses one.
+    pub async fn set_defaults(&self, settings: &[(&str, &str)]) {
+        for (setting, value) in settings {
+            let sql = format!(
+                "ALTER ROLE {ROLE} IN DATABASE {} SET {setting} = {value}",
+                self.name
+            );
+            must("set a default of the role", self.server.administer(&sql).await);
+        }
+    }
+
     /// Stops auditing, for a test that breaks the rules on purpose.
     pub fn forgo_audits(&mut self) {
         self.audits.clear();
