@@ -9,7 +9,7 @@ mod visit;
 use std::path::PathBuf;
 
 use local_postgres::Settings;
-use pg::{DbError, Pool, PoolSettings};
+use pg::{DbError, Pool, PoolSettings, server::Server};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
@@ -158,9 +158,9 @@ impl Database {
             place: place(&self.url),
             source,
         };
-        let mut connection = self.pool.get().await.map_err(unusable)?;
-        let language = pg::foreign_language(&mut connection).await.map_err(unusable)?;
-        drop(connection);
+        let server = pg::server::examine(&self.pool).await.map_err(unusable)?;
+        report(&server);
+        let language = self.pool.read(pg::foreign_language).await.map_err(unusable)?;
         if let Some(language) = language {
             tracing::warn!(
                 "the server words its errors in {language}: run GRANT SET ON PARAMETER lc_messages TO the role of this \
@@ -189,6 +189,23 @@ impl Database {
             );
         }
         Ok(report.applied)
+    }
+}
+
+/// Logs what an operator should know of the server.
+fn report(server: &Server) {
+    for hazard in &server.hazards {
+        tracing::warn!(
+            "the database server runs with {hazard}: a crash may lose or damage what was acknowledged"
+        );
+    }
+    if server.is_pooled {
+        tracing::info!("the database is reached through a transaction pooler");
+    }
+    for lack in &server.role_lacks {
+        tracing::warn!(
+            "a transaction pooler hides settings: run ALTER ROLE ... SET {lack} for the role of this service"
+        );
     }
 }
 

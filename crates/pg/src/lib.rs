@@ -8,6 +8,7 @@ pub mod migrate;
 pub mod pool;
 pub mod prepared;
 pub mod retry;
+pub mod server;
 pub mod session;
 pub mod tx;
 

@@ -93,8 +93,7 @@ pub async fn run(pool: &Pool, lists: &[&[Migration]]) -> Result<Report, DbError>
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
 pub async fn pending(pool: &Pool, lists: &[&[Migration]]) -> Result<Vec<&'static str>, DbError> {
-    let mut conn = pool.get().await?;
-    let known = applied(&mut conn).await?;
+    let known = pool.read(applied).await?;
     Ok(merge(lists)
         .into_iter()
         .filter(|migration| known.iter().all(|row| row.name != migration.name))

@@ -16,7 +16,12 @@ use diesel_async::{
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
-use crate::{DbError, batch::HELD_UP_MAX, connect::Target, session::Session};
+use crate::{
+    DbError,
+    batch::HELD_UP_MAX,
+    connect::Target,
+    session::{End, Session},
+};
 
 /// One borrowed connection. It goes back to the pool when it is dropped.
 pub type Connection = managed::Object<AsyncPgConnection>;
@@ -166,7 +171,7 @@ impl Pool {
         })
     }
 
-    /// Reads on a borrowed connection.
+    /// Reads on a borrowed connection. Behind a pooler it is a transaction, for its settings.
     ///
     /// A caller that goes away in the middle, because the client hung up or the request took too long, leaves a statement
     /// behind that still runs. Its connection is then thrown away and the statement cancelled: nobody waits behind it.
@@ -181,7 +186,16 @@ impl Pool {
             connection: Some(self.get().await?),
             pool: self,
         };
+        self.session().enter(reading.connection()).await?;
         let outcome = work(reading.connection()).await;
+        let end = if outcome.is_ok() {
+            End::Commit
+        } else {
+            End::Rollback
+        };
+        if let Err(error) = self.session().leave(reading.connection(), end).await {
+            return outcome.and(Err(error.into()));
+        }
         drop(reading.connection.take());
         outcome
     }
@@ -217,6 +231,12 @@ impl Pool {
             busy: status.size.saturating_sub(status.available),
             waiting: status.waiting,
         }
+    }
+
+    /// Most connections at a time.
+    #[must_use]
+    pub fn size_max(&self) -> usize {
+        self.settings.size_max
     }
 
     /// Closes the pool: connections are dropped as they come back, and nobody gets a new one.

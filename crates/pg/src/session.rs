@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -48,6 +48,7 @@ pub const SETTINGS: [Setting; 24] = [
     setting("DateStyle", "ISO, MDY", WithBegin),
     setting("IntervalStyle", "postgres", WithBegin),
     setting("standard_conforming_strings", "on", WithBegin),
+    setting("exit_on_error", "off", WithBegin),
     setting("jit", "off", WithBegin),
     setting("plan_cache_mode", "force_generic_plan", WithBegin),
     setting("enable_seqscan", "off", WithBegin),
@@ -64,7 +65,6 @@ pub const SETTINGS: [Setting; 24] = [
     setting("quote_all_identifiers", "off", BySession),
     setting("bytea_output", "hex", BySession),
     setting("extra_float_digits", "1", BySession),
-    setting("exit_on_error", "off", BySession),
     setting("idle_session_timeout", "0", BySession),
 ];
 
@@ -85,6 +85,9 @@ const PRIVILEGED: &str = "SELECT set_config(name, value, false) \
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') = 'off';";
 
+/// Set for as long as the session lasts: [`crate::server`] looks whether it does.
+const MARK: &str = "SET user_service.session = 'kept';";
+
 /// Without what another client of a pooler may have set.
 const LEARN: &str = "SELECT reset_val AS text FROM pg_settings WHERE name = 'synchronous_commit'";
 
@@ -102,6 +105,14 @@ pub(crate) struct Session {
 struct Server {
     version: AtomicU32,
     commit: AtomicU32,
+    pooled: AtomicBool,
+}
+
+/// How statements that stand alone end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    Commit,
+    Rollback,
 }
 
 /// The values of `synchronous_commit` that are kept, the first one instead of `off`.
@@ -141,6 +152,16 @@ impl Session {
         }
     }
 
+    /// Whether a pooler gives each transaction another session.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.server.pooled.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is a pooler.
+    pub(crate) fn note_pooler(&self, is_pooled: bool) {
+        self.server.pooled.store(is_pooled, Ordering::Relaxed);
+    }
+
     /// Notes the major version that a connection found.
     pub(crate) fn note_version(&self, text: Option<&str>) {
         let digits = text.and_then(|text| text.split(|c: char| !c.is_ascii_digit()).next());
@@ -149,9 +170,11 @@ impl Session {
         }
     }
 
-    /// States the settings of a new session.
+    /// States the settings of a new session. Behind a pooler they would be lost, or be left to another client.
     pub(crate) async fn begin_on(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-        conn.batch_execute(&self.start()).await?;
+        if !self.is_pooled() {
+            conn.batch_execute(&self.start()).await?;
+        }
         let commit: TextRow = diesel_async::RunQueryDsl::get_result(crate::sql(LEARN), conn).await?;
         let durable = DURABLE_COMMITS.iter().position(|value| *value == commit.text);
         let durable = durable.and_then(|place| u32::try_from(place).ok()).unwrap_or(0);
@@ -164,7 +187,40 @@ impl Session {
         if self.ends_long_transactions() {
             sql.push_str("SET transaction_timeout = 0;");
         }
-        sql + DURABLE + PRIVILEGED
+        sql + DURABLE + PRIVILEGED + MARK
+    }
+
+    /// Takes back what [`Session::begin_on`] set. The time zone is left: the driver sets it too, and poolers keep it apart for
+    /// each client.
+    pub(crate) fn reset(&self) -> String {
+        let fixed = SETTINGS.iter().map(|setting| setting.name);
+        let limits = self.limits.iter().map(|(name, _)| *name);
+        let mut sql = String::from("RESET user_service.session; RESET synchronous_commit;");
+        for name in fixed.chain(limits).filter(|name| *name != "TimeZone") {
+            let _infallible = write!(sql, "RESET {name};");
+        }
+        sql
+    }
+
+    /// Prepares for statements outside a [`crate::Tx`]. Behind a pooler they need a transaction, which carries the settings.
+    pub(crate) async fn enter(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
+        if self.is_pooled() {
+            conn.batch_execute(&self.begin()).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what [`Session::enter`] began.
+    pub(crate) async fn leave(&self, conn: &mut AsyncPgConnection, end: End) -> Result<(), DbError> {
+        if self.is_pooled() {
+            let sql = match end {
+                // As in `Tx::commit`.
+                End::Commit => "SELECT; COMMIT",
+                End::Rollback => "ROLLBACK",
+            };
+            conn.batch_execute(sql).await.map_err(DbError::in_commit)?;
+        }
+        Ok(())
     }
 
     /// `BEGIN` with the settings of the transaction, as one message.

@@ -18,6 +18,8 @@ mod migrations;
 #[cfg(test)]
 mod note_work;
 #[cfg(test)]
+mod poolers;
+#[cfg(test)]
 mod pools;
 #[cfg(test)]
 mod sessions;

@@ -11,7 +11,7 @@ use pg::{
 use testkit::TestDb;
 
 /// What the service does not want, one for each setting that it states.
-const HOSTILE: &[(&str, &str)] = &[
+pub const HOSTILE: &[(&str, &str)] = &[
     ("search_path", "'nowhere, pg_catalog'"),
     ("row_security", "on"),
     ("TimeZone", "'Asia/Kathmandu'"),
@@ -55,7 +55,7 @@ struct Shown {
     value: String,
 }
 
-async fn show(conn: &mut AsyncPgConnection, expression: &str) -> String {
+pub async fn show(conn: &mut AsyncPgConnection, expression: &str) -> String {
     let row: Shown = diesel::sql_query(format!("SELECT {expression}::text AS value"))
         .get_result(conn)
         .await
@@ -63,7 +63,7 @@ async fn show(conn: &mut AsyncPgConnection, expression: &str) -> String {
     row.value
 }
 
-async fn assert_settings(conn: &mut AsyncPgConnection, stated: &[Stated], lock_timeout: &str) {
+pub async fn assert_settings(conn: &mut AsyncPgConnection, stated: &[Stated], lock_timeout: &str) {
     let fixed = SETTINGS
         .iter()
         .filter(|setting| stated.contains(&setting.stated))
@@ -86,7 +86,7 @@ async fn assert_settings(conn: &mut AsyncPgConnection, stated: &[Stated], lock_t
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-fn hot(pool: &Pool) -> Pool {
+pub fn hot(pool: &Pool) -> Pool {
     let patience = Duration::from_millis(250);
     pool.sibling_on(tokio::runtime::Handle::current(), 2, patience)
         .unwrap()

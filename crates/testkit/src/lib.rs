@@ -2,6 +2,8 @@
 
 mod copy_tree;
 mod fixtures;
+mod pgbouncer;
+mod pooler;
 mod seed;
 mod server;
 mod template;
@@ -11,6 +13,8 @@ mod test_db;
 mod work_folder;
 
 pub use fixtures::{clock, ids, instant, user};
+pub use pgbouncer::PgBouncer;
+pub use pooler::{Pooling, TestPooler};
 #[cfg(feature = "app")]
 pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};
 pub use test_db::{TestDb, audit_now};

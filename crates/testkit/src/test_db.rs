@@ -10,6 +10,7 @@ use diesel_async::RunQueryDsl;
 use pg::{Audit, Migration, Pool, PoolSettings, Violation, pool::Connection};
 
 use crate::{
+    PgBouncer, Pooling, TestPooler,
     server::{Failed, ROLE, Server, chain},
     template::wait_until_unused,
 };
@@ -141,6 +142,24 @@ impl TestDb {
             );
             must("set a default of the role", self.server.administer(&sql).await);
         }
+    }
+
+    /// A small transaction pooler before this database, on the present runtime.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn pooler(&self, pooling: Pooling) -> TestPooler {
+        let started = TestPooler::start(self.server.socket(), pooling, &self.name).await;
+        must("start a pooler", started.map_err(Failed::from))
+    }
+
+    /// PgBouncer before this database, in transaction mode, with further settings; none where it is not installed.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn pgbouncer(&self, settings: &[(&str, &str)]) -> Option<PgBouncer> {
+        let started = PgBouncer::start(self.server, &self.name, settings).await;
+        must("start PgBouncer", started)
     }
 
     /// Stops auditing, for a test that breaks the rules on purpose.

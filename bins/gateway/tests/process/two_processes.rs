@@ -123,7 +123,7 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
 }
 
 /// What an operator may have set for the role, or for all of a server.
-const OTHER_DEFAULTS: &[(&str, &str)] = &[
+pub const OTHER_DEFAULTS: &[(&str, &str)] = &[
     ("default_transaction_isolation", "'repeatable read'"),
     ("synchronous_commit", "off"),
     ("jit", "on"),
@@ -137,8 +137,8 @@ const OTHER_DEFAULTS: &[(&str, &str)] = &[
     ("IntervalStyle", "sql_standard"),
     ("standard_conforming_strings", "off"),
     ("lock_timeout", "'1ms'"),
-    ("statement_timeout", "'1ms'"),
-    ("idle_in_transaction_session_timeout", "'1ms'"),
+    ("statement_timeout", "'1s'"),
+    ("idle_in_transaction_session_timeout", "'50ms'"),
     ("exit_on_error", "on"),
 ];
 
