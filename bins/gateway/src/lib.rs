@@ -3,7 +3,9 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod database;
 pub mod hot_thread;
+pub mod housekeeping;
 pub mod http;
 pub mod telemetry;

@@ -103,8 +103,8 @@ async fn start(mut config: Config, listener: TcpListener) -> Result<Running, Fai
     let app = Arc::new(app);
     let server = http::server(Arc::clone(&app), listener).map_err(Failure::Server)?;
     Ok(Running {
+        upkeep: metrics.spawn_upkeep(app.pools()),
         app,
-        upkeep: metrics.spawn_upkeep(database.pool.clone()),
         database,
         server: server.handle(),
         serving: tokio::spawn(server),

@@ -9,10 +9,12 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfRecharge};
-use crate::http::language::Language;
+use crate::{connections::CONNECTIONS_MIN, http::language::Language};
 
 type Parsed<T> = Result<T, String>;
 
+/// Most database connections of a process.
+const CONNECTIONS_MAX: usize = 1000;
 /// Longest free text, in characters.
 const LINE_CHARS_MAX: usize = 255;
 
@@ -61,6 +63,13 @@ pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
         .and_then(|digits| digits.parse().ok())
         .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
+}
+
+/// How many database connections there may be.
+pub(super) fn connections(text: &str) -> Parsed<usize> {
+    count(text, CONNECTIONS_MIN, CONNECTIONS_MAX).map_err(|problem| {
+        format!("{problem}: writes, reads, logins, lists and housekeeping need a connection each")
+    })
 }
 
 /// A number of months between two bounds, both inclusive.

@@ -79,8 +79,8 @@ variables! {
             "folder of the private server and of generated development secrets";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
             "folder with `postgres` and `initdb`, version 15 or newer";
-        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, |text| parse::count(text, 1, 1000),
-            "most database connections of this process, 1 to 1000";
+        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, parse::connections,
+            "most database connections of this process, 5 to 1000; a role whose CONNECTION LIMIT is the same serves every request";
     }
     "Tokens and keys" {
         AUTH0_DOMAIN: String = Nothing, Shown, parse::domain,

@@ -51,8 +51,9 @@ const LINES: &[(&str, &str, &str)] = &[
     ),
     (
         "DATABASE_POOL_SIZE",
-        "0",
-        "DATABASE_POOL_SIZE: \"0\" is not a whole number from 1 to 1000",
+        "4",
+        "DATABASE_POOL_SIZE: \"4\" is not a whole number from 5 to 1000: writes, reads, logins, lists and housekeeping need a \
+         connection each",
     ),
     (
         "WORKERS",
