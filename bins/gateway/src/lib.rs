@@ -4,6 +4,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod database;
+pub mod descriptors;
 pub mod hot_thread;
 pub mod http;
 pub mod telemetry;
