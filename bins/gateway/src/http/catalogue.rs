@@ -74,7 +74,7 @@ entries! {
         "`user_id` in the body differs from the user in the path.", [];
     DUPLICATE_ENTRY = 400 "DuplicateEntryException",
         "The {field} is already in use", "该 {field} 已被使用",
-        "Another user has this e-mail address (compared without case).", ["field"];
+        "The e-mail address is vouched for, and another user holds it (compared without case).", ["field"];
     REFUND_EXCEEDS_CHARGE = 400 "RefundExceedsChargeException",
         "Only {refundable} credits can be refunded", "最多可退还 {refundable} 积分",
         "The refund is more than what is left of the charge after earlier refunds.", ["refundable", "charged", "refunded"];
