@@ -21,7 +21,7 @@ use crate::{
     connections::Connections,
     hot_thread::HotThread,
     housekeeping::Housekeeping,
-    http::read_slots::ReadSlots,
+    http::{read_slots::ReadSlots, traffic::Traffic},
     telemetry::{Metrics, Moved},
 };
 
@@ -69,6 +69,8 @@ pub struct App {
     pub openapi: OnceLock<Bytes>,
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
+    /// What clients take up.
+    pub traffic: Traffic,
     /// The time zones that the database knows, asked for when one is first named.
     pub zones: OnceCell<usage::Zones>,
     hot: Pool,
@@ -148,6 +150,7 @@ impl App {
             statuses,
             probes,
             read_slots: ReadSlots::default(),
+            traffic: Traffic::new(&config, Handle::current()),
             zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod database;
+pub mod descriptors;
 pub mod hot_thread;
 pub mod housekeeping;
 pub mod http;
