@@ -205,7 +205,7 @@ async fn look_after_replacement(pool: &Pool, connections: &mut [Connection]) -> 
     {
         tracing::debug!(%error, "a session of the pooler was ended");
     }
-    drop(Connection::take(ending));
+    ending.discard();
     for conn in connections {
         conn.batch_execute(&pool.session().begin()).await?;
         look(conn).await?;

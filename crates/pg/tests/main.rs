@@ -24,6 +24,8 @@ mod pools;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod statements;
 #[cfg(test)]
 mod support;

@@ -9,7 +9,7 @@ use super::{
     Lookup, Rejected, Work,
     turn::{MyTurn, Writing},
 };
-use crate::{Attempts, DbError, Pool, Tx, pool::Connection, session::End};
+use crate::{Attempts, DbError, Pool, Tx, session::End};
 
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -172,7 +172,7 @@ impl<L: Lookup> Executor for Reader<L> {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 // A connection that has just broken may not know it yet, and the next attempt would get it again.
-                drop(Connection::take(conn));
+                conn.discard();
                 return Err(error);
             }
         };

@@ -48,10 +48,10 @@ pub async fn zones(call: &Call) -> Result<Zones, ApiError> {
     if call.fields.query_text("tz").is_none_or(|name| name == UTC) {
         return Ok(Zones::default());
     }
-    let zones = call.app.zones.get_or_try_init(async || {
-        let mut conn = call.app.pool.get().await?;
-        usage::zones(&mut conn).await
-    });
+    let zones = call
+        .app
+        .zones
+        .get_or_try_init(async || call.app.lists.read(usage::zones).await);
     Ok(zones.await?.clone())
 }
 
