@@ -99,7 +99,7 @@ async fn defaults_of_the_role_reach_no_session_of_either_pool() {
     let db = hostile_database(HOSTILE).await;
     let pool = db.pool_of(2);
     for (pool, patience) in [(&hot(&pool), "250ms"), (&pool, "2s")] {
-        assert_settings(&mut *pool.get().await.unwrap(), &ALL, patience).await;
+        assert_settings(&mut pool.get().await.unwrap(), &ALL, patience).await;
         let mut tx = Tx::begin(pool).await.unwrap();
         assert_settings(tx.conn(), &ALL, patience).await;
         assert_eq!(isolation(&mut tx).await, "read committed");
@@ -151,7 +151,7 @@ async fn commits_that_the_operator_made_stronger_stay_so() {
         let db = hostile_database(&[("synchronous_commit", set)]).await;
         let pool = db.pool_of(1);
         let setting = "current_setting('synchronous_commit')";
-        assert_eq!(show(&mut *pool.get().await.unwrap(), setting).await, found);
+        assert_eq!(show(&mut pool.get().await.unwrap(), setting).await, found);
         pool.get()
             .await
             .unwrap()
@@ -189,9 +189,9 @@ async fn triggers_are_on_where_the_role_may_switch_them() {
     let off = format!("ALTER DATABASE {database} SET session_replication_role = replica");
     conn.batch_execute(&off).await.unwrap();
     let again = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    assert_eq!(show(&mut *again.get().await.unwrap(), setting).await, "origin");
+    assert_eq!(show(&mut again.get().await.unwrap(), setting).await, "origin");
     assert_eq!(
-        show(&mut *db.second_pool().get().await.unwrap(), setting).await,
+        show(&mut db.second_pool().get().await.unwrap(), setting).await,
         "replica"
     );
 }
