@@ -154,13 +154,12 @@ impl Database {
     }
 
     /// Sees that a connection can be had.
-    async fn answers(&self) -> Result<(), DatabaseError> {
+    async fn answers(&self) -> Result<Server, DatabaseError> {
         let unusable = |source| DatabaseError::Use {
             place: place(&self.url),
             source,
         };
         let server = pg::server::examine(&self.pool).await.map_err(unusable)?;
-        report(&server);
         let language = self.pool.read(pg::foreign_language).await.map_err(unusable)?;
         if let Some(language) = language {
             tracing::warn!(
@@ -168,12 +167,12 @@ impl Database {
                  service, or else some errors that could be tried again are answered with 500"
             );
         }
-        Ok(())
+        Ok(server)
     }
 
     /// Sees that a connection can be had, then migrates: the two fail for different reasons.
     async fn prepare(&self) -> Result<Vec<String>, DatabaseError> {
-        self.answers().await?;
+        log_server(&self.answers().await?);
         let report = pg::migrate::run(&self.pool, MIGRATIONS)
             .await
             .map_err(DatabaseError::Migrate)?;
@@ -194,7 +193,7 @@ impl Database {
 }
 
 /// Logs what an operator should know of the server.
-fn report(server: &Server) {
+fn log_server(server: &Server) {
     for hazard in &server.hazards {
         tracing::warn!(
             "the database server runs with {hazard}: a crash may lose or damage what was acknowledged"
