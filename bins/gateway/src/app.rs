@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Corrections};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
-use pg::{DbError, Pool, Tx};
+use pg::{DbError, Patience, Pool, Tx};
 use tokio::{runtime::Handle, sync::OnceCell, task::JoinHandle};
 use usage::prices::Seeded;
 
@@ -28,9 +28,13 @@ pub use flows::{AUDITS, MIGRATIONS};
 /// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
 /// that they cannot hold up a charge.
 const HOT_CONNECTIONS: usize = 7;
-/// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
-/// far more than a commit takes, far less than its neighbours would notice as an outage.
-const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
+/// Locks: how long a whole batch waits for an account that another process has locked, before only that account's commands
+/// wait: far more than a commit takes, far less than its neighbours would notice as an outage. Statements: they take
+/// milliseconds, and a server that went silent is given up 3 s later.
+const BATCH_PATIENCE: Patience = Patience {
+    lock_timeout: Duration::from_millis(250),
+    statement_timeout: Duration::from_secs(5),
+};
 /// How long after the start the ledger is audited first: not in the rush after an upgrade, and not a day later.
 const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
 
@@ -129,7 +133,7 @@ impl App {
         .map_err(StartError::Tokens)?;
         let hot_thread = HotThread::start().map_err(StartError::Thread)?;
         let home = hot_thread.handle();
-        let hot = pool.sibling_on(home.clone(), HOT_CONNECTIONS, BATCH_LOCK_TIMEOUT)?;
+        let hot = pool.sibling_on(home.clone(), HOT_CONNECTIONS, BATCH_PATIENCE)?;
         let defaults = config.credits.defaults;
         let on_it = home.enter();
         let writes = Writes::start(hot.clone(), Arc::clone(&clock), defaults);

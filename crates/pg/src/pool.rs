@@ -5,36 +5,38 @@ use std::{
     time::Duration,
 };
 
-use deadpool::Runtime;
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{
-    AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod, deadpool as managed,
-    },
+use deadpool::{
+    Runtime,
+    managed::{self, Metrics, RecycleError, RecycleResult},
 };
-use futures_util::FutureExt;
+use diesel::{QueryableByName, sql_types::Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::runtime::Handle;
 
-use crate::{DbError, batch::HELD_UP_MAX, connect::Target};
+use crate::{
+    DbError,
+    batch::HELD_UP_MAX,
+    connect::{OpenConnection, Target},
+};
 
 /// One borrowed connection. It goes back to the pool when it is dropped.
-pub type Connection = managed::Object<AsyncPgConnection>;
+pub type Connection = managed::Object<Opener>;
 
 /// How many connections there may be, and how long things may take.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// `postgresql://user@host/database`; a unix socket's folder is written percent-encoded as the host.
+    /// A connection string as psql accepts it: [`crate::DatabaseUrl`].
     pub url: String,
     /// Most connections at a time.
     pub size_max: usize,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
-    /// How long opening a connection may take.
+    /// How long opening a connection to one server may take, unless the connection string says so.
     pub connect_timeout: Duration,
     /// How long a caller waits for a free connection.
     pub wait_timeout: Duration,
-    /// How long one statement may run.
+    /// How long one statement may run. A server that sends nothing at all, also in a commit, is given up
+    /// [`crate::connect::ANSWER_MARGIN`] later. Zero for no limit of either kind.
     pub statement_timeout: Duration,
     /// How long one statement may wait for a lock.
     pub lock_timeout: Duration,
@@ -59,6 +61,15 @@ impl PoolSettings {
     }
 }
 
+/// How long the statements of a pool may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long one statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// How long one statement may run. A server that sends nothing at all is given up [`crate::connect::ANSWER_MARGIN`] later.
+    pub statement_timeout: Duration,
+}
+
 /// The pool. Cheap to clone; usable from any thread and any tokio runtime.
 ///
 /// The task that drives a connection always runs on the runtime the pool was made on, never on the single-threaded
@@ -66,7 +77,7 @@ impl PoolSettings {
 /// connections that others use (docs/adr/0003).
 #[derive(Clone)]
 pub struct Pool {
-    inner: managed::Pool<AsyncPgConnection>,
+    inner: managed::Pool<Opener>,
     home: Handle,
     target: Arc<Target>,
     settings: Arc<PoolSettings>,
@@ -101,15 +112,16 @@ impl Pool {
         Self::on(home, Arc::new(Target::parse(settings)?), settings)
     }
 
-    /// Another pool to the same server, on the runtime `home`, of its own size and patience for locks: what uses the one
-    /// cannot exhaust the other.
+    /// Another pool to the same server, on the runtime `home`, of its own size and patience: what uses the one cannot exhaust
+    /// the other.
     ///
     /// # Errors
     /// As [`Pool::new`].
-    pub fn sibling_on(&self, home: Handle, size_max: usize, lock_timeout: Duration) -> Result<Self, DbError> {
+    pub fn sibling_on(&self, home: Handle, size_max: usize, patience: Patience) -> Result<Self, DbError> {
         let settings = PoolSettings {
             size_max,
-            lock_timeout,
+            lock_timeout: patience.lock_timeout,
+            statement_timeout: patience.statement_timeout,
             ..PoolSettings::clone(&self.settings)
         };
         Self::on(home, Arc::new(self.target.with(&settings)), &settings)
@@ -120,35 +132,29 @@ impl Pool {
     /// # Errors
     /// As [`Pool::new`].
     pub fn sibling(&self, size_max: usize) -> Result<Self, DbError> {
-        self.sibling_on(self.home.clone(), size_max, self.settings.lock_timeout)
+        let patience = Patience {
+            lock_timeout: self.settings.lock_timeout,
+            statement_timeout: self.settings.statement_timeout,
+        };
+        self.sibling_on(self.home.clone(), size_max, patience)
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
-        let (its_home, its_target) = (home.clone(), Arc::clone(&target));
-        let mut manager = ManagerConfig::default();
-        manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |_url| {
-            let (home, target) = (home.clone(), Arc::clone(&target));
-            async move {
-                let opened = home.spawn(async move { target.connect().await }).await;
-                opened
-                    .map_err(|error| error.to_string())
-                    .and_then(|result| result.map_err(|error| chain(&error)))
-                    .map_err(diesel::ConnectionError::BadConnection)
-            }
-            .boxed()
-        });
-        let inner = managed::Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
+        let opener = Opener {
+            target: Arc::clone(&target),
+            home: home.clone(),
+        };
+        // Opening has a limit of its own for each server that is tried.
+        let inner = managed::Pool::builder(opener)
             .max_size(settings.size_max)
             .wait_timeout(Some(settings.wait_timeout))
-            .create_timeout(Some(settings.connect_timeout))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| DbError::Connect(Box::new(error)))?;
         Ok(Self {
             inner,
-            home: its_home,
-            target: its_target,
+            home,
+            target,
             settings: Arc::new(settings.clone()),
         })
     }
@@ -159,9 +165,7 @@ impl Pool {
     /// [`DbError::Connect`] when the server cannot be reached or none becomes free in time.
     pub async fn get(&self) -> Result<Connection, DbError> {
         self.inner.get().await.map_err(|error| match error {
-            managed::PoolError::Backend(PoolError::ConnectionError(cause)) => {
-                DbError::Connect(Box::new(cause))
-            }
+            managed::PoolError::Backend(error) => error,
             other => DbError::Connect(Box::new(other)),
         })
     }
@@ -189,11 +193,11 @@ impl Pool {
     /// Throws a connection away whose statement may still run, and asks the server to stop that statement.
     pub(crate) fn abandon(&self, connection: Connection) {
         let connection = Connection::take(connection);
-        let (token, target) = (connection.cancel_token(), Arc::clone(&self.target));
+        let (cancel, target) = (connection.cancel(), Arc::clone(&self.target));
         drop(connection);
         self.home.spawn(async move {
-            if let Err(error) = target.cancel(&token).await {
-                tracing::debug!(error = %error, "an abandoned statement could not be cancelled");
+            if let Err(error) = target.cancel(&cancel).await {
+                tracing::debug!(error = %chain(&error), "an abandoned statement could not be cancelled");
             }
         });
     }
@@ -217,6 +221,31 @@ impl Pool {
     /// Closes the pool: connections are dropped as they come back, and nobody gets a new one.
     pub fn close(&self) {
         self.inner.close();
+    }
+}
+
+/// Opens connections and looks at those that come back.
+pub struct Opener {
+    target: Arc<Target>,
+    home: Handle,
+}
+
+impl managed::Manager for Opener {
+    type Type = OpenConnection;
+    type Error = DbError;
+
+    async fn create(&self) -> Result<OpenConnection, DbError> {
+        let target = Arc::clone(&self.target);
+        let opened = self.home.spawn(async move { target.connect().await }).await;
+        opened.unwrap_or_else(|error| Err(DbError::Connect(Box::new(error))))
+    }
+
+    async fn recycle(&self, connection: &mut OpenConnection, _metrics: &Metrics) -> RecycleResult<DbError> {
+        if std::thread::panicking() || connection.is_unusable() {
+            return Err(RecycleError::message("the connection is broken"));
+        }
+        connection.reset();
+        Ok(())
     }
 }
 

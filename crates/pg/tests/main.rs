@@ -20,6 +20,8 @@ mod note_work;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod statements;
 #[cfg(test)]
 mod support;
@@ -27,5 +29,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod urls;
 #[cfg(test)]
 mod workers;

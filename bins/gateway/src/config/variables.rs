@@ -74,7 +74,8 @@ variables! {
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
-            "`postgresql://user:password@host/database`; without it a private server runs under DATA_DIR";
+            "`postgresql://user:password@host/database` or whatever else psql accepts; without it a private server runs \
+             under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
             "folder of the private server and of generated development secrets";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
