@@ -280,6 +280,8 @@ fn milliseconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
     use super::*;
 
     #[test]
@@ -304,5 +306,94 @@ mod tests {
             }
             assert_eq!(seen, [0, b'p', b'P', b'S', b'Q'], "pieces of {size}");
         }
+    }
+
+    type Ends = (Watched<DuplexStream>, DuplexStream);
+
+    /// A stream that waits for 20 ms and has room for 64 bytes, after its startup message, and the server's end.
+    async fn stream(limit: Duration) -> Ends {
+        let (client, mut server) = duplex(64);
+        let mut stream = Watched::new(client, Watch::new(&Silence::new(), limit));
+        stream.write_all(&[0, 0, 0, 8, 0, 3, 0, 0]).await.unwrap();
+        server.read_exact(&mut [0; 8]).await.unwrap();
+        (stream, server)
+    }
+
+    const LIMIT: Duration = Duration::from_millis(20);
+    const SYNC_MESSAGE: [u8; 5] = [SYNC, 0, 0, 0, 4];
+    const READY: [u8; 6] = [READY_FOR_QUERY, 0, 0, 0, 5, b'I'];
+
+    async fn times_out(stream: &mut Watched<DuplexStream>) {
+        let error = stream.read(&mut [0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(stream.watch.timed_out());
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_stream_only_while_an_answer_is_owed() {
+        let (mut owed, mut _owing) = stream(LIMIT).await;
+        let (mut idle, mut idle_server) = stream(LIMIT).await;
+        let (mut answered, mut answering) = stream(LIMIT).await;
+        let (mut unlimited, mut patient) = stream(Duration::ZERO).await;
+        for stream in [&mut owed, &mut answered, &mut unlimited] {
+            stream.write_all(&SYNC_MESSAGE).await.unwrap();
+        }
+        answering.write_all(&READY).await.unwrap();
+        answered.read_exact(&mut [0; 6]).await.unwrap();
+        let mut buffers = [[0; 6]; 3];
+        let [first, second, third] = &mut buffers;
+        let mut others = Box::pin(async {
+            tokio::join!(
+                idle.read_exact(first),
+                answered.read_exact(second),
+                unlimited.read_exact(third)
+            )
+        });
+        // Three limits one after the other, and the others are still waiting.
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                _ = &mut others => panic!("a stream ended that was owed nothing"),
+                () = times_out(&mut owed) => {}
+            }
+            (owed, _owing) = stream(LIMIT).await;
+            owed.write_all(&SYNC_MESSAGE).await.unwrap();
+        }
+        for server in [&mut idle_server, &mut answering, &mut patient] {
+            server.write_all(&READY).await.unwrap();
+        }
+        let (idle, answered, unlimited) = others.await;
+        assert!(idle.is_ok() && answered.is_ok() && unlimited.is_ok());
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_and_a_request_that_is_not_taken_time_out() {
+        let (mut halved, mut server) = stream(LIMIT).await;
+        halved
+            .write_all(&[SYNC_MESSAGE, SYNC_MESSAGE].concat())
+            .await
+            .unwrap();
+        server.write_all(&[&READY[..], b"C"].concat()).await.unwrap();
+        halved.read_exact(&mut [0; 7]).await.unwrap();
+        times_out(&mut halved).await;
+
+        let (mut full, _server) = stream(LIMIT).await;
+        let long = [&[b'B', 0, 0, 4, 0][..], &[0; 1_020]].concat();
+        let (mut reading, mut writing) = tokio::io::split(&mut full);
+        tokio::select! {
+            read = reading.read_u8() => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut),
+            written = writing.write_all(&long) => panic!("{written:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_that_were_not_heard_since_a_silence_are_suspect() {
+        let silence = Silence::new();
+        let (before, after) = (Watch::new(&silence, LIMIT), Watch::new(&silence, LIMIT));
+        let later = Instant::now() + Duration::from_secs(1);
+        let _error = before.give_up(later, LIMIT);
+        assert!(before.is_suspect() && after.is_suspect());
+        after.heard_ms.store(silence.elapsed_ms(later), Ordering::Relaxed);
+        assert!(before.is_suspect() && !after.is_suspect());
     }
 }
