@@ -20,7 +20,7 @@ use std::{
 };
 
 use tokio::time::timeout;
-use tokio_postgres::Config;
+use tokio_postgres::{Config, error::SqlState};
 
 pub use self::{
     open::OpenConnection,
@@ -86,7 +86,7 @@ impl Target {
     /// Opens a connection to the first server that answers and is of the wanted kind. The task that drives it runs on the
     /// tokio runtime this is called on.
     pub(crate) async fn connect(&self) -> Result<OpenConnection, DbError> {
-        let mut faults: Vec<(&Host, Fault)> = Vec::new();
+        let mut faults = Vec::new();
         for wanted in rounds(self.url.target) {
             for place in self.order() {
                 let Some(host) = self.url.hosts.get(place) else {
@@ -97,16 +97,25 @@ impl Target {
                         self.found_last.store(place, Ordering::Relaxed);
                         return Ok(connection);
                     }
-                    Err(fault) => faults.push((host, fault)),
+                    Err(fault) => faults.push((host.to_string(), fault)),
                 }
             }
         }
-        let mut text = String::new();
-        for (host, fault) in &faults {
-            let separator = if text.is_empty() { "" } else { "; " };
-            let _infallible = write!(text, "{separator}{host}: {}", chain(fault));
-        }
-        Err(DbError::Connect(text.into()))
+        Err(DbError::Connect(Box::new(NoServer(faults))))
+    }
+
+    /// Whether a server, a database or a role had no connection left (53300).
+    pub(crate) fn is_full(error: &DbError) -> bool {
+        let DbError::Connect(cause) = error else {
+            return false;
+        };
+        let full = |(_, fault): &(String, Fault)| match fault {
+            Fault::Startup(error) => error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
+            _ => false,
+        };
+        cause
+            .downcast_ref()
+            .is_some_and(|NoServer(faults)| faults.iter().any(full))
     }
 
     /// Asks the server of a connection, on a connection of its own, to stop the statement that runs on it.
@@ -158,6 +167,22 @@ impl Target {
         order
     }
 }
+
+/// Why no server of a connection string would do: each with its fault.
+#[derive(Debug)]
+struct NoServer(Vec<(String, Fault)>);
+
+impl std::fmt::Display for NoServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, (host, fault)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{host}: {}", chain(fault))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoServer {}
 
 /// The kinds of server that are looked for, one after the other.
 fn rounds(target: TargetSession) -> &'static [TargetSession] {

@@ -22,6 +22,8 @@ mod pools;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod silence;
 #[cfg(test)]
 mod statements;
