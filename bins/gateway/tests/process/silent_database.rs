@@ -88,7 +88,10 @@ async fn backends_that_stop_are_answered_with_503_and_replaced() {
     let stopped = Stopped(backends.iter().map(|backend| backend.pid.to_string()).collect());
     stopped.signal("-STOP");
 
-    let replies = both(&gateway).await;
+    // One of them may have got a connection that was opened after the others were listed.
+    let mut replies = both(&gateway).await.to_vec();
+    replies.retain(|(status, _)| *status != 200);
+    assert!(!replies.is_empty());
     assert_unavailable(&replies);
     for _ in 0..20 {
         let replies = both(&gateway).await;
