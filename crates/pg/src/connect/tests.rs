@@ -1,3 +1,5 @@
+//! Connection strings: what is read, what is refused, and what is shown.
+
 use std::path::PathBuf;
 
 use super::{

@@ -139,14 +139,12 @@ impl DatabaseUrl {
     }
 
     /// Whether every host is this machine: a unix socket or a loopback address.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.hosts.iter().all(Host::is_local)
     }
 
     /// Whether the way to a host that is not this machine is not encrypted for certain (`sslmode` disable, allow, prefer).
-    #[must_use]
-    pub fn may_be_plaintext_remotely(&self) -> bool {
+    pub(crate) fn may_be_plaintext_remotely(&self) -> bool {
         !self.is_local() && matches!(self.tls.mode, Some(SslMode::Disable | SslMode::Prefer))
     }
 }
@@ -168,7 +166,10 @@ impl Host {
         match &self.address {
             Address::Unix(_) => true,
             Address::Tcp(name) => {
-                name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+                name == "localhost"
+                    || name
+                        .parse::<IpAddr>()
+                        .is_ok_and(|address| address.to_canonical().is_loopback())
             }
         }
     }
