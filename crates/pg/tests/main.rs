@@ -22,9 +22,13 @@ mod poolers;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod silence;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]
@@ -33,5 +37,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod urls;
 #[cfg(test)]
 mod workers;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use pg::{
-    Pool, PoolSettings, Tx,
+    Patience, Pool, PoolSettings, Tx,
     session::{SETTINGS, Stated},
 };
 use testkit::TestDb;
@@ -87,7 +87,10 @@ pub async fn assert_settings(conn: &mut AsyncPgConnection, stated: &[Stated], lo
 }
 
 pub fn hot(pool: &Pool) -> Pool {
-    let patience = Duration::from_millis(250);
+    let patience = Patience {
+        lock_timeout: Duration::from_millis(250),
+        statement_timeout: Duration::from_secs(20),
+    };
     pool.sibling_on(tokio::runtime::Handle::current(), 2, patience)
         .unwrap()
 }

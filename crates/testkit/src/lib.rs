@@ -4,6 +4,7 @@ mod copy_tree;
 mod fixtures;
 mod pgbouncer;
 mod pooler;
+mod proxy;
 mod seed;
 mod server;
 mod template;
@@ -15,6 +16,7 @@ mod work_folder;
 pub use fixtures::{clock, ids, instant, user};
 pub use pgbouncer::PgBouncer;
 pub use pooler::{Pooling, TestPooler};
+pub use proxy::Proxy;
 #[cfg(feature = "app")]
 pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};
 pub use test_db::{TestDb, audit_now};
