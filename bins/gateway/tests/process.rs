@@ -7,6 +7,7 @@ mod histories;
 mod ledger_verify;
 mod lost_database;
 mod measurements;
+mod standby;
 mod start;
 mod two_processes;
 mod usage_export;

@@ -7,16 +7,17 @@ pub mod error;
 pub mod migrate;
 pub mod pool;
 pub mod prepared;
+pub mod probe;
 pub mod retry;
 pub mod tx;
 
 pub use audit::{Audit, Violation};
-pub use batch::{BatchLimits, Coalescer, Committer, Lookup, Rejected, Work};
+pub use batch::{BatchLimits, Coalescer, Committer, Lookup, QueueHealth, Rejected, Work};
 /// A connection to PostgreSQL, for functions that need no transaction.
 pub use diesel_async::AsyncPgConnection as PgConnection;
 pub use error::DbError;
 pub use migrate::Migration;
-pub use pool::{Pool, PoolSettings, foreign_language, probe};
+pub use pool::{Pool, PoolSettings, foreign_language};
 pub use prepared::{Prepared, Sql, sql};
 pub use retry::Attempts;
 pub use tx::Tx;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diesel_async::SimpleAsyncConnection as _;
 use pg::{DbError, Pool, PoolSettings};
 use tokio::runtime::{Builder, Runtime};
 
@@ -146,7 +147,9 @@ async fn an_abandoned_read_is_cancelled_and_its_connection_is_thrown_away() {
     reading.abort();
     assert!(reading.await.unwrap_err().is_cancelled());
     // The only connection of the pool is free again at once, as another one.
-    pool.read(async |conn| pg::probe(conn).await).await.unwrap();
+    pool.read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from))
+        .await
+        .unwrap();
     while sleepers().await > 0 {}
 }
 
@@ -160,7 +163,10 @@ async fn a_sibling_is_not_exhausted_by_its_pool() {
         std::time::Duration::from_millis(70),
     );
     let sibling = pool.sibling_on(home, 1, patience).unwrap();
-    sibling.read(async |conn| pg::probe(conn).await).await.unwrap();
+    sibling
+        .read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from))
+        .await
+        .unwrap();
     let patience = "(SELECT setting FROM pg_settings WHERE name = 'lock_timeout')";
     assert_eq!(crate::support::ask_pool(&sibling, patience).await, 70);
 }
