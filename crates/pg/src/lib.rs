@@ -8,6 +8,7 @@ pub mod migrate;
 pub mod pool;
 pub mod prepared;
 pub mod probe;
+pub mod reach;
 pub mod retry;
 pub mod tx;
 
@@ -19,5 +20,6 @@ pub use error::DbError;
 pub use migrate::Migration;
 pub use pool::{Pool, PoolSettings, foreign_language};
 pub use prepared::{Prepared, Sql, sql};
+pub use reach::{Reach, reach};
 pub use retry::Attempts;
 pub use tx::Tx;
