@@ -17,6 +17,7 @@ use tokio::{runtime::Handle, sync::OnceCell, task::JoinHandle};
 use usage::prices::Seeded;
 
 use crate::{
+    administrators,
     config::{Config, PriceSeeds},
     hot_thread::HotThread,
     http::read_slots::ReadSlots,
@@ -108,15 +109,7 @@ impl App {
         ids: Arc<dyn Ids>,
         metrics: Metrics,
     ) -> Result<Self, StartError> {
-        if !config.auth.admin_user_ids.is_empty() {
-            let promoted = identity::users::promote_admins(
-                &mut *pool.get().await?,
-                &*clock,
-                &config.auth.admin_user_ids,
-            )
-            .await?;
-            tracing::info!(promoted, "administrators of the configuration have their role");
-        }
+        administrators::apply(&pool, &*clock, &config.auth.admin_user_ids).await?;
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
