@@ -26,7 +26,8 @@ pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
     Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, SelfRecharge, SupabaseKeys, UsageRules,
+    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, SelfMetering, SelfRecharge, SupabaseKeys,
+    UsageRules,
 };
 
 /// Everything the process was told from outside. Secrets do not show in `Debug`.

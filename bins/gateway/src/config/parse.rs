@@ -8,7 +8,7 @@ use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfRecharge};
+use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfMetering, SelfRecharge};
 use crate::http::language::Language;
 
 type Parsed<T> = Result<T, String>;
@@ -51,6 +51,17 @@ pub(super) fn self_recharge(text: &str) -> Parsed<SelfRecharge> {
         &[
             ("allowed", SelfRecharge::Allowed),
             ("denied", SelfRecharge::Denied),
+        ],
+    )
+}
+
+/// `allowed` or `denied`.
+pub(super) fn self_metering(text: &str) -> Parsed<SelfMetering> {
+    choose(
+        text,
+        &[
+            ("allowed", SelfMetering::Allowed),
+            ("denied", SelfMetering::Denied),
         ],
     )
 }
