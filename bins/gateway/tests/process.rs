@@ -1,6 +1,8 @@
 //! The real binary as a process: started, stopped, killed and doubled.
 
+mod accounts;
 mod administrators;
+mod connections;
 mod crash;
 mod gateway_process;
 mod histories;

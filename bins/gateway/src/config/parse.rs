@@ -2,17 +2,20 @@
 //!
 //! Errors of secret values never repeat the value or a part of it. Values arrive trimmed, not empty, without NUL.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfMetering, SelfRecharge};
-use crate::http::language::Language;
+use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge};
+use crate::{connections::CONNECTIONS_MIN, http::language::Language};
 
 type Parsed<T> = Result<T, String>;
 
+/// Most database connections of a process.
+const CONNECTIONS_MAX: usize = 1000;
 /// Longest free text, in characters.
 const LINE_CHARS_MAX: usize = 255;
 
@@ -74,6 +77,35 @@ pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
         .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
 }
 
+/// How many database connections there may be.
+pub(super) fn connections(text: &str) -> Parsed<usize> {
+    count(text, CONNECTIONS_MIN, CONNECTIONS_MAX).map_err(|problem| {
+        format!("{problem}: writes, reads, logins, lists and housekeeping need a connection each")
+    })
+}
+
+/// A whole number of bytes between two bounds, both inclusive.
+pub(super) fn bytes(text: &str, min: u64, max: u64) -> Parsed<u64> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("is not a number of bytes ({min} to {max})"))
+}
+
+/// A comma list of addresses and networks.
+pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    let network = |item: &str| match item.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address)),
+        Err(_) => item.parse::<IpNet>(),
+    };
+    text.split(',')
+        .map(|item| {
+            network(item.trim())
+                .map_err(|_| format!("has an item that is neither an address nor a network: {item:?}"))
+        })
+        .collect()
+}
+
 /// A number of months between two bounds, both inclusive.
 pub(super) fn months(text: &str, min: u16, max: u16) -> Parsed<u16> {
     digits(text)
@@ -126,7 +158,7 @@ pub(super) fn port(text: &str) -> Parsed<u16> {
 
 /// An address or name of this machine.
 pub(super) fn bind_host(text: &str) -> Parsed<String> {
-    if text.parse::<std::net::IpAddr>().is_ok() || is_host_name(text) {
+    if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
         Ok(text.to_owned())
     } else {
         Err("is not an address or a host name such as 127.0.0.1, ::1 or localhost".to_owned())
@@ -182,6 +214,28 @@ pub(super) fn path(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
+/// An account: a name, or its number with or without that of a group.
+pub(super) fn run_as(text: &str) -> Parsed<RunAs> {
+    let wrong = || "is not an account: write a name, uid or uid:gid".to_owned();
+    let number =
+        |text: &str| -> Parsed<u32> { digits(text).and_then(|text| text.parse().ok()).ok_or_else(wrong) };
+    let is_name = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok(RunAs::Ids {
+            uid: number(uid)?,
+            gid: Some(number(gid)?),
+        }),
+        None if digits(text).is_some() => Ok(RunAs::Ids {
+            uid: number(text)?,
+            gid: None,
+        }),
+        None if is_name && !text.starts_with('-') => Ok(RunAs::Name(text.to_owned())),
+        None => Err(wrong()),
+    }
+}
+
 /// Any secret text.
 pub(super) fn secret(text: &str) -> Parsed<SecretString> {
     Ok(text.into())
@@ -193,6 +247,17 @@ pub(super) fn header_secret(text: &str) -> Parsed<SecretString> {
         Ok(text.into())
     } else {
         Err("may hold visible ASCII characters only".to_owned())
+    }
+}
+
+/// One key, or two while one is being replaced by the other, separated by a comma.
+pub(super) fn api_keys(text: &str) -> Parsed<Vec<SecretString>> {
+    let keys: Vec<&str> = text.split(',').map(str::trim).collect();
+    match keys.as_slice() {
+        keys if keys.iter().any(|key| key.is_empty()) => Err("has an empty key beside a comma".to_owned()),
+        [one, other] if one == other => Err("holds the same key twice".to_owned()),
+        [_] | [_, _] => keys.into_iter().map(header_secret).collect(),
+        _ => Err("holds more than two keys".to_owned()),
     }
 }
 

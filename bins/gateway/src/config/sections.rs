@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use identity::Issuer;
+use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
@@ -44,6 +45,8 @@ impl fmt::Display for Environment {
 pub struct Identification {
     /// What kind of installation this is.
     pub environment: Environment,
+    /// Whether development tokens are given to callers that are not on this machine.
+    pub development_on_network: bool,
     /// Name shown in `/` and in OpenAPI.
     pub name: String,
     /// Version shown there; `/health` shows the constant version of the documented API.
@@ -112,6 +115,30 @@ pub enum LogFormat {
     Json,
 }
 
+/// An account of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunAs {
+    /// By its name; with its group and all further groups it is in.
+    Name(String),
+    /// By its number.
+    Ids {
+        /// Of the account.
+        uid: u32,
+        /// The one group of the process; none stands for the groups of the account.
+        gid: Option<u32>,
+    },
+}
+
+impl fmt::Display for RunAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ids { uid, gid: None } => write!(f, "{uid}"),
+            Self::Ids { uid, gid: Some(gid) } => write!(f, "{uid}:{gid}"),
+        }
+    }
+}
+
 /// Where the data is.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -145,19 +172,19 @@ pub struct Auth {
     pub auth0: Option<Auth0>,
     /// ES256 and RS256 tokens of a Supabase project.
     pub supabase_keys: Option<SupabaseKeys>,
-    /// HS256 secret shared with Supabase; signs development tokens too.
+    /// HS256 secret shared with Supabase.
     pub supabase_secret: Option<SecretString>,
-    /// Bootstrap key with the scopes service and admin.
-    pub api_key: Option<SecretString>,
+    /// Bootstrap keys with the scopes service and admin: none, one, or two while one replaces the other.
+    pub api_keys: Vec<SecretString>,
     /// The users with role admin, as of each start.
     pub admin_user_ids: Vec<UserId>,
 }
 
 impl Auth {
     /// The table of issuers whose tokens are believed: Auth0, the Supabase project, and `supabase` for tokens that are
-    /// signed with the shared secret, development tokens among them.
+    /// signed with the shared secret or, in development, with the secret of development tokens.
     #[must_use]
-    pub fn issuers(&self) -> Vec<Issuer> {
+    pub fn issuers(&self, development_secret: Option<&SecretString>) -> Vec<Issuer> {
         let mut issuers = Vec::new();
         if let Some(auth0) = &self.auth0 {
             issuers.push(Issuer::auth0(
@@ -174,8 +201,9 @@ impl Auth {
                 secret,
             ));
         }
-        if let Some(secret) = &self.supabase_secret {
-            issuers.push(Issuer::supabase_legacy(secret.clone()));
+        let mut secrets = self.supabase_secret.iter().chain(development_secret).cloned();
+        if let Some(first) = secrets.next() {
+            issuers.push(secrets.fold(Issuer::supabase_legacy(first), Issuer::with_secret));
         }
         issuers
     }
@@ -285,7 +313,7 @@ pub struct Metrics {
     pub token: Option<SecretString>,
 }
 
-/// Time limits.
+/// Limits of time, memory and connections.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// How long requests are still taken after the process was told to stop, while it says that it is not ready.
@@ -296,4 +324,21 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long the first outcome of an idempotency key is kept.
     pub idempotency_kept: time::Duration,
+    /// Bytes of request bodies held in memory at once.
+    pub body_bytes_in_flight: u64,
+    /// Open connections of one address.
+    pub connections_per_address: usize,
+    /// Proxies, whose connections are not counted by address.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// How much a caller may send (HTTP contract 1.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Whether there are limits at all.
+    pub enabled: bool,
+    /// Bytes of request bodies of a user in a minute.
+    pub bytes_per_minute: u64,
+    /// Bytes that a user may send at once.
+    pub bytes_burst: u64,
 }

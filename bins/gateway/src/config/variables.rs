@@ -4,13 +4,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
 
 use super::{
     parse,
-    sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfMetering, SelfRecharge},
+    sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge},
     variable::{
         About,
         Fallback::{Computed, Nothing, Value},
@@ -42,7 +43,9 @@ variables! {
         APP_VERSION: String = Computed("version of the package"), Shown, parse::line,
             "version shown there";
         ENVIRONMENT: Environment = Value("development"), Shown, parse::environment,
-            "`development`, `staging` or `production`";
+            "`development`, `staging` or `production`; set but empty is an error";
+        DEVELOPMENT_ON_NETWORK: bool = Value("false"), Shown, parse::switch,
+            "`true` lets development listen beyond loopback, use a remote database, and give tokens to everyone who reaches it";
         HOST: String = Value("127.0.0.1"), Shown, parse::bind_host,
             "address to listen on: this machine only, unless it is set; `0.0.0.0` for all IPv4 networks";
         PORT: u16 = Value("8100"), Shown, parse::port,
@@ -60,6 +63,21 @@ variables! {
         SHUTDOWN_GRACE_SECONDS: Duration = Value("20"), Shown, |text| parse::seconds(text, 0, 3600),
             "how long running requests may finish after SIGTERM; 0 to 3600";
     }
+    "Limits" {
+        RATE_LIMIT_ENABLED: bool = Value("true"), Shown, parse::switch,
+            "`false` turns the limits of the next two off";
+        RATE_LIMIT_BYTES: u64 = Value("20971520"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
+            "bytes of request bodies that a user may send a minute, 1024 to 1099511627776; services have no such limit";
+        RATE_LIMIT_BYTES_BURST: u64 = Value("67108864"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
+            "bytes that a user who sent nothing for a while may send at once, in the same bounds";
+        BODY_BYTES_IN_FLIGHT: u64 = Value("268435456"), Shown, |text| parse::bytes(text, 1 << 24, 1 << 40),
+            "bytes of request bodies held in memory at once, 16777216 to 1099511627776: beyond them requests end with 503; one \
+             caller may hold a quarter of them, then 429";
+        CONNECTIONS_PER_ADDRESS: usize = Value("512"), Shown, |text| parse::count(text, 1, 1_000_000),
+            "open connections of one address, 1 to 1000000; IPv6 addresses count by /64";
+        TRUSTED_PROXIES: Vec<IpNet> = Nothing, Shown, parse::networks,
+            "comma list of addresses and networks, `10.0.0.0/8`: proxies that may open any number of connections";
+    }
     "Logs and metrics" {
         LOG_LEVEL: LogLevel = Value("info"), Shown, parse::log_level,
             "`error`, `warn`, `info`, `debug` or `trace`; libraries are never below `warn`";
@@ -70,17 +88,19 @@ variables! {
         METRICS_ENABLED: bool = Value("true"), Shown, parse::switch,
             "whether `/metrics` exists";
         METRICS_TOKEN: SecretString = Nothing, Hidden, parse::header_secret,
-            "bearer token for `/metrics`; outside development it needs this or a service key";
+            "bearer token for `/metrics`, at least 16 characters outside development; there `/metrics` needs it or a service key";
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
             "`postgresql://user:password@host/database`; without it a private server runs under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
-            "folder of the private server and of generated development secrets";
+            "folder of the private server; belongs to the account of the process or to root, and others may not change it";
+        RUN_AS: RunAs = Nothing, Shown, parse::run_as,
+            "account to change to when started as root: a name, `uid` or `uid:gid`; set but empty is an error";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
             "folder with `postgres` and `initdb`, version 15 or newer";
-        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, |text| parse::count(text, 1, 1000),
-            "most database connections of this process, 1 to 1000";
+        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, parse::connections,
+            "most database connections of this process, 5 to 1000; a role whose CONNECTION LIMIT is the same serves every request";
     }
     "Tokens and keys" {
         AUTH0_DOMAIN: String = Nothing, Shown, parse::domain,
@@ -99,10 +119,11 @@ variables! {
             "Supabase project, `https://project.supabase.co`";
         SUPABASE_JWKS_URL: Url = Computed("`SUPABASE_URL/auth/v1/.well-known/jwks.json`"), Shown, parse::jwks_url,
             "where the keys are published; plain http only towards this machine";
-        SUPABASE_JWT_SECRET: SecretString = Computed("development: random, kept in DATA_DIR; else none"), Hidden, parse::secret,
-            "HS256 secret of the project; signs development tokens too; at least 32 bytes outside development";
-        USER_SERVICE_API_KEY: SecretString = Nothing, Hidden, parse::header_secret,
-            "bootstrap key with scopes service and admin; at least 32 characters outside development";
+        SUPABASE_JWT_SECRET: SecretString = Nothing, Hidden, parse::secret,
+            "HS256 secret of the project; at least 32 bytes outside development";
+        USER_SERVICE_API_KEY: Vec<SecretString> = Nothing, Hidden, parse::api_keys,
+            "bootstrap key with scopes service and admin; two, comma separated, while one replaces the other; at least 32 characters \
+             outside development";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
             "comma list of the user ids with role admin, applied at each start: who has left the list loses the role, unless \
              promoted otherwise; of processes with different lists the last one to start decides";
@@ -187,16 +208,14 @@ pub(super) const LATER: &[Later] = &[
         names: &["LINK_VERIFIED_EMAILS"],
     },
     Later {
-        feature: "rate limits",
+        feature: "limits of requests",
         names: &[
-            "RATE_LIMIT_ENABLED",
             "RATE_LIMIT_USER",
             "RATE_LIMIT_USER_BURST",
             "RATE_LIMIT_ANONYMOUS",
             "RATE_LIMIT_ANONYMOUS_BURST",
             "RATE_LIMIT_LOGIN",
             "REDIS_URL",
-            "TRUSTED_PROXIES",
         ],
     },
     Later {

@@ -1,23 +1,32 @@
 //! The HTTP skin: it authenticates, parses, calls one function and renders.
 
 pub mod access;
+pub mod bodies;
 pub mod call;
 pub mod catalogue;
+pub mod connection;
+pub mod connections;
 pub mod dispatch;
 pub mod doc;
+pub mod echo;
 pub mod error;
 pub mod exact;
+pub mod expect;
 pub mod fault;
 pub mod fields;
 pub mod idempotency;
+pub mod keep_alive;
 pub mod language;
+mod local_caller;
 pub mod observe;
 pub mod openapi;
+pub mod rate_limit;
 pub mod read_slots;
 pub mod reply;
 pub mod route;
 pub mod routes;
 pub mod server;
+pub mod traffic;
 mod watched;
 pub mod wire;
 

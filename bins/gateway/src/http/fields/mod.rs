@@ -9,14 +9,14 @@ pub mod parse;
 pub mod time;
 pub mod words;
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use kernel::{Cursor, Page, Start};
 use serde_json::Value as Json;
 
 use self::json::Object;
 use super::{
-    catalogue,
+    catalogue, echo,
     error::ApiError,
     fault::{Fault, Problem},
 };
@@ -31,12 +31,12 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The value as JSON, to be shown in a fault.
+    /// The value as a fault shows it, shortened.
     #[must_use]
     pub fn echo(self) -> Json {
         match self {
-            Self::Json(literal) => serde_json::from_str(literal).unwrap_or_else(|_| literal.into()),
-            Self::Text(text) => text.into(),
+            Self::Json(literal) => echo::of_json(literal),
+            Self::Text(text) => echo::of_text(text),
         }
     }
 }
@@ -56,7 +56,7 @@ pub enum Source {
 #[derive(Debug, Default)]
 pub struct Fields {
     query: Vec<(String, String)>,
-    body: Option<Object>,
+    body: Option<Arc<Object>>,
     faults: Vec<Fault>,
 }
 
@@ -66,6 +66,12 @@ impl Fields {
     /// Takes a query string and a body. An empty body counts as absent fields.
     #[must_use]
     pub fn new(query: &str, body: &[u8]) -> Self {
+        Self::of(query, body.to_vec())
+    }
+
+    /// As [`Fields::new`], without a copy of the body.
+    #[must_use]
+    pub fn of(query: &str, body: Vec<u8>) -> Self {
         let query = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
@@ -75,7 +81,7 @@ impl Fields {
         };
         if !body.iter().all(u8::is_ascii_whitespace) {
             match json::read_object(body) {
-                Ok(object) => fields.body = Some(object),
+                Ok(object) => fields.body = Some(Arc::new(object)),
                 Err(fault) => fields.faults.push(fault),
             }
         }
@@ -126,7 +132,7 @@ impl Fields {
         parse: impl Fn(Value<'_>) -> Parsed<T>,
     ) -> Option<T> {
         let mut present = self.present(source, name);
-        present.retain(|(_, value)| !matches!(value, Owned::Json(literal) if literal == "null"));
+        present.retain(|(_, value)| !matches!(value.borrow(), Value::Json("null")));
         self.take(present, name, parse)
     }
 
@@ -206,11 +212,17 @@ impl Fields {
             present.push(("query", Owned::Text(text.to_owned())));
         }
         if source != Source::Query
-            && let Some(literal) = self.body.as_ref().and_then(|body| body.get(name))
+            && let Some(literal) = self.literal(name)
         {
-            present.push(("body", Owned::Json(literal.to_owned())));
+            present.push(("body", Owned::Json(literal)));
         }
         present
+    }
+
+    fn literal(&self, name: &str) -> Option<Literal> {
+        let body = Arc::clone(self.body.as_ref()?);
+        let position = body.position(name)?;
+        Some(Literal { body, position })
     }
 
     fn take<T: PartialEq>(
@@ -242,16 +254,29 @@ impl Fields {
     }
 }
 
+/// The literal text of a member of the body.
+#[derive(Debug)]
+struct Literal {
+    body: Arc<Object>,
+    position: usize,
+}
+
+impl Literal {
+    fn text(&self) -> &str {
+        self.body.literal(self.position)
+    }
+}
+
 #[derive(Debug)]
 enum Owned {
-    Json(String),
+    Json(Literal),
     Text(String),
 }
 
 impl Owned {
     fn borrow(&self) -> Value<'_> {
         match self {
-            Self::Json(literal) => Value::Json(literal),
+            Self::Json(literal) => Value::Json(literal.text()),
             Self::Text(text) => Value::Text(text),
         }
     }
