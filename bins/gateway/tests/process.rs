@@ -9,6 +9,7 @@ mod histories;
 mod ledger_verify;
 mod lost_database;
 mod measurements;
+mod silent_database;
 mod start;
 mod two_processes;
 mod usage_export;

@@ -198,15 +198,11 @@ pub(super) fn jwks_url(text: &str) -> Parsed<Url> {
     }
 }
 
-/// A `postgresql://` URL. It may hold a password, so it is not repeated in errors.
+/// A connection string as psql accepts it. It may hold a password, so it is not repeated in errors.
 pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
-    let form = "is not a URL such as postgresql://user:password@host/database";
-    let url = Url::parse(text).map_err(|_| form.to_owned())?;
-    if matches!(url.scheme(), "postgresql" | "postgres") && url.has_authority() {
-        Ok(text.into())
-    } else {
-        Err(form.to_owned())
-    }
+    pg::DatabaseUrl::parse(text)
+        .map(|_| text.into())
+        .map_err(|fault| fault.to_string())
 }
 
 /// A path in the file system.
