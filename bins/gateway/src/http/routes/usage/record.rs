@@ -110,7 +110,7 @@ pub fn route() -> Route {
     Route {
         method: Method::POST,
         path: "/api/v1/users/{user_id}/usage",
-        access: Access::PathUser,
+        access: Access::Metering,
         body: BodyRule::Json,
         operation: "record_usage",
         doc,
