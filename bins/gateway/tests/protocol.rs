@@ -3,6 +3,8 @@
 mod bodies;
 mod browsers;
 mod failures;
+mod paths;
+mod times;
 
 use std::time::Duration;
 

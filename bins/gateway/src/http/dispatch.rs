@@ -1,6 +1,6 @@
 //! The one way into every route: the order of checks of HTTP contract 1.4, a time limit, and a guard against panics.
 
-use std::{cell::Cell, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
@@ -10,7 +10,7 @@ use actix_web::{
     },
     web::{Bytes, BytesMut, Payload},
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use kernel::{Detail, UserId};
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     error::{ApiError, ErrorContext},
     fault::{Fault, Place},
     fields::Fields,
+    isolation::isolate,
     language::Language,
     observe::{self, RequestId},
     reply::Reply,
@@ -47,16 +48,17 @@ pub async fn dispatch(
         language,
         Rc::clone(&begun),
     ));
-    let work = AssertUnwindSafe(work).catch_unwind();
+    // Once an unsafe request was handed over, a panic says nothing about what was committed, like a time-out. Reading its
+    // fields is isolated on its own, see `Fields::read`.
+    let may_be_done = || begun.get() && !is_safe(&route.method);
+    let work = isolate(work, || match may_be_done() {
+        true => ApiError::outcome_unknown(),
+        false => ApiError::new(&catalogue::INTERNAL),
+    });
     let result = match tokio::time::timeout(limit, work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_panic)) => {
-            // The panic hook has logged the message and the place.
-            metrics::counter!("panics_total").increment(1);
-            Err(ApiError::new(&catalogue::INTERNAL))
-        }
-        Err(_elapsed) if is_safe(&route.method) || !begun.get() => Err(ApiError::unavailable()),
-        Err(_elapsed) => Err(ApiError::outcome_unknown()),
+        Ok(result) => result,
+        Err(_elapsed) if may_be_done() => Err(ApiError::outcome_unknown()),
+        Err(_elapsed) => Err(ApiError::unavailable()),
     };
     let mut response = match result {
         Ok(reply) => in_language(reply.respond(), language),

@@ -1,5 +1,7 @@
 //! The HTTP skin: it authenticates, parses, calls one function and renders.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 pub mod access;
 pub mod call;
 pub mod catalogue;
@@ -10,6 +12,7 @@ pub mod exact;
 pub mod fault;
 pub mod fields;
 pub mod idempotency;
+mod isolation;
 pub mod language;
 pub mod observe;
 pub mod openapi;

@@ -19,6 +19,7 @@ use super::{
     catalogue,
     error::ApiError,
     fault::{Fault, Problem},
+    isolation::isolate_pure,
 };
 
 /// One value as it came.
@@ -82,11 +83,15 @@ impl Fields {
         fields
     }
 
-    /// Reads an input; fails with every fault that was found.
+    /// Reads an input; fails with every fault that was found. Nothing is done while reading, so a panic in it is 500.
     ///
     /// # Errors
-    /// 422 with the list of faults.
+    /// 422 with the list of faults, 500 after a panic.
     pub fn read<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
+        isolate_pure(|| self.read_all(input))
+    }
+
+    fn read_all<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
         let unreadable = !self.faults.is_empty();
         let value = if unreadable { None } else { input(self) };
         match value {
