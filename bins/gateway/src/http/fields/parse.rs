@@ -191,6 +191,7 @@ pub fn user_id(value: Value<'_>) -> Parsed<UserId> {
             "string_pattern_mismatch",
             "String should match pattern '^[A-Za-z0-9._@+:|~-]+$'",
         ),
+        UserIdError::Reserved => Problem::value(&error.to_string()),
     })
 }
 
@@ -472,6 +473,9 @@ mod tests {
         assert_eq!(kind(user_id(Value::Text("auth0|x"))), "fine");
         assert_eq!(kind(user_id(Value::Text("a b"))), "string_pattern_mismatch");
         assert_eq!(kind(user_id(Value::Json("\"\""))), "string_too_short");
+        for reserved in kernel::user_id::USER_IDS_RESERVED {
+            assert_eq!(kind(user_id(Value::Text(reserved))), "value_error", "{reserved}");
+        }
         assert_eq!(kind(share(Value::Json("0.5"))), "fine");
         assert_eq!(kind(share(Value::Text("NaN"))), "finite_number");
     }
