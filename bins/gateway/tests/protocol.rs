@@ -2,8 +2,10 @@
 
 mod bodies;
 mod browsers;
+mod dates;
 mod failures;
 mod paths;
+mod queries;
 mod times;
 
 use std::time::Duration;

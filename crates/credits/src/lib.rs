@@ -41,5 +41,6 @@ pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "credits": "20261121030000_create_accounts_and_grants", "20261121030100_create_journal",
     "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
     "20261122100000_measure_rows", "20261122120000_index_closed_holds",
-    "20261123090000_link_usage_records", "20261123120000_create_budgets"
+    "20261123090000_link_usage_records", "20261123120000_create_budgets",
+    "20261130040000_allow_budgets_of_zero"
 );

@@ -25,6 +25,7 @@ use super::{
     observe::{self, RequestId},
     reply::Reply,
     route::{BodyRule, Route},
+    routes::known_parameters,
 };
 use crate::app::App;
 
@@ -127,7 +128,14 @@ async fn run(
             BodyRule::Ignored => Bytes::new(),
             rule => read_body(&request, payload, rule.bytes_max()).await?,
         };
-        let fields = Fields::new(request.query_string(), &body);
+        let mut fields = Fields::new(request.query_string(), &body);
+        if let Some(known) = known_parameters(route) {
+            fields.allow_only(known);
+            if known.is_empty() && route.body == BodyRule::Ignored {
+                // The endpoint reads nothing.
+                fields.read(|_| Some(()))?;
+            }
+        }
         let (app, caller) = (Arc::clone(&app), caller.clone());
         let call = Call::new(app, request, language, route.operation, caller, fields);
         // From here on something may be done; before, nothing surely was.

@@ -9,7 +9,7 @@ use gateway::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 use serde_json::{Value, json};
 use testkit::TestApp;
@@ -149,6 +149,7 @@ const fn failing(handler: gateway::http::route::Handler) -> Route {
         path: "/failing",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "failing",
         doc: || Doc::new("system", "Fails"),
         handler,

@@ -3,6 +3,8 @@
 //! Values come from the query, from the JSON body, or from either (HTTP contract 1.10). A parser turns one value into a
 //! domain type or says what is wrong; the reader notes the place and goes on.
 
+pub mod dates;
+pub mod double;
 pub mod json;
 mod nested;
 pub mod parse;
@@ -21,6 +23,9 @@ use super::{
     fault::{Fault, Problem},
     isolation::isolate_pure,
 };
+
+/// What some clients write before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One value as it came.
 #[derive(Debug, Clone, Copy)]
@@ -59,12 +64,14 @@ pub struct Fields {
     query: Vec<(String, String)>,
     body: Option<Object>,
     faults: Vec<Fault>,
+    /// Faults of parameters that nothing reads, listed with those of [`Fields::read`].
+    unknown: Vec<Fault>,
 }
 
 type Parsed<T> = Result<T, Problem>;
 
 impl Fields {
-    /// Takes a query string and a body. An empty body counts as absent fields.
+    /// Takes a query string and a body. An empty body counts as absent fields; a byte order mark before it is skipped.
     #[must_use]
     pub fn new(query: &str, body: &[u8]) -> Self {
         let query = url::form_urlencoded::parse(query.as_bytes())
@@ -74,10 +81,13 @@ impl Fields {
             query,
             ..Self::default()
         };
-        if !body.iter().all(u8::is_ascii_whitespace) {
-            match json::read_object(body) {
+        let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        if !text.iter().all(u8::is_ascii_whitespace) {
+            match json::read_object(text) {
                 Ok(object) => fields.body = Some(object),
-                Err(fault) => fields.faults.push(fault),
+                Err(fault) => fields
+                    .faults
+                    .push(fault.after(body.len().saturating_sub(text.len()))),
             }
         }
         fields
@@ -94,6 +104,7 @@ impl Fields {
     fn read_all<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
         let unreadable = !self.faults.is_empty();
         let value = if unreadable { None } else { input(self) };
+        self.faults.append(&mut self.unknown);
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ if self.faults.is_empty() => {
@@ -101,6 +112,16 @@ impl Fields {
                 Err(ApiError::new(&catalogue::INTERNAL))
             }
             _ => Err(ApiError::faults(std::mem::take(&mut self.faults))),
+        }
+    }
+
+    /// Refuses query parameters other than these, with the next [`Fields::read`].
+    pub fn allow_only(&mut self, known: &[&str]) {
+        for (name, text) in &self.query {
+            if !known.contains(&name.as_str()) {
+                let fault = Fault::field("query", name, unknown(name, known), Some(text.as_str().into()));
+                self.unknown.push(fault);
+            }
         }
     }
 
@@ -205,10 +226,9 @@ impl Fields {
 
     fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Owned)> {
         let mut present = Vec::with_capacity(2);
-        if source != Source::Body
-            && let Some(text) = self.query_text(name)
-        {
-            present.push(("query", Owned::Text(text.to_owned())));
+        if source != Source::Body {
+            let texts = self.query.iter().filter(|(key, _)| key == name);
+            present.extend(texts.map(|(_, text)| ("query", Owned::Text(text.clone()))));
         }
         if source != Source::Query
             && let Some(literal) = self.body.as_ref().and_then(|body| body.get(name))
@@ -231,7 +251,7 @@ impl Fields {
                     Some(other) if *other != parsed => {
                         let problem = Problem::new(
                             "conflicting_values",
-                            "Query and body give different values for this field",
+                            "The request gives different values for this field",
                         );
                         self.faults.push(Fault::field("query", name, problem, None));
                     }
@@ -245,6 +265,21 @@ impl Fields {
         }
         first
     }
+}
+
+/// The problem of a parameter that is not among those of its route.
+fn unknown(name: &str, known: &[&str]) -> Problem {
+    let likeness = |known: &&&str| strsim::jaro_winkler(name, known);
+    let nearest = known
+        .iter()
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let msg = match nearest {
+        Some(nearest) => {
+            format!("Extra inputs are not permitted, the nearest known parameter is '{nearest}'")
+        }
+        None => "Extra inputs are not permitted, there are no parameters".to_owned(),
+    };
+    Problem::new("extra_forbidden", msg)
 }
 
 #[derive(Debug)]
@@ -308,6 +343,52 @@ mod tests {
         };
         assert_eq!(read(&mut Fields::new("", b"")), Place::from("query"));
         assert_eq!(read(&mut Fields::new("", b"{}")), Place::from("body"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_body_is_skipped() {
+        let read = |fields: &mut Fields| fields.required(Source::Body, "amount", parse::credits_to_move);
+        let mut marked = Fields::new("", "\u{feff}{\"amount\":2}".as_bytes());
+        assert_eq!(marked.read(read).unwrap(), "2".parse().unwrap());
+        let empty = Fields::new("", "\u{feff}".as_bytes());
+        assert!(empty.body.is_none() && empty.faults.is_empty());
+        let broken = Fields::new("", "\u{feff}{\n \"a\": x}".as_bytes());
+        assert_eq!(broken.faults[0].loc, [Place::from("body"), Place::Position(11)]);
+        let twice = Fields::new("", "\u{feff}\u{feff}{}".as_bytes());
+        assert_eq!(twice.faults[0].kind, "json_invalid");
+    }
+
+    #[test]
+    fn a_repeated_parameter_must_agree_with_itself() {
+        let read = |fields: &mut Fields| fields.required(Source::Query, "limit", parse::integer(0, 9));
+        assert_eq!(Fields::new("limit=5&limit=5.0", b"").read(read).unwrap(), 5);
+        let mut other = Fields::new("limit=5&limit=6", b"");
+        let found = faults(&mut other, |fields| read(fields).map(|_| ()));
+        assert_eq!(found[0].0, "conflicting_values");
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused_with_the_nearest_name() {
+        let known = ["bucket", "end_date", "group_by", "limit", "metrics"];
+        let mut fields = Fields::new("metric=cost&groupby=model&limit=x&bucket=1d", b"");
+        fields.allow_only(&known);
+        let error = fields.read(|fields| fields.required(Source::Query, "limit", parse::integer(0, 9)));
+        let (_, text, _) = error.unwrap_err().of_item(crate::http::language::Language::En);
+        for part in [
+            "query.limit: ",
+            "query.metric: ",
+            "'metrics'",
+            "query.groupby: ",
+            "'group_by'",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let mut fields = Fields::new("x=1", b"");
+        fields.allow_only(&[]);
+        assert_eq!(
+            fields.read(|_| Some(())).unwrap_err().code(),
+            "ValidationException"
+        );
     }
 
     #[test]

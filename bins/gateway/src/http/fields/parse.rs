@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use kernel::{AmountError, Credits, FreeForm, TextError, Usd, UserId, UserIdError};
 
-use super::{Parsed, Value};
+use super::{Parsed, Value, double};
 use crate::http::fault::Problem;
 
 /// Most tokens one call may report (HTTP contract 1.8).
@@ -17,8 +17,7 @@ pub fn text(min: usize, max: usize) -> impl Fn(Value<'_>) -> Parsed<String> {
     move |value| {
         let text = match value {
             Value::Text(text) => text.to_owned(),
-            Value::Json(literal) => serde_json::from_str::<String>(literal)
-                .map_err(|_| Problem::new("string_type", "Input should be a valid string"))?,
+            Value::Json(literal) => serde_json::from_str::<String>(literal).map_err(|_| not_a_string())?,
         };
         let count = text.chars().count();
         if count < min {
@@ -36,6 +35,12 @@ pub fn text(min: usize, max: usize) -> impl Fn(Value<'_>) -> Parsed<String> {
         }
         Ok(text)
     }
+}
+
+/// The problem of a value that is no string.
+#[must_use]
+pub fn not_a_string() -> Problem {
+    Problem::new("string_type", "Input should be a valid string")
 }
 
 /// An integer in `min..=max`.
@@ -316,7 +321,15 @@ fn amount<T>(
             (quoted.as_str(), true)
         }
     };
-    from_json(literal).map_err(|error| match error {
+    let read = match from_json(literal) {
+        // A string is exact; a number may be the result of float arithmetic.
+        Err(AmountError::TooPrecise(places)) if !is_text => match double::intended(literal, places) {
+            Some(decimal) => from_json(&decimal),
+            None => Err(AmountError::TooPrecise(places)),
+        },
+        read => read,
+    };
+    read.map_err(|error| match error {
         AmountError::NotANumber if is_text && is_unbounded(literal) => not_finite(),
         AmountError::NotANumber if is_text => {
             Problem::new("decimal_parsing", "Input should be a valid decimal")
@@ -374,6 +387,10 @@ mod tests {
             ("1", "fine"),
             ("\"25.5\"", "fine"),
             ("1e2", "fine"),
+            ("0.30000000000000004", "fine"),
+            ("\"0.30000000000000004\"", "decimal_max_places"),
+            ("0.3000000000000001", "decimal_max_places"),
+            ("1e-7", "decimal_max_places"),
             ("0", "greater_than"),
             ("0.0", "greater_than"),
             ("-5", "greater_than"),
@@ -396,6 +413,17 @@ mod tests {
         assert_eq!(kind(credits_to_note(Value::Json("0"))), "fine");
         assert_eq!(kind(credits_to_note(Value::Json("-1"))), "greater_than_equal");
         assert_eq!(kind(usd_to_note(Value::Text("0.001"))), "fine");
+        let third = credits_to_move(Value::Json("0.30000000000000004"));
+        assert_eq!(third, Ok(Credits::from_micro(300_000)));
+        assert_eq!(
+            kind(credits_to_move(Value::Text("0.30000000000000004"))),
+            "decimal_max_places",
+            "the text of a query is exact"
+        );
+        assert_eq!(
+            rate(Per::Million)(Value::Json("3.3000000000000003")),
+            rate(Per::Million)(Value::Json("3.3"))
+        );
         assert_eq!(
             kind(usd_to_note(Value::Json("0.0000000001"))),
             "decimal_max_places"

@@ -17,20 +17,55 @@ pub const EARLIEST: OffsetDateTime = datetime!(0001-01-01 0:00 UTC);
 /// Last instant that is accepted.
 pub const LATEST: OffsetDateTime = datetime!(9999-12-31 23:59:59.999999 UTC);
 
-/// RFC 3339 with any offset; without offset it is UTC, a bare date is its midnight.
+/// A time as it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// An instant.
+    Instant(OffsetDateTime),
+    /// A bare date.
+    Day(Date),
+}
+
+/// RFC 3339 with any offset; without offset it is UTC, a bare date is its midnight in UTC.
 ///
 /// # Errors
 /// `datetime_parsing`, also for what lies before [`EARLIEST`] or after [`LATEST`].
 pub fn instant(value: Value<'_>) -> Parsed<OffsetDateTime> {
+    moment(value).map(|moment| match moment {
+        Moment::Instant(instant) => instant,
+        Moment::Day(day) => midnight(day),
+    })
+}
+
+/// As [`instant`], with a bare date as it is.
+///
+/// # Errors
+/// As [`instant`].
+pub fn moment(value: Value<'_>) -> Parsed<Moment> {
     let text = parse::text(0, 64)(value)?;
-    read(&text).ok_or_else(|| Problem::new("datetime_parsing", "Input should be a valid datetime"))
+    match day(&text) {
+        Some(day) => Some(Moment::Day(day)),
+        None => read(&text).map(Moment::Instant),
+    }
+    .ok_or_else(|| Problem::new("datetime_parsing", "Input should be a valid datetime"))
+}
+
+/// The day of a bare date.
+#[must_use]
+pub fn day(text: &str) -> Option<Date> {
+    let date = format_description!("[year]-[month]-[day]");
+    Date::parse(text, date)
+        .ok()
+        .filter(|day| (EARLIEST.date()..=LATEST.date()).contains(day))
+}
+
+/// The beginning of a day in UTC.
+#[must_use]
+pub fn midnight(day: Date) -> OffsetDateTime {
+    day.midnight().assume_utc()
 }
 
 fn read(text: &str) -> Option<OffsetDateTime> {
-    let date = format_description!("[year]-[month]-[day]");
-    if let Ok(date) = Date::parse(text, date) {
-        return in_range(date.midnight().assume_utc());
-    }
     // An unescaped plus sign in a query arrives as a blank; so does the blank between date and time.
     let (day, clock) = text.split_at_checked(10)?;
     let clock = clock
@@ -64,6 +99,10 @@ mod tests {
     use time::Duration;
 
     use super::*;
+
+    fn read(text: &str) -> Option<OffsetDateTime> {
+        instant(Value::Text(text)).ok()
+    }
 
     #[test]
     fn documented_forms_are_read() {

@@ -27,7 +27,7 @@ use crate::http::{
     isolation::isolate,
     language::{Language, Text},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::transaction_id,
 };
 
@@ -115,6 +115,7 @@ pub fn route() -> Route {
         path: "/api/v1/usage/batch",
         access: Access::OwnThings,
         body: BodyRule::Batch,
+        origin: Origin::Documented,
         operation: "record_usage_batch",
         doc,
         handler: |call| Box::pin(handle(call)),
