@@ -3,6 +3,7 @@
 //! Values come from the query, from the JSON body, or from either (HTTP contract 1.10). A parser turns one value into a
 //! domain type or says what is wrong; the reader notes the place and goes on.
 
+mod amounts;
 pub mod dates;
 pub mod double;
 pub mod json;

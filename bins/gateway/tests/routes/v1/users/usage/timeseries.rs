@@ -226,7 +226,7 @@ async fn without_dates_there_are_thirty_buckets_and_the_last_is_that_of_now() {
         assert_eq!(data["series"][0]["points"][29]["end"], end, "{query}");
         assert_eq!(data["series"][0]["group"], json!({}), "{query}");
     }
-    let early = ask(&app, &user, "end_date=0001-01-01").await;
+    let early = ask(&app, &user, "end_date=0001-01-01T00:00:00Z").await;
     assert_eq!(early["series"][0]["points"], json!([]));
 }
 
