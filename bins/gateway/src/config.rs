@@ -26,7 +26,8 @@ pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
     Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, SelfRecharge, SupabaseKeys, UsageRules,
+    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, SelfRecharge, SupabaseKeys,
+    UsageRules,
 };
 
 /// Everything the process was told from outside. Secrets do not show in `Debug`.
@@ -54,8 +55,10 @@ pub struct Config {
     pub cors: Cors,
     /// Who may read its metrics.
     pub metrics: Metrics,
-    /// Time limits.
+    /// Limits of time, memory and connections.
     pub limits: Limits,
+    /// How much a caller may send.
+    pub rate_limits: RateLimits,
 }
 
 /// A configuration, with what an operator may want to know about it.

@@ -9,6 +9,7 @@
 mod access;
 mod examples;
 mod generated;
+mod issuers;
 mod openapi;
 mod process;
 mod protocol;

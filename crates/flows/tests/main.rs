@@ -14,7 +14,7 @@ mod usage_anomalies;
 mod usage_upkeep;
 
 use flows::sign_up::SignUp;
-use identity::{NewUser, Role};
+use identity::{EmailVoucher, NewUser, Role};
 use kernel::{Actor, UserId};
 use testkit::TestDb;
 
@@ -29,6 +29,7 @@ fn wish(name: &str, initial: &str) -> SignUp {
     let user = NewUser {
         user_id,
         email: format!("{name}@example.com"),
+        email_voucher: EmailVoucher::Staff,
         name: name.to_owned(),
         role: Role::User,
     };

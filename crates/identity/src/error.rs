@@ -5,9 +5,9 @@ use kernel::{Detail, Failure, Kind};
 /// A decided "no" about users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityRefusal {
-    /// `DuplicateEntryException`: the e-mail address, compared without case, belongs to another user
+    /// `DuplicateEntryException`: the e-mail address is vouched for, and another user holds it; compared without case
     /// (HTTP contract 3.1).
-    #[error("e-mail address belongs to another user")]
+    #[error("e-mail address is held by another user")]
     EmailTaken,
 }
 

@@ -11,14 +11,17 @@ use crate::{
     store,
 };
 
-/// Creates the user if he is not there yet; one who is there is returned unchanged (HTTP contract 3.1).
+/// Creates the user if he is not there yet; one who is there is returned unchanged, except that a token that vouches for the
+/// stored address makes it the user's own if nobody holds it (HTTP contract 3.1).
+///
+/// An address that nobody vouches for is stored as a contact: it holds nothing and blocks nobody.
 ///
 /// Concurrent calls for one user make one user, and exactly one call sees `created`. A call that meets the open
 /// transaction of another waits until that one ends.
 ///
 /// # Errors
-/// Refused with [`IdentityRefusal::EmailTaken`] when another user has the address. [`DbError::Contention`] when the user
-/// in the way vanished in the same moment: try again.
+/// Refused with [`IdentityRefusal::EmailTaken`] when the address is vouched for and another user holds it.
+/// [`DbError::Contention`] when another transaction took or gave up the address in the same moment: try again.
 pub async fn ensure(
     tx: &mut Tx,
     clock: &dyn Clock,
@@ -27,6 +30,7 @@ pub async fn ensure(
     let conn = tx.conn();
     // Most calls are repeats. Looking first spares them a write, and spares the sequence of ids a gap.
     if let Some(user) = store::users::find(conn, &new.user_id).await? {
+        let user = vouch(conn, clock, user, new).await?;
         return Ok(Ok(Ensured { user, created: false }));
     }
     if let Some(user) = store::users::insert_unless_conflict(conn, clock.now(), new).await? {
@@ -34,9 +38,10 @@ pub async fn ensure(
     }
     // READ COMMITTED: this statement sees what the insert ran into.
     if let Some(user) = store::users::find(conn, &new.user_id).await? {
+        let user = vouch(conn, clock, user, new).await?;
         return Ok(Ok(Ensured { user, created: false }));
     }
-    if store::users::email_exists(conn, &new.email_folded()).await? {
+    if store::users::email_is_held(conn, &new.email_folded()).await? {
         return Ok(Err(IdentityRefusal::EmailTaken));
     }
     Err(store::users::vanished())
@@ -103,4 +108,20 @@ pub async fn set_active(
     activity: Activity,
 ) -> Result<Option<User>, DbError> {
     store::users::set_active(conn, clock.now(), user, activity).await
+}
+
+/// Makes the stored address the user's own if the token vouches for it and nobody holds it.
+async fn vouch(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    user: User,
+    new: &NewUser,
+) -> Result<User, DbError> {
+    let vouched = match &user.email {
+        Some(email) if !user.email_vouched && new.email_voucher.is_token_for(email) => {
+            store::users::vouch_unless_held(conn, clock.now(), &user.user_id, email).await?
+        }
+        _ => None,
+    };
+    Ok(vouched.unwrap_or(user))
 }

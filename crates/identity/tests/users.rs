@@ -1,7 +1,9 @@
 //! Users, against a real PostgreSQL.
 
 use futures_util::future::join_all;
-use identity::{Activity, Ensured, IdentityRefusal, NewUser, Plan, Role, User, UserStatus, users};
+use identity::{
+    Activity, EmailVoucher, Ensured, IdentityRefusal, NewUser, Plan, Role, User, UserStatus, users,
+};
 use kernel::{Clock, Detail, Failure, Kind, ManualClock, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
@@ -11,10 +13,12 @@ async fn database() -> TestDb {
     TestDb::create(&[identity::MIGRATIONS], &[identity::AUDITS]).await
 }
 
+/// A user whose address a service gives.
 fn new_user(id: &str, email: &str) -> NewUser {
     NewUser {
         user_id: testkit::user(id),
         email: email.to_owned(),
+        email_voucher: EmailVoucher::Staff,
         name: "Test User".to_owned(),
         role: Role::User,
     }
@@ -45,6 +49,7 @@ async fn a_new_user_is_what_was_asked_for() {
         id: ensured.user.id,
         user_id: testkit::user("auth0|test123"),
         email: Some("Test@Example.com".to_owned()),
+        email_vouched: true,
         name: Some("Test User".to_owned()),
         role: Role::User,
         plan: Plan::Free,
@@ -177,28 +182,6 @@ async fn letters_beyond_a_to_z_are_compared_without_case_too() {
             .unwrap()
             .created
     );
-}
-
-#[tokio::test]
-async fn addresses_from_before_they_were_folded_are_still_taken() {
-    use diesel_async::SimpleAsyncConnection;
-    let (db, clock) = (database().await, testkit::clock());
-    let fold = identity::MIGRATIONS[1];
-    let mut conn = db.pool().get().await.unwrap();
-    conn.batch_execute(fold.down).await.unwrap();
-    // Two addresses that the former index told apart must not stop the migration.
-    conn.batch_execute(
-        "INSERT INTO identity.users (user_id, email, created_at, updated_at) \
-         SELECT 'old' || n, email, now(), now() FROM unnest(ARRAY['Test@Example.com', 'Ä@example.com', 'ä@example.com', NULL]) \
-         WITH ORDINALITY AS old (email, n)",
-    )
-    .await
-    .unwrap();
-    conn.batch_execute(fold.up).await.unwrap();
-    for (nth, email) in ["TEST@example.COM", "Ä@EXAMPLE.com"].into_iter().enumerate() {
-        let refused = ensure(db.pool(), &clock, &new_user(&format!("new{nth}"), email)).await;
-        assert_eq!(refused, Err(IdentityRefusal::EmailTaken), "{email}");
-    }
 }
 
 #[tokio::test]

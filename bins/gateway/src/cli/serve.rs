@@ -18,7 +18,7 @@ use crate::{
     app::App,
     config::{self, Config},
     database::Database,
-    http,
+    descriptors, http,
     telemetry::{self, Metrics},
 };
 
@@ -37,6 +37,7 @@ pub(super) fn run() -> Result<(), Failure> {
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
+    descriptors::raise_limit();
     let (listener, address) = bind::bind(&loaded.config.listen)?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(loaded.config, listener, address, began));
@@ -103,8 +104,8 @@ async fn start(mut config: Config, listener: TcpListener) -> Result<Running, Fai
     let app = Arc::new(app);
     let server = http::server(Arc::clone(&app), listener).map_err(Failure::Server)?;
     Ok(Running {
+        upkeep: metrics.spawn_upkeep(app.pools()),
         app,
-        upkeep: metrics.spawn_upkeep(database.pool.clone()),
         database,
         server: server.handle(),
         serving: tokio::spawn(server),
@@ -135,6 +136,7 @@ impl Running {
         if drain {
             tokio::time::sleep(self.delay).await;
         }
+        self.app.traffic.connections.begin_drain();
         if tokio::time::timeout(self.grace + DRAIN_SLACK, self.server.stop(drain))
             .await
             .is_err()

@@ -13,7 +13,7 @@ use super::{
     reader::Reader,
     sections::{
         Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-        Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, SupabaseKeys, UsageRules,
+        Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, RateLimits, SupabaseKeys, UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -50,11 +50,11 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
             enabled: r.value(&v::METRICS_ENABLED),
             token: r.optional(&v::METRICS_TOKEN),
         },
-        limits: Limits {
-            shutdown_delay: r.value(&v::SHUTDOWN_DELAY_SECONDS),
-            shutdown_grace: r.value(&v::SHUTDOWN_GRACE_SECONDS),
-            request_timeout: r.value(&v::REQUEST_TIMEOUT_SECONDS),
-            idempotency_kept: r.value(&v::IDEMPOTENCY_DAYS),
+        limits: limits(r),
+        rate_limits: RateLimits {
+            enabled: r.value(&v::RATE_LIMIT_ENABLED),
+            bytes_per_minute: r.value(&v::RATE_LIMIT_BYTES),
+            bytes_burst: r.value(&v::RATE_LIMIT_BYTES_BURST),
         },
     };
     let notices = notices(&reader);
@@ -258,6 +258,18 @@ fn usage_rules(r: &mut Reader<'_>) -> UsageRules {
 fn price_seeds(r: &mut Reader<'_>) -> Option<PriceSeeds> {
     let (wanted, credits_per_usd) = (r.value(&v::SEED_PRICES), r.value(&v::SEED_CREDITS_PER_USD));
     wanted.then_some(PriceSeeds { credits_per_usd })
+}
+
+fn limits(r: &mut Reader<'_>) -> Limits {
+    Limits {
+        shutdown_delay: r.value(&v::SHUTDOWN_DELAY_SECONDS),
+        shutdown_grace: r.value(&v::SHUTDOWN_GRACE_SECONDS),
+        request_timeout: r.value(&v::REQUEST_TIMEOUT_SECONDS),
+        idempotency_kept: r.value(&v::IDEMPOTENCY_DAYS),
+        body_bytes_in_flight: r.value(&v::BODY_BYTES_IN_FLIGHT),
+        connections_per_address: r.value(&v::CONNECTIONS_PER_ADDRESS),
+        trusted_proxies: r.optional(&v::TRUSTED_PROXIES).unwrap_or_default(),
+    }
 }
 
 fn cors(r: &mut Reader<'_>, environment: Environment) -> Cors {

@@ -2,17 +2,20 @@
 //!
 //! Errors of secret values never repeat the value or a part of it. Values arrive trimmed, not empty, without NUL.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfRecharge};
-use crate::http::language::Language;
+use crate::{connections::CONNECTIONS_MIN, http::language::Language};
 
 type Parsed<T> = Result<T, String>;
 
+/// Most database connections of a process.
+const CONNECTIONS_MAX: usize = 1000;
 /// Longest free text, in characters.
 const LINE_CHARS_MAX: usize = 255;
 
@@ -61,6 +64,35 @@ pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
         .and_then(|digits| digits.parse().ok())
         .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
+}
+
+/// How many database connections there may be.
+pub(super) fn connections(text: &str) -> Parsed<usize> {
+    count(text, CONNECTIONS_MIN, CONNECTIONS_MAX).map_err(|problem| {
+        format!("{problem}: writes, reads, logins, lists and housekeeping need a connection each")
+    })
+}
+
+/// A whole number of bytes between two bounds, both inclusive.
+pub(super) fn bytes(text: &str, min: u64, max: u64) -> Parsed<u64> {
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| format!("is not a number of bytes ({min} to {max})"))
+}
+
+/// A comma list of addresses and networks.
+pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    let network = |item: &str| match item.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address)),
+        Err(_) => item.parse::<IpNet>(),
+    };
+    text.split(',')
+        .map(|item| {
+            network(item.trim())
+                .map_err(|_| format!("has an item that is neither an address nor a network: {item:?}"))
+        })
+        .collect()
 }
 
 /// A number of months between two bounds, both inclusive.
@@ -115,7 +147,7 @@ pub(super) fn port(text: &str) -> Parsed<u16> {
 
 /// An address or name of this machine.
 pub(super) fn bind_host(text: &str) -> Parsed<String> {
-    if text.parse::<std::net::IpAddr>().is_ok() || is_host_name(text) {
+    if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
         Ok(text.to_owned())
     } else {
         Err("is not an address or a host name such as 127.0.0.1, ::1 or localhost".to_owned())

@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use identity::Issuer;
+use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
@@ -273,7 +274,7 @@ pub struct Metrics {
     pub token: Option<SecretString>,
 }
 
-/// Time limits.
+/// Limits of time, memory and connections.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// How long requests are still taken after the process was told to stop, while it says that it is not ready.
@@ -284,4 +285,21 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long the first outcome of an idempotency key is kept.
     pub idempotency_kept: time::Duration,
+    /// Bytes of request bodies held in memory at once.
+    pub body_bytes_in_flight: u64,
+    /// Open connections of one address.
+    pub connections_per_address: usize,
+    /// Proxies, whose connections are not counted by address.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// How much a caller may send (HTTP contract 1.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Whether there are limits at all.
+    pub enabled: bool,
+    /// Bytes of request bodies of a user in a minute.
+    pub bytes_per_minute: u64,
+    /// Bytes that a user may send at once.
+    pub bytes_burst: u64,
 }

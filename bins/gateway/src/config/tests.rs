@@ -278,6 +278,18 @@ fn short_secrets_are_for_development_only() {
 }
 
 #[test]
+fn proxies_are_addresses_and_networks() {
+    let config = config(&[("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1,2001:db8::/32")]);
+    let texts: Vec<String> = config
+        .limits
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(texts, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]);
+}
+
+#[test]
 fn any_origin_and_credentials_exclude_each_other() {
     assert!(problems(&[("CORS_ORIGINS", "*")])[0].contains("CORS_ALLOW_CREDENTIALS=false"));
     let config = config(&[("CORS_ORIGINS", "*"), ("CORS_ALLOW_CREDENTIALS", "false")]);
@@ -374,7 +386,7 @@ fn variables_of_missing_features_are_pointed_out() {
         loaded.notices,
         [
             "STRIPE_SECRET_KEY is set, but this version does not have payments with Stripe yet",
-            "REDIS_URL is set, but this version does not have rate limits yet"
+            "REDIS_URL is set, but this version does not have limits of requests yet"
         ]
     );
 }

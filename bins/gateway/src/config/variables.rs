@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
@@ -60,6 +61,21 @@ variables! {
         SHUTDOWN_GRACE_SECONDS: Duration = Value("20"), Shown, |text| parse::seconds(text, 0, 3600),
             "how long running requests may finish after SIGTERM; 0 to 3600";
     }
+    "Limits" {
+        RATE_LIMIT_ENABLED: bool = Value("true"), Shown, parse::switch,
+            "`false` turns the limits of the next two off";
+        RATE_LIMIT_BYTES: u64 = Value("20971520"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
+            "bytes of request bodies that a user may send a minute, 1024 to 1099511627776; services have no such limit";
+        RATE_LIMIT_BYTES_BURST: u64 = Value("67108864"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
+            "bytes that a user who sent nothing for a while may send at once, in the same bounds";
+        BODY_BYTES_IN_FLIGHT: u64 = Value("268435456"), Shown, |text| parse::bytes(text, 1 << 24, 1 << 40),
+            "bytes of request bodies held in memory at once, 16777216 to 1099511627776: beyond them requests end with 503; one \
+             caller may hold a quarter of them, then 429";
+        CONNECTIONS_PER_ADDRESS: usize = Value("512"), Shown, |text| parse::count(text, 1, 1_000_000),
+            "open connections of one address, 1 to 1000000; IPv6 addresses count by /64";
+        TRUSTED_PROXIES: Vec<IpNet> = Nothing, Shown, parse::networks,
+            "comma list of addresses and networks, `10.0.0.0/8`: proxies that may open any number of connections";
+    }
     "Logs and metrics" {
         LOG_LEVEL: LogLevel = Value("info"), Shown, parse::log_level,
             "`error`, `warn`, `info`, `debug` or `trace`; libraries are never below `warn`";
@@ -79,8 +95,8 @@ variables! {
             "folder of the private server and of generated development secrets";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
             "folder with `postgres` and `initdb`, version 15 or newer";
-        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, |text| parse::count(text, 1, 1000),
-            "most database connections of this process, 1 to 1000";
+        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, parse::connections,
+            "most database connections of this process, 5 to 1000; a role whose CONNECTION LIMIT is the same serves every request";
     }
     "Tokens and keys" {
         AUTH0_DOMAIN: String = Nothing, Shown, parse::domain,
@@ -184,16 +200,14 @@ pub(super) const LATER: &[Later] = &[
         names: &["LINK_VERIFIED_EMAILS"],
     },
     Later {
-        feature: "rate limits",
+        feature: "limits of requests",
         names: &[
-            "RATE_LIMIT_ENABLED",
             "RATE_LIMIT_USER",
             "RATE_LIMIT_USER_BURST",
             "RATE_LIMIT_ANONYMOUS",
             "RATE_LIMIT_ANONYMOUS_BURST",
             "RATE_LIMIT_LOGIN",
             "REDIS_URL",
-            "TRUSTED_PROXIES",
         ],
     },
     Later {

@@ -5,7 +5,7 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
 };
 use flows::Barred;
-use identity::{Role, UserStatus};
+use identity::{Role, UserStatus, VerifiedToken};
 use kernel::{KeyAccess, Principal, UserId, UserIdError};
 
 use super::{
@@ -33,10 +33,11 @@ pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Ca
         Access::Anyone | Access::Development => Ok(Caller::default()),
         Access::Metrics => admit_to_metrics(app, request).await.map(|()| Caller::default()),
         access => {
-            let principal = authenticate(app, request).await.inspect_err(|error| {
+            let (principal, token) = authenticate(app, request).await.inspect_err(|error| {
                 metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
             })?;
-            authorize(app, access, principal, request).await
+            let caller = authorize(app, access, principal, request).await?;
+            Ok(Caller { token, ..caller })
         }
     }
 }
@@ -54,7 +55,7 @@ async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiErr
         return Ok(());
     }
     match authenticate(app, request).await? {
-        Principal::Key { .. } => Ok(()),
+        (Principal::Key { .. }, _) => Ok(()),
         _ => Err(ApiError::new(&catalogue::PERMISSION_DENIED)),
     }
 }
@@ -108,20 +109,25 @@ fn bearer(value: &HeaderValue) -> Result<&str, ApiError> {
     }
 }
 
-async fn authenticate(app: &App, request: &HttpRequest) -> Result<Principal, ApiError> {
+/// The caller, and the token if that is the credential.
+async fn authenticate(
+    app: &App,
+    request: &HttpRequest,
+) -> Result<(Principal, Option<VerifiedToken>), ApiError> {
     let presented = credential(request)?;
     if app
         .bootstrap_key
         .as_ref()
         .is_some_and(|key| key.matches(presented))
     {
-        return Ok(Principal::Key {
+        let key = Principal::Key {
             name: "bootstrap".into(),
             access: KeyAccess::Admin,
-        });
+        };
+        return Ok((key, None));
     }
     match app.verifier.verify_or_refresh(presented).await {
-        Ok(token) => Ok(Principal::User(token.user_id)),
+        Ok(token) => Ok((Principal::User(token.user_id.clone()), Some(token))),
         Err(error) => Err(ApiError::from_failure(&error)),
     }
 }
@@ -141,8 +147,8 @@ async fn authorize(
         return Ok(Caller {
             principal: Some(principal),
             target,
-            missing: None,
             standing: Standing::due(),
+            ..Caller::default()
         });
     }
     let own = principal.user_id().cloned();
@@ -196,7 +202,7 @@ async fn authorize(
         principal: Some(principal),
         target,
         missing,
-        standing: Standing::default(),
+        ..Caller::default()
     })
 }
 

@@ -4,6 +4,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use actix_web::{HttpRequest, http::header};
 use flows::{Barred, StandingCheck};
+use identity::VerifiedToken;
 use kernel::{Detail, Principal, Scope, UserId};
 use percent_encoding::percent_decode_str;
 use pg::{DbError, PgConnection};
@@ -45,6 +46,8 @@ pub struct Call {
 pub struct Caller {
     /// Who calls; `None` on open routes.
     pub principal: Option<Principal>,
+    /// The token of a caller who has one.
+    pub token: Option<VerifiedToken>,
     /// The user acted upon, where the route has one.
     pub target: Option<UserId>,
     /// A user of this call that was never ensured: the caller, or the one acted upon.
@@ -174,6 +177,15 @@ impl Call {
             .ok_or_else(ApiError::not_authenticated)
     }
 
+    /// The token of this user, if that is the credential of the call.
+    #[must_use]
+    pub fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken> {
+        self.caller
+            .token
+            .as_ref()
+            .filter(|token| token.user_id == *user_id)
+    }
+
     /// Reads lists and statistics, a few at a time for each user (see [`super::read_slots`]).
     ///
     /// # Errors
@@ -187,6 +199,21 @@ impl Call {
         ApiError: From<E>,
     {
         let _slot = self.slot().await;
+        Ok(self.app.lists.read(work).await?)
+    }
+
+    /// Reads a few rows by their keys: does not wait for lists and statistics.
+    ///
+    /// # Errors
+    /// As [`Call::read`].
+    pub async fn look_up<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, ApiError>
+    where
+        E: From<DbError>,
+        ApiError: From<E>,
+    {
         Ok(self.app.pool.read(work).await?)
     }
 

@@ -74,7 +74,7 @@ entries! {
         "`user_id` in the body differs from the user in the path.", [];
     DUPLICATE_ENTRY = 400 "DuplicateEntryException",
         "The {field} is already in use", "该 {field} 已被使用",
-        "Another user has this e-mail address (compared without case).", ["field"];
+        "The e-mail address is vouched for, and another user holds it (compared without case).", ["field"];
     REFUND_EXCEEDS_CHARGE = 400 "RefundExceedsChargeException",
         "Only {refundable} credits can be refunded", "最多可退还 {refundable} 积分",
         "The refund is more than what is left of the charge after earlier refunds.", ["refundable", "charged", "refunded"];
@@ -111,6 +111,9 @@ entries! {
     METHOD_NOT_ALLOWED = 405 "MethodNotAllowedException",
         "Method not allowed", "不支持该请求方法",
         "The path exists, but not with this method; `Allow` lists those that do.", [];
+    REQUEST_TIMEOUT = 408 "RequestTimeoutException",
+        "The request was not received in time", "请求未在规定时间内接收完毕",
+        "The body of the request did not arrive within `REQUEST_TIMEOUT_SECONDS`. Nothing was done, and the connection is closed.", [];
     REFERENCE_CONFLICT = 409 "ReferenceConflictException",
         "reference_id was used before for another amount or kind of credit", "reference_id 已用于其他金额或类型",
         "This `reference_id` of the user belongs to a recharge or grant of another amount or kind; recharges and grants share them.", ["transaction_id"];
@@ -144,6 +147,10 @@ entries! {
     IDEMPOTENCY_CONFLICT = 422 "IdempotencyConflictException",
         "The Idempotency-Key was used before with another request", "该 Idempotency-Key 已用于其他请求",
         "A key stands for one request: use a new one for another.", ["first_used_at"];
+    RATE_LIMIT_EXCEEDED = 429 "RateLimitExceededException",
+        "Rate limit exceeded, retry after {retry_after} s", "请求过于频繁，请在 {retry_after} 秒后重试",
+        "The caller sent more than its limit allows, or holds too much of the service at once. `Retry-After` says when to try again.",
+        ["limit", "window_seconds", "retry_after"];
     TOO_MANY_HOLDS = 429 "TooManyHoldsException",
         "There are already {limit} open holds", "未结预留数量已达上限 {limit}",
         "A user may have 1,000 open holds.", ["limit"];
@@ -155,8 +162,8 @@ entries! {
         "An outside service does not answer at this moment; `Retry-After` says when to try again.", ["provider"];
     SERVICE_UNAVAILABLE = 503 "ServiceUnavailableException",
         "Service temporarily unavailable", "服务暂时不可用",
-        "The database is down, the queue is full, what the request needs was locked for 2 seconds, or the request took too \
-         long before anything was sent to it. A write that was refused with this code was not done; `Retry-After` says when to try again.", [];
+        "The database is down, the queue is full, too many bytes of request bodies are held, what the request needs was locked \
+         for 2 seconds, or the request took too long before anything was sent to it. A write that was refused with this code was not done; `Retry-After` says when to try again.", [];
     OUTCOME_UNKNOWN = 503 "OutcomeUnknownException",
         "The outcome of the request is unknown", "请求结果未知",
         "The connection to the database was lost in the commit, the answer took too long, or the service failed after it \

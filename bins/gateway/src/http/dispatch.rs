@@ -8,26 +8,45 @@ use actix_web::{
         Method,
         header::{self, HeaderValue},
     },
-    web::{Bytes, BytesMut, Payload},
+    web::Payload,
 };
-use futures_util::StreamExt;
-use kernel::{Detail, UserId};
+use kernel::UserId;
 
 use super::{
     access,
-    call::{Call, path_parameter},
+    bodies::{self, Body, Meter},
+    call::{Call, Caller, path_parameter},
     catalogue,
     error::{ApiError, ErrorContext},
-    fault::{Fault, Place},
+    expect::{GoOn, HeadOnly},
     fields::Fields,
     isolation::isolate,
     language::Language,
     observe::{self, RequestId},
+    rate_limit::Level,
     reply::Reply,
     route::{BodyRule, Route},
     routes::known_parameters,
 };
 use crate::app::App;
+
+/// How far a request has come.
+#[derive(Debug, Default)]
+struct Progress {
+    stage: Cell<Stage>,
+    /// What is left of the caller's byte limit, once it was asked.
+    level: Cell<Option<Level>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Admission,
+    /// Its body is being received.
+    Receipt,
+    /// Something may have been done; before, nothing surely was.
+    Work,
+}
 
 /// Answers one request.
 pub async fn dispatch(
@@ -39,7 +58,7 @@ pub async fn dispatch(
     observe::routed(&request, route.path);
     let language = language_of(&app, &request);
     let limit = app.config.limits.request_timeout;
-    let begun = Rc::new(Cell::new(false));
+    let progress = Rc::new(Progress::default());
     // On the heap: the layers around it would copy it from one to the next.
     let work = Box::pin(run(
         Arc::clone(&app),
@@ -47,24 +66,31 @@ pub async fn dispatch(
         request.clone(),
         payload,
         language,
-        Rc::clone(&begun),
+        Rc::clone(&progress),
     ));
     // Once an unsafe request was handed over, a panic says nothing about what was committed, like a time-out. Reading its
     // fields is isolated on its own, see `Fields::read`.
-    let may_be_done = || begun.get() && !is_safe(&route.method);
-    let work = isolate(work, || match may_be_done() {
-        true => ApiError::outcome_unknown(),
-        false => ApiError::new(&catalogue::INTERNAL),
+    let work = isolate(work, || match progress.stage.get() {
+        Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
+        Stage::Admission | Stage::Receipt | Stage::Work => ApiError::new(&catalogue::INTERNAL),
     });
     let result = match tokio::time::timeout(limit, work).await {
         Ok(result) => result,
-        Err(_elapsed) if may_be_done() => Err(ApiError::outcome_unknown()),
-        Err(_elapsed) => Err(ApiError::unavailable()),
+        Err(_elapsed) => Err(match progress.stage.get() {
+            Stage::Receipt => ApiError::new(&catalogue::REQUEST_TIMEOUT),
+            Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
+            Stage::Admission | Stage::Work => ApiError::unavailable(),
+        }),
     };
     let mut response = match result {
         Ok(reply) => in_language(reply.respond(), language),
         Err(error) => refuse(&app, &request, language, route.operation, error),
     };
+    for (name, value) in progress.level.get().iter().flat_map(Level::headers) {
+        if !response.headers().contains_key(&name) {
+            response.headers_mut().insert(name, value);
+        }
+    }
     if route.access.is_authenticated() {
         response
             .headers_mut()
@@ -120,15 +146,18 @@ async fn run(
     request: HttpRequest,
     payload: Payload,
     language: Language,
-    begun: Rc<Cell<bool>>,
+    progress: Rc<Progress>,
 ) -> Result<Reply, ApiError> {
     let caller = access::admit(&app, route, &request).await?;
+    if request.extensions().contains::<HeadOnly>() {
+        return judge_head(&app, route, &request, &caller);
+    }
     let done = async {
-        let body = match route.body {
-            BodyRule::Ignored => Bytes::new(),
-            rule => read_body(&request, payload, rule.bytes_max()).await?,
-        };
-        let mut fields = Fields::new(request.query_string(), &body);
+        progress.stage.set(Stage::Receipt);
+        let body = receive(&app, route, &request, payload, &caller, &progress).await?;
+        let (query, bytes) = (request.query_string().to_owned(), body.bytes);
+        let work = move || Fields::of(&query, bytes);
+        let mut fields = app.traffic.bodies.work(body.share.bytes(), work).await?;
         if let Some(known) = known_parameters(route) {
             fields.allow_only(known);
             if known.is_empty() && route.body == BodyRule::Ignored {
@@ -138,9 +167,10 @@ async fn run(
         }
         let (app, caller) = (Arc::clone(&app), caller.clone());
         let call = Call::new(app, request, language, route.operation, caller, fields);
-        // From here on something may be done; before, nothing surely was.
-        begun.set(true);
-        (route.handler)(call).await
+        progress.stage.set(Stage::Work);
+        let reply = (route.handler)(call).await;
+        drop(body.share);
+        reply
     };
     match done.await {
         Err(error) => Err(access::after_failure(&app, &caller, error).await),
@@ -152,53 +182,39 @@ async fn run(
     }
 }
 
-async fn read_body(request: &HttpRequest, mut payload: Payload, bytes_max: usize) -> Result<Bytes, ApiError> {
-    let too_large = || {
-        ApiError::new(&catalogue::PAYLOAD_TOO_LARGE).detail(
-            "limit",
-            Detail::Integer(i64::try_from(bytes_max).unwrap_or(i64::MAX)),
-        )
-    };
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    if declared
-        .and_then(|text| text.parse::<usize>().ok())
-        .is_some_and(|size| size > bytes_max)
-    {
-        return Err(too_large());
+/// What the head of a request decides about its body, before the body is asked for.
+fn judge_head(app: &App, route: &Route, request: &HttpRequest, caller: &Caller) -> Result<Reply, ApiError> {
+    if route.body != BodyRule::Ignored {
+        let declared = bodies::judge_head(request, route.body.bytes_max())?;
+        Meter::new(&app.traffic.rate_limits, caller, app.clock.now()).check(declared.unwrap_or(0))?;
     }
-    let encoding = request
-        .headers()
-        .get(header::CONTENT_ENCODING)
-        .map(HeaderValue::as_bytes);
-    let is_encoded = encoding.is_some_and(|name| !name.eq_ignore_ascii_case(b"identity"));
-    if is_encoded
-        || request
-            .content_type()
-            .to_ascii_lowercase()
-            .starts_with("multipart/")
-    {
-        return Err(ApiError::new(&catalogue::UNSUPPORTED_MEDIA_TYPE));
+    Ok(Reply::of("application/json", "").marked(GoOn))
+}
+
+async fn receive(
+    app: &App,
+    route: &Route,
+    request: &HttpRequest,
+    mut payload: Payload,
+    caller: &Caller,
+    progress: &Progress,
+) -> Result<Body, ApiError> {
+    let mut meter = Meter::new(&app.traffic.rate_limits, caller, app.clock.now());
+    if route.body == BodyRule::Ignored {
+        return Ok(app.traffic.bodies.none(caller));
     }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let Ok(chunk) = chunk else {
-            let fault = Fault {
-                kind: "json_invalid",
-                loc: vec!["body".into(), Place::Position(body.len())],
-                msg: "The body broke off".to_owned(),
-                input: None,
-            };
-            return Err(ApiError::faults(vec![fault]));
-        };
-        if body.len().saturating_add(chunk.len()) > bytes_max {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
+    let bytes_max = route.body.bytes_max();
+    let received = bodies::receive(
+        &app.traffic.bodies,
+        request,
+        &mut payload,
+        bytes_max,
+        caller,
+        &mut meter,
+    )
+    .await;
+    progress.level.set(meter.level);
+    received
 }
 
 fn is_safe(method: &Method) -> bool {

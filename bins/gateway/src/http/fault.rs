@@ -3,9 +3,6 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-/// Longest echo of a wrong input, in characters.
-const INPUT_CHARS_MAX: usize = 200;
-
 /// One entry of `detail` in a 422.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fault {
@@ -75,14 +72,14 @@ impl Fault {
         }
     }
 
-    /// A problem with one field.
+    /// A problem with one field; `input` is the echo of its value (see [`super::echo`]).
     #[must_use]
     pub fn field(source: &str, field: &str, problem: Problem, input: Option<Json>) -> Self {
         Self {
             kind: problem.kind,
             loc: vec![source.into(), field.into()],
             msg: problem.msg,
-            input: input.map(shortened),
+            input,
         }
     }
 
@@ -108,19 +105,4 @@ impl Fault {
             .collect();
         format!("{}: {}", place.join("."), self.msg)
     }
-}
-
-/// A wrong value as it may be echoed.
-#[must_use]
-pub fn shortened(input: Json) -> Json {
-    let text = match &input {
-        Json::String(text) => text.clone(),
-        Json::Array(_) | Json::Object(_) => input.to_string(),
-        _ => return input,
-    };
-    if text.chars().count() <= INPUT_CHARS_MAX {
-        return input;
-    }
-    let cut: String = text.chars().take(INPUT_CHARS_MAX).collect();
-    Json::String(format!("{cut}..."))
 }

@@ -3,24 +3,32 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod access;
+pub mod bodies;
 pub mod call;
 pub mod catalogue;
+pub mod connection;
+pub mod connections;
 pub mod dispatch;
 pub mod doc;
+pub mod echo;
 pub mod error;
 pub mod exact;
+pub mod expect;
 pub mod fault;
 pub mod fields;
 pub mod idempotency;
 mod isolation;
+pub mod keep_alive;
 pub mod language;
 pub mod observe;
 pub mod openapi;
+pub mod rate_limit;
 pub mod read_slots;
 pub mod reply;
 pub mod route;
 pub mod routes;
 pub mod server;
+pub mod traffic;
 mod watched;
 pub mod wire;
 

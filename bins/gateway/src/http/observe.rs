@@ -27,6 +27,7 @@ use super::{
     catalogue::{self, Entry},
     dispatch::{language_of, refuse},
     error::{ApiError, ErrorContext},
+    expect::GoOn,
     language::Language,
     reply::Streamed,
     watched::watched,
@@ -110,6 +111,10 @@ pub async fn observe(
             return Err(undocumented(&app, &id, &error));
         }
     };
+    if response.response().extensions().contains::<GoOn>() {
+        passage.answered();
+        return Ok(response);
+    }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
@@ -231,6 +236,7 @@ fn entry_for(status: StatusCode) -> &'static Entry {
         404 => &catalogue::NOT_FOUND,
         406 => &catalogue::UNSUPPORTED_MEDIA_TYPE,
         405 => &catalogue::METHOD_NOT_ALLOWED,
+        408 => &catalogue::REQUEST_TIMEOUT,
         413 => &catalogue::PAYLOAD_TOO_LARGE,
         415 => &catalogue::UNSUPPORTED_MEDIA_TYPE,
         503 => &catalogue::SERVICE_UNAVAILABLE,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
 
-use super::{catalogue, error::ApiError};
+use super::{catalogue, error::ApiError, expect::GoOn};
 
 /// An answer, ready to be sent.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct Reply {
     content_type: &'static str,
     body: Body,
     headers: Vec<(HeaderName, HeaderValue)>,
+    goes_on: Option<GoOn>,
 }
 
 /// What is sent.
@@ -62,6 +63,16 @@ impl Reply {
             content_type,
             body: Body::Whole(body.into()),
             headers: Vec::new(),
+            goes_on: None,
+        }
+    }
+
+    /// The same answer, marked as one that is not sent: the request may go on.
+    #[must_use]
+    pub fn marked(self, mark: GoOn) -> Self {
+        Self {
+            goes_on: Some(mark),
+            ..self
         }
     }
 
@@ -111,6 +122,9 @@ impl Reply {
         response.insert_header((header::CONTENT_TYPE, self.content_type));
         for header in self.headers {
             response.insert_header(header);
+        }
+        if let Some(mark) = self.goes_on {
+            response.extensions_mut().insert(mark);
         }
         match self.body {
             Body::Whole(body) => response.body(body),

@@ -1,11 +1,23 @@
 //! The route table on actix, and the server around it.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_cors::Cors;
+use actix_http::{HttpService, Protocol, Request, error::DispatchError};
+use actix_server::Server;
+use actix_service::{
+    IntoServiceFactory as _, Service as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service,
+    map_config,
+};
 use actix_web::{
-    App as ActixApp, HttpRequest, HttpServer,
-    dev::Server,
+    App as ActixApp, HttpRequest,
+    body::BoxBody,
+    dev::{AppConfig, ServiceResponse},
     guard::{self, Guard},
     http::{
         Method,
@@ -14,49 +26,137 @@ use actix_web::{
     middleware::{Compress, from_fn},
     web,
 };
+use tokio::net::TcpStream;
 
 use super::{
     catalogue,
+    connection::{Connection, HEAD_MAX, LINGER, client_error},
     dispatch::{dispatch, language_of, refuse},
     error::ApiError,
+    expect::expectations,
+    keep_alive::keep_alive,
     observe::{UNROUTED, observe, routed},
     route::Route,
     routes::served,
 };
 use crate::{app::App, config::CorsOrigins};
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long the library waits for a client after its last answer. Longer than [`LINGER`], which ends first.
+const DISCONNECT_TIMEOUT: Duration = LINGER.saturating_mul(2);
+/// Most worker threads of the library.
+const WORKERS_MAX: usize = 512;
 
 /// A server on `listener`. It runs its own workers; stop it through its handle.
 ///
+/// It is put together from the parts of actix-web's `HttpServer`, which has no place for the limits of a connection
+/// (see [`super::connection`]) and for an answer instead of `100 Continue` (see [`super::expect`]).
+///
 /// # Errors
-/// What binding the listener raises.
+/// What listening raises.
 pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
-    let workers = app.config.listen.workers;
+    let workers = app.config.listen.workers.min(WORKERS_MAX);
     let grace = app.config.limits.shutdown_grace.as_secs();
-    let factory = move || {
-        let (outer, inner) = (Arc::clone(&app), Arc::clone(&app));
-        ActixApp::new()
-            .wrap(Compress::default())
-            .wrap(cors(&app))
-            .wrap(from_fn(move |request, next| {
-                observe(Arc::clone(&outer), request, next)
-            }))
-            .configure(move |services| configure(services, &inner))
-    };
-    let server = HttpServer::new(factory)
+    let builder = Server::build()
         .workers(workers)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(Duration::from_secs(1))
         .shutdown_timeout(grace)
-        .disable_signals()
-        .listen(listener)?
-        .run();
+        .disable_signals();
+    let draining = builder.graceful_shutdown_signal();
+    let factory = move || {
+        let draining = draining.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let draining = draining.clone();
+                async move { draining.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_MAX)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(Rc::clone(connection.line()));
+            })
+            .expect(expectations(application(&app)))
+            .finish(application(&app));
+        connections(http, &app)
+    };
+    let server = builder.listen("http", listener, factory)?.run();
     Ok(server)
+}
+
+/// Everything that answers requests, for one worker.
+fn application(
+    app: &Arc<App>,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse<BoxBody>,
+    Error = actix_http::Response<BoxBody>,
+    InitError = (),
+> + use<> {
+    let (outer, inner) = (Arc::clone(app), Arc::clone(app));
+    let application = ActixApp::new()
+        .wrap(Compress::default())
+        .wrap(cors(app))
+        .wrap(from_fn(move |request, next| {
+            observe(Arc::clone(&outer), request, next)
+        }))
+        .wrap(from_fn(keep_alive))
+        .configure(move |services| configure(services, &inner));
+    let application = application
+        .into_factory()
+        .map_err(|error: actix_web::Error| error.error_response().into());
+    map_config(application, |()| AppConfig::default())
+}
+
+/// Accepts what there is room for, and counts how connections end.
+fn connections<H>(http: H, app: &Arc<App>) -> impl ServiceFactory<TcpStream, Config = ()> + use<H>
+where
+    H: ServiceFactory<
+            (Connection, Protocol, Option<SocketAddr>),
+            Config = (),
+            Response = (),
+            Error = DispatchError,
+            InitError = (),
+        > + 'static,
+{
+    let (http, open) = (Rc::new(http), Arc::clone(&app.traffic.connections));
+    fn_factory(move || {
+        let (http, open) = (Rc::clone(&http), Arc::clone(&open));
+        async move {
+            let http = Rc::new(http.new_service(()).await?);
+            Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                let (http, open) = (Rc::clone(&http), Arc::clone(&open));
+                async move {
+                    let Ok(peer) = stream.peer_addr() else {
+                        return Ok(());
+                    };
+                    // Without room the socket is closed as it is.
+                    let Some(place) = open.admit(peer) else {
+                        return Ok(());
+                    };
+                    let connection = Connection::new(stream, place);
+                    let served = http.call((connection, Protocol::Http1, Some(peer))).await;
+                    if let Err(error) = &served {
+                        ended_badly(error);
+                    }
+                    Ok::<_, ()>(())
+                }
+            }))
+        }
+    })
+}
+
+/// How a connection ended that was not closed in order. An answer that broke off was counted with its request.
+fn ended_badly(error: &DispatchError) {
+    let kind = match error {
+        DispatchError::Parse(_) => "malformed",
+        DispatchError::SlowRequestTimeout => "slow_head",
+        DispatchError::Io(_) | DispatchError::DisconnectTimeout => "broken_off",
+        _ => return,
+    };
+    tracing::debug!(error = %error, "a connection ended with an error");
+    client_error(kind);
 }
 
 /// Puts the route table on actix: one resource a path, 405 with `Allow` for other methods, 404 for other paths.

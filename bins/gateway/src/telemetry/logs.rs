@@ -29,6 +29,10 @@ const NOISY: &[&str] = &[
     "tracing_actix_web",
 ];
 
+/// Libraries that log faults of clients as errors, one line for each; the gateway counts them. What goes wrong on our side is told
+/// where the answer is made.
+const SILENT: &[&str] = &["actix_http::h1::dispatcher"];
+
 /// Begins to log as `log` says. Once a process: a later call changes nothing.
 pub fn init(log: &Log) {
     let subscriber = Registry::default().with(layer(log).with_filter(filter(log.level)));
@@ -79,6 +83,7 @@ fn filter(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(level)
         .with_targets(NOISY.iter().map(|target| (*target, capped)))
+        .with_targets(SILENT.iter().map(|target| (*target, LevelFilter::OFF)))
 }
 
 #[cfg(test)]
@@ -93,6 +98,7 @@ mod tests {
         assert!(debug.would_enable("gateway::http", &Level::DEBUG));
         assert!(!debug.would_enable("gateway::http", &Level::TRACE));
         assert!(debug.would_enable("actix_http::h1", &Level::WARN));
+        assert!(!debug.would_enable("actix_http::h1::dispatcher", &Level::ERROR));
         assert!(!debug.would_enable("actix_http::h1", &Level::INFO));
         let error = filter(LogLevel::Error);
         assert!(!error.would_enable("actix_http::h1", &Level::WARN));

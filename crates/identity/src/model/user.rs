@@ -3,7 +3,7 @@
 use kernel::UserId;
 use time::OffsetDateTime;
 
-use super::{Plan, Role};
+use super::{EmailVoucher, Plan, Role, fold};
 
 /// A user as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct User {
     pub user_id: UserId,
     /// As it was given; `None` for users without one.
     pub email: Option<String>,
+    /// Whether the user holds the address, alone; a contact that nobody vouched for is no proof of anything.
+    pub email_vouched: bool,
     /// Display name.
     pub name: Option<String>,
     /// What the user may do.
@@ -35,6 +37,8 @@ pub struct NewUser {
     pub user_id: UserId,
     /// E-mail address; kept as it is written, compared without case.
     pub email: String,
+    /// Who vouches for an address of the user.
+    pub email_voucher: EmailVoucher,
     /// Display name.
     pub name: String,
     /// What the user may do, if this creates him.
@@ -42,12 +46,14 @@ pub struct NewUser {
 }
 
 impl NewUser {
-    /// What the address is compared by: its lower case, by Unicode and not by the locale of any machine.
-    ///
-    /// Case is all that is folded. Letters that only look alike (another alphabet, composed and decomposed accents) stay
-    /// different.
+    /// The form in which the address is compared.
     pub(crate) fn email_folded(&self) -> String {
-        self.email.to_lowercase()
+        fold(&self.email)
+    }
+
+    /// Whether a user made by this sign-up holds the address.
+    pub(crate) fn email_vouched(&self) -> bool {
+        self.email_voucher.vouches_for(&self.email)
     }
 }
 

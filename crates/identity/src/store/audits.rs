@@ -5,9 +5,9 @@ use pg::Audit;
 /// The rules of this domain, each as a query that finds what breaks it.
 pub const AUDITS: &[Audit] = &[
     Audit {
-        rule: "identity: an e-mail address belongs to one user, whatever its case",
-        sql: "SELECT min(user_id) AS subject, count(*)::text || ' users share an address' AS detail \
-              FROM identity.users WHERE email IS NOT NULL \
+        rule: "identity: an e-mail address that is vouched for belongs to one user, whatever its case",
+        sql: "SELECT min(user_id) AS subject, count(*)::text || ' users hold an address' AS detail \
+              FROM identity.users WHERE email_vouched \
               GROUP BY lower(email_folded COLLATE \"C\") HAVING count(*) > 1 LIMIT 100",
     },
     // SQL can only judge addresses of ASCII as the service does.

@@ -9,12 +9,15 @@ use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
 
-use crate::model::{Activity, NewUser, Plan, Role, User, UserStatus};
+use crate::model::{Activity, NewUser, Plan, Role, User, UserStatus, fold};
+
+/// The unique index of addresses that are vouched for.
+const VOUCHED_EMAIL_KEY: &str = "users_vouched_email_key";
 
 /// The user with this id.
 pub(crate) async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
     pg::sql(
-        "SELECT id, user_id, email, name, role, plan, is_active, created_at, updated_at \
+        "SELECT id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at \
          FROM identity.users WHERE user_id = $1",
     )
     .bind::<Text, _>(user.as_str())
@@ -25,20 +28,22 @@ pub(crate) async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<
     .transpose()
 }
 
-/// Inserts a user; `None` if id or e-mail address are taken, after the transaction that took them has ended.
+/// Inserts a user; `None` if the id is taken or the address, vouched for, is held, after the transaction that did so has
+/// ended.
 pub(crate) async fn insert_unless_conflict(
     conn: &mut AsyncPgConnection,
     now: OffsetDateTime,
     new: &NewUser,
 ) -> Result<Option<User>, DbError> {
     pg::sql(
-        "INSERT INTO identity.users (user_id, email, email_folded, name, role, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING \
-         RETURNING id, user_id, email, name, role, plan, is_active, created_at, updated_at",
+        "INSERT INTO identity.users (user_id, email, email_folded, email_vouched, name, role, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING \
+         RETURNING id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at",
     )
     .bind::<Text, _>(new.user_id.as_str())
     .bind::<Text, _>(new.email.as_str())
     .bind::<Text, _>(new.email_folded())
+    .bind::<Bool, _>(new.email_vouched())
     .bind::<Text, _>(new.name.as_str())
     .bind::<Text, _>(new.role.as_str())
     .bind::<Timestamptz, _>(now)
@@ -49,14 +54,47 @@ pub(crate) async fn insert_unless_conflict(
     .transpose()
 }
 
-/// Whether any user has an address that is folded to this.
-pub(crate) async fn email_exists(conn: &mut AsyncPgConnection, folded: &str) -> Result<bool, DbError> {
-    let row: ExistsRow =
-        pg::sql("SELECT EXISTS (SELECT FROM identity.users WHERE email_folded = $1) AS found")
-            .bind::<Text, _>(folded)
-            .get_result(conn)
-            .await?;
+/// Whether any user holds an address that is folded to this.
+pub(crate) async fn email_is_held(conn: &mut AsyncPgConnection, folded: &str) -> Result<bool, DbError> {
+    let row: ExistsRow = pg::sql(
+        "SELECT EXISTS (SELECT FROM identity.users WHERE email_folded = $1 AND email_vouched) AS found",
+    )
+    .bind::<Text, _>(folded)
+    .get_result(conn)
+    .await?;
     Ok(row.found)
+}
+
+/// Makes the stored address the user's own; `None` if another user holds it, or if the user has another address by now.
+///
+/// Addresses from before the service folded them itself are folded anew.
+pub(crate) async fn vouch_unless_held(
+    conn: &mut AsyncPgConnection,
+    now: OffsetDateTime,
+    user: &UserId,
+    email: &str,
+) -> Result<Option<User>, DbError> {
+    let updated = pg::sql(
+        "UPDATE identity.users SET email_vouched = true, email_folded = $2, updated_at = greatest($3, created_at) \
+         WHERE user_id = $1 AND email = $4 AND NOT email_vouched AND NOT EXISTS \
+             (SELECT FROM identity.users AS holder WHERE holder.email_folded = $2 AND holder.email_vouched) \
+         RETURNING id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at",
+    )
+    .bind::<Text, _>(user.as_str())
+    .bind::<Text, _>(fold(email))
+    .bind::<Timestamptz, _>(now)
+    .bind::<Text, _>(email)
+    .get_result::<UserRow>(conn)
+    .await
+    .optional()
+    .map_err(DbError::from);
+    match updated {
+        Err(DbError::Constraint { constraint, .. }) if constraint == VOUCHED_EMAIL_KEY => {
+            Err(DbError::overtaken())
+        }
+        Err(error) => Err(error),
+        Ok(row) => row.map(User::try_from).transpose(),
+    }
 }
 
 /// What stood in the way of an insert was gone when it was looked for: trying again helps.
@@ -138,7 +176,7 @@ pub(crate) async fn set_active(
         "UPDATE identity.users SET is_active = $2, \
          updated_at = CASE WHEN is_active = $2 THEN updated_at ELSE greatest($3, created_at) END \
          WHERE user_id = $1 \
-         RETURNING id, user_id, email, name, role, plan, is_active, created_at, updated_at",
+         RETURNING id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at",
     )
     .bind::<Text, _>(user.as_str())
     .bind::<Bool, _>(activity == Activity::Active)
@@ -158,6 +196,8 @@ struct UserRow {
     user_id: String,
     #[diesel(sql_type = Nullable<Text>)]
     email: Option<String>,
+    #[diesel(sql_type = Bool)]
+    email_vouched: bool,
     #[diesel(sql_type = Nullable<Text>)]
     name: Option<String>,
     #[diesel(sql_type = Text)]
@@ -205,6 +245,7 @@ impl TryFrom<UserRow> for User {
             user_id: UserId::stored(&row.user_id)
                 .map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.id)))?,
             email: row.email,
+            email_vouched: row.email_vouched,
             name: row.name,
             role: role(&row.role)?,
             plan: Plan::from_name(&row.plan)

@@ -15,8 +15,9 @@ const LEEWAY: Duration = Duration::seconds(60);
 pub struct VerifiedToken {
     /// The claim `sub`: who speaks.
     pub user_id: UserId,
-    /// The claim `email`, if it is a text. Nothing says that the address was verified.
-    pub email: Option<String>,
+    /// The claim `email`, if the issuer vouches for it: every address of Supabase, of Auth0 one with `email_verified`
+    /// (HTTP contract 3.1).
+    pub vouched_email: Option<String>,
     /// The claim `exp`. The token is accepted for up to 60 s longer.
     pub expires_at: OffsetDateTime,
     /// Who vouches for it.
@@ -33,6 +34,7 @@ pub(super) struct Claims {
     nbf: Option<Value>,
     iat: Option<Value>,
     email: Option<Value>,
+    email_verified: Option<Value>,
     role: Option<Value>,
 }
 
@@ -70,7 +72,7 @@ impl Claims {
         }
         Ok(VerifiedToken {
             user_id: self.subject().ok_or(TokenError::Claim("sub"))?,
-            email: self.email.as_ref().and_then(Value::as_str).map(str::to_owned),
+            vouched_email: self.vouched_email(issuer.provider).map(str::to_owned),
             expires_at,
             provider: issuer.provider,
         })
@@ -78,6 +80,15 @@ impl Claims {
 
     fn subject(&self) -> Option<UserId> {
         self.sub.as_ref()?.as_str()?.parse().ok()
+    }
+
+    /// Claims that users can edit themselves, such as `user_metadata`, are not even read.
+    fn vouched_email(&self, provider: Provider) -> Option<&str> {
+        let is_vouched = match provider {
+            Provider::Supabase => true,
+            Provider::Auth0 => self.email_verified == Some(Value::Bool(true)),
+        };
+        self.email.as_ref().and_then(Value::as_str).filter(|_| is_vouched)
     }
 
     fn names_audience(&self, audience: &str) -> bool {

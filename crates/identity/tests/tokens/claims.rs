@@ -17,7 +17,7 @@ fn judge(claims: &Value) -> Result<identity::VerifiedToken, TokenError> {
 async fn a_right_token_tells_who_speaks() {
     let token = judge(&supabase_claims()).unwrap();
     assert_eq!(token.user_id, testkit::user("auth0|test123"));
-    assert_eq!(token.email.as_deref(), Some("test@example.com"));
+    assert_eq!(token.vouched_email.as_deref(), Some("test@example.com"));
     assert_eq!(token.expires_at, testkit::clock().now() + Duration::hours(1));
     assert_eq!(token.provider, Provider::Supabase);
 }
@@ -169,11 +169,14 @@ async fn sub_must_be_a_user_id() {
 async fn email_is_optional_and_otherwise_a_text() {
     for odd in [json!(5), Value::Null, json!(["a@example.com"])] {
         assert_eq!(
-            judge(&with(&supabase_claims(), "email", odd)).unwrap().email,
+            judge(&with(&supabase_claims(), "email", odd))
+                .unwrap()
+                .vouched_email,
             None
         );
     }
-    assert_eq!(judge(&without(&supabase_claims(), "email")).unwrap().email, None);
+    let without_email = judge(&without(&supabase_claims(), "email")).unwrap();
+    assert_eq!(without_email.vouched_email, None);
 }
 
 /// For claims with a fraction of a second.

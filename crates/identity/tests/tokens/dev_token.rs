@@ -42,7 +42,7 @@ async fn a_development_token_is_valid_for_an_hour() {
         clock.now(),
     );
     let verified = verifier.verify(&token).unwrap();
-    assert_eq!(verified.email.as_deref(), Some("\"quoted\"@example.com"));
+    assert_eq!(verified.vouched_email.as_deref(), Some("\"quoted\"@example.com"));
     assert_eq!(verified.provider, Provider::Supabase);
     clock.advance(Duration::minutes(61));
     assert_eq!(verifier.verify(&token), Err(TokenError::Expired));

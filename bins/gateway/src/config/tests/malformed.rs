@@ -8,6 +8,21 @@ const LINES: &[(&str, &str, &str)] = &[
     ("PORT", "+80", "PORT: \"+80\" is not a port (0 to 65535)"),
     ("PORT", " 80", "PORT: \" 80\" begins or ends with white space"),
     (
+        "RATE_LIMIT_BYTES",
+        "20MB",
+        "RATE_LIMIT_BYTES: \"20MB\" is not a number of bytes (1024 to 1099511627776)",
+    ),
+    (
+        "BODY_BYTES_IN_FLIGHT",
+        "1024",
+        "BODY_BYTES_IN_FLIGHT: \"1024\" is not a number of bytes (16777216 to 1099511627776)",
+    ),
+    (
+        "TRUSTED_PROXIES",
+        "10.0.0.0/8,proxy",
+        "TRUSTED_PROXIES: \"10.0.0.0/8,proxy\" has an item that is neither an address nor a network: \"proxy\"",
+    ),
+    (
         "HOST",
         "1.2.3",
         "HOST: \"1.2.3\" is not an address or a host name such as 127.0.0.1, ::1 or localhost",
@@ -51,8 +66,9 @@ const LINES: &[(&str, &str, &str)] = &[
     ),
     (
         "DATABASE_POOL_SIZE",
-        "0",
-        "DATABASE_POOL_SIZE: \"0\" is not a whole number from 1 to 1000",
+        "4",
+        "DATABASE_POOL_SIZE: \"4\" is not a whole number from 5 to 1000: writes, reads, logins, lists and housekeeping need a \
+         connection each",
     ),
     (
         "WORKERS",

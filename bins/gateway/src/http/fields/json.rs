@@ -1,6 +1,6 @@
 //! A JSON body as literal texts by field, read strictly: one object, no repeated key, bounded nesting.
 
-use std::{collections::HashSet, fmt};
+use std::{cell::Cell, collections::HashSet, fmt, ops::Range};
 
 use serde::{
     Deserialize as _,
@@ -8,63 +8,122 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::http::fault::{Fault, Place, shortened};
+use crate::http::{
+    echo,
+    fault::{Fault, Place},
+};
 
 /// Deepest nesting of a body (HTTP contract 1.1).
 const DEPTH_MAX: usize = 32;
 
-/// The members of a JSON object, as literal texts.
+/// Most keys that are remembered at once to find repeated ones: those of an object and of the objects around it. The three
+/// free-form objects of a usage record have fewer.
+const KEYS_MAX: usize = 65_536;
+
+/// The members of a JSON object, as literal texts. They are parts of the one text of the body: nothing is copied.
 #[derive(Debug, Clone, Default)]
-pub struct Object(Vec<(String, Box<RawValue>)>);
+pub struct Object {
+    text: String,
+    members: Vec<(String, Range<usize>)>,
+}
 
 impl Object {
     /// The literal text of a member.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, raw)| raw.get())
+        self.position(name).map(|position| self.literal(position))
     }
 
     /// The members with their literal texts, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, raw)| (key.as_str(), raw.get()))
+        self.members
+            .iter()
+            .map(|(key, range)| (key.as_str(), self.part(range)))
+    }
+
+    /// The position of a member.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|(key, _)| key == name)
+    }
+
+    /// The literal text of the member at a position.
+    pub(super) fn literal(&self, position: usize) -> &str {
+        self.members
+            .get(position)
+            .map_or("null", |(_, range)| self.part(range))
+    }
+
+    fn part(&self, range: &Range<usize>) -> &str {
+        self.text.get(range.clone()).unwrap_or("null")
     }
 }
 
 /// Reads a body.
 ///
 /// # Errors
-/// The fault, placed: not JSON (`json_invalid` with the byte offset), not an object, a repeated key, nested too deeply.
-pub fn read_object(body: &[u8]) -> Result<Object, Fault> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
+/// The fault, placed: not JSON (`json_invalid` with the byte offset), not an object, a repeated key, nested too deeply, too many
+/// members (`too_long`).
+pub fn read_object(body: Vec<u8>) -> Result<Object, Fault> {
+    let text = String::from_utf8(body).map_err(|error| Fault {
+        kind: "json_invalid",
+        loc: vec!["body".into(), Place::Position(error.utf8_error().valid_up_to())],
+        msg: "JSON decode error".to_owned(),
+        input: None,
+    })?;
+    let members = read_members(&text)?;
+    Ok(Object { text, members })
+}
+
+/// The items of a list as literal texts; of a longer list the first `max` and one more. `None` for what is not a list.
+#[must_use]
+pub fn items(list: &str, max: usize) -> Option<Vec<&str>> {
+    let mut found = Vec::new();
+    let mut reader = serde_json::Deserializer::from_str(list);
+    let whole = reader.deserialize_seq(Items {
+        found: &mut found,
+        max,
+    });
+    (whole.is_ok() || found.len() > max).then_some(found)
+}
+
+fn read_members(text: &str) -> Result<Vec<(String, Range<usize>)>, Fault> {
+    let mut reader = serde_json::Deserializer::from_str(text);
     let value = <&RawValue>::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    let value = value.map_err(|error| fault(body, &error))?;
+    let value = value.map_err(|error| fault(text.as_bytes(), &error))?;
     if !value.get().starts_with('{') {
         return Err(Fault {
             kind: "dict_type",
             loc: vec!["body".into()],
             msg: "Input should be a valid dictionary".to_owned(),
-            input: serde_json::from_slice(body).ok().map(shortened),
+            input: Some(echo::of_json(value.get())),
         });
     }
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let object = reader
-        .deserialize_map(Members)
-        .map_err(|error| fault(body, &error))?;
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let members = reader
+        .deserialize_map(Members { text })
+        .map_err(|error| fault(text.as_bytes(), &error))?;
+    let is_nested = |range: &Range<usize>| {
+        text.get(range.clone())
+            .is_some_and(|part| part.starts_with(['{', '[']))
+    };
     // Numbers of the first level may be beyond a float: their parsers read the literal text and say what is wrong.
-    if object.0.iter().any(|(_, raw)| raw.get().starts_with(['{', '['])) || has_repeats(&object) {
-        let strict = Strict { depth: 0 }.deserialize(&mut reader);
-        strict.map_err(|error| fault(body, &error))?;
+    if members.iter().any(|(_, range)| is_nested(range)) || has_repeats(&members) {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let keys = Cell::new(0);
+        let strict = Strict {
+            depth: 0,
+            keys: &keys,
+        };
+        strict
+            .deserialize(&mut reader)
+            .map_err(|error| fault(text.as_bytes(), &error))?;
     }
-    Ok(object)
+    Ok(members)
 }
 
-fn has_repeats(object: &Object) -> bool {
+fn has_repeats(members: &[(String, Range<usize>)]) -> bool {
     let mut names = HashSet::new();
-    object.0.iter().any(|(name, _)| !names.insert(name))
+    members.iter().any(|(name, _)| !names.insert(name))
 }
 
 fn fault(body: &[u8], error: &serde_json::Error) -> Fault {
@@ -78,12 +137,18 @@ fn fault(body: &[u8], error: &serde_json::Error) -> Fault {
         .saturating_add(error.column().saturating_sub(1))
         .min(body.len());
     let text = error.to_string();
-    let (kind, msg) = match text.split_once(REPEATED) {
-        Some(_) => (
+    let (kind, msg) = if text.contains(REPEATED) {
+        (
             "value_error",
             "Value error, the same key occurs twice in one object".to_owned(),
-        ),
-        None => ("json_invalid", "JSON decode error".to_owned()),
+        )
+    } else if text.contains(TOO_MANY) {
+        (
+            "too_long",
+            format!("Dictionary should have at most {KEYS_MAX} items after validation, not more"),
+        )
+    } else {
+        ("json_invalid", "JSON decode error".to_owned())
     };
     Fault {
         kind,
@@ -94,24 +159,28 @@ fn fault(body: &[u8], error: &serde_json::Error) -> Fault {
 }
 
 const REPEATED: &str = "repeated key";
+const TOO_MANY: &str = "too many keys";
 
 /// Walks a value without keeping it.
-struct Strict {
+#[derive(Clone, Copy)]
+struct Strict<'k> {
     depth: usize,
+    /// How many keys are remembered.
+    keys: &'k Cell<usize>,
 }
 
-impl Strict {
-    fn deeper<E: de::Error>(&self) -> Result<Self, E> {
+impl Strict<'_> {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
         let depth = self.depth.saturating_add(1);
         if depth > DEPTH_MAX {
             Err(E::custom("nested too deeply"))
         } else {
-            Ok(Self { depth })
+            Ok(Self { depth, ..self })
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -119,7 +188,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,20 +196,25 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let inner = self.deeper::<A::Error>()?.depth;
+        let inner = self.deeper::<A::Error>()?;
+        let before = self.keys.get();
         let mut keys = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
+            if self.keys.replace(self.keys.get().saturating_add(1)) >= KEYS_MAX {
+                return Err(de::Error::custom(TOO_MANY));
+            }
             if !keys.insert(key) {
                 return Err(de::Error::custom(REPEATED));
             }
-            map.next_value_seed(Self { depth: inner })?;
+            map.next_value_seed(inner)?;
         }
+        self.keys.set(before);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let inner = self.deeper::<A::Error>()?.depth;
-        while seq.next_element_seed(Self { depth: inner })?.is_some() {}
+        let inner = self.deeper::<A::Error>()?;
+        while seq.next_element_seed(inner)?.is_some() {}
         Ok(())
     }
 
@@ -169,21 +243,54 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-struct Members;
+/// The members of a text, each with its place in it.
+struct Members<'t> {
+    text: &'t str,
+}
 
-impl<'de> Visitor<'de> for Members {
-    type Value = Object;
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Vec<(String, Range<usize>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let begins = self.text.as_ptr().addr();
         let mut members = Vec::new();
-        while let Some(member) = map.next_entry::<String, Box<RawValue>>()? {
-            members.push(member);
+        while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
+            if members.len() >= KEYS_MAX {
+                return Err(de::Error::custom(TOO_MANY));
+            }
+            let literal = raw.get();
+            let start = literal.as_ptr().addr().saturating_sub(begins);
+            members.push((name, start..start.saturating_add(literal.len())));
         }
-        Ok(Object(members))
+        Ok(members)
+    }
+}
+
+/// The first items of a list.
+struct Items<'f, 'de> {
+    found: &'f mut Vec<&'de str>,
+    max: usize,
+}
+
+impl<'de> Visitor<'de> for Items<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while self.found.len() <= self.max {
+            match seq.next_element::<&'de RawValue>()? {
+                Some(raw) => self.found.push(raw.get()),
+                None => break,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -192,12 +299,13 @@ mod tests {
     use super::*;
 
     fn kind(body: &str) -> &'static str {
-        read_object(body.as_bytes()).map_or_else(|fault| fault.kind, |_| "fine")
+        read_object(body.into()).map_or_else(|fault| fault.kind, |_| "fine")
     }
 
     #[test]
     fn objects_are_read_as_literals() {
-        let object = read_object(br#" {"amount": 1.50, "metadata": {"a": [1]}, "none": null} "#).unwrap();
+        let object =
+            read_object(br#" {"amount": 1.50, "metadata": {"a": [1]}, "none": null} "#.to_vec()).unwrap();
         assert_eq!(object.get("amount"), Some("1.50"));
         assert_eq!(object.get("metadata"), Some(r#"{"a": [1]}"#));
         assert_eq!(object.get("none"), Some("null"));
@@ -213,12 +321,36 @@ mod tests {
         assert_eq!(kind(r#"{"a":NaN}"#), "json_invalid");
         assert_eq!(kind(r#"{"a":1} x"#), "json_invalid");
         assert_eq!(kind("{\"a\":\"\u{1}\"}"), "json_invalid");
-        assert_eq!(read_object(b"\xff{}").unwrap_err().kind, "json_invalid");
+        assert_eq!(read_object(b"\xff{}".to_vec()).unwrap_err().kind, "json_invalid");
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(kind(&nested(31)), "fine");
         assert_eq!(kind(&nested(32)), "json_invalid");
         assert_eq!(kind(&nested(100_000)), "json_invalid");
-        let fault = read_object(b"{\n \"a\": x}").unwrap_err();
+        let fault = read_object(b"{\n \"a\": x}".to_vec()).unwrap_err();
         assert_eq!(fault.loc, vec![Place::from("body"), Place::Position(8)]);
+    }
+
+    #[test]
+    fn keys_are_bounded_and_lists_are_read_as_far_as_wanted() {
+        let object = |keys: usize| {
+            let members: Vec<String> = (0..keys).map(|key| format!("\"{key}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert_eq!(kind(&object(KEYS_MAX)), "fine");
+        assert_eq!(kind(&object(KEYS_MAX + 1)), "too_long");
+        // Keys of neighbours are forgotten, those of the objects around are not.
+        let pair = format!("{{\"a\":{0},\"b\":{0}}}", object(60_000));
+        assert_eq!(kind(&pair), "fine");
+        let inner = object(40_000);
+        let nested = format!("{{\"x\":{{\"y\":{inner},{}}}", &inner[1..]);
+        assert_eq!(kind(&nested), "fine");
+        let nested = format!("{{\"x\":{{{},\"y\":{inner}}}}}", &inner[1..inner.len() - 1]);
+        assert_eq!(kind(&nested), "too_long");
+        assert_eq!(items("[1, [2], \"3\"]", 3).unwrap(), ["1", "[2]", "\"3\""]);
+        assert_eq!(items("[1,2,3,not even json", 2).unwrap(), ["1", "2", "3"]);
+        assert_eq!(items("[]", 2).unwrap(), Vec::<&str>::new());
+        for no_list in ["{}", "5", "[1,", "\"[]\""] {
+            assert_eq!(items(no_list, 9), None, "{no_list}");
+        }
     }
 }

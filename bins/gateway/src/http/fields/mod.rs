@@ -12,14 +12,14 @@ pub mod parse;
 pub mod time;
 pub mod words;
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use kernel::{Cursor, Page, Start};
 use serde_json::Value as Json;
 
 use self::json::Object;
 use super::{
-    catalogue,
+    catalogue, echo,
     error::ApiError,
     fault::{Fault, Problem},
     isolation::isolate_pure,
@@ -27,6 +27,9 @@ use super::{
 
 /// What some clients write before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Most unknown query parameters that are listed.
+const UNKNOWN_MAX: usize = 20;
 
 /// One value as it came.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +41,12 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The value as JSON, to be shown in a fault.
+    /// The value as a fault shows it, shortened.
     #[must_use]
     pub fn echo(self) -> Json {
         match self {
-            Self::Json(literal) => serde_json::from_str(literal).unwrap_or_else(|_| literal.into()),
-            Self::Text(text) => text.into(),
+            Self::Json(literal) => echo::of_json(literal),
+            Self::Text(text) => echo::of_text(text),
         }
     }
 }
@@ -63,7 +66,7 @@ pub enum Source {
 #[derive(Debug, Default)]
 pub struct Fields {
     query: Vec<(String, String)>,
-    body: Option<Object>,
+    body: Option<Arc<Object>>,
     faults: Vec<Fault>,
     /// Faults of parameters that nothing reads, listed with those of [`Fields::read`].
     unknown: Vec<Fault>,
@@ -75,6 +78,18 @@ impl Fields {
     /// Takes a query string and a body. An empty body counts as absent fields; a byte order mark before it is skipped.
     #[must_use]
     pub fn new(query: &str, body: &[u8]) -> Self {
+        Self::of(query, body.to_vec())
+    }
+
+    /// As [`Fields::new`], without a copy of the body.
+    #[must_use]
+    pub fn of(query: &str, mut body: Vec<u8>) -> Self {
+        let skipped = if body.starts_with(BYTE_ORDER_MARK) {
+            BYTE_ORDER_MARK.len()
+        } else {
+            0
+        };
+        drop(body.drain(..skipped));
         let query = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
@@ -82,13 +97,10 @@ impl Fields {
             query,
             ..Self::default()
         };
-        let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-        if !text.iter().all(u8::is_ascii_whitespace) {
-            match json::read_object(text) {
-                Ok(object) => fields.body = Some(object),
-                Err(fault) => fields
-                    .faults
-                    .push(fault.after(body.len().saturating_sub(text.len()))),
+        if !body.iter().all(u8::is_ascii_whitespace) {
+            match json::read_object(body) {
+                Ok(object) => fields.body = Some(Arc::new(object)),
+                Err(fault) => fields.faults.push(fault.after(skipped)),
             }
         }
         fields
@@ -116,14 +128,16 @@ impl Fields {
         }
     }
 
-    /// Refuses query parameters other than these, with the next [`Fields::read`].
+    /// Refuses query parameters other than these, with the next [`Fields::read`]; the first [`UNKNOWN_MAX`] are listed.
     pub fn allow_only(&mut self, known: &[&str]) {
-        for (name, text) in &self.query {
-            if !known.contains(&name.as_str()) {
-                let fault = Fault::field("query", name, unknown(name, known), Some(text.as_str().into()));
-                self.unknown.push(fault);
-            }
-        }
+        let strangers = self
+            .query
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()));
+        let fault = |(name, text): &(String, String)| {
+            Fault::field("query", name, unknown(name, known), Some(echo::of_text(text)))
+        };
+        self.unknown = strangers.take(UNKNOWN_MAX).map(fault).collect();
     }
 
     /// A field that must be there.
@@ -153,7 +167,7 @@ impl Fields {
         parse: impl Fn(Value<'_>) -> Parsed<T>,
     ) -> Option<T> {
         let mut present = self.present(source, name);
-        present.retain(|(_, value)| !matches!(value, Owned::Json(literal) if literal == "null"));
+        present.retain(|(_, value)| !matches!(value.borrow(), Value::Json("null")));
         self.take(present, name, parse)
     }
 
@@ -232,11 +246,17 @@ impl Fields {
             present.extend(texts.map(|(_, text)| ("query", Owned::Text(text.clone()))));
         }
         if source != Source::Query
-            && let Some(literal) = self.body.as_ref().and_then(|body| body.get(name))
+            && let Some(literal) = self.literal(name)
         {
-            present.push(("body", Owned::Json(literal.to_owned())));
+            present.push(("body", Owned::Json(literal)));
         }
         present
+    }
+
+    fn literal(&self, name: &str) -> Option<Literal> {
+        let body = Arc::clone(self.body.as_ref()?);
+        let position = body.position(name)?;
+        Some(Literal { body, position })
     }
 
     fn take<T: PartialEq>(
@@ -283,16 +303,29 @@ fn unknown(name: &str, known: &[&str]) -> Problem {
     Problem::new("extra_forbidden", msg)
 }
 
+/// The literal text of a member of the body.
+#[derive(Debug)]
+struct Literal {
+    body: Arc<Object>,
+    position: usize,
+}
+
+impl Literal {
+    fn text(&self) -> &str {
+        self.body.literal(self.position)
+    }
+}
+
 #[derive(Debug)]
 enum Owned {
-    Json(String),
+    Json(Literal),
     Text(String),
 }
 
 impl Owned {
     fn borrow(&self) -> Value<'_> {
         match self {
-            Self::Json(literal) => Value::Json(literal),
+            Self::Json(literal) => Value::Json(literal.text()),
             Self::Text(text) => Value::Text(text),
         }
     }

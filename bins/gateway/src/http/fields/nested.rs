@@ -2,9 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use serde_json::value::RawValue;
-
-use super::{Fields, Value};
+use super::{Fields, Literal, Value, json};
 use crate::http::fault::{Fault, Place, Problem};
 
 impl Fields {
@@ -16,17 +14,17 @@ impl Fields {
         read: impl Fn(&mut Fields) -> Option<T>,
     ) -> Option<Vec<T>> {
         let literal = self.nested(name)?;
-        let Ok(items) = serde_json::from_str::<Vec<Box<RawValue>>>(&literal) else {
+        let Some(items) = json::items(literal.text(), *sizes.end()) else {
             let problem = Problem::new("list_type", "Input should be a valid list");
-            self.nested_fault(name, problem, &literal);
+            self.nested_fault(name, problem, literal.text());
             return None;
         };
         if !self.fits(name, "List", &sizes, items.len()) {
             return None;
         }
-        let places = items.iter().enumerate();
+        let places = items.into_iter().enumerate();
         self.each(
-            places.map(|(place, item)| (vec![name.into(), Place::Position(place)], item.get())),
+            places.map(|(place, item)| (vec![name.into(), Place::Position(place)], item)),
             |item, _| read(item),
         )
     }
@@ -40,10 +38,10 @@ impl Fields {
         read: impl Fn(&mut Fields, &str) -> Option<T>,
     ) -> Option<Vec<T>> {
         let literal = self.nested(name)?;
-        let members = match super::json::read_object(literal.as_bytes()) {
+        let members = match json::read_object(literal.text().into()) {
             Ok(members) => members,
             Err(fault) => {
-                self.nested_fault(name, Problem::new(fault.kind, fault.msg), &literal);
+                self.nested_fault(name, Problem::new(fault.kind, fault.msg), literal.text());
                 return None;
             }
         };
@@ -66,12 +64,11 @@ impl Fields {
         name: &'static str,
         read: impl Fn(&mut Fields) -> Option<T>,
     ) -> Option<Option<T>> {
-        let literal = self.body.as_ref().and_then(|body| body.get(name));
-        let Some(literal) = literal.filter(|literal| *literal != "null").map(str::to_owned) else {
+        let Some(literal) = self.literal(name).filter(|literal| literal.text() != "null") else {
             return Some(None);
         };
         let place = vec![name.into()];
-        let found = self.each([(place, literal.as_str())].into_iter(), |inner, _| read(inner))?;
+        let found = self.each([(place, literal.text())].into_iter(), |inner, _| read(inner))?;
         Some(found.into_iter().next())
     }
 
@@ -86,12 +83,8 @@ impl Fields {
     }
 
     /// The literal text of a field of the body that must be there.
-    fn nested(&mut self, name: &'static str) -> Option<String> {
-        let literal = self
-            .body
-            .as_ref()
-            .and_then(|body| body.get(name))
-            .map(str::to_owned);
+    fn nested(&mut self, name: &'static str) -> Option<Literal> {
+        let literal = self.literal(name);
         if literal.is_none() {
             self.faults.push(Fault::missing("body", name));
         }
@@ -112,6 +105,11 @@ impl Fields {
             return true;
         };
         let items = if limit == 1 { "item" } else { "items" };
+        // Of a list that is too long the rest was not counted.
+        let size = match what {
+            "List" if size > limit => "more".to_owned(),
+            _ => size.to_string(),
+        };
         let msg = format!("{what} should have at {bound} {limit} {items} after validation, not {size}");
         self.fault("body", name, Problem::new(kind, msg));
         false
@@ -239,7 +237,7 @@ mod tests {
             faults(r#"{"items":[{},{},{}]}"#),
             one(
                 "too_long",
-                "body.items: List should have at most 2 items after validation, not 3"
+                "body.items: List should have at most 2 items after validation, not more"
             )
         );
         assert_eq!(

@@ -8,7 +8,7 @@ use flows::{StandingCheck, Writes};
 use futures_util::future::join_all;
 use kernel::{Credits, Principal, UserId};
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -22,7 +22,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     fault::Problem,
-    fields::{Fields, Source, Value},
+    fields::{Fields, Source, Value, json},
     idempotency::{self, IDEMPOTENCY_REPLAYED},
     isolation::isolate,
     language::{Language, Text},
@@ -171,10 +171,10 @@ fn records(value: Value<'_>) -> Result<Vec<String>, Problem> {
     let Value::Json(literal) = value else {
         return Err(not_a_list());
     };
-    let items: Vec<Box<RawValue>> = serde_json::from_str(literal).map_err(|_| not_a_list())?;
+    let items = json::items(literal, RECORDS_MAX).ok_or_else(not_a_list)?;
     match items.len() {
         0 => Err(Problem::new("too_short", "List should have at least 1 item")),
-        1..=RECORDS_MAX => Ok(items.iter().map(|item| item.get().to_owned()).collect()),
+        1..=RECORDS_MAX => Ok(items.into_iter().map(str::to_owned).collect()),
         _ => Err(Problem::new(
             "too_long",
             format!("List should have at most {RECORDS_MAX} items"),

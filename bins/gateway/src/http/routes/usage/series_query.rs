@@ -64,7 +64,7 @@ pub async fn clocks(call: &Call) -> Result<Clocks, ApiError> {
         return Ok(Clocks::default());
     };
     let zones = call.app.zones.get_or_try_init(async || {
-        let mut conn = call.app.pool.get().await?;
+        let mut conn = call.app.lists.get().await?;
         usage::zones(&mut conn).await
     });
     let zones = zones.await?.clone();

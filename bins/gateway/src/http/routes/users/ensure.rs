@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use flows::sign_up::{self, SignUp};
-use identity::{NewUser, Role};
+use identity::{EmailVoucher, NewUser, Role};
 use kernel::{Credits, Principal, UserId};
 use serde::Serialize;
 use serde_json::json;
@@ -26,7 +26,9 @@ pub struct EnsureUser {
     /// External id. A user's own token already says it; a service must name it.
     #[schema(value_type = Option<String>, example = "auth0|test123")]
     pub auth0_id: Option<UserId>,
-    /// E-mail address, unique without regard to case.
+    /// E-mail address, compared without regard to case. The user holds it if the token vouches for it (Supabase: the claim
+    /// `email`; Auth0: with `email_verified`), or if a service or an administrator gives it; else it is stored as a contact,
+    /// which holds nothing.
     #[schema(example = "test.user@example.com")]
     pub email: String,
     /// Display name, 1 to 255 characters.
@@ -79,7 +81,8 @@ fn doc() -> Doc {
     Doc::new("users", "Make sure a user exists")
         .description(
             "Call it after every login. A new user gets one initial grant of credits; an existing one is returned \
-             unchanged.",
+             unchanged, e-mail address and name of the request being ignored. An address that is vouched for and held by \
+             another user is refused.",
         )
         .body::<EnsureUser>(json!({"auth0_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User"}))
         .reply::<EnsuredUser>(json!({
@@ -111,10 +114,12 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     } else {
         Role::User
     };
+    let email_voucher = voucher(&call, &user_id)?;
     let sign_up = SignUp {
         user: NewUser {
             user_id,
             email: wish.email,
+            email_voucher,
             name: wish.name,
             role,
         },
@@ -157,4 +162,16 @@ fn identify(principal: &Principal, named: Option<UserId>) -> Result<UserId, ApiE
         (Principal::AdminUser(own), None) => Ok(own.clone()),
         (Principal::Key { .. }, None) => Err(ApiError::faults(vec![Fault::missing("body", "auth0_id")])),
     }
+}
+
+/// Who vouches for the address of this user (HTTP contract 3.1).
+fn voucher(call: &Call, user_id: &UserId) -> Result<EmailVoucher, ApiError> {
+    let vouched = call
+        .token_of(user_id)
+        .and_then(|token| token.vouched_email.clone());
+    Ok(match (vouched, call.principal()?) {
+        (Some(email), _) => EmailVoucher::Token(email),
+        (None, Principal::AdminUser(_) | Principal::Key { .. }) => EmailVoucher::Staff,
+        (None, Principal::User(_)) => EmailVoucher::Nobody,
+    })
 }

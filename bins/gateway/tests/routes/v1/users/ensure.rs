@@ -6,6 +6,8 @@ use serde_json::json;
 use testkit::TestApp;
 use tokio::task::JoinSet;
 
+mod addresses;
+
 const PATH: &str = "/api/v1/users/ensure";
 
 #[tokio::test]

@@ -1,0 +1,262 @@
+//! One connection as the HTTP library sees it: the socket, and what the library itself does not watch.
+//!
+//! - An answer that its client does not take ends the connection ([`STALL_MAX`]).
+//! - After an answer with `Connection: close` nothing that still comes is read as a request (RFC 9112, 9.6).
+//! - The head of a further request must be there soon after its first byte, as the first one must.
+//! - A connection that has to make room for another one is closed.
+
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep},
+};
+
+use super::connections::Place;
+
+/// How long a client may take no byte of its answer.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// The same while the process stops.
+const STALL_MAX_DRAINING: Duration = Duration::from_secs(2);
+/// How long a client may take for the head of a request.
+pub const HEAD_MAX: Duration = Duration::from_secs(5);
+/// How long what a client still sends is read and thrown away after the last answer, so that the answer is not lost with it.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// How often a connection that waits looks at its limits.
+const TICK: Duration = Duration::from_secs(1);
+/// Most bytes that are thrown away at once before others get their turn.
+const DISCARD_MAX: usize = 1024 * 1024;
+
+/// A socket with its limits.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    line: Rc<Line>,
+    tick: Pin<Box<Sleep>>,
+    /// When the client last took bytes.
+    taken_at: Instant,
+    /// Whether there are bytes that it does not take.
+    is_stalled: bool,
+    is_shut: bool,
+}
+
+/// What the requests of a connection and its socket know of each other.
+#[derive(Debug)]
+pub struct Line {
+    place: Place,
+    /// When the last answer was made.
+    closing_since: Cell<Option<Instant>>,
+    /// Whether a request came after it.
+    is_overrun: Cell<bool>,
+    requests: Cell<u64>,
+    is_busy: Cell<bool>,
+    /// When the first byte of the next request came.
+    head_since: Cell<Option<Instant>>,
+}
+
+/// A request that is being answered, until this is dropped.
+#[derive(Debug)]
+pub struct Answering(Rc<Line>);
+
+impl Connection {
+    /// Watches a socket.
+    #[must_use]
+    pub fn new(stream: TcpStream, place: Place) -> Self {
+        let line = Line {
+            place,
+            closing_since: Cell::new(None),
+            is_overrun: Cell::new(false),
+            requests: Cell::new(0),
+            is_busy: Cell::new(false),
+            head_since: Cell::new(None),
+        };
+        Self {
+            stream,
+            line: Rc::new(line),
+            tick: Box::pin(sleep(TICK)),
+            taken_at: Instant::now(),
+            is_stalled: false,
+            is_shut: false,
+        }
+    }
+
+    /// What its requests may know and say.
+    #[must_use]
+    pub fn line(&self) -> &Rc<Line> {
+        &self.line
+    }
+
+    /// Has the task look again after a while.
+    fn look_again(&mut self, context: &mut Context<'_>) {
+        while self.tick.as_mut().poll(context).is_ready() {
+            self.tick.as_mut().reset(Instant::now() + TICK);
+        }
+    }
+
+    /// Reads and throws away until nothing comes any more, or long enough.
+    fn poll_discard(&mut self, context: &mut Context<'_>, since: Instant) -> Poll<io::Result<()>> {
+        let mut scratch = [0_u8; 8 * 1024];
+        let mut discarded = 0;
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => discarded += buffer.filled().len(),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+            if discarded >= DISCARD_MAX {
+                context.waker().wake_by_ref();
+                break;
+            }
+        }
+        if !self.is_stalled && since.max(self.taken_at).elapsed() >= LINGER {
+            return Poll::Ready(Ok(()));
+        }
+        self.look_again(context);
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Some(since) = this.line.closing_since.get() {
+            return this.poll_discard(context, since);
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            Poll::Ready(outcome) => {
+                if buffer.filled().len() > before {
+                    this.line.received();
+                }
+                Poll::Ready(outcome)
+            }
+            // An end of the stream has the connection closed as soon as no request is being answered.
+            Poll::Pending if this.line.place.is_evicted(context.waker()) => {
+                tracing::debug!("a connection was closed in favour of a new one");
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => match this.line.head_since.get() {
+                Some(since) if since.elapsed() >= HEAD_MAX => {
+                    client_error("slow_head");
+                    Poll::Ready(Ok(()))
+                }
+                Some(_) => {
+                    this.look_again(context);
+                    Poll::Pending
+                }
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.is_shut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_write(context, bytes) {
+            this.is_stalled = false;
+            this.taken_at = Instant::now();
+            return Poll::Ready(outcome);
+        }
+        if !this.is_stalled {
+            this.is_stalled = true;
+            // From now on: an answer may be made long after the one before was taken.
+            this.taken_at = Instant::now();
+        }
+        let stall_max = match this.line.place.is_draining() {
+            false => STALL_MAX,
+            true => STALL_MAX_DRAINING,
+        };
+        if this.taken_at.elapsed() >= stall_max {
+            client_error("stalled_reader");
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        this.look_again(context);
+        Poll::Pending
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        // The last answer is with the kernel, and a request after it will get none.
+        if self.line.is_overrun.get() && !self.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.is_shut = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Line {
+    /// Notes the beginning of a request.
+    #[must_use]
+    pub fn answer(self: &Rc<Self>) -> Answering {
+        self.head_since.set(None);
+        self.requests.set(self.requests.get().saturating_add(1));
+        self.is_busy.set(true);
+        self.place.busy();
+        Answering(Rc::clone(self))
+    }
+
+    /// Whether the last answer was made, so that nothing is done any more.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing_since.get().is_some()
+    }
+
+    /// Says that the answer that is made now is the last one.
+    pub fn close(&self) {
+        self.closing_since.set(Some(Instant::now()));
+    }
+
+    /// Says that a request came after the last answer.
+    pub fn overrun(&self) {
+        client_error("request_after_close");
+        self.is_overrun.set(true);
+    }
+
+    fn received(&self) {
+        // The head of the first request is timed by the library, which answers 408.
+        let is_further = self.requests.get() > 0 && !self.is_busy.get();
+        if is_further && self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.is_busy.set(false);
+        self.0.place.idle();
+    }
+}
+
+/// Counts a fault of a client that ended its connection.
+pub fn client_error(kind: &'static str) {
+    metrics::counter!("http_client_errors_total", "kind" => kind).increment(1);
+    tracing::debug!(kind, "a connection ended by a fault of its client");
+}

@@ -1,0 +1,297 @@
+//! The connections that are open: how many there may be, in total and from one address, and which one makes room for another.
+//!
+//! A connection that waits for its client's next request costs that client little to open again, so it is closed in favour of a
+//! new one: first one that never sent a request, then the one that was idle for longest.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Instant,
+};
+
+use futures_util::task::AtomicWaker;
+use ipnet::IpNet;
+
+/// All open connections.
+#[derive(Debug)]
+pub struct Connections {
+    total_max: usize,
+    address_max: usize,
+    trusted_proxies: Vec<IpNet>,
+    is_draining: AtomicBool,
+    began: Instant,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next_id: u64,
+    entries: HashMap<u64, Arc<Entry>>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// One open connection, as other threads see it.
+#[derive(Debug)]
+struct Entry {
+    /// What it counts for; `None` for trusted proxies.
+    address: Option<IpAddr>,
+    stage: AtomicU8,
+    /// When the stage began, in milliseconds since the first connection could be.
+    since_ms: AtomicU64,
+    is_evicted: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// It has not sent a request yet.
+const FRESH: u8 = 0;
+/// It waits for the next request.
+const IDLE: u8 = 1;
+/// A request of it is being answered.
+const BUSY: u8 = 2;
+
+/// The place of one connection among the open ones, given up when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    id: u64,
+    entry: Arc<Entry>,
+    connections: Arc<Connections>,
+}
+
+impl Connections {
+    /// Room for so many connections, in total and from one address.
+    #[must_use]
+    pub fn new(total_max: usize, address_max: usize, trusted_proxies: Vec<IpNet>) -> Self {
+        Self {
+            total_max: total_max.max(1),
+            address_max: address_max.max(1),
+            trusted_proxies,
+            is_draining: AtomicBool::new(false),
+            began: Instant::now(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// A place for a new connection. Another one is closed if that makes room; without room there is none.
+    pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
+        let address = self.counted(peer.ip());
+        let mut open = self.lock();
+        let of_address = address.and_then(|address| open.by_address.get(&address));
+        if of_address.is_some_and(|count| *count >= self.address_max) && !open.evict(address, "address") {
+            metrics::counter!("http_connections_refused_total", "reason" => "address").increment(1);
+            return None;
+        }
+        if open.entries.len() >= self.total_max && !open.evict(None, "total") {
+            metrics::counter!("http_connections_refused_total", "reason" => "total").increment(1);
+            return None;
+        }
+        let entry = Arc::new(Entry {
+            address,
+            stage: AtomicU8::new(FRESH),
+            since_ms: AtomicU64::new(self.now_ms()),
+            is_evicted: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        let id = open.insert(Arc::clone(&entry));
+        drop(open);
+        metrics::gauge!("http_connections_open").increment(1.0);
+        Some(Place {
+            id,
+            entry,
+            connections: Arc::clone(self),
+        })
+    }
+
+    /// Whether the process stops, so that nothing that stands still is waited for.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// From now on, a client that does not take its answer is given up early.
+    pub fn begin_drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        // A waiting connection looks at its limits once a second by itself.
+    }
+
+    fn counted(&self, address: IpAddr) -> Option<IpAddr> {
+        let address = address.to_canonical();
+        if self
+            .trusted_proxies
+            .iter()
+            .any(|network| network.contains(&address))
+        {
+            return None;
+        }
+        Some(match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn insert(&mut self, entry: Arc<Entry>) -> u64 {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        if let Some(address) = entry.address {
+            *self.by_address.entry(address).or_default() += 1;
+        }
+        self.entries.insert(id, entry);
+        id
+    }
+
+    /// Forgets a connection; it may be forgotten already.
+    fn remove(&mut self, id: u64) {
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        let Some(address) = entry.address else {
+            return;
+        };
+        if let Some(count) = self.by_address.get_mut(&address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+
+    /// Has one connection closed that answers no request, of this address if one is given. Whether there was one.
+    fn evict(&mut self, address: Option<IpAddr>, reason: &'static str) -> bool {
+        let found = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| address.is_none() || entry.address == address)
+            .map(|(id, entry)| {
+                (
+                    entry.stage.load(Ordering::Acquire),
+                    entry.since_ms.load(Ordering::Acquire),
+                    *id,
+                )
+            })
+            .filter(|(stage, ..)| *stage != BUSY)
+            .min();
+        let Some((.., id)) = found else {
+            return false;
+        };
+        if let Some(entry) = self.entries.get(&id) {
+            entry.is_evicted.store(true, Ordering::Release);
+            entry.waker.wake();
+        }
+        self.remove(id);
+        metrics::counter!("http_connections_evicted_total", "reason" => reason).increment(1);
+        true
+    }
+}
+
+impl Place {
+    /// Whether the connection has to close for another one. If not, `waker` is woken when it has to.
+    pub fn is_evicted(&self, waker: &Waker) -> bool {
+        self.entry.waker.register(waker);
+        self.entry.is_evicted.load(Ordering::Acquire)
+    }
+
+    /// Whether the process stops.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.connections.is_draining()
+    }
+
+    /// A request is being answered from now on.
+    pub fn busy(&self) {
+        self.enter(BUSY);
+    }
+
+    /// The next request is waited for from now on.
+    pub fn idle(&self) {
+        self.enter(IDLE);
+    }
+
+    fn enter(&self, stage: u8) {
+        self.entry
+            .since_ms
+            .store(self.connections.now_ms(), Ordering::Release);
+        self.entry.stage.store(stage, Ordering::Release);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::gauge!("http_connections_open").decrement(1.0);
+        self.connections.lock().remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), 1)
+    }
+
+    fn gate(total: usize, address: usize) -> Arc<Connections> {
+        let trusted = vec!["10.0.0.0/8".parse().unwrap()];
+        Arc::new(Connections::new(total, address, trusted))
+    }
+
+    #[test]
+    fn connections_of_an_address_are_bounded_and_those_of_proxies_are_not() {
+        let gate = gate(100, 2);
+        let (first, second) = (
+            gate.admit(peer("1.2.3.4")).unwrap(),
+            gate.admit(peer("1.2.3.4")).unwrap(),
+        );
+        first.busy();
+        second.busy();
+        assert!(gate.admit(peer("1.2.3.4")).is_none());
+        assert!(gate.admit(peer("::ffff:1.2.3.4")).is_none(), "the same address");
+        let other = gate.admit(peer("1.2.3.5"));
+        assert!(other.is_some());
+        let proxies: Vec<_> = (0..5).filter_map(|_| gate.admit(peer("10.1.1.1"))).collect();
+        assert_eq!(proxies.len(), 5);
+        drop(first);
+        assert!(gate.admit(peer("1.2.3.4")).is_some());
+        let six = [
+            gate.admit(peer("2001:db8::1")).unwrap(),
+            gate.admit(peer("2001:db8::2")).unwrap(),
+        ];
+        six.iter().for_each(Place::busy);
+        assert!(gate.admit(peer("2001:db8::3")).is_none(), "one network of a site");
+        drop((second, other, proxies, six));
+        assert!(gate.lock().entries.is_empty() && gate.lock().by_address.is_empty());
+    }
+
+    #[test]
+    fn the_least_missed_connection_makes_room() {
+        let gate = gate(3, 100);
+        let waker = Waker::noop();
+        let [busy, idle, fresh] =
+            ["1.0.0.1", "1.0.0.2", "1.0.0.3"].map(|text| gate.admit(peer(text)).unwrap());
+        busy.busy();
+        idle.idle();
+        let fourth = gate.admit(peer("1.0.0.4")).unwrap();
+        assert!(fresh.is_evicted(waker) && !idle.is_evicted(waker));
+        fourth.busy();
+        let fifth = gate.admit(peer("1.0.0.5")).unwrap();
+        assert!(idle.is_evicted(waker));
+        fifth.busy();
+        assert!(gate.admit(peer("1.0.0.6")).is_none(), "all three answer requests");
+        drop((fresh, idle));
+        assert_eq!(gate.lock().entries.len(), 3, "who makes room is not counted");
+        assert!(!busy.is_evicted(waker));
+    }
+}

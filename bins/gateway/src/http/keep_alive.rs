@@ -1,0 +1,155 @@
+//! Whether a connection goes on after an answer: the outermost middleware.
+
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use actix_http::ConnectionType;
+use actix_web::{
+    Error, HttpMessage as _, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
+    middleware::Next,
+    web::Bytes,
+};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+
+use super::{
+    connection::{Answering, LINGER, Line},
+    reply::Streamed,
+};
+
+/// Most bytes of an unwanted body that are read to keep the connection.
+const DRAINED_BYTES_MAX: usize = 64 * 1024;
+
+/// Ends the connection with the answer if the client asked for it, or if a part of the body is still to come: nobody could tell
+/// where the next request begins. Nothing is done for requests after such an answer.
+///
+/// # Errors
+/// What the inner layers raise.
+pub async fn keep_alive(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(line) = request.conn_data::<Rc<Line>>().cloned() else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    if line.is_closing() {
+        line.overrun();
+        // The connection is shut for sending meanwhile, and this answer never reaches it.
+        tokio::time::sleep(LINGER).await;
+        return Ok(request.into_response(HttpResponse::BadRequest().finish().map_into_boxed_body()));
+    }
+    let answering = line.answer();
+    let is_last = request.head().connection_type() == ConnectionType::Close;
+    let incoming = Incoming::of(&mut request);
+    let outcome = next.call(request).await;
+    let is_whole = match incoming {
+        Some(incoming) => incoming.drain().await,
+        None => true,
+    };
+    let mut response = match outcome {
+        Ok(response) => response.map_into_boxed_body(),
+        Err(error) => {
+            line.close();
+            return Err(error);
+        }
+    };
+    let head = response.response_mut().head_mut();
+    if is_last || !is_whole {
+        head.set_connection_type(ConnectionType::Close);
+    }
+    if head.connection_type() == ConnectionType::Close {
+        line.close();
+    }
+    if response.response().extensions().contains::<Streamed>() {
+        return Ok(response.map_body(|_, body| {
+            BoxBody::new(Held {
+                body,
+                _answering: answering,
+            })
+        }));
+    }
+    Ok(response)
+}
+
+/// The body of a request that has one, shared by its reader and by this middleware.
+#[derive(Clone)]
+struct Incoming(Rc<Shared>);
+
+struct Shared {
+    payload: RefCell<Payload>,
+    has_ended: Cell<bool>,
+}
+
+impl Incoming {
+    fn of(request: &mut ServiceRequest) -> Option<Self> {
+        let payload = request.take_payload();
+        if matches!(payload, Payload::None) {
+            return None;
+        }
+        let incoming = Self(Rc::new(Shared {
+            payload: RefCell::new(payload),
+            has_ended: Cell::new(false),
+        }));
+        request.set_payload(Payload::Stream {
+            payload: Box::pin(incoming.clone()),
+        });
+        Some(incoming)
+    }
+
+    /// Reads what is there of an unwanted rest. Whether the body has ended.
+    async fn drain(mut self) -> bool {
+        if !self.0.has_ended.get() {
+            // The library hands over what it has of the body only after it was told to wait.
+            tokio::task::yield_now().await;
+        }
+        let mut drained = 0;
+        while !self.0.has_ended.get() && drained < DRAINED_BYTES_MAX {
+            match self.next().now_or_never() {
+                Some(Some(Ok(chunk))) => drained += chunk.len(),
+                Some(Some(Err(_))) | None => break,
+                Some(None) => {}
+            }
+        }
+        self.0.has_ended.get()
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut payload = self.0.payload.borrow_mut();
+        let next = ready!(Pin::new(&mut *payload).poll_next(context));
+        if next.is_none() {
+            self.0.has_ended.set(true);
+        }
+        Poll::Ready(next)
+    }
+}
+
+/// A body that is made while it is sent; its connection is busy until it ends.
+struct Held {
+    body: BoxBody,
+    _answering: Answering,
+}
+
+impl MessageBody for Held {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}

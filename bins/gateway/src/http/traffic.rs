@@ -1,0 +1,39 @@
+//! What clients may take up of the process: connections, memory for bodies, and how much each may send.
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use tokio::runtime::Handle;
+
+use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits};
+use crate::{config::Config, descriptors};
+
+/// The limits of all clients together, and what they take up now.
+#[derive(Debug)]
+pub struct Traffic {
+    /// The request bodies in memory.
+    pub bodies: Bodies,
+    /// How much callers may send.
+    pub rate_limits: RateLimits,
+    /// The open connections.
+    pub connections: Arc<Connections>,
+}
+
+impl Traffic {
+    /// The limits of this configuration; large bodies are read on threads of `runtime`.
+    #[must_use]
+    pub fn new(config: &Config, runtime: Handle) -> Self {
+        let limits = &config.limits;
+        // Room is left for the threads that serve requests.
+        let readers = available_parallelism().map_or(1, |cores| cores.get() / 2);
+        let connections = Connections::new(
+            descriptors::for_connections(config.database.pool_size),
+            limits.connections_per_address,
+            limits.trusted_proxies.clone(),
+        );
+        Self {
+            bodies: Bodies::new(limits.body_bytes_in_flight, readers, runtime),
+            rate_limits: RateLimits::new(&config.rate_limits),
+            connections: Arc::new(connections),
+        }
+    }
+}
