@@ -13,6 +13,7 @@ use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Correctio
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Pool, Tx};
+use secrecy::SecretString;
 use tokio::{runtime::Handle, sync::OnceCell};
 use usage::prices::Seeded;
 
@@ -45,8 +46,10 @@ pub struct App {
     pub ids: Arc<dyn Ids>,
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
-    /// The configured API key, if there is one.
-    pub bootstrap_key: Option<BootstrapKey>,
+    /// The configured API keys.
+    pub bootstrap_keys: Vec<BootstrapKey>,
+    /// Signs development tokens; none outside development.
+    pub development_secret: Option<SecretString>,
     /// The token that opens `/metrics`, if there is one.
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
@@ -118,13 +121,8 @@ impl App {
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
-        let verifier = Verifier::start(
-            config.auth.issuers(),
-            JwksTiming::default(),
-            Arc::clone(&clock),
-            &Handle::current(),
-        )
-        .map_err(StartError::Tokens)?;
+        let development_secret = development_secret(&config, &pool, &*clock).await?;
+        let verifier = verifier(&config, development_secret.as_ref(), &clock)?;
         let hot_thread = HotThread::start().map_err(StartError::Thread)?;
         let home = hot_thread.handle();
         let connections = Connections::of(config.database.pool_size);
@@ -141,7 +139,8 @@ impl App {
         let housekeeping = Housekeeping::start(&config, &pool.share(connections.housekeeping), &clock);
         Ok(Self {
             verifier: Arc::new(verifier),
-            bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
+            bootstrap_keys: bootstrap_keys(&config),
+            development_secret,
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
             bulk,
@@ -197,6 +196,38 @@ impl App {
         self.writes.flush().await;
         self.bulk.flush().await;
     }
+}
+
+/// The secret of development tokens, which exists in development only.
+async fn development_secret(
+    config: &Config,
+    pool: &Pool,
+    clock: &dyn Clock,
+) -> Result<Option<SecretString>, DbError> {
+    if !config.app.environment.is_development() {
+        return Ok(None);
+    }
+    let secret = identity::development_secret(&mut *pool.get().await?, clock).await?;
+    Ok(Some(secret))
+}
+
+fn verifier(
+    config: &Config,
+    development_secret: Option<&SecretString>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Verifier, StartError> {
+    Verifier::start(
+        config.auth.issuers(development_secret),
+        JwksTiming::default(),
+        Arc::clone(clock),
+        &Handle::current(),
+    )
+    .map_err(StartError::Tokens)
+}
+
+fn bootstrap_keys(config: &Config) -> Vec<BootstrapKey> {
+    let keys = config.auth.api_keys.iter().cloned();
+    keys.map(BootstrapKey::new).collect()
 }
 
 /// Puts the prices that this version brings along and that the database does not have.

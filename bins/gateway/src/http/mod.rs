@@ -20,6 +20,7 @@ pub mod idempotency;
 mod isolation;
 pub mod keep_alive;
 pub mod language;
+mod local_caller;
 pub mod observe;
 pub mod openapi;
 pub mod rate_limit;

@@ -32,6 +32,16 @@ const LINES: &[(&str, &str, &str)] = &[
         "prod",
         "ENVIRONMENT: \"prod\" is not one of development, staging, production",
     ),
+    (
+        "RUN_AS",
+        "www data",
+        "RUN_AS: \"www data\" is not an account: write a name, uid or uid:gid",
+    ),
+    (
+        "RUN_AS",
+        "1000:",
+        "RUN_AS: \"1000:\" is not an account: write a name, uid or uid:gid",
+    ),
     ("APP_NAME", "a\nb", "APP_NAME: \"a\\nb\" has control characters"),
     (
         "APP_VERSION",
