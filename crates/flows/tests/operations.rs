@@ -195,9 +195,11 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
         .await
         .unwrap()
         .unwrap();
-    identity::users::promote_admins(&mut conn, &clock, &[testkit::user("admin")])
+    let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
+    identity::users::apply_admins(&mut tx, &clock, &[testkit::user("admin")])
         .await
         .unwrap();
+    tx.commit().await.unwrap();
     let writes = writes(&db, &clock);
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     let spend = async |id: &str| {

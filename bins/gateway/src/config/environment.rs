@@ -7,7 +7,8 @@ use std::{collections::HashMap, io::ErrorKind, path::Path};
 
 use super::Problems;
 
-const FILE: &str = ".env";
+/// Name of the file, in the working directory.
+pub(super) const FILE: &str = ".env";
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The variables of `.env`, below those of the real environment.

@@ -16,19 +16,22 @@ use super::{
     item::{Endpoint, Item, recorded},
     record::RecordUsage,
 };
-use crate::http::{
-    call::{Call, barred},
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fault::Problem,
-    fields::{Fields, Source, Value, json},
-    idempotency::{self, IDEMPOTENCY_REPLAYED},
-    isolation::isolate,
-    language::{Language, Text},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::transaction_id,
+use crate::{
+    config::SelfMetering,
+    http::{
+        call::{Call, barred},
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fault::Problem,
+        fields::{Fields, Source, Value, json},
+        idempotency::{self, IDEMPOTENCY_REPLAYED},
+        isolation::isolate,
+        language::{Language, Text},
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::transaction_id,
+    },
 };
 
 /// Most records of a batch.
@@ -127,7 +130,7 @@ fn doc() -> Doc {
         .idempotent()
         .description(
             "As recording one by one, in order. An item that is refused fails alone; the answer is 200 whenever the list has \
-             the right shape. With an `Idempotency-Key` item i has the key `{key}#{i}`.",
+             the right shape. With `SELF_METERING=denied` every item of a user is refused. With an `Idempotency-Key` item i has the key `{key}#{i}`.",
         )
         .body::<UsageBatch>(json!({"records": [
             {"user_id": "auth0|test123", "event_type": "ai_chat", "credits_charged": 1.0, "event_id": "call-1001"},
@@ -246,7 +249,7 @@ async fn try_record(
         .get()
         .cloned()
         .ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
-    if !principal.may_act_for(&user_id) {
+    if !principal.may_act_for(&user_id) || !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let check = match principal {
@@ -282,6 +285,11 @@ async fn try_record(
         remaining_credits: recorded.balance.map(|balance| balance.posted),
     };
     Ok((item, at))
+}
+
+/// Whether callers of this class may record usage at all.
+fn may_record(call: &Call, principal: &Principal) -> bool {
+    principal.is_staff() || call.app.config.usage.self_metering == SelfMetering::Allowed
 }
 
 impl FailedItem {

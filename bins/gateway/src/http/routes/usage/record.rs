@@ -109,7 +109,7 @@ pub fn route() -> Route {
     Route {
         method: Method::POST,
         path: "/api/v1/users/{user_id}/usage",
-        access: Access::PathUser,
+        access: Access::Metering,
         body: BodyRule::Json,
         origin: Origin::Documented,
         operation: "record_usage",
