@@ -257,12 +257,7 @@ async fn try_record(
         Principal::AdminUser(_) | Principal::Key { .. } => StandingCheck::Exists,
     };
     let key = idempotency::key_of_item(call, index, |asked| item.identify(asked.word(user_id.as_str())))?;
-    let metered = item.metered(
-        user_id.clone(),
-        principal.actor(),
-        call.app.ids.uuid(),
-        key.clone(),
-    )?;
+    let metered = item.metered(user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
     progress.handed_over.set(true);
     let done = writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
