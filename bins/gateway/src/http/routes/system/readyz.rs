@@ -10,7 +10,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// Whether requests should be sent here.
@@ -36,6 +36,7 @@ pub fn route() -> Route {
         path: "/readyz",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "readyz",
         doc,
         handler: |call| Box::pin(handle(call)),
