@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Corrections};
+use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, correction::Corrections, readiness::Queues};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Patience, Pool, Tx};
@@ -18,6 +18,7 @@ use tokio::{runtime::Handle, sync::OnceCell};
 use usage::prices::Seeded;
 
 use crate::{
+    administrators,
     config::{Config, PriceSeeds},
     connections::Connections,
     hot_thread::HotThread,
@@ -66,8 +67,8 @@ pub struct App {
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
     pub statuses: StatusReads,
-    /// Whether the database answers, asked together.
-    pub probes: ProbeReads,
+    /// Whether requests should be sent here.
+    pub readiness: ReadinessProbe,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// Counts what the ledger did for requests.
@@ -113,15 +114,7 @@ impl App {
         ids: Arc<dyn Ids>,
         metrics: Metrics,
     ) -> Result<Self, StartError> {
-        if !config.auth.admin_user_ids.is_empty() {
-            let promoted = identity::users::promote_admins(
-                &mut *pool.get().await?,
-                &*clock,
-                &config.auth.admin_user_ids,
-            )
-            .await?;
-            tracing::info!(promoted, "administrators of the configuration have their role");
-        }
+        administrators::apply(&pool, &*clock, &config.auth.admin_user_ids).await?;
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
@@ -138,7 +131,13 @@ impl App {
         let bulk = Writes::start_bulk(committers, Arc::clone(&clock), defaults);
         let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
         let statuses = StatusReads::start(hot.clone());
-        let probes = ProbeReads::start(hot.clone());
+        let queues = Queues {
+            writes: writes.clone(),
+            bulk: bulk.clone(),
+            balances: balances.clone(),
+            statuses: statuses.clone(),
+        };
+        let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
         let housekeeping = Housekeeping::start(&config, &pool.share(connections.housekeeping), &clock);
         Ok(Self {
@@ -151,7 +150,7 @@ impl App {
             corrections: Corrections::new(pool.clone(), Arc::clone(&clock), Arc::clone(&ids), defaults),
             balances,
             statuses,
-            probes,
+            readiness,
             read_slots: ReadSlots::default(),
             traffic: Traffic::new(&config, Handle::current()),
             zones: OnceCell::new(),

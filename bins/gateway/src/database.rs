@@ -9,7 +9,11 @@ mod visit;
 use std::path::PathBuf;
 
 use local_postgres::Settings;
-use pg::{DbError, Pool, PoolSettings, server::Server};
+use pg::{
+    DbError, Pool, PoolSettings,
+    probe::{self, ServerMode},
+    server::Server,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
@@ -56,6 +60,20 @@ pub enum DatabaseError {
         /// What the driver said.
         #[source]
         source: DbError,
+    },
+    /// The server follows another one.
+    #[error("the database at {place} is a hot standby (read-only): set DATABASE_URL to the primary server")]
+    HotStandby {
+        /// Where it is, without a password.
+        place: String,
+    },
+    /// Sessions are read-only by a setting.
+    #[error(
+        "the database at {place} is read-only: default_transaction_read_only is on for the server, the database or the role"
+    )]
+    ReadOnly {
+        /// Where it is, without a password.
+        place: String,
     },
     /// The schema cannot be brought to this version.
     #[error("the schema could not be brought to this version")]
@@ -170,9 +188,25 @@ impl Database {
         Ok(server)
     }
 
+    /// Sees that the server is one that can be written to.
+    async fn writes(&self) -> Result<(), DatabaseError> {
+        let place = || place(&self.url);
+        let unusable = |source| DatabaseError::Use {
+            place: place(),
+            source,
+        };
+        let mut connection = self.pool.get().await.map_err(unusable)?;
+        match probe::server_mode(&mut connection).await.map_err(unusable)? {
+            ServerMode::ReadWrite => Ok(()),
+            ServerMode::HotStandby => Err(DatabaseError::HotStandby { place: place() }),
+            ServerMode::ReadOnly => Err(DatabaseError::ReadOnly { place: place() }),
+        }
+    }
+
     /// Sees that a connection can be had, then migrates: the two fail for different reasons.
     async fn prepare(&self) -> Result<Vec<String>, DatabaseError> {
         log_server(&self.answers().await?);
+        self.writes().await?;
         let report = pg::migrate::run(&self.pool, MIGRATIONS)
             .await
             .map_err(DatabaseError::Migrate)?;

@@ -19,19 +19,19 @@ pub fn success_example(route: &Route) -> Option<Value> {
 /// A session of `owner`, made through the service.
 pub async fn session_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/sessions", owner.id);
-    let reply = app.post(&path).token(&owner.token).send().await.expect(200);
+    let reply = app.post(&path).service().send().await.expect(200);
     reply.json()["session_id"].as_str().unwrap().to_owned()
 }
 
 /// The id of a hold that does not exist.
 const NO_HOLD: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A hold of `owner`, made through the service.
+/// A hold of `owner`, made by themselves.
 async fn hold_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/credits/holds", owner.id);
     let reply = app
         .post(&path)
-        .service()
+        .token(&owner.token)
         .json(&json!({"amount": 70}))
         .send()
         .await

@@ -1,6 +1,7 @@
 //! The real binary as a process: started, stopped, killed and doubled.
 
 mod accounts;
+mod administrators;
 mod connections;
 mod crash;
 mod gateway_process;
@@ -10,6 +11,7 @@ mod lost_database;
 mod measurements;
 mod poolers;
 mod silent_database;
+mod standby;
 mod start;
 mod two_processes;
 mod usage_export;

@@ -3,7 +3,12 @@
 mod bodies;
 mod browsers;
 mod connections;
+mod dates;
 mod failures;
+mod paths;
+mod queries;
+mod readiness;
+mod times;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use sha2::{Digest, Sha256};
 
-use crate::{DbError, Pool, Tx};
+use crate::{DbError, Pool, Tx, probe};
 
 /// One change of the schema, with the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,7 @@ async fn run_in(tx: &mut Tx, all: &[Migration]) -> Result<Report, DbError> {
     conn.batch_execute("SET LOCAL lock_timeout = 0").await?;
     conn.batch_execute(LOCK).await?;
     conn.batch_execute(LEDGER).await?;
+    conn.batch_execute(probe::TABLE).await?;
     let known = applied(conn).await?;
     let mut report = Report {
         unknown: known

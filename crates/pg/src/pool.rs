@@ -443,15 +443,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Asks the server for nothing, to see whether it answers.
-///
-/// # Errors
-/// [`DbError`] when it does not.
-pub async fn probe(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    conn.batch_execute("SELECT 1").await?;
-    Ok(())
-}
-
 /// The language in which the server words its errors for this session, if it is another than English.
 ///
 /// Deadlocks and waits for locks are then not recognised by their texts: see the README of this crate.

@@ -31,10 +31,10 @@ pub use port::{Meter, MeterError, PgMeter};
 pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
     ANOMALY_HOURS_MIN, Draft, Export, Exported, MONTHS_MIN, Next, Prices, Recording, RecordsDropped,
-    SUMMARY_GROUPS_MAX, buckets_back, correct, correction_events, create_months, find, find_all, find_all_at,
-    fold_deltas, fold_presence, forget_anomalies, hold_months, hour_of, list, lock_to_write, look_up,
-    note_anomalies, old_months, prices, record, retain, retain_telling, series, series_all, series_top,
-    spenders, stats, stats_all, summary, top_users, zones,
+    SUMMARY_GROUPS_MAX, beginnings_of_days, buckets_back, correct, correction_events, create_months, find,
+    find_all, find_all_at, fold_deltas, fold_presence, forget_anomalies, hold_months, hour_of, list,
+    lock_to_write, look_up, note_anomalies, old_months, prices, record, retain, retain_telling, series,
+    series_all, series_top, spenders, stats, stats_all, summary, top_users, zones,
 };
 pub use store::AUDITS;
 
@@ -44,5 +44,5 @@ pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
     "20261123090100_link_charges", "20261123100000_create_prices", "20261123110000_sum_hours_across_users",
     "20261123140000_index_unrated_records", "20261123140200_create_anomalies",
-    "20261124090000_note_presence"
+    "20261124090000_note_presence", "20261130050200_classify_events"
 );

@@ -9,7 +9,7 @@ use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfRecharge};
+use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge};
 use crate::{connections::CONNECTIONS_MIN, http::language::Language};
 
 type Parsed<T> = Result<T, String>;
@@ -54,6 +54,17 @@ pub(super) fn self_recharge(text: &str) -> Parsed<SelfRecharge> {
         &[
             ("allowed", SelfRecharge::Allowed),
             ("denied", SelfRecharge::Denied),
+        ],
+    )
+}
+
+/// `allowed` or `denied`.
+pub(super) fn self_metering(text: &str) -> Parsed<SelfMetering> {
+    choose(
+        text,
+        &[
+            ("allowed", SelfMetering::Allowed),
+            ("denied", SelfMetering::Denied),
         ],
     )
 }

@@ -6,17 +6,20 @@ use actix_web::{
 };
 use flows::Barred;
 use identity::{Role, UserStatus, VerifiedToken};
-use kernel::{KeyAccess, Principal, UserId};
+use kernel::{KeyAccess, Principal, UserId, UserIdError};
 
 use super::{
     call::{Caller, Standing, barred, path_parameter},
     catalogue,
     error::ApiError,
-    fault::{Fault, Place},
+    fault::{Fault, Place, Problem},
     language::Text,
     route::{Access, Route},
 };
-use crate::{app::App, config::SelfRecharge};
+use crate::{
+    app::App,
+    config::{SelfMetering, SelfRecharge},
+};
 
 /// Header by which a service names the user it acts for.
 pub const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -144,6 +147,10 @@ async fn authorize(
         Wanted::User(user_id) => Some(user_id.clone()),
         _ => None,
     };
+    let access = match access {
+        Access::Metering if app.config.usage.self_metering == SelfMetering::Allowed => Access::PathUser,
+        access => access,
+    };
     if access == Access::PathUser && target.is_some() && principal.user_id() == target.as_ref() {
         return Ok(Caller {
             principal: Some(principal),
@@ -184,13 +191,7 @@ async fn authorize(
         }
         _ => {}
     }
-    if access == Access::Admin && !principal.is_admin() {
-        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
-    }
-    if access == Access::Recharge
-        && !principal.is_staff()
-        && app.config.credits.self_recharge == SelfRecharge::Denied
-    {
+    if !is_open_to(app, access, &principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let missing = match access {
@@ -205,6 +206,16 @@ async fn authorize(
         missing,
         ..Caller::default()
     })
+}
+
+/// Whether a route is open to callers of this class, whoever they act for.
+fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
+    match access {
+        Access::Admin => principal.is_admin(),
+        Access::Recharge => principal.is_staff() || app.config.credits.self_recharge == SelfRecharge::Allowed,
+        Access::Metering => principal.is_staff() || app.config.usage.self_metering == SelfMetering::Allowed,
+        _ => true,
+    }
 }
 
 /// Who goes first when a call failed whose caller's standing was not looked at: a disabled caller learns nothing else
@@ -230,11 +241,15 @@ enum Wanted {
 
 fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> Wanted {
     match access {
-        Access::PathUser | Access::Recharge | Access::HiddenPathUser | Access::StaffForPathUser => {
+        Access::PathUser
+        | Access::Recharge
+        | Access::Metering
+        | Access::HiddenPathUser
+        | Access::StaffForPathUser => {
             let text = path_parameter(request, "user_id");
             match text.parse() {
                 Ok(user_id) => Wanted::User(user_id),
-                Err(_) => Wanted::Unreadable(unreadable("path", "user_id", &text)),
+                Err(error) => Wanted::Unreadable(unreadable("path", "user_id", &text, error)),
             }
         }
         Access::NamedUser => match (named_user(request), principal.user_id()) {
@@ -251,17 +266,33 @@ fn named_user(request: &HttpRequest) -> Option<Wanted> {
     let mut values = request.headers().get_all(X_USER_ID);
     let first = values.next()?;
     let agreed = values.all(|other| other == first);
-    match first.to_str().unwrap_or_default().trim().parse() {
-        Ok(user_id) if agreed => Some(Wanted::User(user_id)),
-        _ => Some(Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), ""))),
-    }
+    let named = first.to_str().unwrap_or_default().trim().parse();
+    Some(
+        match named.and_then(|user_id| {
+            if agreed {
+                Ok(user_id)
+            } else {
+                Err(UserIdError::Character)
+            }
+        }) {
+            Ok(user_id) => Wanted::User(user_id),
+            Err(error) => Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), "", error)),
+        },
+    )
 }
 
-fn unreadable(source: &str, name: &str, input: &str) -> Fault {
+fn unreadable(source: &str, name: &str, input: &str, error: UserIdError) -> Fault {
+    let problem = match error {
+        UserIdError::Reserved => Problem::value(&error.to_string()),
+        UserIdError::Empty | UserIdError::TooLong | UserIdError::Character => Problem::new(
+            "string_pattern_mismatch",
+            "String should match pattern '^[A-Za-z0-9._@+:|~-]{1,255}$'",
+        ),
+    };
     Fault {
-        kind: "string_pattern_mismatch",
+        kind: problem.kind,
         loc: vec![Place::from(source), Place::from(name)],
-        msg: "String should match pattern '^[A-Za-z0-9._@+:|~-]{1,255}$'".to_owned(),
+        msg: problem.msg,
         input: Some(input.chars().take(200).collect::<String>().into()),
     }
 }

@@ -89,7 +89,7 @@ entries! {
         "The caller is known but may not do this: another user's data, or a route for services or administrators.", [];
     ACCOUNT_DISABLED = 403 "AccountDisabledException",
         "The account is disabled", "账户已被停用",
-        "The user of the token has been deactivated.", [];
+        "The user of the token has been deactivated. Services and administrators still act for them, on every route.", [];
     NOT_FOUND = 404 "NotFoundException",
         "Not found", "未找到",
         "No such path.", [];
@@ -116,7 +116,7 @@ entries! {
         "The body of the request did not arrive within `REQUEST_TIMEOUT_SECONDS`. Nothing was done, and the connection is closed.", [];
     REFERENCE_CONFLICT = 409 "ReferenceConflictException",
         "reference_id was used before for another amount or kind of credit", "reference_id 已用于其他金额或类型",
-        "This `reference_id` of the user belongs to a recharge or grant of another amount or kind; recharges and grants share them.", ["transaction_id"];
+        "This `reference_id` of the user belongs to a recharge or grant of another amount or kind; recharges and grants share them. With the `reference_scope` global it may also have credited another user.", ["transaction_id"];
     HOLD_NOT_OPEN = 409 "HoldNotOpenException",
         "The hold is {hold_status}", "该预留已为 {hold_status} 状态",
         "The hold was captured, released, or has expired.", ["hold_status", "resolved_at"];
@@ -166,8 +166,8 @@ entries! {
          for 2 seconds, or the request took too long before anything was sent to it. A write that was refused with this code was not done; `Retry-After` says when to try again.", [];
     OUTCOME_UNKNOWN = 503 "OutcomeUnknownException",
         "The outcome of the request is unknown", "请求结果未知",
-        "The connection to the database was lost in the commit, or the answer took too long: the change may or may not have \
-         been made. Repeat a request of the ledger with the same `Idempotency-Key`, or a recharge or grant with the same \
+        "The connection to the database was lost in the commit, the answer took too long, or the service failed after it \
+         began the change: the change may or may not have been made. Repeat a request of the ledger with the same `Idempotency-Key`, or a recharge or grant with the same \
          `reference_id`: it takes effect once at most, and the answer tells. Without either, read the state first.", [];
 }
 

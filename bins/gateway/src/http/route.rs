@@ -16,12 +16,23 @@ pub struct Route {
     pub access: Access,
     /// Whether a JSON body is read.
     pub body: BodyRule,
+    /// Whether the documents of the API have it.
+    pub origin: Origin,
     /// `operationId`, also `operation` of error bodies.
     pub operation: &'static str,
     /// The documentation.
     pub doc: fn() -> Doc,
     /// The endpoint.
     pub handler: Handler,
+}
+
+/// Where a route comes from (HTTP contract 16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The documents of the API: unknown query parameters are ignored, as they always were.
+    Documented,
+    /// Beyond the documents: below `/api/v1` unknown query parameters are refused (HTTP contract 1.1).
+    Extension,
 }
 
 /// An endpoint: from a checked call to a reply.
@@ -45,6 +56,8 @@ pub enum Access {
     PathUser,
     /// Services and administrators; the user in the path only if users may recharge themselves.
     Recharge,
+    /// Services and administrators; the user in the path unless users may not record usage.
+    Metering,
     /// As [`Access::PathUser`], on a route beyond the documents: another user's path looks like one that does not exist.
     HiddenPathUser,
     /// Services and administrators, for the user in the path; beyond the documents.
@@ -82,6 +95,9 @@ impl Access {
             Self::PathUser => "The user in the path; services; administrators.",
             Self::Recharge => {
                 "Services and administrators; the user in the path with `SELF_RECHARGE=allowed`."
+            }
+            Self::Metering => {
+                "Services and administrators; the user in the path unless `SELF_METERING=denied`."
             }
             Self::HiddenPathUser => {
                 "The user in the path; services; administrators. To others the user does not exist."

@@ -149,22 +149,6 @@ pub(crate) async fn created_between(
     Ok(counts)
 }
 
-/// Makes administrators of those who are not, and counts them.
-pub(crate) async fn promote_admins(
-    conn: &mut AsyncPgConnection,
-    now: OffsetDateTime,
-    users: &[UserId],
-) -> Result<usize, DbError> {
-    Ok(pg::sql(
-        "UPDATE identity.users SET role = 'admin', updated_at = greatest($2, created_at) \
-         WHERE user_id = ANY ($1) AND role <> 'admin'",
-    )
-    .bind::<Array<Text>, _>(texts(users))
-    .bind::<Timestamptz, _>(now)
-    .execute(conn)
-    .await?)
-}
-
 /// Sets `is_active`; a user who has that state already keeps his `updated_at`.
 pub(crate) async fn set_active(
     conn: &mut AsyncPgConnection,
@@ -242,9 +226,7 @@ impl TryFrom<UserRow> for User {
     fn try_from(row: UserRow) -> Result<Self, DbError> {
         Ok(Self {
             id: row.id,
-            user_id: row
-                .user_id
-                .parse()
+            user_id: UserId::stored(&row.user_id)
                 .map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.id)))?,
             email: row.email,
             email_vouched: row.email_vouched,
@@ -275,6 +257,6 @@ fn role(name: &str) -> Result<Role, DbError> {
     Role::from_name(name).ok_or_else(|| DbError::Inconsistent(format!("unknown role {name}")))
 }
 
-fn texts(users: &[UserId]) -> Vec<&str> {
+pub(super) fn texts(users: &[UserId]) -> Vec<&str> {
     users.iter().map(UserId::as_str).collect()
 }

@@ -79,6 +79,11 @@ impl<I, O> Progress<I, O> {
         self.commits = true;
     }
 
+    /// Whether the last attempt came as far as its commit.
+    pub(super) fn is_committing(&self) -> bool {
+        self.commits
+    }
+
     fn after_panic(&self) -> DbError {
         if self.commits {
             DbError::OutcomeUnknown(DieselError::BrokenTransactionManager)

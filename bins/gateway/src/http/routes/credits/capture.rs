@@ -17,7 +17,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Hold, Transaction},
 };
 
@@ -58,6 +58,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/holds/{hold_id}/capture",
         access: Access::HiddenPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "capture_hold",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -66,7 +67,7 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("credits", "Capture a hold")
-        .description("A hold is captured once. What is not captured is released in the same commit.")
+        .description("A hold is captured once. What is not captured is released in the same commit. Users capture only holds of users.")
         .idempotent()
         .optional_body::<CaptureHold>(json!({"amount": 42.5, "description": "chat completion"}))
         .reply_envelope::<CapturedHold>(
@@ -101,7 +102,7 @@ impl CaptureHold {
             .credits(*amount)
             .maybe(description.as_deref())
             .number(*usage_record_id)
-            .json(metadata.as_ref())
+            .object(metadata.as_ref())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 #[derive(RustEmbed)]
@@ -37,6 +37,7 @@ pub fn swagger_route() -> Route {
         path: "/docs",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "docs",
         doc: || page_doc("Interactive documentation"),
         handler: |call| Box::pin(async move { page(&call, "docs.html") }),
@@ -51,6 +52,7 @@ pub fn redoc_route() -> Route {
         path: "/redoc",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "redoc",
         doc: || page_doc("Reference page"),
         handler: |call| Box::pin(async move { page(&call, "redoc.html") }),
@@ -65,6 +67,7 @@ pub fn asset_route() -> Route {
         path: "/docs/assets/{file}",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "docs_asset",
         doc: || {
             Doc::new("system", "A file of the documentation pages")

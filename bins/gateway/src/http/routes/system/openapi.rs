@@ -8,7 +8,7 @@ use crate::http::{
     doc::Doc,
     openapi,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The route.
@@ -19,6 +19,7 @@ pub fn route() -> Route {
         path: "/openapi.json",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "openapi",
         doc,
         handler: |call| Box::pin(async move { Ok(handle(&call)) }),

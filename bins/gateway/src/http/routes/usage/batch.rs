@@ -1,5 +1,7 @@
 //! `POST /api/v1/usage/batch`: up to 1,000 usage records, each with its own outcome (HTTP contract 4.4).
 
+use std::cell::{Cell, OnceCell};
+
 use actix_web::http::Method;
 use credits::Replay;
 use flows::{StandingCheck, Writes};
@@ -14,18 +16,22 @@ use super::{
     item::{Endpoint, Item, recorded},
     record::RecordUsage,
 };
-use crate::http::{
-    call::{Call, barred},
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fault::Problem,
-    fields::{Fields, Source, Value, json},
-    idempotency::{self, IDEMPOTENCY_REPLAYED},
-    language::{Language, Text},
-    reply::Reply,
-    route::{Access, BodyRule, Route},
-    wire::transaction_id,
+use crate::{
+    config::SelfMetering,
+    http::{
+        call::{Call, barred},
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fault::Problem,
+        fields::{Fields, Source, Value, json},
+        idempotency::{self, IDEMPOTENCY_REPLAYED},
+        isolation::isolate,
+        language::{Language, Text},
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::transaction_id,
+    },
 };
 
 /// Most records of a batch.
@@ -112,6 +118,7 @@ pub fn route() -> Route {
         path: "/api/v1/usage/batch",
         access: Access::OwnThings,
         body: BodyRule::Batch,
+        origin: Origin::Documented,
         operation: "record_usage_batch",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -123,7 +130,7 @@ fn doc() -> Doc {
         .idempotent()
         .description(
             "As recording one by one, in order. An item that is refused fails alone; the answer is 200 whenever the list has \
-             the right shape. With an `Idempotency-Key` item i has the key `{key}#{i}`.",
+             the right shape. With `SELF_METERING=denied` every item of a user is refused. With an `Idempotency-Key` item i has the key `{key}#{i}`.",
         )
         .body::<UsageBatch>(json!({"records": [
             {"user_id": "auth0|test123", "event_type": "ai_chat", "credits_charged": 1.0, "event_id": "call-1001"},
@@ -185,21 +192,37 @@ struct Done {
     replay: Replay,
 }
 
+/// What is known of an item while it is recorded.
+#[derive(Default)]
+struct Progress {
+    /// Whom it names.
+    named: OnceCell<UserId>,
+    /// It may be recorded, whatever happens from here on.
+    handed_over: Cell<bool>,
+    is_repeat: Cell<bool>,
+}
+
+/// Records an item. A panic in it fails this item alone.
 async fn record(call: &Call, writes: &Writes, index: usize, item: &str) -> Done {
-    let mut user_id = None;
-    let mut replay = Replay::First;
-    match try_record(call, writes, index, item, &mut user_id, &mut replay).await {
-        Ok((outcome, at)) => Done {
-            outcome: ItemOutcome::Recorded(outcome),
-            at: Some(at),
-            replay,
-        },
-        Err(error) => Done {
-            at: error.decided_at(),
-            outcome: ItemOutcome::Failed(FailedItem::new(index, user_id, &error, call.language)),
-            replay,
-        },
-    }
+    let progress = Progress::default();
+    let work = try_record(call, writes, index, item, &progress);
+    let result = isolate(work, || match progress.handed_over.get() {
+        true => ApiError::outcome_unknown(),
+        false => ApiError::new(&catalogue::INTERNAL),
+    });
+    let (outcome, at) = match result.await {
+        Ok((outcome, at)) => (ItemOutcome::Recorded(outcome), Some(at)),
+        Err(error) => {
+            let named = progress.named.get().cloned();
+            let failed = FailedItem::new(index, named, &error, call.language);
+            (ItemOutcome::Failed(failed), error.decided_at())
+        }
+    };
+    let replay = match progress.is_repeat.get() {
+        true => Replay::ByKey,
+        false => Replay::First,
+    };
+    Done { outcome, at, replay }
 }
 
 async fn try_record(
@@ -207,21 +230,26 @@ async fn try_record(
     writes: &Writes,
     index: usize,
     item: &str,
-    named: &mut Option<UserId>,
-    replay: &mut Replay,
+    progress: &Progress,
 ) -> Result<(RecordedItem, OffsetDateTime), ApiError> {
     let mut fields = Fields::new("", item.as_bytes());
     let item = fields.read(|fields| {
         let item = Item::read(fields, Endpoint::Optional);
-        named.clone_from(&item.as_ref().and_then(|item| item.named.clone()));
+        if let Some(user_id) = item.as_ref().and_then(|item| item.named.clone()) {
+            progress.named.get_or_init(|| user_id);
+        }
         if item.as_ref().is_some_and(|item| item.named.is_none()) {
             fields.required(Source::Body, "user_id", crate::http::fields::parse::user_id)?;
         }
         item
     })?;
     let principal = call.principal()?;
-    let user_id = named.clone().ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
-    if !principal.may_act_for(&user_id) {
+    let user_id = progress
+        .named
+        .get()
+        .cloned()
+        .ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
+    if !principal.may_act_for(&user_id) || !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let check = match principal {
@@ -229,16 +257,12 @@ async fn try_record(
         Principal::AdminUser(_) | Principal::Key { .. } => StandingCheck::Exists,
     };
     let key = idempotency::key_of_item(call, index, |asked| item.identify(asked.word(user_id.as_str())))?;
-    let metered = item.metered(
-        user_id.clone(),
-        principal.actor(),
-        call.app.ids.uuid(),
-        key.clone(),
-    )?;
+    let metered = item.metered(user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
+    progress.handed_over.set(true);
     let done = writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;
-    *replay = meterage.replay;
+    progress.is_repeat.set(meterage.replay == Replay::ByKey);
     let (recorded, at) = recorded(&call.app, meterage)?;
     let item = RecordedItem {
         index,
@@ -256,6 +280,11 @@ async fn try_record(
         remaining_credits: recorded.balance.map(|balance| balance.posted),
     };
     Ok((item, at))
+}
+
+/// Whether callers of this class may record usage at all.
+fn may_record(call: &Call, principal: &Principal) -> bool {
+    principal.is_staff() || call.app.config.usage.self_metering == SelfMetering::Allowed
 }
 
 impl FailedItem {

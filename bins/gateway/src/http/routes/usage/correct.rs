@@ -22,7 +22,7 @@ use crate::http::{
     idempotency::{self, IDEMPOTENCY_REPLAYED},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Transaction, UsageBody},
 };
 
@@ -60,6 +60,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage/{id}/correct",
         access: Access::StaffForPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "correct_usage",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -126,9 +127,11 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         }
     })?;
     let user_id = call.user().await?;
+    let caller = call.principal()?.class_for(&user_id);
     let replacement = wish.replacement.map(|item| Replacement {
         is_charged: item.charge,
         input: UsageInput {
+            recorded_by: caller,
             user_id: user_id.clone(),
             ..item.input
         },
@@ -142,6 +145,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             reason: wish.reason,
             replacement,
             actor: call.principal()?.actor(),
+            caller,
             idempotency: key,
         })
         .await?;
