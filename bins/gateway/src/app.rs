@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Corrections};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
@@ -19,7 +18,7 @@ use usage::prices::Seeded;
 use crate::{
     config::{Config, PriceSeeds},
     hot_thread::HotThread,
-    http::{read_slots::ReadSlots, traffic::Traffic},
+    http::{packed::Packed, read_slots::ReadSlots, traffic::Traffic},
     telemetry::{Metrics, Moved},
 };
 
@@ -67,7 +66,7 @@ pub struct App {
     /// Counts what the ledger did for requests.
     pub moved: Moved,
     /// The OpenAPI document, made when it is first asked for.
-    pub openapi: OnceLock<Bytes>,
+    pub openapi: OnceLock<Packed>,
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
     /// What clients take up.

@@ -7,6 +7,7 @@ mod ledger_verify;
 mod lost_database;
 mod measurements;
 mod start;
+mod traffic;
 mod two_processes;
 mod usage_export;
 mod usage_retain;

@@ -4,6 +4,7 @@ mod bodies;
 mod browsers;
 mod connections;
 mod failures;
+mod traffic;
 
 use std::time::Duration;
 

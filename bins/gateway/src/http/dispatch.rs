@@ -156,9 +156,17 @@ async fn run(
         let body = receive(&app, route, &request, payload, &caller, &progress).await?;
         let (query, bytes) = (request.query_string().to_owned(), body.bytes);
         let work = move || Fields::of(&query, bytes);
-        let fields = app.traffic.bodies.work(body.share.bytes(), work).await?;
+        let body_bytes = body.share.bytes();
+        let fields = app.traffic.bodies.work(body_bytes, work).await?;
         let (app, caller) = (Arc::clone(&app), caller.clone());
-        let call = Call::new(app, request, language, route.operation, caller, fields);
+        let call = Call::new(
+            app,
+            request,
+            language,
+            route.operation,
+            caller,
+            (fields, body_bytes),
+        );
         progress.stage.set(Stage::Work);
         let reply = (route.handler)(call).await;
         drop(body.share);

@@ -19,6 +19,7 @@ pub mod keep_alive;
 pub mod language;
 pub mod observe;
 pub mod openapi;
+pub mod packed;
 pub mod rate_limit;
 pub mod read_slots;
 pub mod reply;
