@@ -12,41 +12,43 @@ use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Correctio
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Pool, Tx};
-use tokio::{runtime::Handle, sync::OnceCell, task::JoinHandle};
+use secrecy::SecretString;
+use tokio::{runtime::Handle, sync::OnceCell};
 use usage::prices::Seeded;
 
 use crate::{
     config::{Config, PriceSeeds},
+    connections::Connections,
     hot_thread::HotThread,
+    housekeeping::Housekeeping,
     http::{packed::Packed, read_slots::ReadSlots, traffic::Traffic},
     telemetry::{Metrics, Moved},
 };
 
 pub use flows::{AUDITS, MIGRATIONS};
 
-/// Connections for committers and for the questions that every request asks. Slow lists and statistics use others, so
-/// that they cannot hold up a charge.
-const HOT_CONNECTIONS: usize = 7;
 /// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
 /// far more than a commit takes, far less than its neighbours would notice as an outage.
 const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
-/// How long after the start the ledger is audited first: not in the rush after an upgrade, and not a day later.
-const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
     /// The checked configuration.
     pub config: Arc<Config>,
-    /// Connections for lists, statistics and what else handlers do themselves.
+    /// Connections for short transactions that handlers do themselves.
     pub pool: Pool,
+    /// The share of them for lists, statistics and exports.
+    pub lists: Pool,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
-    /// The configured API key, if there is one.
-    pub bootstrap_key: Option<BootstrapKey>,
+    /// The configured API keys.
+    pub bootstrap_keys: Vec<BootstrapKey>,
+    /// Signs development tokens; none outside development.
+    pub development_secret: Option<SecretString>,
     /// The token that opens `/metrics`, if there is one.
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
@@ -75,11 +77,7 @@ pub struct App {
     pub zones: OnceCell<usage::Zones>,
     hot: Pool,
     _hot_thread: HotThread,
-    sweeper: JoinHandle<()>,
-    pruning: JoinHandle<()>,
-    auditor: Option<JoinHandle<()>>,
-    usage_upkeep: JoinHandle<()>,
-    usage_anomalies: Option<JoinHandle<()>>,
+    housekeeping: Housekeeping,
     serving: AtomicBool,
 }
 
@@ -98,7 +96,8 @@ pub enum StartError {
 }
 
 impl App {
-    /// Wires the service on the present, multi-threaded tokio runtime. The database must be migrated.
+    /// Wires the service on the present, multi-threaded tokio runtime. The database must be migrated, and `pool` must have
+    /// the size [`Connections::general`].
     ///
     /// # Errors
     /// [`StartError`].
@@ -121,36 +120,26 @@ impl App {
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
-        let verifier = Verifier::start(
-            config.auth.issuers(),
-            JwksTiming::default(),
-            Arc::clone(&clock),
-            &Handle::current(),
-        )
-        .map_err(StartError::Tokens)?;
+        let development_secret = development_secret(&config, &pool, &*clock).await?;
+        let verifier = verifier(&config, development_secret.as_ref(), &clock)?;
         let hot_thread = HotThread::start().map_err(StartError::Thread)?;
         let home = hot_thread.handle();
-        let hot = pool.sibling_on(home.clone(), HOT_CONNECTIONS, BATCH_LOCK_TIMEOUT)?;
+        let connections = Connections::of(config.database.pool_size);
+        let hot = pool.sibling_on(home.clone(), connections.hot, BATCH_LOCK_TIMEOUT)?;
+        let committers = hot.share(connections.committers);
         let defaults = config.credits.defaults;
         let on_it = home.enter();
-        let writes = Writes::start(hot.clone(), Arc::clone(&clock), defaults);
-        let bulk = Writes::start_bulk(hot.clone(), Arc::clone(&clock), defaults);
+        let writes = Writes::start(committers.clone(), Arc::clone(&clock), defaults);
+        let bulk = Writes::start_bulk(committers, Arc::clone(&clock), defaults);
         let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
         let statuses = StatusReads::start(hot.clone());
         let probes = ProbeReads::start(hot.clone());
         drop(on_it);
-        let housekeeping = || (pool.clone(), Arc::clone(&clock));
-        let ((sweeps, its_clock), (prunes, also_its_clock)) = (housekeeping(), housekeeping());
-        let (months, their_clock) = housekeeping();
-        let keep_for = config.limits.idempotency_kept;
-        let auditor = auditor(&config, &pool, &clock)?;
-        let usage_anomalies = config
-            .usage
-            .anomalies
-            .map(|rule| flows::usage_anomalies::start(pool.clone(), Arc::clone(&clock), rule));
+        let housekeeping = Housekeeping::start(&config, &pool.share(connections.housekeeping), &clock);
         Ok(Self {
             verifier: Arc::new(verifier),
-            bootstrap_key: config.auth.api_key.clone().map(BootstrapKey::new),
+            bootstrap_keys: bootstrap_keys(&config),
+            development_secret,
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
             bulk,
@@ -163,6 +152,7 @@ impl App {
             zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,
+            lists: pool.share(connections.lists),
             config,
             pool,
             clock,
@@ -170,11 +160,7 @@ impl App {
             metrics,
             moved: Moved::default(),
             openapi: OnceLock::new(),
-            sweeper: flows::sweeper::start(sweeps, its_clock, defaults),
-            pruning: flows::pruning::start(prunes, also_its_clock, keep_for),
-            auditor,
-            usage_anomalies,
-            usage_upkeep: flows::usage_upkeep::start(months, their_clock),
+            housekeeping,
             serving: AtomicBool::new(true),
         })
     }
@@ -190,6 +176,12 @@ impl App {
         self.serving.store(false, Ordering::Release);
     }
 
+    /// The pools of this process, for its figures.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Pool> {
+        vec![self.hot.clone(), self.pool.clone()]
+    }
+
     /// Gives up all connections to the database; every request that needs one is then refused.
     pub fn disconnect(&self) {
         self.pool.close();
@@ -199,18 +191,42 @@ impl App {
     /// Finishes what waits in the committers. Call it after the last request was answered.
     pub async fn shut_down(&self) {
         self.begin_shutdown();
-        self.sweeper.abort();
-        self.pruning.abort();
-        if let Some(auditor) = &self.auditor {
-            auditor.abort();
-        }
-        self.usage_upkeep.abort();
-        if let Some(watch) = &self.usage_anomalies {
-            watch.abort();
-        }
+        self.housekeeping.stop();
         self.writes.flush().await;
         self.bulk.flush().await;
     }
+}
+
+/// The secret of development tokens, which exists in development only.
+async fn development_secret(
+    config: &Config,
+    pool: &Pool,
+    clock: &dyn Clock,
+) -> Result<Option<SecretString>, DbError> {
+    if !config.app.environment.is_development() {
+        return Ok(None);
+    }
+    let secret = identity::development_secret(&mut *pool.get().await?, clock).await?;
+    Ok(Some(secret))
+}
+
+fn verifier(
+    config: &Config,
+    development_secret: Option<&SecretString>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Verifier, StartError> {
+    Verifier::start(
+        config.auth.issuers(development_secret),
+        JwksTiming::default(),
+        Arc::clone(clock),
+        &Handle::current(),
+    )
+    .map_err(StartError::Tokens)
+}
+
+fn bootstrap_keys(config: &Config) -> Vec<BootstrapKey> {
+    let keys = config.auth.api_keys.iter().cloned();
+    keys.map(BootstrapKey::new).collect()
 }
 
 /// Puts the prices that this version brings along and that the database does not have.
@@ -232,18 +248,4 @@ async fn bring_prices(pool: &Pool, clock: &dyn Clock, seeds: PriceSeeds) -> Resu
         );
     }
     Ok(())
-}
-
-/// Audits the ledger in the background, on a connection of its own, if the configuration wants it.
-fn auditor(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Result<Option<JoinHandle<()>>, DbError> {
-    let every = config.credits.verify_every;
-    if every.is_zero() {
-        return Ok(None);
-    }
-    let schedule = flows::ledger_audit::Schedule {
-        first_after: FIRST_AUDIT_AFTER,
-        every,
-    };
-    let task = flows::ledger_audit::start(pool.sibling(1)?, Arc::clone(clock), schedule);
-    Ok(Some(task))
 }

@@ -4,6 +4,7 @@
 //! is wrong, one line for each problem is on stderr. 3: the ledger has drifted, the first drift is on stderr. Ended by a
 //! second signal: 128 and its number.
 
+mod account;
 mod bind;
 mod check_config;
 mod failure;
@@ -11,6 +12,7 @@ mod ledger_verify;
 mod migrate;
 mod output;
 mod port_holder;
+mod prepare;
 mod serve;
 mod signals;
 mod terminal_line;
@@ -23,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use failure::Failure;
 use ledger_verify::Form;
+use prepare::prepare;
 use usage_retain::Deed;
 
 const EXIT_FAILED: u8 = 1;
@@ -118,7 +121,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             failure.report();
             ExitCode::from(match failure {
-                Failure::Configuration(_) => EXIT_MISCONFIGURED,
+                Failure::Configuration(_) | Failure::Account(_) => EXIT_MISCONFIGURED,
                 Failure::Drifted { .. } => EXIT_DRIFTED,
                 _ => EXIT_FAILED,
             })

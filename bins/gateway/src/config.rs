@@ -5,29 +5,29 @@
 //! reads the environment (I6). Source of names, defaults and rules: HTTP contract 14.
 
 mod build;
-mod development_secret;
 mod document;
 mod environment;
 mod parse;
 mod problems;
 mod reader;
+mod secrets;
 mod sections;
 mod variable;
 mod variables;
+mod weak_secrets;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 
-pub use development_secret::DevelopmentSecretError;
 pub use document::markdown;
 pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
     Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, SelfRecharge, SupabaseKeys,
-    UsageRules,
+    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SelfRecharge,
+    SupabaseKeys, UsageRules,
 };
 
 /// Everything the process was told from outside. Secrets do not show in `Debug`.
@@ -39,8 +39,10 @@ pub struct Config {
     pub listen: Listen,
     /// What it logs.
     pub log: Log,
-    /// Folder of the private database and of generated development secrets; relative to the working directory.
+    /// Folder of the private database; relative to the working directory.
     pub data_dir: PathBuf,
+    /// The account to change to when started as root.
+    pub run_as: Option<RunAs>,
     /// Where its data is.
     pub database: Database,
     /// Whom it believes.
@@ -75,42 +77,37 @@ pub struct Loaded {
 impl Config {
     /// The configuration that these variables make; no environment, file or clock is touched.
     ///
-    /// An empty value counts as not set. In development [`Auth::supabase_secret`] stays empty if it was not given: see
-    /// [`Config::add_development_secret`].
+    /// An empty value counts as not set, except where that would be dangerous: see `docs/configuration.md`.
     ///
     /// # Errors
     /// [`Problems`]: all that are wrong, not the first.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
-        load(&lookup).map(|loaded| loaded.config)
+        load(&lookup, Purpose::Serving).map(|loaded| loaded.config)
     }
+}
 
-    /// In development without SUPABASE_JWT_SECRET: reads the random secret kept in the data folder, made if missing.
-    ///
-    /// Blocks on the file system. Does nothing in other environments, or if there is a secret.
-    ///
-    /// # Errors
-    /// [`DevelopmentSecretError`] when the file cannot be read or written.
-    pub fn add_development_secret(&mut self, ids: &dyn kernel::Ids) -> Result<(), DevelopmentSecretError> {
-        if self.app.environment.is_development() && self.auth.supabase_secret.is_none() {
-            self.auth.supabase_secret = Some(development_secret::keep(&self.data_dir, ids)?);
-        }
-        Ok(())
-    }
+/// The use that a process makes of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Answers requests.
+    Serving,
+    /// Works on the database and answers nobody, so whose tokens would be accepted does not matter.
+    Upkeep,
 }
 
 /// The configuration that these variables make, with its effective values.
 ///
 /// # Errors
 /// [`Problems`]: all that are wrong, not the first.
-pub fn load(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
-    build::build(lookup)
+pub fn load(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -> Result<Loaded, Problems> {
+    build::build(lookup, purpose)
 }
 
 /// The configuration of this process: its environment, and `.env` in the working directory for what is not in it.
 ///
 /// # Errors
 /// [`Problems`]: all that are wrong, a malformed `.env` included.
-pub fn from_environment() -> Result<Loaded, Problems> {
+pub fn from_environment(purpose: Purpose) -> Result<Loaded, Problems> {
     let environment = environment::read()?;
-    load(&|name| environment.get(name))
+    load(&|name| environment.get(name), purpose)
 }

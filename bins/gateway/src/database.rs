@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     app::MIGRATIONS,
     config::{Config, DatabaseSource},
+    connections::Connections,
 };
 use embedded::Embedded;
 
@@ -95,7 +96,7 @@ impl Database {
                 (embedded.url().into(), Some(embedded))
             }
         };
-        let mut database = Self::at(url, embedded, config.database.pool_size)?;
+        let mut database = Self::at(url, embedded, Connections::of(config.database.pool_size).general)?;
         match database.prepare().await {
             Ok(migrated) => {
                 database.migrated = migrated;

@@ -3,8 +3,10 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod database;
 pub mod descriptors;
 pub mod hot_thread;
+pub mod housekeeping;
 pub mod http;
 pub mod telemetry;

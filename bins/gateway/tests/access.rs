@@ -104,6 +104,32 @@ async fn two_different_credentials_are_refused_and_equal_ones_are_not() {
 }
 
 #[tokio::test]
+async fn both_keys_of_a_rotation_open_what_one_opens() {
+    let keys = [
+        "9c56cc51b374c3ba189210d5b6d4bf57",
+        "2f1f0a9c2b7d4e8863a5d1c0f4b79e12",
+    ];
+    let both = keys.join(",");
+    let variables = [
+        ("ENVIRONMENT", "production"),
+        ("USER_SERVICE_API_KEY", both.as_str()),
+    ];
+    let app = TestApp::start_with(&variables).await;
+    app.user("auth0|a").await;
+    let balance = |key| {
+        app.get("/api/v1/users/auth0%7Ca/credits/balance")
+            .header("X-API-Key", key)
+    };
+    for key in keys {
+        balance(key).send().await.expect(200);
+        app.get("/metrics").token(key).send().await.expect(200);
+    }
+    for key in [both.as_str(), testkit::SERVICE_KEY, &keys[0][1..]] {
+        balance(key).send().await.expect(401);
+    }
+}
+
+#[tokio::test]
 async fn a_header_that_is_repeated_with_another_value_is_refused() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;

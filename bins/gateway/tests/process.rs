@@ -1,5 +1,7 @@
 //! The real binary as a process: started, stopped, killed and doubled.
 
+mod accounts;
+mod connections;
 mod crash;
 mod gateway_process;
 mod histories;

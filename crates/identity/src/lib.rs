@@ -13,10 +13,11 @@ pub use model::{Activity, EmailVoucher, Ensured, NewUser, Plan, Role, User, User
 pub use store::audits::AUDITS;
 pub use token::{
     Algorithm, Issuer, IssuerError, JwksTiming, Provider, TokenError, VerifiedToken, Verifier, dev_token,
+    development_secret,
 };
 
 /// The schema of this crate: `identity`.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "identity": "20261121100000_create_users", "20261121143015_fold_emails", "20261123140100_index_created_users",
-    "20261130060000_vouch_for_emails"
+    "20261130060000_vouch_for_emails", "20261130070000_create_development_secret"
 );

@@ -1,14 +1,14 @@
 //! Who runs the server: the caller, or an unprivileged account if the caller is root, which PostgreSQL refuses.
 
-use std::fs::Metadata;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
+use crate::location::Home;
 use crate::{Binaries, Error};
 
 /// The account the server and its tools run as.
@@ -26,18 +26,14 @@ impl Account {
     ///
     /// # Errors
     /// [`Error::ForeignOwner`] if the cluster is someone else's and the caller is not root; [`Error::NoAccount`].
-    pub(crate) fn choose(cluster: &Path, owner: Option<&Metadata>) -> Result<Account, Error> {
+    pub(crate) fn choose(home: &Home) -> Result<Account, Error> {
         let caller = geteuid();
-        match owner {
+        match home.cluster_owner()? {
             Some(owner) if caller.is_root() && owner.uid() != 0 => Ok(Account {
                 name: name_of(Uid::from_raw(owner.uid())),
                 uid: Uid::from_raw(owner.uid()),
                 gid: Gid::from_raw(owner.gid()),
                 switches: true,
-            }),
-            Some(owner) if owner.uid() != caller.as_raw() => Err(Error::ForeignOwner {
-                path: cluster.to_owned(),
-                owner: name_of(Uid::from_raw(owner.uid())),
             }),
             _ if caller.is_root() => unprivileged(),
             _ => Ok(Account {
@@ -63,7 +59,7 @@ impl Account {
         if !self.switches {
             return Ok(());
         }
-        chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+        lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
             .map_err(Error::io("give the server's account the folder", path))
     }
 
@@ -120,7 +116,7 @@ fn unprivileged() -> Result<Account, Error> {
 }
 
 /// For messages: the name, or the number where an account has none.
-fn name_of(uid: Uid) -> String {
+pub(crate) fn name_of(uid: Uid) -> String {
     User::from_uid(uid)
         .ok()
         .flatten()

@@ -3,10 +3,10 @@
 //! Only its owner may read the file. It is gone after a stop. A process that was killed leaves it behind, so it counts
 //! only while someone holds the folder: a program that gets the lock starts a server itself and never asks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::Error;
-use crate::data_files::{read_if_there, remove_if_there, write_private};
+use crate::folder::Readers;
 use crate::location::{self, Home};
 
 const FILE: &str = "postgres.url";
@@ -15,9 +15,15 @@ const FILE: &str = "postgres.url";
 /// [`Error::Locked`]: without a holder the answer is out of date.
 ///
 /// # Errors
-/// [`Error::Io`] when the file belongs to another account, [`Error::LocationLost`] as at a start.
+/// [`Error::Untrusted`] when the folder or the file belongs to another account, or others may change it;
+/// [`Error::LocationLost`] as at a start.
 pub fn running_url(data_dir: &Path) -> Result<Option<String>, Error> {
-    let content = read_if_there(&file_in(&location::recorded(data_dir)?))?;
+    let Some(data_dir) = location::find(data_dir)? else {
+        return Ok(None);
+    };
+    let home = location::recorded(&data_dir)?;
+    // It holds an address and no password: who could have written it matters, not who can read it.
+    let content = home.folder.read_if_there(FILE, Readers::Anyone)?;
     Ok(content.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 
@@ -26,19 +32,26 @@ pub fn running_url(data_dir: &Path) -> Result<Option<String>, Error> {
 /// # Errors
 /// As [`running_url`].
 pub fn has_cluster(data_dir: &Path) -> Result<bool, Error> {
-    Ok(location::recorded(data_dir)?.cluster_version()?.is_some())
+    let Some(data_dir) = location::find(data_dir)? else {
+        return Ok(false);
+    };
+    Ok(location::recorded(&data_dir)?.cluster_version()?.is_some())
+}
+
+/// Whether a start would trust `data_dir`; a folder that is missing is made by the start. Makes nothing.
+///
+/// # Errors
+/// As [`running_url`].
+pub fn check_data_dir(data_dir: &Path) -> Result<(), Error> {
+    location::find(data_dir).map(drop)
 }
 
 /// Tells others. The caller holds the folder.
 pub(crate) fn leave(home: &Home, url: &str) -> Result<(), Error> {
-    write_private(&file_in(home), format!("{url}\n").as_bytes())
+    home.folder.write_private(FILE, format!("{url}\n").as_bytes())
 }
 
 /// Tells others no longer.
 pub(crate) fn withdraw(home: &Home) -> Result<(), Error> {
-    remove_if_there(&file_in(home))
-}
-
-fn file_in(home: &Home) -> PathBuf {
-    home.dir.join(FILE)
+    home.folder.remove_if_there(FILE)
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::account::Account;
 use crate::command::{OnParentDeath, prepared, run};
-use crate::data_files::sync_dir;
 use crate::location::Home;
 use crate::names::{self, Names};
 use crate::server_log::ServerLog;
@@ -41,8 +40,8 @@ pub(crate) fn ensure(
     );
     // The notes of a cluster that someone deleted must not speak for the new one.
     names::forget(home)?;
-    let unfinished = nix::unistd::mkdtemp(&home.dir.join(format!("{UNFINISHED_PREFIX}XXXXXX")))
-        .map_err(|errno| Error::io("make a folder in", &home.dir)(errno.into()))?;
+    let unfinished = nix::unistd::mkdtemp(&home.folder.join(&format!("{UNFINISHED_PREFIX}XXXXXX")))
+        .map_err(|errno| Error::io("make a folder in", home.folder.path())(errno.into()))?;
     account.give(&unfinished)?;
 
     let initdb = binaries.initdb();
@@ -63,12 +62,12 @@ pub(crate) fn ensure(
         run("initdb --sync-only", command, None, log, INITDB_PATIENCE)?;
     }
     std::fs::rename(&unfinished, &cluster).map_err(Error::io("rename the new database to", &cluster))?;
-    sync_dir(&home.dir)?;
+    home.folder.sync()?;
     names::note(home, wanted)
 }
 
 fn remove_unfinished(home: &Home) -> Result<(), Error> {
-    let entries = std::fs::read_dir(&home.dir).map_err(Error::io("list", &home.dir))?;
+    let entries = std::fs::read_dir(home.folder.path()).map_err(Error::io("list", home.folder.path()))?;
     for entry in entries.flatten() {
         if !entry
             .file_name()

@@ -67,12 +67,27 @@ pub enum Error {
         account: String,
     },
     /// The cluster belongs to another account, and the process is not root.
-    #[error("the database in {} belongs to {owner}: start as that account or as root", .path.display())]
+    #[error(
+        "the database in {} belongs to {owner}, and this process runs as {account}: start as {owner}, or {command}",
+        .path.display()
+    )]
     ForeignOwner {
         /// The folder of the cluster.
         path: PathBuf,
         /// Who owns it.
         owner: String,
+        /// The account of this process.
+        account: String,
+        /// The command that gives the folder to this account.
+        command: String,
+    },
+    /// A folder or file that another account made or could change, or a link or the like in its place.
+    #[error("{} {why}", .path.display())]
+    Untrusted {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
     },
     /// The pointer file names a folder that is gone.
     #[error(
@@ -140,6 +155,13 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn untrusted(path: &Path, why: impl Into<String>) -> Error {
+        Error::Untrusted {
+            path: path.to_owned(),
+            why: why.into(),
+        }
+    }
+
     /// For `map_err`: names what was being done, and to what.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::data_files::remove_if_there;
 use crate::processes;
 use crate::{Error, socket};
 
@@ -46,7 +45,8 @@ pub(crate) fn clear(cluster: &Path, socket_dir: &Path) -> Result<(), Error> {
                 "removing the stale lock file {}, its process id is another program's now",
                 lock_file.display()
             );
-            remove_if_there(&lock_file)?;
+            // A link in its place is removed, not followed.
+            std::fs::remove_file(&lock_file).map_err(Error::io("remove", &lock_file))?;
         }
     }
     Ok(())

@@ -44,14 +44,14 @@ impl LocalPostgres {
         let data_dir = location::prepare(&settings.data_dir)?;
         let mut locks = vec![Lock::acquire(&data_dir)?];
         let recorded = location::recorded(&data_dir)?;
+        let account = Account::choose(&recorded)?;
         let binaries = choose_binaries(settings, &recorded)?;
-        let account = Account::choose(&recorded.cluster(), recorded.cluster_owner().as_ref())?;
         let home = location::settle(recorded, &data_dir, &settings.fallback_dir, &account, &binaries)?;
-        if home.dir != data_dir {
+        if home.folder.path() != data_dir.path() {
             // A copy of the data folder has a lock of its own but points at the same cluster.
-            locks.push(Lock::acquire(&home.dir)?);
+            locks.push(Lock::acquire(&home.folder)?);
         }
-        let log = ServerLog::open(&home.dir)?;
+        let log = ServerLog::open(&home.folder)?;
         let socket = SocketDir::choose(&home, &account)?;
         leftovers::clear(&home.cluster(), &socket.path)?;
         let names = Names {

@@ -5,13 +5,18 @@
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, Metadata, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::account::Account;
-use crate::data_files::{read_if_there, write_whole};
+use nix::unistd::{Uid, geteuid};
+
+use crate::account::{Account, name_of};
+use crate::folder::{Folder, Readers, give_command, read_of_server};
 use crate::{Binaries, Error};
+
+const POINTER: &str = "postgres.location";
 
 /// Enterable by every account, listable by its owner only.
 const MODE_ENTERABLE: u32 = 0o711;
@@ -19,54 +24,108 @@ const MODE_ENTERABLE: u32 = 0o711;
 /// The folder that holds the cluster, its log and its notes.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
-    pub(crate) dir: PathBuf,
+    pub(crate) folder: Folder,
 }
 
 impl Home {
     /// The PostgreSQL data directory, which exists only when it is complete.
     pub(crate) fn cluster(&self) -> PathBuf {
-        self.dir.join("postgres")
+        self.folder.join("postgres")
     }
 
     /// Major version that made the cluster; nothing before the first start.
     pub(crate) fn cluster_version(&self) -> Result<Option<String>, Error> {
-        let content = read_if_there(&self.cluster().join("PG_VERSION"))?;
+        // Not through a link, wherever it leads.
+        if self.cluster_owner()?.is_none() {
+            return Ok(None);
+        }
+        let content = read_of_server(&self.cluster().join("PG_VERSION"))?;
         Ok(content.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
     }
 
     /// Who owns the cluster; nothing before the first start.
-    pub(crate) fn cluster_owner(&self) -> Option<Metadata> {
-        std::fs::symlink_metadata(self.cluster()).ok()
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`] if there is a link or a file in its place; [`Error::ForeignOwner`] if it is someone else's and this
+    /// process is not root.
+    pub(crate) fn cluster_owner(&self) -> Result<Option<Metadata>, Error> {
+        let cluster = self.cluster();
+        match std::fs::symlink_metadata(&cluster) {
+            Ok(found) if found.is_dir() && (geteuid().is_root() || found.uid() == geteuid().as_raw()) => {
+                Ok(Some(found))
+            }
+            Ok(found) if found.is_dir() => Err(Error::ForeignOwner {
+                path: cluster,
+                owner: name_of(Uid::from_raw(found.uid())),
+                account: name_of(geteuid()),
+                command: give_command(self.folder.path()),
+            }),
+            Ok(_) => Err(Error::untrusted(
+                &cluster,
+                "is no folder, and no symbolic link is followed here: put the folder itself there, or set the data folder to \
+                 the one that holds it",
+            )),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("examine", &cluster)(error)),
+        }
     }
 }
 
-/// Makes the data folder if it is missing and returns its absolute path.
-pub(crate) fn prepare(data_dir: &Path) -> Result<PathBuf, Error> {
+/// Opens the data folder, which is made if it is missing.
+///
+/// # Errors
+/// [`Error::Untrusted`] if another account could change what is in it.
+pub(crate) fn prepare(data_dir: &Path) -> Result<Folder, Error> {
     if !data_dir.is_dir() {
         make_enterable(data_dir)?;
     }
-    data_dir
+    let folder = open(data_dir)?;
+    if folder.is_group_writable() {
+        tracing::warn!(
+            "{} can be changed by the group of this process: chmod g-w it unless this account is alone in its group",
+            folder.path().display()
+        );
+    }
+    Ok(folder)
+}
+
+/// Opens the data folder as it is; nothing if there is none.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn find(data_dir: &Path) -> Result<Option<Folder>, Error> {
+    match data_dir.try_exists() {
+        Ok(false) => Ok(None),
+        _ => open(data_dir).map(Some),
+    }
+}
+
+fn open(data_dir: &Path) -> Result<Folder, Error> {
+    let path = data_dir
         .canonicalize()
-        .map_err(Error::io("resolve the folder", data_dir))
+        .map_err(Error::io("resolve the folder", data_dir))?;
+    Folder::open(&path)
 }
 
 /// Where an earlier start put the cluster, complete or not.
 ///
 /// # Errors
 /// [`Error::LocationLost`] if the pointer names a folder that is gone: an empty database in its place would look
-/// like lost data.
-pub(crate) fn recorded(data_dir: &Path) -> Result<Home, Error> {
-    let pointer = pointer_in(data_dir);
-    let Some(content) = read_if_there(&pointer)? else {
+/// like lost data. [`Error::Untrusted`] if another account could have written it.
+pub(crate) fn recorded(data_dir: &Folder) -> Result<Home, Error> {
+    let Some(content) = data_dir.read_if_there(POINTER, Readers::Anyone)? else {
         return Ok(Home {
-            dir: data_dir.to_owned(),
+            folder: data_dir.clone(),
         });
     };
     let dir = PathBuf::from(OsStr::from_bytes(content.trim_ascii_end()));
     if !dir.is_absolute() || !dir.is_dir() {
+        let pointer = data_dir.join(POINTER);
         return Err(Error::LocationLost { pointer, home: dir });
     }
-    Ok(Home { dir })
+    Ok(Home {
+        folder: Folder::open(&dir)?,
+    })
 }
 
 /// Keeps `home` if the account can work there, else makes a place where it can and records it.
@@ -75,13 +134,13 @@ pub(crate) fn recorded(data_dir: &Path) -> Result<Home, Error> {
 /// [`Error::Unreachable`] if there is data already that the account cannot reach.
 pub(crate) fn settle(
     home: Home,
-    data_dir: &Path,
+    data_dir: &Folder,
     fallback_dir: &Path,
     account: &Account,
     binaries: &Binaries,
 ) -> Result<Home, Error> {
     let cluster = home.cluster();
-    if home.cluster_owner().is_some() {
+    if home.cluster_owner()?.is_some() {
         return match account.can_enter(&cluster, binaries)? {
             true => Ok(home),
             false => Err(Error::Unreachable {
@@ -90,49 +149,42 @@ pub(crate) fn settle(
             }),
         };
     }
-    if account.can_enter(&home.dir, binaries)? {
+    let unreachable = |folder: &Folder| Error::Unreachable {
+        path: folder.path().to_owned(),
+        account: account.name.clone(),
+    };
+    if account.can_enter(home.folder.path(), binaries)? {
         return Ok(home);
     }
-    if home.dir != data_dir {
-        return Err(Error::Unreachable {
-            path: home.dir,
-            account: account.name.clone(),
-        });
+    if home.folder.path() != data_dir.path() {
+        return Err(unreachable(&home.folder));
     }
     let elsewhere = make_elsewhere(data_dir, fallback_dir)?;
-    if !account.can_enter(&elsewhere.dir, binaries)? {
-        return Err(Error::Unreachable {
-            path: elsewhere.dir,
-            account: account.name.clone(),
-        });
+    if !account.can_enter(elsewhere.path(), binaries)? {
+        return Err(unreachable(&elsewhere));
     }
-    let mut content = elsewhere.dir.as_os_str().as_bytes().to_vec();
+    let mut content = elsewhere.path().as_os_str().as_bytes().to_vec();
     content.push(b'\n');
-    write_whole(&pointer_in(data_dir), &content)?;
+    data_dir.write_whole(POINTER, &content)?;
     tracing::info!(
         postgres.account = account.name,
         "{} cannot be entered by the server's account: the database is kept in {}",
-        data_dir.display(),
-        elsewhere.dir.display()
+        data_dir.path().display(),
+        elsewhere.path().display()
     );
-    Ok(elsewhere)
-}
-
-fn pointer_in(data_dir: &Path) -> PathBuf {
-    data_dir.join("postgres.location")
+    Ok(Home { folder: elsewhere })
 }
 
 /// A new folder with a name of its own, which notes for whom it was made so that an operator can tell.
-fn make_elsewhere(data_dir: &Path, fallback_dir: &Path) -> Result<Home, Error> {
-    if !fallback_dir.is_dir() {
-        make_enterable(fallback_dir)?;
-    }
-    let dir = nix::unistd::mkdtemp(&fallback_dir.join("XXXXXX"))
+fn make_elsewhere(data_dir: &Folder, fallback_dir: &Path) -> Result<Folder, Error> {
+    let parent = prepare(fallback_dir)?;
+    let dir = nix::unistd::mkdtemp(&parent.join("XXXXXX"))
         .map_err(|errno| Error::io("make a folder in", fallback_dir)(errno.into()))?;
     std::fs::set_permissions(&dir, Permissions::from_mode(MODE_ENTERABLE))
         .map_err(Error::io("set the permissions of", &dir))?;
-    write_whole(&dir.join("belongs-to"), data_dir.as_os_str().as_bytes())?;
-    Ok(Home { dir })
+    let folder = Folder::open(&dir)?;
+    folder.write_whole("belongs-to", data_dir.path().as_os_str().as_bytes())?;
+    Ok(folder)
 }
 
 fn make_enterable(dir: &Path) -> Result<(), Error> {

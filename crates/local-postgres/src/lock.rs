@@ -1,11 +1,14 @@
 //! One process a folder: an advisory lock the kernel drops when its holder dies, however it dies.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 use crate::Error;
+use crate::folder::{Folder, Readers};
+
+const FILE: &str = "lock";
 
 /// Held for as long as the value lives. No child keeps it, since std opens files close-on-exec.
 #[derive(Debug)]
@@ -15,16 +18,9 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Locks `dir` by the file `lock` in it, which then names this process.
-    pub(crate) fn acquire(dir: &Path) -> Result<Lock, Error> {
-        let path = dir.join("lock");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(Error::io("open the lock file", &path))?;
+    pub(crate) fn acquire(dir: &Folder) -> Result<Lock, Error> {
+        let file = dir.open_file(FILE, OFlag::O_RDWR | OFlag::O_CREAT, Readers::Owner)?;
+        let path = dir.join(FILE);
         match file.try_lock() {
             Ok(()) => {
                 let lock = Lock { file };
@@ -32,7 +28,7 @@ impl Lock {
                 Ok(lock)
             }
             Err(TryLockError::WouldBlock) => Err(Error::Locked {
-                dir: dir.to_owned(),
+                dir: dir.path().to_owned(),
                 holder: read_holder(&file),
             }),
             Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
@@ -70,20 +66,22 @@ mod tests {
     #[test]
     fn second_holder_is_refused_until_the_first_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Lock::acquire(dir.path()).unwrap();
-        let refusal = Lock::acquire(dir.path()).unwrap_err();
+        let dir = Folder::open(dir.path()).unwrap();
+        let first = Lock::acquire(&dir).unwrap();
+        let refusal = Lock::acquire(&dir).unwrap_err();
         assert!(matches!(refusal, Error::Locked { holder: Some(pid), .. } if pid == std::process::id()));
         drop(first);
-        Lock::acquire(dir.path()).unwrap();
+        Lock::acquire(&dir).unwrap();
     }
 
     #[test]
     fn a_copy_of_the_open_file_does_not_keep_it() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Lock::acquire(dir.path()).unwrap();
+        let dir = Folder::open(dir.path()).unwrap();
+        let first = Lock::acquire(&dir).unwrap();
         let inherited = first.file.try_clone().unwrap();
         drop(first);
-        Lock::acquire(dir.path()).unwrap();
+        Lock::acquire(&dir).unwrap();
         drop(inherited);
     }
 }

@@ -1,15 +1,16 @@
 //! The ordinary role and its database, made without a client by PostgreSQL's single-user mode.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::account::Account;
 use crate::command::{OnParentDeath, prepared, run};
-use crate::data_files::{read_if_there, remove_if_there, write_whole};
+use crate::folder::Readers;
 use crate::location::Home;
 use crate::server_log::ServerLog;
 use crate::{Binaries, Error};
 
+const NOTE: &str = "postgres.names";
 /// Long, because after a crash the single-user server recovers first.
 const SINGLE_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -40,7 +41,8 @@ pub(crate) fn ensure(
     log: &ServerLog,
     wanted: &Names<'_>,
 ) -> Result<(), Error> {
-    if read_if_there(&note_in(home))?.is_some_and(|content| content == note_of(wanted).as_bytes()) {
+    let note_there = home.folder.read_if_there(NOTE, Readers::Anyone)?;
+    if note_there.is_some_and(|content| content == note_of(wanted).as_bytes()) {
         return Ok(());
     }
     let cluster = home.cluster();
@@ -66,12 +68,12 @@ pub(crate) fn ensure(
 
 /// Records that both exist.
 pub(crate) fn note(home: &Home, wanted: &Names<'_>) -> Result<(), Error> {
-    write_whole(&note_in(home), note_of(wanted).as_bytes())
+    home.folder.write_whole(NOTE, note_of(wanted).as_bytes())
 }
 
 /// Forgets what was recorded.
 pub(crate) fn forget(home: &Home) -> Result<(), Error> {
-    remove_if_there(&note_in(home))
+    home.folder.remove_if_there(NOTE)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -123,10 +125,6 @@ fn quoted(text: &str, quote: char) -> String {
         .flat_map(|c| std::iter::repeat_n(c, if c == quote { 2 } else { 1 }))
         .collect();
     format!("{quote}{doubled}{quote}")
-}
-
-fn note_in(home: &Home) -> PathBuf {
-    home.dir.join("postgres.names")
 }
 
 /// Names have no control characters, so a tab cannot be part of one.

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::data_files::read_if_there;
+use crate::folder::read_of_server;
 
 /// The live PostgreSQL processes of `cluster`. A zombie is none: it holds nothing any more.
 pub(crate) fn of(cluster: &Path) -> Vec<Pid> {
@@ -24,7 +24,7 @@ pub(crate) fn of(cluster: &Path) -> Vec<Pid> {
 
 /// The process id in the first line of a PostgreSQL lock file; negative there for a single-user server.
 pub(crate) fn pid_in(lock_file: &Path) -> Option<Pid> {
-    let content = read_if_there(lock_file).ok()??;
+    let content = read_of_server(lock_file).ok()??;
     let number: i32 = std::str::from_utf8(&content)
         .ok()?
         .lines()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::data_files::read_if_there;
+use crate::folder::read_of_server;
 use crate::server_log::ServerLog;
 use crate::{Error, ExitWatch};
 
@@ -131,7 +131,7 @@ impl Server {
     }
 
     fn state(&self) -> Result<State, Error> {
-        let content = read_if_there(&self.cluster.join("postmaster.pid"))?.unwrap_or_default();
+        let content = read_of_server(&self.cluster.join("postmaster.pid"))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&content);
         let mut lines = text.lines();
         if lines.next().and_then(|line| line.trim().parse().ok()) != Some(self.pid) {

@@ -1,12 +1,17 @@
 //! The server's log file: everything the server and its tools say, kept small, read back for error messages.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
+use nix::fcntl::OFlag;
+
 use crate::Error;
+use crate::folder::{Folder, Readers};
+
+const FILE: &str = "postgres.log";
+const EARLIER: &str = "postgres.log.1";
 
 const ROTATE_ABOVE_BYTES: u64 = 10 * 1024 * 1024;
 const TAIL_BYTES_MAX: u64 = 16 * 1024;
@@ -15,18 +20,19 @@ const TAIL_LINES_MAX: usize = 20;
 /// `postgres.log` beside the cluster; the one before it is `postgres.log.1`.
 #[derive(Debug)]
 pub(crate) struct ServerLog {
+    folder: Folder,
     path: PathBuf,
 }
 
 impl ServerLog {
     /// Begins a new file if the present one has grown past 10 MB.
-    pub(crate) fn open(home: &Path) -> Result<ServerLog, Error> {
+    pub(crate) fn open(home: &Folder) -> Result<ServerLog, Error> {
         let log = ServerLog {
-            path: home.join("postgres.log"),
+            folder: home.clone(),
+            path: home.join(FILE),
         };
         if log.size()? > ROTATE_ABOVE_BYTES {
-            std::fs::rename(&log.path, log.path.with_extension("log.1"))
-                .map_err(Error::io("rotate", &log.path))?;
+            home.rename(FILE, EARLIER)?;
         }
         Ok(log)
     }
@@ -68,9 +74,8 @@ impl ServerLog {
     }
 
     fn file(&self) -> Result<File, Error> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        options.open(&self.path).map_err(Error::io("open", &self.path))
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
+        self.folder.open_file(FILE, flags, Readers::Owner)
     }
 }
 
@@ -94,7 +99,8 @@ mod tests {
             .unwrap()
             .set_len(ROTATE_ABOVE_BYTES + 1)
             .unwrap();
-        let log = ServerLog::open(dir.path()).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let log = ServerLog::open(&Folder::open(dir.path()).unwrap()).unwrap();
         assert_eq!(log.size().unwrap(), 0);
         assert!(dir.path().join("postgres.log.1").exists());
     }
@@ -102,7 +108,7 @@ mod tests {
     #[test]
     fn tail_begins_where_it_was_told_and_keeps_the_last_lines() {
         let dir = tempfile::tempdir().unwrap();
-        let log = ServerLog::open(dir.path()).unwrap();
+        let log = ServerLog::open(&Folder::open(dir.path()).unwrap()).unwrap();
         std::fs::write(dir.path().join("postgres.log"), "old\n").unwrap();
         let start = log.size().unwrap();
         let new: String = (0..50).map(|n| format!("line {n}\n")).collect();

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::account::Account;
-use crate::data_files::{read_if_there, remove_if_there, write_whole};
+use crate::folder::{Folder, Readers};
 use crate::location::Home;
 
 /// The kernel takes 107 bytes (103 on macOS); the lock file's name is the longest PostgreSQL makes there.
 const PATH_BYTES_MAX: usize = 99;
+const NOTE: &str = "postgres.socket";
 const LOCK_FILE: &str = ".s.PGSQL.5432.lock";
 
 /// Where short folders are made. Not the environment's temporary folder, which is long on macOS.
@@ -21,8 +22,8 @@ const SHORT_PARENT: &str = "/tmp";
 #[derive(Debug, Clone)]
 pub(crate) struct SocketDir {
     pub(crate) path: PathBuf,
-    /// Names `path` for the next start, if it is not the cluster itself.
-    note: Option<PathBuf>,
+    /// The folder with the note that names `path` for the next start, if it is not the cluster itself.
+    note: Option<Folder>,
 }
 
 impl SocketDir {
@@ -35,8 +36,8 @@ impl SocketDir {
                 note: None,
             });
         }
-        let note = home.dir.join("postgres.socket");
-        if let Some(content) = read_if_there(&note)? {
+        let note = home.folder.clone();
+        if let Some(content) = note.read_if_there(NOTE, Readers::Anyone)? {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(content.trim_ascii_end()));
             if is_private_to(account, &path) {
                 return Ok(SocketDir {
@@ -50,7 +51,7 @@ impl SocketDir {
         std::fs::set_permissions(&path, Permissions::from_mode(0o700))
             .map_err(Error::io("set the permissions of", &path))?;
         account.give(&path)?;
-        write_whole(&note, path.as_os_str().as_bytes())?;
+        note.write_whole(NOTE, path.as_os_str().as_bytes())?;
         Ok(SocketDir {
             path,
             note: Some(note),
@@ -61,7 +62,7 @@ impl SocketDir {
     pub(crate) fn remove(&self) -> Result<(), Error> {
         let Some(note) = &self.note else { return Ok(()) };
         std::fs::remove_dir_all(&self.path).map_err(Error::io("remove", &self.path))?;
-        remove_if_there(note)
+        note.remove_if_there(NOTE)
     }
 }
 

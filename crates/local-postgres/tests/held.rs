@@ -37,10 +37,10 @@ pub fn spawn(data_dir: &Path) -> Holder {
     spawn_prepared(data_dir, |_| {})
 }
 
-/// The same, as another account. The caller must be root.
+/// The same, as another account, keeping what it writes to standard error. The caller must be root.
 pub fn spawn_as(uid: u32, gid: u32, data_dir: &Path) -> Holder {
     spawn_prepared(data_dir, |command| {
-        command.uid(uid).gid(gid);
+        command.uid(uid).gid(gid).stderr(Stdio::piped());
     })
 }
 
@@ -75,6 +75,15 @@ impl Holder {
         let line = line.expect("the held server did not become ready");
         let (pid, url) = line[READY.len()..].split_once(' ').unwrap();
         (pid.parse().unwrap(), url.to_owned())
+    }
+
+    /// The words with which it failed instead of becoming ready.
+    pub fn failure(mut self) -> String {
+        let mut text = String::new();
+        let mut errors = self.process.stderr.take().unwrap();
+        errors.read_to_string(&mut text).unwrap();
+        assert!(!self.process.wait().unwrap().success());
+        text
     }
 
     pub fn kill_hard(&mut self) {

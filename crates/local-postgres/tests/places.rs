@@ -1,9 +1,9 @@
 //! Folders that are closed, long, odd, moved or someone else's.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
 
-use local_postgres::{Error, LocalPostgres};
+use local_postgres::{Error, LocalPostgres, has_cluster, running_url};
 use nix::unistd::User;
 
 use crate::held;
@@ -100,7 +100,7 @@ fn long_and_odd_path_works_and_its_socket_folder_goes_with_the_server() {
 }
 
 #[test]
-fn ordinary_user_has_a_server_and_root_runs_it_as_that_user_later() {
+fn folder_of_an_ordinary_user_is_not_trusted_by_root_until_it_is_given_to_root() {
     if !is_root() {
         return; // Every other test has shown the first half then.
     }
@@ -115,6 +115,20 @@ fn ordinary_user_has_a_server_and_root_runs_it_as_that_user_later() {
     sql(&url, "create table kept (n int); insert into kept values (7)").unwrap();
     holder.release();
 
+    let text = refused(LocalPostgres::start(&settings(&data_dir)));
+    assert!(
+        text.contains("belongs to nobody") && text.contains("RUN_AS"),
+        "{text}"
+    );
+    assert!(refused(has_cluster(&data_dir)).contains("belongs to nobody"));
+    assert!(refused(running_url(&data_dir)).contains("belongs to nobody"));
+
+    // The folder and the notes in it; the cluster keeps its owner, who runs the server.
+    for path in std::iter::once(data_dir.clone()).chain(entries(&data_dir)) {
+        if !path.ends_with("postgres") {
+            chown(&path, Some(0), Some(0)).unwrap();
+        }
+    }
     let postgres = start(&data_dir);
     assert_eq!(
         std::fs::metadata(format!("/proc/{}", postgres.pid()))
@@ -123,4 +137,115 @@ fn ordinary_user_has_a_server_and_root_runs_it_as_that_user_later() {
         uid
     );
     assert_eq!(sql(&postgres.url(), "select n from kept").unwrap(), ["7"]);
+}
+
+#[test]
+fn files_of_root_are_named_to_an_ordinary_user_with_what_to_do() {
+    if !is_root() {
+        return; // Nobody else can leave files of root behind.
+    }
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+    let dir = enterable_dir();
+    let data_dir = dir.path().join("data");
+    start(&data_dir).stop().unwrap();
+    let command = format!("chown -R {uid}:{gid} {}", data_dir.display());
+    let told = held::spawn_as(uid, gid, &data_dir).failure();
+    assert!(
+        told.contains("belongs to root") && told.contains(&command),
+        "{told}"
+    );
+
+    // The folder alone is not enough: the files in it are still those of root.
+    chown(&data_dir, Some(uid), Some(gid)).unwrap();
+    let told = held::spawn_as(uid, gid, &data_dir).failure();
+    assert!(
+        told.contains("lock") && told.contains("belongs to root") && told.contains(&command),
+        "{told}"
+    );
+    for path in entries(&data_dir)
+        .into_iter()
+        .filter(|path| !path.ends_with("postgres"))
+    {
+        chown(path, Some(uid), Some(gid)).unwrap();
+    }
+    let told = held::spawn_as(uid, gid, &data_dir).failure();
+    assert!(
+        told.contains("ForeignOwner") && told.contains("account: \"nobody\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn folder_that_others_may_change_is_refused_before_anything_is_made() {
+    let dir = enterable_dir();
+    let data_dir = dir.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    for mode in [0o777, 0o707, 0o1777] {
+        std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(mode)).unwrap();
+        let text = refused(LocalPostgres::start(&settings(&data_dir)));
+        assert!(
+            text.contains(data_dir.to_str().unwrap()) && text.contains("chmod go-w"),
+            "{text}"
+        );
+    }
+    assert!(entries(&data_dir).is_empty());
+    // Its own group is another matter: many systems give every account a group of its own.
+    std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(0o775)).unwrap();
+    start(&data_dir);
+}
+
+#[test]
+fn links_lead_to_the_folder_but_not_out_of_it() {
+    let dir = enterable_dir();
+    let (real, link) = (dir.path().join("real"), dir.path().join("data"));
+    std::fs::create_dir(&real).unwrap();
+    symlink(&real, &link).unwrap();
+    start(&link).stop().unwrap();
+    assert!(real.join("postgres/PG_VERSION").exists());
+
+    let precious = dir.path().join("precious");
+    std::fs::write(&precious, "untouched").unwrap();
+    for name in ["lock", "postgres.log", "postgres.names", "postgres.location"] {
+        let entry = real.join(name);
+        let aside = dir.path().join("aside");
+        let was_there = std::fs::rename(&entry, &aside).is_ok();
+        symlink(&precious, &entry).unwrap();
+        let text = refused(LocalPostgres::start(&settings(&link)));
+        assert!(text.contains("symbolic link") && text.contains(name), "{text}");
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "untouched", "{name}");
+        std::fs::remove_file(&entry).unwrap();
+        if was_there {
+            std::fs::rename(&aside, &entry).unwrap();
+        }
+    }
+    let moved = dir.path().join("moved");
+    std::fs::rename(real.join("postgres"), &moved).unwrap();
+    symlink(&moved, real.join("postgres")).unwrap();
+    assert!(refused(LocalPostgres::start(&settings(&link))).contains("symbolic link"));
+    assert!(refused(has_cluster(&link)).contains("symbolic link"));
+    std::fs::remove_file(real.join("postgres")).unwrap();
+    std::fs::rename(&moved, real.join("postgres")).unwrap();
+
+    // What the server's account can exchange is not followed either.
+    std::fs::remove_file(real.join("postgres/PG_VERSION")).unwrap();
+    symlink(&precious, real.join("postgres/PG_VERSION")).unwrap();
+    let text = refused(LocalPostgres::start(&settings(&link)));
+    assert!(
+        text.contains("symbolic link") && !text.contains("untouched"),
+        "{text}"
+    );
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn refused<T>(outcome: Result<T, Error>) -> String {
+    match outcome {
+        Err(error @ Error::Untrusted { .. }) => error.to_string(),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("not refused"),
+    }
 }

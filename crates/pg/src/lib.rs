@@ -7,6 +7,7 @@ pub mod error;
 pub mod migrate;
 pub mod pool;
 pub mod prepared;
+pub mod reach;
 pub mod retry;
 pub mod tx;
 
@@ -18,5 +19,6 @@ pub use error::DbError;
 pub use migrate::Migration;
 pub use pool::{Pool, PoolSettings, foreign_language, probe};
 pub use prepared::{Prepared, Sql, sql};
+pub use reach::{Reach, reach};
 pub use retry::Attempts;
 pub use tx::Tx;

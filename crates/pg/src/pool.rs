@@ -1,8 +1,12 @@
 //! The connections of this process.
 
 use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use deadpool::Runtime;
@@ -14,12 +18,26 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt;
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+use tokio_postgres::error::SqlState;
 
 use crate::{DbError, batch::HELD_UP_MAX, connect::Target};
 
+/// Pause before a server without a free connection is asked again.
+const FULL_SERVER_PAUSE: Duration = Duration::from_millis(25);
+/// Longest time an abandoned statement keeps its place in the pool while the server is asked to end it.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// One borrowed connection. It goes back to the pool when it is dropped.
-pub type Connection = managed::Object<AsyncPgConnection>;
+pub struct Connection {
+    object: managed::Object<AsyncPgConnection>,
+    /// The place in the share that it was borrowed from.
+    permit: Option<OwnedSemaphorePermit>,
+}
 
 /// How many connections there may be, and how long things may take.
 #[derive(Debug, Clone)]
@@ -51,7 +69,7 @@ impl PoolSettings {
             size_max: 8,
             application_name: "user-service".to_owned(),
             connect_timeout: Duration::from_secs(5),
-            wait_timeout: Duration::from_secs(5),
+            wait_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(20),
             lock_timeout: HELD_UP_MAX,
             idle_in_transaction_timeout: Duration::from_secs(60),
@@ -70,6 +88,9 @@ pub struct Pool {
     home: Handle,
     target: Arc<Target>,
     settings: Arc<PoolSettings>,
+    share: Option<Arc<Semaphore>>,
+    /// Callers that wait for a place in a share, of all shares.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -77,6 +98,35 @@ impl std::fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("status", &self.inner.status())
             .finish()
+    }
+}
+
+impl Connection {
+    /// Closes the connection instead of giving it back.
+    pub(crate) fn discard(self) {
+        let Self { object, permit } = self;
+        drop(managed::Object::take(object));
+        drop(permit);
+    }
+}
+
+impl Deref for Connection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.object
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.object
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
     }
 }
 
@@ -115,26 +165,33 @@ impl Pool {
         Self::on(home, Arc::new(self.target.with(&settings)), &settings)
     }
 
-    /// [`Pool::sibling_on`] the same runtime, with the same patience.
-    ///
-    /// # Errors
-    /// As [`Pool::new`].
-    pub fn sibling(&self, size_max: usize) -> Result<Self, DbError> {
-        self.sibling_on(self.home.clone(), size_max, self.settings.lock_timeout)
+    /// The same connections, of which users of the share borrow at most `size_max` at a time: what uses it cannot take all.
+    /// A share of a share is one of the whole pool.
+    #[must_use]
+    pub fn share(&self, size_max: usize) -> Self {
+        Self {
+            share: Some(Arc::new(Semaphore::new(size_max))),
+            ..self.clone()
+        }
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
         let (its_home, its_target) = (home.clone(), Arc::clone(&target));
+        let connect_timeout = settings.connect_timeout;
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_url| {
-            let (home, target) = (home.clone(), Arc::clone(&target));
+            let opening = open(Arc::clone(&target), connect_timeout);
+            // The set ends the task when this future is dropped: a connection opened for nobody would be one too many.
+            let mut task = JoinSet::new();
+            task.spawn_on(opening, &home);
             async move {
-                let opened = home.spawn(async move { target.connect().await }).await;
-                opened
-                    .map_err(|error| error.to_string())
-                    .and_then(|result| result.map_err(|error| chain(&error)))
-                    .map_err(diesel::ConnectionError::BadConnection)
+                let opened = match task.join_next().await {
+                    Some(Ok(opened)) => opened.map_err(|error| chain(&error)),
+                    Some(Err(error)) => Err(error.to_string()),
+                    None => Err("nothing was opened".to_owned()),
+                };
+                opened.map_err(diesel::ConnectionError::BadConnection)
             }
             .boxed()
         });
@@ -150,6 +207,8 @@ impl Pool {
             home: its_home,
             target: its_target,
             settings: Arc::new(settings.clone()),
+            share: None,
+            waiting: Arc::default(),
         })
     }
 
@@ -158,12 +217,30 @@ impl Pool {
     /// # Errors
     /// [`DbError::Connect`] when the server cannot be reached or none becomes free in time.
     pub async fn get(&self) -> Result<Connection, DbError> {
-        self.inner.get().await.map_err(|error| match error {
+        let permit = self.permit().await?;
+        let object = self.inner.get().await.map_err(|error| match error {
             managed::PoolError::Backend(PoolError::ConnectionError(cause)) => {
                 DbError::Connect(Box::new(cause))
             }
             other => DbError::Connect(Box::new(other)),
-        })
+        })?;
+        Ok(Connection { object, permit })
+    }
+
+    /// Waits for a place in the share, where this is one.
+    async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        let Some(share) = &self.share else {
+            return Ok(None);
+        };
+        let waiting = Waiting::begin(&self.waiting);
+        let permit =
+            tokio::time::timeout(self.settings.wait_timeout, Arc::clone(share).acquire_owned()).await;
+        drop(waiting);
+        let failed = |cause: &str| DbError::Connect(cause.into());
+        permit
+            .map_err(|_elapsed| failed("every connection of the share was in use for too long"))?
+            .map(Some)
+            .map_err(|_closed| failed("the share is closed"))
     }
 
     /// Reads on a borrowed connection.
@@ -186,15 +263,25 @@ impl Pool {
         outcome
     }
 
-    /// Throws a connection away whose statement may still run, and asks the server to stop that statement.
+    /// Asks the server to stop the statement that still runs on a connection, then closes the connection.
+    ///
+    /// Until then it keeps its place in the pool: one that took its place earlier would be one too many for the server.
     pub(crate) fn abandon(&self, connection: Connection) {
-        let connection = Connection::take(connection);
-        let (token, target) = (connection.cancel_token(), Arc::clone(&self.target));
-        drop(connection);
+        let target = Arc::clone(&self.target);
         self.home.spawn(async move {
-            if let Err(error) = target.cancel(&token).await {
-                tracing::debug!(error = %error, "an abandoned statement could not be cancelled");
+            let token = connection.cancel_token();
+            let ended = async {
+                if let Err(error) = target.cancel(&token).await {
+                    tracing::debug!(error = %error, "an abandoned statement could not be cancelled");
+                }
+                // Sent after what runs, so it is answered when that has ended; how it ended does not matter.
+                let mut conn = &*connection;
+                drop(conn.batch_execute("").await);
+            };
+            if tokio::time::timeout(ABANDON_TIMEOUT, ended).await.is_err() {
+                tracing::debug!("an abandoned statement did not end in time");
             }
+            connection.discard();
         });
     }
 
@@ -210,14 +297,64 @@ impl Pool {
         PoolStatus {
             idle: status.available,
             busy: status.size.saturating_sub(status.available),
-            waiting: status.waiting,
+            waiting: status
+                .waiting
+                .saturating_add(AtomicUsize::load(&self.waiting, Ordering::Relaxed)),
         }
+    }
+
+    /// Most connections at a time.
+    #[must_use]
+    pub fn size_max(&self) -> usize {
+        self.settings.size_max
     }
 
     /// Closes the pool: connections are dropped as they come back, and nobody gets a new one.
     pub fn close(&self) {
         self.inner.close();
     }
+}
+
+/// A caller that waits, as long as this lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Opens a connection. A server without a free one is asked again until the time is over: it still counts connections of
+/// this pool that were closed a moment ago.
+async fn open(target: Arc<Target>, timeout: Duration) -> Result<AsyncPgConnection, DbError> {
+    let until = Instant::now() + timeout;
+    loop {
+        match target.connect().await {
+            Err(error) if is_full(&error) && Instant::now() + 2 * FULL_SERVER_PAUSE < until => {
+                tokio::time::sleep(FULL_SERVER_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether the server, the database or the role has no connection left (53300).
+fn is_full(error: &DbError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
+            return error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A connection that is abandoned when this is dropped with it.

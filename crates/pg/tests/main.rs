@@ -20,6 +20,8 @@ mod note_work;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod statements;
 #[cfg(test)]
 mod support;

@@ -155,11 +155,6 @@ async fn a_sibling_is_not_exhausted_by_its_pool() {
     let db = testkit::TestDb::create(&[], &[]).await;
     let pool = db.pool_of(1);
     let _held = pool.get().await.unwrap();
-    pool.sibling(1)
-        .unwrap()
-        .read(async |conn| pg::probe(conn).await)
-        .await
-        .unwrap();
     let (home, patience) = (
         tokio::runtime::Handle::current(),
         std::time::Duration::from_millis(70),

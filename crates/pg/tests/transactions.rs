@@ -35,12 +35,12 @@ async fn dropped_transaction_is_rolled_back_and_its_connection_discarded() {
     insert(&mut tx, 1, "a").await.unwrap();
     let pid = backend_pid(tx.conn()).await;
     drop(tx);
-    assert_eq!(pool.status().busy, 0);
     wait_until(
         db.pool(),
         &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"),
     )
     .await;
+    assert_eq!(pool.status().busy, 0);
     assert_ne!(backend_pid(&mut pool.get().await.unwrap()).await, pid);
     assert_eq!(count_notes(db.pool()).await, 0);
 }

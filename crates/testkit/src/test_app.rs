@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use gateway::{app::App, config::Config, http, telemetry::Metrics};
+use gateway::{app::App, config::Config, connections::Connections, http, telemetry::Metrics};
 use kernel::{Clock, ManualClock, UserId};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
@@ -309,8 +309,9 @@ fn start(config: Config, url: &str, clock: Arc<dyn Clock>) -> (Running, Arc<App>
         .build()
         .unwrap_or_else(|error| panic!("no runtime: {error}"));
     let (app, server, address) = runtime.block_on(async {
-        let pool =
-            pg::Pool::new(&pg::PoolSettings::new(url)).unwrap_or_else(|error| panic!("no pool: {error}"));
+        let mut settings = pg::PoolSettings::new(url);
+        settings.size_max = Connections::of(config.database.pool_size).general;
+        let pool = pg::Pool::new(&settings).unwrap_or_else(|error| panic!("no pool: {error}"));
         let metrics = Metrics::install().unwrap_or_else(|error| panic!("no metrics: {error}"));
         let app = App::start(Arc::new(config), pool, clock, Arc::new(ids()), metrics)
             .await

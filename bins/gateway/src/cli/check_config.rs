@@ -1,11 +1,15 @@
 //! `gateway check-config`: what counts, and what is wrong.
 
-use super::{Failure, output};
-use crate::config::{self, Effective, Loaded, Origin};
+use super::{Failure, output, prepare};
+use crate::config::{DatabaseSource, Effective, Loaded, Origin, Purpose};
 
-/// Prints one line a variable, or fails with every problem. Starts nothing and writes no file.
+/// Prints one line a variable, or fails with every problem; then with that of the data folder. Starts nothing and writes no
+/// file.
 pub(super) fn run() -> Result<(), Failure> {
-    let loaded = config::from_environment()?;
+    let (loaded, _account) = prepare(Purpose::Serving)?;
+    if let DatabaseSource::Embedded { .. } = loaded.config.database.source {
+        local_postgres::check_data_dir(&loaded.config.data_dir).map_err(Failure::DataDir)?;
+    }
     output::print(&table(&loaded))
 }
 
@@ -33,15 +37,17 @@ fn line(value: &Effective, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn values_are_shown_with_their_origin_and_secrets_are_not() {
-        let loaded = config::load(&|name| match name {
+        let lookup = |name: &str| match name {
             "PORT" => Some("9000".to_owned()),
             "METRICS_TOKEN" => Some("hunter2".to_owned()),
             "REDIS_URL" => Some("redis://:hunter2@localhost".to_owned()),
             _ => None,
-        });
+        };
+        let loaded = config::load(&lookup, Purpose::Serving);
         let text = table(&loaded.unwrap());
         assert!(!text.contains("hunter2"), "{text}");
         let line = |name: &str| {

@@ -4,16 +4,17 @@ use std::{error::Error, io, sync::Arc};
 
 use pg::DbError;
 
-use super::{bind::BindError, output};
-use crate::{
-    config::{DevelopmentSecretError, Problems},
-    database::DatabaseError,
-};
+use super::{account::AccountError, bind::BindError, output};
+use crate::{config::Problems, database::DatabaseError};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
     Configuration(#[from] Problems),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error("the data folder cannot be used")]
+    DataDir(#[source] local_postgres::Error),
     #[error("the output could not be written")]
     Output(#[source] io::Error),
     #[error("the runtime could not be started")]
@@ -26,8 +27,6 @@ pub(super) enum Failure {
     Metrics(Arc<str>),
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error(transparent)]
-    DevelopmentSecret(#[from] DevelopmentSecretError),
     #[error("the service could not be started")]
     App(#[source] Box<dyn Error + Send + Sync>),
     #[error("the HTTP server failed")]

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use flows::verify::{self, Verification};
 use pg::{DbError, Pool};
 
-use super::{Failure, output, runtime, signals::Signals};
+use super::{Failure, output, prepare, runtime, signals::Signals};
 use crate::{
-    config::{self, Config, Log, LogLevel},
+    config::{Config, Log, LogLevel, Purpose},
     database::Database,
     telemetry,
 };
@@ -33,7 +33,7 @@ pub(super) enum Form {
 
 /// Audits, tells the result on stdout, and fails with [`Failure::Drifted`] if anything is wrong.
 pub(super) fn run(form: Form) -> Result<(), Failure> {
-    let loaded = config::from_environment()?;
+    let (loaded, _account) = prepare(Purpose::Upkeep)?;
     // Who reads the result does not want to read how a server started.
     telemetry::init_logs(&Log {
         level: loaded.config.log.level.min(LogLevel::Warn),

@@ -1,12 +1,13 @@
 //! `gateway migrate`: brings the schema to this version and ends.
 
-use super::{Failure, output, runtime};
-use crate::{config, database::Database, telemetry};
+use super::{Failure, output, prepare, runtime};
+use crate::{config::Purpose, database::Database, telemetry};
 
 /// Opening a database migrates it, so this opens it and says what that did.
 pub(super) fn run() -> Result<(), Failure> {
-    let loaded = config::from_environment()?;
+    let (loaded, account) = prepare(Purpose::Upkeep)?;
     telemetry::init_logs(&loaded.config.log);
+    account.log();
     runtime()?.block_on(async {
         let mut database = Database::open(&loaded.config).await?;
         let migrated = std::mem::take(&mut database.migrated);

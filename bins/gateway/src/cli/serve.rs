@@ -11,12 +11,12 @@ use kernel::{RandomIds, SystemClock};
 use tokio::task::JoinHandle;
 
 use super::{
-    Failure, bind, runtime,
+    Failure, bind, prepare, runtime,
     signals::{Signals, Stop},
 };
 use crate::{
     app::App,
-    config::{self, Config},
+    config::{Config, Purpose},
     database::Database,
     descriptors, http,
     telemetry::{self, Metrics},
@@ -32,8 +32,9 @@ const RUNTIME_PATIENCE: Duration = Duration::from_secs(5);
 /// Serves until a signal asks to stop, or something that is needed fails.
 pub(super) fn run() -> Result<(), Failure> {
     let began = Instant::now();
-    let loaded = config::from_environment()?;
+    let (loaded, account) = prepare(Purpose::Serving)?;
     telemetry::init_logs(&loaded.config.log);
+    account.log();
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
@@ -87,10 +88,9 @@ async fn serve(
 }
 
 /// Database, application, HTTP: each needs the one before. What was started is stopped by being dropped.
-async fn start(mut config: Config, listener: TcpListener) -> Result<Running, Failure> {
+async fn start(config: Config, listener: TcpListener) -> Result<Running, Failure> {
     let metrics = Metrics::install().map_err(Failure::Metrics)?;
     let database = Database::open(&config).await?;
-    config.add_development_secret(&RandomIds)?;
     let config = Arc::new(config);
     let app = App::start(
         Arc::clone(&config),
@@ -104,8 +104,8 @@ async fn start(mut config: Config, listener: TcpListener) -> Result<Running, Fai
     let app = Arc::new(app);
     let server = http::server(Arc::clone(&app), listener).map_err(Failure::Server)?;
     Ok(Running {
+        upkeep: metrics.spawn_upkeep(app.pools()),
         app,
-        upkeep: metrics.spawn_upkeep(database.pool.clone()),
         database,
         server: server.handle(),
         serving: tokio::spawn(server),

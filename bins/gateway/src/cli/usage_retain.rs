@@ -7,9 +7,11 @@ use pg::Pool;
 use serde_json::json;
 use usage::{OldMonth, Retained};
 
-use super::{Failure, ledger_verify::Form, output, runtime, signals::Signals, terminal_line::TerminalLine};
+use super::{
+    Failure, ledger_verify::Form, output, prepare, runtime, signals::Signals, terminal_line::TerminalLine,
+};
 use crate::{
-    config::{self, Config, Log, LogLevel},
+    config::{Config, Log, LogLevel, Purpose},
     database::Database,
     telemetry,
 };
@@ -25,7 +27,7 @@ pub(super) enum Deed {
 
 /// Drops, or tells what would be dropped, and prints the result.
 pub(super) fn run(months: Option<u16>, deed: Deed, form: Form) -> Result<(), Failure> {
-    let loaded = config::from_environment()?;
+    let (loaded, _account) = prepare(Purpose::Upkeep)?;
     // Who reads the result does not want to read how a server started.
     telemetry::init_logs(&Log {
         level: loaded.config.log.level.min(LogLevel::Warn),

@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 use credits::Defaults;
 use kernel::Credits;
+use pg::Reach;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use usage::AnomalyRule;
 
 use super::{
-    Config, Loaded, Problems,
+    Config, Loaded, Problems, Purpose,
     reader::Reader,
+    secrets,
     sections::{
         Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
         Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, RateLimits, SupabaseKeys, UsageRules,
@@ -20,14 +22,15 @@ use super::{
 };
 use crate::http::language::Language;
 
-/// Shortest HS256 secret and bootstrap key outside development, in bytes.
-const SECRET_BYTES_MIN: usize = 32;
 const CORES_UNKNOWN: usize = 2;
 
 /// Reads everything, then says everything that is wrong.
-pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -> Result<Loaded, Problems> {
     let mut reader = Reader::new(lookup);
     let r = &mut reader;
+    for about in [&v::ENVIRONMENT.about, &v::RUN_AS.about] {
+        r.refuse_empty(about);
+    }
     let environment = r.value(&v::ENVIRONMENT);
     let cores = std::thread::available_parallelism().map_or(CORES_UNKNOWN, std::num::NonZero::get);
     let listen = Listen {
@@ -40,6 +43,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
         listen,
         log: log(r),
         data_dir: r.value(&v::DATA_DIR),
+        run_as: r.optional(&v::RUN_AS),
         database: database(r, cores),
         auth: auth(r, environment),
         credits: credit_rules(r, environment),
@@ -57,7 +61,15 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, P
             bytes_burst: r.value(&v::RATE_LIMIT_BYTES_BURST),
         },
     };
-    let notices = notices(&reader);
+    if !environment.is_development() {
+        secrets::refuse_weak(r, &config);
+    }
+    if purpose == Purpose::Serving {
+        keep_development_local(r, &config);
+    }
+    let mut notices = development_notice(&config);
+    notices.extend(secrets::unprotected_database(&config));
+    notices.extend(missing_features(&reader));
     Ok(Loaded {
         config,
         values: in_order(reader.finish()?),
@@ -79,6 +91,7 @@ fn identification(r: &mut Reader<'_>, environment: Environment, listen: &Listen)
     let public_url = r.optional_or(&v::PUBLIC_URL, Some(&format!("http://{reachable}")));
     Identification {
         environment,
+        development_on_network: r.value(&v::DEVELOPMENT_ON_NETWORK),
         name: r.value(&v::APP_NAME),
         version: r.value_or(&v::APP_VERSION, env!("CARGO_PKG_VERSION")),
         public_url: public_url.as_ref().map(without_slash).unwrap_or_default(),
@@ -120,23 +133,11 @@ fn auth(r: &mut Reader<'_>, environment: Environment) -> Auth {
         auth0: auth0(r),
         supabase_keys: supabase_keys(r),
         supabase_secret: r.optional(&v::SUPABASE_JWT_SECRET),
-        api_key: r.optional(&v::USER_SERVICE_API_KEY),
+        api_keys: r.optional(&v::USER_SERVICE_API_KEY).unwrap_or_default(),
         admin_user_ids: r.optional(&v::ADMIN_USER_IDS).unwrap_or_default(),
     };
     if !environment.is_development() {
         require_verification_key(r, environment);
-        require_length(
-            r,
-            environment,
-            &v::SUPABASE_JWT_SECRET.about,
-            auth.supabase_secret.as_ref(),
-        );
-        require_length(
-            r,
-            environment,
-            &v::USER_SERVICE_API_KEY.about,
-            auth.api_key.as_ref(),
-        );
     }
     auth
 }
@@ -213,20 +214,6 @@ fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
     }
 }
 
-fn require_length(
-    r: &mut Reader<'_>,
-    environment: Environment,
-    about: &About,
-    secret: Option<&SecretString>,
-) {
-    if secret.is_some_and(|secret| secret.expose_secret().len() < SECRET_BYTES_MIN) {
-        r.problem(
-            about,
-            &format!("must have at least {SECRET_BYTES_MIN} bytes in {environment}"),
-        );
-    }
-}
-
 fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
     let default = if environment.is_development() {
         "allowed"
@@ -287,7 +274,44 @@ fn cors(r: &mut Reader<'_>, environment: Environment) -> Cors {
     cors
 }
 
-fn notices(r: &Reader<'_>) -> Vec<String> {
+/// Development hands out tokens to everyone who reaches it, so that needs a decision (HTTP contract 14).
+fn keep_development_local(r: &mut Reader<'_>, config: &Config) {
+    if !config.app.environment.is_development() || config.app.development_on_network {
+        return;
+    }
+    let remedy = "set ENVIRONMENT to staging or production, or DEVELOPMENT_ON_NETWORK=true to give tokens to everyone who \
+                  reaches the service";
+    if !is_loopback(&config.listen.host) {
+        r.problem(
+            &v::HOST.about,
+            &format!("is not a loopback address, and this is development: {remedy}"),
+        );
+    }
+    if let DatabaseSource::Remote { url } = &config.database.source
+        && pg::reach(url.expose_secret()) != Reach::ThisMachine
+    {
+        r.problem(
+            &v::DATABASE_URL.about,
+            &format!("names another machine, and this is development: {remedy}"),
+        );
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn development_notice(config: &Config) -> Vec<String> {
+    let is_open = config.app.environment.is_development() && config.app.development_on_network;
+    let text = "DEVELOPMENT_ON_NETWORK=true: everyone who reaches this service gets a token for any user; never do this with \
+                data of real users";
+    is_open.then(|| text.to_owned()).into_iter().collect()
+}
+
+fn missing_features(r: &Reader<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     for later in LATER {
         for name in later.names.iter().filter(|name| r.is_set(name)) {

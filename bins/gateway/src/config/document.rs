@@ -13,7 +13,7 @@ const HEAD: &str = "# Configuration
 
 The service is configured by environment variables. A file `.env` in the working directory is read as well
 (`NAME=value`, one a line, values with spaces in quotes); the real environment wins over it. An empty value counts as
-not set. Anything malformed refuses to start, with one line for each problem and exit code 2.
+not set, except for ENVIRONMENT and RUN_AS. Anything malformed refuses to start, with one line for each problem and exit code 2.
 
 `gateway check-config` prints the values that count, with secrets hidden, and every problem.
 ";
@@ -21,9 +21,15 @@ not set. Anything malformed refuses to start, with one line for each problem and
 const RULES: &str = "
 ## Rules that concern several variables
 
+- In development (ENVIRONMENT unset, or `development`) the service refuses to start when HOST is not a loopback address or
+  DATABASE_URL names another machine, unless `DEVELOPMENT_ON_NETWORK=true`. Without that, `POST /auth/dev-token` answers
+  callers on this machine only, who name it by a loopback address or `localhost`; to others the path does not exist.
 - `staging` and `production` need a key to verify tokens with: AUTH0_DOMAIN and AUTH0_AUDIENCE, SUPABASE_URL, or
   SUPABASE_JWT_SECRET.
-- There, SUPABASE_JWT_SECRET and USER_SERVICE_API_KEY have at least 32 bytes if they are set.
+- There, SUPABASE_JWT_SECRET and each key of USER_SERVICE_API_KEY have at least 32 bytes and METRICS_TOKEN 16. One with few
+  different characters, one printed in public documentation, a token or publishable key in its place, and a secret that two
+  variables share are refused. `openssl rand -hex 32` makes a good one.
+- To replace USER_SERVICE_API_KEY without an interruption: set `new,old`, restart, give the new key to the clients, set `new`.
 - AUTH0_DOMAIN and AUTH0_AUDIENCE go together; AUTH0_ISSUER and AUTH0_JWKS_URL together replace AUTH0_DOMAIN.
 - SUPABASE_JWKS_URL needs SUPABASE_URL.
 - `CORS_ORIGINS=*` needs `CORS_ALLOW_CREDENTIALS=false`.

@@ -9,11 +9,13 @@ use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfRecharge};
-use crate::http::language::Language;
+use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfRecharge};
+use crate::{connections::CONNECTIONS_MIN, http::language::Language};
 
 type Parsed<T> = Result<T, String>;
 
+/// Most database connections of a process.
+const CONNECTIONS_MAX: usize = 1000;
 /// Longest free text, in characters.
 const LINE_CHARS_MAX: usize = 255;
 
@@ -62,6 +64,13 @@ pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
         .and_then(|digits| digits.parse().ok())
         .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
+}
+
+/// How many database connections there may be.
+pub(super) fn connections(text: &str) -> Parsed<usize> {
+    count(text, CONNECTIONS_MIN, CONNECTIONS_MAX).map_err(|problem| {
+        format!("{problem}: writes, reads, logins, lists and housekeeping need a connection each")
+    })
 }
 
 /// A whole number of bytes between two bounds, both inclusive.
@@ -194,6 +203,28 @@ pub(super) fn path(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
+/// An account: a name, or its number with or without that of a group.
+pub(super) fn run_as(text: &str) -> Parsed<RunAs> {
+    let wrong = || "is not an account: write a name, uid or uid:gid".to_owned();
+    let number =
+        |text: &str| -> Parsed<u32> { digits(text).and_then(|text| text.parse().ok()).ok_or_else(wrong) };
+    let is_name = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok(RunAs::Ids {
+            uid: number(uid)?,
+            gid: Some(number(gid)?),
+        }),
+        None if digits(text).is_some() => Ok(RunAs::Ids {
+            uid: number(text)?,
+            gid: None,
+        }),
+        None if is_name && !text.starts_with('-') => Ok(RunAs::Name(text.to_owned())),
+        None => Err(wrong()),
+    }
+}
+
 /// Any secret text.
 pub(super) fn secret(text: &str) -> Parsed<SecretString> {
     Ok(text.into())
@@ -205,6 +236,17 @@ pub(super) fn header_secret(text: &str) -> Parsed<SecretString> {
         Ok(text.into())
     } else {
         Err("may hold visible ASCII characters only".to_owned())
+    }
+}
+
+/// One key, or two while one is being replaced by the other, separated by a comma.
+pub(super) fn api_keys(text: &str) -> Parsed<Vec<SecretString>> {
+    let keys: Vec<&str> = text.split(',').map(str::trim).collect();
+    match keys.as_slice() {
+        keys if keys.iter().any(|key| key.is_empty()) => Err("has an empty key beside a comma".to_owned()),
+        [one, other] if one == other => Err("holds the same key twice".to_owned()),
+        [_] | [_, _] => keys.into_iter().map(header_secret).collect(),
+        _ => Err("holds more than two keys".to_owned()),
     }
 }
 

@@ -53,6 +53,14 @@ impl<'a> Reader<'a> {
         self.raw(name).is_some()
     }
 
+    /// Notes a problem if the variable is set and empty: where the default is the less safe choice, an empty value is more
+    /// likely a mistake than a wish.
+    pub(super) fn refuse_empty(&mut self, about: &About) {
+        if (self.lookup)(about.name).is_some_and(|value| value.is_empty()) {
+            self.problem(about, "is set but empty: give it a value, or unset it");
+        }
+    }
+
     /// The value as it was given, or nothing.
     pub(super) fn raw(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.is_empty())

@@ -45,6 +45,8 @@ impl fmt::Display for Environment {
 pub struct Identification {
     /// What kind of installation this is.
     pub environment: Environment,
+    /// Whether development tokens are given to callers that are not on this machine.
+    pub development_on_network: bool,
     /// Name shown in `/` and in OpenAPI.
     pub name: String,
     /// Version shown there; `/health` shows the constant version of the documented API.
@@ -113,6 +115,30 @@ pub enum LogFormat {
     Json,
 }
 
+/// An account of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunAs {
+    /// By its name; with its group and all further groups it is in.
+    Name(String),
+    /// By its number.
+    Ids {
+        /// Of the account.
+        uid: u32,
+        /// The one group of the process; none stands for the groups of the account.
+        gid: Option<u32>,
+    },
+}
+
+impl fmt::Display for RunAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ids { uid, gid: None } => write!(f, "{uid}"),
+            Self::Ids { uid, gid: Some(gid) } => write!(f, "{uid}:{gid}"),
+        }
+    }
+}
+
 /// Where the data is.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -146,19 +172,19 @@ pub struct Auth {
     pub auth0: Option<Auth0>,
     /// ES256 and RS256 tokens of a Supabase project.
     pub supabase_keys: Option<SupabaseKeys>,
-    /// HS256 secret shared with Supabase; signs development tokens too.
+    /// HS256 secret shared with Supabase.
     pub supabase_secret: Option<SecretString>,
-    /// Bootstrap key with the scopes service and admin.
-    pub api_key: Option<SecretString>,
+    /// Bootstrap keys with the scopes service and admin: none, one, or two while one replaces the other.
+    pub api_keys: Vec<SecretString>,
     /// Users that get role admin at the start.
     pub admin_user_ids: Vec<UserId>,
 }
 
 impl Auth {
     /// The table of issuers whose tokens are believed: Auth0, the Supabase project, and `supabase` for tokens that are
-    /// signed with the shared secret, development tokens among them.
+    /// signed with the shared secret or, in development, with the secret of development tokens.
     #[must_use]
-    pub fn issuers(&self) -> Vec<Issuer> {
+    pub fn issuers(&self, development_secret: Option<&SecretString>) -> Vec<Issuer> {
         let mut issuers = Vec::new();
         if let Some(auth0) = &self.auth0 {
             issuers.push(Issuer::auth0(
@@ -175,8 +201,9 @@ impl Auth {
                 secret,
             ));
         }
-        if let Some(secret) = &self.supabase_secret {
-            issuers.push(Issuer::supabase_legacy(secret.clone()));
+        let mut secrets = self.supabase_secret.iter().chain(development_secret).cloned();
+        if let Some(first) = secrets.next() {
+            issuers.push(secrets.fold(Issuer::supabase_legacy(first), Issuer::with_secret));
         }
         issuers
     }

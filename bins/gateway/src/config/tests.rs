@@ -1,6 +1,8 @@
 //! The table of variables as a whole: defaults, malformed values, rules over several variables, secrets.
 
+mod development;
 mod malformed;
+mod secrets;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,8 +10,8 @@ use kernel::Credits;
 use secrecy::ExposeSecret as _;
 
 use super::{
-    Config, CorsOrigins, DatabaseSource, Environment, Loaded, LogFormat, LogLevel, Origin, SelfRecharge,
-    load, markdown,
+    Config, CorsOrigins, DatabaseSource, Environment, Loaded, LogFormat, LogLevel, Origin, Purpose,
+    SelfRecharge, load, markdown,
     variable::Secrecy,
     variables::{GROUPS, LATER, OF_CLIENTS},
 };
@@ -22,7 +24,7 @@ fn read(pairs: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    load(&|name| map.get(name).cloned()).map_err(|problems| problems.lines().to_vec())
+    load(&|name| map.get(name).cloned(), Purpose::Serving).map_err(|problems| problems.lines().to_vec())
 }
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -64,7 +66,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert!(config.auth.auth0.is_none());
     assert!(config.auth.supabase_keys.is_none());
     assert!(config.auth.supabase_secret.is_none());
-    assert!(config.auth.api_key.is_none());
+    assert!(config.auth.api_keys.is_empty());
     assert!(config.auth.admin_user_ids.is_empty());
     assert_eq!(config.credits.initial, "1000".parse::<Credits>().unwrap());
     assert_eq!(config.credits.self_recharge, SelfRecharge::Allowed);
@@ -104,6 +106,7 @@ fn production_is_stricter_by_default() {
 #[test]
 fn given_values_are_taken() {
     let config = config(&[
+        ("DEVELOPMENT_ON_NETWORK", "true"),
         ("HOST", "::1"),
         ("PORT", "9000"),
         ("DEBUG", "true"),
@@ -132,7 +135,7 @@ fn given_values_are_taken() {
     assert!(
         matches!(config.database.source, DatabaseSource::Remote { url } if url.expose_secret().ends_with("require"))
     );
-    assert_eq!(config.auth.issuers().len(), 2);
+    assert_eq!(config.auth.issuers(None).len(), 2);
     let auth0 = config.auth.auth0.unwrap();
     assert_eq!(auth0.issuer, "https://tenant.example.com/");
     assert_eq!(auth0.audience, "https://tenant.example.com/api/v2/");
@@ -170,6 +173,7 @@ fn trace_is_not_lowered_by_debug_and_auth0_can_be_overridden_without_a_domain() 
         ("AUTH0_ISSUER", "https://login.example.com/"),
         ("AUTH0_JWKS_URL", "http://127.0.0.1:9999/jwks.json"),
         ("HOST", "0.0.0.0"),
+        ("DEVELOPMENT_ON_NETWORK", "true"),
     ]);
     assert_eq!(config.log.level, LogLevel::Trace);
     assert_eq!(config.auth.auth0.unwrap().issuer, "https://login.example.com/");
@@ -178,8 +182,12 @@ fn trace_is_not_lowered_by_debug_and_auth0_can_be_overridden_without_a_domain() 
 
 #[test]
 fn a_shared_secret_alone_makes_one_issuer() {
-    assert_eq!(config(&production(&[])).auth.issuers().len(), 1);
-    assert_eq!(config(&[]).auth.issuers().len(), 0);
+    assert_eq!(config(&production(&[])).auth.issuers(None).len(), 1);
+    assert_eq!(config(&[]).auth.issuers(None).len(), 0);
+    let own = LONG.into();
+    assert_eq!(config(&[]).auth.issuers(Some(&own)).len(), 1);
+    let both = config(&[("SUPABASE_JWT_SECRET", "short")]).auth;
+    assert_eq!(both.issuers(Some(&own)).len(), 1, "two secrets of one issuer");
 }
 
 #[test]
@@ -196,6 +204,7 @@ fn an_empty_value_counts_as_not_set() {
     let empty: Vec<_> = GROUPS
         .iter()
         .flat_map(|group| group.variables)
+        .filter(|about| !["ENVIRONMENT", "RUN_AS"].contains(&about.name))
         .map(|about| (about.name, ""))
         .chain(LATER.iter().flat_map(|later| later.names).map(|name| (*name, "")))
         .collect();
@@ -353,8 +362,9 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
             "DATABASE_URL",
             "postgresql://app:hunter2@db.example.com/users?password=hunter2".to_owned(),
         )])
+        .chain([("ENVIRONMENT", "production".to_owned())])
         .collect();
-    assert_eq!(secrets.len(), 5);
+    assert_eq!(secrets.len(), 6);
     let pairs: Vec<_> = secrets
         .iter()
         .map(|(name, value)| (*name, value.as_str()))

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{
     parse,
-    sections::{CorsOrigins, Environment, LogFormat, LogLevel, SelfRecharge},
+    sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfRecharge},
     variable::{
         About,
         Fallback::{Computed, Nothing, Value},
@@ -43,7 +43,9 @@ variables! {
         APP_VERSION: String = Computed("version of the package"), Shown, parse::line,
             "version shown there";
         ENVIRONMENT: Environment = Value("development"), Shown, parse::environment,
-            "`development`, `staging` or `production`";
+            "`development`, `staging` or `production`; set but empty is an error";
+        DEVELOPMENT_ON_NETWORK: bool = Value("false"), Shown, parse::switch,
+            "`true` lets development listen beyond loopback, use a remote database, and give tokens to everyone who reaches it";
         HOST: String = Value("127.0.0.1"), Shown, parse::bind_host,
             "address to listen on: this machine only, unless it is set; `0.0.0.0` for all IPv4 networks";
         PORT: u16 = Value("8100"), Shown, parse::port,
@@ -86,17 +88,19 @@ variables! {
         METRICS_ENABLED: bool = Value("true"), Shown, parse::switch,
             "whether `/metrics` exists";
         METRICS_TOKEN: SecretString = Nothing, Hidden, parse::header_secret,
-            "bearer token for `/metrics`; outside development it needs this or a service key";
+            "bearer token for `/metrics`, at least 16 characters outside development; there `/metrics` needs it or a service key";
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
             "`postgresql://user:password@host/database`; without it a private server runs under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
-            "folder of the private server and of generated development secrets";
+            "folder of the private server; belongs to the account of the process or to root, and others may not change it";
+        RUN_AS: RunAs = Nothing, Shown, parse::run_as,
+            "account to change to when started as root: a name, `uid` or `uid:gid`; set but empty is an error";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
             "folder with `postgres` and `initdb`, version 15 or newer";
-        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, |text| parse::count(text, 1, 1000),
-            "most database connections of this process, 1 to 1000";
+        DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, parse::connections,
+            "most database connections of this process, 5 to 1000; a role whose CONNECTION LIMIT is the same serves every request";
     }
     "Tokens and keys" {
         AUTH0_DOMAIN: String = Nothing, Shown, parse::domain,
@@ -115,10 +119,11 @@ variables! {
             "Supabase project, `https://project.supabase.co`";
         SUPABASE_JWKS_URL: Url = Computed("`SUPABASE_URL/auth/v1/.well-known/jwks.json`"), Shown, parse::jwks_url,
             "where the keys are published; plain http only towards this machine";
-        SUPABASE_JWT_SECRET: SecretString = Computed("development: random, kept in DATA_DIR; else none"), Hidden, parse::secret,
-            "HS256 secret of the project; signs development tokens too; at least 32 bytes outside development";
-        USER_SERVICE_API_KEY: SecretString = Nothing, Hidden, parse::header_secret,
-            "bootstrap key with scopes service and admin; at least 32 characters outside development";
+        SUPABASE_JWT_SECRET: SecretString = Nothing, Hidden, parse::secret,
+            "HS256 secret of the project; at least 32 bytes outside development";
+        USER_SERVICE_API_KEY: Vec<SecretString> = Nothing, Hidden, parse::api_keys,
+            "bootstrap key with scopes service and admin; two, comma separated, while one replaces the other; at least 32 characters \
+             outside development";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
             "comma list of user ids that get role admin at the start";
     }

@@ -202,6 +202,21 @@ impl Call {
         ApiError: From<E>,
     {
         let _slot = self.slot().await;
+        Ok(self.app.lists.read(work).await?)
+    }
+
+    /// Reads a few rows by their keys: does not wait for lists and statistics.
+    ///
+    /// # Errors
+    /// As [`Call::read`].
+    pub async fn look_up<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, ApiError>
+    where
+        E: From<DbError>,
+        ApiError: From<E>,
+    {
         Ok(self.app.pool.read(work).await?)
     }
 

@@ -17,6 +17,7 @@ pub mod fields;
 pub mod idempotency;
 pub mod keep_alive;
 pub mod language;
+mod local_caller;
 pub mod observe;
 pub mod openapi;
 pub mod packed;

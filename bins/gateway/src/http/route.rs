@@ -32,7 +32,8 @@ pub type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Result<Reply, ApiErro
 pub enum Access {
     /// Anyone, without a credential.
     Anyone,
-    /// Anyone, but only in the development environment; elsewhere the path does not exist.
+    /// Anyone on this machine (with `DEVELOPMENT_ON_NETWORK=true` anyone), but only in the development environment; for
+    /// others the path does not exist.
     Development,
     /// The holder of the metrics token or of a service key; in development anyone.
     Metrics,
@@ -70,7 +71,9 @@ impl Access {
     pub fn words(self) -> &'static str {
         match self {
             Self::Anyone => "Open to anyone.",
-            Self::Development => "Open to anyone, in the development environment only.",
+            Self::Development => {
+                "Open to callers on this machine, in the development environment only (`DEVELOPMENT_ON_NETWORK`)."
+            }
             Self::Metrics => "Needs the metrics token or a service key outside development.",
             Self::Newcomer => {
                 "Any valid token, also of a user that does not exist yet; services; administrators."

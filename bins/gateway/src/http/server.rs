@@ -35,8 +35,9 @@ use super::{
     error::ApiError,
     expect::expectations,
     keep_alive::keep_alive,
+    local_caller::is_on_this_machine,
     observe::{UNROUTED, observe, routed},
-    route::Route,
+    route::{Access, Route},
     routes::served,
 };
 use crate::{app::App, config::CorsOrigins};
@@ -185,6 +186,12 @@ fn resource(path: &'static str, routes: &[&'static Route], app: &Arc<App>) -> ac
             dispatch(Arc::clone(&app), route, request, payload)
         };
         resource = resource.route(web::route().guard(method_guard(route.method.clone())).to(handler));
+    }
+    let is_for_this_machine = routes.iter().any(|route| route.access == Access::Development)
+        && !app.config.app.development_on_network;
+    if is_for_this_machine {
+        // A path that is guarded off is answered as one that does not exist.
+        resource = resource.guard(guard::fn_guard(|context| is_on_this_machine(context.head())));
     }
     let (allow, app) = (allowed(routes), Arc::clone(app));
     resource.default_service(web::to(move |request: HttpRequest| {

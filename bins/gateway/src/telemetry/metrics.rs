@@ -9,6 +9,7 @@ use std::{
 };
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use pg::pool::PoolStatus;
 use tokio::task::JoinHandle;
 
 /// What every name begins with on the wire.
@@ -52,14 +53,14 @@ impl Metrics {
     }
 
     /// Keeps gauges and the exporter's memory up to date until the task is aborted. Needs a tokio runtime.
-    pub fn spawn_upkeep(&self, pool: pg::Pool) -> JoinHandle<()> {
+    pub fn spawn_upkeep(&self, pools: Vec<pg::Pool>) -> JoinHandle<()> {
         let handle = self.handle.clone();
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(UPKEEP_EVERY);
             loop {
                 ticks.tick().await;
                 handle.run_upkeep();
-                read_gauges(&pool);
+                read_gauges(&pools);
             }
         })
     }
@@ -197,12 +198,12 @@ fn describe_housekeeping() {
     );
 }
 
-fn read_gauges(pool: &pg::Pool) {
-    let status = pool.status();
+fn read_gauges(pools: &[pg::Pool]) {
+    let of_all = |count: fn(&PoolStatus) -> usize| pools.iter().map(|pool| count(&pool.status())).sum();
     for (state, count) in [
-        ("idle", status.idle),
-        ("busy", status.busy),
-        ("waiting", status.waiting),
+        ("idle", of_all(|status| status.idle)),
+        ("busy", of_all(|status| status.busy)),
+        ("waiting", of_all(|status| status.waiting)),
     ] {
         metrics::gauge!("db_pool_connections", "state" => state).set(number(count));
     }

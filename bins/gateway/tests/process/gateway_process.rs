@@ -190,6 +190,18 @@ impl Gateway {
 
     /// Sends a request as a service.
     pub async fn send(&self, method: &str, path: &str, body: Value) -> Result<(u16, Value), reqwest::Error> {
+        let (status, text) = self.send_text(method, path, body).await?;
+        let reply = serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"));
+        Ok((status, reply))
+    }
+
+    /// Sends a request as a service, whose answer need not be JSON.
+    pub async fn send_text(
+        &self,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> Result<(u16, String), reqwest::Error> {
         let request = self
             .client
             .request(method.parse().unwrap(), format!("{}{path}", self.url));
@@ -201,7 +213,7 @@ impl Gateway {
         };
         let response = request.send().await?;
         let status = response.status().as_u16();
-        Ok((status, response.json().await?))
+        Ok((status, response.text().await?))
     }
 
     /// Makes sure that a user exists.

@@ -115,3 +115,27 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
         .unwrap();
     assert_eq!(reply["data"]["budgets"][0]["spent"], 24.0, "{reply}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_development_token_of_one_gateway_is_accepted_by_the_other() {
+    let both = Both::start().await;
+    let [one, two] = &both.gateways;
+    let path = "/auth/dev-token?user_id=auth0%7Ctest123&email=test@example.com";
+    let issued: Value = one
+        .client
+        .post(format!("{}{path}", one.url))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    for gateway in [two, one] {
+        let ensured = gateway
+            .client
+            .post(format!("{}/api/v1/users/ensure", gateway.url))
+            .bearer_auth(issued["token"].as_str().unwrap())
+            .json(&json!({"email": "test@example.com", "name": "Test"}));
+        assert_eq!(ensured.send().await.unwrap().status(), 200);
+    }
+}

@@ -86,7 +86,7 @@ async fn wait_for(gateway: &Gateway, name: &str, wanted: impl Fn(usize) -> bool)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
     let (db, folder) = (loaded().await, folder());
-    let variables = [("DATABASE_URL", db.url()), ("DATABASE_POOL_SIZE", "1")];
+    let variables = [("DATABASE_URL", db.url()), ("DATABASE_POOL_SIZE", "5")];
     let gateway = Gateway::start(folder.path(), &variables).await;
     let mut stream = ask(&gateway).await;
     let mut piece = vec![0; 16 * 1024];

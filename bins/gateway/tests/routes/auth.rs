@@ -1,5 +1,7 @@
 //! `POST /auth/dev-token`
 
+use kernel::Clock as _;
+use secrecy::SecretString;
 use testkit::TestApp;
 
 #[tokio::test]
@@ -46,4 +48,79 @@ async fn both_parameters_are_needed() {
             .await
             .expect(422);
     }
+}
+
+const DEV_TOKEN: &str = "/auth/dev-token?user_id=auth0%7Ctest123&email=test@example.com";
+
+#[tokio::test]
+async fn callers_that_are_not_on_this_machine_find_no_such_path() {
+    let app = TestApp::start().await;
+    for (name, value) in [
+        ("Host", "users.example.com"),
+        ("Host", "192.0.2.1:8100"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("Forwarded", "for=127.0.0.1"),
+    ] {
+        for method in ["POST", "GET"] {
+            let ask = |path| {
+                app.request(method.parse().unwrap(), path)
+                    .header(name, value)
+                    .send()
+            };
+            let refused = ask(DEV_TOKEN).await.expect(404).json();
+            let unknown = ask("/auth/no-such-path").await.expect(404).json();
+            for member in ["message", "error_code", "detail"] {
+                assert_eq!(refused[member], unknown[member], "{name}: {value}");
+            }
+            assert_eq!(refused["error_details"]["operation"], "unrouted");
+        }
+    }
+    app.post(DEV_TOKEN)
+        .header("Host", "localhost:8100")
+        .send()
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn development_on_the_network_answers_everyone() {
+    let app = TestApp::start_with(&[("DEVELOPMENT_ON_NETWORK", "true")]).await;
+    let request = app.post(DEV_TOKEN).header("Host", "users.example.com");
+    request
+        .header("X-Forwarded-For", "203.0.113.7")
+        .send()
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_development_token_is_not_signed_with_the_secret_of_supabase_and_opens_nothing_in_production() {
+    let development = TestApp::start().await;
+    let answer = development.post(DEV_TOKEN).send().await.expect(200).json();
+    let token = answer["token"].as_str().unwrap();
+    let signed = |secret: &SecretString| {
+        let now = development.clock().now();
+        identity::dev_token(secret, &testkit::user("auth0|test123"), "test@example.com", now)
+    };
+    let of_supabase = signed(&testkit::TOKEN_SECRET.into());
+    assert_ne!(token, of_supabase);
+    let ensure = |app: &TestApp, token: &str| {
+        let body = serde_json::json!({"email": "test@example.com", "name": "Test"});
+        app.post("/api/v1/users/ensure").token(token).json(&body).send()
+    };
+    ensure(&development, token).await.expect(200);
+    ensure(&development, &of_supabase).await.expect(200);
+
+    // The same shared secret, and the database of the development installation.
+    let production = TestApp::start_with(&[("ENVIRONMENT", "production")]).await;
+    let mut conn = production.db().connect().await;
+    let kept = identity::development_secret(&mut conn, production.clock())
+        .await
+        .unwrap();
+    drop(conn);
+    for token in [token, &signed(&kept)] {
+        let refused = ensure(&production, token).await.expect(401);
+        assert_eq!(refused.error_code(), "AuthenticationException");
+    }
+    ensure(&production, &of_supabase).await.expect(200);
 }

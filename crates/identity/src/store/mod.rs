@@ -1,4 +1,5 @@
 //! All SQL of this domain.
 
 pub(crate) mod audits;
+pub(crate) mod development_secret;
 pub(crate) mod users;

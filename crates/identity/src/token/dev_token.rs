@@ -1,15 +1,41 @@
 //! Tokens for trying the API out, without an identity provider.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use diesel_async::AsyncPgConnection;
 use jsonwebtoken::{EncodingKey, crypto};
-use kernel::UserId;
+use kernel::{Clock, UserId};
+use pg::DbError;
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
+
+use crate::store;
 
 /// How long a development token lives, in seconds (HTTP contract 2).
 pub const DEV_TOKEN_TTL_SECONDS: i64 = 3_600;
 
-/// A token as Supabase would make it for this user, signed with the shared secret (HTTP contract 2).
+/// The secret of this database that signs development tokens (HTTP contract 1.3), made at the first call. Concurrent calls
+/// return the same one.
+///
+/// Only a process in the development environment may call this: elsewhere such tokens are never accepted.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn development_secret(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+) -> Result<SecretString, DbError> {
+    if let Some(secret) = store::development_secret::find(conn).await? {
+        return Ok(secret.into());
+    }
+    store::development_secret::insert_unless_there(conn, clock.now()).await?;
+    // A statement of its own sees what the insert ran into.
+    let secret = store::development_secret::find(conn).await?;
+    secret
+        .map(Into::into)
+        .ok_or_else(|| DbError::Inconsistent("no development secret after it was made".to_owned()))
+}
+
+/// A token as Supabase would make it for this user, signed with `secret` (HTTP contract 2).
 ///
 /// Valid from a minute before `now` for an hour. Whether it may be handed out is the caller's decision.
 #[must_use]

@@ -35,7 +35,7 @@ pub struct Issuer {
     pub(super) iss: String,
     pub(super) audience: String,
     pub(super) role: Option<&'static str>,
-    pub(super) secret: Option<SecretString>,
+    pub(super) secrets: Vec<SecretString>,
     pub(super) key_set: Option<KeySetSource>,
 }
 
@@ -72,15 +72,15 @@ impl Issuer {
             iss: iss.into(),
             audience: audience.into(),
             role: None,
-            secret: None,
+            secrets: Vec::new(),
             key_set: None,
         }
     }
 
-    /// Accepts HS256 under this shared secret.
+    /// Accepts HS256 under this shared secret, next to those given before.
     #[must_use]
     pub fn with_secret(mut self, secret: SecretString) -> Self {
-        self.secret = Some(secret);
+        self.secrets.push(secret);
         self
     }
 

@@ -15,7 +15,7 @@ mod verifier;
 pub use algorithm::Algorithm;
 pub use claims::VerifiedToken;
 pub use compact::TOKEN_BYTES_MAX;
-pub use dev_token::{DEV_TOKEN_TTL_SECONDS, dev_token};
+pub use dev_token::{DEV_TOKEN_TTL_SECONDS, dev_token, development_secret};
 pub use error::TokenError;
 pub use issuer::{Issuer, IssuerError, Provider};
 pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, JwksTiming};

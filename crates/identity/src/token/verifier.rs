@@ -22,7 +22,7 @@ pub struct Verifier {
 /// An issuer with its keys made ready.
 struct KeyedIssuer {
     rule: Issuer,
-    secret: Option<DecodingKey>,
+    secrets: Vec<DecodingKey>,
     key_set: Option<Jwks>,
 }
 
@@ -114,13 +114,14 @@ impl KeyedIssuer {
             .clone()
             .map(|source| Jwks::start(rule.provider, source, timing, runtime))
             .transpose()?;
-        let secret = rule
-            .secret
-            .as_ref()
-            .map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes()));
+        let secrets = rule
+            .secrets
+            .iter()
+            .map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes()))
+            .collect();
         Ok(Self {
             rule,
-            secret,
+            secrets,
             key_set,
         })
     }
@@ -129,8 +130,11 @@ impl KeyedIssuer {
     fn verify_signature(&self, token: &Compact<'_>) -> Result<(), TokenError> {
         let algorithm = Algorithm::from_name(&token.header.alg).ok_or(TokenError::Algorithm)?;
         if algorithm == Algorithm::Hs256 {
-            let secret = self.secret.as_ref().ok_or(TokenError::Algorithm)?;
-            return if algorithm.verifies(secret, token.message, token.signature) {
+            if self.secrets.is_empty() {
+                return Err(TokenError::Algorithm);
+            }
+            let is_signed = |secret| algorithm.verifies(secret, token.message, token.signature);
+            return if self.secrets.iter().any(is_signed) {
                 Ok(())
             } else {
                 Err(TokenError::Signature)
@@ -158,10 +162,10 @@ fn check<'a>(issuer: &Issuer, mut earlier: impl Iterator<Item = &'a Issuer>) -> 
         return Err(IssuerError::Duplicate(issuer.iss.clone()));
     }
     let empty_secret = issuer
-        .secret
-        .as_ref()
-        .is_some_and(|secret| secret.expose_secret().is_empty());
-    if empty_secret || (issuer.secret.is_none() && issuer.key_set.is_none()) {
+        .secrets
+        .iter()
+        .any(|secret| secret.expose_secret().is_empty());
+    if empty_secret || (issuer.secrets.is_empty() && issuer.key_set.is_none()) {
         return Err(IssuerError::NoKey(issuer.iss.clone()));
     }
     match &issuer.key_set {

@@ -2,6 +2,7 @@
 
 mod claims;
 mod dev_token;
+mod development_secret;
 mod form;
 mod issuers;
 mod key_sets;

@@ -9,7 +9,7 @@ use super::{
     Lookup, Rejected, Work,
     turn::{MyTurn, Writing},
 };
-use crate::{Attempts, DbError, Pool, Tx, pool::Connection};
+use crate::{Attempts, DbError, Pool, Tx};
 
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -165,7 +165,7 @@ impl<L: Lookup> Executor for Reader<L> {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 // A connection that has just broken may not know it yet, and the next attempt would get it again.
-                drop(Connection::take(conn));
+                conn.discard();
                 return Err(error);
             }
         };

@@ -32,6 +32,16 @@ const LINES: &[(&str, &str, &str)] = &[
         "prod",
         "ENVIRONMENT: \"prod\" is not one of development, staging, production",
     ),
+    (
+        "RUN_AS",
+        "www data",
+        "RUN_AS: \"www data\" is not an account: write a name, uid or uid:gid",
+    ),
+    (
+        "RUN_AS",
+        "1000:",
+        "RUN_AS: \"1000:\" is not an account: write a name, uid or uid:gid",
+    ),
     ("APP_NAME", "a\nb", "APP_NAME: \"a\\nb\" has control characters"),
     (
         "APP_VERSION",
@@ -66,8 +76,9 @@ const LINES: &[(&str, &str, &str)] = &[
     ),
     (
         "DATABASE_POOL_SIZE",
-        "0",
-        "DATABASE_POOL_SIZE: \"0\" is not a whole number from 1 to 1000",
+        "4",
+        "DATABASE_POOL_SIZE: \"4\" is not a whole number from 5 to 1000: writes, reads, logins, lists and housekeeping need a \
+         connection each",
     ),
     (
         "WORKERS",

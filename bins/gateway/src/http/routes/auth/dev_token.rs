@@ -50,7 +50,8 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("auth", "A token for development")
-        .description("Answers in the development environment only. It creates no user.")
+        .description("Answers in the development environment only, and without `DEVELOPMENT_ON_NETWORK=true` only callers on this machine. \
+             It creates no user.")
         .required_query("user_id", "External id of the user.", json!({"type": "string"}), json!("auth0|test123"))
         .required_query("email", "His e-mail address.", json!({"type": "string"}), json!("test.user@example.com"))
         .reply::<DevToken>(json!({
@@ -68,7 +69,7 @@ fn read(fields: &mut Fields) -> Option<(UserId, String)> {
 
 fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (user_id, email) = call.fields.read(read)?;
-    let secret = call.app.config.auth.supabase_secret.as_ref().ok_or_else(|| {
+    let secret = call.app.development_secret.as_ref().ok_or_else(|| {
         tracing::error!("the development environment has no secret to sign tokens with");
         ApiError::new(&catalogue::INTERNAL)
     })?;

@@ -67,7 +67,7 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let account = call
-        .read(async |conn| credits::account(conn, clock, &user_id).await)
+        .look_up(async |conn| credits::account(conn, clock, &user_id).await)
         .await?;
     let account = account.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     let data = Account {

@@ -79,7 +79,7 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let budgets = call
-        .read(async |conn| credits::budgets(conn, clock, &user_id).await)
+        .look_up(async |conn| credits::budgets(conn, clock, &user_id).await)
         .await?;
     let budgets = budgets.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     let message = Text::new("Budgets retrieved successfully", "预算查询成功");

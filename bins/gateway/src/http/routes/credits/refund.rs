@@ -116,7 +116,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
     }
     let user_id = call.user().await?;
     let found = call
-        .read(async |conn| credits::find_transaction(conn, &user_id, name).await)
+        .look_up(async |conn| credits::find_transaction(conn, &user_id, name).await)
         .await?;
     Ok(found.map_or(UNKNOWN, |entry| entry.transaction_id))
 }

@@ -109,7 +109,7 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let id = super::record_id(&call)?;
     let user_id = call.user().await?;
     let found = call
-        .read(async |conn| find(conn, &user_id, id).await)
+        .look_up(async |conn| find(conn, &user_id, id).await)
         .await?
         .ok_or_else(|| ApiError::from_failure(&UsageRefusal::UsageRecordNotFound { id }))?;
     let rated = found.price.zip(found.record.quantities.clone());

@@ -117,7 +117,7 @@ impl Source {
         loop {
             let slot = self.app.read_slots.acquire(&self.reader).await;
             let export = &mut self.export;
-            let reading = self.app.pool.read(async |conn| export.page(conn).await);
+            let reading = self.app.lists.read(async |conn| export.page(conn).await);
             let page = tokio::time::timeout(self.page_timeout, reading).await;
             drop(slot);
             let page = page.map_err(|_| PageError::TooSlow(self.page_timeout))?;

@@ -49,7 +49,7 @@ pub async fn zones(call: &Call) -> Result<Zones, ApiError> {
         return Ok(Zones::default());
     }
     let zones = call.app.zones.get_or_try_init(async || {
-        let mut conn = call.app.pool.get().await?;
+        let mut conn = call.app.lists.get().await?;
         usage::zones(&mut conn).await
     });
     Ok(zones.await?.clone())

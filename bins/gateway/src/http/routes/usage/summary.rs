@@ -96,7 +96,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         zone,
     };
     let slot = call.slot().await;
-    let summary = flows::usage_summary::read(&call.app.pool, &query).await?;
+    let summary = flows::usage_summary::read(&call.app.lists, &query).await?;
     drop(slot);
     let summary = summary.map_err(|refusal| series_query::too_long(&refusal))?;
     call.envelope(

@@ -1,0 +1,158 @@
+//! Secrets outside development, and the two keys of a rotation.
+
+use secrecy::ExposeSecret as _;
+
+use super::{LONG, config, problems, production, read};
+
+const OTHER: &str = "9c56cc51b374c3ba189210d5b6d4bf57";
+const THIRD: &str = "2f1f0a9c2b7d4e8863a5d1c0f4b79e12";
+
+#[test]
+fn weak_and_published_secrets_are_refused_outside_development() {
+    let same = "x".repeat(32);
+    let demo = "super-secret-jwt-token-with-at-least-32-characters-long";
+    for environment in ["staging", "production"] {
+        for name in ["SUPABASE_JWT_SECRET", "USER_SERVICE_API_KEY", "METRICS_TOKEN"] {
+            for (value, reason) in [
+                (same.as_str(), "has few different characters"),
+                (demo, "is printed in public documentation"),
+                (
+                    "your-api-key-here-your-api-key-here",
+                    "is printed in public documentation",
+                ),
+                (
+                    "sb_publishable_0123456789abcdefghij",
+                    "is a token or a publishable key",
+                ),
+            ] {
+                let pairs = [
+                    ("ENVIRONMENT", environment),
+                    ("SUPABASE_URL", "https://p.example.com"),
+                    (name, value),
+                ];
+                let lines = problems(&pairs);
+                assert_eq!(lines.len(), 1, "{lines:?}");
+                assert!(
+                    lines[0].starts_with(&format!("{name}: {reason}")) && !lines[0].contains(value),
+                    "{lines:?}"
+                );
+                assert!(read(&[(name, value)]).is_ok(), "development takes it");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_short_metrics_token_is_refused_outside_development() {
+    let lines = problems(&production(&[("METRICS_TOKEN", &OTHER[..15])]));
+    assert_eq!(
+        lines,
+        ["METRICS_TOKEN: must have at least 16 bytes in production"]
+    );
+    assert!(read(&production(&[("METRICS_TOKEN", &OTHER[..16])])).is_ok());
+    assert!(read(&[("METRICS_TOKEN", "short")]).is_ok());
+}
+
+#[test]
+fn one_secret_does_not_serve_two_purposes() {
+    let both = format!("{OTHER},{LONG}");
+    for (name, value, twin) in [
+        ("USER_SERVICE_API_KEY", LONG, "SUPABASE_JWT_SECRET"),
+        ("USER_SERVICE_API_KEY", both.as_str(), "SUPABASE_JWT_SECRET"),
+        ("AUTH0_CLIENT_SECRET", LONG, "SUPABASE_JWT_SECRET"),
+        ("METRICS_TOKEN", LONG, "SUPABASE_JWT_SECRET"),
+    ] {
+        let lines = problems(&production(&[(name, value)]));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        // The one that comes later in the table is named.
+        assert!(
+            lines[0].contains("is the same as") && lines[0].contains(name) && lines[0].contains(twin),
+            "{lines:?}"
+        );
+        assert!(!lines[0].contains(LONG), "{lines:?}");
+    }
+    let lines = problems(&production(&[
+        ("METRICS_TOKEN", OTHER),
+        ("USER_SERVICE_API_KEY", OTHER),
+    ]));
+    assert_eq!(
+        lines,
+        ["USER_SERVICE_API_KEY: is the same as METRICS_TOKEN: use a secret for one purpose only"]
+    );
+}
+
+#[test]
+fn a_key_may_be_replaced_while_both_are_accepted() {
+    let keys = |value: &str| {
+        let auth = config(&production(&[("USER_SERVICE_API_KEY", value)])).auth;
+        let exposed = auth.api_keys.iter().map(|key| key.expose_secret().to_owned());
+        exposed.collect::<Vec<_>>()
+    };
+    assert_eq!(keys(OTHER), [OTHER]);
+    assert_eq!(keys(&format!("{OTHER},{THIRD}")), [OTHER, THIRD]);
+    assert_eq!(keys(&format!("{OTHER}, {THIRD}")), [OTHER, THIRD]);
+}
+
+#[test]
+fn malformed_lists_of_keys_are_refused_in_every_environment() {
+    for (value, reason) in [
+        (format!("{OTHER},"), "the value has an empty key beside a comma"),
+        (format!(",{OTHER}"), "the value has an empty key beside a comma"),
+        (",".to_owned(), "the value has an empty key beside a comma"),
+        (format!("{OTHER},{OTHER}"), "the value holds the same key twice"),
+        (
+            format!("{OTHER},{THIRD},{THIRD}x"),
+            "the value holds more than two keys",
+        ),
+        (
+            format!("{OTHER},hunter 2"),
+            "the value may hold visible ASCII characters only",
+        ),
+    ] {
+        let lines = problems(&[("USER_SERVICE_API_KEY", &value)]);
+        assert_eq!(lines, [format!("USER_SERVICE_API_KEY: {reason}")]);
+    }
+}
+
+#[test]
+fn each_key_is_judged() {
+    let short = &OTHER[1..];
+    for (value, line) in [
+        (
+            format!("{short},{THIRD}"),
+            "the first key must have at least 32 bytes in production",
+        ),
+        (
+            format!("{THIRD},{short}"),
+            "the second key must have at least 32 bytes in production",
+        ),
+        (
+            format!("{THIRD},{}", "ab".repeat(16)),
+            "the second key has few different characters: make one with openssl rand -hex 32",
+        ),
+    ] {
+        let lines = problems(&production(&[("USER_SERVICE_API_KEY", &value)]));
+        assert_eq!(lines, [format!("USER_SERVICE_API_KEY: {line}")]);
+    }
+}
+
+#[test]
+fn a_database_on_another_machine_without_tls_is_pointed_out_and_not_refused() {
+    let notices = |url: &str| read(&production(&[("DATABASE_URL", url)])).unwrap().notices;
+    for mode in ["disable", "allow", "prefer"] {
+        let url = format!("postgresql://u:hunter2@db.example.com/users?sslmode={mode}");
+        let lines = notices(&url);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].starts_with("DATABASE_URL turns TLS off") && !lines[0].contains("hunter2"),
+            "{lines:?}"
+        );
+    }
+    for url in [
+        "postgresql://u:p@db.example.com/users",
+        "postgresql://u:p@db.example.com/users?sslmode=verify-full",
+        "postgresql://u:p@127.0.0.1/users?sslmode=disable",
+    ] {
+        assert_eq!(notices(url), Vec::<String>::new(), "{url}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The account that a gateway runs as, and the folder that it trusts.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::Path,
+};
+
+use nix::unistd::{User, geteuid};
+
+use super::gateway_process::{Gateway, command, folder, private_server, run};
+
+/// The ids in a line of `/proc/<pid>/status`.
+fn ids(process: &str, field: &str) -> Vec<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+/// Gives everything under a folder to an account.
+fn give(path: &Path, uid: u32, gid: u32) {
+    chown(path, Some(uid), Some(gid)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), uid, gid);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_started_as_root_gives_up_its_rights_for_the_account_of_run_as() {
+    if !geteuid().is_root() {
+        return; // Only root can change to another account.
+    }
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+    let folder = folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    chown(&data, Some(uid), Some(gid)).unwrap();
+
+    for run_as in ["nobody".to_owned(), format!("{uid}:{gid}")] {
+        let mut gateway = Gateway::start(folder.path(), &[("RUN_AS", &run_as)]).await;
+        let server = private_server(folder.path()).unwrap();
+        for process in [gateway.id().to_string(), server] {
+            assert_eq!(ids(&process, "Uid:"), [uid; 4], "{run_as}");
+            assert_eq!(ids(&process, "Gid:"), [gid; 4], "{run_as}");
+            assert!(!ids(&process, "Groups:").contains(&0), "{run_as}");
+        }
+        assert_eq!(fs::metadata(data.join("lock")).unwrap().uid(), uid);
+        gateway.ensure("test-user-1").await;
+        let log = gateway.log();
+        assert!(
+            log.contains("started as root, running as nobody") && !log.contains("running as root"),
+            "{log}"
+        );
+        gateway.signal("-TERM");
+        assert!(gateway.wait().success(), "{}", gateway.log());
+    }
+    // Root without RUN_AS does not trust a folder of someone else.
+    let (status, _out, error) = run(&mut command(folder.path(), &[]));
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("belongs to nobody") && error.contains("RUN_AS"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn files_that_root_left_are_named_with_the_command_that_gives_them_away() {
+    if !geteuid().is_root() {
+        return; // Nobody else can leave files of root behind.
+    }
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+    let folder = folder();
+    let mut gateway = Gateway::start(folder.path(), &[]).await;
+    gateway.ensure("test-user-1").await;
+    assert!(gateway.log().contains("running as root"), "{}", gateway.log());
+    gateway.signal("-TERM");
+    assert!(gateway.wait().success());
+
+    let run_as = [("RUN_AS", "nobody")];
+    let (status, _out, error) = run(&mut command(folder.path(), &run_as));
+    assert_eq!(status.code(), Some(1), "{error}");
+    let remedy = format!("chown -R {uid}:{gid} ");
+    assert!(
+        error.contains("belongs to root") && error.contains(&remedy),
+        "{error}"
+    );
+    give(&folder.path().join("data"), uid, gid);
+    let gateway = Gateway::start(folder.path(), &run_as).await;
+    assert_eq!(gateway.balance("test-user-1").await, 1_000.0);
+}
+
+#[test]
+fn run_as_is_refused_where_it_cannot_be_followed() {
+    let folder = folder();
+    for (value, reason) in [
+        ("no-such-account", "there is no account no-such-account"),
+        ("root", "is root"),
+        ("0:0", "is root"),
+        ("", "is set but empty"),
+        ("a:b", "is not an account"),
+    ] {
+        for arguments in [&[][..], &["check-config"], &["migrate"], &["ledger", "verify"]] {
+            let (status, _out, error) = run(command(folder.path(), &[("RUN_AS", value)]).args(arguments));
+            assert_eq!(status.code(), Some(2), "{value}: {error}");
+            assert!(
+                error.contains("RUN_AS") && error.contains(reason),
+                "{value}: {error}"
+            );
+        }
+    }
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn an_ordinary_account_does_not_become_another() {
+    if !geteuid().is_root() {
+        return; // Root is needed to become an ordinary account first.
+    }
+    use std::os::unix::process::CommandExt as _;
+    let nobody = User::from_name("nobody").unwrap().unwrap();
+    let folder = folder();
+    let mut command = command(folder.path(), &[("RUN_AS", "12345:12345")]);
+    command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+    let (status, _out, error) = run(command.arg("check-config"));
+    assert_eq!(status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("runs as nobody") && error.contains("12345:12345"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_data_folder_that_others_may_change_is_refused() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
+    for arguments in [&[][..], &["check-config"], &["migrate"], &["ledger", "verify"]] {
+        let (status, _out, error) = run(command(folder.path(), &[]).args(arguments));
+        assert_eq!(status.code(), Some(1), "{error}");
+        assert!(error.contains("can be changed by other accounts"), "{error}");
+    }
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+}
