@@ -11,12 +11,13 @@ use std::{
 use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Corrections};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
-use pg::{DbError, Pool, Tx};
+use pg::{DbError, Patience, Pool, Tx};
 use secrecy::SecretString;
 use tokio::{runtime::Handle, sync::OnceCell};
 use usage::prices::Seeded;
 
 use crate::{
+    administrators,
     config::{Config, PriceSeeds},
     connections::Connections,
     hot_thread::HotThread,
@@ -27,9 +28,13 @@ use crate::{
 
 pub use flows::{AUDITS, MIGRATIONS};
 
-/// How long a whole batch waits for an account that another process has locked, before only that account's commands wait:
-/// far more than a commit takes, far less than its neighbours would notice as an outage.
-const BATCH_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
+/// Locks: how long a whole batch waits for an account that another process has locked, before only that account's commands
+/// wait: far more than a commit takes, far less than its neighbours would notice as an outage. Statements: they take
+/// milliseconds, and a server that went silent is given up 3 s later.
+const BATCH_PATIENCE: Patience = Patience {
+    lock_timeout: Duration::from_millis(250),
+    statement_timeout: Duration::from_secs(5),
+};
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
@@ -108,15 +113,7 @@ impl App {
         ids: Arc<dyn Ids>,
         metrics: Metrics,
     ) -> Result<Self, StartError> {
-        if !config.auth.admin_user_ids.is_empty() {
-            let promoted = identity::users::promote_admins(
-                &mut *pool.get().await?,
-                &*clock,
-                &config.auth.admin_user_ids,
-            )
-            .await?;
-            tracing::info!(promoted, "administrators of the configuration have their role");
-        }
+        administrators::apply(&pool, &*clock, &config.auth.admin_user_ids).await?;
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
@@ -125,7 +122,7 @@ impl App {
         let hot_thread = HotThread::start().map_err(StartError::Thread)?;
         let home = hot_thread.handle();
         let connections = Connections::of(config.database.pool_size);
-        let hot = pool.sibling_on(home.clone(), connections.hot, BATCH_LOCK_TIMEOUT)?;
+        let hot = pool.sibling_on(home.clone(), connections.hot, BATCH_PATIENCE)?;
         let committers = hot.share(connections.committers);
         let defaults = config.credits.defaults;
         let on_it = home.enter();

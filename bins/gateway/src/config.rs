@@ -7,6 +7,7 @@
 mod build;
 mod document;
 mod environment;
+mod exposed_file;
 mod parse;
 mod problems;
 mod reader;
@@ -26,8 +27,8 @@ pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
     Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SelfRecharge,
-    SupabaseKeys, UsageRules,
+    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SelfMetering,
+    SelfRecharge, SupabaseKeys, UsageRules,
 };
 
 /// Everything the process was told from outside. Secrets do not show in `Debug`.
@@ -109,5 +110,8 @@ pub fn load(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -> Result
 /// [`Problems`]: all that are wrong, a malformed `.env` included.
 pub fn from_environment(purpose: Purpose) -> Result<Loaded, Problems> {
     let environment = environment::read()?;
-    load(&|name| environment.get(name), purpose)
+    let mut loaded = load(&|name| environment.get(name), purpose)?;
+    let kept = exposed_file::notices(environment::FILE.as_ref(), loaded.config.app.environment);
+    loaded.notices.extend(kept);
+    Ok(loaded)
 }

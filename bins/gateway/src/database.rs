@@ -205,15 +205,7 @@ fn settings(config: &Config, bin_dir: Option<PathBuf>, search_path: Option<&str>
     settings
 }
 
-/// Host, port and database of a URL, for messages.
+/// Hosts, ports and database of a URL, for messages.
 fn place(url: &SecretString) -> String {
-    let parsed = url::Url::parse(url.expose_secret()).ok();
-    let parts = parsed
-        .as_ref()
-        .and_then(|url| Some((url.host_str()?, url.port(), url.path())));
-    match parts {
-        Some((host, Some(port), path)) => format!("{host}:{port}{path}"),
-        Some((host, None, path)) => format!("{host}{path}"),
-        None => "DATABASE_URL".to_owned(),
-    }
+    pg::DatabaseUrl::parse(url.expose_secret()).map_or_else(|_| "DATABASE_URL".to_owned(), |url| url.place())
 }

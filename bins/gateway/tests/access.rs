@@ -166,7 +166,7 @@ async fn a_user_never_touches_what_belongs_to_another() {
                     assert_eq!(item["error_code"], "PermissionDeniedException");
                 }
             }
-            Access::PathUser | Access::Recharge | Access::OwnThings | Access::Newcomer => {
+            Access::PathUser | Access::Recharge | Access::Metering | Access::OwnThings | Access::Newcomer => {
                 assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
                 assert_eq!(reply.error_code(), "PermissionDeniedException");
             }

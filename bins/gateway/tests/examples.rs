@@ -26,12 +26,12 @@ pub async fn session_of(app: &TestApp, owner: &TestUser) -> String {
 /// The id of a hold that does not exist.
 const NO_HOLD: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A hold of `owner`, made through the service.
+/// A hold of `owner`, made by themselves.
 async fn hold_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/credits/holds", owner.id);
     let reply = app
         .post(&path)
-        .service()
+        .token(&owner.token)
         .json(&json!({"amount": 70}))
         .send()
         .await

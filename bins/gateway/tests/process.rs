@@ -1,6 +1,7 @@
 //! The real binary as a process: started, stopped, killed and doubled.
 
 mod accounts;
+mod administrators;
 mod connections;
 mod crash;
 mod gateway_process;
@@ -8,6 +9,7 @@ mod histories;
 mod ledger_verify;
 mod lost_database;
 mod measurements;
+mod silent_database;
 mod start;
 mod traffic;
 mod two_processes;

@@ -47,6 +47,12 @@ pub enum Refusal {
         /// The transaction that used it first; for a scheduled grant the one that will book it.
         transaction_id: Uuid,
     },
+    /// The reference is to be unique among all users, and credited another one.
+    #[error("the reference credited another user before")]
+    ReferenceTaken,
+    /// The reference is the one that the service gives to initial grants.
+    #[error("the reference is reserved for initial grants")]
+    ReservedReference,
     /// There is no such account.
     #[error("there is no account of user {user_id}")]
     UserNotFound {
@@ -84,8 +90,14 @@ pub enum Refusal {
         /// When.
         resolved_at: OffsetDateTime,
     },
-    /// The account has as many open holds as it may have.
-    #[error("there are {limit} open holds")]
+    /// The hold was made by a service, and the caller is a user.
+    #[error("hold {hold_id} was made by a service: users end only holds of users")]
+    HoldOfService {
+        /// Which hold.
+        hold_id: Uuid,
+    },
+    /// The account has as many open holds as callers of one class may make.
+    #[error("there are {limit} open holds of callers of this class")]
     TooManyHolds {
         /// Most open holds of one account.
         limit: i64,
@@ -134,8 +146,11 @@ impl Refusal {
             | Self::HoldNotOpen { .. }
             | Self::TransactionNotFound { .. }
             | Self::ReferenceConflict { .. }
+            | Self::ReferenceTaken
             | Self::Outside { .. } => true,
             Self::UserNotFound { .. }
+            | Self::ReservedReference
+            | Self::HoldOfService { .. }
             | Self::InvalidAmount { .. }
             | Self::InvalidPeriod
             | Self::MissingReason
@@ -152,7 +167,8 @@ impl Failure for Refusal {
             Self::BudgetExceeded { .. } => "BudgetExceededException",
             Self::BalanceLimit { .. } => "BalanceLimitExceededException",
             Self::RefundExceedsCharge { .. } => "RefundExceedsChargeException",
-            Self::ReferenceConflict { .. } => "ReferenceConflictException",
+            Self::ReferenceConflict { .. } | Self::ReferenceTaken => "ReferenceConflictException",
+            Self::HoldOfService { .. } => "PermissionDeniedException",
             Self::HoldNotOpen { .. } => "HoldNotOpenException",
             Self::UserNotFound { .. } => "UserNotFoundException",
             Self::HoldNotFound { .. } => "HoldNotFoundException",
@@ -160,7 +176,10 @@ impl Failure for Refusal {
             Self::TooManyHolds { .. } => "TooManyHoldsException",
             Self::IdempotencyConflict { .. } => "IdempotencyConflictException",
             Self::Outside { .. } => "BadRequestException",
-            Self::InvalidAmount { .. } | Self::InvalidPeriod | Self::MissingReason => "ValidationException",
+            Self::InvalidAmount { .. }
+            | Self::InvalidPeriod
+            | Self::MissingReason
+            | Self::ReservedReference => "ValidationException",
         }
     }
 
@@ -171,7 +190,10 @@ impl Failure for Refusal {
             | Self::BalanceLimit { .. }
             | Self::RefundExceedsCharge { .. }
             | Self::Outside { .. } => Kind::Refused,
-            Self::ReferenceConflict { .. } | Self::HoldNotOpen { .. } => Kind::Conflict,
+            Self::ReferenceConflict { .. } | Self::ReferenceTaken | Self::HoldNotOpen { .. } => {
+                Kind::Conflict
+            }
+            Self::HoldOfService { .. } => Kind::Forbidden,
             Self::UserNotFound { .. } | Self::HoldNotFound { .. } | Self::TransactionNotFound { .. } => {
                 Kind::NotFound
             }
@@ -179,7 +201,8 @@ impl Failure for Refusal {
             Self::IdempotencyConflict { .. }
             | Self::InvalidAmount { .. }
             | Self::InvalidPeriod
-            | Self::MissingReason => Kind::Invalid,
+            | Self::MissingReason
+            | Self::ReservedReference => Kind::Invalid,
         }
     }
 
@@ -230,7 +253,9 @@ impl Failure for Refusal {
                     Detail::Text(TransactionName::Transaction(*transaction_id).to_string()),
                 )]
             }
-            Self::HoldNotFound { hold_id } => vec![("hold_id", Detail::Text(hold_id.to_string()))],
+            Self::HoldNotFound { hold_id } | Self::HoldOfService { hold_id } => {
+                vec![("hold_id", Detail::Text(hold_id.to_string()))]
+            }
             Self::HoldNotOpen {
                 hold_status,
                 resolved_at,
@@ -243,7 +268,10 @@ impl Failure for Refusal {
             Self::IdempotencyConflict { first_used_at } => {
                 vec![("first_used_at", Detail::Time(*first_used_at))]
             }
-            Self::InvalidPeriod | Self::MissingReason | Self::Outside { .. } => Vec::new(),
+            Self::ReservedReference => vec![("field", Detail::Text("reference_id".to_owned()))],
+            Self::InvalidPeriod | Self::MissingReason | Self::ReferenceTaken | Self::Outside { .. } => {
+                Vec::new()
+            }
         }
     }
 }

@@ -16,14 +16,14 @@ pub mod service;
 mod store;
 pub mod verify;
 
-pub use self::core::REFUND_LIFE;
+pub use self::core::{INITIAL_REFERENCE, REFUND_LIFE};
 pub use error::Refusal;
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
     Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace,
     GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, IdempotencyKey,
     InvalidIdempotencyKey, LowCrossing, Metering, NewBudget, NewGrant, NewGrantKind, Outcome,
-    PRIORITY_DEFAULT, Payer, Replay, TransactionFilter, TransactionKind, TransactionName,
+    PRIORITY_DEFAULT, Payer, ReferenceScope, Replay, TransactionFilter, TransactionKind, TransactionName,
     UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
@@ -41,5 +41,6 @@ pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "credits": "20261121030000_create_accounts_and_grants", "20261121030100_create_journal",
     "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
     "20261122100000_measure_rows", "20261122120000_index_closed_holds",
-    "20261123090000_link_usage_records", "20261123120000_create_budgets"
+    "20261123090000_link_usage_records", "20261123120000_create_budgets",
+    "20261130050000_classify_callers", "20261130050100_create_global_references"
 );

@@ -139,7 +139,7 @@ pub async fn accounts(pool: &Pool) -> Result<u64, DbError> {
 /// [`DbError`] when the database cannot be read; that is not a violation.
 pub async fn chunk(pool: &Pool, after: Option<&UserId>, limit: i64) -> Result<Chunk, DbError> {
     let mut tx = Tx::begin(pool).await?;
-    pg::audit::take_snapshot(tx.conn()).await?;
+    pg::audit::take_snapshot(&mut tx).await?;
     let range = store::verify::range(tx.conn(), after, limit.max(1)).await?;
     let found = store::verify::check(tx.conn(), &range).await?;
     tx.commit().await?;

@@ -238,7 +238,12 @@ fn told_by_entries(op: &Op) -> Op {
             ends,
             reference,
         },
-        Op::Capture { back, amount } => Op::Capture {
+        Op::Capture {
+            back,
+            amount,
+            by_user,
+        } => Op::Capture {
+            by_user,
             back,
             amount: amount.filter(|amount| *amount != 0),
         },

@@ -109,6 +109,7 @@ fn said(result: &Result<Effect, Stop>) -> Said {
 fn pledge(hold: &HoldView) -> Pledge {
     assert_eq!(hold.description, Some(format!("step {}", number(hold.hold_id))));
     Pledge {
+        of_user: hold.made_by == kernel::CallerClass::User,
         number: number(hold.hold_id),
         amount: micro(hold.amount),
         parts: Vec::new(),

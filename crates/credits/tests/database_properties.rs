@@ -354,6 +354,8 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
                #- '{outcome,result,applied,grant,transaction_id}' \
                #- '{outcome,result,refused,reference_conflict,transaction_id}')::text \
                FROM credits.idempotency t WHERE user_id = $1 \
+             UNION ALL SELECT 8, 0, key, (to_jsonb(t) - 'user_id' - 'transaction_id')::text \
+               FROM (SELECT user_id, key, caller, fingerprint FROM credits.idempotency_shared) t WHERE user_id = $1 \
              UNION ALL SELECT 7, 0, period, (to_jsonb(t) - 'user_id')::text FROM credits.budgets t WHERE user_id = $1 \
              ) AS lines ORDER BY part, a, b",
         )

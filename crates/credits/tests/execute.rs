@@ -30,7 +30,7 @@ async fn an_account_opens_with_its_initial_grant_and_spends() {
     );
     assert_eq!(
         (grant.reference_id.as_deref(), grant.created_at),
-        (Some("initial"), testkit::instant())
+        (Some(credits::INITIAL_REFERENCE), testkit::instant())
     );
 
     let mut spending = command(

@@ -1,7 +1,10 @@
 //! Random commands, small enough to collide and now and then far out of bounds.
 
-use credits::{Action, Adjustment, BALANCE_MAX, Command, HoldMode, IdempotencyKey, NewGrant, NewGrantKind};
-use kernel::{Actor, Credits, FreeForm, UserId};
+use credits::{
+    Action, Adjustment, BALANCE_MAX, Command, HoldMode, IdempotencyKey, NewGrant, NewGrantKind,
+    ReferenceScope,
+};
+use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -28,14 +31,17 @@ pub enum Op {
         amount: i64,
         clamp: bool,
         seconds: i64,
+        by_user: bool,
     },
     /// Of the hold that was asked for this many holds ago.
     Capture {
         back: u8,
         amount: Option<i64>,
+        by_user: bool,
     },
     Release {
         back: u8,
+        by_user: bool,
     },
     /// Of the charge that was asked for this many charges ago.
     Refund {
@@ -88,8 +94,15 @@ pub fn op() -> impl Strategy<Value = Op> {
     let recharge = (amount(), reference()).prop_map(|(amount, reference)| Op::Recharge { amount, reference });
     let remove =
         (amount(), prop::option::weighted(0.5, 0..6_u8)).prop_map(|(amount, lot)| Op::Remove { amount, lot });
-    let capture = (back(), prop::option::weighted(0.8, captured()))
-        .prop_map(|(back, amount)| Op::Capture { back, amount });
+    let capture =
+        (back(), prop::option::weighted(0.8, captured()), by_user()).prop_map(|(back, amount, by_user)| {
+            Op::Capture {
+                back,
+                amount,
+                by_user,
+            }
+        });
+    let release = (back(), by_user()).prop_map(|(back, by_user)| Op::Release { back, by_user });
     let refund = (back(), prop::option::weighted(0.7, amount()))
         .prop_map(|(back, amount)| Op::Refund { back, amount });
     prop_oneof![
@@ -100,7 +113,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => amount().prop_map(Op::TakeWhatIsThere),
         6 => hold(),
         5 => capture,
-        2 => back().prop_map(|back| Op::Release { back }),
+        2 => release,
         5 => refund,
         1 => amount().prop_map(Op::Add),
         1 => remove,
@@ -108,7 +121,7 @@ pub fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The word for a reference; number 0 is the one that comes with the account.
+/// The word for a reference; number 0 is the one that came with accounts of earlier versions.
 pub fn reference(number: u8) -> String {
     if number == 0 {
         "initial".to_owned()
@@ -147,9 +160,18 @@ fn nth(numbers: &[usize], back: u8) -> usize {
 
 /// The command that `op` means at `now`. `number` makes its ids.
 pub fn command(user: &UserId, names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Command {
+    let by_user = match op {
+        Op::Hold { by_user, .. } | Op::Capture { by_user, .. } | Op::Release { by_user, .. } => *by_user,
+        _ => true,
+    };
+    let (actor, caller) = match by_user {
+        true => (Actor::User, CallerClass::User),
+        false => (Actor::Service, CallerClass::Service),
+    };
     Command {
         user_id: user.clone(),
-        actor: Actor::User,
+        actor,
+        caller,
         transaction_id: transaction_id(number),
         description: Some(format!("step {number}")),
         metadata: FreeForm::of_texts([("step", number.to_string().as_str())]),
@@ -193,6 +215,7 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
             effective_at: begins.map(at),
             expires_at: ends.map(at),
             reference_id: used.map(reference),
+            scope: ReferenceScope::User,
         }),
         Op::Recharge {
             amount,
@@ -200,6 +223,7 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
         } => Action::Recharge {
             amount: credits(*amount),
             reference_id: used.map(reference),
+            scope: ReferenceScope::User,
         },
         Op::Consume(amount) => Action::Consume {
             amount: credits(*amount),
@@ -213,18 +237,19 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
             amount,
             clamp,
             seconds,
+            by_user: _,
         } => Action::Hold {
             hold_id: transaction_id(number),
             amount: credits(*amount),
             mode: if *clamp { HoldMode::Clamp } else { HoldMode::Exact },
             ttl: Duration::seconds(*seconds),
         },
-        Op::Capture { back, amount } => Action::Capture {
+        Op::Capture { back, amount, .. } => Action::Capture {
             hold_id: transaction_id(names.hold(*back)),
             amount: amount.map(credits),
             usage_record_id: Some(8),
         },
-        Op::Release { back } => Action::Release {
+        Op::Release { back, .. } => Action::Release {
             hold_id: transaction_id(names.hold(*back)),
         },
         Op::Refund { back, amount } => Action::Refund {
@@ -278,11 +303,17 @@ fn give() -> impl Strategy<Value = Op> {
 fn hold() -> impl Strategy<Value = Op> {
     let seconds =
         prop_oneof![20 => 1..60_i64, 1 => Just(0), 1 => Just(86_400), 1 => Just(86_401), 1 => any::<i64>()];
-    (amount(), any::<bool>(), seconds).prop_map(|(amount, clamp, seconds)| Op::Hold {
+    (amount(), any::<bool>(), seconds, by_user()).prop_map(|(amount, clamp, seconds, by_user)| Op::Hold {
         amount,
         clamp,
         seconds,
+        by_user,
     })
+}
+
+/// Whether the user themselves ask, and not a service.
+fn by_user() -> impl Strategy<Value = bool> {
+    prop_oneof![1 => Just(true), 1 => Just(false)]
 }
 
 /// Limits of budgets: of a day, of a month, and of a lifetime.

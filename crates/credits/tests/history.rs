@@ -314,8 +314,9 @@ async fn compare(entries: i64) -> Vec<(&'static str, i64, i64)> {
     const YOUNG: i64 = 100;
     let db = database().await;
     let (young, old) = (testkit::user("young"), testkit::user("old"));
-    let mut conn = db.connect().await;
-    conn.batch_execute("SET statement_timeout = 0").await.unwrap();
+    let mut settings = pg::PoolSettings::new(db.url());
+    settings.statement_timeout = std::time::Duration::ZERO;
+    let mut conn = pg::Pool::new(&settings).unwrap().get().await.unwrap();
     for table in [
         "accounts",
         "grants",

@@ -214,7 +214,7 @@ async fn transactions_are_found_by_hold_reference_and_id() {
         .items;
     assert_eq!(found, std::slice::from_ref(&charge));
     let both = TransactionFilter {
-        reference_id: Some("initial".to_owned()),
+        reference_id: Some(credits::INITIAL_REFERENCE.to_owned()),
         ..of_hold
     };
     assert_eq!(

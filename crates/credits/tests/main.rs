@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod classes;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod core_holds;
@@ -16,6 +18,8 @@ mod database_properties;
 mod execute;
 #[cfg(test)]
 mod generator;
+#[cfg(test)]
+mod global_references;
 #[cfg(test)]
 mod history;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use credits::{
     BudgetPeriod, BudgetView, Command, EntryKind, NewBudget, Refusal,
     core::{AccountState, Budget, JournalEntry, Standing, Stop, Window, apply},
 };
-use kernel::{Clock, Credits, ManualClock, UserId};
+use kernel::{CallerClass, Clock, Credits, ManualClock, UserId};
 use time::{Duration, OffsetDateTime, UtcOffset, macros::datetime};
 
 use crate::{
@@ -20,11 +20,14 @@ const ZONE: &str = "Asia/Shanghai";
 /// Half a minute before a day and a month begin there.
 pub const EVENING: OffsetDateTime = datetime!(2026-01-31 15:59:30 UTC);
 
+/// Whose account, which key, and callers of which class.
+type KeyName = (UserId, String, CallerClass);
+
 /// The ledger in memory, with its keys.
 #[derive(Default)]
 pub struct Memory {
     pub states: BTreeMap<UserId, AccountState>,
-    keys: BTreeMap<(UserId, String), ([u8; 32], OffsetDateTime, String)>,
+    keys: BTreeMap<KeyName, ([u8; 32], OffsetDateTime, String)>,
 }
 
 impl Memory {
@@ -43,7 +46,7 @@ impl Memory {
             .into_mut();
         let key = command.idempotency.as_ref();
         let key = key.filter(|_| credits::core::check(&command.action).is_ok());
-        let name = key.map(|key| (command.user_id.clone(), key.key().to_owned()));
+        let name = key.map(|key| (command.user_id.clone(), key.key().to_owned(), command.caller));
         if let (Some(key), Some(name)) = (key, &name)
             && let Some((fingerprint, first_used_at, word)) = self.keys.get(name)
         {

@@ -1,9 +1,10 @@
 //! Commands with names, and running them in a transaction of their own.
 
 use credits::{
-    Action, Applied, Command, Defaults, Entry, Executed, HoldMode, IdempotencyKey, Outcome, Refusal,
+    Action, Applied, Command, Defaults, Entry, Executed, HoldMode, IdempotencyKey, Outcome, ReferenceScope,
+    Refusal,
 };
-use kernel::{Actor, Clock, Credits, FreeForm, Ids, RandomIds, UserId};
+use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids, RandomIds, UserId};
 use pg::{Pool, Tx};
 use testkit::TestDb;
 use time::Duration;
@@ -18,6 +19,7 @@ pub fn command(user: &UserId, action: Action) -> Command {
     Command {
         user_id: user.clone(),
         actor: Actor::Service,
+        caller: CallerClass::Service,
         transaction_id: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
@@ -30,6 +32,15 @@ pub fn command(user: &UserId, action: Action) -> Command {
 pub fn under(command: Command, key: &str, asks: u8) -> Command {
     Command {
         idempotency: Some(IdempotencyKey::new(key, [asks; 32]).unwrap()),
+        ..command
+    }
+}
+
+/// The command as the user themselves give it.
+pub fn by_user(command: Command) -> Command {
+    Command {
+        actor: Actor::User,
+        caller: CallerClass::User,
         ..command
     }
 }
@@ -54,6 +65,7 @@ pub fn recharge(user: &UserId, amount: Credits, reference_id: Option<&str>) -> C
         Action::Recharge {
             amount,
             reference_id: reference_id.map(str::to_owned),
+            scope: ReferenceScope::User,
         },
     )
 }

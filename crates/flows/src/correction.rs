@@ -11,7 +11,7 @@ use credits::{
     TransactionName,
 };
 use futures_util::try_join;
-use kernel::{Actor, Clock, Credits, FreeForm, Ids, UserId};
+use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 use time::OffsetDateTime;
 use usage::{Charge, Draft, Prices, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook};
@@ -42,6 +42,8 @@ pub struct Correct {
     pub replacement: Option<Replacement>,
     /// In which capacity the caller acts.
     pub actor: Actor,
+    /// The class of the caller.
+    pub caller: CallerClass,
     /// The caller's identity of the request.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -156,7 +158,7 @@ impl Corrections {
             usage::look_up(conn, &*self.clock, &self.prices, events, 2),
         )?;
         let key = wish.idempotency.as_ref();
-        if key.is_some_and(|key| ledger.knows(&wish.user_id, key)) {
+        if key.is_some_and(|key| ledger.knows(&wish.user_id, key, wish.caller)) {
             ledger.apply(Cow::Owned(
                 wish.remember(Action::Acknowledge { usage_record_id: 0 }, self.id()),
             ))?;
@@ -359,6 +361,7 @@ impl Correct {
         Command {
             user_id: self.user_id.clone(),
             actor: self.actor,
+            caller: self.caller,
             transaction_id,
             description: None,
             metadata: FreeForm::empty(),

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use credits::{Action, Balance, Command, Deciding, IdempotencyKey, Metering, Payer, Preview, Refusal};
-use kernel::{Actor, FreeForm, UserId};
+use kernel::{Actor, CallerClass, FreeForm, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 use usage::{
@@ -80,6 +80,11 @@ impl Metered {
             .then(|| self.command(self.actor, Action::Meter(metering)))
     }
 
+    /// The class of the caller.
+    fn caller(&self) -> CallerClass {
+        self.input.recorded_by
+    }
+
     /// A known event that was only recorded cannot be charged by sending it again: that is another event.
     fn agrees(&self, next: Next) -> Result<Next, UsageRefusal> {
         match &next {
@@ -100,6 +105,7 @@ impl Metered {
         Command {
             user_id: self.input.user_id.clone(),
             actor,
+            caller: self.caller(),
             transaction_id: self.transaction_id,
             description: Some(self.input.event_type.clone()),
             metadata: FreeForm::empty(),
@@ -136,7 +142,7 @@ impl Desk<'_, '_> {
         };
         let user_id = &metered.input.user_id;
         if let Some(key) = &metered.idempotency
-            && ledger.knows(user_id, key)
+            && ledger.knows(user_id, key, metered.caller())
         {
             // Nothing is done: the first outcome is answered, or the conflict.
             ledger.apply(Cow::Owned(
@@ -180,10 +186,15 @@ impl Desk<'_, '_> {
     fn next(&mut self, metered: &Metered) -> Result<Result<Next, UsageRefusal>, DbError> {
         let input = &metered.input;
         if let Some(event_id) = &input.event_id
-            && self.recording.knows(&input.user_id, event_id)
+            && self
+                .recording
+                .may_know(&input.user_id, event_id, input.recorded_by)
         {
-            // Its price does not matter any more.
-            return self.recording.next(input.clone().complete());
+            let new = input.clone().complete();
+            if self.recording.known(&new).is_some() {
+                // Its price does not matter any more.
+                return self.recording.next(new);
+            }
         }
         let new = match metered.input.clone().priced(self.book, self.recording.now()) {
             Ok(new) => new,

@@ -4,7 +4,7 @@
 //! them is told that it made him. Touches identity, credits and webhooks.
 
 use identity::{Ensured, IdentityRefusal, NewUser, User};
-use kernel::{Actor, Clock, Credits, FreeForm, Ids};
+use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids};
 use pg::{Attempts, DbError, Pool, Tx};
 use webhooks::NewEvent;
 
@@ -109,6 +109,8 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
     let command = credits::Command {
         user_id: wish.user.user_id.clone(),
         actor: wish.actor,
+        // Without a key and a hold the class does not matter.
+        caller: CallerClass::Service,
         transaction_id: ids.uuid(),
         description: Some("Initial credits".to_owned()),
         metadata: FreeForm::empty(),

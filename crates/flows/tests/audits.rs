@@ -39,6 +39,7 @@ async fn history(db: &TestDb, clock: &ManualClock) {
         credits::Action::Recharge {
             amount: "0.000001".parse().unwrap(),
             reference_id: None,
+            scope: credits::ReferenceScope::User,
         },
         credits::Action::Adjust {
             amount: "1".parse().unwrap(),

@@ -356,6 +356,7 @@ async fn a_key_is_answered_as_the_first_time() {
         action: credits::Action::Recharge {
             amount: "1000".parse().unwrap(),
             reference_id: None,
+            scope: credits::ReferenceScope::User,
         },
         ..consume(user.clone(), "1")
     };

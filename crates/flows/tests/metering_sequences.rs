@@ -7,7 +7,7 @@ use flows::{
     Metered, StandingCheck, Writes,
     correction::{Correct, Corrections, Replacement},
 };
-use kernel::{Actor, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
+use kernel::{Actor, CallerClass, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
 use testkit::TestDb;
 use usage::{RecordFilter, UsageInput};
 use uuid::Uuid;
@@ -163,6 +163,7 @@ async fn correct_some(db: &TestDb, clock: &ManualClock, seed: u64) {
                 reason: "wrong".to_owned(),
                 replacement,
                 actor: Actor::Admin,
+                caller: CallerClass::Service,
                 idempotency: None,
             };
             let done = corrections.correct(&wish).await.unwrap().result.unwrap();
@@ -215,6 +216,7 @@ async fn a_refused_correction_tells_what_became_due() {
         reason: "wrong".to_owned(),
         replacement: None,
         actor: Actor::Admin,
+        caller: CallerClass::Service,
         idempotency: Some(IdempotencyKey::new("k", [1; 32]).unwrap()),
     };
     let first = corrections.correct(&wish).await.unwrap();

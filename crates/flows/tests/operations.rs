@@ -6,7 +6,7 @@ use credits::Defaults;
 use flows::{BalanceReads, Barred, Metered, StandingCheck, StatusReads, Writes, sign_up};
 use futures_util::join;
 use identity::Activity;
-use kernel::{Actor, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
+use kernel::{Actor, CallerClass, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
 use pg::Tx;
 use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
 use testkit::TestDb;
@@ -20,6 +20,7 @@ pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
     credits::Command {
         user_id,
         actor: Actor::User,
+        caller: CallerClass::User,
         transaction_id: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
@@ -59,7 +60,10 @@ pub fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
 /// What was used, for nothing but the record.
 pub fn uncharged(input: UsageInput) -> Metered {
     Metered {
-        input,
+        input: UsageInput {
+            recorded_by: CallerClass::User,
+            ..input
+        },
         from: None,
         actor: Actor::User,
         transaction_id: RandomIds.uuid(),
@@ -195,9 +199,11 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
         .await
         .unwrap()
         .unwrap();
-    identity::users::promote_admins(&mut conn, &clock, &[testkit::user("admin")])
+    let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
+    identity::users::apply_admins(&mut tx, &clock, &[testkit::user("admin")])
         .await
         .unwrap();
+    tx.commit().await.unwrap();
     let writes = writes(&db, &clock);
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     let spend = async |id: &str| {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     IdentityRefusal,
-    model::{Activity, Ensured, NewUser, User, UserStatus},
+    model::{Activity, Ensured, NewUser, RoleChanges, User, UserStatus},
     store,
 };
 
@@ -83,18 +83,21 @@ pub async fn created_between(
     store::users::created_between(conn, starts, end).await
 }
 
-/// Gives these users the role of administrator and answers how many did not have it yet.
+/// Gives exactly these users the role of administrator by configuration (`ADMIN_USER_IDS`, HTTP contract 14): who is listed
+/// has it afterwards, who has it from an earlier list and is not listed any more loses it.
 ///
-/// Ids that never signed up are passed over (`ADMIN_USER_IDS`, HTTP contract 14). Nobody loses the role here.
+/// Ids that never signed up are passed over; [`ensure`] gives them the role. A user who was promoted otherwise keeps the role.
+/// Processes that start at once wait for one another; with different lists the last one decides.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn promote_admins(
-    conn: &mut AsyncPgConnection,
-    clock: &dyn Clock,
-    users: &[UserId],
-) -> Result<usize, DbError> {
-    store::users::promote_admins(conn, clock.now(), users).await
+pub async fn apply_admins(tx: &mut Tx, clock: &dyn Clock, listed: &[UserId]) -> Result<RoleChanges, DbError> {
+    let (conn, now) = (tx.conn(), clock.now());
+    store::roles::lock(conn).await?;
+    Ok(RoleChanges {
+        promoted: store::roles::promote(conn, now, listed).await?,
+        demoted: store::roles::demote_others(conn, now, listed).await?,
+    })
 }
 
 /// Activates or deactivates a user and answers what he is afterwards; `None` if he never signed up.

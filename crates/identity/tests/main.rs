@@ -7,6 +7,8 @@ mod key_server;
 #[cfg(test)]
 mod minting;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod users;

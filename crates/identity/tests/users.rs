@@ -297,27 +297,6 @@ async fn deactivating_changes_the_state_and_when_it_changed() {
 }
 
 #[tokio::test]
-async fn administrators_are_made_once_and_strangers_are_passed_over() {
-    let (db, clock) = (database().await, testkit::clock());
-    for id in ["a", "b", "c"] {
-        ensure(db.pool(), &clock, &new_user(id, &format!("{id}@example.com")))
-            .await
-            .unwrap();
-    }
-    clock.advance(-Duration::hours(1));
-    let named = ["a", "b", "nobody"].map(testkit::user);
-    let mut conn = db.pool().get().await.unwrap();
-    assert_eq!(users::promote_admins(&mut conn, &clock, &named).await.unwrap(), 2);
-    assert_eq!(users::promote_admins(&mut conn, &clock, &named).await.unwrap(), 0);
-    assert_eq!(users::promote_admins(&mut conn, &clock, &[]).await.unwrap(), 0);
-    let roles = users::statuses(&conn, &["a", "b", "c"].map(testkit::user))
-        .await
-        .unwrap();
-    let roles: Vec<Role> = roles.into_iter().map(|status| status.unwrap().role).collect();
-    assert_eq!(roles, [Role::Admin, Role::Admin, Role::User]);
-}
-
-#[tokio::test]
 async fn users_are_counted_by_the_span_they_were_made_in() {
     let (db, clock) = (database().await, testkit::clock());
     let begin = clock.now();

@@ -25,6 +25,6 @@ pub use clock::{Clock, ManualClock, SystemClock, rfc3339};
 pub use failure::{Detail, Failure, Kind};
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use page::{Cursor, CursorError, Found, Page, PageError, Slice, Start, TimePlace};
-pub use principal::{Actor, KeyAccess, Principal, Scope};
+pub use principal::{Actor, CallerClass, KeyAccess, Principal, Scope, UnknownCallerClass};
 pub use text::{FreeForm, TextError};
 pub use user_id::{UserId, UserIdError};

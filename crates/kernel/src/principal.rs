@@ -44,6 +44,21 @@ pub enum Actor {
     System,
 }
 
+/// Class of a caller with regard to one user. Holds, idempotency keys and event ids belong to a user and a class, so that
+/// neither class uses up or ends what the other one made (HTTP contract 1.11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallerClass {
+    /// The user, by a token; also an administrator on their own account.
+    User,
+    /// A service, or an administrator who acts for somebody else.
+    Service,
+}
+
+/// The text is not a class of callers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a class of callers")]
+pub struct UnknownCallerClass(String);
+
 /// Whose things an operation may touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
@@ -86,6 +101,16 @@ impl Principal {
     #[must_use]
     pub fn may_act_for(&self, user: &UserId) -> bool {
         self.is_staff() || self.user_id() == Some(user)
+    }
+
+    /// The class of this caller when they act for `user`.
+    #[must_use]
+    pub fn class_for(&self, user: &UserId) -> CallerClass {
+        if self.user_id() == Some(user) {
+            CallerClass::User
+        } else {
+            CallerClass::Service
+        }
     }
 
     /// Whose things this caller may touch.
@@ -136,6 +161,28 @@ impl Actor {
     }
 }
 
+impl CallerClass {
+    /// The word on the wire and in the books: `user` or `service`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Service => "service",
+        }
+    }
+}
+
+impl std::str::FromStr for CallerClass {
+    type Err = UnknownCallerClass;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCallerClass> {
+        [Self::User, Self::Service]
+            .into_iter()
+            .find(|class| class.as_str() == text)
+            .ok_or_else(|| UnknownCallerClass(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +201,10 @@ mod tests {
         assert!(service.may_act_for(&b) && !service.is_admin());
         assert!(user.scope().covers(&a) && !user.scope().covers(&b) && service.scope().covers(&b));
         assert_eq!(service.actor().as_str(), "service");
+        assert_eq!(
+            [&user, &admin, &service].map(|of| of.class_for(&a).as_str()),
+            ["user", "user", "service"]
+        );
+        assert_eq!(admin.class_for(&b), CallerClass::Service);
     }
 }

@@ -98,6 +98,13 @@ impl FreeForm {
         serde_json::to_string(&map).map_or_else(|_| self.clone(), |text| Self(text.into()))
     }
 
+    /// Whether it has no member or item.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let inside = self.0.trim().get(1..).map(str::trim_start);
+        inside.is_some_and(|rest| rest.starts_with(['}', ']']))
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn as_json(&self) -> &str {

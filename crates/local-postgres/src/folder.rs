@@ -1,8 +1,8 @@
 //! A folder that only this process's account may change, and its files, opened through the folder itself.
 //!
-//! The path to the folder may go through symbolic links. Its entries may not: whoever could once put a link there would
-//! choose what this process reads, truncates or gives away. The folder is opened once, and its entries are found from there,
-//! so that nothing is exchanged between a check and a use.
+//! The path to the folder may go through symbolic links. Its entries may not be links: an account that could once put
+//! one there would choose what this process reads, truncates or gives away. The folder is opened once, and its entries
+//! are found from there, so that nothing is exchanged between a check and a use.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, getegid, geteuid, unlinkat};
 use crate::Error;
 use crate::account::name_of;
 
-/// Whoever opens a file never follows a link, waits for the other end of a pipe, or hands the file on to a child.
+/// Flags of every open: no link is followed, no other end of a pipe is waited for, no child gets the file.
 const GUARDED: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 /// The files of this crate hold a line or two.
 const READ_BYTES_MAX: u64 = 64 * 1024;
@@ -81,8 +81,8 @@ impl Folder {
     /// Opens a file in it, making it if `flags` say so.
     ///
     /// # Errors
-    /// [`Error::Untrusted`] for a link, for what is no ordinary file, and for a file of another account or one that others may
-    /// change, or read if that is not for them.
+    /// [`Error::Untrusted`] for a link, for what is no ordinary file, and for a file of another account or one that
+    /// others may change, or read if that is not for them.
     pub(crate) fn open_file(&self, name: &str, flags: OFlag, readers: Readers) -> Result<File, Error> {
         self.try_open(name, flags, readers)?
             .ok_or_else(|| Error::io("open", &self.join(name))(ErrorKind::NotFound.into()))
@@ -106,8 +106,8 @@ impl Folder {
         self.sync()
     }
 
-    /// The same for a file that only its owner may read, from the first instant on. What it tells dies with the process, so no
-    /// crash of the machine has to keep it.
+    /// The same for a file that only its owner may read, from the first instant on. Its content is worth nothing after
+    /// the process has ended, so no crash of the machine has to keep it.
     pub(crate) fn write_private(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         self.write_beside(name, content, FOR_OWNER)?;
         self.rename_beside(name)

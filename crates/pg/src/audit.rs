@@ -1,19 +1,24 @@
 //! Rules about stored data that can be checked at any time: the books must balance.
 
+use std::time::Duration;
+
 use diesel::{
     QueryableByName,
     sql_types::{BigInt, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use crate::DbError;
+use crate::{DbError, Tx};
 
 /// How an audit of a range reads. The sessions of the service plan for statements that look up a few keys (`connect`); these
 /// compare whole ranges of tables, where joins by hash and plans for the range at hand take a third less time. The range is
 /// always found through an index, so that tables without statistics are not read whole for each of them.
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
-    SET LOCAL work_mem = '32MB'; SET LOCAL jit = off; SET LOCAL statement_timeout = '10min'";
+    SET LOCAL work_mem = '32MB'; SET LOCAL jit = off";
+
+/// How long one question of an audit may take.
+const QUESTION_MAX: Duration = Duration::from_mins(10);
 
 /// One rule, as a query that finds what breaks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +66,9 @@ struct Found {
 ///
 /// # Errors
 /// [`DbError`] when that fails.
-pub async fn take_snapshot(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    Ok(conn.batch_execute(SNAPSHOT).await?)
+pub async fn take_snapshot(tx: &mut Tx) -> Result<(), DbError> {
+    tx.conn().batch_execute(SNAPSHOT).await?;
+    tx.limit_statements(QUESTION_MAX).await
 }
 
 /// Asks a rule of the subjects behind `after`, up to `until` if there is an end: SQL that takes both as texts (`$1`, `$2`) and

@@ -1,57 +1,76 @@
-//! Opening one connection: TLS where the server is remote, and the settings every session has.
+//! Opening one connection: the first server that fits, encrypted where it is remote, with the settings every session has.
 
-use std::{fmt::Write as _, sync::Arc};
+mod certificates;
+mod open;
+mod parameters;
+mod socket;
+mod syntax;
+mod tls;
+mod url;
+mod watched;
 
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
-use tokio_postgres::{
-    CancelToken, Config, NoTls,
-    config::{Host, SslMode},
+use std::{
+    fmt::Write as _,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
-use url::Url;
 
-use crate::{DbError, pool::PoolSettings};
+use tokio::time::timeout;
+use tokio_postgres::{Config, error::SqlState};
 
-/// How to reach the server, read from a `postgresql://` URL once.
+pub use self::{
+    open::OpenConnection,
+    url::{DatabaseUrl, UrlFault},
+};
+use self::{
+    open::{Cancel, Fault},
+    socket::{Endpoint, endpoints},
+    tls::Encryption,
+    url::{Host, TargetSession},
+    watched::Silence,
+};
+use crate::{
+    DbError,
+    pool::{PoolSettings, chain},
+};
+
+/// How long beyond `statement_timeout` an answer is waited for: the server says itself that a statement took too long, if it
+/// still can.
+pub const ANSWER_MARGIN: Duration = Duration::from_secs(3);
+
+/// How to reach the server, read from a connection string once.
 #[derive(Clone)]
 pub(crate) struct Target {
+    url: Arc<DatabaseUrl>,
     config: Config,
-    tls: Option<MakeRustlsConnect>,
+    encryption: Encryption,
     session: String,
+    /// How long one server may take until its session is set up; zero for no limit.
+    connect_timeout: Duration,
+    answer_timeout: Duration,
+    silence: Arc<Silence>,
+    /// The place of the server that was found last: the others need not be tried in vain each time.
+    found_last: Arc<AtomicUsize>,
 }
 
 impl Target {
-    /// Reads the URL.
-    ///
-    /// TLS: towards a unix socket or a loopback address none unless `sslmode` asks for it; towards any other host it is
-    /// required, with the server's certificate verified against the system's roots or `sslrootcert`. `sslmode=disable`
-    /// turns it off; `verify-ca` and `verify-full` mean the same as `require`, which always verifies here.
+    /// Reads the connection string, and the certificates it names.
     pub(crate) fn parse(settings: &PoolSettings) -> Result<Self, DbError> {
-        let (address, sslmode, root_file) = split_tls_options(&settings.url)?;
-        let mut config: Config = address
-            .parse()
-            .map_err(|error| DbError::Connect(Box::new(error)))?;
-        config.application_name(&settings.application_name);
-        config.connect_timeout(settings.connect_timeout);
-        config.keepalives_idle(std::time::Duration::from_secs(60));
-        let mode = match sslmode.as_deref() {
-            Some("disable") => SslMode::Disable,
-            Some("allow" | "prefer") => SslMode::Prefer,
-            Some("require" | "verify-ca" | "verify-full") => SslMode::Require,
-            None if is_local(&config) => SslMode::Disable,
-            None => SslMode::Require,
-            Some(other) => return Err(DbError::Connect(format!("sslmode {other} is not known").into())),
-        };
-        config.ssl_mode(mode);
-        let tls = match mode {
-            SslMode::Disable => None,
-            _ => Some(MakeRustlsConnect::new(tls_config(root_file.as_deref())?)),
-        };
+        let url = DatabaseUrl::parse(&settings.url)
+            .map_err(|fault| DbError::Connect(format!("the database URL {fault}").into()))?;
         Ok(Self {
-            config,
-            tls,
+            config: open::config(&url, &settings.application_name),
+            encryption: Encryption::of(&url)?,
             session: session_sql(settings),
+            connect_timeout: url.connect_timeout.unwrap_or(settings.connect_timeout),
+            answer_timeout: answer_timeout(settings.statement_timeout),
+            silence: Silence::new(),
+            found_last: Arc::default(),
+            url: Arc::new(url),
         })
     }
 
@@ -59,38 +78,137 @@ impl Target {
     pub(crate) fn with(&self, settings: &PoolSettings) -> Self {
         Self {
             session: session_sql(settings),
+            answer_timeout: answer_timeout(settings.statement_timeout),
             ..self.clone()
         }
     }
 
-    /// Opens a connection. The task that drives it runs on the tokio runtime this is called on.
-    pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, DbError> {
-        let failed = |error: tokio_postgres::Error| DbError::Connect(Box::new(error));
-        let set_up = |error: diesel::ConnectionError| DbError::Connect(Box::new(error));
-        let mut connection = if let Some(tls) = &self.tls {
-            let (client, driver) = self.config.connect(tls.clone()).await.map_err(failed)?;
-            AsyncPgConnection::try_from_client_and_connection(client, driver)
-                .await
-                .map_err(set_up)?
-        } else {
-            let (client, driver) = self.config.connect(NoTls).await.map_err(failed)?;
-            AsyncPgConnection::try_from_client_and_connection(client, driver)
-                .await
-                .map_err(set_up)?
-        };
-        connection
-            .batch_execute(&self.session)
-            .await
-            .map_err(|error| DbError::Connect(Box::new(error)))?;
-        Ok(connection)
+    /// Opens a connection to the first server that answers and is of the wanted kind. The task that drives it runs on the
+    /// tokio runtime this is called on.
+    pub(crate) async fn connect(&self) -> Result<OpenConnection, DbError> {
+        let mut faults = Vec::new();
+        for wanted in rounds(self.url.target) {
+            for place in self.order() {
+                let Some(host) = self.url.hosts.get(place) else {
+                    continue;
+                };
+                match self.connect_to(host, *wanted).await {
+                    Ok(connection) => {
+                        self.found_last.store(place, Ordering::Relaxed);
+                        return Ok(connection);
+                    }
+                    Err(fault) => faults.push((host.to_string(), fault)),
+                }
+            }
+        }
+        Err(DbError::Connect(Box::new(NoServer(faults))))
     }
 
-    /// Asks the server, on a connection of its own, to stop the statement that `token` stands for.
-    pub(crate) async fn cancel(&self, token: &CancelToken) -> Result<(), tokio_postgres::Error> {
-        match &self.tls {
-            Some(tls) => token.cancel_query(tls.clone()).await,
-            None => token.cancel_query(NoTls).await,
+    /// Whether a server, a database or a role had no connection left (53300).
+    pub(crate) fn is_full(error: &DbError) -> bool {
+        let DbError::Connect(cause) = error else {
+            return false;
+        };
+        let full = |(_, fault): &(String, Fault)| match fault {
+            Fault::Startup(error) => error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
+            _ => false,
+        };
+        cause
+            .downcast_ref()
+            .is_some_and(|NoServer(faults)| faults.iter().any(full))
+    }
+
+    /// Asks the server of a connection, on a connection of its own, to stop the statement that runs on it.
+    pub(crate) async fn cancel(&self, cancel: &Cancel) -> Result<(), Fault> {
+        let sent = open::cancel(&self.encryption, &self.url.tcp, cancel, &self.silence);
+        within(self.connect_timeout, sent).await
+    }
+
+    async fn connect_to(&self, host: &Host, wanted: TargetSession) -> Result<OpenConnection, Fault> {
+        let found = within(self.connect_timeout, async { Ok(endpoints(host).await?) }).await?;
+        let mut last = None;
+        for endpoint in found {
+            match self.connect_at(host, &endpoint, wanted, &self.encryption).await {
+                Err(fault @ Fault::Tls(_)) => match self.encryption.declined() {
+                    Some(plain) => match self.connect_at(host, &endpoint, wanted, &plain).await {
+                        Ok(connection) => return Ok(connection),
+                        Err(fault) => last = Some(fault),
+                    },
+                    None => last = Some(fault),
+                },
+                Err(fault) => last = Some(fault),
+                Ok(connection) => return Ok(connection),
+            }
         }
+        Err(last.unwrap_or(Fault::NoAddress))
+    }
+
+    async fn connect_at(
+        &self,
+        host: &Host,
+        endpoint: &Endpoint,
+        wanted: TargetSession,
+        encryption: &Encryption,
+    ) -> Result<OpenConnection, Fault> {
+        let opened = open::open(self, host, endpoint, wanted, encryption);
+        within(self.connect_timeout, opened).await
+    }
+
+    /// The places of the servers in the order in which they are tried.
+    fn order(&self) -> Vec<usize> {
+        let count = self.url.hosts.len();
+        let mut order: Vec<usize> = (0..count).collect();
+        if self.url.shuffle {
+            let chance = RandomState::new();
+            order.sort_by_cached_key(|place| chance.hash_one(place));
+        } else {
+            order.rotate_left(self.found_last.load(Ordering::Relaxed) % count.max(1));
+        }
+        order
+    }
+}
+
+/// Why no server of a connection string would do: each with its fault.
+#[derive(Debug)]
+struct NoServer(Vec<(String, Fault)>);
+
+impl std::fmt::Display for NoServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, (host, fault)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{host}: {}", chain(fault))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoServer {}
+
+/// The kinds of server that are looked for, one after the other.
+fn rounds(target: TargetSession) -> &'static [TargetSession] {
+    match target {
+        TargetSession::Any => &[TargetSession::Any],
+        TargetSession::ReadWrite => &[TargetSession::ReadWrite],
+        TargetSession::ReadOnly => &[TargetSession::ReadOnly],
+        TargetSession::Primary => &[TargetSession::Primary],
+        TargetSession::Standby => &[TargetSession::Standby],
+        TargetSession::PreferStandby => &[TargetSession::Standby, TargetSession::Any],
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    if limit.is_zero() {
+        return work.await;
+    }
+    timeout(limit, work).await.unwrap_or(Err(Fault::TimedOut(limit)))
+}
+
+/// How long a statement may stay without any answer. None where the server has no limit either.
+pub(crate) fn answer_timeout(statement_timeout: Duration) -> Duration {
+    if statement_timeout.is_zero() {
+        Duration::ZERO
+    } else {
+        statement_timeout.saturating_add(ANSWER_MARGIN)
     }
 }
 
@@ -120,107 +238,5 @@ fn session_sql(settings: &PoolSettings) -> String {
     sql
 }
 
-/// tokio-postgres knows neither `sslrootcert` nor the `verify-*` modes, so they are taken out of the URL here.
-fn split_tls_options(text: &str) -> Result<(String, Option<String>, Option<String>), DbError> {
-    let mut url = Url::parse(text).map_err(|error| DbError::Connect(Box::new(error)))?;
-    if !matches!(url.scheme(), "postgres" | "postgresql") {
-        return Err(DbError::Connect(
-            "the database URL must begin with postgresql://".into(),
-        ));
-    }
-    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    let find = |name: &str| {
-        pairs
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
-    };
-    let (mode, root) = (find("sslmode"), find("sslrootcert"));
-    let rest: Vec<_> = pairs
-        .into_iter()
-        .filter(|(key, _)| key != "sslmode" && key != "sslrootcert")
-        .collect();
-    if rest.is_empty() {
-        url.set_query(None);
-    } else {
-        url.query_pairs_mut().clear().extend_pairs(rest);
-    }
-    Ok((url.to_string(), mode, root))
-}
-
-fn is_local(config: &Config) -> bool {
-    config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => {
-            name == "localhost"
-                || name
-                    .parse::<std::net::IpAddr>()
-                    .is_ok_and(|address| address.is_loopback())
-        }
-        #[cfg(unix)]
-        Host::Unix(_) => true,
-    })
-}
-
-fn tls_config(root_file: Option<&str>) -> Result<ClientConfig, DbError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = root_file {
-        let failed =
-            |error: String| DbError::Connect(format!("sslrootcert {path} cannot be used: {error}").into());
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
-            let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| failed(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(failed("it holds no certificate".to_owned()));
-        }
-    } else {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| DbError::Connect(Box::new(error)))?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(url: &str) -> SslMode {
-        Target::parse(&PoolSettings::new(url))
-            .map(|target| target.config.get_ssl_mode())
-            .unwrap()
-    }
-
-    #[test]
-    fn remote_servers_need_tls_unless_it_is_turned_off() {
-        assert_eq!(mode("postgresql://u@%2Ftmp%2Fx/db"), SslMode::Disable);
-        assert_eq!(mode("postgresql://u@localhost/db"), SslMode::Disable);
-        assert_eq!(mode("postgresql://u@127.0.0.1:5433/db"), SslMode::Disable);
-        assert_eq!(mode("postgresql://u@db.example.com/db"), SslMode::Require);
-        assert_eq!(
-            mode("postgresql://u@db.example.com/db?sslmode=disable"),
-            SslMode::Disable
-        );
-        assert_eq!(
-            mode("postgresql://u@localhost/db?sslmode=verify-full&target_session_attrs=any"),
-            SslMode::Require
-        );
-    }
-
-    #[test]
-    fn unusable_urls_are_refused() {
-        for url in [
-            "mysql://u@localhost/db",
-            "no url",
-            "postgresql://u@localhost/db?sslmode=maybe",
-        ] {
-            assert!(Target::parse(&PoolSettings::new(url)).is_err(), "{url}");
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,8 @@
 //! Each domain embeds its own folder; this module merges the lists, applies what is missing under an advisory lock, and
 //! refuses to go on when an applied migration was edited.
 
+use std::time::Duration;
+
 use diesel::{
     QueryableByName,
     sql_types::{Binary, Text},
@@ -83,7 +85,7 @@ pub fn fingerprint(lists: &[&[Migration]]) -> String {
 /// [`DbError::Migration`] when an applied migration was edited or one fails; then nothing is changed.
 pub async fn run(pool: &Pool, lists: &[&[Migration]]) -> Result<Report, DbError> {
     let mut tx = Tx::begin(pool).await?;
-    let report = run_in(tx.conn(), &merge(lists)).await?;
+    let report = run_in(&mut tx, &merge(lists)).await?;
     tx.commit().await?;
     Ok(report)
 }
@@ -102,9 +104,10 @@ pub async fn pending(pool: &Pool, lists: &[&[Migration]]) -> Result<Vec<&'static
         .collect())
 }
 
-async fn run_in(conn: &mut AsyncPgConnection, all: &[Migration]) -> Result<Report, DbError> {
-    conn.batch_execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
-        .await?;
+async fn run_in(tx: &mut Tx, all: &[Migration]) -> Result<Report, DbError> {
+    tx.limit_statements(Duration::ZERO).await?;
+    let conn = tx.conn();
+    conn.batch_execute("SET LOCAL lock_timeout = 0").await?;
     conn.batch_execute(LOCK).await?;
     conn.batch_execute(LEDGER).await?;
     let known = applied(conn).await?;

@@ -9,23 +9,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool::Runtime;
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{
-    AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod, deadpool as managed,
-    },
+use deadpool::{
+    Runtime,
+    managed::{self, Metrics, RecycleError, RecycleResult},
 };
-use futures_util::FutureExt;
+use diesel::{QueryableByName, sql_types::Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
-use tokio_postgres::error::SqlState;
 
-use crate::{DbError, batch::HELD_UP_MAX, connect::Target};
+use crate::{
+    DbError,
+    batch::HELD_UP_MAX,
+    connect::{OpenConnection, Target},
+};
 
 /// Pause before a server without a free connection is asked again.
 const FULL_SERVER_PAUSE: Duration = Duration::from_millis(25);
@@ -34,7 +34,7 @@ const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One borrowed connection. It goes back to the pool when it is dropped.
 pub struct Connection {
-    object: managed::Object<AsyncPgConnection>,
+    object: managed::Object<Opener>,
     /// The place in the share that it was borrowed from.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -42,17 +42,18 @@ pub struct Connection {
 /// How many connections there may be, and how long things may take.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// `postgresql://user@host/database`; a unix socket's folder is written percent-encoded as the host.
+    /// A connection string as psql accepts it: [`crate::DatabaseUrl`].
     pub url: String,
     /// Most connections at a time.
     pub size_max: usize,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
-    /// How long opening a connection may take.
+    /// How long opening a connection to one server may take, unless the connection string says so.
     pub connect_timeout: Duration,
     /// How long a caller waits for a free connection.
     pub wait_timeout: Duration,
-    /// How long one statement may run.
+    /// How long one statement may run. A server that sends nothing at all, also in a commit, is given up
+    /// [`crate::connect::ANSWER_MARGIN`] later. Zero for no limit of either kind.
     pub statement_timeout: Duration,
     /// How long one statement may wait for a lock.
     pub lock_timeout: Duration,
@@ -77,6 +78,15 @@ impl PoolSettings {
     }
 }
 
+/// How long the statements of a pool may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long one statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// How long one statement may run. A server that sends nothing at all is given up [`crate::connect::ANSWER_MARGIN`] later.
+    pub statement_timeout: Duration,
+}
+
 /// The pool. Cheap to clone; usable from any thread and any tokio runtime.
 ///
 /// The task that drives a connection always runs on the runtime the pool was made on, never on the single-threaded
@@ -84,7 +94,7 @@ impl PoolSettings {
 /// connections that others use (docs/adr/0003).
 #[derive(Clone)]
 pub struct Pool {
-    inner: managed::Pool<AsyncPgConnection>,
+    inner: managed::Pool<Opener>,
     home: Handle,
     target: Arc<Target>,
     settings: Arc<PoolSettings>,
@@ -102,6 +112,11 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Connection {
+    /// Changes how long an answer is waited for until the connection is given back. Zero for no limit.
+    pub(crate) fn answer_timeout(&self, limit: Duration) {
+        self.object.answer_timeout(limit);
+    }
+
     /// Closes the connection instead of giving it back.
     pub(crate) fn discard(self) {
         let Self { object, permit } = self;
@@ -151,15 +166,16 @@ impl Pool {
         Self::on(home, Arc::new(Target::parse(settings)?), settings)
     }
 
-    /// Another pool to the same server, on the runtime `home`, of its own size and patience for locks: what uses the one
-    /// cannot exhaust the other.
+    /// Another pool to the same server, on the runtime `home`, of its own size and patience: what uses the one cannot exhaust
+    /// the other.
     ///
     /// # Errors
     /// As [`Pool::new`].
-    pub fn sibling_on(&self, home: Handle, size_max: usize, lock_timeout: Duration) -> Result<Self, DbError> {
+    pub fn sibling_on(&self, home: Handle, size_max: usize, patience: Patience) -> Result<Self, DbError> {
         let settings = PoolSettings {
             size_max,
-            lock_timeout,
+            lock_timeout: patience.lock_timeout,
+            statement_timeout: patience.statement_timeout,
             ..PoolSettings::clone(&self.settings)
         };
         Self::on(home, Arc::new(self.target.with(&settings)), &settings)
@@ -176,36 +192,22 @@ impl Pool {
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
-        let (its_home, its_target) = (home.clone(), Arc::clone(&target));
-        let connect_timeout = settings.connect_timeout;
-        let mut manager = ManagerConfig::default();
-        manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |_url| {
-            let opening = open(Arc::clone(&target), connect_timeout);
-            // The set ends the task when this future is dropped: a connection opened for nobody would be one too many.
-            let mut task = JoinSet::new();
-            task.spawn_on(opening, &home);
-            async move {
-                let opened = match task.join_next().await {
-                    Some(Ok(opened)) => opened.map_err(|error| chain(&error)),
-                    Some(Err(error)) => Err(error.to_string()),
-                    None => Err("nothing was opened".to_owned()),
-                };
-                opened.map_err(diesel::ConnectionError::BadConnection)
-            }
-            .boxed()
-        });
-        let inner = managed::Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
+        let opener = Opener {
+            target: Arc::clone(&target),
+            home: home.clone(),
+            full_timeout: settings.connect_timeout,
+        };
+        // Opening has a limit of its own for each server that is tried.
+        let inner = managed::Pool::builder(opener)
             .max_size(settings.size_max)
             .wait_timeout(Some(settings.wait_timeout))
-            .create_timeout(Some(settings.connect_timeout))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| DbError::Connect(Box::new(error)))?;
         Ok(Self {
             inner,
-            home: its_home,
-            target: its_target,
+            home,
+            target,
             settings: Arc::new(settings.clone()),
             share: None,
             waiting: Arc::default(),
@@ -219,9 +221,7 @@ impl Pool {
     pub async fn get(&self) -> Result<Connection, DbError> {
         let permit = self.permit().await?;
         let object = self.inner.get().await.map_err(|error| match error {
-            managed::PoolError::Backend(PoolError::ConnectionError(cause)) => {
-                DbError::Connect(Box::new(cause))
-            }
+            managed::PoolError::Backend(error) => error,
             other => DbError::Connect(Box::new(other)),
         })?;
         Ok(Connection { object, permit })
@@ -269,10 +269,10 @@ impl Pool {
     pub(crate) fn abandon(&self, connection: Connection) {
         let target = Arc::clone(&self.target);
         self.home.spawn(async move {
-            let token = connection.cancel_token();
+            let cancel = connection.object.cancel();
             let ended = async {
-                if let Err(error) = target.cancel(&token).await {
-                    tracing::debug!(error = %error, "an abandoned statement could not be cancelled");
+                if let Err(error) = target.cancel(&cancel).await {
+                    tracing::debug!(error = %chain(&error), "an abandoned statement could not be cancelled");
                 }
                 // Sent after what runs, so it is answered when that has ended; how it ended does not matter.
                 let mut conn = &*connection;
@@ -315,6 +315,39 @@ impl Pool {
     }
 }
 
+/// Opens connections and looks at those that come back.
+struct Opener {
+    target: Arc<Target>,
+    home: Handle,
+    /// How long a server without a free connection is asked again.
+    full_timeout: Duration,
+}
+
+impl managed::Manager for Opener {
+    type Type = OpenConnection;
+    type Error = DbError;
+
+    async fn create(&self) -> Result<OpenConnection, DbError> {
+        let opening = open(Arc::clone(&self.target), self.full_timeout);
+        // The set ends the task when this future is dropped: a connection opened for nobody would be one too many.
+        let mut task = JoinSet::new();
+        task.spawn_on(opening, &self.home);
+        match task.join_next().await {
+            Some(Ok(opened)) => opened,
+            Some(Err(error)) => Err(DbError::Connect(Box::new(error))),
+            None => Err(DbError::Connect("nothing was opened".into())),
+        }
+    }
+
+    async fn recycle(&self, connection: &mut OpenConnection, _metrics: &Metrics) -> RecycleResult<DbError> {
+        if std::thread::panicking() || connection.is_unusable() {
+            return Err(RecycleError::message("the connection is broken"));
+        }
+        connection.reset();
+        Ok(())
+    }
+}
+
 /// A caller that waits, as long as this lives.
 struct Waiting<'a>(&'a AtomicUsize);
 
@@ -333,28 +366,16 @@ impl Drop for Waiting<'_> {
 
 /// Opens a connection. A server without a free one is asked again until the time is over: it still counts connections of
 /// this pool that were closed a moment ago.
-async fn open(target: Arc<Target>, timeout: Duration) -> Result<AsyncPgConnection, DbError> {
+async fn open(target: Arc<Target>, timeout: Duration) -> Result<OpenConnection, DbError> {
     let until = Instant::now() + timeout;
     loop {
         match target.connect().await {
-            Err(error) if is_full(&error) && Instant::now() + 2 * FULL_SERVER_PAUSE < until => {
+            Err(error) if Target::is_full(&error) && Instant::now() + 2 * FULL_SERVER_PAUSE < until => {
                 tokio::time::sleep(FULL_SERVER_PAUSE).await;
             }
             outcome => return outcome,
         }
     }
-}
-
-/// Whether the server, the database or the role has no connection left (53300).
-fn is_full(error: &DbError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
-            return error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// A connection that is abandoned when this is dropped with it.

@@ -1,8 +1,6 @@
 //! How far a connection to the database of a URL goes, for those who configure it. Nothing is connected or read.
 
-use std::net::IpAddr;
-
-use tokio_postgres::{Config, config::Host};
+use crate::DatabaseUrl;
 
 /// How far a connection goes, and whether the way is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,39 +17,11 @@ pub enum Reach {
 /// another machine.
 #[must_use]
 pub fn reach(url: &str) -> Reach {
-    let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut kept, mut mode) = (Vec::new(), None);
-    for pair in query.split('&') {
-        match pair.split_once('=') {
-            // The other parameters say nothing about the place, and the driver does not know all of them.
-            Some(("host" | "hostaddr", _)) => kept.push(pair),
-            Some(("sslmode", value)) => mode = Some(value),
-            _ => {}
-        }
-    }
-    let is_here = format!("{address}?{}", kept.join("&"))
-        .parse()
-        .is_ok_and(|config| is_on_this_machine(&config));
-    match mode {
-        _ if is_here => Reach::ThisMachine,
-        Some("disable" | "allow" | "prefer") => Reach::Unprotected,
+    match DatabaseUrl::parse(url) {
+        Ok(url) if url.is_local() => Reach::ThisMachine,
+        Ok(url) if url.may_be_plaintext_remotely() => Reach::Unprotected,
         _ => Reach::Encrypted,
     }
-}
-
-fn is_on_this_machine(config: &Config) -> bool {
-    if !config.get_hostaddrs().is_empty() {
-        return config.get_hostaddrs().iter().all(is_loopback);
-    }
-    config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|address| is_loopback(&address)),
-        #[cfg(unix)]
-        Host::Unix(_) => true,
-    })
-}
-
-fn is_loopback(address: &IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::DbError;
@@ -12,7 +12,11 @@ use crate::DbError;
 pub struct Attempts {
     left: u32,
     pause: Duration,
+    began: Instant,
 }
+
+/// Nothing is tried again later than this: who asked has waited long enough, for a server that went silent above all.
+const BEGIN_WITHIN: Duration = Duration::from_secs(4);
 
 impl Attempts {
     /// At most `total` attempts, the first one included.
@@ -21,16 +25,19 @@ impl Attempts {
         Self {
             left: total.saturating_sub(1),
             pause: Duration::from_millis(5),
+            began: Instant::now(),
         }
     }
 
     /// Call after a failure: waits and answers true if it makes sense to try again.
     ///
     /// Only transient errors are tried again ([`DbError::is_transient`]); an unknown outcome never is. Nor is a lock that
-    /// did not open in time: it was waited for already, and the caller's patience is not to be tripled.
+    /// did not open in time: it was waited for already, and the caller's patience is not to be tripled. Nor is anything when
+    /// the first attempts took long, as with a server that does not answer.
     pub async fn again(&mut self, error: &DbError) -> bool {
         let waited = matches!(error, DbError::LockTimeout(_));
-        if self.left == 0 || waited || !error.is_transient() {
+        let too_late = self.began.elapsed() > BEGIN_WITHIN;
+        if self.left == 0 || waited || too_late || !error.is_transient() {
             return false;
         }
         self.left = self.left.saturating_sub(1);

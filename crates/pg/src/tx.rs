@@ -1,10 +1,13 @@
 //! One transaction as an owned guard.
 
+use std::time::Duration;
+
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::join;
 
 use crate::{
     DbError, Work,
+    connect::answer_timeout,
     pool::{Connection, Pool},
 };
 
@@ -110,10 +113,24 @@ impl Tx {
             .0
     }
 
+    /// Gives each further statement of this transaction its own time; zero for no limit. The connection waits for an answer
+    /// accordingly.
+    ///
+    /// # Errors
+    /// [`DbError`] when the server does not take it.
+    pub async fn limit_statements(&mut self, statement_timeout: Duration) -> Result<(), DbError> {
+        let sql = format!("SET LOCAL statement_timeout = {}", statement_timeout.as_millis());
+        self.conn().batch_execute(&sql).await?;
+        if let Some(Guarded(connection)) = &self.connection {
+            connection.answer_timeout(answer_timeout(statement_timeout));
+        }
+        Ok(())
+    }
+
     /// Commits.
     ///
     /// # Errors
-    /// [`DbError::OutcomeUnknown`] when the connection broke in the commit, [`DbError::Contention`] and
+    /// [`DbError::OutcomeUnknown`] when the server sent nothing for too long or the connection broke in the commit, [`DbError::Contention`] and
     /// [`DbError::Constraint`] when deferred checks refused: nothing was done. [`DbError::Statement`] when an earlier
     /// statement of the transaction had failed and its error was ignored: nothing was done.
     pub async fn commit(mut self) -> Result<(), DbError> {

@@ -20,7 +20,11 @@ mod note_work;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod silence;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]
@@ -29,5 +33,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod transactions;
+#[cfg(test)]
+mod urls;
 #[cfg(test)]
 mod workers;

@@ -155,12 +155,19 @@ async fn a_sibling_is_not_exhausted_by_its_pool() {
     let db = testkit::TestDb::create(&[], &[]).await;
     let pool = db.pool_of(1);
     let _held = pool.get().await.unwrap();
-    let (home, patience) = (
-        tokio::runtime::Handle::current(),
-        std::time::Duration::from_millis(70),
-    );
+    let home = tokio::runtime::Handle::current();
+    let patience = pg::Patience {
+        lock_timeout: Duration::from_millis(70),
+        statement_timeout: Duration::from_millis(900),
+    };
     let sibling = pool.sibling_on(home, 1, patience).unwrap();
     sibling.read(async |conn| pg::probe(conn).await).await.unwrap();
-    let patience = "(SELECT setting FROM pg_settings WHERE name = 'lock_timeout')";
-    assert_eq!(crate::support::ask_pool(&sibling, patience).await, 70);
+    for (name, limit_ms) in [("lock_timeout", 70), ("statement_timeout", 900)] {
+        let setting = format!("(SELECT setting FROM pg_settings WHERE name = '{name}')");
+        assert_eq!(
+            crate::support::ask_pool(&sibling, &setting).await,
+            limit_ms,
+            "{name}"
+        );
+    }
 }

@@ -1,102 +1,289 @@
-//! A server behind TLS with a certificate of its own authority, as hosted databases have it.
+//! Servers behind TLS with certificates as `openssl` makes them, and as people have them.
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
-    path::{Path, PathBuf},
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use diesel_async::SimpleAsyncConnection as _;
+use pg::{DbError, Pool, PoolSettings, pool::chain};
+
+use crate::{
+    server::{Folder, Server},
+    support::ask_pool,
 };
 
-use local_postgres::{Durability, LocalPostgres, Settings};
-use pg::{DbError, Pool, PoolSettings, pool::chain};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tempfile::TempDir;
+/// Modes that verify the host's name; the last one is that of a URL without `sslmode`.
+const BY_NAME: [&str; 3] = ["sslmode=require&", "sslmode=verify-full&", ""];
 
-use crate::support::ask_pool;
-
-/// A private server that listens on the loopback address and offers TLS.
-struct TlsServer {
-    _postgres: LocalPostgres,
-    _dir: TempDir,
-    port: u16,
-    authority: PathBuf,
-    stranger: PathBuf,
+/// Makes a self-signed certificate as the manual of PostgreSQL does: that of an authority, without alternative names.
+fn self_signed(folder: &Folder, name: &str, common_name: &str) {
+    let subject = format!("/CN={common_name}");
+    let (certificate, key) = (format!("{name}.crt"), format!("{name}.key"));
+    folder.openssl(&[
+        "req",
+        "-new",
+        "-x509",
+        "-days",
+        "2",
+        "-nodes",
+        "-out",
+        &certificate,
+        "-keyout",
+        &key,
+        "-subj",
+        &subject,
+    ]);
 }
 
-impl TlsServer {
-    /// The server's certificate is for the name `localhost` only.
-    fn start() -> Self {
-        let dir = tempfile::Builder::new()
-            .permissions(fs::Permissions::from_mode(0o755))
-            .tempdir()
-            .unwrap();
-        let mut settings = settings(&dir.path().join("data"));
-        // The first start makes the cluster, whose owner has to own the key.
-        let owner = {
-            let postgres = LocalPostgres::start(&settings).unwrap();
-            let found = fs::metadata(postgres.cluster_dir()).unwrap();
-            postgres.stop().unwrap();
-            (found.uid(), found.gid())
-        };
-        let authority = authority("authority");
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()])
-            .unwrap()
-            .signed_by(&key, &authority)
-            .unwrap();
-        let place = |name: &str, content: &str| {
-            let path = dir.path().join(name);
-            fs::write(&path, content).unwrap();
-            path
-        };
-        let (certificate, key) = (
-            place("server.crt", &certificate.pem()),
-            place("server.key", &key.serialize_pem()),
-        );
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-        chown(&key, Some(owner.0), Some(owner.1)).unwrap();
-        let port = free_port();
-        for (name, value) in [
-            ("listen_addresses", "127.0.0.1"),
-            ("port", &port.to_string()),
-            ("ssl", "on"),
-            ("ssl_cert_file", certificate.to_str().unwrap()),
-            ("ssl_key_file", key.to_str().unwrap()),
-        ] {
-            settings.server_settings.push((name.to_owned(), value.to_owned()));
-        }
-        Self {
-            _postgres: LocalPostgres::start(&settings).unwrap(),
-            port,
-            authority: place("authority.crt", &authority.pem()),
-            stranger: place("stranger.crt", &self::authority("stranger").pem()),
-            _dir: dir,
+/// Makes a certificate that `authority` signs; with an extension file it is of version 3, and else of version 1.
+fn signed(folder: &Folder, authority: &str, name: &str, common_name: &str, extensions: Option<&str>) {
+    let subject = format!("/CN={common_name}");
+    let of = |kind: &str| format!("{name}.{kind}");
+    let (certificate, key, request) = (of("crt"), of("key"), of("csr"));
+    folder.openssl(&[
+        "req",
+        "-new",
+        "-nodes",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+        &request,
+        "-keyout",
+        &key,
+        "-subj",
+        &subject,
+    ]);
+    let (its_certificate, its_key) = (format!("{authority}.crt"), format!("{authority}.key"));
+    let mut arguments = vec![
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        &request,
+        "-out",
+        &certificate,
+        "-CA",
+        &its_certificate,
+        "-CAkey",
+        &its_key,
+        "-CAcreateserial",
+    ];
+    let path = of("ext");
+    if let Some(extensions) = extensions {
+        fs::write(folder.path(&path), extensions).unwrap();
+        arguments.extend(["-extfile", &path]);
+    }
+    folder.openssl(&arguments);
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_believed_when_it_is_the_named_root() {
+    let folder = Folder::new();
+    self_signed(&folder, "server", "localhost");
+    self_signed(&folder, "stranger", "localhost");
+    let server = folder.start_with_tls("server.crt", "server.key", &[]);
+    let root = server.file("sslrootcert", "server.crt");
+    for mode in BY_NAME {
+        encrypted(&server.url("localhost", &format!("{mode}{root}"))).await;
+    }
+    encrypted(&server.url("127.0.0.1", &format!("sslmode=verify-ca&{root}"))).await;
+    encrypted(&server.url("localhost", "sslmode=prefer")).await;
+    let oldest = "ssl_max_protocol_version=TLSv1.2";
+    encrypted(&server.url("localhost", &format!("{root}&{oldest}"))).await;
+    assert_eq!(encryption(&server.url("localhost", "sslmode=disable")).await, 0);
+
+    let stranger = server.file("sslrootcert", "stranger.crt");
+    for mode in ["sslmode=verify-ca&", "sslmode=prefer&"]
+        .iter()
+        .chain(&BY_NAME[..2])
+    {
+        let url = server.url("localhost", &format!("{mode}{stranger}"));
+        if *mode == "sslmode=prefer&" {
+            // As libpq does it: encryption that cannot be verified is done without.
+            assert_eq!(encryption(&url).await, 0);
+        } else {
+            refused(&url, "invalid peer certificate").await;
         }
     }
+    refused(
+        &server.url("localhost", "sslmode=require"),
+        "invalid peer certificate",
+    )
+    .await;
+    refused(
+        &server.url("localhost", "sslrootcert=system"),
+        "invalid peer certificate",
+    )
+    .await;
+    refused(
+        &server.url("127.0.0.1", &format!("sslmode=verify-full&{root}")),
+        "not valid for name",
+    )
+    .await;
+}
 
-    fn url(&self, host: &str, options: &str) -> String {
-        format!("postgresql://app@{host}:{}/app?{options}", self.port)
+#[tokio::test]
+async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name() {
+    let folder = Folder::new();
+    self_signed(&folder, "authority", "authority");
+    self_signed(&folder, "stranger", "authority");
+    signed(&folder, "authority", "server", "localhost", None);
+    let server = folder.start_with_tls("server.crt", "server.key", &[]);
+    let root = server.file("sslrootcert", "authority.crt");
+    for mode in BY_NAME {
+        encrypted(&server.url("localhost", &format!("{mode}{root}"))).await;
+        encrypted(&server.url(
+            "localhost",
+            &format!("{mode}{root}&ssl_max_protocol_version=TLSv1.2"),
+        ))
+        .await;
+    }
+    encrypted(&server.url("127.0.0.1", &format!("sslmode=verify-ca&{root}"))).await;
+    encrypted(&server.url(
+        "localhost",
+        &server.file("sslmode=verify-ca&sslrootcert", "server.crt"),
+    ))
+    .await;
+
+    // Another authority of the same name.
+    let stranger = server.file("sslrootcert", "stranger.crt");
+    for mode in ["verify-ca", "verify-full"] {
+        let url = server.url("localhost", &format!("sslmode={mode}&{stranger}"));
+        refused(&url, "invalid peer certificate").await;
+    }
+    refused(
+        &server.url("127.0.0.1", &format!("sslmode=verify-full&{root}")),
+        "not valid for name",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn alternative_names_count_instead_of_the_common_name() {
+    let folder = Folder::new();
+    folder.rules("host all all 127.0.0.1/32 scram-sha-256");
+    self_signed(&folder, "authority", "authority");
+    let names = "subjectAltName = DNS:db.example.com, DNS:*.pool.example.com";
+    signed(&folder, "authority", "server", "localhost", Some(names));
+    let server = folder.start_with_tls("server.crt", "server.key", &[]);
+    let superuser = Pool::new(&PoolSettings::new(server.superuser_url())).unwrap();
+    let password = "ALTER ROLE app PASSWORD 'app'";
+    superuser
+        .get()
+        .await
+        .unwrap()
+        .batch_execute(password)
+        .await
+        .unwrap();
+    let root = server.file("password=app&sslrootcert", "authority.crt");
+
+    for name in ["db.example.com", "DB.example.com", "a.pool.example.com"] {
+        encrypted(&server.url(name, &format!("{root}&hostaddr=127.0.0.1"))).await;
+    }
+    encrypted(&server.url(
+        "localhost",
+        &format!("sslmode=verify-ca&{root}&channel_binding=require"),
+    ))
+    .await;
+    for (host, parameters) in [
+        ("localhost", "sslmode=verify-full"),
+        ("localhost", "sslmode=require"),
+        ("pool.example.com", "hostaddr=127.0.0.1"),
+        ("a.b.pool.example.com", "hostaddr=127.0.0.1"),
+        ("127.0.0.1", "sslmode=verify-full"),
+    ] {
+        refused(
+            &server.url(host, &format!("{root}&{parameters}")),
+            "not valid for name",
+        )
+        .await;
+    }
+}
+
+/// A server that wants a certificate of the role from everyone, and keys that may and may not be used.
+fn server_for_certificates() -> Server {
+    let folder = Folder::new();
+    folder.rules("hostssl all all 127.0.0.1/32 cert");
+    self_signed(&folder, "authority", "authority");
+    let name = "subjectAltName = DNS:localhost";
+    signed(&folder, "authority", "server", "localhost", Some(name));
+    signed(&folder, "authority", "client", "app", None);
+    signed(
+        &folder,
+        "authority",
+        "other",
+        "other",
+        Some("basicConstraints = CA:FALSE"),
+    );
+    let locked = ["-aes256", "-passout", "pass:x", "-out", "locked.key"];
+    folder.openssl(&[&["pkey", "-in", "client.key"], &locked[..]].concat());
+    fs::copy(folder.path("client.key"), folder.path("open.key")).unwrap();
+    // The authority's certificate has to be readable by the server's account.
+    for (name, mode) in [
+        ("client.key", 0o600),
+        ("locked.key", 0o600),
+        ("open.key", 0o644),
+        ("authority.crt", 0o644),
+    ] {
+        fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let authority = folder.path("authority.crt");
+    let authority = [("ssl_ca_file", authority.to_str().unwrap())];
+    folder.start_with_tls("server.crt", "server.key", &authority)
+}
+
+#[tokio::test]
+async fn a_client_shows_its_certificate() {
+    let server = server_for_certificates();
+    let root = server.file("sslrootcert", "authority.crt");
+    let with = |certificate: &str, key: &str| {
+        let own = [server.file("sslcert", certificate), server.file("sslkey", key)];
+        server.url("localhost", &format!("{root}&{}", own.join("&")))
+    };
+
+    encrypted(&with("client.crt", "client.key")).await;
+    refused(&server.url("localhost", &root), "client certificate").await;
+    refused(
+        &with("other.crt", "other.key"),
+        "certificate authentication failed",
+    )
+    .await;
+    for (certificate, key, reason) in [
+        (
+            "client.crt",
+            "open.key",
+            "open.key cannot be used: others may read it",
+        ),
+        (
+            "client.crt",
+            "locked.key",
+            "locked.key cannot be used: it holds no private key without a password",
+        ),
+        ("client.crt", "missing.key", "missing.key cannot be used"),
+        ("client.crt", "other.key", "client.crt cannot be used"),
+        ("missing.crt", "client.key", "missing.crt cannot be used"),
+    ] {
+        unusable(&with(certificate, key), reason);
     }
 }
 
 #[tokio::test]
-async fn server_is_verified_against_the_given_authority_and_its_name() {
-    let server = TlsServer::start();
-    let authority = format!("sslrootcert={}", server.authority.display());
-    let stranger = format!("sslrootcert={}", server.stranger.display());
-
-    for mode in ["require", "verify-ca", "verify-full"] {
-        let url = server.url("localhost", &format!("sslmode={mode}&{authority}"));
-        assert_eq!(encrypted(&url).await, 1, "{mode}");
-    }
-    assert_eq!(encrypted(&server.url("localhost", "sslmode=disable")).await, 0);
-
-    let unknown_to_the_system = server.url("localhost", "sslmode=require");
-    refused(&unknown_to_the_system, "UnknownIssuer").await;
-    let another_authority = server.url("localhost", &format!("sslmode=verify-full&{stranger}"));
-    refused(&another_authority, "UnknownIssuer").await;
-    let another_name = server.url("127.0.0.1", &format!("sslmode=require&{authority}"));
-    refused(&another_name, "not valid for name").await;
+async fn a_server_without_tls_is_told_apart() {
+    let server = Folder::new().start(&[]);
+    assert_eq!(encryption(&server.url("localhost", "sslmode=prefer")).await, 0);
+    refused(
+        &server.url("localhost", "sslmode=require"),
+        "the server does not offer TLS",
+    )
+    .await;
+    // A unix socket is never encrypted, whatever is asked for.
+    let (encoded, _) = server.socket_folder();
+    let url = format!(
+        "postgresql://app@{encoded}:{}/app?sslmode=verify-full",
+        server.port
+    );
+    assert_eq!(ask_pool(&pool(&url), "1").await, 1);
 }
 
 #[tokio::test]
@@ -109,14 +296,20 @@ async fn root_certificate_that_cannot_be_read_is_refused_before_connecting() {
             "postgresql://app@db.example.com/app?sslrootcert={}",
             path.display()
         );
-        let error = Pool::new(&PoolSettings::new(url)).unwrap_err();
-        assert!(chain(&error).contains("sslrootcert"), "{}", chain(&error));
+        unusable(&url, "sslrootcert");
     }
 }
 
+fn pool(url: &str) -> Pool {
+    Pool::new(&PoolSettings::new(url)).unwrap_or_else(|error| panic!("{url}: {}", chain(&error)))
+}
+
 /// Whether the server says that the session is encrypted: 1 or 0.
-async fn encrypted(url: &str) -> i64 {
-    let pool = Pool::new(&PoolSettings::new(url)).unwrap();
+async fn encryption(url: &str) -> i64 {
+    let pool = pool(url);
+    if let Err(error) = pool.get().await {
+        panic!("{url}: {}", chain(&error));
+    }
     ask_pool(
         &pool,
         "SELECT ssl::int FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
@@ -124,35 +317,21 @@ async fn encrypted(url: &str) -> i64 {
     .await
 }
 
+async fn encrypted(url: &str) {
+    assert_eq!(encryption(url).await, 1, "{url}");
+}
+
 async fn refused(url: &str, reason: &str) {
-    let pool = Pool::new(&PoolSettings::new(url)).unwrap();
-    let error = pool.get().await.err().unwrap();
+    let error = pool(url)
+        .get()
+        .await
+        .err()
+        .unwrap_or_else(|| panic!("{url} is accepted"));
     assert!(matches!(error, DbError::Connect(_)), "{error:?}");
-    assert!(chain(&error).contains(reason), "{}", chain(&error));
+    assert!(chain(&error).contains(reason), "{url}: {}", chain(&error));
 }
 
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no configuration to take the search path from"
-)]
-fn settings(data_dir: &Path) -> Settings {
-    Settings {
-        path: std::env::var_os("PATH"),
-        bin_dir: std::env::var_os("PG_BIN_DIR").map(Into::into),
-        durability: Durability::Disposable,
-        max_connections: 20,
-        ..Settings::new(data_dir)
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+fn unusable(url: &str, reason: &str) {
+    let error = Pool::new(&PoolSettings::new(url)).unwrap_err();
+    assert!(chain(&error).contains(reason), "{url}: {}", chain(&error));
 }

@@ -2,6 +2,7 @@
 
 mod copy_tree;
 mod fixtures;
+mod proxy;
 mod seed;
 mod server;
 mod template;
@@ -11,6 +12,7 @@ mod test_db;
 mod work_folder;
 
 pub use fixtures::{clock, ids, instant, user};
+pub use proxy::Proxy;
 #[cfg(feature = "app")]
 pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};
 pub use test_db::{TestDb, audit_now};

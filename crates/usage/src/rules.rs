@@ -1,11 +1,11 @@
 //! What a caller leaves out, and what it then is: the defaults of HTTP contract 4.1, without a database.
 
-use kernel::{Credits, FreeForm, Usd, UserId};
+use kernel::{CallerClass, Credits, FreeForm, Usd, UserId};
 use time::OffsetDateTime;
 
 use crate::{
     EventId, NewRecord, Pricing, UsageRefusal,
-    core::fingerprint::fingerprint,
+    core::fingerprint::fingerprints,
     rating::{Key, PriceBook, Quantities, Rated, RatingError, TokenClass, rate},
 };
 
@@ -33,6 +33,8 @@ pub struct UsageInput {
     pub user_id: UserId,
     /// See [`NewRecord::event_type`].
     pub event_type: String,
+    /// See [`NewRecord::recorded_by`].
+    pub recorded_by: CallerClass,
     /// See [`crate::EventId::id`].
     pub event_id: Option<String>,
     /// See [`NewRecord::occurred_at`].
@@ -74,12 +76,13 @@ pub struct UsageInput {
 }
 
 impl UsageInput {
-    /// An event of which nothing but user and kind is known.
+    /// An event of which nothing but user and kind is known, recorded by a service.
     #[must_use]
     pub fn new(user_id: UserId, event_type: impl Into<String>) -> Self {
         Self {
             user_id,
             event_type: event_type.into(),
+            recorded_by: CallerClass::Service,
             event_id: None,
             occurred_at: None,
             endpoint: None,
@@ -188,9 +191,13 @@ impl UsageInput {
     /// Decides everything that was left out, without a price: what was not stated was not charged.
     #[must_use]
     pub fn complete(self) -> NewRecord {
-        let event = self.event_id.as_ref().map(|id| EventId {
-            id: id.clone(),
-            payload: fingerprint(&self),
+        let event = self.event_id.as_ref().map(|id| {
+            let (payload, former) = fingerprints(&self);
+            EventId {
+                id: id.clone(),
+                payload,
+                former,
+            }
         });
         let model_name = present(self.model_name);
         let pricing = match self.credits_charged {
@@ -202,6 +209,7 @@ impl UsageInput {
         let completion_tokens = self.completion_tokens.unwrap_or(0);
         NewRecord {
             user_id: self.user_id,
+            recorded_by: self.recorded_by,
             event,
             occurred_at: self.occurred_at,
             session_id: self.session_id,

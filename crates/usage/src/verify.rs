@@ -98,7 +98,7 @@ impl Verification {
             Next::Nothing => return Ok(false),
         };
         let mut tx = Tx::begin(pool).await?;
-        pg::audit::take_snapshot(tx.conn()).await?;
+        pg::audit::take_snapshot(&mut tx).await?;
         // Otherwise rows that are moved into a new month meanwhile would be missed by the statements behind.
         store::partitions::hold(tx.conn()).await?;
         let range = store::verify::range(tx.conn(), of, from, records_max.max(1)).await?;

@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod audits;
 #[cfg(test)]
+mod classes;
+#[cfg(test)]
 mod corrections;
 #[cfg(test)]
 mod events;

@@ -237,6 +237,7 @@ fn usage_rules(r: &mut Reader<'_>) -> UsageRules {
         r.value(&v::USAGE_ANOMALY_MIN_CREDITS),
     );
     UsageRules {
+        self_metering: r.value(&v::SELF_METERING),
         retention_months: r.value(&v::USAGE_RETENTION_MONTHS),
         anomalies: (factor > 0).then_some(AnomalyRule { factor, least }),
     }

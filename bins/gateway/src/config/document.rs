@@ -13,7 +13,11 @@ const HEAD: &str = "# Configuration
 
 The service is configured by environment variables. A file `.env` in the working directory is read as well
 (`NAME=value`, one a line, values with spaces in quotes); the real environment wins over it. An empty value counts as
-not set, except for ENVIRONMENT and RUN_AS. Anything malformed refuses to start, with one line for each problem and exit code 2.
+not set, except for ENVIRONMENT and RUN_AS, where it is an error. Anything malformed refuses to start, with one line for
+each problem and exit code 2.
+
+`.env` holds secrets: mode 0600 keeps them from other accounts, and the log points out a file that they can read (outside
+development) or change.
 
 `gateway check-config` prints the values that count, with secrets hidden, and every problem.
 ";

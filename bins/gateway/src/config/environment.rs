@@ -4,7 +4,8 @@ use std::{collections::HashMap, io::Read};
 
 use super::Problems;
 
-const FILE: &str = ".env";
+/// Name of the file, in the working directory.
+pub(super) const FILE: &str = ".env";
 
 /// The variables of `.env`, below those of the real environment.
 pub(super) struct Environment {

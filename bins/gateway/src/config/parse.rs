@@ -9,7 +9,7 @@ use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfRecharge};
+use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge};
 use crate::{connections::CONNECTIONS_MIN, http::language::Language};
 
 type Parsed<T> = Result<T, String>;
@@ -54,6 +54,17 @@ pub(super) fn self_recharge(text: &str) -> Parsed<SelfRecharge> {
         &[
             ("allowed", SelfRecharge::Allowed),
             ("denied", SelfRecharge::Denied),
+        ],
+    )
+}
+
+/// `allowed` or `denied`.
+pub(super) fn self_metering(text: &str) -> Parsed<SelfMetering> {
+    choose(
+        text,
+        &[
+            ("allowed", SelfMetering::Allowed),
+            ("denied", SelfMetering::Denied),
         ],
     )
 }
@@ -187,15 +198,11 @@ pub(super) fn jwks_url(text: &str) -> Parsed<Url> {
     }
 }
 
-/// A `postgresql://` URL. It may hold a password, so it is not repeated in errors.
+/// A connection string as psql accepts it. It may hold a password, so it is not repeated in errors.
 pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
-    let form = "is not a URL such as postgresql://user:password@host/database";
-    let url = Url::parse(text).map_err(|_| form.to_owned())?;
-    if matches!(url.scheme(), "postgresql" | "postgres") && url.has_authority() {
-        Ok(text.into())
-    } else {
-        Err(form.to_owned())
-    }
+    pg::DatabaseUrl::parse(text)
+        .map(|_| text.into())
+        .map_err(|fault| fault.to_string())
 }
 
 /// A path in the file system.

@@ -1,7 +1,5 @@
 //! Reads variables one by one, and remembers what was wrong and what counts in the end.
 
-use url::Url;
-
 use super::{
     Problems,
     variable::{About, Fallback, Secrecy, Variable},
@@ -157,18 +155,9 @@ fn sentence(about: &About, origin: Origin, text: &str, fault: &str) -> String {
 fn shown(secrecy: Secrecy, text: &str) -> String {
     match secrecy {
         Secrecy::Shown => text.to_owned(),
-        Secrecy::PasswordHidden => without_password(text).unwrap_or_else(|| HIDDEN.to_owned()),
+        Secrecy::PasswordHidden => {
+            pg::DatabaseUrl::parse(text).map_or_else(|_| HIDDEN.to_owned(), |url| url.to_string())
+        }
         Secrecy::Hidden => HIDDEN.to_owned(),
     }
-}
-
-/// The URL with `***` for its password, without its query, which may hold one as well.
-fn without_password(text: &str) -> Option<String> {
-    let mut url = Url::parse(text).ok()?;
-    if url.password().is_some() {
-        url.set_password(Some("***")).ok()?;
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    Some(url.to_string())
 }

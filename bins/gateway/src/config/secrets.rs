@@ -81,7 +81,7 @@ fn weaknesses(environment: Environment, bytes_min: usize, secrets: &[&SecretStri
     reasons
 }
 
-/// Whoever is given one secret would hold the other too: a reader of metrics, every service.
+/// Notes each secret that two variables share: who is given the one, such as a reader of metrics, would hold the other too.
 fn refuse_shared(r: &mut Reader<'_>) {
     let hidden = GROUPS
         .iter()

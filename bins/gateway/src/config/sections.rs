@@ -176,7 +176,7 @@ pub struct Auth {
     pub supabase_secret: Option<SecretString>,
     /// Bootstrap keys with the scopes service and admin: none, one, or two while one replaces the other.
     pub api_keys: Vec<SecretString>,
-    /// Users that get role admin at the start.
+    /// The users with role admin, as of each start.
     pub admin_user_ids: Vec<UserId>,
 }
 
@@ -252,9 +252,21 @@ pub enum SelfRecharge {
     Denied,
 }
 
+/// Whether users may record usage for themselves; services and administrators always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SelfMetering {
+    /// They may.
+    #[default]
+    Allowed,
+    /// They may not.
+    Denied,
+}
+
 /// How usage records are looked after.
 #[derive(Debug, Clone)]
 pub struct UsageRules {
+    /// Whether users may record usage for themselves.
+    pub self_metering: SelfMetering,
     /// Months that are kept beside the present one.
     pub retention_months: u16,
     /// When the spending of a user is odd; `None` means that nobody looks.

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     Config, CorsOrigins, DatabaseSource, Environment, Loaded, LogFormat, LogLevel, Origin, Purpose,
-    SelfRecharge, load, markdown,
+    SelfMetering, SelfRecharge, load, markdown,
     variable::Secrecy,
     variables::{GROUPS, LATER, OF_CLIENTS},
 };
@@ -70,6 +70,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert!(config.auth.admin_user_ids.is_empty());
     assert_eq!(config.credits.initial, "1000".parse::<Credits>().unwrap());
     assert_eq!(config.credits.self_recharge, SelfRecharge::Allowed);
+    assert_eq!(config.usage.self_metering, SelfMetering::Allowed);
     assert_eq!(config.credits.verify_every, Duration::from_hours(24));
     assert_eq!(
         config.cors.origins,
@@ -125,6 +126,7 @@ fn given_values_are_taken() {
         ("IDEMPOTENCY_DAYS", "30"),
         ("LEDGER_VERIFY_HOURS", "0"),
         ("USAGE_RETENTION_MONTHS", "2"),
+        ("SELF_METERING", "denied"),
         ("USAGE_ANOMALY_FACTOR", "0"),
         ("SEED_CREDITS_PER_USD", "62.5"),
         ("CORS_ORIGINS", "https://App.example.com, http://localhost:5173"),
@@ -151,6 +153,7 @@ fn given_values_are_taken() {
     );
     assert_eq!(config.auth.admin_user_ids.len(), 2);
     assert_eq!(config.usage.retention_months, 2);
+    assert_eq!(config.usage.self_metering, SelfMetering::Denied);
     assert_eq!(config.usage.anomalies, None, "nobody looks");
     assert_eq!(config.credits.initial, Credits::from_micro(2_500_000));
     assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{
     parse,
-    sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfRecharge},
+    sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge},
     variable::{
         About,
         Fallback::{Computed, Nothing, Value},
@@ -92,7 +92,8 @@ variables! {
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
-            "`postgresql://user:password@host/database`; without it a private server runs under DATA_DIR";
+            "`postgresql://user:password@host/database` or whatever else psql accepts; without it a private server runs \
+             under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
             "folder of the private server; belongs to the account of the process or to root, and others may not change it";
         RUN_AS: RunAs = Nothing, Shown, parse::run_as,
@@ -125,7 +126,8 @@ variables! {
             "bootstrap key with scopes service and admin; two, comma separated, while one replaces the other; at least 32 characters \
              outside development";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
-            "comma list of user ids that get role admin at the start";
+            "comma list of the user ids with role admin, applied at each start: who has left the list loses the role, unless \
+             promoted otherwise; of processes with different lists the last one to start decides";
     }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
@@ -141,6 +143,8 @@ variables! {
             "hours between audits of the ledger in the background, told as metrics; 0 means none; up to 8760";
     }
     "Usage" {
+        SELF_METERING: SelfMetering = Value("allowed"), Shown, parse::self_metering,
+            "`allowed` or `denied`: whether users may record usage for themselves; services and administrators always may";
         USAGE_RETENTION_MONTHS: u16 = Value("13"), Shown, |text| parse::months(text, usage::MONTHS_MIN, 1200),
             "months of usage records that `gateway usage retain` keeps beside the present one, 2 to 1200";
         USAGE_ANOMALY_FACTOR: u32 = Value("10"), Shown, |text| parse::factor(text, 1_000_000),

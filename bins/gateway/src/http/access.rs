@@ -16,7 +16,10 @@ use super::{
     language::Text,
     route::{Access, Route},
 };
-use crate::{app::App, config::SelfRecharge};
+use crate::{
+    app::App,
+    config::{SelfMetering, SelfRecharge},
+};
 
 /// Header by which a service names the user it acts for.
 pub const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -144,6 +147,10 @@ async fn authorize(
         Wanted::User(user_id) => Some(user_id.clone()),
         _ => None,
     };
+    let access = match access {
+        Access::Metering if app.config.usage.self_metering == SelfMetering::Allowed => Access::PathUser,
+        access => access,
+    };
     if access == Access::PathUser && target.is_some() && principal.user_id() == target.as_ref() {
         return Ok(Caller {
             principal: Some(principal),
@@ -184,13 +191,7 @@ async fn authorize(
         }
         _ => {}
     }
-    if access == Access::Admin && !principal.is_admin() {
-        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
-    }
-    if access == Access::Recharge
-        && !principal.is_staff()
-        && app.config.credits.self_recharge == SelfRecharge::Denied
-    {
+    if !is_open_to(app, access, &principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let missing = match access {
@@ -205,6 +206,16 @@ async fn authorize(
         missing,
         ..Caller::default()
     })
+}
+
+/// Whether a route is open to callers of this class, whoever they act for.
+fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
+    match access {
+        Access::Admin => principal.is_admin(),
+        Access::Recharge => principal.is_staff() || app.config.credits.self_recharge == SelfRecharge::Allowed,
+        Access::Metering => principal.is_staff() || app.config.usage.self_metering == SelfMetering::Allowed,
+        _ => true,
+    }
 }
 
 /// Who goes first when a call failed whose caller's standing was not looked at: a disabled caller learns nothing else
@@ -230,7 +241,11 @@ enum Wanted {
 
 fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> Wanted {
     match access {
-        Access::PathUser | Access::Recharge | Access::HiddenPathUser | Access::StaffForPathUser => {
+        Access::PathUser
+        | Access::Recharge
+        | Access::Metering
+        | Access::HiddenPathUser
+        | Access::StaffForPathUser => {
             let text = path_parameter(request, "user_id");
             match text.parse() {
                 Ok(user_id) => Wanted::User(user_id),

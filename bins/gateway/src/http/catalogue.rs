@@ -116,7 +116,7 @@ entries! {
         "The body of the request did not arrive within `REQUEST_TIMEOUT_SECONDS`. Nothing was done, and the connection is closed.", [];
     REFERENCE_CONFLICT = 409 "ReferenceConflictException",
         "reference_id was used before for another amount or kind of credit", "reference_id 已用于其他金额或类型",
-        "This `reference_id` of the user belongs to a recharge or grant of another amount or kind; recharges and grants share them.", ["transaction_id"];
+        "This `reference_id` of the user belongs to a recharge or grant of another amount or kind; recharges and grants share them. With the `reference_scope` global it may also have credited another user.", ["transaction_id"];
     HOLD_NOT_OPEN = 409 "HoldNotOpenException",
         "The hold is {hold_status}", "该预留已为 {hold_status} 状态",
         "The hold was captured, released, or has expired.", ["hold_status", "resolved_at"];

@@ -65,11 +65,11 @@ fn named(
     let bound = caller
         .word(call.operation)
         .maybe(call.target().map(|user| user.as_str()));
-    let fingerprint = asked(bound).finish();
+    let (fingerprint, former) = asked(bound).finish_all();
     let usable = value.to_str().ok().filter(|_| values.next().is_none());
     usable
         .and_then(|text| name(text, fingerprint))
-        .map(Some)
+        .map(|key| Some(key.or_formerly(former)))
         .ok_or_else(|| {
             let problem = Problem::new(
                 "string_pattern_mismatch",

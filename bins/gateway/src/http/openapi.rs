@@ -187,6 +187,7 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
         route.access,
         Access::PathUser
             | Access::Recharge
+            | Access::Metering
             | Access::HiddenPathUser
             | Access::StaffForPathUser
             | Access::NamedUser

@@ -45,6 +45,8 @@ pub enum Access {
     PathUser,
     /// Services and administrators; the user in the path only if users may recharge themselves.
     Recharge,
+    /// Services and administrators; the user in the path unless users may not record usage.
+    Metering,
     /// As [`Access::PathUser`], on a route beyond the documents: another user's path looks like one that does not exist.
     HiddenPathUser,
     /// Services and administrators, for the user in the path; beyond the documents.
@@ -82,6 +84,9 @@ impl Access {
             Self::PathUser => "The user in the path; services; administrators.",
             Self::Recharge => {
                 "Services and administrators; the user in the path with `SELF_RECHARGE=allowed`."
+            }
+            Self::Metering => {
+                "Services and administrators; the user in the path unless `SELF_METERING=denied`."
             }
             Self::HiddenPathUser => {
                 "The user in the path; services; administrators. To others the user does not exist."

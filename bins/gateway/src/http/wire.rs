@@ -95,7 +95,9 @@ impl From<credits::Entry> for Transaction {
             balance_after: entry.balance_after,
             credits_after: entry.balance_after,
             usage_record_id: entry.usage_record_id,
-            reference_id: entry.reference_id,
+            reference_id: entry
+                .reference_id
+                .filter(|reference| reference != credits::INITIAL_REFERENCE),
             hold_id: entry.hold_id,
             description: entry.description,
             metadata: entry.metadata,
@@ -172,6 +174,9 @@ pub struct Hold {
     /// Whose account.
     #[schema(value_type = String, example = "auth0|test123")]
     pub user_id: UserId,
+    /// user or service: who made it. Users end only holds of users.
+    #[schema(example = "service")]
+    pub made_by: &'static str,
     /// Credits held.
     #[schema(value_type = f64, example = 70.0)]
     pub amount: Credits,
@@ -205,6 +210,7 @@ impl From<credits::HoldView> for Hold {
         Self {
             hold_id: hold.hold_id,
             user_id: hold.user_id,
+            made_by: hold.made_by.as_str(),
             amount: hold.amount,
             captured: hold.captured,
             released: hold.released,
@@ -407,6 +413,9 @@ pub struct UsageBody {
     pub response_data: FreeForm,
     /// When it happened.
     pub created_at: Timestamp,
+    /// user or service: whose word the record is; null for records made before it was stored.
+    #[schema(example = "service")]
+    pub recorded_by: Option<&'static str>,
     /// Id the caller gave the event, by which repeats are known.
     pub event_id: Option<String>,
     /// Whether recording it took credits.
@@ -443,6 +452,7 @@ impl From<usage::Record> for UsageBody {
             request_data: record.request_data,
             response_data: record.response_data,
             created_at: Timestamp(record.occurred_at),
+            recorded_by: record.recorded_by.map(kernel::CallerClass::as_str),
             event_id: record.event_id,
             charged: record.charge.is_some(),
             credits_uncollected: record.credits_uncollected,

@@ -4,7 +4,7 @@
 //! applied them earlier or not. For that their entries must not depend on who applies them: they carry the instant they
 //! were due and a transaction id that follows from what they are.
 
-use kernel::{Actor, Credits, FreeForm};
+use kernel::{Actor, CallerClass, Credits, FreeForm};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -87,6 +87,7 @@ impl Item {
         let cause = Cause {
             transaction_id: self.transaction_id(state),
             actor: Actor::System,
+            caller: CallerClass::Service,
             description: None,
             metadata: &FreeForm::empty(),
             created_at: state.account.as_of,

@@ -5,13 +5,13 @@ use time::OffsetDateTime;
 
 use crate::{
     core::{
-        AccountState, Cause, Done, Fault, Grant, Known, Line, Stop, Written, due,
+        AccountState, Cause, Claim, Done, Fault, Grant, Known, Line, Stop, Written, due,
         fault::{next, plus},
         grant::Notes,
         journal::{self, Draft},
     },
     error::Refusal,
-    model::{GrantKind, NewGrant, balance::BALANCE_MAX},
+    model::{GrantKind, NewGrant, ReferenceScope, balance::BALANCE_MAX},
 };
 
 /// Credit to give, of any kind.
@@ -23,6 +23,7 @@ pub(super) struct Offer<'a> {
     pub effective_at: Option<OffsetDateTime>,
     pub expires_at: Option<OffsetDateTime>,
     pub reference_id: Option<&'a str>,
+    pub scope: ReferenceScope,
 }
 
 impl<'a> Offer<'a> {
@@ -34,12 +35,32 @@ impl<'a> Offer<'a> {
             effective_at: new.effective_at,
             expires_at: new.expires_at,
             reference_id: new.reference_id.as_deref(),
+            scope: new.scope,
         }
+    }
+
+    /// The reference that is to be unique among all users.
+    fn global_reference(&self) -> Option<&'a str> {
+        self.reference_id.filter(|_| self.scope == ReferenceScope::Global)
     }
 }
 
-/// Gives credit, or finds that it was given before.
+/// Gives credit, or finds that it was given before. A reference that is unique among all users credits one of them.
 pub(super) fn give(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Result<Done, Stop> {
+    let Some(global) = offer.global_reference() else {
+        return give_once(state, offer, cause);
+    };
+    if state.claim(global) == Some(Claim::Theirs) {
+        return Err(Refusal::ReferenceTaken.into());
+    }
+    let done = give_once(state, offer, cause)?;
+    if state.claim(global).is_none() {
+        state.know_claim(global.to_owned(), Claim::New);
+    }
+    Ok(done)
+}
+
+fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Result<Done, Stop> {
     if let Some(known) = offer
         .reference_id
         .and_then(|reference| state.references.get(reference))

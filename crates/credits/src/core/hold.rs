@@ -1,6 +1,6 @@
 //! Setting credit aside, and what a hold can become: charged, given up, or ended by time.
 
-use kernel::{Credits, FreeForm};
+use kernel::{CallerClass, Credits, FreeForm};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -25,6 +25,10 @@ use crate::{
 pub struct Hold {
     /// Which.
     pub id: Uuid,
+    /// The class of the caller who made it.
+    pub made_by: CallerClass,
+    /// The class of the caller who captured or released it. Not read: it decides nothing.
+    pub ended_by: Option<CallerClass>,
     /// What was asked for.
     pub requested: Credits,
     /// What is or was set aside.
@@ -84,6 +88,7 @@ impl Hold {
         HoldView {
             hold_id: self.id,
             user_id: user_id.clone(),
+            made_by: self.made_by,
             requested: self.requested,
             amount: self.amount,
             captured: self.captured,
@@ -111,7 +116,8 @@ pub(super) fn check_ttl(ttl: Duration) -> Result<(), Refusal> {
 
 /// Sets credit aside in burn order.
 pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> Result<Done, Stop> {
-    if state.open_holds().count() >= HOLDS_OPEN_MAX {
+    let of_class = state.open_holds().filter(|hold| hold.made_by == cause.caller);
+    if of_class.count() >= HOLDS_OPEN_MAX {
         let limit = i64::try_from(HOLDS_OPEN_MAX).unwrap_or(i64::MAX);
         return Err(Refusal::TooManyHolds { limit }.into());
     }
@@ -149,6 +155,8 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
         .ok_or(Refusal::InvalidPeriod)?;
     state.add_hold(Hold {
         id: wish.hold_id,
+        made_by: cause.caller,
+        ended_by: None,
         requested: wish.amount,
         amount,
         status: HoldStatus::Open,
@@ -178,7 +186,7 @@ pub(super) fn capture(
     usage: Usage,
     cause: Cause<'_>,
 ) -> Result<Done, Stop> {
-    let hold = open(state, hold_id)?.clone();
+    let hold = open(state, hold_id, cause.caller)?.clone();
     let wanted = amount.unwrap_or(hold.amount);
     let from_hold = wanted.min(hold.amount);
     let beyond = minus(wanted, from_hold)?;
@@ -213,6 +221,7 @@ pub(super) fn capture(
     let uncollected = minus(beyond, extra)?;
     let hold = state.hold_mut(hold_id)?;
     hold.status = HoldStatus::Captured;
+    hold.ended_by = Some(cause.caller);
     hold.resolved_at = Some(cause.created_at);
     hold.capped = extra < affordable;
     (hold.captured, hold.released, hold.uncollected) = (charged, released, uncollected);
@@ -226,7 +235,7 @@ pub(super) fn capture(
 
 /// Gives up a hold.
 pub(super) fn release(state: &mut AccountState, hold_id: Uuid, cause: Cause<'_>) -> Result<Done, Stop> {
-    open(state, hold_id)?;
+    open(state, hold_id, cause.caller)?;
     let seq = end(state, hold_id, Ending::Released, cause)?;
     Ok(Done {
         hold: Some(hold_id),
@@ -245,17 +254,21 @@ pub(super) fn end(
     let (amount, allocation) = (hold.amount, hold.allocation.clone());
     hold.released = amount;
     hold.resolved_at = Some(cause.created_at);
-    hold.status = match ending {
-        Ending::Released => HoldStatus::Released,
-        Ending::Expired => HoldStatus::Expired,
+    (hold.status, hold.ended_by) = match ending {
+        Ending::Released => (HoldStatus::Released, Some(cause.caller)),
+        Ending::Expired => (HoldStatus::Expired, None),
     };
     let portions = state.in_burn_order(&allocation)?;
     free(state, hold_id, amount, &portions, cause)
 }
 
-/// The hold, if it may be resolved.
-fn open(state: &AccountState, hold_id: Uuid) -> Result<&Hold, Refusal> {
+/// The hold, if this caller may resolve it. Users end only what users set aside: the work that a service holds credit for
+/// is still to be charged.
+fn open(state: &AccountState, hold_id: Uuid, caller: CallerClass) -> Result<&Hold, Refusal> {
     let hold = state.hold(hold_id).ok_or(Refusal::HoldNotFound { hold_id })?;
+    if caller == CallerClass::User && hold.made_by == CallerClass::Service {
+        return Err(Refusal::HoldOfService { hold_id });
+    }
     match hold.resolved_at {
         None => Ok(hold),
         Some(resolved_at) => Err(Refusal::HoldNotOpen {

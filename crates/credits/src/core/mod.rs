@@ -17,7 +17,7 @@ pub mod refund;
 pub mod state;
 mod view;
 
-use kernel::{Actor, Credits, FreeForm};
+use kernel::{Actor, CallerClass, Credits, FreeForm};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -28,19 +28,23 @@ pub use hold::Hold;
 use journal::Usage;
 pub use journal::{JournalEntry, Line};
 pub use refund::{Charge, REFUND_LIFE};
-pub use state::{Account, AccountState, Standing};
+pub use state::{Account, AccountState, Claim, Standing};
 pub use view::{settled, view};
 
 use crate::{
     error::Refusal,
     model::{
-        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, PRIORITY_DEFAULT, Payer,
-        TransactionName, balance::BALANCE_MAX,
+        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, NewGrant,
+        PRIORITY_DEFAULT, Payer, ReferenceScope, TransactionName, balance::BALANCE_MAX,
     },
 };
 
-/// The reference of the grant that comes with an account: unique per user, so there cannot be two.
-pub const INITIAL_REFERENCE: &str = "initial";
+/// The reference of the grant that comes with an account: unique per user, so there cannot be two. No caller can send it
+/// ([`Refusal::ReservedReference`]), and answers do not show it.
+pub const INITIAL_REFERENCE: &str = "\u{1}initial";
+
+/// The reference of such a grant in accounts of earlier versions. Callers may send it, and find it in use there.
+pub const FORMER_INITIAL_REFERENCE: &str = "initial";
 
 /// What a command did to the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,7 @@ pub enum Written {
 pub(crate) struct Cause<'a> {
     transaction_id: Uuid,
     actor: Actor,
+    caller: CallerClass,
     /// `None` for due items.
     description: Option<&'a str>,
     metadata: &'a FreeForm,
@@ -114,6 +119,7 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
     let cause = Cause {
         transaction_id: command.transaction_id,
         actor: command.actor,
+        caller: command.caller,
         description: command.description.as_deref(),
         metadata: &metadata,
         created_at: now,
@@ -135,7 +141,8 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
 /// Refuses what no state could allow. Nothing is applied then, not even due items.
 ///
 /// # Errors
-/// [`Refusal::InvalidAmount`], [`Refusal::InvalidPeriod`] of a hold, [`Refusal::MissingReason`].
+/// [`Refusal::InvalidAmount`], [`Refusal::InvalidPeriod`] of a hold, [`Refusal::MissingReason`],
+/// [`Refusal::ReservedReference`].
 pub fn check(action: &Action) -> Result<(), Refusal> {
     let (amount, least) = match action {
         Action::Open { initial } => (*initial, Credits::ZERO),
@@ -160,6 +167,11 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
         Action::Hold { ttl, .. } => hold::check_ttl(*ttl),
         Action::Refund { reason, .. } | Action::Adjust { reason, .. } if reason.trim().is_empty() => {
             Err(Refusal::MissingReason)
+        }
+        Action::Grant(NewGrant { reference_id, .. }) | Action::Recharge { reference_id, .. }
+            if reference_id.as_deref() == Some(INITIAL_REFERENCE) =>
+        {
+            Err(Refusal::ReservedReference)
         }
         _ => Ok(()),
     }
@@ -214,11 +226,14 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
         Action::Recharge {
             amount,
             ref reference_id,
-        } => give::give(
-            state,
-            lasting(GrantKind::Purchase, amount, reference_id.as_deref()),
-            cause,
-        ),
+            scope,
+        } => {
+            let offer = give::Offer {
+                scope,
+                ..lasting(GrantKind::Purchase, amount, reference_id.as_deref())
+            };
+            give::give(state, offer, cause)
+        }
         Action::Consume {
             amount,
             usage_record_id,
@@ -282,11 +297,13 @@ fn meter(state: &mut AccountState, metering: Metering, cause: Cause<'_>) -> Resu
 
 fn open(state: &mut AccountState, initial: Credits, cause: Cause<'_>) -> Result<Done, Stop> {
     if state.standing == Standing::Open {
-        let (entry, grant) = match state.references.get(INITIAL_REFERENCE) {
-            Some(known) if known.grant.kind == GrantKind::Initial => {
-                (state.entry_of(known)?, Some(known.grant.id))
-            }
-            _ => (Written::Nothing, None),
+        let initial = [INITIAL_REFERENCE, FORMER_INITIAL_REFERENCE]
+            .into_iter()
+            .filter_map(|reference| state.references.get(reference))
+            .find(|known| known.grant.kind == GrantKind::Initial);
+        let (entry, grant) = match initial {
+            Some(known) => (state.entry_of(known)?, Some(known.grant.id)),
+            None => (Written::Nothing, None),
         };
         return Ok(Done {
             entry,
@@ -315,5 +332,6 @@ fn lasting(kind: GrantKind, amount: Credits, reference_id: Option<&str>) -> give
         effective_at: None,
         expires_at: None,
         reference_id,
+        scope: ReferenceScope::User,
     }
 }

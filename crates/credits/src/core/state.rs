@@ -28,6 +28,8 @@ pub struct AccountState {
     grants: Vec<Grant>,
     /// The references that commands of the batch name, as far as they are in use.
     pub(crate) references: BTreeMap<String, Known>,
+    /// References with the scope of all users that commands of the batch name, as far as they are in use.
+    claims: BTreeMap<String, Claim>,
     /// Open holds, those that commands of the batch name, and those made since loading.
     holds: BTreeMap<Uuid, Hold>,
     /// Stored charges that commands of the batch want to give back.
@@ -45,6 +47,17 @@ pub enum Standing {
     Open,
     /// Its row was made for a command of this batch that is still to come.
     Fresh,
+}
+
+/// Who uses a reference that is unique among all users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This account, as it is stored.
+    Ours,
+    /// This account, since loading.
+    New,
+    /// Another account.
+    Theirs,
 }
 
 /// The figures of an account.
@@ -87,6 +100,7 @@ impl AccountState {
             loaded: account,
             grants,
             references: BTreeMap::new(),
+            claims: BTreeMap::new(),
             holds: holds.into_iter().map(|hold| (hold.id, hold)).collect(),
             charges: BTreeMap::new(),
             budgets: Vec::new(),
@@ -115,6 +129,7 @@ impl AccountState {
             loaded: account,
             grants: Vec::new(),
             references: BTreeMap::new(),
+            claims: BTreeMap::new(),
             holds: BTreeMap::new(),
             charges: BTreeMap::new(),
             budgets: Vec::new(),
@@ -125,6 +140,23 @@ impl AccountState {
     /// Tells the state of a reference that is in use. References it is not told of count as free.
     pub fn know(&mut self, reference_id: String, known: Known) {
         self.references.insert(reference_id, known);
+    }
+
+    /// Tells the state who uses a reference that is unique among all users. References it is not told of count as free.
+    pub fn know_claim(&mut self, reference_id: String, claim: Claim) {
+        self.claims.insert(reference_id, claim);
+    }
+
+    /// Who uses a reference that is unique among all users, if anybody does.
+    #[must_use]
+    pub fn claim(&self, reference_id: &str) -> Option<Claim> {
+        self.claims.get(reference_id).copied()
+    }
+
+    /// References that are unique among all users and used by this account since loading.
+    pub fn new_claims(&self) -> impl Iterator<Item = &str> {
+        let new = self.claims.iter().filter(|(_, claim)| **claim == Claim::New);
+        new.map(|(reference, _)| reference.as_str())
     }
 
     /// Tells the state of a stored charge and of the grants it took from, whatever is left of them. Transactions it is

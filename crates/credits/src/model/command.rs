@@ -1,6 +1,6 @@
 //! Requested changes of one account.
 
-use kernel::{Actor, Credits, FreeForm, UserId};
+use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -16,6 +16,9 @@ pub struct Command {
     pub user_id: UserId,
     /// In which capacity the caller acts; kept with the entry.
     pub actor: Actor,
+    /// The class of the caller, to which holds and idempotency keys belong. Not always told by `actor`: an administrator on
+    /// their own account is of the class of users.
+    pub caller: CallerClass,
     /// Identity of the change, from [`kernel::Ids`]. A replay answers the transaction id of the first time instead.
     pub transaction_id: Uuid,
     /// Kept with the entry. Must not hold a NUL character.
@@ -31,7 +34,7 @@ pub struct Command {
 /// What a command does. Amounts are above zero and at most [`BALANCE_MAX`](crate::BALANCE_MAX).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Creates the account, with a grant of kind and reference `initial`. An account that exists is left as it is, and
+    /// Creates the account, with a grant of kind `initial`. An account that exists is left as it is, and
     /// the answer is its initial grant with `replayed`.
     Open {
         /// The initial grant; zero for none.
@@ -45,6 +48,8 @@ pub enum Action {
         amount: Credits,
         /// Identity of the payment, unique per user; the same amount again answers the first transaction.
         reference_id: Option<String>,
+        /// Among whom the reference is unique.
+        scope: ReferenceScope,
     },
     /// Spends credit in burn order, all or nothing.
     Consume {
@@ -170,6 +175,18 @@ pub struct NewGrant {
     pub expires_at: Option<OffsetDateTime>,
     /// Identity of the gift, unique per user; the same kind and amount again answers the first transaction.
     pub reference_id: Option<String>,
+    /// Among whom the reference is unique.
+    pub scope: ReferenceScope,
+}
+
+/// Among whom the reference of a payment or gift is unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ReferenceScope {
+    /// Among those of the user.
+    #[default]
+    User,
+    /// Also among those of this scope of all users: one payment credits one user.
+    Global,
 }
 
 /// Which way a balance is corrected.
@@ -195,6 +212,22 @@ impl NewGrant {
             effective_at: None,
             expires_at: None,
             reference_id: None,
+            scope: ReferenceScope::User,
         }
+    }
+}
+
+impl Action {
+    /// The reference that this is to be unique by among all users.
+    #[must_use]
+    pub fn global_reference(&self) -> Option<&str> {
+        let (reference, scope) = match self {
+            Self::Grant(new) => (&new.reference_id, new.scope),
+            Self::Recharge {
+                reference_id, scope, ..
+            } => (reference_id, *scope),
+            _ => return None,
+        };
+        reference.as_deref().filter(|_| scope == ReferenceScope::Global)
     }
 }

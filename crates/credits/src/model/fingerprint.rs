@@ -20,9 +20,15 @@ const DEPTH_MAX: u32 = 64;
 
 /// A fingerprint in the making: the SHA-256 of words in a fixed order, each with a byte that tells it from an absent one and
 /// its length (8 bytes, most significant first) before it. So no word can pass for two, nor an absent one for an empty one.
+///
+/// Beside it are the fingerprints that earlier versions made of the same request: to them an absent object and an empty one
+/// were different requests. Rows that such versions stored are compared with all of them.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Fingerprint(Sha256);
+pub struct Fingerprint {
+    hash: Sha256,
+    former: Vec<Sha256>,
+}
 
 impl Fingerprint {
     /// The beginning of every fingerprint: the version of the encoding.
@@ -31,21 +37,24 @@ impl Fingerprint {
         reason = "an empty fingerprint stands for nothing"
     )]
     pub fn new() -> Self {
-        Self(Sha256::new()).word(VERSION)
+        let begun = Self {
+            hash: Sha256::new(),
+            former: Vec::new(),
+        };
+        begun.word(VERSION)
     }
 
     /// With a word.
     pub fn word(self, word: &str) -> Self {
         let length = u64::try_from(word.len()).unwrap_or(u64::MAX);
-        let hash = self.0.chain_update([1]).chain_update(length.to_be_bytes());
-        Self(hash.chain_update(word))
+        self.update(&[&[1], length.to_be_bytes().as_slice(), word.as_bytes()])
     }
 
     /// With a word that may be absent.
     pub fn maybe(self, word: Option<&str>) -> Self {
         match word {
             Some(word) => self.word(word),
-            None => Self(self.0.chain_update([0])),
+            None => self.update(&[&[0]]),
         }
     }
 
@@ -78,10 +87,38 @@ impl Fingerprint {
         }
     }
 
+    /// With an object that may be absent, which is the same as an empty one: both are hashed as an absent one.
+    pub fn object(self, object: Option<&FreeForm>) -> Self {
+        match object.filter(|object| !object.is_empty()) {
+            Some(object) => self.json(Some(object)),
+            None => {
+                let empty = self.clone().json(Some(&FreeForm::empty()));
+                let mut absent = self.maybe(None);
+                absent.former.push(empty.hash);
+                absent.former.extend(empty.former);
+                absent
+            }
+        }
+    }
+
     /// The fingerprint.
     #[must_use]
     pub fn finish(self) -> [u8; FINGERPRINT_BYTES] {
-        self.0.finalize().into()
+        self.hash.finalize().into()
+    }
+
+    /// The fingerprint, and those that earlier versions may have stored for the same request.
+    #[must_use]
+    pub fn finish_all(self) -> ([u8; FINGERPRINT_BYTES], Vec<[u8; FINGERPRINT_BYTES]>) {
+        let former = self.former.into_iter().map(|hash| hash.finalize().into());
+        (self.hash.finalize().into(), former.collect())
+    }
+
+    fn update(mut self, parts: &[&[u8]]) -> Self {
+        for hash in std::iter::once(&mut self.hash).chain(&mut self.former) {
+            parts.iter().for_each(|part| hash.update(part));
+        }
+        self
     }
 
     /// An object is `{`, the number of its members, and each of them as name and value; an array likewise `[`; a text is
@@ -139,6 +176,48 @@ mod tests {
         ] {
             assert_ne!(of(one), of(other), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn an_absent_object_and_an_empty_one_have_one_fingerprint() {
+        let of = |one: Option<&str>, other: Option<&str>| {
+            let one = one.map(|text| FreeForm::object(text).unwrap());
+            let other = other.map(|text| FreeForm::object(text).unwrap());
+            let asked = Fingerprint::new().word("x").object(one.as_ref());
+            asked.word("y").object(other.as_ref()).finish_all()
+        };
+        let formerly = |one: Option<&FreeForm>, other: Option<&FreeForm>| {
+            Fingerprint::new()
+                .word("x")
+                .json(one)
+                .word("y")
+                .json(other)
+                .finish()
+        };
+        let empty = FreeForm::empty();
+        let (absent, former) = of(None, None);
+        assert_eq!(absent, formerly(None, None));
+        let expected = [
+            formerly(Some(&empty), None),
+            formerly(None, Some(&empty)),
+            formerly(Some(&empty), Some(&empty)),
+        ];
+        let sorted = |mut hashes: Vec<_>| {
+            hashes.sort_unstable();
+            hashes
+        };
+        assert_eq!(sorted(former.clone()), sorted(expected.to_vec()));
+        for (one, other) in [
+            (Some("{}"), None),
+            (None, Some("{ }")),
+            (Some("{\n}"), Some("{}")),
+        ] {
+            let (hash, again) = of(one, other);
+            assert_eq!((hash, sorted(again)), (absent, sorted(former.clone())));
+        }
+        let (full, former) = of(Some(r#"{"a":1}"#), None);
+        assert_ne!(full, absent);
+        assert_eq!(former.len(), 1);
     }
 
     #[test]

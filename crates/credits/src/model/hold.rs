@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use kernel::{Credits, FreeForm, UserId};
+use kernel::{CallerClass, Credits, FreeForm, UserId};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ pub const HOLD_TTL_MAX: Duration = Duration::DAY;
 /// Life of a hold for which none is named.
 pub const HOLD_TTL_DEFAULT: Duration = Duration::minutes(15);
 
-/// Most open holds of one account.
+/// Most open holds of one account that callers of one class made.
 pub const HOLDS_OPEN_MAX: usize = 1_000;
 
 /// What a hold does when less is available than it asks for.
@@ -59,6 +59,8 @@ pub struct HoldView {
     pub hold_id: Uuid,
     /// Whose.
     pub user_id: UserId,
+    /// The class of the caller who made it. A user ends only holds of users.
+    pub made_by: CallerClass,
     /// What was asked for; a clamped hold sets aside less.
     pub requested: Credits,
     /// What is or was set aside.

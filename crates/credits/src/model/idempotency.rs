@@ -3,11 +3,12 @@
 /// Bytes of a fingerprint.
 pub const FINGERPRINT_BYTES: usize = 32;
 
-/// A key under which a request takes effect once (HTTP contract 1.11). Its scope is the account.
+/// A key under which a request takes effect once (HTTP contract 1.11). Its scope is the account and the class of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     key: String,
     fingerprint: [u8; FINGERPRINT_BYTES],
+    former: Vec<[u8; FINGERPRINT_BYTES]>,
 }
 
 /// The text cannot be a key: it is empty, longer than 255 characters, or not printable ASCII.
@@ -32,7 +33,17 @@ impl IdempotencyKey {
         if key.is_empty() || key.len() > Self::CHARACTERS_MAX || !printable {
             return Err(InvalidIdempotencyKey);
         }
-        Ok(Self { key, fingerprint })
+        Ok(Self {
+            key,
+            fingerprint,
+            former: Vec::new(),
+        })
+    }
+
+    /// The key with further fingerprints, which earlier versions may have stored for the same request.
+    #[must_use]
+    pub fn or_formerly(self, former: Vec<[u8; FINGERPRINT_BYTES]>) -> Self {
+        Self { former, ..self }
     }
 
     /// The key of an item of a batch: this one, `#` and the index. It may be a little longer than a caller's.
@@ -48,6 +59,12 @@ impl IdempotencyKey {
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Whether an earlier version may have stored this fingerprint for the same request.
+    pub(crate) fn was_formerly(&self, fingerprint: &[u8]) -> bool {
+        let all = std::iter::once(&self.fingerprint).chain(&self.former);
+        all.into_iter().any(|one| one.as_slice() == fingerprint)
     }
 
     /// What was asked.

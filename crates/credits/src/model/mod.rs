@@ -16,7 +16,7 @@ pub mod outcome;
 pub use account::{AccountView, Defaults};
 pub use balance::Balance;
 pub use budget::{BudgetPeriod, BudgetView, BudgetsRefused, NewBudget};
-pub use command::{Action, Adjustment, Command, Metering, NewGrant, Payer};
+pub use command::{Action, Adjustment, Command, Metering, NewGrant, Payer, ReferenceScope};
 pub use entry::{Direction, Entry, EntryKind};
 pub use fingerprint::Fingerprint;
 pub use grant::{GrantFilter, GrantKind, GrantStatus, GrantView, NewGrantKind, PRIORITY_DEFAULT};

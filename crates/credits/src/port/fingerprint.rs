@@ -3,7 +3,7 @@
 use kernel::Actor;
 
 use crate::{
-    model::{Action, Adjustment, Fingerprint, GrantKind, idempotency::FINGERPRINT_BYTES},
+    model::{Action, Adjustment, Fingerprint, GrantKind, ReferenceScope, idempotency::FINGERPRINT_BYTES},
     port::Request,
 };
 
@@ -20,7 +20,7 @@ pub fn fingerprint(request: &Request, actor: Actor, action: &Action) -> [u8; FIN
 fn with_action(asked: Fingerprint, action: &Action) -> Fingerprint {
     match action {
         Action::Open { initial } => asked.word("open").credits(Some(*initial)),
-        Action::Grant(new) => asked
+        Action::Grant(new) => scoped(asked, new.scope)
             .word("grant")
             .word(GrantKind::from(new.kind).as_str())
             .credits(Some(new.amount))
@@ -28,7 +28,11 @@ fn with_action(asked: Fingerprint, action: &Action) -> Fingerprint {
             .instant(new.effective_at)
             .instant(new.expires_at)
             .maybe(new.reference_id.as_deref()),
-        Action::Recharge { amount, reference_id } => asked
+        Action::Recharge {
+            amount,
+            reference_id,
+            scope,
+        } => scoped(asked, *scope)
             .word("recharge")
             .credits(Some(*amount))
             .maybe(reference_id.as_deref()),
@@ -66,6 +70,14 @@ fn with_action(asked: Fingerprint, action: &Action) -> Fingerprint {
         | Action::Meter(_)
         | Action::Release { .. }
         | Action::Refund { .. } => with_charge(asked, action),
+    }
+}
+
+/// Nothing for the scope that came first: fingerprints of requests without another one stay as they were.
+fn scoped(asked: Fingerprint, scope: ReferenceScope) -> Fingerprint {
+    match scope {
+        ReferenceScope::User => asked,
+        ReferenceScope::Global => asked.word("global"),
     }
 }
 
@@ -151,10 +163,12 @@ mod tests {
             Action::Recharge {
                 amount,
                 reference_id: Some("pi_1".to_owned()),
+                scope: ReferenceScope::User,
             },
             Action::Recharge {
                 amount,
                 reference_id: None,
+                scope: ReferenceScope::User,
             },
             Action::Consume {
                 amount,

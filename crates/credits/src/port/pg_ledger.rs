@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kernel::{Actor, Clock, Credits, Ids, Page, Slice, UserId};
+use kernel::{Actor, CallerClass, Clock, Credits, Ids, Page, Slice, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::{
     error::Refusal,
     model::{
         AccountView, Action, Applied, Command, Defaults, Entry, GrantFilter, GrantPlace, GrantView,
-        HoldFilter, HoldView, IdempotencyKey, NewGrant, Outcome, TransactionFilter,
+        HoldFilter, HoldView, IdempotencyKey, NewGrant, Outcome, ReferenceScope, TransactionFilter,
     },
     port::{HoldWish, Ledger, LedgerError, Request, fingerprint::fingerprint},
     service,
@@ -61,6 +61,10 @@ impl PgLedger {
         let command = Command {
             user_id: request.user_id,
             actor: self.actor,
+            caller: match self.actor {
+                Actor::User => CallerClass::User,
+                Actor::Service | Actor::Admin | Actor::System => CallerClass::Service,
+            },
             transaction_id: self.ids.uuid(),
             description: request.description,
             metadata: request.metadata,
@@ -125,7 +129,13 @@ impl Ledger for PgLedger {
         amount: Credits,
         reference_id: Option<String>,
     ) -> Result<Applied, LedgerError> {
-        self.run(request, Action::Recharge { amount, reference_id }).await
+        let scope = ReferenceScope::User;
+        let action = Action::Recharge {
+            amount,
+            reference_id,
+            scope,
+        };
+        self.run(request, action).await
     }
 
     async fn grant(&self, request: Request, grant: NewGrant) -> Result<Applied, LedgerError> {

@@ -6,19 +6,19 @@ use std::{
 };
 
 use diesel_async::AsyncPgConnection;
-use kernel::{Credits, FreeForm, UserId};
+use kernel::{CallerClass, Credits, FreeForm, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{decided::Decided, execute::Locked};
 use crate::{
-    core::{self, Effect, JournalEntry, Stop, Written},
+    core::{self, Claim, Effect, JournalEntry, Stop, Written},
     error::Refusal,
     model::{Action, Command, Defaults, Entry, IdempotencyKey, LowCrossing, Outcome},
     store::{
         self, Batch,
-        idempotency::{Memory, NewKey},
+        idempotency::{Memory, NewKey, Shelf},
         stored_outcome::StoredOutcome,
     },
 };
@@ -69,11 +69,14 @@ pub(super) enum Decision {
     },
 }
 
+/// Whose account, which key, and callers of which class use it.
+type KeyName = (UserId, String, CallerClass);
+
 /// Idempotency keys of a batch, but for those that were stored before.
 #[derive(Debug, Default)]
 struct Keys {
     /// Keys that commands of the batch used first, with the place of the command.
-    used: BTreeMap<(UserId, String), (usize, IdempotencyKey, OffsetDateTime)>,
+    used: BTreeMap<KeyName, (usize, IdempotencyKey, OffsetDateTime)>,
     /// First outcomes to be kept.
     new: Vec<NewKey>,
     /// Transactions whose outcomes were pruned.
@@ -99,11 +102,11 @@ pub async fn prepare<'a>(
 }
 
 impl<'a> Deciding<'a> {
-    /// Whether a command with this key would be a repeat, or in conflict with the first one.
+    /// Whether a command with this key, by a caller of this class, would be a repeat, or in conflict with the first one.
     #[must_use]
-    pub fn knows(&self, user_id: &UserId, key: &IdempotencyKey) -> bool {
-        let name = (user_id.clone(), key.key().to_owned());
-        self.keys.used.contains_key(&name) || self.batch.keys.contains_key(&name)
+    pub fn knows(&self, user_id: &UserId, key: &IdempotencyKey, caller: CallerClass) -> bool {
+        let name = (user_id.clone(), key.key().to_owned(), caller);
+        self.keys.used.contains_key(&name) || self.batch.keys.of(user_id, key, caller).is_some()
     }
 
     /// Applies a command, the next one of the batch. One for which [`lock`](super::lock) was not asked finds no account.
@@ -195,11 +198,12 @@ fn decide_one(
         return Ok(refused(refusal, at(batch)));
     }
     if let Some(key) = &command.idempotency
-        && let Some(decision) = look_up(batch, keys, &command.user_id, key)
+        && let Some(decision) = look_up(batch, keys, command, key)
     {
         return Ok(decision.unwrap_or_else(|conflict| refused(conflict, at(batch))));
     }
     let now = batch.now;
+    tell_claim(batch, command);
     let result = match batch.accounts.get_mut(&command.user_id) {
         None => Err(Refusal::UserNotFound {
             user_id: command.user_id.clone(),
@@ -213,6 +217,10 @@ fn decide_one(
             }
         },
     };
+    if let (Ok(_), Some(reference)) = (&result, command.action.global_reference()) {
+        let owner = batch.global_references.entry(reference.to_owned());
+        owner.or_insert_with(|| command.user_id.clone());
+    }
     let at = at(batch);
     if let Some(key) = &command.idempotency {
         keys.keep(batch, place, command, key, &result, at)?;
@@ -220,14 +228,34 @@ fn decide_one(
     Ok(Decision::New { result, at })
 }
 
+/// Tells the account of a command who uses the reference that it names with the scope of all users.
+fn tell_claim(batch: &mut Batch, command: &Command) {
+    let reference = command.action.global_reference();
+    let Some((reference, owner)) = reference.and_then(|name| batch.global_references.get_key_value(name))
+    else {
+        return;
+    };
+    if let Some(state) = batch.accounts.get_mut(&command.user_id)
+        && state.claim(reference).is_none()
+    {
+        let claim = if *owner == command.user_id {
+            Claim::Ours
+        } else {
+            Claim::Theirs
+        };
+        state.know_claim(reference.clone(), claim);
+    }
+}
+
 /// What is answered because of the key: `None` if it is new.
 fn look_up(
-    batch: &mut Batch,
+    batch: &Batch,
     keys: &mut Keys,
-    user_id: &UserId,
+    command: &Command,
     key: &IdempotencyKey,
 ) -> Option<Result<Decision, Refusal>> {
-    let name = (user_id.clone(), key.key().to_owned());
+    let (user_id, caller) = (&command.user_id, command.caller);
+    let name = (user_id.clone(), key.key().to_owned(), caller);
     if let Some((place, first, first_used_at)) = keys.used.get(&name) {
         return Some(if first.fingerprint() == key.fingerprint() {
             Ok(Decision::SameAs(*place))
@@ -236,8 +264,8 @@ fn look_up(
             Err(Refusal::IdempotencyConflict { first_used_at })
         });
     }
-    let remembered = batch.keys.get(&name)?;
-    if remembered.fingerprint != key.fingerprint() {
+    let remembered = batch.keys.of(user_id, key, caller)?;
+    if remembered.caller.is_some() && remembered.fingerprint != key.fingerprint() {
         let first_used_at = remembered.at;
         return Some(Err(Refusal::IdempotencyConflict { first_used_at }));
     }
@@ -272,16 +300,24 @@ impl Keys {
             Ok(effect) => Some(transaction_of(batch, command, effect)),
             Err(_) => None,
         };
+        let other = match command.caller {
+            CallerClass::User => CallerClass::Service,
+            CallerClass::Service => CallerClass::User,
+        };
+        let by_other = (command.user_id.clone(), key.key().to_owned(), other);
+        let taken = batch.keys.has_first(&command.user_id, key.key()) || self.used.contains_key(&by_other);
         self.new.push(NewKey {
             user_id: command.user_id.clone(),
             key: key.key().to_owned(),
+            caller: command.caller,
+            shelf: if taken { Shelf::Shared } else { Shelf::First },
             fingerprint: *key.fingerprint(),
             at,
             transaction_id,
             usage_record_id: result.is_ok().then(|| recorded_by(command)).flatten(),
             outcome: outcome.to_json()?,
         });
-        let name = (command.user_id.clone(), key.key().to_owned());
+        let name = (command.user_id.clone(), key.key().to_owned(), command.caller);
         self.used.insert(name, (place, key.clone(), at));
         Ok(())
     }

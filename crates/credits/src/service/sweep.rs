@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kernel::{Actor, Clock, FreeForm, UserId};
+use kernel::{Actor, CallerClass, Clock, FreeForm, UserId};
 use pg::{DbError, PgConnection, Tx};
 use uuid::Uuid;
 
@@ -74,6 +74,7 @@ pub async fn book_due(
         .map(|user| Command {
             user_id: user.clone(),
             actor: Actor::System,
+            caller: CallerClass::Service,
             // Due items bring transaction ids of their own.
             transaction_id: Uuid::nil(),
             description: None,

@@ -149,6 +149,28 @@ macro_rules! rules {
                 ),
             },
             Audit {
+                rule: "credits L20: users make and end holds as users, and end none of services",
+                sql: concat!(
+                    "SELECT h.user_id AS subject, e.seq, format('hold %s of class %s: %s by %s', h.id, h.made_by, e.type, \
+                       e.actor) AS detail \
+                     FROM (SELECT * FROM credits.holds WHERE made_by IS NOT NULL AND ", $these, ") AS h \
+                     JOIN (SELECT * FROM credits.entries WHERE hold_id IS NOT NULL AND ", $these, ") AS e \
+                       ON e.user_id = h.user_id AND e.hold_id = h.id \
+                     WHERE CASE e.type WHEN 'hold' THEN e.actor IN ('user', 'service') AND e.actor <> h.made_by \
+                       ELSE h.made_by = 'service' AND e.actor = 'user' END LIMIT 20"
+                ),
+            },
+            Audit {
+                rule: "credits L21: a reference that is unique among all users belongs to a grant of its user",
+                sql: concat!(
+                    "SELECT r.user_id AS subject, NULL::bigint AS seq, format('reference %s', r.reference_id) AS detail \
+                     FROM (SELECT * FROM credits.global_references WHERE ", $these, ") AS r \
+                     LEFT JOIN (SELECT * FROM credits.grants WHERE ", $these, ") AS g \
+                       ON g.user_id = r.user_id AND g.reference_id = r.reference_id \
+                     WHERE g.id IS NULL LIMIT 20"
+                ),
+            },
+            Audit {
                 rule: "credits L6: nothing that was due is left",
                 sql: concat!(
                     "SELECT a.user_id AS subject, NULL::bigint AS seq, format('%s at %s', due.what, a.as_of) AS detail \
@@ -228,7 +250,7 @@ macro_rules! rules {
     };
 }
 
-/// L1-L6, L10, L18 and L19 as far as stored data can tell, of all accounts.
+/// L1-L6, L10 and L18-L21 as far as stored data can tell, of all accounts.
 pub const AUDITS: &[Audit] = rules!("true");
 
 /// The same of the accounts behind `$1`, up to `$2`.

@@ -9,7 +9,7 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
-use kernel::{Credits, UserId};
+use kernel::{CallerClass, Credits, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -46,6 +46,8 @@ pub struct HoldRow {
     hold_created_at: OffsetDateTime,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     hold_resolved_at: Option<OffsetDateTime>,
+    #[diesel(sql_type = Text)]
+    hold_made_by: String,
     #[diesel(sql_type = Nullable<Text>)]
     hold_description: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -82,13 +84,23 @@ struct KeptRow {
     metadata: Option<String>,
 }
 
+/// Who made a hold of a table named `h`. Holds of versions that did not store it were made by whoever wrote their entry.
+macro_rules! made_by {
+    () => {
+        "coalesce(h.made_by, (SELECT CASE maker.actor WHEN 'user' THEN 'user' ELSE 'service' END \
+           FROM credits.entries maker WHERE maker.user_id = h.user_id AND maker.seq = h.entry_seq), 'service') \
+         AS hold_made_by"
+    };
+}
+pub(crate) use made_by;
+
 /// The columns of a [`HoldRow`] but the last two, from a table named `h`.
 macro_rules! hold_columns {
     () => {
-        "h.user_id AS hold_user_id, h.id AS hold_row_id, h.requested AS hold_requested, h.amount AS hold_amount, \
+        concat!("h.user_id AS hold_user_id, h.id AS hold_row_id, h.requested AS hold_requested, h.amount AS hold_amount, \
          h.state AS hold_state, h.captured AS hold_captured, h.released AS hold_released, \
          h.uncollected AS hold_uncollected, h.entry_seq AS hold_entry_seq, h.expires_at AS hold_expires_at, \
-         h.created_at AS hold_created_at, h.resolved_at AS hold_resolved_at"
+         h.created_at AS hold_created_at, h.resolved_at AS hold_resolved_at, ", $crate::store::holds::made_by!())
     };
 }
 pub(crate) use hold_columns;
@@ -174,13 +186,13 @@ pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ke
     let holds = || new.iter().map(|(_, hold)| *hold);
     let amounts = |get: fn(&Hold) -> Credits| -> Vec<i64> { holds().map(|hold| get(hold).micro()).collect() };
     let inserted: Vec<KeptRow> = pg::sql(
-        "INSERT INTO credits.holds (user_id, id, requested, amount, state, captured, released, uncollected, capped, entry_seq, \
-         description, metadata, expires_at, created_at, resolved_at) \
+        "INSERT INTO credits.holds (user_id, id, requested, amount, state, captured, released, uncollected, capped, made_by, \
+         ended_by, entry_seq, description, metadata, expires_at, created_at, resolved_at) \
          SELECT n.user_id, n.id, n.requested, n.amount, n.state, n.captured, n.released, n.uncollected, n.capped, \
-         n.entry_seq, n.description, n.metadata::jsonb, n.expires_at, n.created_at, n.resolved_at \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-         AS n (user_id, id, requested, amount, state, captured, released, uncollected, capped, entry_seq, description, \
-         metadata, expires_at, created_at, resolved_at) RETURNING user_id, id, metadata::text AS metadata",
+         n.made_by, n.ended_by, n.entry_seq, n.description, n.metadata::jsonb, n.expires_at, n.created_at, n.resolved_at \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+         AS n (user_id, id, requested, amount, state, captured, released, uncollected, capped, made_by, ended_by, \
+         entry_seq, description, metadata, expires_at, created_at, resolved_at) RETURNING user_id, id, metadata::text AS metadata",
     )
     .bind::<Array<Text>, _>(texts(new.iter().map(|(user, _)| *user)))
     .bind::<Array<SqlUuid>, _>(holds().map(|hold| hold.id).collect::<Vec<_>>())
@@ -191,6 +203,8 @@ pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ke
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.released))
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.uncollected))
     .bind::<Array<Bool>, _>(holds().map(|hold| hold.capped).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(holds().map(|hold| hold.made_by.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(holds().map(ended_by).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(holds().map(|hold| hold.entry_seq).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(holds().map(|hold| hold.description.as_deref()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(holds().map(|hold| metadata(&hold.metadata)).collect::<Vec<_>>())
@@ -222,9 +236,10 @@ pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<()
     let amounts = |get: fn(&Hold) -> Credits| -> Vec<i64> { holds().map(|hold| get(hold).micro()).collect() };
     let updated = pg::sql(
         "UPDATE credits.holds AS h SET state = n.state, captured = n.captured, released = n.released, \
-         uncollected = n.uncollected, capped = n.capped, resolved_at = n.resolved_at \
+         uncollected = n.uncollected, capped = n.capped, ended_by = n.ended_by, resolved_at = n.resolved_at \
          FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[], \
-         $8::timestamptz[]) AS n (user_id, id, state, captured, released, uncollected, capped, resolved_at) \
+         $8::text[], $9::timestamptz[]) AS n (user_id, id, state, captured, released, uncollected, capped, ended_by, \
+         resolved_at) \
          WHERE h.user_id = n.user_id AND h.id = n.id AND h.state = 'open'",
     )
     .bind::<Array<Text>, _>(texts(changed.iter().map(|(user, _)| *user)))
@@ -234,10 +249,15 @@ pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<()
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.released))
     .bind::<Array<BigInt>, _>(amounts(|hold| hold.uncollected))
     .bind::<Array<Bool>, _>(holds().map(|hold| hold.capped).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(holds().map(ended_by).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(holds().map(|hold| hold.resolved_at).collect::<Vec<_>>())
     .execute(&mut conn)
     .await?;
     DbError::expect_rows("update credits.holds", changed.len(), updated)
+}
+
+fn ended_by(hold: &Hold) -> Option<&'static str> {
+    hold.ended_by.map(CallerClass::as_str)
 }
 
 impl HoldRow {
@@ -245,6 +265,8 @@ impl HoldRow {
     pub fn into_hold(self) -> Result<(UserId, Hold), DbError> {
         let hold = Hold {
             id: self.hold_row_id,
+            made_by: parsed(&self.hold_made_by)?,
+            ended_by: None,
             requested: Credits::from_micro(self.hold_requested),
             amount: Credits::from_micro(self.hold_amount),
             status: parsed(&self.hold_state)?,

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{Credits, UserId};
+use kernel::{CallerClass, Credits, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     core::{Grant, Hold},
-    model::{Entry, Outcome, idempotency::FINGERPRINT_BYTES},
+    model::{Entry, IdempotencyKey, Outcome, idempotency::FINGERPRINT_BYTES},
     store::{
-        columns::{Shared, texts, user_id},
+        columns::{Shared, parsed, texts, user_id},
         entries::{MaybeEntryRow, entry_columns},
         grants::{MaybeNotedGrantRow, grant_columns, note_columns},
         holds::{MaybeHoldRow, hold_columns},
@@ -24,12 +24,17 @@ use crate::{
     },
 };
 
-/// Keys that were used before, by account and key.
-pub type Known = BTreeMap<(UserId, String), Remembered>;
+/// Keys that were used before, by account and key: up to three uses, of callers of the two classes and of an unknown one.
+#[derive(Debug, Default)]
+pub struct Known(BTreeMap<(UserId, String), Vec<Remembered>>);
 
 /// The first use of a key.
 #[derive(Debug)]
 pub struct Remembered {
+    /// The class of the caller; `None` if an earlier version stored it, which knew no classes.
+    pub caller: Option<CallerClass>,
+    /// Where it is stored.
+    pub shelf: Shelf,
     /// What was asked then.
     pub fingerprint: Vec<u8>,
     /// When it was decided.
@@ -38,6 +43,15 @@ pub struct Remembered {
     pub usage_record_id: Option<i64>,
     /// What was decided.
     pub memory: Memory,
+}
+
+/// Which table holds the first use of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shelf {
+    /// `credits.idempotency`, whose unique key knows no classes: that of the first caller.
+    First,
+    /// `credits.idempotency_shared`: that of another caller of the same key.
+    Shared,
 }
 
 /// What is left of a first outcome.
@@ -56,6 +70,10 @@ pub struct NewKey {
     pub user_id: UserId,
     /// Which key.
     pub key: String,
+    /// The class of the caller.
+    pub caller: CallerClass,
+    /// Where it is stored.
+    pub shelf: Shelf,
     /// What was asked.
     pub fingerprint: [u8; FINGERPRINT_BYTES],
     /// When it was decided.
@@ -90,6 +108,37 @@ pub struct PrunedRows {
     pub successes: usize,
 }
 
+/// Inserts into one of the two tables.
+macro_rules! insert_text {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO ", $table, " (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, outcome, \
+             caller) \
+             SELECT n.user_id, n.key, n.fingerprint, n.created_at, n.transaction_id, n.usage_record_id, \
+               n.outcome::jsonb, n.caller \
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) \
+             AS n (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, outcome, caller)"
+        )
+    };
+}
+
+/// Prunes one of the two tables.
+macro_rules! prune_text {
+    ($table:literal, $columns:literal, $same:literal) => {
+        concat!(
+            "WITH old AS MATERIALIZED ( \
+               SELECT user_id, ", $columns, ", transaction_id FROM ", $table, " \
+               WHERE created_at < (SELECT coalesce($1, clock_timestamp()) - $2 * interval '1 microsecond') \
+                 AND outcome IS NOT NULL ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED), \
+             refusals AS (DELETE FROM ", $table, " AS i USING old \
+               WHERE old.transaction_id IS NULL AND i.user_id = old.user_id AND ", $same, " RETURNING i.key), \
+             successes AS (UPDATE ", $table, " AS i SET outcome = NULL FROM old \
+               WHERE old.transaction_id IS NOT NULL AND i.user_id = old.user_id AND ", $same, " RETURNING i.key) \
+             SELECT (SELECT count(*) FROM refusals) AS refusals, (SELECT count(*) FROM successes) AS successes"
+        )
+    };
+}
+
 #[derive(QueryableByName)]
 struct PrunedRow {
     #[diesel(sql_type = BigInt)]
@@ -104,6 +153,10 @@ struct KeyRow {
     key_user_id: String,
     #[diesel(sql_type = Text)]
     key: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    caller: Option<String>,
+    #[diesel(sql_type = Bool)]
+    shared: bool,
     #[diesel(sql_type = Binary)]
     fingerprint: Vec<u8>,
     #[diesel(sql_type = Timestamptz)]
@@ -136,48 +189,77 @@ struct TraceRow {
     grant: MaybeNotedGrantRow,
 }
 
+impl Known {
+    /// The first use of a key by callers of this class. What an earlier version stored counts for any class, but only for
+    /// the same request: for another one it leaves the key free.
+    pub fn of(&self, user_id: &UserId, key: &IdempotencyKey, caller: CallerClass) -> Option<&Remembered> {
+        let uses = self.0.get(&(user_id.clone(), key.key().to_owned()))?;
+        let formerly = |one: &&Remembered| one.caller.is_none() && key.was_formerly(&one.fingerprint);
+        let of_class = |one: &&Remembered| one.caller == Some(caller);
+        uses.iter().find(formerly).or_else(|| uses.iter().find(of_class))
+    }
+
+    /// Whether the place of the first caller of a key is taken.
+    pub fn has_first(&self, user_id: &UserId, key: &str) -> bool {
+        let uses = self.0.get(&(user_id.clone(), key.to_owned()));
+        uses.is_some_and(|uses| uses.iter().any(|one| one.shelf == Shelf::First))
+    }
+}
+
 /// Those of `wanted` that were used before. Asks nothing if nothing is wanted.
 pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<(UserId, String)>) -> Result<Known, DbError> {
     if wanted.is_empty() {
-        return Ok(Known::new());
+        return Ok(Known::default());
     }
     let rows: Vec<KeyRow> = pg::sql(concat!(
-        "SELECT i.user_id AS key_user_id, i.key, i.fingerprint, i.created_at AS key_created_at, \
+        "WITH w AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[]) AS w (user_id, key)) \
+         SELECT i.user_id AS key_user_id, i.key, i.caller, i.shared, i.fingerprint, i.created_at AS key_created_at, \
          i.transaction_id AS key_transaction_id, i.usage_record_id AS key_usage_record_id, i.outcome::text AS outcome, ",
         entry_columns!(),
-        " FROM unnest($1::text[], $2::text[]) AS w (user_id, key) \
-         JOIN credits.idempotency i ON i.user_id = w.user_id AND i.key = w.key \
+        " FROM (SELECT f.user_id, f.key, f.caller, false AS shared, f.fingerprint, f.created_at, f.transaction_id, \
+             f.usage_record_id, f.outcome \
+           FROM w JOIN credits.idempotency f ON f.user_id = w.user_id AND f.key = w.key \
+           UNION ALL SELECT s.user_id, s.key, s.caller, true, s.fingerprint, s.created_at, s.transaction_id, \
+             s.usage_record_id, s.outcome \
+           FROM w JOIN credits.idempotency_shared s ON s.user_id = w.user_id AND s.key = w.key) AS i \
          LEFT JOIN credits.entries e ON e.user_id = i.user_id AND e.seq = (i.outcome ->> 'entry_seq')::bigint"
     ))
     .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
     .bind::<Array<Text>, _>(wanted.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>())
     .load(&mut conn)
     .await?;
-    rows.into_iter().map(KeyRow::into_remembered).collect()
+    let mut known = Known::default();
+    for row in rows {
+        let (name, remembered) = row.into_remembered()?;
+        known.0.entry(name).or_default().push(remembered);
+    }
+    Ok(known)
 }
 
 /// Keeps first outcomes. The account is locked, so nobody else can have used the key since it was looked up.
-pub async fn insert(mut conn: Shared<'_>, new: &[NewKey]) -> Result<(), DbError> {
+pub async fn insert(conn: Shared<'_>, new: &[NewKey]) -> Result<(), DbError> {
+    let (shared, first): (Vec<&NewKey>, Vec<&NewKey>) =
+        new.iter().partition(|key| key.shelf == Shelf::Shared);
+    insert_into(conn, insert_text!("credits.idempotency"), &first).await?;
+    insert_into(conn, insert_text!("credits.idempotency_shared"), &shared).await
+}
+
+async fn insert_into(mut conn: Shared<'_>, text: &'static str, new: &[&NewKey]) -> Result<(), DbError> {
     if new.is_empty() {
         return Ok(());
     }
     let fingerprints: Vec<&[u8]> = new.iter().map(|key| key.fingerprint.as_slice()).collect();
-    let inserted = pg::sql(
-        "INSERT INTO credits.idempotency (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, \
-         outcome) \
-         SELECT n.user_id, n.key, n.fingerprint, n.created_at, n.transaction_id, n.usage_record_id, n.outcome::jsonb \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7) \
-         AS n (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, outcome)",
-    )
-    .bind::<Array<Text>, _>(texts(new.iter().map(|key| &key.user_id)))
-    .bind::<Array<Text>, _>(new.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Binary>, _>(fingerprints)
-    .bind::<Array<Timestamptz>, _>(new.iter().map(|key| key.at).collect::<Vec<_>>())
-    .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|key| key.transaction_id).collect::<Vec<_>>())
-    .bind::<Array<Nullable<BigInt>>, _>(new.iter().map(|key| key.usage_record_id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(new.iter().map(|key| key.outcome.as_str()).collect::<Vec<_>>())
-    .execute(&mut conn)
-    .await?;
+    let inserted = pg::sql(text)
+        .bind::<Array<Text>, _>(texts(new.iter().map(|key| &key.user_id)))
+        .bind::<Array<Text>, _>(new.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Binary>, _>(fingerprints)
+        .bind::<Array<Timestamptz>, _>(new.iter().map(|key| key.at).collect::<Vec<_>>())
+        .bind::<Array<Nullable<SqlUuid>>, _>(new.iter().map(|key| key.transaction_id).collect::<Vec<_>>())
+        .bind::<Array<Nullable<BigInt>>, _>(new.iter().map(|key| key.usage_record_id).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(new.iter().map(|key| key.outcome.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(new.iter().map(|key| key.caller.as_str()).collect::<Vec<_>>())
+        .execute(&mut conn)
+        .await?;
     DbError::expect_rows("insert credits.idempotency", new.len(), inserted)
 }
 
@@ -215,33 +297,47 @@ pub async fn trace(
     rows.into_iter().map(TraceRow::into_trace).collect()
 }
 
-/// Takes the `limit` oldest rows that still hold an outcome and are older than `micros` microseconds, passing over those
-/// that another process is pruning: refusals are removed, successes lose their outcome.
-///
-/// One statement takes both kinds: one for each would read past all rows of the other kind, in every round. The age is
-/// told by the clock that dated the rows, so that a gateway whose own clock is wrong forgets nothing early.
+/// Prunes both tables, the second one within what the first one left of the limit.
 pub async fn prune(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
     micros: i64,
     limit: i64,
 ) -> Result<PrunedRows, DbError> {
-    let row: PrunedRow = pg::sql(
-        "WITH old AS MATERIALIZED ( \
-           SELECT user_id, key, transaction_id FROM credits.idempotency \
-           WHERE created_at < (SELECT coalesce($1, clock_timestamp()) - $2 * interval '1 microsecond') \
-             AND outcome IS NOT NULL ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED), \
-         refusals AS (DELETE FROM credits.idempotency AS i USING old \
-           WHERE old.transaction_id IS NULL AND i.user_id = old.user_id AND i.key = old.key RETURNING i.key), \
-         successes AS (UPDATE credits.idempotency AS i SET outcome = NULL FROM old \
-           WHERE old.transaction_id IS NOT NULL AND i.user_id = old.user_id AND i.key = old.key RETURNING i.key) \
-         SELECT (SELECT count(*) FROM refusals) AS refusals, (SELECT count(*) FROM successes) AS successes",
-    )
-    .bind::<Nullable<Timestamptz>, _>(pinned)
-    .bind::<BigInt, _>(micros)
-    .bind::<BigInt, _>(limit)
-    .get_result(conn)
-    .await?;
+    let text = prune_text!("credits.idempotency", "key", "i.key = old.key");
+    let first = prune_table(conn, text, pinned, micros, limit).await?;
+    let taken = i64::try_from(first.refusals.saturating_add(first.successes)).unwrap_or(limit);
+    let left = limit.saturating_sub(taken);
+    let text = prune_text!(
+        "credits.idempotency_shared",
+        "key, caller",
+        "i.key = old.key AND i.caller = old.caller"
+    );
+    let shared = prune_table(conn, text, pinned, micros, left).await?;
+    Ok(PrunedRows {
+        refusals: first.refusals.saturating_add(shared.refusals),
+        successes: first.successes.saturating_add(shared.successes),
+    })
+}
+
+/// Takes the `limit` oldest rows that still hold an outcome and are older than `micros` microseconds, passing over those
+/// that another process is pruning: refusals are removed, successes lose their outcome.
+///
+/// One statement takes both kinds: one for each would read past all rows of the other kind, in every round. The age is
+/// told by the clock that dated the rows, so that a gateway whose own clock is wrong forgets nothing early.
+async fn prune_table(
+    conn: &mut AsyncPgConnection,
+    text: &'static str,
+    pinned: Option<OffsetDateTime>,
+    micros: i64,
+    limit: i64,
+) -> Result<PrunedRows, DbError> {
+    let row: PrunedRow = pg::sql(text)
+        .bind::<Nullable<Timestamptz>, _>(pinned)
+        .bind::<BigInt, _>(micros)
+        .bind::<BigInt, _>(limit)
+        .get_result(conn)
+        .await?;
     let rows = |count: i64| usize::try_from(count).unwrap_or(0);
     Ok(PrunedRows {
         refusals: rows(row.refusals),
@@ -269,6 +365,8 @@ impl KeyRow {
             (None, None) => return Err(DbError::Inconsistent(format!("key {:?} says nothing", self.key))),
         };
         let remembered = Remembered {
+            caller: self.caller.as_deref().map(parsed).transpose()?,
+            shelf: if self.shared { Shelf::Shared } else { Shelf::First },
             fingerprint: self.fingerprint,
             at: self.key_created_at,
             usage_record_id: self.key_usage_record_id,

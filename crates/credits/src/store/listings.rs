@@ -14,7 +14,7 @@ use crate::{
     model::{GrantFilter, GrantPlace, HoldFilter, HoldStatus},
     store::{
         grants::{NotedGrantRow, grant_columns, note_columns},
-        holds::HoldRow,
+        holds::{HoldRow, made_by},
     },
 };
 
@@ -87,8 +87,9 @@ macro_rules! holds_of {
              h.captured AS hold_captured, CASE WHEN h.ended THEN h.amount ELSE h.released END AS hold_released, \
              h.uncollected AS hold_uncollected, h.entry_seq AS hold_entry_seq, h.expires_at AS hold_expires_at, \
              h.created_at AS hold_created_at, \
-             CASE WHEN h.ended THEN h.expires_at ELSE h.resolved_at END AS hold_resolved_at, \
-             h.description AS hold_description, h.metadata::text AS hold_metadata, h.found \
+             CASE WHEN h.ended THEN h.expires_at ELSE h.resolved_at END AS hold_resolved_at, ",
+            made_by!(),
+            ", h.description AS hold_description, h.metadata::text AS hold_metadata, h.found \
              FROM (SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
                sum(size_bytes) OVER walk AS bytes FROM ( \
                  SELECT o.*, o.state = 'open' AND o.expires_at <= (SELECT now FROM a) AS ended FROM ",

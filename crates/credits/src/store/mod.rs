@@ -9,6 +9,7 @@ pub mod charges;
 pub mod columns;
 pub mod entries;
 pub mod entry_grants;
+pub mod global_references;
 pub mod grants;
 pub mod held_up;
 pub mod holds;
@@ -29,7 +30,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    core::{self, AccountState, INITIAL_REFERENCE},
+    core::{self, AccountState, FORMER_INITIAL_REFERENCE, INITIAL_REFERENCE},
     model::{Action, Command},
     store::{columns::Shared, idempotency::NewKey},
 };
@@ -43,6 +44,8 @@ pub struct Wanted {
     opened: BTreeSet<UserId>,
     /// References that commands name.
     references: BTreeSet<(UserId, String)>,
+    /// References that commands name with the scope of all users.
+    global_references: BTreeSet<String>,
     /// Holds that commands name.
     holds: BTreeSet<(UserId, Uuid)>,
     /// Charges that commands want to give back.
@@ -62,6 +65,8 @@ pub struct Batch {
     pub thresholds: BTreeMap<UserId, Credits>,
     /// Idempotency keys of commands that were used before.
     pub keys: idempotency::Known,
+    /// References that are unique among all users and in use, also since loading.
+    pub global_references: global_references::Owners,
 }
 
 /// What the database gave to what is new.
@@ -94,9 +99,13 @@ impl Wanted {
         if let Some(key) = &command.idempotency {
             self.keys.insert((user(), key.key().to_owned()));
         }
+        let global = command.action.global_reference();
+        self.global_references.extend(global.map(str::to_owned));
         let reference = match &command.action {
             Action::Open { .. } => {
                 self.opened.insert(user());
+                self.references
+                    .insert((user(), FORMER_INITIAL_REFERENCE.to_owned()));
                 Some(INITIAL_REFERENCE)
             }
             Action::Grant(new) => new.reference_id.as_deref(),
@@ -139,6 +148,7 @@ pub struct Locked {
     known: Vec<references::Reference>,
     charges: charges::Charges,
     keys: idempotency::Known,
+    global_references: global_references::Owners,
 }
 
 /// Makes missing accounts that are to be opened, locks the accounts, and reads what belongs to them: live grants; keys,
@@ -153,12 +163,13 @@ pub async fn lock(
     wanted: Wanted,
 ) -> Result<Locked, DbError> {
     let fresh = accounts::insert_missing(conn, pinned, &wanted.opened).await?;
-    let (rows, live, known, charges, keys) = try_join!(
+    let (rows, live, known, charges, keys, global_references) = try_join!(
         accounts::lock_for_update(conn, &wanted.users),
         grants::load_live(conn, pinned, &wanted.users),
         references::load(conn, &wanted.references),
         charges::load(conn, &wanted.charges),
         idempotency::load(conn, &wanted.keys),
+        global_references::load(conn, &wanted.global_references),
     )?;
     if live.read == grants::Read::Unlocked && !rows.is_empty() {
         let fault = "the grants of a batch were read before its accounts were locked";
@@ -172,6 +183,7 @@ pub async fn lock(
         known,
         charges,
         keys,
+        global_references,
     })
 }
 
@@ -186,6 +198,7 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
         known,
         charges,
         keys,
+        global_references,
     } = locked;
     let holding: Vec<&str> = rows
         .iter()
@@ -216,6 +229,7 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
         accounts,
         thresholds,
         keys,
+        global_references,
     };
     for (user, budgets) in budgets {
         if let Some(state) = batch.accounts.get_mut(&user) {
@@ -238,13 +252,14 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
 /// Writes what changed, and answers what the database gave to what is new.
 pub async fn save(conn: Shared<'_>, batch: &Batch, keys: &[NewKey]) -> Result<Saved, DbError> {
     let states: Vec<&AccountState> = batch.accounts.values().collect();
-    let (grants, holds, (), (), entries, ()) = try_join!(
+    let (grants, holds, (), (), entries, (), ()) = try_join!(
         grants::insert(conn, &states),
         holds::insert(conn, &states),
         holds::update(conn, &states),
         budgets::update(conn, &states),
         book::book(conn, &states),
         idempotency::insert(conn, keys),
+        global_references::insert(conn, &states, batch.now),
     )?;
     Ok(Saved {
         entries,

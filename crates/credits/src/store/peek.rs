@@ -70,7 +70,7 @@ pub async fn peek(
          NULL::bigint AS hold_amount, NULL::text AS hold_state, NULL::bigint AS hold_captured, \
          NULL::bigint AS hold_released, NULL::bigint AS hold_uncollected, NULL::bigint AS hold_entry_seq, \
          NULL::timestamptz AS hold_expires_at, NULL::timestamptz AS hold_created_at, \
-         NULL::timestamptz AS hold_resolved_at, NULL::text AS hold_description, NULL::text AS hold_metadata, \
+         NULL::timestamptz AS hold_resolved_at, NULL::text AS hold_made_by, NULL::text AS hold_description, NULL::text AS hold_metadata, \
          NULL::bigint AS line_grant_id, NULL::bigint AS line_amount \
          FROM wanted a LEFT JOIN credits.grants g ON g.user_id = a.user_id AND g.live \
          UNION ALL SELECT a.*, NULL::text, NULL::bigint, NULL::text, NULL::boolean, NULL::smallint, NULL::bigint, \

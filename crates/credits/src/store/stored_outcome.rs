@@ -3,7 +3,7 @@
 //! It says everything that an answer shows, except the entry, which is kept where it is. Amounts are micro-credits and
 //! instants are microseconds. `v` tells later versions of this program what they read.
 
-use kernel::{Credits, FreeForm, UserId};
+use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
 use pg::DbError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -51,6 +51,9 @@ struct Done {
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredHold {
     hold_id: Uuid,
+    /// Absent from what earlier versions kept.
+    #[serde(default)]
+    made_by: Option<String>,
     requested: i64,
     amount: i64,
     captured: i64,
@@ -105,6 +108,7 @@ enum Refused {
     ReferenceConflict {
         transaction_id: Uuid,
     },
+    ReferenceTaken,
     HoldNotFound {
         hold_id: Uuid,
     },
@@ -199,6 +203,11 @@ impl Done {
     }
 
     fn into_applied(self, user_id: &UserId, entry: Option<Entry>) -> Result<Applied, DbError> {
+        // Earlier versions let everybody end every hold; mostly its maker did.
+        let maker = match entry.as_ref().map(|entry| entry.actor) {
+            Some(Actor::User) => CallerClass::User,
+            _ => CallerClass::Service,
+        };
         Ok(Applied {
             entry,
             balance: Balance {
@@ -206,7 +215,7 @@ impl Done {
                 held: Credits::from_micro(self.held),
                 lifetime_granted: Credits::from_micro(self.lifetime_granted),
             },
-            hold: self.hold.map(|hold| hold.into_view(user_id)).transpose()?,
+            hold: self.hold.map(|hold| hold.into_view(user_id, maker)).transpose()?,
             grant: self.grant.map(StoredGrant::into_view).transpose()?,
             uncollected: Credits::from_micro(self.uncollected),
             usage_record_id: None,
@@ -219,6 +228,7 @@ impl StoredHold {
     fn of(hold: &HoldView) -> Result<Self, DbError> {
         Ok(Self {
             hold_id: hold.hold_id,
+            made_by: Some(hold.made_by.as_str().to_owned()),
             requested: hold.requested.micro(),
             amount: hold.amount.micro(),
             captured: hold.captured.micro(),
@@ -234,10 +244,12 @@ impl StoredHold {
         })
     }
 
-    fn into_view(self, user_id: &UserId) -> Result<HoldView, DbError> {
+    fn into_view(self, user_id: &UserId, maker: CallerClass) -> Result<HoldView, DbError> {
+        let made_by = self.made_by.as_deref().map(parsed).transpose()?;
         Ok(HoldView {
             hold_id: self.hold_id,
             user_id: user_id.clone(),
+            made_by: made_by.unwrap_or(maker),
             requested: Credits::from_micro(self.requested),
             amount: Credits::from_micro(self.amount),
             captured: Credits::from_micro(self.captured),
@@ -331,6 +343,7 @@ impl Refused {
             Refusal::ReferenceConflict { transaction_id } => Self::ReferenceConflict {
                 transaction_id: *transaction_id,
             },
+            Refusal::ReferenceTaken => Self::ReferenceTaken,
             Refusal::HoldNotFound { hold_id } => Self::HoldNotFound { hold_id: *hold_id },
             Refusal::HoldNotOpen {
                 hold_status,
@@ -353,6 +366,8 @@ impl Refused {
             },
             Refusal::Outside { reason } => Self::Outside { reason: raw(reason)? },
             Refusal::UserNotFound { .. }
+            | Refusal::ReservedReference
+            | Refusal::HoldOfService { .. }
             | Refusal::InvalidAmount { .. }
             | Refusal::InvalidPeriod
             | Refusal::MissingReason
@@ -389,6 +404,7 @@ impl Refused {
             },
             Self::BalanceLimit => Refusal::BalanceLimit { limit: BALANCE_MAX },
             Self::ReferenceConflict { transaction_id } => Refusal::ReferenceConflict { transaction_id },
+            Self::ReferenceTaken => Refusal::ReferenceTaken,
             Self::HoldNotFound { hold_id } => Refusal::HoldNotFound { hold_id },
             Self::HoldNotOpen {
                 hold_status,

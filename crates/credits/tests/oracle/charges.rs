@@ -33,6 +33,7 @@ impl Oracle {
         self.rows[row].pledge = Some(command);
         self.pledges.push(Pledge {
             number: command,
+            of_user: false,
             amount,
             parts,
             until: self.time + seconds,
@@ -45,10 +46,13 @@ impl Oracle {
         Ok((Some(row), Some(self.pledges.len() - 1), 0))
     }
 
-    pub(super) fn open_pledge(&self, number: usize) -> Result<usize, Said> {
+    pub(super) fn open_pledge(&self, number: usize, by_user: bool) -> Result<usize, Said> {
         let place = self.pledges.iter().position(|pledge| pledge.number == number);
         match place {
             None => Err(Said::No("HoldNotFoundException")),
+            Some(place) if by_user && !self.pledges[place].of_user => {
+                Err(Said::No("PermissionDeniedException"))
+            }
             Some(place) if self.pledges[place].state != "open" => Err(Said::No("HoldNotOpenException")),
             Some(place) => Ok(place),
         }

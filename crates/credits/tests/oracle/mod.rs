@@ -33,6 +33,7 @@ pub struct Lot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pledge {
     pub number: usize,
+    pub of_user: bool,
     pub amount: i128,
     /// In burn order.
     pub parts: Vec<(usize, i128)>,
@@ -241,16 +242,13 @@ impl Oracle {
                 amount,
                 clamp,
                 seconds,
-            } => self.keep((*amount).into(), *clamp, *seconds, command),
-            Op::Capture { back, amount } => {
-                let place = self.open_pledge(names.hold(*back))?;
-                Ok(self.charge(place, amount.map(i128::from), command))
+                by_user,
+            } => {
+                let (row, place, missing) = self.keep((*amount).into(), *clamp, *seconds, command)?;
+                self.pledges.last_mut().unwrap().of_user = *by_user;
+                Ok((row, place, missing))
             }
-            Op::Release { back } => {
-                let place = self.open_pledge(names.hold(*back))?;
-                let row = self.end(place, self.time, "released", Some(command));
-                Ok((Some(row), Some(place), 0))
-            }
+            Op::Capture { .. } | Op::Release { .. } => self.resolve(command, names, op),
             Op::Refund { back, amount } => {
                 let row = self.give_back(names.charge(*back), amount.map(i128::from), command)?;
                 Ok((Some(row), None, 0))
@@ -261,6 +259,25 @@ impl Oracle {
             }
             Op::Remove { amount, lot } => Ok((Some(self.remove((*amount).into(), *lot, command)?), None, 0)),
             Op::ApplyDue => Ok((None, None, 0)),
+        }
+    }
+
+    fn resolve(&mut self, command: usize, names: &Names, op: &Op) -> Result<Done, Said> {
+        match op {
+            Op::Capture {
+                back,
+                amount,
+                by_user,
+            } => {
+                let place = self.open_pledge(names.hold(*back), *by_user)?;
+                Ok(self.charge(place, amount.map(i128::from), command))
+            }
+            Op::Release { back, by_user } => {
+                let place = self.open_pledge(names.hold(*back), *by_user)?;
+                let row = self.end(place, self.time, "released", Some(command));
+                Ok((Some(row), Some(place), 0))
+            }
+            _ => unreachable!(),
         }
     }
 
@@ -297,7 +314,7 @@ impl Oracle {
             return Ok(None);
         }
         self.give(
-            self.lot("initial", 100, amount, Some("initial".to_owned())),
+            self.lot("initial", 100, amount, Some("\u{1}initial".to_owned())),
             command,
         )
     }

@@ -23,7 +23,7 @@ impl Charges {
     /// Checks the next range, in a snapshot of both schemas, and answers whether there are more.
     pub(super) async fn advance(&mut self, pool: &Pool) -> Result<bool, DbError> {
         let mut tx = Tx::begin(pool).await?;
-        pg::audit::take_snapshot(tx.conn()).await?;
+        pg::audit::take_snapshot(&mut tx).await?;
         usage::hold_months(&mut tx).await?;
         let until = credits::verify::last_user(tx.conn(), &self.after, USERS_A_CHUNK).await?;
         let found =

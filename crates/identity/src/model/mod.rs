@@ -8,5 +8,5 @@ mod user;
 pub use email::EmailVoucher;
 pub(crate) use email::fold;
 pub use plan::Plan;
-pub use role::Role;
+pub use role::{Role, RoleChanges};
 pub use user::{Activity, Ensured, NewUser, User, UserStatus};

@@ -1,5 +1,7 @@
 //! What a user is allowed to be.
 
+use kernel::UserId;
+
 /// The role of a user (HTTP contract 1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Role {
@@ -8,6 +10,15 @@ pub enum Role {
     User,
     /// May act for anyone, and administrate.
     Admin,
+}
+
+/// Users whose role was changed, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoleChanges {
+    /// They are administrators now.
+    pub promoted: Vec<UserId>,
+    /// They are not any more.
+    pub demoted: Vec<UserId>,
 }
 
 impl Role {

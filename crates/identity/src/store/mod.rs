@@ -2,4 +2,5 @@
 
 pub(crate) mod audits;
 pub(crate) mod development_secret;
+pub(crate) mod roles;
 pub(crate) mod users;

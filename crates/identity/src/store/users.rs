@@ -149,22 +149,6 @@ pub(crate) async fn created_between(
     Ok(counts)
 }
 
-/// Makes administrators of those who are not, and counts them.
-pub(crate) async fn promote_admins(
-    conn: &mut AsyncPgConnection,
-    now: OffsetDateTime,
-    users: &[UserId],
-) -> Result<usize, DbError> {
-    Ok(pg::sql(
-        "UPDATE identity.users SET role = 'admin', updated_at = greatest($2, created_at) \
-         WHERE user_id = ANY ($1) AND role <> 'admin'",
-    )
-    .bind::<Array<Text>, _>(texts(users))
-    .bind::<Timestamptz, _>(now)
-    .execute(conn)
-    .await?)
-}
-
 /// Sets `is_active`; a user who has that state already keeps his `updated_at`.
 pub(crate) async fn set_active(
     conn: &mut AsyncPgConnection,
@@ -275,6 +259,6 @@ fn role(name: &str) -> Result<Role, DbError> {
     Role::from_name(name).ok_or_else(|| DbError::Inconsistent(format!("unknown role {name}")))
 }
 
-fn texts(users: &[UserId]) -> Vec<&str> {
+pub(super) fn texts(users: &[UserId]) -> Vec<&str> {
     users.iter().map(UserId::as_str).collect()
 }

@@ -9,6 +9,21 @@ use super::{Issuer, Provider, TokenError};
 
 /// How far the clocks of an issuer and of this machine may differ (HTTP contract 1.3).
 const LEEWAY: Duration = Duration::seconds(60);
+/// The value of `gty` in a token that a program got for credentials of its own.
+const MACHINE_GRANT: &str = "client-credentials";
+/// The end of `sub` in such a token.
+const MACHINE_SUFFIX: &str = "@clients";
+
+/// What kind of account a token speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SubjectKind {
+    /// Somebody who logged in.
+    Person,
+    /// A guest of Supabase: anybody can make any number of them.
+    Anonymous,
+    /// A program that logged in with credentials of its own.
+    Machine,
+}
 
 /// What a valid token tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +33,8 @@ pub struct VerifiedToken {
     /// The claim `email`, if the issuer vouches for it: every address of Supabase, of Auth0 one with `email_verified`
     /// (HTTP contract 3.1).
     pub vouched_email: Option<String>,
+    /// What kind of account that is.
+    pub subject: SubjectKind,
     /// The claim `exp`. The token is accepted for up to 60 s longer.
     pub expires_at: OffsetDateTime,
     /// Who vouches for it.
@@ -35,6 +52,8 @@ pub(super) struct Claims {
     iat: Option<Value>,
     email: Option<Value>,
     email_verified: Option<Value>,
+    is_anonymous: Option<Value>,
+    gty: Option<Value>,
     role: Option<Value>,
 }
 
@@ -46,7 +65,7 @@ impl Claims {
 
     /// Judges the claims of a token whose signature is right.
     pub(super) fn check(&self, issuer: &Issuer, now: OffsetDateTime) -> Result<VerifiedToken, TokenError> {
-        if !self.names_audience(&issuer.audience) {
+        if !names(self.aud.as_ref(), &issuer.audience) {
             return Err(TokenError::Audience);
         }
         if let (Some(required), Some(role)) = (issuer.role, &self.role)
@@ -70,8 +89,10 @@ impl Claims {
         {
             return Err(TokenError::NotYetValid);
         }
+        let user_id = self.subject().ok_or(TokenError::Claim("sub"))?;
         Ok(VerifiedToken {
-            user_id: self.subject().ok_or(TokenError::Claim("sub"))?,
+            subject: self.subject_kind(&user_id),
+            user_id,
             vouched_email: self.vouched_email(issuer.provider).map(str::to_owned),
             expires_at,
             provider: issuer.provider,
@@ -82,6 +103,17 @@ impl Claims {
         self.sub.as_ref()?.as_str()?.parse().ok()
     }
 
+    /// Supabase marks guests by `is_anonymous`; Auth0 marks programs by `gty` and by the end of `sub`.
+    fn subject_kind(&self, user_id: &UserId) -> SubjectKind {
+        if names(self.gty.as_ref(), MACHINE_GRANT) || user_id.as_str().ends_with(MACHINE_SUFFIX) {
+            SubjectKind::Machine
+        } else if self.is_anonymous == Some(Value::Bool(true)) {
+            SubjectKind::Anonymous
+        } else {
+            SubjectKind::Person
+        }
+    }
+
     /// Claims that users can edit themselves, such as `user_metadata`, are not even read.
     fn vouched_email(&self, provider: Provider) -> Option<&str> {
         let is_vouched = match provider {
@@ -90,13 +122,14 @@ impl Claims {
         };
         self.email.as_ref().and_then(Value::as_str).filter(|_| is_vouched)
     }
+}
 
-    fn names_audience(&self, audience: &str) -> bool {
-        match &self.aud {
-            Some(Value::String(one)) => one == audience,
-            Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(audience)),
-            _ => false,
-        }
+/// Whether a claim is this text, or a list with it.
+fn names(claim: Option<&Value>, text: &str) -> bool {
+    match claim {
+        Some(Value::String(one)) => one == text,
+        Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(text)),
+        _ => false,
     }
 }
 

@@ -38,7 +38,7 @@ pub enum TokenError {
     /// `nbf` or `iat` lie ahead.
     #[error("token is not valid yet")]
     NotYetValid,
-    /// The issuer's keys could not be fetched since the start.
+    /// The issuer's keys could not be fetched since the start, or not within the last 24 hours.
     #[error("keys of the token issuer are not available")]
     KeysUnavailable,
 }

@@ -13,7 +13,7 @@ mod jwks;
 mod verifier;
 
 pub use algorithm::Algorithm;
-pub use claims::VerifiedToken;
+pub use claims::{SubjectKind, VerifiedToken};
 pub use compact::TOKEN_BYTES_MAX;
 pub use dev_token::{DEV_TOKEN_TTL_SECONDS, dev_token, development_secret};
 pub use error::TokenError;

@@ -44,7 +44,7 @@ impl Verifier {
         }
         let issuers = issuers
             .into_iter()
-            .map(|rule| KeyedIssuer::start(rule, timing, runtime))
+            .map(|rule| KeyedIssuer::start(rule, timing, &clock, runtime))
             .collect::<Result<_, _>>()?;
         Ok(Self { issuers, clock })
     }
@@ -74,10 +74,7 @@ impl Verifier {
         let Some(key_set) = self.issuer(&token)?.key_set.as_ref() else {
             return first;
         };
-        if key_set
-            .refresh(token.header.kid.as_deref(), self.clock.now())
-            .await
-        {
+        if key_set.refresh(token.header.kid.as_deref()).await {
             self.judge(&token)
         } else {
             first
@@ -108,11 +105,16 @@ impl std::fmt::Debug for Verifier {
 }
 
 impl KeyedIssuer {
-    fn start(rule: Issuer, timing: JwksTiming, runtime: &Handle) -> Result<Self, IssuerError> {
+    fn start(
+        rule: Issuer,
+        timing: JwksTiming,
+        clock: &Arc<dyn Clock>,
+        runtime: &Handle,
+    ) -> Result<Self, IssuerError> {
         let key_set = rule
             .key_set
             .clone()
-            .map(|source| Jwks::start(rule.provider, source, timing, runtime))
+            .map(|source| Jwks::start(rule.provider, source, timing, Arc::clone(clock), runtime))
             .transpose()?;
         let secrets = rule
             .secrets

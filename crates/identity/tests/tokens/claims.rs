@@ -1,6 +1,6 @@
 //! Claims that are missing, of the wrong type, or untrue.
 
-use identity::{Provider, TokenError};
+use identity::{Provider, SubjectKind, TokenError};
 use kernel::Clock;
 use serde_json::{Value, json};
 use time::Duration;
@@ -20,6 +20,7 @@ async fn a_right_token_tells_who_speaks() {
     assert_eq!(token.vouched_email.as_deref(), Some("test@example.com"));
     assert_eq!(token.expires_at, testkit::clock().now() + Duration::hours(1));
     assert_eq!(token.provider, Provider::Supabase);
+    assert_eq!(token.subject, SubjectKind::Person);
 }
 
 #[tokio::test]
@@ -177,6 +178,24 @@ async fn email_is_optional_and_otherwise_a_text() {
     }
     let without_email = judge(&without(&supabase_claims(), "email")).unwrap();
     assert_eq!(without_email.vouched_email, None);
+}
+
+#[tokio::test]
+async fn guests_and_programs_are_told_from_persons() {
+    use SubjectKind::{Anonymous, Machine, Person};
+    for (claim, value, expected) in [
+        ("is_anonymous", json!(true), Anonymous),
+        ("is_anonymous", json!(false), Person),
+        ("is_anonymous", Value::Null, Person),
+        ("gty", json!("client-credentials"), Machine),
+        ("gty", json!(["client-credentials"]), Machine),
+        ("gty", json!("password"), Person),
+        ("sub", json!("0123abc@clients"), Machine),
+        ("sub", json!("clients@example.com"), Person),
+    ] {
+        let token = judge(&with(&supabase_claims(), claim, value.clone())).unwrap();
+        assert_eq!(token.subject, expected, "{claim} {value}");
+    }
 }
 
 /// For claims with a fraction of a second.

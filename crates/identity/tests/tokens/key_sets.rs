@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use identity::{Issuer, JwksTiming, TokenError, Verifier, token::JWKS_BYTES_MAX};
-use kernel::ManualClock;
+use kernel::{Clock as _, ManualClock};
 use serde_json::json;
 
 use super::{AUDIENCE, AUTH0, auth0_claims, auth0_verifier, patient};
@@ -25,6 +25,10 @@ fn second_token() -> String {
 fn token_of(kid: &str) -> String {
     let forger = Signer::rsa_second();
     forger.token_with(&with(&forger.header(), "kid", json!(kid)), &auth0_claims())
+}
+
+fn clock_seconds(clock: &ManualClock) -> i64 {
+    clock.now().unix_timestamp()
 }
 
 /// A server with the first key, and a verifier that has fetched it once.
@@ -199,6 +203,41 @@ async fn a_set_without_a_usable_key_takes_no_key_away() {
         );
         assert!(server.requests() >= number, "{set}");
         assert!(verifier.verify(&first_token()).is_ok(), "{set}");
+    }
+}
+
+#[tokio::test]
+async fn no_key_counts_for_more_than_a_day_after_it_was_last_published() {
+    for fault in ["503 Service Unavailable", "200 OK"] {
+        let clock = testkit::clock();
+        let (verifier, server) = ready(&clock).await;
+        // Neither a server that is down nor a set without any key takes a key away at once, nor lets it live on for ever.
+        server.answer(fault, "", r#"{"keys":[]}"#);
+        let long_lived = with(&auth0_claims(), "exp", json!(clock_seconds(&clock) + 1_000_000));
+        let token = Signer::rsa_first().token(&long_lived);
+        clock.advance(time::Duration::hours(24));
+        assert!(verifier.verify(&token).is_ok(), "{fault}");
+        assert!(verifier.verify_or_refresh(&token).await.is_ok(), "{fault}");
+        clock.advance(time::Duration::microseconds(1));
+        assert_eq!(
+            verifier.verify(&token),
+            Err(TokenError::KeysUnavailable),
+            "{fault}"
+        );
+        let refused = verifier.verify_or_refresh(&token).await;
+        assert_eq!(refused, Err(TokenError::KeysUnavailable), "{fault}");
+        // The token caused a fetch, which failed; a minute later one succeeds, and the key is believed again.
+        assert!(server.requests() >= 2, "{fault}");
+        server.publish(&key_set(&[&Signer::rsa_first()]));
+        clock.advance(time::Duration::minutes(1));
+        assert!(verifier.verify_or_refresh(&token).await.is_ok(), "{fault}");
+        // A clock that was set back leaves no key without an end.
+        clock.advance(-time::Duration::hours(25));
+        assert_eq!(
+            verifier.verify(&token),
+            Err(TokenError::KeysUnavailable),
+            "{fault}"
+        );
     }
 }
 

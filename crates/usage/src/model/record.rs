@@ -1,6 +1,6 @@
 //! A usage record, before and after it was stored.
 
-use kernel::{Credits, FreeForm, TimePlace, Usd, UserId};
+use kernel::{CallerClass, Credits, FreeForm, TimePlace, Usd, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -14,10 +14,12 @@ const CORRECTION_METHOD: &str = "correction";
 /// The same id with the same payload is the same event, and recorded once; with another payload it is a conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventId {
-    /// 1 to 255 characters, unique per user. Ids that begin with [`crate::CORRECTION`] are reserved.
+    /// 1 to 255 characters, unique per user and class of the caller. Ids that begin with [`crate::CORRECTION`] are reserved.
     pub id: String,
     /// SHA-256 of what the caller sent, without the defaults of the service.
     pub payload: [u8; 32],
+    /// Further hashes that earlier versions may have stored for the same event.
+    pub former: Vec<[u8; 32]>,
 }
 
 /// An event that is ready to be recorded: every default is decided. See [`crate::UsageInput`].
@@ -28,6 +30,8 @@ pub struct EventId {
 pub struct NewRecord {
     /// Whose event it is.
     pub user_id: UserId,
+    /// The class of the caller whose word it is.
+    pub recorded_by: CallerClass,
     /// What makes a repeat known; without it nothing is deduplicated.
     pub event: Option<EventId>,
     /// When it happened; absent means at the instant of recording. Parts of a microsecond are dropped.
@@ -110,6 +114,9 @@ pub struct Record {
     pub occurred_at: OffsetDateTime,
     /// See [`NewRecord::user_id`].
     pub user_id: UserId,
+    /// The class of the caller whose word it is; `None` for records of versions that did not store it. A correction has that
+    /// of its record.
+    pub recorded_by: Option<CallerClass>,
     /// The id of the record that this one takes back, if it is a correction.
     pub correction_of: Option<i64>,
     /// The caller's identity of the event.
@@ -170,6 +177,7 @@ impl NewRecord {
             id,
             occurred_at,
             user_id: self.user_id,
+            recorded_by: Some(self.recorded_by),
             correction_of: None,
             event_id: self.event.map(|event| event.id),
             session_id: self.session_id,

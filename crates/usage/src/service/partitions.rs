@@ -196,7 +196,7 @@ async fn try_change(
     change: Change,
 ) -> Result<Option<usize>, DbError> {
     let mut tx = Tx::begin(pool).await?;
-    partitions::lock(tx.conn()).await?;
+    partitions::lock(&mut tx).await?;
     // Looked at under the lock: another process may have done it just now.
     let is_there = partitions::attached(tx.conn(), table).await?.contains(&month);
     if is_there == (change == Change::Create) {

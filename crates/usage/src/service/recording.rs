@@ -1,9 +1,12 @@
 //! Recording, step by step: look up, decide each event, save.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use diesel_async::AsyncPgConnection;
-use kernel::{Clock, UserId};
+use kernel::{CallerClass, Clock, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
 
@@ -14,7 +17,7 @@ use crate::{
     rating::PriceBook,
     store::{
         self,
-        dedupe::Known,
+        dedupe::{Known, Shelf},
         saving::{Claim, Saving},
     },
 };
@@ -25,10 +28,15 @@ pub struct Recording {
     now: OffsetDateTime,
     ids: std::vec::IntoIter<i64>,
     /// Events that were recorded before, and those that are recorded now.
-    known: BTreeMap<(UserId, String), Seen>,
+    known: BTreeMap<EventName, Seen>,
+    /// Event ids whose place in the table of the first callers is taken.
+    taken: BTreeSet<(UserId, String)>,
     claims: Vec<EventClaim>,
     records: Vec<Record>,
 }
+
+/// Whose event, its id, and callers of which class it is known to: of an unknown one, if an earlier version recorded it.
+type EventName = (UserId, String, Option<CallerClass>);
 
 /// An event id that stands for a record.
 #[derive(Debug)]
@@ -51,6 +59,8 @@ enum Whose {
 struct EventClaim {
     event: EventId,
     place: usize,
+    caller: Option<CallerClass>,
+    shelf: Shelf,
 }
 
 /// What is to be done with an event.
@@ -153,6 +163,7 @@ impl Recording {
             now: clock.now(),
             ids: ids.into_iter(),
             known: BTreeMap::new(),
+            taken: BTreeSet::new(),
             claims: Vec::new(),
             records: Vec::new(),
         };
@@ -178,12 +189,16 @@ impl Recording {
             .map(|record| ((record.user_id.clone(), record.id), record))
             .collect();
         for (user, event, known) in known {
+            if known.shelf == Shelf::First {
+                recording.taken.insert((user.clone(), event.to_owned()));
+            }
             if let Some(record) = records.get(&(user.clone(), known.record_id)) {
                 let seen = Seen {
                     payload: known.payload,
                     record: Whose::Another(Box::new(record.clone())),
                 };
-                recording.known.insert((user.clone(), event.to_owned()), seen);
+                let name = (user.clone(), event.to_owned(), known.caller);
+                recording.known.insert(name, seen);
             }
         }
         Ok(recording)
@@ -211,22 +226,38 @@ impl Recording {
         Ok(draft.map(|draft| Next::New(Box::new(draft))))
     }
 
-    /// Whether an event of this id was recorded before.
+    /// Whether an event of this id may have been recorded before for a caller of this class: [`Recording::known`] tells.
     #[must_use]
-    pub fn knows(&self, user_id: &UserId, event_id: &str) -> bool {
-        self.known.contains_key(&(user_id.clone(), event_id.to_owned()))
+    pub fn may_know(&self, user_id: &UserId, event_id: &str, caller: CallerClass) -> bool {
+        [None, Some(caller)]
+            .into_iter()
+            .any(|caller| self.seen(user_id, event_id, caller).is_some())
+    }
+
+    fn seen(&self, user_id: &UserId, event_id: &str, caller: Option<CallerClass>) -> Option<&Seen> {
+        self.known.get(&(user_id.clone(), event_id.to_owned(), caller))
     }
 
     /// The record of an event that was recorded before, or the conflict with it; `None` if the event is new. Neither its
     /// price nor its time matters then: whoever repeats an event may do so later.
+    ///
+    /// What an earlier version recorded counts for callers of any class, but only as the same event: for another one it
+    /// leaves the id free.
     #[must_use]
     pub fn known(&self, new: &NewRecord) -> Option<Result<Record, UsageRefusal>> {
         let event = new
             .event
             .as_ref()
             .filter(|event| !event.id.starts_with(CORRECTION))?;
-        let seen = self.known.get(&(new.user_id.clone(), event.id.clone()))?;
-        Some(if seen.payload.as_slice() == event.payload.as_slice() {
+        let is_same = |seen: &Seen| seen.payload.as_slice() == event.payload.as_slice();
+        let is_formerly_same =
+            |seen: &&Seen| is_same(seen) || event.former.iter().any(|one| one.as_slice() == seen.payload);
+        let formerly = self.seen(&new.user_id, &event.id, None).filter(is_formerly_same);
+        let seen = match formerly {
+            Some(seen) => seen,
+            None => self.seen(&new.user_id, &event.id, Some(new.recorded_by))?,
+        };
+        Some(if formerly.is_some() || is_same(seen) {
             Ok(match &seen.record {
                 Whose::Another(record) => (**record).clone(),
                 Whose::Ours(place) => self.records.get(*place)?.clone(),
@@ -298,9 +329,10 @@ impl Recording {
         let id = original.id;
         let event = EventId {
             id: correction_event(id),
-            payload: fingerprint::hash(&[Some(reason.to_owned())]),
+            payload: fingerprint::hash(&[Some(reason)]),
+            former: Vec::new(),
         };
-        if self.knows(&original.user_id, &event.id) || original.correction_of.is_some() {
+        if self.seen(&original.user_id, &event.id, None).is_some() || original.correction_of.is_some() {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
         }
         let record = original.corrected(self.draw()?, reason);
@@ -314,13 +346,20 @@ impl Recording {
         let Draft { record, event } = draft;
         if let Some(event) = event {
             let place = self.records.len();
+            let caller = record.recorded_by.filter(|_| record.correction_of.is_none());
             let seen = Seen {
                 payload: event.payload.to_vec(),
                 record: Whose::Ours(place),
             };
-            self.known
-                .insert((record.user_id.clone(), event.id.clone()), seen);
-            self.claims.push(EventClaim { event, place });
+            let name = (record.user_id.clone(), event.id.clone(), caller);
+            self.known.insert(name, seen);
+            let is_first = self.taken.insert((record.user_id.clone(), event.id.clone()));
+            self.claims.push(EventClaim {
+                event,
+                place,
+                caller,
+                shelf: if is_first { Shelf::First } else { Shelf::Shared },
+            });
         }
         self.records.push(record.clone());
         record
@@ -341,11 +380,15 @@ impl Recording {
         if records.is_empty() {
             return Ok(());
         }
-        let mut claims: Vec<Claim<'_>> = claims
-            .iter()
-            .filter_map(|claim| Some(Claim::of(records.get(claim.place)?, &claim.event)))
-            .collect();
-        claims.sort_unstable();
+        let on = |shelf: Shelf| {
+            let claims = claims.iter().filter(|claim| claim.shelf == shelf);
+            let mut claims: Vec<Claim<'_>> = claims
+                .filter_map(|claim| Some(Claim::of(records.get(claim.place)?, claim)))
+                .collect();
+            claims.sort_unstable();
+            claims
+        };
+        let claims = on(Shelf::First);
         let by_user = rollup::by_user(&records);
         let across = rollup::across_users(&by_user);
         let saving = Saving {
@@ -355,7 +398,11 @@ impl Recording {
             by_user: &by_user,
             across: &across,
         };
-        match store::saving::save(tx.shared(), &saving).await? {
+        let missed = store::saving::share(tx.shared(), &on(Shelf::Shared)).await?;
+        match store::saving::save(tx.shared(), &saving)
+            .await?
+            .saturating_add(missed)
+        {
             0 => Ok(()),
             _ => Err(DbError::overtaken()),
         }
@@ -382,11 +429,12 @@ fn correction_event(id: i64) -> String {
 }
 
 impl<'a> Claim<'a> {
-    fn of(record: &'a Record, event: &'a EventId) -> Self {
+    fn of(record: &'a Record, claim: &'a EventClaim) -> Self {
         Self {
             user_id: &record.user_id,
-            event_id: &event.id,
-            payload: &event.payload,
+            event_id: &claim.event.id,
+            caller: claim.caller,
+            payload: &claim.event.payload,
             record_id: record.id,
             occurred_at: record.occurred_at,
         }

@@ -299,20 +299,22 @@ pub const AUDITS: &[Audit] = &[
     u1_of_long_presence!("true"),
     u5!("true"),
     Audit {
-        rule: "usage U3: an event id stands for one record",
+        rule: "usage U3: an event id of a class of callers stands for one record",
         sql: "SELECT 'event ' || event_id || ' of ' || user_id AS subject, count(*) || ' records' AS detail
               FROM usage.records WHERE event_id IS NOT NULL
-              GROUP BY user_id, event_id HAVING count(*) > 1 LIMIT 100",
+              GROUP BY user_id, event_id, recorded_by HAVING count(*) > 1 LIMIT 100",
     },
     Audit {
         rule: "usage U3: each event id that is known leads to its record, each correction to what it takes back",
         sql: "SELECT 'event ' || claim.event_id || ' of ' || claim.user_id AS subject,
                      'record ' || claim.record_id || ' at ' || claim.occurred_at || ' is not it' AS detail
-              FROM usage.dedupe AS claim
+              FROM (SELECT user_id, event_id, record_id, occurred_at, caller FROM usage.dedupe
+                    UNION ALL SELECT user_id, event_id, record_id, occurred_at, caller FROM usage.dedupe_shared) AS claim
               LEFT JOIN usage.records AS record
                 ON record.user_id = claim.user_id AND record.occurred_at = claim.occurred_at
                AND record.id = claim.record_id
               WHERE coalesce(record.event_id, 'correction:' || record.correction_of) IS DISTINCT FROM claim.event_id
+                 OR claim.caller <> record.recorded_by
               LIMIT 100",
     },
     Audit {
@@ -325,6 +327,10 @@ pub const AUDITS: &[Audit] = &[
                     SELECT FROM usage.dedupe AS claim
                     WHERE claim.user_id = record.user_id AND claim.record_id = record.id
                       AND claim.event_id = coalesce(record.event_id, 'correction:' || record.correction_of))
+                AND NOT EXISTS (
+                    SELECT FROM usage.dedupe_shared AS claim
+                    WHERE claim.user_id = record.user_id AND claim.record_id = record.id
+                      AND claim.event_id = record.event_id)
                 AND record.occurred_at >= (
                     SELECT coalesce(min(occurred_at), 'infinity') FROM usage.dedupe)
               LIMIT 100",

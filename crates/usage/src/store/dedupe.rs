@@ -2,24 +2,51 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::UserId;
+use kernel::{CallerClass, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::{Shared, price_book::Edition};
+use super::{Shared, price_book::Edition, rows::class};
+
+/// By physical place: the index leads to block ranges, not to an order in which a chunk could go on.
+macro_rules! purge_text {
+    ($table:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM ",
+            $table,
+            " WHERE occurred_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))"
+        )
+    };
+}
 
 /// An event that was recorded before.
 #[derive(Debug)]
 pub(crate) struct Known {
     /// Which of the events that were asked for.
     pub(crate) place: usize,
+    /// The class of the caller; `None` if an earlier version stored it, which knew no classes, and for corrections.
+    pub(crate) caller: Option<CallerClass>,
+    /// Where it is stored.
+    pub(crate) shelf: Shelf,
     pub(crate) payload: Vec<u8>,
     /// With its user the key of its record.
     pub(crate) occurred_at: OffsetDateTime,
     pub(crate) record_id: i64,
+}
+
+/// Which table holds an event id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Shelf {
+    /// `usage.dedupe`, whose unique key knows no classes: that of the first caller.
+    First,
+    /// `usage.dedupe_shared`: that of another caller of the same id.
+    Shared,
 }
 
 /// What is asked before events are recorded.
@@ -62,34 +89,37 @@ pub(crate) async fn ask(
     Ok(Asked { edition, ids, known })
 }
 
-/// Forgets at most `rows_max` events that occurred before `limit`; answers how many.
+/// Forgets at most `rows_max` events of each table that occurred before `limit`; answers how many.
 pub(crate) async fn purge(
     conn: &mut AsyncPgConnection,
     limit: OffsetDateTime,
     rows_max: i64,
 ) -> Result<usize, DbError> {
-    let gone = pg::sql(PURGE)
-        .bind::<Timestamptz, _>(limit)
-        .bind::<BigInt, _>(rows_max)
-        .execute(conn)
-        .await?;
+    let mut gone = 0_usize;
+    for text in [purge_text!("usage.dedupe"), purge_text!("usage.dedupe_shared")] {
+        let rows = pg::sql(text)
+            .bind::<Timestamptz, _>(limit)
+            .bind::<BigInt, _>(rows_max)
+            .execute(conn)
+            .await?;
+        gone = gone.saturating_add(rows);
+    }
     Ok(gone)
 }
 
 /// The ids are drawn in the transaction that uses them: what a crash takes with it was never handed out.
 const ASK: &str = "
 SELECT version, stamp::text AS stamp, ARRAY(SELECT nextval('usage.record_ids') FROM generate_series(1, $3)) AS ids,
-       NULL::bigint AS place, NULL::bytea AS payload, NULL::timestamptz AS occurred_at, NULL::bigint AS record_id
+       NULL::bigint AS place, NULL::text AS caller, NULL::boolean AS shared, NULL::bytea AS payload, NULL::timestamptz AS occurred_at, NULL::bigint AS record_id
 FROM usage.price_book
 UNION ALL
-SELECT NULL, NULL, NULL, given.place - 1, claim.payload, claim.occurred_at, claim.record_id
+SELECT NULL, NULL, NULL, given.place - 1, claim.caller, false, claim.payload, claim.occurred_at, claim.record_id
 FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
-JOIN usage.dedupe AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id";
-
-/// By physical place: the index leads to block ranges, not to an order in which a chunk could go on.
-const PURGE: &str = "
-DELETE FROM usage.dedupe WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM usage.dedupe WHERE occurred_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+JOIN usage.dedupe AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id
+UNION ALL
+SELECT NULL, NULL, NULL, given.place - 1, claim.caller, true, claim.payload, claim.occurred_at, claim.record_id
+FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
+JOIN usage.dedupe_shared AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id";
 
 #[derive(QueryableByName)]
 struct AskedRow {
@@ -105,6 +135,10 @@ struct AskedRow {
 struct ClaimRow {
     #[diesel(sql_type = BigInt)]
     place: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    caller: Option<String>,
+    #[diesel(sql_type = Bool)]
+    shared: bool,
     #[diesel(sql_type = Binary)]
     payload: Vec<u8>,
     #[diesel(sql_type = Timestamptz)]
@@ -118,6 +152,8 @@ impl ClaimRow {
         Ok(Known {
             place: usize::try_from(self.place)
                 .map_err(|_| DbError::Inconsistent(format!("known event {}", self.place)))?,
+            caller: self.caller.as_deref().map(class).transpose()?,
+            shelf: if self.shared { Shelf::Shared } else { Shelf::First },
             payload: self.payload,
             occurred_at: self.occurred_at,
             record_id: self.record_id,

@@ -2,13 +2,15 @@
 //!
 //! Names are put into statements as text, which is safe because they are made of a [`Table`] and a [`Month`] only.
 
+use std::time::Duration;
+
 use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use kernel::rfc3339;
-use pg::DbError;
+use pg::{DbError, Tx};
 use time::OffsetDateTime;
 
 use crate::{OldMonth, core::month::Month};
@@ -50,9 +52,14 @@ impl Table {
     }
 }
 
+/// How long moving the rows of a month may take. Not without limit: a server that has gone silent is given up some time.
+const MOVE_MAX: Duration = Duration::from_hours(6);
+
 /// Lets one process at a time work on the partitions, until the end of the transaction; and lets a large move take its time.
-pub(crate) async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    conn.batch_execute("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7284018846117465002)")
+pub(crate) async fn lock(tx: &mut Tx) -> Result<(), DbError> {
+    tx.limit_statements(MOVE_MAX).await?;
+    tx.conn()
+        .batch_execute("SELECT pg_advisory_xact_lock(7284018846117465002)")
         .await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use diesel::{
     QueryableByName,
     sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
-use kernel::{Credits, Usd};
+use kernel::{CallerClass, Credits, Usd};
 use pg::DbError;
 use time::OffsetDateTime;
 
@@ -16,7 +16,7 @@ use crate::{Charge, Record};
 /// The columns of a record, for statements that name its table `record`.
 macro_rules! record_columns {
     () => {
-        "record.id, record.user_id, record.occurred_at, record.correction_of, record.event_id, record.session_id,
+        "record.id, record.user_id, record.occurred_at, record.recorded_by, record.correction_of, record.event_id, record.session_id,
          record.trace_id, record.endpoint, record.event_type, record.model_name, record.provider, record.tool_name,
          record.operation_name, record.tokens_used, record.prompt_tokens, record.completion_tokens,
          record.credits_charged, record.cost_usd, record.calculation_method, record.credits_uncollected,
@@ -35,6 +35,8 @@ pub(super) struct RecordRow {
     user_id: String,
     #[diesel(sql_type = Timestamptz)]
     occurred_at: OffsetDateTime,
+    #[diesel(sql_type = Nullable<Text>)]
+    recorded_by: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
     correction_of: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -85,6 +87,12 @@ pub(super) struct RecordRow {
     response_data: Option<JsonText>,
 }
 
+/// The class of a caller, as it is stored.
+pub(super) fn class(text: &str) -> Result<CallerClass, DbError> {
+    text.parse()
+        .map_err(|error| DbError::Inconsistent(format!("a usage record: {error}")))
+}
+
 impl TryFrom<RecordRow> for Record {
     type Error = DbError;
 
@@ -92,6 +100,7 @@ impl TryFrom<RecordRow> for Record {
         Ok(Self {
             id: row.id,
             occurred_at: row.occurred_at,
+            recorded_by: row.recorded_by.as_deref().map(class).transpose()?,
             correction_of: row.correction_of,
             event_id: row.event_id,
             user_id: row.user_id.parse().map_err(|error| {

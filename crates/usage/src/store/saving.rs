@@ -6,7 +6,7 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
-use kernel::UserId;
+use kernel::{CallerClass, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 
@@ -21,6 +21,8 @@ use crate::{
 pub(crate) struct Claim<'a> {
     pub(crate) user_id: &'a UserId,
     pub(crate) event_id: &'a str,
+    /// The class of the caller; `None` for corrections.
+    pub(crate) caller: Option<CallerClass>,
     pub(crate) payload: &'a [u8; 32],
     pub(crate) record_id: i64,
     pub(crate) occurred_at: OffsetDateTime,
@@ -107,6 +109,8 @@ pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<us
         .bind::<Array<Binary>, _>(of(claims, |one| one.payload.as_slice()))
         .bind::<Array<BigInt>, _>(of(claims, |one| one.record_id))
         .bind::<Array<Timestamptz>, _>(of(claims, |one| one.occurred_at))
+        .bind::<Array<Nullable<Text>>, _>(of(claims, |one| one.caller.map(CallerClass::as_str)))
+        .bind::<Array<Nullable<Text>>, _>(of(records, |one| one.recorded_by.map(CallerClass::as_str)))
         .bind::<Array<Text>, _>(keys(by_user, |key| key.user_id));
     let query = with_sums!(with_sums!(query, by_user), across);
     let saved: SavedRow = query.get_result(&mut conn).await?;
@@ -114,6 +118,27 @@ pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<us
     expect("add to roll-ups", by_user.len(), saved.sums)?;
     expect("append deltas of roll-ups", across.len(), saved.deltas)?;
     Ok(claims.len().saturating_sub(count(saved.claims)))
+}
+
+/// Writes claims of event ids that another caller used before, but for those that others made since; answers how many there
+/// are of those. To be called before [`save`], so that transactions wait for one another in one direction only.
+pub(crate) async fn share(mut conn: Shared<'_>, claims: &[Claim<'_>]) -> Result<usize, DbError> {
+    if claims.is_empty() {
+        return Ok(0);
+    }
+    let claimed = pg::sql(
+        "INSERT INTO usage.dedupe_shared (user_id, event_id, caller, payload, record_id, occurred_at) \
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, event_id, caller) DO NOTHING",
+    )
+    .bind::<Array<Text>, _>(of(claims, |one| one.user_id.as_str()))
+    .bind::<Array<Text>, _>(of(claims, |one| one.event_id))
+    .bind::<Array<Nullable<Text>>, _>(of(claims, |one| one.caller.map(CallerClass::as_str)))
+    .bind::<Array<Binary>, _>(of(claims, |one| one.payload.as_slice()))
+    .bind::<Array<BigInt>, _>(of(claims, |one| one.record_id))
+    .bind::<Array<Timestamptz>, _>(of(claims, |one| one.occurred_at))
+    .execute(&mut conn)
+    .await?;
+    Ok(claims.len().saturating_sub(claimed))
 }
 
 /// The parts touch different tables and are run in the order in which the last line asks for their counts, the same in every
@@ -125,31 +150,32 @@ pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<us
 const SAVE: &str = concat!(
     "
 WITH claims AS (
-    INSERT INTO usage.dedupe (user_id, event_id, payload, record_id, occurred_at)
-    SELECT * FROM unnest($29, $30, $31, $32, $33)
+    INSERT INTO usage.dedupe (user_id, event_id, payload, record_id, occurred_at, caller)
+    SELECT * FROM unnest($29, $30, $31, $32, $33, $34)
     ON CONFLICT (user_id, event_id) DO NOTHING RETURNING 1
 ), records AS (
     INSERT INTO usage.records
           (recorded_at, id, user_id, occurred_at, correction_of, sign, event_id, session_id, trace_id, endpoint, event_type,
            model_name, provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged,
            cost_usd, calculation_method, credits_uncollected, charge_seq, charge_transaction, price_id, quantities,
-           billing_metadata, request_data, response_data)
+           billing_metadata, request_data, response_data, recorded_by)
     SELECT $1, id, user_id, occurred_at, correction_of, CASE WHEN correction_of IS NULL THEN 1 ELSE -1 END, event_id,
            session_id, trace_id, endpoint, event_type, model_name, provider, tool_name, operation_name, tokens_used,
            prompt_tokens, completion_tokens, credits_charged, cost_usd, calculation_method, credits_uncollected,
-           charge_seq, charge_transaction, price_id, quantities, billing_metadata, request_data, response_data
+           charge_seq, charge_transaction, price_id, quantities, billing_metadata, request_data, response_data,
+           recorded_by
     FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-                $25, $26, $27, $28)
+                $25, $26, $27, $28, $35)
       AS given (id, user_id, occurred_at, correction_of, event_id, session_id, trace_id, endpoint, event_type, model_name,
                 provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged,
                 cost_usd, calculation_method, credits_uncollected, charge_seq, charge_transaction, price_id, quantities,
-                billing_metadata, request_data, response_data)
+                billing_metadata, request_data, response_data, recorded_by)
     RETURNING 1
 ), sums AS (
     INSERT INTO usage.rollups_15m AS sums
           (user_id, bucket, event_type, model, provider, tool, part,
            records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd)
-    SELECT * FROM unnest($34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46)
+    SELECT * FROM unnest($36, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48)
     ON CONFLICT (user_id, bucket, event_type, model, provider, tool, part) DO UPDATE SET
         ",
     added_up!(),
@@ -162,7 +188,7 @@ WITH claims AS (
     INSERT INTO usage.rollup_deltas
           (bucket, event_type, model, provider, tool, part,
            records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd)
-    SELECT * FROM unnest($47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58)
+    SELECT * FROM unnest($49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM claims) AS claims, (SELECT count(*) FROM records) AS records,

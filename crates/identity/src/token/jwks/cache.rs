@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kernel::Clock;
 use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::timeout};
 
@@ -19,7 +20,7 @@ pub struct JwksTiming {
     /// From the first failed fetch to the next, while there are old keys; doubles each time, up to
     /// [`JwksTiming::refresh_every`].
     pub refresh_retry_first: Duration,
-    /// From the first failed fetch to the next, while there are no keys yet; doubles each time.
+    /// From the first failed fetch to the next, while there are no keys that count; doubles each time.
     pub retry_first: Duration,
     /// What the doubling ends at.
     pub retry_max: Duration,
@@ -29,10 +30,14 @@ pub struct JwksTiming {
     pub wait_max: Duration,
     /// How long after a fetch for an unknown `kid` the next one may follow, by the [`kernel::Clock`].
     pub unknown_key_pause: Duration,
+    /// How long after it was fetched a key set counts, by the [`kernel::Clock`]: a key that was withdrawn while fetching
+    /// fails is not accepted for longer.
+    pub keys_count_for: Duration,
 }
 
 impl Default for JwksTiming {
-    /// Every 10 minutes; retries after 10 s and more, without any keys after 1 s to 30 s; 5 s a fetch; requests wait 2 s; unknown keys once a minute.
+    /// Every 10 minutes; retries after 10 s and more, without any keys after 1 s to 30 s; 5 s a fetch; requests wait 2 s;
+    /// unknown keys once a minute; keys count for 24 hours.
     fn default() -> Self {
         Self {
             refresh_every: Duration::from_mins(10),
@@ -42,6 +47,7 @@ impl Default for JwksTiming {
             fetch_timeout: Duration::from_secs(5),
             wait_max: Duration::from_secs(2),
             unknown_key_pause: Duration::from_mins(1),
+            keys_count_for: Duration::from_hours(24),
         }
     }
 }
@@ -64,13 +70,14 @@ impl JwksTiming {
 pub(crate) struct Jwks {
     state: watch::Sender<State>,
     timing: JwksTiming,
+    clock: Arc<dyn Clock>,
     task: AbortHandle,
 }
 
 /// Everything that fetching and asking must agree on, changed under one lock.
 struct State {
-    /// The last set that could be fetched; old keys serve for as long as fetching fails.
-    keys: Option<Arc<KeySet>>,
+    /// The last set that could be fetched.
+    fetched: Option<Fetched>,
     /// How many fetches have ended, one way or the other.
     fetches: u64,
     /// A fetch is wanted or under way.
@@ -79,36 +86,66 @@ struct State {
     asked_at: Option<OffsetDateTime>,
 }
 
+/// A key set and when it was fetched.
+struct Fetched {
+    keys: Arc<KeySet>,
+    at: OffsetDateTime,
+}
+
+impl State {
+    /// The keys that count: old ones serve while fetching fails, but not for ever.
+    fn keys(&self, timing: &JwksTiming, now: OffsetDateTime) -> Option<&Arc<KeySet>> {
+        self.fetched
+            .as_ref()
+            // The absolute distance: after a clock was set back, the age of a set is not known.
+            .filter(|fetched| (now - fetched.at).unsigned_abs() <= timing.keys_count_for)
+            .map(|fetched| &fetched.keys)
+    }
+}
+
 impl Jwks {
     /// Begins to fetch on `runtime`; ends when this is dropped.
     pub(crate) fn start(
         provider: Provider,
         source: KeySetSource,
         timing: JwksTiming,
+        clock: Arc<dyn Clock>,
         runtime: &Handle,
     ) -> Result<Self, IssuerError> {
         let fetcher = Fetcher::new(source, timing.fetch_timeout)?;
         let state = watch::Sender::new(State {
-            keys: None,
+            fetched: None,
             fetches: 0,
             is_fetching: true,
             asked_at: None,
         });
         let task = runtime
-            .spawn(keep_fresh(provider, fetcher, state.clone(), timing))
+            .spawn(keep_fresh(
+                provider,
+                fetcher,
+                state.clone(),
+                timing,
+                Arc::clone(&clock),
+            ))
             .abort_handle();
-        Ok(Self { state, timing, task })
+        Ok(Self {
+            state,
+            timing,
+            clock,
+            task,
+        })
     }
 
-    /// The keys at hand; `None` while no fetch ever succeeded. Costs a read lock and a reference count.
+    /// The keys at hand; `None` while no fetch ever succeeded, and when the last success is too long ago. Costs a read lock
+    /// and a reference count.
     pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
-        self.state.borrow().keys.clone()
+        self.state.borrow().keys(&self.timing, self.clock.now()).cloned()
     }
 
     /// Waits for the fetch under way, or for one that this call is allowed to cause. Answers whether a fetch has ended, so
     /// that it makes sense to look again.
-    pub(crate) async fn refresh(&self, kid: Option<&str>, now: OffsetDateTime) -> bool {
-        let Some(seen) = self.join_or_ask(kid, now) else {
+    pub(crate) async fn refresh(&self, kid: Option<&str>) -> bool {
+        let Some(seen) = self.join_or_ask(kid, self.clock.now()) else {
             return false;
         };
         let mut state = self.state.subscribe();
@@ -131,13 +168,13 @@ impl Jwks {
         seen
     }
 
-    /// Only a named key is worth a fetch. While there are no keys at all, the task's own retries are enough.
+    /// Only a named key is worth a fetch. Until the first keys are there, the task's own retries are enough.
     fn may_ask(&self, state: &State, kid: Option<&str>, now: OffsetDateTime) -> bool {
         // A clock that was set back must not lock the door until it catches up, hence the absolute distance.
         let has_paused = state
             .asked_at
             .is_none_or(|asked_at| (now - asked_at).unsigned_abs() >= self.timing.unknown_key_pause);
-        kid.is_some() && state.keys.is_some() && has_paused
+        kid.is_some() && state.fetched.is_some() && has_paused
     }
 }
 
@@ -148,10 +185,18 @@ impl Drop for Jwks {
 }
 
 /// Fetches, publishes, pauses until it is time or somebody asks; for ever.
-async fn keep_fresh(provider: Provider, fetcher: Fetcher, state: watch::Sender<State>, timing: JwksTiming) {
+async fn keep_fresh(
+    provider: Provider,
+    fetcher: Fetcher,
+    state: watch::Sender<State>,
+    timing: JwksTiming,
+    clock: Arc<dyn Clock>,
+) {
     let mut asked = state.subscribe();
     let mut failures = 0_u32;
     loop {
+        // Before the request: the set is what was published at this instant or later.
+        let asked_at = clock.now();
         let fetched = fetcher.fetch().await;
         report(provider, &fetched);
         failures = if fetched.is_ok() {
@@ -159,13 +204,26 @@ async fn keep_fresh(provider: Provider, fetcher: Fetcher, state: watch::Sender<S
         } else {
             failures.saturating_add(1)
         };
-        let keys = fetched.ok().map(Arc::new);
+        let fetched = fetched.ok().map(|keys| Fetched {
+            keys: Arc::new(keys),
+            at: asked_at,
+        });
         state.send_modify(|state| {
-            state.keys = keys.or_else(|| state.keys.take());
+            state.fetched = fetched.or_else(|| state.fetched.take());
             state.fetches = state.fetches.wrapping_add(1);
             state.is_fetching = false;
         });
-        let pause = timing.pause(failures, state.borrow().keys.as_ref());
+        let pause = {
+            let state = state.borrow();
+            let keys = state.keys(&timing, clock.now());
+            if keys.is_none() && state.fetched.is_some() {
+                tracing::error!(
+                    provider = provider.as_str(),
+                    "signing keys could not be fetched for too long; no token of this issuer is accepted until they are"
+                );
+            }
+            timing.pause(failures, keys)
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = asked.wait_for(|state| state.is_fetching) => {}

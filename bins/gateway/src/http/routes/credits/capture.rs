@@ -66,7 +66,7 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("credits", "Capture a hold")
-        .description("A hold is captured once. What is not captured is released in the same commit.")
+        .description("A hold is captured once. What is not captured is released in the same commit. Users capture only holds of users.")
         .idempotent()
         .optional_body::<CaptureHold>(json!({"amount": 42.5, "description": "chat completion"}))
         .reply_envelope::<CapturedHold>(
@@ -101,7 +101,7 @@ impl CaptureHold {
             .credits(*amount)
             .maybe(description.as_deref())
             .number(*usage_record_id)
-            .json(metadata.as_ref())
+            .object(metadata.as_ref())
     }
 }
 

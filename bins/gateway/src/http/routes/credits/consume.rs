@@ -124,7 +124,7 @@ impl ConsumeCredits {
             .maybe(description.as_deref())
             .number(*usage_record_id)
             .maybe(endpoint.as_deref())
-            .json(metadata.as_ref())
+            .object(metadata.as_ref())
     }
 }
 

@@ -1,14 +1,14 @@
 //! `POST /api/v1/users/{user_id}/credits/grants`: gives credits that are not bought (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint, GrantKind, NewGrant, NewGrantKind};
+use credits::{Action, Fingerprint, GrantKind, NewGrant, NewGrantKind, ReferenceScope};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Order;
+use super::{Order, SCOPES};
 use crate::http::{
     call::Call,
     catalogue,
@@ -47,6 +47,9 @@ pub struct CreateGrant {
     pub expires_at: Option<OffsetDateTime>,
     /// One grant per user and reference.
     pub reference_id: Option<String>,
+    /// user or global: among whom the reference is unique; user if absent.
+    #[schema(value_type = Option<String>)]
+    pub reference_scope: Option<ReferenceScope>,
     /// What for.
     pub description: Option<String>,
     /// Anything to keep with it.
@@ -97,6 +100,7 @@ impl CreateGrant {
             effective_at: fields.optional(Source::Body, "effective_at", instant),
             expires_at: fields.optional(Source::Body, "expires_at", instant),
             reference_id: fields.optional(Source::Body, "reference_id", parse::text(1, 255)),
+            reference_scope: fields.optional(Source::Body, "reference_scope", parse::one_of(SCOPES)),
             description: fields.optional(Source::Body, "description", parse::text(0, 255)),
             metadata: fields.optional(Source::Body, "metadata", parse::object),
             amount: amount?,
@@ -112,10 +116,11 @@ impl CreateGrant {
             effective_at,
             expires_at,
             reference_id,
+            reference_scope,
             description,
             metadata,
         } = self;
-        asked
+        super::scoped(asked, *reference_scope)
             .credits(Some(*amount))
             .maybe(kind.map(|kind| GrantKind::from(kind).as_str()))
             .number(priority.map(i64::from))
@@ -123,12 +128,13 @@ impl CreateGrant {
             .instant(*expires_at)
             .maybe(reference_id.as_deref())
             .maybe(description.as_deref())
-            .json(metadata.as_ref())
+            .object(metadata.as_ref())
     }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(CreateGrant::read)?;
+    let scope = super::permitted(&call, wish.reference_scope)?;
     let key = idempotency::key(&call, |asked| wish.identify(asked))?;
     let amount = wish.amount;
     let plain = NewGrant::new(wish.kind.unwrap_or(NewGrantKind::Promo), amount);
@@ -138,6 +144,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             effective_at: wish.effective_at,
             expires_at: wish.expires_at,
             reference_id: wish.reference_id,
+            scope,
             ..plain
         }),
         description: wish.description,

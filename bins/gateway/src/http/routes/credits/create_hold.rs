@@ -97,7 +97,7 @@ impl CreateHold {
             .maybe(mode.map(HoldMode::as_str))
             .number(*ttl_seconds)
             .maybe(description.as_deref())
-            .json(metadata.as_ref())
+            .object(metadata.as_ref())
     }
 }
 

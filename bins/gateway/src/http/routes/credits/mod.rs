@@ -15,7 +15,9 @@ pub mod release;
 pub mod set_budgets;
 pub mod transactions;
 
-use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, Replay};
+use ::credits::{
+    Action, Applied, Command, Entry, Fingerprint, HoldView, IdempotencyKey, ReferenceScope, Replay,
+};
 use kernel::{Detail, FreeForm};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -76,6 +78,7 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     let command = Command {
         user_id: user_id.clone(),
         actor: call.principal()?.actor(),
+        caller: call.principal()?.class_for(&user_id),
         transaction_id: call.app.ids.uuid(),
         description: order.description,
         metadata: order.metadata,
@@ -99,6 +102,28 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
                 Replay::ByKey => error.replayed(),
             })
         }
+    }
+}
+
+/// What a request calls the scope of a reference.
+const SCOPES: &[(&str, ReferenceScope)] =
+    &[("user", ReferenceScope::User), ("global", ReferenceScope::Global)];
+
+/// The scope of a reference: only services and administrators name that of all users, or a user could claim the reference
+/// of somebody else's payment.
+fn permitted(call: &Call, scope: Option<ReferenceScope>) -> Result<ReferenceScope, ApiError> {
+    let scope = scope.unwrap_or_default();
+    if scope == ReferenceScope::Global && !call.principal()?.is_staff() {
+        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+    }
+    Ok(scope)
+}
+
+/// Nothing for the scope that came first: stored fingerprints of requests without another one stay as they were.
+fn scoped(asked: Fingerprint, scope: Option<ReferenceScope>) -> Fingerprint {
+    match scope.unwrap_or_default() {
+        ReferenceScope::User => asked,
+        ReferenceScope::Global => asked.word("global"),
     }
 }
 
@@ -135,8 +160,8 @@ fn grant_example() -> Value {
 
 fn hold_example() -> Value {
     json!({
-        "hold_id": "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10", "user_id": "auth0|test123", "amount": 70.0,
-        "captured": 0.0, "released": 0.0, "uncollected": 0.0, "status": "open",
+        "hold_id": "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10", "user_id": "auth0|test123", "made_by": "service",
+        "amount": 70.0, "captured": 0.0, "released": 0.0, "uncollected": 0.0, "status": "open",
         "expires_at": "2025-07-28T00:50:31.550198Z", "description": null, "metadata": {},
         "created_at": "2025-07-28T00:35:31.550198Z", "resolved_at": null,
     })

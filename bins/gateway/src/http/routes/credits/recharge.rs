@@ -1,13 +1,13 @@
 //! `POST /api/v1/users/{user_id}/credits/recharge`: adds purchased credits (HTTP contract 6.2).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint};
+use credits::{Action, Fingerprint, ReferenceScope};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::Order;
+use super::{Order, SCOPES};
 use crate::http::{
     call::Call,
     catalogue,
@@ -31,6 +31,9 @@ pub struct RechargeCredits {
     pub description: Option<String>,
     /// Outside identity of the payment: one recharge per user and reference.
     pub reference_id: Option<String>,
+    /// user or global (services only): among whom the reference is unique; user if absent.
+    #[schema(value_type = Option<String>)]
+    pub reference_scope: Option<ReferenceScope>,
     /// Anything to keep with the transaction; JSON body only.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<FreeForm>,
@@ -78,6 +81,12 @@ fn doc() -> Doc {
         .query("amount", "Credits to add, instead of in the body.", number(), serde_json::Value::Null)
         .query("description", "What for, instead of in the body.", text(), serde_json::Value::Null)
         .query("reference_id", "Outside identity of the payment, instead of in the body.", text(), serde_json::Value::Null)
+        .query(
+            "reference_scope",
+            "Among whom the reference is unique, instead of in the body.",
+            json!({"type": "string", "enum": ["user", "global"]}),
+            serde_json::Value::Null,
+        )
         .optional_body::<RechargeCredits>(json!({
             "amount": 1000.0, "description": "Monthly recharge", "reference_id": "stripe_pi_abc123def456",
             "metadata": {"payment_method": "stripe"},
@@ -97,6 +106,7 @@ impl RechargeCredits {
         Some(Self {
             description: fields.optional(Source::Either, "description", parse::text(0, 255)),
             reference_id: fields.optional(Source::Either, "reference_id", parse::text(1, 255)),
+            reference_scope: fields.optional(Source::Either, "reference_scope", parse::one_of(SCOPES)),
             metadata: fields.optional(Source::Body, "metadata", parse::object),
             amount: amount?,
         })
@@ -110,18 +120,20 @@ impl RechargeCredits {
             amount,
             description,
             reference_id,
+            reference_scope,
             metadata,
         } = self;
-        asked
+        super::scoped(asked, *reference_scope)
             .credits(Some(*amount))
             .maybe(description.as_deref())
             .maybe(reference_id.as_deref())
-            .json(metadata.as_ref())
+            .object(metadata.as_ref())
     }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(RechargeCredits::read)?;
+    let scope = super::permitted(&call, wish.reference_scope)?;
     let key = idempotency::key(&call, |asked| wish.identify(asked))?;
     let order = Order {
         description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
@@ -129,6 +141,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         action: Action::Recharge {
             amount: wish.amount,
             reference_id: wish.reference_id,
+            scope,
         },
         key,
     };

@@ -33,6 +33,7 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("credits", "Release a hold")
+        .description("Users release only holds of users.")
         .idempotent()
         .reply_envelope::<Hold>("Released 70.0 credits", super::hold_example())
         .errors(&[&catalogue::HOLD_NOT_FOUND, &catalogue::HOLD_NOT_OPEN])

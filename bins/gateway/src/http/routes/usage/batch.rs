@@ -14,18 +14,21 @@ use super::{
     item::{Endpoint, Item, recorded},
     record::RecordUsage,
 };
-use crate::http::{
-    call::{Call, barred},
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fault::Problem,
-    fields::{Fields, Source, Value, json},
-    idempotency::{self, IDEMPOTENCY_REPLAYED},
-    language::{Language, Text},
-    reply::Reply,
-    route::{Access, BodyRule, Route},
-    wire::transaction_id,
+use crate::{
+    config::SelfMetering,
+    http::{
+        call::{Call, barred},
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fault::Problem,
+        fields::{Fields, Source, Value, json},
+        idempotency::{self, IDEMPOTENCY_REPLAYED},
+        language::{Language, Text},
+        reply::Reply,
+        route::{Access, BodyRule, Route},
+        wire::transaction_id,
+    },
 };
 
 /// Most records of a batch.
@@ -123,7 +126,7 @@ fn doc() -> Doc {
         .idempotent()
         .description(
             "As recording one by one, in order. An item that is refused fails alone; the answer is 200 whenever the list has \
-             the right shape. With an `Idempotency-Key` item i has the key `{key}#{i}`.",
+             the right shape. With `SELF_METERING=denied` every item of a user is refused. With an `Idempotency-Key` item i has the key `{key}#{i}`.",
         )
         .body::<UsageBatch>(json!({"records": [
             {"user_id": "auth0|test123", "event_type": "ai_chat", "credits_charged": 1.0, "event_id": "call-1001"},
@@ -239,7 +242,7 @@ async fn try_record(
     let item = item?;
     let principal = call.principal()?;
     let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
-    if !principal.may_act_for(&user_id) {
+    if !principal.may_act_for(&user_id) || !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let check = match principal {
@@ -247,12 +250,7 @@ async fn try_record(
         Principal::AdminUser(_) | Principal::Key { .. } => StandingCheck::Exists,
     };
     let key = idempotency::key_of_item(call, index, |asked| item.identify(asked.word(user_id.as_str())))?;
-    let metered = item.metered(
-        user_id.clone(),
-        principal.actor(),
-        call.app.ids.uuid(),
-        key.clone(),
-    )?;
+    let metered = item.metered(user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
     let done = writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;
@@ -274,6 +272,11 @@ async fn try_record(
         remaining_credits: recorded.balance.map(|balance| balance.posted),
     };
     Ok((item, at))
+}
+
+/// Whether callers of this class may record usage at all.
+fn may_record(call: &Call, principal: &Principal) -> bool {
+    principal.is_staff() || call.app.config.usage.self_metering == SelfMetering::Allowed
 }
 
 impl FailedItem {

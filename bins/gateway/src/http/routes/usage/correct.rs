@@ -126,9 +126,11 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         }
     })?;
     let user_id = call.user().await?;
+    let caller = call.principal()?.class_for(&user_id);
     let replacement = wish.replacement.map(|item| Replacement {
         is_charged: item.charge,
         input: UsageInput {
+            recorded_by: caller,
             user_id: user_id.clone(),
             ..item.input
         },
@@ -142,6 +144,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             reason: wish.reason,
             replacement,
             actor: call.principal()?.actor(),
+            caller,
             idempotency: key,
         })
         .await?;

@@ -18,7 +18,7 @@ pub enum Format {
 }
 
 /// The columns, which are the members of a record.
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 26] = [
     "id",
     "user_id",
     "session_id",
@@ -39,6 +39,7 @@ const COLUMNS: [&str; 25] = [
     "request_data",
     "response_data",
     "created_at",
+    "recorded_by",
     "event_id",
     "charged",
     "credits_uncollected",
@@ -128,7 +129,7 @@ fn table<'a, const N: usize>(
 }
 
 /// All members, so that one that is added is not forgotten here.
-fn cells(body: UsageBody) -> [Cow<'static, str>; 25] {
+fn cells(body: UsageBody) -> [Cow<'static, str>; 26] {
     let UsageBody {
         id,
         user_id,
@@ -150,6 +151,7 @@ fn cells(body: UsageBody) -> [Cow<'static, str>; 25] {
         request_data,
         response_data,
         created_at,
+        recorded_by,
         event_id,
         charged,
         credits_uncollected,
@@ -177,6 +179,7 @@ fn cells(body: UsageBody) -> [Cow<'static, str>; 25] {
         text(Some(request_data.as_json().to_owned())),
         text(Some(response_data.as_json().to_owned())),
         exact(rfc3339(created_at.0)),
+        text(recorded_by.map(str::to_owned)),
         text(event_id),
         exact(charged),
         exact(credits_uncollected),
@@ -229,7 +232,7 @@ mod tests {
         assert_eq!(
             csv,
             "7,auth0|a,,,\"a \"\"b\"\", c\r\nd\",chat,5.5,0.0,unknown,0,0,0,,,,,\
-             \"{\"\"a\"\": \"\"x,\\\"\"y\\\"\"\"\"}\",{},{},2026-01-15T12:00:00.500000Z,,false,0.0,,\r\n"
+             \"{\"\"a\"\": \"\"x,\\\"\"y\\\"\"\"\"}\",{},{},2026-01-15T12:00:00.500000Z,service,,false,0.0,,\r\n"
         );
         let head = lines(Format::Csv.head().unwrap());
         assert!(head.starts_with("id,user_id,") && head.ends_with(",transaction_id,correction_of\r\n"));

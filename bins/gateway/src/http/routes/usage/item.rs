@@ -2,7 +2,7 @@
 
 use credits::{Fingerprint, IdempotencyKey, Payer};
 use flows::{MeterRefusal, Meterage, Metered};
-use kernel::{Actor, Detail, Failure, UserId};
+use kernel::{Detail, Failure, Principal, UserId};
 use time::OffsetDateTime;
 use usage::UsageInput;
 use uuid::Uuid;
@@ -98,9 +98,9 @@ impl Item {
             .number(input.prompt_tokens)
             .number(input.completion_tokens)
             .number(input.cached_prompt_tokens)
-            .json(input.billing_metadata.as_ref())
-            .json(input.request_data.as_ref())
-            .json(input.response_data.as_ref())
+            .object(input.billing_metadata.as_ref())
+            .object(input.request_data.as_ref())
+            .object(input.response_data.as_ref())
     }
 
     /// The record as it is wanted for a user. What is not a UUID is an unknown hold.
@@ -110,7 +110,7 @@ impl Item {
     pub fn metered(
         self,
         user_id: UserId,
-        actor: Actor,
+        principal: &Principal,
         transaction_id: Uuid,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Metered, ApiError> {
@@ -123,11 +123,12 @@ impl Item {
         };
         Ok(Metered {
             input: UsageInput {
+                recorded_by: principal.class_for(&user_id),
                 user_id,
                 ..self.input
             },
             from,
-            actor,
+            actor: principal.actor(),
             transaction_id,
             idempotency,
         })

@@ -75,7 +75,7 @@ fn record_example() -> Value {
         "model_name": "gpt-4", "provider": "openai", "tool_name": "chat_service",
         "operation_name": "generate_response", "billing_metadata": {"billing_tier": "pro"},
         "request_data": {"temperature": 0.7}, "response_data": {"finish_reason": "stop"},
-        "created_at": "2025-07-25T01:15:30.123000Z", "event_id": null, "charged": false, "credits_uncollected": 0.0,
+        "created_at": "2025-07-25T01:15:30.123000Z", "recorded_by": "service", "event_id": null, "charged": false, "credits_uncollected": 0.0,
         "transaction_id": null, "correction_of": null,
     })
 }

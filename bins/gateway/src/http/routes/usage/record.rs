@@ -72,10 +72,11 @@ pub struct RecordUsage {
     pub response_data: Option<FreeForm>,
     /// Deducts `credits_charged` in the same commit. Refused, nothing is recorded either.
     pub charge: Option<bool>,
-    /// The hold that pays, with `charge`; what it does not cover comes from what is available.
+    /// The hold that pays, with `charge`; what it does not cover comes from what is available. Users name only holds of users.
     #[schema(example = "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10")]
     pub hold_id: Option<String>,
-    /// The caller's id of the event, unique for the user: it is recorded and charged once.
+    /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
+    /// recorded and charged once.
     pub event_id: Option<String>,
     /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
     pub occurred_at: Option<String>,
@@ -109,7 +110,7 @@ pub fn route() -> Route {
     Route {
         method: Method::POST,
         path: "/api/v1/users/{user_id}/usage",
-        access: Access::PathUser,
+        access: Access::Metering,
         body: BodyRule::Json,
         operation: "record_usage",
         doc,
@@ -153,9 +154,13 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         .read(|fields| Item::read(fields, Endpoint::Required))?;
     call.agree_on_user(item.named.as_ref())?;
     let key = idempotency::key(&call, |asked| item.identify(asked))?;
-    let actor = call.principal()?.actor();
     let (user_id, check) = call.user_unchecked()?;
-    let metered = item.metered(user_id.clone(), actor, call.app.ids.uuid(), key.clone())?;
+    let metered = item.metered(
+        user_id.clone(),
+        call.principal()?,
+        call.app.ids.uuid(),
+        key.clone(),
+    )?;
     let done = call.app.writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;

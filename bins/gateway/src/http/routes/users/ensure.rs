@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use flows::sign_up::{self, SignUp};
-use identity::{EmailVoucher, NewUser, Role};
+use identity::{EmailVoucher, NewUser, Role, SubjectKind};
 use kernel::{Credits, Principal, UserId};
 use serde::Serialize;
 use serde_json::json;
@@ -79,7 +79,9 @@ pub fn route() -> Route {
 fn doc() -> Doc {
     Doc::new("users", "Make sure a user exists")
         .description(
-            "Call it after every login. A new user gets one initial grant of credits; an existing one is returned \
+            "Call it after every login. A new user gets one initial grant of credits, but not with the token of an anonymous \
+             Supabase user or of a machine (`gty` client-credentials, `sub` ending in `@clients`); neither later, when an \
+             anonymous user becomes a permanent one: a service may grant credits then. An existing user is returned \
              unchanged, e-mail address and name of the request being ignored. An address that is vouched for and held by \
              another user is refused.",
         )
@@ -114,6 +116,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         Role::User
     };
     let email_voucher = voucher(&call, &user_id)?;
+    let initial = initial_credits(&call, &user_id);
     let sign_up = SignUp {
         user: NewUser {
             user_id,
@@ -122,7 +125,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             name: wish.name,
             role,
         },
-        initial: call.app.config.credits.initial,
+        initial,
         actor: call.principal()?.actor(),
     };
     let app = &call.app;
@@ -173,4 +176,12 @@ fn voucher(call: &Call, user_id: &UserId) -> Result<EmailVoucher, ApiError> {
         (None, Principal::AdminUser(_) | Principal::Key { .. }) => EmailVoucher::Staff,
         (None, Principal::User(_)) => EmailVoucher::Nobody,
     })
+}
+
+/// The grant for a new user. Guests and programs cost nothing to make, so they get none (HTTP contract 3.1).
+fn initial_credits(call: &Call, user_id: &UserId) -> Credits {
+    match call.token_of(user_id).map(|token| token.subject) {
+        Some(SubjectKind::Anonymous | SubjectKind::Machine) => Credits::ZERO,
+        Some(SubjectKind::Person) | None => call.app.config.credits.initial,
+    }
 }

@@ -2,7 +2,9 @@
 
 mod budgets;
 mod busy;
+mod classes;
 mod consume;
+mod global_references;
 mod holds;
 mod keys;
 mod recharge;

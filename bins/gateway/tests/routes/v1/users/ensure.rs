@@ -7,6 +7,7 @@ use testkit::TestApp;
 use tokio::task::JoinSet;
 
 mod addresses;
+mod initial_credits;
 
 const PATH: &str = "/api/v1/users/ensure";
 

@@ -1,6 +1,7 @@
 //! `/api/v1/users/{user_id}/usage` and `.../usage/stats`
 
 mod charge;
+mod self_metering;
 pub mod timeseries;
 
 use kernel::Clock as _;

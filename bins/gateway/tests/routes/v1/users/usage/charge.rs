@@ -143,7 +143,7 @@ async fn a_hold_is_settled_by_the_usage_that_used_it() {
     let path = "/api/v1/users/auth0%7Ca/credits/holds";
     let held = app
         .post(path)
-        .service()
+        .token(&user.token)
         .json(&json!({"amount": 70}))
         .send()
         .await

@@ -1,0 +1,116 @@
+//! The way to the database goes silent, or the database's processes stop: nothing is closed, and nothing answers.
+
+use std::process::Command;
+
+use diesel::{QueryableByName, sql_types::Integer};
+use diesel_async::RunQueryDsl as _;
+use pg::{Pool, PoolSettings};
+use serde_json::Value;
+use testkit::{Proxy, TestDb};
+
+use super::gateway_process::{Gateway, folder};
+
+#[derive(QueryableByName)]
+struct Backend {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+}
+
+async fn database() -> TestDb {
+    TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await
+}
+
+/// Spends and asks for the balance at the same time, and answers both statuses with their codes.
+async fn both(gateway: &Gateway) -> [(u16, String); 2] {
+    let balance = gateway.send("GET", "/api/v1/users/a/credits/balance", Value::Null);
+    let (consumed, balance) = tokio::join!(gateway.consume("a", 1), balance);
+    [consumed, balance].map(|reply| {
+        let (status, body) = reply.unwrap_or_else(|error| panic!("no answer: {error}"));
+        (status, body["error_code"].as_str().unwrap_or_default().to_owned())
+    })
+}
+
+fn assert_unavailable(replies: &[(u16, String)]) {
+    let codes = ["ServiceUnavailableException", "OutcomeUnknownException"];
+    for (status, code) in replies {
+        assert!(*status == 503 && codes.contains(&code.as_str()), "{replies:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_network_is_answered_with_503_and_new_connections_are_used_at_once() {
+    let db = database().await;
+    let proxy = Proxy::start(&db).await;
+    let folder = folder();
+    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", proxy.url())]).await;
+    gateway.ensure("a").await;
+    assert_eq!(gateway.consume("a", 1).await.unwrap().0, 200);
+
+    proxy.silence_all();
+    let replies = both(&gateway).await;
+    assert_unavailable(&replies);
+    assert!(
+        gateway.log().contains("database connection timed out"),
+        "{}",
+        gateway.log_tail()
+    );
+
+    // The old connections stay silent for as long as the proxy lives.
+    proxy.let_new_through();
+    let mut patience = super::gateway_process::Patience::new();
+    while gateway.consume("a", 1).await.unwrap().0 != 200 {
+        assert!(patience.lasts(), "{}", gateway.log_tail());
+    }
+    for _ in 0..20 {
+        let replies = both(&gateway).await;
+        assert!(replies.iter().all(|(status, _)| *status == 200), "{replies:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backends_that_stop_are_answered_with_503_and_replaced() {
+    let db = database().await;
+    let folder = folder();
+    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", db.url())]).await;
+    gateway.ensure("a").await;
+    for _ in 0..10 {
+        assert!(both(&gateway).await.iter().all(|(status, _)| *status == 200));
+    }
+    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    let backends: Vec<Backend> = diesel::sql_query(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'user-service' \
+         AND usename <> 'postgres' AND state = 'idle'",
+    )
+    .load(&mut superuser.get().await.unwrap())
+    .await
+    .unwrap();
+    assert!(!backends.is_empty());
+    let stopped = Stopped(backends.iter().map(|backend| backend.pid.to_string()).collect());
+    stopped.signal("-STOP");
+
+    // One of them may have got a connection that was opened after the others were listed.
+    let mut replies = both(&gateway).await.to_vec();
+    replies.retain(|(status, _)| *status != 200);
+    assert!(!replies.is_empty());
+    assert_unavailable(&replies);
+    for _ in 0..20 {
+        let replies = both(&gateway).await;
+        assert!(replies.iter().all(|(status, _)| *status == 200), "{replies:?}");
+    }
+}
+
+/// Processes that run again when this is dropped.
+struct Stopped(Vec<String>);
+
+impl Stopped {
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(signal).args(&self.0).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
+}

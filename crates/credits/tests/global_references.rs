@@ -1,0 +1,146 @@
+//! References that are unique among all users.
+
+use credits::{Action, Command, GrantKind, NewGrant, NewGrantKind, ReferenceScope, Refusal};
+use futures_util::future::join_all;
+use kernel::{Credits, Failure, Kind, SystemClock, UserId};
+use pg::{DbError, Pool, Tx};
+
+use crate::support::{
+    answers, by_user, command, consume, credits, database, done, open, recharge, run, under,
+};
+
+fn payment(user: &UserId, amount: Credits, reference: &str) -> Command {
+    let action = Action::Recharge {
+        amount,
+        reference_id: Some(reference.to_owned()),
+        scope: ReferenceScope::Global,
+    };
+    command(user, action)
+}
+
+fn gift(user: &UserId, amount: Credits, reference: &str) -> Command {
+    let new = NewGrant {
+        reference_id: Some(reference.to_owned()),
+        scope: ReferenceScope::Global,
+        ..NewGrant::new(NewGrantKind::Promo, amount)
+    };
+    command(user, Action::Grant(new))
+}
+
+/// A reference that is unique among all users, and a key that both classes of callers use.
+pub async fn shared_names(pool: &Pool, user: &UserId) {
+    let of_user = by_user(under(consume(user, Credits::from_micro(2)), "k", 2));
+    let commands = [of_user, payment(user, credits(1), "pi_global")];
+    run(pool, &SystemClock, &commands).await;
+}
+
+#[tokio::test]
+async fn a_reference_credits_one_user_in_and_across_batches() {
+    let (db, clock) = (database().await, testkit::clock());
+    let (a, b) = (testkit::user("a"), testkit::user("b"));
+    for user in [&a, &b] {
+        done(db.pool(), &clock, open(user, credits(10))).await;
+    }
+    let batch = [
+        payment(&b, credits(5), "pi_1"),
+        payment(&a, credits(5), "pi_1"),
+        payment(&b, credits(5), "pi_1"),
+        gift(&a, credits(1), "pi_2"),
+        gift(&b, credits(1), "pi_2"),
+        recharge(&a, credits(7), Some("pi_1")),
+    ];
+    let results = run(db.pool(), &clock, &batch).await;
+    let taken = Err(Refusal::ReferenceTaken);
+    assert!(results[0].as_ref().is_ok_and(|done| !done.replayed));
+    assert!(results[2].as_ref().is_ok_and(|done| done.replayed));
+    assert!(
+        results[3]
+            .as_ref()
+            .is_ok_and(|done| done.grant.as_ref().unwrap().kind == GrantKind::Promo)
+    );
+    assert_eq!((&results[1], &results[4]), (&taken, &taken));
+    // What is unique per user only is another matter.
+    assert!(results[5].is_ok());
+    let later = [
+        payment(&a, credits(5), "pi_1"),
+        gift(&b, credits(9), "pi_2"),
+        payment(&b, credits(6), "pi_1"),
+    ];
+    let results = run(db.pool(), &clock, &later).await;
+    assert_eq!((&results[0], &results[1]), (&taken, &taken));
+    assert!(matches!(results[2], Err(Refusal::ReferenceConflict { .. })));
+    let refusal = Refusal::ReferenceTaken;
+    assert_eq!(
+        (refusal.code(), refusal.kind()),
+        ("ReferenceConflictException", Kind::Conflict)
+    );
+    assert!(refusal.details().is_empty());
+}
+
+#[tokio::test]
+async fn a_reference_that_the_user_has_becomes_unique_among_all() {
+    let (db, clock) = (database().await, testkit::clock());
+    let (a, b) = (testkit::user("a"), testkit::user("b"));
+    for user in [&a, &b] {
+        done(db.pool(), &clock, open(user, credits(10))).await;
+    }
+    done(db.pool(), &clock, recharge(&a, credits(5), Some("pi_1"))).await;
+    let again = done(db.pool(), &clock, payment(&a, credits(5), "pi_1")).await;
+    assert!(again.replayed);
+    assert_eq!(
+        run(db.pool(), &clock, &[payment(&b, credits(5), "pi_1")]).await,
+        [Err(Refusal::ReferenceTaken)]
+    );
+    // What is refused for another reason claims nothing.
+    let limit = run(db.pool(), &clock, &[payment(&a, credits::BALANCE_MAX, "pi_3")]).await;
+    assert!(matches!(limit[0], Err(Refusal::BalanceLimit { .. })));
+    done(db.pool(), &clock, payment(&b, credits(5), "pi_3")).await;
+    // A refusal is remembered by its key.
+    let keyed = under(payment(&a, credits(5), "pi_3"), "k", 1);
+    let first = answers(db.pool(), &clock, std::slice::from_ref(&keyed))
+        .await
+        .remove(0);
+    let second = answers(db.pool(), &clock, &[keyed]).await.remove(0);
+    assert_eq!(
+        (&first.result, &second.result),
+        (&Err(Refusal::ReferenceTaken), &Err(Refusal::ReferenceTaken))
+    );
+    assert_eq!(second.replay, credits::Replay::ByKey);
+}
+
+/// In a transaction of its own, again when another one was first, as the committer does it.
+async fn pay(pool: Pool, commands: Vec<Command>) -> usize {
+    loop {
+        let mut tx = Tx::begin(&pool).await.unwrap();
+        match credits::execute(&mut tx, &SystemClock, credits::Defaults::default(), &commands).await {
+            Err(DbError::Contention(_)) => tx.rollback().await,
+            executed => {
+                tx.commit().await.unwrap();
+                let outcomes = executed.unwrap().outcomes;
+                return outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_at_once_one_wins_each_reference() {
+    let db = database().await;
+    let users: Vec<UserId> = (0..8)
+        .map(|number| testkit::user(&format!("user-{number}")))
+        .collect();
+    for user in &users {
+        done(db.pool(), &SystemClock, open(user, credits(1))).await;
+    }
+    let pool = db.pool_of(8);
+    for round in 0..5 {
+        // Each names the references in an order of its own.
+        let tasks = users.iter().enumerate().map(|(place, user)| {
+            let names = (0..4).map(|number| format!("pi_{round}_{}", (number + place) % 4));
+            let commands = names.map(|name| payment(user, credits(1), &name)).collect();
+            tokio::spawn(pay(pool.clone(), commands))
+        });
+        let won: usize = join_all(tasks).await.into_iter().map(Result::unwrap).sum();
+        assert_eq!(won, 4);
+    }
+}

@@ -1,0 +1,282 @@
+//! One connection to one server: opened, looked at, set up, and driven by a task of its own.
+
+use std::{
+    future::poll_fn,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
+
+use diesel_async::{
+    AsyncPgConnection, SimpleAsyncConnection as _, pooled_connection::PoolableConnection as _,
+};
+use futures_util::future::{Ready, ready};
+use tokio::task::AbortHandle;
+use tokio_postgres::{
+    CancelToken, Client, Config, Connection, SimpleQueryMessage,
+    config::{SslMode, SslNegotiation},
+    tls::{ChannelBinding, TlsConnect, TlsStream},
+};
+use tokio_util::either::Either;
+
+use super::{
+    Target,
+    socket::{self, Endpoint},
+    tls::{Encryption, TlsFault, Transport},
+    url::{DatabaseUrl, Host, TargetSession, Tcp},
+    watched::{Silence, Watch, Watched},
+};
+use crate::pool::chain;
+
+/// A connection with the task that drives it. Dropped, its socket is closed at once.
+pub struct OpenConnection {
+    connection: AsyncPgConnection,
+    watch: Arc<Watch>,
+    answer_timeout: Duration,
+    cancel: Cancel,
+    _driver: Driver,
+}
+
+/// What it takes to stop the statement of a connection.
+#[derive(Clone)]
+pub(crate) struct Cancel {
+    token: CancelToken,
+    endpoint: Endpoint,
+    name: String,
+}
+
+/// Why there is no connection to a server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("no connection within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    #[error("the name has no address")]
+    NoAddress,
+    #[error("the server cannot be reached")]
+    Socket(#[from] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    #[error("the server refused the connection")]
+    Startup(#[from] tokio_postgres::Error),
+    #[error(
+        "the database has the encoding {0} and this service needs UTF8: \\
+         CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0 makes one"
+    )]
+    Encoding(String),
+    #[error("the server is not {wanted}, which target_session_attrs asks for")]
+    OtherKind { wanted: &'static str },
+    #[error("the session cannot be set up")]
+    SetUp(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+type Stream = Watched<Transport>;
+
+/// What the driver needs to know of a URL.
+pub(super) fn config(url: &DatabaseUrl, application_name: &str) -> Config {
+    let mut config = Config::new();
+    config.application_name(url.application_name.as_deref().unwrap_or(application_name));
+    config.channel_binding(url.channel_binding);
+    if let Some(user) = &url.user {
+        config.user(user);
+    }
+    if let Some(password) = &url.password {
+        config.password(password);
+    }
+    if let Some(database) = &url.database {
+        config.dbname(database);
+    }
+    if let Some(options) = &url.options {
+        config.options(options);
+    }
+    // The stream is handed over encrypted or not, as it shall be. Towards the driver it always passes for an encrypted one
+    // that nobody has to negotiate: it may take channel binding from it then.
+    config.ssl_mode(SslMode::Require);
+    config.ssl_negotiation(SslNegotiation::Direct);
+    config
+}
+
+pub(super) async fn open(
+    target: &Target,
+    host: &Host,
+    endpoint: &Endpoint,
+    wanted: TargetSession,
+    encryption: &Encryption,
+) -> Result<OpenConnection, Fault> {
+    let socket = socket::open(endpoint, &target.url.tcp).await?;
+    let transport = encryption.apply(socket, &host.name).await?;
+    let watch = Watch::new(&target.silence, target.answer_timeout);
+    let stream = Watched::new(transport, Arc::clone(&watch));
+    let (client, driver) = target.config.connect_raw(stream, Encrypted).await?;
+    let encoding = driver.parameter("server_encoding").unwrap_or("UTF8");
+    if encoding != "UTF8" {
+        return Err(Fault::Encoding(encoding.to_owned()));
+    }
+    let reported = Reported {
+        standby: driver.parameter("in_hot_standby").map(|value| value == "on"),
+        read_only: driver
+            .parameter("default_transaction_read_only")
+            .map(|value| value == "on"),
+    };
+    let cancel = Cancel {
+        token: client.cancel_token(),
+        endpoint: endpoint.clone(),
+        name: host.name.clone(),
+    };
+    let driver = drive(driver, Arc::clone(&watch), host.to_string());
+    check_kind(&client, wanted, reported).await?;
+    let mut connection = AsyncPgConnection::try_from(client)
+        .await
+        .map_err(|error| Fault::SetUp(Box::new(error)))?;
+    connection
+        .batch_execute(&target.session)
+        .await
+        .map_err(|error| Fault::SetUp(Box::new(error)))?;
+    Ok(OpenConnection {
+        connection,
+        watch,
+        answer_timeout: target.answer_timeout,
+        cancel,
+        _driver: driver,
+    })
+}
+
+/// Asks the server to stop a statement, on a connection of its own.
+pub(super) async fn cancel(
+    encryption: &Encryption,
+    tcp: &Tcp,
+    cancel: &Cancel,
+    silence: &Arc<Silence>,
+) -> Result<(), Fault> {
+    let socket = socket::open(&cancel.endpoint, tcp).await?;
+    let transport = encryption.apply(socket, &cancel.name).await?;
+    let stream = Watched::new(transport, Watch::new(silence, Duration::ZERO));
+    Ok(cancel.token.cancel_query_raw(stream, Encrypted).await?)
+}
+
+impl OpenConnection {
+    /// What it takes to stop the statement that runs on it.
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Changes how long an answer is waited for, until [`OpenConnection::reset`]. Zero for no limit.
+    pub(crate) fn answer_timeout(&self, limit: Duration) {
+        self.watch.limit(limit);
+    }
+
+    /// Gives the limits back that the connection began with.
+    pub(crate) fn reset(&self) {
+        self.watch.limit(self.answer_timeout);
+    }
+
+    /// Whether it is of no use to anybody: broken, or to a server that was found silent since it was heard last.
+    pub(crate) fn is_unusable(&mut self) -> bool {
+        self.connection.is_broken() || self.watch.is_suspect()
+    }
+}
+
+impl Deref for OpenConnection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for OpenConnection {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
+}
+
+/// The task that drives a connection. It ends with this: left alone, it would wait for the answers to what was sent.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn drive(mut connection: Connection<Stream, Stream>, watch: Arc<Watch>, host: String) -> Driver {
+    let driving = tokio::spawn(async move {
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                None => return,
+                Some(Ok(_notice)) => {}
+                Some(Err(error)) if watch.timed_out() => {
+                    tracing::warn!(database.host = host, error = %chain(&error), "database connection timed out");
+                    return;
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(database.host = host, error = %chain(&error), "database connection ended");
+                    return;
+                }
+            }
+        }
+    });
+    Driver(driving.abort_handle())
+}
+
+/// What a server says of itself at the beginning of a session; a pooler may say less.
+struct Reported {
+    standby: Option<bool>,
+    read_only: Option<bool>,
+}
+
+/// Refuses a server that is not of the wanted kind, by libpq's rules.
+async fn check_kind(client: &Client, wanted: TargetSession, reported: Reported) -> Result<(), Fault> {
+    if wanted == TargetSession::Any {
+        return Ok(());
+    }
+    let standby = match reported.standby {
+        Some(standby) => standby,
+        None => ask(client, "SELECT pg_is_in_recovery()").await?,
+    };
+    let read_only = match reported.read_only {
+        Some(read_only) => read_only || standby,
+        None => ask(client, "SHOW transaction_read_only").await?,
+    };
+    let (fits, wanted) = match wanted {
+        TargetSession::Any | TargetSession::PreferStandby => (true, "any"),
+        TargetSession::ReadWrite => (!read_only, "read-write"),
+        TargetSession::ReadOnly => (read_only, "read-only"),
+        TargetSession::Primary => (!standby, "primary"),
+        TargetSession::Standby => (standby, "standby"),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::OtherKind { wanted })
+    }
+}
+
+async fn ask(client: &Client, question: &str) -> Result<bool, Fault> {
+    let answer = client.simple_query(question).await?;
+    Ok(answer.iter().any(|message| match message {
+        SimpleQueryMessage::Row(row) => matches!(row.get(0), Some("on" | "t")),
+        _ => false,
+    }))
+}
+
+/// Hands a stream over as encrypted, whatever it is.
+struct Encrypted;
+
+impl TlsConnect<Stream> for Encrypted {
+    type Stream = Stream;
+    type Error = std::convert::Infallible;
+    type Future = Ready<Result<Stream, Self::Error>>;
+
+    fn connect(self, stream: Stream) -> Self::Future {
+        ready(Ok(stream))
+    }
+}
+
+impl TlsStream for Stream {
+    fn channel_binding(&self) -> ChannelBinding {
+        match &self.inner {
+            Either::Left(_) => ChannelBinding::none(),
+            Either::Right(encrypted) => encrypted.channel_binding(),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The parameters of a connection string by name, with their values checked.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use tokio_postgres::config::ChannelBinding;
+
+use super::{
+    syntax::{Pairs, shown_name},
+    url::{Address, Host, SslMode, TargetSession, Tcp, TlsOptions, UrlFault},
+};
+
+/// A dead peer of an idle connection is found after a minute, and unacknowledged data after half of one.
+const TCP: Tcp = Tcp {
+    user_timeout: Duration::from_secs(30),
+    keepalives: true,
+    keepalive_idle: Duration::from_secs(30),
+    keepalive_interval: Duration::from_secs(10),
+    keepalive_count: 3,
+};
+
+/// Parameters that change nothing here, with the values that may be given; any value where there are none.
+const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
+    ("client_encoding", &["UTF8", "utf8", "UTF-8", "utf-8", "auto"]),
+    ("gssencmode", &["disable", "prefer"]),
+    ("gssdelegation", &["0"]),
+    ("gsslib", &[]),
+    ("krbsrvname", &[]),
+    ("max_protocol_version", &[]),
+    ("min_protocol_version", &["3.0"]),
+    ("replication", &["false", "off", "no", "0"]),
+    ("sslcertmode", &["allow"]),
+    ("sslcompression", &[]),
+];
+
+/// Parameters of libpq that promise something which would not be kept here.
+const NOT_SUPPORTED: &[&str] = &[
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scope",
+    "passfile",
+    "require_auth",
+    "requirepeer",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "servicefile",
+    "sslcrl",
+    "sslcrldir",
+    "sslkeylogfile",
+    "sslpassword",
+];
+
+/// The last value of each name.
+#[derive(Clone)]
+pub(super) struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    pub(super) fn new(pairs: Pairs) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+
+    /// The parameters that were not taken.
+    pub(super) fn rest(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
+
+    /// The value of a parameter. An empty one counts as not given.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn hosts(&mut self) -> Result<Vec<Host>, UrlFault> {
+        let (hosts, addresses) = (self.take("host"), self.take("hostaddr"));
+        let list = |text: &Option<String>| -> Vec<String> {
+            let entries = text.iter().flat_map(|text| text.split(','));
+            entries.map(|entry| entry.trim().to_owned()).collect()
+        };
+        let (hosts, addresses) = (list(&hosts), list(&addresses));
+        if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
+            return Err(UrlFault::new(format!(
+                "has {} hosts and {} entries in hostaddr",
+                hosts.len(),
+                addresses.len()
+            )));
+        }
+        let count = hosts.len().max(addresses.len()).max(1);
+        let ports = list(&self.take("port"));
+        if ports.len() > 1 && ports.len() != count {
+            return Err(UrlFault::new(format!(
+                "has {} ports for {count} hosts",
+                ports.len()
+            )));
+        }
+        (0..count)
+            .map(|index| {
+                let host = hosts.get(index).map(String::as_str).unwrap_or_default();
+                let address = addresses.get(index).map(String::as_str).unwrap_or_default();
+                let port = ports
+                    .get(index)
+                    .or(ports.first())
+                    .map(String::as_str)
+                    .unwrap_or_default();
+                one_host(host, address, port)
+            })
+            .collect()
+    }
+
+    pub(super) fn target(&mut self) -> Result<TargetSession, UrlFault> {
+        let choices = [
+            ("any", TargetSession::Any),
+            ("read-write", TargetSession::ReadWrite),
+            ("read-only", TargetSession::ReadOnly),
+            ("primary", TargetSession::Primary),
+            ("standby", TargetSession::Standby),
+            ("prefer-standby", TargetSession::PreferStandby),
+        ];
+        let chosen = self.choice("target_session_attrs", &choices)?;
+        Ok(chosen.unwrap_or(TargetSession::Any))
+    }
+
+    pub(super) fn shuffle(&mut self) -> Result<bool, UrlFault> {
+        let chosen = self.choice("load_balance_hosts", &[("disable", false), ("random", true)])?;
+        Ok(chosen.unwrap_or(false))
+    }
+
+    pub(super) fn channel_binding(&mut self) -> Result<ChannelBinding, UrlFault> {
+        let choices = [
+            ("disable", ChannelBinding::Disable),
+            ("prefer", ChannelBinding::Prefer),
+            ("require", ChannelBinding::Require),
+        ];
+        let chosen = self.choice("channel_binding", &choices)?;
+        Ok(chosen.unwrap_or(ChannelBinding::Prefer))
+    }
+
+    pub(super) fn tcp(&mut self) -> Result<Tcp, UrlFault> {
+        let count = self.number("keepalives_count")?;
+        let retries = self.number("keepalives_retries")?;
+        let user_timeout = self.number("tcp_user_timeout")?;
+        Ok(Tcp {
+            user_timeout: user_timeout.map_or(TCP.user_timeout, |ms| Duration::from_millis(ms.into())),
+            keepalives: self
+                .number("keepalives")?
+                .map_or(TCP.keepalives, |number| number != 0),
+            keepalive_idle: self.seconds("keepalives_idle")?.unwrap_or(TCP.keepalive_idle),
+            keepalive_interval: self
+                .seconds("keepalives_interval")?
+                .unwrap_or(TCP.keepalive_interval),
+            keepalive_count: count.or(retries).unwrap_or(TCP.keepalive_count),
+        })
+    }
+
+    pub(super) fn tls(&mut self) -> Result<TlsOptions, UrlFault> {
+        let mode = self.choice(
+            "sslmode",
+            &[
+                ("disable", SslMode::Disable),
+                ("allow", SslMode::Prefer),
+                ("prefer", SslMode::Prefer),
+                ("require", SslMode::Require),
+                ("verify-ca", SslMode::VerifyCa),
+                ("verify-full", SslMode::VerifyFull),
+            ],
+        )?;
+        let versions = &[("TLSv1", 10), ("TLSv1.1", 11), ("TLSv1.2", 12), ("TLSv1.3", 13)];
+        let lowest = self.choice("ssl_min_protocol_version", versions)?;
+        let highest = self.choice("ssl_max_protocol_version", versions)?;
+        let root = self.take("sslrootcert");
+        if root.as_deref() == Some("system") && mode.is_some_and(|mode| mode != SslMode::VerifyFull) {
+            return Err(UrlFault::new(
+                "has sslrootcert=system, which needs sslmode=verify-full",
+            ));
+        }
+        let (certificate, key) = (self.take("sslcert"), self.take("sslkey"));
+        if certificate.is_some() != key.is_some() {
+            return Err(UrlFault::new(
+                "has only one of sslcert and sslkey: a client certificate needs both",
+            ));
+        }
+        if highest.is_some_and(|highest| highest < 12 || lowest.is_some_and(|lowest| lowest > highest)) {
+            return Err(UrlFault::new(
+                "has an ssl_max_protocol_version that leaves no version: TLSv1.2 is the lowest here",
+            ));
+        }
+        let direct = self.choice("sslnegotiation", &[("postgres", false), ("direct", true)])?;
+        Ok(TlsOptions {
+            mode,
+            root,
+            certificate,
+            key,
+            direct: direct.unwrap_or(false),
+            without_sni: self.number("sslsni")? == Some(0),
+            at_least_13: lowest == Some(13),
+            at_most_12: highest == Some(12),
+        })
+    }
+
+    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, UrlFault> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let chosen = choices.iter().find(|(choice, _)| *choice == value);
+        chosen.map(|(_, meaning)| Some(*meaning)).ok_or_else(|| {
+            let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+            UrlFault::new(format!("has a {name} that is none of {}", names.join(", ")))
+        })
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<u32>, UrlFault> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        // libpq takes what is below zero for zero.
+        let number = value.trim().parse::<i32>().map(|number| number.max(0));
+        number
+            .ok()
+            .and_then(|number| u32::try_from(number).ok())
+            .map(Some)
+            .ok_or_else(|| UrlFault::new(format!("has a {name} that is not a whole number")))
+    }
+
+    pub(super) fn seconds(&mut self, name: &str) -> Result<Option<Duration>, UrlFault> {
+        let number = self.number(name)?;
+        Ok(number.map(|number| Duration::from_secs(number.into())))
+    }
+
+    pub(super) fn refuse_rest(mut self) -> Result<(), UrlFault> {
+        for (name, values) in WITHOUT_EFFECT {
+            if let Some(value) = self.take(name)
+                && !values.is_empty()
+                && !values.contains(&value.as_str())
+            {
+                let values = values.join(", ");
+                return Err(UrlFault::new(format!("has a {name} that is none of {values}")));
+            }
+        }
+        let left = self.0.iter().find(|(_, value)| !value.is_empty());
+        match left.map(|(name, _)| name.as_str()) {
+            None => Ok(()),
+            Some(name) if NOT_SUPPORTED.contains(&name) => Err(UrlFault::new(format!(
+                "has the parameter {name}, which is not supported"
+            ))),
+            Some(name) => Err(UrlFault::new(format!(
+                "has an unknown parameter: {}",
+                shown_name(name)
+            ))),
+        }
+    }
+}
+
+fn one_host(host: &str, address: &str, port: &str) -> Result<Host, UrlFault> {
+    if host.starts_with('@') {
+        return Err(UrlFault::new(
+            "names an abstract unix socket, which is not supported",
+        ));
+    }
+    if host
+        .chars()
+        .any(|character| character.is_whitespace() || character.is_control() || character == '@')
+    {
+        return Err(UrlFault::new("has a host with a character that no host has"));
+    }
+    let port = match port {
+        "" => Some(5432),
+        text => text.parse().ok().filter(|port| *port > 0),
+    };
+    let port = port.ok_or_else(|| {
+        UrlFault::new(format!(
+            "has a port for the host {host:?} that is not a number from 1 to 65535"
+        ))
+    })?;
+    if !address.is_empty() && address.parse::<IpAddr>().is_err() {
+        return Err(UrlFault::new("has a hostaddr that is not a numeric address"));
+    }
+    let place = match (host, address) {
+        ("", "") => Address::Unix(default_socket_folder(port)),
+        (_, "") if host.starts_with('/') => Address::Unix(host.into()),
+        (_, "") => Address::Tcp(host.to_owned()),
+        (_, _) => Address::Tcp(address.to_owned()),
+    };
+    let name = match (&place, host) {
+        (Address::Unix(folder), "") => folder.display().to_string(),
+        (Address::Tcp(address), "") => address.clone(),
+        (_, host) => host.to_owned(),
+    };
+    Ok(Host {
+        name,
+        address: place,
+        port,
+    })
+}
+
+/// The folder of Debian and its kin, or that of PostgreSQL itself: libpq has the one of its build.
+fn default_socket_folder(port: u16) -> PathBuf {
+    let usual = PathBuf::from("/var/run/postgresql");
+    if usual.join(format!(".s.PGSQL.{port}")).exists() {
+        usual
+    } else {
+        PathBuf::from("/tmp")
+    }
+}

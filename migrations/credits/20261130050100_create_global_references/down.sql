@@ -1,0 +1,1 @@
+DROP TABLE credits.global_references;
