@@ -89,3 +89,29 @@ fn collect_references(value: &Value, references: &mut Vec<String>) {
         _ => {}
     }
 }
+
+/// HTTP contract 1.8: an amount is a number or a string with a pattern, and no double.
+#[test]
+fn amounts_are_no_doubles_and_may_be_sent_as_strings() {
+    let text = openapi_json();
+    assert!(!text.contains("\"double\""));
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let amount = &schemas["ConsumeCredits"]["properties"]["amount"];
+    assert_eq!(
+        amount["type"],
+        serde_json::json!(["number", "string"]),
+        "{amount}"
+    );
+    assert!(amount["pattern"].is_string(), "{amount}");
+    let optional = &schemas["RecordUsage"]["properties"]["credits_charged"];
+    assert_eq!(
+        optional["type"],
+        serde_json::json!(["number", "string", "null"]),
+        "{optional}"
+    );
+    let share = &schemas["AddMessage"]["properties"]["importance_score"];
+    assert!(share.get("pattern").is_none(), "{share}");
+    let answered = &schemas["Transaction"]["properties"]["amount"];
+    assert_eq!(answered["type"], "number", "{answered}");
+}

@@ -3,7 +3,11 @@
 mod bodies;
 mod browsers;
 mod connections;
+mod dates;
 mod failures;
+mod paths;
+mod queries;
+mod times;
 mod traffic;
 
 use std::time::Duration;

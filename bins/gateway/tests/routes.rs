@@ -1,4 +1,4 @@
 //! Routes, one file a route or a group that belongs together; the path mirrors the URL.
 
 mod auth;
-mod v1;
+pub mod v1;

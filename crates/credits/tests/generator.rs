@@ -321,7 +321,12 @@ pub type Limits = [Option<i64>; 3];
 
 /// Budgets that are felt, or, mostly for other tests, none.
 pub fn limits() -> impl Strategy<Value = Limits> {
-    let limit = || prop::option::weighted(0.5, prop_oneof![8 => 1..120_i64, 1 => Just(BALANCE_MAX.micro())]);
+    let limit = || {
+        prop::option::weighted(
+            0.5,
+            prop_oneof![8 => 1..120_i64, 1 => Just(0), 1 => Just(BALANCE_MAX.micro())],
+        )
+    };
     prop_oneof![1 => Just([None; 3]), 2 => [limit(), limit(), limit()]]
 }
 

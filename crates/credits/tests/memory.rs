@@ -117,7 +117,9 @@ pub fn new_budgets(limits: &Limits) -> Vec<NewBudget> {
 
 /// The window of this instant in [`ZONE`], which is eight hours ahead.
 fn window(period: BudgetPeriod, at: OffsetDateTime) -> Window {
-    let local = at.to_offset(UtcOffset::from_hms(8, 0, 0).unwrap());
+    let local = at
+        .checked_to_offset(UtcOffset::from_hms(8, 0, 0).unwrap())
+        .unwrap();
     let midnight = local.replace_time(time::Time::MIDNIGHT);
     let (start, end) = match period {
         BudgetPeriod::Day => (midnight, midnight + Duration::DAY),
@@ -127,7 +129,9 @@ fn window(period: BudgetPeriod, at: OffsetDateTime) -> Window {
         }
         BudgetPeriod::Lifetime => return Window::default(),
     };
-    let (start, end) = (start.to_offset(UtcOffset::UTC), end.to_offset(UtcOffset::UTC));
+    let (start, end) = [start, end]
+        .map(|at| at.checked_to_offset(UtcOffset::UTC).unwrap())
+        .into();
     Window {
         start: Some(start),
         end: Some(end),

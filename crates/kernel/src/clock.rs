@@ -62,14 +62,13 @@ impl Clock for ManualClock {
     }
 }
 
-/// The text of an instant as every answer writes it: `2025-07-27T00:32:57.736450Z` (HTTP contract 1.9).
+/// The text of an instant as every answer writes it: `2025-07-27T00:32:57.736450Z` (HTTP contract 1.9). Empty for an
+/// instant whose date in UTC lies outside the calendar; none such is accepted anywhere.
 #[must_use]
 pub fn rfc3339(instant: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-    instant
-        .to_offset(UtcOffset::UTC)
-        .format(&format)
-        .unwrap_or_default()
+    let utc = instant.checked_to_offset(UtcOffset::UTC);
+    utc.and_then(|utc| utc.format(&format).ok()).unwrap_or_default()
 }
 
 fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
@@ -94,6 +93,7 @@ mod tests {
             rfc3339(datetime!(2025-07-27 0:00 UTC)),
             "2025-07-27T00:00:00.000000Z"
         );
+        assert_eq!(rfc3339(datetime!(9999-12-31 23:59:59 -23:59)), "");
     }
 
     #[test]

@@ -151,6 +151,19 @@ pub struct TimePlace {
     pub id: i64,
 }
 
+impl TimePlace {
+    /// Reads nanoseconds since 1970: a whole microsecond in the years 1 to 9999.
+    ///
+    /// # Errors
+    /// [`CursorError`] for every other text.
+    pub fn instant(nanoseconds: &str) -> Result<OffsetDateTime, CursorError> {
+        let nanoseconds = nanoseconds.parse().map_err(|_| CursorError)?;
+        let instant = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).map_err(|_| CursorError)?;
+        let fits = (1..=9999).contains(&instant.year()) && instant.nanosecond() % 1_000 == 0;
+        if fits { Ok(instant) } else { Err(CursorError) }
+    }
+}
+
 impl fmt::Display for TimePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.at.unix_timestamp_nanos(), self.id)
@@ -162,13 +175,8 @@ impl FromStr for TimePlace {
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let (at, id) = text.split_once(':').ok_or(CursorError)?;
-        let at = at.parse().map_err(|_| CursorError)?;
-        let at = OffsetDateTime::from_unix_timestamp_nanos(at).map_err(|_| CursorError)?;
-        if !(1..=9999).contains(&at.year()) || at.nanosecond() % 1_000 != 0 {
-            return Err(CursorError);
-        }
         Ok(Self {
-            at,
+            at: Self::instant(at)?,
             id: id.parse().map_err(|_| CursorError)?,
         })
     }

@@ -7,9 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Longest accepted user id, in characters (all of them ASCII, so also bytes).
 pub const USER_ID_CHARS_MAX: usize = 255;
 
+/// Texts that are no user ids although their characters are allowed: a client that normalises a path turns
+/// `/users/../usage` into `/usage`, and `/users/me` is the path of a route.
+pub const USER_IDS_RESERVED: [&str; 4] = [".", "..", "me", "ensure"];
+
 /// The id an identity provider gave a user: `auth0|test123`, `google-oauth2|1000`, `email|<uuid>`, a UUID.
 ///
-/// 1 to 255 characters of `[A-Za-z0-9._@+:|~-]`, compared byte by byte (HTTP contract 1.2). Cheap to clone.
+/// 1 to 255 characters of `[A-Za-z0-9._@+:|~-]`, compared byte by byte, and none of [`USER_IDS_RESERVED`] (HTTP contract
+/// 1.2). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Arc<str>);
 
@@ -25,6 +30,9 @@ pub enum UserIdError {
     /// The text holds a character outside `[A-Za-z0-9._@+:|~-]`.
     #[error("user id holds a character that is not allowed")]
     Character,
+    /// The text is one of [`USER_IDS_RESERVED`].
+    #[error("user id is reserved: '.', '..', 'me' and 'ensure' are no user ids")]
+    Reserved,
 }
 
 impl UserId {
@@ -33,12 +41,13 @@ impl UserId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl FromStr for UserId {
-    type Err = UserIdError;
-
-    fn from_str(text: &str) -> Result<Self, UserIdError> {
+    /// An id read from a table. It may be one of [`USER_IDS_RESERVED`]: rows made before those were reserved are still
+    /// listed and audited.
+    ///
+    /// # Errors
+    /// [`UserIdError`] except [`UserIdError::Reserved`].
+    pub fn stored(text: &str) -> Result<Self, UserIdError> {
         if text.is_empty() {
             return Err(UserIdError::Empty);
         }
@@ -49,6 +58,17 @@ impl FromStr for UserId {
             return Err(UserIdError::TooLong);
         }
         Ok(Self(text.into()))
+    }
+}
+
+impl FromStr for UserId {
+    type Err = UserIdError;
+
+    fn from_str(text: &str) -> Result<Self, UserIdError> {
+        if USER_IDS_RESERVED.contains(&text) {
+            return Err(UserIdError::Reserved);
+        }
+        Self::stored(text)
     }
 }
 
@@ -101,6 +121,10 @@ mod tests {
             "email|b4f3d1c2-1111-4222-8333-944445555666",
             "wechat|oGZUI0egBJY1zhBYw2KhdUfwVJJE",
             "a.b_c@d+e:f~g",
+            "...",
+            ".a",
+            "Me",
+            "ensured",
         ] {
             assert_eq!(text.parse::<UserId>().unwrap().as_str(), text);
         }
@@ -114,5 +138,15 @@ mod tests {
         for text in ["a b", "a/b", "a\0", "ü", "a%7Cb", "a\"b", "a?b", "a#b"] {
             assert_eq!(text.parse::<UserId>(), Err(UserIdError::Character), "{text:?}");
         }
+    }
+
+    #[test]
+    fn reserved_texts_come_from_tables_only() {
+        for text in USER_IDS_RESERVED {
+            assert_eq!(text.parse::<UserId>(), Err(UserIdError::Reserved), "{text}");
+            assert!(serde_json::from_value::<UserId>(text.into()).is_err(), "{text}");
+            assert_eq!(UserId::stored(text).unwrap().as_str(), text);
+        }
+        assert_eq!(UserId::stored("a b"), Err(UserIdError::Character));
     }
 }

@@ -15,6 +15,7 @@ with_one_and_two_workers! {
     items_gather_while_a_batch_is_busy_and_are_committed_together,
     items_of_one_key_keep_their_order_whatever_the_number_of_lanes,
     poisonous_item_fails_alone_and_once,
+    item_that_panics_at_any_step_fails_alone,
     single_item_that_fails_is_not_run_again,
     an_opening_is_part_of_its_transaction,
     full_queue_turns_away_at_once,
@@ -124,6 +125,33 @@ async fn poisonous_item_fails_alone_and_once(workers: usize) {
         Ok(90),
         "the lane lives on"
     );
+}
+
+async fn item_that_panics_at_any_step_fails_alone(workers: usize) {
+    for act in [Act::PanicInOpen, Act::Panic, Act::PanicInSave] {
+        let db = notes().await;
+        let (committer, journal) = start(&db, limits(workers), 0, 0);
+        let first = hand_in(&committer, write(0)).await;
+        wait_for_batches(&journal, 1).await;
+        let mut submitted = Vec::new();
+        for id in 1..=3 {
+            let act = if id == 2 { act } else { Act::Write };
+            submitted.push(hand_in(&committer, Item { id, act }).await);
+        }
+        journal.gate.add_permits(OPEN);
+        assert_eq!(first.await.unwrap(), Ok(0));
+        let results: Vec<_> = join_all(submitted)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(results, [Ok(10), Err(Rejected::Failed), Ok(30)]);
+        assert_eq!(count_notes(db.pool()).await, 3);
+        // No connection went back to the pool in the middle of a transaction.
+        for id in 10..20 {
+            assert_eq!(committer.submit("key", write(id)).await, Ok(id * 10));
+        }
+    }
 }
 
 async fn single_item_that_fails_is_not_run_again(workers: usize) {

@@ -59,6 +59,10 @@ pub enum Act {
     Miscount,
     /// Panics.
     Panic,
+    /// Panics in the opening of the transaction.
+    PanicInOpen,
+    /// Panics when all is decided.
+    PanicInSave,
     /// Inserts a note that the commit refuses.
     Orphan,
     /// Inserts a note whose commit waits for advisory lock 7.
@@ -86,6 +90,10 @@ impl Work for Notes {
     type Plan<'a> = Vec<i64>;
 
     async fn open(&self, mut conn: &PgConnection, items: &[Item]) -> Result<(), DbError> {
+        assert!(
+            items.iter().all(|item| item.act != Act::PanicInOpen),
+            "an item that panics in the opening"
+        );
         for item in items.iter().filter(|item| item.act == Act::Twice) {
             let note = pg::sql("INSERT INTO notes.notes (id, body) VALUES ($1, 'a')");
             let note = note.bind::<diesel::sql_types::BigInt, _>(item.id);
@@ -110,6 +118,7 @@ impl Work for Notes {
 
     async fn save(&self, tx: &mut Tx, items: &[Item], outcomes: Vec<i64>) -> Result<Vec<i64>, DbError> {
         for item in items {
+            assert!(item.act != Act::PanicInSave, "an item that panics in saving");
             if matches!(item.act, Act::WaitInSave | Act::WaitThenFail) {
                 tx.conn()
                     .batch_execute("SELECT pg_advisory_xact_lock_shared(7)")

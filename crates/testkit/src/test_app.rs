@@ -203,6 +203,17 @@ impl TestRequest {
         Self(self.0.header(name, value))
     }
 
+    /// Sends a further query parameter.
+    ///
+    /// # Panics
+    /// When the request cannot be built.
+    pub fn query(self, name: &str, value: &str) -> Self {
+        let (client, request) = self.0.build_split();
+        let mut request = request.unwrap_or_else(|error| panic!("no request: {error}"));
+        request.url_mut().query_pairs_mut().append_pair(name, value);
+        Self(reqwest::RequestBuilder::from_parts(client, request))
+    }
+
     /// Sends a JSON body.
     pub fn json(self, body: &Value) -> Self {
         Self(self.0.json(body))

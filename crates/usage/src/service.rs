@@ -22,7 +22,7 @@ pub use price_cache::Prices;
 pub use reads::{find, find_all, find_all_at, list, stats, stats_all};
 pub use record::record;
 pub use recording::{Draft, Next, Recording, correction_events, lock_to_write, look_up};
-pub use series::{buckets_back, series, series_all, top_users, zones};
+pub use series::{beginnings_of_days, buckets_back, series, series_all, top_users, zones};
 pub use summary::{SUMMARY_GROUPS_MAX, summary};
 pub use top_series::series_top;
 pub use upkeep::{fold_deltas, fold_presence};

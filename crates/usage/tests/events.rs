@@ -213,7 +213,7 @@ async fn waits_for_a_lock(conn: &mut pg::PgConnection) {
 #[tokio::test]
 async fn a_time_in_another_offset_is_answered_as_it_will_be_read() {
     let db = database().await;
-    let local = instant().to_offset(time::macros::offset!(+5:45));
+    let local = instant().checked_to_offset(time::macros::offset!(+5:45)).unwrap();
     let input = UsageInput {
         event_id: Some("e1".to_owned()),
         occurred_at: Some(local),

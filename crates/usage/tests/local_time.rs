@@ -30,7 +30,7 @@ pub fn starts(zone: &str, unit: Unit, start: OffsetDateTime, end: OffsetDateTime
 
 /// What tells the bucket of an instant from its neighbours.
 fn bucket(zone: &str, unit: Unit, at: OffsetDateTime) -> (PrimitiveDateTime, i32) {
-    let local = at.to_offset(offset(zone, at));
+    let local = at.checked_to_offset(offset(zone, at)).unwrap();
     let midnight = |date: Date| (PrimitiveDateTime::new(date, Time::MIDNIGHT), 0);
     let (date, time, offset) = (local.date(), local.time(), local.offset().whole_seconds());
     match unit {

@@ -6,13 +6,13 @@ use actix_web::{
 };
 use flows::Barred;
 use identity::{Role, UserStatus, VerifiedToken};
-use kernel::{KeyAccess, Principal, UserId};
+use kernel::{KeyAccess, Principal, UserId, UserIdError};
 
 use super::{
     call::{Caller, Standing, barred, path_parameter},
     catalogue,
     error::ApiError,
-    fault::{Fault, Place},
+    fault::{Fault, Place, Problem},
     language::Text,
     route::{Access, Route},
 };
@@ -249,7 +249,7 @@ fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> 
             let text = path_parameter(request, "user_id");
             match text.parse() {
                 Ok(user_id) => Wanted::User(user_id),
-                Err(_) => Wanted::Unreadable(unreadable("path", "user_id", &text)),
+                Err(error) => Wanted::Unreadable(unreadable("path", "user_id", &text, error)),
             }
         }
         Access::NamedUser => match (named_user(request), principal.user_id()) {
@@ -266,17 +266,33 @@ fn named_user(request: &HttpRequest) -> Option<Wanted> {
     let mut values = request.headers().get_all(X_USER_ID);
     let first = values.next()?;
     let agreed = values.all(|other| other == first);
-    match first.to_str().unwrap_or_default().trim().parse() {
-        Ok(user_id) if agreed => Some(Wanted::User(user_id)),
-        _ => Some(Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), ""))),
-    }
+    let named = first.to_str().unwrap_or_default().trim().parse();
+    Some(
+        match named.and_then(|user_id| {
+            if agreed {
+                Ok(user_id)
+            } else {
+                Err(UserIdError::Character)
+            }
+        }) {
+            Ok(user_id) => Wanted::User(user_id),
+            Err(error) => Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), "", error)),
+        },
+    )
 }
 
-fn unreadable(source: &str, name: &str, input: &str) -> Fault {
+fn unreadable(source: &str, name: &str, input: &str, error: UserIdError) -> Fault {
+    let problem = match error {
+        UserIdError::Reserved => Problem::value(&error.to_string()),
+        UserIdError::Empty | UserIdError::TooLong | UserIdError::Character => Problem::new(
+            "string_pattern_mismatch",
+            "String should match pattern '^[A-Za-z0-9._@+:|~-]{1,255}$'",
+        ),
+    };
     Fault {
-        kind: "string_pattern_mismatch",
+        kind: problem.kind,
         loc: vec![Place::from(source), Place::from(name)],
-        msg: "String should match pattern '^[A-Za-z0-9._@+:|~-]{1,255}$'".to_owned(),
+        msg: problem.msg,
         input: Some(input.chars().take(200).collect::<String>().into()),
     }
 }

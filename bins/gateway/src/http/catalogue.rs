@@ -166,8 +166,8 @@ entries! {
          for 2 seconds, or the request took too long before anything was sent to it. A write that was refused with this code was not done; `Retry-After` says when to try again.", [];
     OUTCOME_UNKNOWN = 503 "OutcomeUnknownException",
         "The outcome of the request is unknown", "请求结果未知",
-        "The connection to the database was lost in the commit, or the answer took too long: the change may or may not have \
-         been made. Repeat a request of the ledger with the same `Idempotency-Key`, or a recharge or grant with the same \
+        "The connection to the database was lost in the commit, the answer took too long, or the service failed after it \
+         began the change: the change may or may not have been made. Repeat a request of the ledger with the same `Idempotency-Key`, or a recharge or grant with the same \
          `reference_id`: it takes effect once at most, and the answer tells. Without either, read the state first.", [];
 }
 

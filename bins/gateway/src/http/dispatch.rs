@@ -1,6 +1,6 @@
 //! The one way into every route: the order of checks of HTTP contract 1.4, a time limit, and a guard against panics.
 
-use std::{cell::Cell, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
@@ -10,7 +10,6 @@ use actix_web::{
     },
     web::Payload,
 };
-use futures_util::FutureExt;
 use kernel::UserId;
 
 use super::{
@@ -21,11 +20,13 @@ use super::{
     error::{ApiError, ErrorContext},
     expect::{GoOn, HeadOnly},
     fields::Fields,
+    isolation::isolate,
     language::Language,
     observe::{self, RequestId},
     rate_limit::Level,
     reply::Reply,
     route::{BodyRule, Route},
+    routes::known_parameters,
 };
 use crate::app::App;
 
@@ -67,14 +68,14 @@ pub async fn dispatch(
         language,
         Rc::clone(&progress),
     ));
-    let work = AssertUnwindSafe(work).catch_unwind();
+    // Once an unsafe request was handed over, a panic says nothing about what was committed, like a time-out. Reading its
+    // fields is isolated on its own, see `Fields::read`.
+    let work = isolate(work, || match progress.stage.get() {
+        Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
+        Stage::Admission | Stage::Receipt | Stage::Work => ApiError::new(&catalogue::INTERNAL),
+    });
     let result = match tokio::time::timeout(limit, work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_panic)) => {
-            // The panic hook has logged the message and the place.
-            metrics::counter!("panics_total").increment(1);
-            Err(ApiError::new(&catalogue::INTERNAL))
-        }
+        Ok(result) => result,
         Err(_elapsed) => Err(match progress.stage.get() {
             Stage::Receipt => ApiError::new(&catalogue::REQUEST_TIMEOUT),
             Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
@@ -157,7 +158,14 @@ async fn run(
         let (query, bytes) = (request.query_string().to_owned(), body.bytes);
         let work = move || Fields::of(&query, bytes);
         let body_bytes = body.share.bytes();
-        let fields = app.traffic.bodies.work(body_bytes, work).await?;
+        let mut fields = app.traffic.bodies.work(body_bytes, work).await?;
+        if let Some(known) = known_parameters(route) {
+            fields.allow_only(known);
+            if known.is_empty() && route.body == BodyRule::Ignored {
+                // The endpoint reads nothing.
+                fields.read(|_| Some(()))?;
+            }
+        }
         let (app, caller) = (Arc::clone(&app), caller.clone());
         let call = Call::new(
             app,

@@ -101,6 +101,15 @@ impl Doc {
         self
     }
 
+    /// The names of the query parameters.
+    pub fn query_names(&self) -> impl Iterator<Item = &'static str> {
+        let query = self
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.place == "query");
+        query.map(|parameter| parameter.name)
+    }
+
     /// The header by which a service names its user.
     #[must_use]
     pub fn named_user(mut self) -> Self {
@@ -157,19 +166,19 @@ impl Doc {
         )
     }
 
-    /// `start_date` and `end_date`, both inclusive.
+    /// `start_date` and `end_date`, both inclusive. Dates are days of UTC, or of `tz` where the route has it.
     #[must_use]
     pub fn dated(self) -> Self {
         let schema = || json!({"type": "string", "format": "date-time"});
         self.query(
             "start_date",
-            "From this instant on, inclusive; a bare date is its midnight UTC.",
+            "From this instant on, inclusive; a bare date is its midnight, in `tz` where the route has one, else UTC.",
             schema(),
             Value::Null,
         )
         .query(
             "end_date",
-            "Up to this instant, inclusive.",
+            "Up to this instant, inclusive; a bare date is that whole day.",
             schema(),
             Value::Null,
         )

@@ -83,6 +83,15 @@ impl Fault {
         }
     }
 
+    /// The same fault in a text that begins `bytes` later.
+    #[must_use]
+    pub fn after(mut self, bytes: usize) -> Self {
+        if let Some(Place::Position(offset)) = self.loc.get_mut(1) {
+            *offset = offset.saturating_add(bytes);
+        }
+        self
+    }
+
     /// The fault in one line.
     #[must_use]
     pub fn summary(&self) -> String {

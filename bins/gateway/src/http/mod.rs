@@ -1,5 +1,7 @@
 //! The HTTP skin: it authenticates, parses, calls one function and renders.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 pub mod access;
 pub mod bodies;
 pub mod call;
@@ -15,6 +17,7 @@ pub mod expect;
 pub mod fault;
 pub mod fields;
 pub mod idempotency;
+mod isolation;
 pub mod keep_alive;
 pub mod language;
 mod local_caller;

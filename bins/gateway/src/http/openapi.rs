@@ -1,12 +1,14 @@
 //! OpenAPI 3.1, generated from the route table and the types it answers with.
 
+mod amounts;
+
 use serde_json::{Map, Value, json};
 
 use super::{
     catalogue::{self, Entry},
     doc::{Doc, Media, Parameter},
     route::{Access, BodyRule, Route},
-    routes::{served, table},
+    routes::{known_parameters, served, table},
 };
 use crate::config::Config;
 
@@ -29,17 +31,19 @@ pub fn pretty_json() -> String {
 
 fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Route>) -> Value {
     let mut paths = Map::new();
-    let mut schemas = Map::new();
+    let (mut schemas, mut of_requests) = (Map::new(), Vec::new());
     schemas.insert("Error".to_owned(), error_schema());
     for route in routes {
         let doc = (route.doc)();
         for (name, schema) in &doc.schemas {
             schemas.insert(name.clone(), serde_json::to_value(schema).unwrap_or_default());
         }
+        of_requests.extend(doc.body.as_ref().map(|media| media.schema.clone()));
         let operation = operation(route, &doc);
         let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
+    amounts::describe(&mut schemas, &of_requests);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -79,7 +83,8 @@ const NAME: &str = "User Management Service";
 const DESCRIPTION: &str = "Users, credits, usage and sessions of an AI product, behind one HTTP API.\n\n\
 Errors, from every layer, have the shape of `Error`; `docs/errors.md` lists the codes. Amounts are exact decimal \
 numbers. Times are UTC with microseconds. `message` follows `Accept-Language` (English, Chinese). A list that goes on \
-answers `X-Next-Cursor`.";
+answers `X-Next-Cursor`. Unknown query parameters are ignored on the documented routes; where `x-closed-query` is true they \
+are 422 `extra_forbidden`.";
 
 fn operation(route: &Route, doc: &Doc) -> Value {
     let mut responses = Map::new();
@@ -108,6 +113,9 @@ fn operation(route: &Route, doc: &Doc) -> Value {
         "responses": responses,
         "security": security(route.access),
     });
+    if known_parameters(route).is_some() {
+        operation["x-closed-query"] = true.into();
+    }
     if let Some(media) = &doc.body {
         operation["requestBody"] = json!({"required": media.required, "content": content(media)});
     }
@@ -202,7 +210,7 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
             &catalogue::UNSUPPORTED_MEDIA_TYPE,
             &catalogue::VALIDATION,
         ]);
-    } else if !doc.parameters.is_empty() {
+    } else if !doc.parameters.is_empty() || known_parameters(route).is_some() {
         entries.push(&catalogue::VALIDATION);
     }
     entries.sort_by_key(|entry| (entry.status, entry.code));

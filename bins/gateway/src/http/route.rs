@@ -16,12 +16,23 @@ pub struct Route {
     pub access: Access,
     /// Whether a JSON body is read.
     pub body: BodyRule,
+    /// Whether the documents of the API have it.
+    pub origin: Origin,
     /// `operationId`, also `operation` of error bodies.
     pub operation: &'static str,
     /// The documentation.
     pub doc: fn() -> Doc,
     /// The endpoint.
     pub handler: Handler,
+}
+
+/// Where a route comes from (HTTP contract 16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The documents of the API: unknown query parameters are ignored, as they always were.
+    Documented,
+    /// Beyond the documents: below `/api/v1` unknown query parameters are refused (HTTP contract 1.1).
+    Extension,
 }
 
 /// An endpoint: from a checked call to a reply.

@@ -162,3 +162,15 @@ async fn a_broken_chunk_is_the_clients_fault() {
         "{answer:?}"
     );
 }
+
+#[tokio::test]
+async fn a_byte_order_mark_before_a_body_is_skipped() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = "/api/v1/users/auth0%7Ca/credits/consume";
+    let body = "\u{feff}{\"amount\": 1}";
+    let consume = app.post(path).token(&user.token).body(body).send().await;
+    consume.expect(200);
+    let empty = app.post(path).token(&user.token).body("\u{feff}").send().await;
+    assert_eq!(empty.expect(422).json()["detail"][0]["type"], "missing");
+}

@@ -9,7 +9,7 @@ use gateway::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 use serde_json::{Value, json};
 use testkit::TestApp;
@@ -90,29 +90,35 @@ async fn amounts_in_errors_are_exact() {
 async fn a_panic_and_a_stuck_request_are_answered() {
     static PANICS: Route = failing(|_call: Call| Box::pin(async { panic!("planted by a test") }));
     static HANGS: Route = failing(|_call: Call| Box::pin(std::future::pending::<Result<Reply, ApiError>>()));
+    static MISREADS: Route = failing(|mut call: Call| {
+        Box::pin(async move {
+            call.fields.read::<()>(|_| panic!("planted by a test"))?;
+            unreachable!("nothing was read")
+        })
+    });
     let service = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
-    let app = Arc::clone(service.app());
-    let (first, second) = (Arc::clone(&app), app);
-    let actix = test::init_service(
-        App::new()
-            .route(
-                "/panics",
-                web::get()
-                    .to(move |request, payload| dispatch(Arc::clone(&first), &PANICS, request, payload)),
-            )
-            .route(
-                "/hangs",
-                web::get()
-                    .to(move |request, payload| dispatch(Arc::clone(&second), &HANGS, request, payload)),
-            ),
-    )
-    .await;
-    for (path, status, code) in [
-        ("/panics", 500, "InternalServerException"),
-        ("/hangs", 503, "ServiceUnavailableException"),
+    let (internal, unknown) = ("InternalServerException", "OutcomeUnknownException");
+    for (route, method, status, code) in [
+        (&PANICS, Method::GET, 500, internal),
+        (&HANGS, Method::GET, 503, "ServiceUnavailableException"),
+        (&MISREADS, Method::GET, 500, internal),
+        // What an unsafe request did is not known any more, unless it was still being read.
+        (&PANICS, Method::POST, 503, unknown),
+        (&HANGS, Method::POST, 503, unknown),
+        (&MISREADS, Method::POST, 500, internal),
     ] {
-        let response = test::call_service(&actix, test::TestRequest::get().uri(path).to_request()).await;
-        assert_eq!(response.status(), status);
+        let app = Arc::clone(service.app());
+        // The method of the request is that of the route, as in the route table.
+        let route: &'static Route = Box::leak(Box::new(Route {
+            method: method.clone(),
+            ..failing(route.handler)
+        }));
+        let handle = move |request, payload| dispatch(Arc::clone(&app), route, request, payload);
+        let actix = App::new().route("/failing", web::method(method.clone()).to(handle));
+        let actix = test::init_service(actix).await;
+        let request = test::TestRequest::with_uri("/failing").method(method.clone());
+        let response = test::call_service(&actix, request.to_request()).await;
+        assert_eq!(response.status(), status, "{method} {code}");
         let body: Value = test::read_body_json(response).await;
         assert_documented_error(&body.to_string());
         assert_eq!(body["error_code"], code);
@@ -129,6 +135,7 @@ const fn failing(handler: gateway::http::route::Handler) -> Route {
         path: "/failing",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "failing",
         doc: || Doc::new("system", "Fails"),
         handler,

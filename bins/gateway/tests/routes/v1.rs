@@ -5,4 +5,4 @@ mod prices;
 mod sessions;
 mod subscriptions;
 mod usage;
-mod users;
+pub mod users;

@@ -23,7 +23,7 @@ pub struct NewBudget {
     pub period: BudgetPeriod,
     /// Whose days and months are meant: a name of the IANA time zone database that PostgreSQL knows.
     pub zone: String,
-    /// Most that may be spent in a window: above zero, and at most [`BALANCE_MAX`](crate::BALANCE_MAX).
+    /// Most that may be spent in a window: from zero, which lets nothing be spent, to [`BALANCE_MAX`](crate::BALANCE_MAX).
     pub limit: Credits,
 }
 
@@ -62,7 +62,7 @@ pub enum BudgetsRefused {
         /// Which.
         period: BudgetPeriod,
     },
-    /// A limit is not above zero, or too large. Callers check this before.
+    /// A limit is below zero, or too large. Callers check this before.
     #[error("{limit} credits cannot be a limit")]
     InvalidLimit {
         /// Which.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use kernel::CursorError;
+use kernel::{CursorError, TimePlace};
 use time::OffsetDateTime;
 
 use crate::model::GrantView;
@@ -57,14 +57,14 @@ impl FromStr for GrantPlace {
         let priority = part()?.parse().map_err(|_| CursorError)?;
         let expires_at = match part()? {
             "never" => None,
-            nanos => Some(instant(nanos)?),
+            nanos => Some(TimePlace::instant(nanos)?),
         };
         let paid = match part()? {
             "0" => false,
             "1" => true,
             _ => return Err(CursorError),
         };
-        let effective_at = instant(part()?)?;
+        let effective_at = TimePlace::instant(part()?)?;
         let grant_id = part()?.parse().map_err(|_| CursorError)?;
         if parts.next().is_some() {
             return Err(CursorError);
@@ -77,11 +77,6 @@ impl FromStr for GrantPlace {
             grant_id,
         })
     }
-}
-
-fn instant(nanos: &str) -> Result<OffsetDateTime, CursorError> {
-    let nanos = nanos.parse().map_err(|_| CursorError)?;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| CursorError)
 }
 
 #[cfg(test)]
@@ -104,6 +99,11 @@ mod tests {
             }
         }
         for bad in ["", "1", "1:never:2:0:1", "1:never:0:x:1", "1:never:0:0:1:2"] {
+            assert_eq!(bad.parse::<GrantPlace>(), Err(CursorError), "{bad}");
+        }
+        // Instants that the database cannot hold.
+        let ancient = datetime!(-9999-01-01 0:00 UTC).unix_timestamp_nanos();
+        for bad in [format!("1:{ancient}:0:0:1"), format!("1:never:0:{ancient}:1")] {
             assert_eq!(bad.parse::<GrantPlace>(), Err(CursorError), "{bad}");
         }
     }

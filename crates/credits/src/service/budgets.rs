@@ -62,7 +62,7 @@ pub async fn set_budgets(
             return Ok(Err(BudgetsRefused::Repeated { period }));
         }
         let limit = budget.limit;
-        if limit <= Credits::ZERO || limit > BALANCE_MAX {
+        if limit < Credits::ZERO || limit > BALANCE_MAX {
             return Ok(Err(BudgetsRefused::InvalidLimit { limit }));
         }
     }

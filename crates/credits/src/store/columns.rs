@@ -11,7 +11,7 @@ pub type Shared<'a> = &'a AsyncPgConnection;
 
 /// A user id that was stored.
 pub fn user_id(text: &str) -> Result<UserId, DbError> {
-    parsed(text)
+    UserId::stored(text).map_err(|error| DbError::Inconsistent(error.to_string()))
 }
 
 /// A stored word.

@@ -226,9 +226,7 @@ impl TryFrom<UserRow> for User {
     fn try_from(row: UserRow) -> Result<Self, DbError> {
         Ok(Self {
             id: row.id,
-            user_id: row
-                .user_id
-                .parse()
+            user_id: UserId::stored(&row.user_id)
                 .map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.id)))?,
             email: row.email,
             email_vouched: row.email_vouched,

@@ -15,5 +15,5 @@ fn inconsistent(table: &str, key: &dyn std::fmt::Display, column: &str) -> DbErr
 }
 
 fn user_id(text: &str, table: &str, key: &dyn std::fmt::Display) -> Result<UserId, DbError> {
-    text.parse().map_err(|_| inconsistent(table, key, "user_id"))
+    UserId::stored(text).map_err(|_| inconsistent(table, key, "user_id"))
 }

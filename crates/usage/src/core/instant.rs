@@ -17,10 +17,12 @@ pub(crate) fn time_of(now: OffsetDateTime, one: &NewRecord) -> Result<OffsetDate
     };
     let earliest = now.checked_sub(PAST_MAX).unwrap_or(now);
     let latest = now.checked_add(AHEAD_MAX).unwrap_or(now);
-    if stated < earliest || stated > latest {
-        return Err(UsageRefusal::TimestampOutOfRange { earliest, latest });
-    }
-    Ok(whole_microseconds(stated.to_offset(UtcOffset::UTC)))
+    let within = (earliest..=latest).contains(&stated);
+    stated
+        .checked_to_offset(UtcOffset::UTC)
+        .filter(|_| within)
+        .map(whole_microseconds)
+        .ok_or(UsageRefusal::TimestampOutOfRange { earliest, latest })
 }
 
 #[cfg(test)]
@@ -45,7 +47,12 @@ mod tests {
         for end in ends {
             assert_eq!(time_of(NOW, &at(Some(end))), Ok(end));
         }
-        for beyond in [ends[0] - Duration::NANOSECOND, ends[1] + Duration::NANOSECOND] {
+        let last = datetime!(9999-12-31 23:59:59 -23:59);
+        for beyond in [
+            ends[0] - Duration::NANOSECOND,
+            ends[1] + Duration::NANOSECOND,
+            last,
+        ] {
             let refusal = UsageRefusal::TimestampOutOfRange {
                 earliest: ends[0],
                 latest: ends[1],

@@ -12,7 +12,11 @@ pub(crate) struct Month {
 impl Month {
     /// The month an instant lies in.
     pub(crate) fn of(instant: OffsetDateTime) -> Self {
-        let date = instant.to_offset(UtcOffset::UTC).date();
+        // Beyond the calendar of UTC there is no record; the local date says as much.
+        let date = instant
+            .checked_to_offset(UtcOffset::UTC)
+            .unwrap_or(instant)
+            .date();
         Self::new(date.year(), i32::from(u8::from(date.month())))
     }
 

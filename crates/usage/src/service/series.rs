@@ -8,7 +8,7 @@ use std::{
 use diesel_async::AsyncPgConnection;
 use kernel::{CreditsSum, UsdSum, UserId};
 use pg::DbError;
-use time::{Duration, OffsetDateTime, macros::datetime};
+use time::{Date, Duration, OffsetDateTime, macros::datetime};
 
 use crate::{
     Coverage, Group, Line, POINTS_MAX, RecordFilter, Selection, Series, SeriesQuery, Totals, Unit,
@@ -29,6 +29,20 @@ const EARLIEST: OffsetDateTime = datetime!(0001-01-01 0:00 UTC);
 /// [`DbError`].
 pub async fn zones(conn: &mut AsyncPgConnection) -> Result<Zones, DbError> {
     store::zones::names(conn).await
+}
+
+/// The first instants of days on the clocks of a zone, in the order of the days; within the years 1 to 9999 of UTC.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn beginnings_of_days(
+    conn: &mut AsyncPgConnection,
+    zone: &Zone,
+    days: &[Date],
+) -> Result<Vec<OffsetDateTime>, DbError> {
+    let beginnings = store::zones::beginnings_of_days(conn, zone, days).await?;
+    DbError::expect_rows("beginnings of days", days.len(), beginnings.len())?;
+    Ok(beginnings)
 }
 
 /// The beginning of the first of `count` buckets that end at `end`: the last of them is the one in which `end` lies, or the

@@ -123,6 +123,5 @@ struct AnomalyRow {
 }
 
 fn user(text: &str) -> Result<UserId, DbError> {
-    text.parse()
-        .map_err(|error| DbError::Inconsistent(format!("user of usage sums: {error}")))
+    UserId::stored(text).map_err(|error| DbError::Inconsistent(format!("user of usage sums: {error}")))
 }

@@ -4,7 +4,7 @@ use diesel::{
     QueryableByName,
     sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
-use kernel::{CallerClass, Credits, Usd};
+use kernel::{CallerClass, Credits, Usd, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 
@@ -103,7 +103,7 @@ impl TryFrom<RecordRow> for Record {
             recorded_by: row.recorded_by.as_deref().map(class).transpose()?,
             correction_of: row.correction_of,
             event_id: row.event_id,
-            user_id: row.user_id.parse().map_err(|error| {
+            user_id: UserId::stored(&row.user_id).map_err(|error| {
                 DbError::Inconsistent(format!("user of usage record {}: {error}", row.id))
             })?,
             session_id: row.session_id,

@@ -207,7 +207,7 @@ impl SumRow {
         let records = self.records?;
         let read = || {
             let figure = |of: &str, text: &Option<String>| sum(of, text.as_deref().unwrap_or("0"));
-            let user_id = self.user_id.as_ref().map(|user| user.parse()).transpose();
+            let user_id = self.user_id.as_deref().map(UserId::stored).transpose();
             Ok(Cell {
                 bucket: self.place.map(bucket).transpose()?,
                 group: Group {

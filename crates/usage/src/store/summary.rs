@@ -200,8 +200,10 @@ FROM models CROSS JOIN LATERAL (
 GROUP BY model_name HAVING count(*) FILTER (WHERE NOT corrected) > 0
 ORDER BY records DESC, model_name";
 
+/// Within the calendar, also where an instant at its edge is another year in the zone.
 const DATES: &str = "
-SELECT (instant AT TIME ZONE $2)::date AS date FROM unnest($1) WITH ORDINALITY AS given (instant, place) ORDER BY place";
+SELECT greatest(least((instant AT TIME ZONE $2)::date, '9999-12-31'), '0001-01-01') AS date
+FROM unnest($1) WITH ORDINALITY AS given (instant, place) ORDER BY place";
 
 #[derive(QueryableByName)]
 struct AxisRow {

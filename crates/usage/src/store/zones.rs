@@ -2,11 +2,11 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Text, Timestamptz},
+    sql_types::{Array, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::{Unit, Zone, Zones};
 
@@ -41,6 +41,20 @@ pub(crate) async fn beginnings(
     Ok(rows.into_iter().map(|row| row.begins).collect())
 }
 
+/// The first instants of days, in the order of the days.
+pub(crate) async fn beginnings_of_days(
+    conn: &mut AsyncPgConnection,
+    zone: &Zone,
+    days: &[Date],
+) -> Result<Vec<OffsetDateTime>, DbError> {
+    let rows: Vec<InstantRow> = pg::sql(DAYS)
+        .bind::<Array<diesel::sql_types::Date>, _>(days)
+        .bind::<Text, _>(zone.name())
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.begins).collect())
+}
+
 const NAMES: &str = "SELECT name FROM pg_timezone_names";
 
 const QUARTERS: &str = "
@@ -69,6 +83,17 @@ SELECT DISTINCT begins FROM (
         FROM generate_series(date_trunc($4, $1 AT TIME ZONE $3), $2 AT TIME ZONE $3 + interval '1 day',
                              ('1 ' || $4)::interval) AS midnight) AS midnights) AS beginnings
 WHERE begins > $1 AND begins < $2 ORDER BY begins";
+
+/// As [`CALENDAR`], for named days.
+const DAYS: &str = "
+SELECT greatest(least(begins, '9999-12-31 23:59:59.999999+00'), '0001-01-01 00:00:00+00') AS begins FROM (
+    SELECT nth, CASE WHEN (later - interval '1 hour') AT TIME ZONE $2 = midnight THEN later - interval '1 hour'
+                     WHEN (later - interval '30 minutes') AT TIME ZONE $2 = midnight THEN later - interval '30 minutes'
+                     ELSE later END AS begins
+    FROM (
+        SELECT nth, day::timestamp AS midnight, day::timestamp AT TIME ZONE $2 AS later
+        FROM unnest($1) WITH ORDINALITY AS days (day, nth)) AS midnights) AS beginnings
+ORDER BY nth";
 
 #[derive(QueryableByName)]
 struct NameRow {

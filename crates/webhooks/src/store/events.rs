@@ -61,7 +61,7 @@ pub async fn newest(
 
 impl EventRow {
     fn into_event(self) -> Result<Event, DbError> {
-        let user_id = self.user_id.parse().map_err(|error| {
+        let user_id = UserId::stored(&self.user_id).map_err(|error| {
             DbError::Inconsistent(format!("user id {:?} of an event: {error}", self.user_id))
         })?;
         Ok(Event {

@@ -3,6 +3,9 @@
 //! Values come from the query, from the JSON body, or from either (HTTP contract 1.10). A parser turns one value into a
 //! domain type or says what is wrong; the reader notes the place and goes on.
 
+mod amounts;
+pub mod dates;
+pub mod double;
 pub mod json;
 mod nested;
 pub mod parse;
@@ -19,7 +22,14 @@ use super::{
     catalogue, echo,
     error::ApiError,
     fault::{Fault, Problem},
+    isolation::isolate_pure,
 };
+
+/// What some clients write before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Most unknown query parameters that are listed.
+const UNKNOWN_MAX: usize = 20;
 
 /// One value as it came.
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +68,14 @@ pub struct Fields {
     query: Vec<(String, String)>,
     body: Option<Arc<Object>>,
     faults: Vec<Fault>,
+    /// Faults of parameters that nothing reads, listed with those of [`Fields::read`].
+    unknown: Vec<Fault>,
 }
 
 type Parsed<T> = Result<T, Problem>;
 
 impl Fields {
-    /// Takes a query string and a body. An empty body counts as absent fields.
+    /// Takes a query string and a body. An empty body counts as absent fields; a byte order mark before it is skipped.
     #[must_use]
     pub fn new(query: &str, body: &[u8]) -> Self {
         Self::of(query, body.to_vec())
@@ -71,7 +83,13 @@ impl Fields {
 
     /// As [`Fields::new`], without a copy of the body.
     #[must_use]
-    pub fn of(query: &str, body: Vec<u8>) -> Self {
+    pub fn of(query: &str, mut body: Vec<u8>) -> Self {
+        let skipped = if body.starts_with(BYTE_ORDER_MARK) {
+            BYTE_ORDER_MARK.len()
+        } else {
+            0
+        };
+        drop(body.drain(..skipped));
         let query = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
@@ -82,19 +100,24 @@ impl Fields {
         if !body.iter().all(u8::is_ascii_whitespace) {
             match json::read_object(body) {
                 Ok(object) => fields.body = Some(Arc::new(object)),
-                Err(fault) => fields.faults.push(fault),
+                Err(fault) => fields.faults.push(fault.after(skipped)),
             }
         }
         fields
     }
 
-    /// Reads an input; fails with every fault that was found.
+    /// Reads an input; fails with every fault that was found. Nothing is done while reading, so a panic in it is 500.
     ///
     /// # Errors
-    /// 422 with the list of faults.
+    /// 422 with the list of faults, 500 after a panic.
     pub fn read<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
+        isolate_pure(|| self.read_all(input))
+    }
+
+    fn read_all<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
         let unreadable = !self.faults.is_empty();
         let value = if unreadable { None } else { input(self) };
+        self.faults.append(&mut self.unknown);
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ if self.faults.is_empty() => {
@@ -103,6 +126,18 @@ impl Fields {
             }
             _ => Err(ApiError::faults(std::mem::take(&mut self.faults))),
         }
+    }
+
+    /// Refuses query parameters other than these, with the next [`Fields::read`]; the first [`UNKNOWN_MAX`] are listed.
+    pub fn allow_only(&mut self, known: &[&str]) {
+        let strangers = self
+            .query
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()));
+        let fault = |(name, text): &(String, String)| {
+            Fault::field("query", name, unknown(name, known), Some(echo::of_text(text)))
+        };
+        self.unknown = strangers.take(UNKNOWN_MAX).map(fault).collect();
     }
 
     /// A field that must be there.
@@ -206,10 +241,9 @@ impl Fields {
 
     fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Owned)> {
         let mut present = Vec::with_capacity(2);
-        if source != Source::Body
-            && let Some(text) = self.query_text(name)
-        {
-            present.push(("query", Owned::Text(text.to_owned())));
+        if source != Source::Body {
+            let texts = self.query.iter().filter(|(key, _)| key == name);
+            present.extend(texts.map(|(_, text)| ("query", Owned::Text(text.clone()))));
         }
         if source != Source::Query
             && let Some(literal) = self.literal(name)
@@ -238,7 +272,7 @@ impl Fields {
                     Some(other) if *other != parsed => {
                         let problem = Problem::new(
                             "conflicting_values",
-                            "Query and body give different values for this field",
+                            "The request gives different values for this field",
                         );
                         self.faults.push(Fault::field("query", name, problem, None));
                     }
@@ -252,6 +286,21 @@ impl Fields {
         }
         first
     }
+}
+
+/// The problem of a parameter that is not among those of its route.
+fn unknown(name: &str, known: &[&str]) -> Problem {
+    let likeness = |known: &&&str| strsim::jaro_winkler(name, known);
+    let nearest = known
+        .iter()
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let msg = match nearest {
+        Some(nearest) => {
+            format!("Extra inputs are not permitted, the nearest known parameter is '{nearest}'")
+        }
+        None => "Extra inputs are not permitted, there are no parameters".to_owned(),
+    };
+    Problem::new("extra_forbidden", msg)
 }
 
 /// The literal text of a member of the body.
@@ -328,6 +377,52 @@ mod tests {
         };
         assert_eq!(read(&mut Fields::new("", b"")), Place::from("query"));
         assert_eq!(read(&mut Fields::new("", b"{}")), Place::from("body"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_body_is_skipped() {
+        let read = |fields: &mut Fields| fields.required(Source::Body, "amount", parse::credits_to_move);
+        let mut marked = Fields::new("", "\u{feff}{\"amount\":2}".as_bytes());
+        assert_eq!(marked.read(read).unwrap(), "2".parse().unwrap());
+        let empty = Fields::new("", "\u{feff}".as_bytes());
+        assert!(empty.body.is_none() && empty.faults.is_empty());
+        let broken = Fields::new("", "\u{feff}{\n \"a\": x}".as_bytes());
+        assert_eq!(broken.faults[0].loc, [Place::from("body"), Place::Position(11)]);
+        let twice = Fields::new("", "\u{feff}\u{feff}{}".as_bytes());
+        assert_eq!(twice.faults[0].kind, "json_invalid");
+    }
+
+    #[test]
+    fn a_repeated_parameter_must_agree_with_itself() {
+        let read = |fields: &mut Fields| fields.required(Source::Query, "limit", parse::integer(0, 9));
+        assert_eq!(Fields::new("limit=5&limit=5.0", b"").read(read).unwrap(), 5);
+        let mut other = Fields::new("limit=5&limit=6", b"");
+        let found = faults(&mut other, |fields| read(fields).map(|_| ()));
+        assert_eq!(found[0].0, "conflicting_values");
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused_with_the_nearest_name() {
+        let known = ["bucket", "end_date", "group_by", "limit", "metrics"];
+        let mut fields = Fields::new("metric=cost&groupby=model&limit=x&bucket=1d", b"");
+        fields.allow_only(&known);
+        let error = fields.read(|fields| fields.required(Source::Query, "limit", parse::integer(0, 9)));
+        let (_, text, _) = error.unwrap_err().of_item(crate::http::language::Language::En);
+        for part in [
+            "query.limit: ",
+            "query.metric: ",
+            "'metrics'",
+            "query.groupby: ",
+            "'group_by'",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let mut fields = Fields::new("x=1", b"");
+        fields.allow_only(&[]);
+        assert_eq!(
+            fields.read(|_| Some(())).unwrap_err().code(),
+            "ValidationException"
+        );
     }
 
     #[test]

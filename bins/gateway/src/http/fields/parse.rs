@@ -1,12 +1,11 @@
 //! Parsers from one value to one type, worded as the documents show.
 
 use credits::TransactionName;
-use usage::rating::{Per, Rate};
+use kernel::{FreeForm, TextError, UserId, UserIdError};
 use uuid::Uuid;
 
-use kernel::{AmountError, Credits, FreeForm, TextError, Usd, UserId, UserIdError};
-
-use super::{Parsed, Value};
+pub use super::amounts::{credits_to_move, credits_to_note, per, rate, usd_to_note};
+use super::{Parsed, Value, amounts::not_finite};
 use crate::http::fault::Problem;
 
 /// Most tokens one call may report (HTTP contract 1.8).
@@ -17,8 +16,7 @@ pub fn text(min: usize, max: usize) -> impl Fn(Value<'_>) -> Parsed<String> {
     move |value| {
         let text = match value {
             Value::Text(text) => text.to_owned(),
-            Value::Json(literal) => serde_json::from_str::<String>(literal)
-                .map_err(|_| Problem::new("string_type", "Input should be a valid string"))?,
+            Value::Json(literal) => serde_json::from_str::<String>(literal).map_err(|_| not_a_string())?,
         };
         let count = text.chars().count();
         if count < min {
@@ -36,6 +34,12 @@ pub fn text(min: usize, max: usize) -> impl Fn(Value<'_>) -> Parsed<String> {
         }
         Ok(text)
     }
+}
+
+/// The problem of a value that is no string.
+#[must_use]
+pub fn not_a_string() -> Problem {
+    Problem::new("string_type", "Input should be a valid string")
 }
 
 /// An integer in `min..=max`.
@@ -133,55 +137,6 @@ pub fn share(value: Value<'_>) -> Parsed<f64> {
     }
 }
 
-/// Credits to be moved: above zero.
-pub fn credits_to_move(value: Value<'_>) -> Parsed<Credits> {
-    let credits = amount(
-        value,
-        Sign::Positive,
-        Credits::MAX.to_plain_text(),
-        Credits::from_json,
-    )?;
-    if credits.is_zero() {
-        Err(not_positive())
-    } else {
-        Ok(credits)
-    }
-}
-
-/// Credits to be noted: zero or more.
-pub fn credits_to_note(value: Value<'_>) -> Parsed<Credits> {
-    amount(
-        value,
-        Sign::NotNegative,
-        Credits::MAX.to_plain_text(),
-        Credits::from_json,
-    )
-}
-
-/// Dollars to be noted: zero or more.
-pub fn usd_to_note(value: Value<'_>) -> Parsed<Usd> {
-    amount(value, Sign::NotNegative, Usd::MAX.to_plain_text(), Usd::from_json)
-}
-
-/// How many units a rate is told for.
-pub fn per(value: Value<'_>) -> Parsed<Per> {
-    let units = integer(i64::MIN, i64::MAX)(value)?;
-    [Per::One, Per::Thousand, Per::Million]
-        .into_iter()
-        .find(|per| per.units() == units)
-        .ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
-}
-
-/// Credits or dollars for so many units, as pico for one unit: zero or more.
-pub fn rate(per: Per) -> impl Fn(Value<'_>) -> Parsed<i64> {
-    move |value| {
-        let most = Rate::text(Rate::PICO_MAX, per);
-        amount(value, Sign::NotNegative, most, |literal| {
-            Rate::pico_from_json(literal, per)
-        })
-    }
-}
-
 /// A user id.
 pub fn user_id(value: Value<'_>) -> Parsed<UserId> {
     text(1, usize::MAX)(value)?.parse().map_err(|error| match error {
@@ -191,6 +146,7 @@ pub fn user_id(value: Value<'_>) -> Parsed<UserId> {
             "string_pattern_mismatch",
             "String should match pattern '^[A-Za-z0-9._@+:|~-]+$'",
         ),
+        UserIdError::Reserved => Problem::value(&error.to_string()),
     })
 }
 
@@ -295,63 +251,6 @@ fn free_form_problem(error: TextError) -> Problem {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sign {
-    Positive,
-    NotNegative,
-}
-
-fn amount<T>(
-    value: Value<'_>,
-    sign: Sign,
-    most: String,
-    from_json: impl Fn(&str) -> Result<T, AmountError>,
-) -> Parsed<T> {
-    let quoted;
-    let (literal, is_text) = match value {
-        Value::Json(literal) => (literal, literal.starts_with('"')),
-        Value::Text(text) => {
-            quoted = format!("\"{text}\"");
-            (quoted.as_str(), true)
-        }
-    };
-    from_json(literal).map_err(|error| match error {
-        AmountError::NotANumber if is_text && is_unbounded(literal) => not_finite(),
-        AmountError::NotANumber if is_text => {
-            Problem::new("decimal_parsing", "Input should be a valid decimal")
-        }
-        AmountError::NotANumber => Problem::new(
-            "decimal_type",
-            "Decimal input should be an integer, float, string or Decimal object",
-        ),
-        AmountError::Negative if sign == Sign::Positive => not_positive(),
-        AmountError::Negative => {
-            Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
-        }
-        AmountError::TooPrecise(places) => Problem::new(
-            "decimal_max_places",
-            format!("Decimal input should have no more than {places} decimal places"),
-        ),
-        AmountError::TooLarge => Problem::new(
-            "less_than_equal",
-            format!("Input should be less than or equal to {most}"),
-        ),
-    })
-}
-
-fn is_unbounded(literal: &str) -> bool {
-    let word = literal.trim_matches(['"', '-', '+']).to_ascii_lowercase();
-    matches!(word.as_str(), "nan" | "inf" | "infinity")
-}
-
-fn not_finite() -> Problem {
-    Problem::new("finite_number", "Input should be a finite number")
-}
-
-fn not_positive() -> Problem {
-    Problem::new("greater_than", "Input should be greater than 0")
-}
-
 fn too_long(max: usize) -> Problem {
     Problem::new(
         "string_too_long",
@@ -361,6 +260,9 @@ fn too_long(max: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use kernel::Credits;
+    use usage::rating::Per;
+
     use super::*;
 
     fn kind<T>(parsed: Parsed<T>) -> &'static str {
@@ -373,6 +275,10 @@ mod tests {
             ("1", "fine"),
             ("\"25.5\"", "fine"),
             ("1e2", "fine"),
+            ("0.30000000000000004", "fine"),
+            ("\"0.30000000000000004\"", "decimal_max_places"),
+            ("0.3000000000000001", "decimal_max_places"),
+            ("1e-7", "decimal_max_places"),
             ("0", "greater_than"),
             ("0.0", "greater_than"),
             ("-5", "greater_than"),
@@ -395,6 +301,17 @@ mod tests {
         assert_eq!(kind(credits_to_note(Value::Json("0"))), "fine");
         assert_eq!(kind(credits_to_note(Value::Json("-1"))), "greater_than_equal");
         assert_eq!(kind(usd_to_note(Value::Text("0.001"))), "fine");
+        let third = credits_to_move(Value::Json("0.30000000000000004"));
+        assert_eq!(third, Ok(Credits::from_micro(300_000)));
+        assert_eq!(
+            kind(credits_to_move(Value::Text("0.30000000000000004"))),
+            "decimal_max_places",
+            "the text of a query is exact"
+        );
+        assert_eq!(
+            rate(Per::Million)(Value::Json("3.3000000000000003")),
+            rate(Per::Million)(Value::Json("3.3"))
+        );
         assert_eq!(
             kind(usd_to_note(Value::Json("0.0000000001"))),
             "decimal_max_places"
@@ -472,6 +389,9 @@ mod tests {
         assert_eq!(kind(user_id(Value::Text("auth0|x"))), "fine");
         assert_eq!(kind(user_id(Value::Text("a b"))), "string_pattern_mismatch");
         assert_eq!(kind(user_id(Value::Json("\"\""))), "string_too_short");
+        for reserved in kernel::user_id::USER_IDS_RESERVED {
+            assert_eq!(kind(user_id(Value::Text(reserved))), "value_error", "{reserved}");
+        }
         assert_eq!(kind(share(Value::Json("0.5"))), "fine");
         assert_eq!(kind(share(Value::Text("NaN"))), "finite_number");
     }

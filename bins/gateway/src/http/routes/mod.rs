@@ -10,15 +10,9 @@ pub mod system;
 pub mod usage;
 pub mod users;
 
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
-use time::OffsetDateTime;
-
-use super::{
-    fault::Problem,
-    fields::{Fields, Source, time::instant},
-    route::{Access, Route},
-};
+use super::route::{Access, Origin, Route};
 use crate::config::Config;
 
 /// Every route, in the order of the documentation.
@@ -88,18 +82,17 @@ pub fn served(config: &Config) -> impl Iterator<Item = &'static Route> {
     })
 }
 
-/// `start_date` and `end_date`, both inclusive; a start after the end is a fault (HTTP contract 1.9).
-fn date_range(fields: &mut Fields) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
-    let start = fields.optional(Source::Query, "start_date", instant);
-    let end = fields.optional(Source::Query, "end_date", instant);
-    if let (Some(start), Some(end)) = (start, end)
-        && start > end
-    {
-        fields.fault(
-            "query",
-            "start_date",
-            Problem::value("start_date is after end_date"),
-        );
-    }
-    (start, end)
+/// The query parameters of a route that refuses others; `None` for one that ignores them (HTTP contract 1.1).
+#[must_use]
+pub fn known_parameters(route: &Route) -> Option<&'static [&'static str]> {
+    static KNOWN: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+        let refuses =
+            |route: &&Route| route.origin == Origin::Extension && route.path.starts_with("/api/v1/");
+        table()
+            .iter()
+            .filter(refuses)
+            .map(|route| (route.operation, (route.doc)().query_names().collect()))
+            .collect()
+    });
+    KNOWN.get(route.operation).map(Vec::as_slice)
 }

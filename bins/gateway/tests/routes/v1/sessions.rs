@@ -337,3 +337,36 @@ async fn a_deleted_session_is_gone_with_its_messages() {
         );
     }
 }
+
+#[tokio::test]
+async fn null_content_with_tool_calls_is_stored_as_empty() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = format!("/api/v1/sessions/{}/messages", session_of(&app, &user).await);
+    let send = |body: Value| app.post(&path).token(&user.token).json(&body).send();
+    let calls = json!([{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    let added = send(json!({"role": "assistant", "content": null, "tool_calls": calls}));
+    let added = added.await.expect(200).json();
+    assert_eq!(
+        (&added["data"]["content"], &added["data"]["tool_calls"]),
+        (&json!(""), &calls)
+    );
+    for (body, kind) in [
+        (json!({"role": "assistant", "content": null}), "string_type"),
+        (
+            json!({"role": "assistant", "content": null, "tool_calls": null}),
+            "string_type",
+        ),
+        (json!({"role": "assistant", "content": ""}), "string_too_short"),
+        (json!({"role": "assistant", "tool_calls": calls}), "missing"),
+    ] {
+        let refused = send(body).await.expect(422).json();
+        let fault = &refused["detail"][0];
+        assert_eq!(
+            (&fault["type"], &fault["loc"]),
+            (&json!(kind), &json!(["body", "content"]))
+        );
+    }
+    let listed = app.get(&path).token(&user.token).send().await.expect(200).json();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+}

@@ -13,7 +13,7 @@ use crate::http::{
     error::ApiError,
     fields::{Fields, Source, parse},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Timestamp,
 };
 
@@ -42,6 +42,7 @@ pub fn route() -> Route {
         path: "/auth/dev-token",
         access: Access::Development,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "create_dev_token",
         doc,
         handler: |call| Box::pin(async move { handle(call) }),

@@ -12,7 +12,7 @@ use crate::http::{
     error::ApiError,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Grant, Timestamp},
 };
 
@@ -46,6 +46,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/account",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "get_credit_account",
         doc,
         handler: |call| Box::pin(handle(call)),

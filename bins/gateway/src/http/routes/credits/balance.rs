@@ -9,7 +9,7 @@ use crate::http::{
     error::ApiError,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The route.
@@ -20,6 +20,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/balance",
         access: Access::PathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "get_user_balance",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -13,7 +13,7 @@ use crate::http::{
     error::ApiError,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Timestamp,
 };
 
@@ -53,6 +53,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/budgets",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "get_budgets",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -17,7 +17,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Hold, Transaction},
 };
 
@@ -58,6 +58,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/holds/{hold_id}/capture",
         access: Access::HiddenPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "capture_hold",
         doc,
         handler: |call| Box::pin(handle(call)),

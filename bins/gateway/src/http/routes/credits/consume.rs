@@ -17,7 +17,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Timestamp, Transaction},
 };
 
@@ -66,6 +66,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/consume",
         access: Access::PathUser,
         body: BodyRule::Json,
+        origin: Origin::Documented,
         operation: "consume_credits",
         doc,
         handler: |call| Box::pin(handle(call)),

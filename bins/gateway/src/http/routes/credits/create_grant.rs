@@ -18,7 +18,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Grant, Transaction},
 };
 
@@ -73,6 +73,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/grants",
         access: Access::StaffForPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "create_grant",
         doc,
         handler: |call| Box::pin(handle(call)),

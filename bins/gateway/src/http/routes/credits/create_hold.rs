@@ -17,7 +17,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Hold,
 };
 
@@ -52,6 +52,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/holds",
         access: Access::HiddenPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "create_hold",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -11,7 +11,7 @@ use crate::http::{
     error::ApiError,
     fields::{Fields, Source, parse},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Grant,
 };
 
@@ -32,6 +32,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/grants",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "list_grants",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -10,7 +10,7 @@ use crate::http::{
     error::ApiError,
     fields::{Source, parse},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Hold,
 };
 
@@ -32,6 +32,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/holds",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "list_holds",
         doc,
         handler: |call| Box::pin(handle(call)),

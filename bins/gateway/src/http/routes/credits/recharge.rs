@@ -17,7 +17,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Timestamp, Transaction, transaction_id},
 };
 
@@ -66,6 +66,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/recharge",
         access: Access::Recharge,
         body: BodyRule::Json,
+        origin: Origin::Documented,
         operation: "recharge_credits",
         doc,
         handler: |call| Box::pin(handle(call)),

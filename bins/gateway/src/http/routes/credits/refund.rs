@@ -23,7 +23,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Transaction, transaction_id},
 };
 
@@ -51,6 +51,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/refund",
         access: Access::StaffForPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "refund_charge",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -13,7 +13,7 @@ use crate::http::{
     idempotency,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Hold,
 };
 
@@ -25,6 +25,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/holds/{hold_id}/release",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "release_hold",
         doc,
         handler: |call| Box::pin(handle(call)),

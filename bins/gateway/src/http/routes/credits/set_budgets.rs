@@ -18,7 +18,7 @@ use crate::http::{
     fields::{Fields, Source, parse},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The zone of a budget that names none.
@@ -46,7 +46,7 @@ pub struct SetBudget {
     /// IANA name of the time zone whose days and months are meant; UTC if absent.
     #[schema(example = "Asia/Shanghai")]
     pub tz: Option<String>,
-    /// Most credits that may be spent in a window, above zero, at most 6 decimals.
+    /// Most credits that may be spent in a window, at most 6 decimals; 0 lets nothing be spent.
     #[schema(value_type = f64, example = 100.0)]
     pub limit: Credits,
 }
@@ -59,6 +59,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/budgets",
         access: Access::StaffForPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "set_budgets",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -125,7 +126,7 @@ fn read_budgets(fields: &mut Fields) -> Option<Vec<NewBudget>> {
 fn read_budget(fields: &mut Fields) -> Option<NewBudget> {
     let period = fields.required(Source::Body, "period", parse::one_of(PERIODS));
     let zone = fields.optional(Source::Body, "tz", parse::text(1, 255));
-    let limit = fields.required(Source::Body, "limit", parse::credits_to_move);
+    let limit = fields.required(Source::Body, "limit", parse::credits_to_note);
     Some(NewBudget {
         period: period?,
         zone: zone.unwrap_or_else(|| UTC.to_owned()),

@@ -9,10 +9,13 @@ use crate::http::{
     call::{Call, next_cursor, retrieved},
     doc::Doc,
     error::ApiError,
-    fields::{Fields, Source, parse},
+    fields::{
+        Fields, Source,
+        dates::{Days, End},
+        parse,
+    },
     reply::Reply,
-    route::{Access, BodyRule, Route},
-    routes::date_range,
+    route::{Access, BodyRule, Origin, Route},
     wire::Transaction,
 };
 
@@ -35,6 +38,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/credits/transactions",
         access: Access::PathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "list_transactions",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -71,12 +75,12 @@ fn doc() -> Doc {
 
 fn read(fields: &mut Fields, scope: &str) -> Option<(TransactionFilter, Page<i64>)> {
     let kind = fields.optional(Source::Query, "transaction_type", parse::one_of(KINDS));
-    let (from, to) = date_range(fields);
+    let dates = fields.dates(&Days::default());
     let page = fields.page(LIMIT, scope);
     let filter = TransactionFilter {
         kind,
-        from,
-        to,
+        from: dates.start,
+        to: dates.end.map(End::last),
         reference_id: fields.optional(Source::Query, "reference_id", parse::text(1, 255)),
         hold_id: fields.optional(Source::Query, "hold_id", parse::uuid),
     };

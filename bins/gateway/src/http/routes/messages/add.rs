@@ -15,7 +15,7 @@ use crate::http::{
     fields::{Fields, Source, Value, parse},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::MessageBody,
 };
 
@@ -32,8 +32,8 @@ pub struct AddMessage {
     /// user, assistant, system or tool.
     #[schema(value_type = String, example = "user")]
     pub role: Role,
-    /// The text, at most 1 MiB; empty only with tool calls.
-    #[schema(example = "Hello")]
+    /// The text, at most 1 MiB; empty or null, which is stored as empty, only with tool calls.
+    #[schema(value_type = Option<String>, required = true, example = "Hello")]
     pub content: String,
     /// Kind of message; `chat` if absent.
     pub message_type: Option<String>,
@@ -53,6 +53,7 @@ pub struct AddMessage {
     /// Whether a summary may include it; true if absent.
     pub is_summary_candidate: Option<bool>,
     /// How important it is, 0 to 1; 0.5 if absent.
+    #[schema(minimum = 0, maximum = 1)]
     pub importance_score: Option<f64>,
 }
 
@@ -64,6 +65,7 @@ pub fn route() -> Route {
         path: "/api/v1/sessions/{session_id}/messages",
         access: Access::OwnThings,
         body: BodyRule::Json,
+        origin: Origin::Documented,
         operation: "add_message",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -96,9 +98,15 @@ impl AddMessage {
         let role = fields.required(Source::Either, "role", parse::one_of(ROLES));
         let content = fields.required(Source::Either, "content", content);
         let tool_calls = fields.optional(Source::Body, "tool_calls", parse::list);
-        if content.as_deref() == Some("") && tool_calls.is_none() {
-            let problem = Problem::new("string_too_short", "String should have at least 1 character");
-            fields.fault_of("content", problem);
+        if tool_calls.is_none() {
+            match &content {
+                Some(Content::Null) => fields.fault_of("content", parse::not_a_string()),
+                Some(Content::Text(text)) if text.is_empty() => {
+                    let problem = Problem::new("string_too_short", "String should have at least 1 character");
+                    fields.fault_of("content", problem);
+                }
+                _ => {}
+            }
         }
         Some(Self {
             message_type: fields.optional(
@@ -114,19 +122,32 @@ impl AddMessage {
             importance_score: fields.optional(Source::Body, "importance_score", parse::share),
             tool_calls,
             role: role?,
-            content: content?,
+            content: match content? {
+                Content::Null => String::new(),
+                Content::Text(text) => text,
+            },
         })
     }
 }
 
+/// The content as it was given. Clients that call tools send null for none.
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    Null,
+    Text(String),
+}
+
 /// The limit is in bytes, unlike that of other texts.
-fn content(value: Value<'_>) -> Result<String, Problem> {
+fn content(value: Value<'_>) -> Result<Content, Problem> {
+    if matches!(value, Value::Json("null")) {
+        return Ok(Content::Null);
+    }
     let text = parse::text(0, CONTENT_BYTES_MAX)(value)?;
     if text.len() > CONTENT_BYTES_MAX {
         let msg = format!("String should have at most {CONTENT_BYTES_MAX} bytes");
         return Err(Problem::new("string_too_long", msg));
     }
-    Ok(text)
+    Ok(Content::Text(text))
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {

@@ -12,7 +12,7 @@ use crate::http::{
     error::ApiError,
     fields::{Source, parse},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::MessageBody,
 };
 
@@ -26,6 +26,7 @@ pub fn route() -> Route {
         path: "/api/v1/sessions/{session_id}/messages",
         access: Access::OwnThings,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "list_messages",
         doc,
         handler: |call| Box::pin(handle(call)),

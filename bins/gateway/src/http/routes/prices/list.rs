@@ -11,7 +11,7 @@ use crate::http::{
     error::ApiError,
     fields::{Source, parse, time::instant},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 const LIMIT: i64 = 50;
@@ -24,6 +24,7 @@ pub fn route() -> Route {
         path: "/api/v1/prices",
         access: Access::AnyCaller,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "list_prices",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -21,7 +21,7 @@ use crate::http::{
     fields::{Fields, Source, Value, parse, time::instant},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// Greatest step by context length, in tokens.
@@ -82,6 +82,7 @@ pub fn route() -> Route {
         path: "/api/v1/prices",
         access: Access::Admin,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "put_prices",
         doc,
         handler: |call| Box::pin(handle(call)),

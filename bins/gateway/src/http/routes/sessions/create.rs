@@ -18,7 +18,7 @@ use crate::http::{
     fields::{Fields, Source, parse, time::instant},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{SessionBody, Timestamp},
 };
 
@@ -64,6 +64,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/sessions",
         access: Access::PathUser,
         body: BodyRule::Json,
+        origin: Origin::Documented,
         operation: "create_session",
         doc,
         handler: |call| Box::pin(handle(call)),

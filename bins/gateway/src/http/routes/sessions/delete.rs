@@ -14,7 +14,7 @@ use crate::http::{
     error::ApiError,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// What was deleted.
@@ -32,6 +32,7 @@ pub fn route() -> Route {
         path: "/api/v1/sessions/{session_id}",
         access: Access::OwnThings,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "delete_session",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -12,7 +12,7 @@ use crate::http::{
     fault::Problem,
     fields::{Fields, Source, parse},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::SessionBody,
 };
 
@@ -26,6 +26,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/sessions",
         access: Access::PathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "list_sessions",
         doc,
         handler: |call| Box::pin(handle(call)),

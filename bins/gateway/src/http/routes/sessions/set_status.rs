@@ -13,7 +13,7 @@ use crate::http::{
     fields::{Source, parse},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The status to set.
@@ -32,6 +32,7 @@ pub fn route() -> Route {
         path: "/api/v1/sessions/{session_id}/status",
         access: Access::OwnThings,
         body: BodyRule::Json,
+        origin: Origin::Documented,
         operation: "update_session_status",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -7,7 +7,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The route.
@@ -18,6 +18,7 @@ pub fn route() -> Route {
         path: "/api/v1/subscriptions/plans",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "list_plans",
         doc,
         handler: |_call| Box::pin(async { handle() }),

@@ -14,7 +14,7 @@ use crate::http::{
     error::ApiError,
     packed::Packed,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 #[derive(RustEmbed)]
@@ -49,6 +49,7 @@ pub fn swagger_route() -> Route {
         path: "/docs",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "docs",
         doc: || page_doc("Interactive documentation"),
         handler: |call| Box::pin(async move { page(&call, "docs.html") }),
@@ -63,6 +64,7 @@ pub fn redoc_route() -> Route {
         path: "/redoc",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "redoc",
         doc: || page_doc("Reference page"),
         handler: |call| Box::pin(async move { page(&call, "redoc.html") }),
@@ -77,6 +79,7 @@ pub fn asset_route() -> Route {
         path: "/docs/assets/{file}",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "docs_asset",
         doc: || {
             Doc::new("system", "A file of the documentation pages")

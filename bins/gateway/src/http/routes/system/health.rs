@@ -10,7 +10,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Timestamp,
 };
 
@@ -62,6 +62,7 @@ pub fn route() -> Route {
         path: "/health",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "health",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::http::{
     doc::Doc,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The route.
@@ -17,6 +17,7 @@ pub fn route() -> Route {
         path: "/livez",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "livez",
         doc,
         handler: |_call| Box::pin(async { Reply::json(&json!({"status": "ok"})) }),

@@ -8,7 +8,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The route.
@@ -19,6 +19,7 @@ pub fn route() -> Route {
         path: "/metrics",
         access: Access::Metrics,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "metrics",
         doc,
         handler: |call| Box::pin(async move { handle(&call) }),

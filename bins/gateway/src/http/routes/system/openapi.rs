@@ -10,7 +10,7 @@ use crate::http::{
     openapi,
     packed::Packed,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The route.
@@ -21,6 +21,7 @@ pub fn route() -> Route {
         path: "/openapi.json",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "openapi",
         doc,
         handler: |call| Box::pin(async move { handle(&call) }),

@@ -12,7 +12,7 @@ use crate::{
         doc::Doc,
         error::ApiError,
         reply::Reply,
-        route::{Access, BodyRule, Route},
+        route::{Access, BodyRule, Origin, Route},
     },
 };
 
@@ -39,6 +39,7 @@ pub fn route() -> Route {
         path: "/readyz",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "readyz",
         doc,
         handler: |call| Box::pin(handle(call)),

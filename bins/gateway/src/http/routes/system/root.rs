@@ -10,7 +10,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::Timestamp,
 };
 
@@ -31,6 +31,7 @@ pub fn route() -> Route {
         path: "/",
         access: Access::Anyone,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "root",
         doc,
         handler: |call| Box::pin(async move { handle(&call) }),

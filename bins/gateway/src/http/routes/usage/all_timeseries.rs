@@ -15,7 +15,7 @@ use crate::http::{
     fields::{Source, parse},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 const WORDS: Words = Words {
@@ -48,6 +48,7 @@ pub fn route() -> Route {
         path: "/api/v1/usage/timeseries",
         access: Access::Staff,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "get_all_usage_timeseries",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -90,13 +91,13 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let zones = series_query::zones(&call).await?;
+    let clocks = series_query::clocks(&call).await?;
     let now = call.now;
     let (asked, lines_max) = call.fields.read(|fields| {
         let top = parse::integer(1, i64::from(TOP_MAX));
         let top = fields.optional(Source::Query, "top", top);
         let lines_max = top.and_then(|top| u16::try_from(top).ok()).unwrap_or(TOP);
-        Some((series_query::read(fields, &zones, now, &WORDS), lines_max))
+        Some((series_query::read(fields, &clocks, now, &WORDS), lines_max))
     })?;
     call.known()?;
     let users = if asked.shape.metrics.contains(&Metric::ActiveUsers) {

@@ -1,5 +1,7 @@
 //! `POST /api/v1/usage/batch`: up to 1,000 usage records, each with its own outcome (HTTP contract 4.4).
 
+use std::cell::Cell;
+
 use actix_web::http::Method;
 use credits::Replay;
 use flows::{StandingCheck, Writes};
@@ -24,9 +26,10 @@ use crate::{
         fault::Problem,
         fields::{Fields, Source, Value, json},
         idempotency::{self, IDEMPOTENCY_REPLAYED},
+        isolation::isolate,
         language::{Language, Text},
         reply::Reply,
-        route::{Access, BodyRule, Route},
+        route::{Access, BodyRule, Origin, Route},
         wire::transaction_id,
     },
 };
@@ -115,6 +118,7 @@ pub fn route() -> Route {
         path: "/api/v1/usage/batch",
         access: Access::OwnThings,
         body: BodyRule::Batch,
+        origin: Origin::Documented,
         operation: "record_usage_batch",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -214,21 +218,35 @@ struct Done {
     replay: Replay,
 }
 
+/// What is known of an item while it is recorded.
+#[derive(Default)]
+struct Progress {
+    /// It may be recorded, whatever happens from here on.
+    handed_over: Cell<bool>,
+    is_repeat: Cell<bool>,
+}
+
+/// Records an item. A panic in it fails this item alone.
 async fn record(call: &Call, writes: &Writes, index: usize, item: ReadItem) -> Done {
-    let user_id = item.named.clone();
-    let mut replay = Replay::First;
-    match try_record(call, writes, index, item, &mut replay).await {
-        Ok((outcome, at)) => Done {
-            outcome: ItemOutcome::Recorded(outcome),
-            at: Some(at),
-            replay,
-        },
-        Err(error) => Done {
-            at: error.decided_at(),
-            outcome: ItemOutcome::Failed(FailedItem::new(index, user_id, &error, call.language)),
-            replay,
-        },
-    }
+    let progress = Progress::default();
+    let named = item.named.clone();
+    let work = try_record(call, writes, index, item, &progress);
+    let result = isolate(work, || match progress.handed_over.get() {
+        true => ApiError::outcome_unknown(),
+        false => ApiError::new(&catalogue::INTERNAL),
+    });
+    let (outcome, at) = match result.await {
+        Ok((outcome, at)) => (ItemOutcome::Recorded(outcome), Some(at)),
+        Err(error) => {
+            let failed = FailedItem::new(index, named, &error, call.language);
+            (ItemOutcome::Failed(failed), error.decided_at())
+        }
+    };
+    let replay = match progress.is_repeat.get() {
+        true => Replay::ByKey,
+        false => Replay::First,
+    };
+    Done { outcome, at, replay }
 }
 
 async fn try_record(
@@ -236,7 +254,7 @@ async fn try_record(
     writes: &Writes,
     index: usize,
     item: ReadItem,
-    replay: &mut Replay,
+    progress: &Progress,
 ) -> Result<(RecordedItem, OffsetDateTime), ApiError> {
     let ReadItem { named, item } = item;
     let item = item?;
@@ -251,10 +269,11 @@ async fn try_record(
     };
     let key = idempotency::key_of_item(call, index, |asked| item.identify(asked.word(user_id.as_str())))?;
     let metered = item.metered(user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
+    progress.handed_over.set(true);
     let done = writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;
-    *replay = meterage.replay;
+    progress.is_repeat.set(meterage.replay == Replay::ByKey);
     let (recorded, at) = recorded(&call.app, meterage)?;
     let item = RecordedItem {
         index,

@@ -22,7 +22,7 @@ use crate::http::{
     idempotency::{self, IDEMPOTENCY_REPLAYED},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Transaction, UsageBody},
 };
 
@@ -60,6 +60,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage/{id}/correct",
         access: Access::StaffForPathUser,
         body: BodyRule::Json,
+        origin: Origin::Extension,
         operation: "correct_usage",
         doc,
         handler: |call| Box::pin(handle(call)),

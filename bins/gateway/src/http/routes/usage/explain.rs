@@ -19,7 +19,7 @@ use crate::http::{
     exact::Exact,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     routes::prices::PriceBody,
     wire::UsageBody,
 };
@@ -79,6 +79,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage/{id}/explain",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "explain_usage",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -11,7 +11,7 @@ use crate::http::{
     error::ApiError,
     fields::{Fields, Source, parse},
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 const FORMATS: &[(&str, Format)] = &[("csv", Format::Csv), ("ndjson", Format::Ndjson)];
@@ -24,6 +24,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage/export",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "export_usage",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -11,7 +11,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// The route.
@@ -22,6 +22,7 @@ pub fn route() -> Route {
         path: "/api/v1/usage/export",
         access: Access::Staff,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "export_all_usage",
         doc,
         handler: |call| Box::pin(handle(call)),

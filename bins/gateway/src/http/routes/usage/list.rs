@@ -7,7 +7,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::UsageBody,
 };
 
@@ -21,6 +21,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage",
         access: Access::PathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "list_usage",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -22,13 +22,16 @@ use ::usage::RecordFilter;
 use kernel::Detail;
 use serde_json::{Value, json};
 
-use super::date_range;
 use crate::http::{
     call::{Call, path_parameter},
     catalogue,
     doc::Doc,
     error::ApiError,
-    fields::{Fields, Source, parse},
+    fields::{
+        Fields, Source,
+        dates::{Days, End},
+        parse,
+    },
 };
 
 /// The usage record of the path. What is not an integer is an unknown record.
@@ -40,11 +43,20 @@ fn record_id(call: &Call) -> Result<i64, ApiError> {
 
 /// The filters that the list and the statistics share (HTTP contract 4.2).
 fn read_filter(fields: &mut Fields) -> RecordFilter {
-    let (from, to) = date_range(fields);
+    let dates = fields.dates(&Days::default());
+    RecordFilter {
+        from: dates.start,
+        to: dates.end.map(End::last),
+        ..read_selection(fields)
+    }
+}
+
+/// The filters without the dates.
+fn read_selection(fields: &mut Fields) -> RecordFilter {
     let mut text = |name| fields.optional(Source::Query, name, parse::text(0, 255));
     RecordFilter {
-        from,
-        to,
+        from: None,
+        to: None,
         event_type: text("event_type"),
         model_name: text("model_name"),
         provider: text("provider"),

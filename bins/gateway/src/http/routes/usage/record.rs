@@ -17,7 +17,7 @@ use crate::http::{
     idempotency::{self, IDEMPOTENCY_REPLAYED},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
     wire::{Timestamp, UsageBody},
 };
 
@@ -112,6 +112,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage",
         access: Access::Metering,
         body: BodyRule::Json,
+        origin: Origin::Documented,
         operation: "record_usage",
         doc,
         handler: |call| Box::pin(handle(call)),

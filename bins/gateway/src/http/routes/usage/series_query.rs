@@ -1,11 +1,11 @@
 //! How sums over time are asked for (HTTP contract 4.5 and 4.6).
 
 use serde_json::json;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 use usage::{Dimension, Selection, SeriesQuery, Unit, UsageRefusal, Zone, Zones};
 
 use super::{
-    read_filter,
+    read_selection,
     series_body::{BUCKETS, Fill, Metric, Shape},
 };
 use crate::http::{
@@ -13,7 +13,13 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     fault::{Fault, Problem},
-    fields::{Fields, Source, Value, parse, words::words},
+    fields::{
+        Fields, Source, Value,
+        dates::{Days, End},
+        parse,
+        time::day,
+        words::words,
+    },
 };
 
 /// Buckets of an answer whose beginning was not named.
@@ -40,29 +46,58 @@ pub struct Asked {
     pub shape: Shape,
 }
 
-/// The zones to choose from, asked of the database once in the life of the process, and not at all for UTC.
+/// What a request with `tz` needs to know of clocks.
+#[derive(Default)]
+pub struct Clocks {
+    zones: Zones,
+    /// Where the days of `start_date` and `end_date` begin and end.
+    pub days: Days,
+}
+
+/// The zones to choose from, asked of the database once in the life of the process, and where the dates of this request begin
+/// in its zone. Nothing is asked for UTC.
 ///
 /// # Errors
 /// 503 when the database cannot be asked.
-pub async fn zones(call: &Call) -> Result<Zones, ApiError> {
-    if call.fields.query_text("tz").is_none_or(|name| name == UTC) {
-        return Ok(Zones::default());
-    }
+pub async fn clocks(call: &Call) -> Result<Clocks, ApiError> {
+    let Some(name) = call.fields.query_text("tz").filter(|name| *name != UTC) else {
+        return Ok(Clocks::default());
+    };
     let zones = call.app.zones.get_or_try_init(async || {
         let mut conn = call.app.lists.get().await?;
         usage::zones(&mut conn).await
     });
-    Ok(zones.await?.clone())
+    let zones = zones.await?.clone();
+    let days = match zones.find(name) {
+        Ok(zone) => days(call, &zone).await?,
+        // Refused when the request is read.
+        Err(_) => Days::default(),
+    };
+    Ok(Clocks { zones, days })
+}
+
+/// The beginnings of the days that a window of dates in this zone needs.
+async fn days(call: &Call, zone: &Zone) -> Result<Days, ApiError> {
+    let date = |name| call.fields.query_text(name).and_then(day);
+    let wanted = [date("start_date"), date("end_date").and_then(Date::next_day)];
+    let wanted: Vec<Date> = wanted.into_iter().flatten().collect();
+    if wanted.is_empty() {
+        return Ok(Days::default());
+    }
+    let mut conn = call.app.pool.get().await?;
+    let beginnings = usage::beginnings_of_days(&mut conn, zone, &wanted).await?;
+    Ok(Days::new(wanted.into_iter().zip(beginnings)))
 }
 
 /// The time zone of a request, UTC if it names none.
-pub fn zone(fields: &mut Fields, zones: &Zones) -> Zone {
+pub fn zone(fields: &mut Fields, clocks: &Clocks) -> Zone {
     let read = |value: Value<'_>| {
         let name = parse::text(0, 255)(value)?;
         if name == UTC {
             return Ok(Zone::utc());
         }
-        zones
+        clocks
+            .zones
             .find(&name)
             .map_err(|refusal| Problem::value(&refusal.to_string()))
     };
@@ -72,10 +107,10 @@ pub fn zone(fields: &mut Fields, zones: &Zones) -> Zone {
 }
 
 /// Reads a request.
-pub fn read(fields: &mut Fields, zones: &Zones, now: OffsetDateTime, known: &Words) -> Asked {
-    let filter = read_filter(fields);
-    let end = filter.to.unwrap_or(now);
-    if filter.to.is_none() && filter.from.is_some_and(|start| start > end) {
+pub fn read(fields: &mut Fields, clocks: &Clocks, now: OffsetDateTime, known: &Words) -> Asked {
+    let dates = fields.dates(&clocks.days);
+    let end = dates.end.map_or(now, End::exclusive);
+    if dates.end.is_none() && dates.start.is_some_and(|start| start > end) {
         fields.fault(
             "query",
             "start_date",
@@ -83,7 +118,7 @@ pub fn read(fields: &mut Fields, zones: &Zones, now: OffsetDateTime, known: &Wor
         );
     }
     let unit = fields.optional(Source::Query, "bucket", parse::one_of(BUCKETS));
-    let zone = zone(fields, zones);
+    let zone = zone(fields, clocks);
     let group_by = fields.optional(Source::Query, "group_by", words(known.dimensions, DIMENSIONS_MAX));
     let metrics = fields.optional(
         Source::Query,
@@ -96,9 +131,9 @@ pub fn read(fields: &mut Fields, zones: &Zones, now: OffsetDateTime, known: &Wor
         parse::one_of(&[("zero", Fill::Zero), ("none", Fill::None)]),
     );
     Asked {
-        start: filter.from,
+        start: dates.start,
         end,
-        only: Selection::from(&filter),
+        only: Selection::from(&read_selection(fields)),
         shape: Shape {
             unit: unit.unwrap_or(Unit::Day),
             tz: zone.name().to_owned(),
@@ -169,13 +204,14 @@ pub fn described(doc: Doc, known: &Words) -> Doc {
         )
         .query(
             "start_date",
-            "From this instant on, inclusive; by default so that there are 30 buckets, the last of them that of `end_date`.",
+            "From this instant on, inclusive; a bare date is its midnight in `tz`; by default so that there are 30 buckets, the last \
+             of them that of `end_date`.",
             instant(),
             serde_json::Value::Null,
         )
         .query(
             "end_date",
-            "Up to this instant, which is not part of it; now by default.",
+            "Up to this instant, which is not part of it; a bare date is that whole day in `tz`, included; now by default.",
             instant(),
             serde_json::Value::Null,
         );

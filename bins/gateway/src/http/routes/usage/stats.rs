@@ -15,7 +15,7 @@ use crate::http::{
     error::ApiError,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// Sums over the records that the filters let through.
@@ -58,6 +58,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage/stats",
         access: Access::PathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "get_usage_stats",
         doc,
         handler: |call| Box::pin(handle(call)),

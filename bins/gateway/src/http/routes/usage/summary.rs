@@ -14,10 +14,10 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     fault::Problem,
+    fields::dates::End,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
-    routes::date_range,
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// Days of a summary whose beginning was not named.
@@ -31,6 +31,7 @@ pub fn route() -> Route {
         path: "/api/v1/usage/summary",
         access: Access::Staff,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "get_usage_summary",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -69,16 +70,16 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let zones = series_query::zones(&call).await?;
+    let clocks = series_query::clocks(&call).await?;
     let now = call.now;
     let (start, end, zone) = call.fields.read(|fields| {
-        let (start, end) = date_range(fields);
-        let last = end.unwrap_or(now);
-        if end.is_none() && start.is_some_and(|start| start > last) {
+        let dates = fields.dates(&clocks.days);
+        let last = dates.end.map_or(now, End::last);
+        if dates.end.is_none() && dates.start.is_some_and(|start| start > last) {
             let problem = Problem::value("start_date is after end_date, which is now");
             fields.fault("query", "start_date", problem);
         }
-        Some((start, last, series_query::zone(fields, &zones)))
+        Some((dates.start, last, series_query::zone(fields, &clocks)))
     })?;
     call.known()?;
     // Both ends of a period belong to it.

@@ -14,7 +14,7 @@ use crate::http::{
     error::ApiError,
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 const WORDS: Words = Words {
@@ -42,6 +42,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/{user_id}/usage/timeseries",
         access: Access::HiddenPathUser,
         body: BodyRule::Ignored,
+        origin: Origin::Extension,
         operation: "get_usage_timeseries",
         doc,
         handler: |call| Box::pin(handle(call)),
@@ -75,11 +76,11 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let zones = series_query::zones(&call).await?;
+    let clocks = series_query::clocks(&call).await?;
     let now = call.now;
     let asked = call
         .fields
-        .read(|fields| Some(series_query::read(fields, &zones, now, &WORDS)))?;
+        .read(|fields| Some(series_query::read(fields, &clocks, now, &WORDS)))?;
     let user_id = call.user().await?;
     let (start, series) = call
         .read(async |conn| {

@@ -17,7 +17,7 @@ use crate::http::{
     fields::{Fields, Source, parse},
     language::Text,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// Login of a user.
@@ -70,6 +70,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/ensure",
         access: Access::Newcomer,
         body: BodyRule::Json,
+        origin: Origin::Documented,
         operation: "ensure_user",
         doc,
         handler: |call| Box::pin(handle(call)),

@@ -12,7 +12,7 @@ use crate::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Route},
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// A user with what he may spend.
@@ -44,6 +44,7 @@ pub fn route() -> Route {
         path: "/api/v1/users/me",
         access: Access::NamedUser,
         body: BodyRule::Ignored,
+        origin: Origin::Documented,
         operation: "get_current_user",
         doc,
         handler: |call| Box::pin(handle(call)),

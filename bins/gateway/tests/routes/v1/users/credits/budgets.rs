@@ -112,7 +112,6 @@ async fn impossible_budgets_are_422() {
         (json!({}), "budgets"),
         (json!(null), "budgets"),
         (json!([{"period": "week", "limit": 1}]), "period"),
-        (json!([{"period": "day", "limit": 0}]), "limit"),
         (json!([{"period": "day", "limit": -1}]), "limit"),
         (json!([{"period": "day", "limit": 0.000_000_1}]), "limit"),
         (json!([{"period": "day"}]), "limit"),
@@ -145,4 +144,40 @@ async fn impossible_budgets_are_422() {
         .send()
         .await;
     assert_eq!(own.status, 403);
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_lets_nothing_be_spent() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let budgets = json!({"budgets": [{"period": "day", "limit": 0}]});
+    put(&app, budgets).await.expect(200);
+    let shown = get(&app, &user).await;
+    assert_eq!(
+        (&shown[0]["limit"], &shown[0]["spent"]),
+        (&json!(0.0), &json!(0.0))
+    );
+    for (key, path, body) in [
+        ("k1", "credits/consume", json!({"amount": "0.000001"})),
+        ("k2", "credits/holds", json!({"amount": 1})),
+        ("k3", "credits/holds", json!({"amount": 1, "mode": "clamp"})),
+        (
+            "k4",
+            "usage",
+            json!({"endpoint": "/x", "event_type": "e", "charge": true, "credits_charged": 0.5}),
+        ),
+    ] {
+        let refused = post(&app, &user, path, key, body).await.expect(400);
+        assert_eq!(refused.error_code(), "BudgetExceededException", "{path}");
+        assert_eq!(refused.json()["error_details"]["limit"], 0.0, "{path}");
+    }
+    let free = json!({"endpoint": "/x", "event_type": "e", "charge": true, "credits_charged": 0});
+    post(&app, &user, "usage", "k5", free).await.expect(200);
+    let negative = json!({"budgets": [{"period": "day", "limit": -1}]});
+    let refused = put(&app, negative).await.expect(422).json();
+    assert_eq!(refused["detail"][0]["type"], "greater_than_equal");
+    put(&app, json!({"budgets": []})).await.expect(200);
+    post(&app, &user, "credits/consume", "k6", json!({"amount": 1}))
+        .await
+        .expect(200);
 }

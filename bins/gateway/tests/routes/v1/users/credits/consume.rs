@@ -164,3 +164,28 @@ async fn sixty_at_once_on_an_account_for_thirteen_succeed_thirteen_times() {
     assert_eq!(replies.iter().filter(|reply| reply.status == 400).count(), 47);
     assert_eq!(balance(&app, &user.token).await, "0.0");
 }
+
+/// 0.1 + 0.2 of a client with binary floats.
+#[tokio::test]
+async fn results_of_float_arithmetic_are_understood_and_exact_in_the_books() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let send = |body: &'static str| app.post(PATH).token(&user.token).body(body).send();
+    let consumed = send(r#"{"amount":0.30000000000000004}"#).await.expect(200);
+    assert!(
+        consumed.text.contains("\"consumed_amount\":0.3,"),
+        "{}",
+        consumed.text
+    );
+    assert_eq!(balance(&app, &user.token).await, "999.7");
+    for body in [
+        r#"{"amount":"0.30000000000000004"}"#,
+        r#"{"amount":0.3000000000000001}"#,
+        r#"{"amount":1e-7}"#,
+        r#"{"amount":0.0000001}"#,
+    ] {
+        let refused = send(body).await.expect(422).json();
+        assert_eq!(refused["detail"][0]["type"], "decimal_max_places", "{body}");
+    }
+    assert_eq!(balance(&app, &user.token).await, "999.7");
+}

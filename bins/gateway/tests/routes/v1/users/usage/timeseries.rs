@@ -202,9 +202,9 @@ async fn without_dates_there_are_thirty_buckets_and_the_last_is_that_of_now() {
         ),
         (
             "end_date=2025-11-05",
-            "2025-10-06T00:00:00.000000Z",
-            "2025-11-04T00:00:00.000000Z",
+            "2025-10-07T00:00:00.000000Z",
             "2025-11-05T00:00:00.000000Z",
+            "2025-11-06T00:00:00.000000Z",
         ),
         // Clocks were set in between: hours of the day, not spans of 24 hours.
         (
@@ -226,7 +226,7 @@ async fn without_dates_there_are_thirty_buckets_and_the_last_is_that_of_now() {
         assert_eq!(data["series"][0]["points"][29]["end"], end, "{query}");
         assert_eq!(data["series"][0]["group"], json!({}), "{query}");
     }
-    let early = ask(&app, &user, "end_date=0001-01-01").await;
+    let early = ask(&app, &user, "end_date=0001-01-01T00:00:00Z").await;
     assert_eq!(early["series"][0]["points"], json!([]));
 }
 
@@ -280,7 +280,7 @@ async fn groups_are_ordered_by_credits_and_a_missing_value_is_null() {
     let filled = ask(&app, &user, "model_name=unheard-of").await;
     assert_eq!(filled["series"][0]["totals"]["records"], 0);
     // A window behind which nothing lies is no fault.
-    let empty = ask(&app, &user, "start_date=2026-01-01&end_date=2026-01-01").await;
+    let empty = ask(&app, &user, "start_date=2026-01-01&end_date=2026-01-01T00:00:00Z").await;
     assert_eq!(empty["series"][0]["points"], json!([]));
 }
 

@@ -1,0 +1,121 @@
+//! Parsers of amounts: credits, dollars and rates.
+
+use kernel::{AmountError, Credits, Usd};
+use usage::rating::{Per, Rate};
+
+use super::{Parsed, Value, double, parse::integer};
+use crate::http::fault::Problem;
+
+/// Credits to be moved: above zero.
+pub fn credits_to_move(value: Value<'_>) -> Parsed<Credits> {
+    let credits = amount(
+        value,
+        Sign::Positive,
+        Credits::MAX.to_plain_text(),
+        Credits::from_json,
+    )?;
+    if credits.is_zero() {
+        Err(not_positive())
+    } else {
+        Ok(credits)
+    }
+}
+
+/// Credits to be noted: zero or more.
+pub fn credits_to_note(value: Value<'_>) -> Parsed<Credits> {
+    amount(
+        value,
+        Sign::NotNegative,
+        Credits::MAX.to_plain_text(),
+        Credits::from_json,
+    )
+}
+
+/// Dollars to be noted: zero or more.
+pub fn usd_to_note(value: Value<'_>) -> Parsed<Usd> {
+    amount(value, Sign::NotNegative, Usd::MAX.to_plain_text(), Usd::from_json)
+}
+
+/// How many units a rate is told for.
+pub fn per(value: Value<'_>) -> Parsed<Per> {
+    let units = integer(i64::MIN, i64::MAX)(value)?;
+    [Per::One, Per::Thousand, Per::Million]
+        .into_iter()
+        .find(|per| per.units() == units)
+        .ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
+}
+
+/// Credits or dollars for so many units, as pico for one unit: zero or more.
+pub fn rate(per: Per) -> impl Fn(Value<'_>) -> Parsed<i64> {
+    move |value| {
+        let most = Rate::text(Rate::PICO_MAX, per);
+        amount(value, Sign::NotNegative, most, |literal| {
+            Rate::pico_from_json(literal, per)
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Positive,
+    NotNegative,
+}
+
+fn amount<T>(
+    value: Value<'_>,
+    sign: Sign,
+    most: String,
+    from_json: impl Fn(&str) -> Result<T, AmountError>,
+) -> Parsed<T> {
+    let quoted;
+    let (literal, is_text) = match value {
+        Value::Json(literal) => (literal, literal.starts_with('"')),
+        Value::Text(text) => {
+            quoted = format!("\"{text}\"");
+            (quoted.as_str(), true)
+        }
+    };
+    let read = match from_json(literal) {
+        // A string is exact; a number may be the result of float arithmetic.
+        Err(AmountError::TooPrecise(places)) if !is_text => match double::intended(literal, places) {
+            Some(decimal) => from_json(&decimal),
+            None => Err(AmountError::TooPrecise(places)),
+        },
+        read => read,
+    };
+    read.map_err(|error| match error {
+        AmountError::NotANumber if is_text && is_unbounded(literal) => not_finite(),
+        AmountError::NotANumber if is_text => {
+            Problem::new("decimal_parsing", "Input should be a valid decimal")
+        }
+        AmountError::NotANumber => Problem::new(
+            "decimal_type",
+            "Decimal input should be an integer, float, string or Decimal object",
+        ),
+        AmountError::Negative if sign == Sign::Positive => not_positive(),
+        AmountError::Negative => {
+            Problem::new("greater_than_equal", "Input should be greater than or equal to 0")
+        }
+        AmountError::TooPrecise(places) => Problem::new(
+            "decimal_max_places",
+            format!("Decimal input should have no more than {places} decimal places"),
+        ),
+        AmountError::TooLarge => Problem::new(
+            "less_than_equal",
+            format!("Input should be less than or equal to {most}"),
+        ),
+    })
+}
+
+fn is_unbounded(literal: &str) -> bool {
+    let word = literal.trim_matches(['"', '-', '+']).to_ascii_lowercase();
+    matches!(word.as_str(), "nan" | "inf" | "infinity")
+}
+
+pub(super) fn not_finite() -> Problem {
+    Problem::new("finite_number", "Input should be a finite number")
+}
+
+fn not_positive() -> Problem {
+    Problem::new("greater_than", "Input should be greater than 0")
+}
