@@ -72,6 +72,10 @@ crash kills="100":
 million:
     cargo test --locked -p credits --test main million -- --ignored --nocapture
 
+# the tests of poolers with a real PgBouncer that keeps prepared statements, built if there is none
+pgbouncer:
+    tools/pgbouncer.sh
+
 # licences, banned crates, sources (needs cargo-deny)
 deny:
     cargo deny --locked check licenses bans sources

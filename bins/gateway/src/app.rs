@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use flows::{BalanceReads, ProbeReads, StatusReads, Writes, correction::Corrections};
+use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, correction::Corrections, readiness::Queues};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Patience, Pool, Tx};
@@ -66,8 +66,8 @@ pub struct App {
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
     pub statuses: StatusReads,
-    /// Whether the database answers, asked together.
-    pub probes: ProbeReads,
+    /// Whether requests should be sent here.
+    pub readiness: ReadinessProbe,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// Counts what the ledger did for requests.
@@ -130,7 +130,13 @@ impl App {
         let bulk = Writes::start_bulk(committers, Arc::clone(&clock), defaults);
         let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
         let statuses = StatusReads::start(hot.clone());
-        let probes = ProbeReads::start(hot.clone());
+        let queues = Queues {
+            writes: writes.clone(),
+            bulk: bulk.clone(),
+            balances: balances.clone(),
+            statuses: statuses.clone(),
+        };
+        let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
         let housekeeping = Housekeeping::start(&config, &pool.share(connections.housekeeping), &clock);
         Ok(Self {
@@ -143,7 +149,7 @@ impl App {
             corrections: Corrections::new(pool.clone(), Arc::clone(&clock), Arc::clone(&ids), defaults),
             balances,
             statuses,
-            probes,
+            readiness,
             read_slots: ReadSlots::default(),
             traffic: Traffic::new(&config, Handle::current()),
             zones: OnceCell::new(),
@@ -203,7 +209,9 @@ async fn development_secret(
     if !config.app.environment.is_development() {
         return Ok(None);
     }
-    let secret = identity::development_secret(&mut *pool.get().await?, clock).await?;
+    let secret = pool
+        .read(async |conn| identity::development_secret(conn, clock).await)
+        .await?;
     Ok(Some(secret))
 }
 

@@ -9,7 +9,11 @@ mod visit;
 use std::path::PathBuf;
 
 use local_postgres::Settings;
-use pg::{DbError, Pool, PoolSettings};
+use pg::{
+    DbError, Pool, PoolSettings,
+    probe::{self, ServerMode},
+    server::Server,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
@@ -56,6 +60,20 @@ pub enum DatabaseError {
         /// What the driver said.
         #[source]
         source: DbError,
+    },
+    /// The server follows another one.
+    #[error("the database at {place} is a hot standby (read-only): set DATABASE_URL to the primary server")]
+    HotStandby {
+        /// Where it is, without a password.
+        place: String,
+    },
+    /// Sessions are read-only by a setting.
+    #[error(
+        "the database at {place} is read-only: default_transaction_read_only is on for the server, the database or the role"
+    )]
+    ReadOnly {
+        /// Where it is, without a password.
+        place: String,
     },
     /// The schema cannot be brought to this version.
     #[error("the schema could not be brought to this version")]
@@ -154,26 +172,41 @@ impl Database {
     }
 
     /// Sees that a connection can be had.
-    async fn answers(&self) -> Result<(), DatabaseError> {
+    async fn answers(&self) -> Result<Server, DatabaseError> {
         let unusable = |source| DatabaseError::Use {
             place: place(&self.url),
             source,
         };
-        let mut connection = self.pool.get().await.map_err(unusable)?;
-        let language = pg::foreign_language(&mut connection).await.map_err(unusable)?;
-        drop(connection);
+        let server = pg::server::examine(&self.pool).await.map_err(unusable)?;
+        let language = self.pool.read(pg::foreign_language).await.map_err(unusable)?;
         if let Some(language) = language {
             tracing::warn!(
                 "the server words its errors in {language}: run GRANT SET ON PARAMETER lc_messages TO the role of this \
                  service, or else some errors that could be tried again are answered with 500"
             );
         }
-        Ok(())
+        Ok(server)
+    }
+
+    /// Sees that the server is one that can be written to.
+    async fn writes(&self) -> Result<(), DatabaseError> {
+        let place = || place(&self.url);
+        let unusable = |source| DatabaseError::Use {
+            place: place(),
+            source,
+        };
+        let mut connection = self.pool.get().await.map_err(unusable)?;
+        match probe::server_mode(&mut connection).await.map_err(unusable)? {
+            ServerMode::ReadWrite => Ok(()),
+            ServerMode::HotStandby => Err(DatabaseError::HotStandby { place: place() }),
+            ServerMode::ReadOnly => Err(DatabaseError::ReadOnly { place: place() }),
+        }
     }
 
     /// Sees that a connection can be had, then migrates: the two fail for different reasons.
     async fn prepare(&self) -> Result<Vec<String>, DatabaseError> {
-        self.answers().await?;
+        log_server(&self.answers().await?);
+        self.writes().await?;
         let report = pg::migrate::run(&self.pool, MIGRATIONS)
             .await
             .map_err(DatabaseError::Migrate)?;
@@ -190,6 +223,23 @@ impl Database {
             );
         }
         Ok(report.applied)
+    }
+}
+
+/// Logs what an operator should know of the server.
+fn log_server(server: &Server) {
+    for hazard in &server.hazards {
+        tracing::warn!(
+            "the database server runs with {hazard}: a crash may lose or damage what was acknowledged"
+        );
+    }
+    if server.is_pooled {
+        tracing::info!("the database is reached through a transaction pooler");
+    }
+    for lack in &server.role_lacks {
+        tracing::warn!(
+            "a transaction pooler hides settings: run ALTER ROLE ... SET {lack} for the role of this service"
+        );
     }
 }
 

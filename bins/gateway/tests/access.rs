@@ -318,6 +318,59 @@ async fn a_deactivated_user_is_403_everywhere() {
 }
 
 #[tokio::test]
+async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() {
+    let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root")]).await;
+    let (admin, user) = (app.user("auth0|root").await, app.user("auth0|a").await);
+    let clock = app.clock().clone();
+    identity::users::set_active(
+        &mut *app.db().connect().await,
+        &clock,
+        &user.id,
+        Activity::Deactivated,
+    )
+    .await
+    .unwrap();
+    for route in authenticated() {
+        for credential in [testkit::SERVICE_KEY, &admin.token] {
+            // Two versions of a price cannot begin at the same instant.
+            app.clock().advance(time::Duration::seconds(1));
+            let request = examples::request(&app, route, &user).await.token(credential);
+            let request = if route.access == Access::NamedUser {
+                request.header("X-User-Id", "auth0|a")
+            } else {
+                request
+            };
+            let reply = request.send().await;
+            assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+            match route.operation {
+                "record_usage_batch" => {
+                    let first = &reply.json()["data"]["results"][0];
+                    // The example has an event id, which the second caller repeats.
+                    assert_ne!(first["status"], "failed", "{first}");
+                }
+                "ensure_user" => {
+                    let answer = reply.json();
+                    assert_eq!(
+                        (&answer["is_active"], &answer["created"]),
+                        (&false.into(), &false.into())
+                    );
+                }
+                "get_current_user" => assert_eq!(reply.json()["is_active"], false),
+                _ => {}
+            }
+        }
+    }
+    // None of this made the user active.
+    let own = app
+        .get("/api/v1/users/me")
+        .token(&user.token)
+        .send()
+        .await
+        .expect(403);
+    assert_eq!(own.error_code(), "AccountDisabledException");
+}
+
+#[tokio::test]
 async fn open_routes_need_nothing() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;

@@ -19,7 +19,7 @@ pub fn success_example(route: &Route) -> Option<Value> {
 /// A session of `owner`, made through the service.
 pub async fn session_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/sessions", owner.id);
-    let reply = app.post(&path).token(&owner.token).send().await.expect(200);
+    let reply = app.post(&path).service().send().await.expect(200);
     reply.json()["session_id"].as_str().unwrap().to_owned()
 }
 

@@ -127,7 +127,8 @@ impl fmt::Display for Violation {
 /// # Errors
 /// [`DbError`] when the database cannot be read.
 pub async fn accounts(pool: &Pool) -> Result<u64, DbError> {
-    Ok(store::verify::accounts(&mut *pool.get().await?)
+    Ok(pool
+        .read(async |conn| store::verify::accounts(conn).await)
         .await?
         .unsigned_abs())
 }

@@ -7,6 +7,7 @@ pub mod ledger_audit;
 pub mod metering;
 pub mod operations;
 pub mod pruning;
+pub mod readiness;
 pub mod reads;
 pub mod sign_up;
 pub mod standing;
@@ -18,7 +19,8 @@ pub mod verify;
 
 pub use metering::{MeterRefusal, Meterage, Metered};
 pub use operations::{Operation, Outcome, Writes};
-pub use reads::{BalanceReads, ProbeReads, StatusReads};
+pub use readiness::{Readiness, ReadinessProbe};
+pub use reads::{BalanceReads, StatusReads};
 pub use standing::{Barred, StandingCheck};
 
 /// Migrations of every domain.

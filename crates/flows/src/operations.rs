@@ -8,7 +8,7 @@ mod together;
 use std::{sync::Arc, time::Duration};
 
 use kernel::{Clock, UserId};
-use pg::{BatchLimits, Committer, Pool, Rejected};
+use pg::{BatchLimits, Committer, Pool, QueueHealth, Rejected};
 use usage::Prices;
 
 use self::together::Together;
@@ -144,6 +144,12 @@ impl Writes {
             Outcome::Message(result) => Ok(*result),
             other => Err(mixed_up(&other)),
         }
+    }
+
+    /// How the queue fares.
+    #[must_use]
+    pub fn health(&self) -> QueueHealth {
+        self.committer.health()
     }
 
     /// Takes no more operations and returns when the last one is answered.

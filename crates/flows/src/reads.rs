@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::try_join;
 use kernel::{Clock, UserId};
-use pg::{BatchLimits, Coalescer, DbError, Lookup, PgConnection, Pool, Rejected};
+use pg::{BatchLimits, Coalescer, DbError, Lookup, PgConnection, Pool, QueueHealth, Rejected};
 
 use crate::standing::{Barred, StandingCheck, Standings};
 
@@ -50,6 +50,12 @@ impl BalanceReads {
     ) -> Result<Result<Option<credits::Balance>, Barred>, Rejected> {
         self.0.ask(user_id.as_str(), (user_id.clone(), check)).await
     }
+
+    /// How the queue fares.
+    #[must_use]
+    pub fn health(&self) -> QueueHealth {
+        self.0.health()
+    }
 }
 
 impl StatusReads {
@@ -66,37 +72,11 @@ impl StatusReads {
     pub async fn ask(&self, user_id: &UserId) -> Result<Option<identity::UserStatus>, Rejected> {
         self.0.ask(user_id.as_str(), user_id.clone()).await
     }
-}
 
-/// Whether the database answers. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct ProbeReads(Coalescer<Probe>);
-
-impl ProbeReads {
-    /// Starts on the present tokio runtime.
+    /// How the queue fares.
     #[must_use]
-    pub fn start(pool: Pool) -> Self {
-        Self(Coalescer::start(pool, Probe, limits("probes")))
-    }
-
-    /// Asks the database for nothing.
-    ///
-    /// # Errors
-    /// [`Rejected`] when it does not answer.
-    pub async fn ask(&self) -> Result<(), Rejected> {
-        self.0.ask("", ()).await
-    }
-}
-
-struct Probe;
-
-impl Lookup for Probe {
-    type Item = ();
-    type Outcome = ();
-
-    async fn load(&self, conn: &mut PgConnection, callers: &[()]) -> Result<Vec<()>, DbError> {
-        pg::probe(conn).await?;
-        Ok(callers.to_vec())
+    pub fn health(&self) -> QueueHealth {
+        self.0.health()
     }
 }
 

@@ -94,9 +94,10 @@ impl Sweeper {
         let now = self.clock.now();
         self.set_aside.retain(|_, until| *until > now);
         let except = self.set_aside.keys().cloned().collect();
-        let mut conn = self.pool.get().await?;
-        let found = credits::find_due(&mut conn, &*self.clock, &except, ITEMS_MAX).await?;
-        drop(conn);
+        let find = self
+            .pool
+            .read(async |conn| credits::find_due(conn, &*self.clock, &except, ITEMS_MAX).await);
+        let found = find.await?;
         let mut round = Round::default();
         let idle = match self.book(&found).await {
             Ok(swept) => {

@@ -43,15 +43,16 @@ pub async fn run(pool: &Pool, clock: &dyn Clock, rule: AnomalyRule) -> Result<us
     let before = now.checked_sub(time::Duration::HOUR).unwrap_or(now);
     let mut noted = 0_usize;
     for hour in [before, now] {
-        let mut conn = pool.get().await?;
-        let users = usage::spenders(&mut conn, hour, rule, USERS_MAX).await?;
-        drop(conn);
+        let users = pool
+            .read(async |conn| usage::spenders(conn, hour, rule, USERS_MAX).await)
+            .await?;
         for some in users.chunks(USERS_A_COMMIT) {
             noted = noted.saturating_add(note(pool, clock, hour, rule, some).await?);
         }
     }
-    let mut conn = pool.get().await?;
-    usage::forget_anomalies(&mut conn, clock).await?;
+    let mut tx = Tx::begin(pool).await?;
+    usage::forget_anomalies(tx.conn(), clock).await?;
+    tx.commit().await?;
     Ok(noted)
 }
 

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kernel::Clock;
-use pg::{DbError, PgConnection, Pool, pool::chain};
+use pg::{DbError, Pool, Tx, pool::chain};
 use tokio::task::JoinHandle;
 
 /// Pause between two looks for sums to add up: what is left meanwhile makes reads across users longer.
@@ -59,9 +59,8 @@ pub async fn create_months(pool: &Pool, clock: &dyn Clock) -> Result<usage::Mont
 /// # Errors
 /// [`DbError`], of the sums if both fail; what was added before it stays, and one does not keep the other from being added.
 pub async fn fold_deltas(pool: &Pool) -> Result<i64, DbError> {
-    let mut conn = pool.get().await?;
-    let sums = fold_all(&mut conn, Left::Sums).await;
-    let came = fold_all(&mut conn, Left::Presence).await;
+    let sums = fold_all(pool, Left::Sums).await;
+    let came = fold_all(pool, Left::Presence).await;
     Ok(sums?.saturating_add(came?))
 }
 
@@ -72,13 +71,15 @@ enum Left {
     Presence,
 }
 
-async fn fold_all(conn: &mut PgConnection, left: Left) -> Result<i64, DbError> {
+async fn fold_all(pool: &Pool, left: Left) -> Result<i64, DbError> {
     let mut all = 0_i64;
     loop {
+        let mut tx = Tx::begin(pool).await?;
         let folded = match left {
-            Left::Sums => usage::fold_deltas(conn, DELTAS_MAX).await?,
-            Left::Presence => usage::fold_presence(conn, DELTAS_MAX).await?,
+            Left::Sums => usage::fold_deltas(tx.conn(), DELTAS_MAX).await?,
+            Left::Presence => usage::fold_presence(tx.conn(), DELTAS_MAX).await?,
         };
+        tx.commit().await?;
         all = all.saturating_add(folded);
         if folded < DELTAS_MAX {
             return Ok(all);

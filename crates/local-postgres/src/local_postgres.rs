@@ -1,6 +1,6 @@
 //! The running server as a value: made by `start`, ended by `stop` or by being dropped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,11 @@ impl LocalPostgres {
     /// Where to connect to `database` as the superuser: for making and dropping databases, not for a service.
     pub fn superuser_url(&self, database: &str) -> String {
         url::of("postgres", &self.socket.path, database)
+    }
+
+    /// The folder of the socket that the server listens on, at port 5432.
+    pub fn socket_dir(&self) -> &Path {
+        &self.socket.path
     }
 
     /// False once the server has ended, whoever ended it.

@@ -10,12 +10,12 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::{DbError, Tx};
 
-/// How an audit of a range reads. The sessions of the service plan for statements that look up a few keys (`connect`); these
+/// How an audit of a range reads. The sessions of the service plan for statements that look up a few keys (`session`); these
 /// compare whole ranges of tables, where joins by hash and plans for the range at hand take a third less time. The range is
 /// always found through an index, so that tables without statistics are not read whole for each of them.
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
-    SET LOCAL work_mem = '32MB'; SET LOCAL jit = off";
+    SET LOCAL work_mem = '32MB'";
 
 /// How long one question of an audit may take.
 const QUESTION_MAX: Duration = Duration::from_mins(10);

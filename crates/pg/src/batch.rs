@@ -13,6 +13,7 @@ mod executor;
 mod held;
 mod items;
 mod lanes;
+mod monitor;
 mod turn;
 mod worker;
 
@@ -20,12 +21,12 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use diesel_async::AsyncPgConnection;
 
-pub use self::held::HELD_UP_MAX;
 use self::{
     executor::{Reader, Writer},
     lanes::Lanes,
     worker::Worker,
 };
+pub use self::{held::HELD_UP_MAX, monitor::QueueHealth};
 use crate::{DbError, Pool, Tx};
 
 /// Set-oriented work of a [`Committer`]: the outcome must be that of doing the items one by one, in order.
@@ -180,9 +181,9 @@ impl<W: Work> Committer<W> {
     #[must_use]
     pub fn start(pool: Pool, work: W, limits: BatchLimits) -> Self {
         let work = Arc::new(work);
-        Self(Lanes::start(limits, move |turns| {
+        Self(Lanes::start(limits, move |turns, monitor| {
             let (pool, work) = (pool.clone(), Arc::clone(&work));
-            tokio::spawn(Worker::new(Writer { pool, work }, limits).serve(turns))
+            tokio::spawn(Worker::new(Writer { pool, work }, limits, monitor).serve(turns))
         }))
     }
 
@@ -197,6 +198,12 @@ impl<W: Work> Committer<W> {
         self.0.submit(key, item, weight).await
     }
 
+    /// How the queue fares.
+    #[must_use]
+    pub fn health(&self) -> QueueHealth {
+        self.0.health()
+    }
+
     /// Takes no more items, finishes those that wait, and returns when the last one is answered.
     pub async fn flush(&self) {
         self.0.flush().await;
@@ -208,9 +215,9 @@ impl<L: Lookup> Coalescer<L> {
     #[must_use]
     pub fn start(pool: Pool, lookup: L, limits: BatchLimits) -> Self {
         let lookup = Arc::new(lookup);
-        Self(Lanes::start(limits, move |turns| {
+        Self(Lanes::start(limits, move |turns, monitor| {
             let (pool, lookup) = (pool.clone(), Arc::clone(&lookup));
-            tokio::spawn(Worker::new(Reader { pool, lookup }, limits).serve(turns))
+            tokio::spawn(Worker::new(Reader { pool, lookup }, limits, monitor).serve(turns))
         }))
     }
 
@@ -222,6 +229,12 @@ impl<L: Lookup> Coalescer<L> {
     /// [`Rejected`].
     pub async fn ask(&self, key: &str, item: L::Item) -> Result<L::Outcome, Rejected> {
         self.0.submit(key, item, size_of::<L::Item>()).await
+    }
+
+    /// How the queue fares.
+    #[must_use]
+    pub fn health(&self) -> QueueHealth {
+        self.0.health()
     }
 
     /// Takes no more questions and returns when the last one is answered.

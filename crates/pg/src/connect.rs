@@ -10,7 +10,6 @@ mod url;
 mod watched;
 
 use std::{
-    fmt::Write as _,
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
@@ -36,6 +35,7 @@ use self::{
 use crate::{
     DbError,
     pool::{PoolSettings, chain},
+    session::Session,
 };
 
 /// How long beyond `statement_timeout` an answer is waited for: the server says itself that a statement took too long, if it
@@ -48,7 +48,7 @@ pub(crate) struct Target {
     url: Arc<DatabaseUrl>,
     config: Config,
     encryption: Encryption,
-    session: String,
+    pub(crate) session: Session,
     /// How long one server may take until its session is set up; zero for no limit.
     connect_timeout: Duration,
     answer_timeout: Duration,
@@ -65,7 +65,7 @@ impl Target {
         Ok(Self {
             config: open::config(&url, &settings.application_name),
             encryption: Encryption::of(&url)?,
-            session: session_sql(settings),
+            session: Session::new(settings),
             connect_timeout: url.connect_timeout.unwrap_or(settings.connect_timeout),
             answer_timeout: answer_timeout(settings.statement_timeout),
             silence: Silence::new(),
@@ -77,7 +77,7 @@ impl Target {
     /// The same server with the sessions of other settings.
     pub(crate) fn with(&self, settings: &PoolSettings) -> Self {
         Self {
-            session: session_sql(settings),
+            session: self.session.with(settings),
             answer_timeout: answer_timeout(settings.statement_timeout),
             ..self.clone()
         }
@@ -210,32 +210,6 @@ pub(crate) fn answer_timeout(statement_timeout: Duration) -> Duration {
     } else {
         statement_timeout.saturating_add(ANSWER_MARGIN)
     }
-}
-
-/// Every statement of this service reads through an index, by keys it was given. The planner cannot know that: it guesses
-/// how long an array parameter is, scans small tables whole although they may hold ten dead rows for each live one, and
-/// plans again for every set of parameters while it believes that this pays. Measured: docs/adr/0008.
-const PLANNER: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
-    SET enable_hashjoin = off; SET enable_mergejoin = off;";
-
-/// Errors are told apart by their English texts where the driver does not hand on their codes. Only a superuser or a role
-/// that was granted it may choose the language, so it is chosen where that is allowed: refused, it would break the session.
-const LANGUAGE: &str =
-    "SELECT set_config('lc_messages', 'C', false) WHERE has_parameter_privilege('lc_messages', 'SET');";
-
-fn session_sql(settings: &PoolSettings) -> String {
-    let mut sql = format!("{PLANNER} {LANGUAGE} ");
-    for (name, limit) in [
-        ("statement_timeout", settings.statement_timeout),
-        ("lock_timeout", settings.lock_timeout),
-        (
-            "idle_in_transaction_session_timeout",
-            settings.idle_in_transaction_timeout,
-        ),
-    ] {
-        let _infallible = write!(sql, "SET {name} = {};", limit.as_millis());
-    }
-    sql
 }
 
 #[cfg(test)]

@@ -54,6 +54,9 @@ pub enum DbError {
         /// What is wrong.
         problem: String,
     },
+    /// The server, or a pooler before it, is one that this service cannot work with.
+    #[error("the database server does not fit: {0}")]
+    Unfit(String),
     /// Anything else that PostgreSQL or the client refused.
     #[error("a database statement failed")]
     Statement(#[source] DieselError),

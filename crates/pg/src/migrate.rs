@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use sha2::{Digest, Sha256};
 
-use crate::{DbError, Pool, Tx};
+use crate::{DbError, Pool, Tx, probe};
 
 /// One change of the schema, with the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +95,7 @@ pub async fn run(pool: &Pool, lists: &[&[Migration]]) -> Result<Report, DbError>
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
 pub async fn pending(pool: &Pool, lists: &[&[Migration]]) -> Result<Vec<&'static str>, DbError> {
-    let mut conn = pool.get().await?;
-    let known = applied(&mut conn).await?;
+    let known = pool.read(applied).await?;
     Ok(merge(lists)
         .into_iter()
         .filter(|migration| known.iter().all(|row| row.name != migration.name))
@@ -110,6 +109,7 @@ async fn run_in(tx: &mut Tx, all: &[Migration]) -> Result<Report, DbError> {
     conn.batch_execute("SET LOCAL lock_timeout = 0").await?;
     conn.batch_execute(LOCK).await?;
     conn.batch_execute(LEDGER).await?;
+    conn.batch_execute(probe::TABLE).await?;
     let known = applied(conn).await?;
     let mut report = Report {
         unknown: known

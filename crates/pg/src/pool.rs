@@ -25,6 +25,7 @@ use crate::{
     DbError,
     batch::HELD_UP_MAX,
     connect::{OpenConnection, Target},
+    session::{End, Session},
 };
 
 /// Pause before a server without a free connection is asked again.
@@ -243,7 +244,7 @@ impl Pool {
             .map_err(|_closed| failed("the share is closed"))
     }
 
-    /// Reads on a borrowed connection.
+    /// Reads on a borrowed connection. Behind a pooler it is a transaction, for its settings.
     ///
     /// A caller that goes away in the middle, because the client hung up or the request took too long, leaves a statement
     /// behind that still runs. Its connection is then thrown away and the statement cancelled: nobody waits behind it.
@@ -258,7 +259,16 @@ impl Pool {
             connection: Some(self.get().await?),
             pool: self,
         };
+        self.session().enter(reading.connection()).await?;
         let outcome = work(reading.connection()).await;
+        let end = if outcome.is_ok() {
+            End::Commit
+        } else {
+            End::Rollback
+        };
+        if let Err(error) = self.session().leave(reading.connection(), end).await {
+            return outcome.and(Err(error.into()));
+        }
         drop(reading.connection.take());
         outcome
     }
@@ -283,6 +293,11 @@ impl Pool {
             }
             connection.discard();
         });
+    }
+
+    /// What its sessions state.
+    pub(crate) fn session(&self) -> &Session {
+        &self.target.session
     }
 
     /// Closes the connections that nobody uses at this moment. The next callers get new ones.
@@ -426,15 +441,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Asks the server for nothing, to see whether it answers.
-///
-/// # Errors
-/// [`DbError`] when it does not.
-pub async fn probe(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    conn.batch_execute("SELECT 1").await?;
-    Ok(())
 }
 
 /// The language in which the server words its errors for this session, if it is another than English.

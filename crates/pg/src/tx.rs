@@ -11,7 +11,7 @@ use crate::{
     pool::{Connection, Pool},
 };
 
-/// An open transaction (READ COMMITTED). What must be atomic with something else takes `&mut Tx` (I4).
+/// An open transaction (READ COMMITTED), with the settings of [`crate::session`]. What must be atomic with something else takes `&mut Tx` (I4).
 ///
 /// Begin it, use it, [`Tx::commit`] it. Dropped without commit it is rolled back: the connection is thrown away,
 /// with the statement that may still run on it, because a rollback cannot be awaited in a destructor. [`Tx::rollback`] keeps the connection.
@@ -39,7 +39,7 @@ impl Tx {
     /// [`DbError::Connect`] without a connection, [`DbError::Lost`] when it broke.
     pub async fn begin(pool: &Pool) -> Result<Self, DbError> {
         let mut tx = Self::prepare(pool).await?;
-        tx.conn().batch_execute("BEGIN").await?;
+        tx.conn().batch_execute(&pool.session().begin()).await?;
         Ok(tx)
     }
 
@@ -50,9 +50,7 @@ impl Tx {
     /// As [`Tx::begin`].
     pub async fn snapshot(pool: &Pool) -> Result<Self, DbError> {
         let mut tx = Self::prepare(pool).await?;
-        tx.conn()
-            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            .await?;
+        tx.conn().batch_execute(&pool.session().begin_snapshot()).await?;
         Ok(tx)
     }
 
@@ -66,7 +64,8 @@ impl Tx {
         let mut tx = Self::prepare(pool).await?;
         let conn = &*tx.conn();
         let mut beginning = conn;
-        let (begun, opening) = join!(beginning.batch_execute("BEGIN"), work.open(conn, items));
+        let begin = pool.session().begin();
+        let (begun, opening) = join!(beginning.batch_execute(&begin), work.open(conn, items));
         begun?;
         match opening {
             Ok(opening) => Ok((tx, opening)),

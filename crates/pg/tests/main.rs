@@ -18,9 +18,13 @@ mod migrations;
 #[cfg(test)]
 mod note_work;
 #[cfg(test)]
+mod poolers;
+#[cfg(test)]
 mod pools;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod sessions;
 #[cfg(test)]
 mod shares;
 #[cfg(test)]

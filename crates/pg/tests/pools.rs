@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diesel_async::SimpleAsyncConnection as _;
 use pg::{DbError, Pool, PoolSettings};
 use tokio::runtime::{Builder, Runtime};
 
@@ -146,7 +147,9 @@ async fn an_abandoned_read_is_cancelled_and_its_connection_is_thrown_away() {
     reading.abort();
     assert!(reading.await.unwrap_err().is_cancelled());
     // The only connection of the pool is free again at once, as another one.
-    pool.read(async |conn| pg::probe(conn).await).await.unwrap();
+    pool.read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from))
+        .await
+        .unwrap();
     while sleepers().await > 0 {}
 }
 
@@ -161,7 +164,10 @@ async fn a_sibling_is_not_exhausted_by_its_pool() {
         statement_timeout: Duration::from_millis(900),
     };
     let sibling = pool.sibling_on(home, 1, patience).unwrap();
-    sibling.read(async |conn| pg::probe(conn).await).await.unwrap();
+    sibling
+        .read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from))
+        .await
+        .unwrap();
     for (name, limit_ms) in [("lock_timeout", 70), ("statement_timeout", 900)] {
         let setting = format!("(SELECT setting FROM pg_settings WHERE name = '{name}')");
         assert_eq!(

@@ -2,6 +2,8 @@
 
 mod copy_tree;
 mod fixtures;
+mod pgbouncer;
+mod pooler;
 mod proxy;
 mod seed;
 mod server;
@@ -12,6 +14,8 @@ mod test_db;
 mod work_folder;
 
 pub use fixtures::{clock, ids, instant, user};
+pub use pgbouncer::PgBouncer;
+pub use pooler::{Pooling, TestPooler};
 pub use proxy::Proxy;
 #[cfg(feature = "app")]
 pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};

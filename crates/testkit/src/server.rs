@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fmt::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{OnceLock, mpsc},
     time::Duration,
 };
@@ -64,6 +64,16 @@ impl Server {
     /// Where the superuser finds `database`.
     pub(crate) fn superuser_url(&self, database: &str) -> String {
         self.postgres.superuser_url(database)
+    }
+
+    /// The socket it listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.postgres.socket_dir().join(".s.PGSQL.5432")
+    }
+
+    /// The server itself.
+    pub(crate) fn postgres(&self) -> &LocalPostgres {
+        &self.postgres
     }
 
     /// Runs statements as superuser in the database `postgres`.

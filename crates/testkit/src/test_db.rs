@@ -10,6 +10,7 @@ use diesel_async::RunQueryDsl;
 use pg::{Audit, Migration, Pool, PoolSettings, Violation, pool::Connection};
 
 use crate::{
+    PgBouncer, Pooling, TestPooler,
     server::{Failed, ROLE, Server, chain},
     template::wait_until_unused,
 };
@@ -126,6 +127,39 @@ impl TestDb {
     #[must_use]
     pub fn superuser_url(&self) -> String {
         self.server.superuser_url(&self.name)
+    }
+
+    /// Gives the ordinary role other defaults in this database, as an operator may with `ALTER ROLE`: pairs of name and SQL.
+    /// Connections that are opened afterwards have them.
+    ///
+    /// # Panics
+    /// When the server refuses one.
+    pub async fn set_defaults(&self, settings: &[(&str, &str)]) {
+        for (setting, value) in settings {
+            let sql = format!(
+                "ALTER ROLE {ROLE} IN DATABASE {} SET {setting} = {value}",
+                self.name
+            );
+            must("set a default of the role", self.server.administer(&sql).await);
+        }
+    }
+
+    /// A small transaction pooler before this database, on the present runtime.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn pooler(&self, pooling: Pooling) -> TestPooler {
+        let started = TestPooler::start(self.server.socket(), pooling, &self.name).await;
+        must("start a pooler", started.map_err(Failed::from))
+    }
+
+    /// PgBouncer before this database, in transaction mode, with further settings; none where it is not installed.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn pgbouncer(&self, settings: &[(&str, &str)]) -> Option<PgBouncer> {
+        let started = PgBouncer::start(self.server, &self.name, settings).await;
+        must("start PgBouncer", started)
     }
 
     /// Stops auditing, for a test that breaks the rules on purpose.

@@ -168,7 +168,8 @@ impl fmt::Display for Violation {
 /// # Errors
 /// [`DbError`] when the database cannot be read.
 pub async fn records(pool: &Pool) -> Result<u64, DbError> {
-    Ok(store::verify::records(&mut *pool.get().await?)
+    Ok(pool
+        .read(async |conn| store::verify::records(conn).await)
         .await?
         .unsigned_abs())
 }

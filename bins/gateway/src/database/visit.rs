@@ -56,7 +56,7 @@ impl Database {
                 let url: SecretString = embedded.url().into();
                 let database = Self::at(url, Some(embedded), CONNECTIONS)?;
                 match database.answers().await {
-                    Ok(()) => Ok(database),
+                    Ok(_server) => Ok(database),
                     Err(error) => Err(database.give_up(error).await),
                 }
             }
@@ -71,7 +71,7 @@ impl Database {
                 };
                 let database = Self::at(url.into(), None, CONNECTIONS)?;
                 match database.answers().await {
-                    Ok(()) => Ok(database),
+                    Ok(_server) => Ok(database),
                     Err(error) => {
                         tracing::debug!("{}", pg::pool::chain(&error));
                         Err(unreachable)

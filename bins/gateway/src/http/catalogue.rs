@@ -89,7 +89,7 @@ entries! {
         "The caller is known but may not do this: another user's data, or a route for services or administrators.", [];
     ACCOUNT_DISABLED = 403 "AccountDisabledException",
         "The account is disabled", "账户已被停用",
-        "The user of the token has been deactivated.", [];
+        "The user of the token has been deactivated. Services and administrators still act for them, on every route.", [];
     NOT_FOUND = 404 "NotFoundException",
         "Not found", "未找到",
         "No such path.", [];

@@ -18,7 +18,13 @@ struct Both {
 
 impl Both {
     async fn start() -> Self {
+        Self::start_where(&[]).await
+    }
+
+    /// Where the role of the gateways has other defaults.
+    async fn start_where(settings: &[(&str, &str)]) -> Self {
         let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+        db.set_defaults(settings).await;
         let (one, two) = (folder(), folder());
         let variables = [("DATABASE_URL", db.url()), ("INITIAL_CREDITS", "130")];
         let (first, second) = tokio::join!(
@@ -114,6 +120,54 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
         .await
         .unwrap();
     assert_eq!(reply["data"]["budgets"][0]["spent"], 24.0, "{reply}");
+}
+
+/// What an operator may have set for the role, or for all of a server.
+pub const OTHER_DEFAULTS: &[(&str, &str)] = &[
+    ("default_transaction_isolation", "'repeatable read'"),
+    ("synchronous_commit", "off"),
+    ("jit", "on"),
+    ("plan_cache_mode", "auto"),
+    ("enable_seqscan", "on"),
+    ("search_path", "'nowhere, pg_catalog'"),
+    ("row_security", "on"),
+    ("TimeZone", "'Asia/Kathmandu'"),
+    ("timezone_abbreviations", "'Australia'"),
+    ("DateStyle", "'SQL, DMY'"),
+    ("IntervalStyle", "sql_standard"),
+    ("standard_conforming_strings", "off"),
+    ("lock_timeout", "'1ms'"),
+    ("statement_timeout", "'1s'"),
+    ("idle_in_transaction_session_timeout", "'50ms'"),
+    ("exit_on_error", "on"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_where_the_role_has_other_defaults() {
+    let both = Both::start_where(OTHER_DEFAULTS).await;
+    let users = ["a", "b", "c"];
+    for user in users {
+        both.gateways[0].ensure(user).await;
+    }
+    let mut spenders = JoinSet::new();
+    for turn in 0..600 {
+        let gateway = Arc::clone(&both.gateways[turn % 2]);
+        let user = users[turn % users.len()];
+        spenders.spawn(async move {
+            let body = json!({"amount": 0.25});
+            let path = format!("/api/v1/users/{user}/credits/consume");
+            let (status, reply) = gateway.send("POST", &path, body).await.unwrap();
+            (status != 200).then(|| format!("{status} {reply}"))
+        });
+    }
+    let mut failed = Vec::new();
+    while let Some(failure) = spenders.join_next().await {
+        failed.extend(failure.unwrap());
+    }
+    assert!(failed.is_empty(), "{} of 600 failed: {}", failed.len(), failed[0]);
+    for user in users {
+        assert_eq!(both.gateways[1].balance(user).await, 80.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

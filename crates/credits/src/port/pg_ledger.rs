@@ -186,8 +186,10 @@ impl Ledger for PgLedger {
     }
 
     async fn account(&self, user_id: &UserId) -> Result<AccountView, LedgerError> {
-        let mut conn = self.pool.get().await?;
-        let account = service::account(&mut conn, &*self.clock, user_id).await?;
+        let account = self
+            .pool
+            .read(async |conn| service::account(conn, &*self.clock, user_id).await)
+            .await?;
         Ok(account.ok_or_else(|| Refusal::UserNotFound {
             user_id: user_id.clone(),
         })?)
@@ -199,8 +201,10 @@ impl Ledger for PgLedger {
         filter: GrantFilter,
         page: &Page<GrantPlace>,
     ) -> Result<Slice<GrantView, GrantPlace>, LedgerError> {
-        let mut conn = self.pool.get().await?;
-        Ok(service::grants(&mut conn, &*self.clock, user_id, filter, page).await?)
+        let read = self
+            .pool
+            .read(async |conn| service::grants(conn, &*self.clock, user_id, filter, page).await);
+        Ok(read.await?)
     }
 
     async fn holds(
@@ -209,8 +213,10 @@ impl Ledger for PgLedger {
         filter: HoldFilter,
         page: &Page<i64>,
     ) -> Result<Slice<HoldView, i64>, LedgerError> {
-        let mut conn = self.pool.get().await?;
-        Ok(service::holds(&mut conn, &*self.clock, user_id, filter, page).await?)
+        let read = self
+            .pool
+            .read(async |conn| service::holds(conn, &*self.clock, user_id, filter, page).await);
+        Ok(read.await?)
     }
 
     async fn transactions(
@@ -219,7 +225,9 @@ impl Ledger for PgLedger {
         filter: &TransactionFilter,
         page: &Page<i64>,
     ) -> Result<Slice<Entry, i64>, LedgerError> {
-        let mut conn = self.pool.get().await?;
-        Ok(service::transactions(&mut conn, user_id, filter, page).await?)
+        let read = self
+            .pool
+            .read(async |conn| service::transactions(conn, user_id, filter, page).await);
+        Ok(read.await?)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Lookup, Rejected, Work,
     turn::{MyTurn, Writing},
 };
-use crate::{Attempts, DbError, Pool, Tx};
+use crate::{Attempts, DbError, Pool, Tx, session::End};
 
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -77,6 +77,11 @@ impl<I, O> Progress<I, O> {
     fn commit_begins(&mut self) {
         self.writing = None;
         self.commits = true;
+    }
+
+    /// Whether the last attempt came as far as its commit.
+    pub(super) fn is_committing(&self) -> bool {
+        self.commits
     }
 
     fn after_panic(&self) -> DbError {
@@ -161,7 +166,14 @@ impl<L: Lookup> Executor for Reader<L> {
         _progress: &mut Progress<L::Item, L::Outcome>,
     ) -> Result<Vec<L::Outcome>, DbError> {
         let mut conn = self.pool.get().await?;
-        let outcomes = match self.lookup.load(&mut conn, items).await {
+        let session = self.pool.session();
+        let loading = async {
+            session.enter(&mut conn).await?;
+            let outcomes = self.lookup.load(&mut conn, items).await?;
+            session.leave(&mut conn, End::Commit).await?;
+            Ok(outcomes)
+        };
+        let outcomes = match loading.await {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 // A connection that has just broken may not know it yet, and the next attempt would get it again.

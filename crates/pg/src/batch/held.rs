@@ -97,7 +97,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Held<I, O> {
         if batch.is_empty() {
             return;
         }
-        match batch.attempt(&worker.executor, &mut Progress::alone()).await {
+        match worker.attempt(&mut batch, &mut Progress::alone()).await {
             Ok(outcomes) => batch.answer(outcomes),
             Err(error) => {
                 if let Some(batch) = worker.reject(batch, &error) {
@@ -138,7 +138,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Held<I, O> {
                 continue;
             }
             let mut lone = Batch::of_one(item, caller);
-            match lone.attempt(&worker.executor, &mut Progress::alone()).await {
+            match worker.attempt(&mut lone, &mut Progress::alone()).await {
                 Ok(outcomes) => lone.answer(outcomes),
                 Err(DbError::LockTimeout(_)) => {
                     waits += 1;

@@ -14,11 +14,18 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{BatchLimits, Rejected, answer::Answer, items::Waiting, turn::Turns};
+use super::{
+    BatchLimits, Rejected,
+    answer::Answer,
+    items::Waiting,
+    monitor::{Monitor, QueueHealth},
+    turn::Turns,
+};
 
 pub(super) struct Lanes<I, O> {
     entrances: Arc<RwLock<Vec<Entrance<I, O>>>>,
     workers: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    monitor: Arc<Monitor>,
 }
 
 /// Where the items of a lane go in.
@@ -34,18 +41,23 @@ impl<I, O> Clone for Lanes<I, O> {
         Self {
             entrances: Arc::clone(&self.entrances),
             workers: Arc::clone(&self.workers),
+            monitor: Arc::clone(&self.monitor),
         }
     }
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
-    pub(super) fn start(limits: BatchLimits, spawn: impl Fn(Turns<I, O>) -> JoinHandle<()>) -> Self {
+    pub(super) fn start(
+        limits: BatchLimits,
+        spawn: impl Fn(Turns<I, O>, Arc<Monitor>) -> JoinHandle<()>,
+    ) -> Self {
         let (mut entrances, mut workers) = (Vec::new(), Vec::new());
+        let monitor = Monitor::of(limits.name);
         for _ in 0..limits.lanes.max(1) {
             let (sender, lane) = mpsc::channel(limits.queue_items_max.max(1));
             let bytes = Arc::default();
             let turns = Turns::of(lane, Arc::clone(&bytes));
-            workers.extend((0..limits.workers.max(1)).map(|_| spawn(turns.clone())));
+            workers.extend((0..limits.workers.max(1)).map(|_| spawn(turns.clone(), Arc::clone(&monitor))));
             entrances.push(Entrance {
                 sender,
                 bytes,
@@ -55,6 +67,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         Self {
             entrances: Arc::new(RwLock::new(entrances)),
             workers: Arc::new(Mutex::new(workers)),
+            monitor,
         }
     }
 
@@ -79,7 +92,13 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         let lane = waiting.key.checked_rem(count);
         lane.and_then(|lane| entrances.get(usize::try_from(lane).ok()?))
             .ok_or(Rejected::Full)?
-            .enter(waiting)
+            .enter(waiting, &self.monitor)
+    }
+
+    pub(super) fn health(&self) -> QueueHealth {
+        let entrances = self.entrances.read().unwrap_or_else(PoisonError::into_inner);
+        let waits = |entrance: &Entrance<I, O>| entrance.bytes.load(Ordering::Relaxed) > 0;
+        self.monitor.health(entrances.iter().any(waits))
     }
 
     pub(super) async fn flush(&self) {
@@ -96,8 +115,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
 }
 
 impl<I, O> Entrance<I, O> {
-    fn enter(&self, waiting: Waiting<I, O>) -> Result<(), Rejected> {
+    fn enter(&self, waiting: Waiting<I, O>, monitor: &Monitor) -> Result<(), Rejected> {
         let weight = waiting.weight;
+        if self.bytes.load(Ordering::Relaxed) == 0 {
+            monitor.wake();
+        }
         let before = self.bytes.fetch_add(weight, Ordering::Relaxed);
         let fits = before.saturating_add(weight) <= self.bytes_max;
         if fits && self.sender.try_send(waiting).is_ok() {

@@ -1,7 +1,7 @@
 //! One worker of a lane: takes batches and sees each to its end.
 
 use std::{
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use super::{
     BatchLimits,
     executor::{Executor, Progress, rejection},
     items::Batch,
+    monitor::Monitor,
     turn::{MyTurn, Taken, Turns},
 };
 use crate::{DbError, pool::chain};
@@ -19,6 +20,7 @@ pub(super) struct Worker<E> {
     pub(super) executor: E,
     pub(super) limits: BatchLimits,
     meters: OnceLock<Meters>,
+    monitor: Arc<Monitor>,
 }
 
 /// The metrics of a queue.
@@ -32,11 +34,12 @@ pub(super) struct Meters {
 }
 
 impl<E: Executor> Worker<E> {
-    pub(super) fn new(executor: E, limits: BatchLimits) -> Self {
+    pub(super) fn new(executor: E, limits: BatchLimits, monitor: Arc<Monitor>) -> Self {
         Self {
             executor,
             limits,
             meters: OnceLock::new(),
+            monitor,
         }
     }
 
@@ -49,12 +52,13 @@ impl<E: Executor> Worker<E> {
                 Taken::Claimed => continue,
                 Taken::Closed => return,
             };
+            let busy = self.monitor.begin();
             if !turn.held.is_empty() {
                 turn.held.look_again(&self, batch).await;
             } else if !batch.is_empty() {
                 self.finish(batch, turn, &turns).await;
             }
-            drop(under_way);
+            drop((under_way, busy));
         }
     }
 
@@ -79,6 +83,18 @@ impl<E: Executor> Worker<E> {
         }
     }
 
+    /// Runs items together, and notes how that ended.
+    pub(super) async fn attempt(
+        &self,
+        batch: &mut Batch<E::Item, E::Outcome>,
+        progress: &mut Progress<E::Item, E::Outcome>,
+    ) -> Result<Vec<E::Outcome>, DbError> {
+        let result = batch.attempt(&self.executor, progress).await;
+        self.monitor
+            .ended(result.as_ref().err(), progress.is_committing());
+        result
+    }
+
     /// Runs the batch; if it fails for a reason that lies in an item, only the one at fault fails, and only what is held
     /// up waits.
     async fn finish(
@@ -89,7 +105,7 @@ impl<E: Executor> Worker<E> {
     ) {
         let began = Instant::now();
         let mut progress = Progress::passing(turn);
-        let result = batch.attempt(&self.executor, &mut progress).await;
+        let result = self.attempt(&mut batch, &mut progress).await;
         self.meters().commit.record(began.elapsed().as_secs_f64());
         let error = match result {
             Ok(outcomes) => return batch.answer(outcomes),

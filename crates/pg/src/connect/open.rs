@@ -7,9 +7,7 @@ use std::{
     time::Duration,
 };
 
-use diesel_async::{
-    AsyncPgConnection, SimpleAsyncConnection as _, pooled_connection::PoolableConnection as _,
-};
+use diesel_async::{AsyncPgConnection, pooled_connection::PoolableConnection as _};
 use futures_util::future::{Ready, ready};
 use tokio::task::AbortHandle;
 use tokio_postgres::{
@@ -111,6 +109,7 @@ pub(super) async fn open(
     if encoding != "UTF8" {
         return Err(Fault::Encoding(encoding.to_owned()));
     }
+    target.session.note_version(driver.parameter("server_version"));
     let reported = Reported {
         standby: driver.parameter("in_hot_standby").map(|value| value == "on"),
         read_only: driver
@@ -127,8 +126,9 @@ pub(super) async fn open(
     let mut connection = AsyncPgConnection::try_from(client)
         .await
         .map_err(|error| Fault::SetUp(Box::new(error)))?;
-    connection
-        .batch_execute(&target.session)
+    target
+        .session
+        .begin_on(&mut connection)
         .await
         .map_err(|error| Fault::SetUp(Box::new(error)))?;
     Ok(OpenConnection {

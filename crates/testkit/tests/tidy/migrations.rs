@@ -175,7 +175,7 @@ async fn ways_back_that_leave_something_are_found() {
         (
             "CREATE SCHEMA a; CREATE TYPE public.t AS ENUM ('x')",
             "DROP SCHEMA a",
-            "leaves: + type t",
+            "leaves: + type public.t",
         ),
         ("CREATE SCHEMA a", "SELECT 1", "leaves: + schema a"),
         ("CREATE SCHEMA a", "DROP SCHEMA b", "cannot go back"),

@@ -207,7 +207,7 @@ const OWN_THINGS: &str = r"SELECT nspname::text AS breach FROM pg_namespace
         UNION ALL SELECT typnamespace, typname, 'pg_type'::regclass, oid FROM pg_type) AS things
     JOIN pg_namespace ON pg_namespace.oid = space
     WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
-    AND name NOT LIKE '%user\_service\_migrations%'
+    AND name NOT LIKE '%user\_service\_migrations%' AND name NOT LIKE '%user\_service\_probes'
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = things.oid AND deptype = 'e')
     ORDER BY 1";
 

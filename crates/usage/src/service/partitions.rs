@@ -40,10 +40,13 @@ pub async fn create_months(pool: &Pool, clock: &dyn Clock, ahead: u16) -> Result
     let last = Month::of(now).plus(i32::from(ahead));
     let mut months = Months::default();
     for table in Table::ALL {
-        let mut conn = pool.get().await?;
-        let mut wanted: BTreeSet<Month> = partitions::strays(&mut conn, table).await?.into_iter().collect();
-        let made = partitions::attached(&mut conn, table).await?;
-        std::mem::drop(conn);
+        let (strays, made) = pool
+            .read(async |conn| {
+                let strays = partitions::strays(conn, table).await?;
+                Ok::<_, DbError>((strays, partitions::attached(conn, table).await?))
+            })
+            .await?;
+        let mut wanted: BTreeSet<Month> = strays.into_iter().collect();
         let mut month = first;
         while month <= last {
             if !made.contains(&month) {
@@ -89,8 +92,9 @@ pub async fn retain_telling(
         return Ok(done);
     };
     loop {
-        let mut conn = pool.get().await?;
-        let gone = store::dedupe::purge(&mut conn, oldest, CHUNK_ROWS).await?;
+        let mut tx = Tx::begin(pool).await?;
+        let gone = store::dedupe::purge(tx.conn(), oldest, CHUNK_ROWS).await?;
+        tx.commit().await?;
         done.forgotten = done
             .forgotten
             .saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
@@ -99,15 +103,17 @@ pub async fn retain_telling(
             break;
         }
     }
-    let mut conn = pool.get().await?;
-    let attached = partitions::attached(&mut conn, Table::Records).await?;
-    std::mem::drop(conn);
+    let attached = pool
+        .read(async |conn| partitions::attached(conn, Table::Records).await)
+        .await?;
     for month in attached.into_iter().filter(|month| *month < limit) {
         detach(pool, month).await?;
     }
-    let mut conn = pool.get().await?;
-    for month in partitions::detached(&mut conn).await? {
-        partitions::drop(&mut conn, month).await?;
+    let detached = pool.read(async |conn| partitions::detached(conn).await).await?;
+    for month in detached {
+        let mut tx = Tx::begin(pool).await?;
+        partitions::drop(tx.conn(), month).await?;
+        tx.commit().await?;
         done.dropped.push(Table::Records.partition(month));
         tell(&done);
     }
@@ -132,20 +138,22 @@ pub async fn hold_months(tx: &mut Tx) -> Result<(), DbError> {
 /// [`DbError`].
 pub async fn old_months(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<Vec<OldMonth>, DbError> {
     let limit = first_kept(clock, months);
-    let mut conn = pool.get().await?;
-    let mut old: BTreeSet<Month> = partitions::attached(&mut conn, Table::Records)
-        .await?
-        .into_iter()
-        .collect();
-    old.extend(partitions::strays(&mut conn, Table::Records).await?);
-    old.retain(|month| *month < limit);
-    // What was detached before is dropped whatever its month.
-    old.extend(partitions::detached(&mut conn).await?);
-    let names: Vec<String> = old
-        .into_iter()
-        .map(|month| Table::Records.partition(month))
-        .collect();
-    partitions::sizes(&mut conn, names).await
+    pool.read(async |conn| {
+        let mut old: BTreeSet<Month> = partitions::attached(conn, Table::Records)
+            .await?
+            .into_iter()
+            .collect();
+        old.extend(partitions::strays(conn, Table::Records).await?);
+        old.retain(|month| *month < limit);
+        // What was detached before is dropped whatever its month.
+        old.extend(partitions::detached(conn).await?);
+        let names: Vec<String> = old
+            .into_iter()
+            .map(|month| Table::Records.partition(month))
+            .collect();
+        partitions::sizes(conn, names).await
+    })
+    .await
 }
 
 /// The oldest month that is kept.

@@ -71,7 +71,7 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("system", "Health report")
-        .description("Probes the database; 503 with the same members when it does not answer.")
+        .description("Probes the database; 503 with the same members when it does not answer or does not take writes.")
         .reply::<Health>(json!({
             "status": "healthy", "timestamp": "2025-07-25T01:10:11.348229Z",
             "services": {
@@ -88,7 +88,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {
-    let up = super::database_answers(&call.app).await;
+    let up = call.app.readiness.ask().await.database;
     let word = |good, bad| if up { good } else { bad };
     let timestamp = Timestamp(call.now);
     let report = Health {
@@ -98,7 +98,7 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
             status: word("success", "error"),
             message: word(
                 "Service status retrieved successfully",
-                "The database does not answer",
+                "The database is not available",
             ),
             data: ServiceStatus {
                 service: "UserServiceV2",

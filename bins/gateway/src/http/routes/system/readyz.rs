@@ -5,15 +5,12 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::{
-    app::MIGRATIONS,
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-    },
+use crate::http::{
+    call::Call,
+    doc::Doc,
+    error::ApiError,
+    reply::Reply,
+    route::{Access, BodyRule, Origin, Route},
 };
 
 /// Whether requests should be sent here.
@@ -48,14 +45,14 @@ pub fn route() -> Route {
 
 fn doc() -> Doc {
     Doc::new("system", "Should requests be sent here?")
-        .description("503 while the database does not answer, a migration is missing, or the process is shutting down.")
+        .description("503 while the database does not take writes, writes or reads are stuck, a migration is missing, or the process is \
+                      shutting down. Answers within 2 seconds.")
         .reply::<Readiness>(json!({"status": "ready", "checks": {"database": "ok", "migrations": "ok"}}))
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {
-    let database = super::database_answers(&call.app).await;
-    let migrations = database
-        && matches!(pg::migrate::pending(&call.app.pool, MIGRATIONS).await, Ok(list) if list.is_empty());
+    let found = call.app.readiness.ask().await;
+    let (database, migrations) = (found.database, found.migrations);
     let ready = database && migrations && call.app.is_serving();
     let word = |fine| if fine { "ok" } else { "failed" };
     let report = Readiness {

@@ -63,10 +63,10 @@ pub async fn clocks(call: &Call) -> Result<Clocks, ApiError> {
     let Some(name) = call.fields.query_text("tz").filter(|name| *name != UTC) else {
         return Ok(Clocks::default());
     };
-    let zones = call.app.zones.get_or_try_init(async || {
-        let mut conn = call.app.lists.get().await?;
-        usage::zones(&mut conn).await
-    });
+    let zones = call
+        .app
+        .zones
+        .get_or_try_init(async || call.app.lists.read(usage::zones).await);
     let zones = zones.await?.clone();
     let days = match zones.find(name) {
         Ok(zone) => days(call, &zone).await?,
@@ -84,8 +84,11 @@ async fn days(call: &Call, zone: &Zone) -> Result<Days, ApiError> {
     if wanted.is_empty() {
         return Ok(Days::default());
     }
-    let mut conn = call.app.pool.get().await?;
-    let beginnings = usage::beginnings_of_days(&mut conn, zone, &wanted).await?;
+    let read = call
+        .app
+        .pool
+        .read(async |conn| usage::beginnings_of_days(conn, zone, &wanted).await);
+    let beginnings = read.await?;
     Ok(Days::new(wanted.into_iter().zip(beginnings)))
 }
 

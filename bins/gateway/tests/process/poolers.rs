@@ -1,0 +1,133 @@
+//! Gateways behind a transaction pooler, and on servers that lose data.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use testkit::{Pooling, TestDb};
+use tokio::task::JoinSet;
+
+use super::{
+    gateway_process::{Gateway, command, folder, run},
+    two_processes::OTHER_DEFAULTS,
+};
+
+async fn database() -> TestDb {
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    db.set_defaults(OTHER_DEFAULTS).await;
+    db
+}
+
+/// Requests of every kind, many at a time: none fails, and the sums are right.
+async fn assert_serves(url: &str, gateways: usize) {
+    let folders: Vec<_> = (0..gateways).map(|_| folder()).collect();
+    let mut all = Vec::new();
+    for folder in &folders {
+        all.push(Arc::new(
+            Gateway::start(folder.path(), &[("DATABASE_URL", url)]).await,
+        ));
+    }
+    for user in ["a", "b"] {
+        all[0].ensure(user).await;
+    }
+    let mut requests = JoinSet::new();
+    for turn in 0..200_usize {
+        let gateway = Arc::clone(&all[turn % all.len()]);
+        let user = ["a", "b"][turn % 2];
+        requests.spawn(async move {
+            let usage =
+                json!({"endpoint": "/chat", "event_type": "ai_chat", "credits_charged": 1, "charge": true});
+            let calls = [
+                ("POST", "credits/consume", json!({"amount": 0.5})),
+                ("POST", "usage", usage),
+                ("GET", "credits/balance", Value::Null),
+                ("GET", "credits/transactions?limit=3", Value::Null),
+                ("GET", "usage/timeseries?tz=EST&granularity=day", Value::Null),
+            ];
+            let mut failed = Vec::new();
+            for (method, path, body) in calls {
+                let path = format!("/api/v1/users/{user}/{path}");
+                let (status, reply) = gateway.send(method, &path, body).await.unwrap();
+                if status != 200 {
+                    failed.push(format!("{method} {path}: {status} {reply}"));
+                }
+            }
+            failed
+        });
+    }
+    let mut failed = Vec::new();
+    while let Some(done) = requests.join_next().await {
+        failed.extend(done.unwrap());
+    }
+    assert!(
+        failed.is_empty(),
+        "{} of 1000 failed: {}",
+        failed.len(),
+        failed[0]
+    );
+    for user in ["a", "b"] {
+        assert_eq!(all[0].balance(user).await, 850.0);
+    }
+    let log = all[0].log();
+    assert!(log.contains("through a transaction pooler"), "{log}");
+    assert!(log.contains("SET timezone_abbreviations = Default"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_forgets_settings_between_transactions_is_served_through() {
+    let db = database().await;
+    let pooler = db.pooler(Pooling::Resetting).await;
+    assert_serves(pooler.url(), 1).await;
+}
+
+/// Runs with PgBouncer 1.21 or newer: `just pgbouncer`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PgBouncer that keeps prepared statements: just pgbouncer"]
+async fn pgbouncer_serves_two_gateways() {
+    for always in ["0", "1"] {
+        let db = database().await;
+        let settings = [
+            ("default_pool_size", "10"),
+            ("max_prepared_statements", "200"),
+            ("server_reset_query_always", always),
+            ("server_reset_query", "RESET ALL"),
+        ];
+        let pgbouncer = db.pgbouncer(&settings).await.unwrap();
+        assert!(
+            pgbouncer.can_keep_statements(),
+            "this needs PgBouncer 1.21 or newer"
+        );
+        assert_serves(pgbouncer.url(), 2).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_loses_prepared_statements_is_refused_at_the_start() {
+    let db = database().await;
+    let swapping = db.pooler(Pooling::Swapping).await;
+    assert_refused(swapping.url()).await;
+    let old = db.pgbouncer(&[("default_pool_size", "5")]).await;
+    if let Some(old) = old.filter(|pgbouncer| !pgbouncer.can_keep_statements()) {
+        assert_refused(old.url()).await;
+    }
+}
+
+async fn assert_refused(url: &str) {
+    let folder = folder();
+    let mut command = command(folder.path(), &[("DATABASE_URL", url)]);
+    let (status, _out, error) = tokio::task::spawn_blocking(move || run(&mut command))
+        .await
+        .unwrap();
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(error.contains("does not keep prepared statements"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_may_lose_data_is_warned_about() {
+    let db = database().await;
+    let folder = folder();
+    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", db.url())]).await;
+    let log = gateway.log();
+    for hazard in ["fsync = off", "full_page_writes = off"] {
+        assert!(log.contains(&format!("runs with {hazard}")), "{log}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Whether requests should be sent here: the database takes writes, the schema is this version's, and no queue is stuck.
+//!
+//! Guarantees an answer within [`ANSWER_MAX`], also while every connection hangs, and no more than one probe at a time
+//! and a second, however many ask.
+
+use std::time::{Duration, Instant};
+
+use pg::{
+    DbError, Pool, QueueHealth,
+    pool::chain,
+    probe::{self, ProbeDepth},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{BalanceReads, MIGRATIONS, StatusReads, Writes};
+
+/// Longest time until there is an answer.
+pub const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Longest time a probe may take.
+const PROBE_MAX: Duration = Duration::from_millis(1_800);
+/// How long the result of a probe holds.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// A batch that is under way for longer than this is stuck; usually it takes milliseconds.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// As many attempts of a queue that failed through the database, none succeeding between, are no accident.
+const FAILURES_MAX: u32 = 3;
+/// How long they count. Where nobody tries, the probe decides.
+const FAILURES_COUNT_FOR: Duration = Duration::from_secs(10);
+/// Pause between probes that need room on the disk, while nothing is suspicious.
+const PAGE_EVERY: Duration = Duration::from_secs(30);
+/// Callers that wait for an answer; further ones are told that it is not ready.
+const CALLERS_MAX: usize = 1_024;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// Whether the database takes writes and every queue moves.
+    pub database: bool,
+    /// Whether the schema has every migration of this version.
+    pub migrations: bool,
+}
+
+/// Finds out on demand. Cheap to clone; usable from any runtime.
+#[derive(Debug, Clone)]
+pub struct ReadinessProbe(mpsc::Sender<oneshot::Sender<Readiness>>);
+
+/// The queues whose health counts.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    /// Writes of requests.
+    pub writes: Writes,
+    /// Writes in bulk.
+    pub bulk: Writes,
+    /// Reads of balances.
+    pub balances: BalanceReads,
+    /// Reads of users' status.
+    pub statuses: StatusReads,
+}
+
+impl ReadinessProbe {
+    /// Starts on the present tokio runtime; ends with the last clone.
+    #[must_use]
+    pub fn start(pool: Pool, queues: Queues) -> Self {
+        let health = move || {
+            [
+                queues.writes.health(),
+                queues.bulk.health(),
+                queues.balances.health(),
+                queues.statuses.health(),
+            ]
+        };
+        Self::judging(pool, health)
+    }
+
+    fn judging(pool: Pool, health: impl Fn() -> [QueueHealth; 4] + Send + 'static) -> Self {
+        let (ask, asked) = mpsc::channel(CALLERS_MAX);
+        let prober = Prober {
+            pool,
+            health,
+            last: None,
+            last_page: None,
+            told: None,
+        };
+        tokio::spawn(prober.serve(asked));
+        Self(ask)
+    }
+
+    /// Whether requests should be sent here, as of a second ago at most.
+    pub async fn ask(&self) -> Readiness {
+        let (caller, answer) = oneshot::channel();
+        if self.0.try_send(caller).is_err() {
+            return Readiness::default();
+        }
+        match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(Ok(readiness)) => readiness,
+            _ => Readiness::default(),
+        }
+    }
+}
+
+struct Prober<H> {
+    pool: Pool,
+    health: H,
+    last: Option<(Instant, Readiness)>,
+    /// When the last probe that needed room on the disk succeeded.
+    last_page: Option<Instant>,
+    /// What the log was told last.
+    told: Option<bool>,
+}
+
+impl<H: Fn() -> [QueueHealth; 4] + Send + 'static> Prober<H> {
+    async fn serve(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Readiness>>) {
+        let mut callers = Vec::new();
+        while asked.recv_many(&mut callers, CALLERS_MAX).await > 0 {
+            let readiness = self.find_out().await;
+            for caller in callers.drain(..) {
+                if caller.send(readiness).is_err() {
+                    tracing::trace!("a caller of the readiness probe is gone");
+                }
+            }
+        }
+    }
+
+    async fn find_out(&mut self) -> Readiness {
+        let health = (self.health)();
+        if let Some(fault) = health.iter().find_map(|queue| fault(queue, Instant::now())) {
+            let migrations = self.last.is_some_and(|(_, last)| last.migrations);
+            self.tell(Err(fault));
+            return Readiness {
+                database: false,
+                migrations,
+            };
+        }
+        if let Some((at, last)) = self.last
+            && at.elapsed() < FRESH_FOR
+        {
+            return last;
+        }
+        let failed_at = health.iter().filter_map(|queue| queue.failed_at).max();
+        let depth = match self.last_page {
+            Some(page) if page.elapsed() < PAGE_EVERY && failed_at.is_none_or(|failed| failed < page) => {
+                ProbeDepth::Row
+            }
+            _ => ProbeDepth::Page,
+        };
+        let began = Instant::now();
+        let outcome = match tokio::time::timeout(PROBE_MAX, ask_database(&self.pool, depth)).await {
+            Ok(Ok(migrations)) => Ok(migrations),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_elapsed) => Err("the database did not answer in time".to_owned()),
+        };
+        if outcome.is_ok() && depth == ProbeDepth::Page {
+            self.last_page = Some(began);
+        }
+        let readiness = Readiness {
+            database: outcome.is_ok(),
+            migrations: outcome.as_ref().is_ok_and(|applied| *applied),
+        };
+        self.tell(match outcome {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("a migration is missing".to_owned()),
+            Err(why) => Err(why),
+        });
+        self.last = Some((Instant::now(), readiness));
+        readiness
+    }
+
+    /// Logs a change, not each question.
+    fn tell(&mut self, outcome: Result<(), String>) {
+        let changed = self.told.replace(outcome.is_ok()) != Some(outcome.is_ok());
+        match outcome {
+            Err(reason) if changed => tracing::warn!(reason, "not ready for requests"),
+            Ok(()) if changed => tracing::info!("ready for requests"),
+            _ => {}
+        }
+    }
+}
+
+/// Writes, then looks for migrations that are missing.
+async fn ask_database(pool: &Pool, depth: ProbeDepth) -> Result<bool, DbError> {
+    probe::write(pool, depth).await?;
+    Ok(pg::migrate::pending(pool, MIGRATIONS).await?.is_empty())
+}
+
+/// Why no request should be sent to this queue, whatever the probe says.
+fn fault(queue: &QueueHealth, now: Instant) -> Option<String> {
+    let name = queue.name;
+    if queue.stuck_for >= STUCK_AFTER {
+        return Some(format!(
+            "the queue {name} has been at one batch for {} s",
+            queue.stuck_for.as_secs()
+        ));
+    }
+    let recent = |at: Instant| now.saturating_duration_since(at) < FAILURES_COUNT_FOR;
+    let failing = queue.failures >= FAILURES_MAX && queue.failed_at.is_some_and(recent);
+    failing.then(|| {
+        format!(
+            "the last {} batches of the queue {name} failed through the database",
+            queue.failures
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use pg::PoolSettings;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const FINE: QueueHealth = QueueHealth {
+        name: "writes",
+        stuck_for: Duration::ZERO,
+        failures: 0,
+        failed_at: None,
+    };
+
+    #[test]
+    fn queues_that_are_stuck_or_keep_failing_are_faults_for_a_while() {
+        let now = Instant::now();
+        assert_eq!(fault(&FINE, now), None);
+        let stuck = |stuck_for| fault(&QueueHealth { stuck_for, ..FINE }, now).is_some();
+        assert!(stuck(STUCK_AFTER) && !stuck(STUCK_AFTER / 2));
+        let failing = |failures, now| {
+            let failed_at = Some(Instant::now());
+            fault(
+                &QueueHealth {
+                    failures,
+                    failed_at,
+                    ..FINE
+                },
+                now,
+            )
+            .is_some()
+        };
+        assert!(failing(FAILURES_MAX, now) && !failing(FAILURES_MAX - 1, now));
+        assert!(!failing(FAILURES_MAX, now + 2 * FAILURES_COUNT_FOR));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_not_ready_within_a_bounded_time() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let mut settings = PoolSettings::new(format!("postgresql://app@127.0.0.1:{port}/app"));
+        settings.connect_timeout = Duration::from_secs(3_600);
+        let probe = ReadinessProbe::judging(Pool::new(&settings).unwrap(), || [FINE; 4]);
+        let asked = async { (probe.ask().await, probe.ask().await) };
+        let answers = tokio::time::timeout(Duration::from_secs(60), asked).await;
+        assert_eq!(answers, Ok((Readiness::default(), Readiness::default())));
+    }
+}

@@ -1,0 +1,100 @@
+//! Whether the database takes writes, found out by writing: a server that answers may still be read-only or out of disk.
+
+use diesel::{QueryableByName, sql_types::Bool};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+
+use crate::{Attempts, DbError, Pool, Tx};
+
+/// What a probe writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeDepth {
+    /// A row: refused by a read-only server and by one that cannot commit.
+    Row,
+    /// So much that the table grows by a page: refused by a server without room on its disk, too.
+    Page,
+}
+
+/// What a server lets its sessions do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerMode {
+    /// Read and write.
+    ReadWrite,
+    /// Read only, by a setting of the server, the database or the role.
+    ReadOnly,
+    /// Read only, because the server follows another one.
+    HotStandby,
+}
+
+#[derive(QueryableByName)]
+struct Mode {
+    #[diesel(sql_type = Bool)]
+    standby: bool,
+    #[diesel(sql_type = Bool)]
+    read_only: bool,
+}
+
+/// What the server lets this session do.
+///
+/// # Errors
+/// [`DbError`] when the server does not answer.
+pub async fn server_mode(conn: &mut AsyncPgConnection) -> Result<ServerMode, DbError> {
+    let mode: Mode = diesel::sql_query(
+        "SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only",
+    )
+    .get_result(conn)
+    .await?;
+    Ok(match mode {
+        Mode { standby: true, .. } => ServerMode::HotStandby,
+        Mode { read_only: true, .. } => ServerMode::ReadOnly,
+        _ => ServerMode::ReadWrite,
+    })
+}
+
+/// The table of probes, empty for everyone who looks at it. Made once, so that a start takes no lock on it.
+pub(crate) const TABLE: &str = "DO $$ BEGIN
+    IF to_regclass('public.user_service_probes') IS NULL THEN
+        CREATE TABLE public.user_service_probes (filler text NOT NULL);
+        ALTER TABLE public.user_service_probes ALTER COLUMN filler SET STORAGE PLAIN;
+        COMMENT ON TABLE public.user_service_probes IS
+            'Written and emptied in one transaction by the readiness probe, to see whether the server commits';
+    END IF; END $$";
+
+const ROW: &str =
+    "INSERT INTO public.user_service_probes VALUES (''); DELETE FROM public.user_service_probes";
+
+/// A row takes a page, and pages that a vacuum left free are used up before the table grows.
+const PAGE: &str = "DO $$ DECLARE bytes bigint := pg_relation_size('public.user_service_probes'); BEGIN
+    FOR place IN 1..200 LOOP
+        INSERT INTO public.user_service_probes VALUES (repeat('x', 7000));
+        EXIT WHEN pg_relation_size('public.user_service_probes') > bytes;
+    END LOOP;
+    DELETE FROM public.user_service_probes; END $$";
+
+/// Writes, commits, and leaves nothing. A broken connection is replaced, as it is for requests.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be reached, or does not write or commit.
+pub async fn write(pool: &Pool, depth: ProbeDepth) -> Result<(), DbError> {
+    let mut attempts = Attempts::up_to(3);
+    loop {
+        match once(pool, depth).await {
+            Err(error) if attempts.again(&error).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn once(pool: &Pool, depth: ProbeDepth) -> Result<(), DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    let statements = match depth {
+        ProbeDepth::Row => ROW,
+        ProbeDepth::Page => PAGE,
+    };
+    match tx.conn().batch_execute(statements).await.map_err(DbError::from) {
+        Ok(()) => tx.commit().await,
+        Err(error) => {
+            tx.give_up(&error).await;
+            Err(error)
+        }
+    }
+}
