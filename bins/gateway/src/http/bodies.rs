@@ -17,7 +17,7 @@ use actix_web::{
     web::Payload,
 };
 use futures_util::StreamExt as _;
-use kernel::{Detail, Principal};
+use kernel::{Clock, Detail, Principal};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
@@ -200,7 +200,8 @@ impl Drop for Share {
 /// The byte limit of a caller: users have one, services and requests without a credential do not.
 pub struct Meter<'a> {
     buckets: Option<(&'a Buckets, &'a str)>,
-    now: time::OffsetDateTime,
+    /// Asked at each take: a body may come for as long as a request may last.
+    clock: &'a dyn Clock,
     /// What is left, once something was taken.
     pub level: Option<Level>,
 }
@@ -208,11 +209,11 @@ pub struct Meter<'a> {
 impl<'a> Meter<'a> {
     /// The limit of this caller.
     #[must_use]
-    pub fn new(limits: &'a RateLimits, caller: &'a Caller, now: time::OffsetDateTime) -> Self {
+    pub fn new(limits: &'a RateLimits, caller: &'a Caller, clock: &'a dyn Clock) -> Self {
         let user = caller.principal.as_ref().and_then(Principal::user_id);
         Self {
             buckets: limits.bytes.as_ref().zip(user.map(kernel::UserId::as_str)),
-            now,
+            clock,
             level: None,
         }
     }
@@ -223,7 +224,7 @@ impl<'a> Meter<'a> {
     /// 429.
     pub fn check(&self, bytes: usize) -> Result<(), ApiError> {
         if let Some((buckets, user)) = self.buckets {
-            buckets.check(user, u64::try_from(bytes).unwrap_or(u64::MAX), self.now)?;
+            buckets.check(user, u64::try_from(bytes).unwrap_or(u64::MAX), self.clock.now())?;
         }
         Ok(())
     }
@@ -231,7 +232,7 @@ impl<'a> Meter<'a> {
     fn take(&mut self, bytes: usize) -> Result<(), ApiError> {
         if let Some((buckets, user)) = self.buckets {
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            self.level = Some(buckets.take(user, bytes, self.now)?);
+            self.level = Some(buckets.take(user, bytes, self.clock.now())?);
         }
         Ok(())
     }

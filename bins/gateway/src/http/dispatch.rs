@@ -194,7 +194,7 @@ async fn run(
 fn judge_head(app: &App, route: &Route, request: &HttpRequest, caller: &Caller) -> Result<Reply, ApiError> {
     if route.body != BodyRule::Ignored {
         let declared = bodies::judge_head(request, route.body.bytes_max())?;
-        Meter::new(&app.traffic.rate_limits, caller, app.clock.now()).check(declared.unwrap_or(0))?;
+        Meter::new(&app.traffic.rate_limits, caller, &*app.clock).check(declared.unwrap_or(0))?;
     }
     Ok(Reply::of("application/json", "").marked(GoOn))
 }
@@ -207,7 +207,7 @@ async fn receive(
     caller: &Caller,
     progress: &Progress,
 ) -> Result<Body, ApiError> {
-    let mut meter = Meter::new(&app.traffic.rate_limits, caller, app.clock.now());
+    let mut meter = Meter::new(&app.traffic.rate_limits, caller, &*app.clock);
     if route.body == BodyRule::Ignored {
         return Ok(app.traffic.bodies.none(caller));
     }

@@ -20,6 +20,8 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Most callers whose bucket is kept. Beyond it, the buckets that are nearest to full are forgotten.
 const BUCKETS_MAX: usize = 100_000;
+/// How far a clock must have been set back to count as set back. Less is the disorder of threads that read it at about the same time.
+const SET_BACK_MIN: Duration = Duration::seconds(60);
 /// Fewest buckets for which it is worth looking for full ones.
 const SWEEP_MIN: usize = 1_024;
 
@@ -54,6 +56,8 @@ struct State {
     full_at: HashMap<String, OffsetDateTime>,
     /// At how many buckets full ones are looked for.
     sweep_at: usize,
+    /// The newest instant at which something was taken.
+    newest: Option<OffsetDateTime>,
 }
 
 /// What is left in a bucket.
@@ -130,11 +134,7 @@ impl Buckets {
     /// [`Exhausted`]: it holds less, and nothing was taken.
     pub fn take(&self, caller: &str, amount: u64, now: OffsetDateTime) -> Result<Level, Exhausted> {
         let mut state = self.lock();
-        let latest = now.checked_add(self.policy.window()).unwrap_or(now);
-        if let Some(full_at) = state.full_at.get_mut(caller) {
-            // A clock that was set back must not lock a caller out for longer than the window.
-            *full_at = latest.min(*full_at);
-        }
+        let now = state.advance(now, self.policy.window());
         let full_at = state.full_at.get(caller).copied();
         let after = self.after(full_at, amount, now)?;
         state.full_at.insert(caller.to_owned(), after);
@@ -148,7 +148,9 @@ impl Buckets {
     /// # Errors
     /// [`Exhausted`].
     pub fn check(&self, caller: &str, amount: u64, now: OffsetDateTime) -> Result<(), Exhausted> {
-        let full_at = self.lock().full_at.get(caller).copied();
+        let state = self.lock();
+        let (now, full_at) = (state.at(now), state.full_at.get(caller).copied());
+        drop(state);
         self.after(full_at, amount, now).map(|_| ())
     }
 
@@ -191,6 +193,29 @@ impl Buckets {
 }
 
 impl State {
+    /// The instant to count with. Time stands still where a thread comes late, or that thread would be given what was taken
+    /// meanwhile.
+    fn at(&self, now: OffsetDateTime) -> OffsetDateTime {
+        match self.newest {
+            Some(newest) if newest > now && between(now, newest) < SET_BACK_MIN => newest,
+            _ => now,
+        }
+    }
+
+    /// The instant to count with, from now on.
+    fn advance(&mut self, now: OffsetDateTime, window: Duration) -> OffsetDateTime {
+        let now = self.at(now);
+        if self.newest.is_some_and(|newest| newest > now) {
+            // A clock that was set back must not lock callers out for longer than the window.
+            let latest = now.saturating_add(window);
+            for full_at in self.full_at.values_mut() {
+                *full_at = latest.min(*full_at);
+            }
+        }
+        self.newest = Some(now);
+        now
+    }
+
     fn sweep(&mut self, now: OffsetDateTime, window: Duration) {
         if self.full_at.len() < self.sweep_at.max(SWEEP_MIN) {
             return;
@@ -309,9 +334,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_locks_nobody_out() {
+    fn a_clock_that_is_set_back_by_a_minute_or_more_locks_nobody_out() {
         let buckets = Buckets::new(POLICY);
         assert!(buckets.take("a", 600, at(100_000)).is_ok());
+        assert!(buckets.take("b", 300, at(100_000)).is_ok());
         assert_eq!(buckets.take("a", 1, at(0)).unwrap_err().retry_after_seconds, 1);
         assert_eq!(
             buckets.lock().full_at["a"],
@@ -319,6 +345,22 @@ mod tests {
             "as if it had been emptied now"
         );
         assert!(buckets.take("a", 600, at(600)).is_ok());
+        assert!(buckets.take("b", 600, at(600)).is_ok(), "every caller");
+        assert!(buckets.take("a", 600, at(540)).is_err());
+        assert_eq!(buckets.lock().full_at["a"], at(540 + 600), "a minute is a jump");
+    }
+
+    #[test]
+    fn a_request_that_comes_late_gives_nothing_back() {
+        let buckets = Buckets::new(POLICY);
+        assert!(buckets.take("a", 600, at(100)).is_ok());
+        for late in [99, 78, 50] {
+            let refused = buckets.take("a", 10, at(late)).unwrap_err();
+            assert_eq!((refused.level.remaining, refused.retry_after_seconds), (0, 10));
+            assert!(buckets.check("a", 1, at(late)).is_err());
+        }
+        assert!(buckets.take("a", 1, at(100)).is_err(), "nothing came back");
+        assert_eq!(buckets.take("a", 5, at(105)).unwrap().remaining, 0);
     }
 
     #[test]

@@ -156,6 +156,40 @@ async fn bytes_in_memory_are_bounded() {
     again.send().await.expect(422);
 }
 
+/// A chunk that comes late is counted at the instant it comes, and gives nothing back that was taken since its request began.
+#[tokio::test]
+async fn a_late_chunk_gives_no_bytes_back() {
+    let variables = [
+        ("RATE_LIMIT_BYTES", "60000"),
+        ("RATE_LIMIT_BYTES_BURST", "40000"),
+        ("REQUEST_TIMEOUT_SECONDS", "600"),
+    ];
+    let app = TestApp::start_with(&variables).await;
+    let user = app.user("auth0|a").await;
+    let send = |bytes: usize| {
+        app.post(CONSUME)
+            .token(&user.token)
+            .body(" ".repeat(bytes))
+            .send()
+    };
+    let head = format!(
+        "POST {CONSUME} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n1\r\n \r\n",
+        user.token
+    );
+    let mut slow = TcpStream::connect(app.address()).await.unwrap();
+    slow.write_all(head.as_bytes()).await.unwrap();
+    held(&app, |bytes| bytes == 1).await;
+    app.clock().advance(time::Duration::seconds(22));
+    send(40_000).await.expect(422);
+    send(1_000).await.expect(429);
+    let chunk = format!("{:x}\r\n{}\r\n0\r\n\r\n", 1_000, " ".repeat(1_000));
+    slow.write_all(chunk.as_bytes()).await.unwrap();
+    let late = answer(slow).await;
+    assert!(late.starts_with("HTTP/1.1 429"), "{late}");
+    send(1_000).await.expect(429);
+}
+
 #[tokio::test]
 async fn a_user_may_send_so_many_bytes() {
     let variables = [("RATE_LIMIT_BYTES", "60000"), ("RATE_LIMIT_BYTES_BURST", "4000")];
