@@ -105,6 +105,9 @@ impl Connection {
 
     /// Reads and throws away until nothing comes any more, or long enough.
     fn poll_discard(&mut self, context: &mut Context<'_>, since: Instant) -> Poll<io::Result<()>> {
+        if self.line.is_evicted(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let mut scratch = [0_u8; 8 * 1024];
         let mut discarded = 0_usize;
         loop {
@@ -147,7 +150,7 @@ impl AsyncRead for Connection {
                 Poll::Ready(outcome)
             }
             // An end of the stream has the connection closed as soon as no request is being answered.
-            Poll::Pending if this.line.place.is_evicted(context.waker()) => {
+            Poll::Pending if this.line.is_evicted(context) => {
                 tracing::debug!("a connection was closed in favour of a new one");
                 Poll::Ready(Ok(()))
             }
@@ -173,13 +176,18 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if this.is_shut {
+        let is_evicted = this.line.is_evicted(context);
+        if this.is_shut || is_evicted && this.line.is_overrun.get() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_write(context, bytes) {
             this.is_stalled = false;
             this.taken_at = Instant::now();
             return Poll::Ready(outcome);
+        }
+        // Its client does not take an answer that is made already, and another client needs the socket.
+        if is_evicted && !this.line.is_busy.get() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if !this.is_stalled {
             this.is_stalled = true;
@@ -239,6 +247,17 @@ impl Line {
     pub fn overrun(&self) {
         client_error("request_after_close");
         self.is_overrun.set(true);
+    }
+
+    /// Says that a request came that is not answered, because the connection makes room for another one.
+    pub fn give_up(&self) {
+        self.close();
+        self.is_overrun.set(true);
+    }
+
+    /// Whether the connection makes room for another one. If not, the task is woken when it has to.
+    pub fn is_evicted(&self, context: &Context<'_>) -> bool {
+        self.place.is_evicted(context.waker())
     }
 
     fn received(&self) {
@@ -304,6 +323,39 @@ mod tests {
         let (mut connection, _client, open) = pair().await;
         open.begin_drain();
         assert_eq!(send_much(&mut connection).await, io::ErrorKind::TimedOut);
+    }
+
+    /// A connection whose answer is not taken, and one that waits for its client after the last answer, make room at once.
+    #[tokio::test]
+    async fn an_evicted_connection_ends_whatever_it_waits_for() {
+        for is_closing in [false, true] {
+            let (mut connection, client, open) = pair().await;
+            if is_closing {
+                connection.line().close();
+            }
+            // All nine places are taken by others, so that the first one has to go.
+            let peers = (0..9_u8).map(|number| ([10, 0, 0, number], 1).into());
+            let mut others = Vec::new();
+            let waiting = async {
+                match is_closing {
+                    false => send_much(&mut connection).await,
+                    true => connection.read_u8().await.unwrap_err().kind(),
+                }
+            };
+            let evicting = async {
+                tokio::task::yield_now().await;
+                others.extend(peers.map(|peer| {
+                    let place = open.admit(peer).unwrap();
+                    place.busy();
+                    place
+                }));
+            };
+            let (kind, ()) = timeout(PATIENCE, async { tokio::join!(waiting, evicting) })
+                .await
+                .unwrap();
+            assert_eq!(kind, io::ErrorKind::ConnectionAborted);
+            drop(client);
+        }
     }
 
     #[tokio::test]

@@ -31,7 +31,11 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     next_id: u64,
+    /// Those whose socket is open.
     entries: HashMap<u64, Arc<Entry>>,
+    /// How many of the entries are evicted; they are closed as soon as their thread sees it.
+    leaving: usize,
+    /// Those that are not evicted, by address.
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -54,6 +58,10 @@ const IDLE: u8 = 1;
 /// A request of it is being answered.
 const BUSY: u8 = 2;
 
+/// Most sockets that are open beyond the total, while connections are closed that made room for others. The server accepts no
+/// further ones until they are closed.
+pub const LEAVING_MAX: usize = 16;
+
 /// The place of one connection among the open ones, given up when this is dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -63,17 +71,30 @@ pub struct Place {
 }
 
 impl Connections {
-    /// Room for so many connections, in total and from one address.
+    /// Room for so many connections, in total and from one address. One address gets half of the total at most, so that it
+    /// cannot shut out all others.
     #[must_use]
     pub fn new(total_max: usize, address_max: usize, trusted_proxies: Vec<IpNet>) -> Self {
         Self {
             total_max: total_max.max(1),
-            address_max: address_max.max(1),
+            address_max: address_max.min(total_max / 2).max(1),
             trusted_proxies,
             is_draining: AtomicBool::new(false),
             began: Instant::now(),
             open: Mutex::default(),
         }
+    }
+
+    /// Most connections in total.
+    #[must_use]
+    pub fn total_max(&self) -> usize {
+        self.total_max
+    }
+
+    /// Most connections from one address.
+    #[must_use]
+    pub fn address_max(&self) -> usize {
+        self.address_max
     }
 
     /// A place for a new connection. Another one is closed if that makes room; without room there is none.
@@ -85,7 +106,7 @@ impl Connections {
             metrics::counter!("http_connections_refused_total", "reason" => "address").increment(1);
             return None;
         }
-        if open.entries.len() >= self.total_max && !open.evict(None, "total") {
+        if open.staying() >= self.total_max && !open.evict(None, "total") {
             metrics::counter!("http_connections_refused_total", "reason" => "total").increment(1);
             return None;
         }
@@ -154,12 +175,24 @@ impl Open {
         id
     }
 
-    /// Forgets a connection; it may be forgotten already.
+    /// How many connections are open and not evicted.
+    fn staying(&self) -> usize {
+        self.entries.len().saturating_sub(self.leaving)
+    }
+
+    /// Forgets a connection whose socket is closed.
     fn remove(&mut self, id: u64) {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
-        let Some(address) = entry.address else {
+        match entry.is_evicted.load(Ordering::Acquire) {
+            true => self.leaving = self.leaving.saturating_sub(1),
+            false => self.uncount(entry.address),
+        }
+    }
+
+    fn uncount(&mut self, address: Option<IpAddr>) {
+        let Some(address) = address else {
             return;
         };
         if let Some(count) = self.by_address.get_mut(&address) {
@@ -176,6 +209,7 @@ impl Open {
             .entries
             .iter()
             .filter(|(_, entry)| address.is_none() || entry.address == address)
+            .filter(|(_, entry)| !entry.is_evicted.load(Ordering::Acquire))
             .map(|(id, entry)| {
                 (
                     entry.stage.load(Ordering::Acquire),
@@ -185,14 +219,13 @@ impl Open {
             })
             .filter(|(stage, ..)| *stage != BUSY)
             .min();
-        let Some((.., id)) = found else {
+        let Some(entry) = found.and_then(|(.., id)| self.entries.get(&id).cloned()) else {
             return false;
         };
-        if let Some(entry) = self.entries.get(&id) {
-            entry.is_evicted.store(true, Ordering::Release);
-            entry.waker.wake();
-        }
-        self.remove(id);
+        entry.is_evicted.store(true, Ordering::Release);
+        entry.waker.wake();
+        self.leaving = self.leaving.saturating_add(1);
+        self.uncount(entry.address);
         metrics::counter!("http_connections_evicted_total", "reason" => reason).increment(1);
         true
     }
@@ -286,13 +319,34 @@ mod tests {
         idle.idle();
         let fourth = gate.admit(peer("1.0.0.4")).unwrap();
         assert!(fresh.is_evicted(waker) && !idle.is_evicted(waker));
+        assert_eq!(
+            gate.lock().entries.len(),
+            4,
+            "its socket is open until it is dropped"
+        );
         fourth.busy();
         let fifth = gate.admit(peer("1.0.0.5")).unwrap();
         assert!(idle.is_evicted(waker));
         fifth.busy();
         assert!(gate.admit(peer("1.0.0.6")).is_none(), "all three answer requests");
+        assert_eq!((gate.lock().entries.len(), gate.lock().leaving), (5, 2));
         drop((fresh, idle));
-        assert_eq!(gate.lock().entries.len(), 3, "who makes room is not counted");
+        assert_eq!((gate.lock().entries.len(), gate.lock().leaving), (3, 0));
         assert!(!busy.is_evicted(waker));
+        drop((busy, fourth, fifth));
+        assert!(gate.lock().entries.is_empty() && gate.lock().by_address.is_empty());
+    }
+
+    #[test]
+    fn one_address_gets_half_of_the_places_at_most() {
+        let gate = gate(8, 512);
+        let admit = |address: &str| {
+            let place = gate.admit(peer(address));
+            place.iter().for_each(Place::busy);
+            place
+        };
+        let own: Vec<_> = (0..8).filter_map(|_| admit("1.0.0.1")).collect();
+        assert_eq!(own.len(), 4);
+        assert!(admit("1.0.0.2").is_some());
     }
 }

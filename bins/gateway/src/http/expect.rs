@@ -61,10 +61,14 @@ where
     if line.as_ref().is_some_and(|line| line.is_closing()) {
         return None;
     }
+    // Its connection is busy meanwhile, whatever the database takes.
+    let answering = line.as_ref().map(Line::answer);
     let mut head = Request::new();
     head.head_mut().clone_from(request.head());
     head.extensions_mut().insert(HeadOnly);
-    let mut refusal: Response<BoxBody> = match judge.call(head).await {
+    let judged = judge.call(head).await;
+    drop(answering);
+    let mut refusal: Response<BoxBody> = match judged {
         Ok(answer) if answer.response().extensions().contains::<GoOn>() => return None,
         Ok(answer) => answer.map_into_boxed_body().into_parts().1.into(),
         Err(error) => error.into(),

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -41,7 +42,12 @@ pub async fn keep_alive(
     if line.is_closing() {
         line.overrun();
         // The connection is shut for sending meanwhile, and this answer never reaches it.
-        tokio::time::sleep(LINGER).await;
+        let evicted = evicted(&line);
+        let _ended = tokio::time::timeout(LINGER, evicted).await;
+        return Ok(request.into_response(HttpResponse::BadRequest().finish().map_into_boxed_body()));
+    }
+    if evicted(&line).now_or_never().is_some() {
+        line.give_up();
         return Ok(request.into_response(HttpResponse::BadRequest().finish().map_into_boxed_body()));
     }
     let answering = line.answer();
@@ -75,6 +81,15 @@ pub async fn keep_alive(
         }));
     }
     Ok(response)
+}
+
+/// Ends when the connection has to make room for another one.
+async fn evicted(line: &Line) {
+    poll_fn(|context| match line.is_evicted(context) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
 }
 
 /// The body of a request that has one, shared by its reader and by this middleware.

@@ -31,6 +31,7 @@ use tokio::net::TcpStream;
 use super::{
     catalogue,
     connection::{Connection, HEAD_MAX, LINGER, client_error},
+    connections::{Connections, LEAVING_MAX},
     dispatch::{dispatch, language_of, refuse},
     error::ApiError,
     expect::expectations,
@@ -61,6 +62,8 @@ pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
     let grace = app.config.limits.shutdown_grace.as_secs();
     let builder = Server::build()
         .workers(workers)
+        // Whatever the judgement of single connections takes: no more sockets than there are descriptors for.
+        .max_concurrent_connections(sockets_of_a_worker(&app.traffic.connections, workers))
         .shutdown_timeout(grace)
         .disable_signals();
     let draining = builder.graceful_shutdown_signal();
@@ -83,6 +86,11 @@ pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
     };
     let server = builder.listen("http", listener, factory)?.run();
     Ok(server)
+}
+
+fn sockets_of_a_worker(connections: &Connections, workers: usize) -> usize {
+    let all = connections.total_max().saturating_add(LEAVING_MAX);
+    all.checked_div(workers).unwrap_or(all).max(1)
 }
 
 /// Everything that answers requests, for one worker.

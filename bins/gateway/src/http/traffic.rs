@@ -30,6 +30,13 @@ impl Traffic {
             limits.connections_per_address,
             limits.trusted_proxies.clone(),
         );
+        if connections.address_max() < limits.connections_per_address {
+            tracing::info!(
+                total = connections.total_max(),
+                of_one_address = connections.address_max(),
+                "the limit of open files leaves one address fewer connections than CONNECTIONS_PER_ADDRESS"
+            );
+        }
         Self {
             bodies: Bodies::new(limits.body_bytes_in_flight, readers, runtime),
             rate_limits: RateLimits::new(&config.rate_limits),

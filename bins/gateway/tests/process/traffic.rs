@@ -8,7 +8,7 @@ use std::{
 use testkit::TestDb;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::{
@@ -16,8 +16,22 @@ use super::{
     usage_export::{ask, loaded},
 };
 
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 fn address(gateway: &Gateway) -> SocketAddr {
     gateway.url.strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// A new connection is answered.
+async fn healthy(gateway: &Gateway) {
+    let mut stream = TcpStream::connect(address(gateway)).await.unwrap();
+    let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 /// Nothing was warned of since the start.
@@ -40,17 +54,37 @@ async fn idle_sockets_shut_out_nobody_though_descriptors_are_few() {
         idle.push(TcpStream::connect(address(&gateway)).await.unwrap());
     }
     for _ in 0..40 {
-        let mut stream = TcpStream::connect(address(&gateway)).await.unwrap();
-        let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
-        let mut answer = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
+        healthy(&gateway).await;
     }
     assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
     drop(idle);
     assert_quiet(&gateway);
+}
+
+/// Sockets that ask for much and read nothing of it are closed for others, though their answers are not sent yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_that_do_not_read_shut_out_nobody_though_descriptors_are_few() {
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let folder = folder();
+    let gateway = Gateway::start_with_files(folder.path(), &[("DATABASE_URL", db.url())], 256).await;
+    gateway.ensure("someone").await;
+    let mut deaf = Vec::new();
+    for _ in 0..300 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2_048).unwrap();
+        let connecting = tokio::time::timeout(PATIENCE, socket.connect(address(&gateway)));
+        let mut stream = connecting.await.expect("no connection").unwrap();
+        let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(12);
+        // Some are closed before they have asked.
+        let _sent = stream.write_all(&asked).await;
+        deaf.push(stream);
+    }
+    for _ in 0..40 {
+        healthy(&gateway).await;
+    }
+    assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
+    assert_quiet(&gateway);
+    drop(deaf);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
