@@ -14,17 +14,17 @@ use std::{
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     task::JoinSet,
 };
 
-use crate::service::{Client, KEY, Service, request};
+use crate::service::{Client, KEY, Service, attack, request, request_with};
 
 type Running = Pin<Box<dyn Future<Output = String> + Send>>;
 type Attack = fn(Arc<Service>, Arc<AtomicBool>) -> Running;
 
 /// All of them, by name.
-pub fn all() -> [(&'static str, Attack); 7] {
+pub fn all() -> [(&'static str, Attack); 10] {
     [
         ("large lists of zeros", |service, on| Box::pin(zeros(service, on))),
         ("large lists of zeros of a service", |service, on| {
@@ -38,6 +38,13 @@ pub fn all() -> [(&'static str, Attack); 7] {
         }),
         ("readers that stand still", |service, on| {
             Box::pin(stalled(service, on))
+        }),
+        ("large batches with a key", |service, on| {
+            Box::pin(keyed(service, on))
+        }),
+        ("late chunks", |service, on| Box::pin(late_chunks(service, on))),
+        ("sockets that ask and do not read", |service, on| {
+            Box::pin(deaf(service, on))
         }),
         ("idle sockets", |service, on| Box::pin(idle(service, on))),
         ("bodies and heads that drip", |service, on| {
@@ -55,7 +62,8 @@ async fn repeat(service: &Service, on: &Arc<AtomicBool>, connections: usize, sen
         tasks.spawn(async move {
             let mut answers: BTreeMap<String, u64> = BTreeMap::new();
             while on.load(Ordering::Acquire) {
-                let Ok(mut client) = Client::open(address).await else {
+                let Ok(mut client) = attack(address, None).await.and_then(Client::of) else {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
                 while on.load(Ordering::Acquire) {
@@ -119,9 +127,7 @@ async fn bytes(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 async fn stalled(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
     let mut streams = Vec::new();
     for _ in 0..200 {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4 * 1024).unwrap();
-        if let Ok(mut stream) = socket.connect(service.address).await {
+        if let Ok(mut stream) = attack(service.address, Some(4 * 1024)).await {
             let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(8);
             if stream.write_all(&asked).await.is_ok() {
                 streams.push(stream);
@@ -132,6 +138,71 @@ async fn stalled(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
     format!("{} connections", streams.len())
 }
 
+/// Large objects whose every value is hashed for the key of its request.
+async fn keyed(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let zeros = list_of_zeros(250_000);
+    let record = format!(
+        r#"{{"user_id":"{}","event_type":"x","request_data":{{"a":{zeros}}}}}"#,
+        service.attacker.id
+    );
+    let body = format!(r#"{{"records":[{}]}}"#, vec![record; 55].join(","));
+    let key = "Idempotency-Key: the same\r\n";
+    let sent = request_with("POST", "/api/v1/usage/batch", KEY, key, &body);
+    repeat(&service, &on, 2, sent).await
+}
+
+/// Bodies in chunks that come long after their requests began, to win back what the byte limit has taken.
+async fn late_chunks(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let mut answers = 0;
+    let head = format!(
+        "POST {}/credits/consume HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n",
+        service.attacker.path, service.attacker.token
+    );
+    let chunk = format!("{:x}\r\n{}\r\n0\r\n\r\n", 1_000_000, " ".repeat(1_000_000));
+    while on.load(Ordering::Acquire) {
+        let mut streams = Vec::new();
+        for _ in 0..20 {
+            if let Ok(mut stream) = attack(service.address, None).await
+                && stream.write_all(head.as_bytes()).await.is_ok()
+            {
+                streams.push(stream);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        for mut stream in streams {
+            let (mut reader, mut writer) = stream.split();
+            let mut answer = [0; 4_096];
+            let (_sent, read) = tokio::join!(
+                tokio::time::timeout(Duration::from_secs(5), writer.write_all(chunk.as_bytes())),
+                tokio::time::timeout(Duration::from_secs(5), reader.read(&mut answer))
+            );
+            answers += u64::from(matches!(read, Ok(Ok(1..))));
+        }
+    }
+    format!("{answers} answers")
+}
+
+/// Asks for much on many connections, reads nothing, and opens those again that are closed.
+async fn deaf(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(12);
+    let mut opened = 0;
+    let mut streams = std::collections::VecDeque::new();
+    while on.load(Ordering::Acquire) {
+        let connecting = tokio::time::timeout(Duration::from_secs(1), attack(service.address, Some(2_048)));
+        if let Ok(Ok(mut stream)) = connecting.await {
+            opened += 1;
+            if stream.write_all(&asked).await.is_ok() {
+                streams.push_back(stream);
+            }
+        }
+        if streams.len() > 300 {
+            streams.pop_front();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    format!("{opened} connections")
+}
+
 /// Keeps so many sockets open that send nothing; those that are closed are opened again.
 async fn idle(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
     let mut opened = 0;
@@ -139,7 +210,7 @@ async fn idle(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
     while on.load(Ordering::Acquire) {
         sockets.retain(|socket| !matches!(socket.try_read(&mut [0; 512]), Ok(0)));
         while sockets.len() < 220 {
-            match TcpStream::connect(service.address).await {
+            match attack(service.address, None).await {
                 Ok(socket) => sockets.push(socket),
                 Err(_) => break,
             }
@@ -171,7 +242,8 @@ async fn dripping(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
         tasks.spawn(async move {
             let mut closed = 0_u64;
             while on.load(Ordering::Acquire) {
-                let Ok(mut stream) = TcpStream::connect(address).await else {
+                let Ok(mut stream) = attack(address, None).await else {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
                 let mut is_open = stream.write_all(begun.as_bytes()).await.is_ok();

@@ -17,12 +17,16 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 const SECRET: &str = "the secret of attacks signs nothing else";
 /// What services send as their token.
 pub const KEY: &str = "usk_abuse_0123456789abcdef0123456789abcdef";
+/// Open files of the service.
+const FILES_MAX: &str = "256";
+/// Where attacks come from: another address than the rest.
+const ATTACKERS: &str = "127.0.0.2:0";
 /// Users of the ordinary load.
 const USERS: usize = 8;
 
@@ -57,7 +61,7 @@ impl Service {
         let server = LocalPostgres::start(&settings).unwrap();
         let url = server.url().to_string();
         let log = fs::File::create(folder.path().join("gateway.log")).unwrap();
-        let gateway = command(folder.path(), &url)
+        let gateway = command_with_few_files(folder.path(), &url)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -112,7 +116,22 @@ impl Service {
 }
 
 fn command(folder: &Path, url: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    with_settings(Command::new(env!("CARGO_BIN_EXE_gateway")), folder, url)
+}
+
+/// The service under a low limit of open files, so that attacks with sockets reach it.
+fn command_with_few_files(folder: &Path, url: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args([
+        "-c",
+        "ulimit -n \"$1\" && exec \"$0\"",
+        env!("CARGO_BIN_EXE_gateway"),
+        FILES_MAX,
+    ]);
+    with_settings(shell, folder, url)
+}
+
+fn with_settings(mut command: Command, folder: &Path, url: &str) -> Command {
     command
         .current_dir(folder)
         .env_clear()
@@ -153,11 +172,26 @@ fn ready(log: &Path) -> SocketAddr {
 
 /// A whole request.
 pub fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+    request_with(method, path, token, "", body)
+}
+
+/// The same with further headers, each with its line end.
+pub fn request_with(method: &str, path: &str, token: &str, headers: &str, body: &str) -> Vec<u8> {
     format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()
+}
+
+/// A connection of an attacker, with a receive buffer of its own size if one is given.
+pub async fn attack(address: SocketAddr, receive_buffer: Option<u32>) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(ATTACKERS.parse().map_err(io::Error::other)?)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.connect(address).await
 }
 
 /// One connection.
@@ -168,7 +202,10 @@ pub struct Client {
 
 impl Client {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::of(TcpStream::connect(address).await?)
+    }
+
+    pub fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,

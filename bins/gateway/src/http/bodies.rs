@@ -39,7 +39,7 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub struct Bodies {
     held: Arc<Held>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     runtime: Handle,
 }
 
@@ -85,26 +85,34 @@ impl Bodies {
         };
         Self {
             held: Arc::new(held),
-            slots: Semaphore::new(readers.max(1)),
+            slots: Arc::new(Semaphore::new(readers.max(1))),
             runtime,
         }
     }
 
-    /// Runs `work` on bytes of a body: small ones here, large ones on another thread. A panic goes on in the caller.
+    /// Runs `work` on a body: small ones here, large ones on another thread. A panic goes on in the caller.
+    ///
+    /// A caller that is gone meanwhile leaves the work behind. Its thread and its bytes stay counted until it is done.
     ///
     /// # Errors
     /// 503 while the process ends.
     pub async fn work<T: Send + 'static>(
         &self,
-        bytes: usize,
+        share: &Arc<Share>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        if bytes <= SMALL_BYTES_MAX {
+        if share.bytes() <= SMALL_BYTES_MAX {
             return Ok(work());
         }
-        let _slot = self.slots.acquire().await.map_err(|_| ApiError::unavailable())?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = slot.map_err(|_| ApiError::unavailable())?;
+        let share = Arc::clone(share);
+        let work = move || {
+            let done = work();
+            (done, slot, share)
+        };
         match self.runtime.spawn_blocking(work).await {
-            Ok(done) => Ok(done),
+            Ok((done, _slot, _share)) => Ok(done),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_cancelled) => Err(ApiError::unavailable()),
@@ -357,7 +365,50 @@ mod tests {
         let bodies = Bodies::new(1 << 20, 1, Handle::current());
         let here = std::thread::current().id();
         let thread = || std::thread::current().id();
-        assert_eq!(bodies.work(SMALL_BYTES_MAX, thread).await.unwrap(), here);
-        assert_ne!(bodies.work(SMALL_BYTES_MAX + 1, thread).await.unwrap(), here);
+        let share = |bytes| {
+            let mut share = bodies.share(&user("a"));
+            share.grow(bytes).unwrap();
+            Arc::new(share)
+        };
+        assert_eq!(bodies.work(&share(SMALL_BYTES_MAX), thread).await.unwrap(), here);
+        assert_ne!(
+            bodies.work(&share(SMALL_BYTES_MAX + 1), thread).await.unwrap(),
+            here
+        );
+    }
+
+    /// A request that is given up gives back neither its thread nor its bytes while the thread still has them.
+    #[tokio::test]
+    async fn work_whose_caller_is_gone_stays_counted_until_it_is_done() {
+        let bodies = Bodies::new(1 << 20, 1, Handle::current());
+        let bytes = SMALL_BYTES_MAX + 1;
+        let mut share = bodies.share(&user("a"));
+        share.grow(bytes).unwrap();
+        let share = Arc::new(share);
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let work = bodies.work(&share, move || {
+            begin.send(()).unwrap();
+            ended.recv()
+        });
+        tokio::select! {
+            _ = work => panic!("it waits"),
+            started = begun => started.unwrap(),
+        }
+        drop(share);
+        assert_eq!(bodies.held(), bytes as u64);
+        assert_eq!(bodies.slots.available_permits(), 0);
+        end.send(()).unwrap();
+        let slot = bodies.slots.acquire();
+        drop(
+            tokio::time::timeout(std::time::Duration::from_secs(60), slot)
+                .await
+                .unwrap(),
+        );
+        let began = std::time::Instant::now();
+        while bodies.held() > 0 {
+            assert!(began.elapsed().as_secs() < 60, "the bytes stay counted");
+            tokio::task::yield_now().await;
+        }
     }
 }

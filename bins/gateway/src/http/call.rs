@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
+    bodies::Share,
     catalogue,
     error::ApiError,
     fields::Fields,
@@ -36,8 +37,8 @@ pub struct Call {
     pub operation: &'static str,
     /// Query and body.
     pub fields: Fields,
-    /// Size of the body.
-    pub body_bytes: usize,
+    /// Keeps the bytes of the body counted.
+    pub share: Arc<Share>,
     /// When the call came.
     pub now: OffsetDateTime,
     caller: Caller,
@@ -103,7 +104,7 @@ impl Call {
         language: Language,
         operation: &'static str,
         caller: Caller,
-        (fields, body_bytes): (Fields, usize),
+        (fields, share): (Fields, Arc<Share>),
     ) -> Self {
         let now = app.clock.now();
         Self {
@@ -112,7 +113,7 @@ impl Call {
             language,
             operation,
             fields,
-            body_bytes,
+            share,
             now,
             caller,
         }

@@ -144,7 +144,9 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Ready(outcome) => {
-                if buffer.filled().len() > before {
+                let received = buffer.filled().get(before..).unwrap_or_default();
+                // Empty lines before a request are ignored (RFC 9112, 2.2).
+                if received.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
                     this.line.received();
                 }
                 Poll::Ready(outcome)
@@ -355,6 +357,18 @@ mod tests {
                 .unwrap();
             assert_eq!(kind, io::ErrorKind::ConnectionAborted);
             drop(client);
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_lines_begin_no_head() {
+        let (mut connection, mut client, _open) = pair().await;
+        drop(connection.line().answer());
+        for (sent, begins) in [(b"\r\n", false), (b"\nG", true)] {
+            client.write_all(sent).await.unwrap();
+            let mut read = [0; 2];
+            connection.read_exact(&mut read).await.unwrap();
+            assert_eq!(connection.line().head_since.get().is_some(), begins);
         }
     }
 

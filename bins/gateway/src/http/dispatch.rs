@@ -150,15 +150,18 @@ async fn run(
 ) -> Result<Reply, ApiError> {
     let caller = access::admit(&app, route, &request).await?;
     if request.extensions().contains::<HeadOnly>() {
-        return judge_head(&app, route, &request, &caller);
+        return match judge_head(&app, route, &request, &caller) {
+            Err(error) => Err(access::after_failure(&app, &caller, error).await),
+            judged => judged,
+        };
     }
     let done = async {
         progress.stage.set(Stage::Receipt);
         let body = receive(&app, route, &request, payload, &caller, &progress).await?;
+        progress.stage.set(Stage::Admission);
         let (query, bytes) = (request.query_string().to_owned(), body.bytes);
-        let work = move || Fields::of(&query, bytes);
-        let body_bytes = body.share.bytes();
-        let mut fields = app.traffic.bodies.work(body_bytes, work).await?;
+        let (work, share) = (move || Fields::of(&query, bytes), Arc::new(body.share));
+        let mut fields = app.traffic.bodies.work(&share, work).await?;
         if let Some(known) = known_parameters(route) {
             fields.allow_only(known);
             if known.is_empty() && route.body == BodyRule::Ignored {
@@ -167,18 +170,9 @@ async fn run(
             }
         }
         let (app, caller) = (Arc::clone(&app), caller.clone());
-        let call = Call::new(
-            app,
-            request,
-            language,
-            route.operation,
-            caller,
-            (fields, body_bytes),
-        );
+        let call = Call::new(app, request, language, route.operation, caller, (fields, share));
         progress.stage.set(Stage::Work);
-        let reply = (route.handler)(call).await;
-        drop(body.share);
-        reply
+        (route.handler)(call).await
     };
     match done.await {
         Err(error) => Err(access::after_failure(&app, &caller, error).await),

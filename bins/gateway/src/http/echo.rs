@@ -12,6 +12,9 @@ const PARSED_BYTES_MAX: usize = 4 * 1024;
 /// lie within one.
 const STRING_BYTES_MAX: usize = 12 * (CHARS_MAX + 2);
 
+/// Most of a long list or object that is looked at, in bytes: the rest of it may be white space.
+const NESTED_BYTES_MAX: usize = 64 * 1024;
+
 /// The echo of a JSON value, given as its literal text.
 #[must_use]
 pub fn of_json(literal: &str) -> Json {
@@ -63,7 +66,8 @@ fn of_string(literal: &str) -> Json {
 /// A long list or object: its first characters, without white space between values.
 fn of_nested(literal: &str) -> Json {
     let (mut in_string, mut escaped) = (false, false);
-    let mut compact = literal.chars().filter(|letter| {
+    let examined = prefix(literal, NESTED_BYTES_MAX);
+    let mut compact = examined.chars().filter(|letter| {
         let was_string = in_string;
         match letter {
             _ if escaped => escaped = false,
@@ -74,7 +78,7 @@ fn of_nested(literal: &str) -> Json {
         was_string || !letter.is_ascii_whitespace()
     });
     let head: String = compact.by_ref().take(CHARS_MAX).collect();
-    if compact.next().is_some() {
+    if compact.next().is_some() || examined.len() < literal.len() {
         return Json::String(format!("{head}..."));
     }
     serde_json::from_str(&head).unwrap_or(Json::String(head))
@@ -132,6 +136,8 @@ mod tests {
         );
         let spaced_out = format!("[1{},2]", " ".repeat(10_000));
         assert_eq!(of_json(&spaced_out), json!([1, 2]));
+        let too_spaced_out = format!("[1{},2]", " ".repeat(NESTED_BYTES_MAX));
+        assert_eq!(of_json(&too_spaced_out), json!("[1..."));
         assert_eq!(
             of_json(&"1".repeat(5_000)),
             json!(format!("{}...", "1".repeat(200)))

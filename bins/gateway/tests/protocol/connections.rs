@@ -1,7 +1,6 @@
 //! What a connection may cost: pipelined requests after the last answer, bodies that never end, expectations, stalled readers.
 
-use std::time::Duration;
-
+use identity::Activity;
 use serde_json::Value;
 use testkit::TestApp;
 use tokio::{
@@ -10,10 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{assert_documented_error, raw};
-
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{PATIENCE, assert_documented_error, raw};
 
 const CONSUME: &str = "/api/v1/users/auth0%7Ca/credits/consume";
 
@@ -213,6 +209,17 @@ async fn no_body_is_asked_for_where_the_head_decides() {
         let body = answer.split("\r\n\r\n").nth(1).unwrap();
         assert_documented_error(body.split("HTTP/1.1 400").next().unwrap());
     }
+    // Whoever is disabled learns nothing else, as without the expectation.
+    let mut conn = app.db().connect().await;
+    let disabled = app.user("auth0|c").await;
+    identity::users::set_active(&mut conn, app.clock(), &disabled.id, Activity::Deactivated)
+        .await
+        .unwrap();
+    drop(conn);
+    let own = "/api/v1/users/auth0%7Cc/credits/consume";
+    let answer = raw(&app, &head(own, &disabled.token, 3_000_000)).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(answer.contains("AccountDisabledException"), "{answer}");
     let body = r#"{"amount":1}"#;
     let wanted = head(CONSUME, &user.token, 12).replace("Host: x", "Host: x\r\nConnection: close");
     let mut stream = TcpStream::connect(app.address()).await.unwrap();

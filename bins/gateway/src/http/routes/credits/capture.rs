@@ -110,7 +110,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(|fields| Some(CaptureHold::read(fields)))?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
-    let key = idempotency::key(&call, |asked| wish.identify(asked.id(hold_id)))?;
+    let identify = move |wish: &CaptureHold, asked: Fingerprint| wish.identify(asked.id(hold_id));
+    let (wish, key) = idempotency::key(&call, wish, identify).await?;
     let order = Order {
         action: Action::Capture {
             hold_id,

@@ -132,7 +132,7 @@ impl ConsumeCredits {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(ConsumeCredits::read)?;
     call.agree_on_user(wish.user_id.as_ref())?;
-    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
+    let (wish, key) = idempotency::key(&call, wish, ConsumeCredits::identify).await?;
     let notes = [
         ("reason", wish.reason.as_deref()),
         ("endpoint", wish.endpoint.as_deref()),

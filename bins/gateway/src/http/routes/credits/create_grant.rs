@@ -136,7 +136,7 @@ impl CreateGrant {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(CreateGrant::read)?;
     let scope = super::permitted(&call, wish.reference_scope)?;
-    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
+    let (wish, key) = idempotency::key(&call, wish, CreateGrant::identify).await?;
     let amount = wish.amount;
     let plain = NewGrant::new(wish.kind.unwrap_or(NewGrantKind::Promo), amount);
     let order = Order {

@@ -104,7 +104,7 @@ impl CreateHold {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(CreateHold::read)?;
-    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
+    let (wish, key) = idempotency::key(&call, wish, CreateHold::identify).await?;
     let order = Order {
         action: Action::Hold {
             hold_id: call.app.ids.uuid(),

@@ -135,7 +135,7 @@ impl RechargeCredits {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(RechargeCredits::read)?;
     let scope = super::permitted(&call, wish.reference_scope)?;
-    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
+    let (wish, key) = idempotency::key(&call, wish, RechargeCredits::identify).await?;
     let order = Order {
         description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
         metadata: wish.metadata.unwrap_or_default(),

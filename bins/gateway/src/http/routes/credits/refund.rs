@@ -124,7 +124,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(RefundCharge::read)?;
-    let key = idempotency::key(&call, |asked| wish.identify(asked))?;
+    let (wish, key) = idempotency::key(&call, wish, RefundCharge::identify).await?;
     let charge = resolve(&call, wish.transaction_id).await?;
     let of = transaction_id(charge);
     let order = Order {

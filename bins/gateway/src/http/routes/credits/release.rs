@@ -43,7 +43,7 @@ fn doc() -> Doc {
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let hold_id = super::hold_id(&call)?;
-    let key = idempotency::key(&call, |asked| asked.id(hold_id))?;
+    let ((), key) = idempotency::key(&call, (), move |&(), asked| asked.id(hold_id)).await?;
     let order = Order {
         action: Action::Release { hold_id },
         description: None,

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use actix_web::http::Method;
-use credits::Replay;
+use credits::{IdempotencyKey, Replay};
 use flows::{StandingCheck, Writes};
 use futures_util::future::join_all;
 use kernel::{Credits, Principal, UserId};
@@ -25,7 +25,7 @@ use crate::{
         error::ApiError,
         fault::Problem,
         fields::{Fields, Source, Value, json},
-        idempotency::{self, IDEMPOTENCY_REPLAYED},
+        idempotency::{self, Begun, IDEMPOTENCY_REPLAYED},
         isolation::isolate,
         language::{Language, Text},
         reply::Reply,
@@ -150,14 +150,21 @@ fn doc() -> Doc {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let mut fields = std::mem::take(&mut call.fields);
+    let begun = idempotency::begun(&call)?;
     let work = move || {
         let items = fields.read(|fields| fields.required(Source::Body, "records", records))?;
-        Ok::<_, ApiError>(items.into_iter().map(ReadItem::of).collect::<Vec<_>>())
+        let items = items.into_iter().enumerate();
+        let read: Vec<_> = items
+            .map(|(index, text)| ReadItem::of(index, text, begun.as_ref()))
+            .collect();
+        Ok::<_, ApiError>((read, begun))
     };
-    let items = call.app.traffic.bodies.work(call.body_bytes, work).await??;
+    let (items, begun) = call.app.traffic.bodies.work(&call.share, work).await??;
     call.known()?;
-    // A header that cannot be a key is the fault of the request, not of its items.
-    idempotency::key(&call, |asked| asked)?;
+    if let Some(begun) = begun {
+        // A header that cannot be a key is the fault of the request, not of its items.
+        begun.check()?;
+    }
     let mut outcomes = Vec::with_capacity(items.len());
     let mut items = items.into_iter().enumerate();
     while items.len() > 0 {
@@ -193,10 +200,11 @@ struct ReadItem {
     /// The user it names, if that could be read.
     named: Option<UserId>,
     item: Result<Item, ApiError>,
+    key: Option<IdempotencyKey>,
 }
 
 impl ReadItem {
-    fn of(text: String) -> Self {
+    fn of(index: usize, text: String, begun: Option<&Begun>) -> Self {
         let mut named = None;
         let mut fields = Fields::of("", text.into_bytes());
         let item = fields.read(|fields| {
@@ -207,7 +215,13 @@ impl ReadItem {
             }
             item
         });
-        Self { named, item }
+        let key = begun.and_then(|begun| {
+            let (item, named) = (item.as_ref().ok()?, named.as_ref()?);
+            begun
+                .key_of_item(index, |asked| item.identify(asked.word(named.as_str())))
+                .ok()
+        });
+        Self { named, item, key }
     }
 }
 
@@ -256,7 +270,7 @@ async fn try_record(
     item: ReadItem,
     progress: &Progress,
 ) -> Result<(RecordedItem, OffsetDateTime), ApiError> {
-    let ReadItem { named, item } = item;
+    let ReadItem { named, item, key } = item;
     let item = item?;
     let principal = call.principal()?;
     let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
@@ -267,7 +281,6 @@ async fn try_record(
         Principal::User(_) => StandingCheck::Done,
         Principal::AdminUser(_) | Principal::Key { .. } => StandingCheck::Exists,
     };
-    let key = idempotency::key_of_item(call, index, |asked| item.identify(asked.word(user_id.as_str())))?;
     let metered = item.metered(user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
     progress.handed_over.set(true);
     let done = writes.usage(metered, check).await;

@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/{user_id}/usage/{id}/correct`: takes a record back, with its charge (HTTP contract 4.9).
 
 use actix_web::http::Method;
-use credits::Replay;
+use credits::{Fingerprint, Replay};
 use flows::correction::{Correct, Replacement};
 use serde::Serialize;
 use serde_json::json;
@@ -119,13 +119,14 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         call.agree_on_user(item.named.as_ref())?;
     }
     let record_id = super::record_id(&call)?;
-    let key = idempotency::key(&call, |asked| {
+    let identify = move |wish: &Wish, asked: Fingerprint| {
         let asked = asked.number(Some(record_id)).word(&wish.reason);
         match &wish.replacement {
             Some(item) => item.identify(asked.word("replacement")),
             None => asked,
         }
-    })?;
+    };
+    let (wish, key) = idempotency::key(&call, wish, identify).await?;
     let user_id = call.user().await?;
     let caller = call.principal()?.class_for(&user_id);
     let replacement = wish.replacement.map(|item| Replacement {

@@ -154,7 +154,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         .fields
         .read(|fields| Item::read(fields, Endpoint::Required))?;
     call.agree_on_user(item.named.as_ref())?;
-    let key = idempotency::key(&call, |asked| item.identify(asked))?;
+    let (item, key) = idempotency::key(&call, item, Item::identify).await?;
     let (user_id, check) = call.user_unchecked()?;
     let metered = item.metered(
         user_id.clone(),
