@@ -4,7 +4,7 @@
 //! one there would choose what this process reads, truncates or gives away. The folder is opened once, and its entries
 //! are found from there, so that nothing is exchanged between a check and a use.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -69,6 +69,13 @@ impl Folder {
     /// A path in it, for messages and for the programs of the server.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Changes its mode, also if another folder has got its name meanwhile.
+    pub(crate) fn set_mode(&self, permissions: Permissions) -> Result<(), Error> {
+        self.handle
+            .set_permissions(permissions)
+            .map_err(Error::io("set the permissions of", &self.path))
     }
 
     /// Whether the process's own group may change it too, which a group of several people should not.
@@ -282,7 +289,7 @@ fn refused(folder: &Path, path: &Path, error: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
