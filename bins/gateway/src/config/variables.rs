@@ -127,7 +127,8 @@ variables! {
              outside development";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
             "comma list of the user ids with role admin, applied at each start: who has left the list loses the role, unless \
-             promoted otherwise; of processes with different lists the last one to start decides";
+             promoted otherwise; applied again 5 minutes later, when processes of before should have ended; of processes with \
+             different lists the last one to start decides";
     }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
