@@ -30,7 +30,7 @@ fn new_record() -> impl Strategy<Value = NewRecord> {
         0..=Usd::MAX.nano(),
         0..=usage::TOKENS_MAX,
     );
-    (select(vec!["me", "you"]), select(vec!["x", "y"]), texts, amounts).prop_map(
+    (select(vec!["one", "you"]), select(vec!["x", "y"]), texts, amounts).prop_map(
         |(user, event_type, (model_name, provider, tool_name, session_id), (micro, nano, tokens))| {
             UsageInput {
                 model_name,
@@ -121,7 +121,7 @@ async fn check(
             .collect();
         stored.extend(record(db, &clock, &new).await);
     }
-    let me = of_case(&"me".parse().unwrap());
+    let me = of_case(&"one".parse().unwrap());
     for filter in filters {
         let mut expected: Vec<Record> = stored
             .iter()
