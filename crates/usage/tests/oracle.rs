@@ -35,7 +35,7 @@ fn new_record() -> impl Strategy<Value = NewRecord> {
         0..=Usd::MAX.nano(),
         0..=usage::TOKENS_MAX,
     );
-    let whose = (select(vec!["mine", "you"]), class());
+    let whose = (select(vec!["one", "you"]), class());
     (whose, select(vec!["x", "y"]), texts, amounts).prop_map(
         |(
             (user, recorded_by),
@@ -144,7 +144,7 @@ async fn check(
     for one in &mut stored {
         one.recorded_by = one.recorded_by.filter(|_| one.tool_name.as_deref() != Some("z"));
     }
-    let me = of_case(&"mine".parse().unwrap());
+    let me = of_case(&"one".parse().unwrap());
     for filter in filters {
         let mut expected: Vec<Record> = stored
             .iter()

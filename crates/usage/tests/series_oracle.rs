@@ -84,11 +84,7 @@ fn new_record() -> impl Strategy<Value = NewRecord> {
         prop_oneof![0..1_000_i64, 0..=usage::TOKENS_MAX],
         0..1_000_i64,
     );
-    let whose = (
-        select(vec!["mine", "you", "her"]),
-        select(vec!["x", "y"]),
-        class(),
-    );
+    let whose = (select(vec!["one", "you", "her"]), select(vec!["x", "y"]), class());
     (whose, text(), text(), text(), amounts).prop_map(
         |(
             (user, event_type, recorded_by),
@@ -271,7 +267,7 @@ fn shown(series: &Series<Totals>) -> BTreeMap<Group, Vec<Totals>> {
 
 async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(), TestCaseError> {
     let rows = recorded(db, number, case).await;
-    let me = user_of(number, &"mine".parse().unwrap());
+    let me = user_of(number, &"one".parse().unwrap());
     let mut conn = db.pool().get().await.unwrap();
     for asked in &case.asked {
         usage::fold_deltas(&mut conn, asked.folded).await.unwrap();
