@@ -60,6 +60,10 @@ bench-usage *args:
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs
 
+# attacks on a gateway next to ordinary load, on the loopback interface: half a minute
+abuse *args:
+    cargo bench --locked -p gateway --bench abuse -- {{ args }}
+
 # kill -9 of the gateway, then of its database, a hundred times each under load: some ten minutes
 crash kills="100":
     CRASH_KILLS={{ kills }} cargo test --locked -p gateway --test gateway process::crash -- --nocapture --test-threads=1

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, correction::Corrections, readiness::Queues};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
@@ -23,7 +22,7 @@ use crate::{
     connections::Connections,
     hot_thread::HotThread,
     housekeeping::Housekeeping,
-    http::{read_slots::ReadSlots, traffic::Traffic},
+    http::{packed::Packed, read_slots::ReadSlots, traffic::Traffic},
     telemetry::{Metrics, Moved},
 };
 
@@ -74,7 +73,7 @@ pub struct App {
     /// Counts what the ledger did for requests.
     pub moved: Moved,
     /// The OpenAPI document, made when it is first asked for.
-    pub openapi: OnceLock<Bytes>,
+    pub openapi: OnceLock<Packed>,
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
     /// What clients take up.

@@ -14,6 +14,7 @@ mod poolers;
 mod silent_database;
 mod standby;
 mod start;
+mod traffic;
 mod two_processes;
 mod usage_export;
 mod usage_retain;

@@ -9,6 +9,7 @@ mod paths;
 mod queries;
 mod readiness;
 mod times;
+mod traffic;
 
 use std::time::Duration;
 

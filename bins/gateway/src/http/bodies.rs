@@ -112,6 +112,12 @@ impl Bodies {
         }
     }
 
+    /// Bytes that are held now.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held.total.load(Ordering::Relaxed)
+    }
+
     /// The body of a request whose body is not read.
     #[must_use]
     pub fn none(&self, caller: &Caller) -> Body {
@@ -341,7 +347,7 @@ mod tests {
         drop(shares);
         assert!(small.grow(1).is_ok());
         drop(small);
-        assert_eq!(bodies.held.total.load(Ordering::Relaxed), 0);
+        assert_eq!(bodies.held(), 0);
         assert!(bodies.held.callers.lock().unwrap().is_empty());
     }
 

@@ -36,6 +36,8 @@ pub struct Call {
     pub operation: &'static str,
     /// Query and body.
     pub fields: Fields,
+    /// Size of the body.
+    pub body_bytes: usize,
     /// When the call came.
     pub now: OffsetDateTime,
     caller: Caller,
@@ -101,7 +103,7 @@ impl Call {
         language: Language,
         operation: &'static str,
         caller: Caller,
-        fields: Fields,
+        (fields, body_bytes): (Fields, usize),
     ) -> Self {
         let now = app.clock.now();
         Self {
@@ -110,6 +112,7 @@ impl Call {
             language,
             operation,
             fields,
+            body_bytes,
             now,
             caller,
         }

@@ -45,6 +45,7 @@ pub struct Connection {
     taken_at: Instant,
     /// Whether there are bytes that it does not take.
     is_stalled: bool,
+    stall_max: Duration,
     is_shut: bool,
 }
 
@@ -84,6 +85,7 @@ impl Connection {
             tick: Box::pin(sleep(TICK)),
             taken_at: Instant::now(),
             is_stalled: false,
+            stall_max: STALL_MAX,
             is_shut: false,
         }
     }
@@ -97,19 +99,19 @@ impl Connection {
     /// Has the task look again after a while.
     fn look_again(&mut self, context: &mut Context<'_>) {
         while self.tick.as_mut().poll(context).is_ready() {
-            self.tick.as_mut().reset(Instant::now() + TICK);
+            self.tick.set(sleep(TICK));
         }
     }
 
     /// Reads and throws away until nothing comes any more, or long enough.
     fn poll_discard(&mut self, context: &mut Context<'_>, since: Instant) -> Poll<io::Result<()>> {
         let mut scratch = [0_u8; 8 * 1024];
-        let mut discarded = 0;
+        let mut discarded = 0_usize;
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(())) => discarded += buffer.filled().len(),
+                Poll::Ready(Ok(())) => discarded = discarded.saturating_add(buffer.filled().len()),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }
@@ -185,7 +187,7 @@ impl AsyncWrite for Connection {
             this.taken_at = Instant::now();
         }
         let stall_max = match this.line.place.is_draining() {
-            false => STALL_MAX,
+            false => this.stall_max,
             true => STALL_MAX_DRAINING,
         };
         if this.taken_at.elapsed() >= stall_max {
@@ -259,4 +261,61 @@ impl Drop for Answering {
 pub fn client_error(kind: &'static str) {
     metrics::counter!("http_client_errors_total", "kind" => kind).increment(1);
     tracing::debug!(kind, "a connection ended by a fault of its client");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+    use crate::http::connections::Connections;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    async fn pair() -> (Connection, TcpStream, Arc<Connections>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let open = Arc::new(Connections::new(9, 9, Vec::new()));
+        let place = open.admit(peer).unwrap();
+        (Connection::new(stream, place), client, open)
+    }
+
+    /// More than the buffers of the kernel hold.
+    async fn send_much(connection: &mut Connection) -> io::ErrorKind {
+        let much = vec![0; 64 * 1024 * 1024];
+        let sent = timeout(PATIENCE, connection.write_all(&much)).await.unwrap();
+        sent.unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (mut connection, client, _open) = pair().await;
+        connection.stall_max = Duration::from_millis(10);
+        assert_eq!(send_much(&mut connection).await, io::ErrorKind::TimedOut);
+        drop(client);
+        // While the process stops, the limit of every connection is short.
+        let (mut connection, _client, open) = pair().await;
+        open.begin_drain();
+        assert_eq!(send_much(&mut connection).await, io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn after_the_last_answer_nothing_is_read() {
+        let (mut connection, mut client, _open) = pair().await;
+        client.write_all(b"first").await.unwrap();
+        let mut read = [0; 5];
+        connection.read_exact(&mut read).await.unwrap();
+        connection.line().close();
+        client.write_all(b"second").await.unwrap();
+        let mut rest = Vec::new();
+        let end = timeout(PATIENCE, connection.read_to_end(&mut rest)).await;
+        assert_eq!((end.unwrap().unwrap(), rest.len()), (0, 0));
+    }
 }

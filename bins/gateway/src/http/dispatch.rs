@@ -157,7 +157,8 @@ async fn run(
         let body = receive(&app, route, &request, payload, &caller, &progress).await?;
         let (query, bytes) = (request.query_string().to_owned(), body.bytes);
         let work = move || Fields::of(&query, bytes);
-        let mut fields = app.traffic.bodies.work(body.share.bytes(), work).await?;
+        let body_bytes = body.share.bytes();
+        let mut fields = app.traffic.bodies.work(body_bytes, work).await?;
         if let Some(known) = known_parameters(route) {
             fields.allow_only(known);
             if known.is_empty() && route.body == BodyRule::Ignored {
@@ -166,7 +167,14 @@ async fn run(
             }
         }
         let (app, caller) = (Arc::clone(&app), caller.clone());
-        let call = Call::new(app, request, language, route.operation, caller, fields);
+        let call = Call::new(
+            app,
+            request,
+            language,
+            route.operation,
+            caller,
+            (fields, body_bytes),
+        );
         progress.stage.set(Stage::Work);
         let reply = (route.handler)(call).await;
         drop(body.share);

@@ -84,6 +84,8 @@ struct Incoming(Rc<Shared>);
 struct Shared {
     payload: RefCell<Payload>,
     has_ended: Cell<bool>,
+    /// It broke off, or is no body at all.
+    has_failed: Cell<bool>,
 }
 
 impl Incoming {
@@ -95,6 +97,7 @@ impl Incoming {
         let incoming = Self(Rc::new(Shared {
             payload: RefCell::new(payload),
             has_ended: Cell::new(false),
+            has_failed: Cell::new(false),
         }));
         request.set_payload(Payload::Stream {
             payload: Box::pin(incoming.clone()),
@@ -104,14 +107,17 @@ impl Incoming {
 
     /// Reads what is there of an unwanted rest. Whether the body has ended.
     async fn drain(mut self) -> bool {
+        if self.0.has_failed.get() {
+            return false;
+        }
         if !self.0.has_ended.get() {
             // The library hands over what it has of the body only after it was told to wait.
             tokio::task::yield_now().await;
         }
-        let mut drained = 0;
+        let mut drained = 0_usize;
         while !self.0.has_ended.get() && drained < DRAINED_BYTES_MAX {
             match self.next().now_or_never() {
-                Some(Some(Ok(chunk))) => drained += chunk.len(),
+                Some(Some(Ok(chunk))) => drained = drained.saturating_add(chunk.len()),
                 Some(Some(Err(_))) | None => break,
                 Some(None) => {}
             }
@@ -126,8 +132,10 @@ impl Stream for Incoming {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut payload = self.0.payload.borrow_mut();
         let next = ready!(Pin::new(&mut *payload).poll_next(context));
-        if next.is_none() {
-            self.0.has_ended.set(true);
+        match &next {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.0.has_failed.set(true),
+            None => self.0.has_ended.set(true),
         }
         Poll::Ready(next)
     }

@@ -23,6 +23,7 @@ pub mod language;
 mod local_caller;
 pub mod observe;
 pub mod openapi;
+pub mod packed;
 pub mod rate_limit;
 pub mod read_slots;
 pub mod reply;

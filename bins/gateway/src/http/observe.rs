@@ -186,7 +186,11 @@ impl Drop for Passage {
 /// An error of an inner layer that made no response. None is known to occur; the body is the documented one all the same.
 fn undocumented(app: &App, id: &RequestId, error: &Error) -> Error {
     let status = error.as_response_error().status_code();
-    tracing::warn!(request_id = %id, status = status.as_u16(), error = %error, "a layer refused a request");
+    if status.is_server_error() {
+        tracing::warn!(request_id = %id, status = status.as_u16(), error = %error, "a layer refused a request");
+    } else {
+        tracing::debug!(request_id = %id, status = status.as_u16(), error = %error, "a layer refused a request");
+    }
     let mut response = ApiError::new(entry_for(status)).respond(&ErrorContext {
         operation: UNROUTED,
         user_id: None,

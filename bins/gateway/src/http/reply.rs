@@ -1,9 +1,15 @@
 //! Successful answers.
 
-use std::{fmt, pin::Pin};
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use actix_web::{
     HttpResponse,
+    body::{BodySize, MessageBody},
     http::{
         StatusCode,
         header::{self, HeaderName, HeaderValue},
@@ -14,6 +20,9 @@ use futures_util::Stream;
 use serde::Serialize;
 
 use super::{catalogue, error::ApiError, expect::GoOn};
+
+/// Largest piece of a body that is handed to the HTTP library at once, in bytes.
+const SLICE_BYTES: usize = 32 * 1024;
 
 /// An answer, ready to be sent.
 #[derive(Debug)]
@@ -127,6 +136,7 @@ impl Reply {
             response.extensions_mut().insert(mark);
         }
         match self.body {
+            Body::Whole(body) if body.len() > SLICE_BYTES => response.body(Slices(body)),
             Body::Whole(body) => response.body(body),
             Body::Stream(body) => {
                 let mut response = response.streaming(body);
@@ -134,6 +144,23 @@ impl Reply {
                 response
             }
         }
+    }
+}
+
+/// A large body, handed over in pieces: the HTTP library copies each piece, and keeps the copy until the client takes it.
+struct Slices(Bytes);
+
+impl MessageBody for Slices {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(u64::try_from(self.0.len()).unwrap_or(u64::MAX))
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let length = self.0.len().min(SLICE_BYTES);
+        let piece = self.0.split_to(length);
+        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
     }
 }
 

@@ -73,6 +73,29 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()
 }
 
+fn describe_traffic() {
+    use metrics::{describe_counter, describe_gauge};
+
+    describe_counter!("rate_limited_total", "Requests refused by a rate limit");
+    describe_counter!(
+        "http_bodies_refused_total",
+        "Bodies refused because too many bytes of them were in memory"
+    );
+    describe_gauge!("http_connections_open", "Connections of clients");
+    describe_counter!(
+        "http_connections_refused_total",
+        "Connections closed because there was no room"
+    );
+    describe_counter!(
+        "http_connections_evicted_total",
+        "Idle connections closed in favour of new ones"
+    );
+    describe_counter!(
+        "http_client_errors_total",
+        "Connections that ended by a fault of their client"
+    );
+}
+
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
@@ -80,6 +103,7 @@ fn describe() {
     describe_histogram!("http_request_duration_seconds", "Time from head to answer");
     describe_gauge!("http_requests_in_flight", "Requests being answered");
     describe_counter!("auth_failures_total", "Credentials refused");
+    describe_traffic();
     describe_counter!(
         "credits_consumed_total",
         "Credits that requests charged, captures of holds included"

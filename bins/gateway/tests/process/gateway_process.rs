@@ -88,8 +88,29 @@ pub fn private_server(folder: &Path) -> Option<String> {
 impl Gateway {
     /// Starts a gateway in `folder` and waits until it is ready.
     pub async fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(folder, command(folder, variables)).await
+    }
+
+    /// As [`Gateway::start`], with so many file descriptors at most.
+    pub async fn start_with_files(folder: &Path, variables: &[(&str, &str)], files_max: u32) -> Self {
+        let gateway = command(folder, variables);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("ulimit -n {files_max} && exec \"$0\"")])
+            .arg(gateway.get_program())
+            .current_dir(folder)
+            .env_clear()
+            .envs(
+                gateway
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+        Self::spawn(folder, shell).await
+    }
+
+    async fn spawn(folder: &Path, mut command: Command) -> Self {
         let (file, log) = tempfile::NamedTempFile::new_in(folder).unwrap().keep().unwrap();
-        let child = command(folder, variables)
+        let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

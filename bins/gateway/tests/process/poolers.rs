@@ -41,7 +41,7 @@ async fn assert_serves(url: &str, gateways: usize) {
                 ("POST", "usage", usage),
                 ("GET", "credits/balance", Value::Null),
                 ("GET", "credits/transactions?limit=3", Value::Null),
-                ("GET", "usage/timeseries?tz=EST&granularity=day", Value::Null),
+                ("GET", "usage/timeseries?tz=EST&bucket=1d", Value::Null),
             ];
             let mut failed = Vec::new();
             for (method, path, body) in calls {

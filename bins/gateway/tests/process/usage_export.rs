@@ -16,7 +16,7 @@ use super::gateway_process::{Gateway, Patience, folder};
 const RECORDS: usize = 200_000;
 
 /// Records of ten users over two months, with what they sum up to.
-async fn loaded() -> TestDb {
+pub async fn loaded() -> TestDb {
     let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
     // Or the gateway would move the records at its start, on a connection that the test counts.
     let clock = kernel::ManualClock::at(datetime!(2025-12-20 0:00 UTC));
@@ -38,7 +38,7 @@ async fn loaded() -> TestDb {
 }
 
 /// Sends the request for a whole export on a connection whose client takes little at a time.
-async fn ask(gateway: &Gateway) -> TcpStream {
+pub async fn ask(gateway: &Gateway) -> TcpStream {
     let address: SocketAddr = gateway.url.strip_prefix("http://").unwrap().parse().unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();

@@ -1,9 +1,9 @@
 //! `GET /docs` and `GET /redoc`: the documentation as pages. Everything they load is embedded (ADR 0007).
 
-use std::io::Read as _;
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use actix_web::http::{Method, header};
-use flate2::read::GzDecoder;
+use bytes::Bytes;
 use rust_embed::RustEmbed;
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::http::{
     catalogue,
     doc::Doc,
     error::ApiError,
+    packed::Packed,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
 };
@@ -24,6 +25,17 @@ use crate::http::{
 #[include = "*.png"]
 #[include = "*.gz"]
 struct Assets;
+
+/// The files that are embedded packed, by the name that they have unpacked.
+static PACKED: LazyLock<HashMap<String, Packed>> = LazyLock::new(|| {
+    let of = |name: &str| {
+        let file = Assets::get(&format!("{name}.gz"))?;
+        Some((name.to_owned(), Packed::of_gzip(embedded(file.data))))
+    };
+    Assets::iter()
+        .filter_map(|name| of(name.strip_suffix(".gz")?))
+        .collect()
+});
 
 /// No script, style or connection from anywhere else; the styles that the pages set themselves are allowed.
 const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -95,38 +107,24 @@ fn page(call: &Call, file: &str) -> Result<Reply, ApiError> {
     Ok(serve(call, file)?.header(header::CONTENT_SECURITY_POLICY, POLICY))
 }
 
-/// Large files are embedded compressed and sent so to every client that takes gzip.
+/// Large files are embedded packed and sent so to every client that takes gzip.
 fn serve(call: &Call, file: &str) -> Result<Reply, ApiError> {
     let content_type = content_type(file);
     if let Some(plain) = Assets::get(file) {
-        return Ok(Reply::of(content_type, plain.data.into_owned()));
+        return Ok(Reply::of(content_type, embedded(plain.data)));
     }
-    let packed = Assets::get(&format!("{file}.gz")).ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
-    let varying = |reply: Reply| reply.header(header::VARY, "Accept-Encoding");
-    if takes_gzip(call.header(&header::ACCEPT_ENCODING).unwrap_or_default()) {
-        let reply = Reply::of(content_type, packed.data.into_owned());
-        return Ok(varying(reply.header(header::CONTENT_ENCODING, "gzip")));
-    }
-    let mut plain = Vec::new();
-    GzDecoder::new(&*packed.data)
-        .read_to_end(&mut plain)
-        .map_err(|error| {
-            tracing::error!(file, error = %error, "an embedded file cannot be unpacked");
-            ApiError::new(&catalogue::INTERNAL)
-        })?;
-    Ok(varying(Reply::of(content_type, plain)))
+    let packed = PACKED
+        .get(file)
+        .ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
+    packed.reply(call, content_type)
 }
 
-/// Whether an `Accept-Encoding` value lets gzip through; `q=0` does not.
-fn takes_gzip(accept: &str) -> bool {
-    accept.split(',').any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let weight = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .map_or(Ok(1.0), str::parse::<f32>);
-        is_gzip && weight.is_ok_and(|weight| weight > 0.0)
-    })
+/// The bytes of a file; those in the binary are not copied.
+fn embedded(data: Cow<'static, [u8]>) -> Bytes {
+    match data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    }
 }
 
 fn content_type(file: &str) -> &'static str {

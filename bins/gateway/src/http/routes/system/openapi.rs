@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::http::{
     call::Call,
     doc::Doc,
+    error::ApiError,
     openapi,
+    packed::Packed,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
 };
@@ -22,7 +24,7 @@ pub fn route() -> Route {
         origin: Origin::Extension,
         operation: "openapi",
         doc,
-        handler: |call| Box::pin(async move { Ok(handle(&call)) }),
+        handler: |call| Box::pin(async move { handle(&call) }),
     }
 }
 
@@ -34,10 +36,10 @@ fn doc() -> Doc {
     )
 }
 
-fn handle(call: &Call) -> Reply {
-    let text = call
+fn handle(call: &Call) -> Result<Reply, ApiError> {
+    let document = call
         .app
         .openapi
-        .get_or_init(|| openapi::json(&call.app.config).into());
-    Reply::of("application/json", text.clone())
+        .get_or_init(|| Packed::of_plain(openapi::json(&call.app.config).into()));
+    document.reply(call, "application/json")
 }

@@ -1,6 +1,6 @@
 //! `POST /api/v1/usage/batch`: up to 1,000 usage records, each with its own outcome (HTTP contract 4.4).
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 
 use actix_web::http::Method;
 use credits::Replay;
@@ -149,19 +149,22 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let items = call
-        .fields
-        .read(|fields| fields.required(Source::Body, "records", records))?;
+    let mut fields = std::mem::take(&mut call.fields);
+    let work = move || {
+        let items = fields.read(|fields| fields.required(Source::Body, "records", records))?;
+        Ok::<_, ApiError>(items.into_iter().map(ReadItem::of).collect::<Vec<_>>())
+    };
+    let items = call.app.traffic.bodies.work(call.body_bytes, work).await??;
     call.known()?;
     // A header that cannot be a key is the fault of the request, not of its items.
     idempotency::key(&call, |asked| asked)?;
     let mut outcomes = Vec::with_capacity(items.len());
-    for (chunk, items) in items.chunks(AT_ONCE).enumerate() {
-        let first = chunk.saturating_mul(AT_ONCE);
+    let mut items = items.into_iter().enumerate();
+    while items.len() > 0 {
         let begun = items
-            .iter()
-            .enumerate()
-            .map(|(place, item)| record(&call, &call.app.bulk, first.saturating_add(place), item));
+            .by_ref()
+            .take(AT_ONCE)
+            .map(|(place, item)| record(&call, &call.app.bulk, place, item));
         // Polled in their order, so that they are done in their order.
         outcomes.extend(join_all(begun).await);
     }
@@ -185,6 +188,29 @@ fn records(value: Value<'_>) -> Result<Vec<String>, Problem> {
     }
 }
 
+/// An item that was read, wherever large bodies are read.
+struct ReadItem {
+    /// The user it names, if that could be read.
+    named: Option<UserId>,
+    item: Result<Item, ApiError>,
+}
+
+impl ReadItem {
+    fn of(text: String) -> Self {
+        let mut named = None;
+        let mut fields = Fields::of("", text.into_bytes());
+        let item = fields.read(|fields| {
+            let item = Item::read(fields, Endpoint::Optional);
+            named.clone_from(&item.as_ref().and_then(|item| item.named.clone()));
+            if item.as_ref().is_some_and(|item| item.named.is_none()) {
+                fields.required(Source::Body, "user_id", crate::http::fields::parse::user_id)?;
+            }
+            item
+        });
+        Self { named, item }
+    }
+}
+
 /// The outcome of an item, and when it was decided, if it was; and whether a repeat under its key was answered.
 struct Done {
     outcome: ItemOutcome,
@@ -195,16 +221,15 @@ struct Done {
 /// What is known of an item while it is recorded.
 #[derive(Default)]
 struct Progress {
-    /// Whom it names.
-    named: OnceCell<UserId>,
     /// It may be recorded, whatever happens from here on.
     handed_over: Cell<bool>,
     is_repeat: Cell<bool>,
 }
 
 /// Records an item. A panic in it fails this item alone.
-async fn record(call: &Call, writes: &Writes, index: usize, item: &str) -> Done {
+async fn record(call: &Call, writes: &Writes, index: usize, item: ReadItem) -> Done {
     let progress = Progress::default();
+    let named = item.named.clone();
     let work = try_record(call, writes, index, item, &progress);
     let result = isolate(work, || match progress.handed_over.get() {
         true => ApiError::outcome_unknown(),
@@ -213,7 +238,6 @@ async fn record(call: &Call, writes: &Writes, index: usize, item: &str) -> Done 
     let (outcome, at) = match result.await {
         Ok((outcome, at)) => (ItemOutcome::Recorded(outcome), Some(at)),
         Err(error) => {
-            let named = progress.named.get().cloned();
             let failed = FailedItem::new(index, named, &error, call.language);
             (ItemOutcome::Failed(failed), error.decided_at())
         }
@@ -229,26 +253,13 @@ async fn try_record(
     call: &Call,
     writes: &Writes,
     index: usize,
-    item: &str,
+    item: ReadItem,
     progress: &Progress,
 ) -> Result<(RecordedItem, OffsetDateTime), ApiError> {
-    let mut fields = Fields::new("", item.as_bytes());
-    let item = fields.read(|fields| {
-        let item = Item::read(fields, Endpoint::Optional);
-        if let Some(user_id) = item.as_ref().and_then(|item| item.named.clone()) {
-            progress.named.get_or_init(|| user_id);
-        }
-        if item.as_ref().is_some_and(|item| item.named.is_none()) {
-            fields.required(Source::Body, "user_id", crate::http::fields::parse::user_id)?;
-        }
-        item
-    })?;
+    let ReadItem { named, item } = item;
+    let item = item?;
     let principal = call.principal()?;
-    let user_id = progress
-        .named
-        .get()
-        .cloned()
-        .ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
+    let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
     if !principal.may_act_for(&user_id) || !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }

@@ -1,0 +1,199 @@
+//! The attacks, each a task that goes on until it is told to end, and says what became of it.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+};
+
+use crate::service::{Client, KEY, Service, request};
+
+type Running = Pin<Box<dyn Future<Output = String> + Send>>;
+type Attack = fn(Arc<Service>, Arc<AtomicBool>) -> Running;
+
+/// All of them, by name.
+pub fn all() -> [(&'static str, Attack); 7] {
+    [
+        ("large lists of zeros", |service, on| Box::pin(zeros(service, on))),
+        ("large lists of zeros of a service", |service, on| {
+            Box::pin(zeros_of_a_service(service, on))
+        }),
+        ("large wrong values", |service, on| {
+            Box::pin(wrong_values(service, on))
+        }),
+        ("bytes of a user without credit", |service, on| {
+            Box::pin(bytes(service, on))
+        }),
+        ("readers that stand still", |service, on| {
+            Box::pin(stalled(service, on))
+        }),
+        ("idle sockets", |service, on| Box::pin(idle(service, on))),
+        ("bodies and heads that drip", |service, on| {
+            Box::pin(dripping(service, on))
+        }),
+    ]
+}
+
+/// Sends the same request again and again on so many connections, and counts the answers by status.
+async fn repeat(service: &Service, on: &Arc<AtomicBool>, connections: usize, sent: Vec<u8>) -> String {
+    let sent = Arc::new(sent);
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (address, on, sent) = (service.address, Arc::clone(on), Arc::clone(&sent));
+        tasks.spawn(async move {
+            let mut answers: BTreeMap<String, u64> = BTreeMap::new();
+            while on.load(Ordering::Acquire) {
+                let Ok(mut client) = Client::open(address).await else {
+                    continue;
+                };
+                while on.load(Ordering::Acquire) {
+                    let limit = Duration::from_secs(40);
+                    let answer = match tokio::time::timeout(limit, client.send(&sent)).await {
+                        Ok(Ok(status)) => status.to_string(),
+                        Ok(Err(_)) => "closed".to_owned(),
+                        Err(_) => "none".to_owned(),
+                    };
+                    let is_last = answer != "200";
+                    *answers.entry(answer).or_default() += 1;
+                    if is_last {
+                        // What is refused too often does not make a tight loop of the attack itself.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        break;
+                    }
+                }
+            }
+            answers
+        });
+    }
+    let mut all: BTreeMap<String, u64> = BTreeMap::new();
+    while let Some(answers) = tasks.join_next().await {
+        for (answer, count) in answers.unwrap_or_default() {
+            *all.entry(answer).or_default() += count;
+        }
+    }
+    format!("{all:?}")
+}
+
+fn list_of_zeros(bytes: usize) -> String {
+    format!("[0{}]", ",0".repeat(bytes / 2))
+}
+
+async fn zeros(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let body = format!("{{\"records\":{}}}", list_of_zeros(16_000_000));
+    let sent = request("POST", "/api/v1/usage/batch", &service.attacker.token, &body);
+    repeat(&service, &on, 4, sent).await
+}
+
+async fn zeros_of_a_service(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let sent = request("POST", "/api/v1/usage/batch", KEY, &list_of_zeros(16_000_000));
+    repeat(&service, &on, 4, sent).await
+}
+
+async fn wrong_values(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let body = format!("{{\"amount\":{}}}", list_of_zeros(2_000_000));
+    let path = format!("{}/credits/consume", service.users[0].path);
+    repeat(&service, &on, 4, request("POST", &path, KEY, &body)).await
+}
+
+async fn bytes(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let record = json!({"user_id": service.attacker.id, "event_type": "x", "charge": true, "credits_charged": 1_000_000,
+        "request_data": {"text": "x".repeat(200_000)}});
+    let body = json!({"records": vec![record; 60]}).to_string();
+    let sent = request("POST", "/api/v1/usage/batch", &service.attacker.token, &body);
+    repeat(&service, &on, 4, sent).await
+}
+
+/// Asks for much and takes nothing of it: the documentation, which is there for anyone.
+async fn stalled(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let mut streams = Vec::new();
+    for _ in 0..200 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        if let Ok(mut stream) = socket.connect(service.address).await {
+            let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(8);
+            if stream.write_all(&asked).await.is_ok() {
+                streams.push(stream);
+            }
+        }
+    }
+    wait(&on).await;
+    format!("{} connections", streams.len())
+}
+
+/// Keeps so many sockets open that send nothing; those that are closed are opened again.
+async fn idle(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let mut opened = 0;
+    let mut sockets: Vec<TcpStream> = Vec::new();
+    while on.load(Ordering::Acquire) {
+        sockets.retain(|socket| !matches!(socket.try_read(&mut [0; 512]), Ok(0)));
+        while sockets.len() < 220 {
+            match TcpStream::connect(service.address).await {
+                Ok(socket) => sockets.push(socket),
+                Err(_) => break,
+            }
+            opened += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    format!("{opened} connections")
+}
+
+async fn dripping(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+    let mut tasks = JoinSet::new();
+    let path = format!("{}/credits/consume", service.attacker.path);
+    let body = String::from_utf8(request(
+        "POST",
+        &path,
+        &service.attacker.token,
+        &" ".repeat(1_000),
+    ))
+    .unwrap();
+    let body = body.trim_end_matches(' ').to_owned();
+    for number in 0..40 {
+        let begun = if number % 2 == 0 {
+            body.clone()
+        } else {
+            "GET /livez HTTP/1.1\r\nX: ".to_owned()
+        };
+        let (address, on) = (service.address, Arc::clone(&on));
+        tasks.spawn(async move {
+            let mut closed = 0_u64;
+            while on.load(Ordering::Acquire) {
+                let Ok(mut stream) = TcpStream::connect(address).await else {
+                    continue;
+                };
+                let mut is_open = stream.write_all(begun.as_bytes()).await.is_ok();
+                let mut answer = [0; 4_096];
+                while is_open && on.load(Ordering::Acquire) {
+                    let read = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut answer)).await;
+                    is_open = !matches!(read, Ok(Ok(0) | Err(_))) && stream.write_all(b" ").await.is_ok();
+                }
+                closed += 1;
+            }
+            closed
+        });
+    }
+    let mut closed = 0;
+    while let Some(count) = tasks.join_next().await {
+        closed += count.unwrap_or(0);
+    }
+    format!("closed {closed} times")
+}
+
+async fn wait(on: &AtomicBool) {
+    while on.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,223 @@
+//! The attacked service: a database, a gateway process, some users; and a lean client.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use kernel::{Clock as _, SystemClock};
+use local_postgres::{LocalPostgres, Settings};
+use secrecy::SecretString;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const SECRET: &str = "the secret of attacks signs nothing else";
+/// What services send as their token.
+pub const KEY: &str = "usk_abuse_0123456789abcdef0123456789abcdef";
+/// Users of the ordinary load.
+const USERS: usize = 8;
+
+/// A running service.
+pub struct Service {
+    pub address: SocketAddr,
+    /// Users of the ordinary load.
+    pub users: Vec<User>,
+    /// The user that attacks.
+    pub attacker: User,
+    /// Their URL of the database.
+    url: String,
+    pid: u32,
+    running: Mutex<Option<(Child, LocalPostgres)>>,
+    folder: TempDir,
+}
+
+/// One user.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub id: String,
+    pub path: String,
+    pub token: String,
+}
+
+impl Service {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut settings = Settings::new(folder.path().join("data"));
+        settings.path = Some(testkit::search_path().into());
+        let server = LocalPostgres::start(&settings).unwrap();
+        let url = server.url().to_string();
+        let log = fs::File::create(folder.path().join("gateway.log")).unwrap();
+        let gateway = command(folder.path(), &url)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let address = ready(&folder.path().join("gateway.log"));
+        let mut users = Vec::new();
+        for name in (0..USERS)
+            .map(|number| format!("user|{number}"))
+            .chain(["attacker".to_owned()])
+        {
+            users.push(sign_up(address, &name).await);
+        }
+        let attacker = users.pop().unwrap();
+        Self {
+            address,
+            users,
+            attacker,
+            url,
+            pid: gateway.id(),
+            running: Mutex::new(Some((gateway, server))),
+            folder,
+        }
+    }
+
+    /// Memory of the gateway process in RAM.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = line.unwrap_or("0 kB").trim().trim_end_matches(" kB").trim();
+        line.parse().unwrap_or(0)
+    }
+
+    /// Whether the books are right, and what was said about them.
+    pub fn verify(&self) -> (bool, String) {
+        let output = command(self.folder.path(), &self.url)
+            .args(["ledger", "verify"])
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        (output.status.success(), said)
+    }
+
+    pub fn stop(&self) {
+        if let Some((mut gateway, server)) = self.running.lock().unwrap().take() {
+            gateway.kill().unwrap();
+            gateway.wait().unwrap();
+            server.stop().unwrap();
+        }
+    }
+}
+
+fn command(folder: &Path, url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command
+        .current_dir(folder)
+        .env_clear()
+        .envs([("DATABASE_URL", url), ("PORT", "0"), ("LOG_FORMAT", "json")])
+        .envs([("SUPABASE_JWT_SECRET", SECRET), ("USER_SERVICE_API_KEY", KEY)]);
+    command
+}
+
+async fn sign_up(address: SocketAddr, id: &str) -> User {
+    let local: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
+    let email = format!("{local}@example.com");
+    let secret = SecretString::from(SECRET);
+    let token = identity::dev_token(&secret, &id.parse().unwrap(), &email, SystemClock.now());
+    let body = json!({"email": email, "name": id}).to_string();
+    let mut client = Client::open(address).await.unwrap();
+    let ensured = client
+        .send(&request("POST", "/api/v1/users/ensure", &token, &body))
+        .await;
+    assert_eq!(ensured.unwrap(), 200);
+    User {
+        path: format!("/api/v1/users/{}", id.replace('|', "%7C")),
+        id: id.to_owned(),
+        token,
+    }
+}
+
+fn ready(log: &Path) -> SocketAddr {
+    let began = Instant::now();
+    loop {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        if let Some(rest) = text.split("ready at http://").nth(1) {
+            return rest.split([',', '"']).next().unwrap().parse().unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{text}");
+        std::thread::yield_now();
+    }
+}
+
+/// A whole request.
+pub fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// One connection.
+pub struct Client {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub async fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sends a request and reads the whole answer; answers its status.
+    pub async fn send(&mut self, request: &[u8]) -> io::Result<u16> {
+        // The service may answer before it has read everything.
+        let (mut reader, mut writer) = self.stream.split();
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        let answer = async {
+            loop {
+                if let Some(status) = complete(buffer) {
+                    return Ok(status);
+                }
+                if reader.read_buf(buffer).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        };
+        let sending = async {
+            match writer.write_all(request).await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        tokio::pin!(answer);
+        tokio::select! {
+            biased;
+            status = &mut answer => status,
+            error = sending => match tokio::time::timeout(Duration::from_secs(1), answer).await {
+                Ok(Ok(status)) => Ok(status),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// The status of an answer that is there whole.
+fn complete(buffer: &[u8]) -> Option<u16> {
+    let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&buffer[..end]);
+    let length: usize = head
+        .split("\r\n")
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |text| text.parse().unwrap_or(0));
+    let status = head.get(9..12)?.parse().ok()?;
+    (buffer.len() >= end + 4 + length).then_some(status)
+}

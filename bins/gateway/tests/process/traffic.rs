@@ -1,0 +1,134 @@
+//! Clients that keep connections and do nothing with them.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use testkit::TestDb;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{
+    gateway_process::{Gateway, folder},
+    usage_export::{ask, loaded},
+};
+
+fn address(gateway: &Gateway) -> SocketAddr {
+    gateway.url.strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// Nothing was warned of since the start.
+fn assert_quiet(gateway: &Gateway) {
+    let log = gateway.log();
+    let served = log.split("ready at ").nth(1).unwrap_or_default();
+    for level in ["WARN", "ERROR"] {
+        assert!(!served.contains(&format!("\"level\":\"{level}\"")), "{served}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_sockets_shut_out_nobody_though_descriptors_are_few() {
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let folder = folder();
+    let gateway = Gateway::start_with_files(folder.path(), &[("DATABASE_URL", db.url())], 256).await;
+    gateway.ensure("someone").await;
+    let mut idle = Vec::new();
+    for _ in 0..220 {
+        idle.push(TcpStream::connect(address(&gateway)).await.unwrap());
+    }
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(address(&gateway)).await.unwrap();
+        let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
+    drop(idle);
+    assert_quiet(&gateway);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
+    let grace = Duration::from_secs(60);
+    let (db, folder) = (loaded().await, folder());
+    let variables = [
+        ("DATABASE_URL", db.url()),
+        ("SHUTDOWN_GRACE_SECONDS", "60"),
+        ("REQUEST_TIMEOUT_SECONDS", "600"),
+    ];
+    let mut gateway = Gateway::start(folder.path(), &variables).await;
+    let mut stalled = Vec::new();
+    for _ in 0..200 {
+        let mut stream = ask(&gateway).await;
+        let mut piece = [0; 15];
+        let begun = tokio::time::timeout(Duration::from_secs(300), stream.read_exact(&mut piece)).await;
+        assert!(begun.is_ok(), "an export did not begin: {}", gateway.log_tail());
+        assert_eq!(&piece, b"HTTP/1.1 200 OK");
+        stalled.push(stream);
+    }
+    let told = Instant::now();
+    gateway.signal("-TERM");
+    assert!(gateway.wait().success(), "{}", gateway.log());
+    assert!(told.elapsed() < grace, "it took all of the grace period");
+    assert!(
+        !gateway.log().contains("did not finish in time"),
+        "{}",
+        gateway.log_tail()
+    );
+    drop(stalled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_clients_are_counted_and_not_warned_of() {
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let folder = folder();
+    let variables = [("DATABASE_URL", db.url()), ("REQUEST_TIMEOUT_SECONDS", "1")];
+    let gateway = Gateway::start(folder.path(), &variables).await;
+    let token = format!("X-API-Key: {}\r\n", testkit::SERVICE_KEY);
+    let slow = format!("POST /api/v1/users/ensure HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 9\r\n\r\n{{");
+    let chunk = format!(
+        "POST /api/v1/users/ensure HTTP/1.1\r\nHost: x\r\n{token}Transfer-Encoding: chunked\r\n\r\nnone\r\n"
+    );
+    for (request, statuses) in [
+        ("no request\r\n\r\n", &[400][..]),
+        ("GET / HTTP/1.1\r\nno header\r\n\r\n", &[400]),
+        ("GET / HTTP/1.1\r\nHo", &[408]),
+        (
+            &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(200_000)),
+            &[431],
+        ),
+        (&slow, &[408]),
+        (&chunk, &[400, 422]),
+    ] {
+        let mut stream = TcpStream::connect(address(&gateway)).await.unwrap();
+        let (mut reader, mut writer) = stream.split();
+        let mut answer = Vec::new();
+        let exchange = async {
+            // The server may answer before it has read everything.
+            let (_sent, _read) = tokio::join!(
+                writer.write_all(request.as_bytes()),
+                reader.read_to_end(&mut answer)
+            );
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), exchange).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.get(9..12).and_then(|text| text.parse().ok()).unwrap_or(0);
+        assert!(
+            ended.is_ok() && statuses.contains(&status),
+            "{request:.60}: {answer}"
+        );
+    }
+    let metrics = gateway.client.get(format!("{}/metrics", gateway.url));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    assert!(
+        metrics.contains("user_service_http_client_errors_total{kind=\"malformed\"}"),
+        "{metrics}"
+    );
+    assert_quiet(&gateway);
+}
