@@ -129,11 +129,6 @@ impl Folder {
         }
     }
 
-    /// Puts a file in the place of another.
-    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        renameat(&*self.handle, from, &*self.handle, to).map_err(|errno| self.refused(from, errno))
-    }
-
     /// Makes the names in it survive a crash of the machine.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.handle

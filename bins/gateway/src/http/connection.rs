@@ -99,19 +99,19 @@ impl Connection {
     /// Has the task look again after a while.
     fn look_again(&mut self, context: &mut Context<'_>) {
         while self.tick.as_mut().poll(context).is_ready() {
-            self.tick.as_mut().reset(Instant::now() + TICK);
+            self.tick.set(sleep(TICK));
         }
     }
 
     /// Reads and throws away until nothing comes any more, or long enough.
     fn poll_discard(&mut self, context: &mut Context<'_>, since: Instant) -> Poll<io::Result<()>> {
         let mut scratch = [0_u8; 8 * 1024];
-        let mut discarded = 0;
+        let mut discarded = 0_usize;
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(())) => discarded += buffer.filled().len(),
+                Poll::Ready(Ok(())) => discarded = discarded.saturating_add(buffer.filled().len()),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }

@@ -147,7 +147,8 @@ impl Open {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         if let Some(address) = entry.address {
-            *self.by_address.entry(address).or_default() += 1;
+            let count = self.by_address.entry(address).or_default();
+            *count = count.saturating_add(1);
         }
         self.entries.insert(id, entry);
         id

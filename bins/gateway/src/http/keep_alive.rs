@@ -114,10 +114,10 @@ impl Incoming {
             // The library hands over what it has of the body only after it was told to wait.
             tokio::task::yield_now().await;
         }
-        let mut drained = 0;
+        let mut drained = 0_usize;
         while !self.0.has_ended.get() && drained < DRAINED_BYTES_MAX {
             match self.next().now_or_never() {
-                Some(Some(Ok(chunk))) => drained += chunk.len(),
+                Some(Some(Ok(chunk))) => drained = drained.saturating_add(chunk.len()),
                 Some(Some(Err(_))) | None => break,
                 Some(None) => {}
             }

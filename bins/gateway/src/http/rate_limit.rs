@@ -170,15 +170,17 @@ impl Buckets {
         metrics::counter!("rate_limited_total", "class" => policy.class).increment(1);
         Err(Exhausted {
             level: self.level(full_at, now),
-            retry_after_seconds: whole_seconds(after - latest).max(1),
+            retry_after_seconds: whole_seconds(between(latest, after)).max(1),
         })
     }
 
     fn level(&self, full_at: OffsetDateTime, now: OffsetDateTime) -> Level {
-        let missing = full_at - now;
+        let missing = between(now, full_at);
         Level {
             policy: self.policy,
-            remaining: self.policy.amount_in(self.policy.window() - missing),
+            remaining: self
+                .policy
+                .amount_in(self.policy.window().saturating_sub(missing)),
             full_in_seconds: whole_seconds(missing),
         }
     }
@@ -195,7 +197,8 @@ impl State {
         }
         self.full_at.retain(|_, full_at| *full_at > now);
         if self.full_at.len() >= BUCKETS_MAX {
-            self.full_at.retain(|_, full_at| *full_at - now > window / 2);
+            let half = now.saturating_add(window.checked_div(2).unwrap_or(window));
+            self.full_at.retain(|_, full_at| *full_at > half);
         }
         if self.full_at.len() >= BUCKETS_MAX {
             self.full_at.clear();
@@ -247,6 +250,14 @@ pub fn rate_limited(limit: u64, window_seconds: u64, retry_after_seconds: u64) -
         .detail("window_seconds", number(window_seconds))
         .detail("retry_after", number(retry_after_seconds))
         .header(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds))
+}
+
+/// The time from an instant to a later one.
+fn between(from: OffsetDateTime, to: OffsetDateTime) -> Duration {
+    let nanoseconds = to
+        .unix_timestamp_nanos()
+        .saturating_sub(from.unix_timestamp_nanos());
+    Duration::nanoseconds(i64::try_from(nanoseconds.max(0)).unwrap_or(i64::MAX))
 }
 
 fn whole_seconds(time: Duration) -> u64 {
