@@ -1,10 +1,33 @@
 //! The administrators that the configuration names, brought into the database at each start (HTTP contract 14).
+//!
+//! A process of before, with another list, may still serve then, and a user of its list who signs up there becomes an
+//! administrator. So the list is applied a second time when such a process should have ended. It is not applied
+//! periodically: of processes with different lists the last one to start has to keep the last word.
+
+use std::{sync::Arc, time::Duration};
 
 use kernel::{Clock, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 
 /// Most user ids in one line of the log.
 const NAMED_MAX: usize = 100;
+
+/// How long after its start a process applies its list for the second time.
+pub const AGAIN_AFTER: Duration = Duration::from_mins(5);
+
+/// Applies the list once more after this time, and until it has succeeded.
+pub async fn apply_again(pool: Pool, clock: Arc<dyn Clock>, listed: Vec<UserId>, after: Duration) {
+    loop {
+        tokio::time::sleep(after).await;
+        match apply(&pool, &*clock, &listed).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(
+                error = pg::pool::chain(&error),
+                "ADMIN_USER_IDS could not be applied a second time, which is tried again later"
+            ),
+        }
+    }
+}
 
 /// Gives exactly these users the role of administrator by configuration, and logs every change.
 ///

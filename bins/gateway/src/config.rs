@@ -23,6 +23,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use document::markdown;
+pub use exposed_file::EnvFile;
 pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
@@ -110,8 +111,5 @@ pub fn load(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -> Result
 /// [`Problems`]: all that are wrong, a malformed `.env` included.
 pub fn from_environment(purpose: Purpose) -> Result<Loaded, Problems> {
     let environment = environment::read()?;
-    let mut loaded = load(&|name| environment.get(name), purpose)?;
-    let kept = exposed_file::notices(environment::FILE.as_ref(), loaded.config.app.environment);
-    loaded.notices.extend(kept);
-    Ok(loaded)
+    load(&|name| environment.get(name), purpose)
 }

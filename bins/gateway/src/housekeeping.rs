@@ -1,4 +1,5 @@
-//! What runs without being asked for: due holds and grants, forgotten keys, months, anomalies, the audit of the ledger.
+//! What runs without being asked for: due holds and grants, forgotten keys, months, anomalies, the audit of the ledger, the
+//! second look at the administrators.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +8,7 @@ use kernel::Clock;
 use pg::Pool;
 use tokio::task::JoinHandle;
 
-use crate::config::Config;
+use crate::{administrators, config::Config};
 
 /// How long after the start the ledger is audited first: not in the rush after an upgrade, and not a day later.
 const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
@@ -23,7 +24,15 @@ impl Housekeeping {
         let (defaults, kept) = (config.credits.defaults, config.limits.idempotency_kept);
         let with = || (pool.clone(), Arc::clone(clock));
         let (sweeper, pruning, upkeep) = (with(), with(), with());
+        let listed = config.auth.admin_user_ids.clone();
+        let (pool_of_roles, clock_of_roles) = with();
         let mut tasks = vec![
+            tokio::spawn(administrators::apply_again(
+                pool_of_roles,
+                clock_of_roles,
+                listed,
+                administrators::AGAIN_AFTER,
+            )),
             flows::sweeper::start(sweeper.0, sweeper.1, defaults),
             flows::pruning::start(pruning.0, pruning.1, kept),
             flows::usage_upkeep::start(upkeep.0, upkeep.1),

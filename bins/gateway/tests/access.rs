@@ -322,19 +322,14 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
     let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root")]).await;
     let (admin, user) = (app.user("auth0|root").await, app.user("auth0|a").await);
     let clock = app.clock().clone();
-    identity::users::set_active(
-        &mut *app.db().connect().await,
-        &clock,
-        &user.id,
-        Activity::Deactivated,
-    )
-    .await
-    .unwrap();
     for route in authenticated() {
         for credential in [testkit::SERVICE_KEY, &admin.token] {
             // Two versions of a price cannot begin at the same instant.
             app.clock().advance(time::Duration::seconds(1));
+            // The examples are about things that the user made while active.
+            set_active(&app, &clock, &user, Activity::Active).await;
             let request = examples::request(&app, route, &user).await.token(credential);
+            set_active(&app, &clock, &user, Activity::Deactivated).await;
             let request = if route.access == Access::NamedUser {
                 request.header("X-User-Id", "auth0|a")
             } else {
@@ -368,6 +363,13 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
         .await
         .expect(403);
     assert_eq!(own.error_code(), "AccountDisabledException");
+}
+
+async fn set_active(app: &TestApp, clock: &dyn kernel::Clock, user: &TestUser, activity: Activity) {
+    let mut connection = app.db().connect().await;
+    identity::users::set_active(&mut connection, clock, &user.id, activity)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

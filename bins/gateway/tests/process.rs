@@ -4,6 +4,7 @@ mod accounts;
 mod administrators;
 mod connections;
 mod crash;
+mod full_disk;
 mod gateway_process;
 mod histories;
 mod ledger_verify;

@@ -20,8 +20,8 @@ pub use self::core::{INITIAL_REFERENCE, REFUND_LIFE};
 pub use error::Refusal;
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
-    Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, GrantFilter, GrantKind, GrantPlace,
-    GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, IdempotencyKey,
+    Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, FormerFingerprints, GrantFilter, GrantKind,
+    GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, IdempotencyKey,
     InvalidIdempotencyKey, LowCrossing, Metering, NewBudget, NewGrant, NewGrantKind, Outcome,
     PRIORITY_DEFAULT, Payer, ReferenceScope, Replay, TransactionFilter, TransactionKind, TransactionName,
     UnknownTransactionKind,
@@ -42,6 +42,7 @@ pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
     "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
     "20261122100000_measure_rows", "20261122120000_index_closed_holds",
     "20261123090000_link_usage_records", "20261123120000_create_budgets",
-    "20261130040000_allow_budgets_of_zero", "20261130050000_classify_callers",
-    "20261130050100_create_global_references"
+    "20261130040000_allow_budgets_of_zero", "20261130040010_validate_budgets",
+    "20261130050000_classify_holds", "20261130050010_classify_keys",
+    "20261130050100_create_global_references", "20261130070100_index_references"
 );

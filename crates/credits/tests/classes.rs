@@ -1,11 +1,12 @@
 //! Users and services beside one another: neither ends or uses up what is of the other class.
 
 use credits::{
-    HOLDS_OPEN_MAX, HoldFilter, HoldStatus, IdempotencyKey, Outcome, Refusal, Replay, prune_idempotency,
+    Fingerprint, HOLDS_OPEN_MAX, HoldFilter, HoldStatus, IdempotencyKey, Outcome, Refusal, Replay,
+    prune_idempotency,
 };
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
-use kernel::{CallerClass, Failure, Kind, Page, SystemClock};
+use kernel::{CallerClass, Failure, FreeForm, Kind, Page, SystemClock};
 use testkit::TestDb;
 use time::Duration;
 
@@ -108,18 +109,38 @@ async fn a_user_who_ended_a_hold_of_a_service_is_found() {
     done(db.pool(), &clock, by_user(command)).await;
     done(db.pool(), &clock, by_user(release(&user, hold_id))).await;
     assert_eq!(violations(&db).await, []);
-    sql(
-        &db,
-        "UPDATE credits.holds SET ended_by = NULL; UPDATE credits.holds SET made_by = 'service'",
-    )
-    .await;
-    let rules: Vec<&str> = violations(&db)
-        .await
-        .iter()
-        .map(|found| &found.rule[..11])
-        .collect();
-    assert_eq!(rules, ["credits L20", "credits L20"]);
+    // The class of who made it is not that of its entry; so is then the class of who ended it.
+    for (change, found) in [
+        ("made_by = 'service', ended_by = NULL", 1),
+        ("ended_by = 'service'", 2),
+    ] {
+        sql(&db, &format!("UPDATE credits.holds SET {change}")).await;
+        let violations = violations(&db).await;
+        assert_eq!(violations.len(), found, "{violations:?}");
+        assert!(violations.iter().all(|one| one.rule.starts_with("credits L20")));
+    }
     db.forgo_audits();
+}
+
+#[tokio::test]
+async fn what_a_version_without_classes_let_users_end_is_no_damage() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
+    done(db.pool(), &clock, open(&user, credits(100))).await;
+    for is_captured in [true, false] {
+        let (hold_id, command) = hold(&user, credits(10));
+        done(db.pool(), &clock, command).await;
+        // Such a version does not ask who made the hold, and does not say who ended it.
+        let set = |columns: &str| format!("UPDATE credits.holds SET {columns} WHERE id = '{hold_id}'");
+        sql(&db, &set("made_by = 'user'")).await;
+        let end = if is_captured {
+            capture(&user, hold_id, None)
+        } else {
+            release(&user, hold_id)
+        };
+        done(db.pool(), &clock, by_user(end)).await;
+        sql(&db, &set("made_by = 'service', ended_by = NULL")).await;
+        assert_eq!(violations(&db).await, []);
+    }
 }
 
 #[test]
@@ -261,16 +282,17 @@ async fn stored_keys_count_for_any_class_by_what_was_asked() {
 async fn stored_keys_are_known_by_the_fingerprints_of_earlier_versions() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     done(db.pool(), &clock, open(&user, credits(100))).await;
-    let formerly = under(consume(&user, credits(1)), "k", 8);
-    let first = done(db.pool(), &clock, formerly.clone()).await;
-    let now = credits::Command {
-        idempotency: Some(
-            IdempotencyKey::new("k", [1; 32])
-                .unwrap()
-                .or_formerly(vec![[7; 32], [8; 32]]),
-        ),
-        ..formerly
+    let with_key = |key: IdempotencyKey| credits::Command {
+        idempotency: Some(key),
+        ..consume(&user, credits(1))
     };
+    // Such a version hashed what was sent; now an empty object is an absent one.
+    let asked = || Fingerprint::new().word("consume");
+    let former = asked().json(Some(&FreeForm::empty())).word("1").finish();
+    let formerly = with_key(IdempotencyKey::new("k", former).unwrap());
+    let first = done(db.pool(), &clock, formerly).await;
+    let (fingerprint, former) = asked().object(None).word("1").finish_all();
+    let now = with_key(IdempotencyKey::new("k", fingerprint).unwrap().or_formerly(former));
     // Only of rows that such a version stored.
     let refused = run(db.pool(), &clock, std::slice::from_ref(&now))
         .await

@@ -2,8 +2,9 @@
 
 use credits::{Action, Command, GrantKind, NewGrant, NewGrantKind, ReferenceScope, Refusal};
 use futures_util::future::join_all;
-use kernel::{Credits, Failure, Kind, SystemClock, UserId};
+use kernel::{Actor, Clock, Credits, Failure, Kind, SystemClock, UserId};
 use pg::{DbError, Pool, Tx};
+use time::Duration;
 
 use crate::support::{
     answers, by_user, command, consume, credits, database, done, open, recharge, run, under,
@@ -106,6 +107,80 @@ async fn a_reference_that_the_user_has_becomes_unique_among_all() {
         (&Err(Refusal::ReferenceTaken), &Err(Refusal::ReferenceTaken))
     );
     assert_eq!(second.replay, credits::Replay::ByKey);
+}
+
+#[tokio::test]
+async fn a_reference_that_credited_another_user_before_is_taken() {
+    let (db, clock) = (database().await, testkit::clock());
+    let users = ["a", "b", "c", "d"].map(testkit::user);
+    let [a, b, c, d] = &users;
+    for user in &users {
+        done(db.pool(), &clock, open(user, credits(10))).await;
+    }
+    let taken = || Err(Refusal::ReferenceTaken);
+    let scheduled = NewGrant {
+        reference_id: Some("later".to_owned()),
+        effective_at: Some(clock.now() + Duration::DAY),
+        ..NewGrant::new(NewGrantKind::Plan, credits(5))
+    };
+    let of_admin = Command {
+        actor: Actor::Admin,
+        ..recharge(a, credits(5), Some("of admin"))
+    };
+    done(db.pool(), &clock, recharge(a, credits(5), Some("pi_1"))).await;
+    done(db.pool(), &clock, command(a, Action::Grant(scheduled))).await;
+    done(db.pool(), &clock, of_admin).await;
+    // Before the claim, in the same batch.
+    let batch = [
+        recharge(a, credits(5), Some("pi_2")),
+        payment(b, credits(5), "pi_2"),
+    ];
+    assert_eq!(run(db.pool(), &clock, &batch).await[1], taken());
+    for reference in ["pi_1", "pi_2", "later", "of admin"] {
+        let refused = run(db.pool(), &clock, &[payment(b, credits(5), reference)]).await;
+        assert_eq!(refused, [taken()], "{reference}");
+    }
+    // The user who was credited claims it, and nothing is given twice.
+    let again = done(db.pool(), &clock, payment(a, credits(5), "pi_1")).await;
+    assert!(again.replayed);
+    // For others it still counts in their own scope; who has it there has it, also if many do.
+    for user in [b, c, d] {
+        let own = done(db.pool(), &clock, recharge(user, credits(5), Some("of all"))).await;
+        assert!(!own.replayed);
+        done(db.pool(), &clock, recharge(user, credits(5), Some("pi_1"))).await;
+    }
+    let again = done(db.pool(), &clock, payment(d, credits(5), "of all")).await;
+    assert!(again.replayed);
+    let others = [payment(a, credits(5), "of all"), payment(d, credits(5), "pi_1")];
+    assert_eq!(run(db.pool(), &clock, &others).await, [taken(), taken()]);
+}
+
+#[tokio::test]
+async fn what_users_gave_themselves_blocks_no_payment_of_others() {
+    let (db, clock) = (database().await, testkit::clock());
+    let users = ["a", "b", "c"].map(testkit::user);
+    let [a, b, c] = &users;
+    for user in &users {
+        done(db.pool(), &clock, open(user, credits(10))).await;
+    }
+    let own = |user, reference| by_user(recharge(user, credits(1), Some(reference)));
+    done(db.pool(), &clock, own(a, "pi_1")).await;
+    let batch = [own(a, "pi_2"), payment(b, credits(5), "pi_2")];
+    assert!(run(db.pool(), &clock, &batch).await.iter().all(Result::is_ok));
+    assert!(
+        !done(db.pool(), &clock, payment(b, credits(5), "pi_1"))
+            .await
+            .replayed
+    );
+    // Nor does it give the user a payment of another one.
+    done(db.pool(), &clock, recharge(b, credits(5), Some("pi_3"))).await;
+    done(db.pool(), &clock, own(c, "pi_3")).await;
+    assert_eq!(
+        run(db.pool(), &clock, &[payment(c, credits(1), "pi_3")]).await,
+        [Err(Refusal::ReferenceTaken)]
+    );
+    // The reference of initial grants of earlier versions is nobody's.
+    done(db.pool(), &clock, payment(a, credits(1), "initial")).await;
 }
 
 /// In a transaction of its own, again when another one was first, as the committer does it.

@@ -7,6 +7,7 @@ mod ledger_audit;
 mod metering;
 mod metering_audit;
 mod metering_sequences;
+mod migrations;
 mod operations;
 mod sign_up;
 mod sweeper;

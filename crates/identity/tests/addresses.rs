@@ -150,19 +150,31 @@ async fn a_contact_that_is_vouched_for_waits_for_whoever_takes_the_address_at_th
     }
 }
 
-/// The migrations by their names, so that a test can go back before one.
-fn migration(verb: &str) -> pg::Migration {
-    let found = identity::MIGRATIONS.iter().find(|one| one.name.ends_with(verb));
-    *found.unwrap()
+/// The migrations from this one on, so that a test can go back before it.
+fn since(verb: &str) -> &'static [pg::Migration] {
+    let found = identity::MIGRATIONS
+        .iter()
+        .position(|one| one.name.ends_with(verb));
+    &identity::MIGRATIONS[found.unwrap()..]
+}
+
+async fn go_back(conn: &mut pg::PgConnection, migrations: &[pg::Migration]) {
+    for migration in migrations.iter().rev() {
+        conn.batch_execute(migration.down).await.unwrap();
+    }
+}
+
+async fn go_on(conn: &mut pg::PgConnection, migrations: &[pg::Migration]) {
+    for migration in migrations {
+        conn.batch_execute(migration.up).await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn addresses_from_before_start_as_contacts_and_are_held_by_whoever_proves_it_first() {
     let db = database().await;
-    let (fold, vouch) = (migration("fold_emails"), migration("vouch_for_emails"));
     let mut conn = db.connect().await;
-    conn.batch_execute(vouch.down).await.unwrap();
-    conn.batch_execute(fold.down).await.unwrap();
+    go_back(&mut conn, since("fold_emails")).await;
     // Two addresses that the first index told apart must not stop the migrations.
     conn.batch_execute(
         "INSERT INTO identity.users (user_id, email, created_at, updated_at) \
@@ -171,8 +183,7 @@ async fn addresses_from_before_start_as_contacts_and_are_held_by_whoever_proves_
     )
     .await
     .unwrap();
-    conn.batch_execute(fold.up).await.unwrap();
-    conn.batch_execute(vouch.up).await.unwrap();
+    go_on(&mut conn, since("fold_emails")).await;
     assert_eq!(
         holds(&db, "new", "TEST@example.COM", EmailVoucher::Staff).await,
         Ok(true)
@@ -205,9 +216,9 @@ async fn going_back_leaves_an_address_to_its_holder_or_else_to_the_first() {
     ] {
         holds(&db, id, email, voucher).await.unwrap();
     }
-    let (mut conn, vouch) = (db.connect().await, migration("vouch_for_emails"));
-    conn.batch_execute(vouch.down).await.unwrap();
-    conn.batch_execute(vouch.up).await.unwrap();
+    let mut conn = db.connect().await;
+    go_back(&mut conn, since("vouch_for_emails")).await;
+    go_on(&mut conn, since("vouch_for_emails")).await;
     for (id, email) in [
         ("first", None),
         ("holder", Some("a@example.com")),

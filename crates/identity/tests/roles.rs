@@ -141,3 +141,17 @@ async fn of_processes_that_start_at_once_the_last_list_decides_and_none_fails() 
     assert_eq!(last, changes(&["b", "c"], &["a"]));
     assert_eq!(admins(&db, &["a", "b", "c"]).await, [false, true, true]);
 }
+
+#[tokio::test]
+async fn an_administrator_with_an_id_that_is_not_given_any_more_is_demoted() {
+    let (db, clock) = (database(&[]).await, testkit::clock());
+    for id in ["me", ".."] {
+        insert(&db, id, "role", "'admin'").await;
+    }
+    let demoted = ["..", "me"].map(|id| UserId::stored(id).unwrap()).to_vec();
+    let expected = RoleChanges {
+        promoted: Vec::new(),
+        demoted,
+    };
+    assert_eq!(apply(db.pool(), &clock, &[]).await, expected);
+}

@@ -4,7 +4,7 @@
 //! one there would choose what this process reads, truncates or gives away. The folder is opened once, and its entries
 //! are found from there, so that nothing is exchanged between a check and a use.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -71,6 +71,13 @@ impl Folder {
         self.path.join(name)
     }
 
+    /// Changes its mode, also if another folder has got its name meanwhile.
+    pub(crate) fn set_mode(&self, permissions: Permissions) -> Result<(), Error> {
+        self.handle
+            .set_permissions(permissions)
+            .map_err(Error::io("set the permissions of", &self.path))
+    }
+
     /// Whether the process's own group may change it too, which a group of several people should not.
     pub(crate) fn is_group_writable(&self) -> bool {
         self.handle
@@ -120,11 +127,6 @@ impl Folder {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(self.refused(name, errno)),
         }
-    }
-
-    /// Puts a file in the place of another.
-    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        renameat(&*self.handle, from, &*self.handle, to).map_err(|errno| self.refused(from, errno))
     }
 
     /// Makes the names in it survive a crash of the machine.
@@ -282,7 +284,7 @@ fn refused(folder: &Path, path: &Path, error: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;

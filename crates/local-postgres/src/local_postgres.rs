@@ -51,7 +51,7 @@ impl LocalPostgres {
             // A copy of the data folder has a lock of its own but points at the same cluster.
             locks.push(Lock::acquire(&home.folder)?);
         }
-        let log = ServerLog::open(&home.folder)?;
+        let log = ServerLog::open(&home.folder, settings.log_bytes_max)?;
         let socket = SocketDir::choose(&home, &account)?;
         leftovers::clear(&home.cluster(), &socket.path)?;
         let names = Names {

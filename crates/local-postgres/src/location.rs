@@ -180,20 +180,79 @@ fn make_elsewhere(data_dir: &Folder, fallback_dir: &Path) -> Result<Folder, Erro
     let parent = prepare(fallback_dir)?;
     let dir = nix::unistd::mkdtemp(&parent.join("XXXXXX"))
         .map_err(|errno| Error::io("make a folder in", fallback_dir)(errno.into()))?;
-    std::fs::set_permissions(&dir, Permissions::from_mode(MODE_ENTERABLE))
-        .map_err(Error::io("set the permissions of", &dir))?;
     let folder = Folder::open(&dir)?;
+    folder.set_mode(Permissions::from_mode(MODE_ENTERABLE))?;
     folder.write_whole("belongs-to", data_dir.path().as_os_str().as_bytes())?;
     Ok(folder)
 }
 
+/// Makes a folder that every account can enter. Other accounts may be able to write where it is made.
 fn make_enterable(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(MODE_ENTERABLE)
-        .create(dir)
-        .map_err(Error::io("make the folder", dir))?;
-    // The umask may have taken permissions away. Its folder is ours, so this is no one else's decision.
-    std::fs::set_permissions(dir, Permissions::from_mode(MODE_ENTERABLE))
-        .map_err(Error::io("set the permissions of", dir))
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(MODE_ENTERABLE)
+            .create(parent)
+            .map_err(Error::io("make the folder", parent))?;
+    }
+    // Not recursive, which would take a link to a folder for the folder. A folder that another process of this account made
+    // meanwhile is used, and its mode stays; a link is refused.
+    match DirBuilder::new().mode(MODE_ENTERABLE).create(dir) {
+        Ok(()) => set_enterable(dir),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Folder::open(dir).map(drop),
+        Err(error) => Err(Error::io("make the folder", dir)(error)),
+    }
+}
+
+/// Gives a folder that this process made the mode that the umask may have reduced. Whoever can write beside it may have
+/// exchanged it, so no link is followed and its owner is checked.
+fn set_enterable(dir: &Path) -> Result<(), Error> {
+    Folder::open(dir)?.set_mode(Permissions::from_mode(MODE_ENTERABLE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn folder_is_made_with_those_above_it() {
+        let outer = tempfile::tempdir().unwrap();
+        let dir = outer.path().join("a/b/data");
+        make_enterable(&dir).unwrap();
+        assert_eq!(mode(&dir), MODE_ENTERABLE);
+    }
+
+    #[test]
+    fn mode_of_what_a_link_names_stays() {
+        let outer = tempfile::tempdir().unwrap();
+        let (home, link) = (outer.path().join("home"), outer.path().join("data"));
+        DirBuilder::new().mode(0o700).create(&home).unwrap();
+        symlink(&home, &link).unwrap();
+        // As if the link had been put there after the look for a folder, and between making and opening it.
+        for refused in [make_enterable(&link), set_enterable(&link)] {
+            let refused = refused.unwrap_err();
+            assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        }
+        assert_eq!(mode(&home), 0o700);
+    }
+
+    #[test]
+    fn folder_of_another_account_keeps_its_mode() {
+        if !geteuid().is_root() {
+            return; // Only root can give a folder away.
+        }
+        let outer = tempfile::tempdir().unwrap();
+        let dir = outer.path().join("data");
+        DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        std::os::unix::fs::chown(&dir, Some(54_321), None).unwrap();
+        let refused = set_enterable(&dir).unwrap_err();
+        assert!(refused.to_string().contains("belongs to uid 54321"), "{refused}");
+        assert_eq!(mode(&dir), 0o700);
+    }
 }

@@ -39,7 +39,7 @@ impl Server {
         let start_bytes = log.size()?;
         let program = PathBuf::from(command.get_program());
         let exit = ExitWatch::new();
-        let pid = spawn_supervised(command, exit.clone()).map_err(Error::io("run", &program))?;
+        let pid = spawn_supervised(command, exit.clone(), log.clone()).map_err(Error::io("run", &program))?;
         let server = Server {
             pid,
             exit,
@@ -151,7 +151,7 @@ enum State {
 }
 
 /// The kernel reports the death of the *thread* that spawned, so one is kept for it: it also collects the status.
-fn spawn_supervised(mut command: Command, exit: ExitWatch) -> std::io::Result<u32> {
+fn spawn_supervised(mut command: Command, exit: ExitWatch, log: ServerLog) -> std::io::Result<u32> {
     // A group of its own: Ctrl-C at the terminal goes to the caller's, which still has things to write.
     command.process_group(0);
     let (answer, spawned) = mpsc::channel();
@@ -162,7 +162,7 @@ fn spawn_supervised(mut command: Command, exit: ExitWatch) -> std::io::Result<u3
         };
         // The other side waits for it below, so it is there.
         answer.send(Ok(child.id())).unwrap_or_default();
-        wait_for_end(&child);
+        wait_and_bound_log(&child, &log);
         exit.reap(|| collect(child));
     };
     std::thread::Builder::new()
@@ -171,6 +171,21 @@ fn spawn_supervised(mut command: Command, exit: ExitWatch) -> std::io::Result<u3
     spawned
         .recv()
         .unwrap_or_else(|_| Err(std::io::Error::other("the supervising thread ended")))
+}
+
+/// Waits for the end; a second thread keeps the log small until then, and has ended before anyone is told.
+fn wait_and_bound_log(child: &Child, log: &ServerLog) {
+    std::thread::scope(|threads| {
+        let (running, ended) = mpsc::channel();
+        let bounding = std::thread::Builder::new()
+            .name("local-postgres-log".to_owned())
+            .spawn_scoped(threads, move || log.keep_bounded(&ended));
+        if let Err(error) = bounding {
+            tracing::warn!(%error, "the server's log is not bounded: no thread could be started");
+        }
+        wait_for_end(child);
+        drop::<mpsc::Sender<()>>(running);
+    });
 }
 
 /// Waits without freeing the process id, where the system can.

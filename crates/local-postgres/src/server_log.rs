@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 
@@ -13,28 +15,65 @@ use crate::folder::{Folder, Readers};
 const FILE: &str = "postgres.log";
 const EARLIER: &str = "postgres.log.1";
 
-const ROTATE_ABOVE_BYTES: u64 = 10 * 1024 * 1024;
-const TAIL_BYTES_MAX: u64 = 16 * 1024;
+/// How often the size is checked while a server runs.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const TAIL_BYTES_MAX: u64 = 16 * 1024;
 const TAIL_LINES_MAX: usize = 20;
 
 /// `postgres.log` beside the cluster; the one before it is `postgres.log.1`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ServerLog {
     folder: Folder,
     path: PathBuf,
+    bytes_max: u64,
 }
 
 impl ServerLog {
-    /// Begins a new file if the present one has grown past 10 MB.
-    pub(crate) fn open(home: &Folder) -> Result<ServerLog, Error> {
+    /// Opens the log, and begins it anew if it has more than `bytes_max`.
+    pub(crate) fn open(home: &Folder, bytes_max: u64) -> Result<ServerLog, Error> {
         let log = ServerLog {
             folder: home.clone(),
             path: home.join(FILE),
+            bytes_max,
         };
-        if log.size()? > ROTATE_ABOVE_BYTES {
-            home.rename(FILE, EARLIER)?;
-        }
+        log.bound()?;
         Ok(log)
+    }
+
+    /// Keeps the log small until the sender of `ended` is dropped.
+    pub(crate) fn keep_bounded(&self, ended: &Receiver<()>) {
+        while ended.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if let Err(error) = self.bound() {
+                tracing::warn!(%error, "the server's log could not be put aside");
+            }
+        }
+    }
+
+    /// Moves the content to `postgres.log.1` if it has more than `bytes_max`, so that the log begins anew.
+    ///
+    /// The server keeps its handle, so the file stays and is emptied; the handle appends and goes on at the start.
+    fn bound(&self) -> Result<(), Error> {
+        let file = self.file()?;
+        let size = file.metadata().map_err(Error::io("measure", &self.path))?.len();
+        if size <= self.bytes_max {
+            return Ok(());
+        }
+        let kept = self.keep_last_part(&file, size);
+        // Also if that failed: on a full disk the log must not take what is freed.
+        file.set_len(0).map_err(Error::io("empty", &self.path))?;
+        kept
+    }
+
+    /// Copies as much of the end to `postgres.log.1` as it may have. An eighth is left for lines written meanwhile.
+    fn keep_last_part(&self, mut file: &File, size: u64) -> Result<(), Error> {
+        self.folder.remove_if_there(EARLIER)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let mut earlier = self.folder.open_file(EARLIER, flags, Readers::Owner)?;
+        let kept = self.bytes_max - self.bytes_max / 8;
+        file.seek(SeekFrom::Start(size.saturating_sub(kept)))
+            .and_then(|_| std::io::copy(&mut file.take(self.bytes_max), &mut earlier))
+            .map_err(Error::io("write", &self.folder.join(EARLIER)))?;
+        Ok(())
     }
 
     /// A handle a child can write to. It is opened here, so the child's account needs no access to the file.
@@ -55,6 +94,8 @@ impl ServerLog {
     pub(crate) fn since(&self, start_bytes: u64) -> Result<String, Error> {
         let read = |mut file: File| {
             let end = file.metadata()?.len();
+            // A file that was emptied since then has only newer content.
+            let start_bytes = if start_bytes > end { 0 } else { start_bytes };
             file.seek(SeekFrom::Start(
                 start_bytes.max(end.saturating_sub(TAIL_BYTES_MAX)),
             ))?;
@@ -89,26 +130,49 @@ fn last_lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+
+    const BYTES_MAX: u64 = 64 * 1024;
+
+    fn log_in(dir: &tempfile::TempDir) -> ServerLog {
+        ServerLog::open(&Folder::open(dir.path()).unwrap(), BYTES_MAX).unwrap()
+    }
 
     #[test]
     fn large_file_is_put_aside_at_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("postgres.log");
-        File::create(&path)
-            .unwrap()
-            .set_len(ROTATE_ABOVE_BYTES + 1)
-            .unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let log = ServerLog::open(&Folder::open(dir.path()).unwrap()).unwrap();
+        let precious = dir.path().join("precious");
+        std::fs::write(&precious, "kept").unwrap();
+        std::os::unix::fs::symlink(&precious, dir.path().join("postgres.log.1")).unwrap();
+        let mut file = log_in(&dir).file().unwrap();
+        file.set_len(100 * BYTES_MAX).unwrap();
+        file.write_all(b"last line\n").unwrap();
+        let log = log_in(&dir);
         assert_eq!(log.size().unwrap(), 0);
-        assert!(dir.path().join("postgres.log.1").exists());
+        let earlier = std::fs::read(dir.path().join("postgres.log.1")).unwrap();
+        assert!(earlier.ends_with(b"last line\n"));
+        assert!(u64::try_from(earlier.len()).unwrap() <= BYTES_MAX);
+        assert_eq!(std::fs::read(&precious).unwrap(), b"kept", "not through the link");
+    }
+
+    #[test]
+    fn file_is_emptied_even_if_nothing_can_be_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log_in(&dir);
+        std::fs::create_dir(dir.path().join("postgres.log.1")).unwrap();
+        let mut server = log.file().unwrap();
+        server.set_len(BYTES_MAX + 1).unwrap();
+        log.bound().unwrap_err();
+        server.write_all(b"new line\n").unwrap();
+        assert_eq!(log.tail_since(BYTES_MAX), "new line");
     }
 
     #[test]
     fn tail_begins_where_it_was_told_and_keeps_the_last_lines() {
         let dir = tempfile::tempdir().unwrap();
-        let log = ServerLog::open(&Folder::open(dir.path()).unwrap()).unwrap();
+        let log = log_in(&dir);
         std::fs::write(dir.path().join("postgres.log"), "old\n").unwrap();
         let start = log.size().unwrap();
         let new: String = (0..50).map(|n| format!("line {n}\n")).collect();

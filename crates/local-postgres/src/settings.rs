@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::Error;
+use crate::server_log::TAIL_BYTES_MAX;
 
 /// What to start, and where.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Connections the server accepts, the three reserved for the superuser included.
     pub max_connections: u16,
+    /// Size of `postgres.log` at which it begins anew, and largest size of `postgres.log.1`. It is checked every second.
+    pub log_bytes_max: u64,
     /// Further server settings (`name`, `value`); they win over those of this crate.
     pub server_settings: Vec<(String, String)>,
 }
@@ -50,6 +53,7 @@ impl Settings {
             role: "app".to_owned(),
             durability: Durability::Durable,
             max_connections: 100,
+            log_bytes_max: 10 * 1024 * 1024,
             server_settings: Vec::new(),
         }
     }
@@ -74,6 +78,9 @@ impl Settings {
                 "max_connections",
                 "must be at least 5, three are reserved for the superuser",
             );
+        }
+        if self.log_bytes_max < TAIL_BYTES_MAX {
+            return refuse("log_bytes_max", "must be at least 16384: errors quote as much");
         }
         let is_name = |name: &str| {
             !name.is_empty()
@@ -129,6 +136,17 @@ mod tests {
         assert!(matches!(
             bad.check(),
             Err(Error::InvalidSetting { name: "database", .. })
+        ));
+        let bad = Settings {
+            log_bytes_max: 0,
+            ..good.clone()
+        };
+        assert!(matches!(
+            bad.check(),
+            Err(Error::InvalidSetting {
+                name: "log_bytes_max",
+                ..
+            })
         ));
         let bad = Settings {
             server_settings: vec![("a=b -c x".to_owned(), String::new())],

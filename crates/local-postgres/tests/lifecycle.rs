@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use local_postgres::{Durability, Error, LocalPostgres, Settings, find_binaries, has_cluster, running_url};
 
-use crate::support::{enterable_dir, is_alive, is_root, settings, sql, start};
+use crate::support::{enterable_dir, is_alive, is_root, settings, sql, start, wait_until};
 
 #[test]
 fn data_survives_a_stop_and_a_start() {
@@ -183,4 +183,40 @@ fn missing_binaries_and_foreign_versions_are_refused() {
             if cluster == "9.6" && found.first() == Some(&installed)),
         "{error}"
     );
+}
+
+#[test]
+fn the_log_of_a_running_server_stays_small_and_goes_on() {
+    let dir = enterable_dir();
+    let data_dir = dir.path().join("data");
+    let log_bytes_max = 64 * 1024;
+    let postgres = LocalPostgres::start(&Settings {
+        log_bytes_max,
+        ..settings(&data_dir)
+    })
+    .unwrap();
+    let folder = postgres.cluster_dir().parent().unwrap().to_owned();
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let is_small = |text: &str| u64::try_from(text.len()).unwrap() <= log_bytes_max;
+    for round in 0..3 {
+        let says_much = format!(
+            "do $$ begin for n in 1..1000 loop raise warning 'round {round} %', repeat('x', 100); end loop; end $$"
+        );
+        sql(&postgres.url(), &says_much).unwrap();
+        wait_until("the log has been put aside", || {
+            is_small(&read("postgres.log")) && read("postgres.log.1").contains(&format!("round {round}"))
+        });
+        assert!(is_small(&read("postgres.log.1")));
+    }
+    sql(&postgres.url(), "do $$ begin raise warning 'after that'; end $$").unwrap();
+    let both = read("postgres.log.1") + &read("postgres.log");
+    // No hole where the old content was: a handle that did not append would leave one.
+    assert!(both.contains("after that") && !both.contains('\0'), "{both}");
+    assert!(is_small(&read("postgres.log")));
+    let mode = std::fs::metadata(folder.join("postgres.log.1"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    postgres.stop().unwrap();
 }

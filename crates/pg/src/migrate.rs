@@ -1,9 +1,9 @@
 //! One ordered list of migrations for all domains.
 //!
-//! Each domain embeds its own folder; this module merges the lists, applies what is missing under an advisory lock, and
-//! refuses to go on when an applied migration was edited.
+//! Each domain embeds its own folder; this module merges the lists, applies what is missing under an advisory lock, each
+//! migration in a transaction of its own, and refuses to go on when an applied migration was edited.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::{
     QueryableByName,
@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use sha2::{Digest, Sha256};
 
-use crate::{DbError, Pool, Tx, probe};
+use crate::{DbError, Pool, Tx, pool::chain, probe};
 
 /// One change of the schema, with the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ macro_rules! migrations {
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
-    /// Migrations applied now, in order.
+    /// Migrations applied now, in order. One whose commit was not answered is missing here.
     pub applied: Vec<String>,
     /// Migrations that the database has and this program does not know: a newer version was here.
     pub unknown: Vec<String>,
@@ -57,9 +57,35 @@ struct Applied {
 /// Any constant will do, as long as every version of this service uses the same.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7284018846117465001)";
 
-const LEDGER: &str = "CREATE TABLE IF NOT EXISTS public.user_service_migrations (
-    name text COLLATE \"C\" PRIMARY KEY, checksum bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
-    COMMENT ON TABLE public.user_service_migrations IS 'Applied migrations and the SHA-256 of their SQL'";
+/// Longest time that a migration waits for a lock. All who want the table meanwhile wait for the migration: two seconds are
+/// what they wait for any lock, and more than `deadlock_timeout` has by default.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Time for the traffic between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a migration that fails for other transactions or a lost connection is tried again.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The table of applied migrations. Made once, so that a step takes no lock on it.
+const LEDGER: &str = "DO $$ BEGIN
+    IF to_regclass('public.user_service_migrations') IS NULL THEN
+        CREATE TABLE public.user_service_migrations (
+            name text COLLATE \"C\" PRIMARY KEY, checksum bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+        COMMENT ON TABLE public.user_service_migrations IS 'Applied migrations and the SHA-256 of their SQL';
+    END IF; END $$";
+
+/// Sessions that use tables, those with the oldest transactions first: one of them holds the lock. Those of other roles may
+/// hide their times.
+const HOLDERS: &str = "
+    SELECT format('process %s (role %s, application %s, %s, transaction open for %s s) uses %s', l.pid, a.usename,
+        a.application_name, coalesce(a.state, 'state unknown'),
+        coalesce(extract(epoch FROM now() - a.xact_start)::bigint::text, 'unknown'),
+        string_agg(DISTINCT l.relation::regclass::text, ', ')) AS holder
+    FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
+    WHERE a.datname = current_database() AND l.granted AND c.relkind IN ('r', 'p') AND c.oid >= 16384
+        AND l.pid <> pg_backend_pid()
+    GROUP BY l.pid, a.usename, a.application_name, a.state, a.xact_start ORDER BY a.xact_start LIMIT 3";
 
 /// The lists of all domains as one list in order of name.
 #[must_use]
@@ -79,15 +105,78 @@ pub fn fingerprint(lists: &[&[Migration]]) -> String {
     hex::encode(hash.finalize())
 }
 
-/// Applies what is missing, in one transaction, under an advisory lock: several processes may start at once.
+/// What one transaction did.
+enum Step {
+    /// The next migration was applied.
+    Applied(&'static str),
+    /// Nothing is missing; the database has these besides.
+    Finished { unknown: Vec<String> },
+}
+
+/// Applies what is missing, each migration in a transaction of its own, under an advisory lock: several processes may start
+/// at once. A migration that meets other transactions or loses its connection is tried again for a minute.
 ///
 /// # Errors
-/// [`DbError::Migration`] when an applied migration was edited or one fails; then nothing is changed.
+/// [`DbError::Migration`] when an applied migration was edited: then nothing is applied. The same when one fails: then the ones
+/// before it stay applied, and the next run goes on with it.
 pub async fn run(pool: &Pool, lists: &[&[Migration]]) -> Result<Report, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let report = run_in(&mut tx, &merge(lists)).await?;
-    tx.commit().await?;
-    Ok(report)
+    run_within(pool, lists, PATIENCE).await
+}
+
+/// As [`run`], with another time for which a migration is tried again, counted from its first failure.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_within(pool: &Pool, lists: &[&[Migration]], patience: Duration) -> Result<Report, DbError> {
+    let all = merge(lists);
+    let mut report = Report::default();
+    let mut failing_since = None;
+    loop {
+        let mut next = None;
+        match step(pool, &all, &mut next).await {
+            Ok(Step::Applied(name)) => {
+                report.applied.push(name.to_owned());
+                failing_since = None;
+            }
+            Ok(Step::Finished { unknown }) => {
+                report.unknown = unknown;
+                return Ok(report);
+            }
+            Err(error) => {
+                let since = *failing_since.get_or_insert_with(Instant::now);
+                if !may_pass(&error) || since.elapsed() >= patience {
+                    return Err(explained(pool, next, error).await);
+                }
+                tracing::info!(
+                    migration.name = next.map(|migration| migration.name),
+                    error = chain(&error),
+                    "a migration is tried again"
+                );
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether the same step may succeed later. A commit without an answer is no obstacle: the next step reads what is applied.
+fn may_pass(error: &DbError) -> bool {
+    error.is_transient() || matches!(error, DbError::OutcomeUnknown(_))
+}
+
+/// The error with the name of the migration, and with the sessions that may hold the lock.
+async fn explained(pool: &Pool, next: Option<&Migration>, error: DbError) -> DbError {
+    let Some(migration) = next.filter(|_| !matches!(error, DbError::Migration { .. })) else {
+        return error;
+    };
+    let mut problem = chain(&error);
+    if matches!(error, DbError::LockTimeout(_)) {
+        let holders = pool.read(holders).await.unwrap_or_default();
+        for holder in holders {
+            problem.push_str("; ");
+            problem.push_str(&holder.holder);
+        }
+    }
+    failed(migration, &problem)
 }
 
 /// The names of migrations that are missing in the database. Changes nothing.
@@ -103,33 +192,64 @@ pub async fn pending(pool: &Pool, lists: &[&[Migration]]) -> Result<Vec<&'static
         .collect())
 }
 
-async fn run_in(tx: &mut Tx, all: &[Migration]) -> Result<Report, DbError> {
+/// Applies the next migration and commits. Tells in `next` which one it is, for the case that it fails.
+async fn step<'a>(
+    pool: &Pool,
+    all: &'a [Migration],
+    next: &mut Option<&'a Migration>,
+) -> Result<Step, DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    match step_in(&mut tx, all, next).await {
+        Ok(step) => {
+            tx.commit().await?;
+            Ok(step)
+        }
+        Err(error) => {
+            tx.give_up(&error).await;
+            Err(error)
+        }
+    }
+}
+
+async fn step_in<'a>(
+    tx: &mut Tx,
+    all: &'a [Migration],
+    next: &mut Option<&'a Migration>,
+) -> Result<Step, DbError> {
     tx.limit_statements(Duration::ZERO).await?;
     let conn = tx.conn();
+    // Another process may need long for its migrations; waiting for it keeps nobody from a table.
     conn.batch_execute("SET LOCAL lock_timeout = 0").await?;
     conn.batch_execute(LOCK).await?;
+    let lock_timeout = format!("SET LOCAL lock_timeout = {}", LOCK_WAIT.as_millis());
+    conn.batch_execute(&lock_timeout).await?;
     conn.batch_execute(LEDGER).await?;
     conn.batch_execute(probe::TABLE).await?;
     let known = applied(conn).await?;
-    let mut report = Report {
-        unknown: known
-            .iter()
-            .filter(|row| all.iter().all(|migration| migration.name != row.name))
-            .map(|row| row.name.clone())
-            .collect(),
-        applied: Vec::new(),
-    };
+    *next = missing(all, &known)?;
+    if let Some(migration) = *next {
+        apply(conn, migration).await?;
+        return Ok(Step::Applied(migration.name));
+    }
+    let unknown = known
+        .into_iter()
+        .filter(|row| all.iter().all(|migration| migration.name != row.name))
+        .map(|row| row.name)
+        .collect();
+    Ok(Step::Finished { unknown })
+}
+
+/// The first migration that was not applied, once it is certain that none of the others was edited.
+fn missing<'a>(all: &'a [Migration], known: &[Applied]) -> Result<Option<&'a Migration>, DbError> {
+    let mut first = None;
     for migration in all {
         match known.iter().find(|row| row.name == migration.name) {
             Some(row) if row.checksum == checksum(migration) => {}
             Some(_) => return Err(failed(migration, "it was edited after it had been applied")),
-            None => {
-                apply(conn, migration).await?;
-                report.applied.push(migration.name.to_owned());
-            }
+            None => first = first.or(Some(migration)),
         }
     }
-    Ok(report)
+    Ok(first)
 }
 
 async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<Applied>, DbError> {
@@ -145,15 +265,23 @@ async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<Applied>, DbError> 
 }
 
 #[derive(QueryableByName)]
+struct Holder {
+    #[diesel(sql_type = Text)]
+    holder: String,
+}
+
+async fn holders(conn: &mut AsyncPgConnection) -> Result<Vec<Holder>, DbError> {
+    Ok(diesel::sql_query(HOLDERS).load(conn).await?)
+}
+
+#[derive(QueryableByName)]
 struct Present {
     #[diesel(sql_type = diesel::sql_types::Bool)]
     present: bool,
 }
 
 async fn apply(conn: &mut AsyncPgConnection, migration: &Migration) -> Result<(), DbError> {
-    conn.batch_execute(migration.up)
-        .await
-        .map_err(|error| failed(migration, &error.to_string()))?;
+    conn.batch_execute(migration.up).await?;
     diesel::sql_query("INSERT INTO public.user_service_migrations (name, checksum) VALUES ($1, $2)")
         .bind::<Text, _>(migration.name)
         .bind::<Binary, _>(checksum(migration))

@@ -1,9 +1,12 @@
-//! The merged list: order, one runner at a time, no edited history, all or nothing.
+//! The merged list: order, one runner at a time, no edited history, one transaction for each migration.
 
-use pg::{DbError, Migration, Pool, migrate};
+use std::time::Duration;
+
+use diesel_async::SimpleAsyncConnection as _;
+use pg::{DbError, Migration, Pool, Tx, migrate};
 use testkit::TestDb;
 
-use crate::support::ask_pool;
+use crate::support::{ask, ask_pool, backend_pid};
 
 const FIRST: Migration = Migration {
     name: "20260101000000_create_shelves",
@@ -69,6 +72,8 @@ async fn runners_that_start_together_apply_each_migration_once() {
     for runner in runners {
         applied.extend(runner.await.unwrap().unwrap().applied);
     }
+    // Several runners may have applied some each.
+    applied.sort_unstable();
     assert_eq!(applied, [FIRST.name, SECOND.name, THIRD.name]);
     assert_eq!(
         ask_pool(db.pool(), "SELECT count(*) FROM shelves.shelves").await,
@@ -109,20 +114,20 @@ async fn way_back_may_be_edited() {
 }
 
 #[tokio::test]
-async fn failing_migration_is_named_and_takes_back_those_before_it() {
+async fn failing_migration_is_named_and_leaves_those_before_it() {
     let db = empty().await;
     let error = migrate::run(db.pool(), &[&[FIRST, BROKEN]]).await.unwrap_err();
     assert!(
         matches!(&error, DbError::Migration { name, problem } if name == BROKEN.name && problem.contains("division")),
         "{error:?}"
     );
-    for schema in ["shelves", "broken"] {
-        assert!(!has_schema(db.pool(), schema).await, "{schema}");
-    }
-    assert_eq!(
-        migrate::pending(db.pool(), &[&[FIRST]]).await.unwrap(),
-        [FIRST.name]
-    );
+    assert!(!has_schema(db.pool(), "broken").await);
+    let mended = Migration {
+        up: "CREATE SCHEMA broken",
+        ..BROKEN
+    };
+    let report = migrate::run(db.pool(), &[&[FIRST, mended]]).await.unwrap();
+    assert_eq!(report.applied, [BROKEN.name]);
 }
 
 #[tokio::test]
@@ -139,4 +144,68 @@ fn fingerprint_tells_lists_apart_and_ignores_how_they_are_split() {
     assert_eq!(whole, migrate::fingerprint(&[&[SECOND], &[FIRST]]));
     assert_ne!(whole, migrate::fingerprint(&[&[FIRST]]));
     assert_ne!(whole, migrate::fingerprint(&[&[FIRST, THIRD]]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_waits_for_a_lock_lets_others_pass_and_goes_on_later() {
+    let db = TestDb::create(&[&[FIRST]], &[]).await;
+    let mut holder = Tx::begin(db.pool()).await.unwrap();
+    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves")
+        .await
+        .unwrap();
+    let pool = db.second_pool();
+    let run = tokio::spawn(async move { migrate::run(&pool, &[&[FIRST, THIRD]]).await });
+    db.wait_for_waiting(1).await;
+    // It is queued after the request of the migration, which does not get its lock while the holder is there.
+    let mut reader = db.connect().await;
+    let patient = "SET lock_timeout = 0; SET statement_timeout = '30s'";
+    reader.batch_execute(patient).await.unwrap();
+    ask(&mut reader, "SELECT count(*) FROM shelves.shelves")
+        .await
+        .unwrap();
+    holder.commit().await.unwrap();
+    assert_eq!(run.await.unwrap().unwrap().applied, [THIRD.name]);
+}
+
+#[tokio::test]
+async fn a_migration_that_gets_no_lock_is_named_with_the_session_that_has_it() {
+    let db = TestDb::create(&[&[FIRST]], &[]).await;
+    let mut holder = Tx::begin(db.pool()).await.unwrap();
+    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves")
+        .await
+        .unwrap();
+    let pid = backend_pid(holder.conn()).await;
+    let patience = Duration::ZERO;
+    let error = migrate::run_within(db.pool(), &[&[FIRST, THIRD]], patience)
+        .await
+        .unwrap_err();
+    let DbError::Migration { name, problem } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(name, THIRD.name);
+    for part in ["lock timeout", &format!("process {pid} "), "shelves.shelves"] {
+        assert!(problem.contains(part), "{part}: {problem}");
+    }
+    holder.rollback().await;
+    assert_eq!(
+        migrate::run(db.pool(), &[&[FIRST, THIRD]]).await.unwrap().applied,
+        [THIRD.name]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_whose_connection_is_lost_is_tried_again() {
+    let db = TestDb::create(&[&[FIRST]], &[]).await;
+    let mut holder = Tx::begin(db.pool()).await.unwrap();
+    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves")
+        .await
+        .unwrap();
+    let pool = db.second_pool();
+    let run = tokio::spawn(async move { migrate::run(&pool, &[&[FIRST, THIRD]]).await });
+    db.wait_for_waiting(1).await;
+    let ended = "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event_type = 'Lock') AS ended";
+    assert_eq!(ask_pool(db.pool(), ended).await, 1);
+    holder.commit().await.unwrap();
+    assert_eq!(run.await.unwrap().unwrap().applied, [THIRD.name]);
 }

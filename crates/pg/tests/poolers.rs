@@ -3,7 +3,7 @@
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
 use pg::{DbError, Pool, PoolSettings, Tx, server::Server, session::Stated};
-use testkit::{Pooling, TestDb};
+use testkit::{Pooling, TestDb, skip_without};
 
 use crate::sessions::{HOSTILE, assert_settings, hot, show};
 
@@ -122,7 +122,7 @@ async fn pgbouncer_is_refused_or_works() {
         ],
     ] {
         let Some(old) = db.pgbouncer(settings).await else {
-            return skipped();
+            return skip_without("PgBouncer");
         };
         if !old.can_keep_statements() {
             assert_unfit(pg::server::examine(&pool_at(old.url())).await);
@@ -150,22 +150,12 @@ async fn pgbouncer_in_session_mode_is_no_pooler() {
         .pgbouncer(&[("pool_mode", "session"), ("default_pool_size", "5")])
         .await
     else {
-        return skipped();
+        return skip_without("PgBouncer");
     };
     let pool = pool_at(pgbouncer.url());
     assert!(!pg::server::examine(&pool).await.unwrap().is_pooled);
     let mut conn = pool.get().await.unwrap();
     assert_settings(&mut conn, &[Stated::WithBegin, Stated::BySession], "2s").await;
-}
-
-/// CI has it installed; elsewhere it may be missing.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no configuration to ask whether this is CI"
-)]
-fn skipped() {
-    assert!(std::env::var_os("CI").is_none(), "PgBouncer is not installed");
-    eprintln!("SKIPPED: PgBouncer is not installed (./dev setup installs it)");
 }
 
 #[tokio::test]

@@ -14,7 +14,10 @@ use nix::unistd::{Uid, User, geteuid};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::server::{Failed, ROLE, Server};
+use crate::{
+    programs::find_program,
+    server::{Failed, ROLE, Server},
+};
 
 /// The first version that keeps the prepared statements of its clients.
 const KEEPS_STATEMENTS_SINCE: (u32, u32) = (1, 21);
@@ -113,10 +116,11 @@ impl Drop for PgBouncer {
 )]
 fn find() -> Option<(PathBuf, (u32, u32))> {
     let named = std::env::var_os("PGBOUNCER").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let installed = folders.map(|folder| folder.join("pgbouncer"));
-    let binary = named.or_else(|| installed.into_iter().find(|file| file.exists()))?;
+    let installed = || {
+        let in_debian = PathBuf::from("/usr/sbin/pgbouncer");
+        find_program("pgbouncer").or_else(|| in_debian.exists().then_some(in_debian))
+    };
+    let binary = named.or_else(installed)?;
     let version = version(&binary)?;
     Some((binary, version))
 }

@@ -17,7 +17,7 @@ use crate::{TestDb, clock, ids, user};
 /// Secret that signs the tokens of tests.
 pub const TOKEN_SECRET: &str = "the secret of tests signs nothing else";
 /// API key that a [`TestApp`] accepts.
-pub const SERVICE_KEY: &str = "usk_test_0123456789abcdef0123456789abcdef";
+pub const SERVICE_KEY: &str = "usk_test_4d1f9a7c2be850634d97e1ca8f2b3605";
 
 /// A running service. Dropped, it stops, its books are audited and its database is removed.
 pub struct TestApp {

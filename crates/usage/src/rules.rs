@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::{
     EventId, NewRecord, Pricing, UsageRefusal,
-    core::fingerprint::fingerprints,
+    core::fingerprint::fingerprint,
     rating::{Key, PriceBook, Quantities, Rated, RatingError, TokenClass, rate},
 };
 
@@ -192,11 +192,11 @@ impl UsageInput {
     #[must_use]
     pub fn complete(self) -> NewRecord {
         let event = self.event_id.as_ref().map(|id| {
-            let (payload, former) = fingerprints(&self);
+            let (payload, former) = fingerprint(&self);
             EventId {
                 id: id.clone(),
                 payload,
-                former,
+                former: Some(former),
             }
         });
         let model_name = present(self.model_name);

@@ -2,7 +2,7 @@
 
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use kernel::{Page, Start, UserId};
+use kernel::{CallerClass, Page, Start, UserId};
 use pg::Tx;
 use testkit::{TestDb, clock, user};
 use time::Duration;
@@ -111,10 +111,19 @@ async fn statistics_read_records_at_the_edges_of_the_window_only() {
         session_id: Some("s".to_owned()),
         ..edge.clone()
     };
+    let class = RecordFilter {
+        recorded_by: Some(CallerClass::User),
+        ..edge.clone()
+    };
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     // Often enough that PostgreSQL would turn to a plan without the values, if it deemed it good.
     for _ in 0..10 {
-        for (filter, records, read) in [(&edge, 200, 200), (&whole, 1_000, 0), (&session, 0, 200)] {
+        for (filter, records, read) in [
+            (&edge, 200, 200),
+            (&whole, 1_000, 0),
+            (&session, 0, 200),
+            (&class, 0, 200),
+        ] {
             let before = reads(tx.conn()).await;
             let stats = usage::stats(tx.conn(), &someone(), filter).await.unwrap();
             assert_eq!(stats.total_records, records);

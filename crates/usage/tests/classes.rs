@@ -131,38 +131,46 @@ async fn stored_ids_count_for_any_class_by_what_was_said() {
     assert_eq!(again.record, stored);
 }
 
+/// What earlier versions stored of an event whose `request_data` was written so, and which of its repeats are known.
+const STORED: [(&str, &str, &[Option<&str>]); 3] = [
+    (
+        "absent",
+        "633e0bb8e699b94f469a265ccee22042e79369bee19cc56d09db1200e01e49ff",
+        &[None, Some("{}"), Some("{ }")],
+    ),
+    (
+        "{}",
+        "7500fc64834f432a0daac3818b3772cba4997f83625b52e5e871ca4366fa57c3",
+        &[None, Some("{}"), Some("{ }")],
+    ),
+    (
+        "{ }",
+        "1a1554f18af4bd411ee4beaf04b4a8d711c2c4a0c1390ceef3a9297618a260a5",
+        &[Some("{ }")],
+    ),
+];
+
 #[tokio::test]
 async fn an_empty_object_was_another_event_to_earlier_versions_only() {
     let db = database().await;
-    let with = |object: Option<&str>| {
-        let request_data = object.map(|text| FreeForm::object(text).unwrap());
-        UsageInput {
-            request_data,
-            ..said(CallerClass::Service, "e1", 1)
-        }
-        .complete()
-    };
-    // What such a version stored of an empty object.
-    let former = with(Some("{}"));
-    let payload = former.event.as_ref().unwrap().former.clone();
-    let stored = payload.into_iter().map(|payload| {
-        let mut record = former.clone();
-        record.event.as_mut().unwrap().payload = payload;
-        record
-    });
-    for one in stored {
-        send(&db, &[one]).await.remove(0).unwrap();
-        db.connect().await.batch_execute(FORGET_CLASSES).await.unwrap();
-        for object in [None, Some("{}"), Some("{ }")] {
-            assert_eq!(
-                replay(&send(&db, &[with(object)]).await[0]),
-                Some(Replay::ByEvent)
-            );
+    for (written, payload, repeats) in STORED {
+        let with = |object: Option<&str>| {
+            let request_data = object.map(|text| FreeForm::object(text).unwrap());
+            let said = said(CallerClass::Service, written, 1);
+            UsageInput { request_data, ..said }.complete()
+        };
+        send(&db, &[with(None)]).await.remove(0).unwrap();
+        let store = format!(
+            "UPDATE usage.dedupe SET caller = NULL, payload = '\\x{payload}' WHERE event_id = '{written}'; \
+             UPDATE usage.records SET recorded_by = NULL WHERE event_id = '{written}'"
+        );
+        db.connect().await.batch_execute(&store).await.unwrap();
+        for object in repeats {
+            let again = send(&db, &[with(*object)]).await;
+            assert_eq!(replay(&again[0]), Some(Replay::ByEvent), "{written:?} {object:?}");
         }
         let full = send(&db, &[with(Some(r#"{"a":1}"#))]).await;
         assert_eq!(replay(&full[0]), Some(Replay::First));
-        let clear = "TRUNCATE usage.dedupe, usage.dedupe_shared; UPDATE usage.records SET event_id = NULL";
-        db.connect().await.batch_execute(clear).await.unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Exports: every record once, in order, and no page that reads more than it may.
 
 use diesel_async::SimpleAsyncConnection;
-use kernel::{Clock as _, FreeForm, UserId};
+use kernel::{CallerClass, Clock as _, FreeForm, UserId};
 use pg::Tx;
 use testkit::{TestDb, clock, user};
 use time::Duration;
@@ -43,7 +43,13 @@ async fn many(db: &TestDb) -> Vec<Record> {
         let new: Vec<NewRecord> = (0..300_i64)
             .map(|n| {
                 let number = batch * 300 + n;
+                let by = if number % 3 == 0 {
+                    CallerClass::User
+                } else {
+                    CallerClass::Service
+                };
                 let input = UsageInput {
+                    recorded_by: by,
                     occurred_at: Some(clock.now() - Duration::hours(number * 7 % 800)),
                     model_name: (number % 3 > 0).then(|| format!("m{}", number % 3)),
                     session_id: (number % 100 == 0).then(|| "s".to_owned()),
@@ -56,6 +62,12 @@ async fn many(db: &TestDb) -> Vec<Record> {
         if batch == 2 {
             usage::create_months(db.pool(), &clock, 1).await.unwrap();
         }
+    }
+    // Records of earlier versions have no class.
+    let forget = "UPDATE usage.records SET recorded_by = NULL WHERE id % 5 = 0";
+    db.connect().await.batch_execute(forget).await.unwrap();
+    for one in &mut rows {
+        one.recorded_by = one.recorded_by.filter(|_| one.id % 5 != 0);
     }
     rows
 }
@@ -92,6 +104,15 @@ async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
             event_type: Some("e0".to_owned()),
             ..RecordFilter::default()
         },
+        RecordFilter {
+            recorded_by: Some(CallerClass::User),
+            ..RecordFilter::default()
+        },
+        RecordFilter {
+            recorded_by: Some(CallerClass::Service),
+            model_name: Some("m2".to_owned()),
+            ..RecordFilter::default()
+        },
     ] {
         for whose in [None, Some(user("u1")), Some(user("nobody"))] {
             let matches = |one: &&Record| {
@@ -110,6 +131,7 @@ async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
                         .event_type
                         .as_ref()
                         .is_none_or(|event| one.event_type == *event)
+                    && (filter.recorded_by.is_none() || filter.recorded_by == one.recorded_by)
             };
             let expected: Vec<Record> = rows.iter().filter(matches).cloned().collect();
             let (found, _) = export(&db, whose.as_ref(), &filter).await;

@@ -6,24 +6,29 @@ use std::sync::{
 };
 
 use diesel_async::SimpleAsyncConnection;
-use kernel::{Clock, FreeForm, ManualClock, Page, Start, TimePlace, UserId, page::LIMIT_MAX};
+use kernel::{CallerClass, Clock, FreeForm, ManualClock, Page, Start, TimePlace, UserId, page::LIMIT_MAX};
 use testkit::{TestDb, clock, instant, user};
 use time::Duration;
 use usage::{NewRecord, Record, RecordFilter};
 
 use crate::support::{all, database, event, page, record, try_record};
 
-/// One record a second: each of the texts is `x` or `y`, in all 32 combinations.
+/// One record a second: each of the texts is `x` or `y`, for callers of both classes, in all 64 combinations.
 async fn combinations(db: &TestDb, clock: &ManualClock, user: &UserId) -> Vec<Record> {
     let text = |bits: u8, bit: u8| if bits & bit == 0 { "x" } else { "y" }.to_owned();
     let mut stored = Vec::new();
-    for bits in 0..32 {
+    for bits in 0..64 {
         let new = NewRecord {
             event_type: text(bits, 1),
             model_name: Some(text(bits, 2)),
             provider: Some(text(bits, 4)),
             tool_name: Some(text(bits, 8)),
             session_id: Some(text(bits, 16)),
+            recorded_by: if bits & 32 == 0 {
+                CallerClass::User
+            } else {
+                CallerClass::Service
+            },
             ..event(user)
         };
         stored.extend(record(db, clock, &[new]).await);
@@ -39,15 +44,16 @@ async fn filters_narrow_alone_and_together() {
     let stored = combinations(&db, &clock, &user("a")).await;
     combinations(&db, &clock, &user("b")).await;
     let wanted = |bits: u8, bit: u8| (bits & bit != 0).then(|| "y".to_owned());
-    for bits in 0..64 {
+    for bits in 0..128 {
         let filter = RecordFilter {
             event_type: wanted(bits, 1),
             model_name: wanted(bits, 2),
             provider: wanted(bits, 4),
             tool_name: wanted(bits, 8),
             session_id: wanted(bits, 16),
-            from: (bits & 32 != 0).then_some(stored[20].occurred_at),
-            to: (bits & 32 != 0).then_some(stored[3].occurred_at),
+            from: (bits & 32 != 0).then_some(stored[40].occurred_at),
+            to: (bits & 32 != 0).then_some(stored[20].occurred_at),
+            recorded_by: (bits & 64 != 0).then_some(CallerClass::Service),
         };
         let narrows = |wish: &Option<String>, text: Option<&String>| wish.is_none() || wish.as_ref() == text;
         let expected: Vec<Record> = stored
@@ -58,6 +64,7 @@ async fn filters_narrow_alone_and_together() {
                     && narrows(&filter.provider, one.provider.as_ref())
                     && narrows(&filter.tool_name, one.tool_name.as_ref())
                     && narrows(&filter.session_id, one.session_id.as_ref())
+                    && (filter.recorded_by.is_none() || filter.recorded_by == one.recorded_by)
                     && filter.from.is_none_or(|from| one.occurred_at >= from)
                     && filter.to.is_none_or(|to| one.occurred_at <= to)
             })

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Credits, CreditsSum, ManualClock, Usd, UsdSum, UserId};
+use diesel_async::SimpleAsyncConnection;
+use kernel::{CallerClass, Credits, CreditsSum, ManualClock, Usd, UsdSum, UserId};
 use proptest::{
     collection::vec,
     option,
@@ -23,6 +24,10 @@ fn text() -> impl Strategy<Value = Option<String>> {
     option::of(select(vec!["x", "y", "z"]).prop_map(str::to_owned))
 }
 
+pub fn class() -> impl Strategy<Value = CallerClass> {
+    select(vec![CallerClass::User, CallerClass::Service])
+}
+
 fn new_record() -> impl Strategy<Value = NewRecord> {
     let texts = (text(), text(), text(), text());
     let amounts = (
@@ -30,9 +35,16 @@ fn new_record() -> impl Strategy<Value = NewRecord> {
         0..=Usd::MAX.nano(),
         0..=usage::TOKENS_MAX,
     );
-    (select(vec!["me", "you"]), select(vec!["x", "y"]), texts, amounts).prop_map(
-        |(user, event_type, (model_name, provider, tool_name, session_id), (micro, nano, tokens))| {
+    let whose = (select(vec!["one", "you"]), class());
+    (whose, select(vec!["x", "y"]), texts, amounts).prop_map(
+        |(
+            (user, recorded_by),
+            event_type,
+            (model_name, provider, tool_name, session_id),
+            (micro, nano, tokens),
+        )| {
             UsageInput {
+                recorded_by,
                 model_name,
                 provider,
                 tool_name,
@@ -55,8 +67,9 @@ fn history() -> impl Strategy<Value = History> {
 fn filter() -> impl Strategy<Value = RecordFilter> {
     let bound = || option::of((-1_500..20_000_i64).prop_map(|n| instant() + Duration::nanoseconds(n)));
     let rare = || prop_oneof![3 => Just(None), 1 => text()];
-    (bound(), bound(), rare(), rare(), rare(), rare(), rare()).prop_map(
-        |(from, to, event_type, model_name, provider, tool_name, session_id)| RecordFilter {
+    let by = prop_oneof![3 => Just(None), 1 => class().prop_map(Some)];
+    (bound(), bound(), rare(), rare(), rare(), rare(), rare(), by).prop_map(
+        |(from, to, event_type, model_name, provider, tool_name, session_id, recorded_by)| RecordFilter {
             from,
             to,
             event_type,
@@ -64,6 +77,7 @@ fn filter() -> impl Strategy<Value = RecordFilter> {
             provider,
             tool_name,
             session_id,
+            recorded_by,
         },
     )
 }
@@ -77,6 +91,7 @@ fn matches(filter: &RecordFilter, one: &Record) -> bool {
         && narrows(&filter.provider, &one.provider)
         && narrows(&filter.tool_name, &one.tool_name)
         && narrows(&filter.session_id, &one.session_id)
+        && (filter.recorded_by.is_none() || filter.recorded_by == one.recorded_by)
 }
 
 fn sum(records: &[Record]) -> Stats {
@@ -121,7 +136,15 @@ async fn check(
             .collect();
         stored.extend(record(db, &clock, &new).await);
     }
-    let me = of_case(&"me".parse().unwrap());
+    // Records of earlier versions have no class.
+    let forget = format!(
+        "UPDATE usage.records SET recorded_by = NULL WHERE user_id LIKE '{case}|%' AND tool_name = 'z'"
+    );
+    db.connect().await.batch_execute(&forget).await.unwrap();
+    for one in &mut stored {
+        one.recorded_by = one.recorded_by.filter(|_| one.tool_name.as_deref() != Some("z"));
+    }
+    let me = of_case(&"one".parse().unwrap());
     for filter in filters {
         let mut expected: Vec<Record> = stored
             .iter()

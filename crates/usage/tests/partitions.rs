@@ -313,10 +313,14 @@ async fn series_that_reach_into_dropped_months_say_so() {
         session_id: Some("s".to_owned()),
         ..RecordFilter::default()
     };
-    assert_eq!(
-        stats(&db, &user("a"), &session).await.coverage,
-        Coverage::KeptRecords
-    );
+    let class = RecordFilter {
+        recorded_by: Some(kernel::CallerClass::Service),
+        ..RecordFilter::default()
+    };
+    for filter in [&session, &class] {
+        let sums = stats(&db, &user("a"), filter).await;
+        assert_eq!(sums.coverage, Coverage::KeptRecords);
+    }
 
     let mut conn = db.pool().get().await.unwrap();
     let query = SeriesQuery {

@@ -6,7 +6,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use kernel::{Credits, CreditsSum, ManualClock, Usd, UsdSum, UserId};
+use diesel_async::SimpleAsyncConnection;
+use kernel::{CallerClass, Credits, CreditsSum, ManualClock, Usd, UsdSum, UserId};
 use proptest::{
     collection::vec,
     option,
@@ -23,6 +24,7 @@ use usage::{
 
 use crate::{
     local_time::{ZONES, starts},
+    oracle::class,
     support::{correct, database, record},
     top_series,
 };
@@ -54,6 +56,7 @@ struct Asked {
     group_by: BTreeSet<Dimension>,
     model: Option<String>,
     session: Option<String>,
+    by: Option<CallerClass>,
     /// Deltas that are folded before.
     folded: i64,
 }
@@ -81,10 +84,17 @@ fn new_record() -> impl Strategy<Value = NewRecord> {
         prop_oneof![0..1_000_i64, 0..=usage::TOKENS_MAX],
         0..1_000_i64,
     );
-    let whose = (select(vec!["me", "you", "her"]), select(vec!["x", "y"]));
+    let whose = (select(vec!["one", "you", "her"]), select(vec!["x", "y"]), class());
     (whose, text(), text(), text(), amounts).prop_map(
-        |((user, event_type), model_name, provider, session_id, (micro, nano, prompt, completion))| {
+        |(
+            (user, event_type, recorded_by),
+            model_name,
+            provider,
+            session_id,
+            (micro, nano, prompt, completion),
+        )| {
             UsageInput {
+                recorded_by,
                 model_name,
                 provider,
                 session_id,
@@ -120,8 +130,9 @@ fn asked() -> impl Strategy<Value = Asked> {
     ];
     let rare = || prop_oneof![3 => Just(None), 1 => text()];
     let place = (offset(), length, unit, select(ZONES.to_vec()));
-    (place, subsequence(dimensions, 0..3), rare(), rare(), 0..5_i64).prop_map(
-        |((start, length, unit, zone), group_by, model, session, folded)| Asked {
+    let by = prop_oneof![3 => Just(None), 1 => class().prop_map(Some)];
+    (place, subsequence(dimensions, 0..3), rare(), rare(), by, 0..5_i64).prop_map(
+        |((start, length, unit, zone), group_by, model, session, by, folded)| Asked {
             start,
             length,
             unit,
@@ -129,6 +140,7 @@ fn asked() -> impl Strategy<Value = Asked> {
             group_by: group_by.into_iter().collect(),
             model,
             session,
+            by,
             folded,
         },
     )
@@ -183,6 +195,13 @@ async fn recorded(db: &TestDb, number: u32, case: &Case) -> Vec<Record> {
             rows.push(done.correction);
             rows.extend(done.replacement);
         }
+    }
+    // Records of earlier versions have no class.
+    let her = user_of(number, &"her".parse().unwrap());
+    let forget = format!("UPDATE usage.records SET recorded_by = NULL WHERE user_id = '{her}'");
+    db.connect().await.batch_execute(&forget).await.unwrap();
+    for one in &mut rows {
+        one.recorded_by = one.recorded_by.filter(|_| one.user_id != her);
     }
     rows
 }
@@ -248,7 +267,7 @@ fn shown(series: &Series<Totals>) -> BTreeMap<Group, Vec<Totals>> {
 
 async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(), TestCaseError> {
     let rows = recorded(db, number, case).await;
-    let me = user_of(number, &"me".parse().unwrap());
+    let me = user_of(number, &"one".parse().unwrap());
     let mut conn = db.pool().get().await.unwrap();
     for asked in &case.asked {
         usage::fold_deltas(&mut conn, asked.folded).await.unwrap();
@@ -264,6 +283,7 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
                 model_name: asked.model.clone(),
                 session_id: asked.session.clone(),
                 tool_name: Some(number.to_string()),
+                recorded_by: asked.by,
                 ..Selection::default()
             },
         };
@@ -272,6 +292,7 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
             .filter(|one| start <= one.occurred_at && one.occurred_at < end)
             .filter(|one| asked.model.is_none() || asked.model == one.model_name)
             .filter(|one| asked.session.is_none() || asked.session == one.session_id)
+            .filter(|one| asked.by.is_none() || asked.by == one.recorded_by)
             .collect();
         let mine: Vec<&Record> = all.iter().filter(|one| one.user_id == me).copied().collect();
         let by = &asked.group_by;
@@ -290,6 +311,7 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
             model_name: asked.model.clone(),
             session_id: asked.session.clone(),
             tool_name: Some(number.to_string()),
+            recorded_by: asked.by,
             ..RecordFilter::default()
         };
         for (stats, rows) in [

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kernel::{Clock as _, Credits, ManualClock, Usd};
+use kernel::{CallerClass, Clock as _, Credits, ManualClock, Usd};
 use testkit::{TestDb, clock};
 use time::{Duration, macros::datetime};
 use usage::{
@@ -31,7 +31,9 @@ fn event(numbers: &mut Numbers, now: time::OffsetDateTime) -> NewRecord {
     let user = format!("u{}", numbers.below(5));
     let micros = i64::try_from(numbers.below(20 * 86_400_000_000)).unwrap();
     let amount = |numbers: &mut Numbers| i64::try_from(numbers.below(1_000)).unwrap();
+    let by = [CallerClass::User, CallerClass::Service];
     UsageInput {
+        recorded_by: by[usize::try_from(numbers.below(2)).unwrap()],
         occurred_at: Some(now - Duration::microseconds(micros)),
         model_name: numbers.word(&["", "x", "y"]),
         provider: numbers.word(&["", "p"]),
@@ -57,7 +59,10 @@ async fn along(
             unit: Unit::Day,
             zone: query.zone.clone(),
             group_by: group_by.iter().copied().collect(),
-            only: Selection::default(),
+            only: Selection {
+                recorded_by: query.recorded_by,
+                ..Selection::default()
+            },
         },
         lines_max: 100,
         users: Users::Counted,
@@ -115,42 +120,21 @@ async fn a_summary_equals_the_series_along_its_axes() {
             Zone::utc(),
         ),
     ] {
-        let query = SummaryQuery { start, end, zone };
-        let found = usage::summary(&mut conn, &query).await.unwrap().unwrap();
-        let all = along(&mut conn, &query, &[])
-            .await
-            .remove(&Group::default())
-            .unwrap();
-        assert_eq!(found.total, all.1);
-        if query.end - query.start == Duration::DAY {
-            assert!(found.total.active_users > 0 && found.total.totals == usage::Totals::default());
+        for recorded_by in [None, Some(CallerClass::User), Some(CallerClass::Service)] {
+            let query = SummaryQuery {
+                start,
+                end,
+                zone: zone.clone(),
+                recorded_by,
+            };
+            equals_the_series(&mut conn, &query).await;
         }
-        assert_eq!(found.days.iter().map(|day| day.point).collect::<Vec<_>>(), all.0);
-        let features = along(&mut conn, &query, &[Dimension::EventType, Dimension::Tool]).await;
-        assert_eq!(
-            found.features.iter().cloned().collect::<BTreeMap<_, _>>(),
-            totals(features)
-        );
-        let mut models = totals(along(&mut conn, &query, &[Dimension::Model, Dimension::Provider]).await);
-        models.retain(|_, point| {
-            point.active_users = 0;
-            *point != Point::default()
-        });
-        assert_eq!(found.models.iter().cloned().collect::<BTreeMap<_, _>>(), models);
-        let costs = found.models.iter().map(|(_, point)| point.totals.cost_usd);
-        assert!(costs.is_sorted_by(|one, next| one >= next));
-        let of_models = totals(along(&mut conn, &query, &[Dimension::Model]).await);
-        let named = of_models
-            .iter()
-            .filter(|(_, point)| point.totals != usage::Totals::default())
-            .filter_map(|(group, point)| Some((group.model.clone()?, point.totals.cost_usd)));
-        assert_eq!(found.costliest, named.max_by_key(|(_, cost)| *cost));
-        assert_eq!(found.unrated, []);
     }
     let nothing = SummaryQuery {
         start: clock.now(),
         end: clock.now(),
         zone: Zone::utc(),
+        recorded_by: None,
     };
     assert_eq!(
         usage::summary(&mut conn, &nothing).await.unwrap().unwrap(),
@@ -158,12 +142,44 @@ async fn a_summary_equals_the_series_along_its_axes() {
     );
 }
 
+async fn equals_the_series(conn: &mut pg::PgConnection, query: &SummaryQuery) {
+    let found = usage::summary(conn, query).await.unwrap().unwrap();
+    let all = along(conn, query, &[]).await.remove(&Group::default()).unwrap();
+    assert_eq!(found.total, all.1);
+    if query.end - query.start == Duration::DAY && query.recorded_by.is_none() {
+        assert!(found.total.active_users > 0 && found.total.totals == usage::Totals::default());
+    }
+    assert_eq!(found.days.iter().map(|day| day.point).collect::<Vec<_>>(), all.0);
+    let features = along(conn, query, &[Dimension::EventType, Dimension::Tool]).await;
+    assert_eq!(
+        found.features.iter().cloned().collect::<BTreeMap<_, _>>(),
+        totals(features)
+    );
+    let mut models = totals(along(conn, query, &[Dimension::Model, Dimension::Provider]).await);
+    models.retain(|_, point| {
+        point.active_users = 0;
+        *point != Point::default()
+    });
+    assert_eq!(found.models.iter().cloned().collect::<BTreeMap<_, _>>(), models);
+    let costs = found.models.iter().map(|(_, point)| point.totals.cost_usd);
+    assert!(costs.is_sorted_by(|one, next| one >= next));
+    let of_models = totals(along(conn, query, &[Dimension::Model]).await);
+    let named = of_models
+        .iter()
+        .filter(|(_, point)| point.totals != usage::Totals::default())
+        .filter_map(|(group, point)| Some((group.model.clone()?, point.totals.cost_usd)));
+    assert_eq!(found.costliest, named.max_by_key(|(_, cost)| *cost));
+    assert_eq!(found.unrated, []);
+}
+
 #[tokio::test]
 async fn models_without_a_price_are_found_in_every_month_of_the_window() {
     let (db, clock) = (database().await, clock());
-    let unrated = |days: i64, model: &str| NewRecord {
+    let [by_user, by_service] = [CallerClass::User, CallerClass::Service];
+    let unrated = |days: i64, model: &str, recorded_by| NewRecord {
         occurred_at: Some(clock.now() - Duration::days(days)),
         ..UsageInput {
+            recorded_by,
             model_name: Some(model.to_owned()),
             tokens_used: Some(5),
             ..UsageInput::new("a".parse().unwrap(), "chat")
@@ -171,26 +187,29 @@ async fn models_without_a_price_are_found_in_every_month_of_the_window() {
         .complete()
     };
     let events = [
-        unrated(0, "b"),
-        unrated(1, "a"),
-        unrated(20, "b"),
-        unrated(34, "c"),
-        unrated(20, "a"),
-        unrated(1, "a"),
+        unrated(0, "b", by_user),
+        unrated(1, "a", by_service),
+        unrated(20, "b", by_service),
+        unrated(34, "c", by_user),
+        unrated(20, "a", by_service),
+        unrated(1, "a", by_user),
     ];
     assert_eq!(events[0].calculation_method, usage::UNRATED);
     record(&db, &clock, &events).await;
     usage::create_months(db.pool(), &clock, 1).await.unwrap();
     let mut conn = db.pool().get().await.unwrap();
-    for (days, expected) in [
-        (35, vec![("a", 3), ("b", 2), ("c", 1)]),
-        (20, vec![("a", 3), ("b", 2)]),
-        (1, vec![("a", 2), ("b", 1)]),
+    for (days, recorded_by, expected) in [
+        (35, None, vec![("a", 3), ("b", 2), ("c", 1)]),
+        (20, None, vec![("a", 3), ("b", 2)]),
+        (1, None, vec![("a", 2), ("b", 1)]),
+        (35, Some(by_user), vec![("a", 1), ("b", 1), ("c", 1)]),
+        (35, Some(by_service), vec![("a", 2), ("b", 1)]),
     ] {
         let query = SummaryQuery {
             start: clock.now() - Duration::days(days),
             end: clock.now() + Duration::MICROSECOND,
             zone: Zone::utc(),
+            recorded_by,
         };
         let found = usage::summary(&mut conn, &query).await.unwrap().unwrap();
         let told: Vec<_> = found

@@ -1,6 +1,8 @@
--- References that are unique among all users. The unique constraint without user_id is the purpose of the table.
+-- References that are unique among all users. The unique constraint without user_id is the purpose of the table. It has no
+-- foreign key, which would lock credits.accounts here: rows are written under the lock of the account, and the audit L21
+-- asks for the grant of each.
 CREATE TABLE credits.global_references (
-    user_id text COLLATE "C" NOT NULL REFERENCES credits.accounts,
+    user_id text COLLATE "C" NOT NULL,
     reference_id text COLLATE "C" NOT NULL,
     PRIMARY KEY (user_id, reference_id),
     CONSTRAINT global_references_reference UNIQUE (reference_id),

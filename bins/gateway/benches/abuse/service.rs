@@ -22,7 +22,7 @@ use tokio::{
 
 const SECRET: &str = "the secret of attacks signs nothing else";
 /// What services send as their token.
-pub const KEY: &str = "usk_abuse_0123456789abcdef0123456789abcdef";
+pub const KEY: &str = "usk_abuse_e3915c7af06d82b41b8f5ed07a42c963";
 /// Open files of the service.
 const FILES_MAX: &str = "256";
 /// Where attacks come from: another address than the rest.

@@ -23,7 +23,7 @@ use crate::{
 
 const SECRET: &str = "the secret of benchmarks signs nothing else";
 /// What services send as their token.
-pub const KEY: &str = "usk_bench_0123456789abcdef0123456789abcdef";
+pub const KEY: &str = "usk_bench_b70c4e19d2f85a6371ce08f4a95db263";
 
 /// A running service with users that have credits and a session each.
 pub struct Service {

@@ -35,8 +35,9 @@ const RULES: &str = "
 - `staging` and `production` need a key to verify tokens with: AUTH0_DOMAIN and AUTH0_AUDIENCE, SUPABASE_URL, or
   SUPABASE_JWT_SECRET.
 - There, SUPABASE_JWT_SECRET and each key of USER_SERVICE_API_KEY have at least 32 bytes and METRICS_TOKEN 16. One with few
-  different characters, one printed in public documentation, a token or publishable key in its place, and a secret that two
-  variables share are refused. `openssl rand -hex 32` makes a good one.
+  different characters, a text repeated or characters in the order of the alphabet, one printed in public documentation, a token
+  or publishable key in its place, and a secret that two variables share, the password in DATABASE_URL included, are refused.
+  `openssl rand -hex 32` makes a good one.
 - To replace USER_SERVICE_API_KEY without an interruption: set `new,old`, restart, give the new key to the clients, set `new`.
 - AUTH0_DOMAIN and AUTH0_AUDIENCE go together; AUTH0_ISSUER and AUTH0_JWKS_URL together replace AUTH0_DOMAIN.
 - SUPABASE_JWKS_URL needs SUPABASE_URL.

@@ -83,24 +83,47 @@ fn weaknesses(environment: Environment, bytes_min: usize, secrets: &[&SecretStri
 
 /// Notes each secret that two variables share: who is given the one, such as a reader of metrics, would hold the other too.
 fn refuse_shared(r: &mut Reader<'_>) {
-    let hidden = GROUPS
-        .iter()
-        .flat_map(|group| group.variables)
-        .filter(|about| about.secrecy == Secrecy::Hidden);
-    let mut seen: Vec<(&'static str, String)> = Vec::new();
-    for about in hidden {
-        let text = r.raw(about.name).unwrap_or_default();
-        // A comma separates the keys of those variables that take two.
-        let values = text.split(',').map(str::trim).filter(|value| !value.is_empty());
-        for value in values {
+    let mut seen: Vec<(&About, String)> = Vec::new();
+    for about in GROUPS.iter().flat_map(|group| group.variables) {
+        for value in secrets_in(about, &r.raw(about.name).unwrap_or_default()) {
             let twin = seen
                 .iter()
-                .find(|(name, earlier)| *name != about.name && earlier == value);
-            if let Some((name, _)) = twin {
-                let what = format!("is the same as {name}: use a secret for one purpose only");
+                .find(|(other, earlier)| other.name != about.name && *earlier == value);
+            if let Some((other, _)) = twin {
+                let part = |about: &About| match about.secrecy {
+                    Secrecy::PasswordHidden => "the password in ",
+                    Secrecy::Shown | Secrecy::Hidden => "",
+                };
+                let this = if part(about).is_empty() {
+                    ""
+                } else {
+                    "its password "
+                };
+                let that = part(other);
+                let what = format!(
+                    "{this}is the same as {that}{}: use a secret for one purpose only",
+                    other.name
+                );
                 r.problem(about, &what);
             }
-            seen.push((about.name, value.to_owned()));
+            seen.push((about, value));
+        }
+    }
+}
+
+/// The secrets in the value of a variable.
+fn secrets_in(about: &About, text: &str) -> Vec<String> {
+    match about.secrecy {
+        Secrecy::Shown => Vec::new(),
+        // A comma separates the keys of those variables that take two.
+        Secrecy::Hidden => {
+            let values = text.split(',').map(str::trim).filter(|value| !value.is_empty());
+            values.map(str::to_owned).collect()
+        }
+        Secrecy::PasswordHidden => {
+            let url = pg::DatabaseUrl::parse(text).ok();
+            let password = url.and_then(|url| url.password().map(str::to_owned));
+            password.into_iter().collect()
         }
     }
 }

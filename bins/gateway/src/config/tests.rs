@@ -17,7 +17,7 @@ use super::{
 };
 use crate::http::language::Language;
 
-const LONG: &str = "0123456789abcdef0123456789abcdef";
+const LONG: &str = "71c4e09bd2f85a6307ce18f4a95db263";
 
 fn read(pairs: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
     let map: HashMap<String, String> = pairs

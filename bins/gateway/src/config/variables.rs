@@ -127,7 +127,8 @@ variables! {
              outside development";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
             "comma list of the user ids with role admin, applied at each start: who has left the list loses the role, unless \
-             promoted otherwise; of processes with different lists the last one to start decides";
+             promoted otherwise; applied again 5 minutes later, when processes of before should have ended; of processes with \
+             different lists the last one to start decides";
     }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
@@ -138,7 +139,9 @@ variables! {
             "how long a request that is repeated with its `Idempotency-Key` gets the first answer whole, 1 to 3650; that it was \
              done is known for good";
         SELF_RECHARGE: SelfRecharge = Computed("`allowed` in development, else `denied`"), Shown, parse::self_recharge,
-            "`allowed` or `denied`: whether users may recharge their own account";
+            "`allowed` or `denied`: whether users may recharge their own account. Allow it only where credits are worth \
+             nothing: such users can also use a `reference_id` on their account before the payment that has it arrives, which \
+             is then refused for them";
         LEDGER_VERIFY_HOURS: Duration = Value("24"), Shown, |text| parse::hours(text, 0, 8760),
             "hours between audits of the ledger in the background, told as metrics; 0 means none; up to 8760";
     }

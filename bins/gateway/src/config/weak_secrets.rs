@@ -4,8 +4,9 @@
 
 /// Fewest different bytes. 32 random hexadecimal digits have fewer once in ten million.
 const DISTINCT_MIN: usize = 8;
-/// Longest text whose repetition is refused, in bytes.
-const PERIOD_MAX: usize = 15;
+/// Largest share of neighbours that are the same or follow each other, as a fraction. 32 random hexadecimal digits have a larger
+/// one once in a billion.
+const STEPS_SHARE: (usize, usize) = (2, 3);
 
 /// Secrets that a copied example brings along, as they are printed, and long enough for the rest of the rules.
 const PUBLISHED: &[&str] = &[
@@ -58,7 +59,7 @@ pub(super) fn weakness(secret: &str) -> Option<&'static str> {
     } else if is_public_token(secret) {
         Some("is a token or a publishable key, which others see, and not a secret")
     } else if is_monotonous(secret.as_bytes()) {
-        Some("has few different characters: make one with openssl rand -hex 32")
+        Some("has few different characters, or repeats or counts them: make one with openssl rand -hex 32")
     } else {
         None
     }
@@ -82,19 +83,29 @@ fn is_public_token(secret: &str) -> bool {
     is_jwt || secret.starts_with("sb_publishable_")
 }
 
-/// One character, a few, or a short text again and again.
+/// One character, a few, a text again and again, or characters in the order of the alphabet.
 fn is_monotonous(secret: &[u8]) -> bool {
     let mut distinct = secret.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
-    let repeats = |period: usize| {
-        period < secret.len()
-            && secret
-                .iter()
-                .zip(secret.iter().skip(period))
-                .all(|(one, next)| one == next)
-    };
-    distinct.len() < DISTINCT_MIN || (1..=PERIOD_MAX).any(repeats)
+    let is_repeated = (1..=secret.len() / 2).any(|period| {
+        let later = secret.iter().skip(period);
+        secret.iter().zip(later).all(|(one, next)| one == next)
+    });
+    distinct.len() < DISTINCT_MIN || is_repeated || is_sequence(secret)
+}
+
+/// Most neighbours are the same or follow each other, upwards or downwards; `9` and `a` do, as hexadecimal digits.
+fn is_sequence(secret: &[u8]) -> bool {
+    let places = secret.iter().map(|byte| match byte.to_ascii_lowercase() {
+        letter @ b'a'..=b'z' => i32::from(letter) - i32::from(b'a') + i32::from(b'9') + 1,
+        other => i32::from(other),
+    });
+    let steps = places.clone().zip(places.skip(1));
+    let small = steps.filter(|(one, next)| one.abs_diff(*next) <= 1).count();
+    let neighbours = secret.len().saturating_sub(1);
+    let (of, all) = STEPS_SHARE;
+    neighbours > 0 && small.saturating_mul(all) > neighbours.saturating_mul(of)
 }
 
 #[cfg(test)]
@@ -120,6 +131,12 @@ mod tests {
             ("abcabcabcabcabcabcabcabcabcabcabc", "few different"),
             ("passwordpasswordpasswordpassword", "few different"),
             ("12345678901234567890123456789012", "few different"),
+            ("0123456789abcdef0123456789abcdef", "few different"),
+            ("Zk0u3m1yqC5p8w7JtX2bZk0u3m1yqC5p8w7JtX2b", "few different"),
+            ("abcdefghijklmnopqrstuvwxyz012345", "few different"),
+            ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop", "few different"),
+            ("zyxwvutsrqponmlkjihgfedcba987654", "few different"),
+            ("aabbccddeeffgghhiijjkkllmmnnoopp", "few different"),
             (
                 "super-secret-jwt-token-with-at-least-32-characters-long",
                 "public",

@@ -1,9 +1,13 @@
 //! Administrators of the configuration, across restarts.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
+use gateway::administrators;
+use identity::{EmailVoucher, NewUser, Role, users};
 use kernel::Clock as _;
+use pg::{Pool, Tx};
 use secrecy::SecretString;
+use testkit::TestDb;
 
 use super::gateway_process::{Gateway, folder};
 
@@ -71,4 +75,35 @@ async fn who_leaves_the_list_is_demoted_at_the_next_start_and_the_log_says_so() 
         gateway.log()
     );
     stop(gateway);
+}
+
+/// Signs a user up with the role that the list of the process gives.
+async fn sign_up(pool: &Pool, user: &str, role: Role) {
+    let new = NewUser {
+        user_id: testkit::user(user),
+        email: format!("{user}@example.com"),
+        email_voucher: EmailVoucher::Staff,
+        name: user.to_owned(),
+        role,
+    };
+    let mut tx = Tx::begin(pool).await.unwrap();
+    users::ensure(&mut tx, &testkit::clock(), &new)
+        .await
+        .unwrap()
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_signs_up_at_a_process_with_the_former_list_is_demoted_when_the_list_is_applied_again() {
+    let db = TestDb::create(flows::MIGRATIONS, flows::AUDITS).await;
+    let (clock, listed) = (testkit::clock(), vec![testkit::user("listed")]);
+    administrators::apply(db.pool(), &clock, &listed).await.unwrap();
+    sign_up(db.pool(), "former", Role::Admin).await;
+    sign_up(db.pool(), "listed", Role::Admin).await;
+    administrators::apply_again(db.pool().clone(), Arc::new(clock), listed, Duration::ZERO).await;
+    let users = ["former", "listed"].map(testkit::user);
+    let statuses = users::statuses(&*db.connect().await, &users).await.unwrap();
+    let roles: Vec<Role> = statuses.into_iter().map(|status| status.unwrap().role).collect();
+    assert_eq!(roles, [Role::User, Role::Admin]);
 }

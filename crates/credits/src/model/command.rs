@@ -185,7 +185,8 @@ pub enum ReferenceScope {
     /// Among those of the user.
     #[default]
     User,
-    /// Also among those of this scope of all users: one payment credits one user.
+    /// Among those of all users: one payment credits one user. What users gave themselves does not count, and a claimed
+    /// reference may still be used for others in the scope of a user. Says nothing without a reference.
     Global,
 }
 
@@ -218,9 +219,9 @@ impl NewGrant {
 }
 
 impl Action {
-    /// The reference that this is to be unique by among all users.
+    /// The reference of the credit that this gives, and among whom it is to be unique.
     #[must_use]
-    pub fn global_reference(&self) -> Option<&str> {
+    pub fn reference(&self) -> Option<(&str, ReferenceScope)> {
         let (reference, scope) = match self {
             Self::Grant(new) => (&new.reference_id, new.scope),
             Self::Recharge {
@@ -228,6 +229,13 @@ impl Action {
             } => (reference_id, *scope),
             _ => return None,
         };
-        reference.as_deref().filter(|_| scope == ReferenceScope::Global)
+        Some((reference.as_deref()?, scope))
+    }
+
+    /// The reference that this is to be unique by among all users.
+    #[must_use]
+    pub fn global_reference(&self) -> Option<&str> {
+        let (reference, scope) = self.reference()?;
+        (scope == ReferenceScope::Global).then_some(reference)
     }
 }

@@ -20,14 +20,34 @@ const DEPTH_MAX: u32 = 64;
 
 /// A fingerprint in the making: the SHA-256 of words in a fixed order, each with a byte that tells it from an absent one and
 /// its length (8 bytes, most significant first) before it. So no word can pass for two, nor an absent one for an empty one.
-///
-/// Beside it are the fingerprints that earlier versions made of the same request: to them an absent object and an empty one
-/// were different requests. Rows that such versions stored are compared with all of them.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Fingerprint {
     hash: Sha256,
-    former: Vec<Sha256>,
+    former: Option<FormerFingerprints>,
+}
+
+/// What the fingerprints of a request in earlier versions are made from. To them an absent object and an empty one were
+/// different requests.
+///
+/// They are needed only where such a version stored the key, so they are computed then.
+#[derive(Debug, Clone)]
+pub struct FormerFingerprints {
+    /// The hash of what stands before the first object that is absent or empty.
+    begun: Sha256,
+    /// That object, and what follows.
+    steps: Vec<Step>,
+}
+
+/// A part of a fingerprint.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A word that may be absent.
+    Word(Option<String>),
+    /// Free JSON.
+    Json(FreeForm),
+    /// An object that is absent or empty.
+    NoObject,
 }
 
 impl Fingerprint {
@@ -37,25 +57,24 @@ impl Fingerprint {
         reason = "an empty fingerprint stands for nothing"
     )]
     pub fn new() -> Self {
-        let begun = Self {
-            hash: Sha256::new(),
-            former: Vec::new(),
-        };
-        begun.word(VERSION)
+        Self {
+            hash: with_word(Sha256::new(), VERSION),
+            former: None,
+        }
     }
 
     /// With a word.
     pub fn word(self, word: &str) -> Self {
-        let length = u64::try_from(word.len()).unwrap_or(u64::MAX);
-        self.update(&[&[1], length.to_be_bytes().as_slice(), word.as_bytes()])
+        self.maybe(Some(word))
     }
 
     /// With a word that may be absent.
-    pub fn maybe(self, word: Option<&str>) -> Self {
-        match word {
-            Some(word) => self.word(word),
-            None => self.update(&[&[0]]),
+    pub fn maybe(mut self, word: Option<&str>) -> Self {
+        if let Some(former) = &mut self.former {
+            former.steps.push(Step::Word(word.map(str::to_owned)));
         }
+        let hash = with(self.hash, word);
+        Self { hash, ..self }
     }
 
     /// With an amount, in micro-credits.
@@ -80,24 +99,30 @@ impl Fingerprint {
     }
 
     /// With free JSON: members in the order of their names, blanks and escapes aside, numbers as they were written.
-    pub fn json(self, json: Option<&FreeForm>) -> Self {
-        match json {
-            Some(json) => self.value(json.as_json(), 0),
-            None => self.maybe(None),
+    pub fn json(mut self, json: Option<&FreeForm>) -> Self {
+        let Some(json) = json else {
+            return self.maybe(None);
+        };
+        if let Some(former) = &mut self.former {
+            former.steps.push(Step::Json(json.clone()));
         }
+        let hash = with_json(self.hash, json.as_json(), 0);
+        Self { hash, ..self }
     }
 
     /// With an object that may be absent, which is the same as an empty one: both are hashed as an absent one.
     pub fn object(self, object: Option<&FreeForm>) -> Self {
-        match object.filter(|object| !object.is_empty()) {
-            Some(object) => self.json(Some(object)),
-            None => {
-                let empty = self.clone().json(Some(&FreeForm::empty()));
-                let mut absent = self.maybe(None);
-                absent.former.push(empty.hash);
-                absent.former.extend(empty.former);
-                absent
-            }
+        if let Some(object) = object.filter(|object| !object.is_empty()) {
+            return self.json(Some(object));
+        }
+        let mut former = self.former.unwrap_or_else(|| FormerFingerprints {
+            begun: self.hash.clone(),
+            steps: Vec::with_capacity(1),
+        });
+        former.steps.push(Step::NoObject);
+        Self {
+            hash: with(self.hash, None),
+            former: Some(former),
         }
     }
 
@@ -107,46 +132,74 @@ impl Fingerprint {
         self.hash.finalize().into()
     }
 
-    /// The fingerprint, and those that earlier versions may have stored for the same request.
+    /// The fingerprint, and what those are made from that earlier versions may have stored for the same request, if they
+    /// are others.
     #[must_use]
-    pub fn finish_all(self) -> ([u8; FINGERPRINT_BYTES], Vec<[u8; FINGERPRINT_BYTES]>) {
-        let former = self.former.into_iter().map(|hash| hash.finalize().into());
-        (self.hash.finalize().into(), former.collect())
+    pub fn finish_all(self) -> ([u8; FINGERPRINT_BYTES], Option<FormerFingerprints>) {
+        (self.hash.finalize().into(), self.former)
     }
+}
 
-    fn update(mut self, parts: &[&[u8]]) -> Self {
-        for hash in std::iter::once(&mut self.hash).chain(&mut self.former) {
-            parts.iter().for_each(|part| hash.update(part));
-        }
-        self
+impl FormerFingerprints {
+    /// The fingerprints: one for each way in which the objects may have been absent or empty.
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = [u8; FINGERPRINT_BYTES]> {
+        let begun = vec![self.begun.clone()];
+        let hashes = self.steps.iter().fold(begun, |hashes, step| {
+            let added = hashes.into_iter().flat_map(|hash| step.added(hash));
+            added.collect()
+        });
+        hashes.into_iter().map(|hash| hash.finalize().into())
     }
+}
 
-    /// An object is `{`, the number of its members, and each of them as name and value; an array likewise `[`; a text is
-    /// `"` and the text; anything else is `#` and the literal.
-    fn value(self, json: &str, depth: u32) -> Self {
-        let text = json.trim();
-        if depth < DEPTH_MAX
-            && text.starts_with('{')
-            && let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text)
-        {
-            let begun = self.word("{").word(&members.len().to_string());
-            return members.iter().fold(begun, |hash, (name, value)| {
-                hash.word(name).value(value.get(), depth.saturating_add(1))
-            });
+impl Step {
+    fn added(&self, hash: Sha256) -> Vec<Sha256> {
+        match self {
+            Self::Word(word) => vec![with(hash, word.as_deref())],
+            Self::Json(json) => vec![with_json(hash, json.as_json(), 0)],
+            Self::NoObject => vec![with(hash.clone(), None), with_json(hash, "{}", 0)],
         }
-        if depth < DEPTH_MAX
-            && text.starts_with('[')
-            && let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text)
-        {
-            let begun = self.word("[").word(&items.len().to_string());
-            return items.iter().fold(begun, |hash, item| {
-                hash.value(item.get(), depth.saturating_add(1))
-            });
-        }
-        match serde_json::from_str::<String>(text) {
-            Ok(text) => self.word("\"").word(&text),
-            Err(_) => self.word("#").word(text),
-        }
+    }
+}
+
+fn with(hash: Sha256, word: Option<&str>) -> Sha256 {
+    match word {
+        Some(word) => with_word(hash, word),
+        None => hash.chain_update([0]),
+    }
+}
+
+fn with_word(hash: Sha256, word: &str) -> Sha256 {
+    let length = u64::try_from(word.len()).unwrap_or(u64::MAX);
+    let hash = hash.chain_update([1]).chain_update(length.to_be_bytes());
+    hash.chain_update(word)
+}
+
+/// An object is `{`, the number of its members, and each of them as name and value; an array likewise `[`; a text is
+/// `"` and the text; anything else is `#` and the literal.
+fn with_json(hash: Sha256, json: &str, depth: u32) -> Sha256 {
+    let text = json.trim();
+    if depth < DEPTH_MAX
+        && text.starts_with('{')
+        && let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text)
+    {
+        let begun = with_word(with_word(hash, "{"), &members.len().to_string());
+        return members.iter().fold(begun, |hash, (name, value)| {
+            with_json(with_word(hash, name), value.get(), depth.saturating_add(1))
+        });
+    }
+    if depth < DEPTH_MAX
+        && text.starts_with('[')
+        && let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text)
+    {
+        let begun = with_word(with_word(hash, "["), &items.len().to_string());
+        return items.iter().fold(begun, |hash, item| {
+            with_json(hash, item.get(), depth.saturating_add(1))
+        });
+    }
+    match serde_json::from_str::<String>(text) {
+        Ok(text) => with_word(with_word(hash, "\""), &text),
+        Err(_) => with_word(with_word(hash, "#"), text),
     }
 }
 
@@ -184,7 +237,10 @@ mod tests {
             let one = one.map(|text| FreeForm::object(text).unwrap());
             let other = other.map(|text| FreeForm::object(text).unwrap());
             let asked = Fingerprint::new().word("x").object(one.as_ref());
-            asked.word("y").object(other.as_ref()).finish_all()
+            let (hash, former) = asked.word("y").object(other.as_ref()).finish_all();
+            let mut all: Vec<_> = former.iter().flat_map(FormerFingerprints::fingerprints).collect();
+            all.sort_unstable();
+            (hash, all)
         };
         let formerly = |one: Option<&FreeForm>, other: Option<&FreeForm>| {
             Fingerprint::new()
@@ -197,27 +253,34 @@ mod tests {
         let empty = FreeForm::empty();
         let (absent, former) = of(None, None);
         assert_eq!(absent, formerly(None, None));
-        let expected = [
+        let mut expected = [
+            absent,
             formerly(Some(&empty), None),
             formerly(None, Some(&empty)),
             formerly(Some(&empty), Some(&empty)),
         ];
-        let sorted = |mut hashes: Vec<_>| {
-            hashes.sort_unstable();
-            hashes
-        };
-        assert_eq!(sorted(former.clone()), sorted(expected.to_vec()));
+        expected.sort_unstable();
+        assert_eq!(former, expected);
         for (one, other) in [
             (Some("{}"), None),
             (None, Some("{ }")),
             (Some("{\n}"), Some("{}")),
         ] {
-            let (hash, again) = of(one, other);
-            assert_eq!((hash, sorted(again)), (absent, sorted(former.clone())));
+            assert_eq!(of(one, other), (absent, former.clone()));
         }
-        let (full, former) = of(Some(r#"{"a":1}"#), None);
-        assert_ne!(full, absent);
-        assert_eq!(former.len(), 1);
+        let object = FreeForm::object(r#"{"a":1}"#).unwrap();
+        for (one, other, first, second) in [
+            (Some(object.as_json()), None, Some(&object), None),
+            (None, Some(object.as_json()), None, Some(&object)),
+        ] {
+            let (hash, former) = of(one, other);
+            let with_empty = formerly(first.or(Some(&empty)), second.or(Some(&empty)));
+            let mut expected = [formerly(first, second), with_empty];
+            expected.sort_unstable();
+            assert_eq!((hash, former), (formerly(first, second), expected.to_vec()));
+        }
+        let (_, none) = Fingerprint::new().object(Some(&object)).finish_all();
+        assert!(none.is_none());
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! The caller's identity of a request.
 
+use std::sync::Arc;
+
+use crate::model::fingerprint::FormerFingerprints;
+
 /// Bytes of a fingerprint.
 pub const FINGERPRINT_BYTES: usize = 32;
 
 /// A key under which a request takes effect once (HTTP contract 1.11). Its scope is the account and the class of the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct IdempotencyKey {
     key: String,
     fingerprint: [u8; FINGERPRINT_BYTES],
-    former: Vec<[u8; FINGERPRINT_BYTES]>,
+    former: Option<Arc<FormerFingerprints>>,
 }
 
 /// The text cannot be a key: it is empty, longer than 255 characters, or not printable ASCII.
@@ -36,14 +40,17 @@ impl IdempotencyKey {
         Ok(Self {
             key,
             fingerprint,
-            former: Vec::new(),
+            former: None,
         })
     }
 
-    /// The key with further fingerprints, which earlier versions may have stored for the same request.
+    /// The key with what the fingerprints are made from that earlier versions may have stored for the same request.
     #[must_use]
-    pub fn or_formerly(self, former: Vec<[u8; FINGERPRINT_BYTES]>) -> Self {
-        Self { former, ..self }
+    pub fn or_formerly(self, former: Option<FormerFingerprints>) -> Self {
+        Self {
+            former: former.map(Arc::new),
+            ..self
+        }
     }
 
     /// The key of an item of a batch: this one, `#` and the index. It may be a little longer than a caller's.
@@ -63,8 +70,8 @@ impl IdempotencyKey {
 
     /// Whether an earlier version may have stored this fingerprint for the same request.
     pub(crate) fn was_formerly(&self, fingerprint: &[u8]) -> bool {
-        let all = std::iter::once(&self.fingerprint).chain(&self.former);
-        all.into_iter().any(|one| one.as_slice() == fingerprint)
+        let former = || self.former.iter().flat_map(|former| former.fingerprints());
+        self.fingerprint == fingerprint || former().any(|one| one == fingerprint)
     }
 
     /// What was asked.
@@ -73,6 +80,15 @@ impl IdempotencyKey {
         &self.fingerprint
     }
 }
+
+/// Two keys are equal if they name the same request: the fingerprints of earlier versions follow from it.
+impl PartialEq for IdempotencyKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.key, &self.fingerprint) == (&other.key, &other.fingerprint)
+    }
+}
+
+impl Eq for IdempotencyKey {}
 
 #[cfg(test)]
 mod tests {

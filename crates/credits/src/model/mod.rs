@@ -18,7 +18,7 @@ pub use balance::Balance;
 pub use budget::{BudgetPeriod, BudgetView, BudgetsRefused, NewBudget};
 pub use command::{Action, Adjustment, Command, Metering, NewGrant, Payer, ReferenceScope};
 pub use entry::{Direction, Entry, EntryKind};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, FormerFingerprints};
 pub use grant::{GrantFilter, GrantKind, GrantStatus, GrantView, NewGrantKind, PRIORITY_DEFAULT};
 pub use grant_place::GrantPlace;
 pub use hold::{HoldFilter, HoldMode, HoldStatus, HoldView};

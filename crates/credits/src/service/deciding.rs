@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{decided::Decided, execute::Locked};
 use crate::{
-    core::{self, Claim, Effect, JournalEntry, Stop, Written},
+    core::{self, Effect, JournalEntry, Stop, Written},
     error::Refusal,
     model::{Action, Command, Defaults, Entry, IdempotencyKey, LowCrossing, Outcome},
     store::{
@@ -217,9 +217,8 @@ fn decide_one(
             }
         },
     };
-    if let (Ok(_), Some(reference)) = (&result, command.action.global_reference()) {
-        let owner = batch.global_references.entry(reference.to_owned());
-        owner.or_insert_with(|| command.user_id.clone());
+    if result.is_ok() {
+        batch.global_references.note_done(command);
     }
     let at = at(batch);
     if let Some(key) = &command.idempotency {
@@ -230,20 +229,12 @@ fn decide_one(
 
 /// Tells the account of a command who uses the reference that it names with the scope of all users.
 fn tell_claim(batch: &mut Batch, command: &Command) {
-    let reference = command.action.global_reference();
-    let Some((reference, owner)) = reference.and_then(|name| batch.global_references.get_key_value(name))
-    else {
-        return;
-    };
-    if let Some(state) = batch.accounts.get_mut(&command.user_id)
+    if let Some(reference) = command.action.global_reference()
+        && let Some(claim) = batch.global_references.claim(reference, &command.user_id)
+        && let Some(state) = batch.accounts.get_mut(&command.user_id)
         && state.claim(reference).is_none()
     {
-        let claim = if *owner == command.user_id {
-            Claim::Ours
-        } else {
-            Claim::Theirs
-        };
-        state.know_claim(reference.clone(), claim);
+        state.know_claim(reference.to_owned(), claim);
     }
 }
 

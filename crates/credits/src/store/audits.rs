@@ -3,6 +3,9 @@
 //!
 //! The rules are written once and asked twice: of everything at the end of a test, and of a range of accounts at a time by
 //! [`verify`](crate::verify). The tables of a rule are therefore named with the condition that their accounts meet.
+//!
+//! L20 judges the end of a hold by `holds.ended_by` and compares that with the entry. It is null where a version ended the
+//! hold that knew no classes; such a version let users end holds of services, and entries can never be corrected.
 
 use pg::Audit;
 
@@ -157,7 +160,8 @@ macro_rules! rules {
                      JOIN (SELECT * FROM credits.entries WHERE hold_id IS NOT NULL AND ", $these, ") AS e \
                        ON e.user_id = h.user_id AND e.hold_id = h.id \
                      WHERE CASE e.type WHEN 'hold' THEN e.actor IN ('user', 'service') AND e.actor <> h.made_by \
-                       ELSE h.made_by = 'service' AND e.actor = 'user' END LIMIT 20"
+                       ELSE h.made_by = 'service' AND h.ended_by = 'user' OR h.ended_by = 'service' AND e.actor = 'user' \
+                       END LIMIT 20"
                 ),
             },
             Audit {

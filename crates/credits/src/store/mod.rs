@@ -65,8 +65,8 @@ pub struct Batch {
     pub thresholds: BTreeMap<UserId, Credits>,
     /// Idempotency keys of commands that were used before.
     pub keys: idempotency::Known,
-    /// References that are unique among all users and in use, also since loading.
-    pub global_references: global_references::Owners,
+    /// Who uses references that commands name with the scope of all users, also since loading.
+    pub global_references: global_references::Uses,
 }
 
 /// What the database gave to what is new.
@@ -148,7 +148,7 @@ pub struct Locked {
     known: Vec<references::Reference>,
     charges: charges::Charges,
     keys: idempotency::Known,
-    global_references: global_references::Owners,
+    global_references: global_references::Uses,
 }
 
 /// Makes missing accounts that are to be opened, locks the accounts, and reads what belongs to them: live grants; keys,
@@ -237,6 +237,10 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
         }
     }
     for reference in known {
+        let (name, user_id) = (&reference.reference_id, &reference.user_id);
+        batch
+            .global_references
+            .note_stored(name, user_id, &reference.known);
         if let Some(state) = batch.accounts.get_mut(&reference.user_id) {
             state.know(reference.reference_id, reference.known);
         }

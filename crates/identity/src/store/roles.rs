@@ -61,8 +61,9 @@ struct IdRow {
 
 fn sorted(rows: Vec<IdRow>) -> Result<Vec<UserId>, DbError> {
     let ids = rows.into_iter().map(|row| {
-        let parsed = row.user_id.parse();
-        parsed.map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.user_id)))
+        // Earlier versions allowed ids that are reserved now.
+        UserId::stored(&row.user_id)
+            .map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.user_id)))
     });
     let mut ids: Vec<UserId> = ids.collect::<Result<_, _>>()?;
     ids.sort_unstable();

@@ -138,6 +138,12 @@ impl DatabaseUrl {
         format!("{}/{}", hosts.join(","), database.unwrap_or_default())
     }
 
+    /// The password that it holds, decoded. Not for messages.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
     /// Whether every host is this machine: a unix socket or a loopback address.
     pub(crate) fn is_local(&self) -> bool {
         self.hosts.iter().all(Host::is_local)

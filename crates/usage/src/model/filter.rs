@@ -1,6 +1,6 @@
 //! Which records are meant.
 
-use kernel::TimePlace;
+use kernel::{CallerClass, TimePlace};
 use time::{OffsetDateTime, macros::datetime};
 
 use crate::core::quarter::{next_microsecond, whole_microseconds};
@@ -30,6 +30,8 @@ pub struct RecordFilter {
     pub tool_name: Option<String>,
     /// Only this session.
     pub session_id: Option<String>,
+    /// Only records by callers of this class; records without a class do not match.
+    pub recorded_by: Option<CallerClass>,
 }
 
 impl RecordFilter {

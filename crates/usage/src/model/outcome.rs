@@ -25,7 +25,7 @@ pub enum Replay {
 }
 
 /// A record that is to be taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Correction {
     /// Whose record it is.
     pub user_id: UserId,

@@ -4,7 +4,10 @@ use kernel::{CallerClass, Credits, FreeForm, TimePlace, Usd, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::rating::{Quantities, TokenClass};
+use crate::{
+    core::fingerprint::Former,
+    rating::{Quantities, TokenClass},
+};
 
 /// `calculation_method` of a correction.
 const CORRECTION_METHOD: &str = "correction";
@@ -12,21 +15,21 @@ const CORRECTION_METHOD: &str = "correction";
 /// The caller's identity of an event, with a hash of what he said of it.
 ///
 /// The same id with the same payload is the same event, and recorded once; with another payload it is a conflict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EventId {
     /// 1 to 255 characters, unique per user and class of the caller. Ids that begin with [`crate::CORRECTION`] are reserved.
     pub id: String,
     /// SHA-256 of what the caller sent, without the defaults of the service.
     pub payload: [u8; 32],
-    /// Further hashes that earlier versions may have stored for the same event.
-    pub former: Vec<[u8; 32]>,
+    /// What earlier versions stored for the same event, if it is one that a caller sent.
+    pub(crate) former: Option<Former>,
 }
 
 /// An event that is ready to be recorded: every default is decided. See [`crate::UsageInput`].
 ///
 /// Token counts are 0 to [`crate::TOKENS_MAX`], `tokens_used` up to twice that where it was added up. `model_name`,
 /// `provider` and `tool_name` are absent rather than empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NewRecord {
     /// Whose event it is.
     pub user_id: UserId,

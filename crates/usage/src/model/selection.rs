@@ -1,12 +1,14 @@
 //! Which records a statistic is about, whenever they occurred.
 
+use kernel::CallerClass;
+
 use crate::RecordFilter;
 
 /// What narrows a statistic besides its window; an absent part does not narrow (HTTP contract 4.2). Texts are compared
 /// exactly.
 ///
-/// Roll-ups know no sessions: with a session the records themselves are read, as many as the window has, and only as far
-/// back as they are kept.
+/// Roll-ups have neither sessions nor classes of callers: with one of these filters the records themselves are read, as many
+/// as the window has, and only as far back as they are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     /// Only this kind of event.
@@ -19,6 +21,8 @@ pub struct Selection {
     pub tool_name: Option<String>,
     /// Only this session.
     pub session_id: Option<String>,
+    /// Only records by callers of this class; records without a class do not match.
+    pub recorded_by: Option<CallerClass>,
 }
 
 impl From<&RecordFilter> for Selection {
@@ -29,6 +33,7 @@ impl From<&RecordFilter> for Selection {
             provider: filter.provider.clone(),
             tool_name: filter.tool_name.clone(),
             session_id: filter.session_id.clone(),
+            recorded_by: filter.recorded_by,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What happened across users, at a glance.
 
-use kernel::UsdSum;
+use kernel::{CallerClass, UsdSum};
 use time::{Date, OffsetDateTime};
 
 use crate::{Coverage, Group, Point, Zone};
@@ -14,6 +14,8 @@ pub struct SummaryQuery {
     pub end: OffsetDateTime,
     /// Whose days it is split by.
     pub zone: Zone,
+    /// Only records by callers of this class; records without a class do not match.
+    pub recorded_by: Option<CallerClass>,
 }
 
 /// Sums of a window across users (HTTP contract 4.7).

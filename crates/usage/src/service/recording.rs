@@ -250,8 +250,13 @@ impl Recording {
             .as_ref()
             .filter(|event| !event.id.starts_with(CORRECTION))?;
         let is_same = |seen: &Seen| seen.payload.as_slice() == event.payload.as_slice();
-        let is_formerly_same =
-            |seen: &&Seen| is_same(seen) || event.former.iter().any(|one| one.as_slice() == seen.payload);
+        let is_formerly_same = |seen: &&Seen| {
+            is_same(seen)
+                || event
+                    .former
+                    .as_ref()
+                    .is_some_and(|former| former.has(&seen.payload))
+        };
         let formerly = self.seen(&new.user_id, &event.id, None).filter(is_formerly_same);
         let seen = match formerly {
             Some(seen) => seen,
@@ -330,7 +335,7 @@ impl Recording {
         let event = EventId {
             id: correction_event(id),
             payload: fingerprint::hash(&[Some(reason)]),
-            former: Vec::new(),
+            former: None,
         };
         if self.seen(&original.user_id, &event.id, None).is_some() || original.correction_of.is_some() {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));

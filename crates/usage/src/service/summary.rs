@@ -30,7 +30,10 @@ pub async fn summary(
         unit: Unit::Day,
         zone: query.zone.clone(),
         group_by: [].into(),
-        only: Selection::default(),
+        only: Selection {
+            recorded_by: query.recorded_by,
+            ..Selection::default()
+        },
     };
     let starts = match starts(conn, &by_day).await? {
         Ok(starts) => starts,
@@ -39,7 +42,8 @@ pub async fn summary(
     let Some(window) = Window::between(Some(query.start), Some(query.end)) else {
         return Ok(Ok(Summary::default()));
     };
-    let (mut summary, points) = store::summary::load(conn, window, &starts, SUMMARY_GROUPS_MAX).await?;
+    let (mut summary, points) =
+        store::summary::load(conn, window, &starts, SUMMARY_GROUPS_MAX, &by_day.only).await?;
     let dates = store::summary::dates(conn, &query.zone, &starts).await?;
     let days = starts.iter().zip(dates).map(|(starts, date)| Day {
         date,
@@ -52,6 +56,6 @@ pub async fn summary(
             day.point = point;
         }
     }
-    summary.unrated = store::summary::unrated(conn, query.start, query.end).await?;
+    summary.unrated = store::summary::unrated(conn, query.start, query.end, query.recorded_by).await?;
     Ok(Ok(summary))
 }

@@ -5,7 +5,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::UserId;
+use kernel::{CallerClass, UserId};
 use pg::DbError;
 use time::{OffsetDateTime, macros::datetime};
 
@@ -74,6 +74,7 @@ pub(crate) async fn page(
         .bind::<Nullable<Text>, _>(filter.provider.as_deref())
         .bind::<Nullable<Text>, _>(filter.tool_name.as_deref())
         .bind::<Nullable<Text>, _>(filter.session_id.as_deref())
+        .bind::<Nullable<Text>, _>(filter.recorded_by.map(CallerClass::as_str))
         .bind::<BigInt, _>(ROWS_MAX)
         .bind::<BigInt, _>(RECORDS_MAX)
         .bind::<BigInt, _>(BYTES_MAX)
@@ -103,7 +104,7 @@ pub(crate) async fn dropped_before(conn: &mut AsyncPgConnection) -> Result<Optio
     Ok(row.dropped_before)
 }
 
-/// The innermost part walks the key over at most $14 rows, the next counts and adds up those that are wanted, the outermost
+/// The innermost part walks the key over at most $15 rows, the next counts and adds up those that are wanted, the outermost
 /// sends those that fit: their large values are fetched only then. All of it goes along the key row by row, so that the walk
 /// ends with a full page. When none is wanted, the last row of a full walk is sent in their stead.
 ///
@@ -114,7 +115,7 @@ const PAGE: &str = concat!(
     record_columns!(),
     "
 FROM (
-    SELECT walked.*, wanted AND (nth = 1 OR (nth <= $15 AND bytes <= $16)) AS fits
+    SELECT walked.*, wanted AND (nth = 1 OR (nth <= $16 AND bytes <= $17)) AS fits
     FROM (
         SELECT page.*, row_number() OVER walk AS seen, count(*) FILTER (WHERE wanted) OVER walk AS nth,
                sum(size_bytes) FILTER (WHERE wanted) OVER walk AS bytes
@@ -122,17 +123,18 @@ FROM (
             SELECT *, CASE WHEN occurred_at >= $5 AND occurred_at < $6 AND ($9 IS NULL OR event_type = $9)
                             AND ($10 IS NULL OR model_name = $10) AND ($11 IS NULL OR provider = $11)
                             AND ($12 IS NULL OR tool_name = $12) AND ($13 IS NULL OR session_id = $13)
+                            AND ($14 IS NULL OR recorded_by = $14)
                            THEN true ELSE false END AS wanted
             FROM usage.records
             WHERE (user_id, occurred_at, id) > ($1, $2, $3) AND (user_id, occurred_at) < ($4, $6)
               AND occurred_at >= $7 AND occurred_at < $8
-            ORDER BY user_id, occurred_at, id LIMIT $14
+            ORDER BY user_id, occurred_at, id LIMIT $15
         ) AS page
         WINDOW walk AS (ORDER BY user_id, occurred_at, id ROWS UNBOUNDED PRECEDING)
     ) AS walked
 ) AS record
-WHERE fits OR (seen = $14 AND nth = 0)
-ORDER BY user_id, occurred_at, id LIMIT $15"
+WHERE fits OR (seen = $15 AND nth = 0)
+ORDER BY user_id, occurred_at, id LIMIT $16"
 );
 
 const DROPPED: &str = "

@@ -5,7 +5,7 @@ use diesel::{
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
+use kernel::{CallerClass, Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
 use pg::DbError;
 use time::OffsetDateTime;
 
@@ -96,6 +96,7 @@ pub(crate) async fn newest(
         .bind::<Nullable<Text>, _>(filter.provider.as_deref())
         .bind::<Nullable<Text>, _>(filter.tool_name.as_deref())
         .bind::<Nullable<Text>, _>(filter.session_id.as_deref())
+        .bind::<Nullable<Text>, _>(filter.recorded_by.map(CallerClass::as_str))
         .bind::<BigInt, _>(page.rows())
         .bind::<BigInt, _>(page.offset())
         .bind::<BigInt, _>(page.limit())
@@ -126,13 +127,13 @@ FROM (
         WHERE user_id = $1 AND occurred_at >= coalesce($2, '-infinity') AND (occurred_at, id) < ($3, $4)
           AND CASE WHEN ($5 IS NULL OR event_type = $5) AND ($6 IS NULL OR model_name = $6)
                     AND ($7 IS NULL OR provider = $7) AND ($8 IS NULL OR tool_name = $8)
-                    AND ($9 IS NULL OR session_id = $9)
+                    AND ($9 IS NULL OR session_id = $9) AND ($10 IS NULL OR recorded_by = $10)
                    THEN true ELSE false END
-        ORDER BY occurred_at DESC, id DESC LIMIT $10 OFFSET $11
+        ORDER BY occurred_at DESC, id DESC LIMIT $11 OFFSET $12
     ) AS page
     WINDOW walk AS (ORDER BY occurred_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
 ) AS record
-WHERE nth = 1 OR (nth <= $12 AND bytes <= $13)
+WHERE nth = 1 OR (nth <= $13 AND bytes <= $14)
 ORDER BY occurred_at DESC, id DESC"
 );
 

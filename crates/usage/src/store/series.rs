@@ -127,9 +127,9 @@ pub(super) use {is_something, something, summed};
 /// quarter brings along.
 macro_rules! place {
     () => {
-        "greatest(width_bucket(at, $9), 1)::bigint AS place,
-           CASE WHEN $10 THEN event_type END AS event_type, CASE WHEN $11 THEN model END AS model,
-           CASE WHEN $12 THEN provider END AS provider, CASE WHEN $13 THEN tool END AS tool"
+        "greatest(width_bucket(at, $10), 1)::bigint AS place,
+           CASE WHEN $11 THEN event_type END AS event_type, CASE WHEN $12 THEN model END AS model,
+           CASE WHEN $13 THEN provider END AS provider, CASE WHEN $14 THEN tool END AS tool"
     };
 }
 pub(super) use place;
@@ -142,12 +142,12 @@ macro_rules! cells {
 SELECT coverage, cell.* FROM span LEFT JOIN (
     SELECT ",
             place!(),
-            ", CASE WHEN $14 THEN user_id END AS user_id, ",
+            ", CASE WHEN $15 THEN user_id END AS user_id, ",
             summed!(),
             "
     FROM parts GROUP BY 1, 2, 3, 4, 5, 6 ",
             something!(),
-            " LIMIT $15) AS cell ON true"
+            " LIMIT $16) AS cell ON true"
         )
     };
 }
@@ -167,7 +167,7 @@ SELECT coverage, cell.* FROM span CROSS JOIN (
     FROM parts GROUP BY user_id ",
     something!(),
     "
-    ORDER BY sum(credits_charged) DESC, sum(records) DESC, user_id LIMIT $9) AS cell
+    ORDER BY sum(credits_charged) DESC, sum(records) DESC, user_id LIMIT $10) AS cell
 ORDER BY credits_charged::numeric DESC, records DESC, user_id"
 );
 

@@ -1,14 +1,14 @@
 //! Where sums come from: whole quarters of an hour from roll-ups, the edges of the window from the records themselves.
 //!
-//! The parts of statements below are put together at compile time. All of them take the same eight values, in this order:
-//! user (absent in sums across users), first instant, end, event type, model, provider, tool, session. One statement has
-//! one snapshot, so what a transaction adds is found in the roll-ups and at the edges, or at neither.
+//! The parts of statements below are put together at compile time. All of them take the same nine values, in this order:
+//! user (absent in sums across users), first instant, end, event type, model, provider, tool, session, class of the caller. One
+//! statement has one snapshot, so what a transaction adds is found in the roll-ups and at the edges, or at neither.
 //!
 //! Plans are made without the values (docs/adr/0008). A bare `($4 IS NULL OR ..)` would count as rare, four of them as never,
 //! and many rows would be sorted that are better hashed; a CASE the planner takes for even.
 
 use diesel::sql_types::{Nullable, Text, Timestamptz};
-use kernel::UserId;
+use kernel::{CallerClass, UserId};
 use pg::{DbError, prepared::Bound};
 use time::OffsetDateTime;
 
@@ -17,17 +17,17 @@ use crate::{Coverage, Selection, core::window::Window};
 /// The span of quarters that roll-ups answer (`bucket_from` up to `bucket_until`) and the two edges (`first` up to
 /// `low_until`, `high_from` up to `last`).
 ///
-/// A window within one quarter is all edge, and so is any window that asks for a session. An edge in a month whose records
-/// were dropped gives way to the whole quarter, which `coverage` tells.
+/// A window within one quarter is all edge, and so is any window that asks for a session or a class of callers. An edge in a
+/// month whose records were dropped gives way to the whole quarter, which `coverage` tells.
 macro_rules! span {
     () => {
         "
 WITH quarters AS (
-    SELECT CASE WHEN $8 IS NOT NULL THEN 'infinity' WHEN $2 IS NULL THEN '-infinity'
+    SELECT CASE WHEN $8 IS NOT NULL OR $9 IS NOT NULL THEN 'infinity' WHEN $2 IS NULL THEN '-infinity'
                 WHEN $2 < dropped_before THEN date_bin('15 minutes', $2, '2000-01-01 00:00:00+00')
                 ELSE date_bin('15 minutes', $2 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
            END AS bucket_from,
-           CASE WHEN $8 IS NOT NULL THEN '-infinity' WHEN $3 IS NULL THEN 'infinity'
+           CASE WHEN $8 IS NOT NULL OR $9 IS NOT NULL THEN '-infinity' WHEN $3 IS NULL THEN 'infinity'
                 WHEN $3 > dropped_before THEN date_bin('15 minutes', $3, '2000-01-01 00:00:00+00')
                 ELSE date_bin('15 minutes', $3 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
            END AS bucket_until,
@@ -37,7 +37,7 @@ WITH quarters AS (
     SELECT bucket_from, bucket_until, first, last,
            CASE WHEN bucket_from < bucket_until THEN bucket_from ELSE last END AS low_until,
            CASE WHEN bucket_from < bucket_until THEN bucket_until ELSE last END AS high_from,
-           CASE WHEN $8 IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
+           CASE WHEN $8 IS NULL AND $9 IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
                 WHEN first < dropped_before THEN 2 ELSE 0 END AS coverage
     FROM quarters
 )"
@@ -105,6 +105,7 @@ macro_rules! edge {
             " FROM span)
       AND CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR model_name = $5) AND ($6 IS NULL OR provider = $6)
                 AND ($7 IS NULL OR tool_name = $7) AND ($8 IS NULL OR session_id = $8)
+                AND ($9 IS NULL OR recorded_by = $9)
                THEN true ELSE false END"
         )
     };
@@ -204,7 +205,7 @@ macro_rules! of_all_at_once {
     };
 }
 
-/// [`of_all_in`] buckets whose beginnings are `$9`, the first of them that of the window. In zones of long ago they may begin
+/// [`of_all_in`] buckets whose beginnings are `$10`, the first of them that of the window. In zones of long ago they may begin
 /// within a quarter, which then belongs to the bucket that its beginning lies in.
 macro_rules! of_all {
     () => {
@@ -214,7 +215,7 @@ macro_rules! of_all {
                least(coalesce(lead(begins) OVER (ORDER BY nth), 'infinity'), bucket_until) AS high
         FROM span, (
             SELECT nth, date_bin('15 minutes', start + interval '899.999999 seconds', '2000-01-01 00:00:00+00') AS begins
-            FROM unnest($9) WITH ORDINALITY AS given (start, nth)) AS starts"
+            FROM unnest($10) WITH ORDINALITY AS given (start, nth)) AS starts"
         )
     };
 }
@@ -237,14 +238,18 @@ pub(super) use {
     rolled_up_only, span,
 };
 
-/// A statement with the eight values bound.
+/// A statement with the nine values bound.
 pub(super) type Asked<'a> = pg::prepared::Sql<
     Bound<
         Bound<
             Bound<
                 Bound<
                     Bound<
-                        Bound<Bound<Bound<(), Texts, Word<'a>>, Times, Instant>, Times, Instant>,
+                        Bound<
+                            Bound<Bound<Bound<(), Texts, Word<'a>>, Times, Instant>, Times, Instant>,
+                            Texts,
+                            Word<'a>,
+                        >,
                         Texts,
                         Word<'a>,
                     >,
@@ -282,6 +287,7 @@ pub(super) fn ask<'a>(
         .bind::<Texts, _>(only.provider.as_deref())
         .bind::<Texts, _>(only.tool_name.as_deref())
         .bind::<Texts, _>(only.session_id.as_deref())
+        .bind::<Texts, _>(only.recorded_by.map(CallerClass::as_str))
 }
 
 /// Reads the column `coverage` of the span.

@@ -7,6 +7,7 @@ use diesel::{
     sql_types::{Array, BigInt, Date as SqlDate, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use kernel::CallerClass;
 use pg::DbError;
 use time::{Date, OffsetDateTime};
 
@@ -34,20 +35,21 @@ const COSTLIEST: i64 = 4;
 
 /// Fills a summary but for its days, which are answered by bucket, and for models without a price.
 ///
-/// Sums come from those across users, and users are counted from sets: both are few.
+/// Sums come from those across users, and users are counted from sets: both are few. A selection that they cannot answer reads
+/// the records of the window.
 pub(crate) async fn load(
     conn: &mut AsyncPgConnection,
     window: Window,
     starts: &[OffsetDateTime],
     groups_max: i64,
+    only: &Selection,
 ) -> Result<(Summary, Vec<(usize, Point)>), DbError> {
-    let all = Selection::default();
-    let rows: Vec<AxisRow> = ask(SUMS, None, window, &all)
+    let rows: Vec<AxisRow> = ask(SUMS, None, window, only)
         .bind::<Array<Timestamptz>, _>(starts)
         .bind::<BigInt, _>(groups_max)
         .load(conn)
         .await?;
-    let counts: Vec<CountRow> = ask(USERS, None, window, &all)
+    let counts: Vec<CountRow> = ask(USERS, None, window, only)
         .bind::<Array<Timestamptz>, _>(starts)
         .load(conn)
         .await?;
@@ -81,12 +83,13 @@ pub(crate) async fn load(
 /// The models that have records without a price in a window.
 ///
 /// Found by an index of such records alone: step by step from one model to the next, then the newest records of each, so
-/// that the cost is bounded however many there are. A record that was taken back is known by the event id that its
+/// that the cost is bounded however many there are; with a class of callers, by the entries of the window. A record that was taken back is known by the event id that its
 /// correction claimed.
 pub(crate) async fn unrated(
     conn: &mut AsyncPgConnection,
     start: OffsetDateTime,
     end: OffsetDateTime,
+    by: Option<CallerClass>,
 ) -> Result<Vec<UnratedModel>, DbError> {
     // Whole months: in the partitions that are left every entry of a model is a step, and none is passed over.
     let first = Month::of(start).start().unwrap_or(start);
@@ -98,6 +101,7 @@ pub(crate) async fn unrated(
         .bind::<Timestamptz, _>(behind)
         .bind::<BigInt, _>(MODELS_MAX)
         .bind::<BigInt, _>(RECORDS_MAX)
+        .bind::<Nullable<Text>, _>(by.map(CallerClass::as_str))
         .load(conn)
         .await?;
     let model = |row: UnratedRow| UnratedModel {
@@ -132,7 +136,7 @@ pub(crate) async fn dates(
 const SUMS: &str = concat!(
     of_all!(),
     ", placed AS (
-    SELECT greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, model, provider, tool, records, tokens_used,
+    SELECT greatest(width_bucket(at, $10), 1)::bigint AS place, event_type, model, provider, tool, records, tokens_used,
            prompt_tokens, completion_tokens, credits_charged, cost_usd
     FROM parts
 ), axes AS (
@@ -155,7 +159,7 @@ const SUMS: &str = concat!(
     FROM axes WHERE axis <> 4 OR (model <> '' AND cost > 0)
 )
 SELECT ranked.*, coverage FROM span LEFT JOIN ranked
-    ON axis <= 1 OR rank <= CASE axis WHEN 4 THEN 1 ELSE $10 END
+    ON axis <= 1 OR rank <= CASE axis WHEN 4 THEN 1 ELSE $11 END
 ORDER BY axis, rank"
 );
 
@@ -163,7 +167,7 @@ ORDER BY axis, rank"
 const USERS: &str = concat!(
     of_all!(),
     present!(
-        "greatest(width_bucket(at, $9), 1)::bigint AS place, event_type, NULL::text AS model, NULL::text AS provider, tool"
+        "greatest(width_bucket(at, $10), 1)::bigint AS place, event_type, NULL::text AS model, NULL::text AS provider, tool"
     ),
     ", together AS (
     SELECT place, event_type, tool, coalesce(bit_count(bit_or(users)), 0) + count(DISTINCT stranger) AS users FROM present
@@ -196,6 +200,7 @@ FROM models CROSS JOIN LATERAL (
         SELECT user_id, id FROM usage.records
         WHERE calculation_method = 'unrated' AND tokens_used > 0 AND model_name = models.model_name
           AND occurred_at >= $1 AND occurred_at < $2
+          AND CASE WHEN $7 IS NULL OR recorded_by = $7 THEN true ELSE false END
         ORDER BY occurred_at DESC LIMIT $6) AS newest) AS one
 GROUP BY model_name HAVING count(*) FILTER (WHERE NOT corrected) > 0
 ORDER BY records DESC, model_name";

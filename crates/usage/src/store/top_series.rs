@@ -61,10 +61,10 @@ macro_rules! ranked {
     SELECT *, dense_rank() OVER (ORDER BY line_credits DESC, line_records DESC, event_type, model, provider, tool, owner) AS rank
     FROM weighed
 ), folded AS (
-    SELECT place, least(rank, $15 + 1) AS rank, thousand, users, stranger, records, tokens_used, prompt_tokens,
-           completion_tokens, credits_charged, cost_usd, CASE WHEN rank <= $15 THEN event_type END AS event_type,
-           CASE WHEN rank <= $15 THEN model END AS model, CASE WHEN rank <= $15 THEN provider END AS provider,
-           CASE WHEN rank <= $15 THEN tool END AS tool, CASE WHEN rank <= $15 THEN owner END AS user_id
+    SELECT place, least(rank, $16 + 1) AS rank, thousand, users, stranger, records, tokens_used, prompt_tokens,
+           completion_tokens, credits_charged, cost_usd, CASE WHEN rank <= $16 THEN event_type END AS event_type,
+           CASE WHEN rank <= $16 THEN model END AS model, CASE WHEN rank <= $16 THEN provider END AS provider,
+           CASE WHEN rank <= $16 THEN tool END AS tool, CASE WHEN rank <= $16 THEN owner END AS user_id
     FROM ranked
 )"
     };
@@ -87,7 +87,7 @@ macro_rules! cells {
         concat!(
             "SELECT ",
             place!(),
-            ", CASE WHEN $14 THEN user_id END AS owner, NULL::int AS thousand, NULL::bit(1024) AS users, ",
+            ", CASE WHEN $15 THEN user_id END AS owner, NULL::int AS thousand, NULL::bit(1024) AS users, ",
             $stranger,
             " AS stranger, ",
             sums!(),
@@ -111,7 +111,7 @@ SELECT coverage, line.* FROM span LEFT JOIN (
     FROM folded
     GROUP BY GROUPING SETS ((place, rank, event_type, model, provider, tool, user_id),
                             (rank, event_type, model, provider, tool, user_id))
-    LIMIT $16) AS line ON true"
+    LIMIT $17) AS line ON true"
         )
     };
 }
@@ -135,7 +135,7 @@ SELECT coverage, line.* FROM span LEFT JOIN (
             summed!(),
             "
     FROM together GROUP BY place, rank, event_type, model, provider, tool, user_id
-    LIMIT $16) AS line ON true"
+    LIMIT $17) AS line ON true"
         )
     };
 }
@@ -167,7 +167,7 @@ const WITH_USERS: &str = concat!(
 const BY_USER_WITH_USERS: &str = concat!(
     of_each!(),
     ", cells AS (",
-    cells!("CASE WHEN $14 THEN user_id END", ""),
+    cells!("CASE WHEN $15 THEN user_id END", ""),
     ")",
     lines_with_users!()
 );

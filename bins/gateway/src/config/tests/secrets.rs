@@ -82,6 +82,45 @@ fn one_secret_does_not_serve_two_purposes() {
 }
 
 #[test]
+fn the_password_of_the_database_is_no_other_secret() {
+    // `9` as %39: the password counts, not how it is written.
+    let encoded = format!("postgresql://u:%39{}@db.example.com/users", &OTHER[1..]);
+    let listed = format!("host=db.example.com user=u dbname=users password={OTHER}");
+    for url in [encoded, listed] {
+        let with = |name, value| {
+            [
+                ("DATABASE_URL", url.as_str()),
+                ("SUPABASE_URL", "https://p.example.com"),
+                (name, value),
+            ]
+        };
+        let both = format!("{THIRD},{OTHER}");
+        for (name, value) in [
+            ("SUPABASE_JWT_SECRET", OTHER),
+            ("METRICS_TOKEN", OTHER),
+            ("USER_SERVICE_API_KEY", both.as_str()),
+        ] {
+            let mut pairs = with(name, value).to_vec();
+            pairs.push(("ENVIRONMENT", "production"));
+            // The one that comes later in the table is named first.
+            let lines = [
+                format!(
+                    "{name}: is the same as the password in DATABASE_URL: use a secret for one purpose only"
+                ),
+                format!(
+                    "DATABASE_URL: its password is the same as {name}: use a secret for one purpose only"
+                ),
+            ];
+            let found = problems(&pairs);
+            assert!(found.len() == 1 && lines.contains(&found[0]), "{found:?}");
+        }
+        let mut pairs = with("METRICS_TOKEN", THIRD).to_vec();
+        pairs.push(("ENVIRONMENT", "production"));
+        assert!(read(&pairs).is_ok());
+    }
+}
+
+#[test]
 fn a_key_may_be_replaced_while_both_are_accepted() {
     let keys = |value: &str| {
         let auth = config(&production(&[("USER_SERVICE_API_KEY", value)])).auth;
@@ -128,7 +167,7 @@ fn each_key_is_judged() {
         ),
         (
             format!("{THIRD},{}", "ab".repeat(16)),
-            "the second key has few different characters: make one with openssl rand -hex 32",
+            "the second key has few different characters, or repeats or counts them: make one with openssl rand -hex 32",
         ),
     ] {
         let lines = problems(&production(&[("USER_SERVICE_API_KEY", &value)]));

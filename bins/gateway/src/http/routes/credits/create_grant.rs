@@ -8,7 +8,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{Order, SCOPES};
+use super::Order;
 use crate::http::{
     call::Call,
     catalogue,
@@ -47,7 +47,8 @@ pub struct CreateGrant {
     pub expires_at: Option<OffsetDateTime>,
     /// One grant per user and reference.
     pub reference_id: Option<String>,
-    /// user or global: among whom the reference is unique; user if absent.
+    /// user or global (with a reference): among whom the reference is unique; user if absent. A global one is refused if a
+    /// service or administrator credited another user with it before, in whichever scope.
     #[schema(value_type = Option<String>)]
     pub reference_scope: Option<ReferenceScope>,
     /// What for.
@@ -94,14 +95,15 @@ fn doc() -> Doc {
 impl CreateGrant {
     fn read(fields: &mut Fields) -> Option<Self> {
         let amount = fields.required(Source::Body, "amount", parse::credits_to_move);
+        let (reference_id, reference_scope) = super::read_reference(fields, Source::Body);
         let priority = fields.optional(Source::Body, "priority", parse::integer(0, 255));
         Some(Self {
             kind: fields.optional(Source::Body, "kind", parse::one_of(KINDS)),
             priority: priority.and_then(|priority| u8::try_from(priority).ok()),
             effective_at: fields.optional(Source::Body, "effective_at", instant),
             expires_at: fields.optional(Source::Body, "expires_at", instant),
-            reference_id: fields.optional(Source::Body, "reference_id", parse::text(1, 255)),
-            reference_scope: fields.optional(Source::Body, "reference_scope", parse::one_of(SCOPES)),
+            reference_id,
+            reference_scope,
             description: fields.optional(Source::Body, "description", parse::text(0, 255)),
             metadata: fields.optional(Source::Body, "metadata", parse::object),
             amount: amount?,

@@ -27,6 +27,7 @@ use crate::http::{
     call::{Call, barred, path_parameter},
     catalogue,
     error::ApiError,
+    fields::{Fields, Source, parse},
     idempotency::IDEMPOTENCY_REPLAYED,
     reply::Reply,
 };
@@ -108,6 +109,17 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
 /// What a request calls the scope of a reference.
 const SCOPES: &[(&str, ReferenceScope)] =
     &[("user", ReferenceScope::User), ("global", ReferenceScope::Global)];
+
+/// `reference_id` and `reference_scope`. One that is to be unique among all users has to be there.
+fn read_reference(fields: &mut Fields, source: Source) -> (Option<String>, Option<ReferenceScope>) {
+    let scope = fields.optional(source, "reference_scope", parse::one_of(SCOPES));
+    let text = parse::text(1, 255);
+    let reference = match scope {
+        Some(ReferenceScope::Global) => fields.required(source, "reference_id", text),
+        _ => fields.optional(source, "reference_id", text),
+    };
+    (reference, scope)
+}
 
 /// The scope of a reference: only services and administrators name that of all users, or a user could claim the reference
 /// of somebody else's payment.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Order, SCOPES};
+use super::Order;
 use crate::http::{
     call::Call,
     catalogue,
@@ -31,7 +31,8 @@ pub struct RechargeCredits {
     pub description: Option<String>,
     /// Outside identity of the payment: one recharge per user and reference.
     pub reference_id: Option<String>,
-    /// user or global (services only): among whom the reference is unique; user if absent.
+    /// user or global (services only, with a reference): among whom the reference is unique; user if absent. A global one
+    /// is refused if a service or administrator credited another user with it before, in whichever scope.
     #[schema(value_type = Option<String>)]
     pub reference_scope: Option<ReferenceScope>,
     /// Anything to keep with the transaction; JSON body only.
@@ -104,10 +105,11 @@ fn doc() -> Doc {
 impl RechargeCredits {
     fn read(fields: &mut Fields) -> Option<Self> {
         let amount = fields.required(Source::Either, "amount", parse::credits_to_move);
+        let (reference_id, reference_scope) = super::read_reference(fields, Source::Either);
         Some(Self {
             description: fields.optional(Source::Either, "description", parse::text(0, 255)),
-            reference_id: fields.optional(Source::Either, "reference_id", parse::text(1, 255)),
-            reference_scope: fields.optional(Source::Either, "reference_scope", parse::one_of(SCOPES)),
+            reference_id,
+            reference_scope,
             metadata: fields.optional(Source::Body, "metadata", parse::object),
             amount: amount?,
         })

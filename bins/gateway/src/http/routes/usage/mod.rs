@@ -19,7 +19,7 @@ pub mod summary_body;
 pub mod timeseries;
 
 use ::usage::RecordFilter;
-use kernel::Detail;
+use kernel::{CallerClass, Detail};
 use serde_json::{Value, json};
 
 use crate::http::{
@@ -33,6 +33,8 @@ use crate::http::{
         parse,
     },
 };
+
+const CLASSES: &[(&str, CallerClass)] = &[("user", CallerClass::User), ("service", CallerClass::Service)];
 
 /// The usage record of the path. What is not an integer is an unknown record.
 fn record_id(call: &Call) -> Result<i64, ApiError> {
@@ -53,6 +55,7 @@ fn read_filter(fields: &mut Fields) -> RecordFilter {
 
 /// The filters without the dates.
 fn read_selection(fields: &mut Fields) -> RecordFilter {
+    let recorded_by = read_class(fields);
     let mut text = |name| fields.optional(Source::Query, name, parse::text(0, 255));
     RecordFilter {
         from: None,
@@ -62,7 +65,13 @@ fn read_selection(fields: &mut Fields) -> RecordFilter {
         provider: text("provider"),
         tool_name: text("tool_name"),
         session_id: text("session_id"),
+        recorded_by,
     }
+}
+
+/// The filter for the class of the caller who recorded (HTTP contract 4.1).
+fn read_class(fields: &mut Fields) -> Option<CallerClass> {
+    fields.optional(Source::Query, "recorded_by", parse::one_of(CLASSES))
 }
 
 fn filtered(doc: Doc) -> Doc {
@@ -72,11 +81,25 @@ fn filtered(doc: Doc) -> Doc {
 /// The filters without the dates.
 fn selected(doc: Doc) -> Doc {
     let text = || json!({"type": "string"});
-    doc.query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
+    let doc = doc
+        .query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
         .query("model_name", "Only this model.", text(), Value::Null)
         .query("provider", "Only this provider.", text(), Value::Null)
         .query("tool_name", "Only this tool.", text(), Value::Null)
-        .query("session_id", "Only this session.", text(), Value::Null)
+        .query("session_id", "Only this session.", text(), Value::Null);
+    classed(doc)
+}
+
+/// The parameter `recorded_by`, described.
+fn classed(doc: Doc) -> Doc {
+    let names: Vec<_> = CLASSES.iter().map(|(name, _)| *name).collect();
+    doc.query(
+        "recorded_by",
+        "Only records by callers of this class; records without a class, made before it was stored, are left out. Sums with this \
+         filter read the records of the window, as far back as they are kept.",
+        json!({"type": "string", "enum": names}),
+        Value::Null,
+    )
 }
 
 fn record_example() -> Value {

@@ -77,8 +77,8 @@ pub struct Timeseries {
     /// The series: those with the most credits first, then with the most records.
     series: Vec<TimeseriesLine>,
     /// Absent when the sums are about exactly the window. `whole_quarters`: an end of the window lies in a month whose
-    /// records were dropped, and the whole quarter of an hour is summed up there. `kept_records`: with `session_id`, what was
-    /// dropped is missing.
+    /// records were dropped, and the whole quarter of an hour is summed up there. `kept_records`: with `session_id` or
+    /// `recorded_by`, what was dropped is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<&'static str>,
 }

@@ -37,8 +37,8 @@ pub struct UsageStats {
     by_provider: BTreeMap<String, i64>,
     date_range: DateRange,
     /// Absent when the sums are about exactly the window. `whole_quarters`: an end of the window lies in a month whose
-    /// records were dropped, and the whole quarter of an hour is summed up there. `kept_records`: with `session_id`, what was
-    /// dropped is missing.
+    /// records were dropped, and the whole quarter of an hour is summed up there. `kept_records`: with `session_id` or
+    /// `recorded_by`, what was dropped is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<&'static str>,
 }

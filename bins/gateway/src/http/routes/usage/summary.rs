@@ -43,9 +43,10 @@ fn doc() -> Doc {
         "Across all users, exact as of one snapshot; the last 30 local days by default. `feature_use` is ordered by credits, \
          `cost_by_model` by cost, each with at most 100 rows. Suggestions follow fixed rules: `costly_model` (one model makes \
          more than half of `cost_usd`), `long_prompts` (more than 80 % of the tokens are those of prompts), `unpriced_model` \
-         (records with tokens whose model had no price; counted up to 500 a model, then `at_least` is true).",
+         (records with tokens whose model had no price; counted up to 500 a model, then `at_least` is true). `recorded_by` does not \
+         narrow `new_users`, which counts users.",
     );
-    zoned(doc.dated()).reply_envelope::<SummaryBody>(
+    super::classed(zoned(doc.dated())).reply_envelope::<SummaryBody>(
         "Usage summary retrieved successfully",
         json!({
             "period": {"start_date": "2025-06-30T16:00:00.000000Z", "end_date": "2025-07-25T15:59:59.000000Z", "tz": "Asia/Shanghai"},
@@ -72,14 +73,15 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let clocks = series_query::clocks(&call).await?;
     let now = call.now;
-    let (start, end, zone) = call.fields.read(|fields| {
+    let (start, end, zone, recorded_by) = call.fields.read(|fields| {
         let dates = fields.dates(&clocks.days);
         let last = dates.end.map_or(now, End::last);
         if dates.end.is_none() && dates.start.is_some_and(|start| start > last) {
             let problem = Problem::value("start_date is after end_date, which is now");
             fields.fault("query", "start_date", problem);
         }
-        Some((dates.start, last, series_query::zone(fields, &clocks)))
+        let zone = series_query::zone(fields, &clocks);
+        Some((dates.start, last, zone, super::read_class(fields)))
     })?;
     call.known()?;
     // Both ends of a period belong to it.
@@ -95,6 +97,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         start,
         end: behind,
         zone,
+        recorded_by,
     };
     let slot = call.slot().await;
     let summary = flows::usage_summary::read(&call.app.lists, &query).await?;

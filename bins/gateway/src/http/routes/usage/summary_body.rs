@@ -28,7 +28,7 @@ pub struct SummaryBody {
     cost_by_model: Vec<ModelCost>,
     suggestions: Vec<SuggestionBody>,
     /// Absent when the sums are about exactly the window; `whole_quarters` when an end of it lies in a month whose records
-    /// were dropped.
+    /// were dropped, `kept_records` when, with `recorded_by`, what was dropped is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<&'static str>,
 }

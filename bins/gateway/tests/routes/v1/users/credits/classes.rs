@@ -52,6 +52,18 @@ async fn balance(app: &TestApp) -> Value {
     app.get(&path).service().send().await.expect(200).json()["data"].clone()
 }
 
+/// The paths and bodies that end a hold, but for batches.
+fn ways_to_end(hold: &Value) -> [(String, Value); 5] {
+    let path = format!("credits/holds/{}", id(hold));
+    [
+        (format!("{path}/release"), json!({})),
+        (format!("{path}/capture"), json!({"amount": 0})),
+        (format!("{path}/capture"), json!({})),
+        ("usage".to_owned(), used(hold, 0)),
+        ("usage".to_owned(), used(hold, 5)),
+    ]
+}
+
 #[tokio::test]
 async fn a_user_ends_no_hold_of_a_service() {
     let app = TestApp::start().await;
@@ -60,18 +72,9 @@ async fn a_user_ends_no_hold_of_a_service() {
     let hold = hold(&app, By::Service, 70).await;
     assert_eq!(hold["made_by"], "service");
     let path = format!("credits/holds/{}", id(&hold));
-    for (path, body) in [
-        (format!("{path}/release"), json!({})),
-        (format!("{path}/capture"), json!({"amount": 0})),
-        (format!("{path}/capture"), json!({})),
-        ("usage".to_owned(), used(&hold, 0)),
-        ("usage".to_owned(), used(&hold, 5)),
-    ] {
+    for (path, body) in ways_to_end(&hold) {
         let reply = post(&app, by, &path, body).await.expect(403);
         assert_eq!(reply.error_code(), "PermissionDeniedException", "{path}");
-        // What was refused is not kept: the key is free.
-        let keyed = post_under(&app, by, "k", &path, json!({"amount": 0})).await;
-        assert_ne!(keyed.status, 200, "{path}");
     }
     let batch = json!({"records": [used(&hold, 0)]});
     let batch = send(&app, by, BATCH, None, &batch).await.expect(200).json();
@@ -100,20 +103,38 @@ async fn a_user_ends_no_hold_of_a_service() {
 async fn a_refused_end_of_a_hold_leaves_the_key_free() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
+    let by = By::Token(&user);
     let hold = hold(&app, By::Service, 70).await;
-    let path = format!("credits/holds/{}/release", id(&hold));
-    post_under(&app, By::Token(&user), "k", &path, json!({}))
+    for (number, (path, body)) in ways_to_end(&hold).into_iter().enumerate() {
+        let key = format!("k{number}");
+        for _ in 0..2 {
+            let refused = post_under(&app, by, &key, &path, body.clone()).await.expect(403);
+            assert_eq!(refused.error_code(), "PermissionDeniedException", "{path}");
+            assert_eq!(refused.header("Idempotency-Replayed"), "", "{path}");
+        }
+        spend_under(&app, by, &key).await;
+    }
+    let batch = json!({"records": [used(&hold, 0), used(&hold, 5)]});
+    for _ in 0..2 {
+        let refused = send(&app, by, BATCH, Some("b"), &batch).await.expect(200);
+        assert_eq!(refused.header("Idempotency-Replayed"), "");
+        for result in refused.json()["data"]["results"].as_array().unwrap() {
+            assert_eq!(result["error_code"], "PermissionDeniedException");
+        }
+    }
+    for key in ["b#0", "b#1"] {
+        spend_under(&app, by, key).await;
+    }
+    assert_eq!(balance(&app).await, 993.0);
+}
+
+/// Spends a credit under a key that was not used before.
+async fn spend_under(app: &TestApp, by: By<'_>, key: &str) {
+    let body = json!({"amount": 1});
+    let spent = post_under(app, by, key, "credits/consume", body)
         .await
-        .expect(403);
-    let spent = post_under(
-        &app,
-        By::Token(&user),
-        "k",
-        "credits/consume",
-        json!({"amount": 1}),
-    )
-    .await;
-    assert_eq!(spent.expect(200).header("Idempotency-Replayed"), "");
+        .expect(200);
+    assert_eq!(spent.header("Idempotency-Replayed"), "", "{key}");
 }
 
 #[tokio::test]

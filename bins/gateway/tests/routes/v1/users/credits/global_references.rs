@@ -49,6 +49,57 @@ async fn a_payment_credits_one_user() {
 }
 
 #[tokio::test]
+async fn a_global_reference_has_to_be_there() {
+    let app = TestApp::start().await;
+    app.user("auth0|a").await;
+    for path in ["recharge", "grants"] {
+        let absent = json!({"amount": 5, "reference_scope": "global"});
+        let null = json!({"amount": 5, "reference_scope": "global", "reference_id": null});
+        for (body, kind) in [(absent, "missing"), (null, "string_type")] {
+            let refused = give(&app, "a", path, body).await.expect(422).json();
+            let fault = &refused["detail"][0];
+            assert_eq!(
+                (&fault["loc"], &fault["type"]),
+                (&json!(["body", "reference_id"]), &json!(kind)),
+                "{refused}"
+            );
+        }
+        let of_user = json!({"amount": 5, "reference_scope": "user"});
+        give(&app, "a", path, of_user).await.expect(200);
+    }
+    let query = "/api/v1/users/auth0%7Ca/credits/recharge?amount=5&reference_scope=global";
+    let refused = app.post(query).service().send().await.expect(422).json();
+    assert_eq!(refused["detail"][0]["loc"], json!(["query", "reference_id"]));
+}
+
+#[tokio::test]
+async fn a_payment_that_credited_a_user_before_credits_no_other() {
+    let app = TestApp::start().await;
+    for user in ["auth0|a", "auth0|b", "auth0|c"] {
+        app.user(user).await;
+    }
+    for path in ["recharge", "grants"] {
+        let body = |scope: &str| json!({"amount": 5, "reference_id": format!("of {path}"), "reference_scope": scope});
+        give(&app, "a", path, body("user")).await.expect(200);
+        let refused = give(&app, "b", path, body("global")).await.expect(409);
+        assert_eq!(refused.error_code(), "ReferenceConflictException");
+        assert!(
+            !refused.text.contains("auth0|a") && !refused.text.contains("txn_"),
+            "another user shows: {}",
+            refused.text
+        );
+        // The owner claims it and is not credited again. In the scope of a user it still credits others.
+        give(&app, "a", path, body("global")).await.expect(200);
+        give(&app, "c", path, body("user")).await.expect(200);
+    }
+    for (user, credits) in [("a", 1010.0), ("b", 1000.0), ("c", 1010.0)] {
+        let path = format!("/api/v1/users/auth0%7C{user}/credits/balance");
+        let balance = app.get(&path).service().send().await.expect(200).json();
+        assert_eq!(balance["data"], credits, "{user}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_payment_is_remembered_by_its_key() {
     let app = TestApp::start().await;
     for user in ["auth0|a", "auth0|b"] {

@@ -1,16 +1,6 @@
--- The class of the caller (a user, or a service or administrator) who recorded an event. Nothing is rewritten, scanned or
--- indexed: columns are added as null, constraints hold for new rows. The cost is an exclusive lock of an instant on each
--- table. Versions that know nothing of classes go on: their unique key of (user_id, event_id) stays.
-ALTER TABLE usage.records ADD COLUMN recorded_by text COLLATE "C";
-ALTER TABLE usage.records
-    ADD CONSTRAINT records_recorded_by CHECK (recorded_by IN ('user', 'service')) NOT VALID;
-COMMENT ON COLUMN usage.records.recorded_by IS 'Class of the caller whose word the record is: user or service; null in records older than this column. A correction has that of its record';
-
-ALTER TABLE usage.dedupe ADD COLUMN caller text;
-ALTER TABLE usage.dedupe
-    ADD CONSTRAINT dedupe_caller CHECK (caller IN ('user', 'service')) NOT VALID;
-COMMENT ON COLUMN usage.dedupe.caller IS 'Class of the caller: user or service. Null: stored without a class, counts for a caller of any class who repeats the same event; also null for corrections';
-
+-- The class of the caller (a user, or a service or administrator) who sent an event id. Nothing is rewritten, scanned or
+-- indexed: the column is added as null, the constraint holds for new rows. The cost is an exclusive lock of an instant.
+-- Versions that know nothing of classes go on: their unique key of (user_id, event_id) stays.
 CREATE TABLE usage.dedupe_shared (
     user_id text COLLATE "C" NOT NULL,
     event_id text COLLATE "C" NOT NULL,
@@ -27,3 +17,8 @@ COMMENT ON TABLE usage.dedupe_shared IS 'As usage.dedupe, for event ids that a c
 COMMENT ON COLUMN usage.dedupe_shared.caller IS 'Class of the caller: user or service';
 COMMENT ON COLUMN usage.dedupe_shared.payload IS 'SHA-256 of what the caller sent, without the defaults of the service';
 COMMENT ON COLUMN usage.dedupe_shared.record_id IS 'With user_id and occurred_at the key of the record';
+
+ALTER TABLE usage.dedupe ADD COLUMN caller text;
+ALTER TABLE usage.dedupe
+    ADD CONSTRAINT dedupe_caller CHECK (caller IN ('user', 'service')) NOT VALID;
+COMMENT ON COLUMN usage.dedupe.caller IS 'Class of the caller: user or service. Null: stored without a class, counts for a caller of any class who repeats the same event; also null for corrections';

@@ -1,23 +1,6 @@
--- The class of the caller (a user, or a service or administrator) who made or ended a hold, or used an idempotency key.
--- Nothing is rewritten, scanned or indexed: columns are added as null, constraints hold for new rows. The cost is an exclusive
--- lock of an instant on each table. Versions that know nothing of classes go on: their unique key of (user_id, key) stays.
-ALTER TABLE credits.holds
-    ADD COLUMN made_by text,
-    ADD COLUMN ended_by text;
-ALTER TABLE credits.holds
-    ADD CONSTRAINT holds_made_by CHECK (made_by IN ('user', 'service')) NOT VALID,
-    ADD CONSTRAINT holds_ended_by CHECK (ended_by IN ('user', 'service')) NOT VALID,
-    ADD CONSTRAINT holds_of_services CHECK (made_by <> 'service' OR ended_by <> 'user') NOT VALID;
-
-COMMENT ON COLUMN credits.holds.made_by IS 'Class of the caller who made the hold: user or service; null: as the actor of its entry says';
-COMMENT ON COLUMN credits.holds.ended_by IS 'Class of the caller who captured or released it; null while it is open, when it expired, and in rows older than this column';
-
-ALTER TABLE credits.idempotency ADD COLUMN caller text;
-ALTER TABLE credits.idempotency
-    ADD CONSTRAINT idempotency_caller CHECK (caller IN ('user', 'service')) NOT VALID;
-
-COMMENT ON COLUMN credits.idempotency.caller IS 'Class of the caller: user or service. Null: stored without a class, counts for a caller of any class who repeats the same request';
-
+-- The class of the caller (a user, or a service or administrator) who used an idempotency key. Nothing is rewritten, scanned
+-- or indexed: the column is added as null, the constraint holds for new rows. The cost is an exclusive lock of an instant.
+-- Versions that know nothing of classes go on: their unique key of (user_id, key) stays.
 CREATE TABLE credits.idempotency_shared (
     user_id text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -38,3 +21,9 @@ COMMENT ON COLUMN credits.idempotency_shared.fingerprint IS 'SHA-256 of what was
 COMMENT ON COLUMN credits.idempotency_shared.transaction_id IS 'What the request did; null for a refusal';
 COMMENT ON COLUMN credits.idempotency_shared.usage_record_id IS 'The usage record that was written with the effect';
 COMMENT ON COLUMN credits.idempotency_shared.outcome IS 'Rendered again on replay; null once pruned, then the entries tell';
+
+ALTER TABLE credits.idempotency ADD COLUMN caller text;
+ALTER TABLE credits.idempotency
+    ADD CONSTRAINT idempotency_caller CHECK (caller IN ('user', 'service')) NOT VALID;
+
+COMMENT ON COLUMN credits.idempotency.caller IS 'Class of the caller: user or service. Null: stored without a class, counts for a caller of any class who repeats the same request';

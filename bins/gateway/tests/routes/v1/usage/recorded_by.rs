@@ -1,0 +1,187 @@
+//! The filter `recorded_by` of the routes that read usage records (HTTP contract 4.1)
+
+use diesel_async::SimpleAsyncConnection as _;
+use kernel::CallerClass;
+use serde_json::{Value, json};
+use testkit::{TestApp, TestReply};
+use time::Duration;
+use usage::{NewRecord, UsageInput};
+
+const LIST: &str = "/api/v1/users/auth0%7Ca/usage";
+const STATS: &str = "/api/v1/users/auth0%7Ca/usage/stats";
+const EXPORT: &str = "/api/v1/users/auth0%7Ca/usage/export";
+const SERIES: &str = "/api/v1/users/auth0%7Ca/usage/timeseries";
+const EXPORT_ALL: &str = "/api/v1/usage/export";
+const SERIES_ALL: &str = "/api/v1/usage/timeseries";
+const SUMMARY: &str = "/api/v1/usage/summary";
+
+/// Two records of each class and two without one for each of two users, the newest first: user, service, none.
+async fn start() -> TestApp {
+    let app = TestApp::start().await;
+    for user in ["auth0|a", "auth0|b"] {
+        app.user(user).await;
+        let of = |name: &str, recorded_by| {
+            UsageInput {
+                recorded_by,
+                endpoint: Some(format!("/{name}")),
+                tokens_used: Some(10),
+                model_name: Some(name.to_owned()),
+                ..UsageInput::new(user.parse().unwrap(), "ai_chat")
+            }
+            .complete()
+        };
+        for turn in 1..=2 {
+            let events: [NewRecord; 3] = [
+                of(&format!("none{turn}"), CallerClass::User),
+                of(&format!("service{turn}"), CallerClass::Service),
+                of(&format!("user{turn}"), CallerClass::User),
+            ];
+            let mut tx = pg::Tx::begin(app.db().pool()).await.unwrap();
+            let outcomes = usage::record(&mut tx, app.clock(), &events).await.unwrap();
+            assert!(outcomes.iter().all(Result::is_ok));
+            tx.commit().await.unwrap();
+            app.clock().advance(Duration::SECOND);
+        }
+    }
+    let forget = "UPDATE usage.records SET recorded_by = NULL WHERE endpoint LIKE '/none%'";
+    app.db().connect().await.batch_execute(forget).await.unwrap();
+    app
+}
+
+async fn ask(app: &TestApp, path: &str, query: &str) -> TestReply {
+    let reply = app.get(&format!("{path}?{query}")).service().send().await;
+    reply.expect(200)
+}
+
+async fn data(app: &TestApp, path: &str, query: &str) -> Value {
+    ask(app, path, query).await.json()["data"].clone()
+}
+
+fn endpoints(rows: &[Value]) -> Vec<&str> {
+    rows.iter().map(|row| row["endpoint"].as_str().unwrap()).collect()
+}
+
+/// The endpoints of a file in NDJSON.
+async fn exported(app: &TestApp, path: &str, query: &str) -> Vec<String> {
+    let text = ask(app, path, &format!("format=ndjson&{query}")).await.text;
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    endpoints(&rows).into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_list_has_the_records_of_one_class() {
+    let app = start().await;
+    for (query, expected) in [
+        ("recorded_by=user", vec!["/user2", "/user1"]),
+        ("recorded_by=service", vec!["/service2", "/service1"]),
+        ("recorded_by=service&model_name=service1", vec!["/service1"]),
+        ("recorded_by=service&model_name=user1", vec![]),
+    ] {
+        let found = data(&app, LIST, query).await;
+        assert_eq!(endpoints(found.as_array().unwrap()), expected, "{query}");
+    }
+    let all = data(&app, LIST, "").await;
+    assert_eq!(all.as_array().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn a_cursor_belongs_to_the_class_it_was_made_for() {
+    let app = start().await;
+    let first = ask(&app, LIST, "limit=1&recorded_by=user").await;
+    let cursor = first.header("x-next-cursor").to_owned();
+    let next = data(&app, LIST, &format!("limit=1&recorded_by=user&cursor={cursor}")).await;
+    assert_eq!(endpoints(next.as_array().unwrap()), ["/user1"]);
+    for query in ["recorded_by=service&", ""] {
+        let path = format!("{LIST}?limit=1&{query}cursor={cursor}");
+        let refused = app.get(&path).service().send().await.expect(422);
+        assert_eq!(
+            refused.json()["detail"][0]["loc"],
+            json!(["query", "cursor"]),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn exports_have_the_records_of_one_class() {
+    let app = start().await;
+    for class in ["user", "service"] {
+        let query = format!("recorded_by={class}");
+        let of_one = [format!("/{class}1"), format!("/{class}2")];
+        assert_eq!(exported(&app, EXPORT, &query).await, of_one);
+        let of_both = [of_one.clone(), of_one].concat();
+        assert_eq!(exported(&app, EXPORT_ALL, &query).await, of_both);
+        let csv = ask(&app, EXPORT_ALL, &query).await.text;
+        let mut rows = csv::Reader::from_reader(csv.as_bytes());
+        let column = rows
+            .headers()
+            .unwrap()
+            .iter()
+            .position(|name| name == "recorded_by");
+        let classes: Vec<String> = rows
+            .records()
+            .map(|row| row.unwrap()[column.unwrap()].to_owned())
+            .collect();
+        assert_eq!(classes, [class; 4]);
+    }
+    assert_eq!(exported(&app, EXPORT, "").await.len(), 6);
+    assert_eq!(exported(&app, EXPORT_ALL, "").await.len(), 12);
+}
+
+#[tokio::test]
+async fn sums_are_those_of_one_class() {
+    let app = start().await;
+    for (query, class, share) in [
+        ("recorded_by=user", Some("user"), 1),
+        ("recorded_by=service", Some("service"), 1),
+        ("", None, 3),
+    ] {
+        let stats = data(&app, STATS, query).await;
+        assert_eq!(
+            (&stats["total_records"], &stats["total_tokens_used"]),
+            (&json!(2 * share), &json!(20 * share))
+        );
+        if let Some(class) = class {
+            let models = json!({format!("{class}1"): 1, format!("{class}2"): 1});
+            assert_eq!(stats["by_model"], models);
+        }
+        let series = data(&app, SERIES, query).await;
+        assert_eq!(series["series"][0]["totals"]["records"], 2 * share);
+        let across = data(&app, SERIES_ALL, &format!("metrics=records,active_users&{query}")).await;
+        assert_eq!(
+            across["series"][0]["totals"],
+            json!({"records": 4 * share, "active_users": 2})
+        );
+        let summary = data(&app, SUMMARY, query).await;
+        assert_eq!(
+            (&summary["totals"]["records"], &summary["totals"]["active_users"]),
+            (&json!(4 * share), &json!(2))
+        );
+        // Users have no class.
+        assert_eq!(summary["totals"]["new_users"], 2);
+        let unpriced = summary["suggestions"].as_array().unwrap().iter();
+        let unpriced = unpriced.filter(|one| one["code"] == "unpriced_model");
+        assert_eq!(unpriced.count(), 2 * share);
+        assert_eq!(summary.get("coverage"), None);
+    }
+}
+
+#[tokio::test]
+async fn another_value_is_refused() {
+    let app = start().await;
+    for path in [LIST, STATS, EXPORT, SERIES, EXPORT_ALL, SERIES_ALL, SUMMARY] {
+        for value in ["admin", "User", "", "null"] {
+            let asked = format!("{path}?recorded_by={value}");
+            let refused = app.get(&asked).service().send().await.expect(422).json();
+            let fault = &refused["detail"][0];
+            assert_eq!(
+                (&fault["type"], &fault["loc"]),
+                (&json!("enum"), &json!(["query", "recorded_by"])),
+                "{asked}"
+            );
+        }
+    }
+}

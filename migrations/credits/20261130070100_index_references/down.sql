@@ -1,0 +1,1 @@
+DROP INDEX credits.grants_reference_of_all;

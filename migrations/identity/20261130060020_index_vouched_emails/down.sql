@@ -1,0 +1,1 @@
+DROP INDEX identity.users_vouched_email_key;

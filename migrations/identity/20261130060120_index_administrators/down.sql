@@ -1,0 +1,1 @@
+DROP INDEX identity.users_admins;

@@ -1,0 +1,1 @@
+ALTER TABLE usage.records DROP COLUMN recorded_by;
