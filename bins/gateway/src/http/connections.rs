@@ -1,7 +1,8 @@
 //! The connections that are open: how many there may be, in total and from one address, and which one makes room for another.
 //!
 //! A connection that waits for its client's next request costs that client little to open again, so it is closed in favour of a
-//! new one: first one that never sent a request, then the one that was idle for longest.
+//! new one: first one that has not sent a request within a second, then the one that was idle for longest. One that was just opened
+//! comes last: its request may be on its way.
 
 use std::{
     collections::HashMap,
@@ -57,6 +58,8 @@ const FRESH: u8 = 0;
 const IDLE: u8 = 1;
 /// A request of it is being answered.
 const BUSY: u8 = 2;
+/// How long a new connection may take to send its first request before it is the first to make room, in milliseconds.
+const FIRST_REQUEST_MS: u64 = 1_000;
 
 /// Most sockets that are open beyond the total, while connections are closed that made room for others. The server accepts no
 /// further ones until they are closed.
@@ -100,20 +103,23 @@ impl Connections {
     /// A place for a new connection. Another one is closed if that makes room; without room there is none.
     pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
         let address = self.counted(peer.ip());
+        let now_ms = self.now_ms();
         let mut open = self.lock();
         let of_address = address.and_then(|address| open.by_address.get(&address));
-        if of_address.is_some_and(|count| *count >= self.address_max) && !open.evict(address, "address") {
+        if of_address.is_some_and(|count| *count >= self.address_max)
+            && !open.evict(address, now_ms, "address")
+        {
             metrics::counter!("http_connections_refused_total", "reason" => "address").increment(1);
             return None;
         }
-        if open.staying() >= self.total_max && !open.evict(None, "total") {
+        if open.staying() >= self.total_max && !open.evict(None, now_ms, "total") {
             metrics::counter!("http_connections_refused_total", "reason" => "total").increment(1);
             return None;
         }
         let entry = Arc::new(Entry {
             address,
             stage: AtomicU8::new(FRESH),
-            since_ms: AtomicU64::new(self.now_ms()),
+            since_ms: AtomicU64::new(now_ms),
             is_evicted: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -204,20 +210,22 @@ impl Open {
     }
 
     /// Has one connection closed that answers no request, of this address if one is given. Whether there was one.
-    fn evict(&mut self, address: Option<IpAddr>, reason: &'static str) -> bool {
+    fn evict(&mut self, address: Option<IpAddr>, now_ms: u64, reason: &'static str) -> bool {
         let found = self
             .entries
             .iter()
             .filter(|(_, entry)| address.is_none() || entry.address == address)
             .filter(|(_, entry)| !entry.is_evicted.load(Ordering::Acquire))
-            .map(|(id, entry)| {
-                (
-                    entry.stage.load(Ordering::Acquire),
-                    entry.since_ms.load(Ordering::Acquire),
-                    *id,
-                )
+            .filter_map(|(id, entry)| {
+                let since_ms = entry.since_ms.load(Ordering::Acquire);
+                let is_new = now_ms.saturating_sub(since_ms) < FIRST_REQUEST_MS;
+                let rank = match entry.stage.load(Ordering::Acquire) {
+                    BUSY => return None,
+                    FRESH if is_new => BUSY,
+                    stage => stage,
+                };
+                Some((rank, since_ms, *id))
             })
-            .filter(|(stage, ..)| *stage != BUSY)
             .min();
         let Some(entry) = found.and_then(|(.., id)| self.entries.get(&id).cloned()) else {
             return false;
@@ -271,6 +279,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn peer(text: &str) -> SocketAddr {
@@ -279,7 +289,9 @@ mod tests {
 
     fn gate(total: usize, address: usize) -> Arc<Connections> {
         let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-        Arc::new(Connections::new(total, address, trusted))
+        let mut connections = Connections::new(total, address, trusted);
+        connections.began = connections.began.checked_sub(Duration::from_mins(1)).unwrap();
+        Arc::new(connections)
     }
 
     /// How many are open, and how many of them are evicted.
@@ -324,6 +336,7 @@ mod tests {
             ["1.0.0.1", "1.0.0.2", "1.0.0.3"].map(|text| gate.admit(peer(text)).unwrap());
         busy.busy();
         idle.idle();
+        fresh.entry.since_ms.store(0, Ordering::Release);
         let fourth = gate.admit(peer("1.0.0.4")).unwrap();
         assert!(fresh.is_evicted(waker) && !idle.is_evicted(waker));
         assert_eq!(
@@ -343,6 +356,19 @@ mod tests {
         drop((busy, fourth, fifth));
         assert_eq!(counts(&gate), (0, 0));
         assert!(gate.lock().by_address.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_was_just_opened_stays_while_another_can_make_room() {
+        let gate = gate(2, 100);
+        let waker = Waker::noop();
+        let [idle, new] = ["1.0.0.1", "1.0.0.2"].map(|text| gate.admit(peer(text)).unwrap());
+        idle.idle();
+        let third = gate.admit(peer("1.0.0.3")).unwrap();
+        assert!(idle.is_evicted(waker) && !new.is_evicted(waker));
+        third.busy();
+        let fourth = gate.admit(peer("1.0.0.4"));
+        assert!(fourth.is_some() && new.is_evicted(waker), "there is no other one");
     }
 
     #[test]
