@@ -11,7 +11,7 @@ use crate::support::{ask, ask_pool, backend_pid, count_notes, insert, notes, wai
 /// Statements get half a second, so that silence ends after three and a half.
 fn settings(url: &str) -> PoolSettings {
     let mut settings = PoolSettings::new(url);
-    settings.statement_timeout = Duration::from_millis(500);
+    settings.statement_timeout = Duration::from_secs(2);
     settings.connect_timeout = Duration::from_secs(10);
     settings
 }

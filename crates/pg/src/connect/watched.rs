@@ -151,13 +151,16 @@ impl<T> Watched<T> {
         }
     }
 
-    /// Notes how a write ended. The driver reads before it writes, so it has to come back to begin waiting.
-    fn after_write(&mut self, context: &Context<'_>, blocked: bool) {
+    /// Notes how a write ended. The driver reads before it writes, so it has to come back to begin waiting: once for each
+    /// beginning, because it flushes whenever it is polled and would come back for ever.
+    fn after_write(&mut self, context: &Context<'_>, blocked: bool, asked: bool) {
+        let begins = asked || blocked != self.blocked;
         if self.blocked && !blocked {
             self.waits_since = None;
         }
         self.blocked = blocked;
-        if self.waits() && self.waits_since.is_none() {
+        let is_limited = self.watch.limit_ms.load(Ordering::Relaxed) > 0;
+        if begins && is_limited && self.waits_since.is_none() {
             context.waker().wake_by_ref();
         }
     }
@@ -199,6 +202,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let outcome = Pin::new(&mut this.inner).poll_write(context, bytes);
+        let owed_before = this.owed;
         if let Poll::Ready(Ok(count)) = &outcome {
             let owed = &mut this.owed;
             this.sent.follow(bytes.get(..*count).unwrap_or_default(), |tag| {
@@ -207,13 +211,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
                 }
             });
         }
-        this.after_write(context, outcome.is_pending());
+        let asked = this.owed > owed_before;
+        this.after_write(context, outcome.is_pending(), asked);
         outcome
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.inner).poll_flush(context);
-        self.after_write(context, outcome.is_pending());
+        self.after_write(context, outcome.is_pending(), false);
         outcome
     }
 
@@ -322,6 +327,31 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(20);
     const SYNC_MESSAGE: [u8; 5] = [SYNC, 0, 0, 0, 4];
     const READY: [u8; 6] = [READY_FOR_QUERY, 0, 0, 0, 5, b'I'];
+
+    #[derive(Default)]
+    struct Wakes(AtomicU64);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_flushes_again_and_again_is_woken_once() {
+        for (limit, expected) in [(LIMIT, 1), (Duration::ZERO, 0)] {
+            let (mut stream, _server) = stream(limit).await;
+            let wakes = Arc::new(Wakes::default());
+            let waker = Arc::clone(&wakes).into();
+            let mut context = Context::from_waker(&waker);
+            let mut stream = Pin::new(&mut stream);
+            assert!(stream.as_mut().poll_write(&mut context, &SYNC_MESSAGE).is_ready());
+            for _ in 0..5 {
+                assert!(stream.as_mut().poll_flush(&mut context).is_ready());
+            }
+            assert_eq!(wakes.0.load(Ordering::Relaxed), expected);
+        }
+    }
 
     async fn times_out(stream: &mut Watched<DuplexStream>) {
         let error = stream.read(&mut [0; 64]).await.unwrap_err();
