@@ -66,7 +66,7 @@ pub struct App {
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
     pub statuses: StatusReads,
-    /// Whether requests should be sent here.
+    /// Readiness for requests.
     pub readiness: ReadinessProbe,
     /// What `/metrics` shows.
     pub metrics: Metrics,
@@ -76,7 +76,7 @@ pub struct App {
     pub openapi: OnceLock<Packed>,
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
-    /// What clients take up.
+    /// Limits of all clients together, and their present use.
     pub traffic: Traffic,
     /// The time zones that the database knows, asked for when one is first named.
     pub zones: OnceCell<usage::Zones>,

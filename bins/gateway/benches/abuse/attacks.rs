@@ -1,4 +1,4 @@
-//! The attacks, each a task that goes on until it is told to end, and says what became of it.
+//! The attacks. Each is a task that runs until it is stopped, and returns a summary.
 
 use std::{
     collections::BTreeMap,

@@ -55,7 +55,7 @@ struct Options {
     bench: bool,
 }
 
-/// What was seen of the service while it was attacked.
+/// Measurements of the service during the attacks.
 #[derive(Debug, Default)]
 struct Seen {
     latencies: Vec<Duration>,

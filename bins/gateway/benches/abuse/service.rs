@@ -21,7 +21,7 @@ use tokio::{
 };
 
 const SECRET: &str = "the secret of attacks signs nothing else";
-/// What services send as their token.
+/// The key that services send.
 pub const KEY: &str = "usk_abuse_e3915c7af06d82b41b8f5ed07a42c963";
 /// Open files of the service.
 const FILES_MAX: &str = "256";
@@ -95,7 +95,7 @@ impl Service {
         line.parse().unwrap_or(0)
     }
 
-    /// Whether the books are right, and what was said about them.
+    /// Runs the audit of the books: its verdict and its output.
     pub fn verify(&self) -> (bool, String) {
         let output = command(self.folder.path(), &self.url)
             .args(["ledger", "verify"])

@@ -35,7 +35,7 @@ pub(super) enum AccountError {
     Reversible(RunAs),
 }
 
-/// What the log says about the account.
+/// Log line about the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Account {
     /// An ordinary one, from the start.
