@@ -76,11 +76,7 @@ async fn once(pool: &Pool, clock: &dyn Clock, listed: &[UserId]) -> Result<ident
 fn names(users: &[UserId]) -> String {
     let ids: Vec<&str> = users.iter().take(NAMED_MAX).map(UserId::as_str).collect();
     let more = users.len().saturating_sub(ids.len());
-    let rest = if more == 0 {
-        String::new()
-    } else {
-        format!(" and {more} more")
-    };
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!("{}{rest}", ids.join(", "))
 }
 
@@ -91,9 +87,7 @@ mod tests {
     #[test]
     fn a_line_of_the_log_names_a_bounded_number_of_users() {
         let users = |count: usize| -> Vec<UserId> {
-            (0..count)
-                .map(|number| format!("u{number}").parse().unwrap())
-                .collect()
+            (0..count).map(|number| format!("u{number}").parse().unwrap()).collect()
         };
         assert_eq!(names(&users(2)), "u0, u1");
         assert!(names(&users(100)).ends_with(", u99"));

@@ -31,10 +31,8 @@ pub use flows::{AUDITS, MIGRATIONS};
 /// Locks: how long a whole batch waits for an account that another process has locked, before only that account's commands
 /// wait: far more than a commit takes, far less than its neighbours would notice as an outage. Statements: they take
 /// milliseconds, and a server that went silent is given up 3 s later.
-const BATCH_PATIENCE: Patience = Patience {
-    lock_timeout: Duration::from_millis(250),
-    statement_timeout: Duration::from_secs(5),
-};
+const BATCH_PATIENCE: Patience =
+    Patience { lock_timeout: Duration::from_millis(250), statement_timeout: Duration::from_secs(5) };
 
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
@@ -209,9 +207,7 @@ async fn development_secret(
     if !config.app.environment.is_development() {
         return Ok(None);
     }
-    let secret = pool
-        .read(async |conn| identity::development_secret(conn, clock).await)
-        .await?;
+    let secret = pool.read(async |conn| identity::development_secret(conn, clock).await).await?;
     Ok(Some(secret))
 }
 

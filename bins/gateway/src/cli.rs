@@ -35,12 +35,7 @@ const EXIT_DRIFTED: u8 = 3;
 const THREADS_MIN: usize = 2;
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "gateway",
-    version,
-    about,
-    after_help = "Configuration: `gateway docs configuration`"
-)]
+#[command(name = "gateway", version, about, after_help = "Configuration: `gateway docs configuration`")]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -134,20 +129,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve => serve::run(),
         Command::Migrate => migrate::run(),
         Command::Ledger(Ledger::Verify { json }) => ledger_verify::run(form(json)),
-        Command::Usage(Usage::Retain {
-            months,
-            dry_run,
-            json,
-        }) => {
+        Command::Usage(Usage::Retain { months, dry_run, json }) => {
             let deed = if dry_run { Deed::Tell } else { Deed::Drop };
             usage_retain::run(months, deed, form(json))
         }
         Command::CheckConfig => check_config::run(),
         Command::Openapi => output::print(&crate::http::openapi_json()),
         Command::Docs { page: Page::Errors } => output::print(&crate::http::errors_markdown()),
-        Command::Docs {
-            page: Page::Configuration,
-        } => output::print(&crate::config::markdown()),
+        Command::Docs { page: Page::Configuration } => output::print(&crate::config::markdown()),
     }
 }
 
@@ -178,16 +167,10 @@ mod tests {
         let parsed = CommandLine::try_parse_from(["gateway"]).unwrap();
         assert!(parsed.command.is_none());
         let parsed = CommandLine::try_parse_from(["gateway", "docs", "errors"]).unwrap();
-        assert!(matches!(
-            parsed.command,
-            Some(Command::Docs { page: Page::Errors })
-        ));
+        assert!(matches!(parsed.command, Some(Command::Docs { page: Page::Errors })));
         assert!(CommandLine::try_parse_from(["gateway", "check-config"]).is_ok());
         let parsed = CommandLine::try_parse_from(["gateway", "ledger", "verify", "--json"]).unwrap();
-        assert!(matches!(
-            parsed.command,
-            Some(Command::Ledger(Ledger::Verify { json: true }))
-        ));
+        assert!(matches!(parsed.command, Some(Command::Ledger(Ledger::Verify { json: true }))));
         let retain = |months| ["gateway", "usage", "retain", "--months", months, "--dry-run"];
         assert!(CommandLine::try_parse_from(retain("2")).is_ok());
         for months in ["1", "0", "-1", "1201", "some"] {

@@ -53,10 +53,7 @@ mod tests {
         for total in CONNECTIONS_MIN..=200 {
             let shared = Connections::of(total);
             assert_eq!(shared.hot + shared.general, total);
-            assert!(
-                shared.committers >= 1 && shared.committers < shared.hot,
-                "{shared:?}"
-            );
+            assert!(shared.committers >= 1 && shared.committers < shared.hot, "{shared:?}");
             assert!(shared.lists >= 1, "{shared:?}");
             assert!(
                 shared.lists + shared.housekeeping < shared.general,

@@ -151,16 +151,9 @@ impl Database {
     fn at(url: SecretString, embedded: Option<Embedded>, size_max: usize) -> Result<Self, DatabaseError> {
         let mut settings = PoolSettings::new(url.expose_secret());
         settings.size_max = size_max;
-        let pool = Pool::new(&settings).map_err(|source| DatabaseError::Use {
-            place: place(&url),
-            source,
-        })?;
-        Ok(Self {
-            pool,
-            url,
-            migrated: Vec::new(),
-            embedded,
-        })
+        let pool =
+            Pool::new(&settings).map_err(|source| DatabaseError::Use { place: place(&url), source })?;
+        Ok(Self { pool, url, migrated: Vec::new(), embedded })
     }
 
     /// Closes what cannot be used, and hands on why.
@@ -173,10 +166,7 @@ impl Database {
 
     /// Sees that a connection can be had.
     async fn answers(&self) -> Result<Server, DatabaseError> {
-        let unusable = |source| DatabaseError::Use {
-            place: place(&self.url),
-            source,
-        };
+        let unusable = |source| DatabaseError::Use { place: place(&self.url), source };
         let server = pg::server::examine(&self.pool).await.map_err(unusable)?;
         let language = self.pool.read(pg::foreign_language).await.map_err(unusable)?;
         if let Some(language) = language {
@@ -191,10 +181,7 @@ impl Database {
     /// Sees that the server is one that can be written to.
     async fn writes(&self) -> Result<(), DatabaseError> {
         let place = || place(&self.url);
-        let unusable = |source| DatabaseError::Use {
-            place: place(),
-            source,
-        };
+        let unusable = |source| DatabaseError::Use { place: place(), source };
         let mut connection = self.pool.get().await.map_err(unusable)?;
         match probe::server_mode(&mut connection).await.map_err(unusable)? {
             ServerMode::ReadWrite => Ok(()),
@@ -207,14 +194,9 @@ impl Database {
     async fn prepare(&self) -> Result<Vec<String>, DatabaseError> {
         log_server(&self.answers().await?);
         self.writes().await?;
-        let report = pg::migrate::run(&self.pool, MIGRATIONS)
-            .await
-            .map_err(DatabaseError::Migrate)?;
+        let report = pg::migrate::run(&self.pool, MIGRATIONS).await.map_err(DatabaseError::Migrate)?;
         if !report.applied.is_empty() {
-            tracing::info!(
-                migrations.applied = report.applied.len(),
-                "the database schema was changed"
-            );
+            tracing::info!(migrations.applied = report.applied.len(), "the database schema was changed");
         }
         if !report.unknown.is_empty() {
             tracing::warn!(

@@ -34,10 +34,7 @@ pub fn for_connections(database_pool_size: usize) -> usize {
 }
 
 fn left_of(limit: usize, database_pool_size: usize) -> usize {
-    limit
-        .saturating_sub(RESERVE)
-        .saturating_sub(database_pool_size)
-        .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+    limit.saturating_sub(RESERVE).saturating_sub(database_pool_size).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
 #[cfg(test)]

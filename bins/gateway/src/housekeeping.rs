@@ -44,11 +44,7 @@ impl Housekeeping {
         let every = config.credits.verify_every;
         if !every.is_zero() {
             let ((pool, clock), first_after) = (with(), FIRST_AUDIT_AFTER);
-            tasks.push(flows::ledger_audit::start(
-                pool,
-                clock,
-                Schedule { first_after, every },
-            ));
+            tasks.push(flows::ledger_audit::start(pool, clock, Schedule { first_after, every }));
         }
         Self(tasks)
     }

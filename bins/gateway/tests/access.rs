@@ -10,17 +10,11 @@ use crate::examples;
 mod tokens;
 
 async fn call(app: &TestApp, route: &Route, owner: &TestUser, token: &str) -> TestReply {
-    examples::request(app, route, owner)
-        .await
-        .token(token)
-        .send()
-        .await
+    examples::request(app, route, owner).await.token(token).send().await
 }
 
 fn authenticated() -> impl Iterator<Item = &'static Route> {
-    examples::routes()
-        .iter()
-        .filter(|route| route.access.is_authenticated())
+    examples::routes().iter().filter(|route| route.access.is_authenticated())
 }
 
 fn name(route: &Route) -> String {
@@ -32,20 +26,12 @@ async fn without_a_credential_every_closed_route_is_401() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     for route in authenticated() {
-        for (header, value) in [
-            ("X-None", "x"),
-            ("Authorization", "Basic dXNlcjpwYXNz"),
-            ("Authorization", "Bearer "),
-        ] {
+        for (header, value) in
+            [("X-None", "x"), ("Authorization", "Basic dXNlcjpwYXNz"), ("Authorization", "Bearer ")]
+        {
             let request = examples::request(&app, route, &user).await;
             let reply = request.header(header, value).send().await;
-            assert_eq!(
-                reply.status,
-                401,
-                "{} with {value:?}: {}",
-                name(route),
-                reply.text
-            );
+            assert_eq!(reply.status, 401, "{} with {value:?}: {}", name(route), reply.text);
             assert_eq!(reply.error_code(), "AuthenticationException");
             assert_eq!(reply.json()["detail"], "Not authenticated");
             assert_eq!(reply.header("www-authenticate"), "Bearer");
@@ -62,19 +48,10 @@ async fn no_bad_token_opens_any_route() {
         for (what, token) in tokens::bad_tokens("auth0|a", app.clock().now()) {
             let request = examples::request_on(&app, route, &user, &things);
             let reply = request.token(&token).send().await;
-            assert_eq!(
-                reply.status,
-                401,
-                "{} with a token {what}: {}",
-                name(route),
-                reply.text
-            );
+            assert_eq!(reply.status, 401, "{} with a token {what}: {}", name(route), reply.text);
             assert_eq!(reply.json()["detail"], "Could not validate credentials");
-            let code = if what == "that has expired" {
-                "TokenExpiredException"
-            } else {
-                "AuthenticationException"
-            };
+            let code =
+                if what == "that has expired" { "TokenExpiredException" } else { "AuthenticationException" };
             assert_eq!(reply.error_code(), code, "{what}");
         }
     }
@@ -85,41 +62,24 @@ async fn two_different_credentials_are_refused_and_equal_ones_are_not() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     for route in authenticated() {
-        let both = examples::request(&app, route, &user)
-            .await
-            .token(&user.token)
-            .service()
-            .send()
-            .await;
+        let both = examples::request(&app, route, &user).await.token(&user.token).service().send().await;
         assert_eq!(both.status, 401, "{}", name(route));
     }
     let path = "/api/v1/users/auth0%7Ca/credits/balance";
     let twice = app.get(path).token(testkit::SERVICE_KEY).service().send().await;
     assert_eq!(twice.status, 200);
     assert_eq!(app.get(path).token(testkit::SERVICE_KEY).send().await.status, 200);
-    assert_eq!(
-        app.get(path).header("X-API-Key", "wrong").send().await.status,
-        401
-    );
+    assert_eq!(app.get(path).header("X-API-Key", "wrong").send().await.status, 401);
 }
 
 #[tokio::test]
 async fn both_keys_of_a_rotation_open_what_one_opens() {
-    let keys = [
-        "9c56cc51b374c3ba189210d5b6d4bf57",
-        "2f1f0a9c2b7d4e8863a5d1c0f4b79e12",
-    ];
+    let keys = ["9c56cc51b374c3ba189210d5b6d4bf57", "2f1f0a9c2b7d4e8863a5d1c0f4b79e12"];
     let both = keys.join(",");
-    let variables = [
-        ("ENVIRONMENT", "production"),
-        ("USER_SERVICE_API_KEY", both.as_str()),
-    ];
+    let variables = [("ENVIRONMENT", "production"), ("USER_SERVICE_API_KEY", both.as_str())];
     let app = TestApp::start_with(&variables).await;
     app.user("auth0|a").await;
-    let balance = |key| {
-        app.get("/api/v1/users/auth0%7Ca/credits/balance")
-            .header("X-API-Key", key)
-    };
+    let balance = |key| app.get("/api/v1/users/auth0%7Ca/credits/balance").header("X-API-Key", key);
     for key in keys {
         balance(key).send().await.expect(200);
         app.get("/metrics").token(key).send().await.expect(200);
@@ -137,18 +97,10 @@ async fn a_header_that_is_repeated_with_another_value_is_refused() {
     let keys = app.get(path).service().header("X-API-Key", "other").send().await;
     assert_eq!(keys.status, 401, "{}", keys.text);
     let other = format!("Bearer {}", app.token("auth0|b"));
-    let tokens = app
-        .get(path)
-        .token(&user.token)
-        .header("Authorization", &other)
-        .send()
-        .await;
+    let tokens = app.get(path).token(&user.token).header("Authorization", &other).send().await;
     assert_eq!(tokens.status, 401);
-    let named = app
-        .get("/api/v1/users/me")
-        .service()
-        .header("X-User-Id", "auth0|a")
-        .header("X-User-Id", "auth0|b");
+    let named =
+        app.get("/api/v1/users/me").service().header("X-User-Id", "auth0|a").header("X-User-Id", "auth0|b");
     assert_eq!(named.send().await.status, 422);
 }
 
@@ -173,18 +125,12 @@ async fn a_user_never_touches_what_belongs_to_another() {
             Access::HiddenPathUser | Access::StaffForPathUser => {
                 assert_eq!(reply.status, 404, "{}: {}", name(route), reply.text);
                 assert_eq!(reply.error_code(), "UserNotFoundException");
-                assert_eq!(
-                    reply.json()["message"],
-                    "User not found: auth0|b",
-                    "as if he did not exist"
-                );
+                assert_eq!(reply.json()["message"], "User not found: auth0|b", "as if he did not exist");
             }
             Access::NamedUser => {
                 assert_eq!(reply.status, 200, "without a header a user is himself");
-                let named = examples::request(&app, route, &b)
-                    .await
-                    .token(&a.token)
-                    .header("X-User-Id", "auth0|b");
+                let named =
+                    examples::request(&app, route, &b).await.token(&a.token).header("X-User-Id", "auth0|b");
                 assert_eq!(named.send().await.status, 403, "{}", name(route));
             }
             Access::AnyCaller => assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text),
@@ -195,19 +141,11 @@ async fn a_user_never_touches_what_belongs_to_another() {
             other => panic!("{other:?} needs no credential"),
         }
     }
-    let untouched = app
-        .get("/api/v1/users/auth0%7Cb/credits/balance")
-        .token(&b.token)
-        .send()
-        .await;
+    let untouched = app.get("/api/v1/users/auth0%7Cb/credits/balance").token(&b.token).send().await;
     // What a service charged to have something to refund, and nothing else.
     assert_eq!(untouched.json()["data"], 974.5);
     // A user who does not exist looks the same as one who does.
-    let unknown = app
-        .get("/api/v1/users/auth0%7Cnobody/credits/balance")
-        .token(&a.token)
-        .send()
-        .await;
+    let unknown = app.get("/api/v1/users/auth0%7Cnobody/credits/balance").token(&a.token).send().await;
     assert_eq!(unknown.status, 403);
 }
 
@@ -217,34 +155,16 @@ async fn services_act_for_anyone() {
     let user = app.user("auth0|a").await;
     for route in authenticated() {
         let request = examples::request(&app, route, &user).await.service();
-        let request = if route.access == Access::NamedUser {
-            request.header("X-User-Id", "auth0|a")
-        } else {
-            request
-        };
+        let request =
+            if route.access == Access::NamedUser { request.header("X-User-Id", "auth0|a") } else { request };
         let reply = request.send().await;
         assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
     }
     let unnamed = app.get("/api/v1/users/me").service().send().await.expect(422);
-    assert_eq!(
-        unnamed.json()["detail"][0]["loc"],
-        serde_json::json!(["header", "x-user-id"])
-    );
-    let unknown = app
-        .get("/api/v1/users/auth0%7Cnobody/credits/balance")
-        .service()
-        .send()
-        .await
-        .expect(404);
+    assert_eq!(unnamed.json()["detail"][0]["loc"], serde_json::json!(["header", "x-user-id"]));
+    let unknown = app.get("/api/v1/users/auth0%7Cnobody/credits/balance").service().send().await.expect(404);
     assert_eq!(unknown.json()["message"], "User not found: auth0|nobody");
-    assert_eq!(
-        app.get("/api/v1/users/no%20id/credits/balance")
-            .service()
-            .send()
-            .await
-            .status,
-        422
-    );
+    assert_eq!(app.get("/api/v1/users/no%20id/credits/balance").service().send().await.status, 422);
 }
 
 #[tokio::test]
@@ -261,32 +181,19 @@ async fn administrators_act_for_anyone() {
 async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
     let app = TestApp::start().await;
     let (token, user) = (app.token("auth0|new"), app.user("auth0|a").await);
-    let stranger = TestUser {
-        id: testkit::user("auth0|new"),
-        token: token.clone(),
-    };
+    let stranger = TestUser { id: testkit::user("auth0|new"), token: token.clone() };
     let things = examples::Things::session(examples::session_of(&app, &user).await);
     let is_for_users = |access: Access| {
-        !matches!(
-            access,
-            Access::Newcomer | Access::StaffForPathUser | Access::Staff | Access::Admin
-        )
+        !matches!(access, Access::Newcomer | Access::StaffForPathUser | Access::Staff | Access::Admin)
     };
     for route in authenticated().filter(|route| is_for_users(route.access)) {
-        let reply = examples::request_on(&app, route, &stranger, &things)
-            .token(&token)
-            .send()
-            .await;
+        let reply = examples::request_on(&app, route, &stranger, &things).token(&token).send().await;
         assert_eq!(reply.status, 404, "{}: {}", name(route), reply.text);
         assert_eq!(reply.error_code(), "UserNotFoundException", "{}", name(route));
         assert_eq!(reply.json()["message"], "User not found: auth0|new");
     }
-    let malformed = app
-        .post("/api/v1/users/auth0%7Cnew/credits/consume")
-        .token(&token)
-        .body("{}")
-        .send()
-        .await;
+    let malformed =
+        app.post("/api/v1/users/auth0%7Cnew/credits/consume").token(&token).body("{}").send().await;
     assert_eq!(malformed.status, 422);
 }
 
@@ -297,14 +204,9 @@ async fn a_deactivated_user_is_403_everywhere() {
     let things = examples::Things::session(examples::session_of(&app, &user).await);
     let mut conn = app.db().connect().await;
     let clock = app.clock().clone();
-    identity::users::set_active(&mut conn, &clock, &user.id, Activity::Deactivated)
-        .await
-        .unwrap();
+    identity::users::set_active(&mut conn, &clock, &user.id, Activity::Deactivated).await.unwrap();
     for route in authenticated() {
-        let reply = examples::request_on(&app, route, &user, &things)
-            .token(&user.token)
-            .send()
-            .await;
+        let reply = examples::request_on(&app, route, &user, &things).token(&user.token).send().await;
         assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
         assert_eq!(reply.error_code(), "AccountDisabledException", "{}", name(route));
         // He does not learn what is wrong with his request either.
@@ -345,10 +247,7 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
                 }
                 "ensure_user" => {
                     let answer = reply.json();
-                    assert_eq!(
-                        (&answer["is_active"], &answer["created"]),
-                        (&false.into(), &false.into())
-                    );
+                    assert_eq!((&answer["is_active"], &answer["created"]), (&false.into(), &false.into()));
                 }
                 "get_current_user" => assert_eq!(reply.json()["is_active"], false),
                 _ => {}
@@ -356,30 +255,20 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
         }
     }
     // None of this made the user active.
-    let own = app
-        .get("/api/v1/users/me")
-        .token(&user.token)
-        .send()
-        .await
-        .expect(403);
+    let own = app.get("/api/v1/users/me").token(&user.token).send().await.expect(403);
     assert_eq!(own.error_code(), "AccountDisabledException");
 }
 
 async fn set_active(app: &TestApp, clock: &dyn kernel::Clock, user: &TestUser, activity: Activity) {
     let mut connection = app.db().connect().await;
-    identity::users::set_active(&mut connection, clock, &user.id, activity)
-        .await
-        .unwrap();
+    identity::users::set_active(&mut connection, clock, &user.id, activity).await.unwrap();
 }
 
 #[tokio::test]
 async fn open_routes_need_nothing() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    for route in examples::routes()
-        .iter()
-        .filter(|route| !route.access.is_authenticated())
-    {
+    for route in examples::routes().iter().filter(|route| !route.access.is_authenticated()) {
         let reply = examples::request(&app, route, &user).await.send().await;
         assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
     }
@@ -387,21 +276,16 @@ async fn open_routes_need_nothing() {
 
 #[tokio::test]
 async fn outside_development_recharging_oneself_dev_tokens_and_metrics_are_closed() {
-    let app = TestApp::start_with(&[
-        ("ENVIRONMENT", "production"),
-        ("METRICS_TOKEN", "metrics-token-of-tests"),
-    ])
-    .await;
+    let app =
+        TestApp::start_with(&[("ENVIRONMENT", "production"), ("METRICS_TOKEN", "metrics-token-of-tests")])
+            .await;
     let user = app.user("auth0|a").await;
     let recharge = "/api/v1/users/auth0%7Ca/credits/recharge?amount=5";
     let refused = app.post(recharge).token(&user.token).send().await.expect(403);
     assert_eq!(refused.error_code(), "PermissionDeniedException");
     assert_eq!(app.post(recharge).service().send().await.status, 200);
     for method in ["POST", "GET"] {
-        let request = app.request(
-            method.parse().unwrap(),
-            "/auth/dev-token?user_id=a&email=a@example.com",
-        );
+        let request = app.request(method.parse().unwrap(), "/auth/dev-token?user_id=a&email=a@example.com");
         let token = request.send().await.expect(404);
         assert_eq!(token.error_code(), "NotFoundException");
         assert_eq!(token.json()["error_details"]["operation"], "unrouted");
@@ -410,13 +294,6 @@ async fn outside_development_recharging_oneself_dev_tokens_and_metrics_are_close
     assert!(document["paths"].get("/auth/dev-token").is_none());
     assert_eq!(app.get("/metrics").send().await.status, 401);
     assert_eq!(app.get("/metrics").token(&user.token).send().await.status, 403);
-    assert_eq!(
-        app.get("/metrics")
-            .token("metrics-token-of-tests")
-            .send()
-            .await
-            .status,
-        200
-    );
+    assert_eq!(app.get("/metrics").token("metrics-token-of-tests").send().await.status, 200);
     assert_eq!(app.get("/metrics").service().send().await.status, 200);
 }

@@ -29,30 +29,15 @@ const NO_HOLD: &str = "00000000-0000-4000-8000-000000000000";
 /// A hold of `owner`, made by themselves.
 async fn hold_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/credits/holds", owner.id);
-    let reply = app
-        .post(&path)
-        .token(&owner.token)
-        .json(&json!({"amount": 70}))
-        .send()
-        .await
-        .expect(200);
+    let reply = app.post(&path).token(&owner.token).json(&json!({"amount": 70})).send().await.expect(200);
     reply.json()["data"]["hold_id"].as_str().unwrap().to_owned()
 }
 
 /// A charge of `owner`, made through the service.
 async fn charge_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/credits/consume", owner.id);
-    let reply = app
-        .post(&path)
-        .service()
-        .json(&json!({"amount": 25.5}))
-        .send()
-        .await
-        .expect(200);
-    reply.json()["data"]["transaction_id"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    let reply = app.post(&path).service().json(&json!({"amount": 25.5})).send().await.expect(200);
+    reply.json()["data"]["transaction_id"].as_str().unwrap().to_owned()
 }
 
 /// A usage record of `owner`, made through the service.
@@ -98,10 +83,7 @@ pub struct Things {
 impl Things {
     /// A session, and nothing else.
     pub fn session(session_id: String) -> Self {
-        Self {
-            session_id,
-            ..Self::default()
-        }
+        Self { session_id, ..Self::default() }
     }
 }
 
@@ -112,14 +94,7 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
         .path
         .replace("{user_id}", &owner.id.to_string().replace('|', "%7C"))
         .replace("{session_id}", &things.session_id)
-        .replace(
-            "{hold_id}",
-            if things.hold_id.is_empty() {
-                NO_HOLD
-            } else {
-                &things.hold_id
-            },
-        )
+        .replace("{hold_id}", if things.hold_id.is_empty() { NO_HOLD } else { &things.hold_id })
         .replace("{id}", &things.record_id.to_string())
         .replace("{file}", "docs.js");
     let body = operation["requestBody"]["content"]["application/json"]["example"].clone();
@@ -140,17 +115,9 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
             format!("{}={text}", parameter["name"].as_str().unwrap())
         })
         .collect();
-    let path = if query.is_empty() {
-        path
-    } else {
-        format!("{path}?{}", query.join("&"))
-    };
+    let path = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
     let request = app.request(route.method.as_str().parse().unwrap(), &path);
-    if body.is_null() {
-        request
-    } else {
-        request.json(&body)
-    }
+    if body.is_null() { request } else { request.json(&body) }
 }
 
 /// The example with the owner in place of the documented user.
@@ -163,12 +130,7 @@ fn named(body: Value, owner: &TestUser) -> Value {
     }
     if let Some(named) = body.get_mut("auth0_id") {
         *named = json!(owner.id);
-        let local: String = owner
-            .id
-            .as_str()
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .collect();
+        let local: String = owner.id.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
         body.insert("email".to_owned(), json!(format!("{local}@example.com")));
     }
     Value::Object(body)
@@ -192,28 +154,17 @@ pub fn assert_same_shape(place: &str, example: &Value, actual: &Value) {
 }
 
 fn assert_same_members(place: &str, example: &Map<String, Value>, actual: &Map<String, Value>) {
-    let free = [
-        "metadata",
-        "conversation_data",
-        "billing_metadata",
-        "request_data",
-        "response_data",
-    ];
+    let free = ["metadata", "conversation_data", "billing_metadata", "request_data", "response_data"];
     let by = ["by_event_type", "by_model", "by_provider"];
     for (name, value) in example {
         let place = format!("{place}.{name}");
-        let found = actual
-            .get(name)
-            .unwrap_or_else(|| panic!("{place} is documented and missing"));
+        let found = actual.get(name).unwrap_or_else(|| panic!("{place} is documented and missing"));
         if !free.contains(&name.as_str()) && !by.contains(&name.as_str()) {
             assert_same_shape(&place, value, found);
         }
     }
     for name in actual.keys() {
-        assert!(
-            example.contains_key(name),
-            "{place}.{name} is answered and not documented"
-        );
+        assert!(example.contains_key(name), "{place}.{name} is answered and not documented");
     }
 }
 

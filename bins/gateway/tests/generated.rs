@@ -3,14 +3,9 @@
 use std::{fs, path::Path};
 
 fn assert_current(file: &str, generated: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file);
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == generated,
-        "docs/{file} is not current: run `just docs`"
-    );
+    assert!(committed == generated, "docs/{file} is not current: run `just docs`");
 }
 
 #[test]

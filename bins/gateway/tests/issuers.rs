@@ -52,16 +52,8 @@ impl Auth0 {
 
     /// A token of this user with further claims.
     pub fn token(&self, app: &TestApp, user_id: &str, claims: Value) -> String {
-        let header = Header {
-            kid: Some(KEY_ID.to_owned()),
-            ..Header::new(Algorithm::RS256)
-        };
-        encode(
-            &header,
-            &claims_of(app, AUTH0_ISSUER, AUTH0_AUDIENCE, user_id, claims),
-            &key(),
-        )
-        .unwrap()
+        let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::RS256) };
+        encode(&header, &claims_of(app, AUTH0_ISSUER, AUTH0_AUDIENCE, user_id, claims), &key()).unwrap()
     }
 }
 
@@ -69,18 +61,13 @@ fn claims_of(app: &TestApp, iss: &str, aud: &str, user_id: &str, further: Value)
     use kernel::Clock as _;
     let now = app.clock().now().unix_timestamp();
     let mut claims = json!({"iss": iss, "aud": aud, "sub": user_id, "iat": now, "exp": now + 3_600});
-    claims
-        .as_object_mut()
-        .unwrap()
-        .extend(further.as_object().unwrap().clone());
+    claims.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
     claims
 }
 
 fn key() -> EncodingKey {
     static PEM: LazyLock<String> = LazyLock::new(|| {
-        KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
-            .unwrap()
-            .serialize_pem()
+        KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap().serialize_pem()
     });
     EncodingKey::from_rsa_pem(PEM.as_bytes()).unwrap()
 }

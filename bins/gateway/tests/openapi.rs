@@ -19,11 +19,7 @@ async fn every_documented_example_is_answered_in_the_documented_shape() {
             _ => request.token(&user.token),
         };
         let reply = request.send().await;
-        assert_eq!(
-            reply.status, 200,
-            "{} {}: {}",
-            route.method, route.path, reply.text
-        );
+        assert_eq!(reply.status, 200, "{} {}: {}", route.method, route.path, reply.text);
         if let Some(example) = examples::success_example(route) {
             examples::assert_same_shape(route.operation, &example, &reply.json());
         }
@@ -39,17 +35,11 @@ fn the_document_is_openapi_3_1_and_lists_exactly_the_routes() {
         .unwrap()
         .iter()
         .flat_map(|(path, methods)| {
-            methods
-                .as_object()
-                .unwrap()
-                .keys()
-                .map(|method| (path.clone(), method.to_ascii_uppercase()))
+            methods.as_object().unwrap().keys().map(|method| (path.clone(), method.to_ascii_uppercase()))
         })
         .collect();
-    let served: BTreeSet<(String, String)> = examples::routes()
-        .iter()
-        .map(|route| (route.path.to_owned(), route.method.to_string()))
-        .collect();
+    let served: BTreeSet<(String, String)> =
+        examples::routes().iter().map(|route| (route.path.to_owned(), route.method.to_string())).collect();
     assert_eq!(documented, served);
     assert_eq!(served.len(), examples::routes().len(), "a route is listed twice");
     let operations: BTreeSet<_> = examples::routes().iter().map(|route| route.operation).collect();
@@ -64,14 +54,10 @@ fn every_reference_leads_somewhere() {
     collect_references(&document, &mut references);
     assert!(!references.is_empty());
     for reference in references {
-        let name = reference
-            .strip_prefix("#/components/schemas/")
-            .unwrap_or_default();
+        let name = reference.strip_prefix("#/components/schemas/").unwrap_or_default();
         assert!(schemas.contains_key(name), "{reference} leads nowhere");
     }
-    let codes = schemas["Error"]["properties"]["error_code"]["enum"]
-        .as_array()
-        .unwrap();
+    let codes = schemas["Error"]["properties"]["error_code"]["enum"].as_array().unwrap();
     assert_eq!(codes.len(), CATALOGUE.len());
 }
 
@@ -98,18 +84,10 @@ fn amounts_are_no_doubles_and_may_be_sent_as_strings() {
     let document: Value = serde_json::from_str(&text).unwrap();
     let schemas = &document["components"]["schemas"];
     let amount = &schemas["ConsumeCredits"]["properties"]["amount"];
-    assert_eq!(
-        amount["type"],
-        serde_json::json!(["number", "string"]),
-        "{amount}"
-    );
+    assert_eq!(amount["type"], serde_json::json!(["number", "string"]), "{amount}");
     assert!(amount["pattern"].is_string(), "{amount}");
     let optional = &schemas["RecordUsage"]["properties"]["credits_charged"];
-    assert_eq!(
-        optional["type"],
-        serde_json::json!(["number", "string", "null"]),
-        "{optional}"
-    );
+    assert_eq!(optional["type"], serde_json::json!(["number", "string", "null"]), "{optional}");
     let share = &schemas["AddMessage"]["properties"]["importance_score"];
     assert!(share.get("pattern").is_none(), "{share}");
     let answered = &schemas["Transaction"]["properties"]["amount"];

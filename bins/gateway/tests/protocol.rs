@@ -39,16 +39,9 @@ async fn raw(app: &TestApp, request: &str) -> String {
 
 fn assert_documented_error(text: &str) {
     let body: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    for member in [
-        "success",
-        "status",
-        "message",
-        "error_code",
-        "error_details",
-        "timestamp",
-        "detail",
-        "request_id",
-    ] {
+    for member in
+        ["success", "status", "message", "error_code", "error_details", "timestamp", "detail", "request_id"]
+    {
         assert!(body.get(member).is_some(), "{member} is missing: {text}");
     }
     assert_eq!(body["success"], false);
@@ -65,12 +58,7 @@ async fn every_answer_carries_its_request_id() {
         let made = app.get("/livez").header("X-Request-Id", unusable).send().await;
         assert_eq!(made.header("x-request-id").len(), 36, "{unusable:?}");
     }
-    let refused = app
-        .get("/nowhere")
-        .header("X-Request-Id", "mine")
-        .send()
-        .await
-        .expect(404);
+    let refused = app.get("/nowhere").header("X-Request-Id", "mine").send().await.expect(404);
     assert_eq!(refused.json()["request_id"], "mine");
     assert_eq!(refused.header("x-request-id"), "mine");
     assert_eq!(refused.header("x-content-type-options"), "nosniff");
@@ -85,17 +73,9 @@ async fn unknown_paths_and_methods_are_told() {
     assert_eq!(unknown.error_code(), "NotFoundException");
     for route in examples::routes() {
         let path = route.path.replace(['{', '}'], "");
-        let wrong = app
-            .request("PATCH".parse().unwrap(), &path)
-            .send()
-            .await
-            .expect(405);
+        let wrong = app.request("PATCH".parse().unwrap(), &path).send().await.expect(405);
         assert_documented_error(&wrong.text);
-        assert!(
-            wrong.header("allow").contains(route.method.as_str()),
-            "{path}: {}",
-            wrong.header("allow")
-        );
+        assert!(wrong.header("allow").contains(route.method.as_str()), "{path}: {}", wrong.header("allow"));
     }
     assert_eq!(app.get("/health/").send().await.status, 404);
 }
@@ -104,19 +84,11 @@ async fn unknown_paths_and_methods_are_told() {
 async fn head_works_wherever_get_does() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    for route in examples::routes()
-        .iter()
-        .filter(|route| route.method == Method::GET)
-    {
+    for route in examples::routes().iter().filter(|route| route.method == Method::GET) {
         let session = examples::session_of(&app, &user).await;
-        let path = route
-            .path
-            .replace("{user_id}", "auth0|a")
-            .replace("{session_id}", &session);
+        let path = route.path.replace("{user_id}", "auth0|a").replace("{session_id}", &session);
         let record = examples::record_of(&app, &user).await;
-        let path = path
-            .replace("{id}", &record.to_string())
-            .replace("{file}", "docs.js");
+        let path = path.replace("{id}", &record.to_string()).replace("{file}", "docs.js");
         let request = app.request("HEAD".parse().unwrap(), &path);
         let request = match route.access {
             Access::Staff => request.service(),
@@ -146,11 +118,7 @@ async fn user_ids_may_be_raw_or_encoded_in_paths() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{path_user}: {answer}");
         assert!(answer.contains("\"data\":1000.0"), "{answer}");
     }
-    let encoded_slash = app
-        .get("/api/v1/users/a%2Fb/credits/balance")
-        .service()
-        .send()
-        .await;
+    let encoded_slash = app.get("/api/v1/users/a%2Fb/credits/balance").service().send().await;
     assert_eq!(encoded_slash.status, 422);
 }
 
@@ -159,48 +127,23 @@ async fn messages_follow_accept_language() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     let path = "/api/v1/users/auth0%7Ca/credits/balance";
-    let chinese = app
-        .get(path)
-        .token(&user.token)
-        .header("Accept-Language", "zh-CN")
-        .send()
-        .await;
+    let chinese = app.get(path).token(&user.token).header("Accept-Language", "zh-CN").send().await;
     assert_eq!(chinese.json()["message"], "积分余额查询成功");
     assert_eq!(chinese.header("content-language"), "zh");
     assert!(chinese.header("vary").contains("Accept-Language"));
-    let refused = app
-        .get(path)
-        .header("Accept-Language", "zh")
-        .send()
-        .await
-        .expect(401);
+    let refused = app.get(path).header("Accept-Language", "zh").send().await.expect(401);
     assert_eq!(refused.json()["message"], "未提供认证信息");
-    assert_eq!(
-        refused.json()["detail"],
-        "Not authenticated",
-        "detail stays English on /api/v1"
-    );
+    assert_eq!(refused.json()["detail"], "Not authenticated", "detail stays English on /api/v1");
     let chat = app.get("/api/user/profile").send().await.expect(404);
     assert_eq!(chat.header("content-language"), "zh");
-    assert_eq!(
-        app.get(path)
-            .token(&user.token)
-            .send()
-            .await
-            .header("content-language"),
-        "en"
-    );
+    assert_eq!(app.get(path).token(&user.token).send().await.header("content-language"), "en");
 }
 
 #[tokio::test]
 async fn metrics_name_routes_by_template_and_no_user() {
     let app = TestApp::start().await;
     let user = app.user("auth0|measured").await;
-    app.get("/api/v1/users/auth0%7Cmeasured/credits/balance")
-        .token(&user.token)
-        .send()
-        .await
-        .expect(200);
+    app.get("/api/v1/users/auth0%7Cmeasured/credits/balance").token(&user.token).send().await.expect(200);
     app.get("/nowhere/auth0%7Cmeasured").send().await.expect(404);
     let text = app.get("/metrics").send().await.expect(200).text;
     assert!(text.contains("user_service_http_requests_total{"), "{text}");
@@ -215,9 +158,7 @@ async fn metrics_name_routes_by_template_and_no_user() {
 async fn metrics_tell_what_the_last_audit_of_the_ledger_found() {
     let app = TestApp::start().await;
     app.user("auth0|audited").await;
-    let report = flows::ledger_audit::run(app.db().pool(), app.clock())
-        .await
-        .unwrap();
+    let report = flows::ledger_audit::run(app.db().pool(), app.clock()).await.unwrap();
     assert!(report.is_clean());
     let text = app.get("/metrics").send().await.expect(200).text;
     for line in [

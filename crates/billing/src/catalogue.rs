@@ -16,11 +16,7 @@ pub struct PlanCatalogue {
 /// The catalogue of all plans.
 #[must_use]
 pub fn catalogue() -> PlanCatalogue {
-    PlanCatalogue {
-        plans: plans(),
-        currency: "USD",
-        billing_cycle: "monthly",
-    }
+    PlanCatalogue { plans: plans(), currency: "USD", billing_cycle: "monthly" }
 }
 
 fn by_code<S: Serializer>(plans: &&'static [Plan], serializer: S) -> Result<S::Ok, S::Error> {

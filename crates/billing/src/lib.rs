@@ -1,9 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![deny(
-    clippy::as_conversions,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects
-)]
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod catalogue;
 pub mod plan;

@@ -24,8 +24,5 @@ fn plans_stand_in_order_and_one_is_recommended() {
     assert!(plans().is_sorted_by_key(|plan| plan.price_monthly));
     assert_eq!(plans().iter().filter(|plan| plan.recommended).count(), 1);
     assert_eq!(PlanCode::Pro.to_string(), "pro");
-    assert_eq!(
-        serde_json::to_string(&PlanCode::Enterprise).unwrap(),
-        "\"enterprise\""
-    );
+    assert_eq!(serde_json::to_string(&PlanCode::Enterprise).unwrap(), "\"enterprise\"");
 }

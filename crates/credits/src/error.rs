@@ -208,24 +208,13 @@ impl Failure for Refusal {
 
     fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
-            Self::InsufficientCredits {
-                available,
-                required,
-                balance,
-                held,
-            } => vec![
+            Self::InsufficientCredits { available, required, balance, held } => vec![
                 ("available", Detail::Credits(*available)),
                 ("required", Detail::Credits(*required)),
                 ("balance", Detail::Credits(*balance)),
                 ("held", Detail::Credits(*held)),
             ],
-            Self::BudgetExceeded {
-                period,
-                limit,
-                spent,
-                held,
-                resets_at,
-            } => {
+            Self::BudgetExceeded { period, limit, spent, held, resets_at } => {
                 let mut details = vec![
                     ("period", Detail::Text(period.as_str().to_owned())),
                     ("limit", Detail::Credits(*limit)),
@@ -235,11 +224,7 @@ impl Failure for Refusal {
                 details.extend(resets_at.map(|at| ("resets_at", Detail::Time(at))));
                 details
             }
-            Self::RefundExceedsCharge {
-                refundable,
-                charged,
-                refunded,
-            } => vec![
+            Self::RefundExceedsCharge { refundable, charged, refunded } => vec![
                 ("refundable", Detail::Credits(*refundable)),
                 ("charged", Detail::Credits(*charged)),
                 ("refunded", Detail::Credits(*refunded)),
@@ -256,10 +241,7 @@ impl Failure for Refusal {
             Self::HoldNotFound { hold_id } | Self::HoldOfService { hold_id } => {
                 vec![("hold_id", Detail::Text(hold_id.to_string()))]
             }
-            Self::HoldNotOpen {
-                hold_status,
-                resolved_at,
-            } => vec![
+            Self::HoldNotOpen { hold_status, resolved_at } => vec![
                 ("hold_status", Detail::Text(hold_status.as_str().to_owned())),
                 ("resolved_at", Detail::Time(*resolved_at)),
             ],

@@ -1,11 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(
     not(test),
-    deny(
-        clippy::as_conversions,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
+    deny(clippy::as_conversions, clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
 pub mod core;

@@ -127,10 +127,7 @@ impl fmt::Display for Violation {
 /// # Errors
 /// [`DbError`] when the database cannot be read.
 pub async fn accounts(pool: &Pool) -> Result<u64, DbError> {
-    Ok(pool
-        .read(async |conn| store::verify::accounts(conn).await)
-        .await?
-        .unsigned_abs())
+    Ok(pool.read(async |conn| store::verify::accounts(conn).await).await?.unsigned_abs())
 }
 
 /// Checks the next `limit` accounts behind `after`, with a number of statements that does not depend on them. Accounts with

@@ -17,11 +17,7 @@ use crate::support::{
 
 /// A limit of whole credits.
 pub fn budget(period: BudgetPeriod, zone: &str, limit: i64) -> NewBudget {
-    NewBudget {
-        period,
-        zone: zone.to_owned(),
-        limit: credits(limit),
-    }
+    NewBudget { period, zone: zone.to_owned(), limit: credits(limit) }
 }
 
 pub async fn set(pool: &Pool, user: &UserId, new: &[NewBudget]) -> Result<(), BudgetsRefused> {
@@ -39,31 +35,15 @@ async fn view(pool: &Pool, clock: &dyn Clock, user: &UserId) -> Vec<BudgetView> 
 /// What is spent of each budget, in whole credits.
 async fn spent(pool: &Pool, clock: &dyn Clock, user: &UserId) -> Vec<i64> {
     let views = view(pool, clock, user).await;
-    views
-        .iter()
-        .map(|budget| budget.spent.micro() / 1_000_000)
-        .collect()
+    views.iter().map(|budget| budget.spent.micro() / 1_000_000).collect()
 }
 
 fn uncollected(user: &UserId, amount: Credits) -> Command {
-    command(
-        user,
-        Action::ConsumeUncollected {
-            amount,
-            usage_record_id: None,
-        },
-    )
+    command(user, Action::ConsumeUncollected { amount, usage_record_id: None })
 }
 
 fn meter(user: &UserId, amount: Credits, from: Payer, usage_record_id: i64) -> Command {
-    command(
-        user,
-        Action::Meter(Metering {
-            amount,
-            from,
-            usage_record_id,
-        }),
-    )
+    command(user, Action::Meter(Metering { amount, from, usage_record_id }))
 }
 
 fn charged(applied: &Applied) -> Credits {
@@ -75,16 +55,12 @@ async fn a_refusal_tells_the_figures_and_is_remembered_into_the_next_window() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     let pool = db.pool();
     done(pool, &clock, open(&user, credits(1000))).await;
-    set(pool, &user, &[budget(BudgetPeriod::Day, "UTC", 10)])
-        .await
-        .unwrap();
+    set(pool, &user, &[budget(BudgetPeriod::Day, "UTC", 10)]).await.unwrap();
     done(pool, &clock, consume(&user, credits(4))).await;
     let (_, held) = hold(&user, credits(5));
     done(pool, &clock, held).await;
     let too_much = under(consume(&user, credits(2)), "k", 1);
-    let first = answers(pool, &clock, std::slice::from_ref(&too_much))
-        .await
-        .remove(0);
+    let first = answers(pool, &clock, std::slice::from_ref(&too_much)).await.remove(0);
     let refusal = first.result.clone().unwrap_err();
     assert_eq!(
         refusal,
@@ -96,33 +72,21 @@ async fn a_refusal_tells_the_figures_and_is_remembered_into_the_next_window() {
             resets_at: Some(datetime!(2026-01-16 00:00 UTC)),
         }
     );
-    assert_eq!(
-        (refusal.code(), refusal.kind()),
-        ("BudgetExceededException", Kind::Refused)
-    );
+    assert_eq!((refusal.code(), refusal.kind()), ("BudgetExceededException", Kind::Refused));
     let names: Vec<_> = refusal.details().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["period", "limit", "spent", "held", "resets_at"]);
     done(pool, &clock, consume(&user, credits(1))).await;
 
     clock.advance(Duration::days(1));
-    let again = answers(pool, &clock, std::slice::from_ref(&too_much))
-        .await
-        .remove(0);
+    let again = answers(pool, &clock, std::slice::from_ref(&too_much)).await.remove(0);
     assert_eq!((again.result, again.replay), (first.result, Replay::ByKey));
     done(pool, &clock, consume(&user, credits(10))).await;
     // More credit than there is, is refused as such.
-    let short = run(pool, &clock, &[consume(&user, credits(2000))])
-        .await
-        .remove(0);
+    let short = run(pool, &clock, &[consume(&user, credits(2000))]).await.remove(0);
     assert!(matches!(short, Err(Refusal::InsufficientCredits { .. })));
     // The lifetime has no end to be told.
-    set(pool, &user, &[budget(BudgetPeriod::Lifetime, "UTC", 15)])
-        .await
-        .unwrap();
-    let refusal = run(pool, &clock, &[consume(&user, credits(1))])
-        .await
-        .remove(0)
-        .unwrap_err();
+    set(pool, &user, &[budget(BudgetPeriod::Lifetime, "UTC", 15)]).await.unwrap();
+    let refusal = run(pool, &clock, &[consume(&user, credits(1))]).await.remove(0).unwrap_err();
     assert_eq!(refusal.details().len(), 4);
 }
 
@@ -131,9 +95,7 @@ async fn every_way_to_spend_stops_at_the_budget() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     let pool = db.pool();
     done(pool, &clock, open(&user, credits(1000))).await;
-    set(pool, &user, &[budget(BudgetPeriod::Month, "UTC", 100)])
-        .await
-        .unwrap();
+    set(pool, &user, &[budget(BudgetPeriod::Month, "UTC", 100)]).await.unwrap();
     let exceeded = |result: Result<Applied, Refusal>| matches!(result, Err(Refusal::BudgetExceeded { .. }));
 
     let (hold_id, held) = hold(&user, credits(60));
@@ -148,10 +110,7 @@ async fn every_way_to_spend_stops_at_the_budget() {
     assert_eq!((charged(&part), part.uncollected), (credits(10), Credits::ZERO));
     // The hold is charged in full, what is beyond it as far as the budget goes.
     let captured = done(pool, &clock, capture(&user, hold_id, Some(credits(95)))).await;
-    assert_eq!(
-        (charged(&captured), captured.uncollected),
-        (credits(90), credits(5))
-    );
+    assert_eq!((charged(&captured), captured.uncollected), (credits(90), credits(5)));
     let nothing = done(pool, &clock, meter(&user, credits(7), Payer::AsFarAsItGoes, 2)).await;
     assert_eq!((nothing.entry, nothing.uncollected), (None, credits(7)));
     let clamped = |amount| {
@@ -163,20 +122,14 @@ async fn every_way_to_spend_stops_at_the_budget() {
         };
         command(&user, action)
     };
-    assert!(exceeded(
-        run(pool, &clock, &[clamped(credits(5))]).await.remove(0)
-    ));
+    assert!(exceeded(run(pool, &clock, &[clamped(credits(5))]).await.remove(0)));
 
     // A greater budget has room again; a clamped hold takes what there is of it, and its release gives it back.
-    set(pool, &user, &[budget(BudgetPeriod::Month, "UTC", 130)])
-        .await
-        .unwrap();
+    set(pool, &user, &[budget(BudgetPeriod::Month, "UTC", 130)]).await.unwrap();
     let clamped = done(pool, &clock, clamped(credits(50))).await.hold.unwrap();
     assert_eq!((clamped.requested, clamped.amount), (credits(50), credits(30)));
     assert_eq!(view(pool, &clock, &user).await[0].held, credits(30));
-    assert!(exceeded(
-        run(pool, &clock, &[consume(&user, credits(1))]).await.remove(0)
-    ));
+    assert!(exceeded(run(pool, &clock, &[consume(&user, credits(1))]).await.remove(0)));
     done(pool, &clock, release(&user, clamped.hold_id)).await;
     done(pool, &clock, consume(&user, credits(30))).await;
     // A correction is no spending.
@@ -223,69 +176,19 @@ async fn windows_are_the_days_and_months_of_their_zones() {
     use BudgetPeriod::{Day, Month};
     for (period, zone, begins, ends) in [
         // 23 and 25 hours.
-        (
-            Day,
-            "Europe/Berlin",
-            datetime!(2026-03-28 23:00 UTC),
-            datetime!(2026-03-29 22:00 UTC),
-        ),
-        (
-            Day,
-            "Europe/Berlin",
-            datetime!(2026-10-24 22:00 UTC),
-            datetime!(2026-10-25 23:00 UTC),
-        ),
-        (
-            Day,
-            "Asia/Shanghai",
-            datetime!(2026-02-28 16:00 UTC),
-            datetime!(2026-03-01 16:00 UTC),
-        ),
-        (
-            Day,
-            "UTC",
-            datetime!(2026-02-28 00:00 UTC),
-            datetime!(2026-03-01 00:00 UTC),
-        ),
+        (Day, "Europe/Berlin", datetime!(2026-03-28 23:00 UTC), datetime!(2026-03-29 22:00 UTC)),
+        (Day, "Europe/Berlin", datetime!(2026-10-24 22:00 UTC), datetime!(2026-10-25 23:00 UTC)),
+        (Day, "Asia/Shanghai", datetime!(2026-02-28 16:00 UTC), datetime!(2026-03-01 16:00 UTC)),
+        (Day, "UTC", datetime!(2026-02-28 00:00 UTC), datetime!(2026-03-01 00:00 UTC)),
         // Midnight comes twice: the day begins with the first.
-        (
-            Day,
-            "America/Havana",
-            datetime!(2026-11-01 04:00 UTC),
-            datetime!(2026-11-02 05:00 UTC),
-        ),
+        (Day, "America/Havana", datetime!(2026-11-01 04:00 UTC), datetime!(2026-11-02 05:00 UTC)),
         // Midnight does not come at all.
-        (
-            Day,
-            "America/Havana",
-            datetime!(2026-03-08 05:00 UTC),
-            datetime!(2026-03-09 04:00 UTC),
-        ),
+        (Day, "America/Havana", datetime!(2026-03-08 05:00 UTC), datetime!(2026-03-09 04:00 UTC)),
         // A minute of the next day came before an hour of this one.
-        (
-            Day,
-            "America/St_Johns",
-            datetime!(2010-11-07 02:30 UTC),
-            datetime!(2010-11-08 03:30 UTC),
-        ),
-        (
-            Month,
-            "Europe/Berlin",
-            datetime!(2026-02-28 23:00 UTC),
-            datetime!(2026-03-31 22:00 UTC),
-        ),
-        (
-            Month,
-            "Europe/Berlin",
-            datetime!(2026-09-30 22:00 UTC),
-            datetime!(2026-10-31 23:00 UTC),
-        ),
-        (
-            Month,
-            "Asia/Shanghai",
-            datetime!(2025-12-31 16:00 UTC),
-            datetime!(2026-01-31 16:00 UTC),
-        ),
+        (Day, "America/St_Johns", datetime!(2010-11-07 02:30 UTC), datetime!(2010-11-08 03:30 UTC)),
+        (Month, "Europe/Berlin", datetime!(2026-02-28 23:00 UTC), datetime!(2026-03-31 22:00 UTC)),
+        (Month, "Europe/Berlin", datetime!(2026-09-30 22:00 UTC), datetime!(2026-10-31 23:00 UTC)),
+        (Month, "Asia/Shanghai", datetime!(2025-12-31 16:00 UTC), datetime!(2026-01-31 16:00 UTC)),
     ] {
         check_window(db.pool(), period, zone, begins, ends).await;
     }
@@ -354,22 +257,9 @@ async fn impossible_budgets_are_refused() {
     assert_eq!(credits::budgets(&mut conn, &clock, &user).await.unwrap(), None);
     drop(conn);
     done(pool, &clock, open(&user, credits(10))).await;
-    for zone in [
-        "",
-        "FOO+3",
-        "Europe/Bielefeld",
-        "utc ",
-        "posix/UTC",
-        "localtime",
-        "europe/berlin",
-    ] {
-        let unknown = BudgetsRefused::UnknownZone {
-            zone: zone.to_owned(),
-        };
-        assert_eq!(
-            set(pool, &user, &[day("UTC"), budget(BudgetPeriod::Month, zone, 1)]).await,
-            Err(unknown)
-        );
+    for zone in ["", "FOO+3", "Europe/Bielefeld", "utc ", "posix/UTC", "localtime", "europe/berlin"] {
+        let unknown = BudgetsRefused::UnknownZone { zone: zone.to_owned() };
+        assert_eq!(set(pool, &user, &[day("UTC"), budget(BudgetPeriod::Month, zone, 1)]).await, Err(unknown));
     }
     let period = BudgetPeriod::Day;
     let twice = set(pool, &user, &[day("UTC"), day("Asia/Shanghai")]).await;
@@ -377,10 +267,7 @@ async fn impossible_budgets_are_refused() {
     for limit in [-1, credits::BALANCE_MAX.micro() + 1] {
         let limit = Credits::from_micro(limit);
         let impossible = NewBudget { limit, ..day("UTC") };
-        assert_eq!(
-            set(pool, &user, &[impossible]).await,
-            Err(BudgetsRefused::InvalidLimit { limit })
-        );
+        assert_eq!(set(pool, &user, &[impossible]).await, Err(BudgetsRefused::InvalidLimit { limit }));
     }
     assert_eq!(view(pool, &clock, &user).await, []);
 }
@@ -391,10 +278,8 @@ async fn parallel_charges_never_exceed_a_budget() {
     let (db, user) = (database().await, testkit::user("busy"));
     let pools = [db.pool_of(10), db.pool_of(10)];
     done(&pools[0], &SystemClock, open(&user, credits(1000))).await;
-    let budgets = [
-        budget(BudgetPeriod::Month, "Europe/Berlin", 100),
-        budget(BudgetPeriod::Lifetime, "UTC", 100),
-    ];
+    let budgets =
+        [budget(BudgetPeriod::Month, "Europe/Berlin", 100), budget(BudgetPeriod::Lifetime, "UTC", 100)];
     set(&pools[0], &user, &budgets).await.unwrap();
     let tasks = (0..60_i64).map(|number| {
         let (pool, user) = (pools[usize::from(number % 2 == 0)].clone(), user.clone());
@@ -425,41 +310,26 @@ async fn parallel_charges_never_exceed_a_budget() {
         }
     }
     let views = view(&pools[1], &SystemClock, &user).await;
-    assert!(
-        views
-            .iter()
-            .all(|budget| budget.spent.micro() == taken && budget.held.is_zero())
-    );
+    assert!(views.iter().all(|budget| budget.spent.micro() == taken && budget.held.is_zero()));
     // All that was asked for is 60 * 3 to 6: the least of it that was refused would not have gone in.
-    assert!(
-        (credits(99).micro()..=credits(100).micro()).contains(&taken),
-        "{taken}"
-    );
+    assert!((credits(99).micro()..=credits(100).micro()).contains(&taken), "{taken}");
 }
 
 #[tokio::test]
 async fn damaged_budgets_are_found() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     done(db.pool(), &clock, open(&user, credits(10))).await;
-    set(db.pool(), &user, &[budget(BudgetPeriod::Day, "UTC", 5)])
-        .await
-        .unwrap();
+    set(db.pool(), &user, &[budget(BudgetPeriod::Day, "UTC", 5)]).await.unwrap();
     done(db.pool(), &clock, consume(&user, credits(2))).await;
     let mut conn = db.connect().await;
     for (damage, rule) in [
-        (
-            "UPDATE credits.budgets SET spent = spent - 1",
-            "what a budget says",
-        ),
+        ("UPDATE credits.budgets SET spent = spent - 1", "what a budget says"),
         ("UPDATE credits.accounts SET budgeted = false", "knows whether"),
     ] {
         assert_eq!(chunk(db.pool(), None, 10).await.unwrap().violations, []);
         conn.batch_execute(damage).await.unwrap();
         let violations = chunk(db.pool(), None, 10).await.unwrap().violations;
-        assert!(
-            violations.len() == 1 && violations[0].rule.contains(rule),
-            "{violations:?}"
-        );
+        assert!(violations.len() == 1 && violations[0].rule.contains(rule), "{violations:?}");
         conn.batch_execute(
             "UPDATE credits.budgets SET spent = 2000000; UPDATE credits.accounts SET budgeted = true",
         )

@@ -41,9 +41,7 @@ async fn all_at_once(pool: &Pool, commands: Vec<Command>) -> Vec<Result<credits:
 
 async fn posted(pool: &Pool, user: &UserId) -> Credits {
     let conn = pool.get().await.unwrap();
-    let found = balances(&conn, &SystemClock, std::slice::from_ref(user))
-        .await
-        .unwrap();
+    let found = balances(&conn, &SystemClock, std::slice::from_ref(user)).await.unwrap();
     found[0].unwrap().posted
 }
 
@@ -75,20 +73,11 @@ async fn parallel_recharges_of_one_payment_credit_once() {
     let (db, user) = (database().await, testkit::user("payer"));
     let pool = db.pool_of(20);
     done(&pool, &SystemClock, open(&user, Credits::ZERO)).await;
-    let outcomes = all_at_once(
-        &pool,
-        (0..30)
-            .map(|_| recharge(&user, credits(5), Some("pi_1")))
-            .collect(),
-    )
-    .await;
+    let outcomes =
+        all_at_once(&pool, (0..30).map(|_| recharge(&user, credits(5), Some("pi_1"))).collect()).await;
     let applied: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
     assert_eq!(applied.iter().filter(|applied| !applied.replayed).count(), 1);
-    assert!(
-        applied
-            .iter()
-            .all(|one| one.entry == applied[0].entry && one.entry.is_some())
-    );
+    assert!(applied.iter().all(|one| one.entry == applied[0].entry && one.entry.is_some()));
     assert_eq!(posted(&pool, &user).await, credits(5));
 }
 
@@ -99,11 +88,7 @@ async fn parallel_openings_make_one_account_with_one_grant() {
     let outcomes = all_at_once(&pool, (0..30).map(|_| open(&user, credits(1000))).collect()).await;
     let applied: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
     assert_eq!(applied.iter().filter(|applied| !applied.replayed).count(), 1);
-    assert!(
-        applied
-            .iter()
-            .all(|one| one.entry == applied[0].entry && one.balance.posted == credits(1000))
-    );
+    assert!(applied.iter().all(|one| one.entry == applied[0].entry && one.balance.posted == credits(1000)));
 }
 
 /// The lock and the grants are read by two statements. In one, the waiting batch would see the new balance with old grants.
@@ -120,14 +105,7 @@ async fn a_batch_that_waited_sees_the_grants_of_the_one_before() {
     )
     .await
     .unwrap();
-    let before = outcomes.outcomes[0]
-        .result
-        .as_ref()
-        .unwrap()
-        .entry
-        .as_ref()
-        .unwrap()
-        .created_at;
+    let before = outcomes.outcomes[0].result.as_ref().unwrap().entry.as_ref().unwrap().created_at;
 
     let (pool, spending) = (db.pool().clone(), consume(&user, credits(100)));
     let waiting = tokio::spawn(async move { run(&pool, &SystemClock, &[spending]).await.remove(0) });
@@ -145,13 +123,8 @@ async fn a_batch_that_waited_sees_the_grants_of_the_one_before() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn random_batches_of_two_processes_make_a_history_of_one() {
     let (db, clock) = (database().await, testkit::clock());
-    let users: Vec<UserId> = (0..4)
-        .map(|number| testkit::user(&format!("user-{number}")))
-        .collect();
-    let openings: Vec<Command> = users
-        .iter()
-        .map(|user| open(user, Credits::from_micro(200)))
-        .collect();
+    let users: Vec<UserId> = (0..4).map(|number| testkit::user(&format!("user-{number}"))).collect();
+    let openings: Vec<Command> = users.iter().map(|user| open(user, Credits::from_micro(200))).collect();
     run(db.pool(), &clock, &openings).await;
     let shared = Arc::new(Shared {
         clock: clock.clone(),
@@ -170,12 +143,7 @@ async fn random_batches_of_two_processes_make_a_history_of_one() {
             batch.new_tree(&mut runner).unwrap().current()
         };
         let batches: Vec<_> = (0..14).map(|_| some()).collect();
-        tasks.push(tokio::spawn(work(
-            Arc::clone(&shared),
-            pool,
-            task * 10_000,
-            batches,
-        )));
+        tasks.push(tokio::spawn(work(Arc::clone(&shared), pool, task * 10_000, batches)));
     }
     tasks.push(tokio::spawn(housekeeping(Arc::clone(&shared), one.clone())));
     for task in tasks {
@@ -223,30 +191,12 @@ async fn work(shared: Arc<Shared>, pool: Pool, first: usize, batches: Vec<Vec<(u
 /// What leaves no entry of its own cannot be placed in the history afterwards, so it is left out.
 fn told_by_entries(op: &Op) -> Op {
     match op.clone() {
-        Op::Give {
-            kind,
-            amount,
-            priority,
-            ends,
-            reference,
-            ..
-        } => Op::Give {
-            kind,
-            amount,
-            priority,
-            begins: None,
-            ends,
-            reference,
-        },
-        Op::Capture {
-            back,
-            amount,
-            by_user,
-        } => Op::Capture {
-            by_user,
-            back,
-            amount: amount.filter(|amount| *amount != 0),
-        },
+        Op::Give { kind, amount, priority, ends, reference, .. } => {
+            Op::Give { kind, amount, priority, begins: None, ends, reference }
+        }
+        Op::Capture { back, amount, by_user } => {
+            Op::Capture { by_user, back, amount: amount.filter(|amount| *amount != 0) }
+        }
         op => op,
     }
 }
@@ -254,15 +204,11 @@ fn told_by_entries(op: &Op) -> Op {
 async fn housekeeping(shared: Arc<Shared>, pool: Pool) {
     for _ in 0..30 {
         let mut tx = Tx::begin(&pool).await.unwrap();
-        credits::sweep(&mut tx, &shared.clock, credits::Defaults::default(), 2)
-            .await
-            .unwrap();
+        credits::sweep(&mut tx, &shared.clock, credits::Defaults::default(), 2).await.unwrap();
         tx.commit().await.unwrap();
         let mut conn = pool.get().await.unwrap();
         let old = Duration::seconds(40);
-        credits::prune_idempotency(&mut conn, &shared.clock, old, 5)
-            .await
-            .unwrap();
+        credits::prune_idempotency(&mut conn, &shared.clock, old, 5).await.unwrap();
     }
 }
 
@@ -321,12 +267,7 @@ fn retold(user: &UserId, done: &[Command], stored: &[Told]) -> Vec<Told> {
         let mut lines = entry.lines.clone();
         lines.sort_by_key(|line| line.grant_id);
         let line = |line: &credits::core::Line| {
-            format!(
-                "{}:{}:{}",
-                line.grant_id,
-                line.delta.micro(),
-                line.held_delta.micro()
-            )
+            format!("{}:{}:{}", line.grant_id, line.delta.micro(), line.held_delta.micro())
         };
         Told {
             seq: entry.seq,
@@ -347,17 +288,10 @@ async fn grants_given_in_parallel_are_numbered_without_a_gap() {
     let (db, user) = (database().await, testkit::user("gifted"));
     let pool = db.pool_of(10);
     done(&pool, &SystemClock, open(&user, Credits::ZERO)).await;
-    let gift = || {
-        command(
-            &user,
-            Action::Grant(NewGrant::new(NewGrantKind::Promo, credits(1))),
-        )
-    };
+    let gift = || command(&user, Action::Grant(NewGrant::new(NewGrantKind::Promo, credits(1))));
     let outcomes = all_at_once(&pool, (0..40).map(|_| gift()).collect()).await;
-    let mut seqs: Vec<i64> = outcomes
-        .iter()
-        .map(|outcome| outcome.as_ref().unwrap().entry.as_ref().unwrap().seq)
-        .collect();
+    let mut seqs: Vec<i64> =
+        outcomes.iter().map(|outcome| outcome.as_ref().unwrap().entry.as_ref().unwrap().seq).collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=40).collect::<Vec<_>>());
 }

@@ -28,10 +28,8 @@ fn opened(initial: i64) -> AccountState {
 
 /// A promo of this many credits that ends after this many seconds.
 fn promo(state: &AccountState, amount: i64, seconds: i64) -> Command {
-    let new = NewGrant {
-        expires_at: Some(after(seconds)),
-        ..NewGrant::new(NewGrantKind::Promo, credits(amount))
-    };
+    let new =
+        NewGrant { expires_at: Some(after(seconds)), ..NewGrant::new(NewGrantKind::Promo, credits(amount)) };
     command(&state.user_id, Action::Grant(new))
 }
 
@@ -66,10 +64,7 @@ fn what_is_held_cannot_be_spent_and_the_balance_stays() {
     let mut state = opened(10);
     let user = state.user_id.clone();
     held(&mut state, 7, now());
-    assert_eq!(
-        (state.account.posted, state.account.held),
-        (credits(10), credits(7))
-    );
+    assert_eq!((state.account.posted, state.account.held), (credits(10), credits(7)));
     let refused = Refusal::InsufficientCredits {
         available: credits(3),
         required: credits(4),
@@ -99,13 +94,7 @@ fn a_clamped_hold_takes_what_there_is_but_not_nothing() {
     assert_eq!((shown.requested, shown.amount), (credits(50), credits(10)));
     assert_eq!(shown.expires_at, now() + Duration::DAY);
     let refused = refuses(&mut state, &clamp(1), now());
-    assert!(matches!(
-        refused,
-        Refusal::InsufficientCredits {
-            available: Credits::ZERO,
-            ..
-        }
-    ));
+    assert!(matches!(refused, Refusal::InsufficientCredits { available: Credits::ZERO, .. }));
 }
 
 #[test]
@@ -128,15 +117,9 @@ fn a_capture_takes_less_and_frees_the_rest_in_one_step() {
     );
     assert_eq!(shown.resolved_at, Some(after(1)));
     let again = refuses(&mut state, &capture(&user, id, None), after(2));
-    let resolved = Refusal::HoldNotOpen {
-        hold_status: HoldStatus::Captured,
-        resolved_at: after(1),
-    };
+    let resolved = Refusal::HoldNotOpen { hold_status: HoldStatus::Captured, resolved_at: after(1) };
     assert_eq!(again, resolved);
-    assert_eq!(
-        (again.code(), again.kind()),
-        ("HoldNotOpenException", Kind::Conflict)
-    );
+    assert_eq!((again.code(), again.kind()), ("HoldNotOpenException", Kind::Conflict));
 }
 
 #[test]
@@ -150,15 +133,9 @@ fn a_capture_of_more_goes_as_far_as_there_is_and_reports_the_rest() {
         (Credits::ZERO, credits(6), credits(3))
     );
     let done = does(&mut state, &capture(&user, large, Some(credits(100))), now());
-    assert_eq!(
-        (done.uncollected, done.balance.posted),
-        (credits(94), Credits::ZERO)
-    );
+    assert_eq!((done.uncollected, done.balance.posted), (credits(94), Credits::ZERO));
     let shown = done.hold.unwrap();
-    assert_eq!(
-        (shown.captured, shown.released, shown.uncollected),
-        (credits(6), Credits::ZERO, credits(94))
-    );
+    assert_eq!((shown.captured, shown.released, shown.uncollected), (credits(6), Credits::ZERO, credits(94)));
     assert_eq!(state.journal().last().unwrap().lines.len(), 1, "one line a grant");
 }
 
@@ -168,10 +145,7 @@ fn a_capture_of_nothing_frees_all() {
     let (user, id) = (state.user_id.clone(), held(&mut state, 7, now()));
     let done = does(&mut state, &capture(&user, id, Some(Credits::ZERO)), now());
     assert_eq!(done.entry, Written::Nothing);
-    assert_eq!(
-        newest(&state, 1),
-        [(EntryKind::Release, credits(7), credits(10), Credits::ZERO)]
-    );
+    assert_eq!(newest(&state, 1), [(EntryKind::Release, credits(7), credits(10), Credits::ZERO)]);
     assert_eq!(done.hold.unwrap().status, HoldStatus::Captured);
 }
 
@@ -180,18 +154,11 @@ fn a_hold_is_gone_at_the_instant_of_its_end() {
     let mut state = opened(10);
     let (user, id) = (state.user_id.clone(), held(&mut state, 7, now()));
     let mut before = state.clone();
-    does(
-        &mut before,
-        &capture(&user, id, None),
-        after(60) - Duration::microseconds(1),
-    );
+    does(&mut before, &capture(&user, id, None), after(60) - Duration::microseconds(1));
     for command in [capture(&user, id, None), release(&user, id)] {
         let mut state = state.clone();
         let refused = refuses(&mut state, &command, after(90));
-        let expired = Refusal::HoldNotOpen {
-            hold_status: HoldStatus::Expired,
-            resolved_at: after(60),
-        };
+        let expired = Refusal::HoldNotOpen { hold_status: HoldStatus::Expired, resolved_at: after(60) };
         assert_eq!(refused, expired);
         let ended = state.journal().last().unwrap();
         assert_eq!((ended.kind, ended.actor), (EntryKind::Release, Actor::System));
@@ -213,10 +180,7 @@ fn a_hold_keeps_its_part_of_a_grant_that_ends_until_it_ends_itself() {
     does(&mut state, &gift, now());
     let id = held(&mut state, 7, now());
     does(&mut state, &command(&user, Action::ApplyDue), after(40));
-    assert_eq!(
-        newest(&state, 1),
-        [(EntryKind::Expire, credits(3), credits(7), credits(7))]
-    );
+    assert_eq!(newest(&state, 1), [(EntryKind::Expire, credits(3), credits(7), credits(7))]);
 
     let mut captured = state.clone();
     does(&mut captured, &capture(&user, id, Some(credits(5))), after(50));
@@ -231,10 +195,7 @@ fn a_hold_keeps_its_part_of_a_grant_that_ends_until_it_ends_itself() {
     assert_eq!(captured.journal().last().unwrap().created_at, after(50));
 
     does(&mut state, &command(&user, Action::ApplyDue), after(100));
-    let ends: Vec<_> = state.journal()[3..]
-        .iter()
-        .map(|entry| entry.created_at)
-        .collect();
+    let ends: Vec<_> = state.journal()[3..].iter().map(|entry| entry.created_at).collect();
     assert_eq!(ends, [after(60), after(60)]);
     assert_eq!(state.account.posted, Credits::ZERO);
 }
@@ -243,10 +204,7 @@ fn a_hold_keeps_its_part_of_a_grant_that_ends_until_it_ends_itself() {
 fn of_what_ends_at_one_instant_holds_come_first_and_then_grants_before_new_ones_begin() {
     let mut state = opened(0);
     let user = state.user_id.clone();
-    let next = NewGrant {
-        effective_at: Some(after(60)),
-        ..NewGrant::new(NewGrantKind::Plan, credits(20))
-    };
+    let next = NewGrant { effective_at: Some(after(60)), ..NewGrant::new(NewGrantKind::Plan, credits(20)) };
     does(&mut state, &command(&user, Action::Grant(next)), now());
     let gift = promo(&state, 10, 60);
     does(&mut state, &gift, now());
@@ -285,10 +243,7 @@ fn a_thousand_holds_are_open_at_most() {
     let before = state.clone();
     let refused = refuses(&mut state, &one_more, now());
     assert_eq!(refused, Refusal::TooManyHolds { limit: 1_000 });
-    assert_eq!(
-        (refused.code(), refused.kind()),
-        ("TooManyHoldsException", Kind::TooMany)
-    );
+    assert_eq!((refused.code(), refused.kind()), ("TooManyHoldsException", Kind::TooMany));
     assert!(!refused.is_remembered());
     assert_eq!(state, before);
     does(&mut state, &release(&user, first), now());
@@ -305,26 +260,11 @@ fn lives_and_reasons_that_cannot_be_are_refused() {
         Duration::DAY + Duration::microseconds(1),
         Duration::MIN,
     ] {
-        let hold = Action::Hold {
-            hold_id: Uuid::nil(),
-            amount: credits(1),
-            mode: HoldMode::Exact,
-            ttl,
-        };
-        assert_eq!(
-            refuses(&mut state, &command(&user, hold), now()),
-            Refusal::InvalidPeriod
-        );
+        let hold = Action::Hold { hold_id: Uuid::nil(), amount: credits(1), mode: HoldMode::Exact, ttl };
+        assert_eq!(refuses(&mut state, &command(&user, hold), now()), Refusal::InvalidPeriod);
     }
-    let silent = Action::Adjust {
-        amount: credits(1),
-        adjustment: Adjustment::Up,
-        reason: " ".to_owned(),
-    };
-    assert_eq!(
-        refuses(&mut state, &command(&user, silent), now()),
-        Refusal::MissingReason
-    );
+    let silent = Action::Adjust { amount: credits(1), adjustment: Adjustment::Up, reason: " ".to_owned() };
+    assert_eq!(refuses(&mut state, &command(&user, silent), now()), Refusal::MissingReason);
 }
 
 #[test]
@@ -342,32 +282,20 @@ fn refunds_return_to_the_grants_in_reverse_and_stop_at_the_charge() {
     };
     assert_eq!(lines(&state), [(2, credits(5)), (1, credits(1))]);
     let refused = refuses(&mut state, &refund(&user, id, Some(credits(10))), after(2));
-    let exceeding = Refusal::RefundExceedsCharge {
-        refundable: credits(9),
-        charged: credits(15),
-        refunded: credits(6),
-    };
+    let exceeding =
+        Refusal::RefundExceedsCharge { refundable: credits(9), charged: credits(15), refunded: credits(6) };
     assert_eq!(refused, exceeding);
     does(&mut state, &refund(&user, id, None), after(2));
     assert_eq!(lines(&state), [(1, credits(9))]);
     let entry = state.journal().last().unwrap();
     assert_eq!(entry.refunds_seq, Some(3));
     let (of, why) = (format!("txn_{id}"), "it broke");
-    assert_eq!(
-        entry.metadata,
-        kernel::FreeForm::of_texts([("reason", why), ("refund_of", of.as_str())])
-    );
+    assert_eq!(entry.metadata, kernel::FreeForm::of_texts([("reason", why), ("refund_of", of.as_str())]));
     assert!(matches!(
         refuses(&mut state, &refund(&user, id, None), after(3)),
-        Refusal::RefundExceedsCharge {
-            refundable: Credits::ZERO,
-            ..
-        }
+        Refusal::RefundExceedsCharge { refundable: Credits::ZERO, .. }
     ));
-    assert_eq!(
-        (state.account.posted, state.account.lifetime_granted),
-        (credits(20), credits(20))
-    );
+    assert_eq!((state.account.posted, state.account.lifetime_granted), (credits(20), credits(20)));
 }
 
 #[test]
@@ -379,15 +307,8 @@ fn a_refund_of_credit_that_has_ended_lives_for_a_week() {
     let charge = consume(&user, credits(12));
     does(&mut state, &charge, now());
     does(&mut state, &refund(&user, charge.transaction_id, None), after(30));
-    let made = state
-        .grants()
-        .iter()
-        .find(|grant| grant.kind == GrantKind::Refund)
-        .unwrap();
-    assert_eq!(
-        (made.id, made.amount, made.remaining),
-        (3, credits(10), credits(10))
-    );
+    let made = state.grants().iter().find(|grant| grant.kind == GrantKind::Refund).unwrap();
+    assert_eq!((made.id, made.amount, made.remaining), (3, credits(10), credits(10)));
     assert_eq!((made.paid, made.priority), (false, 100));
     assert_eq!(made.expires_at, Some(after(30) + REFUND_LIFE));
     assert_eq!(state.account.balance().available(), credits(15));
@@ -418,11 +339,7 @@ fn corrections_count_as_granted_upwards_and_never_reach_what_is_held_downwards()
     let user = state.user_id.clone();
     let adjust = |amount, adjustment| {
         let reason = "counted again".to_owned();
-        let action = Action::Adjust {
-            amount: credits(amount),
-            adjustment,
-            reason,
-        };
+        let action = Action::Adjust { amount: credits(amount), adjustment, reason };
         command(&user, action)
     };
     let done = does(&mut state, &adjust(5, Adjustment::Up), now());
@@ -431,24 +348,13 @@ fn corrections_count_as_granted_upwards_and_never_reach_what_is_held_downwards()
     assert_eq!(state.account.lifetime_granted, credits(15));
 
     held(&mut state, 8, now()); // of grant 1
-    let from = |grant_id| Adjustment::Down {
-        grant_id: Some(grant_id),
-    };
+    let from = |grant_id| Adjustment::Down { grant_id: Some(grant_id) };
     let refused = refuses(&mut state, &adjust(3, from(1)), now());
     assert!(matches!(refused, Refusal::InsufficientCredits { available, .. } if available == credits(2)));
     let refused = refuses(&mut state, &adjust(1, from(9)), now());
-    assert!(matches!(
-        refused,
-        Refusal::InsufficientCredits {
-            available: Credits::ZERO,
-            ..
-        }
-    ));
+    assert!(matches!(refused, Refusal::InsufficientCredits { available: Credits::ZERO, .. }));
     does(&mut state, &adjust(4, from(2)), now());
-    assert_eq!(
-        newest(&state, 1),
-        [(EntryKind::Adjust, credits(4), credits(11), credits(8))]
-    );
+    assert_eq!(newest(&state, 1), [(EntryKind::Adjust, credits(4), credits(11), credits(8))]);
     does(&mut state, &adjust(3, Adjustment::Down { grant_id: None }), now());
     assert_eq!(state.account.balance().available(), Credits::ZERO);
     assert_eq!(state.account.lifetime_granted, credits(15));
@@ -460,18 +366,12 @@ fn an_uncollected_charge_takes_what_there_is() {
     let user = state.user_id.clone();
     held(&mut state, 7, now());
     let take = |amount| {
-        let action = Action::ConsumeUncollected {
-            amount: credits(amount),
-            usage_record_id: Some(4),
-        };
+        let action = Action::ConsumeUncollected { amount: credits(amount), usage_record_id: Some(4) };
         command(&user, action)
     };
     let done = does(&mut state, &take(5), now());
     assert_eq!((done.uncollected, done.balance.posted), (credits(2), credits(7)));
-    assert_eq!(
-        newest(&state, 1),
-        [(EntryKind::Consume, credits(3), credits(7), credits(7))]
-    );
+    assert_eq!(newest(&state, 1), [(EntryKind::Consume, credits(3), credits(7), credits(7))]);
     let done = does(&mut state, &take(5), now());
     assert_eq!((done.uncollected, done.entry), (credits(5), Written::Nothing));
 }

@@ -42,13 +42,10 @@ const LENGTHS: [Option<i64>; 3] = [Some(30), Some(120), None];
 /// A new account with budgets.
 fn new_state(limits: &Limits) -> AccountState {
     let mut state = AccountState::fresh(testkit::user("someone"), at(0));
-    let budgets = BudgetPeriod::ALL
-        .into_iter()
-        .zip(limits)
-        .filter_map(|(period, limit)| {
-            let limit = Credits::from_micro((*limit)?);
-            Some(Budget::new(period, limit, Credits::ZERO, window(period, 0)))
-        });
+    let budgets = BudgetPeriod::ALL.into_iter().zip(limits).filter_map(|(period, limit)| {
+        let limit = Credits::from_micro((*limit)?);
+        Some(Budget::new(period, limit, Credits::ZERO, window(period, 0)))
+    });
     state.keep_budgets(budgets.collect());
     state
 }
@@ -70,10 +67,7 @@ fn window(period: BudgetPeriod, second: i64) -> Window {
         return Window::default();
     };
     let start = second.div_euclid(seconds) * seconds;
-    Window {
-        start: Some(at(start)),
-        end: Some(at(start + seconds)),
-    }
+    Window { start: Some(at(start)), end: Some(at(start + seconds)) }
 }
 
 /// What loading does with stored budgets.
@@ -125,12 +119,7 @@ fn pledge(hold: &HoldView) -> Pledge {
 /// What the oracle said, without what an answer does not show.
 fn shown(said: Said) -> Said {
     match said {
-        Said::Did {
-            row,
-            replayed,
-            pledge,
-            missing,
-        } => Said::Did {
+        Said::Did { row, replayed, pledge, missing } => Said::Did {
             row,
             replayed,
             pledge: pledge.map(|mut pledge| {
@@ -145,9 +134,7 @@ fn shown(said: Said) -> Said {
 
 /// The journal in the oracle's words. Commands are told by their transaction ids.
 fn rows(state: &AccountState, commands: usize) -> Vec<Row> {
-    let numbers: BTreeMap<_, _> = (0..commands)
-        .map(|number| (transaction_id(number), number))
-        .collect();
+    let numbers: BTreeMap<_, _> = (0..commands).map(|number| (transaction_id(number), number)).collect();
     let place = |seq: i64| usize::try_from(seq).unwrap() - 1;
     let part = |line: &Line| Part {
         lot: place(line.grant_id),
@@ -208,11 +195,7 @@ impl Archive {
             self.holds.insert(hold.id, hold.clone());
         }
         for budget in state.budgets() {
-            match self
-                .budgets
-                .iter_mut()
-                .find(|stored| stored.period == budget.period)
-            {
+            match self.budgets.iter_mut().find(|stored| stored.period == budget.period) {
                 None => self.budgets.push(*budget),
                 Some(stored) if budget.is_changed() => *stored = *budget,
                 Some(_) => {}
@@ -224,37 +207,21 @@ impl Archive {
     /// What the database would hand out: a new state without history, and what commands may name.
     fn load(&self, state: &AccountState) -> AccountState {
         let live = self.grants.values().filter(|grant| !grant.remaining.is_zero());
-        let live = live.map(|grant| Grant {
-            notes: None,
-            ..grant.clone()
-        });
+        let live = live.map(|grant| Grant { notes: None, ..grant.clone() });
         let (user, account) = (state.user_id.clone(), state.account);
         let holds = self.holds.values().cloned().map(|hold| match hold.is_open() {
             true => hold,
-            false => Hold {
-                allocation: Vec::new(),
-                ..hold
-            },
+            false => Hold { allocation: Vec::new(), ..hold },
         });
-        let mut fresh = AccountState::load(
-            user.clone(),
-            state.standing,
-            account,
-            live.collect(),
-            holds.collect(),
-        )
-        .unwrap();
+        let mut fresh =
+            AccountState::load(user.clone(), state.standing, account, live.collect(), holds.collect())
+                .unwrap();
         let stored = |budget: &Budget| Budget::new(budget.period, budget.limit, budget.spent, budget.window);
         fresh.keep_budgets(self.budgets.iter().map(stored).collect());
         for grant in self.grants.values() {
             if let Some(reference) = &grant.reference_id {
-                let entry = grant
-                    .booked_seq
-                    .map(|seq| self.entry(seq).stored(&user, seq, FreeForm::empty()));
-                let known = Known {
-                    grant: grant.clone(),
-                    entry: entry.map(Box::new),
-                };
+                let entry = grant.booked_seq.map(|seq| self.entry(seq).stored(&user, seq, FreeForm::empty()));
+                let known = Known { grant: grant.clone(), entry: entry.map(Box::new) };
                 fresh.know(reference.clone(), known);
             }
         }
@@ -272,10 +239,7 @@ impl Archive {
     }
 
     fn charge(&self, entry: &JournalEntry) -> (Charge, Vec<Grant>) {
-        let refunds = self
-            .journal
-            .iter()
-            .filter(|other| other.refunds_seq == Some(entry.seq));
+        let refunds = self.journal.iter().filter(|other| other.refunds_seq == Some(entry.seq));
         let refunded: i64 = refunds.map(|refund| refund.amount.micro()).sum();
         let portion = |line: &Line| Portion {
             grant_id: line.grant_id,
@@ -357,10 +321,7 @@ fn check_swept(steps: &[Step], mut sweeps: Vec<i64>, limits: &Limits) {
         turn(&mut swept, now);
         let command = command(&alone.user_id, &names, number, at(now), op);
         names.note(number, op);
-        let answers = (
-            apply(&mut alone, &command, at(now)),
-            apply(&mut swept, &command, at(now)),
-        );
+        let answers = (apply(&mut alone, &command, at(now)), apply(&mut swept, &command, at(now)));
         assert_eq!(answers.0, answers.1);
         assert_eq!(view(&alone, at(now)), view(&swept, at(now)));
     }
@@ -390,23 +351,14 @@ fn check_split(steps: &[Step], splits: &[bool], limits: &Limits) {
         turn(&mut split, now);
         let command = command(&user, &names, number, at(now), op);
         names.note(number, op);
-        let answers = (
-            apply(&mut whole, &command, at(now)),
-            apply(&mut split, &command, at(now)),
-        );
+        let answers = (apply(&mut whole, &command, at(now)), apply(&mut split, &command, at(now)));
         assert_eq!(said(&answers.0), said(&answers.1));
         let grants =
             |answer: &Result<Effect, Stop>| answer.as_ref().ok().and_then(|effect| effect.grant.clone());
         assert_eq!(grants(&answers.0), grants(&answers.1));
         assert_eq!(whole.account, split.account);
         let shown = |budget: &Budget| (budget.period, budget.spent, budget.window);
-        assert!(
-            whole
-                .budgets()
-                .iter()
-                .map(shown)
-                .eq(split.budgets().iter().map(shown))
-        );
+        assert!(whole.budgets().iter().map(shown).eq(split.budgets().iter().map(shown)));
         if splits[number] && split.standing == Standing::Open {
             archive.save(&split);
             split = archive.load(&split);

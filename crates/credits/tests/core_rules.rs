@@ -26,11 +26,7 @@ fn give(state: &mut AccountState, new: NewGrant) {
 }
 
 fn left(state: &AccountState) -> Vec<(i64, Credits)> {
-    let mut left: Vec<_> = state
-        .grants()
-        .iter()
-        .map(|grant| (grant.id, grant.remaining))
-        .collect();
+    let mut left: Vec<_> = state.grants().iter().map(|grant| (grant.id, grant.remaining)).collect();
     left.sort_unstable();
     left
 }
@@ -41,44 +37,13 @@ fn credit_burns_by_priority_then_end_then_given_before_bought() {
     let user = state.user_id.clone();
     apply(&mut state, &recharge(&user, credits(10), None), now()).unwrap(); // grant 2: bought
     let ends = |days| Some(now() + Duration::days(days));
-    give(
-        &mut state,
-        NewGrant {
-            expires_at: ends(30),
-            ..NewGrant::new(NewGrantKind::Promo, credits(10))
-        },
-    );
-    give(
-        &mut state,
-        NewGrant {
-            expires_at: ends(7),
-            ..NewGrant::new(NewGrantKind::Plan, credits(10))
-        },
-    );
-    give(
-        &mut state,
-        NewGrant {
-            priority: 200,
-            ..NewGrant::new(NewGrantKind::Promo, credits(10))
-        },
-    );
-    give(
-        &mut state,
-        NewGrant {
-            priority: 1,
-            ..NewGrant::new(NewGrantKind::Purchase, credits(10))
-        },
-    );
+    give(&mut state, NewGrant { expires_at: ends(30), ..NewGrant::new(NewGrantKind::Promo, credits(10)) });
+    give(&mut state, NewGrant { expires_at: ends(7), ..NewGrant::new(NewGrantKind::Plan, credits(10)) });
+    give(&mut state, NewGrant { priority: 200, ..NewGrant::new(NewGrantKind::Promo, credits(10)) });
+    give(&mut state, NewGrant { priority: 1, ..NewGrant::new(NewGrantKind::Purchase, credits(10)) });
 
     apply(&mut state, &consume(&user, credits(45)), now()).unwrap();
-    let order: Vec<i64> = state
-        .journal()
-        .last()
-        .unwrap()
-        .lines
-        .iter()
-        .map(|line| line.grant_id)
-        .collect();
+    let order: Vec<i64> = state.journal().last().unwrap().lines.iter().map(|line| line.grant_id).collect();
     assert_eq!(order, [6, 4, 3, 1, 2]);
     assert_eq!(left(&state)[1], (2, credits(5)));
 }
@@ -103,29 +68,13 @@ fn one_micro_credit_too_much_is_refused_with_the_figures() {
 fn credit_is_gone_at_the_instant_of_its_end() {
     let mut state = opened(Credits::ZERO);
     let end = now() + Duration::hours(1);
-    give(
-        &mut state,
-        NewGrant {
-            expires_at: Some(end),
-            ..NewGrant::new(NewGrantKind::Promo, credits(10))
-        },
-    );
+    give(&mut state, NewGrant { expires_at: Some(end), ..NewGrant::new(NewGrantKind::Promo, credits(10)) });
     let user = state.user_id.clone();
     let (mut before, mut at) = (state.clone(), state);
-    assert!(
-        apply(
-            &mut before,
-            &consume(&user, credits(10)),
-            end - Duration::microseconds(1)
-        )
-        .is_ok()
-    );
+    assert!(apply(&mut before, &consume(&user, credits(10)), end - Duration::microseconds(1)).is_ok());
     assert!(apply(&mut at, &consume(&user, Credits::from_micro(1)), end).is_err());
     let expiry = at.journal().last().unwrap();
-    assert_eq!(
-        (expiry.kind, expiry.amount, expiry.created_at),
-        (EntryKind::Expire, credits(10), end)
-    );
+    assert_eq!((expiry.kind, expiry.amount, expiry.created_at), (EntryKind::Expire, credits(10), end));
 }
 
 #[test]
@@ -139,19 +88,10 @@ fn a_scheduled_grant_counts_from_its_instant_and_is_named_before() {
     };
     let gift = command(&user, Action::Grant(new.clone()));
     let scheduled = apply(&mut state, &gift, now()).unwrap();
-    assert_eq!(
-        (scheduled.entry, scheduled.balance.posted),
-        (Written::Nothing, Credits::ZERO)
-    );
+    assert_eq!((scheduled.entry, scheduled.balance.posted), (Written::Nothing, Credits::ZERO));
     assert_eq!(scheduled.balance.lifetime_granted, Credits::ZERO);
 
-    let other = command(
-        &user,
-        Action::Grant(NewGrant {
-            amount: credits(11),
-            ..new
-        }),
-    );
+    let other = command(&user, Action::Grant(NewGrant { amount: credits(11), ..new }));
     let Err(Stop::Refused(Refusal::ReferenceConflict { transaction_id })) = apply(&mut state, &other, now())
     else {
         panic!("two amounts of one gift")
@@ -160,10 +100,7 @@ fn a_scheduled_grant_counts_from_its_instant_and_is_named_before() {
     assert_eq!((replayed.entry, replayed.replayed), (Written::Now(1), true));
     assert_eq!(replayed.balance.lifetime_granted, credits(10));
     let booking = &state.journal()[0];
-    assert_eq!(
-        (booking.transaction_id, booking.created_at),
-        (transaction_id, begin)
-    );
+    assert_eq!((booking.transaction_id, booking.created_at), (transaction_id, begin));
     assert_eq!(booking.actor.as_str(), "system");
 }
 
@@ -173,18 +110,9 @@ fn scheduled_credit_counts_towards_the_limit() {
     let user = state.user_id.clone();
     let almost = BALANCE_MAX.checked_sub(credits(1)).unwrap();
     let begins = Some(now() + Duration::days(1));
-    give(
-        &mut state,
-        NewGrant {
-            effective_at: begins,
-            ..NewGrant::new(NewGrantKind::Plan, almost)
-        },
-    );
+    give(&mut state, NewGrant { effective_at: begins, ..NewGrant::new(NewGrantKind::Plan, almost) });
     let refused = apply(&mut state, &recharge(&user, Credits::from_micro(1), None), now()).unwrap_err();
-    assert_eq!(
-        refused,
-        Stop::Refused(Refusal::BalanceLimit { limit: BALANCE_MAX })
-    );
+    assert_eq!(refused, Stop::Refused(Refusal::BalanceLimit { limit: BALANCE_MAX }));
     let later = now() + Duration::days(2);
     let full = apply(&mut state, &command(&user, Action::ApplyDue), later).unwrap();
     assert_eq!(full.balance.posted, BALANCE_MAX);
@@ -212,10 +140,7 @@ fn impossible_amounts_and_lives_are_refused() {
     for micro in [0, -1, i64::MIN, i64::MAX, BALANCE_MAX.micro() + 1] {
         let amount = Credits::from_micro(micro);
         for command in [consume(&user, amount), recharge(&user, amount, None)] {
-            let refused = Refusal::InvalidAmount {
-                amount,
-                limit: BALANCE_MAX,
-            };
+            let refused = Refusal::InvalidAmount { amount, limit: BALANCE_MAX };
             assert_eq!(apply(&mut state, &command, now()), Err(Stop::Refused(refused)));
         }
     }
@@ -226,11 +151,7 @@ fn impossible_amounts_and_lives_are_refused() {
         (Some(now() + day), Some(now() + day)),
         (Some(OffsetDateTime::UNIX_EPOCH - day), None),
     ] {
-        let new = NewGrant {
-            effective_at,
-            expires_at,
-            ..NewGrant::new(NewGrantKind::Promo, credits(1))
-        };
+        let new = NewGrant { effective_at, expires_at, ..NewGrant::new(NewGrantKind::Promo, credits(1)) };
         let refused = apply(&mut state, &command(&user, Action::Grant(new)), now());
         assert_eq!(refused, Err(Stop::Refused(Refusal::InvalidPeriod)));
     }
@@ -253,10 +174,7 @@ fn lifetime_granted_cannot_overflow() {
         AccountState::load(user.clone(), Standing::Open, account, Vec::new(), Vec::new()).unwrap();
     assert!(apply(&mut state, &recharge(&user, Credits::from_micro(1), None), now()).is_ok());
     let refused = apply(&mut state, &recharge(&user, Credits::from_micro(1), None), now()).unwrap_err();
-    assert_eq!(
-        refused,
-        Stop::Refused(Refusal::BalanceLimit { limit: BALANCE_MAX })
-    );
+    assert_eq!(refused, Stop::Refused(Refusal::BalanceLimit { limit: BALANCE_MAX }));
 }
 
 #[test]

@@ -46,12 +46,7 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
 }
 
 fn runner(cases: u32) -> TestRunner {
-    TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 100,
-        ..Config::default()
-    })
+    TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 100, ..Config::default() })
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -146,10 +141,7 @@ async fn compare(db: &TestDb, case: usize, batches: &[Batch], changes: &[Change]
         }
         let commands = commands(&batched, &mut names[1], number, clock.now(), batch);
         let together = execute(db.pool(), &clock, &commands).await;
-        let in_memory: Vec<String> = commands
-            .iter()
-            .map(|command| memory.answer(&clock, command))
-            .collect();
+        let in_memory: Vec<String> = commands.iter().map(|command| memory.answer(&clock, command)).collect();
         assert_eq!(words(&together.outcomes), words(&one_by_one));
         assert_eq!(words(&together.outcomes), in_memory);
         check_repeats(db, &clock, &commands, &together.outcomes).await;
@@ -178,9 +170,7 @@ async fn compare_swept(
             clock.advance(Duration::SECOND);
             if sweeper.0 {
                 let mut tx = Tx::begin(swept.pool()).await.unwrap();
-                credits::sweep(&mut tx, &clock, credits::Defaults::default(), sweeper.1)
-                    .await
-                    .unwrap();
+                credits::sweep(&mut tx, &clock, credits::Defaults::default(), sweeper.1).await.unwrap();
                 tx.commit().await.unwrap();
             }
         }
@@ -216,10 +206,7 @@ async fn check_repeats(db: &TestDb, clock: &ManualClock, commands: &[Command], o
         }
         let later = ManualClock::at(clock.now() + Duration::seconds(90));
         let again = execute(db.pool(), &later, std::slice::from_ref(command)).await;
-        let expected = Outcome {
-            replay: Replay::ByKey,
-            ..outcome.clone()
-        };
+        let expected = Outcome { replay: Replay::ByKey, ..outcome.clone() };
         assert_eq!(again.outcomes, [expected]);
         assert_eq!((again.entries, again.low), (vec![], vec![]));
     }
@@ -260,15 +247,7 @@ fn applied_word(applied: &Applied, at: OffsetDateTime) -> String {
         command: (entry.actor != Actor::System).then_some(entry.transaction_id),
     });
     let (hold, grant) = (applied.hold.as_ref(), applied.grant.as_ref());
-    word(
-        entry,
-        hold,
-        grant,
-        applied.balance,
-        applied.uncollected,
-        applied.replayed,
-        at,
-    )
+    word(entry, hold, grant, applied.balance, applied.uncollected, applied.replayed, at)
 }
 
 pub fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -> String {
@@ -289,15 +268,7 @@ pub fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -
     };
     let at = now.max(state.account.as_of);
     let (hold, grant) = (effect.hold.as_deref(), effect.grant.as_deref());
-    word(
-        entry,
-        hold,
-        grant,
-        effect.balance,
-        effect.uncollected,
-        effect.replayed,
-        at,
-    )
+    word(entry, hold, grant, effect.balance, effect.uncollected, effect.replayed, at)
 }
 
 #[derive(Debug)]
@@ -372,17 +343,10 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
 async fn reads(db: &TestDb, clock: &ManualClock, user: &UserId) -> String {
     let mut conn = db.pool().get().await.unwrap();
     let mut text = format!("{:?}", credits::account(&mut conn, clock, user).await.unwrap());
-    for filter in [
-        GrantFilter::Open,
-        GrantFilter::Used,
-        GrantFilter::Expired,
-        GrantFilter::All,
-    ] {
+    for filter in [GrantFilter::Open, GrantFilter::Used, GrantFilter::Expired, GrantFilter::All] {
         let mut page = Page::first(2);
         loop {
-            let slice = credits::grants(&mut conn, clock, user, filter, &page)
-                .await
-                .unwrap();
+            let slice = credits::grants(&mut conn, clock, user, filter, &page).await.unwrap();
             text += &format!("\n{filter:?} {:?}", slice.items);
             let Some(place) = slice.next else { break };
             page = Page::new(2, kernel::Start::After(place)).unwrap();
@@ -391,9 +355,7 @@ async fn reads(db: &TestDb, clock: &ManualClock, user: &UserId) -> String {
     for filter in std::iter::once(HoldFilter::All).chain(credits::HoldStatus::ALL.map(HoldFilter::Only)) {
         let mut page = Page::first(2);
         loop {
-            let slice = credits::holds(&mut conn, clock, user, filter, &page)
-                .await
-                .unwrap();
+            let slice = credits::holds(&mut conn, clock, user, filter, &page).await.unwrap();
             text += &format!("\n{filter:?} {:?}", slice.items);
             let Some(place) = slice.next else { break };
             page = Page::new(2, kernel::Start::After(place)).unwrap();
@@ -408,24 +370,14 @@ async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Opt
     let state = state.filter(|state| state.standing == Standing::Open);
     for _ in 0..3 {
         let mut conn = db.pool().get().await.unwrap();
-        let found = credits::balances(&conn, &later, std::slice::from_ref(user))
-            .await
-            .unwrap();
+        let found = credits::balances(&conn, &later, std::slice::from_ref(user)).await.unwrap();
         let account = credits::account(&mut conn, &later, user).await.unwrap();
         let page = Page::first(500);
-        let grants = credits::grants(&mut conn, &later, user, GrantFilter::All, &page)
-            .await
-            .unwrap()
-            .items;
-        let holds = credits::holds(&mut conn, &later, user, HoldFilter::All, &Page::first(500))
-            .await
-            .unwrap()
-            .items;
+        let grants = credits::grants(&mut conn, &later, user, GrantFilter::All, &page).await.unwrap().items;
+        let holds =
+            credits::holds(&mut conn, &later, user, HoldFilter::All, &Page::first(500)).await.unwrap().items;
         let Some(state) = state else {
-            assert_eq!(
-                (found, account, grants, holds),
-                (vec![None], None, vec![], vec![])
-            );
+            assert_eq!((found, account, grants, holds), (vec![None], None, vec![], vec![]));
             return;
         };
         let now = later.now().max(state.account.as_of);
@@ -452,10 +404,7 @@ async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Opt
         let hold = |hold: &HoldView| (hold.hold_id, hold.status, hold.released, hold.resolved_at);
         let mut expected: Vec<_> = settled.holds().map(|hold| hold.shown(user)).collect();
         expected.sort_by_key(|hold| std::cmp::Reverse(hold.entry_seq));
-        assert_eq!(
-            holds.iter().map(hold).collect::<Vec<_>>(),
-            expected.iter().map(hold).collect::<Vec<_>>()
-        );
+        assert_eq!(holds.iter().map(hold).collect::<Vec<_>>(), expected.iter().map(hold).collect::<Vec<_>>());
         later.advance(Duration::seconds(30));
     }
 }

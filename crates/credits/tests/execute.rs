@@ -24,44 +24,23 @@ async fn an_account_opens_with_its_initial_grant_and_spends() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("auth0|one"));
     let opened = done(db.pool(), &clock, open(&user, credits(1000))).await;
     let grant = entry(&opened);
-    assert_eq!(
-        (grant.kind, grant.seq, grant.amount),
-        (EntryKind::Grant, 1, credits(1000))
-    );
+    assert_eq!((grant.kind, grant.seq, grant.amount), (EntryKind::Grant, 1, credits(1000)));
     assert_eq!(
         (grant.reference_id.as_deref(), grant.created_at),
         (Some(credits::INITIAL_REFERENCE), testkit::instant())
     );
 
-    let mut spending = command(
-        &user,
-        Action::Consume {
-            amount: credits(25),
-            usage_record_id: Some(9),
-        },
-    );
+    let mut spending = command(&user, Action::Consume { amount: credits(25), usage_record_id: Some(9) });
     spending.description = Some("api_call".to_owned());
     spending.metadata = FreeForm::object(r#"{"b":1.50,"a":[]}"#).unwrap();
     let spent = done(db.pool(), &clock, spending.clone()).await;
     let consumed = entry(&spent);
-    assert_eq!(
-        (consumed.balance_before, consumed.balance_after),
-        (credits(1000), credits(975))
-    );
-    assert_eq!(
-        (consumed.transaction_id, consumed.usage_record_id),
-        (spending.transaction_id, Some(9))
-    );
-    assert_eq!(
-        (consumed.description.as_deref(), consumed.actor),
-        (Some("api_call"), spending.actor)
-    );
+    assert_eq!((consumed.balance_before, consumed.balance_after), (credits(1000), credits(975)));
+    assert_eq!((consumed.transaction_id, consumed.usage_record_id), (spending.transaction_id, Some(9)));
+    assert_eq!((consumed.description.as_deref(), consumed.actor), (Some("api_call"), spending.actor));
     assert_eq!(consumed.metadata.as_json(), r#"{"a": [], "b": 1.50}"#);
     assert!(consumed.id > 0 && consumed.id != grant.id);
-    assert_eq!(
-        (spent.balance.posted, spent.balance.lifetime_granted),
-        (credits(975), credits(1000))
-    );
+    assert_eq!((spent.balance.posted, spent.balance.lifetime_granted), (credits(975), credits(1000)));
 }
 
 #[tokio::test]
@@ -83,12 +62,7 @@ async fn unknown_accounts_are_refused_one_by_one() {
         ],
     )
     .await;
-    assert_eq!(
-        outcomes[0],
-        Err(Refusal::UserNotFound {
-            user_id: unknown.clone()
-        })
-    );
+    assert_eq!(outcomes[0], Err(Refusal::UserNotFound { user_id: unknown.clone() }));
     assert_eq!(outcomes[1].as_ref().unwrap().balance.posted, credits(9));
     assert!(matches!(outcomes[2], Err(Refusal::InvalidAmount { .. })));
     assert!(matches!(outcomes[3], Err(Refusal::InsufficientCredits { .. })));
@@ -121,10 +95,7 @@ async fn an_account_exists_from_its_opening_in_the_batch_on() {
     let empty = done(db.pool(), &clock, open(&testkit::user("empty"), Credits::ZERO)).await;
     assert_eq!((empty.entry, empty.replayed), (None, false));
     let empty = done(db.pool(), &clock, open(&testkit::user("empty"), credits(5))).await;
-    assert_eq!(
-        (empty.entry, empty.replayed, empty.balance.posted),
-        (None, true, Credits::ZERO)
-    );
+    assert_eq!((empty.entry, empty.replayed, empty.balance.posted), (None, true, Credits::ZERO));
 }
 
 #[tokio::test]
@@ -132,12 +103,8 @@ async fn a_reference_credits_once_in_and_across_batches() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("payer"));
     done(db.pool(), &clock, open(&user, Credits::ZERO)).await;
     let pay = |amount| recharge(&user, credits(amount), Some("pi_1"));
-    let outcomes = run(
-        db.pool(),
-        &clock,
-        &[pay(10), pay(10), pay(11), recharge(&user, credits(10), None)],
-    )
-    .await;
+    let outcomes =
+        run(db.pool(), &clock, &[pay(10), pay(10), pay(11), recharge(&user, credits(10), None)]).await;
     let first = outcomes[0].as_ref().unwrap();
     let second = outcomes[1].as_ref().unwrap();
     assert_eq!((first.replayed, second.replayed), (false, true));
@@ -147,27 +114,16 @@ async fn a_reference_credits_once_in_and_across_batches() {
     assert_eq!(outcomes[3].as_ref().unwrap().balance.posted, credits(20));
 
     clock.advance(Duration::days(1));
-    let later = run(
-        db.pool(),
-        &clock,
-        &[consume(&user, credits(15)), pay(10), pay(12)],
-    )
-    .await;
+    let later = run(db.pool(), &clock, &[consume(&user, credits(15)), pay(10), pay(12)]).await;
     let replayed = later[1].as_ref().unwrap();
     assert_eq!((replayed.replayed, &replayed.entry), (true, &first.entry));
     assert_eq!(replayed.balance.posted, credits(5));
     assert_eq!(later[2], Err(Refusal::ReferenceConflict { transaction_id }));
     // The reference of one user says nothing about another.
     let other = testkit::user("other");
-    let outcomes = run(
-        db.pool(),
-        &clock,
-        &[
-            open(&other, Credits::ZERO),
-            recharge(&other, credits(3), Some("pi_1")),
-        ],
-    )
-    .await;
+    let outcomes =
+        run(db.pool(), &clock, &[open(&other, Credits::ZERO), recharge(&other, credits(3), Some("pi_1"))])
+            .await;
     assert!(!outcomes[1].as_ref().unwrap().replayed);
 }
 
@@ -188,20 +144,13 @@ async fn due_items_come_before_any_command_and_survive_a_refusal() {
     let outcomes = run(
         db.pool(),
         &clock,
-        &[
-            consume(&user, credits(2)),
-            command(&user, Action::Grant(new)),
-            consume(&user, credits(1)),
-        ],
+        &[consume(&user, credits(2)), command(&user, Action::Grant(new)), consume(&user, credits(1))],
     )
     .await;
     assert!(matches!(outcomes[0], Err(Refusal::InsufficientCredits { .. })));
     let gift = outcomes[1].as_ref().unwrap();
     assert!(gift.replayed);
-    assert_eq!(
-        (entry(gift).seq, entry(gift).created_at),
-        (2, testkit::instant() + Duration::hours(1))
-    );
+    assert_eq!((entry(gift).seq, entry(gift).created_at), (2, testkit::instant() + Duration::hours(1)));
     assert_eq!(entry(outcomes[2].as_ref().unwrap()).seq, 4);
     assert_eq!(gift.balance.lifetime_granted, credits(51));
 }
@@ -225,15 +174,12 @@ async fn statements(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> usi
     let mut tx = Tx::begin(pool).await.unwrap();
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
-    tx.conn()
-        .set_instrumentation(move |event: InstrumentationEvent<'_>| {
-            if let InstrumentationEvent::StartQuery { .. } = event {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    let executed = execute(&mut tx, clock, credits::Defaults::default(), commands)
-        .await
-        .unwrap();
+    tx.conn().set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { .. } = event {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let executed = execute(&mut tx, clock, credits::Defaults::default(), commands).await.unwrap();
     assert!(executed.outcomes.iter().all(|outcome| outcome.result.is_ok()));
     let counted = count.load(Ordering::Relaxed);
     tx.conn().set_instrumentation(|_: InstrumentationEvent<'_>| {});
@@ -244,9 +190,7 @@ async fn statements(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> usi
 #[tokio::test]
 async fn statements_do_not_grow_with_the_batch() {
     let (db, clock) = (database().await, testkit::clock());
-    let users: Vec<UserId> = (0..129)
-        .map(|number| testkit::user(&format!("user-{number}")))
-        .collect();
+    let users: Vec<UserId> = (0..129).map(|number| testkit::user(&format!("user-{number}"))).collect();
     let openings: Vec<_> = users.iter().map(|user| open(user, credits(10))).collect();
     run(db.pool(), &clock, &openings).await;
     for some in [&users[..1], &users[1..]] {
@@ -263,10 +207,8 @@ async fn statements_do_not_grow_with_the_batch() {
         assert_eq!(statements(db.pool(), &clock, &keyed).await, 5);
         assert_eq!(statements(db.pool(), &clock, &keyed).await, 3); // a repeat only reads
         // The charges.
-        let refunds: Vec<_> = charges
-            .iter()
-            .map(|charge| refund(&charge.user_id, charge.transaction_id, None))
-            .collect();
+        let refunds: Vec<_> =
+            charges.iter().map(|charge| refund(&charge.user_id, charge.transaction_id, None)).collect();
         assert_eq!(statements(db.pool(), &clock, &refunds).await, 4);
         // The new holds.
         let holds: Vec<_> = some.iter().map(|user| hold(user, credits(1))).collect();
@@ -274,11 +216,8 @@ async fn statements_do_not_grow_with_the_batch() {
         assert_eq!(statements(db.pool(), &clock, &commands).await, 4);
         // While something is held, the holds and their lines.
         assert_eq!(statements(db.pool(), &clock, &fresh(&charges)).await, 5);
-        let captures: Vec<_> = some
-            .iter()
-            .zip(&holds)
-            .map(|(user, (id, _))| capture(user, *id, None))
-            .collect();
+        let captures: Vec<_> =
+            some.iter().zip(&holds).map(|(user, (id, _))| capture(user, *id, None)).collect();
         assert_eq!(statements(db.pool(), &clock, &captures).await, 6);
         // Of accounts that have any, the budgets; and what is spent of them, if that changes.
         for user in some {

@@ -79,14 +79,12 @@ const NOBODY: u8 = 9;
 pub fn steps(waits: std::ops::Range<i64>) -> impl Strategy<Value = Vec<Step>> {
     let wait = prop_oneof![2 => Just(0), 2 => 1..4_i64, 1 => waits];
     let step = (wait, op()).prop_map(|(wait, op)| Step { wait, op });
-    (
-        prop::option::weighted(0.97, open()),
-        prop::collection::vec(step, 1..40),
-    )
-        .prop_map(|(first, mut steps)| {
+    (prop::option::weighted(0.97, open()), prop::collection::vec(step, 1..40)).prop_map(
+        |(first, mut steps)| {
             steps.splice(0..0, first.map(|op| Step { wait: 0, op }));
             steps
-        })
+        },
+    )
 }
 
 pub fn op() -> impl Strategy<Value = Op> {
@@ -94,14 +92,8 @@ pub fn op() -> impl Strategy<Value = Op> {
     let recharge = (amount(), reference()).prop_map(|(amount, reference)| Op::Recharge { amount, reference });
     let remove =
         (amount(), prop::option::weighted(0.5, 0..6_u8)).prop_map(|(amount, lot)| Op::Remove { amount, lot });
-    let capture =
-        (back(), prop::option::weighted(0.8, captured()), by_user()).prop_map(|(back, amount, by_user)| {
-            Op::Capture {
-                back,
-                amount,
-                by_user,
-            }
-        });
+    let capture = (back(), prop::option::weighted(0.8, captured()), by_user())
+        .prop_map(|(back, amount, by_user)| Op::Capture { back, amount, by_user });
     let release = (back(), by_user()).prop_map(|(back, by_user)| Op::Release { back, by_user });
     let refund = (back(), prop::option::weighted(0.7, amount()))
         .prop_map(|(back, amount)| Op::Refund { back, amount });
@@ -123,11 +115,7 @@ pub fn op() -> impl Strategy<Value = Op> {
 
 /// The word for a reference; number 0 is the one that came with accounts of earlier versions.
 pub fn reference(number: u8) -> String {
-    if number == 0 {
-        "initial".to_owned()
-    } else {
-        format!("payment-{number}")
-    }
+    if number == 0 { "initial".to_owned() } else { format!("payment-{number}") }
 }
 
 impl Names {
@@ -198,17 +186,8 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
     let at = |seconds: i64| now + Duration::seconds(seconds);
     let credits = Credits::from_micro;
     match op {
-        Op::Open(initial) => Action::Open {
-            initial: credits(*initial),
-        },
-        Op::Give {
-            kind,
-            amount,
-            priority,
-            begins,
-            ends,
-            reference: used,
-        } => Action::Grant(NewGrant {
+        Op::Open(initial) => Action::Open { initial: credits(*initial) },
+        Op::Give { kind, amount, priority, begins, ends, reference: used } => Action::Grant(NewGrant {
             kind: *kind,
             amount: credits(*amount),
             priority: *priority,
@@ -217,28 +196,16 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
             reference_id: used.map(reference),
             scope: ReferenceScope::User,
         }),
-        Op::Recharge {
-            amount,
-            reference: used,
-        } => Action::Recharge {
+        Op::Recharge { amount, reference: used } => Action::Recharge {
             amount: credits(*amount),
             reference_id: used.map(reference),
             scope: ReferenceScope::User,
         },
-        Op::Consume(amount) => Action::Consume {
-            amount: credits(*amount),
-            usage_record_id: Some(7),
-        },
-        Op::TakeWhatIsThere(amount) => Action::ConsumeUncollected {
-            amount: credits(*amount),
-            usage_record_id: None,
-        },
-        Op::Hold {
-            amount,
-            clamp,
-            seconds,
-            by_user: _,
-        } => Action::Hold {
+        Op::Consume(amount) => Action::Consume { amount: credits(*amount), usage_record_id: Some(7) },
+        Op::TakeWhatIsThere(amount) => {
+            Action::ConsumeUncollected { amount: credits(*amount), usage_record_id: None }
+        }
+        Op::Hold { amount, clamp, seconds, by_user: _ } => Action::Hold {
             hold_id: transaction_id(number),
             amount: credits(*amount),
             mode: if *clamp { HoldMode::Clamp } else { HoldMode::Exact },
@@ -249,9 +216,7 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
             amount: amount.map(credits),
             usage_record_id: Some(8),
         },
-        Op::Release { back, .. } => Action::Release {
-            hold_id: transaction_id(names.hold(*back)),
-        },
+        Op::Release { back, .. } => Action::Release { hold_id: transaction_id(names.hold(*back)) },
         Op::Refund { back, amount } => Action::Refund {
             transaction_id: transaction_id(names.charge(*back)),
             amount: amount.map(credits),
@@ -267,11 +232,7 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
 }
 
 fn adjust(amount: i64, adjustment: Adjustment) -> Action {
-    Action::Adjust {
-        amount: Credits::from_micro(amount),
-        adjustment,
-        reason: "so it is".to_owned(),
-    }
+    Action::Adjust { amount: Credits::from_micro(amount), adjustment, reason: "so it is".to_owned() }
 }
 
 fn open() -> impl Strategy<Value = Op> {
@@ -280,11 +241,7 @@ fn open() -> impl Strategy<Value = Op> {
 
 fn give() -> impl Strategy<Value = Op> {
     let reference = prop::option::weighted(0.4, 0..5_u8);
-    let kind = prop_oneof![
-        Just(NewGrantKind::Purchase),
-        Just(NewGrantKind::Plan),
-        Just(NewGrantKind::Promo)
-    ];
+    let kind = prop_oneof![Just(NewGrantKind::Purchase), Just(NewGrantKind::Plan), Just(NewGrantKind::Promo)];
     let priority = prop_oneof![4 => Just(100_u8), 1 => 98..103_u8, 1 => any::<u8>()];
     let begins = prop::option::weighted(0.4, -20..60_i64);
     let ends = prop::option::weighted(0.6, prop_oneof![2 => -3..30_i64, 1 => 20..90_i64]);

@@ -11,11 +11,8 @@ use crate::support::{
 };
 
 fn payment(user: &UserId, amount: Credits, reference: &str) -> Command {
-    let action = Action::Recharge {
-        amount,
-        reference_id: Some(reference.to_owned()),
-        scope: ReferenceScope::Global,
-    };
+    let action =
+        Action::Recharge { amount, reference_id: Some(reference.to_owned()), scope: ReferenceScope::Global };
     command(user, action)
 }
 
@@ -54,27 +51,17 @@ async fn a_reference_credits_one_user_in_and_across_batches() {
     let taken = Err(Refusal::ReferenceTaken);
     assert!(results[0].as_ref().is_ok_and(|done| !done.replayed));
     assert!(results[2].as_ref().is_ok_and(|done| done.replayed));
-    assert!(
-        results[3]
-            .as_ref()
-            .is_ok_and(|done| done.grant.as_ref().unwrap().kind == GrantKind::Promo)
-    );
+    assert!(results[3].as_ref().is_ok_and(|done| done.grant.as_ref().unwrap().kind == GrantKind::Promo));
     assert_eq!((&results[1], &results[4]), (&taken, &taken));
     // What is unique per user only is another matter.
     assert!(results[5].is_ok());
-    let later = [
-        payment(&a, credits(5), "pi_1"),
-        gift(&b, credits(9), "pi_2"),
-        payment(&b, credits(6), "pi_1"),
-    ];
+    let later =
+        [payment(&a, credits(5), "pi_1"), gift(&b, credits(9), "pi_2"), payment(&b, credits(6), "pi_1")];
     let results = run(db.pool(), &clock, &later).await;
     assert_eq!((&results[0], &results[1]), (&taken, &taken));
     assert!(matches!(results[2], Err(Refusal::ReferenceConflict { .. })));
     let refusal = Refusal::ReferenceTaken;
-    assert_eq!(
-        (refusal.code(), refusal.kind()),
-        ("ReferenceConflictException", Kind::Conflict)
-    );
+    assert_eq!((refusal.code(), refusal.kind()), ("ReferenceConflictException", Kind::Conflict));
     assert!(refusal.details().is_empty());
 }
 
@@ -98,9 +85,7 @@ async fn a_reference_that_the_user_has_becomes_unique_among_all() {
     done(db.pool(), &clock, payment(&b, credits(5), "pi_3")).await;
     // A refusal is remembered by its key.
     let keyed = under(payment(&a, credits(5), "pi_3"), "k", 1);
-    let first = answers(db.pool(), &clock, std::slice::from_ref(&keyed))
-        .await
-        .remove(0);
+    let first = answers(db.pool(), &clock, std::slice::from_ref(&keyed)).await.remove(0);
     let second = answers(db.pool(), &clock, &[keyed]).await.remove(0);
     assert_eq!(
         (&first.result, &second.result),
@@ -123,18 +108,12 @@ async fn a_reference_that_credited_another_user_before_is_taken() {
         effective_at: Some(clock.now() + Duration::DAY),
         ..NewGrant::new(NewGrantKind::Plan, credits(5))
     };
-    let of_admin = Command {
-        actor: Actor::Admin,
-        ..recharge(a, credits(5), Some("of admin"))
-    };
+    let of_admin = Command { actor: Actor::Admin, ..recharge(a, credits(5), Some("of admin")) };
     done(db.pool(), &clock, recharge(a, credits(5), Some("pi_1"))).await;
     done(db.pool(), &clock, command(a, Action::Grant(scheduled))).await;
     done(db.pool(), &clock, of_admin).await;
     // Before the claim, in the same batch.
-    let batch = [
-        recharge(a, credits(5), Some("pi_2")),
-        payment(b, credits(5), "pi_2"),
-    ];
+    let batch = [recharge(a, credits(5), Some("pi_2")), payment(b, credits(5), "pi_2")];
     assert_eq!(run(db.pool(), &clock, &batch).await[1], taken());
     for reference in ["pi_1", "pi_2", "later", "of admin"] {
         let refused = run(db.pool(), &clock, &[payment(b, credits(5), reference)]).await;
@@ -167,11 +146,7 @@ async fn what_users_gave_themselves_blocks_no_payment_of_others() {
     done(db.pool(), &clock, own(a, "pi_1")).await;
     let batch = [own(a, "pi_2"), payment(b, credits(5), "pi_2")];
     assert!(run(db.pool(), &clock, &batch).await.iter().all(Result::is_ok));
-    assert!(
-        !done(db.pool(), &clock, payment(b, credits(5), "pi_1"))
-            .await
-            .replayed
-    );
+    assert!(!done(db.pool(), &clock, payment(b, credits(5), "pi_1")).await.replayed);
     // Nor does it give the user a payment of another one.
     done(db.pool(), &clock, recharge(b, credits(5), Some("pi_3"))).await;
     done(db.pool(), &clock, own(c, "pi_3")).await;
@@ -201,9 +176,7 @@ async fn pay(pool: Pool, commands: Vec<Command>) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_at_once_one_wins_each_reference() {
     let db = database().await;
-    let users: Vec<UserId> = (0..8)
-        .map(|number| testkit::user(&format!("user-{number}")))
-        .collect();
+    let users: Vec<UserId> = (0..8).map(|number| testkit::user(&format!("user-{number}"))).collect();
     for user in &users {
         done(db.pool(), &SystemClock, open(user, credits(1))).await;
     }

@@ -59,19 +59,13 @@ struct Meter {
 
 impl Meter {
     async fn new(db: &TestDb) -> Self {
-        Self {
-            pool: db.pool_of(1),
-            observer: db.connect().await,
-            costs: BTreeMap::new(),
-        }
+        Self { pool: db.pool_of(1), observer: db.connect().await, costs: BTreeMap::new() }
     }
 
     async fn told(&mut self) -> i64 {
         let mut conn = self.pool.get().await.unwrap();
         // Statistics are handed over when the statement has ended, at most once a second unless they are asked for.
-        conn.batch_execute("SELECT pg_stat_force_next_flush()")
-            .await
-            .unwrap();
+        conn.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
         conn.batch_execute("SELECT 1").await.unwrap();
         touched(&mut self.observer).await
     }
@@ -96,9 +90,7 @@ impl Meter {
         self.measure(name, async |pool| {
             let mut conn = pool.get().await.unwrap();
             let page = Page::new(LIMIT, start.clone()).unwrap();
-            credits::transactions(&mut conn, user, &filter, &page)
-                .await
-                .unwrap();
+            credits::transactions(&mut conn, user, &filter, &page).await.unwrap();
         })
         .await;
     }
@@ -118,18 +110,11 @@ async fn costs(db: &TestDb, user: &UserId, entries: i64) -> BTreeMap<&'static st
     let mut meter = Meter::new(db).await;
     let middle = entries / 2;
     let at = |seq: i64| testkit::instant() + Duration::seconds(seq);
-    let of = |kind| TransactionFilter {
-        kind: Some(kind),
-        ..TransactionFilter::default()
-    };
+    let of = |kind| TransactionFilter { kind: Some(kind), ..TransactionFilter::default() };
     let all = TransactionFilter::default;
     meter.list("first page", user, all(), Start::Offset(0)).await;
     meter.list("deep page", user, all(), Start::After(middle)).await;
-    let dated = TransactionFilter {
-        from: Some(at(middle - 40)),
-        to: Some(at(middle)),
-        ..all()
-    };
+    let dated = TransactionFilter { from: Some(at(middle - 40)), to: Some(at(middle)), ..all() };
     meter.list("dates", user, dated, Start::Offset(0)).await;
     let rare = of(TransactionKind::Recharge);
     meter.list("recharges", user, rare, Start::After(middle)).await;
@@ -159,13 +144,9 @@ async fn costs(db: &TestDb, user: &UserId, entries: i64) -> BTreeMap<&'static st
         .measure("open grants and holds", async |pool| {
             let mut conn = pool.get().await.unwrap();
             let (open, first) = (GrantFilter::Open, Page::first(LIMIT));
-            credits::grants(&mut conn, &SystemClock, user, open, &first)
-                .await
-                .unwrap();
+            credits::grants(&mut conn, &SystemClock, user, open, &first).await.unwrap();
             let first = Page::first(LIMIT);
-            credits::holds(&mut conn, &SystemClock, user, HoldFilter::All, &first)
-                .await
-                .unwrap();
+            credits::holds(&mut conn, &SystemClock, user, HoldFilter::All, &first).await.unwrap();
         })
         .await;
     hold_lists(&mut meter, user).await;
@@ -206,17 +187,9 @@ async fn commands(meter: &mut Meter, user: &UserId) {
     let one = || Credits::from_micro(1);
     let name = || RandomIds.uuid().to_string();
     meter.command("consume", || consume(user, one())).await;
-    meter
-        .command("consume with a key", || under(consume(user, one()), &name(), 1))
-        .await;
-    meter
-        .command("recharge with a reference", || {
-            recharge(user, one(), Some(&name()))
-        })
-        .await;
-    meter
-        .command("nothing due", || command(user, Action::ApplyDue))
-        .await;
+    meter.command("consume with a key", || under(consume(user, one()), &name(), 1)).await;
+    meter.command("recharge with a reference", || recharge(user, one(), Some(&name()))).await;
+    meter.command("nothing due", || command(user, Action::ApplyDue)).await;
     meter
         .measure("hold and capture", async |pool| {
             let (hold_id, held) = hold(user, one());
@@ -226,15 +199,11 @@ async fn commands(meter: &mut Meter, user: &UserId) {
         })
         .await;
     let old = entry(&mut meter.observer, user, 2).await.transaction_id;
-    meter
-        .command("refund of an old charge", || refund(user, old, Some(one())))
-        .await;
+    meter.command("refund of an old charge", || refund(user, old, Some(one()))).await;
     meter
         .measure("sweep", async |pool| {
             let mut tx = Tx::begin(pool).await.unwrap();
-            credits::sweep(&mut tx, &SystemClock, credits::Defaults::default(), 10)
-                .await
-                .unwrap();
+            credits::sweep(&mut tx, &SystemClock, credits::Defaults::default(), 10).await.unwrap();
             tx.commit().await.unwrap();
         })
         .await;
@@ -317,31 +286,18 @@ async fn compare(entries: i64) -> Vec<(&'static str, i64, i64)> {
     let mut settings = pg::PoolSettings::new(db.url());
     settings.statement_timeout = std::time::Duration::ZERO;
     let mut conn = pg::Pool::new(&settings).unwrap().get().await.unwrap();
-    for table in [
-        "accounts",
-        "grants",
-        "entries",
-        "entry_grants",
-        "holds",
-        "idempotency",
-    ] {
+    for table in ["accounts", "grants", "entries", "entry_grants", "holds", "idempotency"] {
         // Its visits would be counted too.
-        conn.batch_execute(&format!(
-            "ALTER TABLE credits.{table} SET (autovacuum_enabled = off)"
-        ))
-        .await
-        .unwrap();
+        conn.batch_execute(&format!("ALTER TABLE credits.{table} SET (autovacuum_enabled = off)"))
+            .await
+            .unwrap();
     }
     fill(&mut conn, &young, YOUNG).await;
     fill(&mut conn, &old, entries).await;
-    conn.batch_execute("VACUUM ANALYZE credits.entries")
-        .await
-        .unwrap();
+    conn.batch_execute("VACUUM ANALYZE credits.entries").await.unwrap();
     conn.batch_execute("VACUUM ANALYZE credits.grants").await.unwrap();
     conn.batch_execute("VACUUM ANALYZE credits.holds").await.unwrap();
-    conn.batch_execute("VACUUM ANALYZE credits.accounts")
-        .await
-        .unwrap();
+    conn.batch_execute("VACUUM ANALYZE credits.accounts").await.unwrap();
     testkit::audit_now(&db);
     let (few, many) = (costs(&db, &young, YOUNG).await, costs(&db, &old, entries).await);
     let pairs = few.into_iter().zip(many);
@@ -403,15 +359,11 @@ async fn a_list_reads_past_holds_that_were_never_charged() {
         .execute(&mut conn)
         .await
         .unwrap();
-    conn.batch_execute("VACUUM ANALYZE credits.entries")
-        .await
-        .unwrap();
+    conn.batch_execute("VACUUM ANALYZE credits.entries").await.unwrap();
     testkit::audit_now(&db);
     let mut meter = Meter::new(&db).await;
     let first = Start::Offset(0);
-    meter
-        .list("first page", &user, TransactionFilter::default(), first)
-        .await;
+    meter.list("first page", &user, TransactionFilter::default(), first).await;
     let blocks = meter.costs["first page"];
     println!("{blocks} blocks past {RUN} entries of holds");
     assert!((RUN / 100..RUN / 20).contains(&blocks), "{blocks} blocks");

@@ -63,15 +63,9 @@ async fn a_hold_is_shown_from_its_making_to_its_end() {
     clock.advance(Duration::seconds(1));
     let captured = done(db.pool(), &clock, capture(&user, hold_id, Some(credits(60)))).await;
     let entry = captured.entry.unwrap();
-    assert_eq!(
-        (entry.kind, entry.hold_id, entry.amount),
-        (EntryKind::Capture, Some(hold_id), credits(60))
-    );
+    assert_eq!((entry.kind, entry.hold_id, entry.amount), (EntryKind::Capture, Some(hold_id), credits(60)));
     let ended = captured.hold.unwrap();
-    assert_eq!(
-        (ended.description.as_deref(), &ended.metadata),
-        (Some("a long reply"), &shown.metadata)
-    );
+    assert_eq!((ended.description.as_deref(), &ended.metadata), (Some("a long reply"), &shown.metadata));
     assert_eq!(
         (ended.status, ended.captured, ended.released),
         (HoldStatus::Captured, credits(60), credits(10))
@@ -93,30 +87,19 @@ async fn reads_count_what_is_due_as_gone_and_write_nothing() {
     let (hold_id, held) = hold(&user, credits(12));
     done(db.pool(), &clock, held).await;
     let shown = account(&mut conn, &clock, &user).await.unwrap().unwrap();
-    assert_eq!(
-        (shown.balance.posted, shown.balance.held),
-        (credits(15), credits(12))
-    );
+    assert_eq!((shown.balance.posted, shown.balance.held), (credits(15), credits(12)));
     assert_eq!(shown.grants.len(), 2);
     assert_eq!(shown.updated_at, testkit::instant());
 
     clock.advance(Duration::seconds(60)); // the hold ends, and with it what it kept of the gift
     let shown = account(&mut conn, &clock, &user).await.unwrap().unwrap();
-    assert_eq!(
-        (shown.balance.posted, shown.balance.held),
-        (credits(10), Credits::ZERO)
-    );
+    assert_eq!((shown.balance.posted, shown.balance.held), (credits(10), Credits::ZERO));
     assert_eq!((shown.grants.len(), shown.updated_at), (1, clock.now()));
-    let ended = list(&db, &clock, &user, HoldFilter::Only(HoldStatus::Expired))
-        .await
-        .remove(0);
+    let ended = list(&db, &clock, &user, HoldFilter::Only(HoldStatus::Expired)).await.remove(0);
     assert_eq!((ended.hold_id, ended.released), (hold_id, credits(12)));
     assert_eq!(ended.resolved_at, Some(clock.now()));
     assert_eq!(list(&db, &clock, &user, HoldFilter::Open).await, []);
-    assert_eq!(
-        count(&db, "SELECT count(*) AS count FROM credits.entries").await,
-        3
-    );
+    assert_eq!(count(&db, "SELECT count(*) AS count FROM credits.entries").await, 3);
     let nobody = testkit::user("nobody");
     assert_eq!(account(&mut conn, &clock, &nobody).await.unwrap(), None);
 }
@@ -141,11 +124,7 @@ async fn holds_are_listed_newest_first_page_by_page() {
         (HoldFilter::Only(HoldStatus::Captured), vec![5]),
         (HoldFilter::Only(HoldStatus::Expired), vec![]),
     ] {
-        assert_eq!(
-            pages(&mut conn, &clock, filter, &ids).await,
-            expected,
-            "{filter:?}"
-        );
+        assert_eq!(pages(&mut conn, &clock, filter, &ids).await, expected, "{filter:?}");
     }
     clock.advance(Duration::minutes(2));
     let (id, held) = hold(&user, credits(1)); // books what has ended
@@ -157,11 +136,7 @@ async fn holds_are_listed_newest_first_page_by_page() {
         (HoldFilter::Only(HoldStatus::Released), vec![3]),
         (HoldFilter::Only(HoldStatus::Expired), vec![7, 6, 4, 2, 1, 0]),
     ] {
-        assert_eq!(
-            pages(&mut conn, &clock, filter, &ids).await,
-            expected,
-            "{filter:?}"
-        );
+        assert_eq!(pages(&mut conn, &clock, filter, &ids).await, expected, "{filter:?}");
     }
     let page = Page::new(2, Start::Offset(3)).unwrap();
     let expired = HoldFilter::Only(HoldStatus::Expired);
@@ -198,68 +173,29 @@ async fn transactions_are_found_by_hold_reference_and_id() {
     done(db.pool(), &clock, open(&user, credits(100))).await;
     let (hold_id, held) = hold(&user, credits(5));
     done(db.pool(), &clock, held).await;
-    let charge = done(db.pool(), &clock, capture(&user, hold_id, Some(credits(2))))
-        .await
-        .entry
-        .unwrap();
+    let charge = done(db.pool(), &clock, capture(&user, hold_id, Some(credits(2)))).await.entry.unwrap();
     let mut conn = db.connect().await;
     let page = Page::first(50);
-    let of_hold = TransactionFilter {
-        hold_id: Some(hold_id),
-        ..TransactionFilter::default()
-    };
-    let found = transactions(&mut conn, &user, &of_hold, &page)
-        .await
-        .unwrap()
-        .items;
+    let of_hold = TransactionFilter { hold_id: Some(hold_id), ..TransactionFilter::default() };
+    let found = transactions(&mut conn, &user, &of_hold, &page).await.unwrap().items;
     assert_eq!(found, std::slice::from_ref(&charge));
-    let both = TransactionFilter {
-        reference_id: Some(credits::INITIAL_REFERENCE.to_owned()),
-        ..of_hold
-    };
-    assert_eq!(
-        transactions(&mut conn, &user, &both, &page).await.unwrap().items,
-        []
-    );
-    let of_reference = TransactionFilter {
-        hold_id: None,
-        ..both
-    };
-    let found = transactions(&mut conn, &user, &of_reference, &page)
-        .await
-        .unwrap()
-        .items;
+    let both = TransactionFilter { reference_id: Some(credits::INITIAL_REFERENCE.to_owned()), ..of_hold };
+    assert_eq!(transactions(&mut conn, &user, &both, &page).await.unwrap().items, []);
+    let of_reference = TransactionFilter { hold_id: None, ..both };
+    let found = transactions(&mut conn, &user, &of_reference, &page).await.unwrap().items;
     assert_eq!((found.len(), found[0].seq), (1, 1));
-    let wrong_kind = TransactionFilter {
-        kind: Some(credits::TransactionKind::Consume),
-        ..of_reference
-    };
-    assert_eq!(
-        transactions(&mut conn, &user, &wrong_kind, &page)
-            .await
-            .unwrap()
-            .items,
-        []
-    );
+    let wrong_kind = TransactionFilter { kind: Some(credits::TransactionKind::Consume), ..of_reference };
+    assert_eq!(transactions(&mut conn, &user, &wrong_kind, &page).await.unwrap().items, []);
 
-    for name in [
-        TransactionName::Id(charge.id),
-        TransactionName::Transaction(charge.transaction_id),
-    ] {
+    for name in [TransactionName::Id(charge.id), TransactionName::Transaction(charge.transaction_id)] {
         let found = credits::find_transaction(&mut conn, &user, name).await.unwrap();
         assert_eq!(found.as_ref(), Some(&charge));
         let other = testkit::user("other");
-        assert_eq!(
-            credits::find_transaction(&mut conn, &other, name).await.unwrap(),
-            None
-        );
+        assert_eq!(credits::find_transaction(&mut conn, &other, name).await.unwrap(), None);
     }
     for id in [0, charge.id - 1, charge.id + 1, i64::MAX] {
         let name = TransactionName::Id(id); // a hold, a release, or nothing
-        assert_eq!(
-            credits::find_transaction(&mut conn, &user, name).await.unwrap(),
-            None
-        );
+        assert_eq!(credits::find_transaction(&mut conn, &user, name).await.unwrap(), None);
     }
 }
 
@@ -269,22 +205,13 @@ async fn one_of_many_captures_of_a_hold_succeeds() {
     done(db.pool(), &SystemClock, open(&user, credits(100))).await;
     let (hold_id, held) = hold(&user, credits(50));
     done(db.pool(), &SystemClock, held).await;
-    let mut commands: Vec<Command> = (0..30)
-        .map(|_| capture(&user, hold_id, Some(credits(40))))
-        .collect();
+    let mut commands: Vec<Command> = (0..30).map(|_| capture(&user, hold_id, Some(credits(40)))).collect();
     commands.extend((0..10).map(|_| release(&user, hold_id)));
     let outcomes = all_at_once(&db, commands).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     let late = |outcome: &&Result<_, Refusal>| matches!(outcome, Err(Refusal::HoldNotOpen { .. }));
     assert_eq!(outcomes.iter().filter(late).count(), 39);
-    assert_eq!(
-        count(
-            &db,
-            "SELECT count(*) AS count FROM credits.holds WHERE state = 'open'"
-        )
-        .await,
-        0
-    );
+    assert_eq!(count(&db, "SELECT count(*) AS count FROM credits.holds WHERE state = 'open'").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,10 +220,8 @@ async fn parallel_holds_take_no_more_than_there_is() {
     done(db.pool(), &SystemClock, open(&user, credits(40))).await;
     let commands = (0..60).map(|_| hold(&user, credits(3)).1).collect();
     let outcomes = all_at_once(&db, commands).await;
-    let made: Vec<Uuid> = outcomes
-        .iter()
-        .filter_map(|outcome| Some(outcome.as_ref().ok()?.hold.as_ref()?.hold_id))
-        .collect();
+    let made: Vec<Uuid> =
+        outcomes.iter().filter_map(|outcome| Some(outcome.as_ref().ok()?.hold.as_ref()?.hold_id)).collect();
     assert_eq!(made.len(), 13);
     // All of them are resolved in one way or another, and nothing stays behind.
     let commands = made.iter().enumerate().map(|(number, id)| match number % 3 {
@@ -306,18 +231,9 @@ async fn parallel_holds_take_no_more_than_there_is() {
     });
     let outcomes = all_at_once(&db, commands.collect()).await;
     assert!(outcomes.iter().all(Result::is_ok));
-    assert_eq!(
-        count(&db, "SELECT sum(held)::bigint AS count FROM credits.accounts").await,
-        0
-    );
-    assert_eq!(
-        count(&db, "SELECT sum(held)::bigint AS count FROM credits.grants").await,
-        0
-    );
-    assert_eq!(
-        count(&db, "SELECT posted AS count FROM credits.accounts").await,
-        24_999_996
-    );
+    assert_eq!(count(&db, "SELECT sum(held)::bigint AS count FROM credits.accounts").await, 0);
+    assert_eq!(count(&db, "SELECT sum(held)::bigint AS count FROM credits.grants").await, 0);
+    assert_eq!(count(&db, "SELECT posted AS count FROM credits.accounts").await, 24_999_996);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,9 +250,7 @@ async fn parallel_refunds_never_exceed_the_charge() {
 #[tokio::test]
 async fn a_forgotten_hold_frees_itself_and_a_sweep_books_it() {
     let (db, clock) = (database().await, testkit::clock());
-    let users: Vec<UserId> = (0..5)
-        .map(|number| testkit::user(&format!("user-{number}")))
-        .collect();
+    let users: Vec<UserId> = (0..5).map(|number| testkit::user(&format!("user-{number}"))).collect();
     for user in &users {
         done(db.pool(), &clock, open(user, credits(10))).await;
         done(db.pool(), &clock, hold(user, credits(10)).1).await;
@@ -351,31 +265,16 @@ async fn a_forgotten_hold_frees_itself_and_a_sweep_books_it() {
     clock.advance(Duration::seconds(60));
     // Whoever comes first books it; a sweep passes over an account that is locked, and takes the others.
     let mut tx = Tx::begin(db.pool()).await.unwrap();
-    credits::execute(
-        &mut tx,
-        &clock,
-        Defaults::default(),
-        &[consume(&users[0], credits(10))],
-    )
-    .await
-    .unwrap();
+    credits::execute(&mut tx, &clock, Defaults::default(), &[consume(&users[0], credits(10))]).await.unwrap();
     let first = swept(3).await;
     assert_eq!((first.accounts, first.passed_over), (2, 1));
     tx.commit().await.unwrap();
     let ends = |entry: &credits::Entry| (entry.kind, entry.actor, entry.amount, entry.created_at);
     let expired = (EntryKind::Release, Actor::System, credits(10), clock.now());
-    assert!(
-        first
-            .entries
-            .iter()
-            .all(|entry| ends(entry) == expired && entry.hold_id.is_some())
-    );
+    assert!(first.entries.iter().all(|entry| ends(entry) == expired && entry.hold_id.is_some()));
     assert_eq!(swept(10).await.accounts, 2);
     assert_eq!(swept(10).await, credits::Swept::default());
-    assert_eq!(
-        count(&db, "SELECT sum(held)::bigint AS count FROM credits.accounts").await,
-        0
-    );
+    assert_eq!(count(&db, "SELECT sum(held)::bigint AS count FROM credits.accounts").await, 0);
 }
 
 #[tokio::test]
@@ -383,16 +282,10 @@ async fn a_batch_tells_every_entry_and_every_fall_to_the_threshold() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     done(db.pool(), &clock, open(&user, credits(10))).await;
     let mut conn = db.connect().await;
-    let set = credits::set_low_balance_at(&mut conn, &user, Some(credits(5)))
-        .await
-        .unwrap();
+    let set = credits::set_low_balance_at(&mut conn, &user, Some(credits(5))).await.unwrap();
     assert!(set);
     let nobody = testkit::user("nobody");
-    assert!(
-        !credits::set_low_balance_at(&mut conn, &nobody, None)
-            .await
-            .unwrap()
-    );
+    assert!(!credits::set_low_balance_at(&mut conn, &nobody, None).await.unwrap());
     let gift = NewGrant {
         expires_at: Some(clock.now() + Duration::seconds(30)),
         ..NewGrant::new(NewGrantKind::Promo, credits(20))
@@ -410,11 +303,7 @@ async fn a_batch_tells_every_entry_and_every_fall_to_the_threshold() {
         consume(&user, credits(9)), // falls to 4
     ];
     let executed = execute(db.pool(), &clock, &batch).await;
-    let kinds: Vec<_> = executed
-        .entries
-        .iter()
-        .map(|entry| (entry.seq, entry.kind))
-        .collect();
+    let kinds: Vec<_> = executed.entries.iter().map(|entry| (entry.seq, entry.kind)).collect();
     assert_eq!(
         kinds,
         [
@@ -428,11 +317,7 @@ async fn a_batch_tells_every_entry_and_every_fall_to_the_threshold() {
         ]
     );
     assert!(executed.entries.iter().all(|entry| entry.id > 0));
-    let low: Vec<_> = executed
-        .low
-        .iter()
-        .map(|low| (low.seq, low.balance_after, low.threshold))
-        .collect();
+    let low: Vec<_> = executed.low.iter().map(|low| (low.seq, low.balance_after, low.threshold)).collect();
     assert_eq!(low, [(5, credits(5), credits(5)), (9, credits(4), credits(5))]);
     assert_eq!(executed.low[0].transaction_id, batch[1].transaction_id);
 }
@@ -445,23 +330,16 @@ async fn an_account_without_a_threshold_has_that_of_the_caller() {
     for user in [&plain, &own] {
         done(db.pool(), &clock, open(user, credits(10))).await;
     }
-    credits::set_low_balance_at(&mut conn, &own, Some(credits(2)))
-        .await
-        .unwrap();
+    credits::set_low_balance_at(&mut conn, &own, Some(credits(2))).await.unwrap();
     let fall = async |amount: i64, defaults: Defaults| {
         let mut tx = Tx::begin(db.pool()).await.unwrap();
         let batch = [consume(&own, credits(amount)), consume(&plain, credits(amount))];
         let executed = credits::execute(&mut tx, &clock, defaults, &batch).await.unwrap();
         tx.commit().await.unwrap();
-        let low = executed
-            .low
-            .iter()
-            .map(|low| (low.user_id.clone(), low.threshold));
+        let low = executed.low.iter().map(|low| (low.user_id.clone(), low.threshold));
         low.collect::<Vec<_>>()
     };
-    let at = |whole| Defaults {
-        low_balance_at: Some(credits(whole)),
-    };
+    let at = |whole| Defaults { low_balance_at: Some(credits(whole)) };
     assert_eq!(fall(4, at(6)).await, [(plain.clone(), credits(6))]); // 10 to 6
     assert_eq!(fall(1, at(6)).await, []); // told already
     assert_eq!(fall(1, Defaults::default()).await, []); // nobody wants to hear of 4

@@ -24,24 +24,17 @@ struct Count {
 
 async fn entries(db: &TestDb) -> i64 {
     let mut conn = db.connect().await;
-    let found: Count = pg::sql("SELECT count(*) AS count FROM credits.entries")
-        .get_result(&mut conn)
-        .await
-        .unwrap();
+    let found: Count =
+        pg::sql("SELECT count(*) AS count FROM credits.entries").get_result(&mut conn).await.unwrap();
     found.count
 }
 
 async fn answer(db: &TestDb, clock: &dyn Clock, command: &Command) -> Outcome {
-    answers(db.pool(), clock, std::slice::from_ref(command))
-        .await
-        .remove(0)
+    answers(db.pool(), clock, std::slice::from_ref(command)).await.remove(0)
 }
 
 fn repeat(outcome: &Outcome) -> Outcome {
-    Outcome {
-        replay: Replay::ByKey,
-        ..outcome.clone()
-    }
+    Outcome { replay: Replay::ByKey, ..outcome.clone() }
 }
 
 /// The refusals that HTTP contract 1.11 wants remembered, as far as the ledger makes them.
@@ -104,10 +97,7 @@ async fn a_repeat_is_answered_with_everything_that_was_answered_first() {
     }
     assert_eq!(refusals(&first), REMEMBERED);
     let recharged = first[1].result.as_ref().unwrap();
-    assert_eq!(
-        recharged.grant.as_ref().unwrap().metadata.as_json(),
-        r#"{"a": [100], "b": 1.50}"#
-    );
+    assert_eq!(recharged.grant.as_ref().unwrap().metadata.as_json(), r#"{"a": [100], "b": 1.50}"#);
     let held = first[5].result.as_ref().unwrap().hold.as_ref().unwrap();
     assert_eq!(held.metadata.as_json(), r#"{"a": [100], "b": 1.50}"#);
 
@@ -135,20 +125,12 @@ async fn another_request_under_a_key_is_a_conflict() {
     let refusal = other.result.unwrap_err();
     let first_used_at = first.at;
     assert_eq!(refusal, Refusal::IdempotencyConflict { first_used_at });
-    assert_eq!(
-        (refusal.code(), refusal.kind()),
-        ("IdempotencyConflictException", Kind::Invalid)
-    );
+    assert_eq!((refusal.code(), refusal.kind()), ("IdempotencyConflictException", Kind::Invalid));
     assert_eq!(other.replay, Replay::First);
     // The key of one user says nothing about another.
     let other = testkit::user("other");
     done(db.pool(), &clock, open(&other, credits(10))).await;
-    assert!(
-        answer(&db, &clock, &under(consume(&other, credits(2)), "k", 2))
-            .await
-            .result
-            .is_ok()
-    );
+    assert!(answer(&db, &clock, &under(consume(&other, credits(2)), "k", 2)).await.result.is_ok());
 }
 
 #[tokio::test]
@@ -167,15 +149,9 @@ async fn the_second_in_a_batch_sees_the_first() {
     let executed = execute(db.pool(), &clock, &batch).await;
     let outcomes = &executed.outcomes;
     assert_eq!(outcomes[2], repeat(&outcomes[0]));
-    assert!(matches!(
-        outcomes[3].result,
-        Err(Refusal::IdempotencyConflict { .. })
-    ));
+    assert!(matches!(outcomes[3].result, Err(Refusal::IdempotencyConflict { .. })));
     // A refusal is remembered: by now it could be paid.
-    assert!(matches!(
-        outcomes[4].result,
-        Err(Refusal::InsufficientCredits { .. })
-    ));
+    assert!(matches!(outcomes[4].result, Err(Refusal::InsufficientCredits { .. })));
     assert_eq!(outcomes[6], repeat(&outcomes[4]));
     assert_eq!(executed.entries.len(), 3);
 }
@@ -184,25 +160,13 @@ async fn the_second_in_a_batch_sees_the_first() {
 async fn what_did_not_depend_on_the_account_is_not_remembered() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     let spending = under(consume(&user, credits(1)), "k", 1);
-    assert!(matches!(
-        answer(&db, &clock, &spending).await.result,
-        Err(Refusal::UserNotFound { .. })
-    ));
+    assert!(matches!(answer(&db, &clock, &spending).await.result, Err(Refusal::UserNotFound { .. })));
     done(db.pool(), &clock, open(&user, credits(10))).await;
     let nothing = under(consume(&user, Credits::ZERO), "k", 1);
-    assert!(matches!(
-        answer(&db, &clock, &nothing).await.result,
-        Err(Refusal::InvalidAmount { .. })
-    ));
-    let past = NewGrant {
-        expires_at: Some(clock.now()),
-        ..NewGrant::new(NewGrantKind::Promo, credits(1))
-    };
+    assert!(matches!(answer(&db, &clock, &nothing).await.result, Err(Refusal::InvalidAmount { .. })));
+    let past = NewGrant { expires_at: Some(clock.now()), ..NewGrant::new(NewGrantKind::Promo, credits(1)) };
     let past = under(command(&user, Action::Grant(past)), "k", 1);
-    assert_eq!(
-        answer(&db, &clock, &past).await.result,
-        Err(Refusal::InvalidPeriod)
-    );
+    assert_eq!(answer(&db, &clock, &past).await.result, Err(Refusal::InvalidPeriod));
     let first = answer(&db, &clock, &spending).await;
     assert!(first.result.is_ok() && first.replay == Replay::First);
 }
@@ -218,10 +182,7 @@ async fn fifty_equal_requests_at_once_have_one_effect() {
         tokio::spawn(async move { answers(&pool, &SystemClock, &[command]).await.remove(0) })
     });
     let outcomes: Vec<Outcome> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-    let first: Vec<&Outcome> = outcomes
-        .iter()
-        .filter(|one| one.replay == Replay::First)
-        .collect();
+    let first: Vec<&Outcome> = outcomes.iter().filter(|one| one.replay == Replay::First).collect();
     assert_eq!(first.len(), 1);
     let repeats = outcomes.iter().filter(|one| one.replay == Replay::ByKey);
     assert!(repeats.clone().all(|one| *one == repeat(first[0])));
@@ -235,10 +196,7 @@ async fn pruning_forgets_refusals_and_never_that_something_was_done() {
     let (hold_id, held) = hold(&user, credits(20));
     let (zero_id, zero) = hold(&user, credits(2));
     done(db.pool(), &clock, zero).await;
-    let uncollected = Action::ConsumeUncollected {
-        amount: credits(500),
-        usage_record_id: None,
-    };
+    let uncollected = Action::ConsumeUncollected { amount: credits(500), usage_record_id: None };
     let commands = [
         consume(&user, credits(3)),
         recharge(&user, credits(10), Some("pi_1")),
@@ -273,10 +231,7 @@ async fn pruning_forgets_refusals_and_never_that_something_was_done() {
         let again = answer(&db, &clock, command).await;
         assert_eq!((again.at, again.replay), (first.at, Replay::ByKey));
         let (again, first) = (again.result.unwrap(), first.result.as_ref().unwrap());
-        assert_eq!(
-            (&again.entry, again.uncollected),
-            (&first.entry, first.uncollected)
-        );
+        assert_eq!((&again.entry, again.uncollected), (&first.entry, first.uncollected));
         let left = |applied: &Applied| (applied.balance.posted, applied.balance.held);
         if first.entry.is_some() {
             assert_eq!(left(&again), left(first));
@@ -285,12 +240,7 @@ async fn pruning_forgets_refusals_and_never_that_something_was_done() {
         assert_eq!(again.grant.is_some(), first.grant.is_some());
         assert!(!again.replayed);
     }
-    let shown = answer(&db, &clock, &commands[2])
-        .await
-        .result
-        .unwrap()
-        .hold
-        .unwrap();
+    let shown = answer(&db, &clock, &commands[2]).await.result.unwrap().hold.unwrap();
     assert_eq!(shown.status, HoldStatus::Captured); // as it is now, not as it was
     assert_eq!(entries(&db).await, before);
     // The refusal is forgotten: the key is free.
@@ -322,9 +272,7 @@ async fn pruning_reads_what_it_prunes_and_no_more() {
     let mut conn = db.connect().await;
     conn.batch_execute("BEGIN").await.unwrap();
     let week = Duration::WEEK;
-    let pruned = prune_idempotency(&mut conn, &SystemClock, week, ROUND)
-        .await
-        .unwrap();
+    let pruned = prune_idempotency(&mut conn, &SystemClock, week, ROUND).await.unwrap();
     assert_eq!((pruned.refusals, pruned.successes), (0, 100));
     let read: Count = pg::sql(
         "SELECT seq_tup_read + idx_tup_fetch AS count FROM pg_stat_xact_user_tables \
@@ -339,9 +287,7 @@ async fn pruning_reads_what_it_prunes_and_no_more() {
 
     let (mut rounds, mut sum) = (0, (0, 0));
     loop {
-        let pruned = prune_idempotency(&mut conn, &SystemClock, week, 1_000)
-            .await
-            .unwrap();
+        let pruned = prune_idempotency(&mut conn, &SystemClock, week, 1_000).await.unwrap();
         if pruned == credits::Pruned::default() {
             break;
         }
@@ -369,9 +315,7 @@ async fn a_gateway_with_a_wrong_clock_forgets_nothing_early() {
     assert_eq!(early.unwrap(), credits::Pruned::default());
     let never = prune_idempotency(&mut conn, &Ahead, Duration::MAX, 10).await;
     assert_eq!(never.unwrap(), credits::Pruned::default());
-    let due = prune_idempotency(&mut conn, &Ahead, Duration::MINUTE, 10)
-        .await
-        .unwrap();
+    let due = prune_idempotency(&mut conn, &Ahead, Duration::MINUTE, 10).await.unwrap();
     assert_eq!((due.refusals, due.successes), (2, 2));
 }
 
@@ -393,8 +337,7 @@ async fn an_outcome_of_a_later_version_is_not_guessed_at() {
         .await
         .unwrap();
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
-    let error = credits::execute(&mut tx, &clock, credits::Defaults::default(), &[command])
-        .await
-        .unwrap_err();
+    let error =
+        credits::execute(&mut tx, &clock, credits::Defaults::default(), &[command]).await.unwrap_err();
     assert!(error.to_string().contains("version 2"), "{error}");
 }

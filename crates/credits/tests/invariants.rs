@@ -14,20 +14,14 @@ use crate::core_properties::micro;
 /// L1-L6, L10 and L18, from nothing but the state. Everything since the account was opened must be in it.
 pub fn check_invariants(state: &AccountState) {
     let account = &state.account;
-    assert!(
-        Credits::ZERO <= account.held && account.held <= account.posted,
-        "L1"
-    );
+    assert!(Credits::ZERO <= account.held && account.held <= account.posted, "L1");
 
     let (mut balance, mut held, mut time) = (0, 0, OffsetDateTime::UNIX_EPOCH);
     let mut sums: BTreeMap<i64, (i128, i128)> = BTreeMap::new();
     for (place, entry) in state.journal().iter().enumerate() {
         assert_eq!(entry.seq, i64::try_from(place).unwrap() + 1, "L2");
         assert_eq!(micro(entry.balance_before), balance, "L2");
-        assert!(
-            entry.created_at >= time && entry.booked_at >= entry.created_at,
-            "L2"
-        );
+        assert!(entry.created_at >= time && entry.booked_at >= entry.created_at, "L2");
         let moved: i128 = entry.lines.iter().map(|line| micro(line.delta)).sum();
         let held_moved: i128 = entry.lines.iter().map(|line| micro(line.held_delta)).sum();
         assert_eq!(moved, micro(entry.balance_after) - balance, "L3");
@@ -40,16 +34,8 @@ pub fn check_invariants(state: &AccountState) {
             *sum = (sum.0 + micro(line.delta), sum.1 + micro(line.held_delta));
         }
     }
-    assert_eq!(
-        (balance, held),
-        (micro(account.posted), micro(account.held)),
-        "L2"
-    );
-    assert_eq!(
-        account.entry_seq,
-        i64::try_from(state.journal().len()).unwrap(),
-        "L2"
-    );
+    assert_eq!((balance, held), (micro(account.posted), micro(account.held)), "L2");
+    assert_eq!(account.entry_seq, i64::try_from(state.journal().len()).unwrap(), "L2");
     check_grants(state, &sums);
     check_holds(state);
     check_refunds(state);
@@ -65,11 +51,7 @@ pub fn check_prefix(before: &AccountState, entry: &JournalEntry) {
         .map(|grant| (grant.id, micro(grant.free())))
         .collect();
     let part = |line: &Line| micro(line.held_delta) - micro(line.delta);
-    let taken: Vec<(i64, i128)> = entry
-        .lines
-        .iter()
-        .map(|line| (line.grant_id, part(line)))
-        .collect();
+    let taken: Vec<(i64, i128)> = entry.lines.iter().map(|line| (line.grant_id, part(line))).collect();
     let whole = &taken[..taken.len() - 1];
     assert_eq!(whole, &free[..whole.len()], "L9");
     let (id, part) = taken[whole.len()];
@@ -89,11 +71,7 @@ fn check_grants(state: &AccountState, sums: &BTreeMap<i64, (i128, i128)>) {
                 Some(grant.effective_at)
             }
             Some(_) => {
-                assert_eq!(
-                    sums.get(&grant.id),
-                    Some(&(micro(grant.remaining), micro(grant.held))),
-                    "L3"
-                );
+                assert_eq!(sums.get(&grant.id), Some(&(micro(grant.remaining), micro(grant.held))), "L3");
                 (posted, held) = (posted + micro(grant.remaining), held + micro(grant.held));
                 if grant.kind.as_str() != "refund" {
                     lifetime += micro(grant.amount);
@@ -111,11 +89,7 @@ fn check_grants(state: &AccountState, sums: &BTreeMap<i64, (i128, i128)>) {
         next_due = [next_due, Some(hold.expires_at)].into_iter().flatten().min();
     }
     assert_eq!((posted, held), (micro(account.posted), micro(account.held)), "L4");
-    assert_eq!(
-        (lifetime, next_due),
-        (micro(account.lifetime_granted), account.next_due_at),
-        "L18"
-    );
+    assert_eq!((lifetime, next_due), (micro(account.lifetime_granted), account.next_due_at), "L18");
 }
 
 /// L5.
@@ -129,17 +103,10 @@ fn check_holds(state: &AccountState) {
             entries.first().copied()
         };
         let amount = |entry: Option<&JournalEntry>| entry.map_or(Credits::ZERO, |entry| entry.amount);
-        let (made, captured, released) = (
-            of(EntryKind::Hold),
-            of(EntryKind::Capture),
-            of(EntryKind::Release),
-        );
+        let (made, captured, released) =
+            (of(EntryKind::Hold), of(EntryKind::Capture), of(EntryKind::Release));
         assert_eq!(amount(made), hold.amount, "L5");
-        assert_eq!(
-            (amount(captured), amount(released)),
-            (hold.captured, hold.released),
-            "L5"
-        );
+        assert_eq!((amount(captured), amount(released)), (hold.captured, hold.released), "L5");
         let ended = captured.or(released).map(|entry| entry.created_at);
         assert_eq!(ended, hold.resolved_at, "L5");
         if hold.status == HoldStatus::Open {
@@ -150,10 +117,7 @@ fn check_holds(state: &AccountState) {
         }
         if !hold.uncollected.is_zero() {
             let left = captured.map(|entry| (entry.balance_after, entry.held_after));
-            assert!(
-                hold.capped || left.is_some_and(|(posted, held)| posted == held),
-                "L5"
-            );
+            assert!(hold.capped || left.is_some_and(|(posted, held)| posted == held), "L5");
         }
     }
 }
@@ -177,10 +141,7 @@ fn check_refunds(state: &AccountState) {
     }
     for (seq, sum) in refunded {
         let charge = &state.journal()[usize::try_from(seq).unwrap() - 1];
-        assert!(
-            matches!(charge.kind, EntryKind::Consume | EntryKind::Capture),
-            "L10"
-        );
+        assert!(matches!(charge.kind, EntryKind::Consume | EntryKind::Capture), "L10");
         assert!(sum <= micro(charge.amount), "L10");
     }
 }

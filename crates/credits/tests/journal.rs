@@ -15,11 +15,7 @@ struct Count {
 }
 
 async fn as_superuser(db: &TestDb) -> Connection {
-    Pool::new(&PoolSettings::new(db.superuser_url()))
-        .unwrap()
-        .get()
-        .await
-        .unwrap()
+    Pool::new(&PoolSettings::new(db.superuser_url())).unwrap().get().await.unwrap()
 }
 
 async fn refused(conn: &mut AsyncPgConnection, sql: &str, why: &str) {
@@ -62,11 +58,7 @@ async fn the_constraints_are_the_last_line() {
     run(
         db.pool(),
         &testkit::clock(),
-        &[
-            open(&user, credits(10)),
-            consume(&user, credits(3)),
-            hold(&user, credits(1)).1,
-        ],
+        &[open(&user, credits(10)), consume(&user, credits(3)), hold(&user, credits(1)).1],
     )
     .await;
     let mut conn = db.connect().await;
@@ -86,19 +78,13 @@ async fn the_constraints_are_the_last_line() {
              created_at, booked_at FROM credits.entries WHERE seq = 2",
             "entry_arithmetic",
         ),
-        (
-            "INSERT INTO credits.grants SELECT * FROM credits.grants",
-            "cannot insert a non-DEFAULT value",
-        ),
+        ("INSERT INTO credits.grants SELECT * FROM credits.grants", "cannot insert a non-DEFAULT value"),
         (
             "UPDATE credits.holds SET state = 'released', resolved_at = created_at, captured = 1, released = amount - 1",
             "holds_captured",
         ),
         ("UPDATE credits.holds SET released = 1", "holds_amounts"),
-        (
-            "UPDATE credits.holds SET resolved_at = created_at",
-            "holds_resolved",
-        ),
+        ("UPDATE credits.holds SET resolved_at = created_at", "holds_resolved"),
         (
             "UPDATE credits.holds SET state = 'captured', resolved_at = created_at, released = amount, uncollected = 1",
             "holds_uncollected",
@@ -119,61 +105,31 @@ const DAMAGE: &[(&str, &[&str])] = &[
     ("UPDATE credits.accounts SET held = -1", &["L1", "L2", "L4"]),
     ("UPDATE credits.accounts SET posted = posted - 1", &["L2", "L4"]),
     ("UPDATE credits.accounts SET entry_seq = 1", &["L2"]),
-    (
-        "UPDATE credits.accounts SET as_of = as_of - interval '1 s'",
-        &["L2"],
-    ),
+    ("UPDATE credits.accounts SET as_of = as_of - interval '1 s'", &["L2"]),
     ("DELETE FROM credits.entries WHERE seq = 1", &["L2", "L3"]),
-    (
-        "UPDATE credits.entries SET created_at = created_at - interval '1 s' WHERE seq = 2",
-        &["L2"],
-    ),
+    ("UPDATE credits.entries SET created_at = created_at - interval '1 s' WHERE seq = 2", &["L2"]),
     (
         "UPDATE credits.entries SET balance_before = balance_before + 1, balance_after = balance_after + 1 WHERE seq = 2",
         &["L2"],
     ),
-    (
-        "UPDATE credits.grants SET remaining = remaining - 1",
-        &["L3", "L4"],
-    ),
-    (
-        "UPDATE credits.entry_grants SET delta = delta - 1 WHERE seq = 2",
-        &["L3"],
-    ),
-    (
-        "UPDATE credits.entry_grants SET held_delta = 1 WHERE seq = 2",
-        &["L3"],
-    ),
-    (
-        "UPDATE credits.entry_grants SET held_delta = held_delta + 1 WHERE seq = 7",
-        &["L3", "L4"],
-    ),
-    (
-        "UPDATE credits.entries SET amount = 1 WHERE seq = 5",
-        &["L3", "L5"],
-    ),
+    ("UPDATE credits.grants SET remaining = remaining - 1", &["L3", "L4"]),
+    ("UPDATE credits.entry_grants SET delta = delta - 1 WHERE seq = 2", &["L3"]),
+    ("UPDATE credits.entry_grants SET held_delta = 1 WHERE seq = 2", &["L3"]),
+    ("UPDATE credits.entry_grants SET held_delta = held_delta + 1 WHERE seq = 7", &["L3", "L4"]),
+    ("UPDATE credits.entries SET amount = 1 WHERE seq = 5", &["L3", "L5"]),
     ("UPDATE credits.grants SET held = 0", &["L3", "L4"]),
-    (
-        "UPDATE credits.holds SET amount = 1, requested = 1 WHERE state = 'open'",
-        &["L4", "L5"],
-    ),
+    ("UPDATE credits.holds SET amount = 1, requested = 1 WHERE state = 'open'", &["L4", "L5"]),
     (
         "UPDATE credits.holds SET state = 'released', released = amount, resolved_at = created_at WHERE state = 'open'",
         &["L4", "L5", "L18"],
     ),
     ("DELETE FROM credits.holds WHERE state = 'captured'", &["L5"]),
-    (
-        "UPDATE credits.holds SET captured = 2000000, released = 0 WHERE state = 'captured'",
-        &["L5"],
-    ),
+    ("UPDATE credits.holds SET captured = 2000000, released = 0 WHERE state = 'captured'", &["L5"]),
     (
         "UPDATE credits.holds SET captured = 2000000, released = 0, uncollected = 1 WHERE state = 'captured'",
         &["L5"],
     ),
-    (
-        "UPDATE credits.holds SET entry_seq = 1 WHERE state = 'captured'",
-        &["L5"],
-    ),
+    ("UPDATE credits.holds SET entry_seq = 1 WHERE state = 'captured'", &["L5"]),
     (
         "UPDATE credits.holds SET expires_at = expires_at - interval '60 s', created_at = created_at - interval '61 s'",
         &["L6", "L18"],
@@ -182,10 +138,7 @@ const DAMAGE: &[(&str, &[&str])] = &[
         "UPDATE credits.entries SET amount = amount + 1, balance_after = balance_after + 1 WHERE type = 'refund'",
         &["L2", "L3", "L10"],
     ),
-    (
-        "UPDATE credits.entries SET refunds_seq = 1 WHERE type = 'refund'",
-        &["L10"],
-    ),
+    ("UPDATE credits.entries SET refunds_seq = 1 WHERE type = 'refund'", &["L10"]),
     ("DELETE FROM credits.entry_grants WHERE seq = 2", &["L3"]),
     ("UPDATE credits.grants SET booked_seq = 2", &["L3"]),
     ("UPDATE credits.accounts SET grant_seq = 2", &["L4"]),
@@ -196,22 +149,14 @@ const DAMAGE: &[(&str, &[&str])] = &[
     ("UPDATE credits.accounts SET lifetime_granted = 0", &["L18"]),
     ("UPDATE credits.accounts SET next_due_at = as_of", &["L18"]),
     ("UPDATE credits.accounts SET next_due_at = NULL", &["L18"]),
-    (
-        "UPDATE credits.grants SET expires_at = effective_at + interval '30 s'",
-        &["L18"],
-    ),
+    ("UPDATE credits.grants SET expires_at = effective_at + interval '30 s'", &["L18"]),
 ];
 
 /// Every audit must be seen to find something, or it may be looking at nothing.
 #[tokio::test]
 async fn each_audit_finds_its_damage() {
     let (db, user) = (database().await, testkit::user("someone"));
-    run(
-        db.pool(),
-        &testkit::clock(),
-        &[open(&user, credits(10)), consume(&user, credits(3))],
-    )
-    .await;
+    run(db.pool(), &testkit::clock(), &[open(&user, credits(10)), consume(&user, credits(3))]).await;
     let (captured, held) = hold(&user, credits(2));
     let charge = capture(&user, captured, Some(credits(1)));
     let given_back = refund(&user, charge.transaction_id, None);
@@ -231,10 +176,7 @@ async fn each_audit_finds_its_damage() {
         assert!(!found.is_empty(), "{damage}");
         for rule in *rules {
             let named = |violation: &pg::Violation| violation.rule.starts_with(&format!("credits {rule}:"));
-            assert!(
-                found.iter().any(named),
-                "{damage}: {rule} is not among {found:#?}"
-            );
+            assert!(found.iter().any(named), "{damage}: {rule} is not among {found:#?}");
         }
         conn.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(pg::audit::run(&mut conn, credits::AUDITS).await.unwrap(), []);
@@ -273,14 +215,7 @@ async fn a_spend_updates_account_and_grant_in_place() {
     // A connection of its own, for the counts begin with the connection.
     let mut tx = Tx::begin(&db.pool_of(1)).await.unwrap();
     for _ in 0..5 {
-        execute(
-            &mut tx,
-            &clock,
-            credits::Defaults::default(),
-            &[consume(&user, credits(1))],
-        )
-        .await
-        .unwrap();
+        execute(&mut tx, &clock, credits::Defaults::default(), &[consume(&user, credits(1))]).await.unwrap();
     }
     for (column, expected) in [("n_tup_upd", 10), ("n_tup_hot_upd", 10)] {
         let counted: Count = diesel::sql_query(format!(

@@ -39,11 +39,7 @@ impl Memory {
             Some(state) if state.standing == Standing::Open => state.clone(),
             _ => AccountState::fresh(command.user_id.clone(), now),
         };
-        let state = self
-            .states
-            .entry(command.user_id.clone())
-            .insert_entry(state)
-            .into_mut();
+        let state = self.states.entry(command.user_id.clone()).insert_entry(state).into_mut();
         let key = command.idempotency.as_ref();
         let key = key.filter(|_| credits::core::check(&command.action).is_ok());
         let name = key.map(|key| (command.user_id.clone(), key.key().to_owned(), command.caller));
@@ -54,19 +50,15 @@ impl Memory {
                 format!("again {word}")
             } else {
                 let first_used_at = *first_used_at;
-                refused(
-                    &Refusal::IdempotencyConflict { first_used_at },
-                    now.max(state.account.as_of),
-                )
+                refused(&Refusal::IdempotencyConflict { first_used_at }, now.max(state.account.as_of))
             };
         }
         turn(state, now);
         let (word, kept) = match apply(state, command, now) {
             Ok(effect) => (effect_word(state, &effect, now), true),
-            Err(Stop::Refused(refusal)) => (
-                refused(&refusal, now.max(state.account.as_of)),
-                refusal.is_remembered(),
-            ),
+            Err(Stop::Refused(refusal)) => {
+                (refused(&refusal, now.max(state.account.as_of)), refusal.is_remembered())
+            }
             Err(Stop::Broken(fault)) => panic!("{fault}"),
         };
         if let (Some(key), Some(name), true) = (key, name, kept) {
@@ -102,24 +94,14 @@ impl Memory {
 
 pub fn new_budgets(limits: &Limits) -> Vec<NewBudget> {
     let budget = |(period, limit): (BudgetPeriod, &Option<i64>)| {
-        Some(NewBudget {
-            period,
-            zone: ZONE.to_owned(),
-            limit: Credits::from_micro((*limit)?),
-        })
+        Some(NewBudget { period, zone: ZONE.to_owned(), limit: Credits::from_micro((*limit)?) })
     };
-    BudgetPeriod::ALL
-        .into_iter()
-        .zip(limits)
-        .filter_map(budget)
-        .collect()
+    BudgetPeriod::ALL.into_iter().zip(limits).filter_map(budget).collect()
 }
 
 /// The window of this instant in [`ZONE`], which is eight hours ahead.
 fn window(period: BudgetPeriod, at: OffsetDateTime) -> Window {
-    let local = at
-        .checked_to_offset(UtcOffset::from_hms(8, 0, 0).unwrap())
-        .unwrap();
+    let local = at.checked_to_offset(UtcOffset::from_hms(8, 0, 0).unwrap()).unwrap();
     let midnight = local.replace_time(time::Time::MIDNIGHT);
     let (start, end) = match period {
         BudgetPeriod::Day => (midnight, midnight + Duration::DAY),
@@ -129,13 +111,8 @@ fn window(period: BudgetPeriod, at: OffsetDateTime) -> Window {
         }
         BudgetPeriod::Lifetime => return Window::default(),
     };
-    let (start, end) = [start, end]
-        .map(|at| at.checked_to_offset(UtcOffset::UTC).unwrap())
-        .into();
-    Window {
-        start: Some(start),
-        end: Some(end),
-    }
+    let (start, end) = [start, end].map(|at| at.checked_to_offset(UtcOffset::UTC).unwrap()).into();
+    Window { start: Some(start), end: Some(end) }
 }
 
 /// What loading does with stored budgets.

@@ -11,10 +11,7 @@ const LARGE_BYTES: i64 = 220_000;
 
 fn large(command: Command) -> Command {
     let text = "x".repeat(usize::try_from(LARGE_BYTES).unwrap());
-    Command {
-        metadata: FreeForm::object(&format!(r#"{{"text": "{text}"}}"#)).unwrap(),
-        ..command
-    }
+    Command { metadata: FreeForm::object(&format!(r#"{{"text": "{text}"}}"#)).unwrap(), ..command }
 }
 
 /// All items of a list, page by page, with the number on each page.
@@ -33,11 +30,7 @@ async fn read<T, P: Clone>(next: impl AsyncFn(Page<P>) -> Slice<T, P>) -> (Vec<T
 
 #[tokio::test]
 async fn large_entries_grants_and_holds_come_in_several_pages_without_gap_or_repeat() {
-    assert_eq!(
-        PAGE_BYTES_MAX / LARGE_BYTES,
-        19,
-        "as many as fit into a page, with their names"
-    );
+    assert_eq!(PAGE_BYTES_MAX / LARGE_BYTES, 19, "as many as fit into a page, with their names");
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     run(db.pool(), &clock, &[open(&user, credits(1_000))]).await;
     let mut commands = Vec::new();
@@ -54,9 +47,7 @@ async fn large_entries_grants_and_holds_come_in_several_pages_without_gap_or_rep
     let filter = TransactionFilter::default();
     let (entries, pages) = read(async |page| {
         let mut conn = db.pool().get().await.unwrap();
-        credits::transactions(&mut conn, &user, &filter, &page)
-            .await
-            .unwrap()
+        credits::transactions(&mut conn, &user, &filter, &page).await.unwrap()
     })
     .await;
     let seqs: Vec<i64> = entries.iter().map(|entry| entry.seq).collect();
@@ -66,18 +57,14 @@ async fn large_entries_grants_and_holds_come_in_several_pages_without_gap_or_rep
     let (grants, pages) = read(async |page| {
         let mut conn = db.pool().get().await.unwrap();
         let open = GrantFilter::Open;
-        credits::grants(&mut conn, &clock, &user, open, &page)
-            .await
-            .unwrap()
+        credits::grants(&mut conn, &clock, &user, open, &page).await.unwrap()
     })
     .await;
     assert_eq!((grants.len(), pages), (25, vec![20, 5]));
     let (holds, pages) = read(async |page| {
         let mut conn = db.pool().get().await.unwrap();
         let all = HoldFilter::All;
-        credits::holds(&mut conn, &clock, &user, all, &page)
-            .await
-            .unwrap()
+        credits::holds(&mut conn, &clock, &user, all, &page).await.unwrap()
     })
     .await;
     assert_eq!((holds.len(), pages), (24, vec![19, 5]));
@@ -87,12 +74,7 @@ async fn large_entries_grants_and_holds_come_in_several_pages_without_gap_or_rep
 async fn an_entry_larger_than_a_page_comes_alone() {
     let (mut db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     db.forgo_audits();
-    run(
-        db.pool(),
-        &clock,
-        &[open(&user, credits(10)), consume(&user, credits(1))],
-    )
-    .await;
+    run(db.pool(), &clock, &[open(&user, credits(10)), consume(&user, credits(1))]).await;
     // No request makes such a row, but nothing in the table forbids it.
     let mut conn = db.connect().await;
     conn.batch_execute(
@@ -106,9 +88,7 @@ async fn an_entry_larger_than_a_page_comes_alone() {
     let filter = TransactionFilter::default();
     let (entries, pages) = read(async |page| {
         let mut conn = db.pool().get().await.unwrap();
-        credits::transactions(&mut conn, &user, &filter, &page)
-            .await
-            .unwrap()
+        credits::transactions(&mut conn, &user, &filter, &page).await.unwrap()
     })
     .await;
     assert_eq!(entries.len(), 3);

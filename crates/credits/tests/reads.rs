@@ -39,10 +39,7 @@ struct Count {
 }
 
 async fn list(conn: &mut AsyncPgConnection, user: &UserId, filter: TransactionFilter) -> Vec<Entry> {
-    transactions(conn, user, &filter, &Page::first(500))
-        .await
-        .unwrap()
-        .items
+    transactions(conn, user, &filter, &Page::first(500)).await.unwrap().items
 }
 
 fn seqs(entries: &[Entry]) -> Vec<i64> {
@@ -60,10 +57,7 @@ async fn history(db: &TestDb, clock: &ManualClock) -> UserId {
     run(
         db.pool(),
         clock,
-        &[
-            command(&user, Action::Grant(promo)),
-            recharge(&user, credits(20), Some("pi_1")),
-        ],
+        &[command(&user, Action::Grant(promo)), recharge(&user, credits(20), Some("pi_1"))],
     )
     .await;
     for _ in 0..10 {
@@ -98,18 +92,10 @@ async fn balances_come_in_the_order_asked_and_count_what_is_due() {
     let asked = [two.clone(), none, one.clone(), two];
     let shown = async |expected: [i64; 3]| {
         let found = balances(&conn, &clock, &asked).await.unwrap();
-        let posted: Vec<_> = found
-            .iter()
-            .map(|balance| balance.map(|balance| balance.posted))
-            .collect();
+        let posted: Vec<_> = found.iter().map(|balance| balance.map(|balance| balance.posted)).collect();
         assert_eq!(
             posted,
-            [
-                Some(credits(expected[0])),
-                None,
-                Some(credits(expected[1])),
-                Some(credits(expected[0]))
-            ]
+            [Some(credits(expected[0])), None, Some(credits(expected[1])), Some(credits(expected[0]))]
         );
         assert_eq!(found[2].unwrap().lifetime_granted, credits(expected[2]));
         assert_eq!(found[2].unwrap().available(), credits(expected[1]));
@@ -119,10 +105,8 @@ async fn balances_come_in_the_order_asked_and_count_what_is_due() {
     shown([2, 1, 6]).await;
     shown([2, 8, 13]).await;
     assert_eq!(balances(&conn, &SystemClock, &[]).await.unwrap(), []);
-    let written: Count = pg::sql("SELECT max(entry_seq) AS count FROM credits.accounts")
-        .get_result(&mut conn)
-        .await
-        .unwrap();
+    let written: Count =
+        pg::sql("SELECT max(entry_seq) AS count FROM credits.accounts").get_result(&mut conn).await.unwrap();
     assert_eq!(written.count, 3); // reading books nothing
 }
 
@@ -133,20 +117,10 @@ async fn transactions_are_listed_newest_first_and_chain() {
     let mut conn = db.connect().await;
     let all = list(&mut conn, &user, TransactionFilter::default()).await;
     assert_eq!(seqs(&all), (1..=14).rev().collect::<Vec<_>>());
-    assert!(
-        all.windows(2)
-            .all(|pair| pair[0].balance_before == pair[1].balance_after)
-    );
+    assert!(all.windows(2).all(|pair| pair[0].balance_before == pair[1].balance_after));
     assert_eq!(all[0].balance_after, credits(115)); // 170 granted, 10 spent, 45 expired
-    assert_eq!(
-        (all[13].direction(), all[0].direction()),
-        (Some(Direction::Credit), Some(Direction::Debit))
-    );
-    assert!(
-        list(&mut conn, &testkit::user("nobody"), TransactionFilter::default())
-            .await
-            .is_empty()
-    );
+    assert_eq!((all[13].direction(), all[0].direction()), (Some(Direction::Credit), Some(Direction::Debit)));
+    assert!(list(&mut conn, &testkit::user("nobody"), TransactionFilter::default()).await.is_empty());
 }
 
 #[tokio::test]
@@ -162,21 +136,11 @@ async fn kinds_are_filtered() {
         (TransactionKind::Refund, vec![]),
         (TransactionKind::Adjust, vec![]),
     ] {
-        let found = list(
-            &mut conn,
-            &user,
-            TransactionFilter {
-                kind: Some(kind),
-                ..TransactionFilter::default()
-            },
-        )
-        .await;
+        let found =
+            list(&mut conn, &user, TransactionFilter { kind: Some(kind), ..TransactionFilter::default() })
+                .await;
         assert_eq!(seqs(&found), expected, "{kind}");
-        assert!(
-            found
-                .iter()
-                .all(|entry| entry.kind.transaction_kind() == Some(kind))
-        );
+        assert!(found.iter().all(|entry| entry.kind.transaction_kind() == Some(kind)));
         assert_eq!(kind.as_str().parse(), Ok(kind));
     }
     assert!("hold".parse::<TransactionKind>().is_err());
@@ -189,37 +153,18 @@ async fn dates_are_inclusive_at_both_ends() {
     let mut conn = db.connect().await;
     let all = list(&mut conn, &user, TransactionFilter::default()).await;
     let mut instants: Vec<_> = all.iter().map(|entry| entry.created_at).collect();
-    instants.extend([
-        testkit::instant() - Duration::DAY,
-        testkit::instant() + Duration::DAY,
-    ]);
+    instants.extend([testkit::instant() - Duration::DAY, testkit::instant() + Duration::DAY]);
     let tick = Duration::microseconds(1);
     instants.extend(instants.clone().into_iter().flat_map(|at| [at - tick, at + tick]));
     for from in &instants {
-        for to in [
-            None,
-            Some(all[0].created_at),
-            Some(all[6].created_at),
-            Some(*from),
-        ] {
-            let filter = TransactionFilter {
-                from: Some(*from),
-                to,
-                ..TransactionFilter::default()
-            };
+        for to in [None, Some(all[0].created_at), Some(all[6].created_at), Some(*from)] {
+            let filter = TransactionFilter { from: Some(*from), to, ..TransactionFilter::default() };
             let inside =
                 |entry: &&Entry| entry.created_at >= *from && to.is_none_or(|to| entry.created_at <= to);
             let expected: Vec<i64> = all.iter().filter(inside).map(|entry| entry.seq).collect();
-            assert_eq!(
-                seqs(&list(&mut conn, &user, filter.clone()).await),
-                expected,
-                "{filter:?}"
-            );
+            assert_eq!(seqs(&list(&mut conn, &user, filter.clone()).await), expected, "{filter:?}");
         }
-        let filter = TransactionFilter {
-            to: Some(*from),
-            ..TransactionFilter::default()
-        };
+        let filter = TransactionFilter { to: Some(*from), ..TransactionFilter::default() };
         let expected = all.iter().filter(|entry| entry.created_at <= *from).count();
         assert_eq!(list(&mut conn, &user, filter).await.len(), expected);
     }
@@ -233,9 +178,7 @@ async fn pages_continue_without_gap_or_repeat_while_entries_come() {
     let (mut seen, mut start) = (Vec::new(), Start::Offset(0));
     loop {
         let page = Page::new(4, start).unwrap();
-        let slice = transactions(&mut conn, &user, &TransactionFilter::default(), &page)
-            .await
-            .unwrap();
+        let slice = transactions(&mut conn, &user, &TransactionFilter::default(), &page).await.unwrap();
         assert!(slice.items.len() <= 4);
         seen.extend(seqs(&slice.items));
         run(db.pool(), &clock, &[consume(&user, credits(1))]).await;
@@ -246,17 +189,8 @@ async fn pages_continue_without_gap_or_repeat_while_entries_come() {
     }
     assert_eq!(seen, (1..=14).rev().collect::<Vec<_>>());
     let page = Page::new(2, Start::Offset(3)).unwrap();
-    let filter = TransactionFilter {
-        kind: Some(TransactionKind::Grant),
-        ..TransactionFilter::default()
-    };
-    assert!(
-        transactions(&mut conn, &user, &filter, &page)
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    let filter = TransactionFilter { kind: Some(TransactionKind::Grant), ..TransactionFilter::default() };
+    assert!(transactions(&mut conn, &user, &filter, &page).await.unwrap().items.is_empty());
 }
 
 /// With 30,000 entries and 3,000 grants behind an account, nothing that a long-lived connection runs reads past what it
@@ -264,12 +198,7 @@ async fn pages_continue_without_gap_or_repeat_while_entries_come() {
 #[tokio::test]
 async fn no_statement_scans_the_history() {
     let (db, user) = (database().await, testkit::user("old"));
-    run(
-        db.pool(),
-        &testkit::clock(),
-        &[open(&user, Credits::from_micro(30_001))],
-    )
-    .await;
+    run(db.pool(), &testkit::clock(), &[open(&user, Credits::from_micro(30_001))]).await;
     let pool = db.pool_of(1);
     fill(&mut *db.connect().await).await;
     let texts = Arc::new(Mutex::new(BTreeSet::new()));
@@ -278,33 +207,18 @@ async fn no_statement_scans_the_history() {
     conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         if let InstrumentationEvent::StartQuery { query, .. } = event {
             let shown = query.to_string();
-            seen.lock()
-                .unwrap()
-                .insert(shown.split(" -- binds").next().unwrap_or_default().to_owned());
+            seen.lock().unwrap().insert(shown.split(" -- binds").next().unwrap_or_default().to_owned());
         }
     });
-    let (from, to) = (
-        Some(testkit::instant()),
-        Some(testkit::instant() + Duration::hours(1)),
-    );
+    let (from, to) = (Some(testkit::instant()), Some(testkit::instant() + Duration::hours(1)));
     for kind in TransactionKind::ALL.into_iter().map(Some).chain([None]) {
-        let filter = TransactionFilter {
-            kind,
-            from,
-            to,
-            ..TransactionFilter::default()
-        };
+        let filter = TransactionFilter { kind, from, to, ..TransactionFilter::default() };
         list(&mut conn, &user, filter).await;
     }
-    balances(&conn, &SystemClock, std::slice::from_ref(&user))
-        .await
-        .unwrap();
+    balances(&conn, &SystemClock, std::slice::from_ref(&user)).await.unwrap();
     assert_eq!(texts.lock().unwrap().len(), 9); // seven listings, the bisection, the balance
     drop(conn);
-    let commands = [
-        recharge(&user, credits(1), Some("pi_1")),
-        consume(&user, Credits::from_micro(2)),
-    ];
+    let commands = [recharge(&user, credits(1), Some("pi_1")), consume(&user, Credits::from_micro(2))];
     run(&pool, &testkit::clock(), &commands).await;
     let hot = std::mem::take(&mut *texts.lock().unwrap());
     everything_else(&pool, &user).await;
@@ -312,9 +226,7 @@ async fn no_statement_scans_the_history() {
     rest.retain(|text| !hot.contains(text));
 
     let mut conn = db.connect().await;
-    conn.batch_execute("SET plan_cache_mode = force_generic_plan")
-        .await
-        .unwrap();
+    conn.batch_execute("SET plan_cache_mode = force_generic_plan").await.unwrap();
     // The lock, two reads, and what is booked; what is only inserted reads nothing.
     assert_eq!(check_plans(&mut conn, &hot).await, 13, "{hot:#?}");
     // Tables that are nearly empty here are scanned by choice, but there must be an index for when they are not.
@@ -337,56 +249,31 @@ async fn everything_else(pool: &Pool, user: &UserId) {
     assert!(run(pool, &clock, &charges).await.iter().all(Result::is_ok));
     let mut conn = pool.get().await.unwrap();
     credits::account(&mut conn, &clock, user).await.unwrap();
-    for filter in [
-        GrantFilter::Open,
-        GrantFilter::Used,
-        GrantFilter::Expired,
-        GrantFilter::All,
-    ] {
+    for filter in [GrantFilter::Open, GrantFilter::Used, GrantFilter::Expired, GrantFilter::All] {
         let page = Page::first(50);
-        credits::grants(&mut conn, &clock, user, filter, &page)
-            .await
-            .unwrap();
+        credits::grants(&mut conn, &clock, user, filter, &page).await.unwrap();
     }
-    for filter in HoldStatus::ALL
-        .map(HoldFilter::Only)
-        .into_iter()
-        .chain([HoldFilter::All])
-    {
+    for filter in HoldStatus::ALL.map(HoldFilter::Only).into_iter().chain([HoldFilter::All]) {
         let page = Page::first(50);
-        credits::holds(&mut conn, &clock, user, filter, &page)
-            .await
-            .unwrap();
+        credits::holds(&mut conn, &clock, user, filter, &page).await.unwrap();
     }
-    let of_hold = TransactionFilter {
-        hold_id: Some(hold_id),
-        ..TransactionFilter::default()
-    };
+    let of_hold = TransactionFilter { hold_id: Some(hold_id), ..TransactionFilter::default() };
     assert_eq!(list(&mut conn, user, of_hold).await.len(), 1);
-    let of_reference = TransactionFilter {
-        reference_id: Some("pi_1".to_owned()),
-        ..TransactionFilter::default()
-    };
+    let of_reference =
+        TransactionFilter { reference_id: Some("pi_1".to_owned()), ..TransactionFilter::default() };
     assert_eq!(list(&mut conn, user, of_reference).await.len(), 1);
-    for name in [
-        TransactionName::Id(1),
-        TransactionName::Transaction(charge.transaction_id),
-    ] {
+    for name in [TransactionName::Id(1), TransactionName::Transaction(charge.transaction_id)] {
         let found = credits::find_transaction(&mut conn, user, name).await.unwrap();
         assert!(found.is_some());
     }
-    let pruned = credits::prune_idempotency(&mut conn, &clock, Duration::ZERO, 10)
-        .await
-        .unwrap();
+    let pruned = credits::prune_idempotency(&mut conn, &clock, Duration::ZERO, 10).await.unwrap();
     assert_eq!(pruned.successes, 2);
     drop(conn);
     let again = run(pool, &clock, &[charge]).await; // traced
     assert!(again[0].is_ok());
     with_budgets(pool, user).await;
     let mut tx = Tx::begin(pool).await.unwrap();
-    credits::sweep(&mut tx, &clock, credits::Defaults::default(), 10)
-        .await
-        .unwrap();
+    credits::sweep(&mut tx, &clock, credits::Defaults::default(), 10).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -444,49 +331,29 @@ async fn fill(conn: &mut AsyncPgConnection) {
 }
 
 async fn plan(conn: &mut AsyncPgConnection, text: &str) -> String {
-    conn.batch_execute(&format!("PREPARE explained AS {text}"))
-        .await
-        .unwrap();
-    let binds = (1..=36)
-        .rev()
-        .find(|number| text.contains(&format!("${number}")))
-        .unwrap();
+    conn.batch_execute(&format!("PREPARE explained AS {text}")).await.unwrap();
+    let binds = (1..=36).rev().find(|number| text.contains(&format!("${number}"))).unwrap();
     let nulls = vec!["NULL"; binds].join(", ");
-    let lines: Vec<Plan> = diesel::sql_query(format!("EXPLAIN EXECUTE explained({nulls})"))
-        .load(conn)
-        .await
-        .unwrap();
+    let lines: Vec<Plan> =
+        diesel::sql_query(format!("EXPLAIN EXECUTE explained({nulls})")).load(conn).await.unwrap();
     conn.batch_execute("DEALLOCATE explained").await.unwrap();
-    lines
-        .into_iter()
-        .map(|row| row.line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.into_iter().map(|row| row.line).collect::<Vec<_>>().join("\n")
 }
 
 fn check_plan(text: &str, plan: &str) {
-    assert!(
-        plan.contains("Index") && !plan.contains("Seq Scan"),
-        "{text}\n{plan}"
-    );
+    assert!(plan.contains("Index") && !plan.contains("Seq Scan"), "{text}\n{plan}");
     let rare = ["recharge", "refund", "grant", "expire", "adjust"];
     if rare.iter().any(|kind| text.contains(&format!("= '{kind}'"))) {
         assert!(plan.contains("entries_rare"), "{text}\n{plan}");
     }
     if text.contains("INSERT INTO credits.budgets") {
-        assert!(
-            plan.contains("entries_rare") && plan.contains("entries_pkey"),
-            "{text}\n{plan}"
-        );
+        assert!(plan.contains("entries_rare") && plan.contains("entries_pkey"), "{text}\n{plan}");
     }
     if text.contains("g.user_id = ANY($1) AND g.live") {
         assert!(plan.contains("grants_live"), "{text}\n{plan}");
     }
     if text.contains("UPDATE credits.grants") {
-        assert!(
-            plan.contains("grants_pkey") && plan.contains("accounts_pkey"),
-            "{text}\n{plan}"
-        );
+        assert!(plan.contains("grants_pkey") && plan.contains("accounts_pkey"), "{text}\n{plan}");
     }
     if text.contains("AS w (user_id, reference_id)") {
         assert!(plan.contains("grants_reference"), "{text}\n{plan}");

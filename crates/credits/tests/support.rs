@@ -30,19 +30,12 @@ pub fn command(user: &UserId, action: Action) -> Command {
 
 /// The command under an idempotency key, as a request that `asks` for something.
 pub fn under(command: Command, key: &str, asks: u8) -> Command {
-    Command {
-        idempotency: Some(IdempotencyKey::new(key, [asks; 32]).unwrap()),
-        ..command
-    }
+    Command { idempotency: Some(IdempotencyKey::new(key, [asks; 32]).unwrap()), ..command }
 }
 
 /// The command as the user themselves give it.
 pub fn by_user(command: Command) -> Command {
-    Command {
-        actor: Actor::User,
-        caller: CallerClass::User,
-        ..command
-    }
+    Command { actor: Actor::User, caller: CallerClass::User, ..command }
 }
 
 pub fn open(user: &UserId, initial: Credits) -> Command {
@@ -50,13 +43,7 @@ pub fn open(user: &UserId, initial: Credits) -> Command {
 }
 
 pub fn consume(user: &UserId, amount: Credits) -> Command {
-    command(
-        user,
-        Action::Consume {
-            amount,
-            usage_record_id: None,
-        },
-    )
+    command(user, Action::Consume { amount, usage_record_id: None })
 }
 
 pub fn recharge(user: &UserId, amount: Credits, reference_id: Option<&str>) -> Command {
@@ -73,24 +60,12 @@ pub fn recharge(user: &UserId, amount: Credits, reference_id: Option<&str>) -> C
 /// A hold of a minute under a new id.
 pub fn hold(user: &UserId, amount: Credits) -> (Uuid, Command) {
     let hold_id = RandomIds.uuid();
-    let action = Action::Hold {
-        hold_id,
-        amount,
-        mode: HoldMode::Exact,
-        ttl: Duration::minutes(1),
-    };
+    let action = Action::Hold { hold_id, amount, mode: HoldMode::Exact, ttl: Duration::minutes(1) };
     (hold_id, command(user, action))
 }
 
 pub fn capture(user: &UserId, hold_id: Uuid, amount: Option<Credits>) -> Command {
-    command(
-        user,
-        Action::Capture {
-            hold_id,
-            amount,
-            usage_record_id: None,
-        },
-    )
+    command(user, Action::Capture { hold_id, amount, usage_record_id: None })
 }
 
 pub fn release(user: &UserId, hold_id: Uuid) -> Command {
@@ -98,14 +73,7 @@ pub fn release(user: &UserId, hold_id: Uuid) -> Command {
 }
 
 pub fn refund(user: &UserId, transaction_id: Uuid, amount: Option<Credits>) -> Command {
-    command(
-        user,
-        Action::Refund {
-            transaction_id,
-            amount,
-            reason: "it broke".to_owned(),
-        },
-    )
+    command(user, Action::Refund { transaction_id, amount, reason: "it broke".to_owned() })
 }
 
 /// A fresh database with the schema of the ledger, audited when it is dropped.
@@ -116,9 +84,7 @@ pub async fn database() -> TestDb {
 /// Runs the commands in one transaction and commits.
 pub async fn execute(pool: &Pool, clock: &dyn Clock, commands: &[Command]) -> Executed {
     let mut tx = Tx::begin(pool).await.unwrap();
-    let executed = credits::execute(&mut tx, clock, Defaults::default(), commands)
-        .await
-        .unwrap();
+    let executed = credits::execute(&mut tx, clock, Defaults::default(), commands).await.unwrap();
     tx.commit().await.unwrap();
     executed
 }

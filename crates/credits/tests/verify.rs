@@ -32,37 +32,22 @@ async fn every_account_is_audited_once_and_damage_is_named() {
     let (mut db, clock) = (database().await, testkit::clock());
     assert_eq!(
         all_chunks(db.pool(), 2).await,
-        [Chunk {
-            accounts: 0,
-            entries: 0,
-            last_user: None,
-            violations: vec![]
-        }]
+        [Chunk { accounts: 0, entries: 0, last_user: None, violations: vec![] }]
     );
     for number in 0..5 {
         let user = testkit::user(&format!("user-{number}"));
         run(
             db.pool(),
             &clock,
-            &[
-                open(&user, credits(10)),
-                consume(&user, credits(1)),
-                hold(&user, credits(2)).1,
-            ],
+            &[open(&user, credits(10)), consume(&user, credits(1)), hold(&user, credits(2)).1],
         )
         .await;
     }
     for (limit, sizes) in [(2, vec![2, 2, 1]), (5, vec![5, 0]), (1_000, vec![5])] {
         let chunks = all_chunks(db.pool(), limit).await;
-        assert_eq!(
-            chunks.iter().map(|chunk| chunk.accounts).collect::<Vec<_>>(),
-            sizes
-        );
+        assert_eq!(chunks.iter().map(|chunk| chunk.accounts).collect::<Vec<_>>(), sizes);
         assert_eq!(chunks.iter().map(|chunk| chunk.entries).sum::<u64>(), 15);
-        assert!(
-            chunks.iter().all(|chunk| chunk.violations.is_empty()),
-            "{chunks:?}"
-        );
+        assert!(chunks.iter().all(|chunk| chunk.violations.is_empty()), "{chunks:?}");
     }
 
     db.forgo_audits();
@@ -83,11 +68,7 @@ async fn every_account_is_audited_once_and_damage_is_named() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
         (found[0].rule, found[0].user_id.as_str(), found[0].seq),
-        (
-            "credits L2: each entry continues the one before",
-            "user-3",
-            Some(2)
-        )
+        ("credits L2: each entry continues the one before", "user-3", Some(2))
     );
     assert!(found[0].detail.contains("2026-01-15"), "{}", found[0].detail);
 
@@ -117,18 +98,11 @@ async fn accounts_with_many_entries_come_in_smaller_chunks() {
         .unwrap();
     let chunks = all_chunks(db.pool(), 1_000).await;
     let sizes: Vec<_> = chunks.iter().map(|chunk| chunk.accounts).collect();
-    assert_eq!(
-        sizes,
-        [3, 2, 1],
-        "an account is never split, and none is left out"
-    );
+    assert_eq!(sizes, [3, 2, 1], "an account is never split, and none is left out");
     let found: u64 = chunks.iter().map(|chunk| chunk.violations.len() as u64).sum();
     let mut verification = Verification::default();
     while verification.advance(db.pool()).await.unwrap() {}
-    assert_eq!(
-        (verification.report().accounts, verification.report().found),
-        (6, found)
-    );
+    assert_eq!((verification.report().accounts, verification.report().found), (6, found));
 }
 
 #[tokio::test]
@@ -163,11 +137,7 @@ async fn grants_are_paged_in_burn_order() {
         (100, ends(3), NewGrantKind::Purchase), // 6
         (200, ends(1), NewGrantKind::Promo),    // 7
     ] {
-        let new = NewGrant {
-            priority,
-            expires_at,
-            ..NewGrant::new(kind, credits(1))
-        };
+        let new = NewGrant { priority, expires_at, ..NewGrant::new(kind, credits(1)) };
         done(db.pool(), &clock, command(&user, Action::Grant(new))).await;
     }
     let order = [4, 5, 6, 3, 1, 2, 7];
@@ -176,9 +146,7 @@ async fn grants_are_paged_in_burn_order() {
         let (mut seen, mut start) = (Vec::new(), Start::Offset(0));
         loop {
             let page = Page::new(limit, start).unwrap();
-            let slice = credits::grants(&mut conn, &clock, &user, GrantFilter::Open, &page)
-                .await
-                .unwrap();
+            let slice = credits::grants(&mut conn, &clock, &user, GrantFilter::Open, &page).await.unwrap();
             seen.extend(slice.items.iter().map(|grant| grant.grant_id));
             let Some(place) = slice.next else { break };
             let text = place.to_string();
@@ -201,14 +169,8 @@ async fn grants_are_paged_in_burn_order() {
 /// What any implementation of the port must do.
 async fn uses_the_port(ledger: &impl Ledger, user: &UserId) {
     let request = || Request::of(user.clone());
-    let first = ledger
-        .consume(request().under("k1"), credits(10), None)
-        .await
-        .unwrap();
-    let again = ledger
-        .consume(request().under("k1"), credits(10), None)
-        .await
-        .unwrap();
+    let first = ledger.consume(request().under("k1"), credits(10), None).await.unwrap();
+    let again = ledger.consume(request().under("k1"), credits(10), None).await.unwrap();
     assert_eq!(first, again);
     let conflict = ledger.consume(request().under("k1"), credits(11), None).await;
     let error = conflict.unwrap_err();
@@ -216,18 +178,11 @@ async fn uses_the_port(ledger: &impl Ledger, user: &UserId) {
     let unusable = ledger.consume(request().under(""), credits(1), None).await;
     assert!(matches!(unusable, Err(LedgerError::InvalidKey(_))));
 
-    let paid = ledger
-        .recharge(request(), credits(20), Some("pi_1".to_owned()))
-        .await
-        .unwrap();
+    let paid = ledger.recharge(request(), credits(20), Some("pi_1".to_owned())).await.unwrap();
     assert_eq!(paid.balance.posted, credits(110));
     let promo = NewGrant::new(NewGrantKind::Promo, credits(5));
     assert!(ledger.grant(request(), promo).await.unwrap().grant.is_some());
-    let wish = HoldWish {
-        amount: credits(30),
-        mode: HoldMode::Exact,
-        ttl: Duration::minutes(5),
-    };
+    let wish = HoldWish { amount: credits(30), mode: HoldMode::Exact, ttl: Duration::minutes(5) };
     let hold = |applied: credits::Applied| applied.hold.unwrap().hold_id;
     let one = hold(ledger.hold(request().under("h"), wish).await.unwrap());
     assert_eq!(hold(ledger.hold(request().under("h"), wish).await.unwrap()), one);
@@ -235,49 +190,28 @@ async fn uses_the_port(ledger: &impl Ledger, user: &UserId) {
     let charge = ledger.capture(request(), one, None).await.unwrap().entry.unwrap();
     ledger.release(request(), two).await.unwrap();
     let reason = "it broke".to_owned();
-    let refunded = ledger
-        .refund(request(), charge.transaction_id, None, reason)
-        .await
-        .unwrap();
+    let refunded = ledger.refund(request(), charge.transaction_id, None, reason).await.unwrap();
     assert_eq!(refunded.balance.available(), credits(115));
 
     let account = ledger.account(user).await.unwrap();
     assert_eq!((account.balance.posted, account.grants.len()), (credits(115), 3));
-    let grants = ledger
-        .grants(user, GrantFilter::All, &Page::first(10))
-        .await
-        .unwrap();
+    let grants = ledger.grants(user, GrantFilter::All, &Page::first(10)).await.unwrap();
     assert_eq!(grants.items, account.grants);
-    let holds = ledger
-        .holds(user, HoldFilter::All, &Page::first(10))
-        .await
-        .unwrap();
+    let holds = ledger.holds(user, HoldFilter::All, &Page::first(10)).await.unwrap();
     assert_eq!(holds.items.len(), 2);
-    let listed = ledger
-        .transactions(user, &TransactionFilter::default(), &Page::first(2))
-        .await;
+    let listed = ledger.transactions(user, &TransactionFilter::default(), &Page::first(2)).await;
     assert_eq!(listed.unwrap().items[1], charge);
     let nobody = testkit::user("nobody");
     let missing = ledger.account(&nobody).await.unwrap_err();
-    assert!(matches!(
-        missing,
-        LedgerError::Refused(Refusal::UserNotFound { .. })
-    ));
+    assert!(matches!(missing, LedgerError::Refused(Refusal::UserNotFound { .. })));
 }
 
 #[tokio::test]
 async fn postgresql_implements_the_port() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
-    let ledger = PgLedger::new(
-        db.pool().clone(),
-        Arc::new(clock.clone()),
-        Arc::new(RandomIds),
-        Actor::Service,
-    );
-    ledger
-        .open(Request::of(user.clone()), credits(100))
-        .await
-        .unwrap();
+    let ledger =
+        PgLedger::new(db.pool().clone(), Arc::new(clock.clone()), Arc::new(RandomIds), Actor::Service);
+    ledger.open(Request::of(user.clone()), credits(100)).await.unwrap();
     uses_the_port(&ledger, &user).await;
     let balance = ledger.account(&user).await.unwrap().balance;
     assert_eq!(balance.held, Credits::ZERO);
@@ -306,17 +240,11 @@ async fn a_keyed_request_to_a_busy_account_is_in_progress() {
 
     let keyed = ledger.consume(request().under("k"), credits(1), None).await;
     let error = keyed.unwrap_err();
-    assert!(
-        matches!(&error, LedgerError::InProgress { key } if key == "k"),
-        "{error}"
-    );
+    assert!(matches!(&error, LedgerError::InProgress { key } if key == "k"), "{error}");
     assert_eq!(error.code(), "IdempotencyInProgressException");
     let bare = ledger.consume(request(), credits(1), None).await;
     assert!(matches!(bare, Err(LedgerError::Unavailable(_))));
     other.rollback().await;
-    let done = ledger
-        .consume(request().under("k"), credits(1), None)
-        .await
-        .unwrap();
+    let done = ledger.consume(request().under("k"), credits(1), None).await.unwrap();
     assert_eq!(done.balance.posted, credits(8));
 }

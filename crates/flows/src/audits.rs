@@ -82,10 +82,7 @@ pub(crate) const CHARGED_OF_USERS: &str = charged!(
     "user_id > $1 AND ($2 IS NULL OR user_id <= $2)"
 );
 
-const CHARGED: Audit = Audit {
-    rule: CHARGED_RULE,
-    sql: charged!("true", "true"),
-};
+const CHARGED: Audit = Audit { rule: CHARGED_RULE, sql: charged!("true", "true") };
 
 /// The rules across domains.
 pub const AUDITS: &[Audit] = &[TOLD, CHARGED];

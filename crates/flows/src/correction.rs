@@ -106,13 +106,7 @@ impl Corrections {
     #[must_use]
     pub fn new(pool: Pool, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, defaults: credits::Defaults) -> Self {
         let prices = Prices::new();
-        Self {
-            pool,
-            clock,
-            ids,
-            defaults,
-            prices,
-        }
+        Self { pool, clock, ids, defaults, prices }
     }
 
     /// Takes a record back.
@@ -159,9 +153,7 @@ impl Corrections {
         )?;
         let key = wish.idempotency.as_ref();
         if key.is_some_and(|key| ledger.knows(&wish.user_id, key, wish.caller)) {
-            ledger.apply(Cow::Owned(
-                wish.remember(Action::Acknowledge { usage_record_id: 0 }, self.id()),
-            ))?;
+            ledger.apply(Cow::Owned(wish.remember(Action::Acknowledge { usage_record_id: 0 }, self.id())))?;
             return repeat(tx, wish, ledger).await;
         }
         let done = match original {
@@ -253,11 +245,8 @@ impl Corrections {
         let notes = notes.iter().map(|(name, text)| (*name, text.as_str()));
         let negative = recording.add(negative.noted(notes));
         if wish.idempotency.is_some() {
-            let metering = Metering {
-                amount: Credits::ZERO,
-                from: Payer::Available,
-                usage_record_id: negative.id,
-            };
+            let metering =
+                Metering { amount: Credits::ZERO, from: Payer::Available, usage_record_id: negative.id };
             ledger.apply(Cow::Owned(wish.remember(Action::Meter(metering), self.id())))?;
         }
         Ok(Ok(Draught { records, refund }))
@@ -330,25 +319,15 @@ impl Corrections {
         let decided = ledger.finish(tx).await?;
         let news = events::of_entries(decided.entries(), decided.low());
         let shared = &*tx;
-        let (executed, (), ()) = try_join!(
-            decided.save(shared),
-            webhooks::enqueue(shared, &news),
-            recording.save(shared)
-        )?;
+        let (executed, (), ()) =
+            try_join!(decided.save(shared), webhooks::enqueue(shared, &news), recording.save(shared))?;
         let at = match &wish.idempotency {
             Some(_) => executed.outcomes.last().map_or(now, |outcome| outcome.at),
             None => now,
         };
-        let refund = executed
-            .entries
-            .into_iter()
-            .find(|entry| Some(entry.transaction_id) == draught.refund);
+        let refund = executed.entries.into_iter().find(|entry| Some(entry.transaction_id) == draught.refund);
         let ids = draught.records;
-        Ok(Outcome {
-            result: Ok(shown(tx, &wish.user_id, &ids, refund).await?),
-            at,
-            replay: Replay::First,
-        })
+        Ok(Outcome { result: Ok(shown(tx, &wish.user_id, &ids, refund).await?), at, replay: Replay::First })
     }
 
     fn id(&self) -> Uuid {
@@ -372,10 +351,7 @@ impl Correct {
 
     /// The command that carries the key.
     fn remember(&self, action: Action, transaction_id: Uuid) -> Command {
-        Command {
-            idempotency: self.idempotency.clone(),
-            ..self.command(action, transaction_id)
-        }
+        Command { idempotency: self.idempotency.clone(), ..self.command(action, transaction_id) }
     }
 
     fn refund(&self, charge: Charge, transaction_id: Uuid) -> Command {
@@ -391,19 +367,12 @@ impl Correct {
     fn wanted(&self, charge: Option<Charge>) -> Vec<Command> {
         let named = Action::Acknowledge { usage_record_id: 0 };
         let refund = charge.map(|charge| self.refund(charge, Uuid::nil()));
-        [self.remember(named, Uuid::nil())]
-            .into_iter()
-            .chain(refund)
-            .collect()
+        [self.remember(named, Uuid::nil())].into_iter().chain(refund).collect()
     }
 }
 
 fn refused(refusal: MeterRefusal, at: OffsetDateTime) -> Outcome {
-    Outcome {
-        result: Err(refusal),
-        at,
-        replay: Replay::First,
-    }
+    Outcome { result: Err(refusal), at, replay: Replay::First }
 }
 
 /// The first outcome again, or the conflict.
@@ -422,11 +391,7 @@ async fn repeat(tx: &mut Tx, wish: &Correct, ledger: Deciding<'_>) -> Result<Out
             }
         }
     };
-    Ok(Outcome {
-        result,
-        at: outcome.at,
-        replay: outcome.replay,
-    })
+    Ok(Outcome { result, at: outcome.at, replay: outcome.replay })
 }
 
 /// A correction with what it names.

@@ -13,9 +13,7 @@ pub fn of_entries(entries: &[Entry], low: &[LowCrossing]) -> Vec<NewEvent> {
     for entry in entries {
         events.extend(of_entry(entry));
         // A threshold is crossed by an entry: receivers hear of the charge first, then of the low balance.
-        let crossed = low
-            .iter()
-            .filter(|low| low.user_id == entry.user_id && low.seq == entry.seq);
+        let crossed = low.iter().filter(|low| low.user_id == entry.user_id && low.seq == entry.seq);
         events.extend(crossed.map(|low| NewEvent {
             user_id: low.user_id.clone(),
             event_type: "credit_low",

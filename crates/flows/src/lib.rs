@@ -33,11 +33,5 @@ pub const MIGRATIONS: &[&[pg::Migration]] = &[
 ];
 
 /// Rules about stored data of every domain, and of those that hold across them.
-pub const AUDITS: &[&[pg::Audit]] = &[
-    identity::AUDITS,
-    credits::AUDITS,
-    sessions::AUDITS,
-    usage::AUDITS,
-    webhooks::AUDITS,
-    audits::AUDITS,
-];
+pub const AUDITS: &[&[pg::Audit]] =
+    &[identity::AUDITS, credits::AUDITS, sessions::AUDITS, usage::AUDITS, webhooks::AUDITS, audits::AUDITS];

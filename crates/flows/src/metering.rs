@@ -76,8 +76,7 @@ impl Metered {
             from: self.from.unwrap_or(Payer::Available),
             usage_record_id: 0,
         };
-        self.involves_ledger()
-            .then(|| self.command(self.actor, Action::Meter(metering)))
+        self.involves_ledger().then(|| self.command(self.actor, Action::Meter(metering)))
     }
 
     /// The class of the caller.
@@ -93,9 +92,7 @@ impl Metered {
                     && record.charge.is_none()
                     && record.credits_charged > record.credits_uncollected =>
             {
-                Err(UsageRefusal::UsageConflict {
-                    event_id: self.input.event_id.clone().unwrap_or_default(),
-                })
+                Err(UsageRefusal::UsageConflict { event_id: self.input.event_id.clone().unwrap_or_default() })
             }
             _ => Ok(next),
         }
@@ -145,9 +142,8 @@ impl Desk<'_, '_> {
             && ledger.knows(user_id, key, metered.caller())
         {
             // Nothing is done: the first outcome is answered, or the conflict.
-            ledger.apply(Cow::Owned(
-                metered.command(self.actor, Action::Acknowledge { usage_record_id: 0 }),
-            ))?;
+            ledger
+                .apply(Cow::Owned(metered.command(self.actor, Action::Acknowledge { usage_record_id: 0 })))?;
             return Ok(Decision::WithLedger(None));
         }
         let next = match self.next(metered)?.and_then(|next| metered.agrees(next)) {
@@ -186,9 +182,7 @@ impl Desk<'_, '_> {
     fn next(&mut self, metered: &Metered) -> Result<Result<Next, UsageRefusal>, DbError> {
         let input = &metered.input;
         if let Some(event_id) = &input.event_id
-            && self
-                .recording
-                .may_know(&input.user_id, event_id, input.recorded_by)
+            && self.recording.may_know(&input.user_id, event_id, input.recorded_by)
         {
             let new = input.clone().complete();
             if self.recording.known(&new).is_some() {
@@ -224,14 +218,8 @@ impl Desk<'_, '_> {
         };
         let draft = match self.apply(metered, Action::Meter(metering))? {
             Preview::Refused(_) | Preview::Repeat => return Ok(None),
-            Preview::Applied {
-                seq: None,
-                uncollected,
-            } => draft.uncollected(uncollected),
-            Preview::Applied {
-                seq: Some(seq),
-                uncollected,
-            } => {
+            Preview::Applied { seq: None, uncollected } => draft.uncollected(uncollected),
+            Preview::Applied { seq: Some(seq), uncollected } => {
                 let transaction_id = metered.transaction_id;
                 let charge = Charge { transaction_id, seq };
                 draft.charged(charge).uncollected(uncollected)
@@ -266,11 +254,7 @@ impl Settled {
     ) -> Result<Meterage, DbError> {
         let local = match decision {
             Decision::Alone(result) => {
-                let recorded = |(record, replay)| Recorded {
-                    record,
-                    replay,
-                    balance: None,
-                };
+                let recorded = |(record, replay)| Recorded { record, replay, balance: None };
                 return Ok(Meterage {
                     result: result.map(recorded).map_err(MeterRefusal::Usage),
                     at: self.now,
@@ -302,11 +286,7 @@ impl Settled {
                 }
             }
         };
-        Ok(Meterage {
-            result,
-            at: outcome.at,
-            replay: outcome.replay,
-        })
+        Ok(Meterage { result, at: outcome.at, replay: outcome.replay })
     }
 }
 
@@ -334,27 +314,18 @@ const CORRECTED: &str = "already_corrected";
 /// What the ledger keeps of a refusal that depended on what is stored (HTTP contract 1.11).
 pub(crate) fn remembered(refusal: &UsageRefusal) -> Option<FreeForm> {
     match refusal {
-        UsageRefusal::UsageConflict { event_id } => Some(FreeForm::of_texts([
-            ("refusal", CONFLICT),
-            ("event_id", event_id),
-        ])),
-        UsageRefusal::PriceNotFound {
-            provider,
-            model_name,
-            token_class,
-        } => {
+        UsageRefusal::UsageConflict { event_id } => {
+            Some(FreeForm::of_texts([("refusal", CONFLICT), ("event_id", event_id)]))
+        }
+        UsageRefusal::PriceNotFound { provider, model_name, token_class } => {
             let class = token_class.map(|class| class.to_string());
             let said = [
                 ("provider", provider.as_deref()),
                 ("model_name", model_name.as_deref()),
                 ("token_class", class.as_deref()),
             ];
-            let said = said
-                .into_iter()
-                .filter_map(|(name, text)| text.map(|text| (name, text)));
-            Some(FreeForm::of_texts(
-                [("refusal", NO_PRICE)].into_iter().chain(said),
-            ))
+            let said = said.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
+            Some(FreeForm::of_texts([("refusal", NO_PRICE)].into_iter().chain(said)))
         }
         UsageRefusal::UsageRecordNotFound { id } => Some(of_record(NO_RECORD, *id)),
         UsageRefusal::AlreadyCorrected { id } => Some(of_record(CORRECTED, *id)),
@@ -378,9 +349,9 @@ pub(crate) fn recalled(reason: &FreeForm) -> Result<UsageRefusal, DbError> {
     match said.remove("refusal").as_deref() {
         Some(NO_RECORD) => Ok(UsageRefusal::UsageRecordNotFound { id: id(&said)? }),
         Some(CORRECTED) => Ok(UsageRefusal::AlreadyCorrected { id: id(&said)? }),
-        Some(CONFLICT) => Ok(UsageRefusal::UsageConflict {
-            event_id: said.remove("event_id").ok_or_else(unusable)?,
-        }),
+        Some(CONFLICT) => {
+            Ok(UsageRefusal::UsageConflict { event_id: said.remove("event_id").ok_or_else(unusable)? })
+        }
         Some(NO_PRICE) => Ok(UsageRefusal::PriceNotFound {
             provider: said.remove("provider"),
             model_name: said.remove("model_name"),
@@ -412,9 +383,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_recalled() {
         for refusal in [
-            UsageRefusal::UsageConflict {
-                event_id: "e \"1\"".to_owned(),
-            },
+            UsageRefusal::UsageConflict { event_id: "e \"1\"".to_owned() },
             UsageRefusal::PriceNotFound {
                 provider: None,
                 model_name: Some("gpt-4".to_owned()),

@@ -74,24 +74,13 @@ impl Writes {
     /// Another way in for the same, with a queue of its own: what comes in bulk holds up nobody who waits in [`Writes::start`].
     #[must_use]
     pub fn start_bulk(pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
-        let limits = BatchLimits {
-            name: "bulk",
-            ..LIMITS
-        };
+        let limits = BatchLimits { name: "bulk", ..LIMITS };
         Self::within(limits, pool, clock, defaults)
     }
 
     fn within(limits: BatchLimits, pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
         Self {
-            committer: Committer::start(
-                pool,
-                Together {
-                    clock,
-                    defaults,
-                    prices: Prices::new(),
-                },
-                limits,
-            ),
+            committer: Committer::start(pool, Together { clock, defaults, prices: Prices::new() }, limits),
         }
     }
 
@@ -163,9 +152,6 @@ impl Writes {
 }
 
 fn mixed_up(outcome: &Outcome) -> Rejected {
-    tracing::error!(
-        ?outcome,
-        "an operation was answered with the outcome of another kind"
-    );
+    tracing::error!(?outcome, "an operation was answered with the outcome of another kind");
     Rejected::Failed
 }

@@ -26,10 +26,7 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>, keep_for: time::Duration) -> Joi
             ticks.tick().await;
             loop {
                 match run(&pool, &*clock, keep_for).await {
-                    Ok(Pruned {
-                        refusals: 0,
-                        successes: 0,
-                    }) => break,
+                    Ok(Pruned { refusals: 0, successes: 0 }) => break,
                     Ok(_) => {}
                     Err(error) => {
                         tracing::warn!(error = %chain(&error), "idempotency keys could not be pruned; it is tried again");

@@ -62,25 +62,14 @@ impl ReadinessProbe {
     #[must_use]
     pub fn start(pool: Pool, queues: Queues) -> Self {
         let health = move || {
-            [
-                queues.writes.health(),
-                queues.bulk.health(),
-                queues.balances.health(),
-                queues.statuses.health(),
-            ]
+            [queues.writes.health(), queues.bulk.health(), queues.balances.health(), queues.statuses.health()]
         };
         Self::judging(pool, health)
     }
 
     fn judging(pool: Pool, health: impl Fn() -> [QueueHealth; 4] + Send + 'static) -> Self {
         let (ask, asked) = mpsc::channel(CALLERS_MAX);
-        let prober = Prober {
-            pool,
-            health,
-            last: None,
-            last_page: None,
-            told: None,
-        };
+        let prober = Prober { pool, health, last: None, last_page: None, told: None };
         tokio::spawn(prober.serve(asked));
         Self(ask)
     }
@@ -126,10 +115,7 @@ impl<H: Fn() -> [QueueHealth; 4] + Send + 'static> Prober<H> {
         if let Some(fault) = health.iter().find_map(|queue| fault(queue, Instant::now())) {
             let migrations = self.last.is_some_and(|(_, last)| last.migrations);
             self.tell(Err(fault));
-            return Readiness {
-                database: false,
-                migrations,
-            };
+            return Readiness { database: false, migrations };
         }
         if let Some((at, last)) = self.last
             && at.elapsed() < FRESH_FOR
@@ -186,18 +172,12 @@ async fn ask_database(pool: &Pool, depth: ProbeDepth) -> Result<bool, DbError> {
 fn fault(queue: &QueueHealth, now: Instant) -> Option<String> {
     let name = queue.name;
     if queue.stuck_for >= STUCK_AFTER {
-        return Some(format!(
-            "the queue {name} has been at one batch for {} s",
-            queue.stuck_for.as_secs()
-        ));
+        return Some(format!("the queue {name} has been at one batch for {} s", queue.stuck_for.as_secs()));
     }
     let recent = |at: Instant| now.saturating_duration_since(at) < FAILURES_COUNT_FOR;
     let failing = queue.failures >= FAILURES_MAX && queue.failed_at.is_some_and(recent);
     failing.then(|| {
-        format!(
-            "the last {} batches of the queue {name} failed through the database",
-            queue.failures
-        )
+        format!("the last {} batches of the queue {name} failed through the database", queue.failures)
     })
 }
 
@@ -208,12 +188,8 @@ mod tests {
 
     use super::*;
 
-    const FINE: QueueHealth = QueueHealth {
-        name: "writes",
-        stuck_for: Duration::ZERO,
-        failures: 0,
-        failed_at: None,
-    };
+    const FINE: QueueHealth =
+        QueueHealth { name: "writes", stuck_for: Duration::ZERO, failures: 0, failed_at: None };
 
     #[test]
     fn queues_that_are_stuck_or_keep_failing_are_faults_for_a_while() {
@@ -223,15 +199,7 @@ mod tests {
         assert!(stuck(STUCK_AFTER) && !stuck(STUCK_AFTER / 2));
         let failing = |failures, now| {
             let failed_at = Some(Instant::now());
-            fault(
-                &QueueHealth {
-                    failures,
-                    failed_at,
-                    ..FINE
-                },
-                now,
-            )
-            .is_some()
+            fault(&QueueHealth { failures, failed_at, ..FINE }, now).is_some()
         };
         assert!(failing(FAILURES_MAX, now) && !failing(FAILURES_MAX - 1, now));
         assert!(!failing(FAILURES_MAX, now + 2 * FAILURES_COUNT_FOR));

@@ -98,11 +98,7 @@ pub async fn in_tx(
         .flatten()
         .next()
         .ok_or_else(|| DbError::Inconsistent(format!("user {} has no account", user.user_id)))?;
-    Ok(Ok(SignedUp {
-        user,
-        created,
-        balance,
-    }))
+    Ok(Ok(SignedUp { user, created, balance }))
 }
 
 async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &SignUp) -> Result<(), DbError> {
@@ -115,9 +111,7 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
         description: Some("Initial credits".to_owned()),
         metadata: FreeForm::empty(),
         idempotency: None,
-        action: credits::Action::Open {
-            initial: wish.initial,
-        },
+        action: credits::Action::Open { initial: wish.initial },
     };
     // A balance that begins cannot fall, so no threshold matters here.
     let defaults = credits::Defaults::default();
@@ -132,11 +126,7 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
     webhooks::enqueue(tx, &news).await?;
     match executed.outcomes.into_iter().next().map(|outcome| outcome.result) {
         Some(Ok(_)) => Ok(()),
-        Some(Err(refusal)) => Err(DbError::Inconsistent(format!(
-            "a new account was refused: {refusal}"
-        ))),
-        None => Err(DbError::Inconsistent(
-            "opening an account had no outcome".to_owned(),
-        )),
+        Some(Err(refusal)) => Err(DbError::Inconsistent(format!("a new account was refused: {refusal}"))),
+        None => Err(DbError::Inconsistent("opening an account had no outcome".to_owned())),
     }
 }

@@ -39,10 +39,8 @@ impl Standings {
         conn: &PgConnection,
         asked: impl Iterator<Item = (&'a UserId, StandingCheck)>,
     ) -> Result<Self, DbError> {
-        let due: BTreeSet<&UserId> = asked
-            .filter(|(_, check)| *check != StandingCheck::Done)
-            .map(|(user_id, _)| user_id)
-            .collect();
+        let due: BTreeSet<&UserId> =
+            asked.filter(|(_, check)| *check != StandingCheck::Done).map(|(user_id, _)| user_id).collect();
         if due.is_empty() {
             return Ok(Self::default());
         }

@@ -76,13 +76,7 @@ impl Sweeper {
     /// A sweeper that has set nothing aside. `defaults` hold for accounts that say nothing of their own.
     #[must_use]
     pub fn new(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> Self {
-        Self {
-            pool,
-            clock,
-            defaults,
-            set_aside: BTreeMap::new(),
-            idle: BTreeSet::new(),
-        }
+        Self { pool, clock, defaults, set_aside: BTreeMap::new(), idle: BTreeSet::new() }
     }
 
     /// One round. An account that cannot be booked is no error: it is logged, counted in `sweeper_failed_accounts_total`
@@ -94,9 +88,8 @@ impl Sweeper {
         let now = self.clock.now();
         self.set_aside.retain(|_, until| *until > now);
         let except = self.set_aside.keys().cloned().collect();
-        let find = self
-            .pool
-            .read(async |conn| credits::find_due(conn, &*self.clock, &except, ITEMS_MAX).await);
+        let find =
+            self.pool.read(async |conn| credits::find_due(conn, &*self.clock, &except, ITEMS_MAX).await);
         let found = find.await?;
         let mut round = Round::default();
         let idle = match self.book(&found).await {
@@ -184,9 +177,7 @@ impl Sweeper {
 
 impl std::fmt::Debug for Sweeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sweeper")
-            .field("set_aside", &self.set_aside)
-            .finish_non_exhaustive()
+        f.debug_struct("Sweeper").field("set_aside", &self.set_aside).finish_non_exhaustive()
     }
 }
 

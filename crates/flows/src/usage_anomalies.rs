@@ -43,9 +43,7 @@ pub async fn run(pool: &Pool, clock: &dyn Clock, rule: AnomalyRule) -> Result<us
     let before = now.checked_sub(time::Duration::HOUR).unwrap_or(now);
     let mut noted = 0_usize;
     for hour in [before, now] {
-        let users = pool
-            .read(async |conn| usage::spenders(conn, hour, rule, USERS_MAX).await)
-            .await?;
+        let users = pool.read(async |conn| usage::spenders(conn, hour, rule, USERS_MAX).await).await?;
         for some in users.chunks(USERS_A_COMMIT) {
             noted = noted.saturating_add(note(pool, clock, hour, rule, some).await?);
         }

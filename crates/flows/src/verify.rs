@@ -101,14 +101,8 @@ impl Verification {
             accounts: ledger.accounts,
             entries: ledger.entries,
             records: usage.records,
-            found: ledger
-                .found
-                .saturating_add(usage.found)
-                .saturating_add(self.charges.found),
-            violations: of_ledger
-                .chain(of_usage)
-                .chain(self.charges.violations.iter().cloned())
-                .collect(),
+            found: ledger.found.saturating_add(usage.found).saturating_add(self.charges.found),
+            violations: of_ledger.chain(of_usage).chain(self.charges.violations.iter().cloned()).collect(),
         }
     }
 }

@@ -26,11 +26,7 @@ async fn history(db: &TestDb, clock: &ManualClock) {
             mode: credits::HoldMode::Exact,
             ttl: time::Duration::MINUTE,
         },
-        credits::Action::Capture {
-            hold_id,
-            amount: Some("7".parse().unwrap()),
-            usage_record_id: None,
-        },
+        credits::Action::Capture { hold_id, amount: Some("7".parse().unwrap()), usage_record_id: None },
         credits::Action::Refund {
             transaction_id: charge.transaction_id,
             amount: None,
@@ -49,10 +45,7 @@ async fn history(db: &TestDb, clock: &ManualClock) {
     ];
     assert!(run(&writes, charge).await.result.is_ok());
     for action in actions {
-        let command = credits::Command {
-            action,
-            ..consume(user.clone(), "1")
-        };
+        let command = credits::Command { action, ..consume(user.clone(), "1") };
         assert!(run(&writes, command).await.result.is_ok());
     }
 }
@@ -92,22 +85,14 @@ async fn a_lost_a_doubled_and_a_misplaced_event_are_found() {
     let (db, clock) = (database().await, testkit::clock());
     history(&db, &clock).await;
     let mut conn = db.connect().await;
-    let told = webhooks::newest(&mut conn, &testkit::user("a"), 100)
-        .await
-        .unwrap();
-    let credit = told
-        .iter()
-        .rev()
-        .filter(|event| event.event_type.starts_with("credit_"));
+    let told = webhooks::newest(&mut conn, &testkit::user("a"), 100).await.unwrap();
+    let credit = told.iter().rev().filter(|event| event.event_type.starts_with("credit_"));
     let ids: Vec<i64> = credit.map(|event| event.id).collect();
     assert_eq!(ids.len(), 6);
     for fault in FAULTS {
-        let damage = ids
-            .iter()
-            .enumerate()
-            .fold((*fault).to_owned(), |sql, (place, id)| {
-                sql.replace(&format!("{{{}}}", place + 1), &id.to_string())
-            });
+        let damage = ids.iter().enumerate().fold((*fault).to_owned(), |sql, (place, id)| {
+            sql.replace(&format!("{{{}}}", place + 1), &id.to_string())
+        });
         let found = found_after(&mut conn, &damage).await;
         assert!(found.contains(&"a".to_owned()), "{damage}: {found:?}");
     }

@@ -16,10 +16,7 @@ async fn with_accounts(count: u32) -> TestDb {
     let (db, clock) = (database().await, testkit::clock());
     for number in 0..count {
         let wish = wish(&format!("user-{number}"), "10");
-        sign_up::run(db.pool(), &clock, &RandomIds, &wish)
-            .await
-            .unwrap()
-            .unwrap();
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
     }
     db
 }
@@ -73,14 +70,8 @@ async fn usage_is_audited_behind_the_ledger() {
         panic!("{report:?}");
     };
     assert_eq!(of_user.at, Some(clock.now()));
-    assert!(
-        of_user.to_string().starts_with("account user-1, usage U1: "),
-        "{of_user}"
-    );
-    assert!(
-        of_all.to_string().starts_with("all users, usage U1: "),
-        "{of_all}"
-    );
+    assert!(of_user.to_string().starts_with("account user-1, usage U1: "), "{of_user}");
+    assert!(of_all.to_string().starts_with("all users, usage U1: "), "{of_all}");
 }
 
 #[tokio::test]
@@ -104,10 +95,7 @@ impl Clock for Asked {
 #[tokio::test]
 async fn it_begins_by_itself_and_comes_again() {
     let db = with_accounts(1).await;
-    let schedule = ledger_audit::Schedule {
-        first_after: Duration::ZERO,
-        every: Duration::ZERO,
-    };
+    let schedule = ledger_audit::Schedule { first_after: Duration::ZERO, every: Duration::ZERO };
     let (asked, mut ends) = mpsc::unbounded_channel();
     let task = ledger_audit::start(db.second_pool(), Arc::new(Asked(asked)), schedule);
     for _ in 0..2 {

@@ -34,9 +34,5 @@ fn wish(name: &str, initial: &str) -> SignUp {
         name: name.to_owned(),
         role: Role::User,
     };
-    SignUp {
-        user,
-        initial: initial.parse().unwrap(),
-        actor: Actor::User,
-    }
+    SignUp { user, initial: initial.parse().unwrap(), actor: Actor::User }
 }

@@ -39,10 +39,7 @@ pub fn call(name: &str) -> Metered {
 }
 
 fn charged(input: UsageInput) -> Metered {
-    Metered {
-        from: Some(Payer::Available),
-        ..uncharged(input)
-    }
+    Metered { from: Some(Payer::Available), ..uncharged(input) }
 }
 
 fn event(metered: Metered, id: &str) -> Metered {
@@ -52,10 +49,7 @@ fn event(metered: Metered, id: &str) -> Metered {
 }
 
 fn keyed(metered: Metered, key: &str, asked: u8) -> Metered {
-    Metered {
-        idempotency: Some(IdempotencyKey::new(key, [asked; 32]).unwrap()),
-        ..metered
-    }
+    Metered { idempotency: Some(IdempotencyKey::new(key, [asked; 32]).unwrap()), ..metered }
 }
 
 async fn meter(writes: &Writes, metered: Metered) -> Meterage {
@@ -68,20 +62,11 @@ pub async fn metered(writes: &Writes, metered: Metered) -> Recorded {
 
 /// Prices of gpt-4: 1,500 and 4,500 credits for a million tokens in and out, from now on.
 pub async fn put_price(db: &TestDb, clock: &ManualClock) {
-    let rate = |charge_pico| Rate {
-        charge_pico,
-        cost_pico: 30_000_000,
-    };
-    let rates = BTreeMap::from([
-        (TokenClass::Input, rate(1_500_000_000)),
-        (TokenClass::Output, rate(4_500_000_000)),
-    ]);
+    let rate = |charge_pico| Rate { charge_pico, cost_pico: 30_000_000 };
+    let rates =
+        BTreeMap::from([(TokenClass::Input, rate(1_500_000_000)), (TokenClass::Output, rate(4_500_000_000))]);
     let price = NewPrice {
-        key: Key {
-            provider: "openai".to_owned(),
-            model: "gpt-4".to_owned(),
-            service_tier: String::new(),
-        },
+        key: Key { provider: "openai".to_owned(), model: "gpt-4".to_owned(), service_tier: String::new() },
         min_context: 0,
         valid_from: None,
         offer: Offer::Rates(rates),
@@ -102,10 +87,7 @@ async fn records_of(db: &TestDb, user: &UserId) -> Vec<usage::Record> {
 async fn left(db: &TestDb, clock: &ManualClock, user: &UserId) -> (String, String) {
     let mut conn = db.pool().get().await.unwrap();
     let account = credits::account(&mut conn, clock, user).await.unwrap().unwrap();
-    (
-        account.balance.posted.to_string(),
-        account.balance.held.to_string(),
-    )
+    (account.balance.posted.to_string(), account.balance.held.to_string())
 }
 
 async fn hold(writes: &Writes, user: &UserId, amount: &str) -> Uuid {
@@ -145,14 +127,8 @@ async fn a_charge_and_its_record_name_one_another() {
     for record in &stored {
         let transaction = record.charge.unwrap().transaction_id;
         let name = credits::TransactionName::Transaction(transaction);
-        let entry = credits::find_transaction(&mut conn, &user, name)
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            (entry.usage_record_id, entry.amount),
-            (Some(record.id), record.credits_charged)
-        );
+        let entry = credits::find_transaction(&mut conn, &user, name).await.unwrap().unwrap();
+        assert_eq!((entry.usage_record_id, entry.amount), (Some(record.id), record.credits_charged));
     }
     let events = webhooks::newest(&mut conn, &user, 2).await.unwrap();
     assert!(events.iter().all(|event| event.event_type == "credit_consumed"));
@@ -164,10 +140,7 @@ async fn a_refused_charge_records_nothing() {
     signed_up(&db, &clock, "a", "5").await;
     let writes = writes(&db, &clock);
     let refused = meter(&writes, event(worth("a", "5.000001"), "e1")).await;
-    assert!(matches!(
-        refused.result,
-        Err(MeterRefusal::Ledger(Refusal::InsufficientCredits { .. }))
-    ));
+    assert!(matches!(refused.result, Err(MeterRefusal::Ledger(Refusal::InsufficientCredits { .. }))));
     let unpriced = meter(&writes, event(call("a"), "e2")).await;
     assert_eq!(
         unpriced.result,
@@ -184,20 +157,11 @@ async fn a_refused_charge_records_nothing() {
         Err(MeterRefusal::Usage(UsageRefusal::PriceNotFound { .. }))
     ));
     let stranger = meter(&writes, worth("stranger", "1")).await;
-    assert!(matches!(
-        stranger.result,
-        Err(MeterRefusal::Ledger(Refusal::UserNotFound { .. }))
-    ));
+    assert!(matches!(stranger.result, Err(MeterRefusal::Ledger(Refusal::UserNotFound { .. }))));
     assert!(records_of(&db, &user).await.is_empty());
     assert_eq!(left(&db, &clock, &user).await.0, "5.0");
     // Their events are not used up.
-    assert!(
-        metered(&writes, event(worth("a", "5"), "e1"))
-            .await
-            .record
-            .charge
-            .is_some()
-    );
+    assert!(metered(&writes, event(worth("a", "5"), "e1")).await.record.charge.is_some());
     let recorded = metered(&writes, uncharged(event(call("a"), "e2").input)).await;
     assert_eq!(recorded.record.calculation_method, usage::UNRATED);
 }
@@ -219,10 +183,7 @@ async fn a_price_without_a_rate_for_what_was_used_is_no_price() {
     assert_eq!(free.record.calculation_method, usage::UNRATED);
     let mut more = call("a");
     more.input.cached_prompt_tokens = Some(801);
-    assert_eq!(
-        meter(&writes, more).await.result,
-        Err(MeterRefusal::Usage(UsageRefusal::PartExceedsWhole))
-    );
+    assert_eq!(meter(&writes, more).await.result, Err(MeterRefusal::Usage(UsageRefusal::PartExceedsWhole)));
 }
 
 #[tokio::test]
@@ -231,10 +192,7 @@ async fn nothing_is_charged_for_nothing() {
     signed_up(&db, &clock, "a", "5").await;
     let writes = writes(&db, &clock);
     let free = metered(&writes, worth("a", "0")).await;
-    assert_eq!(
-        (free.record.charge, free.record.credits_charged),
-        (None, Credits::ZERO)
-    );
+    assert_eq!((free.record.charge, free.record.credits_charged), (None, Credits::ZERO));
     assert_eq!(free.balance.unwrap().posted.to_string(), "5.0");
     // Without a wish to charge nothing is deducted, whatever is stated, with a key or without.
     for used in [worth("a", "3"), keyed(worth("a", "3"), "k", 1)] {
@@ -258,35 +216,14 @@ async fn usage_settles_the_hold_that_was_made_for_it() {
         ("70", true, "2.5", "0.0"),
     ] {
         let from = Some(Payer::Hold(hold(&writes, &user, "20").await));
-        let used = metered(
-            &writes,
-            Metered {
-                from,
-                ..worth("a", amount)
-            },
-        )
-        .await;
+        let used = metered(&writes, Metered { from, ..worth("a", amount) }).await;
         assert_eq!(used.record.credits_charged, amount.parse().unwrap());
         assert_eq!(used.record.charge.is_some(), charged);
         assert_eq!(used.record.credits_uncollected.to_string(), uncollected);
-        assert_eq!(
-            left(&db, &clock, &user).await,
-            (rest.to_owned(), "0.0".to_owned())
-        );
+        assert_eq!(left(&db, &clock, &user).await, (rest.to_owned(), "0.0".to_owned()));
         // A hold pays once.
-        let again = meter(
-            &writes,
-            Metered {
-                from,
-                ..worth("a", amount)
-            },
-        )
-        .await
-        .result;
-        assert!(matches!(
-            again,
-            Err(MeterRefusal::Ledger(Refusal::HoldNotOpen { .. }))
-        ));
+        let again = meter(&writes, Metered { from, ..worth("a", amount) }).await.result;
+        assert!(matches!(again, Err(MeterRefusal::Ledger(Refusal::HoldNotOpen { .. }))));
     }
     assert_eq!(records_of(&db, &user).await.len(), 4);
 }
@@ -299,10 +236,7 @@ async fn an_event_is_charged_once_and_told_again() {
     let first = metered(&writes, event(worth("a", "10"), "e1")).await;
     let again = metered(&writes, event(worth("a", "10"), "e1")).await;
     assert_eq!(again.record, first.record);
-    assert_eq!(
-        (first.replay, again.replay),
-        (usage::Replay::First, usage::Replay::ByEvent)
-    );
+    assert_eq!((first.replay, again.replay), (usage::Replay::First, usage::Replay::ByEvent));
     assert_eq!(again.balance.unwrap().posted.to_string(), "90.0");
     // Also when it is only recorded, and with a key of its own.
     let noted = metered(&writes, uncharged(event(worth("a", "10"), "e1").input)).await;
@@ -312,25 +246,16 @@ async fn an_event_is_charged_once_and_told_again() {
         let told = meter(&writes, with_key.clone()).await;
         assert_eq!(told.replay, replay);
         let told = told.result.unwrap();
-        assert_eq!(
-            (told.record, told.replay),
-            (first.record.clone(), usage::Replay::ByEvent)
-        );
+        assert_eq!((told.record, told.replay), (first.record.clone(), usage::Replay::ByEvent));
     }
-    let conflict = |id: &str| {
-        Err(MeterRefusal::Usage(UsageRefusal::UsageConflict {
-            event_id: id.to_owned(),
-        }))
-    };
+    let conflict =
+        |id: &str| Err(MeterRefusal::Usage(UsageRefusal::UsageConflict { event_id: id.to_owned() }));
     let other = meter(&writes, event(worth("a", "11"), "e1")).await.result;
     assert_eq!(other, conflict("e1"));
     // What was only recorded is not charged by sending it again; nobody is told that it was.
     let noted = uncharged(event(worth("a", "3"), "e2").input);
     metered(&writes, noted).await;
-    assert_eq!(
-        meter(&writes, event(worth("a", "3"), "e2")).await.result,
-        conflict("e2")
-    );
+    assert_eq!(meter(&writes, event(worth("a", "3"), "e2")).await.result, conflict("e2"));
     // A repeat is known for longer than its time would be accepted.
     let mut timed = event(worth("a", "0"), "e3");
     timed.input.occurred_at = Some(clock.now());
@@ -366,17 +291,10 @@ async fn a_key_is_answered_as_the_first_time() {
     for (nth, used) in requests("a").into_iter().enumerate() {
         let key = format!("k{nth}");
         let again = meter(&writes, keyed(used.clone(), &key, 1)).await;
-        assert_eq!(
-            (&again.result, again.at),
-            (&first[nth].result, first[nth].at),
-            "{nth}"
-        );
+        assert_eq!((&again.result, again.at), (&first[nth].result, first[nth].at), "{nth}");
         assert_eq!(again.replay, credits::Replay::ByKey);
         let other = meter(&writes, keyed(used, &key, 2)).await.result;
-        assert!(matches!(
-            other,
-            Err(MeterRefusal::Ledger(Refusal::IdempotencyConflict { .. }))
-        ));
+        assert!(matches!(other, Err(MeterRefusal::Ledger(Refusal::IdempotencyConflict { .. }))));
     }
     assert_eq!(left(&db, &clock, &user).await, before);
     assert_eq!(records_of(&db, &user).await.len(), count);
@@ -385,10 +303,7 @@ async fn a_key_is_answered_as_the_first_time() {
         idempotency: Some(IdempotencyKey::new("k0", [9; 32]).unwrap()),
         ..consume(user.clone(), "1")
     };
-    assert!(matches!(
-        run(&writes, spend).await.result,
-        Err(Refusal::IdempotencyConflict { .. })
-    ));
+    assert!(matches!(run(&writes, spend).await.result, Err(Refusal::IdempotencyConflict { .. })));
     // Long after, what was recorded is still known; what was refused may be tried again.
     clock.advance(Duration::days(8));
     let pruned =
@@ -419,11 +334,8 @@ fn requests(name: &str) -> [Metered; 6] {
 async fn many_senders_in_two_processes_charge_each_event_once() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
     signed_up(&db, &clock, "a", "1000").await;
-    let other = Writes::start(
-        db.second_pool(),
-        std::sync::Arc::new(clock.clone()),
-        credits::Defaults::default(),
-    );
+    let other =
+        Writes::start(db.second_pool(), std::sync::Arc::new(clock.clone()), credits::Defaults::default());
     let processes = [writes(&db, &clock), other];
     let mut senders = JoinSet::new();
     for sender in 0..120_usize {
@@ -432,11 +344,7 @@ async fn many_senders_in_two_processes_charge_each_event_once() {
             let id = format!("e{}", sender % 7);
             let used = event(worth("a", "1"), &id);
             // Some only record, which takes no lock of the account: whoever comes first decides whether it is charged.
-            let used = if sender % 5 == 0 {
-                uncharged(used.input)
-            } else {
-                used
-            };
+            let used = if sender % 5 == 0 { uncharged(used.input) } else { used };
             meter(&writes, used).await.result
         });
     }
@@ -447,19 +355,12 @@ async fn many_senders_in_two_processes_charge_each_event_once() {
         let conflict = matches!(refusal, MeterRefusal::Usage(UsageRefusal::UsageConflict { .. }));
         assert!(conflict, "{refusal:?}");
     }
-    let firsts = done
-        .iter()
-        .flatten()
-        .filter(|one| one.replay == usage::Replay::First)
-        .count();
+    let firsts = done.iter().flatten().filter(|one| one.replay == usage::Replay::First).count();
     assert_eq!(firsts, 7);
     let records = records_of(&db, &user).await;
     let paid = records.iter().filter(|record| record.charge.is_some()).count();
     let rest = Credits::from_micro(1_000_000_000 - 1_000_000 * i64::try_from(paid).unwrap());
-    assert_eq!(
-        (records.len(), left(&db, &clock, &user).await.0),
-        (7, rest.to_string())
-    );
+    assert_eq!((records.len(), left(&db, &clock, &user).await.0), (7, rest.to_string()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,15 +13,7 @@ async fn drifts(db: &TestDb) -> Vec<(String, Option<String>, Option<i64>)> {
     let mut verification = flows::verify::Verification::default();
     while verification.advance(db.pool()).await.unwrap() {}
     let found = verification.report().violations.into_iter();
-    found
-        .map(|one| {
-            (
-                one.rule[..one.rule.find(':').unwrap()].to_owned(),
-                one.user_id,
-                one.seq,
-            )
-        })
-        .collect()
+    found.map(|one| (one.rule[..one.rule.find(':').unwrap()].to_owned(), one.user_id, one.seq)).collect()
 }
 
 #[tokio::test]
@@ -39,9 +31,7 @@ async fn the_audit_names_a_charge_without_its_record_and_one_of_another_amount()
     db.forgo_audits();
     let mut conn = db.connect().await;
     let damage = async |conn: &mut pg::PgConnection, sql: &str| {
-        diesel_async::SimpleAsyncConnection::batch_execute(conn, sql)
-            .await
-            .unwrap();
+        diesel_async::SimpleAsyncConnection::batch_execute(conn, sql).await.unwrap();
     };
     let found = |rule: &str, user: &str, seq| (rule.to_owned(), Some(user.to_owned()), seq);
     // Each with the roll-ups that belong to it, so that only the rule in question is broken.
@@ -59,10 +49,6 @@ async fn the_audit_names_a_charge_without_its_record_and_one_of_another_amount()
     .await;
     assert_eq!(
         drifts(&db).await,
-        [
-            found("usage U5", "b", None),
-            found("flows U2", "a", Some(2)),
-            found("flows U2", "c", Some(2)),
-        ]
+        [found("usage U5", "b", None), found("flows U2", "a", Some(2)), found("flows U2", "c", Some(2)),]
     );
 }

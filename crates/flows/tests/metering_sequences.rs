@@ -100,9 +100,7 @@ async fn records_of(db: &TestDb, user: &UserId) -> Vec<usage::Record> {
 async fn metered(db: &TestDb, user: &UserId) -> i64 {
     let mut conn = db.pool().get().await.unwrap();
     let filter = credits::TransactionFilter::default();
-    let all = credits::transactions(&mut conn, user, &filter, &Page::first(500))
-        .await
-        .unwrap();
+    let all = credits::transactions(&mut conn, user, &filter, &Page::first(500)).await.unwrap();
     let of = |entry: &credits::Entry| match entry.kind {
         credits::EntryKind::Consume | credits::EntryKind::Capture => entry.amount.micro(),
         credits::EntryKind::Refund => -entry.amount.micro(),
@@ -188,14 +186,9 @@ async fn sums_agree(db: &TestDb, user: &UserId) {
         .sum();
     assert_eq!(charged, metered(db, user).await);
     let mut conn = db.pool().get().await.unwrap();
-    let stats = usage::stats(&mut conn, user, &RecordFilter::default())
-        .await
-        .unwrap();
+    let stats = usage::stats(&mut conn, user, &RecordFilter::default()).await.unwrap();
     let all: i64 = records.iter().map(|record| record.credits_charged.micro()).sum();
-    assert_eq!(
-        stats.total_credits_charged,
-        kernel::CreditsSum::from_micro(all.into())
-    );
+    assert_eq!(stats.total_credits_charged, kernel::CreditsSum::from_micro(all.into()));
 }
 
 #[tokio::test]

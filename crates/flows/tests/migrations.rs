@@ -14,9 +14,7 @@ use testkit::TestDb;
 const UNRELEASED: &str = "20261130";
 
 fn split() -> (Vec<Migration>, Vec<Migration>) {
-    migrate::merge(flows::MIGRATIONS)
-        .into_iter()
-        .partition(|migration| migration.name < UNRELEASED)
+    migrate::merge(flows::MIGRATIONS).into_iter().partition(|migration| migration.name < UNRELEASED)
 }
 
 /// The schema of the version before, with a user who has an account.
@@ -60,9 +58,8 @@ async fn a_batch_that_began_before_a_migration_and_the_migration_both_finish() {
 async fn migrations_go_through_beside_traffic_and_fail_no_transaction() {
     let db = database_before().await;
     let (done, traffic) = (Arc::new(AtomicBool::new(false)), db.pool_of(6));
-    let batches: Vec<_> = (0..6)
-        .map(|_| tokio::spawn(batches_until(traffic.clone(), Arc::clone(&done))))
-        .collect();
+    let batches: Vec<_> =
+        (0..6).map(|_| tokio::spawn(batches_until(traffic.clone(), Arc::clone(&done)))).collect();
     let report = migrate::run(db.pool(), flows::MIGRATIONS).await;
     done.store(true, Ordering::Relaxed);
     for batch in batches {
@@ -98,11 +95,7 @@ LEFT JOIN pg_stat_xact_user_tables AS s ON s.relid = l.relation
 WHERE l.pid = pg_backend_pid() AND l.mode = 'AccessExclusiveLock' AND c.relkind IN ('r', 'p') AND c.oid < $1::oid ORDER BY 1";
 
 async fn locked(conn: &mut AsyncPgConnection, made_before: &str) -> Vec<String> {
-    let rows: Vec<Locked> = diesel::sql_query(LOCKED)
-        .bind::<Text, _>(made_before)
-        .load(conn)
-        .await
-        .unwrap();
+    let rows: Vec<Locked> = diesel::sql_query(LOCKED).bind::<Text, _>(made_before).load(conn).await.unwrap();
     rows.into_iter().map(|row| row.locked).collect()
 }
 

@@ -25,10 +25,7 @@ pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
         description: None,
         metadata: FreeForm::empty(),
         idempotency: None,
-        action: credits::Action::Consume {
-            amount: amount.parse().unwrap(),
-            usage_record_id: None,
-        },
+        action: credits::Action::Consume { amount: amount.parse().unwrap(), usage_record_id: None },
     }
 }
 
@@ -60,10 +57,7 @@ pub fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
 /// What was used, for nothing but the record.
 pub fn uncharged(input: UsageInput) -> Metered {
     Metered {
-        input: UsageInput {
-            recorded_by: CallerClass::User,
-            ..input
-        },
+        input: UsageInput { recorded_by: CallerClass::User, ..input },
         from: None,
         actor: Actor::User,
         transaction_id: RandomIds.uuid(),
@@ -118,10 +112,7 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
         });
     }
     let done = callers.join_all().await.into_iter().filter(|done| *done).count();
-    assert_eq!(
-        done, 45,
-        "5 of 20 consumes can be paid; usage and messages all succeed"
-    );
+    assert_eq!(done, 45, "5 of 20 consumes can be paid; usage and messages all succeed");
 
     // A NUL is what the database refuses and the edge would have caught: it fails alone, its neighbours do not.
     let (poison, fine, unknown) = tokio::join!(
@@ -135,40 +126,16 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     assert_eq!(
-        balances
-            .ask(&user, StandingCheck::Done)
-            .await
-            .unwrap()
-            .unwrap()
-            .map(|balance| balance.posted),
+        balances.ask(&user, StandingCheck::Done).await.unwrap().unwrap().map(|balance| balance.posted),
         Some(Credits::ZERO)
     );
-    assert_eq!(
-        balances
-            .ask(&testkit::user("nobody"), StandingCheck::Done)
-            .await
-            .unwrap()
-            .unwrap(),
-        None
-    );
+    assert_eq!(balances.ask(&testkit::user("nobody"), StandingCheck::Done).await.unwrap().unwrap(), None);
     let statuses = StatusReads::start(db.pool().clone());
-    assert!(
-        statuses
-            .ask(&user)
-            .await
-            .unwrap()
-            .is_some_and(|status| status.is_active)
-    );
+    assert!(statuses.ask(&user).await.unwrap().is_some_and(|status| status.is_active));
     assert!(statuses.ask(&testkit::user("nobody")).await.unwrap().is_none());
 
     writes.flush().await;
-    assert_eq!(
-        writes
-            .ledger(consume(user, "1"), StandingCheck::Done)
-            .await
-            .unwrap_err(),
-        pg::Rejected::Full
-    );
+    assert_eq!(writes.ledger(consume(user, "1"), StandingCheck::Done).await.unwrap_err(), pg::Rejected::Full);
 }
 
 /// Messages of a megabyte each would otherwise be allowed to take gigabytes while they wait.
@@ -189,10 +156,7 @@ async fn operations_that_wait_are_bounded_in_bytes() {
 async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone() {
     let (db, clock) = (database().await, testkit::clock());
     for id in ["a", "b", "admin"] {
-        sign_up::run(db.pool(), &clock, &RandomIds, &wish(id, "50"))
-            .await
-            .unwrap()
-            .unwrap();
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish(id, "50")).await.unwrap().unwrap();
     }
     let mut conn = db.pool().get().await.unwrap();
     identity::users::set_active(&mut conn, &clock, &testkit::user("b"), Activity::Deactivated)
@@ -200,9 +164,7 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
         .unwrap()
         .unwrap();
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
-    identity::users::apply_admins(&mut tx, &clock, &[testkit::user("admin")])
-        .await
-        .unwrap();
+    identity::users::apply_admins(&mut tx, &clock, &[testkit::user("admin")]).await.unwrap();
     tx.commit().await.unwrap();
     let writes = writes(&db, &clock);
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
@@ -226,10 +188,8 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     assert_eq!(left("b", StandingCheck::Due).await, Err(Barred::Disabled));
     assert_eq!(left("b", StandingCheck::Done).await, Ok(Some("50.0".to_owned())));
     assert_eq!(left("nobody", StandingCheck::Due).await, Err(Barred::Unknown));
-    let recorded = writes.usage(
-        uncharged(UsageInput::new(testkit::user("b"), "ai_chat")),
-        StandingCheck::Due,
-    );
+    let recorded =
+        writes.usage(uncharged(UsageInput::new(testkit::user("b"), "ai_chat")), StandingCheck::Due);
     assert_eq!(recorded.await.unwrap().unwrap_err(), Barred::Disabled);
 }
 
@@ -238,10 +198,7 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     let (db, clock) = (database().await, testkit::clock());
     for name in ["a", "b"] {
         let wish = wish(name, "50");
-        sign_up::run(db.pool(), &clock, &RandomIds, &wish)
-            .await
-            .unwrap()
-            .unwrap();
+        sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
     }
     let (a, b) = (testkit::user("a"), testkit::user("b"));
     let made = [session(&db, &clock, &a).await, session(&db, &clock, &a).await];
@@ -252,18 +209,12 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     assert!(sessions::held_up(&mut other, &session).await.unwrap().is_empty());
     let mut settings = pg::PoolSettings::new(db.url());
     settings.lock_timeout = std::time::Duration::from_millis(50);
-    let writes = Writes::start(
-        pg::Pool::new(&settings).unwrap(),
-        Arc::new(clock.clone()),
-        Defaults::default(),
-    );
+    let writes =
+        Writes::start(pg::Pool::new(&settings).unwrap(), Arc::new(clock.clone()), Defaults::default());
     let (charge, words, usage, charge_b, words_b) = tokio::join!(
         writes.ledger(consume(a.clone(), "1"), StandingCheck::Done),
         writes.message(message(made[0], "held up")),
-        writes.usage(
-            uncharged(UsageInput::new(a.clone(), "ai_chat")),
-            StandingCheck::Done
-        ),
+        writes.usage(uncharged(UsageInput::new(a.clone(), "ai_chat")), StandingCheck::Done),
         writes.ledger(consume(b, "1"), StandingCheck::Done),
         writes.message(message(made[1], "free")),
     );
@@ -281,10 +232,7 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
 async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     let (db, clock) = (database().await, testkit::clock());
     let wish = wish("a", "5");
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish)
-        .await
-        .unwrap()
-        .unwrap();
+    sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
     let writes = writes(&db, &clock);
     let keyed = |key: &str, amount| credits::Command {
         idempotency: Some(credits::IdempotencyKey::new(key, [1; 32]).unwrap()),
@@ -296,11 +244,7 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     let week = time::Duration::WEEK;
     let prune = || flows::pruning::run(db.pool(), &clock, week);
     clock.advance(week);
-    assert_eq!(
-        prune().await.unwrap(),
-        credits::Pruned::default(),
-        "not older than a week"
-    );
+    assert_eq!(prune().await.unwrap(), credits::Pruned::default(), "not older than a week");
     clock.advance(time::Duration::SECOND);
     let task = flows::pruning::start(db.pool().clone(), Arc::new(clock.clone()), week);
     let conn = db.pool().get().await.unwrap();
@@ -310,9 +254,7 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     let again = run(&writes, keyed("paid", "2")).await;
     assert_eq!(again.replay, credits::Replay::ByKey);
     assert_eq!(again.result.unwrap().entry, first.entry);
-    let left = credits::balances(&conn, &clock, &[testkit::user("a")])
-        .await
-        .unwrap();
+    let left = credits::balances(&conn, &clock, &[testkit::user("a")]).await.unwrap();
     assert_eq!(left[0].unwrap().posted, "2".parse().unwrap());
     prune().await.unwrap();
     assert_eq!(prune().await.unwrap(), credits::Pruned::default());
@@ -322,9 +264,7 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
 async fn a_fall_to_the_default_threshold_is_an_event_once() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
     signed_up(&db, &clock, "a", "45").await;
-    let defaults = Defaults {
-        low_balance_at: Some("30".parse().unwrap()),
-    };
+    let defaults = Defaults { low_balance_at: Some("30".parse().unwrap()) };
     let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), defaults);
     for amount in ["10", "5", "1"] {
         let charged = run(&writes, consume(user.clone(), amount)).await;
@@ -335,8 +275,5 @@ async fn a_fall_to_the_default_threshold_is_an_event_once() {
     let types: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
     let charge = "credit_consumed";
     assert_eq!(types, [charge, "credit_low", charge, charge]);
-    assert_eq!(
-        events[1].payload.as_json(),
-        r#"{"threshold": 30.0, "balance_after": 30.0}"#
-    );
+    assert_eq!(events[1].payload.as_json(), r#"{"threshold": 30.0, "balance_after": 30.0}"#);
 }

@@ -65,25 +65,9 @@ async fn what_is_due_is_swept_with_its_events() {
     assert_eq!(sweeper.round().await.unwrap(), Round::default());
     let mut conn = db.pool().get().await.unwrap();
     let events = webhooks::newest(&mut conn, &user, 10).await.unwrap();
-    let types: Vec<_> = events
-        .iter()
-        .rev()
-        .map(|event| event.event_type.as_str())
-        .collect();
-    assert_eq!(
-        types,
-        [
-            "user_created",
-            "credit_granted",
-            "credit_consumed",
-            "hold_expired"
-        ]
-    );
-    assert!(
-        events[1].payload.as_json().contains(r#""balance_after": 45.0"#),
-        "{:?}",
-        events[1]
-    );
+    let types: Vec<_> = events.iter().rev().map(|event| event.event_type.as_str()).collect();
+    assert_eq!(types, ["user_created", "credit_granted", "credit_consumed", "hold_expired"]);
+    assert!(events[1].payload.as_json().contains(r#""balance_after": 45.0"#), "{:?}", events[1]);
 }
 
 /// The newest event of each user.
@@ -91,9 +75,7 @@ async fn newest(db: &TestDb, names: &[&str]) -> Vec<String> {
     let mut conn = db.connect().await;
     let mut types = Vec::new();
     for name in names {
-        let events = webhooks::newest(&mut conn, &testkit::user(name), 1)
-            .await
-            .unwrap();
+        let events = webhooks::newest(&mut conn, &testkit::user(name), 1).await.unwrap();
         types.push(events[0].event_type.clone());
     }
     types
@@ -146,11 +128,7 @@ async fn an_account_whose_figures_hide_what_is_due_is_set_aside_too() {
     let hide = "UPDATE credits.accounts SET held = 0; UPDATE credits.grants SET held = 0";
     damage(&mut db, hide).await;
     let mut sweeper = sweeper(&db, &clock);
-    assert_eq!(
-        sweeper.round().await.unwrap(),
-        Round::default(),
-        "somebody else may have been faster"
-    );
+    assert_eq!(sweeper.round().await.unwrap(), Round::default(), "somebody else may have been faster");
     assert_eq!(sweeper.round().await.unwrap(), round(0, 1));
     assert_eq!(sweeper.round().await.unwrap(), Round::default());
 }

@@ -11,10 +11,7 @@ use crate::database;
 
 /// Ten times the usual, and ten credits.
 fn rule() -> AnomalyRule {
-    AnomalyRule {
-        factor: 10,
-        least: "10".parse().unwrap(),
-    }
+    AnomalyRule { factor: 10, least: "10".parse().unwrap() }
 }
 
 /// Charges a user `hours` before the clock.
@@ -53,25 +50,14 @@ async fn a_spike_is_told_once_an_hour_whoever_looks() {
     // The median is 2, although the mean is far more.
     let user = with_history(&db, &clock, "a", &["1", "2", "90", "2", "3"]).await;
     spend(&db, &clock, &user, 0, "20").await;
-    assert_eq!(
-        run(db.pool(), &clock, rule()).await.unwrap(),
-        0,
-        "ten times is not more than ten times"
-    );
+    assert_eq!(run(db.pool(), &clock, rule()).await.unwrap(), 0, "ten times is not more than ten times");
     spend(&db, &clock, &user, 0, "0.000001").await;
     let (one, two) = (db.second_pool(), db.second_pool());
     let looks = (0..6).map(|n| run(if n % 2 == 0 { &one } else { &two }, &clock, rule()));
-    let noted: usize = futures_util::future::join_all(looks)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .sum();
+    let noted: usize = futures_util::future::join_all(looks).await.into_iter().map(Result::unwrap).sum();
     assert_eq!(noted, 1);
     let told = events(&db, &user).await;
-    assert_eq!(
-        (told.len(), told[0].event_type.as_str(), told[0].at),
-        (1, "usage_anomaly", clock.now())
-    );
+    assert_eq!((told.len(), told[0].event_type.as_str(), told[0].at), (1, "usage_anomaly", clock.now()));
     let payload = told[0].payload.as_json();
     for member in [
         r#""hour": "2026-01-15T12:00:00.000000Z""#,
@@ -87,11 +73,7 @@ async fn a_spike_is_told_once_an_hour_whoever_looks() {
     clock.advance(Duration::hours(1));
     spend(&db, &clock, &user, 0, "500").await;
     clock.advance(Duration::minutes(50));
-    assert_eq!(
-        run(db.pool(), &clock, rule()).await.unwrap(),
-        1,
-        "the hour has just ended"
-    );
+    assert_eq!(run(db.pool(), &clock, rule()).await.unwrap(), 1, "the hour has just ended");
     clock.advance(Duration::hours(2));
     assert_eq!(run(db.pool(), &clock, rule()).await.unwrap(), 0);
     assert_eq!(events(&db, &user).await.len(), 2);
@@ -154,23 +136,11 @@ async fn many_spikes_come_in_several_commits_and_what_is_old_is_forgotten() {
     assert_eq!(usage::spenders(&mut conn, hour, rule(), 1_000).await.unwrap(), []);
     clock.advance(Duration::days(36));
     assert_eq!(run(db.pool(), &clock, rule()).await.unwrap(), 0);
-    assert_eq!(
-        usage::spenders(&mut conn, hour, rule(), 1_000)
-            .await
-            .unwrap()
-            .len(),
-        450
-    );
+    assert_eq!(usage::spenders(&mut conn, hour, rule(), 1_000).await.unwrap().len(), 450);
 }
 
 #[test]
 fn hours_are_those_of_utc() {
-    assert_eq!(
-        usage::hour_of(datetime!(2026-01-15 5:59:59.999999 +5:45)),
-        datetime!(2026-01-15 0:00 UTC)
-    );
-    assert_eq!(
-        usage::hour_of(datetime!(1969-12-31 23:30 UTC)),
-        datetime!(1969-12-31 23:00 UTC)
-    );
+    assert_eq!(usage::hour_of(datetime!(2026-01-15 5:59:59.999999 +5:45)), datetime!(2026-01-15 0:00 UTC));
+    assert_eq!(usage::hour_of(datetime!(1969-12-31 23:30 UTC)), datetime!(1969-12-31 23:00 UTC));
 }

@@ -11,9 +11,7 @@ use crate::{database, operations::uncharged};
 
 async fn sums(db: &TestDb) -> Stats {
     let mut conn = db.pool().get().await.unwrap();
-    usage::stats_all(&mut conn, &RecordFilter::default())
-        .await
-        .unwrap()
+    usage::stats_all(&mut conn, &RecordFilter::default()).await.unwrap()
 }
 
 #[tokio::test]

@@ -14,9 +14,7 @@ impl BootstrapKey {
     /// Remembers the digest of `key` and drops the key.
     #[must_use]
     pub fn new(key: SecretString) -> Self {
-        Self {
-            digest: digest(key.expose_secret()),
-        }
+        Self { digest: digest(key.expose_secret()) }
     }
 
     /// Whether `presented` is the key. The time this takes tells nothing but the length of `presented`.

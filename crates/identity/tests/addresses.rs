@@ -54,14 +54,8 @@ async fn a_contact_holds_nothing_and_blocks_nobody() {
     for id in ["a", "b"] {
         assert_eq!(holds(&db, id, email, EmailVoucher::Nobody).await, Ok(false));
     }
-    assert_eq!(
-        holds(&db, "c", email, token_for("c@example.com")).await,
-        Ok(false)
-    );
-    assert_eq!(
-        holds(&db, "owner", email, token_for("Owner@Example.com")).await,
-        Ok(true)
-    );
+    assert_eq!(holds(&db, "c", email, token_for("c@example.com")).await, Ok(false));
+    assert_eq!(holds(&db, "owner", email, token_for("Owner@Example.com")).await, Ok(true));
     for voucher in [token_for(email), EmailVoucher::Staff] {
         assert_eq!(holds(&db, "late", "OWNER@example.com", voucher).await, taken);
     }
@@ -73,11 +67,7 @@ async fn only_a_token_for_the_stored_address_makes_a_contact_held() {
     let (db, clock) = (database().await, testkit::clock());
     let contact = new_user("a", "A@example.com", EmailVoucher::Nobody);
     let before = ensure(db.pool(), &clock, &contact).await.unwrap().unwrap().user;
-    for voucher in [
-        EmailVoucher::Nobody,
-        EmailVoucher::Staff,
-        token_for("b@example.com"),
-    ] {
+    for voucher in [EmailVoucher::Nobody, EmailVoucher::Staff, token_for("b@example.com")] {
         assert_eq!(holds(&db, "a", "a@example.com", voucher).await, Ok(false));
     }
     clock.advance(Duration::hours(1));
@@ -87,24 +77,11 @@ async fn only_a_token_for_the_stored_address_makes_a_contact_held() {
     };
     let after = ensure(db.pool(), &clock, &vouching).await.unwrap().unwrap();
     assert!(!after.created);
-    assert_eq!(
-        after.user,
-        identity::User {
-            email_vouched: true,
-            updated_at: clock.now(),
-            ..before
-        }
-    );
+    assert_eq!(after.user, identity::User { email_vouched: true, updated_at: clock.now(), ..before });
     // It stays held, also by a token that does not vouch for it; and a rival who has it as a contact never gets it.
-    assert_eq!(
-        holds(&db, "a", "a@example.com", EmailVoucher::Nobody).await,
-        Ok(true)
-    );
+    assert_eq!(holds(&db, "a", "a@example.com", EmailVoucher::Nobody).await, Ok(true));
     for voucher in [EmailVoucher::Nobody, token_for("a@example.com")] {
-        assert_eq!(
-            holds(&db, "rival", "a@example.com", EmailVoucher::Nobody).await,
-            Ok(false)
-        );
+        assert_eq!(holds(&db, "rival", "a@example.com", EmailVoucher::Nobody).await, Ok(false));
         assert_eq!(holds(&db, "rival", "a@example.com", voucher).await, Ok(false));
     }
 }
@@ -113,20 +90,11 @@ async fn only_a_token_for_the_stored_address_makes_a_contact_held() {
 async fn a_contact_that_is_vouched_for_waits_for_whoever_takes_the_address_at_the_same_time() {
     let (db, clock) = (database().await, testkit::clock());
     let late = new_user("late", "a@example.com", token_for("a@example.com"));
-    assert_eq!(
-        holds(&db, "late", "a@example.com", EmailVoucher::Nobody).await,
-        Ok(false)
-    );
+    assert_eq!(holds(&db, "late", "a@example.com", EmailVoucher::Nobody).await, Ok(false));
     for ending in ["committed", "rolled back"] {
         let mut open = Tx::begin(db.pool()).await.unwrap();
         let first = new_user("first", "A@example.com", EmailVoucher::Staff);
-        assert!(
-            users::ensure(&mut open, &clock, &first)
-                .await
-                .unwrap()
-                .unwrap()
-                .created
-        );
+        assert!(users::ensure(&mut open, &clock, &first).await.unwrap().unwrap().created);
         let end = async {
             db.wait_for_waiting(1).await;
             if ending == "committed" {
@@ -138,10 +106,7 @@ async fn a_contact_that_is_vouched_for_waits_for_whoever_takes_the_address_at_th
         let (second, ()) = tokio::join!(ensure(db.pool(), &clock, &late), end);
         if ending == "committed" {
             assert!(matches!(second, Err(DbError::Contention(_))), "{second:?}");
-            assert_eq!(
-                holds(&db, "late", "a@example.com", token_for("a@example.com")).await,
-                Ok(false)
-            );
+            assert_eq!(holds(&db, "late", "a@example.com", token_for("a@example.com")).await, Ok(false));
             let gone = "DELETE FROM identity.users WHERE user_id = 'first'";
             db.connect().await.batch_execute(gone).await.unwrap();
         } else {
@@ -152,9 +117,7 @@ async fn a_contact_that_is_vouched_for_waits_for_whoever_takes_the_address_at_th
 
 /// The migrations from this one on, so that a test can go back before it.
 fn since(verb: &str) -> &'static [pg::Migration] {
-    let found = identity::MIGRATIONS
-        .iter()
-        .position(|one| one.name.ends_with(verb));
+    let found = identity::MIGRATIONS.iter().position(|one| one.name.ends_with(verb));
     &identity::MIGRATIONS[found.unwrap()..]
 }
 
@@ -184,23 +147,11 @@ async fn addresses_from_before_start_as_contacts_and_are_held_by_whoever_proves_
     .await
     .unwrap();
     go_on(&mut conn, since("fold_emails")).await;
-    assert_eq!(
-        holds(&db, "new", "TEST@example.COM", EmailVoucher::Staff).await,
-        Ok(true)
-    );
-    assert_eq!(
-        holds(&db, "old1", "x@example.com", token_for("test@example.com")).await,
-        Ok(false)
-    );
+    assert_eq!(holds(&db, "new", "TEST@example.COM", EmailVoucher::Staff).await, Ok(true));
+    assert_eq!(holds(&db, "old1", "x@example.com", token_for("test@example.com")).await, Ok(false));
     // Folded by SQL, which knows A to Z only, and anew when it is vouched for.
-    assert_eq!(
-        holds(&db, "old2", "x@example.com", token_for("\u{e4}@example.com")).await,
-        Ok(true)
-    );
-    assert_eq!(
-        holds(&db, "old3", "x@example.com", token_for("\u{e4}@example.com")).await,
-        Ok(false)
-    );
+    assert_eq!(holds(&db, "old2", "x@example.com", token_for("\u{e4}@example.com")).await, Ok(true));
+    assert_eq!(holds(&db, "old3", "x@example.com", token_for("\u{e4}@example.com")).await, Ok(false));
     let taken = holds(&db, "late", "\u{c4}@EXAMPLE.com", EmailVoucher::Staff).await;
     assert_eq!(taken, Err(IdentityRefusal::EmailTaken));
 }
@@ -219,12 +170,9 @@ async fn going_back_leaves_an_address_to_its_holder_or_else_to_the_first() {
     let mut conn = db.connect().await;
     go_back(&mut conn, since("vouch_for_emails")).await;
     go_on(&mut conn, since("vouch_for_emails")).await;
-    for (id, email) in [
-        ("first", None),
-        ("holder", Some("a@example.com")),
-        ("b1", Some("b@example.com")),
-        ("b2", None),
-    ] {
+    for (id, email) in
+        [("first", None), ("holder", Some("a@example.com")), ("b1", Some("b@example.com")), ("b2", None)]
+    {
         let user = users::find(&mut conn, &testkit::user(id)).await.unwrap().unwrap();
         assert_eq!(user.email.as_deref(), email, "{id}");
         assert!(!user.email_vouched, "{id}");

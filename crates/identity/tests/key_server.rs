@@ -40,11 +40,7 @@ impl KeyServer {
             is_open: watch::Sender::new(true),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared))).abort_handle();
-        let server = Self {
-            address,
-            shared,
-            task,
-        };
+        let server = Self { address, shared, task };
         server.publish(key_set);
         server
     }

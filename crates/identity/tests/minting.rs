@@ -36,11 +36,7 @@ impl Signer {
     }
 
     pub fn secret(secret: &str) -> Self {
-        Self {
-            kid: "secret",
-            algorithm: Algorithm::HS256,
-            key: EncodingKey::from_secret(secret.as_bytes()),
-        }
+        Self { kid: "secret", algorithm: Algorithm::HS256, key: EncodingKey::from_secret(secret.as_bytes()) }
     }
 
     pub fn named(mut self, kid: &'static str) -> Self {
@@ -62,11 +58,7 @@ impl Signer {
     }
 
     pub fn token_of_texts(&self, header: &str, claims: &str) -> String {
-        let message = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(claims)
-        );
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = crypto::sign(message.as_bytes(), &self.key, self.algorithm).unwrap();
         format!("{message}.{signature}")
     }
@@ -81,19 +73,11 @@ impl Signer {
     }
 
     fn rsa(kid: &'static str, pem: &str) -> Self {
-        Self {
-            kid,
-            algorithm: Algorithm::RS256,
-            key: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(),
-        }
+        Self { kid, algorithm: Algorithm::RS256, key: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap() }
     }
 
     fn ec(kid: &'static str, pem: &str) -> Self {
-        Self {
-            kid,
-            algorithm: Algorithm::ES256,
-            key: EncodingKey::from_ec_pem(pem.as_bytes()).unwrap(),
-        }
+        Self { kid, algorithm: Algorithm::ES256, key: EncodingKey::from_ec_pem(pem.as_bytes()).unwrap() }
     }
 }
 
@@ -104,9 +88,7 @@ fn rsa_pem() -> String {
 }
 
 fn ec_pem() -> String {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-        .unwrap()
-        .serialize_pem()
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem()
 }
 
 /// A key set with the public halves of these keys.

@@ -29,10 +29,7 @@ fn ids(names: &[&str]) -> Vec<UserId> {
 }
 
 fn changes(promoted: &[&str], demoted: &[&str]) -> RoleChanges {
-    RoleChanges {
-        promoted: ids(promoted),
-        demoted: ids(demoted),
-    }
+    RoleChanges { promoted: ids(promoted), demoted: ids(demoted) }
 }
 
 /// Applies a list as a start does.
@@ -46,10 +43,7 @@ async fn apply(pool: &Pool, clock: &ManualClock, listed: &[UserId]) -> RoleChang
 async fn admins(db: &TestDb, of: &[&str]) -> Vec<bool> {
     let conn = db.connect().await;
     let statuses = users::statuses(&conn, &ids(of)).await.unwrap();
-    statuses
-        .into_iter()
-        .map(|status| status.unwrap().role == Role::Admin)
-        .collect()
+    statuses.into_iter().map(|status| status.unwrap().role == Role::Admin).collect()
 }
 
 #[tokio::test]
@@ -59,36 +53,18 @@ async fn exactly_those_listed_are_administrators() {
     clock.advance(-Duration::hours(1));
     let all = ["a", "b", "c", "A"];
     for (listed, expected, roles) in [
-        (
-            &["b", "a", "nobody", "a"][..],
-            changes(&["a", "b"], &[]),
-            [true, true, false, false],
-        ),
-        (
-            &["a", "b", "nobody"][..],
-            changes(&[], &[]),
-            [true, true, false, false],
-        ),
-        (
-            &["b", "c"][..],
-            changes(&["c"], &["a"]),
-            [false, true, true, false],
-        ),
+        (&["b", "a", "nobody", "a"][..], changes(&["a", "b"], &[]), [true, true, false, false]),
+        (&["a", "b", "nobody"][..], changes(&[], &[]), [true, true, false, false]),
+        (&["b", "c"][..], changes(&["c"], &["a"]), [false, true, true, false]),
         (&[][..], changes(&[], &["b", "c"]), [false, false, false, false]),
         (&[][..], changes(&[], &[]), [false, false, false, false]),
     ] {
-        assert_eq!(
-            apply(db.pool(), &clock, &ids(listed)).await,
-            expected,
-            "{listed:?}"
-        );
+        assert_eq!(apply(db.pool(), &clock, &ids(listed)).await, expected, "{listed:?}");
         assert_eq!(admins(&db, &all).await, roles, "{listed:?}");
     }
     clock.advance(Duration::hours(3));
     apply(db.pool(), &clock, &ids(&["a"])).await;
-    let user = users::find(&mut *db.connect().await, &testkit::user("a"))
-        .await
-        .unwrap();
+    let user = users::find(&mut *db.connect().await, &testkit::user("a")).await.unwrap();
     assert_eq!(user.unwrap().updated_at, clock.now());
 }
 
@@ -101,10 +77,7 @@ async fn who_was_promoted_otherwise_is_left_alone() {
     assert_eq!(apply(db.pool(), &clock, &[]).await, changes(&[], &[]));
     assert_eq!(admins(&db, &both).await, [true, false]);
     // The list decides about who is on it, also after another decision.
-    assert_eq!(
-        apply(db.pool(), &clock, &ids(&both)).await,
-        changes(&["demoted"], &[])
-    );
+    assert_eq!(apply(db.pool(), &clock, &ids(&both)).await, changes(&["demoted"], &[]));
     assert_eq!(apply(db.pool(), &clock, &[]).await, changes(&[], &["demoted"]));
     assert_eq!(admins(&db, &both).await, [true, false]);
 }
@@ -112,9 +85,7 @@ async fn who_was_promoted_otherwise_is_left_alone() {
 #[tokio::test]
 async fn roles_from_before_count_as_those_of_the_configuration() {
     let (db, clock) = (database(&[]).await, testkit::clock());
-    let found = identity::MIGRATIONS
-        .iter()
-        .find(|one| one.name.ends_with("note_role_source"));
+    let found = identity::MIGRATIONS.iter().find(|one| one.name.ends_with("note_role_source"));
     let migration = found.unwrap();
     db.connect().await.batch_execute(migration.down).await.unwrap();
     insert(&db, "old", "role", "'admin'").await;
@@ -127,9 +98,7 @@ async fn of_processes_that_start_at_once_the_last_list_decides_and_none_fails() 
     let (db, clock) = (database(&["a", "b", "c"]).await, testkit::clock());
     apply(db.pool(), &clock, &ids(&["c"])).await;
     let mut first = Tx::begin(db.pool()).await.unwrap();
-    let promoted = users::apply_admins(&mut first, &clock, &ids(&["a"]))
-        .await
-        .unwrap();
+    let promoted = users::apply_admins(&mut first, &clock, &ids(&["a"])).await.unwrap();
     assert_eq!(promoted, changes(&["a"], &["c"]));
     // Without waiting the second one would not see the first administrator, and both would stay.
     let end = async {
@@ -149,9 +118,6 @@ async fn an_administrator_with_an_id_that_is_not_given_any_more_is_demoted() {
         insert(&db, id, "role", "'admin'").await;
     }
     let demoted = ["..", "me"].map(|id| UserId::stored(id).unwrap()).to_vec();
-    let expected = RoleChanges {
-        promoted: Vec::new(),
-        demoted,
-    };
+    let expected = RoleChanges { promoted: Vec::new(), demoted };
     assert_eq!(apply(db.pool(), &clock, &[]).await, expected);
 }

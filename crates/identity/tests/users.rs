@@ -33,17 +33,13 @@ async fn ensure(pool: &Pool, clock: &ManualClock, new: &NewUser) -> Result<Ensur
 }
 
 async fn find(pool: &Pool, id: &str) -> Option<User> {
-    users::find(&mut pool.get().await.unwrap(), &testkit::user(id))
-        .await
-        .unwrap()
+    users::find(&mut pool.get().await.unwrap(), &testkit::user(id)).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_new_user_is_what_was_asked_for() {
     let (db, clock) = (database().await, testkit::clock());
-    let ensured = ensure(db.pool(), &clock, &new_user("auth0|test123", "Test@Example.com"))
-        .await
-        .unwrap();
+    let ensured = ensure(db.pool(), &clock, &new_user("auth0|test123", "Test@Example.com")).await.unwrap();
     assert!(ensured.created);
     let expected = User {
         id: ensured.user.id,
@@ -66,28 +62,14 @@ async fn a_new_user_is_what_was_asked_for() {
 #[tokio::test]
 async fn an_existing_user_is_returned_unchanged() {
     let (db, clock) = (database().await, testkit::clock());
-    let first = ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
-        .await
-        .unwrap();
-    ensure(db.pool(), &clock, &new_user("b", "b@example.com"))
-        .await
-        .unwrap();
+    let first = ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
+    ensure(db.pool(), &clock, &new_user("b", "b@example.com")).await.unwrap();
     clock.advance(Duration::days(1));
     // Not even an address that somebody else has matters to a user who is there.
     for email in ["other@example.com", "b@example.com"] {
-        let repeated = NewUser {
-            name: "Other".to_owned(),
-            role: Role::Admin,
-            ..new_user("a", email)
-        };
+        let repeated = NewUser { name: "Other".to_owned(), role: Role::Admin, ..new_user("a", email) };
         let again = ensure(db.pool(), &clock, &repeated).await.unwrap();
-        assert_eq!(
-            again,
-            Ensured {
-                user: first.user.clone(),
-                created: false
-            }
-        );
+        assert_eq!(again, Ensured { user: first.user.clone(), created: false });
     }
 }
 
@@ -100,10 +82,7 @@ async fn fifty_parallel_first_calls_make_one_user() {
         tokio::spawn(async move { ensure(&pool, &clock, &new).await })
     }))
     .await;
-    let ensured: Vec<Ensured> = outcomes
-        .into_iter()
-        .map(|outcome| outcome.unwrap().unwrap())
-        .collect();
+    let ensured: Vec<Ensured> = outcomes.into_iter().map(|outcome| outcome.unwrap().unwrap()).collect();
     assert_eq!(ensured.iter().filter(|one| one.created).count(), 1);
     assert!(ensured.iter().all(|one| one.user == ensured[0].user));
 }
@@ -112,54 +91,28 @@ async fn fifty_parallel_first_calls_make_one_user() {
 async fn of_fifty_users_with_one_address_one_gets_it() {
     let (db, clock) = (database().await, testkit::clock());
     let outcomes = join_all((0..50).map(|number| {
-        let email = if number % 2 == 0 {
-            "one@example.com"
-        } else {
-            "ONE@Example.COM"
-        };
-        let (pool, clock, new) = (
-            db.pool().clone(),
-            clock.clone(),
-            new_user(&format!("u{number}"), email),
-        );
+        let email = if number % 2 == 0 { "one@example.com" } else { "ONE@Example.COM" };
+        let (pool, clock, new) = (db.pool().clone(), clock.clone(), new_user(&format!("u{number}"), email));
         tokio::spawn(async move { ensure(&pool, &clock, &new).await })
     }))
     .await;
     let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    assert_eq!(
-        outcomes
-            .iter()
-            .filter(|outcome| **outcome == Err(IdentityRefusal::EmailTaken))
-            .count(),
-        49
-    );
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(IdentityRefusal::EmailTaken)).count(), 49);
 }
 
 #[tokio::test]
 async fn a_taken_address_is_refused_and_nothing_is_changed() {
     let (db, clock) = (database().await, testkit::clock());
-    ensure(db.pool(), &clock, &new_user("a", "Test@Example.com"))
-        .await
-        .unwrap();
+    ensure(db.pool(), &clock, &new_user("a", "Test@Example.com")).await.unwrap();
     for email in ["Test@Example.com", "test@example.com", "TEST@EXAMPLE.COM"] {
-        let refusal = ensure(db.pool(), &clock, &new_user("b", email))
-            .await
-            .unwrap_err();
+        let refusal = ensure(db.pool(), &clock, &new_user("b", email)).await.unwrap_err();
         assert_eq!(refusal, IdentityRefusal::EmailTaken);
-        assert_eq!(
-            (refusal.code(), refusal.kind()),
-            ("DuplicateEntryException", Kind::Refused)
-        );
+        assert_eq!((refusal.code(), refusal.kind()), ("DuplicateEntryException", Kind::Refused));
         assert_eq!(refusal.details(), [("field", Detail::Text("email".to_owned()))]);
     }
     assert_eq!(find(db.pool(), "b").await, None);
-    assert!(
-        ensure(db.pool(), &clock, &new_user("b", "test@example.com "))
-            .await
-            .unwrap()
-            .created
-    );
+    assert!(ensure(db.pool(), &clock, &new_user("b", "test@example.com ")).await.unwrap().created);
 }
 
 #[tokio::test]
@@ -176,12 +129,7 @@ async fn letters_beyond_a_to_z_are_compared_without_case_too() {
         assert_eq!(other, Err(IdentityRefusal::EmailTaken), "{same}");
     }
     // Not a matter of case: the dotless letter is another one.
-    assert!(
-        ensure(db.pool(), &clock, &new_user("dotless", "ı@example.com"))
-            .await
-            .unwrap()
-            .created
-    );
+    assert!(ensure(db.pool(), &clock, &new_user("dotless", "ı@example.com")).await.unwrap().created);
 }
 
 #[tokio::test]
@@ -190,13 +138,7 @@ async fn a_sign_up_waits_for_the_one_in_its_way() {
     let new = new_user("a", "a@example.com");
     for ending in ["rolled back", "committed"] {
         let mut open = Tx::begin(db.pool()).await.unwrap();
-        assert!(
-            users::ensure(&mut open, &clock, &new)
-                .await
-                .unwrap()
-                .unwrap()
-                .created
-        );
+        assert!(users::ensure(&mut open, &clock, &new).await.unwrap().unwrap().created);
         let end = async {
             db.wait_for_waiting(1).await;
             if ending == "committed" {
@@ -217,80 +159,42 @@ async fn a_sign_up_waits_for_the_one_in_its_way() {
 #[tokio::test]
 async fn repeats_leave_no_gaps_in_the_integer_ids() {
     let (db, clock) = (database().await, testkit::clock());
-    let first = ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
-        .await
-        .unwrap();
+    let first = ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
     for _ in 0..5 {
-        ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
-            .await
-            .unwrap();
+        ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
     }
-    let second = ensure(db.pool(), &clock, &new_user("b", "b@example.com"))
-        .await
-        .unwrap();
+    let second = ensure(db.pool(), &clock, &new_user("b", "b@example.com")).await.unwrap();
     assert_eq!(second.user.id, first.user.id + 1);
 }
 
 #[tokio::test]
 async fn statuses_come_in_the_order_asked() {
     let (db, clock) = (database().await, testkit::clock());
-    ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
-        .await
-        .unwrap();
-    let admin = NewUser {
-        role: Role::Admin,
-        ..new_user("b", "b@example.com")
-    };
+    ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
+    let admin = NewUser { role: Role::Admin, ..new_user("b", "b@example.com") };
     ensure(db.pool(), &clock, &admin).await.unwrap();
     let mut conn = db.pool().get().await.unwrap();
-    users::set_active(&mut conn, &clock, &testkit::user("a"), Activity::Deactivated)
-        .await
-        .unwrap()
-        .unwrap();
+    users::set_active(&mut conn, &clock, &testkit::user("a"), Activity::Deactivated).await.unwrap().unwrap();
     let (a, b) = (
-        Some(UserStatus {
-            is_active: false,
-            role: Role::User,
-        }),
-        Some(UserStatus {
-            is_active: true,
-            role: Role::Admin,
-        }),
+        Some(UserStatus { is_active: false, role: Role::User }),
+        Some(UserStatus { is_active: true, role: Role::Admin }),
     );
     let asked: Vec<UserId> = ["b", "nobody", "a", "A", "b"].map(testkit::user).to_vec();
-    assert_eq!(
-        users::statuses(&conn, &asked).await.unwrap(),
-        [b, None, a, None, b]
-    );
+    assert_eq!(users::statuses(&conn, &asked).await.unwrap(), [b, None, a, None, b]);
     assert_eq!(users::statuses(&conn, &[]).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn deactivating_changes_the_state_and_when_it_changed() {
     let (db, clock) = (database().await, testkit::clock());
-    let before = ensure(db.pool(), &clock, &new_user("a", "a@example.com"))
-        .await
-        .unwrap()
-        .user;
+    let before = ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap().user;
     clock.advance(Duration::hours(1));
     let mut conn = db.pool().get().await.unwrap();
     let user = testkit::user("a");
-    let after = users::set_active(&mut conn, &clock, &user, Activity::Deactivated)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        after,
-        User {
-            is_active: false,
-            updated_at: clock.now(),
-            ..before
-        }
-    );
+    let after = users::set_active(&mut conn, &clock, &user, Activity::Deactivated).await.unwrap().unwrap();
+    assert_eq!(after, User { is_active: false, updated_at: clock.now(), ..before });
     clock.advance(Duration::hours(1));
-    let again = users::set_active(&mut conn, &clock, &user, Activity::Deactivated)
-        .await
-        .unwrap();
+    let again = users::set_active(&mut conn, &clock, &user, Activity::Deactivated).await.unwrap();
     assert_eq!(again, Some(after));
     let nobody = users::set_active(&mut conn, &clock, &testkit::user("nobody"), Activity::Active).await;
     assert_eq!(nobody.unwrap(), None);
@@ -313,10 +217,7 @@ async fn users_are_counted_by_the_span_they_were_made_in() {
         (vec![2, 12], 24, vec![0, 0]),
         (vec![], 24, vec![]),
     ] {
-        let starts: Vec<_> = starts
-            .into_iter()
-            .map(|hour| begin + Duration::hours(hour))
-            .collect();
+        let starts: Vec<_> = starts.into_iter().map(|hour| begin + Duration::hours(hour)).collect();
         let end = begin + Duration::hours(end);
         let found = users::created_between(&mut conn, &starts, end).await.unwrap();
         assert_eq!(found, counts);
@@ -333,27 +234,20 @@ async fn the_table_refuses_what_the_types_refuse() {
         ("repeat('a', 256), 'user', 'free', now()", "users_user_id_form"),
         ("'a', 'root', 'free', now()", "users_role_known"),
         ("'a', 'user', 'gold', now()", "users_plan_known"),
-        (
-            "'a', 'user', 'free', now() + interval '1 s'",
-            "users_updated_after_created",
-        ),
+        ("'a', 'user', 'free', now() + interval '1 s'", "users_updated_after_created"),
     ] {
         let sql = format!(
             "INSERT INTO identity.users (user_id, role, plan, created_at, updated_at) VALUES ({values}, now())"
         );
         let mut conn = db.pool().get().await.unwrap();
-        let error = diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut *conn)
-            .await
-            .unwrap_err();
+        let error = diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), &mut *conn).await.unwrap_err();
         assert!(
             matches!(DbError::from(error), DbError::Constraint { constraint: found, .. } if found == constraint)
         );
     }
     let sql = "INSERT INTO identity.users (user_id, created_at, updated_at) VALUES ('a', now(), now()), ('b', now(), now())";
     let mut conn = db.pool().get().await.unwrap();
-    diesel_async::SimpleAsyncConnection::batch_execute(&mut *conn, sql)
-        .await
-        .unwrap();
+    diesel_async::SimpleAsyncConnection::batch_execute(&mut *conn, sql).await.unwrap();
     drop(conn);
     assert_eq!(find(db.pool(), "b").await.unwrap().email, None);
 }

@@ -166,9 +166,7 @@ pub fn units_from_json(literal: &str, decimals: u32) -> Result<i64, AmountError>
 #[must_use]
 pub fn units_to_text(units: i128, decimals: u32) -> String {
     let places = usize::try_from(decimals).unwrap_or(0);
-    DecimalText::new(units, places, Whole::WithDecimal)
-        .as_str()
-        .to_owned()
+    DecimalText::new(units, places, Whole::WithDecimal).as_str().to_owned()
 }
 
 /// A string amount may not carry a sign or an exponent (HTTP contract 1.8).
@@ -194,12 +192,7 @@ fn parse_decimal(text: &str, decimals: u32) -> Result<i64, AmountError> {
         Some(parts) => parts,
         None => (mantissa, ""),
     };
-    if whole.is_empty()
-        || !whole
-            .bytes()
-            .chain(fraction.bytes())
-            .all(|byte| byte.is_ascii_digit())
-    {
+    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
         return Err(AmountError::NotANumber);
     }
     let digits: String = [whole, fraction].concat();
@@ -210,10 +203,7 @@ fn parse_decimal(text: &str, decimals: u32) -> Result<i64, AmountError> {
     if negative {
         return Err(AmountError::Negative);
     }
-    let cut = digits
-        .trim_start_matches('0')
-        .len()
-        .saturating_sub(significant.len());
+    let cut = digits.trim_start_matches('0').len().saturating_sub(significant.len());
     // value = significant x 10^shift units
     let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let shift = exponent
@@ -225,11 +215,7 @@ fn parse_decimal(text: &str, decimals: u32) -> Result<i64, AmountError> {
     }
     let shift = u32::try_from(shift).map_err(|_| AmountError::TooLarge)?;
     let scale = 10_i64.checked_pow(shift).ok_or(AmountError::TooLarge)?;
-    significant
-        .parse::<i64>()
-        .ok()
-        .and_then(|value| value.checked_mul(scale))
-        .ok_or(AmountError::TooLarge)
+    significant.parse::<i64>().ok().and_then(|value| value.checked_mul(scale)).ok_or(AmountError::TooLarge)
 }
 
 /// Splits `1.5e3` into `1.5` and 3. An exponent beyond i64 counts as the nearest one: it decides nothing else.
@@ -298,10 +284,7 @@ mod tests {
 
     #[test]
     fn json_strings_take_digits_only() {
-        assert_eq!(
-            Credits::from_json("\"25.5\""),
-            Ok(Credits::from_micro(25_500_000))
-        );
+        assert_eq!(Credits::from_json("\"25.5\""), Ok(Credits::from_micro(25_500_000)));
         assert_eq!(Credits::from_json("\"1e3\""), Err(AmountError::NotANumber));
         assert_eq!(Credits::from_json("\"-1\""), Err(AmountError::Negative));
         assert_eq!(Credits::from_json("true"), Err(AmountError::NotANumber));

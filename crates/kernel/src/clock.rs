@@ -25,10 +25,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     fn now(&self) -> OffsetDateTime {
         whole_microseconds(OffsetDateTime::now_utc())
     }
@@ -73,9 +70,7 @@ pub fn rfc3339(instant: OffsetDateTime) -> String {
 
 fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
     let nanosecond = instant.nanosecond();
-    instant
-        .replace_nanosecond(nanosecond.saturating_sub(nanosecond % 1_000))
-        .unwrap_or(instant)
+    instant.replace_nanosecond(nanosecond.saturating_sub(nanosecond % 1_000)).unwrap_or(instant)
 }
 
 #[cfg(test)]
@@ -85,14 +80,8 @@ mod tests {
 
     #[test]
     fn instants_are_written_with_microseconds_and_z() {
-        assert_eq!(
-            rfc3339(datetime!(2025-07-27 02:32:57.736450999 +2)),
-            "2025-07-27T00:32:57.736450Z"
-        );
-        assert_eq!(
-            rfc3339(datetime!(2025-07-27 0:00 UTC)),
-            "2025-07-27T00:00:00.000000Z"
-        );
+        assert_eq!(rfc3339(datetime!(2025-07-27 02:32:57.736450999 +2)), "2025-07-27T00:32:57.736450Z");
+        assert_eq!(rfc3339(datetime!(2025-07-27 0:00 UTC)), "2025-07-27T00:00:00.000000Z");
         assert_eq!(rfc3339(datetime!(9999-12-31 23:59:59 -23:59)), "");
     }
 

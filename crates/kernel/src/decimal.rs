@@ -25,10 +25,7 @@ pub(crate) enum Whole {
 impl DecimalText {
     /// The decimal of units of `10^-decimals`.
     pub(crate) fn new(units: i128, decimals: usize, whole: Whole) -> Self {
-        let mut text = Self {
-            bytes: [b'0'; BYTES_MAX],
-            start: BYTES_MAX,
-        };
+        let mut text = Self { bytes: [b'0'; BYTES_MAX], start: BYTES_MAX };
         let mut left = units.unsigned_abs();
         for _ in 0..decimals {
             let digit = take_digit(&mut left);

@@ -16,10 +16,7 @@ pub trait Ids: Send + Sync + 'static {
 pub struct RandomIds;
 
 impl Ids for RandomIds {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that draws random ids"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that draws random ids")]
     fn uuid(&self) -> Uuid {
         Uuid::new_v4()
     }
@@ -40,10 +37,7 @@ impl SeededIds {
 impl Ids for SeededIds {
     fn uuid(&self) -> Uuid {
         let mut bytes = [0_u8; 16];
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .fill_bytes(&mut bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 }

@@ -76,20 +76,14 @@ impl<P> Page<P> {
         match start {
             _ if limit < 1 => Err(PageError::Limit),
             Start::Offset(offset) if offset < 0 => Err(PageError::Offset),
-            start => Ok(Self {
-                limit: limit.min(LIMIT_MAX),
-                start,
-            }),
+            start => Ok(Self { limit: limit.min(LIMIT_MAX), start }),
         }
     }
 
     /// The first `limit` items (at least 1, at most [`LIMIT_MAX`]).
     #[must_use]
     pub fn first(limit: i64) -> Self {
-        Self {
-            limit: limit.clamp(1, LIMIT_MAX),
-            start: Start::Offset(0),
-        }
+        Self { limit: limit.clamp(1, LIMIT_MAX), start: Start::Offset(0) }
     }
 
     /// Items wanted.
@@ -175,10 +169,7 @@ impl FromStr for TimePlace {
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let (at, id) = text.split_once(':').ok_or(CursorError)?;
-        Ok(Self {
-            at: Self::instant(at)?,
-            id: id.parse().map_err(|_| CursorError)?,
-        })
+        Ok(Self { at: Self::instant(at)?, id: id.parse().map_err(|_| CursorError)? })
     }
 }
 
@@ -204,9 +195,7 @@ impl Cursor {
     /// [`CursorError`] for every other text.
     pub fn open<P: FromStr>(scope: &str, text: &str) -> Result<P, CursorError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
-        let (mark, place) = bytes
-            .split_first_chunk::<{ Self::SEAL_BYTES }>()
-            .ok_or(CursorError)?;
+        let (mark, place) = bytes.split_first_chunk::<{ Self::SEAL_BYTES }>().ok_or(CursorError)?;
         let place = std::str::from_utf8(place).map_err(|_| CursorError)?;
         if *mark != Self::mark(scope, place) {
             return Err(CursorError);
@@ -216,10 +205,7 @@ impl Cursor {
 
     /// Not a signature: it keeps honest clients from mixing up lists. A cursor opens nothing its bearer may not read.
     fn mark(scope: &str, place: &str) -> [u8; Self::SEAL_BYTES] {
-        let digest = Sha256::new_with_prefix(scope)
-            .chain_update([0])
-            .chain_update(place)
-            .finalize();
+        let digest = Sha256::new_with_prefix(scope).chain_update([0]).chain_update(place).finalize();
         digest.first_chunk().copied().unwrap_or_default()
     }
 }
@@ -232,24 +218,9 @@ mod tests {
     #[test]
     fn a_page_is_cut_and_knows_where_to_go_on() {
         let page = Page::<i64>::new(2, Start::Offset(0)).unwrap();
-        assert_eq!(
-            page.cut(vec![9, 8, 7], |n| *n),
-            Slice {
-                items: vec![9, 8],
-                next: Some(8)
-            }
-        );
-        assert_eq!(
-            page.cut(vec![9, 8], |n| *n),
-            Slice {
-                items: vec![9, 8],
-                next: None
-            }
-        );
-        assert_eq!(
-            Page::<i64>::new(10_000, Start::After(3)).unwrap().limit(),
-            LIMIT_MAX
-        );
+        assert_eq!(page.cut(vec![9, 8, 7], |n| *n), Slice { items: vec![9, 8], next: Some(8) });
+        assert_eq!(page.cut(vec![9, 8], |n| *n), Slice { items: vec![9, 8], next: None });
+        assert_eq!(Page::<i64>::new(10_000, Start::After(3)).unwrap().limit(), LIMIT_MAX);
         assert_eq!(Page::<i64>::new(0, Start::After(3)), Err(PageError::Limit));
         assert_eq!(Page::<i64>::new(1, Start::Offset(-1)), Err(PageError::Offset));
     }
@@ -272,20 +243,13 @@ mod tests {
 
     #[test]
     fn a_cursor_opens_only_where_it_was_made() {
-        let place = TimePlace {
-            at: datetime!(2025-07-27 0:32:57.736450 UTC),
-            id: 42,
-        };
+        let place = TimePlace { at: datetime!(2025-07-27 0:32:57.736450 UTC), id: 42 };
         let text = Cursor::seal("usage of a", &place);
         assert_eq!(Cursor::open::<TimePlace>("usage of a", &text), Ok(place));
         assert_eq!(Cursor::open::<TimePlace>("usage of b", &text), Err(CursorError));
         assert_eq!(Cursor::open::<i64>("usage of a", &text), Err(CursorError));
         for garbage in ["", "!", "AAAA", "abcdefghijklmnop", &text[1..]] {
-            assert_eq!(
-                Cursor::open::<TimePlace>("usage of a", garbage),
-                Err(CursorError),
-                "{garbage}"
-            );
+            assert_eq!(Cursor::open::<TimePlace>("usage of a", garbage), Err(CursorError), "{garbage}");
         }
     }
 

@@ -87,14 +87,7 @@ impl Principal {
     /// Whether this caller may administrate.
     #[must_use]
     pub fn is_admin(&self) -> bool {
-        matches!(
-            self,
-            Self::AdminUser(_)
-                | Self::Key {
-                    access: KeyAccess::Admin,
-                    ..
-                }
-        )
+        matches!(self, Self::AdminUser(_) | Self::Key { access: KeyAccess::Admin, .. })
     }
 
     /// Whether this caller may act for `user`.
@@ -106,11 +99,7 @@ impl Principal {
     /// The class of this caller when they act for `user`.
     #[must_use]
     pub fn class_for(&self, user: &UserId) -> CallerClass {
-        if self.user_id() == Some(user) {
-            CallerClass::User
-        } else {
-            CallerClass::Service
-        }
+        if self.user_id() == Some(user) { CallerClass::User } else { CallerClass::Service }
     }
 
     /// Whose things this caller may touch.
@@ -128,10 +117,7 @@ impl Principal {
         match self {
             Self::User(_) => Actor::User,
             Self::AdminUser(_) => Actor::Admin,
-            Self::Key {
-                access: KeyAccess::Admin,
-                ..
-            } => Actor::Admin,
+            Self::Key { access: KeyAccess::Admin, .. } => Actor::Admin,
             Self::Key { .. } => Actor::Service,
         }
     }
@@ -192,10 +178,7 @@ mod tests {
         let (a, b): (UserId, UserId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let user = Principal::User(a.clone());
         let admin = Principal::AdminUser(a.clone());
-        let service = Principal::Key {
-            name: "s".into(),
-            access: KeyAccess::Service,
-        };
+        let service = Principal::Key { name: "s".into(), access: KeyAccess::Service };
         assert!(user.may_act_for(&a) && !user.may_act_for(&b) && !user.is_admin());
         assert!(admin.may_act_for(&b) && admin.is_admin());
         assert!(service.may_act_for(&b) && !service.is_admin());

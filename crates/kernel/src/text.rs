@@ -76,10 +76,8 @@ impl FreeForm {
     /// An object of these members, whose values are texts.
     #[must_use]
     pub fn of_texts<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let map: serde_json::Map<String, serde_json::Value> = members
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), text.into()))
-            .collect();
+        let map: serde_json::Map<String, serde_json::Value> =
+            members.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
         Self(serde_json::Value::Object(map).to_string().into())
     }
 
@@ -116,11 +114,7 @@ impl FreeForm {
             return Err(TextError::TooLong);
         }
         serde_json::from_str::<de::IgnoredAny>(literal).map_err(|_| wrong)?;
-        if is_storable(literal) {
-            Ok(Self(literal.into()))
-        } else {
-            Err(TextError::Unstorable)
-        }
+        if is_storable(literal) { Ok(Self(literal.into())) } else { Err(TextError::Unstorable) }
     }
 }
 
@@ -190,21 +184,15 @@ fn has_unstorable_escape(inside: &str) -> bool {
 
 /// Outside strings an `e` occurs in numbers, `true` and `false` only.
 fn numbers_fit(plain: &str, unfolded: &mut u32) -> bool {
-    plain
-        .split([',', ':', '[', ']', '{', '}'])
-        .map(str::trim)
-        .all(|word| {
-            if !word.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-                return true;
-            }
-            let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
-            let size = exponent
-                .trim_start_matches(['+', '-'])
-                .parse::<u32>()
-                .unwrap_or(u32::MAX);
-            *unfolded = unfolded.saturating_add(size);
-            size <= EXPONENT_MAX && *unfolded <= UNFOLDED_DIGITS_MAX && mantissa.len() <= 1_000
-        })
+    plain.split([',', ':', '[', ']', '{', '}']).map(str::trim).all(|word| {
+        if !word.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            return true;
+        }
+        let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+        let size = exponent.trim_start_matches(['+', '-']).parse::<u32>().unwrap_or(u32::MAX);
+        *unfolded = unfolded.saturating_add(size);
+        size <= EXPONENT_MAX && *unfolded <= UNFOLDED_DIGITS_MAX && mantissa.len() <= 1_000
+    })
 }
 
 #[cfg(test)]
@@ -228,14 +216,9 @@ mod tests {
         assert_eq!(FreeForm::object(r#"{"a":"x\u0000"}"#), Err(TextError::Unstorable));
         assert_eq!(FreeForm::object(r#"{"\u0000":1}"#), Err(TextError::Unstorable));
         assert!(FreeForm::object(r#"{"a":"x\\u0000"}"#).is_ok());
-        for half in [
-            r"\ud800",
-            r"\uDC00",
-            r"\udc00\ud800",
-            r"\ud83dx",
-            r"\ud83d\n\ude00",
-            r"\ud83d\ud83d\ude00",
-        ] {
+        for half in
+            [r"\ud800", r"\uDC00", r"\udc00\ud800", r"\ud83dx", r"\ud83d\n\ude00", r"\ud83d\ud83d\ude00"]
+        {
             let text = format!(r#"{{"a":"{half}"}}"#);
             assert_eq!(FreeForm::object(&text), Err(TextError::Unstorable), "{text}");
         }
@@ -252,10 +235,7 @@ mod tests {
     #[test]
     fn members_are_added_without_touching_the_others() {
         let kept = FreeForm::object(r#"{"n":1.10,"reason":"old"}"#).unwrap();
-        assert_eq!(
-            kept.with_texts([("reason", "new")]).as_json(),
-            r#"{"n":1.10,"reason":"new"}"#
-        );
+        assert_eq!(kept.with_texts([("reason", "new")]).as_json(), r#"{"n":1.10,"reason":"new"}"#);
         assert_eq!(FreeForm::of_texts([("a", "\"")]).as_json(), r#"{"a":"\""}"#);
     }
 }

@@ -74,10 +74,7 @@ impl Account {
         let starts_in = |dir: &Path| {
             let mut command = Command::new(binaries.postgres());
             command.arg("--version").current_dir(dir).env_clear();
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             self.apply(&mut command);
             match command.status() {
                 Ok(_) => Ok(true),
@@ -91,10 +88,7 @@ impl Account {
         if starts_in(Path::new("/"))? {
             return Ok(false);
         }
-        Err(Error::Unreachable {
-            path: binaries.dir().to_owned(),
-            account: self.name.clone(),
-        })
+        Err(Error::Unreachable { path: binaries.dir().to_owned(), account: self.name.clone() })
     }
 }
 
@@ -104,12 +98,7 @@ fn unprivileged() -> Result<Account, Error> {
             Error::io("look up the account", Path::new(name))(std::io::Error::from(errno))
         })?;
         if let Some(user) = found.filter(|user| !user.uid.is_root()) {
-            return Ok(Account {
-                name: user.name,
-                uid: user.uid,
-                gid: user.gid,
-                switches: true,
-            });
+            return Ok(Account { name: user.name, uid: user.uid, gid: user.gid, switches: true });
         }
     }
     Err(Error::NoAccount)
@@ -117,8 +106,5 @@ fn unprivileged() -> Result<Account, Error> {
 
 /// For messages: the name, or the number where an account has none.
 pub(crate) fn name_of(uid: Uid) -> String {
-    User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| format!("uid {uid}"), |user| user.name)
+    User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
 }

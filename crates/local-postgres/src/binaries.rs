@@ -87,11 +87,7 @@ pub(crate) fn find_matching(
             }
         }
     }
-    Err(Error::VersionMismatch {
-        path: cluster.to_owned(),
-        cluster: cluster_version.to_owned(),
-        installed,
-    })
+    Err(Error::VersionMismatch { path: cluster.to_owned(), cluster: cluster_version.to_owned(), installed })
 }
 
 enum Inspection {
@@ -111,29 +107,16 @@ const VERSIONED_FOLDERS: [(&str, &str, &str); 7] = [
     ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
 ];
 
-const PLAIN_FOLDERS: [&str; 4] = [
-    "/usr/local/pgsql/bin",
-    "/opt/homebrew/bin",
-    "/usr/local/bin",
-    "/usr/bin",
-];
+const PLAIN_FOLDERS: [&str; 4] = ["/usr/local/pgsql/bin", "/opt/homebrew/bin", "/usr/local/bin", "/usr/bin"];
 
 fn candidates(explicit: Option<&Path>, path: Option<&OsStr>) -> Vec<PathBuf> {
     if let Some(dir) = explicit {
         return vec![dir.to_owned()];
     }
     let searched: Vec<PathBuf> = path
-        .map(|path| {
-            std::env::split_paths(path)
-                .filter(|dir| dir.is_absolute())
-                .collect()
-        })
+        .map(|path| std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect())
         .unwrap_or_default();
-    let mut dirs: Vec<PathBuf> = searched
-        .iter()
-        .filter_map(|dir| ask_pg_config(dir))
-        .take(1)
-        .collect();
+    let mut dirs: Vec<PathBuf> = searched.iter().filter_map(|dir| ask_pg_config(dir)).take(1).collect();
     dirs.extend(searched);
     for (parent, prefix, suffix) in VERSIONED_FOLDERS {
         dirs.extend(newest_first(Path::new(parent), prefix, suffix));
@@ -169,10 +152,9 @@ fn inspect(dir: &Path) -> Inspection {
         return Inspection::Absent;
     }
     match first_line_of(&program, "--version").as_deref().map(parse_version) {
-        Some(Some(version)) if version >= VERSION_MIN => Inspection::Usable(Binaries {
-            dir: dir.to_owned(),
-            version,
-        }),
+        Some(Some(version)) if version >= VERSION_MIN => {
+            Inspection::Usable(Binaries { dir: dir.to_owned(), version })
+        }
         Some(Some(version)) => Inspection::Rejected(format!("{} is version {version}", dir.display())),
         _ => Inspection::Rejected(format!("{} does not tell its version", program.display())),
     }
@@ -181,20 +163,9 @@ fn inspect(dir: &Path) -> Inspection {
 /// The first line a program prints for one argument; nothing if it cannot be run or fails.
 fn first_line_of(program: &Path, argument: &str) -> Option<String> {
     let mut command = Command::new(program);
-    command
-        .arg(argument)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
+    command.arg(argument).current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(
-        String::from_utf8(output.stdout)
-            .ok()?
-            .lines()
-            .next()?
-            .trim()
-            .to_owned(),
-    )
+    Some(String::from_utf8(output.stdout).ok()?.lines().next()?.trim().to_owned())
 }
 
 /// Reads the major version out of `postgres (PostgreSQL) 15.18 (Debian 15.18-0)`, `… 17beta1` and the like.
@@ -218,10 +189,7 @@ mod tests {
 
     #[test]
     fn versions_of_releases_and_previews_are_read() {
-        assert_eq!(
-            parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"),
-            Some(15)
-        );
+        assert_eq!(parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
         assert_eq!(parse_version("postgres (PostgreSQL) 17beta1"), Some(17));
         assert_eq!(parse_version("postgres (PostgreSQL) 9.6.24"), Some(9));
         assert_eq!(parse_version("something else 15"), None);
@@ -234,10 +202,7 @@ mod tests {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let found = newest_first(dir.path(), "pg", "bin");
-        assert_eq!(
-            found,
-            ["pg16/bin", "pg15/bin", "pg9/bin"].map(|name| dir.path().join(name))
-        );
+        assert_eq!(found, ["pg16/bin", "pg15/bin", "pg9/bin"].map(|name| dir.path().join(name)));
     }
 
     // One test for all that runs a script: a file that a second thread's fork still holds open for writing
@@ -246,15 +211,9 @@ mod tests {
     fn unfit_binaries_are_told_with_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let text = find_binaries(Some(dir.path()), None).unwrap_err().to_string();
-        for part in [
-            "apt-get install postgresql",
-            "dnf",
-            "apk",
-            "brew",
-            "DATABASE_URL",
-            "PG_BIN_DIR",
-            "has no",
-        ] {
+        for part in
+            ["apt-get install postgresql", "dnf", "apk", "brew", "DATABASE_URL", "PG_BIN_DIR", "has no"]
+        {
             assert!(text.contains(part), "{part} is missing in: {text}");
         }
         fake(dir.path(), "14.2");

@@ -33,11 +33,7 @@ pub(crate) fn ensure(
     if home.cluster_version()?.is_some() {
         return names::ensure(home, account, binaries, log, wanted);
     }
-    tracing::info!(
-        postgres.version = binaries.version(),
-        "making a new database in {}",
-        cluster.display()
-    );
+    tracing::info!(postgres.version = binaries.version(), "making a new database in {}", cluster.display());
     // The notes of a cluster that someone deleted must not speak for the new one.
     names::forget(home)?;
     let unfinished = nix::unistd::mkdtemp(&home.folder.join(&format!("{UNFINISHED_PREFIX}XXXXXX")))
@@ -69,17 +65,10 @@ pub(crate) fn ensure(
 fn remove_unfinished(home: &Home) -> Result<(), Error> {
     let entries = std::fs::read_dir(home.folder.path()).map_err(Error::io("list", home.folder.path()))?;
     for entry in entries.flatten() {
-        if !entry
-            .file_name()
-            .as_bytes()
-            .starts_with(UNFINISHED_PREFIX.as_bytes())
-        {
+        if !entry.file_name().as_bytes().starts_with(UNFINISHED_PREFIX.as_bytes()) {
             continue;
         }
-        tracing::info!(
-            "removing {}, an earlier first start did not finish it",
-            entry.path().display()
-        );
+        tracing::info!("removing {}, an earlier first start did not finish it", entry.path().display());
         match std::fs::remove_dir_all(entry.path()) {
             Ok(()) => {}
             // A process of that start may still be writing as it dies. The folder is in nobody's way: next time.

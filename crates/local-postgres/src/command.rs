@@ -39,11 +39,7 @@ pub(crate) fn prepared(
         .env("MALLOC_TRIM_THRESHOLD_", "4194304")
         .env("MALLOC_TOP_PAD_", "1048576");
     // The caller's directory may be closed to the account, and the server would keep it busy.
-    command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(log.sink()?)
-        .stderr(log.sink()?);
+    command.current_dir("/").stdin(Stdio::null()).stdout(log.sink()?).stderr(log.sink()?);
     account.apply(&mut command);
     bind_to_parent(&mut command, on_parent_death);
     Ok(command)
@@ -78,11 +74,7 @@ pub(crate) fn run(
             Some(status) => status.to_string(),
             None => format!("no end after {} s", patience.as_secs()),
         };
-    Err(Error::ToolFailed {
-        tool,
-        outcome,
-        log_tail: log.tail_since(start_bytes),
-    })
+    Err(Error::ToolFailed { tool, outcome, log_tail: log.tail_since(start_bytes) })
 }
 
 /// Nothing if the child was still running and had to be killed.
@@ -106,10 +98,7 @@ fn wait_at_most(child: &mut Child, patience: Duration) -> std::io::Result<Option
 /// std runs the closure last, after the change of account: that change would clear the request. Elsewhere than
 /// on Linux nothing like it exists, and the next start ends what was left behind.
 #[cfg(target_os = "linux")]
-#[expect(
-    unsafe_code,
-    reason = "pre_exec is the only place between the change of account and exec"
-)]
+#[expect(unsafe_code, reason = "pre_exec is the only place between the change of account and exec")]
 fn bind_to_parent(command: &mut Command, on_parent_death: OnParentDeath) {
     use nix::sys::signal::Signal;
     use std::os::unix::process::CommandExt as _;
@@ -125,11 +114,7 @@ fn bind_to_parent(command: &mut Command, on_parent_death: OnParentDeath) {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(signal)?;
             // A parent that died before the request was made will never be reported.
-            if nix::unistd::getppid() == parent {
-                Ok(())
-            } else {
-                Err(nix::errno::Errno::ESRCH.into())
-            }
+            if nix::unistd::getppid() == parent { Ok(()) } else { Err(nix::errno::Errno::ESRCH.into()) }
         });
     }
 }

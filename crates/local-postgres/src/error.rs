@@ -156,10 +156,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn untrusted(path: &Path, why: impl Into<String>) -> Error {
-        Error::Untrusted {
-            path: path.to_owned(),
-            why: why.into(),
-        }
+        Error::Untrusted { path: path.to_owned(), why: why.into() }
     }
 
     /// For `map_err`: names what was being done, and to what.

@@ -23,27 +23,18 @@ impl ExitWatch {
             if let Some(status) = *guard {
                 return status;
             }
-            guard = self
-                .shared
-                .ended
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
+            guard = self.shared.ended.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Blocks until the server has ended, at most for `patience`; nothing if it still runs then.
     pub fn wait_at_most(&self, patience: Duration) -> Option<ExitStatus> {
-        let waited = self
-            .shared
-            .ended
-            .wait_timeout_while(self.lock(), patience, |status| status.is_none());
+        let waited = self.shared.ended.wait_timeout_while(self.lock(), patience, |status| status.is_none());
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     pub(crate) fn new() -> ExitWatch {
-        ExitWatch {
-            shared: Arc::default(),
-        }
+        ExitWatch { shared: Arc::default() }
     }
 
     /// While this is held a running server's process id stays its own: see [`ExitWatch::reap`].

@@ -55,10 +55,7 @@ impl Folder {
         let handle = opened.map_err(|error| refused(path, path, error))?;
         let found = handle.metadata().map_err(Error::io("examine", path))?;
         check_owner_and_mode(path, &found)?;
-        Ok(Folder {
-            path: path.to_owned(),
-            handle: Arc::new(handle),
-        })
+        Ok(Folder { path: path.to_owned(), handle: Arc::new(handle) })
     }
 
     /// Where it is.
@@ -73,16 +70,12 @@ impl Folder {
 
     /// Changes its mode, also if another folder has got its name meanwhile.
     pub(crate) fn set_mode(&self, permissions: Permissions) -> Result<(), Error> {
-        self.handle
-            .set_permissions(permissions)
-            .map_err(Error::io("set the permissions of", &self.path))
+        self.handle.set_permissions(permissions).map_err(Error::io("set the permissions of", &self.path))
     }
 
     /// Whether the process's own group may change it too, which a group of several people should not.
     pub(crate) fn is_group_writable(&self) -> bool {
-        self.handle
-            .metadata()
-            .is_ok_and(|found| found.mode() & 0o020 != 0)
+        self.handle.metadata().is_ok_and(|found| found.mode() & 0o020 != 0)
     }
 
     /// Opens a file in it, making it if `flags` say so.
@@ -100,9 +93,7 @@ impl Folder {
         let Some(file) = self.try_open(name, OFlag::O_RDONLY, readers)? else {
             return Ok(None);
         };
-        content(&file)
-            .map(Some)
-            .map_err(Error::io("read", &self.join(name)))
+        content(&file).map(Some).map_err(Error::io("read", &self.join(name)))
     }
 
     /// Writes beside and renames, so that a reader never sees half of it, also after a crash of the machine.
@@ -117,8 +108,7 @@ impl Folder {
     /// the process has ended, so no crash of the machine has to keep it.
     pub(crate) fn write_private(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         self.write_beside(name, content, FOR_OWNER)?;
-        self.rename_beside(name)
-            .map_err(Error::io("write", &self.join(name)))
+        self.rename_beside(name).map_err(Error::io("write", &self.join(name)))
     }
 
     /// Removes a file; one that is not there is as good.
@@ -131,9 +121,7 @@ impl Folder {
 
     /// Makes the names in it survive a crash of the machine.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.handle
-            .sync_all()
-            .map_err(Error::io("flush the folder", &self.path))
+        self.handle.sync_all().map_err(Error::io("flush the folder", &self.path))
     }
 
     fn try_open(&self, name: &str, flags: OFlag, readers: Readers) -> Result<Option<File>, Error> {
@@ -166,21 +154,13 @@ impl Folder {
         // What a killed process left there may have another owner or mode.
         self.remove_if_there(&beside)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let mut file = self
-            .open_at(&beside, flags, mode)
-            .map_err(|errno| self.refused(name, errno))?;
-        file.write_all(content)
-            .map_err(Error::io("write", &self.join(name)))?;
+        let mut file = self.open_at(&beside, flags, mode).map_err(|errno| self.refused(name, errno))?;
+        file.write_all(content).map_err(Error::io("write", &self.join(name)))?;
         Ok(file)
     }
 
     fn rename_beside(&self, name: &str) -> std::io::Result<()> {
-        Ok(renameat(
-            &*self.handle,
-            beside(name).as_str(),
-            &*self.handle,
-            name,
-        )?)
+        Ok(renameat(&*self.handle, beside(name).as_str(), &*self.handle, name)?)
     }
 
     fn open_at(&self, name: &str, flags: OFlag, mode: Mode) -> nix::Result<File> {
@@ -196,10 +176,7 @@ impl Folder {
 /// The content of a file that belongs to the server, or nothing if there is no such file. Its account may have put anything
 /// in its place.
 pub(crate) fn read_of_server(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(GUARDED.bits())
-        .open(path);
+    let opened = OpenOptions::new().read(true).custom_flags(GUARDED.bits()).open(path);
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -230,11 +207,7 @@ fn check_owner_and_mode(path: &Path, found: &Metadata) -> Result<(), Error> {
     let (owner, group) = (Uid::from_raw(found.uid()), Gid::from_raw(found.gid()));
     if owner != me && !owner.is_root() {
         // Root would have to leave the cluster in it to an account that is not root.
-        let remedy = if me.is_root() {
-            String::new()
-        } else {
-            format!(", or {}", give_command(path))
-        };
+        let remedy = if me.is_root() { String::new() } else { format!(", or {}", give_command(path)) };
         let (owner, me) = (name_of(owner), name_of(me));
         return Err(Error::untrusted(
             path,
@@ -266,10 +239,8 @@ fn refused(folder: &Path, path: &Path, error: std::io::Error) -> Error {
             "is a symbolic link, and none is followed here: put what it names in its place",
         ),
         Some(Errno::EACCES | Errno::EPERM) => {
-            let owner = found.map_or_else(
-                || "another account".to_owned(),
-                |found| name_of(Uid::from_raw(found.uid())),
-            );
+            let owner = found
+                .map_or_else(|| "another account".to_owned(), |found| name_of(Uid::from_raw(found.uid())));
             let (account, command) = (name_of(geteuid()), give_command(folder));
             Error::untrusted(
                 path,
@@ -309,10 +280,7 @@ mod tests {
         for mode in [0o777, 0o703, 0o702, 0o1777] {
             let (_outer, path) = folder(mode);
             let text = why(Folder::open(&path));
-            assert!(
-                text.contains("chmod go-w") && text.contains(&format!("{mode:04o}")),
-                "{text}"
-            );
+            assert!(text.contains("chmod go-w") && text.contains(&format!("{mode:04o}")), "{text}");
         }
         for mode in [0o700, 0o711, 0o755] {
             let (_outer, path) = folder(mode);
@@ -361,10 +329,7 @@ mod tests {
         symlink(&target, path.join("entry.new")).unwrap();
         folder.write_whole("entry", b"new").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"precious");
-        assert_eq!(
-            folder.read_if_there("entry", Readers::Anyone).unwrap().unwrap(),
-            b"new"
-        );
+        assert_eq!(folder.read_if_there("entry", Readers::Anyone).unwrap().unwrap(), b"new");
         symlink(&path, outer.path().join("link")).unwrap();
         assert!(why(Folder::open(&outer.path().join("link"))).contains("symbolic link"));
     }
@@ -383,12 +348,7 @@ mod tests {
         let (_outer, path) = folder(0o711);
         let folder = Folder::open(&path).unwrap();
         folder.write_private("secret.url", b"x").unwrap();
-        assert!(
-            folder
-                .read_if_there("secret.url", Readers::Owner)
-                .unwrap()
-                .is_some()
-        );
+        assert!(folder.read_if_there("secret.url", Readers::Owner).unwrap().is_some());
         fs::set_permissions(path.join("secret.url"), Permissions::from_mode(0o644)).unwrap();
         let text = why(folder.read_if_there("secret.url", Readers::Owner));
         assert!(text.contains("chmod 600"), "{text}");

@@ -69,18 +69,9 @@ fn end_processes(cluster: &Path, pid_file: &Path) -> Result<(), Error> {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-    let pids: Vec<u32> = processes::of(cluster)
-        .iter()
-        .filter_map(|pid| u32::try_from(pid.as_raw()).ok())
-        .collect();
-    if pids.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::StillRunning {
-            path: cluster.to_owned(),
-            pids,
-        })
-    }
+    let pids: Vec<u32> =
+        processes::of(cluster).iter().filter_map(|pid| u32::try_from(pid.as_raw()).ok()).collect();
+    if pids.is_empty() { Ok(()) } else { Err(Error::StillRunning { path: cluster.to_owned(), pids }) }
 }
 
 fn send(stage: Stage, alive: &[Pid], postmaster: Option<Pid>) {

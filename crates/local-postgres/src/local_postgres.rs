@@ -54,10 +54,7 @@ impl LocalPostgres {
         let log = ServerLog::open(&home.folder, settings.log_bytes_max)?;
         let socket = SocketDir::choose(&home, &account)?;
         leftovers::clear(&home.cluster(), &socket.path)?;
-        let names = Names {
-            role: &settings.role,
-            database: &settings.database,
-        };
+        let names = Names { role: &settings.role, database: &settings.database };
         cluster::ensure(&home, &account, &binaries, &log, settings.durability, &names)?;
 
         let server = launch(settings, &home, &socket, &account, &binaries, &log)?;
@@ -180,10 +177,7 @@ fn launch(
     let cluster = home.cluster();
     loop {
         let mut command = prepared(&binaries.postgres(), account, log, OnParentDeath::ShutDown)?;
-        command
-            .arg("-D")
-            .arg(&cluster)
-            .args(server_settings::arguments(settings, &socket.path));
+        command.arg("-D").arg(&cluster).args(server_settings::arguments(settings, &socket.path));
         match Server::start(command, &cluster, log) {
             Err(Error::EndedAtStart { log_tail, .. })
                 if is_occupied(&log_tail) && began.elapsed() < OCCUPIED_PATIENCE =>

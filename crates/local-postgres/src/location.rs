@@ -101,9 +101,7 @@ pub(crate) fn find(data_dir: &Path) -> Result<Option<Folder>, Error> {
 }
 
 fn open(data_dir: &Path) -> Result<Folder, Error> {
-    let path = data_dir
-        .canonicalize()
-        .map_err(Error::io("resolve the folder", data_dir))?;
+    let path = data_dir.canonicalize().map_err(Error::io("resolve the folder", data_dir))?;
     Folder::open(&path)
 }
 
@@ -114,18 +112,14 @@ fn open(data_dir: &Path) -> Result<Folder, Error> {
 /// like lost data. [`Error::Untrusted`] if another account could have written it.
 pub(crate) fn recorded(data_dir: &Folder) -> Result<Home, Error> {
     let Some(content) = data_dir.read_if_there(POINTER, Readers::Anyone)? else {
-        return Ok(Home {
-            folder: data_dir.clone(),
-        });
+        return Ok(Home { folder: data_dir.clone() });
     };
     let dir = PathBuf::from(OsStr::from_bytes(content.trim_ascii_end()));
     if !dir.is_absolute() || !dir.is_dir() {
         let pointer = data_dir.join(POINTER);
         return Err(Error::LocationLost { pointer, home: dir });
     }
-    Ok(Home {
-        folder: Folder::open(&dir)?,
-    })
+    Ok(Home { folder: Folder::open(&dir)? })
 }
 
 /// Keeps `home` if the account can work there, else makes a place where it can and records it.
@@ -143,10 +137,7 @@ pub(crate) fn settle(
     if home.cluster_owner()?.is_some() {
         return match account.can_enter(&cluster, binaries)? {
             true => Ok(home),
-            false => Err(Error::Unreachable {
-                path: cluster,
-                account: account.name.clone(),
-            }),
+            false => Err(Error::Unreachable { path: cluster, account: account.name.clone() }),
         };
     }
     let unreachable = |folder: &Folder| Error::Unreachable {

@@ -27,10 +27,9 @@ impl Lock {
                 write_holder(&lock.file).map_err(Error::io("write the lock file", &path))?;
                 Ok(lock)
             }
-            Err(TryLockError::WouldBlock) => Err(Error::Locked {
-                dir: dir.path().to_owned(),
-                holder: read_holder(&file),
-            }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::Locked { dir: dir.path().to_owned(), holder: read_holder(&file) })
+            }
             Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
         }
     }

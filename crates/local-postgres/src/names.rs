@@ -92,11 +92,7 @@ fn single_user(
     sql: &str,
 ) -> Result<String, Error> {
     let mut command = prepared(&binaries.postgres(), account, log, OnParentDeath::Kill)?;
-    command
-        .arg("--single")
-        .arg("-D")
-        .arg(cluster)
-        .args(["-c", "exit_on_error=on"]);
+    command.arg("--single").arg("-D").arg(cluster).args(["-c", "exit_on_error=on"]);
     if let Flush::Skip = flush {
         command.args(["-c", "fsync=off"]);
     }
@@ -112,18 +108,12 @@ fn create_role(wanted: &Names<'_>) -> String {
 }
 
 fn create_database(wanted: &Names<'_>) -> String {
-    format!(
-        "CREATE DATABASE {} OWNER {}\n",
-        quoted(wanted.database, '"'),
-        quoted(wanted.role, '"')
-    )
+    format!("CREATE DATABASE {} OWNER {}\n", quoted(wanted.database, '"'), quoted(wanted.role, '"'))
 }
 
 fn quoted(text: &str, quote: char) -> String {
-    let doubled: String = text
-        .chars()
-        .flat_map(|c| std::iter::repeat_n(c, if c == quote { 2 } else { 1 }))
-        .collect();
+    let doubled: String =
+        text.chars().flat_map(|c| std::iter::repeat_n(c, if c == quote { 2 } else { 1 })).collect();
     format!("{quote}{doubled}{quote}")
 }
 

@@ -25,13 +25,7 @@ pub(crate) fn of(cluster: &Path) -> Vec<Pid> {
 /// The process id in the first line of a PostgreSQL lock file; negative there for a single-user server.
 pub(crate) fn pid_in(lock_file: &Path) -> Option<Pid> {
     let content = read_of_server(lock_file).ok()??;
-    let number: i32 = std::str::from_utf8(&content)
-        .ok()?
-        .lines()
-        .next()?
-        .trim()
-        .parse()
-        .ok()?;
+    let number: i32 = std::str::from_utf8(&content).ok()?.lines().next()?.trim().parse().ok()?;
     Some(Pid::from_raw(number.checked_abs()?)).filter(|pid| pid.as_raw() > 0)
 }
 
@@ -63,13 +57,8 @@ fn by_command_line(cluster: &Path) -> Vec<Pid> {
     let Some(pid) = pid_in(&cluster.join("postmaster.pid")) else {
         return Vec::new();
     };
-    let output = Command::new("/bin/ps")
-        .args(["-o", "command=", "-p"])
-        .arg(pid.to_string())
-        .output();
-    let text = output
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
+    let output = Command::new("/bin/ps").args(["-o", "command=", "-p"]).arg(pid.to_string()).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     if text.contains("postgres") && text.contains(&*cluster.to_string_lossy()) {
         vec![pid]
     } else {

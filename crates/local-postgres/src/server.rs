@@ -40,11 +40,7 @@ impl Server {
         let program = PathBuf::from(command.get_program());
         let exit = ExitWatch::new();
         let pid = spawn_supervised(command, exit.clone(), log.clone()).map_err(Error::io("run", &program))?;
-        let server = Server {
-            pid,
-            exit,
-            cluster: cluster.to_owned(),
-        };
+        let server = Server { pid, exit, cluster: cluster.to_owned() };
         let outcome = server.wait_until_ready(log, start_bytes);
         if let (Err(error), None) = (&outcome, server.exit.status()) {
             tracing::warn!(%error, "ending a server that did not become ready");
@@ -62,18 +58,13 @@ impl Server {
             return Ok(());
         }
         self.end(Signal::SIGQUIT, QUIT_PATIENCE);
-        Err(Error::StopForced {
-            waited: SHUT_DOWN_PATIENCE,
-        })
+        Err(Error::StopForced { waited: SHUT_DOWN_PATIENCE })
     }
 
     /// Ends it for certain: by `signal` if it obeys within `patience`, else by `SIGKILL`.
     fn end(&self, signal: Signal, patience: Duration) {
         if !self.end_by(signal, patience) && !self.end_by(Signal::SIGKILL, patience) {
-            tracing::error!(
-                process.pid = self.pid,
-                "the server does not even end when it is killed"
-            );
+            tracing::error!(process.pid = self.pid, "the server does not even end when it is killed");
         }
     }
 
@@ -103,22 +94,12 @@ impl Server {
                 return Ok(());
             }
             if let Some(status) = self.exit.wait_at_most(READY_POLL) {
-                return Err(Error::EndedAtStart {
-                    status,
-                    log_tail: log.tail_since(start_bytes),
-                });
+                return Err(Error::EndedAtStart { status, log_tail: log.tail_since(start_bytes) });
             }
             let waited = began.elapsed();
-            let patience = if state == State::Starting {
-                READY_PATIENCE
-            } else {
-                PID_FILE_PATIENCE
-            };
+            let patience = if state == State::Starting { READY_PATIENCE } else { PID_FILE_PATIENCE };
             if waited > patience {
-                return Err(Error::NotReady {
-                    waited,
-                    log_tail: log.tail_since(start_bytes),
-                });
+                return Err(Error::NotReady { waited, log_tail: log.tail_since(start_bytes) });
             }
             if waited - reported > REPORT_EVERY {
                 reported = waited;
@@ -165,12 +146,8 @@ fn spawn_supervised(mut command: Command, exit: ExitWatch, log: ServerLog) -> st
         wait_and_bound_log(&child, &log);
         exit.reap(|| collect(child));
     };
-    std::thread::Builder::new()
-        .name("local-postgres".to_owned())
-        .spawn(supervise)?;
-    spawned
-        .recv()
-        .unwrap_or_else(|_| Err(std::io::Error::other("the supervising thread ended")))
+    std::thread::Builder::new().name("local-postgres".to_owned()).spawn(supervise)?;
+    spawned.recv().unwrap_or_else(|_| Err(std::io::Error::other("the supervising thread ended")))
 }
 
 /// Waits for the end; a second thread keeps the log small until then, and has ended before anyone is told.
@@ -197,10 +174,8 @@ fn wait_for_end(child: &Child) {
     let Ok(pid) = i32::try_from(child.id()) else {
         return;
     };
-    while waitid(
-        Id::Pid(Pid::from_raw(pid)),
-        WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
-    ) == Err(Errno::EINTR)
+    while waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+        == Err(Errno::EINTR)
     {}
 }
 

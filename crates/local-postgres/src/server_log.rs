@@ -31,11 +31,7 @@ pub(crate) struct ServerLog {
 impl ServerLog {
     /// Opens the log, and begins it anew if it has more than `bytes_max`.
     pub(crate) fn open(home: &Folder, bytes_max: u64) -> Result<ServerLog, Error> {
-        let log = ServerLog {
-            folder: home.clone(),
-            path: home.join(FILE),
-            bytes_max,
-        };
+        let log = ServerLog { folder: home.clone(), path: home.join(FILE), bytes_max };
         log.bound()?;
         Ok(log)
     }
@@ -83,10 +79,7 @@ impl ServerLog {
 
     /// Bytes written so far: where what comes next begins.
     pub(crate) fn size(&self) -> Result<u64, Error> {
-        let metadata = self
-            .file()?
-            .metadata()
-            .map_err(Error::io("measure", &self.path))?;
+        let metadata = self.file()?.metadata().map_err(Error::io("measure", &self.path))?;
         Ok(metadata.len())
     }
 
@@ -96,9 +89,7 @@ impl ServerLog {
             let end = file.metadata()?.len();
             // A file that was emptied since then has only newer content.
             let start_bytes = if start_bytes > end { 0 } else { start_bytes };
-            file.seek(SeekFrom::Start(
-                start_bytes.max(end.saturating_sub(TAIL_BYTES_MAX)),
-            ))?;
+            file.seek(SeekFrom::Start(start_bytes.max(end.saturating_sub(TAIL_BYTES_MAX))))?;
             let mut bytes = Vec::new();
             file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -122,10 +113,7 @@ impl ServerLog {
 
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines
-        .get(lines.len().saturating_sub(TAIL_LINES_MAX)..)
-        .unwrap_or_default()
-        .join("\n")
+    lines.get(lines.len().saturating_sub(TAIL_LINES_MAX)..).unwrap_or_default().join("\n")
 }
 
 #[cfg(test)]

@@ -55,14 +55,8 @@ pub(crate) fn arguments(settings: &Settings, socket_dir: &Path) -> Vec<OsString>
         Durability::Disposable => DISPOSABLE,
     };
     let max_connections = settings.max_connections.to_string();
-    let own = COMMON
-        .into_iter()
-        .chain(of_durability)
-        .chain([("max_connections", max_connections.as_str())]);
-    let given = settings
-        .server_settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let own = COMMON.into_iter().chain(of_durability).chain([("max_connections", max_connections.as_str())]);
+    let given = settings.server_settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut arguments = Vec::new();
     for (name, value) in own.chain(given) {
         arguments.push("-c".into());

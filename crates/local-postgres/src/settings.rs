@@ -74,25 +74,15 @@ impl Settings {
             return refuse("database", "is a name PostgreSQL keeps for itself");
         }
         if self.max_connections < 5 {
-            return refuse(
-                "max_connections",
-                "must be at least 5, three are reserved for the superuser",
-            );
+            return refuse("max_connections", "must be at least 5, three are reserved for the superuser");
         }
         if self.log_bytes_max < TAIL_BYTES_MAX {
             return refuse("log_bytes_max", "must be at least 16384: errors quote as much");
         }
         let is_name = |name: &str| {
-            !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
         };
-        if !self
-            .server_settings
-            .iter()
-            .all(|(name, value)| is_name(name) && !value.contains('\0'))
-        {
+        if !self.server_settings.iter().all(|(name, value)| is_name(name) && !value.contains('\0')) {
             return refuse("server_settings", "has a name that is none of a server setting");
         }
         Ok(())
@@ -120,44 +110,14 @@ mod tests {
         let good = Settings::new("/data");
         good.check().unwrap();
         for role in ["", "postgres", "pg_reader", "two\nlines", &"x".repeat(64)] {
-            let bad = Settings {
-                role: role.to_owned(),
-                ..good.clone()
-            };
-            assert!(
-                matches!(bad.check(), Err(Error::InvalidSetting { name: "role", .. })),
-                "{role:?}"
-            );
+            let bad = Settings { role: role.to_owned(), ..good.clone() };
+            assert!(matches!(bad.check(), Err(Error::InvalidSetting { name: "role", .. })), "{role:?}");
         }
-        let bad = Settings {
-            database: "template1".to_owned(),
-            ..good.clone()
-        };
-        assert!(matches!(
-            bad.check(),
-            Err(Error::InvalidSetting { name: "database", .. })
-        ));
-        let bad = Settings {
-            log_bytes_max: 0,
-            ..good.clone()
-        };
-        assert!(matches!(
-            bad.check(),
-            Err(Error::InvalidSetting {
-                name: "log_bytes_max",
-                ..
-            })
-        ));
-        let bad = Settings {
-            server_settings: vec![("a=b -c x".to_owned(), String::new())],
-            ..good
-        };
-        assert!(matches!(
-            bad.check(),
-            Err(Error::InvalidSetting {
-                name: "server_settings",
-                ..
-            })
-        ));
+        let bad = Settings { database: "template1".to_owned(), ..good.clone() };
+        assert!(matches!(bad.check(), Err(Error::InvalidSetting { name: "database", .. })));
+        let bad = Settings { log_bytes_max: 0, ..good.clone() };
+        assert!(matches!(bad.check(), Err(Error::InvalidSetting { name: "log_bytes_max", .. })));
+        let bad = Settings { server_settings: vec![("a=b -c x".to_owned(), String::new())], ..good };
+        assert!(matches!(bad.check(), Err(Error::InvalidSetting { name: "server_settings", .. })));
     }
 }

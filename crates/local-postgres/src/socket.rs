@@ -31,19 +31,13 @@ impl SocketDir {
     pub(crate) fn choose(home: &Home, account: &Account) -> Result<SocketDir, Error> {
         let cluster = home.cluster();
         if lock_file_in(&cluster).as_os_str().len() <= PATH_BYTES_MAX {
-            return Ok(SocketDir {
-                path: cluster,
-                note: None,
-            });
+            return Ok(SocketDir { path: cluster, note: None });
         }
         let note = home.folder.clone();
         if let Some(content) = note.read_if_there(NOTE, Readers::Anyone)? {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(content.trim_ascii_end()));
             if is_private_to(account, &path) {
-                return Ok(SocketDir {
-                    path,
-                    note: Some(note),
-                });
+                return Ok(SocketDir { path, note: Some(note) });
             }
         }
         let path = nix::unistd::mkdtemp(&Path::new(SHORT_PARENT).join("pg-XXXXXX"))
@@ -52,10 +46,7 @@ impl SocketDir {
             .map_err(Error::io("set the permissions of", &path))?;
         account.give(&path)?;
         note.write_whole(NOTE, path.as_os_str().as_bytes())?;
-        Ok(SocketDir {
-            path,
-            note: Some(note),
-        })
+        Ok(SocketDir { path, note: Some(note) })
     }
 
     /// Removes a short folder after the server has ended; the cluster itself stays.

@@ -7,11 +7,7 @@ use std::path::Path;
 /// `postgresql://role@%2Fsocket%2Ffolder/database`, every part percent-encoded.
 pub(crate) fn of(role: &str, socket_dir: &Path, database: &str) -> String {
     let host = encode(socket_dir.as_os_str().as_bytes());
-    format!(
-        "postgresql://{}@{host}/{}",
-        encode(role.as_bytes()),
-        encode(database.as_bytes())
-    )
+    format!("postgresql://{}@{host}/{}", encode(role.as_bytes()), encode(database.as_bytes()))
 }
 
 fn encode(bytes: &[u8]) -> String {
@@ -37,9 +33,6 @@ mod tests {
         let config: tokio_postgres::Config = url.parse().unwrap();
         assert_eq!(config.get_user(), Some("röle@x"));
         assert_eq!(config.get_dbname(), Some("da/ta"));
-        assert_eq!(
-            config.get_hosts(),
-            [tokio_postgres::config::Host::Unix("/tmp/a b%/c".into())]
-        );
+        assert_eq!(config.get_hosts(), [tokio_postgres::config::Host::Unix("/tmp/a b%/c".into())]);
     }
 }

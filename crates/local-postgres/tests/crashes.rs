@@ -33,11 +33,7 @@ fn killed_server_is_noticed_and_recovered() {
     let dir = enterable_dir();
     let data_dir = dir.path().join("data");
     let postgres = start(&data_dir);
-    sql(
-        &postgres.url(),
-        "create table kept (n int); insert into kept values (7)",
-    )
-    .unwrap();
+    sql(&postgres.url(), "create table kept (n int); insert into kept values (7)").unwrap();
     kill_hard(postgres.pid());
     assert_eq!(postgres.exit_watch().wait().signal(), Some(9));
     assert!(!postgres.is_running());
@@ -102,14 +98,10 @@ fn interrupted_first_start_is_healed() {
     let data_dir = dir.path().join("data");
     let unfinished = || {
         let entries = std::fs::read_dir(&data_dir).into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.path())
-            .find(|path| path.to_str().unwrap().contains("/postgres.init-"))
+        entries.map(|entry| entry.path()).find(|path| path.to_str().unwrap().contains("/postgres.init-"))
     };
     let mut holder = held::spawn(&data_dir);
-    wait_until("initdb works", || {
-        unfinished().is_some_and(|path| path.join("global").exists())
-    });
+    wait_until("initdb works", || unfinished().is_some_and(|path| path.join("global").exists()));
     holder.kill_hard();
     assert!(!data_dir.join("postgres").exists());
     // The killed tools may write for an instant more; the start after the next one removes what they made.

@@ -53,9 +53,7 @@ fn spawn_prepared(data_dir: &Path, prepare: impl FnOnce(&mut Command)) -> Holder
         .unwrap();
     assert!(std::fs::metadata(&program).unwrap().permissions().mode() & 0o001 != 0);
     let mut command = Command::new(&program);
-    command
-        .args(["--exact", "held::held_server", "--ignored", "--nocapture"])
-        .current_dir("/");
+    command.args(["--exact", "held::held_server", "--ignored", "--nocapture"]).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     prepare(&mut command);
     let mut process = command.spawn().unwrap();
@@ -68,10 +66,7 @@ impl Holder {
     /// Process id and URL of the server, once it is ready.
     pub fn ready(&mut self) -> (u32, String) {
         let stdout = BufReader::new(self.process.stdout.as_mut().unwrap());
-        let line = stdout
-            .lines()
-            .map(Result::unwrap)
-            .find(|line| line.starts_with(READY));
+        let line = stdout.lines().map(Result::unwrap).find(|line| line.starts_with(READY));
         let line = line.expect("the held server did not become ready");
         let (pid, url) = line[READY.len()..].split_once(' ').unwrap();
         (pid.parse().unwrap(), url.to_owned())

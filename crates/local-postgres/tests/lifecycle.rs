@@ -12,19 +12,12 @@ fn data_survives_a_stop_and_a_start() {
     let dir = enterable_dir();
     let data_dir = dir.path().join("data");
     // Durable once, so that this way of making a cluster is walked too.
-    let durable = Settings {
-        durability: Durability::Durable,
-        ..settings(&data_dir)
-    };
+    let durable = Settings { durability: Durability::Durable, ..settings(&data_dir) };
     let postgres = LocalPostgres::start(&durable).unwrap();
     let pid = postgres.pid();
     assert!(postgres.is_running() && is_alive(pid));
     assert_eq!(sql(&postgres.url(), "show synchronous_commit").unwrap(), ["on"]);
-    sql(
-        &postgres.url(),
-        "create table kept (n int); insert into kept values (7)",
-    )
-    .unwrap();
+    sql(&postgres.url(), "create table kept (n int); insert into kept values (7)").unwrap();
     let watch = postgres.exit_watch();
     assert_eq!(watch.wait_at_most(Duration::ZERO), None);
     postgres.stop().unwrap();
@@ -47,10 +40,7 @@ fn a_running_server_can_be_found_by_its_owner_only_and_a_stopped_one_not_at_all(
     let url = running_url(&data_dir).unwrap().unwrap();
     assert_eq!(url, postgres.url());
     assert_eq!(sql(&url, "select 1").unwrap(), ["1"]);
-    let mode = std::fs::metadata(data_dir.join("postgres.url"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(data_dir.join("postgres.url")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     postgres.stop().unwrap();
     assert_eq!(running_url(&data_dir).unwrap(), None);
@@ -91,10 +81,7 @@ fn other_names_on_an_old_cluster_are_made_and_the_old_ones_kept() {
     let dir = enterable_dir();
     let data_dir = dir.path().join("data");
     start(&data_dir).stop().unwrap();
-    let other = Settings {
-        database: "second".to_owned(),
-        ..settings(&data_dir)
-    };
+    let other = Settings { database: "second".to_owned(), ..settings(&data_dir) };
     let postgres = LocalPostgres::start(&other).unwrap();
     sql(&postgres.url(), "create table t (n int)").unwrap();
     postgres.stop().unwrap();
@@ -104,10 +91,7 @@ fn other_names_on_an_old_cluster_are_made_and_the_old_ones_kept() {
     assert_eq!(sql(&postgres.url(), "select count(*) from t").unwrap(), ["0"]);
     postgres.stop().unwrap();
     let postgres = start(&data_dir);
-    assert_eq!(
-        sql(&postgres.url(), "select current_database()").unwrap(),
-        ["app"]
-    );
+    assert_eq!(sql(&postgres.url(), "select current_database()").unwrap(), ["app"]);
 }
 
 #[test]
@@ -119,19 +103,10 @@ fn server_runs_without_roots_rights_groups_and_environment() {
         return;
     }
     let environment = std::fs::read(process.join("environ")).unwrap();
-    assert!(
-        !String::from_utf8_lossy(&environment).contains("CARGO"),
-        "the caller's environment got through"
-    );
+    assert!(!String::from_utf8_lossy(&environment).contains("CARGO"), "the caller's environment got through");
     let status = std::fs::read_to_string(process.join("status")).unwrap();
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap()
-            .trim()
-            .to_owned()
-    };
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
     if is_root() {
         assert!(!field("Uid:").split_whitespace().any(|uid| uid == "0"));
         assert!(!field("Gid:").split_whitespace().any(|gid| gid == "0"));
@@ -148,9 +123,7 @@ fn server_runs_without_roots_rights_groups_and_environment() {
 fn failing_start_tells_what_the_server_said() {
     let dir = enterable_dir();
     let mut settings = settings(&dir.path().join("data"));
-    settings
-        .server_settings
-        .push(("no_such_setting".to_owned(), "1".to_owned()));
+    settings.server_settings.push(("no_such_setting".to_owned(), "1".to_owned()));
     let error = LocalPostgres::start(&settings).unwrap_err();
     assert!(matches!(&error, Error::EndedAtStart { .. }), "{error}");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
@@ -162,22 +135,14 @@ fn failing_start_tells_what_the_server_said() {
 fn missing_binaries_and_foreign_versions_are_refused() {
     let dir = enterable_dir();
     let data_dir = dir.path().join("data");
-    let nowhere = Settings {
-        bin_dir: Some(dir.path().join("nowhere")),
-        ..settings(&data_dir)
-    };
+    let nowhere = Settings { bin_dir: Some(dir.path().join("nowhere")), ..settings(&data_dir) };
     let text = LocalPostgres::start(&nowhere).unwrap_err().to_string();
-    assert!(
-        text.contains("apt-get install postgresql") && text.contains("nowhere"),
-        "{text}"
-    );
+    assert!(text.contains("apt-get install postgresql") && text.contains("nowhere"), "{text}");
 
     start(&data_dir).stop().unwrap();
     std::fs::write(data_dir.join("postgres/PG_VERSION"), "9.6\n").unwrap();
     let error = LocalPostgres::start(&settings(&data_dir)).unwrap_err();
-    let installed = find_binaries(None, settings(&data_dir).path.as_deref())
-        .unwrap()
-        .version();
+    let installed = find_binaries(None, settings(&data_dir).path.as_deref()).unwrap().version();
     assert!(
         matches!(&error, Error::VersionMismatch { cluster, installed: found, .. }
             if cluster == "9.6" && found.first() == Some(&installed)),
@@ -190,11 +155,7 @@ fn the_log_of_a_running_server_stays_small_and_goes_on() {
     let dir = enterable_dir();
     let data_dir = dir.path().join("data");
     let log_bytes_max = 64 * 1024;
-    let postgres = LocalPostgres::start(&Settings {
-        log_bytes_max,
-        ..settings(&data_dir)
-    })
-    .unwrap();
+    let postgres = LocalPostgres::start(&Settings { log_bytes_max, ..settings(&data_dir) }).unwrap();
     let folder = postgres.cluster_dir().parent().unwrap().to_owned();
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
     let is_small = |text: &str| u64::try_from(text.len()).unwrap() <= log_bytes_max;
@@ -213,10 +174,7 @@ fn the_log_of_a_running_server_stays_small_and_goes_on() {
     // No hole where the old content was: a handle that did not append would leave one.
     assert!(both.contains("after that") && !both.contains('\0'), "{both}");
     assert!(is_small(&read("postgres.log")));
-    let mode = std::fs::metadata(folder.join("postgres.log.1"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(folder.join("postgres.log.1")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     postgres.stop().unwrap();
 }

@@ -23,11 +23,7 @@ fn folder_closed_to_the_account_gets_a_pointer_to_another_place() {
     let elsewhere = postgres.cluster_dir();
     assert!(elsewhere.starts_with(&settings.fallback_dir));
     assert_eq!(std::fs::metadata(closed.path()).unwrap().mode() & 0o777, 0o700);
-    sql(
-        &postgres.url(),
-        "create table kept (n int); insert into kept values (7)",
-    )
-    .unwrap();
+    sql(&postgres.url(), "create table kept (n int); insert into kept values (7)").unwrap();
     postgres.stop().unwrap();
 
     let postgres = LocalPostgres::start(&settings).unwrap();
@@ -38,14 +34,8 @@ fn folder_closed_to_the_account_gets_a_pointer_to_another_place() {
     let copy = closed.path().join("copy");
     std::fs::create_dir(&copy).unwrap();
     std::fs::copy(data_dir.join("postgres.location"), copy.join("postgres.location")).unwrap();
-    let of_copy = local_postgres::Settings {
-        data_dir: copy,
-        ..settings.clone()
-    };
-    assert!(matches!(
-        LocalPostgres::start(&of_copy),
-        Err(Error::Locked { .. })
-    ));
+    let of_copy = local_postgres::Settings { data_dir: copy, ..settings.clone() };
+    assert!(matches!(LocalPostgres::start(&of_copy), Err(Error::Locked { .. })));
     assert!(postgres.is_running());
     postgres.stop().unwrap();
 
@@ -57,10 +47,7 @@ fn folder_closed_to_the_account_gets_a_pointer_to_another_place() {
     postgres.stop().unwrap();
 
     std::fs::remove_dir_all(home).unwrap();
-    assert!(matches!(
-        LocalPostgres::start(&settings),
-        Err(Error::LocationLost { .. })
-    ));
+    assert!(matches!(LocalPostgres::start(&settings), Err(Error::LocationLost { .. })));
 }
 
 #[test]
@@ -72,19 +59,14 @@ fn data_in_place_that_became_unreachable_is_not_replaced_by_an_empty_database() 
     let data_dir = dir.path().join("data");
     start(&data_dir).stop().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(matches!(
-        LocalPostgres::start(&settings(&data_dir)),
-        Err(Error::Unreachable { .. })
-    ));
+    assert!(matches!(LocalPostgres::start(&settings(&data_dir)), Err(Error::Unreachable { .. })));
     assert!(!data_dir.join("postgres.location").exists());
 }
 
 #[test]
 fn long_and_odd_path_works_and_its_socket_folder_goes_with_the_server() {
     let dir = enterable_dir();
-    let data_dir = dir
-        .path()
-        .join(format!("{} , \"quo'ted\" ü %41", "x".repeat(120)));
+    let data_dir = dir.path().join(format!("{} , \"quo'ted\" ü %41", "x".repeat(120)));
     let mut holder = held::spawn(&data_dir);
     holder.ready();
     let noted = || PathBuf::from(std::fs::read_to_string(data_dir.join("postgres.socket")).unwrap());
@@ -116,10 +98,7 @@ fn folder_of_an_ordinary_user_is_not_trusted_by_root_until_it_is_given_to_root()
     holder.release();
 
     let text = refused(LocalPostgres::start(&settings(&data_dir)));
-    assert!(
-        text.contains("belongs to nobody") && text.contains("RUN_AS"),
-        "{text}"
-    );
+    assert!(text.contains("belongs to nobody") && text.contains("RUN_AS"), "{text}");
     assert!(refused(has_cluster(&data_dir)).contains("belongs to nobody"));
     assert!(refused(running_url(&data_dir)).contains("belongs to nobody"));
 
@@ -130,12 +109,7 @@ fn folder_of_an_ordinary_user_is_not_trusted_by_root_until_it_is_given_to_root()
         }
     }
     let postgres = start(&data_dir);
-    assert_eq!(
-        std::fs::metadata(format!("/proc/{}", postgres.pid()))
-            .unwrap()
-            .uid(),
-        uid
-    );
+    assert_eq!(std::fs::metadata(format!("/proc/{}", postgres.pid())).unwrap().uid(), uid);
     assert_eq!(sql(&postgres.url(), "select n from kept").unwrap(), ["7"]);
 }
 
@@ -151,29 +125,17 @@ fn files_of_root_are_named_to_an_ordinary_user_with_what_to_do() {
     start(&data_dir).stop().unwrap();
     let command = format!("chown -R {uid}:{gid} {}", data_dir.display());
     let told = held::spawn_as(uid, gid, &data_dir).failure();
-    assert!(
-        told.contains("belongs to root") && told.contains(&command),
-        "{told}"
-    );
+    assert!(told.contains("belongs to root") && told.contains(&command), "{told}");
 
     // The folder alone is not enough: the files in it are still those of root.
     chown(&data_dir, Some(uid), Some(gid)).unwrap();
     let told = held::spawn_as(uid, gid, &data_dir).failure();
-    assert!(
-        told.contains("lock") && told.contains("belongs to root") && told.contains(&command),
-        "{told}"
-    );
-    for path in entries(&data_dir)
-        .into_iter()
-        .filter(|path| !path.ends_with("postgres"))
-    {
+    assert!(told.contains("lock") && told.contains("belongs to root") && told.contains(&command), "{told}");
+    for path in entries(&data_dir).into_iter().filter(|path| !path.ends_with("postgres")) {
         chown(path, Some(uid), Some(gid)).unwrap();
     }
     let told = held::spawn_as(uid, gid, &data_dir).failure();
-    assert!(
-        told.contains("ForeignOwner") && told.contains("account: \"nobody\""),
-        "{told}"
-    );
+    assert!(told.contains("ForeignOwner") && told.contains("account: \"nobody\""), "{told}");
 }
 
 #[test]
@@ -184,10 +146,7 @@ fn folder_that_others_may_change_is_refused_before_anything_is_made() {
     for mode in [0o777, 0o707, 0o1777] {
         std::fs::set_permissions(&data_dir, std::fs::Permissions::from_mode(mode)).unwrap();
         let text = refused(LocalPostgres::start(&settings(&data_dir)));
-        assert!(
-            text.contains(data_dir.to_str().unwrap()) && text.contains("chmod go-w"),
-            "{text}"
-        );
+        assert!(text.contains(data_dir.to_str().unwrap()) && text.contains("chmod go-w"), "{text}");
     }
     assert!(entries(&data_dir).is_empty());
     // Its own group is another matter: many systems give every account a group of its own.
@@ -231,10 +190,7 @@ fn links_lead_to_the_folder_but_not_out_of_it() {
     std::fs::remove_file(real.join("postgres/PG_VERSION")).unwrap();
     symlink(&precious, real.join("postgres/PG_VERSION")).unwrap();
     let text = refused(LocalPostgres::start(&settings(&link)));
-    assert!(
-        text.contains("symbolic link") && !text.contains("untouched"),
-        "{text}"
-    );
+    assert!(text.contains("symbolic link") && !text.contains("untouched"), "{text}");
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

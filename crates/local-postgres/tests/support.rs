@@ -15,17 +15,11 @@ pub fn enterable_dir() -> TempDir {
 }
 
 pub fn dir_with_mode(mode: u32) -> TempDir {
-    tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(mode))
-        .tempdir()
-        .unwrap()
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(mode)).tempdir().unwrap()
 }
 
 /// Settings for a small server in `data_dir`; what cannot be there goes to `fallback` beside it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no configuration to take the search path from"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration to take the search path from")]
 pub fn settings(data_dir: &Path) -> Settings {
     Settings {
         path: std::env::var_os("PATH"),
@@ -42,10 +36,7 @@ pub fn start(data_dir: &Path) -> LocalPostgres {
 
 /// The first column of the answer.
 pub fn sql(url: &str, statements: &str) -> Result<Vec<String>, tokio_postgres::Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
         let serving = tokio::spawn(connection);
@@ -63,20 +54,15 @@ pub fn sql(url: &str, statements: &str) -> Result<Vec<String>, tokio_postgres::E
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(
-            began.elapsed() < Duration::from_secs(30),
-            "waited 30 s until {what}"
-        );
+        assert!(began.elapsed() < Duration::from_secs(30), "waited 30 s until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// Whether the process is there and not just waiting to be collected.
 pub fn is_alive(pid: u32) -> bool {
-    let state = std::process::Command::new("ps")
-        .args(["-o", "stat=", "-p", &pid.to_string()])
-        .output()
-        .unwrap();
+    let state =
+        std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8(state.stdout).unwrap();
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }

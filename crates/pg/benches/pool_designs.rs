@@ -74,11 +74,7 @@ enum Disturbance {
 }
 
 fn main() {
-    let main_runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let main_runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let db = main_runtime.block_on(TestDb::create(&[NOTES], &[]));
     for disturbance in [Disturbance::None, Disturbance::FirstWorkerStalls] {
         println!(
@@ -130,10 +126,7 @@ fn measure(main: &Runtime, db: &TestDb, design: Design, requests: usize, disturb
                 scope.spawn(move || work(worker, shared, db, begin, requests, disturbance))
             })
             .collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap())
-            .collect()
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     latencies.sort();
     let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_micros();

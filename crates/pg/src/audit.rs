@@ -82,9 +82,7 @@ pub async fn run_between(
     after: &str,
     until: Option<&str>,
 ) -> Result<Vec<Drift>, DbError> {
-    let rule = crate::sql(sql)
-        .bind::<Text, _>(after)
-        .bind::<Nullable<Text>, _>(until);
+    let rule = crate::sql(sql).bind::<Text, _>(after).bind::<Nullable<Text>, _>(until);
     Ok(rule.load(conn).await?)
 }
 

@@ -113,9 +113,7 @@ impl Target {
             Fault::Startup(error) => error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
             _ => false,
         };
-        cause
-            .downcast_ref()
-            .is_some_and(|NoServer(faults)| faults.iter().any(full))
+        cause.downcast_ref().is_some_and(|NoServer(faults)| faults.iter().any(full))
     }
 
     /// Asks the server of a connection, on a connection of its own, to stop the statement that runs on it.
@@ -205,11 +203,7 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>
 
 /// How long a statement may stay without any answer. None where the server has no limit either.
 pub(crate) fn answer_timeout(statement_timeout: Duration) -> Duration {
-    if statement_timeout.is_zero() {
-        Duration::ZERO
-    } else {
-        statement_timeout.saturating_add(ANSWER_MARGIN)
-    }
+    if statement_timeout.is_zero() { Duration::ZERO } else { statement_timeout.saturating_add(ANSWER_MARGIN) }
 }
 
 #[cfg(test)]

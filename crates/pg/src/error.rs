@@ -66,10 +66,7 @@ impl DbError {
     /// Whether the same work may succeed when it is simply tried again, because nothing was done.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect(_) | Self::Lost(_) | Self::Contention(_) | Self::LockTimeout(_)
-        )
+        matches!(self, Self::Connect(_) | Self::Lost(_) | Self::Contention(_) | Self::LockTimeout(_))
     }
 
     /// Whether the database is at fault, and not what was asked of it: nothing was done, and later it may be.
@@ -91,13 +88,7 @@ impl DbError {
 
     /// Whether the server only reads, as after a switch to another one. A connection to it is of no use to a writer.
     pub(crate) fn is_read_only(&self) -> bool {
-        matches!(
-            self,
-            Self::NotNow(DieselError::DatabaseError(
-                DatabaseErrorKind::ReadOnlyTransaction,
-                _
-            ))
-        )
+        matches!(self, Self::NotNow(DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)))
     }
 
     /// A row count that must be exact.
@@ -105,15 +96,7 @@ impl DbError {
     /// # Errors
     /// [`DbError::RowCount`] when it is not.
     pub fn expect_rows(statement: &'static str, expected: usize, actual: usize) -> Result<(), Self> {
-        if expected == actual {
-            Ok(())
-        } else {
-            Err(Self::RowCount {
-                statement,
-                expected,
-                actual,
-            })
-        }
+        if expected == actual { Ok(()) } else { Err(Self::RowCount { statement, expected, actual }) }
     }
 
     /// Another transaction did the same first, behind what this one had looked up: [`DbError::Contention`].
@@ -137,17 +120,12 @@ impl DbError {
 /// it asks what is held up, and runs the rest alone.
 const DEADLOCK: [&str; 1] = ["deadlock detected"];
 const LOCK_TIMEOUT: [&str; 1] = ["canceling statement due to lock timeout"];
-const SHUTDOWN: [&str; 3] = [
-    "terminating connection",
-    "the database system is",
-    "canceling statement due to conflict with recovery",
-];
+const SHUTDOWN: [&str; 3] =
+    ["terminating connection", "the database system is", "canceling statement due to conflict with recovery"];
 
 /// 57014: the statement was cancelled.
-const TOO_SLOW: [&str; 2] = [
-    "canceling statement due to statement timeout",
-    "canceling statement due to user request",
-];
+const TOO_SLOW: [&str; 2] =
+    ["canceling statement due to statement timeout", "canceling statement due to user request"];
 
 /// Of the classes 53 (insufficient resources) and 58 (input and output), and of 54000, what the server says when it is at
 /// its end and not the statement at fault.

@@ -291,16 +291,9 @@ async fn apply(conn: &mut AsyncPgConnection, migration: &Migration) -> Result<()
 }
 
 fn checksum(migration: &Migration) -> Vec<u8> {
-    Sha256::new_with_prefix(migration.name)
-        .chain_update([0])
-        .chain_update(migration.up)
-        .finalize()
-        .to_vec()
+    Sha256::new_with_prefix(migration.name).chain_update([0]).chain_update(migration.up).finalize().to_vec()
 }
 
 fn failed(migration: &Migration, problem: &str) -> DbError {
-    DbError::Migration {
-        name: migration.name.to_owned(),
-        problem: problem.to_owned(),
-    }
+    DbError::Migration { name: migration.name.to_owned(), problem: problem.to_owned() }
 }

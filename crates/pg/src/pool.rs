@@ -106,9 +106,7 @@ pub struct Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool")
-            .field("status", &self.inner.status())
-            .finish()
+        f.debug_struct("Pool").field("status", &self.inner.status()).finish()
     }
 }
 
@@ -186,10 +184,7 @@ impl Pool {
     /// A share of a share is one of the whole pool.
     #[must_use]
     pub fn share(&self, size_max: usize) -> Self {
-        Self {
-            share: Some(Arc::new(Semaphore::new(size_max))),
-            ..self.clone()
-        }
+        Self { share: Some(Arc::new(Semaphore::new(size_max))), ..self.clone() }
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
@@ -255,17 +250,10 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut reading = Abandonable {
-            connection: Some(self.get().await?),
-            pool: self,
-        };
+        let mut reading = Abandonable { connection: Some(self.get().await?), pool: self };
         self.session().enter(reading.connection()).await?;
         let outcome = work(reading.connection()).await;
-        let end = if outcome.is_ok() {
-            End::Commit
-        } else {
-            End::Rollback
-        };
+        let end = if outcome.is_ok() { End::Commit } else { End::Rollback };
         if let Err(error) = self.session().leave(reading.connection(), end).await {
             return outcome.and(Err(error.into()));
         }
@@ -312,9 +300,7 @@ impl Pool {
         PoolStatus {
             idle: status.available,
             busy: status.size.saturating_sub(status.available),
-            waiting: status
-                .waiting
-                .saturating_add(AtomicUsize::load(&self.waiting, Ordering::Relaxed)),
+            waiting: status.waiting.saturating_add(AtomicUsize::load(&self.waiting, Ordering::Relaxed)),
         }
     }
 
@@ -400,10 +386,7 @@ struct Abandonable<'a> {
 }
 
 impl Abandonable<'_> {
-    #[expect(
-        clippy::expect_used,
-        reason = "the connection is taken only after the work is done"
-    )]
+    #[expect(clippy::expect_used, reason = "the connection is taken only after the work is done")]
     fn connection(&mut self) -> &mut AsyncPgConnection {
         self.connection.as_mut().expect("a read has its connection")
     }
@@ -421,10 +404,7 @@ impl Drop for Abandonable<'_> {
 pub fn install_crypto_provider() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        if rustls::crypto::aws_lc_rs::default_provider()
-            .install_default()
-            .is_err()
-        {
+        if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
             tracing::debug!("a TLS provider was installed before");
         }
     });
@@ -450,14 +430,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// [`DbError`] when the server does not answer.
 pub async fn foreign_language(conn: &mut AsyncPgConnection) -> Result<Option<String>, DbError> {
-    let row: Language = diesel::sql_query("SELECT current_setting('lc_messages') AS language")
-        .get_result(conn)
-        .await?;
+    let row: Language =
+        diesel::sql_query("SELECT current_setting('lc_messages') AS language").get_result(conn).await?;
     let language = row.language.to_ascii_lowercase();
     let english = ["", "c", "posix"].contains(&language.as_str())
-        || ["c.", "en_", "english"]
-            .iter()
-            .any(|begin| language.starts_with(begin));
+        || ["c.", "en_", "english"].iter().any(|begin| language.starts_with(begin));
     Ok((!english).then_some(row.language))
 }
 

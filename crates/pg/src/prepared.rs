@@ -66,14 +66,7 @@ pub struct Bound<Before, ST, Value> {
 impl<Binds> Sql<Binds> {
     /// Binds the next value as SQL type `ST`.
     pub fn bind<ST, Value>(self, value: Value) -> Sql<Bound<Binds, ST, Value>> {
-        Sql {
-            text: self.text,
-            binds: Bound {
-                before: self.binds,
-                value,
-                sql_type: PhantomData,
-            },
-        }
+        Sql { text: self.text, binds: Bound { before: self.binds, value, sql_type: PhantomData } }
     }
 }
 

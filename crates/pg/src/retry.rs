@@ -22,11 +22,7 @@ impl Attempts {
     /// At most `total` attempts, the first one included.
     #[must_use]
     pub fn up_to(total: u32) -> Self {
-        Self {
-            left: total.saturating_sub(1),
-            pause: Duration::from_millis(5),
-            began: Instant::now(),
-        }
+        Self { left: total.saturating_sub(1), pause: Duration::from_millis(5), began: Instant::now() }
     }
 
     /// Call after a failure: waits and answers true if it makes sense to try again.

@@ -77,24 +77,15 @@ struct TextRow {
 pub async fn examine(pool: &Pool) -> Result<Server, DbError> {
     let is_pooled = find_pooler(pool).await.map_err(explain)?;
     pool.session().note_pooler(is_pooled);
-    let hazards: Hazards = pool
-        .read(async |conn| Ok::<_, DbError>(diesel::sql_query(HAZARDS).get_result(conn).await?))
-        .await?;
+    let hazards: Hazards =
+        pool.read(async |conn| Ok::<_, DbError>(diesel::sql_query(HAZARDS).get_result(conn).await?)).await?;
     if hazards.is_without_triggers {
         return Err(DbError::Unfit(
             "session_replication_role is replica, which turns off triggers and foreign keys".to_owned(),
         ));
     }
-    let role_lacks = if is_pooled {
-        role_lacks(pool).await?
-    } else {
-        Vec::new()
-    };
-    Ok(Server {
-        is_pooled,
-        hazards: hazards.names,
-        role_lacks,
-    })
+    let role_lacks = if is_pooled { role_lacks(pool).await? } else { Vec::new() };
+    Ok(Server { is_pooled, hazards: hazards.names, role_lacks })
 }
 
 async fn role_lacks(pool: &Pool) -> Result<Vec<String>, DbError> {
@@ -107,9 +98,7 @@ async fn role_lacks(pool: &Pool) -> Result<Vec<String>, DbError> {
         .unzip();
     let rows: Vec<TextRow> = pool
         .read(async |conn| {
-            let query = crate::sql(LACKS)
-                .bind::<Array<Text>, _>(names)
-                .bind::<Array<Text>, _>(wanted);
+            let query = crate::sql(LACKS).bind::<Array<Text>, _>(names).bind::<Array<Text>, _>(wanted);
             Ok::<_, DbError>(query.load(conn).await?)
         })
         .await?;
@@ -140,10 +129,8 @@ async fn find_pooler(pool: &Pool) -> Result<bool, DbError> {
         conn.batch_execute("COMMIT").await?;
     }
     let pids: Vec<i32> = first.iter().map(|look| look.pid).collect();
-    let is_shared = pids
-        .iter()
-        .enumerate()
-        .any(|(place, pid)| pids.iter().take(place).any(|other| other == pid));
+    let is_shared =
+        pids.iter().enumerate().any(|(place, pid)| pids.iter().take(place).any(|other| other == pid));
     let mut is_kept = first.iter().all(|look| look.is_kept);
     let mut is_swapped = false;
     for round in 0..ROUNDS {
@@ -199,10 +186,7 @@ async fn look_together(
 async fn look_after_replacement(pool: &Pool, connections: &mut [Connection]) -> Result<(), DbError> {
     let mut ending = pool.get().await?;
     ending.batch_execute(&pool.session().begin()).await?;
-    if let Err(error) = ending
-        .batch_execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        .await
-    {
+    if let Err(error) = ending.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await {
         tracing::debug!(%error, "a session of the pooler was ended");
     }
     ending.discard();

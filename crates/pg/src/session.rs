@@ -138,18 +138,11 @@ impl Session {
         let limits = [
             ("statement_timeout", settings.statement_timeout.as_millis()),
             ("lock_timeout", settings.lock_timeout.as_millis()),
-            (
-                "idle_in_transaction_session_timeout",
-                settings.idle_in_transaction_timeout.as_millis(),
-            ),
+            ("idle_in_transaction_session_timeout", settings.idle_in_transaction_timeout.as_millis()),
         ];
         let travels = SETTINGS.iter().filter(|setting| setting.stated == WithBegin);
         let local = statements("SET LOCAL", travels, limits);
-        Self {
-            limits,
-            local: local.into(),
-            server,
-        }
+        Self { limits, local: local.into(), server }
     }
 
     /// Whether a pooler gives each transaction another session.
@@ -236,20 +229,8 @@ impl Session {
     fn transaction(&self, begin: &str) -> String {
         let place = usize::try_from(self.server.commit.load(Ordering::Relaxed)).unwrap_or(0);
         let commit = DURABLE_COMMITS.get(place).unwrap_or(&DURABLE_COMMITS[0]);
-        let long = if self.ends_long_transactions() {
-            "SET LOCAL transaction_timeout = 0;"
-        } else {
-            ""
-        };
-        [
-            begin,
-            &self.local,
-            "SET LOCAL synchronous_commit = ",
-            commit,
-            ";",
-            long,
-        ]
-        .concat()
+        let long = if self.ends_long_transactions() { "SET LOCAL transaction_timeout = 0;" } else { "" };
+        [begin, &self.local, "SET LOCAL synchronous_commit = ", commit, ";", long].concat()
     }
 
     fn ends_long_transactions(&self) -> bool {

@@ -78,38 +78,21 @@ impl Tx {
 
     /// A transaction that has not begun.
     async fn prepare(pool: &Pool) -> Result<Self, DbError> {
-        Ok(Self {
-            connection: Some(Guarded(pool.get().await?)),
-            pool: pool.clone(),
-        })
+        Ok(Self { connection: Some(Guarded(pool.get().await?)), pool: pool.clone() })
     }
 
     /// The connection, for statements of this transaction. See [`Tx::shared`] for those that travel together.
-    #[expect(
-        clippy::expect_used,
-        reason = "the connection leaves only together with the guard, by value"
-    )]
+    #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     pub fn conn(&mut self) -> &mut AsyncPgConnection {
-        &mut self
-            .connection
-            .as_mut()
-            .expect("an open transaction has its connection")
-            .0
+        &mut self.connection.as_mut().expect("an open transaction has its connection").0
     }
 
     /// The connection, for statements of this transaction that do not wait for one another: any number of them may be sent
     /// at once.
-    #[expect(
-        clippy::expect_used,
-        reason = "the connection leaves only together with the guard, by value"
-    )]
+    #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     #[must_use]
     pub fn shared(&self) -> &AsyncPgConnection {
-        &self
-            .connection
-            .as_ref()
-            .expect("an open transaction has its connection")
-            .0
+        &self.connection.as_ref().expect("an open transaction has its connection").0
     }
 
     /// Gives each further statement of this transaction its own time; zero for no limit. The connection waits for an answer
@@ -135,10 +118,7 @@ impl Tx {
     pub async fn commit(mut self) -> Result<(), DbError> {
         // Behind a failed statement PostgreSQL answers a bare COMMIT with a silent rollback; any other statement is
         // refused there. The empty SELECT travels with the COMMIT, so this costs no round trip.
-        self.conn()
-            .batch_execute("SELECT; COMMIT")
-            .await
-            .map_err(DbError::in_commit)?;
+        self.conn().batch_execute("SELECT; COMMIT").await.map_err(DbError::in_commit)?;
         self.release();
         Ok(())
     }

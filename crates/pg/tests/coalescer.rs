@@ -33,8 +33,7 @@ impl Lookup for Double {
         self.0.batches.lock().unwrap().push(items.len());
         self.0.gate.acquire().await.unwrap().forget();
         if self.0.kill_next.swap(false, Ordering::SeqCst) {
-            conn.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())")
-                .await?;
+            conn.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await?;
         }
         let mut doubled = Vec::new();
         for item in items {
@@ -80,11 +79,8 @@ async fn questions_gather_while_one_is_answered() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     journal.gate.add_permits(100);
-    let answers: Vec<i64> = join_all(asked)
-        .await
-        .into_iter()
-        .map(|joined| joined.unwrap().unwrap())
-        .collect();
+    let answers: Vec<i64> =
+        join_all(asked).await.into_iter().map(|joined| joined.unwrap().unwrap()).collect();
     assert_eq!(answers, (0..20).map(|n| n * 2).collect::<Vec<_>>());
     let batches = journal.batches.lock().unwrap().clone();
     assert!(batches.len() <= 2, "{batches:?}");

@@ -46,29 +46,18 @@ async fn items_gather_while_a_batch_is_busy_and_are_committed_together(workers: 
         submitted.push(hand_in(&committer, write(id)).await);
     }
     journal.gate.add_permits(OPEN);
-    let outcomes: Vec<i64> = join_all(submitted)
-        .await
-        .into_iter()
-        .map(|joined| joined.unwrap().unwrap())
-        .collect();
+    let outcomes: Vec<i64> =
+        join_all(submitted).await.into_iter().map(|joined| joined.unwrap().unwrap()).collect();
     assert_eq!(outcomes, (0..=60).map(|id| id * 10).collect::<Vec<_>>());
     let sizes: Vec<usize> = journal.batches.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(
-        sizes,
-        [1, 50, 10],
-        "one alone, then as many as a batch may have, then the rest"
-    );
+    assert_eq!(sizes, [1, 50, 10], "one alone, then as many as a batch may have, then the rest");
     let transactions = "SELECT count(DISTINCT xmin::text) FROM notes.notes";
     assert_eq!(ask_pool(db.pool(), transactions).await, 3);
 }
 
 async fn items_of_one_key_keep_their_order_whatever_the_number_of_lanes(workers: usize) {
     let db = notes().await;
-    let bounds = BatchLimits {
-        lanes: 4,
-        batch_items_max: 7,
-        ..limits(workers)
-    };
+    let bounds = BatchLimits { lanes: 4, batch_items_max: 7, ..limits(workers) };
     let (committer, _) = start(&db, bounds, OPEN, 0);
     let keys = ["anna", "berta", "clara"];
     // The ids of a key are apart from those of the others, and rise in the order of submission.
@@ -88,43 +77,20 @@ async fn poisonous_item_fails_alone_and_once(workers: usize) {
     let first = hand_in(&committer, write(0)).await;
     wait_for_batches(&journal, 1).await;
     let mut submitted = Vec::new();
-    for (id, act) in [
-        (1, Act::Write),
-        (2, Act::Violate),
-        (3, Act::Panic),
-        (4, Act::Miscount),
-        (5, Act::Write),
-    ] {
+    for (id, act) in
+        [(1, Act::Write), (2, Act::Violate), (3, Act::Panic), (4, Act::Miscount), (5, Act::Write)]
+    {
         submitted.push(hand_in(&committer, Item { id, act }).await);
     }
     journal.gate.add_permits(OPEN);
     assert_eq!(first.await.unwrap(), Ok(0));
-    let results: Vec<_> = join_all(submitted)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let results: Vec<_> = join_all(submitted).await.into_iter().map(Result::unwrap).collect();
     let failed = Err(Rejected::Failed);
     assert_eq!(results, [Ok(10), failed, failed, failed, Ok(50)]);
     let batches = journal.batches.lock().unwrap().clone();
-    assert_eq!(
-        batches,
-        [
-            vec![0],
-            vec![1, 2, 3, 4, 5],
-            vec![1],
-            vec![2],
-            vec![3],
-            vec![4],
-            vec![5]
-        ]
-    );
+    assert_eq!(batches, [vec![0], vec![1, 2, 3, 4, 5], vec![1], vec![2], vec![3], vec![4], vec![5]]);
     assert_eq!(ask_pool(db.pool(), "SELECT sum(id) FROM notes.notes").await, 6);
-    assert_eq!(
-        committer.submit("key", write(9)).await,
-        Ok(90),
-        "the lane lives on"
-    );
+    assert_eq!(committer.submit("key", write(9)).await, Ok(90), "the lane lives on");
 }
 
 async fn item_that_panics_at_any_step_fails_alone(workers: usize) {
@@ -140,11 +106,7 @@ async fn item_that_panics_at_any_step_fails_alone(workers: usize) {
         }
         journal.gate.add_permits(OPEN);
         assert_eq!(first.await.unwrap(), Ok(0));
-        let results: Vec<_> = join_all(submitted)
-            .await
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
+        let results: Vec<_> = join_all(submitted).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(results, [Ok(10), Err(Rejected::Failed), Ok(30)]);
         assert_eq!(count_notes(db.pool()).await, 3);
         // No connection went back to the pool in the middle of a transaction.
@@ -158,10 +120,7 @@ async fn single_item_that_fails_is_not_run_again(workers: usize) {
     let db = notes().await;
     let (committer, journal) = start(&db, limits(workers), OPEN, 0);
     for (id, act) in [(1, Act::Violate), (2, Act::Miscount), (3, Act::Panic)] {
-        assert_eq!(
-            committer.submit("key", Item { id, act }).await,
-            Err(Rejected::Failed)
-        );
+        assert_eq!(committer.submit("key", Item { id, act }).await, Err(Rejected::Failed));
     }
     assert_eq!(*journal.batches.lock().unwrap(), [[1], [2], [3]]);
     assert_eq!(count_notes(db.pool()).await, 0);
@@ -173,20 +132,13 @@ async fn an_opening_is_part_of_its_transaction(workers: usize) {
     let (id, act) = (1, Act::Twice);
     let failed = committer.submit("key", Item { id, act }).await;
     assert_eq!(failed, Err(Rejected::Failed));
-    assert_eq!(
-        *journal.batches.lock().unwrap(),
-        [[1]],
-        "its opening did not fail"
-    );
+    assert_eq!(*journal.batches.lock().unwrap(), [[1]], "its opening did not fail");
     assert_eq!(count_notes(db.pool()).await, 0);
 }
 
 async fn full_queue_turns_away_at_once(workers: usize) {
     let db = notes().await;
-    let bounds = BatchLimits {
-        queue_items_max: 2,
-        ..limits(workers)
-    };
+    let bounds = BatchLimits { queue_items_max: 2, ..limits(workers) };
     let (committer, journal) = start(&db, bounds, 0, 0);
     let mut submitted = vec![hand_in(&committer, write(0)).await];
     wait_for_batches(&journal, 1).await;
@@ -204,15 +156,9 @@ async fn full_queue_turns_away_at_once(workers: usize) {
 
 async fn item_that_waited_too_long_is_given_up_undone(workers: usize) {
     let db = notes().await;
-    let bounds = BatchLimits {
-        wait_max: Duration::ZERO,
-        ..limits(workers)
-    };
+    let bounds = BatchLimits { wait_max: Duration::ZERO, ..limits(workers) };
     let (committer, journal) = start(&db, bounds, OPEN, 0);
-    assert_eq!(
-        committer.submit("key", write(1)).await,
-        Err(Rejected::Unavailable)
-    );
+    assert_eq!(committer.submit("key", write(1)).await, Err(Rejected::Unavailable));
     assert!(journal.batches.lock().unwrap().is_empty());
 }
 
@@ -253,26 +199,16 @@ async fn flush_finishes_what_waits_and_then_takes_nothing_more(workers: usize) {
 async fn batch_whose_connection_is_killed_is_done_again_exactly_once(workers: usize) {
     let db = notes().await;
     let (committer, journal) = start(&db, limits(workers), OPEN, 2);
-    let item = Item {
-        id: 1,
-        act: Act::Kill,
-    };
+    let item = Item { id: 1, act: Act::Kill };
     assert_eq!(committer.submit("key", item).await, Ok(10));
-    assert_eq!(
-        journal.batches.lock().unwrap().len(),
-        3,
-        "killed twice, done the third time"
-    );
+    assert_eq!(journal.batches.lock().unwrap().len(), 3, "killed twice, done the third time");
     assert_eq!(count_notes(db.pool()).await, 1);
 }
 
 async fn batch_that_finds_no_lasting_connection_is_surely_not_done(workers: usize) {
     let db = notes().await;
     let (committer, journal) = start(&db, limits(workers), OPEN, 3);
-    let item = Item {
-        id: 1,
-        act: Act::Kill,
-    };
+    let item = Item { id: 1, act: Act::Kill };
     assert_eq!(committer.submit("key", item).await, Err(Rejected::Unavailable));
     assert_eq!(journal.batches.lock().unwrap().len(), 3);
     assert_eq!(count_notes(db.pool()).await, 0);
@@ -282,10 +218,7 @@ async fn batch_that_finds_no_lasting_connection_is_surely_not_done(workers: usiz
 async fn commit_that_breaks_is_told_as_unknown_and_never_repeated(workers: usize) {
     let db = notes().await;
     let (committer, journal) = start(&db, limits(workers), OPEN, 0);
-    let item = Item {
-        id: 1,
-        act: Act::KillInCommit,
-    };
+    let item = Item { id: 1, act: Act::KillInCommit };
     assert_eq!(committer.submit("key", item).await, Err(Rejected::OutcomeUnknown));
     assert_eq!(journal.batches.lock().unwrap().len(), 1);
 }
@@ -309,10 +242,7 @@ async fn contention_with_another_process_is_tried_again(workers: usize) {
 
 async fn queue_is_bounded_in_bytes(workers: usize) {
     let db = notes().await;
-    let bounds = BatchLimits {
-        queue_bytes_max: 2 * HEAVY + 1,
-        ..limits(workers)
-    };
+    let bounds = BatchLimits { queue_bytes_max: 2 * HEAVY + 1, ..limits(workers) };
     let (committer, journal) = start(&db, bounds, 0, 0);
     let heavy = |id| Item { id, act: Act::Heavy };
     let mut submitted = vec![hand_in(&committer, heavy(0)).await];
@@ -337,10 +267,7 @@ async fn batch_is_bounded_in_bytes_and_the_order_is_kept(workers: usize) {
         (1, vec![vec![0], vec![1], vec![2], vec![3], vec![4], vec![5]]),
     ] {
         let db = notes().await;
-        let bounds = BatchLimits {
-            batch_bytes_max: bytes_max,
-            ..limits(workers)
-        };
+        let bounds = BatchLimits { batch_bytes_max: bytes_max, ..limits(workers) };
         let (committer, journal) = start(&db, bounds, 0, 0);
         let mut submitted = vec![hand_in(&committer, write(0)).await];
         wait_for_batches(&journal, 1).await;

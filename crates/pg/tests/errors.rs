@@ -22,11 +22,9 @@ async fn violated_constraints_are_named() {
     let mut conn = db.connect().await;
     let insert = "INSERT INTO notes.notes (id, body) VALUES ";
     conn.batch_execute(&format!("{insert} (1, 'a')")).await.unwrap();
-    for (values, name) in [
-        ("(1, 'b')", "notes_pkey"),
-        ("(2, 'much too long')", "body_is_short"),
-        ("(3, NULL)", "unnamed"),
-    ] {
+    for (values, name) in
+        [("(1, 'b')", "notes_pkey"), ("(2, 'much too long')", "body_is_short"), ("(3, NULL)", "unnamed")]
+    {
         let error = failure(&mut conn, &format!("{insert} {values}")).await;
         assert_eq!(constraint(&error), name);
         assert!(!error.is_transient());
@@ -37,10 +35,7 @@ async fn violated_constraints_are_named() {
 async fn deferred_constraint_refuses_the_commit_and_nothing_is_done() {
     let db = notes().await;
     let mut tx = Tx::begin(db.pool()).await.unwrap();
-    tx.conn()
-        .batch_execute("INSERT INTO notes.notes (id, body, parent) VALUES (1, 'a', 99)")
-        .await
-        .unwrap();
+    tx.conn().batch_execute("INSERT INTO notes.notes (id, body, parent) VALUES (1, 'a', 99)").await.unwrap();
     assert_eq!(constraint(&tx.commit().await.unwrap_err()), "parent_exists");
     assert_eq!(count_notes(db.pool()).await, 0);
 }
@@ -67,10 +62,7 @@ async fn what_the_server_cannot_do_for_now_is_told_apart_and_not_tried_again() {
     for sql in [
         "SET statement_timeout = 10; SELECT pg_sleep(60)".to_owned(),
         "SET TRANSACTION READ ONLY; CREATE TABLE notes.more ()".to_owned(),
-        raise(
-            "disk_full",
-            "could not extend file \"base/1/2\": No space left on device",
-        ),
+        raise("disk_full", "could not extend file \"base/1/2\": No space left on device"),
         raise("out_of_memory", "out of memory"),
     ] {
         let error = failure(&mut conn, &sql).await;
@@ -87,10 +79,7 @@ async fn deadlock_is_contention_for_exactly_one_of_two() {
     let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let name = db.url().rsplit_once('/').unwrap().1;
     let mut admin = superuser.get().await.unwrap();
-    admin
-        .batch_execute(&format!("ALTER DATABASE {name} SET deadlock_timeout = '20ms'"))
-        .await
-        .unwrap();
+    admin.batch_execute(&format!("ALTER DATABASE {name} SET deadlock_timeout = '20ms'")).await.unwrap();
     let pool = db.second_pool();
     let (mut one, mut two) = (Tx::begin(&pool).await.unwrap(), Tx::begin(&pool).await.unwrap());
     let lock = |key: i32| format!("SELECT pg_advisory_xact_lock({key})");
@@ -104,15 +93,9 @@ async fn deadlock_is_contention_for_exactly_one_of_two() {
         }
         result
     });
-    let errors: Vec<DbError> = [results.0.err(), results.1.err()]
-        .into_iter()
-        .flatten()
-        .map(DbError::from)
-        .collect();
-    assert!(
-        matches!(errors.as_slice(), [DbError::Contention(_)]),
-        "{errors:?}"
-    );
+    let errors: Vec<DbError> =
+        [results.0.err(), results.1.err()].into_iter().flatten().map(DbError::from).collect();
+    assert!(matches!(errors.as_slice(), [DbError::Contention(_)]), "{errors:?}");
     assert!(errors.iter().all(DbError::is_transient));
 }
 
@@ -120,11 +103,7 @@ async fn deadlock_is_contention_for_exactly_one_of_two() {
 async fn waiting_too_long_for_a_lock_is_told_apart_and_not_waited_for_again() {
     let db = notes().await;
     let mut holder = Tx::begin(db.pool()).await.unwrap();
-    holder
-        .conn()
-        .batch_execute("LOCK TABLE notes.notes")
-        .await
-        .unwrap();
+    holder.conn().batch_execute("LOCK TABLE notes.notes").await.unwrap();
     let mut conn = db.connect().await;
     conn.batch_execute("SET lock_timeout = 10").await.unwrap();
     let error = failure(&mut conn, "SELECT * FROM notes.notes").await;
@@ -164,10 +143,7 @@ async fn sessions_speak_english_where_they_may() {
     let speaks = |language: &str| format!("(current_setting('lc_messages') = '{language}')::int");
     assert_eq!(ask_pool(&superuser(), &speaks("C")).await, 1);
     assert_eq!(ask_pool(&db.second_pool(), &speaks("POSIX")).await, 1);
-    assert_eq!(
-        pg::foreign_language(&mut *db.connect().await).await.unwrap(),
-        None
-    );
+    assert_eq!(pg::foreign_language(&mut *db.connect().await).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -191,10 +167,7 @@ async fn serialization_failure_is_contention_and_the_connection_stays_good() {
 }
 
 async fn backend_pid_in_snapshot(tx: &mut Tx) -> i64 {
-    tx.conn()
-        .batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        .await
-        .unwrap();
+    tx.conn().batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.unwrap();
     backend_pid(tx.conn()).await
 }
 
@@ -235,10 +208,7 @@ async fn connection_killed_in_the_commit_leaves_the_outcome_unknown() {
     insert(&mut tx, 1, "doomed").await.unwrap();
     let error = tx.commit().await.unwrap_err();
     assert!(matches!(error, DbError::OutcomeUnknown(_)), "{error:?}");
-    assert!(
-        !error.is_transient(),
-        "what may have happened must not be done again"
-    );
+    assert!(!error.is_transient(), "what may have happened must not be done again");
 }
 
 #[tokio::test]
@@ -254,10 +224,7 @@ async fn killed_idle_connection_is_replaced() {
             Ok(other) => break other,
             Err(error) => assert!(matches!(error, DbError::Lost(_)), "{error:?}"),
         }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the dead connection stays in the pool"
-        );
+        assert!(std::time::Instant::now() < deadline, "the dead connection stays in the pool");
         tokio::task::yield_now().await;
     };
     assert_ne!(replaced, pid);

@@ -86,10 +86,7 @@ impl Work for Lock {
         }
         assert!(self.manner != Manner::Panicking, "a panic of the test");
         let sql = "SELECT id FROM notes.notes WHERE id = ANY($1) FOR UPDATE SKIP LOCKED";
-        let free: Vec<Row> = pg::sql(sql)
-            .bind::<Array<BigInt>, _>(items)
-            .load(tx.conn())
-            .await?;
+        let free: Vec<Row> = pg::sql(sql).bind::<Array<BigInt>, _>(items).load(tx.conn()).await?;
         let is_free = |item| free.iter().any(|row| row.id == item);
         Ok(items.iter().map(|item| !is_free(*item)).collect())
     }
@@ -123,18 +120,11 @@ async fn bench(manner: Manner, workers: usize) -> Bench {
     }
     tx.commit().await.unwrap();
     let mut other = Tx::begin(db.pool()).await.unwrap();
-    other
-        .conn()
-        .batch_execute("SELECT FROM notes.notes WHERE id = 1 FOR UPDATE")
-        .await
-        .unwrap();
+    other.conn().batch_execute("SELECT FROM notes.notes WHERE id = 1 FOR UPDATE").await.unwrap();
     let mut settings = PoolSettings::new(db.url());
     settings.lock_timeout = Duration::from_millis(100);
     let batches = Arc::default();
-    let work = Lock {
-        batches: Arc::clone(&batches),
-        manner,
-    };
+    let work = Lock { batches: Arc::clone(&batches), manner };
     let limits = BatchLimits {
         name: "test",
         lanes: 1,
@@ -146,12 +136,7 @@ async fn bench(manner: Manner, workers: usize) -> Bench {
         wait_max: Duration::from_secs(30),
     };
     let committer = Committer::start(Pool::new(&settings).unwrap(), work, limits);
-    Bench {
-        db,
-        committer,
-        batches,
-        other,
-    }
+    Bench { db, committer, batches, other }
 }
 
 impl Bench {

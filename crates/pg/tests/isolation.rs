@@ -51,18 +51,9 @@ async fn items_run_alone_until_the_database_fails(workers: usize) {
     let unavailable = Err(Rejected::Unavailable);
     assert_eq!(
         batch(&committer, &acts).await,
-        [
-            Ok(10),
-            Err(Rejected::Failed),
-            unavailable,
-            unavailable,
-            unavailable
-        ]
+        [Ok(10), Err(Rejected::Failed), unavailable, unavailable, unavailable]
     );
-    assert_eq!(
-        *journal.batches.lock().unwrap(),
-        [vec![1, 2, 3, 4, 5], vec![1], vec![2], vec![3]]
-    );
+    assert_eq!(*journal.batches.lock().unwrap(), [vec![1, 2, 3, 4, 5], vec![1], vec![2], vec![3]]);
     assert_eq!(count_notes(db.pool()).await, 1);
 }
 

@@ -23,11 +23,8 @@ const THIRD: Migration = Migration {
     up: "ALTER TABLE shelves.shelves ADD COLUMN height bigint; INSERT INTO shelves.shelves VALUES (1)",
     down: "ALTER TABLE shelves.shelves DROP COLUMN height",
 };
-const BROKEN: Migration = Migration {
-    name: "20260104000000_break_down",
-    up: "CREATE SCHEMA broken; SELECT 1 / 0",
-    down: "",
-};
+const BROKEN: Migration =
+    Migration { name: "20260104000000_break_down", up: "CREATE SCHEMA broken; SELECT 1 / 0", down: "" };
 
 async fn empty() -> TestDb {
     TestDb::create(&[], &[]).await
@@ -75,19 +72,13 @@ async fn runners_that_start_together_apply_each_migration_once() {
     // Several runners may have applied some each.
     applied.sort_unstable();
     assert_eq!(applied, [FIRST.name, SECOND.name, THIRD.name]);
-    assert_eq!(
-        ask_pool(db.pool(), "SELECT count(*) FROM shelves.shelves").await,
-        1
-    );
+    assert_eq!(ask_pool(db.pool(), "SELECT count(*) FROM shelves.shelves").await, 1);
 }
 
 #[tokio::test]
 async fn edited_migration_is_refused_and_nothing_is_applied() {
     let db = TestDb::create(&[&[FIRST]], &[]).await;
-    let edited = Migration {
-        up: "CREATE SCHEMA shelves",
-        ..FIRST
-    };
+    let edited = Migration { up: "CREATE SCHEMA shelves", ..FIRST };
     let error = migrate::run(db.pool(), &[&[edited, SECOND]]).await.unwrap_err();
     assert!(
         matches!(&error, DbError::Migration { name, problem } if name == FIRST.name && problem.contains("edited")),
@@ -99,18 +90,9 @@ async fn edited_migration_is_refused_and_nothing_is_applied() {
 #[tokio::test]
 async fn way_back_may_be_edited() {
     let db = TestDb::create(&[&[FIRST]], &[]).await;
-    let edited = Migration {
-        down: "DROP TABLE shelves.shelves; DROP SCHEMA shelves",
-        ..FIRST
-    };
-    assert_eq!(
-        migrate::run(db.pool(), &[&[edited]]).await.unwrap(),
-        migrate::Report::default()
-    );
-    assert_eq!(
-        migrate::fingerprint(&[&[edited]]),
-        migrate::fingerprint(&[&[FIRST]])
-    );
+    let edited = Migration { down: "DROP TABLE shelves.shelves; DROP SCHEMA shelves", ..FIRST };
+    assert_eq!(migrate::run(db.pool(), &[&[edited]]).await.unwrap(), migrate::Report::default());
+    assert_eq!(migrate::fingerprint(&[&[edited]]), migrate::fingerprint(&[&[FIRST]]));
 }
 
 #[tokio::test]
@@ -122,10 +104,7 @@ async fn failing_migration_is_named_and_leaves_those_before_it() {
         "{error:?}"
     );
     assert!(!has_schema(db.pool(), "broken").await);
-    let mended = Migration {
-        up: "CREATE SCHEMA broken",
-        ..BROKEN
-    };
+    let mended = Migration { up: "CREATE SCHEMA broken", ..BROKEN };
     let report = migrate::run(db.pool(), &[&[FIRST, mended]]).await.unwrap();
     assert_eq!(report.applied, [BROKEN.name]);
 }
@@ -150,9 +129,7 @@ fn fingerprint_tells_lists_apart_and_ignores_how_they_are_split() {
 async fn a_migration_that_waits_for_a_lock_lets_others_pass_and_goes_on_later() {
     let db = TestDb::create(&[&[FIRST]], &[]).await;
     let mut holder = Tx::begin(db.pool()).await.unwrap();
-    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves")
-        .await
-        .unwrap();
+    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves").await.unwrap();
     let pool = db.second_pool();
     let run = tokio::spawn(async move { migrate::run(&pool, &[&[FIRST, THIRD]]).await });
     db.wait_for_waiting(1).await;
@@ -160,9 +137,7 @@ async fn a_migration_that_waits_for_a_lock_lets_others_pass_and_goes_on_later() 
     let mut reader = db.connect().await;
     let patient = "SET lock_timeout = 0; SET statement_timeout = '30s'";
     reader.batch_execute(patient).await.unwrap();
-    ask(&mut reader, "SELECT count(*) FROM shelves.shelves")
-        .await
-        .unwrap();
+    ask(&mut reader, "SELECT count(*) FROM shelves.shelves").await.unwrap();
     holder.commit().await.unwrap();
     assert_eq!(run.await.unwrap().unwrap().applied, [THIRD.name]);
 }
@@ -171,35 +146,24 @@ async fn a_migration_that_waits_for_a_lock_lets_others_pass_and_goes_on_later() 
 async fn a_migration_that_gets_no_lock_is_named_with_the_session_that_has_it() {
     let db = TestDb::create(&[&[FIRST]], &[]).await;
     let mut holder = Tx::begin(db.pool()).await.unwrap();
-    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves")
-        .await
-        .unwrap();
+    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves").await.unwrap();
     let pid = backend_pid(holder.conn()).await;
     let patience = Duration::ZERO;
-    let error = migrate::run_within(db.pool(), &[&[FIRST, THIRD]], patience)
-        .await
-        .unwrap_err();
-    let DbError::Migration { name, problem } = &error else {
-        panic!("{error:?}")
-    };
+    let error = migrate::run_within(db.pool(), &[&[FIRST, THIRD]], patience).await.unwrap_err();
+    let DbError::Migration { name, problem } = &error else { panic!("{error:?}") };
     assert_eq!(name, THIRD.name);
     for part in ["lock timeout", &format!("process {pid} "), "shelves.shelves"] {
         assert!(problem.contains(part), "{part}: {problem}");
     }
     holder.rollback().await;
-    assert_eq!(
-        migrate::run(db.pool(), &[&[FIRST, THIRD]]).await.unwrap().applied,
-        [THIRD.name]
-    );
+    assert_eq!(migrate::run(db.pool(), &[&[FIRST, THIRD]]).await.unwrap().applied, [THIRD.name]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_whose_connection_is_lost_is_tried_again() {
     let db = TestDb::create(&[&[FIRST]], &[]).await;
     let mut holder = Tx::begin(db.pool()).await.unwrap();
-    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves")
-        .await
-        .unwrap();
+    ask(holder.conn(), "SELECT count(*) FROM shelves.shelves").await.unwrap();
     let pool = db.second_pool();
     let run = tokio::spawn(async move { migrate::run(&pool, &[&[FIRST, THIRD]]).await });
     db.wait_for_waiting(1).await;

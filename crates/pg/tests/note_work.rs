@@ -31,11 +31,7 @@ pub struct Journal {
 impl Journal {
     /// Of work that may begin `permits` batches, and ends `kills` backends.
     pub fn with(permits: usize, kills: u32) -> Self {
-        Self {
-            batches: Mutex::default(),
-            gate: Semaphore::new(permits),
-            kills: AtomicU32::new(kills),
-        }
+        Self { batches: Mutex::default(), gate: Semaphore::new(permits), kills: AtomicU32::new(kills) }
     }
 }
 
@@ -90,10 +86,7 @@ impl Work for Notes {
     type Plan<'a> = Vec<i64>;
 
     async fn open(&self, mut conn: &PgConnection, items: &[Item]) -> Result<(), DbError> {
-        assert!(
-            items.iter().all(|item| item.act != Act::PanicInOpen),
-            "an item that panics in the opening"
-        );
+        assert!(items.iter().all(|item| item.act != Act::PanicInOpen), "an item that panics in the opening");
         for item in items.iter().filter(|item| item.act == Act::Twice) {
             let note = pg::sql("INSERT INTO notes.notes (id, body) VALUES ($1, 'a')");
             let note = note.bind::<diesel::sql_types::BigInt, _>(item.id);
@@ -120,9 +113,7 @@ impl Work for Notes {
         for item in items {
             assert!(item.act != Act::PanicInSave, "an item that panics in saving");
             if matches!(item.act, Act::WaitInSave | Act::WaitThenFail) {
-                tx.conn()
-                    .batch_execute("SELECT pg_advisory_xact_lock_shared(7)")
-                    .await?;
+                tx.conn().batch_execute("SELECT pg_advisory_xact_lock_shared(7)").await?;
             }
             if matches!(item.act, Act::FailInSave | Act::WaitThenFail) {
                 insert(tx, -item.id, "much too long").await?;
@@ -155,14 +146,9 @@ impl Notes {
         assert!(item.act != Act::Panic, "an item that panics");
         let count_down = |left: u32| left.checked_sub(1);
         let kills = &self.0.kills;
-        if item.act == Act::Kill
-            && kills
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down)
-                .is_ok()
+        if item.act == Act::Kill && kills.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down).is_ok()
         {
-            tx.conn()
-                .batch_execute("SELECT pg_terminate_backend(pg_backend_pid())")
-                .await?;
+            tx.conn().batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await?;
         }
         Ok(())
     }

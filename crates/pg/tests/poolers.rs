@@ -97,10 +97,7 @@ async fn a_pooler_that_loses_prepared_statements_is_refused() {
 fn assert_unfit(examined: Result<Server, DbError>) {
     match examined {
         Err(DbError::Unfit(why)) => {
-            assert!(
-                why.contains("prepared statements") && why.contains("PgBouncer"),
-                "{why}"
-            );
+            assert!(why.contains("prepared statements") && why.contains("PgBouncer"), "{why}");
         }
         other => panic!("{other:?}"),
     }
@@ -135,10 +132,7 @@ async fn pgbouncer_is_refused_or_works() {
         let on = [settings, &keeping].concat();
         let kept = db.pgbouncer(&on).await.unwrap();
         let pool = pool_at(kept.url());
-        assert!(
-            pg::server::examine(&pool).await.unwrap().is_pooled,
-            "{settings:?}"
-        );
+        assert!(pg::server::examine(&pool).await.unwrap().is_pooled, "{settings:?}");
         join_all((0..8).map(|_| assert_settings_of_all(&pool))).await;
     }
 }
@@ -146,10 +140,7 @@ async fn pgbouncer_is_refused_or_works() {
 #[tokio::test]
 async fn pgbouncer_in_session_mode_is_no_pooler() {
     let db = hostile_database().await;
-    let Some(pgbouncer) = db
-        .pgbouncer(&[("pool_mode", "session"), ("default_pool_size", "5")])
-        .await
-    else {
+    let Some(pgbouncer) = db.pgbouncer(&[("pool_mode", "session"), ("default_pool_size", "5")]).await else {
         return skip_without("PgBouncer");
     };
     let pool = pool_at(pgbouncer.url());
@@ -170,8 +161,5 @@ async fn a_server_without_triggers_is_refused() {
     let db = TestDb::create(&[], &[]).await;
     db.set_defaults(&[("session_replication_role", "replica")]).await;
     let error = pg::server::examine(&pool_at(db.url())).await.unwrap_err();
-    assert!(
-        matches!(&error, DbError::Unfit(why) if why.contains("session_replication_role")),
-        "{error:?}"
-    );
+    assert!(matches!(&error, DbError::Unfit(why) if why.contains("session_replication_role")), "{error:?}");
 }

@@ -14,11 +14,7 @@ fn worker() -> Runtime {
 
 #[test]
 fn connection_outlives_the_runtime_that_needed_it_first() {
-    let main = Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let main = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let db = main.block_on(notes());
     let pool = {
         let _inside = main.enter();
@@ -40,11 +36,7 @@ fn connection_outlives_the_runtime_that_needed_it_first() {
 
 #[test]
 fn connection_borrowed_on_one_runtime_works_on_another() {
-    let main = Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let main = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let db = main.block_on(notes());
     let first = worker();
     let mut borrowed = first.block_on(db.pool().get()).unwrap();
@@ -55,11 +47,7 @@ fn connection_borrowed_on_one_runtime_works_on_another() {
 
 #[test]
 fn several_runtimes_use_one_pool_at_the_same_time() {
-    let main = Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let main = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let db = main.block_on(notes());
     let workers: Vec<_> = (0..4)
         .map(|_| {
@@ -147,9 +135,7 @@ async fn an_abandoned_read_is_cancelled_and_its_connection_is_thrown_away() {
     reading.abort();
     assert!(reading.await.unwrap_err().is_cancelled());
     // The only connection of the pool is free again at once, as another one.
-    pool.read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from))
-        .await
-        .unwrap();
+    pool.read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from)).await.unwrap();
     while sleepers().await > 0 {}
 }
 
@@ -164,16 +150,9 @@ async fn a_sibling_is_not_exhausted_by_its_pool() {
         statement_timeout: Duration::from_millis(900),
     };
     let sibling = pool.sibling_on(home, 1, patience).unwrap();
-    sibling
-        .read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from))
-        .await
-        .unwrap();
+    sibling.read(async |conn| conn.batch_execute("SELECT 1").await.map_err(pg::DbError::from)).await.unwrap();
     for (name, limit_ms) in [("lock_timeout", 70), ("statement_timeout", 900)] {
         let setting = format!("(SELECT setting FROM pg_settings WHERE name = '{name}')");
-        assert_eq!(
-            crate::support::ask_pool(&sibling, &setting).await,
-            limit_ms,
-            "{name}"
-        );
+        assert_eq!(crate::support::ask_pool(&sibling, &setting).await, limit_ms, "{name}");
     }
 }

@@ -28,20 +28,13 @@ pub struct Server {
 impl Folder {
     /// Makes an empty cluster.
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new()
-            .permissions(fs::Permissions::from_mode(0o755))
-            .tempdir()
-            .unwrap();
+        let dir = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
         let settings = settings(&dir.path().join("data"));
         // The first start makes the cluster, whose owner has to own the key of a certificate.
         let postgres = LocalPostgres::start(&settings).unwrap();
         let found = fs::metadata(postgres.cluster_dir()).unwrap();
         postgres.stop().unwrap();
-        Self {
-            dir,
-            settings,
-            owner: (found.uid(), found.gid()),
-        }
+        Self { dir, settings, owner: (found.uid(), found.gid()) }
     }
 
     /// A place for a file.
@@ -60,16 +53,8 @@ impl Folder {
 
     /// Runs `openssl` in the folder.
     pub fn openssl(&self, arguments: &[&str]) {
-        let run = Command::new("openssl")
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .output()
-            .unwrap();
-        assert!(
-            run.status.success(),
-            "openssl {arguments:?}: {}",
-            String::from_utf8_lossy(&run.stderr)
-        );
+        let run = Command::new("openssl").args(arguments).current_dir(self.dir.path()).output().unwrap();
+        assert!(run.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
     }
 
     /// Starts the server with these settings.
@@ -81,11 +66,7 @@ impl Folder {
             let setting = ((*name).to_owned(), (*value).to_owned());
             self.settings.server_settings.push(setting);
         }
-        Server {
-            postgres: LocalPostgres::start(&self.settings).unwrap(),
-            dir: self.dir,
-            port,
-        }
+        Server { postgres: LocalPostgres::start(&self.settings).unwrap(), dir: self.dir, port }
     }
 
     /// Starts the server with TLS, with this certificate and key.
@@ -136,10 +117,7 @@ impl Server {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no configuration to take the search path from"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration to take the search path from")]
 fn settings(data_dir: &Path) -> Settings {
     Settings {
         path: std::env::var_os("PATH"),

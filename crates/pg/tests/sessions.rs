@@ -56,10 +56,8 @@ struct Shown {
 }
 
 pub async fn show(conn: &mut AsyncPgConnection, expression: &str) -> String {
-    let row: Shown = diesel::sql_query(format!("SELECT {expression}::text AS value"))
-        .get_result(conn)
-        .await
-        .unwrap();
+    let row: Shown =
+        diesel::sql_query(format!("SELECT {expression}::text AS value")).get_result(conn).await.unwrap();
     row.value
 }
 
@@ -87,12 +85,9 @@ pub async fn assert_settings(conn: &mut AsyncPgConnection, stated: &[Stated], lo
 }
 
 pub fn hot(pool: &Pool) -> Pool {
-    let patience = Patience {
-        lock_timeout: Duration::from_millis(250),
-        statement_timeout: Duration::from_secs(20),
-    };
-    pool.sibling_on(tokio::runtime::Handle::current(), 2, patience)
-        .unwrap()
+    let patience =
+        Patience { lock_timeout: Duration::from_millis(250), statement_timeout: Duration::from_secs(20) };
+    pool.sibling_on(tokio::runtime::Handle::current(), 2, patience).unwrap()
 }
 
 const ALL: [Stated; 2] = [Stated::WithBegin, Stated::BySession];
@@ -124,12 +119,7 @@ async fn settings_that_a_pooler_resets_are_stated_again_with_each_transaction() 
     let pool = db.pool_of(1);
     for (pool, patience) in [(&hot(&pool), "250ms"), (&pool, "2s")] {
         for _ in 0..2 {
-            pool.get()
-                .await
-                .unwrap()
-                .batch_execute("RESET ALL")
-                .await
-                .unwrap();
+            pool.get().await.unwrap().batch_execute("RESET ALL").await.unwrap();
             let mut tx = Tx::begin(pool).await.unwrap();
             assert_settings(tx.conn(), &[Stated::WithBegin], patience).await;
             assert_eq!(isolation(&mut tx).await, "read committed");
@@ -146,21 +136,12 @@ async fn settings_that_a_pooler_resets_are_stated_again_with_each_transaction() 
 
 #[tokio::test]
 async fn commits_that_the_operator_made_stronger_stay_so() {
-    for (set, found) in [
-        ("off", "on"),
-        ("local", "local"),
-        ("remote_apply", "remote_apply"),
-    ] {
+    for (set, found) in [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")] {
         let db = hostile_database(&[("synchronous_commit", set)]).await;
         let pool = db.pool_of(1);
         let setting = "current_setting('synchronous_commit')";
         assert_eq!(show(&mut pool.get().await.unwrap(), setting).await, found);
-        pool.get()
-            .await
-            .unwrap()
-            .batch_execute("RESET ALL")
-            .await
-            .unwrap();
+        pool.get().await.unwrap().batch_execute("RESET ALL").await.unwrap();
         let mut tx = Tx::begin(&pool).await.unwrap();
         assert_eq!(show(tx.conn(), setting).await, found);
         tx.rollback().await;
@@ -172,11 +153,7 @@ async fn commits_that_the_operator_made_stronger_stay_so() {
 async fn a_database_that_was_made_read_only_stays_so() {
     let db = hostile_database(&[("default_transaction_read_only", "on")]).await;
     let mut tx = Tx::begin(db.pool()).await.unwrap();
-    let error = tx
-        .conn()
-        .batch_execute("CREATE TABLE public.t ()")
-        .await
-        .unwrap_err();
+    let error = tx.conn().batch_execute("CREATE TABLE public.t ()").await.unwrap_err();
     assert!(matches!(pg::DbError::from(error), pg::DbError::NotNow(_)));
     tx.rollback().await;
 }
@@ -193,26 +170,15 @@ async fn triggers_are_on_where_the_role_may_switch_them() {
     conn.batch_execute(&off).await.unwrap();
     let again = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     assert_eq!(show(&mut again.get().await.unwrap(), setting).await, "origin");
-    assert_eq!(
-        show(&mut db.second_pool().get().await.unwrap(), setting).await,
-        "replica"
-    );
+    assert_eq!(show(&mut db.second_pool().get().await.unwrap(), setting).await, "replica");
 }
 
 #[test]
 fn every_setting_has_a_hostile_value_here_and_a_reason_in_the_readme() {
     let readme = include_str!("../README.md");
-    let others = [
-        "statement_timeout",
-        "lock_timeout",
-        "synchronous_commit",
-        "transaction_timeout",
-    ];
+    let others = ["statement_timeout", "lock_timeout", "synchronous_commit", "transaction_timeout"];
     for name in SETTINGS.iter().map(|setting| setting.name).chain(others) {
-        assert!(
-            readme.contains(&format!("`{name}`")),
-            "{name} is missing in README.md"
-        );
+        assert!(readme.contains(&format!("`{name}`")), "{name} is missing in README.md");
         if name != "transaction_timeout" {
             assert!(HOSTILE.iter().any(|(hostile, _)| *hostile == name), "{name}");
         }

@@ -61,11 +61,7 @@ async fn a_server_without_a_free_connection_is_asked_again() {
     let held = one.get().await.unwrap();
     let mut waits = std::pin::pin!(two.get());
     let refused = tokio::time::timeout(Duration::from_millis(300), waits.as_mut()).await;
-    assert!(
-        refused.is_err(),
-        "it goes on asking: {:?}",
-        refused.map(|result| result.err())
-    );
+    assert!(refused.is_err(), "it goes on asking: {:?}", refused.map(|result| result.err()));
     drop(held);
     one.close();
     waits.await.unwrap();
@@ -81,10 +77,7 @@ async fn a_server_that_stays_full_is_an_error_in_the_end() {
     let _held = one.get().await.unwrap();
     let error = two.get().await.err().unwrap();
     assert!(matches!(error, DbError::Connect(_)), "{error:?}");
-    assert!(
-        two.get().now_or_never().is_none(),
-        "its place in the pool is free again"
-    );
+    assert!(two.get().now_or_never().is_none(), "its place in the pool is free again");
 }
 
 #[tokio::test]

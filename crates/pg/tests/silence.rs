@@ -111,18 +111,11 @@ async fn a_connection_that_nobody_answers_is_not_waited_for() {
     let pool = Pool::new(&settings).unwrap();
     let error = Tx::begin(&pool).await.unwrap_err();
     assert!(matches!(error, DbError::Connect(_)), "{error:?}");
-    assert!(
-        chain(&error).contains("no connection within 0.1 s"),
-        "{}",
-        chain(&error)
-    );
+    assert!(chain(&error).contains("no connection within 0.1 s"), "{}", chain(&error));
 
     // The URL may say otherwise, also without any limit.
     proxy.let_new_through();
-    let pool = Pool::new(&PoolSettings {
-        url: format!("{}?connect_timeout=0", proxy.url()),
-        ..settings
-    });
+    let pool = Pool::new(&PoolSettings { url: format!("{}?connect_timeout=0", proxy.url()), ..settings });
     assert_eq!(ask_pool(&pool.unwrap(), "1").await, 1);
 }
 

@@ -35,11 +35,7 @@ struct Kept {
 async fn kept(conn: &mut AsyncPgConnection, verb: &str) -> Vec<Kept> {
     let sql = "SELECT statement, generic_plans + custom_plans AS runs FROM pg_prepared_statements \
         WHERE statement LIKE $1 || ' %' ORDER BY name";
-    diesel::sql_query(sql)
-        .bind::<Text, _>(verb)
-        .load(conn)
-        .await
-        .unwrap()
+    diesel::sql_query(sql).bind::<Text, _>(verb).load(conn).await.unwrap()
 }
 
 /// The texts diesel decides to cache from here on.

@@ -40,9 +40,8 @@ pub async fn notes() -> TestDb {
 
 /// The answer of `SELECT <expression>`.
 pub async fn ask(conn: &mut AsyncPgConnection, expression: &str) -> Result<i64, DbError> {
-    let row: Answer = diesel::sql_query(format!("SELECT ({expression})::bigint AS answer"))
-        .get_result(conn)
-        .await?;
+    let row: Answer =
+        diesel::sql_query(format!("SELECT ({expression})::bigint AS answer")).get_result(conn).await?;
     Ok(row.answer)
 }
 
@@ -66,21 +65,14 @@ pub async fn insert(tx: &mut Tx, id: i64, body: &str) -> Result<(), DbError> {
 /// Ends the server's side of another connection, as an administrator or a failover does.
 pub async fn terminate(pool: &Pool, pid: i64) {
     ask_pool(pool, &format!("pg_terminate_backend({pid}::int)::int")).await;
-    wait_until(
-        pool,
-        &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"),
-    )
-    .await;
+    wait_until(pool, &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})")).await;
 }
 
 /// Asks until the condition, in SQL, holds.
 pub async fn wait_until(pool: &Pool, condition: &str) {
     let began = Instant::now();
     while ask_pool(pool, &format!("({condition})::int")).await == 0 {
-        assert!(
-            began.elapsed() < Duration::from_secs(30),
-            "waited 30 s until {condition}"
-        );
+        assert!(began.elapsed() < Duration::from_secs(30), "waited 30 s until {condition}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

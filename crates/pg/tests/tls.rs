@@ -96,10 +96,7 @@ async fn a_self_signed_certificate_is_believed_when_it_is_the_named_root() {
     assert_eq!(encryption(&server.url("localhost", "sslmode=disable")).await, 0);
 
     let stranger = server.file("sslrootcert", "stranger.crt");
-    for mode in ["sslmode=verify-ca&", "sslmode=prefer&"]
-        .iter()
-        .chain(&BY_NAME[..2])
-    {
+    for mode in ["sslmode=verify-ca&", "sslmode=prefer&"].iter().chain(&BY_NAME[..2]) {
         let url = server.url("localhost", &format!("{mode}{stranger}"));
         if *mode == "sslmode=prefer&" {
             // As libpq does it: encryption that cannot be verified is done without.
@@ -108,21 +105,9 @@ async fn a_self_signed_certificate_is_believed_when_it_is_the_named_root() {
             refused(&url, "invalid peer certificate").await;
         }
     }
-    refused(
-        &server.url("localhost", "sslmode=require"),
-        "invalid peer certificate",
-    )
-    .await;
-    refused(
-        &server.url("localhost", "sslrootcert=system"),
-        "invalid peer certificate",
-    )
-    .await;
-    refused(
-        &server.url("127.0.0.1", &format!("sslmode=verify-full&{root}")),
-        "not valid for name",
-    )
-    .await;
+    refused(&server.url("localhost", "sslmode=require"), "invalid peer certificate").await;
+    refused(&server.url("localhost", "sslrootcert=system"), "invalid peer certificate").await;
+    refused(&server.url("127.0.0.1", &format!("sslmode=verify-full&{root}")), "not valid for name").await;
 }
 
 #[tokio::test]
@@ -137,18 +122,10 @@ async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name
     let root = server.file("sslrootcert", "authority.crt");
     for mode in BY_NAME {
         encrypted(&server.url("localhost", &format!("{mode}{root}"))).await;
-        encrypted(&server.url(
-            "localhost",
-            &format!("{mode}{root}&ssl_max_protocol_version=TLSv1.2"),
-        ))
-        .await;
+        encrypted(&server.url("localhost", &format!("{mode}{root}&ssl_max_protocol_version=TLSv1.2"))).await;
     }
     encrypted(&server.url("127.0.0.1", &format!("sslmode=verify-ca&{root}"))).await;
-    encrypted(&server.url(
-        "localhost",
-        &server.file("sslmode=verify-ca&sslrootcert", "server.crt"),
-    ))
-    .await;
+    encrypted(&server.url("localhost", &server.file("sslmode=verify-ca&sslrootcert", "server.crt"))).await;
 
     // Another authority of the same name.
     let stranger = server.file("sslrootcert", "stranger.crt");
@@ -156,11 +133,7 @@ async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name
         let url = server.url("localhost", &format!("sslmode={mode}&{stranger}"));
         refused(&url, "invalid peer certificate").await;
     }
-    refused(
-        &server.url("127.0.0.1", &format!("sslmode=verify-full&{root}")),
-        "not valid for name",
-    )
-    .await;
+    refused(&server.url("127.0.0.1", &format!("sslmode=verify-full&{root}")), "not valid for name").await;
 }
 
 #[tokio::test]
@@ -175,23 +148,13 @@ async fn alternative_names_count_instead_of_the_common_name() {
     let server = folder.start_with_tls("server.crt", "server.key", &[]);
     let superuser = Pool::new(&PoolSettings::new(server.superuser_url())).unwrap();
     let password = "ALTER ROLE app PASSWORD 'app'";
-    superuser
-        .get()
-        .await
-        .unwrap()
-        .batch_execute(password)
-        .await
-        .unwrap();
+    superuser.get().await.unwrap().batch_execute(password).await.unwrap();
     let root = server.file("password=app&sslrootcert", "authority.crt");
 
     for name in ["db.example.com", "DB.example.com", "a.pool.example.com"] {
         encrypted(&server.url(name, &format!("{root}&hostaddr=127.0.0.1"))).await;
     }
-    encrypted(&server.url(
-        "localhost",
-        &format!("sslmode=verify-ca&{root}&channel_binding=require"),
-    ))
-    .await;
+    encrypted(&server.url("localhost", &format!("sslmode=verify-ca&{root}&channel_binding=require"))).await;
     for (host, parameters) in [
         ("localhost", "sslmode=verify-full"),
         ("localhost", "sslmode=require"),
@@ -199,11 +162,7 @@ async fn alternative_names_count_instead_of_the_common_name() {
         ("a.b.pool.example.com", "hostaddr=127.0.0.1"),
         ("127.0.0.1", "sslmode=verify-full"),
     ] {
-        refused(
-            &server.url(host, &format!("{root}&{parameters}")),
-            "not valid for name",
-        )
-        .await;
+        refused(&server.url(host, &format!("{root}&{parameters}")), "not valid for name").await;
     }
 }
 
@@ -215,23 +174,14 @@ fn server_for_certificates() -> Option<Server> {
     let name = "subjectAltName = DNS:localhost";
     signed(&folder, "authority", "server", "localhost", Some(name));
     signed(&folder, "authority", "client", "app", None);
-    signed(
-        &folder,
-        "authority",
-        "other",
-        "other",
-        Some("basicConstraints = CA:FALSE"),
-    );
+    signed(&folder, "authority", "other", "other", Some("basicConstraints = CA:FALSE"));
     let locked = ["-aes256", "-passout", "pass:x", "-out", "locked.key"];
     folder.openssl(&[&["pkey", "-in", "client.key"], &locked[..]].concat());
     fs::copy(folder.path("client.key"), folder.path("open.key")).unwrap();
     // The authority's certificate has to be readable by the server's account.
-    for (name, mode) in [
-        ("client.key", 0o600),
-        ("locked.key", 0o600),
-        ("open.key", 0o644),
-        ("authority.crt", 0o644),
-    ] {
+    for (name, mode) in
+        [("client.key", 0o600), ("locked.key", 0o600), ("open.key", 0o644), ("authority.crt", 0o644)]
+    {
         fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     let authority = folder.path("authority.crt");
@@ -252,22 +202,10 @@ async fn a_client_shows_its_certificate() {
 
     encrypted(&with("client.crt", "client.key")).await;
     refused(&server.url("localhost", &root), "client certificate").await;
-    refused(
-        &with("other.crt", "other.key"),
-        "certificate authentication failed",
-    )
-    .await;
+    refused(&with("other.crt", "other.key"), "certificate authentication failed").await;
     for (certificate, key, reason) in [
-        (
-            "client.crt",
-            "open.key",
-            "open.key cannot be used: others may read it",
-        ),
-        (
-            "client.crt",
-            "locked.key",
-            "locked.key cannot be used: it holds no private key without a password",
-        ),
+        ("client.crt", "open.key", "open.key cannot be used: others may read it"),
+        ("client.crt", "locked.key", "locked.key cannot be used: it holds no private key without a password"),
         ("client.crt", "missing.key", "missing.key cannot be used"),
         ("client.crt", "other.key", "client.crt cannot be used"),
         ("missing.crt", "client.key", "missing.crt cannot be used"),
@@ -280,17 +218,10 @@ async fn a_client_shows_its_certificate() {
 async fn a_server_without_tls_is_told_apart() {
     let server = Folder::new().start(&[]);
     assert_eq!(encryption(&server.url("localhost", "sslmode=prefer")).await, 0);
-    refused(
-        &server.url("localhost", "sslmode=require"),
-        "the server does not offer TLS",
-    )
-    .await;
+    refused(&server.url("localhost", "sslmode=require"), "the server does not offer TLS").await;
     // A unix socket is never encrypted, whatever is asked for.
     let (encoded, _) = server.socket_folder();
-    let url = format!(
-        "postgresql://app@{encoded}:{}/app?sslmode=verify-full",
-        server.port
-    );
+    let url = format!("postgresql://app@{encoded}:{}/app?sslmode=verify-full", server.port);
     assert_eq!(ask_pool(&pool(&url), "1").await, 1);
 }
 
@@ -300,10 +231,7 @@ async fn root_certificate_that_cannot_be_read_is_refused_before_connecting() {
     let not_a_certificate = dir.path().join("empty.crt");
     fs::write(&not_a_certificate, "nothing").unwrap();
     for path in [dir.path().join("missing.crt"), not_a_certificate] {
-        let url = format!(
-            "postgresql://app@db.example.com/app?sslrootcert={}",
-            path.display()
-        );
+        let url = format!("postgresql://app@db.example.com/app?sslrootcert={}", path.display());
         unusable(&url, "sslrootcert");
     }
 }
@@ -318,11 +246,7 @@ async fn encryption(url: &str) -> i64 {
     if let Err(error) = pool.get().await {
         panic!("{url}: {}", chain(&error));
     }
-    ask_pool(
-        &pool,
-        "SELECT ssl::int FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
-    )
-    .await
+    ask_pool(&pool, "SELECT ssl::int FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await
 }
 
 async fn encrypted(url: &str) {
@@ -330,11 +254,7 @@ async fn encrypted(url: &str) {
 }
 
 async fn refused(url: &str, reason: &str) {
-    let error = pool(url)
-        .get()
-        .await
-        .err()
-        .unwrap_or_else(|| panic!("{url} is accepted"));
+    let error = pool(url).get().await.err().unwrap_or_else(|| panic!("{url} is accepted"));
     assert!(matches!(error, DbError::Connect(_)), "{error:?}");
     assert!(chain(&error).contains(reason), "{url}: {}", chain(&error));
 }

@@ -35,11 +35,7 @@ async fn dropped_transaction_is_rolled_back_and_its_connection_discarded() {
     insert(&mut tx, 1, "a").await.unwrap();
     let pid = backend_pid(tx.conn()).await;
     drop(tx);
-    wait_until(
-        db.pool(),
-        &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"),
-    )
-    .await;
+    wait_until(db.pool(), &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})")).await;
     assert_eq!(pool.status().busy, 0);
     assert_ne!(backend_pid(&mut pool.get().await.unwrap()).await, pid);
     assert_eq!(count_notes(db.pool()).await, 0);
@@ -49,11 +45,7 @@ async fn dropped_transaction_is_rolled_back_and_its_connection_discarded() {
 async fn transaction_abandoned_in_the_middle_of_a_statement_does_nothing() {
     let db = notes().await;
     let mut holder = Tx::begin(db.pool()).await.unwrap();
-    holder
-        .conn()
-        .batch_execute("SELECT pg_advisory_xact_lock(1)")
-        .await
-        .unwrap();
+    holder.conn().batch_execute("SELECT pg_advisory_xact_lock(1)").await.unwrap();
     let pool = db.second_pool();
     let abandoned = tokio::spawn(async move {
         let mut tx = Tx::begin(&pool).await.unwrap();
@@ -61,11 +53,7 @@ async fn transaction_abandoned_in_the_middle_of_a_statement_does_nothing() {
         tx.conn().batch_execute(sql).await.unwrap();
         tx.commit().await.unwrap();
     });
-    wait_until(
-        db.pool(),
-        "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)",
-    )
-    .await;
+    wait_until(db.pool(), "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)").await;
     abandoned.abort();
     assert!(abandoned.await.unwrap_err().is_cancelled());
     holder.commit().await.unwrap();

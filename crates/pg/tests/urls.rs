@@ -106,11 +106,7 @@ async fn the_first_server_that_fits_is_taken() {
         (&[nobody, writes], "", writes),
         // Servers that accept and say nothing, as a hung one does, use up their own time only.
         (&[silence, nobody, writes], "connect_timeout=1", writes),
-        (
-            &[silence, reads, writes],
-            "connect_timeout=1&target_session_attrs=read-write",
-            writes,
-        ),
+        (&[silence, reads, writes], "connect_timeout=1&target_session_attrs=read-write", writes),
     ] {
         let found = port_of(ports, parameters).await;
         assert_eq!(found, i64::from(expected), "{ports:?} {parameters}");
@@ -122,17 +118,12 @@ async fn the_first_server_that_fits_is_taken() {
         "postgresql://app@127.0.0.1:{nobody},127.0.0.1:{reads}/app?target_session_attrs=read-write"
     ))
     .await;
-    assert!(
-        told.contains(&format!("127.0.0.1:{nobody}: the server cannot be reached")),
-        "{told}"
-    );
+    assert!(told.contains(&format!("127.0.0.1:{nobody}: the server cannot be reached")), "{told}");
     let of_another_kind =
         format!("127.0.0.1:{reads}: the server is not read-write, which target_session_attrs asks for");
     assert!(told.contains(&of_another_kind), "{told}");
-    let told = refusal(&format!(
-        "postgresql://app@127.0.0.1:{writes}/app?target_session_attrs=standby"
-    ))
-    .await;
+    let told =
+        refusal(&format!("postgresql://app@127.0.0.1:{writes}/app?target_session_attrs=standby")).await;
     assert!(told.contains("the server is not standby"), "{told}");
 }
 
@@ -141,11 +132,8 @@ async fn a_database_that_is_not_utf8_is_refused() {
     let db = TestDb::create(&[], &[]).await;
     let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let mut conn = superuser.get().await.unwrap();
-    let own = ask(
-        &mut conn,
-        "(SELECT oid::bigint FROM pg_database WHERE datname = current_database())",
-    )
-    .await;
+    let own =
+        ask(&mut conn, "(SELECT oid::bigint FROM pg_database WHERE datname = current_database())").await;
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let name = format!("of_{}_{}", own.as_ref().unwrap(), encoding.to_lowercase());
         conn.batch_execute(&format!(
@@ -155,9 +143,7 @@ async fn a_database_that_is_not_utf8_is_refused() {
         .unwrap();
         let (server, _) = db.url().rsplit_once('/').unwrap();
         let told = refusal(&format!("{server}/{name}")).await;
-        conn.batch_execute(&format!("DROP DATABASE {name}"))
-            .await
-            .unwrap();
+        conn.batch_execute(&format!("DROP DATABASE {name}")).await.unwrap();
         let sentence = format!("the database has the encoding {encoding} and this service needs UTF8");
         assert!(told.contains(&sentence), "{told}");
     }

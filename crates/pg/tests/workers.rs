@@ -26,10 +26,8 @@ async fn failure_of_the_writes_is_sorted_out(workers: usize) {
     let db = notes().await;
     let (committer, journal) = start(&db, limits(workers), OPEN, 0);
     let sorted_out = async {
-        let both = join!(
-            committer.submit("one", write(1)),
-            committer.submit("two", item(2, Act::FailInSave))
-        );
+        let both =
+            join!(committer.submit("one", write(1)), committer.submit("two", item(2, Act::FailInSave)));
         assert_eq!(both, (Ok(10), Err(Rejected::Failed)));
         assert_eq!(committer.submit("two", write(3)).await, Ok(30));
     };
@@ -92,24 +90,15 @@ async fn refused_commit_is_sorted_out_on_an_idle_lane(workers: usize) {
     let db = notes().await;
     let (committer, journal) = start(&db, limits(workers), OPEN, 0);
     let sorted_out = async {
-        let both = join!(
-            committer.submit("one", write(1)),
-            committer.submit("two", item(2, Act::Orphan))
-        );
+        let both = join!(committer.submit("one", write(1)), committer.submit("two", item(2, Act::Orphan)));
         assert_eq!(both, (Ok(10), Err(Rejected::Failed)));
-        assert_eq!(
-            committer.submit("two", item(3, Act::Orphan)).await,
-            Err(Rejected::Failed)
-        );
+        assert_eq!(committer.submit("two", item(3, Act::Orphan)).await, Err(Rejected::Failed));
         assert_eq!(committer.submit("two", write(4)).await, Ok(40));
     };
     tokio::time::timeout(Duration::from_secs(30), sorted_out)
         .await
         .expect("the worker waits for a turn that never comes");
-    assert_eq!(
-        *journal.batches.lock().unwrap(),
-        [vec![1, 2], vec![1], vec![2], vec![3], vec![4]]
-    );
+    assert_eq!(*journal.batches.lock().unwrap(), [vec![1, 2], vec![1], vec![2], vec![3], vec![4]]);
     assert_eq!(ask_pool(db.pool(), "SELECT sum(id) FROM notes.notes").await, 5);
 }
 
@@ -129,9 +118,7 @@ async fn flush_waits_for_a_commit_and_for_what_its_refusal_leaves_to_do(workers:
     journal.gate.add_permits(OPEN);
     assert!(!first.is_finished());
     commits.rollback().await;
-    tokio::time::timeout(Duration::from_secs(30), flush)
-        .await
-        .expect("a worker does not end");
+    tokio::time::timeout(Duration::from_secs(30), flush).await.expect("a worker does not end");
     assert_eq!(first.await.unwrap(), Ok(10));
     let results: Vec<_> = join_all(later).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results, [Ok(20), Err(Rejected::Failed), Ok(40)]);
@@ -166,10 +153,7 @@ async fn items_behind_a_commit_keep_their_order_and_come_first_when_it_has_ended
     for result in join_all(submitted).await {
         assert!(result.unwrap().is_ok());
     }
-    assert_eq!(
-        *journal.batches.lock().unwrap(),
-        [vec![1], vec![2], vec![4, 6], vec![7], vec![3, 5, 8]]
-    );
+    assert_eq!(*journal.batches.lock().unwrap(), [vec![1], vec![2], vec![4, 6], vec![7], vec![3, 5, 8]]);
 }
 
 #[tokio::test]
@@ -198,11 +182,7 @@ async fn commits_that_overlap_keep_the_order_of_each_key() {
 async fn what_a_runtime_takes_with_it_may_be_done_if_it_was_in_a_batch() {
     let db = notes().await;
     let commits = hold_commits(&db).await;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let committer = {
         let _on_it = runtime.enter();
         let pool = Pool::new(&PoolSettings::new(db.url())).unwrap();

@@ -25,9 +25,8 @@ impl StoredStatus {
     /// instant stands (HTTP contract 5: a status changes by a caller, or when `expires_at` passes). `sessions::list` says
     /// the same in SQL.
     pub(crate) fn at(self, now: OffsetDateTime) -> Status {
-        let expired = self
-            .expires_at
-            .is_some_and(|end| end <= now && self.set_at.is_none_or(|set| set < end));
+        let expired =
+            self.expires_at.is_some_and(|end| end <= now && self.set_at.is_none_or(|set| set < end));
         if expired { Status::Expired } else { self.status }
     }
 }
@@ -59,9 +58,7 @@ pub(crate) fn admit(
     new.iter()
         .map(|message| match tallies.get_mut(&message.session_id) {
             Some(tally) => tally.admit(message, now),
-            None => Err(SessionRefusal::NotFound {
-                session_id: message.session_id.to_string(),
-            }),
+            None => Err(SessionRefusal::NotFound { session_id: message.session_id.to_string() }),
         })
         .collect()
 }
@@ -71,33 +68,20 @@ impl Tally {
     fn admit(&mut self, message: &NewMessage, now: OffsetDateTime) -> Result<Place, SessionRefusal> {
         let session_id = || message.session_id.to_string();
         if !message.scope.covers(&self.user_id) {
-            return Err(SessionRefusal::Foreign {
-                session_id: session_id(),
-            });
+            return Err(SessionRefusal::Foreign { session_id: session_id() });
         }
-        let too_large = |field| SessionRefusal::TotalTooLarge {
-            session_id: session_id(),
-            field,
-        };
-        let total_tokens = self
-            .total_tokens
-            .checked_add(message.tokens_used)
-            .ok_or_else(|| too_large("tokens_used"))?;
-        let total_cost = self
-            .total_cost
-            .checked_add(message.cost_usd)
-            .ok_or_else(|| too_large("cost_usd"))?;
+        let too_large = |field| SessionRefusal::TotalTooLarge { session_id: session_id(), field };
+        let total_tokens =
+            self.total_tokens.checked_add(message.tokens_used).ok_or_else(|| too_large("tokens_used"))?;
+        let total_cost =
+            self.total_cost.checked_add(message.cost_usd).ok_or_else(|| too_large("cost_usd"))?;
         self.total_tokens = total_tokens;
         self.total_cost = total_cost;
         // Counted one by one, so it cannot reach the end of i64.
         self.message_count = self.message_count.saturating_add(1);
         // Clocks of several processes differ, and a clock may be set back; the order of messages must not show it.
         self.last_activity = self.last_activity.max(now);
-        Ok(Place {
-            user_id: self.user_id.clone(),
-            seq: self.message_count,
-            at: self.last_activity,
-        })
+        Ok(Place { user_id: self.user_id.clone(), seq: self.message_count, at: self.last_activity })
     }
 }
 
@@ -149,18 +133,10 @@ mod tests {
             (Some(NOON), NOON, Status::Active),
             (Some(after), after, Status::Active),
         ] {
-            let stored = StoredStatus {
-                status: Status::Active,
-                set_at,
-                expires_at: Some(NOON),
-            };
+            let stored = StoredStatus { status: Status::Active, set_at, expires_at: Some(NOON) };
             assert_eq!(stored.at(now), expected, "set {set_at:?}, now {now}");
         }
-        let endless = StoredStatus {
-            status: Status::Archived,
-            set_at: None,
-            expires_at: None,
-        };
+        let endless = StoredStatus { status: Status::Archived, set_at: None, expires_at: None };
         assert_eq!(endless.at(NOON), Status::Archived);
     }
 
@@ -180,23 +156,12 @@ mod tests {
     #[test]
     fn refused_messages_change_no_tally() {
         let mut tallies = BTreeMap::from([(Uuid::nil(), tally())]);
-        let foreign = NewMessage {
-            scope: Scope::Own("auth0|b".parse().unwrap()),
-            ..message(1, 1)
-        };
-        let unknown = NewMessage {
-            session_id: Uuid::max(),
-            ..message(1, 1)
-        };
-        let outcomes = admit(
-            &mut tallies,
-            &[foreign, unknown, message(i64::MAX, 0), message(1, i64::MAX)],
-            NOON,
-        );
-        let codes: Vec<_> = outcomes
-            .into_iter()
-            .map(|outcome| kernel::Failure::code(&outcome.unwrap_err()))
-            .collect();
+        let foreign = NewMessage { scope: Scope::Own("auth0|b".parse().unwrap()), ..message(1, 1) };
+        let unknown = NewMessage { session_id: Uuid::max(), ..message(1, 1) };
+        let outcomes =
+            admit(&mut tallies, &[foreign, unknown, message(i64::MAX, 0), message(1, i64::MAX)], NOON);
+        let codes: Vec<_> =
+            outcomes.into_iter().map(|outcome| kernel::Failure::code(&outcome.unwrap_err())).collect();
         assert_eq!(
             codes,
             [

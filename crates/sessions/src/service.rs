@@ -50,9 +50,7 @@ pub async fn find_in_scope(
     scope: &Scope,
 ) -> Result<Result<Session, SessionRefusal>, DbError> {
     let found = find(conn, clock, session_id).await?;
-    Ok(found
-        .ok_or_else(|| not_found(session_id))
-        .and_then(|session| session.within(scope)))
+    Ok(found.ok_or_else(|| not_found(session_id)).and_then(|session| session.within(scope)))
 }
 
 /// One page of the sessions of `user` as they read now, newest created first (HTTP contract 5 and 1.11).
@@ -132,12 +130,9 @@ pub async fn add_messages(
     new.iter()
         .zip(places)
         .map(|(message, place)| match place {
-            Ok(place) => stored
-                .remove(&(message.session_id, place.seq))
-                .map(Ok)
-                .ok_or_else(|| {
-                    DbError::Inconsistent(format!("message {} was not answered", message.message_id))
-                }),
+            Ok(place) => stored.remove(&(message.session_id, place.seq)).map(Ok).ok_or_else(|| {
+                DbError::Inconsistent(format!("message {} was not answered", message.message_id))
+            }),
             Err(refusal) => Ok(Err(refusal)),
         })
         .collect()
@@ -188,11 +183,7 @@ pub async fn delete(
     match lock(tx, session_id, scope).await? {
         Ok(locked) => {
             store::sessions::delete(tx.conn(), &locked.user_id, session_id).await?;
-            Ok(Ok(Deleted {
-                session_id,
-                user_id: locked.user_id,
-                message_count: locked.message_count,
-            }))
+            Ok(Ok(Deleted { session_id, user_id: locked.user_id, message_count: locked.message_count }))
         }
         Err(refusal) => Ok(Err(refusal)),
     }
@@ -207,9 +198,7 @@ async fn lock(
     let mut tallies = store::sessions::lock(tx.conn(), &[session_id]).await?;
     Ok(match tallies.remove(&session_id) {
         Some(tally) if scope.covers(&tally.user_id) => Ok(tally),
-        Some(_) => Err(SessionRefusal::Foreign {
-            session_id: session_id.to_string(),
-        }),
+        Some(_) => Err(SessionRefusal::Foreign { session_id: session_id.to_string() }),
         None => Err(not_found(session_id)),
     })
 }
@@ -224,18 +213,11 @@ async fn write(
         return Ok(HashMap::new());
     }
     let conn = &*tx.conn();
-    let (messages, ()) = try_join!(
-        store::messages::insert(conn, admitted),
-        store::sessions::update_tallies(conn, tallies),
-    )?;
-    Ok(messages
-        .into_iter()
-        .map(|message| ((message.session_id, message.seq), message))
-        .collect())
+    let (messages, ()) =
+        try_join!(store::messages::insert(conn, admitted), store::sessions::update_tallies(conn, tallies),)?;
+    Ok(messages.into_iter().map(|message| ((message.session_id, message.seq), message)).collect())
 }
 
 fn not_found(session_id: Uuid) -> SessionRefusal {
-    SessionRefusal::NotFound {
-        session_id: session_id.to_string(),
-    }
+    SessionRefusal::NotFound { session_id: session_id.to_string() }
 }

@@ -43,17 +43,12 @@ async fn a_page_of_sessions_reads_its_own_rows_by_index() {
         house.clock.advance(Duration::SECOND);
     }
     let mut tx = Tx::begin(house.pool()).await.unwrap();
-    tx.conn()
-        .batch_execute("ANALYZE sessions.sessions")
-        .await
-        .unwrap();
+    tx.conn().batch_execute("ANALYZE sessions.sessions").await.unwrap();
     let mut page = Page::first(20);
     for filter in [None, Some(Status::Active), None, Some(Status::Active)] {
         let filter = SessionFilter { status: filter };
         let before = reads(tx.conn()).await;
-        let slice = sessions::list(tx.conn(), &house.clock, &user("u1"), filter, &page)
-            .await
-            .unwrap();
+        let slice = sessions::list(tx.conn(), &house.clock, &user("u1"), filter, &page).await.unwrap();
         assert_eq!(between(before, reads(tx.conn()).await), (1, 21), "{filter:?}");
         page = Page::new(20, Start::After(slice.next.unwrap())).unwrap();
     }
@@ -64,21 +59,15 @@ async fn a_page_of_sessions_reads_its_own_rows_by_index() {
 async fn a_page_of_messages_reads_its_own_rows_by_index() {
     let house = House::build().await;
     let (session, other) = (house.session(&user("a")).await, house.session(&user("a")).await);
-    let new: Vec<NewMessage> = (0..1_000)
-        .flat_map(|_| [house.message(&session), house.message(&other)])
-        .collect();
+    let new: Vec<NewMessage> =
+        (0..1_000).flat_map(|_| [house.message(&session), house.message(&other)]).collect();
     house.add(&new).await;
     let mut tx = Tx::begin(house.pool()).await.unwrap();
-    tx.conn()
-        .batch_execute("ANALYZE sessions.messages")
-        .await
-        .unwrap();
+    tx.conn().batch_execute("ANALYZE sessions.messages").await.unwrap();
     let mut page = Page::first(20);
     for role in [None, Some(Role::User), None, Some(Role::User)] {
         let before = reads(tx.conn()).await;
-        let slice = sessions::messages(tx.conn(), &session, MessageFilter { role }, &page)
-            .await
-            .unwrap();
+        let slice = sessions::messages(tx.conn(), &session, MessageFilter { role }, &page).await.unwrap();
         assert_eq!(between(before, reads(tx.conn()).await), (1, 21), "{role:?}");
         page = Page::new(20, Start::After(slice.next.unwrap())).unwrap();
     }

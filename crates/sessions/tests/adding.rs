@@ -69,15 +69,9 @@ async fn every_role_may_speak_in_every_status() {
     let session = house.session(&user("auth0|a")).await;
     let mut count = 0;
     for status in Status::ALL {
-        house
-            .set_status(session.session_id, &Scope::Any, *status)
-            .await
-            .unwrap();
+        house.set_status(session.session_id, &Scope::Any, *status).await.unwrap();
         for role in Role::ALL {
-            let new = NewMessage {
-                role: *role,
-                ..house.message(&session)
-            };
+            let new = NewMessage { role: *role, ..house.message(&session) };
             count += 1;
             let message = house.add(&[new]).await.remove(0).unwrap();
             assert_eq!((message.role, message.seq), (*role, count));
@@ -103,10 +97,7 @@ async fn refused_messages_change_nothing() {
     let outsider = house.message_to(session.session_id, Scope::Own(user("auth0|b")));
     let unknown = house.message_to(house.ids.uuid(), Scope::Any);
     let unknown_id = unknown.session_id;
-    assert_eq!(
-        house.add(&[outsider, unknown]).await,
-        [Err(foreign(&session)), Err(not_found(unknown_id))]
-    );
+    assert_eq!(house.add(&[outsider, unknown]).await, [Err(foreign(&session)), Err(not_found(unknown_id))]);
     assert_eq!(house.add(&[]).await, []);
     assert_eq!(house.messages(&session).await, []);
     assert_eq!(house.find(session.session_id).await, Some(session));
@@ -121,15 +112,9 @@ async fn totals_that_cannot_be_counted_are_refused() {
         cost_usd: Usd::from_nano(cost_nano),
         ..house.message(&session)
     };
-    let refused = |field| {
-        Err(SessionRefusal::TotalTooLarge {
-            session_id: session.session_id.to_string(),
-            field,
-        })
-    };
-    let outcomes = house
-        .add(&[with(1, i64::MAX), with(1, 1), with(i64::MAX, 0), with(2, 0)])
-        .await;
+    let refused =
+        |field| Err(SessionRefusal::TotalTooLarge { session_id: session.session_id.to_string(), field });
+    let outcomes = house.add(&[with(1, i64::MAX), with(1, 1), with(i64::MAX, 0), with(2, 0)]).await;
     assert_eq!(outcomes[0].as_ref().unwrap().seq, 1);
     assert_eq!(outcomes[1], refused("cost_usd"));
     assert_eq!(outcomes[2], refused("tokens_used"));
@@ -168,53 +153,18 @@ async fn what_callers_must_check_is_refused_by_the_database() {
     let before = house.find(session.session_id).await;
     let base = || house.message(&session);
     for (constraint, new) in [
-        (
-            "messages_tokens_used_check",
-            NewMessage {
-                tokens_used: -1,
-                ..base()
-            },
-        ),
-        (
-            "messages_cost_usd_check",
-            NewMessage {
-                cost_usd: Usd::from_nano(-1),
-                ..base()
-            },
-        ),
-        (
-            "messages_message_type_check",
-            NewMessage {
-                message_type: "x".repeat(21),
-                ..base()
-            },
-        ),
+        ("messages_tokens_used_check", NewMessage { tokens_used: -1, ..base() }),
+        ("messages_cost_usd_check", NewMessage { cost_usd: Usd::from_nano(-1), ..base() }),
+        ("messages_message_type_check", NewMessage { message_type: "x".repeat(21), ..base() }),
         (
             "messages_content_check",
-            NewMessage {
-                content: "x".repeat(sessions::CONTENT_BYTES_MAX + 1),
-                ..base()
-            },
+            NewMessage { content: "x".repeat(sessions::CONTENT_BYTES_MAX + 1), ..base() },
         ),
-        (
-            "messages_tool_calls_check",
-            NewMessage {
-                tool_calls: Some(FreeForm::empty()),
-                ..base()
-            },
-        ),
-        (
-            "messages_message_id_key",
-            NewMessage {
-                message_id: first.message_id,
-                ..base()
-            },
-        ),
+        ("messages_tool_calls_check", NewMessage { tool_calls: Some(FreeForm::empty()), ..base() }),
+        ("messages_message_id_key", NewMessage { message_id: first.message_id, ..base() }),
     ] {
         let mut tx = Tx::begin(house.pool()).await.unwrap();
-        let error = sessions::add_messages(&mut tx, &house.clock, &[new])
-            .await
-            .unwrap_err();
+        let error = sessions::add_messages(&mut tx, &house.clock, &[new]).await.unwrap_err();
         assert!(
             matches!(&error, DbError::Constraint { constraint: found, .. } if found == constraint),
             "{constraint}: {error:?}"

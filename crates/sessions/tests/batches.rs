@@ -91,24 +91,10 @@ async fn outcomes_stand_where_their_messages_stood() {
         .iter()
         .map(|outcome| outcome.as_ref().map(|message| message.seq).map_err(Clone::clone))
         .collect();
-    assert_eq!(
-        seqs,
-        [
-            Ok(1),
-            Ok(1),
-            Ok(2),
-            Err(not_found(unknown)),
-            Err(foreign(&other)),
-            Ok(1),
-            Ok(3)
-        ]
-    );
+    assert_eq!(seqs, [Ok(1), Ok(1), Ok(2), Err(not_found(unknown)), Err(foreign(&other)), Ok(1), Ok(3)]);
     for (outcome, new) in outcomes.iter().zip(&new) {
         if let Ok(message) = outcome {
-            assert_eq!(
-                (message.message_id, message.session_id),
-                (new.message_id, new.session_id)
-            );
+            assert_eq!((message.message_id, message.session_id), (new.message_id, new.session_id));
         }
     }
 }

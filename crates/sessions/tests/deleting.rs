@@ -18,10 +18,8 @@ struct Count {
 
 async fn stored_messages(house: &House) -> i64 {
     let mut conn = house.pool().get().await.unwrap();
-    let row: Count = pg::sql("SELECT count(*) AS count FROM sessions.messages")
-        .get_result(&mut conn)
-        .await
-        .unwrap();
+    let row: Count =
+        pg::sql("SELECT count(*) AS count FROM sessions.messages").get_result(&mut conn).await.unwrap();
     row.count
 }
 
@@ -35,10 +33,7 @@ async fn delete(house: &House, session_id: Uuid, scope: &Scope) -> Result<Delete
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_session_leaves_no_message_and_no_other_loses_any() {
     let house = House::build().await;
-    let (going, staying) = (
-        house.session(&user("auth0|a")).await,
-        house.session(&user("auth0|a")).await,
-    );
+    let (going, staying) = (house.session(&user("auth0|a")).await, house.session(&user("auth0|a")).await);
     let new = [&going, &staying, &going, &going].map(|session| house.message(session));
     house.add(&new).await;
     assert_eq!(stored_messages(&house).await, 4);
@@ -46,11 +41,7 @@ async fn a_deleted_session_leaves_no_message_and_no_other_loses_any() {
 
     assert_eq!(
         delete(&house, id, &Scope::Own(user("auth0|a"))).await,
-        Ok(Deleted {
-            session_id: id,
-            user_id: user("auth0|a"),
-            message_count: 3
-        })
+        Ok(Deleted { session_id: id, user_id: user("auth0|a"), message_count: 3 })
     );
     assert_eq!(house.find(id).await, None);
     assert_eq!(house.messages(&going).await, []);
@@ -68,15 +59,9 @@ async fn refused_deletions_change_nothing() {
     house.add(&[house.message(&session)]).await.remove(0).unwrap();
     let before = house.find(session.session_id).await;
     let outsider = Scope::Own(user("auth0|b"));
-    assert_eq!(
-        delete(&house, session.session_id, &outsider).await,
-        Err(foreign(&session))
-    );
+    assert_eq!(delete(&house, session.session_id, &outsider).await, Err(foreign(&session)));
     let unknown = house.ids.uuid();
-    assert_eq!(
-        delete(&house, unknown, &Scope::Any).await,
-        Err(not_found(unknown))
-    );
+    assert_eq!(delete(&house, unknown, &Scope::Any).await, Err(not_found(unknown)));
     assert_eq!(house.find(session.session_id).await, before);
     assert_eq!(stored_messages(&house).await, 1);
 }
@@ -87,10 +72,7 @@ async fn a_deletion_that_is_not_committed_did_not_happen() {
     let session = house.session(&user("auth0|a")).await;
     house.add(&[house.message(&session)]).await.remove(0).unwrap();
     let mut tx = Tx::begin(house.pool()).await.unwrap();
-    sessions::delete(&mut tx, session.session_id, &Scope::Any)
-        .await
-        .unwrap()
-        .unwrap();
+    sessions::delete(&mut tx, session.session_id, &Scope::Any).await.unwrap().unwrap();
     tx.rollback().await;
     assert_eq!(house.messages(&session).await.len(), 1);
 }

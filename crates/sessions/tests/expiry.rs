@@ -8,26 +8,14 @@ use time::Duration;
 use crate::support::House;
 
 async fn expiring(house: &House, after: Duration) -> Session {
-    let new = NewSession {
-        expires_at: Some(instant() + after),
-        ..house.new_session(&user("auth0|a"))
-    };
+    let new = NewSession { expires_at: Some(instant() + after), ..house.new_session(&user("auth0|a")) };
     house.create(&new).await
 }
 
 async fn listed(house: &House, status: Option<Status>) -> Vec<Session> {
     let mut conn = house.pool().get().await.unwrap();
     let filter = SessionFilter { status };
-    sessions::list(
-        &mut conn,
-        &house.clock,
-        &user("auth0|a"),
-        filter,
-        &Page::first(500),
-    )
-    .await
-    .unwrap()
-    .items
+    sessions::list(&mut conn, &house.clock, &user("auth0|a"), filter, &Page::first(500)).await.unwrap().items
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,10 +23,7 @@ async fn a_session_expires_at_its_instant() {
     let house = House::build().await;
     let session = expiring(&house, Duration::HOUR).await;
     house.clock.advance(Duration::HOUR - Duration::microseconds(1));
-    assert_eq!(
-        house.find(session.session_id).await.unwrap().status,
-        Status::Active
-    );
+    assert_eq!(house.find(session.session_id).await.unwrap().status, Status::Active);
     assert_eq!(listed(&house, Some(Status::Active)).await.len(), 1);
 
     house.clock.advance(Duration::microseconds(1));
@@ -62,10 +47,7 @@ async fn a_status_set_before_expiry_ends_with_it_and_one_set_after_stands() {
     let house = House::build().await;
     let session = expiring(&house, Duration::HOUR).await;
     let id = session.session_id;
-    house
-        .set_status(id, &Scope::Any, Status::Completed)
-        .await
-        .unwrap();
+    house.set_status(id, &Scope::Any, Status::Completed).await.unwrap();
     house.clock.advance(Duration::HOUR);
     assert_eq!(house.find(id).await.unwrap().status, Status::Expired);
 
@@ -97,10 +79,7 @@ async fn the_list_filters_by_the_status_it_shows() {
         house.create(&new()).await;
         for status in Status::ALL {
             let session = house.create(&new()).await;
-            house
-                .set_status(session.session_id, &Scope::Any, *status)
-                .await
-                .unwrap();
+            house.set_status(session.session_id, &Scope::Any, *status).await.unwrap();
         }
     }
     for _ in 0..8 {

@@ -23,14 +23,8 @@ async fn a_created_session_is_found_as_it_was_answered() {
     assert_eq!(session.user_id, new.user_id);
     assert_eq!(session.session_id, new.session_id);
     assert_eq!(session.title, new.title);
-    assert_eq!(
-        session.conversation_data.as_json(),
-        r#"{"topic": "AI编程助手对话"}"#
-    );
-    assert_eq!(
-        session.metadata.as_json(),
-        r#"{"a": 12345678901234567890123, "b": 1.10, "c": 100}"#
-    );
+    assert_eq!(session.conversation_data.as_json(), r#"{"topic": "AI编程助手对话"}"#);
+    assert_eq!(session.metadata.as_json(), r#"{"a": 12345678901234567890123, "b": 1.10, "c": 100}"#);
     assert_eq!(session.status, Status::Active);
     assert!(session.is_active());
     assert_eq!((session.message_count, session.total_tokens), (0, 0));
@@ -57,23 +51,13 @@ async fn a_session_is_given_only_to_those_it_concerns() {
     let unknown = house.ids.uuid();
     let mut conn = house.pool().get().await.unwrap();
     for (session_id, scope, expected) in [
-        (
-            session.session_id,
-            Scope::Own(user("auth0|a")),
-            Ok(session.clone()),
-        ),
+        (session.session_id, Scope::Own(user("auth0|a")), Ok(session.clone())),
         (session.session_id, Scope::Any, Ok(session.clone())),
-        (
-            session.session_id,
-            Scope::Own(user("auth0|b")),
-            Err(foreign(&session)),
-        ),
+        (session.session_id, Scope::Own(user("auth0|b")), Err(foreign(&session))),
         (unknown, Scope::Own(user("auth0|b")), Err(not_found(unknown))),
         (unknown, Scope::Any, Err(not_found(unknown))),
     ] {
-        let found = sessions::find_in_scope(&mut conn, &house.clock, session_id, &scope)
-            .await
-            .unwrap();
+        let found = sessions::find_in_scope(&mut conn, &house.clock, session_id, &scope).await.unwrap();
         assert_eq!(found, expected, "{scope:?}");
     }
 }
@@ -82,10 +66,7 @@ async fn a_session_is_given_only_to_those_it_concerns() {
 async fn an_id_that_is_taken_cannot_be_taken_by_another_user() {
     let house = House::build().await;
     let taken = house.session(&user("auth0|a")).await;
-    let new = NewSession {
-        session_id: taken.session_id,
-        ..house.new_session(&user("auth0|b"))
-    };
+    let new = NewSession { session_id: taken.session_id, ..house.new_session(&user("auth0|b")) };
     let mut tx = Tx::begin(house.pool()).await.unwrap();
     let error = sessions::create(&mut tx, &house.clock, &new).await.unwrap_err();
     assert!(

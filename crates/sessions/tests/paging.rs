@@ -14,16 +14,12 @@ use crate::support::{House, add};
 async fn sessions_page(house: &House, page: Page<TimePlace>) -> Slice<Session, TimePlace> {
     let mut conn = house.pool().get().await.unwrap();
     let (user, filter) = (user("auth0|a"), SessionFilter::default());
-    sessions::list(&mut conn, &house.clock, &user, filter, &page)
-        .await
-        .unwrap()
+    sessions::list(&mut conn, &house.clock, &user, filter, &page).await.unwrap()
 }
 
 async fn messages_page(house: &House, session: &Session, page: Page<i64>) -> Slice<Message, i64> {
     let mut conn = house.pool().get().await.unwrap();
-    sessions::messages(&mut conn, session, MessageFilter::default(), &page)
-        .await
-        .unwrap()
+    sessions::messages(&mut conn, session, MessageFilter::default(), &page).await.unwrap()
 }
 
 /// Ten sessions, three of them created at each instant, and one of another user between.
@@ -81,10 +77,7 @@ async fn going_through_sessions_meets_each_once_while_new_ones_are_created() {
         let (newer, ten) = met.split_at(met.len() - 10);
         assert_eq!(ten, expected, "{limit}");
         assert!(newer.is_sorted_by(|a, b| a > b), "{limit}: {newer:?}");
-        assert!(
-            newer.iter().all(|id| !expected.contains(id)),
-            "{limit}: {newer:?}"
-        );
+        assert!(newer.iter().all(|id| !expected.contains(id)), "{limit}: {newer:?}");
     }
 }
 
@@ -95,22 +88,14 @@ async fn filtered_pages_are_full() {
     let mut conn = house.pool().get().await.unwrap();
     let listed = sessions_page(&house, Page::first(50)).await.items;
     for session in listed.iter().step_by(2) {
-        house
-            .set_status(session.session_id, &kernel::Scope::Any, Status::Archived)
-            .await
-            .unwrap();
+        house.set_status(session.session_id, &kernel::Scope::Any, Status::Archived).await.unwrap();
     }
-    let filter = SessionFilter {
-        status: Some(Status::Active),
-    };
-    let first = sessions::list(&mut conn, &house.clock, &user("auth0|a"), filter, &Page::first(3))
-        .await
-        .unwrap();
+    let filter = SessionFilter { status: Some(Status::Active) };
+    let first =
+        sessions::list(&mut conn, &house.clock, &user("auth0|a"), filter, &Page::first(3)).await.unwrap();
     assert_eq!(ids(&first.items), [all[1], all[3], all[5]]);
     let rest = Page::new(3, Start::After(first.next.unwrap())).unwrap();
-    let rest = sessions::list(&mut conn, &house.clock, &user("auth0|a"), filter, &rest)
-        .await
-        .unwrap();
+    let rest = sessions::list(&mut conn, &house.clock, &user("auth0|a"), filter, &rest).await.unwrap();
     assert_eq!(ids(&rest.items), [all[7], all[9]]);
     assert_eq!(rest.next, None);
 }
@@ -120,9 +105,7 @@ async fn messages_are_listed_oldest_first_by_offset_and_by_place() {
     let house = House::build().await;
     let session = house.session(&user("auth0|a")).await;
     let other = house.session(&user("auth0|a")).await;
-    let new: Vec<_> = (0..10)
-        .flat_map(|_| [house.message(&session), house.message(&other)])
-        .collect();
+    let new: Vec<_> = (0..10).flat_map(|_| [house.message(&session), house.message(&other)]).collect();
     house.add(&new).await;
     let seqs = |slice: &Slice<Message, i64>| -> Vec<i64> {
         assert!(slice.items.iter().all(|one| one.session_id == session.session_id));
@@ -147,12 +130,8 @@ async fn messages_of_one_speaker_are_paged_like_all() {
     let house = House::build().await;
     let session = house.session(&user("auth0|a")).await;
     let roles = [Role::User, Role::Assistant, Role::Tool];
-    let new: Vec<_> = (0..10)
-        .map(|nth| NewMessage {
-            role: roles[nth % 3],
-            ..house.message(&session)
-        })
-        .collect();
+    let new: Vec<_> =
+        (0..10).map(|nth| NewMessage { role: roles[nth % 3], ..house.message(&session) }).collect();
     house.add(&new).await;
     let mut conn = house.pool().get().await.unwrap();
     for (role, limit, start, expected, next) in [
@@ -167,13 +146,8 @@ async fn messages_of_one_speaker_are_paged_like_all() {
         (Role::Tool, 9, Start::Offset(3), vec![], None),
         (Role::System, 9, Start::Offset(0), vec![], None),
     ] {
-        let (filter, page) = (
-            MessageFilter { role: Some(role) },
-            Page::new(limit, start).unwrap(),
-        );
-        let slice = sessions::messages(&mut conn, &session, filter, &page)
-            .await
-            .unwrap();
+        let (filter, page) = (MessageFilter { role: Some(role) }, Page::new(limit, start).unwrap());
+        let slice = sessions::messages(&mut conn, &session, filter, &page).await.unwrap();
         let seqs: Vec<i64> = slice.items.iter().map(|one| one.seq).collect();
         assert_eq!((seqs, slice.next), (expected, next), "{role:?} {page:?}");
     }
@@ -186,9 +160,8 @@ async fn going_through_messages_meets_each_once_while_writers_add() {
     let writers: Vec<_> = (0..4)
         .map(|_| {
             let (pool, clock) = (house.pool().clone(), house.clock.clone());
-            let batches: Vec<_> = (1..=10)
-                .map(|size| (0..size).map(|_| house.message(&session)).collect::<Vec<_>>())
-                .collect();
+            let batches: Vec<_> =
+                (1..=10).map(|size| (0..size).map(|_| house.message(&session)).collect::<Vec<_>>()).collect();
             tokio::spawn(async move {
                 for batch in batches {
                     for outcome in add(&pool, &clock, &batch).await {
@@ -237,10 +210,7 @@ async fn pages_of_messages(house: &House, session: &Session) -> Vec<Vec<i64>> {
 async fn large_messages_come_in_several_pages_without_gap_or_repeat() {
     let house = House::build().await;
     let session = house.session(&user("auth0|a")).await;
-    let large = || NewMessage {
-        content: "x".repeat(CONTENT_BYTES_MAX),
-        ..house.message(&session)
-    };
+    let large = || NewMessage { content: "x".repeat(CONTENT_BYTES_MAX), ..house.message(&session) };
     house.add(&(0..10).map(|_| large()).collect::<Vec<_>>()).await;
     // With its metadata, a message is a little over 1 MiB, so the fourth does not fit into 4 MiB.
     let pages = pages_of_messages(&house, &session).await;
@@ -271,14 +241,7 @@ async fn json_counts_by_its_text_and_not_by_what_compression_makes_of_it() {
     house.add(&(0..20).map(|_| attached()).collect::<Vec<_>>()).await;
     // Half a million bytes each: eight of them fit into 4 MiB.
     let pages = pages_of_messages(&house, &session).await;
-    assert_eq!(
-        pages,
-        [
-            (1..=8).collect::<Vec<i64>>(),
-            (9..=16).collect(),
-            (17..=20).collect()
-        ]
-    );
+    assert_eq!(pages, [(1..=8).collect::<Vec<i64>>(), (9..=16).collect(), (17..=20).collect()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,10 +297,7 @@ async fn places_and_offsets_at_the_ends_of_their_range_are_served() {
         let slice = messages_page(&house, &session, Page::new(500, start).unwrap()).await;
         assert_eq!(slice.items.len(), expected);
     }
-    let (first, last) = (
-        "-62135596800000000000:-1",
-        "253402300799999999000:9223372036854775807",
-    );
+    let (first, last) = ("-62135596800000000000:-1", "253402300799999999000:9223372036854775807");
     for (start, expected) in [
         (Start::After(first.parse().unwrap()), 0),
         (Start::After(last.parse().unwrap()), 1),

@@ -37,10 +37,7 @@ async fn audits_find_each_kind_of_damage() {
         ("UPDATE sessions.sessions SET total_tokens = 1", vec![0]),
         ("UPDATE sessions.sessions SET total_cost = 1", vec![0]),
         ("UPDATE sessions.messages SET seq = 7 WHERE seq = 3", vec![1]),
-        (
-            "UPDATE sessions.messages SET created_at = created_at - interval '1 h' WHERE seq = 2",
-            vec![3],
-        ),
+        ("UPDATE sessions.messages SET created_at = created_at - interval '1 h' WHERE seq = 2", vec![3]),
         (
             "UPDATE sessions.sessions SET last_activity = last_activity + interval '1 s', \
                  updated_at = updated_at + interval '1 s'",
@@ -57,10 +54,7 @@ async fn audits_find_each_kind_of_damage() {
         conn.batch_execute(damage).await.unwrap();
         let found = pg::audit::run(&mut conn, sessions::AUDITS).await.unwrap();
         let rules: Vec<&str> = found.iter().map(|violation| violation.rule).collect();
-        let expected: Vec<&str> = expected
-            .iter()
-            .map(|nth: &usize| sessions::AUDITS[*nth].rule)
-            .collect();
+        let expected: Vec<&str> = expected.iter().map(|nth: &usize| sessions::AUDITS[*nth].rule).collect();
         assert_eq!(rules, expected, "{damage}: {found:?}");
     }
 }

@@ -90,9 +90,7 @@ impl House {
         status: Status,
     ) -> Result<Session, SessionRefusal> {
         let mut tx = Tx::begin(self.pool()).await.unwrap();
-        let outcome = sessions::set_status(&mut tx, &self.clock, session_id, scope, status)
-            .await
-            .unwrap();
+        let outcome = sessions::set_status(&mut tx, &self.clock, session_id, scope, status).await.unwrap();
         tx.commit().await.unwrap();
         outcome
     }
@@ -119,13 +117,9 @@ pub async fn add(
 }
 
 pub fn not_found(session_id: Uuid) -> SessionRefusal {
-    SessionRefusal::NotFound {
-        session_id: session_id.to_string(),
-    }
+    SessionRefusal::NotFound { session_id: session_id.to_string() }
 }
 
 pub fn foreign(session: &Session) -> SessionRefusal {
-    SessionRefusal::Foreign {
-        session_id: session.session_id.to_string(),
-    }
+    SessionRefusal::Foreign { session_id: session.session_id.to_string() }
 }

@@ -83,13 +83,7 @@ mod tests {
 
         let content = copy_tree(&from, &to).unwrap();
 
-        assert_eq!(
-            content,
-            Content {
-                files: 1,
-                size_bytes: 4
-            }
-        );
+        assert_eq!(content, Content { files: 1, size_bytes: 4 });
         assert_eq!(content_of(&to).unwrap(), content);
         assert!(to.join("empty").is_dir());
         assert_eq!(fs::metadata(&to).unwrap().mode() & 0o777, 0o700);

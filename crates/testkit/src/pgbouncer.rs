@@ -75,12 +75,8 @@ impl PgBouncer {
         }
         let file = folder.path().join("pgbouncer.ini");
         fs::write(&file, configuration)?;
-        let child = Command::new(binary)
-            .arg("--quiet")
-            .arg(&file)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .spawn()?;
+        let child =
+            Command::new(binary).arg("--quiet").arg(&file).current_dir("/").stdin(Stdio::null()).spawn()?;
         let mut pgbouncer = Self {
             url: format!("postgresql://{ROLE}@127.0.0.1:{port}/{database}"),
             version,

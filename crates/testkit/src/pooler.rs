@@ -65,10 +65,7 @@ impl TestPooler {
                 });
             }
         });
-        Ok(Self {
-            url,
-            _clients: clients,
-        })
+        Ok(Self { url, _clients: clients })
     }
 
     /// Where the ordinary role finds the database through it.

@@ -12,15 +12,9 @@ use nix::unistd::geteuid;
 ///
 /// # Panics
 /// In CI (`CI` is set), if `./dev setup` could have installed it: by root or with sudo. A test must not vanish there.
-#[expect(
-    clippy::print_stderr,
-    reason = "the reader of a test's output has to see that it did not run"
-)]
+#[expect(clippy::print_stderr, reason = "the reader of a test's output has to see that it did not run")]
 pub fn skip_without(program: &str) {
-    assert!(
-        !must_be_there(),
-        "{program} is not installed: ./dev setup installs it"
-    );
+    assert!(!must_be_there(), "{program} is not installed: ./dev setup installs it");
     eprintln!("SKIPPED: {program} is not installed (./dev setup installs it, as root or with sudo)");
 }
 
@@ -35,15 +29,10 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
-    split_paths(path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    split_paths(path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests have no configuration to ask whether this is CI"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration to ask whether this is CI")]
 fn must_be_there() -> bool {
     var_os("CI").is_some() && (geteuid().is_root() || find_program("sudo").is_some())
 }

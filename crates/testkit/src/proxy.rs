@@ -47,10 +47,8 @@ impl Proxy {
         let listener = listener.unwrap_or_else(|error| panic!("no free port: {error}"));
         let address = listener.local_addr();
         let address: SocketAddr = address.unwrap_or_else(|error| panic!("no address: {error}"));
-        let network = Arc::new(Mutex::new(Network {
-            silent: watch::Sender::new(false),
-            new_are_silent: false,
-        }));
+        let network =
+            Arc::new(Mutex::new(Network { silent: watch::Sender::new(false), new_are_silent: false }));
         Self {
             url: format!("{credentials}@{address}/{database}"),
             accepting: tokio::spawn(accept(listener, socket, Arc::clone(&network))),

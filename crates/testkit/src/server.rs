@@ -117,24 +117,15 @@ impl Server {
         };
         seed.copy_to(&run)?;
         let postgres = LocalPostgres::start(&settings(&run.path))?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("testkit")
-            .enable_all()
-            .build()?;
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("testkit").enable_all().build()?;
         let admin = {
             let _inside = runtime.enter();
             let mut settings = PoolSettings::new(postgres.superuser_url("postgres"));
             settings.wait_timeout = Duration::from_secs(120);
             Pool::new(&settings)?
         };
-        Ok(Self {
-            postgres,
-            runtime,
-            admin,
-            templates: Templates::default(),
-            _run: run,
-        })
+        Ok(Self { postgres, runtime, admin, templates: Templates::default(), _run: run })
     }
 }
 

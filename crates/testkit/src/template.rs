@@ -52,17 +52,11 @@ pub(crate) async fn wait_until_unused(server: &Server, database: &str) -> Result
 
 async fn make(server: &Server, name: &str, migrations: &[Migration]) -> Result<(), Failed> {
     // A first attempt may have failed on the way.
-    server
-        .administer(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        .await?;
-    server
-        .administer(&format!("CREATE DATABASE {name} OWNER {ROLE}"))
-        .await?;
+    server.administer(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
+    server.administer(&format!("CREATE DATABASE {name} OWNER {ROLE}")).await?;
     let pool = Pool::new(&PoolSettings::new(server.url(name)))?;
     pg::migrate::run(&pool, &[migrations]).await?;
     pool.close();
-    server
-        .administer(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
-        .await?;
+    server.administer(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await?;
     wait_until_unused(server, name).await
 }

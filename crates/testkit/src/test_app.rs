@@ -66,22 +66,13 @@ impl TestApp {
             let sent = started.send(start(config, &url, its_clock));
             assert!(sent.is_ok(), "the test did not wait for its service");
         });
-        let (running, app, address) = wait
-            .recv()
-            .unwrap_or_else(|_| panic!("the service did not start"));
+        let (running, app, address) = wait.recv().unwrap_or_else(|_| panic!("the service did not start"));
         let client = Client::builder()
             .timeout(std::time::Duration::from_secs(30))
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap_or_else(|error| panic!("no HTTP client: {error}"));
-        Self {
-            address,
-            clock,
-            client,
-            app,
-            running: Some(running),
-            db,
-        }
+        Self { address, clock, client, app, running: Some(running), db }
     }
 
     /// Where it listens.
@@ -123,17 +114,9 @@ impl TestApp {
         let token = self.token(user_id);
         let local: String = user_id.chars().filter(char::is_ascii_alphanumeric).collect();
         let body = json!({"email": format!("{local}@example.com"), "name": user_id});
-        let reply = self
-            .post("/api/v1/users/ensure")
-            .token(&token)
-            .json(&body)
-            .send()
-            .await;
+        let reply = self.post("/api/v1/users/ensure").token(&token).json(&body).send().await;
         assert_eq!(reply.status, 200, "{}", reply.text);
-        TestUser {
-            id: user(user_id),
-            token,
-        }
+        TestUser { id: user(user_id), token }
     }
 
     /// Begins a GET request.
@@ -158,10 +141,7 @@ impl TestApp {
 
     /// Begins a request of any method.
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
-        TestRequest(
-            self.client
-                .request(method, format!("http://{}{path}", self.address)),
-        )
+        TestRequest(self.client.request(method, format!("http://{}{path}", self.address)))
     }
 }
 
@@ -229,21 +209,10 @@ impl TestRequest {
     /// # Panics
     /// When there is no answer.
     pub async fn send(self) -> TestReply {
-        let response = self
-            .0
-            .send()
-            .await
-            .unwrap_or_else(|error| panic!("no answer: {error}"));
+        let response = self.0.send().await.unwrap_or_else(|error| panic!("no answer: {error}"));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response
-            .text()
-            .await
-            .unwrap_or_else(|error| panic!("no whole answer: {error}"));
-        TestReply {
-            status,
-            headers,
-            text,
-        }
+        let text = response.text().await.unwrap_or_else(|error| panic!("no whole answer: {error}"));
+        TestReply { status, headers, text }
     }
 }
 
@@ -270,10 +239,7 @@ impl TestReply {
     /// A header of the answer; empty if it has none of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// Asserts the status and hands the answer on.
@@ -304,9 +270,7 @@ fn config(variables: &[(&str, &str)]) -> Config {
     ];
     let lookup = |name: &str| {
         let find = |list: &[(&str, &str)]| {
-            list.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
+            list.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
         find(variables).or_else(|| find(&ours))
     };
@@ -330,9 +294,7 @@ fn start(config: Config, url: &str, clock: Arc<dyn Clock>) -> (Running, Arc<App>
         let app = Arc::new(app);
         let listener =
             TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("no free port: {error}"));
-        let address = listener
-            .local_addr()
-            .unwrap_or_else(|error| panic!("no address: {error}"));
+        let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
         let server = http::server(Arc::clone(&app), listener)
             .unwrap_or_else(|error| panic!("the server cannot listen: {error}"));
         let handle = server.handle();
@@ -344,10 +306,7 @@ fn start(config: Config, url: &str, clock: Arc<dyn Clock>) -> (Running, Arc<App>
 
 /// The search path of the test process, for processes that tests start.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a harness may hand on the environment it was started in"
-)]
+#[expect(clippy::disallowed_methods, reason = "a harness may hand on the environment it was started in")]
 pub fn search_path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }

@@ -49,19 +49,10 @@ impl TestDb {
     pub async fn create(migrations: &[&[Migration]], audits: &[&[Audit]]) -> Self {
         let server = Server::of_this_process();
         let migrations = pg::migrate::merge(migrations);
-        let name = must(
-            "make a test database",
-            server.run(clone(server, migrations)).await,
-        );
+        let name = must("make a test database", server.run(clone(server, migrations)).await);
         let url = server.url(&name);
         let pool = pool(&url, 8);
-        Self {
-            server,
-            name,
-            url,
-            pool,
-            audits: audits.concat(),
-        }
+        Self { server, name, url, pool, audits: audits.concat() }
     }
 
     /// Connections of the ordinary role, at most 8.
@@ -87,10 +78,7 @@ impl TestDb {
     /// # Panics
     /// When the server refuses it.
     pub async fn connect(&self) -> Connection {
-        must(
-            "connect to a test database",
-            self.pool_of(1).get().await.map_err(Failed::from),
-        )
+        must("connect to a test database", self.pool_of(1).get().await.map_err(Failed::from))
     }
 
     /// Waits until at least `statements` statements in this database wait for a lock.
@@ -108,11 +96,7 @@ impl TestDb {
             if row.waiting >= statements {
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{} of {statements} statements wait",
-                row.waiting
-            );
+            assert!(Instant::now() < deadline, "{} of {statements} statements wait", row.waiting);
             tokio::task::yield_now().await;
         }
     }
@@ -136,10 +120,7 @@ impl TestDb {
     /// When the server refuses one.
     pub async fn set_defaults(&self, settings: &[(&str, &str)]) {
         for (setting, value) in settings {
-            let sql = format!(
-                "ALTER ROLE {ROLE} IN DATABASE {} SET {setting} = {value}",
-                self.name
-            );
+            let sql = format!("ALTER ROLE {ROLE} IN DATABASE {} SET {setting} = {value}", self.name);
             must("set a default of the role", self.server.administer(&sql).await);
         }
     }
@@ -183,9 +164,7 @@ impl TestDb {
         let (server, name) = (self.server, self.name.clone());
         self.server.run_blocking(async move {
             wait_until_unused(server, &name).await?;
-            server
-                .administer(&format!("DROP DATABASE {name} WITH (FORCE)"))
-                .await
+            server.administer(&format!("DROP DATABASE {name} WITH (FORCE)")).await
         })
     }
 }
@@ -218,9 +197,7 @@ async fn clone(server: &'static Server, migrations: Vec<Migration>) -> Result<St
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     // Measured: half the time of `file_copy`, which waits for two checkpoints.
     server
-        .administer(&format!(
-            "CREATE DATABASE {name} TEMPLATE {template} OWNER {ROLE} STRATEGY wal_log"
-        ))
+        .administer(&format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {ROLE} STRATEGY wal_log"))
         .await?;
     Ok(name)
 }
@@ -243,9 +220,5 @@ fn report(violations: &[Violation]) {
         .iter()
         .map(|found| format!("\n  {}: {}: {}", found.rule, found.subject, found.detail))
         .collect();
-    assert!(
-        violations.is_empty(),
-        "the books do not balance, {} violations:{lines}",
-        violations.len()
-    );
+    assert!(violations.is_empty(), "the books do not balance, {} violations:{lines}", violations.len());
 }

@@ -59,11 +59,7 @@ impl WorkFolder {
         let alive = File::create(path.join("alive"))?;
         alive.lock()?;
         let remover = spawn_remover(&path)?;
-        Ok(RunFolder {
-            path,
-            _alive: alive,
-            _remover: remover,
-        })
+        Ok(RunFolder { path, _alive: alive, _remover: remover })
     }
 
     /// A path in the folder.
@@ -96,10 +92,7 @@ impl WorkFolder {
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if name.starts_with(UNFINISHED) || (name.starts_with(RUN) && is_abandoned(&path)) {
                 remove(&path);
             }
@@ -168,9 +161,8 @@ fn is_usable(dir: &Path) -> bool {
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn room_bytes(dir: &Path) -> u64 {
-    nix::sys::statvfs::statvfs(dir).map_or(0, |found| {
-        found.blocks_available().saturating_mul(found.fragment_size())
-    })
+    nix::sys::statvfs::statvfs(dir)
+        .map_or(0, |found| found.blocks_available().saturating_mul(found.fragment_size()))
 }
 
 /// Other systems have no such folder, or count in other types.
@@ -179,10 +171,7 @@ fn room_bytes(_dir: &Path) -> u64 {
     0
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test harness has no configuration to take the folder from"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test harness has no configuration to take the folder from")]
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }

@@ -158,27 +158,18 @@ impl Failure for UsageRefusal {
                 vec![("id", Detail::Integer(*id))]
             }
             Self::InvalidTimeZone { zone } => vec![("zone", Detail::Text(zone.clone()))],
-            Self::PriceNotFound {
-                provider,
-                model_name,
-                token_class,
-            } => {
+            Self::PriceNotFound { provider, model_name, token_class } => {
                 let given = |name, text: &Option<String>| Some((name, Detail::Text(text.clone()?)));
                 let class = token_class.map(|class| ("token_class", Detail::Text(class.to_string())));
-                let named = [
-                    given("provider", provider),
-                    given("model_name", model_name),
-                    class,
-                ];
+                let named = [given("provider", provider), given("model_name", model_name), class];
                 named.into_iter().flatten().collect()
             }
             Self::PartExceedsWhole => vec![field("cached_prompt_tokens")],
             Self::ChargeTooLarge => Vec::new(),
             Self::PriceCount { limit } => vec![("limit", Detail::Integer(count(*limit)))],
-            Self::PriceInPast { place, earliest } => vec![
-                ("place", Detail::Integer(count(*place))),
-                ("earliest", Detail::Time(*earliest)),
-            ],
+            Self::PriceInPast { place, earliest } => {
+                vec![("place", Detail::Integer(count(*place))), ("earliest", Detail::Time(*earliest))]
+            }
             Self::PriceWithoutRates { place } | Self::PriceTwice { place } | Self::PriceExists { place } => {
                 vec![("place", Detail::Integer(count(*place)))]
             }

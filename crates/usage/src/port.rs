@@ -129,10 +129,7 @@ impl PgMeter {
     async fn record_in(&self, tx: &mut Tx, inputs: &[UsageInput]) -> Result<Vec<Outcome>, DbError> {
         let book = self.prices.book(tx.conn()).await?;
         let now = self.clock.now();
-        let priced: Vec<_> = inputs
-            .iter()
-            .map(|input| input.clone().priced(&book, now))
-            .collect();
+        let priced: Vec<_> = inputs.iter().map(|input| input.clone().priced(&book, now)).collect();
         let new: Vec<_> = priced.iter().flatten().cloned().collect();
         let mut outcomes = service::record(tx, &*self.clock, &new).await?.into_iter();
         let outcome = |priced| match priced {
@@ -202,23 +199,17 @@ impl Meter for PgMeter {
         filter: &RecordFilter,
         page: &Page<TimePlace>,
     ) -> Result<Slice<Record, TimePlace>, MeterError> {
-        let read = self
-            .pool
-            .read(async |conn| service::list(conn, user, filter, page).await);
+        let read = self.pool.read(async |conn| service::list(conn, user, filter, page).await);
         Ok(read.await?)
     }
 
     async fn stats(&self, user: &UserId, filter: &RecordFilter) -> Result<Stats, MeterError> {
-        let read = self
-            .pool
-            .read(async |conn| service::stats(conn, user, filter).await);
+        let read = self.pool.read(async |conn| service::stats(conn, user, filter).await);
         Ok(read.await?)
     }
 
     async fn series(&self, user: &UserId, query: &SeriesQuery) -> Result<Series<Totals>, MeterError> {
-        let read = self
-            .pool
-            .read(async |conn| service::series(conn, user, query).await);
+        let read = self.pool.read(async |conn| service::series(conn, user, query).await);
         Ok(read.await??)
     }
 }

@@ -53,10 +53,7 @@ pub enum RatingError {
 pub fn rate(price: &Price, quantities: &Quantities) -> Result<Rated, RatingError> {
     let (mut charge, mut cost) = (0_i128, 0_i128);
     for (class, quantity) in quantities.iter() {
-        let rate = price
-            .rates
-            .get(&class)
-            .ok_or(RatingError::ClassNotPriced { class })?;
+        let rate = price.rates.get(&class).ok_or(RatingError::ClassNotPriced { class })?;
         charge = add_product(charge, quantity, rate.charge_pico)?;
         cost = add_product(cost, quantity, rate.cost_pico)?;
     }

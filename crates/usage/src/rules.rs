@@ -121,11 +121,7 @@ impl UsageInput {
                 record.pricing = Pricing::Unrated { token_class }
             }
             Quote::Unknown(_) => {}
-            Quote::Priced {
-                price_id,
-                quantities,
-                rated,
-            } => {
+            Quote::Priced { price_id, quantities, rated } => {
                 record.cost_usd = self.cost_usd.unwrap_or(rated.cost);
                 if !states_charge {
                     record.credits_charged = rated.charge;
@@ -161,11 +157,7 @@ impl UsageInput {
         let quantities =
             Quantities::of(counts.iter().chain(request)).map_err(|_| UsageRefusal::ChargeTooLarge)?;
         match rate(price, &quantities) {
-            Ok(rated) => Ok(Quote::Priced {
-                price_id: price.id,
-                quantities,
-                rated,
-            }),
+            Ok(rated) => Ok(Quote::Priced { price_id: price.id, quantities, rated }),
             Err(RatingError::ClassNotPriced { class }) => Ok(Quote::Unknown(Some(class))),
             Err(RatingError::TooLarge) => Err(UsageRefusal::ChargeTooLarge),
         }
@@ -174,10 +166,7 @@ impl UsageInput {
     /// What was used, by class: where only the total is known, tokens of which nothing else is known.
     fn counts(&self) -> Result<Quantities, UsageRefusal> {
         use TokenClass::{CacheRead, Input, Output, Token};
-        let (asked, answered) = (
-            self.prompt_tokens.unwrap_or(0),
-            self.completion_tokens.unwrap_or(0),
-        );
+        let (asked, answered) = (self.prompt_tokens.unwrap_or(0), self.completion_tokens.unwrap_or(0));
         let cached = self.cached_prompt_tokens.unwrap_or(0);
         let counted = if asked == 0 && answered == 0 && cached == 0 {
             Quantities::of([(Token, self.tokens_used.unwrap_or(0))])
@@ -193,11 +182,7 @@ impl UsageInput {
     pub fn complete(self) -> NewRecord {
         let event = self.event_id.as_ref().map(|id| {
             let (payload, former) = fingerprint(&self);
-            EventId {
-                id: id.clone(),
-                payload,
-                former: Some(former),
-            }
+            EventId { id: id.clone(), payload, former: Some(former) }
         });
         let model_name = present(self.model_name);
         let pricing = match self.credits_charged {
@@ -225,9 +210,7 @@ impl UsageInput {
             calculation_method: self.calculation_method.unwrap_or_else(|| method.to_owned()),
             pricing,
             // Both are at most TOKENS_MAX, so this never saturates.
-            tokens_used: self
-                .tokens_used
-                .unwrap_or_else(|| prompt_tokens.saturating_add(completion_tokens)),
+            tokens_used: self.tokens_used.unwrap_or_else(|| prompt_tokens.saturating_add(completion_tokens)),
             prompt_tokens,
             completion_tokens,
             billing_metadata: self.billing_metadata.unwrap_or_default(),
@@ -244,11 +227,7 @@ enum Quote {
     /// They do not know the model, or not this class of what was used.
     Unknown(Option<TokenClass>),
     /// This.
-    Priced {
-        price_id: i64,
-        quantities: Quantities,
-        rated: Rated,
-    },
+    Priced { price_id: i64, quantities: Quantities, rated: Rated },
 }
 
 fn method(charged: Option<Credits>, model: Option<&str>) -> &'static str {
@@ -277,36 +256,20 @@ mod tests {
         assert_eq!(record.credits_charged, Credits::ZERO);
         assert_eq!(record.cost_usd, Usd::ZERO);
         assert_eq!(record.calculation_method, UNKNOWN);
-        assert_eq!(
-            (record.tokens_used, record.prompt_tokens, record.completion_tokens),
-            (0, 0, 0)
-        );
+        assert_eq!((record.tokens_used, record.prompt_tokens, record.completion_tokens), (0, 0, 0));
         assert_eq!(record.billing_metadata, FreeForm::empty());
-        assert_eq!(
-            (record.endpoint, record.model_name, record.session_id),
-            (None, None, None)
-        );
+        assert_eq!((record.endpoint, record.model_name, record.session_id), (None, None, None));
     }
 
     #[test]
     fn tokens_are_added_up_only_when_the_total_is_absent() {
-        let parts = UsageInput {
-            prompt_tokens: Some(800),
-            completion_tokens: Some(450),
-            ..event()
-        };
+        let parts = UsageInput { prompt_tokens: Some(800), completion_tokens: Some(450), ..event() };
         assert_eq!(parts.clone().complete().tokens_used, 1_250);
-        let total = |tokens| UsageInput {
-            tokens_used: Some(tokens),
-            ..parts.clone()
-        };
+        let total = |tokens| UsageInput { tokens_used: Some(tokens), ..parts.clone() };
         assert_eq!(total(7).complete().tokens_used, 7);
         assert_eq!(total(0).complete().tokens_used, 0);
-        let most = UsageInput {
-            prompt_tokens: Some(TOKENS_MAX),
-            completion_tokens: Some(TOKENS_MAX),
-            ..event()
-        };
+        let most =
+            UsageInput { prompt_tokens: Some(TOKENS_MAX), completion_tokens: Some(TOKENS_MAX), ..event() };
         assert_eq!(most.complete().tokens_used, 2 * TOKENS_MAX);
     }
 
@@ -324,12 +287,7 @@ mod tests {
             (model.clone(), None, given.clone(), "gpt4_pricing"),
             (model, zero, given, "gpt4_pricing"),
         ] {
-            let input = UsageInput {
-                model_name,
-                credits_charged,
-                calculation_method,
-                ..event()
-            };
+            let input = UsageInput { model_name, credits_charged, calculation_method, ..event() };
             assert_eq!(input.clone().complete().calculation_method, expected, "{input:?}");
         }
     }
@@ -345,10 +303,7 @@ mod tests {
             ..event()
         }
         .complete();
-        assert_eq!(
-            (record.model_name, record.provider, record.tool_name),
-            (None, None, None)
-        );
+        assert_eq!((record.model_name, record.provider, record.tool_name), (None, None, None));
         assert_eq!(record.operation_name, empty);
     }
 }

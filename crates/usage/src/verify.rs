@@ -168,8 +168,5 @@ impl fmt::Display for Violation {
 /// # Errors
 /// [`DbError`] when the database cannot be read.
 pub async fn records(pool: &Pool) -> Result<u64, DbError> {
-    Ok(pool
-        .read(async |conn| store::verify::records(conn).await)
-        .await?
-        .unsigned_abs())
+    Ok(pool.read(async |conn| store::verify::records(conn).await).await?.unsigned_abs())
 }

@@ -38,20 +38,14 @@ pub async fn reads(conn: &mut AsyncPgConnection) -> Reads {
 }
 
 pub fn between(before: Reads, after: Reads) -> (i64, i64, i64) {
-    (
-        after.table_scans - before.table_scans,
-        after.key_scans - before.key_scans,
-        after.rows - before.rows,
-    )
+    (after.table_scans - before.table_scans, after.key_scans - before.key_scans, after.rows - before.rows)
 }
 
 /// 10,000 records of 10 users, with the planner's statistics up to date.
 pub async fn crowded() -> TestDb {
     let (db, clock) = (database().await, clock());
     for _ in 0..10 {
-        let new: Vec<NewRecord> = (0..1_000)
-            .map(|n| event(&user(&format!("u{}", n % 10))))
-            .collect();
+        let new: Vec<NewRecord> = (0..1_000).map(|n| event(&user(&format!("u{}", n % 10)))).collect();
         record(&db, &clock, &new).await;
         clock.advance(Duration::SECOND);
     }
@@ -71,9 +65,7 @@ async fn a_page_reads_its_own_rows_by_the_primary_key() {
     let filter = RecordFilter::default();
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     let before = reads(tx.conn()).await;
-    let first = usage::list(tx.conn(), &someone(), &filter, &Page::first(50))
-        .await
-        .unwrap();
+    let first = usage::list(tx.conn(), &someone(), &filter, &Page::first(50)).await.unwrap();
     let after = reads(tx.conn()).await;
     assert_eq!(between(before, after), (0, 1, 51));
 
@@ -103,36 +95,21 @@ async fn statistics_read_records_at_the_edges_of_the_window_only() {
         to: Some(testkit::instant() + Duration::seconds(3)),
         ..RecordFilter::default()
     };
-    let whole = RecordFilter {
-        from: Some(testkit::instant() - Duration::days(1)),
-        ..RecordFilter::default()
-    };
-    let session = RecordFilter {
-        session_id: Some("s".to_owned()),
-        ..edge.clone()
-    };
-    let class = RecordFilter {
-        recorded_by: Some(CallerClass::User),
-        ..edge.clone()
-    };
+    let whole =
+        RecordFilter { from: Some(testkit::instant() - Duration::days(1)), ..RecordFilter::default() };
+    let session = RecordFilter { session_id: Some("s".to_owned()), ..edge.clone() };
+    let class = RecordFilter { recorded_by: Some(CallerClass::User), ..edge.clone() };
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     // Often enough that PostgreSQL would turn to a plan without the values, if it deemed it good.
     for _ in 0..10 {
-        for (filter, records, read) in [
-            (&edge, 200, 200),
-            (&whole, 1_000, 0),
-            (&session, 0, 200),
-            (&class, 0, 200),
-        ] {
+        for (filter, records, read) in
+            [(&edge, 200, 200), (&whole, 1_000, 0), (&session, 0, 200), (&class, 0, 200)]
+        {
             let before = reads(tx.conn()).await;
             let stats = usage::stats(tx.conn(), &someone(), filter).await.unwrap();
             assert_eq!(stats.total_records, records);
             // One look for each of the edges, of which one may be empty.
-            assert_eq!(
-                between(before, reads(tx.conn()).await),
-                (0, 2, read),
-                "{filter:?}"
-            );
+            assert_eq!(between(before, reads(tx.conn()).await), (0, 2, read), "{filter:?}");
         }
     }
     tx.rollback().await;

@@ -43,16 +43,8 @@ async fn each_audit_finds_what_breaks_its_rule() {
     for (audit, sql) in usage::AUDITS.iter().zip(BREAKS) {
         let mut db = database().await;
         db.forgo_audits();
-        let named = UsageInput {
-            event_id: Some("e1".to_owned()),
-            ..UsageInput::new(user("a"), "ai_chat")
-        };
-        let stored = record(
-            &db,
-            &clock(),
-            &[named.complete(), event(&user("b")), event(&user("b"))],
-        )
-        .await;
+        let named = UsageInput { event_id: Some("e1".to_owned()), ..UsageInput::new(user("a"), "ai_chat") };
+        let stored = record(&db, &clock(), &[named.complete(), event(&user("b")), event(&user("b"))]).await;
         let correction = Correction {
             user_id: user("a"),
             record_id: stored[0].id,

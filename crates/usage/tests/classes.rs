@@ -51,30 +51,13 @@ async fn each_class_has_its_own_ids_in_and_across_batches() {
     let replays: Vec<_> = first.iter().map(replay).collect();
     let new = Some(Replay::First);
     assert_eq!(replays, [new, new, new, new, Some(Replay::ByEvent)]);
-    assert_eq!(
-        send(&db, &[event(by_service, "e3", 2)])
-            .await
-            .iter()
-            .map(replay)
-            .collect::<Vec<_>>(),
-        [new]
-    );
-    assert_eq!(
-        send(&db, &[event(by_user, "e3", 1)])
-            .await
-            .iter()
-            .map(replay)
-            .collect::<Vec<_>>(),
-        [new]
-    );
+    assert_eq!(send(&db, &[event(by_service, "e3", 2)]).await.iter().map(replay).collect::<Vec<_>>(), [new]);
+    assert_eq!(send(&db, &[event(by_user, "e3", 1)]).await.iter().map(replay).collect::<Vec<_>>(), [new]);
     for (by, tokens) in [(by_user, 1), (by_service, 2)] {
         for id in ["e1", "e2", "e3"] {
             let again = send(&db, &[event(by, id, tokens), event(by, id, 9)]).await;
             let known = again[0].as_ref().unwrap();
-            assert_eq!(
-                (known.replay, known.record.recorded_by),
-                (Replay::ByEvent, Some(by))
-            );
+            assert_eq!((known.replay, known.record.recorded_by), (Replay::ByEvent, Some(by)));
             assert!(matches!(again[1], Err(UsageRefusal::UsageConflict { .. })));
         }
     }
@@ -99,11 +82,7 @@ async fn each_class_has_its_own_ids_in_and_across_batches() {
 async fn stored_ids_count_for_any_class_by_what_was_said() {
     let db = database().await;
     let [by_user, by_service] = BY;
-    let mut stored = send(&db, &[event(by_service, "e1", 1)])
-        .await
-        .remove(0)
-        .unwrap()
-        .record;
+    let mut stored = send(&db, &[event(by_service, "e1", 1)]).await.remove(0).unwrap().record;
     db.connect().await.batch_execute(FORGET_CLASSES).await.unwrap();
     stored.recorded_by = None;
     for by in BY {
@@ -112,15 +91,8 @@ async fn stored_ids_count_for_any_class_by_what_was_said() {
     }
     // For another event the id is free, to each class once.
     for (by, tokens) in [(by_user, 2), (by_service, 3)] {
-        let outcomes = send(
-            &db,
-            &[
-                event(by, "e1", tokens),
-                event(by, "e1", tokens),
-                event(by, "e1", 9),
-            ],
-        )
-        .await;
+        let outcomes =
+            send(&db, &[event(by, "e1", tokens), event(by, "e1", tokens), event(by, "e1", 9)]).await;
         assert_eq!(
             (replay(&outcomes[0]), replay(&outcomes[1])),
             (Some(Replay::First), Some(Replay::ByEvent))
@@ -143,11 +115,7 @@ const STORED: [(&str, &str, &[Option<&str>]); 3] = [
         "7500fc64834f432a0daac3818b3772cba4997f83625b52e5e871ca4366fa57c3",
         &[None, Some("{}"), Some("{ }")],
     ),
-    (
-        "{ }",
-        "1a1554f18af4bd411ee4beaf04b4a8d711c2c4a0c1390ceef3a9297618a260a5",
-        &[Some("{ }")],
-    ),
+    ("{ }", "1a1554f18af4bd411ee4beaf04b4a8d711c2c4a0c1390ceef3a9297618a260a5", &[Some("{ }")]),
 ];
 
 #[tokio::test]

@@ -43,16 +43,10 @@ async fn a_record_and_its_correction_are_nothing() {
     let done = correct(&db, &later, &of(&stored, None)).await.unwrap();
     assert_eq!(done.original, stored);
     let negative = &done.correction;
-    assert_eq!(
-        (negative.correction_of, negative.occurred_at),
-        (Some(stored.id), stored.occurred_at)
-    );
+    assert_eq!((negative.correction_of, negative.occurred_at), (Some(stored.id), stored.occurred_at));
     assert_eq!(negative.credits_charged, Credits::from_micro(-5_500_000));
     assert_eq!((negative.tokens_used, negative.prompt_tokens), (-1250, -800));
-    assert_eq!(
-        negative.billing_metadata,
-        FreeForm::of_texts([("reason", "wrong \"model\"")])
-    );
+    assert_eq!(negative.billing_metadata, FreeForm::of_texts([("reason", "wrong \"model\"")]));
     assert_eq!(sums(&db).await, Stats::default());
     let listed = all(&db, &user("a"), &RecordFilter::default(), 10).await;
     let ids: Vec<i64> = listed.iter().map(|one| one.id).collect();
@@ -66,21 +60,12 @@ async fn a_replacement_stands_where_the_record_stood() {
     let stored = record(&db, &clock(), &[priced()]).await.remove(0);
     let later = clock();
     later.advance(Duration::days(40));
-    let instead = NewRecord {
-        credits_charged: "2.5".parse().unwrap(),
-        ..event(&user("nobody"))
-    };
+    let instead = NewRecord { credits_charged: "2.5".parse().unwrap(), ..event(&user("nobody")) };
     let done = correct(&db, &later, &of(&stored, Some(instead))).await.unwrap();
     let replacement = done.replacement.unwrap();
-    assert_eq!(
-        (&replacement.user_id, replacement.occurred_at),
-        (&stored.user_id, stored.occurred_at)
-    );
+    assert_eq!((&replacement.user_id, replacement.occurred_at), (&stored.user_id, stored.occurred_at));
     let now = sums(&db).await;
-    assert_eq!(
-        (now.total_records, now.total_credits_charged),
-        (1, CreditsSum::from_micro(2_500_000))
-    );
+    assert_eq!((now.total_records, now.total_credits_charged), (1, CreditsSum::from_micro(2_500_000)));
     // What was recorded in its stead is a record like any other.
     correct(&db, &later, &of(&replacement, None)).await.unwrap();
     assert_eq!(sums(&db).await, Stats::default());
@@ -91,23 +76,15 @@ async fn what_cannot_be_corrected_is_refused_and_leaves_no_trace() {
     let db = database().await;
     let stored = record(&db, &clock(), &[priced()]).await.remove(0);
     let (id, before) = (stored.id, sums(&db).await);
-    let foreign = Correction {
-        user_id: user("b"),
-        ..of(&stored, None)
-    };
+    let foreign = Correction { user_id: user("b"), ..of(&stored, None) };
     let missing = Err(UsageRefusal::UsageRecordNotFound { id });
     assert_eq!(correct(&db, &clock(), &foreign).await, missing);
 
     // The event id is taken, by the very record; the claim of the correction is given up again.
-    let taken = Err(UsageRefusal::UsageConflict {
-        event_id: "e1".to_owned(),
-    });
+    let taken = Err(UsageRefusal::UsageConflict { event_id: "e1".to_owned() });
     let same_event = of(&stored, Some(priced()));
     assert_eq!(correct(&db, &clock(), &same_event).await, taken);
-    let early = NewRecord {
-        occurred_at: Some(testkit::instant() - Duration::days(36)),
-        ..event(&user("a"))
-    };
+    let early = NewRecord { occurred_at: Some(testkit::instant() - Duration::days(36)), ..event(&user("a")) };
     let refused = correct(&db, &clock(), &of(&stored, Some(early))).await;
     assert!(matches!(refused, Err(UsageRefusal::TimestampOutOfRange { .. })));
     assert_eq!(sums(&db).await, before);
@@ -116,15 +93,10 @@ async fn what_cannot_be_corrected_is_refused_and_leaves_no_trace() {
     let again = correct(&db, &clock(), &of(&stored, None)).await;
     assert_eq!(again, Err(UsageRefusal::AlreadyCorrected { id }));
     // Not even together with a new event, whose id stays free.
-    let fresh = UsageInput {
-        event_id: Some("e2".to_owned()),
-        ..UsageInput::new(user("a"), "ai_chat")
-    };
+    let fresh = UsageInput { event_id: Some("e2".to_owned()), ..UsageInput::new(user("a"), "ai_chat") };
     let again = correct(&db, &clock(), &of(&stored, Some(fresh.clone().complete()))).await;
     assert_eq!(again, Err(UsageRefusal::AlreadyCorrected { id }));
-    let free = try_record(db.pool(), &clock(), &[fresh.complete()])
-        .await
-        .unwrap();
+    let free = try_record(db.pool(), &clock(), &[fresh.complete()]).await.unwrap();
     assert!(free[0].is_ok());
     let id = done.correction.id;
     let negative = correct(&db, &clock(), &of(&done.correction, None)).await;

@@ -21,9 +21,7 @@ fn named(name: &str, id: &str, tokens: i64) -> NewRecord {
 }
 
 fn conflict(id: &str) -> Outcome {
-    Err(UsageRefusal::UsageConflict {
-        event_id: id.to_owned(),
-    })
+    Err(UsageRefusal::UsageConflict { event_id: id.to_owned() })
 }
 
 async fn send(db: &TestDb, new: &[NewRecord]) -> Vec<Outcome> {
@@ -43,10 +41,7 @@ async fn a_repeat_is_answered_with_the_first_record_and_changes_nothing() {
     // Another user's event of the same id is another event.
     let other = send(&db, &[named("b", "e1", 8)]).await.remove(0).unwrap();
     assert_eq!(other.replay, Replay::First);
-    assert_eq!(
-        all(&db, &user("a"), &RecordFilter::default(), 10).await,
-        [first.record]
-    );
+    assert_eq!(all(&db, &user("a"), &RecordFilter::default(), 10).await, [first.record]);
 }
 
 #[tokio::test]
@@ -72,29 +67,20 @@ async fn a_batch_knows_its_own_repeats_and_those_of_before() {
     }
     let replays = |outcomes: &[Outcome]| -> Vec<Result<(Replay, i64), UsageRefusal>> {
         let shape = |outcome: &Outcome| {
-            outcome
-                .as_ref()
-                .map(|done| (done.replay, done.record.tokens_used))
-                .map_err(Clone::clone)
+            outcome.as_ref().map(|done| (done.replay, done.record.tokens_used)).map_err(Clone::clone)
         };
         outcomes.iter().map(shape).collect()
     };
     assert_eq!(replays(&at_once), replays(&one_by_one));
-    let reserved = UsageRefusal::ReservedEventId {
-        event_id: "correction:7".to_owned(),
-    };
+    let reserved = UsageRefusal::ReservedEventId { event_id: "correction:7".to_owned() };
     assert_eq!(
         replays(&at_once),
         [
             Ok((Replay::First, 1)),
             Ok((Replay::ByEvent, 1)),
-            Err(UsageRefusal::UsageConflict {
-                event_id: "new".to_owned()
-            }),
+            Err(UsageRefusal::UsageConflict { event_id: "new".to_owned() }),
             Ok((Replay::First, 0)),
-            Err(UsageRefusal::UsageConflict {
-                event_id: "known".to_owned()
-            }),
+            Err(UsageRefusal::UsageConflict { event_id: "known".to_owned() }),
             Ok((Replay::ByEvent, 1)),
             Ok((Replay::First, 2)),
             Err(reserved),
@@ -102,20 +88,15 @@ async fn a_batch_knows_its_own_repeats_and_those_of_before() {
     );
     let ids: BTreeSet<i64> = at_once.iter().flatten().map(|done| done.record.id).collect();
     assert_eq!(ids.len(), 4);
-    assert_eq!(
-        all(&batch, &user("a"), &RecordFilter::default(), 10).await.len(),
-        3
-    );
+    assert_eq!(all(&batch, &user("a"), &RecordFilter::default(), 10).await.len(), 3);
 }
 
 #[tokio::test]
 async fn times_are_kept_and_those_out_of_range_refused_alone() {
     let db = database().await;
     let at = |offset: Duration| {
-        let input = UsageInput {
-            occurred_at: Some(instant() + offset),
-            ..UsageInput::new(user("a"), "ai_chat")
-        };
+        let input =
+            UsageInput { occurred_at: Some(instant() + offset), ..UsageInput::new(user("a"), "ai_chat") };
         input.complete()
     };
     let outcomes = send(
@@ -135,10 +116,7 @@ async fn times_are_kept_and_those_out_of_range_refused_alone() {
     assert_eq!((&outcomes[0], &outcomes[3]), (&refusal, &refusal));
     let listed = all(&db, &user("a"), &RecordFilter::default(), 10).await;
     let times: Vec<_> = listed.iter().map(|one| one.occurred_at).collect();
-    assert_eq!(
-        times,
-        [instant() + Duration::minutes(5), instant() - Duration::days(35)]
-    );
+    assert_eq!(times, [instant() + Duration::minutes(5), instant() - Duration::days(35)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,9 +159,7 @@ async fn many_senders_of_one_event_in_two_processes_record_it_once() {
 async fn an_event_that_was_rolled_back_can_be_recorded() {
     let db = database().await;
     let mut tx = Tx::begin(db.pool()).await.unwrap();
-    usage::record(&mut tx, &clock(), &[named("a", "e1", 1)])
-        .await
-        .unwrap();
+    usage::record(&mut tx, &clock(), &[named("a", "e1", 1)]).await.unwrap();
     let pool: Pool = db.second_pool();
     let waiting = tokio::spawn(async move { try_record(&pool, &clock(), &[named("a", "e1", 2)]).await });
     let mut watcher = db.connect().await;

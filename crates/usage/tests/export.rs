@@ -14,9 +14,7 @@ use crate::{
 
 async fn begin(db: &TestDb, whose: Option<&UserId>, filter: &RecordFilter) -> Export {
     let mut conn = db.pool().get().await.unwrap();
-    Export::begin(&mut conn, whose.cloned(), filter.clone())
-        .await
-        .unwrap()
+    Export::begin(&mut conn, whose.cloned(), filter.clone()).await.unwrap()
 }
 
 async fn page(db: &TestDb, export: &mut Export) -> Result<Exported, RecordsDropped> {
@@ -43,11 +41,7 @@ async fn many(db: &TestDb) -> Vec<Record> {
         let new: Vec<NewRecord> = (0..300_i64)
             .map(|n| {
                 let number = batch * 300 + n;
-                let by = if number % 3 == 0 {
-                    CallerClass::User
-                } else {
-                    CallerClass::Service
-                };
+                let by = if number % 3 == 0 { CallerClass::User } else { CallerClass::Service };
                 let input = UsageInput {
                     recorded_by: by,
                     occurred_at: Some(clock.now() - Duration::hours(number * 7 % 800)),
@@ -80,34 +74,16 @@ async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
     let edge = rows[700].occurred_at;
     for filter in [
         RecordFilter::default(),
-        RecordFilter {
-            from: Some(edge),
-            ..RecordFilter::default()
-        },
-        RecordFilter {
-            to: Some(edge),
-            model_name: Some("m1".to_owned()),
-            ..RecordFilter::default()
-        },
-        RecordFilter {
-            from: Some(edge),
-            to: Some(edge),
-            ..RecordFilter::default()
-        },
-        RecordFilter {
-            from: Some(edge),
-            to: Some(edge - Duration::MICROSECOND),
-            ..RecordFilter::default()
-        },
+        RecordFilter { from: Some(edge), ..RecordFilter::default() },
+        RecordFilter { to: Some(edge), model_name: Some("m1".to_owned()), ..RecordFilter::default() },
+        RecordFilter { from: Some(edge), to: Some(edge), ..RecordFilter::default() },
+        RecordFilter { from: Some(edge), to: Some(edge - Duration::MICROSECOND), ..RecordFilter::default() },
         RecordFilter {
             session_id: Some("s".to_owned()),
             event_type: Some("e0".to_owned()),
             ..RecordFilter::default()
         },
-        RecordFilter {
-            recorded_by: Some(CallerClass::User),
-            ..RecordFilter::default()
-        },
+        RecordFilter { recorded_by: Some(CallerClass::User), ..RecordFilter::default() },
         RecordFilter {
             recorded_by: Some(CallerClass::Service),
             model_name: Some("m2".to_owned()),
@@ -119,18 +95,12 @@ async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
                 whose.as_ref().is_none_or(|user| *user == one.user_id)
                     && filter.from.is_none_or(|from| from <= one.occurred_at)
                     && filter.to.is_none_or(|to| one.occurred_at <= to)
-                    && filter
-                        .model_name
-                        .as_ref()
-                        .is_none_or(|model| one.model_name.as_ref() == Some(model))
+                    && filter.model_name.as_ref().is_none_or(|model| one.model_name.as_ref() == Some(model))
                     && filter
                         .session_id
                         .as_ref()
                         .is_none_or(|session| one.session_id.as_ref() == Some(session))
-                    && filter
-                        .event_type
-                        .as_ref()
-                        .is_none_or(|event| one.event_type == *event)
+                    && filter.event_type.as_ref().is_none_or(|event| one.event_type == *event)
                     && (filter.recorded_by.is_none() || filter.recorded_by == one.recorded_by)
             };
             let expected: Vec<Record> = rows.iter().filter(matches).cloned().collect();
@@ -143,10 +113,7 @@ async fn an_export_is_what_the_filter_matches_in_the_order_of_the_key() {
 #[tokio::test]
 async fn a_page_walks_the_key_no_further_than_it_must() {
     let db = crowded().await;
-    let nothing = RecordFilter {
-        model_name: Some("unheard-of".to_owned()),
-        ..RecordFilter::default()
-    };
+    let nothing = RecordFilter { model_name: Some("unheard-of".to_owned()), ..RecordFilter::default() };
     let narrow = RecordFilter {
         from: Some(testkit::instant() + Duration::seconds(2)),
         to: Some(testkit::instant() + Duration::seconds(3)),
@@ -163,9 +130,7 @@ async fn a_page_walks_the_key_no_further_than_it_must() {
         let mut tx = Tx::begin(db.pool()).await.unwrap();
         // Often enough that PostgreSQL would turn to a plan without the values.
         for _ in 0..7 {
-            let mut export = Export::begin(tx.conn(), whose.clone(), filter.clone())
-                .await
-                .unwrap();
+            let mut export = Export::begin(tx.conn(), whose.clone(), filter.clone()).await.unwrap();
             let before = reads(tx.conn()).await;
             let page = export.page(tx.conn()).await.unwrap().unwrap();
             let (table_scans, _, rows) = between(before, reads(tx.conn()).await);
@@ -179,10 +144,7 @@ async fn a_page_walks_the_key_no_further_than_it_must() {
         tx.rollback().await;
     }
     // Five steps of 2,000 rows, and an end.
-    let nothing = RecordFilter {
-        tool_name: Some("unheard-of".to_owned()),
-        ..RecordFilter::default()
-    };
+    let nothing = RecordFilter { tool_name: Some("unheard-of".to_owned()), ..RecordFilter::default() };
     assert_eq!(export(&db, None, &nothing).await, (Vec::new(), 5));
 }
 
@@ -212,22 +174,14 @@ async fn an_export_whose_months_are_dropped_meanwhile_says_so() {
     let (db, clock) = (database().await, clock());
     record(&db, &clock, &vec![event(&user("a")); 600]).await;
     let filter = RecordFilter::default();
-    let recent = RecordFilter {
-        from: Some(clock.now() - Duration::days(1)),
-        ..RecordFilter::default()
-    };
+    let recent = RecordFilter { from: Some(clock.now() - Duration::days(1)), ..RecordFilter::default() };
     let (mut all, mut some) = (begin(&db, None, &filter).await, begin(&db, None, &recent).await);
     assert!(matches!(page(&db, &mut all).await, Ok(Exported::Records(_))));
     let mut conn = db.pool().get().await.unwrap();
-    conn.batch_execute("UPDATE usage.retention SET dropped_before = '2026-01-01'")
-        .await
-        .unwrap();
+    conn.batch_execute("UPDATE usage.retention SET dropped_before = '2026-01-01'").await.unwrap();
     drop(conn);
     assert_eq!(page(&db, &mut all).await, Err(RecordsDropped));
-    assert!(
-        matches!(page(&db, &mut some).await, Ok(Exported::Records(_))),
-        "it lies behind"
-    );
+    assert!(matches!(page(&db, &mut some).await, Ok(Exported::Records(_))), "it lies behind");
     // What was dropped before it began was never in it.
     assert_eq!(export(&db, None, &filter).await.0.len(), 600);
 }

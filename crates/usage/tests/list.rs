@@ -24,11 +24,7 @@ async fn combinations(db: &TestDb, clock: &ManualClock, user: &UserId) -> Vec<Re
             provider: Some(text(bits, 4)),
             tool_name: Some(text(bits, 8)),
             session_id: Some(text(bits, 16)),
-            recorded_by: if bits & 32 == 0 {
-                CallerClass::User
-            } else {
-                CallerClass::Service
-            },
+            recorded_by: if bits & 32 == 0 { CallerClass::User } else { CallerClass::Service },
             ..event(user)
         };
         stored.extend(record(db, clock, &[new]).await);
@@ -96,16 +92,8 @@ async fn both_ends_are_inclusive_to_the_microsecond() {
         (None, at(-1), 0),
         (at(2_000), at(0), 0),
     ] {
-        let filter = RecordFilter {
-            from,
-            to,
-            ..RecordFilter::default()
-        };
-        assert_eq!(
-            all(&db, &user("a"), &filter, 10).await.len(),
-            expected,
-            "{filter:?}"
-        );
+        let filter = RecordFilter { from, to, ..RecordFilter::default() };
+        assert_eq!(all(&db, &user("a"), &filter, 10).await.len(), expected, "{filter:?}");
         let stats = crate::support::stats(&db, &user("a"), &filter).await;
         assert_eq!(usize::try_from(stats.total_records), Ok(expected), "{filter:?}");
     }
@@ -123,11 +111,7 @@ async fn pages_by_offset_and_by_place_are_the_same() {
     let whole = page(&db, &user("a"), &filter, &Page::first(24)).await;
     assert_eq!(whole.next, None);
     assert_eq!(whole.items.len(), 24);
-    assert!(
-        whole
-            .items
-            .is_sorted_by_key(|one| std::cmp::Reverse((one.occurred_at, one.id)))
-    );
+    assert!(whole.items.is_sorted_by_key(|one| std::cmp::Reverse((one.occurred_at, one.id))));
     for limit in [1, 5, 6, 23] {
         assert_eq!(all(&db, &user("a"), &filter, limit).await, whole.items);
         for offset in [0, 7, 23, 24] {
@@ -203,11 +187,8 @@ async fn large_records_come_in_several_pages_without_gap_or_repeat() {
     };
     record(&db, &clock, &vec![large; 12]).await;
     // Three quarters of a million bytes each: five of them fit into 4 MiB.
-    let expected: [Vec<i64>; 3] = [
-        (8..=12).rev().collect(),
-        (3..=7).rev().collect(),
-        (1..=2).rev().collect(),
-    ];
+    let expected: [Vec<i64>; 3] =
+        [(8..=12).rev().collect(), (3..=7).rev().collect(), (1..=2).rev().collect()];
     assert_eq!(pages(&db).await, expected);
 
     // The tables set no limit: a record that is larger than a page still comes, alone.
@@ -216,12 +197,7 @@ async fn large_records_come_in_several_pages_without_gap_or_repeat() {
     conn.batch_execute("UPDATE usage.records SET trace_id = repeat('x', 5000000) WHERE id = 12")
         .await
         .unwrap();
-    let expected: [Vec<i64>; 4] = [
-        vec![12],
-        (7..=11).rev().collect(),
-        (2..=6).rev().collect(),
-        vec![1],
-    ];
+    let expected: [Vec<i64>; 4] = [vec![12], (7..=11).rev().collect(), (2..=6).rev().collect(), vec![1]];
     assert_eq!(pages(&db).await, expected);
 }
 

@@ -52,11 +52,7 @@ fn offset(zone: &str, at: OffsetDateTime) -> UtcOffset {
         // From the last Sunday of March to that of October, at 1:00 UTC.
         "Europe/Berlin" => {
             let set = |month| last_sunday(year, month).with_hms(1, 0, 0).unwrap().assume_utc();
-            if set(Month::March) <= at && at < set(Month::October) {
-                120
-            } else {
-                60
-            }
+            if set(Month::March) <= at && at < set(Month::October) { 120 } else { 60 }
         }
         // Back by half an hour at 2:00 of the first Sunday of April, on at 2:00 of that of October.
         "Australia/Lord_Howe" => {
@@ -64,11 +60,7 @@ fn offset(zone: &str, at: OffsetDateTime) -> UtcOffset {
                 let local = first_sunday(year, month).with_hms(2, 0, 0).unwrap();
                 local.assume_utc() - Duration::minutes(offset)
             };
-            if set(Month::April, 660) <= at && at < set(Month::October, 630) {
-                630
-            } else {
-                660
-            }
+            if set(Month::April, 660) <= at && at < set(Month::October, 630) { 630 } else { 660 }
         }
         _ => 0,
     };

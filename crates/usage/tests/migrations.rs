@@ -68,22 +68,15 @@ async fn records_are_carried_over_with_their_sums_and_back_again() {
 
     // What was recorded since comes back too; a corrected record goes with its correction.
     let new = record(&db, &clock(), &[event(&user("u1")), event(&user("new"))]).await;
-    let correction = Correction {
-        user_id: user("u1"),
-        record_id: 7,
-        reason: "wrong".to_owned(),
-        replacement: None,
-    };
+    let correction =
+        Correction { user_id: user("u1"), record_id: 7, reason: "wrong".to_owned(), replacement: None };
     correct(&db, &clock(), &correction).await.unwrap();
     usage::create_months(db.pool(), &clock(), 3).await.unwrap();
     testkit::audit_now(&db);
     let sums = stats(&db, &user("u1"), &RecordFilter::default()).await;
     assert_eq!(sums.total_records, 2_001);
     assert!(sums.total_credits_charged > CreditsSum::from_micro(100_000_000_000_000_000));
-    assert_eq!(
-        all(&db, &user("new"), &RecordFilter::default(), 10).await,
-        [new[1].clone()]
-    );
+    assert_eq!(all(&db, &user("new"), &RecordFilter::default(), 10).await, [new[1].clone()]);
     for migration in after.iter().rev() {
         run(&mut conn, migration.down).await;
     }

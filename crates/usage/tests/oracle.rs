@@ -30,11 +30,7 @@ pub fn class() -> impl Strategy<Value = CallerClass> {
 
 fn new_record() -> impl Strategy<Value = NewRecord> {
     let texts = (text(), text(), text(), text());
-    let amounts = (
-        0..=Credits::MAX.micro(),
-        0..=Usd::MAX.nano(),
-        0..=usage::TOKENS_MAX,
-    );
+    let amounts = (0..=Credits::MAX.micro(), 0..=Usd::MAX.nano(), 0..=usage::TOKENS_MAX);
     let whose = (select(vec!["one", "you"]), class());
     (whose, select(vec!["x", "y"]), texts, amounts).prop_map(
         |(
@@ -127,13 +123,8 @@ async fn check(
     let mut stored = Vec::new();
     for (pause, batch) in history {
         clock.advance(Duration::microseconds(*pause));
-        let new: Vec<NewRecord> = batch
-            .iter()
-            .map(|one| NewRecord {
-                user_id: of_case(&one.user_id),
-                ..one.clone()
-            })
-            .collect();
+        let new: Vec<NewRecord> =
+            batch.iter().map(|one| NewRecord { user_id: of_case(&one.user_id), ..one.clone() }).collect();
         stored.extend(record(db, &clock, &new).await);
     }
     // Records of earlier versions have no class.
@@ -146,17 +137,9 @@ async fn check(
     }
     let me = of_case(&"one".parse().unwrap());
     for filter in filters {
-        let mut expected: Vec<Record> = stored
-            .iter()
-            .filter(|one| one.user_id == me && matches(filter, one))
-            .cloned()
-            .collect();
-        prop_assert_eq!(
-            stats(db, &me, filter).await,
-            sum(&expected),
-            "statistics of {:?}",
-            filter
-        );
+        let mut expected: Vec<Record> =
+            stored.iter().filter(|one| one.user_id == me && matches(filter, one)).cloned().collect();
+        prop_assert_eq!(stats(db, &me, filter).await, sum(&expected), "statistics of {:?}", filter);
         expected.reverse();
         prop_assert_eq!(all(db, &me, filter, 4).await, expected, "list of {:?}", filter);
     }
@@ -165,17 +148,9 @@ async fn check(
 
 #[test]
 fn statistics_and_lists_equal_a_naive_sum() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let db = runtime.block_on(database());
-    let config = Config {
-        cases: 60,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
     let case = std::cell::Cell::new(0);
     TestRunner::new(config)
         .run(&(history(), vec(filter(), 1..5)), |(history, filters)| {

@@ -38,10 +38,7 @@ async fn partitions(db: &TestDb) -> Vec<(String, i64)> {
 }
 
 fn named(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
-    pairs
-        .iter()
-        .map(|(name, rows)| ((*name).to_owned(), *rows))
-        .collect()
+    pairs.iter().map(|(name, rows)| ((*name).to_owned(), *rows)).collect()
 }
 
 fn event_of(id: &str) -> NewRecord {
@@ -56,10 +53,7 @@ fn event_of(id: &str) -> NewRecord {
 #[tokio::test]
 async fn months_are_made_ahead_and_take_over_what_lay_in_default() {
     let (db, clock) = (database().await, clock());
-    let late = NewRecord {
-        occurred_at: Some(clock.now() - Duration::days(34)),
-        ..event(&user("b"))
-    };
+    let late = NewRecord { occurred_at: Some(clock.now() - Duration::days(34)), ..event(&user("b")) };
     record(&db, &clock, &[event_of("e1"), event(&user("b")), late]).await;
     assert_eq!(partitions(&db).await, named(&[("records_default", 3)]));
     let before = all(&db, &user("b"), &RecordFilter::default(), 1).await;
@@ -84,9 +78,7 @@ async fn months_are_made_ahead_and_take_over_what_lay_in_default() {
     assert_eq!(again, usage::Months::default());
     // What comes later goes where it belongs; the same event is still known.
     clock.advance(Duration::days(30));
-    let outcomes = try_record(db.pool(), &clock, &[event_of("e1"), event(&user("a"))])
-        .await
-        .unwrap();
+    let outcomes = try_record(db.pool(), &clock, &[event_of("e1"), event(&user("a"))]).await.unwrap();
     assert_eq!(outcomes[0].as_ref().unwrap().replay, Replay::ByEvent);
     assert_eq!(partitions(&db).await[2], ("records_2026_02".to_owned(), 1));
 }
@@ -132,10 +124,7 @@ async fn who_reads_while_rows_are_moved_finds_them() {
     for (default, readers) in [("records_default", 2), ("rollups_15m_default", 1)] {
         let (db, clock) = (database().await, clock());
         // In the first month that is made.
-        let late = NewRecord {
-            occurred_at: Some(clock.now() - Duration::days(34)),
-            ..event(&user("a"))
-        };
+        let late = NewRecord { occurred_at: Some(clock.now() - Duration::days(34)), ..event(&user("a")) };
         record(&db, &clock, &[late.clone(), late]).await;
         // The move can be done, but not the attaching.
         let mut busy = pg::Tx::begin(db.pool()).await.unwrap();
@@ -182,11 +171,8 @@ async fn fifteen_months(db: &TestDb) -> ManualClock {
     for n in 0..16_i32 {
         let (year, month) = (2024 + (n + 9) / 12, (n + 9) % 12 + 1);
         let month = time::Month::try_from(u8::try_from(month).unwrap()).unwrap();
-        let at = time::Date::from_calendar_date(year, month, 5)
-            .unwrap()
-            .with_hms(12, 20, 0)
-            .unwrap()
-            .assume_utc();
+        let at =
+            time::Date::from_calendar_date(year, month, 5).unwrap().with_hms(12, 20, 0).unwrap().assume_utc();
         clock.advance(at - clock.now());
         usage::create_months(db.pool(), &clock, 0).await.unwrap();
         record(db, &clock, &[event_of(&format!("e{n}"))]).await;
@@ -195,11 +181,7 @@ async fn fifteen_months(db: &TestDb) -> ManualClock {
 }
 
 fn filter(from: OffsetDateTime, to: OffsetDateTime) -> RecordFilter {
-    RecordFilter {
-        from: Some(from),
-        to: Some(to),
-        ..RecordFilter::default()
-    }
+    RecordFilter { from: Some(from), to: Some(to), ..RecordFilter::default() }
 }
 
 #[tokio::test]
@@ -209,39 +191,21 @@ async fn old_months_are_dropped_with_their_event_ids_and_their_sums_live_on() {
     let told = usage::old_months(db.pool(), &clock, 13).await.unwrap();
     let told: Vec<&str> = told.iter().map(|month| month.partition.as_str()).collect();
     let mut steps = Vec::new();
-    let done = usage::retain_telling(db.pool(), &clock, 13, |so_far| steps.push(so_far.clone()))
-        .await
-        .unwrap();
+    let done =
+        usage::retain_telling(db.pool(), &clock, 13, |so_far| steps.push(so_far.clone())).await.unwrap();
     assert_eq!(told, done.dropped, "what would be done is done");
     assert_eq!(usage::old_months(db.pool(), &clock, 13).await.unwrap(), []);
-    assert_eq!(
-        (steps.len(), steps.last()),
-        (6, Some(&done)),
-        "two chunks of events, four months"
-    );
+    assert_eq!((steps.len(), steps.last()), (6, Some(&done)), "two chunks of events, four months");
     // October and November of 2024; the month before that is only there because events may come late.
-    let dropped = [
-        "records_2024_08",
-        "records_2024_09",
-        "records_2024_10",
-        "records_2024_11",
-    ];
+    let dropped = ["records_2024_08", "records_2024_09", "records_2024_10", "records_2024_11"];
     assert_eq!(done.dropped, dropped);
     assert_eq!(done.forgotten, 2);
     audit_now(&db);
-    assert_eq!(
-        usage::retain(db.pool(), &clock, 13).await.unwrap(),
-        usage::Retained::default()
-    );
-    assert_eq!(
-        all(&db, &user("a"), &RecordFilter::default(), 100).await.len(),
-        14
-    );
+    assert_eq!(usage::retain(db.pool(), &clock, 13).await.unwrap(), usage::Retained::default());
+    assert_eq!(all(&db, &user("a"), &RecordFilter::default(), 100).await.len(), 14);
 
     // A late repeat counts as new, if it does not state when it happened.
-    let outcomes = try_record(db.pool(), &clock, &[event_of("e0"), event_of("e2")])
-        .await
-        .unwrap();
+    let outcomes = try_record(db.pool(), &clock, &[event_of("e0"), event_of("e2")]).await.unwrap();
     let replays: Vec<Replay> = outcomes.iter().map(|one| one.as_ref().unwrap().replay).collect();
     assert_eq!(replays, [Replay::First, Replay::ByEvent]);
 }
@@ -255,52 +219,18 @@ async fn windows_that_reach_into_dropped_months_are_answered_from_roll_ups() {
     assert_eq!((ever.total_records, ever.coverage), (16, Coverage::Exact));
     for (from, to, records, coverage) in [
         // Whole quarters need no records.
-        (
-            datetime!(2024-10-05 12:15 UTC),
-            datetime!(2024-10-05 12:29:59.999999 UTC),
-            1,
-            Coverage::Exact,
-        ),
+        (datetime!(2024-10-05 12:15 UTC), datetime!(2024-10-05 12:29:59.999999 UTC), 1, Coverage::Exact),
         // The record is at 12:20, and that cannot be known any more.
-        (
-            datetime!(2024-10-05 12:21 UTC),
-            datetime!(2024-10-05 12:22 UTC),
-            1,
-            Coverage::WholeQuarters,
-        ),
-        (
-            datetime!(2024-10-05 12:21 UTC),
-            datetime!(2026-01-05 12:20 UTC),
-            16,
-            Coverage::WholeQuarters,
-        ),
-        (
-            datetime!(2024-10-05 12:31 UTC),
-            datetime!(2024-11-05 12:19 UTC),
-            1,
-            Coverage::WholeQuarters,
-        ),
+        (datetime!(2024-10-05 12:21 UTC), datetime!(2024-10-05 12:22 UTC), 1, Coverage::WholeQuarters),
+        (datetime!(2024-10-05 12:21 UTC), datetime!(2026-01-05 12:20 UTC), 16, Coverage::WholeQuarters),
+        (datetime!(2024-10-05 12:31 UTC), datetime!(2024-11-05 12:19 UTC), 1, Coverage::WholeQuarters),
         // An empty window is empty.
-        (
-            datetime!(2024-10-05 12:22 UTC),
-            datetime!(2024-10-05 12:21 UTC),
-            0,
-            Coverage::Exact,
-        ),
+        (datetime!(2024-10-05 12:22 UTC), datetime!(2024-10-05 12:21 UTC), 0, Coverage::Exact),
         // What is kept is answered to the microsecond.
-        (
-            datetime!(2024-12-01 0:00:01 UTC),
-            datetime!(2026-01-05 12:19:59.999999 UTC),
-            13,
-            Coverage::Exact,
-        ),
+        (datetime!(2024-12-01 0:00:01 UTC), datetime!(2026-01-05 12:19:59.999999 UTC), 13, Coverage::Exact),
     ] {
         let sums = stats(&db, &user("a"), &filter(from, to)).await;
-        assert_eq!(
-            (sums.total_records, sums.coverage),
-            (records, coverage),
-            "{from} to {to}"
-        );
+        assert_eq!((sums.total_records, sums.coverage), (records, coverage), "{from} to {to}");
     }
 }
 
@@ -309,14 +239,8 @@ async fn series_that_reach_into_dropped_months_say_so() {
     let db = database().await;
     let clock = fifteen_months(&db).await;
     usage::retain(db.pool(), &clock, 13).await.unwrap();
-    let session = RecordFilter {
-        session_id: Some("s".to_owned()),
-        ..RecordFilter::default()
-    };
-    let class = RecordFilter {
-        recorded_by: Some(kernel::CallerClass::Service),
-        ..RecordFilter::default()
-    };
+    let session = RecordFilter { session_id: Some("s".to_owned()), ..RecordFilter::default() };
+    let class = RecordFilter { recorded_by: Some(kernel::CallerClass::Service), ..RecordFilter::default() };
     for filter in [&session, &class] {
         let sums = stats(&db, &user("a"), filter).await;
         assert_eq!(sums.coverage, Coverage::KeptRecords);
@@ -332,10 +256,7 @@ async fn series_that_reach_into_dropped_months_say_so() {
         only: Selection::default(),
     };
     for series in [
-        usage::series(&mut conn, &user("a"), &query)
-            .await
-            .unwrap()
-            .unwrap(),
+        usage::series(&mut conn, &user("a"), &query).await.unwrap().unwrap(),
         usage::series_all(&mut conn, &query).await.unwrap().unwrap(),
     ] {
         let points: Vec<i64> = series.lines[0].points.iter().map(|point| point.records).collect();
@@ -369,15 +290,9 @@ async fn a_month_that_was_detached_and_not_dropped_is_dropped_by_the_next_run() 
 #[tokio::test]
 async fn months_that_late_events_may_belong_to_are_never_dropped() {
     let (db, clock) = (database().await, clock());
-    let late = NewRecord {
-        occurred_at: Some(clock.now() - Duration::days(35)),
-        ..event(&user("a"))
-    };
+    let late = NewRecord { occurred_at: Some(clock.now() - Duration::days(35)), ..event(&user("a")) };
     record(&db, &clock, &[late]).await;
-    assert_eq!(
-        usage::retain(db.pool(), &clock, 0).await.unwrap(),
-        usage::Retained::default()
-    );
+    assert_eq!(usage::retain(db.pool(), &clock, 0).await.unwrap(), usage::Retained::default());
     assert_eq!(partitions(&db).await[0], ("records_2025_12".to_owned(), 1));
 }
 
@@ -388,16 +303,12 @@ async fn deltas_are_folded_in_steps_and_nobody_sees_a_difference() {
         record(&db, &clock, &[event_of(&format!("e{n}")), event(&user("b"))]).await;
     }
     let mut conn = db.pool().get().await.unwrap();
-    let before = usage::stats_all(&mut conn, &RecordFilter::default())
-        .await
-        .unwrap();
+    let before = usage::stats_all(&mut conn, &RecordFilter::default()).await.unwrap();
     assert_eq!(before.total_records, 14);
     // The two users have the same dimensions, so each transaction left one delta.
     for folded in [3, 3, 1, 0] {
         assert_eq!(usage::fold_deltas(&mut conn, 3).await.unwrap(), folded);
-        let now = usage::stats_all(&mut conn, &RecordFilter::default())
-            .await
-            .unwrap();
+        let now = usage::stats_all(&mut conn, &RecordFilter::default()).await.unwrap();
         assert_eq!(now, before);
         audit_now(&db);
     }

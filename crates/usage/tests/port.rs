@@ -23,43 +23,20 @@ fn call(id: &str) -> UsageInput {
 async fn uses_the_port(meter: &impl Meter) {
     let first = meter.record(call("e1")).await.unwrap();
     let again = meter.record(call("e1")).await.unwrap();
-    assert_eq!(
-        (again.record, again.replay),
-        (first.record.clone(), Replay::ByEvent)
-    );
-    let other = UsageInput {
-        tokens_used: Some(1),
-        ..call("e1")
-    };
+    assert_eq!((again.record, again.replay), (first.record.clone(), Replay::ByEvent));
+    let other = UsageInput { tokens_used: Some(1), ..call("e1") };
     let refused = meter.record(other).await.unwrap_err();
     assert_eq!(refused.code(), "UsageConflictException");
-    let several = UsageInput {
-        cached_prompt_tokens: Some(1),
-        ..call("e2")
-    };
-    let outcomes = meter
-        .record_all(vec![call("e3"), several, call("e4")])
-        .await
-        .unwrap();
+    let several = UsageInput { cached_prompt_tokens: Some(1), ..call("e2") };
+    let outcomes = meter.record_all(vec![call("e3"), several, call("e4")]).await.unwrap();
     assert_eq!(
         (outcomes[0].is_ok(), &outcomes[1], outcomes[2].is_ok()),
         (true, &Err(UsageRefusal::PartExceedsWhole), true)
     );
     let all = RecordFilter::default();
-    assert_eq!(
-        meter
-            .list(&user("a"), &all, &Page::first(9))
-            .await
-            .unwrap()
-            .items
-            .len(),
-        3
-    );
+    assert_eq!(meter.list(&user("a"), &all, &Page::first(9)).await.unwrap().items.len(), 3);
     let stats = meter.stats(&user("a"), &all).await.unwrap();
-    assert_eq!(
-        (stats.total_records, stats.total_credits_charged.to_string()),
-        (3, "4.5".to_owned())
-    );
+    assert_eq!((stats.total_records, stats.total_credits_charged.to_string()), (3, "4.5".to_owned()));
     let at = first.record.occurred_at;
     let query = SeriesQuery {
         start: at - time::Duration::DAY,
@@ -80,10 +57,7 @@ async fn uses_the_port(meter: &impl Meter) {
     let corrected = meter.correct(correction.clone()).await.unwrap();
     assert_eq!(corrected.original, first.record);
     let twice = meter.correct(correction).await;
-    assert!(matches!(
-        twice,
-        Err(MeterError::Refused(UsageRefusal::AlreadyCorrected { .. }))
-    ));
+    assert!(matches!(twice, Err(MeterError::Refused(UsageRefusal::AlreadyCorrected { .. }))));
 }
 
 #[tokio::test]
@@ -101,8 +75,5 @@ async fn without_a_database_nothing_was_done() {
     let refused = meter.record(call("e1")).await;
     assert!(matches!(refused, Err(MeterError::Unavailable(_))), "{refused:?}");
     let live = PgMeter::new(db.pool().clone(), Arc::new(clock()));
-    assert_eq!(
-        live.stats(&user("a"), &RecordFilter::default()).await.unwrap(),
-        Stats::default()
-    );
+    assert_eq!(live.stats(&user("a"), &RecordFilter::default()).await.unwrap(), Stats::default());
 }

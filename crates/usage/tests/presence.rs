@@ -18,10 +18,8 @@ struct Count {
 /// How many came and are still to be noted.
 async fn coming(db: &TestDb) -> i64 {
     let mut conn = db.pool().get().await.unwrap();
-    let row: Count = pg::sql("SELECT count(*) AS count FROM usage.presence_deltas")
-        .get_result(&mut conn)
-        .await
-        .unwrap();
+    let row: Count =
+        pg::sql("SELECT count(*) AS count FROM usage.presence_deltas").get_result(&mut conn).await.unwrap();
     row.count
 }
 
@@ -58,13 +56,7 @@ async fn active(db: &TestDb, clock: &dyn Clock) -> (Vec<i64>, i64) {
         users: Users::Counted,
     };
     let mut conn = db.pool().get().await.unwrap();
-    let line = usage::series_top(&mut conn, &asked)
-        .await
-        .unwrap()
-        .unwrap()
-        .series
-        .lines
-        .remove(0);
+    let line = usage::series_top(&mut conn, &asked).await.unwrap().unwrap().series.lines.remove(0);
     let count = |point: &Point| point.active_users;
     (line.points.iter().map(count).collect(), count(&line.total))
 }
@@ -77,16 +69,10 @@ async fn notes_are_added_in_steps_and_nobody_sees_a_difference() {
     clock.advance(Duration::hours(1));
     let rows = record(&db, &clock, &events(["b", "d"].map(user), &clock)).await;
     let expected = (vec![0, 3, 2], 4);
-    assert_eq!(
-        (active(&db, &clock).await, coming(&db).await),
-        (expected.clone(), 5)
-    );
+    assert_eq!((active(&db, &clock).await, coming(&db).await), (expected.clone(), 5));
     // Who is there already leaves no note.
     record(&db, &clock, &events(["b", "b", "d"].map(user), &clock)).await;
-    assert_eq!(
-        (active(&db, &clock).await, coming(&db).await),
-        (expected.clone(), 5)
-    );
+    assert_eq!((active(&db, &clock).await, coming(&db).await), (expected.clone(), 5));
     for (folded, left) in [(2, 3), (2, 1), (1, 0), (0, 0)] {
         assert_eq!((fold(&db, 2).await, coming(&db).await), (folded, left));
         assert_eq!(active(&db, &clock).await, expected);
@@ -167,9 +153,7 @@ async fn a_long_queue_is_worked_off_by_a_plan_that_was_made_for_an_empty_one() {
     record(&db, &clock, &events([user("a")], &clock)).await;
     let mut conn = db.pool().get().await.unwrap();
     let run = async |conn: &mut pg::PgConnection, sql: &str| {
-        diesel_async::SimpleAsyncConnection::batch_execute(conn, sql)
-            .await
-            .unwrap();
+        diesel_async::SimpleAsyncConnection::batch_execute(conn, sql).await.unwrap();
     };
     for _ in 0..2 {
         usage::fold_presence(&mut conn, 2_000).await.unwrap();

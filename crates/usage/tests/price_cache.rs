@@ -15,11 +15,7 @@ use usage::{
 use crate::support::{database, new_price, put_one};
 
 fn charge(book: &PriceBook, model: &str) -> Option<i64> {
-    let key = Key {
-        provider: "openai".to_owned(),
-        model: model.to_owned(),
-        service_tier: String::new(),
-    };
+    let key = Key { provider: "openai".to_owned(), model: model.to_owned(), service_tier: String::new() };
     let at = instant() + time::Duration::DAY;
     Some(book.find(&key, 0, at)?.rates[&TokenClass::Input].charge_pico)
 }
@@ -39,10 +35,7 @@ async fn a_change_is_seen_by_every_process_at_once_and_read_once() {
         for cache in [&one, &other, &one.clone()] {
             assert_eq!(charge(&*book(&db, cache).await, "gpt-4"), Some(pico));
         }
-        assert!(Arc::ptr_eq(
-            &book(&db, &one).await,
-            &book(&db, &one.clone()).await
-        ));
+        assert!(Arc::ptr_eq(&book(&db, &one).await, &book(&db, &one.clone()).await));
         clock.advance(time::Duration::MINUTE);
     }
 }
@@ -55,16 +48,9 @@ async fn a_transaction_sees_its_own_change_and_others_do_not() {
     clock.advance(time::Duration::MINUTE);
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     let new = [new_price("openai", "gpt-4", 2)];
-    prices::put(&mut tx, &clock, Actor::Admin, &new)
-        .await
-        .unwrap()
-        .unwrap();
+    prices::put(&mut tx, &clock, Actor::Admin, &new).await.unwrap().unwrap();
     assert_eq!(charge(&cache.book(tx.shared()).await.unwrap(), "gpt-4"), Some(2));
-    assert_eq!(
-        charge(&*book(&db, &cache).await, "gpt-4"),
-        Some(1),
-        "not committed"
-    );
+    assert_eq!(charge(&*book(&db, &cache).await, "gpt-4"), Some(1), "not committed");
     assert_eq!(charge(&cache.book(tx.shared()).await.unwrap(), "gpt-4"), Some(2));
     tx.rollback().await;
     assert_eq!(charge(&*book(&db, &cache).await, "gpt-4"), Some(1));

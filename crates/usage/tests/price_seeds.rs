@@ -24,33 +24,20 @@ async fn seed(pool: &Pool) -> Seeded {
 }
 
 async fn listed(db: &TestDb, model: Option<&str>) -> Vec<PriceVersion> {
-    let filter = PriceFilter {
-        model_name: model.map(str::to_owned),
-        at: instant(),
-    };
+    let filter = PriceFilter { model_name: model.map(str::to_owned), at: instant() };
     let mut conn = db.pool().get().await.unwrap();
-    prices::list(&mut conn, &filter, &Page::first(500))
-        .await
-        .unwrap()
-        .items
+    prices::list(&mut conn, &filter, &Page::first(500)).await.unwrap().items
 }
 
 async fn charge(db: &TestDb, provider: &str, model: &str, days_ago: i64) -> Option<i64> {
     let conn = db.pool().get().await.unwrap();
     let book = Prices::new().book(&conn).await.unwrap();
-    let key = Key {
-        provider: provider.to_owned(),
-        model: model.to_owned(),
-        service_tier: String::new(),
-    };
+    let key = Key { provider: provider.to_owned(), model: model.to_owned(), service_tier: String::new() };
     let price = book.find(&key, 0, instant() - Duration::days(days_ago))?;
     Some(price.rates[&TokenClass::Input].charge_pico)
 }
 
-const NOTHING: Seeded = Seeded {
-    prices: 0,
-    aliases: 0,
-};
+const NOTHING: Seeded = Seeded { prices: 0, aliases: 0 };
 
 #[tokio::test]
 async fn well_known_models_have_a_price_from_the_beginning() {
@@ -59,36 +46,17 @@ async fn well_known_models_have_a_price_from_the_beginning() {
     assert!(seeded.prices > 90 && seeded.aliases > 90, "{seeded:?}");
     assert_eq!(listed(&db, None).await.len(), seeded.prices);
     // 2.50 dollars a million tokens, 500 credits a dollar.
-    for (provider, model) in [
-        ("openai", "gpt-4o"),
-        ("", "gpt-4o"),
-        ("openai", "gpt-4o-2024-08-06"),
-        ("", "gpt-4o-2024-08-06"),
-    ] {
-        assert_eq!(
-            charge(&db, provider, model, 0).await,
-            Some(1_250_000_000),
-            "{provider} {model}"
-        );
-        assert_eq!(
-            charge(&db, provider, model, 35).await,
-            Some(1_250_000_000),
-            "the oldest event"
-        );
+    for (provider, model) in
+        [("openai", "gpt-4o"), ("", "gpt-4o"), ("openai", "gpt-4o-2024-08-06"), ("", "gpt-4o-2024-08-06")]
+    {
+        assert_eq!(charge(&db, provider, model, 0).await, Some(1_250_000_000), "{provider} {model}");
+        assert_eq!(charge(&db, provider, model, 35).await, Some(1_250_000_000), "the oldest event");
     }
     assert_eq!(charge(&db, "azure", "gpt-4o", 0).await, None, "no guess");
-    assert_eq!(
-        charge(&db, "openai", "gpt-4o-2024-12-31", 0).await,
-        None,
-        "no guess"
-    );
+    assert_eq!(charge(&db, "openai", "gpt-4o-2024-12-31", 0).await, None, "no guess");
     let price = listed(&db, Some("gpt-4o")).await.remove(0);
     assert_eq!((price.actor.as_str(), price.valid_until), ("system", None));
-    assert!(
-        price.source.starts_with("https://") && price.source.contains(" as of 20"),
-        "{}",
-        price.source
-    );
+    assert!(price.source.starts_with("https://") && price.source.contains(" as of 20"), "{}", price.source);
     assert_eq!(seed(db.pool()).await, NOTHING);
 }
 
@@ -112,18 +80,10 @@ async fn what_an_administrator_put_is_neither_changed_nor_overshadowed() {
     put_one(&db, &clock, long).await;
     seed(db.pool()).await;
     assert_eq!(charge(&db, "openai", "gpt-4o", 0).await, Some(7));
-    assert_eq!(
-        charge(&db, "", "gpt-4o-2024-08-06", 0).await,
-        Some(7),
-        "by its other name"
-    );
+    assert_eq!(charge(&db, "", "gpt-4o-2024-08-06", 0).await, Some(7), "by its other name");
     assert_eq!(charge(&db, "openai", "gpt-4o", 1).await, None, "it had not begun");
     assert_eq!(charge(&db, "openai", "gpt-4", 0).await, Some(8));
-    assert_eq!(
-        charge(&db, "google", "gemini-2.5-pro", 0).await,
-        None,
-        "its step is not reached"
-    );
+    assert_eq!(charge(&db, "google", "gemini-2.5-pro", 0).await, None, "its step is not reached");
     assert_eq!(listed(&db, Some("gemini-2.5-pro")).await.len(), 1);
 
     // What was brought along and then changed stays changed.
@@ -156,8 +116,5 @@ async fn a_dollar_that_is_worth_nothing_is_a_mistake() {
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     let failed = prices::seed(&mut tx, &clock(), Credits::ZERO).await.unwrap_err();
     tx.rollback().await;
-    assert!(
-        failed.to_string().contains("a price of zero is a mistake"),
-        "{failed}"
-    );
+    assert!(failed.to_string().contains("a price of zero is a mistake"), "{failed}");
 }

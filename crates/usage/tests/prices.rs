@@ -34,10 +34,7 @@ async fn a_version_begins_now_and_ends_the_one_before() {
     let first = put_one(&db, &clock, new_price("openai", "gpt-4", 1)).await;
     assert_eq!((first.price.valid_from, first.valid_until), (instant(), None));
     assert_eq!((first.actor.as_str(), first.source.as_str()), ("admin", "a test"));
-    let rate = Rate {
-        charge_pico: 1,
-        cost_pico: 10,
-    };
+    let rate = Rate { charge_pico: 1, cost_pico: 10 };
     assert_eq!(first.price.rates[&TokenClass::Input], rate);
     assert_eq!(first.price.rates.len(), 2);
 
@@ -46,10 +43,7 @@ async fn a_version_begins_now_and_ends_the_one_before() {
     assert_eq!(second.price.valid_from, instant() + Duration::HOUR);
     let mut conn = db.pool().get().await.unwrap();
     let found = prices::find(&mut conn, first.price.id).await.unwrap().unwrap();
-    let ended = PriceVersion {
-        valid_until: Some(instant() + Duration::HOUR),
-        ..first
-    };
+    let ended = PriceVersion { valid_until: Some(instant() + Duration::HOUR), ..first };
     assert_eq!(found, ended, "nothing else of it changed");
     assert_eq!(prices::find(&mut conn, 99_999).await.unwrap(), None);
     assert_eq!(at(&db, instant() - Duration::microseconds(1)).await, []);
@@ -66,10 +60,7 @@ async fn a_version_may_be_put_between_two_others_and_end_a_price() {
         ..new_price("openai", "gpt-4", pico)
     };
     put_one(&db, &clock, beginning(1, 0)).await;
-    let retired = NewPrice {
-        offer: Offer::Retired,
-        ..beginning(0, 10)
-    };
+    let retired = NewPrice { offer: Offer::Retired, ..beginning(0, 10) };
     let last = put_one(&db, &clock, retired).await;
     assert!(last.price.is_retired && last.price.rates.is_empty());
     let between = put_one(&db, &clock, beginning(2, 5)).await;
@@ -90,40 +81,18 @@ async fn what_cannot_be_put_is_refused_and_nothing_is_changed() {
         valid_from: Some(instant() - Duration::microseconds(1)),
         ..new_price("openai", "past", 1)
     };
-    let mute = NewPrice {
-        offer: Offer::Rates([].into()),
-        ..new_price("openai", "mute", 1)
-    };
-    let later = |model| NewPrice {
-        valid_from: Some(instant() + Duration::DAY),
-        ..new_price("openai", model, 1)
-    };
+    let mute = NewPrice { offer: Offer::Rates([].into()), ..new_price("openai", "mute", 1) };
+    let later =
+        |model| NewPrice { valid_from: Some(instant() + Duration::DAY), ..new_price("openai", model, 1) };
     let limit = PRICES_MAX;
-    let many: Vec<_> = (0..=PRICES_MAX)
-        .map(|n| new_price("openai", &format!("m{n}"), 1))
-        .collect();
+    let many: Vec<_> = (0..=PRICES_MAX).map(|n| new_price("openai", &format!("m{n}"), 1)).collect();
     for (new, refusal) in [
         (vec![], UsageRefusal::PriceCount { limit }),
         (many.clone(), UsageRefusal::PriceCount { limit }),
-        (
-            vec![good.clone(), mute],
-            UsageRefusal::PriceWithoutRates { place: 1 },
-        ),
-        (
-            vec![good.clone(), past],
-            UsageRefusal::PriceInPast {
-                place: 1,
-                earliest: instant(),
-            },
-        ),
-        (
-            vec![good.clone(), later("x"), later("good")],
-            UsageRefusal::PriceTwice { place: 2 },
-        ),
-        (
-            vec![good.clone(), new_price("openai", "known", 2)],
-            UsageRefusal::PriceExists { place: 1 },
-        ),
+        (vec![good.clone(), mute], UsageRefusal::PriceWithoutRates { place: 1 }),
+        (vec![good.clone(), past], UsageRefusal::PriceInPast { place: 1, earliest: instant() }),
+        (vec![good.clone(), later("x"), later("good")], UsageRefusal::PriceTwice { place: 2 }),
+        (vec![good.clone(), new_price("openai", "known", 2)], UsageRefusal::PriceExists { place: 1 }),
     ] {
         assert_eq!(put(&db, &clock, &new).await, Err(refusal));
         assert_eq!(at(&db, instant() + Duration::days(9)).await, before);
@@ -141,17 +110,10 @@ async fn other_tiers_steps_and_providers_are_other_prices() {
         named("openai", "gpt-4", "batch", 0),
     ];
     let put = put(&db, &clock, &new).await.unwrap();
-    let keys: Vec<_> = put
-        .iter()
-        .map(|one| (one.price.key.clone(), one.price.min_context))
-        .collect();
+    let keys: Vec<_> = put.iter().map(|one| (one.price.key.clone(), one.price.min_context)).collect();
     let asked: Vec<_> = new.iter().map(|one| (one.key.clone(), one.min_context)).collect();
     assert_eq!(keys, asked, "answered in the order of the request");
-    assert_eq!(
-        at(&db, instant()).await,
-        put,
-        "the order of the list is that of keys and steps"
-    );
+    assert_eq!(at(&db, instant()).await, put, "the order of the list is that of keys and steps");
 }
 
 #[tokio::test]
@@ -159,10 +121,7 @@ async fn pages_show_every_key_once_while_versions_are_put() {
     let (db, clock) = (database().await, clock());
     let new: Vec<_> = (0..5).map(|n| new_price("p", &format!("m{n}"), 1)).collect();
     put(&db, &clock, &new).await.unwrap();
-    let filter = PriceFilter {
-        model_name: None,
-        at: instant() + Duration::DAY,
-    };
+    let filter = PriceFilter { model_name: None, at: instant() + Duration::DAY };
     let (mut seen, mut page) = (Vec::new(), Page::first(2));
     loop {
         let slice = listed(&db, &filter, &page).await;
@@ -175,10 +134,7 @@ async fn pages_show_every_key_once_while_versions_are_put() {
         }
     }
     assert_eq!(seen, ["m0", "m1", "m2", "m3", "m4"]);
-    let one = PriceFilter {
-        model_name: Some("m3".to_owned()),
-        ..filter.clone()
-    };
+    let one = PriceFilter { model_name: Some("m3".to_owned()), ..filter.clone() };
     assert_eq!(listed(&db, &one, &Page::first(50)).await.items.len(), 1);
     let skipped = listed(&db, &filter, &Page::new(50, Start::Offset(4)).unwrap()).await;
     assert_eq!((skipped.items.len(), skipped.next), (1, None));
@@ -189,10 +145,7 @@ async fn puts_at_once_take_turns() {
     let (db, clock) = (database().await, clock());
     let mut first = Tx::begin(db.pool()).await.unwrap();
     let new = [new_price("openai", "gpt-4", 1)];
-    prices::put(&mut first, &clock, Actor::Admin, &new)
-        .await
-        .unwrap()
-        .unwrap();
+    prices::put(&mut first, &clock, Actor::Admin, &new).await.unwrap().unwrap();
     let (pool, other_clock) = (db.second_pool(), clock.clone());
     let second = tokio::spawn(async move {
         let mut tx = Tx::begin(&pool).await?;
@@ -237,9 +190,7 @@ async fn an_alias_never_leads_to_an_alias() {
         format!("INSERT INTO usage.model_aliases VALUES ('', '{from}', 'openai', '{to}', 'test', now());")
     };
     let clock = clock();
-    put(&db, &clock, &[new_price("openai", "c", 1), new_price("", "a", 1)])
-        .await
-        .unwrap();
+    put(&db, &clock, &[new_price("openai", "c", 1), new_price("", "a", 1)]).await.unwrap();
     conn.batch_execute(&alias("b", "c")).await.unwrap();
     let chain = "INSERT INTO usage.model_aliases VALUES ('', 'x', '', 'b', 'test', now())";
     let refused = conn.batch_execute(chain).await.unwrap_err();

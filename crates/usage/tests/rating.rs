@@ -11,23 +11,11 @@ use usage::rating::{
 };
 
 fn key(provider: &str, model: &str) -> Key {
-    Key {
-        provider: provider.to_owned(),
-        model: model.to_owned(),
-        service_tier: String::new(),
-    }
+    Key { provider: provider.to_owned(), model: model.to_owned(), service_tier: String::new() }
 }
 
 fn price(rates: impl IntoIterator<Item = (TokenClass, i64, i64)>) -> Price {
-    let rate = |(class, charge_pico, cost_pico)| {
-        (
-            class,
-            Rate {
-                charge_pico,
-                cost_pico,
-            },
-        )
-    };
+    let rate = |(class, charge_pico, cost_pico)| (class, Rate { charge_pico, cost_pico });
     Price {
         id: 1,
         key: key("openai", "gpt-4"),
@@ -45,10 +33,8 @@ fn quantities(counts: &[(TokenClass, i64)]) -> Quantities {
 #[test]
 fn a_call_is_the_sum_of_its_classes_rounded_up_once() {
     // 3 credits a million tokens in, 15 out: 3 and 15 million pico-credits a token.
-    let price = price([
-        (TokenClass::Input, 3_000_000, 30_000_000),
-        (TokenClass::Output, 15_000_001, 60_000_000),
-    ]);
+    let price =
+        price([(TokenClass::Input, 3_000_000, 30_000_000), (TokenClass::Output, 15_000_001, 60_000_000)]);
     let used = quantities(&[(TokenClass::Input, 800), (TokenClass::Output, 450)]);
     // 2400 + 6750.00045 micro-credits, and 24000 + 27000 micro-dollars.
     let rated = rate(&price, &used).unwrap();
@@ -93,15 +79,9 @@ fn parts_are_taken_out_of_the_counts_that_contain_them() {
     assert_eq!(split.input_tokens(), 800);
     assert_eq!(
         Quantities::split([(Input, 1), (CacheRead, 2)], &contained),
-        Err(QuantitiesError::PartExceedsWhole {
-            part: CacheRead,
-            whole: Input
-        })
+        Err(QuantitiesError::PartExceedsWhole { part: CacheRead, whole: Input })
     );
-    assert_eq!(
-        Quantities::of([(Input, -1)]),
-        Err(QuantitiesError::Negative { class: Input })
-    );
+    assert_eq!(Quantities::of([(Input, -1)]), Err(QuantitiesError::Negative { class: Input }));
 }
 
 #[test]
@@ -125,10 +105,7 @@ fn a_price_is_found_by_exact_name_or_alias_in_its_latest_version() {
             version(5, "old", 0, begin, false),
             version(6, "old", 0, begin + day, true),
         ],
-        [(
-            ("openai".to_owned(), "gpt-4-latest".to_owned()),
-            ("openai".to_owned(), "gpt-4".to_owned()),
-        )],
+        [(("openai".to_owned(), "gpt-4-latest".to_owned()), ("openai".to_owned(), "gpt-4".to_owned()))],
     );
     let found = |model: &str, input, at| book.find(&key("openai", model), input, at).map(|price| price.id);
     assert_eq!(found("gpt-4", 10, begin - Duration::microseconds(1)), None);
@@ -142,15 +119,8 @@ fn a_price_is_found_by_exact_name_or_alias_in_its_latest_version() {
     assert_eq!(found("gpt-4-turbo", 10, begin + day), None, "no guess by prefix");
     assert_eq!(found("old", 1, begin), Some(5));
     assert_eq!(found("old", 1, begin + day), None);
-    let tier = Key {
-        service_tier: "batch".to_owned(),
-        ..key("openai", "gpt-4")
-    };
-    assert_eq!(
-        book.find(&tier, 10, begin),
-        None,
-        "another tier has its own price"
-    );
+    let tier = Key { service_tier: "batch".to_owned(), ..key("openai", "gpt-4") };
+    assert_eq!(book.find(&tier, 10, begin), None, "another tier has its own price");
 }
 
 #[test]
@@ -172,10 +142,7 @@ fn an_exact_provider_wins_over_none_and_both_over_an_alias() {
             version(3, "azure", "m", 4, true),
             version(4, "openai", "target", 0, false),
         ],
-        [
-            (name("azure", "m"), name("openai", "target")),
-            (name("", "short"), name("openai", "target")),
-        ],
+        [(name("azure", "m"), name("openai", "target")), (name("", "short"), name("openai", "target"))],
     );
     let found = |provider: &str, model: &str, hours| {
         let price = book.find(&key(provider, model), 10, begin + Duration::hours(hours));
@@ -183,21 +150,14 @@ fn an_exact_provider_wins_over_none_and_both_over_an_alias() {
     };
     assert_eq!(found("azure", "m", 1), Some(1), "its own price has not begun");
     assert_eq!(found("azure", "m", 2), Some(2));
-    assert_eq!(
-        found("azure", "m", 4),
-        None,
-        "what was retired falls back to nothing"
-    );
+    assert_eq!(found("azure", "m", 4), None, "what was retired falls back to nothing");
     assert_eq!(found("other", "m", 2), Some(1));
     assert_eq!(found("", "m", 2), Some(1));
     assert_eq!(found("azure", "m", -1), None, "no price and no alias has begun");
     assert_eq!(found("", "short", 0), Some(4));
     assert_eq!(found("openai", "short", 0), None, "an alias is of one provider");
     assert_eq!(found("", "target", 0), None);
-    let batch = Key {
-        service_tier: "batch".to_owned(),
-        ..key("other", "m")
-    };
+    let batch = Key { service_tier: "batch".to_owned(), ..key("other", "m") };
     assert_eq!(book.find(&batch, 10, begin), None);
 }
 
@@ -214,13 +174,7 @@ fn a_charge_is_explained_term_by_term() {
         .into_iter()
         .map(|term| {
             let rate = Rate::text(term.rate.charge_pico, Per::Million);
-            (
-                term.class.as_str(),
-                term.quantity,
-                rate,
-                term.credits.to_string(),
-                term.cost.to_string(),
-            )
+            (term.class.as_str(), term.quantity, rate, term.credits.to_string(), term.cost.to_string())
         })
         .collect();
     let text = ToOwned::to_owned;
@@ -232,10 +186,7 @@ fn a_charge_is_explained_term_by_term() {
         ]
     );
     let class = TokenClass::Image;
-    assert_eq!(
-        terms(&price, &quantities(&[(class, 1)])),
-        Err(RatingError::ClassNotPriced { class })
-    );
+    assert_eq!(terms(&price, &quantities(&[(class, 1)])), Err(RatingError::ClassNotPriced { class }));
 }
 
 #[test]
@@ -260,10 +211,7 @@ fn rates_are_whole_pico_for_one_unit() {
     }
     assert_eq!(Rate::text(1, Per::Million), "0.000001");
     assert_eq!(Rate::text(10_000_000_000, TokenClass::Request.per()), "0.01");
-    assert_eq!(
-        Rate::text(Rate::PICO_MAX, TokenClass::Input.per()),
-        "1000000000000.0"
-    );
+    assert_eq!(Rate::text(Rate::PICO_MAX, TokenClass::Input.per()), "1000000000000.0");
 }
 
 fn used() -> impl Strategy<Value = Vec<(TokenClass, i64, i64, i64)>> {
@@ -271,8 +219,7 @@ fn used() -> impl Strategy<Value = Vec<(TokenClass, i64, i64, i64)>> {
     let one = (0..=2_000_000_i64, 0..=500_000_000_i64, 0..=500_000_000_i64);
     prop::collection::vec(one, classes.len()).prop_map(move |counts| {
         let with = classes.iter().zip(counts);
-        with.map(|(class, (count, charge, cost))| (*class, count, charge, cost))
-            .collect()
+        with.map(|(class, (count, charge, cost))| (*class, count, charge, cost)).collect()
     })
 }
 

@@ -41,27 +41,14 @@ fn mixed() -> Vec<NewRecord> {
         completion_tokens: Some(TOKENS_MAX),
         ..UsageInput::new(user("auth0|a"), "")
     };
-    vec![
-        full(),
-        bare.complete(),
-        event(&user("auth0|a")),
-        most.complete(),
-        full(),
-    ]
+    vec![full(), bare.complete(), event(&user("auth0|a")), most.complete(), full()]
 }
 
 #[tokio::test]
 async fn what_is_read_back_is_what_was_answered() {
     let db = database().await;
     let stored = record(&db, &clock(), &[full()]).await;
-    let read = page(
-        &db,
-        &user("auth0|a"),
-        &RecordFilter::default(),
-        &kernel::Page::first(1),
-    )
-    .await
-    .items;
+    let read = page(&db, &user("auth0|a"), &RecordFilter::default(), &kernel::Page::first(1)).await.items;
     // jsonb writes with a space behind colon and comma, shorter members first, and keeps digits.
     let expected = Record {
         billing_metadata: FreeForm::object(r#"{"n": 1.10, "big": 12345678901234567890123}"#).unwrap(),
@@ -89,11 +76,8 @@ async fn a_batch_is_what_one_by_one_is() {
             crate::support::stats(&batch, &user(name), &filter).await,
             crate::support::stats(&single, &user(name), &filter).await
         );
-        let mut order: Vec<i64> = at_once
-            .iter()
-            .filter(|one| one.user_id == user(name))
-            .map(|one| one.id)
-            .collect();
+        let mut order: Vec<i64> =
+            at_once.iter().filter(|one| one.user_id == user(name)).map(|one| one.id).collect();
         order.reverse();
         assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), order);
     }
@@ -102,26 +86,13 @@ async fn a_batch_is_what_one_by_one_is() {
 #[tokio::test]
 async fn ids_rise_in_the_order_of_a_large_batch() {
     let db = database().await;
-    let new: Vec<NewRecord> = (0..1_000)
-        .map(|n| NewRecord {
-            tokens_used: n,
-            ..event(&user(&format!("u{}", n % 7)))
-        })
-        .collect();
+    let new: Vec<NewRecord> =
+        (0..1_000).map(|n| NewRecord { tokens_used: n, ..event(&user(&format!("u{}", n % 7))) }).collect();
     let stored = record(&db, &clock(), &new).await;
     assert!(stored.is_sorted_by(|one, next| one.id < next.id));
-    assert!(
-        stored
-            .iter()
-            .zip(&new)
-            .all(|(one, given)| one.tokens_used == given.tokens_used)
-    );
+    assert!(stored.iter().zip(&new).all(|(one, given)| one.tokens_used == given.tokens_used));
     let listed = all(&db, &user("u3"), &RecordFilter::default(), 100).await;
-    assert!(
-        listed
-            .iter()
-            .all(|one| stored.iter().any(|answered| answered == one))
-    );
+    assert!(listed.iter().all(|one| stored.iter().any(|answered| answered == one)));
     assert_eq!(listed.len(), 143);
 }
 
@@ -140,34 +111,10 @@ async fn what_the_rules_never_make_is_refused_by_the_table() {
     let db = database().await;
     let fine = event(&user("a"));
     for (broken, name) in [
-        (
-            NewRecord {
-                prompt_tokens: -1,
-                ..fine.clone()
-            },
-            "records_counts",
-        ),
-        (
-            NewRecord {
-                credits_charged: Credits::from_micro(-1),
-                ..fine.clone()
-            },
-            "records_amounts",
-        ),
-        (
-            NewRecord {
-                cost_usd: Usd::from_nano(-1),
-                ..fine.clone()
-            },
-            "records_amounts",
-        ),
-        (
-            NewRecord {
-                model_name: Some(String::new()),
-                ..fine.clone()
-            },
-            "records_dimensions",
-        ),
+        (NewRecord { prompt_tokens: -1, ..fine.clone() }, "records_counts"),
+        (NewRecord { credits_charged: Credits::from_micro(-1), ..fine.clone() }, "records_amounts"),
+        (NewRecord { cost_usd: Usd::from_nano(-1), ..fine.clone() }, "records_amounts"),
+        (NewRecord { model_name: Some(String::new()), ..fine.clone() }, "records_dimensions"),
     ] {
         let refused = try_record(db.pool(), &clock(), &[fine.clone(), broken]).await;
         assert!(
@@ -198,9 +145,6 @@ async fn recording_from_many_connections_loses_nothing() {
         task.await.unwrap();
     }
     for name in ["a", "b"] {
-        assert_eq!(
-            all(&db, &user(name), &RecordFilter::default(), 500).await.len(),
-            80
-        );
+        assert_eq!(all(&db, &user(name), &RecordFilter::default(), 500).await.len(), 80);
     }
 }

@@ -115,19 +115,8 @@ fn asked() -> impl Strategy<Value = Asked> {
         (0..1_800_000_000_i64).prop_map(Duration::microseconds),
         (0..400_000_000_000_i64).prop_map(Duration::microseconds),
     ];
-    let unit = select(vec![
-        Unit::Quarter,
-        Unit::Hour,
-        Unit::Day,
-        Unit::Week,
-        Unit::Month,
-    ]);
-    let dimensions = vec![
-        Dimension::EventType,
-        Dimension::Model,
-        Dimension::Provider,
-        Dimension::User,
-    ];
+    let unit = select(vec![Unit::Quarter, Unit::Hour, Unit::Day, Unit::Week, Unit::Month]);
+    let dimensions = vec![Dimension::EventType, Dimension::Model, Dimension::Provider, Dimension::User];
     let rare = || prop_oneof![3 => Just(None), 1 => text()];
     let place = (offset(), length, unit, select(ZONES.to_vec()));
     let by = prop_oneof![3 => Just(None), 1 => class().prop_map(Some)];
@@ -149,14 +138,8 @@ fn asked() -> impl Strategy<Value = Asked> {
 fn case() -> impl Strategy<Value = Case> {
     let batches = vec(vec((offset(), new_record()), 0..8), 0..4);
     let corrections = vec((0..24_usize, option::of(new_record())), 0..4);
-    (select(SET.to_vec()), batches, corrections, vec(asked(), 1..6)).prop_map(
-        |(set, batches, corrections, asked)| Case {
-            set,
-            batches,
-            corrections,
-            asked,
-        },
-    )
+    (select(SET.to_vec()), batches, corrections, vec(asked(), 1..6))
+        .prop_map(|(set, batches, corrections, asked)| Case { set, batches, corrections, asked })
 }
 
 fn user_of(case: u32, user: &UserId) -> UserId {
@@ -175,10 +158,7 @@ async fn recorded(db: &TestDb, number: u32, case: &Case) -> Vec<Record> {
     };
     let mut rows = Vec::new();
     for batch in &case.batches {
-        let new: Vec<NewRecord> = batch
-            .iter()
-            .map(|(at, one)| of_case(one, Some(case.set + *at)))
-            .collect();
+        let new: Vec<NewRecord> = batch.iter().map(|(at, one)| of_case(one, Some(case.set + *at))).collect();
         rows.extend(record(db, &clock, &new).await);
     }
     for (place, replacement) in &case.corrections {
@@ -236,9 +216,7 @@ fn lines(
     let mut lines = BTreeMap::new();
     for one in rows {
         let bucket = starts.partition_point(|start| *start <= one.occurred_at) - 1;
-        let points = lines
-            .entry(group_of(one, by))
-            .or_insert_with(|| vec![Totals::default(); starts.len()]);
+        let points = lines.entry(group_of(one, by)).or_insert_with(|| vec![Totals::default(); starts.len()]);
         add(&mut points[bucket], one);
     }
     lines.retain(|_, points| points.iter().any(|point| *point != Totals::default()));
@@ -254,15 +232,10 @@ fn shown(series: &Series<Totals>) -> BTreeMap<Group, Vec<Totals>> {
         let records: i64 = line.points.iter().map(|point| point.records).sum();
         assert_eq!(line.total.records, records);
     }
-    let weights = series
-        .lines
-        .iter()
-        .map(|line| (line.total.credits_charged, line.total.records));
+    let weights = series.lines.iter().map(|line| (line.total.credits_charged, line.total.records));
     assert!(weights.is_sorted_by(|one, next| one >= next));
     let lines = series.lines.iter();
-    lines
-        .map(|line| (line.group.clone(), line.points.clone()))
-        .collect()
+    lines.map(|line| (line.group.clone(), line.points.clone())).collect()
 }
 
 async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(), TestCaseError> {
@@ -342,10 +315,8 @@ async fn top(
     for one in rows {
         add(sums.entry(one.user_id.clone()).or_default(), one);
     }
-    let mut expected: Vec<(UserId, Totals)> = sums
-        .into_iter()
-        .filter(|(_, sums)| *sums != Totals::default())
-        .collect();
+    let mut expected: Vec<(UserId, Totals)> =
+        sums.into_iter().filter(|(_, sums)| *sums != Totals::default()).collect();
     expected.sort_by_key(|(_, sums)| std::cmp::Reverse((sums.credits_charged, sums.records)));
     expected.truncate(2);
     prop_assert_eq!(usage::top_users(conn, filter, 2).await.unwrap(), expected);
@@ -354,11 +325,7 @@ async fn top(
 
 #[test]
 fn series_equal_a_naive_sum_in_any_zone_and_window() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (db, zones) = runtime.block_on(async {
         let db = database().await;
         let mut conn = db.pool().get().await.unwrap();
@@ -366,11 +333,7 @@ fn series_equal_a_naive_sum_in_any_zone_and_window() {
         drop(conn);
         (db, zones)
     });
-    let config = Config {
-        cases: 80,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 80, failure_persistence: None, ..Config::default() };
     let number = Cell::new(0);
     TestRunner::new(config)
         .run(&case(), |case| {

@@ -17,10 +17,7 @@ fn counts(pairs: &[(&str, i64)]) -> BTreeMap<String, i64> {
 async fn no_records_are_zeros_and_empty_maps() {
     let db = database().await;
     record(&db, &clock(), &[event(&user("b"))]).await;
-    assert_eq!(
-        stats(&db, &user("a"), &RecordFilter::default()).await,
-        Stats::default()
-    );
+    assert_eq!(stats(&db, &user("a"), &RecordFilter::default()).await, Stats::default());
 }
 
 #[tokio::test]
@@ -39,16 +36,8 @@ async fn records_without_a_value_are_left_out_of_its_counts() {
         provider: Some("anthropic".to_owned()),
         ..event(&user("a"))
     };
-    let foreign = NewRecord {
-        user_id: user("A"),
-        ..gpt.clone()
-    };
-    record(
-        &db,
-        &clock(),
-        &[gpt.clone(), foreign, call, gpt, event(&user("a"))],
-    )
-    .await;
+    let foreign = NewRecord { user_id: user("A"), ..gpt.clone() };
+    record(&db, &clock(), &[gpt.clone(), foreign, call, gpt, event(&user("a"))]).await;
     let expected = Stats {
         total_records: 4,
         total_credits_charged: CreditsSum::from_micro(11_000_000),
@@ -109,10 +98,7 @@ async fn a_span_across_users_that_is_half_full_goes_on_in_another_sum() {
     // The records of what is planted are missing.
     db.forgo_audits();
     let clock = clock();
-    let one = NewRecord {
-        credits_charged: Credits::from_micro(5),
-        ..event(&user("a"))
-    };
+    let one = NewRecord { credits_charged: Credits::from_micro(5), ..event(&user("a")) };
     let mut conn = db.pool().get().await.unwrap();
     for _ in 0..2 {
         record(&db, &clock, std::slice::from_ref(&one)).await;

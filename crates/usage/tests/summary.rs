@@ -59,26 +59,18 @@ async fn along(
             unit: Unit::Day,
             zone: query.zone.clone(),
             group_by: group_by.iter().copied().collect(),
-            only: Selection {
-                recorded_by: query.recorded_by,
-                ..Selection::default()
-            },
+            only: Selection { recorded_by: query.recorded_by, ..Selection::default() },
         },
         lines_max: 100,
         users: Users::Counted,
     };
     let found = usage::series_top(conn, &asked).await.unwrap().unwrap();
     let lines = found.series.lines.into_iter();
-    lines
-        .map(|line| (line.group, (line.points, line.total)))
-        .collect()
+    lines.map(|line| (line.group, (line.points, line.total))).collect()
 }
 
 fn totals(series: BTreeMap<Group, (Vec<Point>, Point)>) -> BTreeMap<Group, Point> {
-    series
-        .into_iter()
-        .map(|(group, (_, total))| (group, total))
-        .collect()
+    series.into_iter().map(|(group, (_, total))| (group, total)).collect()
 }
 
 /// Every seventh record, and of one day everything.
@@ -121,25 +113,12 @@ async fn a_summary_equals_the_series_along_its_axes() {
         ),
     ] {
         for recorded_by in [None, Some(CallerClass::User), Some(CallerClass::Service)] {
-            let query = SummaryQuery {
-                start,
-                end,
-                zone: zone.clone(),
-                recorded_by,
-            };
+            let query = SummaryQuery { start, end, zone: zone.clone(), recorded_by };
             equals_the_series(&mut conn, &query).await;
         }
     }
-    let nothing = SummaryQuery {
-        start: clock.now(),
-        end: clock.now(),
-        zone: Zone::utc(),
-        recorded_by: None,
-    };
-    assert_eq!(
-        usage::summary(&mut conn, &nothing).await.unwrap().unwrap(),
-        Summary::default()
-    );
+    let nothing = SummaryQuery { start: clock.now(), end: clock.now(), zone: Zone::utc(), recorded_by: None };
+    assert_eq!(usage::summary(&mut conn, &nothing).await.unwrap().unwrap(), Summary::default());
 }
 
 async fn equals_the_series(conn: &mut pg::PgConnection, query: &SummaryQuery) {
@@ -151,10 +130,7 @@ async fn equals_the_series(conn: &mut pg::PgConnection, query: &SummaryQuery) {
     }
     assert_eq!(found.days.iter().map(|day| day.point).collect::<Vec<_>>(), all.0);
     let features = along(conn, query, &[Dimension::EventType, Dimension::Tool]).await;
-    assert_eq!(
-        found.features.iter().cloned().collect::<BTreeMap<_, _>>(),
-        totals(features)
-    );
+    assert_eq!(found.features.iter().cloned().collect::<BTreeMap<_, _>>(), totals(features));
     let mut models = totals(along(conn, query, &[Dimension::Model, Dimension::Provider]).await);
     models.retain(|_, point| {
         point.active_users = 0;
@@ -212,11 +188,7 @@ async fn models_without_a_price_are_found_in_every_month_of_the_window() {
             recorded_by,
         };
         let found = usage::summary(&mut conn, &query).await.unwrap().unwrap();
-        let told: Vec<_> = found
-            .unrated
-            .iter()
-            .map(|one| (one.model.as_str(), one.records))
-            .collect();
+        let told: Vec<_> = found.unrated.iter().map(|one| (one.model.as_str(), one.records)).collect();
         assert_eq!(told, expected, "{days} days");
         assert!(found.unrated.iter().all(|one| one.counted == Counted::All));
     }

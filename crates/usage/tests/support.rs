@@ -38,10 +38,7 @@ pub async fn try_record(pool: &Pool, clock: &dyn Clock, new: &[NewRecord]) -> Re
 /// Records in a transaction of its own, which must succeed without a refusal.
 pub async fn record(db: &TestDb, clock: &dyn Clock, new: &[NewRecord]) -> Vec<Record> {
     let outcomes = try_record(db.pool(), clock, new).await.unwrap();
-    outcomes
-        .into_iter()
-        .map(|outcome| outcome.unwrap().record)
-        .collect()
+    outcomes.into_iter().map(|outcome| outcome.unwrap().record).collect()
 }
 
 /// One page of a list.
@@ -63,10 +60,7 @@ pub async fn all(db: &TestDb, user: &UserId, filter: &RecordFilter, limit: i64) 
         let slice = page(db, user, filter, &next).await;
         let place = slice.next;
         if let (Some(place), Some(before)) = (&place, next.after()) {
-            assert!(
-                (place.at, place.id) < (before.at, before.id),
-                "the list does not go on"
-            );
+            assert!((place.at, place.id) < (before.at, before.id), "the list does not go on");
         }
         found.extend(slice.items);
         match place {
@@ -102,16 +96,9 @@ pub async fn correct(
 
 /// A price that begins now: so many pico-credits a token, and ten times as many pico-dollars.
 pub fn new_price(provider: &str, model: &str, charge_pico: i64) -> NewPrice {
-    let rate = Rate {
-        charge_pico,
-        cost_pico: charge_pico * 10,
-    };
+    let rate = Rate { charge_pico, cost_pico: charge_pico * 10 };
     NewPrice {
-        key: Key {
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            service_tier: String::new(),
-        },
+        key: Key { provider: provider.to_owned(), model: model.to_owned(), service_tier: String::new() },
         min_context: 0,
         valid_from: None,
         offer: Offer::Rates([(TokenClass::Input, rate), (TokenClass::Output, rate)].into()),

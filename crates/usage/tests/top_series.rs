@@ -28,11 +28,7 @@ pub async fn check(
     starts: &[OffsetDateTime],
 ) -> Result<(), TestCaseError> {
     for users in [Users::Counted, Users::Uncounted] {
-        let asked = TopQuery {
-            series: query.clone(),
-            lines_max: 2,
-            users,
-        };
+        let asked = TopQuery { series: query.clone(), lines_max: 2, users };
         let found = usage::series_top(conn, &asked).await.unwrap().unwrap();
         prop_assert_eq!(&found.series.starts, starts);
         let mut expected = lines(rows, starts, query, users);
@@ -40,10 +36,8 @@ pub async fn check(
             let rest = expected.split_off(2);
             fold(&rest, starts.len(), users)
         });
-        let expected: Vec<Line<Point>> = expected
-            .into_iter()
-            .map(|(group, cells)| line(group, &cells, users))
-            .collect();
+        let expected: Vec<Line<Point>> =
+            expected.into_iter().map(|(group, cells)| line(group, &cells, users)).collect();
         prop_assert_eq!(found.series.lines, expected, "{:?}", asked);
         prop_assert_eq!(found.rest, rest, "{:?}", asked);
     }
@@ -60,9 +54,7 @@ fn lines(
     for one in rows {
         let bucket = starts.partition_point(|start| *start <= one.occurred_at) - 1;
         let group = group_of(one, &query.group_by);
-        let cells = lines
-            .entry(group)
-            .or_insert_with(|| vec![Cell::default(); starts.len()]);
+        let cells = lines.entry(group).or_insert_with(|| vec![Cell::default(); starts.len()]);
         add(&mut cells[bucket].totals, one);
         cells[bucket].users.insert(one.user_id.clone());
     }
@@ -95,13 +87,8 @@ fn line(group: Group, cells: &[Cell], users: Users) -> Line<Point> {
         Users::Counted => i64::try_from(of.len()).unwrap(),
         Users::Uncounted => 0,
     };
-    let points = cells.iter().map(|cell| Point {
-        totals: cell.totals,
-        active_users: count(&cell.users),
-    });
-    let all = cells
-        .iter()
-        .fold(Totals::default(), |sum, cell| plus(&sum, &cell.totals));
+    let points = cells.iter().map(|cell| Point { totals: cell.totals, active_users: count(&cell.users) });
+    let all = cells.iter().fold(Totals::default(), |sum, cell| plus(&sum, &cell.totals));
     Line {
         group,
         points: points.collect(),

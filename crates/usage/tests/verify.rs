@@ -60,26 +60,16 @@ async fn what_is_as_it_should_be_is_clean_in_ranges_of_any_size() {
     let empty = database().await;
     assert_eq!(audit(empty.pool(), 1).await, (Report::default(), 2));
     let db = filled().await;
-    let clean = Report {
-        records: 16,
-        ..Report::default()
-    };
+    let clean = Report { records: 16, ..Report::default() };
     // An hour or a day is never cut, however small the range: two of each have sums, and the last has no end.
     for (records_max, steps) in [(1, 4), (6, 4), (1_000, 2)] {
-        assert_eq!(
-            audit(db.pool(), records_max).await,
-            (clean.clone(), steps),
-            "{records_max}"
-        );
+        assert_eq!(audit(db.pool(), records_max).await, (clean.clone(), steps), "{records_max}");
     }
     let mut verification = Verification::default();
     while verification.advance(db.pool()).await.unwrap() {}
     assert_eq!(verification.report(), &clean);
     assert!(clean.is_clean());
-    assert!(
-        !verification.advance(db.pool()).await.unwrap(),
-        "it stays at the end"
-    );
+    assert!(!verification.advance(db.pool()).await.unwrap(), "it stays at the end");
     assert_eq!(verification.into_report(), clean);
     // As many as the sums say: what is not added up yet is not counted.
     assert_eq!(verify::records(db.pool()).await.unwrap(), 9);
@@ -174,13 +164,7 @@ async fn each_drift_is_named_by_user_and_quarter() {
     for (statement, user_id, at, detail) in FAULTS {
         let mut db = filled().await;
         db.forgo_audits();
-        db.pool()
-            .get()
-            .await
-            .unwrap()
-            .batch_execute(statement)
-            .await
-            .unwrap();
+        db.pool().get().await.unwrap().batch_execute(statement).await.unwrap();
         for records_max in [1, 1_000] {
             let (report, _) = audit(db.pool(), records_max).await;
             let first = &report.violations[0];
@@ -192,9 +176,8 @@ async fn each_drift_is_named_by_user_and_quarter() {
             assert!(first.rule.starts_with("usage U1: "), "{first:?}");
             assert!(first.detail.contains(detail), "{statement}: {first}");
             assert!(!report.is_clean());
-            let whose = user_id.map_or("all users, usage U1".to_owned(), |user| {
-                format!("account {user}, usage U1")
-            });
+            let whose =
+                user_id.map_or("all users, usage U1".to_owned(), |user| format!("account {user}, usage U1"));
             assert!(first.to_string().starts_with(&whose), "{first}");
         }
     }

@@ -8,14 +8,7 @@ use usage::{Dimension, POINTS_MAX, Selection, SeriesQuery, TopQuery, Unit, Usage
 use crate::support::database;
 
 fn days(zone: Zone, start: OffsetDateTime, end: OffsetDateTime) -> SeriesQuery {
-    SeriesQuery {
-        start,
-        end,
-        unit: Unit::Day,
-        zone,
-        group_by: [].into(),
-        only: Selection::default(),
-    }
+    SeriesQuery { start, end, unit: Unit::Day, zone, group_by: [].into(), only: Selection::default() }
 }
 
 #[tokio::test]
@@ -23,12 +16,7 @@ async fn only_names_of_zones_are_zones() {
     let db = database().await;
     let mut conn = db.pool().get().await.unwrap();
     let zones = usage::zones(&mut conn).await.unwrap();
-    for known in [
-        "UTC",
-        "Europe/Berlin",
-        "America/Argentina/Buenos_Aires",
-        "Etc/GMT+3",
-    ] {
+    for known in ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+3"] {
         assert_eq!(zones.find(known).unwrap().name(), known);
     }
     for unknown in [
@@ -42,9 +30,7 @@ async fn only_names_of_zones_are_zones() {
         "2026-01-01",
     ] {
         let refusal = zones.find(unknown).unwrap_err();
-        let expected = UsageRefusal::InvalidTimeZone {
-            zone: unknown.to_owned(),
-        };
+        let expected = UsageRefusal::InvalidTimeZone { zone: unknown.to_owned() };
         assert_eq!(refusal, expected);
         assert_eq!(refusal.code(), "ValidationException");
     }
@@ -100,30 +86,16 @@ async fn too_many_points_are_refused_and_empty_windows_are_empty() {
     let mut conn = db.pool().get().await.unwrap();
     let noon = testkit::instant();
     let refused = Err(UsageRefusal::TooManyPoints { limit: POINTS_MAX });
-    let long = SeriesQuery {
-        unit: Unit::Quarter,
-        ..days(Zone::utc(), noon, noon + Duration::days(366))
-    };
+    let long = SeriesQuery { unit: Unit::Quarter, ..days(Zone::utc(), noon, noon + Duration::days(366)) };
     assert_eq!(usage::series_all(&mut conn, &long).await.unwrap(), refused);
-    let ever = days(
-        Zone::utc(),
-        datetime!(-9999-01-01 0:00 UTC),
-        datetime!(9999-12-31 23:59 UTC),
-    );
+    let ever = days(Zone::utc(), datetime!(-9999-01-01 0:00 UTC), datetime!(9999-12-31 23:59 UTC));
     assert_eq!(usage::series_all(&mut conn, &ever).await.unwrap(), refused);
     for end in [noon, noon - Duration::days(1)] {
         let mut empty = days(Zone::utc(), noon, end);
-        let series = usage::series(&mut conn, &user("a"), &empty)
-            .await
-            .unwrap()
-            .unwrap();
+        let series = usage::series(&mut conn, &user("a"), &empty).await.unwrap().unwrap();
         assert_eq!((series.starts.len(), series.lines.len()), (0, 1));
         empty.group_by.insert(Dimension::Model);
-        let top = TopQuery {
-            series: empty,
-            lines_max: 1,
-            users: Users::Counted,
-        };
+        let top = TopQuery { series: empty, lines_max: 1, users: Users::Counted };
         let series = usage::series_top(&mut conn, &top).await.unwrap().unwrap().series;
         assert_eq!((series.starts.len(), series.lines.len()), (0, 0));
     }

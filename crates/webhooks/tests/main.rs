@@ -24,9 +24,8 @@ fn event(user: &str, number: i32) -> NewEvent {
 async fn events_are_kept_in_order_and_only_with_their_cause() {
     let db = database().await;
     let tx = Tx::begin(db.pool()).await.unwrap();
-    let batch: Vec<NewEvent> = (1..=50)
-        .map(|number| event(if number % 2 == 0 { "a" } else { "b" }, number))
-        .collect();
+    let batch: Vec<NewEvent> =
+        (1..=50).map(|number| event(if number % 2 == 0 { "a" } else { "b" }, number)).collect();
     webhooks::enqueue(&tx, &batch).await.unwrap();
     tx.commit().await.unwrap();
     let tx = Tx::begin(db.pool()).await.unwrap();
@@ -34,27 +33,14 @@ async fn events_are_kept_in_order_and_only_with_their_cause() {
     tx.rollback().await;
 
     let mut conn = db.pool().get().await.unwrap();
-    let kept = webhooks::newest(&mut conn, &testkit::user("a"), 500)
-        .await
-        .unwrap();
-    let amounts: Vec<&str> = kept
-        .iter()
-        .map(|event| event.payload.as_json().split(',').next().unwrap())
-        .collect();
+    let kept = webhooks::newest(&mut conn, &testkit::user("a"), 500).await.unwrap();
+    let amounts: Vec<&str> =
+        kept.iter().map(|event| event.payload.as_json().split(',').next().unwrap()).collect();
     assert_eq!(kept.len(), 25);
-    assert_eq!(
-        (amounts[0], amounts[24]),
-        (r#"{"amount": 50.50"#, r#"{"amount": 2.50"#)
-    );
+    assert_eq!((amounts[0], amounts[24]), (r#"{"amount": 50.50"#, r#"{"amount": 2.50"#));
     assert!(kept.windows(2).all(|pair| pair[0].id > pair[1].id));
     assert_eq!(kept[0].at, testkit::clock().now());
-    assert_eq!(
-        webhooks::newest(&mut conn, &testkit::user("a"), 3)
-            .await
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(webhooks::newest(&mut conn, &testkit::user("a"), 3).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

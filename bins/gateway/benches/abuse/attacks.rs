@@ -27,29 +27,15 @@ type Attack = fn(Arc<Service>, Arc<AtomicBool>) -> Running;
 pub fn all() -> [(&'static str, Attack); 10] {
     [
         ("large lists of zeros", |service, on| Box::pin(zeros(service, on))),
-        ("large lists of zeros of a service", |service, on| {
-            Box::pin(zeros_of_a_service(service, on))
-        }),
-        ("large wrong values", |service, on| {
-            Box::pin(wrong_values(service, on))
-        }),
-        ("bytes of a user without credit", |service, on| {
-            Box::pin(bytes(service, on))
-        }),
-        ("readers that stand still", |service, on| {
-            Box::pin(stalled(service, on))
-        }),
-        ("large batches with a key", |service, on| {
-            Box::pin(keyed(service, on))
-        }),
+        ("large lists of zeros of a service", |service, on| Box::pin(zeros_of_a_service(service, on))),
+        ("large wrong values", |service, on| Box::pin(wrong_values(service, on))),
+        ("bytes of a user without credit", |service, on| Box::pin(bytes(service, on))),
+        ("readers that stand still", |service, on| Box::pin(stalled(service, on))),
+        ("large batches with a key", |service, on| Box::pin(keyed(service, on))),
         ("late chunks", |service, on| Box::pin(late_chunks(service, on))),
-        ("sockets that ask and do not read", |service, on| {
-            Box::pin(deaf(service, on))
-        }),
+        ("sockets that ask and do not read", |service, on| Box::pin(deaf(service, on))),
         ("idle sockets", |service, on| Box::pin(idle(service, on))),
-        ("bodies and heads that drip", |service, on| {
-            Box::pin(dripping(service, on))
-        }),
+        ("bodies and heads that drip", |service, on| Box::pin(dripping(service, on))),
     ]
 }
 
@@ -141,10 +127,8 @@ async fn stalled(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 /// Large objects whose every value is hashed for the key of its request.
 async fn keyed(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
     let zeros = list_of_zeros(250_000);
-    let record = format!(
-        r#"{{"user_id":"{}","event_type":"x","request_data":{{"a":{zeros}}}}}"#,
-        service.attacker.id
-    );
+    let record =
+        format!(r#"{{"user_id":"{}","event_type":"x","request_data":{{"a":{zeros}}}}}"#, service.attacker.id);
     let body = format!(r#"{{"records":[{}]}}"#, vec![record; 55].join(","));
     let key = "Idempotency-Key: the same\r\n";
     let sent = request_with("POST", "/api/v1/usage/batch", KEY, key, &body);
@@ -224,20 +208,11 @@ async fn idle(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 async fn dripping(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
     let mut tasks = JoinSet::new();
     let path = format!("{}/credits/consume", service.attacker.path);
-    let body = String::from_utf8(request(
-        "POST",
-        &path,
-        &service.attacker.token,
-        &" ".repeat(1_000),
-    ))
-    .unwrap();
+    let body =
+        String::from_utf8(request("POST", &path, &service.attacker.token, &" ".repeat(1_000))).unwrap();
     let body = body.trim_end_matches(' ').to_owned();
     for number in 0..40 {
-        let begun = if number % 2 == 0 {
-            body.clone()
-        } else {
-            "GET /livez HTTP/1.1\r\nX: ".to_owned()
-        };
+        let begun = if number % 2 == 0 { body.clone() } else { "GET /livez HTTP/1.1\r\nX: ".to_owned() };
         let (address, on) = (service.address, Arc::clone(&on));
         tasks.spawn(async move {
             let mut closed = 0_u64;

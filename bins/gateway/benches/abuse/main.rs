@@ -64,11 +64,7 @@ struct Seen {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(run(&options))
 }
 
@@ -81,10 +77,7 @@ async fn run(options: &Options) -> ExitCode {
     for (name, attack) in attacks::all() {
         if name.contains(&options.only) {
             eprintln!("attack: {name}");
-            tasks.push((
-                name,
-                tokio::spawn(attack(Arc::clone(&service), Arc::clone(&going_on))),
-            ));
+            tasks.push((name, tokio::spawn(attack(Arc::clone(&service), Arc::clone(&going_on)))));
         }
     }
     let ordinary = tokio::spawn(ordinary(Arc::clone(&service), Arc::clone(&going_on)));
@@ -106,11 +99,7 @@ async fn run(options: &Options) -> ExitCode {
         ("ledger verify", audit),
     ];
     service.stop();
-    let broken: Vec<&str> = held
-        .iter()
-        .filter(|(_, held)| !held)
-        .map(|(name, _)| *name)
-        .collect();
+    let broken: Vec<&str> = held.iter().filter(|(_, held)| !held).map(|(name, _)| *name).collect();
     if broken.is_empty() {
         println!("every promise was kept");
         return ExitCode::SUCCESS;
@@ -140,9 +129,7 @@ async fn watch(service: &Service, time: Duration) -> Seen {
 async fn look(address: std::net::SocketAddr, due: Instant) -> Duration {
     let asking = async {
         let mut client = Client::open(address).await?;
-        client
-            .send(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await
+        client.send(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await
     };
     match tokio::time::timeout(LIVEZ_PATIENCE, asking).await {
         Ok(Ok(200)) => due.elapsed(),
@@ -193,16 +180,8 @@ fn slowest(seen: &Seen) -> Duration {
 }
 
 fn told(seen: &Seen) -> String {
-    let middle = seen
-        .latencies
-        .get(seen.latencies.len() / 2)
-        .copied()
-        .unwrap_or_default();
-    let missed = seen
-        .latencies
-        .iter()
-        .filter(|time| **time >= LIVEZ_PATIENCE)
-        .count();
+    let middle = seen.latencies.get(seen.latencies.len() / 2).copied().unwrap_or_default();
+    let missed = seen.latencies.iter().filter(|time| **time >= LIVEZ_PATIENCE).count();
     format!(
         "/livez {} times, median {middle:.1?}, p99 {:.1?} (below {LIVEZ_P99_MAX:?}), slowest {:.1?} (below {LIVEZ_SLOWEST_MAX:?}), \
          {missed} without an answer; memory at most {} MB",

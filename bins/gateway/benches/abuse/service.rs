@@ -69,10 +69,7 @@ impl Service {
             .unwrap();
         let address = ready(&folder.path().join("gateway.log"));
         let mut users = Vec::new();
-        for name in (0..USERS)
-            .map(|number| format!("user|{number}"))
-            .chain(["attacker".to_owned()])
-        {
+        for name in (0..USERS).map(|number| format!("user|{number}")).chain(["attacker".to_owned()]) {
             users.push(sign_up(address, &name).await);
         }
         let attacker = users.pop().unwrap();
@@ -97,10 +94,7 @@ impl Service {
 
     /// Runs the audit of the books: its verdict and its output.
     pub fn verify(&self) -> (bool, String) {
-        let output = command(self.folder.path(), &self.url)
-            .args(["ledger", "verify"])
-            .output()
-            .unwrap();
+        let output = command(self.folder.path(), &self.url).args(["ledger", "verify"]).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
         (output.status.success(), said)
@@ -122,12 +116,7 @@ fn command(folder: &Path, url: &str) -> Command {
 /// The service under a low limit of open files, so that attacks with sockets reach it.
 fn command_with_few_files(folder: &Path, url: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.args([
-        "-c",
-        "ulimit -n \"$1\" && exec \"$0\"",
-        env!("CARGO_BIN_EXE_gateway"),
-        FILES_MAX,
-    ]);
+    shell.args(["-c", "ulimit -n \"$1\" && exec \"$0\"", env!("CARGO_BIN_EXE_gateway"), FILES_MAX]);
     with_settings(shell, folder, url)
 }
 
@@ -147,15 +136,9 @@ async fn sign_up(address: SocketAddr, id: &str) -> User {
     let token = identity::dev_token(&secret, &id.parse().unwrap(), &email, SystemClock.now());
     let body = json!({"email": email, "name": id}).to_string();
     let mut client = Client::open(address).await.unwrap();
-    let ensured = client
-        .send(&request("POST", "/api/v1/users/ensure", &token, &body))
-        .await;
+    let ensured = client.send(&request("POST", "/api/v1/users/ensure", &token, &body)).await;
     assert_eq!(ensured.unwrap(), 200);
-    User {
-        path: format!("/api/v1/users/{}", id.replace('|', "%7C")),
-        id: id.to_owned(),
-        token,
-    }
+    User { path: format!("/api/v1/users/{}", id.replace('|', "%7C")), id: id.to_owned(), token }
 }
 
 fn ready(log: &Path) -> SocketAddr {
@@ -207,10 +190,7 @@ impl Client {
 
     pub fn of(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: Vec::new(),
-        })
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
     /// Sends a request and reads the whole answer; answers its status.

@@ -20,10 +20,7 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            buffer: Vec::with_capacity(16 * 1024),
-        }
+        Self { stream, buffer: Vec::with_capacity(16 * 1024) }
     }
 
     /// Sends a whole request and reads the whole answer. Answers the status and the body.

@@ -26,10 +26,8 @@ impl Cpu {
             let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
             used(pid)
         });
-        let backends: Duration = processes
-            .filter(|process| process.parent == postmaster)
-            .map(|process| process.own)
-            .sum();
+        let backends: Duration =
+            processes.filter(|process| process.parent == postmaster).map(|process| process.own).sum();
         Self {
             gateway: own(gateway),
             postgres: backends + used(postmaster).map_or(Duration::ZERO, |used| used.with_ended),
@@ -62,17 +60,8 @@ fn used(pid: u32) -> Option<Used> {
     // The name, in parentheses, may hold anything; what follows are numbers.
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
     // Ticks of a hundredth of a second, on every Linux there is.
-    let ticks = |place: usize| {
-        fields
-            .get(place)?
-            .parse()
-            .ok()
-            .map(|ticks: u64| Duration::from_millis(ticks * 10))
-    };
+    let ticks =
+        |place: usize| fields.get(place)?.parse().ok().map(|ticks: u64| Duration::from_millis(ticks * 10));
     let own = ticks(11)? + ticks(12)?;
-    Some(Used {
-        parent: fields.get(1)?.parse().ok()?,
-        own,
-        with_ended: own + ticks(13)? + ticks(14)?,
-    })
+    Some(Used { parent: fields.get(1)?.parse().ok()?, own, with_ended: own + ticks(13)? + ticks(14)? })
 }

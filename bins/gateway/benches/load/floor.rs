@@ -60,10 +60,8 @@ impl Floor {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let rate = text
-            .lines()
-            .find_map(|line| line.strip_prefix("tps = "))
-            .and_then(|rest| rest.split(' ').next());
+        let rate =
+            text.lines().find_map(|line| line.strip_prefix("tps = ")).and_then(|rest| rest.split(' ').next());
         match rate.and_then(|rate| rate.parse().ok()) {
             Some(rate) => {
                 let used = (service.cpu() - cpu).postgres.as_secs_f64();

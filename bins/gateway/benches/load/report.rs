@@ -60,13 +60,7 @@ impl Report {
     }
 
     pub fn print(&self) {
-        let Options {
-            rounds,
-            seconds,
-            connections,
-            accounts,
-            ..
-        } = self.options;
+        let Options { rounds, seconds, connections, accounts, .. } = self.options;
         println!(
             "\n{rounds} rounds of {seconds} s, {connections} connections, {accounts} accounts; medians, lowest to \
              highest in brackets\n"

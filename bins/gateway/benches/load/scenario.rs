@@ -81,13 +81,7 @@ pub const SCENARIOS: &[Scenario] = &[
         items: 1,
         request: |user| request("GET", &format!("{}/credits/balance", user.path), &user.token, ""),
     },
-    Scenario {
-        name: "consume",
-        spread: Spread::All,
-        connections: None,
-        items: 1,
-        request: consume,
-    },
+    Scenario { name: "consume", spread: Spread::All, connections: None, items: 1, request: consume },
     Scenario {
         name: "consume, one hot account",
         spread: Spread::Account(0),
@@ -137,12 +131,7 @@ pub const SCENARIOS: &[Scenario] = &[
         items: 1,
         request: |user| {
             let body = r#"{"role":"user","content":"Hello, how can AI help with coding?","tokens_used":10}"#;
-            request(
-                "POST",
-                &format!("/api/v1/sessions/{}/messages", user.session),
-                &user.token,
-                body,
-            )
+            request("POST", &format!("/api/v1/sessions/{}/messages", user.session), &user.token, body)
         },
     },
     Scenario {
@@ -239,12 +228,7 @@ pub async fn run(service: &Service, scenario: &Scenario, options: &Options, turn
     let mut latencies: Vec<Duration> = senders.join_all().await.concat();
     let (elapsed, cpu) = (began.elapsed(), service.cpu() - cpu);
     latencies.sort_unstable();
-    Measured {
-        items: latencies.len() * scenario.items,
-        elapsed,
-        latencies,
-        cpu,
-    }
+    Measured { items: latencies.len() * scenario.items, elapsed, latencies, cpu }
 }
 
 async fn send(
@@ -278,9 +262,7 @@ impl Measured {
     /// A quantile of the latencies in milliseconds.
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
         let place = (self.latencies.len() as f64 * quantile) as usize;
-        let latency = self
-            .latencies
-            .get(place.min(self.latencies.len().saturating_sub(1)));
+        let latency = self.latencies.get(place.min(self.latencies.len().saturating_sub(1)));
         latency.copied().unwrap_or_default().as_secs_f64() * 1_000.0
     }
 }

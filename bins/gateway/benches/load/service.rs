@@ -53,15 +53,9 @@ impl Service {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut settings = Settings::new(folder.path().join("data"));
         settings.path = Some(testkit::search_path().into());
-        let bin_dir = local_postgres::find_binaries(None, settings.path.as_deref())
-            .unwrap()
-            .dir()
-            .to_owned();
+        let bin_dir = local_postgres::find_binaries(None, settings.path.as_deref()).unwrap().dir().to_owned();
         if options.statements {
-            let preload = (
-                "shared_preload_libraries".to_owned(),
-                "pg_stat_statements".to_owned(),
-            );
+            let preload = ("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned());
             settings.server_settings.push(preload);
         }
         let server = LocalPostgres::start(&settings).unwrap();
@@ -69,11 +63,7 @@ impl Service {
         let gateway = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .current_dir(folder.path())
             .env_clear()
-            .envs([
-                ("DATABASE_URL", server.url().as_str()),
-                ("PORT", "0"),
-                ("LOG_FORMAT", "json"),
-            ])
+            .envs([("DATABASE_URL", server.url().as_str()), ("PORT", "0"), ("LOG_FORMAT", "json")])
             .envs([("SUPABASE_JWT_SECRET", SECRET), ("USER_SERVICE_API_KEY", KEY)])
             .env("INITIAL_CREDITS", "100000000")
             .stdin(Stdio::null())
@@ -82,15 +72,8 @@ impl Service {
             .spawn()
             .unwrap();
         let address = ready(&folder.path().join("gateway.log"));
-        let mut service = Self {
-            address,
-            users: Vec::new(),
-            server,
-            bin_dir,
-            gateway,
-            postmaster: 0,
-            _folder: folder,
-        };
+        let mut service =
+            Self { address, users: Vec::new(), server, bin_dir, gateway, postmaster: 0, _folder: folder };
         let pid = service.query("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
         service.postmaster = pid.trim().parse().unwrap();
         service.sign_up(options.accounts).await;
@@ -108,22 +91,15 @@ impl Service {
             let email = format!("load{number}@example.com");
             let token = identity::dev_token(&secret, &id.parse().unwrap(), &email, SystemClock.now());
             let body = json!({"email": email, "name": id}).to_string();
-            let (status, _) = connection
-                .send(request("POST", "/api/v1/users/ensure", &token, &body).bytes())
-                .await;
+            let (status, _) =
+                connection.send(request("POST", "/api/v1/users/ensure", &token, &body).bytes()).await;
             assert_eq!(status, 200);
             let path = format!("/api/v1/users/load%7C{number}");
             let create = request("POST", &format!("{path}/sessions"), &token, "");
             let (_, created) = connection.send(create.bytes()).await;
             let created: Value = serde_json::from_slice(created).unwrap();
             let session = created["session_id"].as_str().unwrap().to_owned();
-            self.users.push(User {
-                number,
-                of: accounts,
-                path,
-                token,
-                session,
-            });
+            self.users.push(User { number, of: accounts, path, token, session });
         }
     }
 
@@ -148,12 +124,7 @@ impl Service {
         let mut connection = Connection::open(self.address).await;
         let path = format!("{}/credits/grants", self.users[THOUSAND_GRANTS].path);
         for _ in 0..1_000 {
-            let grant = request(
-                "POST",
-                &path,
-                KEY,
-                r#"{"amount":1000,"kind":"promo","priority":50}"#,
-            );
+            let grant = request("POST", &path, KEY, r#"{"amount":1000,"kind":"promo","priority":50}"#);
             let (status, body) = connection.send(grant.bytes()).await;
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
         }
@@ -163,10 +134,7 @@ impl Service {
     /// Memory of the gateway process in RAM.
     pub fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.gateway.id())).unwrap_or_default();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap_or("0 kB");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
         line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
     }
 
@@ -191,9 +159,7 @@ impl Service {
 
     fn psql(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.bin_dir.join("psql"));
-        command
-            .args(["-q", "-X", &self.server.superuser_url("app")])
-            .args(arguments);
+        command.args(["-q", "-X", &self.server.superuser_url("app")]).args(arguments);
         command
     }
 

@@ -27,20 +27,14 @@ pub async fn fill(service: &mut Service, count: u64) {
     let pool = pool(service);
     let months = months(first, now);
     for (from, _) in &months {
-        usage::create_months(&pool, &ManualClock::at(*from), 0)
-            .await
-            .unwrap();
+        usage::create_months(&pool, &ManualClock::at(*from), 0).await.unwrap();
     }
     let length = (now - first).whole_seconds() as f64;
     let mut behind = 0;
     let mut loads = Vec::new();
     for (place, (from, until)) in months.iter().enumerate() {
         let share = (*until - *from).whole_seconds() as f64 / length;
-        let records = if place + 1 == months.len() {
-            count - behind
-        } else {
-            (count as f64 * share) as u64
-        };
+        let records = if place + 1 == months.len() { count - behind } else { (count as f64 * share) as u64 };
         loads.push(Load {
             from: *from,
             until: *until,
@@ -104,9 +98,7 @@ pub async fn check(service: &Service) {
         ..UsageInput::new(user, row[5])
     };
     let mut tx = Tx::begin(&pool).await.unwrap();
-    let outcomes = usage::record(&mut tx, &SystemClock, &[again.complete()])
-        .await
-        .unwrap();
+    let outcomes = usage::record(&mut tx, &SystemClock, &[again.complete()]).await.unwrap();
     tx.rollback().await;
     let recorded = outcomes.into_iter().next().unwrap().unwrap();
     assert_eq!(recorded.replay, Replay::ByEvent);
@@ -123,9 +115,7 @@ fn months(first: OffsetDateTime, now: OffsetDateTime) -> Vec<(OffsetDateTime, Of
     let mut months = Vec::new();
     let mut from = first;
     while from < now {
-        let next = (from.replace_day(28).unwrap() + Duration::days(4))
-            .replace_day(1)
-            .unwrap();
+        let next = (from.replace_day(28).unwrap() + Duration::days(4)).replace_day(1).unwrap();
         let until = next.replace_time(time::Time::MIDNIGHT).min(now);
         months.push((from, until));
         from = until;
@@ -148,10 +138,7 @@ impl Load {
         [RECORDS, CORRECTIONS, EVENT_IDS, ROLL_UPS]
             .concat()
             .replace("$from", &format!("'{}'::timestamptz", kernel::rfc3339(self.from)))
-            .replace(
-                "$until",
-                &format!("'{}'::timestamptz", kernel::rfc3339(self.until)),
-            )
+            .replace("$until", &format!("'{}'::timestamptz", kernel::rfc3339(self.until)))
             .replace("$first", &format!("{}::bigint", self.first))
             .replace("$records", &format!("{}::bigint", self.records))
             .replace("$users", &self.users.to_string())

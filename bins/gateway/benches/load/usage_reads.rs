@@ -19,35 +19,17 @@ const READS: &[Scenario] = &[
     }),
     of_user("30-day stats of a user", Spread::All, stats),
     of_user("daily series of a user, 30 days", Spread::All, series),
-    of_user(
-        "30-day stats of the user with most records",
-        Spread::Account(0),
-        stats,
-    ),
-    of_user(
-        "daily series of the user with most records",
-        Spread::Account(0),
-        series,
-    ),
+    of_user("30-day stats of the user with most records", Spread::Account(0), stats),
+    of_user("daily series of the user with most records", Spread::Account(0), series),
     across("30-day series by model, all users", |_| all("UTC", SUMS)),
     across("the same in Asia/Shanghai", |_| all("Asia/Shanghai", SUMS)),
     across("the same in Asia/Kolkata", |_| all("Asia/Kolkata", SUMS)),
-    across("the same in UTC, with active users", |_| {
-        all("UTC", "records,active_users")
-    }),
-    across("summary of 30 days", |_| {
-        request("GET", "/api/v1/usage/summary", KEY, "")
-    }),
+    across("the same in UTC, with active users", |_| all("UTC", "records,active_users")),
+    across("summary of 30 days", |_| request("GET", "/api/v1/usage/summary", KEY, "")),
 ];
 
 const fn of_user(name: &'static str, spread: Spread, request: fn(&User) -> Request) -> Scenario {
-    Scenario {
-        name,
-        spread,
-        connections: Some(1),
-        items: 1,
-        request,
-    }
+    Scenario { name, spread, connections: Some(1), items: 1, request }
 }
 
 const fn across(name: &'static str, request: fn(&User) -> Request) -> Scenario {
@@ -104,10 +86,7 @@ const CHECKED_MAX: u64 = 1_000_000;
 
 fn print(name: &str, measured: &Measured) {
     let [p50, p95, p99, slowest] = [0.5, 0.95, 0.99, 1.0].map(|quantile| measured.quantile_ms(quantile));
-    println!(
-        "| {name} | {} | {p50:.1} | {p95:.1} | {p99:.1} | {slowest:.1} |",
-        measured.items
-    );
+    println!("| {name} | {} | {p50:.1} | {p95:.1} | {p99:.1} | {slowest:.1} |", measured.items);
 }
 
 /// Drops the oldest months, one at a time, while somebody reads.

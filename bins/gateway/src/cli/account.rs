@@ -66,11 +66,7 @@ impl Account {
 pub(super) fn change(run_as: Option<&RunAs>) -> Result<Account, AccountError> {
     let present = geteuid();
     let Some(wanted) = run_as else {
-        return Ok(if present.is_root() {
-            Account::Root
-        } else {
-            Account::Ordinary
-        });
+        return Ok(if present.is_root() { Account::Root } else { Account::Ordinary });
     };
     let target = Target::find(wanted)?;
     if target.uid.is_root() {
@@ -81,16 +77,10 @@ pub(super) fn change(run_as: Option<&RunAs>) -> Result<Account, AccountError> {
         return if is_present {
             Ok(Account::Ordinary)
         } else {
-            Err(AccountError::NotRoot {
-                present: words(present),
-                wanted: wanted.clone(),
-            })
+            Err(AccountError::NotRoot { present: words(present), wanted: wanted.clone() })
         };
     }
-    target.become_it().map_err(|source| AccountError::Change {
-        wanted: wanted.clone(),
-        source,
-    })?;
+    target.become_it().map_err(|source| AccountError::Change { wanted: wanted.clone(), source })?;
     // The change took the saved ids too, so this must fail.
     if nix::unistd::seteuid(Uid::from_raw(0)).is_ok() || geteuid() != target.uid || getegid() != target.gid {
         return Err(AccountError::Reversible(wanted.clone()));
@@ -101,10 +91,7 @@ pub(super) fn change(run_as: Option<&RunAs>) -> Result<Account, AccountError> {
 /// The ids of an account.
 struct Target {
     /// For its further groups; none if it has no name or its group was chosen.
-    #[cfg_attr(
-        target_vendor = "apple",
-        expect(dead_code, reason = "groups are not changed there")
-    )]
+    #[cfg_attr(target_vendor = "apple", expect(dead_code, reason = "groups are not changed there"))]
     name: Option<String>,
     uid: Uid,
     gid: Gid,
@@ -112,21 +99,15 @@ struct Target {
 
 impl Target {
     fn find(wanted: &RunAs) -> Result<Self, AccountError> {
-        let of_user = |user: User| Self {
-            name: Some(user.name),
-            uid: user.uid,
-            gid: user.gid,
-        };
+        let of_user = |user: User| Self { name: Some(user.name), uid: user.uid, gid: user.gid };
         match wanted {
             RunAs::Name(name) => User::from_name(name)
                 .map_err(AccountError::Lookup)?
                 .map(of_user)
                 .ok_or_else(|| AccountError::Unknown(name.clone())),
-            RunAs::Ids { uid, gid: Some(gid) } => Ok(Self {
-                name: None,
-                uid: Uid::from_raw(*uid),
-                gid: Gid::from_raw(*gid),
-            }),
+            RunAs::Ids { uid, gid: Some(gid) } => {
+                Ok(Self { name: None, uid: Uid::from_raw(*uid), gid: Gid::from_raw(*gid) })
+            }
             RunAs::Ids { uid, gid: None } => User::from_uid(Uid::from_raw(*uid))
                 .map_err(AccountError::Lookup)?
                 .map(of_user)
@@ -176,14 +157,8 @@ mod tests {
     fn unknown_accounts_and_root_are_refused() {
         let refused = |wanted| change(Some(&wanted)).unwrap_err().to_string();
         let nobody_has_it = RunAs::Name("no-such-account".to_owned());
-        assert_eq!(
-            refused(nobody_has_it),
-            "RUN_AS: there is no account no-such-account on this machine"
-        );
-        let nameless = |gid| RunAs::Ids {
-            uid: 3_999_999_999,
-            gid,
-        };
+        assert_eq!(refused(nobody_has_it), "RUN_AS: there is no account no-such-account on this machine");
+        let nameless = |gid| RunAs::Ids { uid: 3_999_999_999, gid };
         assert!(refused(nameless(None)).contains("uid:gid"));
         for root in [
             RunAs::Name("root".to_owned()),
@@ -203,10 +178,7 @@ mod tests {
             assert_eq!(change(None).unwrap(), Account::Root);
             return;
         }
-        let present = RunAs::Ids {
-            uid: geteuid().as_raw(),
-            gid: Some(getegid().as_raw()),
-        };
+        let present = RunAs::Ids { uid: geteuid().as_raw(), gid: Some(getegid().as_raw()) };
         for run_as in [None, Some(&present)] {
             assert_eq!(change(run_as).unwrap(), Account::Ordinary);
         }

@@ -80,30 +80,21 @@ mod tests {
     #[test]
     fn a_port_in_use_is_reported_with_its_holder() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = Listen {
-            host: "127.0.0.1".to_owned(),
-            port: taken.local_addr().unwrap().port(),
-            workers: 1,
-        };
+        let listen =
+            Listen { host: "127.0.0.1".to_owned(), port: taken.local_addr().unwrap().port(), workers: 1 };
         let told = bind_within(&listen, Duration::ZERO).unwrap_err().to_string();
         assert!(told.starts_with(&format!("{listen} is in use by ")), "{told}");
         assert!(told.contains("set PORT"), "{told}");
         if cfg!(target_os = "linux") {
-            assert!(
-                told.contains(&format!("process {}", std::process::id())),
-                "{told}"
-            );
+            assert!(told.contains(&format!("process {}", std::process::id())), "{told}");
         }
     }
 
     #[test]
     fn a_port_that_becomes_free_is_taken() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = Listen {
-            host: "127.0.0.1".to_owned(),
-            port: taken.local_addr().unwrap().port(),
-            workers: 1,
-        };
+        let listen =
+            Listen { host: "127.0.0.1".to_owned(), port: taken.local_addr().unwrap().port(), workers: 1 };
         let binding = thread::spawn({
             let listen = listen.clone();
             move || bind_within(&listen, Duration::from_secs(60)).map(|(_, address)| address)

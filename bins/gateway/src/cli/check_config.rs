@@ -14,12 +14,7 @@ pub(super) fn run() -> Result<(), Failure> {
 }
 
 fn table(loaded: &Loaded) -> String {
-    let width = loaded
-        .values
-        .iter()
-        .map(|value| value.name.len())
-        .max()
-        .unwrap_or(0);
+    let width = loaded.values.iter().map(|value| value.name.len()).max().unwrap_or(0);
     let mut lines: Vec<String> = loaded.values.iter().map(|value| line(value, width)).collect();
     lines.extend(loaded.notices.iter().map(|notice| format!("note: {notice}")));
     lines.join("\n")

@@ -35,10 +35,7 @@ pub(super) enum Form {
 pub(super) fn run(form: Form) -> Result<(), Failure> {
     let (loaded, _account) = prepare(Purpose::Upkeep)?;
     // Who reads the result does not want to read how a server started.
-    telemetry::init_logs(&Log {
-        level: loaded.config.log.level.min(LogLevel::Warn),
-        ..loaded.config.log
-    });
+    telemetry::init_logs(&Log { level: loaded.config.log.level.min(LogLevel::Warn), ..loaded.config.log });
     let outcome = runtime()?.block_on(audit(&loaded.config))?;
     output::print(&match form {
         Form::Text => outcome.text(),

@@ -16,21 +16,11 @@ pub(super) fn find(port: u16) -> Option<String> {
     let processes = fs::read_dir("/proc").ok()?;
     processes
         .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-        })
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
         .find(|process| holds_any(&process.path(), &sockets))
         .map(|process| {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            format!(
-                "process {} ({})",
-                process.file_name().to_string_lossy(),
-                name.trim()
-            )
+            format!("process {} ({})", process.file_name().to_string_lossy(), name.trim())
         })
 }
 

@@ -137,16 +137,10 @@ impl Running {
             tokio::time::sleep(self.delay).await;
         }
         self.app.traffic.connections.begin_drain();
-        if tokio::time::timeout(self.grace + DRAIN_SLACK, self.server.stop(drain))
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(self.grace + DRAIN_SLACK, self.server.stop(drain)).await.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
-        if tokio::time::timeout(FLUSH_PATIENCE, self.app.shut_down())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(FLUSH_PATIENCE, self.app.shut_down()).await.is_err() {
             tracing::warn!("some operations did not finish in time: none of them was answered");
         }
         self.upkeep.abort();

@@ -21,10 +21,7 @@ impl Signals {
     /// From now on these signals are received here and end nothing by themselves. Needs a tokio runtime.
     pub(super) fn receive() -> Result<Self, Failure> {
         let of = |kind| signal(kind).map_err(Failure::Signals);
-        Ok(Self {
-            terminate: of(SignalKind::terminate())?,
-            interrupt: of(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
     }
 
     /// Waits for the next one.

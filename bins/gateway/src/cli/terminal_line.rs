@@ -29,8 +29,5 @@ impl TerminalLine {
 /// A terminal that is gone is no reason to give up.
 fn write(text: &str) {
     let mut stderr = io::stderr().lock();
-    stderr
-        .write_all(text.as_bytes())
-        .and_then(|()| stderr.flush())
-        .unwrap_or_default();
+    stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).unwrap_or_default();
 }

@@ -29,10 +29,7 @@ pub(super) enum Deed {
 pub(super) fn run(months: Option<u16>, deed: Deed, form: Form) -> Result<(), Failure> {
     let (loaded, _account) = prepare(Purpose::Upkeep)?;
     // Who reads the result does not want to read how a server started.
-    telemetry::init_logs(&Log {
-        level: loaded.config.log.level.min(LogLevel::Warn),
-        ..loaded.config.log
-    });
+    telemetry::init_logs(&Log { level: loaded.config.log.level.min(LogLevel::Warn), ..loaded.config.log });
     let months = months.unwrap_or(loaded.config.usage.retention_months);
     let text = runtime()?.block_on(retain(&loaded.config, months, deed, form))?;
     output::print(&text)
@@ -67,15 +64,11 @@ async fn work(
     form: Form,
     line: Option<&TerminalLine>,
 ) -> Result<String, Failure> {
-    let missing = pg::migrate::pending(pool, &[usage::MIGRATIONS])
-        .await
-        .map_err(Failure::Usage)?;
+    let missing = pg::migrate::pending(pool, &[usage::MIGRATIONS]).await.map_err(Failure::Usage)?;
     if !missing.is_empty() {
         return Err(Failure::SchemaBehind { missing });
     }
-    let old = usage::old_months(pool, &SystemClock, months)
-        .await
-        .map_err(Failure::Usage)?;
+    let old = usage::old_months(pool, &SystemClock, months).await.map_err(Failure::Usage)?;
     if deed == Deed::Tell {
         return Ok(match form {
             Form::Text => would_drop(&old, months),
@@ -86,10 +79,7 @@ async fn work(
     let done = usage::retain_telling(pool, &SystemClock, months, |so_far| {
         if let Some(line) = line {
             let (dropped, forgotten) = (so_far.dropped.len(), so_far.forgotten);
-            line.show(&format!(
-                "{forgotten} event ids forgotten, {dropped} of {} months dropped",
-                old.len()
-            ));
+            line.show(&format!("{forgotten} event ids forgotten, {dropped} of {} months dropped", old.len()));
         }
     })
     .await
@@ -106,14 +96,10 @@ fn would_drop(old: &[OldMonth], months: u16) -> String {
     }
     let mut text = format!("would drop, with their event ids ({months} months are kept beside this one):");
     for month in old {
-        let records = month.records.map_or_else(
-            || "an unknown number of".to_owned(),
-            |records| format!("about {records}"),
-        );
-        text.push_str(&format!(
-            "\n  {}: {records} records, {} bytes",
-            month.partition, month.bytes
-        ));
+        let records = month
+            .records
+            .map_or_else(|| "an unknown number of".to_owned(), |records| format!("about {records}"));
+        text.push_str(&format!("\n  {}: {records} records, {} bytes", month.partition, month.bytes));
     }
     text
 }

@@ -50,10 +50,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
         cors: cors(r, environment),
-        metrics: Metrics {
-            enabled: r.value(&v::METRICS_ENABLED),
-            token: r.optional(&v::METRICS_TOKEN),
-        },
+        metrics: Metrics { enabled: r.value(&v::METRICS_ENABLED), token: r.optional(&v::METRICS_TOKEN) },
         limits: limits(r),
         rate_limits: RateLimits {
             enabled: r.value(&v::RATE_LIMIT_ENABLED),
@@ -70,11 +67,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
     let mut notices = development_notice(&config);
     notices.extend(secrets::unprotected_database(&config));
     notices.extend(missing_features(&reader));
-    Ok(Loaded {
-        config,
-        values: in_order(reader.finish()?),
-        notices,
-    })
+    Ok(Loaded { config, values: in_order(reader.finish()?), notices })
 }
 
 fn identification(r: &mut Reader<'_>, environment: Environment, listen: &Listen) -> Identification {
@@ -84,10 +77,7 @@ fn identification(r: &mut Reader<'_>, environment: Environment, listen: &Listen)
         Ok(IpAddr::V6(address)) if address.is_unspecified() => "::1".to_owned(),
         _ => listen.host.clone(),
     };
-    let reachable = Listen {
-        host,
-        ..listen.clone()
-    };
+    let reachable = Listen { host, ..listen.clone() };
     let public_url = r.optional_or(&v::PUBLIC_URL, Some(&format!("http://{reachable}")));
     Identification {
         environment,
@@ -101,29 +91,16 @@ fn identification(r: &mut Reader<'_>, environment: Environment, listen: &Listen)
 
 fn log(r: &mut Reader<'_>) -> Log {
     let level = r.value(&v::LOG_LEVEL);
-    let level = if r.value(&v::DEBUG) {
-        level.max(LogLevel::Debug)
-    } else {
-        level
-    };
-    Log {
-        level,
-        format: r.value(&v::LOG_FORMAT),
-    }
+    let level = if r.value(&v::DEBUG) { level.max(LogLevel::Debug) } else { level };
+    Log { level, format: r.value(&v::LOG_FORMAT) }
 }
 
 fn database(r: &mut Reader<'_>, cores: usize) -> Database {
-    let pool_size = r.value_or(
-        &v::DATABASE_POOL_SIZE,
-        &cores.saturating_mul(2).max(8).to_string(),
-    );
+    let pool_size = r.value_or(&v::DATABASE_POOL_SIZE, &cores.saturating_mul(2).max(8).to_string());
     let (url, bin_dir) = (r.optional(&v::DATABASE_URL), r.optional(&v::PG_BIN_DIR));
     let source = match url {
         Some(url) => DatabaseSource::Remote { url },
-        None => DatabaseSource::Embedded {
-            bin_dir,
-            search_path: r.raw("PATH"),
-        },
+        None => DatabaseSource::Embedded { bin_dir, search_path: r.raw("PATH") },
     };
     Database { source, pool_size }
 }
@@ -170,39 +147,23 @@ fn auth0(r: &mut Reader<'_>) -> Option<Auth0> {
             "is not set, but other variables of Auth0 are: tokens for other services would be accepted",
         );
     }
-    Some(Auth0 {
-        issuer: issuer?,
-        audience: audience?,
-        jwks_url: jwks_url?,
-    })
+    Some(Auth0 { issuer: issuer?, audience: audience?, jwks_url: jwks_url? })
 }
 
 fn supabase_keys(r: &mut Reader<'_>) -> Option<SupabaseKeys> {
     let project = r.optional(&v::SUPABASE_URL).as_ref().map(without_slash);
     let issuer = project.map(|project| format!("{project}/auth/v1"));
-    let published = issuer
-        .as_ref()
-        .map(|issuer| format!("{issuer}/.well-known/jwks.json"));
+    let published = issuer.as_ref().map(|issuer| format!("{issuer}/.well-known/jwks.json"));
     let jwks_url = r.optional_or(&v::SUPABASE_JWKS_URL, published.as_deref());
     if r.is_set(v::SUPABASE_JWKS_URL.about.name) && !r.is_set(v::SUPABASE_URL.about.name) {
-        r.problem(
-            &v::SUPABASE_URL.about,
-            "is not set, but SUPABASE_JWKS_URL is: the issuer is unknown",
-        );
+        r.problem(&v::SUPABASE_URL.about, "is not set, but SUPABASE_JWKS_URL is: the issuer is unknown");
     }
-    Some(SupabaseKeys {
-        issuer: issuer?,
-        jwks_url: jwks_url?,
-    })
+    Some(SupabaseKeys { issuer: issuer?, jwks_url: jwks_url? })
 }
 
 fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
-    let keys = [
-        v::AUTH0_DOMAIN.about,
-        v::AUTH0_ISSUER.about,
-        v::SUPABASE_URL.about,
-        v::SUPABASE_JWT_SECRET.about,
-    ];
+    let keys =
+        [v::AUTH0_DOMAIN.about, v::AUTH0_ISSUER.about, v::SUPABASE_URL.about, v::SUPABASE_JWT_SECRET.about];
     if !keys.iter().any(|about| r.is_set(about.name)) {
         r.problem(
             &v::ENVIRONMENT.about,
@@ -215,27 +176,18 @@ fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
 }
 
 fn credit_rules(r: &mut Reader<'_>, environment: Environment) -> CreditRules {
-    let default = if environment.is_development() {
-        "allowed"
-    } else {
-        "denied"
-    };
+    let default = if environment.is_development() { "allowed" } else { "denied" };
     let low = r.value(&v::CREDIT_LOW_THRESHOLD);
     CreditRules {
         initial: r.value(&v::INITIAL_CREDITS),
-        defaults: Defaults {
-            low_balance_at: (low != Credits::ZERO).then_some(low),
-        },
+        defaults: Defaults { low_balance_at: (low != Credits::ZERO).then_some(low) },
         self_recharge: r.value_or(&v::SELF_RECHARGE, default),
         verify_every: r.value(&v::LEDGER_VERIFY_HOURS),
     }
 }
 
 fn usage_rules(r: &mut Reader<'_>) -> UsageRules {
-    let (factor, least) = (
-        r.value(&v::USAGE_ANOMALY_FACTOR),
-        r.value(&v::USAGE_ANOMALY_MIN_CREDITS),
-    );
+    let (factor, least) = (r.value(&v::USAGE_ANOMALY_FACTOR), r.value(&v::USAGE_ANOMALY_MIN_CREDITS));
     UsageRules {
         self_metering: r.value(&v::SELF_METERING),
         retention_months: r.value(&v::USAGE_RETENTION_MONTHS),
@@ -283,10 +235,7 @@ fn keep_development_local(r: &mut Reader<'_>, config: &Config) {
     let remedy = "set ENVIRONMENT to staging or production, or DEVELOPMENT_ON_NETWORK=true to give tokens to everyone who \
                   reaches the service";
     if !is_loopback(&config.listen.host) {
-        r.problem(
-            &v::HOST.about,
-            &format!("is not a loopback address, and this is development: {remedy}"),
-        );
+        r.problem(&v::HOST.about, &format!("is not a loopback address, and this is development: {remedy}"));
     }
     if let DatabaseSource::Remote { url } = &config.database.source
         && pg::reach(url.expose_secret()) != Reach::ThisMachine
@@ -300,9 +249,7 @@ fn keep_development_local(r: &mut Reader<'_>, config: &Config) {
 
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn development_notice(config: &Config) -> Vec<String> {
@@ -316,10 +263,7 @@ fn missing_features(r: &Reader<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     for later in LATER {
         for name in later.names.iter().filter(|name| r.is_set(name)) {
-            lines.push(format!(
-                "{name} is set, but this version does not have {} yet",
-                later.feature
-            ));
+            lines.push(format!("{name} is set, but this version does not have {} yet", later.feature));
         }
     }
     lines
@@ -327,11 +271,8 @@ fn missing_features(r: &Reader<'_>) -> Vec<String> {
 
 /// The order in which variables are read is nobody's business.
 fn in_order(mut values: Vec<super::Effective>) -> Vec<super::Effective> {
-    let names: Vec<&str> = v::GROUPS
-        .iter()
-        .flat_map(|group| group.variables)
-        .map(|about| about.name)
-        .collect();
+    let names: Vec<&str> =
+        v::GROUPS.iter().flat_map(|group| group.variables).map(|about| about.name).collect();
     values.sort_by_key(|value| names.iter().position(|name| *name == value.name));
     values
 }

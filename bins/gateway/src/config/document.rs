@@ -51,10 +51,7 @@ pub fn markdown() -> String {
     for group in GROUPS {
         push(
             &mut text,
-            format_args!(
-                "\n## {}\n\n| Name | Default | Meaning |\n|---|---|---|\n",
-                group.title
-            ),
+            format_args!("\n## {}\n\n| Name | Default | Meaning |\n|---|---|---|\n", group.title),
         );
         for about in group.variables {
             push(&mut text, format_args!("{}\n", row(about)));
@@ -66,18 +63,9 @@ pub fn markdown() -> String {
          Each of these that is set is pointed out at the start.\n\n| Waiting for | Names |\n|---|---|\n",
     );
     for later in LATER {
-        push(
-            &mut text,
-            format_args!("| {} | {} |\n", later.feature, later.names.join(", ")),
-        );
+        push(&mut text, format_args!("| {} | {} |\n", later.feature, later.names.join(", ")));
     }
-    push(
-        &mut text,
-        format_args!(
-            "\nRead by clients of this service only: {}.\n",
-            OF_CLIENTS.join(", ")
-        ),
-    );
+    push(&mut text, format_args!("\nRead by clients of this service only: {}.\n", OF_CLIENTS.join(", ")));
     text
 }
 

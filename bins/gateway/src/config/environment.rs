@@ -20,10 +20,7 @@ impl Environment {
     /// The value of a variable. The real environment wins, even by an empty value: that switches off what `.env` sets.
     ///
     /// Bytes that are not UTF-8 come back as U+FFFD, which the reader refuses.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the environment"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(super) fn get(&self, name: &str) -> Option<String> {
         match std::env::var_os(name) {
             Some(value) => Some(value.to_string_lossy().into_owned()),
@@ -59,11 +56,7 @@ fn assignments(bytes: &[u8]) -> Result<HashMap<String, String>, Problems> {
             Err(problem) => problems.push(format!("{FILE}: line {number} {problem}")),
         }
     }
-    if problems.is_empty() {
-        Ok(file)
-    } else {
-        Err(Problems::new(problems))
-    }
+    if problems.is_empty() { Ok(file) } else { Err(Problems::new(problems)) }
 }
 
 /// The name and the value of a trimmed line; none on an empty line or a comment.
@@ -71,9 +64,7 @@ fn assignment(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
-    let exported = line
-        .strip_prefix("export")
-        .filter(|rest| rest.starts_with(char::is_whitespace));
+    let exported = line.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
     let (name, value) = exported
         .unwrap_or(line)
         .split_once('=')
@@ -81,9 +72,7 @@ fn assignment(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
         .ok_or("is not NAME=value")?;
     let is_name = !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_name {
         return Err("is not NAME=value");
     }
@@ -95,9 +84,7 @@ fn literal(text: &str) -> Result<&str, &'static str> {
     let quote = text.chars().next().filter(|first| ['"', '\''].contains(first));
     let Some(quote) = quote else {
         let comment = text.starts_with('#').then_some(0);
-        let end = comment
-            .or_else(|| text.find(char::is_whitespace))
-            .unwrap_or(text.len());
+        let end = comment.or_else(|| text.find(char::is_whitespace)).unwrap_or(text.len());
         let (value, rest) = text.split_at(end);
         return match is_comment(rest) {
             true => Ok(value),
@@ -161,17 +148,9 @@ mod tests {
             "!%^&*()[]{}|;:<>?,./~",
             "密码",
         ] {
-            let quoted = if value.contains('"') {
-                [value, value]
-            } else {
-                [value, &format!("\"{value}\"")]
-            };
+            let quoted = if value.contains('"') { [value, value] } else { [value, &format!("\"{value}\"")] };
             for text in quoted {
-                assert_eq!(
-                    parse(&format!("SECRET={text}\n")).unwrap()["SECRET"],
-                    value,
-                    "{text}"
-                );
+                assert_eq!(parse(&format!("SECRET={text}\n")).unwrap()["SECRET"], value, "{text}");
             }
         }
         assert_eq!(parse("SECRET='a # b $c \\'\n").unwrap()["SECRET"], r"a # b $c \");
@@ -183,9 +162,7 @@ mod tests {
         let bytes =
             b"PORT=9000\nMETRICS_TOKEN=top secret value\n# fine\nno assignment here\n=secret\nA B=secret\n\
             QUOTED='secret\nTAIL=\"secret\"secret\nBYTES=secret\xff\n1A=secret\nexport\n";
-        let lines = assignments(bytes)
-            .map_err(|problems| problems.lines().to_vec())
-            .unwrap_err();
+        let lines = assignments(bytes).map_err(|problems| problems.lines().to_vec()).unwrap_err();
         let expected = [
             ".env: line 2 has a value with spaces, which needs quotes",
             ".env: line 4 is not NAME=value",

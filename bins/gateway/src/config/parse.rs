@@ -49,24 +49,12 @@ pub(super) fn switch(text: &str) -> Parsed<bool> {
 
 /// `allowed` or `denied`.
 pub(super) fn self_recharge(text: &str) -> Parsed<SelfRecharge> {
-    choose(
-        text,
-        &[
-            ("allowed", SelfRecharge::Allowed),
-            ("denied", SelfRecharge::Denied),
-        ],
-    )
+    choose(text, &[("allowed", SelfRecharge::Allowed), ("denied", SelfRecharge::Denied)])
 }
 
 /// `allowed` or `denied`.
 pub(super) fn self_metering(text: &str) -> Parsed<SelfMetering> {
-    choose(
-        text,
-        &[
-            ("allowed", SelfMetering::Allowed),
-            ("denied", SelfMetering::Denied),
-        ],
-    )
+    choose(text, &[("allowed", SelfMetering::Allowed), ("denied", SelfMetering::Denied)])
 }
 
 /// A whole number between two bounds, both inclusive.
@@ -151,9 +139,7 @@ pub(super) fn hours(text: &str, min: u64, max: u64) -> Parsed<Duration> {
 
 /// A TCP port.
 pub(super) fn port(text: &str) -> Parsed<u16> {
-    digits(text)
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| "is not a port (0 to 65535)".to_owned())
+    digits(text).and_then(|digits| digits.parse().ok()).ok_or_else(|| "is not a port (0 to 65535)".to_owned())
 }
 
 /// An address or name of this machine.
@@ -200,9 +186,7 @@ pub(super) fn jwks_url(text: &str) -> Parsed<Url> {
 
 /// A connection string as psql accepts it. It may hold a password, so it is not repeated in errors.
 pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
-    pg::DatabaseUrl::parse(text)
-        .map(|_| text.into())
-        .map_err(|fault| fault.to_string())
+    pg::DatabaseUrl::parse(text).map(|_| text.into()).map_err(|fault| fault.to_string())
 }
 
 /// A path in the file system.
@@ -215,18 +199,10 @@ pub(super) fn run_as(text: &str) -> Parsed<RunAs> {
     let wrong = || "is not an account: write a name, uid or uid:gid".to_owned();
     let number =
         |text: &str| -> Parsed<u32> { digits(text).and_then(|text| text.parse().ok()).ok_or_else(wrong) };
-    let is_name = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
     match text.split_once(':') {
-        Some((uid, gid)) => Ok(RunAs::Ids {
-            uid: number(uid)?,
-            gid: Some(number(gid)?),
-        }),
-        None if digits(text).is_some() => Ok(RunAs::Ids {
-            uid: number(text)?,
-            gid: None,
-        }),
+        Some((uid, gid)) => Ok(RunAs::Ids { uid: number(uid)?, gid: Some(number(gid)?) }),
+        None if digits(text).is_some() => Ok(RunAs::Ids { uid: number(text)?, gid: None }),
         None if is_name && !text.starts_with('-') => Ok(RunAs::Name(text.to_owned())),
         None => Err(wrong()),
     }
@@ -259,8 +235,7 @@ pub(super) fn api_keys(text: &str) -> Parsed<Vec<SecretString>> {
 
 /// An amount of credits.
 pub(super) fn credits(text: &str) -> Parsed<Credits> {
-    text.parse()
-        .map_err(|error| format!("is not an amount of credits: {error}"))
+    text.parse().map_err(|error| format!("is not an amount of credits: {error}"))
 }
 
 /// An amount of credits that is not zero.
@@ -274,10 +249,7 @@ pub(super) fn credits_above_zero(text: &str) -> Parsed<Credits> {
 /// A comma list of user ids.
 pub(super) fn user_ids(text: &str) -> Parsed<Vec<UserId>> {
     items(text)
-        .map(|item| {
-            item.parse()
-                .map_err(|error| format!("is not a list of user ids: {error}"))
-        })
+        .map(|item| item.parse().map_err(|error| format!("is not a list of user ids: {error}")))
         .collect()
 }
 
@@ -286,10 +258,7 @@ pub(super) fn origins(text: &str) -> Parsed<CorsOrigins> {
     if text == "*" {
         return Ok(CorsOrigins::Any);
     }
-    items(text)
-        .map(origin)
-        .collect::<Parsed<_>>()
-        .map(CorsOrigins::List)
+    items(text).map(origin).collect::<Parsed<_>>().map(CorsOrigins::List)
 }
 
 /// `development`, `staging` or `production`.
@@ -320,14 +289,7 @@ pub(super) fn log_level(text: &str) -> Parsed<LogLevel> {
 
 /// `auto`, `text` or `json`.
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
-    choose(
-        text,
-        &[
-            ("auto", LogFormat::Auto),
-            ("text", LogFormat::Text),
-            ("json", LogFormat::Json),
-        ],
-    )
+    choose(text, &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)])
 }
 
 /// `en` or `zh`.
@@ -386,9 +348,7 @@ fn is_loopback(url: &Url) -> bool {
 fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };

@@ -39,11 +39,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self {
-            lookup,
-            problems: Vec::new(),
-            values: Vec::new(),
-        }
+        Self { lookup, problems: Vec::new(), values: Vec::new() }
     }
 
     /// Whether a variable is set, well or badly. An empty value counts as not set.
@@ -89,11 +85,7 @@ impl<'a> Reader<'a> {
     pub(super) fn optional_or<T>(&mut self, variable: &Variable<T>, default: Option<&str>) -> Option<T> {
         let about = &variable.about;
         let given = self.raw(about.name);
-        let origin = if given.is_some() {
-            Origin::Set
-        } else {
-            Origin::Default
-        };
+        let origin = if given.is_some() { Origin::Set } else { Origin::Default };
         let counts = given.as_deref().or(default);
         self.values.push(Effective {
             name: about.name,
@@ -117,11 +109,7 @@ impl<'a> Reader<'a> {
 
     /// What was wrong, or what counts.
     pub(super) fn finish(self) -> Result<Vec<Effective>, Problems> {
-        if self.problems.is_empty() {
-            Ok(self.values)
-        } else {
-            Err(Problems::new(self.problems))
-        }
+        if self.problems.is_empty() { Ok(self.values) } else { Err(Problems::new(self.problems)) }
     }
 }
 

@@ -23,21 +23,9 @@ const METRICS_BYTES_MIN: usize = 16;
 pub(super) fn refuse_weak(r: &mut Reader<'_>, config: &Config) {
     let (auth, environment) = (&config.auth, config.app.environment);
     let judged: [(&About, usize, Vec<&SecretString>); 3] = [
-        (
-            &v::SUPABASE_JWT_SECRET.about,
-            KEY_BYTES_MIN,
-            auth.supabase_secret.iter().collect(),
-        ),
-        (
-            &v::USER_SERVICE_API_KEY.about,
-            KEY_BYTES_MIN,
-            auth.api_keys.iter().collect(),
-        ),
-        (
-            &v::METRICS_TOKEN.about,
-            METRICS_BYTES_MIN,
-            config.metrics.token.iter().collect(),
-        ),
+        (&v::SUPABASE_JWT_SECRET.about, KEY_BYTES_MIN, auth.supabase_secret.iter().collect()),
+        (&v::USER_SERVICE_API_KEY.about, KEY_BYTES_MIN, auth.api_keys.iter().collect()),
+        (&v::METRICS_TOKEN.about, METRICS_BYTES_MIN, config.metrics.token.iter().collect()),
     ];
     let mut is_any_weak = false;
     for (about, bytes_min, secrets) in judged {
@@ -71,9 +59,7 @@ fn weaknesses(environment: Environment, bytes_min: usize, secrets: &[&SecretStri
             _ => "the second key ",
         };
         if secret.len() < bytes_min {
-            reasons.push(format!(
-                "{which}must have at least {bytes_min} bytes in {environment}"
-            ));
+            reasons.push(format!("{which}must have at least {bytes_min} bytes in {environment}"));
         } else if let Some(reason) = weakness(secret) {
             reasons.push(format!("{which}{reason}"));
         }
@@ -86,24 +72,16 @@ fn refuse_shared(r: &mut Reader<'_>) {
     let mut seen: Vec<(&About, String)> = Vec::new();
     for about in GROUPS.iter().flat_map(|group| group.variables) {
         for value in secrets_in(about, &r.raw(about.name).unwrap_or_default()) {
-            let twin = seen
-                .iter()
-                .find(|(other, earlier)| other.name != about.name && *earlier == value);
+            let twin = seen.iter().find(|(other, earlier)| other.name != about.name && *earlier == value);
             if let Some((other, _)) = twin {
                 let part = |about: &About| match about.secrecy {
                     Secrecy::PasswordHidden => "the password in ",
                     Secrecy::Shown | Secrecy::Hidden => "",
                 };
-                let this = if part(about).is_empty() {
-                    ""
-                } else {
-                    "its password "
-                };
+                let this = if part(about).is_empty() { "" } else { "its password " };
                 let that = part(other);
-                let what = format!(
-                    "{this}is the same as {that}{}: use a secret for one purpose only",
-                    other.name
-                );
+                let what =
+                    format!("{this}is the same as {that}{}: use a secret for one purpose only", other.name);
                 r.problem(about, &what);
             }
             seen.push((about, value));

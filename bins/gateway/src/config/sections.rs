@@ -187,19 +187,11 @@ impl Auth {
     pub fn issuers(&self, development_secret: Option<&SecretString>) -> Vec<Issuer> {
         let mut issuers = Vec::new();
         if let Some(auth0) = &self.auth0 {
-            issuers.push(Issuer::auth0(
-                &auth0.issuer,
-                &auth0.audience,
-                auth0.jwks_url.clone(),
-            ));
+            issuers.push(Issuer::auth0(&auth0.issuer, &auth0.audience, auth0.jwks_url.clone()));
         }
         if let Some(keys) = &self.supabase_keys {
             let secret = self.supabase_secret.clone();
-            issuers.push(Issuer::supabase_project(
-                &keys.issuer,
-                keys.jwks_url.clone(),
-                secret,
-            ));
+            issuers.push(Issuer::supabase_project(&keys.issuer, keys.jwks_url.clone(), secret));
         }
         let mut secrets = self.supabase_secret.iter().chain(development_secret).cloned();
         if let Some(first) = secrets.next() {

@@ -20,10 +20,8 @@ use crate::http::language::Language;
 const LONG: &str = "71c4e09bd2f85a6307ce18f4a95db263";
 
 fn read(pairs: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
-    let map: HashMap<String, String> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let map: HashMap<String, String> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     load(&|name| map.get(name).cloned(), Purpose::Serving).map_err(|problems| problems.lines().to_vec())
 }
 
@@ -56,13 +54,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.data_dir.to_str(), Some("./data"));
     assert_eq!(config.database.pool_size, (2 * cores).max(8));
-    assert!(matches!(
-        config.database.source,
-        DatabaseSource::Embedded {
-            bin_dir: None,
-            search_path: None
-        }
-    ));
+    assert!(matches!(config.database.source, DatabaseSource::Embedded { bin_dir: None, search_path: None }));
     assert!(config.auth.auth0.is_none());
     assert!(config.auth.supabase_keys.is_none());
     assert!(config.auth.supabase_secret.is_none());
@@ -72,10 +64,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!(config.credits.self_recharge, SelfRecharge::Allowed);
     assert_eq!(config.usage.self_metering, SelfMetering::Allowed);
     assert_eq!(config.credits.verify_every, Duration::from_hours(24));
-    assert_eq!(
-        config.cors.origins,
-        CorsOrigins::List(vec!["http://localhost:3000".to_owned()])
-    );
+    assert_eq!(config.cors.origins, CorsOrigins::List(vec!["http://localhost:3000".to_owned()]));
     assert!(config.cors.allow_credentials);
     assert!(config.metrics.enabled);
     assert!(config.metrics.token.is_none());
@@ -86,11 +75,7 @@ fn nothing_set_gives_the_documented_defaults() {
 
 #[test]
 fn every_variable_of_the_table_is_read_and_listed_in_its_order() {
-    let listed: Vec<_> = GROUPS
-        .iter()
-        .flat_map(|group| group.variables)
-        .map(|about| about.name)
-        .collect();
+    let listed: Vec<_> = GROUPS.iter().flat_map(|group| group.variables).map(|about| about.name).collect();
     let values = read(&[]).unwrap().values;
     assert_eq!(values.iter().map(|value| value.name).collect::<Vec<_>>(), listed);
     assert!(values.iter().all(|value| value.origin == Origin::Default));
@@ -112,10 +97,7 @@ fn given_values_are_taken() {
         ("PORT", "9000"),
         ("DEBUG", "true"),
         ("DEFAULT_LANGUAGE", "zh"),
-        (
-            "DATABASE_URL",
-            "postgresql://app:pw@db.example.com/users?sslmode=require",
-        ),
+        ("DATABASE_URL", "postgresql://app:pw@db.example.com/users?sslmode=require"),
         ("AUTH0_DOMAIN", "tenant.example.com"),
         ("AUTH0_AUDIENCE", "https://tenant.example.com/api/v2/"),
         ("SUPABASE_URL", "https://project.example.com/"),
@@ -141,26 +123,17 @@ fn given_values_are_taken() {
     let auth0 = config.auth.auth0.unwrap();
     assert_eq!(auth0.issuer, "https://tenant.example.com/");
     assert_eq!(auth0.audience, "https://tenant.example.com/api/v2/");
-    assert_eq!(
-        auth0.jwks_url.as_str(),
-        "https://tenant.example.com/.well-known/jwks.json"
-    );
+    assert_eq!(auth0.jwks_url.as_str(), "https://tenant.example.com/.well-known/jwks.json");
     let keys = config.auth.supabase_keys.unwrap();
     assert_eq!(keys.issuer, "https://project.example.com/auth/v1");
-    assert_eq!(
-        keys.jwks_url.as_str(),
-        "https://project.example.com/auth/v1/.well-known/jwks.json"
-    );
+    assert_eq!(keys.jwks_url.as_str(), "https://project.example.com/auth/v1/.well-known/jwks.json");
     assert_eq!(config.auth.admin_user_ids.len(), 2);
     assert_eq!(config.usage.retention_months, 2);
     assert_eq!(config.usage.self_metering, SelfMetering::Denied);
     assert_eq!(config.usage.anomalies, None, "nobody looks");
     assert_eq!(config.credits.initial, Credits::from_micro(2_500_000));
     assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);
-    assert_eq!(
-        config.credits.defaults.low_balance_at,
-        Some(Credits::from_micro(250_000))
-    );
+    assert_eq!(config.credits.defaults.low_balance_at, Some(Credits::from_micro(250_000)));
     assert_eq!(config.limits.idempotency_kept, time::Duration::days(30));
     assert_eq!(config.credits.verify_every, Duration::ZERO);
     let origins = ["https://app.example.com", "http://localhost:5173"].map(str::to_owned);
@@ -245,36 +218,18 @@ fn staging_and_production_need_a_verification_key() {
     for environment in ["staging", "production"] {
         let lines = problems(&[("ENVIRONMENT", environment)]);
         assert_eq!(lines.len(), 1);
-        assert!(
-            lines[0].starts_with(&format!("ENVIRONMENT: {environment} needs a key")),
-            "{lines:?}"
-        );
+        assert!(lines[0].starts_with(&format!("ENVIRONMENT: {environment} needs a key")), "{lines:?}");
         assert!(read(&[("ENVIRONMENT", environment), ("SUPABASE_JWT_SECRET", LONG)]).is_ok());
-        assert!(
-            read(&[
-                ("ENVIRONMENT", environment),
-                ("SUPABASE_URL", "https://p.example.com")
-            ])
-            .is_ok()
-        );
-        let auth0 = [
-            ("ENVIRONMENT", environment),
-            ("AUTH0_DOMAIN", "t.example.com"),
-            ("AUTH0_AUDIENCE", "api"),
-        ];
+        assert!(read(&[("ENVIRONMENT", environment), ("SUPABASE_URL", "https://p.example.com")]).is_ok());
+        let auth0 =
+            [("ENVIRONMENT", environment), ("AUTH0_DOMAIN", "t.example.com"), ("AUTH0_AUDIENCE", "api")];
         assert!(read(&auth0).is_ok());
     }
 }
 
 #[test]
 fn short_secrets_are_for_development_only() {
-    assert!(
-        read(&[
-            ("SUPABASE_JWT_SECRET", "short"),
-            ("USER_SERVICE_API_KEY", "short")
-        ])
-        .is_ok()
-    );
+    assert!(read(&[("SUPABASE_JWT_SECRET", "short"), ("USER_SERVICE_API_KEY", "short")]).is_ok());
     let pairs = [
         ("ENVIRONMENT", "staging"),
         ("SUPABASE_JWT_SECRET", &LONG[1..]),
@@ -292,12 +247,7 @@ fn short_secrets_are_for_development_only() {
 #[test]
 fn proxies_are_addresses_and_networks() {
     let config = config(&[("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1,2001:db8::/32")]);
-    let texts: Vec<String> = config
-        .limits
-        .trusted_proxies
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let texts: Vec<String> = config.limits.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]);
 }
 
@@ -317,17 +267,8 @@ fn halves_of_a_token_issuer_are_refused() {
     };
     begins(&[("AUTH0_DOMAIN", "t.example.com")], "AUTH0_AUDIENCE");
     begins(&[("AUTH0_AUDIENCE", "api")], "AUTH0_DOMAIN");
-    begins(
-        &[
-            ("AUTH0_AUDIENCE", "api"),
-            ("AUTH0_ISSUER", "https://t.example.com/"),
-        ],
-        "AUTH0_DOMAIN",
-    );
-    begins(
-        &[("SUPABASE_JWKS_URL", "https://p.example.com/jwks.json")],
-        "SUPABASE_URL",
-    );
+    begins(&[("AUTH0_AUDIENCE", "api"), ("AUTH0_ISSUER", "https://t.example.com/")], "AUTH0_DOMAIN");
+    begins(&[("SUPABASE_JWKS_URL", "https://p.example.com/jwks.json")], "SUPABASE_URL");
 }
 
 #[test]
@@ -339,11 +280,7 @@ fn keys_are_fetched_over_plain_http_from_this_machine_only() {
         "https://k.example.com/jwks",
     ] {
         assert!(
-            read(&[
-                ("SUPABASE_URL", "https://p.example.com"),
-                ("SUPABASE_JWKS_URL", url)
-            ])
-            .is_ok(),
+            read(&[("SUPABASE_URL", "https://p.example.com"), ("SUPABASE_JWKS_URL", url)]).is_ok(),
             "{url}"
         );
     }
@@ -368,33 +305,17 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
         .chain([("ENVIRONMENT", "production".to_owned())])
         .collect();
     assert_eq!(secrets.len(), 6);
-    let pairs: Vec<_> = secrets
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let pairs: Vec<_> = secrets.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let loaded = read(&pairs).unwrap();
     assert!(!format!("{loaded:?}").contains("hunter2"));
-    let shown = |name| {
-        loaded
-            .values
-            .iter()
-            .find(|value| value.name == name)
-            .unwrap()
-            .text
-            .clone()
-            .unwrap()
-    };
+    let shown = |name| loaded.values.iter().find(|value| value.name == name).unwrap().text.clone().unwrap();
     assert_eq!(shown("METRICS_TOKEN"), "(hidden)");
     assert_eq!(shown("DATABASE_URL"), "postgresql://app:***@db.example.com/users");
 }
 
 #[test]
 fn variables_of_missing_features_are_pointed_out() {
-    let loaded = read(&[
-        ("REDIS_URL", "redis://localhost"),
-        ("STRIPE_SECRET_KEY", "sk_hunter2"),
-    ])
-    .unwrap();
+    let loaded = read(&[("REDIS_URL", "redis://localhost"), ("STRIPE_SECRET_KEY", "sk_hunter2")]).unwrap();
     assert_eq!(
         loaded.notices,
         [

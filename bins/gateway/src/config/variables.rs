@@ -190,10 +190,7 @@ pub(super) const LATER: &[Later] = &[
             "CHECKOUT_CANCEL_URL",
         ],
     },
-    Later {
-        feature: "credits from plans and payments",
-        names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"],
-    },
+    Later { feature: "credits from plans and payments", names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"] },
     Later {
         feature: "tokens of its own",
         names: &[
@@ -203,14 +200,8 @@ pub(super) const LATER: &[Later] = &[
             "REFRESH_TOKEN_TTL_DAYS",
         ],
     },
-    Later {
-        feature: "further token issuers",
-        names: &["OIDC_ISSUERS"],
-    },
-    Later {
-        feature: "linking of identities by e-mail address",
-        names: &["LINK_VERIFIED_EMAILS"],
-    },
+    Later { feature: "further token issuers", names: &["OIDC_ISSUERS"] },
+    Later { feature: "linking of identities by e-mail address", names: &["LINK_VERIFIED_EMAILS"] },
     Later {
         feature: "limits of requests",
         names: &[
@@ -235,10 +226,7 @@ pub(super) const LATER: &[Later] = &[
             "CHAT_CREDITS_PER_TOKEN",
         ],
     },
-    Later {
-        feature: "login with WeChat",
-        names: &["WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_API_BASE"],
-    },
+    Later { feature: "login with WeChat", names: &["WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_API_BASE"] },
     Later {
         feature: "file storage",
         names: &[

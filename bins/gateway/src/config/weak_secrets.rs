@@ -71,9 +71,7 @@ fn is_published(secret: &str) -> bool {
         .filter(char::is_ascii_alphanumeric)
         .map(|letter| letter.to_ascii_lowercase())
         .collect();
-    PUBLISHED
-        .iter()
-        .any(|published| secret.eq_ignore_ascii_case(published))
+    PUBLISHED.iter().any(|published| secret.eq_ignore_ascii_case(published))
         || PLACEHOLDERS.iter().any(|placeholder| words.contains(placeholder))
 }
 
@@ -137,23 +135,14 @@ mod tests {
             ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop", "few different"),
             ("zyxwvutsrqponmlkjihgfedcba987654", "few different"),
             ("aabbccddeeffgghhiijjkkllmmnnoopp", "few different"),
-            (
-                "super-secret-jwt-token-with-at-least-32-characters-long",
-                "public",
-            ),
-            (
-                "Super-Secret-JWT-Token-With-At-Least-32-Characters-Long",
-                "public",
-            ),
+            ("super-secret-jwt-token-with-at-least-32-characters-long", "public"),
+            ("Super-Secret-JWT-Token-With-At-Least-32-Characters-Long", "public"),
             ("reallyreallyreallyreallyverysafe", "public"),
             ("please-CHANGE_ME-please-please-please-please", "public"),
             ("your-api-key-here-0123456789abcdefghij", "public"),
             ("django-insecure-0qg7z1m2x3c4v5b6n7a8s9d0f1g2h3j4", "public"),
             (jwt, "token or a publishable key"),
-            (
-                "sb_publishable_0123456789abcdefghijklmnop",
-                "token or a publishable key",
-            ),
+            ("sb_publishable_0123456789abcdefghijklmnop", "token or a publishable key"),
         ] {
             let told = weakness(secret).unwrap_or_default();
             assert!(told.contains(reason), "{secret}: {told:?}");

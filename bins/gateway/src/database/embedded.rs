@@ -69,23 +69,14 @@ impl Embedded {
             .map_err(DatabaseError::Start)?;
         let (url, exit) = (server.url(), server.exit_watch());
         let (teller, ended) = watch::channel(None);
-        let slot = Arc::new(Slot {
-            server: Mutex::new(Some(server)),
-            stopping: AtomicBool::new(false),
-        });
-        let keeper = Keeper {
-            slot: Arc::clone(&slot),
-            settings,
-            restarts: Restarts::default(),
-        };
+        let slot = Arc::new(Slot { server: Mutex::new(Some(server)), stopping: AtomicBool::new(false) });
+        let keeper = Keeper { slot: Arc::clone(&slot), settings, restarts: Restarts::default() };
         // A thread of its own: a blocking task would keep the runtime from ending while the server lives.
-        let spawned = std::thread::Builder::new()
-            .name("database-watch".to_owned())
-            .spawn(move || {
-                if let Some(how) = keeper.keep(exit) {
-                    teller.send_replace(Some(how));
-                }
-            });
+        let spawned = std::thread::Builder::new().name("database-watch".to_owned()).spawn(move || {
+            if let Some(how) = keeper.keep(exit) {
+                teller.send_replace(Some(how));
+            }
+        });
         if let Err(error) = spawned {
             tracing::warn!(%error, "the private PostgreSQL is not watched");
         }
@@ -116,10 +107,7 @@ impl Embedded {
             Some(server) => server.stop(),
             None => Ok(()),
         };
-        tokio::task::spawn_blocking(stop)
-            .await
-            .map_err(DatabaseError::BrokeOff)?
-            .map_err(DatabaseError::Stop)
+        tokio::task::spawn_blocking(stop).await.map_err(DatabaseError::BrokeOff)?.map_err(DatabaseError::Stop)
     }
 }
 
@@ -204,11 +192,7 @@ struct Restarts(VecDeque<Instant>);
 impl Restarts {
     /// Whether one more is allowed at `now`; then it counts.
     fn allow(&mut self, now: Instant) -> bool {
-        while self
-            .0
-            .front()
-            .is_some_and(|earlier| now.duration_since(*earlier) >= RESTARTS_WITHIN)
-        {
+        while self.0.front().is_some_and(|earlier| now.duration_since(*earlier) >= RESTARTS_WITHIN) {
             self.0.pop_front();
         }
         let allowed = self.0.len() < RESTARTS_MAX;
@@ -246,10 +230,7 @@ mod tests {
             assert!(restarts.allow(at(minute)));
         }
         assert!(!restarts.allow(at(9)));
-        assert!(
-            restarts.allow(at(10)) && !restarts.allow(at(10)),
-            "the first has been forgotten"
-        );
+        assert!(restarts.allow(at(10)) && !restarts.allow(at(10)), "the first has been forgotten");
         assert!(restarts.allow(at(11)));
     }
 }

@@ -30,9 +30,7 @@ impl Database {
             DatabaseSource::Embedded { bin_dir, search_path } => (bin_dir.clone(), search_path.as_deref()),
         };
         if !local_postgres::has_cluster(&config.data_dir).map_err(DatabaseError::Start)? {
-            return Err(DatabaseError::Missing {
-                data_dir: config.data_dir.clone(),
-            });
+            return Err(DatabaseError::Missing { data_dir: config.data_dir.clone() });
         }
         let settings = settings(config, bin_dir, search_path);
         let began = Instant::now();
@@ -61,10 +59,7 @@ impl Database {
                 }
             }
             Err(DatabaseError::Start(source @ local_postgres::Error::Locked { .. })) => {
-                let unreachable = DatabaseError::Unreachable {
-                    waited: Duration::ZERO,
-                    source,
-                };
+                let unreachable = DatabaseError::Unreachable { waited: Duration::ZERO, source };
                 let left = local_postgres::running_url(&settings.data_dir).map_err(DatabaseError::Start)?;
                 let Some(url) = left else {
                     return Err(unreachable);

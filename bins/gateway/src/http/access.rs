@@ -50,11 +50,7 @@ async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiErr
         return Ok(());
     }
     let presented = credential(request)?;
-    if app
-        .metrics_token
-        .as_ref()
-        .is_some_and(|token| token.matches(presented))
-    {
+    if app.metrics_token.as_ref().is_some_and(|token| token.matches(presented)) {
         return Ok(());
     }
     match authenticate(app, request).await? {
@@ -66,18 +62,10 @@ async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiErr
 /// The one credential of a request. Two different ones are refused, because nobody can tell who is meant.
 fn credential(request: &HttpRequest) -> Result<&str, ApiError> {
     let mut presented = None;
-    for value in request
-        .headers()
-        .get_all(header::AUTHORIZATION)
-        .filter(|value| !value.is_empty())
-    {
+    for value in request.headers().get_all(header::AUTHORIZATION).filter(|value| !value.is_empty()) {
         one_of(&mut presented, bearer(value)?)?;
     }
-    for value in request
-        .headers()
-        .get_all(X_API_KEY)
-        .filter(|value| !value.is_empty())
-    {
+    for value in request.headers().get_all(X_API_KEY).filter(|value| !value.is_empty()) {
         one_of(&mut presented, readable(value)?)?;
     }
     presented.ok_or_else(ApiError::not_authenticated)
@@ -95,10 +83,7 @@ fn one_of<'a>(presented: &mut Option<&'a str>, value: &'a str) -> Result<(), Api
 }
 
 fn readable(value: &HeaderValue) -> Result<&str, ApiError> {
-    value
-        .to_str()
-        .map(str::trim)
-        .map_err(|_| ApiError::unauthorized(&catalogue::AUTHENTICATION))
+    value.to_str().map(str::trim).map_err(|_| ApiError::unauthorized(&catalogue::AUTHENTICATION))
 }
 
 fn bearer(value: &HeaderValue) -> Result<&str, ApiError> {
@@ -119,15 +104,9 @@ async fn authenticate(
 ) -> Result<(Principal, Option<VerifiedToken>), ApiError> {
     let presented = credential(request)?;
     // Each is compared, so that the time does not say which.
-    let is_bootstrap_key = app
-        .bootstrap_keys
-        .iter()
-        .fold(false, |found, key| key.matches(presented) | found);
+    let is_bootstrap_key = app.bootstrap_keys.iter().fold(false, |found, key| key.matches(presented) | found);
     if is_bootstrap_key {
-        let key = Principal::Key {
-            name: "bootstrap".into(),
-            access: KeyAccess::Admin,
-        };
+        let key = Principal::Key { name: "bootstrap".into(), access: KeyAccess::Admin };
         return Ok((key, None));
     }
     match app.verifier.verify_or_refresh(presented).await {
@@ -169,11 +148,7 @@ async fn authorize(
     match (&wanted, &principal) {
         (Wanted::User(user_id), principal) if !principal.may_act_for(user_id) => {
             let hidden = matches!(access, Access::HiddenPathUser | Access::StaffForPathUser);
-            return Err(if hidden {
-                ApiError::user_not_found(user_id)
-            } else {
-                foreign()
-            });
+            return Err(if hidden { ApiError::user_not_found(user_id) } else { foreign() });
         }
         (Wanted::User(_), Principal::User(_)) if access == Access::StaffForPathUser => {
             return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
@@ -184,10 +159,7 @@ async fn authorize(
         (Wanted::Unreadable(_) | Wanted::Missing, Principal::User(_)) => return Err(foreign()),
         (Wanted::Unreadable(fault), _) => return Err(ApiError::faults(vec![fault.clone()])),
         (Wanted::Missing, _) => {
-            return Err(ApiError::faults(vec![Fault::missing(
-                "header",
-                X_USER_ID.as_str(),
-            )]));
+            return Err(ApiError::faults(vec![Fault::missing("header", X_USER_ID.as_str())]));
         }
         _ => {}
     }
@@ -200,12 +172,7 @@ async fn authorize(
         _ if target.is_some() && target_status.is_none() => target.clone(),
         _ => None,
     };
-    Ok(Caller {
-        principal: Some(principal),
-        target,
-        missing,
-        ..Caller::default()
-    })
+    Ok(Caller { principal: Some(principal), target, missing, ..Caller::default() })
 }
 
 /// Whether a route is open to callers of this class, whoever they act for.
@@ -267,18 +234,10 @@ fn named_user(request: &HttpRequest) -> Option<Wanted> {
     let first = values.next()?;
     let agreed = values.all(|other| other == first);
     let named = first.to_str().unwrap_or_default().trim().parse();
-    Some(
-        match named.and_then(|user_id| {
-            if agreed {
-                Ok(user_id)
-            } else {
-                Err(UserIdError::Character)
-            }
-        }) {
-            Ok(user_id) => Wanted::User(user_id),
-            Err(error) => Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), "", error)),
-        },
-    )
+    Some(match named.and_then(|user_id| if agreed { Ok(user_id) } else { Err(UserIdError::Character) }) {
+        Ok(user_id) => Wanted::User(user_id),
+        Err(error) => Wanted::Unreadable(unreadable("header", X_USER_ID.as_str(), "", error)),
+    })
 }
 
 fn unreadable(source: &str, name: &str, input: &str, error: UserIdError) -> Fault {

@@ -83,11 +83,7 @@ impl Bodies {
             callers: Mutex::default(),
             caller_max: (total_max / 4).max(largest),
         };
-        Self {
-            held: Arc::new(held),
-            slots: Arc::new(Semaphore::new(readers.max(1))),
-            runtime,
-        }
+        Self { held: Arc::new(held), slots: Arc::new(Semaphore::new(readers.max(1))), runtime }
     }
 
     /// Runs `work` on a body: small ones here, large ones on another thread. A panic goes on in the caller.
@@ -129,10 +125,7 @@ impl Bodies {
     /// The body of a request whose body is not read.
     #[must_use]
     pub fn none(&self, caller: &Caller) -> Body {
-        Body {
-            bytes: Vec::new(),
-            share: self.share(caller),
-        }
+        Body { bytes: Vec::new(), share: self.share(caller) }
     }
 
     fn share(&self, caller: &Caller) -> Share {
@@ -141,12 +134,7 @@ impl Bodies {
             Some(Principal::Key { name, .. }) => format!("key {name}"),
             None => "anonymous".to_owned(),
         };
-        Share {
-            held: Arc::clone(&self.held),
-            caller,
-            bytes: 0,
-            of_caller: 0,
-        }
+        Share { held: Arc::clone(&self.held), caller, bytes: 0, of_caller: 0 }
     }
 }
 
@@ -179,11 +167,7 @@ impl Share {
         *of_caller = of_caller.saturating_add(more);
         if *of_caller > self.held.caller_max {
             metrics::counter!("http_bodies_refused_total", "reason" => "caller").increment(1);
-            return Err(rate_limited(
-                self.held.caller_max,
-                RETRY_AFTER_SECONDS,
-                RETRY_AFTER_SECONDS,
-            ));
+            return Err(rate_limited(self.held.caller_max, RETRY_AFTER_SECONDS, RETRY_AFTER_SECONDS));
         }
         Ok(())
     }
@@ -219,11 +203,7 @@ impl<'a> Meter<'a> {
     #[must_use]
     pub fn new(limits: &'a RateLimits, caller: &'a Caller, clock: &'a dyn Clock) -> Self {
         let user = caller.principal.as_ref().and_then(Principal::user_id);
-        Self {
-            buckets: limits.bytes.as_ref().zip(user.map(kernel::UserId::as_str)),
-            clock,
-            level: None,
-        }
+        Self { buckets: limits.bytes.as_ref().zip(user.map(kernel::UserId::as_str)), clock, level: None }
     }
 
     /// Whether so many bytes could be taken; takes none.
@@ -259,17 +239,9 @@ pub fn judge_head(request: &HttpRequest, bytes_max: usize) -> Result<Option<usiz
     if declared.is_some_and(|size| size > bytes_max) {
         return Err(too_large(bytes_max));
     }
-    let encoding = request
-        .headers()
-        .get(header::CONTENT_ENCODING)
-        .map(HeaderValue::as_bytes);
+    let encoding = request.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let is_encoded = encoding.is_some_and(|name| !name.eq_ignore_ascii_case(b"identity"));
-    if is_encoded
-        || request
-            .content_type()
-            .to_ascii_lowercase()
-            .starts_with("multipart/")
-    {
+    if is_encoded || request.content_type().to_ascii_lowercase().starts_with("multipart/") {
         return Err(ApiError::new(&catalogue::UNSUPPORTED_MEDIA_TYPE));
     }
     Ok(declared)
@@ -317,10 +289,8 @@ pub async fn receive(
 }
 
 fn too_large(bytes_max: usize) -> ApiError {
-    ApiError::new(&catalogue::PAYLOAD_TOO_LARGE).detail(
-        "limit",
-        Detail::Integer(i64::try_from(bytes_max).unwrap_or(i64::MAX)),
-    )
+    ApiError::new(&catalogue::PAYLOAD_TOO_LARGE)
+        .detail("limit", Detail::Integer(i64::try_from(bytes_max).unwrap_or(i64::MAX)))
 }
 
 #[cfg(test)]
@@ -328,24 +298,16 @@ mod tests {
     use super::*;
 
     fn user(id: &str) -> Caller {
-        Caller {
-            principal: Some(Principal::User(id.parse().unwrap())),
-            ..Caller::default()
-        }
+        Caller { principal: Some(Principal::User(id.parse().unwrap())), ..Caller::default() }
     }
 
     #[tokio::test]
     async fn bytes_are_bounded_for_a_caller_and_for_all() {
         let bodies = Bodies::new(64 << 20, 1, Handle::current());
-        let mut shares: Vec<Share> = ["a", "a", "b", "c", "d"]
-            .map(|id| bodies.share(&user(id)))
-            .into_iter()
-            .collect();
+        let mut shares: Vec<Share> =
+            ["a", "a", "b", "c", "d"].map(|id| bodies.share(&user(id))).into_iter().collect();
         assert!(shares[0].grow(10 << 20).is_ok());
-        assert_eq!(
-            shares[1].grow(7 << 20).unwrap_err().code(),
-            "RateLimitExceededException"
-        );
+        assert_eq!(shares[1].grow(7 << 20).unwrap_err().code(), "RateLimitExceededException");
         drop(shares.remove(1));
         for share in &mut shares[1..] {
             assert!(share.grow(16 << 20).is_ok());
@@ -371,10 +333,7 @@ mod tests {
             Arc::new(share)
         };
         assert_eq!(bodies.work(&share(SMALL_BYTES_MAX), thread).await.unwrap(), here);
-        assert_ne!(
-            bodies.work(&share(SMALL_BYTES_MAX + 1), thread).await.unwrap(),
-            here
-        );
+        assert_ne!(bodies.work(&share(SMALL_BYTES_MAX + 1), thread).await.unwrap(), here);
     }
 
     /// A request that is given up gives back neither its thread nor its bytes while the thread still has them.
@@ -400,11 +359,7 @@ mod tests {
         assert_eq!(bodies.slots.available_permits(), 0);
         end.send(()).unwrap();
         let slot = bodies.slots.acquire();
-        drop(
-            tokio::time::timeout(std::time::Duration::from_secs(60), slot)
-                .await
-                .unwrap(),
-        );
+        drop(tokio::time::timeout(std::time::Duration::from_secs(60), slot).await.unwrap());
         let began = std::time::Instant::now();
         while bodies.held() > 0 {
             assert!(began.elapsed().as_secs() < 60, "the bytes stay counted");

@@ -107,16 +107,7 @@ impl Call {
         (fields, share): (Fields, Arc<Share>),
     ) -> Self {
         let now = app.clock.now();
-        Self {
-            app,
-            request,
-            language,
-            operation,
-            fields,
-            share,
-            now,
-            caller,
-        }
+        Self { app, request, language, operation, fields, share, now, caller }
     }
 
     /// The user acted upon, who exists. Ask after the shape of the request was checked (HTTP contract 1.4).
@@ -175,19 +166,13 @@ impl Call {
     /// # Errors
     /// 401 on a route that needs no credential, where nobody should ask.
     pub fn principal(&self) -> Result<&Principal, ApiError> {
-        self.caller
-            .principal
-            .as_ref()
-            .ok_or_else(ApiError::not_authenticated)
+        self.caller.principal.as_ref().ok_or_else(ApiError::not_authenticated)
     }
 
     /// The token of this user, if that is the credential of the call.
     #[must_use]
     pub fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken> {
-        self.caller
-            .token
-            .as_ref()
-            .filter(|token| token.user_id == *user_id)
+        self.caller.token.as_ref().filter(|token| token.user_id == *user_id)
     }
 
     /// Reads lists and statistics, a few at a time for each user (see [`super::read_slots`]).
@@ -259,9 +244,8 @@ impl Call {
     /// What a cursor of this list is bound to: the route, the things in its path, and the filters.
     #[must_use]
     pub fn list_scope(&self) -> String {
-        let place: Vec<_> = ["user_id", "session_id"]
-            .map(|name| path_parameter(&self.request, name))
-            .to_vec();
+        let place: Vec<_> =
+            ["user_id", "session_id"].map(|name| path_parameter(&self.request, name)).to_vec();
         format!("{} {place:?} {}", self.operation, self.fields.filters())
     }
 
@@ -308,10 +292,7 @@ impl Call {
     /// A header as text.
     #[must_use]
     pub fn header(&self, name: &header::HeaderName) -> Option<&str> {
-        self.request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 }
 
@@ -344,9 +325,7 @@ pub fn barred(why: Barred, user_id: &UserId) -> ApiError {
 /// actix decodes the path except for escapes of `%`, `/` and `+`, so what is left is decoded here, once.
 #[must_use]
 pub fn path_parameter(request: &HttpRequest, name: &str) -> String {
-    percent_decode_str(request.match_info().query(name))
-        .decode_utf8_lossy()
-        .into_owned()
+    percent_decode_str(request.match_info().query(name)).decode_utf8_lossy().into_owned()
 }
 
 /// The next page's cursor for a slice of a list.
@@ -358,8 +337,5 @@ pub fn next_cursor<P: std::fmt::Display>(scope: &str, next: Option<&P>) -> Optio
 /// The text "Retrieved {n} {things}" in both languages (HTTP contract 1.7).
 #[must_use]
 pub fn retrieved(count: usize, things: &str, counted: &str) -> Text {
-    Text::new(
-        format!("Retrieved {count} {things}"),
-        format!("获取到 {count} {counted}"),
-    )
+    Text::new(format!("Retrieved {count} {things}"), format!("获取到 {count} {counted}"))
 }

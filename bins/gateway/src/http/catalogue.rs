@@ -33,13 +33,10 @@ impl Entry {
 /// The entry of a code. An unknown code is a fault of ours and reads as `InternalServerException`.
 #[must_use]
 pub fn find(code: &str) -> &'static Entry {
-    CATALOGUE
-        .into_iter()
-        .find(|entry| entry.code == code)
-        .unwrap_or_else(|| {
-            tracing::error!(code, "an error code is not in the catalogue");
-            &INTERNAL
-        })
+    CATALOGUE.into_iter().find(|entry| entry.code == code).unwrap_or_else(|| {
+        tracing::error!(code, "an error code is not in the catalogue");
+        &INTERNAL
+    })
 }
 
 macro_rules! entries {
@@ -183,12 +180,7 @@ pub fn markdown() -> String {
          | Status | error_code | Text | Meaning | error_details |\n|---|---|---|---|---|\n",
     );
     for entry in CATALOGUE {
-        let details = entry
-            .details
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let details = entry.details.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let _infallible = writeln!(
             page,
             "| {} | `{}` | {}<br>{} | {} | {details} |",
@@ -209,11 +201,7 @@ mod tests {
         assert_eq!(codes.len(), CATALOGUE.len());
         for entry in CATALOGUE {
             assert!(entry.code.ends_with("Exception"), "{}", entry.code);
-            assert!(
-                entry.code.chars().all(|letter| letter.is_ascii_alphabetic()),
-                "{}",
-                entry.code
-            );
+            assert!(entry.code.chars().all(|letter| letter.is_ascii_alphabetic()), "{}", entry.code);
             assert!((400..=599).contains(&entry.status));
         }
     }

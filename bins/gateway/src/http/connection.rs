@@ -352,9 +352,7 @@ mod tests {
                     place
                 }));
             };
-            let (kind, ()) = timeout(PATIENCE, async { tokio::join!(waiting, evicting) })
-                .await
-                .unwrap();
+            let (kind, ()) = timeout(PATIENCE, async { tokio::join!(waiting, evicting) }).await.unwrap();
             assert_eq!(kind, io::ErrorKind::ConnectionAborted);
             drop(client);
         }

@@ -126,11 +126,7 @@ impl Connections {
         let id = open.insert(Arc::clone(&entry));
         drop(open);
         metrics::gauge!("http_connections_open").increment(1.0);
-        Some(Place {
-            id,
-            entry,
-            connections: Arc::clone(self),
-        })
+        Some(Place { id, entry, connections: Arc::clone(self) })
     }
 
     /// Whether the process stops, so that nothing that stands still is waited for.
@@ -147,11 +143,7 @@ impl Connections {
 
     fn counted(&self, address: IpAddr) -> Option<IpAddr> {
         let address = address.to_canonical();
-        if self
-            .trusted_proxies
-            .iter()
-            .any(|network| network.contains(&address))
-        {
+        if self.trusted_proxies.iter().any(|network| network.contains(&address)) {
             return None;
         }
         Some(match address {
@@ -263,9 +255,7 @@ impl Place {
     }
 
     fn enter(&self, stage: u8) {
-        self.entry
-            .since_ms
-            .store(self.connections.now_ms(), Ordering::Release);
+        self.entry.since_ms.store(self.connections.now_ms(), Ordering::Release);
         self.entry.stage.store(stage, Ordering::Release);
     }
 }
@@ -303,10 +293,7 @@ mod tests {
     #[test]
     fn connections_of_an_address_are_bounded_and_those_of_proxies_are_not() {
         let gate = gate(100, 2);
-        let (first, second) = (
-            gate.admit(peer("1.2.3.4")).unwrap(),
-            gate.admit(peer("1.2.3.4")).unwrap(),
-        );
+        let (first, second) = (gate.admit(peer("1.2.3.4")).unwrap(), gate.admit(peer("1.2.3.4")).unwrap());
         first.busy();
         second.busy();
         assert!(gate.admit(peer("1.2.3.4")).is_none());
@@ -317,10 +304,7 @@ mod tests {
         assert_eq!(proxies.len(), 5);
         drop(first);
         assert!(gate.admit(peer("1.2.3.4")).is_some());
-        let six = [
-            gate.admit(peer("2001:db8::1")).unwrap(),
-            gate.admit(peer("2001:db8::2")).unwrap(),
-        ];
+        let six = [gate.admit(peer("2001:db8::1")).unwrap(), gate.admit(peer("2001:db8::2")).unwrap()];
         six.iter().for_each(Place::busy);
         assert!(gate.admit(peer("2001:db8::3")).is_none(), "one network of a site");
         drop((second, other, proxies, six));
@@ -339,11 +323,7 @@ mod tests {
         fresh.entry.since_ms.store(0, Ordering::Release);
         let fourth = gate.admit(peer("1.0.0.4")).unwrap();
         assert!(fresh.is_evicted(waker) && !idle.is_evicted(waker));
-        assert_eq!(
-            gate.lock().entries.len(),
-            4,
-            "its socket is open until it is dropped"
-        );
+        assert_eq!(gate.lock().entries.len(), 4, "its socket is open until it is dropped");
         fourth.busy();
         let fifth = gate.admit(peer("1.0.0.5")).unwrap();
         assert!(idle.is_evicted(waker));

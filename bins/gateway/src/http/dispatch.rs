@@ -60,14 +60,8 @@ pub async fn dispatch(
     let limit = app.config.limits.request_timeout;
     let progress = Rc::new(Progress::default());
     // On the heap: the layers around it would copy it from one to the next.
-    let work = Box::pin(run(
-        Arc::clone(&app),
-        route,
-        request.clone(),
-        payload,
-        language,
-        Rc::clone(&progress),
-    ));
+    let work =
+        Box::pin(run(Arc::clone(&app), route, request.clone(), payload, language, Rc::clone(&progress)));
     // Once an unsafe request was handed over, a panic says nothing about what was committed, like a time-out. Reading its
     // fields is isolated on its own, see `Fields::read`.
     let work = isolate(work, || match progress.stage.get() {
@@ -92,9 +86,7 @@ pub async fn dispatch(
         }
     }
     if route.access.is_authenticated() {
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
 }
@@ -128,15 +120,8 @@ pub fn refuse(
 pub fn language_of(app: &App, request: &HttpRequest) -> Language {
     let path = request.path();
     let is_chat = path.starts_with("/api/") && !path.starts_with("/api/v1/");
-    let default = if is_chat {
-        Language::Zh
-    } else {
-        app.config.app.default_language
-    };
-    let accept = request
-        .headers()
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| value.to_str().ok());
+    let default = if is_chat { Language::Zh } else { app.config.app.default_language };
+    let accept = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     Language::negotiate(accept, default)
 }
 
@@ -206,15 +191,8 @@ async fn receive(
         return Ok(app.traffic.bodies.none(caller));
     }
     let bytes_max = route.body.bytes_max();
-    let received = bodies::receive(
-        &app.traffic.bodies,
-        request,
-        &mut payload,
-        bytes_max,
-        caller,
-        &mut meter,
-    )
-    .await;
+    let received =
+        bodies::receive(&app.traffic.bodies, request, &mut payload, bytes_max, caller, &mut meter).await;
     progress.level.set(meter.level);
     received
 }

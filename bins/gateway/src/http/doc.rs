@@ -103,10 +103,7 @@ impl Doc {
 
     /// The names of the query parameters.
     pub fn query_names(&self) -> impl Iterator<Item = &'static str> {
-        let query = self
-            .parameters
-            .iter()
-            .filter(|parameter| parameter.place == "query");
+        let query = self.parameters.iter().filter(|parameter| parameter.place == "query");
         query.map(|parameter| parameter.name)
     }
 
@@ -136,10 +133,7 @@ impl Doc {
             example: Value::Null,
             required: false,
         });
-        self.errors(&[
-            &catalogue::IDEMPOTENCY_CONFLICT,
-            &catalogue::IDEMPOTENCY_IN_PROGRESS,
-        ])
+        self.errors(&[&catalogue::IDEMPOTENCY_CONFLICT, &catalogue::IDEMPOTENCY_IN_PROGRESS])
     }
 
     /// `limit`, `offset` and `cursor`.
@@ -188,12 +182,7 @@ impl Doc {
     #[must_use]
     pub fn body<T: ToSchema>(mut self, example: Value) -> Self {
         let schema = self.component::<T>();
-        self.body = Some(Media {
-            content_type: "application/json",
-            schema,
-            example,
-            required: true,
-        });
+        self.body = Some(Media { content_type: "application/json", schema, example, required: true });
         self
     }
 
@@ -201,12 +190,7 @@ impl Doc {
     #[must_use]
     pub fn optional_body<T: ToSchema>(mut self, example: Value) -> Self {
         let schema = self.component::<T>();
-        self.body = Some(Media {
-            content_type: "application/json",
-            schema,
-            example,
-            required: false,
-        });
+        self.body = Some(Media { content_type: "application/json", schema, example, required: false });
         self
     }
 
@@ -222,11 +206,7 @@ impl Doc {
     #[must_use]
     pub fn reply_list<T: ToSchema>(mut self, message: &str, item: Value) -> Self {
         let items = self.component::<T>();
-        self.reply = Some(enveloped(
-            json!({"type": "array", "items": items}),
-            message,
-            json!([item]),
-        ));
+        self.reply = Some(enveloped(json!({"type": "array", "items": items}), message, json!([item])));
         self
     }
 
@@ -241,24 +221,14 @@ impl Doc {
     #[must_use]
     pub fn reply<T: ToSchema>(mut self, example: Value) -> Self {
         let schema = self.component::<T>();
-        self.reply = Some(Media {
-            content_type: "application/json",
-            schema,
-            example,
-            required: true,
-        });
+        self.reply = Some(Media { content_type: "application/json", schema, example, required: true });
         self
     }
 
     /// An answer that is not JSON of a known type.
     #[must_use]
     pub fn reply_as(mut self, content_type: &'static str, schema: Value, example: Value) -> Self {
-        self.reply = Some(Media {
-            content_type,
-            schema,
-            example,
-            required: true,
-        });
+        self.reply = Some(Media { content_type, schema, example, required: true });
         self
     }
 
@@ -282,10 +252,7 @@ fn enveloped(data: Value, message: &str, example: Value) -> Media {
     properties.insert("success".to_owned(), json!({"type": "boolean", "const": true}));
     properties.insert("status".to_owned(), json!({"type": "string", "const": "success"}));
     properties.insert("message".to_owned(), json!({"type": "string"}));
-    properties.insert(
-        "timestamp".to_owned(),
-        json!({"type": "string", "format": "date-time"}),
-    );
+    properties.insert("timestamp".to_owned(), json!({"type": "string", "format": "date-time"}));
     properties.insert("data".to_owned(), data);
     Media {
         content_type: "application/json",

@@ -85,9 +85,7 @@ fn of_nested(literal: &str) -> Json {
 }
 
 fn prefix(text: &str, bytes_max: usize) -> &str {
-    let end = (0..=bytes_max.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
@@ -98,13 +96,9 @@ mod tests {
 
     #[test]
     fn short_values_are_told_whole() {
-        for value in [
-            json!(5),
-            json!(null),
-            json!("x"),
-            json!([1, {"b": 1, "a": "é"}]),
-            json!("é".repeat(200)),
-        ] {
+        for value in
+            [json!(5), json!(null), json!("x"), json!([1, {"b": 1, "a": "é"}]), json!("é".repeat(200))]
+        {
             assert_eq!(of_json(&value.to_string()), value);
         }
         assert_eq!(of_json("[ 1,\n2 ]"), json!([1, 2]));
@@ -130,17 +124,11 @@ mod tests {
             assert_eq!(of_json(&spaced), json!(wanted));
         }
         let escaped = format!("\"{}\"", r"\ud83d\ude00".repeat(1_000));
-        assert_eq!(
-            of_json(&escaped),
-            json!(format!("{}...", "\u{1F600}".repeat(200)))
-        );
+        assert_eq!(of_json(&escaped), json!(format!("{}...", "\u{1F600}".repeat(200))));
         let spaced_out = format!("[1{},2]", " ".repeat(10_000));
         assert_eq!(of_json(&spaced_out), json!([1, 2]));
         let too_spaced_out = format!("[1{},2]", " ".repeat(NESTED_BYTES_MAX));
         assert_eq!(of_json(&too_spaced_out), json!("[1..."));
-        assert_eq!(
-            of_json(&"1".repeat(5_000)),
-            json!(format!("{}...", "1".repeat(200)))
-        );
+        assert_eq!(of_json(&"1".repeat(5_000)), json!(format!("{}...", "1".repeat(200))));
     }
 }

@@ -189,10 +189,7 @@ impl ApiError {
             Kind::Unavailable => Self::new(catalogue::find(failure.code())).retry_after(),
             _ => Self::new(catalogue::find(failure.code())),
         };
-        failure
-            .details()
-            .into_iter()
-            .fold(error, |error, (name, detail)| error.detail(name, detail))
+        failure.details().into_iter().fold(error, |error, (name, detail)| error.detail(name, detail))
     }
 
     /// The answer.
@@ -201,11 +198,7 @@ impl ApiError {
         let text = self.0.text.clone().unwrap_or_else(|| self.filled());
         let timestamp = rfc3339(self.0.at.unwrap_or(context.now));
         let is_chat = context.operation.starts_with("chat_");
-        let plain = if is_chat {
-            text.in_language(context.language)
-        } else {
-            &text.en
-        };
+        let plain = if is_chat { text.in_language(context.language) } else { &text.en };
         let body = Body {
             success: false,
             status: "error",
@@ -213,11 +206,7 @@ impl ApiError {
             error_code: self.0.entry.code,
             error_details: self.details(context, &timestamp),
             timestamp: &timestamp,
-            detail: if self.0.entry.status == 422 {
-                Told::Faults(&self.0.faults)
-            } else {
-                Told::Text(plain)
-            },
+            detail: if self.0.entry.status == 422 { Told::Faults(&self.0.faults) } else { Told::Text(plain) },
             request_id: context.request_id,
         };
         let mut response = HttpResponse::build(self.0.entry.status_code());
@@ -243,25 +232,16 @@ impl ApiError {
 
     fn filled(&self) -> Text {
         if self.0.entry.status == 422 && !self.0.faults.is_empty() {
-            let summary = self
-                .0
-                .faults
-                .iter()
-                .map(Fault::summary)
-                .collect::<Vec<_>>()
-                .join("; ");
+            let summary = self.0.faults.iter().map(Fault::summary).collect::<Vec<_>>().join("; ");
             return Text::new(
                 format!("{}: {summary}", self.0.entry.en),
                 format!("{}: {summary}", self.0.entry.zh),
             );
         }
         let fill = |template: &str| {
-            self.0
-                .details
-                .iter()
-                .fold(template.to_owned(), |text, (name, detail)| {
-                    text.replace(&format!("{{{name}}}"), &detail_text(detail))
-                })
+            self.0.details.iter().fold(template.to_owned(), |text, (name, detail)| {
+                text.replace(&format!("{{{name}}}"), &detail_text(detail))
+            })
         };
         Text::new(fill(self.0.entry.en), fill(self.0.entry.zh))
     }
@@ -362,21 +342,13 @@ fn invalid(failure: &dyn Failure) -> Fault {
             input: None,
         };
     }
-    let field = failure
-        .details()
-        .into_iter()
-        .find_map(|(name, detail)| match detail {
-            Detail::Text(field) if name == "field" => Some(field),
-            _ => None,
-        });
+    let field = failure.details().into_iter().find_map(|(name, detail)| match detail {
+        Detail::Text(field) if name == "field" => Some(field),
+        _ => None,
+    });
     let mut loc = vec![Place::from("body")];
     loc.extend(field.map(Place::Name));
-    Fault {
-        kind: "value_error",
-        loc,
-        msg: format!("Value error, {failure}"),
-        input: None,
-    }
+    Fault { kind: "value_error", loc, msg: format!("Value error, {failure}"), input: None }
 }
 
 fn detail_text(detail: &Detail) -> String {

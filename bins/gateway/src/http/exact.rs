@@ -9,8 +9,6 @@ pub struct Exact(pub String);
 
 impl Serialize for Exact {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.clone())
-            .map_err(ser::Error::custom)?
-            .serialize(serializer)
+        RawValue::from_string(self.0.clone()).map_err(ser::Error::custom)?.serialize(serializer)
     }
 }

@@ -47,10 +47,7 @@ impl Problem {
     /// A problem of this type.
     #[must_use]
     pub fn new(kind: &'static str, msg: impl Into<String>) -> Self {
-        Self {
-            kind,
-            msg: msg.into(),
-        }
+        Self { kind, msg: msg.into() }
     }
 
     /// The value has the right type but not the right meaning.
@@ -75,12 +72,7 @@ impl Fault {
     /// A problem with one field; `input` is the echo of its value (see [`super::echo`]).
     #[must_use]
     pub fn field(source: &str, field: &str, problem: Problem, input: Option<Json>) -> Self {
-        Self {
-            kind: problem.kind,
-            loc: vec![source.into(), field.into()],
-            msg: problem.msg,
-            input,
-        }
+        Self { kind: problem.kind, loc: vec![source.into(), field.into()], msg: problem.msg, input }
     }
 
     /// The same fault in a text that begins `bytes` later.

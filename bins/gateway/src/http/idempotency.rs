@@ -61,15 +61,10 @@ pub fn begun(call: &Call) -> Result<Option<Begun>, ApiError> {
         Principal::User(id) | Principal::AdminUser(id) => caller.word("user").word(id.as_str()),
         Principal::Key { name, .. } => caller.word("key").word(name),
     };
-    let bound = caller
-        .word(call.operation)
-        .maybe(call.target().map(|user| user.as_str()));
+    let bound = caller.word(call.operation).maybe(call.target().map(|user| user.as_str()));
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     let usable = text.filter(|text| IdempotencyKey::new(*text, [0; 32]).is_ok());
-    Ok(Some(Begun {
-        text: usable.map(str::to_owned),
-        bound,
-    }))
+    Ok(Some(Begun { text: usable.map(str::to_owned), bound }))
 }
 
 impl Begun {
@@ -83,12 +78,7 @@ impl Begun {
                 "string_pattern_mismatch",
                 "A key is 1 to 255 printable ASCII characters, given once",
             );
-            ApiError::faults(vec![Fault::field(
-                "header",
-                IDEMPOTENCY_KEY.as_str(),
-                problem,
-                None,
-            )])
+            ApiError::faults(vec![Fault::field("header", IDEMPOTENCY_KEY.as_str(), problem, None)])
         })
     }
 

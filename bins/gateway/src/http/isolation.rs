@@ -62,11 +62,8 @@ mod tests {
             Ok(item)
         };
         let all = (0..3).map(|item| isolate(work(item), ApiError::outcome_unknown));
-        let results: Vec<_> = join_all(all)
-            .await
-            .into_iter()
-            .map(|result| result.map_err(|error| error.code()))
-            .collect();
+        let results: Vec<_> =
+            join_all(all).await.into_iter().map(|result| result.map_err(|error| error.code())).collect();
         assert_eq!(results, [Ok(0), Err("OutcomeUnknownException"), Ok(2)]);
     }
 }

@@ -73,12 +73,7 @@ pub async fn keep_alive(
         line.close();
     }
     if response.response().extensions().contains::<Streamed>() {
-        return Ok(response.map_body(|_, body| {
-            BoxBody::new(Held {
-                body,
-                _answering: answering,
-            })
-        }));
+        return Ok(response.map_body(|_, body| BoxBody::new(Held { body, _answering: answering })));
     }
     Ok(response)
 }
@@ -114,9 +109,7 @@ impl Incoming {
             has_ended: Cell::new(false),
             has_failed: Cell::new(false),
         }));
-        request.set_payload(Payload::Stream {
-            payload: Box::pin(incoming.clone()),
-        });
+        request.set_payload(Payload::Stream { payload: Box::pin(incoming.clone()) });
         Some(incoming)
     }
 

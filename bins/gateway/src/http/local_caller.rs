@@ -9,14 +9,8 @@ use actix_web::{
 use url::{Host, Url};
 
 /// Headers that only a proxy adds: what it hands on may come from anywhere.
-const FORWARDED: [&str; 6] = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-];
+const FORWARDED: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 
 /// Whether the peer is a loopback address, no proxy says that it forwards, and the client named this machine by a loopback
 /// address or `localhost`.
@@ -24,19 +18,12 @@ const FORWARDED: [&str; 6] = [
 /// The name matters because the peer of a browser on this machine is loopback too: a page of a foreign domain whose address
 /// is changed to 127.0.0.1 may then call, but with its own domain as `Host` (DNS rebinding).
 pub fn is_on_this_machine(head: &RequestHead) -> bool {
-    let is_loopback_peer = head
-        .peer_addr
-        .is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let is_forwarded = FORWARDED
-        .iter()
-        .any(|name| head.headers.contains_key(HeaderName::from_static(name)));
+    let is_loopback_peer = head.peer_addr.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let is_forwarded = FORWARDED.iter().any(|name| head.headers.contains_key(HeaderName::from_static(name)));
     let mut hosts = head.headers.get_all(header::HOST).peekable();
     let names_loopback = hosts.peek().is_some()
         && hosts.all(|host| host.to_str().is_ok_and(is_loopback_authority))
-        && head
-            .uri
-            .authority()
-            .is_none_or(|authority| is_loopback_authority(authority.as_str()));
+        && head.uri.authority().is_none_or(|authority| is_loopback_authority(authority.as_str()));
     is_loopback_peer && !is_forwarded && names_loopback
 }
 

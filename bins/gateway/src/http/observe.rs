@@ -62,19 +62,13 @@ impl RequestId {
     /// The id that [`observe`] gave the request; empty outside of it.
     #[must_use]
     pub fn of(request: &HttpRequest) -> String {
-        request
-            .extensions()
-            .get::<Trace>()
-            .map(|trace| trace.id.to_string())
-            .unwrap_or_default()
+        request.extensions().get::<Trace>().map(|trace| trace.id.to_string()).unwrap_or_default()
     }
 
     fn from_header(value: Option<&HeaderValue>) -> Option<Self> {
         let text = value?.to_str().ok()?;
         let fits = (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         fits.then(|| Self(text.into()))
     }
 }
@@ -98,10 +92,7 @@ pub async fn observe(
     let id = RequestId::from_header(request.headers().get(X_REQUEST_ID))
         .unwrap_or_else(|| RequestId(app.ids.uuid().to_string().into()));
     let route = Rc::new(Cell::new(None));
-    request.extensions_mut().insert(Trace {
-        id: id.clone(),
-        route: Rc::clone(&route),
-    });
+    request.extensions_mut().insert(Trace { id: id.clone(), route: Rc::clone(&route) });
     let mut passage = Passage::begin(&request, id.clone());
     // No handle to the request may be kept here: routing needs it alone.
     let mut response = match next.call(request).await {
@@ -119,10 +110,7 @@ pub async fn observe(
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
     }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let answer = Answer {
         id,
         method: method_label(response.request().method()),
@@ -149,11 +137,7 @@ pub(super) struct Passage {
 impl Passage {
     fn begin(request: &ServiceRequest, id: RequestId) -> Self {
         in_flight().increment(1.0);
-        Self {
-            id,
-            method: method_label(request.method()),
-            told: false,
-        }
+        Self { id, method: method_label(request.method()), told: false }
     }
 
     /// It was answered, which is told elsewhere.
@@ -226,13 +210,7 @@ fn documented(app: &App, response: ServiceResponse<BoxBody>) -> ServiceResponse<
 }
 
 fn plain_error(app: &App, request: &HttpRequest, status: StatusCode) -> actix_web::HttpResponse {
-    refuse(
-        app,
-        request,
-        language_of(app, request),
-        UNROUTED,
-        ApiError::new(entry_for(status)),
-    )
+    refuse(app, request, language_of(app, request), UNROUTED, ApiError::new(entry_for(status)))
 }
 
 fn entry_for(status: StatusCode) -> &'static Entry {
@@ -269,13 +247,7 @@ impl Answer {
 
     /// An answer that was sent.
     pub(super) fn record(&self) {
-        let Self {
-            id,
-            method,
-            route,
-            status,
-            began,
-        } = self;
+        let Self { id, method, route, status, began } = self;
         let elapsed = began.elapsed();
         Figures::with(method, route, *status, |figures| {
             figures.answered.increment(1);

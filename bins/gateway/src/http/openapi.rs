@@ -95,15 +95,9 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     responses.insert("200".to_owned(), success);
     for (status, description) in errors(route, doc) {
         let body = json!({"schema": {"$ref": "#/components/schemas/Error"}});
-        responses.insert(
-            status,
-            json!({"description": description, "content": {"application/json": body}}),
-        );
+        responses.insert(status, json!({"description": description, "content": {"application/json": body}}));
     }
-    let description = [doc.description, route.access.words()]
-        .join("\n\n")
-        .trim()
-        .to_owned();
+    let description = [doc.description, route.access.words()].join("\n\n").trim().to_owned();
     let mut operation = json!({
         "operationId": route.operation,
         "tags": [doc.tag],
@@ -123,11 +117,7 @@ fn operation(route: &Route, doc: &Doc) -> Value {
 }
 
 fn security(access: Access) -> Value {
-    if access.is_authenticated() {
-        json!([{"bearer": []}, {"apiKey": []}])
-    } else {
-        json!([])
-    }
+    if access.is_authenticated() { json!([{"bearer": []}, {"apiKey": []}]) } else { json!([]) }
 }
 
 fn headers(doc: &Doc) -> Value {
@@ -161,21 +151,16 @@ fn parameter(parameter: &Parameter) -> Value {
 }
 
 fn path_parameters(route: &Route) -> impl Iterator<Item = Value> {
-    route
-        .path
-        .split('{')
-        .skip(1)
-        .filter_map(|rest| rest.split('}').next())
-        .map(|name| {
-            let (description, example) = match name {
-                "user_id" => ("The user's external id, raw or percent-encoded.", "auth0|test123"),
-                "hold_id" => ("The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
-                "session_id" => ("The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
-                _ => ("", ""),
-            };
-            json!({"name": name, "in": "path", "required": true, "description": description,
+    route.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(|name| {
+        let (description, example) = match name {
+            "user_id" => ("The user's external id, raw or percent-encoded.", "auth0|test123"),
+            "hold_id" => ("The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
+            "session_id" => ("The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
+            _ => ("", ""),
+        };
+        json!({"name": name, "in": "path", "required": true, "description": description,
             "schema": {"type": "string"}, "example": example})
-        })
+    })
 }
 
 /// The errors of a route by status: those it names and those that follow from its access rule and its body.

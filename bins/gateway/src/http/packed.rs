@@ -22,19 +22,13 @@ impl Packed {
     /// A body that is there packed.
     #[must_use]
     pub fn of_gzip(gzip: Bytes) -> Self {
-        Self {
-            gzip: OnceLock::from(Some(gzip)),
-            plain: OnceLock::new(),
-        }
+        Self { gzip: OnceLock::from(Some(gzip)), plain: OnceLock::new() }
     }
 
     /// A body that is there plain.
     #[must_use]
     pub fn of_plain(plain: Bytes) -> Self {
-        Self {
-            gzip: OnceLock::new(),
-            plain: OnceLock::from(Some(plain)),
-        }
+        Self { gzip: OnceLock::new(), plain: OnceLock::from(Some(plain)) }
     }
 
     /// The answer that the client can read.
@@ -45,10 +39,7 @@ impl Packed {
         let takes_gzip = takes_gzip(call.header(&header::ACCEPT_ENCODING).unwrap_or_default());
         let body = if takes_gzip { self.gzip() } else { self.plain() };
         let body = body.ok_or_else(|| {
-            tracing::error!(
-                operation = call.operation,
-                "an embedded file cannot be packed or unpacked"
-            );
+            tracing::error!(operation = call.operation, "an embedded file cannot be packed or unpacked");
             ApiError::new(&catalogue::INTERNAL)
         })?;
         let reply = Reply::of(content_type, body).header(header::VARY, "Accept-Encoding");
@@ -70,9 +61,7 @@ impl Packed {
     fn plain(&self) -> Option<Bytes> {
         let unpack = || {
             let mut plain = Vec::new();
-            GzDecoder::new(&**self.gzip.get()?.as_ref()?)
-                .read_to_end(&mut plain)
-                .ok()?;
+            GzDecoder::new(&**self.gzip.get()?.as_ref()?).read_to_end(&mut plain).ok()?;
             Some(Bytes::from(plain))
         };
         self.plain.get_or_init(unpack).clone()
@@ -84,9 +73,7 @@ fn takes_gzip(accept: &str) -> bool {
     accept.split(',').any(|coding| {
         let mut parts = coding.split(';').map(str::trim);
         let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let weight = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .map_or(Ok(1.0), str::parse::<f32>);
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
         is_gzip && weight.is_ok_and(|weight| weight > 0.0)
     })
 }
@@ -111,13 +98,9 @@ mod tests {
 
     #[test]
     fn gzip_is_sent_to_who_takes_it() {
-        for (accept, takes) in [
-            ("gzip", true),
-            ("br, GZIP;q=0.5", true),
-            ("gzip;q=0", false),
-            ("deflate", false),
-            ("", false),
-        ] {
+        for (accept, takes) in
+            [("gzip", true), ("br, GZIP;q=0.5", true), ("gzip;q=0", false), ("deflate", false), ("", false)]
+        {
             assert_eq!(takes_gzip(accept), takes, "{accept}");
         }
     }

@@ -83,14 +83,9 @@ impl RateLimits {
     /// The limits that the configuration asks for.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let bytes = Policy {
-            class: "bytes",
-            burst: settings.bytes_burst,
-            per_minute: settings.bytes_per_minute,
-        };
-        Self {
-            bytes: settings.enabled.then(|| Buckets::new(bytes)),
-        }
+        let bytes =
+            Policy { class: "bytes", burst: settings.bytes_burst, per_minute: settings.bytes_per_minute };
+        Self { bytes: settings.enabled.then(|| Buckets::new(bytes)) }
     }
 }
 
@@ -102,18 +97,15 @@ impl Policy {
 
     /// How long it takes until so much has flowed in.
     fn time_for(&self, amount: u64) -> Duration {
-        let nanoseconds = u128::from(amount)
-            .saturating_mul(60_000_000_000)
-            .div_ceil(u128::from(self.per_minute.max(1)));
+        let nanoseconds =
+            u128::from(amount).saturating_mul(60_000_000_000).div_ceil(u128::from(self.per_minute.max(1)));
         Duration::nanoseconds(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
     }
 
     /// What flows in within a time, rounded down.
     fn amount_in(&self, time: Duration) -> u64 {
         let nanoseconds = u128::try_from(time.whole_nanoseconds()).unwrap_or(0);
-        let amount = nanoseconds
-            .saturating_mul(u128::from(self.per_minute))
-            .checked_div(60_000_000_000);
+        let amount = nanoseconds.saturating_mul(u128::from(self.per_minute)).checked_div(60_000_000_000);
         amount.and_then(|amount| u64::try_from(amount).ok()).unwrap_or(0)
     }
 }
@@ -122,10 +114,7 @@ impl Buckets {
     /// Buckets that are all full.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            state: Mutex::default(),
-        }
+        Self { policy, state: Mutex::default() }
     }
 
     /// Takes an amount from the bucket of a caller. What is more than a bucket can hold needs a full one.
@@ -180,9 +169,7 @@ impl Buckets {
         let missing = between(now, full_at);
         Level {
             policy: self.policy,
-            remaining: self
-                .policy
-                .amount_in(self.policy.window().saturating_sub(missing)),
+            remaining: self.policy.amount_in(self.policy.window().saturating_sub(missing)),
             full_in_seconds: whole_seconds(missing),
         }
     }
@@ -241,14 +228,8 @@ impl Level {
         let (remaining, full_in) = (self.remaining, self.full_in_seconds);
         let value = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
         [
-            (
-                RATE_LIMIT_POLICY,
-                value(format!("\"{class}\";q={burst};w={window}")),
-            ),
-            (
-                RATE_LIMIT,
-                value(format!("\"{class}\";r={remaining};t={full_in}")),
-            ),
+            (RATE_LIMIT_POLICY, value(format!("\"{class}\";q={burst};w={window}"))),
+            (RATE_LIMIT, value(format!("\"{class}\";r={remaining};t={full_in}"))),
         ]
     }
 }
@@ -256,11 +237,7 @@ impl Level {
 impl From<Exhausted> for ApiError {
     fn from(exhausted: Exhausted) -> Self {
         let policy = exhausted.level.policy;
-        let error = rate_limited(
-            policy.burst,
-            whole_seconds(policy.window()),
-            exhausted.retry_after_seconds,
-        );
+        let error = rate_limited(policy.burst, whole_seconds(policy.window()), exhausted.retry_after_seconds);
         let headers = exhausted.level.headers().into_iter();
         headers.fold(error, |error, (name, value)| error.header(name, value))
     }
@@ -279,9 +256,7 @@ pub fn rate_limited(limit: u64, window_seconds: u64, retry_after_seconds: u64) -
 
 /// The time from an instant to a later one.
 fn between(from: OffsetDateTime, to: OffsetDateTime) -> Duration {
-    let nanoseconds = to
-        .unix_timestamp_nanos()
-        .saturating_sub(from.unix_timestamp_nanos());
+    let nanoseconds = to.unix_timestamp_nanos().saturating_sub(from.unix_timestamp_nanos());
     Duration::nanoseconds(i64::try_from(nanoseconds.max(0)).unwrap_or(i64::MAX))
 }
 
@@ -294,11 +269,7 @@ fn whole_seconds(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy {
-        class: "bytes",
-        burst: 600,
-        per_minute: 60,
-    };
+    const POLICY: Policy = Policy { class: "bytes", burst: 600, per_minute: 60 };
 
     fn at(seconds: i64) -> OffsetDateTime {
         OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds)
@@ -311,18 +282,10 @@ mod tests {
         let refused = buckets.take("a", 110, at(0)).unwrap_err();
         assert_eq!((refused.level.remaining, refused.retry_after_seconds), (100, 10));
         assert_eq!(refused.level.full_in_seconds, 500);
-        assert_eq!(
-            buckets.take("b", 600, at(0)).unwrap().remaining,
-            0,
-            "another caller"
-        );
+        assert_eq!(buckets.take("b", 600, at(0)).unwrap().remaining, 0, "another caller");
         assert!(buckets.take("a", 110, at(9)).is_err());
         assert_eq!(buckets.take("a", 110, at(10)).unwrap().remaining, 0);
-        assert_eq!(
-            buckets.take("a", 0, at(10_000)).unwrap().remaining,
-            600,
-            "full again"
-        );
+        assert_eq!(buckets.take("a", 0, at(10_000)).unwrap().remaining, 600, "full again");
     }
 
     #[test]
@@ -339,11 +302,7 @@ mod tests {
         assert!(buckets.take("a", 600, at(100_000)).is_ok());
         assert!(buckets.take("b", 300, at(100_000)).is_ok());
         assert_eq!(buckets.take("a", 1, at(0)).unwrap_err().retry_after_seconds, 1);
-        assert_eq!(
-            buckets.lock().full_at["a"],
-            at(600),
-            "as if it had been emptied now"
-        );
+        assert_eq!(buckets.lock().full_at["a"], at(600), "as if it had been emptied now");
         assert!(buckets.take("a", 600, at(600)).is_ok());
         assert!(buckets.take("b", 600, at(600)).is_ok(), "every caller");
         assert!(buckets.take("a", 600, at(540)).is_err());
@@ -381,15 +340,7 @@ mod tests {
     #[test]
     fn the_headers_say_policy_and_level() {
         let level = Buckets::new(POLICY).take("a", 90, at(0)).unwrap();
-        let text = level
-            .headers()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
-        assert_eq!(
-            text,
-            [
-                r#"ratelimit-policy: "bytes";q=600;w=600"#,
-                r#"ratelimit: "bytes";r=510;t=90"#
-            ]
-        );
+        let text = level.headers().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        assert_eq!(text, [r#"ratelimit-policy: "bytes";q=600;w=600"#, r#"ratelimit: "bytes";r=510;t=90"#]);
     }
 }

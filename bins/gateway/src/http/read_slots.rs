@@ -30,17 +30,9 @@ impl ReadSlots {
     pub async fn acquire(&self, user: &str) -> Slot {
         let semaphore = {
             let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(
-                slots
-                    .entry(user.to_owned())
-                    .or_insert_with(|| Arc::new(Semaphore::new(READS_MAX))),
-            )
+            Arc::clone(slots.entry(user.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(READS_MAX))))
         };
-        let mut slot = Slot {
-            user: user.to_owned(),
-            permit: None,
-            slots: Arc::clone(&self.0),
-        };
+        let mut slot = Slot { user: user.to_owned(), permit: None, slots: Arc::clone(&self.0) };
         // A semaphore that is never closed always gives a permit in the end.
         slot.permit = semaphore.acquire_owned().await.ok();
         slot
@@ -51,10 +43,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         drop(self.permit.take());
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots
-            .get(&self.user)
-            .is_some_and(|semaphore| Arc::strong_count(semaphore) == 1)
-        {
+        if slots.get(&self.user).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
             slots.remove(&self.user);
         }
     }

@@ -79,10 +79,7 @@ impl Reply {
     /// The same answer, marked as one that is not sent: the request may go on.
     #[must_use]
     pub fn marked(self, mark: GoOn) -> Self {
-        Self {
-            goes_on: Some(mark),
-            ..self
-        }
+        Self { goes_on: Some(mark), ..self }
     }
 
     /// A body that is made while it is sent, piece by piece as the client takes it. The time limit of requests does not count
@@ -92,10 +89,7 @@ impl Reply {
         content_type: &'static str,
         body: impl Stream<Item = Result<Bytes, BrokenOff>> + 'static,
     ) -> Self {
-        Self {
-            body: Body::Stream(Box::pin(body)),
-            ..Self::of(content_type, Bytes::new())
-        }
+        Self { body: Body::Stream(Box::pin(body)), ..Self::of(content_type, Bytes::new()) }
     }
 
     /// The same answer with another status.

@@ -107,14 +107,11 @@ fn application(
     let application = ActixApp::new()
         .wrap(Compress::default())
         .wrap(cors(app))
-        .wrap(from_fn(move |request, next| {
-            observe(Arc::clone(&outer), request, next)
-        }))
+        .wrap(from_fn(move |request, next| observe(Arc::clone(&outer), request, next)))
         .wrap(from_fn(keep_alive))
         .configure(move |services| configure(services, &inner));
-    let application = application
-        .into_factory()
-        .map_err(|error: actix_web::Error| error.error_response().into());
+    let application =
+        application.into_factory().map_err(|error: actix_web::Error| error.error_response().into());
     map_config(application, |()| AppConfig::default())
 }
 
@@ -254,13 +251,7 @@ pub fn cors(app: &App) -> Cors {
         .max_age(600);
     cors = match &settings.origins {
         CorsOrigins::Any => cors.allow_any_origin(),
-        CorsOrigins::List(origins) => origins
-            .iter()
-            .fold(cors, |cors, origin| cors.allowed_origin(origin)),
+        CorsOrigins::List(origins) => origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
     };
-    if settings.allow_credentials {
-        cors.supports_credentials()
-    } else {
-        cors
-    }
+    if settings.allow_credentials { cors.supports_credentials() } else { cors }
 }

@@ -12,12 +12,7 @@ use super::observe::{Answer, Passage};
 
 /// The same body, which tells log and metrics about its request when it ends. Until then the request is in flight.
 pub(super) fn watched(body: BoxBody, passage: Passage, answer: Answer) -> BoxBody {
-    BoxBody::new(Watched {
-        body,
-        passage,
-        answer,
-        end: End::HungUp,
-    })
+    BoxBody::new(Watched { body, passage, answer, end: End::HungUp })
 }
 
 struct Watched {

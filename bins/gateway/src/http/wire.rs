@@ -72,16 +72,10 @@ pub struct Transaction {
 
 impl From<credits::Entry> for Transaction {
     fn from(entry: credits::Entry) -> Self {
-        let direction = if entry.balance_after >= entry.balance_before {
-            "credit"
-        } else {
-            "debit"
-        };
+        let direction = if entry.balance_after >= entry.balance_before { "credit" } else { "debit" };
         // Holds and releases are not listed and no route answers them; the journal's own word stands in.
-        let kind = entry
-            .kind
-            .transaction_kind()
-            .map_or(entry.kind.as_str(), credits::TransactionKind::as_str);
+        let kind =
+            entry.kind.transaction_kind().map_or(entry.kind.as_str(), credits::TransactionKind::as_str);
         Self {
             id: entry.id,
             transaction_id: transaction_id(entry.transaction_id),
@@ -95,9 +89,7 @@ impl From<credits::Entry> for Transaction {
             balance_after: entry.balance_after,
             credits_after: entry.balance_after,
             usage_record_id: entry.usage_record_id,
-            reference_id: entry
-                .reference_id
-                .filter(|reference| reference != credits::INITIAL_REFERENCE),
+            reference_id: entry.reference_id.filter(|reference| reference != credits::INITIAL_REFERENCE),
             hold_id: entry.hold_id,
             description: entry.description,
             metadata: entry.metadata,

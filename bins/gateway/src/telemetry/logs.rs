@@ -62,12 +62,7 @@ fn layer(log: &Log) -> Box<dyn Layer<Registry> + Send + Sync> {
             .with_target(log.level >= LogLevel::Debug)
             .boxed()
     } else {
-        fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_writer(io::stderr)
-            .boxed()
+        fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(io::stderr).boxed()
     }
 }
 

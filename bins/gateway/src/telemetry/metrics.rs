@@ -17,9 +17,8 @@ const PREFIX: &str = "user_service_";
 /// How often the exporter's memory is tidied and the gauges of the process are read.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Upper bounds for everything that is named `*_seconds`.
-const SECONDS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Upper bounds for everything that is named `*_size`: how many things were done at once.
 const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
@@ -82,18 +81,9 @@ fn describe_traffic() {
         "Bodies refused because too many bytes of them were in memory"
     );
     describe_gauge!("http_connections_open", "Connections of clients");
-    describe_counter!(
-        "http_connections_refused_total",
-        "Connections closed because there was no room"
-    );
-    describe_counter!(
-        "http_connections_evicted_total",
-        "Idle connections closed in favour of new ones"
-    );
-    describe_counter!(
-        "http_client_errors_total",
-        "Connections that ended by a fault of their client"
-    );
+    describe_counter!("http_connections_refused_total", "Connections closed because there was no room");
+    describe_counter!("http_connections_evicted_total", "Idle connections closed in favour of new ones");
+    describe_counter!("http_client_errors_total", "Connections that ended by a fault of their client");
 }
 
 fn describe() {
@@ -104,33 +94,18 @@ fn describe() {
     describe_gauge!("http_requests_in_flight", "Requests being answered");
     describe_counter!("auth_failures_total", "Credentials refused");
     describe_traffic();
-    describe_counter!(
-        "credits_consumed_total",
-        "Credits that requests charged, captures of holds included"
-    );
+    describe_counter!("credits_consumed_total", "Credits that requests charged, captures of holds included");
     describe_counter!("credits_recharged_total", "Bought credits that requests added");
-    describe_counter!(
-        "credits_granted_total",
-        "Credits that requests gave, with effect at once"
-    );
-    describe_counter!(
-        "credits_refused_total",
-        "Requests that the ledger refused, by error code"
-    );
+    describe_counter!("credits_granted_total", "Credits that requests gave, with effect at once");
+    describe_counter!("credits_refused_total", "Requests that the ledger refused, by error code");
     describe_counter!(
         "credits_replays_total",
         "Requests of the ledger that had been decided before, by key, reference or event"
     );
-    describe_counter!(
-        "usage_refused_total",
-        "Usage records refused, but for their charge, by code"
-    );
+    describe_counter!("usage_refused_total", "Usage records refused, but for their charge, by code");
     describe_counter!("usage_records_total", "Usage records stored");
     describe_counter!("usage_exported_records_total", "Usage records read for exports");
-    describe_counter!(
-        "http_answers_broken_total",
-        "Answers that broke off after their head was sent"
-    );
+    describe_counter!("http_answers_broken_total", "Answers that broke off after their head was sent");
     describe_counter!("messages_total", "Messages stored");
     describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
     describe_gauge!("build_info", "1, with the version as a label");
@@ -144,22 +119,10 @@ fn describe_housekeeping() {
 
     describe_histogram!("committer_batch_size", "Operations in one commit");
     describe_gauge!("committer_queue_depth", "Operations that wait for a commit");
-    describe_histogram!(
-        "committer_queue_wait_seconds",
-        "Time an operation waits for its batch"
-    );
-    describe_histogram!(
-        "committer_commit_seconds",
-        "Time a batch takes, from begin to commit"
-    );
-    describe_counter!(
-        "committer_isolations_total",
-        "Batches repeated one by one after a failure"
-    );
-    describe_counter!(
-        "committer_held_up_total",
-        "Looks that found operations held up by another process"
-    );
+    describe_histogram!("committer_queue_wait_seconds", "Time an operation waits for its batch");
+    describe_histogram!("committer_commit_seconds", "Time a batch takes, from begin to commit");
+    describe_counter!("committer_isolations_total", "Batches repeated one by one after a failure");
+    describe_counter!("committer_held_up_total", "Looks that found operations held up by another process");
     describe_counter!(
         "idempotency_pruned_total",
         "First outcomes of idempotency keys that were forgotten, by kind"
@@ -168,18 +131,12 @@ fn describe_housekeeping() {
         "sweeper_failed_accounts_total",
         "Times an account was found so damaged that what is due there could not be booked"
     );
-    describe_gauge!(
-        "db_pool_connections",
-        "Database connections: idle, busy; and callers waiting for one"
-    );
+    describe_gauge!("db_pool_connections", "Database connections: idle, busy; and callers waiting for one");
     describe_counter!(
         "database_restarts_total",
         "Starts of the private PostgreSQL after it had ended by itself"
     );
-    describe_counter!(
-        "usage_anomalies_total",
-        "Hours in which a user spent far more than usual"
-    );
+    describe_counter!("usage_anomalies_total", "Hours in which a user spent far more than usual");
     describe_gauge!(
         "ledger_verify_violations",
         "Violations that the last audit of the ledger found; anything but 0 is an alarm"
@@ -187,15 +144,9 @@ fn describe_housekeeping() {
     describe_gauge!("ledger_verify_accounts", "Accounts that it checked");
     describe_gauge!("ledger_verify_entries", "Entries that it checked");
     describe_gauge!("ledger_verify_usage_records", "Usage records that it checked");
-    describe_gauge!(
-        "ledger_verify_timestamp_seconds",
-        "When it ended, in seconds since 1970"
-    );
+    describe_gauge!("ledger_verify_timestamp_seconds", "When it ended, in seconds since 1970");
     describe_gauge!("ledger_verify_duration_seconds", "How long it took");
-    describe_counter!(
-        "ledger_verify_failures_total",
-        "Audits of the ledger that could not be finished"
-    );
+    describe_counter!("ledger_verify_failures_total", "Audits of the ledger that could not be finished");
 }
 
 fn read_gauges(pools: &[pg::Pool]) {

@@ -34,27 +34,15 @@ pub fn bad_tokens(sub: &str, now: OffsetDateTime) -> Vec<(&'static str, String)>
         ("without a signature", format!("{head}.")),
         ("of algorithm none", unsigned("none")),
         ("of algorithm NONE", unsigned("NONE")),
-        (
-            "signed by another key",
-            signed(&good, "another secret of the same kind", Algorithm::HS256),
-        ),
-        (
-            "of another algorithm of the family",
-            signed(&good, testkit::TOKEN_SECRET, Algorithm::HS512),
-        ),
+        ("signed by another key", signed(&good, "another secret of the same kind", Algorithm::HS256)),
+        ("of another algorithm of the family", signed(&good, testkit::TOKEN_SECRET, Algorithm::HS512)),
         ("that has expired", with("exp", json!(now - 61))),
         ("without an expiry", without("exp")),
         ("whose expiry is text", with("exp", json!("tomorrow"))),
         ("for another audience", with("aud", json!("anon"))),
         ("without an audience", without("aud")),
-        (
-            "of another issuer",
-            with("iss", json!("https://evil.example.com/")),
-        ),
-        (
-            "of an issuer that begins right",
-            with("iss", json!("supabase.example.com")),
-        ),
+        ("of another issuer", with("iss", json!("https://evil.example.com/"))),
+        ("of an issuer that begins right", with("iss", json!("supabase.example.com"))),
         ("without an issuer", without("iss")),
         ("of another role", with("role", json!("service_role"))),
         ("without a subject", without("sub")),
@@ -70,10 +58,5 @@ pub fn bad_tokens(sub: &str, now: OffsetDateTime) -> Vec<(&'static str, String)>
 }
 
 fn signed(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
-    encode(
-        &Header::new(algorithm),
-        claims,
-        &EncodingKey::from_secret(secret.as_bytes()),
-    )
-    .unwrap()
+    encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }

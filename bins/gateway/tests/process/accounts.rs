@@ -60,10 +60,7 @@ async fn a_gateway_started_as_root_gives_up_its_rights_for_the_account_of_run_as
     // Root without RUN_AS does not trust a folder of someone else.
     let (status, _out, error) = run(&mut command(folder.path(), &[]));
     assert_eq!(status.code(), Some(1), "{error}");
-    assert!(
-        error.contains("belongs to nobody") && error.contains("RUN_AS"),
-        "{error}"
-    );
+    assert!(error.contains("belongs to nobody") && error.contains("RUN_AS"), "{error}");
 }
 
 #[tokio::test]
@@ -84,10 +81,7 @@ async fn files_that_root_left_are_named_with_the_command_that_gives_them_away() 
     let (status, _out, error) = run(&mut command(folder.path(), &run_as));
     assert_eq!(status.code(), Some(1), "{error}");
     let remedy = format!("chown -R {uid}:{gid} ");
-    assert!(
-        error.contains("belongs to root") && error.contains(&remedy),
-        "{error}"
-    );
+    assert!(error.contains("belongs to root") && error.contains(&remedy), "{error}");
     give(&folder.path().join("data"), uid, gid);
     let gateway = Gateway::start(folder.path(), &run_as).await;
     assert_eq!(gateway.balance("test-user-1").await, 1_000.0);
@@ -106,10 +100,7 @@ fn run_as_is_refused_where_it_cannot_be_followed() {
         for arguments in [&[][..], &["check-config"], &["migrate"], &["ledger", "verify"]] {
             let (status, _out, error) = run(command(folder.path(), &[("RUN_AS", value)]).args(arguments));
             assert_eq!(status.code(), Some(2), "{value}: {error}");
-            assert!(
-                error.contains("RUN_AS") && error.contains(reason),
-                "{value}: {error}"
-            );
+            assert!(error.contains("RUN_AS") && error.contains(reason), "{value}: {error}");
         }
     }
     assert!(!folder.path().join("data").exists());
@@ -127,10 +118,7 @@ fn an_ordinary_account_does_not_become_another() {
     command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
     let (status, _out, error) = run(command.arg("check-config"));
     assert_eq!(status.code(), Some(2), "{error}");
-    assert!(
-        error.contains("runs as nobody") && error.contains("12345:12345"),
-        "{error}"
-    );
+    assert!(error.contains("runs as nobody") && error.contains("12345:12345"), "{error}");
 }
 
 #[test]

@@ -56,24 +56,14 @@ async fn who_leaves_the_list_is_demoted_at_the_next_start_and_the_log_says_so() 
     gateway.ensure("second").await;
     assert_eq!(statuses(&gateway, users).await, [403, 200, 200]);
     let log = gateway.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("lost the role of administrator"))
-        .unwrap();
-    assert!(
-        line.contains(r#""users.count":1"#) && line.contains(r#""users.ids":"first""#),
-        "{line}"
-    );
+    let line = log.lines().find(|line| line.contains("lost the role of administrator")).unwrap();
+    assert!(line.contains(r#""users.count":1"#) && line.contains(r#""users.ids":"first""#), "{line}");
     assert!(line.contains("WARN"), "{line}");
     stop(gateway);
 
     let gateway = start(folder.path(), None).await;
     assert_eq!(statuses(&gateway, users).await, [403, 403, 403]);
-    assert!(
-        gateway.log().contains(r#""users.ids":"both, second""#),
-        "{}",
-        gateway.log()
-    );
+    assert!(gateway.log().contains(r#""users.ids":"both, second""#), "{}", gateway.log());
     stop(gateway);
 }
 
@@ -87,10 +77,7 @@ async fn sign_up(pool: &Pool, user: &str, role: Role) {
         role,
     };
     let mut tx = Tx::begin(pool).await.unwrap();
-    users::ensure(&mut tx, &testkit::clock(), &new)
-        .await
-        .unwrap()
-        .unwrap();
+    users::ensure(&mut tx, &testkit::clock(), &new).await.unwrap().unwrap();
     tx.commit().await.unwrap();
 }
 

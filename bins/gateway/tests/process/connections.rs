@@ -38,17 +38,11 @@ async fn limited_role(db: &TestDb, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_may_open_no_more_than_the_pool_serves_every_kind_of_request() {
-    let (db, folder) = (
-        TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await,
-        folder(),
-    );
+    let (db, folder) = (TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await, folder());
     let url = limited_role(&db, "limited").await;
     let limit = CONNECTIONS.to_string();
-    let variables = [
-        ("DATABASE_URL", url.as_str()),
-        ("DATABASE_POOL_SIZE", &limit),
-        ("ADMIN_USER_IDS", "auth0|admin"),
-    ];
+    let variables =
+        [("DATABASE_URL", url.as_str()), ("DATABASE_POOL_SIZE", &limit), ("ADMIN_USER_IDS", "auth0|admin")];
     let gateway = Arc::new(Gateway::start(folder.path(), &variables).await);
     let done = Arc::new(AtomicBool::new(false));
     let watching = tokio::spawn(most_sessions(db.superuser_url(), Arc::clone(&done)));
@@ -106,28 +100,16 @@ async fn use_everything(gateway: Arc<Gateway>, client: usize) -> Vec<String> {
             reply
         };
         send("POST", "/api/v1/users/ensure", ensure).await;
-        send(
-            "POST",
-            &format!("{of_user}/credits/consume"),
-            json!({"amount": 1}),
-        )
-        .await;
+        send("POST", &format!("{of_user}/credits/consume"), json!({"amount": 1})).await;
         send("GET", &format!("{of_user}/credits/balance"), Value::Null).await;
         send("POST", "/api/v1/usage/batch", json!({"records": records})).await;
         send("GET", &format!("{of_user}/credits/transactions"), Value::Null).await;
         send("GET", &format!("{of_user}/usage/stats"), Value::Null).await;
-        hang_up(
-            &gateway,
-            &format!("{of_user}/usage/timeseries?bucket=15m&tz=Asia/Kolkata"),
-        )
-        .await;
+        hang_up(&gateway, &format!("{of_user}/usage/timeseries?bucket=15m&tz=Asia/Kolkata")).await;
         send("GET", &format!("{of_user}/usage/export?format=csv"), Value::Null).await;
         let session = send("POST", &format!("{of_user}/sessions"), json!({"title": "x"})).await;
         let session: Value = serde_json::from_str(&session).unwrap_or_default();
-        let session = format!(
-            "/api/v1/sessions/{}",
-            session["session_id"].as_str().unwrap_or_default()
-        );
+        let session = format!("/api/v1/sessions/{}", session["session_id"].as_str().unwrap_or_default());
         let message = json!({"role": "user", "content": "hello"});
         send("POST", &format!("{session}/messages"), message).await;
         send("GET", &format!("{session}/messages"), Value::Null).await;

@@ -58,10 +58,7 @@ async fn a_killed_private_database_loses_no_credit() {
 }
 
 /// Kills, restarts and settles, again and again, and prints what happened.
-#[expect(
-    clippy::print_stdout,
-    reason = "the recipe shows it, and a failure is repeated with the seed"
-)]
+#[expect(clippy::print_stdout, reason = "the recipe shows it, and a failure is repeated with the seed")]
 async fn crash(mut world: World<'_>) {
     let (seed, kills) = (choices::seed(), choices::kills());
     let choices = Choices::new(seed);
@@ -72,13 +69,7 @@ async fn crash(mut world: World<'_>) {
         gateway.ensure(user).await;
     }
     let mut clients: Vec<Client> = (0..CLIENTS)
-        .map(|number| {
-            Client::new(
-                number,
-                USERS[number as usize % USERS.len()],
-                choices.below(u64::MAX),
-            )
-        })
+        .map(|number| Client::new(number, USERS[number as usize % USERS.len()], choices.below(u64::MAX)))
         .collect();
     let mut book = Book::new(&USERS);
     for kill in 1..=kills {

@@ -20,18 +20,13 @@ struct Disk(PathBuf);
 
 impl Disk {
     /// Mounts one in `folder`, or says why the test is skipped.
-    #[expect(
-        clippy::print_stderr,
-        reason = "a skipped test must not look like one that ran"
-    )]
+    #[expect(clippy::print_stderr, reason = "a skipped test must not look like one that ran")]
     fn mount(folder: &TempDir) -> Option<Self> {
         let place = folder.path().join("disk");
         fs::create_dir(&place).unwrap();
         let options = "size=200m,mode=755";
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&place)
-            .output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&place).output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self(place)),
             refused => {
@@ -45,11 +40,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        assert!(
-            unmounted.unwrap().success(),
-            "still mounted: {}",
-            self.0.display()
-        );
+        assert!(unmounted.unwrap().success(), "still mounted: {}", self.0.display());
     }
 }
 
@@ -65,11 +56,7 @@ impl Rubbish {
 
     /// Takes all room there is.
     fn fill(&self) {
-        let mut file = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&self.0)
-            .unwrap();
+        let mut file = fs::File::options().create(true).append(true).open(&self.0).unwrap();
         for piece in [vec![0; 1 << 20], vec![0; 1 << 12]] {
             let error = loop {
                 if let Err(error) = file.write_all(&piece) {
@@ -159,10 +146,7 @@ async fn fill_and_free(with_log: bool) {
     }
     // Nobody writes, so that the probe alone has to find out.
     let ready = wait_for_status(&gateway, 503, || rubbish.fill()).await;
-    assert_eq!(
-        (&ready["status"], &ready["checks"]["database"]),
-        (&json!("not_ready"), &json!("failed"))
-    );
+    assert_eq!((&ready["status"], &ready["checks"]["database"]), (&json!("not_ready"), &json!("failed")));
     // Until the pages that the tables have are used up, charges can still succeed.
     let mut patience = Patience::new();
     while charges.send(&gateway).await == 200 {

@@ -27,10 +27,7 @@ pub struct Patience {
 
 impl Patience {
     pub fn new() -> Self {
-        Self {
-            last: Instant::now(),
-            spent: Duration::ZERO,
-        }
+        Self { last: Instant::now(), spent: Duration::ZERO }
     }
 
     /// Whether to go on.
@@ -59,15 +56,8 @@ pub fn folder() -> TempDir {
 /// The binary with nothing but what the test says in its environment.
 pub fn command(folder: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-    command
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", testkit::search_path());
-    command.envs([
-        ("PORT", "0"),
-        ("LOG_FORMAT", "json"),
-        ("USER_SERVICE_API_KEY", testkit::SERVICE_KEY),
-    ]);
+    command.current_dir(folder).env_clear().env("PATH", testkit::search_path());
+    command.envs([("PORT", "0"), ("LOG_FORMAT", "json"), ("USER_SERVICE_API_KEY", testkit::SERVICE_KEY)]);
     command.envs(variables.iter().copied());
     command
 }
@@ -100,37 +90,21 @@ impl Gateway {
             .arg(gateway.get_program())
             .current_dir(folder)
             .env_clear()
-            .envs(
-                gateway
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            );
+            .envs(gateway.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Self::spawn(folder, shell).await
     }
 
     async fn spawn(folder: &Path, mut command: Command) -> Self {
         let (file, log) = tempfile::NamedTempFile::new_in(folder).unwrap().keep().unwrap();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
-        let mut gateway = Self {
-            child,
-            log,
-            url: String::new(),
-            client,
-        };
+        let mut gateway = Self { child, log, url: String::new(), client };
         let mut patience = Patience::new();
         while gateway.url.is_empty() {
             let text = gateway.log();
             assert!(patience.lasts(), "not ready in time: {text}");
-            assert!(
-                gateway.child.try_wait().unwrap().is_none(),
-                "ended instead of serving: {text}"
-            );
+            assert!(gateway.child.try_wait().unwrap().is_none(), "ended instead of serving: {text}");
             if let Some(rest) = text.split("ready at ").nth(1) {
                 gateway.url = rest.split([',', '"']).next().unwrap().to_owned();
             }
@@ -147,10 +121,7 @@ impl Gateway {
     /// What it logged so far.
     pub fn log(&self) -> String {
         let mut text = String::new();
-        fs::File::open(&self.log)
-            .unwrap()
-            .read_to_string(&mut text)
-            .unwrap();
+        fs::File::open(&self.log).unwrap().read_to_string(&mut text).unwrap();
         text
     }
 
@@ -164,10 +135,7 @@ impl Gateway {
 
     /// Sends a signal.
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -202,15 +170,9 @@ impl Gateway {
         path: &str,
         body: Value,
     ) -> Result<(u16, String), reqwest::Error> {
-        let request = self
-            .client
-            .request(method.parse().unwrap(), format!("{}{path}", self.url));
+        let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         let request = request.header("X-API-Key", testkit::SERVICE_KEY);
-        let request = if body.is_null() {
-            request
-        } else {
-            request.json(&body)
-        };
+        let request = if body.is_null() { request } else { request.json(&body) };
         let response = request.send().await?;
         let status = response.status().as_u16();
         Ok((status, response.text().await?))
@@ -226,20 +188,13 @@ impl Gateway {
 
     /// Spends credits.
     pub async fn consume(&self, user: &str, amount: u32) -> Result<(u16, Value), reqwest::Error> {
-        self.send(
-            "POST",
-            &format!("/api/v1/users/{user}/credits/consume"),
-            json!({"amount": amount}),
-        )
-        .await
+        self.send("POST", &format!("/api/v1/users/{user}/credits/consume"), json!({"amount": amount})).await
     }
 
     /// The balance of a user.
     pub async fn balance(&self, user: &str) -> f64 {
         let path = format!("/api/v1/users/{user}/credits/balance");
-        self.send("GET", &path, Value::Null).await.unwrap().1["data"]
-            .as_f64()
-            .unwrap()
+        self.send("GET", &path, Value::Null).await.unwrap().1["data"].as_f64().unwrap()
     }
 }
 

@@ -30,10 +30,8 @@ async fn random_requests_to_two_gateways_make_one_history_of_each_account() {
     let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
     let (one, two) = (folder(), folder());
     let variables = [("DATABASE_URL", db.url()), ("INITIAL_CREDITS", "40")];
-    let (first, second) = tokio::join!(
-        Gateway::start(one.path(), &variables),
-        Gateway::start(two.path(), &variables)
-    );
+    let (first, second) =
+        tokio::join!(Gateway::start(one.path(), &variables), Gateway::start(two.path(), &variables));
     let gateways = Arc::new([first, second]);
     for user in 0..USERS {
         gateways[user % 2].ensure(&name(user)).await;
@@ -41,11 +39,7 @@ async fn random_requests_to_two_gateways_make_one_history_of_each_account() {
     let world = Arc::new(World::default());
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
-        tasks.spawn(work(
-            Arc::clone(&gateways),
-            Arc::clone(&world),
-            Random(SEED + task),
-        ));
+        tasks.spawn(work(Arc::clone(&gateways), Arc::clone(&world), Random(SEED + task)));
     }
     tasks.join_all().await;
 
@@ -54,10 +48,7 @@ async fn random_requests_to_two_gateways_make_one_history_of_each_account() {
     for refusal in REFUSALS {
         assert!(told.iter().any(|answer| answer.code() == refusal), "no {refusal}");
     }
-    assert!(
-        told.iter().any(|answer| answer.is_replayed),
-        "no key was repeated"
-    );
+    assert!(told.iter().any(|answer| answer.is_replayed), "no key was repeated");
     for user in 0..USERS {
         let told: Vec<&Answer> = told.iter().filter(|answer| answer.user == user).collect();
         let listed = history(&gateways[0], user).await;
@@ -137,9 +128,7 @@ impl Answer {
     /// The transaction that this answer tells of.
     fn transaction(&self) -> Option<&Value> {
         let data = &self.body["data"];
-        [data, &data["transaction"]]
-            .into_iter()
-            .find(|value| value["transaction_type"].is_string())
+        [data, &data["transaction"]].into_iter().find(|value| value["transaction_type"].is_string())
     }
 
     /// What a repeat must equal.
@@ -167,22 +156,15 @@ async fn work(gateways: Arc<[Gateway; 2]>, world: Arc<World>, mut random: Random
 }
 
 async fn send(gateway: &Gateway, wish: &Wish) -> Answer {
-    let url = format!(
-        "{}/api/v1/users/{}/credits/{}",
-        gateway.url,
-        name(wish.user),
-        wish.path
-    );
+    let url = format!("{}/api/v1/users/{}/credits/{}", gateway.url, name(wish.user), wish.path);
     let mut request = gateway.client.post(url).header("X-API-Key", testkit::SERVICE_KEY);
     if let Some(key) = &wish.key {
         request = request.header("Idempotency-Key", key);
     }
     let sent = Instant::now();
     let reply = request.json(&wish.body).send().await.unwrap();
-    let (status, is_replayed) = (
-        reply.status().as_u16(),
-        reply.headers().contains_key("idempotency-replayed"),
-    );
+    let (status, is_replayed) =
+        (reply.status().as_u16(), reply.headers().contains_key("idempotency-replayed"));
     let body: Value = reply.json().await.unwrap();
     let answer = Answer {
         user: wish.user,
@@ -213,12 +195,7 @@ impl World {
             let mut of_key = Random(SEED ^ (number << 8) ^ user as u64);
             let (path, body) = independent(&mut of_key);
             let key = Some(format!("key-{number}"));
-            return Wish {
-                user,
-                path,
-                body,
-                key,
-            };
+            return Wish { user, path, body, key };
         }
         let pick = |random: &mut Random, known: &Mutex<HashMap<usize, Vec<String>>>| {
             let known = known.lock().unwrap();
@@ -240,12 +217,7 @@ impl World {
         };
         let (path, body) = dependent.unwrap_or_else(|| independent(random));
         let key = None;
-        Wish {
-            user,
-            path,
-            body,
-            key,
-        }
+        Wish { user, path, body, key }
     }
 
     fn refund(&self, random: &mut Random, user: usize) -> Option<(String, Value)> {
@@ -265,24 +237,11 @@ impl World {
             let data = &answer.body["data"];
             if answer.path == "holds" {
                 let hold = data["hold_id"].as_str().unwrap().to_owned();
-                self.holds
-                    .lock()
-                    .unwrap()
-                    .entry(answer.user)
-                    .or_default()
-                    .push(hold);
+                self.holds.lock().unwrap().entry(answer.user).or_default().push(hold);
             }
-            if let Some(charge) = answer
-                .transaction()
-                .filter(|told| told["transaction_type"] == "consume")
-            {
+            if let Some(charge) = answer.transaction().filter(|told| told["transaction_type"] == "consume") {
                 let charge = charge.clone();
-                self.charges
-                    .lock()
-                    .unwrap()
-                    .entry(answer.user)
-                    .or_default()
-                    .push(charge);
+                self.charges.lock().unwrap().entry(answer.user).or_default().push(charge);
             }
         }
         self.told.lock().unwrap().push(answer);
@@ -294,24 +253,15 @@ fn independent(random: &mut Random) -> (String, Value) {
     let (charge, gift) = (random.amount(20), random.amount(5));
     let reference = format!("pi-{}", random.below(6));
     match random.below(8) {
-        0..=2 => (
-            "consume".to_owned(),
-            json!({"amount": charge, "metadata": {"n": 1}}),
-        ),
+        0..=2 => ("consume".to_owned(), json!({"amount": charge, "metadata": {"n": 1}})),
         3 => ("holds".to_owned(), json!({"amount": charge})),
         4 => ("holds".to_owned(), json!({"amount": charge, "mode": "clamp"})),
         // Two amounts a reference: one of them comes too late.
         5 => {
             let amount = 1 + random.below(2);
-            (
-                "recharge".to_owned(),
-                json!({"amount": amount, "reference_id": reference}),
-            )
+            ("recharge".to_owned(), json!({"amount": amount, "reference_id": reference}))
         }
-        6 => (
-            "grants".to_owned(),
-            json!({"amount": gift, "priority": random.below(3)}),
-        ),
+        6 => ("grants".to_owned(), json!({"amount": gift, "priority": random.below(3)})),
         _ => ("recharge".to_owned(), json!({"amount": gift})),
     }
 }
@@ -379,9 +329,7 @@ fn check_order(listed: &[Value], told: &[&Answer]) {
     let mut spans: HashMap<&str, (Instant, Instant)> = HashMap::new();
     for answer in told {
         if let Some(transaction) = answer.transaction() {
-            let (sent, received) = spans
-                .entry(id(transaction))
-                .or_insert((answer.sent, answer.received));
+            let (sent, received) = spans.entry(id(transaction)).or_insert((answer.sent, answer.received));
             *sent = (*sent).min(answer.sent);
             *received = (*received).min(answer.received);
         }
@@ -406,10 +354,7 @@ fn check_keys(told: &[&Answer]) {
     }
     for (key, answers) in of_key {
         let first = answers[0].comparable();
-        assert!(
-            answers.iter().all(|answer| answer.comparable() == first),
-            "{key}: {first}"
-        );
+        assert!(answers.iter().all(|answer| answer.comparable() == first), "{key}: {first}");
         let new = answers.iter().filter(|answer| !answer.is_replayed).count();
         assert_eq!(new, 1, "{key}");
     }
@@ -424,10 +369,7 @@ fn check_once(listed: &[Value], told: &[&Answer]) {
             assert!(resolved.insert(hold), "{hold} was resolved twice");
         }
     }
-    let references: Vec<&str> = listed
-        .iter()
-        .filter_map(|entry| entry["reference_id"].as_str())
-        .collect();
+    let references: Vec<&str> = listed.iter().filter_map(|entry| entry["reference_id"].as_str()).collect();
     let distinct: BTreeSet<&str> = references.iter().copied().collect();
     assert_eq!(distinct.len(), references.len(), "{references:?}");
     let mut left: HashMap<&str, i64> = HashMap::new();
@@ -467,12 +409,7 @@ async fn check_balance(gateways: &[Gateway], user: usize, listed: &[Value]) {
         assert_eq!(account["data"]["balance"], *newest);
         let path = format!("/api/v1/users/{user}/credits/holds?status=open&limit=500");
         let (_, open) = gateway.send("GET", &path, Value::Null).await.unwrap();
-        let held: i64 = open["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|hold| micro(&hold["amount"]))
-            .sum();
+        let held: i64 = open["data"].as_array().unwrap().iter().map(|hold| micro(&hold["amount"])).sum();
         assert_eq!(micro(&account["data"]["held"]), held);
     }
 }

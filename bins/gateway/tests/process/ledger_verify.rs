@@ -38,18 +38,9 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
     }
     let (code, told, error) = verify(folder.path(), &variables);
     assert_eq!((code, error.as_str()), (Some(0), ""));
-    assert_eq!(
-        (&told["clean"], &told["accounts"], &told["entries"]),
-        (&json!(true), &json!(3), &json!(9))
-    );
-    assert_eq!(
-        (&told["violations"], &told["violations_found"]),
-        (&json!([]), &json!(0))
-    );
-    assert!(
-        told["duration_ms"].is_u64() && told["rows_per_second"].is_u64(),
-        "{told}"
-    );
+    assert_eq!((&told["clean"], &told["accounts"], &told["entries"]), (&json!(true), &json!(3), &json!(9)));
+    assert_eq!((&told["violations"], &told["violations_found"]), (&json!([]), &json!(0)));
+    assert!(told["duration_ms"].is_u64() && told["rows_per_second"].is_u64(), "{told}");
 
     db.forgo_audits();
     damage(
@@ -74,10 +65,7 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
             && of["rule"].as_str().unwrap().contains("L18")),
         "{told}"
     );
-    assert!(
-        error.contains("account b, entry 2, credits L3") && error.lines().count() == 1,
-        "{error}"
-    );
+    assert!(error.contains("account b, entry 2, credits L3") && error.lines().count() == 1, "{error}");
 
     let (status, out, error) = run(command(folder.path(), &variables).args(&VERIFY[..2]));
     assert_eq!(status.code(), Some(3), "{error}");
@@ -94,9 +82,7 @@ async fn usage_that_was_edited_is_told_by_user_and_quarter() {
     let clock = testkit::clock();
     let event = |user: &str| usage::UsageInput::new(user.parse().unwrap(), "ai_chat").complete();
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
-    usage::record(&mut tx, &clock, &[event("a"), event("b")])
-        .await
-        .unwrap();
+    usage::record(&mut tx, &clock, &[event("a"), event("b")]).await.unwrap();
     tx.commit().await.unwrap();
     let url = db.url().to_owned();
     let (folder, variables) = (folder(), [("DATABASE_URL", url.as_str())]);
@@ -112,10 +98,7 @@ async fn usage_that_was_edited_is_told_by_user_and_quarter() {
         (&first["account"], &first["seq"], &first["at"]),
         (&json!("b"), &Value::Null, &json!("2026-01-15T12:00:00.000000Z"))
     );
-    assert!(
-        error.contains("account b, usage U1: ") && error.contains("2026-01-15 12:00"),
-        "{error}"
-    );
+    assert!(error.contains("account b, usage U1: ") && error.contains("2026-01-15 12:00"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,16 +108,9 @@ async fn an_audit_runs_beside_a_gateway_and_without_one_and_beside_another_audit
     gateway.ensure("a").await;
     assert_eq!(gateway.consume("a", 1).await.unwrap().0, 200);
     let address = folder.path().join("data/postgres.url");
-    assert_eq!(
-        fs::metadata(&address).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&address).unwrap().permissions().mode() & 0o777, 0o600);
     two_at_once(folder.path(), 2);
-    assert_eq!(
-        gateway.consume("a", 1).await.unwrap().0,
-        200,
-        "the gateway goes on"
-    );
+    assert_eq!(gateway.consume("a", 1).await.unwrap().0, 200, "the gateway goes on");
 
     // A kill leaves the address behind: it is not believed, and the audit starts the server.
     gateway.signal("-KILL");
@@ -174,18 +150,12 @@ async fn nothing_is_made_or_migrated_by_an_audit() {
     assert_eq!((code, told), (Some(1), Value::Null));
     assert!(error.contains("gateway migrate"), "{error}");
     let missing = pg::migrate::pending(db.pool(), gateway::app::MIGRATIONS).await;
-    assert_eq!(
-        missing.unwrap().len(),
-        pg::migrate::merge(gateway::app::MIGRATIONS).len()
-    );
+    assert_eq!(missing.unwrap().len(), pg::migrate::merge(gateway::app::MIGRATIONS).len());
 
     let nowhere = [("DATABASE_URL", "postgresql://a:hunter2@127.0.0.1:1/b")];
     let (code, _told, error) = verify(folder.path(), &nowhere);
     assert_eq!(code, Some(1));
-    assert!(
-        error.contains("127.0.0.1:1/b") && !error.contains("hunter2"),
-        "{error}"
-    );
+    assert!(error.contains("127.0.0.1:1/b") && !error.contains("hunter2"), "{error}");
     let (code, _told, error) = verify(folder.path(), &[("LEDGER_VERIFY_HOURS", "often")]);
     assert_eq!(code, Some(2));
     assert!(error.contains("LEDGER_VERIFY_HOURS"), "{error}");

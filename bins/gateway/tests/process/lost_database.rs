@@ -7,13 +7,7 @@ use serde_json::Value;
 use super::gateway_process::{Gateway, folder, private_server};
 
 fn signal(signal: &str, pid: &str) {
-    assert!(
-        Command::new("kill")
-            .args([signal, pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
 }
 
 #[tokio::test]
@@ -36,24 +30,12 @@ async fn a_killed_database_is_started_again_until_it_happens_too_often() {
         spent += 1;
         assert_eq!(gateway.balance("a").await, f64::from(1000 - spent));
     }
-    let metrics = gateway
-        .client
-        .get(format!("{}/metrics", gateway.url))
-        .send()
-        .await
-        .unwrap();
+    let metrics = gateway.client.get(format!("{}/metrics", gateway.url)).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
-    assert!(
-        metrics.contains("user_service_database_restarts_total 5"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("user_service_database_restarts_total 5"), "{metrics}");
     signal("-KILL", &private_server(folder.path()).unwrap());
     assert_eq!(gateway.wait().code(), Some(1), "{}", gateway.log());
-    assert!(
-        gateway.log().contains("after 5 starts in 10 minutes"),
-        "{}",
-        gateway.log()
-    );
+    assert!(gateway.log().contains("after 5 starts in 10 minutes"), "{}", gateway.log());
 }
 
 #[tokio::test]

@@ -27,12 +27,8 @@ async fn counted(gateway: &Gateway) -> BTreeMap<String, String> {
     let request = gateway.client.get(format!("{}/metrics", gateway.url));
     let request = request.header("X-API-Key", testkit::SERVICE_KEY);
     let text = request.send().await.unwrap().text().await.unwrap();
-    let lines = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("user_service_credits_")?.rsplit_once(' '));
-    lines
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let lines = text.lines().filter_map(|line| line.strip_prefix("user_service_credits_")?.rsplit_once(' '));
+    lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,9 +22,7 @@ async fn assert_serves(url: &str, gateways: usize) {
     let folders: Vec<_> = (0..gateways).map(|_| folder()).collect();
     let mut all = Vec::new();
     for folder in &folders {
-        all.push(Arc::new(
-            Gateway::start(folder.path(), &[("DATABASE_URL", url)]).await,
-        ));
+        all.push(Arc::new(Gateway::start(folder.path(), &[("DATABASE_URL", url)]).await));
     }
     for user in ["a", "b"] {
         all[0].ensure(user).await;
@@ -58,12 +56,7 @@ async fn assert_serves(url: &str, gateways: usize) {
     while let Some(done) = requests.join_next().await {
         failed.extend(done.unwrap());
     }
-    assert!(
-        failed.is_empty(),
-        "{} of 1000 failed: {}",
-        failed.len(),
-        failed[0]
-    );
+    assert!(failed.is_empty(), "{} of 1000 failed: {}", failed.len(), failed[0]);
     for user in ["a", "b"] {
         assert_eq!(all[0].balance(user).await, 850.0);
     }
@@ -92,10 +85,7 @@ async fn pgbouncer_serves_two_gateways() {
             ("server_reset_query", "RESET ALL"),
         ];
         let pgbouncer = db.pgbouncer(&settings).await.unwrap();
-        assert!(
-            pgbouncer.can_keep_statements(),
-            "this needs PgBouncer 1.21 or newer"
-        );
+        assert!(pgbouncer.can_keep_statements(), "this needs PgBouncer 1.21 or newer");
         assert_serves(pgbouncer.url(), 2).await;
     }
 }
@@ -116,9 +106,7 @@ async fn a_pooler_that_loses_prepared_statements_is_refused_at_the_start() {
 async fn assert_refused(url: &str) {
     let folder = folder();
     let mut command = command(folder.path(), &[("DATABASE_URL", url)]);
-    let (status, _out, error) = tokio::task::spawn_blocking(move || run(&mut command))
-        .await
-        .unwrap();
+    let (status, _out, error) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
     assert_eq!(status.code(), Some(1), "{error}");
     assert!(error.contains("does not keep prepared statements"), "{error}");
 }

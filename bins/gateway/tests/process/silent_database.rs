@@ -49,11 +49,7 @@ async fn a_silent_network_is_answered_with_503_and_new_connections_are_used_at_o
     proxy.silence_all();
     let replies = both(&gateway).await;
     assert_unavailable(&replies);
-    assert!(
-        gateway.log().contains("database connection timed out"),
-        "{}",
-        gateway.log_tail()
-    );
+    assert!(gateway.log().contains("database connection timed out"), "{}", gateway.log_tail());
 
     // The old connections stay silent for as long as the proxy lives.
     proxy.let_new_through();

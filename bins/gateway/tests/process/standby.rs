@@ -28,10 +28,7 @@ fn primary(folder: &Path) -> (LocalPostgres, PathBuf) {
     for (name, value) in [("wal_level", "replica"), ("max_wal_senders", "4")] {
         settings.server_settings.push((name.to_owned(), value.to_owned()));
     }
-    (
-        LocalPostgres::start(&settings).unwrap(),
-        binaries.dir().to_owned(),
-    )
+    (LocalPostgres::start(&settings).unwrap(), binaries.dir().to_owned())
 }
 
 /// A program of the server, under the account that owns the cluster: it does not run as root.
@@ -39,11 +36,7 @@ fn as_owner(cluster: &Path, program: &Path) -> Command {
     use std::os::unix::{fs::MetadataExt as _, process::CommandExt as _};
     let owner = fs::metadata(cluster).unwrap();
     let mut command = Command::new(program);
-    command
-        .uid(owner.uid())
-        .gid(owner.gid())
-        .current_dir("/")
-        .stdin(Stdio::null());
+    command.uid(owner.uid()).gid(owner.gid()).current_dir("/").stdin(Stdio::null());
     command
 }
 
@@ -61,23 +54,11 @@ impl Standby {
             .args(["--dbname", &primary.superuser_url("postgres")])
             .output()
             .unwrap();
-        assert!(
-            copied.status.success(),
-            "{}",
-            String::from_utf8_lossy(&copied.stderr)
-        );
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
         let server = as_owner(&cluster, &programs.join("postgres"))
             .arg("-D")
             .arg(&data)
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "hot_standby=on",
-                "-c",
-                "fsync=off",
-                "-c",
-            ])
+            .args(["-c", "listen_addresses=", "-c", "hot_standby=on", "-c", "fsync=off", "-c"])
             .arg(format!("unix_socket_directories={}", home.display()))
             .stdout(Stdio::null())
             .stderr(fs::File::create(home.join("log")).unwrap())
@@ -86,21 +67,12 @@ impl Standby {
         let socket =
             url::form_urlencoded::byte_serialize(home.to_str().unwrap().as_bytes()).collect::<String>();
         let url = primary.url();
-        let (user, database) = (
-            url.split("://").nth(1).unwrap().split('@').next().unwrap(),
-            url.rsplit('/').next().unwrap(),
-        );
-        let standby = Self {
-            server,
-            url: format!("postgresql://{user}@{socket}/{database}"),
-        };
+        let (user, database) =
+            (url.split("://").nth(1).unwrap().split('@').next().unwrap(), url.rsplit('/').next().unwrap());
+        let standby = Self { server, url: format!("postgresql://{user}@{socket}/{database}") };
         let mut patience = Patience::new();
         while !fs::read_to_string(data.join("postmaster.pid")).is_ok_and(|text| text.contains("ready")) {
-            assert!(
-                patience.lasts(),
-                "{}",
-                fs::read_to_string(home.join("log")).unwrap()
-            );
+            assert!(patience.lasts(), "{}", fs::read_to_string(home.join("log")).unwrap());
             std::thread::yield_now();
         }
         standby
@@ -131,17 +103,11 @@ async fn a_hot_standby_can_be_audited_and_not_be_served_from() {
     let on_standby = [("DATABASE_URL", standby.url.as_str())];
     let (status, out, error) = run(command(folder.path(), &on_standby).args(["ledger", "verify", "--json"]));
     assert_eq!(status.code(), Some(0), "{out}{error}");
-    assert!(
-        out.contains("\"accounts\":1"),
-        "it read what was replicated: {out}"
-    );
+    assert!(out.contains("\"accounts\":1"), "it read what was replicated: {out}");
     for arguments in [&[][..], &["serve"], &["migrate"]] {
         let (status, _out, error) = run(command(folder.path(), &on_standby).args(arguments));
         assert_eq!(status.code(), Some(1), "{error}");
-        assert!(
-            error.contains("is a hot standby (read-only)") && error.contains("DATABASE_URL"),
-            "{error}"
-        );
+        assert!(error.contains("is a hot standby (read-only)") && error.contains("DATABASE_URL"), "{error}");
     }
     drop(standby);
     primary.stop().unwrap();

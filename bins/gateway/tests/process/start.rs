@@ -57,15 +57,9 @@ fn every_problem_of_the_configuration_is_told_at_once_and_no_secret() {
         let (status, out, error) = run(command(folder.path(), &variables).args(arguments));
         assert_eq!(status.code(), Some(2), "{error}");
         for (name, _value) in variables {
-            assert!(
-                error.contains(name) || name == "ENVIRONMENT",
-                "{name} is not told: {error}"
-            );
+            assert!(error.contains(name) || name == "ENVIRONMENT", "{name} is not told: {error}");
         }
-        assert!(
-            !error.contains("short-secret") && !out.contains("short-secret"),
-            "{error}"
-        );
+        assert!(!error.contains("short-secret") && !out.contains("short-secret"), "{error}");
     }
 }
 
@@ -78,17 +72,11 @@ fn generated_documents_are_printed() {
         (&["docs", "configuration"], "# Configuration"),
     ] {
         let (status, out, error) = run(command(folder.path(), &[]).args(arguments));
-        assert!(
-            status.success() && out.starts_with(begin),
-            "{arguments:?}: {error}"
-        );
+        assert!(status.success() && out.starts_with(begin), "{arguments:?}: {error}");
     }
     let (status, out, _error) = run(command(folder.path(), &[]).arg("check-config"));
     assert!(status.success());
-    assert!(
-        out.contains("INITIAL_CREDITS") && !out.contains(testkit::SERVICE_KEY),
-        "{out}"
-    );
+    assert!(out.contains("INITIAL_CREDITS") && !out.contains(testkit::SERVICE_KEY), "{out}");
 }
 
 #[tokio::test]
@@ -97,8 +85,5 @@ async fn a_missing_server_binary_says_what_to_install() {
     let nowhere = [("PATH", "/nonexistent"), ("PG_BIN_DIR", "/nonexistent")];
     let (status, _out, error) = run(&mut command(folder.path(), &nowhere));
     assert_eq!(status.code(), Some(1), "{error}");
-    assert!(
-        error.contains("PG_BIN_DIR") || error.contains("DATABASE_URL"),
-        "{error}"
-    );
+    assert!(error.contains("PG_BIN_DIR") || error.contains("DATABASE_URL"), "{error}");
 }

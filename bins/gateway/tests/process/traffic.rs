@@ -91,11 +91,8 @@ async fn sockets_that_do_not_read_shut_out_nobody_though_descriptors_are_few() {
 async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
     let grace = Duration::from_secs(60);
     let (db, folder) = (loaded().await, folder());
-    let variables = [
-        ("DATABASE_URL", db.url()),
-        ("SHUTDOWN_GRACE_SECONDS", "60"),
-        ("REQUEST_TIMEOUT_SECONDS", "600"),
-    ];
+    let variables =
+        [("DATABASE_URL", db.url()), ("SHUTDOWN_GRACE_SECONDS", "60"), ("REQUEST_TIMEOUT_SECONDS", "600")];
     let mut gateway = Gateway::start(folder.path(), &variables).await;
     let mut stalled = Vec::new();
     for _ in 0..200 {
@@ -110,11 +107,7 @@ async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
     gateway.signal("-TERM");
     assert!(gateway.wait().success(), "{}", gateway.log());
     assert!(told.elapsed() < grace, "it took all of the grace period");
-    assert!(
-        !gateway.log().contains("did not finish in time"),
-        "{}",
-        gateway.log_tail()
-    );
+    assert!(!gateway.log().contains("did not finish in time"), "{}", gateway.log_tail());
     drop(stalled);
 }
 
@@ -133,10 +126,7 @@ async fn faults_of_clients_are_counted_and_not_warned_of() {
         ("no request\r\n\r\n", &[400][..]),
         ("GET / HTTP/1.1\r\nno header\r\n\r\n", &[400]),
         ("GET / HTTP/1.1\r\nHo", &[408]),
-        (
-            &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(200_000)),
-            &[431],
-        ),
+        (&format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(200_000)), &[431]),
         (&slow, &[408]),
         (&chunk, &[400, 422]),
     ] {
@@ -145,24 +135,16 @@ async fn faults_of_clients_are_counted_and_not_warned_of() {
         let mut answer = Vec::new();
         let exchange = async {
             // The server may answer before it has read everything.
-            let (_sent, _read) = tokio::join!(
-                writer.write_all(request.as_bytes()),
-                reader.read_to_end(&mut answer)
-            );
+            let (_sent, _read) =
+                tokio::join!(writer.write_all(request.as_bytes()), reader.read_to_end(&mut answer));
         };
         let ended = tokio::time::timeout(Duration::from_secs(60), exchange).await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.get(9..12).and_then(|text| text.parse().ok()).unwrap_or(0);
-        assert!(
-            ended.is_ok() && statuses.contains(&status),
-            "{request:.60}: {answer}"
-        );
+        assert!(ended.is_ok() && statuses.contains(&status), "{request:.60}: {answer}");
     }
     let metrics = gateway.client.get(format!("{}/metrics", gateway.url));
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    assert!(
-        metrics.contains("user_service_http_client_errors_total{kind=\"malformed\"}"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("user_service_http_client_errors_total{kind=\"malformed\"}"), "{metrics}");
     assert_quiet(&gateway);
 }

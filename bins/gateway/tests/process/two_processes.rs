@@ -27,15 +27,9 @@ impl Both {
         db.set_defaults(settings).await;
         let (one, two) = (folder(), folder());
         let variables = [("DATABASE_URL", db.url()), ("INITIAL_CREDITS", "130")];
-        let (first, second) = tokio::join!(
-            Gateway::start(one.path(), &variables),
-            Gateway::start(two.path(), &variables)
-        );
-        Self {
-            gateways: [Arc::new(first), Arc::new(second)],
-            _folders: [one, two],
-            _db: db,
-        }
+        let (first, second) =
+            tokio::join!(Gateway::start(one.path(), &variables), Gateway::start(two.path(), &variables));
+        Self { gateways: [Arc::new(first), Arc::new(second)], _folders: [one, two], _db: db }
     }
 }
 
@@ -51,11 +45,7 @@ async fn two_gateways_on_one_database_stay_exact() {
     while let Some(done) = sign_ups.join_next().await {
         done.unwrap();
     }
-    assert_eq!(
-        gateways[0].balance("auth0%7Cboth").await,
-        130.0,
-        "one initial grant"
-    );
+    assert_eq!(gateways[0].balance("auth0%7Cboth").await, 130.0, "one initial grant");
 
     let mut spenders = JoinSet::new();
     for turn in 0..60 {
@@ -78,10 +68,7 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
     let [one, two] = &both.gateways;
     one.ensure("a").await;
     let budgets = json!({"budgets": [{"period": "day", "limit": 25}]});
-    let (status, _) = one
-        .send("PUT", "/api/v1/users/a/credits/budgets", budgets)
-        .await
-        .unwrap();
+    let (status, _) = one.send("PUT", "/api/v1/users/a/credits/budgets", budgets).await.unwrap();
     assert_eq!(status, 200);
 
     let mut charges = JoinSet::new();
@@ -102,10 +89,7 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
     while let Some(done) = charges.join_next().await {
         let (event, (status, reply)) = done.unwrap();
         match status {
-            200 => records
-                .entry(event)
-                .or_default()
-                .push(reply["data"]["id"].clone()),
+            200 => records.entry(event).or_default().push(reply["data"]["id"].clone()),
             400 => assert_eq!(reply["error_code"], "BudgetExceededException"),
             _ => panic!("{status} {reply}"),
         }
@@ -115,10 +99,7 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
         assert!(ids.iter().all(|id| id.is_number() && *id == ids[0]), "{ids:?}");
     }
     assert_eq!(two.balance("a").await, 106.0);
-    let (_, reply) = two
-        .send("GET", "/api/v1/users/a/credits/budgets", Value::Null)
-        .await
-        .unwrap();
+    let (_, reply) = two.send("GET", "/api/v1/users/a/credits/budgets", Value::Null).await.unwrap();
     assert_eq!(reply["data"]["budgets"][0]["spent"], 24.0, "{reply}");
 }
 
@@ -175,15 +156,8 @@ async fn a_development_token_of_one_gateway_is_accepted_by_the_other() {
     let both = Both::start().await;
     let [one, two] = &both.gateways;
     let path = "/auth/dev-token?user_id=auth0%7Ctest123&email=test@example.com";
-    let issued: Value = one
-        .client
-        .post(format!("{}{path}", one.url))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let issued: Value =
+        one.client.post(format!("{}{path}", one.url)).send().await.unwrap().json().await.unwrap();
     for gateway in [two, one] {
         let ensured = gateway
             .client

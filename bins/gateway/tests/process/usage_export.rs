@@ -55,19 +55,14 @@ pub async fn ask(gateway: &Gateway) -> TcpStream {
 async fn metric(gateway: &Gateway, name: &str) -> usize {
     let request = gateway.client.get(format!("{}/metrics", gateway.url));
     let text = request.send().await.unwrap().text().await.unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("user_service_")?.strip_prefix(name));
+    let line = text.lines().find_map(|line| line.strip_prefix("user_service_")?.strip_prefix(name));
     line.map_or(0, |rest| rest.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 /// The most memory the process ever had, in KiB.
 fn memory_peak(gateway: &Gateway) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", gateway.id())).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches("kB").trim().parse().unwrap()
 }
 
@@ -97,14 +92,8 @@ async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
     // The client stands still: what was read is in buffers of the kernel, and that is a small part of some 120 MB.
     let ahead = wait_until_still(&gateway).await;
     assert!(ahead < RECORDS / 10, "{ahead} records were read ahead");
-    assert_eq!(
-        metric(&gateway, "http_requests_in_flight").await,
-        2,
-        "the export and this question"
-    );
-    let other = gateway
-        .send("GET", "/api/v1/usage/timeseries?metrics=records", Value::Null)
-        .await;
+    assert_eq!(metric(&gateway, "http_requests_in_flight").await, 2, "the export and this question");
+    let other = gateway.send("GET", "/api/v1/usage/timeseries?metrics=records", Value::Null).await;
     assert_eq!(other.unwrap().0, 200, "the only connection is free");
 
     // It goes on, to the end: all of it comes, and memory does not grow with it.
@@ -119,10 +108,7 @@ async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
     }
     assert!(bytes > 100_000_000, "{bytes} bytes");
     assert!(lines > RECORDS, "{lines} objects");
-    assert_eq!(
-        wait_for(&gateway, "usage_exported_records_total", |count| count >= RECORDS).await,
-        RECORDS
-    );
+    assert_eq!(wait_for(&gateway, "usage_exported_records_total", |count| count >= RECORDS).await, RECORDS);
     let grown = memory_peak(&gateway).saturating_sub(before);
     assert!(grown < 24 * 1024, "memory grew by {grown} KiB");
     wait_for(
@@ -132,10 +118,7 @@ async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
     )
     .await;
     let log = gateway.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("/api/v1/usage/export"))
-        .unwrap();
+    let line = log.lines().find(|line| line.contains("/api/v1/usage/export")).unwrap();
     assert!(line.contains("request answered"), "{line}");
 }
 
@@ -148,18 +131,10 @@ async fn an_export_that_nobody_takes_any_more_ends() {
     assert!(stream.read(&mut piece).await.unwrap() > 0);
     drop(stream);
     wait_for(&gateway, "http_requests_abandoned_total", |count| count == 1).await;
-    assert_eq!(
-        metric(&gateway, "http_requests_in_flight").await,
-        1,
-        "this question"
-    );
+    assert_eq!(metric(&gateway, "http_requests_in_flight").await, 1, "this question");
     let read = metric(&gateway, "usage_exported_records_total").await;
     assert!(read < RECORDS / 10, "{read} records were read for nobody");
-    assert!(
-        gateway
-            .log()
-            .contains("the client hung up in the middle of the answer")
-    );
+    assert!(gateway.log().contains("the client hung up in the middle of the answer"));
 }
 
 /// Waits until nothing is read for the client any more: the same figure in many looks.

@@ -12,9 +12,8 @@ use super::gateway_process::{Gateway, command, folder, run};
 
 /// The exit code, the printed object and what was complained about.
 fn retain(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, Value, String) {
-    let (status, out, error) = run(command(folder, variables)
-        .args(["usage", "retain", "--json"])
-        .args(arguments));
+    let (status, out, error) =
+        run(command(folder, variables).args(["usage", "retain", "--json"]).args(arguments));
     let told = serde_json::from_str(&out).unwrap_or(Value::Null);
     (status.code(), told, error)
 }
@@ -26,9 +25,7 @@ async fn record(db: &TestDb, at: OffsetDateTime, event_id: &str) {
         ..UsageInput::new(testkit::user("auth0|a"), "ai_chat")
     };
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
-    let outcomes = usage::record(&mut tx, &ManualClock::at(at), &[input.complete()])
-        .await
-        .unwrap();
+    let outcomes = usage::record(&mut tx, &ManualClock::at(at), &[input.complete()]).await.unwrap();
     assert!(outcomes.iter().all(Result::is_ok));
     tx.commit().await.unwrap();
 }
@@ -42,10 +39,7 @@ async fn records(gateway: &Gateway, path: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_months_are_told_and_then_dropped_beside_a_gateway() {
-    let (db, folder) = (
-        TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await,
-        folder(),
-    );
+    let (db, folder) = (TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await, folder());
     let now = SystemClock.now();
     for (at, event) in [
         (datetime!(2025-01-31 23:00 UTC), "january"),
@@ -67,40 +61,23 @@ async fn old_months_are_told_and_then_dropped_beside_a_gateway() {
     let old = told["would_drop"].as_array().unwrap();
     let names: Vec<_> = old.iter().map(|month| &month["partition"]).collect();
     assert_eq!(names, ["records_2025_01", "records_2025_09"]);
-    assert!(
-        old.iter().all(|month| month["bytes"].as_u64().unwrap() > 0),
-        "{told}"
-    );
+    assert!(old.iter().all(|month| month["bytes"].as_u64().unwrap() > 0), "{told}");
     let (_, text, _) = run(command(folder.path(), &variables).args(["usage", "retain", "--dry-run"]));
-    assert!(
-        text.contains("\n  records_2025_01: ") && text.lines().count() == 3,
-        "{text}"
-    );
-    assert_eq!(
-        records(&gateway, "").await.as_array().unwrap().len(),
-        4,
-        "nothing was changed"
-    );
+    assert!(text.contains("\n  records_2025_01: ") && text.lines().count() == 3, "{text}");
+    assert_eq!(records(&gateway, "").await.as_array().unwrap().len(), 4, "nothing was changed");
 
     assert_eq!(
         two_at_once(&db, folder.path(), &gateway).await,
         (vec![json!("records_2025_01"), json!("records_2025_09")], 2)
     );
     assert_eq!(records(&gateway, "").await.as_array().unwrap().len(), 2);
-    assert_eq!(
-        records(&gateway, "/stats").await["total_records"],
-        4,
-        "sums live on"
-    );
+    assert_eq!(records(&gateway, "/stats").await["total_records"], 4, "sums live on");
 
     let (_, text, _) = run(command(folder.path(), &variables).args(["usage", "retain", "--months", "13"]));
     assert_eq!(text, "nothing is older than this month and the 13 before it\n");
     let fewer = [("DATABASE_URL", db.url()), ("USAGE_RETENTION_MONTHS", "60")];
     let (code, told, _) = retain(folder.path(), &fewer, &[]);
-    assert_eq!(
-        (code, &told["months"], &told["dropped"]),
-        (Some(0), &json!(60), &json!([]))
-    );
+    assert_eq!((code, &told["months"], &told["dropped"]), (Some(0), &json!(60), &json!([])));
 }
 
 /// Two at the same time, while the gateway goes on: the months that were dropped, and how many event ids were forgotten.
@@ -134,9 +111,7 @@ async fn what_cannot_be_done_is_said_with_its_exit_code() {
     let (code, _, error) = retain(folder.path(), &[("DATABASE_URL", db.url())], &["--dry-run"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("gateway migrate"), "{error}");
-    let missing = pg::migrate::pending(db.pool(), gateway::app::MIGRATIONS)
-        .await
-        .unwrap();
+    let missing = pg::migrate::pending(db.pool(), gateway::app::MIGRATIONS).await.unwrap();
     assert_eq!(missing.len(), pg::migrate::merge(gateway::app::MIGRATIONS).len());
 
     for (variables, arguments) in [
@@ -147,9 +122,6 @@ async fn what_cannot_be_done_is_said_with_its_exit_code() {
     ] {
         let (code, _, error) = retain(folder.path(), &variables, &arguments);
         assert_eq!(code, Some(2), "{variables:?} {arguments:?}");
-        assert!(
-            error.contains("USAGE_RETENTION_MONTHS") || error.contains("--months"),
-            "{error}"
-        );
+        assert!(error.contains("USAGE_RETENTION_MONTHS") || error.contains("--months"), "{error}");
     }
 }

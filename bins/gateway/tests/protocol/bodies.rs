@@ -12,29 +12,14 @@ use super::assert_documented_error;
 async fn json_is_read_whatever_its_type_says() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let consume = || {
-        app.post("/api/v1/users/auth0%7Ca/credits/consume")
-            .token(&user.token)
-    };
-    let form = consume()
-        .header("Content-Type", "application/x-www-form-urlencoded")
-        .body(r#"{"amount":1}"#);
+    let consume = || app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
+    let form = consume().header("Content-Type", "application/x-www-form-urlencoded").body(r#"{"amount":1}"#);
     assert_eq!(form.send().await.status, 200);
     assert_eq!(consume().body(r#"{"amount":1}"#).send().await.status, 200);
-    let multipart = consume()
-        .header("Content-Type", "multipart/form-data; boundary=x")
-        .body("--x--")
-        .send()
-        .await;
-    assert_eq!(
-        (multipart.status, multipart.error_code().as_str()),
-        (415, "UnsupportedMediaTypeException")
-    );
-    let packed = consume()
-        .header("Content-Encoding", "gzip")
-        .body("x")
-        .send()
-        .await;
+    let multipart =
+        consume().header("Content-Type", "multipart/form-data; boundary=x").body("--x--").send().await;
+    assert_eq!((multipart.status, multipart.error_code().as_str()), (415, "UnsupportedMediaTypeException"));
+    let packed = consume().header("Content-Encoding", "gzip").body("x").send().await;
     assert_eq!(packed.status, 415);
 }
 
@@ -43,10 +28,7 @@ async fn unusable_bodies_are_422_with_their_place() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     let consume = |body: &str| {
-        app.post("/api/v1/users/auth0%7Ca/credits/consume")
-            .token(&user.token)
-            .body(body.to_owned())
-            .send()
+        app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token).body(body.to_owned()).send()
     };
     for (body, kind) in [
         ("", "missing"),
@@ -67,17 +49,8 @@ async fn unusable_bodies_are_422_with_their_place() {
         assert_eq!(reply.json()["detail"][0]["type"], kind, "{body}: {}", reply.text);
     }
     let several = consume(r#"{"amount":"x","reason":1,"usage_record_id":-1}"#).await;
-    assert_eq!(
-        several.json()["detail"].as_array().unwrap().len(),
-        3,
-        "{}",
-        several.text
-    );
-    let balance = app
-        .get("/api/v1/users/auth0%7Ca/credits/balance")
-        .token(&user.token)
-        .send()
-        .await;
+    assert_eq!(several.json()["detail"].as_array().unwrap().len(), 3, "{}", several.text);
+    let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(&user.token).send().await;
     assert_eq!(balance.json()["data"], 1000.0);
 }
 
@@ -85,14 +58,8 @@ async fn unusable_bodies_are_422_with_their_place() {
 async fn large_bodies_are_413_declared_or_not() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let large = format!(
-        "{{\"amount\":1,\"description\":\"{}\"}}",
-        "x".repeat(2 * 1024 * 1024)
-    );
-    let declared = app
-        .post("/api/v1/users/auth0%7Ca/credits/consume")
-        .token(&user.token)
-        .body(large.clone());
+    let large = format!("{{\"amount\":1,\"description\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    let declared = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token).body(large.clone());
     let reply = declared.send().await.expect(413);
     assert_documented_error(&reply.text);
     assert_eq!(reply.json()["error_details"]["limit"], 2_097_152);
@@ -115,16 +82,11 @@ async fn a_wrong_body_is_not_echoed_whole() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     let consume = |body: String| {
-        app.post("/api/v1/users/auth0%7Ca/credits/consume")
-            .token(&user.token)
-            .body(body)
-            .send()
+        app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token).body(body).send()
     };
     let list = consume(format!("[{}1]", "1,".repeat(500_000))).await.expect(422);
     assert!(list.text.len() < 2_000, "{} bytes", list.text.len());
-    let field = consume(format!("{{\"amount\":\"{}\"}}", "x".repeat(500_000)))
-        .await
-        .expect(422);
+    let field = consume(format!("{{\"amount\":\"{}\"}}", "x".repeat(500_000))).await.expect(422);
     assert!(field.text.len() < 2_000, "{} bytes", field.text.len());
 }
 
@@ -132,16 +94,9 @@ async fn a_wrong_body_is_not_echoed_whole() {
 async fn a_number_beyond_all_bounds_is_told_as_too_large() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let consume = app
-        .post("/api/v1/users/auth0%7Ca/credits/consume")
-        .token(&user.token);
+    let consume = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
     let reply = consume.body(r#"{"amount":1e400}"#).send().await.expect(422);
-    assert_eq!(
-        reply.json()["detail"][0]["type"],
-        "less_than_equal",
-        "{}",
-        reply.text
-    );
+    assert_eq!(reply.json()["detail"][0]["type"], "less_than_equal", "{}", reply.text);
 }
 
 #[tokio::test]
@@ -157,10 +112,7 @@ async fn a_broken_chunk_is_the_clients_fault() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = vec![0_u8; 12];
     let read = stream.read_exact(&mut answer).await;
-    assert!(
-        read.is_err() || &answer == b"HTTP/1.1 422" || &answer == b"HTTP/1.1 400",
-        "{answer:?}"
-    );
+    assert!(read.is_err() || &answer == b"HTTP/1.1 422" || &answer == b"HTTP/1.1 400", "{answer:?}");
 }
 
 #[tokio::test]

@@ -69,16 +69,11 @@ async fn nothing_is_done_after_the_last_answer() {
     let size = 3 * 1024 * 1024;
     let refused = [
         format!("Content-Length: {size}\r\n\r\n{}", " ".repeat(size)),
-        format!(
-            "Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n",
-            " ".repeat(size)
-        ),
+        format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", " ".repeat(size)),
     ];
     for body in refused {
-        let request = format!(
-            "POST {CONSUME} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{body}",
-            user.token
-        );
+        let request =
+            format!("POST {CONSUME} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{body}", user.token);
         let mut stream = TcpStream::connect(app.address()).await.unwrap();
         // The server may stop reading before all is sent.
         let sent = format!("{request}{spend}{spend}");
@@ -88,16 +83,10 @@ async fn nothing_is_done_after_the_last_answer() {
             let (_sent, _read) =
                 tokio::join!(writer.write_all(sent.as_bytes()), reader.read_to_end(&mut answer));
         };
-        assert!(
-            timeout(PATIENCE, exchange).await.is_ok(),
-            "the connection stays open"
-        );
+        assert!(timeout(PATIENCE, exchange).await.is_ok(), "the connection stays open");
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-        assert!(
-            answer.to_ascii_lowercase().contains("connection: close"),
-            "{answer}"
-        );
+        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
         assert_eq!(balance(&app, &user.token).await, 999.0);
     }
@@ -119,10 +108,7 @@ async fn a_refused_request_with_its_whole_body_keeps_the_connection() {
 async fn a_body_that_never_ends_is_answered_and_the_connection_closed() {
     let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let user = app.user("auth0|a").await;
-    let head = format!(
-        "POST {CONSUME} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n",
-        user.token
-    );
+    let head = format!("POST {CONSUME} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", user.token);
     for begun in [
         format!("{head}Content-Length: 50\r\n\r\n{{\"amo"),
         format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\n{{\"amo\r\n"),
@@ -132,10 +118,7 @@ async fn a_body_that_never_ends_is_answered_and_the_connection_closed() {
         let answer = until(&mut stream, "request_id").await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
         assert!(answer.contains("RequestTimeoutException"), "{answer}");
-        assert!(
-            answer.to_ascii_lowercase().contains("connection: close"),
-            "{answer}"
-        );
+        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
         // It goes on dripping, and is let go all the same.
         let (mut reader, mut writer) = stream.split();
         let drip = async {
@@ -151,10 +134,7 @@ async fn a_body_that_never_ends_is_answered_and_the_connection_closed() {
         let dripping = async {
             tokio::select! { () = drip => {}, _answer = end => {} }
         };
-        assert!(
-            timeout(PATIENCE, dripping).await.is_ok(),
-            "the connection stays open"
-        );
+        assert!(timeout(PATIENCE, dripping).await.is_ok(), "the connection stays open");
     }
     assert_eq!(balance(&app, &user.token).await, 1000.0);
 }
@@ -163,10 +143,7 @@ async fn a_body_that_never_ends_is_answered_and_the_connection_closed() {
 async fn the_head_of_a_further_request_must_come_in_time_too() {
     let app = TestApp::start().await;
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
-    stream
-        .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     until(&mut stream, "{\"status\":\"ok\"}").await;
     stream.write_all(b"GET /livez HTTP/1.1\r\nHo").await.unwrap();
     assert_eq!(rest(&mut stream).await, "");
@@ -186,10 +163,7 @@ async fn no_body_is_asked_for_where_the_head_decides() {
         (head(CONSUME, "none", 10), 401),
         (head(CONSUME, &user.token, 3_000_000), 413),
         (head(CONSUME, &user.token, 4_000), 429),
-        (
-            head("/api/v1/users/auth0%7Cb/credits/consume", &user.token, 10),
-            403,
-        ),
+        (head("/api/v1/users/auth0%7Cb/credits/consume", &user.token, 10), 403),
         (head("/nowhere", &user.token, 10), 404),
         (head("/livez", &user.token, 10), 405),
         (
@@ -201,10 +175,7 @@ async fn no_body_is_asked_for_where_the_head_decides() {
         let next = consume(&user.token, "", r#"{"amount":1}"#);
         let answer = raw(&app, &format!("{request}{next}")).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
-        assert!(
-            !answer.contains("100 Continue") && !answer.contains(" 200 "),
-            "{answer}"
-        );
+        assert!(!answer.contains("100 Continue") && !answer.contains(" 200 "), "{answer}");
         // What the library had read already, and cannot read as a request, gets its empty 400 behind the last answer.
         let body = answer.split("\r\n\r\n").nth(1).unwrap();
         assert_documented_error(body.split("HTTP/1.1 400").next().unwrap());
@@ -212,9 +183,7 @@ async fn no_body_is_asked_for_where_the_head_decides() {
     // Whoever is disabled learns nothing else, as without the expectation.
     let mut conn = app.db().connect().await;
     let disabled = app.user("auth0|c").await;
-    identity::users::set_active(&mut conn, app.clock(), &disabled.id, Activity::Deactivated)
-        .await
-        .unwrap();
+    identity::users::set_active(&mut conn, app.clock(), &disabled.id, Activity::Deactivated).await.unwrap();
     drop(conn);
     let own = "/api/v1/users/auth0%7Cc/credits/consume";
     let answer = raw(&app, &head(own, &disabled.token, 3_000_000)).await;
@@ -238,38 +207,22 @@ async fn connections_of_one_address_are_bounded_and_idle_ones_make_room() {
     let mut streams = Vec::new();
     for _ in 0..3 {
         let mut stream = TcpStream::connect(app.address()).await.unwrap();
-        stream
-            .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         until(&mut stream, "{\"status\":\"ok\"}").await;
         streams.push(stream);
     }
     // The first has been idle for longest.
-    let answer = raw(
-        &app,
-        "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+    let answer = raw(&app, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(rest(&mut streams.remove(0)).await, "");
     for stream in &mut streams {
-        stream
-            .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         until(stream, "{\"status\":\"ok\"}").await;
     }
-    let trusting = TestApp::start_with(&[
-        ("CONNECTIONS_PER_ADDRESS", "1"),
-        ("TRUSTED_PROXIES", "127.0.0.0/8"),
-    ])
-    .await;
+    let trusting =
+        TestApp::start_with(&[("CONNECTIONS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let mut first = TcpStream::connect(trusting.address()).await.unwrap();
     trusting.get("/livez").send().await.expect(200);
-    first
-        .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    first.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     until(&mut first, "{\"status\":\"ok\"}").await;
 }

@@ -21,11 +21,7 @@ async fn around_a_day(app: &TestApp, user: &TestUser) {
         (datetime!(2025-07-02 23:59:59.999999 UTC), 4),
         (datetime!(2025-07-03 0:00 UTC), 8),
     ];
-    record(
-        app,
-        &events.map(|(at, credits)| event(&user.id, at, Some("m"), credits)),
-    )
-    .await;
+    record(app, &events.map(|(at, credits)| event(&user.id, at, Some("m"), credits))).await;
 }
 
 #[tokio::test]
@@ -43,11 +39,7 @@ async fn an_end_date_is_that_whole_day_on_every_route() {
         let series = data(&app, &format!("{path}/timeseries?{day}")).await;
         assert_eq!(series["series"][0]["totals"]["credits_charged"], 0.006, "{path}");
         assert_eq!(series["end"], "2025-07-03T00:00:00.000000Z", "{path}");
-        let file = app
-            .get(&format!("{path}/export?{day}&format=ndjson"))
-            .service()
-            .send()
-            .await;
+        let file = app.get(&format!("{path}/export?{day}&format=ndjson")).service().send().await;
         assert_eq!(file.expect(200).text.lines().count(), 2, "{path}");
     }
     let summary = data(&app, &format!("/api/v1/usage/summary?{day}")).await;
@@ -90,21 +82,13 @@ async fn dates_are_days_of_the_zone() {
         (datetime!(2025-07-31 15:59:59.999999 UTC), 4),
         (datetime!(2025-07-31 16:00 UTC), 8),
     ];
-    record(
-        &app,
-        &events.map(|(at, credits)| event(&user.id, at, Some("m"), credits)),
-    )
-    .await;
+    record(&app, &events.map(|(at, credits)| event(&user.id, at, Some("m"), credits))).await;
     let july = "tz=Asia/Shanghai&start_date=2025-07-01&end_date=2025-07-31";
     for path in [USER.to_owned() + "/usage", "/api/v1/usage".to_owned()] {
         let series = data(&app, &format!("{path}/timeseries?{july}&bucket=1d")).await;
         assert_eq!(series["start"], "2025-06-30T16:00:00.000000Z", "{path}");
         assert_eq!(series["end"], "2025-07-31T16:00:00.000000Z", "{path}");
-        assert_eq!(
-            series["series"][0]["points"].as_array().unwrap().len(),
-            31,
-            "{path}"
-        );
+        assert_eq!(series["series"][0]["points"].as_array().unwrap().len(), 31, "{path}");
         assert_eq!(series["series"][0]["totals"]["credits_charged"], 0.006, "{path}");
     }
     let summary = data(&app, &format!("/api/v1/usage/summary?{july}")).await;
@@ -113,11 +97,7 @@ async fn dates_are_days_of_the_zone() {
     assert_eq!(summary["period"]["end_date"], "2025-07-31T15:59:59.999999Z");
     assert_eq!(summary["active_users_trend"].as_array().unwrap().len(), 31);
     // A start without an end, and an end without a start.
-    let series = data(
-        &app,
-        &format!("{USER}/usage/timeseries?tz=Asia/Shanghai&end_date=2025-07-31"),
-    )
-    .await;
+    let series = data(&app, &format!("{USER}/usage/timeseries?tz=Asia/Shanghai&end_date=2025-07-31")).await;
     assert_eq!(series["start"], "2025-07-01T16:00:00.000000Z");
     assert_eq!(series["end"], "2025-07-31T16:00:00.000000Z");
 }
@@ -128,48 +108,13 @@ async fn days_begin_at_their_first_instant_also_where_clocks_are_set() {
     let app = TestApp::start().await;
     app.user("auth0|a").await;
     for (zone, day, start, end) in [
-        (
-            "Europe/Berlin",
-            "2026-03-29",
-            "2026-03-28T23:00:00",
-            "2026-03-29T22:00:00",
-        ),
-        (
-            "America/Havana",
-            "2025-11-02",
-            "2025-11-02T04:00:00",
-            "2025-11-03T05:00:00",
-        ),
-        (
-            "America/Sao_Paulo",
-            "2018-11-04",
-            "2018-11-04T03:00:00",
-            "2018-11-05T02:00:00",
-        ),
-        (
-            "Asia/Kathmandu",
-            "2025-07-01",
-            "2025-06-30T18:15:00",
-            "2025-07-01T18:15:00",
-        ),
-        (
-            "Pacific/Apia",
-            "2011-12-30",
-            "2011-12-30T10:00:00",
-            "2011-12-30T10:00:00",
-        ),
-        (
-            "Etc/GMT-14",
-            "0001-01-01",
-            "0001-01-01T00:00:00",
-            "0001-01-01T10:00:00",
-        ),
-        (
-            "Etc/GMT+12",
-            "9999-12-31",
-            "9999-12-31T12:00:00",
-            "9999-12-31T23:59:59",
-        ),
+        ("Europe/Berlin", "2026-03-29", "2026-03-28T23:00:00", "2026-03-29T22:00:00"),
+        ("America/Havana", "2025-11-02", "2025-11-02T04:00:00", "2025-11-03T05:00:00"),
+        ("America/Sao_Paulo", "2018-11-04", "2018-11-04T03:00:00", "2018-11-05T02:00:00"),
+        ("Asia/Kathmandu", "2025-07-01", "2025-06-30T18:15:00", "2025-07-01T18:15:00"),
+        ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00", "2011-12-30T10:00:00"),
+        ("Etc/GMT-14", "0001-01-01", "0001-01-01T00:00:00", "0001-01-01T10:00:00"),
+        ("Etc/GMT+12", "9999-12-31", "9999-12-31T12:00:00", "9999-12-31T23:59:59"),
     ] {
         let zone_text = zone.replace('+', "%2B");
         let query = format!("tz={zone_text}&start_date={day}&end_date={day}&bucket=1h");
@@ -178,11 +123,7 @@ async fn days_begin_at_their_first_instant_also_where_clocks_are_set() {
             let text = series[name].as_str().unwrap();
             assert!(text.starts_with(expected), "{zone} {day}: {name} is {text}");
         }
-        data(
-            &app,
-            &format!("/api/v1/usage/summary?{query}").replace("&bucket=1h", ""),
-        )
-        .await;
+        data(&app, &format!("/api/v1/usage/summary?{query}").replace("&bucket=1h", "")).await;
     }
 }
 
@@ -192,27 +133,14 @@ async fn a_summary_at_the_edges_of_the_calendar_is_empty() {
     let app = TestApp::start().await;
     app.user("auth0|a").await;
     for (zone, start, end, first) in [
-        (
-            "America/New_York",
-            "0001-01-01T00:00:00Z",
-            "0001-01-03T00:00:00Z",
-            "0001-01-01",
-        ),
-        (
-            "Etc/GMT-14",
-            "9999-12-31T12:00:00Z",
-            "9999-12-31T23:59:59.999999Z",
-            "9999-12-31",
-        ),
+        ("America/New_York", "0001-01-01T00:00:00Z", "0001-01-03T00:00:00Z", "0001-01-01"),
+        ("Etc/GMT-14", "9999-12-31T12:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31"),
     ] {
         let query = format!("tz={zone}&start_date={start}&end_date={end}");
         let summary = data(&app, &format!("/api/v1/usage/summary?{query}")).await;
         assert_eq!(summary["totals"]["records"], 0, "{zone}");
         let days = &summary["active_users_trend"];
-        assert!(
-            days.as_array().unwrap().is_empty() || days[0]["date"] == first,
-            "{zone}: {days}"
-        );
+        assert!(days.as_array().unwrap().is_empty() || days[0]["date"] == first, "{zone}: {days}");
         data(&app, &format!("{USER}/usage/timeseries?{query}")).await;
     }
 }

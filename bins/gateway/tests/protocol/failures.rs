@@ -59,11 +59,7 @@ async fn clients_that_hang_up_hold_up_nobody() {
         stream.write_all(request.as_bytes()).await.unwrap();
         stream.set_zero_linger().unwrap();
     }
-    for (user, path) in [
-        (&user, "credits/balance"),
-        (&other, "credits/transactions"),
-        (&other, "sessions"),
-    ] {
+    for (user, path) in [(&user, "credits/balance"), (&other, "credits/transactions"), (&other, "sessions")] {
         let path = format!("/api/v1/users/{}/{path}", user.id);
         app.get(&path).token(&user.token).send().await.expect(200);
     }
@@ -73,17 +69,9 @@ async fn clients_that_hang_up_hold_up_nobody() {
 async fn amounts_in_errors_are_exact() {
     let app = TestApp::start_with(&[("INITIAL_CREDITS", "0.000001")]).await;
     let user = app.user("auth0|a").await;
-    let consume = app
-        .post("/api/v1/users/auth0%7Ca/credits/consume")
-        .token(&user.token);
+    let consume = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
     let refused = consume.body(r#"{"amount":0.000002}"#).send().await.expect(400);
-    assert!(
-        refused
-            .text
-            .contains(r#""available":0.000001,"required":0.000002"#),
-        "{}",
-        refused.text
-    );
+    assert!(refused.text.contains(r#""available":0.000001,"required":0.000002"#), "{}", refused.text);
 }
 
 #[tokio::test]
@@ -109,10 +97,8 @@ async fn a_panic_and_a_stuck_request_are_answered() {
     ] {
         let app = Arc::clone(service.app());
         // The method of the request is that of the route, as in the route table.
-        let route: &'static Route = Box::leak(Box::new(Route {
-            method: method.clone(),
-            ..failing(route.handler)
-        }));
+        let route: &'static Route =
+            Box::leak(Box::new(Route { method: method.clone(), ..failing(route.handler) }));
         let handle = move |request, payload| dispatch(Arc::clone(&app), route, request, payload);
         let actix = App::new().route("/failing", web::method(method.clone()).to(handle));
         let actix = test::init_service(actix).await;
@@ -122,10 +108,7 @@ async fn a_panic_and_a_stuck_request_are_answered() {
         let body: Value = test::read_body_json(response).await;
         assert_documented_error(&body.to_string());
         assert_eq!(body["error_code"], code);
-        assert!(
-            !body.to_string().contains("planted"),
-            "nothing internal leaves the process"
-        );
+        assert!(!body.to_string().contains("planted"), "nothing internal leaves the process");
     }
 }
 
@@ -148,18 +131,13 @@ async fn without_its_database_the_service_says_so_and_recovers_nothing_by_magic(
     let user = app.user("auth0|a").await;
     app.app().disconnect();
     let health = app.get("/health").send().await.expect(503).json();
-    assert_eq!(
-        (&health["status"], &health["uptime"]),
-        (&json!("unhealthy"), &json!("degraded"))
-    );
+    assert_eq!((&health["status"], &health["uptime"]), (&json!("unhealthy"), &json!("degraded")));
     assert_eq!(health["services"]["data"]["repository"], "unavailable");
     let ready = app.get("/readyz").send().await.expect(503).json();
     assert_eq!(ready["checks"]["database"], "failed");
     assert_eq!(app.get("/livez").send().await.status, 200);
-    let refused = app
-        .post("/api/v1/users/auth0%7Ca/credits/consume")
-        .token(&user.token)
-        .body(r#"{"amount":1}"#);
+    let refused =
+        app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token).body(r#"{"amount":1}"#);
     let refused = refused.send().await.expect(503);
     assert_eq!(refused.error_code(), "ServiceUnavailableException");
     assert_eq!(refused.header("retry-after"), "1");
@@ -174,9 +152,7 @@ async fn while_the_database_only_reads_writes_are_unavailable_and_afterwards_the
     let mut admin = superuser.get().await.unwrap();
     let database = app.db().url().rsplit_once('/').unwrap().1;
     let mut administer = async |sql: &str| {
-        diesel_async::SimpleAsyncConnection::batch_execute(&mut *admin, sql)
-            .await
-            .unwrap();
+        diesel_async::SimpleAsyncConnection::batch_execute(&mut *admin, sql).await.unwrap();
     };
     let consume = || {
         let path = "/api/v1/users/auth0%7Ca/credits/consume";
@@ -184,33 +160,21 @@ async fn while_the_database_only_reads_writes_are_unavailable_and_afterwards_the
     };
     let new_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    administer(&format!(
-        "ALTER DATABASE {database} SET default_transaction_read_only = on"
-    ))
-    .await;
+    administer(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on")).await;
     administer(new_sessions).await;
     for _ in 0..3 {
         let refused = consume().await.expect(503);
         assert_eq!(refused.error_code(), "ServiceUnavailableException");
     }
-    administer(&format!(
-        "ALTER DATABASE {database} RESET default_transaction_read_only"
-    ))
-    .await;
+    administer(&format!("ALTER DATABASE {database} RESET default_transaction_read_only")).await;
     consume().await.expect(200);
 }
 
 #[tokio::test]
 async fn a_service_that_shuts_down_is_not_ready() {
     let app = TestApp::start().await;
-    assert_eq!(
-        app.get("/readyz").send().await.expect(200).json()["status"],
-        "ready"
-    );
+    assert_eq!(app.get("/readyz").send().await.expect(200).json()["status"], "ready");
     app.app().begin_shutdown();
-    assert_eq!(
-        app.get("/readyz").send().await.expect(503).json()["status"],
-        "not_ready"
-    );
+    assert_eq!(app.get("/readyz").send().await.expect(503).json()["status"], "not_ready");
     assert_eq!(app.get("/livez").send().await.status, 200);
 }

@@ -12,13 +12,7 @@ const NO_IDS: [&str; 8] = [".", "..", "%2e", "%2E%2e", ".%2e", "%2E.", "me", "en
 async fn a_segment_that_clients_resolve_names_no_user() {
     let app = TestApp::start().await;
     for segment in NO_IDS {
-        for rest in [
-            "usage/export",
-            "usage/timeseries",
-            "usage",
-            "credits/balance",
-            "sessions",
-        ] {
+        for rest in ["usage/export", "usage/timeseries", "usage", "credits/balance", "sessions"] {
             // As it is: the client of the other tests would resolve it.
             let answer = raw(
                 &app,
@@ -38,38 +32,15 @@ async fn a_segment_that_clients_resolve_names_no_user() {
 async fn no_request_names_a_user_by_such_a_segment() {
     let app = TestApp::start().await;
     for id in [".", "..", "me", "ensure"] {
-        let reply = app
-            .get("/api/v1/users/me")
-            .service()
-            .header("X-User-Id", id)
-            .send()
-            .await;
+        let reply = app.get("/api/v1/users/me").service().header("X-User-Id", id).send().await;
         assert!(reply.expect(422).text.contains("are no user ids"), "{id}");
         let ensure = json!({"auth0_id": id, "email": "a@example.com", "name": "A"});
-        let reply = app
-            .post("/api/v1/users/ensure")
-            .service()
-            .json(&ensure)
-            .send()
-            .await;
+        let reply = app.post("/api/v1/users/ensure").service().json(&ensure).send().await;
         assert!(reply.expect(422).text.contains("are no user ids"), "{id}");
         let path = format!("/auth/dev-token?user_id={id}&email=a@example.com");
-        assert!(
-            app.post(&path)
-                .send()
-                .await
-                .expect(422)
-                .text
-                .contains("are no user ids"),
-            "{id}"
-        );
+        assert!(app.post(&path).send().await.expect(422).text.contains("are no user ids"), "{id}");
         let batch = json!({"records": [{"user_id": id, "event_type": "e"}]});
-        let reply = app
-            .post("/api/v1/usage/batch")
-            .service()
-            .json(&batch)
-            .send()
-            .await;
+        let reply = app.post("/api/v1/usage/batch").service().json(&batch).send().await;
         let failed = reply.expect(200).json()["data"]["results"][0].clone();
         assert_eq!(failed["error_code"], "ValidationException", "{failed}");
     }

@@ -45,9 +45,7 @@ fn the_documented_routes_are_declared_as_such() {
 
 /// The documented request of a route with one more parameter.
 async fn with_parameter(app: &TestApp, route: &Route, user: &TestUser) -> TestReply {
-    let request = examples::request(app, route, user)
-        .await
-        .query("groupby", "model");
+    let request = examples::request(app, route, user).await.query("groupby", "model");
     let request = match route.access {
         Access::StaffForPathUser | Access::Staff | Access::Admin => request.service(),
         _ => request.token(&user.token),
@@ -92,11 +90,7 @@ async fn the_nearest_known_parameter_is_named() {
         .map(|fault| (&fault["loc"][1], fault["msg"].as_str().unwrap()))
         .collect();
     assert_eq!(faults.len(), 3, "every fault is listed: {faults:?}");
-    for (name, nearest) in [
-        ("metric", "'metrics'"),
-        ("groupby", "'group_by'"),
-        ("bucket", "'1d'"),
-    ] {
+    for (name, nearest) in [("metric", "'metrics'"), ("groupby", "'group_by'"), ("bucket", "'1d'")] {
         let (_, msg) = faults.iter().find(|(loc, _)| **loc == name).unwrap();
         assert!(msg.contains(nearest), "{name}: {msg}");
     }

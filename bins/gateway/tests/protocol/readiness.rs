@@ -25,22 +25,13 @@ async fn wait_for_status(app: &TestApp, status: u16) -> serde_json::Value {
         if (ready.status, health.status) == (status, status) {
             return ready.json();
         }
-        assert!(
-            Instant::now() < until,
-            "not {status}: {} {}",
-            ready.text,
-            health.text
-        );
+        assert!(Instant::now() < until, "not {status}: {} {}", ready.text, health.text);
     }
 }
 
 async fn consume(app: &TestApp, user: &TestUser) -> testkit::TestReply {
     let path = format!("/api/v1/users/{}/credits/consume", user.id);
-    app.post(&path)
-        .token(&user.token)
-        .body(r#"{"amount":1}"#)
-        .send()
-        .await
+    app.post(&path).token(&user.token).body(r#"{"amount":1}"#).send().await
 }
 
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -55,10 +46,7 @@ async fn a_server_that_only_reads_is_not_ready() {
     let read_only = format!("ALTER DATABASE {database} SET default_transaction_read_only = on");
     administer(&app, &format!("{read_only}; {END_SESSIONS}")).await;
     let ready = wait_for_status(&app, 503).await;
-    assert_eq!(
-        (&ready["status"], &ready["checks"]["database"]),
-        (&json!("not_ready"), &json!("failed"))
-    );
+    assert_eq!((&ready["status"], &ready["checks"]["database"]), (&json!("not_ready"), &json!("failed")));
     administer(
         &app,
         &format!("BEGIN READ WRITE; ALTER DATABASE {database} RESET default_transaction_read_only; COMMIT"),
@@ -122,10 +110,7 @@ async fn a_commit_that_does_not_end_is_not_ready_until_it_does() {
     let judged = async {
         let ready = wait_for_status(&app, 503).await;
         assert_eq!(ready["checks"], json!({"database": "failed", "migrations": "ok"}));
-        holder
-            .batch_execute("SELECT pg_advisory_unlock(7)")
-            .await
-            .unwrap();
+        holder.batch_execute("SELECT pg_advisory_unlock(7)").await.unwrap();
         wait_for_status(&app, 200).await;
     };
     tokio::join!(spent, judged);
@@ -152,11 +137,7 @@ async fn logins_and_probes_do_not_wait_for_slow_lists() {
     let waiting = async {
         app.db().wait_for_waiting(1).await;
         app.user("auth0|newcomer").await;
-        app.get("/api/v1/users/me")
-            .token(&users[0].token)
-            .send()
-            .await
-            .expect(200);
+        app.get("/api/v1/users/me").token(&users[0].token).send().await.expect(200);
         app.get("/readyz").send().await.expect(200);
         app.get("/health").send().await.expect(200);
     };

@@ -33,38 +33,17 @@ fn bodies(time: &str) -> Vec<(&'static str, &'static str, Value)> {
     });
     vec![
         ("POST", "/api/v1/users/auth0%7Ca/usage", usage.clone()),
-        (
-            "POST",
-            "/api/v1/users/auth0%7Ca/usage/{id}/correct",
-            json!({"reason": "r", "replacement": usage}),
-        ),
-        (
-            "POST",
-            "/api/v1/users/auth0%7Ca/credits/grants",
-            json!({"amount": 1, "effective_at": time}),
-        ),
-        (
-            "POST",
-            "/api/v1/users/auth0%7Ca/credits/grants",
-            json!({"amount": 1, "expires_at": time}),
-        ),
-        (
-            "POST",
-            "/api/v1/users/auth0%7Ca/sessions",
-            json!({"expires_at": time}),
-        ),
+        ("POST", "/api/v1/users/auth0%7Ca/usage/{id}/correct", json!({"reason": "r", "replacement": usage})),
+        ("POST", "/api/v1/users/auth0%7Ca/credits/grants", json!({"amount": 1, "effective_at": time})),
+        ("POST", "/api/v1/users/auth0%7Ca/credits/grants", json!({"amount": 1, "expires_at": time})),
+        ("POST", "/api/v1/users/auth0%7Ca/sessions", json!({"expires_at": time})),
         ("PUT", "/api/v1/prices", json!({"prices": [price]})),
     ]
 }
 
 fn assert_names_the_time(reply: &TestReply, what: &str) {
     let body = reply.json();
-    let kinds: Vec<_> = body["detail"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|fault| &fault["type"])
-        .collect();
+    let kinds: Vec<_> = body["detail"].as_array().unwrap().iter().map(|fault| &fault["type"]).collect();
     assert_eq!(kinds, ["datetime_parsing"], "{what}: {}", reply.text);
 }
 
@@ -74,17 +53,11 @@ fn filtered_by_time() -> Vec<(&'static str, Vec<String>)> {
         let parameters = examples::operation(route)["parameters"].clone();
         let parameters = parameters.as_array().cloned().unwrap_or_default();
         let is_time = |parameter: &&Value| parameter["schema"]["format"] == "date-time";
-        let names = parameters
-            .iter()
-            .filter(is_time)
-            .map(|parameter| parameter["name"].as_str().unwrap().to_owned());
+        let names =
+            parameters.iter().filter(is_time).map(|parameter| parameter["name"].as_str().unwrap().to_owned());
         (route.path, names.collect::<Vec<_>>())
     };
-    examples::routes()
-        .iter()
-        .map(times)
-        .filter(|(_, names)| !names.is_empty())
-        .collect()
+    examples::routes().iter().map(times).filter(|(_, names)| !names.is_empty()).collect()
 }
 
 #[tokio::test]
@@ -98,11 +71,7 @@ async fn every_filter_by_time_refuses_what_lies_beyond_the_calendar() {
         for name in names {
             for (time, status) in EDGES {
                 // A window that is open at the other end, so that neither order nor size matters.
-                let query = match (
-                    path.contains("/timeseries"),
-                    path.contains("/summary"),
-                    name.as_str(),
-                ) {
+                let query = match (path.contains("/timeseries"), path.contains("/summary"), name.as_str()) {
                     (true, _, "start_date") => format!("{name}={time}&end_date={time}&bucket=1mo"),
                     (_, true, "start_date") => format!("{name}={time}&end_date={time}"),
                     _ => format!("{name}={time}"),
@@ -133,11 +102,7 @@ async fn every_body_with_a_time_refuses_what_lies_beyond_the_calendar() {
                 assert_names_the_time(&reply.expect(422), &format!("{path} {body}"));
             } else {
                 // Far in the past or in the future it may be refused, never failed at.
-                assert!(
-                    [200, 409, 422].contains(&reply.status),
-                    "{path} {body}: {}",
-                    reply.text
-                );
+                assert!([200, 409, 422].contains(&reply.status), "{path} {body}: {}", reply.text);
             }
         }
     }
@@ -162,10 +127,7 @@ async fn in_a_batch_only_the_item_with_the_wrong_time_fails() {
         item
     };
     let records: Vec<Value> = (0..1_000).map(item).collect();
-    let reply = app
-        .post("/api/v1/usage/batch")
-        .token(&user.token)
-        .json(&json!({"records": records}));
+    let reply = app.post("/api/v1/usage/batch").token(&user.token).json(&json!({"records": records}));
     let data = reply.send().await.expect(200).json()["data"].clone();
     assert_eq!((&data["recorded"], &data["failed"]), (&json!(999), &json!(1)));
     let failed = &data["results"][501];

@@ -21,32 +21,18 @@ fn zeros(bytes: usize) -> String {
 async fn a_large_wrong_value_is_told_in_short() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let wrong = app
-        .post(CONSUME)
-        .token(&user.token)
-        .body(format!("{{\"amount\":{}}}", zeros(1 << 20)));
+    let wrong = app.post(CONSUME).token(&user.token).body(format!("{{\"amount\":{}}}", zeros(1 << 20)));
     let told = wrong.send().await.expect(422).json();
     let start: String = zeros(400).chars().take(200).collect();
     assert_eq!(told["detail"][0]["input"], format!("{start}..."));
-    let many = app
-        .post(BATCH)
-        .token(&user.token)
-        .body(format!("{{\"records\":{}}}", zeros(15 << 20)));
+    let many = app.post(BATCH).token(&user.token).body(format!("{{\"records\":{}}}", zeros(15 << 20)));
     let told = many.send().await.expect(422);
     assert_eq!(told.json()["detail"][0]["type"], "too_long");
     assert!(told.text.len() < 4_000, "{} bytes", told.text.len());
-    let whole = app
-        .post(BATCH)
-        .token(&user.token)
-        .body(zeros(15 << 20))
-        .send()
-        .await;
+    let whole = app.post(BATCH).token(&user.token).body(zeros(15 << 20)).send().await;
     assert_eq!(whole.expect(422).json()["detail"][0]["type"], "dict_type");
     // A thousand wrong records are told one by one, and none of them is recorded.
-    let wrong = app
-        .post(BATCH)
-        .token(&user.token)
-        .body(format!("{{\"records\":[{}0]}}", "0,".repeat(999)));
+    let wrong = app.post(BATCH).token(&user.token).body(format!("{{\"records\":[{}0]}}", "0,".repeat(999)));
     let told = wrong.send().await.expect(200).json();
     assert_eq!(told["data"]["failed"], 1_000);
 }
@@ -63,20 +49,10 @@ async fn a_large_batch_is_recorded_in_its_order() {
     records[7] = json!({"user_id": "auth0|a"});
     records[8] = json!(5);
     let body = json!({"records": records});
-    let told = app
-        .post(BATCH)
-        .token(&user.token)
-        .json(&body)
-        .send()
-        .await
-        .expect(200)
-        .json();
+    let told = app.post(BATCH).token(&user.token).json(&body).send().await.expect(200).json();
     assert_eq!(told["data"]["recorded"], 298);
     let results = told["data"]["results"].as_array().unwrap();
-    let places: Vec<_> = results
-        .iter()
-        .map(|result| result["index"].as_u64().unwrap())
-        .collect();
+    let places: Vec<_> = results.iter().map(|result| result["index"].as_u64().unwrap()).collect();
     assert_eq!(places, (0..300).collect::<Vec<u64>>());
     assert_eq!(results[7]["error_code"], "ValidationException");
     assert_eq!(results[8]["detail"][0]["type"], "dict_type");
@@ -107,12 +83,7 @@ async fn a_large_request_with_a_key_is_repeated_or_told_to_differ() {
         assert_eq!(first.text, again.text);
     }
     let other = send(record_path, record(2)).await;
-    assert_eq!(
-        other.error_code(),
-        "IdempotencyConflictException",
-        "{}",
-        other.text
-    );
+    assert_eq!(other.error_code(), "IdempotencyConflictException", "{}", other.text);
     let other = send(BATCH, batch(2)).await.expect(200).json();
     assert_eq!(other["data"]["failed"], 2, "{other}");
     let unusable = app.post(BATCH).token(&user.token).header("Idempotency-Key", "");
@@ -156,30 +127,20 @@ async fn bytes_in_memory_are_bounded() {
         ("RATE_LIMIT_ENABLED", "false"),
     ];
     let app = TestApp::start_with(&variables).await;
-    let (a, b, c) = (
-        app.user("auth0|a").await,
-        app.user("auth0|b").await,
-        app.user("auth0|c").await,
-    );
+    let (a, b, c) = (app.user("auth0|a").await, app.user("auth0|b").await, app.user("auth0|c").await);
     let most = 15 << 20;
     let first = begun(&app, &a, 16 << 20, most).await;
     held(&app, |bytes| bytes >= 15 << 20).await;
     // Sixteen MiB of one caller are the most; a second body of the same one ends with 429.
     let own = answer(begun(&app, &a, 16 << 20, 2 << 20).await).await;
     assert!(own.starts_with("HTTP/1.1 429"), "{own}");
-    assert!(
-        own.contains("RateLimitExceededException") && own.contains("retry-after: 1"),
-        "{own}"
-    );
+    assert!(own.contains("RateLimitExceededException") && own.contains("retry-after: 1"), "{own}");
     assert_documented_error(own.split("\r\n\r\n").nth(1).unwrap());
     let second = begun(&app, &b, 16 << 20, most).await;
     held(&app, |bytes| bytes >= 30 << 20).await;
     let other = answer(begun(&app, &c, 16 << 20, 3 << 20).await).await;
     assert!(other.starts_with("HTTP/1.1 503"), "{other}");
-    assert!(
-        other.contains("ServiceUnavailableException") && other.contains("retry-after: 1"),
-        "{other}"
-    );
+    assert!(other.contains("ServiceUnavailableException") && other.contains("retry-after: 1"), "{other}");
     let balance = app.get("/api/v1/users/auth0%7Cc/credits/balance").token(&c.token);
     balance.send().await.expect(200);
     drop((first, second));
@@ -198,12 +159,7 @@ async fn a_late_chunk_gives_no_bytes_back() {
     ];
     let app = TestApp::start_with(&variables).await;
     let user = app.user("auth0|a").await;
-    let send = |bytes: usize| {
-        app.post(CONSUME)
-            .token(&user.token)
-            .body(" ".repeat(bytes))
-            .send()
-    };
+    let send = |bytes: usize| app.post(CONSUME).token(&user.token).body(" ".repeat(bytes)).send();
     let head = format!(
         "POST {CONSUME} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
          Transfer-Encoding: chunked\r\n\r\n1\r\n \r\n",
@@ -232,19 +188,12 @@ async fn a_user_may_send_so_many_bytes() {
     let send = |token: &str, body: &str| app.post(CONSUME).token(token).body(body.to_owned()).send();
     let counted = send(&user.token, &padded).await.expect(200);
     assert_eq!(counted.header("ratelimit-policy"), "\"bytes\";q=4000;w=4");
-    assert!(
-        counted.header("ratelimit").starts_with("\"bytes\";r=1"),
-        "{}",
-        counted.header("ratelimit")
-    );
+    assert!(counted.header("ratelimit").starts_with("\"bytes\";r=1"), "{}", counted.header("ratelimit"));
     let refused = send(&user.token, &padded).await.expect(429);
     assert_documented_error(&refused.text);
     assert_eq!(refused.error_code(), "RateLimitExceededException");
     let told = refused.json()["error_details"].clone();
-    assert_eq!(
-        (&told["limit"], &told["window_seconds"]),
-        (&json!(4_000), &json!(4))
-    );
+    assert_eq!((&told["limit"], &told["window_seconds"]), (&json!(4_000), &json!(4)));
     assert_eq!(refused.header("retry-after"), told["retry_after"].to_string());
     assert!(!refused.header("ratelimit").is_empty());
     // What is not declared is counted as it comes.
@@ -257,29 +206,17 @@ async fn a_user_may_send_so_many_bytes() {
     let answer = super::raw(&app, &chunked).await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     // Others, services and requests without a body are not concerned.
-    let own = app
-        .post("/api/v1/users/auth0%7Cb/credits/consume")
-        .token(&other.token);
+    let own = app.post("/api/v1/users/auth0%7Cb/credits/consume").token(&other.token);
     own.body(padded.clone()).send().await.expect(200);
     for _ in 0..3 {
-        app.post(CONSUME)
-            .service()
-            .body(padded.clone())
-            .send()
-            .await
-            .expect(200);
+        app.post(CONSUME).service().body(padded.clone()).send().await.expect(200);
     }
-    let read = app
-        .get("/api/v1/users/auth0%7Ca/credits/balance")
-        .token(&user.token);
+    let read = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(&user.token);
     read.send().await.expect(200);
     app.clock().advance(time::Duration::seconds(3));
     send(&user.token, &padded).await.expect(200);
     let text = app.get("/metrics").send().await.expect(200).text;
-    assert!(
-        text.contains("user_service_rate_limited_total{class=\"bytes\"}"),
-        "{text}"
-    );
+    assert!(text.contains("user_service_rate_limited_total{class=\"bytes\"}"), "{text}");
     let off = TestApp::start_with(&[variables[0], variables[1], ("RATE_LIMIT_ENABLED", "false")]).await;
     let user = off.user("auth0|a").await;
     for _ in 0..3 {

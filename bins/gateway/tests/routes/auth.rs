@@ -7,11 +7,8 @@ use testkit::TestApp;
 #[tokio::test]
 async fn a_token_for_development_opens_its_user_for_an_hour() {
     let app = TestApp::start().await;
-    let reply = app
-        .post("/auth/dev-token?user_id=auth0%7Ctest123&email=test@example.com")
-        .send()
-        .await
-        .expect(200);
+    let reply =
+        app.post("/auth/dev-token?user_id=auth0%7Ctest123&email=test@example.com").send().await.expect(200);
     let answer = reply.json();
     assert_eq!(
         (answer["user_id"].as_str(), answer["expires_in"].as_i64()),
@@ -20,11 +17,7 @@ async fn a_token_for_development_opens_its_user_for_an_hour() {
     assert_eq!(answer["provider"], "supabase");
     let token = answer["token"].as_str().unwrap();
     let me = || app.get("/api/v1/users/me").token(token).send();
-    assert_eq!(
-        me().await.expect(404).error_code(),
-        "UserNotFoundException",
-        "it creates no user"
-    );
+    assert_eq!(me().await.expect(404).error_code(), "UserNotFoundException", "it creates no user");
     app.user("auth0|test123").await;
     me().await.expect(200);
     app.clock().advance(time::Duration::seconds(3_600 + 59));
@@ -36,17 +29,10 @@ async fn a_token_for_development_opens_its_user_for_an_hour() {
 #[tokio::test]
 async fn both_parameters_are_needed() {
     let app = TestApp::start().await;
-    for query in [
-        "",
-        "?user_id=a",
-        "?email=a@example.com",
-        "?user_id=a%20b&email=a@example.com",
-        "?user_id=a&email=x",
-    ] {
-        app.post(&format!("/auth/dev-token{query}"))
-            .send()
-            .await
-            .expect(422);
+    for query in
+        ["", "?user_id=a", "?email=a@example.com", "?user_id=a%20b&email=a@example.com", "?user_id=a&email=x"]
+    {
+        app.post(&format!("/auth/dev-token{query}")).send().await.expect(422);
     }
 }
 
@@ -62,11 +48,7 @@ async fn callers_that_are_not_on_this_machine_find_no_such_path() {
         ("Forwarded", "for=127.0.0.1"),
     ] {
         for method in ["POST", "GET"] {
-            let ask = |path| {
-                app.request(method.parse().unwrap(), path)
-                    .header(name, value)
-                    .send()
-            };
+            let ask = |path| app.request(method.parse().unwrap(), path).header(name, value).send();
             let refused = ask(DEV_TOKEN).await.expect(404).json();
             let unknown = ask("/auth/no-such-path").await.expect(404).json();
             for member in ["message", "error_code", "detail"] {
@@ -75,22 +57,14 @@ async fn callers_that_are_not_on_this_machine_find_no_such_path() {
             assert_eq!(refused["error_details"]["operation"], "unrouted");
         }
     }
-    app.post(DEV_TOKEN)
-        .header("Host", "localhost:8100")
-        .send()
-        .await
-        .expect(200);
+    app.post(DEV_TOKEN).header("Host", "localhost:8100").send().await.expect(200);
 }
 
 #[tokio::test]
 async fn development_on_the_network_answers_everyone() {
     let app = TestApp::start_with(&[("DEVELOPMENT_ON_NETWORK", "true")]).await;
     let request = app.post(DEV_TOKEN).header("Host", "users.example.com");
-    request
-        .header("X-Forwarded-For", "203.0.113.7")
-        .send()
-        .await
-        .expect(200);
+    request.header("X-Forwarded-For", "203.0.113.7").send().await.expect(200);
 }
 
 #[tokio::test]
@@ -114,9 +88,7 @@ async fn a_development_token_is_not_signed_with_the_secret_of_supabase_and_opens
     // The same shared secret, and the database of the development installation.
     let production = TestApp::start_with(&[("ENVIRONMENT", "production")]).await;
     let mut conn = production.db().connect().await;
-    let kept = identity::development_secret(&mut conn, production.clock())
-        .await
-        .unwrap();
+    let kept = identity::development_secret(&mut conn, production.clock()).await.unwrap();
     drop(conn);
     for token in [token, &signed(&kept)] {
         let refused = ensure(&production, token).await.expect(401);

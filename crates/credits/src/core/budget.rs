@@ -47,13 +47,7 @@ impl Budget {
     /// A budget as it was stored.
     #[must_use]
     pub fn new(period: BudgetPeriod, limit: Credits, spent: Credits, window: Window) -> Self {
-        Self {
-            period,
-            limit,
-            spent,
-            window,
-            changed: false,
-        }
+        Self { period, limit, spent, window, changed: false }
     }
 
     /// The budget at `now`. If its window is over by then, it goes on unspent in `present`, the window that `now` is in; else
@@ -64,10 +58,7 @@ impl Budget {
             Some(end) if end <= now => {
                 // Where a zone's rules have changed meanwhile, windows still do not overlap: no charge is in two of them.
                 let start = present.start.map_or(end, |start| start.max(end));
-                let window = Window {
-                    start: Some(start),
-                    end: present.end,
-                };
+                let window = Window { start: Some(start), end: present.end };
                 Self::new(self.period, self.limit, Credits::ZERO, window)
             }
             _ => self,

@@ -21,14 +21,7 @@ pub struct Portion {
 pub fn order(a: &Grant, b: &Grant) -> Ordering {
     let key = |grant: &Grant| {
         let never = grant.expires_at.is_none();
-        (
-            grant.priority,
-            never,
-            grant.expires_at,
-            grant.paid,
-            grant.effective_at,
-            grant.id,
-        )
+        (grant.priority, never, grant.expires_at, grant.paid, grant.effective_at, grant.id)
     };
     key(a).cmp(&key(b))
 }
@@ -46,18 +39,13 @@ pub fn plan(grants: &[Grant], amount: Credits) -> Result<Vec<Portion>, Fault> {
         }
         let part = grant.free().min(rest);
         if !part.is_zero() {
-            portions.push(Portion {
-                grant_id: grant.id,
-                amount: part,
-            });
+            portions.push(Portion { grant_id: grant.id, amount: part });
             rest = minus(rest, part)?;
         }
     }
     if rest.is_zero() {
         Ok(portions)
     } else {
-        Err(Fault::new(format!(
-            "the grants are {rest} credits short of what is available"
-        )))
+        Err(Fault::new(format!("the grants are {rest} credits short of what is available")))
     }
 }

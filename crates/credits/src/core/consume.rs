@@ -36,11 +36,7 @@ pub(super) fn consume_uncollected(
 ) -> Result<Done, Stop> {
     let part = budget::cap(state, amount.min(available(state)?));
     let uncollected = minus(amount, part)?;
-    let done = if part.is_zero() {
-        Done::nothing()
-    } else {
-        Done::wrote(take(state, part, usage, cause)?)
-    };
+    let done = if part.is_zero() { Done::nothing() } else { Done::wrote(take(state, part, usage, cause)?) };
     Ok(Done { uncollected, ..done })
 }
 
@@ -68,10 +64,7 @@ fn take(state: &mut AccountState, amount: Credits, usage: Usage, cause: Cause<'_
             held_delta: Credits::ZERO,
         });
     }
-    let draft = Draft {
-        usage,
-        ..Draft::new(EntryKind::Consume, amount, lines)
-    };
+    let draft = Draft { usage, ..Draft::new(EntryKind::Consume, amount, lines) };
     let seq = journal::write(state, draft, cause)?;
     budget::spend(state, amount)?;
     Ok(seq)

@@ -45,9 +45,7 @@ pub fn apply(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault>
 /// Applies what is due by `now` and finds out anew when the next item comes.
 pub(super) fn settle(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault> {
     loop {
-        let holds = state
-            .open_holds()
-            .map(|hold| (hold.expires_at, Item::HoldExpiry(hold.id)));
+        let holds = state.open_holds().map(|hold| (hold.expires_at, Item::HoldExpiry(hold.id)));
         let earliest = holds.chain(state.grants().iter().filter_map(item_of)).min();
         match earliest {
             Some((at, item)) if at <= now => item.apply(state, at, now)?,
@@ -114,10 +112,6 @@ fn item_of(grant: &Grant) -> Option<(OffsetDateTime, Item)> {
 fn expire(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) -> Result<(), Fault> {
     let amount = state.grant_mut(grant_id)?.free();
     let delta = negative(amount)?;
-    let lines = vec![Line {
-        grant_id,
-        delta,
-        held_delta: Credits::ZERO,
-    }];
+    let lines = vec![Line { grant_id, delta, held_delta: Credits::ZERO }];
     journal::write(state, Draft::new(EntryKind::Expire, amount, lines), cause).map(|_seq| ())
 }

@@ -33,8 +33,7 @@ pub(crate) fn plus(a: Credits, b: Credits) -> Result<Credits, Fault> {
 
 /// The difference, which always fits while the rules hold.
 pub(crate) fn minus(a: Credits, b: Credits) -> Result<Credits, Fault> {
-    a.checked_sub(b)
-        .ok_or_else(|| Fault::new("a difference does not fit"))
+    a.checked_sub(b).ok_or_else(|| Fault::new("a difference does not fit"))
 }
 
 /// The same amount the other way.
@@ -44,14 +43,10 @@ pub(crate) fn negative(a: Credits) -> Result<Credits, Fault> {
 
 /// The next number of a count.
 pub(crate) fn next(count: i64) -> Result<i64, Fault> {
-    count
-        .checked_add(1)
-        .ok_or_else(|| Fault::new("a counter is full"))
+    count.checked_add(1).ok_or_else(|| Fault::new("a counter is full"))
 }
 
 /// The exact sum of any number of amounts: an i128 holds more i64 than memory does.
 pub(crate) fn total(amounts: impl IntoIterator<Item = Credits>) -> i128 {
-    amounts.into_iter().fold(0_i128, |sum, amount| {
-        sum.saturating_add(i128::from(amount.micro()))
-    })
+    amounts.into_iter().fold(0_i128, |sum, amount| sum.saturating_add(i128::from(amount.micro())))
 }

@@ -61,10 +61,7 @@ pub(super) fn give(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>)
 }
 
 fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Result<Done, Stop> {
-    if let Some(known) = offer
-        .reference_id
-        .and_then(|reference| state.references.get(reference))
-    {
+    if let Some(known) = offer.reference_id.and_then(|reference| state.references.get(reference)) {
         return replay(state, &offer, known);
     }
     let now = cause.created_at;
@@ -75,11 +72,8 @@ fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Re
     let id = next(state.account.grant_seq)?;
     state.account.grant_seq = id;
     let scheduled = effective_at > now;
-    let transaction_id = if scheduled {
-        due::Item::Booking(id).transaction_id(state)
-    } else {
-        cause.transaction_id
-    };
+    let transaction_id =
+        if scheduled { due::Item::Booking(id).transaction_id(state) } else { cause.transaction_id };
     let grant = Grant {
         id,
         kind: offer.kind,
@@ -103,16 +97,8 @@ fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Re
     if let Some(reference) = offer.reference_id {
         state.know(reference.to_owned(), Known { grant, entry: None });
     }
-    let entry = if scheduled {
-        Written::Nothing
-    } else {
-        Written::Now(book(state, id, cause)?)
-    };
-    Ok(Done {
-        entry,
-        grant: Some(id),
-        ..Done::nothing()
-    })
+    let entry = if scheduled { Written::Nothing } else { Written::Now(book(state, id, cause)?) };
+    Ok(Done { entry, grant: Some(id), ..Done::nothing() })
 }
 
 /// Makes a scheduled grant count and answers the `seq` of the entry.
@@ -129,35 +115,21 @@ pub(super) fn book(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) ->
     if kind.counts_into_lifetime() {
         state.account.lifetime_granted = plus(state.account.lifetime_granted, amount)?;
     }
-    let lines = vec![Line {
-        grant_id,
-        delta: amount,
-        held_delta: Credits::ZERO,
-    }];
-    let draft = Draft {
-        reference_id,
-        ..Draft::new(kind.entry_kind(), amount, lines)
-    };
+    let lines = vec![Line { grant_id, delta: amount, held_delta: Credits::ZERO }];
+    let draft = Draft { reference_id, ..Draft::new(kind.entry_kind(), amount, lines) };
     journal::write(state, draft, cause)
 }
 
 fn replay(state: &AccountState, offer: &Offer<'_>, known: &Known) -> Result<Done, Stop> {
     let written = state.entry_of(known)?;
     if known.grant.amount == offer.amount && known.grant.kind == offer.kind {
-        return Ok(Done {
-            entry: written,
-            grant: Some(known.grant.id),
-            replayed: true,
-            ..Done::nothing()
-        });
+        return Ok(Done { entry: written, grant: Some(known.grant.id), replayed: true, ..Done::nothing() });
     }
     let written_now = |seq: i64| state.journal().iter().find(|entry| entry.seq == seq);
     let transaction_id = match &written {
         Written::Before(entry) => entry.transaction_id,
         Written::Now(seq) => {
-            written_now(*seq)
-                .ok_or_else(|| Fault::new(format!("entry {seq} is not there")))?
-                .transaction_id
+            written_now(*seq).ok_or_else(|| Fault::new(format!("entry {seq} is not there")))?.transaction_id
         }
         Written::Nothing => due::Item::Booking(known.grant.id).transaction_id(state),
     };
@@ -172,9 +144,7 @@ fn period(
     let effective_at = offer.effective_at.map_or(now, whole_microseconds);
     let expires_at = offer.expires_at.map(whole_microseconds);
     let expired = expires_at.is_some_and(|end| end <= now.max(effective_at));
-    let ancient = offer
-        .effective_at
-        .is_some_and(|begin| begin < OffsetDateTime::UNIX_EPOCH);
+    let ancient = offer.effective_at.is_some_and(|begin| begin < OffsetDateTime::UNIX_EPOCH);
     if expired || ancient {
         return Err(Refusal::InvalidPeriod);
     }

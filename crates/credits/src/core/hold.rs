@@ -107,11 +107,7 @@ impl Hold {
 
 /// Refuses a life that no hold may have.
 pub(super) fn check_ttl(ttl: Duration) -> Result<(), Refusal> {
-    if (HOLD_TTL_MIN..=HOLD_TTL_MAX).contains(&ttl) {
-        Ok(())
-    } else {
-        Err(Refusal::InvalidPeriod)
-    }
+    if (HOLD_TTL_MIN..=HOLD_TTL_MAX).contains(&ttl) { Ok(()) } else { Err(Refusal::InvalidPeriod) }
 }
 
 /// Sets credit aside in burn order.
@@ -143,16 +139,10 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
         delta: Credits::ZERO,
         held_delta: portion.amount,
     });
-    let draft = Draft {
-        hold_id: Some(wish.hold_id),
-        ..Draft::new(EntryKind::Hold, amount, lines.collect())
-    };
+    let draft = Draft { hold_id: Some(wish.hold_id), ..Draft::new(EntryKind::Hold, amount, lines.collect()) };
     let seq = journal::write(state, draft, cause)?;
-    let expires_at = cause
-        .created_at
-        .checked_add(wish.ttl)
-        .map(whole_microseconds)
-        .ok_or(Refusal::InvalidPeriod)?;
+    let expires_at =
+        cause.created_at.checked_add(wish.ttl).map(whole_microseconds).ok_or(Refusal::InvalidPeriod)?;
     state.add_hold(Hold {
         id: wish.hold_id,
         made_by: cause.caller,
@@ -172,10 +162,7 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
         description: cause.description.map(str::to_owned),
         metadata: cause.metadata.clone(),
     });
-    Ok(Done {
-        hold: Some(wish.hold_id),
-        ..Done::wrote(seq)
-    })
+    Ok(Done { hold: Some(wish.hold_id), ..Done::wrote(seq) })
 }
 
 /// Charges a hold and frees the rest. Never fails for lack of credit or of a budget: the work was done.
@@ -206,11 +193,7 @@ pub(super) fn capture(
             let part = negative(portion.amount)?;
             journal::add_line(&mut lines, portion.grant_id, part, Credits::ZERO)?;
         }
-        let draft = Draft {
-            hold_id: Some(hold_id),
-            usage,
-            ..Draft::new(EntryKind::Capture, charged, lines)
-        };
+        let draft = Draft { hold_id: Some(hold_id), usage, ..Draft::new(EntryKind::Capture, charged, lines) };
         entry = Written::Now(journal::write(state, draft, cause)?);
         budget::spend(state, charged)?;
     }
@@ -225,22 +208,14 @@ pub(super) fn capture(
     hold.resolved_at = Some(cause.created_at);
     hold.capped = extra < affordable;
     (hold.captured, hold.released, hold.uncollected) = (charged, released, uncollected);
-    Ok(Done {
-        entry,
-        hold: Some(hold_id),
-        uncollected,
-        ..Done::nothing()
-    })
+    Ok(Done { entry, hold: Some(hold_id), uncollected, ..Done::nothing() })
 }
 
 /// Gives up a hold.
 pub(super) fn release(state: &mut AccountState, hold_id: Uuid, cause: Cause<'_>) -> Result<Done, Stop> {
     open(state, hold_id, cause.caller)?;
     let seq = end(state, hold_id, Ending::Released, cause)?;
-    Ok(Done {
-        hold: Some(hold_id),
-        ..Done::wrote(seq)
-    })
+    Ok(Done { hold: Some(hold_id), ..Done::wrote(seq) })
 }
 
 /// Frees all of an open hold. Answers the `seq` of the entry.
@@ -271,10 +246,7 @@ fn open(state: &AccountState, hold_id: Uuid, caller: CallerClass) -> Result<&Hol
     }
     match hold.resolved_at {
         None => Ok(hold),
-        Some(resolved_at) => Err(Refusal::HoldNotOpen {
-            hold_status: hold.status,
-            resolved_at,
-        }),
+        Some(resolved_at) => Err(Refusal::HoldNotOpen { hold_status: hold.status, resolved_at }),
     }
 }
 
@@ -291,10 +263,7 @@ fn free(
         let freed = negative(portion.amount)?;
         journal::add_line(&mut lines, portion.grant_id, Credits::ZERO, freed)?;
     }
-    let draft = Draft {
-        hold_id: Some(hold_id),
-        ..Draft::new(EntryKind::Release, amount, lines)
-    };
+    let draft = Draft { hold_id: Some(hold_id), ..Draft::new(EntryKind::Release, amount, lines) };
     journal::write(state, draft, cause)
 }
 
@@ -306,23 +275,15 @@ fn split(portions: Vec<Portion>, amount: Credits) -> Result<(Vec<Portion>, Vec<P
         let rest = minus(amount, part)?;
         missing = minus(missing, part)?;
         if !part.is_zero() {
-            taken.push(Portion {
-                grant_id,
-                amount: part,
-            });
+            taken.push(Portion { grant_id, amount: part });
         }
         if !rest.is_zero() {
-            left.push(Portion {
-                grant_id,
-                amount: rest,
-            });
+            left.push(Portion { grant_id, amount: rest });
         }
     }
     if missing.is_zero() {
         Ok((taken, left))
     } else {
-        Err(Fault::new(format!(
-            "a hold is {missing} credits short of its amount"
-        )))
+        Err(Fault::new(format!("a hold is {missing} credits short of its amount")))
     }
 }

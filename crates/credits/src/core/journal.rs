@@ -135,11 +135,7 @@ pub(super) fn add_line(
             line.delta = plus(line.delta, delta)?;
             line.held_delta = plus(line.held_delta, held_delta)?;
         }
-        None => lines.push(Line {
-            grant_id,
-            delta,
-            held_delta,
-        }),
+        None => lines.push(Line { grant_id, delta, held_delta }),
     }
     Ok(())
 }
@@ -206,8 +202,5 @@ fn check_figures(draft: &Draft, before: Credits, after: Credits, held: Credits) 
     if sound && bounds && draft.amount > Credits::ZERO {
         return Ok(());
     }
-    Err(Fault::new(format!(
-        "{} of {} would move {before} to {after}, held {held}",
-        draft.kind, draft.amount
-    )))
+    Err(Fault::new(format!("{} of {} would move {before} to {after}, held {held}", draft.kind, draft.amount)))
 }

@@ -106,10 +106,7 @@ struct Done {
 pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -> Result<Effect, Stop> {
     check(&command.action)?;
     if state.standing == Standing::Fresh && !matches!(command.action, Action::Open { .. }) {
-        return Err(Refusal::UserNotFound {
-            user_id: state.user_id.clone(),
-        }
-        .into());
+        return Err(Refusal::UserNotFound { user_id: state.user_id.clone() }.into());
     }
     let now = now.max(state.account.as_of);
     budget::check(state, now)?;
@@ -183,36 +180,21 @@ const MICRO: Credits = Credits::from_micro(1);
 impl Done {
     /// Nothing happened that an entry would tell.
     fn nothing() -> Self {
-        Self {
-            entry: Written::Nothing,
-            hold: None,
-            grant: None,
-            uncollected: Credits::ZERO,
-            replayed: false,
-        }
+        Self { entry: Written::Nothing, hold: None, grant: None, uncollected: Credits::ZERO, replayed: false }
     }
 
     /// This entry tells what happened.
     fn wrote(seq: i64) -> Self {
-        Self {
-            entry: Written::Now(seq),
-            ..Self::nothing()
-        }
+        Self { entry: Written::Now(seq), ..Self::nothing() }
     }
 }
 
 /// What is kept with the entries of a command: what the caller attached, and why he gives back or corrects.
 fn noted(command: &Command) -> FreeForm {
     match &command.action {
-        Action::Refund {
-            transaction_id,
-            reason,
-            ..
-        } => {
+        Action::Refund { transaction_id, reason, .. } => {
             let of = TransactionName::Transaction(*transaction_id).to_string();
-            command
-                .metadata
-                .with_texts([("refund_of", of.as_str()), ("reason", reason)])
+            command.metadata.with_texts([("refund_of", of.as_str()), ("reason", reason)])
         }
         Action::Adjust { reason, .. } => command.metadata.with_texts([("reason", reason.as_str())]),
         _ => command.metadata.clone(),
@@ -223,69 +205,36 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
     match *action {
         Action::Open { initial } => open(state, initial, cause),
         Action::Grant(ref new) => give::give(state, give::Offer::of(new), cause),
-        Action::Recharge {
-            amount,
-            ref reference_id,
-            scope,
-        } => {
-            let offer = give::Offer {
-                scope,
-                ..lasting(GrantKind::Purchase, amount, reference_id.as_deref())
-            };
+        Action::Recharge { amount, ref reference_id, scope } => {
+            let offer =
+                give::Offer { scope, ..lasting(GrantKind::Purchase, amount, reference_id.as_deref()) };
             give::give(state, offer, cause)
         }
-        Action::Consume {
-            amount,
-            usage_record_id,
-        } => consume::consume(state, amount, Usage::Noted(usage_record_id), cause),
-        Action::ConsumeUncollected {
-            amount,
-            usage_record_id,
-        } => consume::consume_uncollected(state, amount, Usage::Noted(usage_record_id), cause),
-        Action::Hold {
-            hold_id,
-            amount,
-            mode,
-            ttl,
-        } => {
-            let wish = hold::Wish {
-                hold_id,
-                amount,
-                mode,
-                ttl,
-            };
+        Action::Consume { amount, usage_record_id } => {
+            consume::consume(state, amount, Usage::Noted(usage_record_id), cause)
+        }
+        Action::ConsumeUncollected { amount, usage_record_id } => {
+            consume::consume_uncollected(state, amount, Usage::Noted(usage_record_id), cause)
+        }
+        Action::Hold { hold_id, amount, mode, ttl } => {
+            let wish = hold::Wish { hold_id, amount, mode, ttl };
             hold::place(state, wish, cause)
         }
-        Action::Capture {
-            hold_id,
-            amount,
-            usage_record_id,
-        } => hold::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause),
+        Action::Capture { hold_id, amount, usage_record_id } => {
+            hold::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause)
+        }
         Action::Meter(metering) => meter(state, metering, cause),
-        Action::Acknowledge { .. } => Ok(Done {
-            replayed: true,
-            ..Done::nothing()
-        }),
+        Action::Acknowledge { .. } => Ok(Done { replayed: true, ..Done::nothing() }),
         Action::Refuse { ref refusal } => Err((**refusal).clone().into()),
         Action::Release { hold_id } => hold::release(state, hold_id, cause),
-        Action::Refund {
-            transaction_id,
-            amount,
-            ..
-        } => refund::refund(state, transaction_id, amount, cause),
-        Action::Adjust {
-            amount, adjustment, ..
-        } => adjust::adjust(state, amount, adjustment, cause),
+        Action::Refund { transaction_id, amount, .. } => refund::refund(state, transaction_id, amount, cause),
+        Action::Adjust { amount, adjustment, .. } => adjust::adjust(state, amount, adjustment, cause),
         Action::ApplyDue => Ok(Done::nothing()),
     }
 }
 
 fn meter(state: &mut AccountState, metering: Metering, cause: Cause<'_>) -> Result<Done, Stop> {
-    let Metering {
-        amount,
-        from,
-        usage_record_id,
-    } = metering;
+    let Metering { amount, from, usage_record_id } = metering;
     let usage = Usage::Charged(usage_record_id);
     match from {
         Payer::Hold(hold_id) => hold::capture(state, hold_id, Some(amount), usage, cause),
@@ -305,22 +254,13 @@ fn open(state: &mut AccountState, initial: Credits, cause: Cause<'_>) -> Result<
             Some(known) => (state.entry_of(known)?, Some(known.grant.id)),
             None => (Written::Nothing, None),
         };
-        return Ok(Done {
-            entry,
-            grant,
-            replayed: true,
-            ..Done::nothing()
-        });
+        return Ok(Done { entry, grant, replayed: true, ..Done::nothing() });
     }
     state.standing = Standing::Open;
     if initial.is_zero() {
         return Ok(Done::nothing());
     }
-    give::give(
-        state,
-        lasting(GrantKind::Initial, initial, Some(INITIAL_REFERENCE)),
-        cause,
-    )
+    give::give(state, lasting(GrantKind::Initial, initial, Some(INITIAL_REFERENCE)), cause)
 }
 
 /// Credit that counts from now and never ends.

@@ -50,12 +50,7 @@ pub(super) fn refund(
     let amount = amount.unwrap_or(refundable);
     if amount > refundable || amount.is_zero() {
         let (charged, refunded) = (charge.amount, charge.refunded);
-        return Err(Refusal::RefundExceedsCharge {
-            refundable,
-            charged,
-            refunded,
-        }
-        .into());
+        return Err(Refusal::RefundExceedsCharge { refundable, charged, refunded }.into());
     }
     give::check_limit(state, amount)?;
 
@@ -74,10 +69,7 @@ pub(super) fn refund(
     if !rest.is_zero() {
         return Err(Fault::new(format!("charge {transaction_id} is {rest} credits short")).into());
     }
-    let draft = Draft {
-        refunds_seq: Some(charge.seq),
-        ..Draft::new(EntryKind::Refund, amount, lines)
-    };
+    let draft = Draft { refunds_seq: Some(charge.seq), ..Draft::new(EntryKind::Refund, amount, lines) };
     let seq = journal::write(state, draft, cause)?;
     budget::give_back(state, amount, charge.created_at)?;
     Ok(Done::wrote(seq))
@@ -92,10 +84,7 @@ fn charge_of(state: &AccountState, transaction_id: Uuid) -> Result<Option<Charge
         Some(entry) => {
             let mut portions = Vec::new();
             for line in &entry.lines {
-                portions.push(Portion {
-                    grant_id: line.grant_id,
-                    amount: negative(line.delta)?,
-                });
+                portions.push(Portion { grant_id: line.grant_id, amount: negative(line.delta)? });
             }
             Some(Charge {
                 seq: entry.seq,
@@ -152,6 +141,5 @@ fn home(state: &mut AccountState, source: i64, part: Credits, cause: Cause<'_>) 
 }
 
 fn ends_at(now: OffsetDateTime) -> Result<OffsetDateTime, Fault> {
-    now.checked_add(REFUND_LIFE)
-        .ok_or_else(|| Fault::new("the end of a refund does not fit"))
+    now.checked_add(REFUND_LIFE).ok_or_else(|| Fault::new("the end of a refund does not fit"))
 }

@@ -228,20 +228,14 @@ impl AccountState {
 
     /// Grants made since loading.
     pub fn new_grants(&self) -> impl Iterator<Item = &Grant> {
-        self.grants
-            .iter()
-            .filter(|grant| grant.id > self.loaded.grant_seq)
+        self.grants.iter().filter(|grant| grant.id > self.loaded.grant_seq)
     }
 
     /// Stored grants that entries made since loading have touched.
     #[must_use]
     pub fn changed_grants(&self) -> Vec<&Grant> {
-        let touched: BTreeSet<i64> = self
-            .journal
-            .iter()
-            .flat_map(|entry| &entry.lines)
-            .map(|line| line.grant_id)
-            .collect();
+        let touched: BTreeSet<i64> =
+            self.journal.iter().flat_map(|entry| &entry.lines).map(|line| line.grant_id).collect();
         let stored = |grant: &&Grant| grant.id <= self.loaded.grant_seq && touched.contains(&grant.id);
         self.grants.iter().filter(stored).collect()
     }
@@ -283,20 +277,13 @@ impl AccountState {
         }
         match aside.keys().next() {
             None => Ok(()),
-            Some(id) => Err(Fault::new(format!(
-                "holds of account {user} are on grant {id}, which is gone"
-            ))),
+            Some(id) => Err(Fault::new(format!("holds of account {user} are on grant {id}, which is gone"))),
         }
     }
 
     /// What scheduled grants will bring, in micro-credits.
     pub(crate) fn scheduled(&self) -> i128 {
-        total(
-            self.grants
-                .iter()
-                .filter(|grant| grant.booked_seq.is_none())
-                .map(|grant| grant.amount),
-        )
+        total(self.grants.iter().filter(|grant| grant.booked_seq.is_none()).map(|grant| grant.amount))
     }
 
     /// The grant of this id.
@@ -318,9 +305,7 @@ impl AccountState {
     }
 
     pub(crate) fn hold_mut(&mut self, id: Uuid) -> Result<&mut Hold, Fault> {
-        self.holds
-            .get_mut(&id)
-            .ok_or_else(|| Fault::new(format!("hold {id} is not there")))
+        self.holds.get_mut(&id).ok_or_else(|| Fault::new(format!("hold {id} is not there")))
     }
 
     pub(crate) fn add_hold(&mut self, hold: Hold) {
@@ -360,9 +345,7 @@ impl AccountState {
 
     /// Adds a grant at its place in the burn order.
     pub(crate) fn add_grant(&mut self, grant: Grant) {
-        let place = self
-            .grants
-            .partition_point(|other| burn::order(other, &grant).is_lt());
+        let place = self.grants.partition_point(|other| burn::order(other, &grant).is_lt());
         self.grants.insert(place, grant);
     }
 
@@ -389,10 +372,6 @@ impl Account {
     /// The figures that are shown.
     #[must_use]
     pub fn balance(&self) -> Balance {
-        Balance {
-            posted: self.posted,
-            held: self.held,
-            lifetime_granted: self.lifetime_granted,
-        }
+        Balance { posted: self.posted, held: self.held, lifetime_granted: self.lifetime_granted }
     }
 }

@@ -224,9 +224,7 @@ impl Action {
     pub fn reference(&self) -> Option<(&str, ReferenceScope)> {
         let (reference, scope) = match self {
             Self::Grant(new) => (&new.reference_id, new.scope),
-            Self::Recharge {
-                reference_id, scope, ..
-            } => (reference_id, *scope),
+            Self::Recharge { reference_id, scope, .. } => (reference_id, *scope),
             _ => return None,
         };
         Some((reference.as_deref()?, scope))

@@ -52,15 +52,9 @@ enum Step {
 
 impl Fingerprint {
     /// The beginning of every fingerprint: the version of the encoding.
-    #[expect(
-        clippy::new_without_default,
-        reason = "an empty fingerprint stands for nothing"
-    )]
+    #[expect(clippy::new_without_default, reason = "an empty fingerprint stands for nothing")]
     pub fn new() -> Self {
-        Self {
-            hash: with_word(Sha256::new(), VERSION),
-            former: None,
-        }
+        Self { hash: with_word(Sha256::new(), VERSION), former: None }
     }
 
     /// With a word.
@@ -115,15 +109,11 @@ impl Fingerprint {
         if let Some(object) = object.filter(|object| !object.is_empty()) {
             return self.json(Some(object));
         }
-        let mut former = self.former.unwrap_or_else(|| FormerFingerprints {
-            begun: self.hash.clone(),
-            steps: Vec::with_capacity(1),
-        });
+        let mut former = self
+            .former
+            .unwrap_or_else(|| FormerFingerprints { begun: self.hash.clone(), steps: Vec::with_capacity(1) });
         former.steps.push(Step::NoObject);
-        Self {
-            hash: with(self.hash, None),
-            former: Some(former),
-        }
+        Self { hash: with(self.hash, None), former: Some(former) }
     }
 
     /// The fingerprint.
@@ -193,9 +183,7 @@ fn with_json(hash: Sha256, json: &str, depth: u32) -> Sha256 {
         && let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text)
     {
         let begun = with_word(with_word(hash, "["), &items.len().to_string());
-        return items.iter().fold(begun, |hash, item| {
-            with_json(hash, item.get(), depth.saturating_add(1))
-        });
+        return items.iter().fold(begun, |hash, item| with_json(hash, item.get(), depth.saturating_add(1)));
     }
     match serde_json::from_str::<String>(text) {
         Ok(text) => with_word(with_word(hash, "\""), &text),
@@ -243,12 +231,7 @@ mod tests {
             (hash, all)
         };
         let formerly = |one: Option<&FreeForm>, other: Option<&FreeForm>| {
-            Fingerprint::new()
-                .word("x")
-                .json(one)
-                .word("y")
-                .json(other)
-                .finish()
+            Fingerprint::new().word("x").json(one).word("y").json(other).finish()
         };
         let empty = FreeForm::empty();
         let (absent, former) = of(None, None);
@@ -261,11 +244,7 @@ mod tests {
         ];
         expected.sort_unstable();
         assert_eq!(former, expected);
-        for (one, other) in [
-            (Some("{}"), None),
-            (None, Some("{ }")),
-            (Some("{\n}"), Some("{}")),
-        ] {
+        for (one, other) in [(Some("{}"), None), (None, Some("{ }")), (Some("{\n}"), Some("{}"))] {
             assert_eq!(of(one, other), (absent, former.clone()));
         }
         let object = FreeForm::object(r#"{"a":1}"#).unwrap();

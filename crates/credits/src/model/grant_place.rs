@@ -69,13 +69,7 @@ impl FromStr for GrantPlace {
         if parts.next().is_some() {
             return Err(CursorError);
         }
-        Ok(Self {
-            priority,
-            expires_at,
-            paid,
-            effective_at,
-            grant_id,
-        })
+        Ok(Self { priority, expires_at, paid, effective_at, grant_id })
     }
 }
 

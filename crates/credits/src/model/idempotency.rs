@@ -37,29 +37,19 @@ impl IdempotencyKey {
         if key.is_empty() || key.len() > Self::CHARACTERS_MAX || !printable {
             return Err(InvalidIdempotencyKey);
         }
-        Ok(Self {
-            key,
-            fingerprint,
-            former: None,
-        })
+        Ok(Self { key, fingerprint, former: None })
     }
 
     /// The key with what the fingerprints are made from that earlier versions may have stored for the same request.
     #[must_use]
     pub fn or_formerly(self, former: Option<FormerFingerprints>) -> Self {
-        Self {
-            former: former.map(Arc::new),
-            ..self
-        }
+        Self { former: former.map(Arc::new), ..self }
     }
 
     /// The key of an item of a batch: this one, `#` and the index. It may be a little longer than a caller's.
     #[must_use]
     pub fn of_item(self, index: usize) -> Self {
-        Self {
-            key: format!("{}#{index}", self.key),
-            ..self
-        }
+        Self { key: format!("{}#{index}", self.key), ..self }
     }
 
     /// What the caller calls the request.

@@ -74,14 +74,8 @@ pub struct UnknownTransactionKind(String);
 
 impl TransactionKind {
     /// All kinds, in the order of the contract.
-    pub const ALL: [Self; 6] = [
-        Self::Consume,
-        Self::Recharge,
-        Self::Refund,
-        Self::Grant,
-        Self::Expire,
-        Self::Adjust,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Consume, Self::Recharge, Self::Refund, Self::Grant, Self::Expire, Self::Adjust];
 
     /// The word on the wire.
     #[must_use]

@@ -28,33 +28,16 @@ fn with_action(asked: Fingerprint, action: &Action) -> Fingerprint {
             .instant(new.effective_at)
             .instant(new.expires_at)
             .maybe(new.reference_id.as_deref()),
-        Action::Recharge {
-            amount,
-            reference_id,
-            scope,
-        } => scoped(asked, *scope)
-            .word("recharge")
-            .credits(Some(*amount))
-            .maybe(reference_id.as_deref()),
-        Action::Consume {
-            amount,
-            usage_record_id,
-        } => asked
-            .word("consume")
-            .credits(Some(*amount))
-            .number(*usage_record_id),
-        Action::ConsumeUncollected {
-            amount,
-            usage_record_id,
-        } => asked
-            .word("consume_uncollected")
-            .credits(Some(*amount))
-            .number(*usage_record_id),
-        Action::Adjust {
-            amount,
-            adjustment,
-            reason,
-        } => {
+        Action::Recharge { amount, reference_id, scope } => {
+            scoped(asked, *scope).word("recharge").credits(Some(*amount)).maybe(reference_id.as_deref())
+        }
+        Action::Consume { amount, usage_record_id } => {
+            asked.word("consume").credits(Some(*amount)).number(*usage_record_id)
+        }
+        Action::ConsumeUncollected { amount, usage_record_id } => {
+            asked.word("consume_uncollected").credits(Some(*amount)).number(*usage_record_id)
+        }
+        Action::Adjust { amount, adjustment, reason } => {
             let (way, grant_id) = match adjustment {
                 Adjustment::Up => ("up", None),
                 Adjustment::Down { grant_id } => ("down", *grant_id),
@@ -84,43 +67,23 @@ fn scoped(asked: Fingerprint, scope: ReferenceScope) -> Fingerprint {
 /// Of what was reserved for a charge, or was one.
 fn with_charge(asked: Fingerprint, action: &Action) -> Fingerprint {
     match action {
-        Action::Hold {
-            amount, mode, ttl, ..
-        } => {
+        Action::Hold { amount, mode, ttl, .. } => {
             let micros = ttl.whole_microseconds().to_string();
             let asked = asked.word("hold").credits(Some(*amount));
             asked.word(mode.as_str()).word(&micros)
         }
-        Action::Capture {
-            hold_id,
-            amount,
-            usage_record_id,
-        } => asked
-            .word("capture")
-            .id(*hold_id)
-            .credits(*amount)
-            .number(*usage_record_id),
+        Action::Capture { hold_id, amount, usage_record_id } => {
+            asked.word("capture").id(*hold_id).credits(*amount).number(*usage_record_id)
+        }
         Action::Meter(metering) => asked
             .word("meter")
-            .maybe(
-                metering
-                    .from
-                    .hold_id()
-                    .map(|id| id.hyphenated().to_string())
-                    .as_deref(),
-            )
+            .maybe(metering.from.hold_id().map(|id| id.hyphenated().to_string()).as_deref())
             .credits(Some(metering.amount))
             .number(Some(metering.usage_record_id)),
         Action::Release { hold_id } => asked.word("release").id(*hold_id),
-        Action::Refund {
-            transaction_id,
-            amount,
-            reason,
-        } => asked
-            .word("refund")
-            .id(*transaction_id)
-            .credits(*amount)
-            .word(reason),
+        Action::Refund { transaction_id, amount, reason } => {
+            asked.word("refund").id(*transaction_id).credits(*amount).word(reason)
+        }
         _ => asked,
     }
 }
@@ -160,56 +123,17 @@ mod tests {
         let actions = [
             Action::Open { initial: amount },
             Action::Grant(grant),
-            Action::Recharge {
-                amount,
-                reference_id: Some("pi_1".to_owned()),
-                scope: ReferenceScope::User,
-            },
-            Action::Recharge {
-                amount,
-                reference_id: None,
-                scope: ReferenceScope::User,
-            },
-            Action::Consume {
-                amount,
-                usage_record_id,
-            },
-            Action::ConsumeUncollected {
-                amount,
-                usage_record_id,
-            },
-            Action::Adjust {
-                amount,
-                adjustment: Adjustment::Up,
-                reason: reason(),
-            },
-            Action::Adjust {
-                amount,
-                adjustment: Adjustment::Down { grant_id: Some(3) },
-                reason: reason(),
-            },
-            Action::Hold {
-                hold_id: id,
-                amount,
-                mode: HoldMode::Clamp,
-                ttl: Duration::MINUTE,
-            },
-            Action::Capture {
-                hold_id: id,
-                amount: None,
-                usage_record_id,
-            },
-            Action::Capture {
-                hold_id: id,
-                amount: Some(amount),
-                usage_record_id: None,
-            },
+            Action::Recharge { amount, reference_id: Some("pi_1".to_owned()), scope: ReferenceScope::User },
+            Action::Recharge { amount, reference_id: None, scope: ReferenceScope::User },
+            Action::Consume { amount, usage_record_id },
+            Action::ConsumeUncollected { amount, usage_record_id },
+            Action::Adjust { amount, adjustment: Adjustment::Up, reason: reason() },
+            Action::Adjust { amount, adjustment: Adjustment::Down { grant_id: Some(3) }, reason: reason() },
+            Action::Hold { hold_id: id, amount, mode: HoldMode::Clamp, ttl: Duration::MINUTE },
+            Action::Capture { hold_id: id, amount: None, usage_record_id },
+            Action::Capture { hold_id: id, amount: Some(amount), usage_record_id: None },
             Action::Release { hold_id: id },
-            Action::Refund {
-                transaction_id: id,
-                amount: Some(amount),
-                reason: reason(),
-            },
+            Action::Refund { transaction_id: id, amount: Some(amount), reason: reason() },
             Action::ApplyDue,
         ];
         let hashes: Vec<String> = actions.iter().map(hash).collect();

@@ -162,21 +162,13 @@ impl Request {
     /// A request without key, description and metadata.
     #[must_use]
     pub fn of(user_id: UserId) -> Self {
-        Self {
-            user_id,
-            idempotency_key: None,
-            description: None,
-            metadata: FreeForm::empty(),
-        }
+        Self { user_id, idempotency_key: None, description: None, metadata: FreeForm::empty() }
     }
 
     /// The same under an idempotency key.
     #[must_use]
     pub fn under(self, key: impl Into<String>) -> Self {
-        Self {
-            idempotency_key: Some(key.into()),
-            ..self
-        }
+        Self { idempotency_key: Some(key.into()), ..self }
     }
 }
 

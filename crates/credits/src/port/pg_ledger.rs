@@ -34,12 +34,7 @@ impl PgLedger {
     /// The ledger behind `pool`, for a caller who acts as `actor`.
     #[must_use]
     pub fn new(pool: Pool, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, actor: Actor) -> Self {
-        Self {
-            pool,
-            clock,
-            ids,
-            actor,
-        }
+        Self { pool, clock, ids, actor }
     }
 
     /// Creates the account, with an initial grant unless that is zero; an account that exists is left as it is.
@@ -96,9 +91,7 @@ impl PgLedger {
 /// A keyed command whose account stays locked may be a repeat that came while the first request still runs.
 fn failed(error: DbError, key: Option<&IdempotencyKey>) -> LedgerError {
     match (error, key) {
-        (DbError::LockTimeout(_), Some(key)) => LedgerError::InProgress {
-            key: key.key().to_owned(),
-        },
+        (DbError::LockTimeout(_), Some(key)) => LedgerError::InProgress { key: key.key().to_owned() },
         (error, _) => error.into(),
     }
 }
@@ -116,10 +109,7 @@ impl Ledger for PgLedger {
         amount: Credits,
         usage_record_id: Option<i64>,
     ) -> Result<Applied, LedgerError> {
-        let action = Action::Consume {
-            amount,
-            usage_record_id,
-        };
+        let action = Action::Consume { amount, usage_record_id };
         self.run(request, action).await
     }
 
@@ -130,11 +120,7 @@ impl Ledger for PgLedger {
         reference_id: Option<String>,
     ) -> Result<Applied, LedgerError> {
         let scope = ReferenceScope::User;
-        let action = Action::Recharge {
-            amount,
-            reference_id,
-            scope,
-        };
+        let action = Action::Recharge { amount, reference_id, scope };
         self.run(request, action).await
     }
 
@@ -143,12 +129,8 @@ impl Ledger for PgLedger {
     }
 
     async fn hold(&self, request: Request, wish: HoldWish) -> Result<Applied, LedgerError> {
-        let action = Action::Hold {
-            hold_id: self.ids.uuid(),
-            amount: wish.amount,
-            mode: wish.mode,
-            ttl: wish.ttl,
-        };
+        let action =
+            Action::Hold { hold_id: self.ids.uuid(), amount: wish.amount, mode: wish.mode, ttl: wish.ttl };
         self.run(request, action).await
     }
 
@@ -158,11 +140,7 @@ impl Ledger for PgLedger {
         hold_id: Uuid,
         amount: Option<Credits>,
     ) -> Result<Applied, LedgerError> {
-        let action = Action::Capture {
-            hold_id,
-            amount,
-            usage_record_id: None,
-        };
+        let action = Action::Capture { hold_id, amount, usage_record_id: None };
         self.run(request, action).await
     }
 
@@ -177,22 +155,14 @@ impl Ledger for PgLedger {
         amount: Option<Credits>,
         reason: String,
     ) -> Result<Applied, LedgerError> {
-        let action = Action::Refund {
-            transaction_id,
-            amount,
-            reason,
-        };
+        let action = Action::Refund { transaction_id, amount, reason };
         self.run(request, action).await
     }
 
     async fn account(&self, user_id: &UserId) -> Result<AccountView, LedgerError> {
-        let account = self
-            .pool
-            .read(async |conn| service::account(conn, &*self.clock, user_id).await)
-            .await?;
-        Ok(account.ok_or_else(|| Refusal::UserNotFound {
-            user_id: user_id.clone(),
-        })?)
+        let account =
+            self.pool.read(async |conn| service::account(conn, &*self.clock, user_id).await).await?;
+        Ok(account.ok_or_else(|| Refusal::UserNotFound { user_id: user_id.clone() })?)
     }
 
     async fn grants(
@@ -201,9 +171,8 @@ impl Ledger for PgLedger {
         filter: GrantFilter,
         page: &Page<GrantPlace>,
     ) -> Result<Slice<GrantView, GrantPlace>, LedgerError> {
-        let read = self
-            .pool
-            .read(async |conn| service::grants(conn, &*self.clock, user_id, filter, page).await);
+        let read =
+            self.pool.read(async |conn| service::grants(conn, &*self.clock, user_id, filter, page).await);
         Ok(read.await?)
     }
 
@@ -213,9 +182,8 @@ impl Ledger for PgLedger {
         filter: HoldFilter,
         page: &Page<i64>,
     ) -> Result<Slice<HoldView, i64>, LedgerError> {
-        let read = self
-            .pool
-            .read(async |conn| service::holds(conn, &*self.clock, user_id, filter, page).await);
+        let read =
+            self.pool.read(async |conn| service::holds(conn, &*self.clock, user_id, filter, page).await);
         Ok(read.await?)
     }
 
@@ -225,9 +193,7 @@ impl Ledger for PgLedger {
         filter: &TransactionFilter,
         page: &Page<i64>,
     ) -> Result<Slice<Entry, i64>, LedgerError> {
-        let read = self
-            .pool
-            .read(async |conn| service::transactions(conn, user_id, filter, page).await);
+        let read = self.pool.read(async |conn| service::transactions(conn, user_id, filter, page).await);
         Ok(read.await?)
     }
 }

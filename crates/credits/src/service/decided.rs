@@ -48,15 +48,7 @@ impl Decided<'_> {
     /// # Errors
     /// As [`execute`].
     pub async fn save(self, tx: &Tx) -> Result<Executed, DbError> {
-        let Self {
-            commands,
-            decisions,
-            batch,
-            keys,
-            traces,
-            entries,
-            low,
-        } = self;
+        let Self { commands, decisions, batch, keys, traces, entries, low } = self;
         let saved = store::save(tx.shared(), &batch, &keys).await?;
         let answers = Answers::new(&batch, &saved, &traces, entries)?;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(commands.len());
@@ -72,29 +64,14 @@ impl Decided<'_> {
                 },
                 Decision::Again(outcome) => *outcome,
                 Decision::SameAs(place) => repeated(&outcomes, place)?,
-                Decision::Traced {
-                    transaction_id,
-                    usage_record_id,
-                    at,
-                } => {
+                Decision::Traced { transaction_id, usage_record_id, at } => {
                     let applied = answers.traced(command, transaction_id, at)?;
-                    Outcome {
-                        result: Ok(Applied {
-                            usage_record_id,
-                            ..applied
-                        }),
-                        at,
-                        replay: Replay::ByKey,
-                    }
+                    Outcome { result: Ok(Applied { usage_record_id, ..applied }), at, replay: Replay::ByKey }
                 }
             };
             outcomes.push(outcome);
         }
-        Ok(Executed {
-            outcomes,
-            entries: answers.entries,
-            low,
-        })
+        Ok(Executed { outcomes, entries: answers.entries, low })
     }
 }
 
@@ -109,13 +86,9 @@ struct Answers<'a> {
 
 /// The outcome of an earlier command of the batch, as a repeat answers it.
 fn repeated(outcomes: &[Outcome], place: usize) -> Result<Outcome, DbError> {
-    let first = outcomes
-        .get(place)
-        .ok_or_else(|| DbError::Inconsistent(format!("outcome {place} is not there")))?;
-    Ok(Outcome {
-        replay: Replay::ByKey,
-        ..first.clone()
-    })
+    let first =
+        outcomes.get(place).ok_or_else(|| DbError::Inconsistent(format!("outcome {place} is not there")))?;
+    Ok(Outcome { replay: Replay::ByKey, ..first.clone() })
 }
 
 impl<'a> Answers<'a> {
@@ -133,12 +106,7 @@ impl<'a> Answers<'a> {
             entry.id = given.id;
             entry.metadata = kept(given.metadata.as_deref());
         }
-        Ok(Self {
-            batch,
-            saved,
-            traces,
-            entries,
-        })
+        Ok(Self { batch, saved, traces, entries })
     }
 
     /// What a command did, with all that the database gave to it.
@@ -182,9 +150,7 @@ impl<'a> Answers<'a> {
         let name = (command.user_id.clone(), transaction_id);
         let state = self.batch.accounts.get(&command.user_id);
         let (Some(trace), Some(state)) = (self.traces.get(&name), state) else {
-            return Err(DbError::Inconsistent(format!(
-                "transaction {transaction_id} has no trace"
-            )));
+            return Err(DbError::Inconsistent(format!("transaction {transaction_id} has no trace")));
         };
         // A hold that was captured for nothing left nothing but its release.
         let captures = match command.action {
@@ -195,11 +161,7 @@ impl<'a> Answers<'a> {
         let told = |entry: &&Entry| !captures || entry.kind == EntryKind::Capture;
         let entry = trace.entry.as_ref().filter(told).cloned();
         let present = state.account.balance();
-        let balance = trace.left.map_or(present, |(posted, held)| Balance {
-            posted,
-            held,
-            ..present
-        });
+        let balance = trace.left.map_or(present, |(posted, held)| Balance { posted, held, ..present });
         let hold = trace.hold.as_ref().map(|hold| hold.shown(&command.user_id));
         let charged = entry.as_ref().map_or(Credits::ZERO, |entry| entry.amount);
         let uncollected = match (&command.action, &hold) {
@@ -221,9 +183,7 @@ impl<'a> Answers<'a> {
     }
 
     fn entry(&self, user_id: &UserId, seq: i64) -> Result<&Entry, DbError> {
-        let place = self
-            .entries
-            .binary_search_by(|entry| (&entry.user_id, entry.seq).cmp(&(user_id, seq)));
+        let place = self.entries.binary_search_by(|entry| (&entry.user_id, entry.seq).cmp(&(user_id, seq)));
         place
             .ok()
             .and_then(|place| self.entries.get(place))

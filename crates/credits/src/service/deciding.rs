@@ -53,20 +53,13 @@ pub enum Preview {
 #[derive(Debug)]
 pub(super) enum Decision {
     /// What was decided now.
-    New {
-        result: Result<Effect, Refusal>,
-        at: OffsetDateTime,
-    },
+    New { result: Result<Effect, Refusal>, at: OffsetDateTime },
     /// The stored first outcome.
     Again(Box<Outcome>),
     /// The outcome of an earlier command of the batch.
     SameAs(usize),
     /// What the books say of a transaction whose outcome was pruned.
-    Traced {
-        transaction_id: Uuid,
-        usage_record_id: Option<i64>,
-        at: OffsetDateTime,
-    },
+    Traced { transaction_id: Uuid, usage_record_id: Option<i64>, at: OffsetDateTime },
 }
 
 /// Whose account, which key, and callers of which class use it.
@@ -118,18 +111,14 @@ impl<'a> Deciding<'a> {
         let place = self.commands.len();
         let decision = decide_one(&mut self.batch, &mut self.keys, place, &command)?;
         let preview = match &decision {
-            Decision::New {
-                result: Ok(effect), ..
-            } => Preview::Applied {
+            Decision::New { result: Ok(effect), .. } => Preview::Applied {
                 seq: match &effect.entry {
                     Written::Now(seq) => Some(*seq),
                     Written::Nothing | Written::Before(_) => None,
                 },
                 uncollected: effect.uncollected,
             },
-            Decision::New {
-                result: Err(refusal), ..
-            } => Preview::Refused(refusal.clone()),
+            Decision::New { result: Err(refusal), .. } => Preview::Refused(refusal.clone()),
             Decision::Again(_) | Decision::SameAs(_) | Decision::Traced { .. } => Preview::Repeat,
         };
         self.commands.push(command);
@@ -142,13 +131,7 @@ impl<'a> Deciding<'a> {
     /// # Errors
     /// [`DbError`] when that failed.
     pub async fn finish(self, tx: &mut Tx) -> Result<Decided<'a>, DbError> {
-        let Self {
-            defaults,
-            batch,
-            keys,
-            commands,
-            decisions,
-        } = self;
+        let Self { defaults, batch, keys, commands, decisions } = self;
         let traces = store::idempotency::trace(tx.conn(), &keys.pruned).await?;
         let entries: Vec<Entry> = batch
             .accounts
@@ -160,19 +143,8 @@ impl<'a> Deciding<'a> {
             .collect();
         let own = |entry: &Entry| batch.thresholds.get(&entry.user_id).copied();
         let threshold = |entry: &Entry| own(entry).or(defaults.low_balance_at);
-        let low = entries
-            .iter()
-            .filter_map(|entry| LowCrossing::of(entry, threshold(entry)?))
-            .collect();
-        Ok(Decided {
-            commands,
-            decisions,
-            batch,
-            keys: keys.new,
-            traces,
-            entries,
-            low,
-        })
+        let low = entries.iter().filter_map(|entry| LowCrossing::of(entry, threshold(entry)?)).collect();
+        Ok(Decided { commands, decisions, batch, keys: keys.new, traces, entries, low })
     }
 }
 
@@ -184,16 +156,10 @@ fn decide_one(
     command: &Command,
 ) -> Result<Decision, DbError> {
     let at = |batch: &Batch| {
-        let as_of = batch
-            .accounts
-            .get(&command.user_id)
-            .map(|state| state.account.as_of);
+        let as_of = batch.accounts.get(&command.user_id).map(|state| state.account.as_of);
         as_of.map_or(batch.now, |as_of| as_of.max(batch.now))
     };
-    let refused = |refusal: Refusal, at| Decision::New {
-        result: Err(refusal),
-        at,
-    };
+    let refused = |refusal: Refusal, at| Decision::New { result: Err(refusal), at };
     if let Err(refusal) = core::check(&command.action) {
         return Ok(refused(refusal, at(batch)));
     }
@@ -205,9 +171,7 @@ fn decide_one(
     let now = batch.now;
     tell_claim(batch, command);
     let result = match batch.accounts.get_mut(&command.user_id) {
-        None => Err(Refusal::UserNotFound {
-            user_id: command.user_id.clone(),
-        }),
+        None => Err(Refusal::UserNotFound { user_id: command.user_id.clone() }),
         Some(state) => match core::apply(state, command, now) {
             Ok(effect) => Ok(effect),
             Err(Stop::Refused(refusal)) => Err(refusal),
@@ -321,9 +285,7 @@ fn transaction_of(batch: &Batch, command: &Command, effect: &Effect) -> Uuid {
         Written::Before(entry) => Some(entry.transaction_id),
         Written::Now(seq) => batch.accounts.get(&command.user_id).and_then(|state| {
             let mut journal = state.journal().iter();
-            journal
-                .find(|entry| entry.seq == *seq)
-                .map(|entry| entry.transaction_id)
+            journal.find(|entry| entry.seq == *seq).map(|entry| entry.transaction_id)
         }),
     };
     written.unwrap_or(command.transaction_id)

@@ -36,8 +36,5 @@ pub async fn prune_idempotency(
     let micros = older_than.clamp(Duration::ZERO, KEPT_MAX).whole_microseconds();
     let micros = i64::try_from(micros).unwrap_or(i64::MAX);
     let pruned = store::idempotency::prune(conn, clock.pinned(), micros, limit).await?;
-    Ok(Pruned {
-        refusals: pruned.refusals,
-        successes: pruned.successes,
-    })
+    Ok(Pruned { refusals: pruned.refusals, successes: pruned.successes })
 }

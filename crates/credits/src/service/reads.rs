@@ -30,11 +30,8 @@ pub async fn balances(
         return Ok(Vec::new());
     }
     let glances = store::balances::read(conn, clock.pinned(), users).await?;
-    let due: Vec<UserId> = glances
-        .iter()
-        .filter(|(_, glance)| glance.is_due())
-        .map(|(user, _)| user.clone())
-        .collect();
+    let due: Vec<UserId> =
+        glances.iter().filter(|(_, glance)| glance.is_due()).map(|(user, _)| user.clone()).collect();
     let mut found: BTreeMap<UserId, Balance> = BTreeMap::new();
     for (user, glance) in &glances {
         found.insert(user.clone(), glance.balance);
@@ -62,27 +59,16 @@ pub async fn account(
         return Ok(None);
     };
     let state = core::settled(&peeked.state, peeked.now).map_err(inconsistent)?;
-    let open: Vec<&Grant> = state
-        .grants()
-        .iter()
-        .filter(|grant| grant.status(peeked.now) == GrantStatus::Open)
-        .collect();
+    let open: Vec<&Grant> =
+        state.grants().iter().filter(|grant| grant.status(peeked.now) == GrantStatus::Open).collect();
     let ids = open.iter().map(|grant| grant.id).collect();
     let mut notes = store::grants::notes(conn, user, ids).await?;
     let grants = open
         .iter()
         .map(|grant| grant.shown(&notes.remove(&grant.id).unwrap_or_default(), peeked.now))
         .collect();
-    let updated_at = state
-        .journal()
-        .last()
-        .map_or(peeked.updated_at, |entry| entry.created_at);
-    Ok(Some(AccountView {
-        user_id: user.clone(),
-        balance: state.account.balance(),
-        grants,
-        updated_at,
-    }))
+    let updated_at = state.journal().last().map_or(peeked.updated_at, |entry| entry.created_at);
+    Ok(Some(AccountView { user_id: user.clone(), balance: state.account.balance(), grants, updated_at }))
 }
 
 /// The grants of `user` in burn order. Empty without an account. One statement, unless something is due.
@@ -106,19 +92,14 @@ pub async fn grants(
     } else {
         None
     };
-    let settled = peeked
-        .as_ref()
-        .map(|peeked| core::settled(&peeked.state, now).map_err(inconsistent))
-        .transpose()?;
+    let settled =
+        peeked.as_ref().map(|peeked| core::settled(&peeked.state, now).map_err(inconsistent)).transpose()?;
     let show = |stored: Grant| {
         let notes = stored.notes.as_deref().cloned().unwrap_or_default();
         let present = settled.as_ref().and_then(|state| state.grant(stored.id));
         present.unwrap_or(&stored).shown(&notes, now)
     };
-    let views = Found {
-        items: found.grants.into_iter().map(show).collect(),
-        rows: found.rows,
-    };
+    let views = Found { items: found.grants.into_iter().map(show).collect(), rows: found.rows };
     Ok(page.cut_found(views, GrantPlace::of))
 }
 
@@ -136,10 +117,7 @@ pub async fn holds(
     page: &Page<i64>,
 ) -> Result<Slice<HoldView, i64>, DbError> {
     let found = store::listings::holds(conn, clock.pinned(), user, filter, page).await?;
-    let views = Found {
-        items: found.items.iter().map(|hold| hold.shown(user)).collect(),
-        rows: found.rows,
-    };
+    let views = Found { items: found.items.iter().map(|hold| hold.shown(user)).collect(), rows: found.rows };
     Ok(page.cut_found(views, |hold: &HoldView| hold.entry_seq))
 }
 

@@ -139,11 +139,7 @@ pub fn assemble(
     let mut states = BTreeMap::new();
     for row in accounts {
         let (user, account) = row.into_account()?;
-        let standing = if fresh.contains(&user) {
-            Standing::Fresh
-        } else {
-            Standing::Open
-        };
+        let standing = if fresh.contains(&user) { Standing::Fresh } else { Standing::Open };
         let grants = grants_of.remove(&user).unwrap_or_default();
         let holds = holds_of.remove(&user).unwrap_or_default();
         let state = AccountState::load(user.clone(), standing, account, grants, holds)
@@ -189,9 +185,7 @@ impl AccountRow {
     /// Whose, and the balance that the owner wants to hear of; `None` if he does not.
     pub fn threshold(&self) -> Result<Option<(UserId, Credits)>, DbError> {
         let threshold = self.low_balance_at.map(Credits::from_micro);
-        threshold
-            .map(|threshold| Ok((user_id(&self.user_id)?, threshold)))
-            .transpose()
+        threshold.map(|threshold| Ok((user_id(&self.user_id)?, threshold))).transpose()
     }
 
     fn into_account(self) -> Result<(UserId, Account), DbError> {

@@ -73,13 +73,6 @@ impl GlanceRow {
             held: Credits::from_micro(self.held),
             lifetime_granted: Credits::from_micro(self.lifetime_granted),
         };
-        Ok((
-            user_id(&self.user_id)?,
-            Glance {
-                balance,
-                now: self.now,
-                next_due_at: self.next_due_at,
-            },
-        ))
+        Ok((user_id(&self.user_id)?, Glance { balance, now: self.now, next_due_at: self.next_due_at }))
     }
 }

@@ -95,12 +95,7 @@ pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids,
     if changes.is_nothing() {
         return Ok(Ids::new());
     }
-    let Changes {
-        entries,
-        lines,
-        grants,
-        accounts,
-    } = &changes;
+    let Changes { entries, lines, grants, accounts } = &changes;
     let rows: Vec<BookedRow> = pg::sql(BOOK)
         .bind::<Array<Text>, _>(texts(entries.iter().map(|(user, _)| *user)))
         .bind::<Array<BigInt>, _>(of(entries, |entry| entry.seq))
@@ -123,18 +118,8 @@ pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids,
         .bind::<Array<Text>, _>(texts(lines.iter().map(|(user, ..)| *user)))
         .bind::<Array<BigInt>, _>(lines.iter().map(|(_, seq, _)| *seq).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(lines.iter().map(|(.., line)| line.grant_id).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(
-            lines
-                .iter()
-                .map(|(.., line)| line.delta.micro())
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<BigInt>, _>(
-            lines
-                .iter()
-                .map(|(.., line)| line.held_delta.micro())
-                .collect::<Vec<_>>(),
-        )
+        .bind::<Array<BigInt>, _>(lines.iter().map(|(.., line)| line.delta.micro()).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(lines.iter().map(|(.., line)| line.held_delta.micro()).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(texts(grants.iter().map(|(user, _)| *user)))
         .bind::<Array<BigInt>, _>(of(grants, |grant| grant.id))
         .bind::<Array<BigInt>, _>(of(grants, |grant| grant.remaining.micro()))
@@ -185,21 +170,9 @@ impl<'a> Changes<'a> {
     fn given(&self, rows: Vec<BookedRow>) -> Result<Ids, DbError> {
         let first = rows.as_slice().first();
         let count = |rows: fn(&BookedRow) -> i64| usize::try_from(first.map_or(0, rows)).unwrap_or(0);
-        DbError::expect_rows(
-            "insert credits.entry_grants",
-            self.lines.len(),
-            count(|row| row.lines),
-        )?;
-        DbError::expect_rows(
-            "update credits.grants",
-            self.grants.len(),
-            count(|row| row.grants),
-        )?;
-        DbError::expect_rows(
-            "update credits.accounts",
-            self.accounts.len(),
-            count(|row| row.accounts),
-        )?;
+        DbError::expect_rows("insert credits.entry_grants", self.lines.len(), count(|row| row.lines))?;
+        DbError::expect_rows("update credits.grants", self.grants.len(), count(|row| row.grants))?;
+        DbError::expect_rows("update credits.accounts", self.accounts.len(), count(|row| row.accounts))?;
         let mut ids = Ids::new();
         for row in rows {
             if let (Some(user), Some(seq), Some(id)) = (&row.user_id, row.seq, row.id) {

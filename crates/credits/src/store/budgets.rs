@@ -112,11 +112,7 @@ macro_rules! budget_columns {
 /// The window behind the stored one of `b`, if that is over.
 macro_rules! next_window {
     () => {
-        window_of!(
-            "(CASE WHEN b.window_end <= t.at THEN b.period END)",
-            "b.zone",
-            "t.at"
-        )
+        window_of!("(CASE WHEN b.window_end <= t.at THEN b.period END)", "b.zone", "t.at")
     };
 }
 
@@ -218,11 +214,7 @@ pub async fn replace(
         .await?;
     let inserted = pg::sql(INSERT)
         .bind::<Text, _>(user.as_str())
-        .bind::<Array<Text>, _>(
-            new.iter()
-                .map(|budget| budget.period.as_str())
-                .collect::<Vec<_>>(),
-        )
+        .bind::<Array<Text>, _>(new.iter().map(|budget| budget.period.as_str()).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(new.iter().map(|budget| budget.zone.as_str()).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(new.iter().map(|budget| budget.limit.micro()).collect::<Vec<_>>())
         .execute(conn)
@@ -289,14 +281,8 @@ pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<()
 impl BudgetRow {
     /// The budget at the instant it was read for, and its zone.
     fn into_budget(self) -> Result<(Budget, String), DbError> {
-        let stored = Window {
-            start: self.window_start,
-            end: self.window_end,
-        };
-        let next = Window {
-            start: self.next_start,
-            end: self.next_end,
-        };
+        let stored = Window { start: self.window_start, end: self.window_end };
+        let next = Window { start: self.next_start, end: self.next_end };
         let (limit, spent) = (Credits::from_micro(self.amount), Credits::from_micro(self.spent));
         let budget = Budget::new(parsed(&self.period)?, limit, spent, stored);
         Ok((budget.at(self.budget_at, next), self.zone))

@@ -19,8 +19,7 @@ pub fn parsed<T: FromStr>(text: &str) -> Result<T, DbError>
 where
     T::Err: std::fmt::Display,
 {
-    text.parse()
-        .map_err(|error: T::Err| DbError::Inconsistent(error.to_string()))
+    text.parse().map_err(|error: T::Err| DbError::Inconsistent(error.to_string()))
 }
 
 /// The capacity in which an entry was written.

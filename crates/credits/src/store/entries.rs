@@ -112,13 +112,8 @@ pub async fn window(
 ) -> Result<Range<i64>, DbError> {
     let conn = &*conn;
     // Both ends are inclusive and instants have microseconds, so the range ends where one more begins.
-    let behind = filter
-        .to
-        .map(|to| to.checked_add(Duration::microseconds(1)).unwrap_or(to));
-    let (start, end) = try_join!(
-        seq_at(conn, user, filter.from, 1),
-        seq_at(conn, user, behind, i64::MAX)
-    )?;
+    let behind = filter.to.map(|to| to.checked_add(Duration::microseconds(1)).unwrap_or(to));
+    let (start, end) = try_join!(seq_at(conn, user, filter.from, 1), seq_at(conn, user, behind, i64::MAX))?;
     Ok(start..end)
 }
 
@@ -150,10 +145,7 @@ pub async fn list(
         .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
     let items = rows.into_iter().map(|row| row.entry.into_entry());
-    Ok(Found {
-        items: items.collect::<Result<_, _>>()?,
-        rows: found,
-    })
+    Ok(Found { items: items.collect::<Result<_, _>>()?, rows: found })
 }
 
 /// The entry that charged this hold, as a page.

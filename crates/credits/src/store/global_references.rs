@@ -30,11 +30,7 @@ impl Uses {
     /// Whose the reference is to a user; `None` if they may claim it.
     pub fn claim(&self, reference: &str, user_id: &UserId) -> Option<Claim> {
         if let Some(owner) = self.claimed.get(reference) {
-            return Some(if owner == user_id {
-                Claim::Ours
-            } else {
-                Claim::Theirs
-            });
+            return Some(if owner == user_id { Claim::Ours } else { Claim::Theirs });
         }
         let credited = self.credited.get(reference)?;
         (!credited.is_empty() && !credited.contains(user_id)).then_some(Claim::Theirs)
@@ -97,10 +93,7 @@ pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<String>) -> Result<Use
     .load(&mut conn)
     .await?;
     let mut uses = Uses {
-        credited: wanted
-            .iter()
-            .map(|reference| (reference.clone(), BTreeSet::new()))
-            .collect(),
+        credited: wanted.iter().map(|reference| (reference.clone(), BTreeSet::new())).collect(),
         ..Uses::default()
     };
     for row in rows {
@@ -139,9 +132,5 @@ pub async fn insert(
     .bind::<Timestamptz, _>(now)
     .execute(&mut conn)
     .await?;
-    if inserted == new.len() {
-        Ok(())
-    } else {
-        Err(DbError::overtaken())
-    }
+    if inserted == new.len() { Ok(()) } else { Err(DbError::overtaken()) }
 }

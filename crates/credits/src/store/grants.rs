@@ -193,18 +193,13 @@ pub async fn notes(
     .bind::<Array<BigInt>, _>(ids)
     .load(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.grant_id, row.notes.into_notes()))
-        .collect())
+    Ok(rows.into_iter().map(|row| (row.grant_id, row.notes.into_notes())).collect())
 }
 
 /// Inserts the grants made since loading.
 pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Kept, DbError> {
-    let new: Vec<(&UserId, &Grant)> = states
-        .iter()
-        .flat_map(|state| state.new_grants().map(|grant| (&state.user_id, grant)))
-        .collect();
+    let new: Vec<(&UserId, &Grant)> =
+        states.iter().flat_map(|state| state.new_grants().map(|grant| (&state.user_id, grant))).collect();
     if new.is_empty() {
         return Ok(Kept::new());
     }
@@ -239,10 +234,7 @@ pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ke
     .load(&mut conn)
     .await?;
     DbError::expect_rows("insert credits.grants", new.len(), inserted.len())?;
-    inserted
-        .into_iter()
-        .map(|row| Ok(((user_id(&row.user_id)?, row.id), row.metadata)))
-        .collect()
+    inserted.into_iter().map(|row| Ok(((user_id(&row.user_id)?, row.id), row.metadata))).collect()
 }
 
 impl GrantRow {

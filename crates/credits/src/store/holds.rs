@@ -154,10 +154,7 @@ pub async fn load_lines(mut conn: Shared<'_>, holding: &[&str]) -> Result<Vec<Li
 pub fn assemble(holds: Vec<HoldRow>, lines: Vec<LineRow>) -> Result<BTreeMap<UserId, Vec<Hold>>, DbError> {
     let mut portions: BTreeMap<(String, Uuid), Vec<Portion>> = BTreeMap::new();
     for line in lines {
-        let portion = Portion {
-            grant_id: line.line_grant_id,
-            amount: Credits::from_micro(line.line_amount),
-        };
+        let portion = Portion { grant_id: line.line_grant_id, amount: Credits::from_micro(line.line_amount) };
         let hold = (line.line_user_id, line.line_hold_id);
         portions.entry(hold).or_default().push(portion);
     }
@@ -176,10 +173,8 @@ pub fn assemble(holds: Vec<HoldRow>, lines: Vec<LineRow>) -> Result<BTreeMap<Use
 
 /// Inserts the holds made since loading, whatever became of them since.
 pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Kept, DbError> {
-    let new: Vec<(&UserId, &Hold)> = states
-        .iter()
-        .flat_map(|state| state.new_holds().map(|hold| (&state.user_id, hold)))
-        .collect();
+    let new: Vec<(&UserId, &Hold)> =
+        states.iter().flat_map(|state| state.new_holds().map(|hold| (&state.user_id, hold))).collect();
     if new.is_empty() {
         return Ok(Kept::new());
     }
@@ -214,10 +209,7 @@ pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ke
     .load(&mut conn)
     .await?;
     DbError::expect_rows("insert credits.holds", new.len(), inserted.len())?;
-    inserted
-        .into_iter()
-        .map(|row| Ok(((user_id(&row.user_id)?, row.id), row.metadata)))
-        .collect()
+    inserted.into_iter().map(|row| Ok(((user_id(&row.user_id)?, row.id), row.metadata))).collect()
 }
 
 /// Saves the stored holds that were resolved since loading.

@@ -308,11 +308,8 @@ pub async fn prune(
     let first = prune_table(conn, text, pinned, micros, limit).await?;
     let taken = i64::try_from(first.refusals.saturating_add(first.successes)).unwrap_or(limit);
     let left = limit.saturating_sub(taken);
-    let text = prune_text!(
-        "credits.idempotency_shared",
-        "key, caller",
-        "i.key = old.key AND i.caller = old.caller"
-    );
+    let text =
+        prune_text!("credits.idempotency_shared", "key, caller", "i.key = old.key AND i.caller = old.caller");
     let shared = prune_table(conn, text, pinned, micros, left).await?;
     Ok(PrunedRows {
         refusals: first.refusals.saturating_add(shared.refusals),
@@ -339,20 +336,13 @@ async fn prune_table(
         .get_result(conn)
         .await?;
     let rows = |count: i64| usize::try_from(count).unwrap_or(0);
-    Ok(PrunedRows {
-        refusals: rows(row.refusals),
-        successes: rows(row.successes),
-    })
+    Ok(PrunedRows { refusals: rows(row.refusals), successes: rows(row.successes) })
 }
 
 impl KeyRow {
     fn into_remembered(self) -> Result<((UserId, String), Remembered), DbError> {
         let user = user_id(&self.key_user_id)?;
-        let entry = self
-            .entry
-            .0
-            .map(super::entries::EntryRow::into_entry)
-            .transpose()?;
+        let entry = self.entry.0.map(super::entries::EntryRow::into_entry).transpose()?;
         let memory = match (self.outcome, self.key_transaction_id) {
             (Some(json), _) => {
                 let mut outcome = StoredOutcome::read(&json, &user, entry)?;
@@ -378,17 +368,9 @@ impl KeyRow {
 
 impl TraceRow {
     fn into_trace(self) -> Result<((UserId, Uuid), Trace), DbError> {
-        let entry = self
-            .entry
-            .0
-            .map(super::entries::EntryRow::into_entry)
-            .transpose()?;
+        let entry = self.entry.0.map(super::entries::EntryRow::into_entry).transpose()?;
         let hold = self.hold.0.map(super::holds::HoldRow::into_hold).transpose()?;
-        let grant = self
-            .grant
-            .0
-            .map(super::grants::NotedGrantRow::into_grant)
-            .transpose()?;
+        let grant = self.grant.0.map(super::grants::NotedGrantRow::into_grant).transpose()?;
         let left = self.trace_posted.zip(self.trace_held);
         let trace = Trace {
             entry,

@@ -104,10 +104,7 @@ macro_rules! holds_of {
 /// A page of the holds that meet a condition.
 macro_rules! holds {
     ($condition:literal) => {
-        holds_of!(concat!(
-            "credits.holds o WHERE o.user_id = $1 AND o.entry_seq < $3 AND ",
-            $condition
-        ))
+        holds_of!(concat!("credits.holds o WHERE o.user_id = $1 AND o.entry_seq < $3 AND ", $condition))
     };
 }
 
@@ -183,11 +180,6 @@ pub async fn holds(
         .load(conn)
         .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
-    let items = rows
-        .into_iter()
-        .map(|row| row.hold.into_hold().map(|(_, hold)| hold));
-    Ok(Found {
-        items: items.collect::<Result<_, _>>()?,
-        rows: found,
-    })
+    let items = rows.into_iter().map(|row| row.hold.into_hold().map(|(_, hold)| hold));
+    Ok(Found { items: items.collect::<Result<_, _>>()?, rows: found })
 }

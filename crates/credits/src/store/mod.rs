@@ -84,10 +84,7 @@ impl Wanted {
     /// What these commands need.
     pub fn of<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Self {
         let mut wanted = Self::default();
-        for command in commands
-            .into_iter()
-            .filter(|command| core::check(&command.action).is_ok())
-        {
+        for command in commands.into_iter().filter(|command| core::check(&command.action).is_ok()) {
             wanted.add(command);
         }
         wanted
@@ -104,8 +101,7 @@ impl Wanted {
         let reference = match &command.action {
             Action::Open { .. } => {
                 self.opened.insert(user());
-                self.references
-                    .insert((user(), FORMER_INITIAL_REFERENCE.to_owned()));
+                self.references.insert((user(), FORMER_INITIAL_REFERENCE.to_owned()));
                 Some(INITIAL_REFERENCE)
             }
             Action::Grant(new) => new.reference_id.as_deref(),
@@ -115,8 +111,7 @@ impl Wanted {
                 None
             }
             Action::Meter(metering) => {
-                self.holds
-                    .extend(metering.from.hold_id().map(|hold_id| (user(), hold_id)));
+                self.holds.extend(metering.from.hold_id().map(|hold_id| (user(), hold_id)));
                 None
             }
             Action::Refund { transaction_id, .. } => {
@@ -175,31 +170,13 @@ pub async fn lock(
         let fault = "the grants of a batch were read before its accounts were locked";
         return Err(DbError::Inconsistent(fault.to_owned()));
     }
-    Ok(Locked {
-        wanted,
-        fresh,
-        rows,
-        live,
-        known,
-        charges,
-        keys,
-        global_references,
-    })
+    Ok(Locked { wanted, fresh, rows, live, known, charges, keys, global_references })
 }
 
 /// Puts together what was read of locked accounts. Reads holds of accounts where something is held, those that a command
 /// names, and budgets of accounts that have any, in the windows of the instant; mostly there are none of them.
 pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
-    let Locked {
-        wanted,
-        fresh,
-        rows,
-        live,
-        known,
-        charges,
-        keys,
-        global_references,
-    } = locked;
+    let Locked { wanted, fresh, rows, live, known, charges, keys, global_references } = locked;
     let holding: Vec<&str> = rows
         .iter()
         .map(accounts::LockedRow::account)
@@ -224,13 +201,7 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
     }
     let rows = rows.into_iter().map(accounts::LockedRow::into_account).collect();
     let accounts = accounts::assemble(rows, live.grants, holds::assemble(holds, lines)?, &fresh)?;
-    let mut batch = Batch {
-        now,
-        accounts,
-        thresholds,
-        keys,
-        global_references,
-    };
+    let mut batch = Batch { now, accounts, thresholds, keys, global_references };
     for (user, budgets) in budgets {
         if let Some(state) = batch.accounts.get_mut(&user) {
             state.keep_budgets(budgets);
@@ -238,9 +209,7 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
     }
     for reference in known {
         let (name, user_id) = (&reference.reference_id, &reference.user_id);
-        batch
-            .global_references
-            .note_stored(name, user_id, &reference.known);
+        batch.global_references.note_stored(name, user_id, &reference.known);
         if let Some(state) = batch.accounts.get_mut(&reference.user_id) {
             state.know(reference.reference_id, reference.known);
         }
@@ -265,9 +234,5 @@ pub async fn save(conn: Shared<'_>, batch: &Batch, keys: &[NewKey]) -> Result<Sa
         idempotency::insert(conn, keys),
         global_references::insert(conn, &states, batch.now),
     )?;
-    Ok(Saved {
-        entries,
-        grants,
-        holds,
-    })
+    Ok(Saved { entries, grants, holds })
 }

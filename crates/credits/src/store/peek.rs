@@ -106,14 +106,7 @@ pub async fn peek(
         .into_iter()
         .filter_map(|(user, state)| {
             let (now, updated_at) = *times.get(&user)?;
-            Some((
-                user,
-                Peeked {
-                    state,
-                    now,
-                    updated_at,
-                },
-            ))
+            Some((user, Peeked { state, now, updated_at }))
         })
         .collect())
 }

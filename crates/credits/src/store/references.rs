@@ -58,12 +58,7 @@ pub async fn load(
          LEFT JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq"
     ))
     .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
-    .bind::<Array<Text>, _>(
-        wanted
-            .iter()
-            .map(|(_, reference)| reference.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind::<Array<Text>, _>(wanted.iter().map(|(_, reference)| reference.as_str()).collect::<Vec<_>>())
     .load(&mut conn)
     .await?;
     rows.into_iter().map(ReferenceRow::into_reference).collect()
@@ -75,10 +70,6 @@ impl ReferenceRow {
         let entry = entry.transpose()?;
         let (user_id, grant) = self.grant.into_grant()?;
         let reference_id = grant.reference_id.clone().unwrap_or_default();
-        Ok(Reference {
-            user_id,
-            reference_id,
-            known: Known { grant, entry },
-        })
+        Ok(Reference { user_id, reference_id, known: Known { grant, entry } })
     }
 }

@@ -91,42 +91,16 @@ struct StoredGrant {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Refused {
-    InsufficientCredits {
-        available: i64,
-        required: i64,
-        balance: i64,
-        held: i64,
-    },
-    BudgetExceeded {
-        period: String,
-        limit: i64,
-        spent: i64,
-        held: i64,
-        resets_at: Option<i64>,
-    },
+    InsufficientCredits { available: i64, required: i64, balance: i64, held: i64 },
+    BudgetExceeded { period: String, limit: i64, spent: i64, held: i64, resets_at: Option<i64> },
     BalanceLimit,
-    ReferenceConflict {
-        transaction_id: Uuid,
-    },
+    ReferenceConflict { transaction_id: Uuid },
     ReferenceTaken,
-    HoldNotFound {
-        hold_id: Uuid,
-    },
-    HoldNotOpen {
-        hold_status: String,
-        resolved_at: i64,
-    },
-    TransactionNotFound {
-        transaction_id: Uuid,
-    },
-    RefundExceedsCharge {
-        refundable: i64,
-        charged: i64,
-        refunded: i64,
-    },
-    Outside {
-        reason: Box<RawValue>,
-    },
+    HoldNotFound { hold_id: Uuid },
+    HoldNotOpen { hold_status: String, resolved_at: i64 },
+    TransactionNotFound { transaction_id: Uuid },
+    RefundExceedsCharge { refundable: i64, charged: i64, refunded: i64 },
+    Outside { reason: Box<RawValue> },
 }
 
 impl StoredOutcome {
@@ -149,12 +123,7 @@ impl StoredOutcome {
                 (entry_seq, Said::Applied(Box::new(Done::of(effect)?)))
             }
         };
-        Ok(Some(Self {
-            v: VERSION,
-            at: micros(at)?,
-            entry_seq,
-            result,
-        }))
+        Ok(Some(Self { v: VERSION, at: micros(at)?, entry_seq, result }))
     }
 
     /// The JSON text.
@@ -181,11 +150,7 @@ impl StoredOutcome {
             Said::Applied(done) => Ok(done.into_applied(user_id, entry)?),
             Said::Refused(refused) => Err(refused.into_refusal()?),
         };
-        Ok(Outcome {
-            result,
-            at: instant(stored.at)?,
-            replay: Replay::ByKey,
-        })
+        Ok(Outcome { result, at: instant(stored.at)?, replay: Replay::ByKey })
     }
 }
 
@@ -315,24 +280,15 @@ impl StoredGrant {
 impl Refused {
     fn of(refusal: &Refusal) -> Result<Option<Self>, DbError> {
         Ok(Some(match refusal {
-            Refusal::InsufficientCredits {
-                available,
-                required,
-                balance,
-                held,
-            } => Self::InsufficientCredits {
-                available: available.micro(),
-                required: required.micro(),
-                balance: balance.micro(),
-                held: held.micro(),
-            },
-            Refusal::BudgetExceeded {
-                period,
-                limit,
-                spent,
-                held,
-                resets_at,
-            } => Self::BudgetExceeded {
+            Refusal::InsufficientCredits { available, required, balance, held } => {
+                Self::InsufficientCredits {
+                    available: available.micro(),
+                    required: required.micro(),
+                    balance: balance.micro(),
+                    held: held.micro(),
+                }
+            }
+            Refusal::BudgetExceeded { period, limit, spent, held, resets_at } => Self::BudgetExceeded {
                 period: period.as_str().to_owned(),
                 limit: limit.micro(),
                 spent: spent.micro(),
@@ -340,26 +296,19 @@ impl Refused {
                 resets_at: resets_at.map(micros).transpose()?,
             },
             Refusal::BalanceLimit { .. } => Self::BalanceLimit,
-            Refusal::ReferenceConflict { transaction_id } => Self::ReferenceConflict {
-                transaction_id: *transaction_id,
-            },
+            Refusal::ReferenceConflict { transaction_id } => {
+                Self::ReferenceConflict { transaction_id: *transaction_id }
+            }
             Refusal::ReferenceTaken => Self::ReferenceTaken,
             Refusal::HoldNotFound { hold_id } => Self::HoldNotFound { hold_id: *hold_id },
-            Refusal::HoldNotOpen {
-                hold_status,
-                resolved_at,
-            } => Self::HoldNotOpen {
+            Refusal::HoldNotOpen { hold_status, resolved_at } => Self::HoldNotOpen {
                 hold_status: hold_status.as_str().to_owned(),
                 resolved_at: micros(*resolved_at)?,
             },
-            Refusal::TransactionNotFound { transaction_id } => Self::TransactionNotFound {
-                transaction_id: *transaction_id,
-            },
-            Refusal::RefundExceedsCharge {
-                refundable,
-                charged,
-                refunded,
-            } => Self::RefundExceedsCharge {
+            Refusal::TransactionNotFound { transaction_id } => {
+                Self::TransactionNotFound { transaction_id: *transaction_id }
+            }
+            Refusal::RefundExceedsCharge { refundable, charged, refunded } => Self::RefundExceedsCharge {
                 refundable: refundable.micro(),
                 charged: charged.micro(),
                 refunded: refunded.micro(),
@@ -378,24 +327,15 @@ impl Refused {
 
     fn into_refusal(self) -> Result<Refusal, DbError> {
         Ok(match self {
-            Self::InsufficientCredits {
-                available,
-                required,
-                balance,
-                held,
-            } => Refusal::InsufficientCredits {
-                available: Credits::from_micro(available),
-                required: Credits::from_micro(required),
-                balance: Credits::from_micro(balance),
-                held: Credits::from_micro(held),
-            },
-            Self::BudgetExceeded {
-                period,
-                limit,
-                spent,
-                held,
-                resets_at,
-            } => Refusal::BudgetExceeded {
+            Self::InsufficientCredits { available, required, balance, held } => {
+                Refusal::InsufficientCredits {
+                    available: Credits::from_micro(available),
+                    required: Credits::from_micro(required),
+                    balance: Credits::from_micro(balance),
+                    held: Credits::from_micro(held),
+                }
+            }
+            Self::BudgetExceeded { period, limit, spent, held, resets_at } => Refusal::BudgetExceeded {
                 period: parsed(&period)?,
                 limit: Credits::from_micro(limit),
                 spent: Credits::from_micro(spent),
@@ -406,26 +346,19 @@ impl Refused {
             Self::ReferenceConflict { transaction_id } => Refusal::ReferenceConflict { transaction_id },
             Self::ReferenceTaken => Refusal::ReferenceTaken,
             Self::HoldNotFound { hold_id } => Refusal::HoldNotFound { hold_id },
-            Self::HoldNotOpen {
-                hold_status,
-                resolved_at,
-            } => Refusal::HoldNotOpen {
+            Self::HoldNotOpen { hold_status, resolved_at } => Refusal::HoldNotOpen {
                 hold_status: parsed(&hold_status)?,
                 resolved_at: instant(resolved_at)?,
             },
             Self::TransactionNotFound { transaction_id } => Refusal::TransactionNotFound { transaction_id },
-            Self::RefundExceedsCharge {
-                refundable,
-                charged,
-                refunded,
-            } => Refusal::RefundExceedsCharge {
+            Self::RefundExceedsCharge { refundable, charged, refunded } => Refusal::RefundExceedsCharge {
                 refundable: Credits::from_micro(refundable),
                 charged: Credits::from_micro(charged),
                 refunded: Credits::from_micro(refunded),
             },
-            Self::Outside { reason } => Refusal::Outside {
-                reason: FreeForm::stored(reason.get().to_owned()),
-            },
+            Self::Outside { reason } => {
+                Refusal::Outside { reason: FreeForm::stored(reason.get().to_owned()) }
+            }
         })
     }
 }

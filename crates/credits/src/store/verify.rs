@@ -70,9 +70,7 @@ struct FoundRow {
 
 /// How many accounts there are.
 pub async fn accounts(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
-    let row: CountRow = pg::sql("SELECT count(*) AS count FROM credits.accounts")
-        .get_result(conn)
-        .await?;
+    let row: CountRow = pg::sql("SELECT count(*) AS count FROM credits.accounts").get_result(conn).await?;
     Ok(row.count)
 }
 

@@ -23,11 +23,7 @@ impl Oracle {
             return Err(Said::No("BudgetExceededException"));
         }
         let parts = self.first_to_burn(amount);
-        let aside = parts.iter().map(|(lot, part)| Part {
-            lot: *lot,
-            left: 0,
-            kept: *part,
-        });
+        let aside = parts.iter().map(|(lot, part)| Part { lot: *lot, left: 0, kept: *part });
         let aside = aside.collect();
         let row = self.write("hold", amount, self.time, Some(command), aside);
         self.rows[row].pledge = Some(command);
@@ -70,11 +66,7 @@ impl Oracle {
             rest -= taken;
             touched[*lot] = (taken, taken);
             if *part > taken {
-                freed.push(Part {
-                    lot: *lot,
-                    left: 0,
-                    kept: taken - part,
-                });
+                freed.push(Part { lot: *lot, left: 0, kept: taken - part });
             }
         }
         for (lot, part) in self.first_to_burn(outside) {
@@ -83,13 +75,8 @@ impl Oracle {
         let mut row = None;
         if inside + outside > 0 {
             let touched = touched.iter().enumerate().filter(|(_, taken)| taken.0 > 0);
-            let gone: Vec<Part> = touched
-                .map(|(lot, taken)| Part {
-                    lot,
-                    left: -taken.0,
-                    kept: -taken.1,
-                })
-                .collect();
+            let gone: Vec<Part> =
+                touched.map(|(lot, taken)| Part { lot, left: -taken.0, kept: -taken.1 }).collect();
             let mut parts: Vec<(usize, i128)> = gone.iter().map(|part| (part.lot, -part.left)).collect();
             self.sort_as_they_burn(&mut parts);
             let written = self.write("capture", inside + outside, self.time, Some(command), gone);
@@ -124,11 +111,7 @@ impl Oracle {
         pledge.ended = Some(at);
         pledge.freed = pledge.amount;
         let (number, amount) = (pledge.number, pledge.amount);
-        let freed = pledge.parts.iter().map(|(lot, part)| Part {
-            lot: *lot,
-            left: 0,
-            kept: -part,
-        });
+        let freed = pledge.parts.iter().map(|(lot, part)| Part { lot: *lot, left: 0, kept: -part });
         let freed = freed.collect();
         let row = self.write("release", amount, at, command, freed);
         self.rows[row].pledge = Some(number);

@@ -75,12 +75,7 @@ pub struct Row {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    Did {
-        row: Option<usize>,
-        replayed: bool,
-        pledge: Option<Box<Pledge>>,
-        missing: i128,
-    },
+    Did { row: Option<usize>, replayed: bool, pledge: Option<Box<Pledge>>, missing: i128 },
     No(&'static str),
 }
 
@@ -106,10 +101,7 @@ impl Oracle {
     }
 
     pub fn lifetime(&self) -> i128 {
-        self.booked()
-            .filter(|lot| lot.kind != "refund")
-            .map(|lot| lot.worth)
-            .sum()
+        self.booked().filter(|lot| lot.kind != "refund").map(|lot| lot.worth).sum()
     }
 
     /// The next second in which time alone changes something.
@@ -120,11 +112,7 @@ impl Oracle {
             Some(_) => None,
         };
         let open = self.pledges.iter().filter(|pledge| pledge.state == "open");
-        self.lots
-            .iter()
-            .filter_map(of)
-            .chain(open.map(|pledge| pledge.until))
-            .min()
+        self.lots.iter().filter_map(of).chain(open.map(|pledge| pledge.until)).min()
     }
 
     /// Lets the clock tick up to `now`.
@@ -213,21 +201,11 @@ impl Oracle {
                 let part = amount.min(self.spendable()).min(self.allowed());
                 Ok((self.spend(part, command), None, amount - part))
             }
-            Op::Recharge {
-                reference: used,
-                amount,
-            } => {
+            Op::Recharge { reference: used, amount } => {
                 let lot = self.lot("purchase", 100, (*amount).into(), used.map(reference));
                 Ok((self.give(lot, command)?, None, 0))
             }
-            Op::Give {
-                kind,
-                priority,
-                begins,
-                ends,
-                reference: used,
-                amount,
-            } => {
+            Op::Give { kind, priority, begins, ends, reference: used, amount } => {
                 let word = match kind {
                     NewGrantKind::Purchase => "purchase",
                     NewGrantKind::Plan => "plan",
@@ -238,12 +216,7 @@ impl Oracle {
                 lot.ends = ends.map(|seconds| now + seconds);
                 Ok((self.give(lot, command)?, None, 0))
             }
-            Op::Hold {
-                amount,
-                clamp,
-                seconds,
-                by_user,
-            } => {
+            Op::Hold { amount, clamp, seconds, by_user } => {
                 let (row, place, missing) = self.keep((*amount).into(), *clamp, *seconds, command)?;
                 self.pledges.last_mut().unwrap().of_user = *by_user;
                 Ok((row, place, missing))
@@ -264,11 +237,7 @@ impl Oracle {
 
     fn resolve(&mut self, command: usize, names: &Names, op: &Op) -> Result<Done, Said> {
         match op {
-            Op::Capture {
-                back,
-                amount,
-                by_user,
-            } => {
+            Op::Capture { back, amount, by_user } => {
                 let place = self.open_pledge(names.hold(*back), *by_user)?;
                 Ok(self.charge(place, amount.map(i128::from), command))
             }
@@ -313,10 +282,7 @@ impl Oracle {
         if amount == 0 {
             return Ok(None);
         }
-        self.give(
-            self.lot("initial", 100, amount, Some("\u{1}initial".to_owned())),
-            command,
-        )
+        self.give(self.lot("initial", 100, amount, Some("\u{1}initial".to_owned())), command)
     }
 
     fn give(&mut self, lot: Lot, command: usize) -> Result<Option<usize>, Said> {
@@ -328,10 +294,7 @@ impl Oracle {
                 Said::No("ReferenceConflictException")
             });
         }
-        if lot
-            .ends
-            .is_some_and(|ends| ends <= self.time || ends <= lot.begins)
-        {
+        if lot.ends.is_some_and(|ends| ends <= self.time || ends <= lot.begins) {
             return Err(Said::No("ValidationException"));
         }
         self.has_room(lot.worth)?;
@@ -396,9 +359,7 @@ impl Oracle {
         let (mut parts, mut missing) = (Vec::new(), amount);
         while missing > 0 {
             let candidates = (0..self.lots.len()).filter(|place| there[*place] > 0);
-            let first = candidates
-                .reduce(|a, b| if self.burns_before(b, a) { b } else { a })
-                .unwrap();
+            let first = candidates.reduce(|a, b| if self.burns_before(b, a) { b } else { a }).unwrap();
             let part = there[first].min(missing);
             there[first] -= part;
             missing -= part;
@@ -458,12 +419,7 @@ impl Oracle {
 }
 
 fn again(row: Option<usize>) -> Said {
-    Said::Did {
-        row,
-        replayed: true,
-        pledge: None,
-        missing: 0,
-    }
+    Said::Did { row, replayed: true, pledge: None, missing: 0 }
 }
 
 fn moved(lot: usize, left: i128) -> Part {

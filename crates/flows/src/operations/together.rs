@@ -86,11 +86,7 @@ impl Work for Together {
         // In this order, so that the events are looked up behind the locks.
         let (standings, locked, recording) =
             try_join!(Standings::load(conn, asked), lock, self.look_up(conn, items))?;
-        Ok(Opening {
-            standings,
-            locked,
-            recording,
-        })
+        Ok(Opening { standings, locked, recording })
     }
 
     async fn decide<'a>(
@@ -99,11 +95,7 @@ impl Work for Together {
         items: &'a [Operation],
         opening: Opening,
     ) -> Result<Plan<'a>, DbError> {
-        let Opening {
-            standings,
-            locked,
-            mut recording,
-        } = opening;
+        let Opening { standings, locked, mut recording } = opening;
         let mut ledger = match locked {
             Some(locked) => Some(credits::prepare(tx.shared(), self.defaults, locked).await?),
             None => None,
@@ -133,12 +125,7 @@ impl Work for Together {
         items: &'a [Operation],
         plan: Plan<'a>,
     ) -> Result<Vec<Outcome>, DbError> {
-        let Plan {
-            places,
-            added,
-            ledger,
-            recording,
-        } = plan;
+        let Plan { places, added, ledger, recording } = plan;
         let now = recording.as_ref().map(Recording::now);
         let applied = save(tx, ledger, recording).await?;
         let settled = settle(tx, items, &places, &applied, now).await?;
@@ -151,15 +138,13 @@ impl Work for Together {
                 let description = command.description.as_ref().map_or(0, String::len);
                 description + command.metadata.as_json().len()
             }
-            Operation::Usage(metered, _) => [
-                &metered.input.billing_metadata,
-                &metered.input.request_data,
-                &metered.input.response_data,
-            ]
-            .into_iter()
-            .flatten()
-            .map(|json| json.as_json().len())
-            .sum(),
+            Operation::Usage(metered, _) => {
+                [&metered.input.billing_metadata, &metered.input.request_data, &metered.input.response_data]
+                    .into_iter()
+                    .flatten()
+                    .map(|json| json.as_json().len())
+                    .sum()
+            }
             Operation::Message(message) => {
                 let calls = message.tool_calls.as_ref().map_or(0, |json| json.as_json().len());
                 message.content.len() + calls + message.message_metadata.as_json().len()
@@ -238,10 +223,7 @@ impl Decisions {
                 Ok(status) => {
                     let command = match acts_as(command.actor, status) {
                         actor if actor == command.actor => Cow::Borrowed(command),
-                        actor => Cow::Owned(credits::Command {
-                            actor,
-                            ..command.clone()
-                        }),
+                        actor => Cow::Owned(credits::Command { actor, ..command.clone() }),
                     };
                     ledger.ok_or_else(missing)?.apply(command)?;
                     Place::Ledger
@@ -251,12 +233,8 @@ impl Decisions {
                 Err(barred) => Place::Barred(barred),
                 Ok(status) => {
                     let (recording, book) = recording.ok_or_else(missing)?;
-                    let mut desk = metering::Desk {
-                        ledger,
-                        recording,
-                        book,
-                        actor: acts_as(metered.actor, status),
-                    };
+                    let mut desk =
+                        metering::Desk { ledger, recording, book, actor: acts_as(metered.actor, status) };
                     Place::Usage(Box::new(desk.decide(metered)?))
                 }
             },
@@ -276,9 +254,9 @@ async fn save(
     decided: Option<credits::Decided<'_>>,
     recording: Option<Recording>,
 ) -> Result<Vec<credits::Outcome>, DbError> {
-    let news = decided.as_ref().map_or_else(Vec::new, |decided| {
-        events::of_entries(decided.entries(), decided.low())
-    });
+    let news = decided
+        .as_ref()
+        .map_or_else(Vec::new, |decided| events::of_entries(decided.entries(), decided.low()));
     let ledger = async {
         match decided {
             Some(decided) => Ok(decided.save(tx).await?.outcomes),
@@ -307,11 +285,7 @@ async fn settle(
     let mut applied = applied.iter();
     let mut shown = BTreeSet::new();
     for (item, place) in items.iter().zip(places) {
-        let outcome = if place.takes_outcome() {
-            applied.next()
-        } else {
-            None
-        };
+        let outcome = if place.takes_outcome() { applied.next() } else { None };
         if let (Operation::Usage(metered, _), Place::Usage(decision), Some(outcome)) = (item, place, outcome)
         {
             shown.extend(metering::shown_under_key(metered, decision, outcome));
@@ -319,19 +293,13 @@ async fn settle(
     }
     // What is recorded now is found by its key; of a repeat only the id is known.
     let (now_recorded, repeated): (Vec<_>, Vec<_>) = shown.into_iter().partition(|(.., at)| at.is_some());
-    let at: Vec<_> = now_recorded
-        .into_iter()
-        .filter_map(|(user, id, at)| Some((user, at?, id)))
-        .collect();
+    let at: Vec<_> = now_recorded.into_iter().filter_map(|(user, id, at)| Some((user, at?, id))).collect();
     let repeated: Vec<_> = repeated.into_iter().map(|(user, id, _)| (user, id)).collect();
     let mut stored = usage::find_all_at(tx.conn(), &at).await?;
     stored.extend(usage::find_all(tx.conn(), &repeated).await?);
     let stored = stored.into_iter();
     let stored = stored.map(|record| ((record.user_id.clone(), record.id), record));
-    Ok(Some(metering::Settled {
-        now,
-        stored: stored.collect(),
-    }))
+    Ok(Some(metering::Settled { now, stored: stored.collect() }))
 }
 
 fn answer(
@@ -344,11 +312,7 @@ fn answer(
     let (mut applied, mut added) = (applied.into_iter(), added.into_iter());
     let mut outcomes = Vec::with_capacity(items.len());
     for (item, place) in items.iter().zip(places) {
-        let outcome = if place.takes_outcome() {
-            applied.next()
-        } else {
-            None
-        };
+        let outcome = if place.takes_outcome() { applied.next() } else { None };
         outcomes.extend(match (place, item) {
             (Place::Ledger, _) => outcome.map(Box::new).map(Outcome::Ledger),
             (Place::Usage(decision), Operation::Usage(metered, _)) => match settled {

@@ -29,9 +29,7 @@ impl Charges {
         let found =
             pg::audit::run_between(tx.conn(), CHARGED_OF_USERS, &self.after, until.as_deref()).await?;
         tx.commit().await?;
-        self.found = self
-            .found
-            .saturating_add(u64::try_from(found.len()).unwrap_or(u64::MAX));
+        self.found = self.found.saturating_add(u64::try_from(found.len()).unwrap_or(u64::MAX));
         self.violations.extend(found.into_iter().map(told));
         let more = until.is_some();
         self.after = until.unwrap_or_default();

@@ -38,11 +38,7 @@ impl EmailVoucher {
 /// mailboxes.
 pub(crate) fn fold(address: &str) -> String {
     let lower = address.to_lowercase();
-    if lower.is_ascii() == address.is_ascii() {
-        lower
-    } else {
-        address.to_owned()
-    }
+    if lower.is_ascii() == address.is_ascii() { lower } else { address.to_owned() }
 }
 
 #[cfg(test)]
@@ -51,10 +47,9 @@ mod tests {
 
     #[test]
     fn case_is_folded_and_nothing_else() {
-        for (one, same) in [
-            ("Test@Example.COM", "test@example.com"),
-            ("\u{c4}rger@example.com", "\u{e4}rger@example.com"),
-        ] {
+        for (one, same) in
+            [("Test@Example.COM", "test@example.com"), ("\u{c4}rger@example.com", "\u{e4}rger@example.com")]
+        {
             assert_eq!(fold(one), fold(same), "{one}");
         }
         for (one, other) in [

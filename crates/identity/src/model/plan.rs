@@ -26,8 +26,6 @@ impl Plan {
     /// The plan of that name, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Free, Self::Pro, Self::Enterprise]
-            .into_iter()
-            .find(|plan| plan.as_str() == name)
+        [Self::Free, Self::Pro, Self::Enterprise].into_iter().find(|plan| plan.as_str() == name)
     }
 }

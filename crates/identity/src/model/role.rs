@@ -34,8 +34,6 @@ impl Role {
     /// The role of that name, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::User, Self::Admin]
-            .into_iter()
-            .find(|role| role.as_str() == name)
+        [Self::User, Self::Admin].into_iter().find(|role| role.as_str() == name)
     }
 }

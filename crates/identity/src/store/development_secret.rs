@@ -10,10 +10,8 @@ use time::OffsetDateTime;
 
 /// The secret, if one was made.
 pub(crate) async fn find(conn: &mut AsyncPgConnection) -> Result<Option<String>, DbError> {
-    let row: Option<SecretRow> = pg::sql("SELECT secret FROM identity.development_secret")
-        .get_result(conn)
-        .await
-        .optional()?;
+    let row: Option<SecretRow> =
+        pg::sql("SELECT secret FROM identity.development_secret").get_result(conn).await.optional()?;
     Ok(row.map(|row| row.secret))
 }
 

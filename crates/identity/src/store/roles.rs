@@ -13,9 +13,7 @@ use super::users::texts;
 
 /// Lets one transaction at a time apply a list. Without it two could lock the same users in different orders.
 pub(crate) async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    pg::sql("SELECT pg_advisory_xact_lock(7284018846117465006)")
-        .execute(conn)
-        .await?;
+    pg::sql("SELECT pg_advisory_xact_lock(7284018846117465006)").execute(conn).await?;
     Ok(())
 }
 

@@ -246,10 +246,7 @@ impl StatusRow {
         let (Some(is_active), Some(name)) = (self.is_active, self.role) else {
             return Ok(None);
         };
-        Ok(Some(UserStatus {
-            is_active,
-            role: role(&name)?,
-        }))
+        Ok(Some(UserStatus { is_active, role: role(&name)? }))
     }
 }
 

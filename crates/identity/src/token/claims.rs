@@ -78,15 +78,8 @@ impl Claims {
         if expires_at.saturating_add(LEEWAY) <= now {
             return Err(TokenError::Expired);
         }
-        let starts = [
-            instant("nbf", self.nbf.as_ref())?,
-            instant("iat", self.iat.as_ref())?,
-        ];
-        if starts
-            .into_iter()
-            .flatten()
-            .any(|start| start > now.saturating_add(LEEWAY))
-        {
+        let starts = [instant("nbf", self.nbf.as_ref())?, instant("iat", self.iat.as_ref())?];
+        if starts.into_iter().flatten().any(|start| start > now.saturating_add(LEEWAY)) {
             return Err(TokenError::NotYetValid);
         }
         let user_id = self.subject().ok_or(TokenError::Claim("sub"))?;

@@ -43,12 +43,7 @@ impl<'a> Compact<'a> {
         if header.has_crit {
             return Err(TokenError::CriticalHeader);
         }
-        Ok(Self {
-            header,
-            claims: json_object(payload)?,
-            message,
-            signature,
-        })
+        Ok(Self { header, claims: json_object(payload)?, message, signature })
     }
 }
 

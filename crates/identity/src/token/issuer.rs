@@ -162,13 +162,8 @@ mod tests {
 
     #[test]
     fn only_https_and_loopback_http_are_trustworthy() {
-        let judge = |url: &str| {
-            KeySetSource {
-                url: Url::parse(url).unwrap(),
-                algorithms: &[],
-            }
-            .is_trustworthy()
-        };
+        let judge =
+            |url: &str| KeySetSource { url: Url::parse(url).unwrap(), algorithms: &[] }.is_trustworthy();
         for url in [
             "https://t.example.com/jwks",
             "http://127.0.0.1:1/jwks",

@@ -74,11 +74,7 @@ impl Verifier {
         let Some(key_set) = self.issuer(&token)?.key_set.as_ref() else {
             return first;
         };
-        if key_set.refresh(token.header.kid.as_deref()).await {
-            self.judge(&token)
-        } else {
-            first
-        }
+        if key_set.refresh(token.header.kid.as_deref()).await { self.judge(&token) } else { first }
     }
 
     fn judge(&self, token: &Compact<'_>) -> Result<VerifiedToken, TokenError> {
@@ -89,18 +85,13 @@ impl Verifier {
 
     fn issuer(&self, token: &Compact<'_>) -> Result<&KeyedIssuer, TokenError> {
         let iss = token.claims.issuer().ok_or(TokenError::UnknownIssuer)?;
-        self.issuers
-            .iter()
-            .find(|issuer| issuer.rule.iss == iss)
-            .ok_or(TokenError::UnknownIssuer)
+        self.issuers.iter().find(|issuer| issuer.rule.iss == iss).ok_or(TokenError::UnknownIssuer)
     }
 }
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(self.issuers.iter().map(|issuer| &issuer.rule.iss))
-            .finish()
+        f.debug_list().entries(self.issuers.iter().map(|issuer| &issuer.rule.iss)).finish()
     }
 }
 
@@ -121,11 +112,7 @@ impl KeyedIssuer {
             .iter()
             .map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes()))
             .collect();
-        Ok(Self {
-            rule,
-            secrets,
-            key_set,
-        })
+        Ok(Self { rule, secrets, key_set })
     }
 
     /// The algorithm decides which kind of key is looked at, so that no key can ever serve another algorithm.
@@ -136,17 +123,9 @@ impl KeyedIssuer {
                 return Err(TokenError::Algorithm);
             }
             let is_signed = |secret| algorithm.verifies(secret, token.message, token.signature);
-            return if self.secrets.iter().any(is_signed) {
-                Ok(())
-            } else {
-                Err(TokenError::Signature)
-            };
+            return if self.secrets.iter().any(is_signed) { Ok(()) } else { Err(TokenError::Signature) };
         }
-        let source = self
-            .rule
-            .key_set
-            .as_ref()
-            .filter(|source| source.algorithms.contains(&algorithm));
+        let source = self.rule.key_set.as_ref().filter(|source| source.algorithms.contains(&algorithm));
         let (Some(_), Some(key_set)) = (source, &self.key_set) else {
             return Err(TokenError::Algorithm);
         };
@@ -163,10 +142,7 @@ fn check<'a>(issuer: &Issuer, mut earlier: impl Iterator<Item = &'a Issuer>) -> 
     if earlier.any(|other| other.iss == issuer.iss) {
         return Err(IssuerError::Duplicate(issuer.iss.clone()));
     }
-    let empty_secret = issuer
-        .secrets
-        .iter()
-        .any(|secret| secret.expose_secret().is_empty());
+    let empty_secret = issuer.secrets.iter().any(|secret| secret.expose_secret().is_empty());
     if empty_secret || (issuer.secrets.is_empty() && issuer.key_set.is_none()) {
         return Err(IssuerError::NoKey(issuer.iss.clone()));
     }

@@ -54,28 +54,11 @@ async fn parts_that_are_no_json_objects_are_malformed() {
         "{}x",
         "{\"alg\":1e999,\"exp\":1e999}",
     ] {
-        assert_eq!(
-            judge(&signer.token_of_texts(part, &claims)),
-            Err(TokenError::Malformed),
-            "{part}"
-        );
-        assert_eq!(
-            judge(&signer.token_of_texts(&header, part)),
-            Err(TokenError::Malformed),
-            "{part}"
-        );
+        assert_eq!(judge(&signer.token_of_texts(part, &claims)), Err(TokenError::Malformed), "{part}");
+        assert_eq!(judge(&signer.token_of_texts(&header, part)), Err(TokenError::Malformed), "{part}");
     }
-    for header in [
-        r#"{"typ":"JWT"}"#,
-        r#"{"alg":256}"#,
-        r#"{"alg":null}"#,
-        r#"{"alg":"HS256","kid":5}"#,
-    ] {
-        assert_eq!(
-            judge(&signer.token_of_texts(header, &claims)),
-            Err(TokenError::Malformed),
-            "{header}"
-        );
+    for header in [r#"{"typ":"JWT"}"#, r#"{"alg":256}"#, r#"{"alg":null}"#, r#"{"alg":"HS256","kid":5}"#] {
+        assert_eq!(judge(&signer.token_of_texts(header, &claims)), Err(TokenError::Malformed), "{header}");
     }
 }
 

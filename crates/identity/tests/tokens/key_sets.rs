@@ -80,15 +80,9 @@ async fn fifty_tokens_of_a_new_key_cause_one_fetch_and_are_all_accepted() {
 #[tokio::test]
 async fn fifty_tokens_of_fifty_unknown_keys_cause_one_fetch() {
     let (verifier, server) = ready(&testkit::clock()).await;
-    let tokens: Vec<String> = (0..50)
-        .map(|number| token_of(&format!("unknown-{number}")))
-        .collect();
+    let tokens: Vec<String> = (0..50).map(|number| token_of(&format!("unknown-{number}"))).collect();
     let results = join_all(tokens.iter().map(|token| verifier.verify_or_refresh(token))).await;
-    assert!(
-        results
-            .into_iter()
-            .all(|result| result == Err(TokenError::UnknownKey))
-    );
+    assert!(results.into_iter().all(|result| result == Err(TokenError::UnknownKey)));
     assert_eq!(server.requests(), 2);
 }
 
@@ -99,10 +93,7 @@ async fn unknown_keys_cause_at_most_one_fetch_a_minute() {
     let storm = async || {
         for number in 0..30 {
             let token = token_of(&format!("unknown-{number}"));
-            assert_eq!(
-                verifier.verify_or_refresh(&token).await,
-                Err(TokenError::UnknownKey)
-            );
+            assert_eq!(verifier.verify_or_refresh(&token).await, Err(TokenError::UnknownKey));
         }
     };
     storm().await;
@@ -197,10 +188,7 @@ async fn a_set_without_a_usable_key_takes_no_key_away() {
     ]) {
         server.publish(&set);
         clock.advance(time::Duration::minutes(1));
-        assert_eq!(
-            verifier.verify_or_refresh(&token_of("unknown")).await,
-            Err(TokenError::UnknownKey)
-        );
+        assert_eq!(verifier.verify_or_refresh(&token_of("unknown")).await, Err(TokenError::UnknownKey));
         assert!(server.requests() >= number, "{set}");
         assert!(verifier.verify(&first_token()).is_ok(), "{set}");
     }
@@ -219,11 +207,7 @@ async fn no_key_counts_for_more_than_a_day_after_it_was_last_published() {
         assert!(verifier.verify(&token).is_ok(), "{fault}");
         assert!(verifier.verify_or_refresh(&token).await.is_ok(), "{fault}");
         clock.advance(time::Duration::microseconds(1));
-        assert_eq!(
-            verifier.verify(&token),
-            Err(TokenError::KeysUnavailable),
-            "{fault}"
-        );
+        assert_eq!(verifier.verify(&token), Err(TokenError::KeysUnavailable), "{fault}");
         let refused = verifier.verify_or_refresh(&token).await;
         assert_eq!(refused, Err(TokenError::KeysUnavailable), "{fault}");
         // The token caused a fetch, which failed; a minute later one succeeds, and the key is believed again.
@@ -233,11 +217,7 @@ async fn no_key_counts_for_more_than_a_day_after_it_was_last_published() {
         assert!(verifier.verify_or_refresh(&token).await.is_ok(), "{fault}");
         // A clock that was set back leaves no key without an end.
         clock.advance(-time::Duration::hours(25));
-        assert_eq!(
-            verifier.verify(&token),
-            Err(TokenError::KeysUnavailable),
-            "{fault}"
-        );
+        assert_eq!(verifier.verify(&token), Err(TokenError::KeysUnavailable), "{fault}");
     }
 }
 
@@ -245,10 +225,7 @@ async fn no_key_counts_for_more_than_a_day_after_it_was_last_published() {
 async fn a_failed_refresh_is_tried_again_before_the_next_is_due() {
     let clock = testkit::clock();
     let server = KeyServer::publishing(&key_set(&[&Signer::rsa_first()])).await;
-    let timing = JwksTiming {
-        refresh_retry_first: Duration::from_millis(1),
-        ..patient()
-    };
+    let timing = JwksTiming { refresh_retry_first: Duration::from_millis(1), ..patient() };
     let verifier = auth0_verifier(server.url(), timing, &clock);
     verifier.verify_or_refresh(&first_token()).await.unwrap();
     server.answer("503 Service Unavailable", "", "");
@@ -262,18 +239,13 @@ async fn a_failed_refresh_is_tried_again_before_the_next_is_due() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), fresh)
-        .await
-        .expect("the keys should be fetched");
+    tokio::time::timeout(Duration::from_secs(30), fresh).await.expect("the keys should be fetched");
 }
 
 #[tokio::test]
 async fn keys_are_fetched_again_from_time_to_time() {
     let server = KeyServer::publishing(&key_set(&[&Signer::rsa_first()])).await;
-    let timing = JwksTiming {
-        refresh_every: Duration::from_millis(5),
-        ..patient()
-    };
+    let timing = JwksTiming { refresh_every: Duration::from_millis(5), ..patient() };
     let verifier = auth0_verifier(server.url(), timing, &testkit::clock());
     server.wait_for_requests(3).await;
     server.publish(&key_set(&[&Signer::rsa_second()]));
@@ -310,10 +282,7 @@ async fn without_any_keys_tokens_cause_no_fetches() {
     };
     let verifier = auth0_verifier(server.url(), timing, &testkit::clock());
     for _ in 0..20 {
-        assert_eq!(
-            verifier.verify_or_refresh(&first_token()).await,
-            Err(TokenError::KeysUnavailable)
-        );
+        assert_eq!(verifier.verify_or_refresh(&first_token()).await, Err(TokenError::KeysUnavailable));
     }
     assert_eq!(server.requests(), 1);
 }
@@ -322,15 +291,9 @@ async fn without_any_keys_tokens_cause_no_fetches() {
 async fn nobody_waits_longer_than_agreed() {
     let server = KeyServer::publishing(&key_set(&[&Signer::rsa_first()])).await;
     server.hold();
-    let timing = JwksTiming {
-        wait_max: Duration::from_millis(10),
-        ..patient()
-    };
+    let timing = JwksTiming { wait_max: Duration::from_millis(10), ..patient() };
     let verifier = auth0_verifier(server.url(), timing, &testkit::clock());
-    assert_eq!(
-        verifier.verify_or_refresh(&first_token()).await,
-        Err(TokenError::KeysUnavailable)
-    );
+    assert_eq!(verifier.verify_or_refresh(&first_token()).await, Err(TokenError::KeysUnavailable));
 }
 
 #[tokio::test]
@@ -361,35 +324,19 @@ async fn a_token_without_kid_is_tried_against_the_only_key() {
 
 #[tokio::test]
 async fn keys_that_share_a_name_are_all_tried() {
-    let twins = [
-        Signer::rsa_first().named("same"),
-        Signer::rsa_second().named("same"),
-    ];
-    let server = KeyServer::publishing(&key_set(&[
-        &twins[0],
-        &twins[1],
-        &Signer::ec_first().named("same"),
-    ]))
-    .await;
+    let twins = [Signer::rsa_first().named("same"), Signer::rsa_second().named("same")];
+    let server =
+        KeyServer::publishing(&key_set(&[&twins[0], &twins[1], &Signer::ec_first().named("same")])).await;
     let verifier = auth0_verifier(server.url(), patient(), &testkit::clock());
     for twin in twins {
-        assert!(
-            verifier
-                .verify_or_refresh(&twin.token(&auth0_claims()))
-                .await
-                .is_ok()
-        );
+        assert!(verifier.verify_or_refresh(&twin.token(&auth0_claims())).await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn fetching_ends_with_the_verifier() {
     let server = KeyServer::publishing(&key_set(&[&Signer::rsa_first()])).await;
-    let home = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let home = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let issuers = vec![Issuer::auth0(AUTH0, AUDIENCE, server.url())];
     let verifier = Verifier::start(issuers, patient(), Arc::new(testkit::clock()), home.handle()).unwrap();
     // Asked on this runtime, fetched on the other.
@@ -400,9 +347,7 @@ async fn fetching_ends_with_the_verifier() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone)
-        .await
-        .expect("the task should end");
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the task should end");
     home.shutdown_background();
 }
 

@@ -16,10 +16,7 @@ impl<O> Answer<O> {
     /// The answer of an item that nobody has touched yet, and where it will arrive.
     pub(super) fn to_come() -> (Self, oneshot::Receiver<Result<O, Rejected>>) {
         let (caller, outcome) = oneshot::channel();
-        let answer = Self {
-            caller: Some(caller),
-            unless_given: Rejected::Unavailable,
-        };
+        let answer = Self { caller: Some(caller), unless_given: Rejected::Unavailable };
         (answer, outcome)
     }
 

@@ -45,20 +45,12 @@ pub(super) struct Progress<I, O> {
 impl<I, O> Progress<I, O> {
     /// Passes `turn` on when everything is decided.
     pub(super) fn passing(turn: MyTurn<I, O>) -> Self {
-        Self {
-            turn: Some(turn),
-            writing: None,
-            commits: false,
-        }
+        Self { turn: Some(turn), writing: None, commits: false }
     }
 
     /// Passes nothing on.
     pub(super) fn alone() -> Self {
-        Self {
-            turn: None,
-            writing: None,
-            commits: false,
-        }
+        Self { turn: None, writing: None, commits: false }
     }
 
     /// The turn, if it was not passed on.
@@ -196,9 +188,7 @@ pub(super) async fn attempt<E: Executor>(
     loop {
         progress.commits = false;
         // A panic must not end the lane: everyone after this batch would be turned away until the process restarts.
-        let executed = AssertUnwindSafe(executor.execute(items, progress))
-            .catch_unwind()
-            .await;
+        let executed = AssertUnwindSafe(executor.execute(items, progress)).catch_unwind().await;
         match executed.unwrap_or_else(|_| Err(progress.after_panic())) {
             Err(error) if attempts.again(&error).await => {}
             result => return result,
@@ -208,13 +198,10 @@ pub(super) async fn attempt<E: Executor>(
 
 /// Which items are held up; a panic is a failure like others.
 pub(super) async fn ask_held_up<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<bool>, DbError> {
-    AssertUnwindSafe(executor.held_up(items))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            let fault = "the question what is held up panicked";
-            Err(DbError::Inconsistent(fault.to_owned()))
-        })
+    AssertUnwindSafe(executor.held_up(items)).catch_unwind().await.unwrap_or_else(|_| {
+        let fault = "the question what is held up panicked";
+        Err(DbError::Inconsistent(fault.to_owned()))
+    })
 }
 
 /// What every item of a batch is told; `None` when the fault may lie in a single one.
@@ -259,9 +246,7 @@ mod tests {
         for (commits, rejected) in [(true, Some(Rejected::OutcomeUnknown)), (false, None)] {
             let runs = AtomicU32::new(0);
             let executor = Panics { commits, runs };
-            let error = attempt(&executor, &[()], &mut Progress::alone())
-                .await
-                .unwrap_err();
+            let error = attempt(&executor, &[()], &mut Progress::alone()).await.unwrap_err();
             assert_eq!(rejection(&error), rejected, "{error:?}");
             assert_eq!(executor.runs.into_inner(), 1);
         }

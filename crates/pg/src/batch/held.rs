@@ -42,9 +42,7 @@ struct Parts<I, O> {
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Held<I, O> {
     pub(super) fn nothing() -> Self {
-        Self {
-            batch: Batch::empty(),
-        }
+        Self { batch: Batch::empty() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -125,11 +123,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Held<I, O> {
         }
         tracing::error!(queue = worker.limits.name, items = batch.len(), error = %chain(error), "a batch failed; its items run alone");
         worker.meters().isolations.increment(1);
-        let late = if locked {
-            Rejected::HeldUp
-        } else {
-            Rejected::Unavailable
-        };
+        let late = if locked { Rejected::HeldUp } else { Rejected::Unavailable };
         let (mut stuck, mut waits) = (Batch::empty(), 0);
         let mut rest = batch.into_pairs();
         while let Some((item, caller)) = rest.next() {
@@ -152,8 +146,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Held<I, O> {
                     tracing::error!(queue = worker.limits.name, error = %chain(&error), "an operation failed");
                     lone.reject(rejection(&error).unwrap_or(Rejected::Failed));
                     if error.is_unavailable() {
-                        rest.by_ref()
-                            .for_each(|(_, caller)| caller.answer.give(Err(Rejected::Unavailable)));
+                        rest.by_ref().for_each(|(_, caller)| caller.answer.give(Err(Rejected::Unavailable)));
                     }
                 }
             }
@@ -194,10 +187,7 @@ async fn part<E: Executor>(
     worker: &Worker<E>,
     batch: Batch<E::Item, E::Outcome>,
 ) -> Parts<E::Item, E::Outcome> {
-    let mut parts = Parts {
-        free: Batch::empty(),
-        stuck: Batch::empty(),
-    };
+    let mut parts = Parts { free: Batch::empty(), stuck: Batch::empty() };
     if batch.is_empty() {
         return parts;
     }

@@ -37,11 +37,7 @@ pub(super) struct Caller<O> {
 impl<O> Caller<O> {
     /// The caller of an item that is first tried `now`.
     pub(super) fn new(answer: Answer<O>, weight: usize, now: Instant) -> Self {
-        Self {
-            answer,
-            until: now + HELD_UP_MAX,
-            weight,
-        }
+        Self { answer, until: now + HELD_UP_MAX, weight }
     }
 }
 
@@ -51,11 +47,7 @@ impl<I, O> Batch<I, O> {
     }
 
     pub(super) fn with_capacity(items: usize) -> Self {
-        Self {
-            items: Vec::with_capacity(items),
-            callers: Vec::with_capacity(items),
-            bytes: 0,
-        }
+        Self { items: Vec::with_capacity(items), callers: Vec::with_capacity(items), bytes: 0 }
     }
 
     pub(super) fn of_one(item: I, caller: Caller<O>) -> Self {
@@ -71,8 +63,7 @@ impl<I, O> Batch<I, O> {
     }
 
     pub(super) fn move_to(self, other: &mut Self) {
-        self.into_pairs()
-            .for_each(|(item, caller)| other.push(item, caller));
+        self.into_pairs().for_each(|(item, caller)| other.push(item, caller));
     }
 
     pub(super) fn len(&self) -> usize {

@@ -58,30 +58,16 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
             let bytes = Arc::default();
             let turns = Turns::of(lane, Arc::clone(&bytes));
             workers.extend((0..limits.workers.max(1)).map(|_| spawn(turns.clone(), Arc::clone(&monitor))));
-            entrances.push(Entrance {
-                sender,
-                bytes,
-                bytes_max: limits.queue_bytes_max,
-            });
+            entrances.push(Entrance { sender, bytes, bytes_max: limits.queue_bytes_max });
         }
-        Self {
-            entrances: Arc::new(RwLock::new(entrances)),
-            workers: Arc::new(Mutex::new(workers)),
-            monitor,
-        }
+        Self { entrances: Arc::new(RwLock::new(entrances)), workers: Arc::new(Mutex::new(workers)), monitor }
     }
 
     pub(super) async fn submit(&self, key: &str, item: I, weight: usize) -> Result<O, Rejected> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let (answer, outcome) = Answer::to_come();
-        self.enter(Waiting {
-            item,
-            key: hasher.finish(),
-            weight,
-            since: Instant::now(),
-            answer,
-        })?;
+        self.enter(Waiting { item, key: hasher.finish(), weight, since: Instant::now(), answer })?;
         // An answer is given even when it is dropped, so the last word is never needed.
         outcome.await.unwrap_or(Err(Rejected::OutcomeUnknown))
     }
@@ -102,10 +88,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
     }
 
     pub(super) async fn flush(&self) {
-        self.entrances
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.entrances.write().unwrap_or_else(PoisonError::into_inner).clear();
         for worker in self.workers.lock().await.drain(..) {
             if let Err(error) = worker.await {
                 tracing::error!(error = %error, "a batching lane ended badly");

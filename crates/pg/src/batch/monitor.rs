@@ -65,10 +65,7 @@ impl Monitor {
         notes.under_way.insert(number, now);
         notes.moved = now;
         drop(notes);
-        Busy {
-            monitor: Arc::clone(self),
-            number,
-        }
+        Busy { monitor: Arc::clone(self), number }
     }
 
     /// Notes that an item came to an empty queue.

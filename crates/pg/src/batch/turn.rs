@@ -74,10 +74,7 @@ pub(super) struct UnderWay {
 
 impl<I, O> Clone for Turns<I, O> {
     fn clone(&self) -> Self {
-        Self {
-            turn: Arc::clone(&self.turn),
-            claims: Arc::clone(&self.claims),
-        }
+        Self { turn: Arc::clone(&self.turn), claims: Arc::clone(&self.claims) }
     }
 }
 
@@ -94,10 +91,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
             committing: Arc::default(),
             claims: claimed,
         };
-        Self {
-            turn: Arc::new(Mutex::new(turn)),
-            claims: Arc::new(claims),
-        }
+        Self { turn: Arc::new(Mutex::new(turn)), claims: Arc::new(claims) }
     }
 
     pub(super) async fn next(&self) -> MyTurn<I, O> {
@@ -186,10 +180,8 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         if self.taken.iter().all(|waiting| counts.contains_key(&waiting.key)) {
             return true;
         }
-        let (mut behind, taken): (Vec<_>, Vec<_>) = self
-            .taken
-            .drain(..)
-            .partition(|waiting| counts.contains_key(&waiting.key));
+        let (mut behind, taken): (Vec<_>, Vec<_>) =
+            self.taken.drain(..).partition(|waiting| counts.contains_key(&waiting.key));
         drop(counts);
         behind.append(&mut self.behind);
         (self.behind, self.taken) = (behind, taken);
@@ -221,8 +213,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
 impl Committing {
     /// A batch has decided; from now on it writes.
     pub(super) fn write(self: &Arc<Self>) -> Writing {
-        self.writing
-            .send_modify(|writing| *writing = writing.saturating_add(1));
+        self.writing.send_modify(|writing| *writing = writing.saturating_add(1));
         Writing(Arc::clone(self))
     }
 
@@ -236,18 +227,13 @@ impl Committing {
             *counts.entry(*key).or_default() += 1;
         }
         drop(counts);
-        UnderWay {
-            keys,
-            committing: Arc::clone(self),
-        }
+        UnderWay { keys, committing: Arc::clone(self) }
     }
 }
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        self.0
-            .writing
-            .send_modify(|writing| *writing = writing.saturating_sub(1));
+        self.0.writing.send_modify(|writing| *writing = writing.saturating_sub(1));
     }
 }
 

@@ -35,12 +35,7 @@ pub(super) struct Meters {
 
 impl<E: Executor> Worker<E> {
     pub(super) fn new(executor: E, limits: BatchLimits, monitor: Arc<Monitor>) -> Self {
-        Self {
-            executor,
-            limits,
-            meters: OnceLock::new(),
-            monitor,
-        }
+        Self { executor, limits, meters: OnceLock::new(), monitor }
     }
 
     /// Works until nothing can come any more.
@@ -90,8 +85,7 @@ impl<E: Executor> Worker<E> {
         progress: &mut Progress<E::Item, E::Outcome>,
     ) -> Result<Vec<E::Outcome>, DbError> {
         let result = batch.attempt(&self.executor, progress).await;
-        self.monitor
-            .ended(result.as_ref().err(), progress.is_committing());
+        self.monitor.ended(result.as_ref().err(), progress.is_committing());
         result
     }
 
@@ -146,10 +140,7 @@ impl Meters {
     }
 }
 
-#[expect(
-    clippy::as_conversions,
-    reason = "metrics are floats; a queue is far below 2^52"
-)]
+#[expect(clippy::as_conversions, reason = "metrics are floats; a queue is far below 2^52")]
 fn count(items: usize) -> f64 {
     items as f64
 }

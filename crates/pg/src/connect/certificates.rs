@@ -54,12 +54,7 @@ impl Verifier {
         certificates: Vec<CertificateDer<'static>>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
-        Self {
-            check,
-            roots,
-            certificates,
-            algorithms,
-        }
+        Self { check, roots, certificates, algorithms }
     }
 
     /// Whether a root vouches for the certificate.
@@ -185,41 +180,30 @@ fn check_name(end_entity: &CertificateDer<'_>, host: &ServerName<'_>) -> Result<
             Ok(()) => return Ok(()),
             Err(error) => error,
         },
-        Err(_) => CertificateError::NotValidForNameContext {
-            expected: host.to_owned(),
-            presented: Vec::new(),
+        Err(_) => {
+            CertificateError::NotValidForNameContext { expected: host.to_owned(), presented: Vec::new() }
+                .into()
         }
-        .into(),
     };
     let certificate = parse(end_entity)?;
     let alternative = certificate.tbs_certificate.get::<SubjectAltName>();
     let alternative = alternative.map_err(|_| bad_encoding())?;
     let alternative = alternative.map(|(_, names)| names.0).unwrap_or_default();
     let names: Vec<&str> = alternative.iter().filter_map(dns_name).collect();
-    let has_address = alternative
-        .iter()
-        .any(|name| matches!(name, GeneralName::IpAddress(_)));
+    let has_address = alternative.iter().any(|name| matches!(name, GeneralName::IpAddress(_)));
     let (matches, by_common_name) = match host {
         // libpq accepts an address that is written as a name.
         ServerName::IpAddress(address) => {
             let address = std::net::IpAddr::from(*address).to_string();
             let named = names.contains(&address.as_str());
-            (
-                named,
-                !named && !has_address && has_common_name(&certificate, &address),
-            )
+            (named, !named && !has_address && has_common_name(&certificate, &address))
         }
-        ServerName::DnsName(name) => (
-            false,
-            names.is_empty() && has_common_name(&certificate, name.as_ref()),
-        ),
+        ServerName::DnsName(name) => {
+            (false, names.is_empty() && has_common_name(&certificate, name.as_ref()))
+        }
         _ => (false, false),
     };
-    if matches || by_common_name {
-        Ok(())
-    } else {
-        Err(refused)
-    }
+    if matches || by_common_name { Ok(()) } else { Err(refused) }
 }
 
 fn dns_name(name: &GeneralName) -> Option<&str> {

@@ -112,32 +112,15 @@ pub(super) async fn open(
     target.session.note_version(driver.parameter("server_version"));
     let reported = Reported {
         standby: driver.parameter("in_hot_standby").map(|value| value == "on"),
-        read_only: driver
-            .parameter("default_transaction_read_only")
-            .map(|value| value == "on"),
+        read_only: driver.parameter("default_transaction_read_only").map(|value| value == "on"),
     };
-    let cancel = Cancel {
-        token: client.cancel_token(),
-        endpoint: endpoint.clone(),
-        name: host.name.clone(),
-    };
+    let cancel = Cancel { token: client.cancel_token(), endpoint: endpoint.clone(), name: host.name.clone() };
     let driver = drive(driver, Arc::clone(&watch), host.to_string());
     check_kind(&client, wanted, reported).await?;
-    let mut connection = AsyncPgConnection::try_from(client)
-        .await
-        .map_err(|error| Fault::SetUp(Box::new(error)))?;
-    target
-        .session
-        .begin_on(&mut connection)
-        .await
-        .map_err(|error| Fault::SetUp(Box::new(error)))?;
-    Ok(OpenConnection {
-        connection,
-        watch,
-        answer_timeout: target.answer_timeout,
-        cancel,
-        _driver: driver,
-    })
+    let mut connection =
+        AsyncPgConnection::try_from(client).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
+    target.session.begin_on(&mut connection).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
+    Ok(OpenConnection { connection, watch, answer_timeout: target.answer_timeout, cancel, _driver: driver })
 }
 
 /// Asks the server to stop a statement, on a connection of its own.
@@ -244,11 +227,7 @@ async fn check_kind(client: &Client, wanted: TargetSession, reported: Reported) 
         TargetSession::Primary => (!standby, "primary"),
         TargetSession::Standby => (standby, "standby"),
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(Fault::OtherKind { wanted })
-    }
+    if fits { Ok(()) } else { Err(Fault::OtherKind { wanted }) }
 }
 
 async fn ask(client: &Client, question: &str) -> Result<bool, Fault> {

@@ -87,20 +87,13 @@ impl Parameters {
         let count = hosts.len().max(addresses.len()).max(1);
         let ports = list(&self.take("port"));
         if ports.len() > 1 && ports.len() != count {
-            return Err(UrlFault::new(format!(
-                "has {} ports for {count} hosts",
-                ports.len()
-            )));
+            return Err(UrlFault::new(format!("has {} ports for {count} hosts", ports.len())));
         }
         (0..count)
             .map(|index| {
                 let host = hosts.get(index).map(String::as_str).unwrap_or_default();
                 let address = addresses.get(index).map(String::as_str).unwrap_or_default();
-                let port = ports
-                    .get(index)
-                    .or(ports.first())
-                    .map(String::as_str)
-                    .unwrap_or_default();
+                let port = ports.get(index).or(ports.first()).map(String::as_str).unwrap_or_default();
                 one_host(host, address, port)
             })
             .collect()
@@ -140,13 +133,9 @@ impl Parameters {
         let user_timeout = self.number("tcp_user_timeout")?;
         Ok(Tcp {
             user_timeout: user_timeout.map_or(TCP.user_timeout, |ms| Duration::from_millis(ms.into())),
-            keepalives: self
-                .number("keepalives")?
-                .map_or(TCP.keepalives, |number| number != 0),
+            keepalives: self.number("keepalives")?.map_or(TCP.keepalives, |number| number != 0),
             keepalive_idle: self.seconds("keepalives_idle")?.unwrap_or(TCP.keepalive_idle),
-            keepalive_interval: self
-                .seconds("keepalives_interval")?
-                .unwrap_or(TCP.keepalive_interval),
+            keepalive_interval: self.seconds("keepalives_interval")?.unwrap_or(TCP.keepalive_interval),
             keepalive_count: count.or(retries).unwrap_or(TCP.keepalive_count),
         })
     }
@@ -168,15 +157,11 @@ impl Parameters {
         let highest = self.choice("ssl_max_protocol_version", versions)?;
         let root = self.take("sslrootcert");
         if root.as_deref() == Some("system") && mode.is_some_and(|mode| mode != SslMode::VerifyFull) {
-            return Err(UrlFault::new(
-                "has sslrootcert=system, which needs sslmode=verify-full",
-            ));
+            return Err(UrlFault::new("has sslrootcert=system, which needs sslmode=verify-full"));
         }
         let (certificate, key) = (self.take("sslcert"), self.take("sslkey"));
         if certificate.is_some() != key.is_some() {
-            return Err(UrlFault::new(
-                "has only one of sslcert and sslkey: a client certificate needs both",
-            ));
+            return Err(UrlFault::new("has only one of sslcert and sslkey: a client certificate needs both"));
         }
         if highest.is_some_and(|highest| highest < 12 || lowest.is_some_and(|lowest| lowest > highest)) {
             return Err(UrlFault::new(
@@ -238,27 +223,19 @@ impl Parameters {
         let left = self.0.iter().find(|(_, value)| !value.is_empty());
         match left.map(|(name, _)| name.as_str()) {
             None => Ok(()),
-            Some(name) if NOT_SUPPORTED.contains(&name) => Err(UrlFault::new(format!(
-                "has the parameter {name}, which is not supported"
-            ))),
-            Some(name) => Err(UrlFault::new(format!(
-                "has an unknown parameter: {}",
-                shown_name(name)
-            ))),
+            Some(name) if NOT_SUPPORTED.contains(&name) => {
+                Err(UrlFault::new(format!("has the parameter {name}, which is not supported")))
+            }
+            Some(name) => Err(UrlFault::new(format!("has an unknown parameter: {}", shown_name(name)))),
         }
     }
 }
 
 fn one_host(host: &str, address: &str, port: &str) -> Result<Host, UrlFault> {
     if host.starts_with('@') {
-        return Err(UrlFault::new(
-            "names an abstract unix socket, which is not supported",
-        ));
+        return Err(UrlFault::new("names an abstract unix socket, which is not supported"));
     }
-    if host
-        .chars()
-        .any(|character| character.is_whitespace() || character.is_control() || character == '@')
-    {
+    if host.chars().any(|character| character.is_whitespace() || character.is_control() || character == '@') {
         return Err(UrlFault::new("has a host with a character that no host has"));
     }
     let port = match port {
@@ -266,9 +243,7 @@ fn one_host(host: &str, address: &str, port: &str) -> Result<Host, UrlFault> {
         text => text.parse().ok().filter(|port| *port > 0),
     };
     let port = port.ok_or_else(|| {
-        UrlFault::new(format!(
-            "has a port for the host {host:?} that is not a number from 1 to 65535"
-        ))
+        UrlFault::new(format!("has a port for the host {host:?} that is not a number from 1 to 65535"))
     })?;
     if !address.is_empty() && address.parse::<IpAddr>().is_err() {
         return Err(UrlFault::new("has a hostaddr that is not a numeric address"));
@@ -284,19 +259,11 @@ fn one_host(host: &str, address: &str, port: &str) -> Result<Host, UrlFault> {
         (Address::Tcp(address), "") => address.clone(),
         (_, host) => host.to_owned(),
     };
-    Ok(Host {
-        name,
-        address: place,
-        port,
-    })
+    Ok(Host { name, address: place, port })
 }
 
 /// The folder of Debian and its kin, or that of PostgreSQL itself: libpq has the one of its build.
 fn default_socket_folder(port: u16) -> PathBuf {
     let usual = PathBuf::from("/var/run/postgresql");
-    if usual.join(format!(".s.PGSQL.{port}")).exists() {
-        usual
-    } else {
-        PathBuf::from("/tmp")
-    }
+    if usual.join(format!(".s.PGSQL.{port}")).exists() { usual } else { PathBuf::from("/tmp") }
 }

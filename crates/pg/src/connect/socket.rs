@@ -80,9 +80,7 @@ mod tests {
         let url = format!("postgresql://app@{address}/app?{parameters}");
         let url = super::super::url::DatabaseUrl::parse(&url).unwrap();
         let found = endpoints(&url.hosts[0]).await.unwrap();
-        let Either::Left(stream) = open(&found[0], &url.tcp).await.unwrap() else {
-            panic!("no TCP socket")
-        };
+        let Either::Left(stream) = open(&found[0], &url.tcp).await.unwrap() else { panic!("no TCP socket") };
         let socket = SockRef::from(&stream);
         (
             socket.tcp_user_timeout().unwrap(),

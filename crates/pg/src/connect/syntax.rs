@@ -11,9 +11,7 @@ const FORM: &str = "is not a URL such as postgresql://user:password@host/databas
 
 /// Reads either form.
 pub(super) fn parse(text: &str) -> Result<Pairs, UrlFault> {
-    let rest = ["postgresql://", "postgres://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
+    let rest = ["postgresql://", "postgres://"].iter().find_map(|scheme| text.strip_prefix(scheme));
     match rest {
         Some(rest) => parse_url(rest),
         None => parse_list(text),

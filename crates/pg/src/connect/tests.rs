@@ -33,9 +33,7 @@ fn options_reach_the_server_as_they_were_meant() {
     for (query, options) in cases {
         let url = url(&format!("postgresql://app@localhost/app?{query}"));
         assert_eq!(url.options.as_deref(), Some(options), "{query}");
-        let target = Target::parse(&PoolSettings::new(format!(
-            "postgresql://app@localhost/app?{query}"
-        )));
+        let target = Target::parse(&PoolSettings::new(format!("postgresql://app@localhost/app?{query}")));
         assert_eq!(target.unwrap().config.get_options(), Some(options), "{query}");
     }
     let list = url(r"host=localhost options='-c jit=off -c my.word=\'a\\ b\''");
@@ -59,10 +57,7 @@ fn hosts_are_read_as_libpq_reads_them() {
     let cases = [
         ("postgresql://a.example.com/db", "a.example.com:5432/db"),
         ("postgres://u@a:1,b,[::1]:3/db", "a:1,b:5432,[::1]:3/db"),
-        (
-            "postgresql://u@a,b:7/db?target_session_attrs=read-write",
-            "a:5432,b:7/db",
-        ),
+        ("postgresql://u@a,b:7/db?target_session_attrs=read-write", "a:5432,b:7/db"),
         ("postgresql:///db?host=a,b&port=1,2", "a:1,b:2/db"),
         ("postgresql:///db?host=a,b&port=6000", "a:6000,b:6000/db"),
         ("postgresql://u@%2Fvar%2Frun%2Fpg:6000/db", "/var/run/pg:6000/db"),
@@ -79,10 +74,7 @@ fn hosts_are_read_as_libpq_reads_them() {
     assert_eq!(found.hosts[0].address, Address::Tcp("127.0.0.1".to_owned()));
     let found = url("postgresql://u@%2Ftmp%2Fx/db");
     assert_eq!(found.hosts[0].address, Address::Unix(PathBuf::from("/tmp/x")));
-    assert!(matches!(
-        url("postgresql:///db").hosts[0].address,
-        Address::Unix(_)
-    ));
+    assert!(matches!(url("postgresql:///db").hosts[0].address, Address::Unix(_)));
 }
 
 #[test]
@@ -108,58 +100,22 @@ fn parameters_of_libpq_are_honoured() {
 
 /// What is refused, and how the refusal begins.
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "mysql://u:hunter2@h/d",
-        "is not a URL such as postgresql://user:password@host/database",
-    ),
-    (
-        "hunter2",
-        "is not a URL such as postgresql://user:password@host/database",
-    ),
-    (
-        "postgresql://u:hunter2%@h/d",
-        "has a % in the password without two hexadecimal digits after it",
-    ),
+    ("mysql://u:hunter2@h/d", "is not a URL such as postgresql://user:password@host/database"),
+    ("hunter2", "is not a URL such as postgresql://user:password@host/database"),
+    ("postgresql://u:hunter2%@h/d", "has a % in the password without two hexadecimal digits after it"),
     ("postgresql://u:hunter2%zz@h/d", "has a % in the password"),
     ("postgresql://u%:hunter2@h/d", "has a % in the user"),
-    (
-        "postgresql://u:hunter2%FF@h/d",
-        "has bytes in the password that are not UTF-8",
-    ),
-    (
-        "postgresql://u:p@hunter2@h/d",
-        "has more than one @ before the host",
-    ),
+    ("postgresql://u:hunter2%FF@h/d", "has bytes in the password that are not UTF-8"),
+    ("postgresql://u:p@hunter2@h/d", "has more than one @ before the host"),
     ("postgresql://u:1/hunter2@h/d", "has a / before the first @"),
-    (
-        "postgresql://u:hunter2/d",
-        "has a port for the host \"u\" that is not a number from 1 to 65535",
-    ),
-    (
-        "postgresql://u:hunter2@h:70000/d",
-        "has a port for the host \"h\" that is not a number",
-    ),
+    ("postgresql://u:hunter2/d", "has a port for the host \"u\" that is not a number from 1 to 65535"),
+    ("postgresql://u:hunter2@h:70000/d", "has a port for the host \"h\" that is not a number"),
     ("postgresql://u:hunter2@h/d?port=1,2", "has 2 ports for 1 hosts"),
-    (
-        "postgresql://a,b/d?hostaddr=127.0.0.1",
-        "has 2 hosts and 1 entries in hostaddr",
-    ),
-    (
-        "postgresql://h/d?hostaddr=h",
-        "has a hostaddr that is not a numeric address",
-    ),
-    (
-        "postgresql://u:hunter2@[::1/d",
-        "has an address that begins with [ and is not [address]",
-    ),
-    (
-        "postgresql://u:hunter2@h/d?foo=bar",
-        "has an unknown parameter: foo",
-    ),
-    (
-        "postgresql://u:hunter2@h/d?Hunter2%20/x=bar",
-        "has an unknown parameter: a parameter",
-    ),
+    ("postgresql://a,b/d?hostaddr=127.0.0.1", "has 2 hosts and 1 entries in hostaddr"),
+    ("postgresql://h/d?hostaddr=h", "has a hostaddr that is not a numeric address"),
+    ("postgresql://u:hunter2@[::1/d", "has an address that begins with [ and is not [address]"),
+    ("postgresql://u:hunter2@h/d?foo=bar", "has an unknown parameter: foo"),
+    ("postgresql://u:hunter2@h/d?Hunter2%20/x=bar", "has an unknown parameter: a parameter"),
     ("postgresql://u:hunter2@h/d?sslmode", "has no value for sslmode"),
     (
         "postgresql://u:hunter2@h/d?sslmode=maybe",
@@ -177,22 +133,10 @@ const REFUSED: &[(&str, &str)] = &[
         "postgresql://u:hunter2@h/d?sslpassword=hunter2",
         "has the parameter sslpassword, which is not supported",
     ),
-    (
-        "postgresql://u:hunter2@h/d?sslcrl=/x",
-        "has the parameter sslcrl, which is not supported",
-    ),
-    (
-        "postgresql://u:hunter2@h/d?gssencmode=require",
-        "has a gssencmode that is none of disable, prefer",
-    ),
-    (
-        "postgresql://u:hunter2@h/d?client_encoding=LATIN1",
-        "has a client_encoding that is none of UTF8",
-    ),
-    (
-        "postgresql://u:hunter2@h/d?sslcert=/x",
-        "has only one of sslcert and sslkey",
-    ),
+    ("postgresql://u:hunter2@h/d?sslcrl=/x", "has the parameter sslcrl, which is not supported"),
+    ("postgresql://u:hunter2@h/d?gssencmode=require", "has a gssencmode that is none of disable, prefer"),
+    ("postgresql://u:hunter2@h/d?client_encoding=LATIN1", "has a client_encoding that is none of UTF8"),
+    ("postgresql://u:hunter2@h/d?sslcert=/x", "has only one of sslcert and sslkey"),
     (
         "postgresql://h/d?sslrootcert=system&sslmode=verify-ca",
         "has sslrootcert=system, which needs sslmode=verify-full",
@@ -213,26 +157,14 @@ fn a_refusal_names_the_part_and_never_the_password() {
 #[test]
 fn display_shows_all_but_the_password() {
     let cases = [
-        (
-            "postgresql://app:hunter2@db.example.com/users",
-            "postgresql://app:***@db.example.com/users",
-        ),
-        (
-            "postgresql://app@db.example.com:6000/users",
-            "postgresql://app@db.example.com:6000/users",
-        ),
-        (
-            "postgresql://app@a:1,b/users?password=hunter2",
-            "postgresql://app:***@a:1,b/users",
-        ),
+        ("postgresql://app:hunter2@db.example.com/users", "postgresql://app:***@db.example.com/users"),
+        ("postgresql://app@db.example.com:6000/users", "postgresql://app@db.example.com:6000/users"),
+        ("postgresql://app@a:1,b/users?password=hunter2", "postgresql://app:***@a:1,b/users"),
         (
             "host=/tmp/pg user=app password='hunter2 x' options='-c jit=off' sslmode=disable",
             "postgresql://app:***@%2Ftmp%2Fpg?options=-c%20jit%3Doff&sslmode=disable",
         ),
-        (
-            "postgresql://[::1]:7/d?sslrootcert=/etc/ca.pem",
-            "postgresql://[::1]:7/d?sslrootcert=/etc/ca.pem",
-        ),
+        ("postgresql://[::1]:7/d?sslrootcert=/etc/ca.pem", "postgresql://[::1]:7/d?sslrootcert=/etc/ca.pem"),
     ];
     for (text, shown) in cases {
         let url = url(text);

@@ -81,19 +81,12 @@ impl Encryption {
 
     /// The same for a server that has declined.
     pub(super) fn declined(&self) -> Option<Self> {
-        (self.optional && self.connector.is_some()).then(|| Self {
-            connector: None,
-            ..self.clone()
-        })
+        (self.optional && self.connector.is_some()).then(|| Self { connector: None, ..self.clone() })
     }
 
     /// Encrypts a stream. A unix socket is left as it is, as libpq leaves it.
     pub(super) async fn apply(&self, mut socket: Socket, name: &str) -> Result<Transport, TlsFault> {
-        let Some(connector) = self
-            .connector
-            .as_ref()
-            .filter(|_| matches!(socket, Either::Left(_)))
-        else {
+        let Some(connector) = self.connector.as_ref().filter(|_| matches!(socket, Either::Left(_))) else {
             return Ok(Either::Left(socket));
         };
         if !self.direct {
@@ -125,12 +118,7 @@ fn configure(options: &TlsOptions, check: Check) -> Result<ClientConfig, DbError
         Some(path) => root_file(path)?,
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(
-        check,
-        roots,
-        certificates,
-        provider.signature_verification_algorithms,
-    );
+    let verifier = Verifier::new(check, roots, certificates, provider.signature_verification_algorithms);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| DbError::Connect(Box::new(error)))?
@@ -160,9 +148,7 @@ fn root_file(path: &str) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)
     let certificates = read_certificates("sslrootcert", path)?;
     let mut roots = RootCertStore::empty();
     for certificate in &certificates {
-        roots
-            .add(certificate.clone())
-            .map_err(|error| unusable("sslrootcert", path, &error))?;
+        roots.add(certificate.clone()).map_err(|error| unusable("sslrootcert", path, &error))?;
     }
     Ok((roots, certificates))
 }
@@ -187,10 +173,7 @@ fn client_certificate(
     let signer = signer.map_err(|error| unusable("sslkey", key, &error))?;
     let public = certificates.first().map(public_key).transpose();
     let public = public.map_err(|error| unusable("sslcert", certificate, &error))?;
-    if signer
-        .public_key()
-        .is_some_and(|own| Some(own.as_ref()) != public.as_deref())
-    {
+    if signer.public_key().is_some_and(|own| Some(own.as_ref()) != public.as_deref()) {
         return Err(unusable(
             "sslcert",
             certificate,

@@ -173,9 +173,7 @@ impl Host {
             Address::Unix(_) => true,
             Address::Tcp(name) => {
                 name == "localhost"
-                    || name
-                        .parse::<IpAddr>()
-                        .is_ok_and(|address| address.to_canonical().is_loopback())
+                    || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
             }
         }
     }
@@ -192,11 +190,7 @@ impl std::fmt::Display for Host {
 }
 
 /// What needs no encoding in a host, user or database.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What needs none in the value of a parameter.
 const PLAIN_VALUE: &AsciiSet = &PLAIN.remove(b'/').remove(b':').remove(b',');
 
@@ -229,11 +223,7 @@ fn without_password(mut given: Parameters) -> String {
         } else {
             text.push_str(&encoded(host));
         }
-        let port = if index == 0 {
-            &first
-        } else {
-            ports.next().unwrap_or(&first)
-        };
+        let port = if index == 0 { &first } else { ports.next().unwrap_or(&first) };
         if !port.is_empty() {
             let _infallible = write!(text, ":{port}");
         }

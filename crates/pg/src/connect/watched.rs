@@ -38,10 +38,7 @@ pub(super) struct Watch {
 
 impl Silence {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            origin: Instant::now(),
-            since_ms: AtomicU64::new(0),
-        })
+        Arc::new(Self { origin: Instant::now(), since_ms: AtomicU64::new(0) })
     }
 
     fn elapsed_ms(&self, at: Instant) -> u64 {
@@ -140,9 +137,7 @@ impl<T> Watched<T> {
                 return Poll::Ready(self.watch.give_up(since, limit));
             }
             // A timer of an earlier wait may fire too early, and is set anew then: less work than once for each request.
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
             if timer.deadline() > due.into() {
                 timer.as_mut().reset(due.into());
             }
@@ -242,10 +237,7 @@ struct Messages {
 impl Messages {
     /// The first message of a client has no type.
     fn after_startup() -> Self {
-        Self {
-            header_filled: 1,
-            ..Self::default()
-        }
+        Self { header_filled: 1, ..Self::default() }
     }
 
     /// Calls `complete` with the type of each message that ends in `bytes`.
@@ -373,11 +365,7 @@ mod tests {
         let mut buffers = [[0; 6]; 3];
         let [first, second, third] = &mut buffers;
         let mut others = Box::pin(async {
-            tokio::join!(
-                idle.read_exact(first),
-                answered.read_exact(second),
-                unlimited.read_exact(third)
-            )
+            tokio::join!(idle.read_exact(first), answered.read_exact(second), unlimited.read_exact(third))
         });
         // Three limits one after the other, and the others are still waiting.
         for _ in 0..3 {
@@ -399,10 +387,7 @@ mod tests {
     #[tokio::test]
     async fn half_an_answer_and_a_request_that_is_not_taken_time_out() {
         let (mut halved, mut server) = stream(LIMIT).await;
-        halved
-            .write_all(&[SYNC_MESSAGE, SYNC_MESSAGE].concat())
-            .await
-            .unwrap();
+        halved.write_all(&[SYNC_MESSAGE, SYNC_MESSAGE].concat()).await.unwrap();
         server.write_all(&[&READY[..], b"C"].concat()).await.unwrap();
         halved.read_exact(&mut [0; 7]).await.unwrap();
         times_out(&mut halved).await;

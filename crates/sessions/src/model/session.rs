@@ -86,10 +86,7 @@ impl Session {
     /// Where the session stands in the list of its user.
     #[must_use]
     pub fn place(&self) -> TimePlace {
-        TimePlace {
-            at: self.created_at,
-            id: self.id,
-        }
+        TimePlace { at: self.created_at, id: self.id }
     }
 
     /// The session, if its owner is inside `scope`.
@@ -100,9 +97,7 @@ impl Session {
         if scope.covers(&self.user_id) {
             Ok(self)
         } else {
-            Err(SessionRefusal::Foreign {
-                session_id: self.session_id.to_string(),
-            })
+            Err(SessionRefusal::Foreign { session_id: self.session_id.to_string() })
         }
     }
 }

@@ -17,9 +17,7 @@ pub fn parse_session_id(text: &str) -> Result<Uuid, SessionRefusal> {
     usual
         .then(|| Uuid::try_parse(text).ok())
         .flatten()
-        .ok_or_else(|| SessionRefusal::NotFound {
-            session_id: text.to_owned(),
-        })
+        .ok_or_else(|| SessionRefusal::NotFound { session_id: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -40,9 +38,7 @@ mod tests {
         ] {
             assert_eq!(
                 parse_session_id(other),
-                Err(SessionRefusal::NotFound {
-                    session_id: other.to_owned()
-                })
+                Err(SessionRefusal::NotFound { session_id: other.to_owned() })
             );
         }
     }

@@ -116,12 +116,7 @@ mod tests {
             assert_eq!(role.to_string().parse(), Ok(*role));
         }
         for text in ["", "Active", "active ", "closed"] {
-            assert_eq!(
-                text.parse::<Status>(),
-                Err(UnknownWord {
-                    allowed: Status::WORDS
-                })
-            );
+            assert_eq!(text.parse::<Status>(), Err(UnknownWord { allowed: Status::WORDS }));
         }
         let refused = "robot".parse::<Role>().unwrap_err();
         assert_eq!(refused.to_string(), "not one of user, assistant, system, tool");

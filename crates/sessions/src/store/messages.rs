@@ -160,10 +160,7 @@ pub(crate) async fn list(
     .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
     let items = rows.into_iter().map(|row| row.message.into_message());
-    Ok(Found {
-        items: items.collect::<Result<_, _>>()?,
-        rows: found,
-    })
+    Ok(Found { items: items.collect::<Result<_, _>>()?, rows: found })
 }
 
 fn column<'a, T>(

@@ -25,10 +25,7 @@ macro_rules! columns {
 
 /// The place in front of the newest session there can be. A first page then runs the same statement, and the same range
 /// of the index, as every other page.
-const NEWEST: TimePlace = TimePlace {
-    at: datetime!(9999-12-31 23:59:59.999999 UTC),
-    id: i64::MAX,
-};
+const NEWEST: TimePlace = TimePlace { at: datetime!(9999-12-31 23:59:59.999999 UTC), id: i64::MAX };
 
 /// A session on a page that was measured.
 #[derive(QueryableByName)]
@@ -128,15 +125,12 @@ pub(crate) async fn find(
     session_id: Uuid,
     now: OffsetDateTime,
 ) -> Result<Option<Session>, DbError> {
-    let row: Option<Row> = pg::sql(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM sessions.sessions WHERE session_id = $1"
-    ))
-    .bind::<SqlUuid, _>(session_id)
-    .get_result(conn)
-    .await
-    .optional()?;
+    let row: Option<Row> =
+        pg::sql(concat!("SELECT ", columns!(), " FROM sessions.sessions WHERE session_id = $1"))
+            .bind::<SqlUuid, _>(session_id)
+            .get_result(conn)
+            .await
+            .optional()?;
     row.map(|row| row.read_at(now)).transpose()
 }
 
@@ -182,10 +176,7 @@ pub(crate) async fn list(
     .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
     let items = rows.into_iter().map(|row| row.session.read_at(now));
-    Ok(Found {
-        items: items.collect::<Result<_, _>>()?,
-        rows: found,
-    })
+    Ok(Found { items: items.collect::<Result<_, _>>()?, rows: found })
 }
 
 /// Locks the sessions that exist among `session_ids` until the end of the transaction and reads their counters.
@@ -202,9 +193,7 @@ pub(crate) async fn lock(
     .bind::<Array<SqlUuid>, _>(session_ids)
     .load(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| Ok((row.session_id, row.into_tally()?)))
-        .collect()
+    rows.into_iter().map(|row| Ok((row.session_id, row.into_tally()?))).collect()
 }
 
 /// Those of the sessions that another transaction has locked. Locks the others, and waits for none.

@@ -18,9 +18,7 @@ mod setup {
 
     impl Machine {
         fn new() -> Self {
-            let machine = Self {
-                folder: tempfile::tempdir().unwrap(),
-            };
+            let machine = Self { folder: tempfile::tempdir().unwrap() };
             let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
             for file in ["dev", "Cargo.toml", "rust-toolchain.toml"] {
                 fs::copy(checkout.join(file), machine.folder.path().join(file)).unwrap();
@@ -60,10 +58,7 @@ mod setup {
                 .env("PGBOUNCER", self.program("pgbouncer"))
                 .output()
                 .unwrap();
-            (
-                run.status.success(),
-                String::from_utf8_lossy(&run.stderr).into_owned(),
-            )
+            (run.status.success(), String::from_utf8_lossy(&run.stderr).into_owned())
         }
     }
 
@@ -89,10 +84,7 @@ mod setup {
         machine.add("sudo", "\"$@\"");
         let (is_success, said) = machine.setup();
         assert!(is_success, "{said}");
-        assert!(
-            said.contains("going on without openssl (it could not be installed)"),
-            "{said}"
-        );
+        assert!(said.contains("going on without openssl (it could not be installed)"), "{said}");
     }
 
     #[test]
@@ -105,11 +97,7 @@ mod setup {
         machine.add("sudo", "\"$@\"");
         let (is_success, said) = machine.setup();
         assert!(is_success && !said.contains("going on without"), "{said}");
-        assert_eq!(
-            machine.setup(),
-            (true, String::new()),
-            "nothing is missing any more"
-        );
+        assert_eq!(machine.setup(), (true, String::new()), "nothing is missing any more");
     }
 
     #[test]
@@ -117,9 +105,6 @@ mod setup {
         let machine = Machine::new();
         fs::remove_file(machine.program("cc")).unwrap();
         let (is_success, said) = machine.setup();
-        assert!(
-            !is_success && said.contains("please install a C compiler"),
-            "{said}"
-        );
+        assert!(!is_success && said.contains("please install a C compiler"), "{said}");
     }
 }

@@ -29,27 +29,17 @@ async fn insert(db: &TestDb, id: i64) {
 
 async fn count(db: &TestDb) -> i64 {
     let mut conn = db.connect().await;
-    let found: Count = pg::sql("SELECT count(*) FROM things.things")
-        .get_result(&mut conn)
-        .await
-        .unwrap();
+    let found: Count = pg::sql("SELECT count(*) FROM things.things").get_result(&mut conn).await.unwrap();
     found.count
 }
 
 #[tokio::test]
 async fn each_test_has_a_database_of_its_own() {
-    let (one, two) = (
-        TestDb::create(&[MIGRATIONS], &[AUDITS]).await,
-        TestDb::create(&[MIGRATIONS], &[AUDITS]).await,
-    );
+    let (one, two) =
+        (TestDb::create(&[MIGRATIONS], &[AUDITS]).await, TestDb::create(&[MIGRATIONS], &[AUDITS]).await);
     insert(&one, 1).await;
     assert_eq!((count(&one).await, count(&two).await), (1, 0));
-    assert!(
-        pg::migrate::pending(two.pool(), &[MIGRATIONS])
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(pg::migrate::pending(two.pool(), &[MIGRATIONS]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -78,10 +68,7 @@ async fn violations_fail_the_test_when_it_ends() {
     insert(&db, -1).await;
     let panic = std::thread::spawn(move || drop(db)).join().unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
-    assert!(
-        message.contains("things are positive: -1: is not positive"),
-        "{message}"
-    );
+    assert!(message.contains("things are positive: -1: is not positive"), "{message}");
 }
 
 #[tokio::test]
@@ -100,9 +87,7 @@ async fn the_database_is_gone_afterwards_even_with_open_transactions() {
     let db = TestDb::create(&[MIGRATIONS], &[AUDITS]).await;
     let name = db.url().rsplit_once('/').unwrap().1.to_owned();
     let mut conn = db.connect().await;
-    conn.batch_execute("BEGIN; INSERT INTO things.things VALUES (-5)")
-        .await
-        .unwrap();
+    conn.batch_execute("BEGIN; INSERT INTO things.things VALUES (-5)").await.unwrap();
     drop(db);
     let left: Count = pg::sql("SELECT count(*) FROM pg_database WHERE datname = $1")
         .bind::<Text, _>(name)
@@ -115,10 +100,7 @@ async fn the_database_is_gone_afterwards_even_with_open_transactions() {
 
 #[test]
 fn a_database_outlives_the_runtime_it_was_made_on() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let db = runtime.block_on(TestDb::create(&[MIGRATIONS], &[AUDITS]));
     runtime.block_on(insert(&db, 1));
     drop(runtime);

@@ -18,10 +18,7 @@ pub async fn dump(conn: &mut AsyncPgConnection) -> Vec<String> {
 /// What only one of two dumps has, with `-` for the first and `+` for the second.
 pub fn difference(first: &[String], second: &[String]) -> Vec<String> {
     let missing = |from: &[String], sign: char, other: &[String]| -> Vec<String> {
-        from.iter()
-            .filter(|line| !other.contains(line))
-            .map(|line| format!("{sign} {line}"))
-            .collect()
+        from.iter().filter(|line| !other.contains(line)).map(|line| format!("{sign} {line}")).collect()
     };
     let mut lines = missing(first, '-', second);
     lines.extend(missing(second, '+', first));

@@ -7,18 +7,11 @@ use crate::{
 };
 
 /// The domain crates, those to come included.
-pub const DOMAINS: [&str; 8] = [
-    "identity", "credits", "sessions", "usage", "files", "billing", "webhooks", "chat",
-];
+pub const DOMAINS: [&str; 8] =
+    ["identity", "credits", "sessions", "usage", "files", "billing", "webhooks", "chat"];
 
-const DATABASE_CLIENTS: [&str; 6] = [
-    "diesel",
-    "diesel-async",
-    "diesel_migrations",
-    "tokio-postgres",
-    "sqlx",
-    "postgres",
-];
+const DATABASE_CLIENTS: [&str; 6] =
+    ["diesel", "diesel-async", "diesel_migrations", "tokio-postgres", "sqlx", "postgres"];
 
 #[test]
 fn i1_no_domain_knows_another_and_nobody_looks_up() {
@@ -74,11 +67,7 @@ fn forbidden_edges(members: &[Member]) -> Vec<String> {
             if dependency.name == from.name || may_know(known, to, dependency.kind) {
                 continue;
             }
-            let part = if dependency.kind == Kind::Dev {
-                "the tests of "
-            } else {
-                ""
-            };
+            let part = if dependency.kind == Kind::Dev { "the tests of " } else { "" };
             breaches.push(format!("{part}{} must not know {}", from.name, dependency.name));
         }
     }
@@ -141,17 +130,12 @@ fn http_dependencies(members: &[Member]) -> Vec<String> {
 
 /// A crate that calls others over HTTP reads their statuses; nobody else has a use for one.
 fn http_in(source: &Source, members: &[Member]) -> Vec<String> {
-    let owner = members
-        .iter()
-        .find(|member| source.path.starts_with(&format!("{}/", member.dir)));
+    let owner = members.iter().find(|member| source.path.starts_with(&format!("{}/", member.dir)));
     let Some(owner) = owner.filter(|owner| !serves_http(&owner.name)) else {
         return Vec::new();
     };
-    let words: &[&str] = if owner.needs("reqwest") {
-        &["HttpResponse"]
-    } else {
-        &["HttpResponse", "StatusCode"]
-    };
+    let words: &[&str] =
+        if owner.needs("reqwest") { &["HttpResponse"] } else { &["HttpResponse", "StatusCode"] };
     source
         .lines()
         .filter_map(|(line, code)| {
@@ -168,10 +152,7 @@ fn serves_http(name: &str) -> bool {
 fn database_dependencies(members: &[Member]) -> Vec<String> {
     let mut breaches = Vec::new();
     for member in members {
-        if matches!(
-            place(&member.name),
-            Some(Place::Pg | Place::Domain | Place::Testkit)
-        ) {
+        if matches!(place(&member.name), Some(Place::Pg | Place::Domain | Place::Testkit)) {
             continue;
         }
         for client in DATABASE_CLIENTS.iter().filter(|client| member.needs(client)) {
@@ -205,11 +186,7 @@ fn sideways_and_upward_edges_are_found() {
         ("testkit", "gateway"),
         ("kernel", "serde"),
     ] {
-        assert_eq!(
-            forbidden_edges(&[member(name, &[dependency])]),
-            [""; 0],
-            "{name} -> {dependency}"
-        );
+        assert_eq!(forbidden_edges(&[member(name, &[dependency])]), [""; 0], "{name} -> {dependency}");
     }
     assert!(forbidden_edges(&[member("newcomer", &[])])[0].contains("no place"));
 }

@@ -51,11 +51,7 @@ fn every_crate_has_a_readme_which_is_its_documentation() {
     };
     let workspace = Workspace::get();
     let mut breaches = Vec::new();
-    for member in workspace
-        .members
-        .iter()
-        .filter(|member| member.dir.starts_with("crates/"))
-    {
+    for member in workspace.members.iter().filter(|member| member.dir.starts_with("crates/")) {
         let readme = workspace.read(&format!("{}/README.md", member.dir)).ok();
         let lib = workspace.read(&format!("{}/src/lib.rs", member.dir)).ok();
         breaches.extend(undocumented(member, readme.as_deref(), lib.as_deref()));
@@ -81,27 +77,18 @@ fn manifests_inherit_versions_and_lints() {
 
 fn headless(source: &Source) -> Option<String> {
     let first = source.text.lines().next().unwrap_or_default();
-    let says = first
-        .strip_prefix("//!")
-        .is_some_and(|text| !text.trim().is_empty());
+    let says = first.strip_prefix("//!").is_some_and(|text| !text.trim().is_empty());
     (!says && !first.starts_with("#![doc = include_str!(")).then(|| source.path.clone())
 }
 
 fn allows(source: &Source) -> Vec<String> {
     let is_allow = |code: &str| code.contains("#[allow(") || code.contains("#![allow(");
-    source
-        .lines()
-        .filter(|(_, code)| is_allow(code))
-        .map(|(line, _)| source.at(line))
-        .collect()
+    source.lines().filter(|(_, code)| is_allow(code)).map(|(line, _)| source.at(line)).collect()
 }
 
 fn too_long(source: &Source) -> Option<String> {
     let lines = source.text.lines().count();
-    let reasoned = source
-        .text
-        .lines()
-        .any(|line| line.starts_with("//! Long because"));
+    let reasoned = source.text.lines().any(|line| line.starts_with("//! Long because"));
     (lines > LINES_MAX && !reasoned).then(|| format!("{} has {lines} lines", source.path))
 }
 
@@ -144,14 +131,8 @@ fn untidy_files_are_found() {
     assert!(headless(&file("//! Says something.\n")).is_none());
     assert!(headless(&file("#![doc = include_str!(\"../README.md\")]\n")).is_none());
 
-    assert_eq!(
-        allows(&file("#[allow(dead_code)]\nfn x() {}")),
-        ["crates/x/src/y.rs:1"]
-    );
-    assert_eq!(
-        allows(&file("// #[allow(dead_code)]\n#![allow(x)]")),
-        ["crates/x/src/y.rs:2"]
-    );
+    assert_eq!(allows(&file("#[allow(dead_code)]\nfn x() {}")), ["crates/x/src/y.rs:1"]);
+    assert_eq!(allows(&file("// #[allow(dead_code)]\n#![allow(x)]")), ["crates/x/src/y.rs:2"]);
     assert_eq!(allows(&file("#[expect(dead_code, reason = \"x\")]")), [""; 0]);
 
     assert!(too_long(&file(&"//! x\n".repeat(501))).is_some());
@@ -171,8 +152,5 @@ fn untidy_crates_are_found() {
 
     let good = "[dependencies]\nserde.workspace = true\na = { workspace = true, optional = true }\n[lints]\nworkspace = true";
     assert_eq!(own_ways("Cargo.toml", good), [""; 0]);
-    assert_eq!(
-        own_ways("Cargo.toml", "[dev-dependencies]\nserde = \"1\"").len(),
-        2
-    );
+    assert_eq!(own_ways("Cargo.toml", "[dev-dependencies]\nserde = \"1\"").len(), 2);
 }

@@ -37,11 +37,7 @@ async fn every_down_restores_the_schema_and_up_can_run_again() {
         .migrations
         .iter()
         .filter_map(|folder| {
-            Some(Step {
-                name: &folder.name,
-                up: folder.up.as_deref()?,
-                down: folder.down.as_deref()?,
-            })
+            Some(Step { name: &folder.name, up: folder.up.as_deref()?, down: folder.down.as_deref()? })
         })
         .collect();
     rule.is_kept(&remains(&steps).await);
@@ -60,11 +56,7 @@ async fn remains(steps: &[Step<'_>]) -> Vec<String> {
     let mut breaches = Vec::new();
     for step in steps {
         let mut tell = |what: &str, lines: Vec<String>| {
-            breaches.extend(
-                lines
-                    .into_iter()
-                    .map(|line| format!("{} {what}: {line}", step.name)),
-            );
+            breaches.extend(lines.into_iter().map(|line| format!("{} {what}: {line}", step.name)));
         };
         let before = dump(&mut conn).await;
         conn.batch_execute(step.up).await.unwrap();
@@ -77,10 +69,7 @@ async fn remains(steps: &[Step<'_>]) -> Vec<String> {
             }
         }
         match conn.batch_execute(step.up).await {
-            Ok(()) => tell(
-                "differs the second time",
-                difference(&after, &dump(&mut conn).await),
-            ),
+            Ok(()) => tell("differs the second time", difference(&after, &dump(&mut conn).await)),
             Err(error) => {
                 tell("cannot run again", vec![error.to_string()]);
                 break;
@@ -105,16 +94,12 @@ fn unregistered(folders: &[Folder], sources: &[&Source]) -> Vec<String> {
         let is_name = time.len() == 14
             && time.bytes().all(|byte| byte.is_ascii_digit())
             && words.contains('_')
-            && words
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            && words.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         if !is_name {
             breaches.push(format!("{path} is not named <timestamp>_<verb_noun>"));
         }
         if !names.insert(&folder.name) || !times.insert(time) {
-            breaches.push(format!(
-                "{path} has the time of another one: their order would be chance"
-            ));
+            breaches.push(format!("{path} has the time of another one: their order would be chance"));
         }
         let crate_dir = format!("crates/{}/src/", folder.domain);
         let embeds = |source: &&&Source| {
@@ -146,18 +131,8 @@ fn folders_that_would_not_run_are_found() {
     assert_eq!(found(&folder("usage", "20260102000000_add_price")), 1);
     assert_eq!(found(&folder("credits", &good.name)), 1);
     assert_eq!(found(&folder("nobody", &good.name)), 2);
-    assert_eq!(
-        found(&Folder {
-            down: None,
-            ..good.clone()
-        }),
-        1
-    );
-    for name in [
-        "2026_create_records",
-        "20260101000000_create",
-        "20260101000000_Create_Records",
-    ] {
+    assert_eq!(found(&Folder { down: None, ..good.clone() }), 1);
+    for name in ["2026_create_records", "20260101000000_create", "20260101000000_Create_Records"] {
         assert_eq!(found(&folder("usage", name)), 2, "{name}");
     }
     assert_eq!(unregistered(&[good.clone(), good], &[&embedding]).len(), 1);
@@ -172,11 +147,7 @@ async fn ways_back_that_leave_something_are_found() {
     };
     assert_eq!(remains(&[good]).await, [""; 0]);
     for (up, down, left) in [
-        (
-            "CREATE SCHEMA a; CREATE TYPE public.t AS ENUM ('x')",
-            "DROP SCHEMA a",
-            "leaves: + type public.t",
-        ),
+        ("CREATE SCHEMA a; CREATE TYPE public.t AS ENUM ('x')", "DROP SCHEMA a", "leaves: + type public.t"),
         ("CREATE SCHEMA a", "SELECT 1", "leaves: + schema a"),
         ("CREATE SCHEMA a", "DROP SCHEMA b", "cannot go back"),
         (
@@ -185,12 +156,7 @@ async fn ways_back_that_leave_something_are_found() {
             "leaves: - schema public",
         ),
     ] {
-        let found = remains(&[Step {
-            name: "bad",
-            up,
-            down,
-        }])
-        .await;
+        let found = remains(&[Step { name: "bad", up, down }]).await;
         assert!(found.iter().any(|line| line.contains(left)), "{up}: {found:?}");
     }
 }

@@ -23,9 +23,7 @@ fn i10_no_float_touches_money() {
 }
 
 fn floats_in(source: &Source) -> Vec<String> {
-    let keeps_books = KEEP_BOOKS
-        .iter()
-        .any(|name| source.path.starts_with(&format!("crates/{name}/")));
+    let keeps_books = KEEP_BOOKS.iter().any(|name| source.path.starts_with(&format!("crates/{name}/")));
     // The documentation of the API calls an exact decimal a number; that is said in attributes.
     let code = without_attributes(&source.code);
     let mut breaches = Vec::new();
@@ -38,9 +36,7 @@ fn floats_in(source: &Source) -> Vec<String> {
     if keeps_books {
         let sql = source.literals.iter().filter(|literal| {
             let text = literal.text.to_lowercase();
-            ["::float", "double precision", "::real", "::numeric("]
-                .iter()
-                .any(|cast| text.contains(cast))
+            ["::float", "double precision", "::real", "::numeric("].iter().any(|cast| text.contains(cast))
         });
         breaches.extend(
             sql.map(|literal| format!("{}: a float or rounded number in SQL", source.at(literal.line))),
@@ -72,18 +68,9 @@ fn floats_near_money_are_found() {
     assert_eq!(found(credits, "let share = part as f64;"), 1);
     assert_eq!(found(credits, "let share = part * 0.5;"), 1);
     assert_eq!(found(credits, "let first = pair.0.1; let x = a[1..2];"), 0);
-    assert_eq!(
-        found(credits, r#"pg::sql("SELECT sum(amount)::float8 AS total")"#),
-        1
-    );
+    assert_eq!(found(credits, r#"pg::sql("SELECT sum(amount)::float8 AS total")"#), 1);
     let route = "bins/gateway/src/http/routes/credits/consume.rs";
     assert_eq!(found(route, "pub balance: f64,"), 1);
-    assert_eq!(
-        found(
-            route,
-            "#[schema(value_type = f64, example = 1.5)]\npub balance: Credits,"
-        ),
-        0
-    );
+    assert_eq!(found(route, "#[schema(value_type = f64, example = 1.5)]\npub balance: Credits,"), 0);
     assert_eq!(found(route, "pub importance_score: f64,"), 0);
 }

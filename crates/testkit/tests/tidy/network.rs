@@ -7,9 +7,8 @@ use crate::{
 };
 
 /// Crates that speak to others than PostgreSQL.
-const CALLERS: [&str; 8] = [
-    "gateway", "client", "testkit", "identity", "files", "billing", "webhooks", "chat",
-];
+const CALLERS: [&str; 8] =
+    ["gateway", "client", "testkit", "identity", "files", "billing", "webhooks", "chat"];
 const HTTP_CLIENTS: [&str; 5] = ["reqwest", "hyper", "hyper-util", "awc", "object_store"];
 
 /// What a function with a transaction must have nothing to do with.
@@ -78,26 +77,14 @@ fn callers(members: &[Member]) -> Vec<String> {
 #[test]
 fn calls_with_a_transaction_are_found() {
     let found = |text: &str| calls_in(&Source::new("crates/billing/src/service.rs", text)).len();
-    assert_eq!(
-        found("async fn pay(tx: &mut Tx, provider: &dyn PaymentProvider) { }"),
-        1
-    );
-    assert_eq!(
-        found("async fn pay() { let tx = Tx::begin(&pool).await?; reqwest::get(url).await?; }"),
-        1
-    );
-    assert_eq!(
-        found("async fn pay(provider: &dyn PaymentProvider) {} fn book(tx: &mut Tx) {}"),
-        0
-    );
+    assert_eq!(found("async fn pay(tx: &mut Tx, provider: &dyn PaymentProvider) { }"), 1);
+    assert_eq!(found("async fn pay() { let tx = Tx::begin(&pool).await?; reqwest::get(url).await?; }"), 1);
+    assert_eq!(found("async fn pay(provider: &dyn PaymentProvider) {} fn book(tx: &mut Tx) {}"), 0);
 }
 
 #[test]
 fn clients_in_crates_that_keep_books_are_found() {
-    let members = [
-        member("credits", &["reqwest"]),
-        member("chat", &["reqwest"]),
-        member("usage", &["dev:reqwest"]),
-    ];
+    let members =
+        [member("credits", &["reqwest"]), member("chat", &["reqwest"]), member("usage", &["dev:reqwest"])];
     assert_eq!(callers(&members), ["credits depends on reqwest"]);
 }

@@ -107,13 +107,7 @@ fn raw_readings_are_found() {
         assert_eq!(found("bins/gateway/src/config/reader.rs", text), 0);
     }
     assert_eq!(found(service, "let now = clock.now(); let operand = 1;"), 0);
-    assert_eq!(
-        found("crates/kernel/src/clock.rs", "OffsetDateTime::now_utc()"),
-        0
-    );
-    assert_eq!(
-        found("crates/kernel/src/amount.rs", "OffsetDateTime::now_utc()"),
-        1
-    );
+    assert_eq!(found("crates/kernel/src/clock.rs", "OffsetDateTime::now_utc()"), 0);
+    assert_eq!(found("crates/kernel/src/amount.rs", "OffsetDateTime::now_utc()"), 1);
     assert_eq!(missing_in("{ path = \"rand::rng\" }").len(), 8);
 }

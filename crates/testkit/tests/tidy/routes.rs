@@ -39,10 +39,8 @@ fn i9_every_route_is_in_the_table() {
     let workspace = Workspace::get();
     let table = workspace.sources.iter().find(|source| source.path == TABLE);
     let table = table.map(|source| source.code.as_str()).unwrap_or_default();
-    let breaches: Vec<String> = workspace
-        .production()
-        .flat_map(|source| missing_from(table, source))
-        .collect();
+    let breaches: Vec<String> =
+        workspace.production().flat_map(|source| missing_from(table, source)).collect();
     RULE.is_kept(&breaches);
 }
 
@@ -54,9 +52,7 @@ fn i9_a_test_walks_the_table() {
 fn registers(source: &Source) -> Option<String> {
     let in_gateway = source.path.starts_with("bins/gateway/");
     let found = REGISTRATIONS.iter().find(|call| source.code.contains(*call));
-    found
-        .filter(|_| in_gateway)
-        .map(|call| format!("{} registers with {call}", source.path))
+    found.filter(|_| in_gateway).map(|call| format!("{} registers with {call}", source.path))
 }
 
 fn all_but_one(files: Vec<String>) -> Vec<String> {
@@ -64,20 +60,11 @@ fn all_but_one(files: Vec<String>) -> Vec<String> {
 }
 
 fn missing_from(table: &str, source: &Source) -> Vec<String> {
-    let Some(place) = source
-        .path
-        .strip_prefix(ROUTES)
-        .and_then(|path| path.strip_suffix(".rs"))
-    else {
+    let Some(place) = source.path.strip_prefix(ROUTES).and_then(|path| path.strip_suffix(".rs")) else {
         return Vec::new();
     };
     let module = place.trim_end_matches("/mod").replace('/', "::");
-    let is_route = |signature: &str| {
-        signature
-            .split_whitespace()
-            .collect::<String>()
-            .ends_with("->Route")
-    };
+    let is_route = |signature: &str| signature.split_whitespace().collect::<String>().ends_with("->Route");
     source
         .functions()
         .into_iter()

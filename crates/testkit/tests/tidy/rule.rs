@@ -27,11 +27,7 @@ impl Rule {
 #[test]
 #[should_panic(expected = "I0: stones are grey.\nWhy: they look better.\nBroken by:\n  - a red one")]
 fn a_broken_rule_tells_its_name_reason_and_places() {
-    let rule = Rule {
-        name: "I0",
-        says: "stones are grey",
-        because: "they look better",
-    };
+    let rule = Rule { name: "I0", says: "stones are grey", because: "they look better" };
     rule.is_kept(&[]);
     rule.is_kept(&["a red one".to_owned()]);
 }

@@ -24,20 +24,13 @@ const I5: Rule = Rule {
 #[tokio::test]
 async fn i5_domains_keep_to_their_schema_and_need_no_other() {
     let workspace = Workspace::get();
-    let mut domains: Vec<&str> = workspace
-        .migrations
-        .iter()
-        .map(|folder| folder.domain.as_str())
-        .collect();
+    let mut domains: Vec<&str> = workspace.migrations.iter().map(|folder| folder.domain.as_str()).collect();
     domains.sort_unstable();
     domains.dedup();
     let mut breaches = Vec::new();
     for domain in domains {
-        let own: Vec<&Folder> = workspace
-            .migrations
-            .iter()
-            .filter(|folder| folder.domain == domain)
-            .collect();
+        let own: Vec<&Folder> =
+            workspace.migrations.iter().filter(|folder| folder.domain == domain).collect();
         breaches.extend(strays(domain, &own).await);
     }
     I5.is_kept(&breaches);
@@ -153,11 +146,7 @@ async fn changeable(db: &TestDb, tables: &[&str]) -> Vec<String> {
 }
 
 fn money_among(columns: &[String]) -> Vec<String> {
-    columns
-        .iter()
-        .filter(|column| means_money(column))
-        .cloned()
-        .collect()
+    columns.iter().filter(|column| means_money(column)).cloned().collect()
 }
 
 const CROSSING_KEYS: &str =
@@ -226,10 +215,7 @@ mod tests {
     async fn foreign_keys_between_schemas_are_found() {
         let schema = "CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.a (id bigint PRIMARY KEY);
             CREATE TABLE a.inside (id bigint REFERENCES a.a); CREATE TABLE b.b (id bigint REFERENCES a.a)";
-        assert_eq!(
-            found_in(schema, CROSSING_KEYS).await,
-            ["b.b: b_id_fkey refers to a.a"]
-        );
+        assert_eq!(found_in(schema, CROSSING_KEYS).await, ["b.b: b_id_fkey refers to a.a"]);
     }
 
     #[tokio::test]
@@ -241,10 +227,7 @@ mod tests {
             CREATE TABLE a.nobodys (id bigint PRIMARY KEY)";
         assert_eq!(
             found_in(schema, UNLED_TABLES).await,
-            [
-                "a.cultured: user_id is not text COLLATE \"C\"",
-                "a.late: no index begins with user_id"
-            ]
+            ["a.cultured: user_id is not text COLLATE \"C\"", "a.late: no index begins with user_id"]
         );
     }
 
@@ -253,10 +236,7 @@ mod tests {
         let schema = "CREATE SCHEMA a; CREATE TABLE a.a (cost_usd numeric(12, 6), score real, amount bigint, price float8)";
         let inexact = found_in(schema, INEXACT_COLUMNS).await;
         assert_eq!(inexact.len(), 3, "{inexact:?}");
-        assert_eq!(
-            money_among(&inexact),
-            ["a.a.cost_usd is numeric(12,6)", "a.a.price is double precision"]
-        );
+        assert_eq!(money_among(&inexact), ["a.a.cost_usd is numeric(12,6)", "a.a.price is double precision"]);
     }
 
     #[tokio::test]

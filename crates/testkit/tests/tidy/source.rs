@@ -35,12 +35,8 @@ pub struct Function<'a> {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let mut scanner = Scanner {
-            rest: text,
-            code: String::with_capacity(text.len()),
-            line: 1,
-            literals: Vec::new(),
-        };
+        let mut scanner =
+            Scanner { rest: text, code: String::with_capacity(text.len()), line: 1, literals: Vec::new() };
         scanner.run();
         let (code, tests) = without_test_modules(&scanner.code);
         let literals = scanner
@@ -48,12 +44,7 @@ impl Source {
             .into_iter()
             .filter(|literal| tests.iter().all(|lines| !lines.contains(&literal.line)))
             .collect();
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code,
-            literals,
-        }
+        Self { path: path.to_owned(), text: text.to_owned(), code, literals }
     }
 
     /// Whether it is compiled into the crate itself.
@@ -89,12 +80,7 @@ impl Source {
                 continue;
             }
             let body = braced(&after[end..]);
-            found.push(Function {
-                line: line_of(code, start),
-                name,
-                signature: &after[..end],
-                body,
-            });
+            found.push(Function { line: line_of(code, start), name, signature: &after[..end], body });
         }
         found
     }
@@ -175,10 +161,7 @@ impl Scanner<'_> {
 
     /// `start` and `end` are where the content begins and ends.
     fn keep_literal(&mut self, start: usize, end: usize) {
-        self.literals.push(Literal {
-            line: self.line,
-            text: self.rest[start..end].to_owned(),
-        });
+        self.literals.push(Literal { line: self.line, text: self.rest[start..end].to_owned() });
         self.keep(start);
         self.hide(end - start);
         if !self.rest.is_empty() {
@@ -283,10 +266,8 @@ fn without_test_modules(code: &str) -> (String, Vec<std::ops::RangeInclusive<usi
         }
         let end = open + braced(&kept[open..]).len();
         lines.push(line_of(&kept, at)..=line_of(&kept, end.saturating_sub(1)));
-        let blanked: String = kept[at..end]
-            .bytes()
-            .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
-            .collect();
+        let blanked: String =
+            kept[at..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
         kept.replace_range(at..end, &blanked);
     }
     (kept, lines)
@@ -323,15 +304,9 @@ fn last() {}
         }
         assert!(source.code.contains("fn last"));
         assert_eq!(source.code.lines().count(), TEXT.lines().count());
-        let literals: Vec<(usize, &str)> = source
-            .literals
-            .iter()
-            .map(|literal| (literal.line, literal.text.as_str()))
-            .collect();
-        assert_eq!(
-            literals,
-            [(3, r#"SELECT \"x\" // no comment"#), (4, r#"raw "quoted" text"#)]
-        );
+        let literals: Vec<(usize, &str)> =
+            source.literals.iter().map(|literal| (literal.line, literal.text.as_str())).collect();
+        assert_eq!(literals, [(3, r#"SELECT \"x\" // no comment"#), (4, r#"raw "quoted" text"#)]);
     }
 
     #[test]

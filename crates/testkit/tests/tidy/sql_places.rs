@@ -119,10 +119,7 @@ fn transactions_in_migration(folder: &Folder) -> Vec<String> {
             // `BEGIN` alone belongs to a function's body.
             let ends = line.ends_with(';') && ends_transaction(line);
             if ends || line.to_uppercase().contains("CONCURRENTLY") {
-                breaches.push(format!(
-                    "migrations/{}/{}/{file}: {line}",
-                    folder.domain, folder.name
-                ));
+                breaches.push(format!("migrations/{}/{}/{file}: {line}", folder.domain, folder.name));
             }
         }
     }
@@ -134,9 +131,7 @@ fn ends_transaction(text: &str) -> bool {
     let text = text.trim().trim_end_matches(';');
     TRANSACTION_VERBS.iter().any(|verb| {
         text.eq_ignore_ascii_case(verb)
-            || text
-                .strip_prefix(verb)
-                .is_some_and(|rest| rest.starts_with([' ', ';']))
+            || text.strip_prefix(verb).is_some_and(|rest| rest.starts_with([' ', ';']))
     })
 }
 
@@ -155,18 +150,9 @@ fn sql_outside_a_store_is_found() {
     assert_eq!(found(service, "let q = pg::sql(TEXT);"), 1);
     assert_eq!(found(service, r#"const Q: &str = "SELECT 1";"#), 1);
     assert_eq!(found(service, r#"const Q: &str = "Selected: 1";"#), 0);
-    assert_eq!(
-        found("crates/credits/src/store/a.rs", r#"const Q: &str = "SELECT 1";"#),
-        0
-    );
-    assert_eq!(
-        found("bins/gateway/src/http.rs", "use diesel_async::AsyncPgConnection;"),
-        1
-    );
-    assert_eq!(
-        found("bins/gateway/src/http.rs", r#"let q = "UPDATE users SET a = 1";"#),
-        1
-    );
+    assert_eq!(found("crates/credits/src/store/a.rs", r#"const Q: &str = "SELECT 1";"#), 0);
+    assert_eq!(found("bins/gateway/src/http.rs", "use diesel_async::AsyncPgConnection;"), 1);
+    assert_eq!(found("bins/gateway/src/http.rs", r#"let q = "UPDATE users SET a = 1";"#), 1);
     assert_eq!(found("bins/gateway/src/http.rs", r#"["GET", "DELETE"]"#), 0);
     let select = r#"const Q: &str = "SELECT 1";"#;
     assert_eq!(found("crates/flows/src/sweeper.rs", select), 1);

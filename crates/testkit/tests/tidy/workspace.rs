@@ -69,12 +69,7 @@ impl Workspace {
                 read_sources(&root, &root.join(&member.dir), &mut sources).unwrap();
             }
             let migrations = migrations(&root.join("migrations")).unwrap();
-            Self {
-                root,
-                members,
-                sources,
-                migrations,
-            }
+            Self { root, members, sources, migrations }
         })
     }
 
@@ -92,9 +87,7 @@ impl Workspace {
 impl Member {
     /// Whether the crate itself, not only its tests, needs `name`.
     pub fn needs(&self, name: &str) -> bool {
-        self.dependencies
-            .iter()
-            .any(|dependency| dependency.kind == Kind::Normal && dependency.name == name)
+        self.dependencies.iter().any(|dependency| dependency.kind == Kind::Normal && dependency.name == name)
     }
 }
 
@@ -168,9 +161,8 @@ fn migrations(dir: &Path) -> io::Result<Vec<Folder>> {
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(dir)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut paths =
+        fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
 }
@@ -191,14 +183,8 @@ pub fn member(name: &str, dependencies: &[&str]) -> Member {
         dependencies: dependencies
             .iter()
             .map(|text| match text.strip_prefix("dev:") {
-                Some(name) => Dependency {
-                    name: name.to_owned(),
-                    kind: Kind::Dev,
-                },
-                None => Dependency {
-                    name: (*text).to_owned(),
-                    kind: Kind::Normal,
-                },
+                Some(name) => Dependency { name: name.to_owned(), kind: Kind::Dev },
+                None => Dependency { name: (*text).to_owned(), kind: Kind::Normal },
             })
             .collect(),
     }
@@ -207,17 +193,10 @@ pub fn member(name: &str, dependencies: &[&str]) -> Member {
 #[test]
 fn the_workspace_is_found_and_read() {
     let workspace = Workspace::get();
-    let pg = workspace
-        .members
-        .iter()
-        .find(|member| member.name == "pg")
-        .unwrap();
+    let pg = workspace.members.iter().find(|member| member.name == "pg").unwrap();
     assert_eq!(pg.dir, "crates/pg");
     assert!(pg.needs("diesel") && !pg.needs("testkit"));
-    assert!(pg.dependencies.contains(&Dependency {
-        name: "testkit".to_owned(),
-        kind: Kind::Dev
-    }));
+    assert!(pg.dependencies.contains(&Dependency { name: "testkit".to_owned(), kind: Kind::Dev }));
     let here = "crates/testkit/tests/tidy/workspace.rs";
     assert!(workspace.sources.iter().any(|source| source.path == here));
     assert!(workspace.migrations.iter().all(|folder| folder.up.is_some()));

@@ -19,9 +19,10 @@ pub(crate) fn fingerprint(input: &UsageInput) -> ([u8; 32], Former) {
         cached_prompt_tokens: input.cached_prompt_tokens,
     };
     let full = |object: &Option<FreeForm>| object.clone().filter(|object| !object.is_empty());
-    let hash = former.objects.iter().fold(former.begun.clone(), |hash, object| {
-        with(hash, full(object).as_ref().map(FreeForm::as_json))
-    });
+    let hash = former
+        .objects
+        .iter()
+        .fold(former.begun.clone(), |hash, object| with(hash, full(object).as_ref().map(FreeForm::as_json)));
     (former.finished(hash), former)
 }
 
@@ -48,22 +49,15 @@ impl Former {
                 Some(_) if text != Some("{}") => vec![None, Some("{}"), text],
                 _ => vec![None, Some("{}")],
             };
-            hashes = hashes
-                .iter()
-                .flat_map(|hash| texts.iter().map(|text| with(hash.clone(), *text)))
-                .collect();
+            hashes =
+                hashes.iter().flat_map(|hash| texts.iter().map(|text| with(hash.clone(), *text))).collect();
         }
-        hashes
-            .into_iter()
-            .any(|hash| self.finished(hash).as_slice() == payload)
+        hashes.into_iter().any(|hash| self.finished(hash).as_slice() == payload)
     }
 
     fn finished(&self, hash: Sha256) -> [u8; 32] {
         let hash = match self.cached_prompt_tokens {
-            Some(cached) => with(
-                with(hash, Some("cached_prompt_tokens")),
-                Some(&cached.to_string()),
-            ),
+            Some(cached) => with(with(hash, Some("cached_prompt_tokens")), Some(&cached.to_string())),
             None => hash,
         };
         hash.finalize().into()
@@ -124,30 +118,12 @@ mod tests {
         let event = || UsageInput::new("a".parse().unwrap(), "ai_chat");
         let inputs = [
             event(),
-            UsageInput {
-                model_name: Some(String::new()),
-                ..event()
-            },
-            UsageInput {
-                provider: Some(String::new()),
-                ..event()
-            },
-            UsageInput {
-                tokens_used: Some(0),
-                ..event()
-            },
-            UsageInput {
-                prompt_tokens: Some(0),
-                ..event()
-            },
-            UsageInput {
-                occurred_at: Some(time::OffsetDateTime::UNIX_EPOCH),
-                ..event()
-            },
-            UsageInput {
-                request_data: Some(kernel::FreeForm::object(r#"{"a":1}"#).unwrap()),
-                ..event()
-            },
+            UsageInput { model_name: Some(String::new()), ..event() },
+            UsageInput { provider: Some(String::new()), ..event() },
+            UsageInput { tokens_used: Some(0), ..event() },
+            UsageInput { prompt_tokens: Some(0), ..event() },
+            UsageInput { occurred_at: Some(time::OffsetDateTime::UNIX_EPOCH), ..event() },
+            UsageInput { request_data: Some(kernel::FreeForm::object(r#"{"a":1}"#).unwrap()), ..event() },
         ];
         let hash = |input: &UsageInput| fingerprint(input).0;
         let hashes: std::collections::BTreeSet<[u8; 32]> = inputs.iter().map(hash).collect();

@@ -34,11 +34,7 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-01-15 12:00 UTC);
 
     fn at(occurred_at: Option<OffsetDateTime>) -> NewRecord {
-        UsageInput {
-            occurred_at,
-            ..UsageInput::new("a".parse().unwrap(), "ai_chat")
-        }
-        .complete()
+        UsageInput { occurred_at, ..UsageInput::new("a".parse().unwrap(), "ai_chat") }.complete()
     }
 
     #[test]
@@ -48,15 +44,8 @@ mod tests {
             assert_eq!(time_of(NOW, &at(Some(end))), Ok(end));
         }
         let last = datetime!(9999-12-31 23:59:59 -23:59);
-        for beyond in [
-            ends[0] - Duration::NANOSECOND,
-            ends[1] + Duration::NANOSECOND,
-            last,
-        ] {
-            let refusal = UsageRefusal::TimestampOutOfRange {
-                earliest: ends[0],
-                latest: ends[1],
-            };
+        for beyond in [ends[0] - Duration::NANOSECOND, ends[1] + Duration::NANOSECOND, last] {
+            let refusal = UsageRefusal::TimestampOutOfRange { earliest: ends[0], latest: ends[1] };
             assert_eq!(time_of(NOW, &at(Some(beyond))), Err(refusal));
         }
         assert_eq!(time_of(NOW, &at(None)), Ok(NOW));

@@ -13,18 +13,13 @@ impl Month {
     /// The month an instant lies in.
     pub(crate) fn of(instant: OffsetDateTime) -> Self {
         // Beyond the calendar of UTC there is no record; the local date says as much.
-        let date = instant
-            .checked_to_offset(UtcOffset::UTC)
-            .unwrap_or(instant)
-            .date();
+        let date = instant.checked_to_offset(UtcOffset::UTC).unwrap_or(instant).date();
         Self::new(date.year(), i32::from(u8::from(date.month())))
     }
 
     /// The month `count` later, or earlier if that is negative.
     pub(crate) fn plus(self, count: i32) -> Self {
-        Self {
-            number: self.number.saturating_add(count),
-        }
+        Self { number: self.number.saturating_add(count) }
     }
 
     /// Its first instant, which is the end of the month before. `None` beyond the years of the calendar.
@@ -48,9 +43,7 @@ impl Month {
     }
 
     fn new(year: i32, month: i32) -> Self {
-        Self {
-            number: year.saturating_mul(12).saturating_add(month).saturating_sub(1),
-        }
+        Self { number: year.saturating_mul(12).saturating_add(month).saturating_sub(1) }
     }
 
     fn year(self) -> i32 {
@@ -76,10 +69,7 @@ mod tests {
 
     #[test]
     fn only_names_of_months_are_read() {
-        assert_eq!(
-            Month::parse("2026_11"),
-            Some(Month::of(datetime!(2026-11-30 23:59 UTC)))
-        );
+        assert_eq!(Month::parse("2026_11"), Some(Month::of(datetime!(2026-11-30 23:59 UTC))));
         for other in ["default", "2026_13", "2026_00", "2026_1", "2026-11", "_11", ""] {
             assert_eq!(Month::parse(other), None, "{other}");
         }

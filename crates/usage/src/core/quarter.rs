@@ -22,11 +22,7 @@ pub(crate) fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
 /// The first whole microsecond that is not before an instant.
 pub(crate) fn next_microsecond(instant: OffsetDateTime) -> OffsetDateTime {
     let floor = whole_microseconds(instant);
-    if floor == instant {
-        instant
-    } else {
-        floor.checked_add(Duration::MICROSECOND).unwrap_or(instant)
-    }
+    if floor == instant { instant } else { floor.checked_add(Duration::MICROSECOND).unwrap_or(instant) }
 }
 
 #[cfg(test)]
@@ -37,15 +33,9 @@ mod tests {
     #[test]
     fn quarters_begin_on_the_quarter_also_before_1970_and_in_any_offset() {
         for (instant, expected) in [
-            (
-                datetime!(2026-01-15 12:14:59.999999 UTC),
-                datetime!(2026-01-15 12:00 UTC),
-            ),
+            (datetime!(2026-01-15 12:14:59.999999 UTC), datetime!(2026-01-15 12:00 UTC)),
             (datetime!(2026-01-15 12:15 UTC), datetime!(2026-01-15 12:15 UTC)),
-            (
-                datetime!(1969-12-31 23:59:59.5 UTC),
-                datetime!(1969-12-31 23:45 UTC),
-            ),
+            (datetime!(1969-12-31 23:59:59.5 UTC), datetime!(1969-12-31 23:45 UTC)),
             (datetime!(2026-01-15 5:50 +5:45), datetime!(2026-01-15 0:00 UTC)),
         ] {
             assert_eq!(floor(instant), expected);

@@ -85,10 +85,7 @@ fn part(record: &Record) -> i64 {
         record.credits_charged.micro(),
         record.cost_usd.nano(),
     ];
-    if figures
-        .iter()
-        .all(|figure| figure.saturating_abs() <= ORDINARY_MAX)
-    {
+    if figures.iter().all(|figure| figure.saturating_abs() <= ORDINARY_MAX) {
         return 0;
     }
     let id = record.correction_of.unwrap_or(record.id);
@@ -152,10 +149,7 @@ mod tests {
 
     #[test]
     fn sums_across_users_have_one_row_for_all() {
-        let other = Record {
-            user_id: "b".parse().unwrap(),
-            ..record(2, 5)
-        };
+        let other = Record { user_id: "b".parse().unwrap(), ..record(2, 5) };
         let records = [record(1, 2), other];
         let sums = by_user(&records);
         let all = across_users(&sums);

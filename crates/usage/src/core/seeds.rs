@@ -64,9 +64,7 @@ fn nameless(prices: &[NewPrice], aliases: &[Alias]) -> Vec<Alias> {
         let key = (price.key.provider.clone(), price.key.model.clone());
         (key.1.clone(), key)
     });
-    let others = aliases
-        .iter()
-        .map(|alias| (alias.name.1.clone(), alias.meant.clone()));
+    let others = aliases.iter().map(|alias| (alias.name.1.clone(), alias.meant.clone()));
     let all: BTreeMap<String, (String, String)> = models.chain(others).collect();
     let alias = |(model, meant): (String, (String, String))| Alias {
         name: (String::new(), model),
@@ -144,20 +142,14 @@ fn rate(usd: &str, credits_per_usd: Credits) -> Result<Rate, &'static str> {
     let charge_pico = charge.and_then(|charge| i64::try_from(charge).ok());
     match charge_pico {
         Some(charge_pico) if charge_pico > Rate::PICO_MAX => Err("a rate is too large"),
-        Some(charge_pico) if charge_pico > 0 && cost_pico > 0 => Ok(Rate {
-            charge_pico,
-            cost_pico,
-        }),
+        Some(charge_pico) if charge_pico > 0 && cost_pico > 0 => Ok(Rate { charge_pico, cost_pico }),
         Some(_) => Err("a price of zero is a mistake"),
         None => Err("a rate is too large"),
     }
 }
 
 fn fault(line: &str, problem: &'static str) -> SeedFault {
-    SeedFault {
-        entry: line.split(',').take(3).collect::<Vec<_>>().join(","),
-        problem,
-    }
+    SeedFault { entry: line.split(',').take(3).collect::<Vec<_>>().join(","), problem }
 }
 
 #[cfg(test)]
@@ -189,25 +181,14 @@ mod tests {
             let place = (price.key.clone(), price.min_context);
             assert!(before.as_ref().is_none_or(|before| *before < place), "{line}");
             before = Some(place);
-            let Offer::Rates(rates) = price.offer else {
-                panic!("{line}")
-            };
+            let Offer::Rates(rates) = price.offer else { panic!("{line}") };
             assert!(rates.contains_key(&TokenClass::Input), "{line}");
             // What is read from a cache costs less than what is not, what is written there no less.
             let usd = |class| rates.get(&class).map(|rate: &Rate| rate.cost_pico);
             let input = usd(TokenClass::Input);
-            assert!(
-                usd(TokenClass::CacheRead).is_none_or(|read| Some(read) < input),
-                "{line}"
-            );
-            assert!(
-                usd(TokenClass::CacheWrite5m).is_none_or(|write| Some(write) >= input),
-                "{line}"
-            );
-            assert!(
-                usd(TokenClass::Output).is_none_or(|output| Some(output) >= input),
-                "{line}"
-            );
+            assert!(usd(TokenClass::CacheRead).is_none_or(|read| Some(read) < input), "{line}");
+            assert!(usd(TokenClass::CacheWrite5m).is_none_or(|write| Some(write) >= input), "{line}");
+            assert!(usd(TokenClass::Output).is_none_or(|output| Some(output) >= input), "{line}");
         }
     }
 
@@ -219,10 +200,7 @@ mod tests {
             Offer::Retired => 0,
         };
         for price in seeds.prices.iter().filter(|price| price.min_context > 0) {
-            let first = seeds
-                .prices
-                .iter()
-                .find(|other| other.key == price.key && other.min_context == 0);
+            let first = seeds.prices.iter().find(|other| other.key == price.key && other.min_context == 0);
             assert!(input(first.unwrap()) < input(price), "{price:?}");
         }
     }
@@ -230,17 +208,10 @@ mod tests {
     #[test]
     fn aliases_lead_to_prices_and_have_none_themselves() {
         let seeds = seeds();
-        let names: BTreeSet<_> = seeds
-            .prices
-            .iter()
-            .map(|price| (price.key.provider.clone(), price.key.model.clone()))
-            .collect();
+        let names: BTreeSet<_> =
+            seeds.prices.iter().map(|price| (price.key.provider.clone(), price.key.model.clone())).collect();
         let models: BTreeSet<_> = names.iter().map(|(_, model)| model).collect();
-        assert_eq!(
-            models.len(),
-            names.len(),
-            "two providers have a model of the same name"
-        );
+        assert_eq!(models.len(), names.len(), "two providers have a model of the same name");
         let mut known = BTreeSet::new();
         for alias in &seeds.aliases {
             assert!(names.contains(&alias.meant), "{alias:?} leads nowhere");
@@ -259,15 +230,9 @@ mod tests {
         assert_eq!(per(0), Err("a price of zero is a mistake"));
         assert_eq!(rate("0", Credits::MAX), Err("a price of zero is a mistake"));
         assert_eq!(rate("2000", Credits::MAX), Err("a rate is too large"));
-        assert_eq!(
-            rate("0.0000001", Credits::MAX),
-            Err("a price is not a usable number")
-        );
+        assert_eq!(rate("0.0000001", Credits::MAX), Err("a price is not a usable number"));
         let fault = |line| price(line, Credits::MAX).unwrap_err();
         assert_eq!(fault("openai,gpt-4o,0"), "not the fields of a price");
-        assert_eq!(
-            fault("openai,gpt-4o,x,1,,,,1,,s,d"),
-            "min_context is not a number"
-        );
+        assert_eq!(fault("openai,gpt-4o,x,1,,,,1,,s,d"), "min_context is not a number");
     }
 }

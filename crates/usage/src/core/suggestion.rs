@@ -19,9 +19,7 @@ pub fn suggestions(summary: &Summary) -> Vec<Suggestion> {
     }
     if totals.tokens_used > 0 && totals.prompt_tokens.saturating_mul(5) > totals.tokens_used.saturating_mul(4)
     {
-        found.push(Suggestion::LongPrompts {
-            percent: percent(totals.prompt_tokens, totals.tokens_used),
-        });
+        found.push(Suggestion::LongPrompts { percent: percent(totals.prompt_tokens, totals.tokens_used) });
     }
     found.extend(summary.unrated.iter().cloned().map(Suggestion::UnpricedModel));
     found
@@ -57,10 +55,7 @@ mod tests {
     }
 
     fn costly(percent: u8) -> Suggestion {
-        Suggestion::CostlyModel {
-            model: "gpt-4".to_owned(),
-            percent,
-        }
+        Suggestion::CostlyModel { model: "gpt-4".to_owned(), percent }
     }
 
     #[test]
@@ -86,15 +81,9 @@ mod tests {
 
     #[test]
     fn each_model_without_a_price_is_told() {
-        let unrated = |model: &str| UnratedModel {
-            model: model.to_owned(),
-            records: 3,
-            counted: Counted::All,
-        };
-        let both = Summary {
-            unrated: vec![unrated("a"), unrated("b")],
-            ..Summary::default()
-        };
+        let unrated =
+            |model: &str| UnratedModel { model: model.to_owned(), records: 3, counted: Counted::All };
+        let both = Summary { unrated: vec![unrated("a"), unrated("b")], ..Summary::default() };
         let told = [unrated("a"), unrated("b")].map(Suggestion::UnpricedModel);
         assert_eq!(suggestions(&both), told);
     }

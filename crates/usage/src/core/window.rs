@@ -33,10 +33,7 @@ impl Window {
         {
             return None;
         }
-        Some(Self {
-            start: start.filter(|start| *start > BEGINNING),
-            end: end.filter(|end| *end < END),
-        })
+        Some(Self { start: start.filter(|start| *start > BEGINNING), end: end.filter(|end| *end < END) })
     }
 }
 
@@ -46,25 +43,13 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_filter_are_inclusive_to_the_microsecond() {
-        let filter = |from, to| RecordFilter {
-            from: Some(from),
-            to: Some(to),
-            ..RecordFilter::default()
-        };
+        let filter = |from, to| RecordFilter { from: Some(from), to: Some(to), ..RecordFilter::default() };
         let noon = datetime!(2026-01-15 12:00 UTC);
         let fine = Duration::nanoseconds(1);
         let micro = Duration::MICROSECOND;
-        let window = |start, end| {
-            Some(Window {
-                start: Some(start),
-                end: Some(end),
-            })
-        };
+        let window = |start, end| Some(Window { start: Some(start), end: Some(end) });
         assert_eq!(Window::of(&filter(noon, noon)), window(noon, noon + micro));
-        assert_eq!(
-            Window::of(&filter(noon - fine, noon + fine)),
-            window(noon, noon + micro)
-        );
+        assert_eq!(Window::of(&filter(noon - fine, noon + fine)), window(noon, noon + micro));
         assert_eq!(Window::of(&filter(noon + fine, noon + fine)), None);
         assert_eq!(Window::of(&filter(noon, noon - micro)), None);
     }
@@ -72,10 +57,7 @@ mod tests {
     #[test]
     fn ends_beyond_all_records_are_no_limits() {
         let (first, last) = (datetime!(-9999-01-01 0:00 UTC), datetime!(9999-12-31 23:59 UTC));
-        let open = Some(Window {
-            start: None,
-            end: None,
-        });
+        let open = Some(Window { start: None, end: None });
         assert_eq!(Window::between(Some(first), Some(last)), open);
         assert_eq!(Window::between(None, None), open);
         assert_eq!(Window::between(Some(last), None), None);

@@ -6,10 +6,7 @@ use time::{OffsetDateTime, macros::datetime};
 use crate::core::quarter::{next_microsecond, whole_microseconds};
 
 /// The place in front of the newest record there can be.
-const NEWEST: TimePlace = TimePlace {
-    at: datetime!(9999-12-31 23:59:59 UTC),
-    id: i64::MAX,
-};
+const NEWEST: TimePlace = TimePlace { at: datetime!(9999-12-31 23:59:59 UTC), id: i64::MAX };
 
 /// Which records of a user are meant; an absent part does not narrow (HTTP contract 4.2).
 ///
@@ -52,11 +49,7 @@ impl RecordFilter {
     /// a page far back could begin at the newest record and pass all that lie between.
     pub(crate) fn upper_bound(&self, after: Option<&TimePlace>) -> TimePlace {
         let end = self.last_microsecond().map(|at| TimePlace { at, id: i64::MAX });
-        [end, after.copied()]
-            .into_iter()
-            .flatten()
-            .min_by_key(|place| (place.at, place.id))
-            .unwrap_or(NEWEST)
+        [end, after.copied()].into_iter().flatten().min_by_key(|place| (place.at, place.id)).unwrap_or(NEWEST)
     }
 }
 
@@ -67,23 +60,11 @@ mod tests {
 
     #[test]
     fn bounds_between_microseconds_are_moved_inwards() {
-        let filter = |from, to| RecordFilter {
-            from: Some(from),
-            to: Some(to),
-            ..RecordFilter::default()
-        };
-        let fine = filter(
-            datetime!(2025-01-01 0:00:00.000001001 UTC),
-            datetime!(1969-12-31 23:59:59.000001999 UTC),
-        );
-        assert_eq!(
-            fine.first_microsecond(),
-            Some(datetime!(2025-01-01 0:00:00.000002 UTC))
-        );
-        assert_eq!(
-            fine.last_microsecond(),
-            Some(datetime!(1969-12-31 23:59:59.000001 UTC))
-        );
+        let filter = |from, to| RecordFilter { from: Some(from), to: Some(to), ..RecordFilter::default() };
+        let fine =
+            filter(datetime!(2025-01-01 0:00:00.000001001 UTC), datetime!(1969-12-31 23:59:59.000001999 UTC));
+        assert_eq!(fine.first_microsecond(), Some(datetime!(2025-01-01 0:00:00.000002 UTC)));
+        assert_eq!(fine.last_microsecond(), Some(datetime!(1969-12-31 23:59:59.000001 UTC)));
         let whole = datetime!(2025-01-01 0:00:00.000001 UTC);
         let exact = filter(whole, whole);
         assert_eq!(exact.first_microsecond(), exact.last_microsecond());
@@ -94,19 +75,13 @@ mod tests {
     fn the_upper_bound_is_the_earlier_of_place_and_end() {
         let noon = datetime!(2025-01-01 12:00 UTC);
         let place = |at, id| TimePlace { at, id };
-        let until = |to| RecordFilter {
-            to,
-            ..RecordFilter::default()
-        };
+        let until = |to| RecordFilter { to, ..RecordFilter::default() };
         let after = place(noon, 7);
         assert_eq!(until(None).upper_bound(None), NEWEST);
         assert_eq!(until(None).upper_bound(Some(&after)), after);
         assert_eq!(until(Some(noon)).upper_bound(None), place(noon, i64::MAX));
         assert_eq!(until(Some(noon)).upper_bound(Some(&after)), after);
         let earlier = noon - Duration::MICROSECOND;
-        assert_eq!(
-            until(Some(earlier)).upper_bound(Some(&after)),
-            place(earlier, i64::MAX)
-        );
+        assert_eq!(until(Some(earlier)).upper_bound(Some(&after)), place(earlier, i64::MAX));
     }
 }

@@ -242,9 +242,6 @@ impl Record {
     /// Where it stands in the list of its user.
     #[must_use]
     pub fn place(&self) -> TimePlace {
-        TimePlace {
-            at: self.occurred_at,
-            id: self.id,
-        }
+        TimePlace { at: self.occurred_at, id: self.id }
     }
 }

@@ -45,9 +45,7 @@ impl Zones {
         if self.0.contains(name) {
             Ok(Zone(name.into()))
         } else {
-            Err(UsageRefusal::InvalidTimeZone {
-                zone: name.to_owned(),
-            })
+            Err(UsageRefusal::InvalidTimeZone { zone: name.to_owned() })
         }
     }
 }

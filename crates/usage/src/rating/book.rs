@@ -50,10 +50,7 @@ impl PriceBook {
         prices: impl IntoIterator<Item = Price>,
         aliases: impl IntoIterator<Item = ((String, String), (String, String))>,
     ) -> Self {
-        let mut book = Self {
-            aliases: aliases.into_iter().collect(),
-            ..Self::default()
-        };
+        let mut book = Self { aliases: aliases.into_iter().collect(), ..Self::default() };
         for price in prices {
             let steps = book.prices.entry(price.key.clone()).or_default();
             let versions = steps.entry(price.min_context).or_default();
@@ -89,9 +86,7 @@ impl PriceBook {
     /// The steps of a key, if any of them has begun.
     fn steps(&self, key: &Key, at: OffsetDateTime) -> Option<Steps<'_>> {
         let steps = self.prices.get(key)?;
-        let begun = steps
-            .values()
-            .any(|versions| versions.range(..=at).next().is_some());
+        let begun = steps.values().any(|versions| versions.range(..=at).next().is_some());
         begun.then_some(Steps(steps))
     }
 }

@@ -56,9 +56,7 @@ impl TokenClass {
     /// Its name in requests, answers and tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        ALL.into_iter()
-            .find(|(class, _)| *class == self)
-            .map_or("token", |(_, name)| name)
+        ALL.into_iter().find(|(class, _)| *class == self).map_or("token", |(_, name)| name)
     }
 }
 
@@ -135,14 +133,8 @@ impl Quantities {
         let mut quantities = Self::of(counts)?;
         for (part, whole) in contained {
             let inside = quantities.get(*part);
-            let left = quantities
-                .get(*whole)
-                .checked_sub(inside)
-                .filter(|left| *left >= 0);
-            let left = left.ok_or(QuantitiesError::PartExceedsWhole {
-                part: *part,
-                whole: *whole,
-            })?;
+            let left = quantities.get(*whole).checked_sub(inside).filter(|left| *left >= 0);
+            let left = left.ok_or(QuantitiesError::PartExceedsWhole { part: *part, whole: *whole })?;
             quantities.0.insert(*whole, left);
         }
         quantities.0.retain(|_, count| *count > 0);

@@ -24,19 +24,10 @@ pub struct Term {
 /// [`RatingError::ClassNotPriced`].
 pub fn terms(price: &Price, quantities: &Quantities) -> Result<Vec<Term>, RatingError> {
     let term = |(class, quantity): (TokenClass, i64)| {
-        let rate = *price
-            .rates
-            .get(&class)
-            .ok_or(RatingError::ClassNotPriced { class })?;
+        let rate = *price.rates.get(&class).ok_or(RatingError::ClassNotPriced { class })?;
         // Two numbers of 63 bits: the product has 126.
         let exact = |pico: i64| Pico(i128::from(quantity).saturating_mul(pico.into()));
-        Ok(Term {
-            class,
-            quantity,
-            rate,
-            credits: exact(rate.charge_pico),
-            cost: exact(rate.cost_pico),
-        })
+        Ok(Term { class, quantity, rate, credits: exact(rate.charge_pico), cost: exact(rate.cost_pico) })
     };
     quantities.iter().map(term).collect()
 }

@@ -56,15 +56,7 @@ pub async fn note_anomalies(
     if users.is_empty() {
         return Ok(Vec::new());
     }
-    store::anomalies::note(
-        tx.conn(),
-        clock.now(),
-        hour_of(hour),
-        rule,
-        ANOMALY_HOURS_MIN,
-        users,
-    )
-    .await
+    store::anomalies::note(tx.conn(), clock.now(), hour_of(hour), rule, ANOMALY_HOURS_MIN, users).await
 }
 
 /// Forgets hours that nobody looks at any more; answers how many.

@@ -44,9 +44,5 @@ pub async fn correct(
         },
     };
     recording.save(tx).await?;
-    Ok(Ok(Corrected {
-        original,
-        correction: negative,
-        replacement,
-    }))
+    Ok(Ok(Corrected { original, correction: negative, replacement }))
 }

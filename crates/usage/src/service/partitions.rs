@@ -95,17 +95,13 @@ pub async fn retain_telling(
         let mut tx = Tx::begin(pool).await?;
         let gone = store::dedupe::purge(tx.conn(), oldest, CHUNK_ROWS).await?;
         tx.commit().await?;
-        done.forgotten = done
-            .forgotten
-            .saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
+        done.forgotten = done.forgotten.saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
         tell(&done);
         if gone == 0 {
             break;
         }
     }
-    let attached = pool
-        .read(async |conn| partitions::attached(conn, Table::Records).await)
-        .await?;
+    let attached = pool.read(async |conn| partitions::attached(conn, Table::Records).await).await?;
     for month in attached.into_iter().filter(|month| *month < limit) {
         detach(pool, month).await?;
     }
@@ -139,18 +135,13 @@ pub async fn hold_months(tx: &mut Tx) -> Result<(), DbError> {
 pub async fn old_months(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<Vec<OldMonth>, DbError> {
     let limit = first_kept(clock, months);
     pool.read(async |conn| {
-        let mut old: BTreeSet<Month> = partitions::attached(conn, Table::Records)
-            .await?
-            .into_iter()
-            .collect();
+        let mut old: BTreeSet<Month> =
+            partitions::attached(conn, Table::Records).await?.into_iter().collect();
         old.extend(partitions::strays(conn, Table::Records).await?);
         old.retain(|month| *month < limit);
         // What was detached before is dropped whatever its month.
         old.extend(partitions::detached(conn).await?);
-        let names: Vec<String> = old
-            .into_iter()
-            .map(|month| Table::Records.partition(month))
-            .collect();
+        let names: Vec<String> = old.into_iter().map(|month| Table::Records.partition(month)).collect();
         partitions::sizes(conn, names).await
     })
     .await
@@ -164,17 +155,13 @@ fn first_kept(clock: &dyn Clock, months: u16) -> Month {
 async fn create_month(pool: &Pool, table: Table, month: Month, months: &mut Months) -> Result<(), DbError> {
     if let Some(moved) = change(pool, table, month, Change::Create).await? {
         months.created.push(table.partition(month));
-        months.moved = months
-            .moved
-            .saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
+        months.moved = months.moved.saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
     }
     Ok(())
 }
 
 async fn detach(pool: &Pool, month: Month) -> Result<(), DbError> {
-    change(pool, Table::Records, month, Change::Detach)
-        .await
-        .map(|_| ())
+    change(pool, Table::Records, month, Change::Detach).await.map(|_| ())
 }
 
 /// What can be done to the partition of a month.

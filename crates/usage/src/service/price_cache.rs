@@ -52,10 +52,7 @@ impl Prices {
         }
         // What is read may be newer than the question; it carries its own edition.
         let (edition, book) = price_book::load(conn).await?;
-        let kept = Kept {
-            edition,
-            book: Arc::new(book),
-        };
+        let kept = Kept { edition, book: Arc::new(book) };
         let book = Arc::clone(&kept.book);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(book)

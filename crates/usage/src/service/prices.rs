@@ -63,13 +63,8 @@ pub async fn put(
     }
     price_book::lock(tx.conn()).await?;
     let now = clock.now();
-    let beginnings: Vec<Beginning<'_>> = new
-        .iter()
-        .map(|new| Beginning {
-            new,
-            valid_from: new.valid_from.unwrap_or(now),
-        })
-        .collect();
+    let beginnings: Vec<Beginning<'_>> =
+        new.iter().map(|new| Beginning { new, valid_from: new.valid_from.unwrap_or(now) }).collect();
     if let Some(place) = beginnings.iter().position(|one| one.valid_from < now) {
         return Ok(Err(UsageRefusal::PriceInPast { place, earliest: now }));
     }

@@ -24,21 +24,13 @@ use crate::{NewRecord, Outcome, Recorded, Replay};
 /// transaction recorded one of the events at the same time: tried again, it is answered with that record. A constraint is
 /// violated only when `new` breaks what [`NewRecord`] promises.
 pub async fn record(tx: &mut Tx, clock: &dyn Clock, new: &[NewRecord]) -> Result<Vec<Outcome>, DbError> {
-    let events = new
-        .iter()
-        .filter_map(|one| Some((&one.user_id, one.event.as_ref()?.id.as_str())));
+    let events = new.iter().filter_map(|one| Some((&one.user_id, one.event.as_ref()?.id.as_str())));
     let mut recording = look_up_events(tx.conn(), clock, events, new.len()).await?;
     let mut outcomes = Vec::with_capacity(new.len());
     for one in new {
         outcomes.push(recording.next(one.clone())?.map(|next| match next {
-            Next::Known(record) => Recorded {
-                record: *record,
-                replay: Replay::ByEvent,
-            },
-            Next::New(draft) => Recorded {
-                record: recording.add(*draft),
-                replay: Replay::First,
-            },
+            Next::Known(record) => Recorded { record: *record, replay: Replay::ByEvent },
+            Next::New(draft) => Recorded { record: recording.add(*draft), replay: Replay::First },
         }));
     }
     recording.save(tx).await?;

@@ -172,31 +172,20 @@ impl Recording {
         }
         let known: Vec<(&UserId, &str, Known)> = known
             .into_iter()
-            .filter_map(|known| {
-                events
-                    .get(known.place)
-                    .map(|(user, event)| (*user, *event, known))
-            })
+            .filter_map(|known| events.get(known.place).map(|(user, event)| (*user, *event, known)))
             .collect();
-        let wanted: Vec<_> = known
-            .iter()
-            .map(|(user, _, known)| (*user, known.occurred_at, known.record_id))
-            .collect();
+        let wanted: Vec<_> =
+            known.iter().map(|(user, _, known)| (*user, known.occurred_at, known.record_id)).collect();
         lock_to_write(conn).await?;
         let records = store::records::find_all_at(conn, &wanted).await?;
-        let records: BTreeMap<_, _> = records
-            .into_iter()
-            .map(|record| ((record.user_id.clone(), record.id), record))
-            .collect();
+        let records: BTreeMap<_, _> =
+            records.into_iter().map(|record| ((record.user_id.clone(), record.id), record)).collect();
         for (user, event, known) in known {
             if known.shelf == Shelf::First {
                 recording.taken.insert((user.clone(), event.to_owned()));
             }
             if let Some(record) = records.get(&(user.clone(), known.record_id)) {
-                let seen = Seen {
-                    payload: known.payload,
-                    record: Whose::Another(Box::new(record.clone())),
-                };
+                let seen = Seen { payload: known.payload, record: Whose::Another(Box::new(record.clone())) };
                 let name = (user.clone(), event.to_owned(), known.caller);
                 recording.known.insert(name, seen);
             }
@@ -229,9 +218,7 @@ impl Recording {
     /// Whether an event of this id may have been recorded before for a caller of this class: [`Recording::known`] tells.
     #[must_use]
     pub fn may_know(&self, user_id: &UserId, event_id: &str, caller: CallerClass) -> bool {
-        [None, Some(caller)]
-            .into_iter()
-            .any(|caller| self.seen(user_id, event_id, caller).is_some())
+        [None, Some(caller)].into_iter().any(|caller| self.seen(user_id, event_id, caller).is_some())
     }
 
     fn seen(&self, user_id: &UserId, event_id: &str, caller: Option<CallerClass>) -> Option<&Seen> {
@@ -245,17 +232,10 @@ impl Recording {
     /// leaves the id free.
     #[must_use]
     pub fn known(&self, new: &NewRecord) -> Option<Result<Record, UsageRefusal>> {
-        let event = new
-            .event
-            .as_ref()
-            .filter(|event| !event.id.starts_with(CORRECTION))?;
+        let event = new.event.as_ref().filter(|event| !event.id.starts_with(CORRECTION))?;
         let is_same = |seen: &Seen| seen.payload.as_slice() == event.payload.as_slice();
         let is_formerly_same = |seen: &&Seen| {
-            is_same(seen)
-                || event
-                    .former
-                    .as_ref()
-                    .is_some_and(|former| former.has(&seen.payload))
+            is_same(seen) || event.former.as_ref().is_some_and(|former| former.has(&seen.payload))
         };
         let formerly = self.seen(&new.user_id, &event.id, None).filter(is_formerly_same);
         let seen = match formerly {
@@ -268,9 +248,7 @@ impl Recording {
                 Whose::Ours(place) => self.records.get(*place)?.clone(),
             })
         } else {
-            Err(UsageRefusal::UsageConflict {
-                event_id: event.id.clone(),
-            })
+            Err(UsageRefusal::UsageConflict { event_id: event.id.clone() })
         })
     }
 
@@ -284,10 +262,7 @@ impl Recording {
         original: &Record,
         new: NewRecord,
     ) -> Result<Result<Draft, UsageRefusal>, DbError> {
-        let new = NewRecord {
-            user_id: original.user_id.clone(),
-            ..new
-        };
+        let new = NewRecord { user_id: original.user_id.clone(), ..new };
         let at = match new.occurred_at {
             None => original.occurred_at,
             Some(_) => match instant::time_of(self.now, &new) {
@@ -309,11 +284,7 @@ impl Recording {
         new: NewRecord,
         occurred_at: OffsetDateTime,
     ) -> Result<Result<Draft, UsageRefusal>, DbError> {
-        if let Some(event) = new
-            .event
-            .as_ref()
-            .filter(|event| event.id.starts_with(CORRECTION))
-        {
+        if let Some(event) = new.event.as_ref().filter(|event| event.id.starts_with(CORRECTION)) {
             let event_id = event.id.clone();
             return Ok(Err(UsageRefusal::ReservedEventId { event_id }));
         }
@@ -332,11 +303,8 @@ impl Recording {
         reason: &str,
     ) -> Result<Result<Draft, UsageRefusal>, DbError> {
         let id = original.id;
-        let event = EventId {
-            id: correction_event(id),
-            payload: fingerprint::hash(&[Some(reason)]),
-            former: None,
-        };
+        let event =
+            EventId { id: correction_event(id), payload: fingerprint::hash(&[Some(reason)]), former: None };
         if self.seen(&original.user_id, &event.id, None).is_some() || original.correction_of.is_some() {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
         }
@@ -352,10 +320,7 @@ impl Recording {
         if let Some(event) = event {
             let place = self.records.len();
             let caller = record.recorded_by.filter(|_| record.correction_of.is_none());
-            let seen = Seen {
-                payload: event.payload.to_vec(),
-                record: Whose::Ours(place),
-            };
+            let seen = Seen { payload: event.payload.to_vec(), record: Whose::Ours(place) };
             let name = (record.user_id.clone(), event.id.clone(), caller);
             self.known.insert(name, seen);
             let is_first = self.taken.insert((record.user_id.clone(), event.id.clone()));
@@ -379,35 +344,23 @@ impl Recording {
     /// [`DbError::Contention`] when another transaction recorded one of the events since it was looked up: nothing of the
     /// transaction may be committed, and all of it can be done again. Other [`DbError`]s when it failed.
     pub async fn save(self, tx: &Tx) -> Result<(), DbError> {
-        let Self {
-            now, claims, records, ..
-        } = self;
+        let Self { now, claims, records, .. } = self;
         if records.is_empty() {
             return Ok(());
         }
         let on = |shelf: Shelf| {
             let claims = claims.iter().filter(|claim| claim.shelf == shelf);
-            let mut claims: Vec<Claim<'_>> = claims
-                .filter_map(|claim| Some(Claim::of(records.get(claim.place)?, claim)))
-                .collect();
+            let mut claims: Vec<Claim<'_>> =
+                claims.filter_map(|claim| Some(Claim::of(records.get(claim.place)?, claim))).collect();
             claims.sort_unstable();
             claims
         };
         let claims = on(Shelf::First);
         let by_user = rollup::by_user(&records);
         let across = rollup::across_users(&by_user);
-        let saving = Saving {
-            now,
-            records: &records,
-            claims: &claims,
-            by_user: &by_user,
-            across: &across,
-        };
+        let saving = Saving { now, records: &records, claims: &claims, by_user: &by_user, across: &across };
         let missed = store::saving::share(tx.shared(), &on(Shelf::Shared)).await?;
-        match store::saving::save(tx.shared(), &saving)
-            .await?
-            .saturating_add(missed)
-        {
+        match store::saving::save(tx.shared(), &saving).await?.saturating_add(missed) {
             0 => Ok(()),
             _ => Err(DbError::overtaken()),
         }

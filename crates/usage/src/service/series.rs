@@ -162,10 +162,7 @@ pub(super) async fn starts(
         Unit::Month => Duration::days(28),
     };
     let length = end.unix_timestamp().saturating_sub(start.unix_timestamp());
-    if length
-        .checked_div(least.whole_seconds())
-        .is_none_or(|buckets| buckets > POINTS_MAX)
-    {
+    if length.checked_div(least.whole_seconds()).is_none_or(|buckets| buckets > POINTS_MAX) {
         return Ok(Err(UsageRefusal::TooManyPoints { limit: POINTS_MAX }));
     }
     let mut starts = vec![start];
@@ -182,9 +179,8 @@ fn lines(starts: &[OffsetDateTime], cells: Vec<Cell>) -> Result<BTreeMap<Group, 
     }
     let mut lines: BTreeMap<Group, Line<Totals>> = BTreeMap::new();
     for cell in cells {
-        let line = lines
-            .entry(cell.group)
-            .or_insert_with_key(|group| Line::empty(group.clone(), starts.len()));
+        let line =
+            lines.entry(cell.group).or_insert_with_key(|group| Line::empty(group.clone(), starts.len()));
         if let Some(point) = cell.bucket.and_then(|bucket| line.points.get_mut(bucket)) {
             *point = cell.value;
             line.total = line.total.plus(&cell.value);
@@ -196,11 +192,7 @@ fn lines(starts: &[OffsetDateTime], cells: Vec<Cell>) -> Result<BTreeMap<Group, 
 impl<T: Copy + Default> Line<T> {
     /// A line in whose buckets there is nothing.
     pub(super) fn empty(group: Group, buckets: usize) -> Self {
-        Self {
-            group,
-            points: vec![T::default(); buckets],
-            total: T::default(),
-        }
+        Self { group, points: vec![T::default(); buckets], total: T::default() }
     }
 }
 
@@ -217,12 +209,7 @@ fn shape(
     }
     // By group already, and the sort is stable: equal lines come in the same order every time.
     lines.sort_by_key(|line| Reverse((line.total.credits_charged.micro(), line.total.records)));
-    Series {
-        starts,
-        end: query.end,
-        lines,
-        coverage,
-    }
+    Series { starts, end: query.end, lines, coverage }
 }
 
 impl Totals {

@@ -30,10 +30,7 @@ pub async fn summary(
         unit: Unit::Day,
         zone: query.zone.clone(),
         group_by: [].into(),
-        only: Selection {
-            recorded_by: query.recorded_by,
-            ..Selection::default()
-        },
+        only: Selection { recorded_by: query.recorded_by, ..Selection::default() },
     };
     let starts = match starts(conn, &by_day).await? {
         Ok(starts) => starts,
@@ -45,11 +42,8 @@ pub async fn summary(
     let (mut summary, points) =
         store::summary::load(conn, window, &starts, SUMMARY_GROUPS_MAX, &by_day.only).await?;
     let dates = store::summary::dates(conn, &query.zone, &starts).await?;
-    let days = starts.iter().zip(dates).map(|(starts, date)| Day {
-        date,
-        starts: *starts,
-        point: Point::default(),
-    });
+    let days =
+        starts.iter().zip(dates).map(|(starts, date)| Day { date, starts: *starts, point: Point::default() });
     summary.days = days.collect();
     for (bucket, point) in points {
         if let Some(day) = summary.days.get_mut(bucket) {

@@ -46,9 +46,7 @@ fn lines(
         if is_new && known.saturating_add(1).saturating_mul(starts.len()) > limit {
             return Err(UsageRefusal::TooManyPoints { limit: POINTS_MAX });
         }
-        let line = lines
-            .entry(rank)
-            .or_insert_with(|| Line::empty(cell.group, starts.len()));
+        let line = lines.entry(rank).or_insert_with(|| Line::empty(cell.group, starts.len()));
         match cell.bucket {
             None => line.total = cell.value,
             Some(bucket) => {
@@ -75,13 +73,5 @@ fn shape(
     if lines.is_empty() && query.series.group_by.is_empty() {
         lines.push(Line::empty(Group::default(), starts.len()));
     }
-    TopSeries {
-        series: Series {
-            starts,
-            end: query.series.end,
-            lines,
-            coverage,
-        },
-        rest,
-    }
+    TopSeries { series: Series { starts, end: query.series.end, lines, coverage }, rest }
 }

@@ -64,11 +64,8 @@ pub(crate) async fn forget(
     before: OffsetDateTime,
     rows_max: i64,
 ) -> Result<usize, DbError> {
-    let gone = pg::sql(FORGET)
-        .bind::<Timestamptz, _>(before)
-        .bind::<BigInt, _>(rows_max)
-        .execute(conn)
-        .await?;
+    let gone =
+        pg::sql(FORGET).bind::<Timestamptz, _>(before).bind::<BigInt, _>(rows_max).execute(conn).await?;
     Ok(gone)
 }
 

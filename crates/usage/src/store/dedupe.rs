@@ -97,11 +97,8 @@ pub(crate) async fn purge(
 ) -> Result<usize, DbError> {
     let mut gone = 0_usize;
     for text in [purge_text!("usage.dedupe"), purge_text!("usage.dedupe_shared")] {
-        let rows = pg::sql(text)
-            .bind::<Timestamptz, _>(limit)
-            .bind::<BigInt, _>(rows_max)
-            .execute(conn)
-            .await?;
+        let rows =
+            pg::sql(text).bind::<Timestamptz, _>(limit).bind::<BigInt, _>(rows_max).execute(conn).await?;
         gone = gone.saturating_add(rows);
     }
     Ok(gone)

@@ -54,11 +54,8 @@ pub(crate) async fn page(
     let (start, end) = (window.start.unwrap_or(EARLIEST), window.end.unwrap_or(LATEST));
     // One user's window is one piece of the key. Everybody's is many: whole months are walked through, of which the
     // partitions are chosen, and records outside of the window are passed over.
-    let first = Place {
-        user_id: whose.map(ToString::to_string).unwrap_or_default(),
-        at: start,
-        id: i64::MIN,
-    };
+    let first =
+        Place { user_id: whose.map(ToString::to_string).unwrap_or_default(), at: start, id: i64::MIN };
     let after = after.unwrap_or(&first);
     let rows: Vec<PageRow> = pg::sql(PAGE)
         .bind::<Text, _>(after.user_id.as_str())
@@ -85,11 +82,7 @@ pub(crate) async fn page(
         let record = Record::try_from(row.record)?;
         // The last row that was looked at marks the place to go on from when no record came.
         if row.wanted || records.is_empty() {
-            next = Some(Place {
-                user_id: record.user_id.to_string(),
-                at: record.occurred_at,
-                id: record.id,
-            });
+            next = Some(Place { user_id: record.user_id.to_string(), at: record.occurred_at, id: record.id });
         }
         if row.wanted {
             records.push(record);

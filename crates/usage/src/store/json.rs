@@ -34,9 +34,7 @@ pub(super) fn object(column: Option<JsonText>) -> FreeForm {
 
 /// The column of quantities: an object of counts by class.
 pub(super) fn of_quantities(quantities: &Quantities) -> JsonRef<'static> {
-    let members = quantities
-        .iter()
-        .map(|(class, count)| format!("\"{class}\":{count}"));
+    let members = quantities.iter().map(|(class, count)| format!("\"{class}\":{count}"));
     JsonRef(format!("{{{}}}", members.collect::<Vec<_>>().join(",")).into())
 }
 

@@ -58,17 +58,14 @@ const MOVE_MAX: Duration = Duration::from_hours(6);
 /// Lets one process at a time work on the partitions, until the end of the transaction; and lets a large move take its time.
 pub(crate) async fn lock(tx: &mut Tx) -> Result<(), DbError> {
     tx.limit_statements(MOVE_MAX).await?;
-    tx.conn()
-        .batch_execute("SELECT pg_advisory_xact_lock(7284018846117465002)")
-        .await?;
+    tx.conn().batch_execute("SELECT pg_advisory_xact_lock(7284018846117465002)").await?;
     Ok(())
 }
 
 /// Keeps the months as they are until the end of the transaction. As its first statement it comes before the snapshot: LOCK
 /// needs none.
 pub(crate) async fn hold(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    conn.batch_execute("LOCK TABLE usage.records, usage.rollups_15m IN ACCESS SHARE MODE")
-        .await?;
+    conn.batch_execute("LOCK TABLE usage.records, usage.rollups_15m IN ACCESS SHARE MODE").await?;
     Ok(())
 }
 
@@ -157,10 +154,7 @@ pub(crate) async fn sizes(
     conn: &mut AsyncPgConnection,
     partitions: Vec<String>,
 ) -> Result<Vec<OldMonth>, DbError> {
-    let rows: Vec<SizeRow> = pg::sql(SIZES)
-        .bind::<Array<Text>, _>(partitions)
-        .load(conn)
-        .await?;
+    let rows: Vec<SizeRow> = pg::sql(SIZES).bind::<Array<Text>, _>(partitions).load(conn).await?;
     let month = |row: SizeRow| OldMonth {
         partition: row.name,
         records: row.records.and_then(|records| u64::try_from(records).ok()),
@@ -172,8 +166,7 @@ pub(crate) async fn sizes(
 /// Drops the records of a month that was detached.
 pub(crate) async fn drop(conn: &mut AsyncPgConnection, month: Month) -> Result<(), DbError> {
     let partition = Table::Records.partition(month);
-    conn.batch_execute(&format!("DROP TABLE IF EXISTS usage.{partition}"))
-        .await?;
+    conn.batch_execute(&format!("DROP TABLE IF EXISTS usage.{partition}")).await?;
     Ok(())
 }
 
@@ -240,9 +233,6 @@ fn months(table: Table, rows: Vec<NameRow>) -> Vec<Month> {
 fn bounds(month: Month) -> Result<(String, String), DbError> {
     match (month.start(), month.plus(1).start()) {
         (Some(from), Some(to)) => Ok((rfc3339(from), rfc3339(to))),
-        _ => Err(DbError::Inconsistent(format!(
-            "month {} is not in the calendar",
-            month.name()
-        ))),
+        _ => Err(DbError::Inconsistent(format!("month {} is not in the calendar", month.name()))),
     }
 }

@@ -138,21 +138,14 @@ impl VersionRow {
             let class: TokenClass = class.parse().map_err(|error| {
                 DbError::Inconsistent(format!("rate {class} of price {}: {error}", self.id))
             })?;
-            let rate = Rate {
-                charge_pico,
-                cost_pico,
-            };
+            let rate = Rate { charge_pico, cost_pico };
             Ok((class, rate))
         };
         let rates: Result<BTreeMap<TokenClass, Rate>, DbError> =
             classes.zip(charges).zip(costs).map(rate).collect();
         Ok(Price {
             id: self.id,
-            key: Key {
-                provider,
-                model,
-                service_tier: self.service_tier,
-            },
+            key: Key { provider, model, service_tier: self.service_tier },
             min_context: self.min_context,
             valid_from: self.valid_from,
             is_retired: self.retired,

@@ -87,10 +87,8 @@ pub(crate) async fn insert(
     actor: &str,
     new: &[Beginning<'_>],
 ) -> Result<Vec<i64>, DbError> {
-    let drawn: Vec<IdRow> = pg::sql(DRAW)
-        .bind::<BigInt, _>(i64::try_from(new.len()).unwrap_or(i64::MAX))
-        .load(conn)
-        .await?;
+    let drawn: Vec<IdRow> =
+        pg::sql(DRAW).bind::<BigInt, _>(i64::try_from(new.len()).unwrap_or(i64::MAX)).load(conn).await?;
     DbError::expect_rows("draw ids of prices", new.len(), drawn.len())?;
     let ids: Vec<i64> = drawn.into_iter().map(|row| row.id).collect();
     let inserted = pg::sql(INSERT)

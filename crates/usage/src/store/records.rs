@@ -20,9 +20,7 @@ use crate::{Record, RecordFilter};
 /// Who makes a month keeps writers out at the table itself, and later readers of DEFAULT. Who had read there and then wanted
 /// to write would wait for him, and he for the end of that transaction.
 pub(crate) async fn lock_to_write(mut conn: Shared<'_>) -> Result<(), DbError> {
-    pg::sql("LOCK TABLE ONLY usage.records IN ROW EXCLUSIVE MODE")
-        .execute(&mut conn)
-        .await?;
+    pg::sql("LOCK TABLE ONLY usage.records IN ROW EXCLUSIVE MODE").execute(&mut conn).await?;
     Ok(())
 }
 
@@ -32,11 +30,8 @@ pub(crate) async fn find(
     user: &UserId,
     id: i64,
 ) -> Result<Option<Record>, DbError> {
-    let rows: Vec<RecordRow> = pg::sql(FIND)
-        .bind::<Text, _>(user.as_str())
-        .bind::<BigInt, _>(id)
-        .load(conn)
-        .await?;
+    let rows: Vec<RecordRow> =
+        pg::sql(FIND).bind::<Text, _>(user.as_str()).bind::<BigInt, _>(id).load(conn).await?;
     rows.into_iter().next().map(Record::try_from).transpose()
 }
 
@@ -70,11 +65,8 @@ pub(crate) async fn find_all(
     }
     let users: Vec<&str> = wanted.iter().map(|(user, _)| user.as_str()).collect();
     let ids: Vec<i64> = wanted.iter().map(|(_, id)| *id).collect();
-    let rows: Vec<RecordRow> = pg::sql(FIND_ALL)
-        .bind::<Array<Text>, _>(users)
-        .bind::<Array<BigInt>, _>(ids)
-        .load(conn)
-        .await?;
+    let rows: Vec<RecordRow> =
+        pg::sql(FIND_ALL).bind::<Array<Text>, _>(users).bind::<Array<BigInt>, _>(ids).load(conn).await?;
     rows.into_iter().map(Record::try_from).collect()
 }
 
@@ -104,10 +96,7 @@ pub(crate) async fn newest(
         .load(conn)
         .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
-    let items = rows
-        .into_iter()
-        .map(|row| row.record.try_into())
-        .collect::<Result<_, _>>()?;
+    let items = rows.into_iter().map(|row| row.record.try_into()).collect::<Result<_, _>>()?;
     Ok(Found { items, rows: found })
 }
 

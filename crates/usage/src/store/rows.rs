@@ -89,8 +89,7 @@ pub(super) struct RecordRow {
 
 /// The class of a caller, as it is stored.
 pub(super) fn class(text: &str) -> Result<CallerClass, DbError> {
-    text.parse()
-        .map_err(|error| DbError::Inconsistent(format!("a usage record: {error}")))
+    text.parse().map_err(|error| DbError::Inconsistent(format!("a usage record: {error}")))
 }
 
 impl TryFrom<RecordRow> for Record {

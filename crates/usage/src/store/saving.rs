@@ -64,13 +64,7 @@ macro_rules! with_sums {
 ///
 /// A claim that another transaction has under way waits for its end; how it ended is known to statements that follow.
 pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<usize, DbError> {
-    let Saving {
-        now,
-        records,
-        claims,
-        by_user,
-        across,
-    } = *saving;
+    let Saving { now, records, claims, by_user, across } = *saving;
     let query = pg::sql(SAVE)
         .bind::<Timestamptz, _>(now)
         .bind::<Array<BigInt>, _>(of(records, |one| one.id))

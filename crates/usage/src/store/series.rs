@@ -80,10 +80,7 @@ pub(crate) async fn top_users(
     only: &Selection,
     limit: i64,
 ) -> Result<Vec<(UserId, Totals)>, DbError> {
-    let rows: Vec<SumRow> = ask(TOP_USERS, None, window, only)
-        .bind::<BigInt, _>(limit)
-        .load(conn)
-        .await?;
+    let rows: Vec<SumRow> = ask(TOP_USERS, None, window, only).bind::<BigInt, _>(limit).load(conn).await?;
     let cells = rows.into_iter().filter_map(SumRow::cell);
     cells
         .map(|cell| {

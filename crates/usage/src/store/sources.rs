@@ -302,6 +302,5 @@ pub(super) fn coverage(column: i32) -> Result<Coverage, DbError> {
 
 /// Reads an exact sum: 2^63 records of 64 bits add up to less than 128 bits.
 pub(super) fn sum(of: &str, text: &str) -> Result<i128, DbError> {
-    text.parse()
-        .map_err(|_| DbError::Inconsistent(format!("the sum of {of} reads {text}")))
+    text.parse().map_err(|_| DbError::Inconsistent(format!("the sum of {of} reads {text}")))
 }

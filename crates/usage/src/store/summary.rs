@@ -49,10 +49,8 @@ pub(crate) async fn load(
         .bind::<BigInt, _>(groups_max)
         .load(conn)
         .await?;
-    let counts: Vec<CountRow> = ask(USERS, None, window, only)
-        .bind::<Array<Timestamptz>, _>(starts)
-        .load(conn)
-        .await?;
+    let counts: Vec<CountRow> =
+        ask(USERS, None, window, only).bind::<Array<Timestamptz>, _>(starts).load(conn).await?;
     let counts: BTreeMap<Where, i64> = counts.into_iter().map(CountRow::counted).collect();
     let (mut summary, mut days) = (Summary::default(), Vec::new());
     for row in rows {
@@ -60,11 +58,7 @@ pub(crate) async fn load(
         let (Some(axis), Some(cell)) = (row.axis, row.sums.cell()) else {
             continue;
         };
-        let Cell {
-            bucket,
-            group,
-            value: totals,
-        } = cell?;
+        let Cell { bucket, group, value: totals } = cell?;
         let feature = (axis == FEATURE).then(|| (group.event_type.clone(), group.tool.clone()));
         let users = counts.get(&(bucket, feature)).copied().unwrap_or(0);
         let point = |active_users| Point { totals, active_users };
@@ -107,11 +101,7 @@ pub(crate) async fn unrated(
     let model = |row: UnratedRow| UnratedModel {
         model: row.model,
         records: row.records,
-        counted: if row.looked_at < RECORDS_MAX {
-            Counted::All
-        } else {
-            Counted::AtLeast
-        },
+        counted: if row.looked_at < RECORDS_MAX { Counted::All } else { Counted::AtLeast },
     };
     Ok(rows.into_iter().map(model).collect())
 }
@@ -238,13 +228,9 @@ impl CountRow {
     fn counted(self) -> (Where, i64) {
         let place = self.place.map(|place| place.saturating_sub(1));
         // A kind of event is never absent; in roll-ups an empty text stands for an absent tool.
-        let feature = self
-            .event_type
-            .map(|event_type| (Some(event_type), self.tool.filter(|tool| !tool.is_empty())));
-        (
-            (place.and_then(|place| usize::try_from(place).ok()), feature),
-            self.users,
-        )
+        let feature =
+            self.event_type.map(|event_type| (Some(event_type), self.tool.filter(|tool| !tool.is_empty())));
+        ((place.and_then(|place| usize::try_from(place).ok()), feature), self.users)
     }
 }
 

@@ -140,20 +140,8 @@ SELECT coverage, line.* FROM span LEFT JOIN (
     };
 }
 
-const ACROSS: &str = concat!(
-    of_all!(),
-    ", cells AS (",
-    cells!("NULL::text", something!()),
-    ")",
-    lines!()
-);
-const BY_USER: &str = concat!(
-    of_each!(),
-    ", cells AS (",
-    cells!("NULL::text", something!()),
-    ")",
-    lines!()
-);
+const ACROSS: &str = concat!(of_all!(), ", cells AS (", cells!("NULL::text", something!()), ")", lines!());
+const BY_USER: &str = concat!(of_each!(), ", cells AS (", cells!("NULL::text", something!()), ")", lines!());
 const WITH_USERS: &str = concat!(
     of_all!(),
     present!(place!()),
@@ -191,10 +179,7 @@ impl RankedRow {
             rank,
             bucket: cell.bucket,
             group: cell.group,
-            value: Point {
-                totals: cell.value,
-                active_users,
-            },
+            value: Point { totals: cell.value, active_users },
         }))
     }
 }

@@ -120,11 +120,7 @@ pub(crate) async fn range(
     .bind::<BigInt, _>(records_max)
     .get_result(conn)
     .await?;
-    Ok(Range {
-        of,
-        from,
-        until: row.until,
-    })
+    Ok(Range { of, from, until: row.until })
 }
 
 /// What breaks a rule in a range: one statement a rule.
@@ -146,10 +142,5 @@ pub(crate) async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result
 }
 
 fn named(rule: &'static str, row: FoundRow) -> Found {
-    Found {
-        rule,
-        user_id: row.user_id,
-        at: row.at,
-        detail: row.detail,
-    }
+    Found { rule, user_id: row.user_id, at: row.at, detail: row.detail }
 }

@@ -25,13 +25,7 @@ impl Outcome {
 
     /// A summary, then the violations.
     pub(super) fn text(&self) -> String {
-        let Report {
-            accounts,
-            entries,
-            records,
-            found,
-            violations,
-        } = &self.report;
+        let Report { accounts, entries, records, found, violations } = &self.report;
         let verdict = if self.report.is_clean() {
             "the books are clean".to_owned()
         } else {
@@ -71,10 +65,7 @@ impl Outcome {
     pub(super) fn verdict(&self) -> Result<(), Failure> {
         match self.report.violations.first() {
             None => Ok(()),
-            Some(first) => Err(Failure::Drifted {
-                first: first.to_string(),
-                found: self.report.found,
-            }),
+            Some(first) => Err(Failure::Drifted { first: first.to_string(), found: self.report.found }),
         }
     }
 

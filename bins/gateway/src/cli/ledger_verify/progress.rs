@@ -37,10 +37,7 @@ impl Progress {
         let milliseconds = self.began.elapsed().as_millis().max(1);
         let rows = u128::from(report.entries).saturating_add(report.records.into());
         let a_second = rows.saturating_mul(1_000) / milliseconds;
-        self.line.show(&format!(
-            "{}, {a_second} rows a second",
-            line(stage, report, &self.expected)
-        ));
+        self.line.show(&format!("{}, {a_second} rows a second", line(stage, report, &self.expected)));
     }
 
     /// Takes the line away.
@@ -56,9 +53,7 @@ fn line(stage: Stage, report: &Report, expected: &Report) -> String {
     };
     let of = of.max(done).max(1);
     let chars = done.saturating_mul(BAR_CHARS) / of;
-    let bar: String = (0..BAR_CHARS)
-        .map(|place| if place < chars { '#' } else { '.' })
-        .collect();
+    let bar: String = (0..BAR_CHARS).map(|place| if place < chars { '#' } else { '.' }).collect();
     let percent = done.saturating_mul(100) / of;
     let mut line = format!("[{bar}] {percent:3} % of {of} {what}");
     if !report.is_clean() {
@@ -73,32 +68,16 @@ mod tests {
 
     #[test]
     fn the_line_fills_up_and_tells_violations() {
-        let at = |accounts, found| Report {
-            accounts,
-            found,
-            ..Report::default()
-        };
-        let expected = Report {
-            records: 1_000,
-            ..at(200, 0)
-        };
+        let at = |accounts, found| Report { accounts, found, ..Report::default() };
+        let expected = Report { records: 1_000, ..at(200, 0) };
         let ledger = |report: &Report| line(Stage::Ledger, report, &expected);
-        assert_eq!(
-            ledger(&at(0, 0)),
-            "[..............................]   0 % of 200 accounts"
-        );
-        assert_eq!(
-            ledger(&at(100, 0)),
-            "[###############...............]  50 % of 200 accounts"
-        );
+        assert_eq!(ledger(&at(0, 0)), "[..............................]   0 % of 200 accounts");
+        assert_eq!(ledger(&at(100, 0)), "[###############...............]  50 % of 200 accounts");
         assert_eq!(
             ledger(&at(300, 2)),
             "[##############################] 100 % of 300 accounts, 2 VIOLATIONS"
         );
-        let usage = Report {
-            records: 500,
-            ..at(200, 0)
-        };
+        let usage = Report { records: 500, ..at(200, 0) };
         assert_eq!(
             line(Stage::Usage, &usage, &expected),
             "[###############...............]  50 % of 1000 usage records"

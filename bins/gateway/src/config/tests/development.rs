@@ -10,10 +10,7 @@ const REMOTE: &str = "postgresql://app:pw@db.example.com/users";
 #[test]
 fn an_environment_that_is_set_but_empty_is_an_error() {
     let lines = problems(&[("ENVIRONMENT", "")]);
-    assert_eq!(
-        lines,
-        ["ENVIRONMENT: is set but empty: give it a value, or unset it"]
-    );
+    assert_eq!(lines, ["ENVIRONMENT: is set but empty: give it a value, or unset it"]);
     assert_eq!(config(&[]).app.environment, Environment::Development);
 }
 
@@ -22,13 +19,7 @@ fn development_listens_on_loopback_only() {
     for host in ["127.0.0.1", "127.1.2.3", "::1", "localhost", "::ffff:127.0.0.1"] {
         assert!(read(&[("HOST", host)]).is_ok(), "{host}");
     }
-    for host in [
-        "0.0.0.0",
-        "::",
-        "10.0.0.1",
-        "box.example.com",
-        "localhost.example.com",
-    ] {
+    for host in ["0.0.0.0", "::", "10.0.0.1", "box.example.com", "localhost.example.com"] {
         let lines = problems(&[("HOST", host)]);
         assert_eq!(lines.len(), 1, "{host}: {lines:?}");
         assert!(

@@ -22,53 +22,17 @@ const LINES: &[(&str, &str, &str)] = &[
         "10.0.0.0/8,proxy",
         "TRUSTED_PROXIES: \"10.0.0.0/8,proxy\" has an item that is neither an address nor a network: \"proxy\"",
     ),
-    (
-        "HOST",
-        "1.2.3",
-        "HOST: \"1.2.3\" is not an address or a host name such as 127.0.0.1, ::1 or localhost",
-    ),
-    (
-        "ENVIRONMENT",
-        "prod",
-        "ENVIRONMENT: \"prod\" is not one of development, staging, production",
-    ),
-    (
-        "RUN_AS",
-        "www data",
-        "RUN_AS: \"www data\" is not an account: write a name, uid or uid:gid",
-    ),
-    (
-        "RUN_AS",
-        "1000:",
-        "RUN_AS: \"1000:\" is not an account: write a name, uid or uid:gid",
-    ),
+    ("HOST", "1.2.3", "HOST: \"1.2.3\" is not an address or a host name such as 127.0.0.1, ::1 or localhost"),
+    ("ENVIRONMENT", "prod", "ENVIRONMENT: \"prod\" is not one of development, staging, production"),
+    ("RUN_AS", "www data", "RUN_AS: \"www data\" is not an account: write a name, uid or uid:gid"),
+    ("RUN_AS", "1000:", "RUN_AS: \"1000:\" is not an account: write a name, uid or uid:gid"),
     ("APP_NAME", "a\nb", "APP_NAME: \"a\\nb\" has control characters"),
-    (
-        "APP_VERSION",
-        "1\u{fffd}",
-        "APP_VERSION: \"1\u{fffd}\" is not UTF-8 text",
-    ),
+    ("APP_VERSION", "1\u{fffd}", "APP_VERSION: \"1\u{fffd}\" is not UTF-8 text"),
     ("DEBUG", "maybe", "DEBUG: \"maybe\" is neither true nor false"),
-    (
-        "LOG_LEVEL",
-        "loud",
-        "LOG_LEVEL: \"loud\" is not one of error, warn, info, debug, trace",
-    ),
-    (
-        "LOG_FORMAT",
-        "xml",
-        "LOG_FORMAT: \"xml\" is not one of auto, text, json",
-    ),
-    (
-        "DEFAULT_LANGUAGE",
-        "fr",
-        "DEFAULT_LANGUAGE: \"fr\" is not one of en, zh",
-    ),
-    (
-        "PUBLIC_URL",
-        "ftp://x",
-        "PUBLIC_URL: \"ftp://x\" is not an http or https URL",
-    ),
+    ("LOG_LEVEL", "loud", "LOG_LEVEL: \"loud\" is not one of error, warn, info, debug, trace"),
+    ("LOG_FORMAT", "xml", "LOG_FORMAT: \"xml\" is not one of auto, text, json"),
+    ("DEFAULT_LANGUAGE", "fr", "DEFAULT_LANGUAGE: \"fr\" is not one of en, zh"),
+    ("PUBLIC_URL", "ftp://x", "PUBLIC_URL: \"ftp://x\" is not an http or https URL"),
     (
         "PUBLIC_URL",
         "https://x.example.com/?a=b",
@@ -80,61 +44,25 @@ const LINES: &[(&str, &str, &str)] = &[
         "DATABASE_POOL_SIZE: \"4\" is not a whole number from 5 to 1000: writes, reads, logins, lists and housekeeping need a \
          connection each",
     ),
-    (
-        "WORKERS",
-        "-1",
-        "WORKERS: \"-1\" is not a whole number from 1 to 1024",
-    ),
-    (
-        "REQUEST_TIMEOUT_SECONDS",
-        "0",
-        "REQUEST_TIMEOUT_SECONDS: \"0\" is not a number of seconds (1 to 3600)",
-    ),
-    (
-        "SHUTDOWN_DELAY_SECONDS",
-        "-1",
-        "SHUTDOWN_DELAY_SECONDS: \"-1\" is not a number of seconds (0 to 3600)",
-    ),
+    ("WORKERS", "-1", "WORKERS: \"-1\" is not a whole number from 1 to 1024"),
+    ("REQUEST_TIMEOUT_SECONDS", "0", "REQUEST_TIMEOUT_SECONDS: \"0\" is not a number of seconds (1 to 3600)"),
+    ("SHUTDOWN_DELAY_SECONDS", "-1", "SHUTDOWN_DELAY_SECONDS: \"-1\" is not a number of seconds (0 to 3600)"),
     (
         "SHUTDOWN_GRACE_SECONDS",
         "1.5",
         "SHUTDOWN_GRACE_SECONDS: \"1.5\" is not a number of seconds (0 to 3600)",
     ),
-    (
-        "INITIAL_CREDITS",
-        "-1",
-        "INITIAL_CREDITS: \"-1\" is not an amount of credits: below zero",
-    ),
+    ("INITIAL_CREDITS", "-1", "INITIAL_CREDITS: \"-1\" is not an amount of credits: below zero"),
     (
         "CREDIT_LOW_THRESHOLD",
         "low",
         "CREDIT_LOW_THRESHOLD: \"low\" is not an amount of credits: not a decimal number",
     ),
-    (
-        "IDEMPOTENCY_DAYS",
-        "0",
-        "IDEMPOTENCY_DAYS: \"0\" is not a number of days (1 to 3650)",
-    ),
-    (
-        "SELF_RECHARGE",
-        "perhaps",
-        "SELF_RECHARGE: \"perhaps\" is not one of allowed, denied",
-    ),
-    (
-        "SEED_PRICES",
-        "some",
-        "SEED_PRICES: \"some\" is neither true nor false",
-    ),
-    (
-        "SEED_CREDITS_PER_USD",
-        "0.0",
-        "SEED_CREDITS_PER_USD: \"0.0\" is not an amount of credits above 0",
-    ),
-    (
-        "METRICS_ENABLED",
-        "2",
-        "METRICS_ENABLED: \"2\" is neither true nor false",
-    ),
+    ("IDEMPOTENCY_DAYS", "0", "IDEMPOTENCY_DAYS: \"0\" is not a number of days (1 to 3650)"),
+    ("SELF_RECHARGE", "perhaps", "SELF_RECHARGE: \"perhaps\" is not one of allowed, denied"),
+    ("SEED_PRICES", "some", "SEED_PRICES: \"some\" is neither true nor false"),
+    ("SEED_CREDITS_PER_USD", "0.0", "SEED_CREDITS_PER_USD: \"0.0\" is not an amount of credits above 0"),
+    ("METRICS_ENABLED", "2", "METRICS_ENABLED: \"2\" is neither true nor false"),
     (
         "ADMIN_USER_IDS",
         "auth0|a,b c",
@@ -163,26 +91,10 @@ fn a_malformed_secret_is_not_repeated() {
             "mysql://u:hunter2@h/d",
             "the value is not a URL such as postgresql://user:password@host/database",
         ),
-        (
-            "METRICS_TOKEN",
-            "hunter2 ü",
-            "the value may hold visible ASCII characters only",
-        ),
-        (
-            "USER_SERVICE_API_KEY",
-            "hunter2 x",
-            "the value may hold visible ASCII characters only",
-        ),
-        (
-            "AUTH0_CLIENT_SECRET",
-            "hunter2\tx",
-            "the value may hold visible ASCII characters only",
-        ),
-        (
-            "SUPABASE_JWT_SECRET",
-            "hunter2\n",
-            "the value begins or ends with white space",
-        ),
+        ("METRICS_TOKEN", "hunter2 ü", "the value may hold visible ASCII characters only"),
+        ("USER_SERVICE_API_KEY", "hunter2 x", "the value may hold visible ASCII characters only"),
+        ("AUTH0_CLIENT_SECRET", "hunter2\tx", "the value may hold visible ASCII characters only"),
+        ("SUPABASE_JWT_SECRET", "hunter2\n", "the value begins or ends with white space"),
     ];
     for (name, value, reason) in cases {
         assert_eq!(problems(&[(name, value)]), [format!("{name}: {reason}")]);

@@ -16,20 +16,11 @@ fn weak_and_published_secrets_are_refused_outside_development() {
             for (value, reason) in [
                 (same.as_str(), "has few different characters"),
                 (demo, "is printed in public documentation"),
-                (
-                    "your-api-key-here-your-api-key-here",
-                    "is printed in public documentation",
-                ),
-                (
-                    "sb_publishable_0123456789abcdefghij",
-                    "is a token or a publishable key",
-                ),
+                ("your-api-key-here-your-api-key-here", "is printed in public documentation"),
+                ("sb_publishable_0123456789abcdefghij", "is a token or a publishable key"),
             ] {
-                let pairs = [
-                    ("ENVIRONMENT", environment),
-                    ("SUPABASE_URL", "https://p.example.com"),
-                    (name, value),
-                ];
+                let pairs =
+                    [("ENVIRONMENT", environment), ("SUPABASE_URL", "https://p.example.com"), (name, value)];
                 let lines = problems(&pairs);
                 assert_eq!(lines.len(), 1, "{lines:?}");
                 assert!(
@@ -45,10 +36,7 @@ fn weak_and_published_secrets_are_refused_outside_development() {
 #[test]
 fn a_short_metrics_token_is_refused_outside_development() {
     let lines = problems(&production(&[("METRICS_TOKEN", &OTHER[..15])]));
-    assert_eq!(
-        lines,
-        ["METRICS_TOKEN: must have at least 16 bytes in production"]
-    );
+    assert_eq!(lines, ["METRICS_TOKEN: must have at least 16 bytes in production"]);
     assert!(read(&production(&[("METRICS_TOKEN", &OTHER[..16])])).is_ok());
     assert!(read(&[("METRICS_TOKEN", "short")]).is_ok());
 }
@@ -71,10 +59,7 @@ fn one_secret_does_not_serve_two_purposes() {
         );
         assert!(!lines[0].contains(LONG), "{lines:?}");
     }
-    let lines = problems(&production(&[
-        ("METRICS_TOKEN", OTHER),
-        ("USER_SERVICE_API_KEY", OTHER),
-    ]));
+    let lines = problems(&production(&[("METRICS_TOKEN", OTHER), ("USER_SERVICE_API_KEY", OTHER)]));
     assert_eq!(
         lines,
         ["USER_SERVICE_API_KEY: is the same as METRICS_TOKEN: use a secret for one purpose only"]
@@ -88,11 +73,7 @@ fn the_password_of_the_database_is_no_other_secret() {
     let listed = format!("host=db.example.com user=u dbname=users password={OTHER}");
     for url in [encoded, listed] {
         let with = |name, value| {
-            [
-                ("DATABASE_URL", url.as_str()),
-                ("SUPABASE_URL", "https://p.example.com"),
-                (name, value),
-            ]
+            [("DATABASE_URL", url.as_str()), ("SUPABASE_URL", "https://p.example.com"), (name, value)]
         };
         let both = format!("{THIRD},{OTHER}");
         for (name, value) in [
@@ -139,14 +120,8 @@ fn malformed_lists_of_keys_are_refused_in_every_environment() {
         (format!(",{OTHER}"), "the value has an empty key beside a comma"),
         (",".to_owned(), "the value has an empty key beside a comma"),
         (format!("{OTHER},{OTHER}"), "the value holds the same key twice"),
-        (
-            format!("{OTHER},{THIRD},{THIRD}x"),
-            "the value holds more than two keys",
-        ),
-        (
-            format!("{OTHER},hunter 2"),
-            "the value may hold visible ASCII characters only",
-        ),
+        (format!("{OTHER},{THIRD},{THIRD}x"), "the value holds more than two keys"),
+        (format!("{OTHER},hunter 2"), "the value may hold visible ASCII characters only"),
     ] {
         let lines = problems(&[("USER_SERVICE_API_KEY", &value)]);
         assert_eq!(lines, [format!("USER_SERVICE_API_KEY: {reason}")]);
@@ -157,14 +132,8 @@ fn malformed_lists_of_keys_are_refused_in_every_environment() {
 fn each_key_is_judged() {
     let short = &OTHER[1..];
     for (value, line) in [
-        (
-            format!("{short},{THIRD}"),
-            "the first key must have at least 32 bytes in production",
-        ),
-        (
-            format!("{THIRD},{short}"),
-            "the second key must have at least 32 bytes in production",
-        ),
+        (format!("{short},{THIRD}"), "the first key must have at least 32 bytes in production"),
+        (format!("{THIRD},{short}"), "the second key must have at least 32 bytes in production"),
         (
             format!("{THIRD},{}", "ab".repeat(16)),
             "the second key has few different characters, or repeats or counts them: make one with openssl rand -hex 32",

@@ -8,27 +8,13 @@ use crate::http::fault::Problem;
 
 /// Credits to be moved: above zero.
 pub fn credits_to_move(value: Value<'_>) -> Parsed<Credits> {
-    let credits = amount(
-        value,
-        Sign::Positive,
-        Credits::MAX.to_plain_text(),
-        Credits::from_json,
-    )?;
-    if credits.is_zero() {
-        Err(not_positive())
-    } else {
-        Ok(credits)
-    }
+    let credits = amount(value, Sign::Positive, Credits::MAX.to_plain_text(), Credits::from_json)?;
+    if credits.is_zero() { Err(not_positive()) } else { Ok(credits) }
 }
 
 /// Credits to be noted: zero or more.
 pub fn credits_to_note(value: Value<'_>) -> Parsed<Credits> {
-    amount(
-        value,
-        Sign::NotNegative,
-        Credits::MAX.to_plain_text(),
-        Credits::from_json,
-    )
+    amount(value, Sign::NotNegative, Credits::MAX.to_plain_text(), Credits::from_json)
 }
 
 /// Dollars to be noted: zero or more.
@@ -49,9 +35,7 @@ pub fn per(value: Value<'_>) -> Parsed<Per> {
 pub fn rate(per: Per) -> impl Fn(Value<'_>) -> Parsed<i64> {
     move |value| {
         let most = Rate::text(Rate::PICO_MAX, per);
-        amount(value, Sign::NotNegative, most, |literal| {
-            Rate::pico_from_json(literal, per)
-        })
+        amount(value, Sign::NotNegative, most, |literal| Rate::pico_from_json(literal, per))
     }
 }
 
@@ -100,10 +84,9 @@ fn amount<T>(
             "decimal_max_places",
             format!("Decimal input should have no more than {places} decimal places"),
         ),
-        AmountError::TooLarge => Problem::new(
-            "less_than_equal",
-            format!("Input should be less than or equal to {most}"),
-        ),
+        AmountError::TooLarge => {
+            Problem::new("less_than_equal", format!("Input should be less than or equal to {most}"))
+        }
     })
 }
 

@@ -86,10 +86,7 @@ impl Fields {
         let is_reversed = match (start, end) {
             // A day that a zone left out ends where it begins.
             (Some(Moment::Day(start)), Some(Moment::Day(end))) => start > end,
-            _ => dates
-                .start
-                .zip(dates.end)
-                .is_some_and(|(start, end)| start > end.last()),
+            _ => dates.start.zip(dates.end).is_some_and(|(start, end)| start > end.last()),
         };
         if is_reversed {
             let problem = Problem::value("start_date is after end_date");
@@ -118,10 +115,7 @@ mod tests {
         assert_eq!(dates.start, Some(datetime!(2025-07-01 0:00 UTC)));
         assert_eq!(dates.end, Some(End::Before(next)));
         let end = dates.end.unwrap();
-        assert_eq!(
-            (end.last(), end.exclusive()),
-            (datetime!(2025-07-01 23:59:59.999999 UTC), next)
-        );
+        assert_eq!((end.last(), end.exclusive()), (datetime!(2025-07-01 23:59:59.999999 UTC), next));
         let noon = read("end_date=2025-07-01T12:00:00Z", &Days::default()).unwrap();
         let instant = datetime!(2025-07-01 12:00 UTC);
         let end = noon.end.unwrap();

@@ -21,11 +21,7 @@ pub fn intended(literal: &str, places: u32) -> Option<String> {
     let cut = u32::try_from(exponent.checked_add(i64::from(places))?.checked_neg()?).ok()?;
     let unit = 10_u128.checked_pow(cut)?;
     let half = unit.checked_div(2)?;
-    let rounded = digits
-        .parse::<u128>()
-        .ok()?
-        .checked_add(half)?
-        .checked_div(unit)?;
+    let rounded = digits.parse::<u128>().ok()?.checked_add(half)?.checked_div(unit)?;
     let decimal = format!("{rounded}e-{places}");
     let nearest: f64 = decimal.parse().ok()?;
     // The bits of positive doubles count them in their order.
@@ -44,9 +40,8 @@ fn significant(number: &str) -> Option<(String, i64)> {
     let trimmed = digits.trim_end_matches('0');
     let zeros = digits.len().checked_sub(trimmed.len())?;
     let exponent: i64 = exponent.parse().ok()?;
-    let exponent = exponent
-        .checked_sub(i64::try_from(fraction.len()).ok()?)?
-        .checked_add(i64::try_from(zeros).ok()?)?;
+    let exponent =
+        exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(i64::try_from(zeros).ok()?)?;
     let digits = trimmed.trim_start_matches('0');
     (!digits.is_empty()).then(|| (digits.to_owned(), exponent))
 }

@@ -36,9 +36,7 @@ impl Object {
 
     /// The members with their literal texts, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.members
-            .iter()
-            .map(|(key, range)| (key.as_str(), self.part(range)))
+        self.members.iter().map(|(key, range)| (key.as_str(), self.part(range)))
     }
 
     /// The position of a member.
@@ -48,9 +46,7 @@ impl Object {
 
     /// The literal text of the member at a position.
     pub(super) fn literal(&self, position: usize) -> &str {
-        self.members
-            .get(position)
-            .map_or("null", |(_, range)| self.part(range))
+        self.members.get(position).map_or("null", |(_, range)| self.part(range))
     }
 
     fn part(&self, range: &Range<usize>) -> &str {
@@ -79,10 +75,7 @@ pub fn read_object(body: Vec<u8>) -> Result<Object, Fault> {
 pub fn items(list: &str, max: usize) -> Option<Vec<&str>> {
     let mut found = Vec::new();
     let mut reader = serde_json::Deserializer::from_str(list);
-    let whole = reader.deserialize_seq(Items {
-        found: &mut found,
-        max,
-    });
+    let whole = reader.deserialize_seq(Items { found: &mut found, max });
     (whole.is_ok() || found.len() > max).then_some(found)
 }
 
@@ -99,24 +92,15 @@ fn read_members(text: &str) -> Result<Vec<(String, Range<usize>)>, Fault> {
         });
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let members = reader
-        .deserialize_map(Members { text })
-        .map_err(|error| fault(text.as_bytes(), &error))?;
-    let is_nested = |range: &Range<usize>| {
-        text.get(range.clone())
-            .is_some_and(|part| part.starts_with(['{', '[']))
-    };
+    let members = reader.deserialize_map(Members { text }).map_err(|error| fault(text.as_bytes(), &error))?;
+    let is_nested =
+        |range: &Range<usize>| text.get(range.clone()).is_some_and(|part| part.starts_with(['{', '[']));
     // Numbers of the first level may be beyond a float: their parsers read the literal text and say what is wrong.
     if members.iter().any(|(_, range)| is_nested(range)) || has_repeats(&members) {
         let mut reader = serde_json::Deserializer::from_str(text);
         let keys = Cell::new(0);
-        let strict = Strict {
-            depth: 0,
-            keys: &keys,
-        };
-        strict
-            .deserialize(&mut reader)
-            .map_err(|error| fault(text.as_bytes(), &error))?;
+        let strict = Strict { depth: 0, keys: &keys };
+        strict.deserialize(&mut reader).map_err(|error| fault(text.as_bytes(), &error))?;
     }
     Ok(members)
 }
@@ -128,34 +112,18 @@ fn has_repeats(members: &[(String, Range<usize>)]) -> bool {
 
 fn fault(body: &[u8], error: &serde_json::Error) -> Fault {
     let lines_before = error.line().saturating_sub(1);
-    let line_start: usize = body
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(lines_before)
-        .map(<[u8]>::len)
-        .sum();
-    let offset = line_start
-        .saturating_add(error.column().saturating_sub(1))
-        .min(body.len());
+    let line_start: usize =
+        body.split_inclusive(|byte| *byte == b'\n').take(lines_before).map(<[u8]>::len).sum();
+    let offset = line_start.saturating_add(error.column().saturating_sub(1)).min(body.len());
     let text = error.to_string();
     let (kind, msg) = if text.contains(REPEATED) {
-        (
-            "value_error",
-            "Value error, the same key occurs twice in one object".to_owned(),
-        )
+        ("value_error", "Value error, the same key occurs twice in one object".to_owned())
     } else if text.contains(TOO_MANY) {
-        (
-            "too_long",
-            format!("Dictionary should have at most {KEYS_MAX} items after validation, not more"),
-        )
+        ("too_long", format!("Dictionary should have at most {KEYS_MAX} items after validation, not more"))
     } else {
         ("json_invalid", "JSON decode error".to_owned())
     };
-    Fault {
-        kind,
-        loc: vec!["body".into(), Place::Position(offset)],
-        msg,
-        input: None,
-    }
+    Fault { kind, loc: vec!["body".into(), Place::Position(offset)], msg, input: None }
 }
 
 const REPEATED: &str = "repeated key";
@@ -172,11 +140,7 @@ struct Strict<'k> {
 impl Strict<'_> {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         let depth = self.depth.saturating_add(1);
-        if depth > DEPTH_MAX {
-            Err(E::custom("nested too deeply"))
-        } else {
-            Ok(Self { depth, ..self })
-        }
+        if depth > DEPTH_MAX { Err(E::custom("nested too deeply")) } else { Ok(Self { depth, ..self }) }
     }
 }
 

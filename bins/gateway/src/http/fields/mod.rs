@@ -84,19 +84,10 @@ impl Fields {
     /// As [`Fields::new`], without a copy of the body.
     #[must_use]
     pub fn of(query: &str, mut body: Vec<u8>) -> Self {
-        let skipped = if body.starts_with(BYTE_ORDER_MARK) {
-            BYTE_ORDER_MARK.len()
-        } else {
-            0
-        };
+        let skipped = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         drop(body.drain(..skipped));
-        let query = url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
-        let mut fields = Self {
-            query,
-            ..Self::default()
-        };
+        let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let mut fields = Self { query, ..Self::default() };
         if !body.iter().all(u8::is_ascii_whitespace) {
             match json::read_object(body) {
                 Ok(object) => fields.body = Some(Arc::new(object)),
@@ -130,10 +121,7 @@ impl Fields {
 
     /// Refuses query parameters other than these, with the next [`Fields::read`]; the first [`UNKNOWN_MAX`] are listed.
     pub fn allow_only(&mut self, known: &[&str]) {
-        let strangers = self
-            .query
-            .iter()
-            .filter(|(name, _)| !known.contains(&name.as_str()));
+        let strangers = self.query.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         let fault = |(name, text): &(String, String)| {
             Fault::field("query", name, unknown(name, known), Some(echo::of_text(text)))
         };
@@ -175,20 +163,15 @@ impl Fields {
     ///
     /// `scope` names the list and its filters; a cursor made for another is refused.
     pub fn page<P: FromStr>(&mut self, limit_default: i64, scope: &str) -> Option<Page<P>> {
-        let limit = self
-            .optional(Source::Query, "limit", parse::integer(1, i64::MAX))
-            .unwrap_or(limit_default);
+        let limit =
+            self.optional(Source::Query, "limit", parse::integer(1, i64::MAX)).unwrap_or(limit_default);
         let offset = self.optional(Source::Query, "offset", parse::integer(0, i64::MAX));
         let cursor = self.optional(Source::Query, "cursor", |value| match value {
             Value::Text(text) | Value::Json(text) => Ok(text.to_owned()),
         });
         let start = match (cursor, offset) {
             (Some(_), Some(_)) => {
-                self.fault(
-                    "query",
-                    "cursor",
-                    Problem::value("cursor and offset exclude each other"),
-                );
+                self.fault("query", "cursor", Problem::value("cursor and offset exclude each other"));
                 return None;
             }
             (Some(text), None) => match Cursor::open(scope, &text) {
@@ -210,10 +193,7 @@ impl Fields {
 
     /// Notes a fault of one field where the field came from, that no single parser can see.
     pub fn fault_of(&mut self, name: &str, problem: Problem) {
-        let source = self
-            .present(Source::Either, name)
-            .first()
-            .map_or("body", |(source, _)| *source);
+        let source = self.present(Source::Either, name).first().map_or("body", |(source, _)| *source);
         self.fault(source, name, problem);
     }
 
@@ -232,11 +212,7 @@ impl Fields {
     /// The text of a query field as it came, to be echoed.
     #[must_use]
     pub fn query_text(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Owned)> {
@@ -291,9 +267,7 @@ impl Fields {
 /// The problem of a parameter that is not among those of its route.
 fn unknown(name: &str, known: &[&str]) -> Problem {
     let likeness = |known: &&&str| strsim::jaro_winkler(name, known);
-    let nearest = known
-        .iter()
-        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let nearest = known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
     let msg = match nearest {
         Some(nearest) => {
             format!("Extra inputs are not permitted, the nearest known parameter is '{nearest}'")
@@ -340,10 +314,7 @@ mod tests {
     fn faults(fields: &mut Fields, read: impl FnOnce(&mut Fields) -> Option<()>) -> Vec<(String, String)> {
         let before = fields.faults.len();
         let _value = read(fields);
-        fields.faults[before..]
-            .iter()
-            .map(|fault| (fault.kind.to_owned(), fault.summary()))
-            .collect()
+        fields.faults[before..].iter().map(|fault| (fault.kind.to_owned(), fault.summary())).collect()
     }
 
     #[test]
@@ -408,21 +379,12 @@ mod tests {
         fields.allow_only(&known);
         let error = fields.read(|fields| fields.required(Source::Query, "limit", parse::integer(0, 9)));
         let (_, text, _) = error.unwrap_err().of_item(crate::http::language::Language::En);
-        for part in [
-            "query.limit: ",
-            "query.metric: ",
-            "'metrics'",
-            "query.groupby: ",
-            "'group_by'",
-        ] {
+        for part in ["query.limit: ", "query.metric: ", "'metrics'", "query.groupby: ", "'group_by'"] {
             assert!(text.contains(part), "{text}");
         }
         let mut fields = Fields::new("x=1", b"");
         fields.allow_only(&[]);
-        assert_eq!(
-            fields.read(|_| Some(())).unwrap_err().code(),
-            "ValidationException"
-        );
+        assert_eq!(fields.read(|_| Some(())).unwrap_err().code(), "ValidationException");
     }
 
     #[test]
@@ -432,13 +394,7 @@ mod tests {
         assert_eq!(page("").unwrap(), Page::first(50));
         assert_eq!(page("limit=9999").unwrap().limit(), 500);
         assert_eq!(page(&format!("cursor={sealed}")).unwrap().after(), Some(&7));
-        for wrong in [
-            "limit=0",
-            "limit=x",
-            "offset=-1",
-            "cursor=zzz",
-            &format!("cursor={sealed}&offset=1"),
-        ] {
+        for wrong in ["limit=0", "limit=x", "offset=-1", "cursor=zzz", &format!("cursor={sealed}&offset=1")] {
             assert_eq!(page(wrong).unwrap_err().code(), "ValidationException", "{wrong}");
         }
     }

@@ -23,10 +23,9 @@ impl Fields {
             return None;
         }
         let places = items.into_iter().enumerate();
-        self.each(
-            places.map(|(place, item)| (vec![name.into(), Place::Position(place)], item)),
-            |item, _| read(item),
-        )
+        self.each(places.map(|(place, item)| (vec![name.into(), Place::Position(place)], item)), |item, _| {
+            read(item)
+        })
     }
 
     /// An object that must be there, of so many members, each of them an object; the list of what `read` makes of them and
@@ -49,13 +48,12 @@ impl Fields {
             return None;
         }
         let places = members.iter();
-        self.each(
-            places.map(|(key, member)| (vec![name.into(), key.into()], member)),
-            |member, place| match place.last() {
+        self.each(places.map(|(key, member)| (vec![name.into(), key.into()], member)), |member, place| {
+            match place.last() {
                 Some(Place::Name(key)) => read(member, key),
                 _ => None,
-            },
-        )
+            }
+        })
     }
 
     /// An object that may be absent; `null` counts as absent. What `read` makes of it, or a fault.
@@ -124,13 +122,8 @@ impl Fields {
         let mut found = Some(Vec::new());
         for (place, literal) in objects {
             let mut inner = Self::new("", literal.as_bytes());
-            let value = if inner.faults.is_empty() {
-                read(&mut inner, &place)
-            } else {
-                None
-            };
-            self.faults
-                .extend(inner.faults.into_iter().map(|fault| moved(fault, &place)));
+            let value = if inner.faults.is_empty() { read(&mut inner, &place) } else { None };
+            self.faults.extend(inner.faults.into_iter().map(|fault| moved(fault, &place)));
             match (&mut found, value) {
                 (Some(found), Some(value)) => found.push(value),
                 _ => found = None,
@@ -174,11 +167,7 @@ mod tests {
         let mut fields = Fields::new("", body.as_bytes());
         let value = read(&mut fields);
         assert!(value.is_none() || !fields.faults.is_empty(), "{body}");
-        fields
-            .faults
-            .iter()
-            .map(|fault| (fault.kind.to_owned(), fault.summary()))
-            .collect()
+        fields.faults.iter().map(|fault| (fault.kind.to_owned(), fault.summary())).collect()
     }
 
     fn one(kind: &str, summary: &str) -> Vec<(String, String)> {
@@ -190,20 +179,15 @@ mod tests {
         let body = r#"{"items":[{"size":1,"parts":{"a":{"count":2},"b":{"count":3}}},{"size":4,"parts":{"c":{"count":5}}}]}"#;
         let found = Fields::new("", body.as_bytes()).read(read).unwrap();
         let part = |name: &str, count| (name.to_owned(), count);
-        assert_eq!(
-            found,
-            [(1, vec![part("a", 2), part("b", 3)]), (4, vec![part("c", 5)])]
-        );
+        assert_eq!(found, [(1, vec![part("a", 2), part("b", 3)]), (4, vec![part("c", 5)])]);
     }
 
     #[test]
     fn every_fault_is_told_where_it_is() {
         let found =
             faults(r#"{"items":[{"parts":{"a":{"count":-1}}},{"size":1,"parts":{"x":{"count":1},"b":5}}]}"#);
-        let places: Vec<&str> = found
-            .iter()
-            .map(|(_, summary)| summary.split(": ").next().unwrap())
-            .collect();
+        let places: Vec<&str> =
+            found.iter().map(|(_, summary)| summary.split(": ").next().unwrap()).collect();
         assert_eq!(
             places,
             [
@@ -218,27 +202,15 @@ mod tests {
     #[test]
     fn other_shapes_are_refused() {
         assert_eq!(faults("{}"), one("missing", "body.items: Field required"));
-        assert_eq!(
-            faults(r#"{"items":null}"#),
-            one("list_type", "body.items: Input should be a valid list")
-        );
-        assert_eq!(
-            faults(r#"{"items":{}}"#),
-            one("list_type", "body.items: Input should be a valid list")
-        );
+        assert_eq!(faults(r#"{"items":null}"#), one("list_type", "body.items: Input should be a valid list"));
+        assert_eq!(faults(r#"{"items":{}}"#), one("list_type", "body.items: Input should be a valid list"));
         assert_eq!(
             faults(r#"{"items":[]}"#),
-            one(
-                "too_short",
-                "body.items: List should have at least 1 item after validation, not 0"
-            )
+            one("too_short", "body.items: List should have at least 1 item after validation, not 0")
         );
         assert_eq!(
             faults(r#"{"items":[{},{},{}]}"#),
-            one(
-                "too_long",
-                "body.items: List should have at most 2 items after validation, not more"
-            )
+            one("too_long", "body.items: List should have at most 2 items after validation, not more")
         );
         assert_eq!(
             faults(r#"{"items":[5]}"#),
@@ -246,10 +218,7 @@ mod tests {
         );
         assert_eq!(
             faults(r#"{"items":[{"size":1,"parts":[]}]}"#),
-            one(
-                "dict_type",
-                "body.items.0.parts: Input should be a valid dictionary"
-            )
+            one("dict_type", "body.items.0.parts: Input should be a valid dictionary")
         );
         assert_eq!(
             faults(r#"{"items":[{"size":1,"parts":{}}]}"#),

@@ -49,10 +49,7 @@ pub fn integer(min: i64, max: i64) -> impl Fn(Value<'_>) -> Parsed<i64> {
             Value::Text(text) => (text.to_owned(), INT_PARSING),
             Value::Json(literal) => match serde_json::from_str::<String>(literal) {
                 Ok(text) => (text, INT_PARSING),
-                Err(_) => (
-                    literal.to_owned(),
-                    ("int_type", "Input should be a valid integer"),
-                ),
+                Err(_) => (literal.to_owned(), ("int_type", "Input should be a valid integer")),
             },
         };
         let digits = literal.strip_suffix(".0").unwrap_or(&literal).trim();
@@ -60,11 +57,7 @@ pub fn integer(min: i64, max: i64) -> impl Fn(Value<'_>) -> Parsed<i64> {
         if whole.is_empty() || !whole.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Problem::new(wrong.0, wrong.1));
         }
-        let bound = if digits.starts_with('-') {
-            i128::MIN
-        } else {
-            i128::MAX
-        };
+        let bound = if digits.starts_with('-') { i128::MIN } else { i128::MAX };
         // Wider than any bound: a number that does not fit must not become one that does.
         let number = digits.parse::<i128>().unwrap_or(bound);
         if number < i128::from(min) {
@@ -73,22 +66,14 @@ pub fn integer(min: i64, max: i64) -> impl Fn(Value<'_>) -> Parsed<i64> {
                 format!("Input should be greater than or equal to {min}"),
             ));
         }
-        i64::try_from(number)
-            .ok()
-            .filter(|number| *number <= max)
-            .ok_or_else(|| {
-                Problem::new(
-                    "less_than_equal",
-                    format!("Input should be less than or equal to {max}"),
-                )
-            })
+        i64::try_from(number).ok().filter(|number| *number <= max).ok_or_else(|| {
+            Problem::new("less_than_equal", format!("Input should be less than or equal to {max}"))
+        })
     }
 }
 
-const INT_PARSING: (&str, &str) = (
-    "int_parsing",
-    "Input should be a valid integer, unable to parse string as an integer",
-);
+const INT_PARSING: (&str, &str) =
+    ("int_parsing", "Input should be a valid integer, unable to parse string as an integer");
 
 /// A count of tokens.
 pub fn tokens(value: Value<'_>) -> Parsed<i64> {
@@ -115,26 +100,15 @@ pub fn boolean(value: Value<'_>) -> Parsed<bool> {
 /// A number in `0..=1` that is not money.
 pub fn share(value: Value<'_>) -> Parsed<f64> {
     let (Value::Text(literal) | Value::Json(literal)) = value;
-    let number: f64 = literal
-        .parse()
-        .map_err(|_| Problem::new("decimal_type", "Input should be a valid number"))?;
+    let number: f64 =
+        literal.parse().map_err(|_| Problem::new("decimal_type", "Input should be a valid number"))?;
     if number < 0.0 {
-        return Err(Problem::new(
-            "greater_than_equal",
-            "Input should be greater than or equal to 0",
-        ));
+        return Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0"));
     }
     if number > 1.0 {
-        return Err(Problem::new(
-            "less_than_equal",
-            "Input should be less than or equal to 1",
-        ));
+        return Err(Problem::new("less_than_equal", "Input should be less than or equal to 1"));
     }
-    if number.is_finite() {
-        Ok(number)
-    } else {
-        Err(not_finite())
-    }
+    if number.is_finite() { Ok(number) } else { Err(not_finite()) }
 }
 
 /// A user id.
@@ -142,10 +116,9 @@ pub fn user_id(value: Value<'_>) -> Parsed<UserId> {
     text(1, usize::MAX)(value)?.parse().map_err(|error| match error {
         UserIdError::Empty => Problem::new("string_too_short", "String should have at least 1 character"),
         UserIdError::TooLong => too_long(kernel::user_id::USER_ID_CHARS_MAX),
-        UserIdError::Character => Problem::new(
-            "string_pattern_mismatch",
-            "String should match pattern '^[A-Za-z0-9._@+:|~-]+$'",
-        ),
+        UserIdError::Character => {
+            Problem::new("string_pattern_mismatch", "String should match pattern '^[A-Za-z0-9._@+:|~-]+$'")
+        }
         UserIdError::Reserved => Problem::value(&error.to_string()),
     })
 }
@@ -165,15 +138,13 @@ pub fn transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
         return Ok(name);
     }
     // Above this, an integer that no id can be would read as the greatest one.
-    integer(1, i64::MAX - 1)(value)
-        .map(TransactionName::Id)
-        .map_err(|problem| match problem.kind {
-            "int_parsing" | "int_type" => Problem::new(
-                "string_pattern_mismatch",
-                "Input should be a positive integer or match pattern '^txn_<uuid>$'",
-            ),
-            _ => problem,
-        })
+    integer(1, i64::MAX - 1)(value).map(TransactionName::Id).map_err(|problem| match problem.kind {
+        "int_parsing" | "int_type" => Problem::new(
+            "string_pattern_mismatch",
+            "Input should be a positive integer or match pattern '^txn_<uuid>$'",
+        ),
+        _ => problem,
+    })
 }
 
 /// An e-mail address: 3 to 320 characters of a plausible form. Whether it exists, only a letter can tell.
@@ -184,43 +155,31 @@ pub fn email(value: Value<'_>) -> Parsed<String> {
         && !local.starts_with('.')
         && !local.ends_with('.')
         && !local.contains("..")
-        && local
-            .chars()
-            .all(|letter| letter.is_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(letter));
+        && local.chars().all(|letter| letter.is_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(letter));
     let domain_fits = domain.len() <= 255
         && domain.contains('.')
         && domain.split('.').all(|label| {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label
-                    .chars()
-                    .all(|letter| letter.is_alphanumeric() || letter == '-')
+                && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
         });
-    if local_fits && domain_fits {
-        Ok(text)
-    } else {
-        Err(Problem::value("not a valid e-mail address"))
-    }
+    if local_fits && domain_fits { Ok(text) } else { Err(Problem::value("not a valid e-mail address")) }
 }
 
 /// One of a closed set of words.
 pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(Value<'_>) -> Parsed<T> {
     move |value| {
         let word = text(0, usize::MAX)(value).unwrap_or_default();
-        choices
-            .iter()
-            .find(|(name, _)| *name == word)
-            .map(|(_, choice)| *choice)
-            .ok_or_else(|| {
-                let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
-                let list = match names.split_last() {
-                    Some((last, [])) => last.clone(),
-                    Some((last, before)) => format!("{} or {last}", before.join(", ")),
-                    None => String::new(),
-                };
-                Problem::new("enum", format!("Input should be {list}"))
-            })
+        choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice).ok_or_else(|| {
+            let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
+            let list = match names.split_last() {
+                Some((last, [])) => last.clone(),
+                Some((last, before)) => format!("{} or {last}", before.join(", ")),
+                None => String::new(),
+            };
+            Problem::new("enum", format!("Input should be {list}"))
+        })
     }
 }
 
@@ -242,20 +201,14 @@ fn free_form_problem(error: TextError) -> Problem {
         TextError::NotAnArray => Problem::new("list_type", "Input should be a valid list"),
         TextError::TooLong => Problem::new(
             "too_long",
-            format!(
-                "Value should have at most {} bytes",
-                kernel::text::FREE_FORM_BYTES_MAX
-            ),
+            format!("Value should have at most {} bytes", kernel::text::FREE_FORM_BYTES_MAX),
         ),
         TextError::Unstorable => Problem::value("holds a NUL character or a number that is out of range"),
     }
 }
 
 fn too_long(max: usize) -> Problem {
-    Problem::new(
-        "string_too_long",
-        format!("String should have at most {max} characters"),
-    )
+    Problem::new("string_too_long", format!("String should have at most {max} characters"))
 }
 
 #[cfg(test)]
@@ -312,10 +265,7 @@ mod tests {
             rate(Per::Million)(Value::Json("3.3000000000000003")),
             rate(Per::Million)(Value::Json("3.3"))
         );
-        assert_eq!(
-            kind(usd_to_note(Value::Json("0.0000000001"))),
-            "decimal_max_places"
-        );
+        assert_eq!(kind(usd_to_note(Value::Json("0.0000000001"))), "decimal_max_places");
     }
 
     #[test]
@@ -338,10 +288,7 @@ mod tests {
         assert_eq!(kind(boolean(Value::Json("1"))), "bool_type");
         let word = one_of(&[("a", 1), ("b", 2), ("c", 3)]);
         assert_eq!(word(Value::Text("b")), Ok(2));
-        assert_eq!(
-            word(Value::Json("7")).unwrap_err().msg,
-            "Input should be 'a', 'b' or 'c'"
-        );
+        assert_eq!(word(Value::Json("7")).unwrap_err().msg, "Input should be 'a', 'b' or 'c'");
     }
 
     #[test]
@@ -356,17 +303,12 @@ mod tests {
         ] {
             assert_eq!(transaction_name(Value::Json(literal)), Ok(expected), "{literal}");
         }
-        for literal in [
-            "\"txn_\"", "\"456a\"", "\"\"", "4.5", "true", "null", "{}", "[456]",
-        ] {
+        for literal in ["\"txn_\"", "\"456a\"", "\"\"", "4.5", "true", "null", "{}", "[456]"] {
             let problem = kind(transaction_name(Value::Json(literal)));
             assert_eq!(problem, "string_pattern_mismatch", "{literal}");
         }
         assert_eq!(kind(transaction_name(Value::Json("0"))), "greater_than_equal");
-        assert_eq!(
-            kind(transaction_name(Value::Json("9223372036854775808"))),
-            "less_than_equal"
-        );
+        assert_eq!(kind(transaction_name(Value::Json("9223372036854775808"))), "less_than_equal");
     }
 
     #[test]
@@ -374,16 +316,9 @@ mod tests {
         for address in ["a@b.co", "test.user+tag@mail.example.com", "用户@例子.中国"] {
             assert_eq!(kind(email(Value::Text(address))), "fine", "{address}");
         }
-        for address in [
-            "a@b",
-            "@b.co",
-            "a b@c.de",
-            "a@b..co",
-            "a.@b.co",
-            "a@-b.co",
-            "no address",
-            "a@b@c.de\n",
-        ] {
+        for address in
+            ["a@b", "@b.co", "a b@c.de", "a@b..co", "a.@b.co", "a@-b.co", "no address", "a@b@c.de\n"]
+        {
             assert_eq!(kind(email(Value::Text(address))), "value_error", "{address}");
         }
         assert_eq!(kind(user_id(Value::Text("auth0|x"))), "fine");

@@ -54,9 +54,7 @@ pub fn moment(value: Value<'_>) -> Parsed<Moment> {
 #[must_use]
 pub fn day(text: &str) -> Option<Date> {
     let date = format_description!("[year]-[month]-[day]");
-    Date::parse(text, date)
-        .ok()
-        .filter(|day| (EARLIEST.date()..=LATEST.date()).contains(day))
+    Date::parse(text, date).ok().filter(|day| (EARLIEST.date()..=LATEST.date()).contains(day))
 }
 
 /// The beginning of a day in UTC.
@@ -68,10 +66,7 @@ pub fn midnight(day: Date) -> OffsetDateTime {
 fn read(text: &str) -> Option<OffsetDateTime> {
     // An unescaped plus sign in a query arrives as a blank; so does the blank between date and time.
     let (day, clock) = text.split_at_checked(10)?;
-    let clock = clock
-        .strip_prefix(['T', 't', ' '])?
-        .replace(' ', "+")
-        .replace('z', "Z");
+    let clock = clock.strip_prefix(['T', 't', ' '])?.replace(' ', "+").replace('z', "Z");
     let text = format!("{day}T{clock}");
     if let Ok(instant) = OffsetDateTime::parse(&text, &Rfc3339) {
         // In UTC it may lie in another year, and in none that can be represented.
@@ -80,16 +75,12 @@ fn read(text: &str) -> Option<OffsetDateTime> {
     let plain = format_description!(
         "[year]-[month]-[day]T[hour]:[minute][optional [:[second][optional [.[subsecond]]]]]"
     );
-    PrimitiveDateTime::parse(&text, plain)
-        .ok()
-        .and_then(|instant| in_range(instant.assume_utc()))
+    PrimitiveDateTime::parse(&text, plain).ok().and_then(|instant| in_range(instant.assume_utc()))
 }
 
 fn in_range(instant: OffsetDateTime) -> Option<OffsetDateTime> {
     let nanosecond = instant.nanosecond();
-    let instant = instant
-        .replace_nanosecond(nanosecond.saturating_sub(nanosecond % 1_000))
-        .ok()?;
+    let instant = instant.replace_nanosecond(nanosecond.saturating_sub(nanosecond % 1_000)).ok()?;
     (EARLIEST..=LATEST).contains(&instant).then_some(instant)
 }
 
@@ -121,10 +112,7 @@ mod tests {
         ] {
             assert_eq!(read(text), Some(midnight), "{text}");
         }
-        assert_eq!(
-            read("2025-07-27T00:32:57.736450Z"),
-            Some(datetime!(2025-07-27 0:32:57.736450 UTC))
-        );
+        assert_eq!(read("2025-07-27T00:32:57.736450Z"), Some(datetime!(2025-07-27 0:32:57.736450 UTC)));
     }
 
     #[test]

@@ -20,10 +20,7 @@ pub fn words<T: Copy + PartialEq>(
             }
         }
         if list.len() > max {
-            return Err(Problem::new(
-                "too_long",
-                format!("List should have at most {max} items"),
-            ));
+            return Err(Problem::new("too_long", format!("List should have at most {max} items")));
         }
         Ok(list)
     }

@@ -31,9 +31,7 @@ fn collect(schema: &Value, schemas: &Map<String, Value>, names: &mut BTreeSet<St
             {
                 collect(referred, schemas, names);
             }
-            members
-                .values()
-                .for_each(|member| collect(member, schemas, names));
+            members.values().for_each(|member| collect(member, schemas, names));
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, schemas, names)),
         _ => {}
@@ -55,9 +53,7 @@ fn rewrite(schema: &mut Value, is_request: bool) {
                 members.insert("type".to_owned(), types);
                 members.insert("pattern".to_owned(), PATTERN.into());
             }
-            members
-                .values_mut()
-                .for_each(|member| rewrite(member, is_request));
+            members.values_mut().for_each(|member| rewrite(member, is_request));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| rewrite(item, is_request)),
         _ => {}

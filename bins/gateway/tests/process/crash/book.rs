@@ -61,10 +61,7 @@ pub struct Book {
 impl Book {
     /// With an account for each user.
     pub fn new(users: &[&'static str]) -> Self {
-        let balance = Balance {
-            posted: INITIAL,
-            held: 0,
-        };
+        let balance = Balance { posted: INITIAL, held: 0 };
         Self {
             entries: Vec::new(),
             records: Vec::new(),
@@ -219,10 +216,8 @@ impl Book {
         for user in self.balances.keys() {
             let mut listed = Vec::new();
             loop {
-                let path = format!(
-                    "/api/v1/users/{user}/credits/transactions?limit=500&offset={}",
-                    listed.len()
-                );
+                let path =
+                    format!("/api/v1/users/{user}/credits/transactions?limit=500&offset={}", listed.len());
                 let (status, body) = gateway.send("GET", &path, Value::Null).await.unwrap();
                 assert_eq!(status, 200, "{body}");
                 let page = body["data"].as_array().unwrap();
@@ -263,18 +258,9 @@ impl fmt::Display for Book {
 fn compare<T: Ord + fmt::Debug>(stored: &mut [T], written: &mut [T]) {
     stored.sort();
     written.sort();
-    let lost: Vec<_> = written
-        .iter()
-        .filter(|one| stored.binary_search(one).is_err())
-        .collect();
-    let unknown: Vec<_> = stored
-        .iter()
-        .filter(|one| written.binary_search(one).is_err())
-        .collect();
-    assert!(
-        lost.is_empty() && unknown.is_empty(),
-        "lost: {lost:?}; never acknowledged: {unknown:?}"
-    );
+    let lost: Vec<_> = written.iter().filter(|one| stored.binary_search(one).is_err()).collect();
+    let unknown: Vec<_> = stored.iter().filter(|one| written.binary_search(one).is_err()).collect();
+    assert!(lost.is_empty() && unknown.is_empty(), "lost: {lost:?}; never acknowledged: {unknown:?}");
     assert_eq!(stored.len(), written.len(), "something was done twice");
 }
 
@@ -283,8 +269,5 @@ fn signed(amount: Micro) -> i64 {
 }
 
 fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
-        .to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }

@@ -32,13 +32,9 @@ pub fn kills() -> u64 {
     variable("CRASH_KILLS").unwrap_or(KILLS)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a recipe has no other way to tell a test how long to go on"
-)]
+#[expect(clippy::disallowed_methods, reason = "a recipe has no other way to tell a test how long to go on")]
 fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| {
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is not a number"))
-    })
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }

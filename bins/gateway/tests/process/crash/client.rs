@@ -71,15 +71,8 @@ impl Client {
         }
         for Exchange { request, answer } in &self.exchanges {
             let again = until_answered(request, gateway).await;
-            assert!(
-                again.replayed,
-                "{request:?} was done twice: {answer:?}, {again:?}"
-            );
-            assert_eq!(
-                (again.status, &again.body),
-                (answer.status, &answer.body),
-                "{request:?}"
-            );
+            assert!(again.replayed, "{request:?} was done twice: {answer:?}, {again:?}");
+            assert_eq!((again.status, &again.body), (answer.status, &answer.body), "{request:?}");
         }
         self
     }
@@ -93,29 +86,18 @@ impl Client {
         self.requests += 1;
         let key = format!("{}/{}", self.name, self.requests);
         let wish = match self.choices.below(100) {
-            0..15 => Wish::Consume {
-                amount: 1 + self.choices.below(3_000_000),
-            },
-            15..30 => Wish::Use {
-                hold: None,
-                amount: 1 + self.choices.below(3_000_000),
-            },
+            0..15 => Wish::Consume { amount: 1 + self.choices.below(3_000_000) },
+            15..30 => Wish::Use { hold: None, amount: 1 + self.choices.below(3_000_000) },
             30..32 => Wish::Consume { amount: TOO_MUCH },
             32..47 => Wish::Recharge {
                 amount: 1 + self.choices.below(4_000_000),
                 reference: format!("payment of {key}"),
             },
-            47..67 => Wish::Hold {
-                amount: 1 + self.choices.below(2_000_000),
-            },
+            47..67 => Wish::Hold { amount: 1 + self.choices.below(2_000_000) },
             67..90 => self.resolve(),
             _ => self.refund(),
         };
-        Request {
-            user: self.user,
-            key,
-            wish,
-        }
+        Request { user: self.user, key, wish }
     }
 
     /// Ends one of its holds, if it has one.
@@ -127,18 +109,9 @@ impl Client {
         let (hold, amount) = self.holds.swap_remove(place);
         match self.choices.below(6) {
             0 => Wish::Release { hold },
-            2 | 3 => Wish::Use {
-                hold: Some(hold),
-                amount: 1 + self.choices.below(amount + 500_000),
-            },
-            1 => Wish::Capture {
-                hold,
-                amount: amount + 1 + self.choices.below(500_000),
-            },
-            _ => Wish::Capture {
-                hold,
-                amount: 1 + self.choices.below(amount),
-            },
+            2 | 3 => Wish::Use { hold: Some(hold), amount: 1 + self.choices.below(amount + 500_000) },
+            1 => Wish::Capture { hold, amount: amount + 1 + self.choices.below(500_000) },
+            _ => Wish::Capture { hold, amount: 1 + self.choices.below(amount) },
         }
     }
 
@@ -150,10 +123,7 @@ impl Client {
         let place = self.choices.below(self.charges.len() as u64) as usize;
         let (transaction, left) = &mut self.charges[place];
         let amount = 1 + self.choices.below(*left);
-        let wish = Wish::Refund {
-            transaction: transaction.clone(),
-            amount,
-        };
+        let wish = Wish::Refund { transaction: transaction.clone(), amount };
         *left -= amount;
         if *left == 0 {
             self.charges.swap_remove(place);
@@ -195,11 +165,7 @@ async fn until_answered(request: &Request, gateway: &Gateway) -> Answer {
         if let Some(answer) = request.send(gateway).await {
             return answer;
         }
-        assert!(
-            patience.lasts(),
-            "{request:?} stays unanswered: {}",
-            gateway.log_tail()
-        );
+        assert!(patience.lasts(), "{request:?} stays unanswered: {}", gateway.log_tail());
         tokio::task::yield_now().await;
     }
 }

@@ -31,12 +31,7 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
         let told = Arc::new(Acknowledged::default());
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
-            writers.spawn(write(
-                Arc::clone(&gateway),
-                Arc::clone(&told),
-                session.clone(),
-                writer,
-            ));
+            writers.spawn(write(Arc::clone(&gateway), Arc::clone(&told), session.clone(), writer));
         }
         while told.consumed.load(Ordering::SeqCst) < 20 * round {
             tokio::task::yield_now().await;
@@ -53,10 +48,7 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
 /// A session of the user `a`, for this round only.
 async fn session(gateway: &Gateway, round: u32) -> String {
     let body = json!({"title": format!("round {round}")});
-    let (status, reply) = gateway
-        .send("POST", "/api/v1/users/a/sessions", body)
-        .await
-        .unwrap();
+    let (status, reply) = gateway.send("POST", "/api/v1/users/a/sessions", body).await.unwrap();
     assert_eq!(status, 200, "{reply}");
     reply["session_id"].as_str().unwrap().to_owned()
 }
@@ -69,21 +61,13 @@ async fn write(gateway: Arc<Gateway>, told: Arc<Acknowledged>, session: String, 
             0 => (gateway.consume("a", 1).await, &told.consumed),
             1 => (
                 gateway
-                    .send(
-                        "POST",
-                        &messages,
-                        json!({"role": "user", "content": "x", "tokens_used": 2}),
-                    )
+                    .send("POST", &messages, json!({"role": "user", "content": "x", "tokens_used": 2}))
                     .await,
                 &told.messages,
             ),
             _ => (
                 gateway
-                    .send(
-                        "POST",
-                        "/api/v1/users/a/usage",
-                        json!({"endpoint": "/x", "event_type": "t"}),
-                    )
+                    .send("POST", "/api/v1/users/a/usage", json!({"endpoint": "/x", "event_type": "t"}))
                     .await,
                 &told.usage,
             ),
@@ -105,44 +89,21 @@ async fn check(
 ) -> (u32, u32, u32) {
     let transactions = gateway.balance("a").await;
     let consumed = (1000.0 - transactions) as u32;
-    let stats = gateway
-        .send("GET", "/api/v1/users/a/usage/stats", Value::Null)
-        .await
-        .unwrap()
-        .1;
+    let stats = gateway.send("GET", "/api/v1/users/a/usage/stats", Value::Null).await.unwrap().1;
     let usage = u32::try_from(stats["data"]["total_records"].as_u64().unwrap()).unwrap();
-    let list = gateway
-        .send("GET", "/api/v1/users/a/sessions", Value::Null)
-        .await
-        .unwrap()
-        .1;
-    let row = list["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|row| row["session_id"] == session)
-        .unwrap()
-        .clone();
+    let list = gateway.send("GET", "/api/v1/users/a/sessions", Value::Null).await.unwrap().1;
+    let row =
+        list["data"].as_array().unwrap().iter().find(|row| row["session_id"] == session).unwrap().clone();
     let messages = u32::try_from(row["message_count"].as_u64().unwrap()).unwrap();
-    assert_eq!(
-        row["total_tokens"].as_u64().unwrap(),
-        u64::from(messages) * 2,
-        "counters and messages agree"
-    );
+    assert_eq!(row["total_tokens"].as_u64().unwrap(), u64::from(messages) * 2, "counters and messages agree");
     for (what, stored, acknowledged) in [
         ("consumed", consumed - before.0, &told.consumed),
         ("messages", messages, &told.messages),
         ("usage records", usage - before.2, &told.usage),
     ] {
         let acknowledged = acknowledged.load(Ordering::SeqCst);
-        assert!(
-            stored >= acknowledged,
-            "{what}: {acknowledged} acknowledged, {stored} kept"
-        );
-        assert!(
-            stored <= acknowledged + WRITERS,
-            "{what}: {acknowledged} acknowledged, {stored} kept"
-        );
+        assert!(stored >= acknowledged, "{what}: {acknowledged} acknowledged, {stored} kept");
+        assert!(stored <= acknowledged + WRITERS, "{what}: {acknowledged} acknowledged, {stored} kept");
     }
     (consumed, messages, usage)
 }

@@ -88,11 +88,7 @@ impl Request {
             // The one member of a repeated refusal that is its own.
             body["request_id"] = Value::Null;
         }
-        Some(Answer {
-            status,
-            body,
-            replayed,
-        })
+        Some(Answer { status, body, replayed })
     }
 }
 
@@ -104,14 +100,12 @@ impl Wish {
                 "credits/recharge".to_owned(),
                 json!({"amount": credits(*amount), "reference_id": reference}),
             ),
-            Self::Hold { amount } => (
-                "credits/holds".to_owned(),
-                json!({"amount": credits(*amount), "ttl_seconds": 86_400}),
-            ),
-            Self::Capture { hold, amount } => (
-                format!("credits/holds/{hold}/capture"),
-                json!({"amount": credits(*amount)}),
-            ),
+            Self::Hold { amount } => {
+                ("credits/holds".to_owned(), json!({"amount": credits(*amount), "ttl_seconds": 86_400}))
+            }
+            Self::Capture { hold, amount } => {
+                (format!("credits/holds/{hold}/capture"), json!({"amount": credits(*amount)}))
+            }
             Self::Release { hold } => (format!("credits/holds/{hold}/release"), json!({})),
             Self::Refund { transaction, amount } => (
                 "credits/refund".to_owned(),
@@ -135,16 +129,9 @@ fn credits(micro: Micro) -> String {
 
 /// Amounts of the test have fewer digits than a double.
 pub fn micro(credits: &Value) -> Micro {
-    (credits
-        .as_f64()
-        .unwrap_or_else(|| panic!("{credits} is no amount"))
-        * 1_000_000.0)
-        .round() as u64
+    (credits.as_f64().unwrap_or_else(|| panic!("{credits} is no amount")) * 1_000_000.0).round() as u64
 }
 
 fn is_replayed(response: &Response) -> bool {
-    response
-        .headers()
-        .get("Idempotency-Replayed")
-        .is_some_and(|value| value == "true")
+    response.headers().get("Idempotency-Replayed").is_some_and(|value| value == "true")
 }

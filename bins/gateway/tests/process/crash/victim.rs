@@ -40,13 +40,7 @@ struct Tally {
 impl<'a> World<'a> {
     /// A gateway with its private database.
     pub fn private(folder: &'a Path, victim: Victim) -> Self {
-        Self {
-            folder,
-            variables: Vec::new(),
-            victim,
-            killed: RefCell::default(),
-            tally: RefCell::default(),
-        }
+        Self { folder, variables: Vec::new(), victim, killed: RefCell::default(), tally: RefCell::default() }
     }
 
     /// A gateway, to be killed, on a database that goes on.
@@ -68,9 +62,7 @@ impl<'a> World<'a> {
     pub fn database_url(&self) -> String {
         match self.variables.first() {
             Some((_, url)) => (*url).to_owned(),
-            None => local_postgres::running_url(&self.folder.join("data"))
-                .unwrap()
-                .unwrap(),
+            None => local_postgres::running_url(&self.folder.join("data")).unwrap().unwrap(),
         }
     }
 
@@ -168,8 +160,7 @@ impl<'a> World<'a> {
     /// Said at each start, and after each recovery from the end of one of its processes.
     fn times_ready(&self) -> usize {
         let log = fs::read_to_string(self.folder.join("data/postgres.log")).unwrap();
-        log.matches("database system is ready to accept connections")
-            .count()
+        log.matches("database system is ready to accept connections").count()
     }
 }
 
@@ -184,10 +175,7 @@ impl fmt::Display for World<'_> {
 }
 
 fn children(of: &str) -> Vec<String> {
-    let output = Command::new("ps")
-        .args(["-o", "pid=", "--ppid", of])
-        .output()
-        .unwrap();
+    let output = Command::new("ps").args(["-o", "pid=", "--ppid", of]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.split_whitespace().map(str::to_owned).collect()
 }

@@ -57,14 +57,8 @@ async fn a_price_is_put_and_read_back_exactly() {
     assert!(reply.text.contains(rates), "{}", reply.text);
     let data = &reply.json()["data"][0];
     assert_eq!(reply.json()["message"], "Put 1 prices");
-    assert_eq!(
-        (&data["service_tier"], &data["min_context"]),
-        (&Value::Null, &json!(0))
-    );
-    assert_eq!(
-        (&data["valid_until"], &data["retired"]),
-        (&Value::Null, &json!(false))
-    );
+    assert_eq!((&data["service_tier"], &data["min_context"]), (&Value::Null, &json!(0)));
+    assert_eq!((&data["valid_until"], &data["retired"]), (&Value::Null, &json!(false)));
     assert_eq!(data["source"], "a contract");
     assert_eq!(data["valid_from"], kernel::rfc3339(testkit::instant()));
     assert_eq!(&listed(&app, "model_name=gpt-4").await[0], data);
@@ -73,11 +67,7 @@ async fn a_price_is_put_and_read_back_exactly() {
     // A number that a float would not carry.
     let exact = json!([{"model_name": "x", "rates": {"token": {"credits": "999999999999.999999", "per": 1_000_000}}}]);
     let reply = put(&app, exact).await.expect(200);
-    assert!(
-        reply.text.contains(r#""credits":999999999999.999999"#),
-        "{}",
-        reply.text
-    );
+    assert!(reply.text.contains(r#""credits":999999999999.999999"#), "{}", reply.text);
     assert_eq!(reply.json()["data"][0]["provider"], Value::Null);
 }
 
@@ -96,21 +86,12 @@ async fn a_new_version_ends_the_one_before_and_a_price_can_be_retired() {
     });
     let reply = put(&app, json!([retired])).await.expect(200);
     assert_eq!(reply.json()["data"][0]["rates"], json!({}));
-    let at = |hours: i64| {
-        format!(
-            "at={}",
-            kernel::rfc3339(testkit::instant() + Duration::hours(hours))
-        )
-    };
+    let at = |hours: i64| format!("at={}", kernel::rfc3339(testkit::instant() + Duration::hours(hours)));
     assert_eq!(listed(&app, &at(-1)).await, [""; 0]);
     for (query, credits, until) in [
         (String::new(), json!(1.0), json!(begins)),
         (at(2), json!(1.0), json!(begins)),
-        (
-            at(3),
-            json!(2.0),
-            json!(kernel::rfc3339(testkit::instant() + Duration::hours(5))),
-        ),
+        (at(3), json!(2.0), json!(kernel::rfc3339(testkit::instant() + Duration::hours(5)))),
     ] {
         let held = listed(&app, &query).await;
         assert_eq!(held.len(), 1, "{query}");
@@ -118,10 +99,7 @@ async fn a_new_version_ends_the_one_before_and_a_price_can_be_retired() {
         assert_eq!(held[0]["valid_until"], until, "{query}");
     }
     let held = listed(&app, &at(5)).await;
-    assert_eq!(
-        (&held[0]["retired"], &held[0]["rates"]),
-        (&json!(true), &json!({}))
-    );
+    assert_eq!((&held[0]["retired"], &held[0]["rates"]), (&json!(true), &json!({})));
 }
 
 #[tokio::test]
@@ -154,36 +132,12 @@ fn wrong_shapes() -> Vec<Case> {
         (json!(many()), "too_long", "body.prices"),
         (json!("m"), "list_type", "body.prices"),
         (json!([5]), "dict_type", "body.prices.0"),
-        (
-            json!([good, with("model_name", json!(""))]),
-            "string_too_short",
-            "body.prices.1.model_name",
-        ),
-        (
-            json!([with("provider", json!(""))]),
-            "string_too_short",
-            "body.prices.0.provider",
-        ),
-        (
-            json!([with("min_context", json!(-1))]),
-            "greater_than_equal",
-            "body.prices.0.min_context",
-        ),
-        (
-            json!([with("retired", json!(true))]),
-            "value_error",
-            "body.prices.0.rates",
-        ),
-        (
-            json!([with("rates", json!({}))]),
-            "too_short",
-            "body.prices.0.rates",
-        ),
-        (
-            with_rate("tokens", json!({"credits": 1, "per": 1})),
-            "enum",
-            "body.prices.0.rates.tokens",
-        ),
+        (json!([good, with("model_name", json!(""))]), "string_too_short", "body.prices.1.model_name"),
+        (json!([with("provider", json!(""))]), "string_too_short", "body.prices.0.provider"),
+        (json!([with("min_context", json!(-1))]), "greater_than_equal", "body.prices.0.min_context"),
+        (json!([with("retired", json!(true))]), "value_error", "body.prices.0.rates"),
+        (json!([with("rates", json!({}))]), "too_short", "body.prices.0.rates"),
+        (with_rate("tokens", json!({"credits": 1, "per": 1})), "enum", "body.prices.0.rates.tokens"),
     ]
 }
 
@@ -198,21 +152,9 @@ fn wrong_rates() -> Vec<Case> {
         (rate(json!({"credits": 1})), "missing", per),
         (rate(json!({"credits": 1, "per": 10})), "enum", per),
         (rate(json!({"per": 1})), "missing", credits),
-        (
-            rate(json!({"credits": -1, "per": 1})),
-            "greater_than_equal",
-            credits,
-        ),
-        (
-            rate(json!({"credits": "0.0000001", "per": 1_000_000})),
-            "decimal_max_places",
-            credits,
-        ),
-        (
-            rate(json!({"credits": 1, "cost_usd": "1000000.1", "per": 1})),
-            "less_than_equal",
-            cost,
-        ),
+        (rate(json!({"credits": -1, "per": 1})), "greater_than_equal", credits),
+        (rate(json!({"credits": "0.0000001", "per": 1_000_000})), "decimal_max_places", credits),
+        (rate(json!({"credits": 1, "cost_usd": "1000000.1", "per": 1})), "less_than_equal", cost),
     ]
 }
 
@@ -220,21 +162,9 @@ fn wrong_versions() -> Vec<Case> {
     let good = price("good", 1.0);
     let past = kernel::rfc3339(testkit::instant() - Duration::microseconds(1));
     vec![
-        (
-            json!([good, with("valid_from", json!(past))]),
-            "value_error",
-            "body.prices.1.valid_from",
-        ),
-        (
-            json!([good, price("known", 2.0)]),
-            "value_error",
-            "body.prices.1.valid_from",
-        ),
-        (
-            json!([good, price("m", 1.0), price("good", 2.0)]),
-            "value_error",
-            "body.prices.2.model_name",
-        ),
+        (json!([good, with("valid_from", json!(past))]), "value_error", "body.prices.1.valid_from"),
+        (json!([good, price("known", 2.0)]), "value_error", "body.prices.1.valid_from"),
+        (json!([good, price("m", 1.0), price("good", 2.0)]), "value_error", "body.prices.2.model_name"),
     ]
 }
 
@@ -264,13 +194,7 @@ async fn what_is_wrong_is_told_where_it_is_and_nothing_is_changed() {
         assert_eq!(reply.json()["detail"][0]["type"], kind, "{}", reply.text);
         assert_eq!(listed(&app, "limit=500").await.len(), 1);
     }
-    let reply = app
-        .put("/api/v1/prices")
-        .service()
-        .body("")
-        .send()
-        .await
-        .expect(422);
+    let reply = app.put("/api/v1/prices").service().body("").send().await.expect(422);
     assert_eq!(place(&reply), "body.prices");
     put(&app, json!(many()[1..])).await.expect(200);
 }
@@ -285,10 +209,7 @@ async fn the_list_is_paged_and_open_to_users_whom_the_service_knows() {
     loop {
         let reply = app.get(&path).token(&user.token).send().await.expect(200);
         let page = reply.json()["data"].as_array().unwrap().clone();
-        seen.extend(
-            page.into_iter()
-                .map(|price| price["model_name"].as_str().unwrap().to_owned()),
-        );
+        seen.extend(page.into_iter().map(|price| price["model_name"].as_str().unwrap().to_owned()));
         match reply.header("x-next-cursor") {
             "" => break,
             cursor => path = format!("/api/v1/prices?limit=2&cursor={cursor}"),
@@ -296,35 +217,21 @@ async fn the_list_is_paged_and_open_to_users_whom_the_service_knows() {
     }
     assert_eq!(seen, ["m0", "m1", "m2", "m3", "m4"]);
     let stranger = app.get("/api/v1/prices").token(&app.token("auth0|new"));
-    assert_eq!(
-        stranger.send().await.expect(404).error_code(),
-        "UserNotFoundException"
-    );
+    assert_eq!(stranger.send().await.expect(404).error_code(), "UserNotFoundException");
     assert_eq!(app.get("/api/v1/prices").send().await.status, 401);
     let wrong = app.get("/api/v1/prices?at=soon").token(&user.token);
     assert_eq!(wrong.send().await.status, 422);
     let refused = app.put("/api/v1/prices").token(&user.token).body("{");
-    assert_eq!(
-        refused.send().await.expect(403).error_code(),
-        "PermissionDeniedException"
-    );
+    assert_eq!(refused.send().await.expect(403).error_code(), "PermissionDeniedException");
 }
 
 #[tokio::test]
 async fn the_documented_price_is_what_is_answered_for_the_documented_request() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let route = examples::routes()
-        .iter()
-        .find(|route| route.operation == "put_prices")
-        .unwrap();
+    let route = examples::routes().iter().find(|route| route.operation == "put_prices").unwrap();
     assert_eq!(route.body, BodyRule::Json);
-    let reply = examples::request(&app, route, &user)
-        .await
-        .service()
-        .send()
-        .await
-        .expect(200);
+    let reply = examples::request(&app, route, &user).await.service().send().await.expect(200);
     let example = examples::success_example(route).unwrap();
     assert_eq!(reply.json()["data"][0]["rates"], example["data"][0]["rates"]);
     assert_eq!(reply.json()["message"], example["message"]);
@@ -334,15 +241,9 @@ async fn the_documented_price_is_what_is_answered_for_the_documented_request() {
 async fn well_known_models_have_prices_from_the_start_unless_they_are_not_wanted() {
     let app = TestApp::start_with(&[("SEED_PRICES", "true"), ("SEED_CREDITS_PER_USD", "100")]).await;
     let found = listed(&app, "model_name=gpt-4o").await;
-    assert_eq!(
-        found[0]["rates"]["input"],
-        json!({"credits": 250.0, "cost_usd": 2.5, "per": 1_000_000})
-    );
+    assert_eq!(found[0]["rates"]["input"], json!({"credits": 250.0, "cost_usd": 2.5, "per": 1_000_000}));
     put(&app, json!([price("gpt-4o", 7.0)])).await.expect(200);
-    assert_eq!(
-        listed(&app, "model_name=gpt-4o").await[0]["rates"]["input"]["credits"],
-        7.0
-    );
+    assert_eq!(listed(&app, "model_name=gpt-4o").await[0]["rates"]["input"]["credits"], 7.0);
     let without = TestApp::start().await;
     assert_eq!(listed(&without, "").await, [""; 0]);
 }

@@ -9,9 +9,5 @@ async fn plans_are_as_documented_without_a_credential() {
     assert!(reply.text.starts_with(
         r#"{"plans":{"free":{"name":"Free","price_monthly":0.0,"credits":1000,"features":["basic_ai","limited_requests"],"duration_days":30,"recommended":false},"pro":"#
     ));
-    assert!(
-        reply
-            .text
-            .ends_with(r#""currency":"USD","billing_cycle":"monthly"}"#)
-    );
+    assert!(reply.text.ends_with(r#""currency":"USD","billing_cycle":"monthly"}"#));
 }

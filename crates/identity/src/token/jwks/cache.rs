@@ -113,27 +113,12 @@ impl Jwks {
         runtime: &Handle,
     ) -> Result<Self, IssuerError> {
         let fetcher = Fetcher::new(source, timing.fetch_timeout)?;
-        let state = watch::Sender::new(State {
-            fetched: None,
-            fetches: 0,
-            is_fetching: true,
-            asked_at: None,
-        });
+        let state =
+            watch::Sender::new(State { fetched: None, fetches: 0, is_fetching: true, asked_at: None });
         let task = runtime
-            .spawn(keep_fresh(
-                provider,
-                fetcher,
-                state.clone(),
-                timing,
-                Arc::clone(&clock),
-            ))
+            .spawn(keep_fresh(provider, fetcher, state.clone(), timing, Arc::clone(&clock)))
             .abort_handle();
-        Ok(Self {
-            state,
-            timing,
-            clock,
-            task,
-        })
+        Ok(Self { state, timing, clock, task })
     }
 
     /// The keys at hand; `None` while no fetch ever succeeded, and when the last success is too long ago. Costs a read lock
@@ -199,15 +184,8 @@ async fn keep_fresh(
         let asked_at = clock.now();
         let fetched = fetcher.fetch().await;
         report(provider, &fetched);
-        failures = if fetched.is_ok() {
-            0
-        } else {
-            failures.saturating_add(1)
-        };
-        let fetched = fetched.ok().map(|keys| Fetched {
-            keys: Arc::new(keys),
-            at: asked_at,
-        });
+        failures = if fetched.is_ok() { 0 } else { failures.saturating_add(1) };
+        let fetched = fetched.ok().map(|keys| Fetched { keys: Arc::new(keys), at: asked_at });
         state.send_modify(|state| {
             state.fetched = fetched.or_else(|| state.fetched.take());
             state.fetches = state.fetches.wrapping_add(1);
@@ -252,10 +230,7 @@ mod tests {
     fn failures_are_tried_again_ever_more_slowly_and_success_sets_back() {
         let timing = JwksTiming::default();
         let seconds = |failures: &[u32], keys: Option<&Arc<KeySet>>| -> Vec<u64> {
-            failures
-                .iter()
-                .map(|count| timing.pause(*count, keys).as_secs())
-                .collect()
+            failures.iter().map(|count| timing.pause(*count, keys).as_secs()).collect()
         };
         let key = br#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#;
         let keys = Arc::new(KeySet::parse(key, &[crate::Algorithm::Rs256]).unwrap());

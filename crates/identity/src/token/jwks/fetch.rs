@@ -40,11 +40,7 @@ impl Fetcher {
             .pool_max_idle_per_host(0)
             .user_agent("user-service");
         // A proxy for the way out of the network leads nowhere from here to here.
-        let builder = if source.is_loopback() {
-            builder.no_proxy()
-        } else {
-            builder.https_only(true)
-        };
+        let builder = if source.is_loopback() { builder.no_proxy() } else { builder.https_only(true) };
         let client = builder.build().map_err(IssuerError::Client)?;
         Ok(Self { client, source })
     }
@@ -52,12 +48,8 @@ impl Fetcher {
     /// Fetches the set once. A set without a usable key is an error: it is a provider's accident, and taking it for the
     /// truth would lock every user out.
     pub(super) async fn fetch(&self) -> Result<KeySet, FetchError> {
-        let mut response = self
-            .client
-            .get(self.source.url.clone())
-            .header("accept", "application/json")
-            .send()
-            .await?;
+        let mut response =
+            self.client.get(self.source.url.clone()).header("accept", "application/json").send().await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }

@@ -112,11 +112,7 @@ impl PublicKey {
         if named.is_some_and(|named| named != Some(algorithm)) {
             return None;
         }
-        Some(Self {
-            kid: member.kid,
-            algorithm,
-            key,
-        })
+        Some(Self { kid: member.kid, algorithm, key })
     }
 }
 
@@ -136,11 +132,8 @@ impl Member {
 
     fn p256(&self) -> Option<DecodingKey> {
         let (x, y) = (self.x.as_deref()?, self.y.as_deref()?);
-        let is_coordinate = |text: &str| {
-            URL_SAFE_NO_PAD
-                .decode(text)
-                .is_ok_and(|bytes| bytes.len() == P256_BYTES)
-        };
+        let is_coordinate =
+            |text: &str| URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == P256_BYTES);
         if self.crv.as_deref() != Some("P-256") || !is_coordinate(x) || !is_coordinate(y) {
             return None;
         }
@@ -156,9 +149,7 @@ mod tests {
     const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn usable(members: &str, algorithms: &[Algorithm]) -> usize {
-        KeySet::parse(format!(r#"{{"keys":[{members}]}}"#).as_bytes(), algorithms)
-            .unwrap()
-            .len()
+        KeySet::parse(format!(r#"{{"keys":[{members}]}}"#).as_bytes(), algorithms).unwrap().len()
     }
 
     fn error(members: &str, kid: Option<&str>, algorithm: Algorithm) -> TokenError {
@@ -210,10 +201,7 @@ mod tests {
         let rsa = r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#;
         assert_eq!(usable(rsa, &[Algorithm::Es256]), 0);
         assert_eq!(usable(rsa, &[Algorithm::Hs256]), 0);
-        assert_eq!(
-            usable(&vec![rsa; JWKS_KEYS_MAX + 1].join(","), ALL),
-            JWKS_KEYS_MAX
-        );
+        assert_eq!(usable(&vec![rsa; JWKS_KEYS_MAX + 1].join(","), ALL), JWKS_KEYS_MAX);
     }
 
     #[test]

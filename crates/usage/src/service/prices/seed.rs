@@ -41,9 +41,7 @@ pub struct Seeded {
 pub async fn seed(tx: &mut Tx, clock: &dyn Clock, credits_per_usd: Credits) -> Result<Seeded, DbError> {
     let seeds = Seeds::read(credits_per_usd)
         .map_err(|fault| DbError::Inconsistent(format!("prices that are brought along: {fault}")))?;
-    let is_new = !prices::unpriced(tx.conn(), SYSTEM, &seeds.prices)
-        .await?
-        .is_empty()
+    let is_new = !prices::unpriced(tx.conn(), SYSTEM, &seeds.prices).await?.is_empty()
         || !aliases::unknown(tx.conn(), &seeds.aliases).await?.is_empty();
     if !is_new {
         return Ok(Seeded::default());

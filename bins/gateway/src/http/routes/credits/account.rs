@@ -67,9 +67,7 @@ fn doc() -> Doc {
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
-    let account = call
-        .look_up(async |conn| credits::account(conn, clock, &user_id).await)
-        .await?;
+    let account = call.look_up(async |conn| credits::account(conn, clock, &user_id).await).await?;
     let account = account.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     let data = Account {
         balance: account.balance.posted,
@@ -80,8 +78,5 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
         updated_at: Timestamp(account.updated_at),
         user_id,
     };
-    call.envelope(
-        &Text::new("Account retrieved successfully", "积分账户查询成功"),
-        data,
-    )
+    call.envelope(&Text::new("Account retrieved successfully", "积分账户查询成功"), data)
 }

@@ -42,8 +42,5 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let balance = call.app.balances.ask(&user_id, check).await?;
     let balance = balance.map_err(|why| barred(why, &user_id))?;
     let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
-    call.envelope(
-        &Text::new("Credit balance retrieved successfully", "积分余额查询成功"),
-        balance.posted,
-    )
+    call.envelope(&Text::new("Credit balance retrieved successfully", "积分余额查询成功"), balance.posted)
 }

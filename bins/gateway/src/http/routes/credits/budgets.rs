@@ -79,9 +79,7 @@ pub fn example(spent: f64) -> Value {
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
-    let budgets = call
-        .look_up(async |conn| credits::budgets(conn, clock, &user_id).await)
-        .await?;
+    let budgets = call.look_up(async |conn| credits::budgets(conn, clock, &user_id).await).await?;
     let budgets = budgets.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     let message = Text::new("Budgets retrieved successfully", "预算查询成功");
     call.envelope(&message, Budgets::from(budgets))
@@ -97,8 +95,6 @@ impl From<Vec<BudgetView>> for Budgets {
             held: view.held,
             resets_at: view.resets_at.map(Timestamp),
         };
-        Self {
-            budgets: views.into_iter().map(budget).collect(),
-        }
+        Self { budgets: views.into_iter().map(budget).collect() }
     }
 }

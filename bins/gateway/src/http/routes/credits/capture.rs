@@ -92,12 +92,7 @@ impl CaptureHold {
 
     /// What makes two requests the same, on the same hold.
     fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self {
-            amount,
-            description,
-            usage_record_id,
-            metadata,
-        } = self;
+        let Self { amount, description, usage_record_id, metadata } = self;
         asked
             .credits(*amount)
             .maybe(description.as_deref())
@@ -113,11 +108,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let identify = move |wish: &CaptureHold, asked: Fingerprint| wish.identify(asked.id(hold_id));
     let (wish, key) = idempotency::key(&call, wish, identify).await?;
     let order = Order {
-        action: Action::Capture {
-            hold_id,
-            amount: wish.amount,
-            usage_record_id: wish.usage_record_id,
-        },
+        action: Action::Capture { hold_id, amount: wish.amount, usage_record_id: wish.usage_record_id },
         description: wish.description,
         metadata: wish.metadata.unwrap_or_default(),
         key,
@@ -131,9 +122,6 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         remaining_credits: answer.applied.balance.posted,
         uncollected: answer.applied.uncollected,
     };
-    let message = Text::new(
-        format!("Captured {captured} credits"),
-        format!("已扣除 {captured} 积分"),
-    );
+    let message = Text::new(format!("Captured {captured} credits"), format!("已扣除 {captured} 积分"));
     Ok(answer.mark(call.envelope_at(answer.at, &message, data)?))
 }

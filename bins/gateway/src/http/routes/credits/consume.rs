@@ -110,15 +110,7 @@ impl ConsumeCredits {
 impl ConsumeCredits {
     /// What makes two requests the same.
     fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self {
-            amount,
-            user_id: _,
-            reason,
-            description,
-            usage_record_id,
-            endpoint,
-            metadata,
-        } = self;
+        let Self { amount, user_id: _, reason, description, usage_record_id, endpoint, metadata } = self;
         asked
             .credits(Some(*amount))
             .maybe(reason.as_deref())
@@ -133,32 +125,18 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(ConsumeCredits::read)?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let (wish, key) = idempotency::key(&call, wish, ConsumeCredits::identify).await?;
-    let notes = [
-        ("reason", wish.reason.as_deref()),
-        ("endpoint", wish.endpoint.as_deref()),
-    ];
-    let notes = notes
-        .into_iter()
-        .filter_map(|(name, text)| text.map(|text| (name, text)));
+    let notes = [("reason", wish.reason.as_deref()), ("endpoint", wish.endpoint.as_deref())];
+    let notes = notes.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
     let order = Order {
         metadata: wish.metadata.unwrap_or_default().with_texts(notes),
-        description: Some(
-            wish.description
-                .or(wish.reason)
-                .unwrap_or_else(|| "api_call".to_owned()),
-        ),
-        action: Action::Consume {
-            amount: wish.amount,
-            usage_record_id: wish.usage_record_id,
-        },
+        description: Some(wish.description.or(wish.reason).unwrap_or_else(|| "api_call".to_owned())),
+        action: Action::Consume { amount: wish.amount, usage_record_id: wish.usage_record_id },
         key,
     };
     let answer = super::run(&call, order).await?;
     let amount = wish.amount;
-    let message = Text::new(
-        format!("Successfully consumed {amount} credits"),
-        format!("成功消费 {amount} 积分"),
-    );
+    let message =
+        Text::new(format!("Successfully consumed {amount} credits"), format!("成功消费 {amount} 积分"));
     let reply = Reply::json(&ConsumedCredits {
         success: true,
         status: "success",

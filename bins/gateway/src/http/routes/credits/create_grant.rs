@@ -22,11 +22,8 @@ use crate::http::{
     wire::{Grant, Transaction},
 };
 
-const KINDS: &[(&str, NewGrantKind)] = &[
-    ("promo", NewGrantKind::Promo),
-    ("plan", NewGrantKind::Plan),
-    ("purchase", NewGrantKind::Purchase),
-];
+const KINDS: &[(&str, NewGrantKind)] =
+    &[("promo", NewGrantKind::Promo), ("plan", NewGrantKind::Plan), ("purchase", NewGrantKind::Purchase)];
 
 /// Credits to give.
 #[derive(Debug, ToSchema)]
@@ -155,18 +152,12 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         key,
     };
     let answer = super::run(&call, order).await?;
-    let grant = answer
-        .applied
-        .grant
-        .clone()
-        .ok_or_else(|| super::broken("a grant made no grant"))?;
+    let grant = answer.applied.grant.clone().ok_or_else(|| super::broken("a grant made no grant"))?;
     let data = CreatedGrant {
         grant: grant.into(),
         transaction: answer.applied.entry.clone().map(Transaction::from),
     };
-    let message = Text::new(
-        format!("Granted {amount} credits successfully"),
-        format!("成功发放 {amount} 积分"),
-    );
+    let message =
+        Text::new(format!("Granted {amount} credits successfully"), format!("成功发放 {amount} 积分"));
     Ok(answer.mark(call.envelope_at(answer.at, &message, data)?))
 }

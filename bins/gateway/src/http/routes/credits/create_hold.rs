@@ -86,13 +86,7 @@ impl CreateHold {
 
     /// What makes two requests the same.
     fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self {
-            amount,
-            mode,
-            ttl_seconds,
-            description,
-            metadata,
-        } = self;
+        let Self { amount, mode, ttl_seconds, description, metadata } = self;
         asked
             .credits(Some(*amount))
             .maybe(mode.map(HoldMode::as_str))
@@ -118,9 +112,6 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let answer = super::run(&call, order).await?;
     let hold = answer.hold()?;
-    let message = Text::new(
-        format!("Held {} credits", hold.amount),
-        format!("已预留 {} 积分", hold.amount),
-    );
+    let message = Text::new(format!("Held {} credits", hold.amount), format!("已预留 {} 积分", hold.amount));
     Ok(answer.mark(call.envelope_at(answer.at, &message, Hold::from(hold))?))
 }

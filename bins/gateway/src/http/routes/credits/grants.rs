@@ -54,9 +54,8 @@ fn doc() -> Doc {
 }
 
 fn read(fields: &mut Fields, scope: &str) -> Option<(GrantFilter, Page<GrantPlace>)> {
-    let filter = fields
-        .optional(Source::Query, "status", parse::one_of(FILTERS))
-        .unwrap_or(GrantFilter::Open);
+    let filter =
+        fields.optional(Source::Query, "status", parse::one_of(FILTERS)).unwrap_or(GrantFilter::Open);
     Some((filter, fields.page(LIMIT, scope)?))
 }
 
@@ -65,12 +64,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
-    let slice = call
-        .read(async |conn| credits::grants(conn, clock, &user_id, filter, &page).await)
-        .await?;
+    let slice = call.read(async |conn| credits::grants(conn, clock, &user_id, filter, &page).await).await?;
     let items: Vec<Grant> = slice.items.into_iter().map(Grant::from).collect();
     let message = retrieved(items.len(), "grants", "积分批次");
-    Ok(call
-        .envelope(&message, items)?
-        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
 }

@@ -56,19 +56,13 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.read(|fields| {
-        let filter = fields
-            .optional(Source::Query, "status", parse::one_of(FILTERS))
-            .unwrap_or_default();
+        let filter = fields.optional(Source::Query, "status", parse::one_of(FILTERS)).unwrap_or_default();
         Some((filter, fields.page(LIMIT, &scope)?))
     })?;
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
-    let slice = call
-        .read(async |conn| credits::holds(conn, clock, &user_id, filter, &page).await)
-        .await?;
+    let slice = call.read(async |conn| credits::holds(conn, clock, &user_id, filter, &page).await).await?;
     let items: Vec<Hold> = slice.items.into_iter().map(Hold::from).collect();
     let message = retrieved(items.len(), "holds", "预留记录");
-    Ok(call
-        .envelope(&message, items)?
-        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
 }

@@ -50,18 +50,12 @@ struct Answer {
 impl Answer {
     /// The entry of a command that always makes one.
     fn entry(&self) -> Result<Entry, ApiError> {
-        self.applied
-            .entry
-            .clone()
-            .ok_or_else(|| broken("a command of the ledger made no entry"))
+        self.applied.entry.clone().ok_or_else(|| broken("a command of the ledger made no entry"))
     }
 
     /// The hold of a command that always makes or resolves one.
     fn hold(&self) -> Result<HoldView, ApiError> {
-        self.applied
-            .hold
-            .clone()
-            .ok_or_else(|| broken("a command of the ledger had no hold"))
+        self.applied.hold.clone().ok_or_else(|| broken("a command of the ledger had no hold"))
     }
 
     /// Marks an answer that was given before.
@@ -91,11 +85,7 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     let outcome = done.map_err(|why| barred(why, &user_id))?;
     call.app.moved.count(&outcome);
     match outcome.result {
-        Ok(applied) => Ok(Answer {
-            applied,
-            at: outcome.at,
-            replay: outcome.replay,
-        }),
+        Ok(applied) => Ok(Answer { applied, at: outcome.at, replay: outcome.replay }),
         Err(refusal) => {
             let error = ApiError::from_failure(&refusal).at(outcome.at);
             Err(match outcome.replay {

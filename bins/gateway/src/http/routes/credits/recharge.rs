@@ -119,13 +119,7 @@ impl RechargeCredits {
 impl RechargeCredits {
     /// What makes two requests the same.
     fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self {
-            amount,
-            description,
-            reference_id,
-            reference_scope,
-            metadata,
-        } = self;
+        let Self { amount, description, reference_id, reference_scope, metadata } = self;
         super::scoped(asked, *reference_scope)
             .credits(Some(*amount))
             .maybe(description.as_deref())
@@ -141,11 +135,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let order = Order {
         description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
         metadata: wish.metadata.unwrap_or_default(),
-        action: Action::Recharge {
-            amount: wish.amount,
-            reference_id: wish.reference_id,
-            scope,
-        },
+        action: Action::Recharge { amount: wish.amount, reference_id: wish.reference_id, scope },
         key,
     };
     let answer = super::run(&call, order).await?;

@@ -78,20 +78,12 @@ impl RefundCharge {
         let transaction = fields.required(Source::Body, "transaction_id", parse::transaction_name);
         let amount = fields.optional(Source::Body, "amount", parse::credits_to_move);
         let reason = fields.required(Source::Body, "reason", parse::text(1, 255));
-        Some(Self {
-            transaction_id: transaction?,
-            amount,
-            reason: reason?,
-        })
+        Some(Self { transaction_id: transaction?, amount, reason: reason? })
     }
 
     /// What makes two requests the same: the two names of a transaction are different requests.
     fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self {
-            transaction_id,
-            amount,
-            reason,
-        } = self;
+        let Self { transaction_id, amount, reason } = self;
         let named = match *transaction_id {
             TransactionName::Id(id) => asked.word("id").number(Some(id)),
             TransactionName::Transaction(id) => asked.word("transaction_id").id(id),
@@ -116,9 +108,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
         return Ok(id);
     }
     let user_id = call.user().await?;
-    let found = call
-        .look_up(async |conn| credits::find_transaction(conn, &user_id, name).await)
-        .await?;
+    let found = call.look_up(async |conn| credits::find_transaction(conn, &user_id, name).await).await?;
     Ok(found.map_or(UNKNOWN, |entry| entry.transaction_id))
 }
 
@@ -130,22 +120,15 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let order = Order {
         description: Some(wish.reason.clone()),
         metadata: FreeForm::of_texts([("refund_of", of.as_str()), ("reason", wish.reason.as_str())]),
-        action: Action::Refund {
-            transaction_id: charge,
-            amount: wish.amount,
-            reason: wish.reason,
-        },
+        action: Action::Refund { transaction_id: charge, amount: wish.amount, reason: wish.reason },
         key,
     };
-    let answer = super::run(&call, order)
-        .await
-        .map_err(|error| named_as_asked(error, wish.transaction_id))?;
+    let answer =
+        super::run(&call, order).await.map_err(|error| named_as_asked(error, wish.transaction_id))?;
     let entry = answer.entry()?;
     let amount = entry.amount;
-    let message = Text::new(
-        format!("Refunded {amount} credits successfully"),
-        format!("成功退还 {amount} 积分"),
-    );
+    let message =
+        Text::new(format!("Refunded {amount} credits successfully"), format!("成功退还 {amount} 积分"));
     Ok(answer.mark(call.envelope_at(answer.at, &message, Transaction::from(entry))?))
 }
 

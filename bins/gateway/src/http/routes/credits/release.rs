@@ -44,17 +44,11 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let hold_id = super::hold_id(&call)?;
     let ((), key) = idempotency::key(&call, (), move |&(), asked| asked.id(hold_id)).await?;
-    let order = Order {
-        action: Action::Release { hold_id },
-        description: None,
-        metadata: FreeForm::empty(),
-        key,
-    };
+    let order =
+        Order { action: Action::Release { hold_id }, description: None, metadata: FreeForm::empty(), key };
     let answer = super::run(&call, order).await?;
     let hold = answer.hold()?;
-    let message = Text::new(
-        format!("Released {} credits", hold.released),
-        format!("已释放 {} 积分", hold.released),
-    );
+    let message =
+        Text::new(format!("Released {} credits", hold.released), format!("已释放 {} 积分", hold.released));
     Ok(answer.mark(call.envelope_at(answer.at, &message, Hold::from(hold))?))
 }

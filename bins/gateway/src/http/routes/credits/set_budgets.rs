@@ -24,11 +24,8 @@ use crate::http::{
 /// The zone of a budget that names none.
 const UTC: &str = "UTC";
 
-const PERIODS: &[(&str, BudgetPeriod)] = &[
-    ("day", BudgetPeriod::Day),
-    ("month", BudgetPeriod::Month),
-    ("lifetime", BudgetPeriod::Lifetime),
-];
+const PERIODS: &[(&str, BudgetPeriod)] =
+    &[("day", BudgetPeriod::Day), ("month", BudgetPeriod::Month), ("lifetime", BudgetPeriod::Lifetime)];
 
 /// Budgets to set.
 #[derive(Debug, ToSchema)]
@@ -127,11 +124,7 @@ fn read_budget(fields: &mut Fields) -> Option<NewBudget> {
     let period = fields.required(Source::Body, "period", parse::one_of(PERIODS));
     let zone = fields.optional(Source::Body, "tz", parse::text(1, 255));
     let limit = fields.required(Source::Body, "limit", parse::credits_to_note);
-    Some(NewBudget {
-        period: period?,
-        zone: zone.unwrap_or_else(|| UTC.to_owned()),
-        limit: limit?,
-    })
+    Some(NewBudget { period: period?, zone: zone.unwrap_or_else(|| UTC.to_owned()), limit: limit? })
 }
 
 /// What was refused, told at the field that is to blame.

@@ -91,12 +91,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
     let user_id = call.user().await?;
-    let slice = call
-        .read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await)
-        .await?;
+    let slice = call.read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await).await?;
     let items: Vec<Transaction> = slice.items.into_iter().map(Transaction::from).collect();
     let message = retrieved(items.len(), "transactions", "交易记录");
-    Ok(call
-        .envelope(&message, items)?
-        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
 }

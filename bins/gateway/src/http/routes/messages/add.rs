@@ -19,12 +19,8 @@ use crate::http::{
     wire::MessageBody,
 };
 
-pub(super) const ROLES: &[(&str, Role)] = &[
-    ("user", Role::User),
-    ("assistant", Role::Assistant),
-    ("system", Role::System),
-    ("tool", Role::Tool),
-];
+pub(super) const ROLES: &[(&str, Role)] =
+    &[("user", Role::User), ("assistant", Role::Assistant), ("system", Role::System), ("tool", Role::Tool)];
 
 /// A message to be added.
 #[derive(Debug, ToSchema)]
@@ -155,9 +151,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let score = wish
         .importance_score
-        .map_or_else(ImportanceScore::default, |score| {
-            ImportanceScore::try_from(score).unwrap_or_default()
-        });
+        .map_or_else(ImportanceScore::default, |score| ImportanceScore::try_from(score).unwrap_or_default());
     let role = wish.role;
     let new = NewMessage {
         scope: call.scope()?,
@@ -177,8 +171,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let added = call.app.writes.message(new).await?;
     let message = added.map_err(|refusal| ApiError::from_failure(&refusal))?;
     metrics::counter!("messages_total", "role" => role.as_str()).increment(1);
-    call.envelope(
-        &Text::new("Message added to session", "消息已添加到会话"),
-        MessageBody::from(message),
-    )
+    call.envelope(&Text::new("Message added to session", "消息已添加到会话"), MessageBody::from(message))
 }

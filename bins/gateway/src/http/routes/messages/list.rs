@@ -70,7 +70,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         .await?;
     let items: Vec<MessageBody> = slice.items.into_iter().map(MessageBody::from).collect();
     let message = retrieved(items.len(), "messages", "消息");
-    Ok(call
-        .envelope(&message, items)?
-        .next_cursor(next_cursor(&list, slice.next.as_ref())))
+    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&list, slice.next.as_ref())))
 }

@@ -34,12 +34,7 @@ pub fn route() -> Route {
 fn doc() -> Doc {
     Doc::new("prices", "Prices")
         .description("The versions that hold at an instant, by provider, model, tier and step.")
-        .query(
-            "model_name",
-            "Only this model, compared exactly.",
-            json!({"type": "string"}),
-            json!("gpt-4"),
-        )
+        .query("model_name", "Only this model, compared exactly.", json!({"type": "string"}), json!("gpt-4"))
         .query(
             "at",
             "The versions that hold at this instant; now if absent.",
@@ -60,12 +55,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         Some((filter, fields.page(LIMIT, &scope)?))
     })?;
     call.known()?;
-    let slice = call
-        .read(async |conn| usage::prices::list(conn, &filter, &page).await)
-        .await?;
+    let slice = call.read(async |conn| usage::prices::list(conn, &filter, &page).await).await?;
     let items: Vec<PriceBody> = slice.items.into_iter().map(PriceBody::from).collect();
     let message = retrieved(items.len(), "prices", "个价格");
-    Ok(call
-        .envelope(&message, items)?
-        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
 }

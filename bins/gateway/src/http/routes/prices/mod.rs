@@ -61,11 +61,7 @@ pub struct Rates(Vec<(TokenClass, Rate)>);
 
 impl Serialize for Rates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            self.0
-                .iter()
-                .map(|(class, rate)| (class.as_str(), rate_body(*class, *rate))),
-        )
+        serializer.collect_map(self.0.iter().map(|(class, rate)| (class.as_str(), rate_body(*class, *rate))))
     }
 }
 
@@ -80,14 +76,7 @@ fn rate_body(class: TokenClass, rate: Rate) -> RateBody {
 
 impl From<PriceVersion> for PriceBody {
     fn from(version: PriceVersion) -> Self {
-        let Price {
-            id,
-            key,
-            min_context,
-            valid_from,
-            is_retired,
-            rates,
-        } = version.price;
+        let Price { id, key, min_context, valid_from, is_retired, rates } = version.price;
         let named = |name: String| (!name.is_empty()).then_some(name);
         Self {
             id,

@@ -108,9 +108,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let new = call
-        .fields
-        .read(|fields| fields.objects("prices", 1..=PRICES_MAX, read_price))?;
+    let new = call.fields.read(|fields| fields.objects("prices", 1..=PRICES_MAX, read_price))?;
     call.known()?;
     let actor = call.principal()?.actor();
     let mut tx = Tx::begin(&call.app.pool).await?;
@@ -144,11 +142,7 @@ fn read_price(fields: &mut Fields) -> Option<NewPrice> {
     let source = fields.optional(Source::Body, "source", parse::text(1, 255));
     let offer = read_offer(fields);
     Some(NewPrice {
-        key: Key {
-            provider,
-            model: model?,
-            service_tier,
-        },
+        key: Key { provider, model: model?, service_tier },
         min_context: min_context.unwrap_or(0),
         valid_from,
         offer: offer?,
@@ -170,19 +164,13 @@ fn read_offer(fields: &mut Fields) -> Option<Offer> {
 fn read_rate(fields: &mut Fields, class: &str) -> Option<(TokenClass, Rate)> {
     let Ok(class) = class.parse::<TokenClass>() else {
         let names: Vec<_> = TokenClass::all().map(|class| format!("'{class}'")).collect();
-        fields.fault_here(Problem::new(
-            "enum",
-            format!("Token class should be one of {}", names.join(", ")),
-        ));
+        fields.fault_here(Problem::new("enum", format!("Token class should be one of {}", names.join(", "))));
         return None;
     };
     let per = fields.required(Source::Body, "per", parse::per)?;
     let credits = fields.required(Source::Body, "credits", parse::rate(per));
     let cost = fields.optional(Source::Body, "cost_usd", parse::rate(per));
-    let rate = Rate {
-        charge_pico: credits?,
-        cost_pico: cost.unwrap_or(0),
-    };
+    let rate = Rate { charge_pico: credits?, cost_pico: cost.unwrap_or(0) };
     Some((class, rate))
 }
 
@@ -195,19 +183,12 @@ fn refused(refusal: &UsageRefusal) -> ApiError {
             "valid_from",
             "a version of this price begins at this very instant, and versions are never edited",
         ),
-        UsageRefusal::PriceTwice { place } => (
-            *place,
-            "model_name",
-            "the request has another price of this model, provider, tier and step",
-        ),
+        UsageRefusal::PriceTwice { place } => {
+            (*place, "model_name", "the request has another price of this model, provider, tier and step")
+        }
         other => return ApiError::from_failure(other),
     };
     let mut fault = Fault::field("body", field, Problem::value(what), None);
-    fault.loc = vec![
-        "body".into(),
-        "prices".into(),
-        Place::Position(place),
-        field.into(),
-    ];
+    fault.loc = vec!["body".into(), "prices".into(), Place::Position(place), field.into()];
     ApiError::faults(vec![fault])
 }

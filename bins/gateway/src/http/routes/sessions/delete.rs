@@ -64,11 +64,5 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
         format!("Session {session_id} deleted successfully"),
         format!("会话 {session_id} 删除成功"),
     );
-    call.envelope(
-        &message,
-        DeletedSession {
-            session_id,
-            deleted: true,
-        },
-    )
+    call.envelope(&message, DeletedSession { session_id, deleted: true })
 }

@@ -54,17 +54,11 @@ fn doc() -> Doc {
 }
 
 fn read(fields: &mut Fields, scope: &str) -> Option<(SessionFilter, Page<TimePlace>)> {
-    let active_only = fields
-        .optional(Source::Query, "active_only", parse::boolean)
-        .unwrap_or(false);
+    let active_only = fields.optional(Source::Query, "active_only", parse::boolean).unwrap_or(false);
     let status = fields.optional(Source::Query, "status", parse::one_of(super::STATUSES));
     let status = match (active_only, status) {
         (true, Some(status)) if status != Status::Active => {
-            fields.fault(
-                "query",
-                "status",
-                Problem::value("active_only asks for another status"),
-            );
+            fields.fault("query", "status", Problem::value("active_only asks for another status"));
             None
         }
         (true, _) => Some(Status::Active),
@@ -78,12 +72,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
-    let slice = call
-        .read(async |conn| sessions::list(conn, clock, &user_id, filter, &page).await)
-        .await?;
+    let slice = call.read(async |conn| sessions::list(conn, clock, &user_id, filter, &page).await).await?;
     let items: Vec<SessionBody> = slice.items.into_iter().map(SessionBody::from).collect();
     let message = retrieved(items.len(), "sessions", "会话");
-    Ok(call
-        .envelope(&message, items)?
-        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
 }

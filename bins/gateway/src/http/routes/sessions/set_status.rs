@@ -43,18 +43,9 @@ fn doc() -> Doc {
     let statuses: Vec<_> = super::STATUSES.iter().map(|(name, _)| *name).collect();
     Doc::new("sessions", "Set the status of a session")
         .description("The status may be given in the query or in the body.")
-        .query(
-            "status",
-            "The status.",
-            json!({"type": "string", "enum": statuses}),
-            json!("completed"),
-        )
+        .query("status", "The status.", json!({"type": "string", "enum": statuses}), json!("completed"))
         .optional_body::<SetStatus>(json!({"status": "completed"}))
-        .reply_plain_envelope(
-            json!({"type": "boolean"}),
-            "Session status updated to completed",
-            json!(true),
-        )
+        .reply_plain_envelope(json!({"type": "boolean"}), "Session status updated to completed", json!(true))
         .errors(&[&catalogue::SESSION_NOT_FOUND])
 }
 
@@ -73,9 +64,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         }
     }
     let status = status.as_str();
-    let message = Text::new(
-        format!("Session status updated to {status}"),
-        format!("会话状态已更新为 {status}"),
-    );
+    let message =
+        Text::new(format!("Session status updated to {status}"), format!("会话状态已更新为 {status}"));
     call.envelope(&message, true)
 }

@@ -32,9 +32,7 @@ static PACKED: LazyLock<HashMap<String, Packed>> = LazyLock::new(|| {
         let file = Assets::get(&format!("{name}.gz"))?;
         Some((name.to_owned(), Packed::of_gzip(embedded(file.data))))
     };
-    Assets::iter()
-        .filter_map(|name| of(name.strip_suffix(".gz")?))
-        .collect()
+    Assets::iter().filter_map(|name| of(name.strip_suffix(".gz")?)).collect()
 });
 
 /// No script, style or connection from anywhere else; the styles that the pages set themselves are allowed.
@@ -113,9 +111,7 @@ fn serve(call: &Call, file: &str) -> Result<Reply, ApiError> {
     if let Some(plain) = Assets::get(file) {
         return Ok(Reply::of(content_type, embedded(plain.data)));
     }
-    let packed = PACKED
-        .get(file)
-        .ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
+    let packed = PACKED.get(file).ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
     packed.reply(call, content_type)
 }
 

@@ -96,22 +96,14 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
         timestamp,
         services: Services {
             status: word("success", "error"),
-            message: word(
-                "Service status retrieved successfully",
-                "The database is not available",
-            ),
+            message: word("Service status retrieved successfully", "The database is not available"),
             data: ServiceStatus {
                 service: "UserServiceV2",
                 status: word("operational", "degraded"),
                 version: API_VERSION,
                 repository: word("active", "unavailable"),
                 timestamp,
-                features: [
-                    "user_management",
-                    "credit_management",
-                    "subscription_integration",
-                    "analytics",
-                ],
+                features: ["user_management", "credit_management", "subscription_integration", "analytics"],
             },
             error_code: (!up).then_some("ServiceUnavailableException"),
             error_details: None,
@@ -119,10 +111,6 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
         },
         uptime: word("operational", "degraded"),
     };
-    let status = if up {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(Reply::json(&report)?.status(status))
 }

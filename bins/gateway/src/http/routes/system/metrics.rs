@@ -27,18 +27,13 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    Doc::new("system", "Measurements")
-        .description("Prometheus text format 0.0.4.")
-        .reply_as(
-            "text/plain",
-            json!({"type": "string"}),
-            json!("user_service_http_requests_in_flight 1\n"),
-        )
+    Doc::new("system", "Measurements").description("Prometheus text format 0.0.4.").reply_as(
+        "text/plain",
+        json!({"type": "string"}),
+        json!("user_service_http_requests_in_flight 1\n"),
+    )
 }
 
 fn handle(call: &Call) -> Result<Reply, ApiError> {
-    Ok(Reply::of(
-        "text/plain; version=0.0.4; charset=utf-8",
-        call.app.metrics.render(),
-    ))
+    Ok(Reply::of("text/plain; version=0.0.4; charset=utf-8", call.app.metrics.render()))
 }

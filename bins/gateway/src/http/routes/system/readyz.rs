@@ -57,15 +57,8 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let word = |fine| if fine { "ok" } else { "failed" };
     let report = Readiness {
         status: if ready { "ready" } else { "not_ready" },
-        checks: Checks {
-            database: word(database),
-            migrations: word(migrations),
-        },
+        checks: Checks { database: word(database), migrations: word(migrations) },
     };
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(Reply::json(&report)?.status(status))
 }

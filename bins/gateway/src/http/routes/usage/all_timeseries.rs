@@ -100,20 +100,13 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         Some((series_query::read(fields, &clocks, now, &WORDS), lines_max))
     })?;
     call.known()?;
-    let users = if asked.shape.metrics.contains(&Metric::ActiveUsers) {
-        Users::Counted
-    } else {
-        Users::Uncounted
-    };
+    let users =
+        if asked.shape.metrics.contains(&Metric::ActiveUsers) { Users::Counted } else { Users::Uncounted };
     let (start, found) = call
         .read(async |conn| {
             let series = asked.query(conn).await?;
             let start = series.start;
-            let query = TopQuery {
-                series,
-                lines_max,
-                users,
-            };
+            let query = TopQuery { series, lines_max, users };
             let found = usage::series_top(conn, &query).await?;
             Ok::<_, pg::DbError>((start, found))
         })

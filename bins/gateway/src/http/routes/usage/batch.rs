@@ -154,9 +154,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let work = move || {
         let items = fields.read(|fields| fields.required(Source::Body, "records", records))?;
         let items = items.into_iter().enumerate();
-        let read: Vec<_> = items
-            .map(|(index, text)| ReadItem::of(index, text, begun.as_ref()))
-            .collect();
+        let read: Vec<_> = items.map(|(index, text)| ReadItem::of(index, text, begun.as_ref())).collect();
         Ok::<_, ApiError>((read, begun))
     };
     let (items, begun) = call.app.traffic.bodies.work(&call.share, work).await??;
@@ -168,10 +166,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let mut outcomes = Vec::with_capacity(items.len());
     let mut items = items.into_iter().enumerate();
     while items.len() > 0 {
-        let begun = items
-            .by_ref()
-            .take(AT_ONCE)
-            .map(|(place, item)| record(&call, &call.app.bulk, place, item));
+        let begun =
+            items.by_ref().take(AT_ONCE).map(|(place, item)| record(&call, &call.app.bulk, place, item));
         // Polled in their order, so that they are done in their order.
         outcomes.extend(join_all(begun).await);
     }
@@ -188,10 +184,7 @@ fn records(value: Value<'_>) -> Result<Vec<String>, Problem> {
     match items.len() {
         0 => Err(Problem::new("too_short", "List should have at least 1 item")),
         1..=RECORDS_MAX => Ok(items.into_iter().map(str::to_owned).collect()),
-        _ => Err(Problem::new(
-            "too_long",
-            format!("List should have at most {RECORDS_MAX} items"),
-        )),
+        _ => Err(Problem::new("too_long", format!("List should have at most {RECORDS_MAX} items"))),
     }
 }
 
@@ -217,9 +210,7 @@ impl ReadItem {
         });
         let key = begun.and_then(|begun| {
             let (item, named) = (item.as_ref().ok()?, named.as_ref()?);
-            begun
-                .key_of_item(index, |asked| item.identify(asked.word(named.as_str())))
-                .ok()
+            begun.key_of_item(index, |asked| item.identify(asked.word(named.as_str()))).ok()
         });
         Self { named, item, key }
     }
@@ -297,10 +288,7 @@ async fn try_record(
         id: recorded.record.id,
         user_id,
         credits_charged: recorded.record.credits_charged,
-        transaction_id: recorded
-            .record
-            .charge
-            .map(|charge| transaction_id(charge.transaction_id)),
+        transaction_id: recorded.record.charge.map(|charge| transaction_id(charge.transaction_id)),
         remaining_credits: recorded.balance.map(|balance| balance.posted),
     };
     Ok((item, at))
@@ -314,14 +302,7 @@ fn may_record(call: &Call, principal: &Principal) -> bool {
 impl FailedItem {
     fn new(index: usize, user_id: Option<UserId>, error: &ApiError, language: Language) -> Self {
         let (error_code, message, detail) = error.of_item(language);
-        Self {
-            index,
-            status: "failed",
-            user_id,
-            error_code,
-            message,
-            detail,
-        }
+        Self { index, status: "failed", user_id, error_code, message, detail }
     }
 }
 
@@ -339,12 +320,7 @@ fn answer(call: &Call, outcomes: Vec<Done>) -> Result<Reply, ApiError> {
         stored.count()
     };
     let (recorded, replayed, failed) = (count("recorded"), count("replayed"), count("failed"));
-    let data = BatchOutcome {
-        recorded,
-        replayed,
-        failed,
-        results,
-    };
+    let data = BatchOutcome { recorded, replayed, failed, results };
     let message = Text::new(
         format!("Recorded {recorded} of {all} usage records"),
         format!("已记录 {recorded}/{all} 条使用记录"),

@@ -99,18 +99,11 @@ fn read(fields: &mut Fields) -> Option<Wish> {
     let replacement = fields.object("replacement", |inner| {
         let item = Item::read(inner, Endpoint::Optional);
         if item.as_ref().is_some_and(|item| item.hold_id.is_some()) {
-            inner.fault(
-                "body",
-                "hold_id",
-                Problem::value("a hold cannot pay for a replacement"),
-            );
+            inner.fault("body", "hold_id", Problem::value("a hold cannot pay for a replacement"));
         }
         item
     });
-    Some(Wish {
-        replacement: replacement?,
-        reason: reason?,
-    })
+    Some(Wish { replacement: replacement?, reason: reason? })
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
@@ -131,11 +124,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let caller = call.principal()?.class_for(&user_id);
     let replacement = wish.replacement.map(|item| Replacement {
         is_charged: item.charge,
-        input: UsageInput {
-            recorded_by: caller,
-            user_id: user_id.clone(),
-            ..item.input
-        },
+        input: UsageInput { recorded_by: caller, user_id: user_id.clone(), ..item.input },
     });
     let outcome = call
         .app

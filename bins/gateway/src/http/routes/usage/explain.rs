@@ -130,11 +130,7 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
         charged,
         recomputed,
         matches: recomputed.map(|again| again == charged),
-        grants: found
-            .grants
-            .into_iter()
-            .map(|(grant_id, amount)| Paid { grant_id, amount })
-            .collect(),
+        grants: found.grants.into_iter().map(|(grant_id, amount)| Paid { grant_id, amount }).collect(),
     };
     call.envelope(&Text::new("Charge explained", "计费说明"), data)
 }
@@ -151,11 +147,7 @@ async fn find(conn: &mut PgConnection, user_id: &kernel::UserId, id: i64) -> Res
         Some(charge) => credits::taken_from(conn, user_id, charge.seq).await?,
         None => Vec::new(),
     };
-    Ok(Some(Found {
-        record,
-        price,
-        grants,
-    }))
+    Ok(Some(Found { record, price, grants }))
 }
 
 fn terms(price: &PriceVersion, quantities: &Quantities) -> Result<Vec<TermBody>, ApiError> {

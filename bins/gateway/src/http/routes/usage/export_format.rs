@@ -115,17 +115,13 @@ impl Format {
 fn table<'a, const N: usize>(
     rows: impl IntoIterator<Item = [Cow<'a, str>; N]>,
 ) -> Result<Vec<u8>, Unwritable> {
-    let mut writer = WriterBuilder::new()
-        .terminator(Terminator::CRLF)
-        .from_writer(Vec::new());
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
     for row in rows {
         writer
             .write_record(row.iter().map(|cell| cell.as_bytes()))
             .map_err(|error| Unwritable(error.into()))?;
     }
-    writer
-        .into_inner()
-        .map_err(|error| Unwritable(error.to_string().into()))
+    writer.into_inner().map_err(|error| Unwritable(error.to_string().into()))
 }
 
 /// All members, so that one that is added is not forgotten here.

@@ -67,13 +67,8 @@ pub async fn reply(
     format: Format,
 ) -> Result<Reply, ApiError> {
     let name = file_name(whose.as_ref(), call.now, format);
-    let filter = RecordFilter {
-        to: filter.to.or_else(|| call.now.checked_add(AHEAD)),
-        ..filter
-    };
-    let export = call
-        .read(async |conn| Export::begin(conn, whose, filter).await)
-        .await?;
+    let filter = RecordFilter { to: filter.to.or_else(|| call.now.checked_add(AHEAD)), ..filter };
+    let export = call.read(async |conn| Export::begin(conn, whose, filter).await).await?;
     let mut source = Source {
         app: Arc::clone(&call.app),
         reader: call.reader(),
@@ -160,11 +155,7 @@ fn file_name(whose: Option<&UserId>, now: OffsetDateTime, format: Format) -> Str
         .filter(char::is_ascii_alphanumeric)
         .collect();
     let safe = |letter: char| {
-        if letter.is_ascii_alphanumeric() || ".-_".contains(letter) {
-            letter
-        } else {
-            '_'
-        }
+        if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '_' }
     };
     let whose: String = match whose {
         Some(user) => user.as_str().chars().take(64).map(safe).collect(),

@@ -41,9 +41,7 @@ impl Item {
     pub fn read(fields: &mut Fields, endpoint: Endpoint) -> Option<Self> {
         let named = fields.optional(Source::Body, "user_id", parse::user_id);
         let endpoint = match endpoint {
-            Endpoint::Required => fields
-                .required(Source::Body, "endpoint", parse::text(1, 255))
-                .map(Some),
+            Endpoint::Required => fields.required(Source::Body, "endpoint", parse::text(1, 255)).map(Some),
             Endpoint::Optional => Some(fields.optional(Source::Body, "endpoint", parse::text(1, 255))),
         };
         let event_type = fields.required(Source::Body, "event_type", parse::text(1, 255));
@@ -66,12 +64,7 @@ impl Item {
         input.cost_usd = fields.optional(Source::Body, "cost_usd", parse::usd_to_note);
         input.endpoint = endpoint?;
         input.event_type = event_type?;
-        Some(Self {
-            named,
-            charge,
-            hold_id,
-            input,
-        })
+        Some(Self { named, charge, hold_id, input })
     }
 
     /// What makes two requests the same, but for whose record it is.
@@ -122,11 +115,7 @@ impl Item {
             })?)),
         };
         Ok(Metered {
-            input: UsageInput {
-                recorded_by: principal.class_for(&user_id),
-                user_id,
-                ..self.input
-            },
+            input: UsageInput { recorded_by: principal.class_for(&user_id), user_id, ..self.input },
             from,
             actor: principal.actor(),
             transaction_id,
@@ -164,11 +153,7 @@ fn read_charge(fields: &mut Fields) -> (bool, Option<String>) {
     let hold_id = fields.optional(Source::Body, "hold_id", parse::text(1, 255));
     // A hold that is named and not settled would be held for nothing.
     if hold_id.is_some() && charge != Some(true) {
-        fields.fault(
-            "body",
-            "hold_id",
-            Problem::value("a hold pays only with charge true"),
-        );
+        fields.fault("body", "hold_id", Problem::value("a hold pays only with charge true"));
     }
     (charge.unwrap_or(false), hold_id)
 }

@@ -41,12 +41,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         Some((filter, fields.page(LIMIT, &scope)?))
     })?;
     let user_id = call.user().await?;
-    let slice = call
-        .read(async |conn| usage::list(conn, &user_id, &filter, &page).await)
-        .await?;
+    let slice = call.read(async |conn| usage::list(conn, &user_id, &filter, &page).await).await?;
     let items: Vec<UsageBody> = slice.items.into_iter().map(UsageBody::from).collect();
     let message = retrieved(items.len(), "usage records", "使用记录");
-    Ok(call
-        .envelope(&message, items)?
-        .next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
 }

@@ -46,11 +46,7 @@ fn record_id(call: &Call) -> Result<i64, ApiError> {
 /// The filters that the list and the statistics share (HTTP contract 4.2).
 fn read_filter(fields: &mut Fields) -> RecordFilter {
     let dates = fields.dates(&Days::default());
-    RecordFilter {
-        from: dates.start,
-        to: dates.end.map(End::last),
-        ..read_selection(fields)
-    }
+    RecordFilter { from: dates.start, to: dates.end.map(End::last), ..read_selection(fields) }
 }
 
 /// The filters without the dates.

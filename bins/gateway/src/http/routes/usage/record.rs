@@ -150,18 +150,11 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let item = call
-        .fields
-        .read(|fields| Item::read(fields, Endpoint::Required))?;
+    let item = call.fields.read(|fields| Item::read(fields, Endpoint::Required))?;
     call.agree_on_user(item.named.as_ref())?;
     let (item, key) = idempotency::key(&call, item, Item::identify).await?;
     let (user_id, check) = call.user_unchecked()?;
-    let metered = item.metered(
-        user_id.clone(),
-        call.principal()?,
-        call.app.ids.uuid(),
-        key.clone(),
-    )?;
+    let metered = item.metered(user_id.clone(), call.principal()?, call.app.ids.uuid(), key.clone())?;
     let done = call.app.writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;

@@ -207,9 +207,7 @@ pub fn coverage(coverage: Coverage) -> Option<&'static str> {
 impl TimeseriesGroup {
     fn of(group: &Group, by: &[Dimension]) -> Self {
         Self {
-            event_type: by
-                .contains(&Dimension::EventType)
-                .then(|| group.event_type.clone()),
+            event_type: by.contains(&Dimension::EventType).then(|| group.event_type.clone()),
             model: by.contains(&Dimension::Model).then(|| group.model.clone()),
             provider: by.contains(&Dimension::Provider).then(|| group.provider.clone()),
             tool: by.contains(&Dimension::Tool).then(|| group.tool.clone()),
@@ -219,10 +217,7 @@ impl TimeseriesGroup {
     }
 
     fn other() -> Self {
-        Self {
-            other: Some(true),
-            ..Self::of(&Group::default(), &[])
-        }
+        Self { other: Some(true), ..Self::of(&Group::default(), &[]) }
     }
 }
 
@@ -253,8 +248,5 @@ fn dimension_name(dimension: Dimension) -> &'static str {
 }
 
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
-    names
-        .iter()
-        .find(|(_, one)| *one == value)
-        .map_or("", |(name, _)| *name)
+    names.iter().find(|(_, one)| *one == value).map_or("", |(name, _)| *name)
 }

@@ -63,10 +63,7 @@ pub async fn clocks(call: &Call) -> Result<Clocks, ApiError> {
     let Some(name) = call.fields.query_text("tz").filter(|name| *name != UTC) else {
         return Ok(Clocks::default());
     };
-    let zones = call
-        .app
-        .zones
-        .get_or_try_init(async || call.app.lists.read(usage::zones).await);
+    let zones = call.app.zones.get_or_try_init(async || call.app.lists.read(usage::zones).await);
     let zones = zones.await?.clone();
     let days = match zones.find(name) {
         Ok(zone) => days(call, &zone).await?,
@@ -84,10 +81,7 @@ async fn days(call: &Call, zone: &Zone) -> Result<Days, ApiError> {
     if wanted.is_empty() {
         return Ok(Days::default());
     }
-    let read = call
-        .app
-        .pool
-        .read(async |conn| usage::beginnings_of_days(conn, zone, &wanted).await);
+    let read = call.app.pool.read(async |conn| usage::beginnings_of_days(conn, zone, &wanted).await);
     let beginnings = read.await?;
     Ok(Days::new(wanted.into_iter().zip(beginnings)))
 }
@@ -99,14 +93,9 @@ pub fn zone(fields: &mut Fields, clocks: &Clocks) -> Zone {
         if name == UTC {
             return Ok(Zone::utc());
         }
-        clocks
-            .zones
-            .find(&name)
-            .map_err(|refusal| Problem::value(&refusal.to_string()))
+        clocks.zones.find(&name).map_err(|refusal| Problem::value(&refusal.to_string()))
     };
-    fields
-        .optional(Source::Query, "tz", read)
-        .unwrap_or_else(Zone::utc)
+    fields.optional(Source::Query, "tz", read).unwrap_or_else(Zone::utc)
 }
 
 /// Reads a request.
@@ -114,25 +103,14 @@ pub fn read(fields: &mut Fields, clocks: &Clocks, now: OffsetDateTime, known: &W
     let dates = fields.dates(&clocks.days);
     let end = dates.end.map_or(now, End::exclusive);
     if dates.end.is_none() && dates.start.is_some_and(|start| start > end) {
-        fields.fault(
-            "query",
-            "start_date",
-            Problem::value("start_date is after end_date, which is now"),
-        );
+        fields.fault("query", "start_date", Problem::value("start_date is after end_date, which is now"));
     }
     let unit = fields.optional(Source::Query, "bucket", parse::one_of(BUCKETS));
     let zone = zone(fields, clocks);
     let group_by = fields.optional(Source::Query, "group_by", words(known.dimensions, DIMENSIONS_MAX));
-    let metrics = fields.optional(
-        Source::Query,
-        "metrics",
-        words(known.metrics, known.metrics.len()),
-    );
-    let fill = fields.optional(
-        Source::Query,
-        "fill",
-        parse::one_of(&[("zero", Fill::Zero), ("none", Fill::None)]),
-    );
+    let metrics = fields.optional(Source::Query, "metrics", words(known.metrics, known.metrics.len()));
+    let fill =
+        fields.optional(Source::Query, "fill", parse::one_of(&[("zero", Fill::Zero), ("none", Fill::None)]));
     Asked {
         start: dates.start,
         end,

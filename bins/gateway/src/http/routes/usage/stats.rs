@@ -83,14 +83,9 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let filter = call.fields.read(|fields| Some(super::read_filter(fields)))?;
     let echo = |name| call.fields.query_text(name).map(str::to_owned);
-    let date_range = DateRange {
-        start_date: echo("start_date"),
-        end_date: echo("end_date"),
-    };
+    let date_range = DateRange { start_date: echo("start_date"), end_date: echo("end_date") };
     let user_id = call.user().await?;
-    let stats = call
-        .read(async |conn| usage::stats(conn, &user_id, &filter).await)
-        .await?;
+    let stats = call.read(async |conn| usage::stats(conn, &user_id, &filter).await).await?;
     let data = UsageStats {
         total_records: stats.total_records,
         total_credits_charged: stats.total_credits_charged,
@@ -102,8 +97,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         date_range,
         coverage: coverage(stats.coverage),
     };
-    call.envelope(
-        &Text::new("Statistics retrieved successfully", "统计查询成功"),
-        data,
-    )
+    call.envelope(&Text::new("Statistics retrieved successfully", "统计查询成功"), data)
 }

@@ -89,16 +89,10 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let start = match start {
         Some(start) => start,
         None => {
-            call.read(async |conn| usage::buckets_back(conn, Unit::Day, &zone, behind, DAYS).await)
-                .await?
+            call.read(async |conn| usage::buckets_back(conn, Unit::Day, &zone, behind, DAYS).await).await?
         }
     };
-    let query = SummaryQuery {
-        start,
-        end: behind,
-        zone,
-        recorded_by,
-    };
+    let query = SummaryQuery { start, end: behind, zone, recorded_by };
     let slot = call.slot().await;
     let summary = flows::usage_summary::read(&call.app.lists, &query).await?;
     drop(slot);

@@ -135,9 +135,7 @@ impl Serialize for Share {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = format!("{}.{:02}", self.0 / 100, self.0 % 100);
         let text = text.strip_suffix('0').unwrap_or(&text).to_owned();
-        RawValue::from_string(text)
-            .map_err(S::Error::custom)?
-            .serialize(serializer)
+        RawValue::from_string(text).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 
@@ -156,11 +154,7 @@ impl SummaryBody {
         let sums = usage.total.totals;
         let days = usage.days.iter().zip(&new_users);
         Self {
-            period: Period {
-                start_date: Timestamp(start),
-                end_date: Timestamp(end),
-                tz: tz.to_owned(),
-            },
+            period: Period { start_date: Timestamp(start), end_date: Timestamp(end), tz: tz.to_owned() },
             totals: SummaryTotals {
                 records: sums.records,
                 active_users: usage.total.active_users,
@@ -179,10 +173,7 @@ impl SummaryBody {
                 .collect(),
             feature_use: usage.features.into_iter().map(FeatureUse::from).collect(),
             cost_by_model: usage.models.into_iter().map(ModelCost::from).collect(),
-            suggestions: suggestions
-                .into_iter()
-                .map(|one| SuggestionBody::new(one, language))
-                .collect(),
+            suggestions: suggestions.into_iter().map(|one| SuggestionBody::new(one, language)).collect(),
             coverage: coverage(usage.coverage),
         }
     }
@@ -222,11 +213,7 @@ impl SuggestionBody {
                     format!("{model} makes {percent} % of the cost"),
                     format!("{model} 占成本的 {percent} %"),
                 ),
-                Evidence {
-                    share: Some(Share(percent)),
-                    model_name: Some(model),
-                    ..Evidence::default()
-                },
+                Evidence { share: Some(Share(percent)), model_name: Some(model), ..Evidence::default() },
             ),
             Suggestion::LongPrompts { percent } => (
                 "long_prompts",
@@ -234,10 +221,7 @@ impl SuggestionBody {
                     format!("prompts make {percent} % of the tokens"),
                     format!("提示词占令牌的 {percent} %"),
                 ),
-                Evidence {
-                    share: Some(Share(percent)),
-                    ..Evidence::default()
-                },
+                Evidence { share: Some(Share(percent)), ..Evidence::default() },
             ),
             Suggestion::UnpricedModel(unrated) => {
                 let (model, records) = (unrated.model, unrated.records);
@@ -258,11 +242,7 @@ impl SuggestionBody {
                 )
             }
         };
-        Self {
-            code,
-            message: text.in_language(language).to_owned(),
-            evidence,
-        }
+        Self { code, message: text.in_language(language).to_owned(), evidence }
     }
 }
 

@@ -78,9 +78,7 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let clocks = series_query::clocks(&call).await?;
     let now = call.now;
-    let asked = call
-        .fields
-        .read(|fields| Some(series_query::read(fields, &clocks, now, &WORDS)))?;
+    let asked = call.fields.read(|fields| Some(series_query::read(fields, &clocks, now, &WORDS)))?;
     let user_id = call.user().await?;
     let (start, series) = call
         .read(async |conn| {
@@ -98,10 +96,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
 
 /// In a series of one user nobody counts users.
 fn without_users(series: Series<Totals>) -> Series<Point> {
-    let point = |totals| Point {
-        totals,
-        ..Point::default()
-    };
+    let point = |totals| Point { totals, ..Point::default() };
     let line = |line: Line<Totals>| Line {
         group: line.group,
         points: line.points.into_iter().map(point).collect(),

@@ -100,32 +100,18 @@ impl EnsureUser {
         let auth0_id = fields.optional(Source::Body, "auth0_id", parse::user_id);
         let email = fields.required(Source::Body, "email", parse::email);
         let name = fields.required(Source::Body, "name", parse::text(1, 255));
-        Some(Self {
-            auth0_id,
-            email: email?,
-            name: name?,
-        })
+        Some(Self { auth0_id, email: email?, name: name? })
     }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.fields.read(EnsureUser::read)?;
     let user_id = identify(call.principal()?, wish.auth0_id)?;
-    let role = if call.app.config.auth.admin_user_ids.contains(&user_id) {
-        Role::Admin
-    } else {
-        Role::User
-    };
+    let role = if call.app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
     let email_voucher = voucher(&call, &user_id)?;
     let initial = initial_credits(&call, &user_id);
     let sign_up = SignUp {
-        user: NewUser {
-            user_id,
-            email: wish.email,
-            email_voucher,
-            name: wish.name,
-            role,
-        },
+        user: NewUser { user_id, email: wish.email, email_voucher, name: wish.name, role },
         initial,
         actor: call.principal()?.actor(),
     };
@@ -169,9 +155,7 @@ fn identify(principal: &Principal, named: Option<UserId>) -> Result<UserId, ApiE
 
 /// Who vouches for the address of this user (HTTP contract 3.1).
 fn voucher(call: &Call, user_id: &UserId) -> Result<EmailVoucher, ApiError> {
-    let vouched = call
-        .token_of(user_id)
-        .and_then(|token| token.vouched_email.clone());
+    let vouched = call.token_of(user_id).and_then(|token| token.vouched_email.clone());
     Ok(match (vouched, call.principal()?) {
         (Some(email), _) => EmailVoucher::Token(email),
         (None, Principal::AdminUser(_) | Principal::Key { .. }) => EmailVoucher::Staff,

@@ -60,9 +60,7 @@ fn doc() -> Doc {
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
-    let user = call
-        .look_up(async |conn| identity::users::find(conn, &user_id).await)
-        .await?;
+    let user = call.look_up(async |conn| identity::users::find(conn, &user_id).await).await?;
     let user = user.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     let balance = call.app.balances.ask(&user_id, StandingCheck::Done).await?;
     let balance = balance.map_err(|why| barred(why, &user_id))?;

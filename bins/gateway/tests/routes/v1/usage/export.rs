@@ -15,10 +15,7 @@ async fn record(app: &TestApp, events: &[NewRecord]) -> Vec<usage::Record> {
     let mut tx = pg::Tx::begin(app.db().pool()).await.unwrap();
     let outcomes = usage::record(&mut tx, app.clock(), events).await.unwrap();
     tx.commit().await.unwrap();
-    outcomes
-        .into_iter()
-        .map(|outcome| outcome.unwrap().record)
-        .collect()
+    outcomes.into_iter().map(|outcome| outcome.unwrap().record).collect()
 }
 
 fn event(app: &TestApp, user: &str, minutes: i64, endpoint: &str) -> UsageInput {
@@ -36,19 +33,13 @@ fn table(csv: &str) -> Vec<Value> {
     let names = reader.headers().unwrap().clone();
     let row = |row: Result<csv::StringRecord, csv::Error>| {
         let row = row.unwrap();
-        names
-            .iter()
-            .zip(&row)
-            .map(|(name, cell)| (name.to_owned(), json!(cell)))
-            .collect()
+        names.iter().zip(&row).map(|(name, cell)| (name.to_owned(), json!(cell))).collect()
     };
     reader.records().map(row).map(Value::Object).collect()
 }
 
 fn ndjson(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Takes a record of `auth0|a` back.
@@ -83,46 +74,24 @@ async fn a_file_has_the_records_of_the_list_oldest_first() {
     let list = app.get(PATH).token(&user.token).send().await.expect(200).json()["data"].clone();
     let mut list = list.as_array().unwrap().clone();
     list.reverse();
-    let lines = app
-        .get(&format!("{PATH}/export?format=ndjson"))
-        .token(&user.token)
-        .send()
-        .await
-        .expect(200);
+    let lines = app.get(&format!("{PATH}/export?format=ndjson")).token(&user.token).send().await.expect(200);
     assert_eq!(ndjson(&lines.text), list);
     assert_eq!(lines.header("content-type"), "application/x-ndjson");
 
-    let csv = app
-        .get(&format!("{PATH}/export"))
-        .token(&user.token)
-        .send()
-        .await
-        .expect(200);
-    assert_eq!(
-        csv.header("content-type"),
-        "text/csv; charset=utf-8; header=present"
-    );
+    let csv = app.get(&format!("{PATH}/export")).token(&user.token).send().await.expect(200);
+    assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8; header=present");
     assert_eq!(
         csv.header("content-disposition"),
         "attachment; filename=\"usage-auth0_a-20260115T120000Z.csv\""
     );
-    assert_eq!(
-        (csv.header("cache-control"), csv.header("x-content-type-options")),
-        ("no-store", "nosniff")
-    );
+    assert_eq!((csv.header("cache-control"), csv.header("x-content-type-options")), ("no-store", "nosniff"));
     let rows = table(&csv.text);
     assert_eq!(rows.len(), 3);
     assert_eq!(rows[0]["endpoint"], "a \"quoted\", \r\nendpoint 用户");
     assert_eq!(rows[0]["model_name"], "'=cmd|' /C calc'!A0");
-    assert_eq!(
-        (&rows[0]["cost_usd"], &rows[0]["credits_charged"]),
-        (&json!("0.000000001"), &json!("1.25"))
-    );
+    assert_eq!((&rows[0]["cost_usd"], &rows[0]["credits_charged"]), (&json!("0.000000001"), &json!("1.25")));
     assert_eq!(rows[0]["created_at"], "2026-01-15T11:58:00.000000Z");
-    assert_eq!(
-        rows[0]["billing_metadata"],
-        json!("{\"note\": \"a, \\\"b\\\"\\r\\nc\"}")
-    );
+    assert_eq!(rows[0]["billing_metadata"], json!("{\"note\": \"a, \\\"b\\\"\\r\\nc\"}"));
     assert_eq!(
         (&rows[2]["credits_charged"], &rows[2]["calculation_method"]),
         (&json!("-1.25"), &json!("correction"))
@@ -138,63 +107,31 @@ async fn filters_are_those_of_the_list_and_all_users_come_in_order() {
         .map(|n| {
             let user = if n % 2 == 0 { "auth0|a" } else { "auth0|b" };
             let model = if n < 4 { "m" } else { "n" };
-            UsageInput {
-                model_name: Some(model.to_owned()),
-                ..event(&app, user, n, &format!("/{n}"))
-            }
-            .complete()
+            UsageInput { model_name: Some(model.to_owned()), ..event(&app, user, n, &format!("/{n}")) }
+                .complete()
         })
         .collect();
     record(&app, &events).await;
     let ask = async |path: String| {
         let reply = app.get(&path).service().send().await.expect(200);
         let rows = ndjson(&reply.text).into_iter();
-        rows.map(|row| row["endpoint"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        rows.map(|row| row["endpoint"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(
-        ask(format!("{PATH}/export?format=ndjson")).await,
-        ["/6", "/4", "/2", "/0"]
-    );
-    assert_eq!(
-        ask(format!("{PATH}/export?format=ndjson&model_name=m")).await,
-        ["/2", "/0"]
-    );
+    assert_eq!(ask(format!("{PATH}/export?format=ndjson")).await, ["/6", "/4", "/2", "/0"]);
+    assert_eq!(ask(format!("{PATH}/export?format=ndjson&model_name=m")).await, ["/2", "/0"]);
     let window = "start_date=2026-01-15T11:56:00Z&end_date=2026-01-15T11:58:00Z";
-    assert_eq!(
-        ask(format!("{PATH}/export?format=ndjson&{window}")).await,
-        ["/4", "/2"]
-    );
-    assert_eq!(
-        ask(format!("{ALL}?format=ndjson")).await,
-        ["/6", "/4", "/2", "/0", "/7", "/5", "/3", "/1"]
-    );
-    assert_eq!(
-        ask(format!("{ALL}?format=ndjson&{window}")).await,
-        ["/4", "/2", "/3"]
-    );
-    assert_eq!(
-        ask(format!("{ALL}?format=ndjson&model_name=unheard-of")).await,
-        [""; 0]
-    );
-    let empty = app
-        .get(&format!("{ALL}?model_name=unheard-of"))
-        .service()
-        .send()
-        .await
-        .expect(200);
+    assert_eq!(ask(format!("{PATH}/export?format=ndjson&{window}")).await, ["/4", "/2"]);
+    assert_eq!(ask(format!("{ALL}?format=ndjson")).await, ["/6", "/4", "/2", "/0", "/7", "/5", "/3", "/1"]);
+    assert_eq!(ask(format!("{ALL}?format=ndjson&{window}")).await, ["/4", "/2", "/3"]);
+    assert_eq!(ask(format!("{ALL}?format=ndjson&model_name=unheard-of")).await, [""; 0]);
+    let empty = app.get(&format!("{ALL}?model_name=unheard-of")).service().send().await.expect(200);
     assert_eq!(empty.text.lines().count(), 1, "the header");
     for (query, field) in [
         ("format=xlsx", "format"),
         ("start_date=x", "start_date"),
         ("start_date=2026-01-02&end_date=2026-01-01", "start_date"),
     ] {
-        let refused = app
-            .get(&format!("{PATH}/export?{query}"))
-            .token(&user.token)
-            .send()
-            .await
-            .expect(422);
+        let refused = app.get(&format!("{PATH}/export?{query}")).token(&user.token).send().await.expect(422);
         assert_eq!(refused.json()["detail"][0]["loc"][1], field);
     }
 }
@@ -203,11 +140,7 @@ async fn filters_are_those_of_the_list_and_all_users_come_in_order() {
 async fn only_who_may_see_records_may_take_them_away() {
     let app = TestApp::start().await;
     let (a, _b) = (app.user("auth0|a").await, app.user("auth0|b").await);
-    let foreign = app
-        .get("/api/v1/users/auth0%7Cb/usage/export")
-        .token(&a.token)
-        .send()
-        .await;
+    let foreign = app.get("/api/v1/users/auth0%7Cb/usage/export").token(&a.token).send().await;
     assert_eq!(foreign.expect(404).error_code(), "UserNotFoundException");
     let all = app.get(ALL).token(&a.token).send().await;
     assert_eq!(all.expect(403).error_code(), "PermissionDeniedException");
@@ -244,17 +177,11 @@ async fn pages_follow_one_another_without_gap_or_repeat() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     large_records(&app, &user.id, 2).await;
-    for path in [
-        format!("{PATH}/export?format=ndjson"),
-        format!("{ALL}?format=ndjson"),
-    ] {
+    for path in [format!("{PATH}/export?format=ndjson"), format!("{ALL}?format=ndjson")] {
         let text = begin(&app, &path).await.text().await.unwrap();
         let rows = ndjson(&text);
         let mut ids: Vec<i64> = rows.iter().map(|row| row["id"].as_i64().unwrap()).collect();
-        let times: Vec<&str> = rows
-            .iter()
-            .map(|row| row["created_at"].as_str().unwrap())
-            .collect();
+        let times: Vec<&str> = rows.iter().map(|row| row["created_at"].as_str().unwrap()).collect();
         assert!(times.is_sorted(), "oldest first");
         ids.sort_unstable();
         ids.dedup();
@@ -269,13 +196,8 @@ async fn an_export_can_be_compressed_on_the_way() {
     large_records(&app, &user.id, 1).await;
     let path = format!("{PATH}/export");
     let plain = begin(&app, &path).await.text().await.unwrap();
-    let request = Client::builder()
-        .build()
-        .unwrap()
-        .get(format!("http://{}{path}", app.address()));
-    let request = request
-        .header("X-API-Key", SERVICE_KEY)
-        .header("Accept-Encoding", "gzip");
+    let request = Client::builder().build().unwrap().get(format!("http://{}{path}", app.address()));
+    let request = request.header("X-API-Key", SERVICE_KEY).header("Accept-Encoding", "gzip");
     let packed = request.send().await.unwrap();
     assert_eq!(packed.headers()["content-encoding"], "gzip");
     let packed = packed.bytes().await.unwrap();
@@ -292,10 +214,7 @@ async fn an_export_that_fails_on_the_way_breaks_the_connection_and_says_so() {
     large_records(&app, &user.id, 6).await;
     for (format, last) in [
         ("csv", "ERROR: this export broke off and is not complete\r\n"),
-        (
-            "ndjson",
-            "{\"error\":\"this export broke off and is not complete\"}\n",
-        ),
+        ("ndjson", "{\"error\":\"this export broke off and is not complete\"}\n"),
     ] {
         let mut response = begin(&app, &format!("{PATH}/export?format={format}")).await;
         let mut text = response.chunk().await.unwrap().unwrap().to_vec();
@@ -303,9 +222,7 @@ async fn an_export_that_fails_on_the_way_breaks_the_connection_and_says_so() {
             // The months of the records are dropped, as `usage retain` does it.
             let mut conn = app.db().connect().await;
             let drop = "UPDATE usage.retention SET dropped_before = '2026-01-01'";
-            diesel_async::SimpleAsyncConnection::batch_execute(&mut *conn, drop)
-                .await
-                .unwrap();
+            diesel_async::SimpleAsyncConnection::batch_execute(&mut *conn, drop).await.unwrap();
         } else {
             app.app().pool.close();
         }
@@ -328,16 +245,10 @@ async fn a_head_makes_no_file_and_a_database_that_is_gone_is_told_before() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     record(&app, &[event(&app, "auth0|a", 1, "/x").complete()]).await;
-    let head = app
-        .request("HEAD".parse().unwrap(), &format!("{PATH}/export"))
-        .token(&user.token);
+    let head = app.request("HEAD".parse().unwrap(), &format!("{PATH}/export")).token(&user.token);
     let head = head.send().await.expect(200);
     assert_eq!(head.text, "");
     assert!(head.header("content-disposition").starts_with("attachment"));
     app.app().pool.close();
-    app.get(&format!("{PATH}/export"))
-        .service()
-        .send()
-        .await
-        .expect(503);
+    app.get(&format!("{PATH}/export")).service().send().await.expect(503);
 }

@@ -64,10 +64,7 @@ fn endpoints(rows: &[Value]) -> Vec<&str> {
 /// The endpoints of a file in NDJSON.
 async fn exported(app: &TestApp, path: &str, query: &str) -> Vec<String> {
     let text = ask(app, path, &format!("format=ndjson&{query}")).await.text;
-    let rows: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     endpoints(&rows).into_iter().map(str::to_owned).collect()
 }
 
@@ -97,11 +94,7 @@ async fn a_cursor_belongs_to_the_class_it_was_made_for() {
     for query in ["recorded_by=service&", ""] {
         let path = format!("{LIST}?limit=1&{query}cursor={cursor}");
         let refused = app.get(&path).service().send().await.expect(422);
-        assert_eq!(
-            refused.json()["detail"][0]["loc"],
-            json!(["query", "cursor"]),
-            "{query}"
-        );
+        assert_eq!(refused.json()["detail"][0]["loc"], json!(["query", "cursor"]), "{query}");
     }
 }
 
@@ -116,15 +109,9 @@ async fn exports_have_the_records_of_one_class() {
         assert_eq!(exported(&app, EXPORT_ALL, &query).await, of_both);
         let csv = ask(&app, EXPORT_ALL, &query).await.text;
         let mut rows = csv::Reader::from_reader(csv.as_bytes());
-        let column = rows
-            .headers()
-            .unwrap()
-            .iter()
-            .position(|name| name == "recorded_by");
-        let classes: Vec<String> = rows
-            .records()
-            .map(|row| row.unwrap()[column.unwrap()].to_owned())
-            .collect();
+        let column = rows.headers().unwrap().iter().position(|name| name == "recorded_by");
+        let classes: Vec<String> =
+            rows.records().map(|row| row.unwrap()[column.unwrap()].to_owned()).collect();
         assert_eq!(classes, [class; 4]);
     }
     assert_eq!(exported(&app, EXPORT, "").await.len(), 6);
@@ -134,11 +121,9 @@ async fn exports_have_the_records_of_one_class() {
 #[tokio::test]
 async fn sums_are_those_of_one_class() {
     let app = start().await;
-    for (query, class, share) in [
-        ("recorded_by=user", Some("user"), 1),
-        ("recorded_by=service", Some("service"), 1),
-        ("", None, 3),
-    ] {
+    for (query, class, share) in
+        [("recorded_by=user", Some("user"), 1), ("recorded_by=service", Some("service"), 1), ("", None, 3)]
+    {
         let stats = data(&app, STATS, query).await;
         assert_eq!(
             (&stats["total_records"], &stats["total_tokens_used"]),
@@ -151,10 +136,7 @@ async fn sums_are_those_of_one_class() {
         let series = data(&app, SERIES, query).await;
         assert_eq!(series["series"][0]["totals"]["records"], 2 * share);
         let across = data(&app, SERIES_ALL, &format!("metrics=records,active_users&{query}")).await;
-        assert_eq!(
-            across["series"][0]["totals"],
-            json!({"records": 4 * share, "active_users": 2})
-        );
+        assert_eq!(across["series"][0]["totals"], json!({"records": 4 * share, "active_users": 2}));
         let summary = data(&app, SUMMARY, query).await;
         assert_eq!(
             (&summary["totals"]["records"], &summary["totals"]["active_users"]),

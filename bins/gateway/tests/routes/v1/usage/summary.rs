@@ -68,18 +68,9 @@ async fn a_summary_tells_who_used_what_and_who_came() {
     );
     let trend = data["active_users_trend"].as_array().unwrap();
     assert_eq!(trend.len(), 30);
-    assert_eq!(
-        trend[0],
-        json!({"date": "2026-01-26", "active_users": 0, "new_users": 0, "records": 0})
-    );
-    assert_eq!(
-        trend[28],
-        json!({"date": "2026-02-23", "active_users": 2, "new_users": 0, "records": 2})
-    );
-    assert_eq!(
-        trend[29],
-        json!({"date": "2026-02-24", "active_users": 1, "new_users": 2, "records": 1})
-    );
+    assert_eq!(trend[0], json!({"date": "2026-01-26", "active_users": 0, "new_users": 0, "records": 0}));
+    assert_eq!(trend[28], json!({"date": "2026-02-23", "active_users": 2, "new_users": 0, "records": 2}));
+    assert_eq!(trend[29], json!({"date": "2026-02-24", "active_users": 1, "new_users": 2, "records": 1}));
     assert_eq!(
         data["feature_use"],
         json!([{"event_type": "ai_chat", "tool_name": "chat", "records": 3, "users": 2, "credits_charged": 4.5}])
@@ -104,21 +95,15 @@ async fn days_are_those_of_the_zone_and_both_ends_belong_to_the_period() {
     // 15 January, noon: in Auckland the 16th began an hour ago.
     app.user("auth0|a").await;
     record(&app, &[call(&app, "auth0|a", 0, "m", "1")]).await;
-    let day = ask(
-        &app,
-        "tz=Pacific/Auckland&start_date=2026-01-15T12:00:00Z&end_date=2026-01-15T12:00:00Z",
-    )
-    .await;
+    let day =
+        ask(&app, "tz=Pacific/Auckland&start_date=2026-01-15T12:00:00Z&end_date=2026-01-15T12:00:00Z").await;
     assert_eq!(
         day["active_users_trend"],
         json!([{"date": "2026-01-16", "active_users": 1, "new_users": 1, "records": 1}])
     );
     assert_eq!(day["totals"]["records"], 1);
     let before = ask(&app, "end_date=2026-01-15T11:59:59.999999Z").await;
-    assert_eq!(
-        (&before["totals"]["records"], &before["totals"]["new_users"]),
-        (&json!(0), &json!(0))
-    );
+    assert_eq!((&before["totals"]["records"], &before["totals"]["new_users"]), (&json!(0), &json!(0)));
     assert_eq!(before["suggestions"], json!([]));
     for (query, place) in [
         ("tz=Nowhere", "tz"),
@@ -126,17 +111,8 @@ async fn days_are_those_of_the_zone_and_both_ends_belong_to_the_period() {
         ("start_date=2026-01-16&end_date=2026-01-15", "start_date"),
         ("start_date=0001-01-01", "start_date"),
     ] {
-        let reply = app
-            .get(&format!("/api/v1/usage/summary?{query}"))
-            .service()
-            .send()
-            .await
-            .expect(422);
-        assert_eq!(
-            reply.json()["detail"][0]["loc"],
-            json!(["query", place]),
-            "{query}"
-        );
+        let reply = app.get(&format!("/api/v1/usage/summary?{query}")).service().send().await.expect(422);
+        assert_eq!(reply.json()["detail"][0]["loc"], json!(["query", place]), "{query}");
     }
 }
 
@@ -144,27 +120,20 @@ async fn days_are_those_of_the_zone_and_both_ends_belong_to_the_period() {
 fn told(data: &Value) -> Vec<(Value, Value)> {
     let list = data["suggestions"].as_array().unwrap().clone();
     let unpriced = list.into_iter().filter(|one| one["code"] == "unpriced_model");
-    unpriced
-        .map(|one| (one["message"].clone(), one["evidence"].clone()))
-        .collect()
+    unpriced.map(|one| (one["message"].clone(), one["evidence"].clone())).collect()
 }
 
 #[tokio::test]
 async fn models_without_a_price_are_told_until_their_records_are_taken_back() {
     let app = TestApp::start().await;
-    let mut events: Vec<_> = (0..3)
-        .map(|day| unrated(&app, "auth0|a", day, "mystery"))
-        .collect();
+    let mut events: Vec<_> = (0..3).map(|day| unrated(&app, "auth0|a", day, "mystery")).collect();
     events.push(unrated(&app, "auth0|b", 40, "old mystery"));
     events.push(call(&app, "auth0|a", 0, "priced", "0"));
     let without_tokens = UsageInput {
         model_name: Some("no tokens".to_owned()),
         ..UsageInput::new("auth0|a".parse().unwrap(), "ai_chat")
     };
-    events.push(NewRecord {
-        occurred_at: Some(app.clock().now()),
-        ..without_tokens.complete()
-    });
+    events.push(NewRecord { occurred_at: Some(app.clock().now()), ..without_tokens.complete() });
     record(&app, &events).await;
     let mystery = |records: i64| {
         let message = json!(format!("mystery has no price for {records} records"));
@@ -172,9 +141,7 @@ async fn models_without_a_price_are_told_until_their_records_are_taken_back() {
     };
     assert_eq!(told(&ask(&app, "").await), mystery(3));
     // The newest of them is taken back.
-    let list = app
-        .get("/api/v1/users/auth0%7Ca/usage?model_name=mystery")
-        .service();
+    let list = app.get("/api/v1/users/auth0%7Ca/usage?model_name=mystery").service();
     app.user("auth0|a").await;
     let list = list.send().await.expect(200).json()["data"].clone();
     let path = format!("/api/v1/users/auth0%7Ca/usage/{}/correct", list[0]["id"]);
@@ -182,13 +149,7 @@ async fn models_without_a_price_are_told_until_their_records_are_taken_back() {
     taken_back.send().await.expect(200);
     assert_eq!(told(&ask(&app, "").await), mystery(2));
     assert_eq!(
-        told(
-            &ask(
-                &app,
-                "start_date=2026-01-13T12:00:00Z&end_date=2026-01-13T12:00:00Z"
-            )
-            .await
-        ),
+        told(&ask(&app, "start_date=2026-01-13T12:00:00Z&end_date=2026-01-13T12:00:00Z").await),
         mystery(1)
     );
 }
@@ -201,9 +162,7 @@ async fn very_many_records_without_a_price_are_counted_up_to_a_bound() {
         ..unrated(&app, "auth0|c", 0, "common")
     };
     let mut tx = pg::Tx::begin(app.db().pool()).await.unwrap();
-    usage::record(&mut tx, app.clock(), &vec![one; 600])
-        .await
-        .unwrap();
+    usage::record(&mut tx, app.clock(), &vec![one; 600]).await.unwrap();
     tx.commit().await.unwrap();
     let data = ask(&app, "").await;
     assert_eq!(
@@ -214,17 +173,9 @@ async fn very_many_records_without_a_price_are_counted_up_to_a_bound() {
         )
     );
     assert_eq!(data["suggestions"][0]["code"], "long_prompts");
-    let chinese = app
-        .get("/api/v1/usage/summary")
-        .service()
-        .header("Accept-Language", "zh")
-        .send()
-        .await
-        .json();
-    assert_eq!(
-        chinese["data"]["suggestions"][0]["message"],
-        "提示词占令牌的 100 %"
-    );
+    let chinese =
+        app.get("/api/v1/usage/summary").service().header("Accept-Language", "zh").send().await.json();
+    assert_eq!(chinese["data"]["suggestions"][0]["message"], "提示词占令牌的 100 %");
 }
 
 #[tokio::test]
@@ -232,9 +183,6 @@ async fn only_services_and_administrators_are_told() {
     let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root")]).await;
     let (user, admin) = (app.user("auth0|a").await, app.user("auth0|root").await);
     let ask = |token: &str| app.get("/api/v1/usage/summary").token(token).send();
-    assert_eq!(
-        ask(&user.token).await.expect(403).error_code(),
-        "PermissionDeniedException"
-    );
+    assert_eq!(ask(&user.token).await.expect(403).error_code(), "PermissionDeniedException");
     ask(&admin.token).await.expect(200);
 }

@@ -25,19 +25,9 @@ async fn a_new_user_gets_one_initial_grant_and_an_old_one_is_unchanged() {
             .contains(r#""credits":1000,"credits_total":1000,"plan":"free","is_active":true,"created":true"#)
     );
     let again = json!({"email": "other@example.com", "name": "Other"});
-    let second = app
-        .post(PATH)
-        .token(&token)
-        .json(&again)
-        .send()
-        .await
-        .expect(200)
-        .json();
+    let second = app.post(PATH).token(&token).json(&again).send().await.expect(200).json();
     assert_eq!(second["created"], false);
-    assert_eq!(
-        (&second["email"], &second["name"]),
-        (&json!("test.user@example.com"), &json!("Test User"))
-    );
+    assert_eq!((&second["email"], &second["name"]), (&json!("test.user@example.com"), &json!("Test User")));
     assert_eq!(second["user_id"], answer["user_id"]);
 }
 
@@ -61,44 +51,23 @@ async fn a_token_speaks_for_its_own_user_only() {
 async fn an_address_belongs_to_one_user() {
     let app = TestApp::start().await;
     let ensure = |user: &str, email: &str| {
-        app.post(PATH)
-            .service()
-            .json(&json!({"auth0_id": user, "email": email, "name": "N"}))
-            .send()
+        app.post(PATH).service().json(&json!({"auth0_id": user, "email": email, "name": "N"})).send()
     };
     ensure("auth0|a", "Shared@example.com").await.expect(200);
     let taken = ensure("auth0|b", "shared@EXAMPLE.com").await.expect(400);
     assert_eq!(taken.error_code(), "DuplicateEntryException");
     assert_eq!(taken.json()["error_details"]["field"], "email");
-    app.get("/api/v1/users/auth0%7Cb/credits/balance")
-        .service()
-        .send()
-        .await
-        .expect(404);
+    app.get("/api/v1/users/auth0%7Cb/credits/balance").service().send().await.expect(404);
 }
 
 #[tokio::test]
 async fn every_fault_of_the_shape_is_listed() {
     let app = TestApp::start().await;
     let body = json!({"auth0_id": "a b", "email": "no address", "name": ""});
-    let reply = app
-        .post(PATH)
-        .service()
-        .json(&body)
-        .send()
-        .await
-        .expect(422)
-        .json();
-    let kinds: Vec<_> = reply["detail"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|fault| fault["type"].clone())
-        .collect();
-    assert_eq!(
-        kinds,
-        ["string_pattern_mismatch", "value_error", "string_too_short"]
-    );
+    let reply = app.post(PATH).service().json(&body).send().await.expect(422).json();
+    let kinds: Vec<_> =
+        reply["detail"].as_array().unwrap().iter().map(|fault| fault["type"].clone()).collect();
+    assert_eq!(kinds, ["string_pattern_mismatch", "value_error", "string_too_short"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,20 +81,9 @@ async fn concurrent_first_logins_make_one_user_and_one_grant() {
     }
     let replies = logins.join_all().await;
     assert!(replies.iter().all(|reply| reply.status == 200));
-    assert_eq!(
-        replies
-            .iter()
-            .filter(|reply| reply.json()["created"] == true)
-            .count(),
-        1
-    );
+    assert_eq!(replies.iter().filter(|reply| reply.json()["created"] == true).count(), 1);
     assert!(replies.iter().all(|reply| reply.json()["credits"] == 1000));
-    let list = app
-        .get("/api/v1/users/auth0%7Ca/credits/transactions")
-        .token(&token)
-        .send()
-        .await
-        .json();
+    let list = app.get("/api/v1/users/auth0%7Ca/credits/transactions").token(&token).send().await.json();
     assert_eq!(list["data"].as_array().unwrap().len(), 1);
 }
 
@@ -133,18 +91,8 @@ async fn concurrent_first_logins_make_one_user_and_one_grant() {
 async fn without_an_initial_grant_a_user_starts_at_nothing() {
     let app = TestApp::start_with(&[("INITIAL_CREDITS", "0")]).await;
     let user = app.user("auth0|a").await;
-    let list = app
-        .get("/api/v1/users/auth0%7Ca/credits/transactions")
-        .token(&user.token)
-        .send()
-        .await
-        .json();
+    let list = app.get("/api/v1/users/auth0%7Ca/credits/transactions").token(&user.token).send().await.json();
     assert_eq!(list["data"], json!([]));
-    let balance = app
-        .get("/api/v1/users/auth0%7Ca/credits/balance")
-        .token(&user.token)
-        .send()
-        .await
-        .json();
+    let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(&user.token).send().await.json();
     assert_eq!(balance["data"], 0.0);
 }

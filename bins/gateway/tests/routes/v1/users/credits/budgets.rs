@@ -29,12 +29,8 @@ async fn a_service_sets_what_a_user_may_spend_and_he_sees_it() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     assert_eq!(get(&app, &user).await, json!([]));
-    post(&app, &user, "credits/consume", "k1", json!({"amount": 12.5}))
-        .await
-        .expect(200);
-    post(&app, &user, "credits/holds", "k2", json!({"amount": 2}))
-        .await
-        .expect(200);
+    post(&app, &user, "credits/consume", "k1", json!({"amount": 12.5})).await.expect(200);
+    post(&app, &user, "credits/holds", "k2", json!({"amount": 2})).await.expect(200);
     let budgets = json!({"budgets": [
         {"period": "lifetime", "limit": "2000"}, {"period": "day", "tz": "Asia/Shanghai", "limit": 100},
     ]});
@@ -62,21 +58,14 @@ async fn a_service_sets_what_a_user_may_spend_and_he_sees_it() {
     let user = TestUser { token, ..user };
     let again = post(&app, &user, "credits/consume", "k3", json!({"amount": 86})).await;
     assert_eq!(again.expect(400).json()["error_details"], details);
-    post(&app, &user, "credits/consume", "k4", json!({"amount": 100}))
-        .await
-        .expect(200);
+    post(&app, &user, "credits/consume", "k4", json!({"amount": 100})).await.expect(200);
     let after = get(&app, &user).await;
     assert_eq!(
         (&after[0]["spent"], &after[0]["held"], &after[1]["spent"]),
         (&json!(100.0), &json!(0.0), &json!(112.5))
     );
-    assert_eq!(
-        put(&app, json!({"budgets": []})).await.expect(200).json()["data"]["budgets"],
-        json!([])
-    );
-    post(&app, &user, "credits/consume", "k5", json!({"amount": 500}))
-        .await
-        .expect(200);
+    assert_eq!(put(&app, json!({"budgets": []})).await.expect(200).json()["data"]["budgets"], json!([]));
+    post(&app, &user, "credits/consume", "k5", json!({"amount": 500})).await.expect(200);
 }
 
 #[tokio::test]
@@ -93,11 +82,7 @@ async fn charged_usage_is_kept_within_the_budget() {
     assert_eq!(again.json()["error_details"], refused.json()["error_details"]);
     post(&app, &user, "usage", "u3", usage(2.5)).await.expect(200);
     assert_eq!(get(&app, &user).await[0]["spent"], 10.0);
-    let listed = app
-        .get("/api/v1/users/auth0%7Ca/usage")
-        .token(&user.token)
-        .send()
-        .await;
+    let listed = app.get("/api/v1/users/auth0%7Ca/usage").token(&user.token).send().await;
     assert_eq!(listed.expect(200).json()["data"].as_array().unwrap().len(), 2);
 }
 
@@ -120,12 +105,7 @@ async fn impossible_budgets_are_422() {
         (json!([{"period": "day", "limit": 1, "tz": 7}]), "tz"),
     ] {
         let reply = put(&app, json!({"budgets": budgets})).await.expect(422);
-        let place_told = reply.json()["detail"][0]["loc"]
-            .as_array()
-            .unwrap()
-            .last()
-            .unwrap()
-            .clone();
+        let place_told = reply.json()["detail"][0]["loc"].as_array().unwrap().last().unwrap().clone();
         assert_eq!(place_told, place, "{budgets}: {}", reply.text);
     }
     assert_eq!(get(&app, &user).await, json!([]));
@@ -137,12 +117,7 @@ async fn impossible_budgets_are_422() {
         .await
         .expect(404);
     assert_eq!(unknown.error_code(), "UserNotFoundException");
-    let own = app
-        .put(PATH)
-        .token(&user.token)
-        .json(&json!({"budgets": []}))
-        .send()
-        .await;
+    let own = app.put(PATH).token(&user.token).json(&json!({"budgets": []})).send().await;
     assert_eq!(own.status, 403);
 }
 
@@ -153,19 +128,12 @@ async fn a_limit_of_zero_lets_nothing_be_spent() {
     let budgets = json!({"budgets": [{"period": "day", "limit": 0}]});
     put(&app, budgets).await.expect(200);
     let shown = get(&app, &user).await;
-    assert_eq!(
-        (&shown[0]["limit"], &shown[0]["spent"]),
-        (&json!(0.0), &json!(0.0))
-    );
+    assert_eq!((&shown[0]["limit"], &shown[0]["spent"]), (&json!(0.0), &json!(0.0)));
     for (key, path, body) in [
         ("k1", "credits/consume", json!({"amount": "0.000001"})),
         ("k2", "credits/holds", json!({"amount": 1})),
         ("k3", "credits/holds", json!({"amount": 1, "mode": "clamp"})),
-        (
-            "k4",
-            "usage",
-            json!({"endpoint": "/x", "event_type": "e", "charge": true, "credits_charged": 0.5}),
-        ),
+        ("k4", "usage", json!({"endpoint": "/x", "event_type": "e", "charge": true, "credits_charged": 0.5})),
     ] {
         let refused = post(&app, &user, path, key, body).await.expect(400);
         assert_eq!(refused.error_code(), "BudgetExceededException", "{path}");
@@ -177,7 +145,5 @@ async fn a_limit_of_zero_lets_nothing_be_spent() {
     let refused = put(&app, negative).await.expect(422).json();
     assert_eq!(refused["detail"][0]["type"], "greater_than_equal");
     put(&app, json!({"budgets": []})).await.expect(200);
-    post(&app, &user, "credits/consume", "k6", json!({"amount": 1}))
-        .await
-        .expect(200);
+    post(&app, &user, "credits/consume", "k6", json!({"amount": 1})).await.expect(200);
 }

@@ -8,10 +8,8 @@ use testkit::{TestApp, TestReply};
 use tokio::task::JoinSet;
 
 fn consume(app: &TestApp, user: &str, key: Option<&str>) -> impl Future<Output = TestReply> + use<> {
-    let request = app
-        .post(&format!("/api/v1/users/{user}/credits/consume"))
-        .service()
-        .json(&json!({"amount": 1}));
+    let request =
+        app.post(&format!("/api/v1/users/{user}/credits/consume")).service().json(&json!({"amount": 1}));
     match key {
         Some(key) => request.header("Idempotency-Key", key).send(),
         None => request.send(),
@@ -28,18 +26,14 @@ async fn a_repeat_that_waited_too_long_is_in_progress_and_a_request_without_key_
     // A transaction of somebody else, whose work on the account has not ended.
     let mut other = Tx::begin(app.db().pool()).await.unwrap();
     let theirs = BTreeSet::from([busy.id.clone()]);
-    assert_eq!(
-        credits::held_up(&mut other, &theirs).await.unwrap(),
-        BTreeSet::new()
-    );
+    assert_eq!(credits::held_up(&mut other, &theirs).await.unwrap(), BTreeSet::new());
 
     let began = Instant::now();
     let (keyed, bare) = (consume(&app, "busy", Some("k")), consume(&app, "busy", None));
     let held_up = tokio::spawn(async move { tokio::join!(keyed, bare) });
     for round in 0..5 {
-        let all: JoinSet<TestReply> = (0..10)
-            .map(|neighbour| consume(&app, &format!("n{neighbour}"), None))
-            .collect();
+        let all: JoinSet<TestReply> =
+            (0..10).map(|neighbour| consume(&app, &format!("n{neighbour}"), None)).collect();
         for reply in all.join_all().await {
             assert_eq!(reply.status, 200, "round {round}: {}", reply.text);
         }
@@ -52,10 +46,7 @@ async fn a_repeat_that_waited_too_long_is_in_progress_and_a_request_without_key_
     assert_eq!(keyed.error_code(), "IdempotencyInProgressException");
     assert_eq!(keyed.json()["error_details"]["key"], "k");
     assert_eq!(bare.error_code(), "ServiceUnavailableException");
-    assert_eq!(
-        (keyed.header("Retry-After"), bare.header("Retry-After")),
-        ("1", "1")
-    );
+    assert_eq!((keyed.header("Retry-After"), bare.header("Retry-After")), ("1", "1"));
 
     // Neither was done, and neither is remembered.
     other.rollback().await;

@@ -78,24 +78,13 @@ async fn a_user_ends_no_hold_of_a_service() {
     }
     let batch = json!({"records": [used(&hold, 0)]});
     let batch = send(&app, by, BATCH, None, &batch).await.expect(200).json();
-    assert_eq!(
-        batch["data"]["results"][0]["error_code"],
-        "PermissionDeniedException"
-    );
-    let list = app
-        .get(&format!("{USER}/credits/holds"))
-        .token(&user.token)
-        .send()
-        .await;
+    assert_eq!(batch["data"]["results"][0]["error_code"], "PermissionDeniedException");
+    let list = app.get(&format!("{USER}/credits/holds")).token(&user.token).send().await;
     assert_eq!(list.expect(200).json()["data"][0]["made_by"], "service");
     // The work can still be charged.
-    let charged = post(&app, By::Service, "usage", used(&hold, 60))
-        .await
-        .expect(200);
+    let charged = post(&app, By::Service, "usage", used(&hold, 60)).await.expect(200);
     assert_eq!(charged.json()["remaining_credits"], 940.0);
-    let late = post(&app, by, &format!("{path}/release"), json!({}))
-        .await
-        .expect(403);
+    let late = post(&app, by, &format!("{path}/release"), json!({})).await.expect(403);
     assert_eq!(late.error_code(), "PermissionDeniedException");
 }
 
@@ -131,9 +120,7 @@ async fn a_refused_end_of_a_hold_leaves_the_key_free() {
 /// Spends a credit under a key that was not used before.
 async fn spend_under(app: &TestApp, by: By<'_>, key: &str) {
     let body = json!({"amount": 1});
-    let spent = post_under(app, by, key, "credits/consume", body)
-        .await
-        .expect(200);
+    let spent = post_under(app, by, key, "credits/consume", body).await.expect(200);
     assert_eq!(spent.header("Idempotency-Replayed"), "", "{key}");
 }
 
@@ -145,9 +132,7 @@ async fn users_end_their_own_holds_and_services_any() {
         let own = hold(&app, By::Token(&user), 10).await;
         assert_eq!(own["made_by"], "user");
         let path = format!("credits/holds/{}", id(&own));
-        let released = post(&app, by, &format!("{path}/release"), json!({}))
-            .await
-            .expect(200);
+        let released = post(&app, by, &format!("{path}/release"), json!({})).await.expect(200);
         assert_eq!(released.json()["data"]["made_by"], "user");
         let own = hold(&app, By::Token(&user), 10).await;
         post(&app, by, "usage", used(&own, 1)).await.expect(200);
@@ -168,23 +153,14 @@ async fn administrators_are_users_on_their_own_account() {
     post(&app, by, &path, json!({})).await.expect(403);
     // For others they are of the class of services.
     let path = "/api/v1/users/auth0%7Cb/credits/holds";
-    let made = send(&app, by, path, None, &json!({"amount": 1}))
-        .await
-        .expect(200)
-        .json();
+    let made = send(&app, by, path, None, &json!({"amount": 1})).await.expect(200).json();
     assert_eq!(made["data"]["made_by"], "service");
     let path = format!("{path}/{}/release", id(&made["data"]));
-    send(&app, By::Token(&other), &path, None, &json!({}))
-        .await
-        .expect(403);
+    send(&app, By::Token(&other), &path, None, &json!({})).await.expect(403);
     send(&app, by, &path, None, &json!({})).await.expect(200);
     // The same holds for keys.
-    post_under(&app, by, "k", "credits/consume", json!({"amount": 1}))
-        .await
-        .expect(200);
-    post_under(&app, By::Service, "k", "credits/consume", json!({"amount": 2}))
-        .await
-        .expect(200);
+    post_under(&app, by, "k", "credits/consume", json!({"amount": 1})).await.expect(200);
+    post_under(&app, By::Service, "k", "credits/consume", json!({"amount": 2})).await.expect(200);
     let other = post_under(&app, by, "k", "credits/consume", json!({"amount": 3})).await;
     assert_eq!(other.expect(422).error_code(), "IdempotencyConflictException");
 }
@@ -213,9 +189,7 @@ async fn keys_of_batch_items_belong_to_a_class() {
     let item = |credits: i64| json!({"user_id": "auth0|a", "event_type": "ai_chat", "credits_charged": credits, "charge": true});
     // A user who sends the text of an item's key.
     let taken = json!({"endpoint": "/x", "event_type": "ai_chat", "credits_charged": 1});
-    post_under(&app, By::Token(&user), "k#0", "usage", taken)
-        .await
-        .expect(200);
+    post_under(&app, By::Token(&user), "k#0", "usage", taken).await.expect(200);
     for by in [By::Token(&user), By::Service] {
         let key = if matches!(by, By::Service) { "k" } else { "j" };
         let body = json!({"records": [item(2), item(3)]});
@@ -239,10 +213,7 @@ async fn users_use_up_no_event_id_of_services() {
     };
     let of_user = record(By::Token(&user), 1).await.expect(200).json()["data"].clone();
     let of_service = record(By::Service, 20).await.expect(200).json()["data"].clone();
-    assert_eq!(
-        (&of_user["recorded_by"], &of_service["recorded_by"]),
-        (&json!("user"), &json!("service"))
-    );
+    assert_eq!((&of_user["recorded_by"], &of_service["recorded_by"]), (&json!("user"), &json!("service")));
     for (by, credits, first) in [(By::Token(&user), 1, of_user), (By::Service, 20, of_service)] {
         let again = record(by, credits).await.expect(200).json();
         assert_eq!((&again["replayed"], &again["data"]), (&json!(true), &first));
@@ -273,15 +244,10 @@ async fn both_classes_use_a_key_and_an_event_id_at_once() {
             ask(by_service, 2)
         );
         let replies: [TestReply; 6] = replies.into();
-        let ids: Vec<Value> = replies
-            .into_iter()
-            .map(|reply| reply.expect(200).json()["data"]["id"].clone())
-            .collect();
+        let ids: Vec<Value> =
+            replies.into_iter().map(|reply| reply.expect(200).json()["data"]["id"].clone()).collect();
         assert!(ids[0] == ids[2] && ids[2] == ids[4], "{ids:?}");
-        assert!(
-            ids[1] == ids[3] && ids[3] == ids[5] && ids[0] != ids[1],
-            "{ids:?}"
-        );
+        assert!(ids[1] == ids[3] && ids[3] == ids[5] && ids[0] != ids[1], "{ids:?}");
     }
     assert_eq!(balance(&app).await, 976.0);
 }
@@ -298,18 +264,13 @@ async fn an_absent_object_and_an_empty_one_are_the_same_request() {
         ("credits/grants", json!({"amount": 1}), &["metadata"]),
         ("credits/holds", json!({"amount": 1}), &["metadata"]),
         (path.as_str(), json!({"amount": 1}), &["metadata"]),
-        (
-            "usage",
-            usage,
-            &["billing_metadata", "request_data", "response_data"],
-        ),
+        ("usage", usage, &["billing_metadata", "request_data", "response_data"]),
     ] {
         for object in objects {
             let mut with_empty = body.clone();
             with_empty[*object] = json!({});
-            for (number, (first, second)) in [(&body, &with_empty), (&with_empty, &body)]
-                .into_iter()
-                .enumerate()
+            for (number, (first, second)) in
+                [(&body, &with_empty), (&with_empty, &body)].into_iter().enumerate()
             {
                 let key = format!("{path} {object} {number}");
                 let first = post_under(&app, By::Service, &key, path, first.clone()).await;
@@ -323,10 +284,7 @@ async fn an_absent_object_and_an_empty_one_are_the_same_request() {
         }
     }
     // So are two events that differ in nothing else.
-    for (number, object) in ["billing_metadata", "request_data", "response_data"]
-        .iter()
-        .enumerate()
-    {
+    for (number, object) in ["billing_metadata", "request_data", "response_data"].iter().enumerate() {
         let mut event = json!({"endpoint": "/x", "event_type": "ai_chat", "event_id": format!("e{number}")});
         post(&app, By::Service, "usage", event.clone()).await.expect(200);
         event[*object] = json!({});
@@ -339,21 +297,11 @@ async fn an_absent_object_and_an_empty_one_are_the_same_request() {
 async fn the_reference_of_the_initial_grant_is_not_one_that_callers_send() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
-    let initial = app
-        .get(&format!("{USER}/credits/transactions"))
-        .token(&user.token)
-        .send()
-        .await;
+    let initial = app.get(&format!("{USER}/credits/transactions")).token(&user.token).send().await;
     assert_eq!(initial.expect(200).json()["data"][0]["reference_id"], Value::Null);
     let body = json!({"amount": 5, "reference_id": "initial"});
-    let given = post(&app, By::Service, "credits/recharge", body)
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(
-        (&given["replayed"], &given["new_balance"]),
-        (&json!(false), &json!(1005.0))
-    );
+    let given = post(&app, By::Service, "credits/recharge", body).await.expect(200).json();
+    assert_eq!((&given["replayed"], &given["new_balance"]), (&json!(false), &json!(1005.0)));
     let reserved = json!({"amount": 5, "reference_id": "\u{1}initial"});
     for path in ["credits/recharge", "credits/grants"] {
         let refused = post(&app, By::Service, path, reserved.clone()).await.expect(422);

@@ -9,19 +9,8 @@ use tokio::task::JoinSet;
 const PATH: &str = "/api/v1/users/auth0%7Ca/credits/consume";
 
 async fn balance(app: &TestApp, token: &str) -> String {
-    let reply = app
-        .get("/api/v1/users/auth0%7Ca/credits/balance")
-        .token(token)
-        .send()
-        .await
-        .expect(200);
-    reply
-        .text
-        .rsplit_once("\"data\":")
-        .unwrap()
-        .1
-        .trim_end_matches('}')
-        .to_owned()
+    let reply = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(token).send().await.expect(200);
+    reply.text.rsplit_once("\"data\":").unwrap().1.trim_end_matches('}').to_owned()
 }
 
 #[tokio::test]
@@ -37,13 +26,7 @@ async fn answers_flat_and_whole_in_both_languages() {
         .send()
         .await
         .expect(200);
-    assert!(
-        reply
-            .text
-            .contains(r#""remaining_credits":974.5,"consumed_amount":25.5"#),
-        "{}",
-        reply.text
-    );
+    assert!(reply.text.contains(r#""remaining_credits":974.5,"consumed_amount":25.5"#), "{}", reply.text);
     let answer = reply.json();
     assert_eq!(answer["message"], "成功消费 25.5 积分");
     assert_eq!(answer["data"]["description"], "GPT-4 call");
@@ -52,13 +35,8 @@ async fn answers_flat_and_whole_in_both_languages() {
         json!({"reason": "GPT-4 call", "endpoint": "/api/chat/completion"})
     );
     assert_eq!(answer["data"]["created_at"], "2026-01-15T12:00:00.000000Z");
-    let plain = app
-        .post(PATH)
-        .token(&user.token)
-        .json(&json!({"amount": "0.000001"}))
-        .send()
-        .await
-        .expect(200);
+    let plain =
+        app.post(PATH).token(&user.token).json(&json!({"amount": "0.000001"})).send().await.expect(200);
     assert_eq!(plain.json()["message"], "Successfully consumed 0.000001 credits");
     assert_eq!(plain.json()["data"]["description"], "api_call");
     assert_eq!(balance(&app, &user.token).await, "974.499999");
@@ -82,19 +60,8 @@ async fn refuses_what_is_no_amount_and_moves_nothing() {
         ("\"ten\"", "decimal_parsing"),
     ] {
         let body = format!("{{\"amount\":{amount}}}");
-        let reply = app
-            .post(PATH)
-            .token(&user.token)
-            .body(body)
-            .send()
-            .await
-            .expect(422);
-        assert_eq!(
-            reply.json()["detail"][0]["type"],
-            kind,
-            "{amount}: {}",
-            reply.text
-        );
+        let reply = app.post(PATH).token(&user.token).body(body).send().await.expect(422);
+        assert_eq!(reply.json()["detail"][0]["type"], kind, "{amount}: {}", reply.text);
         assert_eq!(reply.json()["detail"][0]["loc"], json!(["body", "amount"]));
     }
     assert_eq!(balance(&app, &user.token).await, "1000.0");
@@ -107,23 +74,12 @@ async fn refuses_more_than_there_is_and_another_user_in_the_body() {
     let consume = |body: serde_json::Value| app.post(PATH).token(&user.token).json(&body).send();
     consume(json!({"amount": 27.5})).await.expect(200);
     let short = consume(json!({"amount": 100_000})).await.expect(400);
-    assert_eq!(
-        short.json()["message"],
-        "Insufficient credits. Available: 972.5, Required: 100000.0"
-    );
+    assert_eq!(short.json()["message"], "Insufficient credits. Available: 972.5, Required: 100000.0");
     assert_eq!(short.error_code(), "InsufficientCreditsException");
     let details = &short.json()["error_details"];
-    assert_eq!(
-        (&details["available"], &details["required"]),
-        (&json!(972.5), &json!(100_000.0))
-    );
-    assert_eq!(
-        (&details["balance"], &details["held"]),
-        (&json!(972.5), &json!(0.0))
-    );
-    let other = consume(json!({"amount": 1, "user_id": "auth0|b"}))
-        .await
-        .expect(400);
+    assert_eq!((&details["available"], &details["required"]), (&json!(972.5), &json!(100_000.0)));
+    assert_eq!((&details["balance"], &details["held"]), (&json!(972.5), &json!(0.0)));
+    let other = consume(json!({"amount": 1, "user_id": "auth0|b"})).await.expect(400);
     assert_eq!(other.error_code(), "UserIdMismatchException");
     assert_eq!(other.json()["detail"], "user_id in body must match URL parameter");
     consume(json!({"amount": 972.5})).await.expect(200);
@@ -146,10 +102,8 @@ async fn two_hundred_at_once_end_at_the_exact_balance() {
     let replies = many(&app, &user.token, 200, 3).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
     assert_eq!(balance(&app, &user.token).await, "400.0");
-    let mut afters: Vec<String> = replies
-        .iter()
-        .map(|reply| reply.json()["remaining_credits"].to_string())
-        .collect();
+    let mut afters: Vec<String> =
+        replies.iter().map(|reply| reply.json()["remaining_credits"].to_string()).collect();
     afters.sort();
     afters.dedup();
     assert_eq!(afters.len(), 200, "every answer shows a balance of its own");
@@ -172,11 +126,7 @@ async fn results_of_float_arithmetic_are_understood_and_exact_in_the_books() {
     let user = app.user("auth0|a").await;
     let send = |body: &'static str| app.post(PATH).token(&user.token).body(body).send();
     let consumed = send(r#"{"amount":0.30000000000000004}"#).await.expect(200);
-    assert!(
-        consumed.text.contains("\"consumed_amount\":0.3,"),
-        "{}",
-        consumed.text
-    );
+    assert!(consumed.text.contains("\"consumed_amount\":0.3,"), "{}", consumed.text);
     assert_eq!(balance(&app, &user.token).await, "999.7");
     for body in [
         r#"{"amount":"0.30000000000000004"}"#,

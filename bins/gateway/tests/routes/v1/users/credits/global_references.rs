@@ -30,10 +30,7 @@ async fn a_payment_credits_one_user() {
             let refused = give(&app, other, path, body(amount)).await.expect(409);
             assert_eq!(refused.error_code(), "ReferenceConflictException");
             let text = refused.text.replace("auth0|b", "").replace("auth0|c", "");
-            assert!(
-                !text.contains("auth0|") && !text.contains("txn_"),
-                "another user shows: {text}"
-            );
+            assert!(!text.contains("auth0|") && !text.contains("txn_"), "another user shows: {text}");
         }
         // For the same user it is the first transaction again, or another amount.
         give(&app, "a", path, body(5)).await.expect(200);
@@ -108,11 +105,7 @@ async fn a_refused_payment_is_remembered_by_its_key() {
     give(&app, "a", "recharge", payment(5)).await.expect(200);
     let again = || {
         let path = "/api/v1/users/auth0%7Cb/credits/recharge";
-        app.post(path)
-            .service()
-            .header("Idempotency-Key", "k")
-            .json(&payment(5))
-            .send()
+        app.post(path).service().header("Idempotency-Key", "k").json(&payment(5)).send()
     };
     let first = again().await.expect(409);
     let second = again().await.expect(409);
@@ -125,30 +118,16 @@ async fn only_services_name_a_global_reference() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     let path = "/api/v1/users/auth0%7Ca/credits/recharge";
-    let refused = app
-        .post(path)
-        .token(&user.token)
-        .json(&payment(5))
-        .send()
-        .await
-        .expect(403);
+    let refused = app.post(path).token(&user.token).json(&payment(5)).send().await.expect(403);
     assert_eq!(refused.error_code(), "PermissionDeniedException");
     // Nor does a reference of a user stand in the way of a payment.
     let own = json!({"amount": 5, "reference_id": "pi_1"});
-    app.post(path)
-        .token(&user.token)
-        .json(&own)
-        .send()
-        .await
-        .expect(200);
+    app.post(path).token(&user.token).json(&own).send().await.expect(200);
     app.user("auth0|b").await;
     give(&app, "b", "recharge", payment(7)).await.expect(200);
     let query = app
         .post("/api/v1/users/auth0%7Ca/credits/recharge?amount=1&reference_id=pi_1&reference_scope=global");
-    assert_eq!(
-        query.service().send().await.expect(409).error_code(),
-        "ReferenceConflictException"
-    );
+    assert_eq!(query.service().send().await.expect(409).error_code(), "ReferenceConflictException");
 }
 
 #[tokio::test]

@@ -49,12 +49,7 @@ const GOLDEN: &[(&str, &str, &str, &str)] = &[
             "expires_at":"2026-03-01T01:00:00+01:00","reference_id":"gift","description":"d","metadata":{}}"#,
         "0544c87f04f7bcc4a6a7da598c245289a15d0a96618c084edbb8f28bd429641f",
     ),
-    (
-        "hold",
-        "holds",
-        r#"{"amount":5}"#,
-        "61233527196f8419b92959d1de3b147bc6f2e428a8d08a2d7bf205ff30e5ed5a",
-    ),
+    ("hold", "holds", r#"{"amount":5}"#, "61233527196f8419b92959d1de3b147bc6f2e428a8d08a2d7bf205ff30e5ed5a"),
     (
         "hold in full",
         "holds",
@@ -112,17 +107,12 @@ async fn fingerprints_are_what_they_were() {
     app.user("auth0|a").await;
     for (key, path, body, _) in GOLDEN {
         let path = path.replace("{nowhere}", NOWHERE);
-        let request = app
-            .post(&format!("{CREDITS}/{path}"))
-            .service()
-            .header("Idempotency-Key", key);
+        let request = app.post(&format!("{CREDITS}/{path}")).service().header("Idempotency-Key", key);
         let reply = request.body((*body).to_owned()).send().await;
         assert!([200, 404].contains(&reply.status), "{key}: {}", reply.text);
     }
     let kept = kept(&app).await;
-    let expected = GOLDEN
-        .iter()
-        .map(|(key, .., hash)| ((*key).to_owned(), (*hash).to_owned()));
+    let expected = GOLDEN.iter().map(|(key, .., hash)| ((*key).to_owned(), (*hash).to_owned()));
     assert_eq!(kept, expected.collect());
 }
 
@@ -134,10 +124,7 @@ async fn stored_fingerprints_of_empty_objects_are_known() {
     app.user("auth0|a").await;
     let ask = |body: &str| {
         let request = app.post(&format!("{CREDITS}/grants")).service();
-        request
-            .header("Idempotency-Key", "k")
-            .body(body.to_owned())
-            .send()
+        request.header("Idempotency-Key", "k").body(body.to_owned()).send()
     };
     let (.., body, _) = GOLDEN.iter().find(|(key, ..)| *key == "grant in full").unwrap();
     let first = ask(body).await.expect(200).json();
@@ -160,11 +147,7 @@ async fn a_key_belongs_to_one_caller_and_one_route() {
         request.header("Idempotency-Key", "k").json(&body)
     };
     let amount = || json!({"amount": 1});
-    ask("consume", amount())
-        .token(&user.token)
-        .send()
-        .await
-        .expect(200);
+    ask("consume", amount()).token(&user.token).send().await.expect(200);
     // Services have keys of their own.
     ask("consume", amount()).service().send().await.expect(200);
     for other in [

@@ -28,11 +28,7 @@ async fn a_charge_may_be_named_by_either_of_its_ids() {
     charge(&app, CREDITS).await;
     let charged = charge(&app, CREDITS).await;
     let digits = json!(charged["id"].as_i64().unwrap().to_string());
-    for (name, left) in [
-        (&charged["transaction_id"], 810.0),
-        (&charged["id"], 820.0),
-        (&digits, 830.0),
-    ] {
+    for (name, left) in [(&charged["transaction_id"], 810.0), (&charged["id"], 820.0), (&digits, 830.0)] {
         let refunded = refund(&app, name, None).await.expect(200).json()["data"].clone();
         assert_eq!(refunded["credits_after"], left, "{name}");
         assert_eq!(refunded["metadata"]["refund_of"], charged["transaction_id"]);
@@ -44,17 +40,11 @@ async fn a_charge_may_be_named_by_either_of_its_ids() {
         let unknown = refund(&app, name, None).await.expect(404);
         assert_eq!(unknown.error_code(), "TransactionNotFoundException");
         assert_eq!(unknown.json()["error_details"]["transaction_id"], *name);
-        assert_eq!(
-            unknown.json()["message"],
-            format!("Transaction not found: {name}")
-        );
+        assert_eq!(unknown.json()["message"], format!("Transaction not found: {name}"));
     }
     for name in [json!(0), json!("txn_7"), json!(1.5)] {
         let fault = refund(&app, &name, None).await.expect(422);
-        assert_eq!(
-            fault.json()["detail"][0]["loc"],
-            json!(["body", "transaction_id"])
-        );
+        assert_eq!(fault.json()["detail"][0]["loc"], json!(["body", "transaction_id"]));
     }
 }
 

@@ -11,26 +11,15 @@ async fn spender(app: &TestApp) -> TestUser {
     let user = app.user("auth0|a").await;
     for amount in 1..=5 {
         app.clock().advance(Duration::minutes(1));
-        let consume = app
-            .post("/api/v1/users/auth0%7Ca/credits/consume")
-            .token(&user.token);
+        let consume = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
         consume.json(&json!({"amount": amount})).send().await.expect(200);
     }
-    app.post("/api/v1/users/auth0%7Ca/credits/recharge?amount=7")
-        .service()
-        .send()
-        .await
-        .expect(200);
+    app.post("/api/v1/users/auth0%7Ca/credits/recharge?amount=7").service().send().await.expect(200);
     user
 }
 
 async fn list(app: &TestApp, user: &TestUser, query: &str) -> Vec<Value> {
-    let reply = app
-        .get(&format!("{PATH}?{query}"))
-        .token(&user.token)
-        .send()
-        .await
-        .expect(200);
+    let reply = app.get(&format!("{PATH}?{query}")).token(&user.token).send().await.expect(200);
     reply.json()["data"].as_array().unwrap().clone()
 }
 
@@ -39,16 +28,8 @@ async fn shows_a_chain_from_the_grant_to_the_balance() {
     let app = TestApp::start().await;
     let user = spender(&app).await;
     let all = list(&app, &user, "").await;
-    let types: Vec<_> = all
-        .iter()
-        .map(|row| row["transaction_type"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        types,
-        [
-            "recharge", "consume", "consume", "consume", "consume", "consume", "grant"
-        ]
-    );
+    let types: Vec<_> = all.iter().map(|row| row["transaction_type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["recharge", "consume", "consume", "consume", "consume", "consume", "grant"]);
     for pair in all.windows(2) {
         assert_eq!(pair[0]["credits_before"], pair[1]["credits_after"]);
     }
@@ -66,29 +47,15 @@ async fn filters_by_type_and_by_inclusive_dates() {
     let third = "2026-01-15T12:03:00Z";
     assert_eq!(list(&app, &user, &format!("start_date={third}")).await.len(), 4);
     assert_eq!(list(&app, &user, &format!("end_date={third}")).await.len(), 4);
-    assert_eq!(
-        list(&app, &user, &format!("start_date={third}&end_date={third}"))
-            .await
-            .len(),
-        1
-    );
-    assert_eq!(
-        list(&app, &user, "start_date=2026-01-15T20:04:00%2B08:00")
-            .await
-            .len(),
-        3
-    );
+    assert_eq!(list(&app, &user, &format!("start_date={third}&end_date={third}")).await.len(), 1);
+    assert_eq!(list(&app, &user, "start_date=2026-01-15T20:04:00%2B08:00").await.len(), 3);
     for wrong in [
         "transaction_type=gift",
         "start_date=yesterday",
         "start_date=2026-02-01&end_date=2026-01-01",
         "limit=0",
     ] {
-        app.get(&format!("{PATH}?{wrong}"))
-            .token(&user.token)
-            .send()
-            .await
-            .expect(422);
+        app.get(&format!("{PATH}?{wrong}")).token(&user.token).send().await.expect(422);
     }
 }
 
@@ -102,47 +69,27 @@ async fn pages_by_offset_and_by_cursor_without_gap_or_repeat() {
     let mut seen = Vec::new();
     let mut query = "limit=3".to_owned();
     loop {
-        let reply = app
-            .get(&format!("{PATH}?{query}"))
-            .token(&user.token)
-            .send()
-            .await
-            .expect(200);
+        let reply = app.get(&format!("{PATH}?{query}")).token(&user.token).send().await.expect(200);
         seen.extend(reply.json()["data"].as_array().unwrap().clone());
-        let consume = app
-            .post("/api/v1/users/auth0%7Ca/credits/consume")
-            .token(&user.token);
+        let consume = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
         consume.json(&json!({"amount": 1})).send().await.expect(200);
         match reply.header("x-next-cursor") {
             "" => break,
             cursor => query = format!("limit=3&cursor={cursor}"),
         }
     }
-    assert_eq!(
-        seen, all,
-        "what was added while paging does not disturb the pages"
-    );
-    let reply = app
-        .get(&format!("{PATH}?limit=3"))
-        .token(&user.token)
-        .send()
-        .await;
+    assert_eq!(seen, all, "what was added while paging does not disturb the pages");
+    let reply = app.get(&format!("{PATH}?limit=3")).token(&user.token).send().await;
     let cursor = reply.header("x-next-cursor").to_owned();
     for wrong in [
         format!("cursor={cursor}&transaction_type=consume"),
         format!("cursor={cursor}&offset=1"),
         "cursor=nonsense".to_owned(),
     ] {
-        app.get(&format!("{PATH}?{wrong}"))
-            .token(&user.token)
-            .send()
-            .await
-            .expect(422);
+        app.get(&format!("{PATH}?{wrong}")).token(&user.token).send().await.expect(422);
     }
     let other = app.user("auth0|b").await;
-    let foreign = app.get(&format!(
-        "/api/v1/users/auth0%7Cb/credits/transactions?cursor={cursor}"
-    ));
+    let foreign = app.get(&format!("/api/v1/users/auth0%7Cb/credits/transactions?cursor={cursor}"));
     foreign.token(&other.token).send().await.expect(422);
 }
 
@@ -153,31 +100,13 @@ async fn a_payment_and_the_charge_of_a_hold_are_found() {
     let recharge = "/api/v1/users/auth0%7Ca/credits/recharge?amount=3&reference_id=pi_1";
     app.post(recharge).service().send().await.expect(200);
     let holds = "/api/v1/users/auth0%7Ca/credits/holds";
-    let hold = app
-        .post(holds)
-        .token(&user.token)
-        .json(&json!({"amount": 2}))
-        .send()
-        .await
-        .expect(200)
-        .json();
+    let hold = app.post(holds).token(&user.token).json(&json!({"amount": 2})).send().await.expect(200).json();
     let hold = hold["data"]["hold_id"].as_str().unwrap().to_owned();
-    app.post(&format!("{holds}/{hold}/capture"))
-        .token(&user.token)
-        .send()
-        .await
-        .expect(200);
+    app.post(&format!("{holds}/{hold}/capture")).token(&user.token).send().await.expect(200);
     let paid = list(&app, &user, "reference_id=pi_1").await;
     assert_eq!((paid.len(), &paid[0]["amount"]), (1, &json!(3.0)));
     assert!(list(&app, &user, "reference_id=nosuch").await.is_empty());
     let charged = list(&app, &user, &format!("hold_id={hold}")).await;
-    assert_eq!(
-        (charged.len(), &charged[0]["transaction_type"]),
-        (1, &json!("consume"))
-    );
-    app.get(&format!("{PATH}?hold_id=x"))
-        .token(&user.token)
-        .send()
-        .await
-        .expect(422);
+    assert_eq!((charged.len(), &charged[0]["transaction_type"]), (1, &json!("consume")));
+    app.get(&format!("{PATH}?hold_id=x")).token(&user.token).send().await.expect(422);
 }

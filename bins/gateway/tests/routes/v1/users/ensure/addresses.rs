@@ -15,9 +15,7 @@ fn vouching(app: &TestApp, user: &str, email: &str) -> String {
 }
 
 fn request(app: &TestApp, token: &str, email: &str) -> TestRequest {
-    app.post(PATH)
-        .token(token)
-        .json(&json!({"email": email, "name": "N"}))
+    app.post(PATH).token(token).json(&json!({"email": email, "name": "N"}))
 }
 
 async fn ensure(app: &TestApp, token: &str, email: &str) -> TestReply {
@@ -37,18 +35,12 @@ fn refused(reply: TestReply) {
 
 fn created(reply: TestReply, email: &str) {
     let answer = reply.expect(200).json();
-    assert_eq!(
-        (&answer["created"], &answer["email"]),
-        (&json!(true), &json!(email))
-    );
+    assert_eq!((&answer["created"], &answer["email"]), (&json!(true), &json!(email)));
 }
 
 fn unchanged(reply: TestReply, email: &str) {
     let answer = reply.expect(200).json();
-    assert_eq!(
-        (&answer["created"], &answer["email"]),
-        (&json!(false), &json!(email))
-    );
+    assert_eq!((&answer["created"], &answer["email"]), (&json!(false), &json!(email)));
 }
 
 #[tokio::test]
@@ -59,33 +51,21 @@ async fn claiming_an_address_does_not_lock_its_owner_out() {
         ("auth0|mallory", json!({"email": "mallory@example.com"})),
         ("auth0|trent", json!({})),
         ("auth0|oscar", json!({"email": null, "email_verified": true})),
-        (
-            "auth0|peggy",
-            json!({"user_metadata": {"email": "owner@example.com", "email_verified": true}}),
-        ),
+        ("auth0|peggy", json!({"user_metadata": {"email": "owner@example.com", "email_verified": true}})),
         ("auth0|sybil", json!({"email": ["owner@example.com"]})),
     ] {
         let token = supabase_token(&app, squatter, claims);
-        created(
-            ensure(&app, &token, "owner@example.com").await,
-            "owner@example.com",
-        );
+        created(ensure(&app, &token, "owner@example.com").await, "owner@example.com");
     }
     let owner = vouching(&app, "auth0|owner", "owner@example.com");
-    created(
-        ensure(&app, &owner, "owner@example.com").await,
-        "owner@example.com",
-    );
+    created(ensure(&app, &owner, "owner@example.com").await, "owner@example.com");
     // Now it is held: whoever vouches for it is refused, whoever does not is stored with it as a contact.
     for same in ["owner@example.com", "Owner@Example.COM"] {
         refused(ensure(&app, &vouching(&app, "auth0|other", same), same).await);
         refused(by_service(&app, "auth0|other", same).await);
     }
     let contact = vouching(&app, "auth0|late", "late@example.com");
-    created(
-        ensure(&app, &contact, "owner@example.com").await,
-        "owner@example.com",
-    );
+    created(ensure(&app, &contact, "owner@example.com").await, "owner@example.com");
 }
 
 #[tokio::test]
@@ -101,11 +81,7 @@ async fn an_address_is_held_whoever_vouched_for_it() {
     for held in ["a@example.com", "B@example.com", "c@example.com"] {
         refused(ensure(&app, &vouching(&app, "auth0|new", held), held).await);
     }
-    app.get("/api/v1/users/auth0%7Cnew/credits/balance")
-        .service()
-        .send()
-        .await
-        .expect(404);
+    app.get("/api/v1/users/auth0%7Cnew/credits/balance").service().send().await.expect(404);
 }
 
 #[tokio::test]
@@ -114,34 +90,19 @@ async fn a_token_of_auth0_vouches_when_the_address_was_verified() {
     let app = auth0.app(&[]).await;
     for (user, claims) in [
         ("auth0|1", json!({"email": "owner@example.com"})),
-        (
-            "auth0|2",
-            json!({"email": "owner@example.com", "email_verified": false}),
-        ),
-        (
-            "auth0|3",
-            json!({"email": "owner@example.com", "email_verified": "true"}),
-        ),
+        ("auth0|2", json!({"email": "owner@example.com", "email_verified": false})),
+        ("auth0|3", json!({"email": "owner@example.com", "email_verified": "true"})),
         ("auth0|4", json!({"email_verified": true})),
-        (
-            "auth0|5",
-            json!({"email": "other@example.com", "email_verified": true}),
-        ),
+        ("auth0|5", json!({"email": "other@example.com", "email_verified": true})),
     ] {
         let token = auth0.token(&app, user, claims);
-        created(
-            ensure(&app, &token, "owner@example.com").await,
-            "owner@example.com",
-        );
+        created(ensure(&app, &token, "owner@example.com").await, "owner@example.com");
     }
     let verified = |user: &str| {
         let claims = json!({"email": "owner@example.com", "email_verified": true});
         auth0.token(&app, user, claims)
     };
-    created(
-        ensure(&app, &verified("auth0|owner"), "owner@example.com").await,
-        "owner@example.com",
-    );
+    created(ensure(&app, &verified("auth0|owner"), "owner@example.com").await, "owner@example.com");
     refused(ensure(&app, &verified("auth0|second"), "owner@example.com").await);
 }
 
@@ -153,15 +114,9 @@ async fn a_later_token_that_vouches_makes_a_contact_held_if_nobody_holds_it() {
     // Another address, though vouched for, changes nothing.
     let other = vouching(&app, "auth0|a", "other@example.com");
     unchanged(ensure(&app, &other, "other@example.com").await, "A@example.com");
-    created(
-        by_service(&app, "auth0|o", "other@example.com").await,
-        "other@example.com",
-    );
+    created(by_service(&app, "auth0|o", "other@example.com").await, "other@example.com");
     // What a service says of a user who exists is ignored, so it vouches for nothing.
-    unchanged(
-        by_service(&app, "auth0|a", "a@example.com").await,
-        "A@example.com",
-    );
+    unchanged(by_service(&app, "auth0|a", "a@example.com").await, "A@example.com");
     // The token's own address counts, whatever the request says.
     let own = vouching(&app, "auth0|a", "a@example.com");
     unchanged(ensure(&app, &own, "ignored@example.com").await, "A@example.com");
@@ -195,10 +150,7 @@ async fn of_users_who_vouch_for_one_address_at_once_one_holds_it() {
     let made = replies.iter().filter(|reply| reply["created"] == true).count();
     assert!(made <= 1, "{replies:?}");
     assert_eq!(by_code("DuplicateEntryException"), 10 - made, "{replies:?}");
-    assert_eq!(
-        replies.iter().filter(|reply| reply["created"] == false).count(),
-        10
-    );
+    assert_eq!(replies.iter().filter(|reply| reply["created"] == false).count(), 10);
     // Exactly one: the index forbids two, and none would let this one in.
     refused(by_service(&app, "auth0|last", email).await);
 }

@@ -11,11 +11,7 @@ async fn ensure(app: &TestApp, token: &str) -> (Value, Value, Value) {
     let body = json!({"email": "guest@example.com", "name": "N"});
     let reply = app.post(PATH).token(token).json(&body).send().await.expect(200);
     let mut answer = reply.json();
-    (
-        answer["credits"].take(),
-        answer["credits_total"].take(),
-        answer["created"].take(),
-    )
+    (answer["credits"].take(), answer["credits_total"].take(), answer["created"].take())
 }
 
 fn credits(amount: u32, created: bool) -> (Value, Value, Value) {
@@ -36,11 +32,7 @@ async fn an_anonymous_user_gets_none_and_none_on_becoming_permanent() {
     assert_eq!(ensure(&app, &guest).await, credits(0, true));
     assert_eq!(transactions(&app, id).await, 0);
     // Supabase keeps the id of a guest who signs up.
-    let permanent = supabase_token(
-        &app,
-        id,
-        json!({"email": "guest@example.com", "is_anonymous": false}),
-    );
+    let permanent = supabase_token(&app, id, json!({"email": "guest@example.com", "is_anonymous": false}));
     assert_eq!(ensure(&app, &permanent).await, credits(0, false));
     assert_eq!(transactions(&app, id).await, 0);
     // What the service that knows of it may do.
@@ -57,10 +49,7 @@ async fn a_machine_gets_none() {
     let auth0 = Auth0::start().await;
     let app = auth0.app(&[]).await;
     for (id, claims) in [
-        (
-            "u0qYl7Zk@clients",
-            json!({"gty": "client-credentials", "azp": "u0qYl7Zk"}),
-        ),
+        ("u0qYl7Zk@clients", json!({"gty": "client-credentials", "azp": "u0qYl7Zk"})),
         ("suffix-only@clients", json!({})),
         ("auth0|grant-only", json!({"gty": "client-credentials"})),
     ] {

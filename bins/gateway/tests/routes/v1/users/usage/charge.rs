@@ -8,9 +8,7 @@ const BATCH: &str = "/api/v1/usage/batch";
 
 fn used(more: &Value) -> Value {
     let mut body = json!({"endpoint": "/x", "event_type": "ai_chat"});
-    body.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
 }
 
@@ -26,12 +24,7 @@ async fn put_price(app: &TestApp) {
             "output": {"credits": 4500, "cost_usd": 60, "per": 1_000_000},
         },
     }]});
-    app.put("/api/v1/prices")
-        .service()
-        .json(&price)
-        .send()
-        .await
-        .expect(200);
+    app.put("/api/v1/prices").service().json(&price).send().await.expect(200);
 }
 
 fn priced() -> Value {
@@ -52,11 +45,7 @@ async fn a_charge_is_deducted_with_its_record() {
     assert_eq!(answer["remaining_credits"], 996.775);
     let data = &answer["data"];
     assert_eq!(
-        (
-            &data["credits_charged"],
-            &data["charged"],
-            &data["calculation_method"]
-        ),
+        (&data["credits_charged"], &data["charged"], &data["calculation_method"]),
         (&json!(3.225), &json!(true), &json!("price_list"))
     );
     assert_eq!(data["cost_usd"], 0.051);
@@ -91,11 +80,7 @@ async fn a_charge_is_deducted_with_its_record() {
         assert_eq!(foreign.error_code(), code);
     }
     for id in ["0", "x", "99999999999999999999"] {
-        let missing = app
-            .get(&format!("{PATH}/{id}/explain"))
-            .token(&user.token)
-            .send()
-            .await;
+        let missing = app.get(&format!("{PATH}/{id}/explain")).token(&user.token).send().await;
         assert_eq!(missing.expect(404).error_code(), "UsageRecordNotFoundException");
     }
 }
@@ -105,21 +90,9 @@ async fn a_refused_charge_leaves_nothing() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     for (more, status, code) in [
-        (
-            json!({"charge": true, "credits_charged": 1000.5}),
-            400,
-            "InsufficientCreditsException",
-        ),
-        (
-            json!({"charge": true, "model_name": "nobody-knows"}),
-            422,
-            "PriceNotFoundException",
-        ),
-        (
-            json!({"charge": true, "credits_charged": 1, "hold_id": "h"}),
-            404,
-            "HoldNotFoundException",
-        ),
+        (json!({"charge": true, "credits_charged": 1000.5}), 400, "InsufficientCreditsException"),
+        (json!({"charge": true, "model_name": "nobody-knows"}), 422, "PriceNotFoundException"),
+        (json!({"charge": true, "credits_charged": 1, "hold_id": "h"}), 404, "HoldNotFoundException"),
         (
             json!({"charge": true, "credits_charged": 1, "hold_id": "00000000-0000-4000-8000-000000000000"}),
             404,
@@ -130,10 +103,7 @@ async fn a_refused_charge_leaves_nothing() {
         assert_eq!(refused.error_code(), code);
     }
     let listed = app.get(PATH).token(&user.token).send().await.expect(200).json();
-    assert_eq!(
-        (&listed["data"], balance(&app).await),
-        (&json!([]), json!(1000.0))
-    );
+    assert_eq!((&listed["data"], balance(&app).await), (&json!([]), json!(1000.0)));
 }
 
 #[tokio::test]
@@ -141,13 +111,7 @@ async fn a_hold_is_settled_by_the_usage_that_used_it() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     let path = "/api/v1/users/auth0%7Ca/credits/holds";
-    let held = app
-        .post(path)
-        .token(&user.token)
-        .json(&json!({"amount": 70}))
-        .send()
-        .await
-        .expect(200);
+    let held = app.post(path).token(&user.token).json(&json!({"amount": 70})).send().await.expect(200);
     let hold_id = &held.json()["data"]["hold_id"];
     let more = json!({"charge": true, "credits_charged": 12.5, "hold_id": hold_id});
     let settled = record(&app, &user, more.clone()).await.expect(200).json();
@@ -164,10 +128,7 @@ async fn events_and_keys_are_charged_once() {
     let first = record(&app, &user, event(10)).await.expect(200).json();
     assert_eq!(first.get("replayed"), None);
     let again = record(&app, &user, event(10)).await.expect(200).json();
-    assert_eq!(
-        (&again["data"], &again["replayed"]),
-        (&first["data"], &json!(true))
-    );
+    assert_eq!((&again["data"], &again["replayed"]), (&first["data"], &json!(true)));
     let other = record(&app, &user, event(11)).await.expect(409);
     assert_eq!(other.error_code(), "UsageConflictException");
 
@@ -178,16 +139,10 @@ async fn events_and_keys_are_charged_once() {
     let body = json!({"charge": true, "credits_charged": 5, "request_data": {"b": 1.10, "a": "x"}});
     let first = keyed(body.clone()).await.expect(200);
     let again = keyed(body.clone()).await.expect(200);
-    assert_eq!(
-        (&again.text, again.header("idempotency-replayed")),
-        (&first.text, "true")
-    );
+    assert_eq!((&again.text, again.header("idempotency-replayed")), (&first.text, "true"));
     let mut other = body;
     other["credits_charged"] = json!(6);
-    assert_eq!(
-        keyed(other).await.expect(422).error_code(),
-        "IdempotencyConflictException"
-    );
+    assert_eq!(keyed(other).await.expect(422).error_code(), "IdempotencyConflictException");
     assert_eq!(balance(&app).await, 985.0);
 }
 
@@ -247,9 +202,7 @@ async fn a_batch_is_as_one_by_one() {
 
 fn item(user: &str, more: &Value) -> Value {
     let mut item = json!({"user_id": user, "event_type": "ai_chat"});
-    item.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     item
 }
 
@@ -266,44 +219,21 @@ async fn a_batch_has_its_bounds_and_a_user_records_for_himself() {
         .await
         .expect(200)
         .json();
-    assert_eq!(
-        own["data"]["results"][0]["error_code"],
-        "PermissionDeniedException"
-    );
+    assert_eq!(own["data"]["results"][0]["error_code"], "PermissionDeniedException");
     assert_eq!(own["message"], "Recorded 1 of 2 usage records");
     let longest = "k".repeat(255);
     for (key, status) in [(longest.as_str(), 200), ("", 422), ("schl\u{fc}ssel", 422)] {
         let body = json!({"records": [item("auth0|a", &json!({}))]});
-        let answer = app
-            .post(BATCH)
-            .service()
-            .header("Idempotency-Key", key)
-            .json(&body)
-            .send()
-            .await;
+        let answer = app.post(BATCH).service().header("Idempotency-Key", key).json(&body).send().await;
         let answer = answer.expect(status);
-        assert!(
-            status == 422 || answer.json()["data"]["recorded"] == 1,
-            "{}",
-            answer.text
-        );
+        assert!(status == 422 || answer.json()["data"]["recorded"] == 1, "{}", answer.text);
     }
     let many: Vec<Value> = (0..1_001).map(|_| item("auth0|a", &json!({}))).collect();
     for records in [json!([]), json!("x"), json!(many), Value::Null] {
-        let refused = app
-            .post(BATCH)
-            .service()
-            .json(&json!({"records": records}))
-            .send()
-            .await;
+        let refused = app.post(BATCH).service().json(&json!({"records": records})).send().await;
         assert_eq!(refused.expect(422).error_code(), "ValidationException");
     }
-    let most = app
-        .post(BATCH)
-        .service()
-        .json(&json!({"records": many[..1_000]}))
-        .send()
-        .await;
+    let most = app.post(BATCH).service().json(&json!({"records": many[..1_000]})).send().await;
     assert_eq!(most.expect(200).json()["data"]["recorded"], 1_000);
 }
 
@@ -330,11 +260,7 @@ async fn a_keyed_correction_that_the_ledger_refuses_stays_refused() {
     spent.json(&json!({"amount": 1_000})).send().await.expect(200);
     let again = correct().await.expect(400);
     assert_eq!(again.header("idempotency-replayed"), "true");
-    assert_eq!(
-        again.json()["error_details"],
-        first.json()["error_details"],
-        "what was answered first"
-    );
+    assert_eq!(again.json()["error_details"], first.json()["error_details"], "what was answered first");
     assert_eq!(balance(&app).await, 999_998_950.0);
     let other = app.post(&path).service().json(&json!({"reason": "wrong model"}));
     other.send().await.expect(200);
@@ -366,29 +292,13 @@ async fn a_record_is_taken_back_with_its_charge_once() {
     assert_eq!(data["refund"]["amount"], 100.0);
     assert_eq!(balance(&app).await, 996.775);
     let again = correct(body.clone()).await.expect(200);
-    assert_eq!(
-        (&again.text, again.header("idempotency-replayed")),
-        (&first.text, "true")
-    );
-    let stats = app
-        .get(&format!("{PATH}/stats"))
-        .token(&user.token)
-        .send()
-        .await
-        .expect(200);
+    assert_eq!((&again.text, again.header("idempotency-replayed")), (&first.text, "true"));
+    let stats = app.get(&format!("{PATH}/stats")).token(&user.token).send().await.expect(200);
     let stats = stats.json()["data"].clone();
-    assert_eq!(
-        (&stats["total_records"], &stats["total_credits_charged"]),
-        (&json!(1), &json!(3.225))
-    );
+    assert_eq!((&stats["total_records"], &stats["total_credits_charged"]), (&json!(1), &json!(3.225)));
     let twice = app.post(&path).service().json(&body).send().await.expect(409);
     assert_eq!(twice.error_code(), "AlreadyCorrectedException");
-    let missing = app
-        .post(&format!("{PATH}/0/correct"))
-        .service()
-        .json(&body)
-        .send()
-        .await;
+    let missing = app.post(&format!("{PATH}/0/correct")).service().json(&body).send().await;
     assert_eq!(missing.expect(404).error_code(), "UsageRecordNotFoundException");
     let own = app.post(&path).token(&user.token).json(&body).send().await;
     assert_eq!(own.expect(403).error_code(), "PermissionDeniedException");

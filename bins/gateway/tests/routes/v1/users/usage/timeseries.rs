@@ -16,10 +16,7 @@ pub fn event(user: &UserId, at: OffsetDateTime, model: Option<&str>, credits: i6
         credits_charged: Some(Credits::from_micro(credits * 1_000)),
         prompt_tokens: Some(credits * 3),
         completion_tokens: Some(credits),
-        ..UsageInput::new(
-            user.clone(),
-            if credits % 2 == 0 { "ai_chat" } else { "api_call" },
-        )
+        ..UsageInput::new(user.clone(), if credits % 2 == 0 { "ai_chat" } else { "api_call" })
     }
     .complete()
 }
@@ -29,9 +26,7 @@ pub async fn record(app: &TestApp, events: &[NewRecord]) {
     for event in events {
         let clock = ManualClock::at(event.occurred_at.unwrap());
         let mut tx = pg::Tx::begin(app.db().pool()).await.unwrap();
-        let outcomes = usage::record(&mut tx, &clock, std::slice::from_ref(event))
-            .await
-            .unwrap();
+        let outcomes = usage::record(&mut tx, &clock, std::slice::from_ref(event)).await.unwrap();
         assert!(outcomes.iter().all(Result::is_ok));
         tx.commit().await.unwrap();
     }
@@ -45,13 +40,8 @@ async fn ask(app: &TestApp, user: &TestUser, query: &str) -> Value {
 async fn refused(app: &TestApp, user: &TestUser, query: &str) -> Vec<String> {
     let reply = app.get(&format!("{PATH}/timeseries?{query}")).token(&user.token);
     let faults = reply.send().await.expect(422).json()["detail"].clone();
-    let fault = |fault: &Value| {
-        format!(
-            "{}:{}",
-            fault["loc"][1].as_str().unwrap(),
-            fault["type"].as_str().unwrap()
-        )
-    };
+    let fault =
+        |fault: &Value| format!("{}:{}", fault["loc"][1].as_str().unwrap(), fault["type"].as_str().unwrap());
     faults.as_array().unwrap().iter().map(fault).collect()
 }
 
@@ -62,10 +52,7 @@ fn micro(value: &Value) -> i64 {
 
 fn starts(data: &Value) -> Vec<&str> {
     let points = data["series"][0]["points"].as_array().unwrap();
-    points
-        .iter()
-        .map(|point| point["start"].as_str().unwrap())
-        .collect()
+    points.iter().map(|point| point["start"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -88,23 +75,13 @@ async fn days_follow_the_clocks_of_a_zone_that_sets_them() {
     let data = ask(&app, &user, spring).await;
     assert_eq!(
         starts(&data),
-        [
-            "2026-03-27T23:00:00.000000Z",
-            "2026-03-28T23:00:00.000000Z",
-            "2026-03-29T22:00:00.000000Z"
-        ]
+        ["2026-03-27T23:00:00.000000Z", "2026-03-28T23:00:00.000000Z", "2026-03-29T22:00:00.000000Z"]
     );
     let points = &data["series"][0]["points"];
     let sums: Vec<_> = (0..3).map(|day| &points[day]["credits_charged"]).collect();
     assert_eq!(sums, [&json!(0.001), &json!(0.006), &json!(0.008)]);
-    assert_eq!(
-        points[1]["end"], "2026-03-29T22:00:00.000000Z",
-        "a day of 23 hours"
-    );
-    assert_eq!(
-        (&data["tz"], &data["bucket"]),
-        (&json!("Europe/Berlin"), &json!("1d"))
-    );
+    assert_eq!(points[1]["end"], "2026-03-29T22:00:00.000000Z", "a day of 23 hours");
+    assert_eq!((&data["tz"], &data["bucket"]), (&json!("Europe/Berlin"), &json!("1d")));
     let autumn = "tz=Europe/Berlin&start_date=2026-10-24T22:00:00Z&end_date=2026-10-25T23:00:00Z&bucket=";
     assert_eq!(starts(&ask(&app, &user, &format!("{autumn}1h")).await).len(), 25);
     let day = ask(&app, &user, &format!("{autumn}1d")).await;
@@ -127,25 +104,11 @@ async fn hours_and_weeks_begin_where_a_zone_of_half_hours_says() {
     let window =
         "tz=Asia/Kolkata&start_date=2026-01-14T00:00:00%2B05:30&end_date=2026-01-16T00:00:00%2B05:30";
     let days = ask(&app, &user, window).await;
-    assert_eq!(
-        starts(&days),
-        ["2026-01-13T18:30:00.000000Z", "2026-01-14T18:30:00.000000Z"]
-    );
+    assert_eq!(starts(&days), ["2026-01-13T18:30:00.000000Z", "2026-01-14T18:30:00.000000Z"]);
     let points = &days["series"][0]["points"];
-    assert_eq!(
-        (&points[0]["records"], &points[1]["records"]),
-        (&json!(1), &json!(1))
-    );
-    let hours = ask(
-        &app,
-        &user,
-        &format!("{window}&bucket=1h&fill=none&metrics=records"),
-    )
-    .await;
-    assert_eq!(
-        starts(&hours),
-        ["2026-01-14T17:30:00.000000Z", "2026-01-14T18:30:00.000000Z"]
-    );
+    assert_eq!((&points[0]["records"], &points[1]["records"]), (&json!(1), &json!(1)));
+    let hours = ask(&app, &user, &format!("{window}&bucket=1h&fill=none&metrics=records")).await;
+    assert_eq!(starts(&hours), ["2026-01-14T17:30:00.000000Z", "2026-01-14T18:30:00.000000Z"]);
     assert_eq!(
         hours["series"][0]["points"][0],
         json!({"start": "2026-01-14T17:30:00.000000Z", "end": "2026-01-14T18:30:00.000000Z", "records": 1})
@@ -153,10 +116,7 @@ async fn hours_and_weeks_begin_where_a_zone_of_half_hours_says() {
     // The 15th is a Thursday.
     let weeks = "tz=Asia/Kolkata&bucket=1w&start_date=2026-01-15T00:00:00%2B05:30&end_date=2026-01-20T00:00:00%2B05:30";
     let weeks = ask(&app, &user, weeks).await;
-    assert_eq!(
-        starts(&weeks),
-        ["2026-01-14T18:30:00.000000Z", "2026-01-18T18:30:00.000000Z"]
-    );
+    assert_eq!(starts(&weeks), ["2026-01-14T18:30:00.000000Z", "2026-01-18T18:30:00.000000Z"]);
 }
 
 #[tokio::test]
@@ -164,12 +124,7 @@ async fn without_dates_there_are_thirty_buckets_and_the_last_is_that_of_now() {
     let app = TestApp::start().await;
     let user = app.user("auth0|a").await;
     for (query, first, last, end) in [
-        (
-            "",
-            "2025-12-17T00:00:00.000000Z",
-            "2026-01-15T00:00:00.000000Z",
-            "2026-01-15T12:00:00.000000Z",
-        ),
+        ("", "2025-12-17T00:00:00.000000Z", "2026-01-15T00:00:00.000000Z", "2026-01-15T12:00:00.000000Z"),
         (
             "tz=America/New_York",
             "2025-12-17T05:00:00.000000Z",
@@ -218,11 +173,7 @@ async fn without_dates_there_are_thirty_buckets_and_the_last_is_that_of_now() {
         let starts = starts(&data);
         assert_eq!(starts.len(), 30, "{query}");
         assert_eq!((starts[0], starts[29]), (first, last), "{query}");
-        assert_eq!(
-            (&data["start"], &data["end"]),
-            (&json!(first), &json!(end)),
-            "{query}"
-        );
+        assert_eq!((&data["start"], &data["end"]), (&json!(first), &json!(end)), "{query}");
         assert_eq!(data["series"][0]["points"][29]["end"], end, "{query}");
         assert_eq!(data["series"][0]["group"], json!({}), "{query}");
     }
@@ -246,35 +197,15 @@ async fn groups_are_ordered_by_credits_and_a_missing_value_is_null() {
     )
     .await;
     let data = ask(&app, &user, "group_by=model").await;
-    let groups: Vec<_> = data["series"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|line| &line["group"])
-        .collect();
-    assert_eq!(
-        groups,
-        [
-            &json!({"model": "large"}),
-            &json!({"model": null}),
-            &json!({"model": "small"})
-        ]
-    );
-    let text = app.get(&format!(
-        "{PATH}/timeseries?group_by=model&metrics=credits_charged,tokens_used"
-    ));
+    let groups: Vec<_> = data["series"].as_array().unwrap().iter().map(|line| &line["group"]).collect();
+    assert_eq!(groups, [&json!({"model": "large"}), &json!({"model": null}), &json!({"model": "small"})]);
+    let text = app.get(&format!("{PATH}/timeseries?group_by=model&metrics=credits_charged,tokens_used"));
     let text = text.token(&user.token).send().await.expect(200).text;
-    assert!(
-        text.contains(r#""totals":{"credits_charged":0.021,"tokens_used":84}"#),
-        "{text}"
-    );
+    assert!(text.contains(r#""totals":{"credits_charged":0.021,"tokens_used":84}"#), "{text}");
     let two = ask(&app, &user, "group_by=event_type,model&event_type=api_call").await;
     assert_eq!(two["group_by"], json!(["event_type", "model"]));
     assert_eq!(two["series"].as_array().unwrap().len(), 1);
-    assert_eq!(
-        two["series"][0]["group"],
-        json!({"event_type": "api_call", "model": "large"})
-    );
+    assert_eq!(two["series"][0]["group"], json!({"event_type": "api_call", "model": "large"}));
     let none = ask(&app, &user, "group_by=model&model_name=unheard-of").await;
     assert_eq!(none["series"], json!([]));
     let filled = ask(&app, &user, "model_name=unheard-of").await;
@@ -299,20 +230,14 @@ async fn what_cannot_be_answered_is_a_fault_with_its_place() {
         ("group_by=model,provider,tool", vec!["group_by:too_long"]),
         ("metrics=records,active_users", vec!["metrics:enum"]),
         ("fill=null", vec!["fill:enum"]),
-        (
-            "start_date=2026-01-02&end_date=2026-01-01",
-            vec!["start_date:value_error"],
-        ),
+        ("start_date=2026-01-02&end_date=2026-01-01", vec!["start_date:value_error"]),
         ("start_date=2026-01-16", vec!["start_date:value_error"]),
         (
             "start_date=soon&tz=x&bucket=y",
             vec!["start_date:datetime_parsing", "bucket:enum", "tz:value_error"],
         ),
         ("bucket=15m&start_date=2025-01-01", vec!["bucket:value_error"]),
-        (
-            "bucket=15m&start_date=0001-01-01&end_date=9999-12-31",
-            vec!["bucket:value_error"],
-        ),
+        ("bucket=15m&start_date=0001-01-01&end_date=9999-12-31", vec!["bucket:value_error"]),
     ] {
         assert_eq!(refused(&app, &user, query).await, faults, "{query}");
     }
@@ -332,10 +257,7 @@ async fn points_times_series_are_bounded_together() {
     let till = "bucket=15m&start_date=2025-11-07T01:15:00Z&end_date=2026-01-15T12:00:00Z&group_by=model";
     assert_eq!(refused(&app, &user, till).await, ["bucket:value_error"]);
     let less = "bucket=15m&start_date=2025-11-07T01:30:00Z&end_date=2026-01-15T12:00:00Z&group_by=model";
-    assert_eq!(
-        ask(&app, &user, less).await["series"].as_array().unwrap().len(),
-        3
-    );
+    assert_eq!(ask(&app, &user, less).await["series"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -344,9 +266,7 @@ async fn points_add_up_to_totals_and_totals_to_the_statistics() {
     let user = app.user("auth0|a").await;
     let mut seed = 12_345_u64;
     let mut next = |below: u64| {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
     let begin = datetime!(2026-03-27 0:00 UTC);
@@ -378,11 +298,7 @@ async fn points_add_up_to_totals_and_totals_to_the_statistics() {
             ("tokens_used", "total_tokens_used"),
         ] {
             let totals: Vec<i64> = series.iter().map(|line| micro(&line["totals"][figure])).collect();
-            assert_eq!(
-                totals.iter().sum::<i64>(),
-                micro(&stats[total]),
-                "{query} {figure}"
-            );
+            assert_eq!(totals.iter().sum::<i64>(), micro(&stats[total]), "{query} {figure}");
             for (line, total) in series.iter().zip(totals) {
                 let points = line["points"].as_array().unwrap();
                 let sum: i64 = points.iter().map(|point| micro(&point[figure])).sum();
@@ -391,10 +307,7 @@ async fn points_add_up_to_totals_and_totals_to_the_statistics() {
                     (&points[0]["start"], &points[points.len() - 1]["end"]),
                     (&data["start"], &data["end"])
                 );
-                assert!(
-                    points.windows(2).all(|pair| pair[0]["end"] == pair[1]["start"]),
-                    "{query}"
-                );
+                assert!(points.windows(2).all(|pair| pair[0]["end"] == pair[1]["start"]), "{query}");
             }
         }
     }
@@ -405,19 +318,9 @@ async fn a_foreign_user_looks_like_one_that_does_not_exist() {
     let app = TestApp::start().await;
     let (a, _b) = (app.user("auth0|a").await, app.user("auth0|b").await);
     for path in ["auth0%7Cb", "auth0%7Cnobody"] {
-        let reply = app
-            .get(&format!("/api/v1/users/{path}/usage/timeseries"))
-            .token(&a.token);
-        assert_eq!(
-            reply.send().await.expect(404).error_code(),
-            "UserNotFoundException"
-        );
+        let reply = app.get(&format!("/api/v1/users/{path}/usage/timeseries")).token(&a.token);
+        assert_eq!(reply.send().await.expect(404).error_code(), "UserNotFoundException");
     }
-    let own = app
-        .get(&format!("{PATH}/timeseries"))
-        .service()
-        .send()
-        .await
-        .expect(200);
+    let own = app.get(&format!("{PATH}/timeseries")).service().send().await.expect(200);
     assert_eq!(own.json()["message"], "Time series retrieved successfully");
 }
