@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use gateway::http::{catalogue::CATALOGUE, openapi_json, route::Access};
-use serde_json::Value;
+use gateway::http::{
+    catalogue::CATALOGUE,
+    openapi_json,
+    route::{Access, Route},
+};
+use serde_json::{Value, json};
 use testkit::TestApp;
 
 use crate::examples;
@@ -12,6 +16,7 @@ use crate::examples;
 async fn every_documented_example_is_answered_in_the_documented_shape() {
     let app = TestApp::start().await;
     let user = app.user("auth0|example").await;
+    let mut schemas = ClosedSchemas::new();
     for route in examples::routes() {
         let request = examples::request(&app, route, &user).await;
         let request = match route.access {
@@ -22,8 +27,124 @@ async fn every_documented_example_is_answered_in_the_documented_shape() {
         assert_eq!(reply.status, 200, "{} {}: {}", route.method, route.path, reply.text);
         if let Some(example) = examples::success_example(route) {
             examples::assert_same_shape(route.operation, &example, &reply.json());
+            schemas.assert_valid(&answer_schema(route), &reply.json());
         }
     }
+}
+
+/// Every member of an example is documented and has a documented value.
+#[test]
+fn every_example_is_valid_by_its_schema() {
+    let mut schemas = ClosedSchemas::new();
+    let mut checked = 0;
+    for route in examples::routes() {
+        let operation = examples::operation(route);
+        let body = &operation["requestBody"]["content"]["application/json"]["example"];
+        let pairs = [(request_schema(route), body.clone())];
+        let answer = examples::success_example(route).map(|example| (answer_schema(route), example));
+        let pairs = pairs.into_iter().filter(|(_, body)| !body.is_null()).chain(answer);
+        for (schema, example) in pairs {
+            schemas.assert_valid(&schema, &example);
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "{checked}");
+}
+
+/// A schema that is broken on purpose finds nothing to be valid, so the checks above can fail.
+#[test]
+fn a_member_that_is_not_documented_is_found() {
+    let mut schemas = ClosedSchemas::new();
+    let schema = "/components/schemas/ConsumeCredits";
+    assert!(schemas.error_of(schema, &json!({"amount": 1.5})).is_none());
+    for wrong in [json!({"amount": 1.5, "x": 1}), json!({"amount": true}), json!({}), json!({"amount": "-1"})]
+    {
+        assert!(schemas.error_of(schema, &wrong).is_some(), "{wrong}");
+    }
+}
+
+/// The schemas of the document, in which no object has members that are not documented.
+struct ClosedSchemas {
+    compiler: boon::Compiler,
+    compiled: boon::Schemas,
+}
+
+impl ClosedSchemas {
+    const DOCUMENT: &str = "http://localhost/openapi.json";
+
+    fn new() -> Self {
+        let mut document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        close(&mut document);
+        let mut compiler = boon::Compiler::new();
+        compiler.add_resource(Self::DOCUMENT, document).unwrap();
+        Self { compiler, compiled: boon::Schemas::new() }
+    }
+
+    fn error_of(&mut self, schema: &str, value: &Value) -> Option<String> {
+        let place = format!("{}#{schema}", Self::DOCUMENT);
+        let schema = self.compiler.compile(&place, &mut self.compiled).unwrap();
+        self.compiled.validate(value, schema).err().map(|error| format!("{error:#}"))
+    }
+
+    fn assert_valid(&mut self, schema: &str, value: &Value) {
+        if let Some(error) = self.error_of(schema, value) {
+            panic!("{schema}: {error}\n{value:#}");
+        }
+    }
+}
+
+fn close(document: &mut Value) {
+    let mut parts = BTreeSet::new();
+    close_inner(document, &mut parts);
+    for part in parts {
+        let schema = document.pointer_mut(part.trim_start_matches('#')).unwrap();
+        schema.as_object_mut().unwrap().remove("additionalProperties");
+    }
+}
+
+/// The parts of an `allOf` have the members of one another, so the whole is closed, not the parts.
+fn close_inner(schema: &mut Value, parts: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(all) = members.get("allOf").and_then(Value::as_array) {
+                parts.extend(all.iter().filter_map(|part| part["$ref"].as_str()).map(str::to_owned));
+                members.insert("unevaluatedProperties".to_owned(), false.into());
+            } else if members.contains_key("properties") {
+                members.entry("additionalProperties").or_insert(false.into());
+            }
+            for (name, member) in members.iter_mut().filter(|(name, _)| *name != "properties") {
+                match (name.as_str(), member) {
+                    ("allOf", Value::Array(all)) => all
+                        .iter_mut()
+                        .filter_map(|part| part.get_mut("properties"))
+                        .for_each(|properties| close_members(properties, parts)),
+                    (_, member) => close_inner(member, parts),
+                }
+            }
+            if let Some(properties) = members.get_mut("properties") {
+                close_members(properties, parts);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| close_inner(item, parts)),
+        _ => {}
+    }
+}
+
+fn close_members(properties: &mut Value, parts: &mut BTreeSet<String>) {
+    properties.as_object_mut().unwrap().values_mut().for_each(|member| close_inner(member, parts));
+}
+
+fn operation_pointer(route: &Route) -> String {
+    let path = route.path.replace('/', "~1").replace('{', "%7B").replace('}', "%7D");
+    format!("/paths/{path}/{}", route.method.as_str().to_ascii_lowercase())
+}
+
+fn request_schema(route: &Route) -> String {
+    format!("{}/requestBody/content/application~1json/schema", operation_pointer(route))
+}
+
+fn answer_schema(route: &Route) -> String {
+    format!("{}/responses/200/content/application~1json/schema", operation_pointer(route))
 }
 
 #[test]

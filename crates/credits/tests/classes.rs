@@ -208,12 +208,13 @@ async fn stored_keys_are_known_by_the_fingerprints_of_earlier_versions() {
     let with_key =
         |key: IdempotencyKey| credits::Command { idempotency: Some(key), ..consume(&user, credits(1)) };
     // Such a version hashed what was sent; now an empty object is an absent one.
-    let asked = || Fingerprint::new().word("consume");
+    let asked = || Fingerprint::v1().word("consume");
     let former = asked().json(Some(&FreeForm::empty())).word("1").finish();
     let formerly = with_key(IdempotencyKey::new("k", former).unwrap());
     let first = done(db.pool(), &clock, formerly).await;
-    let (fingerprint, former) = asked().object(None).word("1").finish_all();
-    let now = with_key(IdempotencyKey::new("k", fingerprint).unwrap().or_formerly(former));
+    let now = asked().object(None).word("1");
+    let fingerprint = now.clone().finish();
+    let now = with_key(IdempotencyKey::new("k", fingerprint).unwrap().or_formerly(now.into_former()));
     // Only of rows that such a version stored.
     let refused = run(db.pool(), &clock, std::slice::from_ref(&now)).await.remove(0).unwrap_err();
     assert!(matches!(refused, Refusal::IdempotencyConflict { .. }));

@@ -3,10 +3,17 @@
 use serde_json::{Map, Value, json};
 use utoipa::{
     ToSchema,
-    openapi::{RefOr, Schema},
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-use super::catalogue::{self, Entry};
+use super::{
+    catalogue::{self, Entry},
+    fields::{
+        PageInput, Source,
+        dates::DatesInput,
+        input::{Declared, Input, reference},
+    },
+};
 
 /// Documentation of one route.
 pub struct Doc {
@@ -17,7 +24,7 @@ pub struct Doc {
     pub(super) body: Option<Media>,
     pub(super) reply: Option<Media>,
     pub(super) errors: Vec<&'static Entry>,
-    pub(super) schemas: Vec<(String, RefOr<Schema>)>,
+    pub(super) schemas: Vec<(String, Value)>,
 }
 
 /// A parameter of the query or a header.
@@ -61,43 +68,17 @@ impl Doc {
         self
     }
 
-    /// A query parameter that may be absent.
+    /// The query parameters of an input.
     #[must_use]
-    pub fn query(
-        mut self,
-        name: &'static str,
-        description: &'static str,
-        schema: Value,
-        example: Value,
-    ) -> Self {
-        self.parameters.push(Parameter {
-            place: "query",
-            name,
-            description,
-            schema,
-            example,
-            required: false,
-        });
-        self
+    pub fn query<T: Input<Context = ()>>(self) -> Self {
+        self.query_for::<T>(&())
     }
 
-    /// A query parameter that must be there.
+    /// The query parameters of an input that depends on a context.
     #[must_use]
-    pub fn required_query(
-        mut self,
-        name: &'static str,
-        description: &'static str,
-        schema: Value,
-        example: Value,
-    ) -> Self {
-        self.parameters.push(Parameter {
-            place: "query",
-            name,
-            description,
-            schema,
-            example,
-            required: true,
-        });
+    pub fn query_for<T: Input>(mut self, context: &T::Context) -> Self {
+        let declared = T::declared(context).into_iter().filter(|field| field.source != Source::Body);
+        self.parameters.extend(declared.map(Parameter::from));
         self
     }
 
@@ -138,60 +119,42 @@ impl Doc {
 
     /// `limit`, `offset` and `cursor`.
     #[must_use]
-    pub fn paged(self, limit_default: i64) -> Self {
-        self.query(
-            "limit",
-            "Most items of a page; above 500 counts as 500. A page of large items ends earlier: go on by cursor, or by \
-             offset plus items received.",
-            json!({"type": "integer", "minimum": 1, "default": limit_default}),
-            json!(10),
-        )
-        .query(
-            "offset",
-            "Items to skip.",
-            json!({"type": "integer", "minimum": 0, "default": 0}),
-            json!(0),
-        )
-        .query(
-            "cursor",
-            "`X-Next-Cursor` of the page before, with the same filters; excludes `offset`.",
-            json!({"type": "string"}),
-            Value::Null,
-        )
+    pub fn paged(mut self, limit_default: i64) -> Self {
+        for mut field in PageInput::declared(&()) {
+            if field.name == "limit" {
+                field.schema["default"] = limit_default.into();
+            }
+            self.parameters.push(field.into());
+        }
+        self
     }
 
     /// `start_date` and `end_date`, both inclusive. Dates are days of UTC, or of `tz` where the route has it.
     #[must_use]
     pub fn dated(self) -> Self {
-        let schema = || json!({"type": "string", "format": "date-time"});
-        self.query(
-            "start_date",
-            "From this instant on, inclusive; a bare date is its midnight, in `tz` where the route has one, else UTC.",
-            schema(),
-            Value::Null,
-        )
-        .query(
-            "end_date",
-            "Up to this instant, inclusive; a bare date is that whole day.",
-            schema(),
-            Value::Null,
-        )
+        self.query::<DatesInput>()
     }
 
-    /// A JSON body.
+    /// A JSON body with this input. Fields that may come from the query instead are parameters too.
     #[must_use]
-    pub fn body<T: ToSchema>(mut self, example: Value) -> Self {
-        let schema = self.component::<T>();
-        self.body = Some(Media { content_type: "application/json", schema, example, required: true });
-        self
+    pub fn body<T: Input<Context = ()>>(self, example: Value) -> Self {
+        self.body_for::<T>(&(), true, example)
     }
 
-    /// A JSON body that may be left out.
+    /// As [`Doc::body`], for a body that may be left out.
     #[must_use]
-    pub fn optional_body<T: ToSchema>(mut self, example: Value) -> Self {
-        let schema = self.component::<T>();
-        self.body = Some(Media { content_type: "application/json", schema, example, required: false });
-        self
+    pub fn optional_body<T: Input<Context = ()>>(self, example: Value) -> Self {
+        self.body_for::<T>(&(), false, example)
+    }
+
+    /// As [`Doc::body`], for an input that depends on a context.
+    #[must_use]
+    pub fn body_for<T: Input>(self, context: &T::Context, required: bool, example: Value) -> Self {
+        let mut doc = self.query_for::<T>(context);
+        let (schema, components) = reference::<T>(T::NAME, context);
+        doc.schemas.extend(components);
+        doc.body = Some(Media { content_type: "application/json", schema, example, required });
+        doc
     }
 
     /// The documented envelope around data of this type.
@@ -241,9 +204,25 @@ impl Doc {
 
     fn component<T: ToSchema>(&mut self) -> Value {
         let name = T::name().into_owned();
-        self.schemas.push((name.clone(), T::schema()));
-        T::schemas(&mut self.schemas);
+        let mut schemas = vec![(name.clone(), T::schema())];
+        T::schemas(&mut schemas);
+        let plain = |(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default());
+        self.schemas.extend(schemas.into_iter().map(plain));
         json!({"$ref": format!("#/components/schemas/{name}")})
+    }
+}
+
+/// A declared field as a parameter of the query. One that may come from the body as well is required by neither.
+impl From<Declared> for Parameter {
+    fn from(field: Declared) -> Self {
+        Self {
+            place: "query",
+            name: field.name,
+            description: field.description,
+            required: field.is_required && field.source == Source::Query,
+            example: if field.source == Source::Query { field.example } else { Value::Null },
+            schema: field.schema,
+        }
     }
 }
 
@@ -267,4 +246,28 @@ fn enveloped(data: Value, message: &str, example: Value) -> Media {
         }),
         required: true,
     }
+}
+
+/// The schema of a closed set of words.
+#[must_use]
+pub fn words(words: &[&'static str]) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied())).into()
+}
+
+/// Declares a type that stands in the schemas of answers for a closed set of words.
+#[macro_export]
+macro_rules! words {
+    ($($(#[doc = $about:literal])+ $Words:ident = $words:expr;)+) => {$(
+        $(#[doc = $about])+
+        #[derive(Debug)]
+        pub struct $Words;
+
+        impl utoipa::PartialSchema for $Words {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                $crate::http::doc::words(&$words)
+            }
+        }
+
+        impl utoipa::ToSchema for $Words {}
+    )+};
 }

@@ -1,14 +1,20 @@
 //! The `Idempotency-Key` of a request, and what makes two requests the same (HTTP contract 1.11).
 
+pub mod v1;
+
+use std::fmt::Display;
+
 use actix_web::http::header::HeaderName;
 use credits::{Fingerprint, IdempotencyKey};
-use kernel::Principal;
+use kernel::{Principal, UserId};
 
 use super::{
     call::Call,
     catalogue,
     error::ApiError,
     fault::{Fault, Problem},
+    fields::input::Keyed,
+    routes::usage::record::RecordUsage,
 };
 
 /// The header.
@@ -22,27 +28,44 @@ pub struct Begun {
     /// Its text, if that can be a key.
     text: Option<String>,
     bound: Fingerprint,
+    /// As version 1 of the fingerprint was bound.
+    former: Fingerprint,
 }
 
-/// The key of this call, if it has one, bound to who calls, to the route and its user, and to what is `asked`: the parsed
-/// fields of the request in a fixed order. Fingerprints are kept for good, so a field that is added later must leave those
-/// of requests without it as they were.
+/// The key of this call, if it has one, bound to who calls, to the route and its user, and to the fields of the request.
+/// `former` adds to the fingerprint of version 1 what that version added (see [`v1`]).
 ///
-/// The hash of a large body takes its time, so it is made where large bodies are read; `wish` goes there and comes back.
+/// The hash of a large body takes its time, so it is made where large bodies are read; `input` goes there and comes back.
 ///
 /// # Errors
 /// 422 when the header is not a usable key, 401 on an open route, 503 while the process ends.
-pub async fn key<T: Send + 'static>(
+pub async fn key<T: Keyed + Send + 'static>(
     call: &Call,
-    wish: T,
-    asked: impl FnOnce(&T, Fingerprint) -> Fingerprint + Send + 'static,
+    input: T,
+    former: impl FnOnce(&T, Fingerprint) -> Fingerprint + Send + 'static,
 ) -> Result<(T, Option<IdempotencyKey>), ApiError> {
-    let Some(begun) = begun(call)? else {
-        return Ok((wish, None));
+    key_at::<T, String>(call, None, input, former).await
+}
+
+/// As [`key`], bound to a parameter of the path too, named and as it was read.
+///
+/// # Errors
+/// As [`key`].
+pub async fn key_at<T: Keyed + Send + 'static, P: Display>(
+    call: &Call,
+    parameter: Option<(&str, P)>,
+    input: T,
+    former: impl FnOnce(&T, Fingerprint) -> Fingerprint + Send + 'static,
+) -> Result<(T, Option<IdempotencyKey>), ApiError> {
+    let Some(mut begun) = begun(call)? else {
+        return Ok((input, None));
     };
+    if let Some((name, value)) = parameter {
+        begun.bound = begun.bound.word(name).word(&value.to_string());
+    }
     let work = move || {
-        let key = begun.key(|bound| asked(&wish, bound))?;
-        Ok((wish, Some(key)))
+        let key = begun.key(|bound| input.fingerprint(bound), |bound| former(&input, bound))?;
+        Ok((input, Some(key)))
     };
     call.app.traffic.bodies.work(&call.share, work).await?
 }
@@ -56,15 +79,23 @@ pub fn begun(call: &Call) -> Result<Option<Begun>, ApiError> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let caller = Fingerprint::new().word("http");
-    let caller = match call.principal()? {
-        Principal::User(id) | Principal::AdminUser(id) => caller.word("user").word(id.as_str()),
-        Principal::Key { name, .. } => caller.word("key").word(name),
+    let principal = call.principal()?;
+    let target = call.target().map(|user| user.as_str());
+    let bound = |version: Fingerprint| {
+        let caller = version.word("http");
+        let caller = match principal {
+            Principal::User(id) | Principal::AdminUser(id) => caller.word("user").word(id.as_str()),
+            Principal::Key { name, .. } => caller.word("key").word(name),
+        };
+        caller.word(call.operation).maybe(target)
     };
-    let bound = caller.word(call.operation).maybe(call.target().map(|user| user.as_str()));
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     let usable = text.filter(|text| IdempotencyKey::new(*text, [0; 32]).is_ok());
-    Ok(Some(Begun { text: usable.map(str::to_owned), bound }))
+    Ok(Some(Begun {
+        text: usable.map(str::to_owned),
+        bound: bound(Fingerprint::v2()),
+        former: bound(Fingerprint::v1()),
+    }))
 }
 
 impl Begun {
@@ -82,14 +113,18 @@ impl Begun {
         })
     }
 
-    /// The key of what is `asked`.
+    /// The key of what is asked, as versions 2 and 1 hash it.
     ///
     /// # Errors
     /// As [`Begun::check`].
-    pub fn key(&self, asked: impl FnOnce(Fingerprint) -> Fingerprint) -> Result<IdempotencyKey, ApiError> {
+    pub fn key(
+        &self,
+        asked: impl FnOnce(Fingerprint) -> Fingerprint,
+        former: impl FnOnce(Fingerprint) -> Fingerprint,
+    ) -> Result<IdempotencyKey, ApiError> {
         let text = self.check()?;
-        let (fingerprint, former) = asked(self.bound.clone()).finish_all();
-        IdempotencyKey::new(text, fingerprint)
+        let former = former(self.former.clone()).into_former();
+        IdempotencyKey::new(text, asked(self.bound.clone()).finish())
             .map(|key| key.or_formerly(former))
             .map_err(|_| ApiError::new(&catalogue::INTERNAL))
     }
@@ -101,8 +136,13 @@ impl Begun {
     pub fn key_of_item(
         &self,
         index: usize,
-        asked: impl FnOnce(Fingerprint) -> Fingerprint,
+        user_id: &UserId,
+        record: &RecordUsage,
     ) -> Result<IdempotencyKey, ApiError> {
-        Ok(self.key(asked)?.of_item(index))
+        let key = self.key(
+            |bound| record.fingerprint(bound.word("user_id").word(user_id.as_str())),
+            |bound| v1::record(record, bound.word(user_id.as_str())),
+        )?;
+        Ok(key.of_item(index))
     }
 }

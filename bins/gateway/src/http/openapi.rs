@@ -3,6 +3,10 @@
 mod amounts;
 
 use serde_json::{Map, Value, json};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{
     catalogue::{self, Entry},
@@ -33,13 +37,14 @@ fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Rou
     let mut paths = Map::new();
     let (mut schemas, mut of_requests) = (Map::new(), Vec::new());
     schemas.insert("Error".to_owned(), error_schema());
+    schemas.insert("ErrorDetail".to_owned(), error_detail_schema());
     for route in routes {
         let doc = (route.doc)();
         for (name, schema) in &doc.schemas {
-            schemas.insert(name.clone(), serde_json::to_value(schema).unwrap_or_default());
+            schemas.insert(name.clone(), schema.clone());
         }
         of_requests.extend(doc.body.as_ref().map(|media| media.schema.clone()));
-        let operation = operation(route, &doc);
+        let operation = operation(route, &doc, &mut schemas);
         let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
@@ -86,11 +91,12 @@ numbers. Times are UTC with microseconds. `message` follows `Accept-Language` (E
 answers `X-Next-Cursor`. Unknown query parameters are ignored on the documented routes; where `x-closed-query` is true they \
 are 422 `extra_forbidden`.";
 
-fn operation(route: &Route, doc: &Doc) -> Value {
+fn operation(route: &Route, doc: &Doc, schemas: &mut Map<String, Value>) -> Value {
     let mut responses = Map::new();
     let mut success = json!({"description": "Success", "headers": headers(doc)});
     if let Some(media) = &doc.reply {
-        success["content"] = content(media);
+        let schema = named(&media.schema, route.operation, schemas);
+        success["content"] = content(media, &schema);
     }
     responses.insert("200".to_owned(), success);
     for (status, description) in errors(route, doc) {
@@ -111,7 +117,8 @@ fn operation(route: &Route, doc: &Doc) -> Value {
         operation["x-closed-query"] = true.into();
     }
     if let Some(media) = &doc.body {
-        operation["requestBody"] = json!({"required": media.required, "content": content(media)});
+        operation["requestBody"] =
+            json!({"required": media.required, "content": content(media, &media.schema)});
     }
     operation
 }
@@ -129,8 +136,23 @@ fn headers(doc: &Doc) -> Value {
     headers
 }
 
-fn content(media: &Media) -> Value {
-    let mut body = json!({"schema": media.schema});
+/// The schema of an answer: an object without a name gets that of its operation, so that generated clients have a type for it.
+fn named(schema: &Value, operation: &str, schemas: &mut Map<String, Value>) -> Value {
+    if schema.get("properties").is_none() {
+        return schema.clone();
+    }
+    let name: String = operation.split('_').map(capitalized).chain(["Answer".to_owned()]).collect();
+    schemas.insert(name.clone(), schema.clone());
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+}
+
+fn content(media: &Media, schema: &Value) -> Value {
+    let mut body = json!({"schema": schema});
     if !media.example.is_null() {
         body["example"] = media.example.clone();
     }
@@ -215,6 +237,52 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
     by_status
 }
 
+/// The member `detail` of an error in the schemas of answers.
+#[derive(Debug)]
+pub struct ErrorDetail;
+
+impl PartialSchema for ErrorDetail {
+    fn schema() -> RefOr<Schema> {
+        serde_json::from_value(error_detail_schema()).unwrap_or_default()
+    }
+}
+
+impl ToSchema for ErrorDetail {}
+
+/// `detail`: a sentence, or the faults of a request.
+fn error_detail_schema() -> Value {
+    json!({"oneOf": [
+        {"type": "string"},
+        {"type": "array", "description": "Every fault of a 422.", "items": {
+            "type": "object", "required": ["type", "loc", "msg"],
+            "properties": {
+                "type": {"type": "string"},
+                "loc": {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}},
+                "msg": {"type": "string"},
+                "input": {},
+            },
+        }},
+    ]})
+}
+
+/// `error_details`: every member that some code has, and room for others.
+fn error_details_schema() -> Value {
+    let mut properties = Map::new();
+    for name in catalogue::CATALOGUE.iter().flat_map(|entry| entry.details) {
+        properties.insert((*name).to_owned(), json!({}));
+    }
+    properties.insert("operation".to_owned(), json!({"type": "string"}));
+    properties.insert("timestamp".to_owned(), json!({"type": "string", "format": "date-time"}));
+    properties.insert("user_id".to_owned(), json!({"type": "string"}));
+    json!({
+        "type": "object",
+        "description": "The facts of the error; which there are beside `operation` and `timestamp`, depends on `error_code`.",
+        "required": ["operation", "timestamp"],
+        "properties": properties,
+        "additionalProperties": true,
+    })
+}
+
 fn error_schema() -> Value {
     let codes: Vec<_> = catalogue::CATALOGUE.iter().map(|entry| entry.code).collect();
     json!({
@@ -226,21 +294,9 @@ fn error_schema() -> Value {
             "status": {"type": "string", "const": "error"},
             "message": {"type": "string", "description": "The text in the caller's language."},
             "error_code": {"type": "string", "enum": codes},
-            "error_details": {"type": "object", "required": ["operation", "timestamp"],
-                "properties": {"operation": {"type": "string"}, "timestamp": {"type": "string", "format": "date-time"}}},
+            "error_details": error_details_schema(),
             "timestamp": {"type": "string", "format": "date-time"},
-            "detail": {"oneOf": [
-                {"type": "string"},
-                {"type": "array", "description": "Every fault of a 422.", "items": {
-                    "type": "object", "required": ["type", "loc", "msg"],
-                    "properties": {
-                        "type": {"type": "string"},
-                        "loc": {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}},
-                        "msg": {"type": "string"},
-                        "input": {},
-                    },
-                }},
-            ]},
+            "detail": {"$ref": "#/components/schemas/ErrorDetail"},
             "request_id": {"type": "string"},
         },
     })

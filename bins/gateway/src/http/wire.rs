@@ -6,6 +6,33 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::words;
+
+words! {
+    /// Type of a transaction.
+    TransactionType = ["consume", "recharge", "refund", "grant", "expire", "adjust"];
+    /// Whether a transaction adds to the balance or takes from it.
+    Direction = ["credit", "debit"];
+    /// Kind of a grant.
+    GrantKindName = ["initial", "purchase", "plan", "promo", "refund", "adjustment"];
+    /// Status of a grant.
+    GrantStatusName = ["scheduled", "open", "used", "expired"];
+    /// Status of a hold.
+    HoldStatusName = ["open", "captured", "released", "expired"];
+    /// Class of a caller.
+    CallerClassName = ["user", "service"];
+    /// Status of a session.
+    SessionStatusName = ["active", "completed", "ended", "archived", "expired"];
+    /// Speaker of a message.
+    RoleName = ["user", "assistant", "system", "tool"];
+    /// Status of a message.
+    MessageStatusName = ["completed", "failed", "in_progress"];
+    /// Plan of a user.
+    PlanName = ["free", "pro", "enterprise"];
+    /// Always `success`.
+    SuccessWord = ["success"];
+}
+
 /// An instant as every answer writes it: RFC 3339, UTC, microseconds, `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2025-07-27T00:32:57.736450Z")]
@@ -29,10 +56,10 @@ pub struct Transaction {
     #[schema(value_type = String, example = "auth0|test123")]
     pub user_id: UserId,
     /// consume, recharge, refund, grant, expire or adjust.
-    #[schema(example = "consume")]
+    #[schema(value_type = TransactionType, example = "consume")]
     pub transaction_type: &'static str,
     /// `credit` adds to the balance, `debit` takes from it.
-    #[schema(example = "debit")]
+    #[schema(value_type = Direction, example = "debit")]
     pub direction: &'static str,
     /// Credits moved, above zero.
     #[schema(value_type = f64, example = 25.5)]
@@ -111,7 +138,7 @@ pub struct Grant {
     /// Id within the account.
     pub grant_id: i64,
     /// initial, purchase, plan, promo, refund or adjustment.
-    #[schema(example = "initial")]
+    #[schema(value_type = GrantKindName, example = "initial")]
     pub kind: &'static str,
     /// Credits granted.
     #[schema(value_type = f64, example = 1000.0)]
@@ -129,7 +156,7 @@ pub struct Grant {
     /// When what is left of it is lost.
     pub expires_at: Option<Timestamp>,
     /// scheduled, open, used or expired.
-    #[schema(example = "open")]
+    #[schema(value_type = GrantStatusName, example = "open")]
     pub status: &'static str,
     /// What it was for.
     pub description: Option<String>,
@@ -167,7 +194,7 @@ pub struct Hold {
     #[schema(value_type = String, example = "auth0|test123")]
     pub user_id: UserId,
     /// user or service: who made it. Users end only holds of users.
-    #[schema(example = "service")]
+    #[schema(value_type = CallerClassName, example = "service")]
     pub made_by: &'static str,
     /// Credits held.
     #[schema(value_type = f64, example = 70.0)]
@@ -182,7 +209,7 @@ pub struct Hold {
     #[schema(value_type = f64, example = 0.0)]
     pub uncollected: Credits,
     /// open, captured, released or expired.
-    #[schema(example = "open")]
+    #[schema(value_type = HoldStatusName, example = "open")]
     pub status: &'static str,
     /// When it ends by itself.
     pub expires_at: Timestamp,
@@ -233,7 +260,7 @@ pub struct SessionBody {
     #[schema(value_type = Object)]
     pub conversation_data: FreeForm,
     /// active, completed, ended, archived or expired.
-    #[schema(example = "active")]
+    #[schema(value_type = SessionStatusName, example = "active")]
     pub status: &'static str,
     /// What the caller attached.
     #[schema(value_type = Object)]
@@ -297,7 +324,7 @@ pub struct MessageBody {
     #[schema(example = "chat")]
     pub message_type: String,
     /// user, assistant, system or tool.
-    #[schema(example = "user")]
+    #[schema(value_type = RoleName, example = "user")]
     pub role: &'static str,
     /// The text.
     #[schema(example = "Hello")]
@@ -320,7 +347,7 @@ pub struct MessageBody {
     /// How important it is, 0 to 1.
     pub importance_score: f64,
     /// completed, failed or in_progress.
-    #[schema(example = "completed")]
+    #[schema(value_type = MessageStatusName, example = "completed")]
     pub status: &'static str,
     /// When it was added.
     pub created_at: Timestamp,
@@ -406,7 +433,7 @@ pub struct UsageBody {
     /// When it happened.
     pub created_at: Timestamp,
     /// user or service: whose word the record is; null for records made before it was stored.
-    #[schema(example = "service")]
+    #[schema(value_type = Option<CallerClassName>, example = "service")]
     pub recorded_by: Option<&'static str>,
     /// Id the caller gave the event, by which repeats are known.
     pub event_id: Option<String>,

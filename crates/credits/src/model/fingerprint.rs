@@ -10,10 +10,6 @@ use uuid::Uuid;
 
 use crate::model::idempotency::FINGERPRINT_BYTES;
 
-/// The word that every fingerprint begins with. Fingerprints are kept with their keys for good: whoever changes the
-/// encoding of anything below, or what a caller of this puts in, turns repeats into conflicts and needs another word.
-const VERSION: &str = "v1";
-
 /// Deepest nesting of JSON whose spelling does not matter; what lies deeper is taken as it was written. Requests over HTTP
 /// are not nested that deeply.
 const DEPTH_MAX: u32 = 64;
@@ -51,10 +47,14 @@ enum Step {
 }
 
 impl Fingerprint {
-    /// The beginning of every fingerprint: the version of the encoding.
-    #[expect(clippy::new_without_default, reason = "an empty fingerprint stands for nothing")]
-    pub fn new() -> Self {
-        Self { hash: with_word(Sha256::new(), VERSION), former: None }
+    /// The beginning of a fingerprint of version 2: names and values of what is present.
+    pub fn v2() -> Self {
+        Self { hash: with_word(Sha256::new(), "v2"), former: None }
+    }
+
+    /// The beginning of a fingerprint of version 1: values in a fixed order, also those that are absent.
+    pub fn v1() -> Self {
+        Self { hash: with_word(Sha256::new(), "v1"), former: None }
     }
 
     /// With a word.
@@ -122,11 +122,10 @@ impl Fingerprint {
         self.hash.finalize().into()
     }
 
-    /// The fingerprint, and what those are made from that earlier versions may have stored for the same request, if they
-    /// are others.
+    /// This fingerprint, and those that even earlier versions may have stored for the same request, as former ones.
     #[must_use]
-    pub fn finish_all(self) -> ([u8; FINGERPRINT_BYTES], Option<FormerFingerprints>) {
-        (self.hash.finalize().into(), self.former)
+    pub fn into_former(self) -> FormerFingerprints {
+        self.former.unwrap_or(FormerFingerprints { begun: self.hash, steps: Vec::new() })
     }
 }
 
@@ -197,7 +196,7 @@ mod tests {
 
     fn of(text: &str) -> [u8; FINGERPRINT_BYTES] {
         let json = FreeForm::object(text).unwrap();
-        Fingerprint::new().json(Some(&json)).finish()
+        Fingerprint::v1().json(Some(&json)).finish()
     }
 
     #[test]
@@ -224,14 +223,15 @@ mod tests {
         let of = |one: Option<&str>, other: Option<&str>| {
             let one = one.map(|text| FreeForm::object(text).unwrap());
             let other = other.map(|text| FreeForm::object(text).unwrap());
-            let asked = Fingerprint::new().word("x").object(one.as_ref());
-            let (hash, former) = asked.word("y").object(other.as_ref()).finish_all();
-            let mut all: Vec<_> = former.iter().flat_map(FormerFingerprints::fingerprints).collect();
+            let asked = Fingerprint::v1().word("x").object(one.as_ref());
+            let asked = asked.word("y").object(other.as_ref());
+            let hash = asked.clone().finish();
+            let mut all: Vec<_> = asked.into_former().fingerprints().collect();
             all.sort_unstable();
             (hash, all)
         };
         let formerly = |one: Option<&FreeForm>, other: Option<&FreeForm>| {
-            Fingerprint::new().word("x").json(one).word("y").json(other).finish()
+            Fingerprint::v1().word("x").json(one).word("y").json(other).finish()
         };
         let empty = FreeForm::empty();
         let (absent, former) = of(None, None);
@@ -258,8 +258,9 @@ mod tests {
             expected.sort_unstable();
             assert_eq!((hash, former), (formerly(first, second), expected.to_vec()));
         }
-        let (_, none) = Fingerprint::new().object(Some(&object)).finish_all();
-        assert!(none.is_none());
+        let full = Fingerprint::v1().object(Some(&object));
+        let former = full.clone().into_former();
+        assert_eq!(former.fingerprints().collect::<Vec<_>>(), [full.finish()]);
     }
 
     #[test]
@@ -270,7 +271,7 @@ mod tests {
 
     #[test]
     fn words_keep_their_bounds() {
-        let new = Fingerprint::new;
+        let new = Fingerprint::v1;
         let all = [
             new().word("ab").word("c").finish(),
             new().word("a").word("bc").finish(),

@@ -42,8 +42,8 @@ impl IdempotencyKey {
 
     /// The key with what the fingerprints are made from that earlier versions may have stored for the same request.
     #[must_use]
-    pub fn or_formerly(self, former: Option<FormerFingerprints>) -> Self {
-        Self { former: former.map(Arc::new), ..self }
+    pub fn or_formerly(self, former: FormerFingerprints) -> Self {
+        Self { former: Some(Arc::new(former)), ..self }
     }
 
     /// The key of an item of a batch: this one, `#` and the index. It may be a little longer than a caller's.

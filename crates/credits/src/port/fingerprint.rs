@@ -9,7 +9,7 @@ use crate::{
 
 /// What was asked, but for what this program adds to it (ids). Kept with keys, so it must stay the same in later versions.
 pub fn fingerprint(request: &Request, actor: Actor, action: &Action) -> [u8; FINGERPRINT_BYTES] {
-    let asked = Fingerprint::new()
+    let asked = Fingerprint::v1()
         .word("ledger")
         .word(actor.as_str())
         .maybe(request.description.as_deref())

@@ -1,42 +1,75 @@
 //! Parsers of amounts: credits, dollars and rates.
 
 use kernel::{AmountError, Credits, Usd};
+use serde_json::json;
 use usage::rating::{Per, Rate};
 
-use super::{Parsed, Value, double, parse::integer};
+use super::{
+    Parsed, Value, double,
+    parse::read_integer,
+    parser::{Parse, parser},
+};
 use crate::http::fault::Problem;
 
 /// Credits to be moved: above zero.
-pub fn credits_to_move(value: Value<'_>) -> Parsed<Credits> {
-    let credits = amount(value, Sign::Positive, Credits::MAX.to_plain_text(), Credits::from_json)?;
-    if credits.is_zero() { Err(not_positive()) } else { Ok(credits) }
+pub fn credits_to_move() -> impl Parse<Output = Credits> {
+    parser(
+        || schema(Sign::Positive, &Credits::MAX.to_plain_text()),
+        |value| {
+            let credits = amount(value, Sign::Positive, Credits::MAX.to_plain_text(), Credits::from_json)?;
+            if credits.is_zero() { Err(not_positive()) } else { Ok(credits) }
+        },
+    )
 }
 
 /// Credits to be noted: zero or more.
-pub fn credits_to_note(value: Value<'_>) -> Parsed<Credits> {
-    amount(value, Sign::NotNegative, Credits::MAX.to_plain_text(), Credits::from_json)
+pub fn credits_to_note() -> impl Parse<Output = Credits> {
+    parser(
+        || schema(Sign::NotNegative, &Credits::MAX.to_plain_text()),
+        |value| amount(value, Sign::NotNegative, Credits::MAX.to_plain_text(), Credits::from_json),
+    )
 }
 
 /// Dollars to be noted: zero or more.
-pub fn usd_to_note(value: Value<'_>) -> Parsed<Usd> {
-    amount(value, Sign::NotNegative, Usd::MAX.to_plain_text(), Usd::from_json)
+pub fn usd_to_note() -> impl Parse<Output = Usd> {
+    parser(
+        || schema(Sign::NotNegative, &Usd::MAX.to_plain_text()),
+        |value| amount(value, Sign::NotNegative, Usd::MAX.to_plain_text(), Usd::from_json),
+    )
 }
 
-/// How many units a rate is told for.
-pub fn per(value: Value<'_>) -> Parsed<Per> {
-    let units = integer(i64::MIN, i64::MAX)(value)?;
-    [Per::One, Per::Thousand, Per::Million]
-        .into_iter()
-        .find(|per| per.units() == units)
-        .ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
+/// The number of units a rate is stated for.
+pub fn per() -> impl Parse<Output = Per> {
+    const CHOICES: [Per; 3] = [Per::One, Per::Thousand, Per::Million];
+    parser(
+        || json!({"type": "integer", "enum": CHOICES.map(Per::units)}),
+        |value| {
+            let units = read_integer(value, i64::MIN, i64::MAX)?;
+            let per = CHOICES.into_iter().find(|per| per.units() == units);
+            per.ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
+        },
+    )
 }
 
 /// Credits or dollars for so many units, as pico for one unit: zero or more.
-pub fn rate(per: Per) -> impl Fn(Value<'_>) -> Parsed<i64> {
-    move |value| {
-        let most = Rate::text(Rate::PICO_MAX, per);
-        amount(value, Sign::NotNegative, most, |literal| Rate::pico_from_json(literal, per))
-    }
+pub fn rate(per: Per) -> impl Parse<Output = i64> {
+    let most = move || Rate::text(Rate::PICO_MAX, per);
+    parser(
+        move || schema(Sign::NotNegative, &most()),
+        move |value| amount(value, Sign::NotNegative, most(), |literal| Rate::pico_from_json(literal, per)),
+    )
+}
+
+/// The schema of an amount: a number, or the text of one (HTTP contract 1.8).
+fn schema(sign: Sign, most: &str) -> serde_json::Value {
+    let mut schema = json!({"type": ["number", "string"], "pattern": r"^[0-9]+(\.[0-9]+)?$"});
+    let minimum = match sign {
+        Sign::Positive => "exclusiveMinimum",
+        Sign::NotNegative => "minimum",
+    };
+    schema[minimum] = 0.into();
+    schema["maximum"] = serde_json::from_str(most).unwrap_or_default();
+    schema
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

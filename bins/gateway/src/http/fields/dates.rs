@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{
-    Fields, Source,
+    Fields,
+    input::{Declared, Input},
     time::{LATEST, Moment, midnight, moment},
 };
 use crate::http::fault::Problem;
@@ -68,12 +69,59 @@ impl End {
     }
 }
 
+crate::input! {
+    /// A window of time.
+    pub struct DatesInput {
+        /// From this instant on, inclusive; a bare date is its midnight, in `tz` where the route has one, else UTC.
+        start_date: Option<Moment> = optional(Query, moment());
+        /// Up to this instant, inclusive; a bare date is that whole day.
+        end_date: Option<Moment> = optional(Query, moment());
+    }
+}
+
+impl Input for Dates {
+    type Context = Days;
+
+    const NAME: &'static str = DatesInput::NAME;
+    const DESCRIPTION: &'static str = DatesInput::DESCRIPTION;
+
+    fn read(fields: &mut Fields, days: &Days) -> Option<Self> {
+        Some(fields.dates(days))
+    }
+
+    fn declared(_days: &Days) -> Vec<Declared> {
+        DatesInput::declared(&())
+    }
+}
+
 impl Fields {
     /// `start_date` and `end_date`; a start after the end is a fault. Dates mean days of `days`.
     pub fn dates(&mut self, days: &Days) -> Dates {
-        let start = self.optional(Source::Query, "start_date", moment);
-        let end = self.optional(Source::Query, "end_date", moment);
-        let dates = Dates {
+        let dates = DatesInput::read(self, &());
+        let (start, end) = dates.map_or((None, None), |dates| (dates.start_date, dates.end_date));
+        self.window(start, end, days)
+    }
+
+    /// The window between two dates; a start after the end is a fault.
+    pub fn window(&mut self, start: Option<Moment>, end: Option<Moment>, days: &Days) -> Dates {
+        let dates = Dates::new(start, end, days);
+        let is_reversed = match (start, end) {
+            // A day that a zone left out ends where it begins.
+            (Some(Moment::Day(start)), Some(Moment::Day(end))) => start > end,
+            _ => dates.start.zip(dates.end).is_some_and(|(start, end)| start > end.last()),
+        };
+        if is_reversed {
+            self.fault("query", "start_date", Problem::value("start_date is after end_date"));
+        }
+        dates
+    }
+}
+
+impl Dates {
+    /// The window between two dates, of which either may be absent.
+    #[must_use]
+    pub fn new(start: Option<Moment>, end: Option<Moment>, days: &Days) -> Self {
+        Self {
             start: start.map(|start| match start {
                 Moment::Instant(instant) => instant,
                 Moment::Day(day) => days.begins(day),
@@ -82,17 +130,7 @@ impl Fields {
                 Moment::Instant(instant) => End::At(instant),
                 Moment::Day(day) => End::Before(days.ends(day)),
             }),
-        };
-        let is_reversed = match (start, end) {
-            // A day that a zone left out ends where it begins.
-            (Some(Moment::Day(start)), Some(Moment::Day(end))) => start > end,
-            _ => dates.start.zip(dates.end).is_some_and(|(start, end)| start > end.last()),
-        };
-        if is_reversed {
-            let problem = Problem::value("start_date is after end_date");
-            self.fault("query", "start_date", problem);
         }
-        dates
     }
 }
 

@@ -6,9 +6,11 @@
 mod amounts;
 pub mod dates;
 pub mod double;
+pub mod input;
 pub mod json;
 mod nested;
 pub mod parse;
+pub mod parser;
 pub mod time;
 pub mod words;
 
@@ -17,7 +19,7 @@ use std::{str::FromStr, sync::Arc};
 use kernel::{Cursor, Page, Start};
 use serde_json::Value as Json;
 
-use self::json::Object;
+use self::{input::Input, json::Object, parser::Parse};
 use super::{
     catalogue, echo,
     error::ApiError,
@@ -60,6 +62,19 @@ pub enum Source {
     Body,
     /// Either; both must agree.
     Either,
+}
+
+crate::input! {
+    /// A page of a list.
+    pub struct PageInput {
+        /// Most items of a page; above 500 counts as 500. A page of large items ends earlier: go on by cursor, or by offset plus
+        /// items received.
+        limit: Option<i64> = optional(Query, parse::integer(1, i64::MAX)), example(10);
+        /// Items to skip.
+        offset: Option<i64> = optional(Query, parse::integer(0, i64::MAX)), default(0), example(0);
+        /// `X-Next-Cursor` of the page before, with the same filters; excludes `offset`.
+        cursor: Option<String> = optional(Query, parse::text(0, usize::MAX));
+    }
 }
 
 /// The fields of one request, and the faults found so far.
@@ -105,6 +120,30 @@ impl Fields {
         isolate_pure(|| self.read_all(input))
     }
 
+    /// Reads an input.
+    ///
+    /// # Errors
+    /// As [`Fields::read`].
+    pub fn input<T: Input<Context = ()>>(&mut self) -> Result<T, ApiError> {
+        self.read(|fields| T::read(fields, &()))
+    }
+
+    /// Reads the filters of a list and its page.
+    ///
+    /// # Errors
+    /// As [`Fields::read`].
+    pub fn list<T: Input<Context = ()>, P: FromStr>(
+        &mut self,
+        limit_default: i64,
+        scope: &str,
+    ) -> Result<(T, Page<P>), ApiError> {
+        self.read(|fields| {
+            let filters = T::read(fields, &());
+            let page = fields.page(limit_default, scope);
+            filters.zip(page)
+        })
+    }
+
     fn read_all<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
         let unreadable = !self.faults.is_empty();
         let value = if unreadable { None } else { input(self) };
@@ -133,7 +172,7 @@ impl Fields {
         &mut self,
         source: Source,
         name: &'static str,
-        parse: impl Fn(Value<'_>) -> Parsed<T>,
+        parser: impl Parse<Output = T>,
     ) -> Option<T> {
         let present = self.present(source, name);
         if present.is_empty() {
@@ -144,7 +183,7 @@ impl Fields {
             };
             self.faults.push(Fault::missing(place, name));
         }
-        self.take(present, name, parse)
+        self.take(present, name, &parser)
     }
 
     /// A field that may be absent; JSON `null` counts as absent.
@@ -152,23 +191,19 @@ impl Fields {
         &mut self,
         source: Source,
         name: &'static str,
-        parse: impl Fn(Value<'_>) -> Parsed<T>,
+        parser: impl Parse<Output = T>,
     ) -> Option<T> {
         let mut present = self.present(source, name);
         present.retain(|(_, value)| !matches!(value.borrow(), Value::Json("null")));
-        self.take(present, name, parse)
+        self.take(present, name, &parser)
     }
 
     /// `limit`, `offset` and `cursor` of a list (HTTP contract 1.11).
     ///
     /// `scope` names the list and its filters; a cursor made for another is refused.
     pub fn page<P: FromStr>(&mut self, limit_default: i64, scope: &str) -> Option<Page<P>> {
-        let limit =
-            self.optional(Source::Query, "limit", parse::integer(1, i64::MAX)).unwrap_or(limit_default);
-        let offset = self.optional(Source::Query, "offset", parse::integer(0, i64::MAX));
-        let cursor = self.optional(Source::Query, "cursor", |value| match value {
-            Value::Text(text) | Value::Json(text) => Ok(text.to_owned()),
-        });
+        let PageInput { limit, offset, cursor } = PageInput::read(self, &())?;
+        let limit = limit.unwrap_or(limit_default);
         let start = match (cursor, offset) {
             (Some(_), Some(_)) => {
                 self.fault("query", "cursor", Problem::value("cursor and offset exclude each other"));
@@ -239,11 +274,11 @@ impl Fields {
         &mut self,
         present: Vec<(&'static str, Owned)>,
         name: &'static str,
-        parse: impl Fn(Value<'_>) -> Parsed<T>,
+        parser: &impl Parse<Output = T>,
     ) -> Option<T> {
         let mut first: Option<T> = None;
         for (source, value) in present {
-            match parse(value.borrow()) {
+            match parser.parse(value.borrow()) {
                 Ok(parsed) => match &first {
                     Some(other) if *other != parsed => {
                         let problem = Problem::new(
@@ -321,7 +356,7 @@ mod tests {
     fn every_fault_is_told() {
         let mut fields = Fields::new("", br#"{"amount":-1,"reason":5}"#);
         let found = faults(&mut fields, |fields| {
-            let amount: Option<Credits> = fields.required(Source::Body, "amount", parse::credits_to_move);
+            let amount: Option<Credits> = fields.required(Source::Body, "amount", parse::credits_to_move());
             let reason = fields.optional(Source::Body, "reason", parse::text(0, 255));
             let name = fields.required(Source::Body, "name", parse::text(1, 255));
             amount.zip(reason).zip(name).map(|_| ())
@@ -332,7 +367,7 @@ mod tests {
 
     #[test]
     fn query_and_body_must_agree_by_value() {
-        let read = |fields: &mut Fields| fields.required(Source::Either, "amount", parse::credits_to_move);
+        let read = |fields: &mut Fields| fields.required(Source::Either, "amount", parse::credits_to_move());
         let mut same = Fields::new("amount=25.50", br#"{"amount":25.5}"#);
         assert_eq!(same.read(read).unwrap(), "25.5".parse().unwrap());
         let mut other = Fields::new("amount=25", br#"{"amount":25.5}"#);
@@ -343,7 +378,7 @@ mod tests {
     #[test]
     fn a_missing_field_is_placed_where_the_caller_writes() {
         let read = |fields: &mut Fields| {
-            fields.required(Source::Either, "amount", parse::credits_to_move);
+            fields.required(Source::Either, "amount", parse::credits_to_move());
             fields.faults[0].loc[0].clone()
         };
         assert_eq!(read(&mut Fields::new("", b"")), Place::from("query"));
@@ -352,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_before_the_body_is_skipped() {
-        let read = |fields: &mut Fields| fields.required(Source::Body, "amount", parse::credits_to_move);
+        let read = |fields: &mut Fields| fields.required(Source::Body, "amount", parse::credits_to_move());
         let mut marked = Fields::new("", "\u{feff}{\"amount\":2}".as_bytes());
         assert_eq!(marked.read(read).unwrap(), "2".parse().unwrap());
         let empty = Fields::new("", "\u{feff}".as_bytes());
@@ -365,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_repeated_parameter_must_agree_with_itself() {
-        let read = |fields: &mut Fields| fields.required(Source::Query, "limit", parse::integer(0, 9));
+        let read = |fields: &mut Fields| fields.required(Source::Query, "limit", parse::integer::<i64>(0, 9));
         assert_eq!(Fields::new("limit=5&limit=5.0", b"").read(read).unwrap(), 5);
         let mut other = Fields::new("limit=5&limit=6", b"");
         let found = faults(&mut other, |fields| read(fields).map(|_| ()));
@@ -377,7 +412,8 @@ mod tests {
         let known = ["bucket", "end_date", "group_by", "limit", "metrics"];
         let mut fields = Fields::new("metric=cost&groupby=model&limit=x&bucket=1d", b"");
         fields.allow_only(&known);
-        let error = fields.read(|fields| fields.required(Source::Query, "limit", parse::integer(0, 9)));
+        let error =
+            fields.read(|fields| fields.required(Source::Query, "limit", parse::integer::<i64>(0, 9)));
         let (_, text, _) = error.unwrap_err().of_item(crate::http::language::Language::En);
         for part in ["query.limit: ", "query.metric: ", "'metrics'", "query.groupby: ", "'group_by'"] {
             assert!(text.contains(part), "{text}");

@@ -2,38 +2,52 @@
 
 use credits::TransactionName;
 use kernel::{FreeForm, TextError, UserId, UserIdError};
+use serde_json::json;
 use uuid::Uuid;
 
 pub use super::amounts::{credits_to_move, credits_to_note, per, rate, usd_to_note};
-use super::{Parsed, Value, amounts::not_finite};
+use super::{
+    Parsed, Value,
+    amounts::not_finite,
+    parser::{Parse, parser},
+};
 use crate::http::fault::Problem;
 
 /// Most tokens one call may report (HTTP contract 1.8).
 pub const TOKENS_MAX: i64 = 1_000_000_000_000;
 
-/// A string of `min..=max` characters, without NUL.
-pub fn text(min: usize, max: usize) -> impl Fn(Value<'_>) -> Parsed<String> {
-    move |value| {
-        let text = match value {
-            Value::Text(text) => text.to_owned(),
-            Value::Json(literal) => serde_json::from_str::<String>(literal).map_err(|_| not_a_string())?,
-        };
-        let count = text.chars().count();
-        if count < min {
-            let unit = if min == 1 { "character" } else { "characters" };
-            return Err(Problem::new(
-                "string_too_short",
-                format!("String should have at least {min} {unit}"),
-            ));
+/// A string of `min..=max` characters, without NUL. A `max` of `usize::MAX` is no bound.
+pub fn text(min: usize, max: usize) -> impl Parse<Output = String> {
+    let schema = move || {
+        let mut schema = json!({"type": "string"});
+        if min > 0 {
+            schema["minLength"] = min.into();
         }
-        if count > max {
-            return Err(too_long(max));
+        if max < usize::MAX {
+            schema["maxLength"] = max.into();
         }
-        if text.contains('\0') {
-            return Err(Problem::value("text must not contain NUL"));
-        }
-        Ok(text)
+        schema
+    };
+    parser(schema, move |value| read_text(value, min, max))
+}
+
+fn read_text(value: Value<'_>, min: usize, max: usize) -> Parsed<String> {
+    let text = match value {
+        Value::Text(text) => text.to_owned(),
+        Value::Json(literal) => serde_json::from_str::<String>(literal).map_err(|_| not_a_string())?,
+    };
+    let count = text.chars().count();
+    if count < min {
+        let unit = if min == 1 { "character" } else { "characters" };
+        return Err(Problem::new("string_too_short", format!("String should have at least {min} {unit}")));
     }
+    if count > max {
+        return Err(too_long(max));
+    }
+    if text.contains('\0') {
+        return Err(Problem::value("text must not contain NUL"));
+    }
+    Ok(text)
 }
 
 /// The problem of a value that is no string.
@@ -42,103 +56,159 @@ pub fn not_a_string() -> Problem {
     Problem::new("string_type", "Input should be a valid string")
 }
 
-/// An integer in `min..=max`.
-pub fn integer(min: i64, max: i64) -> impl Fn(Value<'_>) -> Parsed<i64> {
-    move |value| {
-        let (literal, wrong) = match value {
-            Value::Text(text) => (text.to_owned(), INT_PARSING),
-            Value::Json(literal) => match serde_json::from_str::<String>(literal) {
-                Ok(text) => (text, INT_PARSING),
-                Err(_) => (literal.to_owned(), ("int_type", "Input should be a valid integer")),
-            },
-        };
-        let digits = literal.strip_suffix(".0").unwrap_or(&literal).trim();
-        let whole = digits.strip_prefix(['-', '+']).unwrap_or(digits);
-        if whole.is_empty() || !whole.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Problem::new(wrong.0, wrong.1));
+/// An integer in `min..=max`, which must fit into `T`.
+pub fn integer<T: TryFrom<i64>>(min: i64, max: i64) -> impl Parse<Output = T> {
+    let schema = move || {
+        let mut schema = json!({"type": "integer", "format": "int64"});
+        if min > i64::MIN {
+            schema["minimum"] = min.into();
         }
-        let bound = if digits.starts_with('-') { i128::MIN } else { i128::MAX };
-        // Wider than any bound: a number that does not fit must not become one that does.
-        let number = digits.parse::<i128>().unwrap_or(bound);
-        if number < i128::from(min) {
-            return Err(Problem::new(
-                "greater_than_equal",
-                format!("Input should be greater than or equal to {min}"),
-            ));
+        if max < i64::MAX {
+            schema["maximum"] = max.into();
         }
-        i64::try_from(number).ok().filter(|number| *number <= max).ok_or_else(|| {
-            Problem::new("less_than_equal", format!("Input should be less than or equal to {max}"))
-        })
+        schema
+    };
+    parser(schema, move |value| {
+        let number = read_integer(value, min, max)?;
+        T::try_from(number).map_err(|_| not_an_integer(INT_PARSING))
+    })
+}
+
+pub(super) fn read_integer(value: Value<'_>, min: i64, max: i64) -> Parsed<i64> {
+    let (literal, wrong) = match value {
+        Value::Text(text) => (text.to_owned(), INT_PARSING),
+        Value::Json(literal) => match serde_json::from_str::<String>(literal) {
+            Ok(text) => (text, INT_PARSING),
+            Err(_) => (literal.to_owned(), INT_TYPE),
+        },
+    };
+    let digits = literal.strip_suffix(".0").unwrap_or(&literal).trim();
+    let whole = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+    if whole.is_empty() || !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(not_an_integer(wrong));
     }
+    let bound = if digits.starts_with('-') { i128::MIN } else { i128::MAX };
+    // Wider than any bound: a number that does not fit must not become one that does.
+    let number = digits.parse::<i128>().unwrap_or(bound);
+    if number < i128::from(min) {
+        return Err(Problem::new(
+            "greater_than_equal",
+            format!("Input should be greater than or equal to {min}"),
+        ));
+    }
+    i64::try_from(number).ok().filter(|number| *number <= max).ok_or_else(|| {
+        Problem::new("less_than_equal", format!("Input should be less than or equal to {max}"))
+    })
 }
 
 const INT_PARSING: (&str, &str) =
     ("int_parsing", "Input should be a valid integer, unable to parse string as an integer");
+const INT_TYPE: (&str, &str) = ("int_type", "Input should be a valid integer");
+
+fn not_an_integer((kind, msg): (&'static str, &'static str)) -> Problem {
+    Problem::new(kind, msg)
+}
 
 /// A count of tokens.
-pub fn tokens(value: Value<'_>) -> Parsed<i64> {
-    integer(0, TOKENS_MAX)(value)
+pub fn tokens() -> impl Parse<Output = i64> {
+    integer(0, TOKENS_MAX)
 }
 
 /// `true` or `false`, in a query also `1`, `0`, `yes`, `no`, `on`, `off`.
-pub fn boolean(value: Value<'_>) -> Parsed<bool> {
-    match value {
-        Value::Json("true") => Ok(true),
-        Value::Json("false") => Ok(false),
-        Value::Json(_) => Err(Problem::new("bool_type", "Input should be a valid boolean")),
-        Value::Text(text) => match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(true),
-            "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err(Problem::new(
-                "bool_parsing",
-                "Input should be a valid boolean, unable to interpret input",
-            )),
+pub fn boolean() -> impl Parse<Output = bool> {
+    parser(
+        || json!({"type": "boolean"}),
+        |value| match value {
+            Value::Json("true") => Ok(true),
+            Value::Json("false") => Ok(false),
+            Value::Json(_) => Err(Problem::new("bool_type", "Input should be a valid boolean")),
+            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Ok(true),
+                "false" | "0" | "no" | "off" => Ok(false),
+                _ => Err(Problem::new(
+                    "bool_parsing",
+                    "Input should be a valid boolean, unable to interpret input",
+                )),
+            },
         },
-    }
+    )
 }
 
 /// A number in `0..=1` that is not money.
-pub fn share(value: Value<'_>) -> Parsed<f64> {
-    let (Value::Text(literal) | Value::Json(literal)) = value;
-    let number: f64 =
-        literal.parse().map_err(|_| Problem::new("decimal_type", "Input should be a valid number"))?;
-    if number < 0.0 {
-        return Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0"));
-    }
-    if number > 1.0 {
-        return Err(Problem::new("less_than_equal", "Input should be less than or equal to 1"));
-    }
-    if number.is_finite() { Ok(number) } else { Err(not_finite()) }
+pub fn share() -> impl Parse<Output = f64> {
+    parser(
+        || json!({"type": "number", "minimum": 0, "maximum": 1}),
+        |value| {
+            let (Value::Text(literal) | Value::Json(literal)) = value;
+            let number: f64 = literal
+                .parse()
+                .map_err(|_| Problem::new("decimal_type", "Input should be a valid number"))?;
+            if number < 0.0 {
+                return Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0"));
+            }
+            if number > 1.0 {
+                return Err(Problem::new("less_than_equal", "Input should be less than or equal to 1"));
+            }
+            if number.is_finite() { Ok(number) } else { Err(not_finite()) }
+        },
+    )
 }
 
 /// A user id.
-pub fn user_id(value: Value<'_>) -> Parsed<UserId> {
-    text(1, usize::MAX)(value)?.parse().map_err(|error| match error {
-        UserIdError::Empty => Problem::new("string_too_short", "String should have at least 1 character"),
-        UserIdError::TooLong => too_long(kernel::user_id::USER_ID_CHARS_MAX),
-        UserIdError::Character => {
-            Problem::new("string_pattern_mismatch", "String should match pattern '^[A-Za-z0-9._@+:|~-]+$'")
-        }
-        UserIdError::Reserved => Problem::value(&error.to_string()),
-    })
+pub fn user_id() -> impl Parse<Output = UserId> {
+    parser(
+        || {
+            json!({
+                "type": "string", "minLength": 1, "maxLength": kernel::user_id::USER_ID_CHARS_MAX,
+                "pattern": USER_ID_PATTERN,
+            })
+        },
+        |value| {
+            read_text(value, 1, usize::MAX)?.parse().map_err(|error| match error {
+                UserIdError::Empty => {
+                    Problem::new("string_too_short", "String should have at least 1 character")
+                }
+                UserIdError::TooLong => too_long(kernel::user_id::USER_ID_CHARS_MAX),
+                UserIdError::Character => Problem::new(
+                    "string_pattern_mismatch",
+                    format!("String should match pattern '{USER_ID_PATTERN}'"),
+                ),
+                UserIdError::Reserved => Problem::value(&error.to_string()),
+            })
+        },
+    )
 }
 
+const USER_ID_PATTERN: &str = "^[A-Za-z0-9._@+:|~-]+$";
+
 /// A UUID in its usual form.
-pub fn uuid(value: Value<'_>) -> Parsed<Uuid> {
-    let text = text(1, 36)(value)?;
-    Uuid::try_parse(&text)
-        .map_err(|_| Problem::new("string_pattern_mismatch", "Input should be a valid UUID"))
+pub fn uuid() -> impl Parse<Output = Uuid> {
+    parser(
+        || json!({"type": "string", "format": "uuid"}),
+        |value| {
+            let text = read_text(value, 1, 36)?;
+            Uuid::try_parse(&text)
+                .map_err(|_| Problem::new("string_pattern_mismatch", "Input should be a valid UUID"))
+        },
+    )
 }
 
 /// A transaction by its integer id, as a number or in digits, or by its `txn_<uuid>` (HTTP contract 1.2).
-pub fn transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
-    if let Ok(text) = text(1, 255)(value)
+pub fn transaction_name() -> impl Parse<Output = TransactionName> {
+    parser(
+        || json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer", "minimum": 1}]}),
+        read_transaction_name,
+    )
+}
+
+fn read_transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
+    if let Ok(text) = read_text(value, 1, 255)
         && let Some(name) = TransactionName::of_transaction(&text)
     {
         return Ok(name);
     }
     // Above this, an integer that no id can be would read as the greatest one.
-    integer(1, i64::MAX - 1)(value).map(TransactionName::Id).map_err(|problem| match problem.kind {
+    read_integer(value, 1, i64::MAX - 1).map(TransactionName::Id).map_err(|problem| match problem.kind {
         "int_parsing" | "int_type" => Problem::new(
             "string_pattern_mismatch",
             "Input should be a positive integer or match pattern '^txn_<uuid>$'",
@@ -148,8 +218,12 @@ pub fn transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
 }
 
 /// An e-mail address: 3 to 320 characters of a plausible form. Whether it exists, only a letter can tell.
-pub fn email(value: Value<'_>) -> Parsed<String> {
-    let text = text(3, 320)(value)?;
+pub fn email() -> impl Parse<Output = String> {
+    parser(|| json!({"type": "string", "minLength": 3, "maxLength": 320}), read_email)
+}
+
+fn read_email(value: Value<'_>) -> Parsed<String> {
+    let text = read_text(value, 3, 320)?;
     let (local, domain) = text.rsplit_once('@').unwrap_or_default();
     let local_fits = (1..=64).contains(&local.len())
         && !local.starts_with('.')
@@ -168,31 +242,47 @@ pub fn email(value: Value<'_>) -> Parsed<String> {
 }
 
 /// One of a closed set of words.
-pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(Value<'_>) -> Parsed<T> {
-    move |value| {
-        let word = text(0, usize::MAX)(value).unwrap_or_default();
-        choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
-            let list = match names.split_last() {
-                Some((last, [])) => last.clone(),
-                Some((last, before)) => format!("{} or {last}", before.join(", ")),
-                None => String::new(),
-            };
-            Problem::new("enum", format!("Input should be {list}"))
-        })
-    }
+pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Parse<Output = T> {
+    let schema = || {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        json!({"type": "string", "enum": names})
+    };
+    parser(schema, |value| read_word(value, choices))
+}
+
+pub(super) fn read_word<T: Copy>(value: Value<'_>, choices: &[(&str, T)]) -> Parsed<T> {
+    let word = read_text(value, 0, usize::MAX).unwrap_or_default();
+    choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
+        let list = match names.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, before)) => format!("{} or {last}", before.join(", ")),
+            None => String::new(),
+        };
+        Problem::new("enum", format!("Input should be {list}"))
+    })
 }
 
 /// A JSON object that belongs to the caller.
-pub fn object(value: Value<'_>) -> Parsed<FreeForm> {
-    let (Value::Json(literal) | Value::Text(literal)) = value;
-    FreeForm::object(literal).map_err(free_form_problem)
+pub fn object() -> impl Parse<Output = FreeForm> {
+    parser(
+        || json!({"type": "object"}),
+        |value| {
+            let (Value::Json(literal) | Value::Text(literal)) = value;
+            FreeForm::object(literal).map_err(free_form_problem)
+        },
+    )
 }
 
-/// A JSON array that belongs to the caller.
-pub fn list(value: Value<'_>) -> Parsed<FreeForm> {
-    let (Value::Json(literal) | Value::Text(literal)) = value;
-    FreeForm::array(literal).map_err(free_form_problem)
+/// A JSON array of objects that belongs to the caller.
+pub fn list() -> impl Parse<Output = FreeForm> {
+    parser(
+        || json!({"type": "array", "items": {"type": "object"}}),
+        |value| {
+            let (Value::Json(literal) | Value::Text(literal)) = value;
+            FreeForm::array(literal).map_err(free_form_problem)
+        },
+    )
 }
 
 fn free_form_problem(error: TextError) -> Problem {
@@ -249,23 +339,23 @@ mod tests {
             ("{}", "decimal_type"),
             ("[1]", "decimal_type"),
         ] {
-            assert_eq!(kind(credits_to_move(Value::Json(literal))), expected, "{literal}");
+            assert_eq!(kind(credits_to_move().parse(Value::Json(literal))), expected, "{literal}");
         }
-        assert_eq!(kind(credits_to_note(Value::Json("0"))), "fine");
-        assert_eq!(kind(credits_to_note(Value::Json("-1"))), "greater_than_equal");
-        assert_eq!(kind(usd_to_note(Value::Text("0.001"))), "fine");
-        let third = credits_to_move(Value::Json("0.30000000000000004"));
+        assert_eq!(kind(credits_to_note().parse(Value::Json("0"))), "fine");
+        assert_eq!(kind(credits_to_note().parse(Value::Json("-1"))), "greater_than_equal");
+        assert_eq!(kind(usd_to_note().parse(Value::Text("0.001"))), "fine");
+        let third = credits_to_move().parse(Value::Json("0.30000000000000004"));
         assert_eq!(third, Ok(Credits::from_micro(300_000)));
         assert_eq!(
-            kind(credits_to_move(Value::Text("0.30000000000000004"))),
+            kind(credits_to_move().parse(Value::Text("0.30000000000000004"))),
             "decimal_max_places",
             "the text of a query is exact"
         );
         assert_eq!(
-            rate(Per::Million)(Value::Json("3.3000000000000003")),
-            rate(Per::Million)(Value::Json("3.3"))
+            rate(Per::Million).parse(Value::Json("3.3000000000000003")),
+            rate(Per::Million).parse(Value::Json("3.3"))
         );
-        assert_eq!(kind(usd_to_note(Value::Json("0.0000000001"))), "decimal_max_places");
+        assert_eq!(kind(usd_to_note().parse(Value::Json("0.0000000001"))), "decimal_max_places");
     }
 
     #[test]
@@ -281,14 +371,14 @@ mod tests {
             (Value::Json("-1"), "greater_than_equal"),
             (Value::Json("99999999999999999999"), "less_than_equal"),
         ] {
-            assert_eq!(kind(tokens(value)), expected, "{value:?}");
+            assert_eq!(kind(tokens().parse(value)), expected, "{value:?}");
         }
-        assert_eq!(boolean(Value::Text("Yes")), Ok(true));
-        assert_eq!(kind(boolean(Value::Text("maybe"))), "bool_parsing");
-        assert_eq!(kind(boolean(Value::Json("1"))), "bool_type");
+        assert_eq!(boolean().parse(Value::Text("Yes")), Ok(true));
+        assert_eq!(kind(boolean().parse(Value::Text("maybe"))), "bool_parsing");
+        assert_eq!(kind(boolean().parse(Value::Json("1"))), "bool_type");
         let word = one_of(&[("a", 1), ("b", 2), ("c", 3)]);
-        assert_eq!(word(Value::Text("b")), Ok(2));
-        assert_eq!(word(Value::Json("7")).unwrap_err().msg, "Input should be 'a', 'b' or 'c'");
+        assert_eq!(word.parse(Value::Text("b")), Ok(2));
+        assert_eq!(word.parse(Value::Json("7")).unwrap_err().msg, "Input should be 'a', 'b' or 'c'");
     }
 
     #[test]
@@ -301,33 +391,33 @@ mod tests {
             ("9223372036854775806", TransactionName::Id(i64::MAX - 1)),
             (quoted.as_str(), TransactionName::Transaction(id)),
         ] {
-            assert_eq!(transaction_name(Value::Json(literal)), Ok(expected), "{literal}");
+            assert_eq!(transaction_name().parse(Value::Json(literal)), Ok(expected), "{literal}");
         }
         for literal in ["\"txn_\"", "\"456a\"", "\"\"", "4.5", "true", "null", "{}", "[456]"] {
-            let problem = kind(transaction_name(Value::Json(literal)));
+            let problem = kind(transaction_name().parse(Value::Json(literal)));
             assert_eq!(problem, "string_pattern_mismatch", "{literal}");
         }
-        assert_eq!(kind(transaction_name(Value::Json("0"))), "greater_than_equal");
-        assert_eq!(kind(transaction_name(Value::Json("9223372036854775808"))), "less_than_equal");
+        assert_eq!(kind(transaction_name().parse(Value::Json("0"))), "greater_than_equal");
+        assert_eq!(kind(transaction_name().parse(Value::Json("9223372036854775808"))), "less_than_equal");
     }
 
     #[test]
     fn addresses_and_ids() {
         for address in ["a@b.co", "test.user+tag@mail.example.com", "用户@例子.中国"] {
-            assert_eq!(kind(email(Value::Text(address))), "fine", "{address}");
+            assert_eq!(kind(email().parse(Value::Text(address))), "fine", "{address}");
         }
         for address in
             ["a@b", "@b.co", "a b@c.de", "a@b..co", "a.@b.co", "a@-b.co", "no address", "a@b@c.de\n"]
         {
-            assert_eq!(kind(email(Value::Text(address))), "value_error", "{address}");
+            assert_eq!(kind(email().parse(Value::Text(address))), "value_error", "{address}");
         }
-        assert_eq!(kind(user_id(Value::Text("auth0|x"))), "fine");
-        assert_eq!(kind(user_id(Value::Text("a b"))), "string_pattern_mismatch");
-        assert_eq!(kind(user_id(Value::Json("\"\""))), "string_too_short");
+        assert_eq!(kind(user_id().parse(Value::Text("auth0|x"))), "fine");
+        assert_eq!(kind(user_id().parse(Value::Text("a b"))), "string_pattern_mismatch");
+        assert_eq!(kind(user_id().parse(Value::Json("\"\""))), "string_too_short");
         for reserved in kernel::user_id::USER_IDS_RESERVED {
-            assert_eq!(kind(user_id(Value::Text(reserved))), "value_error", "{reserved}");
+            assert_eq!(kind(user_id().parse(Value::Text(reserved))), "value_error", "{reserved}");
         }
-        assert_eq!(kind(share(Value::Json("0.5"))), "fine");
-        assert_eq!(kind(share(Value::Text("NaN"))), "finite_number");
+        assert_eq!(kind(share().parse(Value::Json("0.5"))), "fine");
+        assert_eq!(kind(share().parse(Value::Text("NaN"))), "finite_number");
     }
 }

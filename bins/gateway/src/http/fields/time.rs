@@ -3,19 +3,26 @@
 //! The one place where an instant comes in. It lies in the years 1 to 9999 of UTC, which PostgreSQL and every reader of
 //! RFC 3339 can write, and has whole microseconds.
 
+use serde_json::json;
 use time::{
     Date, OffsetDateTime, PrimitiveDateTime, UtcOffset,
     format_description::well_known::Rfc3339,
     macros::{datetime, format_description},
 };
 
-use super::{Parsed, Value, parse};
+use super::{
+    Parsed, Value, parse,
+    parser::{Parse, parser},
+};
 use crate::http::fault::Problem;
 
 /// First instant that is accepted.
 pub const EARLIEST: OffsetDateTime = datetime!(0001-01-01 0:00 UTC);
 /// Last instant that is accepted.
 pub const LATEST: OffsetDateTime = datetime!(9999-12-31 23:59:59.999999 UTC);
+
+/// Most characters of a time.
+const CHARACTERS_MAX: usize = 64;
 
 /// A time as it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,22 +34,27 @@ pub enum Moment {
 }
 
 /// RFC 3339 with any offset; without offset it is UTC, a bare date is its midnight in UTC.
-///
-/// # Errors
-/// `datetime_parsing`, also for what lies before [`EARLIEST`] or after [`LATEST`].
-pub fn instant(value: Value<'_>) -> Parsed<OffsetDateTime> {
-    moment(value).map(|moment| match moment {
-        Moment::Instant(instant) => instant,
-        Moment::Day(day) => midnight(day),
+/// What lies before [`EARLIEST`] or after [`LATEST`] is `datetime_parsing` too.
+pub fn instant() -> impl Parse<Output = OffsetDateTime> {
+    parser(schema, |value| {
+        read_moment(value).map(|moment| match moment {
+            Moment::Instant(instant) => instant,
+            Moment::Day(day) => midnight(day),
+        })
     })
 }
 
 /// As [`instant`], with a bare date as it is.
-///
-/// # Errors
-/// As [`instant`].
-pub fn moment(value: Value<'_>) -> Parsed<Moment> {
-    let text = parse::text(0, 64)(value)?;
+pub fn moment() -> impl Parse<Output = Moment> {
+    parser(schema, read_moment)
+}
+
+fn schema() -> serde_json::Value {
+    json!({"type": "string", "format": "date-time", "maxLength": CHARACTERS_MAX})
+}
+
+fn read_moment(value: Value<'_>) -> Parsed<Moment> {
+    let text = parse::text(0, CHARACTERS_MAX).parse(value)?;
     match day(&text) {
         Some(day) => Some(Moment::Day(day)),
         None => read(&text).map(Moment::Instant),
@@ -92,7 +104,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<OffsetDateTime> {
-        instant(Value::Text(text)).ok()
+        instant().parse(Value::Text(text)).ok()
     }
 
     #[test]

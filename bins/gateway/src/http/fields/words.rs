@@ -1,6 +1,11 @@
 //! Lists of words in one query value.
 
-use super::{Parsed, Value, parse};
+use serde_json::json;
+
+use super::{
+    Value, parse,
+    parser::{Parse, parser},
+};
 use crate::http::fault::Problem;
 
 /// Different words of a closed set, separated by commas, in the order given; an empty value is an empty list. A word that is
@@ -8,22 +13,25 @@ use crate::http::fault::Problem;
 pub fn words<T: Copy + PartialEq>(
     choices: &'static [(&'static str, T)],
     max: usize,
-) -> impl Fn(Value<'_>) -> Parsed<Vec<T>> {
-    let word = parse::one_of(choices);
-    move |value| {
-        let text = parse::text(0, usize::MAX)(value)?;
-        let mut list: Vec<T> = Vec::new();
-        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let choice = word(Value::Text(name))?;
-            if !list.contains(&choice) {
-                list.push(choice);
+) -> impl Parse<Output = Vec<T>> {
+    let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    parser(
+        move || json!({"type": "string", "description": names()}),
+        move |value| {
+            let text = parse::text(0, usize::MAX).parse(value)?;
+            let mut list: Vec<T> = Vec::new();
+            for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                let choice = parse::read_word(Value::Text(name), choices)?;
+                if !list.contains(&choice) {
+                    list.push(choice);
+                }
             }
-        }
-        if list.len() > max {
-            return Err(Problem::new("too_long", format!("List should have at most {max} items")));
-        }
-        Ok(list)
-    }
+            if list.len() > max {
+                return Err(Problem::new("too_long", format!("List should have at most {max} items")));
+            }
+            Ok(list)
+        },
+    )
 }
 
 #[cfg(test)]
@@ -32,7 +40,7 @@ mod tests {
 
     #[test]
     fn lists_of_words_are_read_in_order_and_bounded() {
-        let read = |text| words(&[("a", 1), ("b", 2), ("c", 3)], 2)(Value::Text(text));
+        let read = |text| words(&[("a", 1), ("b", 2), ("c", 3)], 2).parse(Value::Text(text));
         assert_eq!(read(""), Ok(vec![]));
         assert_eq!(read("b"), Ok(vec![2]));
         assert_eq!(read("c, a,c"), Ok(vec![3, 1]));

@@ -6,15 +6,18 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Timestamp,
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::Timestamp,
+    },
+    input,
 };
 
 /// How long a development token is valid, in seconds.
@@ -32,6 +35,16 @@ pub struct DevToken {
     expires_in: u32,
     provider: &'static str,
     timestamp: Timestamp,
+}
+
+input! {
+    /// For whom the token is.
+    pub struct DevTokenInput {
+        /// External id of the user.
+        user_id: UserId = required(Query, parse::user_id()), example("auth0|test123");
+        /// Their e-mail address.
+        email: String = required(Query, parse::email()), example("test.user@example.com");
+    }
 }
 
 /// The route.
@@ -53,8 +66,7 @@ fn doc() -> Doc {
     Doc::new("auth", "A token for development")
         .description("Answers in the development environment only, and without `DEVELOPMENT_ON_NETWORK=true` only callers on this machine. \
              It creates no user.")
-        .required_query("user_id", "External id of the user.", json!({"type": "string"}), json!("auth0|test123"))
-        .required_query("email", "His e-mail address.", json!({"type": "string"}), json!("test.user@example.com"))
+        .query::<DevTokenInput>()
         .reply::<DevToken>(json!({
             "token": "<jwt>", "user_id": "auth0|test123", "email": "test.user@example.com", "expires_in": 3600,
             "provider": "supabase", "timestamp": "2025-07-27T00:09:58.678236Z",
@@ -62,14 +74,8 @@ fn doc() -> Doc {
         .errors(&[&catalogue::NOT_FOUND])
 }
 
-fn read(fields: &mut Fields) -> Option<(UserId, String)> {
-    let user_id = fields.required(Source::Query, "user_id", parse::user_id);
-    let email = fields.required(Source::Query, "email", parse::email);
-    user_id.zip(email)
-}
-
 fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let (user_id, email) = call.fields.read(read)?;
+    let DevTokenInput { user_id, email } = call.fields.input()?;
     let secret = call.app.development_secret.as_ref().ok_or_else(|| {
         tracing::error!("the development environment has no secret to sign tokens with");
         ApiError::new(&catalogue::INTERNAL)

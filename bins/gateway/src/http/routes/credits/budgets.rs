@@ -7,15 +7,23 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Timestamp,
+use crate::{
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::Timestamp,
+    },
+    words,
 };
+
+words! {
+    /// Length of a window.
+    BudgetPeriodName = ["day", "month", "lifetime"];
+}
 
 /// The budgets of a user, shortest period first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,7 +35,7 @@ pub struct Budgets {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Budget {
     /// day, month or lifetime.
-    #[schema(example = "day")]
+    #[schema(value_type = BudgetPeriodName, example = "day")]
     period: &'static str,
     /// IANA name of the time zone whose days and months are meant.
     #[schema(example = "Asia/Shanghai")]

@@ -1,39 +1,41 @@
 //! `POST /api/v1/users/{user_id}/credits/holds/{hold_id}/capture`: turns a hold into a charge (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint};
+use credits::Action;
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Order;
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    idempotency,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::{Hold, Transaction},
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        idempotency::{self, v1},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::{Hold, Transaction},
+    },
+    input,
 };
 
-/// What of a hold to charge; everything may be left out.
-#[derive(Debug, ToSchema)]
-pub struct CaptureHold {
-    /// Credits, zero or more; the whole hold if absent. More than the hold takes the rest from what is available.
-    #[schema(value_type = Option<f64>)]
-    pub amount: Option<Credits>,
-    /// What for.
-    pub description: Option<String>,
-    /// A usage record, as a note.
-    pub usage_record_id: Option<i64>,
-    /// Anything to keep with the transaction.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<FreeForm>,
+input! {
+    /// What of a hold to charge; everything may be left out.
+    pub keyed struct CaptureHold {
+        /// Credits, zero or more; the whole hold if absent. More than the hold takes the rest from what is available.
+        amount: Option<Credits> = optional(Body, parse::credits_to_note());
+        /// What for.
+        description: Option<String> = optional(Body, parse::text(0, 255));
+        /// A usage record, as a note.
+        usage_record_id: Option<i64> = optional(Body, parse::integer(0, i64::MAX));
+        /// Anything to keep with the transaction.
+        metadata: Option<FreeForm> = optional(Body, parse::object());
+    }
 }
 
 /// The ended hold, and the charge.
@@ -80,33 +82,12 @@ fn doc() -> Doc {
         .errors(&[&catalogue::HOLD_NOT_FOUND, &catalogue::HOLD_NOT_OPEN])
 }
 
-impl CaptureHold {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            amount: fields.optional(Source::Body, "amount", parse::credits_to_note),
-            description: fields.optional(Source::Body, "description", parse::text(0, 255)),
-            usage_record_id: fields.optional(Source::Body, "usage_record_id", parse::integer(0, i64::MAX)),
-            metadata: fields.optional(Source::Body, "metadata", parse::object),
-        }
-    }
-
-    /// What makes two requests the same, on the same hold.
-    fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self { amount, description, usage_record_id, metadata } = self;
-        asked
-            .credits(*amount)
-            .maybe(description.as_deref())
-            .number(*usage_record_id)
-            .object(metadata.as_ref())
-    }
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(|fields| Some(CaptureHold::read(fields)))?;
+    let wish = call.fields.input::<CaptureHold>()?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
-    let identify = move |wish: &CaptureHold, asked: Fingerprint| wish.identify(asked.id(hold_id));
-    let (wish, key) = idempotency::key(&call, wish, identify).await?;
+    let former = move |wish: &CaptureHold, asked| v1::capture(hold_id, wish, asked);
+    let (wish, key) = idempotency::key_at(&call, Some(("hold_id", hold_id)), wish, former).await?;
     let order = Order {
         action: Action::Capture { hold_id, amount: wish.amount, usage_record_id: wish.usage_record_id },
         description: wish.description,

@@ -1,52 +1,54 @@
 //! `POST /api/v1/users/{user_id}/credits/consume`: spends credits (HTTP contract 6.1).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint};
+use credits::Action;
 use kernel::{Credits, FreeForm, UserId};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Order;
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    idempotency,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::{Timestamp, Transaction},
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        idempotency::{self, v1},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::{SuccessWord, Timestamp, Transaction},
+    },
+    input,
 };
 
-/// Credits to spend, and what for.
-#[derive(Debug, ToSchema)]
-pub struct ConsumeCredits {
-    /// Credits, above zero, at most 6 decimals.
-    #[schema(value_type = f64, example = 25.5)]
-    pub amount: Credits,
-    /// Must be the user of the path.
-    #[schema(value_type = Option<String>)]
-    pub user_id: Option<UserId>,
-    /// Why; becomes the description if there is none.
-    pub reason: Option<String>,
-    /// What for.
-    pub description: Option<String>,
-    /// A usage record, as a note.
-    pub usage_record_id: Option<i64>,
-    /// What was called.
-    pub endpoint: Option<String>,
-    /// Anything to keep with the transaction.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<FreeForm>,
+input! {
+    /// Credits to spend, and what for.
+    pub keyed struct ConsumeCredits {
+        /// Credits, above zero, at most 6 decimals.
+        amount: Credits = required(Body, parse::credits_to_move()), example(25.5);
+        /// Must be the user of the path.
+        user_id: Option<UserId> = optional(Body, parse::user_id()), unhashed();
+        /// Why; becomes the description if there is none.
+        reason: Option<String> = optional(Body, parse::text(0, 255));
+        /// What for.
+        description: Option<String> = optional(Body, parse::text(0, 255));
+        /// A usage record, as a note.
+        usage_record_id: Option<i64> = optional(Body, parse::integer(0, i64::MAX));
+        /// What was called.
+        endpoint: Option<String> = optional(Body, parse::text(0, 255));
+        /// Anything to keep with the transaction.
+        metadata: Option<FreeForm> = optional(Body, parse::object());
+    }
 }
 
 /// What was spent and what is left.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConsumedCredits {
     success: bool,
+    #[schema(value_type = SuccessWord)]
     status: &'static str,
     /// Balance after.
     #[schema(value_type = f64)]
@@ -92,39 +94,10 @@ fn doc() -> Doc {
         ])
 }
 
-impl ConsumeCredits {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let amount = fields.required(Source::Body, "amount", parse::credits_to_move);
-        Some(Self {
-            user_id: fields.optional(Source::Body, "user_id", parse::user_id),
-            reason: fields.optional(Source::Body, "reason", parse::text(0, 255)),
-            description: fields.optional(Source::Body, "description", parse::text(0, 255)),
-            usage_record_id: fields.optional(Source::Body, "usage_record_id", parse::integer(0, i64::MAX)),
-            endpoint: fields.optional(Source::Body, "endpoint", parse::text(0, 255)),
-            metadata: fields.optional(Source::Body, "metadata", parse::object),
-            amount: amount?,
-        })
-    }
-}
-
-impl ConsumeCredits {
-    /// What makes two requests the same.
-    fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self { amount, user_id: _, reason, description, usage_record_id, endpoint, metadata } = self;
-        asked
-            .credits(Some(*amount))
-            .maybe(reason.as_deref())
-            .maybe(description.as_deref())
-            .number(*usage_record_id)
-            .maybe(endpoint.as_deref())
-            .object(metadata.as_ref())
-    }
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(ConsumeCredits::read)?;
+    let wish = call.fields.input::<ConsumeCredits>()?;
     call.agree_on_user(wish.user_id.as_ref())?;
-    let (wish, key) = idempotency::key(&call, wish, ConsumeCredits::identify).await?;
+    let (wish, key) = idempotency::key(&call, wish, v1::consume).await?;
     let notes = [("reason", wish.reason.as_deref()), ("endpoint", wish.endpoint.as_deref())];
     let notes = notes.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
     let order = Order {

@@ -1,24 +1,27 @@
 //! `POST /api/v1/users/{user_id}/credits/holds`: sets credits aside (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint, HOLD_TTL_DEFAULT, HoldMode};
+use credits::{Action, HOLD_TTL_DEFAULT, HoldMode};
 use kernel::{Credits, FreeForm};
 use serde_json::json;
 use time::Duration;
-use utoipa::ToSchema;
 
 use super::Order;
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    idempotency,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Hold,
+use crate::{
+    hashed_words,
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        idempotency::{self, v1},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::Hold,
+    },
+    input,
 };
 
 const MODES: &[(&str, HoldMode)] = &[("exact", HoldMode::Exact), ("clamp", HoldMode::Clamp)];
@@ -26,23 +29,23 @@ const MODES: &[(&str, HoldMode)] = &[("exact", HoldMode::Exact), ("clamp", HoldM
 /// Longest life of a hold, in seconds.
 const TTL_MAX: i64 = 86_400;
 
-/// Credits to set aside.
-#[derive(Debug, ToSchema)]
-pub struct CreateHold {
-    /// Credits, above zero, at most 6 decimals.
-    #[schema(value_type = f64, example = 70.0)]
-    pub amount: Credits,
-    /// exact: all or nothing; clamp: what there is, above zero. exact if absent.
-    #[schema(value_type = Option<String>)]
-    pub mode: Option<HoldMode>,
-    /// How long it lives, 1 to 86400 seconds; 900 if absent.
-    pub ttl_seconds: Option<i64>,
-    /// What for.
-    pub description: Option<String>,
-    /// Anything to keep with it.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<FreeForm>,
+input! {
+    /// Credits to set aside.
+    pub keyed struct CreateHold {
+        /// Credits, above zero, at most 6 decimals.
+        amount: Credits = required(Body, parse::credits_to_move()), example(70.0);
+        /// exact: all or nothing; clamp: what there is, above zero.
+        mode: Option<HoldMode> = optional(Body, parse::one_of(MODES)), default("exact");
+        /// Lifetime in seconds.
+        ttl_seconds: Option<i64> = optional(Body, parse::integer(1, TTL_MAX)), default(900);
+        /// What for.
+        description: Option<String> = optional(Body, parse::text(0, 255));
+        /// Anything to keep with it.
+        metadata: Option<FreeForm> = optional(Body, parse::object());
+    }
 }
+
+hashed_words!(HoldMode, MODES);
 
 /// The route.
 #[must_use]
@@ -72,33 +75,9 @@ fn doc() -> Doc {
         ])
 }
 
-impl CreateHold {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let amount = fields.required(Source::Body, "amount", parse::credits_to_move);
-        Some(Self {
-            mode: fields.optional(Source::Body, "mode", parse::one_of(MODES)),
-            ttl_seconds: fields.optional(Source::Body, "ttl_seconds", parse::integer(1, TTL_MAX)),
-            description: fields.optional(Source::Body, "description", parse::text(0, 255)),
-            metadata: fields.optional(Source::Body, "metadata", parse::object),
-            amount: amount?,
-        })
-    }
-
-    /// What makes two requests the same.
-    fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self { amount, mode, ttl_seconds, description, metadata } = self;
-        asked
-            .credits(Some(*amount))
-            .maybe(mode.map(HoldMode::as_str))
-            .number(*ttl_seconds)
-            .maybe(description.as_deref())
-            .object(metadata.as_ref())
-    }
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(CreateHold::read)?;
-    let (wish, key) = idempotency::key(&call, wish, CreateHold::identify).await?;
+    let wish = call.fields.input::<CreateHold>()?;
+    let (wish, key) = idempotency::key(&call, wish, v1::create_hold).await?;
     let order = Order {
         action: Action::Hold {
             hold_id: call.app.ids.uuid(),

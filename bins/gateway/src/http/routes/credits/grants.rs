@@ -1,18 +1,19 @@
 //! `GET /api/v1/users/{user_id}/credits/grants`: grants in burn order (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{GrantFilter, GrantPlace};
-use kernel::Page;
-use serde_json::json;
+use credits::GrantFilter;
 
-use crate::http::{
-    call::{Call, next_cursor, retrieved},
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Grant,
+use crate::{
+    http::{
+        call::{Call, next_cursor, retrieved},
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::Grant,
+    },
+    input,
 };
 
 const LIMIT: i64 = 50;
@@ -23,6 +24,14 @@ const FILTERS: &[(&str, GrantFilter)] = &[
     ("expired", GrantFilter::Expired),
     ("all", GrantFilter::All),
 ];
+
+input! {
+    /// Which grants.
+    pub struct GrantsInput {
+        /// Which grants.
+        status: Option<GrantFilter> = optional(Query, parse::one_of(FILTERS)), default("open"), example("open");
+    }
+}
 
 /// The route.
 #[must_use]
@@ -40,28 +49,17 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let names: Vec<_> = FILTERS.iter().map(|(name, _)| *name).collect();
     Doc::new("credits", "Grants")
         .description("In the order in which they are spent.")
-        .query(
-            "status",
-            "Which grants.",
-            json!({"type": "string", "enum": names, "default": "open"}),
-            json!("open"),
-        )
+        .query::<GrantsInput>()
         .paged(LIMIT)
         .reply_list::<Grant>("Retrieved 1 grants", super::grant_example())
 }
 
-fn read(fields: &mut Fields, scope: &str) -> Option<(GrantFilter, Page<GrantPlace>)> {
-    let filter =
-        fields.optional(Source::Query, "status", parse::one_of(FILTERS)).unwrap_or(GrantFilter::Open);
-    Some((filter, fields.page(LIMIT, scope)?))
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
-    let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
+    let (GrantsInput { status }, page) = call.fields.list(LIMIT, &scope)?;
+    let filter = status.unwrap_or(GrantFilter::Open);
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call.read(async |conn| credits::grants(conn, clock, &user_id, filter, &page).await).await?;

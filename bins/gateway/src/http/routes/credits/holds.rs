@@ -2,16 +2,18 @@
 
 use actix_web::http::Method;
 use credits::{HoldFilter, HoldStatus};
-use serde_json::json;
 
-use crate::http::{
-    call::{Call, next_cursor, retrieved},
-    doc::Doc,
-    error::ApiError,
-    fields::{Source, parse},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Hold,
+use crate::{
+    http::{
+        call::{Call, next_cursor, retrieved},
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::Hold,
+    },
+    input,
 };
 
 const LIMIT: i64 = 50;
@@ -23,6 +25,14 @@ const FILTERS: &[(&str, HoldFilter)] = &[
     ("expired", HoldFilter::Only(HoldStatus::Expired)),
     ("all", HoldFilter::All),
 ];
+
+input! {
+    /// Which holds.
+    pub struct HoldsInput {
+        /// Which holds.
+        status: Option<HoldFilter> = optional(Query, parse::one_of(FILTERS)), default("open"), example("open");
+    }
+}
 
 /// The route.
 #[must_use]
@@ -40,25 +50,17 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let names: Vec<_> = FILTERS.iter().map(|(name, _)| *name).collect();
     Doc::new("credits", "Holds")
         .description("Newest first.")
-        .query(
-            "status",
-            "Which holds.",
-            json!({"type": "string", "enum": names, "default": "open"}),
-            json!("open"),
-        )
+        .query::<HoldsInput>()
         .paged(LIMIT)
         .reply_list::<Hold>("Retrieved 1 holds", super::hold_example())
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
-    let (filter, page) = call.fields.read(|fields| {
-        let filter = fields.optional(Source::Query, "status", parse::one_of(FILTERS)).unwrap_or_default();
-        Some((filter, fields.page(LIMIT, &scope)?))
-    })?;
+    let (HoldsInput { status }, page) = call.fields.list(LIMIT, &scope)?;
+    let filter = status.unwrap_or_default();
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call.read(async |conn| credits::holds(conn, clock, &user_id, filter, &page).await).await?;

@@ -15,21 +15,21 @@ pub mod release;
 pub mod set_budgets;
 pub mod transactions;
 
-use ::credits::{
-    Action, Applied, Command, Entry, Fingerprint, HoldView, IdempotencyKey, ReferenceScope, Replay,
-};
+use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, ReferenceScope, Replay};
 use kernel::{Detail, FreeForm};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::http::{
-    call::{Call, barred, path_parameter},
-    catalogue,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    idempotency::IDEMPOTENCY_REPLAYED,
-    reply::Reply,
+use crate::{
+    hashed_words,
+    http::{
+        call::{Call, barred, path_parameter},
+        catalogue,
+        error::ApiError,
+        idempotency::IDEMPOTENCY_REPLAYED,
+        reply::Reply,
+    },
 };
 
 /// What a route asks of the ledger.
@@ -100,15 +100,11 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
 const SCOPES: &[(&str, ReferenceScope)] =
     &[("user", ReferenceScope::User), ("global", ReferenceScope::Global)];
 
-/// `reference_id` and `reference_scope`. One that is to be unique among all users has to be there.
-fn read_reference(fields: &mut Fields, source: Source) -> (Option<String>, Option<ReferenceScope>) {
-    let scope = fields.optional(source, "reference_scope", parse::one_of(SCOPES));
-    let text = parse::text(1, 255);
-    let reference = match scope {
-        Some(ReferenceScope::Global) => fields.required(source, "reference_id", text),
-        _ => fields.optional(source, "reference_id", text),
-    };
-    (reference, scope)
+hashed_words!(ReferenceScope, SCOPES);
+
+/// Whether a reference has to be there: one that is to be unique among all users.
+fn is_global(scope: Option<ReferenceScope>) -> bool {
+    scope == Some(ReferenceScope::Global)
 }
 
 /// The scope of a reference: only services and administrators name that of all users, or a user could claim the reference
@@ -119,14 +115,6 @@ fn permitted(call: &Call, scope: Option<ReferenceScope>) -> Result<ReferenceScop
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     Ok(scope)
-}
-
-/// Nothing for the scope that came first: stored fingerprints of requests without another one stay as they were.
-fn scoped(asked: Fingerprint, scope: Option<ReferenceScope>) -> Fingerprint {
-    match scope.unwrap_or_default() {
-        ReferenceScope::User => asked,
-        ReferenceScope::Global => asked.word("global"),
-    }
 }
 
 fn broken(what: &'static str) -> ApiError {

@@ -1,49 +1,51 @@
 //! `POST /api/v1/users/{user_id}/credits/recharge`: adds purchased credits (HTTP contract 6.2).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint, ReferenceScope};
+use credits::{Action, ReferenceScope};
 use kernel::{Credits, FreeForm};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::Order;
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    idempotency,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::{Timestamp, Transaction, transaction_id},
+use super::{Order, SCOPES, is_global};
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        idempotency::{self, v1},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::{SuccessWord, Timestamp, Transaction, transaction_id},
+    },
+    input,
 };
 
-/// Credits to add.
-#[derive(Debug, ToSchema)]
-pub struct RechargeCredits {
-    /// Credits, above zero, at most 6 decimals.
-    #[schema(value_type = f64, example = 1000.0)]
-    pub amount: Credits,
-    /// What for.
-    pub description: Option<String>,
-    /// Outside identity of the payment: one recharge per user and reference.
-    pub reference_id: Option<String>,
-    /// user or global (services only, with a reference): among whom the reference is unique; user if absent. A global one
-    /// is refused if a service or administrator credited another user with it before, in whichever scope.
-    #[schema(value_type = Option<String>)]
-    pub reference_scope: Option<ReferenceScope>,
-    /// Anything to keep with the transaction; JSON body only.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<FreeForm>,
+input! {
+    /// Credits to add.
+    pub keyed struct RechargeCredits {
+        /// Credits, above zero, at most 6 decimals.
+        amount: Credits = required(Either, parse::credits_to_move()), example(1000.0);
+        /// user or global (services only, with a reference): among whom the reference is unique. A global one is refused if a
+        /// service or administrator credited another user with it before, in whichever scope.
+        reference_scope: Option<ReferenceScope> = optional(Either, parse::one_of(SCOPES)), default("user");
+        /// Outside identity of the payment: one recharge per user and reference.
+        reference_id: Option<String> = required_if(is_global(reference_scope), Either, parse::text(1, 255));
+        /// What for.
+        description: Option<String> = optional(Either, parse::text(0, 255));
+        /// Anything to keep with the transaction; JSON body only.
+        metadata: Option<FreeForm> = optional(Body, parse::object());
+    }
 }
 
 /// What was added and what there is now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RechargedCredits {
     success: bool,
+    #[schema(value_type = SuccessWord)]
     status: &'static str,
     message: String,
     timestamp: Timestamp,
@@ -75,20 +77,9 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let number = || json!({"type": "number"});
-    let text = || json!({"type": "string"});
     Doc::new("credits", "Add purchased credits")
         .idempotent()
         .description("Every field but `metadata` may be given in the query instead. Repeating a `reference_id` adds nothing.")
-        .query("amount", "Credits to add, instead of in the body.", number(), serde_json::Value::Null)
-        .query("description", "What for, instead of in the body.", text(), serde_json::Value::Null)
-        .query("reference_id", "Outside identity of the payment, instead of in the body.", text(), serde_json::Value::Null)
-        .query(
-            "reference_scope",
-            "Among whom the reference is unique, instead of in the body.",
-            json!({"type": "string", "enum": ["user", "global"]}),
-            serde_json::Value::Null,
-        )
         .optional_body::<RechargeCredits>(json!({
             "amount": 1000.0, "description": "Monthly recharge", "reference_id": "stripe_pi_abc123def456",
             "metadata": {"payment_method": "stripe"},
@@ -102,36 +93,10 @@ fn doc() -> Doc {
         .errors(&[&catalogue::BALANCE_LIMIT_EXCEEDED, &catalogue::REFERENCE_CONFLICT])
 }
 
-impl RechargeCredits {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let amount = fields.required(Source::Either, "amount", parse::credits_to_move);
-        let (reference_id, reference_scope) = super::read_reference(fields, Source::Either);
-        Some(Self {
-            description: fields.optional(Source::Either, "description", parse::text(0, 255)),
-            reference_id,
-            reference_scope,
-            metadata: fields.optional(Source::Body, "metadata", parse::object),
-            amount: amount?,
-        })
-    }
-}
-
-impl RechargeCredits {
-    /// What makes two requests the same.
-    fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self { amount, description, reference_id, reference_scope, metadata } = self;
-        super::scoped(asked, *reference_scope)
-            .credits(Some(*amount))
-            .maybe(description.as_deref())
-            .maybe(reference_id.as_deref())
-            .object(metadata.as_ref())
-    }
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(RechargeCredits::read)?;
+    let wish = call.fields.input::<RechargeCredits>()?;
     let scope = super::permitted(&call, wish.reference_scope)?;
-    let (wish, key) = idempotency::key(&call, wish, RechargeCredits::identify).await?;
+    let (wish, key) = idempotency::key(&call, wish, v1::recharge).await?;
     let order = Order {
         description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
         metadata: wish.metadata.unwrap_or_default(),

@@ -1,43 +1,38 @@
 //! `POST /api/v1/users/{user_id}/credits/refund`: gives a charge back (HTTP contract 6.5).
 
 use actix_web::http::Method;
-use credits::{Action, Fingerprint, TransactionName};
+use credits::{Action, TransactionName};
 use kernel::{Credits, Detail, FreeForm};
 use serde_json::json;
-use utoipa::{
-    ToSchema,
-    openapi::{
-        ObjectBuilder, OneOfBuilder,
-        schema::{Schema, SchemaType, Type},
-    },
-};
 use uuid::Uuid;
 
 use super::Order;
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    idempotency,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::{Transaction, transaction_id},
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        idempotency::{self, v1},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::{Transaction, transaction_id},
+    },
+    input,
 };
 
-/// The charge to give back.
-#[derive(Debug, ToSchema)]
-pub struct RefundCharge {
-    /// `transaction_id` or `id` of a consume transaction.
-    #[schema(schema_with = transaction_name_schema)]
-    pub transaction_id: TransactionName,
-    /// Credits; all that is left of the charge if absent.
-    #[schema(value_type = Option<f64>)]
-    pub amount: Option<Credits>,
-    /// Why.
-    pub reason: String,
+input! {
+    /// The charge to give back.
+    pub keyed struct RefundCharge {
+        /// `transaction_id` or `id` of a consume transaction.
+        transaction_id: TransactionName = required(Body, parse::transaction_name());
+        /// Credits; all that is left of the charge if absent.
+        amount: Option<Credits> = optional(Body, parse::credits_to_move());
+        /// Why.
+        reason: String = required(Body, parse::text(1, 255));
+    }
 }
 
 /// The id of no transaction.
@@ -73,34 +68,6 @@ fn doc() -> Doc {
         ])
 }
 
-impl RefundCharge {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let transaction = fields.required(Source::Body, "transaction_id", parse::transaction_name);
-        let amount = fields.optional(Source::Body, "amount", parse::credits_to_move);
-        let reason = fields.required(Source::Body, "reason", parse::text(1, 255));
-        Some(Self { transaction_id: transaction?, amount, reason: reason? })
-    }
-
-    /// What makes two requests the same: the two names of a transaction are different requests.
-    fn identify(&self, asked: Fingerprint) -> Fingerprint {
-        let Self { transaction_id, amount, reason } = self;
-        let named = match *transaction_id {
-            TransactionName::Id(id) => asked.word("id").number(Some(id)),
-            TransactionName::Transaction(id) => asked.word("transaction_id").id(id),
-        };
-        named.credits(*amount).word(reason)
-    }
-}
-
-fn transaction_name_schema() -> Schema {
-    let name = |of| ObjectBuilder::new().schema_type(SchemaType::new(of)).build();
-    let names = OneOfBuilder::new()
-        .description(Some("`transaction_id` or `id` of a consume transaction."))
-        .item(name(Type::String))
-        .item(name(Type::Integer));
-    Schema::OneOf(names.build())
-}
-
 /// The transaction id behind a name. Entries never change, so it is looked up outside the command; an id that is none
 /// stands for [`UNKNOWN`], so that the ledger itself refuses it and remembers that with the key.
 async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
@@ -113,8 +80,8 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(RefundCharge::read)?;
-    let (wish, key) = idempotency::key(&call, wish, RefundCharge::identify).await?;
+    let wish = call.fields.input::<RefundCharge>()?;
+    let (wish, key) = idempotency::key(&call, wish, v1::refund).await?;
     let charge = resolve(&call, wish.transaction_id).await?;
     let of = transaction_id(charge);
     let order = Order {

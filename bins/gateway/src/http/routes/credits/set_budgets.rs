@@ -7,18 +7,20 @@ use credits::{BudgetPeriod, BudgetView, BudgetsRefused, NewBudget};
 use kernel::{Credits, UserId};
 use pg::{DbError, Tx};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::budgets::{Budgets, example};
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    fault::{Fault, Place, Problem},
-    fields::{Fields, Source, parse},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use crate::{
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        fault::{Fault, Place, Problem},
+        fields::parse,
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+    },
+    input,
 };
 
 /// The zone of a budget that names none.
@@ -27,25 +29,31 @@ const UTC: &str = "UTC";
 const PERIODS: &[(&str, BudgetPeriod)] =
     &[("day", BudgetPeriod::Day), ("month", BudgetPeriod::Month), ("lifetime", BudgetPeriod::Lifetime)];
 
-/// Budgets to set.
-#[derive(Debug, ToSchema)]
-pub struct SetBudgets {
-    /// At most one of each period; none to lift all limits.
-    pub budgets: Vec<SetBudget>,
+input! {
+    /// Budgets to set.
+    pub struct SetBudgets {
+        /// At most one of each period; none to lift all limits.
+        budgets: Vec<SetBudget> = objects(0..=PERIODS.len(), SetBudget), check(|fields| {
+            let mut periods = BTreeSet::new();
+            let mut all = budgets.iter().flatten();
+            if let Some(budget) = all.find(|budget| !periods.insert(budget.period)) {
+                let problem = format!("there are two budgets of the period {}", budget.period);
+                fields.fault("body", "budgets", Problem::value(&problem));
+            }
+        });
+    }
 }
 
-/// A limit to set.
-#[derive(Debug, ToSchema)]
-pub struct SetBudget {
-    /// day, month or lifetime.
-    #[schema(value_type = String, example = "day")]
-    pub period: BudgetPeriod,
-    /// IANA name of the time zone whose days and months are meant; UTC if absent.
-    #[schema(example = "Asia/Shanghai")]
-    pub tz: Option<String>,
-    /// Most credits that may be spent in a window, at most 6 decimals; 0 lets nothing be spent.
-    #[schema(value_type = f64, example = 100.0)]
-    pub limit: Credits,
+input! {
+    /// A limit to set.
+    pub struct SetBudget {
+        /// The length of a window.
+        period: BudgetPeriod = required(Body, parse::one_of(PERIODS)), example("day");
+        /// IANA name of the time zone whose days and months are meant.
+        tz: Option<String> = optional(Body, parse::text(1, 255)), default("UTC"), example("Asia/Shanghai");
+        /// Most credits that may be spent in a window, at most 6 decimals; 0 lets nothing be spent.
+        limit: Credits = required(Body, parse::credits_to_note()), example(100.0);
+    }
 }
 
 /// The route.
@@ -74,7 +82,8 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let new = call.fields.read(read_budgets)?;
+    let budgets = call.fields.input::<SetBudgets>()?.budgets;
+    let new: Vec<NewBudget> = budgets.into_iter().map(NewBudget::from).collect();
     let user_id = call.user().await?;
     let mut tx = Tx::begin(&call.app.pool).await?;
     let budgets = match replace(&mut tx, &call, &user_id, &new).await {
@@ -93,6 +102,12 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     call.envelope(&message, Budgets::from(budgets))
 }
 
+impl From<SetBudget> for NewBudget {
+    fn from(SetBudget { period, tz, limit }: SetBudget) -> Self {
+        Self { period, zone: tz.unwrap_or_else(|| UTC.to_owned()), limit }
+    }
+}
+
 /// Sets the budgets and reads them while the account is still locked.
 async fn replace(
     tx: &mut Tx,
@@ -105,26 +120,6 @@ async fn replace(
     }
     let budgets = credits::budgets(tx.conn(), &*call.app.clock, user_id).await?;
     Ok(budgets.ok_or(BudgetsRefused::NoAccount))
-}
-
-fn read_budgets(fields: &mut Fields) -> Option<Vec<NewBudget>> {
-    let new = fields.objects("budgets", 0..=PERIODS.len(), read_budget)?;
-    let mut periods = BTreeSet::new();
-    for budget in &new {
-        if !periods.insert(budget.period) {
-            let problem = format!("there are two budgets of the period {}", budget.period);
-            fields.fault("body", "budgets", Problem::value(&problem));
-            return None;
-        }
-    }
-    Some(new)
-}
-
-fn read_budget(fields: &mut Fields) -> Option<NewBudget> {
-    let period = fields.required(Source::Body, "period", parse::one_of(PERIODS));
-    let zone = fields.optional(Source::Body, "tz", parse::text(1, 255));
-    let limit = fields.required(Source::Body, "limit", parse::credits_to_note);
-    Some(NewBudget { period: period?, zone: zone.unwrap_or_else(|| UTC.to_owned()), limit: limit? })
 }
 
 /// What was refused, told at the field that is to blame.

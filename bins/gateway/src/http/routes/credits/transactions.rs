@@ -2,21 +2,22 @@
 
 use actix_web::http::Method;
 use credits::{TransactionFilter, TransactionKind};
-use kernel::Page;
-use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::http::{
-    call::{Call, next_cursor, retrieved},
-    doc::Doc,
-    error::ApiError,
-    fields::{
-        Fields, Source,
-        dates::{Days, End},
-        parse,
+use crate::{
+    http::{
+        call::{Call, next_cursor, retrieved},
+        doc::Doc,
+        error::ApiError,
+        fields::{
+            dates::{Dates, Days, End},
+            parse,
+        },
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::Transaction,
     },
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Transaction,
+    input,
 };
 
 const LIMIT: i64 = 50;
@@ -29,6 +30,20 @@ const KINDS: &[(&str, TransactionKind)] = &[
     ("expire", TransactionKind::Expire),
     ("adjust", TransactionKind::Adjust),
 ];
+
+input! {
+    /// Which transactions.
+    pub struct TransactionsInput {
+        /// Only transactions of this type.
+        transaction_type: Option<TransactionKind> = optional(Query, parse::one_of(KINDS)), example("consume");
+        /// When.
+        dates: Dates = flat(Dates, &Days::default());
+        /// Only the one that booked this payment.
+        reference_id: Option<String> = optional(Query, parse::text(1, 255));
+        /// Only the charge of this hold.
+        hold_id: Option<Uuid> = optional(Query, parse::uuid());
+    }
+}
 
 /// The route.
 #[must_use]
@@ -50,46 +65,21 @@ fn doc() -> Doc {
         .description(
             "Newest first. Each `credits_before` is the `credits_after` of the transaction before it.",
         )
-        .query(
-            "transaction_type",
-            "Only transactions of this type.",
-            json!({"type": "string", "enum": KINDS.iter().map(|(name, _)| *name).collect::<Vec<_>>()}),
-            json!("consume"),
-        )
-        .query(
-            "reference_id",
-            "Only the one that booked this payment.",
-            json!({"type": "string"}),
-            Value::Null,
-        )
-        .query(
-            "hold_id",
-            "Only the charge of this hold.",
-            json!({"type": "string", "format": "uuid"}),
-            Value::Null,
-        )
-        .dated()
+        .query::<TransactionsInput>()
         .paged(LIMIT)
         .reply_list::<Transaction>("Retrieved 1 transactions", super::transaction_example())
 }
 
-fn read(fields: &mut Fields, scope: &str) -> Option<(TransactionFilter, Page<i64>)> {
-    let kind = fields.optional(Source::Query, "transaction_type", parse::one_of(KINDS));
-    let dates = fields.dates(&Days::default());
-    let page = fields.page(LIMIT, scope);
-    let filter = TransactionFilter {
-        kind,
-        from: dates.start,
-        to: dates.end.map(End::last),
-        reference_id: fields.optional(Source::Query, "reference_id", parse::text(1, 255)),
-        hold_id: fields.optional(Source::Query, "hold_id", parse::uuid),
-    };
-    Some((filter, page?))
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
-    let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
+    let (input, page) = call.fields.list::<TransactionsInput, i64>(LIMIT, &scope)?;
+    let filter = TransactionFilter {
+        kind: input.transaction_type,
+        from: input.dates.start,
+        to: input.dates.end.map(End::last),
+        reference_id: input.reference_id,
+        hold_id: input.hold_id,
+    };
     let user_id = call.user().await?;
     let slice = call.read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await).await?;
     let items: Vec<Transaction> = slice.items.into_iter().map(Transaction::from).collect();

@@ -1,22 +1,32 @@
 //! `GET /api/v1/sessions/{session_id}/messages`: messages, oldest first (HTTP contract 5).
 
 use actix_web::http::Method;
-use serde_json::{Value, json};
-use sessions::MessageFilter;
+use sessions::{MessageFilter, Role};
 
 use super::add::ROLES;
-use crate::http::{
-    call::{Call, next_cursor, retrieved},
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Source, parse},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::MessageBody,
+use crate::{
+    http::{
+        call::{Call, next_cursor, retrieved},
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::MessageBody,
+    },
+    input,
 };
 
 const LIMIT: i64 = 100;
+
+input! {
+    /// Which messages.
+    pub struct MessagesInput {
+        /// Only messages of this speaker.
+        role: Option<Role> = optional(Query, parse::one_of(ROLES));
+    }
+}
 
 /// The route.
 #[must_use]
@@ -34,18 +44,12 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let roles: Vec<_> = ROLES.iter().map(|(name, _)| *name).collect();
     Doc::new("sessions", "Messages of a session")
         .description(
             "Oldest first. A page of large messages ends before its limit: while there are more, `X-Next-Cursor` leads on, \
              and so does `offset` plus the number of messages received.",
         )
-        .query(
-            "role",
-            "Only messages of this speaker.",
-            json!({"type": "string", "enum": roles}),
-            Value::Null,
-        )
+        .query::<MessagesInput>()
         .paged(LIMIT)
         .reply_list::<MessageBody>("Retrieved 1 messages", super::message_example())
         .errors(&[&catalogue::SESSION_NOT_FOUND])
@@ -53,10 +57,8 @@ fn doc() -> Doc {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let list = call.list_scope();
-    let (filter, page) = call.fields.read(|fields| {
-        let role = fields.optional(Source::Query, "role", parse::one_of(ROLES));
-        Some((MessageFilter { role }, fields.page(LIMIT, &list)?))
-    })?;
+    let (MessagesInput { role }, page) = call.fields.list(LIMIT, &list)?;
+    let filter = MessageFilter { role };
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
     let clock = &*call.app.clock;

@@ -1,20 +1,33 @@
 //! `GET /api/v1/prices`: the prices that hold at an instant (HTTP contract 4.8).
 
 use actix_web::http::Method;
-use serde_json::{Value, json};
+use time::OffsetDateTime;
 use usage::PriceFilter;
 
 use super::PriceBody;
-use crate::http::{
-    call::{Call, next_cursor, retrieved},
-    doc::Doc,
-    error::ApiError,
-    fields::{Source, parse, time::instant},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use crate::{
+    http::{
+        call::{Call, next_cursor, retrieved},
+        doc::Doc,
+        error::ApiError,
+        fields::{parse, time::instant},
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+    },
+    input,
 };
 
 const LIMIT: i64 = 50;
+
+input! {
+    /// Which prices.
+    pub struct PricesInput {
+        /// Only this model, compared exactly.
+        model_name: Option<String> = optional(Query, parse::text(0, 255)), example("gpt-4");
+        /// The versions that hold at this instant; now if absent.
+        at: Option<OffsetDateTime> = optional(Query, instant());
+    }
+}
 
 /// The route.
 #[must_use]
@@ -34,26 +47,15 @@ pub fn route() -> Route {
 fn doc() -> Doc {
     Doc::new("prices", "Prices")
         .description("The versions that hold at an instant, by provider, model, tier and step.")
-        .query("model_name", "Only this model, compared exactly.", json!({"type": "string"}), json!("gpt-4"))
-        .query(
-            "at",
-            "The versions that hold at this instant; now if absent.",
-            json!({"type": "string", "format": "date-time"}),
-            Value::Null,
-        )
+        .query::<PricesInput>()
         .paged(LIMIT)
         .reply_list::<PriceBody>("Retrieved 1 prices", super::price_example())
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (scope, now) = (call.list_scope(), call.now);
-    let (filter, page) = call.fields.read(|fields| {
-        let filter = PriceFilter {
-            model_name: fields.optional(Source::Query, "model_name", parse::text(0, 255)),
-            at: fields.optional(Source::Query, "at", instant).unwrap_or(now),
-        };
-        Some((filter, fields.page(LIMIT, &scope)?))
-    })?;
+    let (PricesInput { model_name, at }, page) = call.fields.list(LIMIT, &scope)?;
+    let filter = PriceFilter { model_name, at: at.unwrap_or(now) };
     call.known()?;
     let slice = call.read(async |conn| usage::prices::list(conn, &filter, &page).await).await?;
     let items: Vec<PriceBody> = slice.items.into_iter().map(PriceBody::from).collect();

@@ -8,70 +8,74 @@ use serde_json::json;
 use time::OffsetDateTime;
 use usage::{
     NewPrice, Offer, PRICES_MAX, UsageRefusal, prices,
-    rating::{Key, Rate, TokenClass},
+    rating::{Key, Per, Rate, TokenClass},
 };
-use utoipa::ToSchema;
 
 use super::PriceBody;
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    fault::{Fault, Place, Problem},
-    fields::{Fields, Source, Value, parse, time::instant},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use crate::{
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        fault::{Fault, Place, Problem},
+        fields::{
+            Fields, Source, Value,
+            input::{Input, reference},
+            parse,
+            parser::parser,
+            time::instant,
+        },
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+    },
+    input,
 };
 
 /// Greatest step by context length, in tokens.
 const CONTEXT_MAX: i64 = parse::TOKENS_MAX;
 
-/// Prices to put.
-#[derive(Debug, ToSchema)]
-pub struct PutPrices {
-    /// 1 to 500 prices.
-    pub prices: Vec<PutPrice>,
+input! {
+    /// Prices to put.
+    pub struct PutPrices {
+        /// The prices.
+        prices: Vec<PutPrice> = objects(1..=PRICES_MAX, PutPrice);
+    }
 }
 
-/// A version of a price that is to begin.
-#[derive(Debug, ToSchema)]
-pub struct PutPrice {
-    /// Model, compared exactly.
-    #[schema(example = "gpt-4")]
-    pub model_name: String,
-    /// Provider; null for every provider that has no price of its own for the model.
-    #[schema(example = "openai")]
-    pub provider: Option<String>,
-    /// Tier of service; null for the usual one.
-    pub service_tier: Option<String>,
-    /// Input tokens from which these rates hold; 0 if absent.
-    pub min_context: Option<i64>,
-    /// What units cost, by class: input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out,
-    /// image, request, second, token. What is free says 0; a class that is not here has no price.
-    /// Required unless `retired`.
-    pub rates: Option<std::collections::HashMap<String, PutRate>>,
-    /// From when on it holds, not in the past; now if absent.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub valid_from: Option<OffsetDateTime>,
-    /// True to say that there is no price any more; then without rates.
-    pub retired: Option<bool>,
-    /// Where the figures are from; `api` if absent.
-    pub source: Option<String>,
+input! {
+    /// A version of a price that is to begin.
+    pub struct PutPrice {
+        /// Model, compared exactly.
+        model_name: String = required(Body, parse::text(1, 255)), example("gpt-4");
+        /// Provider; null for every provider that has no price of its own for the model.
+        provider: Option<String> = optional(Body, parse::text(1, 255)), example("openai");
+        /// Tier of service; null for the usual one.
+        service_tier: Option<String> = optional(Body, parse::text(1, 255));
+        /// Input tokens from which these rates hold.
+        min_context: Option<i64> = optional(Body, parse::integer(0, CONTEXT_MAX)), default(0);
+        /// From when on it holds, not in the past; now if absent.
+        valid_from: Option<OffsetDateTime> = optional(Body, instant());
+        /// Where the figures are from.
+        source: Option<String> = optional(Body, parse::text(1, 255)), default("api");
+        /// True to say that there is no price any more; then without rates.
+        retired: Option<bool> = optional(Body, parse::boolean());
+        /// What units cost, by class: input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out,
+        /// image, request, second, token. What is free says 0; a class that is not here has no price. Required unless `retired`.
+        rates: Offer = custom(|fields| read_offer(fields, retired), false, rates());
+    }
 }
 
-/// What units of a class cost.
-#[derive(Debug, ToSchema)]
-pub struct PutRate {
-    /// Credits that the user pays for `per` units; a whole number of 10^-12 credits for one unit.
-    #[schema(value_type = f64, example = 1500.0)]
-    pub credits: i64,
-    /// US dollars that the provider takes for them, likewise; 0 if absent.
-    #[schema(value_type = Option<f64>, example = 30.0)]
-    pub cost_usd: Option<i64>,
-    /// Units: 1, 1000 or 1000000.
-    #[schema(example = 1_000_000)]
-    pub per: i64,
+input! {
+    /// What units of a class cost.
+    pub struct PutRate {
+        /// Units.
+        per: Per = required(Body, parse::per()), example(1_000_000), check(|_fields| { per?; });
+        /// Credits that the user pays for `per` units; a whole number of 10^-12 credits for one unit.
+        credits: i64 = required(Body, parse::rate(per.unwrap_or(Per::One))), example(1500.0);
+        /// US dollars that the provider takes for them, likewise; 0 if absent.
+        cost_usd: Option<i64> = optional(Body, parse::rate(per.unwrap_or(Per::One))), example(30.0);
+    }
 }
 
 /// The route.
@@ -108,7 +112,8 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let new = call.fields.read(|fields| fields.objects("prices", 1..=PRICES_MAX, read_price))?;
+    let prices = call.fields.input::<PutPrices>()?.prices;
+    let new: Vec<NewPrice> = prices.into_iter().map(NewPrice::from).collect();
     call.known()?;
     let actor = call.principal()?.actor();
     let mut tx = Tx::begin(&call.app.pool).await?;
@@ -130,34 +135,29 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     call.envelope(&message, items)
 }
 
-fn read_price(fields: &mut Fields) -> Option<NewPrice> {
-    let model = fields.required(Source::Body, "model_name", parse::text(1, 255));
-    let mut named = |name| {
-        let name = fields.optional(Source::Body, name, parse::text(1, 255));
-        name.unwrap_or_default()
-    };
-    let (provider, service_tier) = (named("provider"), named("service_tier"));
-    let min_context = fields.optional(Source::Body, "min_context", parse::integer(0, CONTEXT_MAX));
-    let valid_from = fields.optional(Source::Body, "valid_from", instant);
-    let source = fields.optional(Source::Body, "source", parse::text(1, 255));
-    let offer = read_offer(fields);
-    Some(NewPrice {
-        key: Key { provider, model: model?, service_tier },
-        min_context: min_context.unwrap_or(0),
-        valid_from,
-        offer: offer?,
-        source: source.unwrap_or_else(|| "api".to_owned()),
-    })
+impl From<PutPrice> for NewPrice {
+    fn from(price: PutPrice) -> Self {
+        Self {
+            key: Key {
+                provider: price.provider.unwrap_or_default(),
+                model: price.model_name,
+                service_tier: price.service_tier.unwrap_or_default(),
+            },
+            min_context: price.min_context.unwrap_or(0),
+            valid_from: price.valid_from,
+            offer: price.rates,
+            source: price.source.unwrap_or_else(|| "api".to_owned()),
+        }
+    }
 }
 
-fn read_offer(fields: &mut Fields) -> Option<Offer> {
-    let retired = fields.optional(Source::Body, "retired", parse::boolean) == Some(true);
-    if !retired {
+fn read_offer(fields: &mut Fields, retired: Option<bool>) -> Option<Offer> {
+    if retired != Some(true) {
         let rates = fields.members("rates", 1..=TokenClass::all().count(), read_rate)?;
         return Some(Offer::Rates(BTreeMap::from_iter(rates)));
     }
     let without = |_: Value<'_>| Err::<(), _>(Problem::value("a price that is retired has no rates"));
-    fields.optional(Source::Body, "rates", without);
+    fields.optional(Source::Body, "rates", parser(|| json!({}), without));
     Some(Offer::Retired)
 }
 
@@ -167,11 +167,18 @@ fn read_rate(fields: &mut Fields, class: &str) -> Option<(TokenClass, Rate)> {
         fields.fault_here(Problem::new("enum", format!("Token class should be one of {}", names.join(", "))));
         return None;
     };
-    let per = fields.required(Source::Body, "per", parse::per)?;
-    let credits = fields.required(Source::Body, "credits", parse::rate(per));
-    let cost = fields.optional(Source::Body, "cost_usd", parse::rate(per));
-    let rate = Rate { charge_pico: credits?, cost_pico: cost.unwrap_or(0) };
-    Some((class, rate))
+    let rate = PutRate::read(fields, &())?;
+    Some((class, Rate { charge_pico: rate.credits, cost_pico: rate.cost_usd.unwrap_or(0) }))
+}
+
+/// The schema of the rates.
+fn rates() -> (serde_json::Value, Vec<(String, serde_json::Value)>) {
+    let (rate, components) = reference::<PutRate>(PutRate::NAME, &());
+    let classes: Vec<_> = TokenClass::all().map(|class| class.to_string()).collect();
+    let schema = json!({
+        "type": "object", "minProperties": 1, "propertyNames": {"enum": classes}, "additionalProperties": rate,
+    });
+    (schema, components)
 }
 
 /// What was refused, told at the field that is to blame.

@@ -10,35 +10,35 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse, time::instant},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::{SessionBody, Timestamp},
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::{parse, time::instant},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::{SessionBody, SessionStatusName, Timestamp},
+    },
+    input,
 };
 
-/// A session to be made; everything may be left out.
-#[derive(Debug, ToSchema)]
-pub struct CreateSession {
-    /// Must be the user of the path.
-    #[schema(value_type = Option<String>)]
-    pub user_id: Option<UserId>,
-    /// Title.
-    pub title: Option<String>,
-    /// Anything to keep about the conversation.
-    #[schema(value_type = Option<Object>)]
-    pub conversation_data: Option<FreeForm>,
-    /// Anything to attach.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<FreeForm>,
-    /// When the session expires.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<OffsetDateTime>,
+input! {
+    /// A session to be made; everything may be left out.
+    pub struct CreateSession {
+        /// Must be the user of the path.
+        user_id: Option<UserId> = optional(Body, parse::user_id());
+        /// Title.
+        title: Option<String> = optional(Body, parse::text(0, 255));
+        /// Anything to keep about the conversation.
+        conversation_data: Option<FreeForm> = optional(Body, parse::object());
+        /// Anything to attach.
+        metadata: Option<FreeForm> = optional(Body, parse::object());
+        /// When the session expires.
+        expires_at: Option<OffsetDateTime> = optional(Body, instant());
+    }
 }
 
 /// The session that was made, flat as the documents show it and whole in `data`.
@@ -48,6 +48,7 @@ pub struct CreatedSession {
     session_id: Uuid,
     #[schema(value_type = String)]
     user_id: UserId,
+    #[schema(value_type = SessionStatusName)]
     status: &'static str,
     message_count: i64,
     created_at: Timestamp,
@@ -84,20 +85,8 @@ fn doc() -> Doc {
         .errors(&[&catalogue::USER_ID_MISMATCH])
 }
 
-impl CreateSession {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            user_id: fields.optional(Source::Body, "user_id", parse::user_id),
-            title: fields.optional(Source::Body, "title", parse::text(0, 255)),
-            conversation_data: fields.optional(Source::Body, "conversation_data", parse::object),
-            metadata: fields.optional(Source::Body, "metadata", parse::object),
-            expires_at: fields.optional(Source::Body, "expires_at", instant),
-        })
-    }
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(CreateSession::read)?;
+    let wish = call.fields.input::<CreateSession>()?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let new = NewSession {
         user_id: call.user().await?,

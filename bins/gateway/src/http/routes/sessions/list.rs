@@ -1,22 +1,37 @@
 //! `GET /api/v1/users/{user_id}/sessions`: sessions, newest first (HTTP contract 5).
 
 use actix_web::http::Method;
-use kernel::{Page, TimePlace};
-use serde_json::{Value, json};
 use sessions::{SessionFilter, Status};
 
-use crate::http::{
-    call::{Call, next_cursor, retrieved},
-    doc::Doc,
-    error::ApiError,
-    fault::Problem,
-    fields::{Fields, Source, parse},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::SessionBody,
+use crate::{
+    http::{
+        call::{Call, next_cursor, retrieved},
+        doc::Doc,
+        error::ApiError,
+        fault::Problem,
+        fields::parse,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::SessionBody,
+    },
+    input,
 };
 
 const LIMIT: i64 = 50;
+
+input! {
+    /// Which sessions.
+    pub struct SessionsInput {
+        /// Only sessions whose status is `active`.
+        active_only: Option<bool> = optional(Query, parse::boolean()), default(false), example(false);
+        /// Only sessions of this status.
+        status: Option<Status> = optional(Query, parse::one_of(super::STATUSES)), check(|fields| {
+            if active_only == Some(true) && status.is_some_and(|status| status != Status::Active) {
+                fields.fault("query", "status", Problem::value("active_only asks for another status"));
+            }
+        });
+    }
+}
 
 /// The route.
 #[must_use]
@@ -34,42 +49,18 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let statuses: Vec<_> = super::STATUSES.iter().map(|(name, _)| *name).collect();
     Doc::new("sessions", "Sessions of a user")
         .description("Newest created first.")
-        .query(
-            "active_only",
-            "Only sessions whose status is `active`.",
-            json!({"type": "boolean", "default": false}),
-            json!(false),
-        )
-        .query(
-            "status",
-            "Only sessions of this status.",
-            json!({"type": "string", "enum": statuses}),
-            Value::Null,
-        )
+        .query::<SessionsInput>()
         .paged(LIMIT)
         .reply_list::<SessionBody>("Retrieved 1 sessions", super::session_example())
 }
 
-fn read(fields: &mut Fields, scope: &str) -> Option<(SessionFilter, Page<TimePlace>)> {
-    let active_only = fields.optional(Source::Query, "active_only", parse::boolean).unwrap_or(false);
-    let status = fields.optional(Source::Query, "status", parse::one_of(super::STATUSES));
-    let status = match (active_only, status) {
-        (true, Some(status)) if status != Status::Active => {
-            fields.fault("query", "status", Problem::value("active_only asks for another status"));
-            None
-        }
-        (true, _) => Some(Status::Active),
-        (false, status) => status,
-    };
-    Some((SessionFilter { status }, fields.page(LIMIT, scope)?))
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
-    let (filter, page) = call.fields.read(|fields| read(fields, &scope))?;
+    let (SessionsInput { active_only, status }, page) = call.fields.list(LIMIT, &scope)?;
+    let status = if active_only == Some(true) { Some(Status::Active) } else { status };
+    let filter = SessionFilter { status };
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call.read(async |conn| sessions::list(conn, clock, &user_id, filter, &page).await).await?;

@@ -3,25 +3,28 @@
 use actix_web::http::Method;
 use pg::Tx;
 use serde_json::json;
-use utoipa::ToSchema;
+use sessions::Status;
 
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{Source, parse},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+    },
+    input,
 };
 
-/// The status to set.
-#[derive(Debug, ToSchema)]
-pub struct SetStatus {
-    /// active, completed, ended, archived or expired.
-    #[schema(example = "completed")]
-    pub status: String,
+input! {
+    /// The status to set.
+    pub struct SetStatus {
+        /// The status.
+        status: Status = required(Either, parse::one_of(super::STATUSES)), example("completed");
+    }
 }
 
 /// The route.
@@ -40,19 +43,15 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let statuses: Vec<_> = super::STATUSES.iter().map(|(name, _)| *name).collect();
     Doc::new("sessions", "Set the status of a session")
         .description("The status may be given in the query or in the body.")
-        .query("status", "The status.", json!({"type": "string", "enum": statuses}), json!("completed"))
         .optional_body::<SetStatus>(json!({"status": "completed"}))
         .reply_plain_envelope(json!({"type": "boolean"}), "Session status updated to completed", json!(true))
         .errors(&[&catalogue::SESSION_NOT_FOUND])
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let status = call
-        .fields
-        .read(|fields| fields.required(Source::Either, "status", parse::one_of(super::STATUSES)))?;
+    let SetStatus { status } = call.fields.input()?;
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
     let mut tx = Tx::begin(&call.app.pool).await?;

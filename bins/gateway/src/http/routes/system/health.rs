@@ -5,14 +5,28 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Timestamp,
+use crate::{
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::Timestamp,
+    },
+    words,
 };
+
+words! {
+    /// The service as a whole.
+    HealthWord = ["healthy", "unhealthy"];
+    /// How far the service works.
+    OperationWord = ["operational", "degraded"];
+    /// The report on the services.
+    ServicesWord = ["success", "error"];
+    /// The database.
+    RepositoryWord = ["active", "unavailable"];
+}
 
 /// Version of the documented API; the version of this program shows at `/`.
 const API_VERSION: &str = "2.0.0";
@@ -21,10 +35,12 @@ const API_VERSION: &str = "2.0.0";
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     /// healthy or unhealthy.
+    #[schema(value_type = HealthWord)]
     status: &'static str,
     timestamp: Timestamp,
     services: Services,
     /// operational or degraded.
+    #[schema(value_type = OperationWord)]
     uptime: &'static str,
 }
 
@@ -32,6 +48,7 @@ pub struct Health {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Services {
     /// success or error.
+    #[schema(value_type = ServicesWord)]
     status: &'static str,
     message: &'static str,
     data: ServiceStatus,
@@ -46,9 +63,11 @@ pub struct Services {
 pub struct ServiceStatus {
     service: &'static str,
     /// operational or degraded.
+    #[schema(value_type = OperationWord)]
     status: &'static str,
     version: &'static str,
     /// active or unavailable.
+    #[schema(value_type = RepositoryWord)]
     repository: &'static str,
     timestamp: Timestamp,
     features: [&'static str; 4],

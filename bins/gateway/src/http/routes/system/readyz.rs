@@ -5,18 +5,29 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use crate::{
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+    },
+    words,
 };
+
+words! {
+    /// Whether requests should be sent here.
+    ReadinessWord = ["ready", "not_ready"];
+    /// Outcome of a check.
+    CheckWord = ["ok", "failed"];
+}
 
 /// Whether requests should be sent here.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     /// ready or not_ready.
+    #[schema(value_type = ReadinessWord)]
     status: &'static str,
     checks: Checks,
 }
@@ -24,7 +35,9 @@ pub struct Readiness {
 /// What was looked at: ok or failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Checks {
+    #[schema(value_type = CheckWord)]
     database: &'static str,
+    #[schema(value_type = CheckWord)]
     migrations: &'static str,
 }
 

@@ -6,16 +6,19 @@ use usage::{Dimension, TopQuery, Users};
 
 use super::{
     series_body::{Metric, Timeseries},
-    series_query::{self, Words, described},
+    series_query::{self, Asked, SeriesContext, SeriesInput, Words},
 };
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    fields::{Source, parse},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use crate::{
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        fields::{input::Input, parse},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+    },
+    input,
 };
 
 const WORDS: Words = Words {
@@ -40,6 +43,16 @@ const WORDS: Words = Words {
 const TOP: u16 = 20;
 const TOP_MAX: u16 = 100;
 
+input! {
+    /// Which sums over time, across users.
+    pub struct AllSeriesInput for context: SeriesContext {
+        /// How many series have a line of their own: those with the most credits, then with the most records.
+        top: Option<u16> = optional(Query, parse::integer(1, i64::from(TOP_MAX))), default(TOP), example(20);
+        /// As for one user.
+        series: SeriesInput = flat(SeriesInput, context);
+    }
+}
+
 /// The route.
 #[must_use]
 pub fn route() -> Route {
@@ -56,19 +69,13 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let doc = Doc::new("usage", "Usage over time across users").description(
+    Doc::new("usage", "Usage over time across users").description(
         "Exact as of the read. Series beyond `top` are added up in one with the group `{\"other\": true}`. The total of \
          `active_users` is the number of different users of the window, not a sum; a user is active where he has a record, \
          taken back or not. Counting users is dear by quarters of an hour, and in zones of half hours: leave that metric \
          out where it is not needed. At most 20,000 points: buckets times series.",
-    );
-    described(doc, &WORDS)
-        .query(
-            "top",
-            "How many series have a line of their own: those with the most credits, then with the most records.",
-            json!({"type": "integer", "minimum": 1, "maximum": TOP_MAX, "default": TOP}),
-            json!(20),
-        )
+    )
+        .query_for::<AllSeriesInput>(&SeriesContext::documented(&WORDS))
         .reply_envelope::<Timeseries>(
             "Time series retrieved successfully",
             json!({
@@ -91,14 +98,10 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let clocks = series_query::clocks(&call).await?;
-    let now = call.now;
-    let (asked, lines_max) = call.fields.read(|fields| {
-        let top = parse::integer(1, i64::from(TOP_MAX));
-        let top = fields.optional(Source::Query, "top", top);
-        let lines_max = top.and_then(|top| u16::try_from(top).ok()).unwrap_or(TOP);
-        Some((series_query::read(fields, &clocks, now, &WORDS), lines_max))
-    })?;
+    let context = SeriesContext::new(&call, &WORDS).await?;
+    let input = call.fields.read(|fields| AllSeriesInput::read(fields, &context))?;
+    let lines_max = input.top.unwrap_or(TOP);
+    let asked = Asked::new(input.series, &context);
     call.known()?;
     let users =
         if asked.shape.metrics.contains(&Metric::ActiveUsers) { Users::Counted } else { Users::Uncounted };

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{
-    item::{Endpoint, Item, recorded},
-    record::RecordUsage,
+    item::{self, recorded},
+    record::{RecordPlace, RecordUsage},
 };
 use crate::{
     config::SelfMetering,
@@ -24,15 +24,29 @@ use crate::{
         doc::Doc,
         error::ApiError,
         fault::Problem,
-        fields::{Fields, Source, Value, json},
+        fields::{
+            Fields, Source, Value,
+            input::{Input, list_of},
+            json, parse,
+            parser::{Parse, parser},
+        },
         idempotency::{self, Begun, IDEMPOTENCY_REPLAYED},
         isolation::isolate,
         language::{Language, Text},
+        openapi::ErrorDetail,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
         wire::transaction_id,
     },
+    input, words,
 };
+
+words! {
+    /// What became of a record that is stored.
+    RecordedStatus = ["recorded", "replayed"];
+    /// Always `failed`.
+    FailedStatus = ["failed"];
+}
 
 /// Most records of a batch.
 const RECORDS_MAX: usize = 1_000;
@@ -41,11 +55,18 @@ const RECORDS_MAX: usize = 1_000;
 /// two commits.
 const AT_ONCE: usize = 250;
 
-/// Usage records, recorded in their order.
-#[derive(Debug, ToSchema)]
-pub struct UsageBatch {
-    /// 1 to 1,000 records; each names its user by `user_id`, and `endpoint` may be left out.
-    pub records: Vec<RecordUsage>,
+input! {
+    /// Usage records, recorded in their order.
+    pub struct UsageBatch {
+        /// 1 to 1,000 records.
+        records: Vec<String> =
+            custom(|fields| fields.required(Source::Body, "records", records()), true, record_list());
+    }
+}
+
+/// The schema of the list.
+fn record_list() -> (serde_json::Value, Vec<(String, serde_json::Value)>) {
+    list_of::<RecordUsage>("BatchRecord", &RecordPlace::Item, &(1..=RECORDS_MAX))
 }
 
 /// What became of a batch.
@@ -75,6 +96,7 @@ struct RecordedItem {
     /// Place in the batch, from 0.
     index: usize,
     /// `recorded` or `replayed`.
+    #[schema(value_type = RecordedStatus)]
     status: &'static str,
     /// Id of the record.
     id: i64,
@@ -97,6 +119,7 @@ struct FailedItem {
     /// Place in the batch, from 0.
     index: usize,
     /// `failed`.
+    #[schema(value_type = FailedStatus)]
     status: &'static str,
     /// Whose it would be, if that could be read.
     #[schema(value_type = Option<String>)]
@@ -106,7 +129,7 @@ struct FailedItem {
     /// A sentence in the caller's language.
     message: String,
     /// `detail` that a call of its own would get.
-    #[schema(value_type = Object)]
+    #[schema(value_type = ErrorDetail)]
     detail: serde_json::Value,
 }
 
@@ -152,8 +175,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let mut fields = std::mem::take(&mut call.fields);
     let begun = idempotency::begun(&call)?;
     let work = move || {
-        let items = fields.read(|fields| fields.required(Source::Body, "records", records))?;
-        let items = items.into_iter().enumerate();
+        let items = fields.input::<UsageBatch>()?.records.into_iter().enumerate();
         let read: Vec<_> = items.map(|(index, text)| ReadItem::of(index, text, begun.as_ref())).collect();
         Ok::<_, ApiError>((read, begun))
     };
@@ -175,42 +197,43 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
 }
 
 /// The items, each as it was written.
-fn records(value: Value<'_>) -> Result<Vec<String>, Problem> {
-    let not_a_list = || Problem::new("list_type", "Input should be a valid list");
-    let Value::Json(literal) = value else {
-        return Err(not_a_list());
-    };
-    let items = json::items(literal, RECORDS_MAX).ok_or_else(not_a_list)?;
-    match items.len() {
-        0 => Err(Problem::new("too_short", "List should have at least 1 item")),
-        1..=RECORDS_MAX => Ok(items.into_iter().map(str::to_owned).collect()),
-        _ => Err(Problem::new("too_long", format!("List should have at most {RECORDS_MAX} items"))),
-    }
+fn records() -> impl Parse<Output = Vec<String>> {
+    parser(
+        || record_list().0,
+        |value| {
+            let not_a_list = || Problem::new("list_type", "Input should be a valid list");
+            let Value::Json(literal) = value else {
+                return Err(not_a_list());
+            };
+            let items = json::items(literal, RECORDS_MAX).ok_or_else(not_a_list)?;
+            match items.len() {
+                0 => Err(Problem::new("too_short", "List should have at least 1 item")),
+                1..=RECORDS_MAX => Ok(items.into_iter().map(str::to_owned).collect()),
+                _ => Err(Problem::new("too_long", format!("List should have at most {RECORDS_MAX} items"))),
+            }
+        },
+    )
 }
 
 /// An item that was read, wherever large bodies are read.
 struct ReadItem {
     /// The user it names, if that could be read.
     named: Option<UserId>,
-    item: Result<Item, ApiError>,
+    item: Result<RecordUsage, ApiError>,
     key: Option<IdempotencyKey>,
 }
 
 impl ReadItem {
     fn of(index: usize, text: String, begun: Option<&Begun>) -> Self {
-        let mut named = None;
         let mut fields = Fields::of("", text.into_bytes());
-        let item = fields.read(|fields| {
-            let item = Item::read(fields, Endpoint::Optional);
-            named.clone_from(&item.as_ref().and_then(|item| item.named.clone()));
-            if item.as_ref().is_some_and(|item| item.named.is_none()) {
-                fields.required(Source::Body, "user_id", crate::http::fields::parse::user_id)?;
-            }
-            item
-        });
+        let item = fields.read(|fields| RecordUsage::read(fields, &RecordPlace::Item));
+        let named = match &item {
+            Ok(item) => item.user_id.clone(),
+            Err(_) => fields.optional(Source::Body, "user_id", parse::user_id()),
+        };
         let key = begun.and_then(|begun| {
             let (item, named) = (item.as_ref().ok()?, named.as_ref()?);
-            begun.key_of_item(index, |asked| item.identify(asked.word(named.as_str()))).ok()
+            begun.key_of_item(index, named, item).ok()
         });
         Self { named, item, key }
     }
@@ -272,7 +295,7 @@ async fn try_record(
         Principal::User(_) => StandingCheck::Done,
         Principal::AdminUser(_) | Principal::Key { .. } => StandingCheck::Exists,
     };
-    let metered = item.metered(user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
+    let metered = item::metered(item, user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
     progress.handed_over.set(true);
     let done = writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;

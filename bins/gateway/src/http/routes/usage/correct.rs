@@ -1,39 +1,42 @@
 //! `POST /api/v1/users/{user_id}/usage/{id}/correct`: takes a record back, with its charge (HTTP contract 4.9).
 
 use actix_web::http::Method;
-use credits::{Fingerprint, Replay};
+use credits::Replay;
 use flows::correction::{Correct, Replacement};
 use serde::Serialize;
 use serde_json::json;
-use usage::UsageInput;
 use utoipa::ToSchema;
 
 use super::{
-    item::{Endpoint, Item, refused},
-    record::RecordUsage,
+    item::{self, refused},
+    record::{RecordPlace, RecordUsage},
 };
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fault::Problem,
-    fields::{Fields, Source, parse},
-    idempotency::{self, IDEMPOTENCY_REPLAYED},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::{Transaction, UsageBody},
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        idempotency::{self, IDEMPOTENCY_REPLAYED, v1},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::{Transaction, UsageBody},
+    },
+    input,
 };
 
-/// Why a record is taken back.
-#[derive(Debug, ToSchema)]
-pub struct CorrectUsage {
-    /// Why; kept with the correction.
-    pub reason: String,
-    /// What is recorded in its stead, at the same instant unless it states its own. With `charge` it takes what is available,
-    /// as far as that goes; a hold cannot pay for it.
-    pub replacement: Option<RecordUsage>,
+input! {
+    /// Why a record is taken back.
+    pub keyed struct CorrectUsage {
+        /// Why; kept with the correction.
+        reason: String = required(Body, parse::text(1, 255));
+        /// What is recorded in its place, at the same instant unless it states its own. With `charge` it takes what is available, as
+        /// far as that goes.
+        replacement: Option<RecordUsage> =
+            object(RecordUsage, "ReplacementRecord", &RecordPlace::Replacement);
+    }
 }
 
 /// What was done.
@@ -45,11 +48,6 @@ pub struct CorrectedUsage {
     replacement: Option<UsageBody>,
     /// What was given back of the charge.
     refund: Option<Transaction>,
-}
-
-struct Wish {
-    reason: String,
-    replacement: Option<Item>,
 }
 
 /// The route.
@@ -94,37 +92,19 @@ fn doc() -> Doc {
         ])
 }
 
-fn read(fields: &mut Fields) -> Option<Wish> {
-    let reason = fields.required(Source::Body, "reason", parse::text(1, 255));
-    let replacement = fields.object("replacement", |inner| {
-        let item = Item::read(inner, Endpoint::Optional);
-        if item.as_ref().is_some_and(|item| item.hold_id.is_some()) {
-            inner.fault("body", "hold_id", Problem::value("a hold cannot pay for a replacement"));
-        }
-        item
-    });
-    Some(Wish { replacement: replacement?, reason: reason? })
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(read)?;
+    let wish = call.fields.input::<CorrectUsage>()?;
     if let Some(item) = &wish.replacement {
-        call.agree_on_user(item.named.as_ref())?;
+        call.agree_on_user(item.user_id.as_ref())?;
     }
     let record_id = super::record_id(&call)?;
-    let identify = move |wish: &Wish, asked: Fingerprint| {
-        let asked = asked.number(Some(record_id)).word(&wish.reason);
-        match &wish.replacement {
-            Some(item) => item.identify(asked.word("replacement")),
-            None => asked,
-        }
-    };
-    let (wish, key) = idempotency::key(&call, wish, identify).await?;
+    let former = move |wish: &CorrectUsage, asked| v1::correct(record_id, wish, asked);
+    let (wish, key) = idempotency::key_at(&call, Some(("id", record_id)), wish, former).await?;
     let user_id = call.user().await?;
     let caller = call.principal()?.class_for(&user_id);
     let replacement = wish.replacement.map(|item| Replacement {
-        is_charged: item.charge,
-        input: UsageInput { recorded_by: caller, user_id: user_id.clone(), ..item.input },
+        is_charged: item.charge == Some(true),
+        input: item::input(item, user_id.clone(), caller),
     });
     let outcome = call
         .app

@@ -11,18 +11,26 @@ use usage::{
 };
 use utoipa::ToSchema;
 
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    exact::Exact,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    routes::prices::PriceBody,
-    wire::UsageBody,
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        exact::Exact,
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        routes::prices::PriceBody,
+        wire::UsageBody,
+    },
+    words,
 };
+
+words! {
+    /// Class of units.
+    TokenClassName = usage::rating::TokenClass::all().map(usage::rating::TokenClass::as_str).collect::<Vec<_>>();
+}
 
 /// How a charge came about.
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,7 +57,7 @@ pub struct Explanation {
 #[derive(Debug, Serialize, ToSchema)]
 struct TermBody {
     /// Class.
-    #[schema(example = "input")]
+    #[schema(value_type = TokenClassName, example = "input")]
     class: &'static str,
     /// How much of it.
     quantity: i64,

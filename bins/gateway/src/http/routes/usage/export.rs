@@ -4,17 +4,38 @@ use actix_web::http::Method;
 use serde_json::json;
 use usage::RecordFilter;
 
-use super::{export_format::Format, export_stream};
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    fields::{Fields, Source, parse},
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use super::{FilterInput, export_format::Format, export_stream};
+use crate::{
+    http::{
+        call::Call,
+        doc::Doc,
+        error::ApiError,
+        fields::parse,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+    },
+    input,
 };
 
 const FORMATS: &[(&str, Format)] = &[("csv", Format::Csv), ("ndjson", Format::Ndjson)];
+
+input! {
+    /// What is exported, and how.
+    pub struct ExportInput {
+        /// How the file is written.
+        format: Option<Format> = optional(Query, parse::one_of(FORMATS)), default("csv"), example("csv");
+        /// What is exported.
+        filter: FilterInput = flat(FilterInput, &());
+    }
+}
+
+impl ExportInput {
+    /// The filter and the format.
+    #[must_use]
+    pub fn split(self) -> (RecordFilter, Format) {
+        (self.filter.into(), self.format.unwrap_or(Format::Csv))
+    }
+}
 
 /// The route.
 #[must_use]
@@ -43,27 +64,15 @@ fn doc() -> Doc {
 
 /// The parameters and the answer, described.
 pub fn described(doc: Doc) -> Doc {
-    super::filtered(doc.query(
-        "format",
-        "How the file is written.",
-        json!({"type": "string", "enum": ["csv", "ndjson"], "default": "csv"}),
-        json!("csv"),
-    ))
-    .reply_as(
+    doc.query::<ExportInput>().reply_as(
         "text/csv",
         json!({"type": "string", "description": "The file; `application/x-ndjson` for `format=ndjson`."}),
         json!("id,user_id,session_id,...\r\n1001,auth0|test123,sess_abc123def456,...\r\n"),
     )
 }
 
-/// Reads a request.
-pub fn read(fields: &mut Fields) -> (RecordFilter, Format) {
-    let format = fields.optional(Source::Query, "format", parse::one_of(FORMATS));
-    (super::read_filter(fields), format.unwrap_or(Format::Csv))
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let (filter, format) = call.fields.read(|fields| Some(read(fields)))?;
+    let (filter, format) = call.fields.input::<ExportInput>()?.split();
     let user_id = call.user().await?;
     export_stream::reply(&call, Some(user_id), filter, format).await
 }

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 
 use super::{
-    export::{described, read},
+    export::{ExportInput, described},
     export_stream,
 };
 use crate::http::{
@@ -37,7 +37,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let (filter, format) = call.fields.read(|fields| Some(read(fields)))?;
+    let (filter, format) = call.fields.input::<ExportInput>()?.split();
     call.known()?;
     export_stream::reply(&call, None, filter, format).await
 }

@@ -2,6 +2,7 @@
 
 use actix_web::http::Method;
 
+use super::FilterInput;
 use crate::http::{
     call::{Call, next_cursor, retrieved},
     doc::Doc,
@@ -29,17 +30,17 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    super::filtered(Doc::new("usage", "Usage history").description("Newest first."))
+    Doc::new("usage", "Usage history")
+        .description("Newest first.")
+        .query::<FilterInput>()
         .paged(LIMIT)
         .reply_list::<UsageBody>("Retrieved 1 usage records", super::record_example())
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
-    let (filter, page) = call.fields.read(|fields| {
-        let filter = super::read_filter(fields);
-        Some((filter, fields.page(LIMIT, &scope)?))
-    })?;
+    let (filter, page) = call.fields.list::<FilterInput, _>(LIMIT, &scope)?;
+    let filter = filter.into();
     let user_id = call.user().await?;
     let slice = call.read(async |conn| usage::list(conn, &user_id, &filter, &page).await).await?;
     let items: Vec<UsageBody> = slice.items.into_iter().map(UsageBody::from).collect();

@@ -22,16 +22,17 @@ use ::usage::RecordFilter;
 use kernel::{CallerClass, Detail};
 use serde_json::{Value, json};
 
-use crate::http::{
-    call::{Call, path_parameter},
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fields::{
-        Fields, Source,
-        dates::{Days, End},
-        parse,
+use crate::{
+    http::{
+        call::{Call, path_parameter},
+        catalogue,
+        error::ApiError,
+        fields::{
+            dates::{Dates, Days, End},
+            parse,
+        },
     },
+    input,
 };
 
 const CLASSES: &[(&str, CallerClass)] = &[("user", CallerClass::User), ("service", CallerClass::Service)];
@@ -43,59 +44,54 @@ fn record_id(call: &Call) -> Result<i64, ApiError> {
         .map_err(|_| ApiError::new(&catalogue::USAGE_RECORD_NOT_FOUND).detail("id", Detail::Text(text)))
 }
 
-/// The filters that the list and the statistics share (HTTP contract 4.2).
-fn read_filter(fields: &mut Fields) -> RecordFilter {
-    let dates = fields.dates(&Days::default());
-    RecordFilter { from: dates.start, to: dates.end.map(End::last), ..read_selection(fields) }
-}
-
-/// The filters without the dates.
-fn read_selection(fields: &mut Fields) -> RecordFilter {
-    let recorded_by = read_class(fields);
-    let mut text = |name| fields.optional(Source::Query, name, parse::text(0, 255));
-    RecordFilter {
-        from: None,
-        to: None,
-        event_type: text("event_type"),
-        model_name: text("model_name"),
-        provider: text("provider"),
-        tool_name: text("tool_name"),
-        session_id: text("session_id"),
-        recorded_by,
+input! {
+    /// Filters without dates.
+    pub struct SelectionInput {
+        /// Only records by callers of this class; records without a class, made before it was stored, are left out. Sums with this
+        /// filter read the records of the window, as far back as they are kept.
+        recorded_by: Option<CallerClass> = optional(Query, parse::one_of(CLASSES));
+        /// Only this kind of use.
+        event_type: Option<String> = optional(Query, parse::text(0, 255)), example("ai_chat");
+        /// Only this model.
+        model_name: Option<String> = optional(Query, parse::text(0, 255));
+        /// Only this provider.
+        provider: Option<String> = optional(Query, parse::text(0, 255));
+        /// Only this tool.
+        tool_name: Option<String> = optional(Query, parse::text(0, 255));
+        /// Only this session.
+        session_id: Option<String> = optional(Query, parse::text(0, 255));
     }
 }
 
-/// The filter for the class of the caller who recorded (HTTP contract 4.1).
-fn read_class(fields: &mut Fields) -> Option<CallerClass> {
-    fields.optional(Source::Query, "recorded_by", parse::one_of(CLASSES))
+input! {
+    /// The filters that the list, the statistics and the exports share (HTTP contract 4.2).
+    pub struct FilterInput {
+        /// When.
+        dates: Dates = flat(Dates, &Days::default());
+        /// Which.
+        selection: SelectionInput = flat(SelectionInput, &());
+    }
 }
 
-fn filtered(doc: Doc) -> Doc {
-    selected(doc.dated())
+impl From<SelectionInput> for RecordFilter {
+    fn from(input: SelectionInput) -> Self {
+        Self {
+            from: None,
+            to: None,
+            event_type: input.event_type,
+            model_name: input.model_name,
+            provider: input.provider,
+            tool_name: input.tool_name,
+            session_id: input.session_id,
+            recorded_by: input.recorded_by,
+        }
+    }
 }
 
-/// The filters without the dates.
-fn selected(doc: Doc) -> Doc {
-    let text = || json!({"type": "string"});
-    let doc = doc
-        .query("event_type", "Only this kind of use.", text(), json!("ai_chat"))
-        .query("model_name", "Only this model.", text(), Value::Null)
-        .query("provider", "Only this provider.", text(), Value::Null)
-        .query("tool_name", "Only this tool.", text(), Value::Null)
-        .query("session_id", "Only this session.", text(), Value::Null);
-    classed(doc)
-}
-
-/// The parameter `recorded_by`, described.
-fn classed(doc: Doc) -> Doc {
-    let names: Vec<_> = CLASSES.iter().map(|(name, _)| *name).collect();
-    doc.query(
-        "recorded_by",
-        "Only records by callers of this class; records without a class, made before it was stored, are left out. Sums with this \
-         filter read the records of the window, as far back as they are kept.",
-        json!({"type": "string", "enum": names}),
-        Value::Null,
-    )
+impl From<FilterInput> for RecordFilter {
+    fn from(FilterInput { dates, selection }: FilterInput) -> Self {
+        Self { from: dates.start, to: dates.end.map(End::last), ..selection.into() }
+    }
 }
 
 fn record_example() -> Value {

@@ -6,80 +6,106 @@ use credits::Replay;
 use kernel::{Credits, FreeForm, Usd, UserId};
 use serde::Serialize;
 use serde_json::json;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::item::{Endpoint, Item, recorded};
-use crate::http::{
-    call::{Call, barred},
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    idempotency::{self, IDEMPOTENCY_REPLAYED},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::{Timestamp, UsageBody},
+use super::item::{self, recorded};
+use crate::{
+    http::{
+        call::{Call, barred},
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fault::Problem,
+        fields::{input::Input, parse, time::instant},
+        idempotency::{self, IDEMPOTENCY_REPLAYED, v1},
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::{SuccessWord, Timestamp, UsageBody},
+    },
+    input,
 };
 
-/// What a call used.
-#[derive(Debug, ToSchema)]
-pub struct RecordUsage {
-    /// What was called.
-    #[schema(example = "/api/chat/completion")]
-    pub endpoint: String,
-    /// What kind of use it was.
-    #[schema(example = "ai_chat")]
-    pub event_type: String,
-    /// Must be the user of the path.
-    #[schema(value_type = Option<String>)]
-    pub user_id: Option<UserId>,
-    /// Session, as the caller names it; not checked to exist.
-    pub session_id: Option<String>,
-    /// Trace, as the caller names it.
-    pub trace_id: Option<String>,
-    /// Model.
-    pub model_name: Option<String>,
-    /// Provider of the model.
-    pub provider: Option<String>,
-    /// Tool.
-    pub tool_name: Option<String>,
-    /// Operation of the tool.
-    pub operation_name: Option<String>,
-    /// What the use is worth in credits, zero or more; if absent, what the price of the model says, or zero without a price.
-    #[schema(value_type = Option<f64>)]
-    pub credits_charged: Option<Credits>,
-    /// What it cost in US dollars, zero or more, at most 9 decimals; if absent, what the price of the model says.
-    #[schema(value_type = Option<f64>)]
-    pub cost_usd: Option<Usd>,
-    /// How the charge was found; if absent `price_list`, `unrated` or `unknown`.
-    pub calculation_method: Option<String>,
-    /// Tokens in all; prompt and completion together if absent.
-    pub tokens_used: Option<i64>,
-    /// Tokens of the prompt.
-    pub prompt_tokens: Option<i64>,
-    /// Tokens of the completion.
-    pub completion_tokens: Option<i64>,
-    /// Part of the prompt's tokens that the provider had in its cache.
-    pub cached_prompt_tokens: Option<i64>,
-    /// Anything to keep about billing.
-    #[schema(value_type = Option<Object>)]
-    pub billing_metadata: Option<FreeForm>,
-    /// Anything to keep of the request.
-    #[schema(value_type = Option<Object>)]
-    pub request_data: Option<FreeForm>,
-    /// Anything to keep of the response.
-    #[schema(value_type = Option<Object>)]
-    pub response_data: Option<FreeForm>,
-    /// Deducts `credits_charged` in the same commit. Refused, nothing is recorded either.
-    pub charge: Option<bool>,
-    /// The hold that pays, with `charge`; what it does not cover comes from what is available. Users name only holds of users.
-    #[schema(example = "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10")]
-    pub hold_id: Option<String>,
-    /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
-    /// recorded and charged once.
-    pub event_id: Option<String>,
-    /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
-    pub occurred_at: Option<String>,
+/// Where a usage record stands in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordPlace {
+    /// It is the body.
+    Body,
+    /// It is an item of a batch.
+    Item,
+    /// It replaces another one.
+    Replacement,
+}
+
+input! {
+    /// What a call used.
+    pub keyed struct RecordUsage for place: RecordPlace {
+        /// Whose use it is. Where the path names a user, it must be that one.
+        user_id: Option<UserId> =
+            required_if(*place == RecordPlace::Item, Body, parse::user_id()), unhashed();
+        /// What was called.
+        endpoint: Option<String> =
+            required_if(*place == RecordPlace::Body, Body, parse::text(1, 255)), example("/api/chat/completion");
+        /// What kind of use it was.
+        event_type: String = required(Body, parse::text(1, 255)), example("ai_chat");
+        /// Deducts `credits_charged` in the same commit. Refused, nothing is recorded either.
+        charge: Option<bool> = optional(Body, parse::boolean()), default(false);
+        /// The hold that pays, with `charge`; what it does not cover comes from what is available. Users name only holds of users.
+        /// A hold cannot pay for a replacement.
+        hold_id: Option<String> =
+            optional(Body, parse::text(1, 255)), example("0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"), check(|fields| {
+            // A hold that is named and not settled would be held for nothing.
+            if hold_id.is_some() && charge != Some(true) {
+                fields.fault("body", "hold_id", Problem::value("a hold pays only with charge true"));
+            }
+            if hold_id.is_some() && *place == RecordPlace::Replacement {
+                fields.fault("body", "hold_id", Problem::value("a hold cannot pay for a replacement"));
+            }
+        });
+        /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
+        /// recorded and charged once.
+        event_id: Option<String> = optional(Body, parse::text(1, 255));
+        /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
+        occurred_at: Option<OffsetDateTime> = optional(Body, instant());
+        /// Session, as the caller names it; not checked to exist.
+        session_id: Option<String> = optional(Body, parse::text(0, 255));
+        /// Trace, as the caller names it.
+        trace_id: Option<String> = optional(Body, parse::text(0, 255));
+        /// Model.
+        model_name: Option<String> = optional(Body, parse::text(0, 255));
+        /// Provider of the model.
+        provider: Option<String> = optional(Body, parse::text(0, 255));
+        /// Tool.
+        tool_name: Option<String> = optional(Body, parse::text(0, 255));
+        /// Operation of the tool.
+        operation_name: Option<String> = optional(Body, parse::text(0, 255));
+        /// How the charge was found; if absent `price_list`, `unrated` or `unknown`.
+        calculation_method: Option<String> = optional(Body, parse::text(0, 255));
+        /// Tokens in all; prompt and completion together if absent.
+        tokens_used: Option<i64> = optional(Body, parse::tokens());
+        /// Tokens of the prompt.
+        prompt_tokens: Option<i64> = optional(Body, parse::tokens());
+        /// Tokens of the completion.
+        completion_tokens: Option<i64> = optional(Body, parse::tokens());
+        /// Part of the prompt's tokens that the provider had in its cache.
+        cached_prompt_tokens: Option<i64> = optional(Body, parse::tokens()), check(|fields| {
+            if cached_prompt_tokens.unwrap_or(0) > prompt_tokens.unwrap_or(0) {
+                let problem = Problem::value("cached_prompt_tokens are a part of prompt_tokens");
+                fields.fault("body", "cached_prompt_tokens", problem);
+            }
+        });
+        /// Anything to keep about billing.
+        billing_metadata: Option<FreeForm> = optional(Body, parse::object());
+        /// Anything to keep of the request.
+        request_data: Option<FreeForm> = optional(Body, parse::object());
+        /// Anything to keep of the response.
+        response_data: Option<FreeForm> = optional(Body, parse::object());
+        /// What the use is worth in credits, zero or more; if absent, what the price of the model says, or zero without a price.
+        credits_charged: Option<Credits> = optional(Body, parse::credits_to_note());
+        /// What it cost in US dollars, zero or more, at most 9 decimals; if absent, what the price of the model says.
+        cost_usd: Option<Usd> = optional(Body, parse::usd_to_note());
+    }
 }
 
 /// The answer.
@@ -88,6 +114,7 @@ pub struct RecordedUsage {
     /// Always true.
     success: bool,
     /// Always `success`.
+    #[schema(value_type = SuccessWord)]
     status: &'static str,
     /// A sentence in the caller's language.
     message: String,
@@ -126,7 +153,7 @@ fn doc() -> Doc {
             "Records only, unless `charge` is true: then record and deduction are one commit, and a refused charge \
              records nothing. Without `credits_charged` the price of the model decides what it is worth.",
         )
-        .body::<RecordUsage>(json!({
+        .body_for::<RecordUsage>(&RecordPlace::Body, true, json!({
             "session_id": "sess_abc123def456", "trace_id": "trace_xyz789abc", "endpoint": "/api/chat/completion",
             "event_type": "ai_chat", "credits_charged": 5.5, "cost_usd": 0.011,
             "calculation_method": "gpt4_pricing", "tokens_used": 1250, "prompt_tokens": 800,
@@ -150,11 +177,11 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let item = call.fields.read(|fields| Item::read(fields, Endpoint::Required))?;
-    call.agree_on_user(item.named.as_ref())?;
-    let (item, key) = idempotency::key(&call, item, Item::identify).await?;
+    let input = call.fields.read(|fields| RecordUsage::read(fields, &RecordPlace::Body))?;
+    call.agree_on_user(input.user_id.as_ref())?;
+    let (input, key) = idempotency::key(&call, input, v1::record).await?;
     let (user_id, check) = call.user_unchecked()?;
-    let metered = item.metered(user_id.clone(), call.principal()?, call.app.ids.uuid(), key.clone())?;
+    let metered = item::metered(input, user_id.clone(), call.principal()?, call.app.ids.uuid(), key.clone())?;
     let done = call.app.writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;

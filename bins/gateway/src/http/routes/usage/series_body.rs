@@ -5,7 +5,14 @@ use serde::Serialize;
 use usage::{Coverage, Dimension, Group, Line, Point, Series, Unit};
 use utoipa::ToSchema;
 
-use crate::http::wire::Timestamp;
+use crate::{http::wire::Timestamp, words};
+
+words! {
+    /// What the sums of a window are about.
+    CoverageName = ["whole_quarters", "kept_records"];
+    /// Length of a bucket.
+    BucketName = ["15m", "1h", "1d", "1w", "1mo"];
+}
 
 /// The lengths of buckets, by name.
 pub const BUCKETS: &[(&str, Unit)] = &[
@@ -63,7 +70,7 @@ pub enum Fill {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Timeseries {
     /// Length of a bucket.
-    #[schema(example = "1d")]
+    #[schema(value_type = BucketName, example = "1d")]
     bucket: &'static str,
     /// Time zone whose clocks the buckets follow.
     #[schema(example = "Asia/Shanghai")]
@@ -79,6 +86,7 @@ pub struct Timeseries {
     /// Absent when the sums are about exactly the window. `whole_quarters`: an end of the window lies in a month whose
     /// records were dropped, and the whole quarter of an hour is summed up there. `kept_records`: with `session_id` or
     /// `recorded_by`, what was dropped is missing.
+    #[schema(value_type = Option<CoverageName>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<&'static str>,
 }

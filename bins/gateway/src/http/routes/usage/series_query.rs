@@ -1,25 +1,29 @@
 //! How sums over time are asked for (HTTP contract 4.5 and 4.6).
 
+use kernel::CallerClass;
 use serde_json::json;
 use time::{Date, OffsetDateTime};
-use usage::{Dimension, Selection, SeriesQuery, Unit, UsageRefusal, Zone, Zones};
+use usage::{Dimension, RecordFilter, Selection, SeriesQuery, Unit, UsageRefusal, Zone, Zones};
 
 use super::{
-    read_selection,
+    CLASSES, SelectionInput,
     series_body::{BUCKETS, Fill, Metric, Shape},
 };
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    fault::{Fault, Problem},
-    fields::{
-        Fields, Source, Value,
-        dates::{Days, End},
-        parse,
-        time::day,
-        words::words,
+use crate::{
+    http::{
+        call::Call,
+        error::ApiError,
+        fault::{Fault, Problem},
+        fields::{
+            Fields, Value,
+            dates::{Dates, Days, End},
+            parse,
+            parser::{Parse, parser},
+            time::{Moment, day, moment},
+            words::words,
+        },
     },
+    input,
 };
 
 /// Buckets of an answer whose beginning was not named.
@@ -36,6 +40,82 @@ pub struct Words {
     pub metrics: &'static [(&'static str, Metric)],
 }
 
+/// What reading a series depends on.
+pub struct SeriesContext {
+    clocks: Clocks,
+    now: OffsetDateTime,
+    words: &'static Words,
+}
+
+impl SeriesContext {
+    /// The context of a call.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be asked.
+    pub async fn new(call: &Call, words: &'static Words) -> Result<Self, ApiError> {
+        Ok(Self { clocks: clocks(call).await?, now: call.now, words })
+    }
+
+    /// The context of the documentation.
+    #[must_use]
+    pub fn documented(words: &'static Words) -> Self {
+        Self { clocks: Clocks::default(), now: OffsetDateTime::UNIX_EPOCH, words }
+    }
+}
+
+input! {
+    /// Which sums over time.
+    pub struct SeriesInput for context: SeriesContext {
+        /// From this instant on, inclusive; a bare date is its midnight in `tz`; by default so that there are 30 buckets, the last of
+        /// them that of `end_date`.
+        start_date: Option<Moment> = optional(Query, moment());
+        /// Up to this instant, which is not part of it; a bare date is that whole day in `tz`, included; now by default.
+        end_date: Option<Moment> = optional(Query, moment()), check(|fields| {
+            let dates = fields.window(start_date, end_date, &context.clocks.days);
+            check_start(fields, &dates, context.now);
+        });
+        /// Length of a bucket. Days follow the zone's clocks, weeks begin on Monday.
+        bucket: Option<Unit> = optional(Query, parse::one_of(BUCKETS)), default("1d"), example("1d");
+        /// IANA name of the time zone whose clocks the buckets follow.
+        tz: Option<Zone> = optional(Query, zone(&context.clocks)), default("UTC"), example("Asia/Shanghai");
+        /// At most two, separated by commas: a series for each combination of values that occurs.
+        group_by: Option<Vec<Dimension>> =
+            optional(Query, words(context.words.dimensions, DIMENSIONS_MAX)), example("model");
+        /// What points tell, separated by commas; all by default.
+        metrics: Option<Vec<Metric>> = optional(Query, words(context.words.metrics, context.words.metrics.len()));
+        /// `zero`: points are contiguous; `none`: buckets in which all that is asked is zero have none.
+        fill: Option<Fill> = optional(Query, parse::one_of(FILLS)), default("zero"), example("zero");
+        /// Which records.
+        selection: SelectionInput = flat(SelectionInput, &());
+    }
+}
+
+const FILLS: &[(&str, Fill)] = &[("zero", Fill::Zero), ("none", Fill::None)];
+
+input! {
+    /// Which period of all usage.
+    pub struct SummaryInput for context: SeriesContext {
+        /// When.
+        dates: Dates = flat(Dates, &context.clocks.days), check(|fields| {
+            if let Some(dates) = &dates {
+                check_start(fields, dates, context.now);
+            }
+        });
+        /// IANA name of the time zone whose clocks the buckets follow.
+        tz: Option<Zone> = optional(Query, zone(&context.clocks)), default("UTC"), example("Asia/Shanghai");
+        /// Only records by callers of this class; records without a class, made before it was stored, are left out. Sums with this
+        /// filter read the records of the window, as far back as they are kept.
+        recorded_by: Option<CallerClass> = optional(Query, parse::one_of(CLASSES));
+    }
+}
+
+/// A window without an end ends now.
+fn check_start(fields: &mut Fields, dates: &Dates, now: OffsetDateTime) {
+    if dates.end.is_none() && dates.start.is_some_and(|start| start > now) {
+        fields.fault("query", "start_date", Problem::value("start_date is after end_date, which is now"));
+    }
+}
+
 /// What was asked for.
 pub struct Asked {
     start: Option<OffsetDateTime>,
@@ -48,10 +128,10 @@ pub struct Asked {
 
 /// What a request with `tz` needs to know of clocks.
 #[derive(Default)]
-pub struct Clocks {
+struct Clocks {
     zones: Zones,
     /// Where the days of `start_date` and `end_date` begin and end.
-    pub days: Days,
+    days: Days,
 }
 
 /// The zones to choose from, asked of the database once in the life of the process, and where the dates of this request begin
@@ -59,7 +139,7 @@ pub struct Clocks {
 ///
 /// # Errors
 /// 503 when the database cannot be asked.
-pub async fn clocks(call: &Call) -> Result<Clocks, ApiError> {
+async fn clocks(call: &Call) -> Result<Clocks, ApiError> {
     let Some(name) = call.fields.query_text("tz").filter(|name| *name != UTC) else {
         return Ok(Clocks::default());
     };
@@ -86,49 +166,43 @@ async fn days(call: &Call, zone: &Zone) -> Result<Days, ApiError> {
     Ok(Days::new(wanted.into_iter().zip(beginnings)))
 }
 
-/// The time zone of a request, UTC if it names none.
-pub fn zone(fields: &mut Fields, clocks: &Clocks) -> Zone {
-    let read = |value: Value<'_>| {
-        let name = parse::text(0, 255)(value)?;
-        if name == UTC {
-            return Ok(Zone::utc());
-        }
-        clocks.zones.find(&name).map_err(|refusal| Problem::value(&refusal.to_string()))
-    };
-    fields.optional(Source::Query, "tz", read).unwrap_or_else(Zone::utc)
-}
-
-/// Reads a request.
-pub fn read(fields: &mut Fields, clocks: &Clocks, now: OffsetDateTime, known: &Words) -> Asked {
-    let dates = fields.dates(&clocks.days);
-    let end = dates.end.map_or(now, End::exclusive);
-    if dates.end.is_none() && dates.start.is_some_and(|start| start > end) {
-        fields.fault("query", "start_date", Problem::value("start_date is after end_date, which is now"));
-    }
-    let unit = fields.optional(Source::Query, "bucket", parse::one_of(BUCKETS));
-    let zone = zone(fields, clocks);
-    let group_by = fields.optional(Source::Query, "group_by", words(known.dimensions, DIMENSIONS_MAX));
-    let metrics = fields.optional(Source::Query, "metrics", words(known.metrics, known.metrics.len()));
-    let fill =
-        fields.optional(Source::Query, "fill", parse::one_of(&[("zero", Fill::Zero), ("none", Fill::None)]));
-    Asked {
-        start: dates.start,
-        end,
-        only: Selection::from(&read_selection(fields)),
-        shape: Shape {
-            unit: unit.unwrap_or(Unit::Day),
-            tz: zone.name().to_owned(),
-            group_by: group_by.unwrap_or_default(),
-            metrics: metrics
-                .filter(|metrics| !metrics.is_empty())
-                .unwrap_or_else(|| known.metrics.iter().map(|(_, metric)| *metric).collect()),
-            fill: fill.unwrap_or(Fill::Zero),
+/// A time zone.
+fn zone(clocks: &Clocks) -> impl Parse<Output = Zone> {
+    parser(
+        || json!({"type": "string", "maxLength": 255}),
+        |value: Value<'_>| {
+            let name = parse::text(0, 255).parse(value)?;
+            if name == UTC {
+                return Ok(Zone::utc());
+            }
+            clocks.zones.find(&name).map_err(|refusal| Problem::value(&refusal.to_string()))
         },
-        zone,
-    }
+    )
 }
 
 impl Asked {
+    /// What was asked for, with what is absent filled in.
+    #[must_use]
+    pub fn new(input: SeriesInput, context: &SeriesContext) -> Self {
+        let dates = Dates::new(input.start_date, input.end_date, &context.clocks.days);
+        let zone = input.tz.unwrap_or_else(Zone::utc);
+        let metrics = input.metrics.filter(|metrics| !metrics.is_empty());
+        Self {
+            start: dates.start,
+            end: dates.end.map_or(context.now, End::exclusive),
+            only: Selection::from(&RecordFilter::from(input.selection)),
+            shape: Shape {
+                unit: input.bucket.unwrap_or(Unit::Day),
+                tz: zone.name().to_owned(),
+                group_by: input.group_by.unwrap_or_default(),
+                metrics: metrics
+                    .unwrap_or_else(|| context.words.metrics.iter().map(|(_, metric)| *metric).collect()),
+                fill: input.fill.unwrap_or(Fill::Zero),
+            },
+            zone,
+        }
+    }
+
     /// The question for the database, with a beginning if none was named.
     ///
     /// # Errors
@@ -167,62 +241,4 @@ fn too_many(refusal: &UsageRefusal, field: &str) -> ApiError {
         }
         other => ApiError::from_failure(other),
     }
-}
-
-/// The parameters, described.
-pub fn described(doc: Doc, known: &Words) -> Doc {
-    let names = |of: Vec<&'static str>| of.join(", ");
-    let dimensions = names(known.dimensions.iter().map(|(name, _)| *name).collect());
-    let metrics = names(known.metrics.iter().map(|(name, _)| *name).collect());
-    let buckets: Vec<_> = BUCKETS.iter().map(|(name, _)| *name).collect();
-    let instant = || json!({"type": "string", "format": "date-time"});
-    let windowed = zoned(doc)
-        .query(
-            "bucket",
-            "Length of a bucket. Days follow the zone's clocks, weeks begin on Monday.",
-            json!({"type": "string", "enum": buckets, "default": "1d"}),
-            json!("1d"),
-        )
-        .query(
-            "start_date",
-            "From this instant on, inclusive; a bare date is its midnight in `tz`; by default so that there are 30 buckets, the last \
-             of them that of `end_date`.",
-            instant(),
-            serde_json::Value::Null,
-        )
-        .query(
-            "end_date",
-            "Up to this instant, which is not part of it; a bare date is that whole day in `tz`, included; now by default.",
-            instant(),
-            serde_json::Value::Null,
-        );
-    super::selected(windowed)
-        .query(
-            "group_by",
-            "At most two, separated by commas: a series for each combination of values that occurs.",
-            json!({"type": "string", "description": dimensions}),
-            json!("model"),
-        )
-        .query(
-            "metrics",
-            "What points tell, separated by commas; all by default.",
-            json!({"type": "string", "description": metrics}),
-            serde_json::Value::Null,
-        )
-        .query(
-            "fill",
-            "`zero`: points are contiguous; `none`: buckets in which all that is asked is zero have none.",
-            json!({"type": "string", "enum": ["zero", "none"], "default": "zero"}),
-            json!("zero"),
-        )
-}
-
-/// The parameter `tz`, described.
-pub fn zoned(doc: Doc) -> Doc {
-    doc.query(
-        "tz",
-        "IANA name of the time zone whose clocks the buckets follow.",
-        json!({"type": "string", "default": "UTC"}),
-        json!("Asia/Shanghai"),
-    )
 }

@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::series_body::coverage;
+use super::{
+    FilterInput,
+    series_body::{CoverageName, coverage},
+};
 use crate::http::{
     call::Call,
     doc::Doc,
@@ -39,6 +42,7 @@ pub struct UsageStats {
     /// Absent when the sums are about exactly the window. `whole_quarters`: an end of the window lies in a month whose
     /// records were dropped, and the whole quarter of an hour is summed up there. `kept_records`: with `session_id` or
     /// `recorded_by`, what was dropped is missing.
+    #[schema(value_type = Option<CoverageName>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<&'static str>,
 }
@@ -66,10 +70,9 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let doc = Doc::new("usage", "Usage statistics").description(
+    Doc::new("usage", "Usage statistics").description(
         "Exact as of the read. A record that was taken back and its correction add up to nothing, also in counts.",
-    );
-    super::filtered(doc).reply_envelope::<UsageStats>(
+    ).query::<FilterInput>().reply_envelope::<UsageStats>(
         "Statistics retrieved successfully",
         json!({
             "total_records": 150, "total_credits_charged": 750.5, "total_cost_usd": 15.01,
@@ -81,7 +84,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let filter = call.fields.read(|fields| Some(super::read_filter(fields)))?;
+    let filter = call.fields.input::<FilterInput>()?.into();
     let echo = |name| call.fields.query_text(name).map(str::to_owned);
     let date_range = DateRange { start_date: echo("start_date"), end_date: echo("end_date") };
     let user_id = call.user().await?;

@@ -3,18 +3,17 @@
 use actix_web::http::Method;
 use serde_json::json;
 use time::Duration;
-use usage::{SummaryQuery, Unit};
+use usage::{SummaryQuery, Unit, Zone};
 
 use super::{
-    series_query::{self, zoned},
+    series_query::{self, SeriesContext, SummaryInput, Words},
     summary_body::SummaryBody,
 };
 use crate::http::{
     call::Call,
     doc::Doc,
     error::ApiError,
-    fault::Problem,
-    fields::dates::End,
+    fields::{dates::End, input::Input},
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
@@ -22,6 +21,9 @@ use crate::http::{
 
 /// Days of a summary whose beginning was not named.
 const DAYS: u16 = 30;
+
+/// A summary is not split, and shows everything.
+const NO_WORDS: Words = Words { dimensions: &[], metrics: &[] };
 
 /// The route.
 #[must_use]
@@ -39,14 +41,13 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let doc = Doc::new("usage", "Usage at a glance").description(
+    Doc::new("usage", "Usage at a glance").description(
         "Across all users, exact as of one snapshot; the last 30 local days by default. `feature_use` is ordered by credits, \
          `cost_by_model` by cost, each with at most 100 rows. Suggestions follow fixed rules: `costly_model` (one model makes \
          more than half of `cost_usd`), `long_prompts` (more than 80 % of the tokens are those of prompts), `unpriced_model` \
          (records with tokens whose model had no price; counted up to 500 a model, then `at_least` is true). `recorded_by` does not \
          narrow `new_users`, which counts users.",
-    );
-    super::classed(zoned(doc.dated())).reply_envelope::<SummaryBody>(
+    ).query_for::<SummaryInput>(&SeriesContext::documented(&NO_WORDS)).reply_envelope::<SummaryBody>(
         "Usage summary retrieved successfully",
         json!({
             "period": {"start_date": "2025-06-30T16:00:00.000000Z", "end_date": "2025-07-25T15:59:59.000000Z", "tz": "Asia/Shanghai"},
@@ -71,18 +72,11 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let clocks = series_query::clocks(&call).await?;
-    let now = call.now;
-    let (start, end, zone, recorded_by) = call.fields.read(|fields| {
-        let dates = fields.dates(&clocks.days);
-        let last = dates.end.map_or(now, End::last);
-        if dates.end.is_none() && dates.start.is_some_and(|start| start > last) {
-            let problem = Problem::value("start_date is after end_date, which is now");
-            fields.fault("query", "start_date", problem);
-        }
-        let zone = series_query::zone(fields, &clocks);
-        Some((dates.start, last, zone, super::read_class(fields)))
-    })?;
+    let context = SeriesContext::new(&call, &NO_WORDS).await?;
+    let SummaryInput { dates, tz, recorded_by } =
+        call.fields.read(|fields| SummaryInput::read(fields, &context))?;
+    let (start, end, zone) =
+        (dates.start, dates.end.map_or(call.now, End::last), tz.unwrap_or_else(Zone::utc));
     call.known()?;
     // Both ends of a period belong to it.
     let behind = end.checked_add(Duration::MICROSECOND).unwrap_or(end);

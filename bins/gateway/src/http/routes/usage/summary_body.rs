@@ -8,11 +8,19 @@ use time::OffsetDateTime;
 use usage::{Counted, Group, Point, Suggestion};
 use utoipa::ToSchema;
 
-use super::series_body::coverage;
-use crate::http::{
-    language::{Language, Text},
-    wire::Timestamp,
+use super::series_body::{CoverageName, coverage};
+use crate::{
+    http::{
+        language::{Language, Text},
+        wire::Timestamp,
+    },
+    words,
 };
+
+words! {
+    /// Rule of a suggestion.
+    SuggestionCode = ["costly_model", "long_prompts", "unpriced_model"];
+}
 
 /// What happened across users.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,6 +37,7 @@ pub struct SummaryBody {
     suggestions: Vec<SuggestionBody>,
     /// Absent when the sums are about exactly the window; `whole_quarters` when an end of it lies in a month whose records
     /// were dropped, `kept_records` when, with `recorded_by`, what was dropped is missing.
+    #[schema(value_type = Option<CoverageName>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<&'static str>,
 }
@@ -102,7 +111,7 @@ pub struct ModelCost {
 #[schema(as = UsageSuggestion)]
 pub struct SuggestionBody {
     /// costly_model, long_prompts or unpriced_model.
-    #[schema(example = "costly_model")]
+    #[schema(value_type = SuggestionCode, example = "costly_model")]
     code: &'static str,
     /// The same in a sentence.
     message: String,

@@ -6,12 +6,13 @@ use usage::{Dimension, Line, Point, Series, Totals};
 
 use super::{
     series_body::{Metric, Timeseries},
-    series_query::{self, Words, described},
+    series_query::{self, Asked, SeriesContext, SeriesInput, Words},
 };
 use crate::http::{
     call::Call,
     doc::Doc,
     error::ApiError,
+    fields::input::Input,
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
@@ -50,11 +51,10 @@ pub fn route() -> Route {
 }
 
 fn doc() -> Doc {
-    let doc = Doc::new("usage", "Usage over time").description(
+    Doc::new("usage", "Usage over time").description(
         "Exact as of the read. The points of a series add up to its totals, and those of all series to the statistics of the \
          window. At most 20,000 points: buckets times series.",
-    );
-    described(doc, &WORDS).reply_envelope::<Timeseries>(
+    ).query_for::<SeriesInput>(&SeriesContext::documented(&WORDS)).reply_envelope::<Timeseries>(
         "Time series retrieved successfully",
         json!({
             "bucket": "1d", "tz": "Asia/Shanghai",
@@ -76,9 +76,9 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let clocks = series_query::clocks(&call).await?;
-    let now = call.now;
-    let asked = call.fields.read(|fields| Some(series_query::read(fields, &clocks, now, &WORDS)))?;
+    let context = SeriesContext::new(&call, &WORDS).await?;
+    let input = call.fields.read(|fields| SeriesInput::read(fields, &context))?;
+    let asked = Asked::new(input, &context);
     let user_id = call.user().await?;
     let (start, series) = call
         .read(async |conn| {

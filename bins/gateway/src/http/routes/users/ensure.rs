@@ -8,32 +8,34 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    fault::Fault,
-    fields::{Fields, Source, parse},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+use crate::{
+    http::{
+        call::Call,
+        catalogue,
+        doc::Doc,
+        error::ApiError,
+        fault::Fault,
+        fields::parse,
+        language::Text,
+        reply::Reply,
+        route::{Access, BodyRule, Origin, Route},
+        wire::PlanName,
+    },
+    input,
 };
 
-/// Login of a user.
-#[derive(Debug, ToSchema)]
-pub struct EnsureUser {
-    /// External id. A user's own token already says it; a service must name it.
-    #[schema(value_type = Option<String>, example = "auth0|test123")]
-    pub auth0_id: Option<UserId>,
-    /// E-mail address, compared without regard to case. The user holds it if the token vouches for it (Supabase: the claim
-    /// `email`; Auth0: with `email_verified`), or if a service or an administrator gives it; else it is stored as a contact,
-    /// which holds nothing.
-    #[schema(example = "test.user@example.com")]
-    pub email: String,
-    /// Display name, 1 to 255 characters.
-    #[schema(example = "Test User")]
-    pub name: String,
+input! {
+    /// Login of a user.
+    pub struct EnsureUser {
+        /// External id. A user's own token already says it; a service must name it.
+        auth0_id: Option<UserId> = optional(Body, parse::user_id()), example("auth0|test123");
+        /// E-mail address, compared without regard to case. The user holds it if the token vouches for it (Supabase: the claim
+        /// `email`; Auth0: with `email_verified`), or if a service or an administrator gives it; else it is stored as a contact,
+        /// which holds nothing.
+        email: String = required(Body, parse::email()), example("test.user@example.com");
+        /// Display name, 1 to 255 characters.
+        name: String = required(Body, parse::text(1, 255)), example("Test User");
+    }
 }
 
 /// The user, new or as he was.
@@ -56,6 +58,7 @@ pub struct EnsuredUser {
     #[schema(value_type = f64)]
     credits_total: Credits,
     /// free, pro or enterprise.
+    #[schema(value_type = PlanName)]
     plan: String,
     is_active: bool,
     /// Whether this call created the user.
@@ -95,17 +98,8 @@ fn doc() -> Doc {
         .errors(&[&catalogue::DUPLICATE_ENTRY])
 }
 
-impl EnsureUser {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let auth0_id = fields.optional(Source::Body, "auth0_id", parse::user_id);
-        let email = fields.required(Source::Body, "email", parse::email);
-        let name = fields.required(Source::Body, "name", parse::text(1, 255));
-        Some(Self { auth0_id, email: email?, name: name? })
-    }
-}
-
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(EnsureUser::read)?;
+    let wish = call.fields.input::<EnsureUser>()?;
     let user_id = identify(call.principal()?, wish.auth0_id)?;
     let role = if call.app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
     let email_voucher = voucher(&call, &user_id)?;

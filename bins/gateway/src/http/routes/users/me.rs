@@ -13,6 +13,7 @@ use crate::http::{
     error::ApiError,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
+    wire::PlanName,
 };
 
 /// A user with what he may spend.
@@ -32,6 +33,7 @@ pub struct Me {
     #[schema(value_type = f64)]
     credits_total: Credits,
     /// free, pro or enterprise.
+    #[schema(value_type = PlanName)]
     plan: String,
     is_active: bool,
 }

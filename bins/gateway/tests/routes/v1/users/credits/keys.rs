@@ -6,10 +6,11 @@ use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
 use testkit::TestApp;
 
+const USER: &str = "/api/v1/users/auth0%7Ca";
 const CREDITS: &str = "/api/v1/users/auth0%7Ca/credits";
 const NOWHERE: &str = "00000000-0000-0000-0000-000000000007";
 
-/// A request under a key of its own, and its fingerprint.
+/// A request under a key of its own, and the fingerprint that version 1 stored for it.
 const GOLDEN: &[(&str, &str, &str, &str)] = &[
     (
         "consume",
@@ -86,6 +87,24 @@ const GOLDEN: &[(&str, &str, &str, &str)] = &[
         r#"{"transaction_id":123456,"amount":1,"reason":"it broke"}"#,
         "0e2b56ded98d0678fbaa7391504c91d79f7fa053a4479e2463c31bb65b4d80cd",
     ),
+    (
+        "usage",
+        "/usage",
+        r#"{"endpoint":"/x","event_type":"ai_chat","event_id":"e1","credits_charged":1.5,"prompt_tokens":7}"#,
+        "86e35ead404d7bb4313b5c520197e3de54b3b0c0df83e11dd0a80659e45cf590",
+    ),
+    (
+        "correction",
+        "/usage/7/correct",
+        r#"{"reason":"oops"}"#,
+        "0ada189e2687792aac7ac31575cfde026a61817ed0898726f7f33ac944d8da82",
+    ),
+    (
+        "correction in full",
+        "/usage/7/correct",
+        r#"{"reason":"oops","replacement":{"event_type":"ai_chat"}}"#,
+        "dae0cb2ee6cd06500cca79e91abb4c326550bfb5a5beafdb9ac441917877170c",
+    ),
 ];
 
 /// The fingerprints that are kept, by key.
@@ -99,21 +118,63 @@ async fn kept(app: &TestApp) -> BTreeMap<String, String> {
     rows.into_iter().map(|row| (row.subject, row.detail)).collect()
 }
 
+/// The fingerprints of version 2, by key.
+const GOLDEN_2: &[(&str, &str)] = &[
+    ("capture", "7eea70d0ae781a33b4bfd64161df9a96ba592d184ae1926eeddd3bf17c780ecc"),
+    ("capture in full", "0873423acb57db627566aac1783ba25cbe129659a3259fbf56ddd70b1f2390cf"),
+    ("consume", "b252c00c3421924094fc93ad2cd1005f4361232982652d66c7129bbf429bb368"),
+    ("consume in full", "aba02b70565780b79aae9f046a5424410a1bda6b58a3aa3fa143b024de47b2ef"),
+    ("grant", "81cdf21793e4476a9e1c9e84696930d91f74e63ce13aa75333544cd18c147f91"),
+    ("grant in full", "6317f4b1445af80275c05e48273089b9ffcc731d373142a388dd55ea35126b3b"),
+    ("hold", "6aad195e80c3b0ef1c4390fc74463e6d4f77cc953f9da03a54d4381aded38314"),
+    ("hold in full", "37ac8ed760237037f65038ed549d593875152522b99d74b5b06066ba32580029"),
+    ("recharge", "f9a2fc08856cb637358d763e471a689e388491eb45fbed4fb77e6f9cf678dd67"),
+    ("recharge in full", "f942c072f9e988cb93bcc2454e38e7aa6aff654642c239d506072fa15d5967c1"),
+    ("refund", "14fb9bb387a3338bc1f3452f6ea40ed2dfdf697c4896db92509ca664e97c1baa"),
+    ("refund in full", "68cb3176f7687112c01f68825a766f0a215f3035fde758492e3c9b185ea41daf"),
+    ("release", "ff4eec8c5515448ac17a03a1a398d136d6d38f060fc123295d2dfc8e67f8eb32"),
+    ("usage", "bc18294f9f7d239cc27ecae006aae0c297ee028027b68e97349d405ea747823f"),
+    ("correction", "f63ccedb357a7d0f80a1c1010e0f110a7388fd45776a1ea499eb5e3c797e9b7a"),
+    ("correction in full", "a228e517bd759c0fe7075499701c43351386f8259b153c147e05a3dcb8f56fc6"),
+];
+
+async fn send(app: &TestApp, (key, path, body, _): &(&str, &str, &str, &str)) -> testkit::TestReply {
+    let path = path.replace("{nowhere}", NOWHERE);
+    let path = if path.starts_with('/') { format!("{USER}{path}") } else { format!("{CREDITS}/{path}") };
+    let request = app.post(&path).service().header("Idempotency-Key", key);
+    let reply = request.body((*body).to_owned()).send().await;
+    assert!([200, 404].contains(&reply.status), "{key}: {}", reply.text);
+    reply
+}
+
 /// They are kept with their keys for good. Whoever has to change one of these turns a repeat across an upgrade into a
 /// conflict.
 #[tokio::test]
 async fn fingerprints_are_what_they_were() {
     let app = TestApp::start().await;
     app.user("auth0|a").await;
-    for (key, path, body, _) in GOLDEN {
-        let path = path.replace("{nowhere}", NOWHERE);
-        let request = app.post(&format!("{CREDITS}/{path}")).service().header("Idempotency-Key", key);
-        let reply = request.body((*body).to_owned()).send().await;
-        assert!([200, 404].contains(&reply.status), "{key}: {}", reply.text);
+    for request in GOLDEN {
+        send(&app, request).await;
     }
-    let kept = kept(&app).await;
-    let expected = GOLDEN.iter().map(|(key, .., hash)| ((*key).to_owned(), (*hash).to_owned()));
-    assert_eq!(kept, expected.collect());
+    let expected = GOLDEN_2.iter().map(|(key, hash)| ((*key).to_owned(), (*hash).to_owned()));
+    assert_eq!(kept(&app).await, expected.collect());
+}
+
+/// Version 1 hashed every field in a fixed order, also those that are absent: its rows are known all the same.
+#[tokio::test]
+async fn stored_fingerprints_of_version_1_are_known() {
+    let app = TestApp::start().await;
+    app.user("auth0|a").await;
+    for request @ (key, .., former) in GOLDEN {
+        let first = send(&app, request).await;
+        assert_eq!(first.header("Idempotency-Replayed"), "");
+        let stored = format!(
+            "UPDATE credits.idempotency SET fingerprint = decode('{former}', 'hex') WHERE key = '{key}'"
+        );
+        app.db().connect().await.batch_execute(&stored).await.unwrap();
+        let again = send(&app, request).await;
+        assert_eq!((again.header("Idempotency-Replayed"), again.status), ("true", first.status), "{key}");
+    }
 }
 
 /// Earlier versions hashed an empty object as such: their rows are known all the same.
