@@ -59,17 +59,7 @@ pub async fn apply(pool: &Pool, clock: &dyn Clock, listed: &[UserId]) -> Result<
 }
 
 async fn once(pool: &Pool, clock: &dyn Clock, listed: &[UserId]) -> Result<identity::RoleChanges, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    match identity::users::apply_admins(&mut tx, clock, listed).await {
-        Ok(changes) => {
-            tx.commit().await?;
-            Ok(changes)
-        }
-        Err(error) => {
-            tx.give_up(&error).await;
-            Err(error)
-        }
-    }
+    Tx::run(pool, async |tx| identity::users::apply_admins(tx, clock, listed).await).await
 }
 
 /// The ids, the first of them if there are very many.

@@ -232,15 +232,8 @@ fn bootstrap_keys(config: &Config) -> Vec<BootstrapKey> {
 
 /// Puts the prices that this version brings along and that the database does not have.
 async fn bring_prices(pool: &Pool, clock: &dyn Clock, seeds: PriceSeeds) -> Result<(), DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let seeded = match usage::prices::seed(&mut tx, clock, seeds.credits_per_usd).await {
-        Ok(seeded) => seeded,
-        Err(error) => {
-            tx.give_up(&error).await;
-            return Err(error);
-        }
-    };
-    tx.commit().await?;
+    let seed = async |tx: &mut Tx| usage::prices::seed(tx, clock, seeds.credits_per_usd).await;
+    let seeded = Tx::run(pool, seed).await?;
     if seeded != Seeded::default() {
         tracing::info!(
             prices.count = seeded.prices,

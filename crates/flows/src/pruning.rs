@@ -43,9 +43,9 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>, keep_for: time::Duration) -> Joi
 /// # Errors
 /// [`DbError`]; then the round did nothing, unless the connection broke in the commit.
 pub async fn run(pool: &Pool, clock: &dyn Clock, keep_for: time::Duration) -> Result<Pruned, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let pruned = credits::prune_idempotency(tx.conn(), clock, keep_for, ROWS_MAX).await?;
-    tx.commit().await?;
+    let pruned =
+        Tx::run(pool, async |tx| credits::prune_idempotency(tx.conn(), clock, keep_for, ROWS_MAX).await)
+            .await?;
     for (kind, rows) in [("refusal", pruned.refusals), ("success", pruned.successes)] {
         let rows = u64::try_from(rows).unwrap_or(u64::MAX);
         metrics::counter!("idempotency_pruned_total", "kind" => kind).increment(rows);

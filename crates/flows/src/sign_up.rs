@@ -58,21 +58,7 @@ async fn once(
     ids: &dyn Ids,
     wish: &SignUp,
 ) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    match in_tx(&mut tx, clock, ids, wish).await {
-        Ok(Ok(signed_up)) => {
-            tx.commit().await?;
-            Ok(Ok(signed_up))
-        }
-        Ok(Err(refusal)) => {
-            tx.rollback().await;
-            Ok(Err(refusal))
-        }
-        Err(error) => {
-            tx.give_up(&error).await;
-            Err(error)
-        }
-    }
+    Tx::decide(pool, async |tx| in_tx(tx, clock, ids, wish).await).await
 }
 
 /// The atomic part, for callers that have more to commit.

@@ -141,14 +141,7 @@ impl Sweeper {
         if users.is_empty() {
             return Ok(Swept::default());
         }
-        let mut tx = Tx::begin(&self.pool).await?;
-        match self.book_in(&mut tx, users).await {
-            Ok(swept) => tx.commit().await.map(|()| swept),
-            Err(error) => {
-                tx.give_up(&error).await;
-                Err(error)
-            }
-        }
+        Tx::run(&self.pool, async |tx| self.book_in(tx, users).await).await
     }
 
     async fn book_in(&self, tx: &mut Tx, users: &BTreeSet<UserId>) -> Result<Swept, DbError> {

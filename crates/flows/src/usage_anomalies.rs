@@ -48,9 +48,7 @@ pub async fn run(pool: &Pool, clock: &dyn Clock, rule: AnomalyRule) -> Result<us
             noted = noted.saturating_add(note(pool, clock, hour, rule, some).await?);
         }
     }
-    let mut tx = Tx::begin(pool).await?;
-    usage::forget_anomalies(tx.conn(), clock).await?;
-    tx.commit().await?;
+    Tx::run(pool, async |tx| usage::forget_anomalies(tx.conn(), clock).await).await?;
     Ok(noted)
 }
 
@@ -61,15 +59,7 @@ async fn note(
     rule: AnomalyRule,
     users: &[UserId],
 ) -> Result<usize, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let anomalies = match note_in(&mut tx, clock, hour, rule, users).await {
-        Ok(anomalies) => anomalies,
-        Err(error) => {
-            tx.give_up(&error).await;
-            return Err(error);
-        }
-    };
-    tx.commit().await?;
+    let anomalies = Tx::run(pool, async |tx| note_in(tx, clock, hour, rule, users).await).await?;
     for anomaly in &anomalies {
         metrics::counter!("usage_anomalies_total").increment(1);
         tracing::warn!(

@@ -74,12 +74,11 @@ enum Left {
 async fn fold_all(pool: &Pool, left: Left) -> Result<i64, DbError> {
     let mut all = 0_i64;
     loop {
-        let mut tx = Tx::begin(pool).await?;
-        let folded = match left {
-            Left::Sums => usage::fold_deltas(tx.conn(), DELTAS_MAX).await?,
-            Left::Presence => usage::fold_presence(tx.conn(), DELTAS_MAX).await?,
-        };
-        tx.commit().await?;
+        let folded = Tx::run(pool, async |tx| match left {
+            Left::Sums => usage::fold_deltas(tx.conn(), DELTAS_MAX).await,
+            Left::Presence => usage::fold_presence(tx.conn(), DELTAS_MAX).await,
+        })
+        .await?;
         all = all.saturating_add(folded);
         if folded < DELTAS_MAX {
             return Ok(all);

@@ -93,7 +93,7 @@ async fn once(pool: &Pool, depth: ProbeDepth) -> Result<(), DbError> {
     match tx.conn().batch_execute(statements).await.map_err(DbError::from) {
         Ok(()) => tx.commit().await,
         Err(error) => {
-            tx.give_up(&error).await;
+            tx.abort(&error).await;
             Err(error)
         }
     }

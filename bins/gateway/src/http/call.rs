@@ -7,7 +7,7 @@ use flows::{Barred, StandingCheck};
 use identity::VerifiedToken;
 use kernel::{Detail, Principal, Scope, UserId};
 use percent_encoding::percent_decode_str;
-use pg::{DbError, PgConnection};
+use pg::{DbError, PgConnection, Tx};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -204,6 +204,28 @@ impl Call {
         ApiError: From<E>,
     {
         Ok(self.app.pool.read(work).await?)
+    }
+
+    /// Changes what is stored, in a transaction.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be asked.
+    pub async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, DbError>,
+    ) -> Result<T, ApiError> {
+        Ok(Tx::run(&self.app.pool, work).await?)
+    }
+
+    /// As [`Call::write`], for work that may be refused; then nothing is stored.
+    ///
+    /// # Errors
+    /// As [`Call::write`].
+    pub async fn decide<T, R>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,
+    ) -> Result<Result<T, R>, ApiError> {
+        Ok(Tx::decide(&self.app.pool, work).await?)
     }
 
     /// Waits until this caller may read once more; for reads that borrow their connection themselves.

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use super::{
     catalogue::{self, Entry},
     fault::{Fault, Place},
-    idempotency::IDEMPOTENCY_REPLAYED,
     language::{Language, Text},
+    reply::IDEMPOTENCY_REPLAYED,
 };
 
 /// An error that is about to be answered.
@@ -150,10 +150,10 @@ impl ApiError {
         }
     }
 
-    /// An error that was answered before, to a request with the same key.
+    /// The error, marked as the answer to a repeat under the same key if it is one.
     #[must_use]
-    pub fn replayed(self) -> Self {
-        self.header(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"))
+    pub fn with_replay_header(self, is_repeat: bool) -> Self {
+        if is_repeat { self.header(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true")) } else { self }
     }
 
     /// The instant it was decided at, where that is part of the answer.

@@ -19,8 +19,6 @@ use super::{
 
 /// The header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Header of an answer that was given before.
-pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The header of a call, bound to who calls and to the route and its user.
 #[derive(Debug, Clone)]

@@ -24,6 +24,9 @@ use super::{catalogue, error::ApiError, expect::GoOn};
 /// Largest piece of a body that is handed to the HTTP library at once, in bytes.
 const SLICE_BYTES: usize = 32 * 1024;
 
+/// Header of an answer that was given before.
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// An answer, ready to be sent.
 #[derive(Debug)]
 pub struct Reply {
@@ -97,6 +100,12 @@ impl Reply {
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
+    }
+
+    /// The same answer, marked as that to a repeat under the same key if it is one.
+    #[must_use]
+    pub fn with_replay_header(self, is_repeat: bool) -> Self {
+        if is_repeat { self.header(IDEMPOTENCY_REPLAYED, "true") } else { self }
     }
 
     /// The same answer with a further header. A value that no header may hold is left out.

@@ -9,7 +9,7 @@ mod prune;
 mod reads;
 mod sweep;
 
-pub use budgets::{budgets, set_budgets};
+pub use budgets::{budgets, replace_budgets, set_budgets};
 pub use decided::Decided;
 pub use deciding::{Deciding, Preview, prepare};
 pub use execute::{Locked, execute, lock};

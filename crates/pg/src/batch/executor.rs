@@ -124,7 +124,7 @@ impl<W: Work> Executor for Writer<W> {
                 Ok(outcomes)
             }
             Err(error) => {
-                tx.give_up(&error).await;
+                tx.abort(&error).await;
                 Err(error)
             }
         }
@@ -135,7 +135,7 @@ impl<W: Work> Executor for Writer<W> {
         let held_up = self.work.held_up(&mut tx, items).await;
         match &held_up {
             Ok(_) => tx.rollback().await,
-            Err(error) => tx.give_up(error).await,
+            Err(error) => tx.abort(error).await,
         }
         held_up
     }

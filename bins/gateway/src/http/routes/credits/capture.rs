@@ -104,5 +104,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         uncollected: answer.applied.uncollected,
     };
     let message = Text::new(format!("Captured {captured} credits"), format!("已扣除 {captured} 积分"));
-    Ok(answer.mark(call.envelope_at(answer.at, &message, data)?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, data)?))
 }

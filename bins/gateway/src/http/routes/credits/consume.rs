@@ -119,5 +119,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         timestamp: Timestamp(answer.at),
         data: answer.entry()?.into(),
     })?;
-    Ok(answer.mark(reply))
+    Ok(answer.with_replay_header(reply))
 }

@@ -117,5 +117,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let message =
         Text::new(format!("Granted {amount} credits successfully"), format!("成功发放 {amount} 积分"));
-    Ok(answer.mark(call.envelope_at(answer.at, &message, data)?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, data)?))
 }

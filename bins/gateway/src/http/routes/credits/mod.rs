@@ -27,7 +27,6 @@ use crate::{
         call::{Call, barred, path_parameter},
         catalogue,
         error::ApiError,
-        idempotency::IDEMPOTENCY_REPLAYED,
         reply::Reply,
     },
 };
@@ -59,11 +58,8 @@ impl Answer {
     }
 
     /// Marks an answer that was given before.
-    fn mark(&self, reply: Reply) -> Reply {
-        match self.replay {
-            Replay::First => reply,
-            Replay::ByKey => reply.header(IDEMPOTENCY_REPLAYED, "true"),
-        }
+    fn with_replay_header(&self, reply: Reply) -> Reply {
+        reply.with_replay_header(self.replay == Replay::ByKey)
     }
 }
 
@@ -88,10 +84,7 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
         Ok(applied) => Ok(Answer { applied, at: outcome.at, replay: outcome.replay }),
         Err(refusal) => {
             let error = ApiError::from_failure(&refusal).at(outcome.at);
-            Err(match outcome.replay {
-                Replay::First => error,
-                Replay::ByKey => error.replayed(),
-            })
+            Err(error.with_replay_header(outcome.replay == Replay::ByKey))
         }
     }
 }

@@ -122,5 +122,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         replayed: answer.applied.replayed,
         data: entry.into(),
     })?;
-    Ok(answer.mark(reply))
+    Ok(answer.with_replay_header(reply))
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::Method;
-use pg::Tx;
 use serde_json::json;
 use time::OffsetDateTime;
 use usage::{
@@ -116,19 +115,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let new: Vec<NewPrice> = prices.into_iter().map(NewPrice::from).collect();
     call.known()?;
     let actor = call.principal()?.actor();
-    let mut tx = Tx::begin(&call.app.pool).await?;
-    let put = match prices::put(&mut tx, &*call.app.clock, actor, &new).await {
-        Ok(Ok(put)) => put,
-        Ok(Err(refusal)) => {
-            tx.rollback().await;
-            return Err(refused(&refusal));
-        }
-        Err(error) => {
-            tx.give_up(&error).await;
-            return Err(error.into());
-        }
-    };
-    tx.commit().await?;
+    let clock = &*call.app.clock;
+    let put = call.decide(async |tx| prices::put(tx, clock, actor, &new).await).await?;
+    let put = put.map_err(|refusal| refused(&refusal))?;
     let items: Vec<PriceBody> = put.into_iter().map(PriceBody::from).collect();
     let count = items.len();
     let message = Text::new(format!("Put {count} prices"), format!("已设置 {count} 个价格"));

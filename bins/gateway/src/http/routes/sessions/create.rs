@@ -2,7 +2,6 @@
 
 use actix_web::http::Method;
 use kernel::{FreeForm, UserId};
-use pg::Tx;
 use serde::Serialize;
 use serde_json::json;
 use sessions::NewSession;
@@ -96,9 +95,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         metadata: wish.metadata.unwrap_or_default(),
         expires_at: wish.expires_at,
     };
-    let mut tx = Tx::begin(&call.app.pool).await?;
-    let session = sessions::create(&mut tx, &*call.app.clock, &new).await?;
-    tx.commit().await?;
+    let clock = &*call.app.clock;
+    let session = call.write(async |tx| sessions::create(tx, clock, &new).await).await?;
     let message = Text::new("Session created successfully", "会话创建成功");
     let data = SessionBody::from(session);
     Reply::json(&CreatedSession {

@@ -30,7 +30,7 @@ use crate::{
             json, parse,
             parser::{Parse, parser},
         },
-        idempotency::{self, Begun, IDEMPOTENCY_REPLAYED},
+        idempotency::{self, Begun},
         isolation::isolate,
         language::{Language, Text},
         openapi::ErrorDetail,
@@ -349,8 +349,5 @@ fn answer(call: &Call, outcomes: Vec<Done>) -> Result<Reply, ApiError> {
         format!("已记录 {recorded}/{all} 条使用记录"),
     );
     let reply = call.envelope_at(decided.unwrap_or(call.now), &message, data)?;
-    Ok(match is_repeat {
-        false => reply,
-        true => reply.header(IDEMPOTENCY_REPLAYED, "true"),
-    })
+    Ok(reply.with_replay_header(is_repeat))
 }

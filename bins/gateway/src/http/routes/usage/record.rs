@@ -18,7 +18,7 @@ use crate::{
         error::ApiError,
         fault::Problem,
         fields::{input::Input, parse, time::instant},
-        idempotency::{self, IDEMPOTENCY_REPLAYED, v1},
+        idempotency::{self, v1},
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
@@ -185,12 +185,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let done = call.app.writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;
-    let replay = meterage.replay;
-    let mark = |error: ApiError| match replay {
-        Replay::First => error,
-        Replay::ByKey => error.replayed(),
-    };
-    let (recorded, at) = recorded(&call.app, meterage).map_err(mark)?;
+    let is_repeat = meterage.replay == Replay::ByKey;
+    let (recorded, at) =
+        recorded(&call.app, meterage).map_err(|error| error.with_replay_header(is_repeat))?;
     let message = Text::new("Usage recorded successfully", "使用记录成功");
     let reply = Reply::json(&RecordedUsage {
         success: true,
@@ -201,8 +198,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         remaining_credits: recorded.balance.map(|balance| balance.posted),
         replayed: (recorded.replay == usage::Replay::ByEvent).then_some(true),
     })?;
-    Ok(match replay {
-        Replay::First => reply,
-        Replay::ByKey => reply.header(IDEMPOTENCY_REPLAYED, "true"),
-    })
+    Ok(reply.with_replay_header(is_repeat))
 }
