@@ -3,6 +3,7 @@
 pub mod audits;
 pub mod correction;
 pub mod events;
+pub mod jobs;
 pub mod ledger_audit;
 pub mod metering;
 pub mod operations;

@@ -6,11 +6,12 @@
 use std::{sync::Arc, time::Duration};
 
 use kernel::{Clock, FreeForm, UserId, rfc3339};
-use pg::{DbError, Pool, Tx, pool::chain};
+use pg::{DbError, Pool, Tx};
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
 use usage::{Anomaly, AnomalyRule};
 use webhooks::NewEvent;
+
+use crate::jobs::{Job, Next};
 
 /// Pause between two looks: how late a spike may be noticed.
 const EVERY: Duration = Duration::from_secs(2 * 60);
@@ -19,17 +20,11 @@ const USERS_MAX: i64 = 10_000;
 /// Users of one commit: some ten thousand roll-ups are read for them.
 const USERS_A_COMMIT: usize = 200;
 
-/// Looks until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
-pub fn start(pool: Pool, clock: Arc<dyn Clock>, rule: AnomalyRule) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = run(&pool, &*clock, rule).await {
-                tracing::warn!(error = %chain(&error), "odd spending could not be looked for; it is tried again");
-            }
-        }
+/// The job that looks for them.
+#[must_use]
+pub fn job(pool: Pool, clock: Arc<dyn Clock>, rule: AnomalyRule) -> Job {
+    Job::new("find_usage_anomalies", EVERY, (pool, clock, rule), |(pool, clock, rule)| {
+        Box::pin(async { run(pool, &**clock, *rule).await.map(|_| Next::Later) })
     })
 }
 

@@ -123,6 +123,12 @@ fn describe_housekeeping() {
     describe_histogram!("committer_commit_seconds", "Time a batch takes, from begin to commit");
     describe_counter!("committer_isolations_total", "Batches repeated one by one after a failure");
     describe_counter!("committer_held_up_total", "Looks that found operations held up by another process");
+    describe_gauge!(
+        "job_success_timestamp_seconds",
+        "When a background job last succeeded, in seconds since 1970; until then when the process started"
+    );
+    describe_histogram!("job_duration_seconds", "Time a background job takes for a run");
+    describe_counter!("job_failures_total", "Runs of a background job that failed");
     describe_counter!(
         "idempotency_pruned_total",
         "First outcomes of idempotency keys that were forgotten, by kind"
