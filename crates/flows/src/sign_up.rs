@@ -6,7 +6,7 @@
 use identity::{Ensured, IdentityRefusal, NewUser, User};
 use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids};
 use pg::{Attempts, DbError, Pool, Tx};
-use webhooks::NewEvent;
+use webhooks::{EventKind, NewEvent, Nothing};
 
 use crate::events;
 
@@ -104,8 +104,7 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
     let executed = credits::execute(tx, clock, defaults, std::slice::from_ref(&command)).await?;
     let mut news = vec![NewEvent {
         user_id: wish.user.user_id.clone(),
-        event_type: "user_created",
-        payload: FreeForm::empty(),
+        kind: EventKind::UserCreated(Nothing {}),
         at: clock.now(),
     }];
     news.extend(events::of_entries(&executed.entries, &executed.low));

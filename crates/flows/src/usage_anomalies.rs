@@ -5,11 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kernel::{Clock, FreeForm, UserId, rfc3339};
+use kernel::{Clock, UserId, rfc3339};
 use pg::{DbError, Pool, Tx};
 use time::OffsetDateTime;
 use usage::{Anomaly, AnomalyRule};
-use webhooks::NewEvent;
+use webhooks::{EventKind, NewEvent};
 
 use crate::jobs::{Job, Next};
 
@@ -85,14 +85,12 @@ async fn note_in(
 fn event(anomaly: &Anomaly, rule: AnomalyRule, at: OffsetDateTime) -> NewEvent {
     NewEvent {
         user_id: anomaly.user_id.clone(),
-        event_type: "usage_anomaly",
-        payload: FreeForm::stored(format!(
-            r#"{{"hour":"{}","credits_charged":{},"median":{},"factor":{}}}"#,
-            rfc3339(anomaly.hour),
-            anomaly.spent,
-            anomaly.usual,
-            rule.factor
-        )),
+        kind: EventKind::UsageAnomaly(webhooks::Anomaly {
+            hour: rfc3339(anomaly.hour),
+            spent: anomaly.spent,
+            usual: anomaly.usual,
+            factor: rule.factor,
+        }),
         at,
     }
 }
