@@ -14,8 +14,10 @@ use super::{
     catalogue::{self, Entry},
     fault::{Fault, Place},
     language::{Language, Text},
-    reply::IDEMPOTENCY_REPLAYED,
 };
+
+/// Header of an answer that was given before.
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// An error that is about to be answered.
 #[derive(Debug)]

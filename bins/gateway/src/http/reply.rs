@@ -19,13 +19,14 @@ use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
 
-use super::{catalogue, error::ApiError, expect::GoOn};
+use super::{
+    catalogue,
+    error::{ApiError, IDEMPOTENCY_REPLAYED},
+    expect::GoOn,
+};
 
 /// Largest piece of a body that is handed to the HTTP library at once, in bytes.
 const SLICE_BYTES: usize = 32 * 1024;
-
-/// Header of an answer that was given before.
-pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// An answer, ready to be sent.
 #[derive(Debug)]
