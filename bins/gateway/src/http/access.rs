@@ -39,6 +39,9 @@ pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Ca
             let (principal, token) = authenticate(app, request).await.inspect_err(|error| {
                 metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
             })?;
+            if !may_call(&principal, route) {
+                return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+            }
             let caller = authorize(app, access, principal, request).await?;
             Ok(Caller { token, ..caller })
         }
@@ -113,6 +116,11 @@ async fn authenticate(
         Ok(token) => Ok((Principal::User(token.user_id.clone()), Some(token))),
         Err(error) => Err(ApiError::from_failure(&error)),
     }
+}
+
+/// Whether the caller may do what the route does, for whomever: a key of scope `read` calls only routes that read.
+fn may_call(principal: &Principal, route: &Route) -> bool {
+    route.only_reads() || principal.may_write()
 }
 
 async fn authorize(
@@ -277,4 +285,30 @@ fn foreign() -> ApiError {
         "Access denied: users may act only for themselves",
         "拒绝访问：用户只能操作自己的数据",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::routes::table;
+
+    #[test]
+    fn a_key_that_may_only_read_calls_only_routes_that_read() {
+        let key = |access| Principal::Key { name: "k".into(), access };
+        let called = |access| {
+            let routes = table().iter().filter(|route| route.access.is_authenticated());
+            routes
+                .filter(|route| may_call(&key(access), route))
+                .map(|route| route.operation)
+                .collect::<Vec<_>>()
+        };
+        let reading = called(KeyAccess::Read);
+        assert!(reading.contains(&"get_user_balance") && reading.contains(&"export_usage"));
+        for writing in
+            ["consume_credits", "record_usage_batch", "set_budgets", "ensure_user", "delete_session"]
+        {
+            assert!(!reading.contains(&writing), "{writing}");
+            assert!(called(KeyAccess::Service).contains(&writing), "{writing}");
+        }
+    }
 }
