@@ -39,7 +39,8 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub struct Bodies {
     held: Arc<Held>,
-    slots: Arc<Semaphore>,
+    /// A permit for each large body that is read at once.
+    pub readers: Arc<Semaphore>,
     runtime: Handle,
 }
 
@@ -83,7 +84,7 @@ impl Bodies {
             callers: Mutex::default(),
             caller_max: (total_max / 4).max(largest),
         };
-        Self { held: Arc::new(held), slots: Arc::new(Semaphore::new(readers.max(1))), runtime }
+        Self { held: Arc::new(held), readers: Arc::new(Semaphore::new(readers.max(1))), runtime }
     }
 
     /// Runs `work` on a body: small ones here, large ones on another thread. A panic goes on in the caller.
@@ -100,7 +101,7 @@ impl Bodies {
         if share.bytes() <= SMALL_BYTES_MAX {
             return Ok(work());
         }
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = Arc::clone(&self.readers).acquire_owned().await;
         let slot = slot.map_err(|_| ApiError::unavailable())?;
         let share = Arc::clone(share);
         let work = move || {
@@ -356,9 +357,9 @@ mod tests {
         }
         drop(share);
         assert_eq!(bodies.held(), bytes as u64);
-        assert_eq!(bodies.slots.available_permits(), 0);
+        assert_eq!(bodies.readers.available_permits(), 0);
         end.send(()).unwrap();
-        let slot = bodies.slots.acquire();
+        let slot = bodies.readers.acquire();
         drop(tokio::time::timeout(std::time::Duration::from_secs(60), slot).await.unwrap());
         let began = std::time::Instant::now();
         while bodies.held() > 0 {

@@ -65,7 +65,7 @@ pub async fn key_at<T: Keyed + Send + 'static, P: Display>(
         let key = begun.key(|bound| input.fingerprint(bound), |bound| former(&input, bound))?;
         Ok((input, Some(key)))
     };
-    call.app.traffic.bodies.work(&call.share, work).await?
+    call.work(work).await?
 }
 
 /// The header of this call, if it has one; whether it is a usable key is asked later.

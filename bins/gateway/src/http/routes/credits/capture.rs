@@ -83,7 +83,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CaptureHold>()?;
+    let wish = call.input::<CaptureHold>().await?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
     let former = move |wish: &CaptureHold, asked| v1::capture(hold_id, wish, asked);

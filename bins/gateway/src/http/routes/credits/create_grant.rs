@@ -91,7 +91,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CreateGrant>()?;
+    let wish = call.input::<CreateGrant>().await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
     let (wish, key) = idempotency::key(&call, wish, v1::create_grant).await?;
     let amount = wish.amount;

@@ -76,7 +76,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CreateHold>()?;
+    let wish = call.input::<CreateHold>().await?;
     let (wish, key) = idempotency::key(&call, wish, v1::create_hold).await?;
     let order = Order {
         action: Action::Hold {

@@ -94,7 +94,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<RechargeCredits>()?;
+    let wish = call.input::<RechargeCredits>().await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
     let (wish, key) = idempotency::key(&call, wish, v1::recharge).await?;
     let order = Order {

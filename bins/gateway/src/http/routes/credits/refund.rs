@@ -80,7 +80,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<RefundCharge>()?;
+    let wish = call.input::<RefundCharge>().await?;
     let (wish, key) = idempotency::key(&call, wish, v1::refund).await?;
     let charge = resolve(&call, wish.transaction_id).await?;
     let of = transaction_id(charge);

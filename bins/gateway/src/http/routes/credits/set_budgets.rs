@@ -81,7 +81,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let budgets = call.fields.input::<SetBudgets>()?.budgets;
+    let budgets = call.input::<SetBudgets>().await?.budgets;
     let new: Vec<NewBudget> = budgets.into_iter().map(NewBudget::from).collect();
     let user_id = call.user().await?;
     let clock = &*call.app.clock;

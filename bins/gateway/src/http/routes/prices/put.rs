@@ -111,7 +111,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let prices = call.fields.input::<PutPrices>()?.prices;
+    let prices = call.input::<PutPrices>().await?.prices;
     let new: Vec<NewPrice> = prices.into_iter().map(NewPrice::from).collect();
     call.known()?;
     let actor = call.principal()?.actor();

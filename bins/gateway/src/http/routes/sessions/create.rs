@@ -85,7 +85,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CreateSession>()?;
+    let wish = call.input::<CreateSession>().await?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let new = NewSession {
         user_id: call.user().await?,

@@ -50,7 +50,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let SetStatus { status } = call.fields.input()?;
+    let SetStatus { status } = call.input().await?;
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
     let clock = &*call.app.clock;

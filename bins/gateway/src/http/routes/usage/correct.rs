@@ -93,7 +93,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CorrectUsage>()?;
+    let wish = call.input::<CorrectUsage>().await?;
     if let Some(item) = &wish.replacement {
         call.agree_on_user(item.user_id.as_ref())?;
     }

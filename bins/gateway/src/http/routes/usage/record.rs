@@ -177,7 +177,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let input = call.fields.read(|fields| RecordUsage::read(fields, &RecordPlace::Body))?;
+    let input = call.input_with(|fields| RecordUsage::read(fields, &RecordPlace::Body)).await?;
     call.agree_on_user(input.user_id.as_ref())?;
     let (input, key) = idempotency::key(&call, input, v1::record).await?;
     let (user_id, check) = call.user_unchecked()?;
