@@ -32,6 +32,8 @@ pub struct OpenConnection {
     watch: Arc<Watch>,
     answer_timeout: Duration,
     cancel: Cancel,
+    /// The place of its server in the connection string.
+    place: usize,
     _driver: Driver,
 }
 
@@ -61,7 +63,7 @@ pub(crate) enum Fault {
          CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0 makes one"
     )]
     Encoding(String),
-    #[error("the server is not {wanted}, which target_session_attrs asks for")]
+    #[error("the server is not {wanted} (target_session_attrs)")]
     OtherKind { wanted: &'static str },
     #[error("the session cannot be set up")]
     SetUp(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -95,7 +97,7 @@ pub(super) fn config(url: &DatabaseUrl, application_name: &str) -> Config {
 
 pub(super) async fn open(
     target: &Target,
-    host: &Host,
+    (place, host): (usize, &Host),
     endpoint: &Endpoint,
     wanted: TargetSession,
     encryption: &Encryption,
@@ -136,6 +138,7 @@ pub(super) async fn open(
         watch,
         answer_timeout: target.answer_timeout,
         cancel,
+        place,
         _driver: driver,
     })
 }
@@ -157,6 +160,11 @@ impl OpenConnection {
     /// What it takes to stop the statement that runs on it.
     pub(crate) fn cancel(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// The place of its server in the connection string.
+    pub(super) fn place(&self) -> usize {
+        self.place
     }
 
     /// Changes how long an answer is waited for, until [`OpenConnection::reset`]. Zero for no limit.
@@ -238,7 +246,7 @@ async fn check_kind(client: &Client, wanted: TargetSession, reported: Reported) 
         None => ask(client, "SHOW transaction_read_only").await?,
     };
     let (fits, wanted) = match wanted {
-        TargetSession::Any | TargetSession::PreferStandby => (true, "any"),
+        TargetSession::Any | TargetSession::PreferStandby | TargetSession::PreferReadWrite => (true, "any"),
         TargetSession::ReadWrite => (!read_only, "read-write"),
         TargetSession::ReadOnly => (read_only, "read-only"),
         TargetSession::Primary => (!standby, "primary"),
