@@ -88,6 +88,7 @@ impl Target {
     /// Opens a connection to the first server that answers and is of the wanted kind. The task that drives it runs on the
     /// tokio runtime this is called on.
     pub(crate) async fn connect(&self) -> Result<OpenConnection, DbError> {
+        let encryption = self.encryption.renewed(&self.url)?;
         let (mut places, mut faults) = (self.order(), Vec::new());
         for wanted in rounds(self.wanted) {
             faults.retain(|(_, fault)| !is_of_another_kind(fault));
@@ -96,7 +97,7 @@ impl Target {
                 let Some(host) = self.url.hosts.get(place) else {
                     continue;
                 };
-                match self.connect_to((place, host), *wanted, &self.encryption).await {
+                match self.connect_to((place, host), *wanted, &encryption).await {
                     Ok(connection) => {
                         self.found_last.store(place, Ordering::Relaxed);
                         return Ok(connection);
@@ -134,7 +135,7 @@ impl Target {
 
     /// Asks the server of a connection, on a connection of its own, to stop the statement that runs on it.
     pub(crate) async fn cancel(&self, cancel: &Cancel) -> Result<(), Fault> {
-        let sent = open::cancel(&self.encryption, &self.url.tcp, cancel, &self.silence);
+        let sent = open::cancel(&self.url.tcp, cancel, &self.silence);
         within(self.connect_timeout, sent).await
     }
 

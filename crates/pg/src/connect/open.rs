@@ -43,6 +43,8 @@ pub(crate) struct Cancel {
     token: CancelToken,
     endpoint: Endpoint,
     name: String,
+    /// That of the connection: what worked for it works again, and the server's secret travels no less protected.
+    encryption: Encryption,
 }
 
 /// Why there is no connection to a server.
@@ -104,6 +106,7 @@ pub(super) async fn open(
 ) -> Result<OpenConnection, Fault> {
     let socket = socket::open(endpoint, &target.url.tcp).await?;
     let transport = encryption.apply(socket, &host.name).await?;
+    let encryption = encryption.settled(&transport);
     let watch = Watch::new(&target.silence, target.answer_timeout);
     let stream = Watched::new(transport, Arc::clone(&watch));
     let (client, driver) = target.config.connect_raw(stream, Encrypted).await?;
@@ -122,6 +125,7 @@ pub(super) async fn open(
         token: client.cancel_token(),
         endpoint: endpoint.clone(),
         name: host.name.clone(),
+        encryption,
     };
     let driver = drive(driver, Arc::clone(&watch), host.to_string());
     check_kind(&client, wanted, reported).await?;
@@ -144,14 +148,9 @@ pub(super) async fn open(
 }
 
 /// Asks the server to stop a statement, on a connection of its own.
-pub(super) async fn cancel(
-    encryption: &Encryption,
-    tcp: &Tcp,
-    cancel: &Cancel,
-    silence: &Arc<Silence>,
-) -> Result<(), Fault> {
+pub(super) async fn cancel(tcp: &Tcp, cancel: &Cancel, silence: &Arc<Silence>) -> Result<(), Fault> {
     let socket = socket::open(&cancel.endpoint, tcp).await?;
-    let transport = encryption.apply(socket, &cancel.name).await?;
+    let transport = cancel.encryption.apply(socket, &cancel.name).await?;
     let stream = Watched::new(transport, Watch::new(silence, Duration::ZERO));
     Ok(cancel.token.cancel_query_raw(stream, Encrypted).await?)
 }
