@@ -4,6 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use diesel_async::SimpleAsyncConnection as _;
 use pg::{DbError, PgConnection, Pool, PoolSettings, pool::chain};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::{
     server::{Folder, Server},
@@ -395,6 +399,28 @@ async fn a_server_without_tls_is_told_apart() {
         server.port
     );
     assert_eq!(ask_pool(&pool(&url), "1").await, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_tls_is_asked_anew_in_plain_text() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let pool = pool(&format!("postgresql://app@{address}/app?sslmode=prefer"));
+    let serve = async {
+        let (mut asked, _) = listener.accept().await.unwrap();
+        let mut request = [0; 8];
+        asked.read_exact(&mut request).await.unwrap();
+        asked.write_all(b"E").await.unwrap();
+        let (mut plain, _) = listener.accept().await.unwrap();
+        let mut startup = [0; 8];
+        plain.read_exact(&mut startup).await.unwrap();
+        (request, startup)
+    };
+    let both = async { tokio::join!(pool.get(), serve) };
+    let patience = Duration::from_secs(60);
+    let (_, (request, startup)) = tokio::time::timeout(patience, both).await.unwrap();
+    assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47]);
+    assert_eq!(startup[4..], [0, 3, 0, 0]);
 }
 
 #[tokio::test]

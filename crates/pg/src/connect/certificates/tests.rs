@@ -226,6 +226,16 @@ fn authorities_count_in_their_time() {
 }
 
 #[test]
+fn the_first_common_name_counts() {
+    let Some(made) = Certificates::new() else {
+        return;
+    };
+    made.by_itself("server", "db.example.com/CN=localhost", DAYS, &[]);
+    let is_for = |host: &str| check_name(&made.read("server"), &host.try_into().unwrap()).is_ok();
+    assert!(is_for("db.example.com") && !is_for("localhost"));
+}
+
+#[test]
 fn the_certificates_of_the_system_can_be_read() {
     let found = rustls_native_certs::load_native_certs().certs;
     let unread = found.iter().filter(|der| Known::read((*der).clone()).is_none());
