@@ -181,7 +181,7 @@ async fn write(pool: &Pool) -> Result<(), DbError> {
         Ok(()) => tx.commit().await,
         Err(error) => {
             let error = error.into();
-            tx.give_up(&error).await;
+            tx.abort(&error).await;
             Err(error)
         }
     }
