@@ -1,6 +1,6 @@
 //! The OpenAPI document tells the truth.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway::http::{
     catalogue::CATALOGUE,
@@ -180,6 +180,25 @@ fn every_reference_leads_somewhere() {
     }
     let codes = schemas["Error"]["properties"]["error_code"]["enum"].as_array().unwrap();
     assert_eq!(codes.len(), CATALOGUE.len());
+}
+
+/// A name stands for one schema, wherever it comes from.
+#[test]
+fn no_schema_hides_another_one() {
+    let mut known: BTreeMap<String, Value> = BTreeMap::new();
+    for route in examples::routes() {
+        for (name, schema) in (route.doc)().schemas() {
+            let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            // The detail of an error is written by hand where it is documented.
+            assert!(*first == *schema || name == "ErrorDetail", "two schemas are called {name}");
+        }
+    }
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let fault = &document["components"]["schemas"]["ErrorDetail"]["oneOf"][1]["items"]["properties"];
+    assert!(fault["loc"].is_object() && fault["msg"].is_object(), "{fault}");
+    let answers = document["components"]["schemas"].as_object().unwrap().keys();
+    let answers = answers.filter(|name| name.ends_with("Answer"));
+    assert!(answers.clone().all(|name| !known.contains_key(name)) && answers.count() > 20);
 }
 
 fn collect_references(value: &Value, references: &mut Vec<String>) {

@@ -5,11 +5,13 @@
 use std::{
     fmt,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use kernel::Clock;
 use pg::{DbError, pool::chain};
 use tokio::task::JoinHandle;
@@ -86,7 +88,7 @@ impl<S: Send> Work for Stateful<S> {
 /// Runs jobs beside one another until it is stopped or dropped.
 ///
 /// Metrics by job: `job_success_timestamp_seconds` (the end of the last run that succeeded; the start of the runner until then),
-/// `job_duration_seconds`, `job_failures_total`.
+/// `job_duration_seconds` (of the last run), `job_failures_total`. A panic in a job is a failure of that run.
 #[derive(Debug)]
 pub struct JobRunner(Vec<JoinHandle<()>>);
 
@@ -100,7 +102,6 @@ impl JobRunner {
     /// Waits until every job has ended by itself ([`Next::Never`]).
     pub async fn ended(mut self) {
         for job in std::mem::take(&mut self.0) {
-            // A job that panicked has ended too; the panic was logged.
             drop(job.await);
         }
     }
@@ -123,8 +124,9 @@ async fn run(mut job: Job, clock: Arc<dyn Clock>) {
     loop {
         tokio::time::sleep(pause).await;
         let began = Instant::now();
-        let done = job.work.run().await;
-        metrics::histogram!("job_duration_seconds", "job" => job.name).record(began.elapsed());
+        let done = AssertUnwindSafe(job.work.run()).catch_unwind().await;
+        metrics::gauge!("job_duration_seconds", "job" => job.name).set(began.elapsed());
+        let done = done.unwrap_or_else(|_panic| Err(DbError::Inconsistent("the job panicked".to_owned())));
         pause = match done {
             Ok(next) => {
                 note_success(job.name, &*clock);

@@ -10,16 +10,25 @@ use tokio::sync::mpsc;
 /// A pause that no test waits for.
 const LONG: Duration = Duration::from_secs(3_600);
 
+/// How a run fails.
+enum Failure {
+    Error,
+    Panic,
+}
+
 type Runs = mpsc::UnboundedReceiver<usize>;
 
 /// A job whose runs end as listed, and tell their number. After the list it ends.
-fn scripted(pause: Duration, script: Vec<Result<Next, ()>>) -> (Job, Runs) {
+fn scripted(pause: Duration, script: Vec<Result<Next, Failure>>) -> (Job, Runs) {
     let (told, runs) = mpsc::unbounded_channel();
     let job = Job::new("scripted", pause, (told, script.into_iter().enumerate()), |(told, script)| {
         Box::pin(async {
             let Some((number, result)) = script.next() else { return Ok(Next::Never) };
             told.send(number).unwrap();
-            result.map_err(|()| DbError::Inconsistent("as planned".to_owned()))
+            result.map_err(|failure| match failure {
+                Failure::Error => DbError::Inconsistent("as planned".to_owned()),
+                Failure::Panic => panic!("as planned"),
+            })
         })
     });
     (job, runs)
@@ -53,8 +62,8 @@ async fn more_to_do_waits_for_no_pause() {
 }
 
 #[tokio::test]
-async fn a_failure_is_tried_again_after_its_own_pause() {
-    let (job, runs) = scripted(LONG, vec![Err(()), Err(()), Ok(Next::AtOnce)]);
+async fn a_failure_or_a_panic_is_tried_again_after_its_own_pause() {
+    let (job, runs) = scripted(LONG, vec![Err(Failure::Error), Err(Failure::Panic), Ok(Next::AtOnce)]);
     start(job.retry_after(Duration::ZERO)).ended().await;
     assert_eq!(told(runs).await, [0, 1, 2]);
 }

@@ -6,7 +6,7 @@ use actix_web::{
 };
 use flows::Barred;
 use identity::{Role, UserStatus, VerifiedToken};
-use kernel::{KeyAccess, Principal, UserId, UserIdError};
+use kernel::{Detail, KeyAccess, Principal, UserId, UserIdError};
 
 use super::{
     call::{Caller, Standing, barred, path_parameter},
@@ -40,7 +40,8 @@ pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Ca
                 metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
             })?;
             if !may_call(&principal, route) {
-                return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+                let scope = Detail::Text("service".to_owned());
+                return Err(ApiError::new(&catalogue::INSUFFICIENT_SCOPE).detail("required_scope", scope));
             }
             let caller = authorize(app, access, principal, request).await?;
             Ok(Caller { token, ..caller })

@@ -81,6 +81,9 @@ entries! {
     TOKEN_EXPIRED = 401 "TokenExpiredException",
         "Could not validate credentials", "认证失败",
         "The token has expired. Fetch a new one and repeat the request.", [];
+    INSUFFICIENT_SCOPE = 403 "InsufficientScopeException",
+        "The key lacks the scope {required_scope}", "密钥缺少权限范围 {required_scope}",
+        "The API key may only read; the route changes something.", ["required_scope"];
     PERMISSION_DENIED = 403 "PermissionDeniedException",
         "Permission denied", "没有权限",
         "The caller is known but may not do this: another user's data, or a route for services or administrators.", [];

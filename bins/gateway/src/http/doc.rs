@@ -82,6 +82,12 @@ impl Doc {
         self
     }
 
+    /// The schemas that this documentation brings along, by name.
+    #[must_use]
+    pub fn schemas(&self) -> &[(String, Value)] {
+        &self.schemas
+    }
+
     /// The names of the query parameters.
     pub fn query_names(&self) -> impl Iterator<Item = &'static str> {
         let query = self.parameters.iter().filter(|parameter| parameter.place == "query");
@@ -212,9 +218,16 @@ impl Doc {
     }
 }
 
-/// A declared field as a parameter of the query. One that may come from the body as well is required by neither.
+/// A declared field as a parameter of the query. One that may come from the body as well is not required there, and a query
+/// has no null.
 impl From<Declared> for Parameter {
-    fn from(field: Declared) -> Self {
+    fn from(mut field: Declared) -> Self {
+        if let Some(Value::Array(types)) = field.schema.get_mut("type") {
+            types.retain(|one| one != "null");
+            if let [one] = types.as_slice() {
+                field.schema["type"] = one.clone();
+            }
+        }
         Self {
             place: "query",
             name: field.name,

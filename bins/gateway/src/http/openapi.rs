@@ -35,20 +35,19 @@ pub fn pretty_json() -> String {
 
 fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Route>) -> Value {
     let mut paths = Map::new();
-    let (mut schemas, mut of_requests) = (Map::new(), Vec::new());
-    schemas.insert("Error".to_owned(), error_schema());
-    schemas.insert("ErrorDetail".to_owned(), error_detail_schema());
+    let mut schemas = Map::new();
     for route in routes {
         let doc = (route.doc)();
         for (name, schema) in &doc.schemas {
             schemas.insert(name.clone(), schema.clone());
         }
-        of_requests.extend(doc.body.as_ref().map(|media| media.schema.clone()));
         let operation = operation(route, &doc, &mut schemas);
         let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
-    amounts::describe(&mut schemas, &of_requests);
+    schemas.insert("Error".to_owned(), error_schema());
+    schemas.insert("ErrorDetail".to_owned(), error_detail_schema());
+    amounts::describe(&mut schemas);
     json!({
         "openapi": "3.1.0",
         "info": {

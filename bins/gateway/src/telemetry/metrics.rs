@@ -127,7 +127,7 @@ fn describe_housekeeping() {
         "job_success_timestamp_seconds",
         "When a background job last succeeded, in seconds since 1970; until then when the process started"
     );
-    describe_histogram!("job_duration_seconds", "Time a background job takes for a run");
+    describe_gauge!("job_duration_seconds", "Time that the last run of a background job took");
     describe_counter!("job_failures_total", "Runs of a background job that failed");
     describe_counter!(
         "idempotency_pruned_total",

@@ -13,18 +13,27 @@ use crate::model::{canonical_json::CanonicalJson, idempotency::FINGERPRINT_BYTES
 #[must_use]
 pub struct Fingerprint {
     hash: Sha256,
-    former: Option<FormerFingerprints>,
+    former: Option<Variants>,
 }
 
 /// What the fingerprints of a request in earlier versions are made from. To them an absent object and an empty one were
 /// different requests.
 ///
-/// They are needed only where such a version stored the key, so they are computed then.
+/// Those beside `v1` are needed only where a version without classes of callers stored the key, so they are computed then.
 #[derive(Debug, Clone)]
 pub struct FormerFingerprints {
+    /// The fingerprint of version 1.
+    v1: [u8; FINGERPRINT_BYTES],
     /// The hash of what stands before the first object that is absent or empty.
     begun: Sha256,
     /// That object, and what follows.
+    steps: Vec<Step>,
+}
+
+/// The ways in which the objects of a request may have been absent or empty.
+#[derive(Debug, Clone)]
+struct Variants {
+    begun: Sha256,
     steps: Vec<Step>,
 }
 
@@ -104,7 +113,7 @@ impl Fingerprint {
         }
         let mut former = self
             .former
-            .unwrap_or_else(|| FormerFingerprints { begun: self.hash.clone(), steps: Vec::with_capacity(1) });
+            .unwrap_or_else(|| Variants { begun: self.hash.clone(), steps: Vec::with_capacity(1) });
         former.steps.push(Step::NoObject);
         Self { hash: with(self.hash, None), former: Some(former) }
     }
@@ -118,11 +127,21 @@ impl Fingerprint {
     /// This fingerprint, and those that even earlier versions may have stored for the same request, as former ones.
     #[must_use]
     pub fn into_former(self) -> FormerFingerprints {
-        self.former.unwrap_or(FormerFingerprints { begun: self.hash, steps: Vec::new() })
+        let v1 = self.hash.clone().finalize().into();
+        let (begun, steps) = match self.former {
+            Some(variants) => (variants.begun, variants.steps),
+            None => (self.hash, Vec::new()),
+        };
+        FormerFingerprints { v1, begun, steps }
     }
 }
 
 impl FormerFingerprints {
+    /// The fingerprint that version 1 stored when it knew the classes of callers: an absent object was an empty one.
+    pub(crate) fn v1(&self) -> [u8; FINGERPRINT_BYTES] {
+        self.v1
+    }
+
     /// The fingerprints: one for each way in which the objects may have been absent or empty.
     pub(crate) fn fingerprints(&self) -> impl Iterator<Item = [u8; FINGERPRINT_BYTES]> {
         let begun = vec![self.begun.clone()];

@@ -58,7 +58,13 @@ impl IdempotencyKey {
         &self.key
     }
 
-    /// Whether an earlier version may have stored this fingerprint for the same request.
+    /// Whether this fingerprint, of version 1 or 2, is that of the request.
+    pub(crate) fn has(&self, fingerprint: &[u8]) -> bool {
+        self.fingerprint == fingerprint
+            || self.former.as_ref().is_some_and(|former| former.v1() == fingerprint)
+    }
+
+    /// Whether a version without classes of callers may have stored this fingerprint for the same request.
     pub(crate) fn was_formerly(&self, fingerprint: &[u8]) -> bool {
         let former = || self.former.iter().flat_map(|former| former.fingerprints());
         self.fingerprint == fingerprint || former().any(|one| one == fingerprint)

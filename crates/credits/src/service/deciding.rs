@@ -220,7 +220,7 @@ fn look_up(
         });
     }
     let remembered = batch.keys.of(user_id, key, caller)?;
-    if remembered.caller.is_some() && !key.was_formerly(&remembered.fingerprint) {
+    if remembered.caller.is_some() && !key.has(&remembered.fingerprint) {
         let first_used_at = remembered.at;
         return Some(Err(Refusal::IdempotencyConflict { first_used_at }));
     }

@@ -129,7 +129,7 @@ impl Reader<'_> {
         while let [token, after @ ..] = rest {
             rest = match token {
                 // A documentation comment is an attribute to the parser.
-                TokenTree::Punct(mark) if self.text[mark.span().byte_range()].starts_with('/') => {
+                TokenTree::Punct(mark) if mark.as_char() == '#' && self.is_comment(mark) => {
                     let attribute = after.iter().position(|token| matches!(token, TokenTree::Group(_)));
                     &after[attribute.map_or(0, |at| at + 1)..]
                 }
@@ -140,6 +140,10 @@ impl Reader<'_> {
                 _ => self.keep(token, after),
             };
         }
+    }
+
+    fn is_comment(&self, mark: &proc_macro2::Punct) -> bool {
+        self.text[mark.span().byte_range()].starts_with('/')
     }
 
     fn keep<'t>(&mut self, token: &TokenTree, after: &'t [TokenTree]) -> &'t [TokenTree] {
@@ -226,6 +230,7 @@ mod tests {
 fn first<'a>(name: &'a str) -> char {
     let text = "SELECT \"x\" // no comment"; /* f64 /* nested */ still */
     let raw = r#"raw "quoted" text"#;
+    let half = 8 / 2; call("of half");
     ['"', '\'', '{', 'x'][0]
 }
 
@@ -251,7 +256,11 @@ fn last() {}
         assert_eq!(source.code.lines().count(), TEXT.lines().count());
         let literals: Vec<(usize, &str)> =
             source.literals.iter().map(|literal| (literal.line, literal.text.as_str())).collect();
-        assert_eq!(literals, [(3, r#"SELECT \"x\" // no comment"#), (4, r#"raw "quoted" text"#)]);
+        assert_eq!(
+            literals,
+            [(3, r#"SELECT \"x\" // no comment"#), (4, r#"raw "quoted" text"#), (5, "of half")]
+        );
+        assert!(source.code.contains("8 / 2; call("));
     }
 
     #[test]
@@ -259,7 +268,7 @@ fn last() {}
         let source = Source::new("crates/x/src/y.rs", TEXT);
         let functions = source.functions();
         let names: Vec<(usize, &str)> = functions.iter().map(|found| (found.line, found.name)).collect();
-        assert_eq!(names, [(2, "first"), (10, "given"), (17, "last")]);
+        assert_eq!(names, [(2, "first"), (11, "given"), (18, "last")]);
         assert!(functions[0].signature.contains("name: &'a str"));
         assert!(functions[0].body.contains("let raw") && functions[0].body.ends_with('}'));
     }

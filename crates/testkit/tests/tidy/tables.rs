@@ -56,10 +56,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "credits.global_references_reference",
         "a payment credits one user of all: a service asks for that with reference_scope global",
     ),
-    ("identity.users_id_key", "the documented integer id of a user, by which no request names one"),
+    ("identity.users_id_key", "the documented integer id of a user"),
     ("identity.users_vouched_email_key", "an address that is vouched for belongs to one user of all"),
-    ("sessions.messages_id_key", "the documented integer id of a message, by which no request names one"),
-    ("sessions.sessions_id_key", "the documented integer id of a session, by which no request names one"),
+    ("sessions.messages_id_key", "the documented integer id of a message"),
+    ("sessions.sessions_id_key", "the documented integer id of a session"),
     ("sessions.sessions_session_id_key", "routes name a session by its UUID alone"),
 ];
 
@@ -99,6 +99,16 @@ async fn i5_keys_of_owned_tables_contain_the_user() {
 }
 
 #[tokio::test]
+async fn i5_owned_tables_name_their_user_and_have_a_key() {
+    let (with_user, with_key) = (found_in_all(TABLES_WITH_USER).await, found_in_all(TABLES_WITH_KEY).await);
+    let lacking = |tables: Vec<String>, what: &str| -> Vec<String> {
+        let without = OWNED.iter().filter(|table| !tables.iter().any(|found| found == *table));
+        without.map(|table| format!("{table} is owned and has no {what}")).collect()
+    };
+    I5.is_kept(&[lacking(with_user, "user_id"), lacking(with_key, "key")].concat());
+}
+
+#[tokio::test]
 async fn i5_what_is_shared_names_no_user() {
     let with_user = found_in_all(TABLES_WITH_USER).await;
     let shared = with_user.iter().filter(|table| SHARED.contains(&table.as_str()));
@@ -113,11 +123,14 @@ const TABLES: &str = r"SELECT relation.oid::regclass::text AS breach
 const TABLES_WITH_USER: &str = "SELECT attrelid::regclass::text AS breach FROM pg_attribute
     WHERE attname = 'user_id' AND NOT attisdropped ORDER BY 1";
 
+const TABLES_WITH_KEY: &str =
+    "SELECT DISTINCT indrelid::regclass::text AS breach FROM pg_index WHERE indisunique";
+
 /// Table and index.
 const KEYS_WITHOUT_USER: &str = r"SELECT format('%s %s', indrelid::regclass, indexrelid::regclass) AS breach
     FROM pg_index
     JOIN pg_class relation ON relation.oid = indrelid AND relkind IN ('r', 'p') AND NOT relispartition
     JOIN pg_namespace space ON space.oid = relnamespace AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
     WHERE indisunique AND NOT EXISTS (
-        SELECT FROM pg_attribute WHERE attrelid = indrelid AND attname = 'user_id' AND attnum = ANY (indkey))
+        SELECT FROM pg_attribute WHERE attrelid = indrelid AND attname = 'user_id' AND attnum = ANY (indkey[0:indnkeyatts - 1]))
     ORDER BY 1";

@@ -39,9 +39,9 @@ input! {
         reference_scope: Option<ReferenceScope> = optional(Body, parse::one_of(SCOPES)), default("user");
         /// One grant per user and reference.
         reference_id: Option<String> = required_if(is_global(reference_scope), Body, parse::text(1, 255));
-        /// Low burns first.
+        /// 0 to 255; the lowest is spent first.
         priority: Option<u8> = optional(Body, parse::integer(0, 255)), default(100);
-        /// What it is.
+        /// Kind of the grant.
         kind: Option<NewGrantKind> = optional(Body, parse::one_of(KINDS)), default("promo");
         /// From when on it counts; now if absent.
         effective_at: Option<OffsetDateTime> = optional(Body, instant());

@@ -68,12 +68,12 @@ input! {
 input! {
     /// What units of a class cost.
     pub struct PutRate {
-        /// Units.
+        /// Number of units that the rates are for.
         per: Per = required(Body, parse::per()), example(1_000_000), check(|_fields| { per?; });
         /// Credits that the user pays for `per` units; a whole number of 10^-12 credits for one unit.
-        credits: i64 = required(Body, parse::rate(per.unwrap_or(Per::One))), example(1500.0);
-        /// US dollars that the provider takes for them, likewise; 0 if absent.
-        cost_usd: Option<i64> = optional(Body, parse::rate(per.unwrap_or(Per::One))), example(30.0);
+        credits: i64 = required(Body, parse::rate(per.unwrap_or(Per::Million))), example(1500.0);
+        /// US dollars that the provider takes for `per` units, at most 12 decimals for one unit; 0 if absent.
+        cost_usd: Option<i64> = optional(Body, parse::rate(per.unwrap_or(Per::Million))), example(30.0);
     }
 }
 
