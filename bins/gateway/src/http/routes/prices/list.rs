@@ -34,10 +34,15 @@ pub fn route() -> Route {
 fn doc() -> Doc {
     Doc::new("prices", "Prices")
         .description("The versions that hold at an instant, by provider, model, tier and step.")
-        .query("model_name", "Only this model, compared exactly.", json!({"type": "string"}), json!("gpt-4"))
+        .query(
+            "model_name",
+            "Only this model, compared exactly.",
+            json!({"type": "string"}),
+            json!("gpt-4"),
+        )
         .query(
             "at",
-            "The versions that hold at this instant; now if absent.",
+            "The versions that hold at this instant; now if absent. A date without a time is the first instant of that day in UTC.",
             json!({"type": "string", "format": "date-time"}),
             Value::Null,
         )
