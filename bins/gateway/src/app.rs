@@ -139,7 +139,7 @@ impl App {
         };
         let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
-        let jobs = housekeeping::jobs(&config, &pool.share(connections.housekeeping), &clock);
+        let jobs = housekeeping::jobs(&config, &pool.background_share(connections.housekeeping), &clock);
         let jobs = JobRunner::start(jobs, &clock);
         Ok(Self {
             verifier: Arc::new(verifier),
@@ -153,7 +153,7 @@ impl App {
             statuses,
             readiness,
             read_slots: ReadSlots::default(),
-            traffic: Traffic::new(&config, Handle::current()),
+            traffic: Traffic::new(&config).map_err(StartError::Thread)?,
             zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,

@@ -344,6 +344,14 @@ fn invalid(failure: &dyn Failure) -> Fault {
             input: None,
         };
     }
+    if failure.code() == catalogue::PRICE_NOT_FOUND.code {
+        return Fault {
+            kind: "price_not_found",
+            loc: vec![Place::from("body"), Place::from("model_name")],
+            msg: failure.to_string(),
+            input: None,
+        };
+    }
     let field = failure.details().into_iter().find_map(|(name, detail)| match detail {
         Detail::Text(field) if name == "field" => Some(field),
         _ => None,

@@ -140,7 +140,7 @@ fn describe_housekeeping() {
     describe_gauge!("db_pool_connections", "Database connections: idle, busy; and callers waiting for one");
     describe_counter!(
         "database_restarts_total",
-        "Starts of the private PostgreSQL after it had ended by itself"
+        "Starts of the private PostgreSQL after it had ended unexpectedly"
     );
     describe_counter!("usage_anomalies_total", "Hours in which a user spent far more than usual");
     describe_gauge!(

@@ -43,9 +43,10 @@ input! {
         priority: Option<u8> = optional(Body, parse::integer(0, 255)), default(100);
         /// Kind of the grant.
         kind: Option<NewGrantKind> = optional(Body, parse::one_of(KINDS)), default("promo");
-        /// From when on it counts; now if absent.
+        /// From when on it counts; now if absent. A date without a time is the first instant of that day in UTC.
         effective_at: Option<OffsetDateTime> = optional(Body, instant());
-        /// When what is left of it is lost; never if absent.
+        /// When what is left of it is lost; never if absent. A date without a time is the first instant of that day in UTC, so the
+        /// credits cannot be spent on that day: for a grant until the end of a day, give the day after.
         expires_at: Option<OffsetDateTime> = optional(Body, instant());
         /// What for.
         description: Option<String> = optional(Body, parse::text(0, 255));

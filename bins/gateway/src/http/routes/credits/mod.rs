@@ -15,7 +15,7 @@ pub mod release;
 pub mod set_budgets;
 pub mod transactions;
 
-use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, ReferenceScope, Replay};
+use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, ReferenceScope, Refusal, Replay};
 use kernel::{Detail, FreeForm};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -27,6 +27,7 @@ use crate::{
         call::{Call, barred, path_parameter},
         catalogue,
         error::ApiError,
+        language::Text,
         reply::Reply,
     },
 };
@@ -83,9 +84,18 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     match outcome.result {
         Ok(applied) => Ok(Answer { applied, at: outcome.at, replay: outcome.replay }),
         Err(refusal) => {
-            let error = ApiError::from_failure(&refusal).at(outcome.at);
+            let error = refused(&refusal).at(outcome.at);
             Err(error.with_replay_header(outcome.replay == Replay::ByKey))
         }
+    }
+}
+
+fn refused(refusal: &Refusal) -> ApiError {
+    let error = ApiError::from_failure(refusal);
+    match refusal {
+        Refusal::ReferenceTaken => error
+            .text(Text::new("reference_id was used before for another user", "reference_id 已用于其他用户")),
+        _ => error,
     }
 }
 

@@ -53,7 +53,8 @@ input! {
         service_tier: Option<String> = optional(Body, parse::text(1, 255));
         /// Input tokens from which these rates hold.
         min_context: Option<i64> = optional(Body, parse::integer(0, CONTEXT_MAX)), default(0);
-        /// From when on it holds, not in the past; now if absent.
+        /// From when on it holds, not in the past; now if absent. A date without a time is the first instant of that day in UTC; the
+        /// date of today has passed.
         valid_from: Option<OffsetDateTime> = optional(Body, instant());
         /// Where the figures are from.
         source: Option<String> = optional(Body, parse::text(1, 255)), default("api");

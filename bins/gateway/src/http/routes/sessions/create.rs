@@ -35,7 +35,7 @@ input! {
         conversation_data: Option<FreeForm> = optional(Body, parse::object());
         /// Anything to attach.
         metadata: Option<FreeForm> = optional(Body, parse::object());
-        /// When the session expires.
+        /// When the session expires. A date without a time is the first instant of that day in UTC; the date of today has passed.
         expires_at: Option<OffsetDateTime> = optional(Body, instant());
     }
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::SelfMetering,
     http::{
+        access::foreign,
         call::{Call, barred},
         catalogue,
         doc::Doc,
@@ -165,8 +166,9 @@ fn doc() -> Doc {
                 {"index": 0, "status": "recorded", "id": 1002, "user_id": "auth0|test123", "credits_charged": 1.0,
                  "transaction_id": null, "remaining_credits": null},
                 {"index": 1, "status": "failed", "user_id": "auth0|test456",
-                 "error_code": "PermissionDeniedException", "message": "Permission denied",
-                 "detail": "Permission denied"},
+                 "error_code": "PermissionDeniedException",
+                 "message": "Access denied: users may act only for themselves",
+                 "detail": "Access denied: users may act only for themselves"},
             ]}),
         )
 }
@@ -287,7 +289,10 @@ async fn try_record(
     let item = item?;
     let principal = call.principal()?;
     let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
-    if !principal.may_act_for(&user_id) || !may_record(call, principal) {
+    if !principal.may_act_for(&user_id) {
+        return Err(foreign());
+    }
+    if !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let check = match principal {

@@ -66,7 +66,8 @@ input! {
         /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
         /// recorded and charged once.
         event_id: Option<String> = optional(Body, parse::text(1, 255));
-        /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
+        /// When it happened, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
+        /// day in UTC.
         occurred_at: Option<OffsetDateTime> = optional(Body, instant());
         /// Session, as the caller names it; not checked to exist.
         session_id: Option<String> = optional(Body, parse::text(0, 255));
