@@ -95,7 +95,8 @@ variables! {
             "`postgresql://user:password@host/database` or whatever else psql accepts; without it a private server runs \
              under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
-            "folder of the private server; belongs to the account of the process or to root, and others may not change it";
+            "folder of the private server; belongs to the account of the process or to root, and others may not change it, nor \
+             (outside development) the folders above it";
         RUN_AS: RunAs = Nothing, Shown, parse::run_as,
             "account to change to when started as root: a name, `uid` or `uid:gid`; set but empty is an error";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,

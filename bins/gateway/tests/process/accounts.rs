@@ -146,3 +146,36 @@ fn a_data_folder_that_others_may_change_is_refused() {
     }
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_folder_above_the_data_folder_that_others_may_change_is_refused_outside_development() {
+    let folder = folder();
+    let shared = folder.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
+    let command_line = format!("chmod go-w {}", shared.canonicalize().unwrap().display());
+    let development = [("DATA_DIR", "shared/data")];
+    let production = [
+        ("DATA_DIR", "shared/data"),
+        ("ENVIRONMENT", "production"),
+        ("SUPABASE_JWT_SECRET", testkit::TOKEN_SECRET),
+    ];
+    for arguments in [&[][..], &["check-config"], &["migrate"], &["ledger", "verify"]] {
+        let (status, _out, error) = run(command(folder.path(), &production).args(arguments));
+        assert_eq!(status.code(), Some(1), "{error}");
+        assert!(error.contains(&command_line), "{error}");
+    }
+    assert!(!shared.join("data").exists());
+
+    let (status, out, error) = run(command(folder.path(), &development).arg("check-config"));
+    assert!(status.success(), "{error}");
+    assert!(out.contains(&command_line), "{out}");
+    let gateway = Gateway::start(folder.path(), &development).await;
+    assert!(gateway.log().contains(&command_line), "{}", gateway.log());
+    drop(gateway);
+
+    // With the sticky bit, as in /tmp, others cannot exchange what is not theirs.
+    fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+    let (status, _out, error) = run(command(folder.path(), &production).arg("check-config"));
+    assert!(status.success(), "{error}");
+}
