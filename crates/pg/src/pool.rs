@@ -13,8 +13,7 @@ use deadpool::{
     Runtime,
     managed::{self, Metrics, RecycleError, RecycleResult},
 };
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -43,6 +42,16 @@ pub struct Connection {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+/// What the connections of a pool are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Any server will do.
+    Read,
+    /// Among several servers, without `target_session_attrs`, one that writes; where there is none, a primary that only
+    /// reads for now.
+    ReadWrite,
+}
+
 /// How many connections there may be, and how long things may take.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
@@ -50,6 +59,8 @@ pub struct PoolSettings {
     pub url: String,
     /// Most connections at a time.
     pub size_max: usize,
+    /// What the connections are for.
+    pub access: Access,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
     /// How long opening a connection to one server may take, unless the connection string says so.
@@ -72,6 +83,7 @@ impl PoolSettings {
         Self {
             url: url.into(),
             size_max: 8,
+            access: Access::ReadWrite,
             application_name: "user-service".to_owned(),
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(10),
@@ -331,8 +343,10 @@ impl Pool {
         &self.target.session
     }
 
-    /// Closes the connections that nobody uses at this moment. The next callers get new ones.
-    pub(crate) fn drop_idle(&self) {
+    /// Closes the connections that nobody uses at this moment, because `found` is to a server that only reads. The next callers
+    /// get new ones, to another server first where there are several.
+    pub(crate) fn drop_idle(&self, found: &Connection) {
+        self.target.turn_from(&found.object);
         drop(self.inner.retain(|_, _| false));
     }
 
@@ -472,28 +486,4 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// The language in which the server words its errors for this session, if it is another than English.
-///
-/// Deadlocks and waits for locks are then not recognised by their texts: see the README of this crate.
-///
-/// # Errors
-/// [`DbError`] when the server does not answer.
-pub async fn foreign_language(conn: &mut AsyncPgConnection) -> Result<Option<String>, DbError> {
-    let row: Language = diesel::sql_query("SELECT current_setting('lc_messages') AS language")
-        .get_result(conn)
-        .await?;
-    let language = row.language.to_ascii_lowercase();
-    let english = ["", "c", "posix"].contains(&language.as_str())
-        || ["c.", "en_", "english"]
-            .iter()
-            .any(|begin| language.starts_with(begin));
-    Ok((!english).then_some(row.language))
-}
-
-#[derive(QueryableByName)]
-struct Language {
-    #[diesel(sql_type = Text)]
-    language: String,
 }

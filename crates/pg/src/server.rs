@@ -251,6 +251,24 @@ fn is_about_statements(error: &DbError) -> bool {
     text.contains("prepared statement") || words.any(|word| word.strip_prefix('s').is_some_and(is_number))
 }
 
+/// The language in which the server words its errors for this session, if it is another than English.
+///
+/// Deadlocks and waits for locks are then not recognised by their texts: see the README of this crate.
+///
+/// # Errors
+/// [`DbError`] when the server does not answer.
+pub async fn foreign_language(conn: &mut AsyncPgConnection) -> Result<Option<String>, DbError> {
+    let row: TextRow = diesel::sql_query("SELECT current_setting('lc_messages') AS text")
+        .get_result(conn)
+        .await?;
+    let language = row.text.to_ascii_lowercase();
+    let english = ["", "c", "posix"].contains(&language.as_str())
+        || ["c.", "en_", "english"]
+            .iter()
+            .any(|begin| language.starts_with(begin));
+    Ok((!english).then_some(row.text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
