@@ -41,8 +41,9 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub struct Bodies {
     held: Arc<Held>,
-    slots: Arc<Semaphore>,
-    readers: BodyReaders,
+    /// A permit for each large body that is read at once.
+    pub readers: Arc<Semaphore>,
+    threads: BodyReaders,
 }
 
 /// Bytes of bodies in memory.
@@ -89,8 +90,8 @@ impl Bodies {
         };
         Ok(Self {
             held: Arc::new(held),
-            slots: Arc::new(Semaphore::new(readers.max(1))),
-            readers: BodyReaders::new(readers)?,
+            readers: Arc::new(Semaphore::new(readers.max(1))),
+            threads: BodyReaders::new(readers)?,
         })
     }
 
@@ -108,14 +109,14 @@ impl Bodies {
         if share.bytes() <= SMALL_BYTES_MAX {
             return Ok(work());
         }
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = Arc::clone(&self.readers).acquire_owned().await;
         let slot = slot.map_err(|_| ApiError::unavailable())?;
         let share = Arc::clone(share);
         let work = move || {
             let done = work();
             (done, slot, share)
         };
-        match self.readers.handle().spawn_blocking(work).await {
+        match self.threads.handle().spawn_blocking(work).await {
             Ok((done, _slot, _share)) => Ok(done),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -401,9 +402,9 @@ mod tests {
         }
         drop(share);
         assert_eq!(bodies.held(), bytes as u64);
-        assert_eq!(bodies.slots.available_permits(), 0);
+        assert_eq!(bodies.readers.available_permits(), 0);
         end.send(()).unwrap();
-        let slot = bodies.slots.acquire();
+        let slot = bodies.readers.acquire();
         drop(
             tokio::time::timeout(std::time::Duration::from_secs(60), slot)
                 .await
