@@ -152,7 +152,7 @@ impl App {
             statuses,
             readiness,
             read_slots: ReadSlots::default(),
-            traffic: Traffic::new(&config, Handle::current()),
+            traffic: Traffic::new(&config).map_err(StartError::Thread)?,
             zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,
