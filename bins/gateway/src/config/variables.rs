@@ -90,8 +90,9 @@ variables! {
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
-            "`postgresql://user:password@host/database`, or another form that psql accepts (the exceptions are in deploy/README.md); without it a private server runs \
-             under DATA_DIR";
+            "`postgresql://user:password@host/database`, or another form that psql accepts (the exceptions are in \
+             deploy/README.md); of several hosts the one that writes is used, unless `target_session_attrs` says otherwise; \
+             without it a private server runs under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
             "folder of the private server; if the account of PostgreSQL cannot enter it, the database is below \
              `/var/lib/user-service`, as the log says. It belongs to the account of the process or to root, and others may not change it";

@@ -39,7 +39,8 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub struct Bodies {
     held: Arc<Held>,
-    slots: Arc<Semaphore>,
+    /// A permit for each large body that is read at once.
+    pub readers: Arc<Semaphore>,
     runtime: Handle,
 }
 
@@ -85,7 +86,7 @@ impl Bodies {
         };
         Self {
             held: Arc::new(held),
-            slots: Arc::new(Semaphore::new(readers.max(1))),
+            readers: Arc::new(Semaphore::new(readers.max(1))),
             runtime,
         }
     }
@@ -104,7 +105,7 @@ impl Bodies {
         if share.bytes() <= SMALL_BYTES_MAX {
             return Ok(work());
         }
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = Arc::clone(&self.readers).acquire_owned().await;
         let slot = slot.map_err(|_| ApiError::unavailable())?;
         let share = Arc::clone(share);
         let work = move || {
@@ -397,9 +398,9 @@ mod tests {
         }
         drop(share);
         assert_eq!(bodies.held(), bytes as u64);
-        assert_eq!(bodies.slots.available_permits(), 0);
+        assert_eq!(bodies.readers.available_permits(), 0);
         end.send(()).unwrap();
-        let slot = bodies.slots.acquire();
+        let slot = bodies.readers.acquire();
         drop(
             tokio::time::timeout(std::time::Duration::from_secs(60), slot)
                 .await

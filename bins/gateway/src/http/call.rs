@@ -21,6 +21,7 @@ use super::{
     language::{Language, Text},
     read_slots::Slot,
     reply::Reply,
+    route::BodyRule,
     wire::Timestamp,
 };
 use crate::app::App;
@@ -35,13 +36,39 @@ pub struct Call {
     pub language: Language,
     /// `operationId` of the route.
     pub operation: &'static str,
-    /// Query and body.
+    /// The query of a route that reads no body. Those that read one use [`Call::input`].
     pub fields: Fields,
-    /// Keeps the bytes of the body counted.
-    pub share: Arc<Share>,
     /// When the call came.
     pub now: OffsetDateTime,
     caller: Caller,
+    input: Fields,
+    /// Keeps the bytes of the body counted.
+    share: Arc<Share>,
+    stage: Rc<Cell<Stage>>,
+}
+
+/// The stage that a request has reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing was done for it.
+    #[default]
+    Admission,
+    /// Its body is being received; nothing was done for it.
+    Receipt,
+    /// Something may have been done.
+    Work,
+}
+
+/// The query and the body of a request.
+pub struct Received {
+    /// Their fields.
+    pub fields: Fields,
+    /// The bytes of the body.
+    pub share: Arc<Share>,
+    /// Whether the route reads a body.
+    pub rule: BodyRule,
+    /// The stage of the request.
+    pub stage: Rc<Cell<Stage>>,
 }
 
 /// The outcome of authentication and of the route's access rule.
@@ -104,19 +131,51 @@ impl Call {
         language: Language,
         operation: &'static str,
         caller: Caller,
-        (fields, share): (Fields, Arc<Share>),
+        received: Received,
     ) -> Self {
         let now = app.clock.now();
+        let (fields, input) = match received.rule {
+            BodyRule::Ignored => (received.fields, Fields::default()),
+            BodyRule::Json | BodyRule::Batch => (Fields::default(), received.fields),
+        };
         Self {
             app,
             request,
             language,
             operation,
             fields,
-            share,
             now,
             caller,
+            input,
+            share: received.share,
+            stage: received.stage,
         }
+    }
+
+    /// Reads the query and the body, as [`Fields::read`] does, on another thread if the body is large.
+    ///
+    /// # Errors
+    /// As [`Fields::read`], 503 while the process ends.
+    pub async fn input<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&mut Fields) -> Option<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let mut input = std::mem::take(&mut self.input);
+        self.work(move || input.read(read)).await?
+    }
+
+    /// Runs work on what was received, on another thread if the body is large. Nothing is done for the request meanwhile.
+    ///
+    /// # Errors
+    /// 503 while the process ends.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let stage = self.stage.replace(Stage::Admission);
+        let done = self.app.traffic.bodies.work(&self.share, work).await;
+        self.stage.set(stage);
+        done
     }
 
     /// The user acted upon, who exists. Ask after the shape of the request was checked (HTTP contract 1.4).

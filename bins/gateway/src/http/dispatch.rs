@@ -15,7 +15,7 @@ use kernel::UserId;
 use super::{
     access,
     bodies::{self, Body, Meter},
-    call::{Call, Caller, path_parameter},
+    call::{Call, Caller, Received, Stage, path_parameter},
     catalogue,
     error::{ApiError, ErrorContext},
     expect::{GoOn, HeadOnly},
@@ -33,19 +33,9 @@ use crate::app::App;
 /// How far a request has come.
 #[derive(Debug, Default)]
 struct Progress {
-    stage: Cell<Stage>,
+    stage: Rc<Cell<Stage>>,
     /// What is left of the caller's byte limit, once it was asked.
     level: Cell<Option<Level>>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Admission,
-    /// Its body is being received.
-    Receipt,
-    /// Something may have been done; before, nothing surely was.
-    Work,
 }
 
 /// Answers one request.
@@ -170,7 +160,13 @@ async fn run(
             }
         }
         let (app, caller) = (Arc::clone(&app), caller.clone());
-        let call = Call::new(app, request, language, route.operation, caller, (fields, share));
+        let received = Received {
+            fields,
+            share,
+            rule: route.body,
+            stage: Rc::clone(&progress.stage),
+        };
+        let call = Call::new(app, request, language, route.operation, caller, received);
         progress.stage.set(Stage::Work);
         (route.handler)(call).await
     };

@@ -44,7 +44,7 @@ pub async fn key<T: Send + 'static>(
         let key = begun.key(|bound| asked(&wish, bound))?;
         Ok((wish, Some(key)))
     };
-    call.app.traffic.bodies.work(&call.share, work).await?
+    call.work(work).await?
 }
 
 /// The header of this call, if it has one; whether it is a usable key is asked later.

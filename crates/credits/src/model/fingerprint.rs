@@ -1,22 +1,15 @@
 //! What was asked, as a hash that equal requests share however they were written.
 
-use std::collections::BTreeMap;
-
 use kernel::{Credits, FreeForm};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::model::idempotency::FINGERPRINT_BYTES;
+use crate::model::{canonical_json::CanonicalJson, idempotency::FINGERPRINT_BYTES};
 
 /// The word that every fingerprint begins with. Fingerprints are kept with their keys for good: whoever changes the
 /// encoding of anything below, or what a caller of this puts in, turns repeats into conflicts and needs another word.
 const VERSION: &str = "v1";
-
-/// Deepest nesting of JSON whose spelling does not matter; what lies deeper is taken as it was written. Requests over HTTP
-/// are not nested that deeply.
-const DEPTH_MAX: u32 = 64;
 
 /// A fingerprint in the making: the SHA-256 of words in a fixed order, each with a byte that tells it from an absent one and
 /// its length (8 bytes, most significant first) before it. So no word can pass for two, nor an absent one for an empty one.
@@ -106,7 +99,7 @@ impl Fingerprint {
         if let Some(former) = &mut self.former {
             former.steps.push(Step::Json(json.clone()));
         }
-        let hash = with_json(self.hash, json.as_json(), 0);
+        let hash = with_json(self.hash, &CanonicalJson::of(json.as_json()));
         Self { hash, ..self }
     }
 
@@ -144,20 +137,27 @@ impl FormerFingerprints {
     /// The fingerprints: one for each way in which the objects may have been absent or empty.
     pub(crate) fn fingerprints(&self) -> impl Iterator<Item = [u8; FINGERPRINT_BYTES]> {
         let begun = vec![self.begun.clone()];
-        let hashes = self.steps.iter().fold(begun, |hashes, step| {
-            let added = hashes.into_iter().flat_map(|hash| step.added(hash));
-            added.collect()
-        });
+        let hashes = self.steps.iter().fold(begun, |hashes, step| step.added(hashes));
         hashes.into_iter().map(|hash| hash.finalize().into())
     }
 }
 
 impl Step {
-    fn added(&self, hash: Sha256) -> Vec<Sha256> {
+    /// The hashes with this part, in each of its forms.
+    fn added(&self, hashes: Vec<Sha256>) -> Vec<Sha256> {
+        let hashes = hashes.into_iter();
         match self {
-            Self::Word(word) => vec![with(hash, word.as_deref())],
-            Self::Json(json) => vec![with_json(hash, json.as_json(), 0)],
-            Self::NoObject => vec![with(hash.clone(), None), with_json(hash, "{}", 0)],
+            Self::Word(word) => hashes.map(|hash| with(hash, word.as_deref())).collect(),
+            Self::Json(json) => {
+                let json = CanonicalJson::of(json.as_json());
+                hashes.map(|hash| with_json(hash, &json)).collect()
+            }
+            Self::NoObject => {
+                let empty = CanonicalJson::of("{}");
+                hashes
+                    .flat_map(|hash| [with(hash.clone(), None), with_json(hash, &empty)])
+                    .collect()
+            }
         }
     }
 }
@@ -169,38 +169,21 @@ fn with(hash: Sha256, word: Option<&str>) -> Sha256 {
     }
 }
 
-fn with_word(hash: Sha256, word: &str) -> Sha256 {
-    let length = u64::try_from(word.len()).unwrap_or(u64::MAX);
-    let hash = hash.chain_update([1]).chain_update(length.to_be_bytes());
-    hash.chain_update(word)
+fn with_word(mut hash: Sha256, word: &str) -> Sha256 {
+    add_word(&mut hash, word);
+    hash
 }
 
-/// An object is `{`, the number of its members, and each of them as name and value; an array likewise `[`; a text is
-/// `"` and the text; anything else is `#` and the literal.
-fn with_json(hash: Sha256, json: &str, depth: u32) -> Sha256 {
-    let text = json.trim();
-    if depth < DEPTH_MAX
-        && text.starts_with('{')
-        && let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text)
-    {
-        let begun = with_word(with_word(hash, "{"), &members.len().to_string());
-        return members.iter().fold(begun, |hash, (name, value)| {
-            with_json(with_word(hash, name), value.get(), depth.saturating_add(1))
-        });
-    }
-    if depth < DEPTH_MAX
-        && text.starts_with('[')
-        && let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text)
-    {
-        let begun = with_word(with_word(hash, "["), &items.len().to_string());
-        return items.iter().fold(begun, |hash, item| {
-            with_json(hash, item.get(), depth.saturating_add(1))
-        });
-    }
-    match serde_json::from_str::<String>(text) {
-        Ok(text) => with_word(with_word(hash, "\""), &text),
-        Err(_) => with_word(with_word(hash, "#"), text),
-    }
+fn add_word(hash: &mut Sha256, word: &str) {
+    let length = u64::try_from(word.len()).unwrap_or(u64::MAX);
+    hash.update([1]);
+    hash.update(length.to_be_bytes());
+    hash.update(word);
+}
+
+fn with_json(mut hash: Sha256, json: &CanonicalJson<'_>) -> Sha256 {
+    json.words(&mut |word| add_word(&mut hash, word));
+    hash
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod balance;
 pub mod budget;
+mod canonical_json;
 pub mod command;
 pub mod entry;
 pub mod fingerprint;

@@ -107,7 +107,7 @@ impl CaptureHold {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(|fields| Some(CaptureHold::read(fields)))?;
+    let wish = call.input(|fields| Some(CaptureHold::read(fields))).await?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
     let identify = move |wish: &CaptureHold, asked: Fingerprint| wish.identify(asked.id(hold_id));

@@ -130,7 +130,7 @@ impl ConsumeCredits {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(ConsumeCredits::read)?;
+    let wish = call.input(ConsumeCredits::read).await?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let (wish, key) = idempotency::key(&call, wish, ConsumeCredits::identify).await?;
     let notes = [

@@ -137,7 +137,7 @@ impl CreateGrant {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(CreateGrant::read)?;
+    let wish = call.input(CreateGrant::read).await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
     let (wish, key) = idempotency::key(&call, wish, CreateGrant::identify).await?;
     let amount = wish.amount;

@@ -103,7 +103,7 @@ impl CreateHold {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(CreateHold::read)?;
+    let wish = call.input(CreateHold::read).await?;
     let (wish, key) = idempotency::key(&call, wish, CreateHold::identify).await?;
     let order = Order {
         action: Action::Hold {

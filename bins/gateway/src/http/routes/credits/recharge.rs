@@ -135,7 +135,7 @@ impl RechargeCredits {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(RechargeCredits::read)?;
+    let wish = call.input(RechargeCredits::read).await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
     let (wish, key) = idempotency::key(&call, wish, RechargeCredits::identify).await?;
     let order = Order {

@@ -123,7 +123,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(RefundCharge::read)?;
+    let wish = call.input(RefundCharge::read).await?;
     let (wish, key) = idempotency::key(&call, wish, RefundCharge::identify).await?;
     let charge = resolve(&call, wish.transaction_id).await?;
     let of = transaction_id(charge);

@@ -77,7 +77,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let new = call.fields.read(read_budgets)?;
+    let new = call.input(read_budgets).await?;
     let user_id = call.user().await?;
     let mut tx = Tx::begin(&call.app.pool).await?;
     let budgets = match replace(&mut tx, &call, &user_id, &new).await {

@@ -151,7 +151,7 @@ fn content(value: Value<'_>) -> Result<Content, Problem> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(AddMessage::read)?;
+    let wish = call.input(AddMessage::read).await?;
     call.known()?;
     let score = wish
         .importance_score

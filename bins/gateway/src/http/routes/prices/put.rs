@@ -110,8 +110,8 @@ fn doc() -> Doc {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let new = call
-        .fields
-        .read(|fields| fields.objects("prices", 1..=PRICES_MAX, read_price))?;
+        .input(|fields| fields.objects("prices", 1..=PRICES_MAX, read_price))
+        .await?;
     call.known()?;
     let actor = call.principal()?.actor();
     let mut tx = Tx::begin(&call.app.pool).await?;

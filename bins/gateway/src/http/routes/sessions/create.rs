@@ -97,7 +97,7 @@ impl CreateSession {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(CreateSession::read)?;
+    let wish = call.input(CreateSession::read).await?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let new = NewSession {
         user_id: call.user().await?,

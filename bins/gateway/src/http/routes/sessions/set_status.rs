@@ -60,8 +60,8 @@ fn doc() -> Doc {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let status = call
-        .fields
-        .read(|fields| fields.required(Source::Either, "status", parse::one_of(super::STATUSES)))?;
+        .input(|fields| fields.required(Source::Either, "status", parse::one_of(super::STATUSES)))
+        .await?;
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
     let mut tx = Tx::begin(&call.app.pool).await?;

@@ -149,17 +149,16 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let mut fields = std::mem::take(&mut call.fields);
     let begun = idempotency::begun(&call)?;
-    let work = move || {
-        let items = fields.read(|fields| fields.required(Source::Body, "records", records))?;
+    let read = move |fields: &mut Fields| {
+        let items = fields.required(Source::Body, "records", records)?;
         let items = items.into_iter().enumerate();
         let read: Vec<_> = items
             .map(|(index, text)| ReadItem::of(index, text, begun.as_ref()))
             .collect();
-        Ok::<_, ApiError>((read, begun))
+        Some((read, begun))
     };
-    let (items, begun) = call.app.traffic.bodies.work(&call.share, work).await??;
+    let (items, begun) = call.input(read).await?;
     call.known()?;
     if let Some(begun) = begun {
         // A header that cannot be a key is the fault of the request, not of its items.

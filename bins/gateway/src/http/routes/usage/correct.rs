@@ -114,7 +114,7 @@ fn read(fields: &mut Fields) -> Option<Wish> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(read)?;
+    let wish = call.input(read).await?;
     if let Some(item) = &wish.replacement {
         call.agree_on_user(item.named.as_ref())?;
     }

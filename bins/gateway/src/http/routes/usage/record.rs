@@ -152,8 +152,8 @@ fn doc() -> Doc {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let item = call
-        .fields
-        .read(|fields| Item::read(fields, Endpoint::Required))?;
+        .input(|fields| Item::read(fields, Endpoint::Required))
+        .await?;
     call.agree_on_user(item.named.as_ref())?;
     let (item, key) = idempotency::key(&call, item, Item::identify).await?;
     let (user_id, check) = call.user_unchecked()?;

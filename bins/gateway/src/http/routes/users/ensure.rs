@@ -109,7 +109,7 @@ impl EnsureUser {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.read(EnsureUser::read)?;
+    let wish = call.input(EnsureUser::read).await?;
     let user_id = identify(call.principal()?, wish.auth0_id)?;
     let role = if call.app.config.auth.admin_user_ids.contains(&user_id) {
         Role::Admin
