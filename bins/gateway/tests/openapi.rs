@@ -75,6 +75,31 @@ fn every_reference_leads_somewhere() {
     assert_eq!(codes.len(), CATALOGUE.len());
 }
 
+#[test]
+fn every_path_parameter_has_a_description_and_an_example() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, methods)| {
+        methods
+            .as_object()
+            .unwrap()
+            .values()
+            .map(move |operation| (path, operation))
+    });
+    let mut found = 0;
+    for (path, operation) in operations {
+        let parameters = operation["parameters"].as_array().unwrap();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "path") {
+            found += 1;
+            for member in ["description", "example"] {
+                let text = parameter[member].as_str().unwrap_or_default();
+                assert!(!text.is_empty(), "{path}: {parameter}");
+            }
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
 fn collect_references(value: &Value, references: &mut Vec<String>) {
     match value {
         Value::Object(members) => {

@@ -31,8 +31,8 @@ pub use model::{
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
     Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, budgets, execute,
-    find_due, find_transaction, grants, held_up, holds, lock, prepare, prune_idempotency, set_budgets,
-    set_low_balance_at, sweep, taken_from, transactions,
+    find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare, prune_idempotency,
+    set_budgets, set_low_balance_at, sweep, taken_from, transactions,
 };
 pub use store::audits::AUDITS;
 

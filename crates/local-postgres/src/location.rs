@@ -171,12 +171,6 @@ pub(crate) fn settle(
     let mut content = elsewhere.path().as_os_str().as_bytes().to_vec();
     content.push(b'\n');
     data_dir.write_whole(POINTER, &content)?;
-    tracing::info!(
-        postgres.account = account.name,
-        "{} cannot be entered by the server's account: the database is kept in {}",
-        data_dir.path().display(),
-        elsewhere.path().display()
-    );
     Ok(Home { folder: elsewhere })
 }
 

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-#[cfg(target_os = "linux")]
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,

@@ -81,7 +81,7 @@ fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Rou
 const NAME: &str = "User Management Service";
 
 const DESCRIPTION: &str = "Users, credits, usage and sessions of an AI product, behind one HTTP API.\n\n\
-Errors, from every layer, have the shape of `Error`; `docs/errors.md` lists the codes. Amounts are exact decimal \
+Errors have the shape of `Error`, whose `error_code` lists the codes. Amounts are exact decimal \
 numbers. Times are UTC with microseconds. `message` follows `Accept-Language` (English, Chinese). A list that goes on \
 answers `X-Next-Cursor`. Unknown query parameters are ignored on the documented routes; where `x-closed-query` is true they \
 are 422 `extra_forbidden`.";
@@ -171,6 +171,8 @@ fn path_parameters(route: &Route) -> impl Iterator<Item = Value> {
                 "user_id" => ("The user's external id, raw or percent-encoded.", "auth0|test123"),
                 "hold_id" => ("The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
                 "session_id" => ("The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
+                "id" => ("The number of the usage record.", "123"),
+                "file" => ("A file of the pages `/docs` and `/redoc`.", "swagger-ui.css"),
                 _ => ("", ""),
             };
             json!({"name": name, "in": "path", "required": true, "description": description,

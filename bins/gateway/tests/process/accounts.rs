@@ -100,6 +100,25 @@ async fn files_that_root_left_are_named_with_the_command_that_gives_them_away() 
 }
 
 #[test]
+fn a_data_folder_of_root_is_named_to_the_account_of_run_as() {
+    if !geteuid().is_root() {
+        return; // Only root can change to another account.
+    }
+    let folder = folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let (status, _out, error) = run(&mut command(folder.path(), &[("RUN_AS", "54321:54321")]));
+    assert_eq!(status.code(), Some(1), "{error}");
+    let data = data.canonicalize().unwrap();
+    let sentence = format!(
+        "{} belongs to root, and this process runs as uid 54321",
+        data.display()
+    );
+    let command = format!("chown -R 54321:54321 {}", data.display());
+    assert!(error.contains(&sentence) && error.contains(&command), "{error}");
+}
+
+#[test]
 fn run_as_is_refused_where_it_cannot_be_followed() {
     let folder = folder();
     for (value, reason) in [

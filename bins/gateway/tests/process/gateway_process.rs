@@ -136,7 +136,7 @@ impl Gateway {
                 gateway.child.try_wait().unwrap().is_none(),
                 "ended instead of serving: {text}"
             );
-            if let Some(rest) = text.split("ready at ").nth(1) {
+            if let Some(rest) = text.split("listening on ").nth(1) {
                 gateway.url = rest.split([',', '"']).next().unwrap().to_owned();
             }
             tokio::task::yield_now().await;

@@ -78,12 +78,17 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
     let first = &told["violations"][0];
     assert_eq!((&first["account"], &first["seq"]), (&json!("b"), &json!(2)));
     assert_eq!(first["rule"], "credits L3: an entry is the sum of its lines");
+    assert!(
+        first["detail"].as_str().unwrap().contains("moved -9 credits"),
+        "{first}"
+    );
     let rules = told["violations"].as_array().unwrap();
     assert_eq!(told["violations_found"], rules.len());
     assert!(
         rules.iter().any(|of| of["account"] == "c"
             && of["seq"].is_null()
-            && of["rule"].as_str().unwrap().contains("L18")),
+            && of["rule"].as_str().unwrap().contains("L18")
+            && of["detail"] == "0.000001 credits; grants: 1000 credits"),
         "{told}"
     );
     assert!(
@@ -104,7 +109,14 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
 async fn usage_that_was_edited_is_told_by_user_and_quarter() {
     let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
     let clock = testkit::clock();
-    let event = |user: &str| usage::UsageInput::new(user.parse().unwrap(), "ai_chat").complete();
+    let event = |user: &str| {
+        usage::UsageInput {
+            credits_charged: Some("0.000099".parse().unwrap()),
+            cost_usd: Some("0.000000005".parse().unwrap()),
+            ..usage::UsageInput::new(user.parse().unwrap(), "ai_chat")
+        }
+        .complete()
+    };
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
     usage::record(&mut tx, &clock, &[event("a"), event("b")])
         .await
@@ -125,7 +137,9 @@ async fn usage_that_was_edited_is_told_by_user_and_quarter() {
         (&json!("b"), &Value::Null, &json!("2026-01-15T12:00:00.000000Z"))
     );
     assert!(
-        error.contains("account b, usage U1: ") && error.contains("2026-01-15 12:00"),
+        error.contains("account b, usage U1: ")
+            && error.contains("2026-01-15 12:00")
+            && error.contains("0.000099 credits and 0.000000005 USD too many"),
         "{error}"
     );
 }

@@ -23,6 +23,20 @@ async fn a_restart_keeps_the_data_and_a_stop_is_clean() {
 }
 
 #[tokio::test]
+async fn the_path_of_the_data_folder_may_have_any_character() {
+    let folder = folder();
+    for name in ["my data", "a,b", "a@b"] {
+        let mut gateway = Gateway::start(folder.path(), &[("DATA_DIR", name)]).await;
+        gateway.ensure("test-user-1").await;
+        let (status, _out, error) =
+            run(command(folder.path(), &[("DATA_DIR", name)]).args(["ledger", "verify"]));
+        assert!(status.success(), "{name}: {error}");
+        gateway.signal("-TERM");
+        assert!(gateway.wait().success(), "{name}: {}", gateway.log());
+    }
+}
+
+#[tokio::test]
 async fn a_second_process_on_the_same_folder_is_refused() {
     let folder = folder();
     let first = Gateway::start(folder.path(), &[]).await;
@@ -71,6 +85,59 @@ fn every_problem_of_the_configuration_is_told_at_once_and_no_secret() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn an_env_file_that_leads_nowhere_is_a_problem() {
+    let folder = folder();
+    std::os::unix::fs::symlink("gone", folder.path().join(".env")).unwrap();
+    let (status, _out, error) = run(command(folder.path(), &[]).arg("check-config"));
+    assert_eq!(status.code(), Some(2), "{error}");
+    assert!(
+        error.contains(".env") && error.contains("symbolic link"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_is_nearly_that_of_a_variable_is_pointed_out() {
+    let folder = folder();
+    std::fs::write(
+        folder.path().join(".env"),
+        "CORS_ORIGIN=https://app.example.com\n",
+    )
+    .unwrap();
+    let variables = [
+        ("DATABSE_URL", "postgresql://app:hunter2@db.example.com/app"),
+        // What shells, containers and orchestrators set.
+        ("HOSTNAME", "h"),
+        ("USER_SERVICE_PORT", "tcp://10.0.0.1:80"),
+        ("LOGNAME", "root"),
+    ];
+    let expected = [
+        "DATABSE_URL is set, and is not a variable of this service: is DATABASE_URL meant?",
+        "CORS_ORIGIN is set, and is not a variable of this service: is CORS_ORIGINS meant?",
+    ];
+    let (status, out, error) = run(command(folder.path(), &variables).arg("check-config"));
+    assert!(status.success(), "{error}");
+    let gateway = Gateway::start(folder.path(), &variables).await;
+    for text in [out, gateway.log()] {
+        assert!(expected.iter().all(|sentence| text.contains(sentence)), "{text}");
+        assert_eq!(
+            text.matches("is not a variable of this service").count(),
+            2,
+            "{text}"
+        );
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    // The one that is meant may be what is missing.
+    let production = [
+        ("ENVIRONMENT", "production"),
+        ("SUPABASE_UR", "https://x.example.com"),
+    ];
+    let (status, _out, error) = run(command(folder.path(), &production).arg("check-config"));
+    assert_eq!(status.code(), Some(2), "{error}");
+    assert!(error.contains("is SUPABASE_URL meant?"), "{error}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ async fn healthy(gateway: &Gateway) {
 /// Nothing was warned of since the start.
 fn assert_quiet(gateway: &Gateway) {
     let log = gateway.log();
-    let served = log.split("ready at ").nth(1).unwrap_or_default();
+    let served = log.split("listening on ").nth(1).unwrap_or_default();
     for level in ["WARN", "ERROR"] {
         assert!(!served.contains(&format!("\"level\":\"{level}\"")), "{served}");
     }

@@ -24,7 +24,9 @@ pub struct Readiness {
 /// What was looked at: ok or failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Checks {
+    /// Whether the database takes writes and every queue moves.
     database: &'static str,
+    /// Whether every migration of this version is applied; failed as well while the database cannot be asked.
     migrations: &'static str,
 }
 

@@ -78,7 +78,8 @@ pub struct RecordUsage {
     /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
     /// recorded and charged once.
     pub event_id: Option<String>,
-    /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
+    /// When it happened, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
+    /// day in UTC.
     pub occurred_at: Option<String>,
 }
 
