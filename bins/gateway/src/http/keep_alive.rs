@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_http::ConnectionType;
+use actix_http::{ConnectionType, Version};
 use actix_web::{
     Error, HttpMessage as _, HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
@@ -66,6 +66,9 @@ pub async fn keep_alive(
         }
     };
     let head = response.response_mut().head_mut();
+    // The library takes heads from a pool, with the version of an earlier answer in them, and sets the version only when it
+    // sends them. With this one, the connection type is what the flags of this head say.
+    head.version = Version::HTTP_11;
     if is_last || !is_whole {
         head.set_connection_type(ConnectionType::Close);
     }
