@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use local_postgres::Settings;
 use pg::{
-    DbError, Pool, PoolSettings,
+    Access, DbError, Pool, PoolSettings,
     probe::{self, ServerMode},
     server::Server,
 };
@@ -114,7 +114,8 @@ impl Database {
                 (embedded.url().into(), Some(embedded))
             }
         };
-        let mut database = Self::at(url, embedded, Connections::of(config.database.pool_size).general)?;
+        let size_max = Connections::of(config.database.pool_size).general;
+        let mut database = Self::at(url, embedded, size_max, Access::ReadWrite)?;
         match database.prepare().await {
             Ok(migrated) => {
                 database.migrated = migrated;
@@ -148,9 +149,17 @@ impl Database {
     }
 
     /// A pool of this size; nothing is asked of the server yet.
-    fn at(url: SecretString, embedded: Option<Embedded>, size_max: usize) -> Result<Self, DatabaseError> {
-        let mut settings = PoolSettings::new(url.expose_secret());
-        settings.size_max = size_max;
+    fn at(
+        url: SecretString,
+        embedded: Option<Embedded>,
+        size_max: usize,
+        access: Access,
+    ) -> Result<Self, DatabaseError> {
+        let settings = PoolSettings {
+            size_max,
+            access,
+            ..PoolSettings::new(url.expose_secret())
+        };
         let pool = Pool::new(&settings).map_err(|source| DatabaseError::Use {
             place: place(&url),
             source,

@@ -21,7 +21,7 @@ pub use connect::{DatabaseUrl, UrlFault};
 pub use diesel_async::AsyncPgConnection as PgConnection;
 pub use error::DbError;
 pub use migrate::Migration;
-pub use pool::{Patience, Pool, PoolSettings, foreign_language};
+pub use pool::{Access, Patience, Pool, PoolSettings, foreign_language};
 pub use prepared::{Prepared, Sql, sql};
 pub use reach::{Reach, reach};
 pub use retry::Attempts;

@@ -40,6 +40,16 @@ pub struct Connection {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+/// What the connections of a pool are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Any server will do.
+    Read,
+    /// Among several servers, without `target_session_attrs`, one that writes; where there is none, a primary that only
+    /// reads for now.
+    ReadWrite,
+}
+
 /// How many connections there may be, and how long things may take.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
@@ -47,6 +57,8 @@ pub struct PoolSettings {
     pub url: String,
     /// Most connections at a time.
     pub size_max: usize,
+    /// What the connections are for.
+    pub access: Access,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
     /// How long opening a connection to one server may take, unless the connection string says so.
@@ -69,6 +81,7 @@ impl PoolSettings {
         Self {
             url: url.into(),
             size_max: 8,
+            access: Access::ReadWrite,
             application_name: "user-service".to_owned(),
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(10),
@@ -300,8 +313,10 @@ impl Pool {
         &self.target.session
     }
 
-    /// Closes the connections that nobody uses at this moment. The next callers get new ones.
-    pub(crate) fn drop_idle(&self) {
+    /// Closes the connections that nobody uses at this moment, because `found` is to a server that only reads. The next callers
+    /// get new ones, to another server first where there are several.
+    pub(crate) fn drop_idle(&self, found: &Connection) {
+        self.target.turn_from(&found.object);
         drop(self.inner.retain(|_, _| false));
     }
 

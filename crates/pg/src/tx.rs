@@ -156,7 +156,9 @@ impl Tx {
     pub async fn give_up(self, error: &DbError) {
         if error.is_read_only() {
             tracing::warn!("the database server only reads; its connections are dropped");
-            self.pool.drop_idle();
+            if let Some(Guarded(connection)) = &self.connection {
+                self.pool.drop_idle(connection);
+            }
             drop(self);
         } else {
             self.rollback().await;

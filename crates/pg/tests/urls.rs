@@ -3,12 +3,12 @@
 use std::net::TcpListener;
 
 use diesel_async::SimpleAsyncConnection as _;
-use pg::{DbError, Pool, PoolSettings, pool::chain};
+use pg::{Access, DbError, Pool, PoolSettings, Tx, pool::chain};
 use testkit::TestDb;
 
 use crate::{
-    server::{Folder, free_port},
-    support::{ask, ask_pool},
+    server::{Folder, Server, free_port},
+    support::{ask, ask_pool, wait_until},
 };
 
 fn pool(url: &str) -> Pool {
@@ -104,6 +104,11 @@ async fn the_first_server_that_fits_is_taken() {
         (&[reads, writes], "target_session_attrs=primary", reads),
         (&[reads, writes], "target_session_attrs=prefer-standby", reads),
         (&[nobody, writes], "", writes),
+        (&[reads, writes], "", writes),
+        (&[reads, nobody, writes], "load_balance_hosts=random", writes),
+        // A primary that only reads for now is read.
+        (&[nobody, reads], "", reads),
+        (&[reads], "", reads),
         // Servers that accept and say nothing, as a hung one does, use up their own time only.
         (&[silence, nobody, writes], "connect_timeout=1", writes),
         (
@@ -115,6 +120,13 @@ async fn the_first_server_that_fits_is_taken() {
         let found = port_of(ports, parameters).await;
         assert_eq!(found, i64::from(expected), "{ports:?} {parameters}");
     }
+    let url = format!("postgresql://app@127.0.0.1:{reads},127.0.0.1:{writes}/app");
+    let reader = PoolSettings {
+        access: Access::Read,
+        ..PoolSettings::new(url)
+    };
+    let found = ask_pool(&Pool::new(&reader).unwrap(), "current_setting('port')").await;
+    assert_eq!(found, i64::from(reads));
     let list = format!("host=127.0.0.1,127.0.0.1 port={nobody},{writes} user=app dbname=app");
     assert_eq!(ask_pool(&pool(&list), "1").await, 1);
 
@@ -126,14 +138,78 @@ async fn the_first_server_that_fits_is_taken() {
         told.contains(&format!("127.0.0.1:{nobody}: the server cannot be reached")),
         "{told}"
     );
-    let of_another_kind =
-        format!("127.0.0.1:{reads}: the server is not read-write, which target_session_attrs asks for");
+    let of_another_kind = format!("127.0.0.1:{reads}: the server is not read-write (target_session_attrs)");
     assert!(told.contains(&of_another_kind), "{told}");
     let told = refusal(&format!(
         "postgresql://app@127.0.0.1:{writes}/app?target_session_attrs=standby"
     ))
     .await;
     assert!(told.contains("the server is not standby"), "{told}");
+}
+
+/// Makes a server one that only reads, as a failover does, or one that writes.
+async fn writes(server: &Server, yes: bool) {
+    let superuser = pool(&server.superuser_url());
+    let value = if yes { "off" } else { "on" };
+    let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+    let mut conn = superuser.get().await.unwrap();
+    conn.batch_execute(&set).await.unwrap();
+    conn.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let applied = format!("current_setting('default_transaction_read_only') = '{value}'");
+    wait_until(&superuser, &applied).await;
+}
+
+#[tokio::test]
+async fn writers_find_the_server_that_writes_after_each_failover() {
+    let servers = [Folder::new().start(&[]), Folder::new().start(&[])];
+    let [first, second] = [&servers[0], &servers[1]];
+    for server in [first, second] {
+        let conn = pool(&server.superuser_url()).get().await.unwrap();
+        (&*conn)
+            .batch_execute("CREATE TABLE public.t (); GRANT ALL ON public.t TO app")
+            .await
+            .unwrap();
+    }
+    for parameters in ["", "target_session_attrs=any"] {
+        let (a, b) = (first.port, second.port);
+        let pool = pool(&format!(
+            "postgresql://app@127.0.0.1:{a},127.0.0.1:{b}/app?{parameters}"
+        ));
+        assert_eq!(ask_pool(&pool, "current_setting('port')").await, i64::from(a));
+        for (falls, takes_over) in [(first, second), (second, first), (first, second)] {
+            writes(takes_over, true).await;
+            writes(falls, false).await;
+            // A connection of before learns it, and all later ones are to the other server.
+            let read_only = "current_setting('default_transaction_read_only') = 'on'";
+            wait_until(&pool, read_only).await;
+            let port = "current_setting('port')";
+            assert_eq!(ask_pool(&pool, port).await, i64::from(falls.port), "{parameters}");
+            write(&pool).await.unwrap_err();
+            write(&pool).await.unwrap();
+            assert_eq!(
+                ask_pool(&pool, port).await,
+                i64::from(takes_over.port),
+                "{parameters}"
+            );
+        }
+        writes(first, true).await;
+    }
+}
+
+async fn write(pool: &Pool) -> Result<(), DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    match tx
+        .conn()
+        .batch_execute("INSERT INTO public.t DEFAULT VALUES")
+        .await
+    {
+        Ok(()) => tx.commit().await,
+        Err(error) => {
+            let error = error.into();
+            tx.give_up(&error).await;
+            Err(error)
+        }
+    }
 }
 
 #[tokio::test]

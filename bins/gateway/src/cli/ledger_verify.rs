@@ -6,7 +6,7 @@ mod progress;
 use std::time::{Duration, Instant};
 
 use flows::verify::{self, Verification};
-use pg::{DbError, Pool};
+use pg::{Access, DbError, Pool};
 
 use super::{Failure, output, prepare, runtime, signals::Signals};
 use crate::{
@@ -57,7 +57,7 @@ async fn audit(config: &Config) -> Result<Outcome, Failure> {
         let database = tokio::select! {
             biased;
             stop = signals.next() => return Err(Failure::Interrupted(stop.name())),
-            visited = Database::visit(config) => visited?,
+            visited = Database::visit(config, Access::Read) => visited?,
         };
         let began = Instant::now();
         let walked = tokio::select! {

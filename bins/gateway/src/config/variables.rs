@@ -92,8 +92,8 @@ variables! {
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
-            "`postgresql://user:password@host/database` or whatever else psql accepts; without it a private server runs \
-             under DATA_DIR";
+            "`postgresql://user:password@host/database` or whatever else psql accepts; of several hosts the one that writes is \
+             used, unless `target_session_attrs` says otherwise; without it a private server runs under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
             "folder of the private server; belongs to the account of the process or to root, and others may not change it";
         RUN_AS: RunAs = Nothing, Shown, parse::run_as,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use local_postgres::Settings;
+use pg::Access;
 use secrecy::SecretString;
 
 use super::{Database, DatabaseError, Embedded, settings};
@@ -15,15 +16,15 @@ const POLL: Duration = Duration::from_millis(100);
 const CONNECTIONS: usize = 1;
 
 impl Database {
-    /// Opens the database of the configuration as it is, for reading. The private server of a gateway that runs on the
+    /// Opens the database of the configuration as it is. The private server of a gateway that runs on the
     /// same data folder is used through the address it left there; without one, the server is started for the visit.
     ///
     /// # Errors
     /// [`DatabaseError`]; [`DatabaseError::Missing`] when there is no database yet.
-    pub async fn visit(config: &Config) -> Result<Self, DatabaseError> {
+    pub async fn visit(config: &Config, access: Access) -> Result<Self, DatabaseError> {
         let (bin_dir, search_path) = match &config.database.source {
             DatabaseSource::Remote { url } => {
-                let database = Self::at(url.clone(), None, CONNECTIONS)?;
+                let database = Self::at(url.clone(), None, CONNECTIONS, access)?;
                 database.answers().await?;
                 return Ok(database);
             }
@@ -37,7 +38,7 @@ impl Database {
         let settings = settings(config, bin_dir, search_path);
         let began = Instant::now();
         loop {
-            match Self::start_or_join(&settings).await {
+            match Self::start_or_join(&settings, access).await {
                 Err(DatabaseError::Unreachable { source, .. }) if began.elapsed() >= PATIENCE => {
                     let waited = began.elapsed();
                     return Err(DatabaseError::Unreachable { waited, source });
@@ -50,11 +51,11 @@ impl Database {
 
     /// The folder's lock decides: whoever gets it starts the server, so an address that a killed process left is never
     /// believed; whoever does not get it asks the holder's server.
-    async fn start_or_join(settings: &Settings) -> Result<Self, DatabaseError> {
+    async fn start_or_join(settings: &Settings, access: Access) -> Result<Self, DatabaseError> {
         match Embedded::start(settings.clone()).await {
             Ok(embedded) => {
                 let url: SecretString = embedded.url().into();
-                let database = Self::at(url, Some(embedded), CONNECTIONS)?;
+                let database = Self::at(url, Some(embedded), CONNECTIONS, access)?;
                 match database.answers().await {
                     Ok(_server) => Ok(database),
                     Err(error) => Err(database.give_up(error).await),
@@ -69,7 +70,7 @@ impl Database {
                 let Some(url) = left else {
                     return Err(unreachable);
                 };
-                let database = Self::at(url.into(), None, CONNECTIONS)?;
+                let database = Self::at(url.into(), None, CONNECTIONS, access)?;
                 match database.answers().await {
                     Ok(_server) => Ok(database),
                     Err(error) => {

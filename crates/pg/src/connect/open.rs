@@ -32,6 +32,8 @@ pub struct OpenConnection {
     watch: Arc<Watch>,
     answer_timeout: Duration,
     cancel: Cancel,
+    /// The place of its server in the connection string.
+    place: usize,
     _driver: Driver,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Cancel {
     token: CancelToken,
     endpoint: Endpoint,
     name: String,
+    /// That of the connection: what worked for it works again, and the server's secret travels no less protected.
+    encryption: Encryption,
 }
 
 /// Why there is no connection to a server.
@@ -61,7 +65,7 @@ pub(crate) enum Fault {
          CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0 makes one"
     )]
     Encoding(String),
-    #[error("the server is not {wanted}, which target_session_attrs asks for")]
+    #[error("the server is not {wanted} (target_session_attrs)")]
     OtherKind { wanted: &'static str },
     #[error("the session cannot be set up")]
     SetUp(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -95,13 +99,14 @@ pub(super) fn config(url: &DatabaseUrl, application_name: &str) -> Config {
 
 pub(super) async fn open(
     target: &Target,
-    host: &Host,
+    (place, host): (usize, &Host),
     endpoint: &Endpoint,
     wanted: TargetSession,
     encryption: &Encryption,
 ) -> Result<OpenConnection, Fault> {
     let socket = socket::open(endpoint, &target.url.tcp).await?;
     let transport = encryption.apply(socket, &host.name).await?;
+    let encryption = encryption.settled(&transport);
     let watch = Watch::new(&target.silence, target.answer_timeout);
     let stream = Watched::new(transport, Arc::clone(&watch));
     let (client, driver) = target.config.connect_raw(stream, Encrypted).await?;
@@ -120,6 +125,7 @@ pub(super) async fn open(
         token: client.cancel_token(),
         endpoint: endpoint.clone(),
         name: host.name.clone(),
+        encryption,
     };
     let driver = drive(driver, Arc::clone(&watch), host.to_string());
     check_kind(&client, wanted, reported).await?;
@@ -136,19 +142,15 @@ pub(super) async fn open(
         watch,
         answer_timeout: target.answer_timeout,
         cancel,
+        place,
         _driver: driver,
     })
 }
 
 /// Asks the server to stop a statement, on a connection of its own.
-pub(super) async fn cancel(
-    encryption: &Encryption,
-    tcp: &Tcp,
-    cancel: &Cancel,
-    silence: &Arc<Silence>,
-) -> Result<(), Fault> {
+pub(super) async fn cancel(tcp: &Tcp, cancel: &Cancel, silence: &Arc<Silence>) -> Result<(), Fault> {
     let socket = socket::open(&cancel.endpoint, tcp).await?;
-    let transport = encryption.apply(socket, &cancel.name).await?;
+    let transport = cancel.encryption.apply(socket, &cancel.name).await?;
     let stream = Watched::new(transport, Watch::new(silence, Duration::ZERO));
     Ok(cancel.token.cancel_query_raw(stream, Encrypted).await?)
 }
@@ -157,6 +159,11 @@ impl OpenConnection {
     /// What it takes to stop the statement that runs on it.
     pub(crate) fn cancel(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// The place of its server in the connection string.
+    pub(super) fn place(&self) -> usize {
+        self.place
     }
 
     /// Changes how long an answer is waited for, until [`OpenConnection::reset`]. Zero for no limit.
@@ -238,7 +245,7 @@ async fn check_kind(client: &Client, wanted: TargetSession, reported: Reported) 
         None => ask(client, "SHOW transaction_read_only").await?,
     };
     let (fits, wanted) = match wanted {
-        TargetSession::Any | TargetSession::PreferStandby => (true, "any"),
+        TargetSession::Any | TargetSession::PreferStandby | TargetSession::PreferReadWrite => (true, "any"),
         TargetSession::ReadWrite => (!read_only, "read-write"),
         TargetSession::ReadOnly => (read_only, "read-only"),
         TargetSession::Primary => (!standby, "primary"),

@@ -106,7 +106,7 @@ impl Parameters {
             .collect()
     }
 
-    pub(super) fn target(&mut self) -> Result<TargetSession, UrlFault> {
+    pub(super) fn target(&mut self) -> Result<Option<TargetSession>, UrlFault> {
         let choices = [
             ("any", TargetSession::Any),
             ("read-write", TargetSession::ReadWrite),
@@ -115,8 +115,7 @@ impl Parameters {
             ("standby", TargetSession::Standby),
             ("prefer-standby", TargetSession::PreferStandby),
         ];
-        let chosen = self.choice("target_session_attrs", &choices)?;
-        Ok(chosen.unwrap_or(TargetSession::Any))
+        self.choice("target_session_attrs", &choices)
     }
 
     pub(super) fn shuffle(&mut self) -> Result<bool, UrlFault> {
