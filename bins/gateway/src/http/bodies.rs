@@ -319,13 +319,7 @@ pub async fn receive(
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0));
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {
-            let fault = Fault {
-                kind: "json_invalid",
-                loc: vec!["body".into(), Place::Position(bytes.len())],
-                msg: "The body broke off".to_owned(),
-                input: None,
-            };
-            return Err(ApiError::faults(vec![fault]));
+            return Err(broke_off(bytes.len()));
         };
         if bytes.len().saturating_add(chunk.len()) > bytes_max {
             return Err(too_large(bytes_max));
@@ -337,6 +331,17 @@ pub async fn receive(
         bytes.extend_from_slice(&chunk);
     }
     Ok(Body { bytes, share })
+}
+
+/// 422 for a body that ended or was malformed after so many bytes.
+#[must_use]
+pub fn broke_off(bytes: usize) -> ApiError {
+    ApiError::faults(vec![Fault {
+        kind: "json_invalid",
+        loc: vec!["body".into(), Place::Position(bytes)],
+        msg: "The body broke off".to_owned(),
+        input: None,
+    }])
 }
 
 fn too_large(bytes_max: usize) -> ApiError {

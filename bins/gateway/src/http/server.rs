@@ -8,7 +8,10 @@ use std::{
 };
 
 use actix_cors::Cors;
-use actix_http::{HttpService, Protocol, Request, error::DispatchError};
+use actix_http::{
+    HttpService, Protocol, Request,
+    error::{DispatchError, ParseError},
+};
 use actix_server::Server;
 use actix_service::{
     IntoServiceFactory as _, Service as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service,
@@ -179,6 +182,7 @@ where
 /// How a connection ended that was not closed in order. An answer that broke off was counted with its request.
 fn ended_badly(error: &DispatchError) {
     let kind = match error {
+        DispatchError::Parse(ParseError::TooLarge) => "head_too_large",
         DispatchError::Parse(_) => "malformed",
         DispatchError::SlowRequestTimeout => "slow_head",
         DispatchError::Io(_) | DispatchError::DisconnectTimeout => "broken_off",
