@@ -16,15 +16,14 @@ pub use self::core::{INITIAL_REFERENCE, REFUND_LIFE};
 pub use error::Refusal;
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
-    Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, FormerFingerprints, GrantFilter, GrantKind,
-    GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, IdempotencyKey,
-    InvalidIdempotencyKey, LowCrossing, Metering, NewBudget, NewGrant, NewGrantKind, Outcome,
-    PRIORITY_DEFAULT, Payer, ReferenceScope, Replay, TransactionFilter, TransactionKind, TransactionName,
-    UnknownTransactionKind,
+    Defaults, Direction, Entry, EntryKind, Executed, GrantFilter, GrantKind, GrantPlace, GrantStatus,
+    GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, LowCrossing, Metering, NewBudget, NewGrant,
+    NewGrantKind, Outcome, PRIORITY_DEFAULT, Payer, ReferenceScope, Replay, TransactionFilter,
+    TransactionKind, TransactionName, UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
-pub use port::{Ledger, LedgerError, PgLedger};
+pub use port::{Ledger, LedgerError};
 pub use service::{
     Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, budgets, execute,
     find_due, find_transaction, grants, held_up, holds, lock, prepare, prune_idempotency, set_budgets,

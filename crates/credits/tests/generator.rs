@@ -1,10 +1,7 @@
 //! Random commands, small enough to collide and now and then far out of bounds.
 
-use credits::{
-    Action, Adjustment, BALANCE_MAX, Command, HoldMode, IdempotencyKey, NewGrant, NewGrantKind,
-    ReferenceScope,
-};
-use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
+use credits::{Action, Adjustment, BALANCE_MAX, Command, HoldMode, NewGrant, NewGrantKind, ReferenceScope};
+use kernel::{Actor, CallerClass, Credits, FreeForm, IdempotencyKey, UserId};
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;

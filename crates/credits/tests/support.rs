@@ -1,10 +1,9 @@
 //! Commands with names, and running them in a transaction of their own.
 
 use credits::{
-    Action, Applied, Command, Defaults, Entry, Executed, HoldMode, IdempotencyKey, Outcome, ReferenceScope,
-    Refusal,
+    Action, Applied, Command, Defaults, Entry, Executed, HoldMode, Outcome, ReferenceScope, Refusal,
 };
-use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids, RandomIds, UserId};
+use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, IdempotencyKey, Ids, RandomIds, UserId};
 use pg::{Pool, Tx};
 use testkit::TestDb;
 use time::Duration;

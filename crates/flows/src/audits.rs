@@ -8,7 +8,7 @@ use pg::Audit;
 /// One event for each change of posted, in the order of the journal (L17).
 ///
 /// The outbox knows nothing of what happened before it existed, of what was removed from it in order of age, and of what a
-/// caller booked who writes no events ([`credits::PgLedger`]). So the comparison begins, for each user,
+/// caller booked who writes no events ([`credits::execute`] alone). So the comparison begins, for each user,
 ///
 /// - with the first entry, if the event of the user's creation was written by the same transaction as that entry;
 /// - else with the entry that the oldest credit event left in the outbox tells of.

@@ -6,12 +6,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use credits::{
-    Action, Command, Deciding, Entry, IdempotencyKey, Metering, Payer, Preview, Refusal, Replay,
-    TransactionName,
-};
+use credits::{Action, Command, Deciding, Entry, Metering, Payer, Preview, Refusal, Replay, TransactionName};
 use futures_util::try_join;
-use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids, UserId};
+use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, IdempotencyKey, Ids, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 use time::OffsetDateTime;
 use usage::{Charge, Draft, Prices, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook};

@@ -5,8 +5,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use credits::{Action, Balance, Command, Deciding, IdempotencyKey, Metering, Payer, Preview, Refusal};
-use kernel::{Actor, CallerClass, FreeForm, UserId};
+use credits::{Action, Balance, Command, Deciding, Metering, Payer, Preview, Refusal};
+use kernel::{Actor, CallerClass, FreeForm, IdempotencyKey, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 use usage::{

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use credits::{IdempotencyKey, Payer, Refusal};
+use credits::{Payer, Refusal};
 use flows::{MeterRefusal, Meterage, Metered, StandingCheck, Writes, metering::Recorded};
-use kernel::{Actor, Clock as _, Credits, Ids as _, ManualClock, Page, RandomIds, UserId};
+use kernel::{Actor, Clock as _, Credits, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, UserId};
 use pg::Tx;
 use testkit::TestDb;
 use time::Duration;

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use credits::{Defaults, IdempotencyKey, Payer};
+use credits::{Defaults, Payer};
 use flows::{
     Metered, StandingCheck, Writes,
     correction::{Correct, Corrections, Replacement},
 };
-use kernel::{Actor, CallerClass, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
+use kernel::{Actor, CallerClass, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
 use testkit::TestDb;
 use usage::{RecordFilter, UsageInput};
 use uuid::Uuid;

@@ -235,7 +235,7 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
     let writes = writes(&db, &clock);
     let keyed = |key: &str, amount| credits::Command {
-        idempotency: Some(credits::IdempotencyKey::new(key, [1; 32]).unwrap()),
+        idempotency: Some(kernel::IdempotencyKey::new(key, [1; 32]).unwrap()),
         ..consume(testkit::user("a"), amount)
     };
     let first = run(&writes, keyed("paid", "2")).await.result.unwrap();

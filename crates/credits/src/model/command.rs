@@ -1,12 +1,12 @@
 //! Requested changes of one account.
 
-use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
+use kernel::{Actor, CallerClass, Credits, FreeForm, IdempotencyKey, UserId};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
     Refusal,
-    model::{HoldMode, IdempotencyKey, NewGrantKind, PRIORITY_DEFAULT},
+    model::{HoldMode, NewGrantKind, PRIORITY_DEFAULT},
 };
 
 /// One requested change of one account.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use diesel_async::AsyncPgConnection;
-use kernel::{CallerClass, Credits, FreeForm, UserId};
+use kernel::{CallerClass, Credits, FreeForm, IdempotencyKey, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use super::{decided::Decided, execute::Locked};
 use crate::{
     core::{self, Effect, JournalEntry, Stop, Written},
     error::Refusal,
-    model::{Action, Command, Defaults, Entry, IdempotencyKey, LowCrossing, Outcome},
+    model::{Action, Command, Defaults, Entry, LowCrossing, Outcome},
     store::{
         self, Batch,
         idempotency::{Memory, NewKey, Shelf},
@@ -220,7 +220,7 @@ fn look_up(
         });
     }
     let remembered = batch.keys.of(user_id, key, caller)?;
-    if remembered.caller.is_some() && !key.was_formerly(&remembered.fingerprint) {
+    if remembered.caller.is_some() && !key.matches(&remembered.fingerprint) {
         let first_used_at = remembered.at;
         return Some(Err(Refusal::IdempotencyConflict { first_used_at }));
     }

@@ -7,14 +7,14 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{CallerClass, Credits, UserId};
+use kernel::{CallerClass, Credits, IdempotencyKey, UserId, fingerprint::FINGERPRINT_BYTES};
 use pg::DbError;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     core::{Grant, Hold},
-    model::{Entry, IdempotencyKey, Outcome, idempotency::FINGERPRINT_BYTES},
+    model::{Entry, Outcome},
     store::{
         columns::{Shared, parsed, texts, user_id},
         entries::{MaybeEntryRow, entry_columns},
@@ -194,7 +194,7 @@ impl Known {
     /// the same request: for another one it leaves the key free.
     pub fn of(&self, user_id: &UserId, key: &IdempotencyKey, caller: CallerClass) -> Option<&Remembered> {
         let uses = self.0.get(&(user_id.clone(), key.key().to_owned()))?;
-        let formerly = |one: &&Remembered| one.caller.is_none() && key.was_formerly(&one.fingerprint);
+        let formerly = |one: &&Remembered| one.caller.is_none() && key.matches(&one.fingerprint);
         let of_class = |one: &&Remembered| one.caller == Some(caller);
         uses.iter().find(formerly).or_else(|| uses.iter().find(of_class))
     }

@@ -15,8 +15,8 @@ pub mod release;
 pub mod set_budgets;
 pub mod transactions;
 
-use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, ReferenceScope, Replay};
-use kernel::{Detail, FreeForm};
+use ::credits::{Action, Applied, Command, Entry, HoldView, ReferenceScope, Replay};
+use kernel::{Detail, FreeForm, IdempotencyKey};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! A usage record as a caller describes it, alone or in a batch (HTTP contract 4.1).
 
-use credits::{IdempotencyKey, Payer};
+use credits::Payer;
 use flows::{MeterRefusal, Meterage, Metered};
-use kernel::{CallerClass, Detail, Failure, Principal, UserId};
+use kernel::{CallerClass, Detail, Failure, IdempotencyKey, Principal, UserId};
 use time::OffsetDateTime;
 use usage::UsageInput;
 use uuid::Uuid;
