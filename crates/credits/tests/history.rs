@@ -18,7 +18,7 @@ use testkit::TestDb;
 use time::Duration;
 use uuid::Uuid;
 
-use crate::support::{capture, command, consume, database, hold, recharge, refund, run, under};
+use crate::support::{capture, command, consume, database, hold, recharge, refund, run};
 
 /// Items of a page in these tests.
 const LIMIT: i64 = 20;
@@ -187,7 +187,6 @@ async fn commands(meter: &mut Meter, user: &UserId) {
     let one = || Credits::from_micro(1);
     let name = || RandomIds.uuid().to_string();
     meter.command("consume", || consume(user, one())).await;
-    meter.command("consume with a key", || under(consume(user, one()), &name(), 1)).await;
     meter.command("recharge with a reference", || recharge(user, one(), Some(&name()))).await;
     meter.command("nothing due", || command(user, Action::ApplyDue)).await;
     meter

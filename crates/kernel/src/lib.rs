@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod page;
 pub mod principal;
+pub mod stored;
 pub mod text;
 pub mod user_id;
 

@@ -20,4 +20,4 @@ pub use grant::{GrantFilter, GrantKind, GrantStatus, GrantView, NewGrantKind, PR
 pub use grant_place::GrantPlace;
 pub use hold::{HoldFilter, HoldMode, HoldStatus, HoldView};
 pub use listing::{TransactionFilter, TransactionKind, TransactionName, UnknownTransactionKind};
-pub use outcome::{Applied, Executed, LowCrossing, Outcome, Replay};
+pub use outcome::{Applied, Executed, LowCrossing, Outcome};

@@ -3,8 +3,7 @@
 use std::cell::Cell;
 
 use actix_web::http::Method;
-use credits::Replay;
-use flows::{StandingCheck, Writes};
+use flows::{Replay, StandingCheck, Writes};
 use futures_util::future::join_all;
 use kernel::{Credits, IdempotencyKey, Principal, UserId};
 use serde::Serialize;

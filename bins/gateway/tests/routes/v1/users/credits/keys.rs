@@ -111,7 +111,7 @@ const GOLDEN: &[(&str, &str, &str, &str)] = &[
 async fn kept(app: &TestApp) -> BTreeMap<String, String> {
     const ALL: &[pg::Audit] = &[pg::Audit {
         rule: "all",
-        sql: "SELECT key AS subject, encode(fingerprint, 'hex') AS detail FROM credits.idempotency",
+        sql: "SELECT key AS subject, encode(fingerprint, 'hex') AS detail FROM idempotency.answers",
     }];
     let mut conn = app.db().connect().await;
     let rows = pg::audit::run(&mut conn, ALL).await.unwrap();
@@ -169,7 +169,7 @@ async fn stored_fingerprints_of_version_1_are_known() {
         let first = send(&app, request).await;
         assert_eq!(first.header("Idempotency-Replayed"), "");
         let stored = format!(
-            "UPDATE credits.idempotency SET fingerprint = decode('{former}', 'hex') WHERE key = '{key}'"
+            "UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex') WHERE key = '{key}'"
         );
         app.db().connect().await.batch_execute(&stored).await.unwrap();
         let again = send(&app, request).await;
@@ -190,7 +190,7 @@ async fn stored_fingerprints_of_empty_objects_are_known() {
     let (.., body, _) = GOLDEN.iter().find(|(key, ..)| *key == "grant in full").unwrap();
     let first = ask(body).await.expect(200).json();
     let stored =
-        format!("UPDATE credits.idempotency SET caller = NULL, fingerprint = decode('{FORMER}', 'hex')");
+        format!("UPDATE idempotency.answers SET caller = NULL, fingerprint = decode('{FORMER}', 'hex')");
     app.db().connect().await.batch_execute(&stored).await.unwrap();
     for body in [(*body).to_owned(), body.replace(r#","metadata":{}"#, "")] {
         let again = ask(&body).await.expect(200);
