@@ -6,6 +6,8 @@
 mod keys;
 #[cfg(test)]
 mod pruning;
+#[cfg(test)]
+mod statements;
 
 use idempotency::{KeyedRequest, Keys, Link, NewAnswer};
 use kernel::{CallerClass, IdempotencyKey, UserId};
