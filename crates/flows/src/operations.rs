@@ -4,6 +4,7 @@
 //! it is durable when it is answered, with the answer under its idempotency key. Reads identity; touches credits, sessions,
 //! webhooks, idempotency and usage, in this order.
 
+mod decisions;
 mod together;
 
 use std::{sync::Arc, time::Duration};
