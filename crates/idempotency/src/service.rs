@@ -66,17 +66,13 @@ impl Keys {
     #[must_use]
     pub fn status(&self, request: KeyedRequest<'_>) -> KeyStatus<'_> {
         let KeyedRequest { user_id, key, caller } = request;
-        let name = (user_id.clone(), key.key().to_owned(), caller);
-        if let Some(used) = self.used.get(&name) {
-            return if used.key == *key {
-                KeyStatus::InBatch(used.place)
-            } else {
-                KeyStatus::Conflict(KeyConflict { first_used_at: used.at })
-            };
+        let (user_id, text) = (user_id.clone(), key.key().to_owned());
+        let stored = self.stored.get(&(user_id.clone(), text.clone())).map_or(&[][..], Vec::as_slice);
+        match (rules::status_among(stored, key, caller), self.used.get(&(user_id, text, caller))) {
+            (KeyStatus::New, Some(used)) if used.key == *key => KeyStatus::InBatch(used.place),
+            (KeyStatus::New, Some(used)) => KeyStatus::Conflict(KeyConflict { first_used_at: used.at }),
+            (known, _) => known,
         }
-        let (user_id, key_text, _) = name;
-        let stored = self.stored.get(&(user_id, key_text)).map_or(&[][..], Vec::as_slice);
-        rules::status_among(stored, key, caller)
     }
 
     /// Adds the answer to the request at this place of the batch to those that are stored. Its key must be new.

@@ -101,8 +101,13 @@ async fn what_was_stored_without_a_class_counts_for_any_class_by_what_was_asked(
     for caller in [USER, SERVICE] {
         let same = Request::new("a", "k", 1, caller);
         let first = answer(&db, &same).await;
-        // For another request the key is free, to each class once.
+        // For another request the key is free, to each class once; also within a batch.
         let other = Request::new("a", "k", 2, caller);
+        let (tx, mut keys) = looked_up(&db, &[same.clone(), other.clone()]).await;
+        keys.add(other.keyed(), 0, success(2, at));
+        assert_eq!(keys.status(same.keyed()), KeyStatus::Answered(&first));
+        assert_eq!(keys.status(other.keyed()), KeyStatus::InBatch(0));
+        tx.rollback().await;
         store(&db, &other, success(2, at)).await;
         assert_ne!(answer(&db, &other).await, first);
         let third = Request::new("a", "k", 3, caller);
