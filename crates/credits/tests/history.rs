@@ -328,7 +328,7 @@ fn assert_bounded(costs: &[(&'static str, i64, i64)], entries: i64) {
 #[tokio::test]
 async fn requests_cost_the_same_with_50_000_entries_behind_the_account() {
     let costs = compare(50_000).await;
-    assert_eq!(costs.len(), 24, "{costs:?}");
+    assert_eq!(costs.len(), 23, "{costs:?}");
     assert_bounded(&costs, 50_000);
 }
 
