@@ -1,24 +1,32 @@
 //! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
 
-use kernel::{Credits, Detail, Failure, FreeForm, Kind, UserId, rfc3339};
+use kernel::{Credits, Detail, Failure, Kind, UserId, rfc3339};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::model::{BudgetPeriod, HoldStatus, TransactionName};
+use crate::model::{BudgetPeriod, HoldStatus, TransactionName, balance::BALANCE_MAX};
 
 /// Why a command is not done. The account is as it was, but for what was due.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Those that are remembered can be written as JSON, in a form that is stored and never changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// More was asked for than may be spent.
     #[error("{required} credits are required and {available} are available")]
     InsufficientCredits {
         /// What may be spent: the balance less what is held.
+        #[serde(with = "kernel::stored::micro_credits")]
         available: Credits,
         /// What was asked for.
+        #[serde(with = "kernel::stored::micro_credits")]
         required: Credits,
         /// Booked credit, held or not.
+        #[serde(with = "kernel::stored::micro_credits")]
         balance: Credits,
         /// Part of it that open holds set aside.
+        #[serde(with = "kernel::stored::micro_credits")]
         held: Credits,
     },
     /// More would be spent or held than a budget has left.
@@ -27,20 +35,21 @@ pub enum Refusal {
         /// Which budget.
         period: BudgetPeriod,
         /// Most that may be spent in a window.
+        #[serde(with = "kernel::stored::micro_credits")]
         limit: Credits,
         /// What was spent in the window.
+        #[serde(with = "kernel::stored::micro_credits")]
         spent: Credits,
         /// What open holds set aside, which counts too.
+        #[serde(with = "kernel::stored::micro_credits")]
         held: Credits,
         /// When the next window begins; `None` for a lifetime.
+        #[serde(with = "kernel::stored::micros_option")]
         resets_at: Option<OffsetDateTime>,
     },
     /// The balance, with what is scheduled to come, would exceed the limit.
-    #[error("the balance would exceed {limit} credits")]
-    BalanceLimit {
-        /// The greatest balance.
-        limit: Credits,
-    },
+    #[error("the balance would exceed {} credits", BALANCE_MAX)]
+    BalanceLimit,
     /// The reference was used before, for another amount or for another kind of credit.
     #[error("the reference was used before by transaction {transaction_id}")]
     ReferenceConflict {
@@ -52,15 +61,18 @@ pub enum Refusal {
     ReferenceTaken,
     /// The reference is the one that the service gives to initial grants.
     #[error("the reference is reserved for initial grants")]
+    #[serde(skip)]
     ReservedReference,
     /// There is no such account.
     #[error("there is no account of user {user_id}")]
+    #[serde(skip)]
     UserNotFound {
         /// Whose account is missing.
         user_id: UserId,
     },
     /// The amount is zero, negative or above the limit of one command. Callers check this before.
     #[error("{amount} credits cannot be moved; the limit is {limit}")]
+    #[serde(skip)]
     InvalidAmount {
         /// What was asked for.
         amount: Credits,
@@ -69,9 +81,11 @@ pub enum Refusal {
     },
     /// A grant or a hold would live at a time that it may not.
     #[error("{0}")]
+    #[serde(skip)]
     InvalidPeriod(PeriodFault),
     /// A refund or an adjustment without a reason. Callers check this before.
     #[error("a reason is required")]
+    #[serde(skip)]
     MissingReason,
     /// There is no such hold.
     #[error("there is no hold {hold_id}")]
@@ -85,16 +99,19 @@ pub enum Refusal {
         /// What became of it.
         hold_status: HoldStatus,
         /// When.
+        #[serde(with = "kernel::stored::micros")]
         resolved_at: OffsetDateTime,
     },
     /// The hold was made by a service, and the caller is a user.
     #[error("hold {hold_id} was made by a service: users end only holds of users")]
+    #[serde(skip)]
     HoldOfService {
         /// Which hold.
         hold_id: Uuid,
     },
     /// The account has as many open holds as callers of one class may make.
     #[error("there are {limit} open holds of callers of this class")]
+    #[serde(skip)]
     TooManyHolds {
         /// Most open holds of one account.
         limit: i64,
@@ -109,23 +126,14 @@ pub enum Refusal {
     #[error("{refundable} of {charged} credits can be refunded")]
     RefundExceedsCharge {
         /// What can still be given back.
+        #[serde(with = "kernel::stored::micro_credits")]
         refundable: Credits,
         /// What was charged.
+        #[serde(with = "kernel::stored::micro_credits")]
         charged: Credits,
         /// What was given back before.
+        #[serde(with = "kernel::stored::micro_credits")]
         refunded: Credits,
-    },
-    /// The caller of the ledger refused, for a reason of his own. See [`Action::Refuse`](crate::Action::Refuse).
-    #[error("refused: {}", reason.as_json())]
-    Outside {
-        /// Why, in his words.
-        reason: FreeForm,
-    },
-    /// The idempotency key was used before for another request.
-    #[error("the idempotency key was used for another request at {}", rfc3339(*.first_used_at))]
-    IdempotencyConflict {
-        /// When.
-        first_used_at: OffsetDateTime,
     },
 }
 
@@ -163,22 +171,20 @@ impl Refusal {
         match self {
             Self::InsufficientCredits { .. }
             | Self::BudgetExceeded { .. }
-            | Self::BalanceLimit { .. }
+            | Self::BalanceLimit
             | Self::RefundExceedsCharge { .. }
             | Self::HoldNotFound { .. }
             | Self::HoldNotOpen { .. }
             | Self::TransactionNotFound { .. }
             | Self::ReferenceConflict { .. }
-            | Self::ReferenceTaken
-            | Self::Outside { .. } => true,
+            | Self::ReferenceTaken => true,
             Self::UserNotFound { .. }
             | Self::ReservedReference
             | Self::HoldOfService { .. }
             | Self::InvalidAmount { .. }
             | Self::InvalidPeriod(_)
             | Self::MissingReason
-            | Self::TooManyHolds { .. }
-            | Self::IdempotencyConflict { .. } => false,
+            | Self::TooManyHolds { .. } => false,
         }
     }
 }
@@ -188,7 +194,7 @@ impl Failure for Refusal {
         match self {
             Self::InsufficientCredits { .. } => "InsufficientCreditsException",
             Self::BudgetExceeded { .. } => "BudgetExceededException",
-            Self::BalanceLimit { .. } => "BalanceLimitExceededException",
+            Self::BalanceLimit => "BalanceLimitExceededException",
             Self::RefundExceedsCharge { .. } => "RefundExceedsChargeException",
             Self::ReferenceConflict { .. } | Self::ReferenceTaken => "ReferenceConflictException",
             Self::HoldOfService { .. } => "PermissionDeniedException",
@@ -197,8 +203,6 @@ impl Failure for Refusal {
             Self::HoldNotFound { .. } => "HoldNotFoundException",
             Self::TransactionNotFound { .. } => "TransactionNotFoundException",
             Self::TooManyHolds { .. } => "TooManyHoldsException",
-            Self::IdempotencyConflict { .. } => "IdempotencyConflictException",
-            Self::Outside { .. } => "BadRequestException",
             Self::InvalidAmount { .. }
             | Self::InvalidPeriod(_)
             | Self::MissingReason
@@ -210,9 +214,8 @@ impl Failure for Refusal {
         match self {
             Self::InsufficientCredits { .. }
             | Self::BudgetExceeded { .. }
-            | Self::BalanceLimit { .. }
-            | Self::RefundExceedsCharge { .. }
-            | Self::Outside { .. } => Kind::Refused,
+            | Self::BalanceLimit
+            | Self::RefundExceedsCharge { .. } => Kind::Refused,
             Self::ReferenceConflict { .. } | Self::ReferenceTaken | Self::HoldNotOpen { .. } => {
                 Kind::Conflict
             }
@@ -221,8 +224,7 @@ impl Failure for Refusal {
                 Kind::NotFound
             }
             Self::TooManyHolds { .. } => Kind::TooMany,
-            Self::IdempotencyConflict { .. }
-            | Self::InvalidAmount { .. }
+            Self::InvalidAmount { .. }
             | Self::InvalidPeriod(_)
             | Self::MissingReason
             | Self::ReservedReference => Kind::Invalid,
@@ -252,9 +254,8 @@ impl Failure for Refusal {
                 ("charged", Detail::Credits(*charged)),
                 ("refunded", Detail::Credits(*refunded)),
             ],
-            Self::BalanceLimit { limit } | Self::InvalidAmount { limit, .. } => {
-                vec![("limit", Detail::Credits(*limit))]
-            }
+            Self::BalanceLimit => vec![("limit", Detail::Credits(BALANCE_MAX))],
+            Self::InvalidAmount { limit, .. } => vec![("limit", Detail::Credits(*limit))],
             Self::ReferenceConflict { transaction_id } | Self::TransactionNotFound { transaction_id } => {
                 vec![(
                     "transaction_id",
@@ -270,12 +271,9 @@ impl Failure for Refusal {
             ],
             Self::UserNotFound { user_id } => vec![("user_id", Detail::Text(user_id.to_string()))],
             Self::TooManyHolds { limit } => vec![("limit", Detail::Integer(*limit))],
-            Self::IdempotencyConflict { first_used_at } => {
-                vec![("first_used_at", Detail::Time(*first_used_at))]
-            }
             Self::ReservedReference => vec![("field", Detail::Text("reference_id".to_owned()))],
             Self::InvalidPeriod(fault) => vec![("field", Detail::Text(fault.field().to_owned()))],
-            Self::MissingReason | Self::ReferenceTaken | Self::Outside { .. } => Vec::new(),
+            Self::MissingReason | Self::ReferenceTaken => Vec::new(),
         }
     }
 }

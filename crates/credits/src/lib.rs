@@ -12,23 +12,22 @@ pub mod service;
 mod store;
 pub mod verify;
 
-pub use self::core::{INITIAL_REFERENCE, REFUND_LIFE};
+pub use self::core::{Effect, INITIAL_REFERENCE, REFUND_LIFE};
 pub use error::{PeriodFault, Refusal};
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
-    Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, FormerFingerprints, GrantFilter, GrantKind,
-    GrantPlace, GrantStatus, GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, IdempotencyKey,
-    InvalidIdempotencyKey, LowCrossing, Metering, NewBudget, NewGrant, NewGrantKind, Outcome,
-    PRIORITY_DEFAULT, Payer, ReferenceScope, Replay, TransactionFilter, TransactionKind, TransactionName,
-    UnknownTransactionKind,
+    Defaults, Direction, Entry, EntryKind, Executed, GrantFilter, GrantKind, GrantPlace, GrantStatus,
+    GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, LowCrossing, Metering, NewBudget, NewGrant,
+    NewGrantKind, Outcome, PRIORITY_DEFAULT, Payer, ReferenceScope, TransactionFilter, TransactionKind,
+    TransactionName, UnknownTransactionKind,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
-pub use port::{Ledger, LedgerError, PgLedger};
+pub use port::{Ledger, LedgerError};
 pub use service::{
-    Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, budgets, execute,
-    find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare, prune_idempotency,
-    replace_budgets, set_budgets, set_low_balance_at, sweep, taken_from, transactions,
+    Decided, Deciding, Locked, Preview, Swept, Trace, account, balances, book_due, budgets, entries_at,
+    execute, find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare, replace_budgets,
+    set_budgets, set_low_balance_at, sweep, taken_from, trace, transactions,
 };
 pub use store::audits::AUDITS;
 

@@ -2,7 +2,7 @@
 
 use credits::{
     Action, Applied, BudgetPeriod, BudgetView, BudgetsRefused, Command, HoldMode, Metering, NewBudget,
-    NewGrant, NewGrantKind, Payer, Refusal, Replay, verify::chunk,
+    NewGrant, NewGrantKind, Payer, Refusal, verify::chunk,
 };
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
@@ -11,8 +11,7 @@ use pg::{Pool, Tx};
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 use crate::support::{
-    answers, capture, command, consume, credits, database, done, hold, open, recharge, refund, release, run,
-    under,
+    capture, command, consume, credits, database, done, hold, open, recharge, refund, release, run,
 };
 
 /// A limit of whole credits.
@@ -51,7 +50,7 @@ fn charged(applied: &Applied) -> Credits {
 }
 
 #[tokio::test]
-async fn a_refusal_tells_the_figures_and_is_remembered_into_the_next_window() {
+async fn a_refusal_tells_the_figures() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     let pool = db.pool();
     done(pool, &clock, open(&user, credits(1000))).await;
@@ -59,9 +58,9 @@ async fn a_refusal_tells_the_figures_and_is_remembered_into_the_next_window() {
     done(pool, &clock, consume(&user, credits(4))).await;
     let (_, held) = hold(&user, credits(5));
     done(pool, &clock, held).await;
-    let too_much = under(consume(&user, credits(2)), "k", 1);
-    let first = answers(pool, &clock, std::slice::from_ref(&too_much)).await.remove(0);
-    let refusal = first.result.clone().unwrap_err();
+    let too_much = consume(&user, credits(2));
+    let refusal = run(pool, &clock, &[too_much]).await.remove(0).unwrap_err();
+    assert!(refusal.is_remembered());
     assert_eq!(
         refusal,
         Refusal::BudgetExceeded {
@@ -78,8 +77,6 @@ async fn a_refusal_tells_the_figures_and_is_remembered_into_the_next_window() {
     done(pool, &clock, consume(&user, credits(1))).await;
 
     clock.advance(Duration::days(1));
-    let again = answers(pool, &clock, std::slice::from_ref(&too_much)).await.remove(0);
-    assert_eq!((again.result, again.replay), (first.result, Replay::ByKey));
     done(pool, &clock, consume(&user, credits(10))).await;
     // More credit than there is, is refused as such.
     let short = run(pool, &clock, &[consume(&user, credits(2000))]).await.remove(0);

@@ -118,8 +118,8 @@ async fn a_batch_that_waited_sees_the_grants_of_the_one_before() {
 
 /// L1-L6, L10, L11, L16 and L18, and that the history of each account is one that could have happened in this order.
 ///
-/// Random batches over shared accounts from two pools, which resolve the holds and refund the charges of each other and
-/// use the same idempotency keys, while time moves on, a sweeper sweeps and outcomes are pruned.
+/// Random batches over shared accounts from two pools, which resolve the holds and refund the charges of each other, while
+/// time moves on and a sweeper sweeps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn random_batches_of_two_processes_make_a_history_of_one() {
     let (db, clock) = (database().await, testkit::clock());
@@ -138,7 +138,7 @@ async fn random_batches_of_two_processes_make_a_history_of_one() {
     for task in 1..9_usize {
         let pool = if task % 2 == 0 { one.clone() } else { two.clone() };
         let mut some = || {
-            let item = (0..4_usize, op(), proptest::option::weighted(0.2, 0..30_u8));
+            let item = (0..4_usize, op());
             let batch = proptest::collection::vec(item, 1..12);
             batch.new_tree(&mut runner).unwrap().current()
         };
@@ -166,18 +166,17 @@ struct Shared {
     done: Mutex<Vec<Command>>,
 }
 
-async fn work(shared: Arc<Shared>, pool: Pool, first: usize, batches: Vec<Vec<(usize, Op, Option<u8>)>>) {
+async fn work(shared: Arc<Shared>, pool: Pool, first: usize, batches: Vec<Vec<(usize, Op)>>) {
     for (number, batch) in batches.iter().enumerate() {
         shared.clock.advance(Duration::seconds(1));
         let now = shared.clock.now();
         let commands: Vec<Command> = {
             let mut names = shared.names.lock().unwrap();
             let items = batch.iter().enumerate();
-            let command = |(place, (user, op, key)): (usize, &(usize, Op, Option<u8>))| {
+            let command = |(place, (user, op)): (usize, &(usize, Op))| {
                 let name = first + number * 100 + place;
                 let op = told_by_entries(op);
-                let mut command = generator::command(&shared.users[*user], &names[*user], name, now, &op);
-                command.idempotency = key.map(|key| generator::key(key, &op));
+                let command = generator::command(&shared.users[*user], &names[*user], name, now, &op);
                 names[*user].note(name, &op);
                 command
             };
@@ -206,9 +205,6 @@ async fn housekeeping(shared: Arc<Shared>, pool: Pool) {
         let mut tx = Tx::begin(&pool).await.unwrap();
         credits::sweep(&mut tx, &shared.clock, credits::Defaults::default(), 2).await.unwrap();
         tx.commit().await.unwrap();
-        let mut conn = pool.get().await.unwrap();
-        let old = Duration::seconds(40);
-        credits::prune_idempotency(&mut conn, &shared.clock, old, 5).await.unwrap();
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use credits::{
     Action, Applied, Balance, Command, EntryKind, GrantFilter, GrantView, HoldFilter, HoldView, Outcome,
-    Refusal, Replay,
+    Refusal,
     core::{AccountState, Effect, JournalEntry, Standing, Written},
 };
 use diesel::{QueryableByName, sql_types::Text};
@@ -26,8 +26,8 @@ use crate::{
     support::{answers, command, database, execute},
 };
 
-/// A batch after a wait of seconds: users, what they ask, and under which key.
-type Batch = (i64, Vec<(usize, Op, Option<u8>)>);
+/// A batch after a wait of seconds: users, and what they ask.
+type Batch = (i64, Vec<(usize, Op)>);
 
 const USERS: usize = 3;
 
@@ -41,7 +41,7 @@ struct Line {
 }
 
 fn batches() -> impl Strategy<Value = Vec<Batch>> {
-    let item = (0..USERS, op(), prop::option::weighted(0.2, 0..4_u8));
+    let item = (0..USERS, op());
     prop::collection::vec((0..20_i64, prop::collection::vec(item, 1..12)), 1..8)
 }
 
@@ -57,7 +57,7 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Whose budgets are replaced before a batch, and by which.
 type Change = Option<(usize, Limits)>;
 
-/// L12, L11, L19, and that the database adds nothing to the rules.
+/// L11, L19, and that the database adds nothing to the rules.
 #[test]
 fn batches_are_the_same_as_single_commands_and_as_the_core() {
     let runtime = runtime();
@@ -103,10 +103,9 @@ fn commands(
     batch: &Batch,
 ) -> Vec<Command> {
     let items = batch.1.iter().enumerate();
-    let command = |(place, (user, op, key)): (usize, &(usize, Op, Option<u8>))| {
+    let command = |(place, (user, op)): (usize, &(usize, Op))| {
         let number = first + place;
-        let mut command = generator::command(&users[*user], &names[*user], number, now, op);
-        command.idempotency = key.map(|key| generator::key(key, op));
+        let command = generator::command(&users[*user], &names[*user], number, now, op);
         names[*user].note(number, op);
         command
     };
@@ -144,7 +143,6 @@ async fn compare(db: &TestDb, case: usize, batches: &[Batch], changes: &[Change]
         let in_memory: Vec<String> = commands.iter().map(|command| memory.answer(&clock, command)).collect();
         assert_eq!(words(&together.outcomes), words(&one_by_one));
         assert_eq!(words(&together.outcomes), in_memory);
-        check_repeats(db, &clock, &commands, &together.outcomes).await;
         number += batch.1.len();
     }
     assert_eq!(stored(db, &batched).await, stored(db, &single).await);
@@ -194,35 +192,11 @@ async fn compare_swept(
     assert_eq!(stored(alone, &users).await, stored(swept, &users).await);
 }
 
-/// Every keyed command answers the same again, whatever has happened since, and does nothing.
-async fn check_repeats(db: &TestDb, clock: &ManualClock, commands: &[Command], outcomes: &[Outcome]) {
-    for (command, outcome) in commands.iter().zip(outcomes) {
-        let kept = match &outcome.result {
-            Ok(_) => true,
-            Err(refusal) => refusal.is_remembered(),
-        };
-        if command.idempotency.is_none() || !kept {
-            continue;
-        }
-        let later = ManualClock::at(clock.now() + Duration::seconds(90));
-        let again = execute(db.pool(), &later, std::slice::from_ref(command)).await;
-        let expected = Outcome { replay: Replay::ByKey, ..outcome.clone() };
-        assert_eq!(again.outcomes, [expected]);
-        assert_eq!((again.entries, again.low), (vec![], vec![]));
-    }
-}
-
 /// The outcomes without what must differ between users: ids, and the transaction ids of due items.
 fn words(outcomes: &[Outcome]) -> Vec<String> {
-    let word = |outcome: &Outcome| {
-        let word = match &outcome.result {
-            Ok(applied) => applied_word(applied, outcome.at),
-            Err(refusal) => refused(refusal, outcome.at),
-        };
-        match outcome.replay {
-            Replay::First => word,
-            Replay::ByKey => format!("again {word}"),
-        }
+    let word = |outcome: &Outcome| match &outcome.result {
+        Ok(applied) => applied_word(applied, outcome.at),
+        Err(refusal) => refused(refusal, outcome.at),
     };
     outcomes.iter().map(word).collect()
 }
@@ -292,11 +266,7 @@ fn word(
     replayed: bool,
     at: OffsetDateTime,
 ) -> String {
-    let hold = hold.map(|hold| HoldView {
-        user_id: testkit::user("anyone"),
-        metadata: kernel::FreeForm::empty(),
-        ..hold.clone()
-    });
+    let hold = hold.map(|hold| HoldView { metadata: kernel::FreeForm::empty(), ..hold.clone() });
     let grant = grant.map(|grant| GrantView {
         transaction_id: None,
         metadata: kernel::FreeForm::empty(),
@@ -321,12 +291,6 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
              UNION ALL SELECT 4, seq, grant_id::text, (to_jsonb(t) - 'user_id')::text FROM credits.entry_grants t \
                WHERE user_id = $1 \
              UNION ALL SELECT 5, entry_seq, '', (to_jsonb(t) - 'user_id')::text FROM credits.holds t WHERE user_id = $1 \
-             UNION ALL SELECT 6, 0, key, (to_jsonb(t) - 'user_id' - 'transaction_id' \
-               #- '{outcome,result,applied,grant,transaction_id}' \
-               #- '{outcome,result,refused,reference_conflict,transaction_id}')::text \
-               FROM credits.idempotency t WHERE user_id = $1 \
-             UNION ALL SELECT 8, 0, key, (to_jsonb(t) - 'user_id' - 'transaction_id')::text \
-               FROM (SELECT user_id, key, caller, fingerprint FROM credits.idempotency_shared) t WHERE user_id = $1 \
              UNION ALL SELECT 7, 0, period, (to_jsonb(t) - 'user_id')::text FROM credits.budgets t WHERE user_id = $1 \
              ) AS lines ORDER BY part, a, b",
         )
@@ -402,7 +366,7 @@ async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Opt
         assert!(grants.iter().all(|grant| grant.description.is_some()));
 
         let hold = |hold: &HoldView| (hold.hold_id, hold.status, hold.released, hold.resolved_at);
-        let mut expected: Vec<_> = settled.holds().map(|hold| hold.shown(user)).collect();
+        let mut expected: Vec<_> = settled.holds().map(|hold| hold.shown()).collect();
         expected.sort_by_key(|hold| std::cmp::Reverse(hold.entry_seq));
         assert_eq!(holds.iter().map(hold).collect::<Vec<_>>(), expected.iter().map(hold).collect::<Vec<_>>());
         later.advance(Duration::seconds(30));

@@ -1,9 +1,6 @@
 //! Random commands, small enough to collide and now and then far out of bounds.
 
-use credits::{
-    Action, Adjustment, BALANCE_MAX, Command, HoldMode, IdempotencyKey, NewGrant, NewGrantKind,
-    ReferenceScope,
-};
+use credits::{Action, Adjustment, BALANCE_MAX, Command, HoldMode, NewGrant, NewGrantKind, ReferenceScope};
 use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime};
@@ -163,19 +160,8 @@ pub fn command(user: &UserId, names: &Names, number: usize, now: OffsetDateTime,
         transaction_id: transaction_id(number),
         description: Some(format!("step {number}")),
         metadata: FreeForm::of_texts([("step", number.to_string().as_str())]),
-        idempotency: None,
         action: action(names, number, now, op),
     }
-}
-
-/// The key of this number. Requests of one kind under it pass for the same request, others for another one.
-pub fn key(number: u8, op: &Op) -> IdempotencyKey {
-    let kind = match op {
-        Op::Consume(_) | Op::TakeWhatIsThere(_) => 1,
-        Op::Hold { .. } | Op::Capture { .. } | Op::Release { .. } => 2,
-        _ => 3,
-    };
-    IdempotencyKey::new(format!("key-{number}"), [kind; 32]).unwrap()
 }
 
 pub fn transaction_id(number: usize) -> Uuid {

@@ -6,9 +6,7 @@ use kernel::{Actor, Clock, Credits, Failure, Kind, SystemClock, UserId};
 use pg::{DbError, Pool, Tx};
 use time::Duration;
 
-use crate::support::{
-    answers, by_user, command, consume, credits, database, done, open, recharge, run, under,
-};
+use crate::support::{by_user, command, credits, database, done, open, recharge, run};
 
 fn payment(user: &UserId, amount: Credits, reference: &str) -> Command {
     let action =
@@ -25,11 +23,9 @@ fn gift(user: &UserId, amount: Credits, reference: &str) -> Command {
     command(user, Action::Grant(new))
 }
 
-/// A reference that is unique among all users, and a key that both classes of callers use.
+/// A reference that is unique among all users.
 pub async fn shared_names(pool: &Pool, user: &UserId) {
-    let of_user = by_user(under(consume(user, Credits::from_micro(2)), "k", 2));
-    let commands = [of_user, payment(user, credits(1), "pi_global")];
-    run(pool, &SystemClock, &commands).await;
+    run(pool, &SystemClock, &[payment(user, credits(1), "pi_global")]).await;
 }
 
 #[tokio::test]
@@ -81,17 +77,11 @@ async fn a_reference_that_the_user_has_becomes_unique_among_all() {
     );
     // What is refused for another reason claims nothing.
     let limit = run(db.pool(), &clock, &[payment(&a, credits::BALANCE_MAX, "pi_3")]).await;
-    assert!(matches!(limit[0], Err(Refusal::BalanceLimit { .. })));
+    assert!(matches!(limit[0], Err(Refusal::BalanceLimit)));
     done(db.pool(), &clock, payment(&b, credits(5), "pi_3")).await;
-    // A refusal is remembered by its key.
-    let keyed = under(payment(&a, credits(5), "pi_3"), "k", 1);
-    let first = answers(db.pool(), &clock, std::slice::from_ref(&keyed)).await.remove(0);
-    let second = answers(db.pool(), &clock, &[keyed]).await.remove(0);
-    assert_eq!(
-        (&first.result, &second.result),
-        (&Err(Refusal::ReferenceTaken), &Err(Refusal::ReferenceTaken))
-    );
-    assert_eq!(second.replay, credits::Replay::ByKey);
+    // A refusal is one that keys remember.
+    let refused = run(db.pool(), &clock, &[payment(&a, credits(5), "pi_3")]).await.remove(0);
+    assert!(refused.as_ref().is_err_and(Refusal::is_remembered), "{refused:?}");
 }
 
 #[tokio::test]

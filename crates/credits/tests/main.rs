@@ -25,8 +25,6 @@ mod history;
 #[cfg(test)]
 mod holds;
 #[cfg(test)]
-mod idempotency;
-#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod journal;

@@ -1,12 +1,12 @@
-//! The ledger in memory: the core with keys, and with budgets whose windows are told without PostgreSQL.
+//! The ledger in memory: the core with budgets whose windows are told without PostgreSQL.
 
 use std::collections::BTreeMap;
 
 use credits::{
-    BudgetPeriod, BudgetView, Command, EntryKind, NewBudget, Refusal,
+    BudgetPeriod, BudgetView, Command, EntryKind, NewBudget,
     core::{AccountState, Budget, JournalEntry, Standing, Stop, Window, apply},
 };
-use kernel::{CallerClass, Clock, Credits, ManualClock, UserId};
+use kernel::{Clock, Credits, ManualClock, UserId};
 use time::{Duration, OffsetDateTime, UtcOffset, macros::datetime};
 
 use crate::{
@@ -20,14 +20,10 @@ const ZONE: &str = "Asia/Shanghai";
 /// Half a minute before a day and a month begin there.
 pub const EVENING: OffsetDateTime = datetime!(2026-01-31 15:59:30 UTC);
 
-/// Whose account, which key, and callers of which class.
-type KeyName = (UserId, String, CallerClass);
-
-/// The ledger in memory, with its keys.
+/// The ledger in memory.
 #[derive(Default)]
 pub struct Memory {
     pub states: BTreeMap<UserId, AccountState>,
-    keys: BTreeMap<KeyName, ([u8; 32], OffsetDateTime, String)>,
 }
 
 impl Memory {
@@ -40,32 +36,12 @@ impl Memory {
             _ => AccountState::fresh(command.user_id.clone(), now),
         };
         let state = self.states.entry(command.user_id.clone()).insert_entry(state).into_mut();
-        let key = command.idempotency.as_ref();
-        let key = key.filter(|_| credits::core::check(&command.action).is_ok());
-        let name = key.map(|key| (command.user_id.clone(), key.key().to_owned(), command.caller));
-        if let (Some(key), Some(name)) = (key, &name)
-            && let Some((fingerprint, first_used_at, word)) = self.keys.get(name)
-        {
-            return if fingerprint == key.fingerprint() {
-                format!("again {word}")
-            } else {
-                let first_used_at = *first_used_at;
-                refused(&Refusal::IdempotencyConflict { first_used_at }, now.max(state.account.as_of))
-            };
-        }
         turn(state, now);
-        let (word, kept) = match apply(state, command, now) {
-            Ok(effect) => (effect_word(state, &effect, now), true),
-            Err(Stop::Refused(refusal)) => {
-                (refused(&refusal, now.max(state.account.as_of)), refusal.is_remembered())
-            }
+        match apply(state, command, now) {
+            Ok(effect) => effect_word(state, &effect, now),
+            Err(Stop::Refused(refusal)) => refused(&refusal, now.max(state.account.as_of)),
             Err(Stop::Broken(fault)) => panic!("{fault}"),
-        };
-        if let (Some(key), Some(name), true) = (key, name, kept) {
-            let at = now.max(state.account.as_of);
-            self.keys.insert(name, (*key.fingerprint(), at, word.clone()));
         }
-        word
     }
 }
 

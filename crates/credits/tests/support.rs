@@ -1,8 +1,7 @@
 //! Commands with names, and running them in a transaction of their own.
 
 use credits::{
-    Action, Applied, Command, Defaults, Entry, Executed, HoldMode, IdempotencyKey, Outcome, ReferenceScope,
-    Refusal,
+    Action, Applied, Command, Defaults, Entry, Executed, HoldMode, Outcome, ReferenceScope, Refusal,
 };
 use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids, RandomIds, UserId};
 use pg::{Pool, Tx};
@@ -23,14 +22,8 @@ pub fn command(user: &UserId, action: Action) -> Command {
         transaction_id: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
-        idempotency: None,
         action,
     }
-}
-
-/// The command under an idempotency key, as a request that `asks` for something.
-pub fn under(command: Command, key: &str, asks: u8) -> Command {
-    Command { idempotency: Some(IdempotencyKey::new(key, [asks; 32]).unwrap()), ..command }
 }
 
 /// The command as the user themselves give it.

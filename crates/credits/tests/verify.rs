@@ -1,15 +1,11 @@
-//! The audit by ranges of accounts, and the ledger as a port.
-
-use std::sync::Arc;
+//! The audit by ranges of accounts, and pages of grants.
 
 use credits::{
-    Action, GrantFilter, GrantPlace, HoldFilter, HoldMode, Ledger, LedgerError, NewGrant, NewGrantKind,
-    PgLedger, Refusal, TransactionFilter,
-    port::{HoldWish, Request},
+    Action, GrantFilter, GrantPlace, NewGrant, NewGrantKind,
     verify::{self, Chunk, Verification, chunk},
 };
 use diesel_async::SimpleAsyncConnection;
-use kernel::{Actor, Clock, Credits, Failure, Page, RandomIds, Start, UserId};
+use kernel::{Clock, Page, Start, UserId};
 use pg::{Pool, PoolSettings};
 use time::Duration;
 
@@ -164,87 +160,4 @@ async fn grants_are_paged_in_burn_order() {
     assert_eq!(listed(GrantFilter::Used).await, [4]);
     assert_eq!(listed(GrantFilter::Expired).await, [5, 6, 7]);
     assert_eq!(listed(GrantFilter::All).await, order);
-}
-
-/// What any implementation of the port must do.
-async fn uses_the_port(ledger: &impl Ledger, user: &UserId) {
-    let request = || Request::of(user.clone());
-    let first = ledger.consume(request().under("k1"), credits(10), None).await.unwrap();
-    let again = ledger.consume(request().under("k1"), credits(10), None).await.unwrap();
-    assert_eq!(first, again);
-    let conflict = ledger.consume(request().under("k1"), credits(11), None).await;
-    let error = conflict.unwrap_err();
-    assert_eq!(error.code(), "IdempotencyConflictException");
-    let unusable = ledger.consume(request().under(""), credits(1), None).await;
-    assert!(matches!(unusable, Err(LedgerError::InvalidKey(_))));
-
-    let paid = ledger.recharge(request(), credits(20), Some("pi_1".to_owned())).await.unwrap();
-    assert_eq!(paid.balance.posted, credits(110));
-    let promo = NewGrant::new(NewGrantKind::Promo, credits(5));
-    assert!(ledger.grant(request(), promo).await.unwrap().grant.is_some());
-    let wish = HoldWish { amount: credits(30), mode: HoldMode::Exact, ttl: Duration::minutes(5) };
-    let hold = |applied: credits::Applied| applied.hold.unwrap().hold_id;
-    let one = hold(ledger.hold(request().under("h"), wish).await.unwrap());
-    assert_eq!(hold(ledger.hold(request().under("h"), wish).await.unwrap()), one);
-    let two = hold(ledger.hold(request(), wish).await.unwrap());
-    let charge = ledger.capture(request(), one, None).await.unwrap().entry.unwrap();
-    ledger.release(request(), two).await.unwrap();
-    let reason = "it broke".to_owned();
-    let refunded = ledger.refund(request(), charge.transaction_id, None, reason).await.unwrap();
-    assert_eq!(refunded.balance.available(), credits(115));
-
-    let account = ledger.account(user).await.unwrap();
-    assert_eq!((account.balance.posted, account.grants.len()), (credits(115), 3));
-    let grants = ledger.grants(user, GrantFilter::All, &Page::first(10)).await.unwrap();
-    assert_eq!(grants.items, account.grants);
-    let holds = ledger.holds(user, HoldFilter::All, &Page::first(10)).await.unwrap();
-    assert_eq!(holds.items.len(), 2);
-    let listed = ledger.transactions(user, &TransactionFilter::default(), &Page::first(2)).await;
-    assert_eq!(listed.unwrap().items[1], charge);
-    let nobody = testkit::user("nobody");
-    let missing = ledger.account(&nobody).await.unwrap_err();
-    assert!(matches!(missing, LedgerError::Refused(Refusal::UserNotFound { .. })));
-}
-
-#[tokio::test]
-async fn postgresql_implements_the_port() {
-    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
-    let ledger =
-        PgLedger::new(db.pool().clone(), Arc::new(clock.clone()), Arc::new(RandomIds), Actor::Service);
-    ledger.open(Request::of(user.clone()), credits(100)).await.unwrap();
-    uses_the_port(&ledger, &user).await;
-    let balance = ledger.account(&user).await.unwrap().balance;
-    assert_eq!(balance.held, Credits::ZERO);
-    assert!(clock.now() == testkit::instant());
-}
-
-#[tokio::test]
-async fn a_keyed_request_to_a_busy_account_is_in_progress() {
-    let (db, user) = (database().await, testkit::user("someone"));
-    let mut settings = pg::PoolSettings::new(db.url());
-    settings.lock_timeout = std::time::Duration::from_millis(30);
-    let ledger = PgLedger::new(
-        pg::Pool::new(&settings).unwrap(),
-        Arc::new(testkit::clock()),
-        Arc::new(RandomIds),
-        Actor::Service,
-    );
-    let request = || Request::of(user.clone());
-    ledger.open(request(), credits(9)).await.unwrap();
-    let mut other = pg::Tx::begin(db.pool()).await.unwrap();
-    let theirs = std::collections::BTreeSet::from([user.clone()]);
-    assert!(credits::held_up(&mut other, &theirs).await.unwrap().is_empty());
-    let mut third = pg::Tx::begin(db.pool()).await.unwrap();
-    assert_eq!(credits::held_up(&mut third, &theirs).await.unwrap(), theirs);
-    third.rollback().await;
-
-    let keyed = ledger.consume(request().under("k"), credits(1), None).await;
-    let error = keyed.unwrap_err();
-    assert!(matches!(&error, LedgerError::InProgress { key } if key == "k"), "{error}");
-    assert_eq!(error.code(), "IdempotencyInProgressException");
-    let bare = ledger.consume(request(), credits(1), None).await;
-    assert!(matches!(bare, Err(LedgerError::Unavailable(_))));
-    other.rollback().await;
-    let done = ledger.consume(request().under("k"), credits(1), None).await.unwrap();
-    assert_eq!(done.balance.posted, credits(8));
 }

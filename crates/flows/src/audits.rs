@@ -8,7 +8,7 @@ use pg::Audit;
 /// One event for each change of posted, in the order of the journal (L17).
 ///
 /// The outbox knows nothing of what happened before it existed, of what was removed from it in order of age, and of what a
-/// caller booked who writes no events ([`credits::PgLedger`]). So the comparison begins, for each user,
+/// caller booked who writes no events ([`credits::execute`] alone). So the comparison begins, for each user,
 ///
 /// - with the first entry, if the event of the user's creation was written by the same transaction as that entry;
 /// - else with the entry that the oldest credit event left in the outbox tells of.
@@ -84,5 +84,18 @@ pub(crate) const CHARGED_OF_USERS: &str = charged!(
 
 const CHARGED: Audit = Audit { rule: CHARGED_RULE, sql: charged!("true", "true") };
 
+/// Every answer under an idempotency key that has an entry names the transaction of that entry, and an answer without a
+/// transaction is a refusal: a repeat shows what was done, and no refusal is mistaken for an effect.
+const ANSWERED: Audit = Audit {
+    rule: "flows K2: the answer of a key tells what its transaction did",
+    sql: "SELECT a.user_id AS subject, format('key %s of transaction %s: entry %s is of %s; answer %s', a.key, a.transaction_id, \
+            a.answer ->> 'entry_seq', e.transaction_id, left(a.answer::text, 80)) AS detail \
+          FROM idempotency.answers a LEFT JOIN credits.entries e \
+            ON e.user_id = a.user_id AND e.seq = (a.answer ->> 'entry_seq')::bigint \
+          WHERE a.answer IS NOT NULL AND (\
+            (a.transaction_id IS NULL) <> (a.answer #> '{result,refused}' IS NOT NULL) \
+            OR a.answer ->> 'entry_seq' IS NOT NULL AND e.transaction_id IS DISTINCT FROM a.transaction_id) LIMIT 20",
+};
+
 /// The rules across domains.
-pub const AUDITS: &[Audit] = &[TOLD, CHARGED];
+pub const AUDITS: &[Audit] = &[TOLD, CHARGED, ANSWERED];

@@ -1,25 +1,24 @@
 //! A usage record is taken back, what it charged is given back, and another may stand in its stead: in one commit.
 //!
 //! Guarantees that a record is taken back once, that the refund is what was not given back before, and that neither is done
-//! without the other. Reads usage and credits; touches credits, webhooks and usage, in this order. Rare, so it has a
-//! transaction of its own.
+//! without the other. Reads usage and credits; touches credits, webhooks, idempotency and usage, in this order. Where no credit
+//! moves, no account is locked. Rare, so it has a transaction of its own.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use credits::{
-    Action, Command, Deciding, Entry, IdempotencyKey, Metering, Payer, Preview, Refusal, Replay,
-    TransactionName,
-};
+use credits::{Action, Command, Decided, Deciding, Entry, Metering, Payer, Refusal, TransactionName};
 use futures_util::try_join;
-use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids, UserId};
+use idempotency::{KeyStatus, KeyedRequest, Keys, Link, Replay, StoredAnswer};
+use kernel::{Actor, CallerClass, Clock, FreeForm, IdempotencyKey, Ids, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 use time::OffsetDateTime;
 use usage::{Charge, Draft, Prices, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook};
 use uuid::Uuid;
 
 use crate::{
+    answers::{self, Repeat, RepeatAnswer},
     events,
-    metering::{MeterRefusal, price_not_found, recalled, remembered},
+    metering::{MeterRefusal, RecordedEffect, price_not_found, record_id},
 };
 
 /// Attempts while it is certain that nothing was done.
@@ -129,67 +128,56 @@ impl Corrections {
         // Records never change, so this needs no lock but that against the making of months.
         usage::lock_to_write(tx.conn()).await?;
         let original = usage::find(tx.conn(), &wish.user_id, wish.record_id).await?;
-        let charge = original.as_ref().and_then(|record| record.charge);
-        let wanted = wish.wanted(charge);
-        let locked = credits::lock(tx.conn(), &*self.clock, &wanted).await?;
+        let wanted = original.as_ref().map_or_else(Vec::new, |record| wish.wanted(record.charge));
+        let locked = match wanted.is_empty() {
+            true => None,
+            false => Some(credits::lock(tx.conn(), &*self.clock, &wanted).await?),
+        };
         let new = wish.replacement.as_ref().map(|new| new.input.clone().complete());
         let events = usage::correction_events(wish.record_id, new.as_ref());
         let events = events.iter().map(|event| (&wish.user_id, event.as_str()));
-        let conn = tx.shared();
-        let (mut ledger, (mut recording, book)) = try_join!(
-            credits::prepare(conn, self.defaults, locked),
+        let (conn, keyed) = (tx.shared(), wish.keyed());
+        let prepare = async {
+            match locked {
+                Some(locked) => credits::prepare(conn, self.defaults, locked).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (mut ledger, (mut recording, book), mut keys) = try_join!(
+            prepare,
             usage::look_up(conn, &*self.clock, &self.prices, events, 2),
+            idempotency::look_up(conn, keyed),
         )?;
-        let key = wish.idempotency.as_ref();
-        if key.is_some_and(|key| ledger.knows(&wish.user_id, key, wish.caller)) {
-            ledger.apply(Cow::Owned(wish.remember(Action::Acknowledge { usage_record_id: 0 }, self.id())))?;
-            return repeat(tx, wish, ledger).await;
+        let now = recording.now();
+        match keyed.map(|request| keys.status(request)) {
+            Some(KeyStatus::Answered(stored)) => return repeat(tx, wish, stored).await,
+            Some(KeyStatus::Conflict(conflict)) => return Ok(refused(conflict.into(), now)),
+            Some(KeyStatus::New | KeyStatus::InBatch(_)) | None => {}
         }
         let done = match original {
             None => Err(UsageRefusal::UsageRecordNotFound { id: wish.record_id }.into()),
-            Some(original) => self.book(wish, &original, &mut ledger, &mut recording, &book)?,
+            Some(original) => self.book(wish, &original, ledger.as_mut(), &mut recording, &book)?,
         };
-        let now = recording.now();
         match done {
-            Ok(draught) => self.save(tx, wish, draught, ledger, recording).await,
-            Err(MeterRefusal::Usage(refusal)) => {
-                let reason = key.and_then(|_| remembered(&refusal));
-                let at = match reason.map(|reason| Refusal::Outside { reason }) {
-                    Some(outside) => self.refuse(tx, wish, ledger, outside).await?,
-                    None => None,
-                };
-                Ok(refused(refusal.into(), at.unwrap_or(now)))
+            Ok(draught) => {
+                if let Some(request) = keyed {
+                    let transaction_id = draught.refund.unwrap_or_else(|| self.id());
+                    let usage_record_id = draught.records.first().copied();
+                    let link = Link { transaction_id, usage_record_id };
+                    keys.add(request, 0, answers::applied(now, None, link, &RecordedEffect::UNCHARGED)?);
+                }
+                let ledger = ledger.map(Deciding::finish);
+                save(tx, wish, draught, ledger, keys, recording).await
             }
-            Err(MeterRefusal::Ledger(refusal)) => {
-                let at = match key {
-                    Some(_) => {
-                        // The ledger as it was before the parts that it did not refuse.
-                        let locked = credits::lock(tx.conn(), &*self.clock, &wanted).await?;
-                        let ledger = credits::prepare(tx.shared(), self.defaults, locked).await?;
-                        self.refuse(tx, wish, ledger, refusal.clone()).await?
-                    }
-                    None => None,
-                };
-                Ok(refused(refusal.into(), at.unwrap_or(now)))
+            Err(refusal) => {
+                // What was decided in memory is not saved, only that it was refused.
+                if let Some(request) = keyed.filter(|_| refusal.is_remembered()) {
+                    keys.add(request, 0, answers::refused(now, &refusal)?);
+                    keys.save(tx).await?;
+                }
+                Ok(refused(refusal, now))
             }
         }
-    }
-
-    /// Keeps a refusal under the key; answers when it was made. What became due before is booked with it, and told.
-    async fn refuse(
-        &self,
-        tx: &mut Tx,
-        wish: &Correct,
-        mut ledger: Deciding<'_>,
-        refusal: Refusal,
-    ) -> Result<Option<OffsetDateTime>, DbError> {
-        let refusal = Box::new(refusal);
-        ledger.apply(Cow::Owned(wish.remember(Action::Refuse { refusal }, self.id())))?;
-        let decided = ledger.finish(tx).await?;
-        let news = events::of_entries(decided.entries(), decided.low());
-        let shared = &*tx;
-        let (saved, ()) = try_join!(decided.save(shared), webhooks::enqueue(shared, &news))?;
-        Ok(saved.outcomes.last().map(|outcome| outcome.at))
     }
 
     /// Decides all of it in memory; a refusal leaves what must not be saved.
@@ -197,7 +185,7 @@ impl Corrections {
         &self,
         wish: &Correct,
         original: &Record,
-        ledger: &mut Deciding<'_>,
+        mut ledger: Option<&mut Deciding<'_>>,
         recording: &mut Recording,
         book: &PriceBook,
     ) -> Result<Result<Draught, MeterRefusal>, DbError> {
@@ -213,13 +201,14 @@ impl Corrections {
         let mut refund = None;
         if let Some(charge) = original.charge {
             let transaction_id = self.id();
-            match ledger.apply(Cow::Owned(wish.refund(charge, transaction_id)))? {
-                Preview::Applied { .. } => {
+            let command = wish.refund(charge, transaction_id);
+            match &locked(ledger.as_deref_mut())?.apply(Cow::Owned(command))?.result {
+                Ok(_) => {
                     notes.push((REFUND, TransactionName::Transaction(transaction_id).to_string()));
                     refund = Some(transaction_id);
                 }
-                Preview::Refused(Refusal::RefundExceedsCharge { .. }) | Preview::Repeat => {}
-                Preview::Refused(refusal) => return Ok(Err(refusal.into())),
+                Err(Refusal::RefundExceedsCharge { .. }) => {}
+                Err(refusal) => return Ok(Err(refusal.clone().into())),
             }
         }
         let mut records = vec![negative.record().id];
@@ -232,12 +221,7 @@ impl Corrections {
             records.push(recording.add(draft).id);
         }
         let notes = notes.iter().map(|(name, text)| (*name, text.as_str()));
-        let negative = recording.add(negative.noted(notes));
-        if wish.idempotency.is_some() {
-            let metering =
-                Metering { amount: Credits::ZERO, from: Payer::Available, usage_record_id: negative.id };
-            ledger.apply(Cow::Owned(wish.remember(Action::Meter(metering), self.id())))?;
-        }
+        recording.add(negative.noted(notes));
         Ok(Ok(Draught { records, refund }))
     }
 
@@ -270,9 +254,9 @@ impl Corrections {
         &self,
         wish: &Correct,
         draft: Draft,
-        ledger: &mut Deciding<'_>,
+        ledger: Option<&mut Deciding<'_>>,
     ) -> Result<Result<Draft, Refusal>, DbError> {
-        if !wish.replacement.as_ref().is_some_and(|new| new.is_charged) {
+        if !wish.is_charged() {
             return Ok(Ok(draft));
         }
         let transaction_id = self.id();
@@ -285,38 +269,14 @@ impl Corrections {
             description: Some(draft.record().event_type.clone()),
             ..wish.command(Action::Meter(metering), transaction_id)
         };
-        Ok(match ledger.apply(Cow::Owned(command))? {
-            Preview::Refused(refusal) => Err(refusal),
-            Preview::Repeat => Ok(draft),
-            Preview::Applied { seq, uncollected } => Ok(match seq {
+        Ok(match &locked(ledger)?.apply(Cow::Owned(command))?.result {
+            Err(refusal) => Err(refusal.clone()),
+            Ok(effect) => Ok(match effect.entry_seq() {
                 Some(seq) => draft.charged(Charge { transaction_id, seq }),
                 None => draft,
             }
-            .uncollected(uncollected)),
+            .uncollected(effect.uncollected)),
         })
-    }
-
-    async fn save(
-        &self,
-        tx: &mut Tx,
-        wish: &Correct,
-        draught: Draught,
-        ledger: Deciding<'_>,
-        recording: Recording,
-    ) -> Result<Outcome, DbError> {
-        let now = recording.now();
-        let decided = ledger.finish(tx).await?;
-        let news = events::of_entries(decided.entries(), decided.low());
-        let shared = &*tx;
-        let (executed, (), ()) =
-            try_join!(decided.save(shared), webhooks::enqueue(shared, &news), recording.save(shared))?;
-        let at = match &wish.idempotency {
-            Some(_) => executed.outcomes.last().map_or(now, |outcome| outcome.at),
-            None => now,
-        };
-        let refund = executed.entries.into_iter().find(|entry| Some(entry.transaction_id) == draught.refund);
-        let ids = draught.records;
-        Ok(Outcome { result: Ok(shown(tx, &wish.user_id, &ids, refund).await?), at, replay: Replay::First })
     }
 
     fn id(&self) -> Uuid {
@@ -333,14 +293,18 @@ impl Correct {
             transaction_id,
             description: None,
             metadata: FreeForm::empty(),
-            idempotency: None,
             action,
         }
     }
 
-    /// The command that carries the key.
-    fn remember(&self, action: Action, transaction_id: Uuid) -> Command {
-        Command { idempotency: self.idempotency.clone(), ..self.command(action, transaction_id) }
+    /// The request with its key, if it has one.
+    fn keyed(&self) -> Option<KeyedRequest<'_>> {
+        let key = self.idempotency.as_ref()?;
+        Some(KeyedRequest { user_id: &self.user_id, key, caller: self.caller })
+    }
+
+    fn is_charged(&self) -> bool {
+        self.replacement.as_ref().is_some_and(|new| new.is_charged)
     }
 
     fn refund(&self, charge: Charge, transaction_id: Uuid) -> Command {
@@ -352,35 +316,62 @@ impl Correct {
         self.command(action, transaction_id)
     }
 
-    /// Commands that name everything the ledger has to lock and read.
+    /// Commands that name everything the ledger has to lock and read; none if no credit moves.
     fn wanted(&self, charge: Option<Charge>) -> Vec<Command> {
-        let named = Action::Acknowledge { usage_record_id: 0 };
         let refund = charge.map(|charge| self.refund(charge, Uuid::nil()));
-        [self.remember(named, Uuid::nil())].into_iter().chain(refund).collect()
+        let new = self.is_charged().then(|| self.command(Action::ApplyDue, Uuid::nil()));
+        refund.into_iter().chain(new).collect()
     }
+}
+
+/// The ledger, which takes part where credit moves.
+fn locked<'b, 'a>(ledger: Option<&'b mut Deciding<'a>>) -> Result<&'b mut Deciding<'a>, DbError> {
+    ledger
+        .ok_or_else(|| DbError::Inconsistent("a correction that moves credit without an account".to_owned()))
+}
+
+async fn save(
+    tx: &mut Tx,
+    wish: &Correct,
+    draught: Draught,
+    ledger: Option<Decided<'_>>,
+    keys: Keys,
+    recording: Recording,
+) -> Result<Outcome, DbError> {
+    let at = recording.now();
+    let news = ledger.as_ref().map(|decided| events::of_entries(decided.entries(), decided.low()));
+    let (news, shared) = (news.unwrap_or_default(), &*tx);
+    let ledger = async {
+        match ledger {
+            Some(decided) => Ok(decided.save(shared).await?.entries),
+            None => Ok(Vec::new()),
+        }
+    };
+    let (entries, (), (), ()) =
+        try_join!(ledger, webhooks::enqueue(shared, &news), keys.save(shared), recording.save(shared))?;
+    let refund = entries.into_iter().find(|entry| Some(entry.transaction_id) == draught.refund);
+    let result = Ok(shown(tx, &wish.user_id, &draught.records, refund).await?);
+    Ok(Outcome { result, at, replay: Replay::First })
 }
 
 fn refused(refusal: MeterRefusal, at: OffsetDateTime) -> Outcome {
     Outcome { result: Err(refusal), at, replay: Replay::First }
 }
 
-/// The first outcome again, or the conflict.
-async fn repeat(tx: &mut Tx, wish: &Correct, ledger: Deciding<'_>) -> Result<Outcome, DbError> {
-    let saved = ledger.finish(tx).await?.save(tx).await?;
-    let outcome = saved.outcomes.into_iter().next_back();
-    let outcome = outcome.ok_or_else(|| DbError::Inconsistent("a repeat without its outcome".to_owned()))?;
-    let result = match outcome.result {
-        Err(Refusal::Outside { reason }) => Err(recalled(&reason)?.into()),
-        Err(refusal) => Err(refusal.into()),
-        Ok(applied) => {
-            let id = applied.usage_record_id.unwrap_or_default();
+/// The first outcome again.
+async fn repeat(tx: &mut Tx, wish: &Correct, stored: &StoredAnswer) -> Result<Outcome, DbError> {
+    let Repeat { at, answer } = Repeat::<RecordedEffect, MeterRefusal>::read(stored)?;
+    let result = match answer {
+        RepeatAnswer::Refused(refusal) => Err(refusal),
+        RepeatAnswer::Applied { link, .. } | RepeatAnswer::Pruned(link) => {
+            let id = record_id(link)?;
             match usage::find(tx.conn(), &wish.user_id, id).await? {
                 None => Err(UsageRefusal::UsageRecordNotFound { id }.into()),
                 Some(correction) => Ok(of_notes(tx, correction).await?),
             }
         }
     };
-    Ok(Outcome { result, at: outcome.at, replay: outcome.replay })
+    Ok(Outcome { result, at, replay: Replay::ByKey })
 }
 
 /// A correction with what it names.

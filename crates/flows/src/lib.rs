@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod answers;
 pub mod audits;
 pub mod correction;
 pub mod events;
 pub mod jobs;
+pub mod ledger;
 pub mod ledger_audit;
 pub mod metering;
 pub mod operations;
@@ -18,6 +20,8 @@ pub mod usage_summary;
 pub mod usage_upkeep;
 pub mod verify;
 
+pub use idempotency::{KeyConflict, Pruned, Replay};
+pub use ledger::{CommandRefusal, LedgerOutcome};
 pub use metering::{MeterRefusal, Meterage, Metered};
 pub use operations::{Operation, Outcome, Writes};
 pub use readiness::{Readiness, ReadinessProbe};
@@ -31,8 +35,16 @@ pub const MIGRATIONS: &[&[pg::Migration]] = &[
     sessions::MIGRATIONS,
     usage::MIGRATIONS,
     webhooks::MIGRATIONS,
+    idempotency::MIGRATIONS,
 ];
 
 /// Rules about stored data of every domain, and of those that hold across them.
-pub const AUDITS: &[&[pg::Audit]] =
-    &[identity::AUDITS, credits::AUDITS, sessions::AUDITS, usage::AUDITS, webhooks::AUDITS, audits::AUDITS];
+pub const AUDITS: &[&[pg::Audit]] = &[
+    identity::AUDITS,
+    credits::AUDITS,
+    sessions::AUDITS,
+    usage::AUDITS,
+    webhooks::AUDITS,
+    idempotency::AUDITS,
+    audits::AUDITS,
+];

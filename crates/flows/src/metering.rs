@@ -1,18 +1,23 @@
 //! A usage record and its charge, decided together: neither is ever written without the other.
 //!
 //! Guarantees that a refused charge records nothing, that a known event or key charges nothing again, and that an unknown
-//! price is never free. Reads usage (events, prices) and credits; both are written by the caller, in one transaction.
+//! price is never free. Reads usage (events, prices) and credits; both are written by the caller, in one transaction, with the
+//! answer under the key. Where nothing is to be charged the ledger takes no part.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use credits::{Action, Balance, Command, Deciding, IdempotencyKey, Metering, Payer, Preview, Refusal};
-use kernel::{Actor, CallerClass, FreeForm, UserId};
+use credits::{Action, Balance, Command, Deciding, Metering, Payer, Refusal};
+use idempotency::{KeyConflict, KeyedRequest, Link, NewAnswer, Replay, StoredAnswer};
+use kernel::{Actor, CallerClass, Detail, Failure, FreeForm, IdempotencyKey, Kind, UserId};
 use pg::DbError;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use usage::{
     Charge, Draft, NewRecord, Next, Pricing, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook,
 };
 use uuid::Uuid;
+
+use crate::answers::{self, Books, Repeat, RepeatAnswer, Wanted, unusable};
 
 /// A usage record that is wanted.
 #[derive(Debug, Clone)]
@@ -37,7 +42,7 @@ pub struct Meterage {
     /// When that was decided. A repeat under the same key has the instant of the first answer.
     pub at: OffsetDateTime,
     /// Whether this answers a repeat under the same key.
-    pub replay: credits::Replay,
+    pub replay: Replay,
 }
 
 /// A record that is stored.
@@ -52,31 +57,97 @@ pub struct Recorded {
 }
 
 /// Why nothing was recorded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Those that are remembered can be written as JSON, in a form that is stored and never changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MeterRefusal {
     /// The record is refused.
     #[error(transparent)]
+    #[serde(rename = "outside", with = "reason")]
     Usage(#[from] UsageRefusal),
+    /// The idempotency key was used for another request.
+    #[error(transparent)]
+    #[serde(skip)]
+    Key(#[from] KeyConflict),
     /// Its charge is refused.
     #[error(transparent)]
+    #[serde(untagged)]
     Ledger(#[from] Refusal),
 }
 
+/// A refusal as the member `reason` of an object.
+mod reason {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use usage::UsageRefusal;
+
+    #[derive(Serialize, Deserialize)]
+    struct Because<R> {
+        reason: R,
+    }
+
+    pub(super) fn serialize<S: Serializer>(refusal: &UsageRefusal, serializer: S) -> Result<S::Ok, S::Error> {
+        Because { reason: refusal }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UsageRefusal, D::Error> {
+        Because::deserialize(deserializer).map(|because| because.reason)
+    }
+}
+
+impl MeterRefusal {
+    /// Whether a repeat under the same key is refused again (HTTP contract 1.11).
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        match self {
+            Self::Usage(refusal) => refusal.is_remembered(),
+            Self::Ledger(refusal) => refusal.is_remembered(),
+            Self::Key(_) => false,
+        }
+    }
+
+    fn failure(&self) -> &dyn Failure {
+        match self {
+            Self::Usage(refusal) => refusal,
+            Self::Ledger(refusal) => refusal,
+            Self::Key(conflict) => conflict,
+        }
+    }
+}
+
+impl Failure for MeterRefusal {
+    fn code(&self) -> &'static str {
+        self.failure().code()
+    }
+
+    fn kind(&self) -> Kind {
+        self.failure().kind()
+    }
+
+    fn details(&self) -> Vec<(&'static str, Detail)> {
+        self.failure().details()
+    }
+}
+
 impl Metered {
-    /// Whether the ledger takes part: something may be charged, or a key is to be remembered.
+    /// Whether the ledger takes part: something may be charged.
     #[must_use]
     pub fn involves_ledger(&self) -> bool {
-        self.from.is_some() || self.idempotency.is_some()
+        self.from.is_some()
+    }
+
+    /// The request with its key, if it has one.
+    pub(crate) fn keyed(&self) -> Option<KeyedRequest<'_>> {
+        let key = self.idempotency.as_ref()?;
+        Some(KeyedRequest { user_id: &self.input.user_id, key, caller: self.caller() })
     }
 
     /// A command that names everything the ledger has to lock and read for this, if it takes part.
     pub(crate) fn wanted(&self) -> Option<Command> {
-        let metering = Metering {
-            amount: kernel::Credits::ZERO,
-            from: self.from.unwrap_or(Payer::Available),
-            usage_record_id: 0,
+        let action = match self.from? {
+            Payer::Hold(hold_id) => Action::Capture { hold_id, amount: None, usage_record_id: None },
+            Payer::Available | Payer::AsFarAsItGoes => Action::ApplyDue,
         };
-        self.involves_ledger().then(|| self.command(self.actor, Action::Meter(metering)))
+        Some(self.command(self.actor, action))
     }
 
     /// The class of the caller.
@@ -106,19 +177,9 @@ impl Metered {
             transaction_id: self.transaction_id,
             description: Some(self.input.event_type.clone()),
             metadata: FreeForm::empty(),
-            idempotency: self.idempotency.clone(),
             action,
         }
     }
-}
-
-/// What was decided of a [`Metered`], before it is saved.
-#[derive(Debug)]
-pub(crate) enum Decision {
-    /// Without the ledger.
-    Alone(Result<(Record, usage::Replay), UsageRefusal>),
-    /// As the next outcome of the ledger says. If that is no refusal and no repeat, this is the record.
-    WithLedger(Option<(Record, usage::Replay)>),
 }
 
 /// Decides what waits together, in its order.
@@ -131,51 +192,27 @@ pub(crate) struct Desk<'a, 'b> {
     pub(crate) actor: Actor,
 }
 
-impl Desk<'_, '_> {
-    /// Decides the next one.
-    pub(crate) fn decide(&mut self, metered: &Metered) -> Result<Decision, DbError> {
-        let Some(ledger) = self.ledger.as_deref_mut().filter(|_| metered.involves_ledger()) else {
-            return self.decide_alone(metered).map(Decision::Alone);
-        };
-        let user_id = &metered.input.user_id;
-        if let Some(key) = &metered.idempotency
-            && ledger.knows(user_id, key, metered.caller())
-        {
-            // Nothing is done: the first outcome is answered, or the conflict.
-            ledger
-                .apply(Cow::Owned(metered.command(self.actor, Action::Acknowledge { usage_record_id: 0 })))?;
-            return Ok(Decision::WithLedger(None));
-        }
-        let next = match self.next(metered)?.and_then(|next| metered.agrees(next)) {
-            Ok(next) => next,
-            Err(refusal) => {
-                let reason = metered.idempotency.as_ref().and_then(|_| remembered(&refusal));
-                let Some(reason) = reason else {
-                    return Ok(Decision::Alone(Err(refusal)));
-                };
-                let refusal = Box::new(Refusal::Outside { reason });
-                self.apply(metered, Action::Refuse { refusal })?;
-                return Ok(Decision::WithLedger(None));
-            }
-        };
-        match next {
-            Next::Known(record) => {
-                let usage_record_id = record.id;
-                self.apply(metered, Action::Acknowledge { usage_record_id })?;
-                Ok(Decision::WithLedger(Some((*record, usage::Replay::ByEvent))))
-            }
-            Next::New(draft) => self.charge(metered, *draft).map(Decision::WithLedger),
-        }
-    }
+/// The result of a record, and when it was decided.
+type Decided = (Result<Recorded, MeterRefusal>, OffsetDateTime);
 
-    fn decide_alone(
-        &mut self,
-        metered: &Metered,
-    ) -> Result<Result<(Record, usage::Replay), UsageRefusal>, DbError> {
-        Ok(self.next(metered)?.map(|next| match next {
-            Next::Known(record) => (*record, usage::Replay::ByEvent),
-            Next::New(draft) => (self.recording.add(*draft), usage::Replay::First),
-        }))
+impl<'a> Desk<'a, '_> {
+    /// Decides the next one.
+    pub(crate) fn decide(&mut self, metered: &Metered) -> Result<Meterage, DbError> {
+        let now = self.recording.now();
+        let next = self.next(metered)?.and_then(|next| metered.agrees(next));
+        let (result, at) = match (next, metered.from) {
+            (Err(refusal), _) => (Err(refusal.into()), now),
+            (Ok(Next::Known(record)), None) => {
+                (Ok(Recorded { record: *record, replay: usage::Replay::ByEvent, balance: None }), now)
+            }
+            (Ok(Next::Known(record)), Some(_)) => self.known(metered, *record)?,
+            (Ok(Next::New(draft)), None) => {
+                let record = self.recording.add(*draft);
+                (Ok(Recorded { record, replay: usage::Replay::First, balance: None }), now)
+            }
+            (Ok(Next::New(draft)), Some(from)) => self.charge(metered, from, *draft)?,
+        };
+        Ok(Meterage { result, at, replay: Replay::First })
     }
 
     /// The event, priced. A charge that nobody can tell is refused.
@@ -202,165 +239,163 @@ impl Desk<'_, '_> {
         })
     }
 
-    fn charge(
-        &mut self,
+    /// An event that was recorded before charges nothing again; the answer shows the balance as it is.
+    fn known(&mut self, metered: &Metered, record: Record) -> Result<Decided, DbError> {
+        let (user_id, ledger) = (&metered.input.user_id, self.ledger()?);
+        let at = ledger.at(user_id);
+        Ok(match ledger.balance(user_id)? {
+            None => (Err(Refusal::UserNotFound { user_id: user_id.clone() }.into()), at),
+            balance => (Ok(Recorded { record, replay: usage::Replay::ByEvent, balance }), at),
+        })
+    }
+
+    fn charge(&mut self, metered: &Metered, from: Payer, draft: Draft) -> Result<Decided, DbError> {
+        let usage_record_id = draft.record().id;
+        let metering = Metering { amount: draft.record().credits_charged, from, usage_record_id };
+        let command = metered.command(self.actor, Action::Meter(metering));
+        let preview = self.ledger()?.apply(Cow::Owned(command))?;
+        let at = preview.at;
+        let effect = match &preview.result {
+            Err(refusal) => return Ok((Err(refusal.clone().into()), at)),
+            Ok(effect) => effect,
+        };
+        let draft = match effect.entry_seq() {
+            Some(seq) => draft.charged(Charge { transaction_id: metered.transaction_id, seq }),
+            None => draft,
+        };
+        let (draft, balance) = (draft.uncollected(effect.uncollected), Some(effect.balance));
+        let record = self.recording.add(draft);
+        Ok((Ok(Recorded { record, replay: usage::Replay::First, balance }), at))
+    }
+
+    fn ledger(&mut self) -> Result<&mut Deciding<'a>, DbError> {
+        let ledger = self.ledger.as_deref_mut();
+        ledger.ok_or_else(|| DbError::Inconsistent("a charge without its ledger".to_owned()))
+    }
+}
+
+/// What is stored of a record under a key, besides the record.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RecordedEffect {
+    /// The account behind it; absent where nothing was to be charged.
+    #[serde(flatten)]
+    balance: Option<Balance>,
+    /// Whether the event was recorded before.
+    replayed: bool,
+}
+
+impl RecordedEffect {
+    pub(crate) const UNCHARGED: Self = Self { balance: None, replayed: false };
+}
+
+/// The answer to be stored; `None` for a refusal that is not remembered.
+pub(crate) fn answer(metered: &Metered, meterage: &Meterage) -> Result<Option<NewAnswer>, DbError> {
+    match &meterage.result {
+        Err(refusal) if !refusal.is_remembered() => Ok(None),
+        Err(refusal) => answers::refused(meterage.at, refusal).map(Some),
+        Ok(Recorded { record, replay, balance }) => {
+            let is_known = *replay == usage::Replay::ByEvent;
+            let entry_seq = record.charge.filter(|_| !is_known).map(|charge| charge.seq);
+            let transaction_id = metered.transaction_id;
+            let link = Link { transaction_id, usage_record_id: Some(record.id) };
+            let effect = RecordedEffect { balance: *balance, replayed: is_known };
+            answers::applied(meterage.at, entry_seq, link, &effect).map(Some)
+        }
+    }
+}
+
+/// The repeat of a record.
+#[derive(Debug)]
+pub(crate) struct UsageRepeat(Repeat<RecordedEffect, MeterRefusal>);
+
+/// The first answer to a record, without the record.
+#[derive(Debug)]
+pub(crate) struct FirstAnswer {
+    /// The record, by its id.
+    result: Result<(i64, usage::Replay, Option<Balance>), MeterRefusal>,
+    at: OffsetDateTime,
+}
+
+impl UsageRepeat {
+    /// Reads the stored answer, and notes what it needs from the books.
+    pub(crate) fn read(
         metered: &Metered,
-        draft: Draft,
-    ) -> Result<Option<(Record, usage::Replay)>, DbError> {
-        let amount = match metered.from {
-            Some(_) => draft.record().credits_charged,
-            None => kernel::Credits::ZERO,
-        };
-        let metering = Metering {
-            amount,
-            from: metered.from.unwrap_or(Payer::Available),
-            usage_record_id: draft.record().id,
-        };
-        let draft = match self.apply(metered, Action::Meter(metering))? {
-            Preview::Refused(_) | Preview::Repeat => return Ok(None),
-            Preview::Applied { seq: None, uncollected } => draft.uncollected(uncollected),
-            Preview::Applied { seq: Some(seq), uncollected } => {
-                let transaction_id = metered.transaction_id;
-                let charge = Charge { transaction_id, seq };
-                draft.charged(charge).uncollected(uncollected)
-            }
-        };
-        Ok(Some((self.recording.add(draft), usage::Replay::First)))
-    }
-
-    fn apply(&mut self, metered: &Metered, action: Action) -> Result<Preview, DbError> {
-        match self.ledger.as_deref_mut() {
-            Some(ledger) => ledger.apply(Cow::Owned(metered.command(self.actor, action))),
-            None => Err(DbError::Inconsistent("a charge without its ledger".to_owned())),
+        stored: &StoredAnswer,
+        wanted: &mut Wanted,
+    ) -> Result<Self, DbError> {
+        let repeat: Repeat<RecordedEffect, MeterRefusal> = Repeat::read(stored)?;
+        if let RepeatAnswer::Pruned(link) = &repeat.answer
+            && metered.involves_ledger()
+        {
+            wanted.transaction(&metered.input.user_id, link.transaction_id);
         }
+        Ok(Self(repeat))
     }
-}
 
-/// What is known once everything is saved.
-pub(crate) struct Settled {
-    /// When the events were recorded.
-    pub(crate) now: OffsetDateTime,
-    /// Records as the database has them, for answers under a key: those are the same for good.
-    pub(crate) stored: BTreeMap<(UserId, i64), Record>,
-}
-
-impl Settled {
-    /// The answer, with the outcome of the ledger if it took part.
-    pub(crate) fn answer(
-        &self,
+    /// The first answer. `present` is the balance of the account, if the ledger takes part.
+    pub(crate) fn first_answer(
+        self,
         metered: &Metered,
-        decision: Decision,
-        outcome: Option<credits::Outcome>,
-    ) -> Result<Meterage, DbError> {
-        let local = match decision {
-            Decision::Alone(result) => {
-                let recorded = |(record, replay)| Recorded { record, replay, balance: None };
-                return Ok(Meterage {
-                    result: result.map(recorded).map_err(MeterRefusal::Usage),
-                    at: self.now,
-                    replay: credits::Replay::First,
-                });
+        books: &Books,
+        present: Option<Balance>,
+    ) -> Result<FirstAnswer, DbError> {
+        let Repeat { at, answer } = self.0;
+        let result = match answer {
+            RepeatAnswer::Refused(refusal) => Err(refusal),
+            RepeatAnswer::Applied { effect, link, .. } => {
+                let replay = match effect.replayed {
+                    true => usage::Replay::ByEvent,
+                    false => usage::Replay::First,
+                };
+                Ok((record_id(link)?, replay, effect.balance.filter(|_| metered.involves_ledger())))
             }
-            Decision::WithLedger(local) => local,
-        };
-        let outcome =
-            outcome.ok_or_else(|| DbError::Inconsistent("a charge without its outcome".to_owned()))?;
-        let result = match outcome.result {
-            Err(Refusal::Outside { reason }) => Err(MeterRefusal::Usage(recalled(&reason)?)),
-            Err(refusal) => Err(MeterRefusal::Ledger(refusal)),
-            Ok(applied) => {
-                let id = applied.usage_record_id.unwrap_or_default();
-                let stored = self.stored.get(&(metered.input.user_id.clone(), id)).cloned();
-                // A repeat has no record of its own; the one it asks for may have been dropped with its month.
-                let local = local.filter(|_| outcome.replay == credits::Replay::First);
-                match stored.or(local.map(|(record, _)| record)) {
-                    None => Err(UsageRefusal::UsageRecordNotFound { id }.into()),
-                    Some(record) => Ok(Recorded {
-                        record,
-                        replay: match applied.replayed {
-                            true => usage::Replay::ByEvent,
-                            false => usage::Replay::First,
-                        },
-                        balance: metered.from.map(|_| applied.balance),
-                    }),
-                }
+            RepeatAnswer::Pruned(link) => {
+                let balance = match present.filter(|_| metered.involves_ledger()) {
+                    Some(present) => {
+                        let trace = books.trace(&metered.input.user_id, link.transaction_id)?;
+                        Some(trace.balance(present))
+                    }
+                    None => None,
+                };
+                Ok((record_id(link)?, usage::Replay::First, balance))
             }
         };
-        Ok(Meterage { result, at: outcome.at, replay: outcome.replay })
+        Ok(FirstAnswer { result, at })
     }
 }
 
-/// The record that the answer to a keyed request shows, and its instant if that is known.
-pub(crate) fn shown_under_key<'a>(
-    metered: &'a Metered,
-    decision: &Decision,
-    outcome: &credits::Outcome,
-) -> Option<(&'a UserId, i64, Option<OffsetDateTime>)> {
-    metered.idempotency.as_ref()?;
-    let applied = outcome.result.as_ref().ok()?;
-    let id = applied.usage_record_id?;
-    let at = match decision {
-        Decision::WithLedger(Some((record, _))) if record.id == id => Some(record.occurred_at),
-        _ => None,
-    };
-    Some((&metered.input.user_id, id, at))
+/// The record of a request that recorded usage.
+pub(crate) fn record_id(link: Link) -> Result<i64, DbError> {
+    link.usage_record_id.ok_or_else(|| unusable("it names no usage record"))
 }
 
-const CONFLICT: &str = "usage_conflict";
-const NO_PRICE: &str = "price_not_found";
-const NO_RECORD: &str = "usage_record_not_found";
-const CORRECTED: &str = "already_corrected";
+impl FirstAnswer {
+    /// The record that it shows.
+    pub(crate) fn record_id(&self) -> Option<i64> {
+        self.result.as_ref().ok().map(|(id, ..)| *id)
+    }
 
-/// What the ledger keeps of a refusal that depended on what is stored (HTTP contract 1.11).
-pub(crate) fn remembered(refusal: &UsageRefusal) -> Option<FreeForm> {
-    match refusal {
-        UsageRefusal::UsageConflict { event_id } => {
-            Some(FreeForm::of_texts([("refusal", CONFLICT), ("event_id", event_id)]))
-        }
-        UsageRefusal::PriceNotFound { provider, model_name, token_class } => {
-            let class = token_class.map(|class| class.to_string());
-            let said = [
-                ("provider", provider.as_deref()),
-                ("model_name", model_name.as_deref()),
-                ("token_class", class.as_deref()),
-            ];
-            let said = said.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
-            Some(FreeForm::of_texts([("refusal", NO_PRICE)].into_iter().chain(said)))
-        }
-        UsageRefusal::UsageRecordNotFound { id } => Some(of_record(NO_RECORD, *id)),
-        UsageRefusal::AlreadyCorrected { id } => Some(of_record(CORRECTED, *id)),
-        _ => None,
+    /// The answer with its record, which may have been dropped with its month.
+    pub(crate) fn with_record(self, user_id: &UserId, stored: &Records) -> Meterage {
+        let result = self.result.and_then(|(id, replay, balance)| match stored.get(user_id, id) {
+            None => Err(UsageRefusal::UsageRecordNotFound { id }.into()),
+            Some(record) => Ok(Recorded { record: record.clone(), replay, balance }),
+        });
+        Meterage { result, at: self.at, replay: Replay::ByKey }
     }
 }
 
-fn of_record(what: &str, id: i64) -> FreeForm {
-    FreeForm::of_texts([("refusal", what), ("id", &id.to_string())])
-}
+/// Records as the database has them, for answers under a key: those are the same for good.
+#[derive(Debug, Default)]
+pub(crate) struct Records(BTreeMap<(UserId, i64), Record>);
 
-/// The refusal that was remembered so.
-pub(crate) fn recalled(reason: &FreeForm) -> Result<UsageRefusal, DbError> {
-    let unusable = || DbError::Inconsistent(format!("a remembered refusal: {}", reason.as_json()));
-    let mut said: BTreeMap<String, String> =
-        serde_json::from_str(reason.as_json()).map_err(|_| unusable())?;
-    let id = |said: &BTreeMap<String, String>| -> Result<i64, DbError> {
-        let id = said.get("id").and_then(|id| id.parse().ok());
-        id.ok_or_else(unusable)
-    };
-    match said.remove("refusal").as_deref() {
-        Some(NO_RECORD) => Ok(UsageRefusal::UsageRecordNotFound { id: id(&said)? }),
-        Some(CORRECTED) => Ok(UsageRefusal::AlreadyCorrected { id: id(&said)? }),
-        Some(CONFLICT) => {
-            Ok(UsageRefusal::UsageConflict { event_id: said.remove("event_id").ok_or_else(unusable)? })
-        }
-        Some(NO_PRICE) => Ok(UsageRefusal::PriceNotFound {
-            provider: said.remove("provider"),
-            model_name: said.remove("model_name"),
-            token_class: match said.remove("token_class") {
-                Some(class) => Some(class.parse().map_err(|_| unusable())?),
-                None => None,
-            },
-        }),
-        _ => Err(unusable()),
+impl Records {
+    pub(crate) fn new(records: Vec<Record>) -> Self {
+        Self(records.into_iter().map(|record| ((record.user_id.clone(), record.id), record)).collect())
+    }
+
+    pub(crate) fn get(&self, user_id: &UserId, id: i64) -> Option<&Record> {
+        self.0.get(&(user_id.clone(), id))
     }
 }
 
@@ -373,29 +408,5 @@ pub(crate) fn price_not_found(new: &NewRecord) -> Option<UsageRefusal> {
             model_name: new.model_name.clone(),
             token_class,
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_remembered_is_recalled() {
-        for refusal in [
-            UsageRefusal::UsageConflict { event_id: "e \"1\"".to_owned() },
-            UsageRefusal::PriceNotFound {
-                provider: None,
-                model_name: Some("gpt-4".to_owned()),
-                token_class: Some(usage::rating::TokenClass::CacheRead),
-            },
-            UsageRefusal::UsageRecordNotFound { id: 7 },
-            UsageRefusal::AlreadyCorrected { id: i64::MAX },
-        ] {
-            let reason = remembered(&refusal).unwrap();
-            assert_eq!(recalled(&reason).unwrap(), refusal);
-        }
-        assert_eq!(remembered(&UsageRefusal::PartExceedsWhole), None);
-        assert!(recalled(&FreeForm::empty()).is_err());
     }
 }

@@ -1,18 +1,22 @@
 //! What changes money, usage or messages: operations that wait together are done in one commit.
 //!
 //! Guarantees that the outcome of each operation is that of running it alone, in the order of arrival per user, and that
-//! it is durable when it is answered. Reads identity; touches credits, sessions, usage and webhooks, in this order.
+//! it is durable when it is answered, with the answer under its idempotency key. Reads identity; touches credits, sessions,
+//! webhooks, idempotency and usage, in this order.
 
+mod decisions;
 mod together;
 
 use std::{sync::Arc, time::Duration};
 
-use kernel::{Clock, UserId};
+use idempotency::KeyedRequest;
+use kernel::{Clock, IdempotencyKey, UserId};
 use pg::{BatchLimits, Committer, Pool, QueueHealth, Rejected};
 use usage::Prices;
 
 use self::together::Together;
 use crate::{
+    ledger::LedgerOutcome,
     metering::{Meterage, Metered},
     standing::{Barred, StandingCheck},
 };
@@ -20,8 +24,8 @@ use crate::{
 /// One change that a caller waits for.
 #[derive(Debug)]
 pub enum Operation {
-    /// A command of the ledger, for a user whose standing may still have to be looked at.
-    Ledger(credits::Command, StandingCheck),
+    /// A command of the ledger with its key, for a user whose standing may still have to be looked at.
+    Ledger(credits::Command, Option<IdempotencyKey>, StandingCheck),
     /// A usage record and its charge, likewise.
     Usage(Box<Metered>, StandingCheck),
     /// A message of a session.
@@ -32,7 +36,7 @@ pub enum Operation {
 #[derive(Debug)]
 pub enum Outcome {
     /// Of a command of the ledger.
-    Ledger(Box<credits::Outcome>),
+    Ledger(Box<LedgerOutcome>),
     /// Of a usage record.
     Usage(Box<Meterage>),
     /// Of a message.
@@ -64,6 +68,20 @@ const LIMITS: BatchLimits = BatchLimits {
     wait_max: Duration::from_secs(10),
 };
 
+impl Operation {
+    /// The request with its key, if it has one.
+    fn keyed(&self) -> Option<KeyedRequest<'_>> {
+        match self {
+            Self::Ledger(command, key, _) => {
+                let (user_id, caller) = (&command.user_id, command.caller);
+                key.as_ref().map(|key| KeyedRequest { user_id, key, caller })
+            }
+            Self::Usage(metered, _) => metered.keyed(),
+            Self::Message(_) => None,
+        }
+    }
+}
+
 impl Writes {
     /// Starts the lanes on the present tokio runtime. `defaults` hold for accounts that say nothing of their own.
     #[must_use]
@@ -84,17 +102,18 @@ impl Writes {
         }
     }
 
-    /// Runs a command of the ledger; with a check that is due, only for a user in good standing.
+    /// Runs a command of the ledger, under a key at most once; with a check that is due, only for a user in good standing.
     ///
     /// # Errors
     /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
     pub async fn ledger(
         &self,
         command: credits::Command,
+        key: Option<IdempotencyKey>,
         check: StandingCheck,
-    ) -> Result<Result<credits::Outcome, Barred>, Rejected> {
-        let key = command.user_id.clone();
-        match self.submit(&key, Operation::Ledger(command, check)).await? {
+    ) -> Result<Result<LedgerOutcome, Barred>, Rejected> {
+        let user_id = command.user_id.clone();
+        match self.submit(&user_id, Operation::Ledger(command, key, check)).await? {
             Outcome::Ledger(outcome) => Ok(Ok(*outcome)),
             Outcome::Barred(barred) => Ok(Err(barred)),
             other => Err(mixed_up(&other)),

@@ -1,19 +1,19 @@
-//! Forgets the first outcomes of old idempotency keys, so that the table holds little beyond the keys themselves.
+//! Forgets the first answers of old idempotency keys, so that the table holds little beyond the keys themselves.
 //!
 //! Housekeeping only: that a request took effect is known for good, whether this runs or not (HTTP contract 1.11). Touches
-//! credits, one commit a round.
+//! idempotency, one commit a round.
 
 use std::sync::Arc;
 
-use credits::Pruned;
+use idempotency::Pruned;
 use kernel::Clock;
 use pg::{DbError, Pool, Tx};
 
 use crate::jobs::{Job, Next};
 
-/// Pause between two looks. Outcomes are kept for days, so an hour more or less is nothing.
+/// Pause between two looks. Answers are kept for days, so an hour more or less is nothing.
 const EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);
-/// Most outcomes of one round: a commit of some milliseconds. Anything pruned is followed by the next
+/// Most answers of one round: a commit of some milliseconds. Anything pruned is followed by the next
 /// round at once.
 const ROWS_MAX: i64 = 1_000;
 
@@ -34,8 +34,7 @@ pub fn job(pool: Pool, clock: Arc<dyn Clock>, keep_for: time::Duration) -> Job {
 /// [`DbError`]; then the round did nothing, unless the connection broke in the commit.
 pub async fn run(pool: &Pool, clock: &dyn Clock, keep_for: time::Duration) -> Result<Pruned, DbError> {
     let pruned =
-        Tx::run(pool, async |tx| credits::prune_idempotency(tx.conn(), clock, keep_for, ROWS_MAX).await)
-            .await?;
+        Tx::run(pool, async |tx| idempotency::prune(tx.conn(), clock, keep_for, ROWS_MAX).await).await?;
     for (kind, rows) in [("refusal", pruned.refusals), ("success", pruned.successes)] {
         let rows = u64::try_from(rows).unwrap_or(u64::MAX);
         metrics::counter!("idempotency_pruned_total", "kind" => kind).increment(rows);

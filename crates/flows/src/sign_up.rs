@@ -96,7 +96,6 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
         transaction_id: ids.uuid(),
         description: Some("Initial credits".to_owned()),
         metadata: FreeForm::empty(),
-        idempotency: None,
         action: credits::Action::Open { initial: wish.initial },
     };
     // A balance that begins cannot fall, so no threshold matters here.

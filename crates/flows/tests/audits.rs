@@ -1,9 +1,9 @@
 //! The audit across domains: what it finds, and what it must not hold against anybody.
 
-use std::sync::Arc;
+use credits::Defaults;
 
 use diesel_async::SimpleAsyncConnection;
-use kernel::{Actor, Credits, Ids as _, ManualClock, RandomIds};
+use kernel::{Ids as _, ManualClock, RandomIds};
 use testkit::TestDb;
 
 use crate::{
@@ -103,19 +103,17 @@ async fn a_lost_a_doubled_and_a_misplaced_event_are_found() {
 async fn what_the_outbox_cannot_know_is_not_asked_of_it() {
     let (mut db, clock) = (database().await, testkit::clock());
     // Booked before anybody wrote events: the account of "a", and all of "c".
-    let ledger = credits::PgLedger::new(
-        db.pool().clone(),
-        Arc::new(clock.clone()),
-        Arc::new(RandomIds),
-        Actor::Service,
-    );
-    let request = |name: &str| credits::port::Request::of(testkit::user(name));
+    let book = async |command: credits::Command| {
+        let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
+        let done = credits::execute(&mut tx, &clock, Defaults::default(), &[command]).await.unwrap();
+        assert!(done.outcomes[0].result.is_ok());
+        tx.commit().await.unwrap();
+    };
     for name in ["a", "c"] {
-        ledger.open(request(name), "100".parse().unwrap()).await.unwrap();
+        let action = credits::Action::Open { initial: "100".parse().unwrap() };
+        book(credits::Command { action, ..consume(testkit::user(name), "1") }).await;
     }
-    let one = || "1".parse::<Credits>().unwrap();
-    use credits::Ledger as _;
-    ledger.consume(request("a"), one(), None).await.unwrap();
+    book(consume(testkit::user("a"), "1")).await;
     testkit::audit_now(&db);
     history(&db, &clock).await;
     testkit::audit_now(&db);
@@ -124,7 +122,7 @@ async fn what_the_outbox_cannot_know_is_not_asked_of_it() {
     let aged = "DELETE FROM webhooks.events WHERE id <= (SELECT min(id) + 3 FROM webhooks.events WHERE user_id = 'a')";
     assert_eq!(found_after(&mut conn, aged).await, Vec::<String>::new());
     // But who has begun to write events goes on.
-    ledger.consume(request("b"), one(), None).await.unwrap();
+    book(consume(testkit::user("b"), "1")).await;
     assert_eq!(found_after(&mut conn, "SELECT").await, ["b"]);
     db.forgo_audits();
 }

@@ -4,6 +4,8 @@
 
 mod audits;
 mod jobs;
+mod keys;
+mod keys_at_random;
 mod ledger_audit;
 mod metering;
 mod metering_audit;

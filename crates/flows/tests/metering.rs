@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use credits::{IdempotencyKey, Payer, Refusal};
-use flows::{MeterRefusal, Meterage, Metered, StandingCheck, Writes, metering::Recorded};
-use kernel::{Actor, Clock as _, Credits, Ids as _, ManualClock, Page, RandomIds, UserId};
+use credits::{Payer, Refusal};
+use flows::{
+    CommandRefusal, MeterRefusal, Meterage, Metered, Replay, StandingCheck, Writes, metering::Recorded,
+};
+use kernel::{Actor, Clock as _, Credits, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, UserId};
 use pg::Tx;
 use testkit::TestDb;
 use time::Duration;
@@ -17,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     database,
-    operations::{consume, run, signed_up, uncharged, writes},
+    operations::{consume, run, run_under, signed_up, uncharged, writes},
 };
 
 /// A call that states what it costs.
@@ -242,7 +244,7 @@ async fn an_event_is_charged_once_and_told_again() {
     let noted = metered(&writes, uncharged(event(worth("a", "10"), "e1").input)).await;
     assert_eq!((noted.record, noted.balance), (first.record.clone(), None));
     let with_key = keyed(event(worth("a", "10"), "e1"), "k", 1);
-    for replay in [credits::Replay::First, credits::Replay::ByKey] {
+    for replay in [Replay::First, Replay::ByKey] {
         let told = meter(&writes, with_key.clone()).await;
         assert_eq!(told.replay, replay);
         let told = told.result.unwrap();
@@ -292,24 +294,18 @@ async fn a_key_is_answered_as_the_first_time() {
         let key = format!("k{nth}");
         let again = meter(&writes, keyed(used.clone(), &key, 1)).await;
         assert_eq!((&again.result, again.at), (&first[nth].result, first[nth].at), "{nth}");
-        assert_eq!(again.replay, credits::Replay::ByKey);
+        assert_eq!(again.replay, Replay::ByKey);
         let other = meter(&writes, keyed(used, &key, 2)).await.result;
-        assert!(matches!(other, Err(MeterRefusal::Ledger(Refusal::IdempotencyConflict { .. }))));
+        assert!(matches!(other, Err(MeterRefusal::Key(_))));
     }
     assert_eq!(left(&db, &clock, &user).await, before);
     assert_eq!(records_of(&db, &user).await.len(), count);
     // The key is one of the account: another command cannot have it.
-    let spend = credits::Command {
-        idempotency: Some(IdempotencyKey::new("k0", [9; 32]).unwrap()),
-        ..consume(user.clone(), "1")
-    };
-    assert!(matches!(run(&writes, spend).await.result, Err(Refusal::IdempotencyConflict { .. })));
+    let spend = run_under(&writes, consume(user.clone(), "1"), "k0", 9).await;
+    assert!(matches!(spend.result, Err(CommandRefusal::Key(_))));
     // Long after, what was recorded is still known; what was refused may be tried again.
     clock.advance(Duration::days(8));
-    let pruned =
-        credits::prune_idempotency(&mut db.pool().get().await.unwrap(), &clock, Duration::WEEK, 1_000)
-            .await
-            .unwrap();
+    let pruned = flows::pruning::run(db.pool(), &clock, Duration::WEEK).await.unwrap();
     assert_eq!((pruned.successes, pruned.refusals), (3, 3));
     for (nth, used) in requests("a").into_iter().enumerate().take(3) {
         let again = meter(&writes, keyed(used, &format!("k{nth}"), 1)).await;

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use credits::{Defaults, IdempotencyKey, Payer};
+use credits::{Defaults, Payer};
 use flows::{
     Metered, StandingCheck, Writes,
     correction::{Correct, Corrections, Replacement},
 };
-use kernel::{Actor, CallerClass, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
+use kernel::{Actor, CallerClass, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
 use testkit::TestDb;
 use usage::{RecordFilter, UsageInput};
 use uuid::Uuid;
@@ -192,10 +192,10 @@ async fn sums_agree(db: &TestDb, user: &UserId) {
 }
 
 #[tokio::test]
-async fn a_refused_correction_tells_what_became_due() {
+async fn a_refused_correction_is_remembered_and_locks_no_account() {
     let (db, clock) = (database().await, testkit::clock());
     let hold_id = RandomIds.uuid();
-    opened(&db, &clock, &[hold_id, RandomIds.uuid(), RandomIds.uuid()]).await;
+    let writes = opened(&db, &clock, &[hold_id, RandomIds.uuid(), RandomIds.uuid()]).await;
     clock.advance(time::Duration::hours(2));
     let corrections = Corrections::new(
         db.pool().clone(),
@@ -212,11 +212,21 @@ async fn a_refused_correction_tells_what_became_due() {
         caller: CallerClass::Service,
         idempotency: Some(IdempotencyKey::new("k", [1; 32]).unwrap()),
     };
+    // Somebody else works on the account: what moves no credit does not wait for them.
+    let mut other = pg::Tx::begin(db.pool()).await.unwrap();
+    let theirs = std::collections::BTreeSet::from([wish.user_id.clone()]);
+    assert!(credits::held_up(&mut other, &theirs).await.unwrap().is_empty());
     let first = corrections.correct(&wish).await.unwrap();
     assert!(first.result.is_err());
     let again = corrections.correct(&wish).await.unwrap();
-    assert_eq!((again.result, again.at), (first.result, first.at));
+    assert_eq!((again.result, again.at, again.replay), (first.result, first.at, flows::Replay::ByKey));
+    other.rollback().await;
+    // What became due meanwhile is booked and told by whoever comes to the account next.
     let mut conn = db.pool().get().await.unwrap();
-    let events = webhooks::newest(&mut conn, &wish.user_id, 1).await.unwrap();
-    assert_eq!(events[0].event_type, "hold_expired");
+    let newest = async |conn: &mut pg::PgConnection| {
+        webhooks::newest(conn, &testkit::user("a"), 2).await.unwrap().remove(0).event_type
+    };
+    assert_eq!(newest(&mut conn).await, "credit_granted");
+    run(&writes, consume(wish.user_id.clone(), "1000")).await.result.unwrap_err();
+    assert_eq!(newest(&mut conn).await, "hold_expired");
 }

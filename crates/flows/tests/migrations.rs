@@ -124,3 +124,107 @@ async fn a_migration_keeps_readers_out_of_one_table_at_most_and_reads_none_meanw
     }
     assert!(breaches.is_empty(), "{breaches:#?}");
 }
+
+/// The time of the first migration of `idempotency`.
+const KEYS_MOVE: &str = "20261130090000";
+
+/// What a version does that keeps keys in the ledger: it looks up, adds the first use of a key, and that of another class.
+const OLD_LOOK_UP: &str = "
+SELECT string_agg(i.key || ' ' || coalesce(i.caller, 'any') || ' ' || (i.outcome ->> 'v'), ', ' ORDER BY i.key, i.caller) AS locked
+FROM (SELECT f.user_id, f.key, f.caller, f.outcome FROM credits.idempotency f
+    UNION ALL SELECT s.user_id, s.key, s.caller, s.outcome FROM credits.idempotency_shared s) AS i WHERE i.user_id = $1";
+const OLD_INSERTS: [&str; 2] = [
+    "INSERT INTO credits.idempotency (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, outcome, caller)
+    SELECT 'a', n.key, sha256('x'), now(), gen_random_uuid(), NULL, '{\"v\": 1}'::jsonb, n.caller
+    FROM unnest(ARRAY['later'], ARRAY['user']) AS n (key, caller)",
+    "INSERT INTO credits.idempotency_shared (user_id, key, fingerprint, created_at, transaction_id, usage_record_id, outcome, caller)
+    SELECT 'a', n.key, sha256('x'), now(), gen_random_uuid(), NULL, '{\"v\": 1}'::jsonb, n.caller
+    FROM unnest(ARRAY['later'], ARRAY['service']) AS n (key, caller)",
+];
+/// What it prunes by the key alone could be the answer of another class.
+const OLD_PRUNE: &str = "
+WITH old AS MATERIALIZED (
+    SELECT user_id, key, transaction_id FROM credits.idempotency
+    WHERE outcome IS NOT NULL ORDER BY created_at LIMIT 10 FOR UPDATE SKIP LOCKED),
+refusals AS (DELETE FROM credits.idempotency AS i USING old
+    WHERE old.transaction_id IS NULL AND i.user_id = old.user_id AND i.key = old.key RETURNING i.key)
+SELECT count(*)::text AS locked FROM refusals";
+
+#[tokio::test]
+async fn keys_move_with_their_rows_and_versions_that_know_the_old_tables_go_on() {
+    let (before, after): (Vec<Migration>, Vec<Migration>) =
+        migrate::merge(flows::MIGRATIONS).into_iter().partition(|migration| migration.name < KEYS_MOVE);
+    let db = TestDb::create(&[&before], &[]).await;
+    let mut conn = db.connect().await;
+    conn.batch_execute(
+        "INSERT INTO credits.idempotency (user_id, key, fingerprint, created_at, transaction_id, outcome, caller) VALUES
+            ('a', 'both', sha256('x'), now(), gen_random_uuid(), '{\"v\": 1}', 'user'),
+            ('a', 'former', sha256('x'), now(), gen_random_uuid(), '{\"v\": 1}', NULL),
+            ('a', 'pruned', sha256('x'), now(), gen_random_uuid(), NULL, 'user');
+         INSERT INTO credits.idempotency_shared (user_id, key, fingerprint, created_at, transaction_id, outcome, caller) VALUES
+            ('a', 'both', sha256('x'), now(), gen_random_uuid(), '{\"v\": 1}', 'service')",
+    )
+    .await
+    .unwrap();
+    let look_up = async |conn: &mut AsyncPgConnection| -> String {
+        let row: Locked = diesel::sql_query(OLD_LOOK_UP).bind::<Text, _>("a").get_result(conn).await.unwrap();
+        row.locked
+    };
+    let known = look_up(&mut conn).await;
+    assert_eq!(known, "both service 1, both user 1, former any 1");
+    // On the connection of a running gateway, whose statements are prepared.
+    migrate::run(db.pool(), flows::MIGRATIONS).await.unwrap();
+    assert_eq!(look_up(&mut conn).await, known);
+    for insert in OLD_INSERTS {
+        assert_eq!(diesel::sql_query(insert).execute(&mut conn).await.unwrap(), 1);
+    }
+    let known = format!("{known}, later service 1, later user 1");
+    assert_eq!(look_up(&mut conn).await, known);
+    let twice = diesel::sql_query(OLD_INSERTS[1]).execute(&mut conn).await.unwrap_err().to_string();
+    assert!(twice.contains("answers_key"), "{twice}");
+    let pruning = diesel::sql_query(OLD_PRUNE).execute(&mut conn).await.unwrap_err().to_string();
+    assert!(pruning.contains("cannot perform DELETE RETURNING"), "{pruning}");
+
+    let user = testkit::user("a");
+    let status = async |conn: &pg::PgConnection, key: &str, fingerprint: u8, caller| {
+        let fingerprint = match fingerprint {
+            // SHA-256 of "x".
+            0 => *b"\x2d\x71\x16\x42\xb7\x26\xb0\x44\x01\x62\x7c\xa9\xfb\xac\x32\xf5\xc8\x53\x0f\xb1\x90\x3c\xc4\xdb\x02\x25\x87\x17\x92\x1a\x48\x81",
+            other => [other; 32],
+        };
+        let key = kernel::IdempotencyKey::new(key, fingerprint).unwrap();
+        let request = idempotency::KeyedRequest { user_id: &user, key: &key, caller };
+        let keys = idempotency::look_up(conn, [request]).await.unwrap();
+        match keys.status(request) {
+            idempotency::KeyStatus::New => "new",
+            idempotency::KeyStatus::Answered(answer) => match answer.content {
+                idempotency::Content::Whole { .. } => "answered",
+                idempotency::Content::Pruned(_) => "pruned",
+            },
+            idempotency::KeyStatus::InBatch(_) => "in batch",
+            idempotency::KeyStatus::Conflict(_) => "conflict",
+        }
+    };
+    use kernel::CallerClass::{Service, User};
+    for (key, fingerprint, caller, expected) in [
+        ("both", 0, User, "answered"),
+        ("both", 0, Service, "answered"),
+        ("both", 1, Service, "conflict"),
+        ("former", 0, User, "answered"),
+        ("former", 0, Service, "answered"),
+        ("former", 1, User, "new"),
+        ("pruned", 0, User, "pruned"),
+        ("pruned", 0, Service, "new"),
+        ("later", 0, User, "answered"),
+        ("later", 0, Service, "answered"),
+        ("none", 0, User, "new"),
+    ] {
+        assert_eq!(status(&conn, key, fingerprint, caller).await, expected, "{key} {caller:?}");
+    }
+
+    // And the way back, for a release that goes wrong: nothing that was done is forgotten.
+    for migration in after.iter().rev() {
+        conn.batch_execute(migration.down).await.unwrap();
+    }
+    assert_eq!(look_up(&mut conn).await, known);
+}

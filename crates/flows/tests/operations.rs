@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use credits::Defaults;
-use flows::{BalanceReads, Barred, Metered, StandingCheck, StatusReads, Writes, sign_up};
+use flows::{BalanceReads, Barred, LedgerOutcome, Metered, StandingCheck, StatusReads, Writes, sign_up};
 use futures_util::join;
 use identity::Activity;
 use kernel::{Actor, CallerClass, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
@@ -24,7 +24,6 @@ pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
         transaction_id: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
-        idempotency: None,
         action: credits::Action::Consume { amount: amount.parse().unwrap(), usage_record_id: None },
     }
 }
@@ -66,9 +65,15 @@ pub fn uncharged(input: UsageInput) -> Metered {
 }
 
 /// Runs a command for somebody whose standing is known.
-pub async fn run(writes: &Writes, command: credits::Command) -> credits::Outcome {
-    let done = writes.ledger(command, StandingCheck::Done).await;
+pub async fn run(writes: &Writes, command: credits::Command) -> LedgerOutcome {
+    let done = writes.ledger(command, None, StandingCheck::Done).await;
     done.unwrap().unwrap()
+}
+
+/// Runs a command under a key, as a request that `asks` for something.
+pub async fn run_under(writes: &Writes, command: credits::Command, key: &str, asks: u8) -> LedgerOutcome {
+    let key = kernel::IdempotencyKey::new(key, [asks; 32]).unwrap();
+    writes.ledger(command, Some(key), StandingCheck::Done).await.unwrap().unwrap()
 }
 
 fn message(session_id: Uuid, content: &str) -> NewMessage {
@@ -135,7 +140,10 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
     assert!(statuses.ask(&testkit::user("nobody")).await.unwrap().is_none());
 
     writes.flush().await;
-    assert_eq!(writes.ledger(consume(user, "1"), StandingCheck::Done).await.unwrap_err(), pg::Rejected::Full);
+    assert_eq!(
+        writes.ledger(consume(user, "1"), None, StandingCheck::Done).await.unwrap_err(),
+        pg::Rejected::Full
+    );
 }
 
 /// Messages of a megabyte each would otherwise be allowed to take gigabytes while they wait.
@@ -170,10 +178,10 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     let spend = async |id: &str| {
         let command = consume(testkit::user(id), "10");
-        writes.ledger(command, StandingCheck::Due).await.unwrap()
+        writes.ledger(command, None, StandingCheck::Due).await.unwrap()
     };
     let (a, b, nobody, admin) = join!(spend("a"), spend("b"), spend("nobody"), spend("admin"));
-    let actor = |done: Result<credits::Outcome, Barred>| {
+    let actor = |done: Result<LedgerOutcome, Barred>| {
         done.map(|outcome| outcome.result.unwrap().entry.unwrap().actor)
     };
     assert_eq!(actor(a), Ok(Actor::User));
@@ -212,10 +220,10 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     let writes =
         Writes::start(pg::Pool::new(&settings).unwrap(), Arc::new(clock.clone()), Defaults::default());
     let (charge, words, usage, charge_b, words_b) = tokio::join!(
-        writes.ledger(consume(a.clone(), "1"), StandingCheck::Done),
+        writes.ledger(consume(a.clone(), "1"), None, StandingCheck::Done),
         writes.message(message(made[0], "held up")),
         writes.usage(uncharged(UsageInput::new(a.clone(), "ai_chat")), StandingCheck::Done),
-        writes.ledger(consume(b, "1"), StandingCheck::Done),
+        writes.ledger(consume(b, "1"), None, StandingCheck::Done),
         writes.message(message(made[1], "free")),
     );
     assert_eq!(charge.unwrap_err(), pg::Rejected::HeldUp);
@@ -234,31 +242,29 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     let wish = wish("a", "5");
     sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
     let writes = writes(&db, &clock);
-    let keyed = |key: &str, amount| credits::Command {
-        idempotency: Some(credits::IdempotencyKey::new(key, [1; 32]).unwrap()),
-        ..consume(testkit::user("a"), amount)
-    };
-    let first = run(&writes, keyed("paid", "2")).await.result.unwrap();
-    let refused = run(&writes, keyed("refused", "4")).await.result;
+    let keyed =
+        async |key: &str, amount| run_under(&writes, consume(testkit::user("a"), amount), key, 1).await;
+    let first = keyed("paid", "2").await.result.unwrap();
+    let refused = keyed("refused", "4").await.result;
     assert!(refused.is_err());
     let week = time::Duration::WEEK;
     let prune = || flows::pruning::run(db.pool(), &clock, week);
     clock.advance(week);
-    assert_eq!(prune().await.unwrap(), credits::Pruned::default(), "not older than a week");
+    assert_eq!(prune().await.unwrap(), flows::Pruned::default(), "not older than a week");
     clock.advance(time::Duration::SECOND);
     let job = flows::pruning::job(db.pool().clone(), Arc::new(clock.clone()), week);
     let jobs = flows::jobs::JobRunner::start([job], &(Arc::new(clock.clone()) as Arc<dyn kernel::Clock>));
     let conn = db.pool().get().await.unwrap();
     // The key of a refusal is free again once it is forgotten; that of a success never is.
-    while run(&writes, keyed("refused", "1")).await.result.is_err() {}
+    while keyed("refused", "1").await.result.is_err() {}
     drop(jobs);
-    let again = run(&writes, keyed("paid", "2")).await;
-    assert_eq!(again.replay, credits::Replay::ByKey);
+    let again = keyed("paid", "2").await;
+    assert_eq!(again.replay, flows::Replay::ByKey);
     assert_eq!(again.result.unwrap().entry, first.entry);
     let left = credits::balances(&conn, &clock, &[testkit::user("a")]).await.unwrap();
     assert_eq!(left[0].unwrap().posted, "2".parse().unwrap());
     prune().await.unwrap();
-    assert_eq!(prune().await.unwrap(), credits::Pruned::default());
+    assert_eq!(prune().await.unwrap(), flows::Pruned::default());
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::UserId;
 
 /// The authenticated caller of one operation (HTTP contract 1.3).
@@ -46,7 +48,8 @@ pub enum Actor {
 
 /// Class of a caller with regard to one user. Holds, idempotency keys and event ids belong to a user and a class, so that
 /// neither class uses up or ends what the other one made (HTTP contract 1.11).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CallerClass {
     /// The user, by a token; also an administrator on their own account.
     User,

@@ -1,12 +1,16 @@
 //! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
 
 use kernel::{Detail, Failure, Kind, rfc3339};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::rating::TokenClass;
 
 /// Why something about usage is not done. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Those that are remembered can be written as JSON, in a form that is stored and never changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "refusal", rename_all = "snake_case")]
 pub enum UsageRefusal {
     /// The event id was used before, for another event.
     #[error("event {event_id} was recorded before with another content")]
@@ -16,6 +20,7 @@ pub enum UsageRefusal {
     },
     /// The event lies too far back or ahead. Older events are an administrative import.
     #[error("occurred_at must be between {} and {}", rfc3339(*.earliest), rfc3339(*.latest))]
+    #[serde(skip)]
     TimestampOutOfRange {
         /// The earliest instant that is accepted.
         earliest: OffsetDateTime,
@@ -24,6 +29,7 @@ pub enum UsageRefusal {
     },
     /// The event id is one of those that the service gives itself.
     #[error("event id {event_id} is reserved")]
+    #[serde(skip)]
     ReservedEventId {
         /// The id.
         event_id: String,
@@ -32,56 +38,68 @@ pub enum UsageRefusal {
     #[error("{}", unpriced(.provider.as_deref(), .model_name.as_deref(), *.token_class))]
     PriceNotFound {
         /// Whose model it is, if that was said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         provider: Option<String>,
         /// The model, if one was named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         model_name: Option<String>,
         /// The class that its price says nothing about.
+        #[serde(default, with = "kernel::stored::text_option", skip_serializing_if = "Option::is_none")]
         token_class: Option<TokenClass>,
     },
     /// More tokens were cached than there were.
     #[error("cached_prompt_tokens is a part of prompt_tokens")]
+    #[serde(skip)]
     PartExceedsWhole,
     /// The price times what was used is more than any account may hold.
     #[error("the charge is too large")]
+    #[serde(skip)]
     ChargeTooLarge,
     /// The user has no such record, or it was dropped with its month.
     #[error("there is no usage record {id}")]
     UsageRecordNotFound {
         /// The id that was asked for.
+        #[serde(with = "kernel::stored::text")]
         id: i64,
     },
     /// The record was taken back before, or is itself a correction.
     #[error("usage record {id} was corrected before, or is a correction")]
     AlreadyCorrected {
         /// The record.
+        #[serde(with = "kernel::stored::text")]
         id: i64,
     },
     /// The database knows no such time zone.
     #[error("there is no time zone {zone}")]
+    #[serde(skip)]
     InvalidTimeZone {
         /// What was asked for.
         zone: String,
     },
     /// A series would have more points than one answer may have.
     #[error("a series has at most {limit} points")]
+    #[serde(skip)]
     TooManyPoints {
         /// Most buckets times series.
         limit: i64,
     },
     /// No price was given, or too many at once.
     #[error("1 to {limit} prices can be put at once")]
+    #[serde(skip)]
     PriceCount {
         /// Most at once.
         limit: usize,
     },
     /// A price says nothing: neither a rate nor that it is retired.
     #[error("price {place} has no rate")]
+    #[serde(skip)]
     PriceWithoutRates {
         /// Its place in the request, from 0.
         place: usize,
     },
     /// A price would change what was.
     #[error("price {place} would begin before {}", rfc3339(*.earliest))]
+    #[serde(skip)]
     PriceInPast {
         /// Its place in the request, from 0.
         place: usize,
@@ -90,16 +108,33 @@ pub enum UsageRefusal {
     },
     /// The request has two prices of the same provider, model, tier and step.
     #[error("price {place} is of the same provider, model, tier and step as one before it")]
+    #[serde(skip)]
     PriceTwice {
         /// Place of the second one in the request, from 0.
         place: usize,
     },
     /// A version begins at that instant already, and versions are never edited.
     #[error("price {place} would begin at the same instant as a version that exists")]
+    #[serde(skip)]
     PriceExists {
         /// Its place in the request, from 0.
         place: usize,
     },
+}
+
+impl UsageRefusal {
+    /// Whether the refusal depended on what is stored, so that a repeat under the same idempotency key must be refused again
+    /// even if it could be done by now (HTTP contract 1.11).
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        matches!(
+            self,
+            Self::UsageConflict { .. }
+                | Self::PriceNotFound { .. }
+                | Self::UsageRecordNotFound { .. }
+                | Self::AlreadyCorrected { .. }
+        )
+    }
 }
 
 impl Failure for UsageRefusal {

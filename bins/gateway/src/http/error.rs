@@ -4,8 +4,7 @@ use actix_web::{
     HttpResponse,
     http::header::{self, HeaderName, HeaderValue},
 };
-use credits::IdempotencyKey;
-use kernel::{Detail, Failure, Kind, UserId, rfc3339};
+use kernel::{Detail, Failure, IdempotencyKey, Kind, UserId, rfc3339};
 use pg::{DbError, Rejected, pool::chain};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;

@@ -5,8 +5,7 @@ pub mod v1;
 use std::fmt::Display;
 
 use actix_web::http::header::HeaderName;
-use credits::{Fingerprint, IdempotencyKey};
-use kernel::{Principal, UserId};
+use kernel::{Fingerprint, IdempotencyKey, Principal, UserId, fingerprint};
 
 use super::{
     call::Call,
@@ -27,7 +26,7 @@ pub struct Begun {
     text: Option<String>,
     bound: Fingerprint,
     /// As version 1 of the fingerprint was bound.
-    former: Fingerprint,
+    former: fingerprint::v1::Fingerprint,
 }
 
 /// The key of this call, if it has one, bound to who calls, to the route and its user, and to the fields of the request.
@@ -40,7 +39,7 @@ pub struct Begun {
 pub async fn key<T: Keyed + Send + 'static>(
     call: &Call,
     input: T,
-    former: impl FnOnce(&T, Fingerprint) -> Fingerprint + Send + 'static,
+    former: impl FnOnce(&T, fingerprint::v1::Fingerprint) -> fingerprint::v1::Fingerprint + Send + 'static,
 ) -> Result<(T, Option<IdempotencyKey>), ApiError> {
     key_at::<T, String>(call, None, input, former).await
 }
@@ -53,7 +52,7 @@ pub async fn key_at<T: Keyed + Send + 'static, P: Display>(
     call: &Call,
     parameter: Option<(&str, P)>,
     input: T,
-    former: impl FnOnce(&T, Fingerprint) -> Fingerprint + Send + 'static,
+    former: impl FnOnce(&T, fingerprint::v1::Fingerprint) -> fingerprint::v1::Fingerprint + Send + 'static,
 ) -> Result<(T, Option<IdempotencyKey>), ApiError> {
     let Some(mut begun) = begun(call)? else {
         return Ok((input, None));
@@ -79,20 +78,20 @@ pub fn begun(call: &Call) -> Result<Option<Begun>, ApiError> {
     };
     let principal = call.principal()?;
     let target = call.target().map(|user| user.as_str());
-    let bound = |version: Fingerprint| {
-        let caller = version.word("http");
-        let caller = match principal {
-            Principal::User(id) | Principal::AdminUser(id) => caller.word("user").word(id.as_str()),
-            Principal::Key { name, .. } => caller.word("key").word(name),
-        };
-        caller.word(call.operation).maybe(target)
+    let (kind, name) = match principal {
+        Principal::User(id) | Principal::AdminUser(id) => ("user", id.as_str()),
+        Principal::Key { name, .. } => ("key", &**name),
     };
+    let words = ["http", kind, name, call.operation];
+    let bound = words.into_iter().fold(Fingerprint::new(), Fingerprint::word);
+    let former =
+        words.into_iter().fold(fingerprint::v1::Fingerprint::new(), fingerprint::v1::Fingerprint::word);
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     let usable = text.filter(|text| IdempotencyKey::new(*text, [0; 32]).is_ok());
     Ok(Some(Begun {
         text: usable.map(str::to_owned),
-        bound: bound(Fingerprint::v2()),
-        former: bound(Fingerprint::v1()),
+        bound: bound.maybe(target),
+        former: former.maybe(target),
     }))
 }
 
@@ -118,12 +117,12 @@ impl Begun {
     pub fn key(
         &self,
         asked: impl FnOnce(Fingerprint) -> Fingerprint,
-        former: impl FnOnce(Fingerprint) -> Fingerprint,
+        former: impl FnOnce(fingerprint::v1::Fingerprint) -> fingerprint::v1::Fingerprint,
     ) -> Result<IdempotencyKey, ApiError> {
         let text = self.check()?;
-        let former = former(self.former.clone()).into_former();
+        let former = former(self.former.clone());
         IdempotencyKey::new(text, asked(self.bound.clone()).finish())
-            .map(|key| key.or_formerly(former))
+            .map(|key| key.with_v1(former))
             .map_err(|_| ApiError::new(&catalogue::INTERNAL))
     }
 

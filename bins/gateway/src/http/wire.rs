@@ -224,11 +224,13 @@ pub struct Hold {
     pub resolved_at: Option<Timestamp>,
 }
 
-impl From<credits::HoldView> for Hold {
-    fn from(hold: credits::HoldView) -> Self {
+impl Hold {
+    /// A hold of this user.
+    #[must_use]
+    pub fn new(user_id: UserId, hold: credits::HoldView) -> Self {
         Self {
             hold_id: hold.hold_id,
-            user_id: hold.user_id,
+            user_id,
             made_by: hold.made_by.as_str(),
             amount: hold.amount,
             captured: hold.captured,

@@ -5,8 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use credits::{Applied, EntryKind, Outcome, Replay};
-use flows::{MeterRefusal, Meterage};
+use credits::{Applied, EntryKind};
+use flows::{LedgerOutcome, MeterRefusal, Meterage, Replay};
 use kernel::{Credits, Failure as _};
 
 /// Credits moved since the start: whole credits are shown, fractions are kept until they add up.
@@ -19,7 +19,7 @@ pub struct Moved {
 
 impl Moved {
     /// Counts what became of a request.
-    pub fn count(&self, outcome: &Outcome) {
+    pub fn count(&self, outcome: &LedgerOutcome) {
         match (outcome.replay, &outcome.result) {
             (Replay::ByKey, _) => replayed("key"),
             (Replay::First, Ok(applied)) if applied.replayed => replayed("reference"),
@@ -43,11 +43,11 @@ impl Moved {
                     metrics::counter!("credits_consumed_total").absolute(add(&self.consumed_micro, taken));
                 }
             }
-            (Replay::First, Err(MeterRefusal::Ledger(refusal))) => {
-                metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1);
-            }
             (Replay::First, Err(MeterRefusal::Usage(refusal))) => {
                 metrics::counter!("usage_refused_total", "code" => refusal.code()).increment(1);
+            }
+            (Replay::First, Err(refusal)) => {
+                metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1);
             }
         }
     }

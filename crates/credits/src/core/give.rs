@@ -169,7 +169,7 @@ fn within(state: &AccountState, figure: Credits, amount: Credits, most: i64) -> 
     if i128::from(figure.micro()).saturating_add(coming) <= i128::from(most) {
         Ok(())
     } else {
-        Err(Refusal::BalanceLimit { limit: BALANCE_MAX })
+        Err(Refusal::BalanceLimit)
     }
 }
 

@@ -84,10 +84,9 @@ impl Hold {
 
     /// The hold as it is shown.
     #[must_use]
-    pub fn shown(&self, user_id: &kernel::UserId) -> HoldView {
+    pub fn shown(&self) -> HoldView {
         HoldView {
             hold_id: self.id,
-            user_id: user_id.clone(),
             made_by: self.made_by,
             requested: self.requested,
             amount: self.amount,

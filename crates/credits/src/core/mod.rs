@@ -18,6 +18,7 @@ pub mod state;
 mod view;
 
 use kernel::{Actor, CallerClass, Credits, FreeForm};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -34,7 +35,7 @@ pub use view::{settled, view};
 use crate::{
     error::Refusal,
     model::{
-        Action, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, NewGrant,
+        Action, Applied, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, NewGrant,
         PRIORITY_DEFAULT, Payer, ReferenceScope, TransactionName, balance::BALANCE_MAX,
     },
 };
@@ -47,31 +48,73 @@ pub const INITIAL_REFERENCE: &str = "\u{1}initial";
 pub const FORMER_INITIAL_REFERENCE: &str = "initial";
 
 /// What a command did to the state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// It can be written as JSON, but for its entry, in a form that is stored: members are added to it, and none changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
     /// The entry that says what the command did.
+    #[serde(skip)]
     pub entry: Written,
     /// The account afterwards.
+    #[serde(flatten)]
     pub balance: Balance,
     /// The hold that was made or resolved, afterwards.
     pub hold: Option<Box<HoldView>>,
     /// The grant that was given, afterwards.
     pub grant: Option<Box<GrantView>>,
     /// Part of a charge that nothing was left to pay for.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub uncollected: Credits,
     /// The command had been applied before.
     pub replayed: bool,
 }
 
 /// Where the entry of a command is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Written {
     /// There is none.
+    #[default]
     Nothing,
     /// In the journal of the state, under this `seq`.
     Now(i64),
     /// It had been stored before the state was loaded.
     Before(Box<Entry>),
+}
+
+impl Effect {
+    /// The entry, by its place in the journal of the account.
+    #[must_use]
+    pub fn entry_seq(&self) -> Option<i64> {
+        match &self.entry {
+            Written::Nothing => None,
+            Written::Now(seq) => Some(*seq),
+            Written::Before(entry) => Some(entry.seq),
+        }
+    }
+
+    /// The transaction that tells for good what the command did; for one that had been applied before the first one.
+    #[must_use]
+    pub fn transaction_id(&self, command: &Command) -> Uuid {
+        let first = match &self.entry {
+            Written::Now(_) => None,
+            Written::Nothing => self.grant.as_ref().and_then(|grant| grant.transaction_id),
+            Written::Before(entry) => Some(entry.transaction_id),
+        };
+        first.unwrap_or(command.transaction_id)
+    }
+
+    /// The same with its entry, once that is stored.
+    #[must_use]
+    pub fn with_entry(self, entry: Option<Entry>) -> Applied {
+        Applied {
+            entry,
+            balance: self.balance,
+            hold: self.hold.map(|hold| *hold),
+            grant: self.grant.map(|grant| *grant),
+            uncollected: self.uncollected,
+            replayed: self.replayed,
+        }
+    }
 }
 
 /// On whose behalf an entry is written, and when it takes effect.
@@ -152,9 +195,7 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
         | Action::ConsumeUncollected { amount, .. }
         | Action::Hold { amount, .. }
         | Action::Adjust { amount, .. } => (*amount, MICRO),
-        Action::Acknowledge { .. } | Action::Release { .. } | Action::Refuse { .. } | Action::ApplyDue => {
-            return Ok(());
-        }
+        Action::Release { .. } | Action::ApplyDue => return Ok(()),
     };
     if !(least..=BALANCE_MAX).contains(&amount) {
         let limit = BALANCE_MAX;
@@ -224,8 +265,6 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
             hold::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause)
         }
         Action::Meter(metering) => meter(state, metering, cause),
-        Action::Acknowledge { .. } => Ok(Done { replayed: true, ..Done::nothing() }),
-        Action::Refuse { ref refusal } => Err((**refusal).clone().into()),
         Action::Release { hold_id } => hold::release(state, hold_id, cause),
         Action::Refund { transaction_id, amount, .. } => refund::refund(state, transaction_id, amount, cause),
         Action::Adjust { amount, adjustment, .. } => adjust::adjust(state, amount, adjustment, cause),

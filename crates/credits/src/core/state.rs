@@ -330,7 +330,7 @@ impl AccountState {
 
     /// The hold of this id as it is shown now.
     pub(crate) fn show_hold(&self, id: Uuid) -> Option<HoldView> {
-        self.hold(id).map(|hold| hold.shown(&self.user_id))
+        self.hold(id).map(|hold| hold.shown())
     }
 
     /// The grant of this id as it is shown now: as it is here, or, if it is no longer live, as its reference knows it.

@@ -3,10 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use kernel::Credits;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// How long the windows of a budget are, shortest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BudgetPeriod {
     /// From midnight to midnight in the zone of the budget: 23 to 25 hours.
     Day,

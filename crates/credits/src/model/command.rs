@@ -4,10 +4,7 @@ use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{
-    Refusal,
-    model::{HoldMode, IdempotencyKey, NewGrantKind, PRIORITY_DEFAULT},
-};
+use crate::model::{HoldMode, NewGrantKind, PRIORITY_DEFAULT};
 
 /// One requested change of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +13,16 @@ pub struct Command {
     pub user_id: UserId,
     /// In which capacity the caller acts; kept with the entry.
     pub actor: Actor,
-    /// The class of the caller, to which holds and idempotency keys belong. Not always told by `actor`: an administrator on
+    /// The class of the caller, to which holds belong. Not always told by `actor`: an administrator on
     /// their own account is of the class of users.
     pub caller: CallerClass,
-    /// Identity of the change, from [`kernel::Ids`]. A replay answers the transaction id of the first time instead.
+    /// Identity of the change, from [`kernel::Ids`]. A command that had been applied before, by its reference, answers the
+    /// transaction id of the first time instead.
     pub transaction_id: Uuid,
     /// Kept with the entry. Must not hold a NUL character.
     pub description: Option<String>,
     /// Kept with the entry.
     pub metadata: FreeForm,
-    /// The caller's identity of the request: it takes effect once, and its first outcome is answered again.
-    pub idempotency: Option<IdempotencyKey>,
     /// What to do.
     pub action: Action,
 }
@@ -88,17 +84,6 @@ pub enum Action {
     },
     /// Charges a usage record that is written in the same transaction.
     Meter(Metering),
-    /// Charges nothing, because the usage record was written before. Answered with `replayed`.
-    Acknowledge {
-        /// The record.
-        usage_record_id: i64,
-    },
-    /// Is refused, as the caller found before: outside of the ledger, or with other commands of the same request. With an
-    /// idempotency key a repeat is refused for the same reason.
-    Refuse {
-        /// Why.
-        refusal: Box<Refusal>,
-    },
     /// Gives up a hold.
     Release {
         /// Which hold.

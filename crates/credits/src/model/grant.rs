@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use kernel::{Credits, FreeForm};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -12,7 +13,8 @@ use crate::model::EntryKind;
 pub const PRIORITY_DEFAULT: u8 = 100;
 
 /// Where a grant came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GrantKind {
     /// Given with the account.
     Initial,
@@ -40,7 +42,8 @@ pub enum NewGrantKind {
 }
 
 /// How a grant stands at an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GrantStatus {
     /// It does not count yet.
     Scheduled,
@@ -67,7 +70,7 @@ pub enum GrantFilter {
 }
 
 /// A grant as it is shown (HTTP contract 6.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantView {
     /// Counted per account.
     pub grant_id: i64,
@@ -76,16 +79,21 @@ pub struct GrantView {
     /// A purchase, or the refund of one; burns after what was given.
     pub paid: bool,
     /// What it was worth at first.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub amount: Credits,
     /// Not yet spent, held or not.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub remaining: Credits,
     /// Part of it that open holds set aside.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub held: Credits,
     /// Low burns first.
     pub priority: u8,
     /// From when it counts.
+    #[serde(with = "kernel::stored::micros")]
     pub effective_at: OffsetDateTime,
     /// When what is left of it is lost.
+    #[serde(with = "kernel::stored::micros_option")]
     pub expires_at: Option<OffsetDateTime>,
     /// How it stands.
     pub status: GrantStatus,
@@ -98,6 +106,7 @@ pub struct GrantView {
     /// What the caller attached; empty for none.
     pub metadata: FreeForm,
     /// When it was made known.
+    #[serde(with = "kernel::stored::micros")]
     pub created_at: OffsetDateTime,
 }
 

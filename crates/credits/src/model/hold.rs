@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use kernel::{CallerClass, Credits, FreeForm, UserId};
+use kernel::{CallerClass, Credits, FreeForm};
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -40,7 +41,8 @@ impl HoldMode {
 }
 
 /// What became of a hold. It is resolved once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HoldStatus {
     /// Nothing yet.
     Open,
@@ -53,35 +55,42 @@ pub enum HoldStatus {
 }
 
 /// A hold as it is shown (HTTP contract 6.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldView {
     /// Which.
     pub hold_id: Uuid,
-    /// Whose.
-    pub user_id: UserId,
     /// The class of the caller who made it. A user ends only holds of users.
+    #[serde(default = "service")]
     pub made_by: CallerClass,
     /// What was asked for; a clamped hold sets aside less.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub requested: Credits,
     /// What is or was set aside.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub amount: Credits,
     /// What was charged; more than `amount` if the charge was.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub captured: Credits,
     /// Part of `amount` that was not charged.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub released: Credits,
     /// Part of a charge that nothing was left to pay for.
+    #[serde(with = "kernel::stored::micro_credits")]
     pub uncollected: Credits,
     /// What became of it.
     pub status: HoldStatus,
     /// When its life ends, resolved or not.
+    #[serde(with = "kernel::stored::micros")]
     pub expires_at: OffsetDateTime,
     /// What the caller said about it.
     pub description: Option<String>,
     /// What the caller attached; empty for none.
     pub metadata: FreeForm,
     /// When it was made.
+    #[serde(with = "kernel::stored::micros")]
     pub created_at: OffsetDateTime,
     /// When it was captured, released or expired.
+    #[serde(with = "kernel::stored::micros_option")]
     pub resolved_at: Option<OffsetDateTime>,
     /// The entry that made it: the place of the hold among the holds of its account.
     pub entry_seq: i64,
@@ -118,6 +127,11 @@ impl HoldStatus {
             Self::Expired => "expired",
         }
     }
+}
+
+/// The class that a stored hold has which does not tell it; who reads it knows better from its entry.
+fn service() -> CallerClass {
+    CallerClass::Service
 }
 
 impl HoldFilter {

@@ -3,14 +3,11 @@
 pub mod account;
 pub mod balance;
 pub mod budget;
-mod canonical_json;
 pub mod command;
 pub mod entry;
-pub mod fingerprint;
 pub mod grant;
 pub mod grant_place;
 pub mod hold;
-pub mod idempotency;
 pub mod listing;
 pub mod outcome;
 
@@ -19,10 +16,8 @@ pub use balance::Balance;
 pub use budget::{BudgetPeriod, BudgetView, BudgetsRefused, NewBudget};
 pub use command::{Action, Adjustment, Command, Metering, NewGrant, Payer, ReferenceScope};
 pub use entry::{Direction, Entry, EntryKind};
-pub use fingerprint::{Fingerprint, FormerFingerprints};
 pub use grant::{GrantFilter, GrantKind, GrantStatus, GrantView, NewGrantKind, PRIORITY_DEFAULT};
 pub use grant_place::GrantPlace;
 pub use hold::{HoldFilter, HoldMode, HoldStatus, HoldView};
-pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 pub use listing::{TransactionFilter, TransactionKind, TransactionName, UnknownTransactionKind};
-pub use outcome::{Applied, Executed, LowCrossing, Outcome, Replay};
+pub use outcome::{Applied, Executed, LowCrossing, Outcome};

@@ -23,8 +23,6 @@ pub struct Applied {
     pub grant: Option<GrantView>,
     /// Part of a charge that nothing was left to pay for.
     pub uncollected: Credits,
-    /// The usage record that was written with it, by [`Action::Meter`](crate::Action::Meter).
-    pub usage_record_id: Option<i64>,
     /// The reference had been used before; nothing changed, and `entry` is that of the first time.
     pub replayed: bool,
 }
@@ -34,19 +32,8 @@ pub struct Applied {
 pub struct Outcome {
     /// What it did, or why it is not done.
     pub result: Result<Applied, Refusal>,
-    /// When that was decided, in the time of the account. A repeat has the instant of the first answer.
+    /// When that was decided, in the time of the account.
     pub at: OffsetDateTime,
-    /// Whether this answers a repeat.
-    pub replay: Replay,
-}
-
-/// Whether an outcome is new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Replay {
-    /// It is new.
-    First,
-    /// The same request was decided before under the same idempotency key: all else in the outcome is as it was then.
-    ByKey,
 }
 
 /// What a batch did.

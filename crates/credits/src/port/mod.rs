@@ -1,22 +1,17 @@
 //! The ledger as a caller sees it who has no transaction of his own: in its own words, without a connection.
 
-mod fingerprint;
-mod pg_ledger;
-
 use std::future::Future;
 
-use kernel::{Credits, Detail, Failure, FreeForm, Kind, Page, Slice, UserId};
+use kernel::{Credits, Detail, Failure, FreeForm, InvalidIdempotencyKey, Kind, Page, Slice, UserId};
 use pg::DbError;
 use time::Duration;
 use uuid::Uuid;
-
-pub use pg_ledger::PgLedger;
 
 use crate::{
     error::Refusal,
     model::{
         AccountView, Applied, Entry, GrantFilter, GrantPlace, GrantView, HoldFilter, HoldMode, HoldView,
-        InvalidIdempotencyKey, NewGrant, TransactionFilter,
+        NewGrant, TransactionFilter,
     },
 };
 

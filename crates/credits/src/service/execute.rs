@@ -37,8 +37,7 @@ pub async fn lock<'a>(
 /// The instant is the database's clock, read after the locks are held (or the pinned instant of `clock`), never earlier
 /// than the account's own time.
 ///
-/// Refusals are values: what was due before them is saved, and they do not disturb the other commands. A command whose
-/// idempotency key was used before is not applied: the first outcome is answered again, or the conflict.
+/// Refusals are values: what was due before them is saved, and they do not disturb the other commands.
 ///
 /// `defaults` say which falls of a balance are told of accounts that have no threshold of their own.
 ///
@@ -59,5 +58,5 @@ pub async fn execute(
     for command in commands {
         deciding.apply(Cow::Borrowed(command))?;
     }
-    deciding.finish(tx).await?.save(tx).await
+    deciding.finish().save(tx).await
 }

@@ -126,7 +126,7 @@ pub async fn holds(
     page: &Page<i64>,
 ) -> Result<Slice<HoldView, i64>, DbError> {
     let found = store::listings::holds(conn, clock.pinned(), user, filter, page).await?;
-    let views = Found { items: found.items.iter().map(|hold| hold.shown(user)).collect(), rows: found.rows };
+    let views = Found { items: found.items.iter().map(|hold| hold.shown()).collect(), rows: found.rows };
     Ok(page.cut_found(views, |hold: &HoldView| hold.entry_seq))
 }
 

@@ -79,7 +79,6 @@ pub async fn book_due(
             transaction_id: Uuid::nil(),
             description: None,
             metadata: FreeForm::empty(),
-            idempotency: None,
             action: Action::ApplyDue,
         })
         .collect();

@@ -13,12 +13,11 @@ pub mod global_references;
 pub mod grants;
 pub mod held_up;
 pub mod holds;
-pub mod idempotency;
 pub mod listings;
 pub mod peek;
 pub mod references;
-pub mod stored_outcome;
 pub mod sweep;
+pub mod traces;
 pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +31,7 @@ use uuid::Uuid;
 use crate::{
     core::{self, AccountState, FORMER_INITIAL_REFERENCE, INITIAL_REFERENCE},
     model::{Action, Command},
-    store::{columns::Shared, idempotency::NewKey},
+    store::columns::Shared,
 };
 
 /// What a batch needs from the database.
@@ -50,8 +49,6 @@ pub struct Wanted {
     holds: BTreeSet<(UserId, Uuid)>,
     /// Charges that commands want to give back.
     charges: BTreeSet<(UserId, Uuid)>,
-    /// Idempotency keys of commands.
-    keys: BTreeSet<(UserId, String)>,
 }
 
 /// The locked accounts of a batch, and its instant.
@@ -63,8 +60,6 @@ pub struct Batch {
     pub accounts: BTreeMap<UserId, AccountState>,
     /// Balances that owners want to hear of.
     pub thresholds: BTreeMap<UserId, Credits>,
-    /// Idempotency keys of commands that were used before.
-    pub keys: idempotency::Known,
     /// Who uses references that commands name with the scope of all users, also since loading.
     pub global_references: global_references::Uses,
 }
@@ -93,9 +88,6 @@ impl Wanted {
     fn add(&mut self, command: &Command) {
         let user = || command.user_id.clone();
         self.users.insert(user());
-        if let Some(key) = &command.idempotency {
-            self.keys.insert((user(), key.key().to_owned()));
-        }
         let global = command.action.global_reference();
         self.global_references.extend(global.map(str::to_owned));
         let reference = match &command.action {
@@ -122,8 +114,6 @@ impl Wanted {
             | Action::ConsumeUncollected { .. }
             | Action::Hold { .. }
             | Action::Adjust { .. }
-            | Action::Acknowledge { .. }
-            | Action::Refuse { .. }
             | Action::ApplyDue => None,
         };
         if let Some(reference) = reference {
@@ -142,11 +132,10 @@ pub struct Locked {
     live: grants::Live,
     known: Vec<references::Reference>,
     charges: charges::Charges,
-    keys: idempotency::Known,
     global_references: global_references::Uses,
 }
 
-/// Makes missing accounts that are to be opened, locks the accounts, and reads what belongs to them: live grants; keys,
+/// Makes missing accounts that are to be opened, locks the accounts, and reads what belongs to them: live grants;
 /// references and charges where commands name them.
 ///
 /// All is sent at once. The server runs the statements of a connection in the order in which they were first polled, so
@@ -158,25 +147,24 @@ pub async fn lock(
     wanted: Wanted,
 ) -> Result<Locked, DbError> {
     let fresh = accounts::insert_missing(conn, pinned, &wanted.opened).await?;
-    let (rows, live, known, charges, keys, global_references) = try_join!(
+    let (rows, live, known, charges, global_references) = try_join!(
         accounts::lock_for_update(conn, &wanted.users),
         grants::load_live(conn, pinned, &wanted.users),
         references::load(conn, &wanted.references),
         charges::load(conn, &wanted.charges),
-        idempotency::load(conn, &wanted.keys),
         global_references::load(conn, &wanted.global_references),
     )?;
     if live.read == grants::Read::Unlocked && !rows.is_empty() {
         let fault = "the grants of a batch were read before its accounts were locked";
         return Err(DbError::Inconsistent(fault.to_owned()));
     }
-    Ok(Locked { wanted, fresh, rows, live, known, charges, keys, global_references })
+    Ok(Locked { wanted, fresh, rows, live, known, charges, global_references })
 }
 
 /// Puts together what was read of locked accounts. Reads holds of accounts where something is held, those that a command
 /// names, and budgets of accounts that have any, in the windows of the instant; mostly there are none of them.
 pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
-    let Locked { wanted, fresh, rows, live, known, charges, keys, global_references } = locked;
+    let Locked { wanted, fresh, rows, live, known, charges, global_references } = locked;
     let holding: Vec<&str> = rows
         .iter()
         .map(accounts::LockedRow::account)
@@ -201,7 +189,7 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
     }
     let rows = rows.into_iter().map(accounts::LockedRow::into_account).collect();
     let accounts = accounts::assemble(rows, live.grants, holds::assemble(holds, lines)?, &fresh)?;
-    let mut batch = Batch { now, accounts, thresholds, keys, global_references };
+    let mut batch = Batch { now, accounts, thresholds, global_references };
     for (user, budgets) in budgets {
         if let Some(state) = batch.accounts.get_mut(&user) {
             state.keep_budgets(budgets);
@@ -223,15 +211,14 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
 }
 
 /// Writes what changed, and answers what the database gave to what is new.
-pub async fn save(conn: Shared<'_>, batch: &Batch, keys: &[NewKey]) -> Result<Saved, DbError> {
+pub async fn save(conn: Shared<'_>, batch: &Batch) -> Result<Saved, DbError> {
     let states: Vec<&AccountState> = batch.accounts.values().collect();
-    let (grants, holds, (), (), entries, (), ()) = try_join!(
+    let (grants, holds, (), (), entries, ()) = try_join!(
         grants::insert(conn, &states),
         holds::insert(conn, &states),
         holds::update(conn, &states),
         budgets::update(conn, &states),
         book::book(conn, &states),
-        idempotency::insert(conn, keys),
         global_references::insert(conn, &states, batch.now),
     )?;
     Ok(Saved { entries, grants, holds })

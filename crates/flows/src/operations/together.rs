@@ -3,15 +3,21 @@
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use futures_util::try_join;
-use kernel::{Actor, Clock};
+use idempotency::{Keys, Replay};
+use kernel::Clock;
 use pg::{DbError, PgConnection, Tx, Work};
-use time::OffsetDateTime;
 use usage::{Prices, Recording, rating::PriceBook};
 
-use super::{Operation, Outcome, SHORT_TEXTS_BYTES};
+use super::{
+    Operation, Outcome, SHORT_TEXTS_BYTES,
+    decisions::{Decisions, Place, resolve},
+};
 use crate::{
-    events, metering,
-    standing::{Barred, Standings},
+    answers::Wanted,
+    events,
+    ledger::LedgerOutcome,
+    metering::{Meterage, Records},
+    standing::Standings,
 };
 
 /// Runs a batch of mixed operations in one transaction, one set-oriented step a domain.
@@ -21,31 +27,12 @@ pub(super) struct Together {
     pub(super) prices: Prices,
 }
 
-/// What the first statements of a batch bring: locks, who may pass, and what is known of the events.
+/// What the first statements of a batch bring: locks, who may pass, and what is known of the events and keys.
 pub(crate) struct Opening {
     standings: Standings,
     locked: Option<credits::Locked>,
     recording: Option<(Recording, Arc<PriceBook>)>,
-}
-
-/// What becomes of an operation.
-enum Place {
-    /// The next outcome of the ledger.
-    Ledger,
-    /// This, and the next outcome of the ledger if that takes part.
-    Usage(Box<metering::Decision>),
-    /// The next message.
-    Message,
-    /// Nothing.
-    Barred(Barred),
-}
-
-/// The operations of a batch, decided and not saved.
-#[derive(Default)]
-struct Decisions {
-    messages: Vec<sessions::NewMessage>,
-    /// By operation.
-    places: Vec<Place>,
+    keys: Keys,
 }
 
 /// A batch that is decided, with its messages, and of which nothing else is saved.
@@ -54,6 +41,7 @@ pub(crate) struct Plan<'a> {
     added: Vec<Result<sessions::Message, sessions::SessionRefusal>>,
     ledger: Option<credits::Decided<'a>>,
     recording: Option<Recording>,
+    keys: Keys,
 }
 
 impl Work for Together {
@@ -64,14 +52,14 @@ impl Work for Together {
 
     async fn open(&self, conn: &PgConnection, items: &[Operation]) -> Result<Opening, DbError> {
         let asked = items.iter().filter_map(|item| match item {
-            Operation::Ledger(command, check) => Some((&command.user_id, *check)),
+            Operation::Ledger(command, _, check) => Some((&command.user_id, *check)),
             Operation::Usage(metered, check) => Some((&metered.input.user_id, *check)),
             Operation::Message(_) => None,
         });
         let commands: Vec<Cow<'_, credits::Command>> = items
             .iter()
             .filter_map(|item| match item {
-                Operation::Ledger(command, _) => Some(Cow::Borrowed(command)),
+                Operation::Ledger(command, ..) => Some(Cow::Borrowed(command)),
                 Operation::Usage(metered, _) => metered.wanted().map(Cow::Owned),
                 Operation::Message(_) => None,
             })
@@ -83,10 +71,14 @@ impl Work for Together {
             let commands = commands.iter().map(AsRef::as_ref);
             credits::lock(conn, &*self.clock, commands).await.map(Some)
         };
-        // In this order, so that the events are looked up behind the locks.
-        let (standings, locked, recording) =
-            try_join!(Standings::load(conn, asked), lock, self.look_up(conn, items))?;
-        Ok(Opening { standings, locked, recording })
+        // In this order, so that keys and events are looked up behind the locks.
+        let (standings, locked, keys, recording) = try_join!(
+            Standings::load(conn, asked),
+            lock,
+            idempotency::look_up(conn, items.iter().filter_map(Operation::keyed)),
+            self.look_up(conn, items),
+        )?;
+        Ok(Opening { standings, locked, recording, keys })
     }
 
     async fn decide<'a>(
@@ -95,28 +87,30 @@ impl Work for Together {
         items: &'a [Operation],
         opening: Opening,
     ) -> Result<Plan<'a>, DbError> {
-        let Opening { standings, locked, mut recording } = opening;
-        let mut ledger = match locked {
+        let Opening { standings, locked, recording, keys } = opening;
+        let ledger = match locked {
             Some(locked) => Some(credits::prepare(tx.shared(), self.defaults, locked).await?),
             None => None,
         };
-        let mut decisions = Decisions::default();
-        for item in items {
-            let recording = recording.as_mut().map(|(recording, book)| (recording, &**book));
-            decisions.add(item, &standings, ledger.as_mut(), recording)?;
-        }
-        let ledger = match ledger {
-            Some(ledger) => Some(ledger.finish(tx).await?),
-            None => None,
-        };
-        // Here, because it takes locks: messages of a session keep their order.
-        let added = sessions::add_messages(tx, &*self.clock, &decisions.messages).await?;
-        Ok(Plan {
-            places: decisions.places,
-            added,
+        let mut decisions = Decisions {
+            standings,
             ledger,
-            recording: recording.map(|(recording, _)| recording),
-        })
+            recording,
+            keys,
+            messages: Vec::new(),
+            wanted: Wanted::default(),
+            places: Vec::with_capacity(items.len()),
+        };
+        for item in items {
+            decisions.add(item)?;
+        }
+        let Decisions { ledger, recording, keys, messages, wanted, mut places, .. } = decisions;
+        let ledger = ledger.map(credits::Deciding::finish);
+        let books = wanted.read(tx.shared()).await?;
+        resolve(items, &mut places, ledger.as_ref(), &books)?;
+        // Here, because it takes locks: messages of a session keep their order.
+        let added = sessions::add_messages(tx, &*self.clock, &messages).await?;
+        Ok(Plan { places, added, ledger, recording: recording.map(|(recording, _)| recording), keys })
     }
 
     async fn save<'a>(
@@ -125,16 +119,15 @@ impl Work for Together {
         items: &'a [Operation],
         plan: Plan<'a>,
     ) -> Result<Vec<Outcome>, DbError> {
-        let Plan { places, added, ledger, recording } = plan;
-        let now = recording.as_ref().map(Recording::now);
-        let applied = save(tx, ledger, recording).await?;
-        let settled = settle(tx, items, &places, &applied, now).await?;
-        answer(items, places, applied, added, &settled)
+        let Plan { places, added, ledger, recording, keys } = plan;
+        let applied = save(tx, ledger, keys, recording).await?;
+        let records = read_records(tx, items, &places).await?;
+        answer(items, places, applied, added, &records)
     }
 
     fn weight(operation: &Operation) -> usize {
         let texts: usize = match operation {
-            Operation::Ledger(command, _) => {
+            Operation::Ledger(command, ..) => {
                 let description = command.description.as_ref().map_or(0, String::len);
                 description + command.metadata.as_json().len()
             }
@@ -157,7 +150,7 @@ impl Work for Together {
         let (mut users, mut sessions) = (BTreeSet::new(), BTreeSet::new());
         for item in items {
             match item {
-                Operation::Ledger(command, _) => drop(users.insert(command.user_id.clone())),
+                Operation::Ledger(command, ..) => drop(users.insert(command.user_id.clone())),
                 Operation::Message(message) => drop(sessions.insert(message.session_id)),
                 Operation::Usage(metered, _) if metered.involves_ledger() => {
                     users.insert(metered.input.user_id.clone());
@@ -170,7 +163,7 @@ impl Work for Together {
         // What only records waits for nothing, but it must not overtake what is charged for the same user.
         let mut behind = BTreeSet::new();
         let mut is_held_up = |item: &Operation| match item {
-            Operation::Ledger(command, _) => users.contains(&command.user_id),
+            Operation::Ledger(command, ..) => users.contains(&command.user_id),
             Operation::Message(message) => sessions.contains(&message.session_id),
             Operation::Usage(metered, _) => {
                 let user_id = &metered.input.user_id;
@@ -208,50 +201,12 @@ impl Together {
     }
 }
 
-impl Decisions {
-    fn add<'a>(
-        &mut self,
-        item: &'a Operation,
-        standings: &Standings,
-        ledger: Option<&mut credits::Deciding<'a>>,
-        recording: Option<(&mut Recording, &PriceBook)>,
-    ) -> Result<(), DbError> {
-        let missing = || DbError::Inconsistent("an operation was not opened".to_owned());
-        let place = match item {
-            Operation::Ledger(command, check) => match standings.admit(&command.user_id, *check) {
-                Err(barred) => Place::Barred(barred),
-                Ok(status) => {
-                    let command = match acts_as(command.actor, status) {
-                        actor if actor == command.actor => Cow::Borrowed(command),
-                        actor => Cow::Owned(credits::Command { actor, ..command.clone() }),
-                    };
-                    ledger.ok_or_else(missing)?.apply(command)?;
-                    Place::Ledger
-                }
-            },
-            Operation::Usage(metered, check) => match standings.admit(&metered.input.user_id, *check) {
-                Err(barred) => Place::Barred(barred),
-                Ok(status) => {
-                    let (recording, book) = recording.ok_or_else(missing)?;
-                    let mut desk =
-                        metering::Desk { ledger, recording, book, actor: acts_as(metered.actor, status) };
-                    Place::Usage(Box::new(desk.decide(metered)?))
-                }
-            },
-            Operation::Message(message) => {
-                self.messages.push(message.clone());
-                Place::Message
-            }
-        };
-        self.places.push(place);
-        Ok(())
-    }
-}
-
-/// Saves what was decided, with the events of the ledger: all of it is known, so it is sent together.
+/// Saves what was decided, with the events of the ledger: all of it is known, so it is sent together. In this order in every
+/// transaction, so that those which meet at keys and events do not deadlock.
 async fn save(
     tx: &Tx,
     decided: Option<credits::Decided<'_>>,
+    keys: Keys,
     recording: Option<Recording>,
 ) -> Result<Vec<credits::Outcome>, DbError> {
     let news = decided
@@ -269,37 +224,31 @@ async fn save(
             None => Ok(()),
         }
     };
-    let (outcomes, (), ()) = try_join!(ledger, webhooks::enqueue(tx, &news), records)?;
+    let (outcomes, (), (), ()) = try_join!(ledger, webhooks::enqueue(tx, &news), keys.save(tx), records)?;
     Ok(outcomes)
 }
 
 /// Reads the records that answers under a key show.
-async fn settle(
-    tx: &mut Tx,
-    items: &[Operation],
-    places: &[Place],
-    applied: &[credits::Outcome],
-    now: Option<OffsetDateTime>,
-) -> Result<Option<metering::Settled>, DbError> {
-    let Some(now) = now else { return Ok(None) };
-    let mut applied = applied.iter();
-    let mut shown = BTreeSet::new();
+async fn read_records(tx: &mut Tx, items: &[Operation], places: &[Place]) -> Result<Records, DbError> {
+    // What is recorded now is found by its key; of a repeat only the id is known.
+    let (mut now_recorded, mut repeated) = (BTreeSet::new(), BTreeSet::new());
     for (item, place) in items.iter().zip(places) {
-        let outcome = if place.takes_outcome() { applied.next() } else { None };
-        if let (Operation::Usage(metered, _), Place::Usage(decision), Some(outcome)) = (item, place, outcome)
-        {
-            shown.extend(metering::shown_under_key(metered, decision, outcome));
+        let Operation::Usage(metered, _) = item else { continue };
+        let user_id = &metered.input.user_id;
+        match place {
+            Place::Usage(meterage) if metered.idempotency.is_some() => {
+                let record = meterage.result.as_ref().ok().map(|recorded| &recorded.record);
+                now_recorded.extend(record.map(|record| (user_id, record.occurred_at, record.id)));
+            }
+            Place::FirstAnswer(first) => repeated.extend(first.record_id().map(|id| (user_id, id))),
+            _ => {}
         }
     }
-    // What is recorded now is found by its key; of a repeat only the id is known.
-    let (now_recorded, repeated): (Vec<_>, Vec<_>) = shown.into_iter().partition(|(.., at)| at.is_some());
-    let at: Vec<_> = now_recorded.into_iter().filter_map(|(user, id, at)| Some((user, at?, id))).collect();
-    let repeated: Vec<_> = repeated.into_iter().map(|(user, id, _)| (user, id)).collect();
-    let mut stored = usage::find_all_at(tx.conn(), &at).await?;
+    let now_recorded: Vec<_> = now_recorded.into_iter().collect();
+    let repeated: Vec<_> = repeated.into_iter().collect();
+    let mut stored = usage::find_all_at(tx.conn(), &now_recorded).await?;
     stored.extend(usage::find_all(tx.conn(), &repeated).await?);
-    let stored = stored.into_iter();
-    let stored = stored.map(|record| ((record.user_id.clone(), record.id), record));
-    Ok(Some(metering::Settled { now, stored: stored.collect() }))
+    Ok(Records::new(stored))
 }
 
 fn answer(
@@ -307,46 +256,53 @@ fn answer(
     places: Vec<Place>,
     applied: Vec<credits::Outcome>,
     added: Vec<Result<sessions::Message, sessions::SessionRefusal>>,
-    settled: &Option<metering::Settled>,
+    records: &Records,
 ) -> Result<Vec<Outcome>, DbError> {
-    let (mut applied, mut added) = (applied.into_iter(), added.into_iter());
-    let mut outcomes = Vec::with_capacity(items.len());
+    let mut applied: Vec<Option<credits::Outcome>> = applied.into_iter().map(Some).collect();
+    let mut added = added.into_iter();
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(items.len());
     for (item, place) in items.iter().zip(places) {
-        let outcome = if place.takes_outcome() { applied.next() } else { None };
-        outcomes.extend(match (place, item) {
-            (Place::Ledger, _) => outcome.map(Box::new).map(Outcome::Ledger),
-            (Place::Usage(decision), Operation::Usage(metered, _)) => match settled {
-                Some(settled) => {
-                    let meterage = settled.answer(metered, *decision, outcome)?;
-                    Some(Outcome::Usage(Box::new(meterage)))
+        let outcome = match (place, item) {
+            (Place::Ledger(nth), _) => {
+                let outcome = applied.get_mut(nth).and_then(Option::take);
+                outcome.map(|outcome| Outcome::Ledger(Box::new(LedgerOutcome::first(outcome))))
+            }
+            (Place::Usage(mut meterage), Operation::Usage(metered, _)) => {
+                if let (Some(_), Ok(recorded)) = (&metered.idempotency, &mut meterage.result)
+                    && let Some(stored) = records.get(&metered.input.user_id, recorded.record.id)
+                {
+                    recorded.record = stored.clone();
                 }
-                None => None,
-            },
+                Some(Outcome::Usage(meterage))
+            }
+            (Place::FirstAnswer(first), Operation::Usage(metered, _)) => {
+                Some(Outcome::Usage(Box::new(first.with_record(&metered.input.user_id, records))))
+            }
+            (Place::SameAs(place), _) => outcomes.get(place).and_then(|first| repeated(item, first)),
             (Place::Message, _) => added.next().map(Box::new).map(Outcome::Message),
-            (Place::Barred(barred), _) => Some(Outcome::Barred(barred)),
-            (Place::Usage(_), _) => None,
-        });
+            (Place::Done(outcome), _) => Some(*outcome),
+            (Place::Usage(_) | Place::FirstAnswer(_) | Place::Repeat(_), _) => None,
+        };
+        outcomes.extend(outcome);
     }
     DbError::expect_rows("operations", items.len(), outcomes.len())?;
     Ok(outcomes)
 }
 
-impl Place {
-    /// Whether the next outcome of the ledger belongs to it.
-    fn takes_outcome(&self) -> bool {
-        match self {
-            Self::Ledger => true,
-            Self::Usage(decision) => matches!(**decision, metering::Decision::WithLedger(_)),
-            Self::Message | Self::Barred(_) => false,
+/// The outcome of an earlier operation of the batch, as its repeat is answered.
+fn repeated(item: &Operation, first: &Outcome) -> Option<Outcome> {
+    let replay = Replay::ByKey;
+    match (item, first) {
+        (Operation::Ledger(..), Outcome::Ledger(first)) => {
+            Some(Outcome::Ledger(Box::new(LedgerOutcome { replay, ..(**first).clone() })))
         }
-    }
-}
-
-/// An administrator acts as one for himself too; whether the caller is one is not known before his status was read.
-fn acts_as(actor: Actor, status: Option<identity::UserStatus>) -> Actor {
-    let is_admin = status.is_some_and(|status| status.role == identity::Role::Admin);
-    match actor {
-        Actor::User if is_admin => Actor::Admin,
-        actor => actor,
+        (Operation::Usage(metered, _), Outcome::Usage(first)) => {
+            let mut meterage = Meterage { replay, ..(**first).clone() };
+            if let Ok(recorded) = &mut meterage.result {
+                recorded.balance = recorded.balance.filter(|_| metered.involves_ledger());
+            }
+            Some(Outcome::Usage(Box::new(meterage)))
+        }
+        _ => None,
     }
 }

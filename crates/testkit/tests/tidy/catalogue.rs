@@ -58,6 +58,9 @@ UNION ALL
     SELECT format('trigger %s enabled %s', pg_get_triggerdef(pg_trigger.oid), tgenabled)
     FROM pg_trigger JOIN relations ON relations.oid = tgrelid WHERE NOT tgisinternal
 UNION ALL
+    SELECT format('rule %s', pg_get_ruledef(pg_rewrite.oid))
+    FROM pg_rewrite JOIN relations ON relations.oid = ev_class WHERE rulename <> '_RETURN'
+UNION ALL
     SELECT format('function %s %s privileges %s', pg_proc.oid::regprocedure, pg_get_functiondef(pg_proc.oid), proacl)
     FROM pg_proc JOIN spaces ON spaces.oid = pronamespace WHERE prokind IN ('f', 'p')
 UNION ALL

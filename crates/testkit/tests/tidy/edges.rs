@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// The domain crates, those to come included.
-pub const DOMAINS: [&str; 8] =
-    ["identity", "credits", "sessions", "usage", "files", "billing", "webhooks", "chat"];
+pub const DOMAINS: [&str; 9] =
+    ["identity", "credits", "sessions", "usage", "files", "billing", "webhooks", "idempotency", "chat"];
 
 const DATABASE_CLIENTS: [&str; 6] =
     ["diesel", "diesel-async", "diesel_migrations", "tokio-postgres", "sqlx", "postgres"];

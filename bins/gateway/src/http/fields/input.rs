@@ -3,8 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-use credits::{Fingerprint, TransactionName};
-use kernel::{Credits, FreeForm, Usd};
+use credits::TransactionName;
+use kernel::{Credits, Fingerprint, FreeForm, Usd};
 use serde_json::{Map, Value as Json, json};
 use time::OffsetDateTime;
 
@@ -218,7 +218,7 @@ impl Hashed for bool {
 
 impl Hashed for i64 {
     fn feed(&self, name: &str, fingerprint: Fingerprint) -> Fingerprint {
-        fingerprint.word(name).number(Some(*self))
+        fingerprint.word(name).number(*self)
     }
 }
 
@@ -245,14 +245,14 @@ impl Hashed for Usd {
 /// In nanoseconds of the Unix epoch.
 impl Hashed for OffsetDateTime {
     fn feed(&self, name: &str, fingerprint: Fingerprint) -> Fingerprint {
-        fingerprint.word(name).instant(Some(*self))
+        fingerprint.word(name).instant(*self)
     }
 }
 
 /// An empty object is an absent one.
 impl Hashed for FreeForm {
     fn feed(&self, name: &str, fingerprint: Fingerprint) -> Fingerprint {
-        if self.is_empty() { fingerprint } else { fingerprint.word(name).json(Some(self)) }
+        if self.is_empty() { fingerprint } else { fingerprint.word(name).json(self) }
     }
 }
 
@@ -275,7 +275,7 @@ impl<T: Keyed> Hashed for T {
 macro_rules! hashed_words {
     ($Type:ty, $choices:expr) => {
         impl $crate::http::fields::input::Hashed for $Type {
-            fn feed(&self, name: &str, fingerprint: credits::Fingerprint) -> credits::Fingerprint {
+            fn feed(&self, name: &str, fingerprint: kernel::Fingerprint) -> kernel::Fingerprint {
                 let word = $choices.iter().find(|(_, choice)| choice == self).map(|(word, _)| *word);
                 // One that no request can name differs from all others too.
                 let word = word.map_or_else(|| format!("{self:?}"), str::to_owned);
@@ -336,7 +336,7 @@ macro_rules! input {
         }
 
         impl $crate::http::fields::input::Keyed for $Input {
-            fn fingerprint(&self, fingerprint: credits::Fingerprint) -> credits::Fingerprint {
+            fn fingerprint(&self, fingerprint: kernel::Fingerprint) -> kernel::Fingerprint {
                 $(let fingerprint = $crate::input!(@hash fingerprint, self.$field, stringify!($field), $($option)*);)+
                 fingerprint
             }

@@ -3,7 +3,8 @@
 //! Keys and their fingerprints are kept for good, so nothing here may change. New fields have no place here: a request that has
 //! one is none that version 1 knew.
 
-use credits::{Fingerprint, GrantKind, HoldMode, ReferenceScope, TransactionName};
+use credits::{GrantKind, HoldMode, ReferenceScope, TransactionName};
+use kernel::fingerprint::v1::Fingerprint;
 use uuid::Uuid;
 
 use crate::http::routes::{

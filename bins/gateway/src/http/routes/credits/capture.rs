@@ -98,7 +98,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let hold = answer.hold()?;
     let captured = hold.captured;
     let data = CapturedHold {
-        hold: hold.into(),
+        hold,
         transaction: answer.applied.entry.clone().map(Transaction::from),
         remaining_credits: answer.applied.balance.posted,
         uncollected: answer.applied.uncollected,

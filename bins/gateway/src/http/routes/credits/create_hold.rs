@@ -92,5 +92,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let answer = super::run(&call, order).await?;
     let hold = answer.hold()?;
     let message = Text::new(format!("Held {} credits", hold.amount), format!("已预留 {} 积分", hold.amount));
-    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, Hold::from(hold))?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, hold)?))
 }

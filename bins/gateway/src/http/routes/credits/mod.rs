@@ -15,8 +15,9 @@ pub mod release;
 pub mod set_budgets;
 pub mod transactions;
 
-use ::credits::{Action, Applied, Command, Entry, HoldView, IdempotencyKey, ReferenceScope, Refusal, Replay};
-use kernel::{Detail, FreeForm};
+use ::credits::{Action, Applied, Command, Entry, ReferenceScope, Refusal};
+use flows::{CommandRefusal, Replay};
+use kernel::{Detail, FreeForm, IdempotencyKey, UserId};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -29,6 +30,7 @@ use crate::{
         error::ApiError,
         language::Text,
         reply::Reply,
+        wire::Hold,
     },
 };
 
@@ -42,6 +44,7 @@ struct Order {
 
 /// What became of it: the instant, and whether it had been answered before.
 struct Answer {
+    user_id: UserId,
     applied: Applied,
     at: OffsetDateTime,
     replay: Replay,
@@ -54,8 +57,9 @@ impl Answer {
     }
 
     /// The hold of a command that always makes or resolves one.
-    fn hold(&self) -> Result<HoldView, ApiError> {
-        self.applied.hold.clone().ok_or_else(|| broken("a command of the ledger had no hold"))
+    fn hold(&self) -> Result<Hold, ApiError> {
+        let hold = self.applied.hold.clone().map(|hold| Hold::new(self.user_id.clone(), hold));
+        hold.ok_or_else(|| broken("a command of the ledger had no hold"))
     }
 
     /// Marks an answer that was given before.
@@ -74,15 +78,14 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
         transaction_id: call.app.ids.uuid(),
         description: order.description,
         metadata: order.metadata,
-        idempotency: order.key.clone(),
         action: order.action,
     };
-    let done = call.app.writes.ledger(command, check).await;
+    let done = call.app.writes.ledger(command, order.key.clone(), check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, order.key.as_ref()))?;
     let outcome = done.map_err(|why| barred(why, &user_id))?;
     call.app.moved.count(&outcome);
     match outcome.result {
-        Ok(applied) => Ok(Answer { applied, at: outcome.at, replay: outcome.replay }),
+        Ok(applied) => Ok(Answer { user_id, applied, at: outcome.at, replay: outcome.replay }),
         Err(refusal) => {
             let error = refused(&refusal).at(outcome.at);
             Err(error.with_replay_header(outcome.replay == Replay::ByKey))
@@ -90,10 +93,10 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     }
 }
 
-fn refused(refusal: &Refusal) -> ApiError {
+fn refused(refusal: &CommandRefusal) -> ApiError {
     let error = ApiError::from_failure(refusal);
     match refusal {
-        Refusal::ReferenceTaken => error
+        CommandRefusal::Ledger(Refusal::ReferenceTaken) => error
             .text(Text::new("reference_id was used before for another user", "reference_id 已用于其他用户")),
         _ => error,
     }

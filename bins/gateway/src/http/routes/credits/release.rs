@@ -53,5 +53,5 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let hold = answer.hold()?;
     let message =
         Text::new(format!("Released {} credits", hold.released), format!("已释放 {} 积分", hold.released));
-    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, Hold::from(hold))?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, hold)?))
 }

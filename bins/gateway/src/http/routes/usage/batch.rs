@@ -3,10 +3,9 @@
 use std::cell::Cell;
 
 use actix_web::http::Method;
-use credits::{IdempotencyKey, Replay};
-use flows::{StandingCheck, Writes};
+use flows::{Replay, StandingCheck, Writes};
 use futures_util::future::join_all;
-use kernel::{Credits, Principal, UserId};
+use kernel::{Credits, IdempotencyKey, Principal, UserId};
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;

@@ -1,8 +1,10 @@
 //! `POST /api/v1/users/{user_id}/usage/{id}/correct`: takes a record back, with its charge (HTTP contract 4.9).
 
 use actix_web::http::Method;
-use credits::Replay;
-use flows::correction::{Correct, Replacement};
+use flows::{
+    Replay,
+    correction::{Correct, Replacement},
+};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;

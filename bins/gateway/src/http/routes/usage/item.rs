@@ -1,8 +1,8 @@
 //! A usage record as a caller describes it, alone or in a batch (HTTP contract 4.1).
 
-use credits::{IdempotencyKey, Payer};
+use credits::Payer;
 use flows::{MeterRefusal, Meterage, Metered};
-use kernel::{CallerClass, Detail, Failure, Principal, UserId};
+use kernel::{CallerClass, Detail, IdempotencyKey, Principal, UserId};
 use time::OffsetDateTime;
 use usage::UsageInput;
 use uuid::Uuid;
@@ -63,11 +63,7 @@ pub fn input(record: RecordUsage, user_id: UserId, recorded_by: CallerClass) -> 
 
 /// The error of a refusal that was decided at an instant.
 pub fn refused(refusal: &MeterRefusal, at: OffsetDateTime) -> ApiError {
-    let failure: &dyn Failure = match refusal {
-        MeterRefusal::Usage(refusal) => refusal,
-        MeterRefusal::Ledger(refusal) => refusal,
-    };
-    ApiError::from_failure(failure).at(at)
+    ApiError::from_failure(refusal).at(at)
 }
 
 /// What became of a record, for its caller. Counts it.

@@ -2,7 +2,7 @@
 //! contract 4.1).
 
 use actix_web::http::Method;
-use credits::Replay;
+use flows::Replay;
 use kernel::{Credits, FreeForm, Usd, UserId};
 use serde::Serialize;
 use serde_json::json;

@@ -135,7 +135,7 @@ const GOLDEN: &[(&str, &str, &str, &str)] = &[
 async fn kept(app: &TestApp) -> BTreeMap<String, String> {
     const ALL: &[pg::Audit] = &[pg::Audit {
         rule: "all",
-        sql: "SELECT key AS subject, encode(fingerprint, 'hex') AS detail FROM credits.idempotency",
+        sql: "SELECT key AS subject, encode(fingerprint, 'hex') AS detail FROM idempotency.answers",
     }];
     let mut conn = app.db().connect().await;
     let rows = pg::audit::run(&mut conn, ALL).await.unwrap();
@@ -203,7 +203,7 @@ async fn stored_fingerprints_of_version_1_are_known() {
         let first = send(&app, request).await;
         assert_eq!(first.header("Idempotency-Replayed"), "");
         let stored = format!(
-            "UPDATE credits.idempotency SET fingerprint = decode('{former}', 'hex') \
+            "UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex') \
              WHERE key IN ('{key}', '{key}#0')"
         );
         app.db().connect().await.batch_execute(&stored).await.unwrap();
@@ -219,7 +219,7 @@ async fn another_request_than_that_of_version_1_is_refused() {
     app.user("auth0|a").await;
     let first @ (key, path, _, former) = GOLDEN[0];
     send(&app, &first).await;
-    let stored = format!("UPDATE credits.idempotency SET fingerprint = decode('{former}', 'hex')");
+    let stored = format!("UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex')");
     app.db().connect().await.batch_execute(&stored).await.unwrap();
     for other in [r#"{"amount":2.6}"#, r#"{"amount":2.5,"reason":"x"}"#] {
         let request = app.post(&format!("{CREDITS}/{path}")).service().header("Idempotency-Key", key);
@@ -242,7 +242,7 @@ async fn stored_fingerprints_of_empty_objects_are_known() {
     let (.., body, _) = GOLDEN.iter().find(|(key, ..)| *key == "grant in full").unwrap();
     let first = ask(body).await.expect(200).json();
     let stored =
-        format!("UPDATE credits.idempotency SET caller = NULL, fingerprint = decode('{FORMER}', 'hex')");
+        format!("UPDATE idempotency.answers SET caller = NULL, fingerprint = decode('{FORMER}', 'hex')");
     app.db().connect().await.batch_execute(&stored).await.unwrap();
     for body in [(*body).to_owned(), body.replace(r#","metadata":{}"#, "")] {
         let again = ask(&body).await.expect(200);

@@ -1,18 +1,15 @@
-//! The caller's identity of a request.
+//! The key that a caller gives to a request, with the fingerprint of the request.
 
 use std::sync::Arc;
 
-use crate::model::fingerprint::FormerFingerprints;
+use crate::fingerprint::{FINGERPRINT_BYTES, v1};
 
-/// Bytes of a fingerprint.
-pub const FINGERPRINT_BYTES: usize = 32;
-
-/// A key under which a request takes effect once (HTTP contract 1.11). Its scope is the account and the class of the caller.
+/// A key under which a request takes effect once (HTTP contract 1.11). Its scope is the user and the class of the caller.
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey {
     key: String,
     fingerprint: [u8; FINGERPRINT_BYTES],
-    former: Option<Arc<FormerFingerprints>>,
+    v1: Option<Arc<v1::Fingerprint>>,
 }
 
 /// The text cannot be a key: it is empty, longer than 255 characters, or not printable ASCII.
@@ -24,7 +21,7 @@ impl IdempotencyKey {
     /// Most characters of a key.
     pub const CHARACTERS_MAX: usize = 255;
 
-    /// The key with the SHA-256 of all that was asked. Equal requests must have equal fingerprints.
+    /// The key with the fingerprint of the request. Equal requests must have equal fingerprints.
     ///
     /// # Errors
     /// [`InvalidIdempotencyKey`].
@@ -37,13 +34,13 @@ impl IdempotencyKey {
         if key.is_empty() || key.len() > Self::CHARACTERS_MAX || !printable {
             return Err(InvalidIdempotencyKey);
         }
-        Ok(Self { key, fingerprint, former: None })
+        Ok(Self { key, fingerprint, v1: None })
     }
 
-    /// The key with what the fingerprints are made from that earlier versions may have stored for the same request.
+    /// The key with the fingerprint of version 1, which earlier versions of the service may have stored for the same request.
     #[must_use]
-    pub fn or_formerly(self, former: FormerFingerprints) -> Self {
-        Self { former: Some(Arc::new(former)), ..self }
+    pub fn with_v1(self, v1: v1::Fingerprint) -> Self {
+        Self { v1: Some(Arc::new(v1)), ..self }
     }
 
     /// The key of an item of a batch: this one, `#` and the index. It may be a little longer than a caller's.
@@ -52,28 +49,22 @@ impl IdempotencyKey {
         Self { key: format!("{}#{index}", self.key), ..self }
     }
 
-    /// What the caller calls the request.
+    /// The text of the key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Whether this fingerprint, of version 1 or 2, is that of the request.
-    pub(crate) fn has(&self, fingerprint: &[u8]) -> bool {
-        self.fingerprint == fingerprint
-            || self.former.as_ref().is_some_and(|former| former.v1() == fingerprint)
-    }
-
-    /// Whether a version without classes of callers may have stored this fingerprint for the same request.
-    pub(crate) fn was_formerly(&self, fingerprint: &[u8]) -> bool {
-        let former = || self.former.iter().flat_map(|former| former.fingerprints());
-        self.fingerprint == fingerprint || former().any(|one| one == fingerprint)
-    }
-
-    /// What was asked.
+    /// The fingerprint of the request.
     #[must_use]
     pub fn fingerprint(&self) -> &[u8; FINGERPRINT_BYTES] {
         &self.fingerprint
+    }
+
+    /// Whether `stored` is the fingerprint of the same request, in this version or an earlier one.
+    #[must_use]
+    pub fn matches(&self, stored: &[u8]) -> bool {
+        self.fingerprint == stored || self.v1.as_ref().is_some_and(|v1| v1.matches(stored))
     }
 }
 
@@ -98,5 +89,16 @@ mod tests {
         for bad in ["", "a\nb", "a\0b", "schlüssel", &"x".repeat(256)] {
             assert_eq!(new(bad), Err(InvalidIdempotencyKey), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_key_matches_the_fingerprints_of_both_versions() {
+        let v1 = v1::Fingerprint::new().word("consume").object(None);
+        let stored: Vec<_> = v1.hashes().collect();
+        let key = IdempotencyKey::new("k", [1; 32]).unwrap();
+        assert!(key.matches(&[1; 32]) && !key.matches(&[2; 32]) && !key.matches(&stored[0]));
+        let key = key.with_v1(v1);
+        assert!(key.matches(&[1; 32]) && stored.iter().all(|one| key.matches(one)));
+        assert!(!key.matches(&[2; 32]));
     }
 }

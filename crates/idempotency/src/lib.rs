@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    deny(clippy::as_conversions, clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
+mod error;
+pub mod model;
+mod rules;
+pub mod service;
+mod store;
+
+pub use error::KeyConflict;
+pub use model::{Content, KeyStatus, KeyedRequest, Link, NewAnswer, Replay, StoredAnswer};
+pub use service::{Keys, Pruned, look_up, prune};
+pub use store::AUDITS;
+
+/// The schema of this crate: `idempotency`.
+pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
+    "idempotency": "20261130090000_index_answers", "20261130090010_move_answers",
+    "20261130090020_merge_shared_answers"
+);

@@ -1,0 +1,86 @@
+//! Requests with a key, and the answers that are stored for them.
+
+use kernel::{CallerClass, IdempotencyKey, UserId};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::KeyConflict;
+
+/// A request that carries a key, and who sent it: the scope of the key is the user and the class of the caller.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyedRequest<'a> {
+    /// The user acted upon.
+    pub user_id: &'a UserId,
+    /// The key, with the fingerprint of the request.
+    pub key: &'a IdempotencyKey,
+    /// The class of the caller.
+    pub caller: CallerClass,
+}
+
+/// Whether an answer is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Replay {
+    /// It is new.
+    First,
+    /// The same request was answered before under the same key: this is the first answer.
+    ByKey,
+}
+
+/// What a request did. It is stored for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Identity of what was done: the ledger transaction, where it moved credit.
+    pub transaction_id: Uuid,
+    /// The usage record that was written, or shown.
+    pub usage_record_id: Option<i64>,
+}
+
+/// The first answer to a request, to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAnswer {
+    /// When it was decided.
+    pub at: OffsetDateTime,
+    /// What the request did; `None` for a refusal.
+    pub link: Option<Link>,
+    /// The answer: a JSON object with the version of its form. This crate does not read it.
+    pub json: String,
+}
+
+/// The first answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// The class of the caller; `None` if an earlier version stored it, which knew no classes.
+    pub(crate) caller: Option<CallerClass>,
+    pub(crate) fingerprint: Vec<u8>,
+    /// When it was decided.
+    pub at: OffsetDateTime,
+    /// What is stored.
+    pub content: Content,
+}
+
+/// What is stored of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// All of it: the JSON, and what the request did.
+    Whole {
+        /// The JSON.
+        json: String,
+        /// What the request did; `None` for a refusal.
+        link: Option<Link>,
+    },
+    /// Only what the request did: the answer is older than answers are kept.
+    Pruned(Link),
+}
+
+/// What is known of the key of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyStatus<'a> {
+    /// It was not used before.
+    New,
+    /// The same request was answered in an earlier transaction.
+    Answered(&'a StoredAnswer),
+    /// The same request stands earlier in the batch, at this place.
+    InBatch(usize),
+    /// Another request has used it.
+    Conflict(KeyConflict),
+}

@@ -1,0 +1,2 @@
+DROP INDEX IF EXISTS credits.answers_key;
+DROP SCHEMA idempotency;
