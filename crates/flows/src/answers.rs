@@ -142,7 +142,7 @@ impl Wanted {
     }
 
     /// What a transaction left behind.
-    pub(crate) fn transaction(&mut self, user_id: &UserId, transaction_id: Uuid) {
+    pub(crate) fn trace(&mut self, user_id: &UserId, transaction_id: Uuid) {
         self.transactions.insert((user_id.clone(), transaction_id));
     }
 

@@ -89,7 +89,7 @@ impl LedgerRepeat {
         let repeat: Repeat<Effect, Refusal> = Repeat::read(stored)?;
         match &repeat.answer {
             RepeatAnswer::Applied { entry_seq: Some(seq), .. } => wanted.entry(&command.user_id, *seq),
-            RepeatAnswer::Pruned(link) => wanted.transaction(&command.user_id, link.transaction_id),
+            RepeatAnswer::Pruned(link) => wanted.trace(&command.user_id, link.transaction_id),
             RepeatAnswer::Applied { .. } | RepeatAnswer::Refused(_) => {}
         }
         Ok(Self(repeat))

@@ -327,7 +327,7 @@ impl UsageRepeat {
         if let RepeatAnswer::Pruned(link) = &repeat.answer
             && metered.involves_ledger()
         {
-            wanted.transaction(&metered.input.user_id, link.transaction_id);
+            wanted.trace(&metered.input.user_id, link.transaction_id);
         }
         Ok(Self(repeat))
     }

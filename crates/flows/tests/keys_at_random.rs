@@ -92,10 +92,10 @@ async fn ask(writes: &Writes, (command, key): Request) -> LedgerOutcome {
 /// The outcome without the ids that the database gave.
 fn word(outcome: &LedgerOutcome) -> String {
     let mut outcome = outcome.clone();
-    if let Ok(applied) = &mut outcome.result {
-        if let Some(entry) = &mut applied.entry {
-            entry.id = 0;
-        }
+    if let Ok(applied) = &mut outcome.result
+        && let Some(entry) = &mut applied.entry
+    {
+        entry.id = 0;
     }
     format!("{outcome:?}")
 }
