@@ -140,7 +140,7 @@ async fn run(
 ) -> Result<Reply, ApiError> {
     let caller = access::admit(&app, route, &request).await?;
     if request.extensions().contains::<HeadOnly>() {
-        return match judge_head(&app, route, &request, &caller) {
+        return match judge_head(route, &request) {
             Err(error) => Err(access::after_failure(&app, &caller, error).await),
             judged => judged,
         };
@@ -181,10 +181,9 @@ async fn run(
 }
 
 /// What the head of a request decides about its body, before the body is asked for.
-fn judge_head(app: &App, route: &Route, request: &HttpRequest, caller: &Caller) -> Result<Reply, ApiError> {
+fn judge_head(route: &Route, request: &HttpRequest) -> Result<Reply, ApiError> {
     if route.body != BodyRule::Ignored {
-        let declared = bodies::judge_head(request, route.body.bytes_max())?;
-        Meter::new(&app.traffic.rate_limits, caller, &*app.clock).check(declared.unwrap_or(0))?;
+        bodies::judge_head(request, route.body.bytes_max())?;
     }
     Ok(Reply::of("application/json", "").marked(GoOn))
 }
@@ -197,7 +196,7 @@ async fn receive(
     caller: &Caller,
     progress: &Progress,
 ) -> Result<Body, ApiError> {
-    let mut meter = Meter::new(&app.traffic.rate_limits, caller, &*app.clock);
+    let mut meter = Meter::new(&app.traffic.rate_limits, caller.principal.as_ref(), &*app.clock);
     if route.body == BodyRule::Ignored {
         return Ok(app.traffic.bodies.none(caller));
     }

@@ -22,6 +22,7 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use super::{
     connection::{Answering, LINGER, Line},
     reply::Streamed,
+    stream_end::StreamEnd,
 };
 
 /// Most bytes of an unwanted body that are read to keep the connection.
@@ -52,10 +53,17 @@ pub async fn keep_alive(
     }
     let answering = line.answer();
     let is_last = request.head().connection_type() == ConnectionType::Close;
+    let is_chunked = request.chunked().unwrap_or(false);
     let incoming = Incoming::of(&mut request);
     let outcome = next.call(request).await;
     let is_whole = match incoming {
-        Some(incoming) => incoming.drain().await,
+        Some(incoming) => {
+            let is_whole = incoming.clone().drain().await;
+            if !is_chunked {
+                line.body_ended(incoming.0.end.take());
+            }
+            is_whole
+        }
         None => true,
     };
     let mut response = match outcome {
@@ -101,6 +109,8 @@ struct Shared {
     has_ended: Cell<bool>,
     /// It broke off, or is no body at all.
     has_failed: Cell<bool>,
+    /// The last bytes of what was read of it.
+    end: RefCell<StreamEnd>,
 }
 
 impl Incoming {
@@ -113,6 +123,7 @@ impl Incoming {
             payload: RefCell::new(payload),
             has_ended: Cell::new(false),
             has_failed: Cell::new(false),
+            end: RefCell::default(),
         }));
         request.set_payload(Payload::Stream {
             payload: Box::pin(incoming.clone()),
@@ -148,7 +159,7 @@ impl Stream for Incoming {
         let mut payload = self.0.payload.borrow_mut();
         let next = ready!(Pin::new(&mut *payload).poll_next(context));
         match &next {
-            Some(Ok(_)) => {}
+            Some(Ok(chunk)) => self.0.end.borrow_mut().push(chunk),
             Some(Err(_)) => self.0.has_failed.set(true),
             None => self.0.has_ended.set(true),
         }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    gateway_process::{Gateway, folder},
+    gateway_process::{Gateway, Patience, folder},
     usage_export::{ask, loaded},
 };
 
@@ -68,23 +68,72 @@ async fn sockets_that_do_not_read_shut_out_nobody_though_descriptors_are_few() {
     let folder = folder();
     let gateway = Gateway::start_with_files(folder.path(), &[("DATABASE_URL", db.url())], 256).await;
     gateway.ensure("someone").await;
-    let mut deaf = Vec::new();
-    for _ in 0..300 {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(2_048).unwrap();
-        let connecting = tokio::time::timeout(PATIENCE, socket.connect(address(&gateway)));
-        let mut stream = connecting.await.expect("no connection").unwrap();
-        let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(12);
-        // Some are closed before they have asked.
-        let _sent = stream.write_all(&asked).await;
-        deaf.push(stream);
-    }
+    let deaf = open_deaf(&gateway, 300).await;
     for _ in 0..40 {
         healthy(&gateway).await;
     }
     assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
     assert_quiet(&gateway);
     drop(deaf);
+}
+
+/// One address that opens many connections has no more of them open than it may, by the service's count and by the kernel's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_connections_of_one_address_are_closed_though_there_are_descriptors_for_them() {
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    gateway::descriptors::raise_limit();
+    let folder = folder();
+    let variables = [("DATABASE_URL", db.url()), ("CONNECTIONS_PER_ADDRESS", "512")];
+    let gateway = Gateway::start_with_files(folder.path(), &variables, 4_096).await;
+    gateway.ensure("someone").await;
+    let deaf = open_deaf(&gateway, 1_501).await;
+    let (counted, in_kernel) = (open_connections(&gateway).await, established(&gateway));
+    assert!(counted >= 500, "{counted}: the sockets were not open at all");
+    // Those that make room are closed in a moment.
+    let mut patience = Patience::new();
+    while open_connections(&gateway).await > 512 || established(&gateway) > 512 {
+        assert!(patience.lasts(), "{counted} are open, {in_kernel} established");
+    }
+    healthy(&gateway).await;
+    assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
+    assert_quiet(&gateway);
+    drop(deaf);
+}
+
+/// Opens sockets that ask for much and read nothing of it.
+async fn open_deaf(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
+    let mut deaf = Vec::new();
+    for _ in 0..count {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2_048).unwrap();
+        let connecting = tokio::time::timeout(PATIENCE, socket.connect(address(gateway)));
+        let mut stream = connecting.await.unwrap().unwrap();
+        let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(12);
+        // Some are closed before they have asked.
+        let _sent = stream.write_all(&asked).await;
+        deaf.push(stream);
+    }
+    deaf
+}
+
+/// How many connections are open by the service's count.
+async fn open_connections(gateway: &Gateway) -> usize {
+    let request = gateway.client.get(format!("{}/metrics", gateway.url));
+    let text = request.send().await.unwrap().text().await.unwrap();
+    let mut lines = text.lines();
+    let count = lines.find_map(|line| line.strip_prefix("user_service_http_connections_open "));
+    count.unwrap().parse().unwrap()
+}
+
+/// How many established connections the kernel has at the gateway's end.
+fn established(gateway: &Gateway) -> usize {
+    let local = format!("0100007F:{:04X}", address(gateway).port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    ends.filter(|fields| fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&"01"))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
