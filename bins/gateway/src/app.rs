@@ -138,7 +138,8 @@ impl App {
         };
         let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
-        let housekeeping = Housekeeping::start(&config, &pool.share(connections.housekeeping), &clock);
+        let housekeeping =
+            Housekeeping::start(&config, &pool.background_share(connections.housekeeping), &clock);
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),
@@ -151,7 +152,7 @@ impl App {
             statuses,
             readiness,
             read_slots: ReadSlots::default(),
-            traffic: Traffic::new(&config, Handle::current()),
+            traffic: Traffic::new(&config).map_err(StartError::Thread)?,
             zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,

@@ -17,7 +17,7 @@ mod store;
 pub mod verify;
 
 pub use self::core::{INITIAL_REFERENCE, REFUND_LIFE};
-pub use error::Refusal;
+pub use error::{PeriodFault, Refusal};
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
     Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, FormerFingerprints, GrantFilter, GrantKind,

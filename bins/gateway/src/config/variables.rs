@@ -95,7 +95,8 @@ variables! {
              without it a private server runs under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
             "folder of the private server; if the account of PostgreSQL cannot enter it, the database is below \
-             `/var/lib/user-service`, as the log says. It belongs to the account of the process or to root, and others may not change it";
+             `/var/lib/user-service`, as the log says. It belongs to the account of the process or to root, and others may not change it, \
+              nor (outside development) the folders above it";
         RUN_AS: RunAs = Nothing, Shown, parse::run_as,
             "account to change to when started as root: a name, `uid` or `uid:gid`; set but empty is an error";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,

@@ -315,7 +315,9 @@ async fn statuses(
     futures_util::try_join!(ask(own), ask(target))
 }
 
-fn foreign() -> ApiError {
+/// The refusal of a user who wants to act for another one, on a route of the documents.
+#[must_use]
+pub fn foreign() -> ApiError {
     ApiError::new(&catalogue::PERMISSION_DENIED).text(Text::new(
         "Access denied: users may act only for themselves",
         "拒绝访问：用户只能操作自己的数据",

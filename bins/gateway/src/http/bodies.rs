@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,9 +19,10 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 use kernel::{Clock, Detail, Principal};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
+    body_readers::BodyReaders,
     call::Caller,
     catalogue,
     error::ApiError,
@@ -42,7 +44,7 @@ pub struct Bodies {
     held: Arc<Held>,
     /// A permit for each large body that is read at once.
     pub readers: Arc<Semaphore>,
-    runtime: Handle,
+    threads: BodyReaders,
 }
 
 /// Bytes of bodies in memory.
@@ -75,9 +77,11 @@ pub struct Body {
 }
 
 impl Bodies {
-    /// Bodies of at most `total_max` bytes at once, read by at most `readers` threads of `runtime`.
-    #[must_use]
-    pub fn new(total_max: u64, readers: usize, runtime: Handle) -> Self {
+    /// Bodies of at most `total_max` bytes at once, read by at most `readers` threads.
+    ///
+    /// # Errors
+    /// What the system raises.
+    pub fn new(total_max: u64, readers: usize) -> io::Result<Self> {
         let largest = u64::try_from(BATCH_BYTES_MAX).unwrap_or(u64::MAX);
         let held = Held {
             total: AtomicU64::new(0),
@@ -85,11 +89,11 @@ impl Bodies {
             callers: Mutex::default(),
             caller_max: (total_max / 4).max(largest),
         };
-        Self {
+        Ok(Self {
             held: Arc::new(held),
             readers: Arc::new(Semaphore::new(readers.max(1))),
-            runtime,
-        }
+            threads: BodyReaders::new(readers)?,
+        })
     }
 
     /// Runs `work` on a body: small ones here, large ones on another thread. A panic goes on in the caller.
@@ -113,7 +117,7 @@ impl Bodies {
             let done = work();
             (done, slot, share)
         };
-        match self.runtime.spawn_blocking(work).await {
+        match self.threads.handle().spawn_blocking(work).await {
             Ok((done, _slot, _share)) => Ok(done),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -315,13 +319,7 @@ pub async fn receive(
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0));
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {
-            let fault = Fault {
-                kind: "json_invalid",
-                loc: vec!["body".into(), Place::Position(bytes.len())],
-                msg: "The body broke off".to_owned(),
-                input: None,
-            };
-            return Err(ApiError::faults(vec![fault]));
+            return Err(broke_off(bytes.len()));
         };
         if bytes.len().saturating_add(chunk.len()) > bytes_max {
             return Err(too_large(bytes_max));
@@ -333,6 +331,17 @@ pub async fn receive(
         bytes.extend_from_slice(&chunk);
     }
     Ok(Body { bytes, share })
+}
+
+/// 422 for a body that ended or was malformed after so many bytes.
+#[must_use]
+pub fn broke_off(bytes: usize) -> ApiError {
+    ApiError::faults(vec![Fault {
+        kind: "json_invalid",
+        loc: vec!["body".into(), Place::Position(bytes)],
+        msg: "The body broke off".to_owned(),
+        input: None,
+    }])
 }
 
 fn too_large(bytes_max: usize) -> ApiError {
@@ -355,7 +364,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_bounded_for_a_caller_and_for_all() {
-        let bodies = Bodies::new(64 << 20, 1, Handle::current());
+        let bodies = Bodies::new(64 << 20, 1).unwrap();
         let mut shares: Vec<Share> = ["a", "a", "b", "c", "d"]
             .map(|id| bodies.share(&user(id)))
             .into_iter()
@@ -381,7 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_are_read_on_other_threads() {
-        let bodies = Bodies::new(1 << 20, 1, Handle::current());
+        let bodies = Bodies::new(1 << 20, 1).unwrap();
         let here = std::thread::current().id();
         let thread = || std::thread::current().id();
         let share = |bytes| {
@@ -399,7 +408,7 @@ mod tests {
     /// A request that is given up gives back neither its thread nor its bytes while the thread still has them.
     #[tokio::test]
     async fn work_whose_caller_is_gone_stays_counted_until_it_is_done() {
-        let bodies = Bodies::new(1 << 20, 1, Handle::current());
+        let bodies = Bodies::new(1 << 20, 1).unwrap();
         let bytes = SMALL_BYTES_MAX + 1;
         let mut share = bodies.share(&user("a"));
         share.grow(bytes).unwrap();

@@ -14,8 +14,6 @@ use std::{
     time::Duration,
 };
 
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -31,10 +29,6 @@ use super::{
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// The same while the process stops.
 const STALL_MAX_DRAINING: Duration = Duration::from_secs(5);
-/// Bytes that wait in the kernel for a client before the next ones are handed to it. They are handed over when half of them were
-/// taken, so this is also what decides how slow a client may be (ADR 0013).
-#[cfg(target_os = "linux")]
-const UNSENT_BYTES: u32 = 64 * 1024;
 /// How long a client may take for the head of a request.
 pub const HEAD_MAX: Duration = Duration::from_secs(5);
 /// How long what a client still sends is read and thrown away after the last answer, so that the answer is not lost with it.
@@ -84,10 +78,6 @@ impl Connection {
     /// Watches a socket.
     #[must_use]
     pub fn new(stream: TcpStream, place: Place) -> Self {
-        #[cfg(target_os = "linux")]
-        if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
-            tracing::debug!(error = %error, "TCP_NOTSENT_LOWAT of a connection cannot be set");
-        }
         let line = Line {
             place,
             closing_since: Cell::new(None),
@@ -338,7 +328,10 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn pair() -> (Connection, TcpStream, Arc<Connections>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        crate::http::server::prepare(&listener).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let open = Arc::new(Connections::new(9, 9, Vec::new()));

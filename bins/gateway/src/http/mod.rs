@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod bodies;
+mod body_readers;
 pub mod call;
 pub mod catalogue;
 pub mod connection;

@@ -1,5 +1,9 @@
 //! Starting and stopping.
 
+use std::fs;
+
+use testkit::{TestDb, skip};
+
 use super::gateway_process::{Gateway, command, folder, run};
 
 #[tokio::test]
@@ -167,5 +171,26 @@ async fn a_missing_server_binary_says_what_to_install() {
     assert!(
         error.contains("PG_BIN_DIR") || error.contains("DATABASE_URL"),
         "{error}"
+    );
+}
+
+/// Many shells and supervisors start processes with a low soft limit, which would bound the connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    if !cfg!(target_os = "linux") {
+        return skip("only Linux has /proc/<pid>/limits");
+    }
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let folder = folder();
+    let gateway = Gateway::start_limited(folder.path(), &[("DATABASE_URL", db.url())], "-S -n 128").await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let [soft, hard] = [0, 1].map(|place| line.unwrap().split_whitespace().nth(place).unwrap());
+    assert_eq!(soft, hard, "{limits}");
+    assert_ne!(
+        soft, "128",
+        "the limit of the test itself is too low to show anything"
     );
 }

@@ -171,7 +171,11 @@ async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
 async fn faults_of_clients_are_counted_and_not_warned_of() {
     let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
     let folder = folder();
-    let variables = [("DATABASE_URL", db.url()), ("REQUEST_TIMEOUT_SECONDS", "1")];
+    let variables = [
+        ("DATABASE_URL", db.url()),
+        ("REQUEST_TIMEOUT_SECONDS", "1"),
+        ("LOG_LEVEL", "debug"),
+    ];
     let gateway = Gateway::start(folder.path(), &variables).await;
     let token = format!("X-API-Key: {}\r\n", testkit::SERVICE_KEY);
     let slow = format!("POST /api/v1/users/ensure HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 9\r\n\r\n{{");
@@ -207,11 +211,25 @@ async fn faults_of_clients_are_counted_and_not_warned_of() {
             "{request:.60}: {answer}"
         );
     }
+    // A client that speaks TLS to the port of HTTP.
+    let mut stream = TcpStream::connect(address(&gateway)).await.unwrap();
+    stream
+        .write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok() && answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
     let metrics = gateway.client.get(format!("{}/metrics", gateway.url));
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    assert!(
-        metrics.contains("user_service_http_client_errors_total{kind=\"malformed\"}"),
-        "{metrics}"
-    );
+    for counted in ["malformed\"} 3", "head_too_large\"} 1"] {
+        let line = format!("user_service_http_client_errors_total{{kind=\"{counted}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    let log = gateway.log();
+    for kind in ["malformed", "head_too_large"] {
+        assert!(log.contains(&format!("\"kind\":\"{kind}\"")), "{kind}: {log}");
+    }
+    assert!(!log.contains("hung up"), "{log}");
     assert_quiet(&gateway);
 }

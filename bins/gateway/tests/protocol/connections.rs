@@ -290,3 +290,47 @@ async fn connections_of_one_address_are_bounded_and_idle_ones_make_room() {
         .unwrap();
     until(&mut first, "{\"status\":\"ok\"}").await;
 }
+
+/// Heads of answers are used again by the HTTP library, with the version of the answer before.
+#[tokio::test]
+async fn a_request_of_the_older_version_ends_no_other_connection() {
+    let app = TestApp::start_with(&[("WORKERS", "1")]).await;
+    let old = "GET /livez HTTP/1.0\r\nHost: x\r\n";
+    let further = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    for kept in ["", "Connection: keep-alive\r\n"] {
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        stream
+            .write_all(format!("{old}{kept}\r\n").as_bytes())
+            .await
+            .unwrap();
+        let answer = until(&mut stream, "ok").await;
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        drop(stream);
+        let mut other = TcpStream::connect(app.address()).await.unwrap();
+        for number in 1..=3 {
+            other.write_all(further.as_bytes()).await.unwrap();
+            let answer = until(&mut other, "ok").await;
+            assert!(
+                answer.starts_with("HTTP/1.1 200"),
+                "{kept:?}, request {number}: {answer:?}"
+            );
+            assert!(
+                !answer.to_ascii_lowercase().contains("connection: close"),
+                "{answer}"
+            );
+        }
+    }
+}
+
+/// A connection of the older version goes on if its client asks for that.
+#[tokio::test]
+async fn a_connection_of_the_older_version_is_kept_on_request() {
+    let app = TestApp::start_with(&[("WORKERS", "1")]).await;
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    for _ in 0..3 {
+        let request = "GET /livez HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = until(&mut stream, "ok").await;
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer:?}");
+    }
+}

@@ -50,6 +50,7 @@ fn doc() -> Doc {
         .description("503 while the database does not take writes, writes or reads are stuck, a migration is missing, or the process is \
                       shutting down. Answers within 2 seconds.")
         .reply::<Readiness>(json!({"status": "ready", "checks": {"database": "ok", "migrations": "ok"}}))
+        .unavailable("Requests should not be sent here.")
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::item::{Endpoint, Item, recorded};
+use super::item::{Form, Item, recorded};
 use crate::http::{
     call::{Call, barred},
     catalogue,
@@ -151,9 +151,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let item = call
-        .input(|fields| Item::read(fields, Endpoint::Required))
-        .await?;
+    let item = call.input(|fields| Item::read(fields, Form::Single)).await?;
     call.agree_on_user(item.named.as_ref())?;
     let (item, key) = idempotency::key(&call, item, Item::identify).await?;
     let (user_id, check) = call.user_unchecked()?;
