@@ -138,7 +138,8 @@ impl App {
         };
         let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
-        let housekeeping = Housekeeping::start(&config, &pool.share(connections.housekeeping), &clock);
+        let housekeeping =
+            Housekeeping::start(&config, &pool.background_share(connections.housekeeping), &clock);
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),

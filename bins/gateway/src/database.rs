@@ -266,5 +266,6 @@ fn settings(config: &Config, bin_dir: Option<PathBuf>, search_path: Option<&str>
 
 /// Hosts, ports and database of a URL, for messages.
 fn place(url: &SecretString) -> String {
-    pg::DatabaseUrl::parse(url.expose_secret()).map_or_else(|_| "DATABASE_URL".to_owned(), |url| url.place())
+    pg::DatabaseUrl::parse(url.expose_secret())
+        .map_or_else(|_| "an address that cannot be read".to_owned(), |url| url.place())
 }

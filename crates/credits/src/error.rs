@@ -1,6 +1,6 @@
 //! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
 
-use kernel::{Credits, Detail, Failure, FreeForm, Kind, UserId};
+use kernel::{Credits, Detail, Failure, FreeForm, Kind, UserId, rfc3339};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -67,12 +67,9 @@ pub enum Refusal {
         /// The greatest amount of one command.
         limit: Credits,
     },
-    /// A grant would expire before it counts, or has expired already, or counts from before 1970; or a hold would live
-    /// shorter than a second or longer than a day.
-    #[error(
-        "a grant must expire after it becomes effective, and ahead of now; a hold lives from a second to a day"
-    )]
-    InvalidPeriod,
+    /// A grant or a hold would live at a time that it may not.
+    #[error("{0}")]
+    InvalidPeriod(PeriodFault),
     /// A refund or an adjustment without a reason. Callers check this before.
     #[error("a reason is required")]
     MissingReason,
@@ -83,7 +80,7 @@ pub enum Refusal {
         hold_id: Uuid,
     },
     /// The hold was captured, released, or has expired.
-    #[error("the hold is {hold_status} since {resolved_at}")]
+    #[error("the hold is {hold_status} since {}", rfc3339(*.resolved_at))]
     HoldNotOpen {
         /// What became of it.
         hold_status: HoldStatus,
@@ -125,11 +122,37 @@ pub enum Refusal {
         reason: FreeForm,
     },
     /// The idempotency key was used before for another request.
-    #[error("the idempotency key was used for another request at {first_used_at}")]
+    #[error("the idempotency key was used for another request at {}", rfc3339(*.first_used_at))]
     IdempotencyConflict {
         /// When.
         first_used_at: OffsetDateTime,
     },
+}
+
+/// The fault of the life of a grant or a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeriodFault {
+    /// A grant would begin before 1970.
+    #[error("effective_at must not be before 1970")]
+    Beginning,
+    /// A grant would expire before it begins, or has expired already.
+    #[error("expires_at must be after effective_at and in the future")]
+    Expiry,
+    /// A hold would live shorter than a second or longer than a day.
+    #[error("ttl_seconds must be from a second to a day")]
+    Ttl,
+}
+
+impl PeriodFault {
+    /// The field of the command, as requests name it.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Beginning => "effective_at",
+            Self::Expiry => "expires_at",
+            Self::Ttl => "ttl_seconds",
+        }
+    }
 }
 
 impl Refusal {
@@ -152,7 +175,7 @@ impl Refusal {
             | Self::ReservedReference
             | Self::HoldOfService { .. }
             | Self::InvalidAmount { .. }
-            | Self::InvalidPeriod
+            | Self::InvalidPeriod(_)
             | Self::MissingReason
             | Self::TooManyHolds { .. }
             | Self::IdempotencyConflict { .. } => false,
@@ -177,7 +200,7 @@ impl Failure for Refusal {
             Self::IdempotencyConflict { .. } => "IdempotencyConflictException",
             Self::Outside { .. } => "BadRequestException",
             Self::InvalidAmount { .. }
-            | Self::InvalidPeriod
+            | Self::InvalidPeriod(_)
             | Self::MissingReason
             | Self::ReservedReference => "ValidationException",
         }
@@ -200,7 +223,7 @@ impl Failure for Refusal {
             Self::TooManyHolds { .. } => Kind::TooMany,
             Self::IdempotencyConflict { .. }
             | Self::InvalidAmount { .. }
-            | Self::InvalidPeriod
+            | Self::InvalidPeriod(_)
             | Self::MissingReason
             | Self::ReservedReference => Kind::Invalid,
         }
@@ -269,9 +292,8 @@ impl Failure for Refusal {
                 vec![("first_used_at", Detail::Time(*first_used_at))]
             }
             Self::ReservedReference => vec![("field", Detail::Text("reference_id".to_owned()))],
-            Self::InvalidPeriod | Self::MissingReason | Self::ReferenceTaken | Self::Outside { .. } => {
-                Vec::new()
-            }
+            Self::InvalidPeriod(fault) => vec![("field", Detail::Text(fault.field().to_owned()))],
+            Self::MissingReason | Self::ReferenceTaken | Self::Outside { .. } => Vec::new(),
         }
     }
 }

@@ -17,7 +17,7 @@ mod store;
 pub mod verify;
 
 pub use self::core::{INITIAL_REFERENCE, REFUND_LIFE};
-pub use error::Refusal;
+pub use error::{PeriodFault, Refusal};
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
     Defaults, Direction, Entry, EntryKind, Executed, Fingerprint, FormerFingerprints, GrantFilter, GrantKind,
@@ -31,8 +31,8 @@ pub use model::{
 pub use port::{Ledger, LedgerError, PgLedger};
 pub use service::{
     Decided, Deciding, Locked, Preview, Pruned, Swept, account, balances, book_due, budgets, execute,
-    find_due, find_transaction, grants, held_up, holds, lock, prepare, prune_idempotency, set_budgets,
-    set_low_balance_at, sweep, taken_from, transactions,
+    find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare, prune_idempotency,
+    set_budgets, set_low_balance_at, sweep, taken_from, transactions,
 };
 pub use store::audits::AUDITS;
 

@@ -2,7 +2,7 @@
 
 use credits::{
     Action, Adjustment, Command, EntryKind, GrantKind, HOLD_TTL_MAX, HOLDS_OPEN_MAX, HoldMode, HoldStatus,
-    NewGrant, NewGrantKind, REFUND_LIFE, Refusal,
+    NewGrant, NewGrantKind, PeriodFault, REFUND_LIFE, Refusal,
     core::{AccountState, Effect, Stop, Written, apply},
 };
 use kernel::{Actor, Credits, Failure, Kind};
@@ -313,7 +313,7 @@ fn lives_and_reasons_that_cannot_be_are_refused() {
         };
         assert_eq!(
             refuses(&mut state, &command(&user, hold), now()),
-            Refusal::InvalidPeriod
+            Refusal::InvalidPeriod(PeriodFault::Ttl)
         );
     }
     let silent = Action::Adjust {

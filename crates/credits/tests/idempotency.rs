@@ -1,8 +1,8 @@
 //! One effect a key: repeats, conflicts, what is remembered, and what is left after pruning.
 
 use credits::{
-    Action, Applied, Command, HoldMode, HoldStatus, NewGrant, NewGrantKind, Outcome, Refusal, Replay,
-    prune_idempotency,
+    Action, Applied, Command, HoldMode, HoldStatus, NewGrant, NewGrantKind, Outcome, PeriodFault, Refusal,
+    Replay, prune_idempotency,
 };
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
@@ -201,7 +201,7 @@ async fn what_did_not_depend_on_the_account_is_not_remembered() {
     let past = under(command(&user, Action::Grant(past)), "k", 1);
     assert_eq!(
         answer(&db, &clock, &past).await.result,
-        Err(Refusal::InvalidPeriod)
+        Err(Refusal::InvalidPeriod(PeriodFault::Expiry))
     );
     let first = answer(&db, &clock, &spending).await;
     assert!(first.result.is_ok() && first.replay == Replay::First);

@@ -28,10 +28,10 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> JoinHandle<()> {
         loop {
             tokio::select! {
                 _ = months.tick() => if let Err(error) = create_months(&pool, &*clock).await {
-                    tracing::warn!(error = %chain(&error), "months of usage could not be made; it is tried again");
+                    tracing::warn!(error = %chain(&error), "partitions for months of usage records could not be made; the next try follows, requests are not affected");
                 },
                 _ = fold.tick() => if let Err(error) = fold_deltas(&pool).await {
-                    tracing::warn!(error = %chain(&error), "sums of usage could not be added up; it is tried again");
+                    tracing::warn!(error = %chain(&error), "sums of usage records could not be brought up to date; the next try follows, answers stay correct");
                 },
             }
         }

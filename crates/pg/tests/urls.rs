@@ -59,6 +59,27 @@ async fn a_folder_is_named_in_every_form_that_psql_accepts() {
 }
 
 #[tokio::test]
+async fn the_folder_of_a_socket_may_have_a_space_or_an_at_sign_in_its_name() {
+    let server = Folder::new().start(&[]);
+    let (encoded, folder) = server.socket_folder();
+    let outer = tempfile::tempdir().unwrap();
+    for name in ["a b", "a@b"] {
+        let link = outer.path().join(name);
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let (link, port) = (link.to_str().unwrap(), server.port);
+        for url in [
+            format!(
+                "postgresql://app@/app?host={}&port={port}",
+                link.replace(' ', "%20")
+            ),
+            format!("host='{link}' port={port} user=app dbname=app"),
+        ] {
+            assert_eq!(ask_pool(&pool(&url), "1").await, 1, "{url} ({encoded})");
+        }
+    }
+}
+
+#[tokio::test]
 async fn passwords_may_hold_what_urls_reserve() {
     let folder = Folder::new();
     folder.rules("host all all 127.0.0.1/32 scram-sha-256");
@@ -83,6 +104,11 @@ async fn passwords_may_hold_what_urls_reserve() {
     let told = refusal(&format!("postgresql://app:hunter2@127.0.0.1:{port}/app")).await;
     assert!(told.contains("password authentication failed"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
+    let told = refusal(&format!("postgresql://app@127.0.0.1:{port}/app")).await;
+    assert!(
+        told.contains("the server asks for a password") && !told.contains("refused"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -236,5 +262,27 @@ async fn a_database_that_is_not_utf8_is_refused() {
             .unwrap();
         let sentence = format!("the database has the encoding {encoding} and this service needs UTF8");
         assert!(told.contains(&sentence), "{told}");
+        assert!(!told.contains(['\n', '\\']), "{told}");
     }
+}
+
+#[tokio::test]
+async fn what_a_server_adds_to_an_error_stays_on_its_line() {
+    let server = Folder::new().start(&[]);
+    let closing = "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC";
+    let superuser = pool(&server.superuser_url());
+    superuser
+        .get()
+        .await
+        .unwrap()
+        .batch_execute(closing)
+        .await
+        .unwrap();
+    let told = refusal(&format!("postgresql://app@127.0.0.1:{}/postgres", server.port)).await;
+    assert!(
+        told.contains("permission denied for database")
+            && told.contains("DETAIL: User does not have CONNECT"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
 }

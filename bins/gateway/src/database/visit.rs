@@ -12,8 +12,8 @@ use crate::config::{Config, DatabaseSource};
 /// How long a process that has the data folder may take until its server answers: it may be starting or ending.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
-/// A visitor does one thing at a time.
-const CONNECTIONS: usize = 1;
+/// A visitor does one thing at a time; a pooler is recognised only with a second connection.
+const CONNECTIONS: usize = 2;
 
 impl Database {
     /// Opens the database of the configuration as it is. The private server of a gateway that runs on the

@@ -9,6 +9,7 @@ use identity::{Role, UserStatus, VerifiedToken};
 use kernel::{KeyAccess, Principal, UserId, UserIdError};
 
 use super::{
+    bodies,
     call::{Caller, Standing, barred, path_parameter},
     catalogue,
     error::ApiError,
@@ -29,8 +30,8 @@ pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Authenticates the request and applies the route's access rule.
 ///
 /// # Errors
-/// 401, 403, 404 for a path that does not exist here, 422 for a path user or header that cannot be read, 503 when the
-/// keys of the issuer or the database cannot be had.
+/// 401, 429 for a body that is known to exceed the byte limit, 403, 404 for a path that does not exist here, 422 for a path user
+/// or header that cannot be read, 503 when the keys of the issuer or the database cannot be had.
 pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Caller, ApiError> {
     match route.access {
         Access::Anyone | Access::Development => Ok(Caller::default()),
@@ -39,6 +40,7 @@ pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Ca
             let (principal, token) = authenticate(app, request).await.inspect_err(|error| {
                 metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
             })?;
+            bodies::check_rate(app, route, request, &principal)?;
             let caller = authorize(app, access, principal, request).await?;
             Ok(Caller { token, ..caller })
         }
@@ -313,7 +315,9 @@ async fn statuses(
     futures_util::try_join!(ask(own), ask(target))
 }
 
-fn foreign() -> ApiError {
+/// The refusal of a user who wants to act for another one, on a route of the documents.
+#[must_use]
+pub fn foreign() -> ApiError {
     ApiError::new(&catalogue::PERMISSION_DENIED).text(Text::new(
         "Access denied: users may act only for themselves",
         "拒绝访问：用户只能操作自己的数据",

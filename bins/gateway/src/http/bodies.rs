@@ -28,8 +28,9 @@ use super::{
     error::ApiError,
     fault::{Fault, Place},
     rate_limit::{Buckets, Level, RateLimits, rate_limited},
-    route::BATCH_BYTES_MAX,
+    route::{BATCH_BYTES_MAX, BodyRule, Route},
 };
+use crate::app::App;
 
 /// Largest body that is read on the thread that serves the request, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 * 1024;
@@ -222,8 +223,8 @@ pub struct Meter<'a> {
 impl<'a> Meter<'a> {
     /// The limit of this caller.
     #[must_use]
-    pub fn new(limits: &'a RateLimits, caller: &'a Caller, clock: &'a dyn Clock) -> Self {
-        let user = caller.principal.as_ref().and_then(Principal::user_id);
+    pub fn new(limits: &'a RateLimits, caller: Option<&'a Principal>, clock: &'a dyn Clock) -> Self {
+        let user = caller.and_then(Principal::user_id);
         Self {
             buckets: limits.bytes.as_ref().zip(user.map(kernel::UserId::as_str)),
             clock,
@@ -232,10 +233,7 @@ impl<'a> Meter<'a> {
     }
 
     /// Whether so many bytes could be taken; takes none.
-    ///
-    /// # Errors
-    /// 429.
-    pub fn check(&self, bytes: usize) -> Result<(), ApiError> {
+    fn check(&self, bytes: usize) -> Result<(), ApiError> {
         if let Some((buckets, user)) = self.buckets {
             buckets.check(user, u64::try_from(bytes).unwrap_or(u64::MAX), self.clock.now())?;
         }
@@ -251,16 +249,36 @@ impl<'a> Meter<'a> {
     }
 }
 
+/// Whether the byte limit of a caller has room for the body of a request, as far as its head says. A body sent in chunks is
+/// known to exceed the limit only if nothing is left.
+///
+/// # Errors
+/// 429.
+pub fn check_rate(
+    app: &App,
+    route: &Route,
+    request: &HttpRequest,
+    caller: &Principal,
+) -> Result<(), ApiError> {
+    if route.body == BodyRule::Ignored {
+        return Ok(());
+    }
+    let is_chunked = request.chunked().unwrap_or(false);
+    let expected = declared(request).unwrap_or_else(|| usize::from(is_chunked));
+    Meter::new(&app.traffic.rate_limits, Some(caller), &*app.clock).check(expected)
+}
+
+fn declared(request: &HttpRequest) -> Option<usize> {
+    let value = request.headers().get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
 /// Whether a body may be sent at all, as far as the head of its request says; its declared length.
 ///
 /// # Errors
 /// 413, 415.
 pub fn judge_head(request: &HttpRequest, bytes_max: usize) -> Result<Option<usize>, ApiError> {
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<usize>().ok());
+    let declared = declared(request);
     if declared.is_some_and(|size| size > bytes_max) {
         return Err(too_large(bytes_max));
     }
@@ -301,13 +319,7 @@ pub async fn receive(
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0));
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {
-            let fault = Fault {
-                kind: "json_invalid",
-                loc: vec!["body".into(), Place::Position(bytes.len())],
-                msg: "The body broke off".to_owned(),
-                input: None,
-            };
-            return Err(ApiError::faults(vec![fault]));
+            return Err(broke_off(bytes.len()));
         };
         if bytes.len().saturating_add(chunk.len()) > bytes_max {
             return Err(too_large(bytes_max));
@@ -319,6 +331,17 @@ pub async fn receive(
         bytes.extend_from_slice(&chunk);
     }
     Ok(Body { bytes, share })
+}
+
+/// 422 for a body that ended or was malformed after so many bytes.
+#[must_use]
+pub fn broke_off(bytes: usize) -> ApiError {
+    ApiError::faults(vec![Fault {
+        kind: "json_invalid",
+        loc: vec!["body".into(), Place::Position(bytes)],
+        msg: "The body broke off".to_owned(),
+        input: None,
+    }])
 }
 
 fn too_large(bytes_max: usize) -> ApiError {

@@ -17,6 +17,8 @@ pub struct Doc {
     pub(super) body: Option<Media>,
     pub(super) reply: Option<Media>,
     pub(super) errors: Vec<&'static Entry>,
+    /// When the route answers 503 with the members of its success.
+    pub(super) unavailable: Option<&'static str>,
     pub(super) schemas: Vec<(String, RefOr<Schema>)>,
 }
 
@@ -50,6 +52,7 @@ impl Doc {
             body: None,
             reply: None,
             errors: Vec::new(),
+            unavailable: None,
             schemas: Vec::new(),
         }
     }
@@ -266,6 +269,13 @@ impl Doc {
     #[must_use]
     pub fn errors(mut self, errors: &[&'static Entry]) -> Self {
         self.errors.extend(errors);
+        self
+    }
+
+    /// A 503 that has the members of the success.
+    #[must_use]
+    pub fn unavailable(mut self, description: &'static str) -> Self {
+        self.unavailable = Some(description);
         self
     }
 

@@ -362,6 +362,14 @@ fn invalid(failure: &dyn Failure) -> Fault {
             input: None,
         };
     }
+    if failure.code() == catalogue::PRICE_NOT_FOUND.code {
+        return Fault {
+            kind: "price_not_found",
+            loc: vec![Place::from("body"), Place::from("model_name")],
+            msg: failure.to_string(),
+            input: None,
+        };
+    }
     let field = failure
         .details()
         .into_iter()

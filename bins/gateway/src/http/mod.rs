@@ -31,6 +31,7 @@ pub mod reply;
 pub mod route;
 pub mod routes;
 pub mod server;
+pub mod stream_end;
 pub mod traffic;
 mod watched;
 pub mod wire;

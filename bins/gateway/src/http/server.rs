@@ -8,7 +8,10 @@ use std::{
 };
 
 use actix_cors::Cors;
-use actix_http::{HttpService, Protocol, Request, error::DispatchError};
+use actix_http::{
+    HttpService, Protocol, Request,
+    error::{DispatchError, ParseError},
+};
 use actix_server::Server;
 use actix_service::{
     IntoServiceFactory as _, Service as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service,
@@ -55,9 +58,10 @@ const WORKERS_MAX: usize = 512;
 /// second; the standard library's 128 are taken by one client that opens many at once.
 const BACKLOG: i32 = 1_024;
 /// Most bytes of an answer that the kernel takes beyond what it can send. Without a limit it takes megabytes for each client that
-/// reads nothing, and the copies delay all others.
+/// reads nothing, and the copies delay all others. More is handed over when half of it was taken, so this also decides how slow a
+/// client may be (ADR 0013).
 #[cfg(target_os = "linux")]
-const UNSENT_MAX: u32 = 128 * 1024;
+const UNSENT_MAX: u32 = 64 * 1024;
 
 /// A server on `listener`. It runs its own workers; stop it through its handle.
 ///
@@ -99,7 +103,7 @@ pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
 }
 
 /// Sets what the standard library does not. Accepted sockets take over the options of their listener.
-fn prepare(listener: &TcpListener) -> std::io::Result<()> {
+pub(super) fn prepare(listener: &TcpListener) -> std::io::Result<()> {
     let socket = SockRef::from(listener);
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
@@ -178,6 +182,7 @@ where
 /// How a connection ended that was not closed in order. An answer that broke off was counted with its request.
 fn ended_badly(error: &DispatchError) {
     let kind = match error {
+        DispatchError::Parse(ParseError::TooLarge) => "head_too_large",
         DispatchError::Parse(_) => "malformed",
         DispatchError::SlowRequestTimeout => "slow_head",
         DispatchError::Io(_) | DispatchError::DisconnectTimeout => "broken_off",

@@ -174,7 +174,7 @@ fn describe_housekeeping() {
     );
     describe_counter!(
         "database_restarts_total",
-        "Starts of the private PostgreSQL after it had ended by itself"
+        "Starts of the private PostgreSQL after it had ended unexpectedly"
     );
     describe_counter!(
         "usage_anomalies_total",

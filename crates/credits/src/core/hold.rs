@@ -13,7 +13,7 @@ use crate::{
         give::whole_microseconds,
         journal::{self, Draft, Usage},
     },
-    error::Refusal,
+    error::{PeriodFault, Refusal},
     model::{
         EntryKind, HoldMode, HoldStatus, HoldView,
         hold::{HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
@@ -110,7 +110,7 @@ pub(super) fn check_ttl(ttl: Duration) -> Result<(), Refusal> {
     if (HOLD_TTL_MIN..=HOLD_TTL_MAX).contains(&ttl) {
         Ok(())
     } else {
-        Err(Refusal::InvalidPeriod)
+        Err(Refusal::InvalidPeriod(PeriodFault::Ttl))
     }
 }
 
@@ -152,7 +152,7 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
         .created_at
         .checked_add(wish.ttl)
         .map(whole_microseconds)
-        .ok_or(Refusal::InvalidPeriod)?;
+        .ok_or(Refusal::InvalidPeriod(PeriodFault::Ttl))?;
     state.add_hold(Hold {
         id: wish.hold_id,
         made_by: cause.caller,

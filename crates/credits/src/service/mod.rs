@@ -16,7 +16,7 @@ pub use execute::{Locked, execute, lock};
 pub use held_up::held_up;
 pub use prune::{Pruned, prune_idempotency};
 pub use reads::{
-    account, balances, find_transaction, grants, holds, set_low_balance_at, taken_from, transactions,
+    account, balances, find_transaction, grants, holds, is_due, set_low_balance_at, taken_from, transactions,
 };
 pub use sweep::{Swept, book_due, find_due, sweep};
 

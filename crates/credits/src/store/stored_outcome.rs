@@ -369,7 +369,7 @@ impl Refused {
             | Refusal::ReservedReference
             | Refusal::HoldOfService { .. }
             | Refusal::InvalidAmount { .. }
-            | Refusal::InvalidPeriod
+            | Refusal::InvalidPeriod(_)
             | Refusal::MissingReason
             | Refusal::TooManyHolds { .. }
             | Refusal::IdempotencyConflict { .. } => return Ok(None),

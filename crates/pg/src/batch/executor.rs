@@ -9,7 +9,7 @@ use super::{
     Lookup, Rejected, Work,
     turn::{MyTurn, Writing},
 };
-use crate::{Attempts, DbError, Pool, Tx, session::End};
+use crate::{Attempts, DbError, Pool, Tx};
 
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -165,22 +165,10 @@ impl<L: Lookup> Executor for Reader<L> {
         items: &[L::Item],
         _progress: &mut Progress<L::Item, L::Outcome>,
     ) -> Result<Vec<L::Outcome>, DbError> {
-        let mut conn = self.pool.get().await?;
-        let session = self.pool.session();
-        let loading = async {
-            session.enter(&mut conn).await?;
-            let outcomes = self.lookup.load(&mut conn, items).await?;
-            session.leave(&mut conn, End::Commit).await?;
-            Ok(outcomes)
-        };
-        let outcomes = match loading.await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                // A connection that has just broken may not know it yet, and the next attempt would get it again.
-                conn.discard();
-                return Err(error);
-            }
-        };
+        let outcomes = self
+            .pool
+            .read(async |conn| self.lookup.load(conn, items).await)
+            .await?;
         DbError::expect_rows("a lookup", items.len(), outcomes.len())?;
         Ok(outcomes)
     }

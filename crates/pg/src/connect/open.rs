@@ -1,6 +1,7 @@
 //! One connection to one server: opened, looked at, set up, and driven by a task of its own.
 
 use std::{
+    error::Error as _,
     future::poll_fn,
     ops::{Deref, DerefMut},
     sync::Arc,
@@ -60,8 +61,10 @@ pub(crate) enum Fault {
     Tls(#[from] TlsFault),
     #[error("the server refused the connection")]
     Startup(#[from] tokio_postgres::Error),
+    #[error("the server asks for a password, and the database URL has none")]
+    NoPassword,
     #[error(
-        "the database has the encoding {0} and this service needs UTF8: \\
+        "the database has the encoding {0} and this service needs UTF8: \
          CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0 makes one"
     )]
     Encoding(String),
@@ -109,7 +112,11 @@ pub(super) async fn open(
     let encryption = encryption.settled(&transport);
     let watch = Watch::new(&target.silence, target.answer_timeout);
     let stream = Watched::new(transport, Arc::clone(&watch));
-    let (client, driver) = target.config.connect_raw(stream, Encrypted).await?;
+    let (client, driver) = target
+        .config
+        .connect_raw(stream, Encrypted)
+        .await
+        .map_err(not_begun)?;
     let encoding = driver.parameter("server_encoding").unwrap_or("UTF8");
     if encoding != "UTF8" {
         return Err(Fault::Encoding(encoding.to_owned()));
@@ -223,6 +230,16 @@ fn drive(mut connection: Connection<Stream, Stream>, watch: Arc<Watch>, host: St
         }
     });
     Driver(driving.abort_handle())
+}
+
+/// Names the refusals of the driver that are none of the server's.
+fn not_begun(error: tokio_postgres::Error) -> Fault {
+    let cause = error.source().map(ToString::to_string);
+    if cause.as_deref() == Some("password missing") {
+        Fault::NoPassword
+    } else {
+        Fault::Startup(error)
+    }
 }
 
 /// What a server says of itself at the beginning of a session; a pooler may say less.

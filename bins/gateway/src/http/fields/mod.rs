@@ -9,6 +9,7 @@ pub mod double;
 pub mod json;
 mod nested;
 pub mod parse;
+mod query;
 pub mod time;
 pub mod words;
 
@@ -28,6 +29,9 @@ use super::{
 /// What some clients write before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// Least likeness (Jaro-Winkler, 0 to 1) of a name that is taken for a misspelt one.
+const LIKENESS_MIN: f64 = 0.8;
+
 /// Most unknown query parameters that are listed.
 const UNKNOWN_MAX: usize = 20;
 
@@ -38,6 +42,15 @@ pub enum Value<'a> {
     Json(&'a str),
     /// A decoded query value.
     Text(&'a str),
+}
+
+/// What a query says of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Text {
+    /// A decoded value.
+    Utf8(String),
+    /// A value whose bytes are not UTF-8, as it came.
+    Other(String),
 }
 
 impl Value<'_> {
@@ -65,7 +78,7 @@ pub enum Source {
 /// The fields of one request, and the faults found so far.
 #[derive(Debug, Default)]
 pub struct Fields {
-    query: Vec<(String, String)>,
+    query: Vec<(String, Text)>,
     body: Option<Arc<Object>>,
     faults: Vec<Fault>,
     /// Faults of parameters that nothing reads, listed with those of [`Fields::read`].
@@ -90,11 +103,8 @@ impl Fields {
             0
         };
         drop(body.drain(..skipped));
-        let query = url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
         let mut fields = Self {
-            query,
+            query: query::parse(query),
             ..Self::default()
         };
         if !body.iter().all(u8::is_ascii_whitespace) {
@@ -134,7 +144,8 @@ impl Fields {
             .query
             .iter()
             .filter(|(name, _)| !known.contains(&name.as_str()));
-        let fault = |(name, text): &(String, String)| {
+        let fault = |(name, text): &(String, Text)| {
+            let (Text::Utf8(text) | Text::Other(text)) = text;
             Fault::field("query", name, unknown(name, known), Some(echo::of_text(text)))
         };
         self.unknown = strangers.take(UNKNOWN_MAX).map(fault).collect();
@@ -220,12 +231,13 @@ impl Fields {
     /// The query without paging, in a fixed order: what a list was filtered by.
     #[must_use]
     pub fn filters(&self) -> String {
-        let mut pairs: Vec<_> = self
+        let mut pairs: Vec<(&str, &str)> = self
             .query
             .iter()
             .filter(|(name, _)| !matches!(name.as_str(), "limit" | "offset" | "cursor"))
+            .map(|(name, Text::Utf8(text) | Text::Other(text))| (name.as_str(), text.as_str()))
             .collect();
-        pairs.sort();
+        pairs.sort_unstable();
         format!("{pairs:?}")
     }
 
@@ -236,7 +248,10 @@ impl Fields {
             .iter()
             .rev()
             .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+            .and_then(|(_, value)| match value {
+                Text::Utf8(text) => Some(text.as_str()),
+                Text::Other(_) => None,
+            })
     }
 
     fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Owned)> {
@@ -267,7 +282,11 @@ impl Fields {
     ) -> Option<T> {
         let mut first: Option<T> = None;
         for (source, value) in present {
-            match parse(value.borrow()) {
+            let parsed = match &value {
+                Owned::Text(Text::Other(_)) => Err(Problem::value("the percent-encoded bytes are not UTF-8")),
+                value => parse(value.borrow()),
+            };
+            match parsed {
                 Ok(parsed) => match &first {
                     Some(other) if *other != parsed => {
                         let problem = Problem::new(
@@ -294,13 +313,17 @@ fn unknown(name: &str, known: &[&str]) -> Problem {
     let nearest = known
         .iter()
         .max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    let msg = match nearest {
-        Some(nearest) => {
-            format!("Extra inputs are not permitted, the nearest known parameter is '{nearest}'")
+    let hint = match nearest {
+        Some(nearest) if likeness(&nearest) >= LIKENESS_MIN => {
+            format!("the nearest known parameter is '{nearest}'")
         }
-        None => "Extra inputs are not permitted, there are no parameters".to_owned(),
+        Some(_) => format!("the known parameters are '{}'", known.join("', '")),
+        None => "there are no parameters".to_owned(),
     };
-    Problem::new("extra_forbidden", msg)
+    Problem::new(
+        "extra_forbidden",
+        format!("Extra inputs are not permitted, {hint}"),
+    )
 }
 
 /// The literal text of a member of the body.
@@ -319,14 +342,14 @@ impl Literal {
 #[derive(Debug)]
 enum Owned {
     Json(Literal),
-    Text(String),
+    Text(Text),
 }
 
 impl Owned {
     fn borrow(&self) -> Value<'_> {
         match self {
             Self::Json(literal) => Value::Json(literal.text()),
-            Self::Text(text) => Value::Text(text),
+            Self::Text(Text::Utf8(text) | Text::Other(text)) => Value::Text(text),
         }
     }
 }

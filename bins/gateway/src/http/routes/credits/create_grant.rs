@@ -39,10 +39,11 @@ pub struct CreateGrant {
     pub kind: Option<NewGrantKind>,
     /// 0 to 255, low burns first; 100 if absent.
     pub priority: Option<u8>,
-    /// From when on it counts; now if absent.
+    /// From when on it counts; now if absent. A date without a time is the first instant of that day in UTC.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub effective_at: Option<OffsetDateTime>,
-    /// When what is left of it is lost; never if absent.
+    /// When what is left of it is lost; never if absent. A date without a time is the first instant of that day in UTC, so the
+    /// credits cannot be spent on that day: for a grant until the end of a day, give the day after.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<OffsetDateTime>,
     /// One grant per user and reference.

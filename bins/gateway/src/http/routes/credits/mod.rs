@@ -16,7 +16,7 @@ pub mod set_budgets;
 pub mod transactions;
 
 use ::credits::{
-    Action, Applied, Command, Entry, Fingerprint, HoldView, IdempotencyKey, ReferenceScope, Replay,
+    Action, Applied, Command, Entry, Fingerprint, HoldView, IdempotencyKey, ReferenceScope, Refusal, Replay,
 };
 use kernel::{Detail, FreeForm};
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use crate::http::{
     error::ApiError,
     fields::{Fields, Source, parse},
     idempotency::IDEMPOTENCY_REPLAYED,
+    language::Text,
     reply::Reply,
 };
 
@@ -97,12 +98,23 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
             replay: outcome.replay,
         }),
         Err(refusal) => {
-            let error = ApiError::from_failure(&refusal).at(outcome.at);
+            let error = refused(&refusal).at(outcome.at);
             Err(match outcome.replay {
                 Replay::First => error,
                 Replay::ByKey => error.replayed(),
             })
         }
+    }
+}
+
+fn refused(refusal: &Refusal) -> ApiError {
+    let error = ApiError::from_failure(refusal);
+    match refusal {
+        Refusal::ReferenceTaken => error.text(Text::new(
+            "reference_id was used before for another user",
+            "reference_id 已用于其他用户",
+        )),
+        _ => error,
     }
 }
 

@@ -42,7 +42,7 @@ fn doc() -> Doc {
         )
         .query(
             "at",
-            "The versions that hold at this instant; now if absent.",
+            "The versions that hold at this instant; now if absent. A date without a time is the first instant of that day in UTC.",
             json!({"type": "string", "format": "date-time"}),
             Value::Null,
         )

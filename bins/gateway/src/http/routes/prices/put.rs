@@ -51,7 +51,8 @@ pub struct PutPrice {
     /// image, request, second, token. What is free says 0; a class that is not here has no price.
     /// Required unless `retired`.
     pub rates: Option<std::collections::HashMap<String, PutRate>>,
-    /// From when on it holds, not in the past; now if absent.
+    /// From when on it holds, not in the past; now if absent. A date without a time is the first instant of that day in UTC; the
+    /// date of today has passed.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub valid_from: Option<OffsetDateTime>,
     /// True to say that there is no price any more; then without rates.

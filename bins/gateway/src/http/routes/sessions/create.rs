@@ -36,7 +36,7 @@ pub struct CreateSession {
     /// Anything to attach.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<FreeForm>,
-    /// When the session expires.
+    /// When the session expires. A date without a time is the first instant of that day in UTC; the date of today has passed.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<OffsetDateTime>,
 }

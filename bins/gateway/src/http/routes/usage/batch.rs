@@ -13,12 +13,13 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{
-    item::{Endpoint, Item, recorded},
+    item::{Form, Item, recorded},
     record::RecordUsage,
 };
 use crate::{
     config::SelfMetering,
     http::{
+        access::foreign,
         call::{Call, barred},
         catalogue,
         doc::Doc,
@@ -142,8 +143,9 @@ fn doc() -> Doc {
                 {"index": 0, "status": "recorded", "id": 1002, "user_id": "auth0|test123", "credits_charged": 1.0,
                  "transaction_id": null, "remaining_credits": null},
                 {"index": 1, "status": "failed", "user_id": "auth0|test456",
-                 "error_code": "PermissionDeniedException", "message": "Permission denied",
-                 "detail": "Permission denied"},
+                 "error_code": "PermissionDeniedException",
+                 "message": "Access denied: users may act only for themselves",
+                 "detail": "Access denied: users may act only for themselves"},
             ]}),
         )
 }
@@ -207,11 +209,8 @@ impl ReadItem {
         let mut named = None;
         let mut fields = Fields::of("", text.into_bytes());
         let item = fields.read(|fields| {
-            let item = Item::read(fields, Endpoint::Optional);
+            let item = Item::read(fields, Form::BatchItem);
             named.clone_from(&item.as_ref().and_then(|item| item.named.clone()));
-            if item.as_ref().is_some_and(|item| item.named.is_none()) {
-                fields.required(Source::Body, "user_id", crate::http::fields::parse::user_id)?;
-            }
             item
         });
         let key = begun.and_then(|begun| {
@@ -273,7 +272,10 @@ async fn try_record(
     let item = item?;
     let principal = call.principal()?;
     let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
-    if !principal.may_act_for(&user_id) || !may_record(call, principal) {
+    if !principal.may_act_for(&user_id) {
+        return Err(foreign());
+    }
+    if !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let check = match principal {

@@ -9,7 +9,7 @@ use usage::UsageInput;
 use utoipa::ToSchema;
 
 use super::{
-    item::{Endpoint, Item, refused},
+    item::{Form, Item, refused},
     record::RecordUsage,
 };
 use crate::http::{
@@ -97,7 +97,7 @@ fn doc() -> Doc {
 fn read(fields: &mut Fields) -> Option<Wish> {
     let reason = fields.required(Source::Body, "reason", parse::text(1, 255));
     let replacement = fields.object("replacement", |inner| {
-        let item = Item::read(inner, Endpoint::Optional);
+        let item = Item::read(inner, Form::Replacement);
         if item.as_ref().is_some_and(|item| item.hold_id.is_some()) {
             inner.fault(
                 "body",

@@ -27,24 +27,31 @@ pub struct Item {
     pub input: UsageInput,
 }
 
-/// Whether a record must say what was called.
+/// Where a record is described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    /// It must.
-    Required,
-    /// It may.
-    Optional,
+pub enum Form {
+    /// Alone: it must say what was called.
+    Single,
+    /// In place of another one, of the same user.
+    Replacement,
+    /// In a batch: it must name its user.
+    BatchItem,
 }
 
 impl Item {
     /// Reads a record; `None` leaves a fault behind.
-    pub fn read(fields: &mut Fields, endpoint: Endpoint) -> Option<Self> {
-        let named = fields.optional(Source::Body, "user_id", parse::user_id);
-        let endpoint = match endpoint {
-            Endpoint::Required => fields
+    pub fn read(fields: &mut Fields, form: Form) -> Option<Self> {
+        let named = match form {
+            Form::BatchItem => fields.required(Source::Body, "user_id", parse::user_id),
+            Form::Single | Form::Replacement => fields.optional(Source::Body, "user_id", parse::user_id),
+        };
+        let endpoint = match form {
+            Form::Single => fields
                 .required(Source::Body, "endpoint", parse::text(1, 255))
                 .map(Some),
-            Endpoint::Optional => Some(fields.optional(Source::Body, "endpoint", parse::text(1, 255))),
+            Form::Replacement | Form::BatchItem => {
+                Some(fields.optional(Source::Body, "endpoint", parse::text(1, 255)))
+            }
         };
         let event_type = fields.required(Source::Body, "event_type", parse::text(1, 255));
         let (charge, hold_id) = read_charge(fields);

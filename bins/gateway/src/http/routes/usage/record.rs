@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::item::{Endpoint, Item, recorded};
+use super::item::{Form, Item, recorded};
 use crate::http::{
     call::{Call, barred},
     catalogue,
@@ -78,7 +78,8 @@ pub struct RecordUsage {
     /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
     /// recorded and charged once.
     pub event_id: Option<String>,
-    /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
+    /// When it happened, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
+    /// day in UTC.
     pub occurred_at: Option<String>,
 }
 
@@ -150,9 +151,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let item = call
-        .input(|fields| Item::read(fields, Endpoint::Required))
-        .await?;
+    let item = call.input(|fields| Item::read(fields, Form::Single)).await?;
     call.agree_on_user(item.named.as_ref())?;
     let (item, key) = idempotency::key(&call, item, Item::identify).await?;
     let (user_id, check) = call.user_unchecked()?;
