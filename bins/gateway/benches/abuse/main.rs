@@ -15,7 +15,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a measurement that cannot go on panics, and its result is what it prints"
 )]
 
