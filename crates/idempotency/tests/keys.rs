@@ -173,7 +173,7 @@ async fn fifty_transactions_at_once_store_one_answer() {
                         tx.commit().await.unwrap();
                         return is_first;
                     }
-                    Err(error @ DbError::Contention(_)) => tx.give_up(&error).await,
+                    Err(error @ DbError::Contention(_)) => tx.abort(&error).await,
                     Err(error) => panic!("{error}"),
                 }
             }
