@@ -19,4 +19,5 @@ write() {
 
 write openapi.json openapi
 write errors.md docs errors
+write events.md docs events
 write configuration.md docs configuration

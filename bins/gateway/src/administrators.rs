@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use flows::jobs::{Job, Next};
 use kernel::{Clock, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
 
@@ -13,20 +14,16 @@ use pg::{Attempts, DbError, Pool, Tx};
 const NAMED_MAX: usize = 100;
 
 /// How long after its start a process applies its list for the second time.
-pub const AGAIN_AFTER: Duration = Duration::from_mins(5);
+const AGAIN_AFTER: Duration = Duration::from_mins(5);
 
-/// Applies the list once more after this time, and until it has succeeded.
-pub async fn apply_again(pool: Pool, clock: Arc<dyn Clock>, listed: Vec<UserId>, after: Duration) {
-    loop {
-        tokio::time::sleep(after).await;
-        match apply(&pool, &*clock, &listed).await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(
-                error = pg::pool::chain(&error),
-                "ADMIN_USER_IDS could not be applied a second time, which is tried again later"
-            ),
-        }
-    }
+/// The job that applies the list once more, until it has succeeded.
+#[must_use]
+pub fn job(pool: Pool, clock: Arc<dyn Clock>, listed: Vec<UserId>) -> Job {
+    let job =
+        Job::new("apply_admin_user_ids", AGAIN_AFTER, (pool, clock, listed), |(pool, clock, listed)| {
+            Box::pin(async { apply(pool, &**clock, listed).await.map(|()| Next::Never) })
+        });
+    job.first_after(AGAIN_AFTER)
 }
 
 /// Gives exactly these users the role of administrator by configuration, and logs every change.
@@ -59,17 +56,7 @@ pub async fn apply(pool: &Pool, clock: &dyn Clock, listed: &[UserId]) -> Result<
 }
 
 async fn once(pool: &Pool, clock: &dyn Clock, listed: &[UserId]) -> Result<identity::RoleChanges, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    match identity::users::apply_admins(&mut tx, clock, listed).await {
-        Ok(changes) => {
-            tx.commit().await?;
-            Ok(changes)
-        }
-        Err(error) => {
-            tx.give_up(&error).await;
-            Err(error)
-        }
-    }
+    Tx::run(pool, async |tx| identity::users::apply_admins(tx, clock, listed).await).await
 }
 
 /// The ids, the first of them if there are very many.

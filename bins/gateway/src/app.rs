@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, correction::Corrections, readiness::Queues};
+use flows::{
+    BalanceReads, ReadinessProbe, StatusReads, Writes, correction::Corrections, jobs::JobRunner,
+    readiness::Queues,
+};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Patience, Pool, Tx};
@@ -21,7 +24,7 @@ use crate::{
     config::{Config, PriceSeeds},
     connections::Connections,
     hot_thread::HotThread,
-    housekeeping::Housekeeping,
+    housekeeping,
     http::{packed::Packed, read_slots::ReadSlots, traffic::Traffic},
     telemetry::{Metrics, Moved},
 };
@@ -80,7 +83,7 @@ pub struct App {
     pub zones: OnceCell<usage::Zones>,
     hot: Pool,
     _hot_thread: HotThread,
-    housekeeping: Housekeeping,
+    jobs: JobRunner,
     serving: AtomicBool,
 }
 
@@ -136,7 +139,8 @@ impl App {
         };
         let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
-        let housekeeping = Housekeeping::start(&config, &pool.share(connections.housekeeping), &clock);
+        let jobs = housekeeping::jobs(&config, &pool.background_share(connections.housekeeping), &clock);
+        let jobs = JobRunner::start(jobs, &clock);
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),
@@ -149,7 +153,7 @@ impl App {
             statuses,
             readiness,
             read_slots: ReadSlots::default(),
-            traffic: Traffic::new(&config, Handle::current()),
+            traffic: Traffic::new(&config).map_err(StartError::Thread)?,
             zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,
@@ -161,7 +165,7 @@ impl App {
             metrics,
             moved: Moved::default(),
             openapi: OnceLock::new(),
-            housekeeping,
+            jobs,
             serving: AtomicBool::new(true),
         })
     }
@@ -192,7 +196,7 @@ impl App {
     /// Finishes what waits in the committers. Call it after the last request was answered.
     pub async fn shut_down(&self) {
         self.begin_shutdown();
-        self.housekeeping.stop();
+        self.jobs.stop();
         self.writes.flush().await;
         self.bulk.flush().await;
     }
@@ -232,15 +236,8 @@ fn bootstrap_keys(config: &Config) -> Vec<BootstrapKey> {
 
 /// Puts the prices that this version brings along and that the database does not have.
 async fn bring_prices(pool: &Pool, clock: &dyn Clock, seeds: PriceSeeds) -> Result<(), DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let seeded = match usage::prices::seed(&mut tx, clock, seeds.credits_per_usd).await {
-        Ok(seeded) => seeded,
-        Err(error) => {
-            tx.give_up(&error).await;
-            return Err(error);
-        }
-    };
-    tx.commit().await?;
+    let seed = async |tx: &mut Tx| usage::prices::seed(tx, clock, seeds.credits_per_usd).await;
+    let seeded = Tx::run(pool, seed).await?;
     if seeded != Seeded::default() {
         tracing::info!(
             prices.count = seeded.prices,

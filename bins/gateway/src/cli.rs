@@ -104,6 +104,8 @@ enum Usage {
 enum Page {
     /// docs/errors.md
     Errors,
+    /// docs/events.md
+    Events,
     /// docs/configuration.md
     Configuration,
 }
@@ -136,6 +138,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::CheckConfig => check_config::run(),
         Command::Openapi => output::print(&crate::http::openapi_json()),
         Command::Docs { page: Page::Errors } => output::print(&crate::http::errors_markdown()),
+        Command::Docs { page: Page::Events } => output::print(&webhooks::markdown()),
         Command::Docs { page: Page::Configuration } => output::print(&crate::config::markdown()),
     }
 }

@@ -8,6 +8,7 @@ mod build;
 mod document;
 mod environment;
 mod exposed_file;
+mod lookalikes;
 mod parse;
 mod problems;
 mod reader;
@@ -72,7 +73,7 @@ pub struct Loaded {
     pub config: Config,
     /// The value of every variable in the order of the documentation, secrets hidden.
     pub values: Vec<Effective>,
-    /// Sentences for the log: variables that are set and do nothing in this version.
+    /// Sentences for the log: variables that are set and do nothing in this version, and names that are nearly those of variables.
     pub notices: Vec<String>,
 }
 
@@ -111,5 +112,13 @@ pub fn load(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -> Result
 /// [`Problems`]: all that are wrong, a malformed `.env` included.
 pub fn from_environment(purpose: Purpose) -> Result<Loaded, Problems> {
     let environment = environment::read()?;
-    load(&|name| environment.get(name), purpose)
+    let lookalikes = lookalikes::sentences(environment.names());
+    match load(&|name| environment.get(name), purpose) {
+        Ok(mut loaded) => {
+            loaded.notices.extend(lookalikes);
+            Ok(loaded)
+        }
+        // What is missing may be what was misspelt.
+        Err(problems) => Err(problems.with(lookalikes)),
+    }
 }

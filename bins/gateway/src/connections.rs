@@ -8,7 +8,8 @@
 pub const CONNECTIONS_MIN: usize = 5;
 /// As many as the lanes on the hot thread can use: two each for writes and bulk, one each for balances, statuses and probes.
 const HOT_MAX: usize = 7;
-/// Housekeeping and the audit of the ledger take turns.
+/// Housekeeping and the audit of the ledger take turns: what waits for the move of a month, which may take hours, changes no
+/// answer.
 const HOUSEKEEPING: usize = 1;
 
 /// The connections of this process by use.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use local_postgres::Settings;
 use pg::{
-    DbError, Pool, PoolSettings,
+    Access, DbError, Pool, PoolSettings,
     probe::{self, ServerMode},
     server::Server,
 };
@@ -114,7 +114,8 @@ impl Database {
                 (embedded.url().into(), Some(embedded))
             }
         };
-        let mut database = Self::at(url, embedded, Connections::of(config.database.pool_size).general)?;
+        let size_max = Connections::of(config.database.pool_size).general;
+        let mut database = Self::at(url, embedded, size_max, Access::ReadWrite)?;
         match database.prepare().await {
             Ok(migrated) => {
                 database.migrated = migrated;
@@ -148,9 +149,13 @@ impl Database {
     }
 
     /// A pool of this size; nothing is asked of the server yet.
-    fn at(url: SecretString, embedded: Option<Embedded>, size_max: usize) -> Result<Self, DatabaseError> {
-        let mut settings = PoolSettings::new(url.expose_secret());
-        settings.size_max = size_max;
+    fn at(
+        url: SecretString,
+        embedded: Option<Embedded>,
+        size_max: usize,
+        access: Access,
+    ) -> Result<Self, DatabaseError> {
+        let settings = PoolSettings { size_max, access, ..PoolSettings::new(url.expose_secret()) };
         let pool =
             Pool::new(&settings).map_err(|source| DatabaseError::Use { place: place(&url), source })?;
         Ok(Self { pool, url, migrated: Vec::new(), embedded })
@@ -239,5 +244,6 @@ fn settings(config: &Config, bin_dir: Option<PathBuf>, search_path: Option<&str>
 
 /// Hosts, ports and database of a URL, for messages.
 fn place(url: &SecretString) -> String {
-    pg::DatabaseUrl::parse(url.expose_secret()).map_or_else(|_| "DATABASE_URL".to_owned(), |url| url.place())
+    pg::DatabaseUrl::parse(url.expose_secret())
+        .map_or_else(|_| "an address that cannot be read".to_owned(), |url| url.place())
 }

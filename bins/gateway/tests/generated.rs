@@ -14,6 +14,11 @@ fn the_error_page_is_current() {
 }
 
 #[test]
+fn the_page_of_events_is_current() {
+    assert_current("events.md", &webhooks::markdown());
+}
+
+#[test]
 fn the_configuration_page_is_current() {
     assert_current("configuration.md", &gateway::config::markdown());
 }

@@ -1,11 +1,11 @@
 //! The OpenAPI document tells the truth.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway::http::{
     catalogue::CATALOGUE,
     openapi_json,
-    route::{Access, Route},
+    route::{Access, BodyRule, Route},
 };
 use serde_json::{Value, json};
 use testkit::TestApp;
@@ -182,6 +182,46 @@ fn every_reference_leads_somewhere() {
     assert_eq!(codes.len(), CATALOGUE.len());
 }
 
+/// A name stands for one schema, wherever it comes from.
+#[test]
+fn no_schema_hides_another_one() {
+    let mut known: BTreeMap<String, Value> = BTreeMap::new();
+    for route in examples::routes() {
+        for (name, schema) in (route.doc)().schemas() {
+            let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            // The detail of an error is written by hand where it is documented.
+            assert!(*first == *schema || name == "ErrorDetail", "two schemas are called {name}");
+        }
+    }
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let fault = &document["components"]["schemas"]["ErrorDetail"]["oneOf"][1]["items"]["properties"];
+    assert!(fault["loc"].is_object() && fault["msg"].is_object(), "{fault}");
+    let answers = document["components"]["schemas"].as_object().unwrap().keys();
+    let answers = answers.filter(|name| name.ends_with("Answer"));
+    assert!(answers.clone().all(|name| !known.contains_key(name)) && answers.count() > 20);
+}
+
+#[test]
+fn every_path_parameter_has_a_description_and_an_example() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, methods)| {
+        methods.as_object().unwrap().values().map(move |operation| (path, operation))
+    });
+    let mut found = 0;
+    for (path, operation) in operations {
+        let parameters = operation["parameters"].as_array().unwrap();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "path") {
+            found += 1;
+            for member in ["description", "example"] {
+                let text = parameter[member].as_str().unwrap_or_default();
+                assert!(!text.is_empty(), "{path}: {parameter}");
+            }
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
 fn collect_references(value: &Value, references: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -213,4 +253,36 @@ fn amounts_are_no_doubles_and_may_be_sent_as_strings() {
     assert!(share.get("pattern").is_none(), "{share}");
     let answered = &schemas["Transaction"]["properties"]["amount"];
     assert_eq!(answered["type"], "number", "{answered}");
+}
+
+/// What the layers around a handler may answer stands at every route that they may answer for.
+#[test]
+fn answers_of_the_layers_are_listed() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    for route in examples::routes() {
+        let operation = &document["paths"][route.path][route.method.as_str().to_ascii_lowercase()];
+        let lists = |status: &str, code: &str| {
+            let description = operation["responses"][status]["description"].as_str();
+            description.is_some_and(|text| text.contains(&format!("`{code}`")))
+        };
+        let name = format!("{} {}", route.method, route.path);
+        let writes = !["GET", "HEAD"].contains(&route.method.as_str());
+        assert_eq!(lists("503", "OutcomeUnknownException"), writes, "{name}");
+        let reads_body = route.body != BodyRule::Ignored;
+        assert_eq!(lists("408", "RequestTimeoutException"), reads_body, "{name}");
+        assert_eq!(lists("429", "RateLimitExceededException"), reads_body, "{name}");
+        if writes || route.access.is_authenticated() {
+            assert!(lists("503", "ServiceUnavailableException"), "{name}");
+        }
+        if route.access == Access::Metrics || route.access.is_authenticated() {
+            assert!(lists("401", "AuthenticationException"), "{name}");
+            assert!(lists("403", "PermissionDeniedException"), "{name}");
+        }
+    }
+    for path in ["/health", "/readyz"] {
+        let responses = &document["paths"][path]["get"]["responses"];
+        let schema = |status: &str| responses[status]["content"]["application/json"]["schema"].clone();
+        assert!(schema("503").is_object(), "{path}: {responses}");
+        assert_eq!(schema("503"), schema("200"), "{path}");
+    }
 }

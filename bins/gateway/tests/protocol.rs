@@ -10,6 +10,7 @@ mod queries;
 mod readiness;
 mod times;
 mod traffic;
+mod wording;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
 
-use kernel::{Credits, Detail, Failure, Kind, UserId};
+use kernel::{Credits, Detail, Failure, Kind, UserId, rfc3339};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -79,13 +79,10 @@ pub enum Refusal {
         /// The greatest amount of one command.
         limit: Credits,
     },
-    /// A grant would expire before it counts, or has expired already, or counts from before 1970; or a hold would live
-    /// shorter than a second or longer than a day.
-    #[error(
-        "a grant must expire after it becomes effective, and ahead of now; a hold lives from a second to a day"
-    )]
+    /// A grant or a hold would live at a time that it may not.
+    #[error("{0}")]
     #[serde(skip)]
-    InvalidPeriod,
+    InvalidPeriod(PeriodFault),
     /// A refund or an adjustment without a reason. Callers check this before.
     #[error("a reason is required")]
     #[serde(skip)]
@@ -97,7 +94,7 @@ pub enum Refusal {
         hold_id: Uuid,
     },
     /// The hold was captured, released, or has expired.
-    #[error("the hold is {hold_status} since {resolved_at}")]
+    #[error("the hold is {hold_status} since {}", rfc3339(*.resolved_at))]
     HoldNotOpen {
         /// What became of it.
         hold_status: HoldStatus,
@@ -140,6 +137,32 @@ pub enum Refusal {
     },
 }
 
+/// The fault of the life of a grant or a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeriodFault {
+    /// A grant would begin before 1970.
+    #[error("effective_at must not be before 1970")]
+    Beginning,
+    /// A grant would expire before it begins, or has expired already.
+    #[error("expires_at must be after effective_at and in the future")]
+    Expiry,
+    /// A hold would live shorter than a second or longer than a day.
+    #[error("ttl_seconds must be from a second to a day")]
+    Ttl,
+}
+
+impl PeriodFault {
+    /// The field of the command, as requests name it.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Beginning => "effective_at",
+            Self::Expiry => "expires_at",
+            Self::Ttl => "ttl_seconds",
+        }
+    }
+}
+
 impl Refusal {
     /// Whether the refusal depended on the state of the account, so that a repeat under the same idempotency key must be
     /// refused again even if it could be done by now (HTTP contract 1.11).
@@ -159,7 +182,7 @@ impl Refusal {
             | Self::ReservedReference
             | Self::HoldOfService { .. }
             | Self::InvalidAmount { .. }
-            | Self::InvalidPeriod
+            | Self::InvalidPeriod(_)
             | Self::MissingReason
             | Self::TooManyHolds { .. } => false,
         }
@@ -181,7 +204,7 @@ impl Failure for Refusal {
             Self::TransactionNotFound { .. } => "TransactionNotFoundException",
             Self::TooManyHolds { .. } => "TooManyHoldsException",
             Self::InvalidAmount { .. }
-            | Self::InvalidPeriod
+            | Self::InvalidPeriod(_)
             | Self::MissingReason
             | Self::ReservedReference => "ValidationException",
         }
@@ -202,7 +225,7 @@ impl Failure for Refusal {
             }
             Self::TooManyHolds { .. } => Kind::TooMany,
             Self::InvalidAmount { .. }
-            | Self::InvalidPeriod
+            | Self::InvalidPeriod(_)
             | Self::MissingReason
             | Self::ReservedReference => Kind::Invalid,
         }
@@ -249,7 +272,8 @@ impl Failure for Refusal {
             Self::UserNotFound { user_id } => vec![("user_id", Detail::Text(user_id.to_string()))],
             Self::TooManyHolds { limit } => vec![("limit", Detail::Integer(*limit))],
             Self::ReservedReference => vec![("field", Detail::Text("reference_id".to_owned()))],
-            Self::InvalidPeriod | Self::MissingReason | Self::ReferenceTaken => Vec::new(),
+            Self::InvalidPeriod(fault) => vec![("field", Detail::Text(fault.field().to_owned()))],
+            Self::MissingReason | Self::ReferenceTaken => Vec::new(),
         }
     }
 }

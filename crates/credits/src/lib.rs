@@ -13,7 +13,7 @@ mod store;
 pub mod verify;
 
 pub use self::core::{Effect, INITIAL_REFERENCE, REFUND_LIFE};
-pub use error::Refusal;
+pub use error::{PeriodFault, Refusal};
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
     Defaults, Direction, Entry, EntryKind, Executed, GrantFilter, GrantKind, GrantPlace, GrantStatus,
@@ -26,8 +26,8 @@ pub use model::{
 pub use port::{Ledger, LedgerError};
 pub use service::{
     Decided, Deciding, Locked, Preview, Swept, Trace, account, balances, book_due, budgets, entries_at,
-    execute, find_due, find_transaction, grants, held_up, holds, lock, prepare, set_budgets,
-    set_low_balance_at, sweep, taken_from, trace, transactions,
+    execute, find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare, replace_budgets,
+    set_budgets, set_low_balance_at, sweep, taken_from, trace, transactions,
 };
 pub use store::audits::AUDITS;
 

@@ -2,7 +2,7 @@
 
 use credits::{
     Action, Adjustment, Command, EntryKind, GrantKind, HOLD_TTL_MAX, HOLDS_OPEN_MAX, HoldMode, HoldStatus,
-    NewGrant, NewGrantKind, REFUND_LIFE, Refusal,
+    NewGrant, NewGrantKind, PeriodFault, REFUND_LIFE, Refusal,
     core::{AccountState, Effect, Stop, Written, apply},
 };
 use kernel::{Actor, Credits, Failure, Kind};
@@ -261,7 +261,10 @@ fn lives_and_reasons_that_cannot_be_are_refused() {
         Duration::MIN,
     ] {
         let hold = Action::Hold { hold_id: Uuid::nil(), amount: credits(1), mode: HoldMode::Exact, ttl };
-        assert_eq!(refuses(&mut state, &command(&user, hold), now()), Refusal::InvalidPeriod);
+        assert_eq!(
+            refuses(&mut state, &command(&user, hold), now()),
+            Refusal::InvalidPeriod(PeriodFault::Ttl)
+        );
     }
     let silent = Action::Adjust { amount: credits(1), adjustment: Adjustment::Up, reason: " ".to_owned() };
     assert_eq!(refuses(&mut state, &command(&user, silent), now()), Refusal::MissingReason);

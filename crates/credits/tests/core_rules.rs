@@ -1,7 +1,7 @@
 //! The rules by example, for readers and for what random commands rarely meet.
 
 use credits::{
-    Action, BALANCE_MAX, EntryKind, GrantKind, NewGrant, NewGrantKind, Refusal,
+    Action, BALANCE_MAX, EntryKind, GrantKind, NewGrant, NewGrantKind, PeriodFault, Refusal,
     core::{Account, AccountState, Grant, Standing, Stop, Written, apply},
 };
 use kernel::Credits;
@@ -145,15 +145,15 @@ fn impossible_amounts_and_lives_are_refused() {
         }
     }
     let day = Duration::days(1);
-    for (effective_at, expires_at) in [
-        (None, Some(now())),
-        (None, Some(now() - day)),
-        (Some(now() + day), Some(now() + day)),
-        (Some(OffsetDateTime::UNIX_EPOCH - day), None),
+    for (effective_at, expires_at, fault) in [
+        (None, Some(now()), PeriodFault::Expiry),
+        (None, Some(now() - day), PeriodFault::Expiry),
+        (Some(now() + day), Some(now() + day), PeriodFault::Expiry),
+        (Some(OffsetDateTime::UNIX_EPOCH - day), None, PeriodFault::Beginning),
     ] {
         let new = NewGrant { effective_at, expires_at, ..NewGrant::new(NewGrantKind::Promo, credits(1)) };
         let refused = apply(&mut state, &command(&user, Action::Grant(new)), now());
-        assert_eq!(refused, Err(Stop::Refused(Refusal::InvalidPeriod)));
+        assert_eq!(refused, Err(Stop::Refused(Refusal::InvalidPeriod(fault))));
     }
     assert_eq!(state, before);
 }

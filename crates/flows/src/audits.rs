@@ -33,9 +33,9 @@ const TOLD: Audit = Audit {
             FROM credits.entries e JOIN (SELECT user_id, min(seq) AS first FROM begins GROUP BY user_id) AS b \
               ON b.user_id = e.user_id WHERE e.seq >= b.first AND e.type NOT IN ('hold', 'release')) \
           SELECT DISTINCT ON (subject) * FROM ( \
-            SELECT coalesce(m.user_id, t.user_id) AS subject, format('change %s: entry %s is %s of %s at %s and leaves %s; \
-              event %s is %s: %s at %s', coalesce(m.nth, t.nth), m.seq, m.type, m.amount, m.created_at, m.balance_after, \
-              t.id, t.event_type, t.payload, t.created_at) AS detail, coalesce(m.nth, t.nth) AS place \
+            SELECT coalesce(m.user_id, t.user_id) AS subject, format('change %s: entry %s is %s of %s credits at %s and leaves %s \
+              credits; event %s is %s: %s at %s', coalesce(m.nth, t.nth), m.seq, m.type, trim_scale(m.amount * 0.000001), \
+              m.created_at, trim_scale(m.balance_after * 0.000001), t.id, t.event_type, t.payload, t.created_at) AS detail, coalesce(m.nth, t.nth) AS place \
             FROM moved m FULL JOIN told t ON t.user_id = m.user_id AND t.nth = m.nth \
             WHERE m.user_id IS NULL OR t.user_id IS NULL \
               OR t.event_type IS DISTINCT FROM CASE m.type WHEN 'consume' THEN 'credit_consumed' \
@@ -58,9 +58,9 @@ macro_rules! charged {
     ($records:literal, $entries:literal) => {
         concat!(
             "SELECT coalesce(r.user_id, e.user_id) AS subject, coalesce(r.charge_seq, e.seq) AS seq, \
-               format('record %s is charged %s less %s by entry %s (%s); entry %s of %s is %s (%s)', r.id, \
-               r.credits_charged, r.credits_uncollected, r.charge_seq, r.charge_transaction, e.seq, e.usage_record_id, \
-               e.amount, e.transaction_id) AS detail \
+               format('record %s is charged %s less %s credits by entry %s (%s); entry %s of %s is %s credits (%s)', r.id, \
+               trim_scale(r.credits_charged * 0.000001), trim_scale(r.credits_uncollected * 0.000001), r.charge_seq, \
+               r.charge_transaction, e.seq, e.usage_record_id, trim_scale(e.amount * 0.000001), e.transaction_id) AS detail \
              FROM (SELECT * FROM usage.records WHERE charge_seq IS NOT NULL AND ",
             $records,
             ") AS r FULL JOIN (SELECT * FROM credits.entries WHERE metered AND ",

@@ -116,21 +116,10 @@ impl Corrections {
     pub async fn correct(&self, wish: &Correct) -> Result<Outcome, DbError> {
         let mut attempts = Attempts::up_to(ATTEMPTS);
         loop {
-            let mut tx = match Tx::begin(&self.pool).await {
-                Err(error) if attempts.again(&error).await => continue,
-                tx => tx?,
-            };
-            match self.decide(&mut tx, wish).await {
-                Ok(outcome) => match tx.commit().await {
-                    Err(error) if attempts.again(&error).await => {}
-                    done => return done.map(|()| outcome),
-                },
-                Err(error) => {
-                    tx.give_up(&error).await;
-                    if !attempts.again(&error).await {
-                        return Err(error);
-                    }
-                }
+            let done = Tx::run(&self.pool, async |tx| self.decide(tx, wish).await).await;
+            match done {
+                Err(error) if attempts.again(&error).await => {}
+                done => return done,
             }
         }
     }

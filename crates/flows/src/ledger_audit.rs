@@ -9,38 +9,28 @@ use std::{
 };
 
 use kernel::Clock;
-use pg::{DbError, Pool, pool::chain};
-use tokio::task::JoinHandle;
+use pg::{DbError, Pool};
 
-use crate::verify::{Report, Verification};
+use crate::{
+    jobs::{Job, Next},
+    verify::{Report, Verification},
+};
 
-/// When audits begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schedule {
-    /// How long after the start the first one begins; also the pause after one that could not be finished.
-    pub first_after: Duration,
-    /// Pause between the end of one and the beginning of the next.
-    pub every: Duration,
-}
-
-/// Audits until the task is aborted, on the present tokio runtime.
-pub fn start(pool: Pool, clock: Arc<dyn Clock>, schedule: Schedule) -> JoinHandle<()> {
+/// The job that audits: first after this time, then `every` after each end.
+#[must_use]
+pub fn job(pool: Pool, clock: Arc<dyn Clock>, first_after: Duration, every: Duration) -> Job {
     // Until one has ended the start counts, so that an alarm for the lack of audits works for those that never end, too.
     tell_time(&*clock);
-    tokio::spawn(async move {
-        let mut pause = schedule.first_after;
-        loop {
-            tokio::time::sleep(pause).await;
-            pause = match run(&pool, &*clock).await {
-                Ok(_) => schedule.every,
-                Err(error) => {
-                    metrics::counter!("ledger_verify_failures_total").increment(1);
-                    tracing::warn!(error = %chain(&error), "the audit of the ledger could not be finished; it is tried again");
-                    schedule.first_after.min(schedule.every)
-                }
-            };
-        }
-    })
+    let job = Job::new("audit_ledger", every, (pool, clock), |(pool, clock)| {
+        Box::pin(async {
+            let report = run(pool, &**clock).await;
+            if report.is_err() {
+                metrics::counter!("ledger_verify_failures_total").increment(1);
+            }
+            report.map(|_| Next::Later)
+        })
+    });
+    job.first_after(first_after).retry_after(first_after.min(every))
 }
 
 /// One audit of everything, told as metrics and in the log.

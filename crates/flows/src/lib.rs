@@ -4,6 +4,7 @@ mod answers;
 pub mod audits;
 pub mod correction;
 pub mod events;
+pub mod jobs;
 pub mod ledger;
 pub mod ledger_audit;
 pub mod metering;

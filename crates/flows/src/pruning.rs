@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use idempotency::Pruned;
 use kernel::Clock;
-use pg::{DbError, Pool, Tx, pool::chain};
-use tokio::task::JoinHandle;
+use pg::{DbError, Pool, Tx};
+
+use crate::jobs::{Job, Next};
 
 /// Pause between two looks. Answers are kept for days, so an hour more or less is nothing.
 const EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);
@@ -16,25 +17,14 @@ const EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 /// round at once.
 const ROWS_MAX: i64 = 1_000;
 
-/// Prunes what is older than `keep_for` until the task is aborted, on the present tokio runtime. Any number of processes
-/// may do so at the same time: each passes over the rows that another one is pruning.
-pub fn start(pool: Pool, clock: Arc<dyn Clock>, keep_for: time::Duration) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            loop {
-                match run(&pool, &*clock, keep_for).await {
-                    Ok(Pruned { refusals: 0, successes: 0 }) => break,
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "idempotency keys could not be pruned; it is tried again");
-                        break;
-                    }
-                }
-            }
-        }
+/// The job that prunes what is older than `keep_for`. Each process passes over the rows that another one is pruning.
+#[must_use]
+pub fn job(pool: Pool, clock: Arc<dyn Clock>, keep_for: time::Duration) -> Job {
+    Job::new("prune_idempotency_keys", EVERY, (pool, clock, keep_for), |(pool, clock, keep_for)| {
+        Box::pin(async {
+            let pruned = run(pool, &**clock, *keep_for).await?;
+            Ok(if pruned == Pruned::default() { Next::Later } else { Next::AtOnce })
+        })
     })
 }
 
@@ -43,9 +33,8 @@ pub fn start(pool: Pool, clock: Arc<dyn Clock>, keep_for: time::Duration) -> Joi
 /// # Errors
 /// [`DbError`]; then the round did nothing, unless the connection broke in the commit.
 pub async fn run(pool: &Pool, clock: &dyn Clock, keep_for: time::Duration) -> Result<Pruned, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let pruned = idempotency::prune(tx.conn(), clock, keep_for, ROWS_MAX).await?;
-    tx.commit().await?;
+    let pruned =
+        Tx::run(pool, async |tx| idempotency::prune(tx.conn(), clock, keep_for, ROWS_MAX).await).await?;
     for (kind, rows) in [("refusal", pruned.refusals), ("success", pruned.successes)] {
         let rows = u64::try_from(rows).unwrap_or(u64::MAX);
         metrics::counter!("idempotency_pruned_total", "kind" => kind).increment(rows);

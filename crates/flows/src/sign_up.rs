@@ -6,7 +6,7 @@
 use identity::{Ensured, IdentityRefusal, NewUser, User};
 use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids};
 use pg::{Attempts, DbError, Pool, Tx};
-use webhooks::NewEvent;
+use webhooks::{EventKind, NewEvent, Nothing};
 
 use crate::events;
 
@@ -58,21 +58,7 @@ async fn once(
     ids: &dyn Ids,
     wish: &SignUp,
 ) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    match in_tx(&mut tx, clock, ids, wish).await {
-        Ok(Ok(signed_up)) => {
-            tx.commit().await?;
-            Ok(Ok(signed_up))
-        }
-        Ok(Err(refusal)) => {
-            tx.rollback().await;
-            Ok(Err(refusal))
-        }
-        Err(error) => {
-            tx.give_up(&error).await;
-            Err(error)
-        }
-    }
+    Tx::decide(pool, async |tx| in_tx(tx, clock, ids, wish).await).await
 }
 
 /// The atomic part, for callers that have more to commit.
@@ -117,8 +103,7 @@ async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &Sign
     let executed = credits::execute(tx, clock, defaults, std::slice::from_ref(&command)).await?;
     let mut news = vec![NewEvent {
         user_id: wish.user.user_id.clone(),
-        event_type: "user_created",
-        payload: FreeForm::empty(),
+        kind: EventKind::UserCreated(Nothing {}),
         at: clock.now(),
     }];
     news.extend(events::of_entries(&executed.entries, &executed.low));

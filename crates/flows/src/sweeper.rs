@@ -16,9 +16,11 @@ use credits::{Defaults, Swept};
 use kernel::{Clock, UserId};
 use pg::{DbError, Pool, Tx, pool::chain};
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
 
-use crate::events;
+use crate::{
+    events,
+    jobs::{Job, Next},
+};
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -49,26 +51,14 @@ pub struct Round {
     pub failed: usize,
 }
 
-/// Sweeps until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
-pub fn start(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> JoinHandle<()> {
-    let mut sweeper = Sweeper::new(pool, clock, defaults);
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            loop {
-                match sweeper.round().await {
-                    // Accounts that are set aside or locked by somebody are no reason to look again at once.
-                    Ok(round) if round.booked > 0 => {}
-                    Ok(_) => break,
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "what is due could not be swept; it is tried again");
-                        break;
-                    }
-                }
-            }
-        }
+/// The job that sweeps. Accounts that are set aside or locked by somebody are no reason to look again at once.
+#[must_use]
+pub fn job(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> Job {
+    Job::new("book_due_items", EVERY, Sweeper::new(pool, clock, defaults), |sweeper| {
+        Box::pin(async {
+            let round = sweeper.round().await?;
+            Ok(if round.booked > 0 { Next::AtOnce } else { Next::Later })
+        })
     })
 }
 
@@ -141,14 +131,7 @@ impl Sweeper {
         if users.is_empty() {
             return Ok(Swept::default());
         }
-        let mut tx = Tx::begin(&self.pool).await?;
-        match self.book_in(&mut tx, users).await {
-            Ok(swept) => tx.commit().await.map(|()| swept),
-            Err(error) => {
-                tx.give_up(&error).await;
-                Err(error)
-            }
-        }
+        Tx::run(&self.pool, async |tx| self.book_in(tx, users).await).await
     }
 
     async fn book_in(&self, tx: &mut Tx, users: &BTreeSet<UserId>) -> Result<Swept, DbError> {

@@ -5,12 +5,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kernel::{Clock, FreeForm, UserId, rfc3339};
-use pg::{DbError, Pool, Tx, pool::chain};
+use kernel::{Clock, UserId, rfc3339};
+use pg::{DbError, Pool, Tx};
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
 use usage::{Anomaly, AnomalyRule};
-use webhooks::NewEvent;
+use webhooks::{EventKind, NewEvent};
+
+use crate::jobs::{Job, Next};
 
 /// Pause between two looks: how late a spike may be noticed.
 const EVERY: Duration = Duration::from_secs(2 * 60);
@@ -19,17 +20,11 @@ const USERS_MAX: i64 = 10_000;
 /// Users of one commit: some ten thousand roll-ups are read for them.
 const USERS_A_COMMIT: usize = 200;
 
-/// Looks until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
-pub fn start(pool: Pool, clock: Arc<dyn Clock>, rule: AnomalyRule) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = run(&pool, &*clock, rule).await {
-                tracing::warn!(error = %chain(&error), "odd spending could not be looked for; it is tried again");
-            }
-        }
+/// The job that looks for them.
+#[must_use]
+pub fn job(pool: Pool, clock: Arc<dyn Clock>, rule: AnomalyRule) -> Job {
+    Job::new("find_usage_anomalies", EVERY, (pool, clock, rule), |(pool, clock, rule)| {
+        Box::pin(async { run(pool, &**clock, *rule).await.map(|_| Next::Later) })
     })
 }
 
@@ -48,9 +43,7 @@ pub async fn run(pool: &Pool, clock: &dyn Clock, rule: AnomalyRule) -> Result<us
             noted = noted.saturating_add(note(pool, clock, hour, rule, some).await?);
         }
     }
-    let mut tx = Tx::begin(pool).await?;
-    usage::forget_anomalies(tx.conn(), clock).await?;
-    tx.commit().await?;
+    Tx::run(pool, async |tx| usage::forget_anomalies(tx.conn(), clock).await).await?;
     Ok(noted)
 }
 
@@ -61,15 +54,7 @@ async fn note(
     rule: AnomalyRule,
     users: &[UserId],
 ) -> Result<usize, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    let anomalies = match note_in(&mut tx, clock, hour, rule, users).await {
-        Ok(anomalies) => anomalies,
-        Err(error) => {
-            tx.give_up(&error).await;
-            return Err(error);
-        }
-    };
-    tx.commit().await?;
+    let anomalies = Tx::run(pool, async |tx| note_in(tx, clock, hour, rule, users).await).await?;
     for anomaly in &anomalies {
         metrics::counter!("usage_anomalies_total").increment(1);
         tracing::warn!(
@@ -100,14 +85,12 @@ async fn note_in(
 fn event(anomaly: &Anomaly, rule: AnomalyRule, at: OffsetDateTime) -> NewEvent {
     NewEvent {
         user_id: anomaly.user_id.clone(),
-        event_type: "usage_anomaly",
-        payload: FreeForm::stored(format!(
-            r#"{{"hour":"{}","credits_charged":{},"median":{},"factor":{}}}"#,
-            rfc3339(anomaly.hour),
-            anomaly.spent,
-            anomaly.usual,
-            rule.factor
-        )),
+        kind: EventKind::UsageAnomaly(webhooks::Anomaly {
+            hour: rfc3339(anomaly.hour),
+            spent: anomaly.spent,
+            usual: anomaly.usual,
+            factor: rule.factor,
+        }),
         at,
     }
 }

@@ -6,8 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use kernel::Clock;
-use pg::{DbError, Pool, Tx, pool::chain};
-use tokio::task::JoinHandle;
+use pg::{DbError, Pool, Tx};
+
+use crate::jobs::{Job, Next};
 
 /// Pause between two looks for sums to add up: what is left meanwhile makes reads across users longer.
 const FOLD_EVERY: Duration = Duration::from_secs(1);
@@ -19,23 +20,18 @@ const MONTHS_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Months that are made ahead.
 const MONTHS_AHEAD: u16 = 3;
 
-/// Works until the task is aborted, on the present tokio runtime. Any number of processes may do so at the same time.
-pub fn start(pool: Pool, clock: Arc<dyn Clock>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut months = tokio::time::interval(MONTHS_EVERY);
-        let mut fold = tokio::time::interval(FOLD_EVERY);
-        fold.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = months.tick() => if let Err(error) = create_months(&pool, &*clock).await {
-                    tracing::warn!(error = %chain(&error), "months of usage could not be made; it is tried again");
-                },
-                _ = fold.tick() => if let Err(error) = fold_deltas(&pool).await {
-                    tracing::warn!(error = %chain(&error), "sums of usage could not be added up; it is tried again");
-                },
-            }
-        }
-    })
+/// The jobs: months, and sums.
+#[must_use]
+pub fn jobs(pool: &Pool, clock: &Arc<dyn Clock>) -> [Job; 2] {
+    let months = (pool.clone(), Arc::clone(clock));
+    [
+        Job::new("create_usage_months", MONTHS_EVERY, months, |(pool, clock)| {
+            Box::pin(async { create_months(pool, &**clock).await.map(|_| Next::Later) })
+        }),
+        Job::new("add_up_usage", FOLD_EVERY, pool.clone(), |pool| {
+            Box::pin(async { fold_deltas(pool).await.map(|_| Next::Later) })
+        }),
+    ]
 }
 
 /// Makes what months are missing. Rows that had to be moved are told, and counted in `usage_rows_moved_total`.
@@ -74,12 +70,11 @@ enum Left {
 async fn fold_all(pool: &Pool, left: Left) -> Result<i64, DbError> {
     let mut all = 0_i64;
     loop {
-        let mut tx = Tx::begin(pool).await?;
-        let folded = match left {
-            Left::Sums => usage::fold_deltas(tx.conn(), DELTAS_MAX).await?,
-            Left::Presence => usage::fold_presence(tx.conn(), DELTAS_MAX).await?,
-        };
-        tx.commit().await?;
+        let folded = Tx::run(pool, async |tx| match left {
+            Left::Sums => usage::fold_deltas(tx.conn(), DELTAS_MAX).await,
+            Left::Presence => usage::fold_presence(tx.conn(), DELTAS_MAX).await,
+        })
+        .await?;
         all = all.saturating_add(folded);
         if folded < DELTAS_MAX {
             return Ok(all);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod audits;
+mod jobs;
 mod keys;
 mod keys_at_random;
 mod ledger_audit;

@@ -61,8 +61,8 @@ async fn a_spike_is_told_once_an_hour_whoever_looks() {
     let payload = told[0].payload.as_json();
     for member in [
         r#""hour": "2026-01-15T12:00:00.000000Z""#,
-        r#""credits_charged": 20.000001"#,
-        r#""median": 2.0"#,
+        r#""spent": 20.000001"#,
+        r#""usual": 2.0"#,
         r#""factor": 10"#,
     ] {
         assert!(payload.contains(member), "{payload}");

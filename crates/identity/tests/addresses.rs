@@ -35,7 +35,7 @@ async fn ensure(
     let outcome = users::ensure(&mut tx, clock, new).await;
     match &outcome {
         Ok(_) => tx.commit().await?,
-        Err(error) => tx.give_up(error).await,
+        Err(error) => tx.abort(error).await,
     }
     outcome
 }

@@ -1,22 +1,17 @@
 //! The fingerprint of a request: a hash that equal requests share, however they were written.
 
+mod canonical_json;
 pub mod v1;
 
-use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::canonical_json::CanonicalJson;
 use crate::FreeForm;
 
 /// Bytes of a fingerprint.
 pub const FINGERPRINT_BYTES: usize = 32;
-
-/// Deepest nesting of JSON whose spelling does not matter; what lies deeper is hashed as it was written. Requests over HTTP
-/// are not nested that deeply.
-const DEPTH_MAX: u32 = 64;
 
 /// A fingerprint in the making, of version 2: the SHA-256 of words, which are the names and values of what is present. Each word
 /// has a marker and its length (8 bytes, most significant first) before it, so that no word can pass for two.
@@ -60,7 +55,7 @@ impl Fingerprint {
 
     /// With free JSON: members in the order of their names, blanks and escapes aside, numbers as they were written.
     pub fn json(self, json: &FreeForm) -> Self {
-        Self(with_json(self.0, json.as_json(), 0))
+        Self(with_json(self.0, &CanonicalJson::of(json.as_json())))
     }
 
     /// The fingerprint.
@@ -77,36 +72,21 @@ fn with(hash: Sha256, word: Option<&str>) -> Sha256 {
     }
 }
 
-fn with_word(hash: Sha256, word: &str) -> Sha256 {
-    let length = u64::try_from(word.len()).unwrap_or(u64::MAX);
-    let hash = hash.chain_update([1]).chain_update(length.to_be_bytes());
-    hash.chain_update(word)
+fn with_word(mut hash: Sha256, word: &str) -> Sha256 {
+    add_word(&mut hash, word);
+    hash
 }
 
-/// An object is `{`, the number of its members, and each of them as name and value; an array likewise `[`; a text is
-/// `"` and the text; anything else is `#` and the literal.
-fn with_json(hash: Sha256, json: &str, depth: u32) -> Sha256 {
-    let text = json.trim();
-    if depth < DEPTH_MAX
-        && text.starts_with('{')
-        && let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text)
-    {
-        let begun = with_word(with_word(hash, "{"), &members.len().to_string());
-        return members.iter().fold(begun, |hash, (name, value)| {
-            with_json(with_word(hash, name), value.get(), depth.saturating_add(1))
-        });
-    }
-    if depth < DEPTH_MAX
-        && text.starts_with('[')
-        && let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text)
-    {
-        let begun = with_word(with_word(hash, "["), &items.len().to_string());
-        return items.iter().fold(begun, |hash, item| with_json(hash, item.get(), depth.saturating_add(1)));
-    }
-    match serde_json::from_str::<String>(text) {
-        Ok(text) => with_word(with_word(hash, "\""), &text),
-        Err(_) => with_word(with_word(hash, "#"), text),
-    }
+fn add_word(hash: &mut Sha256, word: &str) {
+    let length = u64::try_from(word.len()).unwrap_or(u64::MAX);
+    hash.update([1]);
+    hash.update(length.to_be_bytes());
+    hash.update(word);
+}
+
+fn with_json(mut hash: Sha256, json: &CanonicalJson<'_>) -> Sha256 {
+    json.words(&mut |word| add_word(&mut hash, word));
+    hash
 }
 
 #[cfg(test)]

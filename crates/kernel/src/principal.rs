@@ -87,6 +87,12 @@ impl Principal {
         !matches!(self, Self::User(_))
     }
 
+    /// Whether this caller may change anything; a key of scope `read` may not.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        !matches!(self, Self::Key { access: KeyAccess::Read, .. })
+    }
+
     /// Whether this caller may administrate.
     #[must_use]
     pub fn is_admin(&self) -> bool {

@@ -230,27 +230,45 @@ pub(crate) fn give_command(folder: &Path) -> String {
 
 /// Words for a refusal of the system, with the remedy where there is one.
 fn refused(folder: &Path, path: &Path, error: std::io::Error) -> Error {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    let found = std::fs::symlink_metadata(path).ok();
-    let is_link = found.as_ref().is_some_and(|found| found.file_type().is_symlink());
-    match errno {
+    let found = std::fs::symlink_metadata(path);
+    let is_link = found.as_ref().is_ok_and(|found| found.file_type().is_symlink());
+    match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ELOOP | Errno::EMLINK | Errno::ENOTDIR) if is_link => Error::untrusted(
             path,
             "is a symbolic link, and none is followed here: put what it names in its place",
         ),
-        Some(Errno::EACCES | Errno::EPERM) => {
-            let owner = found
-                .map_or_else(|| "another account".to_owned(), |found| name_of(Uid::from_raw(found.uid())));
-            let (account, command) = (name_of(geteuid()), give_command(folder));
-            Error::untrusted(
-                path,
-                format!(
-                    "belongs to {owner}, and this process runs as {account}, which may not use it: {command}"
-                ),
-            )
-        }
+        Some(Errno::EACCES | Errno::EPERM) => match found {
+            Ok(found) => of_another(folder, path, &found),
+            // It is not there and could not be made.
+            Err(missing) if missing.kind() == ErrorKind::NotFound => {
+                match std::fs::symlink_metadata(folder) {
+                    Ok(found) => of_another(folder, folder, &found),
+                    Err(_) => out_of_reach(folder),
+                }
+            }
+            Err(_) => out_of_reach(path),
+        },
         _ => Error::io("open", path)(error),
     }
+}
+
+fn of_another(folder: &Path, path: &Path, found: &Metadata) -> Error {
+    let (owner, account) = (name_of(Uid::from_raw(found.uid())), name_of(geteuid()));
+    let command = give_command(folder);
+    Error::untrusted(
+        path,
+        format!("belongs to {owner}, and this process runs as {account}, which may not use it: {command}"),
+    )
+}
+
+fn out_of_reach(path: &Path) -> Error {
+    let account = name_of(geteuid());
+    Error::untrusted(
+        path,
+        format!(
+            "cannot be reached by {account}, which this process runs as: give it execute permission on the folders above"
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -50,6 +50,13 @@ impl LocalPostgres {
         if home.folder.path() != data_dir.path() {
             // A copy of the data folder has a lock of its own but points at the same cluster.
             locks.push(Lock::acquire(&home.folder)?);
+            tracing::warn!(
+                postgres.account = account.name,
+                "the account of PostgreSQL could not enter {} at the first start: the database is in {}, and a copy of the first \
+                 folder does not have it",
+                data_dir.path().display(),
+                home.folder.path().display()
+            );
         }
         let log = ServerLog::open(&home.folder, settings.log_bytes_max)?;
         let socket = SocketDir::choose(&home, &account)?;
@@ -140,7 +147,7 @@ impl LocalPostgres {
         let withdrawn = address::withdraw(&self.home);
         let stopped = self.server.stop();
         if was_running {
-            tracing::info!(postgres.pid = self.server.pid, "private PostgreSQL has ended");
+            tracing::info!(postgres.pid = self.server.pid, "private PostgreSQL has stopped");
             self.socket.remove()?;
         }
         stopped.and(withdrawn)

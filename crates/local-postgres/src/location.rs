@@ -16,7 +16,7 @@ use crate::account::{Account, name_of};
 use crate::folder::{Folder, Readers, give_command, read_of_server};
 use crate::{Binaries, Error};
 
-const POINTER: &str = "postgres.location";
+pub(crate) const POINTER: &str = "postgres.location";
 
 /// Enterable by every account, listable by its owner only.
 const MODE_ENTERABLE: u32 = 0o711;
@@ -114,12 +114,17 @@ pub(crate) fn recorded(data_dir: &Folder) -> Result<Home, Error> {
     let Some(content) = data_dir.read_if_there(POINTER, Readers::Anyone)? else {
         return Ok(Home { folder: data_dir.clone() });
     };
-    let dir = PathBuf::from(OsStr::from_bytes(content.trim_ascii_end()));
+    let dir = pointed_at(&content);
     if !dir.is_absolute() || !dir.is_dir() {
         let pointer = data_dir.join(POINTER);
         return Err(Error::LocationLost { pointer, home: dir });
     }
     Ok(Home { folder: Folder::open(&dir)? })
+}
+
+/// The folder that the content of the pointer names.
+pub(crate) fn pointed_at(content: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(content.trim_ascii_end()))
 }
 
 /// Keeps `home` if the account can work there, else makes a place where it can and records it.
@@ -157,12 +162,6 @@ pub(crate) fn settle(
     let mut content = elsewhere.path().as_os_str().as_bytes().to_vec();
     content.push(b'\n');
     data_dir.write_whole(POINTER, &content)?;
-    tracing::info!(
-        postgres.account = account.name,
-        "{} cannot be entered by the server's account: the database is kept in {}",
-        data_dir.path().display(),
-        elsewhere.path().display()
-    );
     Ok(Home { folder: elsewhere })
 }
 

@@ -1,4 +1,5 @@
-//! The folder of the server's socket: private to its account, and short enough for the kernel.
+//! The folder of the server's socket: private to its account, short enough for the kernel, and with a name that every client
+//! reads in a connection string.
 
 use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt as _;
@@ -27,10 +28,10 @@ pub(crate) struct SocketDir {
 }
 
 impl SocketDir {
-    /// The cluster itself if its path is short, else the short folder of the last start, else a new one.
+    /// The cluster itself if its path is short and plain, else the short folder of the last start, else a new one.
     pub(crate) fn choose(home: &Home, account: &Account) -> Result<SocketDir, Error> {
         let cluster = home.cluster();
-        if lock_file_in(&cluster).as_os_str().len() <= PATH_BYTES_MAX {
+        if lock_file_in(&cluster).as_os_str().len() <= PATH_BYTES_MAX && is_plain(&cluster) {
             return Ok(SocketDir { path: cluster, note: None });
         }
         let note = home.folder.clone();
@@ -55,6 +56,15 @@ impl SocketDir {
         std::fs::remove_dir_all(&self.path).map_err(Error::io("remove", &self.path))?;
         note.remove_if_there(NOTE)
     }
+}
+
+/// Whether every client takes the path for one host. A comma separates hosts, an `@` may begin the name of an abstract socket,
+/// and clients differ in what they think of white space.
+fn is_plain(path: &Path) -> bool {
+    let reserved = |character: char| {
+        character == ',' || character == '@' || character.is_whitespace() || character.is_control()
+    };
+    path.to_str().is_some_and(|text| !text.contains(reserved))
 }
 
 /// PostgreSQL's lock file beside its socket.

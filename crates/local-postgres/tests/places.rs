@@ -82,6 +82,21 @@ fn long_and_odd_path_works_and_its_socket_folder_goes_with_the_server() {
 }
 
 #[test]
+fn characters_that_mean_something_in_a_connection_string_stay_out_of_the_address() {
+    for name in ["a b", "a,b", "a@b", "a\tb"] {
+        let dir = enterable_dir();
+        let data_dir = dir.path().join(name);
+        let postgres = start(&data_dir);
+        let address = postgres.socket_dir().to_str().unwrap();
+        assert!(!address.contains([' ', ',', '@', '\t']), "{address}");
+        assert_eq!(sql(&postgres.url(), "select 1").unwrap(), ["1"], "{name:?}");
+        assert_eq!(running_url(&data_dir).unwrap(), Some(postgres.url()));
+        postgres.stop().unwrap();
+        assert!(!data_dir.join("postgres.socket").exists());
+    }
+}
+
+#[test]
 fn folder_of_an_ordinary_user_is_not_trusted_by_root_until_it_is_given_to_root() {
     if !is_root() {
         return; // Every other test has shown the first half then.

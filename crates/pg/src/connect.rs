@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     DbError,
-    pool::{PoolSettings, chain},
+    pool::{Access, PoolSettings, chain},
     session::Session,
 };
 
@@ -53,6 +53,7 @@ pub(crate) struct Target {
     connect_timeout: Duration,
     answer_timeout: Duration,
     silence: Arc<Silence>,
+    wanted: TargetSession,
     /// The place of the server that was found last: the others need not be tried in vain each time.
     found_last: Arc<AtomicUsize>,
 }
@@ -69,6 +70,7 @@ impl Target {
             connect_timeout: url.connect_timeout.unwrap_or(settings.connect_timeout),
             answer_timeout: answer_timeout(settings.statement_timeout),
             silence: Silence::new(),
+            wanted: wanted(&url, settings.access),
             found_last: Arc::default(),
             url: Arc::new(url),
         })
@@ -86,22 +88,35 @@ impl Target {
     /// Opens a connection to the first server that answers and is of the wanted kind. The task that drives it runs on the
     /// tokio runtime this is called on.
     pub(crate) async fn connect(&self) -> Result<OpenConnection, DbError> {
-        let mut faults = Vec::new();
-        for wanted in rounds(self.url.target) {
-            for place in self.order() {
+        let encryption = self.encryption.renewed(&self.url)?;
+        let (mut places, mut faults) = (self.order(), Vec::new());
+        for wanted in rounds(self.wanted) {
+            faults.retain(|(_, fault)| !is_of_another_kind(fault));
+            // What cannot be reached need not be tried for another kind.
+            for place in std::mem::take(&mut places) {
                 let Some(host) = self.url.hosts.get(place) else {
                     continue;
                 };
-                match self.connect_to(host, *wanted).await {
+                match self.connect_to((place, host), *wanted, &encryption).await {
                     Ok(connection) => {
                         self.found_last.store(place, Ordering::Relaxed);
                         return Ok(connection);
                     }
-                    Err(fault) => faults.push((host.to_string(), fault)),
+                    Err(fault) => {
+                        places.extend(is_of_another_kind(&fault).then_some(place));
+                        faults.push((host.to_string(), fault));
+                    }
                 }
             }
         }
         Err(DbError::Connect(Box::new(NoServer(faults))))
+    }
+
+    /// Begins with another server than that of `connection` from now on, unless that is done already.
+    pub(crate) fn turn_from(&self, connection: &OpenConnection) {
+        let place = connection.place();
+        let (next, order) = (place.saturating_add(1), Ordering::Relaxed);
+        let _turned_before = self.found_last.compare_exchange(place, next, order, order);
     }
 
     /// Whether a server, a database or a role had no connection left (53300).
@@ -118,24 +133,29 @@ impl Target {
 
     /// Asks the server of a connection, on a connection of its own, to stop the statement that runs on it.
     pub(crate) async fn cancel(&self, cancel: &Cancel) -> Result<(), Fault> {
-        let sent = open::cancel(&self.encryption, &self.url.tcp, cancel, &self.silence);
+        let sent = open::cancel(&self.url.tcp, cancel, &self.silence);
         within(self.connect_timeout, sent).await
     }
 
-    async fn connect_to(&self, host: &Host, wanted: TargetSession) -> Result<OpenConnection, Fault> {
-        let found = within(self.connect_timeout, async { Ok(endpoints(host).await?) }).await?;
+    async fn connect_to(
+        &self,
+        host: (usize, &Host),
+        wanted: TargetSession,
+        encryption: &Encryption,
+    ) -> Result<OpenConnection, Fault> {
+        let found = within(self.connect_timeout, async { Ok(endpoints(host.1).await?) }).await?;
         let mut last = None;
         for endpoint in found {
-            match self.connect_at(host, &endpoint, wanted, &self.encryption).await {
-                Err(fault @ Fault::Tls(_)) => match self.encryption.declined() {
-                    Some(plain) => match self.connect_at(host, &endpoint, wanted, &plain).await {
-                        Ok(connection) => return Ok(connection),
-                        Err(fault) => last = Some(fault),
-                    },
-                    None => last = Some(fault),
-                },
-                Err(fault) => last = Some(fault),
+            let mut opened = self.connect_at(host, &endpoint, wanted, encryption).await;
+            if matches!(opened, Err(Fault::Tls(_)))
+                && let Some(plain) = encryption.declined()
+            {
+                opened = self.connect_at(host, &endpoint, wanted, &plain).await;
+            }
+            match opened {
                 Ok(connection) => return Ok(connection),
+                Err(_) if last.as_ref().is_some_and(is_of_another_kind) => {}
+                Err(fault) => last = Some(fault),
             }
         }
         Err(last.unwrap_or(Fault::NoAddress))
@@ -143,7 +163,7 @@ impl Target {
 
     async fn connect_at(
         &self,
-        host: &Host,
+        host: (usize, &Host),
         endpoint: &Endpoint,
         wanted: TargetSession,
         encryption: &Encryption,
@@ -166,6 +186,10 @@ impl Target {
     }
 }
 
+fn is_of_another_kind(fault: &Fault) -> bool {
+    matches!(fault, Fault::OtherKind { .. })
+}
+
 /// Why no server of a connection string would do: each with its fault.
 #[derive(Debug)]
 struct NoServer(Vec<(String, Fault)>);
@@ -182,6 +206,15 @@ impl std::fmt::Display for NoServer {
 
 impl std::error::Error for NoServer {}
 
+/// The kind of server that is wanted. Writers would fail at the first of several servers if it is a standby.
+fn wanted(url: &DatabaseUrl, access: Access) -> TargetSession {
+    let of_several = match access {
+        Access::ReadWrite if url.hosts.len() > 1 => TargetSession::PreferReadWrite,
+        Access::ReadWrite | Access::Read => TargetSession::Any,
+    };
+    url.target.unwrap_or(of_several)
+}
+
 /// The kinds of server that are looked for, one after the other.
 fn rounds(target: TargetSession) -> &'static [TargetSession] {
     match target {
@@ -191,6 +224,8 @@ fn rounds(target: TargetSession) -> &'static [TargetSession] {
         TargetSession::Primary => &[TargetSession::Primary],
         TargetSession::Standby => &[TargetSession::Standby],
         TargetSession::PreferStandby => &[TargetSession::Standby, TargetSession::Any],
+        // A primary whose writes were turned off can be read. A standby may lack what was just acknowledged.
+        TargetSession::PreferReadWrite => &[TargetSession::ReadWrite, TargetSession::Primary],
     }
 }
 

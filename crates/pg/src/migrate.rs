@@ -205,7 +205,7 @@ async fn step<'a>(
             Ok(step)
         }
         Err(error) => {
-            tx.give_up(&error).await;
+            tx.abort(&error).await;
             Err(error)
         }
     }

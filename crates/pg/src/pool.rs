@@ -13,12 +13,12 @@ use deadpool::{
     Runtime,
     managed::{self, Metrics, RecycleError, RecycleResult},
 };
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
+    time::timeout,
 };
 
 use crate::{
@@ -32,12 +32,24 @@ use crate::{
 const FULL_SERVER_PAUSE: Duration = Duration::from_millis(25);
 /// Longest time an abandoned statement keeps its place in the pool while the server is asked to end it.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the other statements of a failed read may take to end before they are abandoned.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One borrowed connection. It goes back to the pool when it is dropped.
 pub struct Connection {
     object: managed::Object<Opener>,
     /// The place in the share that it was borrowed from.
     permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What the connections of a pool are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Any server will do.
+    Read,
+    /// Among several servers, without `target_session_attrs`, one that writes; where there is none, a primary that only
+    /// reads for now.
+    ReadWrite,
 }
 
 /// How many connections there may be, and how long things may take.
@@ -47,6 +59,8 @@ pub struct PoolSettings {
     pub url: String,
     /// Most connections at a time.
     pub size_max: usize,
+    /// What the connections are for.
+    pub access: Access,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
     /// How long opening a connection to one server may take, unless the connection string says so.
@@ -69,6 +83,7 @@ impl PoolSettings {
         Self {
             url: url.into(),
             size_max: 8,
+            access: Access::ReadWrite,
             application_name: "user-service".to_owned(),
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(10),
@@ -99,9 +114,17 @@ pub struct Pool {
     home: Handle,
     target: Arc<Target>,
     settings: Arc<PoolSettings>,
-    share: Option<Arc<Semaphore>>,
+    share: Option<Share>,
     /// Callers that wait for a place in a share, of all shares.
     waiting: Arc<AtomicUsize>,
+}
+
+/// Some of the places of a pool.
+#[derive(Clone)]
+struct Share {
+    places: Arc<Semaphore>,
+    /// No caller waits for an answer: a place is waited for without limit, and that is not counted.
+    is_background: bool,
 }
 
 impl std::fmt::Debug for Pool {
@@ -184,7 +207,19 @@ impl Pool {
     /// A share of a share is one of the whole pool.
     #[must_use]
     pub fn share(&self, size_max: usize) -> Self {
-        Self { share: Some(Arc::new(Semaphore::new(size_max))), ..self.clone() }
+        self.share_with(size_max, false)
+    }
+
+    /// A share for work for which no caller waits: its users wait for one another without limit, and are not counted as
+    /// waiting.
+    #[must_use]
+    pub fn background_share(&self, size_max: usize) -> Self {
+        self.share_with(size_max, true)
+    }
+
+    fn share_with(&self, size_max: usize, is_background: bool) -> Self {
+        let places = Arc::new(Semaphore::new(size_max));
+        Self { share: Some(Share { places, is_background }), ..self.clone() }
     }
 
     fn on(home: Handle, target: Arc<Target>, settings: &PoolSettings) -> Result<Self, DbError> {
@@ -228,11 +263,15 @@ impl Pool {
         let Some(share) = &self.share else {
             return Ok(None);
         };
-        let waiting = Waiting::begin(&self.waiting);
-        let permit =
-            tokio::time::timeout(self.settings.wait_timeout, Arc::clone(share).acquire_owned()).await;
-        drop(waiting);
         let failed = |cause: &str| DbError::Connect(cause.into());
+        let place = Arc::clone(&share.places).acquire_owned();
+        if share.is_background {
+            let permit = place.await;
+            return permit.map(Some).map_err(|_closed| failed("the share is closed"));
+        }
+        let waiting = Waiting::begin(&self.waiting);
+        let permit = timeout(self.settings.wait_timeout, place).await;
+        drop(waiting);
         permit
             .map_err(|_elapsed| failed("every connection of the share was in use for too long"))?
             .map(Some)
@@ -242,7 +281,8 @@ impl Pool {
     /// Reads on a borrowed connection. Behind a pooler it is a transaction, for its settings.
     ///
     /// A caller that goes away in the middle, because the client hung up or the request took too long, leaves a statement
-    /// behind that still runs. Its connection is then thrown away and the statement cancelled: nobody waits behind it.
+    /// behind that still runs. Its connection is then thrown away and the statement cancelled: nobody waits behind it. The
+    /// same is done when the work fails and other statements that it sent do not end at once.
     ///
     /// # Errors
     /// [`DbError::Connect`] without a connection, and whatever the work raises.
@@ -253,9 +293,13 @@ impl Pool {
         let mut reading = Abandonable { connection: Some(self.get().await?), pool: self };
         self.session().enter(reading.connection()).await?;
         let outcome = work(reading.connection()).await;
-        let end = if outcome.is_ok() { End::Commit } else { End::Rollback };
-        if let Err(error) = self.session().leave(reading.connection(), end).await {
-            return outcome.and(Err(error.into()));
+        if outcome.is_ok() {
+            self.session().leave(reading.connection(), End::Commit).await?;
+        } else {
+            let left = self.session().leave(reading.connection(), End::Rollback);
+            if !matches!(timeout(SETTLE_TIMEOUT, left).await, Ok(Ok(()))) {
+                return outcome;
+            }
         }
         drop(reading.connection.take());
         outcome
@@ -276,7 +320,7 @@ impl Pool {
                 let mut conn = &*connection;
                 drop(conn.batch_execute("").await);
             };
-            if tokio::time::timeout(ABANDON_TIMEOUT, ended).await.is_err() {
+            if timeout(ABANDON_TIMEOUT, ended).await.is_err() {
                 tracing::debug!("an abandoned statement did not end in time");
             }
             connection.discard();
@@ -288,8 +332,10 @@ impl Pool {
         &self.target.session
     }
 
-    /// Closes the connections that nobody uses at this moment. The next callers get new ones.
-    pub(crate) fn drop_idle(&self) {
+    /// Closes the connections that nobody uses at this moment, because `found` is to a server that only reads. The next callers
+    /// get new ones, to another server first where there are several.
+    pub(crate) fn drop_idle(&self, found: &Connection) {
+        self.target.turn_from(&found.object);
         drop(self.inner.retain(|_, _| false));
     }
 
@@ -367,8 +413,8 @@ impl Drop for Waiting<'_> {
 
 /// Opens a connection. A server without a free one is asked again until the time is over: it still counts connections of
 /// this pool that were closed a moment ago.
-async fn open(target: Arc<Target>, timeout: Duration) -> Result<OpenConnection, DbError> {
-    let until = Instant::now() + timeout;
+async fn open(target: Arc<Target>, full_timeout: Duration) -> Result<OpenConnection, DbError> {
+    let until = Instant::now() + full_timeout;
     loop {
         match target.connect().await {
             Err(error) if Target::is_full(&error) && Instant::now() + 2 * FULL_SERVER_PAUSE < until => {
@@ -410,36 +456,20 @@ pub fn install_crypto_provider() {
     });
 }
 
-/// An error and its causes on one line.
+/// An error and its causes, those of the server on one line: it adds a detail and a hint on lines of their own.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        if cause.is::<tokio_postgres::error::DbError>() {
+            text.push_str(&cause_text.lines().collect::<Vec<_>>().join("; "));
+        } else {
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text
-}
-
-/// The language in which the server words its errors for this session, if it is another than English.
-///
-/// Deadlocks and waits for locks are then not recognised by their texts: see the README of this crate.
-///
-/// # Errors
-/// [`DbError`] when the server does not answer.
-pub async fn foreign_language(conn: &mut AsyncPgConnection) -> Result<Option<String>, DbError> {
-    let row: Language =
-        diesel::sql_query("SELECT current_setting('lc_messages') AS language").get_result(conn).await?;
-    let language = row.language.to_ascii_lowercase();
-    let english = ["", "c", "posix"].contains(&language.as_str())
-        || ["c.", "en_", "english"].iter().any(|begin| language.starts_with(begin));
-    Ok((!english).then_some(row.language))
-}
-
-#[derive(QueryableByName)]
-struct Language {
-    #[diesel(sql_type = Text)]
-    language: String,
 }

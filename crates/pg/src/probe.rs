@@ -59,16 +59,31 @@ pub(crate) const TABLE: &str = "DO $$ BEGIN
             'Written and emptied in one transaction by the readiness probe, to see whether the server commits';
     END IF; END $$";
 
-const ROW: &str =
-    "INSERT INTO public.user_service_probes VALUES (''); DELETE FROM public.user_service_probes";
+/// Other processes write to the table too: only the own row is deleted.
+const ROW: &str = "DO $$ DECLARE place tid; BEGIN
+    INSERT INTO public.user_service_probes VALUES ('') RETURNING ctid INTO STRICT place;
+    DELETE FROM public.user_service_probes WHERE ctid = place; END $$";
 
-/// A row takes a page, and pages that a vacuum left free are used up before the table grows.
-const PAGE: &str = "DO $$ DECLARE bytes bigint := pg_relation_size('public.user_service_probes'); BEGIN
-    FOR place IN 1..200 LOOP
-        INSERT INTO public.user_service_probes VALUES (repeat('x', 7000));
+/// A row takes most of a page, and pages that a vacuum left free are used before the table grows: so it has to when there are
+/// more rows than pages. The lock lets others write and keeps a vacuum from making the table shorter meanwhile.
+const PAGE: &str = "DO $$ DECLARE
+    page_bytes bigint := current_setting('block_size');
+    bytes bigint;
+    place tid;
+    places tid[] := '{}';
+BEGIN
+    LOCK TABLE public.user_service_probes IN ROW EXCLUSIVE MODE;
+    bytes := pg_relation_size('public.user_service_probes');
+    FOR page IN 0..bytes / page_bytes LOOP
+        INSERT INTO public.user_service_probes VALUES (repeat('x', (page_bytes * 7 / 8)::int))
+            RETURNING ctid INTO STRICT place;
+        places := places || place;
         EXIT WHEN pg_relation_size('public.user_service_probes') > bytes;
     END LOOP;
-    DELETE FROM public.user_service_probes; END $$";
+    IF pg_relation_size('public.user_service_probes') <= bytes THEN
+        RAISE EXCEPTION 'the table of probes did not grow by a page';
+    END IF;
+    DELETE FROM public.user_service_probes WHERE ctid = ANY (places); END $$";
 
 /// Writes, commits, and leaves nothing. A broken connection is replaced, as it is for requests.
 ///
@@ -93,7 +108,7 @@ async fn once(pool: &Pool, depth: ProbeDepth) -> Result<(), DbError> {
     match tx.conn().batch_execute(statements).await.map_err(DbError::from) {
         Ok(()) => tx.commit().await,
         Err(error) => {
-            tx.give_up(&error).await;
+            tx.abort(&error).await;
             Err(error)
         }
     }

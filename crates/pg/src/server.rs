@@ -25,7 +25,8 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is to be known of a server before it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Server {
-    /// A pooler gives each transaction another session (transaction pooling).
+    /// A pooler gives each transaction another session (transaction pooling), or that could not be ruled out because there was
+    /// only one connection to look at.
     pub is_pooled: bool,
     /// `name = value` of each setting of the server with which it may lose or misread what was acknowledged.
     pub hazards: Vec<String>,
@@ -33,7 +34,10 @@ pub struct Server {
     pub role_lacks: Vec<String>,
 }
 
-/// Prepared by each connection in its first transaction. The marker is set by [`crate::session`].
+/// Set for as long as the session lasts: the looks find out whether it does.
+const MARK: &str = "SET user_service.session = 'kept'";
+
+/// Prepared by each connection in its first transaction.
 const LOOK: &str = "SELECT pg_backend_pid() AS pid, current_setting('user_service.session', true) IS NOT DISTINCT FROM 'kept' \
     AS is_kept";
 
@@ -75,6 +79,8 @@ struct TextRow {
 /// # Errors
 /// [`DbError::Unfit`] with a reason when the service cannot work with it; others when it cannot be asked.
 pub async fn examine(pool: &Pool) -> Result<Server, DbError> {
+    // Until it is known otherwise: nothing may be left in the session of another client.
+    pool.session().note_pooler(true);
     let is_pooled = find_pooler(pool).await.map_err(explain)?;
     pool.session().note_pooler(is_pooled);
     let hazards: Hazards =
@@ -105,7 +111,8 @@ async fn role_lacks(pool: &Pool) -> Result<Vec<String>, DbError> {
     Ok(rows.into_iter().map(|row| row.text).collect())
 }
 
-/// Whether transactions of one connection run in several sessions, found out by having some.
+/// Whether transactions of one connection run in several sessions, found out by having some. The sessions of a server without
+/// a pooler have their settings in the end.
 ///
 /// A pooler gives two connections, one after the other, the session that it has free; several at the same time, again and
 /// again, get the sessions of one another. A statement that was prepared in the first transaction is used in all later ones.
@@ -115,7 +122,7 @@ async fn find_pooler(pool: &Pool) -> Result<bool, DbError> {
         match pool.get().await {
             Ok(connection) => connections.push(connection),
             Err(error) if is_about_statements(&error) => return Err(error),
-            // The server has no more for this role at this moment: fewer show less, and do.
+            // The server has no more for this role at this moment: fewer show less.
             Err(error) => {
                 tracing::debug!(%error, "the server is looked at with fewer connections");
                 break;
@@ -124,6 +131,7 @@ async fn find_pooler(pool: &Pool) -> Result<bool, DbError> {
     }
     let mut first = Vec::new();
     for conn in &mut connections {
+        conn.batch_execute(MARK).await?;
         conn.batch_execute(&pool.session().begin()).await?;
         first.push(look(conn).await?);
         conn.batch_execute("COMMIT").await?;
@@ -138,14 +146,18 @@ async fn find_pooler(pool: &Pool) -> Result<bool, DbError> {
         is_kept &= looks.iter().all(|look| look.is_kept);
         is_swapped |= looks.iter().zip(&pids).any(|(look, pid)| look.pid != *pid);
     }
-    let is_pooled = is_shared || is_swapped || !is_kept;
+    // A single connection may get the same session again and again.
+    let is_pooled = first.len() < 2 || is_shared || is_swapped || !is_kept;
     if is_shared && !is_swapped {
         look_after_replacement(pool, &mut connections).await?;
     }
-    if is_pooled && !pool.session().is_pooled() {
-        // What was set at the beginning is left to no other client of the pooler.
-        let end = pool.session().reset() + "COMMIT";
-        look_together(pool, &mut connections, ROUNDS, &end).await?;
+    if is_pooled {
+        let end = "RESET user_service.session; COMMIT";
+        look_together(pool, &mut connections, ROUNDS, end).await?;
+    } else {
+        for conn in &mut connections {
+            pool.session().state(conn).await?;
+        }
     }
     Ok(is_pooled)
 }
@@ -202,10 +214,9 @@ async fn look(conn: &mut AsyncPgConnection) -> Result<Look, DbError> {
     Ok(crate::sql(LOOK).get_result(conn).await?)
 }
 
-/// The looks cannot fail on a server; a pooler that does not know the prepared statements of its clients answers one with the
-/// error of another session.
+/// A pooler that does not know the prepared statements of its clients answers a look with the error of another session.
 fn explain(error: DbError) -> DbError {
-    if matches!(error, DbError::Statement(_)) || is_about_statements(&error) {
+    if is_about_statements(&error) {
         return DbError::Unfit(format!(
             "the pooler before it does not keep prepared statements ({}): PgBouncer does since version 1.21, with \
              max_prepared_statements above 0; with older ones use pool_mode = session, or connect to the server itself",
@@ -215,6 +226,41 @@ fn explain(error: DbError) -> DbError {
     error
 }
 
+/// Told by the text: the driver does not hand on the code. In all languages it has the name of the statement, which the driver
+/// makes of an `s` and a number.
 fn is_about_statements(error: &DbError) -> bool {
-    chain(error).contains("prepared statement")
+    let text = chain(error);
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    text.contains("prepared statement") || words.any(|word| word.strip_prefix('s').is_some_and(is_number))
+}
+
+/// The language in which the server words its errors for this session, if it is another than English.
+///
+/// Deadlocks and waits for locks are then not recognised by their texts: see the README of this crate.
+///
+/// # Errors
+/// [`DbError`] when the server does not answer.
+pub async fn foreign_language(conn: &mut AsyncPgConnection) -> Result<Option<String>, DbError> {
+    let row: TextRow =
+        diesel::sql_query("SELECT current_setting('lc_messages') AS text").get_result(conn).await?;
+    let language = row.text.to_ascii_lowercase();
+    let english = ["", "c", "posix"].contains(&language.as_str())
+        || ["c.", "en_", "english"].iter().any(|begin| language.starts_with(begin));
+    Ok((!english).then_some(row.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_about_prepared_statements_are_told_in_every_language() {
+        let about = |text: &str| is_about_statements(&DbError::Connect(text.into()));
+        assert!(about("prepared statement \"s12\" does not exist"));
+        assert!(about("vorbereitete Anweisung »s3« existiert bereits"));
+        assert!(about("l'instruction préparée « s7 » n'existe pas"));
+        assert!(!about("permission denied for function pg_backend_pid"));
+        assert!(!about("canceling statement after 3 s, by user s_1 of host s"));
+    }
 }

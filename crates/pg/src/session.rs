@@ -85,9 +85,6 @@ const PRIVILEGED: &str = "SELECT set_config(name, value, false) \
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') = 'off';";
 
-/// Set for as long as the session lasts: [`crate::server`] looks whether it does.
-const MARK: &str = "SET user_service.session = 'kept';";
-
 /// Without what another client of a pooler may have set.
 const LEARN: &str = "SELECT reset_val AS text FROM pg_settings WHERE name = 'synchronous_commit'";
 
@@ -166,7 +163,7 @@ impl Session {
     /// States the settings of a new session. Behind a pooler they would be lost, or be left to another client.
     pub(crate) async fn begin_on(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
         if !self.is_pooled() {
-            conn.batch_execute(&self.start()).await?;
+            self.state(conn).await?;
         }
         let commit: TextRow = diesel_async::RunQueryDsl::get_result(crate::sql(LEARN), conn).await?;
         let durable = DURABLE_COMMITS.iter().position(|value| *value == commit.text);
@@ -175,24 +172,13 @@ impl Session {
         Ok(())
     }
 
-    fn start(&self) -> String {
+    /// States the settings for the rest of a session.
+    pub(crate) async fn state(&self, conn: &mut AsyncPgConnection) -> Result<(), DbError> {
         let mut sql = statements("SET", &SETTINGS, self.limits);
         if self.ends_long_transactions() {
             sql.push_str("SET transaction_timeout = 0;");
         }
-        sql + DURABLE + PRIVILEGED + MARK
-    }
-
-    /// Takes back what [`Session::begin_on`] set. The time zone is left: the driver sets it too, and poolers keep it apart for
-    /// each client.
-    pub(crate) fn reset(&self) -> String {
-        let fixed = SETTINGS.iter().map(|setting| setting.name);
-        let limits = self.limits.iter().map(|(name, _)| *name);
-        let mut sql = String::from("RESET user_service.session; RESET synchronous_commit;");
-        for name in fixed.chain(limits).filter(|name| *name != "TimeZone") {
-            let _infallible = write!(sql, "RESET {name};");
-        }
-        sql
+        Ok(conn.batch_execute(&(sql + DURABLE + PRIVILEGED)).await?)
     }
 
     /// Prepares for statements outside a [`crate::Tx`]. Behind a pooler they need a transaction, which carries the settings.
@@ -203,17 +189,18 @@ impl Session {
         Ok(())
     }
 
-    /// Ends what [`Session::enter`] began.
+    /// Ends what [`Session::enter`] began. After a failure it waits until all statements have ended.
+    ///
+    /// Only reads end so: when the connection is lost here nothing is unknown, and they can be tried again.
     pub(crate) async fn leave(&self, conn: &mut AsyncPgConnection, end: End) -> Result<(), DbError> {
-        if self.is_pooled() {
-            let sql = match end {
-                // As in `Tx::commit`.
-                End::Commit => "SELECT; COMMIT",
-                End::Rollback => "ROLLBACK",
-            };
-            conn.batch_execute(sql).await.map_err(DbError::in_commit)?;
-        }
-        Ok(())
+        let sql = match (end, self.is_pooled()) {
+            (End::Commit, false) => return Ok(()),
+            // As in `Tx::commit`.
+            (End::Commit, true) => "SELECT; COMMIT",
+            (End::Rollback, false) => "",
+            (End::Rollback, true) => "ROLLBACK",
+        };
+        Ok(conn.batch_execute(sql).await?)
     }
 
     /// `BEGIN` with the settings of the transaction, as one message.

@@ -33,6 +33,46 @@ impl std::fmt::Debug for Guarded {
 }
 
 impl Tx {
+    /// Runs `work` in a transaction of its own: commits what succeeds, and rolls back after an error.
+    ///
+    /// # Errors
+    /// Those of [`Tx::begin`], of the work and of [`Tx::commit`].
+    pub async fn run<T>(
+        pool: &Pool,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let mut tx = Self::begin(pool).await?;
+        match work(&mut tx).await {
+            Ok(done) => tx.commit().await.map(|()| done),
+            Err(error) => {
+                tx.abort(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Tx::run`], for work that may be refused: nothing of a refusal is stored.
+    ///
+    /// # Errors
+    /// As [`Tx::run`]; a refusal is `Ok(Err(_))`.
+    pub async fn decide<T, R>(
+        pool: &Pool,
+        work: impl AsyncFnOnce(&mut Self) -> Result<Result<T, R>, DbError>,
+    ) -> Result<Result<T, R>, DbError> {
+        let mut tx = Self::begin(pool).await?;
+        match work(&mut tx).await {
+            Ok(Ok(done)) => tx.commit().await.map(|()| Ok(done)),
+            Ok(Err(refusal)) => {
+                tx.rollback().await;
+                Ok(Err(refusal))
+            }
+            Err(error) => {
+                tx.abort(&error).await;
+                Err(error)
+            }
+        }
+    }
+
     /// Borrows a connection and begins a transaction on it.
     ///
     /// # Errors
@@ -70,7 +110,7 @@ impl Tx {
         match opening {
             Ok(opening) => Ok((tx, opening)),
             Err(error) => {
-                tx.give_up(&error).await;
+                tx.abort(&error).await;
                 Err(error)
             }
         }
@@ -133,10 +173,12 @@ impl Tx {
 
     /// Rolls back after `error`. When the server only reads, this connection and the idle ones would fail the next writers
     /// too, for as long as they live: new ones may reach the server that writes.
-    pub async fn give_up(self, error: &DbError) {
+    pub async fn abort(self, error: &DbError) {
         if error.is_read_only() {
             tracing::warn!("the database server only reads; its connections are dropped");
-            self.pool.drop_idle();
+            if let Some(Guarded(connection)) = &self.connection {
+                self.pool.drop_idle(connection);
+            }
             drop(self);
         } else {
             self.rollback().await;

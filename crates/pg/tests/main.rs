@@ -22,6 +22,8 @@ mod poolers;
 #[cfg(test)]
 mod pools;
 #[cfg(test)]
+mod probe;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod sessions;

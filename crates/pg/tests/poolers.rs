@@ -4,12 +4,20 @@ use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
 use pg::{DbError, Pool, PoolSettings, Tx, server::Server, session::Stated};
 use testkit::{Pooling, TestDb, skip_without};
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::sessions::{HOSTILE, assert_settings, hot, show};
+use crate::{
+    sessions::{HOSTILE, assert_settings, hot, show},
+    support::{backend_pid, terminate},
+};
 
 fn pool_at(url: &str) -> Pool {
+    pool_of(url, 3)
+}
+
+fn pool_of(url: &str, size_max: usize) -> Pool {
     let mut settings = PoolSettings::new(url);
-    settings.size_max = 3;
+    settings.size_max = size_max;
     Pool::new(&settings).unwrap()
 }
 
@@ -58,6 +66,65 @@ async fn nothing_is_set_for_other_clients_of_a_pooler() {
     let hot = hot(&pool);
     let mut conn = hot.get().await.unwrap();
     assert_eq!(show(&mut conn, "current_setting('jit')").await, "on");
+}
+
+#[tokio::test]
+async fn one_connection_does_not_rule_out_a_pooler() {
+    let db = hostile_database().await;
+    let pool = pool_of(db.url(), 1);
+    assert!(pg::server::examine(&pool).await.unwrap().is_pooled);
+    let mut conn = pool.get().await.unwrap();
+    assert_eq!(show(&mut conn, "current_setting('jit')").await, "on");
+    drop(conn);
+    assert_settings_of_all(&pool).await;
+}
+
+/// The names of what was set for the session of another client, without those that PgBouncer sets for each.
+async fn left_behind(url: &str) -> Vec<String> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let serving = tokio::spawn(connection);
+    let set = "SELECT name FROM pg_settings WHERE source = 'session' AND name NOT IN \
+        ('application_name', 'client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings', 'IntervalStyle')";
+    let answer = client.simple_query(set).await.unwrap();
+    drop(client);
+    serving.await.unwrap().unwrap();
+    let names = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Of any version, also when it is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_to_other_clients_of_pgbouncer() {
+    let db = hostile_database().await;
+    for (sessions, connections) in [("1", 1), ("1", 3), ("5", 3)] {
+        let Some(pgbouncer) = db.pgbouncer(&[("default_pool_size", sessions)]).await else {
+            return skip_without("PgBouncer");
+        };
+        let pool = pool_of(pgbouncer.url(), connections);
+        let examined = pg::server::examine(&pool).await;
+        pool.close();
+        drop(pool);
+        let left = left_behind(pgbouncer.url()).await;
+        assert_eq!(left, Vec::<String>::new(), "{sessions} {connections} {examined:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_loses_its_connection_at_its_end_can_be_tried_again() {
+    let db = hostile_database().await;
+    let pooler = db.pooler(Pooling::Resetting).await;
+    let pool = pool_at(pooler.url());
+    pg::server::examine(&pool).await.unwrap();
+    let reading = pool.read(async |conn| {
+        let pid = backend_pid(conn).await;
+        terminate(db.pool(), pid).await;
+        Ok::<_, DbError>(())
+    });
+    let error = reading.await.unwrap_err();
+    assert!(matches!(error, DbError::Lost(_)), "{error:?}");
 }
 
 #[tokio::test]
@@ -147,6 +214,16 @@ async fn pgbouncer_in_session_mode_is_no_pooler() {
     assert!(!pg::server::examine(&pool).await.unwrap().is_pooled);
     let mut conn = pool.get().await.unwrap();
     assert_settings(&mut conn, &[Stated::WithBegin, Stated::BySession], "2s").await;
+}
+
+#[tokio::test]
+async fn a_pooler_is_not_blamed_for_other_errors() {
+    let db = hostile_database().await;
+    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
+    let deny = "REVOKE EXECUTE ON FUNCTION pg_backend_pid() FROM PUBLIC";
+    superuser.get().await.unwrap().batch_execute(deny).await.unwrap();
+    let error = pg::server::examine(&pool_at(db.url())).await.unwrap_err();
+    assert!(matches!(error, DbError::Statement(_)), "{error:?}");
 }
 
 #[tokio::test]

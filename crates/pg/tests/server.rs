@@ -23,6 +23,7 @@ pub struct Server {
     pub postgres: LocalPostgres,
     pub dir: TempDir,
     pub port: u16,
+    settings: Settings,
 }
 
 impl Folder {
@@ -66,7 +67,12 @@ impl Folder {
             let setting = ((*name).to_owned(), (*value).to_owned());
             self.settings.server_settings.push(setting);
         }
-        Server { postgres: LocalPostgres::start(&self.settings).unwrap(), dir: self.dir, port }
+        Server {
+            postgres: LocalPostgres::start(&self.settings).unwrap(),
+            dir: self.dir,
+            port,
+            settings: self.settings,
+        }
     }
 
     /// Starts the server with TLS, with this certificate and key.
@@ -100,6 +106,22 @@ impl Server {
     /// Where the superuser finds the database: by its socket, whose name has the port.
     pub fn superuser_url(&self) -> String {
         format!("{}?port={}", self.postgres.superuser_url("app"), self.port)
+    }
+
+    /// Where the role of the service finds the database, by the socket.
+    pub fn role_url(&self) -> String {
+        format!("{}?port={}", self.postgres.url(), self.port)
+    }
+
+    /// Ends it without a checkpoint or a last write, as an immediate shutdown or a crash of the process does, and starts it again.
+    pub fn crash_and_restart(self) -> Self {
+        let pid = self.postgres.pid().to_string();
+        let ended = self.postgres.exit_watch();
+        let told = Command::new("kill").args(["-QUIT", &pid]).status().unwrap();
+        assert!(told.success());
+        ended.wait();
+        drop(self.postgres);
+        Self { postgres: LocalPostgres::start(&self.settings).unwrap(), ..self }
     }
 
     /// The folder of the socket, percent-encoded and as it is.

@@ -10,6 +10,8 @@ use pg::{
 };
 use testkit::TestDb;
 
+use crate::{server::Folder, support::ask_pool};
+
 /// What the service does not want, one for each setting that it states.
 pub const HOSTILE: &[(&str, &str)] = &[
     ("search_path", "'nowhere, pg_catalog'"),
@@ -146,6 +148,31 @@ async fn commits_that_the_operator_made_stronger_stay_so() {
         assert_eq!(show(tx.conn(), setting).await, found);
         tx.rollback().await;
     }
+}
+
+/// What was committed is written, though the role says `off` and the process that writes later sleeps long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_survives_a_crash_of_the_server_whatever_the_role_says() {
+    let server = Folder::new().start(&[("wal_writer_delay", "10s")]);
+    let superuser = Pool::new(&PoolSettings::new(server.superuser_url())).unwrap();
+    let prepare = "CREATE TABLE public.kept (n int); GRANT ALL ON public.kept TO app; \
+                   ALTER ROLE app SET synchronous_commit = off";
+    let mut conn = superuser.get().await.unwrap();
+    conn.batch_execute(prepare).await.unwrap();
+    drop((conn, superuser));
+
+    let pool = Pool::new(&PoolSettings::new(server.role_url())).unwrap();
+    let mut tx = Tx::begin(&pool).await.unwrap();
+    tx.conn().batch_execute("INSERT INTO public.kept VALUES (1)").await.unwrap();
+    tx.commit().await.unwrap();
+    let mut conn = pool.get().await.unwrap();
+    conn.batch_execute("INSERT INTO public.kept VALUES (2)").await.unwrap();
+    drop((conn, pool));
+
+    let server = tokio::task::spawn_blocking(|| server.crash_and_restart()).await.unwrap();
+    let pool = Pool::new(&PoolSettings::new(server.role_url())).unwrap();
+    let kept = "SELECT count(*) FROM public.kept";
+    assert_eq!(ask_pool(&pool, kept).await, 2);
 }
 
 /// A database that an operator, or a host whose disk fills up, has made read-only is not written to.

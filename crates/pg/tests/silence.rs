@@ -51,7 +51,7 @@ async fn a_statement_without_an_answer_is_lost_and_new_connections_are_used_at_o
     proxy.silence_old();
     let error = insert(&mut tx, 2, "b").await.unwrap_err();
     assert!(matches!(error, DbError::Lost(_)), "{error:?}");
-    tx.give_up(&error).await;
+    tx.abort(&error).await;
     // Those that were idle are silent too, and nobody gets one.
     for _ in 0..3 {
         let mut conn = pool.get().await.unwrap();

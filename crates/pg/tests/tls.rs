@@ -1,13 +1,17 @@
 //! Servers behind TLS with certificates as `openssl` makes them, and as people have them.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use diesel_async::SimpleAsyncConnection as _;
-use pg::{DbError, Pool, PoolSettings, pool::chain};
+use pg::{DbError, PgConnection, Pool, PoolSettings, pool::chain};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::{
     server::{Folder, Server},
-    support::ask_pool,
+    support::{ask_pool, wait_until},
 };
 
 /// Modes that verify the host's name; the last one is that of a URL without `sslmode`.
@@ -125,7 +129,12 @@ async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name
         encrypted(&server.url("localhost", &format!("{mode}{root}&ssl_max_protocol_version=TLSv1.2"))).await;
     }
     encrypted(&server.url("127.0.0.1", &format!("sslmode=verify-ca&{root}"))).await;
-    encrypted(&server.url("localhost", &server.file("sslmode=verify-ca&sslrootcert", "server.crt"))).await;
+    // It did not sign itself.
+    refused(
+        &server.url("localhost", &server.file("sslmode=verify-ca&sslrootcert", "server.crt")),
+        "invalid peer certificate",
+    )
+    .await;
 
     // Another authority of the same name.
     let stranger = server.file("sslrootcert", "stranger.crt");
@@ -134,6 +143,72 @@ async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name
         refused(&url, "invalid peer certificate").await;
     }
     refused(&server.url("127.0.0.1", &format!("sslmode=verify-full&{root}")), "not valid for name").await;
+}
+
+#[tokio::test]
+async fn roots_are_authorities_in_their_time() {
+    let Some(folder) = Folder::with_openssl() else {
+        return;
+    };
+    self_signed(&folder, "authority", "authority");
+    signed(&folder, "authority", "server", "localhost", Some("subjectAltName = DNS:localhost"));
+    // Other certificates of the authority, with its name and key.
+    let request = ["x509", "-x509toreq", "-in", "authority.crt", "-signkey", "authority.key"];
+    folder.openssl(&[&request[..], &["-out", "authority.csr"]].concat());
+    for (name, days, extensions) in
+        [("old", "-1", "basicConstraints = CA:TRUE"), ("leaf", "2", "basicConstraints = CA:FALSE")]
+    {
+        fs::write(folder.path("extensions"), extensions).unwrap();
+        let (certificate, extensions) = (format!("{name}.crt"), ["-extfile", "extensions"]);
+        let sign = ["x509", "-req", "-in", "authority.csr", "-signkey", "authority.key", "-days", days];
+        folder.openssl(&[&sign[..], &extensions, &["-out", &certificate]].concat());
+    }
+    let server = folder.start_with_tls("server.crt", "server.key", &[]);
+    encrypted(&server.url("localhost", &server.file("sslrootcert", "authority.crt"))).await;
+    for (name, reason) in [("old.crt", "Expired"), ("leaf.crt", "UnknownIssuer")] {
+        let root = server.file("sslrootcert", name);
+        for mode in ["verify-ca", "verify-full"] {
+            refused(&server.url("localhost", &format!("sslmode={mode}&{root}")), reason).await;
+        }
+    }
+
+    // What was renewed is used without a new start.
+    let pool = pool(&server.url("localhost", &server.file("sslrootcert", "old.crt")));
+    assert!(pool.get().await.is_err());
+    fs::copy(server.dir.path().join("authority.crt"), server.dir.path().join("old.crt")).unwrap();
+    assert_eq!(ask_pool(&pool, "1").await, 1);
+}
+
+#[tokio::test]
+async fn a_statement_is_cancelled_the_way_its_connection_was_made() {
+    let Some(folder) = Folder::with_openssl() else {
+        return;
+    };
+    self_signed(&folder, "server", "localhost");
+    self_signed(&folder, "stranger", "localhost");
+    let server = folder.start_with_tls("server.crt", "server.key", &[]);
+    let superuser = pool(&server.superuser_url());
+    for (root, expected) in [("server.crt", 1), ("stranger.crt", 0)] {
+        for mode in ["prefer", "allow"] {
+            let root = server.file("sslrootcert", root);
+            let url = server.url("localhost", &format!("sslmode={mode}&{root}"));
+            assert_eq!(encryption(&url).await, expected);
+            // Without a limit that would end the statement too.
+            let pool =
+                Pool::new(&PoolSettings { statement_timeout: Duration::ZERO, ..PoolSettings::new(&url) })
+                    .unwrap();
+            let reading = tokio::spawn(async move {
+                let sleep = async |conn: &mut PgConnection| {
+                    Ok::<_, DbError>(conn.batch_execute("SELECT pg_sleep(600)").await?)
+                };
+                pool.read(sleep).await
+            });
+            let sleeps = "EXISTS (SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active')";
+            wait_until(&superuser, sleeps).await;
+            reading.abort();
+            wait_until(&superuser, &format!("NOT {sleeps}")).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -223,6 +298,28 @@ async fn a_server_without_tls_is_told_apart() {
     let (encoded, _) = server.socket_folder();
     let url = format!("postgresql://app@{encoded}:{}/app?sslmode=verify-full", server.port);
     assert_eq!(ask_pool(&pool(&url), "1").await, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_tls_is_asked_anew_in_plain_text() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let pool = pool(&format!("postgresql://app@{address}/app?sslmode=prefer"));
+    let serve = async {
+        let (mut asked, _) = listener.accept().await.unwrap();
+        let mut request = [0; 8];
+        asked.read_exact(&mut request).await.unwrap();
+        asked.write_all(b"E").await.unwrap();
+        let (mut plain, _) = listener.accept().await.unwrap();
+        let mut startup = [0; 8];
+        plain.read_exact(&mut startup).await.unwrap();
+        (request, startup)
+    };
+    let both = async { tokio::join!(pool.get(), serve) };
+    let patience = Duration::from_secs(60);
+    let (_, (request, startup)) = tokio::time::timeout(patience, both).await.unwrap();
+    assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47]);
+    assert_eq!(startup[4..], [0, 3, 0, 0]);
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 use std::net::TcpListener;
 
 use diesel_async::SimpleAsyncConnection as _;
-use pg::{DbError, Pool, PoolSettings, pool::chain};
+use pg::{Access, DbError, Pool, PoolSettings, Tx, pool::chain};
 use testkit::TestDb;
 
 use crate::{
-    server::{Folder, free_port},
-    support::{ask, ask_pool},
+    server::{Folder, Server, free_port},
+    support::{ask, ask_pool, wait_until},
 };
 
 fn pool(url: &str) -> Pool {
@@ -59,6 +59,24 @@ async fn a_folder_is_named_in_every_form_that_psql_accepts() {
 }
 
 #[tokio::test]
+async fn the_folder_of_a_socket_may_have_a_space_or_an_at_sign_in_its_name() {
+    let server = Folder::new().start(&[]);
+    let (encoded, folder) = server.socket_folder();
+    let outer = tempfile::tempdir().unwrap();
+    for name in ["a b", "a@b"] {
+        let link = outer.path().join(name);
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let (link, port) = (link.to_str().unwrap(), server.port);
+        for url in [
+            format!("postgresql://app@/app?host={}&port={port}", link.replace(' ', "%20")),
+            format!("host='{link}' port={port} user=app dbname=app"),
+        ] {
+            assert_eq!(ask_pool(&pool(&url), "1").await, 1, "{url} ({encoded})");
+        }
+    }
+}
+
+#[tokio::test]
 async fn passwords_may_hold_what_urls_reserve() {
     let folder = Folder::new();
     folder.rules("host all all 127.0.0.1/32 scram-sha-256");
@@ -83,6 +101,8 @@ async fn passwords_may_hold_what_urls_reserve() {
     let told = refusal(&format!("postgresql://app:hunter2@127.0.0.1:{port}/app")).await;
     assert!(told.contains("password authentication failed"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
+    let told = refusal(&format!("postgresql://app@127.0.0.1:{port}/app")).await;
+    assert!(told.contains("the server asks for a password") && !told.contains("refused"), "{told}");
 }
 
 #[tokio::test]
@@ -104,6 +124,11 @@ async fn the_first_server_that_fits_is_taken() {
         (&[reads, writes], "target_session_attrs=primary", reads),
         (&[reads, writes], "target_session_attrs=prefer-standby", reads),
         (&[nobody, writes], "", writes),
+        (&[reads, writes], "", writes),
+        (&[reads, nobody, writes], "load_balance_hosts=random", writes),
+        // A primary that only reads for now is read.
+        (&[nobody, reads], "", reads),
+        (&[reads], "", reads),
         // Servers that accept and say nothing, as a hung one does, use up their own time only.
         (&[silence, nobody, writes], "connect_timeout=1", writes),
         (&[silence, reads, writes], "connect_timeout=1&target_session_attrs=read-write", writes),
@@ -111,6 +136,10 @@ async fn the_first_server_that_fits_is_taken() {
         let found = port_of(ports, parameters).await;
         assert_eq!(found, i64::from(expected), "{ports:?} {parameters}");
     }
+    let url = format!("postgresql://app@127.0.0.1:{reads},127.0.0.1:{writes}/app");
+    let reader = PoolSettings { access: Access::Read, ..PoolSettings::new(url) };
+    let found = ask_pool(&Pool::new(&reader).unwrap(), "current_setting('port')").await;
+    assert_eq!(found, i64::from(reads));
     let list = format!("host=127.0.0.1,127.0.0.1 port={nobody},{writes} user=app dbname=app");
     assert_eq!(ask_pool(&pool(&list), "1").await, 1);
 
@@ -119,12 +148,63 @@ async fn the_first_server_that_fits_is_taken() {
     ))
     .await;
     assert!(told.contains(&format!("127.0.0.1:{nobody}: the server cannot be reached")), "{told}");
-    let of_another_kind =
-        format!("127.0.0.1:{reads}: the server is not read-write, which target_session_attrs asks for");
+    let of_another_kind = format!("127.0.0.1:{reads}: the server is not read-write (target_session_attrs)");
     assert!(told.contains(&of_another_kind), "{told}");
     let told =
         refusal(&format!("postgresql://app@127.0.0.1:{writes}/app?target_session_attrs=standby")).await;
     assert!(told.contains("the server is not standby"), "{told}");
+}
+
+/// Makes a server one that only reads, as a failover does, or one that writes.
+async fn writes(server: &Server, yes: bool) {
+    let superuser = pool(&server.superuser_url());
+    let value = if yes { "off" } else { "on" };
+    let set = format!("ALTER SYSTEM SET default_transaction_read_only = {value}");
+    let mut conn = superuser.get().await.unwrap();
+    conn.batch_execute(&set).await.unwrap();
+    conn.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let applied = format!("current_setting('default_transaction_read_only') = '{value}'");
+    wait_until(&superuser, &applied).await;
+}
+
+#[tokio::test]
+async fn writers_find_the_server_that_writes_after_each_failover() {
+    let servers = [Folder::new().start(&[]), Folder::new().start(&[])];
+    let [first, second] = [&servers[0], &servers[1]];
+    for server in [first, second] {
+        let conn = pool(&server.superuser_url()).get().await.unwrap();
+        (&*conn).batch_execute("CREATE TABLE public.t (); GRANT ALL ON public.t TO app").await.unwrap();
+    }
+    for parameters in ["", "target_session_attrs=any"] {
+        let (a, b) = (first.port, second.port);
+        let pool = pool(&format!("postgresql://app@127.0.0.1:{a},127.0.0.1:{b}/app?{parameters}"));
+        assert_eq!(ask_pool(&pool, "current_setting('port')").await, i64::from(a));
+        for (falls, takes_over) in [(first, second), (second, first), (first, second)] {
+            writes(takes_over, true).await;
+            writes(falls, false).await;
+            // A connection of before learns it, and all later ones are to the other server.
+            let read_only = "current_setting('default_transaction_read_only') = 'on'";
+            wait_until(&pool, read_only).await;
+            let port = "current_setting('port')";
+            assert_eq!(ask_pool(&pool, port).await, i64::from(falls.port), "{parameters}");
+            write(&pool).await.unwrap_err();
+            write(&pool).await.unwrap();
+            assert_eq!(ask_pool(&pool, port).await, i64::from(takes_over.port), "{parameters}");
+        }
+        writes(first, true).await;
+    }
+}
+
+async fn write(pool: &Pool) -> Result<(), DbError> {
+    let mut tx = Tx::begin(pool).await?;
+    match tx.conn().batch_execute("INSERT INTO public.t DEFAULT VALUES").await {
+        Ok(()) => tx.commit().await,
+        Err(error) => {
+            let error = error.into();
+            tx.abort(&error).await;
+            Err(error)
+        }
+    }
 }
 
 #[tokio::test]
@@ -146,5 +226,21 @@ async fn a_database_that_is_not_utf8_is_refused() {
         conn.batch_execute(&format!("DROP DATABASE {name}")).await.unwrap();
         let sentence = format!("the database has the encoding {encoding} and this service needs UTF8");
         assert!(told.contains(&sentence), "{told}");
+        assert!(!told.contains(['\n', '\\']), "{told}");
     }
+}
+
+#[tokio::test]
+async fn what_a_server_adds_to_an_error_stays_on_its_line() {
+    let server = Folder::new().start(&[]);
+    let closing = "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC";
+    let superuser = pool(&server.superuser_url());
+    superuser.get().await.unwrap().batch_execute(closing).await.unwrap();
+    let told = refusal(&format!("postgresql://app@127.0.0.1:{}/postgres", server.port)).await;
+    assert!(
+        told.contains("permission denied for database")
+            && told.contains("DETAIL: User does not have CONNECT"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
 }

@@ -17,7 +17,7 @@ mod work_folder;
 pub use fixtures::{clock, ids, instant, user};
 pub use pgbouncer::PgBouncer;
 pub use pooler::{Pooling, TestPooler};
-pub use programs::{find_program, skip_without};
+pub use programs::{find_program, skip, skip_without};
 pub use proxy::Proxy;
 #[cfg(feature = "app")]
 pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};

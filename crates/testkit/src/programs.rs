@@ -18,6 +18,12 @@ pub fn skip_without(program: &str) {
     eprintln!("SKIPPED: {program} is not installed (./dev setup installs it, as root or with sudo)");
 }
 
+/// Says that a test is skipped, and why.
+#[expect(clippy::print_stderr, reason = "the reader of a test's output has to see that it did not run")]
+pub fn skip(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+}
+
 /// Looks for a program in `PATH`.
 #[must_use]
 #[expect(

@@ -1,6 +1,6 @@
 //! Decided noes. A refusal is a value: it commits with its batch and does not disturb its neighbours.
 
-use kernel::{Detail, Failure, Kind};
+use kernel::{Detail, Failure, Kind, rfc3339};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -19,7 +19,7 @@ pub enum UsageRefusal {
         event_id: String,
     },
     /// The event lies too far back or ahead. Older events are an administrative import.
-    #[error("an event must have occurred between {earliest} and {latest}")]
+    #[error("occurred_at must be between {} and {}", rfc3339(*.earliest), rfc3339(*.latest))]
     #[serde(skip)]
     TimestampOutOfRange {
         /// The earliest instant that is accepted.
@@ -35,7 +35,7 @@ pub enum UsageRefusal {
         event_id: String,
     },
     /// The charge follows from a price that nobody put: an unknown price is never a free one.
-    #[error("there is no price for this")]
+    #[error("{}", unpriced(.provider.as_deref(), .model_name.as_deref(), *.token_class))]
     PriceNotFound {
         /// Whose model it is, if that was said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub enum UsageRefusal {
         place: usize,
     },
     /// A price would change what was.
-    #[error("price {place} would begin before {earliest}")]
+    #[error("price {place} would begin before {}", rfc3339(*.earliest))]
     #[serde(skip)]
     PriceInPast {
         /// Its place in the request, from 0.
@@ -210,6 +210,18 @@ impl Failure for UsageRefusal {
             }
             Self::TooManyPoints { limit } => vec![("limit", Detail::Integer(*limit))],
         }
+    }
+}
+
+/// What is missing for the charge of an event.
+fn unpriced(provider: Option<&str>, model_name: Option<&str>, token_class: Option<TokenClass>) -> String {
+    match (model_name, token_class, provider) {
+        (None, _, _) => "model_name or credits_charged is required for a charge".to_owned(),
+        (Some(model), Some(class), _) => format!("the price of model '{model}' has no rate for {class}"),
+        (Some(model), None, Some(provider)) => {
+            format!("there is no price for model '{model}' of provider '{provider}'")
+        }
+        (Some(model), None, None) => format!("there is no price for model '{model}' without a provider"),
     }
 }
 

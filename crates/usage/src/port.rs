@@ -154,7 +154,7 @@ async fn end<T>(tx: Tx, done: Result<T, DbError>) -> Result<T, DbError> {
     match done {
         Ok(done) => tx.commit().await.map(|()| done),
         Err(error) => {
-            tx.give_up(&error).await;
+            tx.abort(&error).await;
             Err(error)
         }
     }

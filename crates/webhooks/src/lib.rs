@@ -4,7 +4,9 @@ mod model;
 pub mod service;
 mod store;
 
-pub use model::{Event, NewEvent};
+pub use model::{
+    Anomaly, BalanceChange, Event, EventKind, ExpiredHold, LowBalance, NewEvent, Nothing, markdown,
+};
 pub use service::{enqueue, newest};
 pub use store::AUDITS;
 

@@ -1,17 +1,19 @@
 //! What happened, for others to be told.
 
+mod kinds;
+
 use kernel::{FreeForm, UserId};
 use time::OffsetDateTime;
 
+pub use kinds::{Anomaly, BalanceChange, EventKind, ExpiredHold, LowBalance, Nothing, markdown};
+
 /// An event that is about to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
     /// Whom it concerns.
     pub user_id: UserId,
-    /// Type, as receivers see it (HTTP contract 10): `credit_consumed`, ...
-    pub event_type: &'static str,
-    /// Members besides `event_type`, `user_id` and `timestamp`; a JSON object.
-    pub payload: FreeForm,
+    /// What happened.
+    pub kind: EventKind,
     /// When the cause took effect.
     pub at: OffsetDateTime,
 }

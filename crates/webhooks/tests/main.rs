@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-use kernel::{Clock as _, FreeForm};
+use kernel::Clock as _;
 use pg::Tx;
 use testkit::TestDb;
-use webhooks::NewEvent;
+use webhooks::{BalanceChange, EventKind, NewEvent};
 
 async fn database() -> TestDb {
     TestDb::create(&[webhooks::MIGRATIONS], &[webhooks::AUDITS]).await
@@ -14,8 +14,12 @@ async fn database() -> TestDb {
 fn event(user: &str, number: i32) -> NewEvent {
     NewEvent {
         user_id: testkit::user(user),
-        event_type: "credit_consumed",
-        payload: FreeForm::object(&format!(r#"{{"amount": {number}.50, "balance_after": 1.0}}"#)).unwrap(),
+        kind: EventKind::CreditConsumed(BalanceChange {
+            amount: format!("{number}.5").parse().unwrap(),
+            balance_after: "1".parse().unwrap(),
+            transaction_id: "txn_x".to_owned(),
+            description: None,
+        }),
         at: testkit::clock().now(),
     }
 }
@@ -37,7 +41,7 @@ async fn events_are_kept_in_order_and_only_with_their_cause() {
     let amounts: Vec<&str> =
         kept.iter().map(|event| event.payload.as_json().split(',').next().unwrap()).collect();
     assert_eq!(kept.len(), 25);
-    assert_eq!((amounts[0], amounts[24]), (r#"{"amount": 50.50"#, r#"{"amount": 2.50"#));
+    assert_eq!((amounts[0], amounts[24]), (r#"{"amount": 50.5"#, r#"{"amount": 2.5"#));
     assert!(kept.windows(2).all(|pair| pair[0].id > pair[1].id));
     assert_eq!(kept[0].at, testkit::clock().now());
     assert_eq!(webhooks::newest(&mut conn, &testkit::user("a"), 3).await.unwrap().len(), 3);

@@ -1,4 +1,4 @@
-//! The attacks. Each is a task that runs until it is stopped, and returns a summary.
+//! The attacks. Each is a task that runs until it is stopped, and returns a summary. They run in a process of their own.
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +18,30 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::service::{Client, KEY, Service, attack, request, request_with};
+use crate::service::{Client, KEY, Target, attack, request, request_with};
 
 type Running = Pin<Box<dyn Future<Output = String> + Send>>;
-type Attack = fn(Arc<Service>, Arc<AtomicBool>) -> Running;
+type Attack = fn(Arc<Target>, Arc<AtomicBool>) -> Running;
+
+/// Runs those whose name contains `only` until the standard input ends, and prints what became of each.
+pub async fn run(target: Target, only: &str) {
+    let (target, on) = (Arc::new(target), Arc::new(AtomicBool::new(true)));
+    let mut tasks = Vec::new();
+    for (name, attack) in all() {
+        if name.contains(only) {
+            tasks.push((name, tokio::spawn(attack(Arc::clone(&target), Arc::clone(&on)))));
+        }
+    }
+    let ended = || std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    tokio::task::spawn_blocking(ended).await.unwrap().unwrap();
+    on.store(false, Ordering::Release);
+    for (name, task) in tasks {
+        println!("{name}: {}", task.await.unwrap());
+    }
+}
 
 /// All of them, by name.
-pub fn all() -> [(&'static str, Attack); 10] {
+fn all() -> [(&'static str, Attack); 10] {
     [
         ("large lists of zeros", |service, on| Box::pin(zeros(service, on))),
         ("large lists of zeros of a service", |service, on| Box::pin(zeros_of_a_service(service, on))),
@@ -40,7 +57,7 @@ pub fn all() -> [(&'static str, Attack); 10] {
 }
 
 /// Sends the same request again and again on so many connections, and counts the answers by status.
-async fn repeat(service: &Service, on: &Arc<AtomicBool>, connections: usize, sent: Vec<u8>) -> String {
+async fn repeat(service: &Target, on: &Arc<AtomicBool>, connections: usize, sent: Vec<u8>) -> String {
     let sent = Arc::new(sent);
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
@@ -84,24 +101,24 @@ fn list_of_zeros(bytes: usize) -> String {
     format!("[0{}]", ",0".repeat(bytes / 2))
 }
 
-async fn zeros(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn zeros(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let body = format!("{{\"records\":{}}}", list_of_zeros(16_000_000));
     let sent = request("POST", "/api/v1/usage/batch", &service.attacker.token, &body);
     repeat(&service, &on, 4, sent).await
 }
 
-async fn zeros_of_a_service(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn zeros_of_a_service(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let sent = request("POST", "/api/v1/usage/batch", KEY, &list_of_zeros(16_000_000));
     repeat(&service, &on, 4, sent).await
 }
 
-async fn wrong_values(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn wrong_values(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let body = format!("{{\"amount\":{}}}", list_of_zeros(2_000_000));
-    let path = format!("{}/credits/consume", service.users[0].path);
+    let path = format!("{}/credits/consume", service.other.path);
     repeat(&service, &on, 4, request("POST", &path, KEY, &body)).await
 }
 
-async fn bytes(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn bytes(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let record = json!({"user_id": service.attacker.id, "event_type": "x", "charge": true, "credits_charged": 1_000_000,
         "request_data": {"text": "x".repeat(200_000)}});
     let body = json!({"records": vec![record; 60]}).to_string();
@@ -110,7 +127,7 @@ async fn bytes(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 }
 
 /// Asks for much and takes nothing of it: the documentation, which is there for anyone.
-async fn stalled(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn stalled(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let mut streams = Vec::new();
     for _ in 0..200 {
         if let Ok(mut stream) = attack(service.address, Some(4 * 1024)).await {
@@ -125,7 +142,7 @@ async fn stalled(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 }
 
 /// Large objects whose every value is hashed for the key of its request.
-async fn keyed(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn keyed(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let zeros = list_of_zeros(250_000);
     let record =
         format!(r#"{{"user_id":"{}","event_type":"x","request_data":{{"a":{zeros}}}}}"#, service.attacker.id);
@@ -136,7 +153,7 @@ async fn keyed(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 }
 
 /// Bodies in chunks that come long after their requests began, to win back what the byte limit has taken.
-async fn late_chunks(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn late_chunks(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let mut answers = 0;
     let head = format!(
         "POST {}/credits/consume HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n",
@@ -167,7 +184,7 @@ async fn late_chunks(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 }
 
 /// Asks for much on many connections, reads nothing, and opens those again that are closed.
-async fn deaf(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn deaf(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(12);
     let mut opened = 0;
     let mut streams = std::collections::VecDeque::new();
@@ -188,7 +205,7 @@ async fn deaf(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
 }
 
 /// Keeps so many sockets open that send nothing; those that are closed are opened again.
-async fn idle(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn idle(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let mut opened = 0;
     let mut sockets: Vec<TcpStream> = Vec::new();
     while on.load(Ordering::Acquire) {
@@ -205,7 +222,7 @@ async fn idle(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
     format!("{opened} connections")
 }
 
-async fn dripping(service: Arc<Service>, on: Arc<AtomicBool>) -> String {
+async fn dripping(service: Arc<Target>, on: Arc<AtomicBool>) -> String {
     let mut tasks = JoinSet::new();
     let path = format!("{}/credits/consume", service.attacker.path);
     let body =

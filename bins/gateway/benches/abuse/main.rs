@@ -4,6 +4,11 @@
 //! Checked are the promises to everybody else: `/livez` answers within 50 ms (99 of 100) and never takes a second, the process keeps
 //! below 300 MB, ordinary requests are answered, and the books are right afterwards. The exit code is 1 if one of them is broken.
 //!
+//! The attackers are a process of their own at a lower priority, and `/livez` is asked by a thread that does nothing else: attackers
+//! and clients share the processors with the service here, which they do not elsewhere, and what is looked for is the delay that
+//! the service makes. Before the attack on the service, the same attackers attack a server in their own process: the times of
+//! `/livez` meanwhile are what the machine makes of it, and no service could be better.
+//!
 //! Each look at `/livez` opens a connection of its own, so that all workers are asked, and begins at an instant that was fixed
 //! before. Its time counts from that instant: an answer that comes late does not keep the next looks from being due.
 
@@ -14,6 +19,7 @@
     reason = "a measurement that cannot go on panics, and its result is what it prints"
 )]
 
+mod attackers;
 mod attacks;
 mod service;
 
@@ -28,7 +34,10 @@ use std::{
 
 use clap::Parser;
 
-use self::service::{Client, Service};
+use self::{
+    attackers::{Attackers, Victim},
+    service::{Client, Service},
+};
 
 /// The slowest that 99 of 100 answers of `/livez` may be.
 const LIVEZ_P99_MAX: Duration = Duration::from_millis(50);
@@ -41,6 +50,11 @@ const RESIDENT_KIB_MAX: u64 = 300 * 1024;
 /// How often `/livez` and the memory are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How long `/livez` is asked before any attack.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long the attackers attack themselves at most.
+const CONTROL_MAX: Duration = Duration::from_secs(10);
+
 /// How to attack.
 #[derive(Debug, Clone, Parser)]
 struct Options {
@@ -50,6 +64,12 @@ struct Options {
     /// Only attacks whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// This is the process of the attackers.
+    #[arg(long, hide = true)]
+    attack: bool,
+    /// They attack a server of their own.
+    #[arg(long, hide = true, requires = "attack")]
+    themselves: bool,
     /// Given by cargo; without meaning here.
     #[arg(long, hide = true)]
     bench: bool,
@@ -65,36 +85,34 @@ struct Seen {
 fn main() -> ExitCode {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if options.attack {
+        let victim = match options.themselves {
+            true => Victim::Themselves,
+            false => Victim::Service,
+        };
+        runtime.block_on(attackers::attack(&options.only, victim));
+        return ExitCode::SUCCESS;
+    }
     runtime.block_on(run(&options))
 }
 
 async fn run(options: &Options) -> ExitCode {
     let service = Arc::new(Service::start().await);
-    let quiet = watch(&service, Duration::from_secs(2)).await;
+    let quiet = watch(&service, QUIET).await;
     println!("quiet: {}", told(&quiet));
-    let going_on = Arc::new(AtomicBool::new(true));
-    let mut tasks = Vec::new();
-    for (name, attack) in attacks::all() {
-        if name.contains(&options.only) {
-            eprintln!("attack: {name}");
-            tasks.push((name, tokio::spawn(attack(Arc::clone(&service), Arc::clone(&going_on)))));
-        }
-    }
-    let ordinary = tokio::spawn(ordinary(Arc::clone(&service), Arc::clone(&going_on)));
-    let attacked = watch(&service, Duration::from_secs(options.seconds)).await;
-    going_on.store(false, Ordering::Release);
-    let (answered, failed) = ordinary.await.unwrap();
-    for (name, task) in tasks {
-        println!("{name}: {}", task.await.unwrap());
-    }
-    println!("attacked: {}", told(&attacked));
+    let others = attacked(&service, options, Victim::Themselves).await;
+    println!("attackers busy with themselves: {}", told(&others.seen));
+    let attacked = attacked(&service, options, Victim::Service).await;
+    print!("{}", attacked.summary);
+    println!("attacked: {}", told(&attacked.seen));
+    let (answered, failed) = (attacked.answered, attacked.failed);
     println!("ordinary load: {answered} requests answered, {failed} failed");
     let (audit, output) = service.verify();
     println!("ledger verify: {}", if audit { "clean" } else { &output });
     let held = [
-        ("p99 of /livez", p99(&attacked) < LIVEZ_P99_MAX),
-        ("slowest /livez", slowest(&attacked) < LIVEZ_SLOWEST_MAX),
-        ("memory", attacked.resident_kib_max < RESIDENT_KIB_MAX),
+        ("p99 of /livez", p99(&attacked.seen) < LIVEZ_P99_MAX),
+        ("slowest /livez", slowest(&attacked.seen) < LIVEZ_SLOWEST_MAX),
+        ("memory", attacked.seen.resident_kib_max < RESIDENT_KIB_MAX),
         ("ordinary load", answered > 0 && failed == 0),
         ("ledger verify", audit),
     ];
@@ -108,8 +126,42 @@ async fn run(options: &Options) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Measurements during an attack, and what became of it.
+struct Attacked {
+    seen: Seen,
+    summary: String,
+    answered: u64,
+    failed: u64,
+}
+
+/// Attacks next to ordinary load.
+async fn attacked(service: &Arc<Service>, options: &Options, victim: Victim) -> Attacked {
+    let attackers = Attackers::start(&service.target, &options.only, victim);
+    let going_on = Arc::new(AtomicBool::new(true));
+    let ordinary = tokio::spawn(ordinary(Arc::clone(service), Arc::clone(&going_on)));
+    let time = match victim {
+        Victim::Service => Duration::from_secs(options.seconds),
+        Victim::Themselves => Duration::from_secs(options.seconds).min(CONTROL_MAX),
+    };
+    let seen = watch(service, time).await;
+    going_on.store(false, Ordering::Release);
+    let (answered, failed) = ordinary.await.unwrap();
+    let summary = tokio::task::spawn_blocking(|| attackers.stop()).await.unwrap();
+    Attacked { seen, summary, answered, failed }
+}
+
+/// Asks `/livez` on a thread of its own.
+async fn watch(service: &Arc<Service>, time: Duration) -> Seen {
+    let service = Arc::clone(service);
+    let watching = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(look_on(&service, time))
+    };
+    tokio::task::spawn_blocking(watching).await.unwrap()
+}
+
 /// Asks `/livez` at fixed instants, and looks at the memory.
-async fn watch(service: &Service, time: Duration) -> Seen {
+async fn look_on(service: &Service, time: Duration) -> Seen {
     let mut seen = Seen::default();
     let began = Instant::now();
     let mut looks = tokio::task::JoinSet::new();

@@ -13,6 +13,7 @@ use std::{
 use kernel::{Clock as _, SystemClock};
 use local_postgres::{LocalPostgres, Settings};
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
@@ -35,8 +36,8 @@ pub struct Service {
     pub address: SocketAddr,
     /// Users of the ordinary load.
     pub users: Vec<User>,
-    /// The user that attacks.
-    pub attacker: User,
+    /// What attackers know.
+    pub target: Target,
     /// Their URL of the database.
     url: String,
     pid: u32,
@@ -44,8 +45,18 @@ pub struct Service {
     folder: TempDir,
 }
 
+/// What attackers know of the service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Target {
+    pub address: SocketAddr,
+    /// The user that attacks.
+    pub attacker: User,
+    /// Another user, whom a service names.
+    pub other: User,
+}
+
 /// One user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct User {
     pub id: String,
     pub path: String,
@@ -72,11 +83,11 @@ impl Service {
         for name in (0..USERS).map(|number| format!("user|{number}")).chain(["attacker".to_owned()]) {
             users.push(sign_up(address, &name).await);
         }
-        let attacker = users.pop().unwrap();
+        let target = Target { address, attacker: users.pop().unwrap(), other: users[0].clone() };
         Self {
             address,
             users,
-            attacker,
+            target,
             url,
             pid: gateway.id(),
             running: Mutex::new(Some((gateway, server))),
@@ -145,7 +156,7 @@ fn ready(log: &Path) -> SocketAddr {
     let began = Instant::now();
     loop {
         let text = fs::read_to_string(log).unwrap_or_default();
-        if let Some(rest) = text.split("ready at http://").nth(1) {
+        if let Some(rest) = text.split("listening on http://").nth(1) {
             return rest.split([',', '"']).next().unwrap().parse().unwrap();
         }
         assert!(began.elapsed() < Duration::from_secs(60), "{text}");

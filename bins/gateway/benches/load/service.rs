@@ -188,7 +188,7 @@ fn ready(log: &std::path::Path) -> SocketAddr {
     let began = Instant::now();
     loop {
         let text = fs::read_to_string(log).unwrap_or_default();
-        if let Some(rest) = text.split("ready at http://").nth(1) {
+        if let Some(rest) = text.split("listening on http://").nth(1) {
             return rest.split([',', '"']).next().unwrap().parse().unwrap();
         }
         assert!(began.elapsed() < Duration::from_secs(60), "{text}");

@@ -31,9 +31,9 @@ pub(super) enum Failure {
     App(#[source] Box<dyn Error + Send + Sync>),
     #[error("the HTTP server failed")]
     Server(#[source] io::Error),
-    #[error("the HTTP server ended by itself")]
+    #[error("the HTTP server ended unexpectedly")]
     ServerEnded,
-    #[error("the private PostgreSQL ended by itself ({0}); postgres.log in the data folder may say why")]
+    #[error("the private PostgreSQL {0}; postgres.log in the data folder may say why")]
     DatabaseEnded(String),
     #[error("the ledger could not be read")]
     Ledger(#[source] DbError),

@@ -6,20 +6,22 @@ mod progress;
 use std::time::{Duration, Instant};
 
 use flows::verify::{self, Verification};
-use pg::{DbError, Pool};
+use pg::{Access, DbError, Pool};
 
 use super::{Failure, output, prepare, runtime, signals::Signals};
 use crate::{
     config::{Config, Log, LogLevel, Purpose},
-    database::Database,
+    database::{Database, DatabaseError},
     telemetry,
 };
 use outcome::Outcome;
 use progress::Progress;
 
-/// How often the database may go away in the middle: the gateway whose server it is may stop or start again.
-const VISITS_MAX: u32 = 4;
-/// Until the next visit, so that a gateway that starts its server again is not forestalled.
+/// Visits in a row in which nothing could be audited: the gateway whose server it is may stop or start again, or another server
+/// may take over.
+const VISITS_IN_VAIN_MAX: u32 = 4;
+/// Until the next visit, so that a gateway that starts its server again is not forestalled. Twice as long after each visit in
+/// vain.
 const VISIT_PAUSE: Duration = Duration::from_secs(2);
 
 /// How the result is told.
@@ -48,36 +50,49 @@ async fn audit(config: &Config) -> Result<Outcome, Failure> {
     let mut signals = Signals::receive()?;
     let mut verification = Verification::default();
     let mut progress = Progress::on_terminal();
-    let (mut visits, mut took) = (0, Duration::ZERO);
+    let (mut in_vain, mut took) = (0, Duration::ZERO);
     loop {
-        visits += 1;
-        let database = tokio::select! {
+        let visited = tokio::select! {
             biased;
             stop = signals.next() => return Err(Failure::Interrupted(stop.name())),
-            visited = Database::visit(config) => visited?,
+            visited = Database::visit(config, Access::Read) => visited,
         };
-        let began = Instant::now();
-        let walked = tokio::select! {
-            biased;
-            stop = signals.next() => Err(Failure::Interrupted(stop.name())),
-            walked = walk(&database.pool, &mut verification, &mut progress) => walked,
+        let mut has_advanced = false;
+        let walked = match visited {
+            Ok(database) => {
+                let began = Instant::now();
+                let walking = walk(&database.pool, &mut verification, &mut progress, &mut has_advanced);
+                let walked = tokio::select! {
+                    biased;
+                    stop = signals.next() => Err(Failure::Interrupted(stop.name())),
+                    walked = walking => walked,
+                };
+                // Without the start of a server, which says nothing about the ledger.
+                took += began.elapsed();
+                if let Some(progress) = &progress {
+                    progress.clear();
+                }
+                let closed = database.close().await;
+                if walked.is_ok() {
+                    closed?;
+                }
+                walked
+            }
+            // A server that was there before may still be on its way back.
+            Err(DatabaseError::Use { source, .. }) if !took.is_zero() => Err(Failure::Ledger(source)),
+            Err(error) => return Err(error.into()),
         };
-        // Without the start of a server, which says nothing about the ledger.
-        took += began.elapsed();
-        if let Some(progress) = &progress {
-            progress.clear();
-        }
-        let closed = database.close().await;
+        in_vain = if has_advanced { 0 } else { in_vain + 1 };
         match walked {
-            Err(Failure::Ledger(error)) if went_away(&error) && visits < VISITS_MAX => {
+            Err(Failure::Ledger(error)) if went_away(&error) && in_vain < VISITS_IN_VAIN_MAX => {
                 tracing::warn!(error = %pg::pool::chain(&error), "the database went away, the audit goes on shortly");
-                tokio::time::sleep(VISIT_PAUSE).await;
+                tokio::select! {
+                    biased;
+                    stop = signals.next() => return Err(Failure::Interrupted(stop.name())),
+                    () = tokio::time::sleep(VISIT_PAUSE * 2_u32.pow(in_vain)) => {}
+                }
             }
-            walked => {
-                walked?;
-                closed?;
-                return Ok(Outcome::new(verification.report(), took));
-            }
+            walked => return walked.map(|()| Outcome::new(verification.report(), took)),
         }
     }
 }
@@ -87,6 +102,7 @@ async fn walk(
     pool: &Pool,
     verification: &mut Verification,
     progress: &mut Option<Progress>,
+    has_advanced: &mut bool,
 ) -> Result<(), Failure> {
     let missing = pg::migrate::pending(pool, &[credits::MIGRATIONS, usage::MIGRATIONS])
         .await
@@ -99,6 +115,7 @@ async fn walk(
     }
     loop {
         let more = verification.advance(pool).await.map_err(Failure::Ledger)?;
+        *has_advanced = true;
         if let Some(progress) = progress {
             progress.show(verification.stage(), &verification.report());
         }

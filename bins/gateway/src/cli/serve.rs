@@ -75,7 +75,7 @@ async fn serve(
     let mut running = started?;
     tracing::info!(
         duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "ready at http://{address}, documentation at http://{address}/docs"
+        "listening on http://{address}, documentation at http://{address}/docs"
     );
     let ended = running.until_told_or_broken(&mut signals).await;
     // By reference: `select!` would drop the future before it ends the process, and with it wait for the database.

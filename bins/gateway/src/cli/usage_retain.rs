@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kernel::SystemClock;
-use pg::Pool;
+use pg::{Access, Pool};
 use serde_json::json;
 use usage::{OldMonth, Retained};
 
@@ -25,6 +25,15 @@ pub(super) enum Deed {
     Tell,
 }
 
+impl Deed {
+    fn access(self) -> Access {
+        match self {
+            Self::Drop => Access::ReadWrite,
+            Self::Tell => Access::Read,
+        }
+    }
+}
+
 /// Drops, or tells what would be dropped, and prints the result.
 pub(super) fn run(months: Option<u16>, deed: Deed, form: Form) -> Result<(), Failure> {
     let (loaded, _account) = prepare(Purpose::Upkeep)?;
@@ -40,7 +49,7 @@ async fn retain(config: &Config, months: u16, deed: Deed, form: Form) -> Result<
     let database = tokio::select! {
         biased;
         stop = signals.next() => return Err(Failure::Stopped(stop.name())),
-        visited = Database::visit(config) => visited?,
+        visited = Database::visit(config, deed.access()) => visited?,
     };
     let line = TerminalLine::on_terminal();
     let done = tokio::select! {

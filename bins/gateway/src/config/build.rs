@@ -39,7 +39,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         workers: r.value_or(&v::WORKERS, &cores.to_string()),
     };
     let config = Config {
-        app: identification(r, environment, &listen),
+        app: identification(r, environment),
         listen,
         log: log(r),
         data_dir: r.value(&v::DATA_DIR),
@@ -70,21 +70,12 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
     Ok(Loaded { config, values: in_order(reader.finish()?), notices })
 }
 
-fn identification(r: &mut Reader<'_>, environment: Environment, listen: &Listen) -> Identification {
-    // Nobody can call an unspecified address.
-    let host = match listen.host.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".to_owned(),
-        Ok(IpAddr::V6(address)) if address.is_unspecified() => "::1".to_owned(),
-        _ => listen.host.clone(),
-    };
-    let reachable = Listen { host, ..listen.clone() };
-    let public_url = r.optional_or(&v::PUBLIC_URL, Some(&format!("http://{reachable}")));
+fn identification(r: &mut Reader<'_>, environment: Environment) -> Identification {
     Identification {
         environment,
         development_on_network: r.value(&v::DEVELOPMENT_ON_NETWORK),
         name: r.value(&v::APP_NAME),
         version: r.value_or(&v::APP_VERSION, env!("CARGO_PKG_VERSION")),
-        public_url: public_url.as_ref().map(without_slash).unwrap_or_default(),
         default_language: r.optional(&v::DEFAULT_LANGUAGE).unwrap_or(Language::En),
     }
 }

@@ -27,6 +27,12 @@ impl Environment {
             None => self.file.get(name).cloned(),
         }
     }
+
+    /// The names of all variables, in the real environment and in `.env`; those that are not UTF-8 are left out.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        let real = std::env::vars_os().filter_map(|(name, _value)| name.into_string().ok());
+        real.chain(self.file.keys().cloned())
+    }
 }
 
 /// Reads `.env` in the working directory, if there is one; folders above are not searched.
@@ -36,7 +42,13 @@ impl Environment {
 pub(super) fn read() -> Result<Environment, Problems> {
     match std::fs::read(Path::new(FILE)) {
         Ok(bytes) => assignments(&bytes).map(|file| Environment { file }),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Environment { file: HashMap::new() }),
+        Err(error) if error.kind() == ErrorKind::NotFound => match std::fs::read_link(FILE) {
+            Err(_no_link) => Ok(Environment { file: HashMap::new() }),
+            Ok(target) => Err(Problems::new(vec![format!(
+                "{FILE}: is a symbolic link to {}, which does not exist",
+                target.display()
+            )])),
+        },
         Err(error) => Err(Problems::new(vec![format!("{FILE}: cannot be read: {error}")])),
     }
 }

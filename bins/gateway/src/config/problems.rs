@@ -13,6 +13,12 @@ impl Problems {
         Self { lines }
     }
 
+    /// These, and further ones.
+    pub(super) fn with(mut self, further: Vec<String>) -> Self {
+        self.lines.extend(further);
+        self
+    }
+
     /// One sentence a problem, each beginning with the name of the variable.
     #[must_use]
     pub fn lines(&self) -> &[String] {

@@ -51,8 +51,6 @@ pub struct Identification {
     pub name: String,
     /// Version shown there; `/health` shows the constant version of the documented API.
     pub version: String,
-    /// Base of links to this service, without a slash at the end.
-    pub public_url: String,
     /// Language of `/api/v1` for a caller that asks for none.
     pub default_language: Language,
 }

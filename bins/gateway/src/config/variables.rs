@@ -47,32 +47,30 @@ variables! {
         DEVELOPMENT_ON_NETWORK: bool = Value("false"), Shown, parse::switch,
             "`true` lets development listen beyond loopback, use a remote database, and give tokens to everyone who reaches it";
         HOST: String = Value("127.0.0.1"), Shown, parse::bind_host,
-            "address to listen on: this machine only, unless it is set; `0.0.0.0` for all IPv4 networks";
+            "address to listen on; the default is for callers on this machine only, `0.0.0.0` is for all IPv4 networks";
         PORT: u16 = Value("8100"), Shown, parse::port,
-            "TCP port to listen on; 0 takes a free one, which the log names";
-        PUBLIC_URL: Url = Computed("`http://HOST:PORT`"), Shown, parse::base_url,
-            "where callers reach the service; base of links to it";
+            "TCP port to listen on; 0 takes a free one, see the log";
         DEFAULT_LANGUAGE: Language = Value("en"), Shown, parse::language,
-            "`en` or `zh`: language of `/api/v1` for callers that ask for none";
+            "`en` or `zh`: language of `/api/v1` for requests without `Accept-Language`; `/api/...` without `/v1` is `zh` for them";
         WORKERS: usize = Computed("number of cores"), Shown, |text| parse::count(text, 1, 1024),
             "HTTP worker threads, 1 to 1024";
         REQUEST_TIMEOUT_SECONDS: Duration = Value("30"), Shown, |text| parse::seconds(text, 1, 3600),
             "longer requests end with 503; 1 to 3600";
         SHUTDOWN_DELAY_SECONDS: Duration = Value("0"), Shown, |text| parse::seconds(text, 0, 3600),
-            "how long `/readyz` answers 503 after SIGTERM before no more requests are taken, for load balancers; 0 to 3600";
+            "how long requests are still taken after SIGTERM while `/readyz` answers 503, so that load balancers notice; 0 to 3600";
         SHUTDOWN_GRACE_SECONDS: Duration = Value("20"), Shown, |text| parse::seconds(text, 0, 3600),
             "how long running requests may finish after SIGTERM; 0 to 3600";
     }
     "Limits" {
         RATE_LIMIT_ENABLED: bool = Value("true"), Shown, parse::switch,
-            "`false` turns the limits of the next two off";
+            "`false` turns off the limits of the next two variables";
         RATE_LIMIT_BYTES: u64 = Value("20971520"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
             "bytes of request bodies that a user may send a minute, 1024 to 1099511627776; services have no such limit";
         RATE_LIMIT_BYTES_BURST: u64 = Value("67108864"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
-            "bytes that a user who sent nothing for a while may send at once, in the same bounds";
+            "bytes of request bodies that a user may send at once after a pause, 1024 to 1099511627776";
         BODY_BYTES_IN_FLIGHT: u64 = Value("268435456"), Shown, |text| parse::bytes(text, 1 << 24, 1 << 40),
-            "bytes of request bodies held in memory at once, 16777216 to 1099511627776: beyond them requests end with 503; one \
-             caller may hold a quarter of them, then 429";
+            "most bytes of request bodies in memory at once, 16777216 to 1099511627776. Requests above this get 503; a caller whose \
+             bodies take a quarter of it gets 429";
         CONNECTIONS_PER_ADDRESS: usize = Value("512"), Shown, |text| parse::count(text, 1, 1_000_000),
             "open connections of one address, 1 to 1000000; IPv6 addresses count by /64";
         TRUSTED_PROXIES: Vec<IpNet> = Nothing, Shown, parse::networks,
@@ -92,16 +90,19 @@ variables! {
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
-            "`postgresql://user:password@host/database` or whatever else psql accepts; without it a private server runs \
-             under DATA_DIR";
+            "`postgresql://user:password@host/database`, or another form that psql accepts (the exceptions are in \
+             deploy/README.md); of several hosts the one that writes is used, unless `target_session_attrs` says otherwise; \
+             without it a private server runs under DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
-            "folder of the private server; belongs to the account of the process or to root, and others may not change it";
+            "folder of the private server; if the account of PostgreSQL cannot enter it, the database is below \
+             `/var/lib/user-service`, as the log says. It belongs to the account of the process or to root, and others may not change it, \
+              nor (outside development) the folders above it";
         RUN_AS: RunAs = Nothing, Shown, parse::run_as,
             "account to change to when started as root: a name, `uid` or `uid:gid`; set but empty is an error";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
             "folder with `postgres` and `initdb`, version 15 or newer";
         DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, parse::connections,
-            "most database connections of this process, 5 to 1000; a role whose CONNECTION LIMIT is the same serves every request";
+            "most database connections of this process, 5 to 1000; the CONNECTION LIMIT of the role must not be lower";
     }
     "Tokens and keys" {
         AUTH0_DOMAIN: String = Nothing, Shown, parse::domain,
@@ -109,60 +110,59 @@ variables! {
         AUTH0_AUDIENCE: String = Nothing, Shown, parse::word,
             "identifier of this API at Auth0";
         AUTH0_ISSUER: String = Computed("`https://AUTH0_DOMAIN/`"), Shown, parse::issuer,
-            "exact issuer of the tokens, for custom domains";
+            "issuer of the tokens, compared exactly; for custom domains";
         AUTH0_JWKS_URL: Url = Computed("`https://AUTH0_DOMAIN/.well-known/jwks.json`"), Shown, parse::jwks_url,
-            "where the keys are published; plain http only towards this machine";
+            "where the keys are published; plain http only on this machine";
         AUTH0_CLIENT_ID: String = Nothing, Shown, parse::word,
             "accepted and checked for its form; verification does not need it";
         AUTH0_CLIENT_SECRET: SecretString = Nothing, Hidden, parse::header_secret,
-            "likewise";
+            "accepted and checked for its form; verification does not need it";
         SUPABASE_URL: Url = Nothing, Shown, parse::base_url,
             "Supabase project, `https://project.supabase.co`";
         SUPABASE_JWKS_URL: Url = Computed("`SUPABASE_URL/auth/v1/.well-known/jwks.json`"), Shown, parse::jwks_url,
-            "where the keys are published; plain http only towards this machine";
+            "where the keys are published; plain http only on this machine";
         SUPABASE_JWT_SECRET: SecretString = Nothing, Hidden, parse::secret,
             "HS256 secret of the project; at least 32 bytes outside development";
         USER_SERVICE_API_KEY: Vec<SecretString> = Nothing, Hidden, parse::api_keys,
-            "bootstrap key with scopes service and admin; two, comma separated, while one replaces the other; at least 32 characters \
-             outside development";
+            "key of other services, which may act for any user and as an administrator; two, separated by a comma, while one \
+             replaces the other; at least 32 characters outside development";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
-            "comma list of the user ids with role admin, applied at each start: who has left the list loses the role, unless \
-             promoted otherwise; applied again 5 minutes later, when processes of before should have ended; of processes with \
-             different lists the last one to start decides";
+            "comma list of the user ids with role admin. It is applied at each start and again 5 minutes later, when older processes \
+             should have ended. A user who is no longer in the list loses the role, unless they have it for another reason. If \
+             processes have different lists, the one that started last counts";
     }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
             "grant for a new user, at most 6 decimals; 0 means none";
         CREDIT_LOW_THRESHOLD: Credits = Value("100"), Shown, parse::credits,
-            "balance whose reaching from above writes a `credit_low` event, for accounts that set none themselves; 0 means none";
+            "when a balance falls to this value, a `credit_low` event is stored; 0 means none";
         IDEMPOTENCY_DAYS: time::Duration = Value("7"), Shown, |text| parse::days(text, 1, 3650),
-            "how long a request that is repeated with its `Idempotency-Key` gets the first answer whole, 1 to 3650; that it was \
-             done is known for good";
+            "for how many days a repeat with the same `Idempotency-Key` gets the full first answer, 1 to 3650; a later repeat is \
+             still not done twice";
         SELF_RECHARGE: SelfRecharge = Computed("`allowed` in development, else `denied`"), Shown, parse::self_recharge,
             "`allowed` or `denied`: whether users may recharge their own account. Allow it only where credits are worth \
-             nothing: such users can also use a `reference_id` on their account before the payment that has it arrives, which \
-             is then refused for them";
+             nothing. Users can then also take the `reference_id` of a payment before the payment is booked, and the booking is \
+             refused";
         LEDGER_VERIFY_HOURS: Duration = Value("24"), Shown, |text| parse::hours(text, 0, 8760),
-            "hours between audits of the ledger in the background, told as metrics; 0 means none; up to 8760";
+            "hours between audits of the ledger in the background, whose results are metrics; 0 means none; up to 8760";
     }
     "Usage" {
         SELF_METERING: SelfMetering = Value("allowed"), Shown, parse::self_metering,
             "`allowed` or `denied`: whether users may record usage for themselves; services and administrators always may";
         USAGE_RETENTION_MONTHS: u16 = Value("13"), Shown, |text| parse::months(text, usage::MONTHS_MIN, 1200),
-            "months of usage records that `gateway usage retain` keeps beside the present one, 2 to 1200";
+            "months of usage records that `gateway usage retain` keeps besides the current month, 2 to 1200";
         USAGE_ANOMALY_FACTOR: u32 = Value("10"), Shown, |text| parse::factor(text, 1_000_000),
-            "a user who spends more than so many times his usual in an hour gets a `usage_anomaly` event; 0 means none, up to \
-             1000000";
+            "a `usage_anomaly` event is stored when a user spends more than this many times their usual amount in an hour; 0 means \
+             none, up to 1000000";
         USAGE_ANOMALY_MIN_CREDITS: Credits = Value("100"), Shown, parse::credits,
-            "no such event for an hour in which he spends less than this";
+            "no such event for an hour in which the user spends less than this";
     }
     "Prices" {
         SEED_PRICES: bool = Value("true"), Shown, parse::switch,
-            "whether models without a price get the current public one at the start, as far as this version knows it; what \
-             was put by hand is never touched";
+            "whether models without a price get their public price at the start, if this version knows it; prices from the API are \
+             never changed";
         SEED_CREDITS_PER_USD: Credits = Value("500"), Shown, parse::credits_above_zero,
-            "credits that users pay for a dollar of the provider in the prices put at the start, above 0; prices that are \
-             there already keep theirs";
+            "credits for one dollar of the provider in the prices that are set at the start, above 0; existing prices do not change";
     }
     "Browsers" {
         CORS_ORIGINS: CorsOrigins = Computed("development: `http://localhost:3000`; else none"), Shown, parse::origins,
@@ -177,6 +177,7 @@ pub(super) const OF_CLIENTS: &[&str] = &["USER_SERVICE_URL"];
 
 /// Names of the contract whose features are not built yet: accepted, and pointed out at the start.
 pub(super) const LATER: &[Later] = &[
+    Later { feature: "links to itself", names: &["PUBLIC_URL"] },
     Later {
         feature: "payments with Stripe",
         names: &[

@@ -93,7 +93,7 @@ impl Embedded {
         let mut ended = self.ended.clone();
         match ended.wait_for(Option::is_some).await {
             Ok(how) => how.clone().unwrap_or_default(),
-            Err(_) => "nobody watches it any more".to_owned(),
+            Err(_) => "is not watched any more".to_owned(),
         }
     }
 
@@ -153,15 +153,15 @@ impl Keeper {
     fn judge(&mut self, status: ExitStatus) -> Result<(), String> {
         if status.success() {
             // Somebody told it to, who would have to do so again and again.
-            return Err("it was shut down".to_owned());
+            return Err("was shut down by somebody".to_owned());
         }
         if !self.restarts.allow(Instant::now()) {
             return Err(format!(
-                "{status}, after {RESTARTS_MAX} starts in {} minutes",
+                "ended unexpectedly ({status}), after {RESTARTS_MAX} starts in {} minutes",
                 RESTARTS_WITHIN.as_secs() / 60
             ));
         }
-        tracing::error!(%status, "the private PostgreSQL ended by itself, it is started again");
+        tracing::error!(%status, "the private PostgreSQL ended unexpectedly and is started again");
         metrics::counter!("database_restarts_total").increment(1);
         Ok(())
     }
@@ -177,8 +177,9 @@ impl Keeper {
                     std::thread::sleep(VISITOR_POLL);
                 }
                 outcome => {
-                    return outcome
-                        .map_err(|error| format!("and did not start again: {}", pg::pool::chain(&error)));
+                    return outcome.map_err(|error| {
+                        format!("ended unexpectedly and did not start again: {}", pg::pool::chain(&error))
+                    });
                 }
             }
         }

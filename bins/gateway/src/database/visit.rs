@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use local_postgres::Settings;
+use pg::Access;
 use secrecy::SecretString;
 
 use super::{Database, DatabaseError, Embedded, settings};
@@ -11,19 +12,19 @@ use crate::config::{Config, DatabaseSource};
 /// How long a process that has the data folder may take until its server answers: it may be starting or ending.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
-/// A visitor does one thing at a time.
-const CONNECTIONS: usize = 1;
+/// A visitor does one thing at a time; a pooler is recognised only with a second connection.
+const CONNECTIONS: usize = 2;
 
 impl Database {
-    /// Opens the database of the configuration as it is, for reading. The private server of a gateway that runs on the
+    /// Opens the database of the configuration as it is. The private server of a gateway that runs on the
     /// same data folder is used through the address it left there; without one, the server is started for the visit.
     ///
     /// # Errors
     /// [`DatabaseError`]; [`DatabaseError::Missing`] when there is no database yet.
-    pub async fn visit(config: &Config) -> Result<Self, DatabaseError> {
+    pub async fn visit(config: &Config, access: Access) -> Result<Self, DatabaseError> {
         let (bin_dir, search_path) = match &config.database.source {
             DatabaseSource::Remote { url } => {
-                let database = Self::at(url.clone(), None, CONNECTIONS)?;
+                let database = Self::at(url.clone(), None, CONNECTIONS, access)?;
                 database.answers().await?;
                 return Ok(database);
             }
@@ -35,7 +36,7 @@ impl Database {
         let settings = settings(config, bin_dir, search_path);
         let began = Instant::now();
         loop {
-            match Self::start_or_join(&settings).await {
+            match Self::start_or_join(&settings, access).await {
                 Err(DatabaseError::Unreachable { source, .. }) if began.elapsed() >= PATIENCE => {
                     let waited = began.elapsed();
                     return Err(DatabaseError::Unreachable { waited, source });
@@ -48,11 +49,11 @@ impl Database {
 
     /// The folder's lock decides: whoever gets it starts the server, so an address that a killed process left is never
     /// believed; whoever does not get it asks the holder's server.
-    async fn start_or_join(settings: &Settings) -> Result<Self, DatabaseError> {
+    async fn start_or_join(settings: &Settings, access: Access) -> Result<Self, DatabaseError> {
         match Embedded::start(settings.clone()).await {
             Ok(embedded) => {
                 let url: SecretString = embedded.url().into();
-                let database = Self::at(url, Some(embedded), CONNECTIONS)?;
+                let database = Self::at(url, Some(embedded), CONNECTIONS, access)?;
                 match database.answers().await {
                     Ok(_server) => Ok(database),
                     Err(error) => Err(database.give_up(error).await),
@@ -64,7 +65,7 @@ impl Database {
                 let Some(url) = left else {
                     return Err(unreachable);
                 };
-                let database = Self::at(url.into(), None, CONNECTIONS)?;
+                let database = Self::at(url.into(), None, CONNECTIONS, access)?;
                 match database.answers().await {
                     Ok(_server) => Ok(database),
                     Err(error) => {

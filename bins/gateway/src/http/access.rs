@@ -6,9 +6,10 @@ use actix_web::{
 };
 use flows::Barred;
 use identity::{Role, UserStatus, VerifiedToken};
-use kernel::{KeyAccess, Principal, UserId, UserIdError};
+use kernel::{Detail, KeyAccess, Principal, UserId, UserIdError};
 
 use super::{
+    bodies,
     call::{Caller, Standing, barred, path_parameter},
     catalogue,
     error::ApiError,
@@ -29,8 +30,8 @@ pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Authenticates the request and applies the route's access rule.
 ///
 /// # Errors
-/// 401, 403, 404 for a path that does not exist here, 422 for a path user or header that cannot be read, 503 when the
-/// keys of the issuer or the database cannot be had.
+/// 401, 429 for a body that is known to exceed the byte limit, 403, 404 for a path that does not exist here, 422 for a path user
+/// or header that cannot be read, 503 when the keys of the issuer or the database cannot be had.
 pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Caller, ApiError> {
     match route.access {
         Access::Anyone | Access::Development => Ok(Caller::default()),
@@ -39,6 +40,11 @@ pub async fn admit(app: &App, route: &Route, request: &HttpRequest) -> Result<Ca
             let (principal, token) = authenticate(app, request).await.inspect_err(|error| {
                 metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
             })?;
+            bodies::check_rate(app, route, request, &principal)?;
+            if !may_call(&principal, route) {
+                let scope = Detail::Text("service".to_owned());
+                return Err(ApiError::new(&catalogue::INSUFFICIENT_SCOPE).detail("required_scope", scope));
+            }
             let caller = authorize(app, access, principal, request).await?;
             Ok(Caller { token, ..caller })
         }
@@ -113,6 +119,11 @@ async fn authenticate(
         Ok(token) => Ok((Principal::User(token.user_id.clone()), Some(token))),
         Err(error) => Err(ApiError::from_failure(&error)),
     }
+}
+
+/// Whether the caller may do what the route does, for whomever: a key of scope `read` calls only routes that read.
+fn may_call(principal: &Principal, route: &Route) -> bool {
+    route.only_reads() || principal.may_write()
 }
 
 async fn authorize(
@@ -272,9 +283,37 @@ async fn statuses(
     futures_util::try_join!(ask(own), ask(target))
 }
 
-fn foreign() -> ApiError {
+/// The refusal of a user who wants to act for another one, on a route of the documents.
+#[must_use]
+pub fn foreign() -> ApiError {
     ApiError::new(&catalogue::PERMISSION_DENIED).text(Text::new(
         "Access denied: users may act only for themselves",
         "拒绝访问：用户只能操作自己的数据",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::routes::table;
+
+    #[test]
+    fn a_key_that_may_only_read_calls_only_routes_that_read() {
+        let key = |access| Principal::Key { name: "k".into(), access };
+        let called = |access| {
+            let routes = table().iter().filter(|route| route.access.is_authenticated());
+            routes
+                .filter(|route| may_call(&key(access), route))
+                .map(|route| route.operation)
+                .collect::<Vec<_>>()
+        };
+        let reading = called(KeyAccess::Read);
+        assert!(reading.contains(&"get_user_balance") && reading.contains(&"export_usage"));
+        for writing in
+            ["consume_credits", "record_usage_batch", "set_budgets", "ensure_user", "delete_session"]
+        {
+            assert!(!reading.contains(&writing), "{writing}");
+            assert!(called(KeyAccess::Service).contains(&writing), "{writing}");
+        }
+    }
 }

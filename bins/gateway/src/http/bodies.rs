@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,16 +19,18 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 use kernel::{Clock, Detail, Principal};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
+    body_readers::BodyReaders,
     call::Caller,
     catalogue,
     error::ApiError,
     fault::{Fault, Place},
     rate_limit::{Buckets, Level, RateLimits, rate_limited},
-    route::BATCH_BYTES_MAX,
+    route::{BATCH_BYTES_MAX, BodyRule, Route},
 };
+use crate::app::App;
 
 /// Largest body that is read on the thread that serves the request, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 * 1024;
@@ -39,8 +42,9 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub struct Bodies {
     held: Arc<Held>,
-    slots: Arc<Semaphore>,
-    runtime: Handle,
+    /// A permit for each large body that is read at once.
+    pub readers: Arc<Semaphore>,
+    threads: BodyReaders,
 }
 
 /// Bytes of bodies in memory.
@@ -73,9 +77,11 @@ pub struct Body {
 }
 
 impl Bodies {
-    /// Bodies of at most `total_max` bytes at once, read by at most `readers` threads of `runtime`.
-    #[must_use]
-    pub fn new(total_max: u64, readers: usize, runtime: Handle) -> Self {
+    /// Bodies of at most `total_max` bytes at once, read by at most `readers` threads.
+    ///
+    /// # Errors
+    /// What the system raises.
+    pub fn new(total_max: u64, readers: usize) -> io::Result<Self> {
         let largest = u64::try_from(BATCH_BYTES_MAX).unwrap_or(u64::MAX);
         let held = Held {
             total: AtomicU64::new(0),
@@ -83,7 +89,11 @@ impl Bodies {
             callers: Mutex::default(),
             caller_max: (total_max / 4).max(largest),
         };
-        Self { held: Arc::new(held), slots: Arc::new(Semaphore::new(readers.max(1))), runtime }
+        Ok(Self {
+            held: Arc::new(held),
+            readers: Arc::new(Semaphore::new(readers.max(1))),
+            threads: BodyReaders::new(readers)?,
+        })
     }
 
     /// Runs `work` on a body: small ones here, large ones on another thread. A panic goes on in the caller.
@@ -100,14 +110,14 @@ impl Bodies {
         if share.bytes() <= SMALL_BYTES_MAX {
             return Ok(work());
         }
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = Arc::clone(&self.readers).acquire_owned().await;
         let slot = slot.map_err(|_| ApiError::unavailable())?;
         let share = Arc::clone(share);
         let work = move || {
             let done = work();
             (done, slot, share)
         };
-        match self.runtime.spawn_blocking(work).await {
+        match self.threads.handle().spawn_blocking(work).await {
             Ok((done, _slot, _share)) => Ok(done),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -201,16 +211,13 @@ pub struct Meter<'a> {
 impl<'a> Meter<'a> {
     /// The limit of this caller.
     #[must_use]
-    pub fn new(limits: &'a RateLimits, caller: &'a Caller, clock: &'a dyn Clock) -> Self {
-        let user = caller.principal.as_ref().and_then(Principal::user_id);
+    pub fn new(limits: &'a RateLimits, caller: Option<&'a Principal>, clock: &'a dyn Clock) -> Self {
+        let user = caller.and_then(Principal::user_id);
         Self { buckets: limits.bytes.as_ref().zip(user.map(kernel::UserId::as_str)), clock, level: None }
     }
 
     /// Whether so many bytes could be taken; takes none.
-    ///
-    /// # Errors
-    /// 429.
-    pub fn check(&self, bytes: usize) -> Result<(), ApiError> {
+    fn check(&self, bytes: usize) -> Result<(), ApiError> {
         if let Some((buckets, user)) = self.buckets {
             buckets.check(user, u64::try_from(bytes).unwrap_or(u64::MAX), self.clock.now())?;
         }
@@ -226,16 +233,36 @@ impl<'a> Meter<'a> {
     }
 }
 
+/// Whether the byte limit of a caller has room for the body of a request, as far as its head says. A body sent in chunks is
+/// known to exceed the limit only if nothing is left.
+///
+/// # Errors
+/// 429.
+pub fn check_rate(
+    app: &App,
+    route: &Route,
+    request: &HttpRequest,
+    caller: &Principal,
+) -> Result<(), ApiError> {
+    if route.body == BodyRule::Ignored {
+        return Ok(());
+    }
+    let is_chunked = request.chunked().unwrap_or(false);
+    let expected = declared(request).unwrap_or_else(|| usize::from(is_chunked));
+    Meter::new(&app.traffic.rate_limits, Some(caller), &*app.clock).check(expected)
+}
+
+fn declared(request: &HttpRequest) -> Option<usize> {
+    let value = request.headers().get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
 /// Whether a body may be sent at all, as far as the head of its request says; its declared length.
 ///
 /// # Errors
 /// 413, 415.
 pub fn judge_head(request: &HttpRequest, bytes_max: usize) -> Result<Option<usize>, ApiError> {
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<usize>().ok());
+    let declared = declared(request);
     if declared.is_some_and(|size| size > bytes_max) {
         return Err(too_large(bytes_max));
     }
@@ -268,13 +295,7 @@ pub async fn receive(
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0));
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else {
-            let fault = Fault {
-                kind: "json_invalid",
-                loc: vec!["body".into(), Place::Position(bytes.len())],
-                msg: "The body broke off".to_owned(),
-                input: None,
-            };
-            return Err(ApiError::faults(vec![fault]));
+            return Err(broke_off(bytes.len()));
         };
         if bytes.len().saturating_add(chunk.len()) > bytes_max {
             return Err(too_large(bytes_max));
@@ -286,6 +307,17 @@ pub async fn receive(
         bytes.extend_from_slice(&chunk);
     }
     Ok(Body { bytes, share })
+}
+
+/// 422 for a body that ended or was malformed after so many bytes.
+#[must_use]
+pub fn broke_off(bytes: usize) -> ApiError {
+    ApiError::faults(vec![Fault {
+        kind: "json_invalid",
+        loc: vec!["body".into(), Place::Position(bytes)],
+        msg: "The body broke off".to_owned(),
+        input: None,
+    }])
 }
 
 fn too_large(bytes_max: usize) -> ApiError {
@@ -303,7 +335,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_bounded_for_a_caller_and_for_all() {
-        let bodies = Bodies::new(64 << 20, 1, Handle::current());
+        let bodies = Bodies::new(64 << 20, 1).unwrap();
         let mut shares: Vec<Share> =
             ["a", "a", "b", "c", "d"].map(|id| bodies.share(&user(id))).into_iter().collect();
         assert!(shares[0].grow(10 << 20).is_ok());
@@ -324,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_are_read_on_other_threads() {
-        let bodies = Bodies::new(1 << 20, 1, Handle::current());
+        let bodies = Bodies::new(1 << 20, 1).unwrap();
         let here = std::thread::current().id();
         let thread = || std::thread::current().id();
         let share = |bytes| {
@@ -339,7 +371,7 @@ mod tests {
     /// A request that is given up gives back neither its thread nor its bytes while the thread still has them.
     #[tokio::test]
     async fn work_whose_caller_is_gone_stays_counted_until_it_is_done() {
-        let bodies = Bodies::new(1 << 20, 1, Handle::current());
+        let bodies = Bodies::new(1 << 20, 1).unwrap();
         let bytes = SMALL_BYTES_MAX + 1;
         let mut share = bodies.share(&user("a"));
         share.grow(bytes).unwrap();
@@ -356,9 +388,9 @@ mod tests {
         }
         drop(share);
         assert_eq!(bodies.held(), bytes as u64);
-        assert_eq!(bodies.slots.available_permits(), 0);
+        assert_eq!(bodies.readers.available_permits(), 0);
         end.send(()).unwrap();
-        let slot = bodies.slots.acquire();
+        let slot = bodies.readers.acquire();
         drop(tokio::time::timeout(std::time::Duration::from_secs(60), slot).await.unwrap());
         let began = std::time::Instant::now();
         while bodies.held() > 0 {

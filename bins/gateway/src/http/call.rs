@@ -7,7 +7,7 @@ use flows::{Barred, StandingCheck};
 use identity::VerifiedToken;
 use kernel::{Detail, Principal, Scope, UserId};
 use percent_encoding::percent_decode_str;
-use pg::{DbError, PgConnection};
+use pg::{DbError, PgConnection, Tx};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -17,10 +17,11 @@ use super::{
     bodies::Share,
     catalogue,
     error::ApiError,
-    fields::Fields,
+    fields::{Fields, input::Input},
     language::{Language, Text},
     read_slots::Slot,
     reply::Reply,
+    route::BodyRule,
     wire::Timestamp,
 };
 use crate::app::App;
@@ -35,13 +36,39 @@ pub struct Call {
     pub language: Language,
     /// `operationId` of the route.
     pub operation: &'static str,
-    /// Query and body.
+    /// The query of a route that reads no body. Those that read one use [`Call::input`].
     pub fields: Fields,
-    /// Keeps the bytes of the body counted.
-    pub share: Arc<Share>,
     /// When the call came.
     pub now: OffsetDateTime,
     caller: Caller,
+    input: Fields,
+    /// Keeps the bytes of the body counted.
+    share: Arc<Share>,
+    stage: Rc<Cell<Stage>>,
+}
+
+/// The stage that a request has reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing was done for it.
+    #[default]
+    Admission,
+    /// Its body is being received; nothing was done for it.
+    Receipt,
+    /// Something may have been done.
+    Work,
+}
+
+/// The query and the body of a request.
+pub struct Received {
+    /// Their fields.
+    pub fields: Fields,
+    /// The bytes of the body.
+    pub share: Arc<Share>,
+    /// Whether the route reads a body.
+    pub rule: BodyRule,
+    /// The stage of the request.
+    pub stage: Rc<Cell<Stage>>,
 }
 
 /// The outcome of authentication and of the route's access rule.
@@ -104,10 +131,59 @@ impl Call {
         language: Language,
         operation: &'static str,
         caller: Caller,
-        (fields, share): (Fields, Arc<Share>),
+        received: Received,
     ) -> Self {
         let now = app.clock.now();
-        Self { app, request, language, operation, fields, share, now, caller }
+        let (fields, input) = match received.rule {
+            BodyRule::Ignored => (received.fields, Fields::default()),
+            BodyRule::Json | BodyRule::Batch => (Fields::default(), received.fields),
+        };
+        Self {
+            app,
+            request,
+            language,
+            operation,
+            fields,
+            now,
+            caller,
+            input,
+            share: received.share,
+            stage: received.stage,
+        }
+    }
+
+    /// Reads an input from the query and the body, on another thread if the body is large.
+    ///
+    /// # Errors
+    /// As [`Fields::read`], 503 while the process ends.
+    pub async fn input<T: Input<Context = ()> + Send + 'static>(&mut self) -> Result<T, ApiError> {
+        self.input_with(|fields| T::read(fields, &())).await
+    }
+
+    /// As [`Call::input`], with a reader.
+    ///
+    /// # Errors
+    /// As [`Call::input`].
+    pub async fn input_with<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&mut Fields) -> Option<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let mut input = std::mem::take(&mut self.input);
+        self.work(move || input.read(read)).await?
+    }
+
+    /// Runs work on what was received, on another thread if the body is large. Nothing is done for the request meanwhile.
+    ///
+    /// # Errors
+    /// 503 while the process ends.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let stage = self.stage.replace(Stage::Admission);
+        let done = self.app.traffic.bodies.work(&self.share, work).await;
+        self.stage.set(stage);
+        done
     }
 
     /// The user acted upon, who exists. Ask after the shape of the request was checked (HTTP contract 1.4).
@@ -204,6 +280,28 @@ impl Call {
         ApiError: From<E>,
     {
         Ok(self.app.pool.read(work).await?)
+    }
+
+    /// Changes what is stored, in a transaction.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be asked.
+    pub async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, DbError>,
+    ) -> Result<T, ApiError> {
+        Ok(Tx::run(&self.app.pool, work).await?)
+    }
+
+    /// As [`Call::write`], for work that may be refused; then nothing is stored.
+    ///
+    /// # Errors
+    /// As [`Call::write`].
+    pub async fn decide<T, R>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,
+    ) -> Result<Result<T, R>, ApiError> {
+        Ok(Tx::decide(&self.app.pool, work).await?)
     }
 
     /// Waits until this caller may read once more; for reads that borrow their connection themselves.

@@ -6,7 +6,7 @@
 //! - A connection that has to make room for another one is closed.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io,
     pin::Pin,
     rc::Rc,
@@ -20,12 +20,15 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::connections::Place;
+use super::{
+    connections::Place,
+    stream_end::{StreamEnd, begins_request},
+};
 
-/// How long a client may take no byte of its answer.
+/// How long a client may take nothing of its answer.
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// The same while the process stops.
-const STALL_MAX_DRAINING: Duration = Duration::from_secs(2);
+const STALL_MAX_DRAINING: Duration = Duration::from_secs(5);
 /// How long a client may take for the head of a request.
 pub const HEAD_MAX: Duration = Duration::from_secs(5);
 /// How long what a client still sends is read and thrown away after the last answer, so that the answer is not lost with it.
@@ -61,6 +64,10 @@ pub struct Line {
     is_busy: Cell<bool>,
     /// When the first byte of the next request came.
     head_since: Cell<Option<Instant>>,
+    /// The last bytes that came.
+    end: RefCell<StreamEnd>,
+    /// The last bytes of the body of the last request, if it had one whose length was declared.
+    body_end: RefCell<StreamEnd>,
 }
 
 /// A request that is being answered, until this is dropped.
@@ -78,6 +85,8 @@ impl Connection {
             requests: Cell::new(0),
             is_busy: Cell::new(false),
             head_since: Cell::new(None),
+            end: RefCell::default(),
+            body_end: RefCell::default(),
         };
         Self {
             stream,
@@ -144,11 +153,7 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Ready(outcome) => {
-                let received = buffer.filled().get(before..).unwrap_or_default();
-                // Empty lines before a request are ignored (RFC 9112, 2.2).
-                if received.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
-                    this.line.received();
-                }
+                this.line.received(buffer.filled().get(before..).unwrap_or_default());
                 Poll::Ready(outcome)
             }
             // An end of the stream has the connection closed as soon as no request is being answered.
@@ -157,7 +162,8 @@ impl AsyncRead for Connection {
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => match this.line.head_since.get() {
-                Some(since) if since.elapsed() >= HEAD_MAX => {
+                // While an answer is not taken, the library does not look at what follows.
+                Some(since) if !this.is_stalled && since.max(this.taken_at).elapsed() >= HEAD_MAX => {
                     client_error("slow_head");
                     Poll::Ready(Ok(()))
                 }
@@ -215,6 +221,10 @@ impl AsyncWrite for Connection {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             self.is_shut = true;
         }
+        // The head may have begun while the answer was made; nothing reads meanwhile.
+        if self.line.head_since.get().is_some() {
+            self.look_again(context);
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -228,6 +238,7 @@ impl Line {
     #[must_use]
     pub fn answer(self: &Rc<Self>) -> Answering {
         self.head_since.set(None);
+        self.body_end.take();
         self.requests.set(self.requests.get().saturating_add(1));
         self.is_busy.set(true);
         self.place.busy();
@@ -262,10 +273,21 @@ impl Line {
         self.place.is_evicted(context.waker())
     }
 
-    fn received(&self) {
+    /// Notes the last bytes of the body of the request that is being answered.
+    pub fn body_ended(&self, end: StreamEnd) {
+        self.body_end.replace(end);
+    }
+
+    fn received(&self, bytes: &[u8]) {
+        self.end.borrow_mut().push(bytes);
         // The head of the first request is timed by the library, which answers 408.
-        let is_further = self.requests.get() > 0 && !self.is_busy.get();
-        if is_further && self.head_since.get().is_none() {
+        if begins_request(bytes) && self.requests.get() > 0 && !self.is_busy.get() {
+            self.head_began();
+        }
+    }
+
+    fn head_began(&self) {
+        if self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
     }
@@ -275,6 +297,10 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.is_busy.set(false);
         self.0.place.idle();
+        let end = self.0.end.borrow();
+        if end.goes_on_after(&self.0.body_end.borrow()) {
+            self.0.head_began();
+        }
     }
 }
 
@@ -288,6 +314,7 @@ pub fn client_error(kind: &'static str) {
 mod tests {
     use std::sync::Arc;
 
+    use futures_util::FutureExt as _;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -300,7 +327,10 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn pair() -> (Connection, TcpStream, Arc<Connections>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        crate::http::server::prepare(&listener).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let open = Arc::new(Connections::new(9, 9, Vec::new()));
@@ -325,6 +355,28 @@ mod tests {
         let (mut connection, _client, open) = pair().await;
         open.begin_drain();
         assert_eq!(send_much(&mut connection).await, io::ErrorKind::TimedOut);
+    }
+
+    /// What waits in the kernel is little, or a client that takes some KB a second would count as one that takes nothing.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_slow_client_is_handed_more_soon() {
+        let (mut connection, mut client, _open) = pair().await;
+        let piece = vec![0; 32 * 1024];
+        while connection.write(&piece).now_or_never().is_some() {
+            tokio::task::yield_now().await;
+        }
+        let taking = async {
+            let (mut left, mut taken) = (256 * 1024, [0; 4096]);
+            while left > 0 {
+                left -= client.read(&mut taken).await.unwrap().min(left);
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            more = timeout(PATIENCE, connection.write(&piece)) => assert!(more.unwrap().is_ok()),
+            () = taking => {}
+        }
     }
 
     /// A connection whose answer is not taken, and one that waits for its client after the last answer, make room at once.

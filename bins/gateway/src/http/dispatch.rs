@@ -1,6 +1,6 @@
 //! The one way into every route: the order of checks of HTTP contract 1.4, a time limit, and a guard against panics.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
@@ -15,12 +15,13 @@ use kernel::UserId;
 use super::{
     access,
     bodies::{self, Body, Meter},
-    call::{Call, Caller, path_parameter},
+    call::{Call, Caller, Received, Stage, path_parameter},
     catalogue,
     error::{ApiError, ErrorContext},
     expect::{GoOn, HeadOnly},
     fields::Fields,
     isolation::isolate,
+    keep_alive::{Failed, Incoming},
     language::Language,
     observe::{self, RequestId},
     rate_limit::Level,
@@ -33,19 +34,9 @@ use crate::app::App;
 /// How far a request has come.
 #[derive(Debug, Default)]
 struct Progress {
-    stage: Cell<Stage>,
+    stage: Rc<Cell<Stage>>,
     /// What is left of the caller's byte limit, once it was asked.
     level: Cell<Option<Level>>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Admission,
-    /// Its body is being received.
-    Receipt,
-    /// Something may have been done; before, nothing surely was.
-    Work,
 }
 
 /// Answers one request.
@@ -62,6 +53,15 @@ pub async fn dispatch(
     // On the heap: the layers around it would copy it from one to the next.
     let work =
         Box::pin(run(Arc::clone(&app), route, request.clone(), payload, language, Rc::clone(&progress)));
+    let work = unless_body_fails(
+        &request,
+        work,
+        |stage, failed| match stage {
+            Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
+            Stage::Admission | Stage::Receipt | Stage::Work => bodies::broke_off(failed.after_bytes),
+        },
+        &progress,
+    );
     // Once an unsafe request was handed over, a panic says nothing about what was committed, like a time-out. Reading its
     // fields is isolated on its own, see `Fields::read`.
     let work = isolate(work, || match progress.stage.get() {
@@ -89,6 +89,34 @@ pub async fn dispatch(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// The result of `work`, or `refusal` as soon as the body turns out to be malformed or broken off: while it is received, in the
+/// admission before, and on routes that ignore it.
+async fn unless_body_fails<T>(
+    request: &HttpRequest,
+    work: impl Future<Output = Result<T, ApiError>>,
+    refusal: impl Fn(Stage, Failed) -> ApiError,
+    progress: &Progress,
+) -> Result<T, ApiError> {
+    let incoming = request.extensions().get::<Incoming>().cloned();
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        let Some(incoming) = &incoming else {
+            return Poll::Pending;
+        };
+        let stage = progress.stage.get();
+        let failed = match stage {
+            // Its reader finds the failure.
+            Stage::Receipt => incoming.failed().map_or(Poll::Pending, Poll::Ready),
+            Stage::Admission | Stage::Work => incoming.poll_failed(context),
+        };
+        failed.map(|failed| Err(refusal(stage, failed)))
+    })
+    .await
 }
 
 fn in_language(mut response: HttpResponse, language: Language) -> HttpResponse {
@@ -135,7 +163,7 @@ async fn run(
 ) -> Result<Reply, ApiError> {
     let caller = access::admit(&app, route, &request).await?;
     if request.extensions().contains::<HeadOnly>() {
-        return match judge_head(&app, route, &request, &caller) {
+        return match judge_head(route, &request) {
             Err(error) => Err(access::after_failure(&app, &caller, error).await),
             judged => judged,
         };
@@ -155,7 +183,8 @@ async fn run(
             }
         }
         let (app, caller) = (Arc::clone(&app), caller.clone());
-        let call = Call::new(app, request, language, route.operation, caller, (fields, share));
+        let received = Received { fields, share, rule: route.body, stage: Rc::clone(&progress.stage) };
+        let call = Call::new(app, request, language, route.operation, caller, received);
         progress.stage.set(Stage::Work);
         (route.handler)(call).await
     };
@@ -170,10 +199,9 @@ async fn run(
 }
 
 /// What the head of a request decides about its body, before the body is asked for.
-fn judge_head(app: &App, route: &Route, request: &HttpRequest, caller: &Caller) -> Result<Reply, ApiError> {
+fn judge_head(route: &Route, request: &HttpRequest) -> Result<Reply, ApiError> {
     if route.body != BodyRule::Ignored {
-        let declared = bodies::judge_head(request, route.body.bytes_max())?;
-        Meter::new(&app.traffic.rate_limits, caller, &*app.clock).check(declared.unwrap_or(0))?;
+        bodies::judge_head(request, route.body.bytes_max())?;
     }
     Ok(Reply::of("application/json", "").marked(GoOn))
 }
@@ -186,7 +214,7 @@ async fn receive(
     caller: &Caller,
     progress: &Progress,
 ) -> Result<Body, ApiError> {
-    let mut meter = Meter::new(&app.traffic.rate_limits, caller, &*app.clock);
+    let mut meter = Meter::new(&app.traffic.rate_limits, caller.principal.as_ref(), &*app.clock);
     if route.body == BodyRule::Ignored {
         return Ok(app.traffic.bodies.none(caller));
     }
@@ -197,6 +225,8 @@ async fn receive(
     received
 }
 
-fn is_safe(method: &Method) -> bool {
+/// Whether a method changes nothing.
+#[must_use]
+pub fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }

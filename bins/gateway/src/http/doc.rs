@@ -24,6 +24,8 @@ pub struct Doc {
     pub(super) body: Option<Media>,
     pub(super) reply: Option<Media>,
     pub(super) errors: Vec<&'static Entry>,
+    /// When the route answers 503 with the members of its success.
+    pub(super) unavailable: Option<&'static str>,
     pub(super) schemas: Vec<(String, Value)>,
 }
 
@@ -57,6 +59,7 @@ impl Doc {
             body: None,
             reply: None,
             errors: Vec::new(),
+            unavailable: None,
             schemas: Vec::new(),
         }
     }
@@ -80,6 +83,12 @@ impl Doc {
         let declared = T::declared(context).into_iter().filter(|field| field.source != Source::Body);
         self.parameters.extend(declared.map(Parameter::from));
         self
+    }
+
+    /// The schemas that this documentation brings along, by name.
+    #[must_use]
+    pub fn schemas(&self) -> &[(String, Value)] {
+        &self.schemas
     }
 
     /// The names of the query parameters.
@@ -202,6 +211,13 @@ impl Doc {
         self
     }
 
+    /// A 503 that has the members of the success.
+    #[must_use]
+    pub fn unavailable(mut self, description: &'static str) -> Self {
+        self.unavailable = Some(description);
+        self
+    }
+
     fn component<T: ToSchema>(&mut self) -> Value {
         let name = T::name().into_owned();
         let mut schemas = vec![(name.clone(), T::schema())];
@@ -212,9 +228,16 @@ impl Doc {
     }
 }
 
-/// A declared field as a parameter of the query. One that may come from the body as well is required by neither.
+/// A declared field as a parameter of the query. One that may come from the body as well is not required there, and a query
+/// has no null.
 impl From<Declared> for Parameter {
-    fn from(field: Declared) -> Self {
+    fn from(mut field: Declared) -> Self {
+        if let Some(Value::Array(types)) = field.schema.get_mut("type") {
+            types.retain(|one| one != "null");
+            if let [one] = types.as_slice() {
+                field.schema["type"] = one.clone();
+            }
+        }
         Self {
             place: "query",
             name: field.name,

@@ -12,9 +12,11 @@ use time::OffsetDateTime;
 use super::{
     catalogue::{self, Entry},
     fault::{Fault, Place},
-    idempotency::IDEMPOTENCY_REPLAYED,
     language::{Language, Text},
 };
+
+/// Header of an answer that was given before.
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// An error that is about to be answered.
 #[derive(Debug)]
@@ -149,10 +151,10 @@ impl ApiError {
         }
     }
 
-    /// An error that was answered before, to a request with the same key.
+    /// The error, marked as the answer to a repeat under the same key if it is one.
     #[must_use]
-    pub fn replayed(self) -> Self {
-        self.header(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"))
+    pub fn with_replay_header(self, is_repeat: bool) -> Self {
+        if is_repeat { self.header(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true")) } else { self }
     }
 
     /// The instant it was decided at, where that is part of the answer.
@@ -338,6 +340,14 @@ fn invalid(failure: &dyn Failure) -> Fault {
             kind: "idempotency_conflict",
             loc: vec![Place::from("header"), Place::from("idempotency-key")],
             msg: catalogue::IDEMPOTENCY_CONFLICT.en.to_owned(),
+            input: None,
+        };
+    }
+    if failure.code() == catalogue::PRICE_NOT_FOUND.code {
+        return Fault {
+            kind: "price_not_found",
+            loc: vec![Place::from("body"), Place::from("model_name")],
+            msg: failure.to_string(),
             input: None,
         };
     }

@@ -18,8 +18,6 @@ use super::{
 
 /// The header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Header of an answer that was given before.
-pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The header of a call, bound to who calls and to the route and its user.
 #[derive(Debug, Clone)]
@@ -66,7 +64,7 @@ pub async fn key_at<T: Keyed + Send + 'static, P: Display>(
         let key = begun.key(|bound| input.fingerprint(bound), |bound| former(&input, bound))?;
         Ok((input, Some(key)))
     };
-    call.app.traffic.bodies.work(&call.share, work).await?
+    call.work(work).await?
 }
 
 /// The header of this call, if it has one; whether it is a usable key is asked later.

@@ -2,13 +2,14 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use actix_http::ConnectionType;
+use actix_http::{ConnectionType, Version};
 use actix_web::{
     Error, HttpMessage as _, HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
@@ -22,10 +23,13 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use super::{
     connection::{Answering, LINGER, Line},
     reply::Streamed,
+    stream_end::StreamEnd,
 };
 
 /// Most bytes of an unwanted body that are read to keep the connection.
 const DRAINED_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a body that are taken from the library before somebody reads them.
+const AHEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Ends the connection with the answer if the client asked for it, or if a part of the body is still to come: nobody could tell
 /// where the next request begins. Nothing is done for requests after such an answer.
@@ -52,10 +56,20 @@ pub async fn keep_alive(
     }
     let answering = line.answer();
     let is_last = request.head().connection_type() == ConnectionType::Close;
+    let is_chunked = request.chunked().unwrap_or(false);
     let incoming = Incoming::of(&mut request);
+    if let Some(incoming) = &incoming {
+        request.extensions_mut().insert(incoming.clone());
+    }
     let outcome = next.call(request).await;
     let is_whole = match incoming {
-        Some(incoming) => incoming.drain().await,
+        Some(incoming) => {
+            let is_whole = incoming.clone().drain().await;
+            if !is_chunked {
+                line.body_ended(incoming.0.end.take());
+            }
+            is_whole
+        }
         None => true,
     };
     let mut response = match outcome {
@@ -65,7 +79,12 @@ pub async fn keep_alive(
             return Err(error);
         }
     };
+    // The library has to see that nobody reads the body any more.
+    response.request().extensions_mut().remove::<Incoming>();
     let head = response.response_mut().head_mut();
+    // The library takes heads from a pool, with the version of an earlier answer in them, and sets the version only when it
+    // sends them. With this one, the connection type is what the flags of this head say.
+    head.version = Version::HTTP_11;
     if is_last || !is_whole {
         head.set_connection_type(ConnectionType::Close);
     }
@@ -87,15 +106,28 @@ async fn evicted(line: &Line) {
     .await;
 }
 
-/// The body of a request that has one, shared by its reader and by this middleware.
+/// The body of a request that has one, shared by its reader, by this middleware and by [`Incoming::poll_failed`].
 #[derive(Clone)]
-struct Incoming(Rc<Shared>);
+pub struct Incoming(Rc<Shared>);
+
+/// A body that broke off or is malformed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failed {
+    /// How many bytes came before.
+    pub after_bytes: usize,
+}
 
 struct Shared {
     payload: RefCell<Payload>,
+    /// What was taken from the library and not read yet.
+    ahead: RefCell<VecDeque<Bytes>>,
+    /// How much the library handed over.
+    bytes: Cell<usize>,
     has_ended: Cell<bool>,
-    /// It broke off, or is no body at all.
+    /// It broke off, or is malformed.
     has_failed: Cell<bool>,
+    /// The last bytes of what was read of it.
+    end: RefCell<StreamEnd>,
 }
 
 impl Incoming {
@@ -106,11 +138,56 @@ impl Incoming {
         }
         let incoming = Self(Rc::new(Shared {
             payload: RefCell::new(payload),
+            ahead: RefCell::default(),
+            bytes: Cell::new(0),
             has_ended: Cell::new(false),
             has_failed: Cell::new(false),
+            end: RefCell::default(),
         }));
         request.set_payload(Payload::Stream { payload: Box::pin(incoming.clone()) });
         Some(incoming)
+    }
+
+    /// Waits until the body fails, while nothing reads it.
+    ///
+    /// The library closes a connection with a malformed body as soon as the answer is pending, so the answer has to be there
+    /// when the fault is found.
+    pub fn poll_failed(&self, context: &mut Context<'_>) -> Poll<Failed> {
+        let mut ahead = self.0.ahead.borrow_mut();
+        let mut bytes: usize = ahead.iter().map(Bytes::len).sum();
+        while bytes < AHEAD_BYTES_MAX && !self.0.has_ended.get() && !self.0.has_failed.get() {
+            match self.poll_library(context) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    bytes = bytes.saturating_add(chunk.len());
+                    ahead.push_back(chunk);
+                }
+                Poll::Ready(_) => {}
+                Poll::Pending => break,
+            }
+        }
+        self.failed().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The failure of the body, if it was found.
+    #[must_use]
+    pub fn failed(&self) -> Option<Failed> {
+        let after_bytes = self.0.bytes.get();
+        self.0.has_failed.get().then_some(Failed { after_bytes })
+    }
+
+    /// The next part from the library. Not to be asked after the end or a failure.
+    fn poll_library(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        let mut payload = self.0.payload.borrow_mut();
+        let next = ready!(Pin::new(&mut *payload).poll_next(context));
+        match &next {
+            Some(Ok(chunk)) => {
+                self.0.bytes.set(self.0.bytes.get().saturating_add(chunk.len()));
+                self.0.end.borrow_mut().push(chunk);
+            }
+            Some(Err(_)) => self.0.has_failed.set(true),
+            None => self.0.has_ended.set(true),
+        }
+        Poll::Ready(next)
     }
 
     /// Reads what is there of an unwanted rest. Whether the body has ended.
@@ -118,11 +195,15 @@ impl Incoming {
         if self.0.has_failed.get() {
             return false;
         }
+        if poll_fn(|context| Poll::Ready(self.poll_failed(context).is_ready())).await {
+            return false;
+        }
         if !self.0.has_ended.get() {
             // The library hands over what it has of the body only after it was told to wait.
             tokio::task::yield_now().await;
         }
         let mut drained = 0_usize;
+        self.0.ahead.borrow_mut().clear();
         while !self.0.has_ended.get() && drained < DRAINED_BYTES_MAX {
             match self.next().now_or_never() {
                 Some(Some(Ok(chunk))) => drained = drained.saturating_add(chunk.len()),
@@ -138,14 +219,14 @@ impl Stream for Incoming {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut payload = self.0.payload.borrow_mut();
-        let next = ready!(Pin::new(&mut *payload).poll_next(context));
-        match &next {
-            Some(Ok(_)) => {}
-            Some(Err(_)) => self.0.has_failed.set(true),
-            None => self.0.has_ended.set(true),
+        if let Some(chunk) = self.0.ahead.borrow_mut().pop_front() {
+            return Poll::Ready(Some(Ok(chunk)));
         }
-        Poll::Ready(next)
+        match (self.0.has_failed.get(), self.0.has_ended.get()) {
+            (true, _) => Poll::Ready(Some(Err(PayloadError::Incomplete(None)))),
+            (false, true) => Poll::Ready(None),
+            (false, false) => self.poll_library(context),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod bodies;
+mod body_readers;
 pub mod call;
 pub mod catalogue;
 pub mod connection;
@@ -30,6 +31,7 @@ pub mod reply;
 pub mod route;
 pub mod routes;
 pub mod server;
+pub mod stream_end;
 pub mod traffic;
 mod watched;
 pub mod wire;

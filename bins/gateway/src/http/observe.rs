@@ -126,7 +126,7 @@ pub async fn observe(
     Ok(response)
 }
 
-/// A request on its way through. One that is never answered, because its client hung up, is counted and logged when it is
+/// A request on its way through. One that is never answered, because its connection ended, is counted and logged when it is
 /// dropped.
 pub(super) struct Passage {
     id: RequestId,
@@ -162,7 +162,7 @@ impl Drop for Passage {
         in_flight().decrement(1.0);
         if !self.told {
             self.count();
-            tracing::info!(request_id = %self.id, method = self.method, "the client hung up before the answer");
+            tracing::info!(request_id = %self.id, method = self.method, "the connection ended before the answer");
         }
     }
 }

@@ -10,6 +10,7 @@ use utoipa::{
 
 use super::{
     catalogue::{self, Entry},
+    dispatch::is_safe,
     doc::{Doc, Media, Parameter},
     route::{Access, BodyRule, Route},
     routes::{known_parameters, served, table},
@@ -35,20 +36,19 @@ pub fn pretty_json() -> String {
 
 fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Route>) -> Value {
     let mut paths = Map::new();
-    let (mut schemas, mut of_requests) = (Map::new(), Vec::new());
-    schemas.insert("Error".to_owned(), error_schema());
-    schemas.insert("ErrorDetail".to_owned(), error_detail_schema());
+    let mut schemas = Map::new();
     for route in routes {
         let doc = (route.doc)();
         for (name, schema) in &doc.schemas {
             schemas.insert(name.clone(), schema.clone());
         }
-        of_requests.extend(doc.body.as_ref().map(|media| media.schema.clone()));
         let operation = operation(route, &doc, &mut schemas);
         let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
-    amounts::describe(&mut schemas, &of_requests);
+    schemas.insert("Error".to_owned(), error_schema());
+    schemas.insert("ErrorDetail".to_owned(), error_detail_schema());
+    amounts::describe(&mut schemas);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -86,7 +86,9 @@ fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Rou
 const NAME: &str = "User Management Service";
 
 const DESCRIPTION: &str = "Users, credits, usage and sessions of an AI product, behind one HTTP API.\n\n\
-Errors, from every layer, have the shape of `Error`; `docs/errors.md` lists the codes. Amounts are exact decimal \
+Errors have the shape of `Error`, whose `error_code` lists the codes, except a 503 of `/health` and `/readyz`, which has the shape of \
+their 200. A JSON body has at most 32 levels of nesting, no key twice in one object, and numbers between -1.8e308 and \
+1.8e308. Amounts are exact decimal \
 numbers. Times are UTC with microseconds. `message` follows `Accept-Language` (English, Chinese). A list that goes on \
 answers `X-Next-Cursor`. Unknown query parameters are ignored on the documented routes; where `x-closed-query` is true they \
 are 422 `extra_forbidden`.";
@@ -102,6 +104,13 @@ fn operation(route: &Route, doc: &Doc, schemas: &mut Map<String, Value>) -> Valu
     for (status, description) in errors(route, doc) {
         let body = json!({"schema": {"$ref": "#/components/schemas/Error"}});
         responses.insert(status, json!({"description": description, "content": {"application/json": body}}));
+    }
+    if let Some(description) = doc.unavailable {
+        let mut unavailable = json!({"description": description});
+        if let Some(media) = &doc.reply {
+            unavailable["content"] = json!({media.content_type: {"schema": media.schema}});
+        }
+        responses.insert("503".to_owned(), unavailable);
     }
     let description = [doc.description, route.access.words()].join("\n\n").trim().to_owned();
     let mut operation = json!({
@@ -178,6 +187,8 @@ fn path_parameters(route: &Route) -> impl Iterator<Item = Value> {
             "user_id" => ("The user's external id, raw or percent-encoded.", "auth0|test123"),
             "hold_id" => ("The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
             "session_id" => ("The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
+            "id" => ("The number of the usage record.", "123"),
+            "file" => ("A file of the pages `/docs` and `/redoc`.", "swagger-ui.css"),
             _ => ("", ""),
         };
         json!({"name": name, "in": "path", "required": true, "description": description,
@@ -198,6 +209,16 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
             &catalogue::INTERNAL,
         ]);
     }
+    if route.access == Access::Metrics {
+        entries.extend([
+            &catalogue::AUTHENTICATION,
+            &catalogue::TOKEN_EXPIRED,
+            &catalogue::PERMISSION_DENIED,
+        ]);
+    }
+    if !is_safe(&route.method) {
+        entries.extend([&catalogue::SERVICE_UNAVAILABLE, &catalogue::OUTCOME_UNKNOWN, &catalogue::INTERNAL]);
+    }
     if matches!(
         route.access,
         Access::PathUser
@@ -213,8 +234,10 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
     }
     if route.body != BodyRule::Ignored {
         entries.extend([
+            &catalogue::REQUEST_TIMEOUT,
             &catalogue::PAYLOAD_TOO_LARGE,
             &catalogue::UNSUPPORTED_MEDIA_TYPE,
+            &catalogue::RATE_LIMIT_EXCEEDED,
             &catalogue::VALIDATION,
         ]);
     } else if !doc.parameters.is_empty() || known_parameters(route).is_some() {

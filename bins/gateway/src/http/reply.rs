@@ -19,7 +19,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
 
-use super::{catalogue, error::ApiError, expect::GoOn};
+use super::{
+    catalogue,
+    error::{ApiError, IDEMPOTENCY_REPLAYED},
+    expect::GoOn,
+};
 
 /// Largest piece of a body that is handed to the HTTP library at once, in bytes.
 const SLICE_BYTES: usize = 32 * 1024;
@@ -97,6 +101,12 @@ impl Reply {
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
+    }
+
+    /// The same answer, marked as that to a repeat under the same key if it is one.
+    #[must_use]
+    pub fn with_replay_header(self, is_repeat: bool) -> Self {
+        if is_repeat { self.header(IDEMPOTENCY_REPLAYED, "true") } else { self }
     }
 
     /// The same answer with a further header. A value that no header may hold is left out.

@@ -26,6 +26,14 @@ pub struct Route {
     pub handler: Handler,
 }
 
+impl Route {
+    /// Whether it changes nothing, so that a key that may only read may call it.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        self.method == Method::GET
+    }
+}
+
 /// Where a route comes from (HTTP contract 16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {

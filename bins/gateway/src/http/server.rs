@@ -8,7 +8,10 @@ use std::{
 };
 
 use actix_cors::Cors;
-use actix_http::{HttpService, Protocol, Request, error::DispatchError};
+use actix_http::{
+    HttpService, Protocol, Request,
+    error::{DispatchError, ParseError},
+};
 use actix_server::Server;
 use actix_service::{
     IntoServiceFactory as _, Service as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service,
@@ -26,6 +29,7 @@ use actix_web::{
     middleware::{Compress, from_fn},
     web,
 };
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::{
@@ -50,6 +54,15 @@ const DISCONNECT_TIMEOUT: Duration = LINGER.saturating_mul(2);
 /// Most worker threads of the library.
 const WORKERS_MAX: usize = 512;
 
+/// Most connections that wait to be accepted. Where none fits, the kernel drops the attempt and its client tries again after a
+/// second; the standard library's 128 are taken by one client that opens many at once.
+const BACKLOG: i32 = 1_024;
+/// Most bytes of an answer that the kernel takes beyond what it can send. Without a limit it takes megabytes for each client that
+/// reads nothing, and the copies delay all others. More is handed over when half of it was taken, so this also decides how slow a
+/// client may be (ADR 0013).
+#[cfg(target_os = "linux")]
+const UNSENT_MAX: u32 = 64 * 1024;
+
 /// A server on `listener`. It runs its own workers; stop it through its handle.
 ///
 /// It is put together from the parts of actix-web's `HttpServer`, which has no place for the limits of a connection
@@ -58,6 +71,7 @@ const WORKERS_MAX: usize = 512;
 /// # Errors
 /// What listening raises.
 pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
+    prepare(&listener)?;
     let workers = app.config.listen.workers.min(WORKERS_MAX);
     let grace = app.config.limits.shutdown_grace.as_secs();
     let builder = Server::build()
@@ -86,6 +100,15 @@ pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
     };
     let server = builder.listen("http", listener, factory)?.run();
     Ok(server)
+}
+
+/// Sets what the standard library does not. Accepted sockets take over the options of their listener.
+pub(super) fn prepare(listener: &TcpListener) -> std::io::Result<()> {
+    let socket = SockRef::from(listener);
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
+    // On a socket that listens already this sets the length of its queue.
+    socket.listen(BACKLOG)
 }
 
 fn sockets_of_a_worker(connections: &Connections, workers: usize) -> usize {
@@ -156,6 +179,7 @@ where
 /// How a connection ended that was not closed in order. An answer that broke off was counted with its request.
 fn ended_badly(error: &DispatchError) {
     let kind = match error {
+        DispatchError::Parse(ParseError::TooLarge) => "head_too_large",
         DispatchError::Parse(_) => "malformed",
         DispatchError::SlowRequestTimeout => "slow_head",
         DispatchError::Io(_) | DispatchError::DisconnectTimeout => "broken_off",
@@ -254,4 +278,56 @@ pub fn cors(app: &App) -> Cors {
         CorsOrigins::List(origins) => origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
     };
     if settings.allow_credentials { cors.supports_credentials() } else { cors }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::{ErrorKind, Write as _},
+        net::TcpStream,
+    };
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// Nothing accepts here, so all of them have to fit into the queue.
+    #[test]
+    fn many_connections_at_once_wait_to_be_accepted() {
+        let most = fs::read_to_string("/proc/sys/net/core/somaxconn")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(128);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        prepare(&listener).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |number| {
+            TcpStream::connect_timeout(&address, Duration::from_secs(20))
+                .unwrap_or_else(|error| panic!("connection {number}: {error}"))
+        };
+        let connections: Vec<TcpStream> = (0..most.min(300)).map(connect).collect();
+        assert!(!connections.is_empty());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_takes_little_for_a_client_that_does_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        prepare(&listener).unwrap();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.set_recv_buffer_size(4 * 1024).unwrap();
+        client.connect(&listener.local_addr().unwrap().into()).unwrap();
+        let (mut accepted, _peer) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let (chunk, mut taken) = (vec![0; 32 * 1024], 0);
+        let refused = loop {
+            match accepted.write(&chunk) {
+                Ok(count) => taken += count,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        assert!(taken < 512 * 1024, "{taken} bytes");
+    }
 }

@@ -1,8 +1,6 @@
 //! What clients may take up of the process: connections, memory for bodies, and how much each may send.
 
-use std::{sync::Arc, thread::available_parallelism};
-
-use tokio::runtime::Handle;
+use std::{io, sync::Arc, thread::available_parallelism};
 
 use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits};
 use crate::{config::Config, descriptors};
@@ -19,9 +17,11 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// The limits of this configuration; large bodies are read on threads of `runtime`.
-    #[must_use]
-    pub fn new(config: &Config, runtime: Handle) -> Self {
+    /// The limits of this configuration.
+    ///
+    /// # Errors
+    /// What the system raises.
+    pub fn new(config: &Config) -> io::Result<Self> {
         let limits = &config.limits;
         // Room is left for the threads that serve requests.
         let readers = available_parallelism().map_or(1, |cores| cores.get() / 2);
@@ -37,10 +37,10 @@ impl Traffic {
                 "the limit of open files leaves one address fewer connections than CONNECTIONS_PER_ADDRESS"
             );
         }
-        Self {
-            bodies: Bodies::new(limits.body_bytes_in_flight, readers, runtime),
+        Ok(Self {
+            bodies: Bodies::new(limits.body_bytes_in_flight, readers)?,
             rate_limits: RateLimits::new(&config.rate_limits),
             connections: Arc::new(connections),
-        }
+        })
     }
 }

@@ -123,6 +123,12 @@ fn describe_housekeeping() {
     describe_histogram!("committer_commit_seconds", "Time a batch takes, from begin to commit");
     describe_counter!("committer_isolations_total", "Batches repeated one by one after a failure");
     describe_counter!("committer_held_up_total", "Looks that found operations held up by another process");
+    describe_gauge!(
+        "job_success_timestamp_seconds",
+        "When a background job last succeeded, in seconds since 1970; until then when the process started"
+    );
+    describe_gauge!("job_duration_seconds", "Time that the last run of a background job took");
+    describe_counter!("job_failures_total", "Runs of a background job that failed");
     describe_counter!(
         "idempotency_pruned_total",
         "First outcomes of idempotency keys that were forgotten, by kind"
@@ -134,7 +140,7 @@ fn describe_housekeeping() {
     describe_gauge!("db_pool_connections", "Database connections: idle, busy; and callers waiting for one");
     describe_counter!(
         "database_restarts_total",
-        "Starts of the private PostgreSQL after it had ended by itself"
+        "Starts of the private PostgreSQL after it had ended unexpectedly"
     );
     describe_counter!("usage_anomalies_total", "Hours in which a user spent far more than usual");
     describe_gauge!(

@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::unistd::{User, geteuid};
+use testkit::skip;
 
 use super::gateway_process::{Gateway, command, folder, private_server, run};
 
@@ -30,7 +31,7 @@ fn give(path: &Path, uid: u32, gid: u32) {
 #[tokio::test]
 async fn a_gateway_started_as_root_gives_up_its_rights_for_the_account_of_run_as() {
     if !geteuid().is_root() {
-        return; // Only root can change to another account.
+        return skip("only root can change to another account");
     }
     let nobody = User::from_name("nobody").unwrap().unwrap();
     let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
@@ -45,7 +46,9 @@ async fn a_gateway_started_as_root_gives_up_its_rights_for_the_account_of_run_as
         for process in [gateway.id().to_string(), server] {
             assert_eq!(ids(&process, "Uid:"), [uid; 4], "{run_as}");
             assert_eq!(ids(&process, "Gid:"), [gid; 4], "{run_as}");
-            assert!(!ids(&process, "Groups:").contains(&0), "{run_as}");
+            // Those of root are gone, which here may have been none.
+            let groups = ids(&process, "Groups:");
+            assert!(groups.contains(&gid) && !groups.contains(&0), "{run_as}: {groups:?}");
         }
         assert_eq!(fs::metadata(data.join("lock")).unwrap().uid(), uid);
         gateway.ensure("test-user-1").await;
@@ -66,7 +69,7 @@ async fn a_gateway_started_as_root_gives_up_its_rights_for_the_account_of_run_as
 #[tokio::test]
 async fn files_that_root_left_are_named_with_the_command_that_gives_them_away() {
     if !geteuid().is_root() {
-        return; // Nobody else can leave files of root behind.
+        return skip("only root can leave files of root behind");
     }
     let nobody = User::from_name("nobody").unwrap().unwrap();
     let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
@@ -88,6 +91,22 @@ async fn files_that_root_left_are_named_with_the_command_that_gives_them_away() 
 }
 
 #[test]
+fn a_data_folder_of_root_is_named_to_the_account_of_run_as() {
+    if !geteuid().is_root() {
+        return; // Only root can change to another account.
+    }
+    let folder = folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let (status, _out, error) = run(&mut command(folder.path(), &[("RUN_AS", "54321:54321")]));
+    assert_eq!(status.code(), Some(1), "{error}");
+    let data = data.canonicalize().unwrap();
+    let sentence = format!("{} belongs to root, and this process runs as uid 54321", data.display());
+    let command = format!("chown -R 54321:54321 {}", data.display());
+    assert!(error.contains(&sentence) && error.contains(&command), "{error}");
+}
+
+#[test]
 fn run_as_is_refused_where_it_cannot_be_followed() {
     let folder = folder();
     for (value, reason) in [
@@ -97,7 +116,7 @@ fn run_as_is_refused_where_it_cannot_be_followed() {
         ("", "is set but empty"),
         ("a:b", "is not an account"),
     ] {
-        for arguments in [&[][..], &["check-config"], &["migrate"], &["ledger", "verify"]] {
+        for arguments in [&["check-config"][..], &[], &["migrate"], &["ledger", "verify"]] {
             let (status, _out, error) = run(command(folder.path(), &[("RUN_AS", value)]).args(arguments));
             assert_eq!(status.code(), Some(2), "{value}: {error}");
             assert!(error.contains("RUN_AS") && error.contains(reason), "{value}: {error}");
@@ -109,7 +128,7 @@ fn run_as_is_refused_where_it_cannot_be_followed() {
 #[test]
 fn an_ordinary_account_does_not_become_another() {
     if !geteuid().is_root() {
-        return; // Root is needed to become an ordinary account first.
+        return skip("root is needed to become an ordinary account first");
     }
     use std::os::unix::process::CommandExt as _;
     let nobody = User::from_name("nobody").unwrap().unwrap();
@@ -127,10 +146,43 @@ fn a_data_folder_that_others_may_change_is_refused() {
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
-    for arguments in [&[][..], &["check-config"], &["migrate"], &["ledger", "verify"]] {
+    for arguments in [&["check-config"][..], &[], &["migrate"], &["ledger", "verify"]] {
         let (status, _out, error) = run(command(folder.path(), &[]).args(arguments));
         assert_eq!(status.code(), Some(1), "{error}");
         assert!(error.contains("can be changed by other accounts"), "{error}");
     }
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_above_the_data_folder_that_others_may_change_is_refused_outside_development() {
+    let folder = folder();
+    let shared = folder.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
+    let command_line = format!("chmod go-w {}", shared.canonicalize().unwrap().display());
+    let development = [("DATA_DIR", "shared/data")];
+    let production = [
+        ("DATA_DIR", "shared/data"),
+        ("ENVIRONMENT", "production"),
+        ("SUPABASE_JWT_SECRET", testkit::TOKEN_SECRET),
+    ];
+    for arguments in [&["check-config"][..], &[], &["migrate"], &["ledger", "verify"]] {
+        let (status, _out, error) = run(command(folder.path(), &production).args(arguments));
+        assert_eq!(status.code(), Some(1), "{error}");
+        assert!(error.contains(&command_line), "{error}");
+    }
+    assert!(!shared.join("data").exists());
+
+    let (status, out, error) = run(command(folder.path(), &development).arg("check-config"));
+    assert!(status.success(), "{error}");
+    assert!(out.contains(&command_line), "{out}");
+    let gateway = Gateway::start(folder.path(), &development).await;
+    assert!(gateway.log().contains(&command_line), "{}", gateway.log());
+    drop(gateway);
+
+    // With the sticky bit, as in /tmp, others cannot exchange what is not theirs.
+    fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+    let (status, _out, error) = run(command(folder.path(), &production).arg("check-config"));
+    assert!(status.success(), "{error}");
 }

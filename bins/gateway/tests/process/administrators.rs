@@ -88,7 +88,9 @@ async fn who_signs_up_at_a_process_with_the_former_list_is_demoted_when_the_list
     administrators::apply(db.pool(), &clock, &listed).await.unwrap();
     sign_up(db.pool(), "former", Role::Admin).await;
     sign_up(db.pool(), "listed", Role::Admin).await;
-    administrators::apply_again(db.pool().clone(), Arc::new(clock), listed, Duration::ZERO).await;
+    let clock: Arc<dyn kernel::Clock> = Arc::new(clock);
+    let job = administrators::job(db.pool().clone(), Arc::clone(&clock), listed).first_after(Duration::ZERO);
+    flows::jobs::JobRunner::start([job], &clock).ended().await;
     let users = ["former", "listed"].map(testkit::user);
     let statuses = users::statuses(&*db.connect().await, &users).await.unwrap();
     let roles: Vec<Role> = statuses.into_iter().map(|status| status.unwrap().role).collect();

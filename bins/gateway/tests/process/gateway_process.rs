@@ -83,10 +83,15 @@ impl Gateway {
 
     /// As [`Gateway::start`], with so many file descriptors at most.
     pub async fn start_with_files(folder: &Path, variables: &[(&str, &str)], files_max: u32) -> Self {
+        Self::start_limited(folder, variables, &format!("-n {files_max}")).await
+    }
+
+    /// As [`Gateway::start`], with a limit of the shell's `ulimit`.
+    pub async fn start_limited(folder: &Path, variables: &[(&str, &str)], limit: &str) -> Self {
         let gateway = command(folder, variables);
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", &format!("ulimit -n {files_max} && exec \"$0\"")])
+            .args(["-c", &format!("ulimit {limit} && exec \"$0\"")])
             .arg(gateway.get_program())
             .current_dir(folder)
             .env_clear()
@@ -105,7 +110,7 @@ impl Gateway {
             let text = gateway.log();
             assert!(patience.lasts(), "not ready in time: {text}");
             assert!(gateway.child.try_wait().unwrap().is_none(), "ended instead of serving: {text}");
-            if let Some(rest) = text.split("ready at ").nth(1) {
+            if let Some(rest) = text.split("listening on ").nth(1) {
                 gateway.url = rest.split([',', '"']).next().unwrap().to_owned();
             }
             tokio::task::yield_now().await;

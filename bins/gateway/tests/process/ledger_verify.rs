@@ -1,11 +1,23 @@
 //! `gateway ledger verify`: on any database, next to a gateway, and what it says of damage.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use diesel_async::SimpleAsyncConnection as _;
 use pg::{Pool, PoolSettings};
 use serde_json::{Value, json};
-use testkit::TestDb;
+use testkit::{Proxy, TestDb};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use super::gateway_process::{Gateway, command, folder, run};
 
@@ -57,12 +69,14 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
     let first = &told["violations"][0];
     assert_eq!((&first["account"], &first["seq"]), (&json!("b"), &json!(2)));
     assert_eq!(first["rule"], "credits L3: an entry is the sum of its lines");
+    assert!(first["detail"].as_str().unwrap().contains("moved -9 credits"), "{first}");
     let rules = told["violations"].as_array().unwrap();
     assert_eq!(told["violations_found"], rules.len());
     assert!(
         rules.iter().any(|of| of["account"] == "c"
             && of["seq"].is_null()
-            && of["rule"].as_str().unwrap().contains("L18")),
+            && of["rule"].as_str().unwrap().contains("L18")
+            && of["detail"] == "0.000001 credits; grants: 1000 credits"),
         "{told}"
     );
     assert!(error.contains("account b, entry 2, credits L3") && error.lines().count() == 1, "{error}");
@@ -80,7 +94,14 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
 async fn usage_that_was_edited_is_told_by_user_and_quarter() {
     let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
     let clock = testkit::clock();
-    let event = |user: &str| usage::UsageInput::new(user.parse().unwrap(), "ai_chat").complete();
+    let event = |user: &str| {
+        usage::UsageInput {
+            credits_charged: Some("0.000099".parse().unwrap()),
+            cost_usd: Some("0.000000005".parse().unwrap()),
+            ..usage::UsageInput::new(user.parse().unwrap(), "ai_chat")
+        }
+        .complete()
+    };
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
     usage::record(&mut tx, &clock, &[event("a"), event("b")]).await.unwrap();
     tx.commit().await.unwrap();
@@ -98,7 +119,12 @@ async fn usage_that_was_edited_is_told_by_user_and_quarter() {
         (&first["account"], &first["seq"], &first["at"]),
         (&json!("b"), &Value::Null, &json!("2026-01-15T12:00:00.000000Z"))
     );
-    assert!(error.contains("account b, usage U1: ") && error.contains("2026-01-15 12:00"), "{error}");
+    assert!(
+        error.contains("account b, usage U1: ")
+            && error.contains("2026-01-15 12:00")
+            && error.contains("0.000099 credits and 0.000000005 USD too many"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,4 +185,63 @@ async fn nothing_is_made_or_migrated_by_an_audit() {
     let (code, _told, error) = verify(folder.path(), &[("LEDGER_VERIFY_HOURS", "often")]);
     assert_eq!(code, Some(2));
     assert!(error.contains("LEDGER_VERIFY_HOURS"), "{error}");
+}
+
+/// What an audit of a range ends with.
+const COMMIT: &[u8] = b"SELECT; COMMIT";
+
+/// The address of a network behind which every second audit of a range loses its connection; and how many were lost.
+async fn losing_network(proxy: &Proxy) -> (String, Arc<AtomicUsize>) {
+    let (credentials, rest) = proxy.url().split_once('@').unwrap();
+    let (address, database) = rest.split_once('/').unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{credentials}@{}/{database}", listener.local_addr().unwrap());
+    let (address, ranges) = (address.to_owned(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&ranges);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&address).await.unwrap();
+            tokio::spawn(forward(client, server, Arc::clone(&count)));
+        }
+    });
+    (url, ranges)
+}
+
+async fn forward(mut client: TcpStream, mut server: TcpStream, ranges: Arc<AtomicUsize>) {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let forth = async {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = from_client.read(&mut buffer).await.unwrap_or(0);
+            let sent = &buffer[..count];
+            let ends_range = sent.windows(COMMIT.len()).any(|part| part == COMMIT);
+            let is_lost = ends_range && ranges.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+            if count == 0 || is_lost || to_server.write_all(sent).await.is_err() {
+                return;
+            }
+        }
+    };
+    let back = tokio::io::copy(&mut from_server, &mut to_client);
+    tokio::select! {
+        () = forth => {}
+        _ = back => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_goes_on_however_often_the_connection_is_lost_as_long_as_it_advances() {
+    let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    db.forgo_audits();
+    let accounts = "INSERT INTO credits.accounts (user_id, as_of, created_at) \
+        SELECT 'u' || number, now(), now() FROM generate_series(1, 301) AS number";
+    db.connect().await.batch_execute(accounts).await.unwrap();
+    let proxy = Proxy::start(&db).await;
+    let (url, ranges) = losing_network(&proxy).await;
+    let folder = folder();
+    let verified = tokio::task::spawn_blocking(move || verify(folder.path(), &[("DATABASE_URL", &url)]));
+    let (code, told, error) = verified.await.unwrap();
+    assert_eq!((code, &told["accounts"]), (Some(0), &json!(301)), "{error}");
+    let lost = ranges.load(Ordering::SeqCst) / 2;
+    assert!(lost > 4, "the connection was lost {lost} times");
 }

@@ -46,7 +46,8 @@ async fn a_database_that_was_shut_down_ends_the_gateway_which_then_starts_as_eve
     signal("-INT", &private_server(folder.path()).unwrap());
     assert_eq!(gateway.wait().code(), Some(1), "{}", gateway.log());
     assert!(
-        gateway.log().contains("it was shut down") && gateway.log().contains("postgres.log"),
+        gateway.log().contains("the private PostgreSQL was shut down by somebody")
+            && gateway.log().contains("postgres.log"),
         "{}",
         gateway.log()
     );

@@ -109,6 +109,18 @@ async fn a_hot_standby_can_be_audited_and_not_be_served_from() {
         assert_eq!(status.code(), Some(1), "{error}");
         assert!(error.contains("is a hot standby (read-only)") && error.contains("DATABASE_URL"), "{error}");
     }
-    drop(standby);
+
+    // With both servers named, the audit reads the first one and the service writes to the other.
+    let host = |url: &str| url.split(['@', '/']).nth(3).unwrap().to_owned();
+    let hosts = format!("{},{}", host(&standby.url), host(&url));
+    let both = url.replace(&host(&url), &hosts);
+    let on_both = [("DATABASE_URL", both.as_str())];
+    {
+        let gateway = Gateway::start(folder.path(), &on_both).await;
+        assert_eq!(gateway.consume("auth0|a", 1).await.unwrap().0, 200);
+    }
     primary.stop().unwrap();
+    let (status, out, error) = run(command(folder.path(), &on_both).args(["ledger", "verify", "--json"]));
+    assert_eq!(status.code(), Some(0), "{out}{error}");
+    drop(standby);
 }

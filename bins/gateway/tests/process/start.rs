@@ -1,5 +1,9 @@
 //! Starting and stopping.
 
+use std::fs;
+
+use testkit::{TestDb, skip};
+
 use super::gateway_process::{Gateway, command, folder, run};
 
 #[tokio::test]
@@ -16,6 +20,20 @@ async fn a_restart_keeps_the_data_and_a_stop_is_clean() {
     );
     let second = Gateway::start(folder.path(), &[]).await;
     assert_eq!(second.balance("test-user-1").await, 900.0);
+}
+
+#[tokio::test]
+async fn the_path_of_the_data_folder_may_have_any_character() {
+    let folder = folder();
+    for name in ["my data", "a,b", "a@b"] {
+        let mut gateway = Gateway::start(folder.path(), &[("DATA_DIR", name)]).await;
+        gateway.ensure("test-user-1").await;
+        let (status, _out, error) =
+            run(command(folder.path(), &[("DATA_DIR", name)]).args(["ledger", "verify"]));
+        assert!(status.success(), "{name}: {error}");
+        gateway.signal("-TERM");
+        assert!(gateway.wait().success(), "{name}: {}", gateway.log());
+    }
 }
 
 #[tokio::test]
@@ -64,6 +82,45 @@ fn every_problem_of_the_configuration_is_told_at_once_and_no_secret() {
 }
 
 #[test]
+fn an_env_file_that_leads_nowhere_is_a_problem() {
+    let folder = folder();
+    std::os::unix::fs::symlink("gone", folder.path().join(".env")).unwrap();
+    let (status, _out, error) = run(command(folder.path(), &[]).arg("check-config"));
+    assert_eq!(status.code(), Some(2), "{error}");
+    assert!(error.contains(".env") && error.contains("symbolic link"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_nearly_that_of_a_variable_is_pointed_out() {
+    let folder = folder();
+    std::fs::write(folder.path().join(".env"), "CORS_ORIGIN=https://app.example.com\n").unwrap();
+    let variables = [
+        ("DATABSE_URL", "postgresql://app:hunter2@db.example.com/app"),
+        // What shells, containers and orchestrators set.
+        ("HOSTNAME", "h"),
+        ("USER_SERVICE_PORT", "tcp://10.0.0.1:80"),
+        ("LOGNAME", "root"),
+    ];
+    let expected = [
+        "DATABSE_URL is set, and is not a variable of this service: is DATABASE_URL meant?",
+        "CORS_ORIGIN is set, and is not a variable of this service: is CORS_ORIGINS meant?",
+    ];
+    let (status, out, error) = run(command(folder.path(), &variables).arg("check-config"));
+    assert!(status.success(), "{error}");
+    let gateway = Gateway::start(folder.path(), &variables).await;
+    for text in [out, gateway.log()] {
+        assert!(expected.iter().all(|sentence| text.contains(sentence)), "{text}");
+        assert_eq!(text.matches("is not a variable of this service").count(), 2, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    // The one that is meant may be what is missing.
+    let production = [("ENVIRONMENT", "production"), ("SUPABASE_UR", "https://x.example.com")];
+    let (status, _out, error) = run(command(folder.path(), &production).arg("check-config"));
+    assert_eq!(status.code(), Some(2), "{error}");
+    assert!(error.contains("is SUPABASE_URL meant?"), "{error}");
+}
+
+#[test]
 fn generated_documents_are_printed() {
     let folder = folder();
     for (arguments, begin) in [
@@ -86,4 +143,20 @@ async fn a_missing_server_binary_says_what_to_install() {
     let (status, _out, error) = run(&mut command(folder.path(), &nowhere));
     assert_eq!(status.code(), Some(1), "{error}");
     assert!(error.contains("PG_BIN_DIR") || error.contains("DATABASE_URL"), "{error}");
+}
+
+/// Many shells and supervisors start processes with a low soft limit, which would bound the connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    if !cfg!(target_os = "linux") {
+        return skip("only Linux has /proc/<pid>/limits");
+    }
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let folder = folder();
+    let gateway = Gateway::start_limited(folder.path(), &[("DATABASE_URL", db.url())], "-S -n 128").await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let [soft, hard] = [0, 1].map(|place| line.unwrap().split_whitespace().nth(place).unwrap());
+    assert_eq!(soft, hard, "{limits}");
+    assert_ne!(soft, "128", "the limit of the test itself is too low to show anything");
 }

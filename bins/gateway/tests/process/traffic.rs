@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    gateway_process::{Gateway, folder},
+    gateway_process::{Gateway, Patience, folder},
     usage_export::{ask, loaded},
 };
 
@@ -37,7 +37,7 @@ async fn healthy(gateway: &Gateway) {
 /// Nothing was warned of since the start.
 fn assert_quiet(gateway: &Gateway) {
     let log = gateway.log();
-    let served = log.split("ready at ").nth(1).unwrap_or_default();
+    let served = log.split("listening on ").nth(1).unwrap_or_default();
     for level in ["WARN", "ERROR"] {
         assert!(!served.contains(&format!("\"level\":\"{level}\"")), "{served}");
     }
@@ -68,23 +68,69 @@ async fn sockets_that_do_not_read_shut_out_nobody_though_descriptors_are_few() {
     let folder = folder();
     let gateway = Gateway::start_with_files(folder.path(), &[("DATABASE_URL", db.url())], 256).await;
     gateway.ensure("someone").await;
-    let mut deaf = Vec::new();
-    for _ in 0..300 {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(2_048).unwrap();
-        let connecting = tokio::time::timeout(PATIENCE, socket.connect(address(&gateway)));
-        let mut stream = connecting.await.expect("no connection").unwrap();
-        let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(12);
-        // Some are closed before they have asked.
-        let _sent = stream.write_all(&asked).await;
-        deaf.push(stream);
-    }
+    let deaf = open_deaf(&gateway, 300).await;
     for _ in 0..40 {
         healthy(&gateway).await;
     }
     assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
     assert_quiet(&gateway);
     drop(deaf);
+}
+
+/// One address that opens many connections has no more of them open than it may, by the service's count and by the kernel's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_connections_of_one_address_are_closed_though_there_are_descriptors_for_them() {
+    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    gateway::descriptors::raise_limit();
+    let folder = folder();
+    let variables = [("DATABASE_URL", db.url()), ("CONNECTIONS_PER_ADDRESS", "512")];
+    let gateway = Gateway::start_with_files(folder.path(), &variables, 4_096).await;
+    gateway.ensure("someone").await;
+    let deaf = open_deaf(&gateway, 1_501).await;
+    let (counted, in_kernel) = (open_connections(&gateway).await, established(&gateway));
+    assert!(counted >= 500, "{counted}: the sockets were not open at all");
+    // Those that make room are closed in a moment.
+    let mut patience = Patience::new();
+    while open_connections(&gateway).await > 512 || established(&gateway) > 512 {
+        assert!(patience.lasts(), "{counted} are open, {in_kernel} established");
+    }
+    healthy(&gateway).await;
+    assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
+    assert_quiet(&gateway);
+    drop(deaf);
+}
+
+/// Opens sockets that ask for much and read nothing of it.
+async fn open_deaf(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
+    let mut deaf = Vec::new();
+    for _ in 0..count {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2_048).unwrap();
+        let connecting = tokio::time::timeout(PATIENCE, socket.connect(address(gateway)));
+        let mut stream = connecting.await.unwrap().unwrap();
+        let asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(12);
+        // Some are closed before they have asked.
+        let _sent = stream.write_all(&asked).await;
+        deaf.push(stream);
+    }
+    deaf
+}
+
+/// How many connections are open by the service's count.
+async fn open_connections(gateway: &Gateway) -> usize {
+    let request = gateway.client.get(format!("{}/metrics", gateway.url));
+    let text = request.send().await.unwrap().text().await.unwrap();
+    let mut lines = text.lines();
+    let count = lines.find_map(|line| line.strip_prefix("user_service_http_connections_open "));
+    count.unwrap().parse().unwrap()
+}
+
+/// How many established connections the kernel has at the gateway's end.
+fn established(gateway: &Gateway) -> usize {
+    let local = format!("0100007F:{:04X}", address(gateway).port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    ends.filter(|fields| fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&"01")).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +161,7 @@ async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
 async fn faults_of_clients_are_counted_and_not_warned_of() {
     let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
     let folder = folder();
-    let variables = [("DATABASE_URL", db.url()), ("REQUEST_TIMEOUT_SECONDS", "1")];
+    let variables = [("DATABASE_URL", db.url()), ("REQUEST_TIMEOUT_SECONDS", "1"), ("LOG_LEVEL", "debug")];
     let gateway = Gateway::start(folder.path(), &variables).await;
     let token = format!("X-API-Key: {}\r\n", testkit::SERVICE_KEY);
     let slow = format!("POST /api/v1/users/ensure HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 9\r\n\r\n{{");
@@ -143,8 +189,22 @@ async fn faults_of_clients_are_counted_and_not_warned_of() {
         let status = answer.get(9..12).and_then(|text| text.parse().ok()).unwrap_or(0);
         assert!(ended.is_ok() && statuses.contains(&status), "{request:.60}: {answer}");
     }
+    // A client that speaks TLS to the port of HTTP.
+    let mut stream = TcpStream::connect(address(&gateway)).await.unwrap();
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok() && answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
     let metrics = gateway.client.get(format!("{}/metrics", gateway.url));
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("user_service_http_client_errors_total{kind=\"malformed\"}"), "{metrics}");
+    for counted in ["malformed\"} 3", "head_too_large\"} 1"] {
+        let line = format!("user_service_http_client_errors_total{{kind=\"{counted}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    let log = gateway.log();
+    for kind in ["malformed", "head_too_large"] {
+        assert!(log.contains(&format!("\"kind\":\"{kind}\"")), "{kind}: {log}");
+    }
+    assert!(!log.contains("hung up"), "{log}");
     assert_quiet(&gateway);
 }

@@ -142,11 +142,27 @@ async fn a_body_that_never_ends_is_answered_and_the_connection_closed() {
 #[tokio::test]
 async fn the_head_of_a_further_request_must_come_in_time_too() {
     let app = TestApp::start().await;
-    let mut stream = TcpStream::connect(app.address()).await.unwrap();
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    until(&mut stream, "{\"status\":\"ok\"}").await;
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHo").await.unwrap();
-    assert_eq!(rest(&mut stream).await, "");
+    let user = app.user("auth0|a").await;
+    let get = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n".to_owned();
+    let post = consume(&user.token, "", r#"{"amount":1}"#);
+    let in_chunks = consume(&user.token, "", "").replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    let in_chunks = format!("{in_chunks}c\r\n{{\"amount\":1}}\r\n0\r\n\r\n");
+    let begun = "GET /livez HTTP/1.1\r\nHo";
+    let late = async {
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        stream.write_all(get.as_bytes()).await.unwrap();
+        until(&mut stream, "{\"status\":\"ok\"}").await;
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    };
+    // In one piece with the request before it.
+    let at_once = async |request: &str| {
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        stream.write_all(format!("{request}{begun}").as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
+    };
+    tokio::join!(late, at_once(&get), at_once(&post), at_once(&in_chunks));
 }
 
 #[tokio::test]
@@ -161,7 +177,7 @@ async fn no_body_is_asked_for_where_the_head_decides() {
     };
     for (request, status) in [
         (head(CONSUME, "none", 10), 401),
-        (head(CONSUME, &user.token, 3_000_000), 413),
+        (head(CONSUME, testkit::SERVICE_KEY, 3_000_000), 413),
         (head(CONSUME, &user.token, 4_000), 429),
         (head("/api/v1/users/auth0%7Cb/credits/consume", &user.token, 10), 403),
         (head("/nowhere", &user.token, 10), 404),
@@ -186,7 +202,8 @@ async fn no_body_is_asked_for_where_the_head_decides() {
     identity::users::set_active(&mut conn, app.clock(), &disabled.id, Activity::Deactivated).await.unwrap();
     drop(conn);
     let own = "/api/v1/users/auth0%7Cc/credits/consume";
-    let answer = raw(&app, &head(own, &disabled.token, 3_000_000)).await;
+    let packed = head(own, &disabled.token, 10).replace("Host: x", "Host: x\r\nContent-Encoding: gzip");
+    let answer = raw(&app, &packed).await;
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     assert!(answer.contains("AccountDisabledException"), "{answer}");
     let body = r#"{"amount":1}"#;
@@ -225,4 +242,39 @@ async fn connections_of_one_address_are_bounded_and_idle_ones_make_room() {
     trusting.get("/livez").send().await.expect(200);
     first.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     until(&mut first, "{\"status\":\"ok\"}").await;
+}
+
+/// Heads of answers are used again by the HTTP library, with the version of the answer before.
+#[tokio::test]
+async fn a_request_of_the_older_version_ends_no_other_connection() {
+    let app = TestApp::start_with(&[("WORKERS", "1")]).await;
+    let old = "GET /livez HTTP/1.0\r\nHost: x\r\n";
+    let further = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    for kept in ["", "Connection: keep-alive\r\n"] {
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        stream.write_all(format!("{old}{kept}\r\n").as_bytes()).await.unwrap();
+        let answer = until(&mut stream, "ok").await;
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        drop(stream);
+        let mut other = TcpStream::connect(app.address()).await.unwrap();
+        for number in 1..=3 {
+            other.write_all(further.as_bytes()).await.unwrap();
+            let answer = until(&mut other, "ok").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{kept:?}, request {number}: {answer:?}");
+            assert!(!answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+        }
+    }
+}
+
+/// A connection of the older version goes on if its client asks for that.
+#[tokio::test]
+async fn a_connection_of_the_older_version_is_kept_on_request() {
+    let app = TestApp::start_with(&[("WORKERS", "1")]).await;
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    for _ in 0..3 {
+        let request = "GET /livez HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = until(&mut stream, "ok").await;
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer:?}");
+    }
 }

@@ -9,13 +9,14 @@ use gateway::http::{
     doc::Doc,
     error::ApiError,
     reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+    route::{Access, BodyRule, Handler, Origin, Route},
 };
 use serde_json::{Value, json};
 use testkit::TestApp;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
 
 use super::{assert_documented_error, raw};
@@ -112,7 +113,67 @@ async fn a_panic_and_a_stuck_request_are_answered() {
     }
 }
 
-const fn failing(handler: gateway::http::route::Handler) -> Route {
+/// The fields of a large body are read on another thread than its request is served on, and nothing was done until they are read.
+#[tokio::test]
+async fn a_large_body_is_read_on_another_thread() {
+    static READS: Handler = |mut call: Call| {
+        Box::pin(async move {
+            let served_by = std::thread::current().id();
+            let read_by = call.input_with(|_| Some(std::thread::current().id())).await?;
+            Ok(Reply::of("text/plain", (served_by == read_by).to_string()))
+        })
+    };
+    static WAITS: Handler = |mut call: Call| {
+        Box::pin(async move {
+            let _taken = take_readers(&call.app).await;
+            call.input_with(|_| Some(())).await?;
+            unreachable!("there was no reader")
+        })
+    };
+    let service = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
+    let send = async |handler: Handler, size: usize| {
+        let app = Arc::clone(service.app());
+        let route: &'static Route =
+            Box::leak(Box::new(Route { method: Method::POST, body: BodyRule::Json, ..failing(handler) }));
+        let handle = move |request, payload| dispatch(Arc::clone(&app), route, request, payload);
+        let actix = test::init_service(App::new().route("/failing", web::post().to(handle))).await;
+        let body = format!("{{}}{}", " ".repeat(size));
+        let request = test::TestRequest::post().uri("/failing").set_payload(body);
+        let response = test::call_service(&actix, request.to_request()).await;
+        String::from_utf8(test::read_body(response).await.to_vec()).unwrap()
+    };
+    assert_eq!(send(READS, 0).await, "true");
+    assert_eq!(send(READS, 100_000).await, "false");
+    let refused = send(WAITS, 100_000).await;
+    assert!(refused.contains("ServiceUnavailableException"), "{refused}");
+}
+
+/// A body that came whole in time and is not read in time is no fault of its client, and surely nothing was done.
+#[tokio::test]
+async fn a_body_that_waits_too_long_for_a_reader_is_503() {
+    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "3")]).await;
+    let user = app.user("auth0|a").await;
+    let consume = || {
+        let body = format!("{{\"amount\":1}}{}", " ".repeat(100_000));
+        let request = app.post("/api/v1/users/auth0%7Ca/credits/consume");
+        request.token(&user.token).body(body).send()
+    };
+    let taken = take_readers(app.app()).await;
+    let refused = consume().await.expect(503);
+    assert_eq!(refused.error_code(), "ServiceUnavailableException");
+    drop(taken);
+    let done = consume().await.expect(200).json();
+    assert_eq!(done["remaining_credits"], 999.0);
+}
+
+/// All readers of large bodies.
+async fn take_readers(app: &gateway::app::App) -> OwnedSemaphorePermit {
+    let readers = Arc::clone(&app.traffic.bodies.readers);
+    let all = u32::try_from(readers.available_permits()).unwrap();
+    readers.acquire_many_owned(all).await.unwrap()
+}
+
+const fn failing(handler: Handler) -> Route {
     Route {
         method: Method::GET,
         path: "/failing",

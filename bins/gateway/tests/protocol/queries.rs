@@ -2,8 +2,9 @@
 
 use gateway::http::route::{Access, Origin, Route};
 use serde_json::{Value, json};
-use testkit::{TestApp, TestReply, TestUser};
+use testkit::{SERVICE_KEY, TestApp, TestReply, TestUser};
 
+use super::raw;
 use crate::examples;
 
 /// The routes of the documents, by HTTP contract 16.
@@ -93,5 +94,78 @@ async fn the_nearest_known_parameter_is_named() {
     for (name, nearest) in [("metric", "'metrics'"), ("groupby", "'group_by'"), ("bucket", "'1d'")] {
         let (_, msg) = faults.iter().find(|(loc, _)| **loc == name).unwrap();
         assert!(msg.contains(nearest), "{name}: {msg}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_without_likeness_gets_the_list_of_those_that_exist() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let path = "/api/v1/users/auth0%7Ca/usage/export?colour=red";
+    let refused = app.get(path).token(&user.token).send().await.expect(422).json();
+    let msg = refused["detail"][0]["msg"].as_str().unwrap();
+    assert!(!msg.contains("nearest"), "{msg}");
+    for known in ["format", "start_date", "end_date"] {
+        assert!(msg.contains(&format!("'{known}'")), "{msg}");
+    }
+}
+
+/// Two references that differ only in such bytes would be one.
+#[tokio::test]
+async fn bytes_of_a_query_that_are_no_text_are_refused() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let base = "/api/v1/users/auth0%7Ca";
+    let session = examples::session_of(&app, &user).await;
+    let recharge = format!("{base}/credits/recharge?amount=5&reference_id=pay");
+    let message = format!("/api/v1/sessions/{session}/messages?role=user&content=a");
+    let list = format!("{base}/usage?event_type=a");
+    for bytes in ["%ff", "%fe", "%B6%A9%B5%A5", "%ed%a0%80", "x%C3"] {
+        for (method, path, name) in
+            [("POST", &recharge, "reference_id"), ("POST", &message, "content"), ("GET", &list, "event_type")]
+        {
+            let request = app.request(method.parse().unwrap(), &format!("{path}{bytes}"));
+            let refused = request.service().send().await;
+            let refused = refused.expect(422).json();
+            let faults = refused["detail"].as_array().unwrap();
+            assert_eq!(faults.len(), 1, "{refused}");
+            assert_eq!(
+                (&faults[0]["type"], &faults[0]["loc"]),
+                (&json!("value_error"), &json!(["query", name])),
+                "{refused}"
+            );
+            assert!(faults[0]["msg"].as_str().unwrap().contains("UTF-8"), "{refused}");
+        }
+    }
+    // Parameters that nothing reads are ignored, and other escapes mean what they meant.
+    let path = format!("{base}/credits/recharge?amount=5&%ff=1&utm=%ff&reference_id=%E8%AE%A2+%2B%20a%zz");
+    let done = app.post(&path).service().send().await.expect(200).json();
+    assert_eq!(done["data"]["reference_id"], "订 + a%zz");
+    let other = format!("{base}/usage/export?%ff=1");
+    let refused = app.get(&other).token(&user.token).send().await.expect(422).json();
+    assert_eq!(refused["detail"][0]["type"], "extra_forbidden", "{refused}");
+}
+
+/// Bytes beyond ASCII in what names something: refused, and never replaced.
+#[tokio::test]
+async fn bytes_of_headers_and_paths_that_are_no_text_name_nothing() {
+    let app = TestApp::start().await;
+    app.user("auth0|a").await;
+    let consume = "POST /api/v1/users/auth0%7Ca/credits/consume HTTP/1.1";
+    let key = format!("X-API-Key: {SERVICE_KEY}\r\n");
+    for (line, headers, status) in [
+        (consume, format!("{key}Idempotency-Key: a\u{ff}\r\n"), 422),
+        ("GET /api/v1/users/me HTTP/1.1", format!("{key}X-User-Id: auth0|a\u{ff}\r\n"), 422),
+        (consume, format!("X-API-Key: {SERVICE_KEY}\u{ff}\r\n"), 401),
+        ("GET /api/v1/users/auth0%7Ca%ff/credits/balance HTTP/1.1", key.clone(), 422),
+        ("GET /api/v1/sessions/%ff/messages HTTP/1.1", key.clone(), 404),
+    ] {
+        let body = "{\"amount\":1}";
+        let request = format!(
+            "{line}\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = raw(&app, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {answer}");
     }
 }

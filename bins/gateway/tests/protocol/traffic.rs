@@ -224,3 +224,58 @@ async fn a_user_may_send_so_many_bytes() {
         assert_eq!(sent.send().await.expect(200).header("ratelimit"), "");
     }
 }
+
+/// Where the head says that the byte limit has no room, that is told before what the caller may do and before the size of the
+/// body (HTTP contract 1.4). Of a body in chunks it says so only if nothing is left.
+#[tokio::test]
+async fn the_byte_limit_comes_before_permissions_and_sizes() {
+    let variables = [("RATE_LIMIT_BYTES", "60000"), ("RATE_LIMIT_BYTES_BURST", "4000")];
+    let app = TestApp::start_with(&variables).await;
+    let (user, _other) = (app.user("auth0|a").await, app.user("auth0|b").await);
+    let (foreign, hidden) =
+        ("/api/v1/users/auth0%7Cb/credits/consume", "/api/v1/users/auth0%7Cb/credits/holds");
+    let send = |path: &str, bytes: usize| {
+        let amount = r#"{"amount":1}"#;
+        let body = format!("{amount}{}", " ".repeat(bytes - amount.len()));
+        app.post(path).token(&user.token).body(body).send()
+    };
+    let large = async |path: &str, token: &str| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 3000000\r\n\r\n"
+        );
+        super::raw(&app, &head).await
+    };
+    let chunked = async |path: &str| {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+             Transfer-Encoding: chunked\r\n\r\nc\r\n{{\"amount\":1}}\r\n0\r\n\r\n",
+            user.token
+        );
+        super::raw(&app, &request).await
+    };
+    let counted = send(CONSUME, 2_500).await.expect(200);
+    let left: usize = counted.header("ratelimit").split(['=', ';']).nth(2).unwrap().parse().unwrap();
+    for path in [CONSUME, foreign, hidden] {
+        let refused = send(path, left + 1).await.expect(429);
+        assert_eq!(refused.error_code(), "RateLimitExceededException");
+    }
+    for (path, token, status) in [
+        (foreign, user.token.as_str(), 429),
+        (CONSUME, &user.token, 429),
+        (CONSUME, "none", 401),
+        ("/nowhere", &user.token, 404),
+    ] {
+        let answer = large(path, token).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    // What fits is judged as ever, and what was refused took nothing.
+    send(foreign, left).await.expect(403);
+    send(hidden, left).await.expect(404);
+    let answer = chunked(foreign).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    send(CONSUME, left).await.expect(200);
+    let answer = chunked(foreign).await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    // Requests without a body are not concerned.
+    app.post(foreign).token(&user.token).send().await.expect(403);
+}

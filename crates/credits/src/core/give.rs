@@ -10,7 +10,7 @@ use crate::{
         grant::Notes,
         journal::{self, Draft},
     },
-    error::Refusal,
+    error::{PeriodFault, Refusal},
     model::{GrantKind, NewGrant, ReferenceScope, balance::BALANCE_MAX},
 };
 
@@ -145,8 +145,11 @@ fn period(
     let expires_at = offer.expires_at.map(whole_microseconds);
     let expired = expires_at.is_some_and(|end| end <= now.max(effective_at));
     let ancient = offer.effective_at.is_some_and(|begin| begin < OffsetDateTime::UNIX_EPOCH);
-    if expired || ancient {
-        return Err(Refusal::InvalidPeriod);
+    if ancient {
+        return Err(Refusal::InvalidPeriod(PeriodFault::Beginning));
+    }
+    if expired {
+        return Err(Refusal::InvalidPeriod(PeriodFault::Expiry));
     }
     Ok((effective_at, expires_at))
 }

@@ -13,7 +13,7 @@ use crate::{
         give::whole_microseconds,
         journal::{self, Draft, Usage},
     },
-    error::Refusal,
+    error::{PeriodFault, Refusal},
     model::{
         EntryKind, HoldMode, HoldStatus, HoldView,
         hold::{HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
@@ -106,7 +106,11 @@ impl Hold {
 
 /// Refuses a life that no hold may have.
 pub(super) fn check_ttl(ttl: Duration) -> Result<(), Refusal> {
-    if (HOLD_TTL_MIN..=HOLD_TTL_MAX).contains(&ttl) { Ok(()) } else { Err(Refusal::InvalidPeriod) }
+    if (HOLD_TTL_MIN..=HOLD_TTL_MAX).contains(&ttl) {
+        Ok(())
+    } else {
+        Err(Refusal::InvalidPeriod(PeriodFault::Ttl))
+    }
 }
 
 /// Sets credit aside in burn order.
@@ -140,8 +144,11 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
     });
     let draft = Draft { hold_id: Some(wish.hold_id), ..Draft::new(EntryKind::Hold, amount, lines.collect()) };
     let seq = journal::write(state, draft, cause)?;
-    let expires_at =
-        cause.created_at.checked_add(wish.ttl).map(whole_microseconds).ok_or(Refusal::InvalidPeriod)?;
+    let expires_at = cause
+        .created_at
+        .checked_add(wish.ttl)
+        .map(whole_microseconds)
+        .ok_or(Refusal::InvalidPeriod(PeriodFault::Ttl))?;
     state.add_hold(Hold {
         id: wish.hold_id,
         made_by: cause.caller,

@@ -42,6 +42,23 @@ pub async fn budgets(
     Ok(Some(views.collect()))
 }
 
+/// As [`set_budgets`], and reads them while the account is still locked.
+///
+/// # Errors
+/// As [`set_budgets`].
+pub async fn replace_budgets(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    user: &UserId,
+    new: &[NewBudget],
+) -> Result<Result<Vec<BudgetView>, BudgetsRefused>, DbError> {
+    if let Err(refusal) = set_budgets(tx, user, new).await? {
+        return Ok(Err(refusal));
+    }
+    let budgets = budgets(tx.conn(), clock, user).await?;
+    Ok(budgets.ok_or(BudgetsRefused::NoAccount))
+}
+
 /// Replaces all budgets of `user`; none, if `new` is empty. The caller commits. The account is locked meanwhile, so this must
 /// not run in a transaction that calls [`execute`](super::execute()).
 ///

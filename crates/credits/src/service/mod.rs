@@ -9,13 +9,13 @@ mod reads;
 mod sweep;
 mod trace;
 
-pub use budgets::{budgets, set_budgets};
+pub use budgets::{budgets, replace_budgets, set_budgets};
 pub use decided::Decided;
 pub use deciding::{Deciding, Preview, prepare};
 pub use execute::{Locked, execute, lock};
 pub use held_up::held_up;
 pub use reads::{
-    account, balances, find_transaction, grants, holds, set_low_balance_at, taken_from, transactions,
+    account, balances, find_transaction, grants, holds, is_due, set_low_balance_at, taken_from, transactions,
 };
 pub use sweep::{Swept, book_due, find_due, sweep};
 pub use trace::{Trace, entries_at, trace};

@@ -45,6 +45,15 @@ pub async fn balances(
     Ok(users.iter().map(|user| found.get(user).copied()).collect())
 }
 
+/// Whether something of `user` is due that is not booked yet. One statement.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be read.
+pub async fn is_due(conn: &PgConnection, clock: &dyn Clock, user: &UserId) -> Result<bool, DbError> {
+    let glances = store::balances::read(conn, clock.pinned(), std::slice::from_ref(user)).await?;
+    Ok(glances.iter().any(|(_, glance)| glance.is_due()))
+}
+
 /// The account of `user` with its open grants; `None` without an account. Two statements.
 ///
 /// # Errors

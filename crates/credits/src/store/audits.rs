@@ -1,5 +1,6 @@
 //! The rules of the ledger as queries over what is stored. Each finds at most 20 things that break its rule, with whose
-//! account (`subject`), which entry (`seq`, if it is about one) and the figures (`detail`).
+//! account (`subject`), which entry (`seq`, if it is about one) and the figures (`detail`), amounts in credits: they are stored
+//! in millionths.
 //!
 //! The rules are written once and asked twice: of everything at the end of a test, and of a range of accounts at a time by
 //! [`verify`](crate::verify). The tables of a rule are therefore named with the condition that their accounts meet.
@@ -16,7 +17,8 @@ macro_rules! rules {
             Audit {
                 rule: "credits L1: nothing is overdrawn or over-held",
                 sql: concat!(
-                    "SELECT user_id AS subject, NULL::bigint AS seq, format('posted %s, held %s', posted, held) AS detail \
+                    "SELECT user_id AS subject, NULL::bigint AS seq, format('posted %s credits, held %s credits', trim_scale(posted * 0.000001), \
+                     trim_scale(held * 0.000001)) AS detail \
                      FROM credits.accounts WHERE ", $these, " AND (held < 0 OR posted < held) LIMIT 20"
                 ),
             },
@@ -24,8 +26,9 @@ macro_rules! rules {
                 rule: "credits L2: each entry continues the one before",
                 sql: concat!(
                     "SELECT subject, seq, detail FROM ( \
-                       SELECT user_id AS subject, seq, format('entry %s begins with %s at %s, the one before (%s) ended \
-                         with %s at %s', seq, balance_before, created_at, seq_before, ended_with, ended_at) AS detail, \
+                       SELECT user_id AS subject, seq, format('entry %s begins with %s credits at %s, the one before \
+                         (%s) ended with %s credits at %s', seq, trim_scale(balance_before * 0.000001), created_at, seq_before, \
+                         trim_scale(ended_with * 0.000001), ended_at) AS detail, \
                          seq <> seq_before + 1 OR balance_before <> ended_with OR created_at < ended_at OR id <= id_before \
                            AS broken \
                        FROM (SELECT user_id, seq, id, balance_before, created_at, \
@@ -42,8 +45,9 @@ macro_rules! rules {
                 rule: "credits L2: an account is where its newest entry left it",
                 sql: concat!(
                     "SELECT coalesce(a.user_id, e.user_id) AS subject, e.seq, format('account: seq %s, posted %s, held %s; \
-                       journal: seq %s, posted %s, held %s', a.entry_seq, a.posted, a.held, e.seq, e.balance_after, \
-                       e.held_after) AS detail \
+                       journal: seq %s, posted %s, held %s (credits)', a.entry_seq, trim_scale(a.posted * 0.000001), \
+                       trim_scale(a.held * 0.000001), e.seq, trim_scale(e.balance_after * 0.000001), trim_scale(e.held_after * 0.000001)) \
+                       AS detail \
                      FROM (SELECT * FROM credits.accounts WHERE ", $these, ") AS a FULL JOIN ( \
                        SELECT DISTINCT ON (user_id) user_id, seq, balance_after, held_after, created_at \
                        FROM credits.entries WHERE ", $these, " ORDER BY user_id, seq DESC) AS e ON e.user_id = a.user_id \
@@ -56,8 +60,8 @@ macro_rules! rules {
                 rule: "credits L3: a grant is the sum of its lines",
                 sql: concat!(
                     "SELECT coalesce(g.user_id, l.user_id) AS subject, g.booked_seq AS seq, format('grant %s: remaining %s, \
-                       held %s; lines: %s, %s', coalesce(g.id, l.grant_id), g.remaining, g.held, l.delta, l.held_delta) \
-                       AS detail \
+                       held %s; lines: %s, %s (credits)', coalesce(g.id, l.grant_id), trim_scale(g.remaining * 0.000001), \
+                       trim_scale(g.held * 0.000001), trim_scale(l.delta * 0.000001), trim_scale(l.held_delta * 0.000001)) AS detail \
                      FROM (SELECT * FROM credits.grants WHERE ", $these, ") AS g FULL JOIN ( \
                        SELECT user_id, grant_id, sum(delta) AS delta, sum(held_delta) AS held_delta \
                        FROM credits.entry_grants WHERE ", $these, " GROUP BY user_id, grant_id) AS l \
@@ -71,8 +75,9 @@ macro_rules! rules {
                 rule: "credits L3: an entry is the sum of its lines",
                 sql: concat!(
                     "SELECT coalesce(e.user_id, l.user_id) AS subject, coalesce(e.seq, l.seq) AS seq, \
-                       format('entry %s: moved %s, held %s; lines: %s, %s', coalesce(e.seq, l.seq), e.moved, e.held_moved, \
-                       l.delta, l.held_delta) AS detail \
+                       format('entry %s: moved %s credits, held %s credits; lines: %s, %s credits', coalesce(e.seq, l.seq), \
+                       trim_scale(e.moved * 0.000001), trim_scale(e.held_moved * 0.000001), trim_scale(l.delta * 0.000001), \
+                       trim_scale(l.held_delta * 0.000001)) AS detail \
                      FROM (SELECT user_id, seq, type, amount, balance_after - balance_before AS moved, \
                          held_after - lag(held_after, 1, 0::bigint) OVER (PARTITION BY user_id ORDER BY seq) AS held_moved \
                        FROM credits.entries WHERE ", $these, ") AS e FULL JOIN ( \
@@ -87,8 +92,9 @@ macro_rules! rules {
             Audit {
                 rule: "credits L3: a booked grant has the entry that booked it",
                 sql: concat!(
-                    "SELECT g.user_id AS subject, g.booked_seq AS seq, format('grant %s of kind %s and amount %s is booked by \
-                       entry %s: %s of %s', g.id, g.kind, g.amount, g.booked_seq, e.type, e.amount) AS detail \
+                    "SELECT g.user_id AS subject, g.booked_seq AS seq, format('grant %s of kind %s and amount %s credits is \
+                       booked by entry %s: %s of %s credits', g.id, g.kind, trim_scale(g.amount * 0.000001), g.booked_seq, \
+                       e.type, trim_scale(e.amount * 0.000001)) AS detail \
                      FROM (SELECT * FROM credits.grants WHERE ", $these, ") AS g \
                      LEFT JOIN (SELECT * FROM credits.entries WHERE ", $these, ") AS e \
                        ON e.user_id = g.user_id AND e.seq = g.booked_seq \
@@ -101,8 +107,10 @@ macro_rules! rules {
             Audit {
                 rule: "credits L4: an account is the sum of its grants, and its open holds",
                 sql: concat!(
-                    "SELECT a.user_id AS subject, NULL::bigint AS seq, format('posted %s, held %s, newest grant %s; grants: %s, \
-                       %s, %s; holds: %s', a.posted, a.held, a.grant_seq, g.remaining, g.held, g.newest, h.amount) AS detail \
+                    "SELECT a.user_id AS subject, NULL::bigint AS seq, format('posted %s, held %s credits, newest grant %s; \
+                       grants: %s, %s credits, newest %s; holds: %s credits', trim_scale(a.posted * 0.000001), \
+                       trim_scale(a.held * 0.000001), a.grant_seq, trim_scale(g.remaining * 0.000001), trim_scale(g.held * 0.000001), \
+                       g.newest, trim_scale(h.amount * 0.000001)) AS detail \
                      FROM (SELECT * FROM credits.accounts WHERE ", $these, ") AS a LEFT JOIN ( \
                        SELECT user_id, sum(remaining) FILTER (WHERE booked_seq IS NOT NULL) AS remaining, \
                          sum(held) AS held, max(id) AS newest FROM credits.grants WHERE ", $these, " GROUP BY user_id) AS g \
@@ -116,8 +124,9 @@ macro_rules! rules {
             Audit {
                 rule: "credits L4: what is held of a grant is what open holds set aside of it",
                 sql: concat!(
-                    "SELECT coalesce(g.user_id, h.user_id) AS subject, NULL::bigint AS seq, format('grant %s: held %s; holds: \
-                       %s', coalesce(g.id, h.grant_id), g.held, h.amount) AS detail \
+                    "SELECT coalesce(g.user_id, h.user_id) AS subject, NULL::bigint AS seq, format('grant %s: held %s credits; \
+                       holds: %s credits', coalesce(g.id, h.grant_id), trim_scale(g.held * 0.000001), \
+                       trim_scale(h.amount * 0.000001)) AS detail \
                      FROM (SELECT * FROM credits.grants WHERE held <> 0 AND ", $these, ") AS g FULL JOIN ( \
                        SELECT o.user_id, l.grant_id, sum(l.held_delta) AS amount \
                        FROM (SELECT * FROM credits.holds WHERE state = 'open' AND ", $these, ") AS o \
@@ -131,9 +140,11 @@ macro_rules! rules {
                 rule: "credits L5: a hold is made once and resolved once, as its entries say",
                 sql: concat!(
                     "SELECT coalesce(h.user_id, e.user_id) AS subject, coalesce(h.entry_seq, e.seq) AS seq, format('hold %s is \
-                       %s: %s of %s, captured %s, released %s, uncollected %s; entries: made %s of %s, captured %s of %s, \
-                       released %s of %s', coalesce(h.id, e.hold_id), h.state, h.amount, h.requested, h.captured, h.released, \
-                       h.uncollected, e.holds, e.held, e.captures, e.captured, e.releases, e.released) AS detail \
+                       %s: %s of %s credits, captured %s, released %s, uncollected %s credits; entries: made %s of %s, \
+                       captured %s of %s, released %s of %s credits', coalesce(h.id, e.hold_id), h.state, \
+                       trim_scale(h.amount * 0.000001), trim_scale(h.requested * 0.000001), trim_scale(h.captured * 0.000001), \
+                       trim_scale(h.released * 0.000001), trim_scale(h.uncollected * 0.000001), e.holds, trim_scale(e.held * 0.000001), \
+                       e.captures, trim_scale(e.captured * 0.000001), e.releases, trim_scale(e.released * 0.000001)) AS detail \
                      FROM (SELECT * FROM credits.holds WHERE ", $these, ") AS h FULL JOIN ( \
                        SELECT user_id, hold_id, min(seq) AS seq, count(*) FILTER (WHERE type = 'hold') AS holds, \
                          coalesce(sum(amount) FILTER (WHERE type = 'hold'), 0) AS held, \
@@ -180,7 +191,8 @@ macro_rules! rules {
                     "SELECT a.user_id AS subject, NULL::bigint AS seq, format('%s at %s', due.what, a.as_of) AS detail \
                      FROM (SELECT * FROM credits.accounts WHERE ", $these, ") AS a JOIN ( \
                        SELECT user_id, CASE WHEN booked_seq IS NULL THEN effective_at ELSE expires_at END AS at, \
-                         format('grant %s from %s to %s has %s', id, effective_at, expires_at, remaining - held) AS what \
+                         format('grant %s from %s to %s has %s credits', id, effective_at, expires_at, \
+                         trim_scale((remaining - held) * 0.000001)) AS what \
                        FROM credits.grants WHERE (booked_seq IS NULL OR remaining > held) AND ", $these, " \
                        UNION ALL SELECT user_id, expires_at, format('hold %s to %s is open', id, expires_at) \
                        FROM credits.holds WHERE state = 'open' AND ", $these, ") AS due ON due.user_id = a.user_id \
@@ -190,8 +202,8 @@ macro_rules! rules {
             Audit {
                 rule: "credits L10: a charge is given back once at most",
                 sql: concat!(
-                    "SELECT r.user_id AS subject, r.refunds_seq AS seq, format('entry %s: %s of %s; refunds: %s', \
-                       r.refunds_seq, e.type, e.amount, r.refunded) AS detail \
+                    "SELECT r.user_id AS subject, r.refunds_seq AS seq, format('entry %s: %s of %s credits; refunds: \
+                       %s credits', r.refunds_seq, e.type, trim_scale(e.amount * 0.000001), trim_scale(r.refunded * 0.000001)) AS detail \
                      FROM (SELECT user_id, refunds_seq, sum(amount) AS refunded FROM credits.entries \
                        WHERE refunds_seq IS NOT NULL AND ", $these, " GROUP BY user_id, refunds_seq) AS r \
                      LEFT JOIN (SELECT * FROM credits.entries WHERE ", $these, ") AS e \
@@ -202,8 +214,8 @@ macro_rules! rules {
             Audit {
                 rule: "credits L18: lifetime_granted is what was granted",
                 sql: concat!(
-                    "SELECT a.user_id AS subject, NULL::bigint AS seq, format('%s; grants: %s', a.lifetime_granted, g.granted) \
-                       AS detail \
+                    "SELECT a.user_id AS subject, NULL::bigint AS seq, format('%s credits; grants: %s credits', \
+                       trim_scale(a.lifetime_granted * 0.000001), trim_scale(g.granted * 0.000001)) AS detail \
                      FROM (SELECT * FROM credits.accounts WHERE ", $these, ") AS a LEFT JOIN ( \
                        SELECT user_id, sum(amount) AS granted FROM credits.grants \
                        WHERE booked_seq IS NOT NULL AND kind <> 'refund' AND ", $these, " GROUP BY user_id) AS g \
@@ -228,8 +240,9 @@ macro_rules! rules {
             Audit {
                 rule: "credits L19: what a budget says was spent is what was charged in its window",
                 sql: concat!(
-                    "SELECT b.user_id AS subject, NULL::bigint AS seq, format('budget of a %s from %s to %s: spent %s; \
-                       entries: %s', b.period, b.window_start, b.window_end, b.spent, j.spent) AS detail \
+                    "SELECT b.user_id AS subject, NULL::bigint AS seq, format('budget of a %s from %s to %s: spent %s \
+                       credits; entries: %s credits', b.period, b.window_start, b.window_end, \
+                       trim_scale(b.spent * 0.000001), trim_scale(j.spent * 0.000001)) AS detail \
                      FROM (SELECT * FROM credits.budgets WHERE ", $these, ") AS b CROSS JOIN LATERAL ( \
                        SELECT coalesce(sum(CASE e.type WHEN 'refund' THEN -e.amount ELSE e.amount END), 0) AS spent \
                        FROM credits.entries e LEFT JOIN credits.entries c \

@@ -216,7 +216,7 @@ fn what_is_not_remembered_cannot_be_written() {
         Refusal::ReservedReference,
         Refusal::HoldOfService { hold_id: Uuid::nil() },
         Refusal::InvalidAmount { amount: micro(0), limit: micro(1) },
-        Refusal::InvalidPeriod,
+        Refusal::InvalidPeriod(credits::PeriodFault::Expiry),
         Refusal::MissingReason,
         Refusal::TooManyHolds { limit: 1 },
     ] {

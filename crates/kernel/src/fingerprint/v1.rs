@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{FINGERPRINT_BYTES, with, with_json, with_word};
+use super::{FINGERPRINT_BYTES, canonical_json::CanonicalJson, with, with_json, with_word};
 use crate::{Credits, FreeForm};
 
 /// The fingerprints that earlier versions may have stored for one request. To the earliest ones an absent object and an
@@ -77,7 +77,7 @@ impl Fingerprint {
     /// With free JSON.
     pub fn json(mut self, json: &FreeForm) -> Self {
         if self.steps.is_empty() {
-            return Self { begun: with_json(self.begun, json.as_json(), 0), ..self };
+            return Self { begun: with_json(self.begun, &CanonicalJson::of(json.as_json())), ..self };
         }
         self.steps.push(Step::Json(json.clone()));
         self
@@ -94,30 +94,40 @@ impl Fingerprint {
         }
     }
 
-    /// Whether `stored` is one of the fingerprints.
+    /// The fingerprint that version 1 stored last, when it knew the classes of callers: an absent object was an empty one.
     #[must_use]
-    pub fn matches(&self, stored: &[u8]) -> bool {
-        self.hashes().any(|hash| hash == stored)
+    pub fn finish(&self) -> [u8; FINGERPRINT_BYTES] {
+        let hash = self.steps.iter().fold(self.begun.clone(), |hash, step| match step {
+            Step::Word(word) => with(hash, word.as_deref()),
+            Step::Json(json) => with_json(hash, &CanonicalJson::of(json.as_json())),
+            Step::NoObject => with(hash, None),
+        });
+        hash.finalize().into()
     }
 
-    /// The fingerprints: one for each way in which the objects may have been absent or empty. In the first one all are absent,
-    /// which is what the last version that stored such fingerprints made.
+    /// The fingerprints: one for each way in which the objects may have been absent or empty. In the first one, which is
+    /// [`Fingerprint::finish`], all are absent.
     pub fn hashes(&self) -> impl Iterator<Item = [u8; FINGERPRINT_BYTES]> {
         let begun = vec![self.begun.clone()];
-        let hashes = self.steps.iter().fold(begun, |hashes, step| {
-            let added = hashes.into_iter().flat_map(|hash| step.added(hash));
-            added.collect()
-        });
+        let hashes = self.steps.iter().fold(begun, |hashes, step| step.added(hashes));
         hashes.into_iter().map(|hash| hash.finalize().into())
     }
 }
 
 impl Step {
-    fn added(&self, hash: Sha256) -> Vec<Sha256> {
+    /// The hashes with this part, in each of its forms.
+    fn added(&self, hashes: Vec<Sha256>) -> Vec<Sha256> {
+        let hashes = hashes.into_iter();
         match self {
-            Self::Word(word) => vec![with(hash, word.as_deref())],
-            Self::Json(json) => vec![with_json(hash, json.as_json(), 0)],
-            Self::NoObject => vec![with(hash.clone(), None), with_json(hash, "{}", 0)],
+            Self::Word(word) => hashes.map(|hash| with(hash, word.as_deref())).collect(),
+            Self::Json(json) => {
+                let json = CanonicalJson::of(json.as_json());
+                hashes.map(|hash| with_json(hash, &json)).collect()
+            }
+            Self::NoObject => {
+                let empty = CanonicalJson::of("{}");
+                hashes.flat_map(|hash| [with(hash.clone(), None), with_json(hash, &empty)]).collect()
+            }
         }
     }
 }
@@ -168,7 +178,7 @@ mod tests {
         let asked = Fingerprint::new().word("http").maybe(None).number(Some(-7)).id(Uuid::from_u128(7));
         let asked = asked.credits(Some(Credits::from_micro(1_500_000))).json(&object).object(None);
         let asked = asked.instant(Some(OffsetDateTime::UNIX_EPOCH + time::Duration::SECOND)).json(&object);
-        let hex = |hash: [u8; FINGERPRINT_BYTES]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = |hash: [u8; FINGERPRINT_BYTES]| -> String { hash.iter().map(|byte| format!("{byte:02x}")).collect() };
         let hashes: Vec<String> = asked.hashes().map(hex).collect();
         assert_eq!(
             hashes,

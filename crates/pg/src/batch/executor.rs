@@ -9,7 +9,7 @@ use super::{
     Lookup, Rejected, Work,
     turn::{MyTurn, Writing},
 };
-use crate::{Attempts, DbError, Pool, Tx, session::End};
+use crate::{Attempts, DbError, Pool, Tx};
 
 const ATTEMPTS_MAX: u32 = 3;
 
@@ -124,7 +124,7 @@ impl<W: Work> Executor for Writer<W> {
                 Ok(outcomes)
             }
             Err(error) => {
-                tx.give_up(&error).await;
+                tx.abort(&error).await;
                 Err(error)
             }
         }
@@ -135,7 +135,7 @@ impl<W: Work> Executor for Writer<W> {
         let held_up = self.work.held_up(&mut tx, items).await;
         match &held_up {
             Ok(_) => tx.rollback().await,
-            Err(error) => tx.give_up(error).await,
+            Err(error) => tx.abort(error).await,
         }
         held_up
     }
@@ -157,22 +157,7 @@ impl<L: Lookup> Executor for Reader<L> {
         items: &[L::Item],
         _progress: &mut Progress<L::Item, L::Outcome>,
     ) -> Result<Vec<L::Outcome>, DbError> {
-        let mut conn = self.pool.get().await?;
-        let session = self.pool.session();
-        let loading = async {
-            session.enter(&mut conn).await?;
-            let outcomes = self.lookup.load(&mut conn, items).await?;
-            session.leave(&mut conn, End::Commit).await?;
-            Ok(outcomes)
-        };
-        let outcomes = match loading.await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                // A connection that has just broken may not know it yet, and the next attempt would get it again.
-                conn.discard();
-                return Err(error);
-            }
-        };
+        let outcomes = self.pool.read(async |conn| self.lookup.load(conn, items).await).await?;
         DbError::expect_rows("a lookup", items.len(), outcomes.len())?;
         Ok(outcomes)
     }

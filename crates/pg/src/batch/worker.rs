@@ -70,7 +70,7 @@ impl<E: Executor> Worker<E> {
     ) -> Option<Batch<E::Item, E::Outcome>> {
         match rejection(error) {
             Some(rejected) if !matches!(error, DbError::LockTimeout(_)) => {
-                tracing::warn!(queue = self.limits.name, items = batch.len(), error = %chain(error), "a batch was not done");
+                tracing::warn!(queue = self.limits.name, items = batch.len(), error = %chain(error), "the requests of a batch are answered with 503");
                 batch.reject(rejected);
                 None
             }

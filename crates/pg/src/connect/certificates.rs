@@ -16,14 +16,28 @@ use rustls::{
     },
     pki_types::{
         AlgorithmIdentifier, CertificateDer, ServerName, SignatureVerificationAlgorithm,
-        SubjectPublicKeyInfoDer, UnixTime,
+        SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
     },
     server::ParsedCertificate,
 };
 use x509_cert::{
     Certificate, Version,
-    der::{Decode as _, Encode as _, oid::db::rfc4519::COMMON_NAME},
-    ext::pkix::{BasicConstraints, SubjectAltName, name::GeneralName},
+    der::{
+        Decode as _, Encode as _,
+        oid::{
+            ObjectIdentifier,
+            db::{
+                rfc4519::COMMON_NAME,
+                rfc5280::{
+                    ID_CE_BASIC_CONSTRAINTS, ID_CE_CERTIFICATE_POLICIES, ID_CE_CRL_DISTRIBUTION_POINTS,
+                    ID_CE_EXT_KEY_USAGE, ID_CE_INHIBIT_ANY_POLICY, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
+                    ID_CE_POLICY_CONSTRAINTS, ID_CE_POLICY_MAPPINGS, ID_CE_SUBJECT_ALT_NAME,
+                    ID_KP_SERVER_AUTH,
+                },
+            },
+        },
+    },
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, name::GeneralName},
     spki::AlgorithmIdentifierOwned,
 };
 
@@ -38,73 +52,135 @@ pub(super) enum Check {
     ChainAndName,
 }
 
+/// A certificate of `sslrootcert`, or of the system.
+#[derive(Debug)]
+pub(super) struct Known {
+    der: CertificateDer<'static>,
+    certificate: Certificate,
+    /// What webpki needs of an authority; none if it may sign no certificate of a server.
+    authority: Option<TrustAnchor<'static>>,
+}
+
 #[derive(Debug)]
 pub(super) struct Verifier {
     check: Check,
-    roots: RootCertStore,
-    /// The roots as certificates, if they came from a file.
-    certificates: Vec<CertificateDer<'static>>,
+    known: Vec<Known>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl Verifier {
-    pub(super) fn new(
-        check: Check,
-        roots: RootCertStore,
-        certificates: Vec<CertificateDer<'static>>,
-        algorithms: WebPkiSupportedAlgorithms,
-    ) -> Self {
-        Self { check, roots, certificates, algorithms }
+/// Extensions that OpenSSL knows where they are critical.
+const KNOWN_EXTENSIONS: [ObjectIdentifier; 10] = [
+    ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_CERTIFICATE_POLICIES,
+    ID_CE_CRL_DISTRIBUTION_POINTS,
+    ID_CE_EXT_KEY_USAGE,
+    ID_CE_INHIBIT_ANY_POLICY,
+    ID_CE_KEY_USAGE,
+    ID_CE_NAME_CONSTRAINTS,
+    ID_CE_POLICY_CONSTRAINTS,
+    ID_CE_POLICY_MAPPINGS,
+    ID_CE_SUBJECT_ALT_NAME,
+];
+
+/// Longest way from the certificate of a server to that of an authority, where webpki does not look for it.
+const ISSUERS_MAX: usize = 4;
+
+impl Known {
+    /// None if it cannot be read.
+    pub(super) fn read(der: CertificateDer<'static>) -> Option<Self> {
+        let certificate = parse(&der).ok()?;
+        let mut roots = RootCertStore::empty();
+        let authority = may_sign(&certificate) && roots.add(der.clone()).is_ok();
+        Some(Self { der, authority: roots.roots.pop().filter(|_| authority), certificate })
     }
 
-    /// Whether a root vouches for the certificate.
+    fn authority_at(&self, now: UnixTime) -> Option<&TrustAnchor<'static>> {
+        let in_time = check_time(&self.certificate, now).is_ok();
+        self.authority.as_ref().filter(|_| in_time)
+    }
+
+    fn is_issuer_of(&self, certificate: &Certificate) -> bool {
+        self.certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer
+    }
+}
+
+impl Verifier {
+    pub(super) fn new(check: Check, known: Vec<Known>, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self { check, known, algorithms }
+    }
+
+    /// Whether a certificate that signed itself, and is known, is that of the server or of an authority above it.
+    ///
+    /// As for OpenSSL without `X509_V_FLAG_PARTIAL_CHAIN`: other known certificates only lead there.
     fn check_chain(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        if self.certificates.iter().any(|known| known == end_entity) {
-            return check_time(&parse(end_entity)?, now);
+        let certificate = parse(end_entity)?;
+        if is_self_issued(&certificate) && self.known.iter().any(|known| known.der == *end_entity) {
+            check_time(&certificate, now)?;
+            return check_use(&certificate);
+        }
+        let may_sign = |der: &&CertificateDer<'_>| parse(der).is_ok_and(|certificate| may_sign(&certificate));
+        let mut between: Vec<_> = intermediates.iter().filter(may_sign).cloned().collect();
+        let mut roots = RootCertStore::empty();
+        for known in &self.known {
+            match known.authority_at(now) {
+                Some(authority) if is_self_issued(&known.certificate) => roots.roots.push(authority.clone()),
+                Some(_) => between.push(known.der.clone()),
+                None => {}
+            }
         }
         let verified = ParsedCertificate::try_from(end_entity).and_then(|parsed| {
             let algorithms = self.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)
+            verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &between, now, algorithms)
         });
-        match verified {
-            Err(error) => self.check_version_1(end_entity, now).map_err(|_| error),
-            Ok(()) => Ok(()),
+        if let Err(error) = verified
+            && !(self.is_for_own_rules(&certificate, now) && self.is_signed(&certificate, now, ISSUERS_MAX))
+        {
+            return Err(self.untimely(&certificate, now).unwrap_or(error));
         }
+        check_use(&certificate)
     }
 
-    /// A certificate of version 1 has no extensions, so that there is nothing to check but its issuer's signature.
-    fn check_version_1(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-        let certificate = parse(end_entity)?;
-        if certificate.tbs_certificate.version != Version::V1 {
-            return Err(CertificateError::UnknownIssuer.into());
-        }
-        check_time(&certificate, now)?;
+    /// Whether webpki refuses what OpenSSL accepts: a certificate of version 1, or that of an authority, as a server's.
+    fn is_for_own_rules(&self, certificate: &Certificate, now: UnixTime) -> bool {
+        let is_authority = basic_constraints(certificate).is_ok_and(|found| found == Some(true));
+        (certificate.tbs_certificate.version == Version::V1 || is_authority)
+            && check_time(certificate, now).is_ok()
+    }
+
+    /// Whether known certificates lead by their signatures to one that signed itself.
+    fn is_signed(&self, certificate: &Certificate, now: UnixTime, issuers_left: usize) -> bool {
+        let Some(left) = issuers_left.checked_sub(1) else {
+            return false;
+        };
+        self.known.iter().any(|known| {
+            known.is_issuer_of(certificate)
+                // Names are constrained in ways that only webpki knows.
+                && known.authority_at(now).is_some_and(|authority| authority.name_constraints.is_none())
+                && self.signed_by(&known.certificate, certificate).unwrap_or(false)
+                && (is_self_issued(&known.certificate) || self.is_signed(&known.certificate, now, left))
+        })
+    }
+
+    /// The reason why the known issuer of a certificate does not count, if that is its time.
+    fn untimely(&self, certificate: &Certificate, now: UnixTime) -> Option<Error> {
+        let mut issuers = self.known.iter().filter(|known| known.is_issuer_of(certificate));
+        issuers.find_map(|known| check_time(&known.certificate, now).err())
+    }
+
+    fn signed_by(&self, signer: &Certificate, certificate: &Certificate) -> Result<bool, Error> {
         let signed = certificate.tbs_certificate.to_der().map_err(|_| bad_encoding())?;
         let signature = certificate.signature.raw_bytes();
         let algorithm = identifier(&certificate.signature_algorithm)?;
-        for root in self.certificates.iter().filter_map(|root| parse(root).ok()) {
-            if root.tbs_certificate.subject == certificate.tbs_certificate.issuer
-                && check_time(&root, now).is_ok()
-                && may_sign(&root)
-                && self.signed_by(&root, &algorithm, &signed, signature)
-            {
-                return Ok(());
-            }
-        }
-        Err(CertificateError::UnknownIssuer.into())
-    }
-
-    fn signed_by(&self, signer: &Certificate, algorithm: &[u8], signed: &[u8], signature: &[u8]) -> bool {
         let mut candidates = self.algorithms.all.iter().copied();
-        candidates.any(|candidate| {
-            is(candidate.signature_alg_id(), algorithm)
-                && verify(candidate, signer, signed, signature).unwrap_or(false)
-        })
+        Ok(candidates.any(|candidate| {
+            is(candidate.signature_alg_id(), &algorithm)
+                && verify(candidate, signer, &signed, signature).unwrap_or(false)
+        }))
     }
 }
 
@@ -213,14 +289,14 @@ fn dns_name(name: &GeneralName) -> Option<&str> {
     }
 }
 
-/// Whether a common name is that of the host. A star stands for one label, as for libpq.
+/// Whether the common name, the first if there are several, is that of the host. A star stands for one label, as for libpq.
 fn has_common_name(certificate: &Certificate, host: &str) -> bool {
     let attributes = certificate.tbs_certificate.subject.0.iter();
-    let mut names = attributes
+    let name = attributes
         .flat_map(|names| names.0.iter())
-        .filter(|attribute| attribute.oid == COMMON_NAME)
-        .filter_map(|attribute| std::str::from_utf8(attribute.value.value()).ok());
-    names.any(|name| {
+        .find(|attribute| attribute.oid == COMMON_NAME)
+        .and_then(|attribute| std::str::from_utf8(attribute.value.value()).ok());
+    name.is_some_and(|name| {
         name.eq_ignore_ascii_case(host)
             || name.strip_prefix("*.").is_some_and(|domain| {
                 host.split_once('.')
@@ -229,13 +305,59 @@ fn has_common_name(certificate: &Certificate, host: &str) -> bool {
     })
 }
 
-/// Whether the certificate is that of an authority. Those of version 1 cannot say so.
-fn may_sign(certificate: &Certificate) -> bool {
-    match certificate.tbs_certificate.get::<BasicConstraints>() {
-        Ok(Some((_, constraints))) => constraints.ca,
-        Ok(None) => certificate.tbs_certificate.version == Version::V1,
+fn is_self_issued(certificate: &Certificate) -> bool {
+    certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer
+}
+
+/// Whether the certificate is that of an authority, if it says so.
+fn basic_constraints(certificate: &Certificate) -> Result<Option<bool>, Error> {
+    let found = certificate.tbs_certificate.get::<BasicConstraints>();
+    let found = found.map_err(|_| bad_encoding())?;
+    Ok(found.map(|(_, constraints)| constraints.ca))
+}
+
+fn key_usage(certificate: &Certificate) -> Result<Option<KeyUsage>, Error> {
+    let found = certificate.tbs_certificate.get::<KeyUsage>();
+    Ok(found.map_err(|_| bad_encoding())?.map(|(_, usage)| usage))
+}
+
+/// Whether it may be in a chain that ends in a server: by its purposes, and by having no critical extension that OpenSSL does
+/// not know.
+fn is_for_servers(certificate: &Certificate) -> bool {
+    let extensions = certificate.tbs_certificate.extensions.iter().flatten();
+    let mut critical = extensions.filter(|extension| extension.critical);
+    if critical.any(|extension| !KNOWN_EXTENSIONS.contains(&extension.extn_id)) {
+        return false;
+    }
+    match certificate.tbs_certificate.get::<ExtendedKeyUsage>() {
+        Ok(Some((_, uses))) => uses.0.contains(&ID_KP_SERVER_AUTH),
+        Ok(None) => true,
         Err(_) => false,
     }
+}
+
+/// Whether it may sign certificates of servers, by OpenSSL's rules. Without basic constraints one of version 1 may that signed
+/// itself, and one whose key is for it.
+fn may_sign(certificate: &Certificate) -> bool {
+    let Ok(usage) = key_usage(certificate) else {
+        return false;
+    };
+    let is_authority = match basic_constraints(certificate) {
+        Ok(Some(is_authority)) => is_authority,
+        Ok(None) => {
+            let is_first_version = certificate.tbs_certificate.version == Version::V1;
+            usage.is_some() || (is_first_version && is_self_issued(certificate))
+        }
+        Err(_) => false,
+    };
+    is_authority && usage.is_none_or(|usage| usage.key_cert_sign()) && is_for_servers(certificate)
+}
+
+/// Refuses a certificate that is not for a server.
+fn check_use(certificate: &Certificate) -> Result<(), Error> {
+    let fits = key_usage(certificate)?
+        .is_none_or(|usage| usage.digital_signature() || usage.key_encipherment() || usage.key_agreement());
+    if fits && is_for_servers(certificate) { Ok(()) } else { Err(CertificateError::InvalidPurpose.into()) }
 }
 
 fn check_time(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
@@ -281,3 +403,6 @@ fn parse(certificate: &CertificateDer<'_>) -> Result<Certificate, Error> {
 fn bad_encoding() -> Error {
     CertificateError::BadEncoding.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! One connection to one server: opened, looked at, set up, and driven by a task of its own.
 
 use std::{
+    error::Error as _,
     future::poll_fn,
     ops::{Deref, DerefMut},
     sync::Arc,
@@ -32,6 +33,8 @@ pub struct OpenConnection {
     watch: Arc<Watch>,
     answer_timeout: Duration,
     cancel: Cancel,
+    /// The place of its server in the connection string.
+    place: usize,
     _driver: Driver,
 }
 
@@ -41,6 +44,8 @@ pub(crate) struct Cancel {
     token: CancelToken,
     endpoint: Endpoint,
     name: String,
+    /// That of the connection: what worked for it works again, and the server's secret travels no less protected.
+    encryption: Encryption,
 }
 
 /// Why there is no connection to a server.
@@ -56,12 +61,14 @@ pub(crate) enum Fault {
     Tls(#[from] TlsFault),
     #[error("the server refused the connection")]
     Startup(#[from] tokio_postgres::Error),
+    #[error("the server asks for a password, and the database URL has none")]
+    NoPassword,
     #[error(
-        "the database has the encoding {0} and this service needs UTF8: \\
+        "the database has the encoding {0} and this service needs UTF8: \
          CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0 makes one"
     )]
     Encoding(String),
-    #[error("the server is not {wanted}, which target_session_attrs asks for")]
+    #[error("the server is not {wanted} (target_session_attrs)")]
     OtherKind { wanted: &'static str },
     #[error("the session cannot be set up")]
     SetUp(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -95,16 +102,17 @@ pub(super) fn config(url: &DatabaseUrl, application_name: &str) -> Config {
 
 pub(super) async fn open(
     target: &Target,
-    host: &Host,
+    (place, host): (usize, &Host),
     endpoint: &Endpoint,
     wanted: TargetSession,
     encryption: &Encryption,
 ) -> Result<OpenConnection, Fault> {
     let socket = socket::open(endpoint, &target.url.tcp).await?;
     let transport = encryption.apply(socket, &host.name).await?;
+    let encryption = encryption.settled(&transport);
     let watch = Watch::new(&target.silence, target.answer_timeout);
     let stream = Watched::new(transport, Arc::clone(&watch));
-    let (client, driver) = target.config.connect_raw(stream, Encrypted).await?;
+    let (client, driver) = target.config.connect_raw(stream, Encrypted).await.map_err(not_begun)?;
     let encoding = driver.parameter("server_encoding").unwrap_or("UTF8");
     if encoding != "UTF8" {
         return Err(Fault::Encoding(encoding.to_owned()));
@@ -114,24 +122,31 @@ pub(super) async fn open(
         standby: driver.parameter("in_hot_standby").map(|value| value == "on"),
         read_only: driver.parameter("default_transaction_read_only").map(|value| value == "on"),
     };
-    let cancel = Cancel { token: client.cancel_token(), endpoint: endpoint.clone(), name: host.name.clone() };
+    let cancel = Cancel {
+        token: client.cancel_token(),
+        endpoint: endpoint.clone(),
+        name: host.name.clone(),
+        encryption,
+    };
     let driver = drive(driver, Arc::clone(&watch), host.to_string());
     check_kind(&client, wanted, reported).await?;
     let mut connection =
         AsyncPgConnection::try_from(client).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
     target.session.begin_on(&mut connection).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
-    Ok(OpenConnection { connection, watch, answer_timeout: target.answer_timeout, cancel, _driver: driver })
+    Ok(OpenConnection {
+        connection,
+        watch,
+        answer_timeout: target.answer_timeout,
+        cancel,
+        place,
+        _driver: driver,
+    })
 }
 
 /// Asks the server to stop a statement, on a connection of its own.
-pub(super) async fn cancel(
-    encryption: &Encryption,
-    tcp: &Tcp,
-    cancel: &Cancel,
-    silence: &Arc<Silence>,
-) -> Result<(), Fault> {
+pub(super) async fn cancel(tcp: &Tcp, cancel: &Cancel, silence: &Arc<Silence>) -> Result<(), Fault> {
     let socket = socket::open(&cancel.endpoint, tcp).await?;
-    let transport = encryption.apply(socket, &cancel.name).await?;
+    let transport = cancel.encryption.apply(socket, &cancel.name).await?;
     let stream = Watched::new(transport, Watch::new(silence, Duration::ZERO));
     Ok(cancel.token.cancel_query_raw(stream, Encrypted).await?)
 }
@@ -140,6 +155,11 @@ impl OpenConnection {
     /// What it takes to stop the statement that runs on it.
     pub(crate) fn cancel(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// The place of its server in the connection string.
+    pub(super) fn place(&self) -> usize {
+        self.place
     }
 
     /// Changes how long an answer is waited for, until [`OpenConnection::reset`]. Zero for no limit.
@@ -201,6 +221,12 @@ fn drive(mut connection: Connection<Stream, Stream>, watch: Arc<Watch>, host: St
     Driver(driving.abort_handle())
 }
 
+/// Names the refusals of the driver that are none of the server's.
+fn not_begun(error: tokio_postgres::Error) -> Fault {
+    let cause = error.source().map(ToString::to_string);
+    if cause.as_deref() == Some("password missing") { Fault::NoPassword } else { Fault::Startup(error) }
+}
+
 /// What a server says of itself at the beginning of a session; a pooler may say less.
 struct Reported {
     standby: Option<bool>,
@@ -221,7 +247,7 @@ async fn check_kind(client: &Client, wanted: TargetSession, reported: Reported) 
         None => ask(client, "SHOW transaction_read_only").await?,
     };
     let (fits, wanted) = match wanted {
-        TargetSession::Any | TargetSession::PreferStandby => (true, "any"),
+        TargetSession::Any | TargetSession::PreferStandby | TargetSession::PreferReadWrite => (true, "any"),
         TargetSession::ReadWrite => (!read_only, "read-write"),
         TargetSession::ReadOnly => (read_only, "read-only"),
         TargetSession::Primary => (!standby, "primary"),

@@ -1,6 +1,11 @@
 //! The parameters of a connection string by name, with their values checked.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio_postgres::config::ChannelBinding;
 
@@ -99,7 +104,7 @@ impl Parameters {
             .collect()
     }
 
-    pub(super) fn target(&mut self) -> Result<TargetSession, UrlFault> {
+    pub(super) fn target(&mut self) -> Result<Option<TargetSession>, UrlFault> {
         let choices = [
             ("any", TargetSession::Any),
             ("read-write", TargetSession::ReadWrite),
@@ -108,8 +113,7 @@ impl Parameters {
             ("standby", TargetSession::Standby),
             ("prefer-standby", TargetSession::PreferStandby),
         ];
-        let chosen = self.choice("target_session_attrs", &choices)?;
-        Ok(chosen.unwrap_or(TargetSession::Any))
+        self.choice("target_session_attrs", &choices)
     }
 
     pub(super) fn shuffle(&mut self) -> Result<bool, UrlFault> {
@@ -235,7 +239,11 @@ fn one_host(host: &str, address: &str, port: &str) -> Result<Host, UrlFault> {
     if host.starts_with('@') {
         return Err(UrlFault::new("names an abstract unix socket, which is not supported"));
     }
-    if host.chars().any(|character| character.is_whitespace() || character.is_control() || character == '@') {
+    let in_no_name = |character: char| {
+        let in_no_folder = character.is_control();
+        in_no_folder || !host.starts_with('/') && (character.is_whitespace() || character == '@')
+    };
+    if host.contains(in_no_name) {
         return Err(UrlFault::new("has a host with a character that no host has"));
     }
     let port = match port {
@@ -249,7 +257,7 @@ fn one_host(host: &str, address: &str, port: &str) -> Result<Host, UrlFault> {
         return Err(UrlFault::new("has a hostaddr that is not a numeric address"));
     }
     let place = match (host, address) {
-        ("", "") => Address::Unix(default_socket_folder(port)),
+        ("", "") => Address::Unix(default_socket_folder(port, Path::exists)),
         (_, "") if host.starts_with('/') => Address::Unix(host.into()),
         (_, "") => Address::Tcp(host.to_owned()),
         (_, _) => Address::Tcp(address.to_owned()),
@@ -262,8 +270,27 @@ fn one_host(host: &str, address: &str, port: &str) -> Result<Host, UrlFault> {
     Ok(Host { name, address: place, port })
 }
 
-/// The folder of Debian and its kin, or that of PostgreSQL itself: libpq has the one of its build.
-fn default_socket_folder(port: u16) -> PathBuf {
-    let usual = PathBuf::from("/var/run/postgresql");
-    if usual.join(format!(".s.PGSQL.{port}")).exists() { usual } else { PathBuf::from("/tmp") }
+/// The folder that distributions use, or that of PostgreSQL itself: libpq has the one of its build. Without a socket in either it
+/// is the first, if it is there.
+fn default_socket_folder(port: u16, exists: impl Fn(&Path) -> bool) -> PathBuf {
+    let (usual, other) = (Path::new("/var/run/postgresql"), Path::new("/tmp"));
+    let socket = format!(".s.PGSQL.{port}");
+    let is_other = !exists(&usual.join(&socket)) && (exists(&other.join(&socket)) || !exists(usual));
+    if is_other { other } else { usual }.to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_without_a_folder_is_looked_for_where_distributions_have_it_first() {
+        let folder =
+            |there: &[&str]| default_socket_folder(6000, |path| there.contains(&path.to_str().unwrap()));
+        let (usual, socket) = ("/var/run/postgresql", "/var/run/postgresql/.s.PGSQL.6000");
+        assert_eq!(folder(&[usual, socket, "/tmp/.s.PGSQL.6000"]), Path::new(usual));
+        assert_eq!(folder(&[usual, "/tmp/.s.PGSQL.6000"]), Path::new("/tmp"));
+        assert_eq!(folder(&[usual, "/tmp"]), Path::new(usual));
+        assert_eq!(folder(&["/tmp"]), Path::new("/tmp"));
+    }
 }

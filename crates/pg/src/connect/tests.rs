@@ -92,7 +92,7 @@ fn parameters_of_libpq_are_honoured() {
     assert_eq!(url.tcp.keepalive_count, 12);
     assert_eq!(url.tcp.user_timeout, Duration::from_millis(1500));
     assert_eq!(url.application_name.as_deref(), Some("mine"));
-    assert_eq!(url.target, TargetSession::PreferStandby);
+    assert_eq!(url.target, Some(TargetSession::PreferStandby));
     assert!(url.shuffle && url.tls.without_sni && url.tls.at_least_13);
     assert_eq!(url.tls.mode, Some(SslMode::VerifyCa));
     assert_eq!(url.tls.root.as_deref(), Some("/a"));

@@ -6,7 +6,7 @@
 use std::{io, os::unix::fs::MetadataExt as _, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    ClientConfig, SupportedProtocolVersion,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
 
 use super::{
-    certificates::{Check, Verifier, public_key},
+    certificates::{Check, Known, Verifier, public_key},
     socket::Socket,
     url::{DatabaseUrl, SslMode, TlsOptions},
 };
@@ -44,6 +44,8 @@ pub(super) struct Encryption {
 pub(crate) enum TlsFault {
     #[error("the server does not offer TLS, and sslmode requires it")]
     NotOffered,
+    #[error("the server answered with an error when it was asked for TLS")]
+    Refused,
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
     #[error("the connection broke while TLS was asked for")]
@@ -79,6 +81,29 @@ impl Encryption {
         self.connector.is_some() && !self.optional
     }
 
+    /// The same with the files as they are now: certificates are renewed while a process runs.
+    pub(super) fn renewed(&self, url: &DatabaseUrl) -> Result<Self, DbError> {
+        let options = &url.tls;
+        let is_file = |path: &String| path != "system";
+        if options.certificate.is_some() || options.root.as_ref().is_some_and(is_file) {
+            Self::of(url)
+        } else {
+            Ok(self.clone())
+        }
+    }
+
+    /// What a stream has, for another stream to the same server: neither more nor less.
+    pub(super) fn settled(&self, stream: &Transport) -> Self {
+        Self {
+            connector: match stream {
+                Either::Left(_) => None,
+                Either::Right(_) => self.connector.clone(),
+            },
+            optional: false,
+            direct: self.direct,
+        }
+    }
+
     /// The same for a server that has declined.
     pub(super) fn declined(&self) -> Option<Self> {
         (self.optional && self.connector.is_some()).then(|| Self { connector: None, ..self.clone() })
@@ -93,8 +118,9 @@ impl Encryption {
             socket.write_all(&SSL_REQUEST).await?;
             match socket.read_u8().await? {
                 b'S' => {}
-                _ if self.optional => return Ok(Either::Left(socket)),
-                _ => return Err(TlsFault::NotOffered),
+                b'N' if self.optional => return Ok(Either::Left(socket)),
+                b'N' => return Err(TlsFault::NotOffered),
+                _ => return Err(TlsFault::Refused),
             }
         }
         let mut connector = connector.clone();
@@ -113,12 +139,12 @@ fn configure(options: &TlsOptions, check: Check) -> Result<ClientConfig, DbError
         (_, true) => &[&TLS12],
         _ => &[&TLS13, &TLS12],
     };
-    let (roots, certificates) = match options.root.as_deref() {
-        None | Some("system") => (system_roots(), Vec::new()),
+    let known = match options.root.as_deref() {
+        None | Some("system") => known(rustls_native_certs::load_native_certs().certs),
         Some(path) => root_file(path)?,
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(check, roots, certificates, provider.signature_verification_algorithms);
+    let verifier = Verifier::new(check, known, provider.signature_verification_algorithms);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| DbError::Connect(Box::new(error)))?
@@ -138,19 +164,17 @@ fn configure(options: &TlsOptions, check: Check) -> Result<ClientConfig, DbError
     Ok(config)
 }
 
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+/// Those that can be read: a store may hold an odd one among many.
+fn known(certificates: Vec<CertificateDer<'static>>) -> Vec<Known> {
+    certificates.into_iter().filter_map(Known::read).collect()
 }
 
-fn root_file(path: &str) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), DbError> {
-    let certificates = read_certificates("sslrootcert", path)?;
-    let mut roots = RootCertStore::empty();
-    for certificate in &certificates {
-        roots.add(certificate.clone()).map_err(|error| unusable("sslrootcert", path, &error))?;
+fn root_file(path: &str) -> Result<Vec<Known>, DbError> {
+    let known = known(read_certificates("sslrootcert", path)?);
+    if known.is_empty() {
+        return Err(unusable("sslrootcert", path, &"none of its certificates can be read"));
     }
-    Ok((roots, certificates))
+    Ok(known)
 }
 
 fn read_certificates(parameter: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, DbError> {

@@ -21,7 +21,8 @@ pub struct DatabaseUrl {
     /// None if the caller's default counts; zero for no limit.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tcp: Tcp,
-    pub(super) target: TargetSession,
+    /// None if it depends on what the connections are for.
+    pub(super) target: Option<TargetSession>,
     pub(super) shuffle: bool,
     pub(super) channel_binding: ChannelBinding,
     pub(super) tls: TlsOptions,
@@ -70,6 +71,8 @@ pub(super) enum TargetSession {
     Primary,
     Standby,
     PreferStandby,
+    /// Has no name in a connection string.
+    PreferReadWrite,
 }
 
 /// Encryption as the connection string asks for it.

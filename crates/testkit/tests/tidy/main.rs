@@ -28,4 +28,6 @@ mod source;
 #[cfg(test)]
 mod sql_places;
 #[cfg(test)]
+mod tables;
+#[cfg(test)]
 mod workspace;

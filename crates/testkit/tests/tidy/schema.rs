@@ -87,7 +87,7 @@ async fn all_domains() -> TestDb {
     db
 }
 
-async fn found_in_all(query: &str) -> Vec<String> {
+pub async fn found_in_all(query: &str) -> Vec<String> {
     let db = all_domains().await;
     let mut conn = db.connect().await;
     found(&mut conn, query).await

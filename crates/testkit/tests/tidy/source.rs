@@ -1,5 +1,9 @@
 //! A Rust source taken apart far enough to be searched: code, string literals, functions.
 
+use std::ops::Range;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
 /// One file.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -35,16 +39,11 @@ pub struct Function<'a> {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let mut scanner =
-            Scanner { rest: text, code: String::with_capacity(text.len()), line: 1, literals: Vec::new() };
-        scanner.run();
-        let (code, tests) = without_test_modules(&scanner.code);
-        let literals = scanner
-            .literals
-            .into_iter()
-            .filter(|literal| tests.iter().all(|lines| !lines.contains(&literal.line)))
-            .collect();
-        Self { path: path.to_owned(), text: text.to_owned(), code, literals }
+        let code = text.bytes().map(|byte| blank(char::from(byte))).collect();
+        let mut reader = Reader { text, code, literals: Vec::new() };
+        let tokens: TokenStream = text.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
+        reader.read(tokens);
+        Self { path: path.to_owned(), text: text.to_owned(), code: reader.code, literals: reader.literals }
     }
 
     /// Whether it is compiled into the crate itself.
@@ -116,58 +115,85 @@ pub fn without_attributes(code: &str) -> String {
     kept + rest
 }
 
-struct Scanner<'a> {
-    rest: &'a str,
+/// Copies tokens to their places in blank code.
+struct Reader<'a> {
+    text: &'a str,
     code: String,
-    line: usize,
     literals: Vec<Literal>,
 }
 
-impl Scanner<'_> {
-    fn run(&mut self) {
-        while let Some(c) = self.rest.chars().next() {
-            if self.rest.starts_with("//") {
-                self.hide(self.rest.find('\n').unwrap_or(self.rest.len()));
-            } else if self.rest.starts_with("/*") {
-                self.hide(block_comment_bytes(self.rest));
-            } else if let Some((start, end)) = string_bytes(self.rest).filter(|_| !self.is_in_word(c)) {
-                self.keep_literal(start, end);
-            } else if let Some(length) = char_bytes(self.rest) {
-                self.hide(length);
-            } else {
-                self.keep(c.len_utf8());
+impl Reader<'_> {
+    fn read(&mut self, tokens: TokenStream) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut rest = tokens.as_slice();
+        while let [token, after @ ..] = rest {
+            rest = match token {
+                // A documentation comment is an attribute to the parser.
+                TokenTree::Punct(mark) if mark.as_char() == '#' && self.is_comment(mark) => {
+                    let attribute = after.iter().position(|token| matches!(token, TokenTree::Group(_)));
+                    &after[attribute.map_or(0, |at| at + 1)..]
+                }
+                TokenTree::Punct(mark) if mark.as_char() == '#' => match test_module(after) {
+                    Some(tokens) => &after[tokens..],
+                    None => self.keep(token, after),
+                },
+                _ => self.keep(token, after),
+            };
+        }
+    }
+
+    fn is_comment(&self, mark: &proc_macro2::Punct) -> bool {
+        self.text[mark.span().byte_range()].starts_with('/')
+    }
+
+    fn keep<'t>(&mut self, token: &TokenTree, after: &'t [TokenTree]) -> &'t [TokenTree] {
+        match token {
+            TokenTree::Group(group) => {
+                if group.delimiter() != Delimiter::None {
+                    self.copy(group.span_open().byte_range());
+                    self.copy(group.span_close().byte_range());
+                }
+                self.read(group.stream());
             }
+            TokenTree::Literal(literal) => self.literal(literal),
+            token => self.copy(token.span().byte_range()),
+        }
+        after
+    }
+
+    /// Of a text only the quotes are code, of a character nothing.
+    fn literal(&mut self, literal: &proc_macro2::Literal) {
+        let range = literal.span().byte_range();
+        let written = &self.text[range.clone()];
+        if written.trim_start_matches(['b', 'c', 'r', '#']).starts_with('"') {
+            let (open, close) = (written.find('"').unwrap(), written.rfind('"').unwrap());
+            self.copy(range.start..range.start + open + 1);
+            self.copy(range.start + close..range.start + close + 1);
+            let text = written[open + 1..close].to_owned();
+            self.literals.push(Literal { line: literal.span().start().line, text });
+        } else if !written.contains('\'') {
+            self.copy(range);
         }
     }
 
-    /// The `r` of `for"..."` would begin no raw string.
-    fn is_in_word(&self, next: char) -> bool {
-        is_word_char(next) && self.code.ends_with(is_word_char)
+    fn copy(&mut self, range: Range<usize>) {
+        let text = &self.text[range.clone()];
+        self.code.replace_range(range, text);
     }
+}
 
-    fn keep(&mut self, bytes: usize) {
-        let (text, rest) = self.rest.split_at(bytes);
-        self.code.push_str(text);
-        self.line += text.matches('\n').count();
-        self.rest = rest;
+/// How many tokens `[cfg(test)] mod name { .. }` are, if these are such.
+fn test_module(tokens: &[TokenTree]) -> Option<usize> {
+    let [TokenTree::Group(attribute), after @ ..] = tokens else { return None };
+    if attribute.stream().to_string().replace(' ', "") != "cfg(test)" {
+        return None;
     }
-
-    fn hide(&mut self, bytes: usize) {
-        let (text, rest) = self.rest.split_at(bytes);
-        self.code.extend(text.chars().map(blank));
-        self.line += text.matches('\n').count();
-        self.rest = rest;
-    }
-
-    /// `start` and `end` are where the content begins and ends.
-    fn keep_literal(&mut self, start: usize, end: usize) {
-        self.literals.push(Literal { line: self.line, text: self.rest[start..end].to_owned() });
-        self.keep(start);
-        self.hide(end - start);
-        if !self.rest.is_empty() {
-            self.keep(1);
-        }
-    }
+    let module = after.iter().position(|token| matches!(token, TokenTree::Ident(word) if word == "mod"))?;
+    let is_body =
+        |token: &&TokenTree| matches!(token, TokenTree::Group(body) if body.delimiter() == Delimiter::Brace);
+    // Before `mod` there may be `pub` only.
+    let has_body = module <= 1 && after.get(module + 2).as_ref().is_some_and(is_body);
+    has_body.then_some(1 + module + 3)
 }
 
 fn blank(c: char) -> char {
@@ -176,62 +202,6 @@ fn blank(c: char) -> char {
 
 fn is_word_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
-}
-
-/// Block comments nest.
-fn block_comment_bytes(text: &str) -> usize {
-    let (mut depth, mut at) = (0_usize, 0_usize);
-    while at < text.len() {
-        if text[at..].starts_with("/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if text[at..].starts_with("*/") {
-            (depth, at) = (depth - 1, at + 2);
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += text[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    text.len()
-}
-
-/// Where the content of a string literal at the beginning of `text` starts and ends.
-fn string_bytes(text: &str) -> Option<(usize, usize)> {
-    let prefix = text.len() - text.trim_start_matches(['b', 'c']).len();
-    let after = text.get(prefix.min(1)..)?;
-    let prefix = prefix.min(1);
-    if let Some(raw) = after.strip_prefix('r') {
-        let hashes = raw.len() - raw.trim_start_matches('#').len();
-        if raw[hashes..].starts_with('"') {
-            let start = prefix + 1 + hashes + 1;
-            let closing = format!("\"{}", "#".repeat(hashes));
-            let end = text[start..].find(&closing).map_or(text.len(), |at| start + at);
-            return Some((start, end));
-        }
-    }
-    if !after.starts_with('"') {
-        return None;
-    }
-    let start = prefix + 1;
-    let mut escaped = false;
-    let end = text[start..].find(|c| {
-        let closes = c == '"' && !escaped;
-        escaped = c == '\\' && !escaped;
-        closes
-    });
-    Some((start, end.map_or(text.len(), |at| start + at)))
-}
-
-/// Length of a character literal at the beginning of `text`; a lifetime is none.
-fn char_bytes(text: &str) -> Option<usize> {
-    let content = text.strip_prefix('\'')?;
-    if let Some(escape) = content.strip_prefix('\\') {
-        let first = escape.chars().next()?.len_utf8();
-        return escape[first..].find('\'').map(|at| 2 + first + at + 1);
-    }
-    let first = content.chars().next()?.len_utf8();
-    content[first..].starts_with('\'').then_some(1 + first + 1)
 }
 
 /// From an opening brace to its closing one.
@@ -252,27 +222,6 @@ fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 
-/// Blanks `#[cfg(test)] mod name { .. }` and tells which lines it were.
-fn without_test_modules(code: &str) -> (String, Vec<std::ops::RangeInclusive<usize>>) {
-    let (mut kept, mut lines) = (code.to_owned(), Vec::new());
-    let mut from = 0;
-    while let Some(at) = kept[from..].find("#[cfg(test)]").map(|at| from + at) {
-        from = at + 1;
-        let Some(open) = kept[at..].find(['{', ';']).map(|open| at + open) else {
-            continue;
-        };
-        if !has_word(&kept[at..open], "mod") || kept[open..].starts_with(';') {
-            continue;
-        }
-        let end = open + braced(&kept[open..]).len();
-        lines.push(line_of(&kept, at)..=line_of(&kept, end.saturating_sub(1)));
-        let blanked: String =
-            kept[at..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
-        kept.replace_range(at..end, &blanked);
-    }
-    (kept, lines)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +230,7 @@ mod tests {
 fn first<'a>(name: &'a str) -> char {
     let text = "SELECT \"x\" // no comment"; /* f64 /* nested */ still */
     let raw = r#"raw "quoted" text"#;
+    let half = 8 / 2; call("of half");
     ['"', '\'', '{', 'x'][0]
 }
 
@@ -306,7 +256,11 @@ fn last() {}
         assert_eq!(source.code.lines().count(), TEXT.lines().count());
         let literals: Vec<(usize, &str)> =
             source.literals.iter().map(|literal| (literal.line, literal.text.as_str())).collect();
-        assert_eq!(literals, [(3, r#"SELECT \"x\" // no comment"#), (4, r#"raw "quoted" text"#)]);
+        assert_eq!(
+            literals,
+            [(3, r#"SELECT \"x\" // no comment"#), (4, r#"raw "quoted" text"#), (5, "of half")]
+        );
+        assert!(source.code.contains("8 / 2; call("));
     }
 
     #[test]
@@ -314,7 +268,7 @@ fn last() {}
         let source = Source::new("crates/x/src/y.rs", TEXT);
         let functions = source.functions();
         let names: Vec<(usize, &str)> = functions.iter().map(|found| (found.line, found.name)).collect();
-        assert_eq!(names, [(2, "first"), (10, "given"), (17, "last")]);
+        assert_eq!(names, [(2, "first"), (11, "given"), (18, "last")]);
         assert!(functions[0].signature.contains("name: &'a str"));
         assert!(functions[0].body.contains("let raw") && functions[0].body.ends_with('}'));
     }

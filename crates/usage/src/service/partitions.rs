@@ -92,9 +92,8 @@ pub async fn retain_telling(
         return Ok(done);
     };
     loop {
-        let mut tx = Tx::begin(pool).await?;
-        let gone = store::dedupe::purge(tx.conn(), oldest, CHUNK_ROWS).await?;
-        tx.commit().await?;
+        let gone =
+            Tx::run(pool, async |tx| store::dedupe::purge(tx.conn(), oldest, CHUNK_ROWS).await).await?;
         done.forgotten = done.forgotten.saturating_add(u64::try_from(gone).unwrap_or(u64::MAX));
         tell(&done);
         if gone == 0 {
@@ -107,9 +106,7 @@ pub async fn retain_telling(
     }
     let detached = pool.read(async |conn| partitions::detached(conn).await).await?;
     for month in detached {
-        let mut tx = Tx::begin(pool).await?;
-        partitions::drop(tx.conn(), month).await?;
-        tx.commit().await?;
+        Tx::run(pool, async |tx| partitions::drop(tx.conn(), month).await).await?;
         done.dropped.push(Table::Records.partition(month));
         tell(&done);
     }
@@ -190,23 +187,15 @@ async fn try_change(
     month: Month,
     change: Change,
 ) -> Result<Option<usize>, DbError> {
-    let mut tx = Tx::begin(pool).await?;
-    partitions::lock(&mut tx).await?;
-    // Looked at under the lock: another process may have done it just now.
-    let is_there = partitions::attached(tx.conn(), table).await?.contains(&month);
-    if is_there == (change == Change::Create) {
-        tx.rollback().await;
-        return Ok(None);
-    }
-    let changed = match change {
-        Change::Create => partitions::create(tx.conn(), table, month).await,
-        Change::Detach => partitions::detach(tx.conn(), month).await.map(|()| 0),
-    };
-    match changed {
-        Ok(moved) => tx.commit().await.map(|()| Some(moved)),
-        Err(error) => {
-            tx.give_up(&error).await;
-            Err(error)
+    Tx::run(pool, async |tx| {
+        partitions::lock(tx).await?;
+        // Looked at under the lock: another process may have done it just now.
+        let is_there = partitions::attached(tx.conn(), table).await?.contains(&month);
+        match change {
+            Change::Create if !is_there => partitions::create(tx.conn(), table, month).await.map(Some),
+            Change::Detach if is_there => partitions::detach(tx.conn(), month).await.map(|()| Some(0)),
+            Change::Create | Change::Detach => Ok(None),
         }
-    }
+    })
+    .await
 }

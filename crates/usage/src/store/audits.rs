@@ -23,10 +23,13 @@ macro_rules! too_much {
             ", 'all users') AS subject, ",
             $user,
             " AS user_id, bucket AS at,
-                     ", whereabouts!(), " || ': ",
+                     ",
+            whereabouts!(),
+            " || ': ",
             $what,
-            " has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, ' || sum(credits_charged)
-                     || ' credits and ' || sum(cost_usd) || ' cost too many' AS detail
+            " has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, '
+                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
+                     || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
               FROM (",
             $rows,
             ") AS both_ways
@@ -227,8 +230,8 @@ macro_rules! u5 {
             rule: "usage U5: a charge that was rated is what its price comes to",
             sql: concat!(
                 "SELECT user_id AS subject, user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00') AS at,
-                     'record ' || id || ' is charged ' || credits_charged || ', and version ' || price_id || ' of the price comes to '
-                     || coalesce(again::text, 'nothing') AS detail
+                     'record ' || id || ' is charged ' || trim_scale(credits_charged * 0.000001) || ' credits, and version '
+                     || price_id || ' of the price comes to ' || coalesce(trim_scale(again * 0.000001) || ' credits', 'nothing') AS detail
                   FROM (SELECT *, (
                       SELECT CASE WHEN count(*) = count(rate.charge_pico)
                                   THEN div(coalesce(sum(used.value::numeric * rate.charge_pico), 0) + 999999, 1000000) END
@@ -285,8 +288,8 @@ pub const AUDITS: &[Audit] = &[
     Audit {
         rule: "usage: counts and amounts are within the limits of one event",
         sql: "SELECT 'record ' || id || ' of ' || user_id AS subject,
-                     'tokens ' || tokens_used || ' (' || prompt_tokens || ' and ' || completion_tokens || '), credits '
-                     || credits_charged || ', cost ' || cost_usd AS detail
+                     'tokens ' || tokens_used || ' (' || prompt_tokens || ' and ' || completion_tokens || '), '
+                     || trim_scale(credits_charged * 0.000001) || ' credits, ' || trim_scale(cost_usd * 0.000000001) || ' USD' AS detail
               FROM usage.records
               WHERE greatest(abs(prompt_tokens), abs(completion_tokens)) > 1000000000000
                  OR abs(tokens_used) > 2000000000000 OR abs(credits_charged) > 1000000000000000

@@ -27,15 +27,19 @@ struct EventRow {
 
 /// Inserts in the order given: ids are drawn in that order.
 pub async fn insert(mut conn: &AsyncPgConnection, events: &[NewEvent]) -> Result<(), DbError> {
-    let texts = |get: fn(&NewEvent) -> &str| -> Vec<&str> { events.iter().map(get).collect() };
+    let users: Vec<&str> = events.iter().map(|event| event.user_id.as_str()).collect();
+    let types: Vec<&str> = events.iter().map(|event| event.kind.event_type()).collect();
+    let payloads: Result<Vec<String>, _> = events.iter().map(|event| event.kind.payload()).collect();
+    let payloads =
+        payloads.map_err(|error| DbError::Inconsistent(format!("the payload of an event: {error}")))?;
     let inserted = pg::sql(
         "INSERT INTO webhooks.events (user_id, event_type, payload, created_at) \
          SELECT n.user_id, n.event_type, n.payload::jsonb, n.created_at FROM unnest($1, $2, $3, $4) \
          WITH ORDINALITY AS n (user_id, event_type, payload, created_at, place) ORDER BY n.place",
     )
-    .bind::<Array<Text>, _>(texts(|event| event.user_id.as_str()))
-    .bind::<Array<Text>, _>(texts(|event| event.event_type))
-    .bind::<Array<Text>, _>(texts(|event| event.payload.as_json()))
+    .bind::<Array<Text>, _>(users)
+    .bind::<Array<Text>, _>(types)
+    .bind::<Array<Text>, _>(payloads)
     .bind::<Array<Timestamptz>, _>(events.iter().map(|event| event.at).collect::<Vec<_>>())
     .execute(&mut conn)
     .await?;

@@ -32,11 +32,11 @@ const LINES: &[(&str, &str, &str)] = &[
     ("LOG_LEVEL", "loud", "LOG_LEVEL: \"loud\" is not one of error, warn, info, debug, trace"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT: \"xml\" is not one of auto, text, json"),
     ("DEFAULT_LANGUAGE", "fr", "DEFAULT_LANGUAGE: \"fr\" is not one of en, zh"),
-    ("PUBLIC_URL", "ftp://x", "PUBLIC_URL: \"ftp://x\" is not an http or https URL"),
+    ("SUPABASE_URL", "ftp://x", "SUPABASE_URL: \"ftp://x\" is not an http or https URL"),
     (
-        "PUBLIC_URL",
+        "SUPABASE_URL",
         "https://x.example.com/?a=b",
-        "PUBLIC_URL: \"https://x.example.com/?a=b\" has a query or a fragment, and paths are appended to it",
+        "SUPABASE_URL: \"https://x.example.com/?a=b\" has a query or a fragment, and paths are appended to it",
     ),
     (
         "DATABASE_POOL_SIZE",

@@ -6,7 +6,6 @@ use usage::rating::{Per, Rate};
 
 use super::{
     Parsed, Value, double,
-    parse::read_integer,
     parser::{Parse, parser},
 };
 use crate::http::fault::Problem;
@@ -38,25 +37,32 @@ pub fn usd_to_note() -> impl Parse<Output = Usd> {
     )
 }
 
-/// The number of units a rate is stated for.
-pub fn per() -> impl Parse<Output = Per> {
-    const CHOICES: [Per; 3] = [Per::One, Per::Thousand, Per::Million];
-    parser(
-        || json!({"type": "integer", "enum": CHOICES.map(Per::units)}),
-        |value| {
-            let units = read_integer(value, i64::MIN, i64::MAX)?;
-            let per = CHOICES.into_iter().find(|per| per.units() == units);
-            per.ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
-        },
-    )
-}
-
 /// Credits or dollars for so many units, as pico for one unit: zero or more.
 pub fn rate(per: Per) -> impl Parse<Output = i64> {
     let most = move || Rate::text(Rate::PICO_MAX, per);
     parser(
         move || schema(Sign::NotNegative, &most()),
         move |value| amount(value, Sign::NotNegative, most(), |literal| Rate::pico_from_json(literal, per)),
+    )
+}
+
+/// A number in `0..=1` that is not money.
+pub fn share() -> impl Parse<Output = f64> {
+    parser(
+        || json!({"type": "number", "minimum": 0, "maximum": 1}),
+        |value| {
+            let (Value::Text(literal) | Value::Json(literal)) = value;
+            let number: f64 = literal
+                .parse()
+                .map_err(|_| Problem::new("decimal_type", "Input should be a valid number"))?;
+            if number < 0.0 {
+                return Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0"));
+            }
+            if number > 1.0 {
+                return Err(Problem::new("less_than_equal", "Input should be less than or equal to 1"));
+            }
+            if number.is_finite() { Ok(number) } else { Err(not_finite()) }
+        },
     )
 }
 
@@ -128,7 +134,7 @@ fn is_unbounded(literal: &str) -> bool {
     matches!(word.as_str(), "nan" | "inf" | "infinity")
 }
 
-pub(super) fn not_finite() -> Problem {
+fn not_finite() -> Problem {
     Problem::new("finite_number", "Input should be a finite number")
 }
 

@@ -148,15 +148,14 @@ impl Declared {
 }
 
 fn nullable(mut schema: Json) -> Json {
-    let Some(types) = schema.get_mut("type") else {
+    // A null among the words of an enumeration is more than some generators of clients understand.
+    if schema.get("enum").is_some() {
         return json!({"oneOf": [{"type": "null"}, schema]});
-    };
-    match types {
-        Json::Array(types) => types.push("null".into()),
-        one => *one = json!([one.take(), "null"]),
     }
-    if let Some(words) = schema.get_mut("enum").and_then(Json::as_array_mut) {
-        words.push(Json::Null);
+    match schema.get_mut("type") {
+        Some(Json::Array(types)) => types.push("null".into()),
+        Some(one) => *one = json!([one.take(), "null"]),
+        None => return json!({"oneOf": [{"type": "null"}, schema]}),
     }
     schema
 }
@@ -278,7 +277,9 @@ macro_rules! hashed_words {
         impl $crate::http::fields::input::Hashed for $Type {
             fn feed(&self, name: &str, fingerprint: kernel::Fingerprint) -> kernel::Fingerprint {
                 let word = $choices.iter().find(|(_, choice)| choice == self).map(|(word, _)| *word);
-                fingerprint.word(name).word(word.unwrap_or_default())
+                // One that no request can name differs from all others too.
+                let word = word.map_or_else(|| format!("{self:?}"), str::to_owned);
+                fingerprint.word(name).word(&word)
             }
         }
     };
@@ -308,7 +309,20 @@ macro_rules! hashed_words {
 /// After it may stand `example(json)`, `default(json)`, `check(|fields| { .. })`, which sees the fields before it as options and
 /// may add faults, and `unhashed()`.
 ///
-/// With `for context: Type` after its name an input depends on a context. Without `keyed` it has no fingerprint.
+/// With `for context: Type` after its name an input depends on a context. Without `keyed` it has no fingerprint. The order of the
+/// fields of a keyed input is part of its fingerprints, which are stored: add new fields, and leave the others where they are.
+///
+/// `ConsumeCredits` above becomes a struct with these fields, and this reader:
+///
+/// ```text
+/// fn read(fields: &mut Fields, _context: &()) -> Option<Self> {
+///     let amount = fields.required(Source::Body, "amount", credits_to_move());
+///     let reason = fields.optional(Source::Body, "reason", text(0, 255));
+///     Some(Self { amount: amount?, reason })
+/// }
+/// ```
+///
+/// so that a `check` stands between two lines of it, and a `?` in one leaves the reader.
 #[macro_export]
 macro_rules! input {
     ($(#[doc = $about:literal])+ pub keyed struct $Input:ident $(for $cx:ident: $Context:ty)? {

@@ -1,6 +1,11 @@
 //! A JSON body as literal texts by field, read strictly: one object, no repeated key, bounded nesting.
 
-use std::{cell::Cell, collections::HashSet, fmt, ops::Range};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    fmt,
+    ops::Range,
+};
 
 use serde::{
     Deserialize as _,
@@ -10,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::http::{
     echo,
-    fault::{Fault, Place},
+    fault::{Fault, Place, Problem},
 };
 
 /// Deepest nesting of a body (HTTP contract 1.1).
@@ -19,6 +24,9 @@ const DEPTH_MAX: usize = 32;
 /// Most keys that are remembered at once to find repeated ones: those of an object and of the objects around it. The three
 /// free-form objects of a usage record have fewer.
 const KEYS_MAX: usize = 65_536;
+
+/// Most characters of a repeated key that its fault shows.
+const KEY_SHOWN_MAX: usize = 100;
 
 /// The members of a JSON object, as literal texts. They are parts of the one text of the body: nothing is copied.
 #[derive(Debug, Clone, Default)]
@@ -91,16 +99,17 @@ fn read_members(text: &str) -> Result<Vec<(String, Range<usize>)>, Fault> {
             input: Some(echo::of_json(value.get())),
         });
     }
+    let walk = Walk::default();
     let mut reader = serde_json::Deserializer::from_str(text);
-    let members = reader.deserialize_map(Members { text }).map_err(|error| fault(text.as_bytes(), &error))?;
+    let members =
+        reader.deserialize_map(Members { text, walk: &walk }).map_err(|error| walk.fault(text, &error))?;
     let is_nested =
         |range: &Range<usize>| text.get(range.clone()).is_some_and(|part| part.starts_with(['{', '[']));
     // Numbers of the first level may be beyond a float: their parsers read the literal text and say what is wrong.
     if members.iter().any(|(_, range)| is_nested(range)) || has_repeats(&members) {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let keys = Cell::new(0);
-        let strict = Strict { depth: 0, keys: &keys };
-        strict.deserialize(&mut reader).map_err(|error| fault(text.as_bytes(), &error))?;
+        let strict = Strict { depth: 0, walk: &walk };
+        strict.deserialize(&mut reader).map_err(|error| walk.fault(text, &error))?;
     }
     Ok(members)
 }
@@ -115,32 +124,66 @@ fn fault(body: &[u8], error: &serde_json::Error) -> Fault {
     let line_start: usize =
         body.split_inclusive(|byte| *byte == b'\n').take(lines_before).map(<[u8]>::len).sum();
     let offset = line_start.saturating_add(error.column().saturating_sub(1)).min(body.len());
-    let text = error.to_string();
-    let (kind, msg) = if text.contains(REPEATED) {
-        ("value_error", "Value error, the same key occurs twice in one object".to_owned())
-    } else if text.contains(TOO_MANY) {
-        ("too_long", format!("Dictionary should have at most {KEYS_MAX} items after validation, not more"))
-    } else {
-        ("json_invalid", "JSON decode error".to_owned())
-    };
-    Fault { kind, loc: vec!["body".into(), Place::Position(offset)], msg, input: None }
+    Fault {
+        kind: "json_invalid",
+        loc: vec!["body".into(), Place::Position(offset)],
+        msg: "JSON decode error".to_owned(),
+        input: None,
+    }
 }
 
-const REPEATED: &str = "repeated key";
-const TOO_MANY: &str = "too many keys";
+/// The problem of a number that is valid JSON and that no double holds.
+fn beyond_a_double(error: &serde_json::Error) -> Option<Problem> {
+    let is_beyond = error.to_string().starts_with("number out of range");
+    is_beyond.then(|| Problem::value("a number must be between -1.8e308 and 1.8e308"))
+}
+
+/// A walk over all of a value.
+#[derive(Default)]
+struct Walk {
+    /// How many keys are remembered.
+    keys: Cell<usize>,
+    /// What is wrong with a value that is JSON.
+    problem: RefCell<Option<Problem>>,
+}
+
+impl Walk {
+    fn refuse<E: de::Error>(&self, problem: Problem) -> E {
+        self.problem.replace(Some(problem));
+        E::custom("refused")
+    }
+
+    /// The fault that ended the walk.
+    fn fault(&self, text: &str, error: &serde_json::Error) -> Fault {
+        let fault = fault(text.as_bytes(), error);
+        match self.problem.take().or_else(|| beyond_a_double(error)) {
+            Some(Problem { kind, msg }) => Fault { kind, msg, ..fault },
+            None => fault,
+        }
+    }
+}
+
+fn too_many_keys() -> Problem {
+    let msg = format!("Dictionary should have at most {KEYS_MAX} items after validation, not more");
+    Problem::new("too_long", msg)
+}
 
 /// Walks a value without keeping it.
 #[derive(Clone, Copy)]
-struct Strict<'k> {
+struct Strict<'w> {
     depth: usize,
-    /// How many keys are remembered.
-    keys: &'k Cell<usize>,
+    walk: &'w Walk,
 }
 
 impl Strict<'_> {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         let depth = self.depth.saturating_add(1);
-        if depth > DEPTH_MAX { Err(E::custom("nested too deeply")) } else { Ok(Self { depth, ..self }) }
+        if depth > DEPTH_MAX {
+            let msg = format!("a body has at most {DEPTH_MAX} levels of nesting");
+            Err(self.walk.refuse(Problem::value(&msg)))
+        } else {
+            Ok(Self { depth, ..self })
+        }
     }
 }
 
@@ -161,18 +204,21 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let inner = self.deeper::<A::Error>()?;
-        let before = self.keys.get();
+        let remembered = &self.walk.keys;
+        let before = remembered.get();
         let mut keys = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            if self.keys.replace(self.keys.get().saturating_add(1)) >= KEYS_MAX {
-                return Err(de::Error::custom(TOO_MANY));
+            if remembered.replace(remembered.get().saturating_add(1)) >= KEYS_MAX {
+                return Err(self.walk.refuse(too_many_keys()));
             }
-            if !keys.insert(key) {
-                return Err(de::Error::custom(REPEATED));
+            if let Some(key) = keys.replace(key) {
+                let key: String = key.chars().take(KEY_SHOWN_MAX).collect();
+                let msg = format!("the key '{key}' occurs twice in one object");
+                return Err(self.walk.refuse(Problem::value(&msg)));
             }
             map.next_value_seed(inner)?;
         }
-        self.keys.set(before);
+        remembered.set(before);
         Ok(())
     }
 
@@ -208,11 +254,12 @@ impl<'de> Visitor<'de> for Strict<'_> {
 }
 
 /// The members of a text, each with its place in it.
-struct Members<'t> {
+struct Members<'t, 'w> {
     text: &'t str,
+    walk: &'w Walk,
 }
 
-impl<'de> Visitor<'de> for Members<'_> {
+impl<'de> Visitor<'de> for Members<'_, '_> {
     type Value = Vec<(String, Range<usize>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -224,7 +271,7 @@ impl<'de> Visitor<'de> for Members<'_> {
         let mut members = Vec::new();
         while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
             if members.len() >= KEYS_MAX {
-                return Err(de::Error::custom(TOO_MANY));
+                return Err(self.walk.refuse(too_many_keys()));
             }
             let literal = raw.get();
             let start = literal.as_ptr().addr().saturating_sub(begins);
@@ -288,8 +335,8 @@ mod tests {
         assert_eq!(read_object(b"\xff{}".to_vec()).unwrap_err().kind, "json_invalid");
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(kind(&nested(31)), "fine");
-        assert_eq!(kind(&nested(32)), "json_invalid");
-        assert_eq!(kind(&nested(100_000)), "json_invalid");
+        assert_eq!(kind(&nested(32)), "value_error");
+        assert_eq!(kind(&nested(100_000)), "value_error");
         let fault = read_object(b"{\n \"a\": x}".to_vec()).unwrap_err();
         assert_eq!(fault.loc, vec![Place::from("body"), Place::Position(8)]);
     }

@@ -11,6 +11,7 @@ pub mod json;
 mod nested;
 pub mod parse;
 pub mod parser;
+mod query;
 pub mod time;
 pub mod words;
 
@@ -30,6 +31,9 @@ use super::{
 /// What some clients write before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// Least likeness (Jaro-Winkler, 0 to 1) of a name that is taken for a misspelt one.
+const LIKENESS_MIN: f64 = 0.8;
+
 /// Most unknown query parameters that are listed.
 const UNKNOWN_MAX: usize = 20;
 
@@ -40,6 +44,15 @@ pub enum Value<'a> {
     Json(&'a str),
     /// A decoded query value.
     Text(&'a str),
+}
+
+/// What a query says of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Text {
+    /// A decoded value.
+    Utf8(String),
+    /// A value whose bytes are not UTF-8, as it came.
+    Other(String),
 }
 
 impl Value<'_> {
@@ -80,7 +93,7 @@ crate::input! {
 /// The fields of one request, and the faults found so far.
 #[derive(Debug, Default)]
 pub struct Fields {
-    query: Vec<(String, String)>,
+    query: Vec<(String, Text)>,
     body: Option<Arc<Object>>,
     faults: Vec<Fault>,
     /// Faults of parameters that nothing reads, listed with those of [`Fields::read`].
@@ -101,8 +114,7 @@ impl Fields {
     pub fn of(query: &str, mut body: Vec<u8>) -> Self {
         let skipped = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         drop(body.drain(..skipped));
-        let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let mut fields = Self { query, ..Self::default() };
+        let mut fields = Self { query: query::parse(query), ..Self::default() };
         if !body.iter().all(u8::is_ascii_whitespace) {
             match json::read_object(body) {
                 Ok(object) => fields.body = Some(Arc::new(object)),
@@ -161,7 +173,8 @@ impl Fields {
     /// Refuses query parameters other than these, with the next [`Fields::read`]; the first [`UNKNOWN_MAX`] are listed.
     pub fn allow_only(&mut self, known: &[&str]) {
         let strangers = self.query.iter().filter(|(name, _)| !known.contains(&name.as_str()));
-        let fault = |(name, text): &(String, String)| {
+        let fault = |(name, text): &(String, Text)| {
+            let (Text::Utf8(text) | Text::Other(text)) = text;
             Fault::field("query", name, unknown(name, known), Some(echo::of_text(text)))
         };
         self.unknown = strangers.take(UNKNOWN_MAX).map(fault).collect();
@@ -235,19 +248,23 @@ impl Fields {
     /// The query without paging, in a fixed order: what a list was filtered by.
     #[must_use]
     pub fn filters(&self) -> String {
-        let mut pairs: Vec<_> = self
+        let mut pairs: Vec<(&str, &str)> = self
             .query
             .iter()
             .filter(|(name, _)| !matches!(name.as_str(), "limit" | "offset" | "cursor"))
+            .map(|(name, Text::Utf8(text) | Text::Other(text))| (name.as_str(), text.as_str()))
             .collect();
-        pairs.sort();
+        pairs.sort_unstable();
         format!("{pairs:?}")
     }
 
     /// The text of a query field as it came, to be echoed.
     #[must_use]
     pub fn query_text(&self, name: &str) -> Option<&str> {
-        self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query.iter().rev().find(|(key, _)| key == name).and_then(|(_, value)| match value {
+            Text::Utf8(text) => Some(text.as_str()),
+            Text::Other(_) => None,
+        })
     }
 
     fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Owned)> {
@@ -278,7 +295,11 @@ impl Fields {
     ) -> Option<T> {
         let mut first: Option<T> = None;
         for (source, value) in present {
-            match parser.parse(value.borrow()) {
+            let parsed = match &value {
+                Owned::Text(Text::Other(_)) => Err(Problem::value("the percent-encoded bytes are not UTF-8")),
+                value => parser.parse(value.borrow()),
+            };
+            match parsed {
                 Ok(parsed) => match &first {
                     Some(other) if *other != parsed => {
                         let problem = Problem::new(
@@ -303,13 +324,14 @@ impl Fields {
 fn unknown(name: &str, known: &[&str]) -> Problem {
     let likeness = |known: &&&str| strsim::jaro_winkler(name, known);
     let nearest = known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    let msg = match nearest {
-        Some(nearest) => {
-            format!("Extra inputs are not permitted, the nearest known parameter is '{nearest}'")
+    let hint = match nearest {
+        Some(nearest) if likeness(&nearest) >= LIKENESS_MIN => {
+            format!("the nearest known parameter is '{nearest}'")
         }
-        None => "Extra inputs are not permitted, there are no parameters".to_owned(),
+        Some(_) => format!("the known parameters are '{}'", known.join("', '")),
+        None => "there are no parameters".to_owned(),
     };
-    Problem::new("extra_forbidden", msg)
+    Problem::new("extra_forbidden", format!("Extra inputs are not permitted, {hint}"))
 }
 
 /// The literal text of a member of the body.
@@ -328,14 +350,14 @@ impl Literal {
 #[derive(Debug)]
 enum Owned {
     Json(Literal),
-    Text(String),
+    Text(Text),
 }
 
 impl Owned {
     fn borrow(&self) -> Value<'_> {
         match self {
             Self::Json(literal) => Value::Json(literal.text()),
-            Self::Text(text) => Value::Text(text),
+            Self::Text(Text::Utf8(text) | Text::Other(text)) => Value::Text(text),
         }
     }
 }

@@ -3,12 +3,12 @@
 use credits::TransactionName;
 use kernel::{FreeForm, TextError, UserId, UserIdError};
 use serde_json::json;
+use usage::rating::Per;
 use uuid::Uuid;
 
-pub use super::amounts::{credits_to_move, credits_to_note, per, rate, usd_to_note};
+pub use super::amounts::{credits_to_move, credits_to_note, rate, share, usd_to_note};
 use super::{
     Parsed, Value,
-    amounts::not_finite,
     parser::{Parse, parser},
 };
 use crate::http::fault::Problem;
@@ -74,7 +74,7 @@ pub fn integer<T: TryFrom<i64>>(min: i64, max: i64) -> impl Parse<Output = T> {
     })
 }
 
-pub(super) fn read_integer(value: Value<'_>, min: i64, max: i64) -> Parsed<i64> {
+fn read_integer(value: Value<'_>, min: i64, max: i64) -> Parsed<i64> {
     let (literal, wrong) = match value {
         Value::Text(text) => (text.to_owned(), INT_PARSING),
         Value::Json(literal) => match serde_json::from_str::<String>(literal) {
@@ -134,22 +134,15 @@ pub fn boolean() -> impl Parse<Output = bool> {
     )
 }
 
-/// A number in `0..=1` that is not money.
-pub fn share() -> impl Parse<Output = f64> {
+/// The number of units a rate is stated for.
+pub fn per() -> impl Parse<Output = Per> {
+    const CHOICES: [Per; 3] = [Per::One, Per::Thousand, Per::Million];
     parser(
-        || json!({"type": "number", "minimum": 0, "maximum": 1}),
+        || json!({"type": "integer", "enum": CHOICES.map(Per::units)}),
         |value| {
-            let (Value::Text(literal) | Value::Json(literal)) = value;
-            let number: f64 = literal
-                .parse()
-                .map_err(|_| Problem::new("decimal_type", "Input should be a valid number"))?;
-            if number < 0.0 {
-                return Err(Problem::new("greater_than_equal", "Input should be greater than or equal to 0"));
-            }
-            if number > 1.0 {
-                return Err(Problem::new("less_than_equal", "Input should be less than or equal to 1"));
-            }
-            if number.is_finite() { Ok(number) } else { Err(not_finite()) }
+            let units = read_integer(value, i64::MIN, i64::MAX)?;
+            let per = CHOICES.into_iter().find(|per| per.units() == units);
+            per.ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
         },
     )
 }

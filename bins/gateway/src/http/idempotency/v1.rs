@@ -46,6 +46,11 @@ pub fn capture(hold_id: Uuid, input: &CaptureHold, asked: Fingerprint) -> Finger
         .object(input.metadata.as_ref())
 }
 
+/// Releasing a hold.
+pub fn release(hold_id: Uuid, asked: Fingerprint) -> Fingerprint {
+    asked.id(hold_id)
+}
+
 /// Giving credits.
 pub fn create_grant(input: &CreateGrant, asked: Fingerprint) -> Fingerprint {
     scoped(asked, input.reference_scope)

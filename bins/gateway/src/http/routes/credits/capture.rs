@@ -83,7 +83,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CaptureHold>()?;
+    let wish = call.input::<CaptureHold>().await?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
     let former = move |wish: &CaptureHold, asked| v1::capture(hold_id, wish, asked);
@@ -104,5 +104,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         uncollected: answer.applied.uncollected,
     };
     let message = Text::new(format!("Captured {captured} credits"), format!("已扣除 {captured} 积分"));
-    Ok(answer.mark(call.envelope_at(answer.at, &message, data)?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, data)?))
 }

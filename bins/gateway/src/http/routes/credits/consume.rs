@@ -95,7 +95,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<ConsumeCredits>()?;
+    let wish = call.input::<ConsumeCredits>().await?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let (wish, key) = idempotency::key(&call, wish, v1::consume).await?;
     let notes = [("reason", wish.reason.as_deref()), ("endpoint", wish.endpoint.as_deref())];
@@ -119,5 +119,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         timestamp: Timestamp(answer.at),
         data: answer.entry()?.into(),
     })?;
-    Ok(answer.mark(reply))
+    Ok(answer.with_replay_header(reply))
 }

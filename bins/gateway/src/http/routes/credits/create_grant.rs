@@ -39,13 +39,14 @@ input! {
         reference_scope: Option<ReferenceScope> = optional(Body, parse::one_of(SCOPES)), default("user");
         /// One grant per user and reference.
         reference_id: Option<String> = required_if(is_global(reference_scope), Body, parse::text(1, 255));
-        /// Low burns first.
+        /// 0 to 255; the lowest is spent first.
         priority: Option<u8> = optional(Body, parse::integer(0, 255)), default(100);
-        /// What it is.
+        /// Kind of the grant.
         kind: Option<NewGrantKind> = optional(Body, parse::one_of(KINDS)), default("promo");
-        /// From when on it counts; now if absent.
+        /// From when on it counts; now if absent. A date without a time is the first instant of that day in UTC.
         effective_at: Option<OffsetDateTime> = optional(Body, instant());
-        /// When what is left of it is lost; never if absent.
+        /// When what is left of it is lost; never if absent. A date without a time is the first instant of that day in UTC, so the
+        /// credits cannot be spent on that day: for a grant until the end of a day, give the day after.
         expires_at: Option<OffsetDateTime> = optional(Body, instant());
         /// What for.
         description: Option<String> = optional(Body, parse::text(0, 255));
@@ -91,7 +92,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CreateGrant>()?;
+    let wish = call.input::<CreateGrant>().await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
     let (wish, key) = idempotency::key(&call, wish, v1::create_grant).await?;
     let amount = wish.amount;
@@ -117,5 +118,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let message =
         Text::new(format!("Granted {amount} credits successfully"), format!("成功发放 {amount} 积分"));
-    Ok(answer.mark(call.envelope_at(answer.at, &message, data)?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, data)?))
 }

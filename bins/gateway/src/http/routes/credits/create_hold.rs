@@ -76,7 +76,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CreateHold>()?;
+    let wish = call.input::<CreateHold>().await?;
     let (wish, key) = idempotency::key(&call, wish, v1::create_hold).await?;
     let order = Order {
         action: Action::Hold {
@@ -92,5 +92,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let answer = super::run(&call, order).await?;
     let hold = answer.hold()?;
     let message = Text::new(format!("Held {} credits", hold.amount), format!("已预留 {} 积分", hold.amount));
-    Ok(answer.mark(call.envelope_at(answer.at, &message, hold)?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, hold)?))
 }

@@ -15,8 +15,8 @@ pub mod release;
 pub mod set_budgets;
 pub mod transactions;
 
-use ::credits::{Action, Applied, Command, Entry, ReferenceScope};
-use flows::Replay;
+use ::credits::{Action, Applied, Command, Entry, ReferenceScope, Refusal};
+use flows::{CommandRefusal, Replay};
 use kernel::{Detail, FreeForm, IdempotencyKey, UserId};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -28,7 +28,7 @@ use crate::{
         call::{Call, barred, path_parameter},
         catalogue,
         error::ApiError,
-        idempotency::IDEMPOTENCY_REPLAYED,
+        language::Text,
         reply::Reply,
         wire::Hold,
     },
@@ -63,11 +63,8 @@ impl Answer {
     }
 
     /// Marks an answer that was given before.
-    fn mark(&self, reply: Reply) -> Reply {
-        match self.replay {
-            Replay::First => reply,
-            Replay::ByKey => reply.header(IDEMPOTENCY_REPLAYED, "true"),
-        }
+    fn with_replay_header(&self, reply: Reply) -> Reply {
+        reply.with_replay_header(self.replay == Replay::ByKey)
     }
 }
 
@@ -90,12 +87,18 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     match outcome.result {
         Ok(applied) => Ok(Answer { user_id, applied, at: outcome.at, replay: outcome.replay }),
         Err(refusal) => {
-            let error = ApiError::from_failure(&refusal).at(outcome.at);
-            Err(match outcome.replay {
-                Replay::First => error,
-                Replay::ByKey => error.replayed(),
-            })
+            let error = refused(&refusal).at(outcome.at);
+            Err(error.with_replay_header(outcome.replay == Replay::ByKey))
         }
+    }
+}
+
+fn refused(refusal: &CommandRefusal) -> ApiError {
+    let error = ApiError::from_failure(refusal);
+    match refusal {
+        CommandRefusal::Ledger(Refusal::ReferenceTaken) => error
+            .text(Text::new("reference_id was used before for another user", "reference_id 已用于其他用户")),
+        _ => error,
     }
 }
 

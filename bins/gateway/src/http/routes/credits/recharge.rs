@@ -94,7 +94,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<RechargeCredits>()?;
+    let wish = call.input::<RechargeCredits>().await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
     let (wish, key) = idempotency::key(&call, wish, v1::recharge).await?;
     let order = Order {
@@ -122,5 +122,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         replayed: answer.applied.replayed,
         data: entry.into(),
     })?;
-    Ok(answer.mark(reply))
+    Ok(answer.with_replay_header(reply))
 }

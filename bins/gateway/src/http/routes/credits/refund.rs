@@ -80,7 +80,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<RefundCharge>()?;
+    let wish = call.input::<RefundCharge>().await?;
     let (wish, key) = idempotency::key(&call, wish, v1::refund).await?;
     let charge = resolve(&call, wish.transaction_id).await?;
     let of = transaction_id(charge);
@@ -96,7 +96,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let amount = entry.amount;
     let message =
         Text::new(format!("Refunded {amount} credits successfully"), format!("成功退还 {amount} 积分"));
-    Ok(answer.mark(call.envelope_at(answer.at, &message, Transaction::from(entry))?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, Transaction::from(entry))?))
 }
 
 /// The refusal tells the caller the name he gave, also for an id that is none.

@@ -10,7 +10,7 @@ use crate::http::{
     catalogue,
     doc::Doc,
     error::ApiError,
-    idempotency,
+    idempotency::{self, v1},
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
@@ -43,14 +43,15 @@ fn doc() -> Doc {
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let hold_id = super::hold_id(&call)?;
-    let ((), key) =
-        idempotency::key_at(&call, Some(("hold_id", hold_id)), (), move |&(), asked| asked.id(hold_id))
-            .await?;
+    let ((), key) = idempotency::key_at(&call, Some(("hold_id", hold_id)), (), move |&(), asked| {
+        v1::release(hold_id, asked)
+    })
+    .await?;
     let order =
         Order { action: Action::Release { hold_id }, description: None, metadata: FreeForm::empty(), key };
     let answer = super::run(&call, order).await?;
     let hold = answer.hold()?;
     let message =
         Text::new(format!("Released {} credits", hold.released), format!("已释放 {} 积分", hold.released));
-    Ok(answer.mark(call.envelope_at(answer.at, &message, hold)?))
+    Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, hold)?))
 }

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use actix_web::http::Method;
-use credits::{BudgetPeriod, BudgetView, BudgetsRefused, NewBudget};
+use credits::{BudgetPeriod, BudgetsRefused, NewBudget};
 use kernel::{Credits, UserId};
-use pg::{DbError, Tx};
 use serde_json::json;
 
 use super::budgets::{Budgets, example};
@@ -82,22 +81,12 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let budgets = call.fields.input::<SetBudgets>()?.budgets;
+    let budgets = call.input::<SetBudgets>().await?.budgets;
     let new: Vec<NewBudget> = budgets.into_iter().map(NewBudget::from).collect();
     let user_id = call.user().await?;
-    let mut tx = Tx::begin(&call.app.pool).await?;
-    let budgets = match replace(&mut tx, &call, &user_id, &new).await {
-        Ok(Ok(budgets)) => budgets,
-        Ok(Err(refusal)) => {
-            tx.rollback().await;
-            return Err(refused(&refusal, &user_id, &new));
-        }
-        Err(error) => {
-            tx.give_up(&error).await;
-            return Err(error.into());
-        }
-    };
-    tx.commit().await?;
+    let clock = &*call.app.clock;
+    let budgets = call.decide(async |tx| credits::replace_budgets(tx, clock, &user_id, &new).await).await?;
+    let budgets = budgets.map_err(|refusal| refused(&refusal, &user_id, &new))?;
     let message = Text::new("Budgets set successfully", "预算设置成功");
     call.envelope(&message, Budgets::from(budgets))
 }
@@ -106,20 +95,6 @@ impl From<SetBudget> for NewBudget {
     fn from(SetBudget { period, tz, limit }: SetBudget) -> Self {
         Self { period, zone: tz.unwrap_or_else(|| UTC.to_owned()), limit }
     }
-}
-
-/// Sets the budgets and reads them while the account is still locked.
-async fn replace(
-    tx: &mut Tx,
-    call: &Call,
-    user_id: &UserId,
-    new: &[NewBudget],
-) -> Result<Result<Vec<BudgetView>, BudgetsRefused>, DbError> {
-    if let Err(refusal) = credits::set_budgets(tx, user_id, new).await? {
-        return Ok(Err(refusal));
-    }
-    let budgets = credits::budgets(tx.conn(), &*call.app.clock, user_id).await?;
-    Ok(budgets.ok_or(BudgetsRefused::NoAccount))
 }
 
 /// What was refused, told at the field that is to blame.

@@ -1,7 +1,9 @@
 //! `GET /api/v1/users/{user_id}/credits/transactions`: the ledger, newest first (HTTP contract 6.4).
 
 use actix_web::http::Method;
-use credits::{TransactionFilter, TransactionKind};
+use credits::{Action, Command, TransactionFilter, TransactionKind};
+use flows::StandingCheck;
+use kernel::{Actor, CallerClass, FreeForm, UserId};
 use uuid::Uuid;
 
 use crate::{
@@ -63,11 +65,31 @@ pub fn route() -> Route {
 fn doc() -> Doc {
     Doc::new("credits", "Transactions")
         .description(
-            "Newest first. Each `credits_before` is the `credits_after` of the transaction before it.",
+            "Newest first. Each `credits_before` is the `credits_after` of the transaction before it, and the newest \
+             `credits_after` is the balance.",
         )
         .query::<TransactionsInput>()
         .paged(LIMIT)
         .reply_list::<Transaction>("Retrieved 1 transactions", super::transaction_example())
+}
+
+/// Books what is due, as the next change of the account would: the newest transaction leaves the balance. Where it cannot be
+/// booked, because the database takes no writes for now, the list ends with what is booked.
+async fn book_due(call: &Call, user_id: &UserId) {
+    let command = Command {
+        user_id: user_id.clone(),
+        actor: Actor::System,
+        caller: CallerClass::Service,
+        // Due items bring transaction ids of their own.
+        transaction_id: Uuid::nil(),
+        description: None,
+        metadata: FreeForm::empty(),
+        idempotency: None,
+        action: Action::ApplyDue,
+    };
+    if let Err(rejected) = call.app.writes.ledger(command, StandingCheck::Done).await {
+        tracing::debug!(error = %rejected, "what is due could not be booked for a list");
+    }
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
@@ -81,7 +103,20 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         hold_id: input.hold_id,
     };
     let user_id = call.user().await?;
-    let slice = call.read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await).await?;
+    let clock = &*call.app.clock;
+    let listed = call
+        .read(async |conn| match credits::is_due(conn, clock, &user_id).await? {
+            true => Ok(None),
+            false => credits::transactions(conn, &user_id, &filter, &page).await.map(Some),
+        })
+        .await?;
+    let slice = match listed {
+        Some(slice) => slice,
+        None => {
+            book_due(&call, &user_id).await;
+            call.read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await).await?
+        }
+    };
     let items: Vec<Transaction> = slice.items.into_iter().map(Transaction::from).collect();
     let message = retrieved(items.len(), "transactions", "交易记录");
     Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))

@@ -121,7 +121,7 @@ fn content() -> impl Parse<Output = Content> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<AddMessage>()?;
+    let wish = call.input::<AddMessage>().await?;
     call.known()?;
     let score = wish
         .importance_score

@@ -24,7 +24,7 @@ input! {
     pub struct PricesInput {
         /// Only this model, compared exactly.
         model_name: Option<String> = optional(Query, parse::text(0, 255)), example("gpt-4");
-        /// The versions that hold at this instant; now if absent.
+        /// The versions that hold at this instant; now if absent. A date without a time is the first instant of that day in UTC.
         at: Option<OffsetDateTime> = optional(Query, instant());
     }
 }

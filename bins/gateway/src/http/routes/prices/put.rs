@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::Method;
-use pg::Tx;
 use serde_json::json;
 use time::OffsetDateTime;
 use usage::{
@@ -54,7 +53,8 @@ input! {
         service_tier: Option<String> = optional(Body, parse::text(1, 255));
         /// Input tokens from which these rates hold.
         min_context: Option<i64> = optional(Body, parse::integer(0, CONTEXT_MAX)), default(0);
-        /// From when on it holds, not in the past; now if absent.
+        /// From when on it holds, not in the past; now if absent. A date without a time is the first instant of that day in UTC; the
+        /// date of today has passed.
         valid_from: Option<OffsetDateTime> = optional(Body, instant());
         /// Where the figures are from.
         source: Option<String> = optional(Body, parse::text(1, 255)), default("api");
@@ -69,12 +69,12 @@ input! {
 input! {
     /// What units of a class cost.
     pub struct PutRate {
-        /// Units.
+        /// Number of units that the rates are for.
         per: Per = required(Body, parse::per()), example(1_000_000), check(|_fields| { per?; });
         /// Credits that the user pays for `per` units; a whole number of 10^-12 credits for one unit.
-        credits: i64 = required(Body, parse::rate(per.unwrap_or(Per::One))), example(1500.0);
-        /// US dollars that the provider takes for them, likewise; 0 if absent.
-        cost_usd: Option<i64> = optional(Body, parse::rate(per.unwrap_or(Per::One))), example(30.0);
+        credits: i64 = required(Body, parse::rate(per.unwrap_or(Per::Million))), example(1500.0);
+        /// US dollars that the provider takes for `per` units, at most 12 decimals for one unit; 0 if absent.
+        cost_usd: Option<i64> = optional(Body, parse::rate(per.unwrap_or(Per::Million))), example(30.0);
     }
 }
 
@@ -112,23 +112,13 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let prices = call.fields.input::<PutPrices>()?.prices;
+    let prices = call.input::<PutPrices>().await?.prices;
     let new: Vec<NewPrice> = prices.into_iter().map(NewPrice::from).collect();
     call.known()?;
     let actor = call.principal()?.actor();
-    let mut tx = Tx::begin(&call.app.pool).await?;
-    let put = match prices::put(&mut tx, &*call.app.clock, actor, &new).await {
-        Ok(Ok(put)) => put,
-        Ok(Err(refusal)) => {
-            tx.rollback().await;
-            return Err(refused(&refusal));
-        }
-        Err(error) => {
-            tx.give_up(&error).await;
-            return Err(error.into());
-        }
-    };
-    tx.commit().await?;
+    let clock = &*call.app.clock;
+    let put = call.decide(async |tx| prices::put(tx, clock, actor, &new).await).await?;
+    let put = put.map_err(|refusal| refused(&refusal))?;
     let items: Vec<PriceBody> = put.into_iter().map(PriceBody::from).collect();
     let count = items.len();
     let message = Text::new(format!("Put {count} prices"), format!("已设置 {count} 个价格"));

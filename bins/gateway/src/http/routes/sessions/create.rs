@@ -2,7 +2,6 @@
 
 use actix_web::http::Method;
 use kernel::{FreeForm, UserId};
-use pg::Tx;
 use serde::Serialize;
 use serde_json::json;
 use sessions::NewSession;
@@ -36,7 +35,7 @@ input! {
         conversation_data: Option<FreeForm> = optional(Body, parse::object());
         /// Anything to attach.
         metadata: Option<FreeForm> = optional(Body, parse::object());
-        /// When the session expires.
+        /// When the session expires. A date without a time is the first instant of that day in UTC; the date of today has passed.
         expires_at: Option<OffsetDateTime> = optional(Body, instant());
     }
 }
@@ -86,7 +85,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CreateSession>()?;
+    let wish = call.input::<CreateSession>().await?;
     call.agree_on_user(wish.user_id.as_ref())?;
     let new = NewSession {
         user_id: call.user().await?,
@@ -96,9 +95,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         metadata: wish.metadata.unwrap_or_default(),
         expires_at: wish.expires_at,
     };
-    let mut tx = Tx::begin(&call.app.pool).await?;
-    let session = sessions::create(&mut tx, &*call.app.clock, &new).await?;
-    tx.commit().await?;
+    let clock = &*call.app.clock;
+    let session = call.write(async |tx| sessions::create(tx, clock, &new).await).await?;
     let message = Text::new("Session created successfully", "会话创建成功");
     let data = SessionBody::from(session);
     Reply::json(&CreatedSession {

@@ -1,7 +1,6 @@
 //! `DELETE /api/v1/sessions/{session_id}`: deletes a session with all that belongs to it (HTTP contract 5).
 
 use actix_web::http::Method;
-use pg::Tx;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -52,14 +51,8 @@ fn doc() -> Doc {
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
-    let mut tx = Tx::begin(&call.app.pool).await?;
-    match sessions::delete(&mut tx, session_id, &scope).await? {
-        Ok(_deleted) => tx.commit().await?,
-        Err(refusal) => {
-            tx.rollback().await;
-            return Err(ApiError::from_failure(&refusal));
-        }
-    }
+    let done = call.decide(async |tx| sessions::delete(tx, session_id, &scope).await).await?;
+    done.map_err(|refusal| ApiError::from_failure(&refusal))?;
     let message = Text::new(
         format!("Session {session_id} deleted successfully"),
         format!("会话 {session_id} 删除成功"),

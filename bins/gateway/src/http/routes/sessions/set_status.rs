@@ -1,7 +1,6 @@
 //! `PUT /api/v1/sessions/{session_id}/status`: sets the status of a session (HTTP contract 5).
 
 use actix_web::http::Method;
-use pg::Tx;
 use serde_json::json;
 use sessions::Status;
 
@@ -51,17 +50,13 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let SetStatus { status } = call.fields.input()?;
+    let SetStatus { status } = call.input().await?;
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
-    let mut tx = Tx::begin(&call.app.pool).await?;
-    match sessions::set_status(&mut tx, &*call.app.clock, session_id, &scope, status).await? {
-        Ok(_session) => tx.commit().await?,
-        Err(refusal) => {
-            tx.rollback().await;
-            return Err(ApiError::from_failure(&refusal));
-        }
-    }
+    let clock = &*call.app.clock;
+    let done =
+        call.decide(async |tx| sessions::set_status(tx, clock, session_id, &scope, status).await).await?;
+    done.map_err(|refusal| ApiError::from_failure(&refusal))?;
     let status = status.as_str();
     let message =
         Text::new(format!("Session status updated to {status}"), format!("会话状态已更新为 {status}"));

@@ -104,6 +104,7 @@ fn doc() -> Doc {
             },
             "uptime": "operational",
         }))
+        .unavailable("The database does not answer or does not take writes.")
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {

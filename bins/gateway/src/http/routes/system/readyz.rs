@@ -35,8 +35,10 @@ pub struct Readiness {
 /// What was looked at: ok or failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Checks {
+    /// Whether the database takes writes and every queue moves.
     #[schema(value_type = CheckWord)]
     database: &'static str,
+    /// Whether every migration of this version is applied; failed as well while the database cannot be asked.
     #[schema(value_type = CheckWord)]
     migrations: &'static str,
 }
@@ -61,6 +63,7 @@ fn doc() -> Doc {
         .description("503 while the database does not take writes, writes or reads are stuck, a migration is missing, or the process is \
                       shutting down. Answers within 2 seconds.")
         .reply::<Readiness>(json!({"status": "ready", "checks": {"database": "ok", "migrations": "ok"}}))
+        .unavailable("Requests should not be sent here.")
 }
 
 async fn handle(call: Call) -> Result<Reply, ApiError> {

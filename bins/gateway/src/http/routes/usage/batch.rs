@@ -18,6 +18,7 @@ use super::{
 use crate::{
     config::SelfMetering,
     http::{
+        access::foreign,
         call::{Call, barred},
         catalogue,
         doc::Doc,
@@ -29,7 +30,7 @@ use crate::{
             json, parse,
             parser::{Parse, parser},
         },
-        idempotency::{self, Begun, IDEMPOTENCY_REPLAYED},
+        idempotency::{self, Begun},
         isolation::isolate,
         language::{Language, Text},
         openapi::ErrorDetail,
@@ -164,21 +165,21 @@ fn doc() -> Doc {
                 {"index": 0, "status": "recorded", "id": 1002, "user_id": "auth0|test123", "credits_charged": 1.0,
                  "transaction_id": null, "remaining_credits": null},
                 {"index": 1, "status": "failed", "user_id": "auth0|test456",
-                 "error_code": "PermissionDeniedException", "message": "Permission denied",
-                 "detail": "Permission denied"},
+                 "error_code": "PermissionDeniedException",
+                 "message": "Access denied: users may act only for themselves",
+                 "detail": "Access denied: users may act only for themselves"},
             ]}),
         )
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let mut fields = std::mem::take(&mut call.fields);
     let begun = idempotency::begun(&call)?;
-    let work = move || {
-        let items = fields.input::<UsageBatch>()?.records.into_iter().enumerate();
+    let read = move |fields: &mut Fields| {
+        let items = UsageBatch::read(fields, &())?.records.into_iter().enumerate();
         let read: Vec<_> = items.map(|(index, text)| ReadItem::of(index, text, begun.as_ref())).collect();
-        Ok::<_, ApiError>((read, begun))
+        Some((read, begun))
     };
-    let (items, begun) = call.app.traffic.bodies.work(&call.share, work).await??;
+    let (items, begun) = call.input_with(read).await?;
     call.known()?;
     if let Some(begun) = begun {
         // A header that cannot be a key is the fault of the request, not of its items.
@@ -287,7 +288,10 @@ async fn try_record(
     let item = item?;
     let principal = call.principal()?;
     let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
-    if !principal.may_act_for(&user_id) || !may_record(call, principal) {
+    if !principal.may_act_for(&user_id) {
+        return Err(foreign());
+    }
+    if !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let check = match principal {
@@ -348,8 +352,5 @@ fn answer(call: &Call, outcomes: Vec<Done>) -> Result<Reply, ApiError> {
         format!("已记录 {recorded}/{all} 条使用记录"),
     );
     let reply = call.envelope_at(decided.unwrap_or(call.now), &message, data)?;
-    Ok(match is_repeat {
-        false => reply,
-        true => reply.header(IDEMPOTENCY_REPLAYED, "true"),
-    })
+    Ok(reply.with_replay_header(is_repeat))
 }

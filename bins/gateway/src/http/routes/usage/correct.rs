@@ -20,7 +20,7 @@ use crate::{
         doc::Doc,
         error::ApiError,
         fields::parse,
-        idempotency::{self, IDEMPOTENCY_REPLAYED, v1},
+        idempotency::{self, v1},
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
@@ -95,7 +95,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<CorrectUsage>()?;
+    let wish = call.input::<CorrectUsage>().await?;
     if let Some(item) = &wish.replacement {
         call.agree_on_user(item.user_id.as_ref())?;
     }
@@ -121,11 +121,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             idempotency: key,
         })
         .await?;
-    let done = match (outcome.result, outcome.replay) {
-        (Ok(done), _) => done,
-        (Err(refusal), Replay::First) => return Err(refused(&refusal, outcome.at)),
-        (Err(refusal), Replay::ByKey) => return Err(refused(&refusal, outcome.at).replayed()),
-    };
+    let is_repeat = outcome.replay == Replay::ByKey;
+    let refused = |refusal| refused(&refusal, outcome.at).with_replay_header(is_repeat);
+    let done = outcome.result.map_err(refused)?;
     let data = CorrectedUsage {
         correction: done.correction.into(),
         replacement: done.replacement.map(UsageBody::from),
@@ -133,8 +131,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let message = Text::new("Usage record corrected", "使用记录已更正");
     let reply = call.envelope_at(outcome.at, &message, data)?;
-    Ok(match outcome.replay {
-        Replay::First => reply,
-        Replay::ByKey => reply.header(IDEMPOTENCY_REPLAYED, "true"),
-    })
+    Ok(reply.with_replay_header(is_repeat))
 }

@@ -18,7 +18,7 @@ use crate::{
         error::ApiError,
         fault::Problem,
         fields::{input::Input, parse, time::instant},
-        idempotency::{self, IDEMPOTENCY_REPLAYED, v1},
+        idempotency::{self, v1},
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
@@ -66,7 +66,8 @@ input! {
         /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
         /// recorded and charged once.
         event_id: Option<String> = optional(Body, parse::text(1, 255));
-        /// When it happened, from 35 days past to 5 minutes ahead; now if absent.
+        /// When it happened, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
+        /// day in UTC.
         occurred_at: Option<OffsetDateTime> = optional(Body, instant());
         /// Session, as the caller names it; not checked to exist.
         session_id: Option<String> = optional(Body, parse::text(0, 255));
@@ -177,7 +178,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let input = call.fields.read(|fields| RecordUsage::read(fields, &RecordPlace::Body))?;
+    let input = call.input_with(|fields| RecordUsage::read(fields, &RecordPlace::Body)).await?;
     call.agree_on_user(input.user_id.as_ref())?;
     let (input, key) = idempotency::key(&call, input, v1::record).await?;
     let (user_id, check) = call.user_unchecked()?;
@@ -185,12 +186,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let done = call.app.writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let meterage = done.map_err(|why| barred(why, &user_id))?;
-    let replay = meterage.replay;
-    let mark = |error: ApiError| match replay {
-        Replay::First => error,
-        Replay::ByKey => error.replayed(),
-    };
-    let (recorded, at) = recorded(&call.app, meterage).map_err(mark)?;
+    let is_repeat = meterage.replay == Replay::ByKey;
+    let (recorded, at) =
+        recorded(&call.app, meterage).map_err(|error| error.with_replay_header(is_repeat))?;
     let message = Text::new("Usage recorded successfully", "使用记录成功");
     let reply = Reply::json(&RecordedUsage {
         success: true,
@@ -201,8 +199,5 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         remaining_credits: recorded.balance.map(|balance| balance.posted),
         replayed: (recorded.replay == usage::Replay::ByEvent).then_some(true),
     })?;
-    Ok(match replay {
-        Replay::First => reply,
-        Replay::ByKey => reply.header(IDEMPOTENCY_REPLAYED, "true"),
-    })
+    Ok(reply.with_replay_header(is_repeat))
 }

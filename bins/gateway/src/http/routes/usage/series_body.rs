@@ -11,7 +11,7 @@ words! {
     /// What the sums of a window are about.
     CoverageName = ["whole_quarters", "kept_records"];
     /// Length of a bucket.
-    BucketName = ["15m", "1h", "1d", "1w", "1mo"];
+    BucketName = BUCKETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
 }
 
 /// The lengths of buckets, by name.

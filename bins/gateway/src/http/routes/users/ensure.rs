@@ -99,7 +99,7 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.fields.input::<EnsureUser>()?;
+    let wish = call.input::<EnsureUser>().await?;
     let user_id = identify(call.principal()?, wish.auth0_id)?;
     let role = if call.app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
     let email_voucher = voucher(&call, &user_id)?;

@@ -151,6 +151,33 @@ async fn sums_are_those_of_one_class() {
     }
 }
 
+/// A correction is made by a service, and takes back what its record says: it counts for the class of the record.
+#[tokio::test]
+async fn a_record_that_was_taken_back_is_in_no_sum_of_a_class() {
+    let app = start().await;
+    let listed = data(&app, LIST, "recorded_by=user").await;
+    let path = format!("{LIST}/{}/correct", listed[0]["id"]);
+    let reason = json!({"reason": "wrong"});
+    let corrected = app.post(&path).service().json(&reason).send().await.expect(200);
+    assert_eq!(corrected.json()["data"]["correction"]["recorded_by"], "user");
+    for (class, left) in [("user", 1), ("service", 2)] {
+        let query = format!("recorded_by={class}");
+        let stats = data(&app, STATS, &query).await;
+        assert_eq!(
+            (&stats["total_records"], &stats["total_tokens_used"]),
+            (&json!(left), &json!(10 * left)),
+            "{class}"
+        );
+        let series = data(&app, SERIES, &query).await;
+        assert_eq!(series["series"][0]["totals"]["records"], left, "{class}");
+        // The two of the other user are untouched.
+        let across = data(&app, SERIES_ALL, &query).await;
+        assert_eq!(across["series"][0]["totals"]["records"], left + 2, "{class}");
+        let summary = data(&app, SUMMARY, &query).await;
+        assert_eq!(summary["totals"]["records"], left + 2, "{class}");
+    }
+}
+
 #[tokio::test]
 async fn another_value_is_refused() {
     let app = start().await;

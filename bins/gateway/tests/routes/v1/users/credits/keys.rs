@@ -105,6 +105,30 @@ const GOLDEN: &[(&str, &str, &str, &str)] = &[
         r#"{"reason":"oops","replacement":{"event_type":"ai_chat"}}"#,
         "dae0cb2ee6cd06500cca79e91abb4c326550bfb5a5beafdb9ac441917877170c",
     ),
+    (
+        "usage in full",
+        "/usage",
+        r#"{"endpoint": "/x", "event_type": "ai_chat", "charge": true, "event_id": "e2", "session_id": "s", "trace_id": "t", "model_name": "m", "provider": "p", "tool_name": "tool", "operation_name": "op", "calculation_method": "mine", "tokens_used": 9, "prompt_tokens": 7, "completion_tokens": 2, "cached_prompt_tokens": 3, "billing_metadata": {"a": 1}, "request_data": {"b": [true, null]}, "response_data": {"c": {"d": "e"}}, "credits_charged": 0.5, "cost_usd": 0.25, "occurred_at": "2026-01-14T23:00:00Z"}"#,
+        "8c65ddf42ffb4aa2ae93d820ad15a8382ed6fe58ca1290539e0f8c9b9c49c651",
+    ),
+    (
+        "replacement in full",
+        "/usage/8/correct",
+        r#"{"reason": "oops", "replacement": {"endpoint": "/x", "event_type": "ai_chat", "charge": true, "event_id": "e3", "session_id": "s", "trace_id": "t", "model_name": "m", "provider": "p", "tool_name": "tool", "operation_name": "op", "calculation_method": "mine", "tokens_used": 9, "prompt_tokens": 7, "completion_tokens": 2, "cached_prompt_tokens": 3, "billing_metadata": {"a": 1}, "request_data": {"b": [true, null]}, "response_data": {"c": {"d": "e"}}, "credits_charged": 0.5, "cost_usd": 0.25, "occurred_at": "2026-01-14T23:00:00Z"}}"#,
+        "cab6d453504d8eae7f4a707a5a37621dc5bb6b8bef9edefd495ba102bce22302",
+    ),
+    (
+        "global grant",
+        "grants",
+        r#"{"amount":4,"reference_id":"gift2","reference_scope":"global"}"#,
+        "e9454b5a0bfc78323f0302b7ae0b44add259577f71fe9a3ec231f0d0d451aa6d",
+    ),
+    (
+        "batch",
+        "//api/v1/usage/batch",
+        r#"{"records":[{"user_id":"auth0|a","event_type":"ai_chat"}]}"#,
+        "88b1cfd34dd7bf2afeb15f846f99e2911cfdf5321ff43e8cc33b6d7278721b9d",
+    ),
 ];
 
 /// The fingerprints that are kept, by key.
@@ -136,11 +160,21 @@ const GOLDEN_2: &[(&str, &str)] = &[
     ("usage", "bc18294f9f7d239cc27ecae006aae0c297ee028027b68e97349d405ea747823f"),
     ("correction", "f63ccedb357a7d0f80a1c1010e0f110a7388fd45776a1ea499eb5e3c797e9b7a"),
     ("correction in full", "a228e517bd759c0fe7075499701c43351386f8259b153c147e05a3dcb8f56fc6"),
+    ("usage in full", "627b82c0a3dc43167eeec3e15cb873d5ce21a3641a34fba863e50e09b1192acb"),
+    ("replacement in full", "9f28a69604407bace66faa20676730db811ce5d67d9fd3457850749c78ec8340"),
+    ("global grant", "722bf104c7c2cc0411689f03eb2745c341f68886aee2158a1918e29da5bc564e"),
+    ("batch#0", "21c3fc131ca9338b959ce232564b3f1b94fc47fbab3644ef0cda867552e46dd9"),
 ];
 
 async fn send(app: &TestApp, (key, path, body, _): &(&str, &str, &str, &str)) -> testkit::TestReply {
     let path = path.replace("{nowhere}", NOWHERE);
-    let path = if path.starts_with('/') { format!("{USER}{path}") } else { format!("{CREDITS}/{path}") };
+    let path = if let Some(whole) = path.strip_prefix("//") {
+        format!("/{whole}")
+    } else if path.starts_with('/') {
+        format!("{USER}{path}")
+    } else {
+        format!("{CREDITS}/{path}")
+    };
     let request = app.post(&path).service().header("Idempotency-Key", key);
     let reply = request.body((*body).to_owned()).send().await;
     assert!([200, 404].contains(&reply.status), "{key}: {}", reply.text);
@@ -169,12 +203,30 @@ async fn stored_fingerprints_of_version_1_are_known() {
         let first = send(&app, request).await;
         assert_eq!(first.header("Idempotency-Replayed"), "");
         let stored = format!(
-            "UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex') WHERE key = '{key}'"
+            "UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex') \
+             WHERE key IN ('{key}', '{key}#0')"
         );
         app.db().connect().await.batch_execute(&stored).await.unwrap();
         let again = send(&app, request).await;
         assert_eq!((again.header("Idempotency-Replayed"), again.status), ("true", first.status), "{key}");
     }
+}
+
+/// A row of version 1 is no licence to change the request.
+#[tokio::test]
+async fn another_request_than_that_of_version_1_is_refused() {
+    let app = TestApp::start().await;
+    app.user("auth0|a").await;
+    let first @ (key, path, _, former) = GOLDEN[0];
+    send(&app, &first).await;
+    let stored = format!("UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex')");
+    app.db().connect().await.batch_execute(&stored).await.unwrap();
+    for other in [r#"{"amount":2.6}"#, r#"{"amount":2.5,"reason":"x"}"#] {
+        let request = app.post(&format!("{CREDITS}/{path}")).service().header("Idempotency-Key", key);
+        let reply = request.body(other.to_owned()).send().await.expect(422);
+        assert_eq!(reply.error_code(), "IdempotencyConflictException");
+    }
+    send(&app, &first).await;
 }
 
 /// Earlier versions hashed an empty object as such: their rows are known all the same.

@@ -39,6 +39,29 @@ async fn shows_a_chain_from_the_grant_to_the_balance() {
 }
 
 #[tokio::test]
+async fn what_has_just_become_due_is_listed_and_makes_the_balance() {
+    let app = TestApp::start().await;
+    let user = app.user("auth0|a").await;
+    let grants = "/api/v1/users/auth0%7Ca/credits/grants";
+    for grant in [
+        json!({"amount": 7, "expires_at": "2026-01-15T12:10:00Z"}),
+        json!({"amount": 5, "effective_at": "2026-01-15T12:10:00Z"}),
+    ] {
+        app.post(grants).service().json(&grant).send().await.expect(200);
+    }
+    assert_eq!(list(&app, &user, "").await[0]["balance_after"], 1_007.0);
+    app.clock().advance(Duration::minutes(10));
+    let rows = list(&app, &user, "").await;
+    let newest: Vec<_> =
+        rows[..2].iter().map(|row| (row["transaction_type"].clone(), row["balance_after"].clone())).collect();
+    assert_eq!(newest, [(json!("grant"), json!(1_005.0)), (json!("expire"), json!(1_000.0))]);
+    let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance");
+    let balance = balance.token(&user.token).send().await.expect(200);
+    assert_eq!(balance.json()["data"], 1_005.0);
+    assert_eq!(list(&app, &user, "transaction_type=expire").await.len(), 1);
+}
+
+#[tokio::test]
 async fn filters_by_type_and_by_inclusive_dates() {
     let app = TestApp::start().await;
     let user = spender(&app).await;
