@@ -178,7 +178,7 @@ async fn fifty_transactions_at_once_store_one_answer() {
                         tx.commit().await.unwrap();
                         return is_first;
                     }
-                    Err(error @ DbError::Contention(_)) => tx.give_up(&error).await,
+                    Err(DbError::Contention(_)) => tx.rollback().await,
                     Err(error) => panic!("{error}"),
                 }
             }

@@ -178,7 +178,9 @@ mod tests {
         let asked = Fingerprint::new().word("http").maybe(None).number(Some(-7)).id(Uuid::from_u128(7));
         let asked = asked.credits(Some(Credits::from_micro(1_500_000))).json(&object).object(None);
         let asked = asked.instant(Some(OffsetDateTime::UNIX_EPOCH + time::Duration::SECOND)).json(&object);
-        let hex = |hash: [u8; FINGERPRINT_BYTES]| -> String { hash.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let hex = |hash: [u8; FINGERPRINT_BYTES]| -> String {
+            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
         let hashes: Vec<String> = asked.hashes().map(hex).collect();
         assert_eq!(
             hashes,

@@ -84,10 +84,9 @@ async fn book_due(call: &Call, user_id: &UserId) {
         transaction_id: Uuid::nil(),
         description: None,
         metadata: FreeForm::empty(),
-        idempotency: None,
         action: Action::ApplyDue,
     };
-    if let Err(rejected) = call.app.writes.ledger(command, StandingCheck::Done).await {
+    if let Err(rejected) = call.app.writes.ledger(command, None, StandingCheck::Done).await {
         tracing::debug!(error = %rejected, "what is due could not be booked for a list");
     }
 }
