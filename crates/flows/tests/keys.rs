@@ -414,10 +414,10 @@ async fn stored_keys_are_known_by_the_fingerprints_of_earlier_versions() {
     let former = asked().json(&FreeForm::empty()).word("1").hashes().next().unwrap();
     let first = ask(IdempotencyKey::new("k", former).unwrap()).await;
     let now = IdempotencyKey::new("k", [9; 32]).unwrap().with_v1(asked().object(None).word("1"));
-    for text in ["SELECT 1", FORGET_CLASSES] {
-        sql(&db, text).await;
-        assert_eq!(ask(now.clone()).await, repeat(&first));
-    }
+    // Only of rows that such a version stored.
+    assert!(matches!(ask(now.clone()).await.result, Err(CommandRefusal::Key(_))));
+    sql(&db, FORGET_CLASSES).await;
+    assert_eq!(ask(now).await, repeat(&first));
 }
 
 #[tokio::test]
@@ -444,4 +444,34 @@ async fn an_answer_of_a_later_version_is_not_guessed_at() {
     assert_eq!(failed.unwrap_err(), pg::Rejected::Failed);
     // Nothing was charged, and others are served.
     assert_eq!(run(&writes, spend(&user, 1)).await.result.unwrap().balance.posted, credits(98));
+}
+
+/// No account is locked, so the request waits for the key itself: as long as for an account.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_whose_key_another_transaction_holds_is_given_up_undone() {
+    let (db, clock, user, _) = opened("10").await;
+    let key = || IdempotencyKey::new("k", [1; 32]).unwrap();
+    let mut settings = pg::PoolSettings::new(db.url());
+    settings.lock_timeout = std::time::Duration::from_millis(50);
+    let pool = pg::Pool::new(&settings).unwrap();
+    let writes = Writes::start(pool, std::sync::Arc::new(clock.clone()), credits::Defaults::default());
+    let record = async |key: Option<IdempotencyKey>| {
+        let mut used = uncharged(usage::UsageInput::new(user.clone(), "ai_chat"));
+        used.idempotency = key;
+        writes.usage(used, StandingCheck::Done).await
+    };
+    let other = pg::Tx::begin(db.pool()).await.unwrap();
+    let first = key();
+    let request = idempotency::KeyedRequest { user_id: &user, key: &first, caller: CallerClass::User };
+    let mut keys = idempotency::look_up(other.shared(), [request]).await.unwrap();
+    let link = idempotency::Link { transaction_id: Uuid::from_u128(1), usage_record_id: None };
+    let json = r#"{"v":1}"#.to_owned();
+    keys.add(request, 0, idempotency::NewAnswer { at: clock.now(), link: Some(link), json });
+    keys.save(&other).await.unwrap();
+    let (keyed, bare) = tokio::join!(record(Some(key())), record(None));
+    assert_eq!(keyed.unwrap_err(), pg::Rejected::HeldUp);
+    assert!(bare.unwrap().unwrap().result.is_ok());
+    other.rollback().await;
+    let first = record(Some(key())).await.unwrap().unwrap();
+    assert!(first.result.is_ok() && first.replay == Replay::First);
 }

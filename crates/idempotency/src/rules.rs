@@ -16,7 +16,7 @@ pub fn status_among<'a>(
     key: &IdempotencyKey,
     caller: CallerClass,
 ) -> KeyStatus<'a> {
-    let of_any_class = |one: &&StoredAnswer| one.caller.is_none() && key.matches(&one.fingerprint);
+    let of_any_class = |one: &&StoredAnswer| one.caller.is_none() && key.matches_formerly(&one.fingerprint);
     if let Some(answer) = uses.iter().find(of_any_class) {
         return KeyStatus::Answered(answer);
     }

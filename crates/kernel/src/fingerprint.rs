@@ -3,11 +3,11 @@
 mod canonical_json;
 pub mod v1;
 
-use self::canonical_json::CanonicalJson;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::canonical_json::CanonicalJson;
 use crate::FreeForm;
 
 /// Bytes of a fingerprint.

@@ -61,10 +61,17 @@ impl IdempotencyKey {
         &self.fingerprint
     }
 
-    /// Whether `stored` is the fingerprint of the same request, in this version or an earlier one.
+    /// Whether `stored`, of version 1 or 2, is the fingerprint of the same request.
     #[must_use]
     pub fn matches(&self, stored: &[u8]) -> bool {
-        self.fingerprint == stored || self.v1.as_ref().is_some_and(|v1| v1.matches(stored))
+        self.fingerprint == stored || self.v1.as_ref().is_some_and(|v1| v1.finish() == stored)
+    }
+
+    /// Whether a version without classes of callers may have stored this fingerprint for the same request.
+    #[must_use]
+    pub fn matches_formerly(&self, stored: &[u8]) -> bool {
+        let mut formerly = self.v1.iter().flat_map(|v1| v1.hashes());
+        self.fingerprint == stored || formerly.any(|hash| hash == stored)
     }
 }
 
@@ -98,7 +105,8 @@ mod tests {
         let key = IdempotencyKey::new("k", [1; 32]).unwrap();
         assert!(key.matches(&[1; 32]) && !key.matches(&[2; 32]) && !key.matches(&stored[0]));
         let key = key.with_v1(v1);
-        assert!(key.matches(&[1; 32]) && stored.iter().all(|one| key.matches(one)));
-        assert!(!key.matches(&[2; 32]));
+        assert!(key.matches(&[1; 32]) && key.matches(&stored[0]) && !key.matches(&stored[1]));
+        assert!(stored.iter().chain([&[1; 32]]).all(|one| key.matches_formerly(one)));
+        assert!(!key.matches(&[2; 32]) && !key.matches_formerly(&[2; 32]));
     }
 }

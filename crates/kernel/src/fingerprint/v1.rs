@@ -94,14 +94,19 @@ impl Fingerprint {
         }
     }
 
-    /// Whether `stored` is one of the fingerprints.
+    /// The fingerprint that version 1 stored last, when it knew the classes of callers: an absent object was an empty one.
     #[must_use]
-    pub fn matches(&self, stored: &[u8]) -> bool {
-        self.hashes().any(|hash| hash == stored)
+    pub fn finish(&self) -> [u8; FINGERPRINT_BYTES] {
+        let hash = self.steps.iter().fold(self.begun.clone(), |hash, step| match step {
+            Step::Word(word) => with(hash, word.as_deref()),
+            Step::Json(json) => with_json(hash, &CanonicalJson::of(json.as_json())),
+            Step::NoObject => with(hash, None),
+        });
+        hash.finalize().into()
     }
 
-    /// The fingerprints: one for each way in which the objects may have been absent or empty. In the first one all are absent,
-    /// which is what the last version that stored such fingerprints made.
+    /// The fingerprints: one for each way in which the objects may have been absent or empty. In the first one, which is
+    /// [`Fingerprint::finish`], all are absent.
     pub fn hashes(&self) -> impl Iterator<Item = [u8; FINGERPRINT_BYTES]> {
         let begun = vec![self.begun.clone()];
         let hashes = self.steps.iter().fold(begun, |hashes, step| step.added(hashes));
@@ -173,7 +178,9 @@ mod tests {
         let asked = Fingerprint::new().word("http").maybe(None).number(Some(-7)).id(Uuid::from_u128(7));
         let asked = asked.credits(Some(Credits::from_micro(1_500_000))).json(&object).object(None);
         let asked = asked.instant(Some(OffsetDateTime::UNIX_EPOCH + time::Duration::SECOND)).json(&object);
-        let hex = |hash: [u8; FINGERPRINT_BYTES]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = |hash: [u8; FINGERPRINT_BYTES]| -> String {
+            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
         let hashes: Vec<String> = asked.hashes().map(hex).collect();
         assert_eq!(
             hashes,
