@@ -164,7 +164,7 @@ impl Corrections {
                     let transaction_id = draught.refund.unwrap_or_else(|| self.id());
                     let usage_record_id = draught.records.first().copied();
                     let link = Link { transaction_id, usage_record_id };
-                    keys.add(request, 0, answers::applied(now, None, link, &RecordedEffect::UNCHARGED)?);
+                    keys.add(request, 0, answers::applied(now, None, link, &RecordedEffect::uncharged())?);
                 }
                 let ledger = ledger.map(Deciding::finish);
                 save(tx, wish, draught, ledger, keys, recording).await

@@ -8,9 +8,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use credits::{Action, Balance, Command, Deciding, Metering, Payer, Refusal};
 use idempotency::{KeyConflict, KeyedRequest, Link, NewAnswer, Replay, StoredAnswer};
-use kernel::{Actor, CallerClass, Detail, Failure, FreeForm, IdempotencyKey, Kind, UserId};
+use kernel::{Actor, CallerClass, Credits, Detail, Failure, FreeForm, IdempotencyKey, Kind, UserId};
 use pg::DbError;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use time::OffsetDateTime;
 use usage::{
     Charge, Draft, NewRecord, Next, Pricing, Record, Recording, UsageInput, UsageRefusal, rating::PriceBook,
@@ -274,18 +274,44 @@ impl<'a> Desk<'a, '_> {
     }
 }
 
-/// What is stored of a record under a key, besides the record.
+/// What is stored of a record under a key, besides the record. Earlier versions read it too, and nothing without all of its
+/// figures: they are zero where nothing was to be charged.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RecordedEffect {
-    /// The account behind it; absent where nothing was to be charged.
+    /// The account after it.
     #[serde(flatten)]
-    balance: Option<Balance>,
+    balance: Balance,
+    /// What could not be charged.
+    #[serde(default, with = "kernel::stored::micro_credits")]
+    uncollected: Credits,
     /// Whether the event was recorded before.
     replayed: bool,
+    /// Whether nothing was to be charged, so that the balance is none. Versions before did not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    uncharged: bool,
+    /// What answers of the ledger have; named, so that it is passed over without being read.
+    #[serde(default, skip_serializing, rename = "hold")]
+    _hold: IgnoredAny,
+    #[serde(default, skip_serializing, rename = "grant")]
+    _grant: IgnoredAny,
 }
 
 impl RecordedEffect {
-    pub(crate) const UNCHARGED: Self = Self { balance: None, replayed: false };
+    /// The effect of a request that charged nothing.
+    pub(crate) fn uncharged() -> Self {
+        Self::new(None, Credits::ZERO, false)
+    }
+
+    fn new(balance: Option<Balance>, uncollected: Credits, replayed: bool) -> Self {
+        Self {
+            balance: balance.unwrap_or_default(),
+            uncollected,
+            replayed,
+            uncharged: balance.is_none(),
+            _hold: IgnoredAny,
+            _grant: IgnoredAny,
+        }
+    }
 }
 
 /// The answer to be stored; `None` for a refusal that is not remembered.
@@ -298,7 +324,7 @@ pub(crate) fn answer(metered: &Metered, meterage: &Meterage) -> Result<Option<Ne
             let entry_seq = record.charge.filter(|_| !is_known).map(|charge| charge.seq);
             let transaction_id = metered.transaction_id;
             let link = Link { transaction_id, usage_record_id: Some(record.id) };
-            let effect = RecordedEffect { balance: *balance, replayed: is_known };
+            let effect = RecordedEffect::new(*balance, record.credits_uncollected, is_known);
             answers::applied(meterage.at, entry_seq, link, &effect).map(Some)
         }
     }
@@ -347,7 +373,11 @@ impl UsageRepeat {
                     true => usage::Replay::ByEvent,
                     false => usage::Replay::First,
                 };
-                Ok((record_id(link)?, replay, effect.balance.filter(|_| metered.involves_ledger())))
+                Ok((
+                    record_id(link)?,
+                    replay,
+                    Some(effect.balance).filter(|_| !effect.uncharged && metered.involves_ledger()),
+                ))
             }
             RepeatAnswer::Pruned(link) => {
                 let balance = match present.filter(|_| metered.involves_ledger()) {

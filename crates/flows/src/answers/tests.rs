@@ -226,18 +226,34 @@ fn what_is_not_remembered_cannot_be_written() {
     assert!(!refusal.is_remembered() && refused(AT, &refusal).is_err());
 }
 
+/// The form in which the version before reads every answer: it knows no other.
+#[derive(serde::Deserialize)]
+#[expect(dead_code, reason = "what is read is not looked at, only that it can be")]
+struct FormerEffect {
+    posted: i64,
+    held: i64,
+    lifetime_granted: i64,
+    uncollected: i64,
+    replayed: bool,
+    hold: Option<serde_json::Value>,
+    grant: Option<serde_json::Value>,
+}
+
 #[test]
-fn what_usage_stores_shows_a_balance_only_where_something_was_to_be_charged() {
-    let (json, content) = stored(applied(AT, None, link(), &RecordedEffect::UNCHARGED).unwrap());
-    assert_eq!(json["result"]["applied"], serde_json::json!({"replayed": false}));
+fn what_usage_stores_is_read_by_the_version_before() {
+    let (json, content) = stored(applied(AT, None, link(), &RecordedEffect::uncharged()).unwrap());
+    let effect = &json["result"]["applied"];
+    let zeros = serde_json::json!({"posted": 0, "held": 0, "lifetime_granted": 0, "uncollected": 0, "replayed": false,
+        "uncharged": true});
+    assert_eq!(*effect, zeros);
+    assert!(serde_json::from_value::<FormerEffect>(effect.clone()).is_ok());
     let idempotency::Content::Whole { json, .. } = content else { panic!() };
     assert!(serde_json::from_str::<Form<RecordedEffect, MeterRefusal>>(&json).is_ok());
-    // Earlier versions stored the balance always, and what only the ledger has.
+    // That version stored what only the ledger has, also a number that no double holds.
     let earlier = r#"{"v":1,"at":0,"entry_seq":null,"result":{"applied":{"posted":5,"held":0,"lifetime_granted":7,
-        "uncollected":0,"replayed":true,"hold":null,"grant":null}}}"#;
+        "uncollected":2,"replayed":true,"hold":{"metadata":{"n":1e400}},"grant":null}}}"#;
     let form: Form<RecordedEffect, MeterRefusal> = serde_json::from_str(earlier).unwrap();
     let FormResult::Applied(effect) = form.result else { panic!() };
-    let text = serde_json::to_value(&effect).unwrap();
-    let expected = serde_json::json!({"posted": 5, "held": 0, "lifetime_granted": 7, "replayed": true});
-    assert_eq!(text, expected);
+    let expected = serde_json::json!({"posted": 5, "held": 0, "lifetime_granted": 7, "uncollected": 2, "replayed": true});
+    assert_eq!(serde_json::to_value(&effect).unwrap(), expected);
 }

@@ -118,9 +118,10 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             replacement,
             actor: call.principal()?.actor(),
             caller,
-            idempotency: key,
+            idempotency: key.clone(),
         })
-        .await?;
+        .await;
+    let outcome = outcome.map_err(|error| ApiError::of_database(error, key.as_ref()))?;
     let is_repeat = outcome.replay == Replay::ByKey;
     let refused = |refusal| refused(&refusal, outcome.at).with_replay_header(is_repeat);
     let done = outcome.result.map_err(refused)?;

@@ -75,3 +75,27 @@ async fn a_repeat_waits_for_the_first_request_and_gets_its_answer() {
     let replayed = [first, second].map(|reply| reply.header("Idempotency-Replayed").to_owned());
     assert_eq!(replayed.iter().filter(|told| *told == "true").count(), 1);
 }
+
+#[tokio::test]
+async fn a_correction_with_a_key_that_waited_too_long_is_in_progress() {
+    let app = TestApp::start().await;
+    let busy = app.user("busy").await;
+    let record = json!({"endpoint": "/x", "event_type": "ai_chat", "credits_charged": 2, "charge": true});
+    let record = app.post("/api/v1/users/busy/usage").service().json(&record).send().await.expect(200);
+    let path = format!("/api/v1/users/busy/usage/{}/correct", record.json()["data"]["id"]);
+    let correct = |key: Option<&'static str>| {
+        let request = app.post(&path).service().json(&json!({"reason": "oops"}));
+        match key {
+            Some(key) => request.header("Idempotency-Key", key).send(),
+            None => request.send(),
+        }
+    };
+    let mut other = Tx::begin(app.db().pool()).await.unwrap();
+    let theirs = BTreeSet::from([busy.id.clone()]);
+    assert_eq!(credits::held_up(&mut other, &theirs).await.unwrap(), BTreeSet::new());
+    let (keyed, bare) = tokio::join!(correct(Some("k")), correct(None));
+    assert_eq!(keyed.expect(409).error_code(), "IdempotencyInProgressException");
+    assert_eq!(bare.expect(503).error_code(), "ServiceUnavailableException");
+    other.rollback().await;
+    assert_eq!(correct(Some("k")).await.expect(200).header("Idempotency-Replayed"), "");
+}
