@@ -8,6 +8,8 @@ mod catalogue;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod error_codes;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod migrations;
