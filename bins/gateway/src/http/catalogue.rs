@@ -128,8 +128,8 @@ entries! {
         "A usage record is corrected once; a correction itself cannot be.", ["id"];
     IDEMPOTENCY_IN_PROGRESS = 409 "IdempotencyInProgressException",
         "A request with this Idempotency-Key is still in progress", "使用该 Idempotency-Key 的请求仍在处理中",
-        "The user's account was busy for 2 seconds, with the first request of this key or with another one. This repeat was \
-         not done; send it again after `Retry-After`.", ["key"];
+        "The first request of this key, or another request of the user, was still at work after 2 seconds. This one was not \
+         done; send it again after `Retry-After`.", ["key"];
     PAYLOAD_TOO_LARGE = 413 "PayloadTooLargeException",
         "Request body exceeds the maximum of {limit} bytes", "请求体超过最大限制 {limit} 字节",
         "The request body is too large.", ["limit"];

@@ -3,7 +3,7 @@
 use crate::{rule::Rule, source::Source, workspace::Workspace};
 
 const ROUTES: &str = "bins/gateway/src/http/routes/";
-const TABLE: &str = "bins/gateway/src/http/routes/mod.rs";
+const TABLE: &str = "bins/gateway/src/http/routes.rs";
 /// What actix registers a handler with.
 const REGISTRATIONS: [&str; 13] = [
     ".route(",
@@ -25,7 +25,7 @@ const RULE: Rule = Rule {
     name: "I9",
     says: "every route is in one route table with its access rule, and a test walks that table",
     because: "a route that is registered elsewhere has no access rule that anyone checks; write `pub fn route() -> Route` and \
-        name it in routes/mod.rs",
+        name it in routes.rs",
 };
 
 #[test]
