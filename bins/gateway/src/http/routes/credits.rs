@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod balance;
+pub mod bodies;
 pub mod budgets;
 pub mod capture;
 pub mod consume;
@@ -30,7 +31,7 @@ use crate::{
         error::ApiError,
         language::Text,
         reply::Reply,
-        wire::Hold,
+        routes::credits::bodies::Hold,
     },
 };
 

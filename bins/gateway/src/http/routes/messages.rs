@@ -1,6 +1,7 @@
 //! Messages, in the group `sessions`.
 
 pub mod add;
+pub mod body;
 pub mod list;
 
 use serde_json::{Value, json};

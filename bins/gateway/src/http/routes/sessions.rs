@@ -1,5 +1,6 @@
 //! Routes of the group `sessions`.
 
+pub mod body;
 pub mod create;
 pub mod delete;
 pub mod list;

@@ -11,6 +11,7 @@ pub mod export_stream;
 mod item;
 pub mod list;
 pub mod record;
+pub mod record_body;
 pub mod series_body;
 pub mod series_query;
 pub mod stats;

@@ -13,7 +13,8 @@ use crate::http::{
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
-    wire::{Grant, Timestamp},
+    routes::credits::bodies::Grant,
+    wire::Timestamp,
 };
 
 /// What a user has, and what of it may be spent.

@@ -19,7 +19,7 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{Hold, Transaction},
+        routes::credits::bodies::{Hold, Transaction},
     },
     input,
 };

@@ -19,7 +19,8 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{SuccessWord, Timestamp, Transaction},
+        routes::credits::bodies::Transaction,
+        wire::{SuccessWord, Timestamp},
     },
     input,
 };

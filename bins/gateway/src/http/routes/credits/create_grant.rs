@@ -21,7 +21,7 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{Grant, Transaction},
+        routes::credits::bodies::{Grant, Transaction},
     },
     input,
 };

@@ -11,7 +11,7 @@ use crate::{
         fields::parse,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::Hold,
+        routes::credits::bodies::Hold,
     },
     input,
 };

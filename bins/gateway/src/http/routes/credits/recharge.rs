@@ -19,7 +19,8 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{SuccessWord, Timestamp, Transaction, transaction_id},
+        routes::credits::bodies::{Transaction, transaction_id},
+        wire::{SuccessWord, Timestamp},
     },
     input,
 };

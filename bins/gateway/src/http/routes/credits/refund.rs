@@ -18,7 +18,7 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{Transaction, transaction_id},
+        routes::credits::bodies::{Transaction, transaction_id},
     },
     input,
 };

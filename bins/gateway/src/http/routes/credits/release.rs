@@ -14,7 +14,7 @@ use crate::http::{
     language::Text,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
-    wire::Hold,
+    routes::credits::bodies::Hold,
 };
 
 /// The route.

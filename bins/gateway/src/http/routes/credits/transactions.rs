@@ -17,7 +17,7 @@ use crate::{
         },
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::Transaction,
+        routes::credits::bodies::Transaction,
     },
     input,
 };

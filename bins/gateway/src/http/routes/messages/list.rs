@@ -13,7 +13,7 @@ use crate::{
         fields::parse,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::MessageBody,
+        routes::messages::body::MessageBody,
     },
     input,
 };

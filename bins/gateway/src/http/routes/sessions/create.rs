@@ -19,7 +19,8 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{SessionBody, SessionStatusName, Timestamp},
+        routes::sessions::body::{SessionBody, SessionStatusName},
+        wire::Timestamp,
     },
     input,
 };

@@ -12,7 +12,7 @@ use crate::{
         fields::parse,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::SessionBody,
+        routes::sessions::body::SessionBody,
     },
     input,
 };

@@ -36,7 +36,7 @@ use crate::{
         openapi::ErrorDetail,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::transaction_id,
+        routes::credits::bodies::transaction_id,
     },
     input, words,
 };

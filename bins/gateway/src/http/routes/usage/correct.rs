@@ -24,7 +24,8 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{Transaction, UsageBody},
+        routes::credits::bodies::Transaction,
+        routes::usage::record_body::UsageBody,
     },
     input,
 };

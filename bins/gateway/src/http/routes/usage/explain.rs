@@ -22,7 +22,7 @@ use crate::{
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
         routes::prices::PriceBody,
-        wire::UsageBody,
+        routes::usage::record_body::UsageBody,
     },
     words,
 };

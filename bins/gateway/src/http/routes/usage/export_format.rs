@@ -6,7 +6,7 @@ use csv::{Terminator, WriterBuilder};
 use kernel::rfc3339;
 use usage::Record;
 
-use crate::http::wire::UsageBody;
+use crate::http::routes::usage::record_body::UsageBody;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::http::{
     error::ApiError,
     reply::Reply,
     route::{Access, BodyRule, Origin, Route},
-    wire::UsageBody,
+    routes::usage::record_body::UsageBody,
 };
 
 const LIMIT: i64 = 50;

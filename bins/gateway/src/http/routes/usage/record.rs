@@ -22,7 +22,8 @@ use crate::{
         language::Text,
         reply::Reply,
         route::{Access, BodyRule, Origin, Route},
-        wire::{SuccessWord, Timestamp, UsageBody},
+        routes::usage::record_body::UsageBody,
+        wire::{SuccessWord, Timestamp},
     },
     input,
 };

@@ -1,0 +1,83 @@
+//! How a message looks in answers.
+
+use kernel::{FreeForm, Usd, UserId};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{http::wire::Timestamp, words};
+
+words! {
+    /// Speaker of a message.
+    RoleName = ["user", "assistant", "system", "tool"];
+    /// Status of a message.
+    MessageStatusName = ["completed", "failed", "in_progress"];
+}
+
+/// A message of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageBody {
+    /// Id of the message.
+    pub id: Uuid,
+    /// Session it belongs to.
+    pub session_id: Uuid,
+    /// Owner.
+    #[schema(value_type = String, example = "auth0|test123")]
+    pub user_id: UserId,
+    /// Kind of message, as the caller says.
+    #[schema(example = "chat")]
+    pub message_type: String,
+    /// user, assistant, system or tool.
+    #[schema(value_type = RoleName, example = "user")]
+    pub role: &'static str,
+    /// The text.
+    #[schema(example = "Hello")]
+    pub content: String,
+    /// Tool calls, as the caller sent them.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tool_calls: Option<FreeForm>,
+    /// Tool call this message answers.
+    pub tool_call_id: Option<String>,
+    /// What the caller attached.
+    #[schema(value_type = Object)]
+    pub message_metadata: FreeForm,
+    /// Tokens of the message.
+    pub tokens_used: i64,
+    /// Cost of the message, in US dollars.
+    #[schema(value_type = f64, example = 0.001)]
+    pub cost_usd: Usd,
+    /// Whether a summary may include it.
+    pub is_summary_candidate: bool,
+    /// How important it is, 0 to 1.
+    pub importance_score: f64,
+    /// completed, failed or in_progress.
+    #[schema(value_type = MessageStatusName, example = "completed")]
+    pub status: &'static str,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl From<sessions::Message> for MessageBody {
+    fn from(message: sessions::Message) -> Self {
+        Self {
+            id: message.message_id,
+            session_id: message.session_id,
+            user_id: message.user_id,
+            message_type: message.message_type,
+            role: message.role.as_str(),
+            content: message.content,
+            tool_calls: message.tool_calls,
+            tool_call_id: message.tool_call_id,
+            message_metadata: message.message_metadata,
+            tokens_used: message.tokens_used,
+            cost_usd: message.cost_usd,
+            is_summary_candidate: message.is_summary_candidate,
+            importance_score: message.importance_score.get(),
+            status: message.status.as_str(),
+            created_at: Timestamp(message.created_at),
+            updated_at: Timestamp(message.updated_at),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How a session looks in answers.
+
+use kernel::{FreeForm, Usd, UserId};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{http::wire::Timestamp, words};
+
+words! {
+    /// Status of a session.
+    SessionStatusName = ["active", "completed", "ended", "archived", "expired"];
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionBody {
+    /// Integer id.
+    pub id: i64,
+    /// Id used in paths.
+    pub session_id: Uuid,
+    /// Owner.
+    #[schema(value_type = String, example = "auth0|test123")]
+    pub user_id: UserId,
+    /// Title, if it has one.
+    pub title: Option<String>,
+    /// What the caller keeps about the conversation.
+    #[schema(value_type = Object)]
+    pub conversation_data: FreeForm,
+    /// active, completed, ended, archived or expired.
+    #[schema(value_type = SessionStatusName, example = "active")]
+    pub status: &'static str,
+    /// What the caller attached.
+    #[schema(value_type = Object)]
+    pub metadata: FreeForm,
+    /// False once ended, archived or expired.
+    pub is_active: bool,
+    /// Messages so far.
+    pub message_count: i64,
+    /// Tokens of all messages.
+    pub total_tokens: i64,
+    /// Cost of all messages, in US dollars.
+    #[schema(value_type = f64, example = 0.003)]
+    pub total_cost: Usd,
+    /// Summary, empty until there is one.
+    pub session_summary: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When something last happened in it.
+    pub last_activity: Timestamp,
+    /// When it expires, if it does.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<sessions::Session> for SessionBody {
+    fn from(session: sessions::Session) -> Self {
+        let is_active = session.is_active();
+        Self {
+            id: session.id,
+            session_id: session.session_id,
+            user_id: session.user_id,
+            title: session.title,
+            conversation_data: session.conversation_data,
+            status: session.status.as_str(),
+            metadata: session.metadata,
+            is_active,
+            message_count: session.message_count,
+            total_tokens: session.total_tokens,
+            total_cost: session.total_cost,
+            session_summary: session.session_summary,
+            created_at: Timestamp(session.created_at),
+            updated_at: Timestamp(session.updated_at),
+            last_activity: Timestamp(session.last_activity),
+            expires_at: session.expires_at.map(Timestamp),
+        }
+    }
+}
