@@ -157,6 +157,9 @@ impl Actor {
 }
 
 impl CallerClass {
+    /// Both classes.
+    pub const ALL: [Self; 2] = [Self::User, Self::Service];
+
     /// The word on the wire and in the books: `user` or `service`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -171,7 +174,7 @@ impl std::str::FromStr for CallerClass {
     type Err = UnknownCallerClass;
 
     fn from_str(text: &str) -> Result<Self, UnknownCallerClass> {
-        [Self::User, Self::Service]
+        Self::ALL
             .into_iter()
             .find(|class| class.as_str() == text)
             .ok_or_else(|| UnknownCallerClass(text.to_owned()))

@@ -9,9 +9,9 @@ use crate::words;
 
 words! {
     /// Class of a caller.
-    CallerClassName = ["user", "service"];
+    CallerClassName = kernel::CallerClass::ALL.map(kernel::CallerClass::as_str);
     /// Plan of a user.
-    PlanName = ["free", "pro", "enterprise"];
+    PlanName = identity::Plan::ALL.map(identity::Plan::as_str);
     /// Always `success`.
     SuccessWord = ["success"];
 }

@@ -116,7 +116,8 @@ pub struct GrantView {
 pub struct UnknownGrantKind(String);
 
 impl GrantKind {
-    const ALL: [Self; 6] =
+    /// All kinds.
+    pub const ALL: [Self; 6] =
         [Self::Initial, Self::Purchase, Self::Plan, Self::Promo, Self::Refund, Self::Adjustment];
 
     /// The word the books use.

@@ -13,6 +13,9 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// All plans.
+    pub const ALL: [Self; 3] = [Self::Free, Self::Pro, Self::Enterprise];
+
     /// The word that the API and the database use: `free`, `pro`, `enterprise`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -26,6 +29,6 @@ impl Plan {
     /// The plan of that name, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Free, Self::Pro, Self::Enterprise].into_iter().find(|plan| plan.as_str() == name)
+        Self::ALL.into_iter().find(|plan| plan.as_str() == name)
     }
 }

@@ -12,15 +12,15 @@ use crate::{
 
 words! {
     /// Type of a transaction.
-    TransactionType = ["consume", "recharge", "refund", "grant", "expire", "adjust"];
+    TransactionType = credits::TransactionKind::ALL.map(credits::TransactionKind::as_str);
     /// Whether a transaction adds to the balance or takes from it.
     Direction = ["credit", "debit"];
     /// Kind of a grant.
-    GrantKindName = ["initial", "purchase", "plan", "promo", "refund", "adjustment"];
+    GrantKindName = credits::GrantKind::ALL.map(credits::GrantKind::as_str);
     /// Status of a grant.
-    GrantStatusName = ["scheduled", "open", "used", "expired"];
+    GrantStatusName = credits::GrantStatus::ALL.map(credits::GrantStatus::as_str);
     /// Status of a hold.
-    HoldStatusName = ["open", "captured", "released", "expired"];
+    HoldStatusName = credits::HoldStatus::ALL.map(credits::HoldStatus::as_str);
 }
 
 /// A ledger entry as the documents show it, in both vocabularies.

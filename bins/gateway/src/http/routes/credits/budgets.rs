@@ -22,7 +22,7 @@ use crate::{
 
 words! {
     /// Length of a window.
-    BudgetPeriodName = ["day", "month", "lifetime"];
+    BudgetPeriodName = credits::BudgetPeriod::ALL.map(credits::BudgetPeriod::as_str);
 }
 
 /// The budgets of a user, shortest period first.

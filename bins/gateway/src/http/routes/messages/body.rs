@@ -9,9 +9,9 @@ use crate::{http::wire::Timestamp, words};
 
 words! {
     /// Speaker of a message.
-    RoleName = ["user", "assistant", "system", "tool"];
+    RoleName = sessions::Role::WORDS;
     /// Status of a message.
-    MessageStatusName = ["completed", "failed", "in_progress"];
+    MessageStatusName = sessions::MessageStatus::WORDS;
 }
 
 /// A message of a session.

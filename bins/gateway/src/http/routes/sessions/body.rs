@@ -9,7 +9,7 @@ use crate::{http::wire::Timestamp, words};
 
 words! {
     /// Status of a session.
-    SessionStatusName = ["active", "completed", "ended", "archived", "expired"];
+    SessionStatusName = sessions::Status::WORDS;
 }
 
 /// A session.
