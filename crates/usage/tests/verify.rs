@@ -95,7 +95,7 @@ const FAULTS: &[(&str, Option<&str>, OffsetDateTime, &str)] = &[
          VALUES (nextval('usage.record_ids'), 'user-5', '2026-01-15 12:14:59.999999Z', now(), 'ai_chat', 0, 0, 0, 0, 1, 'x')",
         Some("user-5"),
         NOON,
-        "-1 cost too many",
+        "-0.000000001 USD too many",
     ),
     (
         "UPDATE usage.rollups_15m SET user_id = 'a user without records' WHERE user_id = 'user-1' AND bucket >= '2026-01-15'",
