@@ -11,8 +11,8 @@ pub mod service;
 mod store;
 
 pub use error::KeyConflict;
-pub use model::{Content, KeyStatus, KeyedRequest, Link, NewAnswer, Replay, StoredAnswer};
-pub use service::{Keys, Pruned, look_up, prune};
+pub use model::{Content, KeyStatus, KeyedRequest, Link, NewAnswer, Pruned, Replay, StoredAnswer};
+pub use service::{Keys, look_up, prune};
 pub use store::AUDITS;
 
 /// The schema of this crate: `idempotency`.

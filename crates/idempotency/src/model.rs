@@ -84,3 +84,12 @@ pub enum KeyStatus<'a> {
     /// Another request has used it.
     Conflict(KeyConflict),
 }
+
+/// What pruning removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Refusals, which are gone: the same key is new from now on.
+    pub refusals: usize,
+    /// Answers of successes, whose keys and links stay for ever.
+    pub successes: usize,
+}

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     KeyConflict,
-    model::{KeyStatus, KeyedRequest, NewAnswer, StoredAnswer},
+    model::{KeyStatus, KeyedRequest, NewAnswer, Pruned, StoredAnswer},
     rules,
     store::{self, answers::NewRow},
 };
@@ -27,15 +27,6 @@ struct Used {
     place: usize,
     key: IdempotencyKey,
     at: OffsetDateTime,
-}
-
-/// What pruning removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pruned {
-    /// Refusals, which are gone: the same key is new from now on.
-    pub refusals: usize,
-    /// Answers of successes, whose keys and links stay for ever.
-    pub successes: usize,
 }
 
 /// Looks up the keys of some requests, in one statement; in none if there are no keys.

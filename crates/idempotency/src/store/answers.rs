@@ -12,10 +12,7 @@ use pg::DbError;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{
-    model::{Content, Link, NewAnswer, StoredAnswer},
-    service::Pruned,
-};
+use crate::model::{Content, Link, NewAnswer, Pruned, StoredAnswer};
 
 /// A row to be inserted.
 #[derive(Debug)]
