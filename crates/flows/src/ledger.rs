@@ -4,7 +4,7 @@
 
 use credits::{Applied, Balance, Command, Effect, Preview, Refusal};
 use idempotency::{KeyConflict, Link, NewAnswer, Replay, StoredAnswer};
-use kernel::{Actor, CallerClass, Detail, Failure, Kind};
+use kernel::{Actor, CallerClass, Failure};
 use pg::DbError;
 use time::OffsetDateTime;
 
@@ -33,25 +33,13 @@ pub enum CommandRefusal {
 }
 
 impl CommandRefusal {
-    fn failure(&self) -> &dyn Failure {
+    /// The refusal of the domain.
+    #[must_use]
+    pub fn failure(&self) -> &dyn Failure {
         match self {
             Self::Ledger(refusal) => refusal,
             Self::Key(conflict) => conflict,
         }
-    }
-}
-
-impl Failure for CommandRefusal {
-    fn code(&self) -> &'static str {
-        self.failure().code()
-    }
-
-    fn kind(&self) -> Kind {
-        self.failure().kind()
-    }
-
-    fn details(&self) -> Vec<(&'static str, Detail)> {
-        self.failure().details()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use credits::{Action, Balance, Command, Deciding, Metering, Payer, Refusal};
 use idempotency::{KeyConflict, KeyedRequest, Link, NewAnswer, Replay, StoredAnswer};
-use kernel::{Actor, CallerClass, Credits, Detail, Failure, FreeForm, IdempotencyKey, Kind, UserId};
+use kernel::{Actor, CallerClass, Credits, Failure, FreeForm, IdempotencyKey, UserId};
 use pg::DbError;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use time::OffsetDateTime;
@@ -105,26 +105,14 @@ impl MeterRefusal {
         }
     }
 
-    fn failure(&self) -> &dyn Failure {
+    /// The refusal of the domain.
+    #[must_use]
+    pub fn failure(&self) -> &dyn Failure {
         match self {
             Self::Usage(refusal) => refusal,
             Self::Ledger(refusal) => refusal,
             Self::Key(conflict) => conflict,
         }
-    }
-}
-
-impl Failure for MeterRefusal {
-    fn code(&self) -> &'static str {
-        self.failure().code()
-    }
-
-    fn kind(&self) -> Kind {
-        self.failure().kind()
-    }
-
-    fn details(&self) -> Vec<(&'static str, Detail)> {
-        self.failure().details()
     }
 }
 

@@ -146,7 +146,8 @@ async fn a_repeat_is_answered_with_everything_that_was_answered_first() {
         }
         first.push(run_under(&writes, command.clone(), &format!("k{number}"), 1).await);
     }
-    let refused = |outcome: &LedgerOutcome| outcome.result.as_ref().err().map(Failure::code);
+    let refused =
+        |outcome: &LedgerOutcome| outcome.result.as_ref().err().map(|refusal| refusal.failure().code());
     assert_eq!(first.iter().filter_map(refused).collect::<Vec<_>>(), REMEMBERED);
     let recharged = first[1].result.as_ref().unwrap();
     assert_eq!(recharged.grant.as_ref().unwrap().metadata.as_json(), r#"{"a": [100], "b": 1.50}"#);
@@ -174,7 +175,7 @@ async fn another_request_under_a_key_is_a_conflict() {
     let refusal = other.result.unwrap_err();
     let CommandRefusal::Key(conflict) = &refusal else { panic!("{refusal}") };
     assert_eq!((conflict.first_used_at, other.at), (first.at, clock.now()));
-    assert_eq!((refusal.code(), refusal.kind()), ("IdempotencyConflictException", Kind::Invalid));
+    assert_eq!((conflict.code(), conflict.kind()), ("IdempotencyConflictException", Kind::Invalid));
     assert_eq!(other.replay, Replay::First);
     // The key of one user says nothing about another.
     signed_up(&db, &clock, "b", "10").await;

@@ -1,7 +1,5 @@
 //! A small schema, questions with one number as answer, and waiting for a condition.
 
-use std::time::{Duration, Instant};
-
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use pg::{DbError, Migration, Pool, Tx};
@@ -70,10 +68,10 @@ pub async fn terminate(pool: &Pool, pid: i64) {
 
 /// Asks until the condition, in SQL, holds.
 pub async fn wait_until(pool: &Pool, condition: &str) {
-    let began = Instant::now();
+    let mut deadline = testkit::Deadline::new();
     while ask_pool(pool, &format!("({condition})::int")).await == 0 {
-        assert!(began.elapsed() < Duration::from_secs(30), "waited 30 s until {condition}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(deadline.allows_another(), "waited until {condition}");
+        tokio::task::yield_now().await;
     }
 }
 

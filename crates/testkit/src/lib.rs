@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod copy_tree;
+mod deadline;
 mod fixtures;
 mod pgbouncer;
 mod pooler;
@@ -14,6 +15,7 @@ mod test_app;
 mod test_db;
 mod work_folder;
 
+pub use deadline::{Deadline, listening_url};
 pub use fixtures::{clock, ids, instant, user};
 pub use pgbouncer::PgBouncer;
 pub use pooler::{Pooling, TestPooler};

@@ -7,7 +7,6 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use nix::unistd::{Uid, User, geteuid};
@@ -15,13 +14,13 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::{
+    deadline::Deadline,
     programs::find_program,
     server::{Failed, ROLE, Server},
 };
 
 /// The first version that keeps the prepared statements of its clients.
 const KEEPS_STATEMENTS_SINCE: (u32, u32) = (1, 21);
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running PgBouncer on a loopback address. It ends when it is dropped.
 #[derive(Debug)]
@@ -83,15 +82,15 @@ impl PgBouncer {
             child,
             _folder: folder,
         };
-        let until = Instant::now() + START_TIMEOUT;
+        let mut deadline = Deadline::new();
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             if let Some(status) = pgbouncer.child.try_wait()? {
                 return Err(format!("PgBouncer ended: {status}").into());
             }
-            if Instant::now() > until {
+            if !deadline.allows_another() {
                 return Err("PgBouncer does not listen".into());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
         Ok(Some(pgbouncer))
     }

@@ -1,16 +1,13 @@
 //! A database of its own for a test.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use pg::{Audit, Migration, Pool, PoolSettings, Violation, pool::Connection};
 
 use crate::{
-    PgBouncer, Pooling, TestPooler,
+    Deadline, PgBouncer, Pooling, TestPooler,
     server::{Failed, ROLE, Server, chain},
     template::wait_until_unused,
 };
@@ -87,7 +84,7 @@ impl TestDb {
     /// When that has not come about after 30 seconds.
     pub async fn wait_for_waiting(&self, statements: i64) {
         let mut conn = self.connect().await;
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut deadline = Deadline::new();
         loop {
             let row: Waiting = must(
                 "look for statements that wait",
@@ -96,7 +93,7 @@ impl TestDb {
             if row.waiting >= statements {
                 return;
             }
-            assert!(Instant::now() < deadline, "{} of {statements} statements wait", row.waiting);
+            assert!(deadline.allows_another(), "{} of {statements} statements wait", row.waiting);
             tokio::task::yield_now().await;
         }
     }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::Mutex,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kernel::{Clock as _, SystemClock};
@@ -153,13 +153,13 @@ async fn sign_up(address: SocketAddr, id: &str) -> User {
 }
 
 fn ready(log: &Path) -> SocketAddr {
-    let began = Instant::now();
+    let mut deadline = testkit::Deadline::new();
     loop {
         let text = fs::read_to_string(log).unwrap_or_default();
-        if let Some(rest) = text.split("listening on http://").nth(1) {
-            return rest.split([',', '"']).next().unwrap().parse().unwrap();
+        if let Some(url) = testkit::listening_url(&text) {
+            return url.trim_start_matches("http://").parse().unwrap();
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{text}");
+        assert!(deadline.allows_another(), "{text}");
         std::thread::yield_now();
     }
 }

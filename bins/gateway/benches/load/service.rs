@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use kernel::{Clock as _, SystemClock};
@@ -185,13 +184,13 @@ impl Service {
 }
 
 fn ready(log: &std::path::Path) -> SocketAddr {
-    let began = Instant::now();
+    let mut deadline = testkit::Deadline::new();
     loop {
         let text = fs::read_to_string(log).unwrap_or_default();
-        if let Some(rest) = text.split("listening on http://").nth(1) {
-            return rest.split([',', '"']).next().unwrap().parse().unwrap();
+        if let Some(url) = testkit::listening_url(&text) {
+            return url.trim_start_matches("http://").parse().unwrap();
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{text}");
+        assert!(deadline.allows_another(), "{text}");
         std::thread::yield_now();
     }
 }

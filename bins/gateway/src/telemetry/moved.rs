@@ -25,7 +25,7 @@ impl Moved {
             (Replay::First, Ok(applied)) if applied.replayed => replayed("reference"),
             (Replay::First, Ok(applied)) => self.count_moved(applied),
             (Replay::First, Err(refusal)) => {
-                metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1);
+                metrics::counter!("credits_refused_total", "code" => refusal.failure().code()).increment(1);
             }
         }
     }
@@ -47,7 +47,7 @@ impl Moved {
                 metrics::counter!("usage_refused_total", "code" => refusal.code()).increment(1);
             }
             (Replay::First, Err(refusal)) => {
-                metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1);
+                metrics::counter!("credits_refused_total", "code" => refusal.failure().code()).increment(1);
             }
         }
     }

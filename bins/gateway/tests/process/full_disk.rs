@@ -13,7 +13,7 @@ use pg::{Pool, PoolSettings, pool::Connection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::gateway_process::{Gateway, Patience, command, folder, run};
+use super::gateway_process::{Gateway, command, folder, run};
 
 /// A small file system of its own; unmounted when dropped.
 struct Disk(PathBuf);
@@ -82,7 +82,7 @@ fn start_server(disk: &Disk) -> LocalPostgres {
 
 /// Waits until `/readyz` answers with this status, while `between` goes on; `/livez` always answers.
 async fn wait_for_status(gateway: &Gateway, status: u16, between: impl Fn()) -> Value {
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     loop {
         between();
         let (found, ready) = gateway.send("GET", "/readyz", Value::Null).await.unwrap();
@@ -91,7 +91,7 @@ async fn wait_for_status(gateway: &Gateway, status: u16, between: impl Fn()) -> 
         if found == status {
             return ready;
         }
-        assert!(patience.lasts(), "not {status}: {ready} {}", gateway.log_tail());
+        assert!(deadline.allows_another(), "not {status}: {ready} {}", gateway.log_tail());
         tokio::task::yield_now().await;
     }
 }
@@ -119,10 +119,10 @@ impl Charges {
 
 /// Lets the server need further files of its write-ahead log, until it has no room for one.
 async fn use_up_log(superuser: &mut Connection) {
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     let switch = "SELECT pg_logical_emit_message(false, 'test', 'x'), pg_switch_wal()";
     while superuser.batch_execute(switch).await.is_ok() {
-        assert!(patience.lasts(), "there is always room");
+        assert!(deadline.allows_another(), "there is always room");
     }
 }
 
@@ -148,10 +148,10 @@ async fn fill_and_free(with_log: bool) {
     let ready = wait_for_status(&gateway, 503, || rubbish.fill()).await;
     assert_eq!((&ready["status"], &ready["checks"]["database"]), (&json!("not_ready"), &json!("failed")));
     // Until the pages that the tables have are used up, charges can still succeed.
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     while charges.send(&gateway).await == 200 {
         rubbish.fill();
-        assert!(patience.lasts(), "every charge finds room");
+        assert!(deadline.allows_another(), "every charge finds room");
     }
     for _ in 0..10 {
         charges.send(&gateway).await;

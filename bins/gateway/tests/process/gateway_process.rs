@@ -6,37 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// How long anything may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The longest that one look for it takes. What goes beyond is a machine that was busy or a process that was paused, and
-/// what is waited for was paused with it.
-const LOOK_MAX: Duration = Duration::from_millis(50);
-
-/// Waits for a condition, with an end: ask it at every look.
-pub struct Patience {
-    last: Instant,
-    spent: Duration,
-}
-
-impl Patience {
-    pub fn new() -> Self {
-        Self { last: Instant::now(), spent: Duration::ZERO }
-    }
-
-    /// Whether to go on.
-    pub fn lasts(&mut self) -> bool {
-        self.spent += self.last.elapsed().min(LOOK_MAX);
-        self.last = Instant::now();
-        self.spent < PATIENCE
-    }
-}
 
 /// A running gateway; killed when dropped.
 pub struct Gateway {
@@ -103,15 +78,15 @@ impl Gateway {
         let (file, log) = tempfile::NamedTempFile::new_in(folder).unwrap().keep().unwrap();
         let child =
             command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        let client = Client::builder().timeout(PATIENCE).build().unwrap();
+        let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         let mut gateway = Self { child, log, url: String::new(), client };
-        let mut patience = Patience::new();
+        let mut deadline = testkit::Deadline::new();
         while gateway.url.is_empty() {
             let text = gateway.log();
-            assert!(patience.lasts(), "not ready in time: {text}");
+            assert!(deadline.allows_another(), "not ready in time: {text}");
             assert!(gateway.child.try_wait().unwrap().is_none(), "ended instead of serving: {text}");
-            if let Some(rest) = text.split("listening on ").nth(1) {
-                gateway.url = rest.split([',', '"']).next().unwrap().to_owned();
+            if let Some(url) = testkit::listening_url(&text) {
+                gateway.url = url.to_owned();
             }
             tokio::task::yield_now().await;
         }
@@ -146,12 +121,12 @@ impl Gateway {
 
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
-        let mut patience = Patience::new();
+        let mut deadline = testkit::Deadline::new();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(patience.lasts(), "did not end: {}", self.log());
+            assert!(deadline.allows_another(), "did not end: {}", self.log());
             std::thread::yield_now();
         }
     }

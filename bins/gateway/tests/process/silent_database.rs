@@ -53,9 +53,9 @@ async fn a_silent_network_is_answered_with_503_and_new_connections_are_used_at_o
 
     // The old connections stay silent for as long as the proxy lives.
     proxy.let_new_through();
-    let mut patience = super::gateway_process::Patience::new();
+    let mut deadline = testkit::Deadline::new();
     while gateway.consume("a", 1).await.unwrap().0 != 200 {
-        assert!(patience.lasts(), "{}", gateway.log_tail());
+        assert!(deadline.allows_another(), "{}", gateway.log_tail());
     }
     for _ in 0..20 {
         let replies = both(&gateway).await;

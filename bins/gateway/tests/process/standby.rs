@@ -10,7 +10,7 @@ use std::{
 use local_postgres::{Durability, LocalPostgres, Settings};
 use tempfile::TempDir;
 
-use super::gateway_process::{Gateway, Patience, command, folder, run};
+use super::gateway_process::{Gateway, command, folder, run};
 
 /// A server that follows another one; ended when dropped.
 struct Standby {
@@ -70,9 +70,9 @@ impl Standby {
         let (user, database) =
             (url.split("://").nth(1).unwrap().split('@').next().unwrap(), url.rsplit('/').next().unwrap());
         let standby = Self { server, url: format!("postgresql://{user}@{socket}/{database}") };
-        let mut patience = Patience::new();
+        let mut deadline = testkit::Deadline::new();
         while !fs::read_to_string(data.join("postmaster.pid")).is_ok_and(|text| text.contains("ready")) {
-            assert!(patience.lasts(), "{}", fs::read_to_string(home.join("log")).unwrap());
+            assert!(deadline.allows_another(), "{}", fs::read_to_string(home.join("log")).unwrap());
             std::thread::yield_now();
         }
         standby

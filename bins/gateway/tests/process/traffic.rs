@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    gateway_process::{Gateway, Patience, folder},
+    gateway_process::{Gateway, folder},
     usage_export::{ask, loaded},
 };
 
@@ -88,13 +88,13 @@ async fn many_connections_of_one_address_are_closed_though_there_are_descriptors
     gateway.ensure("someone").await;
     let deaf = open_deaf(&gateway, 1_501).await;
     // The last ones are taken in a moment, and those that make room are closed in a moment.
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     loop {
         let (counted, in_kernel) = (open_connections(&gateway).await, established(&gateway));
         if (500..=512).contains(&counted) && in_kernel <= 512 {
             break;
         }
-        assert!(patience.lasts(), "{counted} are open, {in_kernel} established");
+        assert!(deadline.allows_another(), "{counted} are open, {in_kernel} established");
     }
     healthy(&gateway).await;
     assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
@@ -122,12 +122,12 @@ async fn open_deaf(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
 ///
 /// It asks again where its own connection was the one that made room.
 async fn open_connections(gateway: &Gateway) -> usize {
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     let text = loop {
         let request = gateway.client.get(format!("{}/metrics", gateway.url));
         match async { request.send().await?.text().await }.await {
             Ok(text) => break text,
-            Err(error) => assert!(patience.lasts(), "{error:?}"),
+            Err(error) => assert!(deadline.allows_another(), "{error:?}"),
         }
     };
     let mut lines = text.lines();

@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use super::gateway_process::{Gateway, Patience, folder};
+use super::gateway_process::{Gateway, folder};
 
 const RECORDS: usize = 200_000;
 
@@ -68,13 +68,13 @@ fn memory_peak(gateway: &Gateway) -> usize {
 
 /// Waits until the figure is as wanted, and answers it.
 async fn wait_for(gateway: &Gateway, name: &str, wanted: impl Fn(usize) -> bool) -> usize {
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     loop {
         let found = metric(gateway, name).await;
         if wanted(found) {
             return found;
         }
-        assert!(patience.lasts(), "{name} is {found}");
+        assert!(deadline.allows_another(), "{name} is {found}");
     }
 }
 
@@ -140,12 +140,12 @@ async fn an_export_that_nobody_takes_any_more_ends() {
 /// Waits until nothing is read for the client any more: the same figure in many looks.
 async fn wait_until_still(gateway: &Gateway) -> usize {
     let (mut last, mut same) = (0, 0);
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     while same < 20 {
         let read = metric(gateway, "usage_exported_records_total").await;
         same = if read == last && read > 0 { same + 1 } else { 0 };
         last = read;
-        assert!(patience.lasts(), "{read} records were read and more");
+        assert!(deadline.allows_another(), "{read} records were read and more");
     }
     last
 }

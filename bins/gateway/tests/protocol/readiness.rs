@@ -1,14 +1,9 @@
 //! `/readyz` and `/health` tell whether the service can work: also when the database answers and does not write.
 
-use std::time::{Duration, Instant};
-
 use diesel_async::SimpleAsyncConnection as _;
 use pg::{Pool, PoolSettings};
 use serde_json::json;
-use testkit::{TestApp, TestUser};
-
-/// Longest wait for a change that is to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+use testkit::{Deadline, TestApp, TestUser};
 
 /// Runs statements in the database of the service as superuser.
 async fn administer(app: &TestApp, sql: &str) {
@@ -18,14 +13,14 @@ async fn administer(app: &TestApp, sql: &str) {
 
 /// Waits until `/readyz` answers with this status, and `/health` likewise; `/livez` always answers.
 async fn wait_for_status(app: &TestApp, status: u16) -> serde_json::Value {
-    let until = Instant::now() + PATIENCE;
+    let mut deadline = Deadline::new();
     loop {
         let (ready, health) = (app.get("/readyz").send().await, app.get("/health").send().await);
         app.get("/livez").send().await.expect(200);
         if (ready.status, health.status) == (status, status) {
             return ready.json();
         }
-        assert!(Instant::now() < until, "not {status}: {} {}", ready.text, health.text);
+        assert!(deadline.allows_another(), "not {status}: {} {}", ready.text, health.text);
     }
 }
 

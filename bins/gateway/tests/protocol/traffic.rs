@@ -105,9 +105,9 @@ async fn begun(app: &TestApp, user: &TestUser, declared: usize, sent: usize) -> 
 
 /// Waits until the service holds bytes of bodies as wanted.
 async fn held(app: &TestApp, wanted: impl Fn(u64) -> bool) {
-    let began = std::time::Instant::now();
+    let mut deadline = testkit::Deadline::new();
     while !wanted(app.app().traffic.bodies.held()) {
-        assert!(began.elapsed() < PATIENCE, "{:?}", app.app().traffic.bodies);
+        assert!(deadline.allows_another(), "{:?}", app.app().traffic.bodies);
         tokio::task::yield_now().await;
     }
 }

@@ -95,7 +95,7 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
 }
 
 fn refused(refusal: &CommandRefusal) -> ApiError {
-    let error = ApiError::from_failure(refusal);
+    let error = ApiError::from_failure(refusal.failure());
     match refusal {
         CommandRefusal::Ledger(Refusal::ReferenceTaken) => error
             .text(Text::new("reference_id was used before for another user", "reference_id 已用于其他用户")),

@@ -9,7 +9,7 @@ use super::{
     choices::Choices,
     request::{Answer, Exchange, Micro, Request, Wish, micro},
 };
-use crate::process::gateway_process::{Gateway, Patience};
+use crate::process::gateway_process::Gateway;
 
 /// No account has as much.
 const TOO_MUCH: Micro = 900_000_000_000_000;
@@ -160,12 +160,12 @@ impl Client {
 }
 
 async fn until_answered(request: &Request, gateway: &Gateway) -> Answer {
-    let mut patience = Patience::new();
+    let mut deadline = testkit::Deadline::new();
     loop {
         if let Some(answer) = request.send(gateway).await {
             return answer;
         }
-        assert!(patience.lasts(), "{request:?} stays unanswered: {}", gateway.log_tail());
+        assert!(deadline.allows_another(), "{request:?} stays unanswered: {}", gateway.log_tail());
         tokio::task::yield_now().await;
     }
 }

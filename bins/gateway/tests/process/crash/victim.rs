@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::choices::Choices;
-use crate::process::gateway_process::{Gateway, Patience, private_server};
+use crate::process::gateway_process::{Gateway, private_server};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
@@ -104,7 +104,7 @@ impl<'a> World<'a> {
     /// Waits until the killed one is back: a supervisor would start the gateway again if it ended.
     pub async fn restore(&mut self, mut gateway: Gateway) -> Gateway {
         let (killed_at, times_ready) = self.killed.take().unwrap();
-        let mut patience = Patience::new();
+        let mut deadline = testkit::Deadline::new();
         if self.victim == Victim::Gateway {
             gateway.wait();
             drop(gateway);
@@ -118,7 +118,7 @@ impl<'a> World<'a> {
                     gateway = self.start().await;
                     break;
                 }
-                assert!(patience.lasts(), "{}", gateway.log_tail());
+                assert!(deadline.allows_another(), "{}", gateway.log_tail());
                 tokio::task::yield_now().await;
             }
         }
@@ -129,7 +129,7 @@ impl<'a> World<'a> {
             if gateway.ended().is_some() {
                 panic!("ended after it was back: {}", gateway.log_tail());
             }
-            assert!(patience.lasts(), "not ready: {}", gateway.log_tail());
+            assert!(deadline.allows_another(), "not ready: {}", gateway.log_tail());
             tokio::task::yield_now().await;
         }
         let tally = self.tally.get_mut();

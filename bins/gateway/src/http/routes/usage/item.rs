@@ -63,7 +63,7 @@ pub fn input(record: RecordUsage, user_id: UserId, recorded_by: CallerClass) -> 
 
 /// The error of a refusal that was decided at an instant.
 pub fn refused(refusal: &MeterRefusal, at: OffsetDateTime) -> ApiError {
-    ApiError::from_failure(refusal).at(at)
+    ApiError::from_failure(refusal.failure()).at(at)
 }
 
 /// What became of a record, for its caller. Counts it.
