@@ -13,16 +13,18 @@ use pg::{Attempts, DbError, Pool, Tx};
 /// Most user ids in one line of the log.
 const NAMED_MAX: usize = 100;
 
-/// How long after its start a process applies its list for the second time.
+/// Time from the start of a process to the second application of its list.
 const AGAIN_AFTER: Duration = Duration::from_mins(5);
 
 /// The job that applies the list once more, until it has succeeded.
 #[must_use]
-pub fn job(pool: Pool, clock: Arc<dyn Clock>, listed: Vec<UserId>) -> Job {
-    let job =
-        Job::new("apply_admin_user_ids", AGAIN_AFTER, (pool, clock, listed), |(pool, clock, listed)| {
-            Box::pin(async { apply(pool, &**clock, listed).await.map(|()| Next::Never) })
-        });
+pub fn job(pool: &Pool, clock: &Arc<dyn Clock>, listed: &[UserId]) -> Job {
+    let job = Job::new(
+        "apply_admin_user_ids",
+        AGAIN_AFTER,
+        (pool.clone(), Arc::clone(clock), listed.to_vec()),
+        |(pool, clock, listed)| Box::pin(async { apply(pool, &**clock, listed).await.map(|()| Next::Never) }),
+    );
     job.first_after(AGAIN_AFTER)
 }
 

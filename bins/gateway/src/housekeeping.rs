@@ -1,4 +1,4 @@
-//! What runs without being asked for.
+//! Background jobs of the gateway.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,21 +14,15 @@ const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
 /// The jobs that the configuration asks for.
 #[must_use]
 pub fn jobs(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Vec<Job> {
-    let with = || (pool.clone(), Arc::clone(clock));
     let mut jobs = Vec::from(usage_upkeep::jobs(pool, clock));
-    let (pool, clock) = with();
-    jobs.push(administrators::job(pool, clock, config.auth.admin_user_ids.clone()));
-    let (pool, clock) = with();
-    jobs.push(sweeper::job(pool, clock, config.credits.defaults));
-    let (pool, clock) = with();
-    jobs.push(pruning::job(pool, clock, config.limits.idempotency_kept));
-    if let Some(rule) = config.usage.anomalies {
-        let (pool, clock) = with();
-        jobs.push(usage_anomalies::job(pool, clock, rule));
-    }
+    jobs.extend([
+        administrators::job(pool, clock, &config.auth.admin_user_ids),
+        sweeper::job(pool, clock, config.credits.defaults),
+        pruning::job(pool, clock, config.limits.idempotency_kept),
+    ]);
+    jobs.extend(config.usage.anomalies.map(|rule| usage_anomalies::job(pool, clock, rule)));
     let every = config.credits.verify_every;
     if !every.is_zero() {
-        let (pool, clock) = with();
         jobs.push(ledger_audit::job(pool, clock, FIRST_AUDIT_AFTER, every));
     }
     jobs

@@ -25,6 +25,7 @@ mod local_caller;
 pub mod observe;
 pub mod openapi;
 pub mod packed;
+pub mod prelude;
 pub mod rate_limit;
 pub mod read_slots;
 pub mod reply;

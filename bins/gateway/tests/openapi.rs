@@ -255,7 +255,7 @@ fn amounts_are_no_doubles_and_may_be_sent_as_strings() {
     assert_eq!(answered["type"], "number", "{answered}");
 }
 
-/// What the layers around a handler may answer stands at every route that they may answer for.
+/// Errors of the layers around a handler are documented at every route that they may answer for.
 #[test]
 fn answers_of_the_layers_are_listed() {
     let document: Value = serde_json::from_str(&openapi_json()).unwrap();

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::examples;
 
-/// How long anything may take before a test gives up.
+/// Longest time before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends bytes as they are and reads until the server closes.

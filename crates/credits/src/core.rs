@@ -49,7 +49,7 @@ pub const FORMER_INITIAL_REFERENCE: &str = "initial";
 
 /// What a command did to the state.
 ///
-/// It can be written as JSON, but for its entry, in a form that is stored: members are added to it, and none changes.
+/// It can be written as JSON, without its entry, in a form that is stored: members are added to it, and none changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
     /// The entry that says what the command did.
@@ -92,7 +92,7 @@ impl Effect {
         }
     }
 
-    /// The transaction that tells for good what the command did; for one that had been applied before the first one.
+    /// The transaction that names the effect of the command for ever; for one that had been applied before the first one.
     #[must_use]
     pub fn transaction_id(&self, command: &Command) -> Uuid {
         let first = match &self.entry {

@@ -60,7 +60,7 @@ pub struct Batch {
     pub accounts: BTreeMap<UserId, AccountState>,
     /// Balances that owners want to hear of.
     pub thresholds: BTreeMap<UserId, Credits>,
-    /// Who uses references that commands name with the scope of all users, also since loading.
+    /// Owners of references with the scope of all users, with those added since loading.
     pub global_references: global_references::Uses,
 }
 

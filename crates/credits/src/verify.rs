@@ -108,7 +108,7 @@ pub struct Violation {
     pub user_id: String,
     /// Which entry, if it is about one.
     pub seq: Option<i64>,
-    /// What is wrong, with amounts in credits.
+    /// Description of the violation, with amounts in credits.
     pub detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! The ledger in memory: the core with budgets whose windows are told without PostgreSQL.
+//! The ledger in memory: the core with budgets whose windows are computed without PostgreSQL.
 
 use std::collections::BTreeMap;
 

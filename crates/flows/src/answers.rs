@@ -39,7 +39,7 @@ enum FormResult<E, R> {
     Refused(R),
 }
 
-/// What every form has.
+/// The members of every form.
 #[derive(Deserialize)]
 struct Versioned {
     v: u8,
@@ -61,7 +61,7 @@ pub(crate) enum RepeatAnswer<E, R> {
         /// The entry, by its place in the journal.
         entry_seq: Option<i64>,
         link: Link,
-        /// The answer has a hold and does not tell the class of who made it.
+        /// The answer has a hold without the class of its maker.
         lacks_maker: bool,
     },
     /// It was refused.
@@ -121,14 +121,14 @@ impl<E: DeserializeOwned, R: DeserializeOwned> Repeat<E, R> {
     }
 }
 
-/// What repeats need from the books of the ledger.
+/// Rows of the ledger that repeats need.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     entries: BTreeSet<(UserId, i64)>,
     transactions: BTreeSet<(UserId, Uuid)>,
 }
 
-/// What the books of the ledger tell for repeats.
+/// Rows of the ledger that were read for repeats.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     entries: BTreeMap<(UserId, i64), Entry>,
@@ -141,7 +141,7 @@ impl Wanted {
         self.entries.insert((user_id.clone(), seq));
     }
 
-    /// What a transaction left behind.
+    /// All rows of a transaction.
     pub(crate) fn trace(&mut self, user_id: &UserId, transaction_id: Uuid) {
         self.transactions.insert((user_id.clone(), transaction_id));
     }

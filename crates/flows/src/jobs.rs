@@ -16,7 +16,7 @@ use kernel::Clock;
 use pg::{DbError, pool::chain};
 use tokio::task::JoinHandle;
 
-/// When a job that has succeeded runs again.
+/// Time of the next run after a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// After its pause.

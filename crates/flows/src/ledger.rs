@@ -10,14 +10,14 @@ use time::OffsetDateTime;
 
 use crate::answers::{self, Books, Repeat, RepeatAnswer, Wanted, unusable};
 
-/// What became of a command.
+/// Outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerOutcome {
     /// What it did, or why it is not done.
     pub result: Result<Applied, CommandRefusal>,
     /// When that was decided, in the time of the account. A repeat has the instant of the first answer.
     pub at: OffsetDateTime,
-    /// Whether this answers a repeat under the same key.
+    /// Whether this is the answer to a repeat under the same key.
     pub replay: Replay,
 }
 

@@ -18,10 +18,10 @@ use crate::{
 
 /// The job that audits: first after this time, then `every` after each end.
 #[must_use]
-pub fn job(pool: Pool, clock: Arc<dyn Clock>, first_after: Duration, every: Duration) -> Job {
+pub fn job(pool: &Pool, clock: &Arc<dyn Clock>, first_after: Duration, every: Duration) -> Job {
     // Until one has ended the start counts, so that an alarm for the lack of audits works for those that never end, too.
-    tell_time(&*clock);
-    let job = Job::new("audit_ledger", every, (pool, clock), |(pool, clock)| {
+    tell_time(&**clock);
+    let job = Job::new("audit_ledger", every, (pool.clone(), Arc::clone(clock)), |(pool, clock)| {
         Box::pin(async {
             let report = run(pool, &**clock).await;
             if report.is_err() {

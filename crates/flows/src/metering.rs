@@ -95,7 +95,7 @@ mod reason {
 }
 
 impl MeterRefusal {
-    /// Whether a repeat under the same key is refused again (HTTP contract 1.11).
+    /// Returns whether a repeat under the same key is refused again (HTTP contract 1.11).
     #[must_use]
     pub fn is_remembered(&self) -> bool {
         match self {
@@ -117,7 +117,7 @@ impl MeterRefusal {
 }
 
 impl Metered {
-    /// Whether the ledger takes part: something may be charged.
+    /// Returns whether the ledger takes part: credits may be charged.
     #[must_use]
     pub fn involves_ledger(&self) -> bool {
         self.from.is_some()
@@ -262,22 +262,22 @@ impl<'a> Desk<'a, '_> {
     }
 }
 
-/// What is stored of a record under a key, besides the record. Earlier versions read it too, and nothing without all of its
+/// The stored answer of a record under a key, without the record. Earlier versions read it too, and refuse it without all of its
 /// figures: they are zero where nothing was to be charged.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RecordedEffect {
     /// The account after it.
     #[serde(flatten)]
     balance: Balance,
-    /// What could not be charged.
+    /// Credits that could not be charged.
     #[serde(default, with = "kernel::stored::micro_credits")]
     uncollected: Credits,
-    /// Whether the event was recorded before.
+    /// True if the event was recorded before.
     replayed: bool,
-    /// Whether nothing was to be charged, so that the balance is none. Versions before did not say.
+    /// True if nothing was to be charged, so that there is no balance. Earlier versions did not store it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     uncharged: bool,
-    /// What answers of the ledger have; named, so that it is passed over without being read.
+    /// Member of the ledger's answers; named, so that it is skipped without being read.
     #[serde(default, skip_serializing, rename = "hold")]
     _hold: IgnoredAny,
     #[serde(default, skip_serializing, rename = "grant")]

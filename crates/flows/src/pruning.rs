@@ -19,13 +19,18 @@ const ROWS_MAX: i64 = 1_000;
 
 /// The job that prunes what is older than `keep_for`. Each process passes over the rows that another one is pruning.
 #[must_use]
-pub fn job(pool: Pool, clock: Arc<dyn Clock>, keep_for: time::Duration) -> Job {
-    Job::new("prune_idempotency_keys", EVERY, (pool, clock, keep_for), |(pool, clock, keep_for)| {
-        Box::pin(async {
-            let pruned = run(pool, &**clock, *keep_for).await?;
-            Ok(if pruned == Pruned::default() { Next::Later } else { Next::AtOnce })
-        })
-    })
+pub fn job(pool: &Pool, clock: &Arc<dyn Clock>, keep_for: time::Duration) -> Job {
+    Job::new(
+        "prune_idempotency_keys",
+        EVERY,
+        (pool.clone(), Arc::clone(clock), keep_for),
+        |(pool, clock, keep_for)| {
+            Box::pin(async {
+                let pruned = run(pool, &**clock, *keep_for).await?;
+                Ok(if pruned == Pruned::default() { Next::Later } else { Next::AtOnce })
+            })
+        },
+    )
 }
 
 /// One round; answers what it removed. Counted in `idempotency_pruned_total`.

@@ -53,8 +53,8 @@ pub struct Round {
 
 /// The job that sweeps. Accounts that are set aside or locked by somebody are no reason to look again at once.
 #[must_use]
-pub fn job(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> Job {
-    Job::new("book_due_items", EVERY, Sweeper::new(pool, clock, defaults), |sweeper| {
+pub fn job(pool: &Pool, clock: &Arc<dyn Clock>, defaults: Defaults) -> Job {
+    Job::new("book_due_items", EVERY, Sweeper::new(pool.clone(), Arc::clone(clock), defaults), |sweeper| {
         Box::pin(async {
             let round = sweeper.round().await?;
             Ok(if round.booked > 0 { Next::AtOnce } else { Next::Later })

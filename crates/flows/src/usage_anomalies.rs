@@ -22,8 +22,8 @@ const USERS_A_COMMIT: usize = 200;
 
 /// The job that looks for them.
 #[must_use]
-pub fn job(pool: Pool, clock: Arc<dyn Clock>, rule: AnomalyRule) -> Job {
-    Job::new("find_usage_anomalies", EVERY, (pool, clock, rule), |(pool, clock, rule)| {
+pub fn job(pool: &Pool, clock: &Arc<dyn Clock>, rule: AnomalyRule) -> Job {
+    Job::new("find_usage_anomalies", EVERY, (pool.clone(), Arc::clone(clock), rule), |(pool, clock, rule)| {
         Box::pin(async { run(pool, &**clock, *rule).await.map(|_| Next::Later) })
     })
 }

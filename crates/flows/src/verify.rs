@@ -60,7 +60,7 @@ pub struct Violation {
     pub seq: Option<i64>,
     /// Which quarter of an hour of usage, if it is about one.
     pub at: Option<OffsetDateTime>,
-    /// What is wrong, with amounts in credits.
+    /// Description of the violation, with amounts in credits.
     pub detail: String,
     /// The whole sentence.
     told: String,

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 /// A pause that no test waits for.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// How a run fails.
+/// Kind of failure of a run.
 enum Failure {
     Error,
     Panic,
@@ -18,7 +18,7 @@ enum Failure {
 
 type Runs = mpsc::UnboundedReceiver<usize>;
 
-/// A job whose runs end as listed, and tell their number. After the list it ends.
+/// A job whose runs end as listed, and report their number. After the list it ends.
 fn scripted(pause: Duration, script: Vec<Result<Next, Failure>>) -> (Job, Runs) {
     let (told, runs) = mpsc::unbounded_channel();
     let job = Job::new("scripted", pause, (told, script.into_iter().enumerate()), |(told, script)| {

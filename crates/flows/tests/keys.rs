@@ -252,7 +252,7 @@ async fn equal_requests_at_once_have_one_effect_for_each_class() {
     assert_eq!(run(&one, spend(&user, 1)).await.result.unwrap().balance.posted, credits(100 - 3 - 5 - 1));
 }
 
-/// What moves no credit locks no account: only the unique keys keep such requests apart.
+/// Requests that move no credit lock no account: only the unique keys serialize them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_records_at_once_are_one_without_a_lock() {
     let (db, clock, user, one) = opened("100").await;

@@ -87,7 +87,7 @@ async fn it_begins_by_itself_and_comes_again() {
     let db = with_accounts(1).await;
     let (asked, mut ends) = mpsc::unbounded_channel();
     let clock: Arc<dyn Clock> = Arc::new(Asked(asked));
-    let job = ledger_audit::job(db.second_pool(), Arc::clone(&clock), Duration::ZERO, Duration::ZERO);
+    let job = ledger_audit::job(&db.second_pool(), &clock, Duration::ZERO, Duration::ZERO);
     // Once when the job is made, so that an alarm works before the first end.
     ends.recv().await.unwrap();
     let jobs = JobRunner::start([job], &(Arc::new(testkit::clock()) as Arc<dyn Clock>));

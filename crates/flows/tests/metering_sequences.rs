@@ -221,7 +221,7 @@ async fn a_refused_correction_is_remembered_and_locks_no_account() {
     let again = corrections.correct(&wish).await.unwrap();
     assert_eq!((again.result, again.at, again.replay), (first.result, first.at, flows::Replay::ByKey));
     other.rollback().await;
-    // What became due meanwhile is booked and told by whoever comes to the account next.
+    // What became due meanwhile is booked and reported by the next request of the account.
     let mut conn = db.pool().get().await.unwrap();
     let newest = async |conn: &mut pg::PgConnection| {
         webhooks::newest(conn, &testkit::user("a"), 2).await.unwrap().remove(0).event_type

@@ -128,7 +128,7 @@ async fn a_migration_keeps_readers_out_of_one_table_at_most_and_reads_none_meanw
 /// The time of the first migration of `idempotency`.
 const KEYS_MOVE: &str = "20261130090000";
 
-/// What a version does that keeps keys in the ledger: it looks up, adds the first use of a key, and that of another class.
+/// Statements of a version that keeps keys in the ledger: it looks up, adds the first use of a key, and that of another class.
 const OLD_LOOK_UP: &str = "
 SELECT string_agg(i.key || ' ' || coalesce(i.caller, 'any') || ' ' || (i.outcome ->> 'v'), ', ' ORDER BY i.key, i.caller) AS locked
 FROM (SELECT f.user_id, f.key, f.caller, f.outcome FROM credits.idempotency f
@@ -141,7 +141,7 @@ const OLD_INSERTS: [&str; 2] = [
     SELECT 'a', n.key, sha256('x'), now(), gen_random_uuid(), NULL, '{\"v\": 1}'::jsonb, n.caller
     FROM unnest(ARRAY['later'], ARRAY['service']) AS n (key, caller)",
 ];
-/// What it prunes by the key alone could be the answer of another class.
+/// A row that it prunes by the key alone could be the answer of another class.
 const OLD_PRUNE: &str = "
 WITH old AS MATERIALIZED (
     SELECT user_id, key, transaction_id FROM credits.idempotency

@@ -252,8 +252,9 @@ async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     clock.advance(week);
     assert_eq!(prune().await.unwrap(), flows::Pruned::default(), "not older than a week");
     clock.advance(time::Duration::SECOND);
-    let job = flows::pruning::job(db.pool().clone(), Arc::new(clock.clone()), week);
-    let jobs = flows::jobs::JobRunner::start([job], &(Arc::new(clock.clone()) as Arc<dyn kernel::Clock>));
+    let job_clock: Arc<dyn kernel::Clock> = Arc::new(clock.clone());
+    let job = flows::pruning::job(db.pool(), &job_clock, week);
+    let jobs = flows::jobs::JobRunner::start([job], &job_clock);
     let conn = db.pool().get().await.unwrap();
     // The key of a refusal is free again once it is forgotten; that of a success never is.
     while keyed("refused", "1").await.result.is_err() {}

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the idempotency key was used for another request at {first_used_at}")]
 pub struct KeyConflict {
-    /// When it was used first.
+    /// Time of the first use.
     pub first_used_at: OffsetDateTime,
 }
 

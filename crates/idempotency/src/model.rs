@@ -17,7 +17,7 @@ pub struct KeyedRequest<'a> {
     pub caller: CallerClass,
 }
 
-/// Whether an answer is new.
+/// Origin of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Replay {
     /// It is new.
@@ -26,7 +26,7 @@ pub enum Replay {
     ByKey,
 }
 
-/// What a request did. It is stored for ever.
+/// Reference to the effect of a request. It is stored for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// Identity of what was done: the ledger transaction, where it moved credit.
@@ -40,7 +40,7 @@ pub struct Link {
 pub struct NewAnswer {
     /// When it was decided.
     pub at: OffsetDateTime,
-    /// What the request did; `None` for a refusal.
+    /// The effect of the request; `None` for a refusal.
     pub link: Option<Link>,
     /// The answer: a JSON object with the version of its form. This crate does not read it.
     pub json: String,
@@ -52,27 +52,27 @@ pub struct StoredAnswer {
     /// The class of the caller; `None` if an earlier version stored it, which knew no classes.
     pub(crate) caller: Option<CallerClass>,
     pub(crate) fingerprint: Vec<u8>,
-    /// When it was decided.
+    /// Time of the decision.
     pub at: OffsetDateTime,
-    /// What is stored.
+    /// The stored content.
     pub content: Content,
 }
 
-/// What is stored of an answer.
+/// The stored content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// All of it: the JSON, and what the request did.
     Whole {
         /// The JSON.
         json: String,
-        /// What the request did; `None` for a refusal.
+        /// The effect of the request; `None` for a refusal.
         link: Option<Link>,
     },
     /// Only what the request did: the answer is older than answers are kept.
     Pruned(Link),
 }
 
-/// What is known of the key of a request.
+/// Status of the key of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyStatus<'a> {
     /// It was not used before.

@@ -7,9 +7,9 @@ use crate::{
     model::{KeyStatus, StoredAnswer},
 };
 
-/// What the stored uses of a key by callers of all classes say about a request.
+/// Status of a request, by the stored uses of its key by callers of all classes.
 ///
-/// What an earlier version stored, which knew no classes, counts for callers of any class, but only for the same request: for
+/// A row of an earlier version, which had no classes, counts for callers of any class, but only for the same request: for
 /// another one it leaves the key free.
 pub fn status_among<'a>(
     uses: &'a [StoredAnswer],

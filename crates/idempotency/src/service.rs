@@ -31,8 +31,8 @@ struct Used {
 
 /// Looks up the keys of some requests, in one statement; in none if there are no keys.
 ///
-/// To be sent behind the statements that lock what the requests change: what others stored under those locks is found then. The
-/// statement needs no answer to another.
+/// To be sent after the statements that lock the rows which the requests change: answers stored under those locks are found
+/// then. The statement needs no answer to another.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.
@@ -53,7 +53,7 @@ pub async fn look_up<'a>(
 }
 
 impl Keys {
-    /// What is known of the key of a request, which must have been looked up.
+    /// Returns the status of the key of a request. The key must have been looked up.
     #[must_use]
     pub fn status(&self, request: KeyedRequest<'_>) -> KeyStatus<'_> {
         let KeyedRequest { user_id, key, caller } = request;

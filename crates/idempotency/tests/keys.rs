@@ -1,4 +1,4 @@
-//! What is known of a key: within a batch, from transaction to transaction, and between transactions that run at once.
+//! Status of a key: within a batch, from transaction to transaction, and between concurrent transactions.
 
 use futures_util::future::join_all;
 use idempotency::{Content, KeyConflict, KeyStatus, Link, NewAnswer, StoredAnswer};
@@ -154,7 +154,7 @@ async fn forget_classes(db: &TestDb) {
     db.connect().await.batch_execute("UPDATE idempotency.answers SET caller = NULL").await.unwrap();
 }
 
-/// Who has not looked up behind the lock that others hold is told by the unique key.
+/// A transaction that looked up before another one stored its answer finds it by the unique key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_transactions_at_once_store_one_answer() {
     let db = database().await;

@@ -47,7 +47,7 @@ async fn looked_up(db: &TestDb, requests: &[Request]) -> (Tx, Keys) {
     (tx, keys)
 }
 
-/// The answer of a success, which tells its number.
+/// The answer of a success, with its number.
 fn success(number: u128, at: OffsetDateTime) -> NewAnswer {
     let link = Link { transaction_id: Uuid::from_u128(number), usage_record_id: None };
     NewAnswer { at, link: Some(link), json: format!(r#"{{"v":1,"number":{number}}}"#) }

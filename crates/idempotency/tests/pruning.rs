@@ -1,4 +1,4 @@
-//! What is forgotten after a while, and what never is.
+//! Rows that are pruned, and rows that stay.
 
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};

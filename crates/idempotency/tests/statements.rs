@@ -1,4 +1,4 @@
-//! What looking keys up and storing answers costs, and what the table refuses.
+//! Cost of looking keys up and storing answers, and rows that the table refuses.
 
 use std::sync::{
     Arc,

@@ -61,13 +61,13 @@ impl IdempotencyKey {
         &self.fingerprint
     }
 
-    /// Whether `stored`, of version 1 or 2, is the fingerprint of the same request.
+    /// Returns whether `stored`, of version 1 or 2, is the fingerprint of the same request.
     #[must_use]
     pub fn matches(&self, stored: &[u8]) -> bool {
         self.fingerprint == stored || self.v1.as_ref().is_some_and(|v1| v1.finish() == stored)
     }
 
-    /// Whether a version without classes of callers may have stored this fingerprint for the same request.
+    /// Returns whether a version without classes of callers may have stored this fingerprint for the same request.
     #[must_use]
     pub fn matches_formerly(&self, stored: &[u8]) -> bool {
         let mut formerly = self.v1.iter().flat_map(|v1| v1.hashes());

@@ -87,7 +87,7 @@ impl Principal {
         !matches!(self, Self::User(_))
     }
 
-    /// Whether this caller may change anything; a key of scope `read` may not.
+    /// Returns whether this caller may change data; a key of scope `read` may not.
     #[must_use]
     pub fn may_write(&self) -> bool {
         !matches!(self, Self::Key { access: KeyAccess::Read, .. })

@@ -1,4 +1,4 @@
-//! How values stand in JSON that is stored, for `#[serde(with = "...")]`: exact, and the same in every version.
+//! Values in stored JSON, for `#[serde(with = "...")]`: exact, and the same in every version.
 
 /// An amount of credits, as micro-credits.
 pub mod micro_credits {
@@ -17,7 +17,7 @@ pub mod micro_credits {
     /// Reads the amount.
     ///
     /// # Errors
-    /// What is there is no whole number.
+    /// Not a whole number.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Credits, D::Error> {
         i64::deserialize(deserializer).map(Credits::from_micro)
     }
@@ -41,7 +41,7 @@ pub mod micros {
     /// Reads the instant.
     ///
     /// # Errors
-    /// What is there is no whole number, or too large.
+    /// Not a whole number, or too large.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, D::Error> {
         let nanos = i128::from(i64::deserialize(deserializer)?).saturating_mul(1_000);
         OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(de::Error::custom)
@@ -67,7 +67,7 @@ pub mod micros_option {
     /// Reads the instant.
     ///
     /// # Errors
-    /// As of [`micros`](super::micros::deserialize).
+    /// Those of [`micros`](super::micros::deserialize).
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<OffsetDateTime>, D::Error> {
@@ -92,7 +92,7 @@ pub mod text {
     /// Reads the value.
     ///
     /// # Errors
-    /// What is there is no text of such a value.
+    /// Not the text of such a value.
     pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
@@ -117,7 +117,7 @@ pub mod text_option {
     /// Reads the value.
     ///
     /// # Errors
-    /// What is there is no text of such a value.
+    /// Not the text of such a value.
     pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {

@@ -194,7 +194,7 @@ fn make_enterable(dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Gives a folder that this process made the mode that the umask may have reduced. Whoever can write beside it may have
+/// Gives a folder that this process made the mode that the umask may have reduced. Another account that can write beside it may have
 /// exchanged it, so no link is followed and its owner is checked.
 fn set_enterable(dir: &Path) -> Result<(), Error> {
     Folder::open(dir)?.set_mode(Permissions::from_mode(MODE_ENTERABLE))

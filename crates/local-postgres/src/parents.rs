@@ -19,15 +19,15 @@ use crate::account::name_of;
 use crate::folder::Readers;
 use crate::location::{POINTER, find, pointed_at};
 
-/// As many as Linux follows in one path.
+/// The number of links that Linux follows in one path.
 const LINKS_MAX: usize = 40;
 
-/// What other accounts could use to put another folder in the place of the data folder, or of the one that
+/// A folder that lets other accounts put another folder in the place of the data folder, or of the one that
 /// `postgres.location` in it names: an [`Error::Untrusted`] for each folder above it, and for each symbolic link on the way
 /// to it, that they can change. A folder that is missing is made by the start.
 ///
 /// # Errors
-/// As [`running_url`](crate::running_url), and [`Error::Io`] when the way to the folder cannot be examined.
+/// Like [`running_url`](crate::running_url), and [`Error::Io`] if a folder on the path cannot be examined.
 pub fn exposed_parents(data_dir: &Path) -> Result<Vec<Error>, Error> {
     let mut exposed = judge_way(data_dir)?;
     if let Some(folder) = find(data_dir)?
@@ -51,7 +51,7 @@ fn judge_way(path: &Path) -> Result<Vec<Error>, Error> {
     Ok(exposed)
 }
 
-/// What a path leads through.
+/// A component of a path.
 #[derive(Debug, Default)]
 struct Way {
     /// Folders in which a name was looked up, each once; not the one at the end.

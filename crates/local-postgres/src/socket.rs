@@ -58,8 +58,8 @@ impl SocketDir {
     }
 }
 
-/// Whether every client takes the path for one host. A comma separates hosts, an `@` may begin the name of an abstract socket,
-/// and clients differ in what they think of white space.
+/// Returns whether every client reads the path as one host. A comma separates hosts, an `@` may begin the name of an abstract
+/// socket, and clients differ in what they think of white space.
 fn is_plain(path: &Path) -> bool {
     let reserved = |character: char| {
         character == ',' || character == '@' || character.is_whitespace() || character.is_control()

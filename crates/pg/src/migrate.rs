@@ -64,7 +64,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Time for the traffic between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a migration that fails for other transactions or a lost connection is tried again.
+/// Time for retries of a migration that fails because of other transactions or a lost connection.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The table of applied migrations. Made once, so that a step takes no lock on it.
@@ -105,7 +105,7 @@ pub fn fingerprint(lists: &[&[Migration]]) -> String {
     hex::encode(hash.finalize())
 }
 
-/// What one transaction did.
+/// Result of one transaction.
 enum Step {
     /// The next migration was applied.
     Applied(&'static str),
@@ -123,10 +123,10 @@ pub async fn run(pool: &Pool, lists: &[&[Migration]]) -> Result<Report, DbError>
     run_within(pool, lists, PATIENCE).await
 }
 
-/// As [`run`], with another time for which a migration is tried again, counted from its first failure.
+/// Like [`run`], with another time for retries of a migration, counted from its first failure.
 ///
 /// # Errors
-/// As [`run`].
+/// Like [`run`].
 pub async fn run_within(pool: &Pool, lists: &[&[Migration]], patience: Duration) -> Result<Report, DbError> {
     let all = merge(lists);
     let mut report = Report::default();
@@ -158,7 +158,7 @@ pub async fn run_within(pool: &Pool, lists: &[&[Migration]], patience: Duration)
     }
 }
 
-/// Whether the same step may succeed later. A commit without an answer is no obstacle: the next step reads what is applied.
+/// Returns whether the same step may succeed later. A commit without an answer is no obstacle: the next step reads what is applied.
 fn may_pass(error: &DbError) -> bool {
     error.is_transient() || matches!(error, DbError::OutcomeUnknown(_))
 }
@@ -192,7 +192,7 @@ pub async fn pending(pool: &Pool, lists: &[&[Migration]]) -> Result<Vec<&'static
         .collect())
 }
 
-/// Applies the next migration and commits. Tells in `next` which one it is, for the case that it fails.
+/// Applies the next migration and commits. Stores its name in `next`, for the case that it fails.
 async fn step<'a>(
     pool: &Pool,
     all: &'a [Migration],

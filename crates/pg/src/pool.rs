@@ -32,7 +32,7 @@ use crate::{
 const FULL_SERVER_PAUSE: Duration = Duration::from_millis(25);
 /// Longest time an abandoned statement keeps its place in the pool while the server is asked to end it.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the other statements of a failed read may take to end before they are abandoned.
+/// Time for the other statements of a failed read to end before they are abandoned.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One borrowed connection. It goes back to the pool when it is dropped.
@@ -42,7 +42,7 @@ pub struct Connection {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What the connections of a pool are for.
+/// Purpose of the connections of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Any server will do.
@@ -59,7 +59,7 @@ pub struct PoolSettings {
     pub url: String,
     /// Most connections at a time.
     pub size_max: usize,
-    /// What the connections are for.
+    /// Purpose of the connections.
     pub access: Access,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
@@ -281,7 +281,7 @@ impl Pool {
     /// Reads on a borrowed connection. Behind a pooler it is a transaction, for its settings.
     ///
     /// A caller that goes away in the middle, because the client hung up or the request took too long, leaves a statement
-    /// behind that still runs. Its connection is then thrown away and the statement cancelled: nobody waits behind it. The
+    /// behind that still runs. Its connection is then thrown away and the statement cancelled: no caller waits for it. The
     /// same is done when the work fails and other statements that it sent do not end at once.
     ///
     /// # Errors

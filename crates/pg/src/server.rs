@@ -111,7 +111,7 @@ async fn role_lacks(pool: &Pool) -> Result<Vec<String>, DbError> {
     Ok(rows.into_iter().map(|row| row.text).collect())
 }
 
-/// Whether transactions of one connection run in several sessions, found out by having some. The sessions of a server without
+/// Returns whether transactions of one connection run in several sessions, by running some. The sessions of a server without
 /// a pooler have their settings in the end.
 ///
 /// A pooler gives two connections, one after the other, the session that it has free; several at the same time, again and
@@ -226,7 +226,7 @@ fn explain(error: DbError) -> DbError {
     error
 }
 
-/// Told by the text: the driver does not hand on the code. In all languages it has the name of the statement, which the driver
+/// Recognized by the text: the driver does not pass the code. In all languages it has the name of the statement, which the driver
 /// makes of an `s` and a number.
 fn is_about_statements(error: &DbError) -> bool {
     let text = chain(error);

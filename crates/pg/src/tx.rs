@@ -51,10 +51,10 @@ impl Tx {
         }
     }
 
-    /// As [`Tx::run`], for work that may be refused: nothing of a refusal is stored.
+    /// Like [`Tx::run`], for work that may be refused: a refusal stores nothing.
     ///
     /// # Errors
-    /// As [`Tx::run`]; a refusal is `Ok(Err(_))`.
+    /// Like [`Tx::run`]; a refusal is `Ok(Err(_))`.
     pub async fn decide<T, R>(
         pool: &Pool,
         work: impl AsyncFnOnce(&mut Self) -> Result<Result<T, R>, DbError>,

@@ -108,7 +108,7 @@ impl Server {
         format!("{}?port={}", self.postgres.superuser_url("app"), self.port)
     }
 
-    /// Where the role of the service finds the database, by the socket.
+    /// URL of the database for the role of the service, by the socket.
     pub fn role_url(&self) -> String {
         format!("{}?port={}", self.postgres.url(), self.port)
     }

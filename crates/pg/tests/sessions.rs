@@ -150,7 +150,7 @@ async fn commits_that_the_operator_made_stronger_stay_so() {
     }
 }
 
-/// What was committed is written, though the role says `off` and the process that writes later sleeps long.
+/// Committed data is written, though the role says `off` and the background writer sleeps long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_committed_survives_a_crash_of_the_server_whatever_the_role_says() {
     let server = Folder::new().start(&[("wal_writer_delay", "10s")]);

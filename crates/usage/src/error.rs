@@ -123,7 +123,7 @@ pub enum UsageRefusal {
 }
 
 impl UsageRefusal {
-    /// Whether the refusal depended on what is stored, so that a repeat under the same idempotency key must be refused again
+    /// Returns whether the refusal depended on stored data, so that a repeat under the same idempotency key must be refused again
     /// even if it could be done by now (HTTP contract 1.11).
     #[must_use]
     pub fn is_remembered(&self) -> bool {
@@ -213,7 +213,7 @@ impl Failure for UsageRefusal {
     }
 }
 
-/// What is missing for the charge of an event.
+/// Missing price for the charge of an event.
 fn unpriced(provider: Option<&str>, model_name: Option<&str>, token_class: Option<TokenClass>) -> String {
     match (model_name, token_class, provider) {
         (None, _, _) => "model_name or credits_charged is required for a charge".to_owned(),

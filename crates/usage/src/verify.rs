@@ -73,7 +73,7 @@ pub struct Violation {
     pub user_id: Option<String>,
     /// The quarter of an hour, or the beginning of a longer span.
     pub at: Option<OffsetDateTime>,
-    /// What is wrong, with amounts in credits and dollars.
+    /// Description of the violation, with amounts in credits and dollars.
     pub detail: String,
 }
 

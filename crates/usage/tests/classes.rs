@@ -103,7 +103,7 @@ async fn stored_ids_count_for_any_class_by_what_was_said() {
     assert_eq!(again.record, stored);
 }
 
-/// What earlier versions stored of an event whose `request_data` was written so, and which of its repeats are known.
+/// Hash that earlier versions stored of an event with such `request_data`, and the repeats that are recognized.
 const STORED: [(&str, &str, &[Option<&str>]); 3] = [
     (
         "absent",

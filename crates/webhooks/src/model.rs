@@ -12,7 +12,7 @@ pub use kinds::{Anomaly, BalanceChange, EventKind, ExpiredHold, LowBalance, Noth
 pub struct NewEvent {
     /// Whom it concerns.
     pub user_id: UserId,
-    /// What happened.
+    /// The event.
     pub kind: EventKind,
     /// When the cause took effect.
     pub at: OffsetDateTime,

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{attacks, service::Target};
 
-/// Whom the attackers attack.
+/// The service under attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
     /// The service.
@@ -48,7 +48,7 @@ impl Attackers {
     }
 }
 
-/// How little of the processors the attackers get when others want them.
+/// Priority of the attackers: lower than that of all others.
 const NICE: &str = "10";
 
 /// Attacks as the process that was started by [`Attackers::start`].

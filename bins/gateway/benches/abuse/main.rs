@@ -42,22 +42,22 @@ use self::{
 const LIVEZ_P99_MAX: Duration = Duration::from_millis(50);
 /// The slowest that any answer of `/livez` may be.
 const LIVEZ_SLOWEST_MAX: Duration = Duration::from_secs(1);
-/// How long an answer of `/livez` is waited for. What fails counts as so slow.
+/// Timeout of `/livez`. A failure counts as this slow.
 const LIVEZ_PATIENCE: Duration = Duration::from_secs(30);
 /// Most memory of the gateway, in KiB.
 const RESIDENT_KIB_MAX: u64 = 300 * 1024;
-/// How often `/livez` and the memory are looked at.
+/// Interval between probes of `/livez` and of the memory.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How long `/livez` is asked before any attack.
+/// Duration of the probes before any attack.
 const QUIET: Duration = Duration::from_secs(2);
-/// How long the attackers attack themselves at most.
+/// Longest duration of an attack, counted by the attackers.
 const CONTROL_MAX: Duration = Duration::from_secs(10);
 
-/// How to attack.
+/// Options of the attack.
 #[derive(Debug, Clone, Parser)]
 struct Options {
-    /// How long the attacks last, in seconds.
+    /// Duration of the attacks, in seconds.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     /// Only attacks whose name contains this.
@@ -176,7 +176,7 @@ async fn look_on(service: &Service, time: Duration) -> Seen {
     seen
 }
 
-/// How long after it was due `/livez` was answered on a new connection.
+/// Time from the due instant to the answer of `/livez` on a new connection.
 async fn look(address: std::net::SocketAddr, due: Instant) -> Duration {
     let asking = async {
         let mut client = Client::open(address).await?;

@@ -26,7 +26,7 @@ const SECRET: &str = "the secret of attacks signs nothing else";
 pub const KEY: &str = "usk_abuse_e3915c7af06d82b41b8f5ed07a42c963";
 /// Open files of the service.
 const FILES_MAX: &str = "256";
-/// Where attacks come from: another address than the rest.
+/// Address of the attackers; ordinary users have another one.
 const ATTACKERS: &str = "127.0.0.2:0";
 /// Users of the ordinary load.
 const USERS: usize = 8;
@@ -36,7 +36,7 @@ pub struct Service {
     pub address: SocketAddr,
     /// Users of the ordinary load.
     pub users: Vec<User>,
-    /// What attackers know.
+    /// The target of the attackers.
     pub target: Target,
     /// Their URL of the database.
     url: String,
@@ -45,7 +45,7 @@ pub struct Service {
     folder: TempDir,
 }
 
-/// What attackers know of the service.
+/// The service and its users, as attackers know them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Target {
     pub address: SocketAddr,

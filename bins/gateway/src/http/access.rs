@@ -121,7 +121,7 @@ async fn authenticate(
     }
 }
 
-/// Whether the caller may do what the route does, for whomever: a key of scope `read` calls only routes that read.
+/// Checks that the scope of the caller allows the route: a key of scope `read` may call only routes that read.
 fn may_call(principal: &Principal, route: &Route) -> bool {
     route.only_reads() || principal.may_write()
 }

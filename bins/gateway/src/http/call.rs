@@ -65,7 +65,7 @@ pub struct Received {
     pub fields: Fields,
     /// The bytes of the body.
     pub share: Arc<Share>,
-    /// Whether the route reads a body.
+    /// True if the route reads a body.
     pub rule: BodyRule,
     /// The stage of the request.
     pub stage: Rc<Cell<Stage>>,
@@ -155,15 +155,15 @@ impl Call {
     /// Reads an input from the query and the body, on another thread if the body is large.
     ///
     /// # Errors
-    /// As [`Fields::read`], 503 while the process ends.
+    /// Like [`Fields::read`]; 503 while the process ends.
     pub async fn input<T: Input<Context = ()> + Send + 'static>(&mut self) -> Result<T, ApiError> {
         self.input_with(|fields| T::read(fields, &())).await
     }
 
-    /// As [`Call::input`], with a reader.
+    /// Like [`Call::input`], with a reader.
     ///
     /// # Errors
-    /// As [`Call::input`].
+    /// Like [`Call::input`].
     pub async fn input_with<T: Send + 'static>(
         &mut self,
         read: impl FnOnce(&mut Fields) -> Option<T> + Send + 'static,
@@ -293,10 +293,10 @@ impl Call {
         Ok(Tx::run(&self.app.pool, work).await?)
     }
 
-    /// As [`Call::write`], for work that may be refused; then nothing is stored.
+    /// Like [`Call::write`], for work that may be refused; a refusal stores nothing.
     ///
     /// # Errors
-    /// As [`Call::write`].
+    /// Like [`Call::write`].
     pub async fn decide<T, R>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,

@@ -25,7 +25,7 @@ use super::{
     stream_end::{StreamEnd, begins_request},
 };
 
-/// How long a client may take nothing of its answer.
+/// Longest time in which a client reads nothing of its answer.
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// The same while the process stops.
 const STALL_MAX_DRAINING: Duration = Duration::from_secs(5);
@@ -268,7 +268,7 @@ impl Line {
         self.is_overrun.set(true);
     }
 
-    /// Whether the connection makes room for another one. If not, the task is woken when it has to.
+    /// Returns whether the connection must close for another one. If not, the task is woken when it must.
     pub fn is_evicted(&self, context: &Context<'_>) -> bool {
         self.place.is_evicted(context.waker())
     }
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(send_much(&mut connection).await, io::ErrorKind::TimedOut);
     }
 
-    /// What waits in the kernel is little, or a client that takes some KB a second would count as one that takes nothing.
+    /// The kernel buffers little, or a client that reads some KB a second would count as one that reads nothing.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_slow_client_is_handed_more_soon() {

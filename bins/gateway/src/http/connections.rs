@@ -34,7 +34,7 @@ struct Open {
     next_id: u64,
     /// Those whose socket is open.
     entries: HashMap<u64, Arc<Entry>>,
-    /// How many of the entries are evicted; they are closed as soon as their thread sees it.
+    /// Number of evicted entries; their threads close them at the next look.
     leaving: usize,
     /// Those that are not evicted, by address.
     by_address: HashMap<IpAddr, usize>,
@@ -58,7 +58,7 @@ const FRESH: u8 = 0;
 const IDLE: u8 = 1;
 /// A request of it is being answered.
 const BUSY: u8 = 2;
-/// How long a new connection may take to send its first request before it is the first to make room, in milliseconds.
+/// Time for the first request of a new connection, in milliseconds. After it the connection is the first to be evicted.
 const FIRST_REQUEST_MS: u64 = 1_000;
 
 /// Most sockets that are open beyond the total, while connections are closed that made room for others. The server accepts no
@@ -173,7 +173,7 @@ impl Open {
         id
     }
 
-    /// How many connections are open and not evicted.
+    /// Number of open connections that are not evicted.
     fn staying(&self) -> usize {
         self.entries.len().saturating_sub(self.leaving)
     }
@@ -284,7 +284,7 @@ mod tests {
         Arc::new(connections)
     }
 
-    /// How many are open, and how many of them are evicted.
+    /// Numbers of open connections and of those that are evicted.
     fn counts(gate: &Connections) -> (usize, usize) {
         let open = gate.lock();
         (open.entries.len(), open.leaving)

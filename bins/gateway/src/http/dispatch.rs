@@ -225,7 +225,7 @@ async fn receive(
     received
 }
 
-/// Whether a method changes nothing.
+/// Returns whether a method changes nothing.
 #[must_use]
 pub fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)

@@ -24,7 +24,7 @@ pub struct Doc {
     pub(super) body: Option<Media>,
     pub(super) reply: Option<Media>,
     pub(super) errors: Vec<&'static Entry>,
-    /// When the route answers 503 with the members of its success.
+    /// Reason for a 503 that has the members of the success.
     pub(super) unavailable: Option<&'static str>,
     pub(super) schemas: Vec<(String, Value)>,
 }
@@ -150,13 +150,13 @@ impl Doc {
         self.body_for::<T>(&(), true, example)
     }
 
-    /// As [`Doc::body`], for a body that may be left out.
+    /// Like [`Doc::body`], for an optional body.
     #[must_use]
     pub fn optional_body<T: Input<Context = ()>>(self, example: Value) -> Self {
         self.body_for::<T>(&(), false, example)
     }
 
-    /// As [`Doc::body`], for an input that depends on a context.
+    /// Like [`Doc::body`], for an input that depends on a context.
     #[must_use]
     pub fn body_for<T: Input>(self, context: &T::Context, required: bool, example: Value) -> Self {
         let mut doc = self.query_for::<T>(context);

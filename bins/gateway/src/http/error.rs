@@ -151,7 +151,7 @@ impl ApiError {
         }
     }
 
-    /// What a transaction of its own did not do; with a key, what it waited for may be the first request of that key.
+    /// The failure of a separate transaction. With a key, a lock timeout may be due to the first request of that key.
     #[must_use]
     pub fn of_database(error: DbError, key: Option<&IdempotencyKey>) -> Self {
         match (key, error) {

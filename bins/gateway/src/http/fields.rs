@@ -46,7 +46,7 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
-/// What a query says of a parameter.
+/// The value of a query parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Text {
     /// A decoded value.
@@ -135,7 +135,7 @@ impl Fields {
     /// Reads an input.
     ///
     /// # Errors
-    /// As [`Fields::read`].
+    /// Like [`Fields::read`].
     pub fn input<T: Input<Context = ()>>(&mut self) -> Result<T, ApiError> {
         self.read(|fields| T::read(fields, &()))
     }
@@ -143,7 +143,7 @@ impl Fields {
     /// Reads the filters of a list and its page.
     ///
     /// # Errors
-    /// As [`Fields::read`].
+    /// Like [`Fields::read`].
     pub fn list<T: Input<Context = ()>, P: FromStr>(
         &mut self,
         limit_default: i64,

@@ -25,7 +25,7 @@ pub struct Begun {
     /// Its text, if that can be a key.
     text: Option<String>,
     bound: Fingerprint,
-    /// As version 1 of the fingerprint was bound.
+    /// The binding of version 1 of the fingerprint.
     former: fingerprint::v1::Fingerprint,
 }
 
@@ -44,7 +44,7 @@ pub async fn key<T: Keyed + Send + 'static>(
     key_at::<T, String>(call, None, input, former).await
 }
 
-/// As [`key`], bound to a parameter of the path too, named and as it was read.
+/// Like [`key`], bound to a parameter of the path too, with its name and its parsed value.
 ///
 /// # Errors
 /// As [`key`].
@@ -96,7 +96,7 @@ pub fn begun(call: &Call) -> Result<Option<Begun>, ApiError> {
 }
 
 impl Begun {
-    /// Whether the header is a usable key.
+    /// Checks that the header is a usable key.
     ///
     /// # Errors
     /// 422.
@@ -113,7 +113,7 @@ impl Begun {
     /// The key of what is asked, as versions 2 and 1 hash it.
     ///
     /// # Errors
-    /// As [`Begun::check`].
+    /// Like [`Begun::check`].
     pub fn key(
         &self,
         asked: impl FnOnce(Fingerprint) -> Fingerprint,
@@ -129,7 +129,7 @@ impl Begun {
     /// The key of item `index` of a batch: that of the call, `#` and the index.
     ///
     /// # Errors
-    /// As [`Begun::check`].
+    /// Like [`Begun::check`].
     pub fn key_of_item(
         &self,
         index: usize,

@@ -113,15 +113,15 @@ pub struct Incoming(Rc<Shared>);
 /// A body that broke off or is malformed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failed {
-    /// How many bytes came before.
+    /// Number of bytes before it.
     pub after_bytes: usize,
 }
 
 struct Shared {
     payload: RefCell<Payload>,
-    /// What was taken from the library and not read yet.
+    /// Bytes taken from the library and not read yet.
     ahead: RefCell<VecDeque<Bytes>>,
-    /// How much the library handed over.
+    /// Number of bytes the library handed over.
     bytes: Cell<usize>,
     has_ended: Cell<bool>,
     /// It broke off, or is malformed.

@@ -11,7 +11,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use super::{call::Call, catalogue, error::ApiError, reply::Reply};
 
-/// One such body; what is not there is made when it is first asked for.
+/// One such body. The packed form is made at its first use.
 #[derive(Debug, Default)]
 pub struct Packed {
     gzip: OnceLock<Option<Bytes>>,

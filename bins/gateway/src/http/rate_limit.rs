@@ -20,7 +20,7 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Most callers whose bucket is kept. Beyond it, the buckets that are nearest to full are forgotten.
 const BUCKETS_MAX: usize = 100_000;
-/// How far a clock must have been set back to count as set back. Less is the disorder of threads that read it at about the same time.
+/// Least step back of a clock that was set back. A smaller one is the disorder of threads that read it at about the same time.
 const SET_BACK_MIN: Duration = Duration::seconds(60);
 /// Fewest buckets for which it is worth looking for full ones.
 const SWEEP_MIN: usize = 1_024;

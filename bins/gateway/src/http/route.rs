@@ -27,7 +27,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether it changes nothing, so that a key that may only read may call it.
+    /// True if it changes nothing, so that a read-only key may call it.
     #[must_use]
     pub fn only_reads(&self) -> bool {
         self.method == Method::GET

@@ -1,6 +1,6 @@
-//! The last bytes of a stream, which tell whether a part of a further request came with the last one.
+//! The last bytes of a stream, which show whether a part of a further request came with the last one.
 
-/// How many bytes are kept.
+/// Number of bytes that are kept.
 const BYTES: usize = 32;
 
 /// The last bytes of a stream.
@@ -15,8 +15,8 @@ impl StreamEnd {
         self.0.drain(..self.0.len().saturating_sub(BYTES));
     }
 
-    /// Whether the stream goes on after the request whose body ends like `body`; that is empty if the request has no body or one in
-    /// chunks. A rest that ends like the body passes unnoticed.
+    /// Returns whether the stream goes on after the request whose body ends like `body`; that is empty if the request has no
+    /// body or one in chunks. A rest that ends like the body passes unnoticed.
     #[must_use]
     pub fn goes_on_after(&self, body: &Self) -> bool {
         if self.0.is_empty() {
@@ -31,7 +31,7 @@ impl StreamEnd {
     }
 }
 
-/// Whether bytes begin a request: empty lines before one are ignored (RFC 9112, 2.2).
+/// Returns whether bytes begin a request: empty lines before one are ignored (RFC 9112, 2.2).
 #[must_use]
 pub fn begins_request(bytes: &[u8]) -> bool {
     !without_line_ends(bytes).is_empty()

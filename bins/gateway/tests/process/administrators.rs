@@ -89,7 +89,7 @@ async fn who_signs_up_at_a_process_with_the_former_list_is_demoted_when_the_list
     sign_up(db.pool(), "former", Role::Admin).await;
     sign_up(db.pool(), "listed", Role::Admin).await;
     let clock: Arc<dyn kernel::Clock> = Arc::new(clock);
-    let job = administrators::job(db.pool().clone(), Arc::clone(&clock), listed).first_after(Duration::ZERO);
+    let job = administrators::job(db.pool(), &clock, &listed).first_after(Duration::ZERO);
     flows::jobs::JobRunner::start([job], &clock).ended().await;
     let users = ["former", "listed"].map(testkit::user);
     let statuses = users::statuses(&*db.connect().await, &users).await.unwrap();

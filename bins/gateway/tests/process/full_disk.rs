@@ -44,7 +44,7 @@ impl Drop for Disk {
     }
 }
 
-/// What another program leaves on the disk; removed when dropped, so that the server can stop.
+/// A file that fills the disk; removed when dropped, so that the server can stop.
 struct Rubbish(PathBuf);
 
 impl Rubbish {
@@ -96,7 +96,7 @@ async fn wait_for_status(gateway: &Gateway, status: u16, between: impl Fn()) -> 
     }
 }
 
-/// What the charges sent so far may have taken.
+/// Bounds of the credits that the charges sent so far took.
 #[derive(Default)]
 struct Charges {
     certain: u32,
@@ -158,7 +158,7 @@ async fn fill_and_free(with_log: bool) {
     }
 
     drop(rubbish);
-    // A server without room for its write-ahead log ends, and whoever runs it starts it again.
+    // A server without room for its write-ahead log ends, and its operator starts it again.
     if server.exit_watch().status().is_some() {
         drop(server);
         server = start_server(&disk);

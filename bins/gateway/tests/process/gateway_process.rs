@@ -56,12 +56,12 @@ impl Gateway {
         Self::spawn(folder, command(folder, variables)).await
     }
 
-    /// As [`Gateway::start`], with so many file descriptors at most.
+    /// Like [`Gateway::start`], with at most so many file descriptors.
     pub async fn start_with_files(folder: &Path, variables: &[(&str, &str)], files_max: u32) -> Self {
         Self::start_limited(folder, variables, &format!("-n {files_max}")).await
     }
 
-    /// As [`Gateway::start`], with a limit of the shell's `ulimit`.
+    /// Like [`Gateway::start`], with a limit of the shell's `ulimit`.
     pub async fn start_limited(folder: &Path, variables: &[(&str, &str)], limit: &str) -> Self {
         let gateway = command(folder, variables);
         let mut shell = Command::new("sh");

@@ -187,7 +187,7 @@ async fn nothing_is_made_or_migrated_by_an_audit() {
     assert!(error.contains("LEDGER_VERIFY_HOURS"), "{error}");
 }
 
-/// What an audit of a range ends with.
+/// Last line of an audit of a range.
 const COMMIT: &[u8] = b"SELECT; COMMIT";
 
 /// The address of a network behind which every second audit of a range loses its connection; and how many were lost.

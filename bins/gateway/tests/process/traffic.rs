@@ -118,7 +118,7 @@ async fn open_deaf(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
     deaf
 }
 
-/// How many connections are open by the service's count.
+/// Number of open connections by the service's count.
 ///
 /// It asks again where its own connection was the one that made room.
 async fn open_connections(gateway: &Gateway) -> usize {
@@ -135,7 +135,7 @@ async fn open_connections(gateway: &Gateway) -> usize {
     count.unwrap().parse().unwrap()
 }
 
-/// How many established connections the kernel has at the gateway's end.
+/// Number of established connections at the gateway's end, by the kernel's count.
 fn established(gateway: &Gateway) -> usize {
     let local = format!("0100007F:{:04X}", address(gateway).port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();

@@ -99,7 +99,7 @@ async fn a_number_beyond_all_bounds_is_told_as_too_large() {
     assert_eq!(reply.json()["detail"][0]["type"], "less_than_equal", "{}", reply.text);
 }
 
-/// Whether it comes with the head or later, and also while the caller's status is asked for.
+/// Both with the head and later, also while the status of the caller is read.
 #[tokio::test]
 async fn a_malformed_chunk_is_answered_whenever_it_comes() {
     let app = TestApp::start().await;

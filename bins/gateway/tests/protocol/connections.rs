@@ -196,7 +196,7 @@ async fn no_body_is_asked_for_where_the_head_decides() {
         let body = answer.split("\r\n\r\n").nth(1).unwrap();
         assert_documented_error(body.split("HTTP/1.1 400").next().unwrap());
     }
-    // Whoever is disabled learns nothing else, as without the expectation.
+    // A disabled user learns nothing else, as without the expectation.
     let mut conn = app.db().connect().await;
     let disabled = app.user("auth0|c").await;
     identity::users::set_active(&mut conn, app.clock(), &disabled.id, Activity::Deactivated).await.unwrap();

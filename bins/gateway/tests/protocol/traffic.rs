@@ -1,4 +1,4 @@
-//! What one caller may take up: the echo of wrong values, bytes in memory, bytes a minute. Each attack of `just abuse`, in short.
+//! Limits of one caller: the echo of wrong values, bytes in memory, bytes a minute. Each attack of `just abuse`, in short.
 
 use serde_json::{Value, json};
 use testkit::{TestApp, TestUser};
@@ -31,7 +31,7 @@ async fn a_large_wrong_value_is_told_in_short() {
     assert!(told.text.len() < 4_000, "{} bytes", told.text.len());
     let whole = app.post(BATCH).token(&user.token).body(zeros(15 << 20)).send().await;
     assert_eq!(whole.expect(422).json()["detail"][0]["type"], "dict_type");
-    // A thousand wrong records are told one by one, and none of them is recorded.
+    // A thousand wrong records are reported one by one, and none of them is recorded.
     let wrong = app.post(BATCH).token(&user.token).body(format!("{{\"records\":[{}0]}}", "0,".repeat(999)));
     let told = wrong.send().await.expect(200).json();
     assert_eq!(told["data"]["failed"], 1_000);
@@ -225,7 +225,7 @@ async fn a_user_may_send_so_many_bytes() {
     }
 }
 
-/// Where the head says that the byte limit has no room, that is told before what the caller may do and before the size of the
+/// If the head exceeds the byte limit, the answer is 429 before any check of rights and of the size of the
 /// body (HTTP contract 1.4). Of a body in chunks it says so only if nothing is left.
 #[tokio::test]
 async fn the_byte_limit_comes_before_permissions_and_sizes() {

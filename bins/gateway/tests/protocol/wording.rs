@@ -1,4 +1,4 @@
-//! What refusals say: the fault, its place, and the limit that was passed.
+//! Texts of refusals: the fault, its place, and the limit that was exceeded.
 
 use serde_json::{Value, json};
 use testkit::{TestApp, TestReply, TestUser};

@@ -13,7 +13,7 @@ pub struct Command {
     pub user_id: UserId,
     /// In which capacity the caller acts; kept with the entry.
     pub actor: Actor,
-    /// The class of the caller, to which holds belong. Not always told by `actor`: an administrator on
+    /// The class of the caller, to which holds belong. `actor` does not always show it: an administrator on
     /// their own account is of the class of users.
     pub caller: CallerClass,
     /// Identity of the change, from [`kernel::Ids`]. A command that had been applied before, by its reference, answers the

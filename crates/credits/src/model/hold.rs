@@ -129,7 +129,7 @@ impl HoldStatus {
     }
 }
 
-/// The class that a stored hold has which does not tell it; who reads it knows better from its entry.
+/// The class of a stored hold that lacks it; the reader takes the right one from its entry.
 fn service() -> CallerClass {
     CallerClass::Service
 }

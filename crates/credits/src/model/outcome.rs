@@ -32,7 +32,7 @@ pub struct Applied {
 pub struct Outcome {
     /// What it did, or why it is not done.
     pub result: Result<Applied, Refusal>,
-    /// When that was decided, in the time of the account.
+    /// Time of the decision, by the clock of the account.
     pub at: OffsetDateTime,
 }
 

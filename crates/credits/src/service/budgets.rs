@@ -42,10 +42,10 @@ pub async fn budgets(
     Ok(Some(views.collect()))
 }
 
-/// As [`set_budgets`], and reads them while the account is still locked.
+/// Like [`set_budgets`], and reads them while the account is still locked.
 ///
 /// # Errors
-/// As [`set_budgets`].
+/// Like [`set_budgets`].
 pub async fn replace_budgets(
     tx: &mut Tx,
     clock: &dyn Clock,

@@ -27,9 +27,9 @@ pub struct Deciding<'a> {
 /// The result of a command, before it is saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// What it does, or why it is not done.
+    /// Its effect, or the reason for the refusal.
     pub result: Result<Effect, Refusal>,
-    /// When that was decided, in the time of the account.
+    /// Time of the decision, by the clock of the account.
     pub at: OffsetDateTime,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// The balance of an account after the commands so far; what is due counts as gone or come. `None` if there is no such account,
-    /// or [`lock`](super::lock) was not asked for it.
+    /// or [`lock`](super::lock) was not called for it.
     ///
     /// # Errors
     /// [`DbError::Inconsistent`]: damaged data or a bug; nothing of the batch may be saved.
@@ -79,7 +79,7 @@ impl<'a> Deciding<'a> {
         state.map(|state| core::view(state, self.at(user_id)).map_err(inconsistent)).transpose()
     }
 
-    /// How many commands were applied or refused: the place of the next one among the outcomes.
+    /// Number of commands applied or refused: the index of the next one among the outcomes.
     #[must_use]
     pub fn count(&self) -> usize {
         self.commands.len()

@@ -45,7 +45,7 @@ pub async fn balances(
     Ok(users.iter().map(|user| found.get(user).copied()).collect())
 }
 
-/// Whether something of `user` is due that is not booked yet. One statement.
+/// Returns whether an item of `user` is due and not booked yet. One statement.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.

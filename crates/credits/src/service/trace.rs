@@ -1,4 +1,4 @@
-//! What the books tell about what was done before, for answers that are given again.
+//! Earlier transactions in the ledger, for repeated answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::{
     store,
 };
 
-/// What the books still tell about a transaction.
+/// The state of a transaction in the ledger.
 #[derive(Debug)]
 pub struct Trace(store::traces::Trace);
 
@@ -28,7 +28,7 @@ pub async fn entries_at(
     store::traces::entries_at(conn, wanted).await
 }
 
-/// What the books tell about these transactions of users. One statement; none if nothing is wanted.
+/// Reads the state of these transactions. One statement; none if the list is empty.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.
@@ -41,14 +41,14 @@ pub async fn trace(
 }
 
 impl Trace {
-    /// The balance that the transaction left; `present` where the books do not tell. `lifetime_granted` is always the present
+    /// The balance that the transaction left; `present` where the ledger does not show it. `lifetime_granted` is always the present
     /// one.
     #[must_use]
     pub fn balance(&self, present: Balance) -> Balance {
         self.0.left.map_or(present, |(posted, held)| Balance { posted, held, ..present })
     }
 
-    /// What the command of the transaction did at `at`. Entry, posted and held credit are those of then, while hold and grant
+    /// The effect of the command at `at`. Entry, posted and held credit are those of then, while hold and grant
     /// are shown as they are now, `lifetime_granted` is the present one, and `replayed` (by reference) is false.
     #[must_use]
     pub fn applied(&self, action: &Action, present: Balance, at: OffsetDateTime) -> Applied {

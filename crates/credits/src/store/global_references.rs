@@ -17,7 +17,7 @@ use crate::{
     store::columns::{Shared, texts, user_id},
 };
 
-/// Who uses the references that commands of a batch name with the scope of all users, also since loading.
+/// Owners of the references with the scope of all users in a batch, with those added since loading.
 #[derive(Debug, Default)]
 pub struct Uses {
     claimed: BTreeMap<String, UserId>,
@@ -27,7 +27,7 @@ pub struct Uses {
 }
 
 impl Uses {
-    /// Whose the reference is to a user; `None` if they may claim it.
+    /// Owner of the reference, as a user sees it; `None` if they may claim it.
     pub fn claim(&self, reference: &str, user_id: &UserId) -> Option<Claim> {
         if let Some(owner) = self.claimed.get(reference) {
             return Some(if owner == user_id { Claim::Ours } else { Claim::Theirs });
@@ -73,7 +73,7 @@ struct UseRow {
     claimed: bool,
 }
 
-/// Who uses those of `wanted` that are in use. Asks nothing if nothing is wanted.
+/// Reads the owners of those of `wanted` that are in use. No statement if `wanted` is empty.
 ///
 /// Of the users who were credited two are enough, however many there are: one of them is not the user who asks.
 pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<String>) -> Result<Uses, DbError> {

@@ -1,4 +1,4 @@
-//! What the books tell about transactions: an entry by its place, or all that a transaction left behind.
+//! Reads of earlier transactions: an entry by its sequence number, or all rows of a transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What the books still say about a transaction.
+/// The rows of a transaction.
 #[derive(Debug)]
 pub struct Trace {
     /// Its first entry.

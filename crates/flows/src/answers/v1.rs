@@ -1,10 +1,10 @@
-//! What earlier versions of the service left out of the answers that they stored. Such rows are read for as long as answers
+//! Members that earlier versions of the service left out of stored answers. Such rows are read for as long as answers
 //! are kept, so nothing here may change.
 
 use serde::{Deserialize, de::IgnoredAny};
 
-/// Whether an answer has a hold and does not tell the class of who made it. To the versions that wrote such answers everybody could
-/// end every hold, and mostly its maker did: the entry tells who.
+/// Returns whether an answer has a hold without the class of its maker. In the versions that wrote such answers everybody could
+/// end every hold, and mostly its maker did: the entry shows who.
 pub(super) fn lacks_maker(json: &str) -> bool {
     #[derive(Deserialize)]
     struct Answer {

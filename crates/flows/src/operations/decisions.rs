@@ -1,4 +1,4 @@
-//! What becomes of the operations of a batch, decided one after the other in memory.
+//! Decisions about the operations of a batch, one after the other in memory.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -24,9 +24,9 @@ pub(super) enum Place {
     Usage(Box<Meterage>),
     /// The next message.
     Message,
-    /// What was answered before under its key, as soon as that is read.
+    /// The stored answer under its key, as soon as it is read.
     Repeat(Box<Repeat>),
-    /// What was answered before to usage, with the record.
+    /// The stored answer to usage, with the record.
     FirstAnswer(Box<metering::FirstAnswer>),
     /// The outcome of an earlier operation of the batch, again.
     SameAs(usize),
@@ -47,7 +47,7 @@ pub(super) struct Decisions<'a> {
     pub(super) recording: Option<(Recording, Arc<PriceBook>)>,
     pub(super) keys: Keys,
     pub(super) messages: Vec<sessions::NewMessage>,
-    /// What repeats need from the books.
+    /// Rows that repeats need.
     pub(super) wanted: Wanted,
     /// By operation.
     pub(super) places: Vec<Place>,
@@ -72,7 +72,7 @@ impl<'a> Decisions<'a> {
         Ok(())
     }
 
-    /// What is answered because of the key of an operation: `None` if it has none, or a new one.
+    /// The answer that the key of an operation decides: `None` without a key, or with a new one.
     fn known(&mut self, item: &Operation) -> Result<Option<Place>, DbError> {
         let Some(request) = item.keyed() else {
             return Ok(None);
@@ -141,7 +141,7 @@ impl<'a> Decisions<'a> {
         Ok(place)
     }
 
-    /// When an operation is decided: in the time of the account if it is locked.
+    /// Time of the decision about an operation, by the clock of the account if it is locked.
     fn at(&self, item: &Operation) -> Result<OffsetDateTime, DbError> {
         let by_ledger = |user_id| self.ledger.as_ref().map(|ledger| ledger.at(user_id));
         let of_account = match item {

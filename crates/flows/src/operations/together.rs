@@ -27,7 +27,7 @@ pub(super) struct Together {
     pub(super) prices: Prices,
 }
 
-/// What the first statements of a batch bring: locks, who may pass, and what is known of the events and keys.
+/// Results of the first statements of a batch: locks, the status of callers, known events and keys.
 pub(crate) struct Opening {
     standings: Standings,
     locked: Option<credits::Locked>,
@@ -71,7 +71,7 @@ impl Work for Together {
             let commands = commands.iter().map(AsRef::as_ref);
             credits::lock(conn, &*self.clock, commands).await.map(Some)
         };
-        // In this order, so that keys and events are looked up behind the locks.
+        // In this order, so that keys and events are looked up after the locks.
         let (standings, locked, keys, recording) = try_join!(
             Standings::load(conn, asked),
             lock,

@@ -131,7 +131,7 @@ pub async fn prune(
 }
 
 impl NewRow {
-    /// What the row is unique by.
+    /// The unique key of the row.
     pub fn name(&self) -> (&UserId, &str, CallerClass) {
         (&self.user_id, self.key.key(), self.caller)
     }

@@ -31,7 +31,7 @@ impl<'t> CanonicalJson<'t> {
     }
 
     /// Feeds the words that stand for the value to `word`: an object is `{`, the number of its members, and each of them as name
-    /// and value; an array likewise `[`; a text is `"` and the text; anything else is `#` and the literal.
+    /// and value; an array `[` in the same way; a text is `"` and the text; anything else is `#` and the literal.
     pub(super) fn words(&self, word: &mut impl FnMut(&str)) {
         match self {
             Self::Object(members) => {
@@ -117,7 +117,7 @@ impl<'t> Reader<'t> {
         Some(items)
     }
 
-    /// Whether there is another member or item. Skips what stands before it, or the end.
+    /// Returns whether there is another member or item, and skips what is before it.
     fn goes_on(&mut self, end: char) -> Option<bool> {
         self.skip_blanks();
         if self.rest.starts_with(',') {

@@ -57,7 +57,7 @@ pub(super) enum Check {
 pub(super) struct Known {
     der: CertificateDer<'static>,
     certificate: Certificate,
-    /// What webpki needs of an authority; none if it may sign no certificate of a server.
+    /// The trust anchor of an authority for webpki; none if it may sign no certificate of a server.
     authority: Option<TrustAnchor<'static>>,
 }
 
@@ -109,9 +109,9 @@ impl Verifier {
         Self { check, known, algorithms }
     }
 
-    /// Whether a certificate that signed itself, and is known, is that of the server or of an authority above it.
+    /// Returns whether a known self-signed certificate is that of the server or of an authority above it.
     ///
-    /// As for OpenSSL without `X509_V_FLAG_PARTIAL_CHAIN`: other known certificates only lead there.
+    /// Same rule as OpenSSL without `X509_V_FLAG_PARTIAL_CHAIN`: other known certificates only lead there.
     fn check_chain(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -145,14 +145,14 @@ impl Verifier {
         check_use(&certificate)
     }
 
-    /// Whether webpki refuses what OpenSSL accepts: a certificate of version 1, or that of an authority, as a server's.
+    /// Returns whether webpki refuses what OpenSSL accepts: a certificate of version 1, or that of an authority, as a server's.
     fn is_for_own_rules(&self, certificate: &Certificate, now: UnixTime) -> bool {
         let is_authority = basic_constraints(certificate).is_ok_and(|found| found == Some(true));
         (certificate.tbs_certificate.version == Version::V1 || is_authority)
             && check_time(certificate, now).is_ok()
     }
 
-    /// Whether known certificates lead by their signatures to one that signed itself.
+    /// Returns whether the signatures of known certificates lead to a self-signed one.
     fn is_signed(&self, certificate: &Certificate, now: UnixTime, issuers_left: usize) -> bool {
         let Some(left) = issuers_left.checked_sub(1) else {
             return false;
@@ -289,7 +289,7 @@ fn dns_name(name: &GeneralName) -> Option<&str> {
     }
 }
 
-/// Whether the common name, the first if there are several, is that of the host. A star stands for one label, as for libpq.
+/// Returns whether the common name, the first if there are several, is that of the host. A star stands for one label, as for libpq.
 fn has_common_name(certificate: &Certificate, host: &str) -> bool {
     let attributes = certificate.tbs_certificate.subject.0.iter();
     let name = attributes
@@ -309,7 +309,7 @@ fn is_self_issued(certificate: &Certificate) -> bool {
     certificate.tbs_certificate.subject == certificate.tbs_certificate.issuer
 }
 
-/// Whether the certificate is that of an authority, if it says so.
+/// Returns whether the certificate is that of an authority, if it states it.
 fn basic_constraints(certificate: &Certificate) -> Result<Option<bool>, Error> {
     let found = certificate.tbs_certificate.get::<BasicConstraints>();
     let found = found.map_err(|_| bad_encoding())?;
@@ -321,7 +321,7 @@ fn key_usage(certificate: &Certificate) -> Result<Option<KeyUsage>, Error> {
     Ok(found.map_err(|_| bad_encoding())?.map(|(_, usage)| usage))
 }
 
-/// Whether it may be in a chain that ends in a server: by its purposes, and by having no critical extension that OpenSSL does
+/// Returns whether it may be in the chain of a server: by its purposes, and by having no critical extension that OpenSSL does
 /// not know.
 fn is_for_servers(certificate: &Certificate) -> bool {
     let extensions = certificate.tbs_certificate.extensions.iter().flatten();
@@ -336,8 +336,8 @@ fn is_for_servers(certificate: &Certificate) -> bool {
     }
 }
 
-/// Whether it may sign certificates of servers, by OpenSSL's rules. Without basic constraints one of version 1 may that signed
-/// itself, and one whose key is for it.
+/// Returns whether it may sign certificates of servers, by OpenSSL's rules. Without basic constraints one of version 1 may that
+/// signed itself, and one whose key is for it.
 fn may_sign(certificate: &Certificate) -> bool {
     let Ok(usage) = key_usage(certificate) else {
         return false;

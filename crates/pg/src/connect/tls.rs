@@ -92,7 +92,7 @@ impl Encryption {
         }
     }
 
-    /// What a stream has, for another stream to the same server: neither more nor less.
+    /// Properties of a stream, for another stream to the same server.
     pub(super) fn settled(&self, stream: &Transport) -> Self {
         Self {
             connector: match stream {

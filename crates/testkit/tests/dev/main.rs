@@ -46,7 +46,7 @@ mod setup {
             fs::set_permissions(self.program(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
 
-        /// Whether `./dev setup` succeeds, and what it says.
+        /// Result and output of `./dev setup`.
         fn setup(&self) -> (bool, String) {
             let run = Command::new("/bin/sh")
                 .args(["dev", "setup"])

@@ -3,7 +3,7 @@
 use crate::{rule::Rule, source::Source, workspace::Workspace};
 
 const CATALOGUE: &str = "bins/gateway/src/http/catalogue.rs";
-/// What makes an error of an entry, in the gateway. A list of what a route may answer makes none.
+/// Calls that make an error of an entry, in the gateway. A list of what a route may answer is none.
 const MAKERS: [&str; 2] = ["new(&catalogue::", "unauthorized(&catalogue::"];
 
 const RULE: Rule = Rule {

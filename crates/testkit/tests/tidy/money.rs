@@ -24,7 +24,7 @@ fn i10_no_float_touches_money() {
 
 fn floats_in(source: &Source) -> Vec<String> {
     let keeps_books = KEEP_BOOKS.iter().any(|name| source.path.starts_with(&format!("crates/{name}/")));
-    // The documentation of the API calls an exact decimal a number; that is said in attributes, and in the examples of inputs.
+    // The documentation of the API calls an exact decimal a number; attributes state that, and in the examples of inputs.
     let code = without_examples(&without_attributes(&source.code));
     let mut breaches = Vec::new();
     for (line, code) in (1_usize..).zip(code.lines()) {

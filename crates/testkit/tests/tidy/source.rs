@@ -182,7 +182,7 @@ impl Reader<'_> {
     }
 }
 
-/// How many tokens `[cfg(test)] mod name { .. }` are, if these are such.
+/// Number of tokens of `[cfg(test)] mod name { .. }`, if these are such.
 fn test_module(tokens: &[TokenTree]) -> Option<usize> {
     let [TokenTree::Group(attribute), after @ ..] = tokens else { return None };
     if attribute.stream().to_string().replace(' ', "") != "cfg(test)" {

@@ -26,7 +26,7 @@ pub(crate) fn fingerprint(input: &UsageInput) -> ([u8; 32], Former) {
     (former.finished(hash), former)
 }
 
-/// What the hashes of an event in earlier versions are made from. To them an empty object was not an absent one, and its
+/// Inputs of the hashes of an event in earlier versions. For them an empty object was not an absent one, and its
 /// text counted, with its blanks.
 ///
 /// There are up to 27 such hashes, and they are needed only where such a version stored the id, so they are computed then.
@@ -39,7 +39,7 @@ pub(crate) struct Former {
 }
 
 impl Former {
-    /// Whether an earlier version may have stored this hash for the event.
+    /// Returns whether an earlier version may have stored this hash for the event.
     pub(crate) fn has(&self, payload: &[u8]) -> bool {
         let mut hashes = vec![self.begun.clone()];
         for object in &self.objects {

@@ -21,7 +21,7 @@ pub struct EventId {
     pub id: String,
     /// SHA-256 of what the caller sent, without the defaults of the service.
     pub payload: [u8; 32],
-    /// What earlier versions stored for the same event, if it is one that a caller sent.
+    /// Hashes that earlier versions stored for the same event, if a caller sent it.
     pub(crate) former: Option<Former>,
 }
 

@@ -18,7 +18,7 @@ use crate::{Coverage, Selection, core::window::Window};
 /// `low_until`, `high_from` up to `last`).
 ///
 /// A window within one quarter is all edge, and so is any window that asks for a session or a class of callers. An edge in a
-/// month whose records were dropped gives way to the whole quarter, which `coverage` tells.
+/// month whose records were dropped gives way to the whole quarter, which `coverage` shows.
 macro_rules! span {
     () => {
         "

@@ -1,4 +1,4 @@
-//! What can happen: every type of event with its payload, each declared once (HTTP contract 10).
+//! Types of events with their payloads, each declared once (HTTP contract 10).
 
 use kernel::{Credits, CreditsSum};
 use serde::Serialize;
@@ -25,7 +25,7 @@ macro_rules! payloads {
 /// Declares the types of events with their payloads.
 macro_rules! kinds {
     ($($(#[doc = $about:literal])+ $Kind:ident = $name:literal ($Payload:ident),)+) => {
-        /// Something that happened, with what receivers are told of it.
+        /// An event, with its payload for receivers.
         #[derive(Debug, Clone, PartialEq)]
         pub enum EventKind {
             $($(#[doc = $about])+ $Kind($Payload),)+
@@ -74,7 +74,7 @@ payloads! {
         balance_after: Credits,
         /// `txn_<uuid>` of the transaction.
         transaction_id: String,
-        /// What it was for, or null.
+        /// Purpose, or null.
         description: Option<String>,
     }
     /// A balance that fell to its threshold.
@@ -101,7 +101,7 @@ payloads! {
         spent: CreditsSum,
         /// Median of the credits charged in an hour before.
         usual: CreditsSum,
-        /// How many times the usual counts as an anomaly.
+        /// Multiple of the usual amount that counts as an anomaly.
         factor: u32,
     }
 }
@@ -117,7 +117,7 @@ kinds! {
     CreditGranted = "credit_granted" (BalanceChange),
     /// A charge was given back.
     CreditRefunded = "credit_refunded" (BalanceChange),
-    /// What was left of a grant expired.
+    /// The rest of a grant expired.
     CreditExpired = "credit_expired" (BalanceChange),
     /// A correction changed the balance.
     CreditAdjusted = "credit_adjusted" (BalanceChange),

@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 
 use super::{Fields, Source, parser::Parse};
 
-/// What a route reads from a request.
+/// The input of a route.
 pub trait Input: Sized {
-    /// What reading depends on besides the request: nothing for most inputs.
+    /// Context of the reader besides the request: `()` for most inputs.
     type Context: ?Sized;
 
     /// The name of the schema.
@@ -69,9 +69,9 @@ impl Keyed for () {
 pub struct Declared {
     /// Its name.
     pub name: &'static str,
-    /// Where it may come from.
+    /// Its source.
     pub source: Source,
-    /// Whether it must be there.
+    /// True if it is required.
     pub is_required: bool,
     /// Its description.
     pub description: &'static str,
@@ -160,7 +160,7 @@ fn nullable(mut schema: Json) -> Json {
     schema
 }
 
-/// What a field of this parser is where there is no request.
+/// The value of a field without a request.
 #[must_use]
 pub fn absent<P: Parse>(_parser: &P) -> Option<P::Output> {
     None

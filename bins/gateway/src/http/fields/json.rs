@@ -143,7 +143,7 @@ fn beyond_a_double(error: &serde_json::Error) -> Option<Problem> {
 struct Walk {
     /// How many keys are remembered.
     keys: Cell<usize>,
-    /// What is wrong with a value that is JSON.
+    /// The fault of a value that is valid JSON.
     problem: RefCell<Option<Problem>>,
 }
 

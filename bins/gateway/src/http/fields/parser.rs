@@ -1,4 +1,4 @@
-//! How one value of a request is read, together with the schema of the values it accepts.
+//! Parser of one value of a request, with the schema of the values it accepts.
 
 use serde_json::Value as Json;
 
@@ -12,7 +12,7 @@ pub trait Parse {
     /// Reads a value.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Its fault.
     fn parse(&self, value: Value<'_>) -> Parsed<Self::Output>;
 
     /// The JSON schema of the accepted values.

@@ -34,7 +34,7 @@ pub enum Moment {
 }
 
 /// RFC 3339 with any offset; without offset it is UTC, a bare date is its midnight in UTC.
-/// What lies before [`EARLIEST`] or after [`LATEST`] is `datetime_parsing` too.
+/// An instant before [`EARLIEST`] or after [`LATEST`] is `datetime_parsing` too.
 pub fn instant() -> impl Parse<Output = OffsetDateTime> {
     parser(schema, |value| {
         read_moment(value).map(|moment| match moment {

@@ -26,11 +26,8 @@ use uuid::Uuid;
 use crate::{
     hashed_words,
     http::{
-        call::{Call, barred, path_parameter},
-        catalogue,
-        error::ApiError,
-        language::Text,
-        reply::Reply,
+        call::{barred, path_parameter},
+        prelude::*,
         routes::credits::bodies::Hold,
     },
 };
@@ -109,7 +106,7 @@ const SCOPES: &[(&str, ReferenceScope)] =
 
 hashed_words!(ReferenceScope, SCOPES);
 
-/// Whether a reference has to be there: one that is to be unique among all users.
+/// Returns whether a reference is required: one that is unique among all users.
 fn is_global(scope: Option<ReferenceScope>) -> bool {
     scope == Some(ReferenceScope::Global)
 }

@@ -23,17 +23,10 @@ use ::usage::RecordFilter;
 use kernel::{CallerClass, Detail};
 use serde_json::{Value, json};
 
-use crate::{
-    http::{
-        call::{Call, path_parameter},
-        catalogue,
-        error::ApiError,
-        fields::{
-            dates::{Dates, Days, End},
-            parse,
-        },
-    },
-    input,
+use crate::http::{
+    call::path_parameter,
+    fields::dates::{Dates, Days, End},
+    prelude::*,
 };
 
 const CLASSES: &[(&str, CallerClass)] = &[("user", CallerClass::User), ("service", CallerClass::Service)];
@@ -67,7 +60,7 @@ input! {
 input! {
     /// The filters that the list, the statistics and the exports share (HTTP contract 4.2).
     pub struct FilterInput {
-        /// When.
+        /// Time window.
         dates: Dates = flat(Dates, &Days::default());
         /// Which.
         selection: SelectionInput = flat(SelectionInput, &());

@@ -90,7 +90,7 @@ impl Certificates {
         CertificateDer::from_pem_file(self.folder().join(format!("{name}.crt"))).unwrap()
     }
 
-    /// What becomes of a server that sends these certificates, its own first.
+    /// Result for a server that sends these certificates, its own first.
     fn check(&self, sent: &[&str], known: &[&str], days_from_now: u64) -> Result<(), Error> {
         let known = known.iter().map(|name| Known::read(self.read(name)).unwrap());
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;

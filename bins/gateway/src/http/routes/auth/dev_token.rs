@@ -1,24 +1,8 @@
 //! `POST /auth/dev-token`: a token for trying things out, in development only (HTTP contract 2).
 
-use actix_web::http::Method;
 use kernel::UserId;
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        wire::Timestamp,
-    },
-    input,
-};
+use crate::http::{prelude::*, wire::Timestamp};
 
 /// How long a development token is valid, in seconds.
 const EXPIRES_IN: u32 = 3_600;

@@ -1,21 +1,8 @@
 //! `GET /api/v1/users/{user_id}/credits/account`: balance, holds and open grants of the user (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use kernel::{Credits, UserId};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    routes::credits::bodies::Grant,
-    wire::Timestamp,
-};
+use crate::http::{prelude::*, routes::credits::bodies::Grant, wire::Timestamp};
 
 /// What a user has, and what of it may be spent.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,16 +1,6 @@
 //! `GET /api/v1/users/{user_id}/credits/balance`: what the user has (HTTP contract 6.3).
 
-use actix_web::http::Method;
-use serde_json::json;
-
-use crate::http::{
-    call::{Call, barred},
-    doc::Doc,
-    error::ApiError,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::{call::barred, prelude::*};
 
 /// The route.
 #[must_use]

@@ -1,4 +1,4 @@
-//! How transactions, grants and holds look in answers.
+//! Transactions, grants and holds in answers.
 
 use kernel::{Credits, FreeForm, UserId};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
 words! {
     /// Type of a transaction.
     TransactionType = credits::TransactionKind::ALL.map(credits::TransactionKind::as_str);
-    /// Whether a transaction adds to the balance or takes from it.
+    /// Direction of a transaction: adds to the balance, or takes from it.
     Direction = ["credit", "debit"];
     /// Kind of a grant.
     GrantKindName = credits::GrantKind::ALL.map(credits::GrantKind::as_str);

@@ -1,24 +1,10 @@
 //! `GET /api/v1/users/{user_id}/credits/budgets`: what the user may spend in a day, a month and ever (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::BudgetView;
 use kernel::Credits;
-use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
-use crate::{
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        wire::Timestamp,
-    },
-    words,
-};
+use crate::http::{prelude::*, wire::Timestamp};
 
 words! {
     /// Length of a window.

@@ -1,27 +1,13 @@
 //! `POST /api/v1/users/{user_id}/credits/holds/{hold_id}/capture`: turns a hold into a charge (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::Action;
 use kernel::{Credits, FreeForm};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
 use super::Order;
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        idempotency::{self, v1},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::credits::bodies::{Hold, Transaction},
-    },
-    input,
+use crate::http::{
+    idempotency::{self, v1},
+    prelude::*,
+    routes::credits::bodies::{Hold, Transaction},
 };
 
 input! {

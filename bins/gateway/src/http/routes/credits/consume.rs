@@ -1,28 +1,14 @@
 //! `POST /api/v1/users/{user_id}/credits/consume`: spends credits (HTTP contract 6.1).
 
-use actix_web::http::Method;
 use credits::Action;
 use kernel::{Credits, FreeForm, UserId};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
 use super::Order;
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        idempotency::{self, v1},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::credits::bodies::Transaction,
-        wire::{SuccessWord, Timestamp},
-    },
-    input,
+use crate::http::{
+    idempotency::{self, v1},
+    prelude::*,
+    routes::credits::bodies::Transaction,
+    wire::{SuccessWord, Timestamp},
 };
 
 input! {

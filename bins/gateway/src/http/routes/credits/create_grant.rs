@@ -1,29 +1,18 @@
 //! `POST /api/v1/users/{user_id}/credits/grants`: gives credits that are not bought (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::{Action, NewGrant, NewGrantKind, ReferenceScope};
 use kernel::{Credits, FreeForm};
-use serde::Serialize;
-use serde_json::json;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 
 use super::{Order, SCOPES, is_global};
 use crate::{
     hashed_words,
     http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::{parse, time::instant},
+        fields::time::instant,
         idempotency::{self, v1},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
+        prelude::*,
         routes::credits::bodies::{Grant, Transaction},
     },
-    input,
 };
 
 const KINDS: &[(&str, NewGrantKind)] =
@@ -45,7 +34,7 @@ input! {
         kind: Option<NewGrantKind> = optional(Body, parse::one_of(KINDS)), default("promo");
         /// From when on it counts; now if absent. A date without a time is the first instant of that day in UTC.
         effective_at: Option<OffsetDateTime> = optional(Body, instant());
-        /// When what is left of it is lost; never if absent. A date without a time is the first instant of that day in UTC, so the
+        /// End of its validity; none if absent. A date without a time is the first instant of that day in UTC, so the
         /// credits cannot be spent on that day: for a grant until the end of a day, give the day after.
         expires_at: Option<OffsetDateTime> = optional(Body, instant());
         /// What for.

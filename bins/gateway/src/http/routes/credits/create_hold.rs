@@ -1,27 +1,17 @@
 //! `POST /api/v1/users/{user_id}/credits/holds`: sets credits aside (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::{Action, HOLD_TTL_DEFAULT, HoldMode};
 use kernel::{Credits, FreeForm};
-use serde_json::json;
 use time::Duration;
 
 use super::Order;
 use crate::{
     hashed_words,
     http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
         idempotency::{self, v1},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
+        prelude::*,
         routes::credits::bodies::Hold,
     },
-    input,
 };
 
 const MODES: &[(&str, HoldMode)] = &[("exact", HoldMode::Exact), ("clamp", HoldMode::Clamp)];

@@ -1,19 +1,11 @@
 //! `GET /api/v1/users/{user_id}/credits/grants`: grants in burn order (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::GrantFilter;
 
-use crate::{
-    http::{
-        call::{Call, next_cursor, retrieved},
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::credits::bodies::Grant,
-    },
-    input,
+use crate::http::{
+    call::{next_cursor, retrieved},
+    prelude::*,
+    routes::credits::bodies::Grant,
 };
 
 const LIMIT: i64 = 50;

@@ -1,19 +1,11 @@
 //! `GET /api/v1/users/{user_id}/credits/holds`: holds, newest first (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::{HoldFilter, HoldStatus};
 
-use crate::{
-    http::{
-        call::{Call, next_cursor, retrieved},
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::credits::bodies::Hold,
-    },
-    input,
+use crate::http::{
+    call::{next_cursor, retrieved},
+    prelude::*,
+    routes::credits::bodies::Hold,
 };
 
 const LIMIT: i64 = 50;

@@ -1,26 +1,14 @@
 //! `POST /api/v1/users/{user_id}/credits/refund`: gives a charge back (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::{Action, TransactionName};
 use kernel::{Credits, Detail, FreeForm};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::Order;
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        idempotency::{self, v1},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::credits::bodies::{Transaction, transaction_id},
-    },
-    input,
+use crate::http::{
+    idempotency::{self, v1},
+    prelude::*,
+    routes::credits::bodies::{Transaction, transaction_id},
 };
 
 input! {

@@ -1,19 +1,12 @@
 //! `POST /api/v1/users/{user_id}/credits/holds/{hold_id}/release`: ends a hold without a charge (HTTP contract 6.5).
 
-use actix_web::http::Method;
 use credits::Action;
 use kernel::FreeForm;
 
 use super::Order;
 use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
     idempotency::{self, v1},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+    prelude::*,
     routes::credits::bodies::Hold,
 };
 

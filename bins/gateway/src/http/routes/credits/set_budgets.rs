@@ -2,24 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use actix_web::http::Method;
 use credits::{BudgetPeriod, BudgetsRefused, NewBudget};
 use kernel::{Credits, UserId};
-use serde_json::json;
 
 use super::budgets::{Budgets, example};
-use crate::{
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        fault::{Fault, Place, Problem},
-        fields::parse,
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-    },
-    input,
+use crate::http::{
+    fault::{Fault, Place, Problem},
+    prelude::*,
 };
 
 /// The zone of a budget that names none.

@@ -1,25 +1,15 @@
 //! `GET /api/v1/users/{user_id}/credits/transactions`: the ledger, newest first (HTTP contract 6.4).
 
-use actix_web::http::Method;
 use credits::{Action, Command, TransactionFilter, TransactionKind};
 use flows::StandingCheck;
 use kernel::{Actor, CallerClass, FreeForm, UserId};
 use uuid::Uuid;
 
-use crate::{
-    http::{
-        call::{Call, next_cursor, retrieved},
-        doc::Doc,
-        error::ApiError,
-        fields::{
-            dates::{Dates, Days, End},
-            parse,
-        },
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::credits::bodies::Transaction,
-    },
-    input,
+use crate::http::{
+    call::{next_cursor, retrieved},
+    fields::dates::{Dates, Days, End},
+    prelude::*,
+    routes::credits::bodies::Transaction,
 };
 
 const LIMIT: i64 = 50;

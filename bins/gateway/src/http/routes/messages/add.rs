@@ -1,27 +1,16 @@
 //! `POST /api/v1/sessions/{session_id}/messages`: adds a message, by query or JSON (HTTP contract 5).
 
-use actix_web::http::Method;
 use kernel::{FreeForm, Usd};
-use serde_json::json;
 use sessions::{CONTENT_BYTES_MAX, ImportanceScore, MESSAGE_TYPE_CHARS_MAX, NewMessage, Role};
 
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fault::Problem,
-        fields::{
-            Value, parse,
-            parser::{Parse, parser},
-        },
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::messages::body::MessageBody,
+use crate::http::{
+    fault::Problem,
+    fields::{
+        Value,
+        parser::{Parse, parser},
     },
-    input,
+    prelude::*,
+    routes::messages::body::MessageBody,
 };
 
 pub(super) const ROLES: &[(&str, Role)] =
@@ -30,7 +19,7 @@ pub(super) const ROLES: &[(&str, Role)] =
 input! {
     /// A message to be added.
     pub struct AddMessage {
-        /// Who speaks.
+        /// Speaker of the message.
         role: Role = required(Either, parse::one_of(ROLES)), example("user");
         /// The text, at most 1 MiB; empty or null, which is stored as empty, only with tool calls.
         content: Content = required(Either, content()), example("Hello");
@@ -60,7 +49,7 @@ input! {
         message_metadata: Option<FreeForm> = optional(Body, parse::object());
         /// Whether a summary may include it.
         is_summary_candidate: Option<bool> = optional(Body, parse::boolean()), default(true);
-        /// How important it is.
+        /// Importance of the message.
         importance_score: Option<f64> = optional(Body, parse::share()), default(0.5);
     }
 }

@@ -1,4 +1,4 @@
-//! How a message looks in answers.
+//! A message in answers.
 
 use kernel::{FreeForm, Usd, UserId};
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub struct MessageBody {
     /// Cost of the message, in US dollars.
     #[schema(value_type = f64, example = 0.001)]
     pub cost_usd: Usd,
-    /// Whether a summary may include it.
+    /// True if a summary may include it.
     pub is_summary_candidate: bool,
     /// How important it is, 0 to 1.
     pub importance_score: f64,

@@ -1,21 +1,12 @@
 //! `GET /api/v1/sessions/{session_id}/messages`: messages, oldest first (HTTP contract 5).
 
-use actix_web::http::Method;
 use sessions::{MessageFilter, Role};
 
 use super::add::ROLES;
-use crate::{
-    http::{
-        call::{Call, next_cursor, retrieved},
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::messages::body::MessageBody,
-    },
-    input,
+use crate::http::{
+    call::{next_cursor, retrieved},
+    prelude::*,
+    routes::messages::body::MessageBody,
 };
 
 const LIMIT: i64 = 100;

@@ -1,20 +1,13 @@
 //! `GET /api/v1/prices`: the prices that hold at an instant (HTTP contract 4.8).
 
-use actix_web::http::Method;
 use time::OffsetDateTime;
 use usage::PriceFilter;
 
 use super::PriceBody;
-use crate::{
-    http::{
-        call::{Call, next_cursor, retrieved},
-        doc::Doc,
-        error::ApiError,
-        fields::{parse, time::instant},
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-    },
-    input,
+use crate::http::{
+    call::{next_cursor, retrieved},
+    fields::time::instant,
+    prelude::*,
 };
 
 const LIMIT: i64 = 50;

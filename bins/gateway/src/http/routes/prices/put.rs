@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::Method;
-use serde_json::json;
 use time::OffsetDateTime;
 use usage::{
     NewPrice, Offer, PRICES_MAX, UsageRefusal, prices,
@@ -11,24 +9,15 @@ use usage::{
 };
 
 use super::PriceBody;
-use crate::{
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        fault::{Fault, Place, Problem},
-        fields::{
-            Fields, Source, Value,
-            input::{Input, reference},
-            parse,
-            parser::parser,
-            time::instant,
-        },
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
+use crate::http::{
+    fault::{Fault, Place, Problem},
+    fields::{
+        Fields, Source, Value,
+        input::{Input, reference},
+        parser::parser,
+        time::instant,
     },
-    input,
+    prelude::*,
 };
 
 /// Greatest step by context length, in tokens.
@@ -56,7 +45,7 @@ input! {
         /// From when on it holds, not in the past; now if absent. A date without a time is the first instant of that day in UTC; the
         /// date of today has passed.
         valid_from: Option<OffsetDateTime> = optional(Body, instant());
-        /// Where the figures are from.
+        /// Source of the figures.
         source: Option<String> = optional(Body, parse::text(1, 255)), default("api");
         /// True to say that there is no price any more; then without rates.
         retired: Option<bool> = optional(Body, parse::boolean());

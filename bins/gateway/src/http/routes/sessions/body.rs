@@ -1,4 +1,4 @@
-//! How a session looks in answers.
+//! A session in answers.
 
 use kernel::{FreeForm, Usd, UserId};
 use serde::Serialize;

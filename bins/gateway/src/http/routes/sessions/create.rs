@@ -1,28 +1,15 @@
 //! `POST /api/v1/users/{user_id}/sessions`: begins a conversation (HTTP contract 5).
 
-use actix_web::http::Method;
 use kernel::{FreeForm, UserId};
-use serde::Serialize;
-use serde_json::json;
 use sessions::NewSession;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::{parse, time::instant},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::sessions::body::{SessionBody, SessionStatusName},
-        wire::Timestamp,
-    },
-    input,
+use crate::http::{
+    fields::time::instant,
+    prelude::*,
+    routes::sessions::body::{SessionBody, SessionStatusName},
+    wire::Timestamp,
 };
 
 input! {
@@ -36,7 +23,7 @@ input! {
         conversation_data: Option<FreeForm> = optional(Body, parse::object());
         /// Anything to attach.
         metadata: Option<FreeForm> = optional(Body, parse::object());
-        /// When the session expires. A date without a time is the first instant of that day in UTC; the date of today has passed.
+        /// End of the session. A date without a time is the first instant of that day in UTC; the date of today has passed.
         expires_at: Option<OffsetDateTime> = optional(Body, instant());
     }
 }

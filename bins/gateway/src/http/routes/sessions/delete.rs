@@ -1,20 +1,8 @@
 //! `DELETE /api/v1/sessions/{session_id}`: deletes a session with all that belongs to it (HTTP contract 5).
 
-use actix_web::http::Method;
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::{
-    call::Call,
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::prelude::*;
 
 /// What was deleted.
 #[derive(Debug, Serialize, ToSchema)]

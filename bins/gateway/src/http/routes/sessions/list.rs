@@ -1,20 +1,12 @@
 //! `GET /api/v1/users/{user_id}/sessions`: sessions, newest first (HTTP contract 5).
 
-use actix_web::http::Method;
 use sessions::{SessionFilter, Status};
 
-use crate::{
-    http::{
-        call::{Call, next_cursor, retrieved},
-        doc::Doc,
-        error::ApiError,
-        fault::Problem,
-        fields::parse,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::sessions::body::SessionBody,
-    },
-    input,
+use crate::http::{
+    call::{next_cursor, retrieved},
+    fault::Problem,
+    prelude::*,
+    routes::sessions::body::SessionBody,
 };
 
 const LIMIT: i64 = 50;

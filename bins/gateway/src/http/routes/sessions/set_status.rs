@@ -1,22 +1,8 @@
 //! `PUT /api/v1/sessions/{session_id}/status`: sets the status of a session (HTTP contract 5).
 
-use actix_web::http::Method;
-use serde_json::json;
 use sessions::Status;
 
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-    },
-    input,
-};
+use crate::http::prelude::*;
 
 input! {
     /// The status to set.

@@ -1,14 +1,6 @@
 //! `GET /api/v1/subscriptions/plans`: what can be subscribed to (HTTP contract 8.1).
 
-use actix_web::http::Method;
-use serde_json::json;
-
-use crate::http::{
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::prelude::*;
 
 /// The route.
 #[must_use]

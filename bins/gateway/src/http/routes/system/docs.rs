@@ -7,15 +7,7 @@ use bytes::Bytes;
 use rust_embed::RustEmbed;
 use serde_json::{Value, json};
 
-use crate::http::{
-    call::{Call, path_parameter},
-    catalogue,
-    doc::Doc,
-    error::ApiError,
-    packed::Packed,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::{call::path_parameter, packed::Packed, prelude::*};
 
 #[derive(RustEmbed)]
 #[folder = "assets/docs/"]

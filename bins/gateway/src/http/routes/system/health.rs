@@ -1,26 +1,13 @@
 //! `GET /health`: the documented health report, with a real probe of the database (HTTP contract 2).
 
 use actix_web::http::{Method, StatusCode};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
-use crate::{
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        wire::Timestamp,
-    },
-    words,
-};
+use crate::http::{prelude::*, wire::Timestamp};
 
 words! {
     /// The service as a whole.
     HealthWord = ["healthy", "unhealthy"];
-    /// How far the service works.
+    /// Degree to which the service works.
     OperationWord = ["operational", "degraded"];
     /// The report on the services.
     ServicesWord = ["success", "error"];

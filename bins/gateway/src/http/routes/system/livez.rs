@@ -1,13 +1,6 @@
 //! `GET /livez`: whether the process runs. Touches nothing (HTTP contract 2).
 
-use actix_web::http::Method;
-use serde_json::json;
-
-use crate::http::{
-    doc::Doc,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::prelude::*;
 
 /// The route.
 #[must_use]

@@ -1,15 +1,6 @@
 //! `GET /metrics`: measurements in Prometheus text format (HTTP contract 13).
 
-use actix_web::http::Method;
-use serde_json::json;
-
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::prelude::*;
 
 /// The route.
 #[must_use]

@@ -1,17 +1,8 @@
 //! `GET /openapi.json`: the description of every route here (HTTP contract 2).
 
-use actix_web::http::Method;
 use serde_json::{Value, json};
 
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    openapi,
-    packed::Packed,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::{openapi, packed::Packed, prelude::*};
 
 /// The route.
 #[must_use]

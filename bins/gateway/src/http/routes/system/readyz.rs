@@ -1,20 +1,8 @@
 //! `GET /readyz`: whether requests should be sent here (HTTP contract 2).
 
 use actix_web::http::{Method, StatusCode};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
-use crate::{
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-    },
-    words,
-};
+use crate::http::prelude::*;
 
 words! {
     /// Whether requests should be sent here.
@@ -35,10 +23,10 @@ pub struct Readiness {
 /// What was looked at: ok or failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Checks {
-    /// Whether the database takes writes and every queue moves.
+    /// `ok` if the database accepts writes and every queue moves.
     #[schema(value_type = CheckWord)]
     database: &'static str,
-    /// Whether every migration of this version is applied; failed as well while the database cannot be asked.
+    /// `ok` if every migration of this version is applied; `failed` also while the database does not answer.
     #[schema(value_type = CheckWord)]
     migrations: &'static str,
 }

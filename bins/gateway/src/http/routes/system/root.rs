@@ -1,18 +1,6 @@
 //! `GET /`: what answers here (HTTP contract 2).
 
-use actix_web::http::Method;
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
-
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::Timestamp,
-};
+use crate::http::{prelude::*, wire::Timestamp};
 
 /// What answers here.
 #[derive(Debug, Serialize, ToSchema)]

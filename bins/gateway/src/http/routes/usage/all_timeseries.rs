@@ -1,25 +1,12 @@
 //! `GET /api/v1/usage/timeseries`: sums over time across users (HTTP contract 4.6).
 
-use actix_web::http::Method;
-use serde_json::json;
 use usage::{Dimension, TopQuery, Users};
 
 use super::{
     series_body::{Metric, Timeseries},
     series_query::{self, Asked, SeriesContext, SeriesInput, Words},
 };
-use crate::{
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        fields::{input::Input, parse},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-    },
-    input,
-};
+use crate::http::{fields::input::Input, prelude::*};
 
 const WORDS: Words = Words {
     dimensions: &[
@@ -46,9 +33,9 @@ const TOP_MAX: u16 = 100;
 input! {
     /// Which sums over time, across users.
     pub struct AllSeriesInput for context: SeriesContext {
-        /// How many series have a line of their own: those with the most credits, then with the most records.
+        /// Number of series with a line of their own: those with the most credits, then with the most records.
         top: Option<u16> = optional(Query, parse::integer(1, i64::from(TOP_MAX))), default(TOP), example(20);
-        /// As for one user.
+        /// Same fields as for one user.
         series: SeriesInput = flat(SeriesInput, context);
     }
 }

@@ -2,14 +2,10 @@
 
 use std::cell::Cell;
 
-use actix_web::http::Method;
 use flows::{Replay, StandingCheck, Writes};
 use futures_util::future::join_all;
 use kernel::{Credits, IdempotencyKey, Principal, UserId};
-use serde::Serialize;
-use serde_json::json;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 
 use super::{
     item::{self, recorded},
@@ -19,30 +15,25 @@ use crate::{
     config::SelfMetering,
     http::{
         access::foreign,
-        call::{Call, barred},
-        catalogue,
-        doc::Doc,
-        error::ApiError,
+        call::barred,
         fault::Problem,
         fields::{
             Fields, Source, Value,
             input::{Input, list_of},
-            json, parse,
+            json,
             parser::{Parse, parser},
         },
         idempotency::{self, Begun},
         isolation::isolate,
-        language::{Language, Text},
+        language::Language,
         openapi::ErrorDetail,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
+        prelude::*,
         routes::credits::bodies::transaction_id,
     },
-    input, words,
 };
 
 words! {
-    /// What became of a record that is stored.
+    /// Status of a stored record.
     RecordedStatus = ["recorded", "replayed"];
     /// Always `failed`.
     FailedStatus = ["failed"];

@@ -1,33 +1,18 @@
 //! `POST /api/v1/users/{user_id}/usage/{id}/correct`: takes a record back, with its charge (HTTP contract 4.9).
 
-use actix_web::http::Method;
 use flows::{
     Replay,
     correction::{Correct, Replacement},
 };
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
 use super::{
     item::{self, refused},
     record::{RecordPlace, RecordUsage},
 };
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        idempotency::{self, v1},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::credits::bodies::Transaction,
-        routes::usage::record_body::UsageBody,
-    },
-    input,
+use crate::http::{
+    idempotency::{self, v1},
+    prelude::*,
+    routes::{credits::bodies::Transaction, usage::record_body::UsageBody},
 };
 
 input! {
@@ -35,7 +20,7 @@ input! {
     pub keyed struct CorrectUsage {
         /// Why; kept with the correction.
         reason: String = required(Body, parse::text(1, 255));
-        /// What is recorded in its place, at the same instant unless it states its own. With `charge` it takes what is available, as
+        /// The record in its place, at the same instant unless it states its own. With `charge` it takes what is available, as
         /// far as that goes.
         replacement: Option<RecordUsage> =
             object(RecordUsage, "ReplacementRecord", &RecordPlace::Replacement);

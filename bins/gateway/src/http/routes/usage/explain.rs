@@ -1,30 +1,16 @@
 //! `GET /api/v1/users/{user_id}/usage/{id}/explain`: how a charge came about, computed again (HTTP contract 4.9).
 
-use actix_web::http::Method;
 use kernel::Credits;
 use pg::{DbError, PgConnection};
-use serde::Serialize;
-use serde_json::json;
 use usage::{
     PriceVersion, Record, UsageRefusal,
     rating::{self, Per, Quantities, Rate},
 };
-use utoipa::ToSchema;
 
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        exact::Exact,
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::prices::PriceBody,
-        routes::usage::record_body::UsageBody,
-    },
-    words,
+use crate::http::{
+    exact::Exact,
+    prelude::*,
+    routes::{prices::PriceBody, usage::record_body::UsageBody},
 };
 
 words! {

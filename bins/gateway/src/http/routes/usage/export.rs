@@ -1,30 +1,18 @@
 //! `GET /api/v1/users/{user_id}/usage/export`: a user's records as a file (HTTP contract 4.9).
 
-use actix_web::http::Method;
-use serde_json::json;
 use usage::RecordFilter;
 
 use super::{FilterInput, export_format::Format, export_stream};
-use crate::{
-    http::{
-        call::Call,
-        doc::Doc,
-        error::ApiError,
-        fields::parse,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-    },
-    input,
-};
+use crate::http::prelude::*;
 
 const FORMATS: &[(&str, Format)] = &[("csv", Format::Csv), ("ndjson", Format::Ndjson)];
 
 input! {
-    /// What is exported, and how.
+    /// Selection and format of an export.
     pub struct ExportInput {
-        /// How the file is written.
+        /// Format of the file.
         format: Option<Format> = optional(Query, parse::one_of(FORMATS)), default("csv"), example("csv");
-        /// What is exported.
+        /// Selection of the records.
         filter: FilterInput = flat(FilterInput, &());
     }
 }

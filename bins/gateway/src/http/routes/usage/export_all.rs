@@ -1,18 +1,10 @@
 //! `GET /api/v1/usage/export`: everybody's records as a file (HTTP contract 4.9).
 
-use actix_web::http::Method;
-
 use super::{
     export::{ExportInput, described},
     export_stream,
 };
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::prelude::*;
 
 /// The route.
 #[must_use]

@@ -33,7 +33,7 @@ pub fn metered(
     Ok(Metered { input, from, actor: principal.actor(), transaction_id, idempotency })
 }
 
-/// What is recorded for a user by a caller of this class.
+/// The usage input of a user, recorded by a caller of this class.
 pub fn input(record: RecordUsage, user_id: UserId, recorded_by: CallerClass) -> UsageInput {
     UsageInput {
         user_id,

@@ -1,14 +1,9 @@
 //! `GET /api/v1/users/{user_id}/usage`: usage records, newest first (HTTP contract 4.2).
 
-use actix_web::http::Method;
-
 use super::FilterInput;
 use crate::http::{
-    call::{Call, next_cursor, retrieved},
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+    call::{next_cursor, retrieved},
+    prelude::*,
     routes::usage::record_body::UsageBody,
 };
 

@@ -1,34 +1,22 @@
 //! `POST /api/v1/users/{user_id}/usage`: records what a call used, and deducts what it costs if that is wanted (HTTP
 //! contract 4.1).
 
-use actix_web::http::Method;
 use flows::Replay;
 use kernel::{Credits, FreeForm, Usd, UserId};
-use serde::Serialize;
-use serde_json::json;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
 
 use super::item::{self, recorded};
-use crate::{
-    http::{
-        call::{Call, barred},
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fault::Problem,
-        fields::{input::Input, parse, time::instant},
-        idempotency::{self, v1},
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        routes::usage::record_body::UsageBody,
-        wire::{SuccessWord, Timestamp},
-    },
-    input,
+use crate::http::{
+    call::barred,
+    fault::Problem,
+    fields::{input::Input, time::instant},
+    idempotency::{self, v1},
+    prelude::*,
+    routes::usage::record_body::UsageBody,
+    wire::{SuccessWord, Timestamp},
 };
 
-/// Where a usage record stands in a request.
+/// Place of a usage record in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordPlace {
     /// It is the body.
@@ -42,7 +30,7 @@ pub enum RecordPlace {
 input! {
     /// What a call used.
     pub keyed struct RecordUsage for place: RecordPlace {
-        /// Whose use it is. Where the path names a user, it must be that one.
+        /// User of the record. If the path names a user, it must be that one.
         user_id: Option<UserId> =
             required_if(*place == RecordPlace::Item, Body, parse::user_id()), unhashed();
         /// What was called.
@@ -67,7 +55,7 @@ input! {
         /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
         /// recorded and charged once.
         event_id: Option<String> = optional(Body, parse::text(1, 255));
-        /// When it happened, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
+        /// Time of the use, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
         /// day in UTC.
         occurred_at: Option<OffsetDateTime> = optional(Body, instant());
         /// Session, as the caller names it; not checked to exist.

@@ -1,4 +1,4 @@
-//! How a usage record looks in answers.
+//! A usage record in answers.
 
 use kernel::{Credits, FreeForm, Usd, UserId};
 use serde::Serialize;

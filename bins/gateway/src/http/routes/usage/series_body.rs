@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{http::wire::Timestamp, words};
 
 words! {
-    /// What the sums of a window are about.
+    /// Coverage of the sums of a window.
     CoverageName = ["whole_quarters", "kept_records"];
     /// Length of a bucket.
     BucketName = BUCKETS.iter().map(|(name, _)| *name).collect::<Vec<_>>();

@@ -40,7 +40,7 @@ pub struct Words {
     pub metrics: &'static [(&'static str, Metric)],
 }
 
-/// What reading a series depends on.
+/// Context of reading a series.
 pub struct SeriesContext {
     clocks: Clocks,
     now: OffsetDateTime,
@@ -81,7 +81,7 @@ input! {
         /// At most two, separated by commas: a series for each combination of values that occurs.
         group_by: Option<Vec<Dimension>> =
             optional(Query, words(context.words.dimensions, DIMENSIONS_MAX)), example("model");
-        /// What points tell, separated by commas; all by default.
+        /// Metrics of the points, separated by commas; all by default.
         metrics: Option<Vec<Metric>> = optional(Query, words(context.words.metrics, context.words.metrics.len()));
         /// `zero`: points are contiguous; `none`: buckets in which all that is asked is zero have none.
         fill: Option<Fill> = optional(Query, parse::one_of(FILLS)), default("zero"), example("zero");
@@ -95,7 +95,7 @@ const FILLS: &[(&str, Fill)] = &[("zero", Fill::Zero), ("none", Fill::None)];
 input! {
     /// Which period of all usage.
     pub struct SummaryInput for context: SeriesContext {
-        /// When.
+        /// Time window.
         dates: Dates = flat(Dates, &context.clocks.days), check(|fields| {
             if let Some(dates) = &dates {
                 check_start(fields, dates, context.now);
@@ -181,7 +181,7 @@ fn zone(clocks: &Clocks) -> impl Parse<Output = Zone> {
 }
 
 impl Asked {
-    /// What was asked for, with what is absent filled in.
+    /// The query with its defaults filled in.
     #[must_use]
     pub fn new(input: SeriesInput, context: &SeriesContext) -> Self {
         let dates = Dates::new(input.start_date, input.end_date, &context.clocks.days);

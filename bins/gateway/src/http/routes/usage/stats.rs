@@ -2,24 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::Method;
 use kernel::{CreditsSum, UsdSum};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
 use super::{
     FilterInput,
     series_body::{CoverageName, coverage},
 };
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::prelude::*;
 
 /// Sums over the records that the filters let through.
 #[derive(Debug, Serialize, ToSchema)]

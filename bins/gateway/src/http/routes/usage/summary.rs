@@ -1,7 +1,5 @@
 //! `GET /api/v1/usage/summary`: what happened across users, at a glance (HTTP contract 4.7).
 
-use actix_web::http::Method;
-use serde_json::json;
 use time::Duration;
 use usage::{SummaryQuery, Unit, Zone};
 
@@ -10,13 +8,8 @@ use super::{
     summary_body::SummaryBody,
 };
 use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
     fields::{dates::End, input::Input},
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
+    prelude::*,
 };
 
 /// Days of a summary whose beginning was not named.

@@ -1,22 +1,12 @@
 //! `GET /api/v1/users/{user_id}/usage/timeseries`: sums over time (HTTP contract 4.5).
 
-use actix_web::http::Method;
-use serde_json::json;
 use usage::{Dimension, Line, Point, Series, Totals};
 
 use super::{
     series_body::{Metric, Timeseries},
     series_query::{self, Asked, SeriesContext, SeriesInput, Words},
 };
-use crate::http::{
-    call::Call,
-    doc::Doc,
-    error::ApiError,
-    fields::input::Input,
-    language::Text,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-};
+use crate::http::{fields::input::Input, prelude::*};
 
 const WORDS: Words = Words {
     dimensions: &[

@@ -1,28 +1,10 @@
 //! `POST /api/v1/users/ensure`: makes sure that the user of a login exists (HTTP contract 3.1).
 
-use actix_web::http::Method;
 use flows::sign_up::{self, SignUp};
 use identity::{EmailVoucher, NewUser, Role, SubjectKind};
 use kernel::{Credits, Principal, UserId};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
-use crate::{
-    http::{
-        call::Call,
-        catalogue,
-        doc::Doc,
-        error::ApiError,
-        fault::Fault,
-        fields::parse,
-        language::Text,
-        reply::Reply,
-        route::{Access, BodyRule, Origin, Route},
-        wire::PlanName,
-    },
-    input,
-};
+use crate::http::{fault::Fault, prelude::*, wire::PlanName};
 
 input! {
     /// Login of a user.

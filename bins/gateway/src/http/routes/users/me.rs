@@ -1,20 +1,9 @@
 //! `GET /api/v1/users/me`: the caller's own profile and balance (HTTP contract 3.2).
 
-use actix_web::http::Method;
 use flows::StandingCheck;
 use kernel::{Credits, UserId};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
-use crate::http::{
-    call::{Call, barred},
-    doc::Doc,
-    error::ApiError,
-    reply::Reply,
-    route::{Access, BodyRule, Origin, Route},
-    wire::PlanName,
-};
+use crate::http::{call::barred, prelude::*, wire::PlanName};
 
 /// A user with what he may spend.
 #[derive(Debug, Serialize, ToSchema)]

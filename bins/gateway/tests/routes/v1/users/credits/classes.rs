@@ -52,7 +52,7 @@ async fn balance(app: &TestApp) -> Value {
     app.get(&path).service().send().await.expect(200).json()["data"].clone()
 }
 
-/// The paths and bodies that end a hold, but for batches.
+/// The paths and bodies that end a hold, except batches.
 fn ways_to_end(hold: &Value) -> [(String, Value); 5] {
     let path = format!("credits/holds/{}", id(hold));
     [
