@@ -10,7 +10,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -68,6 +68,10 @@ pub struct Line {
     end: RefCell<StreamEnd>,
     /// The last bytes of the body of the last request, if it had one whose length was declared.
     body_end: RefCell<StreamEnd>,
+    /// Number of times the kernel had taken all that was written.
+    flushes: Cell<u64>,
+    /// The task that waits for the next time.
+    flush_waker: RefCell<Option<Waker>>,
 }
 
 /// A request that is being answered, until this is dropped.
@@ -87,6 +91,8 @@ impl Connection {
             head_since: Cell::new(None),
             end: RefCell::default(),
             body_end: RefCell::default(),
+            flushes: Cell::new(0),
+            flush_waker: RefCell::default(),
         };
         Self {
             stream,
@@ -216,6 +222,7 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.line.flushed();
         // The last answer is with the kernel, and a request after it will get none.
         if self.line.is_overrun.get() && !self.is_shut {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
@@ -278,6 +285,28 @@ impl Line {
         self.body_end.replace(end);
     }
 
+    /// Number of times the kernel had taken all that was written.
+    #[must_use]
+    pub fn flushes(&self) -> u64 {
+        self.flushes.get()
+    }
+
+    /// Ready when the kernel has taken all that was written, since it had for the `before`th time.
+    pub fn poll_flushed(&self, before: u64, context: &Context<'_>) -> Poll<()> {
+        if self.flushes.get() > before {
+            return Poll::Ready(());
+        }
+        self.flush_waker.replace(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    fn flushed(&self) {
+        self.flushes.set(self.flushes.get().saturating_add(1));
+        if let Some(waker) = self.flush_waker.take() {
+            waker.wake();
+        }
+    }
+
     fn received(&self, bytes: &[u8]) {
         self.end.borrow_mut().push(bytes);
         // The head of the first request is timed by the library, which answers 408.
@@ -290,6 +319,14 @@ impl Line {
         if self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
+    }
+}
+
+impl Answering {
+    /// The connection.
+    #[must_use]
+    pub fn line(&self) -> &Line {
+        &self.0
     }
 }
 
@@ -311,7 +348,7 @@ pub fn client_error(kind: &'static str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use futures_util::FutureExt as _;
@@ -326,7 +363,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    async fn pair() -> (Connection, TcpStream, Arc<Connections>) {
+    /// A connection and its client.
+    pub async fn pair() -> (Connection, TcpStream, Arc<Connections>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         crate::http::server::prepare(&listener).unwrap();
         listener.set_nonblocking(true).unwrap();

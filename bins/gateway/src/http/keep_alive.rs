@@ -92,7 +92,7 @@ pub async fn keep_alive(
         line.close();
     }
     if response.response().extensions().contains::<Streamed>() {
-        return Ok(response.map_body(|_, body| BoxBody::new(Held { body, _answering: answering })));
+        return Ok(response.map_body(|_, body| BoxBody::new(Held { body, failed: None, answering })));
     }
     Ok(response)
 }
@@ -231,9 +231,14 @@ impl Stream for Incoming {
 }
 
 /// A body that is made while it is sent; its connection is busy until it ends.
+///
+/// When it fails, the library drops the connection with everything that the client has not taken yet. So the failure waits
+/// until the bytes before it are with the kernel.
 struct Held {
     body: BoxBody,
-    _answering: Answering,
+    /// The failure, and the number of flushes before it.
+    failed: Option<(<BoxBody as MessageBody>::Error, u64)>,
+    answering: Answering,
 }
 
 impl MessageBody for Held {
@@ -247,6 +252,41 @@ impl MessageBody for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
+        let this = &mut *self;
+        let line = this.answering.line();
+        if this.failed.is_none() {
+            match ready!(Pin::new(&mut this.body).poll_next(context)) {
+                Some(Err(error)) => this.failed = Some((error, line.flushes())),
+                next => return Poll::Ready(next),
+            }
+        }
+        if let Some((_, flushes)) = this.failed {
+            ready!(line.poll_flushed(flushes, context));
+        }
+        Poll::Ready(this.failed.take().map(|(error, _)| Err(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::BodyStream;
+    use futures_util::stream;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::http::{connection::tests::pair, reply::BrokenOff};
+
+    #[tokio::test]
+    async fn a_body_fails_when_its_bytes_are_with_the_kernel() {
+        let (mut connection, _client, _open) = pair().await;
+        let pieces = stream::iter([Ok(Bytes::from_static(b"last line")), Err(BrokenOff)]);
+        let body = BoxBody::new(BodyStream::new(pieces));
+        let answering = connection.line().answer();
+        let mut held = Box::pin(Held { body, failed: None, answering });
+        let mut next = async || poll_fn(|context| held.as_mut().poll_next(context)).await;
+        assert_eq!(next().await.unwrap().unwrap(), "last line");
+        assert!(next().now_or_never().is_none(), "it is not flushed");
+        connection.flush().await.unwrap();
+        assert!(next().await.unwrap().is_err());
     }
 }

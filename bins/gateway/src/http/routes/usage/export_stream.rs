@@ -98,11 +98,7 @@ async fn step(next: Option<Next>) -> Option<(Result<Bytes, BrokenOff>, Option<Ne
                 Some((Ok(last), Some(Next::Break)))
             }
         },
-        Next::Break => {
-            // Once around the loop, so that the last line is written before the connection goes.
-            tokio::task::yield_now().await;
-            Some((Err(BrokenOff), None))
-        }
+        Next::Break => Some((Err(BrokenOff), None)),
     }
 }
 
