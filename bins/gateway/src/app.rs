@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use flows::{
-    BalanceReads, ReadinessProbe, StatusReads, Writes, correction::Corrections, jobs::JobRunner,
-    readiness::Queues,
-};
+use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, readiness::Queues};
 use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
 use kernel::{Clock, Ids};
 use pg::{DbError, Patience, Pool, Tx};
@@ -59,8 +56,6 @@ pub struct App {
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
     pub writes: Writes,
-    /// Takes usage records back.
-    pub corrections: Corrections,
     /// The way in for usage in bulk: a queue of its own, so that nobody who spends waits behind it.
     pub bulk: Writes,
     /// Balances, read together.
@@ -148,7 +143,6 @@ impl App {
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
             bulk,
-            corrections: Corrections::new(pool.clone(), Arc::clone(&clock), Arc::clone(&ids), defaults),
             balances,
             statuses,
             readiness,

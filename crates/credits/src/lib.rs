@@ -25,9 +25,9 @@ pub use model::{
 };
 pub use port::{Ledger, LedgerError};
 pub use service::{
-    Decided, Deciding, Locked, Preview, Swept, Trace, account, balances, book_due, budgets, entries_at,
-    execute, find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare, replace_budgets,
-    set_budgets, set_low_balance_at, sweep, taken_from, trace, transactions,
+    Decided, Deciding, Locked, Preview, Savepoint, Swept, Trace, account, balances, book_due, budgets,
+    entries_at, execute, find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare,
+    replace_budgets, set_budgets, set_low_balance_at, sweep, taken_from, trace, transactions,
 };
 pub use store::audits::AUDITS;
 

@@ -11,7 +11,7 @@ mod trace;
 
 pub use budgets::{budgets, replace_budgets, set_budgets};
 pub use decided::Decided;
-pub use deciding::{Deciding, Preview, prepare};
+pub use deciding::{Deciding, Preview, Savepoint, prepare};
 pub use execute::{Locked, execute, lock};
 pub use held_up::held_up;
 pub use reads::{

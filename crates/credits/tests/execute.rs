@@ -1,11 +1,14 @@
 //! Batches on PostgreSQL: outcomes, replays, new accounts, and the number of statements.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use credits::{Action, BudgetPeriod, Command, EntryKind, NewGrant, NewGrantKind, Refusal, execute};
+use credits::{Action, BudgetPeriod, Command, Defaults, EntryKind, NewGrant, NewGrantKind, Refusal, execute};
 use diesel::connection::InstrumentationEvent;
 use diesel_async::AsyncConnection;
 use kernel::{Clock, Credits, FreeForm, SystemClock, UserId};
@@ -231,4 +234,32 @@ fn fresh(commands: &[Command]) -> Vec<Command> {
         ..command.clone()
     };
     commands.iter().map(again).collect()
+}
+
+#[tokio::test]
+async fn commands_after_a_savepoint_are_forgotten_and_those_around_them_stay() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    let charge = consume(&user, credits(5));
+    run(db.pool(), &clock, &[open(&user, credits(100)), charge.clone()]).await;
+    let commands = [1, 2, 4].map(|amount| consume(&user, credits(amount)));
+    let refund = refund(&user, charge.transaction_id, None);
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let locked = credits::lock(tx.conn(), &clock, commands.iter().chain([&refund])).await.unwrap();
+    let mut deciding = credits::prepare(tx.conn(), Defaults::default(), locked).await.unwrap();
+    let apply = |deciding: &mut credits::Deciding<'_>, command: &Command| {
+        assert!(deciding.apply(Cow::Owned(command.clone())).unwrap().result.is_ok());
+    };
+    apply(&mut deciding, &commands[0]);
+    let savepoint = deciding.savepoint(&user);
+    apply(&mut deciding, &refund);
+    apply(&mut deciding, &commands[1]);
+    deciding.roll_back(savepoint);
+    assert_eq!(deciding.count(), 1);
+    apply(&mut deciding, &commands[2]);
+    let saved = deciding.finish().save(&tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let amounts: Vec<_> = saved.entries.iter().map(|entry| entry.amount).collect();
+    assert_eq!(amounts, [credits(1), credits(4)]);
+    assert_eq!(saved.outcomes.len(), 2);
+    assert!(run(db.pool(), &clock, &[refund]).await[0].is_ok(), "nothing was given back before");
 }

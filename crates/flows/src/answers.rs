@@ -10,13 +10,14 @@ mod v1;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use credits::{Entry, Trace};
+use credits::{Balance, Entry, Trace};
 use futures_util::try_join;
 use idempotency::{Link, NewAnswer, StoredAnswer};
 use kernel::UserId;
-use pg::{DbError, PgConnection};
+use pg::{DbError, PgConnection, Tx};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
+use usage::Record;
 use uuid::Uuid;
 
 /// The version of the form. Members that are added do not change it.
@@ -121,11 +122,15 @@ impl<E: DeserializeOwned, R: DeserializeOwned> Repeat<E, R> {
     }
 }
 
-/// Rows of the ledger that repeats need.
+/// Rows that answers show.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     entries: BTreeSet<(UserId, i64)>,
     transactions: BTreeSet<(UserId, Uuid)>,
+    /// Usage records by their whole key.
+    new_records: BTreeSet<(UserId, OffsetDateTime, i64)>,
+    /// Usage records of which only the id is known.
+    records: BTreeSet<(UserId, i64)>,
 }
 
 /// Rows of the ledger that were read for repeats.
@@ -133,6 +138,22 @@ pub(crate) struct Wanted {
 pub(crate) struct Books {
     entries: BTreeMap<(UserId, i64), Entry>,
     traces: BTreeMap<(UserId, Uuid), Trace>,
+    /// Balances of the accounts of these traces, after the unit of work.
+    balances: BTreeMap<UserId, Balance>,
+}
+
+/// Usage records as the database has them: they are the same for good.
+#[derive(Debug, Default)]
+pub(crate) struct Records(BTreeMap<(UserId, i64), Record>);
+
+impl Records {
+    pub(crate) fn new(records: Vec<Record>) -> Self {
+        Self(records.into_iter().map(|record| ((record.user_id.clone(), record.id), record)).collect())
+    }
+
+    pub(crate) fn get(&self, user_id: &UserId, id: i64) -> Option<&Record> {
+        self.0.get(&(user_id.clone(), id))
+    }
 }
 
 impl Wanted {
@@ -146,12 +167,37 @@ impl Wanted {
         self.transactions.insert((user_id.clone(), transaction_id));
     }
 
-    /// Reads what is wanted; asks nothing if nothing is.
-    pub(crate) async fn read(self, conn: &PgConnection) -> Result<Books, DbError> {
+    /// A usage record that the unit of work adds.
+    pub(crate) fn new_record(&mut self, record: &Record) {
+        self.new_records.insert((record.user_id.clone(), record.occurred_at, record.id));
+    }
+
+    /// A usage record, by its id.
+    pub(crate) fn record(&mut self, user_id: &UserId, id: i64) {
+        self.records.insert((user_id.clone(), id));
+    }
+
+    /// Reads the rows of the ledger; asks nothing if none are wanted.
+    pub(crate) async fn read_books(
+        &self,
+        conn: &PgConnection,
+        ledger: Option<&credits::Decided<'_>>,
+    ) -> Result<Books, DbError> {
         let (entries, traces) =
             try_join!(credits::entries_at(conn, &self.entries), credits::trace(conn, &self.transactions),)?;
         let entries = entries.into_iter().map(|entry| ((entry.user_id.clone(), entry.seq), entry));
-        Ok(Books { entries: entries.collect(), traces })
+        let balance = |(user_id, _): &(UserId, Uuid)| Some((user_id.clone(), ledger?.balance(user_id)?));
+        let balances = self.transactions.iter().filter_map(balance).collect();
+        Ok(Books { entries: entries.collect(), traces, balances })
+    }
+
+    /// Reads the usage records, after they are written; asks nothing if none are wanted.
+    pub(crate) async fn read_records(&self, tx: &mut Tx) -> Result<Records, DbError> {
+        let new: Vec<_> = self.new_records.iter().map(|(user_id, at, id)| (user_id, *at, *id)).collect();
+        let others: Vec<_> = self.records.iter().map(|(user_id, id)| (user_id, *id)).collect();
+        let mut records = usage::find_all_at(tx.conn(), &new).await?;
+        records.extend(usage::find_all(tx.conn(), &others).await?);
+        Ok(Records::new(records))
     }
 }
 
@@ -161,9 +207,13 @@ impl Books {
         entry.ok_or_else(|| unusable(format!("entry {seq} of {user_id} is not there")))
     }
 
-    pub(crate) fn trace(&self, user_id: &UserId, transaction_id: Uuid) -> Result<&Trace, DbError> {
+    /// All rows of a transaction, and the balance of its account.
+    pub(crate) fn trace(&self, user_id: &UserId, transaction_id: Uuid) -> Result<(&Trace, Balance), DbError> {
+        let balance = self.balances.get(user_id);
+        let balance = balance.ok_or_else(|| unusable(format!("{user_id} has no account")))?;
         let trace = self.traces.get(&(user_id.clone(), transaction_id));
-        trace.ok_or_else(|| unusable(format!("transaction {transaction_id} has no trace")))
+        let trace = trace.ok_or_else(|| unusable(format!("transaction {transaction_id} has no trace")))?;
+        Ok((trace, *balance))
     }
 }
 

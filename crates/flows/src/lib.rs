@@ -2,12 +2,9 @@
 
 mod answers;
 pub mod audits;
-pub mod correction;
 pub mod events;
 pub mod jobs;
-pub mod ledger;
 pub mod ledger_audit;
-pub mod metering;
 pub mod operations;
 pub mod pruning;
 pub mod readiness;
@@ -15,15 +12,19 @@ pub mod reads;
 pub mod sign_up;
 pub mod standing;
 pub mod sweeper;
+mod unit_of_work;
 pub mod usage_anomalies;
 pub mod usage_summary;
 pub mod usage_upkeep;
 pub mod verify;
 
 pub use idempotency::{KeyConflict, Pruned, Replay};
-pub use ledger::{CommandRefusal, LedgerOutcome};
-pub use metering::{MeterRefusal, Meterage, Metered};
-pub use operations::{Operation, Outcome, Writes};
+pub use operations::{
+    Outcome, Writes,
+    correction::{Correct, CorrectError, CorrectOutcome, Corrected, Replacement},
+    ledger::{CommandRefusal, LedgerOutcome},
+    metering::{MeterRefusal, Meterage, Metered, Recorded},
+};
 pub use readiness::{Readiness, ReadinessProbe};
 pub use reads::{BalanceReads, StatusReads};
 pub use standing::{Barred, StandingCheck};

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use credits::{Payer, Refusal};
-use flows::{
-    CommandRefusal, MeterRefusal, Meterage, Metered, Replay, StandingCheck, Writes, metering::Recorded,
-};
+use flows::{CommandRefusal, MeterRefusal, Meterage, Metered, Recorded, Replay, StandingCheck, Writes};
 use kernel::{Actor, Clock as _, Credits, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, UserId};
 use pg::Tx;
 use testkit::TestDb;

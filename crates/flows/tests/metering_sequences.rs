@@ -1,12 +1,9 @@
 //! Random usage, charged in every way: together it ends as one by one, and the sums of usage are those of the ledger.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::{BTreeMap, BTreeSet};
 
-use credits::{Defaults, Payer};
-use flows::{
-    Metered, StandingCheck, Writes,
-    correction::{Correct, Corrections, Replacement},
-};
+use credits::Payer;
+use flows::{Correct, Metered, Replacement, StandingCheck, Writes};
 use kernel::{Actor, CallerClass, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
 use testkit::TestDb;
 use usage::{RecordFilter, UsageInput};
@@ -119,13 +116,13 @@ async fn together_is_as_one_by_one_and_usage_sums_up_to_what_was_charged() {
         let writes = opened(&together, &clock, &holds).await;
         let at_once = uses.iter().map(|used| meter(&writes, used.clone()));
         let at_once = futures_util::future::join_all(at_once).await;
-        let writes = opened(&single, &clock, &holds).await;
+        let writes_single = opened(&single, &clock, &holds).await;
         for (nth, used) in uses.iter().enumerate() {
-            let alone = meter(&writes, used.clone()).await;
+            let alone = meter(&writes_single, used.clone()).await;
             assert_eq!(at_once[nth], alone, "seed {seed}, use {nth}: {used:?}");
         }
-        for (db, nth) in [(&together, 0), (&single, 1)] {
-            correct_some(db, &clock, seed + nth).await;
+        for (db, writes, nth) in [(&together, &writes, 0), (&single, &writes_single, 1)] {
+            correct_some(db, writes, seed + nth).await;
             for user in USERS.map(testkit::user) {
                 sums_agree(db, &user).await;
             }
@@ -133,15 +130,10 @@ async fn together_is_as_one_by_one_and_usage_sums_up_to_what_was_charged() {
     }
 }
 
-/// Takes every third record back; half of them have another one in their stead.
-async fn correct_some(db: &TestDb, clock: &ManualClock, seed: u64) {
+/// Takes every third record back, all of them together and each twice; half of them have another one in their stead.
+async fn correct_some(db: &TestDb, writes: &Writes, seed: u64) {
     let choices = Choices(SeededIds::new(seed));
-    let corrections = Corrections::new(
-        db.pool().clone(),
-        Arc::new(clock.clone()),
-        Arc::new(RandomIds),
-        Defaults::default(),
-    );
+    let mut corrections = Vec::new();
     for user in USERS.map(testkit::user) {
         for record in records_of(db, &user).await {
             if choices.below(3) > 0 {
@@ -155,19 +147,41 @@ async fn correct_some(db: &TestDb, clock: &ManualClock, seed: u64) {
                 },
                 is_charged: choices.below(2) == 0,
             });
-            let wish = Correct {
-                user_id: user.clone(),
-                record_id: record.id,
-                reason: "wrong".to_owned(),
-                replacement,
-                actor: Actor::Admin,
-                caller: CallerClass::Service,
-                idempotency: None,
-            };
-            let done = corrections.correct(&wish).await.unwrap().result.unwrap();
-            assert_eq!(done.refund.is_some(), record.charge.is_some());
-            assert_eq!(done.replacement.is_some(), wish.replacement.is_some());
+            for _ in 0..2 {
+                let correction = Correct { replacement: replacement.clone(), ..correction(&user, record.id) };
+                corrections.push((record.clone(), correction));
+            }
         }
+    }
+    let done = corrections.iter().map(|(_, correction)| writes.correct(db.pool(), correction.clone()));
+    let done = futures_util::future::join_all(done).await;
+    let mut corrected = BTreeSet::new();
+    for (done, (record, correction)) in done.into_iter().zip(&corrections) {
+        let id = record.id;
+        match done.unwrap().result {
+            Ok(done) => {
+                assert!(corrected.insert(id), "a record is taken back once");
+                assert_eq!(done.correction.correction_of, Some(id));
+                assert_eq!(done.refund.is_some(), record.charge.is_some());
+                assert_eq!(done.replacement.is_some(), correction.replacement.is_some());
+            }
+            Err(refusal) => assert_eq!(refusal, usage::UsageRefusal::AlreadyCorrected { id }.into()),
+        }
+    }
+    assert_eq!(corrected.len() * 2, corrections.len());
+}
+
+fn correction(user: &UserId, record_id: i64) -> Correct {
+    Correct {
+        user_id: user.clone(),
+        record_id,
+        reason: "wrong".to_owned(),
+        replacement: None,
+        actor: Actor::Admin,
+        caller: CallerClass::Service,
+        refund_id: RandomIds.uuid(),
+        charge_id: RandomIds.uuid(),
+        idempotency: None,
     }
 }
 
@@ -197,28 +211,17 @@ async fn a_refused_correction_is_remembered_and_locks_no_account() {
     let hold_id = RandomIds.uuid();
     let writes = opened(&db, &clock, &[hold_id, RandomIds.uuid(), RandomIds.uuid()]).await;
     clock.advance(time::Duration::hours(2));
-    let corrections = Corrections::new(
-        db.pool().clone(),
-        Arc::new(clock.clone()),
-        Arc::new(RandomIds),
-        Defaults::default(),
-    );
     let wish = Correct {
-        user_id: testkit::user("a"),
-        record_id: 1,
-        reason: "wrong".to_owned(),
-        replacement: None,
-        actor: Actor::Admin,
-        caller: CallerClass::Service,
         idempotency: Some(IdempotencyKey::new("k", [1; 32]).unwrap()),
+        ..correction(&testkit::user("a"), 1)
     };
     // Somebody else works on the account: what moves no credit does not wait for them.
     let mut other = pg::Tx::begin(db.pool()).await.unwrap();
     let theirs = std::collections::BTreeSet::from([wish.user_id.clone()]);
     assert!(credits::held_up(&mut other, &theirs).await.unwrap().is_empty());
-    let first = corrections.correct(&wish).await.unwrap();
+    let first = writes.correct(db.pool(), wish.clone()).await.unwrap();
     assert!(first.result.is_err());
-    let again = corrections.correct(&wish).await.unwrap();
+    let again = writes.correct(db.pool(), wish.clone()).await.unwrap();
     assert_eq!((again.result, again.at, again.replay), (first.result, first.at, flows::Replay::ByKey));
     other.rollback().await;
     // What became due meanwhile is booked and reported by the next request of the account.

@@ -151,15 +151,6 @@ impl ApiError {
         }
     }
 
-    /// The failure of a separate transaction. With a key, a lock timeout may be due to the first request of that key.
-    #[must_use]
-    pub fn of_database(error: DbError, key: Option<&IdempotencyKey>) -> Self {
-        match (key, error) {
-            (Some(key), DbError::LockTimeout(_)) => Self::in_progress(key),
-            (_, error) => error.into(),
-        }
-    }
-
     /// The error, marked as the answer to a repeat under the same key if it is one.
     #[must_use]
     pub fn with_replay_header(self, is_repeat: bool) -> Self {

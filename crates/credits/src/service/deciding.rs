@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::{decided::Decided, execute::Locked, inconsistent};
 use crate::{
-    core::{self, Effect, JournalEntry, Stop},
+    core::{self, AccountState, Effect, JournalEntry, Stop},
     error::Refusal,
     model::{Balance, Command, Defaults, Entry, LowCrossing},
     store::{self, Batch},
@@ -31,6 +31,14 @@ pub struct Preview {
     pub result: Result<Effect, Refusal>,
     /// Time of the decision, by the clock of the account.
     pub at: OffsetDateTime,
+}
+
+/// One account before some commands, to go back to.
+#[derive(Debug)]
+pub struct Savepoint {
+    user_id: UserId,
+    state: Option<AccountState>,
+    count: usize,
 }
 
 /// The second step of [`execute`](super::execute()): reads what the commands need for which [`lock`](super::lock) was asked.
@@ -83,6 +91,24 @@ impl<'a> Deciding<'a> {
     #[must_use]
     pub fn count(&self) -> usize {
         self.commands.len()
+    }
+
+    /// The present state of an account, before commands that must be applied all or not at all. They concern this account alone,
+    /// and name no reference.
+    #[must_use]
+    pub fn savepoint(&self, user_id: &UserId) -> Savepoint {
+        let state = self.batch.accounts.get(user_id).cloned();
+        Savepoint { user_id: user_id.clone(), state, count: self.count() }
+    }
+
+    /// Forgets the commands since the savepoint.
+    pub fn roll_back(&mut self, savepoint: Savepoint) {
+        let Savepoint { user_id, state, count } = savepoint;
+        self.commands.truncate(count);
+        self.previews.truncate(count);
+        if let Some(state) = state {
+            self.batch.accounts.insert(user_id, state);
+        }
     }
 
     /// The last step before [`Decided::save`].

@@ -8,7 +8,7 @@ use time::{Duration, macros::datetime};
 use usage::{UsageRefusal, rating::TokenClass};
 
 use super::*;
-use crate::metering::{MeterRefusal, RecordedEffect};
+use crate::operations::metering::{MeterRefusal, RecordedEffect};
 
 const AT: OffsetDateTime = datetime!(2026-01-02 03:04:05.678901 UTC);
 

@@ -37,7 +37,7 @@ pub async fn find(conn: &mut AsyncPgConnection, user: &UserId, id: i64) -> Resul
 /// # Errors
 /// [`DbError`].
 pub async fn find_all_at(
-    conn: &mut AsyncPgConnection,
+    conn: &AsyncPgConnection,
     wanted: &[(&UserId, OffsetDateTime, i64)],
 ) -> Result<Vec<Record>, DbError> {
     store::records::find_all_at(conn, wanted).await

@@ -1,9 +1,6 @@
 //! `POST /api/v1/users/{user_id}/usage/{id}/correct`: takes a record back, with its charge (HTTP contract 4.9).
 
-use flows::{
-    Replay,
-    correction::{Correct, Replacement},
-};
+use flows::{Correct, CorrectError, Replacement, Replay};
 
 use super::{
     item::{self, refused},
@@ -94,20 +91,21 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         is_charged: item.charge == Some(true),
         input: item::input(item, user_id.clone(), caller),
     });
-    let outcome = call
-        .app
-        .corrections
-        .correct(&Correct {
-            user_id,
-            record_id,
-            reason: wish.reason,
-            replacement,
-            actor: call.principal()?.actor(),
-            caller,
-            idempotency: key.clone(),
-        })
-        .await;
-    let outcome = outcome.map_err(|error| ApiError::of_database(error, key.as_ref()))?;
+    let correct = Correct {
+        user_id,
+        record_id,
+        reason: wish.reason,
+        replacement,
+        actor: call.principal()?.actor(),
+        caller,
+        refund_id: call.app.ids.uuid(),
+        charge_id: call.app.ids.uuid(),
+        idempotency: key.clone(),
+    };
+    let outcome = call.app.writes.correct(&call.app.pool, correct).await.map_err(|error| match error {
+        CorrectError::Rejected(rejected) => ApiError::of_rejected(rejected, key.as_ref()),
+        CorrectError::Database(error) => error.into(),
+    })?;
     let is_repeat = outcome.replay == Replay::ByKey;
     let refused = |refusal| refused(&refusal, outcome.at).with_replay_header(is_repeat);
     let done = outcome.result.map_err(refused)?;

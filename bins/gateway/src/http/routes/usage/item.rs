@@ -73,7 +73,7 @@ pub fn refused(refusal: &MeterRefusal, at: OffsetDateTime) -> ApiError {
 pub fn recorded(
     app: &crate::app::App,
     meterage: Meterage,
-) -> Result<(flows::metering::Recorded, OffsetDateTime), ApiError> {
+) -> Result<(flows::Recorded, OffsetDateTime), ApiError> {
     app.moved.count_metered(&meterage);
     match meterage.result {
         Ok(recorded) => Ok((recorded, meterage.at)),
