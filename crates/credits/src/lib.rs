@@ -23,7 +23,7 @@ pub use model::{
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
-pub use port::{Ledger, LedgerError};
+pub use port::{Change, Ledger, LedgerError, Request};
 pub use service::{
     Decided, Deciding, Locked, Preview, Savepoint, Swept, Trace, account, balances, book_due, budgets,
     entries_at, execute, find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare,

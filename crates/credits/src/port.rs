@@ -1,9 +1,8 @@
-//! The ledger as a caller sees it who has no transaction of his own: in its own words, without a connection.
+//! The ledger as a caller sees it who has no transaction of their own: in its own words, without a connection.
 
 use std::future::Future;
 
-use kernel::{Credits, Detail, Failure, FreeForm, InvalidIdempotencyKey, Kind, Page, Slice, UserId};
-use pg::DbError;
+use kernel::{CallError, Credits, FreeForm, Page, Slice, UserId};
 use time::Duration;
 use uuid::Uuid;
 
@@ -15,62 +14,16 @@ use crate::{
     },
 };
 
-/// What callers may ask of the ledger. A change is durable when it is answered.
-///
-/// Each change of money takes a [`Request`]; with an idempotency key it may be repeated until it is answered.
+/// Why there is no answer.
+pub type LedgerError = CallError<Refusal>;
+
+/// The calls of the ledger. A change is durable when it is answered.
 pub trait Ledger: Send + Sync {
-    /// Spends `amount`, all or nothing. `usage_record_id` is kept as a note.
-    fn consume(
+    /// Makes a change. With an idempotency key it may be repeated until it is answered.
+    fn change(
         &self,
         request: Request,
-        amount: Credits,
-        usage_record_id: Option<i64>,
-    ) -> impl Future<Output = Result<Applied, LedgerError>> + Send;
-
-    /// Books bought credit that never expires, once for each `reference_id`.
-    fn recharge(
-        &self,
-        request: Request,
-        amount: Credits,
-        reference_id: Option<String>,
-    ) -> impl Future<Output = Result<Applied, LedgerError>> + Send;
-
-    /// Gives credit.
-    fn grant(
-        &self,
-        request: Request,
-        grant: NewGrant,
-    ) -> impl Future<Output = Result<Applied, LedgerError>> + Send;
-
-    /// Sets credit aside for a charge to come.
-    fn hold(
-        &self,
-        request: Request,
-        wish: HoldWish,
-    ) -> impl Future<Output = Result<Applied, LedgerError>> + Send;
-
-    /// Charges a hold and frees the rest; `None` is the whole hold.
-    fn capture(
-        &self,
-        request: Request,
-        hold_id: Uuid,
-        amount: Option<Credits>,
-    ) -> impl Future<Output = Result<Applied, LedgerError>> + Send;
-
-    /// Gives up a hold.
-    fn release(
-        &self,
-        request: Request,
-        hold_id: Uuid,
-    ) -> impl Future<Output = Result<Applied, LedgerError>> + Send;
-
-    /// Gives back a charge; `None` is all that was not given back before.
-    fn refund(
-        &self,
-        request: Request,
-        transaction_id: Uuid,
-        amount: Option<Credits>,
-        reason: String,
+        change: Change,
     ) -> impl Future<Output = Result<Applied, LedgerError>> + Send;
 
     /// The figures and open grants of a user.
@@ -103,107 +56,80 @@ pub trait Ledger: Send + Sync {
     ) -> impl Future<Output = Result<Slice<Entry, i64>, LedgerError>> + Send;
 }
 
-/// Whose account a change is for, and what is kept with it.
+/// A change of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Spends, all or nothing.
+    Consume {
+        /// The credits.
+        amount: Credits,
+        /// A note that is kept with the entry.
+        usage_record_id: Option<i64>,
+    },
+    /// Books bought credit that never expires, once for each reference.
+    Recharge {
+        /// The credits.
+        amount: Credits,
+        /// The payment.
+        reference_id: Option<String>,
+    },
+    /// Gives credit.
+    Grant(NewGrant),
+    /// Sets credit aside for a charge to come.
+    Hold {
+        /// The credits.
+        amount: Credits,
+        /// The rule if less is available.
+        mode: HoldMode,
+        /// The time until it ends by itself.
+        ttl: Duration,
+    },
+    /// Charges a hold and frees the rest.
+    Capture {
+        /// The hold.
+        hold_id: Uuid,
+        /// The credits; `None` is the whole hold.
+        amount: Option<Credits>,
+    },
+    /// Gives up a hold.
+    Release {
+        /// The hold.
+        hold_id: Uuid,
+    },
+    /// Gives back a charge.
+    Refund {
+        /// The charge.
+        transaction_id: Uuid,
+        /// The credits; `None` is all that was not given back before.
+        amount: Option<Credits>,
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// The account of a change, and notes that are kept with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Whose account.
+    /// The owner of the account.
     pub user_id: UserId,
     /// The caller's identity of the request: 1 to 255 printable ASCII characters.
     pub idempotency_key: Option<String>,
-    /// What it is for.
+    /// A description.
     pub description: Option<String>,
     /// Anything to keep with it.
     pub metadata: FreeForm,
 }
 
-/// Credit to set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HoldWish {
-    /// How much.
-    pub amount: Credits,
-    /// What to do if less is available.
-    pub mode: HoldMode,
-    /// How long.
-    pub ttl: Duration,
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// A decided no.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The idempotency key cannot be one.
-    #[error(transparent)]
-    InvalidKey(#[from] InvalidIdempotencyKey),
-    /// The ledger cannot be reached, or is too busy. Surely not done.
-    #[error("the ledger is not available")]
-    Unavailable(#[source] DbError),
-    /// The account was busy for too long, perhaps with the first request under this key. Surely not done; repeat it.
-    #[error("a request with the idempotency key {key:?} is in progress")]
-    InProgress {
-        /// The key.
-        key: String,
-    },
-    /// The connection broke while committing: done or not. A repeat with the same idempotency key tells.
-    #[error("the outcome of the commit is unknown")]
-    OutcomeUnknown(#[source] DbError),
-    /// A fault of ours. Surely not done.
-    #[error("the ledger failed")]
-    Failed(#[source] DbError),
-}
-
 impl Request {
     /// A request without key, description and metadata.
     #[must_use]
-    pub fn of(user_id: UserId) -> Self {
+    pub fn new(user_id: UserId) -> Self {
         Self { user_id, idempotency_key: None, description: None, metadata: FreeForm::empty() }
     }
 
     /// The same under an idempotency key.
     #[must_use]
-    pub fn under(self, key: impl Into<String>) -> Self {
+    pub fn with_key(self, key: impl Into<String>) -> Self {
         Self { idempotency_key: Some(key.into()), ..self }
-    }
-}
-
-impl From<DbError> for LedgerError {
-    fn from(error: DbError) -> Self {
-        match error {
-            error if error.is_unavailable() => Self::Unavailable(error),
-            error @ DbError::OutcomeUnknown(_) => Self::OutcomeUnknown(error),
-            error => Self::Failed(error),
-        }
-    }
-}
-
-impl Failure for LedgerError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Refused(refusal) => refusal.code(),
-            Self::InvalidKey(_) => "ValidationException",
-            Self::InProgress { .. } => "IdempotencyInProgressException",
-            Self::Unavailable(_) => "ServiceUnavailableException",
-            Self::OutcomeUnknown(_) => "OutcomeUnknownException",
-            Self::Failed(_) => "InternalServerException",
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Refused(refusal) => refusal.kind(),
-            Self::InvalidKey(_) => Kind::Invalid,
-            Self::InProgress { .. } => Kind::Conflict,
-            Self::Unavailable(_) | Self::OutcomeUnknown(_) => Kind::Unavailable,
-            Self::Failed(_) => Kind::Internal,
-        }
-    }
-
-    fn details(&self) -> Vec<(&'static str, Detail)> {
-        match self {
-            Self::Refused(refusal) => refusal.details(),
-            Self::InProgress { key } => vec![("key", Detail::Text(key.clone()))],
-            _ => Vec::new(),
-        }
     }
 }

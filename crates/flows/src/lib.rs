@@ -5,6 +5,7 @@ pub mod audits;
 pub mod events;
 pub mod jobs;
 pub mod ledger_audit;
+mod local;
 pub mod operations;
 pub mod pruning;
 pub mod readiness;
@@ -19,6 +20,7 @@ pub mod usage_upkeep;
 pub mod verify;
 
 pub use idempotency::{KeyConflict, Pruned, Replay};
+pub use local::LocalClient;
 pub use operations::{
     Outcome, Writes,
     correction::{Correct, CorrectError, CorrectOutcome, Corrected, Replacement},

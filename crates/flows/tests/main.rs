@@ -7,6 +7,7 @@ mod jobs;
 mod keys;
 mod keys_at_random;
 mod ledger_audit;
+mod local;
 mod metering;
 mod metering_audit;
 mod metering_sequences;

@@ -6,6 +6,7 @@
 
 pub mod amount;
 pub mod amount_sum;
+pub mod call_error;
 pub mod clock;
 mod decimal;
 pub mod failure;
@@ -20,6 +21,7 @@ pub mod user_id;
 
 pub use amount::{AmountError, Credits, Usd};
 pub use amount_sum::{CreditsSum, UsdSum};
+pub use call_error::CallError;
 pub use clock::{Clock, ManualClock, SystemClock, rfc3339};
 pub use failure::{Detail, Failure, Kind};
 pub use fingerprint::Fingerprint;

@@ -23,14 +23,14 @@ pub use model::{
     Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, Unit, UnratedModel, Users, Zone,
     Zones,
 };
-pub use port::{Meter, MeterError, PgMeter};
+pub use port::{Meter, MeterError};
 pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
 pub use service::{
     ANOMALY_HOURS_MIN, Draft, Export, Exported, MONTHS_MIN, Next, Prices, Recording, RecordsDropped,
-    SUMMARY_GROUPS_MAX, beginnings_of_days, buckets_back, correct, correction_events, create_months, find,
-    find_all, find_all_at, fold_deltas, fold_presence, forget_anomalies, hold_months, hour_of, list,
-    lock_to_write, look_up, note_anomalies, old_months, prices, record, retain, retain_telling, series,
-    series_all, series_top, spenders, stats, stats_all, summary, top_users, zones,
+    SUMMARY_GROUPS_MAX, beginnings_of_days, buckets_back, correction_events, create_months, find, find_all,
+    find_all_at, fold_deltas, fold_presence, forget_anomalies, hold_months, hour_of, list, lock_to_write,
+    look_up, note_anomalies, old_months, prices, record, retain, retain_telling, series, series_all,
+    series_top, spenders, stats, stats_all, summary, top_users, zones,
 };
 pub use store::AUDITS;
 

@@ -1,7 +1,6 @@
 //! What can be done with usage records and prices.
 
 mod anomalies;
-mod correct;
 mod export;
 mod partitions;
 mod price_cache;
@@ -15,7 +14,6 @@ mod top_series;
 mod upkeep;
 
 pub use anomalies::{ANOMALY_HOURS_MIN, forget_anomalies, hour_of, note_anomalies, spenders};
-pub use correct::correct;
 pub use export::{Export, Exported, RecordsDropped};
 pub use partitions::{MONTHS_MIN, create_months, hold_months, old_months, retain, retain_telling};
 pub use price_cache::Prices;

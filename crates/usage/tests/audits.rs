@@ -2,9 +2,9 @@
 
 use diesel_async::SimpleAsyncConnection;
 use testkit::{clock, user};
-use usage::{Correction, UsageInput};
+use usage::UsageInput;
 
-use crate::support::{correct, database, event, record};
+use crate::support::{Correction, correct, database, event, record};
 
 /// Statements that break one rule each, in the order of the audits, and the number of further rules they break.
 const BREAKS: [&str; 18] = [

@@ -5,9 +5,9 @@ use futures_util::future::join_all;
 use kernel::{CallerClass, FreeForm};
 use testkit::{TestDb, clock, user};
 use time::Duration;
-use usage::{Correction, NewRecord, Outcome, RecordFilter, Replay, UsageInput, UsageRefusal};
+use usage::{NewRecord, Outcome, RecordFilter, Replay, UsageInput, UsageRefusal};
 
-use crate::support::{all, correct, database, try_record};
+use crate::support::{Correction, all, correct, database, try_record};
 
 fn said(by: CallerClass, id: &str, tokens: i64) -> UsageInput {
     UsageInput {

@@ -3,9 +3,9 @@
 use kernel::{Credits, CreditsSum, FreeForm};
 use testkit::{TestDb, clock, user};
 use time::Duration;
-use usage::{Correction, NewRecord, Record, RecordFilter, Stats, UsageInput, UsageRefusal};
+use usage::{NewRecord, Record, RecordFilter, Stats, UsageInput, UsageRefusal};
 
-use crate::support::{all, correct, database, event, record, stats, try_record};
+use crate::support::{Correction, all, correct, database, event, record, stats, try_record};
 
 fn priced() -> NewRecord {
     UsageInput {

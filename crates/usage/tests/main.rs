@@ -23,7 +23,6 @@ mod oracle;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]
-mod port;
 #[cfg(test)]
 mod presence;
 #[cfg(test)]

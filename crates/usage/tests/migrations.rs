@@ -5,9 +5,9 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use kernel::CreditsSum;
 use pg::PgConnection;
 use testkit::{TestDb, clock, user};
-use usage::{Correction, RecordFilter};
+use usage::RecordFilter;
 
-use crate::support::{all, correct, event, record, stats};
+use crate::support::{Correction, all, correct, event, record, stats};
 
 /// Migrations of the table as it was before it had months.
 const BEFORE: usize = 2;

@@ -5,9 +5,9 @@ use diesel_async::RunQueryDsl;
 use kernel::{Clock, UserId};
 use testkit::{TestDb, audit_now, clock, user};
 use time::Duration;
-use usage::{Correction, NewRecord, Point, Selection, SeriesQuery, TopQuery, Unit, UsageInput, Users, Zone};
+use usage::{NewRecord, Point, Selection, SeriesQuery, TopQuery, Unit, UsageInput, Users, Zone};
 
-use crate::support::{correct, database, record};
+use crate::support::{Correction, correct, database, record};
 
 #[derive(QueryableByName)]
 struct Count {

@@ -18,14 +18,14 @@ use proptest::{
 use testkit::TestDb;
 use time::{Duration, OffsetDateTime, macros::datetime};
 use usage::{
-    Correction, Coverage, Dimension, Group, NewRecord, Record, RecordFilter, Selection, Series, SeriesQuery,
-    Totals, Unit, UsageInput, Zones,
+    Coverage, Dimension, Group, NewRecord, Record, RecordFilter, Selection, Series, SeriesQuery, Totals,
+    Unit, UsageInput, Zones,
 };
 
 use crate::{
     local_time::{ZONES, starts},
     oracle::class,
-    support::{correct, database, record},
+    support::{Correction, correct, database, record},
     top_series,
 };
 

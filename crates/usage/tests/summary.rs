@@ -6,11 +6,11 @@ use kernel::{CallerClass, Clock as _, Credits, ManualClock, Usd};
 use testkit::{TestDb, clock};
 use time::{Duration, macros::datetime};
 use usage::{
-    Correction, Counted, Dimension, Group, NewRecord, Point, Record, Selection, SeriesQuery, Summary,
-    SummaryQuery, TopQuery, Unit, UsageInput, Users, Zone,
+    Counted, Dimension, Group, NewRecord, Point, Record, Selection, SeriesQuery, Summary, SummaryQuery,
+    TopQuery, Unit, UsageInput, Users, Zone,
 };
 
-use crate::support::{correct, database, record};
+use crate::support::{Correction, correct, database, record};
 
 /// Numbers that look random and are the same every time.
 struct Numbers(u64);

@@ -4,8 +4,8 @@ use kernel::{Actor, Clock, Page, Slice, Start, TimePlace, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
 use usage::{
-    Corrected, Correction, NewPrice, NewRecord, Offer, Outcome, PriceVersion, Record, RecordFilter, Stats,
-    UsageInput, UsageRefusal, prices,
+    NewPrice, NewRecord, Offer, Outcome, PriceVersion, Prices, Record, RecordFilter, Stats, UsageInput,
+    UsageRefusal, prices,
     rating::{Key, Rate, TokenClass},
 };
 
@@ -76,6 +76,23 @@ pub async fn stats(db: &TestDb, user: &UserId, filter: &RecordFilter) -> Stats {
     usage::stats(&mut conn, user, filter).await.unwrap()
 }
 
+/// A record that is to be taken back, without a charge.
+#[derive(Debug, Clone)]
+pub struct Correction {
+    pub user_id: UserId,
+    pub record_id: i64,
+    pub reason: String,
+    pub replacement: Option<NewRecord>,
+}
+
+/// A record that was taken back.
+#[derive(Debug, PartialEq)]
+pub struct Corrected {
+    pub original: Record,
+    pub correction: Record,
+    pub replacement: Option<Record>,
+}
+
 /// Takes a record back in a transaction of its own.
 pub async fn correct(
     db: &TestDb,
@@ -84,7 +101,7 @@ pub async fn correct(
 ) -> Result<Corrected, UsageRefusal> {
     loop {
         let mut tx = Tx::begin(db.pool()).await.unwrap();
-        match usage::correct(&mut tx, clock, correction).await {
+        match correct_once(&mut tx, clock, correction).await {
             Err(DbError::Contention(_)) => tx.rollback().await,
             outcome => {
                 tx.commit().await.unwrap();
@@ -92,6 +109,34 @@ pub async fn correct(
             }
         }
     }
+}
+
+async fn correct_once(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    correction: &Correction,
+) -> Result<Result<Corrected, UsageRefusal>, DbError> {
+    let Correction { user_id, record_id: id, reason, replacement } = correction;
+    usage::lock_to_write(tx.conn()).await?;
+    let Some(original) = usage::find(tx.conn(), user_id, *id).await? else {
+        return Ok(Err(UsageRefusal::UsageRecordNotFound { id: *id }));
+    };
+    let events = usage::correction_events(*id, replacement.as_ref());
+    let events = events.iter().map(|event| (user_id, event.as_str()));
+    let (mut recording, _) = usage::look_up(tx.conn(), clock, &Prices::new(), events, 2).await?;
+    let negative = match recording.correct(&original, reason)? {
+        Ok(draft) => recording.add(draft),
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let replacement = match replacement {
+        None => None,
+        Some(new) => match recording.replace(&original, new.clone())? {
+            Ok(draft) => Some(recording.add(draft)),
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+    };
+    recording.save(tx).await?;
+    Ok(Ok(Corrected { original, correction: negative, replacement }))
 }
 
 /// A price that begins now: so many pico-credits a token, and ten times as many pico-dollars.

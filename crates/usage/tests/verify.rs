@@ -6,11 +6,11 @@ use pg::Pool;
 use testkit::{TestDb, clock, instant, user};
 use time::{Duration, OffsetDateTime, macros::datetime};
 use usage::{
-    Correction, NewRecord, UsageInput,
+    NewRecord, UsageInput,
     verify::{self, Report, Verification},
 };
 
-use crate::support::{correct, database, event, record};
+use crate::support::{Correction, correct, database, event, record};
 
 /// The quarter of an hour of what five users record at noon.
 const NOON: OffsetDateTime = datetime!(2026-01-15 12:00 UTC);

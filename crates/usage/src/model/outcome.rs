@@ -1,6 +1,6 @@
 //! What became of what was asked for.
 
-use crate::{NewRecord, Record, UsageRefusal};
+use crate::{Record, UsageInput, UsageRefusal};
 use kernel::UserId;
 
 /// What became of an event that was to be recorded.
@@ -34,14 +34,12 @@ pub struct Correction {
     /// Why; kept with the correction.
     pub reason: String,
     /// What is recorded in its stead, at the same instant unless it states its own.
-    pub replacement: Option<NewRecord>,
+    pub replacement: Option<UsageInput>,
 }
 
 /// A record that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corrected {
-    /// The record that was wrong.
-    pub original: Record,
     /// What takes it back.
     pub correction: Record,
     /// What was recorded in its stead.
