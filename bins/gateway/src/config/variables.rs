@@ -45,36 +45,36 @@ variables! {
         ENVIRONMENT: Environment = Value("development"), Shown, parse::environment,
             "`development`, `staging` or `production`; set but empty is an error";
         DEVELOPMENT_ON_NETWORK: bool = Value("false"), Shown, parse::switch,
-            "`true` lets development listen beyond loopback, use a remote database, and give tokens to everyone who reaches it";
+            "`true` lets development listen beyond loopback, use a remote database, and give tokens to all callers";
         HOST: String = Value("127.0.0.1"), Shown, parse::bind_host,
-            "address to listen on; the default is for callers on this machine only, `0.0.0.0` is for all IPv4 networks";
+            "listening address; the default accepts callers on this machine only, `0.0.0.0` all IPv4 networks";
         PORT: u16 = Value("8100"), Shown, parse::port,
-            "TCP port to listen on; 0 takes a free one, see the log";
+            "TCP port; 0 selects a free one, which is in the log";
         DEFAULT_LANGUAGE: Language = Value("en"), Shown, parse::language,
-            "`en` or `zh`: language of `/api/v1` for requests without `Accept-Language`; `/api/...` without `/v1` is `zh` for them";
+            "`en` or `zh`: language of `/api/v1` without `Accept-Language`; that of `/api/...` without `/v1` is `zh`";
         WORKERS: usize = Computed("number of cores"), Shown, |text| parse::count(text, 1, 1024),
             "HTTP worker threads, 1 to 1024";
         REQUEST_TIMEOUT_SECONDS: Duration = Value("30"), Shown, |text| parse::seconds(text, 1, 3600),
             "longer requests end with 503; 1 to 3600";
         SHUTDOWN_DELAY_SECONDS: Duration = Value("0"), Shown, |text| parse::seconds(text, 0, 3600),
-            "how long requests are still taken after SIGTERM while `/readyz` answers 503, so that load balancers notice; 0 to 3600";
+            "after SIGTERM, time in which requests are accepted while `/readyz` answers 503 for load balancers; 0 to 3600";
         SHUTDOWN_GRACE_SECONDS: Duration = Value("20"), Shown, |text| parse::seconds(text, 0, 3600),
-            "how long running requests may finish after SIGTERM; 0 to 3600";
+            "after SIGTERM, time for running requests to finish; 0 to 3600";
     }
     "Limits" {
         RATE_LIMIT_ENABLED: bool = Value("true"), Shown, parse::switch,
-            "`false` turns off the limits of the next two variables";
+            "`false` disables the limits of the next two variables";
         RATE_LIMIT_BYTES: u64 = Value("20971520"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
-            "bytes of request bodies that a user may send a minute, 1024 to 1099511627776; services have no such limit";
+            "bytes of request bodies per user and minute, 1024 to 1099511627776; services have no limit";
         RATE_LIMIT_BYTES_BURST: u64 = Value("67108864"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
-            "bytes of request bodies that a user may send at once after a pause, 1024 to 1099511627776";
+            "bytes of request bodies per user at once after a pause, 1024 to 1099511627776";
         BODY_BYTES_IN_FLIGHT: u64 = Value("268435456"), Shown, |text| parse::bytes(text, 1 << 24, 1 << 40),
-            "most bytes of request bodies in memory at once, 16777216 to 1099511627776. Requests above this get 503; a caller whose \
-             bodies take a quarter of it gets 429";
+            "maximum bytes of request bodies in memory, 16777216 to 1099511627776. Further requests get 503; a caller with a \
+             quarter of it gets 429";
         CONNECTIONS_PER_ADDRESS: usize = Value("512"), Shown, |text| parse::count(text, 1, 1_000_000),
-            "open connections of one address, 1 to 1000000; IPv6 addresses count by /64";
+            "open connections per address, 1 to 1000000; IPv6 addresses count by /64";
         TRUSTED_PROXIES: Vec<IpNet> = Nothing, Shown, parse::networks,
-            "comma list of addresses and networks, `10.0.0.0/8`: proxies that may open any number of connections";
+            "comma list of addresses and networks, `10.0.0.0/8`, of proxies without a limit of connections";
     }
     "Logs and metrics" {
         LOG_LEVEL: LogLevel = Value("info"), Shown, parse::log_level,
@@ -84,25 +84,24 @@ variables! {
         LOG_FORMAT: LogFormat = Value("auto"), Shown, parse::log_format,
             "`text`, `json`, or `auto`: text in a terminal, JSON elsewhere";
         METRICS_ENABLED: bool = Value("true"), Shown, parse::switch,
-            "whether `/metrics` exists";
+            "`false` removes `/metrics`";
         METRICS_TOKEN: SecretString = Nothing, Hidden, parse::header_secret,
-            "bearer token for `/metrics`, at least 16 characters outside development; there `/metrics` needs it or a service key";
+            "bearer token for `/metrics`, which outside development needs it (at least 16 characters) or a service key";
     }
     "Database" {
         DATABASE_URL: SecretString = Nothing, PasswordHidden, parse::database_url,
-            "`postgresql://user:password@host/database`, or another form that psql accepts (the exceptions are in \
-             deploy/README.md); of several hosts the one that writes is used, unless `target_session_attrs` says otherwise; \
-             without it a private server runs under DATA_DIR";
+            "`postgresql://user:password@host/database`, or another form of psql (exceptions: deploy/README.md); of several \
+             hosts the one that accepts writes, unless `target_session_attrs` is set; without it a private server runs under \
+             DATA_DIR";
         DATA_DIR: PathBuf = Value("./data"), Shown, parse::path,
-            "folder of the private server; if the account of PostgreSQL cannot enter it, the database is below \
-             `/var/lib/user-service`, as the log says. It belongs to the account of the process or to root, and others may not change it, \
-              nor (outside development) the folders above it";
+            "folder of the private server, or of a reference to it (deploy/README.md). Only the account of the process or \
+             root may own and change it, and (outside development) the folders above it";
         RUN_AS: RunAs = Nothing, Shown, parse::run_as,
-            "account to change to when started as root: a name, `uid` or `uid:gid`; set but empty is an error";
+            "account of a process started as root: a name, `uid` or `uid:gid`; set but empty is an error";
         PG_BIN_DIR: PathBuf = Computed("looked for"), Shown, parse::path,
             "folder with `postgres` and `initdb`, version 15 or newer";
         DATABASE_POOL_SIZE: usize = Computed("2 x cores, at least 8"), Shown, parse::connections,
-            "most database connections of this process, 5 to 1000; the CONNECTION LIMIT of the role must not be lower";
+            "maximum database connections of the process, 5 to 1000; at most the CONNECTION LIMIT of the role";
     }
     "Tokens and keys" {
         AUTH0_DOMAIN: String = Nothing, Shown, parse::domain,
@@ -112,63 +111,61 @@ variables! {
         AUTH0_ISSUER: String = Computed("`https://AUTH0_DOMAIN/`"), Shown, parse::issuer,
             "issuer of the tokens, compared exactly; for custom domains";
         AUTH0_JWKS_URL: Url = Computed("`https://AUTH0_DOMAIN/.well-known/jwks.json`"), Shown, parse::jwks_url,
-            "where the keys are published; plain http only on this machine";
+            "address of the keys; plain http only on this machine";
         AUTH0_CLIENT_ID: String = Nothing, Shown, parse::word,
-            "accepted and checked for its form; verification does not need it";
+            "accepted and checked for its form, but not used";
         AUTH0_CLIENT_SECRET: SecretString = Nothing, Hidden, parse::header_secret,
-            "accepted and checked for its form; verification does not need it";
+            "accepted and checked for its form, but not used";
         SUPABASE_URL: Url = Nothing, Shown, parse::base_url,
             "Supabase project, `https://project.supabase.co`";
         SUPABASE_JWKS_URL: Url = Computed("`SUPABASE_URL/auth/v1/.well-known/jwks.json`"), Shown, parse::jwks_url,
-            "where the keys are published; plain http only on this machine";
+            "address of the keys; plain http only on this machine";
         SUPABASE_JWT_SECRET: SecretString = Nothing, Hidden, parse::secret,
             "HS256 secret of the project; at least 32 bytes outside development";
         USER_SERVICE_API_KEY: Vec<SecretString> = Nothing, Hidden, parse::api_keys,
-            "key of other services, which may act for any user and as an administrator; two, separated by a comma, while one \
-             replaces the other; at least 32 characters outside development";
+            "key of other services, which may act for any user and as an administrator; two keys, separated by a comma, \
+             during a replacement; at least 32 characters outside development";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
-            "comma list of the user ids with role admin. It is applied at each start and again 5 minutes later, when older processes \
-             should have ended. A user who is no longer in the list loses the role, unless they have it for another reason. If \
-             processes have different lists, the one that started last counts";
+            "comma list of user ids with role admin, applied at each start and 5 minutes later, after older processes have \
+             ended. Users who are not listed lose the role, unless they have it for another reason. If processes have \
+             different lists, the last start counts";
     }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
             "grant for a new user, at most 6 decimals; 0 means none";
         CREDIT_LOW_THRESHOLD: Credits = Value("100"), Shown, parse::credits,
-            "when a balance falls to this value, a `credit_low` event is stored; 0 means none";
+            "balance at which a `credit_low` event is stored; 0 means none";
         IDEMPOTENCY_DAYS: time::Duration = Value("7"), Shown, |text| parse::days(text, 1, 3650),
-            "for how many days a repeat with the same `Idempotency-Key` gets the full first answer, 1 to 3650; a later repeat is \
-             still not done twice";
+            "days in which a repeat with the same `Idempotency-Key` returns the full first answer, 1 to 3650; a later repeat \
+             has no effect either";
         SELF_RECHARGE: SelfRecharge = Computed("`allowed` in development, else `denied`"), Shown, parse::self_recharge,
-            "`allowed` or `denied`: whether users may recharge their own account. Allow it only where credits are worth \
-             nothing. Users can then also take the `reference_id` of a payment before the payment is booked, and the booking is \
-             refused";
+            "`allowed` or `denied`: recharges by users of their own account. Allow it only if credits have no value: users \
+             could also take the `reference_id` of a payment before it is booked, so that the booking is refused";
         LEDGER_VERIFY_HOURS: Duration = Value("24"), Shown, |text| parse::hours(text, 0, 8760),
-            "hours between audits of the ledger in the background, whose results are metrics; 0 means none; up to 8760";
+            "hours between audits of the ledger, whose results are metrics; 0 means none; up to 8760";
     }
     "Usage" {
         SELF_METERING: SelfMetering = Value("allowed"), Shown, parse::self_metering,
-            "`allowed` or `denied`: whether users may record usage for themselves; services and administrators always may";
+            "`allowed` or `denied`: usage records by users for themselves; services and administrators may always";
         USAGE_RETENTION_MONTHS: u16 = Value("13"), Shown, |text| parse::months(text, usage::MONTHS_MIN, 1200),
             "months of usage records that `gateway usage retain` keeps besides the current month, 2 to 1200";
         USAGE_ANOMALY_FACTOR: u32 = Value("10"), Shown, |text| parse::factor(text, 1_000_000),
-            "a `usage_anomaly` event is stored when a user spends more than this many times their usual amount in an hour; 0 means \
-             none, up to 1000000";
+            "multiple of the usual amount of an hour above which a `usage_anomaly` event is stored; 0 means none, up to \
+             1000000";
         USAGE_ANOMALY_MIN_CREDITS: Credits = Value("100"), Shown, parse::credits,
-            "no such event for an hour in which the user spends less than this";
+            "minimum spending in an hour for that event";
     }
     "Prices" {
         SEED_PRICES: bool = Value("true"), Shown, parse::switch,
-            "whether models without a price get their public price at the start, if this version knows it; prices from the API are \
-             never changed";
+            "`true` sets the public price of known models without a price at the start; prices from the API never change";
         SEED_CREDITS_PER_USD: Credits = Value("500"), Shown, parse::credits_above_zero,
-            "credits for one dollar of the provider in the prices that are set at the start, above 0; existing prices do not change";
+            "credits per dollar in these prices, above 0; existing prices do not change";
     }
     "Browsers" {
         CORS_ORIGINS: CorsOrigins = Computed("development: `http://localhost:3000`; else none"), Shown, parse::origins,
             "comma list of origins whose pages may call the service, or `*`";
         CORS_ALLOW_CREDENTIALS: bool = Value("true"), Shown, parse::switch,
-            "whether browsers may send credentials; must be `false` with `*`";
+            "`true` allows credentials from browsers; must be `false` with `*`";
     }
 }
 
