@@ -5,7 +5,6 @@ pub(crate) mod anomalies;
 mod audits;
 pub(crate) mod dedupe;
 pub(crate) mod export;
-mod json;
 pub(crate) mod partitions;
 pub(crate) mod presence;
 pub(crate) mod price_book;

@@ -1,15 +1,16 @@
 //! Reading `usage.records` along its primary key.
 
+use std::sync::LazyLock;
+
 use diesel::{
     QueryableByName,
     sql_types::{BigInt, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CallerClass, UserId};
-use pg::DbError;
+use pg::{DbError, columns::Read};
 use time::{OffsetDateTime, macros::datetime};
 
-use super::rows::{RecordRow, record_columns};
 use crate::{
     Record, RecordFilter,
     core::{month::Month, window::Window},
@@ -57,7 +58,7 @@ pub(crate) async fn page(
     let first =
         Place { user_id: whose.map(ToString::to_string).unwrap_or_default(), at: start, id: i64::MIN };
     let after = after.unwrap_or(&first);
-    let rows: Vec<PageRow> = pg::sql(PAGE)
+    let rows: Vec<PageRow> = pg::sql(&PAGE)
         .bind::<Text, _>(after.user_id.as_str())
         .bind::<Timestamptz, _>(after.at)
         .bind::<BigInt, _>(after.id)
@@ -79,7 +80,7 @@ pub(crate) async fn page(
         .await?;
     let (mut records, mut next): (Vec<Record>, Option<Place>) = (Vec::new(), None);
     for row in rows {
-        let record = Record::try_from(row.record)?;
+        let record = row.record;
         // The last row that was looked at marks the place to go on from when no record came.
         if row.wanted || records.is_empty() {
             next = Some(Place { user_id: record.user_id.to_string(), at: record.occurred_at, id: record.id });
@@ -103,10 +104,9 @@ pub(crate) async fn dropped_before(conn: &mut AsyncPgConnection) -> Result<Optio
 ///
 /// Both ends of the key are bounds of the index, also the end of one user's window: `occurred_at < $6` alone would have the
 /// walk go on through his later records.
-const PAGE: &str = concat!(
-    "SELECT wanted AND fits AS wanted, ",
-    record_columns!(),
-    "
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT wanted AND fits AS wanted, {}
 FROM (
     SELECT walked.*, wanted AND (nth = 1 OR (nth <= $16 AND bytes <= $17)) AS fits
     FROM (
@@ -127,8 +127,10 @@ FROM (
     ) AS walked
 ) AS record
 WHERE fits OR (seen = $15 AND nth = 0)
-ORDER BY user_id, occurred_at, id LIMIT $16"
-);
+ORDER BY user_id, occurred_at, id LIMIT $16",
+        Record::list("record")
+    )
+});
 
 const DROPPED: &str = "
 SELECT CASE WHEN dropped_before > '-infinity' THEN dropped_before END AS dropped_before FROM usage.retention WHERE one";
@@ -136,7 +138,7 @@ SELECT CASE WHEN dropped_before > '-infinity' THEN dropped_before END AS dropped
 #[derive(QueryableByName)]
 struct PageRow {
     #[diesel(embed)]
-    record: RecordRow,
+    record: Record,
     #[diesel(sql_type = Bool)]
     wanted: bool,
 }
