@@ -35,10 +35,14 @@ pub trait Written {
     fn bind<'a>(sql: Sql<'a>, rows: impl Iterator<Item = Self::Row<'a>> + Clone) -> Sql<'a>;
 }
 
+/// A column that is read: the name of its field, its name in the answer, and the expression that it is, if not the column of
+/// that name; `{}` stands for the table.
+pub type Answered = (&'static str, &'static str, &'static str);
+
 /// A type that is read from the columns of a row, made by [`read_columns!`](crate::read_columns).
 pub trait Read: QueryableByName<Pg> {
-    /// The columns as (name of the field, name in the answer, expression in which `{}` stands for the table).
-    const COLUMNS: &'static [(&'static str, &'static str, &'static str)];
+    /// The columns.
+    fn columns() -> Vec<Answered>;
 
     /// The select list, from a table of this name.
     #[must_use]
@@ -49,12 +53,12 @@ pub trait Read: QueryableByName<Pg> {
     /// The select list, with other expressions for some fields.
     #[must_use]
     fn list_but(table: &str, others: &[(&str, &str)]) -> String {
-        let columns = Self::COLUMNS.iter().map(|(field, name, expression)| {
-            match others.iter().find(|(other, _)| other == field) {
+        let columns = Self::columns().into_iter().map(|(field, name, expression)| {
+            match others.iter().find(|(other, _)| *other == field) {
                 Some((_, other)) => format!("{other} AS {name}"),
-                None if expression.is_empty() && field == name => format!("{table}.{field}"),
-                None if expression.is_empty() => format!("{table}.{field} AS {name}"),
-                None => format!("{} AS {name}", expression.replace("{}", table)),
+                None if !expression.is_empty() => format!("{} AS {name}", expression.replace("{}", table)),
+                None if field == name => format!("{table}.{field}"),
+                None => format!("{table}.{field} AS {name}"),
             }
         });
         columns.collect::<Vec<_>>().join(", ")
@@ -63,7 +67,7 @@ pub trait Read: QueryableByName<Pg> {
     /// A select list of nulls, for the part of a `UNION` that has no such row.
     #[must_use]
     fn nulls() -> String {
-        let columns = Self::COLUMNS.iter().map(|(_, name, _)| format!("NULL AS {name}"));
+        let columns = Self::columns().into_iter().map(|(_, name, _)| format!("NULL AS {name}"));
         columns.collect::<Vec<_>>().join(", ")
     }
 }
@@ -161,8 +165,9 @@ macro_rules! written_columns {
     };
 }
 
-/// Says from which columns a type is read: fields, each with the expression that it is, if that is not its name; then columns
-/// that are no fields; then fields that are made of `row`. A prefix keeps the names of several tables apart.
+/// Says from which columns a type is read: its fields, each with the expression that it is, if that is not the column of its
+/// name; `also` columns that are no fields; `with` fields of types that have columns of their own; fields that are `made`, of
+/// the row if need be. A prefix keeps the names of several tables apart.
 ///
 /// ```
 /// struct Note {
@@ -172,10 +177,8 @@ macro_rules! written_columns {
 /// }
 ///
 /// pg::read_columns! {
-///     Note, "note_": |row| {
-///         id, text = "{}.body";
-///         size;
-///         is_long: pg::columns::get::<i64>(row, "note_size")? > 1_000
+///     Note, "note_": { id, text = "{}.body" } also { size } made |row| {
+///         is_long: pg::columns::get::<i64>(row, "note_size")? > 1_000,
 ///     }
 /// }
 /// ```
@@ -184,27 +187,34 @@ macro_rules! read_columns {
     ($type:ident: $($columns:tt)+) => {
         $crate::read_columns! { $type, "": $($columns)+ }
     };
-    ($type:ident, $prefix:literal: $(|$row:ident|)? {
-        $($field:ident $(= $expression:literal)?),+ $(,)?
-        $(; $($other:ident $(= $of_other:literal)?),* $(; $($made:ident: $value:expr),+ $(,)?)?)?
-    }) => {
+    ($type:ident, $prefix:literal: { $($field:ident $(= $expression:literal)?),* $(,)? }
+        $(also { $($other:ident $(= $of_other:literal)?),+ $(,)? })?
+        $(with { $($part:ident: $of_part:ty),+ $(,)? })?
+        $(made $(|$row:ident|)? { $($made:ident: $value:expr),+ $(,)? })?
+    ) => {
         impl diesel::deserialize::QueryableByName<diesel::pg::Pg> for $type {
             fn build<'a>(
                 row: &impl diesel::row::NamedRow<'a, diesel::pg::Pg>,
             ) -> diesel::deserialize::Result<Self> {
-                $(let $row = row;)?
+                $($(let $row = row;)?)?
                 Ok(Self {
-                    $($field: $crate::columns::get(row, concat!($prefix, stringify!($field)))?,)+
-                    $($($($made: $value,)+)?)?
+                    $($field: $crate::columns::get(row, concat!($prefix, stringify!($field)))?,)*
+                    $($($part: <$of_part as diesel::deserialize::QueryableByName<diesel::pg::Pg>>::build(row)?,)+)?
+                    $($($made: $value,)+)?
                 })
             }
         }
 
         impl $crate::columns::Read for $type {
-            const COLUMNS: &'static [(&'static str, &'static str, &'static str)] = &[
-                $((stringify!($field), concat!($prefix, stringify!($field)), concat!($($expression)?)),)+
-                $($((stringify!($other), concat!($prefix, stringify!($other)), concat!($($of_other)?)),)*)?
-            ];
+            fn columns() -> Vec<$crate::columns::Answered> {
+                [
+                    vec![
+                        $((stringify!($field), concat!($prefix, stringify!($field)), concat!($($expression)?)),)*
+                        $($((stringify!($other), concat!($prefix, stringify!($other)), concat!($($of_other)?)),)+)?
+                    ],
+                    $($(<$of_part as $crate::columns::Read>::columns(),)+)?
+                ].concat()
+            }
         }
     };
 }
@@ -228,7 +238,7 @@ macro_rules! columns {
             }
         }
         $crate::read_columns! {
-            $type: |$row| { $($field),+; $($other),+; $($made: $of_made),+ }
+            $type: { $($field),+ } also { $($other),+ } made |$row| { $($made: $of_made),+ }
         }
     };
 }
@@ -302,6 +312,7 @@ macro_rules! read_as {
 read_as! {
     bool: Bool, Self, |value| Ok(value);
     i16: SmallInt, Self, |value| Ok(value);
+    u8: SmallInt, i16, |value| Ok(value.try_into()?);
     i64: BigInt, Self, |value| Ok(value);
     f64: Double, Self, |value| Ok(value);
     String: Text, Self, |value| Ok(value);
@@ -333,16 +344,22 @@ where
     }
 }
 
-/// Says that types are stored as the words that they are parsed from.
+/// Says that types are stored as the words that they are parsed from, or found by with a function of theirs.
 #[macro_export]
 macro_rules! word_columns {
     ($($type:ty),+) => {
+        $crate::word_columns! { $($type: |text| text.parse().map_err(|error| format!("{text:?}: {error}").into())),+ }
+    };
+    ($($type:ty),+; $find:ident) => {
+        $crate::word_columns! { $($type: |text| Self::$find(&text).ok_or_else(|| format!("unknown {text:?}").into())),+ }
+    };
+    ($($type:ty: |$text:ident| $value:expr),+) => {
         $(impl $crate::columns::FromColumn for $type {
             type Sql = diesel::sql_types::Text;
             type Plain = String;
 
-            fn from_plain(text: String) -> diesel::deserialize::Result<Self> {
-                text.parse().map_err(|error| format!("{text:?}: {error}").into())
+            fn from_plain($text: String) -> diesel::deserialize::Result<Self> {
+                $value
             }
         })+
     };

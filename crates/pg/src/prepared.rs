@@ -50,6 +50,15 @@ pub fn sql<'a>(text: &'static str) -> Sql<'a> {
     Sql { text, binds: Vec::new() }
 }
 
+/// A text that is put together once, at its first use.
+#[macro_export]
+macro_rules! once {
+    ($text:expr) => {{
+        static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| $text);
+        TEXT.as_str()
+    }};
+}
+
 /// See [`sql`].
 #[must_use]
 pub struct Sql<'a> {

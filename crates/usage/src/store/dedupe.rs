@@ -128,9 +128,7 @@ struct AskedRow {
 }
 
 pg::read_columns! {
-    Known: |row| {
-        caller, payload, occurred_at, record_id;
-        place, shared;
+    Known: { caller, payload, occurred_at, record_id } also { place, shared } made |row| {
         place: usize::try_from(get::<i64>(row, "place")?)?,
         shelf: if get(row, "shared")? { Shelf::Shared } else { Shelf::First },
     }
