@@ -222,3 +222,30 @@ pub async fn save(conn: Shared<'_>, batch: &Batch) -> Result<Saved, DbError> {
     )?;
     Ok(Saved { entries, grants, holds })
 }
+
+/// The statements that book and those of the tuned reads, whole, by name: for `EXPLAIN`.
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("book", &book::BOOK),
+        ("insert_budgets", &budgets::INSERT),
+        ("insert_grants", &grants::INSERT),
+        ("insert_holds", &holds::INSERT),
+        ("list_entries", pg::once!(entries::listing(entries::LISTED))),
+        ("list_expired_holds", pg::once!(listings::expired_holds())),
+        ("list_holds", pg::once!(listings::holds_that("true"))),
+        ("list_open_grants", pg::once!(listings::grants_that(listings::OPEN))),
+        ("load_budgets", &budgets::LOAD),
+        ("load_charges", &charges::LOAD),
+        ("load_holds", &holds::LOAD),
+        ("load_live_grants", &grants::LOAD_LIVE),
+        ("load_references", &references::LOAD),
+        ("lock_accounts", &accounts::LOCK),
+        ("peek", &peek::PEEK),
+        ("read_balances", balances::READ),
+        ("read_budgets", &budgets::READ),
+        ("trace", &traces::FIND),
+        ("update_budgets", &budgets::UPDATE),
+        ("update_holds", &holds::UPDATE),
+    ]
+}

@@ -11,8 +11,8 @@ use diesel::{
     row::NamedRow,
     serialize::{self, IsNull, Output, ToSql},
     sql_types::{
-        BigInt, Binary, Bool, Double, Jsonb, Nullable, SmallInt, SqlType, Text, Timestamptz, Uuid as SqlUuid,
-        is_nullable::NotNull,
+        BigInt, Binary, Bool, Double, Integer, Jsonb, Nullable, SmallInt, SqlType, Text, Timestamptz,
+        Uuid as SqlUuid, is_nullable::NotNull,
     },
 };
 use kernel::{Actor, CallerClass, Credits, FreeForm, Usd, UserId};
@@ -61,21 +61,39 @@ pub trait Read: QueryableByName<Pg> {
                 None => format!("{table}.{field} AS {name}"),
             }
         });
-        columns.collect::<Vec<_>>().join(", ")
+        listed(columns)
     }
 
     /// A select list of nulls, for the part of a `UNION` that has no such row.
     #[must_use]
     fn nulls() -> String {
-        let columns = Self::columns().into_iter().map(|(_, name, _)| format!("NULL AS {name}"));
-        columns.collect::<Vec<_>>().join(", ")
+        listed(Self::columns().into_iter().map(|(_, name, _)| format!("NULL AS {name}")))
     }
 }
 
 /// The names of columns, separated by commas.
 #[must_use]
 pub fn names(columns: &[Column]) -> String {
-    columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    listed(columns.iter().map(|(name, _)| (*name).to_owned()))
+}
+
+/// Most characters of a line of a list.
+const LINE_MAX: usize = 96;
+
+/// Separated by commas, in lines that can be read.
+fn listed(items: impl Iterator<Item = String>) -> String {
+    let (mut list, mut line) = (String::new(), 0_usize);
+    for item in items {
+        if line.saturating_add(item.len()) > LINE_MAX {
+            list.push_str(",\n      ");
+            line = 0;
+        } else if !list.is_empty() {
+            list.push_str(", ");
+        }
+        line = line.saturating_add(item.len()).saturating_add(2);
+        list.push_str(&item);
+    }
+    list
 }
 
 /// The placeholders of a statement: `$1`, `$2`, ..., each used once, in the order in which its values are bound.
@@ -92,19 +110,21 @@ impl Placeholders {
     /// `unnest($1::text[], ...)`: the rows of these columns.
     pub fn unnest(&mut self, columns: &[Column]) -> String {
         let arrays = columns.iter().map(|(_, sql_type)| format!("{}::{sql_type}[]", self.one()));
-        format!("unnest({})", arrays.collect::<Vec<_>>().join(", "))
+        format!("unnest({})", listed(arrays))
     }
 
     /// Inserts rows.
     pub fn insert(&mut self, table: &str, columns: &[Column]) -> String {
-        format!("INSERT INTO {table} ({}) SELECT * FROM {}", names(columns), self.unnest(columns))
+        format!("INSERT INTO {table} ({})\n    SELECT * FROM {}", names(columns), self.unnest(columns))
     }
 
     /// Inserts rows in the order given, in which generated ids then rise.
     pub fn insert_in_order(&mut self, table: &str, columns: &[Column]) -> String {
         let (names, rows) = (names(columns), self.unnest(columns));
         format!(
-            "INSERT INTO {table} ({names}) SELECT {names} FROM {rows} WITH ORDINALITY AS new ({names}, place) ORDER BY place"
+            "INSERT INTO {table} ({names})
+    SELECT {names}
+    FROM {rows} WITH ORDINALITY AS new ({names}, place) ORDER BY place"
         )
     }
 
@@ -112,10 +132,9 @@ impl Placeholders {
     pub fn update(&mut self, table: &str, keys: usize, columns: &[Column]) -> String {
         let (key, set) = columns.split_at(keys.min(columns.len()));
         let key: Vec<String> = key.iter().map(|(name, _)| format!("old.{name} = new.{name}")).collect();
-        let set: Vec<String> = set.iter().map(|(name, _)| format!("{name} = new.{name}")).collect();
         format!(
-            "UPDATE {table} AS old SET {} FROM {} AS new ({}) WHERE {}",
-            set.join(", "),
+            "UPDATE {table} AS old SET {}\n    FROM {} AS new ({})\n    WHERE {}",
+            listed(set.iter().map(|(name, _)| format!("{name} = new.{name}"))),
             self.unnest(columns),
             names(columns),
             key.join(" AND ")
@@ -313,6 +332,7 @@ read_as! {
     bool: Bool, Self, |value| Ok(value);
     i16: SmallInt, Self, |value| Ok(value);
     u8: SmallInt, i16, |value| Ok(value.try_into()?);
+    i32: Integer, Self, |value| Ok(value);
     i64: BigInt, Self, |value| Ok(value);
     f64: Double, Self, |value| Ok(value);
     String: Text, Self, |value| Ok(value);

@@ -5,3 +5,14 @@ pub(crate) mod messages;
 pub(crate) mod sessions;
 
 pub use audits::AUDITS;
+
+/// The statements of messages and of lists, whole, by name: for `EXPLAIN`.
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("insert_messages", &messages::INSERT),
+        ("list_messages", &messages::LIST),
+        ("list_sessions", &sessions::LIST),
+        ("update_tallies", &sessions::UPDATE),
+    ]
+}

@@ -40,14 +40,14 @@ pg::read_columns! { AccountRow: { user_id, low_balance_at } with { account: Acco
 pub struct LockedRow {
     /// The account.
     pub row: AccountRow,
-    /// Whether it has budgets.
+    /// It has budgets.
     pub budgeted: bool,
 }
 pg::read_columns! { LockedRow: { budgeted } with { row: AccountRow } }
 
 /// A user.
 pub struct UserRow {
-    /// Who.
+    /// Their id.
     pub user_id: UserId,
 }
 pg::read_columns! { UserRow: { user_id } }

@@ -45,13 +45,14 @@ pub async fn read(
     pinned: Option<OffsetDateTime>,
     users: &[UserId],
 ) -> Result<BTreeMap<UserId, Glance>, DbError> {
-    let rows: Vec<GlanceRow> = pg::sql(
-        "SELECT user_id, posted, held, lifetime_granted, next_due_at, \
-         greatest(as_of, coalesce($2, clock_timestamp())) AS now FROM credits.accounts WHERE user_id = ANY($1)",
-    )
-    .bind::<Array<Text>, _>(texts(users))
-    .bind::<Nullable<Timestamptz>, _>(pinned)
-    .load(&mut conn)
-    .await?;
+    let rows: Vec<GlanceRow> = pg::sql(READ)
+        .bind::<Array<Text>, _>(texts(users))
+        .bind::<Nullable<Timestamptz>, _>(pinned)
+        .load(&mut conn)
+        .await?;
     Ok(rows.into_iter().map(|row| (row.user_id, row.glance)).collect())
 }
+
+pub(super) const READ: &str = "
+SELECT user_id, posted, held, lifetime_granted, next_due_at, greatest(as_of, coalesce($2, clock_timestamp())) AS now
+FROM credits.accounts WHERE user_id = ANY($1)";

@@ -1,6 +1,9 @@
 //! Charges that commands want to give back, with the grants they took from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -43,19 +46,11 @@ pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<(UserId, Uuid)>) -> Re
     if wanted.is_empty() {
         return Ok(Charges::new());
     }
-    let rows: Vec<ChargeRow> = pg::sql(pg::once!(format!(
-        "
-SELECT {}
-FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id)
-JOIN credits.entries e ON e.user_id = w.user_id AND e.transaction_id = w.transaction_id AND e.type IN ('consume', 'capture')
-JOIN credits.entry_grants l ON l.user_id = e.user_id AND l.seq = e.seq
-JOIN credits.grants g ON g.user_id = l.user_id AND g.id = l.grant_id",
-        ChargeRow::list("g")
-    )))
-    .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
-    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
-    .load(&mut conn)
-    .await?;
+    let rows: Vec<ChargeRow> = pg::sql(&LOAD)
+        .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
+        .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+        .load(&mut conn)
+        .await?;
     let mut charges = Charges::new();
     for row in rows {
         let GrantRow { user_id, grant } = row.grant;
@@ -69,3 +64,15 @@ JOIN credits.grants g ON g.user_id = l.user_id AND g.id = l.grant_id",
     }
     Ok(charges)
 }
+
+pub(super) static LOAD: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
+SELECT {}
+FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id)
+JOIN credits.entries e ON e.user_id = w.user_id AND e.transaction_id = w.transaction_id AND e.type IN ('consume', 'capture')
+JOIN credits.entry_grants l ON l.user_id = e.user_id AND l.seq = e.seq
+JOIN credits.grants g ON g.user_id = l.user_id AND g.id = l.grant_id",
+        ChargeRow::list("g")
+    )
+});

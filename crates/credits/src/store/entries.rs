@@ -56,6 +56,9 @@ WHERE e.nth = 1 OR (e.nth < $5 AND e.bytes <= $6) ORDER BY e.seq DESC",
     )
 }
 
+/// Entries that are shown: a hold changes no balance.
+pub(super) const LISTED: &str = "NOT IN ('hold', 'release')";
+
 /// The range of `seq` whose entries were created within the dates of the filter.
 pub async fn window(
     conn: &mut AsyncPgConnection,
@@ -78,7 +81,7 @@ pub async fn list(
     page: &Page<i64>,
 ) -> Result<Found<Entry>, DbError> {
     let text = match kind {
-        None => pg::once!(listing("NOT IN ('hold', 'release')")),
+        None => pg::once!(listing(LISTED)),
         Some(TransactionKind::Consume) => pg::once!(listing("IN ('consume', 'capture')")),
         Some(TransactionKind::Recharge) => pg::once!(listing("= 'recharge'")),
         Some(TransactionKind::Refund) => pg::once!(listing("= 'refund'")),

@@ -46,7 +46,7 @@ pub struct LineRow {
     pub user_id: UserId,
     /// Which.
     pub hold_id: Uuid,
-    /// What of which grant.
+    /// The part of a grant.
     pub portion: Portion,
 }
 

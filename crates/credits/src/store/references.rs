@@ -1,6 +1,6 @@
 //! References of payments and gifts that are in use, with the entries that booked them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use diesel::{
     QueryableByName,
@@ -46,7 +46,16 @@ pub async fn load(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<ReferenceRow> = pg::sql(pg::once!(format!(
+    let rows: Vec<ReferenceRow> = pg::sql(&LOAD)
+        .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
+        .bind::<Array<Text>, _>(wanted.iter().map(|(_, reference)| reference.as_str()).collect::<Vec<_>>())
+        .load(&mut conn)
+        .await?;
+    Ok(rows.into_iter().map(ReferenceRow::into_reference).collect())
+}
+
+pub(super) static LOAD: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "
 SELECT {}, {}
 FROM unnest($1::text[], $2::text[]) AS w (user_id, reference_id)
@@ -54,13 +63,8 @@ JOIN credits.grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_
 LEFT JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq",
         NotedGrantRow::list("g"),
         Entry::list("e")
-    )))
-    .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
-    .bind::<Array<Text>, _>(wanted.iter().map(|(_, reference)| reference.as_str()).collect::<Vec<_>>())
-    .load(&mut conn)
-    .await?;
-    Ok(rows.into_iter().map(ReferenceRow::into_reference).collect())
-}
+    )
+});
 
 impl ReferenceRow {
     fn into_reference(self) -> Reference {

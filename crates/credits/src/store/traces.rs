@@ -1,6 +1,9 @@
 //! Reads of earlier transactions: an entry by its sequence number, or all rows of a transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use diesel::{
     QueryableByName,
@@ -84,7 +87,16 @@ pub async fn find(
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows: Vec<TraceRow> = pg::sql(pg::once!(format!(
+    let rows: Vec<TraceRow> = pg::sql(&FIND)
+        .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
+        .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+        .load(&mut conn)
+        .await?;
+    Ok(rows.into_iter().map(TraceRow::into_trace).collect())
+}
+
+pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "
 SELECT {}, {}, {}, {}
 FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id)
@@ -103,13 +115,8 @@ LEFT JOIN LATERAL (
         Entry::list("e"),
         Hold::list("h"),
         NotedGrantRow::list("g")
-    )))
-    .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
-    .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
-    .load(&mut conn)
-    .await?;
-    Ok(rows.into_iter().map(TraceRow::into_trace).collect())
-}
+    )
+});
 
 impl TraceRow {
     fn into_trace(self) -> ((UserId, Uuid), Trace) {

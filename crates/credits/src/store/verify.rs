@@ -2,7 +2,7 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, Text},
+    sql_types::{BigInt, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
@@ -55,15 +55,12 @@ struct CountRow {
     count: i64,
 }
 
-#[derive(QueryableByName)]
 struct FoundRow {
-    #[diesel(sql_type = Text)]
     subject: String,
-    #[diesel(sql_type = Nullable<BigInt>)]
     seq: Option<i64>,
-    #[diesel(sql_type = Text)]
     detail: String,
 }
+pg::read_columns! { FoundRow: { subject, seq, detail } }
 
 /// How many accounts there are.
 pub async fn accounts(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {

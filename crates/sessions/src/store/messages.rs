@@ -73,12 +73,8 @@ pub(crate) async fn insert(
     mut conn: &AsyncPgConnection,
     new: &[(&NewMessage, &Place)],
 ) -> Result<Vec<Message>, DbError> {
-    // In order, so that the generated ids rise with seq.
-    let text = pg::once!({
-        let messages = Placeholders::default().insert_in_order("sessions.messages", NewRow::COLUMNS);
-        format!("{messages} RETURNING {}", Message::list("messages"))
-    });
-    let rows: Vec<Message> = pg::sql(text).bind_rows::<NewRow>(new.iter().copied()).load(&mut conn).await?;
+    let rows: Vec<Message> =
+        pg::sql(&INSERT).bind_rows::<NewRow>(new.iter().copied()).load(&mut conn).await?;
     DbError::expect_rows("insertion of messages", new.len(), rows.len())?;
     Ok(rows)
 }
@@ -132,4 +128,10 @@ FROM (
 WHERE nth = 1 OR (nth <= $7 AND bytes <= $8) ORDER BY seq",
         PageRow::list("measured")
     )
+});
+
+/// In order, so that the generated ids rise with seq.
+pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let messages = Placeholders::default().insert_in_order("sessions.messages", NewRow::COLUMNS);
+    format!("{messages} RETURNING {}", Message::list("messages"))
 });

@@ -104,7 +104,7 @@ pub(crate) async fn dropped_before(conn: &mut AsyncPgConnection) -> Result<Optio
 ///
 /// Both ends of the key are bounds of the index, also the end of one user's window: `occurred_at < $6` alone would have the
 /// walk go on through his later records.
-static PAGE: LazyLock<String> = LazyLock::new(|| {
+pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT wanted AND fits AS wanted, {}
 FROM (
@@ -113,10 +113,10 @@ FROM (
         SELECT page.*, row_number() OVER walk AS seen, count(*) FILTER (WHERE wanted) OVER walk AS nth,
                sum(size_bytes) FILTER (WHERE wanted) OVER walk AS bytes
         FROM (
-            SELECT *, CASE WHEN occurred_at >= $5 AND occurred_at < $6 AND ($9 IS NULL OR event_type = $9)
-                            AND ($10 IS NULL OR model_name = $10) AND ($11 IS NULL OR provider = $11)
-                            AND ($12 IS NULL OR tool_name = $12) AND ($13 IS NULL OR session_id = $13)
-                            AND ($14 IS NULL OR recorded_by = $14)
+            SELECT *, CASE WHEN occurred_at >= $5 AND occurred_at < $6 AND ($9::text IS NULL OR event_type = $9)
+                            AND ($10::text IS NULL OR model_name = $10) AND ($11::text IS NULL OR provider = $11)
+                            AND ($12::text IS NULL OR tool_name = $12) AND ($13::text IS NULL OR session_id = $13)
+                            AND ($14::text IS NULL OR recorded_by = $14)
                            THEN true ELSE false END AS wanted
             FROM usage.records
             WHERE (user_id, occurred_at, id) > ($1, $2, $3) AND (user_id, occurred_at) < ($4, $6)

@@ -14,13 +14,12 @@ use super::Shared;
 use crate::rating::{Key, Price, PriceBook, Rate, TokenClass};
 
 /// Which book it is: two books of the same edition are the same.
-#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edition {
-    #[diesel(sql_type = BigInt)]
     version: i64,
-    #[diesel(sql_type = Text)]
     stamp: String,
 }
+pg::read_columns! { Edition: { version, stamp } }
 
 /// The present edition.
 pub(crate) async fn edition(mut conn: Shared<'_>) -> Result<Edition, DbError> {

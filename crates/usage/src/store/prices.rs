@@ -159,7 +159,7 @@ pg::written_columns! {
 }
 
 pg::written_columns! {
-    /// What else a version has.
+    /// The other columns of a version.
     NewVersion = version: &'a Beginning<'a> {
         valid_from: Timestamptz = version.valid_from,
         retired: Bool = version.new.offer == Offer::Retired,

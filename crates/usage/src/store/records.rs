@@ -103,17 +103,17 @@ pub(crate) async fn newest(
 ///
 /// The plan is made without the values (docs/adr/0008). A bare `($5 IS NULL OR ...)` would count as rare, and the planner
 /// would sort the few rows it expects instead of walking the index until the page is full; a CASE it takes for even.
-static NEWEST: LazyLock<String> = LazyLock::new(|| {
+pub(super) static NEWEST: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT found, {}
 FROM (
     SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, sum(size_bytes) OVER walk AS bytes
     FROM (
         SELECT * FROM usage.records
-        WHERE user_id = $1 AND occurred_at >= coalesce($2, '-infinity') AND (occurred_at, id) < ($3, $4)
-          AND CASE WHEN ($5 IS NULL OR event_type = $5) AND ($6 IS NULL OR model_name = $6)
-                    AND ($7 IS NULL OR provider = $7) AND ($8 IS NULL OR tool_name = $8)
-                    AND ($9 IS NULL OR session_id = $9) AND ($10 IS NULL OR recorded_by = $10)
+        WHERE user_id = $1 AND occurred_at >= coalesce($2::timestamptz, '-infinity') AND (occurred_at, id) < ($3, $4)
+          AND CASE WHEN ($5::text IS NULL OR event_type = $5) AND ($6::text IS NULL OR model_name = $6)
+                    AND ($7::text IS NULL OR provider = $7) AND ($8::text IS NULL OR tool_name = $8)
+                    AND ($9::text IS NULL OR session_id = $9) AND ($10::text IS NULL OR recorded_by = $10)
                    THEN true ELSE false END
         ORDER BY occurred_at DESC, id DESC LIMIT $11 OFFSET $12
     ) AS page
@@ -126,7 +126,7 @@ ORDER BY occurred_at DESC, id DESC",
 });
 
 /// By the summary of block ranges that ids have: a record without its instant is asked for rarely.
-static FIND: LazyLock<String> = LazyLock::new(|| {
+pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {} FROM usage.records AS record WHERE record.user_id = $1 AND record.id = $2",
         Record::list("record")

@@ -6,7 +6,7 @@ use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 
-/// What becomes of a row `sums` that is there already.
+/// The new figures of a row `sums` that is there already.
 pub(super) const ADDED_UP: &str =
     "records = sums.records + excluded.records, tokens_used = sums.tokens_used + excluded.tokens_used,
         prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
@@ -28,7 +28,7 @@ pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<
 /// What lies in part 0 of a quarter may in the sum of a day be too much for 64 bits. A span whose newest sum is half full
 /// (2^62) gets another one, below it. Several workers that do not see one another may still add to the full half what fits
 /// into the other one.
-static FOLD: LazyLock<String> = LazyLock::new(|| {
+pub(super) static FOLD: LazyLock<String> = LazyLock::new(|| {
     format!(
         "
 WITH taken AS MATERIALIZED (

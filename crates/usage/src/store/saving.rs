@@ -3,10 +3,7 @@
 
 use std::{num::TryFromIntError, sync::LazyLock};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Binary, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use kernel::{CallerClass, UserId};
 use pg::{
@@ -59,12 +56,12 @@ pg::written_columns! {
 }
 
 pg::written_columns! {
-    /// Whose sums are added to.
+    /// The owner of sums.
     SumOwner = key: &'a Key<'a> { user_id: Text = key.user_id }
 }
 
 pg::written_columns! {
-    /// What is added and to which sums, but for whose they are.
+    /// Figures and the sums that they are added to, without their owner.
     NewSum = (key, added): (&'a Key<'a>, Added<i64>) {
         bucket: Timestamptz = key.bucket,
         event_type: Text = key.event_type,
@@ -156,17 +153,13 @@ static SHARE: LazyLock<String> = LazyLock::new(|| {
     format!("{claims} ON CONFLICT (user_id, event_id, caller) DO NOTHING")
 });
 
-#[derive(QueryableByName)]
 struct SavedRow {
-    #[diesel(sql_type = BigInt)]
     claims: i64,
-    #[diesel(sql_type = BigInt)]
     records: i64,
-    #[diesel(sql_type = BigInt)]
     sums: i64,
-    #[diesel(sql_type = BigInt)]
     deltas: i64,
 }
+pg::read_columns! { SavedRow: { claims, records, sums, deltas } }
 
 fn expect(what: &'static str, expected: usize, rows: i64) -> Result<(), DbError> {
     DbError::expect_rows(what, expected, count(rows))

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, BigInt, Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CreditsSum, UsdSum, UserId};
 use pg::{DbError, Sql};
@@ -133,34 +130,26 @@ ORDER BY credits_charged::numeric DESC, records DESC, user_id",
     )
 });
 
-#[derive(QueryableByName)]
 pub(super) struct SumRow {
-    #[diesel(sql_type = Integer)]
     pub(super) coverage: i32,
-    #[diesel(sql_type = Nullable<BigInt>)]
     place: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     event_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     model: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     provider: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     tool: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     user_id: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     records: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     tokens_used: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     prompt_tokens: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     completion_tokens: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     credits_charged: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     cost_usd: Option<String>,
+}
+pg::read_columns! {
+    SumRow: {
+        coverage, place, event_type, model, provider, tool, user_id, records, tokens_used, prompt_tokens, completion_tokens,
+        credits_charged, cost_usd
+    }
 }
 
 impl SumRow {

@@ -20,11 +20,11 @@ use crate::{Coverage, Selection, core::window::Window};
 /// month whose records were dropped gives way to the whole quarter, which `coverage` shows.
 const SPAN: &str = "
 WITH quarters AS (
-    SELECT CASE WHEN $8 IS NOT NULL OR $9 IS NOT NULL THEN 'infinity' WHEN $2 IS NULL THEN '-infinity'
+    SELECT CASE WHEN $8::text IS NOT NULL OR $9::text IS NOT NULL THEN 'infinity' WHEN $2::timestamptz IS NULL THEN '-infinity'
                 WHEN $2 < dropped_before THEN date_bin('15 minutes', $2, '2000-01-01 00:00:00+00')
                 ELSE date_bin('15 minutes', $2 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
            END AS bucket_from,
-           CASE WHEN $8 IS NOT NULL OR $9 IS NOT NULL THEN '-infinity' WHEN $3 IS NULL THEN 'infinity'
+           CASE WHEN $8::text IS NOT NULL OR $9::text IS NOT NULL THEN '-infinity' WHEN $3::timestamptz IS NULL THEN 'infinity'
                 WHEN $3 > dropped_before THEN date_bin('15 minutes', $3, '2000-01-01 00:00:00+00')
                 ELSE date_bin('15 minutes', $3 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
            END AS bucket_until,
@@ -34,15 +34,15 @@ WITH quarters AS (
     SELECT bucket_from, bucket_until, first, last,
            CASE WHEN bucket_from < bucket_until THEN bucket_from ELSE last END AS low_until,
            CASE WHEN bucket_from < bucket_until THEN bucket_until ELSE last END AS high_from,
-           CASE WHEN $8 IS NULL AND $9 IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
+           CASE WHEN $8::text IS NULL AND $9::text IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
                 WHEN first < dropped_before THEN 2 ELSE 0 END AS coverage
     FROM quarters
 )";
 
-/// What narrows the rows of roll-ups.
+/// The condition on the rows of roll-ups.
 pub(super) const ROLLED_UP_ONLY: &str =
-    "CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR (model = $5 AND model <> ''))
-                AND ($6 IS NULL OR (provider = $6 AND provider <> '')) AND ($7 IS NULL OR (tool = $7 AND tool <> ''))
+    "CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR (model = $5 AND model <> ''))
+                AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
                THEN true ELSE false END";
 
 /// The parts of one user.
@@ -72,7 +72,7 @@ pub(super) fn of_all() -> String {
                least(coalesce(lead(begins) OVER (ORDER BY nth), 'infinity'), bucket_until) AS high
         FROM span, (
             SELECT nth, date_bin('15 minutes', start + interval '899.999999 seconds', '2000-01-01 00:00:00+00') AS begins
-            FROM unnest($10) WITH ORDINALITY AS given (start, nth)) AS starts",
+            FROM unnest($10::timestamptz[]) WITH ORDINALITY AS given (start, nth)) AS starts",
     )
 }
 
@@ -118,9 +118,9 @@ fn edge(owner: &str, from: &str, until: &str) -> String {
            coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
     FROM usage.records
     WHERE {owner} occurred_at >= (SELECT {from} FROM span) AND occurred_at < (SELECT {until} FROM span)
-      AND CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR model_name = $5) AND ($6 IS NULL OR provider = $6)
-                AND ($7 IS NULL OR tool_name = $7) AND ($8 IS NULL OR session_id = $8)
-                AND ($9 IS NULL OR recorded_by = $9)
+      AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR model_name = $5) AND ($6::text IS NULL OR provider = $6)
+                AND ($7::text IS NULL OR tool_name = $7) AND ($8::text IS NULL OR session_id = $8)
+                AND ($9::text IS NULL OR recorded_by = $9)
                THEN true ELSE false END"
     )
 }

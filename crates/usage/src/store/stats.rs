@@ -2,10 +2,6 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Integer, Nullable, Text},
-};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CreditsSum, UsdSum, UserId};
 use pg::DbError;
@@ -45,23 +41,16 @@ const EVENT_TYPE: i64 = 0b011;
 const MODEL: i64 = 0b101;
 const PROVIDER: i64 = 0b110;
 
-#[derive(QueryableByName)]
 struct GroupRow {
-    #[diesel(sql_type = BigInt)]
     axis: i64,
-    #[diesel(sql_type = Nullable<Text>)]
     value: Option<String>,
-    #[diesel(sql_type = Integer)]
     coverage: i32,
-    #[diesel(sql_type = BigInt)]
     records: i64,
-    #[diesel(sql_type = Text)]
     credits_charged: String,
-    #[diesel(sql_type = Text)]
     cost_usd: String,
-    #[diesel(sql_type = Text)]
     tokens_used: String,
 }
+pg::read_columns! { GroupRow: { axis, value, coverage, records, credits_charged, cost_usd, tokens_used } }
 
 fn add(mut stats: Stats, row: GroupRow) -> Result<Stats, DbError> {
     match row.axis {

@@ -209,17 +209,13 @@ struct AxisRow {
     axis: Option<i64>,
 }
 
-#[derive(QueryableByName)]
 struct CountRow {
-    #[diesel(sql_type = Nullable<BigInt>)]
     place: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     event_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     tool: Option<String>,
-    #[diesel(sql_type = BigInt)]
     users: i64,
 }
+pg::read_columns! { CountRow: { place, event_type, tool, users } }
 
 /// The bucket, or kind of event and tool, in which users were counted; neither for the whole window.
 type Where = (Option<usize>, Option<(Option<String>, Option<String>)>);
@@ -234,15 +230,12 @@ impl CountRow {
     }
 }
 
-#[derive(QueryableByName)]
 struct UnratedRow {
-    #[diesel(sql_type = Text)]
     model: String,
-    #[diesel(sql_type = BigInt)]
     records: i64,
-    #[diesel(sql_type = BigInt)]
     looked_at: i64,
 }
+pg::read_columns! { UnratedRow: { model, records, looked_at } }
 
 #[derive(QueryableByName)]
 struct DateRow {

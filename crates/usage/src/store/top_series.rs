@@ -67,7 +67,7 @@ const RANKED: &str = ", weighed AS (
     FROM ranked
 )";
 
-/// What is summed up at each step.
+/// The sums of each step.
 const SUMS: &str =
     "sum(records) AS records, sum(tokens_used) AS tokens_used, sum(prompt_tokens) AS prompt_tokens,
            sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd";

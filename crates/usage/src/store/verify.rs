@@ -2,7 +2,7 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, SmallInt, Text, Timestamptz},
+    sql_types::{BigInt, Nullable, SmallInt, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
@@ -56,15 +56,12 @@ struct CountRow {
     count: i64,
 }
 
-#[derive(QueryableByName)]
 struct FoundRow {
-    #[diesel(sql_type = Nullable<Text>)]
     user_id: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     at: Option<OffsetDateTime>,
-    #[diesel(sql_type = Text)]
     detail: String,
 }
+pg::read_columns! { FoundRow: { user_id, at, detail } }
 
 /// How many records there are, by the sums of days: near enough to tell how far somebody has come.
 pub(crate) async fn records(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
