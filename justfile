@@ -40,6 +40,10 @@ new-migration domain name:
 docs:
     tools/generate-docs.sh docs
 
+# write the whole texts of the hot statements again: crates/<domain>/statements
+statements:
+    cargo test --locked -p credits -p sessions -p usage --test main statements::write -- --ignored
+
 # fetch the files of /docs and /redoc again (needs npm and a network)
 vendor:
     bins/gateway/assets/docs/vendor.sh

@@ -29,7 +29,7 @@ pub use service::{
     entries_at, execute, find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare,
     replace_budgets, set_budgets, set_low_balance_at, sweep, taken_from, trace, transactions,
 };
-pub use store::audits::AUDITS;
+pub use store::{audits::AUDITS, statements};
 
 /// The schema `credits`.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(

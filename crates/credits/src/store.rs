@@ -154,7 +154,7 @@ pub async fn lock(
         charges::load(conn, &wanted.charges),
         global_references::load(conn, &wanted.global_references),
     )?;
-    if live.read == grants::Read::Unlocked && !rows.is_empty() {
+    if live.read == grants::ReadWhen::Unlocked && !rows.is_empty() {
         let fault = "the grants of a batch were read before its accounts were locked";
         return Err(DbError::Inconsistent(fault.to_owned()));
     }
@@ -167,28 +167,27 @@ pub async fn load(conn: Shared<'_>, locked: Locked) -> Result<Batch, DbError> {
     let Locked { wanted, fresh, rows, live, known, charges, global_references } = locked;
     let holding: Vec<&str> = rows
         .iter()
-        .map(accounts::LockedRow::account)
-        .filter(|account| account.is_holding())
-        .map(accounts::AccountRow::user_id)
+        .map(|locked| &locked.row)
+        .filter(|row| row.account.held > Credits::ZERO)
+        .map(|row| row.user_id.as_str())
         .collect();
     let now = live.now;
     let budgeted: Vec<(&str, OffsetDateTime)> = rows
         .iter()
-        .filter(|row| row.is_budgeted())
-        .map(accounts::LockedRow::account)
-        .map(|account| (account.user_id(), account.as_of().max(now)))
+        .filter(|locked| locked.budgeted)
+        .map(|locked| (locked.row.user_id.as_str(), locked.row.account.as_of.max(now)))
         .collect();
     let (holds, lines, budgets) = try_join!(
         holds::load(conn, &holding, &wanted.holds),
         holds::load_lines(conn, &holding),
         budgets::load(conn, &budgeted),
     )?;
-    let mut thresholds = BTreeMap::new();
-    for row in &rows {
-        thresholds.extend(row.account().threshold()?);
-    }
-    let rows = rows.into_iter().map(accounts::LockedRow::into_account).collect();
-    let accounts = accounts::assemble(rows, live.grants, holds::assemble(holds, lines)?, &fresh)?;
+    let thresholds = rows
+        .iter()
+        .filter_map(|locked| Some((locked.row.user_id.clone(), locked.row.low_balance_at?)))
+        .collect();
+    let rows = rows.into_iter().map(|locked| locked.row).collect();
+    let accounts = accounts::assemble(rows, live.grants, holds::assemble(holds, lines), &fresh)?;
     let mut batch = Batch { now, accounts, thresholds, global_references };
     for (user, budgets) in budgets {
         if let Some(state) = batch.accounts.get_mut(&user) {
@@ -222,4 +221,31 @@ pub async fn save(conn: Shared<'_>, batch: &Batch) -> Result<Saved, DbError> {
         global_references::insert(conn, &states, batch.now),
     )?;
     Ok(Saved { entries, grants, holds })
+}
+
+/// The statements that book and those of the tuned reads, whole, by name: for `EXPLAIN`.
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("book", &book::BOOK),
+        ("insert_budgets", &budgets::INSERT),
+        ("insert_grants", &grants::INSERT),
+        ("insert_holds", &holds::INSERT),
+        ("list_entries", pg::once!(entries::listing(entries::LISTED))),
+        ("list_expired_holds", pg::once!(listings::expired_holds())),
+        ("list_holds", pg::once!(listings::holds_that("true"))),
+        ("list_open_grants", pg::once!(listings::grants_that(listings::OPEN))),
+        ("load_budgets", &budgets::LOAD),
+        ("load_charges", &charges::LOAD),
+        ("load_holds", &holds::LOAD),
+        ("load_live_grants", &grants::LOAD_LIVE),
+        ("load_references", &references::LOAD),
+        ("lock_accounts", &accounts::LOCK),
+        ("peek", &peek::PEEK),
+        ("read_balances", balances::READ),
+        ("read_budgets", &budgets::READ),
+        ("trace", &traces::FIND),
+        ("update_budgets", &budgets::UPDATE),
+        ("update_holds", &holds::UPDATE),
+    ]
 }

@@ -37,6 +37,8 @@ mod paging;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]
+mod statements;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod verify;

@@ -2,6 +2,8 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
+use crate::columns::Unreadable;
+
 /// A failure of the database, or of the way to it.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -156,6 +158,9 @@ impl From<DieselError> for DbError {
         let DieselError::DatabaseError(kind, about) = &source else {
             return match source {
                 DieselError::BrokenTransactionManager => Self::Lost(source),
+                DieselError::DeserializationError(why) if why.is::<Unreadable>() => {
+                    Self::Inconsistent(why.to_string())
+                }
                 other => Self::Statement(other),
             };
         };

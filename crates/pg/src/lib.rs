@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod batch;
+pub mod columns;
 pub mod connect;
 pub mod error;
 pub mod migrate;

@@ -3,7 +3,7 @@
 //! diesel parses, describes and closes again every statement it deems of varying text: updates, upserts, raw SQL. With
 //! diesel-async each of these is an extra round trip. Where the text is constant this is waste (docs/adr/0004).
 
-use std::marker::PhantomData;
+use std::{fmt, marker::PhantomData};
 
 use diesel::{
     QueryResult,
@@ -12,6 +12,8 @@ use diesel::{
     serialize::ToSql,
     sql_types::{HasSqlType, Untyped},
 };
+
+use crate::columns::Written;
 
 /// A diesel query whose SQL text never varies: it is prepared once per connection and then found by its text.
 ///
@@ -42,65 +44,79 @@ impl<Q: Query> Query for Prepared<Q> {
 
 /// Hand-written SQL of constant text, prepared once per connection. Bind values in the order of `$1`, `$2`, ...
 ///
-/// Rows are loaded into `#[derive(QueryableByName)]` structs.
-pub fn sql(text: &'static str) -> Sql<()> {
-    Sql { text, binds: () }
+/// Rows are loaded into types that are read by the names of columns, with `#[derive(QueryableByName)]` or
+/// [`read_columns!`](crate::read_columns).
+pub fn sql<'a>(text: &'static str) -> Sql<'a> {
+    Sql { text, binds: Vec::new() }
+}
+
+/// A text that is put together once, at its first use.
+#[macro_export]
+macro_rules! once {
+    ($text:expr) => {{
+        static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| $text);
+        TEXT.as_str()
+    }};
 }
 
 /// See [`sql`].
-#[derive(Debug, Clone)]
 #[must_use]
-pub struct Sql<Binds> {
+pub struct Sql<'a> {
     text: &'static str,
-    binds: Binds,
+    binds: Vec<Box<dyn Bind + Send + 'a>>,
 }
 
-/// One value bound as SQL type `ST`, behind those in `Before`.
-#[derive(Debug, Clone)]
-pub struct Bound<Before, ST, Value> {
-    before: Before,
-    value: Value,
-    sql_type: PhantomData<ST>,
-}
-
-impl<Binds> Sql<Binds> {
+impl<'a> Sql<'a> {
     /// Binds the next value as SQL type `ST`.
-    pub fn bind<ST, Value>(self, value: Value) -> Sql<Bound<Binds, ST, Value>> {
-        Sql { text: self.text, binds: Bound { before: self.binds, value, sql_type: PhantomData } }
+    pub fn bind<ST, Value>(mut self, value: Value) -> Self
+    where
+        ST: 'a,
+        Pg: HasSqlType<ST>,
+        Value: ToSql<ST, Pg> + Send + 'a,
+    {
+        self.binds.push(Box::new(Bound::<ST, Value> { value, sql_type: PhantomData }));
+        self
+    }
+
+    /// Binds the next columns of rows, an array each.
+    pub fn bind_rows<W: Written>(self, rows: impl Iterator<Item = W::Row<'a>> + Clone) -> Self {
+        W::bind(self, rows)
     }
 }
 
-/// The values of a statement, in order.
-pub trait Binds {
-    /// Hands the values to the statement.
-    ///
-    /// # Errors
-    /// What serializing a value raises.
+impl fmt::Debug for Sql<'_> {
+    /// The text alone: values may be what a user said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sql").field(&self.text).finish()
+    }
+}
+
+/// A value that is bound as SQL type `ST`.
+struct Bound<ST, Value> {
+    value: Value,
+    sql_type: PhantomData<fn() -> ST>,
+}
+
+/// A value of a statement.
+trait Bind {
+    /// Hands the value to the statement.
     fn push<'b>(&'b self, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()>;
 }
 
-impl Binds for () {
-    fn push<'b>(&'b self, _pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        Ok(())
-    }
-}
-
-impl<Before, ST, Value> Binds for Bound<Before, ST, Value>
+impl<ST, Value> Bind for Bound<ST, Value>
 where
-    Before: Binds,
     Pg: HasSqlType<ST>,
     Value: ToSql<ST, Pg>,
 {
     fn push<'b>(&'b self, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.before.push(pass)?;
         pass.push_bind_param_value_only(&self.value)
     }
 }
 
-impl<B: Binds> QueryFragment<Pg> for Sql<B> {
+impl QueryFragment<Pg> for Sql<'_> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         pass.push_sql(self.text);
-        self.binds.push(&mut pass)
+        self.binds.iter().try_for_each(|bind| bind.push(&mut pass))
     }
 
     fn is_safe_to_cache_prepared(&self, _backend: &Pg) -> QueryResult<bool> {
@@ -108,11 +124,11 @@ impl<B: Binds> QueryFragment<Pg> for Sql<B> {
     }
 }
 
-impl<B> QueryId for Sql<B> {
+impl QueryId for Sql<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl<B> Query for Sql<B> {
+impl Query for Sql<'_> {
     type SqlType = Untyped;
 }

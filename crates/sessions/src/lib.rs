@@ -17,7 +17,7 @@ pub use model::{
     parse_session_id,
 };
 pub use service::{add_messages, create, delete, find, find_in_scope, held_up, list, messages, set_status};
-pub use store::AUDITS;
+pub use store::{AUDITS, statements};
 
 /// The tables of this crate, in order.
 pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(

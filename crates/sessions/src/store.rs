@@ -1,4 +1,4 @@
-//! All SQL of this domain. Rows hold plain types and become those of the model here.
+//! All SQL of this domain.
 
 mod audits;
 pub(crate) mod messages;
@@ -6,14 +6,13 @@ pub(crate) mod sessions;
 
 pub use audits::AUDITS;
 
-use kernel::UserId;
-use pg::DbError;
-
-/// A column that holds what the rules never write is a fault of ours, whoever wrote it.
-fn inconsistent(table: &str, key: &dyn std::fmt::Display, column: &str) -> DbError {
-    DbError::Inconsistent(format!("{column} of {table} {key}"))
-}
-
-fn user_id(text: &str, table: &str, key: &dyn std::fmt::Display) -> Result<UserId, DbError> {
-    UserId::stored(text).map_err(|_| inconsistent(table, key, "user_id"))
+/// The statements of messages and of lists, whole, by name: for `EXPLAIN`.
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("insert_messages", &messages::INSERT),
+        ("list_messages", &messages::LIST),
+        ("list_sessions", &sessions::LIST),
+        ("update_tallies", &sessions::UPDATE),
+    ]
 }

@@ -19,6 +19,8 @@ mod parallel;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod statements;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod support;

@@ -9,6 +9,7 @@ mod programs;
 mod proxy;
 mod seed;
 mod server;
+mod statements;
 mod template;
 #[cfg(feature = "app")]
 mod test_app;
@@ -21,6 +22,7 @@ pub use pgbouncer::PgBouncer;
 pub use pooler::{Pooling, TestPooler};
 pub use programs::{find_program, skip, skip_without};
 pub use proxy::Proxy;
+pub use statements::Statements;
 #[cfg(feature = "app")]
 pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};
 pub use test_db::{TestDb, audit_now};

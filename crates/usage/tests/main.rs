@@ -38,6 +38,8 @@ mod record;
 #[cfg(test)]
 mod series_oracle;
 #[cfg(test)]
+mod statements;
+#[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod summary;

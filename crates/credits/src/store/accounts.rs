@@ -1,61 +1,56 @@
 //! Table `credits.accounts`: made, locked, read. Figures are updated in [`super::book`].
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
 };
+
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Credits, UserId};
-use pg::DbError;
+use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
 use crate::{
     core::{Account, AccountState, Grant, Hold, Standing},
     store::{
-        columns::{Shared, texts, user_id},
+        columns::{Shared, texts},
         grants::GrantRow,
     },
 };
 
-/// A row of `credits.accounts`.
-#[derive(Debug, QueryableByName)]
+/// Whose account, and the account.
+#[derive(Debug)]
 pub struct AccountRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
-    #[diesel(sql_type = BigInt)]
-    posted: i64,
-    #[diesel(sql_type = BigInt)]
-    held: i64,
-    #[diesel(sql_type = BigInt)]
-    lifetime_granted: i64,
-    #[diesel(sql_type = BigInt)]
-    entry_seq: i64,
-    #[diesel(sql_type = BigInt)]
-    grant_seq: i64,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    next_due_at: Option<OffsetDateTime>,
-    #[diesel(sql_type = Timestamptz)]
-    as_of: OffsetDateTime,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    low_balance_at: Option<i64>,
+    /// Whose.
+    pub user_id: UserId,
+    /// The account.
+    pub account: Account,
+    /// The balance that the owner wants to hear of.
+    pub low_balance_at: Option<Credits>,
 }
 
-/// A row of `credits.accounts` that is locked, with what only commands need of it.
-#[derive(Debug, QueryableByName)]
+pg::read_columns! {
+    Account: { posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of }
+}
+pg::read_columns! { AccountRow: { user_id, low_balance_at } with { account: Account } }
+
+/// An account that is locked, with what only commands need of it.
+#[derive(Debug)]
 pub struct LockedRow {
-    #[diesel(embed)]
-    account: AccountRow,
-    #[diesel(sql_type = Bool)]
-    budgeted: bool,
+    /// The account.
+    pub row: AccountRow,
+    /// It has budgets.
+    pub budgeted: bool,
 }
+pg::read_columns! { LockedRow: { budgeted } with { row: AccountRow } }
 
-#[derive(QueryableByName)]
-struct UserRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
+/// A user.
+pub struct UserRow {
+    /// Their id.
+    pub user_id: UserId,
 }
+pg::read_columns! { UserRow: { user_id } }
 
 /// Makes the accounts that are missing, and answers whose they are.
 ///
@@ -79,7 +74,7 @@ pub async fn insert_missing(
     .bind::<Nullable<Timestamptz>, _>(pinned)
     .load(&mut conn)
     .await?;
-    made.iter().map(|row| user_id(&row.user_id)).collect()
+    Ok(made.into_iter().map(|row| row.user_id).collect())
 }
 
 /// Locks the accounts in the order of their ids. Reads nothing else: what belongs to them is read afterwards.
@@ -87,13 +82,7 @@ pub async fn lock_for_update(
     mut conn: Shared<'_>,
     users: &BTreeSet<UserId>,
 ) -> Result<Vec<LockedRow>, DbError> {
-    Ok(pg::sql(
-        "SELECT user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of, low_balance_at, budgeted \
-         FROM credits.accounts WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE",
-    )
-    .bind::<Array<Text>, _>(texts(users))
-    .load(&mut conn)
-    .await?)
+    Ok(pg::sql(&LOCK).bind::<Array<Text>, _>(texts(users)).load(&mut conn).await?)
 }
 
 /// Locks those of the accounts that nobody else has locked, and answers whose they are.
@@ -107,7 +96,7 @@ pub async fn lock_unlocked(
     .bind::<Array<Text>, _>(texts(users))
     .load(conn)
     .await?;
-    locked.iter().map(|row| user_id(&row.user_id)).collect()
+    Ok(locked.into_iter().map(|row| row.user_id).collect())
 }
 
 /// Sets the threshold of an account; false if there is no such account.
@@ -132,13 +121,11 @@ pub fn assemble(
     fresh: &BTreeSet<UserId>,
 ) -> Result<BTreeMap<UserId, AccountState>, DbError> {
     let mut grants_of: BTreeMap<UserId, Vec<Grant>> = BTreeMap::new();
-    for row in grants {
-        let (user, grant) = row.into_grant()?;
-        grants_of.entry(user).or_default().push(grant);
+    for GrantRow { user_id, grant } in grants {
+        grants_of.entry(user_id).or_default().push(grant);
     }
     let mut states = BTreeMap::new();
-    for row in accounts {
-        let (user, account) = row.into_account()?;
+    for AccountRow { user_id: user, account, .. } in accounts {
         let standing = if fresh.contains(&user) { Standing::Fresh } else { Standing::Open };
         let grants = grants_of.remove(&user).unwrap_or_default();
         let holds = holds_of.remove(&user).unwrap_or_default();
@@ -149,55 +136,9 @@ pub fn assemble(
     Ok(states)
 }
 
-impl LockedRow {
-    /// The account.
-    pub fn account(&self) -> &AccountRow {
-        &self.account
-    }
-
-    /// The account, without the rest.
-    pub fn into_account(self) -> AccountRow {
-        self.account
-    }
-
-    /// Whether the account has budgets.
-    pub fn is_budgeted(&self) -> bool {
-        self.budgeted
-    }
-}
-
-impl AccountRow {
-    /// Whose.
-    pub fn user_id(&self) -> &str {
-        &self.user_id
-    }
-
-    /// Time of the account.
-    pub fn as_of(&self) -> OffsetDateTime {
-        self.as_of
-    }
-
-    /// Whether open holds set something aside.
-    pub fn is_holding(&self) -> bool {
-        self.held > 0
-    }
-
-    /// Whose, and the balance that the owner wants to hear of; `None` if he does not.
-    pub fn threshold(&self) -> Result<Option<(UserId, Credits)>, DbError> {
-        let threshold = self.low_balance_at.map(Credits::from_micro);
-        threshold.map(|threshold| Ok((user_id(&self.user_id)?, threshold))).transpose()
-    }
-
-    fn into_account(self) -> Result<(UserId, Account), DbError> {
-        let account = Account {
-            posted: Credits::from_micro(self.posted),
-            held: Credits::from_micro(self.held),
-            lifetime_granted: Credits::from_micro(self.lifetime_granted),
-            entry_seq: self.entry_seq,
-            grant_seq: self.grant_seq,
-            next_due_at: self.next_due_at,
-            as_of: self.as_of,
-        };
-        Ok((user_id(&self.user_id)?, account))
-    }
-}
+pub(super) static LOCK: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM credits.accounts WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE",
+        LockedRow::list("accounts")
+    )
+});

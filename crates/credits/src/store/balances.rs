@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
-use kernel::{Credits, UserId};
+use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
 
 use crate::{
     model::Balance,
-    store::columns::{Shared, texts, user_id},
+    store::columns::{Shared, texts},
 };
 
 /// The stored figures of an account, and when they were read.
@@ -26,21 +23,14 @@ pub struct Glance {
     next_due_at: Option<OffsetDateTime>,
 }
 
-#[derive(QueryableByName)]
 struct GlanceRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
-    #[diesel(sql_type = BigInt)]
-    posted: i64,
-    #[diesel(sql_type = BigInt)]
-    held: i64,
-    #[diesel(sql_type = BigInt)]
-    lifetime_granted: i64,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    next_due_at: Option<OffsetDateTime>,
-    #[diesel(sql_type = Timestamptz)]
-    now: OffsetDateTime,
+    user_id: UserId,
+    glance: Glance,
 }
+
+pg::read_columns! { Balance: { posted, held, lifetime_granted } }
+pg::read_columns! { Glance: { now, next_due_at } with { balance: Balance } }
+pg::read_columns! { GlanceRow: { user_id } with { glance: Glance } }
 
 impl Glance {
     /// Whether something has come due that the stored figures do not show.
@@ -55,24 +45,14 @@ pub async fn read(
     pinned: Option<OffsetDateTime>,
     users: &[UserId],
 ) -> Result<BTreeMap<UserId, Glance>, DbError> {
-    let rows: Vec<GlanceRow> = pg::sql(
-        "SELECT user_id, posted, held, lifetime_granted, next_due_at, \
-         greatest(as_of, coalesce($2, clock_timestamp())) AS now FROM credits.accounts WHERE user_id = ANY($1)",
-    )
-    .bind::<Array<Text>, _>(texts(users))
-    .bind::<Nullable<Timestamptz>, _>(pinned)
-    .load(&mut conn)
-    .await?;
-    rows.into_iter().map(GlanceRow::into_glance).collect()
+    let rows: Vec<GlanceRow> = pg::sql(READ)
+        .bind::<Array<Text>, _>(texts(users))
+        .bind::<Nullable<Timestamptz>, _>(pinned)
+        .load(&mut conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.user_id, row.glance)).collect())
 }
 
-impl GlanceRow {
-    fn into_glance(self) -> Result<(UserId, Glance), DbError> {
-        let balance = Balance {
-            posted: Credits::from_micro(self.posted),
-            held: Credits::from_micro(self.held),
-            lifetime_granted: Credits::from_micro(self.lifetime_granted),
-        };
-        Ok((user_id(&self.user_id)?, Glance { balance, now: self.now, next_due_at: self.next_due_at }))
-    }
-}
+pub(super) const READ: &str = "
+SELECT user_id, posted, held, lifetime_granted, next_due_at, greatest(as_of, coalesce($2, clock_timestamp())) AS now
+FROM credits.accounts WHERE user_id = ANY($1)";

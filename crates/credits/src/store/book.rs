@@ -3,19 +3,19 @@
 //! One statement for the four tables. Each statement costs the server and this process some thirty microseconds before its
 //! first row, in messages, snapshots and wake-ups, and a batch waits for all of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
-};
+use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use kernel::{Credits, UserId};
-use pg::DbError;
+use kernel::UserId;
+use pg::{
+    DbError,
+    columns::{Json, Placeholders, Written},
+};
 
 use crate::{
     core::{Account, AccountState, Grant, JournalEntry, Line},
-    store::columns::{Shared, metadata, texts, user_id},
+    store::columns::Shared,
 };
 
 /// What the database gave to new entries, by account and `seq`.
@@ -31,22 +31,71 @@ pub struct Given {
 }
 
 /// How many rows were written, beside what was given to an entry; the latter is null if there is none.
-#[derive(QueryableByName)]
 struct BookedRow {
-    #[diesel(sql_type = BigInt)]
     lines: i64,
-    #[diesel(sql_type = BigInt)]
     grants: i64,
-    #[diesel(sql_type = BigInt)]
     accounts: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    user_id: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
+    user_id: Option<UserId>,
     seq: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     id: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     metadata: Option<String>,
+}
+pg::read_columns! { BookedRow: { lines, grants, accounts, user_id, seq, id, metadata } }
+
+pg::written_columns! {
+    NewEntry = (user, entry): (&'a UserId, &'a JournalEntry) {
+        user_id: Text = user.as_str(),
+        seq: BigInt = entry.seq,
+        transaction_id: SqlUuid = entry.transaction_id,
+        type: Text = entry.kind.as_str(),
+        amount: BigInt = entry.amount.micro(),
+        balance_before: BigInt = entry.balance_before.micro(),
+        balance_after: BigInt = entry.balance_after.micro(),
+        held_after: BigInt = entry.held_after.micro(),
+        hold_id: Nullable<SqlUuid> = entry.hold_id,
+        usage_record_id: Nullable<BigInt> = entry.usage_record_id,
+        reference_id: Nullable<Text> = entry.reference_id.as_deref(),
+        refunds_seq: Nullable<BigInt> = entry.refunds_seq,
+        metered: Bool = entry.metered,
+        description: Nullable<Text> = entry.description.as_deref(),
+        metadata: Nullable<Jsonb> = Json::unless_empty(&entry.metadata),
+        actor: Text = entry.actor.as_str(),
+        created_at: Timestamptz = entry.created_at,
+        booked_at: Timestamptz = entry.booked_at,
+    }
+}
+
+pg::written_columns! {
+    NewLine = (user, seq, line): (&'a UserId, i64, &'a Line) {
+        user_id: Text = user.as_str(),
+        seq: BigInt = seq,
+        grant_id: BigInt = line.grant_id,
+        delta: BigInt = line.delta.micro(),
+        held_delta: BigInt = line.held_delta.micro(),
+    }
+}
+
+pg::written_columns! {
+    ChangedGrant = (user, grant): (&'a UserId, &'a Grant) {
+        user_id: Text = user.as_str(),
+        id: BigInt = grant.id,
+        remaining: BigInt = grant.remaining.micro(),
+        held: BigInt = grant.held.micro(),
+        booked_seq: Nullable<BigInt> = grant.booked_seq,
+    }
+}
+
+pg::written_columns! {
+    ChangedAccount = (user, account): (&'a UserId, &'a Account) {
+        user_id: Text = user.as_str(),
+        posted: BigInt = account.posted.micro(),
+        held: BigInt = account.held.micro(),
+        lifetime_granted: BigInt = account.lifetime_granted.micro(),
+        entry_seq: BigInt = account.entry_seq,
+        grant_seq: BigInt = account.grant_seq,
+        next_due_at: Nullable<Timestamptz> = account.next_due_at,
+        as_of: Timestamptz = account.as_of,
+    }
 }
 
 /// What is to be written.
@@ -55,39 +104,35 @@ struct Changes<'a> {
     lines: Vec<(&'a UserId, i64, &'a Line)>,
     /// Stored grants that entries have touched.
     grants: Vec<(&'a UserId, &'a Grant)>,
-    accounts: Vec<&'a AccountState>,
+    accounts: Vec<(&'a UserId, &'a Account)>,
 }
 
 /// The parts name no row of one another, so their order does not matter.
-const BOOK: &str = "WITH \
-     entries AS (INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
-       held_after, hold_id, usage_record_id, reference_id, refunds_seq, metered, description, metadata, actor, created_at, \
-       booked_at) \
-       SELECT n.user_id, n.seq, n.transaction_id, n.type, n.amount, n.balance_before, n.balance_after, n.held_after, \
-         n.hold_id, n.usage_record_id, n.reference_id, n.refunds_seq, n.metered, n.description, n.metadata::jsonb, n.actor, \
-         n.created_at, n.booked_at \
-       FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-         $9::uuid[], $10::bigint[], $11::text[], $12::bigint[], $13::boolean[], $14::text[], $15::text[], $16::text[], \
-         $17::timestamptz[], $18::timestamptz[]) \
-       AS n (user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after, hold_id, \
-         usage_record_id, reference_id, refunds_seq, metered, description, metadata, actor, created_at, booked_at) \
-       RETURNING user_id, seq, id, metadata::text AS metadata), \
-     lines AS (INSERT INTO credits.entry_grants (user_id, seq, grant_id, delta, held_delta) \
-       SELECT * FROM unnest($19::text[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[]) RETURNING 1), \
-     grants AS (UPDATE credits.grants AS g SET remaining = n.remaining, held = n.held, booked_seq = n.booked_seq \
-       FROM unnest($24::text[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[]) \
-       AS n (user_id, id, remaining, held, booked_seq) \
-       WHERE g.user_id = n.user_id AND g.id = n.id RETURNING 1), \
-     accounts AS (UPDATE credits.accounts AS a SET posted = n.posted, held = n.held, \
-       lifetime_granted = n.lifetime_granted, entry_seq = n.entry_seq, grant_seq = n.grant_seq, \
-       next_due_at = n.next_due_at, as_of = n.as_of \
-       FROM unnest($29::text[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], \
-         $35::timestamptz[], $36::timestamptz[]) \
-       AS n (user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of) \
-       WHERE a.user_id = n.user_id RETURNING 1) \
-     SELECT c.lines, c.grants, c.accounts, e.user_id, e.seq, e.id, e.metadata \
-     FROM (SELECT (SELECT count(*) FROM lines) AS lines, (SELECT count(*) FROM grants) AS grants, \
-       (SELECT count(*) FROM accounts) AS accounts) AS c LEFT JOIN entries AS e ON true";
+pub(super) static BOOK: LazyLock<String> = LazyLock::new(|| {
+    let mut given = Placeholders::default();
+    let entries = given.insert("credits.entries", NewEntry::COLUMNS);
+    let lines = given.insert("credits.entry_grants", NewLine::COLUMNS);
+    let grants = given.update("credits.grants", 2, ChangedGrant::COLUMNS);
+    let accounts = given.update("credits.accounts", 1, ChangedAccount::COLUMNS);
+    format!(
+        "
+WITH entries AS (
+    {entries}
+    RETURNING user_id, seq, id, metadata::text AS metadata
+), lines AS (
+    {lines} RETURNING 1
+), grants AS (
+    {grants} RETURNING 1
+), accounts AS (
+    {accounts} RETURNING 1
+)
+SELECT c.lines, c.grants, c.accounts, e.user_id, e.seq, e.id, e.metadata
+FROM (
+    SELECT (SELECT count(*) FROM lines) AS lines, (SELECT count(*) FROM grants) AS grants,
+           (SELECT count(*) FROM accounts) AS accounts
+) AS c LEFT JOIN entries AS e ON true"
+    )
+});
 
 /// Writes what commands did since loading, but for grants and holds that are new and holds that were resolved.
 pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids, DbError> {
@@ -96,43 +141,11 @@ pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids,
         return Ok(Ids::new());
     }
     let Changes { entries, lines, grants, accounts } = &changes;
-    let rows: Vec<BookedRow> = pg::sql(BOOK)
-        .bind::<Array<Text>, _>(texts(entries.iter().map(|(user, _)| *user)))
-        .bind::<Array<BigInt>, _>(of(entries, |entry| entry.seq))
-        .bind::<Array<SqlUuid>, _>(of(entries, |entry| entry.transaction_id))
-        .bind::<Array<Text>, _>(of(entries, |entry| entry.kind.as_str()))
-        .bind::<Array<BigInt>, _>(of(entries, |entry| entry.amount.micro()))
-        .bind::<Array<BigInt>, _>(of(entries, |entry| entry.balance_before.micro()))
-        .bind::<Array<BigInt>, _>(of(entries, |entry| entry.balance_after.micro()))
-        .bind::<Array<BigInt>, _>(of(entries, |entry| entry.held_after.micro()))
-        .bind::<Array<Nullable<SqlUuid>>, _>(of(entries, |entry| entry.hold_id))
-        .bind::<Array<Nullable<BigInt>>, _>(of(entries, |entry| entry.usage_record_id))
-        .bind::<Array<Nullable<Text>>, _>(of(entries, |entry| entry.reference_id.as_deref()))
-        .bind::<Array<Nullable<BigInt>>, _>(of(entries, |entry| entry.refunds_seq))
-        .bind::<Array<Bool>, _>(of(entries, |entry| entry.metered))
-        .bind::<Array<Nullable<Text>>, _>(of(entries, |entry| entry.description.as_deref()))
-        .bind::<Array<Nullable<Text>>, _>(of(entries, |entry| metadata(&entry.metadata)))
-        .bind::<Array<Text>, _>(of(entries, |entry| entry.actor.as_str()))
-        .bind::<Array<Timestamptz>, _>(of(entries, |entry| entry.created_at))
-        .bind::<Array<Timestamptz>, _>(of(entries, |entry| entry.booked_at))
-        .bind::<Array<Text>, _>(texts(lines.iter().map(|(user, ..)| *user)))
-        .bind::<Array<BigInt>, _>(lines.iter().map(|(_, seq, _)| *seq).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(lines.iter().map(|(.., line)| line.grant_id).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(lines.iter().map(|(.., line)| line.delta.micro()).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(lines.iter().map(|(.., line)| line.held_delta.micro()).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(texts(grants.iter().map(|(user, _)| *user)))
-        .bind::<Array<BigInt>, _>(of(grants, |grant| grant.id))
-        .bind::<Array<BigInt>, _>(of(grants, |grant| grant.remaining.micro()))
-        .bind::<Array<BigInt>, _>(of(grants, |grant| grant.held.micro()))
-        .bind::<Array<Nullable<BigInt>>, _>(of(grants, |grant| grant.booked_seq))
-        .bind::<Array<Text>, _>(texts(accounts.iter().map(|state| &state.user_id)))
-        .bind::<Array<BigInt>, _>(amounts(accounts, |account| account.posted))
-        .bind::<Array<BigInt>, _>(amounts(accounts, |account| account.held))
-        .bind::<Array<BigInt>, _>(amounts(accounts, |account| account.lifetime_granted))
-        .bind::<Array<BigInt>, _>(figures(accounts, |account| account.entry_seq))
-        .bind::<Array<BigInt>, _>(figures(accounts, |account| account.grant_seq))
-        .bind::<Array<Nullable<Timestamptz>>, _>(figures(accounts, |account| account.next_due_at))
-        .bind::<Array<Timestamptz>, _>(figures(accounts, |account| account.as_of))
+    let rows: Vec<BookedRow> = pg::sql(&BOOK)
+        .bind_rows::<NewEntry>(entries.iter().copied())
+        .bind_rows::<NewLine>(lines.iter().copied())
+        .bind_rows::<ChangedGrant>(grants.iter().copied())
+        .bind_rows::<ChangedAccount>(accounts.iter().copied())
         .load(&mut conn)
         .await?;
     changes.given(rows)
@@ -156,7 +169,7 @@ impl<'a> Changes<'a> {
             let grants = state.changed_grants().into_iter();
             changes.grants.extend(grants.map(|grant| (user, grant)));
             if state.account != state.loaded {
-                changes.accounts.push(state);
+                changes.accounts.push((user, &state.account));
             }
         }
         changes
@@ -175,25 +188,11 @@ impl<'a> Changes<'a> {
         DbError::expect_rows("update credits.accounts", self.accounts.len(), count(|row| row.accounts))?;
         let mut ids = Ids::new();
         for row in rows {
-            if let (Some(user), Some(seq), Some(id)) = (&row.user_id, row.seq, row.id) {
-                let metadata = row.metadata;
-                ids.insert((user_id(user)?, seq), Given { id, metadata });
+            if let (Some(user), Some(seq), Some(id)) = (row.user_id, row.seq, row.id) {
+                ids.insert((user, seq), Given { id, metadata: row.metadata });
             }
         }
         DbError::expect_rows("insert credits.entries", self.entries.len(), ids.len())?;
         Ok(ids)
     }
-}
-
-/// One column of rows that belong to users.
-fn of<'a, Row, Value>(rows: &[(&UserId, &'a Row)], get: impl Fn(&'a Row) -> Value) -> Vec<Value> {
-    rows.iter().map(|(_, row)| get(row)).collect()
-}
-
-fn figures<Value>(states: &[&AccountState], get: fn(&Account) -> Value) -> Vec<Value> {
-    states.iter().map(|state| get(&state.account)).collect()
-}
-
-fn amounts(states: &[&AccountState], get: fn(&Account) -> Credits) -> Vec<i64> {
-    states.iter().map(|state| get(&state.account).micro()).collect()
 }

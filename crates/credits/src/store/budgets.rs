@@ -1,52 +1,47 @@
 //! Table `credits.budgets`: read with the windows of an instant, replaced, and what was spent updated.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use diesel::{
-    QueryableByName, deserialize,
-    pg::Pg,
-    row::NamedRow,
+    QueryableByName,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Credits, UserId};
-use pg::DbError;
+use pg::{
+    DbError,
+    columns::{Placeholders, Read, Written},
+};
 use time::OffsetDateTime;
 
 use crate::{
     core::{AccountState, Budget, Window},
-    model::NewBudget,
-    store::columns::{Shared, parsed, texts, user_id},
+    model::{BudgetPeriod, NewBudget},
+    store::columns::Shared,
 };
 
-/// A row of `credits.budgets`, with the window that follows if its own is over.
-#[derive(Debug, QueryableByName)]
-pub struct BudgetRow {
-    #[diesel(sql_type = Text)]
-    budget_user_id: String,
-    #[diesel(sql_type = Timestamptz)]
-    budget_at: OffsetDateTime,
-    #[diesel(sql_type = Text)]
-    period: String,
-    #[diesel(sql_type = Text)]
+/// A budget as it is stored, with the window that follows if its own is over.
+#[derive(Debug)]
+struct BudgetRow {
+    user_id: UserId,
+    at: OffsetDateTime,
+    period: BudgetPeriod,
     zone: String,
-    #[diesel(sql_type = BigInt)]
-    amount: i64,
-    #[diesel(sql_type = BigInt)]
-    spent: i64,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
+    amount: Credits,
+    spent: Credits,
     window_start: Option<OffsetDateTime>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     window_end: Option<OffsetDateTime>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     next_start: Option<OffsetDateTime>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     next_end: Option<OffsetDateTime>,
 }
 
-/// The row of an outer join, which may have found no budget.
-#[derive(Debug)]
-struct MaybeBudgetRow(Option<BudgetRow>);
+// From tables named `t` (user and instant), `b` and `w`.
+pg::read_columns! {
+    BudgetRow, "budget_": {
+        user_id = "t.user_id", at = "t.at", period, zone, amount, spent, window_start, window_end, next_start = "w.window_start",
+        next_end = "w.window_end"
+    }
+}
 
 /// An account with one of its budgets.
 #[derive(Debug, QueryableByName)]
@@ -58,7 +53,7 @@ struct SeenRow {
     #[diesel(sql_type = Nullable<Timestamptz>)]
     next_due_at: Option<OffsetDateTime>,
     #[diesel(embed)]
-    budget: MaybeBudgetRow,
+    budget: Option<BudgetRow>,
 }
 
 /// The budgets of an account as they are read without a lock.
@@ -83,38 +78,56 @@ struct TextRow {
 /// Days and months begin at midnight of the zone, which is never reckoned in seconds: PostgreSQL knows when it is. Where a
 /// clock that is set back strikes midnight twice, they begin with the first; PostgreSQL means the second. Days before and
 /// behind are looked at too, because the date of such an instant can be that of the day before its own.
-macro_rules! window_of {
-    ($period:literal, $zone:literal, $at:literal) => {
-        concat!(
-            "(SELECT max(b.begin) FILTER (WHERE b.begin <= ", $at, ") AS window_start, \
-               min(b.begin) FILTER (WHERE b.begin > ", $at, ") AS window_end \
-             FROM (SELECT CASE WHEN (m.late - interval '1 hour') AT TIME ZONE ", $zone, " = m.midnight \
-                 THEN m.late - interval '1 hour' \
-                 WHEN (m.late - interval '30 minutes') AT TIME ZONE ", $zone, " = m.midnight \
-                 THEN m.late - interval '30 minutes' ELSE m.late END AS begin \
-               FROM (SELECT d.midnight, d.midnight AT TIME ZONE ", $zone, " AS late \
-                 FROM (SELECT CASE ", $period, " WHEN 'day' THEN interval '1 day' WHEN 'month' THEN interval '1 month' END \
-                     AS step, CASE WHEN ", $period, " IN ('day', 'month') \
-                     THEN date_trunc(", $period, ", ", $at, " AT TIME ZONE ", $zone, ") END AS today) AS p, \
-                 generate_series(p.today - p.step, p.today + p.step * 2, p.step) AS d (midnight)) AS m) AS b)"
-        )
-    };
-}
-
-/// The columns of a [`BudgetRow`] from tables named `t` (user and instant), `b` and `w`.
-macro_rules! budget_columns {
-    () => {
-        "t.user_id AS budget_user_id, t.at AS budget_at, b.period, b.zone, b.amount, b.spent, b.window_start, \
-         b.window_end, w.window_start AS next_start, w.window_end AS next_end"
-    };
+fn window_of(period: &str, zone: &str, at: &str) -> String {
+    format!(
+        "(
+    SELECT max(b.begin) FILTER (WHERE b.begin <= {at}) AS window_start, min(b.begin) FILTER (WHERE b.begin > {at}) AS window_end
+    FROM (
+        SELECT CASE WHEN (m.late - interval '1 hour') AT TIME ZONE {zone} = m.midnight THEN m.late - interval '1 hour'
+                    WHEN (m.late - interval '30 minutes') AT TIME ZONE {zone} = m.midnight THEN m.late - interval '30 minutes'
+                    ELSE m.late END AS begin
+        FROM (
+            SELECT d.midnight, d.midnight AT TIME ZONE {zone} AS late
+            FROM (
+                SELECT CASE {period} WHEN 'day' THEN interval '1 day' WHEN 'month' THEN interval '1 month' END AS step,
+                       CASE WHEN {period} IN ('day', 'month') THEN date_trunc({period}, {at} AT TIME ZONE {zone}) END AS today
+            ) AS p, generate_series(p.today - p.step, p.today + p.step * 2, p.step) AS d (midnight)
+        ) AS m
+    ) AS b
+)"
+    )
 }
 
 /// The window behind the stored one of `b`, if that is over.
-macro_rules! next_window {
-    () => {
-        window_of!("(CASE WHEN b.window_end <= t.at THEN b.period END)", "b.zone", "t.at")
-    };
+fn next_window() -> String {
+    window_of("(CASE WHEN b.window_end <= t.at THEN b.period END)", "b.zone", "t.at")
 }
+
+pub(super) static LOAD: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
+SELECT {}
+FROM unnest($1::text[], $2::timestamptz[]) AS t (user_id, at)
+JOIN credits.budgets b ON b.user_id = t.user_id CROSS JOIN LATERAL {} AS w",
+        BudgetRow::list("b"),
+        next_window()
+    )
+});
+
+pub(super) static READ: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
+SELECT t.held, t.at AS now, t.next_due_at, {}
+FROM (
+    SELECT a.user_id, a.held, a.next_due_at, greatest(a.as_of, coalesce($2, clock_timestamp())) AS at
+    FROM credits.accounts a WHERE a.user_id = $1 OFFSET 0
+) AS t
+LEFT JOIN credits.budgets b ON b.user_id = t.user_id LEFT JOIN LATERAL {} AS w ON true
+ORDER BY CASE b.period WHEN 'day' THEN 1 WHEN 'month' THEN 2 ELSE 3 END",
+        BudgetRow::list("b"),
+        next_window()
+    )
+});
 
 /// Budgets of these users, each in the window of the instant given with the user. Asks nothing if nothing is wanted.
 pub async fn load(
@@ -124,22 +137,14 @@ pub async fn load(
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows: Vec<BudgetRow> = pg::sql(concat!(
-        "SELECT ",
-        budget_columns!(),
-        " FROM unnest($1::text[], $2::timestamptz[]) AS t (user_id, at) \
-         JOIN credits.budgets b ON b.user_id = t.user_id CROSS JOIN LATERAL ",
-        next_window!(),
-        " AS w"
-    ))
-    .bind::<Array<Text>, _>(wanted.iter().map(|(user, _)| *user).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(wanted.iter().map(|(_, at)| *at).collect::<Vec<_>>())
-    .load(&mut conn)
-    .await?;
+    let rows: Vec<BudgetRow> = pg::sql(&LOAD)
+        .bind::<Array<Text>, _>(wanted.iter().map(|(user, _)| *user).collect::<Vec<_>>())
+        .bind::<Array<Timestamptz>, _>(wanted.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+        .load(&mut conn)
+        .await?;
     let mut budgets: BTreeMap<UserId, Vec<Budget>> = BTreeMap::new();
     for row in rows {
-        let user = user_id(&row.budget_user_id)?;
-        budgets.entry(user).or_default().push(row.into_budget()?.0);
+        budgets.entry(row.user_id.clone()).or_default().push(row.into_budget().0);
     }
     Ok(budgets)
 }
@@ -150,19 +155,11 @@ pub async fn read(
     pinned: Option<OffsetDateTime>,
     user: &UserId,
 ) -> Result<Option<Seen>, DbError> {
-    let rows: Vec<SeenRow> = pg::sql(concat!(
-        "SELECT t.held, t.at AS now, t.next_due_at, ",
-        budget_columns!(),
-        " FROM (SELECT a.user_id, a.held, a.next_due_at, greatest(a.as_of, coalesce($2, clock_timestamp())) AS at \
-           FROM credits.accounts a WHERE a.user_id = $1 OFFSET 0) AS t \
-         LEFT JOIN credits.budgets b ON b.user_id = t.user_id LEFT JOIN LATERAL ",
-        next_window!(),
-        " AS w ON true ORDER BY CASE b.period WHEN 'day' THEN 1 WHEN 'month' THEN 2 ELSE 3 END"
-    ))
-    .bind::<Text, _>(user.as_str())
-    .bind::<Nullable<Timestamptz>, _>(pinned)
-    .load(conn)
-    .await?;
+    let rows: Vec<SeenRow> = pg::sql(&READ)
+        .bind::<Text, _>(user.as_str())
+        .bind::<Nullable<Timestamptz>, _>(pinned)
+        .load(conn)
+        .await?;
     let Some(first) = rows.as_slice().first() else {
         return Ok(None);
     };
@@ -171,9 +168,7 @@ pub async fn read(
         is_due: first.next_due_at.is_some_and(|at| at <= first.now),
         budgets: Vec::new(),
     };
-    for row in rows.into_iter().filter_map(|row| row.budget.0) {
-        seen.budgets.push(row.into_budget()?);
-    }
+    seen.budgets.extend(rows.into_iter().filter_map(|row| row.budget).map(BudgetRow::into_budget));
     Ok(Some(seen))
 }
 
@@ -212,7 +207,7 @@ pub async fn replace(
         .bind::<Text, _>(user.as_str())
         .execute(conn)
         .await?;
-    let inserted = pg::sql(INSERT)
+    let inserted = pg::sql(&INSERT)
         .bind::<Text, _>(user.as_str())
         .bind::<Array<Text>, _>(new.iter().map(|budget| budget.period.as_str()).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(new.iter().map(|budget| budget.zone.as_str()).collect::<Vec<_>>())
@@ -223,32 +218,34 @@ pub async fn replace(
     Ok(true)
 }
 
-const INSERT: &str = concat!(
-    "INSERT INTO credits.budgets (user_id, period, zone, amount, window_start, window_end, spent) \
-     SELECT a.user_id, n.period, n.zone, n.amount, w.window_start, w.window_end, coalesce(s.spent, 0) \
-     FROM credits.accounts a CROSS JOIN unnest($2::text[], $3::text[], $4::bigint[]) AS n (period, zone, amount) \
-     CROSS JOIN LATERAL ",
-    window_of!("n.period", "n.zone", "a.as_of"),
-    " AS w \
-     CROSS JOIN LATERAL ( \
-       WITH RECURSIVE search (low, high) AS ( \
-         SELECT 1::bigint, a.entry_seq + 1 WHERE w.window_start IS NOT NULL \
-         UNION ALL \
-         SELECT CASE WHEN probe.earlier THEN probe.middle + 1 ELSE probe.low END, \
-           CASE WHEN probe.earlier THEN probe.high ELSE probe.middle END \
-         FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle, \
-           (SELECT e.created_at < w.window_start FROM credits.entries e \
-             WHERE e.user_id = a.user_id AND e.seq = (s.low + s.high) / 2) AS earlier \
-           FROM search s WHERE s.low < s.high) AS probe) \
-       SELECT coalesce((SELECT low FROM search WHERE low = high), 1) AS seq) AS first \
-     CROSS JOIN LATERAL ( \
-       SELECT (SELECT e.balance_before FROM credits.entries e WHERE e.user_id = a.user_id AND e.seq = first.seq) - a.posted \
-         + coalesce(sum(r.balance_after - r.balance_before \
-             - CASE WHEN r.refunds_seq >= first.seq THEN r.amount ELSE 0 END), 0)::bigint AS spent \
-       FROM credits.entries r WHERE r.user_id = a.user_id AND r.seq >= first.seq \
-         AND r.type IN ('grant', 'recharge', 'refund', 'expire', 'adjust')) AS s \
-     WHERE a.user_id = $1"
-);
+pub(super) static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
+INSERT INTO credits.budgets (user_id, period, zone, amount, window_start, window_end, spent)
+SELECT a.user_id, n.period, n.zone, n.amount, w.window_start, w.window_end, coalesce(s.spent, 0)
+FROM credits.accounts a CROSS JOIN unnest($2::text[], $3::text[], $4::bigint[]) AS n (period, zone, amount)
+CROSS JOIN LATERAL {} AS w
+CROSS JOIN LATERAL (
+  WITH RECURSIVE search (low, high) AS (
+    SELECT 1::bigint, a.entry_seq + 1 WHERE w.window_start IS NOT NULL
+    UNION ALL
+    SELECT CASE WHEN probe.earlier THEN probe.middle + 1 ELSE probe.low END,
+      CASE WHEN probe.earlier THEN probe.high ELSE probe.middle END
+    FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle,
+      (SELECT e.created_at < w.window_start FROM credits.entries e
+        WHERE e.user_id = a.user_id AND e.seq = (s.low + s.high) / 2) AS earlier
+      FROM search s WHERE s.low < s.high) AS probe)
+  SELECT coalesce((SELECT low FROM search WHERE low = high), 1) AS seq) AS first
+CROSS JOIN LATERAL (
+  SELECT (SELECT e.balance_before FROM credits.entries e WHERE e.user_id = a.user_id AND e.seq = first.seq) - a.posted
+    + coalesce(sum(r.balance_after - r.balance_before
+        - CASE WHEN r.refunds_seq >= first.seq THEN r.amount ELSE 0 END), 0)::bigint AS spent
+  FROM credits.entries r WHERE r.user_id = a.user_id AND r.seq >= first.seq
+    AND r.type IN ('grant', 'recharge', 'refund', 'expire', 'adjust')) AS s
+WHERE a.user_id = $1",
+        window_of("n.period", "n.zone", "a.as_of")
+    )
+});
 
 /// Saves what was spent since loading.
 pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<(), DbError> {
@@ -262,38 +259,30 @@ pub async fn update(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<()
     if changed.is_empty() {
         return Ok(());
     }
-    let budgets = || changed.iter().map(|(_, budget)| *budget);
-    let updated = pg::sql(
-        "UPDATE credits.budgets AS b SET spent = n.spent, window_start = n.window_start, window_end = n.window_end \
-         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[]) \
-         AS n (user_id, period, spent, window_start, window_end) WHERE b.user_id = n.user_id AND b.period = n.period",
-    )
-    .bind::<Array<Text>, _>(texts(changed.iter().map(|(user, _)| *user)))
-    .bind::<Array<Text>, _>(budgets().map(|budget| budget.period.as_str()).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(budgets().map(|budget| budget.spent.micro()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Timestamptz>>, _>(budgets().map(|budget| budget.window.start).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Timestamptz>>, _>(budgets().map(|budget| budget.window.end).collect::<Vec<_>>())
-    .execute(&mut conn)
-    .await?;
+    let updated =
+        pg::sql(&UPDATE).bind_rows::<ChangedBudget>(changed.iter().copied()).execute(&mut conn).await?;
     DbError::expect_rows("update credits.budgets", changed.len(), updated)
 }
 
-impl BudgetRow {
-    /// The budget at the instant it was read for, and its zone.
-    fn into_budget(self) -> Result<(Budget, String), DbError> {
-        let stored = Window { start: self.window_start, end: self.window_end };
-        let next = Window { start: self.next_start, end: self.next_end };
-        let (limit, spent) = (Credits::from_micro(self.amount), Credits::from_micro(self.spent));
-        let budget = Budget::new(parsed(&self.period)?, limit, spent, stored);
-        Ok((budget.at(self.budget_at, next), self.zone))
+pg::written_columns! {
+    ChangedBudget = (user, budget): (&'a UserId, &'a Budget) {
+        user_id: Text = user.as_str(),
+        period: Text = budget.period.as_str(),
+        spent: BigInt = budget.spent.micro(),
+        window_start: Nullable<Timestamptz> = budget.window.start,
+        window_end: Nullable<Timestamptz> = budget.window.end,
     }
 }
 
-impl QueryableByName<Pg> for MaybeBudgetRow {
-    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
-        match NamedRow::get::<Nullable<Text>, Option<String>>(row, "period")? {
-            Some(_) => BudgetRow::build(row).map(|budget| Self(Some(budget))),
-            None => Ok(Self(None)),
-        }
+pub(super) static UPDATE: LazyLock<String> =
+    LazyLock::new(|| Placeholders::default().update("credits.budgets", 2, ChangedBudget::COLUMNS));
+
+impl BudgetRow {
+    /// The budget at the instant it was read for, and its zone.
+    fn into_budget(self) -> (Budget, String) {
+        let stored = Window { start: self.window_start, end: self.window_end };
+        let next = Window { start: self.next_start, end: self.next_end };
+        let budget = Budget::new(self.period, self.amount, self.spent, stored);
+        (budget.at(self.at, next), self.zone)
     }
 }

@@ -2,107 +2,62 @@
 
 use std::ops::Range;
 
-use diesel::{
-    QueryableByName, deserialize,
-    pg::Pg,
-    row::NamedRow,
-    sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
-};
+use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::try_join;
-use kernel::{Credits, Found, Page, UserId, page::PAGE_BYTES_MAX};
-use pg::DbError;
+use kernel::{Found, Page, UserId, page::PAGE_BYTES_MAX};
+use pg::{DbError, columns::Read};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
     model::{Entry, TransactionFilter, TransactionKind},
-    store::columns::{Shared, actor, parsed, stored_metadata, user_id},
+    store::columns::Shared,
 };
 
-/// A row of `credits.entries`, read as [`entry_columns`].
-#[derive(Debug, QueryableByName)]
-pub struct EntryRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = SqlUuid)]
-    transaction_id: Uuid,
-    #[diesel(sql_type = Text)]
-    user_id: String,
-    #[diesel(sql_type = BigInt)]
-    seq: i64,
-    #[diesel(sql_type = Text)]
-    kind: String,
-    #[diesel(sql_type = BigInt)]
-    amount: i64,
-    #[diesel(sql_type = BigInt)]
-    balance_before: i64,
-    #[diesel(sql_type = BigInt)]
-    balance_after: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    usage_record_id: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
-    reference_id: Option<String>,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
-    hold_id: Option<Uuid>,
-    #[diesel(sql_type = Nullable<Text>)]
-    description: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    metadata: Option<String>,
-    #[diesel(sql_type = Text)]
-    actor: String,
-    #[diesel(sql_type = Timestamptz)]
-    created_at: OffsetDateTime,
+pg::read_columns! {
+    Entry: {
+        id, transaction_id, user_id, seq, kind = "{}.type", amount, balance_before, balance_after, usage_record_id, reference_id,
+        hold_id, description, metadata, actor, created_at
+    }
 }
-
-/// The row of an outer join, which may have found no entry.
-#[derive(Debug)]
-pub struct MaybeEntryRow(pub Option<EntryRow>);
 
 /// An entry on a page that was measured.
-#[derive(QueryableByName)]
 struct PageRow {
-    #[diesel(embed)]
-    entry: EntryRow,
+    entry: Entry,
     /// How many rows were found for the page, those that were too large for it included.
-    #[diesel(sql_type = BigInt)]
     found: i64,
 }
+pg::read_columns! { PageRow: { found } with { entry: Entry } }
 
-#[derive(QueryableByName)]
 struct SeqRow {
-    #[diesel(sql_type = BigInt)]
     seq: i64,
 }
-
-/// The columns of an [`EntryRow`], from a table named `e`.
-macro_rules! entry_columns {
-    () => {
-        "e.id, e.transaction_id, e.user_id, e.seq, e.type AS kind, e.amount, e.balance_before, e.balance_after, \
-         e.usage_record_id, e.reference_id, e.hold_id, e.description, e.metadata::text AS metadata, e.actor, e.created_at"
-    };
-}
-pub(crate) use entry_columns;
+pg::read_columns! { SeqRow: { seq } }
 
 /// A page of entries that meet a constant condition. Only a literal type lets PostgreSQL use the index of rare entries.
 ///
 /// The innermost part reads the rows of the page by an index, the next adds up what they measure, the outermost sends
 /// those that fit: their large values are fetched only then.
-macro_rules! listing {
-    ($condition:literal) => {
-        concat!(
-            "SELECT ",
-            entry_columns!(),
-            ", e.found FROM (SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, \
-               sum(size_bytes) OVER walk AS bytes FROM ( \
-                 SELECT * FROM credits.entries e WHERE e.user_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.type ",
-            $condition,
-            " ORDER BY e.seq DESC OFFSET $4 LIMIT $5) AS page \
-               WINDOW walk AS (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)) AS e \
-             WHERE e.nth = 1 OR (e.nth < $5 AND e.bytes <= $6) ORDER BY e.seq DESC"
-        )
-    };
+pub(super) fn listing(condition: &str) -> String {
+    format!(
+        "
+SELECT {}
+FROM (
+    SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, sum(size_bytes) OVER walk AS bytes
+    FROM (
+        SELECT * FROM credits.entries e WHERE e.user_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.type {condition}
+        ORDER BY e.seq DESC OFFSET $4 LIMIT $5
+    ) AS page
+    WINDOW walk AS (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)
+) AS e
+WHERE e.nth = 1 OR (e.nth < $5 AND e.bytes <= $6) ORDER BY e.seq DESC",
+        PageRow::list("e")
+    )
 }
+
+/// Entries that are shown: a hold changes no balance.
+pub(super) const LISTED: &str = "NOT IN ('hold', 'release')";
 
 /// The range of `seq` whose entries were created within the dates of the filter.
 pub async fn window(
@@ -126,13 +81,13 @@ pub async fn list(
     page: &Page<i64>,
 ) -> Result<Found<Entry>, DbError> {
     let text = match kind {
-        None => listing!("NOT IN ('hold', 'release')"),
-        Some(TransactionKind::Consume) => listing!("IN ('consume', 'capture')"),
-        Some(TransactionKind::Recharge) => listing!("= 'recharge'"),
-        Some(TransactionKind::Refund) => listing!("= 'refund'"),
-        Some(TransactionKind::Grant) => listing!("= 'grant'"),
-        Some(TransactionKind::Expire) => listing!("= 'expire'"),
-        Some(TransactionKind::Adjust) => listing!("= 'adjust'"),
+        None => pg::once!(listing(LISTED)),
+        Some(TransactionKind::Consume) => pg::once!(listing("IN ('consume', 'capture')")),
+        Some(TransactionKind::Recharge) => pg::once!(listing("= 'recharge'")),
+        Some(TransactionKind::Refund) => pg::once!(listing("= 'refund'")),
+        Some(TransactionKind::Grant) => pg::once!(listing("= 'grant'")),
+        Some(TransactionKind::Expire) => pg::once!(listing("= 'expire'")),
+        Some(TransactionKind::Adjust) => pg::once!(listing("= 'adjust'")),
     };
     let rows: Vec<PageRow> = pg::sql(text)
         .bind::<Text, _>(user.as_str())
@@ -144,8 +99,7 @@ pub async fn list(
         .load(conn)
         .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
-    let items = rows.into_iter().map(|row| row.entry.into_entry());
-    Ok(Found { items: items.collect::<Result<_, _>>()?, rows: found })
+    Ok(Found { items: rows.into_iter().map(|row| row.entry).collect(), rows: found })
 }
 
 /// The entry that charged this hold, as a page.
@@ -156,8 +110,8 @@ pub async fn list_of_hold(
     window: Range<i64>,
     page: &Page<i64>,
 ) -> Result<Vec<Entry>, DbError> {
-    let text = listing!("= 'capture' AND e.hold_id = $7");
-    let rows: Vec<EntryRow> = pg::sql(text)
+    let text = pg::once!(listing("= 'capture' AND e.hold_id = $7"));
+    let rows: Vec<PageRow> = pg::sql(text)
         .bind::<Text, _>(user.as_str())
         .bind::<BigInt, _>(window.start)
         .bind::<BigInt, _>(end_of(&window, page))
@@ -167,7 +121,7 @@ pub async fn list_of_hold(
         .bind::<SqlUuid, _>(hold_id)
         .load(conn)
         .await?;
-    rows.into_iter().map(EntryRow::into_entry).collect()
+    Ok(rows.into_iter().map(|row| row.entry).collect())
 }
 
 /// The entry that booked this payment or gift, as a page.
@@ -178,12 +132,11 @@ pub async fn list_of_reference(
     window: Range<i64>,
     page: &Page<i64>,
 ) -> Result<Vec<Entry>, DbError> {
-    let rows: Vec<EntryRow> = pg::sql(concat!(
-        "SELECT ",
-        entry_columns!(),
-        " FROM credits.grants g JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq \
-         WHERE g.user_id = $1 AND g.reference_id = $6 AND e.seq >= $2 AND e.seq < $3 OFFSET $4 LIMIT $5"
-    ))
+    let rows: Vec<Entry> = pg::sql(pg::once!(format!(
+        "SELECT {} FROM credits.grants g JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq 
+         WHERE g.user_id = $1 AND g.reference_id = $6 AND e.seq >= $2 AND e.seq < $3 OFFSET $4 LIMIT $5",
+        Entry::list("e")
+    )))
     .bind::<Text, _>(user.as_str())
     .bind::<BigInt, _>(window.start)
     .bind::<BigInt, _>(end_of(&window, page))
@@ -192,7 +145,7 @@ pub async fn list_of_reference(
     .bind::<Text, _>(reference_id)
     .load(conn)
     .await?;
-    rows.into_iter().map(EntryRow::into_entry).collect()
+    Ok(rows)
 }
 
 /// The listed entry of this transaction.
@@ -201,17 +154,16 @@ pub async fn find_of_transaction(
     user: &UserId,
     transaction_id: Uuid,
 ) -> Result<Option<Entry>, DbError> {
-    let rows: Vec<EntryRow> = pg::sql(concat!(
-        "SELECT ",
-        entry_columns!(),
-        " FROM credits.entries e WHERE e.user_id = $1 AND e.transaction_id = $2 \
-         AND e.type NOT IN ('hold', 'release') ORDER BY e.seq LIMIT 1"
-    ))
+    let rows: Vec<Entry> = pg::sql(pg::once!(format!(
+        "SELECT {} FROM credits.entries e WHERE e.user_id = $1 AND e.transaction_id = $2 
+         AND e.type NOT IN ('hold', 'release') ORDER BY e.seq LIMIT 1",
+        Entry::list("e")
+    )))
     .bind::<Text, _>(user.as_str())
     .bind::<SqlUuid, _>(transaction_id)
     .load(conn)
     .await?;
-    rows.into_iter().next().map(EntryRow::into_entry).transpose()
+    Ok(rows.into_iter().next())
 }
 
 /// The listed entry of this integer id.
@@ -223,25 +175,24 @@ pub async fn find_of_id(
     user: &UserId,
     id: i64,
 ) -> Result<Option<Entry>, DbError> {
-    let rows: Vec<EntryRow> = pg::sql(concat!(
-        "WITH RECURSIVE search (low, high) AS ( \
-           SELECT 1::bigint, a.entry_seq + 1 FROM credits.accounts a WHERE a.user_id = $1 \
-           UNION ALL \
-           SELECT CASE WHEN probe.lower THEN probe.middle + 1 ELSE probe.low END, \
-             CASE WHEN probe.lower THEN probe.high ELSE probe.middle END \
-           FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle, \
-             (SELECT e.id < $2 FROM credits.entries e WHERE e.user_id = $1 AND e.seq = (s.low + s.high) / 2) AS lower \
-             FROM search s WHERE s.low < s.high) AS probe) \
-         SELECT ",
-        entry_columns!(),
-        " FROM search JOIN credits.entries e ON e.user_id = $1 AND e.seq = search.low \
-         WHERE search.low = search.high AND e.id = $2 AND e.type NOT IN ('hold', 'release')"
-    ))
+    let rows: Vec<Entry> = pg::sql(pg::once!(format!(
+        "WITH RECURSIVE search (low, high) AS ( 
+           SELECT 1::bigint, a.entry_seq + 1 FROM credits.accounts a WHERE a.user_id = $1 
+           UNION ALL 
+           SELECT CASE WHEN probe.lower THEN probe.middle + 1 ELSE probe.low END, 
+             CASE WHEN probe.lower THEN probe.high ELSE probe.middle END 
+           FROM (SELECT s.low, s.high, (s.low + s.high) / 2 AS middle, 
+             (SELECT e.id < $2 FROM credits.entries e WHERE e.user_id = $1 AND e.seq = (s.low + s.high) / 2) AS lower 
+             FROM search s WHERE s.low < s.high) AS probe) 
+         SELECT {} FROM search JOIN credits.entries e ON e.user_id = $1 AND e.seq = search.low 
+         WHERE search.low = search.high AND e.id = $2 AND e.type NOT IN ('hold', 'release')",
+        Entry::list("e")
+    )))
     .bind::<Text, _>(user.as_str())
     .bind::<BigInt, _>(id)
     .load(conn)
     .await?;
-    rows.into_iter().next().map(EntryRow::into_entry).transpose()
+    Ok(rows.into_iter().next())
 }
 
 fn end_of(window: &Range<i64>, page: &Page<i64>) -> i64 {
@@ -278,36 +229,4 @@ async fn seq_at(
     .load(&mut conn)
     .await?;
     Ok(found.into_iter().next().map_or(open, |row| row.seq))
-}
-
-impl EntryRow {
-    /// The entry as callers see it.
-    pub fn into_entry(self) -> Result<Entry, DbError> {
-        Ok(Entry {
-            id: self.id,
-            transaction_id: self.transaction_id,
-            user_id: user_id(&self.user_id)?,
-            seq: self.seq,
-            kind: parsed(&self.kind)?,
-            amount: Credits::from_micro(self.amount),
-            balance_before: Credits::from_micro(self.balance_before),
-            balance_after: Credits::from_micro(self.balance_after),
-            usage_record_id: self.usage_record_id,
-            reference_id: self.reference_id,
-            hold_id: self.hold_id,
-            description: self.description,
-            metadata: stored_metadata(self.metadata),
-            actor: actor(&self.actor)?,
-            created_at: self.created_at,
-        })
-    }
-}
-
-impl QueryableByName<Pg> for MaybeEntryRow {
-    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
-        match NamedRow::get::<Nullable<BigInt>, Option<i64>>(row, "seq")? {
-            Some(_) => EntryRow::build(row).map(|entry| Self(Some(entry))),
-            None => Ok(Self(None)),
-        }
-    }
 }

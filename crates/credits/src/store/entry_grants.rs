@@ -1,9 +1,6 @@
 //! Table `credits.entry_grants`, read; it is appended to by [`super::book`].
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Text},
-};
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Credits, UserId};
 use pg::DbError;
@@ -26,10 +23,8 @@ pub async fn taken(
     Ok(rows.into_iter().map(taken).collect())
 }
 
-#[derive(QueryableByName)]
 struct TakenRow {
-    #[diesel(sql_type = BigInt)]
     grant_id: i64,
-    #[diesel(sql_type = BigInt)]
     amount: i64,
 }
+pg::read_columns! { TakenRow: { grant_id, amount } }

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, Bool, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use kernel::{Actor, UserId};
 use pg::DbError;
@@ -14,7 +11,7 @@ use time::OffsetDateTime;
 use crate::{
     core::{AccountState, Claim, Known},
     model::Command,
-    store::columns::{Shared, texts, user_id},
+    store::columns::{Shared, texts},
 };
 
 /// Owners of the references with the scope of all users in a batch, with those added since loading.
@@ -63,15 +60,12 @@ impl Uses {
     }
 }
 
-#[derive(QueryableByName)]
 struct UseRow {
-    #[diesel(sql_type = Text)]
     reference_id: String,
-    #[diesel(sql_type = Text)]
-    user_id: String,
-    #[diesel(sql_type = Bool)]
+    user_id: UserId,
     claimed: bool,
 }
+pg::read_columns! { UseRow: { reference_id, user_id, claimed } }
 
 /// Reads the owners of those of `wanted` that are in use. No statement if `wanted` is empty.
 ///
@@ -97,11 +91,10 @@ pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<String>) -> Result<Use
         ..Uses::default()
     };
     for row in rows {
-        let user_id = user_id(&row.user_id)?;
         if row.claimed {
-            uses.claimed.insert(row.reference_id, user_id);
+            uses.claimed.insert(row.reference_id, row.user_id);
         } else {
-            uses.credited.entry(row.reference_id).or_default().insert(user_id);
+            uses.credited.entry(row.reference_id).or_default().insert(row.user_id);
         }
     }
     Ok(uses)

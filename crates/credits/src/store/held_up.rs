@@ -2,21 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, Text},
-};
+use diesel::sql_types::{Array, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
 use pg::DbError;
 
-use crate::store::columns::{texts, user_id};
-
-#[derive(QueryableByName)]
-struct UserRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
-}
+use crate::store::{accounts::UserRow, columns::texts};
 
 /// Those of the accounts that another transaction has locked. Locks the others, and waits for none.
 pub async fn find(
@@ -32,5 +23,5 @@ pub async fn find(
     .bind::<Array<Text>, _>(texts(users))
     .load(conn)
     .await?;
-    rows.iter().map(|row| user_id(&row.user_id)).collect()
+    Ok(rows.into_iter().map(|row| row.user_id).collect())
 }

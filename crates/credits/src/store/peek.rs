@@ -1,23 +1,26 @@
 //! Accounts as they stand, read without a lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
+    sql_types::{Array, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use kernel::UserId;
-use pg::DbError;
+use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
 use crate::{
-    core::AccountState,
+    core::{AccountState, burn::Portion},
     store::{
         accounts::{AccountRow, assemble},
-        columns::{Shared, texts, user_id},
-        grants::{MaybeGrantRow, grant_columns},
-        holds::{self, MaybeHoldRow, hold_columns},
+        columns::{Shared, texts},
+        grants::GrantRow,
+        holds::{self, HoldRow, LineRow},
     },
 };
 
@@ -36,20 +39,47 @@ pub struct Peeked {
 #[derive(QueryableByName)]
 struct PeekRow {
     #[diesel(embed)]
+    of: Times,
+    #[diesel(embed)]
     account: AccountRow,
-    #[diesel(sql_type = Timestamptz)]
-    now: OffsetDateTime,
-    #[diesel(sql_type = Timestamptz)]
-    updated_at: OffsetDateTime,
     #[diesel(embed)]
-    grant: MaybeGrantRow,
+    grant: Option<GrantRow>,
     #[diesel(embed)]
-    hold: MaybeHoldRow,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    line_grant_id: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    line_amount: Option<i64>,
+    hold: Option<HoldRow>,
+    #[diesel(embed)]
+    portion: Option<Portion>,
 }
+
+struct Times {
+    now: OffsetDateTime,
+    updated_at: OffsetDateTime,
+}
+pg::read_columns! { Times: { now, updated_at } }
+
+pub(super) static PEEK: LazyLock<String> = LazyLock::new(|| {
+    let attached = [("description", "NULL::text"), ("metadata", "NULL::jsonb")];
+    format!(
+        "
+WITH wanted AS MATERIALIZED (
+    SELECT {account}, greatest(a.as_of, (SELECT coalesce($2, clock_timestamp()))) AS now,
+           coalesce((SELECT e.created_at FROM credits.entries e WHERE e.user_id = a.user_id AND e.seq = a.entry_seq),
+                    a.created_at) AS updated_at
+    FROM credits.accounts a WHERE a.user_id = ANY($1)
+)
+SELECT a.*, {grant}, {no_hold}, NULL AS line_grant_id, NULL AS line_amount
+FROM wanted a LEFT JOIN credits.grants g ON g.user_id = a.user_id AND g.live
+UNION ALL
+SELECT a.*, {no_grant}, {hold}, l.grant_id, l.held_delta
+FROM wanted a JOIN credits.holds h ON h.user_id = a.user_id AND h.state = 'open'
+JOIN credits.entry_grants l ON l.user_id = h.user_id AND l.seq = h.entry_seq
+ORDER BY user_id",
+        account = AccountRow::list("a"),
+        grant = GrantRow::list("g"),
+        no_grant = GrantRow::nulls(),
+        hold = HoldRow::list_but("h", &attached),
+        no_hold = HoldRow::nulls(),
+    )
+});
 
 /// Reads accounts with their live grants and open holds: one statement, hence one snapshot.
 pub async fn peek(
@@ -57,55 +87,32 @@ pub async fn peek(
     pinned: Option<OffsetDateTime>,
     users: &[UserId],
 ) -> Result<BTreeMap<UserId, Peeked>, DbError> {
-    let rows: Vec<PeekRow> = pg::sql(concat!(
-        "WITH wanted AS MATERIALIZED ( \
-           SELECT a.user_id, a.posted, a.held, a.lifetime_granted, a.entry_seq, a.grant_seq, a.next_due_at, a.as_of, \
-             a.low_balance_at, greatest(a.as_of, (SELECT coalesce($2, clock_timestamp()))) AS now, \
-             coalesce((SELECT e.created_at FROM credits.entries e WHERE e.user_id = a.user_id AND e.seq = a.entry_seq), \
-               a.created_at) AS updated_at \
-           FROM credits.accounts a WHERE a.user_id = ANY($1)) \
-         SELECT a.*, ",
-        grant_columns!(),
-        ", NULL::text AS hold_user_id, NULL::uuid AS hold_row_id, NULL::bigint AS hold_requested, \
-         NULL::bigint AS hold_amount, NULL::text AS hold_state, NULL::bigint AS hold_captured, \
-         NULL::bigint AS hold_released, NULL::bigint AS hold_uncollected, NULL::bigint AS hold_entry_seq, \
-         NULL::timestamptz AS hold_expires_at, NULL::timestamptz AS hold_created_at, \
-         NULL::timestamptz AS hold_resolved_at, NULL::text AS hold_made_by, NULL::text AS hold_description, NULL::text AS hold_metadata, \
-         NULL::bigint AS line_grant_id, NULL::bigint AS line_amount \
-         FROM wanted a LEFT JOIN credits.grants g ON g.user_id = a.user_id AND g.live \
-         UNION ALL SELECT a.*, NULL::text, NULL::bigint, NULL::text, NULL::boolean, NULL::smallint, NULL::bigint, \
-         NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::timestamptz, NULL::bigint, NULL::text, \
-         NULL::timestamptz, ",
-        hold_columns!(),
-        ", NULL::text, NULL::text, l.grant_id, l.held_delta \
-         FROM wanted a JOIN credits.holds h ON h.user_id = a.user_id AND h.state = 'open' \
-         JOIN credits.entry_grants l ON l.user_id = h.user_id AND l.seq = h.entry_seq \
-         ORDER BY user_id"
-    ))
-    .bind::<Array<Text>, _>(texts(users))
-    .bind::<Nullable<Timestamptz>, _>(pinned)
-    .load(&mut conn)
-    .await?;
+    let rows: Vec<PeekRow> = pg::sql(&PEEK)
+        .bind::<Array<Text>, _>(texts(users))
+        .bind::<Nullable<Timestamptz>, _>(pinned)
+        .load(&mut conn)
+        .await?;
     let (mut accounts, mut times) = (Vec::<AccountRow>::new(), BTreeMap::new());
     let (mut grants, mut holds, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
-        grants.extend(row.grant.0);
-        if let (Some(hold), Some(grant_id), Some(amount)) = (row.hold.0, row.line_grant_id, row.line_amount) {
-            lines.push(hold.line(grant_id, amount));
+        grants.extend(row.grant);
+        if let (Some(hold), Some(portion)) = (row.hold, row.portion) {
+            let (user_id, hold_id) = (hold.user_id.clone(), hold.hold.id);
+            lines.push(LineRow { user_id, hold_id, portion });
             holds.push(hold);
         }
-        let known = |last: &AccountRow| last.user_id() == row.account.user_id();
+        let known = |last: &AccountRow| last.user_id == row.account.user_id;
         if !accounts.last().is_some_and(known) {
-            times.insert(user_id(row.account.user_id())?, (row.now, row.updated_at));
+            times.insert(row.account.user_id.clone(), row.of);
             accounts.push(row.account);
         }
     }
-    let holds = holds::assemble(holds, lines)?;
+    let holds = holds::assemble(holds, lines);
     let states = assemble(accounts, grants, holds, &BTreeSet::new())?;
     Ok(states
         .into_iter()
         .filter_map(|(user, state)| {
-            let (now, updated_at) = *times.get(&user)?;
+            let Times { now, updated_at } = times.remove(&user)?;
             Some((user, Peeked { state, now, updated_at }))
         })
         .collect())

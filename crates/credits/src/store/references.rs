@@ -1,6 +1,6 @@
 //! References of payments and gifts that are in use, with the entries that booked them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use diesel::{
     QueryableByName,
@@ -8,14 +8,14 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use kernel::UserId;
-use pg::DbError;
+use pg::{DbError, columns::Read};
 
 use crate::{
     core::Known,
+    model::Entry,
     store::{
         columns::{Shared, texts},
-        entries::{MaybeEntryRow, entry_columns},
-        grants::{NotedGrantRow, grant_columns, note_columns},
+        grants::{GrantRow, NotedGrantRow},
     },
 };
 
@@ -35,7 +35,7 @@ struct ReferenceRow {
     #[diesel(embed)]
     grant: NotedGrantRow,
     #[diesel(embed)]
-    entry: MaybeEntryRow,
+    entry: Option<Entry>,
 }
 
 /// Those of `wanted` that are in use. Asks nothing if nothing is wanted.
@@ -46,30 +46,30 @@ pub async fn load(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<ReferenceRow> = pg::sql(concat!(
-        "SELECT ",
-        grant_columns!(),
-        ", ",
-        note_columns!(),
-        ", ",
-        entry_columns!(),
-        " FROM unnest($1::text[], $2::text[]) AS w (user_id, reference_id) \
-         JOIN credits.grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_id \
-         LEFT JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq"
-    ))
-    .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
-    .bind::<Array<Text>, _>(wanted.iter().map(|(_, reference)| reference.as_str()).collect::<Vec<_>>())
-    .load(&mut conn)
-    .await?;
-    rows.into_iter().map(ReferenceRow::into_reference).collect()
+    let rows: Vec<ReferenceRow> = pg::sql(&LOAD)
+        .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
+        .bind::<Array<Text>, _>(wanted.iter().map(|(_, reference)| reference.as_str()).collect::<Vec<_>>())
+        .load(&mut conn)
+        .await?;
+    Ok(rows.into_iter().map(ReferenceRow::into_reference).collect())
 }
 
+pub(super) static LOAD: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
+SELECT {}, {}
+FROM unnest($1::text[], $2::text[]) AS w (user_id, reference_id)
+JOIN credits.grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_id
+LEFT JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq",
+        NotedGrantRow::list("g"),
+        Entry::list("e")
+    )
+});
+
 impl ReferenceRow {
-    fn into_reference(self) -> Result<Reference, DbError> {
-        let entry = self.entry.0.map(|row| row.into_entry().map(Box::new));
-        let entry = entry.transpose()?;
-        let (user_id, grant) = self.grant.into_grant()?;
+    fn into_reference(self) -> Reference {
+        let GrantRow { user_id, grant } = self.grant.into_row();
         let reference_id = grant.reference_id.clone().unwrap_or_default();
-        Ok(Reference { user_id, reference_id, known: Known { grant, entry } })
+        Reference { user_id, reference_id, known: Known { grant, entry: self.entry.map(Box::new) } }
     }
 }

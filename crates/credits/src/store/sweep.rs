@@ -2,22 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
 
-use crate::store::columns::{texts, user_id};
-
-#[derive(QueryableByName)]
-struct DueRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
-}
+use crate::store::{accounts::UserRow, columns::texts};
 
 /// Accounts that have something due, those that wait longest first, found by the three indexes of due items: at most
 /// `limit` of each kind. The accounts of `except` are read past.
@@ -27,7 +18,7 @@ pub async fn find_due(
     except: &BTreeSet<UserId>,
     limit: i64,
 ) -> Result<BTreeSet<UserId>, DbError> {
-    let rows: Vec<DueRow> = pg::sql(
+    let rows: Vec<UserRow> = pg::sql(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now) \
          (SELECT user_id FROM credits.holds WHERE state = 'open' AND expires_at <= (SELECT now FROM clock) \
            AND user_id <> ALL($3) ORDER BY expires_at LIMIT $2) \
@@ -41,5 +32,5 @@ pub async fn find_due(
     .bind::<Array<Text>, _>(texts(except))
     .load(conn)
     .await?;
-    rows.iter().map(|row| user_id(&row.user_id)).collect()
+    Ok(rows.into_iter().map(|row| row.user_id).collect())
 }

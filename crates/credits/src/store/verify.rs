@@ -2,13 +2,13 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, Text},
+    sql_types::{BigInt, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
 use pg::DbError;
 
-use crate::store::{audits::AUDITS_OF_RANGE, columns::user_id};
+use crate::store::audits::AUDITS_OF_RANGE;
 
 /// Most entries of one range, unless one account has more: the longest statement then takes half a second.
 const ENTRIES_A_RANGE: i64 = 200_000;
@@ -42,15 +42,12 @@ pub struct Found {
     pub detail: String,
 }
 
-#[derive(QueryableByName)]
 struct RangeRow {
-    #[diesel(sql_type = BigInt)]
     found: i64,
-    #[diesel(sql_type = BigInt)]
     accounts: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    last: Option<String>,
+    last: Option<UserId>,
 }
+pg::read_columns! { RangeRow: { found, accounts, last } }
 
 #[derive(QueryableByName)]
 struct CountRow {
@@ -58,15 +55,12 @@ struct CountRow {
     count: i64,
 }
 
-#[derive(QueryableByName)]
 struct FoundRow {
-    #[diesel(sql_type = Text)]
     subject: String,
-    #[diesel(sql_type = Nullable<BigInt>)]
     seq: Option<i64>,
-    #[diesel(sql_type = Text)]
     detail: String,
 }
+pg::read_columns! { FoundRow: { subject, seq, detail } }
 
 /// How many accounts there are.
 pub async fn accounts(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
@@ -95,34 +89,28 @@ pub async fn range(
     .get_result(conn)
     .await?;
     let more = row.found >= limit || row.accounts < row.found;
-    let last = row.last.as_deref().filter(|_| more);
-    let up_to = last.unwrap_or(END).to_owned();
+    let last = row.last.filter(|_| more);
+    let up_to = last.as_ref().map_or(END, UserId::as_str).to_owned();
     let count: CountRow =
         pg::sql("SELECT count(*) AS count FROM credits.entries WHERE user_id > $1 AND user_id <= $2")
             .bind::<Text, _>(after)
             .bind::<Text, _>(up_to.as_str())
             .get_result(conn)
             .await?;
-    Ok(Range {
-        accounts: row.accounts,
-        entries: count.count,
-        last: last.map(user_id).transpose()?,
-        after: after.to_owned(),
-        up_to,
-    })
+    Ok(Range { accounts: row.accounts, entries: count.count, last, after: after.to_owned(), up_to })
 }
 
 /// What breaks a rule in the range: one statement a rule.
 pub async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Found>, DbError> {
     let mut found = Vec::new();
-    for audit in AUDITS_OF_RANGE {
-        let rows: Vec<FoundRow> = pg::sql(audit.sql)
+    for (rule, sql) in AUDITS_OF_RANGE.iter() {
+        let rows: Vec<FoundRow> = pg::sql(sql)
             .bind::<Text, _>(range.after.as_str())
             .bind::<Text, _>(range.up_to.as_str())
             .load(conn)
             .await?;
         found.extend(rows.into_iter().map(|row| Found {
-            rule: audit.rule,
+            rule,
             subject: row.subject,
             seq: row.seq,
             detail: row.detail,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
-};
+use diesel::sql_types::{Array, BigInt, Binary, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CallerClass, IdempotencyKey, UserId};
-use pg::DbError;
+use pg::{
+    DbError,
+    columns::{Json, JsonText, Placeholders, Read, Written},
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -23,45 +23,49 @@ pub struct NewRow {
     pub answer: NewAnswer,
 }
 
-#[derive(QueryableByName)]
 struct AnswerRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
-    #[diesel(sql_type = Text)]
+    user_id: UserId,
     key: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    caller: Option<String>,
-    #[diesel(sql_type = Binary)]
+    caller: Option<CallerClass>,
     fingerprint: Vec<u8>,
-    #[diesel(sql_type = Timestamptz)]
     created_at: OffsetDateTime,
-    #[diesel(sql_type = Nullable<SqlUuid>)]
     transaction_id: Option<Uuid>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     usage_record_id: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
-    answer: Option<String>,
+    answer: Option<JsonText>,
+}
+pg::read_columns! {
+    AnswerRow: { user_id, key, caller, fingerprint, created_at, transaction_id, usage_record_id, answer }
 }
 
-#[derive(QueryableByName)]
+pg::written_columns! {
+    AnswerColumns = row: &'a NewRow {
+        user_id: Text = row.user_id.as_str(),
+        key: Text = row.key.key(),
+        caller: Text = row.caller.as_str(),
+        fingerprint: Binary = row.key.fingerprint().as_slice(),
+        created_at: Timestamptz = row.answer.at,
+        transaction_id: Nullable<SqlUuid> = row.answer.link.map(|link| link.transaction_id),
+        usage_record_id: Nullable<BigInt> = row.answer.link.and_then(|link| link.usage_record_id),
+        answer: Jsonb = Json(row.answer.json.as_str().into()),
+    }
+}
+
 struct PrunedRow {
-    #[diesel(sql_type = BigInt)]
     refusals: i64,
-    #[diesel(sql_type = BigInt)]
     successes: i64,
 }
+pg::read_columns! { PrunedRow: { refusals, successes } }
 
 /// The answers under these keys of users, by callers of any class.
 pub async fn find(
     mut conn: &AsyncPgConnection,
     names: &BTreeSet<(&UserId, &str)>,
 ) -> Result<Vec<((UserId, String), StoredAnswer)>, DbError> {
-    let rows: Vec<AnswerRow> = pg::sql(
-        "SELECT a.user_id, a.key, a.caller, a.fingerprint, a.created_at, a.transaction_id, a.usage_record_id, \
-           a.answer::text AS answer \
-         FROM unnest($1::text[], $2::text[]) AS wanted (user_id, key) \
+    let rows: Vec<AnswerRow> = pg::sql(pg::once!(format!(
+        "SELECT {} FROM unnest($1::text[], $2::text[]) AS wanted (user_id, key)
          JOIN idempotency.answers a ON a.user_id = wanted.user_id AND a.key = wanted.key",
-    )
+        AnswerRow::list("a")
+    )))
     .bind::<Array<Text>, _>(names.iter().map(|(user_id, _)| user_id.as_str()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(names.iter().map(|(_, key)| *key).collect::<Vec<_>>())
     .load(&mut conn)
@@ -71,30 +75,11 @@ pub async fn find(
 
 /// Inserts the rows whose keys are free, in the order given; answers how many there were.
 pub async fn insert(mut conn: &AsyncPgConnection, rows: &[NewRow]) -> Result<usize, DbError> {
-    let links = || rows.iter().map(|row| row.answer.link);
-    Ok(pg::sql(
-        "INSERT INTO idempotency.answers (user_id, key, caller, fingerprint, created_at, transaction_id, usage_record_id, \
-           answer) \
-         SELECT n.user_id, n.key, n.caller, n.fingerprint, n.created_at, n.transaction_id, n.usage_record_id, \
-           n.answer::jsonb \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) \
-         AS n (user_id, key, caller, fingerprint, created_at, transaction_id, usage_record_id, answer) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind::<Array<Text>, _>(rows.iter().map(|row| row.user_id.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(rows.iter().map(|row| row.key.key()).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(rows.iter().map(|row| row.caller.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Binary>, _>(rows.iter().map(|row| row.key.fingerprint().as_slice()).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(rows.iter().map(|row| row.answer.at).collect::<Vec<_>>())
-    .bind::<Array<Nullable<SqlUuid>>, _>(
-        links().map(|link| link.map(|link| link.transaction_id)).collect::<Vec<_>>(),
-    )
-    .bind::<Array<Nullable<BigInt>>, _>(
-        links().map(|link| link.and_then(|link| link.usage_record_id)).collect::<Vec<_>>(),
-    )
-    .bind::<Array<Text>, _>(rows.iter().map(|row| row.answer.json.as_str()).collect::<Vec<_>>())
-    .execute(&mut conn)
-    .await?)
+    let text = pg::once!(
+        Placeholders::default().insert("idempotency.answers", AnswerColumns::COLUMNS)
+            + " ON CONFLICT DO NOTHING"
+    );
+    Ok(pg::sql(text).bind_rows::<AnswerColumns>(rows.iter()).execute(&mut conn).await?)
 }
 
 /// Takes the `limit` oldest rows that still have an answer and are older than `micros` microseconds, passing over those that another
@@ -139,25 +124,21 @@ impl NewRow {
 
 impl AnswerRow {
     fn into_answer(self) -> Result<((UserId, String), StoredAnswer), DbError> {
-        let unusable = |what: &dyn std::fmt::Display| {
-            DbError::Inconsistent(format!("idempotency key {:?} of {:?}: {what}", self.key, self.user_id))
-        };
-        let user_id = UserId::stored(&self.user_id).map_err(|error| unusable(&error))?;
-        let caller = self.caller.as_deref().map(str::parse).transpose();
         let link = self
             .transaction_id
             .map(|transaction_id| Link { transaction_id, usage_record_id: self.usage_record_id });
         let content = match (self.answer, link) {
-            (Some(json), link) => Content::Whole { json, link },
+            (Some(JsonText(json)), link) => Content::Whole { json, link },
             (None, Some(link)) => Content::Pruned(link),
-            (None, None) => return Err(unusable(&"neither an answer nor what it did")),
+            (None, None) => {
+                let (key, user) = (&self.key, &self.user_id);
+                return Err(DbError::Inconsistent(format!(
+                    "idempotency key {key:?} of {user}: neither an answer nor what it did"
+                )));
+            }
         };
-        let answer = StoredAnswer {
-            caller: caller.map_err(|error: kernel::UnknownCallerClass| unusable(&error))?,
-            fingerprint: self.fingerprint,
-            at: self.created_at,
-            content,
-        };
-        Ok(((user_id, self.key), answer))
+        let answer =
+            StoredAnswer { caller: self.caller, fingerprint: self.fingerprint, at: self.created_at, content };
+        Ok(((self.user_id, self.key), answer))
     }
 }

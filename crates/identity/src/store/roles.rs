@@ -1,9 +1,6 @@
 //! The roles in `identity.users` that the configuration decides.
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
 use pg::DbError;
@@ -31,7 +28,7 @@ pub(crate) async fn promote(
     .bind::<Timestamptz, _>(now)
     .load(conn)
     .await?;
-    sorted(rows)
+    Ok(sorted(rows))
 }
 
 /// Takes the role from administrators by configuration who are not listed, and returns them by id.
@@ -48,22 +45,16 @@ pub(crate) async fn demote_others(
     .bind::<Timestamptz, _>(now)
     .load(conn)
     .await?;
-    sorted(rows)
+    Ok(sorted(rows))
 }
 
-#[derive(QueryableByName)]
 struct IdRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
+    user_id: UserId,
 }
+pg::read_columns! { IdRow: { user_id } }
 
-fn sorted(rows: Vec<IdRow>) -> Result<Vec<UserId>, DbError> {
-    let ids = rows.into_iter().map(|row| {
-        // Earlier versions allowed ids that are reserved now.
-        UserId::stored(&row.user_id)
-            .map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.user_id)))
-    });
-    let mut ids: Vec<UserId> = ids.collect::<Result<_, _>>()?;
+fn sorted(rows: Vec<IdRow>) -> Vec<UserId> {
+    let mut ids: Vec<UserId> = rows.into_iter().map(|row| row.user_id).collect();
     ids.sort_unstable();
-    Ok(ids)
+    ids
 }

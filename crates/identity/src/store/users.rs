@@ -2,11 +2,11 @@
 
 use diesel::{
     OptionalExtension, QueryableByName,
-    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz},
+    sql_types::{Array, Bool, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
-use pg::DbError;
+use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
 use crate::model::{Activity, NewUser, Plan, Role, User, UserStatus, fold};
@@ -16,16 +16,11 @@ const VOUCHED_EMAIL_KEY: &str = "users_vouched_email_key";
 
 /// The user with this id.
 pub(crate) async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
-    pg::sql(
-        "SELECT id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at \
-         FROM identity.users WHERE user_id = $1",
-    )
-    .bind::<Text, _>(user.as_str())
-    .get_result::<UserRow>(conn)
-    .await
-    .optional()?
-    .map(User::try_from)
-    .transpose()
+    Ok(pg::sql(pg::once!(format!("SELECT {} FROM identity.users WHERE user_id = $1", User::list("users"))))
+        .bind::<Text, _>(user.as_str())
+        .get_result(conn)
+        .await
+        .optional()?)
 }
 
 /// Inserts a user; `None` if the id is taken or the address, vouched for, is held, after the transaction that did so has
@@ -35,11 +30,12 @@ pub(crate) async fn insert_unless_conflict(
     now: OffsetDateTime,
     new: &NewUser,
 ) -> Result<Option<User>, DbError> {
-    pg::sql(
-        "INSERT INTO identity.users (user_id, email, email_folded, email_vouched, name, role, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING \
-         RETURNING id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at",
-    )
+    Ok(pg::sql(pg::once!(format!(
+        "INSERT INTO identity.users (user_id, email, email_folded, email_vouched, name, role, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING
+         RETURNING {}",
+        User::list("users")
+    )))
     .bind::<Text, _>(new.user_id.as_str())
     .bind::<Text, _>(new.email.as_str())
     .bind::<Text, _>(new.email_folded())
@@ -47,11 +43,9 @@ pub(crate) async fn insert_unless_conflict(
     .bind::<Text, _>(new.name.as_str())
     .bind::<Text, _>(new.role.as_str())
     .bind::<Timestamptz, _>(now)
-    .get_result::<UserRow>(conn)
+    .get_result(conn)
     .await
-    .optional()?
-    .map(User::try_from)
-    .transpose()
+    .optional()?)
 }
 
 /// Whether any user holds an address that is folded to this.
@@ -74,17 +68,18 @@ pub(crate) async fn vouch_unless_held(
     user: &UserId,
     email: &str,
 ) -> Result<Option<User>, DbError> {
-    let updated = pg::sql(
-        "UPDATE identity.users SET email_vouched = true, email_folded = $2, updated_at = greatest($3, created_at) \
-         WHERE user_id = $1 AND email = $4 AND NOT email_vouched AND NOT EXISTS \
-             (SELECT FROM identity.users AS holder WHERE holder.email_folded = $2 AND holder.email_vouched) \
-         RETURNING id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at",
-    )
+    let updated = pg::sql(pg::once!(format!(
+        "UPDATE identity.users SET email_vouched = true, email_folded = $2, updated_at = greatest($3, created_at)
+         WHERE user_id = $1 AND email = $4 AND NOT email_vouched AND NOT EXISTS
+             (SELECT FROM identity.users AS holder WHERE holder.email_folded = $2 AND holder.email_vouched)
+         RETURNING {}",
+        User::list("users")
+    )))
     .bind::<Text, _>(user.as_str())
     .bind::<Text, _>(fold(email))
     .bind::<Timestamptz, _>(now)
     .bind::<Text, _>(email)
-    .get_result::<UserRow>(conn)
+    .get_result(conn)
     .await
     .optional()
     .map_err(DbError::from);
@@ -92,8 +87,7 @@ pub(crate) async fn vouch_unless_held(
         Err(DbError::Constraint { constraint, .. }) if constraint == VOUCHED_EMAIL_KEY => {
             Err(DbError::overtaken())
         }
-        Err(error) => Err(error),
-        Ok(row) => row.map(User::try_from).transpose(),
+        updated => updated,
     }
 }
 
@@ -117,7 +111,7 @@ pub(crate) async fn statuses(
     .load(&mut conn)
     .await?;
     DbError::expect_rows("statuses of users", users.len(), rows.len())?;
-    rows.into_iter().map(StatusRow::into_status).collect()
+    Ok(rows.into_iter().map(|row| row.status).collect())
 }
 
 /// Counts users by the span they were made in.
@@ -156,103 +150,47 @@ pub(crate) async fn set_active(
     user: &UserId,
     activity: Activity,
 ) -> Result<Option<User>, DbError> {
-    pg::sql(
-        "UPDATE identity.users SET is_active = $2, \
-         updated_at = CASE WHEN is_active = $2 THEN updated_at ELSE greatest($3, created_at) END \
-         WHERE user_id = $1 \
-         RETURNING id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at",
-    )
+    Ok(pg::sql(pg::once!(format!(
+        "UPDATE identity.users SET is_active = $2,
+         updated_at = CASE WHEN is_active = $2 THEN updated_at ELSE greatest($3, created_at) END
+         WHERE user_id = $1
+         RETURNING {}",
+        User::list("users")
+    )))
     .bind::<Text, _>(user.as_str())
     .bind::<Bool, _>(activity == Activity::Active)
     .bind::<Timestamptz, _>(now)
-    .get_result::<UserRow>(conn)
+    .get_result(conn)
     .await
-    .optional()?
-    .map(User::try_from)
-    .transpose()
+    .optional()?)
 }
 
-#[derive(QueryableByName)]
-struct UserRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Text)]
-    user_id: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    email: Option<String>,
-    #[diesel(sql_type = Bool)]
-    email_vouched: bool,
-    #[diesel(sql_type = Nullable<Text>)]
-    name: Option<String>,
-    #[diesel(sql_type = Text)]
-    role: String,
-    #[diesel(sql_type = Text)]
-    plan: String,
-    #[diesel(sql_type = Bool)]
-    is_active: bool,
-    #[diesel(sql_type = Timestamptz)]
-    created_at: OffsetDateTime,
-    #[diesel(sql_type = Timestamptz)]
-    updated_at: OffsetDateTime,
+pg::read_columns! {
+    User: { id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at }
 }
 
-#[derive(QueryableByName)]
 struct SpanRow {
     /// From 1.
-    #[diesel(sql_type = BigInt)]
     place: i64,
-    #[diesel(sql_type = BigInt)]
     users: i64,
 }
+pg::read_columns! { SpanRow: { place, users } }
 
-/// Both null for a user who is not there.
+pg::read_columns! { UserStatus: { is_active, role } }
+
+/// No status for a user who is not there.
 #[derive(QueryableByName)]
 struct StatusRow {
-    #[diesel(sql_type = Nullable<Bool>)]
-    is_active: Option<bool>,
-    #[diesel(sql_type = Nullable<Text>)]
-    role: Option<String>,
+    #[diesel(embed)]
+    status: Option<UserStatus>,
 }
 
-#[derive(QueryableByName)]
 struct ExistsRow {
-    #[diesel(sql_type = Bool)]
     found: bool,
 }
+pg::read_columns! { ExistsRow: { found } }
 
-impl TryFrom<UserRow> for User {
-    type Error = DbError;
-
-    fn try_from(row: UserRow) -> Result<Self, DbError> {
-        Ok(Self {
-            id: row.id,
-            user_id: UserId::stored(&row.user_id)
-                .map_err(|error| DbError::Inconsistent(format!("user {}: {error}", row.id)))?,
-            email: row.email,
-            email_vouched: row.email_vouched,
-            name: row.name,
-            role: role(&row.role)?,
-            plan: Plan::from_name(&row.plan)
-                .ok_or_else(|| DbError::Inconsistent(format!("unknown plan {}", row.plan)))?,
-            is_active: row.is_active,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        })
-    }
-}
-
-impl StatusRow {
-    fn into_status(self) -> Result<Option<UserStatus>, DbError> {
-        let (Some(is_active), Some(name)) = (self.is_active, self.role) else {
-            return Ok(None);
-        };
-        Ok(Some(UserStatus { is_active, role: role(&name)? }))
-    }
-}
-
-fn role(name: &str) -> Result<Role, DbError> {
-    Role::from_name(name).ok_or_else(|| DbError::Inconsistent(format!("unknown role {name}")))
-}
+pg::word_columns!(Plan, Role; from_name);
 
 pub(super) fn texts(users: &[UserId]) -> Vec<&str> {
     users.iter().map(UserId::as_str).collect()

@@ -1,6 +1,6 @@
 //! What the records of one transaction add to the roll-ups.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::TryFromIntError};
 
 use time::OffsetDateTime;
 
@@ -20,15 +20,15 @@ pub(crate) struct Key<'a> {
     pub(crate) part: i64,
 }
 
-/// Exact sums.
+/// Sums: exact ones, or such as fit into a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Added {
-    pub(crate) records: i128,
-    pub(crate) tokens_used: i128,
-    pub(crate) prompt_tokens: i128,
-    pub(crate) completion_tokens: i128,
-    pub(crate) credits_charged: i128,
-    pub(crate) cost_usd: i128,
+pub(crate) struct Added<N = i128> {
+    pub(crate) records: N,
+    pub(crate) tokens_used: N,
+    pub(crate) prompt_tokens: N,
+    pub(crate) completion_tokens: N,
+    pub(crate) credits_charged: N,
+    pub(crate) cost_usd: N,
 }
 
 /// Sums by key, in the order of the keys.
@@ -93,6 +93,18 @@ fn part(record: &Record) -> i64 {
 }
 
 impl Added {
+    /// The sums in 64 bits. They fit as long as one transaction records fewer than 9,223 of the largest events of one key.
+    pub(crate) fn fitted(&self) -> Result<Added<i64>, TryFromIntError> {
+        Ok(Added {
+            records: self.records.try_into()?,
+            tokens_used: self.tokens_used.try_into()?,
+            prompt_tokens: self.prompt_tokens.try_into()?,
+            completion_tokens: self.completion_tokens.try_into()?,
+            credits_charged: self.credits_charged.try_into()?,
+            cost_usd: self.cost_usd.try_into()?,
+        })
+    }
+
     fn add(&mut self, other: &Self) {
         for (sum, more) in [
             (&mut self.records, other.records),

@@ -1,11 +1,16 @@
 //! Writing `usage.model_aliases`.
 
+use std::sync::LazyLock;
+
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Text, Timestamptz},
+    sql_types::{BigInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use pg::DbError;
+use pg::{
+    DbError,
+    columns::{self, Placeholders, Written},
+};
 use time::OffsetDateTime;
 
 use crate::core::seeds::Alias;
@@ -13,13 +18,7 @@ use crate::core::seeds::Alias;
 /// Which of these can be inserted, as places: the name has no alias, what it means has a price, and there would be no chain
 /// with an alias that exists.
 pub(crate) async fn unknown(conn: &mut AsyncPgConnection, aliases: &[Alias]) -> Result<Vec<usize>, DbError> {
-    let rows: Vec<PlaceRow> = pg::sql(UNKNOWN)
-        .bind::<Array<Text>, _>(column(aliases, |one| one.name.0.as_str()))
-        .bind::<Array<Text>, _>(column(aliases, |one| one.name.1.as_str()))
-        .bind::<Array<Text>, _>(column(aliases, |one| one.meant.0.as_str()))
-        .bind::<Array<Text>, _>(column(aliases, |one| one.meant.1.as_str()))
-        .load(conn)
-        .await?;
+    let rows: Vec<PlaceRow> = pg::sql(&UNKNOWN).bind_rows::<NewAlias>(aliases.iter()).load(conn).await?;
     let place = |row: PlaceRow| usize::try_from(row.place).ok();
     Ok(rows.into_iter().filter_map(place).collect())
 }
@@ -30,21 +29,30 @@ pub(crate) async fn insert(
     now: OffsetDateTime,
     aliases: &[&Alias],
 ) -> Result<(), DbError> {
-    let inserted = pg::sql(INSERT)
+    let inserted = pg::sql(&INSERT)
         .bind::<Timestamptz, _>(now)
-        .bind::<Array<Text>, _>(column(aliases, |one| one.name.0.as_str()))
-        .bind::<Array<Text>, _>(column(aliases, |one| one.name.1.as_str()))
-        .bind::<Array<Text>, _>(column(aliases, |one| one.meant.0.as_str()))
-        .bind::<Array<Text>, _>(column(aliases, |one| one.meant.1.as_str()))
-        .bind::<Array<Text>, _>(column(aliases, |one| one.source.as_str()))
+        .bind_rows::<NewAlias>(aliases.iter().copied())
         .execute(conn)
         .await?;
     DbError::expect_rows("insert aliases of models", aliases.len(), inserted)
 }
 
-const UNKNOWN: &str = "
+pg::written_columns! {
+    /// An alias. Its columns in the table come after the instant of writing.
+    NewAlias = alias: &'a Alias {
+        provider: Text = alias.name.0.as_str(),
+        model: Text = alias.name.1.as_str(),
+        to_provider: Text = alias.meant.0.as_str(),
+        to_model: Text = alias.meant.1.as_str(),
+        source: Text = alias.source.as_str(),
+    }
+}
+
+static UNKNOWN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
 SELECT given.place - 1 AS place
-FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS given (provider, model, to_provider, to_model, place)
+FROM {} WITH ORDINALITY AS given (provider, model, to_provider, to_model, source, place)
 WHERE NOT EXISTS (
     SELECT FROM usage.model_aliases AS alias
     WHERE (alias.provider, alias.model) IN ((given.provider, given.model), (given.to_provider, given.to_model))
@@ -52,18 +60,22 @@ WHERE NOT EXISTS (
   AND EXISTS (
     SELECT FROM usage.prices AS price
     WHERE price.provider = given.to_provider AND price.model = given.to_model)
-ORDER BY place";
+ORDER BY place",
+        Placeholders::default().unnest(NewAlias::COLUMNS)
+    )
+});
 
-const INSERT: &str = "
-INSERT INTO usage.model_aliases (created_at, provider, model, to_provider, to_model, source)
-SELECT $1, given.* FROM unnest($2, $3, $4, $5, $6) AS given";
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let mut given = Placeholders::default();
+    let (now, names) = (given.one(), columns::names(NewAlias::COLUMNS));
+    let rows = given.unnest(NewAlias::COLUMNS);
+    format!(
+        "INSERT INTO usage.model_aliases (created_at, {names}) SELECT {now}, given.* FROM {rows} AS given"
+    )
+});
 
 #[derive(QueryableByName)]
 struct PlaceRow {
     #[diesel(sql_type = BigInt)]
     place: i64,
-}
-
-fn column<'a, S, T>(rows: &'a [S], value: impl FnMut(&'a S) -> T) -> Vec<T> {
-    rows.iter().map(value).collect()
 }

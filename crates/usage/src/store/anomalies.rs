@@ -109,15 +109,12 @@ struct UserRow {
     user_id: String,
 }
 
-#[derive(QueryableByName)]
 struct AnomalyRow {
-    #[diesel(sql_type = Text)]
     user_id: String,
-    #[diesel(sql_type = Text)]
     spent: String,
-    #[diesel(sql_type = Text)]
     usual: String,
 }
+pg::read_columns! { AnomalyRow: { user_id, spent, usual } }
 
 fn user(text: &str) -> Result<UserId, DbError> {
     UserId::stored(text).map_err(|error| DbError::Inconsistent(format!("user of usage sums: {error}")))

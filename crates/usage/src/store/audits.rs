@@ -1,269 +1,33 @@
 //! Rules that hold for the stored records at any time.
 //!
 //! Those about roll-ups (U1) are asked twice: of everything at the end of a test, and of a range at a time by
-//! [`verify`](crate::verify). They are therefore written with the condition that their rows meet, and also tell the quarter
-//! of an hour (`at`).
+//! [`verify`](crate::verify). A comment stands where the condition of the range belongs, and they also tell the quarter of an
+//! hour (`at`).
+
+use std::sync::LazyLock;
 
 use pg::Audit;
 
-/// A bucket and the dimensions of a sum, for people.
-macro_rules! whereabouts {
-    () => {
-        "to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
-                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))"
-    };
-}
-
-/// What is too much in a roll-up, summed up over `$rows`, in which what should be there stands negated.
-macro_rules! too_much {
-    ($user:literal, $what:literal, $keys:literal, $rows:expr) => {
-        concat!(
-            "SELECT coalesce(",
-            $user,
-            ", 'all users') AS subject, ",
-            $user,
-            " AS user_id, bucket AS at,
-                     ",
-            whereabouts!(),
-            " || ': ",
-            $what,
-            " has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, '
-                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
-                     || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
-              FROM (",
-            $rows,
-            ") AS both_ways
-              GROUP BY ",
-            $keys,
-            "bucket, event_type, model, provider, tool
-              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
-                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
-              ORDER BY subject, at LIMIT 20"
-        )
-    };
-}
-
-/// The roll-ups of users in buckets that meet a condition, which is that of records with another name for the time.
-macro_rules! u1_of_users {
-    ($these:literal, $records:literal) => {
-        Audit {
-            rule: "usage U1: roll-ups are the sums of records by user, quarter of an hour and dimensions",
-            sql: too_much!(
-                "user_id",
-                "the roll-up",
-                "user_id, ",
-                concat!(
-                    "
-                  SELECT user_id, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
-                  FROM usage.rollups_15m
-                  WHERE bucket >= (SELECT dropped_before FROM usage.retention) AND ",
-                    $these,
-                    "
-                  UNION ALL
-                  SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00'), event_type,
-                         coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''), -sign, -tokens_used,
-                         -prompt_tokens, -completion_tokens, -credits_charged, -cost_usd
-                  FROM usage.records
-                  WHERE occurred_at >= (SELECT dropped_before FROM usage.retention) AND ",
-                    $records
-                )
-            ),
-        }
-    };
-}
-
-/// The sums across users in buckets that meet a condition.
-macro_rules! u1_of_all {
-    ($these:literal) => {
-        Audit {
-            rule: "usage U1: roll-ups across users, with what is still to be added, are the sums over the users",
-            sql: too_much!(
-                "NULL::text",
-                "the roll-up",
-                "",
-                concat!(
-                    "
-                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
-                  FROM usage.rollups_all WHERE ",
-                    $these,
-                    "
-                  UNION ALL
-                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
-                  FROM usage.rollup_deltas WHERE ",
-                    $these,
-                    "
-                  UNION ALL
-                  SELECT bucket, event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens,
-                         -completion_tokens, -credits_charged, -cost_usd
-                  FROM usage.rollups_15m WHERE ",
-                    $these
-                )
-            ),
-        }
-    };
-}
-
-/// The longer spans that meet a condition; whole days do, or do not.
-macro_rules! u1_of_hours {
-    ($these:literal) => {
-        Audit {
-            rule: "usage U1: longer spans across users are the sums of their quarters of an hour",
-            sql: too_much!(
-                "NULL::text",
-                "the span of ' || hours || ' hours",
-                "hours, ",
-                concat!(
-                    "
-                  SELECT hours, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
-                  FROM usage.rollups_all_hours WHERE hours IN (1, 4, 24) AND ",
-                    $these,
-                    "
-                  UNION ALL
-                  SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00'),
-                         event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens, -completion_tokens,
-                         -credits_charged, -cost_usd
-                  FROM usage.rollups_all CROSS JOIN unnest('{1,4,24}'::int[]) AS span (hours) WHERE ",
-                    $these
-                )
-            ),
-        }
-    };
-}
-
-/// Who was there in hours that meet a condition on their quarters; whole hours do, or do not.
-macro_rules! u1_of_presence {
-    ($these:literal) => {
-        Audit {
-            rule: "usage U1: the users of an hour, with those still to be noted, are those who have sums in it",
-            sql: concat!(
-                "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
-                     ", whereabouts!(), " || ': of the users '
-                     || coalesce('with numbers from ' || (thousand << 10) || ' on', 'without number') || ' '
-                     || bit_count(expected & ~coming & ~kept) + greatest(strangers - strangers_coming, 0) || ' are missing and '
-                     || bit_count(kept & ~expected) || ' have no sums' AS detail
-                  FROM (
-                      SELECT bucket, event_type, model, provider, tool, thousand,
-                             coalesce(bit_or(users) FILTER (WHERE source = 'sums'), 0::bit(1024)) AS expected,
-                             coalesce(bit_or(users) FILTER (WHERE source = 'coming'), 0::bit(1024)) AS coming,
-                             coalesce(bit_or(users) FILTER (WHERE source = 'kept'), 0::bit(1024)) AS kept,
-                             count(DISTINCT stranger) FILTER (WHERE source = 'sums') AS strangers,
-                             count(DISTINCT stranger) FILTER (WHERE source = 'coming') AS strangers_coming
-                      FROM (",
-                audits_source!("sums", "rollups_15m", $these),
-                " UNION ALL ",
-                audits_source!("coming", "presence_deltas", $these),
-                "
-                          UNION ALL
-                          SELECT 'kept', bucket, event_type, model, provider, tool, thousand, users, NULL
-                          FROM usage.presence WHERE hours = 1 AND ",
-                $these,
-                ") AS both_ways
-                      GROUP BY bucket, event_type, model, provider, tool, thousand) AS hours
-                  WHERE bit_count(expected & ~coming & ~kept) + bit_count(kept & ~expected) > 0 OR strangers > strangers_coming
-                  ORDER BY at LIMIT 20"
-            ),
-        }
-    };
-}
-
-/// Users of quarters of an hour, in bits by the hour.
-macro_rules! audits_source {
-    ($source:literal, $table:literal, $these:literal) => {
-        concat!(
-            "
-                          SELECT '",
-            $source,
-            "' AS source, date_bin('1 hour', bucket, '2000-01-01 00:00:00+00') AS bucket, event_type, model, provider,
-                                 tool, number >> 10 AS thousand, set_bit(0::bit(1024), number & 1023, 1) AS users,
-                                 CASE WHEN number IS NULL THEN user_id END AS stranger
-                          FROM usage.",
-            $table,
-            " LEFT JOIN usage.user_numbers USING (user_id) WHERE ",
-            $these
-        )
-    };
-}
-
-/// The longer spans of users that meet a condition; whole days do, or do not.
-macro_rules! u1_of_long_presence {
-    ($these:literal) => {
-        Audit {
-            rule: "usage U1: the users of longer spans are those of their hours",
-            sql: concat!(
-                "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
-                     ", whereabouts!(), " || ': in the span of '
-                     || hours || ' hours ' || bit_count(expected & ~kept) || ' users are missing and '
-                     || bit_count(kept & ~expected) || ' too many' AS detail
-                  FROM (
-                      SELECT hours, bucket, event_type, model, provider, tool, thousand,
-                             coalesce(bit_or(users) FILTER (WHERE of_hours), 0::bit(1024)) AS expected,
-                             coalesce(bit_or(users) FILTER (WHERE NOT of_hours), 0::bit(1024)) AS kept
-                      FROM (
-                          SELECT true AS of_hours, span.hours,
-                                 date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS bucket,
-                                 event_type, model, provider, tool, thousand, users
-                          FROM usage.presence CROSS JOIN unnest('{4,24}'::int[]) AS span (hours)
-                          WHERE presence.hours = 1 AND ",
-                $these,
-                "
-                          UNION ALL
-                          SELECT false, hours, bucket, event_type, model, provider, tool, thousand, users
-                          FROM usage.presence WHERE hours IN (4, 24) AND ",
-                $these,
-                ") AS both_ways
-                      GROUP BY hours, bucket, event_type, model, provider, tool, thousand) AS spans
-                  WHERE expected <> kept ORDER BY at LIMIT 20"
-            ),
-        }
-    };
-}
-
-/// Records that a price rated and that meet a condition: the charge is that of the price, computed again, rounded up once.
-/// Whole numbers only: a quotient with decimals could be rounded on the way.
-macro_rules! u5 {
-    ($these:literal) => {
-        Audit {
-            rule: "usage U5: a charge that was rated is what its price comes to",
-            sql: concat!(
-                "SELECT user_id AS subject, user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00') AS at,
-                     'record ' || id || ' is charged ' || trim_scale(credits_charged * 0.000001) || ' credits, and version '
-                     || price_id || ' of the price comes to ' || coalesce(trim_scale(again * 0.000001) || ' credits', 'nothing') AS detail
-                  FROM (SELECT *, (
-                      SELECT CASE WHEN count(*) = count(rate.charge_pico)
-                                  THEN div(coalesce(sum(used.value::numeric * rate.charge_pico), 0) + 999999, 1000000) END
-                      FROM jsonb_each_text(record.quantities) AS used
-                      LEFT JOIN usage.price_rates AS rate
-                        ON rate.price_id = record.price_id AND rate.token_class = used.key
-                  ) AS again FROM usage.records AS record WHERE price_id IS NOT NULL AND ",
-                $these,
-                ") AS rated
-                  WHERE again IS DISTINCT FROM credits_charged
-                  ORDER BY subject, occurred_at, id LIMIT 20"
-            ),
-        }
-    };
-}
-
 /// What must be true of the sums from `$1` up to, not including, `$2`: beginnings of quarters, or absent.
-pub(super) const AUDITS_OF_TIME: &[Audit] = &[
-    u1_of_users!(
-        "bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')",
-        "occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')"
-    ),
-    u1_of_all!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
-    u1_of_presence!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
-    u5!("occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')"),
-];
+pub(super) static AUDITS_OF_HOURS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| of_range("hours"));
 
 /// What must be true of longer spans from `$1` up to, not including, `$2`: beginnings of days, or absent.
-pub(super) const AUDITS_OF_DAYS: &[Audit] = &[
-    u1_of_hours!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
-    u1_of_long_presence!("bucket >= coalesce($1, '-infinity') AND bucket < coalesce($2, 'infinity')"),
-];
+pub(super) static AUDITS_OF_DAYS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| of_range("days"));
+
+/// The rules that a comment says to be about such spans, with the condition of a range in its place.
+fn of_range(spans: &str) -> Vec<(&'static str, String)> {
+    let asked = AUDITS.iter().filter(|audit| audit.sql.contains(&format!("/* {spans} of ")));
+    let ranged = asked.map(|audit| {
+        let mut sql = audit.sql.to_owned();
+        for column in ["bucket", "occurred_at"] {
+            let range =
+                format!("{column} >= coalesce($1, '-infinity') AND {column} < coalesce($2, 'infinity')");
+            sql = sql.replace(&format!("/* {spans} of {column} */ true"), &range);
+        }
+        (audit.rule, sql)
+    });
+    ranged.collect()
+}
 
 /// What must be true of usage records. Whole tables are read: for tests and for the audit command.
 pub const AUDITS: &[Audit] = &[
@@ -289,18 +53,167 @@ pub const AUDITS: &[Audit] = &[
         rule: "usage: counts and amounts are within the limits of one event",
         sql: "SELECT 'record ' || id || ' of ' || user_id AS subject,
                      'tokens ' || tokens_used || ' (' || prompt_tokens || ' and ' || completion_tokens || '), '
-                     || trim_scale(credits_charged * 0.000001) || ' credits, ' || trim_scale(cost_usd * 0.000000001) || ' USD' AS detail
+                     || trim_scale(credits_charged * 0.000001) || ' credits, ' || trim_scale(cost_usd * 0.000000001)
+                     || ' USD' AS detail
               FROM usage.records
               WHERE greatest(abs(prompt_tokens), abs(completion_tokens)) > 1000000000000
                  OR abs(tokens_used) > 2000000000000 OR abs(credits_charged) > 1000000000000000
                  OR abs(cost_usd) > 1000000000000000 LIMIT 100",
     },
-    u1_of_users!("true", "true"),
-    u1_of_all!("true"),
-    u1_of_hours!("true"),
-    u1_of_presence!("true"),
-    u1_of_long_presence!("true"),
-    u5!("true"),
+    Audit {
+        rule: "usage U1: roll-ups are the sums of records by user, quarter of an hour and dimensions",
+        sql: "SELECT coalesce(user_id, 'all users') AS subject, user_id AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
+                     || ': the roll-up has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, '
+                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
+                     || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
+              FROM (
+                  SELECT user_id, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_15m
+                  WHERE bucket >= (SELECT dropped_before FROM usage.retention) AND /* hours of bucket */ true
+                  UNION ALL
+                  SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00'), event_type,
+                         coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''), -sign, -tokens_used,
+                         -prompt_tokens, -completion_tokens, -credits_charged, -cost_usd
+                  FROM usage.records
+                  WHERE occurred_at >= (SELECT dropped_before FROM usage.retention)
+                  AND /* hours of occurred_at */ true) AS both_ways
+              GROUP BY user_id, bucket, event_type, model, provider, tool
+              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+              ORDER BY subject, at LIMIT 20",
+    },
+    Audit {
+        rule: "usage U1: roll-ups across users, with what is still to be added, are the sums over the users",
+        sql: "SELECT coalesce(NULL::text, 'all users') AS subject, NULL::text AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
+                     || ': the roll-up has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, '
+                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
+                     || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
+              FROM (
+                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_all WHERE /* hours of bucket */ true
+                  UNION ALL
+                  SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollup_deltas WHERE /* hours of bucket */ true
+                  UNION ALL
+                  SELECT bucket, event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens,
+                         -completion_tokens, -credits_charged, -cost_usd
+                  FROM usage.rollups_15m WHERE /* hours of bucket */ true) AS both_ways
+              GROUP BY bucket, event_type, model, provider, tool
+              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+              ORDER BY subject, at LIMIT 20",
+    },
+    Audit {
+        rule: "usage U1: longer spans across users are the sums of their quarters of an hour",
+        sql: "SELECT coalesce(NULL::text, 'all users') AS subject, NULL::text AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
+                     || ': the span of ' || hours || ' hours has ' || sum(records) || ' records, ' || sum(tokens_used)
+                     || ' tokens, '
+                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
+                     || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
+              FROM (
+                  SELECT hours, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
+                         completion_tokens, credits_charged, cost_usd
+                  FROM usage.rollups_all_hours WHERE hours IN (1, 4, 24) AND /* days of bucket */ true
+                  UNION ALL
+                  SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00'),
+                         event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens, -completion_tokens,
+                         -credits_charged, -cost_usd
+                  FROM usage.rollups_all CROSS JOIN unnest('{1,4,24}'::int[]) AS span (hours)
+                  WHERE /* days of bucket */ true) AS both_ways
+              GROUP BY hours, bucket, event_type, model, provider, tool
+              HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+              ORDER BY subject, at LIMIT 20",
+    },
+    Audit {
+        rule: "usage U1: the users of an hour, with those still to be noted, are those who have sums in it",
+        sql: "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
+                     || ': of the users '
+                     || coalesce('with numbers from ' || (thousand << 10) || ' on', 'without number') || ' '
+                     || bit_count(expected & ~coming & ~kept) + greatest(strangers - strangers_coming, 0)
+                     || ' are missing and '
+                     || bit_count(kept & ~expected) || ' have no sums' AS detail
+                  FROM (
+                      SELECT bucket, event_type, model, provider, tool, thousand,
+                             coalesce(bit_or(users) FILTER (WHERE source = 'sums'), 0::bit(1024)) AS expected,
+                             coalesce(bit_or(users) FILTER (WHERE source = 'coming'), 0::bit(1024)) AS coming,
+                             coalesce(bit_or(users) FILTER (WHERE source = 'kept'), 0::bit(1024)) AS kept,
+                             count(DISTINCT stranger) FILTER (WHERE source = 'sums') AS strangers,
+                             count(DISTINCT stranger) FILTER (WHERE source = 'coming') AS strangers_coming
+                      FROM (
+                          SELECT 'sums' AS source, date_bin('1 hour', bucket, '2000-01-01 00:00:00+00') AS bucket, event_type,
+                          model, provider,
+                                 tool, number >> 10 AS thousand, set_bit(0::bit(1024), number & 1023, 1) AS users,
+                                 CASE WHEN number IS NULL THEN user_id END AS stranger
+                          FROM usage.rollups_15m LEFT JOIN usage.user_numbers USING (user_id)
+                          WHERE /* hours of bucket */ true UNION ALL 
+                          SELECT 'coming' AS source, date_bin('1 hour', bucket, '2000-01-01 00:00:00+00') AS bucket,
+                          event_type, model, provider,
+                                 tool, number >> 10 AS thousand, set_bit(0::bit(1024), number & 1023, 1) AS users,
+                                 CASE WHEN number IS NULL THEN user_id END AS stranger
+                          FROM usage.presence_deltas LEFT JOIN usage.user_numbers USING (user_id)
+                          WHERE /* hours of bucket */ true
+                          UNION ALL
+                          SELECT 'kept', bucket, event_type, model, provider, tool, thousand, users, NULL
+                          FROM usage.presence WHERE hours = 1 AND /* hours of bucket */ true) AS both_ways
+                      GROUP BY bucket, event_type, model, provider, tool, thousand) AS hours
+                  WHERE bit_count(expected & ~coming & ~kept) + bit_count(kept & ~expected) > 0
+                  OR strangers > strangers_coming
+                  ORDER BY at LIMIT 20",
+    },
+    Audit {
+        rule: "usage U1: the users of longer spans are those of their hours",
+        sql: "SELECT 'all users' AS subject, NULL::text AS user_id, bucket AS at,
+                     to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
+                     || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
+                     || ': in the span of '
+                     || hours || ' hours ' || bit_count(expected & ~kept) || ' users are missing and '
+                     || bit_count(kept & ~expected) || ' too many' AS detail
+                  FROM (
+                      SELECT hours, bucket, event_type, model, provider, tool, thousand,
+                             coalesce(bit_or(users) FILTER (WHERE of_hours), 0::bit(1024)) AS expected,
+                             coalesce(bit_or(users) FILTER (WHERE NOT of_hours), 0::bit(1024)) AS kept
+                      FROM (
+                          SELECT true AS of_hours, span.hours,
+                                 date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS bucket,
+                                 event_type, model, provider, tool, thousand, users
+                          FROM usage.presence CROSS JOIN unnest('{4,24}'::int[]) AS span (hours)
+                          WHERE presence.hours = 1 AND /* days of bucket */ true
+                          UNION ALL
+                          SELECT false, hours, bucket, event_type, model, provider, tool, thousand, users
+                          FROM usage.presence WHERE hours IN (4, 24) AND /* days of bucket */ true) AS both_ways
+                      GROUP BY hours, bucket, event_type, model, provider, tool, thousand) AS spans
+                  WHERE expected <> kept ORDER BY at LIMIT 20",
+    },
+    // Rounded up once, in whole numbers: a quotient with decimals could be rounded on the way.
+    Audit {
+        rule: "usage U5: a charge that was rated is what its price comes to",
+        sql: "SELECT user_id AS subject, user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00') AS at,
+                     'record ' || id || ' is charged ' || trim_scale(credits_charged * 0.000001) || ' credits, and version '
+                     || price_id || ' of the price comes to ' || coalesce(trim_scale(again * 0.000001) || ' credits',
+                     'nothing') AS detail
+                  FROM (SELECT *, (
+                      SELECT CASE WHEN count(*) = count(rate.charge_pico)
+                                  THEN div(coalesce(sum(used.value::numeric * rate.charge_pico), 0) + 999999, 1000000) END
+                      FROM jsonb_each_text(record.quantities) AS used
+                      LEFT JOIN usage.price_rates AS rate
+                        ON rate.price_id = record.price_id AND rate.token_class = used.key
+                  ) AS again FROM usage.records AS record WHERE price_id IS NOT NULL
+                  AND /* hours of occurred_at */ true) AS rated
+                  WHERE again IS DISTINCT FROM credits_charged
+                  ORDER BY subject, occurred_at, id LIMIT 20",
+    },
     Audit {
         rule: "usage U3: an event id of a class of callers stands for one record",
         sql: "SELECT 'event ' || event_id || ' of ' || user_id AS subject, count(*) || ' records' AS detail

@@ -1,29 +1,17 @@
 //! Reading and purging `usage.dedupe`.
 
+use std::sync::LazyLock;
+
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CallerClass, UserId};
-use pg::DbError;
+use pg::{DbError, columns::get};
 use time::OffsetDateTime;
 
-use super::{Shared, price_book::Edition, rows::class};
-
-/// By physical place: the index leads to block ranges, not to an order in which a chunk could go on.
-macro_rules! purge_text {
-    ($table:literal) => {
-        concat!(
-            "DELETE FROM ",
-            $table,
-            " WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM ",
-            $table,
-            " WHERE occurred_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))"
-        )
-    };
-}
+use super::{Shared, price_book::Edition};
 
 /// An event that was recorded before.
 #[derive(Debug)]
@@ -80,7 +68,7 @@ pub(crate) async fn ask(
     for row in rows {
         match (row.edition, row.claim) {
             (Some(edition), None) => first = Some((edition, row.ids.unwrap_or_default())),
-            (None, Some(claim)) => known.push(claim.known()?),
+            (None, Some(claim)) => known.push(claim),
             _ => return Err(DbError::Inconsistent("an event that is no event".to_owned())),
         }
     }
@@ -96,7 +84,7 @@ pub(crate) async fn purge(
     rows_max: i64,
 ) -> Result<usize, DbError> {
     let mut gone = 0_usize;
-    for text in [purge_text!("usage.dedupe"), purge_text!("usage.dedupe_shared")] {
+    for text in [&PURGE, &PURGE_SHARED] {
         let rows =
             pg::sql(text).bind::<Timestamptz, _>(limit).bind::<BigInt, _>(rows_max).execute(conn).await?;
         gone = gone.saturating_add(rows);
@@ -105,18 +93,29 @@ pub(crate) async fn purge(
 }
 
 /// The ids are drawn in the transaction that uses them: what a crash takes with it was never handed out.
-const ASK: &str = "
+pub(super) const ASK: &str = "
 SELECT version, stamp::text AS stamp, ARRAY(SELECT nextval('usage.record_ids') FROM generate_series(1, $3)) AS ids,
        NULL::bigint AS place, NULL::text AS caller, NULL::boolean AS shared, NULL::bytea AS payload, NULL::timestamptz AS occurred_at, NULL::bigint AS record_id
 FROM usage.price_book
 UNION ALL
 SELECT NULL, NULL, NULL, given.place - 1, claim.caller, false, claim.payload, claim.occurred_at, claim.record_id
-FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS given (user_id, event_id, place)
 JOIN usage.dedupe AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id
 UNION ALL
 SELECT NULL, NULL, NULL, given.place - 1, claim.caller, true, claim.payload, claim.occurred_at, claim.record_id
-FROM unnest($1, $2) WITH ORDINALITY AS given (user_id, event_id, place)
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS given (user_id, event_id, place)
 JOIN usage.dedupe_shared AS claim ON claim.user_id = given.user_id AND claim.event_id = given.event_id";
+
+static PURGE: LazyLock<String> = LazyLock::new(|| purge_of("usage.dedupe"));
+static PURGE_SHARED: LazyLock<String> = LazyLock::new(|| purge_of("usage.dedupe_shared"));
+
+/// By physical place: the index leads to block ranges, not to an order in which a chunk could go on.
+fn purge_of(table: &str) -> String {
+    format!(
+        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM {table} WHERE occurred_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))"
+    )
+}
 
 #[derive(QueryableByName)]
 struct AskedRow {
@@ -125,35 +124,12 @@ struct AskedRow {
     #[diesel(sql_type = Nullable<Array<BigInt>>)]
     ids: Option<Vec<i64>>,
     #[diesel(embed)]
-    claim: Option<ClaimRow>,
+    claim: Option<Known>,
 }
 
-#[derive(QueryableByName)]
-struct ClaimRow {
-    #[diesel(sql_type = BigInt)]
-    place: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    caller: Option<String>,
-    #[diesel(sql_type = Bool)]
-    shared: bool,
-    #[diesel(sql_type = Binary)]
-    payload: Vec<u8>,
-    #[diesel(sql_type = Timestamptz)]
-    occurred_at: OffsetDateTime,
-    #[diesel(sql_type = BigInt)]
-    record_id: i64,
-}
-
-impl ClaimRow {
-    fn known(self) -> Result<Known, DbError> {
-        Ok(Known {
-            place: usize::try_from(self.place)
-                .map_err(|_| DbError::Inconsistent(format!("known event {}", self.place)))?,
-            caller: self.caller.as_deref().map(class).transpose()?,
-            shelf: if self.shared { Shelf::Shared } else { Shelf::First },
-            payload: self.payload,
-            occurred_at: self.occurred_at,
-            record_id: self.record_id,
-        })
+pg::read_columns! {
+    Known: { caller, payload, occurred_at, record_id } also { place, shared } made |row| {
+        place: usize::try_from(get::<i64>(row, "place")?)?,
+        shelf: if get(row, "shared")? { Shelf::Shared } else { Shelf::First },
     }
 }

@@ -1,15 +1,16 @@
 //! Reading `usage.records` along its primary key.
 
+use std::sync::LazyLock;
+
 use diesel::{
     QueryableByName,
     sql_types::{BigInt, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CallerClass, UserId};
-use pg::DbError;
+use pg::{DbError, columns::Read};
 use time::{OffsetDateTime, macros::datetime};
 
-use super::rows::{RecordRow, record_columns};
 use crate::{
     Record, RecordFilter,
     core::{month::Month, window::Window},
@@ -57,7 +58,7 @@ pub(crate) async fn page(
     let first =
         Place { user_id: whose.map(ToString::to_string).unwrap_or_default(), at: start, id: i64::MIN };
     let after = after.unwrap_or(&first);
-    let rows: Vec<PageRow> = pg::sql(PAGE)
+    let rows: Vec<PageRow> = pg::sql(&PAGE)
         .bind::<Text, _>(after.user_id.as_str())
         .bind::<Timestamptz, _>(after.at)
         .bind::<BigInt, _>(after.id)
@@ -79,7 +80,7 @@ pub(crate) async fn page(
         .await?;
     let (mut records, mut next): (Vec<Record>, Option<Place>) = (Vec::new(), None);
     for row in rows {
-        let record = Record::try_from(row.record)?;
+        let record = row.record;
         // The last row that was looked at marks the place to go on from when no record came.
         if row.wanted || records.is_empty() {
             next = Some(Place { user_id: record.user_id.to_string(), at: record.occurred_at, id: record.id });
@@ -103,20 +104,19 @@ pub(crate) async fn dropped_before(conn: &mut AsyncPgConnection) -> Result<Optio
 ///
 /// Both ends of the key are bounds of the index, also the end of one user's window: `occurred_at < $6` alone would have the
 /// walk go on through his later records.
-const PAGE: &str = concat!(
-    "SELECT wanted AND fits AS wanted, ",
-    record_columns!(),
-    "
+pub(super) static PAGE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT wanted AND fits AS wanted, {}
 FROM (
     SELECT walked.*, wanted AND (nth = 1 OR (nth <= $16 AND bytes <= $17)) AS fits
     FROM (
         SELECT page.*, row_number() OVER walk AS seen, count(*) FILTER (WHERE wanted) OVER walk AS nth,
                sum(size_bytes) FILTER (WHERE wanted) OVER walk AS bytes
         FROM (
-            SELECT *, CASE WHEN occurred_at >= $5 AND occurred_at < $6 AND ($9 IS NULL OR event_type = $9)
-                            AND ($10 IS NULL OR model_name = $10) AND ($11 IS NULL OR provider = $11)
-                            AND ($12 IS NULL OR tool_name = $12) AND ($13 IS NULL OR session_id = $13)
-                            AND ($14 IS NULL OR recorded_by = $14)
+            SELECT *, CASE WHEN occurred_at >= $5 AND occurred_at < $6 AND ($9::text IS NULL OR event_type = $9)
+                            AND ($10::text IS NULL OR model_name = $10) AND ($11::text IS NULL OR provider = $11)
+                            AND ($12::text IS NULL OR tool_name = $12) AND ($13::text IS NULL OR session_id = $13)
+                            AND ($14::text IS NULL OR recorded_by = $14)
                            THEN true ELSE false END AS wanted
             FROM usage.records
             WHERE (user_id, occurred_at, id) > ($1, $2, $3) AND (user_id, occurred_at) < ($4, $6)
@@ -127,8 +127,10 @@ FROM (
     ) AS walked
 ) AS record
 WHERE fits OR (seen = $15 AND nth = 0)
-ORDER BY user_id, occurred_at, id LIMIT $16"
-);
+ORDER BY user_id, occurred_at, id LIMIT $16",
+        Record::list("record")
+    )
+});
 
 const DROPPED: &str = "
 SELECT CASE WHEN dropped_before > '-infinity' THEN dropped_before END AS dropped_before FROM usage.retention WHERE one";
@@ -136,7 +138,7 @@ SELECT CASE WHEN dropped_before > '-infinity' THEN dropped_before END AS dropped
 #[derive(QueryableByName)]
 struct PageRow {
     #[diesel(embed)]
-    record: RecordRow,
+    record: Record,
     #[diesel(sql_type = Bool)]
     wanted: bool,
 }

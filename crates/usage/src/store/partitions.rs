@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
+    sql_types::{Array, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use kernel::rfc3339;
@@ -196,15 +196,12 @@ FROM unnest($1) WITH ORDINALITY AS wanted (name, place)
 LEFT JOIN pg_class ON pg_class.oid = to_regclass('usage.' || wanted.name)
 ORDER BY place";
 
-#[derive(QueryableByName)]
 struct SizeRow {
-    #[diesel(sql_type = Text)]
     name: String,
-    #[diesel(sql_type = Nullable<BigInt>)]
     records: Option<i64>,
-    #[diesel(sql_type = BigInt)]
     bytes: i64,
 }
+pg::read_columns! { SizeRow: { name, records, bytes } }
 
 #[derive(QueryableByName)]
 struct NameRow {

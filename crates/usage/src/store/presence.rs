@@ -7,47 +7,38 @@ use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 
+use super::sources::ROLLED_UP_ONLY;
+
 /// Who is there in the pieces that [`of_all`](super::sources::of_all) cuts the buckets into, as rows with a place and
-/// dimensions (both by `$placed`): of a `thousand` numbers the bits of `users`, or the name of a `stranger`, who has no
+/// dimensions (both by `placed`): of a `thousand` numbers the bits of `users`, or the name of a `stranger`, who has no
 /// number yet.
 ///
 /// Piece by piece (`OFFSET 0` keeps it so): the other way round, every row beside all pieces, looks as cheap to a planner that
 /// does not know how many pieces there are. The notes are read whole, by their key, as the deltas of sums are.
 ///
 /// Quarters at the ends of buckets, the edges of the window and what is still to be noted come from the sums of each user.
-macro_rules! present {
-    ($placed:expr) => {
-        concat!(
-            ", seen AS (
-    SELECT ",
-            $placed,
-            ", user_id
+pub(super) fn present(placed: &str) -> String {
+    format!(
+        ", seen AS (
+    SELECT {placed}, user_id
     FROM (
         SELECT at, event_type, model, provider, tool, user_id FROM edges WHERE records > 0
         UNION ALL
         SELECT sums.* FROM pieces CROSS JOIN LATERAL (
             SELECT bucket, event_type, model, provider, tool, user_id FROM usage.rollups_15m
-            WHERE bucket >= low AND bucket < high AND ",
-            crate::store::sources::rolled_up_only!(),
-            " OFFSET 0) AS sums
+            WHERE bucket >= low AND bucket < high AND {ROLLED_UP_ONLY} OFFSET 0) AS sums
         WHERE pieces.hours = 0
         UNION ALL
         SELECT bucket, event_type, model, provider, tool, user_id FROM usage.presence_deltas
         WHERE user_id >= '' AND bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
-          AND ",
-            crate::store::sources::rolled_up_only!(),
-            ") AS few
+          AND {ROLLED_UP_ONLY}) AS few
     GROUP BY 1, 2, 3, 4, 5, 6
 ), present AS (
-    SELECT ",
-            $placed,
-            ", thousand, bit_or(users) AS users, NULL::text AS stranger
+    SELECT {placed}, thousand, bit_or(users) AS users, NULL::text AS stranger
     FROM (
         SELECT sets.* FROM pieces CROSS JOIN LATERAL (
             SELECT bucket AS at, event_type, model, provider, tool, thousand, users FROM usage.presence
-            WHERE presence.hours = pieces.hours AND bucket >= low AND bucket < high AND ",
-            crate::store::sources::rolled_up_only!(),
-            " OFFSET 0) AS sets
+            WHERE presence.hours = pieces.hours AND bucket >= low AND bucket < high AND {ROLLED_UP_ONLY} OFFSET 0) AS sets
         WHERE pieces.hours > 0) AS spans
     GROUP BY 1, 2, 3, 4, 5, 6
     UNION ALL
@@ -56,10 +47,8 @@ macro_rules! present {
     FROM seen LEFT JOIN usage.user_numbers USING (user_id)
     GROUP BY 1, 2, 3, 4, 5, 6, 8
 )"
-        )
-    };
+    )
 }
-pub(super) use present;
 
 /// Gives numbers to the users of the first `rows_max` deltas that have none, then moves as many deltas of users with a
 /// number into the sets; answers how many it moved.

@@ -1,6 +1,6 @@
 //! Reading the whole price book, and whether it changed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use diesel::{
     QueryableByName,
@@ -14,13 +14,12 @@ use super::Shared;
 use crate::rating::{Key, Price, PriceBook, Rate, TokenClass};
 
 /// Which book it is: two books of the same edition are the same.
-#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edition {
-    #[diesel(sql_type = BigInt)]
     version: i64,
-    #[diesel(sql_type = Text)]
     stamp: String,
 }
+pg::read_columns! { Edition: { version, stamp } }
 
 /// The present edition.
 pub(crate) async fn edition(mut conn: Shared<'_>) -> Result<Edition, DbError> {
@@ -29,7 +28,7 @@ pub(crate) async fn edition(mut conn: Shared<'_>) -> Result<Edition, DbError> {
 
 /// The book with its edition: one statement, hence one snapshot, whatever is committed meanwhile.
 pub(crate) async fn load(mut conn: Shared<'_>) -> Result<(Edition, PriceBook), DbError> {
-    let rows: Vec<BookRow> = pg::sql(BOOK).load(&mut conn).await?;
+    let rows: Vec<BookRow> = pg::sql(&BOOK).load(&mut conn).await?;
     let edition = rows.as_slice().first().map(|row| row.edition.clone());
     let edition = edition.ok_or_else(|| DbError::Inconsistent("there is no price book".to_owned()))?;
     let (mut prices, mut aliases) = (Vec::new(), Vec::new());
@@ -57,38 +56,27 @@ const EDITION: &str = "SELECT version, stamp::text AS stamp FROM usage.price_boo
 const LOCK: &str = "SELECT version, stamp::text AS stamp FROM usage.price_book FOR UPDATE";
 
 /// The rates of a price as three columns, for statements that name it `price`. Their order is the same.
-macro_rules! price_rates {
-    () => {
-        "LEFT JOIN LATERAL (
+pub(super) const PRICE_RATES: &str = "LEFT JOIN LATERAL (
              SELECT array_agg(token_class) AS classes, array_agg(charge_pico) AS charges, array_agg(cost_pico) AS costs
-             FROM usage.price_rates WHERE price_id = price.id) AS rates ON true"
-    };
-}
-pub(super) use price_rates;
+             FROM usage.price_rates WHERE price_id = price.id) AS rates ON true";
 
-/// Columns of [`VersionRow`], for statements that name a price `price` and join its [`price_rates`].
-macro_rules! version_columns {
-    () => {
-        "price.id, price.service_tier, price.min_context, price.valid_from, price.retired, rates.classes, rates.charges,
-         rates.costs"
-    };
-}
-pub(super) use version_columns;
+/// Columns of [`VersionRow`], for statements that name a price `price` and join its [`PRICE_RATES`].
+pub(super) const VERSION_COLUMNS: &str =
+    "price.id, price.service_tier, price.min_context, price.valid_from, price.retired, rates.classes, rates.charges,
+         rates.costs";
 
-const BOOK: &str = concat!(
-    "SELECT book.version, book.stamp::text AS stamp, entry.*
+static BOOK: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT book.version, book.stamp::text AS stamp, entry.*
 FROM usage.price_book AS book
 LEFT JOIN (
-    SELECT price.provider, price.model, NULL::text AS to_provider, NULL::text AS to_model, ",
-    version_columns!(),
-    " FROM usage.prices AS price ",
-    price_rates!(),
-    "
+    SELECT price.provider, price.model, NULL::text AS to_provider, NULL::text AS to_model, {VERSION_COLUMNS} FROM usage.prices AS price {PRICE_RATES}
     UNION ALL
     SELECT provider, model, to_provider, to_model, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM usage.model_aliases
 ) AS entry ON true"
-);
+    )
+});
 
 /// A price, or an alias, or for an empty book neither.
 #[derive(QueryableByName)]

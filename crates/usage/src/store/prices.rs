@@ -1,6 +1,6 @@
 //! Writing and reading `usage.prices` with `usage.price_rates`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use diesel::{
     QueryableByName,
@@ -8,11 +8,17 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::Page;
-use pg::DbError;
+use pg::{
+    DbError,
+    columns::{self, Placeholders, Written},
+};
 use time::OffsetDateTime;
 
-use super::price_book::{VersionRow, price_rates, version_columns};
-use crate::{NewPrice, Offer, PriceFilter, PriceVersion};
+use super::price_book::{PRICE_RATES, VERSION_COLUMNS, VersionRow};
+use crate::{
+    NewPrice, Offer, PriceFilter, PriceVersion,
+    rating::{Rate, TokenClass},
+};
 
 /// A version that is written: when it begins is settled.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +33,7 @@ pub(crate) async fn list(
     filter: &PriceFilter,
     page: &Page<i64>,
 ) -> Result<Vec<PriceVersion>, DbError> {
-    let rows: Vec<PriceRow> = pg::sql(LIST)
+    let rows: Vec<PriceRow> = pg::sql(&LIST)
         .bind::<Timestamptz, _>(filter.at)
         .bind::<Nullable<Text>, _>(filter.model_name.as_deref())
         .bind::<Nullable<BigInt>, _>(page.after())
@@ -40,7 +46,7 @@ pub(crate) async fn list(
 
 /// Versions by their ids, in no order.
 pub(crate) async fn find(conn: &mut AsyncPgConnection, ids: &[i64]) -> Result<Vec<PriceVersion>, DbError> {
-    let rows: Vec<PriceRow> = pg::sql(FIND).bind::<Array<BigInt>, _>(ids).load(conn).await?;
+    let rows: Vec<PriceRow> = pg::sql(&FIND).bind::<Array<BigInt>, _>(ids).load(conn).await?;
     rows.into_iter().map(PriceVersion::try_from).collect()
 }
 
@@ -49,12 +55,9 @@ pub(crate) async fn known(
     conn: &mut AsyncPgConnection,
     new: &[Beginning<'_>],
 ) -> Result<Vec<usize>, DbError> {
-    let rows: Vec<PlaceRow> = pg::sql(KNOWN)
-        .bind::<Array<Text>, _>(column(new, |one| one.new.key.provider.as_str()))
-        .bind::<Array<Text>, _>(column(new, |one| one.new.key.model.as_str()))
-        .bind::<Array<Text>, _>(column(new, |one| one.new.key.service_tier.as_str()))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.new.min_context))
-        .bind::<Array<Timestamptz>, _>(column(new, |one| one.valid_from))
+    let rows: Vec<PlaceRow> = pg::sql(&KNOWN)
+        .bind_rows::<NewStep>(new.iter().map(|one| one.new))
+        .bind_rows::<NewVersion>(new.iter())
         .load(conn)
         .await?;
     let place = |row: PlaceRow| usize::try_from(row.place).ok();
@@ -68,14 +71,8 @@ pub(crate) async fn unpriced(
     actor: &str,
     new: &[NewPrice],
 ) -> Result<Vec<usize>, DbError> {
-    let rows: Vec<PlaceRow> = pg::sql(UNPRICED)
-        .bind::<Text, _>(actor)
-        .bind::<Array<Text>, _>(column(new, |one| one.key.provider.as_str()))
-        .bind::<Array<Text>, _>(column(new, |one| one.key.model.as_str()))
-        .bind::<Array<Text>, _>(column(new, |one| one.key.service_tier.as_str()))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.min_context))
-        .load(conn)
-        .await?;
+    let rows: Vec<PlaceRow> =
+        pg::sql(&UNPRICED).bind::<Text, _>(actor).bind_rows::<NewStep>(new.iter()).load(conn).await?;
     let place = |row: PlaceRow| usize::try_from(row.place).ok();
     Ok(rows.into_iter().filter_map(place).collect())
 }
@@ -91,17 +88,12 @@ pub(crate) async fn insert(
         pg::sql(DRAW).bind::<BigInt, _>(i64::try_from(new.len()).unwrap_or(i64::MAX)).load(conn).await?;
     DbError::expect_rows("draw ids of prices", new.len(), drawn.len())?;
     let ids: Vec<i64> = drawn.into_iter().map(|row| row.id).collect();
-    let inserted = pg::sql(INSERT)
+    let inserted = pg::sql(&INSERT)
         .bind::<Timestamptz, _>(now)
         .bind::<Text, _>(actor)
         .bind::<Array<BigInt>, _>(&ids)
-        .bind::<Array<Text>, _>(column(new, |one| one.new.key.provider.as_str()))
-        .bind::<Array<Text>, _>(column(new, |one| one.new.key.model.as_str()))
-        .bind::<Array<Text>, _>(column(new, |one| one.new.key.service_tier.as_str()))
-        .bind::<Array<BigInt>, _>(column(new, |one| one.new.min_context))
-        .bind::<Array<Timestamptz>, _>(column(new, |one| one.valid_from))
-        .bind::<Array<Bool>, _>(column(new, |one| one.new.offer == Offer::Retired))
-        .bind::<Array<Text>, _>(column(new, |one| one.new.source.as_str()))
+        .bind_rows::<NewStep>(new.iter().map(|one| one.new))
+        .bind_rows::<NewVersion>(new.iter())
         .execute(conn)
         .await?;
     DbError::expect_rows("insert prices", new.len(), inserted)?;
@@ -126,78 +118,109 @@ async fn insert_rates(
             rates.iter().map(move |(class, rate)| (*id, *class, *rate))
         })
         .collect();
-    let inserted = pg::sql(INSERT_RATES)
-        .bind::<Array<BigInt>, _>(column(&rates, |(id, ..)| *id))
-        .bind::<Array<Text>, _>(column(&rates, |(_, class, _)| class.as_str()))
-        .bind::<Array<BigInt>, _>(column(&rates, |(.., rate)| rate.charge_pico))
-        .bind::<Array<BigInt>, _>(column(&rates, |(.., rate)| rate.cost_pico))
-        .execute(conn)
-        .await?;
+    let inserted = pg::sql(&INSERT_RATES).bind_rows::<NewRate>(rates.iter().copied()).execute(conn).await?;
     DbError::expect_rows("insert rates of prices", rates.len(), inserted)
 }
 
-/// Columns of [`PriceRow`], for statements that name a price `price` and join its rates.
-macro_rules! price_columns {
-    () => {
-        concat!(
-            "price.provider, price.model, price.source, price.actor, price.created_at,
+/// Columns of [`PriceRow`] without those of its version, for statements that name a price `price`.
+const PRICE_COLUMNS: &str = "price.provider, price.model, price.source, price.actor, price.created_at,
              (SELECT min(next.valid_from) FROM usage.prices AS next
               WHERE next.provider = price.provider AND next.model = price.model AND next.service_tier = price.service_tier
-                AND next.min_context = price.min_context AND next.valid_from > price.valid_from) AS valid_until, ",
-            version_columns!()
-        )
-    };
-}
+                AND next.min_context = price.min_context AND next.valid_from > price.valid_from) AS valid_until";
+
 /// A version's end is the beginning of its successor. The inner part walks the index of versions; a place in the list is a
 /// key with its step, named by the id of any of its versions: those that came meanwhile stand at the same place.
-const LIST: &str = concat!(
-    "SELECT ",
-    price_columns!(),
-    " FROM (
+static LIST: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {PRICE_COLUMNS}, {VERSION_COLUMNS} FROM (
     SELECT DISTINCT ON (provider, model, service_tier, min_context) * FROM usage.prices
     WHERE valid_from <= $1 AND ($2 IS NULL OR model = $2)
       AND ($3 IS NULL OR (provider, model, service_tier, min_context) > (
           SELECT provider, model, service_tier, min_context FROM usage.prices WHERE id = $3))
     ORDER BY provider, model, service_tier, min_context, valid_from DESC LIMIT $4 OFFSET $5
-) AS price ",
-    price_rates!(),
-    " ORDER BY price.provider, price.model, price.service_tier, price.min_context"
-);
+) AS price {PRICE_RATES} ORDER BY price.provider, price.model, price.service_tier, price.min_context"
+    )
+});
 
-const FIND: &str = concat!(
-    "SELECT ",
-    price_columns!(),
-    " FROM usage.prices AS price ",
-    price_rates!(),
-    " WHERE price.id = ANY ($1)"
-);
+static FIND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {PRICE_COLUMNS}, {VERSION_COLUMNS} FROM usage.prices AS price {PRICE_RATES} WHERE price.id = ANY ($1)"
+    )
+});
 
-const KNOWN: &str = "
+pg::written_columns! {
+    /// The key of a version, with its step.
+    NewStep = new: &'a NewPrice {
+        provider: Text = new.key.provider.as_str(),
+        model: Text = new.key.model.as_str(),
+        service_tier: Text = new.key.service_tier.as_str(),
+        min_context: BigInt = new.min_context,
+    }
+}
+
+pg::written_columns! {
+    /// The other columns of a version.
+    NewVersion = version: &'a Beginning<'a> {
+        valid_from: Timestamptz = version.valid_from,
+        retired: Bool = version.new.offer == Offer::Retired,
+        source: Text = version.new.source.as_str(),
+    }
+}
+
+pg::written_columns! {
+    /// A rate of the version with this id.
+    NewRate = (price_id, class, rate): (i64, TokenClass, Rate) {
+        price_id: BigInt = price_id,
+        token_class: Text = class.as_str(),
+        charge_pico: BigInt = rate.charge_pico,
+        cost_pico: BigInt = rate.cost_pico,
+    }
+}
+
+static KNOWN: LazyLock<String> = LazyLock::new(|| {
+    let columns = [NewStep::COLUMNS, NewVersion::COLUMNS].concat();
+    format!(
+        "
+SELECT given.place - 1 AS place FROM {} WITH ORDINALITY AS given ({}, place)
+JOIN usage.prices USING (provider, model, service_tier, min_context, valid_from) ORDER BY place",
+        Placeholders::default().unnest(&columns),
+        columns::names(&columns)
+    )
+});
+
+static UNPRICED: LazyLock<String> = LazyLock::new(|| {
+    let mut given = Placeholders::default();
+    let (actor, steps) = (given.one(), given.unnest(NewStep::COLUMNS));
+    format!(
+        "
 SELECT given.place - 1 AS place
-FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS given (provider, model, service_tier, min_context, valid_from, place)
-JOIN usage.prices USING (provider, model, service_tier, min_context, valid_from) ORDER BY place";
-
-const UNPRICED: &str = "
-SELECT given.place - 1 AS place
-FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS given (provider, model, service_tier, min_context, place)
+FROM {steps} WITH ORDINALITY AS given ({}, place)
 WHERE NOT EXISTS (
     SELECT FROM usage.prices AS price
     WHERE price.provider IN (given.provider, '') AND price.model = given.model
-      AND (price.actor <> $1 OR (price.provider, price.service_tier, price.min_context)
+      AND (price.actor <> {actor} OR (price.provider, price.service_tier, price.min_context)
                               = (given.provider, given.service_tier, given.min_context)))
-ORDER BY place";
+ORDER BY place",
+        columns::names(NewStep::COLUMNS)
+    )
+});
 
 const DRAW: &str =
     "SELECT nextval(pg_get_serial_sequence('usage.prices', 'id')) AS id FROM generate_series(1, $1)";
 
-const INSERT: &str = "
-INSERT INTO usage.prices
-      (created_at, actor, id, provider, model, service_tier, min_context, valid_from, retired, source)
-OVERRIDING SYSTEM VALUE
-SELECT $1, $2, given.* FROM unnest($3, $4, $5, $6, $7, $8, $9, $10) AS given";
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let mut given = Placeholders::default();
+    let (now, actor) = (given.one(), given.one());
+    let columns = [&[("id", "bigint")], NewStep::COLUMNS, NewVersion::COLUMNS].concat();
+    format!(
+        "INSERT INTO usage.prices (created_at, actor, {}) OVERRIDING SYSTEM VALUE SELECT {now}, {actor}, given.* FROM {} AS given",
+        columns::names(&columns),
+        given.unnest(&columns)
+    )
+});
 
-const INSERT_RATES: &str = "
-INSERT INTO usage.price_rates (price_id, token_class, charge_pico, cost_pico) SELECT * FROM unnest($1, $2, $3, $4)";
+static INSERT_RATES: LazyLock<String> =
+    LazyLock::new(|| Placeholders::default().insert("usage.price_rates", NewRate::COLUMNS));
 
 #[derive(QueryableByName)]
 struct PriceRow {
@@ -241,8 +264,4 @@ impl TryFrom<PriceRow> for PriceVersion {
             created_at: row.created_at,
         })
     }
-}
-
-fn column<'a, S, T>(rows: &'a [S], value: impl FnMut(&'a S) -> T) -> Vec<T> {
-    rows.iter().map(value).collect()
 }

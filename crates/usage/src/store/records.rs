@@ -1,18 +1,17 @@
 //! Reading `usage.records`.
 
+use std::sync::LazyLock;
+
 use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CallerClass, Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
-use pg::DbError;
+use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
-use super::{
-    Shared,
-    rows::{RecordRow, record_columns},
-};
+use super::Shared;
 use crate::{Record, RecordFilter};
 
 /// Enters the table as one who writes, before anything is looked for in it.
@@ -30,9 +29,9 @@ pub(crate) async fn find(
     user: &UserId,
     id: i64,
 ) -> Result<Option<Record>, DbError> {
-    let rows: Vec<RecordRow> =
-        pg::sql(FIND).bind::<Text, _>(user.as_str()).bind::<BigInt, _>(id).load(conn).await?;
-    rows.into_iter().next().map(Record::try_from).transpose()
+    let rows: Vec<Record> =
+        pg::sql(&FIND).bind::<Text, _>(user.as_str()).bind::<BigInt, _>(id).load(conn).await?;
+    Ok(rows.into_iter().next())
 }
 
 /// Records by their whole key.
@@ -46,13 +45,13 @@ pub(crate) async fn find_all_at(
     let users: Vec<&str> = wanted.iter().map(|(user, ..)| user.as_str()).collect();
     let times: Vec<OffsetDateTime> = wanted.iter().map(|(_, at, _)| *at).collect();
     let ids: Vec<i64> = wanted.iter().map(|(.., id)| *id).collect();
-    let rows: Vec<RecordRow> = pg::sql(FIND_ALL_AT)
+    let rows: Vec<Record> = pg::sql(&FIND_ALL_AT)
         .bind::<Array<Text>, _>(users)
         .bind::<Array<Timestamptz>, _>(times)
         .bind::<Array<BigInt>, _>(ids)
         .load(&mut conn)
         .await?;
-    rows.into_iter().map(Record::try_from).collect()
+    Ok(rows)
 }
 
 /// Records by user and id, those that were dropped with their month left out.
@@ -65,9 +64,9 @@ pub(crate) async fn find_all(
     }
     let users: Vec<&str> = wanted.iter().map(|(user, _)| user.as_str()).collect();
     let ids: Vec<i64> = wanted.iter().map(|(_, id)| *id).collect();
-    let rows: Vec<RecordRow> =
-        pg::sql(FIND_ALL).bind::<Array<Text>, _>(users).bind::<Array<BigInt>, _>(ids).load(conn).await?;
-    rows.into_iter().map(Record::try_from).collect()
+    let rows: Vec<Record> =
+        pg::sql(&FIND_ALL).bind::<Array<Text>, _>(users).bind::<Array<BigInt>, _>(ids).load(conn).await?;
+    Ok(rows)
 }
 
 /// The rows of one page, newest first, as far as their bytes fit, and how many there were.
@@ -78,7 +77,7 @@ pub(crate) async fn newest(
     page: &Page<TimePlace>,
 ) -> Result<Found<Record>, DbError> {
     let before = filter.upper_bound(page.after());
-    let rows: Vec<PageRow> = pg::sql(NEWEST)
+    let rows: Vec<PageRow> = pg::sql(&NEWEST)
         .bind::<Text, _>(user.as_str())
         .bind::<Nullable<Timestamptz>, _>(filter.first_microsecond())
         .bind::<Timestamptz, _>(before.at)
@@ -96,8 +95,7 @@ pub(crate) async fn newest(
         .load(conn)
         .await?;
     let found = rows.as_slice().first().map_or(0, |row| row.found);
-    let items = rows.into_iter().map(|row| row.record.try_into()).collect::<Result<_, _>>()?;
-    Ok(Found { items, rows: found })
+    Ok(Found { items: rows.into_iter().map(|row| row.record).collect(), rows: found })
 }
 
 /// The innermost part reads the rows of the page by the primary key, the next adds up what they measure, the outermost
@@ -105,56 +103,60 @@ pub(crate) async fn newest(
 ///
 /// The plan is made without the values (docs/adr/0008). A bare `($5 IS NULL OR ...)` would count as rare, and the planner
 /// would sort the few rows it expects instead of walking the index until the page is full; a CASE it takes for even.
-const NEWEST: &str = concat!(
-    "SELECT found, ",
-    record_columns!(),
-    "
+pub(super) static NEWEST: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT found, {}
 FROM (
     SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, sum(size_bytes) OVER walk AS bytes
     FROM (
         SELECT * FROM usage.records
-        WHERE user_id = $1 AND occurred_at >= coalesce($2, '-infinity') AND (occurred_at, id) < ($3, $4)
-          AND CASE WHEN ($5 IS NULL OR event_type = $5) AND ($6 IS NULL OR model_name = $6)
-                    AND ($7 IS NULL OR provider = $7) AND ($8 IS NULL OR tool_name = $8)
-                    AND ($9 IS NULL OR session_id = $9) AND ($10 IS NULL OR recorded_by = $10)
+        WHERE user_id = $1 AND occurred_at >= coalesce($2::timestamptz, '-infinity') AND (occurred_at, id) < ($3, $4)
+          AND CASE WHEN ($5::text IS NULL OR event_type = $5) AND ($6::text IS NULL OR model_name = $6)
+                    AND ($7::text IS NULL OR provider = $7) AND ($8::text IS NULL OR tool_name = $8)
+                    AND ($9::text IS NULL OR session_id = $9) AND ($10::text IS NULL OR recorded_by = $10)
                    THEN true ELSE false END
         ORDER BY occurred_at DESC, id DESC LIMIT $11 OFFSET $12
     ) AS page
     WINDOW walk AS (ORDER BY occurred_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
 ) AS record
 WHERE nth = 1 OR (nth <= $13 AND bytes <= $14)
-ORDER BY occurred_at DESC, id DESC"
-);
+ORDER BY occurred_at DESC, id DESC",
+        Record::list("record")
+    )
+});
 
 /// By the summary of block ranges that ids have: a record without its instant is asked for rarely.
-const FIND: &str = concat!(
-    "SELECT ",
-    record_columns!(),
-    " FROM usage.records AS record WHERE record.user_id = $1 AND record.id = $2"
-);
+pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM usage.records AS record WHERE record.user_id = $1 AND record.id = $2",
+        Record::list("record")
+    )
+});
 
-const FIND_ALL_AT: &str = concat!(
-    "SELECT ",
-    record_columns!(),
-    " FROM unnest($1, $2, $3) AS wanted (user_id, occurred_at, id)
+static FIND_ALL_AT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM unnest($1, $2, $3) AS wanted (user_id, occurred_at, id)
 JOIN usage.records AS record
-  ON record.user_id = wanted.user_id AND record.occurred_at = wanted.occurred_at AND record.id = wanted.id"
-);
+  ON record.user_id = wanted.user_id AND record.occurred_at = wanted.occurred_at AND record.id = wanted.id",
+        Record::list("record")
+    )
+});
 
-const FIND_ALL: &str = concat!(
-    "SELECT ",
-    record_columns!(),
-    " FROM unnest($1, $2) AS wanted (user_id, id)
+static FIND_ALL: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM unnest($1, $2) AS wanted (user_id, id)
 CROSS JOIN LATERAL (
     SELECT * FROM usage.records AS one WHERE one.user_id = wanted.user_id AND one.id = wanted.id
-) AS record"
-);
+) AS record",
+        Record::list("record")
+    )
+});
 
 /// A record on a page that was measured.
 #[derive(QueryableByName)]
 struct PageRow {
     #[diesel(embed)]
-    record: RecordRow,
+    record: Record,
     /// How many rows were found for the page, those that were too large for it included.
     #[diesel(sql_type = BigInt)]
     found: i64,

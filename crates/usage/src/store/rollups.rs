@@ -1,23 +1,21 @@
 //! Folding `usage.rollup_deltas` into `usage.rollups_all` and `usage.rollups_all_hours`.
 
+use std::sync::LazyLock;
+
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 
-/// What becomes of a row `sums` that is there already.
-macro_rules! added_up {
-    () => {
-        "records = sums.records + excluded.records, tokens_used = sums.tokens_used + excluded.tokens_used,
+/// The new figures of a row `sums` that is there already.
+pub(super) const ADDED_UP: &str =
+    "records = sums.records + excluded.records, tokens_used = sums.tokens_used + excluded.tokens_used,
         prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = sums.completion_tokens + excluded.completion_tokens,
-        credits_charged = sums.credits_charged + excluded.credits_charged, cost_usd = sums.cost_usd + excluded.cost_usd"
-    };
-}
-pub(super) use added_up;
+        credits_charged = sums.credits_charged + excluded.credits_charged, cost_usd = sums.cost_usd + excluded.cost_usd";
 
 /// Moves at most `rows_max` deltas into the sums across users; answers how many it moved.
 pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<i64, DbError> {
-    let folded: FoldedRow = pg::sql(FOLD).bind::<BigInt, _>(rows_max).get_result(conn).await?;
+    let folded: FoldedRow = pg::sql(&FOLD).bind::<BigInt, _>(rows_max).get_result(conn).await?;
     Ok(folded.deltas)
 }
 
@@ -30,8 +28,9 @@ pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<
 /// What lies in part 0 of a quarter may in the sum of a day be too much for 64 bits. A span whose newest sum is half full
 /// (2^62) gets another one, below it. Several workers that do not see one another may still add to the full half what fits
 /// into the other one.
-const FOLD: &str = concat!(
-    "
+pub(super) static FOLD: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
 WITH taken AS MATERIALIZED (
     SELECT ctid AS place FROM usage.rollup_deltas ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
 ), gone AS (
@@ -45,15 +44,13 @@ WITH taken AS MATERIALIZED (
     FROM gone GROUP BY bucket, event_type, model, provider, tool, part
     ORDER BY bucket, event_type, model, provider, tool, part
     ON CONFLICT (bucket, event_type, model, provider, tool, part) DO UPDATE SET
-        ",
-    added_up!(),
-    "
+        {ADDED_UP}
 ), spans AS (
     SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
            model, provider, tool, part, sum(records) AS records, sum(tokens_used) AS tokens_used,
            sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
            sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd
-    FROM gone CROSS JOIN unnest('{1,4,24}'::int[]) AS span (hours)
+    FROM gone CROSS JOIN unnest('{{1,4,24}}'::int[]) AS span (hours)
     GROUP BY span.hours, begins, event_type, model, provider, tool, part
 ), added_to_spans AS (
     INSERT INTO usage.rollups_all_hours AS sums
@@ -71,12 +68,11 @@ WITH taken AS MATERIALIZED (
         ORDER BY kept.part LIMIT 1) AS newest ON true
     ORDER BY hours, begins, event_type, model, provider, tool, into_part
     ON CONFLICT (hours, bucket, event_type, model, provider, tool, part) DO UPDATE SET
-        ",
-    added_up!(),
-    "
+        {ADDED_UP}
 )
 SELECT count(*) AS deltas FROM gone"
-);
+    )
+});
 
 #[derive(QueryableByName)]
 struct FoldedRow {

@@ -1,14 +1,11 @@
 //! Sums by bucket and group, added up by the database.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, BigInt, Bool, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CreditsSum, UsdSum, UserId};
-use pg::DbError;
+use pg::{DbError, Sql};
 use time::OffsetDateTime;
 
 use super::sources::{ask, coverage, of_all, of_each, of_user, sum};
@@ -31,18 +28,16 @@ impl Cut<'_> {
     }
 }
 
-/// Binds what every cut asks. A macro, because each bound value is part of the type.
-macro_rules! asked {
-    ($sql:expr, $user:expr, $cut:expr) => {
-        ask($sql, $user, $cut.window, $cut.only)
-            .bind::<Array<Timestamptz>, _>($cut.starts)
-            .bind::<Bool, _>($cut.is_by(Dimension::EventType))
-            .bind::<Bool, _>($cut.is_by(Dimension::Model))
-            .bind::<Bool, _>($cut.is_by(Dimension::Provider))
-            .bind::<Bool, _>($cut.is_by(Dimension::Tool))
-    };
+/// Binds what every cut asks.
+pub(super) fn ask_cut<'a>(sql: &'static str, user: Option<&'a UserId>, cut: Cut<'a>) -> Sql<'a> {
+    ask(sql, user, cut.window, cut.only)
+        .bind::<Array<Timestamptz>, _>(cut.starts)
+        .bind::<Bool, _>(cut.is_by(Dimension::EventType))
+        .bind::<Bool, _>(cut.is_by(Dimension::Model))
+        .bind::<Bool, _>(cut.is_by(Dimension::Provider))
+        .bind::<Bool, _>(cut.is_by(Dimension::Tool))
+        .bind::<Bool, _>(cut.is_by(Dimension::User))
 }
-pub(super) use asked;
 
 /// What one group has in one bucket, or in all (`None`).
 #[derive(Debug)]
@@ -59,15 +54,11 @@ pub(crate) async fn sums(
     cut: Cut<'_>,
 ) -> Result<(Coverage, Vec<Cell>), DbError> {
     let sql = match user {
-        Some(_) => SUMS_OF_USER,
-        None if cut.is_by(Dimension::User) => SUMS_OF_EACH,
-        None => SUMS_OF_ALL,
+        Some(_) => &SUMS_OF_USER,
+        None if cut.is_by(Dimension::User) => &SUMS_OF_EACH,
+        None => &SUMS_OF_ALL,
     };
-    let rows: Vec<SumRow> = asked!(sql, user, cut)
-        .bind::<Bool, _>(cut.is_by(Dimension::User))
-        .bind::<BigInt, _>(cut.cells_max)
-        .load(conn)
-        .await?;
+    let rows: Vec<SumRow> = ask_cut(sql, user, cut).bind::<BigInt, _>(cut.cells_max).load(conn).await?;
     let covered = covered(rows.as_slice().first().map(|row| row.coverage))?;
     let cells = rows.into_iter().filter_map(SumRow::cell);
     Ok((covered, cells.collect::<Result<_, _>>()?))
@@ -80,7 +71,7 @@ pub(crate) async fn top_users(
     only: &Selection,
     limit: i64,
 ) -> Result<Vec<(UserId, Totals)>, DbError> {
-    let rows: Vec<SumRow> = ask(TOP_USERS, None, window, only).bind::<BigInt, _>(limit).load(conn).await?;
+    let rows: Vec<SumRow> = ask(&TOP_USERS, None, window, only).bind::<BigInt, _>(limit).load(conn).await?;
     let cells = rows.into_iter().filter_map(SumRow::cell);
     cells
         .map(|cell| {
@@ -98,104 +89,67 @@ pub(super) fn covered(first: Option<i32>) -> Result<Coverage, DbError> {
 }
 
 /// The sums are `numeric` (no overflow, no rounding) and travel as text. What was taken back is left out.
-macro_rules! summed {
-    () => {
-        "sum(records)::bigint AS records, sum(tokens_used)::text AS tokens_used,
+pub(super) const SUMMED: &str = "sum(records)::bigint AS records, sum(tokens_used)::text AS tokens_used,
            sum(prompt_tokens)::text AS prompt_tokens, sum(completion_tokens)::text AS completion_tokens,
-           sum(credits_charged)::text AS credits_charged, sum(cost_usd)::text AS cost_usd"
-    };
-}
+           sum(credits_charged)::text AS credits_charged, sum(cost_usd)::text AS cost_usd";
 
-macro_rules! something {
-    () => {
-        concat!("HAVING ", crate::store::series::is_something!())
-    };
-}
-
-macro_rules! is_something {
-    () => {
-        "sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
-        OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0"
-    };
-}
-pub(super) use {is_something, something, summed};
+pub(super) const IS_SOMETHING: &str =
+    "sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
+        OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0";
 
 /// Which bucket a part lies in, from 1, by a search among their beginnings. Before the first one lies only what a whole
 /// quarter brings along.
-macro_rules! place {
-    () => {
-        "greatest(width_bucket(at, $10), 1)::bigint AS place,
+pub(super) const PLACE: &str = "greatest(width_bucket(at, $10), 1)::bigint AS place,
            CASE WHEN $11 THEN event_type END AS event_type, CASE WHEN $12 THEN model END AS model,
-           CASE WHEN $13 THEN provider END AS provider, CASE WHEN $14 THEN tool END AS tool"
-    };
-}
-pub(super) use place;
+           CASE WHEN $13 THEN provider END AS provider, CASE WHEN $14 THEN tool END AS tool";
+
+pub(super) static SUMS_OF_USER: LazyLock<String> = LazyLock::new(|| cells_of(&of_user()));
+pub(super) static SUMS_OF_ALL: LazyLock<String> = LazyLock::new(|| cells_of(&of_all()));
+pub(super) static SUMS_OF_EACH: LazyLock<String> = LazyLock::new(|| cells_of(&of_each()));
 
 /// The span comes along even when there is no cell.
-macro_rules! cells {
-    () => {
-        concat!(
-            "
+fn cells_of(parts: &str) -> String {
+    format!(
+        "{parts}
 SELECT coverage, cell.* FROM span LEFT JOIN (
-    SELECT ",
-            place!(),
-            ", CASE WHEN $15 THEN user_id END AS user_id, ",
-            summed!(),
-            "
-    FROM parts GROUP BY 1, 2, 3, 4, 5, 6 ",
-            something!(),
-            " LIMIT $16) AS cell ON true"
-        )
-    };
+    SELECT {PLACE}, CASE WHEN $15 THEN user_id END AS user_id, {SUMMED}
+    FROM parts GROUP BY 1, 2, 3, 4, 5, 6 HAVING {IS_SOMETHING} LIMIT $16) AS cell ON true"
+    )
 }
 
-const SUMS_OF_USER: &str = concat!(of_user!(), cells!());
-const SUMS_OF_ALL: &str = concat!(of_all!(), cells!());
-const SUMS_OF_EACH: &str = concat!(of_each!(), cells!());
-
-const TOP_USERS: &str = concat!(
-    of_each!(),
-    "
+pub(super) static TOP_USERS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}
 SELECT coverage, cell.* FROM span CROSS JOIN (
     SELECT 1::bigint AS place, NULL::text AS event_type, NULL::text AS model, NULL::text AS provider,
-           NULL::text AS tool, user_id, ",
-    summed!(),
-    "
-    FROM parts GROUP BY user_id ",
-    something!(),
-    "
+           NULL::text AS tool, user_id, {SUMMED}
+    FROM parts GROUP BY user_id HAVING {IS_SOMETHING}
     ORDER BY sum(credits_charged) DESC, sum(records) DESC, user_id LIMIT $10) AS cell
-ORDER BY credits_charged::numeric DESC, records DESC, user_id"
-);
+ORDER BY credits_charged::numeric DESC, records DESC, user_id",
+        of_each()
+    )
+});
 
-#[derive(QueryableByName)]
 pub(super) struct SumRow {
-    #[diesel(sql_type = Integer)]
     pub(super) coverage: i32,
-    #[diesel(sql_type = Nullable<BigInt>)]
     place: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     event_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     model: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     provider: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     tool: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     user_id: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
     records: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     tokens_used: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     prompt_tokens: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     completion_tokens: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     credits_charged: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     cost_usd: Option<String>,
+}
+pg::read_columns! {
+    SumRow: {
+        coverage, place, event_type, model, provider, tool, user_id, records, tokens_used, prompt_tokens, completion_tokens,
+        credits_charged, cost_usd
+    }
 }
 
 impl SumRow {

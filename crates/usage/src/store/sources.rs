@@ -1,6 +1,6 @@
 //! Where sums come from: whole quarters of an hour from roll-ups, the edges of the window from the records themselves.
 //!
-//! The parts of statements below are put together at compile time. All of them take the same nine values, in this order:
+//! The parts of statements below are put together once. All of them take the same nine values, in this order:
 //! user (absent in sums across users), first instant, end, event type, model, provider, tool, session, class of the caller. One
 //! statement has one snapshot, so what a transaction adds is found in the roll-ups and at the edges, or at neither.
 //!
@@ -9,8 +9,7 @@
 
 use diesel::sql_types::{Nullable, Text, Timestamptz};
 use kernel::{CallerClass, UserId};
-use pg::{DbError, prepared::Bound};
-use time::OffsetDateTime;
+use pg::{DbError, Sql};
 
 use crate::{Coverage, Selection, core::window::Window};
 
@@ -19,15 +18,13 @@ use crate::{Coverage, Selection, core::window::Window};
 ///
 /// A window within one quarter is all edge, and so is any window that asks for a session or a class of callers. An edge in a
 /// month whose records were dropped gives way to the whole quarter, which `coverage` shows.
-macro_rules! span {
-    () => {
-        "
+const SPAN: &str = "
 WITH quarters AS (
-    SELECT CASE WHEN $8 IS NOT NULL OR $9 IS NOT NULL THEN 'infinity' WHEN $2 IS NULL THEN '-infinity'
+    SELECT CASE WHEN $8::text IS NOT NULL OR $9::text IS NOT NULL THEN 'infinity' WHEN $2::timestamptz IS NULL THEN '-infinity'
                 WHEN $2 < dropped_before THEN date_bin('15 minutes', $2, '2000-01-01 00:00:00+00')
                 ELSE date_bin('15 minutes', $2 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
            END AS bucket_from,
-           CASE WHEN $8 IS NOT NULL OR $9 IS NOT NULL THEN '-infinity' WHEN $3 IS NULL THEN 'infinity'
+           CASE WHEN $8::text IS NOT NULL OR $9::text IS NOT NULL THEN '-infinity' WHEN $3::timestamptz IS NULL THEN 'infinity'
                 WHEN $3 > dropped_before THEN date_bin('15 minutes', $3, '2000-01-01 00:00:00+00')
                 ELSE date_bin('15 minutes', $3 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
            END AS bucket_until,
@@ -37,106 +34,107 @@ WITH quarters AS (
     SELECT bucket_from, bucket_until, first, last,
            CASE WHEN bucket_from < bucket_until THEN bucket_from ELSE last END AS low_until,
            CASE WHEN bucket_from < bucket_until THEN bucket_until ELSE last END AS high_from,
-           CASE WHEN $8 IS NULL AND $9 IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
+           CASE WHEN $8::text IS NULL AND $9::text IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
                 WHEN first < dropped_before THEN 2 ELSE 0 END AS coverage
     FROM quarters
-)"
-    };
+)";
+
+/// The condition on the rows of roll-ups.
+pub(super) const ROLLED_UP_ONLY: &str =
+    "CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR (model = $5 AND model <> ''))
+                AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
+               THEN true ELSE false END";
+
+/// The parts of one user.
+pub(super) fn of_user() -> String {
+    let (edges, rolled_up) =
+        (edges("user_id = $1 AND"), rolled_up("user_id", "rollups_15m", "user_id = $1 AND"));
+    format!("{SPAN}{edges}, parts AS ({rolled_up} UNION ALL SELECT * FROM edges)")
 }
 
-/// Rows of a table of roll-ups that lie in the span; `$owner` narrows them further.
-macro_rules! rolled_up {
-    ($user:literal, $table:literal, $owner:literal) => {
-        concat!(
-            "
-    SELECT bucket AS at, ",
-            $user,
-            " AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens, completion_tokens,
+/// The parts of all users, each with its user.
+pub(super) fn of_each() -> String {
+    let (edges, rolled_up) = (edges(""), rolled_up("user_id", "rollups_15m", ""));
+    format!("{SPAN}{edges}, parts AS ({rolled_up} UNION ALL SELECT * FROM edges)")
+}
+
+/// [`of_all_in`] one bucket, which is the window.
+pub(super) fn of_all_at_once() -> String {
+    of_all_in("SELECT bucket_from AS low, bucket_until AS high FROM span")
+}
+
+/// [`of_all_in`] buckets whose beginnings are `$10`, the first of them that of the window. In zones of long ago they may begin
+/// within a quarter, which then belongs to the bucket that its beginning lies in.
+pub(super) fn of_all() -> String {
+    of_all_in(
+        "
+        SELECT CASE WHEN nth = 1 THEN bucket_from ELSE greatest(begins, bucket_from) END AS low,
+               least(coalesce(lead(begins) OVER (ORDER BY nth), 'infinity'), bucket_until) AS high
+        FROM span, (
+            SELECT nth, date_bin('15 minutes', start + interval '899.999999 seconds', '2000-01-01 00:00:00+00') AS begins
+            FROM unnest($10::timestamptz[]) WITH ORDINALITY AS given (start, nth)) AS starts",
+    )
+}
+
+/// The parts of all users, without telling whose they are.
+///
+/// The deltas are read whole, by their key: a scan without an index is so dear in these sessions that beside it the planner
+/// sees no difference between good and bad plans for the rest. The row of `retention` is read by its key for the same reason.
+fn of_all_in(buckets: &str) -> String {
+    format!(
+        "{SPAN}{}{}, parts AS ({} UNION ALL{} UNION ALL{} UNION ALL SELECT * FROM edges)",
+        edges(""),
+        pieces(buckets),
+        in_pieces("rollups_all_hours", "sums.hours = pieces.hours AND ", "> 0"),
+        in_pieces("rollups_all", "", "= 0"),
+        rolled_up("''", "rollup_deltas", "id > 0 AND"),
+    )
+}
+
+/// Rows of a table of roll-ups that lie in the span; `owner` narrows them further.
+fn rolled_up(user: &str, table: &str, owner: &str) -> String {
+    format!(
+        "
+    SELECT bucket AS at, {user} AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens, completion_tokens,
            credits_charged, cost_usd
-    FROM usage.",
-            $table,
-            " WHERE ",
-            $owner,
-            " bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
-      AND ",
-            crate::store::sources::rolled_up_only!()
-        )
-    };
-}
-
-/// What narrows the rows of roll-ups.
-macro_rules! rolled_up_only {
-    () => {
-        "CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR (model = $5 AND model <> ''))
-                AND ($6 IS NULL OR (provider = $6 AND provider <> '')) AND ($7 IS NULL OR (tool = $7 AND tool <> ''))
-               THEN true ELSE false END"
-    };
+    FROM usage.{table} WHERE {owner} bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
+      AND {ROLLED_UP_ONLY}"
+    )
 }
 
 /// Records at both edges, in the shape of roll-ups.
 ///
 /// Materialized, because they are few and the planner expects many: what it thinks they cost would drown the difference
 /// between hashing and sorting all the rest.
-macro_rules! edges {
-    ($owner:literal) => {
-        concat!(
-            ", edges AS MATERIALIZED (",
-            crate::store::sources::edge!($owner, "first", "low_until"),
-            " UNION ALL",
-            crate::store::sources::edge!($owner, "high_from", "last"),
-            ")"
-        )
-    };
+fn edges(owner: &str) -> String {
+    let (low, high) = (edge(owner, "first", "low_until"), edge(owner, "high_from", "last"));
+    format!(", edges AS MATERIALIZED ({low} UNION ALL{high})")
 }
 
-macro_rules! edge {
-    ($owner:literal, $from:literal, $until:literal) => {
-        concat!(
-            "
+fn edge(owner: &str, from: &str, until: &str) -> String {
+    format!(
+        "
     SELECT occurred_at AS at, user_id, event_type, coalesce(model_name, '') AS model, coalesce(provider, '') AS provider,
            coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
     FROM usage.records
-    WHERE ",
-            $owner,
-            " occurred_at >= (SELECT ",
-            $from,
-            " FROM span) AND occurred_at < (SELECT ",
-            $until,
-            " FROM span)
-      AND CASE WHEN ($4 IS NULL OR event_type = $4) AND ($5 IS NULL OR model_name = $5) AND ($6 IS NULL OR provider = $6)
-                AND ($7 IS NULL OR tool_name = $7) AND ($8 IS NULL OR session_id = $8)
-                AND ($9 IS NULL OR recorded_by = $9)
+    WHERE {owner} occurred_at >= (SELECT {from} FROM span) AND occurred_at < (SELECT {until} FROM span)
+      AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR model_name = $5) AND ($6::text IS NULL OR provider = $6)
+                AND ($7::text IS NULL OR tool_name = $7) AND ($8::text IS NULL OR session_id = $8)
+                AND ($9::text IS NULL OR recorded_by = $9)
                THEN true ELSE false END"
-        )
-    };
-}
-
-/// The parts of one user.
-macro_rules! of_user {
-    () => {
-        concat!(
-            crate::store::sources::span!(),
-            crate::store::sources::edges!("user_id = $1 AND"),
-            ", parts AS (",
-            crate::store::sources::rolled_up!("user_id", "rollups_15m", "user_id = $1 AND"),
-            " UNION ALL SELECT * FROM edges)"
-        )
-    };
+    )
 }
 
 /// The spans that sums across users are read in: of each bucket the whole days in the middle, towards its ends spans of
 /// four hours, of one, and then quarters (0). They follow one another, so a month in any zone is some hundred spans at most.
 ///
-/// `$buckets` answers the buckets, as whole quarters from `low` up to `high`. Where no span of a length fits in, all of it
+/// `buckets` answers the buckets, as whole quarters from `low` up to `high`. Where no span of a length fits in, all of it
 /// is left to the shorter ones: its beginning and end both become the end of those.
-macro_rules! pieces {
-    ($buckets:literal) => {
-        concat!(
-            ", pieces AS MATERIALIZED (
+fn pieces(buckets: &str) -> String {
+    format!(
+        ", pieces AS MATERIALIZED (
     SELECT hours, piece.low, piece.high
-    FROM (",
-            $buckets,
-            ") AS bucket,
+    FROM ({buckets}) AS bucket,
     LATERAL (SELECT date_bin('1 hour', low + interval '3599.999999 seconds', '2000-01-01 00:00:00+00') AS low1,
                     date_bin('1 hour', high, '2000-01-01 00:00:00+00') AS high1) AS span1,
     LATERAL (SELECT CASE WHEN low1 < high1 THEN low1 ELSE high END AS from1,
@@ -153,123 +151,22 @@ macro_rules! pieces {
                     (4, until24, until4), (1, until4, until1), (0, until1, high)) AS piece (hours, low, high)
     WHERE piece.low < piece.high
 )"
-        )
-    };
+    )
 }
 
-/// Rows of a table of sums across users that lie in the pieces of `$hours`.
-macro_rules! in_pieces {
-    ($table:literal, $hours:literal, $pieces:literal) => {
-        concat!(
-            "
+/// Rows of a table of sums across users that lie in the pieces of `hours`.
+fn in_pieces(table: &str, hours: &str, pieces: &str) -> String {
+    format!(
+        "
     SELECT bucket AS at, '' AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
            completion_tokens, credits_charged, cost_usd
-    FROM pieces JOIN usage.",
-            $table,
-            " AS sums ON ",
-            $hours,
-            "bucket >= low AND bucket < high
-    WHERE pieces.hours ",
-            $pieces,
-            " AND ",
-            crate::store::sources::rolled_up_only!()
-        )
-    };
+    FROM pieces JOIN usage.{table} AS sums ON {hours}bucket >= low AND bucket < high
+    WHERE pieces.hours {pieces} AND {ROLLED_UP_ONLY}"
+    )
 }
 
-/// The parts of all users, without telling whose they are.
-///
-/// The deltas are read whole, by their key: a scan without an index is so dear in these sessions that beside it the planner
-/// sees no difference between good and bad plans for the rest. The row of `retention` is read by its key for the same reason.
-macro_rules! of_all_in {
-    ($buckets:literal) => {
-        concat!(
-            crate::store::sources::span!(),
-            crate::store::sources::edges!(""),
-            crate::store::sources::pieces!($buckets),
-            ", parts AS (",
-            crate::store::sources::in_pieces!("rollups_all_hours", "sums.hours = pieces.hours AND ", "> 0"),
-            " UNION ALL",
-            crate::store::sources::in_pieces!("rollups_all", "", "= 0"),
-            " UNION ALL",
-            crate::store::sources::rolled_up!("''", "rollup_deltas", "id > 0 AND"),
-            " UNION ALL SELECT * FROM edges)"
-        )
-    };
-}
-
-/// [`of_all_in`] one bucket, which is the window.
-macro_rules! of_all_at_once {
-    () => {
-        crate::store::sources::of_all_in!("SELECT bucket_from AS low, bucket_until AS high FROM span")
-    };
-}
-
-/// [`of_all_in`] buckets whose beginnings are `$10`, the first of them that of the window. In zones of long ago they may begin
-/// within a quarter, which then belongs to the bucket that its beginning lies in.
-macro_rules! of_all {
-    () => {
-        crate::store::sources::of_all_in!(
-            "
-        SELECT CASE WHEN nth = 1 THEN bucket_from ELSE greatest(begins, bucket_from) END AS low,
-               least(coalesce(lead(begins) OVER (ORDER BY nth), 'infinity'), bucket_until) AS high
-        FROM span, (
-            SELECT nth, date_bin('15 minutes', start + interval '899.999999 seconds', '2000-01-01 00:00:00+00') AS begins
-            FROM unnest($10) WITH ORDINALITY AS given (start, nth)) AS starts"
-        )
-    };
-}
-
-/// The parts of all users, each with its user.
-macro_rules! of_each {
-    () => {
-        concat!(
-            crate::store::sources::span!(),
-            crate::store::sources::edges!(""),
-            ", parts AS (",
-            crate::store::sources::rolled_up!("user_id", "rollups_15m", ""),
-            " UNION ALL SELECT * FROM edges)"
-        )
-    };
-}
-
-pub(super) use {
-    edge, edges, in_pieces, of_all, of_all_at_once, of_all_in, of_each, of_user, pieces, rolled_up,
-    rolled_up_only, span,
-};
-
-/// A statement with the nine values bound.
-pub(super) type Asked<'a> = pg::prepared::Sql<
-    Bound<
-        Bound<
-            Bound<
-                Bound<
-                    Bound<
-                        Bound<
-                            Bound<Bound<Bound<(), Texts, Word<'a>>, Times, Instant>, Times, Instant>,
-                            Texts,
-                            Word<'a>,
-                        >,
-                        Texts,
-                        Word<'a>,
-                    >,
-                    Texts,
-                    Word<'a>,
-                >,
-                Texts,
-                Word<'a>,
-            >,
-            Texts,
-            Word<'a>,
-        >,
-        Texts,
-        Word<'a>,
-    >,
->;
 type Texts = Nullable<Text>;
 type Times = Nullable<Timestamptz>;
-type Word<'a> = Option<&'a str>;
-type Instant = Option<OffsetDateTime>;
 
 /// Binds what all statements of this kind take.
 pub(super) fn ask<'a>(
@@ -277,7 +174,7 @@ pub(super) fn ask<'a>(
     user: Option<&'a UserId>,
     window: Window,
     only: &'a Selection,
-) -> Asked<'a> {
+) -> Sql<'a> {
     pg::sql(sql)
         .bind::<Texts, _>(user.map(UserId::as_str))
         .bind::<Times, _>(window.start)

@@ -1,11 +1,7 @@
 //! Sums of a window, added up by the database.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Integer, Nullable, Text},
-};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CreditsSum, UsdSum, UserId};
 use pg::DbError;
@@ -20,16 +16,14 @@ pub(crate) async fn load(
     window: Window,
     only: &Selection,
 ) -> Result<Stats, DbError> {
-    let sql = if user.is_some() { OF_USER } else { OF_ALL };
+    let sql = if user.is_some() { &OF_USER } else { &OF_ALL };
     let rows: Vec<GroupRow> = ask(sql, user, window, only).load(conn).await?;
     rows.into_iter().try_fold(Stats::default(), add)
 }
 
 /// `axis` is the bit mask of `grouping()`: a bit is set for each column the row is not grouped by. The sums are `numeric`
 /// (no overflow, no rounding) and travel as text.
-macro_rules! grouped {
-    () => {
-        "
+const GROUPED: &str = "
 SELECT grouping(event_type, model, provider)::bigint AS axis,
        coalesce(event_type, model, provider) AS value,
        (SELECT coverage FROM span) AS coverage,
@@ -37,35 +31,26 @@ SELECT grouping(event_type, model, provider)::bigint AS axis,
        coalesce(sum(credits_charged), 0)::text AS credits_charged,
        coalesce(sum(cost_usd), 0)::text AS cost_usd,
        coalesce(sum(tokens_used), 0)::text AS tokens_used
-FROM parts GROUP BY GROUPING SETS ((), (event_type), (model), (provider))"
-    };
-}
+FROM parts GROUP BY GROUPING SETS ((), (event_type), (model), (provider))";
 
-const OF_USER: &str = concat!(of_user!(), grouped!());
-const OF_ALL: &str = concat!(of_all_at_once!(), grouped!());
+pub(super) static OF_USER: LazyLock<String> = LazyLock::new(|| of_user() + GROUPED);
+pub(super) static OF_ALL: LazyLock<String> = LazyLock::new(|| of_all_at_once() + GROUPED);
 
 const ALL: i64 = 0b111;
 const EVENT_TYPE: i64 = 0b011;
 const MODEL: i64 = 0b101;
 const PROVIDER: i64 = 0b110;
 
-#[derive(QueryableByName)]
 struct GroupRow {
-    #[diesel(sql_type = BigInt)]
     axis: i64,
-    #[diesel(sql_type = Nullable<Text>)]
     value: Option<String>,
-    #[diesel(sql_type = Integer)]
     coverage: i32,
-    #[diesel(sql_type = BigInt)]
     records: i64,
-    #[diesel(sql_type = Text)]
     credits_charged: String,
-    #[diesel(sql_type = Text)]
     cost_usd: String,
-    #[diesel(sql_type = Text)]
     tokens_used: String,
 }
+pg::read_columns! { GroupRow: { axis, value, coverage, records, credits_charged, cost_usd, tokens_used } }
 
 fn add(mut stats: Stats, row: GroupRow) -> Result<Stats, DbError> {
     match row.axis {

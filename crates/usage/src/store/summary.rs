@@ -1,6 +1,6 @@
 //! Sums of a window across users along several axes at once, in one reading.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use diesel::{
     QueryableByName,
@@ -13,7 +13,7 @@ use time::{Date, OffsetDateTime};
 
 use super::{
     presence::present,
-    series::{Cell, SumRow, is_something, summed},
+    series::{Cell, IS_SOMETHING, SUMMED, SumRow},
     sources::{ask, coverage, of_all},
 };
 use crate::{
@@ -44,13 +44,13 @@ pub(crate) async fn load(
     groups_max: i64,
     only: &Selection,
 ) -> Result<(Summary, Vec<(usize, Point)>), DbError> {
-    let rows: Vec<AxisRow> = ask(SUMS, None, window, only)
+    let rows: Vec<AxisRow> = ask(&SUMS, None, window, only)
         .bind::<Array<Timestamptz>, _>(starts)
         .bind::<BigInt, _>(groups_max)
         .load(conn)
         .await?;
     let counts: Vec<CountRow> =
-        ask(USERS, None, window, only).bind::<Array<Timestamptz>, _>(starts).load(conn).await?;
+        ask(&USERS, None, window, only).bind::<Array<Timestamptz>, _>(starts).load(conn).await?;
     let counts: BTreeMap<Where, i64> = counts.into_iter().map(CountRow::counted).collect();
     let (mut summary, mut days) = (Summary::default(), Vec::new());
     for row in rows {
@@ -123,9 +123,10 @@ pub(crate) async fn dates(
 
 /// `grouping()` has a bit for each column that a row is not grouped by. Where users are counted (in all, by day, by feature)
 /// there is a row also if everything was taken back.
-const SUMS: &str = concat!(
-    of_all!(),
-    ", placed AS (
+pub(super) static SUMS: LazyLock<String> = LazyLock::new(|| {
+    let of_all = of_all();
+    format!(
+        "{of_all}, placed AS (
     SELECT greatest(width_bucket(at, $10), 1)::bigint AS place, event_type, model, provider, tool, records, tokens_used,
            prompt_tokens, completion_tokens, credits_charged, cost_usd
     FROM parts
@@ -133,14 +134,10 @@ const SUMS: &str = concat!(
     SELECT CASE grouping(place, event_type, model, provider)
                WHEN 15 THEN 0 WHEN 7 THEN 1 WHEN 11 THEN 2 WHEN 12 THEN 3 ELSE 4 END::bigint AS axis,
            place, event_type, model, provider, tool, NULL::text AS user_id,
-           sum(credits_charged) AS credits, sum(cost_usd) AS cost, ",
-    summed!(),
-    "
+           sum(credits_charged) AS credits, sum(cost_usd) AS cost, {SUMMED}
     FROM placed
     GROUP BY GROUPING SETS ((), (place), (event_type, tool), (model, provider), (model))
-    HAVING grouping(place, event_type, model, provider) IN (15, 7, 11) OR ",
-    is_something!(),
-    "
+    HAVING grouping(place, event_type, model, provider) IN (15, 7, 11) OR {IS_SOMETHING}
 ), ranked AS (
     SELECT *, row_number() OVER (
                   PARTITION BY axis
@@ -151,20 +148,23 @@ const SUMS: &str = concat!(
 SELECT ranked.*, coverage FROM span LEFT JOIN ranked
     ON axis <= 1 OR rank <= CASE axis WHEN 4 THEN 1 ELSE $11 END
 ORDER BY axis, rank"
-);
+    )
+});
 
 /// Users are put together along each axis first, a thousand numbers at a time, and then counted.
-const USERS: &str = concat!(
-    of_all!(),
-    present!(
-        "greatest(width_bucket(at, $10), 1)::bigint AS place, event_type, NULL::text AS model, NULL::text AS provider, tool"
-    ),
-    ", together AS (
+pub(super) static USERS: LazyLock<String> = LazyLock::new(|| {
+    let of_all = of_all();
+    let present = present(
+        "greatest(width_bucket(at, $10), 1)::bigint AS place, event_type, NULL::text AS model, NULL::text AS provider, tool",
+    );
+    format!(
+        "{of_all}{present}, together AS (
     SELECT place, event_type, tool, coalesce(bit_count(bit_or(users)), 0) + count(DISTINCT stranger) AS users FROM present
     GROUP BY GROUPING SETS ((thousand), (place, thousand), (event_type, tool, thousand))
 )
 SELECT place, event_type, tool, sum(users)::bigint AS users FROM together GROUP BY place, event_type, tool"
-);
+    )
+});
 
 /// The limit of one keeps PostgreSQL from reading all event ids at once instead of looking each up.
 const UNRATED: &str = "
@@ -209,17 +209,13 @@ struct AxisRow {
     axis: Option<i64>,
 }
 
-#[derive(QueryableByName)]
 struct CountRow {
-    #[diesel(sql_type = Nullable<BigInt>)]
     place: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
     event_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
     tool: Option<String>,
-    #[diesel(sql_type = BigInt)]
     users: i64,
 }
+pg::read_columns! { CountRow: { place, event_type, tool, users } }
 
 /// The bucket, or kind of event and tool, in which users were counted; neither for the whole window.
 type Where = (Option<usize>, Option<(Option<String>, Option<String>)>);
@@ -234,15 +230,12 @@ impl CountRow {
     }
 }
 
-#[derive(QueryableByName)]
 struct UnratedRow {
-    #[diesel(sql_type = Text)]
     model: String,
-    #[diesel(sql_type = BigInt)]
     records: i64,
-    #[diesel(sql_type = BigInt)]
     looked_at: i64,
 }
+pg::read_columns! { UnratedRow: { model, records, looked_at } }
 
 #[derive(QueryableByName)]
 struct DateRow {

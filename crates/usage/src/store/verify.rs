@@ -2,13 +2,13 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Nullable, SmallInt, Text, Timestamptz},
+    sql_types::{BigInt, Nullable, SmallInt, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::audits::{AUDITS_OF_DAYS, AUDITS_OF_TIME};
+use super::audits::{AUDITS_OF_DAYS, AUDITS_OF_HOURS};
 
 /// Most sums of hours or days that are looked at to find where a range ends.
 const SUMS_MAX: i64 = 10_000;
@@ -56,15 +56,12 @@ struct CountRow {
     count: i64,
 }
 
-#[derive(QueryableByName)]
 struct FoundRow {
-    #[diesel(sql_type = Nullable<Text>)]
     user_id: Option<String>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     at: Option<OffsetDateTime>,
-    #[diesel(sql_type = Text)]
     detail: String,
 }
+pg::read_columns! { FoundRow: { user_id, at, detail } }
 
 /// How many records there are, by the sums of days: near enough to tell how far somebody has come.
 pub(crate) async fn records(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
@@ -126,17 +123,17 @@ pub(crate) async fn range(
 /// What breaks a rule in a range: one statement a rule.
 pub(crate) async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Found>, DbError> {
     let audits = match range.of {
-        Of::Hours => AUDITS_OF_TIME,
-        Of::Days => AUDITS_OF_DAYS,
+        Of::Hours => &AUDITS_OF_HOURS,
+        Of::Days => &AUDITS_OF_DAYS,
     };
     let mut found = Vec::new();
-    for audit in audits {
-        let rows: Vec<FoundRow> = pg::sql(audit.sql)
+    for (rule, sql) in audits.iter() {
+        let rows: Vec<FoundRow> = pg::sql(sql)
             .bind::<Nullable<Timestamptz>, _>(range.from)
             .bind::<Nullable<Timestamptz>, _>(range.until)
             .load(conn)
             .await?;
-        found.extend(rows.into_iter().map(|row| named(audit.rule, row)));
+        found.extend(rows.into_iter().map(|row| named(rule, row)));
     }
     Ok(found)
 }

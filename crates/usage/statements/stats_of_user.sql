@@ -1,0 +1,49 @@
+WITH quarters AS (
+    SELECT CASE WHEN $8::text IS NOT NULL OR $9::text IS NOT NULL THEN 'infinity' WHEN $2::timestamptz IS NULL THEN '-infinity'
+                WHEN $2 < dropped_before THEN date_bin('15 minutes', $2, '2000-01-01 00:00:00+00')
+                ELSE date_bin('15 minutes', $2 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
+           END AS bucket_from,
+           CASE WHEN $8::text IS NOT NULL OR $9::text IS NOT NULL THEN '-infinity' WHEN $3::timestamptz IS NULL THEN 'infinity'
+                WHEN $3 > dropped_before THEN date_bin('15 minutes', $3, '2000-01-01 00:00:00+00')
+                ELSE date_bin('15 minutes', $3 + interval '899.999999 seconds', '2000-01-01 00:00:00+00')
+           END AS bucket_until,
+           coalesce($2, '-infinity') AS first, coalesce($3, 'infinity') AS last, dropped_before
+    FROM usage.retention WHERE one
+), span AS MATERIALIZED (
+    SELECT bucket_from, bucket_until, first, last,
+           CASE WHEN bucket_from < bucket_until THEN bucket_from ELSE last END AS low_until,
+           CASE WHEN bucket_from < bucket_until THEN bucket_until ELSE last END AS high_from,
+           CASE WHEN $8::text IS NULL AND $9::text IS NULL THEN CASE WHEN bucket_from < first OR bucket_until > last THEN 1 ELSE 0 END
+                WHEN first < dropped_before THEN 2 ELSE 0 END AS coverage
+    FROM quarters
+), edges AS MATERIALIZED (
+    SELECT occurred_at AS at, user_id, event_type, coalesce(model_name, '') AS model, coalesce(provider, '') AS provider,
+           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
+    FROM usage.records
+    WHERE user_id = $1 AND occurred_at >= (SELECT first FROM span) AND occurred_at < (SELECT low_until FROM span)
+      AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR model_name = $5) AND ($6::text IS NULL OR provider = $6)
+                AND ($7::text IS NULL OR tool_name = $7) AND ($8::text IS NULL OR session_id = $8)
+                AND ($9::text IS NULL OR recorded_by = $9)
+               THEN true ELSE false END UNION ALL
+    SELECT occurred_at AS at, user_id, event_type, coalesce(model_name, '') AS model, coalesce(provider, '') AS provider,
+           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
+    FROM usage.records
+    WHERE user_id = $1 AND occurred_at >= (SELECT high_from FROM span) AND occurred_at < (SELECT last FROM span)
+      AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR model_name = $5) AND ($6::text IS NULL OR provider = $6)
+                AND ($7::text IS NULL OR tool_name = $7) AND ($8::text IS NULL OR session_id = $8)
+                AND ($9::text IS NULL OR recorded_by = $9)
+               THEN true ELSE false END), parts AS (
+    SELECT bucket AS at, user_id AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens, completion_tokens,
+           credits_charged, cost_usd
+    FROM usage.rollups_15m WHERE user_id = $1 AND bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
+      AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR (model = $5 AND model <> ''))
+                AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
+               THEN true ELSE false END UNION ALL SELECT * FROM edges)
+SELECT grouping(event_type, model, provider)::bigint AS axis,
+       coalesce(event_type, model, provider) AS value,
+       (SELECT coverage FROM span) AS coverage,
+       coalesce(sum(records), 0)::bigint AS records,
+       coalesce(sum(credits_charged), 0)::text AS credits_charged,
+       coalesce(sum(cost_usd), 0)::text AS cost_usd,
+       coalesce(sum(tokens_used), 0)::text AS tokens_used
+FROM parts GROUP BY GROUPING SETS ((), (event_type), (model), (provider))
