@@ -44,7 +44,7 @@ impl LocalPostgres {
         let data_dir = location::prepare(&settings.data_dir)?;
         let mut locks = vec![Lock::acquire(&data_dir)?];
         let recorded = location::recorded(&data_dir)?;
-        let account = Account::choose(&recorded)?;
+        let account = Account::choose(recorded.cluster_owner()?.as_ref())?;
         let binaries = choose_binaries(settings, &recorded)?;
         let home = location::settle(recorded, &data_dir, &settings.fallback_dir, &account, &binaries)?;
         if home.folder.path() != data_dir.path() {
