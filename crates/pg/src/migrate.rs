@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use sha2::{Digest, Sha256};
 
-use crate::{DbError, Pool, Tx, pool::chain, probe};
+use crate::{DbError, Pool, Tx, error::chain, probe};
 
 /// One change of the schema, with the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
