@@ -1,7 +1,6 @@
 //! The running server as a value: made by `start`, ended by `stop` or by being dropped.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::account::Account;
@@ -106,11 +105,6 @@ impl LocalPostgres {
     /// False once the server has ended, whoever ended it.
     pub fn is_running(&self) -> bool {
         self.server.exit.status().is_none()
-    }
-
-    /// How the server ended; nothing while it runs.
-    pub fn exit_status(&self) -> Option<ExitStatus> {
-        self.server.exit.status()
     }
 
     /// A handle with which another thread can wait for the end of the server.

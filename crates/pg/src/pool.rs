@@ -5,7 +5,7 @@ pub(crate) mod settings;
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -386,14 +386,4 @@ impl Drop for Abandonable<'_> {
             self.pool.abandon(connection);
         }
     }
-}
-
-/// Installs the process-wide TLS provider, so that every TLS user of the process takes the same one. May be repeated.
-pub fn install_crypto_provider() {
-    static DONE: OnceLock<()> = OnceLock::new();
-    DONE.get_or_init(|| {
-        if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-            tracing::debug!("a TLS provider was installed before");
-        }
-    });
 }

@@ -14,7 +14,6 @@ pub use error::SessionRefusal;
 pub use model::{
     CONTENT_BYTES_MAX, Deleted, ImportanceScore, ImportanceScoreError, MESSAGE_TYPE_CHARS_MAX, Message,
     MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
-    parse_session_id,
 };
 pub use service::{add_messages, create, delete, find, find_in_scope, held_up, list, messages, set_status};
 pub use store::AUDITS;
