@@ -16,8 +16,5 @@ mkdir -p "$dir"
 echo "-- What changes, and why. Code of the version before must still run on the new schema: expand, then contract." >"$dir/up.sql"
 echo "-- Restores the schema exactly as it was before up.sql; a test compares." >"$dir/down.sql"
 
-cat <<TEXT
-$dir/up.sql
-$dir/down.sql
-Add "$name" to pg::migrations! in crates/$1/src.
-TEXT
+echo "$dir/up.sql"
+echo "$dir/down.sql"

@@ -8,36 +8,38 @@ pub mod budget;
 pub mod burn;
 mod consume;
 pub mod due;
+pub mod effect;
+pub mod entry;
 pub mod fault;
 mod give;
 pub mod grant;
 pub mod hold;
+mod holding;
 mod journal;
 pub mod refund;
 pub mod state;
 mod view;
 
-use kernel::{Actor, CallerClass, Credits, FreeForm};
-use serde::{Deserialize, Serialize};
+use kernel::{Credits, FreeForm};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 pub use budget::{Budget, Window};
+use effect::Done;
+pub use effect::Effect;
+pub use entry::{Charge, JournalEntry, Line, Written};
 pub use fault::{Fault, Stop};
+use give::Offer;
 pub use grant::{Grant, Known, Notes};
 pub use hold::Hold;
-use journal::Usage;
-pub use journal::{JournalEntry, Line};
-pub use refund::{Charge, REFUND_LIFE};
+use holding::Wish;
+use journal::{Cause, Usage};
+pub use refund::REFUND_LIFE;
 pub use state::{Account, AccountState, Claim, Standing};
 pub use view::{settled, view};
 
 use crate::{
     error::Refusal,
-    model::{
-        Action, Applied, Balance, Command, Entry, GrantKind, GrantView, HoldView, Metering, NewGrant,
-        PRIORITY_DEFAULT, Payer, ReferenceScope, TransactionName, balance::BALANCE_MAX,
-    },
+    model::{Action, Command, GrantKind, Metering, NewGrant, Payer, TransactionName, balance::BALANCE_MAX},
 };
 
 /// The reference of the grant that comes with an account: unique per user, so there cannot be two. No caller can send it
@@ -46,99 +48,6 @@ pub const INITIAL_REFERENCE: &str = "\u{1}initial";
 
 /// The reference of such a grant in accounts of earlier versions. Callers may send it, and find it in use there.
 pub const FORMER_INITIAL_REFERENCE: &str = "initial";
-
-/// What a command did to the state.
-///
-/// It can be written as JSON, without its entry, in a form that is stored: members are added to it, and none changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Effect {
-    /// The entry that says what the command did.
-    #[serde(skip)]
-    pub entry: Written,
-    /// The account afterwards.
-    #[serde(flatten)]
-    pub balance: Balance,
-    /// The hold that was made or resolved, afterwards.
-    pub hold: Option<Box<HoldView>>,
-    /// The grant that was given, afterwards.
-    pub grant: Option<Box<GrantView>>,
-    /// Part of a charge that nothing was left to pay for.
-    #[serde(with = "kernel::stored::micro_credits")]
-    pub uncollected: Credits,
-    /// The command had been applied before.
-    pub replayed: bool,
-}
-
-/// Where the entry of a command is found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Written {
-    /// There is none.
-    #[default]
-    Nothing,
-    /// In the journal of the state, under this `seq`.
-    Now(i64),
-    /// It had been stored before the state was loaded.
-    Before(Box<Entry>),
-}
-
-impl Effect {
-    /// The entry, by its place in the journal of the account.
-    #[must_use]
-    pub fn entry_seq(&self) -> Option<i64> {
-        match &self.entry {
-            Written::Nothing => None,
-            Written::Now(seq) => Some(*seq),
-            Written::Before(entry) => Some(entry.seq),
-        }
-    }
-
-    /// The transaction that names the effect of the command for ever; for one that had been applied before the first one.
-    #[must_use]
-    pub fn transaction_id(&self, command: &Command) -> Uuid {
-        let first = match &self.entry {
-            Written::Now(_) => None,
-            Written::Nothing => self.grant.as_ref().and_then(|grant| grant.transaction_id),
-            Written::Before(entry) => Some(entry.transaction_id),
-        };
-        first.unwrap_or(command.transaction_id)
-    }
-
-    /// The same with its entry, once that is stored.
-    #[must_use]
-    pub fn with_entry(self, entry: Option<Entry>) -> Applied {
-        Applied {
-            entry,
-            balance: self.balance,
-            hold: self.hold.map(|hold| *hold),
-            grant: self.grant.map(|grant| *grant),
-            uncollected: self.uncollected,
-            replayed: self.replayed,
-        }
-    }
-}
-
-/// On whose behalf an entry is written, and when it takes effect.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cause<'a> {
-    transaction_id: Uuid,
-    actor: Actor,
-    caller: CallerClass,
-    /// `None` for due items.
-    description: Option<&'a str>,
-    metadata: &'a FreeForm,
-    created_at: OffsetDateTime,
-    booked_at: OffsetDateTime,
-}
-
-/// What an action did, before the account is shown.
-#[derive(Debug)]
-struct Done {
-    entry: Written,
-    hold: Option<Uuid>,
-    grant: Option<i64>,
-    uncollected: Credits,
-    replayed: bool,
-}
 
 /// Applies what is due by `now`, then the command.
 ///
@@ -152,7 +61,7 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
         return Err(Refusal::UserNotFound { user_id: state.user_id.clone() }.into());
     }
     let now = now.max(state.account.as_of);
-    budget::check(state, now)?;
+    budget::check(state.budgets(), now)?;
     due::apply(state, now)?;
     state.account.as_of = now;
     let metadata = noted(command);
@@ -202,7 +111,7 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
         return Err(Refusal::InvalidAmount { amount, limit });
     }
     match action {
-        Action::Hold { ttl, .. } => hold::check_ttl(*ttl),
+        Action::Hold { ttl, .. } => holding::check_ttl(*ttl),
         Action::Refund { reason, .. } | Action::Adjust { reason, .. } if reason.trim().is_empty() => {
             Err(Refusal::MissingReason)
         }
@@ -217,18 +126,6 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
 
 /// The least amount there is.
 const MICRO: Credits = Credits::from_micro(1);
-
-impl Done {
-    /// Nothing happened that an entry would tell.
-    fn nothing() -> Self {
-        Self { entry: Written::Nothing, hold: None, grant: None, uncollected: Credits::ZERO, replayed: false }
-    }
-
-    /// This entry tells what happened.
-    fn wrote(seq: i64) -> Self {
-        Self { entry: Written::Now(seq), ..Self::nothing() }
-    }
-}
 
 /// What is kept with the entries of a command: what the caller attached, and why he gives back or corrects.
 fn noted(command: &Command) -> FreeForm {
@@ -245,11 +142,10 @@ fn noted(command: &Command) -> FreeForm {
 fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Done, Stop> {
     match *action {
         Action::Open { initial } => open(state, initial, cause),
-        Action::Grant(ref new) => give::give(state, give::Offer::of(new), cause),
+        Action::Grant(ref new) => give::give(state, Offer::of(new), cause),
         Action::Recharge { amount, ref reference_id, scope } => {
-            let offer =
-                give::Offer { scope, ..lasting(GrantKind::Purchase, amount, reference_id.as_deref()) };
-            give::give(state, offer, cause)
+            let lasting = Offer::lasting(GrantKind::Purchase, amount, reference_id.as_deref());
+            give::give(state, Offer { scope, ..lasting }, cause)
         }
         Action::Consume { amount, usage_record_id } => {
             consume::consume(state, amount, Usage::Noted(usage_record_id), cause)
@@ -258,14 +154,14 @@ fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Do
             consume::consume_uncollected(state, amount, Usage::Noted(usage_record_id), cause)
         }
         Action::Hold { hold_id, amount, mode, ttl } => {
-            let wish = hold::Wish { hold_id, amount, mode, ttl };
-            hold::place(state, wish, cause)
+            let wish = Wish { hold_id, amount, mode, ttl };
+            holding::place(state, wish, cause)
         }
         Action::Capture { hold_id, amount, usage_record_id } => {
-            hold::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause)
+            holding::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause)
         }
         Action::Meter(metering) => meter(state, metering, cause),
-        Action::Release { hold_id } => hold::release(state, hold_id, cause),
+        Action::Release { hold_id } => holding::release(state, hold_id, cause),
         Action::Refund { transaction_id, amount, .. } => refund::refund(state, transaction_id, amount, cause),
         Action::Adjust { amount, adjustment, .. } => adjust::adjust(state, amount, adjustment, cause),
         Action::ApplyDue => Ok(Done::nothing()),
@@ -276,7 +172,7 @@ fn meter(state: &mut AccountState, metering: Metering, cause: Cause<'_>) -> Resu
     let Metering { amount, from, usage_record_id } = metering;
     let usage = Usage::Charged(usage_record_id);
     match from {
-        Payer::Hold(hold_id) => hold::capture(state, hold_id, Some(amount), usage, cause),
+        Payer::Hold(hold_id) => holding::capture(state, hold_id, Some(amount), usage, cause),
         _ if amount.is_zero() => Ok(Done::nothing()),
         Payer::Available => consume::consume(state, amount, usage, cause),
         Payer::AsFarAsItGoes => consume::consume_uncollected(state, amount, usage, cause),
@@ -299,18 +195,5 @@ fn open(state: &mut AccountState, initial: Credits, cause: Cause<'_>) -> Result<
     if initial.is_zero() {
         return Ok(Done::nothing());
     }
-    give::give(state, lasting(GrantKind::Initial, initial, Some(INITIAL_REFERENCE)), cause)
-}
-
-/// Credit that counts from now and never ends.
-fn lasting(kind: GrantKind, amount: Credits, reference_id: Option<&str>) -> give::Offer<'_> {
-    give::Offer {
-        kind,
-        amount,
-        priority: PRIORITY_DEFAULT,
-        effective_at: None,
-        expires_at: None,
-        reference_id,
-        scope: ReferenceScope::User,
-    }
+    give::give(state, Offer::lasting(GrantKind::Initial, initial, Some(INITIAL_REFERENCE)), cause)
 }

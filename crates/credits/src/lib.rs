@@ -32,12 +32,4 @@ pub use service::{
 pub use store::{audits::AUDITS, statements};
 
 /// The schema `credits`.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
-    "credits": "20261121030000_create_accounts_and_grants", "20261121030100_create_journal",
-    "20261122090000_describe_grants", "20261122090100_create_holds", "20261122090200_create_idempotency",
-    "20261122100000_measure_rows", "20261122120000_index_closed_holds",
-    "20261123090000_link_usage_records", "20261123120000_create_budgets",
-    "20261130040000_allow_budgets_of_zero", "20261130040010_validate_budgets",
-    "20261130050000_classify_holds", "20261130050010_classify_keys",
-    "20261130050100_create_global_references", "20261130070100_index_references"
-);
+pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

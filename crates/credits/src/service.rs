@@ -10,9 +10,9 @@ mod sweep;
 mod trace;
 
 pub use budgets::{budgets, replace_budgets, set_budgets};
-pub use decided::Decided;
-pub use deciding::{Deciding, Preview, Savepoint, prepare};
-pub use execute::{Locked, execute, lock};
+pub use decided::{Decided, Preview};
+pub use deciding::{Deciding, Locked, Savepoint, lock, prepare};
+pub use execute::execute;
 pub use held_up::held_up;
 pub use reads::{
     account, balances, find_transaction, grants, holds, is_due, set_low_balance_at, taken_from, transactions,

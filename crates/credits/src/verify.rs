@@ -70,12 +70,6 @@ impl Verification {
     pub fn report(&self) -> &Report {
         &self.report
     }
-
-    /// What was found.
-    #[must_use]
-    pub fn into_report(self) -> Report {
-        self.report
-    }
 }
 
 impl Report {

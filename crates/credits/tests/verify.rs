@@ -71,7 +71,7 @@ async fn every_account_is_audited_once_and_damage_is_named() {
     assert_eq!(verify::accounts(db.pool()).await.unwrap(), 5);
     let mut verification = Verification::default();
     assert!(!verification.advance(db.pool()).await.unwrap());
-    let report = verification.into_report();
+    let report = verification.report();
     assert_eq!((report.accounts, report.entries, report.found), (5, 15, 1));
     assert!(!report.is_clean());
     let told = report.violations[0].to_string();

@@ -16,7 +16,4 @@ pub use service::{Keys, look_up, prune};
 pub use store::AUDITS;
 
 /// The schema of this crate: `idempotency`.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
-    "idempotency": "20261130090000_index_answers", "20261130090010_move_answers",
-    "20261130090020_merge_shared_answers"
-);
+pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

@@ -17,10 +17,4 @@ pub use token::{
 };
 
 /// The schema of this crate: `identity`.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
-    "identity": "20261121100000_create_users", "20261121143015_fold_emails", "20261123140100_index_created_users",
-    "20261130060000_vouch_for_emails", "20261130060010_validate_vouched_emails",
-    "20261130060020_index_vouched_emails", "20261130060030_share_contact_addresses",
-    "20261130060100_note_role_source", "20261130060110_validate_role_sources",
-    "20261130060120_index_administrators", "20261130070000_create_development_secret"
-);
+pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

@@ -68,7 +68,9 @@ pub fn rfc3339(instant: OffsetDateTime) -> String {
     utc.and_then(|utc| utc.format(&format).ok()).unwrap_or_default()
 }
 
-fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
+/// The instant without parts of a microsecond: stored times have none.
+#[must_use]
+pub fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
     let nanosecond = instant.nanosecond();
     instant.replace_nanosecond(nanosecond.saturating_sub(nanosecond % 1_000)).unwrap_or(instant)
 }

@@ -1,5 +1,6 @@
 //! Who runs the server: the caller, or an unprivileged account if the caller is root, which PostgreSQL refuses.
 
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::os::unix::process::CommandExt as _;
@@ -8,7 +9,6 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use crate::location::Home;
 use crate::{Binaries, Error};
 
 /// The account the server and its tools run as.
@@ -25,10 +25,10 @@ impl Account {
     /// The owner of an existing cluster, else the caller, else (for root) `postgres` or `nobody`.
     ///
     /// # Errors
-    /// [`Error::ForeignOwner`] if the cluster is someone else's and the caller is not root; [`Error::NoAccount`].
-    pub(crate) fn choose(home: &Home) -> Result<Account, Error> {
+    /// [`Error::NoAccount`].
+    pub(crate) fn choose(cluster: Option<&Metadata>) -> Result<Account, Error> {
         let caller = geteuid();
-        match home.cluster_owner()? {
+        match cluster {
             Some(owner) if caller.is_root() && owner.uid() != 0 => Ok(Account {
                 name: name_of(Uid::from_raw(owner.uid())),
                 uid: Uid::from_raw(owner.uid()),

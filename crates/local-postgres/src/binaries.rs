@@ -4,10 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Error;
-
-/// The oldest major version this crate starts.
-pub const VERSION_MIN: u32 = 15;
+use crate::{Error, VERSION_MIN};
 
 /// Server binaries of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]

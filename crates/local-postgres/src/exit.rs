@@ -12,7 +12,7 @@ pub struct ExitWatch {
 
 impl ExitWatch {
     /// How the server ended; nothing while it runs.
-    pub fn status(&self) -> Option<ExitStatus> {
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
         *self.lock()
     }
 

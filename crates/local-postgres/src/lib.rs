@@ -23,9 +23,12 @@ mod socket;
 mod url;
 
 pub use address::{check_data_dir, has_cluster, running_url};
-pub use binaries::{Binaries, VERSION_MIN, find_binaries};
+pub use binaries::{Binaries, find_binaries};
 pub use error::Error;
 pub use exit::ExitWatch;
 pub use local_postgres::LocalPostgres;
 pub use parents::exposed_parents;
 pub use settings::{Durability, Settings};
+
+/// The oldest major version of PostgreSQL that this crate starts.
+pub const VERSION_MIN: u32 = 15;

@@ -1,7 +1,6 @@
 //! The running server as a value: made by `start`, ended by `stop` or by being dropped.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::account::Account;
@@ -44,7 +43,7 @@ impl LocalPostgres {
         let data_dir = location::prepare(&settings.data_dir)?;
         let mut locks = vec![Lock::acquire(&data_dir)?];
         let recorded = location::recorded(&data_dir)?;
-        let account = Account::choose(&recorded)?;
+        let account = Account::choose(recorded.cluster_owner()?.as_ref())?;
         let binaries = choose_binaries(settings, &recorded)?;
         let home = location::settle(recorded, &data_dir, &settings.fallback_dir, &account, &binaries)?;
         if home.folder.path() != data_dir.path() {
@@ -106,11 +105,6 @@ impl LocalPostgres {
     /// False once the server has ended, whoever ended it.
     pub fn is_running(&self) -> bool {
         self.server.exit.status().is_none()
-    }
-
-    /// How the server ended; nothing while it runs.
-    pub fn exit_status(&self) -> Option<ExitStatus> {
-        self.server.exit.status()
     }
 
     /// A handle with which another thread can wait for the end of the server.

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod open;
+mod options;
 mod parameters;
 mod socket;
 mod syntax;
@@ -19,22 +20,20 @@ use std::{
 };
 
 use tokio::time::timeout;
-use tokio_postgres::{Config, error::SqlState};
+use tokio_postgres::error::SqlState;
 
-pub use self::{
-    open::OpenConnection,
-    url::{DatabaseUrl, UrlFault},
-};
+pub use self::{open::OpenConnection, options::UrlFault, url::DatabaseUrl};
 use self::{
-    open::{Cancel, Fault},
+    open::{Cancel, Connector, Fault},
+    options::{Host, TargetSession},
     socket::{Endpoint, endpoints},
     tls::Encryption,
-    url::{Host, TargetSession},
     watched::Silence,
 };
 use crate::{
     DbError,
-    pool::{Access, PoolSettings, chain},
+    error::chain,
+    pool::settings::{Access, PoolSettings},
     session::Session,
 };
 
@@ -46,13 +45,10 @@ pub const ANSWER_MARGIN: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(crate) struct Target {
     url: Arc<DatabaseUrl>,
-    config: Config,
+    connector: Connector,
     encryption: Encryption,
-    pub(crate) session: Session,
     /// How long one server may take until its session is set up; zero for no limit.
     connect_timeout: Duration,
-    answer_timeout: Duration,
-    silence: Arc<Silence>,
     wanted: TargetSession,
     /// The place of the server that was found last: the others need not be tried in vain each time.
     found_last: Arc<AtomicUsize>,
@@ -64,12 +60,15 @@ impl Target {
         let url = DatabaseUrl::parse(&settings.url)
             .map_err(|fault| DbError::Connect(format!("the database URL {fault}").into()))?;
         Ok(Self {
-            config: open::config(&url, &settings.application_name),
+            connector: Connector {
+                config: open::config(&url, &settings.application_name),
+                session: Session::new(settings),
+                tcp: url.tcp,
+                answer_timeout: answer_timeout(settings.statement_timeout),
+                silence: Silence::new(),
+            },
             encryption: Encryption::of(&url)?,
-            session: Session::new(settings),
             connect_timeout: url.connect_timeout.unwrap_or(settings.connect_timeout),
-            answer_timeout: answer_timeout(settings.statement_timeout),
-            silence: Silence::new(),
             wanted: wanted(&url, settings.access),
             found_last: Arc::default(),
             url: Arc::new(url),
@@ -78,11 +77,17 @@ impl Target {
 
     /// The same server with the sessions of other settings.
     pub(crate) fn with(&self, settings: &PoolSettings) -> Self {
-        Self {
-            session: self.session.with(settings),
+        let connector = Connector {
+            session: self.session().with(settings),
             answer_timeout: answer_timeout(settings.statement_timeout),
-            ..self.clone()
-        }
+            ..self.connector.clone()
+        };
+        Self { connector, ..self.clone() }
+    }
+
+    /// What its sessions state.
+    pub(crate) fn session(&self) -> &Session {
+        &self.connector.session
     }
 
     /// Opens a connection to the first server that answers and is of the wanted kind. The task that drives it runs on the
@@ -133,8 +138,7 @@ impl Target {
 
     /// Asks the server of a connection, on a connection of its own, to stop the statement that runs on it.
     pub(crate) async fn cancel(&self, cancel: &Cancel) -> Result<(), Fault> {
-        let sent = open::cancel(&self.url.tcp, cancel, &self.silence);
-        within(self.connect_timeout, sent).await
+        within(self.connect_timeout, self.connector.cancel(cancel)).await
     }
 
     async fn connect_to(
@@ -168,7 +172,7 @@ impl Target {
         wanted: TargetSession,
         encryption: &Encryption,
     ) -> Result<OpenConnection, Fault> {
-        let opened = open::open(self, host, endpoint, wanted, encryption);
+        let opened = self.connector.open(host, endpoint, wanted, encryption);
         within(self.connect_timeout, opened).await
     }
 

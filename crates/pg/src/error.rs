@@ -189,3 +189,21 @@ impl From<DieselError> for DbError {
         }
     }
 }
+
+/// An error and its causes, those of the server on one line: it adds a detail and a hint on lines of their own.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        let cause_text = cause.to_string();
+        if cause.is::<tokio_postgres::error::DbError>() {
+            text.push_str(&cause_text.lines().collect::<Vec<_>>().join("; "));
+        } else {
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,6 +1,6 @@
 //! One ordered list of migrations for all domains.
 //!
-//! Each domain embeds its own folder; this module merges the lists, applies what is missing under an advisory lock, each
+//! Each domain embeds its own folder (`embed_migrations.rs`); this module merges the lists, applies what is missing under an advisory lock, each
 //! migration in a transaction of its own, and refuses to go on when an applied migration was edited.
 
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use sha2::{Digest, Sha256};
 
-use crate::{DbError, Pool, Tx, pool::chain, probe};
+use crate::{DbError, Pool, Tx, error::chain, probe};
 
 /// One change of the schema, with the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,18 +23,6 @@ pub struct Migration {
     pub up: &'static str,
     /// SQL that takes it back exactly.
     pub down: &'static str,
-}
-
-/// Embeds the migrations `migrations/<domain>/<name>/{up,down}.sql` of the workspace.
-#[macro_export]
-macro_rules! migrations {
-    ($domain:literal: $($name:literal),+ $(,)?) => {
-        &[$($crate::Migration {
-            name: $name,
-            up: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/", $domain, "/", $name, "/up.sql")),
-            down: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/", $domain, "/", $name, "/down.sql")),
-        }),+]
-    };
 }
 
 /// What a run did.

@@ -1,9 +1,11 @@
 //! The connections of this process.
 
+pub(crate) mod settings;
+
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -21,9 +23,10 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::settings::{Access, Patience, PoolSettings};
+pub use crate::error::chain;
 use crate::{
     DbError,
-    batch::HELD_UP_MAX,
     connect::{OpenConnection, Target},
     session::{End, Session},
 };
@@ -40,67 +43,6 @@ pub struct Connection {
     object: managed::Object<Opener>,
     /// The place in the share that it was borrowed from.
     permit: Option<OwnedSemaphorePermit>,
-}
-
-/// Purpose of the connections of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Any server will do.
-    Read,
-    /// Among several servers, without `target_session_attrs`, one that writes; where there is none, a primary that only
-    /// reads for now.
-    ReadWrite,
-}
-
-/// How many connections there may be, and how long things may take.
-#[derive(Debug, Clone)]
-pub struct PoolSettings {
-    /// A connection string as psql accepts it: [`crate::DatabaseUrl`].
-    pub url: String,
-    /// Most connections at a time.
-    pub size_max: usize,
-    /// Purpose of the connections.
-    pub access: Access,
-    /// Shown in `pg_stat_activity`.
-    pub application_name: String,
-    /// How long opening a connection to one server may take, unless the connection string says so.
-    pub connect_timeout: Duration,
-    /// How long a caller waits for a free connection.
-    pub wait_timeout: Duration,
-    /// How long one statement may run. A server that sends nothing at all, also in a commit, is given up
-    /// [`crate::connect::ANSWER_MARGIN`] later. Zero for no limit of either kind.
-    pub statement_timeout: Duration,
-    /// How long one statement may wait for a lock.
-    pub lock_timeout: Duration,
-    /// How long a transaction may do nothing.
-    pub idle_in_transaction_timeout: Duration,
-}
-
-impl PoolSettings {
-    /// Settings fit for a service: 8 connections, statements up to 20 s, locks up to 2 s.
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            size_max: 8,
-            access: Access::ReadWrite,
-            application_name: "user-service".to_owned(),
-            connect_timeout: Duration::from_secs(5),
-            wait_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(20),
-            lock_timeout: HELD_UP_MAX,
-            idle_in_transaction_timeout: Duration::from_secs(60),
-        }
-    }
-}
-
-/// How long the statements of a pool may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// How long one statement may wait for a lock.
-    pub lock_timeout: Duration,
-    /// How long one statement may run. A server that sends nothing at all is given up [`crate::connect::ANSWER_MARGIN`] later.
-    pub statement_timeout: Duration,
 }
 
 /// The pool. Cheap to clone; usable from any thread and any tokio runtime.
@@ -329,7 +271,7 @@ impl Pool {
 
     /// What its sessions state.
     pub(crate) fn session(&self) -> &Session {
-        &self.target.session
+        self.target.session()
     }
 
     /// Closes the connections that nobody uses at this moment, because `found` is to a server that only reads. The next callers
@@ -444,32 +386,4 @@ impl Drop for Abandonable<'_> {
             self.pool.abandon(connection);
         }
     }
-}
-
-/// Installs the process-wide TLS provider, so that every TLS user of the process takes the same one. May be repeated.
-pub fn install_crypto_provider() {
-    static DONE: OnceLock<()> = OnceLock::new();
-    DONE.get_or_init(|| {
-        if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-            tracing::debug!("a TLS provider was installed before");
-        }
-    });
-}
-
-/// An error and its causes, those of the server on one line: it adds a detail and a hint on lines of their own.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        let cause_text = cause.to_string();
-        if cause.is::<tokio_postgres::error::DbError>() {
-            text.push_str(&cause_text.lines().collect::<Vec<_>>().join("; "));
-        } else {
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use crate::{
     DbError, Pool,
-    pool::{Connection, chain},
+    error::chain,
+    pool::Connection,
     session::{SETTINGS, Stated},
 };
 

@@ -16,7 +16,7 @@ use std::{
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
-use crate::{DbError, pool::PoolSettings};
+use crate::{DbError, pool::settings::PoolSettings};
 
 /// A setting that every session has, whatever server, database and role say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

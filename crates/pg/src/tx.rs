@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::join;
 
 use crate::{
-    DbError, Work,
+    DbError,
     connect::answer_timeout,
     pool::{Connection, Pool},
 };
@@ -96,16 +96,15 @@ impl Tx {
 
     /// Begins with the first statements travelling along: they are sent without waiting for the answer to `BEGIN`, and run
     /// in the transaction.
-    pub(crate) async fn begin_with<W: Work>(
+    pub(crate) async fn begin_with<T>(
         pool: &Pool,
-        work: &W,
-        items: &[W::Item],
-    ) -> Result<(Self, W::Opening), DbError> {
+        first: impl AsyncFnOnce(&AsyncPgConnection) -> Result<T, DbError>,
+    ) -> Result<(Self, T), DbError> {
         let mut tx = Self::prepare(pool).await?;
         let conn = &*tx.conn();
         let mut beginning = conn;
         let begin = pool.session().begin();
-        let (begun, opening) = join!(beginning.batch_execute(&begin), work.open(conn, items));
+        let (begun, opening) = join!(beginning.batch_execute(&begin), first(conn));
         begun?;
         match opening {
             Ok(opening) => Ok((tx, opening)),

@@ -14,12 +14,9 @@ pub use error::SessionRefusal;
 pub use model::{
     CONTENT_BYTES_MAX, Deleted, ImportanceScore, ImportanceScoreError, MESSAGE_TYPE_CHARS_MAX, Message,
     MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
-    parse_session_id,
 };
 pub use service::{add_messages, create, delete, find, find_in_scope, held_up, list, messages, set_status};
 pub use store::{AUDITS, statements};
 
 /// The tables of this crate, in order.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
-    "sessions": "20261121120300_create_sessions", "20261121143010_measure_rows"
-);
+pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

@@ -3,11 +3,9 @@
 mod importance;
 mod message;
 mod session;
-mod session_id;
 mod words;
 
 pub use importance::{ImportanceScore, ImportanceScoreError};
 pub use message::{CONTENT_BYTES_MAX, MESSAGE_TYPE_CHARS_MAX, Message, MessageFilter, NewMessage};
 pub use session::{Deleted, NewSession, Session, SessionFilter};
-pub use session_id::parse_session_id;
 pub use words::{MessageStatus, Role, Status, UnknownWord};

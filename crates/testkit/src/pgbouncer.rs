@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use crate::{
     deadline::Deadline,
     programs::find_program,
-    server::{Failed, ROLE, Server},
+    seed::{Failed, ROLE},
+    server::Server,
 };
 
 /// The first version that keeps the prepared statements of its clients.

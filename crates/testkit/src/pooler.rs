@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::server::ROLE;
+use crate::seed::ROLE;
 
 /// What becomes of a session at the end of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,14 +1,22 @@
 //! A data folder that was initialised once and is copied by each test process: a copy takes a tenth of an `initdb`.
 
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{error::Error, fs, io, path::Path, path::PathBuf};
 
-use local_postgres::{Binaries, Durability, LocalPostgres};
+use local_postgres::{Binaries, Durability, LocalPostgres, Settings};
 
 use crate::{
     copy_tree::{Content, content_of, copy_tree},
-    server::{Failed, settings},
     work_folder::{RunFolder, WorkFolder, remove},
 };
+
+/// Why something that only a broken machine or migration can spoil went wrong.
+pub(crate) type Failed = Box<dyn Error + Send + Sync>;
+
+/// The ordinary role that owns every test database. No superuser, so that privileges mean something.
+pub(crate) const ROLE: &str = "app";
+
+/// Connections of all tests that run at the same time.
+const CONNECTIONS_MAX: u16 = 400;
 
 /// Raise it when what a seed holds changes.
 const REVISION: u32 = 1;
@@ -61,6 +69,27 @@ impl Seed {
         remove(&self.path);
         fs::rename(&unfinished, &self.path)?;
         Ok(())
+    }
+}
+
+/// How every server of this crate is started.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test harness has no configuration to take the place of the server binaries from"
+)]
+pub(crate) fn settings(data_dir: &Path) -> Settings {
+    Settings {
+        bin_dir: std::env::var_os("PG_BIN_DIR").map(Into::into),
+        path: std::env::var_os("PATH"),
+        role: ROLE.to_owned(),
+        durability: Durability::Disposable,
+        max_connections: CONNECTIONS_MAX,
+        // The folder may be in memory, which need not hold a gigabyte of log.
+        server_settings: vec![
+            ("max_wal_size".to_owned(), "128MB".to_owned()),
+            ("min_wal_size".to_owned(), "32MB".to_owned()),
+        ],
+        ..Settings::new(data_dir)
     }
 }
 

@@ -9,24 +9,14 @@ use std::{
 };
 
 use diesel_async::SimpleAsyncConnection;
-use local_postgres::{Durability, LocalPostgres, Settings, find_binaries};
+use local_postgres::{LocalPostgres, find_binaries};
 use pg::{Pool, PoolSettings};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    seed::Seed,
-    template::Templates,
+    seed::{Failed, Seed, settings},
     work_folder::{RunFolder, WorkFolder},
 };
-
-/// Why something that only a broken machine or migration can spoil went wrong.
-pub(crate) type Failed = Box<dyn Error + Send + Sync>;
-
-/// The ordinary role that owns every test database. No superuser, so that privileges mean something.
-pub(crate) const ROLE: &str = "app";
-
-/// Connections of all tests that run at the same time.
-const CONNECTIONS_MAX: u16 = 400;
 
 /// The server, and a runtime of its own for making and dropping databases.
 ///
@@ -36,7 +26,6 @@ pub(crate) struct Server {
     postgres: LocalPostgres,
     runtime: Runtime,
     admin: Pool,
-    pub(crate) templates: Templates,
     // The kernel frees its lock when the process ends; statics are never dropped.
     _run: RunFolder,
 }
@@ -125,28 +114,7 @@ impl Server {
             settings.wait_timeout = Duration::from_secs(120);
             Pool::new(&settings)?
         };
-        Ok(Self { postgres, runtime, admin, templates: Templates::default(), _run: run })
-    }
-}
-
-/// How every server of this crate is started.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test harness has no configuration to take the place of the server binaries from"
-)]
-pub(crate) fn settings(data_dir: &Path) -> Settings {
-    Settings {
-        bin_dir: std::env::var_os("PG_BIN_DIR").map(Into::into),
-        path: std::env::var_os("PATH"),
-        role: ROLE.to_owned(),
-        durability: Durability::Disposable,
-        max_connections: CONNECTIONS_MAX,
-        // The folder may be in memory, which need not hold a gigabyte of log.
-        server_settings: vec![
-            ("max_wal_size".to_owned(), "128MB".to_owned()),
-            ("min_wal_size".to_owned(), "32MB".to_owned()),
-        ],
-        ..Settings::new(data_dir)
+        Ok(Self { postgres, runtime, admin, _run: run })
     }
 }
 

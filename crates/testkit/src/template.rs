@@ -1,30 +1,28 @@
 //! One migrated database for each list of migrations, cloned by the tests that want this list.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use diesel::{QueryableByName, sql_types::BigInt, sql_types::Text};
 use diesel_async::RunQueryDsl;
 use pg::{Migration, Pool, PoolSettings};
 use tokio::sync::Mutex;
 
-use crate::server::{Failed, ROLE, Server};
+use crate::{
+    seed::{Failed, ROLE},
+    server::Server,
+};
 
-/// The templates that are ready, by name.
-#[derive(Debug, Default)]
-pub(crate) struct Templates(Mutex<HashSet<String>>);
-
-impl Templates {
-    /// Name of the template for `migrations`, made now if this process has not needed it yet.
-    pub(crate) async fn ensure(&self, server: &Server, migrations: &[Migration]) -> Result<String, Failed> {
-        let fingerprint = pg::migrate::fingerprint(&[migrations]);
-        let name = format!("template_{}", fingerprint.get(..16).unwrap_or(&fingerprint));
-        let mut ready = self.0.lock().await;
-        if !ready.contains(&name) {
-            make(server, &name, migrations).await?;
-            ready.insert(name.clone());
-        }
-        Ok(name)
+/// Name of the template for `migrations`, made now if this process has not needed it yet.
+pub(crate) async fn ensure(server: &Server, migrations: &[Migration]) -> Result<String, Failed> {
+    static READY: Mutex<BTreeSet<String>> = Mutex::const_new(BTreeSet::new());
+    let fingerprint = pg::migrate::fingerprint(&[migrations]);
+    let name = format!("template_{}", fingerprint.get(..16).unwrap_or(&fingerprint));
+    let mut ready = READY.lock().await;
+    if !ready.contains(&name) {
+        make(server, &name, migrations).await?;
+        ready.insert(name.clone());
     }
+    Ok(name)
 }
 
 /// Waits until no session is left in `database`: PostgreSQL itself looks only every tenth of a second.

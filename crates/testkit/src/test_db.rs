@@ -8,8 +8,9 @@ use pg::{Audit, Migration, Pool, PoolSettings, Violation, pool::Connection};
 
 use crate::{
     Deadline, PgBouncer, Pooling, TestPooler,
-    server::{Failed, ROLE, Server, chain},
-    template::wait_until_unused,
+    seed::{Failed, ROLE},
+    server::{Server, chain},
+    template::{self, wait_until_unused},
 };
 
 /// A migrated, empty PostgreSQL database that no other test sees.
@@ -190,7 +191,7 @@ pub fn audit_now(db: &TestDb) {
 
 async fn clone(server: &'static Server, migrations: Vec<Migration>) -> Result<String, Failed> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let template = server.templates.ensure(server, &migrations).await?;
+    let template = template::ensure(server, &migrations).await?;
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     // Measured: half the time of `file_copy`, which waits for two checkpoints.
     server

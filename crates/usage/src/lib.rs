@@ -20,11 +20,11 @@ pub use model::{
     Anomaly, AnomalyRule, Charge, Corrected, Correction, Counted, Coverage, Day, Dimension, EventId, Group,
     Line, Months, NewPrice, NewRecord, Offer, OldMonth, Outcome, POINTS_MAX, PRICES_MAX, Point, PriceFilter,
     PriceVersion, Pricing, Record, RecordFilter, Recorded, Replay, Retained, Selection, Series, SeriesQuery,
-    Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, Unit, UnratedModel, Users, Zone,
-    Zones,
+    Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, Unit, UnratedModel, UsageInput,
+    Users, Zone, Zones,
 };
 pub use port::{Meter, MeterError};
-pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED, UsageInput};
+pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED};
 pub use service::{
     ANOMALY_HOURS_MIN, Draft, Export, Exported, MONTHS_MIN, Next, Prices, Recording, RecordsDropped,
     SUMMARY_GROUPS_MAX, beginnings_of_days, buckets_back, correction_events, create_months, find, find_all,
@@ -35,10 +35,4 @@ pub use service::{
 pub use store::{AUDITS, statements};
 
 /// The schema of this crate, for the one ordered list of migrations.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!(
-    "usage": "20261121120500_create_usage_records", "20261121143005_measure_records",
-    "20261122110000_partition_records", "20261122110100_create_dedupe", "20261122110200_create_rollups",
-    "20261123090100_link_charges", "20261123100000_create_prices", "20261123110000_sum_hours_across_users",
-    "20261123140000_index_unrated_records", "20261123140200_create_anomalies",
-    "20261124090000_note_presence", "20261130050200_classify_records", "20261130050210_classify_events"
-);
+pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

@@ -3,6 +3,7 @@
 mod anomaly;
 mod coverage;
 mod filter;
+mod input;
 mod outcome;
 mod price;
 mod record;
@@ -17,6 +18,7 @@ mod zone;
 pub use anomaly::{Anomaly, AnomalyRule};
 pub use coverage::Coverage;
 pub use filter::RecordFilter;
+pub use input::UsageInput;
 pub use outcome::{Corrected, Correction, Outcome, Recorded, Replay};
 pub use price::{NewPrice, Offer, PRICES_MAX, PriceFilter, PriceVersion};
 pub use record::{Charge, EventId, NewRecord, Pricing, Record};

@@ -11,4 +11,4 @@ pub use service::{enqueue, newest};
 pub use store::AUDITS;
 
 /// The schema of this crate: `webhooks`.
-pub const MIGRATIONS: &[pg::Migration] = pg::migrations!("webhooks": "20261121140000_create_events");
+pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

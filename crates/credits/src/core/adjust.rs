@@ -4,12 +4,13 @@ use kernel::Credits;
 
 use crate::{
     core::{
-        AccountState, Cause, Done, Stop, burn,
+        AccountState, Grant, Stop, burn,
         burn::Portion,
         consume,
+        effect::Done,
         fault::negative,
-        give,
-        journal::{self, Draft},
+        give::{self, Offer},
+        journal::{self, Cause, Draft},
     },
     model::{Adjustment, EntryKind, GrantKind},
 };
@@ -22,7 +23,7 @@ pub(super) fn adjust(
     cause: Cause<'_>,
 ) -> Result<Done, Stop> {
     match adjustment {
-        Adjustment::Up => give::give(state, super::lasting(GrantKind::Adjustment, amount, None), cause),
+        Adjustment::Up => give::give(state, Offer::lasting(GrantKind::Adjustment, amount, None), cause),
         Adjustment::Down { grant_id } => down(state, amount, grant_id, cause),
     }
 }
@@ -36,7 +37,7 @@ fn down(
 ) -> Result<Done, Stop> {
     let available = match grant_id {
         None => consume::available(state)?,
-        Some(id) => state.grant(id).map_or(Credits::ZERO, super::Grant::free),
+        Some(id) => state.grant(id).map_or(Credits::ZERO, Grant::free),
     };
     if amount > available {
         return Err(consume::insufficient(state, available, amount).into());

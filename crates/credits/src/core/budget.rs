@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::{
     core::{
-        AccountState, Fault,
+        Fault,
         fault::{minus, plus},
     },
     error::Refusal,
@@ -90,12 +90,12 @@ impl Budget {
 }
 
 /// Budgets must have been brought to the window of the instant before a command acts at it.
-pub(super) fn check(state: &AccountState, now: OffsetDateTime) -> Result<(), Fault> {
+pub(super) fn check(budgets: &[Budget], now: OffsetDateTime) -> Result<(), Fault> {
     let lasts = |budget: &Budget| match (budget.period, budget.window.end) {
         (BudgetPeriod::Lifetime, end) => end.is_none(),
         (BudgetPeriod::Day | BudgetPeriod::Month, end) => end.is_some_and(|end| end > now),
     };
-    match state.budgets().iter().find(|budget| !lasts(budget)) {
+    match budgets.iter().find(|budget| !lasts(budget)) {
         None => Ok(()),
         Some(budget) => Err(Fault::new(format!(
             "the budget of a {} is not that of {now}: {:?}",
@@ -105,22 +105,21 @@ pub(super) fn check(state: &AccountState, now: OffsetDateTime) -> Result<(), Fau
 }
 
 /// Refuses what exceeds a budget: by the one that has least room, of equal ones by the one that lasts longest.
-pub(super) fn admit(state: &AccountState, amount: Credits) -> Result<(), Refusal> {
-    let held = state.account.held;
-    match tightest(state) {
+pub(super) fn admit(budgets: &[Budget], held: Credits, amount: Credits) -> Result<(), Refusal> {
+    match tightest(budgets, held) {
         Some(budget) if amount > budget.room(held) => Err(budget.refusal(held)),
         _ => Ok(()),
     }
 }
 
 /// As much of `amount` as the budgets have room for.
-pub(super) fn cap(state: &AccountState, amount: Credits) -> Credits {
-    tightest(state).map_or(amount, |budget| amount.min(budget.room(state.account.held)))
+pub(super) fn cap(budgets: &[Budget], held: Credits, amount: Credits) -> Credits {
+    tightest(budgets, held).map_or(amount, |budget| amount.min(budget.room(held)))
 }
 
 /// Counts a charge.
-pub(super) fn spend(state: &mut AccountState, amount: Credits) -> Result<(), Fault> {
-    for budget in state.budgets_mut() {
+pub(super) fn spend(budgets: &mut [Budget], amount: Credits) -> Result<(), Fault> {
+    for budget in budgets {
         budget.spent = plus(budget.spent, amount)?;
         budget.changed = true;
     }
@@ -129,11 +128,11 @@ pub(super) fn spend(state: &mut AccountState, amount: Credits) -> Result<(), Fau
 
 /// Counts a charge of `charged_at` as not made, where it was made in the window.
 pub(super) fn give_back(
-    state: &mut AccountState,
+    budgets: &mut [Budget],
     amount: Credits,
     charged_at: OffsetDateTime,
 ) -> Result<(), Fault> {
-    for budget in state.budgets_mut() {
+    for budget in budgets {
         if budget.window.start.is_none_or(|start| charged_at >= start) {
             budget.spent = minus(budget.spent, amount)?;
             budget.changed = true;
@@ -148,8 +147,7 @@ pub(super) fn give_back(
     Ok(())
 }
 
-fn tightest(state: &AccountState) -> Option<&Budget> {
-    let held = state.account.held;
+fn tightest(budgets: &[Budget], held: Credits) -> Option<&Budget> {
     let room = |budget: &&Budget| (budget.room(held), Reverse(budget.period));
-    state.budgets().iter().min_by_key(room)
+    budgets.iter().min_by_key(room)
 }

@@ -4,9 +4,10 @@ use kernel::Credits;
 
 use crate::{
     core::{
-        AccountState, Cause, Done, Fault, Line, Stop, budget, burn,
+        AccountState, Fault, Line, Stop, budget, burn,
+        effect::Done,
         fault::{minus, negative},
-        journal::{self, Draft, Usage},
+        journal::{self, Cause, Draft, Usage},
     },
     error::Refusal,
     model::EntryKind,
@@ -23,7 +24,7 @@ pub(super) fn consume(
     if amount > available {
         return Err(insufficient(state, available, amount).into());
     }
-    budget::admit(state, amount)?;
+    budget::admit(state.budgets(), state.account.held, amount)?;
     Ok(Done::wrote(take(state, amount, usage, cause)?))
 }
 
@@ -34,7 +35,7 @@ pub(super) fn consume_uncollected(
     usage: Usage,
     cause: Cause<'_>,
 ) -> Result<Done, Stop> {
-    let part = budget::cap(state, amount.min(available(state)?));
+    let part = budget::cap(state.budgets(), state.account.held, amount.min(available(state)?));
     let uncollected = minus(amount, part)?;
     let done = if part.is_zero() { Done::nothing() } else { Done::wrote(take(state, part, usage, cause)?) };
     Ok(Done { uncollected, ..done })
@@ -66,6 +67,6 @@ fn take(state: &mut AccountState, amount: Credits, usage: Usage, cause: Cause<'_
     }
     let draft = Draft { usage, ..Draft::new(EntryKind::Consume, amount, lines) };
     let seq = journal::write(state, draft, cause)?;
-    budget::spend(state, amount)?;
+    budget::spend(state.budgets_mut(), amount)?;
     Ok(seq)
 }

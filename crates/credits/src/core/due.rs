@@ -11,11 +11,10 @@ use uuid::Uuid;
 
 use crate::{
     core::{
-        AccountState, Cause, Fault, Grant, Line,
-        fault::negative,
-        give,
-        hold::{self, Ending},
-        journal::{self, Draft},
+        AccountState, Fault, Grant, Line,
+        fault::{negative, next, plus},
+        holding::{self, Ending},
+        journal::{self, Cause, Draft},
     },
     model::EntryKind,
 };
@@ -57,6 +56,25 @@ pub(super) fn settle(state: &mut AccountState, now: OffsetDateTime) -> Result<()
     }
 }
 
+/// Makes a scheduled grant count and answers the `seq` of the entry.
+pub(super) fn book(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) -> Result<i64, Fault> {
+    let seq = next(state.account.entry_seq)?;
+    let grant = state.grant_mut(grant_id)?;
+    if grant.booked_seq.is_some() {
+        return Err(Fault::new(format!("grant {grant_id} would be booked twice")));
+    }
+    let (kind, amount, reference_id) = (grant.kind, grant.amount, grant.reference_id.clone());
+    grant.booked_seq = Some(seq);
+    // It counted nowhere; the line of the entry brings its worth.
+    grant.remaining = Credits::ZERO;
+    if kind.counts_into_lifetime() {
+        state.account.lifetime_granted = plus(state.account.lifetime_granted, amount)?;
+    }
+    let lines = vec![Line { grant_id, delta: amount, held_delta: Credits::ZERO }];
+    let draft = Draft { reference_id, ..Draft::new(kind.entry_kind(), amount, lines) };
+    journal::write(state, draft, cause)
+}
+
 impl Item {
     /// The transaction id of the entry that the item writes next.
     ///
@@ -92,9 +110,9 @@ impl Item {
             booked_at: now,
         };
         match self {
-            Self::HoldExpiry(hold_id) => hold::end(state, hold_id, Ending::Expired, cause).map(|_seq| ()),
+            Self::HoldExpiry(hold_id) => holding::end(state, hold_id, Ending::Expired, cause).map(|_seq| ()),
             Self::Expiry(grant_id) => expire(state, grant_id, cause),
-            Self::Booking(grant_id) => give::book(state, grant_id, cause).map(|_seq| ()),
+            Self::Booking(grant_id) => book(state, grant_id, cause).map(|_seq| ()),
         }
     }
 }

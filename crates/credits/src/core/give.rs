@@ -1,17 +1,15 @@
 //! New credit: grants, recharges, and the booking of scheduled grants.
 
-use kernel::Credits;
+use kernel::{Credits, clock::whole_microseconds};
 use time::OffsetDateTime;
 
 use crate::{
     core::{
-        AccountState, Cause, Claim, Done, Fault, Grant, Known, Line, Stop, Written, due,
-        fault::{next, plus},
-        grant::Notes,
-        journal::{self, Draft},
+        AccountState, Claim, Fault, Grant, Known, Stop, Written, due, effect::Done, fault::next,
+        grant::Notes, journal::Cause,
     },
     error::{PeriodFault, Refusal},
-    model::{GrantKind, NewGrant, ReferenceScope, balance::BALANCE_MAX},
+    model::{GrantKind, NewGrant, PRIORITY_DEFAULT, ReferenceScope, balance::BALANCE_MAX},
 };
 
 /// Credit to give, of any kind.
@@ -36,6 +34,19 @@ impl<'a> Offer<'a> {
             expires_at: new.expires_at,
             reference_id: new.reference_id.as_deref(),
             scope: new.scope,
+        }
+    }
+
+    /// Credit that counts from now and never ends.
+    pub(super) fn lasting(kind: GrantKind, amount: Credits, reference_id: Option<&'a str>) -> Self {
+        Self {
+            kind,
+            amount,
+            priority: PRIORITY_DEFAULT,
+            effective_at: None,
+            expires_at: None,
+            reference_id,
+            scope: ReferenceScope::User,
         }
     }
 
@@ -97,27 +108,8 @@ fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Re
     if let Some(reference) = offer.reference_id {
         state.know(reference.to_owned(), Known { grant, entry: None });
     }
-    let entry = if scheduled { Written::Nothing } else { Written::Now(book(state, id, cause)?) };
+    let entry = if scheduled { Written::Nothing } else { Written::Now(due::book(state, id, cause)?) };
     Ok(Done { entry, grant: Some(id), ..Done::nothing() })
-}
-
-/// Makes a scheduled grant count and answers the `seq` of the entry.
-pub(super) fn book(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) -> Result<i64, Fault> {
-    let seq = next(state.account.entry_seq)?;
-    let grant = state.grant_mut(grant_id)?;
-    if grant.booked_seq.is_some() {
-        return Err(Fault::new(format!("grant {grant_id} would be booked twice")));
-    }
-    let (kind, amount, reference_id) = (grant.kind, grant.amount, grant.reference_id.clone());
-    grant.booked_seq = Some(seq);
-    // It counted nowhere; the line of the entry brings its worth.
-    grant.remaining = Credits::ZERO;
-    if kind.counts_into_lifetime() {
-        state.account.lifetime_granted = plus(state.account.lifetime_granted, amount)?;
-    }
-    let lines = vec![Line { grant_id, delta: amount, held_delta: Credits::ZERO }];
-    let draft = Draft { reference_id, ..Draft::new(kind.entry_kind(), amount, lines) };
-    journal::write(state, draft, cause)
 }
 
 fn replay(state: &AccountState, offer: &Offer<'_>, known: &Known) -> Result<Done, Stop> {
@@ -171,9 +163,4 @@ fn within(state: &AccountState, figure: Credits, amount: Credits, most: i64) -> 
     } else {
         Err(Refusal::BalanceLimit)
     }
-}
-
-pub(super) fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
-    let nanosecond = instant.microsecond().saturating_mul(1_000);
-    instant.replace_nanosecond(nanosecond).unwrap_or(instant)
 }

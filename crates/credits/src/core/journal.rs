@@ -1,67 +1,28 @@
 //! The one place where figures change: together with the entry that says so.
 
-use kernel::{Actor, Credits, FreeForm, UserId};
+use kernel::{Actor, CallerClass, Credits, FreeForm};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     core::{
-        AccountState, Cause, Fault,
+        AccountState, Fault, JournalEntry, Line,
         fault::{minus, negative, next, plus},
     },
-    model::{Entry, EntryKind, balance::BALANCE_MAX},
+    model::{EntryKind, balance::BALANCE_MAX},
 };
 
-/// An entry that is made but not stored, so that it has no id yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalEntry {
-    /// Place in the journal of the account.
-    pub seq: i64,
-    /// Identity of the command, or of the due item.
+/// On whose behalf an entry is written, and when it takes effect.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cause<'a> {
     pub transaction_id: Uuid,
-    /// What happened.
-    pub kind: EntryKind,
-    /// How much, above zero.
-    pub amount: Credits,
-    /// Posted credit before.
-    pub balance_before: Credits,
-    /// Posted credit after.
-    pub balance_after: Credits,
-    /// Held credit after.
-    pub held_after: Credits,
-    /// The hold that was made, captured or released.
-    pub hold_id: Option<Uuid>,
-    /// What the caller noted, or the record that the entry charges.
-    pub usage_record_id: Option<i64>,
-    /// Identity of the payment or gift.
-    pub reference_id: Option<String>,
-    /// The entry that a refund gives back.
-    pub refunds_seq: Option<i64>,
-    /// Written together with its usage record.
-    pub metered: bool,
-    /// What the caller said about it.
-    pub description: Option<String>,
-    /// What the caller attached.
-    pub metadata: FreeForm,
-    /// In which capacity it was done.
     pub actor: Actor,
-    /// When it takes effect.
+    pub caller: CallerClass,
+    /// `None` for due items.
+    pub description: Option<&'a str>,
+    pub metadata: &'a FreeForm,
     pub created_at: OffsetDateTime,
-    /// When it was written.
     pub booked_at: OffsetDateTime,
-    /// Which grants it touched.
-    pub lines: Vec<Line>,
-}
-
-/// What an entry did to one grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
-    /// Which grant.
-    pub grant_id: i64,
-    /// Change of what remains of it.
-    pub delta: Credits,
-    /// Change of what is held of it.
-    pub held_delta: Credits,
 }
 
 /// What differs from entry to entry; the rest comes from the cause and the state.
@@ -83,30 +44,6 @@ pub(super) enum Usage {
     Noted(Option<i64>),
     /// As the record that it charges, written in the same transaction.
     Charged(i64),
-}
-
-impl JournalEntry {
-    /// The entry as it is shown, once it has its `id`. `metadata` is as the database keeps it.
-    #[must_use]
-    pub fn stored(&self, user_id: &UserId, id: i64, metadata: FreeForm) -> Entry {
-        Entry {
-            id,
-            transaction_id: self.transaction_id,
-            user_id: user_id.clone(),
-            seq: self.seq,
-            kind: self.kind,
-            amount: self.amount,
-            balance_before: self.balance_before,
-            balance_after: self.balance_after,
-            usage_record_id: self.usage_record_id,
-            reference_id: self.reference_id.clone(),
-            hold_id: self.hold_id,
-            description: self.description.clone(),
-            metadata,
-            actor: self.actor,
-            created_at: self.created_at,
-        }
-    }
 }
 
 impl Draft {

@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use crate::{
     core::{
-        AccountState, Cause, Done, Fault, Grant, Stop, budget,
+        AccountState, Charge, Fault, Grant, Stop, budget,
         burn::Portion,
+        effect::Done,
         fault::{minus, negative, next, plus},
         give,
         grant::Notes,
-        journal::{self, Draft},
+        journal::{self, Cause, Draft},
     },
     error::Refusal,
     model::{EntryKind, GrantKind},
@@ -22,21 +23,6 @@ use crate::{
 
 /// How long refunded credit lives whose own grant has ended.
 pub const REFUND_LIFE: Duration = Duration::days(7);
-
-/// An entry that can be given back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Charge {
-    /// Which entry: a consume or a capture.
-    pub seq: i64,
-    /// What it charged.
-    pub amount: Credits,
-    /// What refunds gave back of it.
-    pub refunded: Credits,
-    /// When it was charged.
-    pub created_at: OffsetDateTime,
-    /// What it took from which grant.
-    pub portions: Vec<Portion>,
-}
 
 /// Gives back `amount` of a charge, or all that is left of it.
 pub(super) fn refund(
@@ -71,7 +57,7 @@ pub(super) fn refund(
     }
     let draft = Draft { refunds_seq: Some(charge.seq), ..Draft::new(EntryKind::Refund, amount, lines) };
     let seq = journal::write(state, draft, cause)?;
-    budget::give_back(state, amount, charge.created_at)?;
+    budget::give_back(state.budgets_mut(), amount, charge.created_at)?;
     Ok(Done::wrote(seq))
 }
 

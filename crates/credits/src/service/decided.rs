@@ -4,13 +4,23 @@ use std::borrow::Cow;
 
 use kernel::{FreeForm, UserId};
 use pg::{DbError, Tx};
+use time::OffsetDateTime;
 
-use super::deciding::Preview;
 use crate::{
     core::{Effect, Written},
+    error::Refusal,
     model::{Applied, Balance, Command, Entry, Executed, LowCrossing, Outcome},
     store::{self, Batch, Saved},
 };
+
+/// The result of a command, before it is saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// Its effect, or the reason for the refusal.
+    pub result: Result<Effect, Refusal>,
+    /// Time of the decision, by the clock of the account.
+    pub at: OffsetDateTime,
+}
 
 /// Commands that are decided but not saved.
 #[derive(Debug)]

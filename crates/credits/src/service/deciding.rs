@@ -3,17 +3,24 @@
 use std::borrow::Cow;
 
 use diesel_async::AsyncPgConnection;
-use kernel::{FreeForm, UserId};
+use kernel::{Clock, FreeForm, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::{decided::Decided, execute::Locked, inconsistent};
+use super::{
+    decided::{Decided, Preview},
+    inconsistent,
+};
 use crate::{
     core::{self, AccountState, Effect, JournalEntry, Stop},
     error::Refusal,
     model::{Balance, Command, Defaults, Entry, LowCrossing},
-    store::{self, Batch},
+    store::{self, Batch, Wanted},
 };
+
+/// The locked accounts of some commands, with what was read of them.
+#[derive(Debug)]
+pub struct Locked(store::Locked);
 
 /// Commands that are being decided, on accounts that are locked and read.
 #[derive(Debug)]
@@ -24,13 +31,18 @@ pub struct Deciding<'a> {
     previews: Vec<Preview>,
 }
 
-/// The result of a command, before it is saved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preview {
-    /// Its effect, or the reason for the refusal.
-    pub result: Result<Effect, Refusal>,
-    /// Time of the decision, by the clock of the account.
-    pub at: OffsetDateTime,
+/// Locks the accounts of these commands and reads what belongs to them, as the first step of [`execute`](super::execute()). Alone it can be
+/// sent together with other first statements of a transaction.
+///
+/// # Errors
+/// [`DbError`] when an account could not be locked in time, or the database failed.
+pub async fn lock<'a>(
+    conn: &AsyncPgConnection,
+    clock: &dyn Clock,
+    commands: impl IntoIterator<Item = &'a Command>,
+) -> Result<Locked, DbError> {
+    let wanted = Wanted::of(commands);
+    store::lock(conn, clock.pinned(), wanted).await.map(Locked)
 }
 
 /// One account before some commands, to go back to.
@@ -41,7 +53,7 @@ pub struct Savepoint {
     count: usize,
 }
 
-/// The second step of [`execute`](super::execute()): reads what the commands need for which [`lock`](super::lock) was asked.
+/// The second step of [`execute`](super::execute()): reads what the commands need for which [`lock`] was asked.
 ///
 /// # Errors
 /// As [`execute`](super::execute()).
@@ -55,7 +67,7 @@ pub async fn prepare<'a>(
 }
 
 impl<'a> Deciding<'a> {
-    /// Applies a command, the next one of the batch. One for which [`lock`](super::lock) was not asked finds no account.
+    /// Applies a command, the next one of the batch. One for which [`lock`] was not asked finds no account.
     /// Nothing is written yet.
     ///
     /// # Errors
@@ -77,7 +89,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// The balance of an account after the commands so far; what is due counts as gone or come. `None` if there is no such account,
-    /// or [`lock`](super::lock) was not called for it.
+    /// or [`lock`] was not called for it.
     ///
     /// # Errors
     /// [`DbError::Inconsistent`]: damaged data or a bug; nothing of the batch may be saved.

@@ -2,33 +2,11 @@
 
 use std::borrow::Cow;
 
-use diesel_async::AsyncPgConnection;
 use kernel::Clock;
 use pg::{DbError, Tx};
 
-use super::deciding::{Deciding, prepare};
-use crate::{
-    model::{Command, Defaults, Executed},
-    store::{self, Wanted},
-};
-
-/// The locked accounts of some commands, with what was read of them.
-#[derive(Debug)]
-pub struct Locked(pub(super) store::Locked);
-
-/// Locks the accounts of these commands and reads what belongs to them, as the first step of [`execute`]. Alone it can be
-/// sent together with other first statements of a transaction.
-///
-/// # Errors
-/// [`DbError`] when an account could not be locked in time, or the database failed.
-pub async fn lock<'a>(
-    conn: &AsyncPgConnection,
-    clock: &dyn Clock,
-    commands: impl IntoIterator<Item = &'a Command>,
-) -> Result<Locked, DbError> {
-    let wanted = Wanted::of(commands);
-    store::lock(conn, clock.pinned(), wanted).await.map(Locked)
-}
+use super::deciding::{Deciding, lock, prepare};
+use crate::model::{Command, Defaults, Executed};
 
 /// Applies the commands in their order, with the same outcome as one by one. The caller commits.
 ///

@@ -114,7 +114,7 @@ impl Issuer {
 
     /// Tokens of a Supabase project: ES256 or RS256 with the keys at `key_set_url`, and HS256 if there is a secret.
     ///
-    /// `iss` is `{SUPABASE_URL}/auth/v1`, see [`Issuer::supabase_iss`].
+    /// `iss` is `{SUPABASE_URL}/auth/v1`.
     #[must_use]
     pub fn supabase_project(iss: &str, key_set_url: Url, secret: Option<SecretString>) -> Self {
         let issuer = Self::supabase(iss).with_key_set(key_set_url, &[Algorithm::Es256, Algorithm::Rs256]);
@@ -122,12 +122,6 @@ impl Issuer {
             Some(secret) => issuer.with_secret(secret),
             None => issuer,
         }
-    }
-
-    /// The `iss` of the Supabase project at `project_url`, with or without a slash at its end.
-    #[must_use]
-    pub fn supabase_iss(project_url: &str) -> String {
-        format!("{}/auth/v1", project_url.trim_end_matches('/'))
     }
 
     fn supabase(iss: &str) -> Self {
@@ -180,13 +174,6 @@ mod tests {
             "ftp://localhost/",
         ] {
             assert!(!judge(url), "{url}");
-        }
-    }
-
-    #[test]
-    fn the_supabase_issuer_has_one_slash() {
-        for url in ["https://p.example.com", "https://p.example.com/"] {
-            assert_eq!(Issuer::supabase_iss(url), "https://p.example.com/auth/v1");
         }
     }
 

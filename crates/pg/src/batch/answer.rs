@@ -2,7 +2,25 @@
 
 use tokio::sync::oneshot;
 
-use super::Rejected;
+/// Why there is no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The queue is full, or the service is shutting down. Surely not done.
+    #[error("the queue is full")]
+    Full,
+    /// The database could not be reached, or cannot do it for now, or contention did not end. Surely not done.
+    #[error("the database is not available")]
+    Unavailable,
+    /// Another transaction held what the item needs for longer than [`HELD_UP_MAX`](super::HELD_UP_MAX). Surely not done.
+    #[error("another transaction holds up the operation")]
+    HeldUp,
+    /// The connection broke while committing, or the lane ended with the item in a batch: done or not.
+    #[error("the outcome of the commit is unknown")]
+    OutcomeUnknown,
+    /// The item cannot be done, through a fault of ours. Surely not done.
+    #[error("the operation failed")]
+    Failed,
+}
 
 /// Where the outcome of an item goes.
 ///

@@ -6,8 +6,9 @@ use diesel::result::Error as DieselError;
 use futures_util::FutureExt;
 
 use super::{
-    Lookup, Rejected, Work,
+    answer::Rejected,
     turn::{MyTurn, Writing},
+    work::{Lookup, Work},
 };
 use crate::{Attempts, DbError, Pool, Tx};
 
@@ -90,6 +91,12 @@ pub(super) struct Writer<W> {
     pub(super) work: Arc<W>,
 }
 
+impl<W> Clone for Writer<W> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), work: Arc::clone(&self.work) }
+    }
+}
+
 impl<W: Work> Writer<W> {
     async fn work_in(
         &self,
@@ -115,7 +122,8 @@ impl<W: Work> Executor for Writer<W> {
         items: &[W::Item],
         progress: &mut Progress<W::Item, W::Outcome>,
     ) -> Result<Vec<W::Outcome>, DbError> {
-        let (mut tx, opening) = Tx::begin_with(&self.pool, &*self.work, items).await?;
+        let (mut tx, opening) =
+            Tx::begin_with(&self.pool, async |conn| self.work.open(conn, items).await).await?;
         match self.work_in(&mut tx, items, opening, progress).await {
             Ok(outcomes) => {
                 DbError::expect_rows("a batch", items.len(), outcomes.len())?;
@@ -144,6 +152,12 @@ impl<W: Work> Executor for Writer<W> {
 pub(super) struct Reader<L> {
     pub(super) pool: Pool,
     pub(super) lookup: Arc<L>,
+}
+
+impl<L> Clone for Reader<L> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), lookup: Arc::clone(&self.lookup) }
+    }
 }
 
 impl<L: Lookup> Executor for Reader<L> {

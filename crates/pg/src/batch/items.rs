@@ -3,11 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    HELD_UP_MAX, Rejected,
-    answer::Answer,
-    executor::{Executor, Progress, attempt},
+    answer::{Answer, Rejected},
+    limits::HELD_UP_MAX,
 };
-use crate::DbError;
 
 /// An item in the queue.
 pub(super) struct Waiting<I, O> {
@@ -100,28 +98,9 @@ impl<I, O> Batch<I, O> {
             caller.answer.give(Ok(outcome));
         }
     }
-}
 
-impl<I: Send + Sync + 'static, O: Send + 'static> Batch<I, O> {
-    /// Does the items together. Should nobody live to see the end of it, the callers are told what that leaves open.
-    pub(super) async fn attempt<E>(
-        &mut self,
-        executor: &E,
-        progress: &mut Progress<I, O>,
-    ) -> Result<Vec<O>, DbError>
-    where
-        E: Executor<Item = I, Outcome = O>,
-    {
-        self.unless_answered(E::CUT_SHORT);
-        let result = attempt(executor, &self.items, progress).await;
-        if result.is_err() {
-            // Who goes on with the items answers an unknown outcome at once; everything else is surely not done.
-            self.unless_answered(Rejected::Unavailable);
-        }
-        result
-    }
-
-    fn unless_answered(&mut self, rejected: Rejected) {
+    /// What the callers are told should nobody live to answer them.
+    pub(super) fn unless_answered(&mut self, rejected: Rejected) {
         for caller in &mut self.callers {
             caller.answer.unless_given(rejected);
         }

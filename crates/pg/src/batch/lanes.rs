@@ -15,11 +15,14 @@ use tokio::{
 };
 
 use super::{
-    BatchLimits, Rejected,
-    answer::Answer,
+    answer::{Answer, Rejected},
+    executor::Executor,
     items::Waiting,
+    limits::BatchLimits,
     monitor::{Monitor, QueueHealth},
+    runner::Runner,
     turn::Turns,
+    worker::serve,
 };
 
 pub(super) struct Lanes<I, O> {
@@ -47,17 +50,21 @@ impl<I, O> Clone for Lanes<I, O> {
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
-    pub(super) fn start(
-        limits: BatchLimits,
-        spawn: impl Fn(Turns<I, O>, Arc<Monitor>) -> JoinHandle<()>,
-    ) -> Self {
+    /// Starts the workers of all lanes on the present tokio runtime.
+    pub(super) fn start<E>(limits: BatchLimits, executor: &E) -> Self
+    where
+        E: Executor<Item = I, Outcome = O> + Clone,
+    {
         let (mut entrances, mut workers) = (Vec::new(), Vec::new());
         let monitor = Monitor::of(limits.name);
         for _ in 0..limits.lanes.max(1) {
             let (sender, lane) = mpsc::channel(limits.queue_items_max.max(1));
             let bytes = Arc::default();
             let turns = Turns::of(lane, Arc::clone(&bytes));
-            workers.extend((0..limits.workers.max(1)).map(|_| spawn(turns.clone(), Arc::clone(&monitor))));
+            workers.extend((0..limits.workers.max(1)).map(|_| {
+                let runner = Runner::new(executor.clone(), limits, Arc::clone(&monitor));
+                tokio::spawn(serve(runner, turns.clone()))
+            }));
             entrances.push(Entrance { sender, bytes, bytes_max: limits.queue_bytes_max });
         }
         Self { entrances: Arc::new(RwLock::new(entrances)), workers: Arc::new(Mutex::new(workers)), monitor }

@@ -12,11 +12,10 @@ use std::{
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    BatchLimits, Rejected,
-    executor::Executor,
-    held::Held,
+    answer::Rejected,
     items::{Batch, Caller, Waiting},
-    worker::{Meters, Worker},
+    limits::BatchLimits,
+    meters::Meters,
 };
 
 /// Pause between two looks at what is held up while nothing new comes.
@@ -39,7 +38,8 @@ pub(super) struct Turn<I, O> {
     behind: Vec<Waiting<I, O>>,
     /// Bytes of what waits, those behind included.
     bytes: Arc<AtomicUsize>,
-    pub(super) held: Held<I, O>,
+    /// Items that were set aside because another transaction holds them up, in the order in which they came.
+    pub(super) held: Batch<I, O>,
     pub(super) committing: Arc<Committing>,
     claims: watch::Receiver<usize>,
 }
@@ -87,7 +87,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
             taken: Vec::new(),
             behind: Vec::new(),
             bytes,
-            held: Held::nothing(),
+            held: Batch::empty(),
             committing: Arc::default(),
             claims: claimed,
         };
@@ -109,8 +109,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
     /// Takes what waits: at least one item, unless something is held up and wants to be looked at again.
-    pub(super) async fn take<E: Executor>(&mut self, worker: &Worker<E>) -> Taken<I, O> {
-        let limits = worker.limits;
+    pub(super) async fn take<'m>(
+        &mut self,
+        limits: BatchLimits,
+        meters: impl FnOnce() -> &'m Meters,
+    ) -> Taken<I, O> {
         let items_max = limits.batch_items_max.max(1);
         if !self.behind.is_empty() {
             self.take_at_once(items_max);
@@ -144,7 +147,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         }
         let keys = self.taken.iter().map(|waiting| waiting.key).collect();
         let under_way = self.committing.begin(keys);
-        Taken::Work(self.admit(limits, worker.meters()), under_way)
+        Taken::Work(self.admit(limits, meters()), under_way)
     }
 
     fn take_at_once(&mut self, items_max: usize) {

@@ -19,13 +19,23 @@ use tokio_postgres::{
 use tokio_util::either::Either;
 
 use super::{
-    Target,
+    options::{Host, TargetSession, Tcp},
     socket::{self, Endpoint},
     tls::{Encryption, TlsFault, Transport},
-    url::{DatabaseUrl, Host, TargetSession, Tcp},
+    url::DatabaseUrl,
     watched::{Silence, Watch, Watched},
 };
-use crate::pool::chain;
+use crate::{error::chain, session::Session};
+
+/// What the connections of a pool have in common.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) config: Config,
+    pub(super) session: Session,
+    pub(super) tcp: Tcp,
+    pub(super) answer_timeout: Duration,
+    pub(super) silence: Arc<Silence>,
+}
 
 /// A connection with the task that drives it. Dropped, its socket is closed at once.
 pub struct OpenConnection {
@@ -100,55 +110,58 @@ pub(super) fn config(url: &DatabaseUrl, application_name: &str) -> Config {
     config
 }
 
-pub(super) async fn open(
-    target: &Target,
-    (place, host): (usize, &Host),
-    endpoint: &Endpoint,
-    wanted: TargetSession,
-    encryption: &Encryption,
-) -> Result<OpenConnection, Fault> {
-    let socket = socket::open(endpoint, &target.url.tcp).await?;
-    let transport = encryption.apply(socket, &host.name).await?;
-    let encryption = encryption.settled(&transport);
-    let watch = Watch::new(&target.silence, target.answer_timeout);
-    let stream = Watched::new(transport, Arc::clone(&watch));
-    let (client, driver) = target.config.connect_raw(stream, Encrypted).await.map_err(not_begun)?;
-    let encoding = driver.parameter("server_encoding").unwrap_or("UTF8");
-    if encoding != "UTF8" {
-        return Err(Fault::Encoding(encoding.to_owned()));
+impl Connector {
+    /// Opens a connection to a server, if it is of the wanted kind.
+    pub(super) async fn open(
+        &self,
+        (place, host): (usize, &Host),
+        endpoint: &Endpoint,
+        wanted: TargetSession,
+        encryption: &Encryption,
+    ) -> Result<OpenConnection, Fault> {
+        let socket = socket::open(endpoint, &self.tcp).await?;
+        let transport = encryption.apply(socket, &host.name).await?;
+        let encryption = encryption.settled(&transport);
+        let watch = Watch::new(&self.silence, self.answer_timeout);
+        let stream = Watched::new(transport, Arc::clone(&watch));
+        let (client, driver) = self.config.connect_raw(stream, Encrypted).await.map_err(not_begun)?;
+        let encoding = driver.parameter("server_encoding").unwrap_or("UTF8");
+        if encoding != "UTF8" {
+            return Err(Fault::Encoding(encoding.to_owned()));
+        }
+        self.session.note_version(driver.parameter("server_version"));
+        let reported = Reported {
+            standby: driver.parameter("in_hot_standby").map(|value| value == "on"),
+            read_only: driver.parameter("default_transaction_read_only").map(|value| value == "on"),
+        };
+        let cancel = Cancel {
+            token: client.cancel_token(),
+            endpoint: endpoint.clone(),
+            name: host.name.clone(),
+            encryption,
+        };
+        let driver = drive(driver, Arc::clone(&watch), host.to_string());
+        check_kind(&client, wanted, reported).await?;
+        let mut connection =
+            AsyncPgConnection::try_from(client).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
+        self.session.begin_on(&mut connection).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
+        Ok(OpenConnection {
+            connection,
+            watch,
+            answer_timeout: self.answer_timeout,
+            cancel,
+            place,
+            _driver: driver,
+        })
     }
-    target.session.note_version(driver.parameter("server_version"));
-    let reported = Reported {
-        standby: driver.parameter("in_hot_standby").map(|value| value == "on"),
-        read_only: driver.parameter("default_transaction_read_only").map(|value| value == "on"),
-    };
-    let cancel = Cancel {
-        token: client.cancel_token(),
-        endpoint: endpoint.clone(),
-        name: host.name.clone(),
-        encryption,
-    };
-    let driver = drive(driver, Arc::clone(&watch), host.to_string());
-    check_kind(&client, wanted, reported).await?;
-    let mut connection =
-        AsyncPgConnection::try_from(client).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
-    target.session.begin_on(&mut connection).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
-    Ok(OpenConnection {
-        connection,
-        watch,
-        answer_timeout: target.answer_timeout,
-        cancel,
-        place,
-        _driver: driver,
-    })
-}
 
-/// Asks the server to stop a statement, on a connection of its own.
-pub(super) async fn cancel(tcp: &Tcp, cancel: &Cancel, silence: &Arc<Silence>) -> Result<(), Fault> {
-    let socket = socket::open(&cancel.endpoint, tcp).await?;
-    let transport = cancel.encryption.apply(socket, &cancel.name).await?;
-    let stream = Watched::new(transport, Watch::new(silence, Duration::ZERO));
-    Ok(cancel.token.cancel_query_raw(stream, Encrypted).await?)
+    /// Asks the server to stop a statement, on a connection of its own.
+    pub(super) async fn cancel(&self, cancel: &Cancel) -> Result<(), Fault> {
+        let socket = socket::open(&cancel.endpoint, &self.tcp).await?;
+        let transport = cancel.encryption.apply(socket, &cancel.name).await?;
+        let stream = Watched::new(transport, Watch::new(&self.silence, Duration::ZERO));
+        Ok(cancel.token.cancel_query_raw(stream, Encrypted).await?)
+    }
 }
 
 impl OpenConnection {

@@ -10,8 +10,8 @@ use std::{
 use tokio_postgres::config::ChannelBinding;
 
 use super::{
+    options::{Address, Host, SslMode, TargetSession, Tcp, TlsOptions, UrlFault},
     syntax::{Pairs, shown_name},
-    url::{Address, Host, SslMode, TargetSession, Tcp, TlsOptions, UrlFault},
 };
 
 /// A dead peer of an idle connection is found after a minute, and unacknowledged data after half of one.

@@ -6,7 +6,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
-use super::url::{Address, Host, Tcp};
+use super::options::{Address, Host, Tcp};
 
 /// A socket of either kind.
 pub(super) type Socket = Either<TcpStream, UnixStream>;

@@ -2,7 +2,7 @@
 //!
 //! The result is a list of parameters; where one occurs twice, the last one counts. A `+` is a plus sign in both forms.
 
-use super::url::UrlFault;
+use super::options::UrlFault;
 
 /// Parameters in the order in which they stand.
 pub(super) type Pairs = Vec<(String, String)>;

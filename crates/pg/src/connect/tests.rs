@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    url::{Address, SslMode},
+    options::{Address, SslMode},
     *,
 };
 
@@ -34,7 +34,7 @@ fn options_reach_the_server_as_they_were_meant() {
         let url = url(&format!("postgresql://app@localhost/app?{query}"));
         assert_eq!(url.options.as_deref(), Some(options), "{query}");
         let target = Target::parse(&PoolSettings::new(format!("postgresql://app@localhost/app?{query}")));
-        assert_eq!(target.unwrap().config.get_options(), Some(options), "{query}");
+        assert_eq!(target.unwrap().connector.config.get_options(), Some(options), "{query}");
     }
     let list = url(r"host=localhost options='-c jit=off -c my.word=\'a\\ b\''");
     assert_eq!(list.options.as_deref(), Some(r"-c jit=off -c my.word='a\ b'"));

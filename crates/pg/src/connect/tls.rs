@@ -19,8 +19,9 @@ use tokio_util::either::Either;
 
 use super::{
     certificates::{Check, Known, Verifier, public_key},
+    options::{SslMode, TlsOptions},
     socket::Socket,
-    url::{DatabaseUrl, SslMode, TlsOptions},
+    url::DatabaseUrl,
 };
 use crate::DbError;
 

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod cycles;
+#[cfg(test)]
 mod edges;
 #[cfg(test)]
 mod error_codes;

@@ -1,8 +1,8 @@
 //! When an event may have happened.
 
+use kernel::clock::whole_microseconds;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
-use super::quarter::whole_microseconds;
 use crate::{NewRecord, UsageRefusal};
 
 /// How far back an event may lie.

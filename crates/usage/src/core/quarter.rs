@@ -1,5 +1,6 @@
 //! Quarters of an hour of UTC, the grid of all roll-ups.
 
+use kernel::clock::whole_microseconds;
 use time::{Duration, OffsetDateTime};
 
 const QUARTER_SECONDS: i64 = 15 * 60;
@@ -10,13 +11,6 @@ pub(crate) fn floor(instant: OffsetDateTime) -> OffsetDateTime {
     let seconds = instant.unix_timestamp();
     let into = seconds.rem_euclid(QUARTER_SECONDS);
     OffsetDateTime::from_unix_timestamp(seconds.saturating_sub(into)).unwrap_or(instant)
-}
-
-/// The instant without parts of a microsecond: stored times have none.
-pub(crate) fn whole_microseconds(instant: OffsetDateTime) -> OffsetDateTime {
-    let nanosecond = instant.nanosecond();
-    let whole = nanosecond.saturating_sub(nanosecond % 1_000);
-    instant.replace_nanosecond(whole).unwrap_or(instant)
 }
 
 /// The first whole microsecond that is not before an instant.

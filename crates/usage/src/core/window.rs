@@ -1,8 +1,9 @@
 //! The instants that a question is about.
 
+use kernel::clock::whole_microseconds;
 use time::{Duration, OffsetDateTime, macros::datetime};
 
-use super::quarter::{next_microsecond, whole_microseconds};
+use super::quarter::next_microsecond;
 use crate::RecordFilter;
 
 /// Before this nothing is recorded, and nothing need be asked of the database.

@@ -1,0 +1,90 @@
+//! What commands and actions do to a state.
+
+use kernel::Credits;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    core::Written,
+    model::{Applied, Balance, Command, Entry, GrantView, HoldView},
+};
+
+/// What a command did to the state.
+///
+/// It can be written as JSON, without its entry, in a form that is stored: members are added to it, and none changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// The entry that says what the command did.
+    #[serde(skip)]
+    pub entry: Written,
+    /// The account afterwards.
+    #[serde(flatten)]
+    pub balance: Balance,
+    /// The hold that was made or resolved, afterwards.
+    pub hold: Option<Box<HoldView>>,
+    /// The grant that was given, afterwards.
+    pub grant: Option<Box<GrantView>>,
+    /// Part of a charge that nothing was left to pay for.
+    #[serde(with = "kernel::stored::micro_credits")]
+    pub uncollected: Credits,
+    /// The command had been applied before.
+    pub replayed: bool,
+}
+
+/// What an action did, before the account is shown.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub entry: Written,
+    pub hold: Option<Uuid>,
+    pub grant: Option<i64>,
+    pub uncollected: Credits,
+    pub replayed: bool,
+}
+
+impl Effect {
+    /// The entry, by its place in the journal of the account.
+    #[must_use]
+    pub fn entry_seq(&self) -> Option<i64> {
+        match &self.entry {
+            Written::Nothing => None,
+            Written::Now(seq) => Some(*seq),
+            Written::Before(entry) => Some(entry.seq),
+        }
+    }
+
+    /// The transaction that names the effect of the command for ever; for one that had been applied before the first one.
+    #[must_use]
+    pub fn transaction_id(&self, command: &Command) -> Uuid {
+        let first = match &self.entry {
+            Written::Now(_) => None,
+            Written::Nothing => self.grant.as_ref().and_then(|grant| grant.transaction_id),
+            Written::Before(entry) => Some(entry.transaction_id),
+        };
+        first.unwrap_or(command.transaction_id)
+    }
+
+    /// The same with its entry, once that is stored.
+    #[must_use]
+    pub fn with_entry(self, entry: Option<Entry>) -> Applied {
+        Applied {
+            entry,
+            balance: self.balance,
+            hold: self.hold.map(|hold| *hold),
+            grant: self.grant.map(|grant| *grant),
+            uncollected: self.uncollected,
+            replayed: self.replayed,
+        }
+    }
+}
+
+impl Done {
+    /// Nothing happened that an entry would tell.
+    pub(super) fn nothing() -> Self {
+        Self { entry: Written::Nothing, hold: None, grant: None, uncollected: Credits::ZERO, replayed: false }
+    }
+
+    /// This entry tells what happened.
+    pub(super) fn wrote(seq: i64) -> Self {
+        Self { entry: Written::Now(seq), ..Self::nothing() }
+    }
+}

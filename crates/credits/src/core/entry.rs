@@ -1,0 +1,113 @@
+//! Entries of the journal, on their way into the database and out of it.
+
+use kernel::{Actor, Credits, FreeForm, UserId};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    core::burn::Portion,
+    model::{Entry, EntryKind},
+};
+
+/// An entry that is made but not stored, so that it has no id yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Place in the journal of the account.
+    pub seq: i64,
+    /// Identity of the command, or of the due item.
+    pub transaction_id: Uuid,
+    /// What happened.
+    pub kind: EntryKind,
+    /// How much, above zero.
+    pub amount: Credits,
+    /// Posted credit before.
+    pub balance_before: Credits,
+    /// Posted credit after.
+    pub balance_after: Credits,
+    /// Held credit after.
+    pub held_after: Credits,
+    /// The hold that was made, captured or released.
+    pub hold_id: Option<Uuid>,
+    /// What the caller noted, or the record that the entry charges.
+    pub usage_record_id: Option<i64>,
+    /// Identity of the payment or gift.
+    pub reference_id: Option<String>,
+    /// The entry that a refund gives back.
+    pub refunds_seq: Option<i64>,
+    /// Written together with its usage record.
+    pub metered: bool,
+    /// What the caller said about it.
+    pub description: Option<String>,
+    /// What the caller attached.
+    pub metadata: FreeForm,
+    /// In which capacity it was done.
+    pub actor: Actor,
+    /// When it takes effect.
+    pub created_at: OffsetDateTime,
+    /// When it was written.
+    pub booked_at: OffsetDateTime,
+    /// Which grants it touched.
+    pub lines: Vec<Line>,
+}
+
+/// What an entry did to one grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Which grant.
+    pub grant_id: i64,
+    /// Change of what remains of it.
+    pub delta: Credits,
+    /// Change of what is held of it.
+    pub held_delta: Credits,
+}
+
+/// An entry that can be given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// Which entry: a consume or a capture.
+    pub seq: i64,
+    /// What it charged.
+    pub amount: Credits,
+    /// What refunds gave back of it.
+    pub refunded: Credits,
+    /// When it was charged.
+    pub created_at: OffsetDateTime,
+    /// What it took from which grant.
+    pub portions: Vec<Portion>,
+}
+
+/// Where the entry of a command is found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Written {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// In the journal of the state, under this `seq`.
+    Now(i64),
+    /// It had been stored before the state was loaded.
+    Before(Box<Entry>),
+}
+
+impl JournalEntry {
+    /// The entry as it is shown, once it has its `id`. `metadata` is as the database keeps it.
+    #[must_use]
+    pub fn stored(&self, user_id: &UserId, id: i64, metadata: FreeForm) -> Entry {
+        Entry {
+            id,
+            transaction_id: self.transaction_id,
+            user_id: user_id.clone(),
+            seq: self.seq,
+            kind: self.kind,
+            amount: self.amount,
+            balance_before: self.balance_before,
+            balance_after: self.balance_after,
+            usage_record_id: self.usage_record_id,
+            reference_id: self.reference_id.clone(),
+            hold_id: self.hold_id,
+            description: self.description.clone(),
+            metadata,
+            actor: self.actor,
+            created_at: self.created_at,
+        }
+    }
+}

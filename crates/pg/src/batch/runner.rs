@@ -1,0 +1,64 @@
+//! Runs batches: the executor of a queue with its limits, metrics and monitor.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{
+    answer::Rejected,
+    executor::{Executor, Progress, attempt, rejection},
+    items::Batch,
+    limits::BatchLimits,
+    meters::Meters,
+    monitor::Monitor,
+};
+use crate::{DbError, error::chain};
+
+pub(super) struct Runner<E> {
+    pub(super) executor: E,
+    pub(super) limits: BatchLimits,
+    pub(super) monitor: Arc<Monitor>,
+    meters: OnceLock<Meters>,
+}
+
+impl<E: Executor> Runner<E> {
+    pub(super) fn new(executor: E, limits: BatchLimits, monitor: Arc<Monitor>) -> Self {
+        Self { executor, limits, monitor, meters: OnceLock::new() }
+    }
+
+    /// Looked up once, and not before the first batch: a recorder that is installed after the lanes began is found too.
+    pub(super) fn meters(&self) -> &Meters {
+        self.meters.get_or_init(|| Meters::of(self.limits.name))
+    }
+
+    /// Runs items together, and notes how that ended. Should nobody live to see the end of it, the callers are told what that
+    /// leaves open.
+    pub(super) async fn attempt(
+        &self,
+        batch: &mut Batch<E::Item, E::Outcome>,
+        progress: &mut Progress<E::Item, E::Outcome>,
+    ) -> Result<Vec<E::Outcome>, DbError> {
+        batch.unless_answered(E::CUT_SHORT);
+        let result = attempt(&self.executor, batch.items(), progress).await;
+        if result.is_err() {
+            // Who goes on with the items answers an unknown outcome at once; everything else is surely not done.
+            batch.unless_answered(Rejected::Unavailable);
+        }
+        self.monitor.ended(result.as_ref().err(), progress.is_committing());
+        result
+    }
+
+    /// Tells what became of a batch as a whole, or gives it back: the fault may lie in a single item.
+    pub(super) fn reject(
+        &self,
+        batch: Batch<E::Item, E::Outcome>,
+        error: &DbError,
+    ) -> Option<Batch<E::Item, E::Outcome>> {
+        match rejection(error) {
+            Some(rejected) if !matches!(error, DbError::LockTimeout(_)) => {
+                tracing::warn!(queue = self.limits.name, items = batch.len(), error = %chain(error), "the requests of a batch are answered with 503");
+                batch.reject(rejected);
+                None
+            }
+            _ => Some(batch),
+        }
+    }
+}
