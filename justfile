@@ -42,7 +42,7 @@ docs:
 
 # fetch the files of /docs and /redoc again (needs npm and a network)
 vendor:
-    bins/gateway/assets/docs/vendor.sh
+    crates/web/assets/docs/vendor.sh
 
 # requests a second and latencies, next to what the database alone can do
 bench *args:

@@ -23,20 +23,46 @@ use tokio::sync::Semaphore;
 
 use super::{
     body_readers::BodyReaders,
-    call::Caller,
     catalogue,
     error::ApiError,
     fault::{Fault, Place},
     rate_limit::{Buckets, Level, RateLimits, rate_limited},
-    route::{BATCH_BYTES_MAX, BodyRule, Route},
 };
-use crate::app::App;
 
 /// Largest body that is read on the thread that serves the request, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 * 1024;
 
 /// Seconds after which a caller may try again when too many bytes are held.
 const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// Whether a route reads a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyRule {
+    /// A body is ignored.
+    Ignored,
+    /// JSON of at most [`JSON_BYTES_MAX`], whatever its content type says; empty counts as absent fields.
+    Json,
+    /// The same of at most [`BATCH_BYTES_MAX`].
+    Batch,
+}
+
+impl BodyRule {
+    /// Most bytes that are read.
+    #[must_use]
+    pub fn bytes_max(self) -> usize {
+        match self {
+            Self::Ignored => 0,
+            Self::Json => JSON_BYTES_MAX,
+            Self::Batch => BATCH_BYTES_MAX,
+        }
+    }
+}
+
+/// Largest JSON body, in bytes (HTTP contract 1.1).
+pub const JSON_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Largest JSON body of a batch, in bytes (HTTP contract 1.1).
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The bodies of all requests.
 #[derive(Debug)]
@@ -134,12 +160,12 @@ impl Bodies {
 
     /// The body of a request whose body is not read.
     #[must_use]
-    pub fn none(&self, caller: &Caller) -> Body {
+    pub fn none(&self, caller: Option<&Principal>) -> Body {
         Body { bytes: Vec::new(), share: self.share(caller) }
     }
 
-    fn share(&self, caller: &Caller) -> Share {
-        let caller = match &caller.principal {
+    fn share(&self, caller: Option<&Principal>) -> Share {
+        let caller = match caller {
             Some(Principal::User(id) | Principal::AdminUser(id)) => format!("user {id}"),
             Some(Principal::Key { name, .. }) => format!("key {name}"),
             None => "anonymous".to_owned(),
@@ -216,8 +242,8 @@ impl<'a> Meter<'a> {
         Self { buckets: limits.bytes.as_ref().zip(user.map(kernel::UserId::as_str)), clock, level: None }
     }
 
-    /// Whether so many bytes could be taken; takes none.
-    fn check(&self, bytes: usize) -> Result<(), ApiError> {
+    /// Checks that so many bytes could be taken; takes none.
+    pub(super) fn check(&self, bytes: usize) -> Result<(), ApiError> {
         if let Some((buckets, user)) = self.buckets {
             buckets.check(user, u64::try_from(bytes).unwrap_or(u64::MAX), self.clock.now())?;
         }
@@ -233,26 +259,8 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// Whether the byte limit of a caller has room for the body of a request, as far as its head says. A body sent in chunks is
-/// known to exceed the limit only if nothing is left.
-///
-/// # Errors
-/// 429.
-pub fn check_rate(
-    app: &App,
-    route: &Route,
-    request: &HttpRequest,
-    caller: &Principal,
-) -> Result<(), ApiError> {
-    if route.body == BodyRule::Ignored {
-        return Ok(());
-    }
-    let is_chunked = request.chunked().unwrap_or(false);
-    let expected = declared(request).unwrap_or_else(|| usize::from(is_chunked));
-    Meter::new(&app.traffic.rate_limits, Some(caller), &*app.clock).check(expected)
-}
-
-fn declared(request: &HttpRequest) -> Option<usize> {
+/// The length of a body as the head of its request declares it.
+pub(super) fn declared(request: &HttpRequest) -> Option<usize> {
     let value = request.headers().get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
@@ -283,7 +291,7 @@ pub async fn receive(
     request: &HttpRequest,
     payload: &mut Payload,
     bytes_max: usize,
-    caller: &Caller,
+    caller: Option<&Principal>,
     meter: &mut Meter<'_>,
 ) -> Result<Body, ApiError> {
     let declared = judge_head(request, bytes_max)?;
@@ -329,15 +337,15 @@ fn too_large(bytes_max: usize) -> ApiError {
 mod tests {
     use super::*;
 
-    fn user(id: &str) -> Caller {
-        Caller { principal: Some(Principal::User(id.parse().unwrap())), ..Caller::default() }
+    fn user(id: &str) -> Principal {
+        Principal::User(id.parse().unwrap())
     }
 
     #[tokio::test]
     async fn bytes_are_bounded_for_a_caller_and_for_all() {
         let bodies = Bodies::new(64 << 20, 1).unwrap();
         let mut shares: Vec<Share> =
-            ["a", "a", "b", "c", "d"].map(|id| bodies.share(&user(id))).into_iter().collect();
+            ["a", "a", "b", "c", "d"].map(|id| bodies.share(Some(&user(id)))).into_iter().collect();
         assert!(shares[0].grow(10 << 20).is_ok());
         assert_eq!(shares[1].grow(7 << 20).unwrap_err().code(), "RateLimitExceededException");
         drop(shares.remove(1));
@@ -345,7 +353,7 @@ mod tests {
             assert!(share.grow(16 << 20).is_ok());
         }
         assert!(shares[0].grow(6 << 20).is_ok(), "what was refused is not held");
-        let mut small = bodies.share(&user("e"));
+        let mut small = bodies.share(Some(&user("e")));
         assert_eq!(small.grow(1).unwrap_err().code(), "ServiceUnavailableException");
         drop(shares);
         assert!(small.grow(1).is_ok());
@@ -360,7 +368,7 @@ mod tests {
         let here = std::thread::current().id();
         let thread = || std::thread::current().id();
         let share = |bytes| {
-            let mut share = bodies.share(&user("a"));
+            let mut share = bodies.share(Some(&user("a")));
             share.grow(bytes).unwrap();
             Arc::new(share)
         };
@@ -373,7 +381,7 @@ mod tests {
     async fn work_whose_caller_is_gone_stays_counted_until_it_is_done() {
         let bodies = Bodies::new(1 << 20, 1).unwrap();
         let bytes = SMALL_BYTES_MAX + 1;
-        let mut share = bodies.share(&user("a"));
+        let mut share = bodies.share(Some(&user("a")));
         share.grow(bytes).unwrap();
         let share = Arc::new(share);
         let (begin, begun) = tokio::sync::oneshot::channel();

@@ -322,13 +322,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::http::connections::Connections;
+    use crate::connections::Connections;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn pair() -> (Connection, TcpStream, Arc<Connections>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        crate::http::server::prepare(&listener).unwrap();
+        crate::listener::prepare(&listener).unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -2,34 +2,44 @@
 
 use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
-use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse,
-    http::{
-        Method,
-        header::{self, HeaderValue},
-    },
-    web::Payload,
-};
-use kernel::UserId;
-
 use super::{
     access,
-    bodies::{self, Body, Meter},
-    call::{Call, Caller, Received, Stage, path_parameter},
+    bodies::{self, Body, BodyRule, Meter},
+    call::{Call, Received, Stage},
+    caller::Caller,
     catalogue,
-    error::{ApiError, ErrorContext},
+    error::ApiError,
     expect::{GoOn, HeadOnly},
     fields::Fields,
     isolation::isolate,
     keep_alive::{Failed, Incoming},
     language::Language,
-    observe::{self, RequestId},
     rate_limit::Level,
+    refusal::{language_of, refuse},
     reply::Reply,
-    route::{BodyRule, Route},
-    routes::known_parameters,
+    request_id::routed,
+    route::Route,
+    service::{AccessRule as _, Service},
 };
-use crate::app::App;
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    web::Payload,
+};
+
+/// A route, with what is found out about it once.
+pub struct Endpoint<S: Service> {
+    route: &'static Route<S>,
+    known_parameters: Option<Vec<&'static str>>,
+}
+
+impl<S: Service> Endpoint<S> {
+    /// The endpoint of a route.
+    #[must_use]
+    pub fn new(route: &'static Route<S>) -> Self {
+        Self { route, known_parameters: route.known_parameters() }
+    }
+}
 
 /// How far a request has come.
 #[derive(Debug, Default)]
@@ -40,24 +50,25 @@ struct Progress {
 }
 
 /// Answers one request.
-pub async fn dispatch(
-    app: Arc<App>,
-    route: &'static Route,
+pub async fn dispatch<S: Service>(
+    app: Arc<S>,
+    endpoint: Rc<Endpoint<S>>,
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    observe::routed(&request, route.path);
-    let language = language_of(&app, &request);
-    let limit = app.config.limits.request_timeout;
+    let route = endpoint.route;
+    routed(&request, route.path);
+    let language = language_of(&*app, &request);
+    let limit = app.settings().request_timeout;
     let progress = Rc::new(Progress::default());
     // On the heap: the layers around it would copy it from one to the next.
     let work =
-        Box::pin(run(Arc::clone(&app), route, request.clone(), payload, language, Rc::clone(&progress)));
+        Box::pin(run(Arc::clone(&app), endpoint, request.clone(), payload, language, Rc::clone(&progress)));
     let work = unless_body_fails(
         &request,
         work,
         |stage, failed| match stage {
-            Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
+            Stage::Work if !route.only_reads() => ApiError::outcome_unknown(),
             Stage::Admission | Stage::Receipt | Stage::Work => bodies::broke_off(failed.after_bytes),
         },
         &progress,
@@ -65,20 +76,20 @@ pub async fn dispatch(
     // Once an unsafe request was handed over, a panic says nothing about what was committed, like a time-out. Reading its
     // fields is isolated on its own, see `Fields::read`.
     let work = isolate(work, || match progress.stage.get() {
-        Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
+        Stage::Work if !route.only_reads() => ApiError::outcome_unknown(),
         Stage::Admission | Stage::Receipt | Stage::Work => ApiError::new(&catalogue::INTERNAL),
     });
     let result = match tokio::time::timeout(limit, work).await {
         Ok(result) => result,
         Err(_elapsed) => Err(match progress.stage.get() {
             Stage::Receipt => ApiError::new(&catalogue::REQUEST_TIMEOUT),
-            Stage::Work if !is_safe(&route.method) => ApiError::outcome_unknown(),
+            Stage::Work if !route.only_reads() => ApiError::outcome_unknown(),
             Stage::Admission | Stage::Work => ApiError::unavailable(),
         }),
     };
     let mut response = match result {
         Ok(reply) => in_language(reply.respond(), language),
-        Err(error) => refuse(&app, &request, language, route.operation, error),
+        Err(error) => refuse(&*app, &request, language, route.operation, error),
     };
     for (name, value) in progress.level.get().iter().flat_map(Level::headers) {
         if !response.headers().contains_key(&name) {
@@ -126,56 +137,30 @@ fn in_language(mut response: HttpResponse, language: Language) -> HttpResponse {
     response
 }
 
-/// The documented body for an error of this request.
-pub fn refuse(
-    app: &App,
-    request: &HttpRequest,
-    language: Language,
-    operation: &str,
-    error: ApiError,
-) -> HttpResponse {
-    let user_id: Option<UserId> = path_parameter(request, "user_id").parse().ok();
-    error.respond(&ErrorContext {
-        operation,
-        user_id: user_id.as_ref(),
-        request_id: &RequestId::of(request),
-        language,
-        now: app.clock.now(),
-    })
-}
-
-/// The language of a request: what it accepts, else the default of its surface.
-pub fn language_of(app: &App, request: &HttpRequest) -> Language {
-    let path = request.path();
-    let is_chat = path.starts_with("/api/") && !path.starts_with("/api/v1/");
-    let default = if is_chat { Language::Zh } else { app.config.app.default_language };
-    let accept = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    Language::negotiate(accept, default)
-}
-
-async fn run(
-    app: Arc<App>,
-    route: &'static Route,
+async fn run<S: Service>(
+    app: Arc<S>,
+    endpoint: Rc<Endpoint<S>>,
     request: HttpRequest,
     payload: Payload,
     language: Language,
     progress: Rc<Progress>,
 ) -> Result<Reply, ApiError> {
-    let caller = access::admit(&app, route, &request).await?;
+    let route = endpoint.route;
+    let caller = access::admit(&*app, route, &request).await?;
     if request.extensions().contains::<HeadOnly>() {
         return match judge_head(route, &request) {
-            Err(error) => Err(access::after_failure(&app, &caller, error).await),
+            Err(error) => Err(app.after_failure(&caller, error).await),
             judged => judged,
         };
     }
     let done = async {
         progress.stage.set(Stage::Receipt);
-        let body = receive(&app, route, &request, payload, &caller, &progress).await?;
+        let body = receive(&*app, route, &request, payload, &caller, &progress).await?;
         progress.stage.set(Stage::Admission);
         let (query, bytes) = (request.query_string().to_owned(), body.bytes);
         let (work, share) = (move || Fields::of(&query, bytes), Arc::new(body.share));
-        let mut fields = app.traffic.bodies.work(&share, work).await?;
-        if let Some(known) = known_parameters(route) {
+        let mut fields = app.traffic().bodies.work(&share, work).await?;
+        if let Some(known) = &endpoint.known_parameters {
             fields.allow_only(known);
             if known.is_empty() && route.body == BodyRule::Ignored {
                 // The endpoint reads nothing.
@@ -189,44 +174,35 @@ async fn run(
         (route.handler)(call).await
     };
     match done.await {
-        Err(error) => Err(access::after_failure(&app, &caller, error).await),
-        Ok(_) if caller.standing.is_due() => {
-            tracing::error!(operation = route.operation, "a route looked at nobody's standing");
-            Err(ApiError::new(&catalogue::INTERNAL))
-        }
-        done => done,
+        Err(error) => Err(app.after_failure(&caller, error).await),
+        Ok(reply) => app.after_success(&caller, route.operation).map(|()| reply),
     }
 }
 
 /// What the head of a request decides about its body, before the body is asked for.
-fn judge_head(route: &Route, request: &HttpRequest) -> Result<Reply, ApiError> {
+fn judge_head<S: Service>(route: &Route<S>, request: &HttpRequest) -> Result<Reply, ApiError> {
     if route.body != BodyRule::Ignored {
         bodies::judge_head(request, route.body.bytes_max())?;
     }
     Ok(Reply::of("application/json", "").marked(GoOn))
 }
 
-async fn receive(
-    app: &App,
-    route: &Route,
+async fn receive<S: Service>(
+    app: &S,
+    route: &Route<S>,
     request: &HttpRequest,
     mut payload: Payload,
-    caller: &Caller,
+    caller: &Caller<S::Facts>,
     progress: &Progress,
 ) -> Result<Body, ApiError> {
-    let mut meter = Meter::new(&app.traffic.rate_limits, caller.principal.as_ref(), &*app.clock);
+    let principal = caller.principal.as_ref();
+    let mut meter = Meter::new(&app.traffic().rate_limits, principal, app.clock());
     if route.body == BodyRule::Ignored {
-        return Ok(app.traffic.bodies.none(caller));
+        return Ok(app.traffic().bodies.none(principal));
     }
     let bytes_max = route.body.bytes_max();
     let received =
-        bodies::receive(&app.traffic.bodies, request, &mut payload, bytes_max, caller, &mut meter).await;
+        bodies::receive(&app.traffic().bodies, request, &mut payload, bytes_max, principal, &mut meter).await;
     progress.level.set(meter.level);
     received
-}
-
-/// Returns whether a method changes nothing.
-#[must_use]
-pub fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
 }

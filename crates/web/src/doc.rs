@@ -1,4 +1,4 @@
-//! What a route says about itself; `openapi` turns it into OpenAPI 3.1.
+//! The documentation of a route, of which `openapi` makes OpenAPI 3.1.
 
 use serde_json::{Map, Value, json};
 use utoipa::{
@@ -9,9 +9,10 @@ use utoipa::{
 use super::{
     catalogue::{self, Entry},
     fields::{
-        PageInput, Source,
+        Source,
         dates::DatesInput,
         input::{Declared, Input, reference},
+        page::PageInput,
     },
 };
 
@@ -287,7 +288,7 @@ macro_rules! words {
 
         impl utoipa::PartialSchema for $Words {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-                $crate::http::doc::words(&$words)
+                $crate::doc::words(&$words)
             }
         }
 

@@ -1,11 +1,12 @@
-//! Errors on their way to the client: what the domains refuse becomes the documented body, in one place.
+//! Errors on their way to the client: a refusal becomes the documented body, in one place.
+
+use std::{error::Error, iter::successors};
 
 use actix_web::{
     HttpResponse,
     http::header::{self, HeaderName, HeaderValue},
 };
 use kernel::{Detail, Failure, IdempotencyKey, Kind, UserId, rfc3339};
-use pg::{DbError, Rejected, pool::chain};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
@@ -43,6 +44,8 @@ pub struct ErrorContext<'a> {
     pub request_id: &'a str,
     /// Language of `message`.
     pub language: Language,
+    /// Language of `detail`, if that is a sentence.
+    pub detail_language: Language,
     /// The present instant.
     pub now: OffsetDateTime,
 }
@@ -99,9 +102,14 @@ impl ApiError {
     /// 422 with these faults.
     #[must_use]
     pub fn faults(faults: Vec<Fault>) -> Self {
-        let mut error = Self::new(&catalogue::VALIDATION);
-        error.0.faults = faults;
-        error
+        Self::new(&catalogue::VALIDATION).with_faults(faults)
+    }
+
+    /// The same code with these faults instead of its own.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
+        self.0.faults = faults;
+        self
     }
 
     /// 401 without a credential: `Not authenticated`.
@@ -114,12 +122,6 @@ impl ApiError {
     #[must_use]
     pub fn unauthorized(entry: &'static Entry) -> Self {
         Self::new(entry).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-    }
-
-    /// 404 for a user that was never ensured.
-    #[must_use]
-    pub fn user_not_found(user_id: &UserId) -> Self {
-        Self::new(&catalogue::USER_NOT_FOUND).detail("user_id", Detail::Text(user_id.to_string()))
     }
 
     /// 503: surely not done, try again soon.
@@ -140,24 +142,6 @@ impl ApiError {
         Self::new(&catalogue::IDEMPOTENCY_IN_PROGRESS)
             .detail("key", Detail::Text(key.key().to_owned()))
             .retry_after()
-    }
-
-    /// What a committer did not do; with a key, what is held up may be the first request of that key.
-    #[must_use]
-    pub fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self {
-        match (key, rejected) {
-            (Some(key), Rejected::HeldUp) => Self::in_progress(key),
-            (_, rejected) => rejected.into(),
-        }
-    }
-
-    /// The failure of a separate transaction. With a key, a lock timeout may be due to the first request of that key.
-    #[must_use]
-    pub fn of_database(error: DbError, key: Option<&IdempotencyKey>) -> Self {
-        match (key, error) {
-            (Some(key), DbError::LockTimeout(_)) => Self::in_progress(key),
-            (_, error) => error.into(),
-        }
     }
 
     /// The error, marked as the answer to a repeat under the same key if it is one.
@@ -182,22 +166,18 @@ impl ApiError {
         self.0.entry.code
     }
 
-    /// What a domain refused, with its code and facts. Faults of ours are logged here, once, with their causes.
+    /// What a domain refused, with its entry and its facts. Faults of ours are logged here, once, with their causes.
     #[must_use]
-    pub fn from_failure(failure: &dyn Failure) -> Self {
+    pub fn of_failure(entry: &'static Entry, failure: &dyn Failure) -> Self {
         let error = match failure.kind() {
             Kind::Internal => {
                 tracing::error!(error = %chain(failure), "an operation failed");
                 return Self::new(&catalogue::INTERNAL);
             }
-            Kind::Invalid => {
-                let mut error = Self::new(catalogue::find(failure.code()));
-                error.0.faults.push(invalid(failure));
-                error
-            }
-            Kind::Unauthenticated => Self::unauthorized(catalogue::find(failure.code())),
-            Kind::Unavailable => Self::new(catalogue::find(failure.code())).retry_after(),
-            _ => Self::new(catalogue::find(failure.code())),
+            Kind::Invalid => Self::new(entry).with_faults(vec![invalid(failure)]),
+            Kind::Unauthenticated => Self::unauthorized(entry),
+            Kind::Unavailable => Self::new(entry).retry_after(),
+            _ => Self::new(entry),
         };
         failure.details().into_iter().fold(error, |error, (name, detail)| error.detail(name, detail))
     }
@@ -207,8 +187,7 @@ impl ApiError {
     pub fn respond(self, context: &ErrorContext<'_>) -> HttpResponse {
         let text = self.0.text.clone().unwrap_or_else(|| self.filled());
         let timestamp = rfc3339(self.0.at.unwrap_or(context.now));
-        let is_chat = context.operation.starts_with("chat_");
-        let plain = if is_chat { text.in_language(context.language) } else { &text.en };
+        let plain = text.in_language(context.detail_language);
         let body = Body {
             success: false,
             status: "error",
@@ -270,36 +249,6 @@ impl ApiError {
     }
 }
 
-impl From<DbError> for ApiError {
-    fn from(error: DbError) -> Self {
-        match &error {
-            DbError::OutcomeUnknown(_) => {
-                tracing::error!(error = %chain(&error), "the outcome of a commit is unknown");
-                Self::outcome_unknown()
-            }
-            error if error.is_unavailable() => {
-                tracing::warn!(error = %chain(error), "the database is not available");
-                Self::unavailable()
-            }
-            error => {
-                tracing::error!(error = %chain(error), "a database operation failed");
-                Self::new(&catalogue::INTERNAL)
-            }
-        }
-    }
-}
-
-impl From<Rejected> for ApiError {
-    /// The committer logged the cause already.
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::Full | Rejected::Unavailable | Rejected::HeldUp => Self::unavailable(),
-            Rejected::OutcomeUnknown => Self::outcome_unknown(),
-            Rejected::Failed => Self::new(&catalogue::INTERNAL),
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct Body<'a> {
     success: bool,
@@ -352,14 +301,6 @@ fn invalid(failure: &dyn Failure) -> Fault {
             input: None,
         };
     }
-    if failure.code() == catalogue::PRICE_NOT_FOUND.code {
-        return Fault {
-            kind: "price_not_found",
-            loc: vec![Place::from("body"), Place::from("model_name")],
-            msg: failure.to_string(),
-            input: None,
-        };
-    }
     let field = failure.details().into_iter().find_map(|(name, detail)| match detail {
         Detail::Text(field) if name == "field" => Some(field),
         _ => None,
@@ -377,4 +318,11 @@ fn detail_text(detail: &Detail) -> String {
         Detail::Usd(usd) => usd.to_string(),
         Detail::Time(instant) => rfc3339(*instant),
     }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let one_line = |error: &dyn Error| error.to_string().lines().collect::<Vec<_>>().join("; ");
+    let causes = successors(Some(error), |error| (*error).source());
+    causes.map(one_line).collect::<Vec<_>>().join(": ")
 }

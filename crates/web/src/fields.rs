@@ -3,24 +3,24 @@
 //! Values come from the query, from the JSON body, or from either (HTTP contract 1.10). A parser turns one value into a
 //! domain type or says what is wrong; the reader notes the place and goes on.
 
-mod amounts;
+pub mod amounts;
 pub mod dates;
 pub mod double;
 pub mod input;
 pub mod json;
 mod nested;
+pub mod page;
 pub mod parse;
 pub mod parser;
 mod query;
 pub mod time;
+mod value;
 pub mod words;
 
-use std::{str::FromStr, sync::Arc};
+use std::sync::Arc;
 
-use kernel::{Cursor, Page, Start};
-use serde_json::Value as Json;
-
-use self::{input::Input, json::Object, parser::Parse};
+pub use self::value::{Parsed, Source, Value};
+use self::{json::Object, parser::Parse, query::Text};
 use super::{
     catalogue, echo,
     error::ApiError,
@@ -37,59 +37,6 @@ const LIKENESS_MIN: f64 = 0.8;
 /// Most unknown query parameters that are listed.
 const UNKNOWN_MAX: usize = 20;
 
-/// One value as it came.
-#[derive(Debug, Clone, Copy)]
-pub enum Value<'a> {
-    /// The literal text of a JSON value.
-    Json(&'a str),
-    /// A decoded query value.
-    Text(&'a str),
-}
-
-/// The value of a query parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Text {
-    /// A decoded value.
-    Utf8(String),
-    /// A value whose bytes are not UTF-8, as it came.
-    Other(String),
-}
-
-impl Value<'_> {
-    /// The value as a fault shows it, shortened.
-    #[must_use]
-    pub fn echo(self) -> Json {
-        match self {
-            Self::Json(literal) => echo::of_json(literal),
-            Self::Text(text) => echo::of_text(text),
-        }
-    }
-}
-
-/// Where a field may come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The query only.
-    Query,
-    /// The JSON body only.
-    Body,
-    /// Either; both must agree.
-    Either,
-}
-
-crate::input! {
-    /// A page of a list.
-    pub struct PageInput {
-        /// Most items of a page; above 500 counts as 500. A page of large items ends earlier: go on by cursor, or by offset plus
-        /// items received.
-        limit: Option<i64> = optional(Query, parse::integer(1, i64::MAX)), example(10);
-        /// Items to skip.
-        offset: Option<i64> = optional(Query, parse::integer(0, i64::MAX)), default(0), example(0);
-        /// `X-Next-Cursor` of the page before, with the same filters; excludes `offset`.
-        cursor: Option<String> = optional(Query, parse::text(0, usize::MAX));
-    }
-}
-
 /// The fields of one request, and the faults found so far.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -99,8 +46,6 @@ pub struct Fields {
     /// Faults of parameters that nothing reads, listed with those of [`Fields::read`].
     unknown: Vec<Fault>,
 }
-
-type Parsed<T> = Result<T, Problem>;
 
 impl Fields {
     /// Takes a query string and a body. An empty body counts as absent fields; a byte order mark before it is skipped.
@@ -130,30 +75,6 @@ impl Fields {
     /// 422 with the list of faults, 500 after a panic.
     pub fn read<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
         isolate_pure(|| self.read_all(input))
-    }
-
-    /// Reads an input.
-    ///
-    /// # Errors
-    /// Like [`Fields::read`].
-    pub fn input<T: Input<Context = ()>>(&mut self) -> Result<T, ApiError> {
-        self.read(|fields| T::read(fields, &()))
-    }
-
-    /// Reads the filters of a list and its page.
-    ///
-    /// # Errors
-    /// Like [`Fields::read`].
-    pub fn list<T: Input<Context = ()>, P: FromStr>(
-        &mut self,
-        limit_default: i64,
-        scope: &str,
-    ) -> Result<(T, Page<P>), ApiError> {
-        self.read(|fields| {
-            let filters = T::read(fields, &());
-            let page = fields.page(limit_default, scope);
-            filters.zip(page)
-        })
     }
 
     fn read_all<T>(&mut self, input: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ApiError> {
@@ -209,29 +130,6 @@ impl Fields {
         let mut present = self.present(source, name);
         present.retain(|(_, value)| !matches!(value.borrow(), Value::Json("null")));
         self.take(present, name, &parser)
-    }
-
-    /// `limit`, `offset` and `cursor` of a list (HTTP contract 1.11).
-    ///
-    /// `scope` names the list and its filters; a cursor made for another is refused.
-    pub fn page<P: FromStr>(&mut self, limit_default: i64, scope: &str) -> Option<Page<P>> {
-        let PageInput { limit, offset, cursor } = PageInput::read(self, &())?;
-        let limit = limit.unwrap_or(limit_default);
-        let start = match (cursor, offset) {
-            (Some(_), Some(_)) => {
-                self.fault("query", "cursor", Problem::value("cursor and offset exclude each other"));
-                return None;
-            }
-            (Some(text), None) => match Cursor::open(scope, &text) {
-                Ok(place) => Start::After(place),
-                Err(error) => {
-                    self.fault("query", "cursor", Problem::value(&error.to_string()));
-                    return None;
-                }
-            },
-            (None, offset) => Start::Offset(offset.unwrap_or(0)),
-        };
-        Page::new(limit, start).ok()
     }
 
     /// Notes a fault of one field that no single parser can see.
@@ -365,7 +263,7 @@ impl Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::fault::Place;
+    use crate::fault::Place;
     use kernel::Credits;
 
     fn faults(fields: &mut Fields, read: impl FnOnce(&mut Fields) -> Option<()>) -> Vec<(String, String)> {
@@ -436,24 +334,12 @@ mod tests {
         fields.allow_only(&known);
         let error =
             fields.read(|fields| fields.required(Source::Query, "limit", parse::integer::<i64>(0, 9)));
-        let (_, text, _) = error.unwrap_err().of_item(crate::http::language::Language::En);
+        let (_, text, _) = error.unwrap_err().of_item(crate::language::Language::En);
         for part in ["query.limit: ", "query.metric: ", "'metrics'", "query.groupby: ", "'group_by'"] {
             assert!(text.contains(part), "{text}");
         }
         let mut fields = Fields::new("x=1", b"");
         fields.allow_only(&[]);
         assert_eq!(fields.read(|_| Some(())).unwrap_err().code(), "ValidationException");
-    }
-
-    #[test]
-    fn paging_takes_a_cursor_or_an_offset() {
-        let sealed = Cursor::seal("list", &7_i64);
-        let page = |query: &str| Fields::new(query, b"").read(|fields| fields.page::<i64>(50, "list"));
-        assert_eq!(page("").unwrap(), Page::first(50));
-        assert_eq!(page("limit=9999").unwrap().limit(), 500);
-        assert_eq!(page(&format!("cursor={sealed}")).unwrap().after(), Some(&7));
-        for wrong in ["limit=0", "limit=x", "offset=-1", "cursor=zzz", &format!("cursor={sealed}&offset=1")] {
-            assert_eq!(page(wrong).unwrap_err().code(), "ValidationException", "{wrong}");
-        }
     }
 }

@@ -1,11 +1,9 @@
 //! The `Idempotency-Key` of a request, and what makes two requests the same (HTTP contract 1.11).
 
-pub mod v1;
-
 use std::fmt::Display;
 
 use actix_web::http::header::HeaderName;
-use kernel::{Fingerprint, IdempotencyKey, Principal, UserId, fingerprint};
+use kernel::{Fingerprint, IdempotencyKey, Principal, fingerprint};
 
 use super::{
     call::Call,
@@ -13,7 +11,7 @@ use super::{
     error::ApiError,
     fault::{Fault, Problem},
     fields::input::Keyed,
-    routes::usage::record::RecordUsage,
+    service::Service,
 };
 
 /// The header.
@@ -30,26 +28,26 @@ pub struct Begun {
 }
 
 /// The key of this call, if it has one, bound to who calls, to the route and its user, and to the fields of the request.
-/// `former` adds to the fingerprint of version 1 what that version added (see [`v1`]).
+/// `former` adds to the fingerprint of version 1 what that version added.
 ///
 /// The hash of a large body takes its time, so it is made where large bodies are read; `input` goes there and comes back.
 ///
 /// # Errors
 /// 422 when the header is not a usable key, 401 on an open route, 503 while the process ends.
-pub async fn key<T: Keyed + Send + 'static>(
-    call: &Call,
+pub async fn key<S: Service, T: Keyed + Send + 'static>(
+    call: &Call<S>,
     input: T,
     former: impl FnOnce(&T, fingerprint::v1::Fingerprint) -> fingerprint::v1::Fingerprint + Send + 'static,
 ) -> Result<(T, Option<IdempotencyKey>), ApiError> {
-    key_at::<T, String>(call, None, input, former).await
+    key_at::<S, T, String>(call, None, input, former).await
 }
 
 /// Like [`key`], bound to a parameter of the path too, with its name and its parsed value.
 ///
 /// # Errors
 /// As [`key`].
-pub async fn key_at<T: Keyed + Send + 'static, P: Display>(
-    call: &Call,
+pub async fn key_at<S: Service, T: Keyed + Send + 'static, P: Display>(
+    call: &Call<S>,
     parameter: Option<(&str, P)>,
     input: T,
     former: impl FnOnce(&T, fingerprint::v1::Fingerprint) -> fingerprint::v1::Fingerprint + Send + 'static,
@@ -71,7 +69,7 @@ pub async fn key_at<T: Keyed + Send + 'static, P: Display>(
 ///
 /// # Errors
 /// 401 on an open route.
-pub fn begun(call: &Call) -> Result<Option<Begun>, ApiError> {
+pub fn begun<S: Service>(call: &Call<S>) -> Result<Option<Begun>, ApiError> {
     let mut values = call.request.headers().get_all(IDEMPOTENCY_KEY);
     let Some(value) = values.next() else {
         return Ok(None);
@@ -124,22 +122,5 @@ impl Begun {
         IdempotencyKey::new(text, asked(self.bound.clone()).finish())
             .map(|key| key.with_v1(former))
             .map_err(|_| ApiError::new(&catalogue::INTERNAL))
-    }
-
-    /// The key of item `index` of a batch: that of the call, `#` and the index.
-    ///
-    /// # Errors
-    /// Like [`Begun::check`].
-    pub fn key_of_item(
-        &self,
-        index: usize,
-        user_id: &UserId,
-        record: &RecordUsage,
-    ) -> Result<IdempotencyKey, ApiError> {
-        let key = self.key(
-            |bound| record.fingerprint(bound.word("user_id").word(user_id.as_str())),
-            |bound| v1::record(record, bound.word(user_id.as_str())),
-        )?;
-        Ok(key.of_item(index))
     }
 }

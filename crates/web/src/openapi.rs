@@ -1,4 +1,4 @@
-//! OpenAPI 3.1, generated from the route table and the types it answers with.
+//! OpenAPI 3.1, generated from a route table and the types it answers with.
 
 mod amounts;
 
@@ -9,32 +9,32 @@ use utoipa::{
 };
 
 use super::{
+    bodies::BodyRule,
     catalogue::{self, Entry},
-    dispatch::is_safe,
     doc::{Doc, Media, Parameter},
-    route::{Access, BodyRule, Route},
-    routes::{known_parameters, served, table},
+    route::Route,
+    service::{AccessRule, Service},
 };
-use crate::config::Config;
 
-/// The document as JSON text, under the name and version that the configuration gives the service.
-///
-/// It lists exactly the routes that are served.
-#[must_use]
-pub fn json(config: &Config) -> String {
-    document(&config.app.name, &config.app.version, served(config)).to_string()
+/// What a document tells about its service as a whole.
+#[derive(Debug)]
+pub struct About<'a> {
+    /// Name of the service.
+    pub title: &'a str,
+    /// Version of the service.
+    pub version: &'a str,
+    /// What it is for, in Markdown.
+    pub description: &'a str,
+    /// The groups of routes, each with a description.
+    pub tags: &'a [(&'a str, &'a str)],
+    /// The parameters of paths: name, description, example.
+    pub parameters: &'a [(&'a str, &'a str, &'a str)],
+    /// Where bearer tokens come from.
+    pub tokens: &'a str,
 }
 
-/// The document, indented, as it stands in `docs/openapi.json`.
-#[must_use]
-pub fn pretty_json() -> String {
-    let mut text = serde_json::to_string_pretty(&document(NAME, env!("CARGO_PKG_VERSION"), table().iter()))
-        .unwrap_or_default();
-    text.push('\n');
-    text
-}
-
-fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Route>) -> Value {
+/// The document. It lists exactly these routes.
+pub fn document<S: Service>(about: &About<'_>, routes: impl IntoIterator<Item = &'static Route<S>>) -> Value {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     for route in routes {
@@ -42,39 +42,30 @@ fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Rou
         for (name, schema) in &doc.schemas {
             schemas.insert(name.clone(), schema.clone());
         }
-        let operation = operation(route, &doc, &mut schemas);
+        let operation = operation(about, route, &doc, &mut schemas);
         let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
-    schemas.insert("Error".to_owned(), error_schema());
+    schemas.insert("Error".to_owned(), error_schema(S::CATALOGUE));
     schemas.insert("ErrorDetail".to_owned(), error_detail_schema());
     amounts::describe(&mut schemas);
+    let tag = |(name, description): &(&str, &str)| json!({"name": name, "description": description});
     json!({
         "openapi": "3.1.0",
         "info": {
-            "title": name,
-            "version": version,
-            "description": DESCRIPTION,
+            "title": about.title,
+            "version": about.version,
+            "description": about.description,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "This server"}],
-        "tags": [
-            {"name": "users", "description": "Who the user is."},
-            {"name": "credits", "description": "What the user may spend."},
-            {"name": "usage", "description": "What the user's calls cost."},
-            {"name": "prices", "description": "What models cost."},
-            {"name": "sessions", "description": "What the user said."},
-            {"name": "subscriptions", "description": "Plans."},
-            {"name": "auth", "description": "Tokens for development."},
-            {"name": "system", "description": "Health, metrics and documentation."},
-        ],
+        "tags": about.tags.iter().map(tag).collect::<Vec<_>>(),
         "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": {
                 "bearer": {
-                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-                    "description": "A token of a configured issuer; in development one from `POST /auth/dev-token`.",
+                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": about.tokens,
                 },
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A service key."},
             },
@@ -82,18 +73,12 @@ fn document(name: &str, version: &str, routes: impl Iterator<Item = &'static Rou
     })
 }
 
-/// Name of the service where no configuration is at hand.
-const NAME: &str = "User Management Service";
-
-const DESCRIPTION: &str = "Users, credits, usage and sessions of an AI product, behind one HTTP API.\n\n\
-Errors have the shape of `Error`, whose `error_code` lists the codes, except a 503 of `/health` and `/readyz`, which has the shape of \
-their 200. A JSON body has at most 32 levels of nesting, no key twice in one object, and numbers between -1.8e308 and \
-1.8e308. Amounts are exact decimal \
-numbers. Times are UTC with microseconds. `message` follows `Accept-Language` (English, Chinese). A list that goes on \
-answers `X-Next-Cursor`. Unknown query parameters are ignored on the documented routes; where `x-closed-query` is true they \
-are 422 `extra_forbidden`.";
-
-fn operation(route: &Route, doc: &Doc, schemas: &mut Map<String, Value>) -> Value {
+fn operation<S: Service>(
+    about: &About<'_>,
+    route: &Route<S>,
+    doc: &Doc,
+    schemas: &mut Map<String, Value>,
+) -> Value {
     let mut responses = Map::new();
     let mut success = json!({"description": "Success", "headers": headers(doc)});
     if let Some(media) = &doc.reply {
@@ -118,11 +103,11 @@ fn operation(route: &Route, doc: &Doc, schemas: &mut Map<String, Value>) -> Valu
         "tags": [doc.tag],
         "summary": doc.summary,
         "description": description,
-        "parameters": path_parameters(route).chain(doc.parameters.iter().map(parameter)).collect::<Vec<_>>(),
+        "parameters": path_parameters(about, route).chain(doc.parameters.iter().map(parameter)).collect::<Vec<_>>(),
         "responses": responses,
         "security": security(route.access),
     });
-    if known_parameters(route).is_some() {
+    if route.known_parameters().is_some() {
         operation["x-closed-query"] = true.into();
     }
     if let Some(media) = &doc.body {
@@ -132,7 +117,7 @@ fn operation(route: &Route, doc: &Doc, schemas: &mut Map<String, Value>) -> Valu
     operation
 }
 
-fn security(access: Access) -> Value {
+fn security(access: impl AccessRule) -> Value {
     if access.is_authenticated() { json!([{"bearer": []}, {"apiKey": []}]) } else { json!([]) }
 }
 
@@ -181,56 +166,30 @@ fn parameter(parameter: &Parameter) -> Value {
     value
 }
 
-fn path_parameters(route: &Route) -> impl Iterator<Item = Value> {
+fn path_parameters<S: Service>(about: &About<'_>, route: &Route<S>) -> impl Iterator<Item = Value> {
     route.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(|name| {
-        let (description, example) = match name {
-            "user_id" => ("The user's external id, raw or percent-encoded.", "auth0|test123"),
-            "hold_id" => ("The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
-            "session_id" => ("The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
-            "id" => ("The number of the usage record.", "123"),
-            "file" => ("A file of the pages `/docs` and `/redoc`.", "swagger-ui.css"),
-            _ => ("", ""),
-        };
+        let known = about.parameters.iter().find(|(known, ..)| *known == name);
+        let (description, example) =
+            known.map_or(("", ""), |(_, description, example)| (*description, *example));
         json!({"name": name, "in": "path", "required": true, "description": description,
             "schema": {"type": "string"}, "example": example})
     })
 }
 
 /// The errors of a route by status: those it names and those that follow from its access rule and its body.
-fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
+fn errors<S: Service>(route: &Route<S>, doc: &Doc) -> Vec<(String, String)> {
     let mut entries: Vec<&'static Entry> = doc.errors.clone();
+    entries.extend(route.access.errors());
     if route.access.is_authenticated() {
         entries.extend([
             &catalogue::AUTHENTICATION,
-            &catalogue::TOKEN_EXPIRED,
             &catalogue::PERMISSION_DENIED,
-            &catalogue::ACCOUNT_DISABLED,
             &catalogue::SERVICE_UNAVAILABLE,
             &catalogue::INTERNAL,
         ]);
     }
-    if route.access == Access::Metrics {
-        entries.extend([
-            &catalogue::AUTHENTICATION,
-            &catalogue::TOKEN_EXPIRED,
-            &catalogue::PERMISSION_DENIED,
-        ]);
-    }
-    if !is_safe(&route.method) {
+    if !route.only_reads() {
         entries.extend([&catalogue::SERVICE_UNAVAILABLE, &catalogue::OUTCOME_UNKNOWN, &catalogue::INTERNAL]);
-    }
-    if matches!(
-        route.access,
-        Access::PathUser
-            | Access::Recharge
-            | Access::Metering
-            | Access::HiddenPathUser
-            | Access::StaffForPathUser
-            | Access::NamedUser
-            | Access::OwnThings
-            | Access::AnyCaller
-    ) {
-        entries.push(&catalogue::USER_NOT_FOUND);
     }
     if route.body != BodyRule::Ignored {
         entries.extend([
@@ -240,9 +199,12 @@ fn errors(route: &Route, doc: &Doc) -> Vec<(String, String)> {
             &catalogue::RATE_LIMIT_EXCEEDED,
             &catalogue::VALIDATION,
         ]);
-    } else if !doc.parameters.is_empty() || known_parameters(route).is_some() {
+    } else if !doc.parameters.is_empty() || route.known_parameters().is_some() {
         entries.push(&catalogue::VALIDATION);
     }
+    // A service may have more to say about a code.
+    let mut entries: Vec<_> =
+        entries.into_iter().map(|entry| catalogue::find(S::CATALOGUE, entry.code)).collect();
     entries.sort_by_key(|entry| (entry.status, entry.code));
     entries.dedup();
     let mut by_status: Vec<(String, String)> = Vec::new();
@@ -289,9 +251,9 @@ fn error_detail_schema() -> Value {
 }
 
 /// `error_details`: every member that some code has, and room for others.
-fn error_details_schema() -> Value {
+fn error_details_schema(catalogue: &[&Entry]) -> Value {
     let mut properties = Map::new();
-    for name in catalogue::CATALOGUE.iter().flat_map(|entry| entry.details) {
+    for name in catalogue.iter().flat_map(|entry| entry.details) {
         properties.insert((*name).to_owned(), json!({}));
     }
     properties.insert("operation".to_owned(), json!({"type": "string"}));
@@ -306,8 +268,8 @@ fn error_details_schema() -> Value {
     })
 }
 
-fn error_schema() -> Value {
-    let codes: Vec<_> = catalogue::CATALOGUE.iter().map(|entry| entry.code).collect();
+fn error_schema(catalogue: &[&Entry]) -> Value {
+    let codes: Vec<_> = catalogue.iter().map(|entry| entry.code).collect();
     json!({
         "type": "object",
         "description": "Every error, from every layer.",
@@ -317,7 +279,7 @@ fn error_schema() -> Value {
             "status": {"type": "string", "const": "error"},
             "message": {"type": "string", "description": "The text in the caller's language."},
             "error_code": {"type": "string", "enum": codes},
-            "error_details": error_details_schema(),
+            "error_details": error_details_schema(catalogue),
             "timestamp": {"type": "string", "format": "date-time"},
             "detail": {"$ref": "#/components/schemas/ErrorDetail"},
             "request_id": {"type": "string"},

@@ -9,7 +9,7 @@ use actix_web::http::header;
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
-use super::{call::Call, catalogue, error::ApiError, reply::Reply};
+use super::{call::Call, catalogue, error::ApiError, reply::Reply, service::Service};
 
 /// One such body. The packed form is made at its first use.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Packed {
     ///
     /// # Errors
     /// 500 when it cannot be packed or unpacked.
-    pub fn reply(&self, call: &Call, content_type: &'static str) -> Result<Reply, ApiError> {
+    pub fn reply<S: Service>(&self, call: &Call<S>, content_type: &'static str) -> Result<Reply, ApiError> {
         let takes_gzip = takes_gzip(call.header(&header::ACCEPT_ENCODING).unwrap_or_default());
         let body = if takes_gzip { self.gzip() } else { self.plain() };
         let body = body.ok_or_else(|| {

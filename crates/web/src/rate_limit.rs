@@ -13,7 +13,6 @@ use kernel::Detail;
 use time::{Duration, OffsetDateTime};
 
 use super::{catalogue, error::ApiError};
-use crate::config::RateLimits as Settings;
 
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -80,12 +79,10 @@ pub struct Exhausted {
 }
 
 impl RateLimits {
-    /// The limits that the configuration asks for.
+    /// Limits with this policy for bytes.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
-        let bytes =
-            Policy { class: "bytes", burst: settings.bytes_burst, per_minute: settings.bytes_per_minute };
-        Self { bytes: settings.enabled.then(|| Buckets::new(bytes)) }
+    pub fn new(bytes: Option<Policy>) -> Self {
+        Self { bytes: bytes.map(Buckets::new) }
     }
 }
 

@@ -29,23 +29,25 @@ use actix_web::{
     middleware::{Compress, from_fn},
     web,
 };
-use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::{
     catalogue,
     connection::{Connection, HEAD_MAX, LINGER, client_error},
     connections::{Connections, LEAVING_MAX},
-    dispatch::{dispatch, language_of, refuse},
+    dispatch::{Endpoint, dispatch},
     error::ApiError,
     expect::expectations,
     keep_alive::keep_alive,
+    listener::prepare,
     local_caller::is_on_this_machine,
-    observe::{UNROUTED, observe, routed},
-    route::{Access, Route},
-    routes::served,
+    observe::observe,
+    refusal::{UNROUTED, language_of, refuse},
+    request_id::routed,
+    route::Route,
+    service::Service,
+    settings::{Cors as CorsSettings, CorsOrigins},
 };
-use crate::{app::App, config::CorsOrigins};
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -54,30 +56,26 @@ const DISCONNECT_TIMEOUT: Duration = LINGER.saturating_mul(2);
 /// Most worker threads of the library.
 const WORKERS_MAX: usize = 512;
 
-/// Most connections that wait to be accepted. Where none fits, the kernel drops the attempt and its client tries again after a
-/// second; the standard library's 128 are taken by one client that opens many at once.
-const BACKLOG: i32 = 1_024;
-/// Most bytes of an answer that the kernel takes beyond what it can send. Without a limit it takes megabytes for each client that
-/// reads nothing, and the copies delay all others. More is handed over when half of it was taken, so this also decides how slow a
-/// client may be (ADR 0013).
-#[cfg(target_os = "linux")]
-const UNSENT_MAX: u32 = 64 * 1024;
-
-/// A server on `listener`. It runs its own workers; stop it through its handle.
+/// A server on `listener` that answers these routes. It runs its own workers; stop it through its handle.
 ///
 /// It is put together from the parts of actix-web's `HttpServer`, which has no place for the limits of a connection
 /// (see [`super::connection`]) and for an answer instead of `100 Continue` (see [`super::expect`]).
 ///
 /// # Errors
 /// What listening raises.
-pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
+pub fn server<S: Service>(
+    app: Arc<S>,
+    routes: Vec<&'static Route<S>>,
+    listener: TcpListener,
+) -> std::io::Result<Server> {
     prepare(&listener)?;
-    let workers = app.config.listen.workers.min(WORKERS_MAX);
-    let grace = app.config.limits.shutdown_grace.as_secs();
+    let workers = app.settings().workers.min(WORKERS_MAX);
+    let grace = app.settings().shutdown_grace.as_secs();
+    let routes: Arc<[&'static Route<S>]> = routes.into();
     let builder = Server::build()
         .workers(workers)
         // Whatever the judgement of single connections takes: no more sockets than there are descriptors for.
-        .max_concurrent_connections(sockets_of_a_worker(&app.traffic.connections, workers))
+        .max_concurrent_connections(sockets_of_a_worker(&app.traffic().connections, workers))
         .shutdown_timeout(grace)
         .disable_signals();
     let draining = builder.graceful_shutdown_signal();
@@ -94,21 +92,12 @@ pub fn server(app: Arc<App>, listener: TcpListener) -> std::io::Result<Server> {
             .on_connect_ext(|connection: &Connection, data| {
                 data.insert(Rc::clone(connection.line()));
             })
-            .expect(expectations(application(&app)))
-            .finish(application(&app));
-        connections(http, &app)
+            .expect(expectations(application(&app, &routes)))
+            .finish(application(&app, &routes));
+        connections(http, &app.traffic().connections)
     };
     let server = builder.listen("http", listener, factory)?.run();
     Ok(server)
-}
-
-/// Sets what the standard library does not. Accepted sockets take over the options of their listener.
-pub(super) fn prepare(listener: &TcpListener) -> std::io::Result<()> {
-    let socket = SockRef::from(listener);
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
-    // On a socket that listens already this sets the length of its queue.
-    socket.listen(BACKLOG)
 }
 
 fn sockets_of_a_worker(connections: &Connections, workers: usize) -> usize {
@@ -117,29 +106,30 @@ fn sockets_of_a_worker(connections: &Connections, workers: usize) -> usize {
 }
 
 /// Everything that answers requests, for one worker.
-fn application(
-    app: &Arc<App>,
+fn application<S: Service>(
+    app: &Arc<S>,
+    routes: &Arc<[&'static Route<S>]>,
 ) -> impl ServiceFactory<
     Request,
     Config = (),
     Response = ServiceResponse<BoxBody>,
     Error = actix_http::Response<BoxBody>,
     InitError = (),
-> + use<> {
-    let (outer, inner) = (Arc::clone(app), Arc::clone(app));
+> + use<S> {
+    let (outer, inner, routes) = (Arc::clone(app), Arc::clone(app), Arc::clone(routes));
     let application = ActixApp::new()
         .wrap(Compress::default())
-        .wrap(cors(app))
+        .wrap(cors(&app.settings().cors))
         .wrap(from_fn(move |request, next| observe(Arc::clone(&outer), request, next)))
         .wrap(from_fn(keep_alive))
-        .configure(move |services| configure(services, &inner));
+        .configure(move |services| configure(services, &inner, &routes));
     let application =
         application.into_factory().map_err(|error: actix_web::Error| error.error_response().into());
     map_config(application, |()| AppConfig::default())
 }
 
 /// Accepts what there is room for, and counts how connections end.
-fn connections<H>(http: H, app: &Arc<App>) -> impl ServiceFactory<TcpStream, Config = ()> + use<H>
+fn connections<H>(http: H, open: &Arc<Connections>) -> impl ServiceFactory<TcpStream, Config = ()> + use<H>
 where
     H: ServiceFactory<
             (Connection, Protocol, Option<SocketAddr>),
@@ -149,7 +139,7 @@ where
             InitError = (),
         > + 'static,
 {
-    let (http, open) = (Rc::new(http), Arc::clone(&app.traffic.connections));
+    let (http, open) = (Rc::new(http), Arc::clone(open));
     fn_factory(move || {
         let (http, open) = (Rc::clone(&http), Arc::clone(&open));
         async move {
@@ -190,35 +180,37 @@ fn ended_badly(error: &DispatchError) {
 }
 
 /// Puts the route table on actix: one resource a path, 405 with `Allow` for other methods, 404 for other paths.
-pub fn configure(services: &mut web::ServiceConfig, app: &Arc<App>) {
-    let table: Vec<&'static Route> = served(&app.config).collect();
+fn configure<S: Service>(services: &mut web::ServiceConfig, app: &Arc<S>, table: &[&'static Route<S>]) {
     let mut paths: Vec<&'static str> = table.iter().map(|route| route.path).collect();
     paths.sort_unstable();
     paths.dedup();
     for path in paths {
-        let routes: Vec<&'static Route> = table.iter().copied().filter(|route| route.path == path).collect();
+        let routes: Vec<&'static Route<S>> =
+            table.iter().copied().filter(|route| route.path == path).collect();
         services.service(resource(path, &routes, app));
     }
     let app = Arc::clone(app);
     services.default_service(web::to(move |request: HttpRequest| {
         let error = ApiError::new(&catalogue::NOT_FOUND);
-        let response = refuse(&app, &request, language_of(&app, &request), UNROUTED, error);
+        let response = refuse(&*app, &request, language_of(&*app, &request), UNROUTED, error);
         async move { response }
     }));
 }
 
-fn resource(path: &'static str, routes: &[&'static Route], app: &Arc<App>) -> actix_web::Resource {
+fn resource<S: Service>(
+    path: &'static str,
+    routes: &[&'static Route<S>],
+    app: &Arc<S>,
+) -> actix_web::Resource {
     let mut resource = web::resource(path);
     for route in routes.iter().copied() {
-        let app = Arc::clone(app);
+        let (app, endpoint) = (Arc::clone(app), Rc::new(Endpoint::new(route)));
         let handler = move |request: HttpRequest, payload: web::Payload| {
-            dispatch(Arc::clone(&app), route, request, payload)
+            dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload)
         };
         resource = resource.route(web::route().guard(method_guard(route.method.clone())).to(handler));
     }
-    let is_for_this_machine = routes.iter().any(|route| route.access == Access::Development)
-        && !app.config.app.development_on_network;
-    if is_for_this_machine {
+    if routes.iter().any(|route| app.is_for_this_machine(route.access)) {
         // A path that is guarded off is answered as one that does not exist.
         resource = resource.guard(guard::fn_guard(|context| is_on_this_machine(context.head())));
     }
@@ -226,7 +218,7 @@ fn resource(path: &'static str, routes: &[&'static Route], app: &Arc<App>) -> ac
     resource.default_service(web::to(move |request: HttpRequest| {
         routed(&request, path);
         let error = ApiError::new(&catalogue::METHOD_NOT_ALLOWED).header(header::ALLOW, allow.clone());
-        let response = refuse(&app, &request, language_of(&app, &request), UNROUTED, error);
+        let response = refuse(&*app, &request, language_of(&*app, &request), UNROUTED, error);
         async move { response }
     }))
 }
@@ -239,7 +231,7 @@ fn method_guard(method: Method) -> impl Guard {
     })
 }
 
-fn allowed(routes: &[&'static Route]) -> HeaderValue {
+fn allowed<S: Service>(routes: &[&'static Route<S>]) -> HeaderValue {
     let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
     if methods.contains(&"GET") {
         methods.push("HEAD");
@@ -248,8 +240,7 @@ fn allowed(routes: &[&'static Route]) -> HeaderValue {
 }
 
 /// Cross-origin rules (HTTP contract 1.13).
-pub fn cors(app: &App) -> Cors {
-    let settings = &app.config.cors;
+fn cors(settings: &CorsSettings) -> Cors {
     let name = HeaderName::from_static;
     let mut cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -278,56 +269,4 @@ pub fn cors(app: &App) -> Cors {
         CorsOrigins::List(origins) => origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
     };
     if settings.allow_credentials { cors.supports_credentials() } else { cors }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        fs,
-        io::{ErrorKind, Write as _},
-        net::TcpStream,
-    };
-
-    use socket2::{Domain, Socket, Type};
-
-    use super::*;
-
-    /// Nothing accepts here, so all of them have to fit into the queue.
-    #[test]
-    fn many_connections_at_once_wait_to_be_accepted() {
-        let most = fs::read_to_string("/proc/sys/net/core/somaxconn")
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(128);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        prepare(&listener).unwrap();
-        let address = listener.local_addr().unwrap();
-        let connect = |number| {
-            TcpStream::connect_timeout(&address, Duration::from_secs(20))
-                .unwrap_or_else(|error| panic!("connection {number}: {error}"))
-        };
-        let connections: Vec<TcpStream> = (0..most.min(300)).map(connect).collect();
-        assert!(!connections.is_empty());
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_kernel_takes_little_for_a_client_that_does_not_read() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        prepare(&listener).unwrap();
-        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        client.set_recv_buffer_size(4 * 1024).unwrap();
-        client.connect(&listener.local_addr().unwrap().into()).unwrap();
-        let (mut accepted, _peer) = listener.accept().unwrap();
-        accepted.set_nonblocking(true).unwrap();
-        let (chunk, mut taken) = (vec![0; 32 * 1024], 0);
-        let refused = loop {
-            match accepted.write(&chunk) {
-                Ok(count) => taken += count,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
-        assert!(taken < 512 * 1024, "{taken} bytes");
-    }
 }

@@ -2,8 +2,7 @@
 
 use std::{io, sync::Arc, thread::available_parallelism};
 
-use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits};
-use crate::{config::Config, descriptors};
+use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits, settings::Settings};
 
 /// The limits of all clients together, and what they take up now.
 #[derive(Debug)]
@@ -17,29 +16,21 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// The limits of this configuration.
+    /// The limits of these settings.
     ///
     /// # Errors
     /// What the system raises.
-    pub fn new(config: &Config) -> io::Result<Self> {
-        let limits = &config.limits;
+    pub fn new(settings: &Settings) -> io::Result<Self> {
         // Room is left for the threads that serve requests.
         let readers = available_parallelism().map_or(1, |cores| cores.get() / 2);
         let connections = Connections::new(
-            descriptors::for_connections(config.database.pool_size),
-            limits.connections_per_address,
-            limits.trusted_proxies.clone(),
+            settings.connections,
+            settings.connections_per_address,
+            settings.trusted_proxies.clone(),
         );
-        if connections.address_max() < limits.connections_per_address {
-            tracing::info!(
-                total = connections.total_max(),
-                of_one_address = connections.address_max(),
-                "the limit of open files leaves one address fewer connections than CONNECTIONS_PER_ADDRESS"
-            );
-        }
         Ok(Self {
-            bodies: Bodies::new(limits.body_bytes_in_flight, readers)?,
-            rate_limits: RateLimits::new(&config.rate_limits),
+            bodies: Bodies::new(settings.body_bytes_in_flight, readers)?,
+            rate_limits: RateLimits::new(settings.body_rate),
             connections: Arc::new(connections),
         })
     }

@@ -8,7 +8,7 @@ use std::{
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 
-use super::observe::{Answer, Passage};
+use super::passage::{Answer, Passage};
 
 /// The same body, which tells log and metrics about its request when it ends. Until then the request is in flight.
 pub(super) fn watched(body: BoxBody, passage: Passage, answer: Answer) -> BoxBody {

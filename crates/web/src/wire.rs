@@ -1,4 +1,4 @@
-//! The small types that answers of several domains share.
+//! The small types that answers share.
 
 use kernel::rfc3339;
 use serde::{Serialize, Serializer};
@@ -10,8 +10,6 @@ use crate::words;
 words! {
     /// Class of a caller.
     CallerClassName = kernel::CallerClass::ALL.map(kernel::CallerClass::as_str);
-    /// Plan of a user.
-    PlanName = identity::Plan::ALL.map(identity::Plan::as_str);
     /// Always `success`.
     SuccessWord = ["success"];
 }

@@ -2,13 +2,13 @@
 
 use kernel::{AmountError, Credits, Usd};
 use serde_json::json;
-use usage::rating::{Per, Rate};
 
 use super::{
-    Parsed, Value, double,
+    double,
     parser::{Parse, parser},
+    value::{Parsed, Value},
 };
-use crate::http::fault::Problem;
+use crate::fault::Problem;
 
 /// Credits to be moved: above zero.
 pub fn credits_to_move() -> impl Parse<Output = Credits> {
@@ -23,26 +23,22 @@ pub fn credits_to_move() -> impl Parse<Output = Credits> {
 
 /// Credits to be noted: zero or more.
 pub fn credits_to_note() -> impl Parse<Output = Credits> {
-    parser(
-        || schema(Sign::NotNegative, &Credits::MAX.to_plain_text()),
-        |value| amount(value, Sign::NotNegative, Credits::MAX.to_plain_text(), Credits::from_json),
-    )
+    to_note(|| Credits::MAX.to_plain_text(), Credits::from_json)
 }
 
 /// Dollars to be noted: zero or more.
 pub fn usd_to_note() -> impl Parse<Output = Usd> {
-    parser(
-        || schema(Sign::NotNegative, &Usd::MAX.to_plain_text()),
-        |value| amount(value, Sign::NotNegative, Usd::MAX.to_plain_text(), Usd::from_json),
-    )
+    to_note(|| Usd::MAX.to_plain_text(), Usd::from_json)
 }
 
-/// Credits or dollars for so many units, as pico for one unit: zero or more.
-pub fn rate(per: Per) -> impl Parse<Output = i64> {
-    let most = move || Rate::text(Rate::PICO_MAX, per);
+/// An amount to be noted, zero or more and at most `most`, that is read from the literal text of a JSON value.
+pub fn to_note<T>(
+    most: impl Fn() -> String + Copy,
+    from_json: impl Fn(&str) -> Result<T, AmountError>,
+) -> impl Parse<Output = T> {
     parser(
         move || schema(Sign::NotNegative, &most()),
-        move |value| amount(value, Sign::NotNegative, most(), |literal| Rate::pico_from_json(literal, per)),
+        move |value| amount(value, Sign::NotNegative, most(), &from_json),
     )
 }
 

@@ -9,7 +9,7 @@ use super::{
     input::{Declared, Input},
     time::{LATEST, Moment, midnight, moment},
 };
-use crate::http::fault::Problem;
+use crate::fault::Problem;
 
 /// Where days begin on the clocks of a zone other than UTC; empty for UTC.
 #[derive(Debug, Default)]

@@ -3,12 +3,12 @@
 
 use std::ops::RangeInclusive;
 
-use credits::TransactionName;
 use kernel::{Credits, Fingerprint, FreeForm, Usd};
 use serde_json::{Map, Value as Json, json};
 use time::OffsetDateTime;
 
-use super::{Fields, Source, parser::Parse};
+use super::{Fields, parser::Parse, value::Source};
+use crate::error::ApiError;
 
 /// The input of a route.
 pub trait Input: Sized {
@@ -47,6 +47,16 @@ pub trait Input: Sized {
             schema["required"] = required.into();
         }
         schema
+    }
+}
+
+impl Fields {
+    /// Reads an input.
+    ///
+    /// # Errors
+    /// Like [`Fields::read`].
+    pub fn input<T: Input<Context = ()>>(&mut self) -> Result<T, ApiError> {
+        self.read(|fields| T::read(fields, &()))
     }
 }
 
@@ -256,13 +266,6 @@ impl Hashed for FreeForm {
     }
 }
 
-/// The two names of a transaction are different requests.
-impl Hashed for TransactionName {
-    fn feed(&self, name: &str, fingerprint: Fingerprint) -> Fingerprint {
-        fingerprint.word(name).word(&self.to_string())
-    }
-}
-
 /// An object inside another one.
 impl<T: Keyed> Hashed for T {
     fn feed(&self, name: &str, fingerprint: Fingerprint) -> Fingerprint {
@@ -270,19 +273,13 @@ impl<T: Keyed> Hashed for T {
     }
 }
 
-/// Values of a closed set are hashed by their names.
-#[macro_export]
-macro_rules! hashed_words {
-    ($Type:ty, $choices:expr) => {
-        impl $crate::http::fields::input::Hashed for $Type {
-            fn feed(&self, name: &str, fingerprint: kernel::Fingerprint) -> kernel::Fingerprint {
-                let word = $choices.iter().find(|(_, choice)| choice == self).map(|(word, _)| *word);
-                // One that no request can name differs from all others too.
-                let word = word.map_or_else(|| format!("{self:?}"), str::to_owned);
-                fingerprint.word(name).word(&word)
-            }
-        }
-    };
+/// The word of a request for a value of a closed set, to be hashed.
+pub fn word_of<T: PartialEq + std::fmt::Debug>(choices: &[(&str, T)]) -> impl Fn(T) -> String {
+    |value| {
+        let word = choices.iter().find(|(_, choice)| *choice == value).map(|(word, _)| *word);
+        // One that no request can name differs from all others too.
+        word.map_or_else(|| format!("{value:?}"), str::to_owned)
+    }
 }
 
 /// Declares the input of a route: what its fields are, where they may come from, how each is read, what OpenAPI says of it, and
@@ -307,7 +304,7 @@ macro_rules! hashed_words {
 /// - `custom(|fields| read, is_required, schema and components)` for all else; it reads an `Option<Type>`.
 ///
 /// After it may stand `example(json)`, `default(json)`, `check(|fields| { .. })`, which sees the fields before it as options and
-/// may add faults, and `unhashed()`.
+/// may add faults, `unhashed()`, and `hashed(expression)`: what stands for the field in the fingerprint, for types of others.
 ///
 /// With `for context: Type` after its name an input depends on a context. Without `keyed` it has no fingerprint. The order of the
 /// fields of a keyed input is part of its fingerprints, which are stored: add new fields, and leave the others where they are.
@@ -335,9 +332,9 @@ macro_rules! input {
             }
         }
 
-        impl $crate::http::fields::input::Keyed for $Input {
+        impl $crate::fields::input::Keyed for $Input {
             fn fingerprint(&self, fingerprint: kernel::Fingerprint) -> kernel::Fingerprint {
-                $(let fingerprint = $crate::input!(@hash fingerprint, self.$field, stringify!($field), $($option)*);)+
+                $(let fingerprint = $crate::input!(@hash fingerprint, $field, self.$field, $($option($($argument)*))*);)+
                 fingerprint
             }
         }
@@ -355,13 +352,13 @@ macro_rules! input {
             $($(#[doc = $text])+ pub $field: $Type,)+
         }
 
-        impl $crate::http::fields::input::Input for $Input {
+        impl $crate::fields::input::Input for $Input {
             type Context = $Context;
 
             const NAME: &'static str = stringify!($Input);
             const DESCRIPTION: &'static str = concat!($($about),+);
 
-            fn read(fields: &mut $crate::http::fields::Fields, $cx: &Self::Context) -> Option<Self> {
+            fn read(fields: &mut $crate::fields::Fields, $cx: &Self::Context) -> Option<Self> {
                 $(
                     let $field = $crate::input!(@read fields, stringify!($field), $need($($spec)*));
                     $($crate::input!(@check fields, $option($($argument)*));)*
@@ -369,7 +366,7 @@ macro_rules! input {
                 Some(Self { $($field: $crate::input!(@take $need $field)),+ })
             }
 
-            fn declared($cx: &Self::Context) -> Vec<$crate::http::fields::input::Declared> {
+            fn declared($cx: &Self::Context) -> Vec<$crate::fields::input::Declared> {
                 let mut all = Vec::new();
                 $(
                     $crate::input!(@declare $field, $Type, concat!($($text),+), declared = $need($($spec)*));
@@ -382,26 +379,26 @@ macro_rules! input {
     };
 
     (@read $fields:ident, $name:expr, required($source:ident, $parser:expr)) => {
-        $fields.required($crate::http::fields::Source::$source, $name, $parser)
+        $fields.required($crate::fields::Source::$source, $name, $parser)
     };
     (@read $fields:ident, $name:expr, optional($source:ident, $parser:expr)) => {
-        $fields.optional($crate::http::fields::Source::$source, $name, $parser)
+        $fields.optional($crate::fields::Source::$source, $name, $parser)
     };
     (@read $fields:ident, $name:expr, required_if($condition:expr, $source:ident, $parser:expr)) => {
         if $condition {
-            $fields.required($crate::http::fields::Source::$source, $name, $parser)
+            $fields.required($crate::fields::Source::$source, $name, $parser)
         } else {
-            $fields.optional($crate::http::fields::Source::$source, $name, $parser)
+            $fields.optional($crate::fields::Source::$source, $name, $parser)
         }
     };
     (@read $fields:ident, $name:expr, objects($sizes:expr, $Inner:ty)) => {
-        $fields.objects($name, $sizes, |inner| <$Inner as $crate::http::fields::input::Input>::read(inner, &()))
+        $fields.objects($name, $sizes, |inner| <$Inner as $crate::fields::input::Input>::read(inner, &()))
     };
     (@read $fields:ident, $name:expr, object($Inner:ty, $schema:expr, $context:expr)) => {
-        $fields.object($name, |inner| <$Inner as $crate::http::fields::input::Input>::read(inner, $context))
+        $fields.object($name, |inner| <$Inner as $crate::fields::input::Input>::read(inner, $context))
     };
     (@read $fields:ident, $name:expr, flat($Inner:ty, $context:expr)) => {
-        <$Inner as $crate::http::fields::input::Input>::read($fields, $context)
+        <$Inner as $crate::fields::input::Input>::read($fields, $context)
     };
     (@read $fields:ident, $name:expr, custom(|$inner:ident| $read:expr, $required:expr, $about:expr)) => {{
         let $inner = &mut *$fields;
@@ -418,9 +415,9 @@ macro_rules! input {
     // Parsers and conditions may refer to the fields before them, which are absent here.
     (@declare $field:ident, $Type:ty, $text:expr, $declared:ident = required($source:ident, $parser:expr)) => {
         let parser = $parser;
-        let $field: Option<$Type> = $crate::http::fields::input::absent(&parser);
-        let $declared = $crate::http::fields::input::Declared::one(
-            &$field, (stringify!($field), $text), $crate::http::fields::Source::$source, true, &parser,
+        let $field: Option<$Type> = $crate::fields::input::absent(&parser);
+        let $declared = $crate::fields::input::Declared::one(
+            &$field, (stringify!($field), $text), $crate::fields::Source::$source, true, &parser,
         );
     };
     (@declare $field:ident, $Type:ty, $text:expr, $declared:ident = optional($source:ident, $parser:expr)) => {
@@ -431,27 +428,27 @@ macro_rules! input {
         $declared:ident = required_if($condition:expr, $source:ident, $parser:expr)
     ) => {
         let parser = $parser;
-        let $field: $Type = $crate::http::fields::input::absent(&parser);
-        let $declared = $crate::http::fields::input::Declared::one(
-            &$field, (stringify!($field), $text), $crate::http::fields::Source::$source, $condition, &parser,
+        let $field: $Type = $crate::fields::input::absent(&parser);
+        let $declared = $crate::fields::input::Declared::one(
+            &$field, (stringify!($field), $text), $crate::fields::Source::$source, $condition, &parser,
         );
     };
     (@declare $field:ident, $Type:ty, $text:expr, $declared:ident = $need:ident($($spec:tt)*)) => {
         let $declared = $crate::input!(@declared stringify!($field), $text, $need($($spec)*));
     };
     (@declared $name:expr, $text:expr, flat($Inner:ty, $context:expr)) => {
-        <$Inner as $crate::http::fields::input::Input>::declared($context)
+        <$Inner as $crate::fields::input::Input>::declared($context)
     };
     (@declared $name:expr, $text:expr, objects($sizes:expr, $Inner:ty)) => {
-        $crate::http::fields::input::Declared::objects::<$Inner>($name, $text, &$sizes)
+        $crate::fields::input::Declared::objects::<$Inner>($name, $text, &$sizes)
     };
     (@declared $name:expr, $text:expr, object($Inner:ty, $schema:expr, $context:expr)) => {
-        $crate::http::fields::input::Declared::custom(
-            $name, $text, false, $crate::http::fields::input::reference::<$Inner>($schema, $context),
+        $crate::fields::input::Declared::custom(
+            $name, $text, false, $crate::fields::input::reference::<$Inner>($schema, $context),
         )
     };
     (@declared $name:expr, $text:expr, custom(|$inner:ident| $read:expr, $required:expr, $about:expr)) => {
-        $crate::http::fields::input::Declared::custom($name, $text, $required, $about)
+        $crate::fields::input::Declared::custom($name, $text, $required, $about)
     };
 
     (@check $fields:ident, check(|$inner:ident| $check:block)) => {{
@@ -468,11 +465,15 @@ macro_rules! input {
     };
     (@describe $declared:ident, $option:ident($($argument:tt)*)) => { $declared };
 
-    (@hash $fingerprint:ident, $value:expr, $name:expr,) => {
-        $crate::http::fields::input::Hashed::feed(&$value, $name, $fingerprint)
+    (@hash $fingerprint:ident, $field:ident, $value:expr,) => {
+        $crate::fields::input::Hashed::feed(&$value, stringify!($field), $fingerprint)
     };
-    (@hash $fingerprint:ident, $value:expr, $name:expr, unhashed $($rest:ident)*) => { $fingerprint };
-    (@hash $fingerprint:ident, $value:expr, $name:expr, $option:ident $($rest:ident)*) => {
-        $crate::input!(@hash $fingerprint, $value, $name, $($rest)*)
+    (@hash $fingerprint:ident, $field:ident, $value:expr, unhashed() $($rest:tt)*) => { $fingerprint };
+    (@hash $fingerprint:ident, $field:ident, $value:expr, hashed($hashed:expr) $($rest:tt)*) => {{
+        let $field = &$value;
+        $crate::fields::input::Hashed::feed(&$hashed, stringify!($field), $fingerprint)
+    }};
+    (@hash $fingerprint:ident, $field:ident, $value:expr, $option:ident($($argument:tt)*) $($rest:tt)*) => {
+        $crate::input!(@hash $fingerprint, $field, $value, $($rest)*)
     };
 }

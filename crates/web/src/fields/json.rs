@@ -13,7 +13,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::http::{
+use crate::{
     echo,
     fault::{Fault, Place, Problem},
 };

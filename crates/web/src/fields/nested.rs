@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Fields, Literal, Value, json};
-use crate::http::fault::{Fault, Place, Problem};
+use super::{Fields, Literal, json, value::Value};
+use crate::fault::{Fault, Place, Problem};
 
 impl Fields {
     /// A list of objects that must be there, of so many items; the list of what `read` makes of them.
@@ -145,7 +145,7 @@ fn moved(fault: Fault, place: &[Place]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::fields::{Source, parse};
+    use crate::fields::{Source, parse};
 
     type Parts = Vec<(String, i64)>;
 

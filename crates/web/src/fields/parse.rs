@@ -1,20 +1,15 @@
 //! Parsers from one value to one type, worded as the documents show.
 
-use credits::TransactionName;
 use kernel::{FreeForm, TextError, UserId, UserIdError};
 use serde_json::json;
-use usage::rating::Per;
 use uuid::Uuid;
 
-pub use super::amounts::{credits_to_move, credits_to_note, rate, share, usd_to_note};
+pub use super::amounts::{credits_to_move, credits_to_note, share, usd_to_note};
 use super::{
-    Parsed, Value,
     parser::{Parse, parser},
+    value::{Parsed, Value},
 };
-use crate::http::fault::Problem;
-
-/// Most tokens one call may report (HTTP contract 1.8).
-pub const TOKENS_MAX: i64 = 1_000_000_000_000;
+use crate::fault::Problem;
 
 /// A string of `min..=max` characters, without NUL. A `max` of `usize::MAX` is no bound.
 pub fn text(min: usize, max: usize) -> impl Parse<Output = String> {
@@ -109,11 +104,6 @@ fn not_an_integer((kind, msg): (&'static str, &'static str)) -> Problem {
     Problem::new(kind, msg)
 }
 
-/// A count of tokens.
-pub fn tokens() -> impl Parse<Output = i64> {
-    integer(0, TOKENS_MAX)
-}
-
 /// `true` or `false`, in a query also `1`, `0`, `yes`, `no`, `on`, `off`.
 pub fn boolean() -> impl Parse<Output = bool> {
     parser(
@@ -130,19 +120,6 @@ pub fn boolean() -> impl Parse<Output = bool> {
                     "Input should be a valid boolean, unable to interpret input",
                 )),
             },
-        },
-    )
-}
-
-/// The number of units a rate is stated for.
-pub fn per() -> impl Parse<Output = Per> {
-    const CHOICES: [Per; 3] = [Per::One, Per::Thousand, Per::Million];
-    parser(
-        || json!({"type": "integer", "enum": CHOICES.map(Per::units)}),
-        |value| {
-            let units = read_integer(value, i64::MIN, i64::MAX)?;
-            let per = CHOICES.into_iter().find(|per| per.units() == units);
-            per.ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
         },
     )
 }
@@ -184,30 +161,6 @@ pub fn uuid() -> impl Parse<Output = Uuid> {
                 .map_err(|_| Problem::new("string_pattern_mismatch", "Input should be a valid UUID"))
         },
     )
-}
-
-/// A transaction by its integer id, as a number or in digits, or by its `txn_<uuid>` (HTTP contract 1.2).
-pub fn transaction_name() -> impl Parse<Output = TransactionName> {
-    parser(
-        || json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer", "minimum": 1}]}),
-        read_transaction_name,
-    )
-}
-
-fn read_transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
-    if let Ok(text) = read_text(value, 1, 255)
-        && let Some(name) = TransactionName::of_transaction(&text)
-    {
-        return Ok(name);
-    }
-    // Above this, an integer that no id can be would read as the greatest one.
-    read_integer(value, 1, i64::MAX - 1).map(TransactionName::Id).map_err(|problem| match problem.kind {
-        "int_parsing" | "int_type" => Problem::new(
-            "string_pattern_mismatch",
-            "Input should be a positive integer or match pattern '^txn_<uuid>$'",
-        ),
-        _ => problem,
-    })
 }
 
 /// An e-mail address: 3 to 320 characters of a plausible form. Whether it exists, only a letter can tell.
@@ -297,7 +250,6 @@ fn too_long(max: usize) -> Problem {
 #[cfg(test)]
 mod tests {
     use kernel::Credits;
-    use usage::rating::Per;
 
     use super::*;
 
@@ -344,10 +296,6 @@ mod tests {
             "decimal_max_places",
             "the text of a query is exact"
         );
-        assert_eq!(
-            rate(Per::Million).parse(Value::Json("3.3000000000000003")),
-            rate(Per::Million).parse(Value::Json("3.3"))
-        );
         assert_eq!(kind(usd_to_note().parse(Value::Json("0.0000000001"))), "decimal_max_places");
     }
 
@@ -364,7 +312,7 @@ mod tests {
             (Value::Json("-1"), "greater_than_equal"),
             (Value::Json("99999999999999999999"), "less_than_equal"),
         ] {
-            assert_eq!(kind(tokens().parse(value)), expected, "{value:?}");
+            assert_eq!(kind(integer::<i64>(0, 1_000_000_000_000).parse(value)), expected, "{value:?}");
         }
         assert_eq!(boolean().parse(Value::Text("Yes")), Ok(true));
         assert_eq!(kind(boolean().parse(Value::Text("maybe"))), "bool_parsing");
@@ -372,26 +320,6 @@ mod tests {
         let word = one_of(&[("a", 1), ("b", 2), ("c", 3)]);
         assert_eq!(word.parse(Value::Text("b")), Ok(2));
         assert_eq!(word.parse(Value::Json("7")).unwrap_err().msg, "Input should be 'a', 'b' or 'c'");
-    }
-
-    #[test]
-    fn transactions_have_two_names() {
-        let id = Uuid::from_u128(7);
-        let quoted = format!("\"txn_{id}\"");
-        for (literal, expected) in [
-            ("456", TransactionName::Id(456)),
-            ("\"456\"", TransactionName::Id(456)),
-            ("9223372036854775806", TransactionName::Id(i64::MAX - 1)),
-            (quoted.as_str(), TransactionName::Transaction(id)),
-        ] {
-            assert_eq!(transaction_name().parse(Value::Json(literal)), Ok(expected), "{literal}");
-        }
-        for literal in ["\"txn_\"", "\"456a\"", "\"\"", "4.5", "true", "null", "{}", "[456]"] {
-            let problem = kind(transaction_name().parse(Value::Json(literal)));
-            assert_eq!(problem, "string_pattern_mismatch", "{literal}");
-        }
-        assert_eq!(kind(transaction_name().parse(Value::Json("0"))), "greater_than_equal");
-        assert_eq!(kind(transaction_name().parse(Value::Json("9223372036854775808"))), "less_than_equal");
     }
 
     #[test]

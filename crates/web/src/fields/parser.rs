@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Parsed, Value};
+use super::value::{Parsed, Value};
 
 /// Reads one value of a request, and describes in OpenAPI what it accepts.
 pub trait Parse {

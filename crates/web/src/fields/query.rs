@@ -4,7 +4,14 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use super::Text;
+/// The value of a query parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Text {
+    /// A decoded value.
+    Utf8(String),
+    /// A value whose bytes are not UTF-8, as it came.
+    Other(String),
+}
 
 /// The parameters in the order in which they came. Bytes of a value that are not UTF-8 are kept as they were written: replaced,
 /// two different values could become one. Such bytes of a name are replaced, since no parameter has them.

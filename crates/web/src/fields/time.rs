@@ -11,10 +11,11 @@ use time::{
 };
 
 use super::{
-    Parsed, Value, parse,
+    parse,
     parser::{Parse, parser},
+    value::{Parsed, Value},
 };
-use crate::http::fault::Problem;
+use crate::fault::Problem;
 
 /// First instant that is accepted.
 pub const EARLIEST: OffsetDateTime = datetime!(0001-01-01 0:00 UTC);

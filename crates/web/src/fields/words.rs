@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::{
-    Value, parse,
+    parse,
     parser::{Parse, parser},
+    value::Value,
 };
-use crate::http::fault::Problem;
+use crate::fault::Problem;
 
 /// Different words of a closed set, separated by commas, in the order given; an empty value is an empty list. A word that is
 /// repeated counts once.

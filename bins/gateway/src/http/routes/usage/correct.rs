@@ -4,13 +4,11 @@ use flows::{
     Replay,
     correction::{Correct, Replacement},
 };
+use kernel::fingerprint::v1;
 
-use super::{
-    item::{self, refused},
-    record::{RecordPlace, RecordUsage},
-};
+use super::item::{self, RecordPlace, RecordUsage, refused};
 use crate::http::{
-    idempotency::{self, v1},
+    idempotency,
     prelude::*,
     routes::{credits::bodies::Transaction, usage::record_body::UsageBody},
 };
@@ -36,6 +34,15 @@ pub struct CorrectedUsage {
     replacement: Option<UsageBody>,
     /// What was given back of the charge.
     refund: Option<Transaction>,
+}
+
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(record_id: i64, input: &CorrectUsage, asked: v1::Fingerprint) -> v1::Fingerprint {
+    let asked = asked.number(Some(record_id)).word(&input.reason);
+    match &input.replacement {
+        Some(replacement) => item::as_version_1(replacement, asked.word("replacement")),
+        None => asked,
+    }
 }
 
 /// The route.
@@ -86,7 +93,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         call.agree_on_user(item.user_id.as_ref())?;
     }
     let record_id = super::record_id(&call)?;
-    let former = move |wish: &CorrectUsage, asked| v1::correct(record_id, wish, asked);
+    let former = move |wish: &CorrectUsage, asked| as_version_1(record_id, wish, asked);
     let (wish, key) = idempotency::key_at(&call, Some(("id", record_id)), wish, former).await?;
     let user_id = call.user().await?;
     let caller = call.principal()?.class_for(&user_id);

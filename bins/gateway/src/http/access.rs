@@ -1,0 +1,190 @@
+//! The access rules of this service applied: who calls, and whether the route's rule lets them (HTTP contract 1.3 and 1.4).
+
+use actix_web::HttpRequest;
+use flows::Barred;
+use identity::{Role, UserStatus};
+use kernel::{KeyAccess, Principal, UserId};
+use web::{
+    ApiError, X_USER_ID,
+    access::{credential, header_user, path_user},
+    fault::Fault,
+};
+
+pub use web::access::foreign;
+
+use super::{
+    call::{Caller, Facts, Standing, barred},
+    catalogue,
+    error::{Answered as _, Errors as _},
+    route::Access,
+};
+use crate::{
+    app::App,
+    config::{SelfMetering, SelfRecharge},
+};
+
+/// Lets the readers of measurements in: anyone in development, else the holder of the metrics token or of a service key.
+///
+/// # Errors
+/// 401, 403, 503 when the keys of the issuer cannot be had.
+pub async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiError> {
+    if app.config.app.environment.is_development() {
+        return Ok(());
+    }
+    let presented = credential(request)?;
+    if app.metrics_token.as_ref().is_some_and(|token| token.matches(presented)) {
+        return Ok(());
+    }
+    match authenticate(app, presented).await?.principal {
+        Some(Principal::Key { .. }) => Ok(()),
+        _ => Err(ApiError::new(&catalogue::PERMISSION_DENIED)),
+    }
+}
+
+/// The caller, and the token if that is the credential.
+///
+/// # Errors
+/// 401, 503 when the keys of the issuer cannot be had.
+pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError> {
+    // Each is compared, so that the time does not say which.
+    let is_bootstrap_key = app.bootstrap_keys.iter().fold(false, |found, key| key.matches(presented) | found);
+    if is_bootstrap_key {
+        let key = Principal::Key { name: "bootstrap".into(), access: KeyAccess::Admin };
+        return Ok(Caller::authenticated(key));
+    }
+    match app.verifier.verify_or_refresh(presented).await {
+        Ok(token) => Ok(Caller {
+            principal: Some(Principal::User(token.user_id.clone())),
+            facts: Facts { token: Some(token), ..Facts::default() },
+            target: None,
+        }),
+        Err(error) => Err(ApiError::from_failure(&error)),
+    }
+}
+
+/// Applies the rule of a route.
+///
+/// # Errors
+/// 403, 404 for a path that does not exist here, 422 for a path user or header that cannot be read, 503 when the database cannot
+/// be asked.
+pub async fn authorize(
+    app: &App,
+    access: Access,
+    caller: Caller,
+    request: &HttpRequest,
+) -> Result<Caller, ApiError> {
+    let principal = caller.principal.ok_or_else(ApiError::not_authenticated)?;
+    let facts = caller.facts;
+    let wanted = wanted_user(access, &principal, request);
+    let target = match &wanted {
+        Wanted::User(user_id) => Some(user_id.clone()),
+        _ => None,
+    };
+    let access = match access {
+        Access::Metering if app.config.usage.self_metering == SelfMetering::Allowed => Access::PathUser,
+        access => access,
+    };
+    if access == Access::PathUser && target.is_some() && principal.user_id() == target.as_ref() {
+        let facts = Facts { standing: Standing::due(), ..facts };
+        return Ok(Caller { principal: Some(principal), target, facts });
+    }
+    let own = principal.user_id().cloned();
+    let (own_status, target_status) = statuses(app, own.as_ref(), target.as_ref()).await?;
+    let principal = match (principal, &own_status) {
+        (_, Some(status)) if !status.is_active => return Err(ApiError::new(&catalogue::ACCOUNT_DISABLED)),
+        (Principal::User(id), Some(status)) if status.role == Role::Admin => Principal::AdminUser(id),
+        (principal, _) => principal,
+    };
+    match (&wanted, &principal) {
+        (Wanted::User(user_id), principal) if !principal.may_act_for(user_id) => {
+            let hidden = matches!(access, Access::HiddenPathUser | Access::StaffForPathUser);
+            return Err(if hidden { ApiError::user_not_found(user_id) } else { foreign() });
+        }
+        (Wanted::User(_), Principal::User(_)) if access == Access::StaffForPathUser => {
+            return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+        }
+        (Wanted::Nobody, Principal::User(_)) if access == Access::Staff => {
+            return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+        }
+        (Wanted::Unreadable(_) | Wanted::Missing, Principal::User(_)) => return Err(foreign()),
+        (Wanted::Unreadable(fault), _) => return Err(ApiError::faults(vec![fault.clone()])),
+        (Wanted::Missing, _) => {
+            return Err(ApiError::faults(vec![Fault::missing("header", X_USER_ID.as_str())]));
+        }
+        _ => {}
+    }
+    if !is_open_to(app, access, &principal) {
+        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+    }
+    let missing = match access {
+        Access::Newcomer => None,
+        _ if own.is_some() && own_status.is_none() => own,
+        _ if target.is_some() && target_status.is_none() => target.clone(),
+        _ => None,
+    };
+    Ok(Caller { principal: Some(principal), target, facts: Facts { missing, ..facts } })
+}
+
+/// Whether a route is open to callers of this class, whoever they act for.
+fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
+    match access {
+        Access::Admin => principal.is_admin(),
+        Access::Recharge => principal.is_staff() || app.config.credits.self_recharge == SelfRecharge::Allowed,
+        Access::Metering => principal.is_staff() || app.config.usage.self_metering == SelfMetering::Allowed,
+        _ => true,
+    }
+}
+
+/// The answer to a call that failed and whose caller's standing was not looked at: a disabled caller learns nothing
+/// else (HTTP contract 1.4).
+pub async fn after_failure(app: &App, caller: &Caller, error: ApiError) -> ApiError {
+    let Some(user_id) = caller.target.as_ref().filter(|_| caller.facts.standing.is_due()) else {
+        return error;
+    };
+    match app.statuses.ask(user_id).await {
+        Ok(Some(status)) if !status.is_active => barred(Barred::Disabled, user_id),
+        Ok(_) => error,
+        Err(rejected) => ApiError::answered(rejected),
+    }
+}
+
+/// The user a route acts upon, as the request names him.
+enum Wanted {
+    Nobody,
+    User(UserId),
+    Unreadable(Fault),
+    Missing,
+}
+
+fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> Wanted {
+    match access {
+        Access::PathUser
+        | Access::Recharge
+        | Access::Metering
+        | Access::HiddenPathUser
+        | Access::StaffForPathUser => path_user(request).map_or_else(Wanted::Unreadable, Wanted::User),
+        Access::NamedUser => match (header_user(request), principal.user_id()) {
+            (Err(fault), _) => Wanted::Unreadable(fault),
+            (Ok(Some(named)), _) => Wanted::User(named),
+            (Ok(None), Some(own)) => Wanted::User(own.clone()),
+            (Ok(None), None) => Wanted::Missing,
+        },
+        _ => Wanted::Nobody,
+    }
+}
+
+async fn statuses(
+    app: &App,
+    own: Option<&UserId>,
+    target: Option<&UserId>,
+) -> Result<(Option<UserStatus>, Option<UserStatus>), ApiError> {
+    let ask = async |user: Option<&UserId>| match user {
+        Some(user) => app.statuses.ask(user).await.map_err(ApiError::answered),
+        None => Ok(None),
+    };
+    if own == target {
+        let status = ask(own).await?;
+        return Ok((status, status));
+    }
+    futures_util::try_join!(ask(own), ask(target))
+}

@@ -1,0 +1,258 @@
+//! What a call of this service has beyond a call of [`web`]: users with a standing, and the database.
+
+use std::{cell::Cell, rc::Rc};
+
+use flows::{Barred, StandingCheck};
+use identity::VerifiedToken;
+use kernel::{Detail, Principal, UserId};
+use pg::{DbError, PgConnection, Tx};
+use uuid::Uuid;
+use web::{ApiError, read_slots::Slot};
+
+pub use web::{
+    call::{path_parameter, retrieved},
+    fields::page::next_cursor,
+};
+
+use super::{
+    catalogue,
+    error::{Answered as _, Errors as _},
+};
+use crate::app::App;
+
+/// A checked call of a route.
+pub type Call = web::Call<App>;
+/// The outcome of authentication and of the route's access rule.
+pub type Caller = web::Caller<Facts>;
+
+/// Findings about a caller.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The token of a caller who has one.
+    pub token: Option<VerifiedToken>,
+    /// A user of this call that was never ensured: the caller, or the one acted upon.
+    pub missing: Option<UserId>,
+    /// The standing of the caller, as far as it was looked at.
+    pub standing: Standing,
+}
+
+/// Whether it is known that the caller exists and is not disabled. Where a user acts for himself this is not asked up front:
+/// most of his calls end in a batch that can ask it along with its work.
+#[derive(Debug, Clone, Default)]
+pub struct Standing(Rc<Cell<Look>>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Look {
+    /// It is known, or there is nobody to ask about.
+    #[default]
+    Taken,
+    /// It is not known yet.
+    Due,
+}
+
+impl Standing {
+    /// A standing that is still to be looked at.
+    #[must_use]
+    pub fn due() -> Self {
+        Self(Rc::new(Cell::new(Look::Due)))
+    }
+
+    /// Whether it is still to be looked at.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.0.get() == Look::Due
+    }
+
+    /// Says that it was looked at, or leaves that to someone else.
+    fn settle(&self) -> StandingCheck {
+        match self.0.replace(Look::Taken) {
+            Look::Taken => StandingCheck::Done,
+            Look::Due => StandingCheck::Due,
+        }
+    }
+}
+
+/// The users of a call.
+pub(crate) trait UserCall {
+    /// The user acted upon, who exists. Ask after the shape of the request was checked (HTTP contract 1.4).
+    ///
+    /// # Errors
+    /// 404 `UserNotFoundException`, 403 for a disabled caller, 503 when the database cannot be asked.
+    async fn user(&self) -> Result<UserId, ApiError>;
+
+    /// The user acted upon, and whether their standing must be looked at by what the handler does next, which then answers
+    /// with [`Barred`] (see [`barred`]).
+    ///
+    /// # Errors
+    /// 404 `UserNotFoundException`.
+    fn user_unchecked(&self) -> Result<(UserId, StandingCheck), ApiError>;
+
+    /// Makes sure that every user of this call exists.
+    ///
+    /// # Errors
+    /// 404 `UserNotFoundException`.
+    fn known(&self) -> Result<(), ApiError>;
+
+    /// The token of this user, if that is the credential of the call.
+    fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken>;
+
+    /// A session id of the path. What is not a UUID is an unknown session (HTTP contract 1.2).
+    ///
+    /// # Errors
+    /// 404 `SessionNotFoundException`.
+    fn session_id(&self) -> Result<Uuid, ApiError>;
+
+    /// `user_id` of the body, where given, must name the user of the path.
+    ///
+    /// # Errors
+    /// 400 `UserIdMismatchException`.
+    fn agree_on_user(&self, named: Option<&UserId>) -> Result<(), ApiError>;
+
+    /// The text that a cursor of this list is bound to: the route, the things in its path, and the filters.
+    fn list_scope(&self) -> String;
+}
+
+/// The database of a call.
+pub(crate) trait DatabaseCall {
+    /// Reads lists and statistics, a few at a time for each user (see [`web::read_slots`]).
+    ///
+    /// # Errors
+    /// What the work raises, or 503 without a connection.
+    async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
+    ) -> Result<T, ApiError>;
+
+    /// Reads a few rows by their keys: does not wait for lists and statistics.
+    ///
+    /// # Errors
+    /// As [`DatabaseCall::read`].
+    async fn look_up<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
+    ) -> Result<T, ApiError>;
+
+    /// Changes what is stored, in a transaction.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be asked.
+    async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T, DbError>) -> Result<T, ApiError>;
+
+    /// Like [`DatabaseCall::write`], for work that may be refused; a refusal stores nothing.
+    ///
+    /// # Errors
+    /// Like [`DatabaseCall::write`].
+    async fn decide<T, R>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,
+    ) -> Result<Result<T, R>, ApiError>;
+
+    /// Waits until this caller may read once more; for reads that borrow their connection themselves.
+    async fn slot(&self) -> Slot;
+
+    /// Whose reads wait for one another: those about the user acted upon, else those of the caller.
+    fn reader(&self) -> String;
+}
+
+impl UserCall for Call {
+    async fn user(&self) -> Result<UserId, ApiError> {
+        let (user_id, check) = self.user_unchecked()?;
+        if check == StandingCheck::Due {
+            match self.app.statuses.ask(&user_id).await.map_err(ApiError::answered)? {
+                Some(status) if status.is_active => {}
+                Some(_) => return Err(barred(Barred::Disabled, &user_id)),
+                None => return Err(barred(Barred::Unknown, &user_id)),
+            }
+        }
+        Ok(user_id)
+    }
+
+    fn user_unchecked(&self) -> Result<(UserId, StandingCheck), ApiError> {
+        self.known()?;
+        let user_id = self.target().cloned().ok_or_else(|| {
+            tracing::error!(operation = self.operation, "a route without a user asks for one");
+            ApiError::new(&catalogue::INTERNAL)
+        })?;
+        Ok((user_id, self.caller().facts.standing.settle()))
+    }
+
+    fn known(&self) -> Result<(), ApiError> {
+        match &self.caller().facts.missing {
+            Some(user_id) => Err(ApiError::user_not_found(user_id)),
+            None => Ok(()),
+        }
+    }
+
+    fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken> {
+        self.caller().facts.token.as_ref().filter(|token| token.user_id == *user_id)
+    }
+
+    fn session_id(&self) -> Result<Uuid, ApiError> {
+        let text = path_parameter(&self.request, "session_id");
+        Uuid::try_parse(&text).map_err(|_| {
+            ApiError::new(&catalogue::SESSION_NOT_FOUND).detail("session_id", Detail::Text(text))
+        })
+    }
+
+    fn agree_on_user(&self, named: Option<&UserId>) -> Result<(), ApiError> {
+        match (named, self.target()) {
+            (Some(named), Some(target)) if named != target => {
+                Err(ApiError::new(&catalogue::USER_ID_MISMATCH))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn list_scope(&self) -> String {
+        let place: Vec<_> =
+            ["user_id", "session_id"].map(|name| path_parameter(&self.request, name)).to_vec();
+        format!("{} {place:?} {}", self.operation, self.fields.filters())
+    }
+}
+
+impl DatabaseCall for Call {
+    async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
+    ) -> Result<T, ApiError> {
+        let _slot = self.slot().await;
+        self.app.lists.read(work).await.map_err(ApiError::answered)
+    }
+
+    async fn look_up<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
+    ) -> Result<T, ApiError> {
+        self.app.pool.read(work).await.map_err(ApiError::answered)
+    }
+
+    async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T, DbError>) -> Result<T, ApiError> {
+        Tx::run(&self.app.pool, work).await.map_err(ApiError::answered)
+    }
+
+    async fn decide<T, R>(
+        &self,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,
+    ) -> Result<Result<T, R>, ApiError> {
+        Tx::decide(&self.app.pool, work).await.map_err(ApiError::answered)
+    }
+
+    async fn slot(&self) -> Slot {
+        self.app.read_slots.acquire(&self.reader()).await
+    }
+
+    fn reader(&self) -> String {
+        let caller = self.caller();
+        let user = caller.target.as_ref().or_else(|| caller.principal.as_ref().and_then(Principal::user_id));
+        user.map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// The refusal of a caller who may do nothing.
+#[must_use]
+pub fn barred(why: Barred, user_id: &UserId) -> ApiError {
+    match why {
+        Barred::Disabled => ApiError::new(&catalogue::ACCOUNT_DISABLED),
+        Barred::Unknown => ApiError::user_not_found(user_id),
+    }
+}

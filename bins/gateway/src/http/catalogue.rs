@@ -1,0 +1,154 @@
+//! The catalogue of error codes: those of this service, and those of crate `web`.
+//!
+//! Codes are a product surface: they are never renamed and never reused (HTTP contract 1.6). `docs/errors.md` and the
+//! OpenAPI document are generated from this table.
+
+use web::catalogue::Entry;
+
+web::catalogue! {
+    INSUFFICIENT_CREDITS = 400 "InsufficientCreditsException",
+        "Insufficient credits. Available: {available}, Required: {required}", "积分不足。可用: {available}, 需要: {required}",
+        "The amount is more than the user can spend now: the balance less what is held. Nothing was deducted.",
+        ["available", "required", "balance", "held"];
+    BUDGET_EXCEEDED = 400 "BudgetExceededException",
+        "The budget of {limit} credits ({period}) would be exceeded", "将超出 {limit} 积分的预算 ({period})",
+        "A budget of the user has less left than the amount: the limit less what was spent and what is held. Nothing was \
+         deducted. `resets_at` is when its next window begins; a lifetime has none.",
+        ["period", "limit", "spent", "held", "resets_at"];
+    BALANCE_LIMIT_EXCEEDED = 400 "BalanceLimitExceededException",
+        "The balance would exceed {limit} credits", "余额将超过 {limit} 积分",
+        "A balance, with what is scheduled to be added, is at most 1,000,000,000 credits.", ["limit"];
+    USER_ID_MISMATCH = 400 "UserIdMismatchException",
+        "user_id in body must match URL parameter", "请求体中的 user_id 必须与 URL 参数一致",
+        "`user_id` in the body differs from the user in the path.", [];
+    DUPLICATE_ENTRY = 400 "DuplicateEntryException",
+        "The {field} is already in use", "该 {field} 已被使用",
+        "The e-mail address is confirmed (by the token, a service or an administrator), and it belongs to another user. Upper and lower case are the same.", ["field"];
+    REFUND_EXCEEDS_CHARGE = 400 "RefundExceedsChargeException",
+        "Only {refundable} credits can be refunded", "最多可退还 {refundable} 积分",
+        "The refund is more than what is left of the charge after earlier refunds.", ["refundable", "charged", "refunded"];
+    AUTHENTICATION;
+    TOKEN_EXPIRED = 401 "TokenExpiredException",
+        "Could not validate credentials", "认证失败",
+        "The token has expired. Fetch a new one and repeat the request.", [];
+    INSUFFICIENT_SCOPE;
+    PERMISSION_DENIED;
+    ACCOUNT_DISABLED = 403 "AccountDisabledException",
+        "The account is disabled", "账户已被停用",
+        "The user of the token has been deactivated. Services and administrators still act for them, on every route.", [];
+    NOT_FOUND;
+    USER_NOT_FOUND = 404 "UserNotFoundException",
+        "User not found: {user_id}", "用户不存在: {user_id}",
+        "The user was never ensured. Call `POST /api/v1/users/ensure` first.", ["user_id"];
+    SESSION_NOT_FOUND = 404 "SessionNotFoundException",
+        "Session not found: {session_id}", "会话不存在: {session_id}",
+        "No such session, or it was deleted.", ["session_id"];
+    HOLD_NOT_FOUND = 404 "HoldNotFoundException",
+        "Hold not found: {hold_id}", "预留不存在: {hold_id}",
+        "The user has no such hold.", ["hold_id"];
+    TRANSACTION_NOT_FOUND = 404 "TransactionNotFoundException",
+        "Transaction not found: {transaction_id}", "交易不存在: {transaction_id}",
+        "The user has no such charge.", ["transaction_id"];
+    USAGE_RECORD_NOT_FOUND = 404 "UsageRecordNotFoundException",
+        "Usage record not found: {id}", "使用记录不存在: {id}",
+        "The user has no such usage record, or its month was dropped.", ["id"];
+    METHOD_NOT_ALLOWED;
+    REQUEST_TIMEOUT as
+        "The body of the request did not arrive within `REQUEST_TIMEOUT_SECONDS`. Nothing was done, and the connection is closed.";
+    REFERENCE_CONFLICT = 409 "ReferenceConflictException",
+        "reference_id was used before for another amount or kind of credit", "reference_id 已用于其他金额或类型",
+        "This `reference_id` of the user belongs to a recharge or grant of another amount or kind; recharges and grants share them. With the `reference_scope` global it may also have credited another user.", ["transaction_id"];
+    HOLD_NOT_OPEN = 409 "HoldNotOpenException",
+        "The hold is {hold_status}", "该预留已为 {hold_status} 状态",
+        "The hold was captured, released, or has expired.", ["hold_status", "resolved_at"];
+    USAGE_CONFLICT = 409 "UsageConflictException",
+        "event_id {event_id} was recorded before with another content", "event_id {event_id} 已记录过不同的内容",
+        "The `event_id` stands for another usage record of the user. Nothing was recorded or deducted.", ["event_id"];
+    ALREADY_CORRECTED = 409 "AlreadyCorrectedException",
+        "Usage record {id} was corrected before", "使用记录 {id} 已被更正",
+        "A usage record is corrected once; a correction itself cannot be.", ["id"];
+    IDEMPOTENCY_IN_PROGRESS;
+    PAYLOAD_TOO_LARGE;
+    UNSUPPORTED_MEDIA_TYPE;
+    VALIDATION;
+    PRICE_NOT_FOUND = 422 "PriceNotFoundException",
+        "The charge cannot be priced", "无法确定该次使用的价格",
+        "The use is to be charged, `credits_charged` is absent, and no price says what it costs: `model_name` is absent too, or \
+         there is no price for the model and provider, or none for a token class; `detail` says which. An unknown price is \
+         never a free one; nothing was recorded.",
+        ["provider", "model_name", "token_class"];
+    IDEMPOTENCY_CONFLICT;
+    RATE_LIMIT_EXCEEDED;
+    TOO_MANY_HOLDS = 429 "TooManyHoldsException",
+        "There are already {limit} open holds", "未结预留数量已达上限 {limit}",
+        "A user may have 1,000 open holds.", ["limit"];
+    INTERNAL;
+    PROVIDER_UNAVAILABLE = 503 "ProviderUnavailableException",
+        "The {provider} provider is not available", "{provider} 服务暂不可用",
+        "An outside service does not answer at this moment; `Retry-After` says when to try again.", ["provider"];
+    SERVICE_UNAVAILABLE as
+        "The database is down, the queue is full, too many bytes of request bodies are in memory, the rows that the request needs \
+         were locked for 2 seconds, or the request waited too long before anything was sent to the database. A write that was refused with this code was not done; `Retry-After` says when to try again.";
+    OUTCOME_UNKNOWN as
+        "The connection to the database was lost in the commit, the answer took too long, or the service failed after it \
+         began the change: the change may or may not have been made. Repeat a request of the ledger with the same `Idempotency-Key`, or a recharge or grant with the same \
+         `reference_id`: it takes effect once at most, and the answer tells. Without either, read the state first.";
+}
+
+/// The entry of a code. An unknown code is a fault of ours and reads as `InternalServerException`.
+#[must_use]
+pub fn find(code: &str) -> &'static Entry {
+    web::catalogue::find(&CATALOGUE, code)
+}
+
+/// The catalogue as the page `docs/errors.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let introduction = "# Errors\n\n<!-- Generated by `just docs` from the error catalogue. Do not edit. -->\n\n\
+         Every error is JSON with the members `success`, `status`, `message`, `error_code`, `error_details`, `timestamp`, \
+         `detail` and `request_id`. There are two exceptions: a 503 of `/health` and `/readyz` has the members of their 200, \
+         and what is not HTTP gets an empty 400, 408 or 431. `message` follows `Accept-Language` (English and \
+         Chinese), `detail` is English, and a list of faults for every 422. Codes are never renamed.\n\n";
+    [introduction, &web::catalogue::table(&CATALOGUE)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let codes: HashSet<_> = CATALOGUE.iter().map(|entry| entry.code).collect();
+        assert_eq!(codes.len(), CATALOGUE.len());
+        for entry in CATALOGUE {
+            assert!(entry.code.ends_with("Exception"), "{}", entry.code);
+            assert!(entry.code.chars().all(|letter| letter.is_ascii_alphabetic()), "{}", entry.code);
+            assert!((400..=599).contains(&entry.status));
+        }
+    }
+
+    #[test]
+    fn every_gap_of_a_text_is_a_documented_detail() {
+        for entry in CATALOGUE {
+            for text in [entry.en, entry.zh] {
+                for gap in text.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                    assert!(entry.details.contains(&gap), "{}: {gap}", entry.code);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_names_what_makes_a_repeat_safe() {
+        for remedy in ["`Idempotency-Key`", "`reference_id`"] {
+            assert!(OUTCOME_UNKNOWN.meaning.contains(remedy), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_a_fault_of_ours() {
+        assert_eq!(find("NoSuchException").code, "InternalServerException");
+        assert_eq!(find("UserNotFoundException").status, 404);
+    }
+}
