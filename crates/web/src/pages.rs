@@ -32,20 +32,20 @@ static PACKED: LazyLock<HashMap<String, Packed>> = LazyLock::new(|| {
 const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; frame-ancestors 'none'";
 
-/// The page with Swagger UI.
+/// The page with Swagger UI, under this title.
 ///
 /// # Errors
-/// 500 when it cannot be sent.
-pub fn swagger<S: Service>(call: &Call<S>) -> Result<Reply, ApiError> {
-    page(call, "docs.html")
+/// 404 `NotFoundException` if it is not embedded.
+pub fn swagger(title: &str) -> Result<Reply, ApiError> {
+    page("docs.html", title)
 }
 
-/// The page with Redoc.
+/// The page with Redoc, under this title.
 ///
 /// # Errors
-/// 500 when it cannot be sent.
-pub fn redoc<S: Service>(call: &Call<S>) -> Result<Reply, ApiError> {
-    page(call, "redoc.html")
+/// 404 `NotFoundException` if it is not embedded.
+pub fn redoc(title: &str) -> Result<Reply, ApiError> {
+    page("redoc.html", title)
 }
 
 /// A file that the pages load.
@@ -59,8 +59,10 @@ pub fn asset<S: Service>(call: &Call<S>, file: &str) -> Result<Reply, ApiError> 
     Ok(serve(call, file)?.header(header::CACHE_CONTROL, "public, max-age=3600"))
 }
 
-fn page<S: Service>(call: &Call<S>, file: &str) -> Result<Reply, ApiError> {
-    Ok(serve(call, file)?.header(header::CONTENT_SECURITY_POLICY, POLICY))
+fn page(file: &str, title: &str) -> Result<Reply, ApiError> {
+    let page = Assets::get(file).ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
+    let page = String::from_utf8_lossy(&page.data).replace("{title}", title);
+    Ok(Reply::of(content_type(file), page).header(header::CONTENT_SECURITY_POLICY, POLICY))
 }
 
 /// Large files are embedded packed and sent so to every client that takes gzip.

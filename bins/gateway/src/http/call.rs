@@ -72,93 +72,19 @@ impl Standing {
     }
 }
 
-/// The users of a call.
-pub(crate) trait UserCall {
+/// What a call of this service has beyond a call of [`web`].
+pub(crate) trait AppCall {
+    /// The call itself.
+    fn this(&self) -> &Call;
+
     /// The user acted upon, who exists. Ask after the shape of the request was checked (HTTP contract 1.4).
     ///
     /// # Errors
     /// 404 `UserNotFoundException`, 403 for a disabled caller, 503 when the database cannot be asked.
-    async fn user(&self) -> Result<UserId, ApiError>;
-
-    /// The user acted upon, and whether their standing must be looked at by what the handler does next, which then answers
-    /// with [`Barred`] (see [`barred`]).
-    ///
-    /// # Errors
-    /// 404 `UserNotFoundException`.
-    fn user_unchecked(&self) -> Result<(UserId, StandingCheck), ApiError>;
-
-    /// Makes sure that every user of this call exists.
-    ///
-    /// # Errors
-    /// 404 `UserNotFoundException`.
-    fn known(&self) -> Result<(), ApiError>;
-
-    /// The token of this user, if that is the credential of the call.
-    fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken>;
-
-    /// A session id of the path. What is not a UUID is an unknown session (HTTP contract 1.2).
-    ///
-    /// # Errors
-    /// 404 `SessionNotFoundException`.
-    fn session_id(&self) -> Result<Uuid, ApiError>;
-
-    /// `user_id` of the body, where given, must name the user of the path.
-    ///
-    /// # Errors
-    /// 400 `UserIdMismatchException`.
-    fn agree_on_user(&self, named: Option<&UserId>) -> Result<(), ApiError>;
-
-    /// The text that a cursor of this list is bound to: the route, the things in its path, and the filters.
-    fn list_scope(&self) -> String;
-}
-
-/// The database of a call.
-pub(crate) trait DatabaseCall {
-    /// Reads lists and statistics, a few at a time for each user (see [`web::read_slots`]).
-    ///
-    /// # Errors
-    /// What the work raises, or 503 without a connection.
-    async fn read<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
-    ) -> Result<T, ApiError>;
-
-    /// Reads a few rows by their keys: does not wait for lists and statistics.
-    ///
-    /// # Errors
-    /// As [`DatabaseCall::read`].
-    async fn look_up<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
-    ) -> Result<T, ApiError>;
-
-    /// Changes what is stored, in a transaction.
-    ///
-    /// # Errors
-    /// 503 when the database cannot be asked.
-    async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T, DbError>) -> Result<T, ApiError>;
-
-    /// Like [`DatabaseCall::write`], for work that may be refused; a refusal stores nothing.
-    ///
-    /// # Errors
-    /// Like [`DatabaseCall::write`].
-    async fn decide<T, R>(
-        &self,
-        work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,
-    ) -> Result<Result<T, R>, ApiError>;
-
-    /// Waits until this caller may read once more; for reads that borrow their connection themselves.
-    async fn slot(&self) -> Slot;
-
-    /// Whose reads wait for one another: those about the user acted upon, else those of the caller.
-    fn reader(&self) -> String;
-}
-
-impl UserCall for Call {
     async fn user(&self) -> Result<UserId, ApiError> {
         let (user_id, check) = self.user_unchecked()?;
         if check == StandingCheck::Due {
-            match self.app.statuses.ask(&user_id).await.map_err(ApiError::answered)? {
+            match self.this().app.statuses.ask(&user_id).await.map_err(ApiError::answered)? {
                 Some(status) if status.is_active => {}
                 Some(_) => return Err(barred(Barred::Disabled, &user_id)),
                 None => return Err(barred(Barred::Unknown, &user_id)),
@@ -167,35 +93,53 @@ impl UserCall for Call {
         Ok(user_id)
     }
 
+    /// The user acted upon, and whether their standing must be looked at by what the handler does next, which then answers
+    /// with [`Barred`] (see [`barred`]).
+    ///
+    /// # Errors
+    /// 404 `UserNotFoundException`.
     fn user_unchecked(&self) -> Result<(UserId, StandingCheck), ApiError> {
         self.known()?;
-        let user_id = self.target().cloned().ok_or_else(|| {
-            tracing::error!(operation = self.operation, "a route without a user asks for one");
+        let user_id = self.this().target().cloned().ok_or_else(|| {
+            tracing::error!(operation = self.this().operation, "a route without a user asks for one");
             ApiError::new(&catalogue::INTERNAL)
         })?;
-        Ok((user_id, self.caller().facts.standing.settle()))
+        Ok((user_id, self.this().caller().facts.standing.settle()))
     }
 
+    /// Makes sure that every user of this call exists.
+    ///
+    /// # Errors
+    /// 404 `UserNotFoundException`.
     fn known(&self) -> Result<(), ApiError> {
-        match &self.caller().facts.missing {
+        match &self.this().caller().facts.missing {
             Some(user_id) => Err(ApiError::user_not_found(user_id)),
             None => Ok(()),
         }
     }
 
+    /// The token of this user, if that is the credential of the call.
     fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken> {
-        self.caller().facts.token.as_ref().filter(|token| token.user_id == *user_id)
+        self.this().caller().facts.token.as_ref().filter(|token| token.user_id == *user_id)
     }
 
+    /// A session id of the path. What is not a UUID is an unknown session (HTTP contract 1.2).
+    ///
+    /// # Errors
+    /// 404 `SessionNotFoundException`.
     fn session_id(&self) -> Result<Uuid, ApiError> {
-        let text = path_parameter(&self.request, "session_id");
+        let text = path_parameter(&self.this().request, "session_id");
         Uuid::try_parse(&text).map_err(|_| {
             ApiError::new(&catalogue::SESSION_NOT_FOUND).detail("session_id", Detail::Text(text))
         })
     }
 
+    /// `user_id` of the body, where given, must name the user of the path.
+    ///
+    /// # Errors
+    /// 400 `UserIdMismatchException`.
     fn agree_on_user(&self, named: Option<&UserId>) -> Result<(), ApiError> {
-        match (named, self.target()) {
+        match (named, self.this().target()) {
             (Some(named), Some(target)) if named != target => {
                 Err(ApiError::new(&catalogue::USER_ID_MISMATCH))
             }
@@ -203,48 +147,71 @@ impl UserCall for Call {
         }
     }
 
+    /// The text that a cursor of this list is bound to: the route, the things in its path, and the filters.
     fn list_scope(&self) -> String {
         let place: Vec<_> =
-            ["user_id", "session_id"].map(|name| path_parameter(&self.request, name)).to_vec();
-        format!("{} {place:?} {}", self.operation, self.fields.filters())
+            ["user_id", "session_id"].map(|name| path_parameter(&self.this().request, name)).to_vec();
+        format!("{} {place:?} {}", self.this().operation, self.this().fields.filters())
     }
-}
 
-impl DatabaseCall for Call {
+    /// Reads lists and statistics, a few at a time for each user (see [`web::read_slots`]).
+    ///
+    /// # Errors
+    /// What the work raises, or 503 without a connection.
     async fn read<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
     ) -> Result<T, ApiError> {
         let _slot = self.slot().await;
-        self.app.lists.read(work).await.map_err(ApiError::answered)
+        self.this().app.lists.read(work).await.map_err(ApiError::answered)
     }
 
+    /// Reads a few rows by their keys: does not wait for lists and statistics.
+    ///
+    /// # Errors
+    /// As [`AppCall::read`].
     async fn look_up<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, DbError>,
     ) -> Result<T, ApiError> {
-        self.app.pool.read(work).await.map_err(ApiError::answered)
+        self.this().app.pool.read(work).await.map_err(ApiError::answered)
     }
 
+    /// Changes what is stored, in a transaction.
+    ///
+    /// # Errors
+    /// 503 when the database cannot be asked.
     async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T, DbError>) -> Result<T, ApiError> {
-        Tx::run(&self.app.pool, work).await.map_err(ApiError::answered)
+        Tx::run(&self.this().app.pool, work).await.map_err(ApiError::answered)
     }
 
+    /// Like [`AppCall::write`], for work that may be refused; a refusal stores nothing.
+    ///
+    /// # Errors
+    /// Like [`AppCall::write`].
     async fn decide<T, R>(
         &self,
         work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,
     ) -> Result<Result<T, R>, ApiError> {
-        Tx::decide(&self.app.pool, work).await.map_err(ApiError::answered)
+        Tx::decide(&self.this().app.pool, work).await.map_err(ApiError::answered)
     }
 
+    /// Waits until this caller may read once more; for reads that borrow their connection themselves.
     async fn slot(&self) -> Slot {
-        self.app.read_slots.acquire(&self.reader()).await
+        self.this().app.read_slots.acquire(&self.reader()).await
     }
 
+    /// Whose reads wait for one another: those about the user acted upon, else those of the caller.
     fn reader(&self) -> String {
-        let caller = self.caller();
+        let caller = self.this().caller();
         let user = caller.target.as_ref().or_else(|| caller.principal.as_ref().and_then(Principal::user_id));
         user.map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+impl AppCall for Call {
+    fn this(&self) -> &Call {
+        self
     }
 }
 

@@ -6,7 +6,7 @@ pub use serde_json::json;
 pub use utoipa::ToSchema;
 pub use web::{ApiError, BodyRule, Doc, Origin, Reply, Text, input, words};
 
-pub(crate) use super::call::{DatabaseCall as _, UserCall as _};
+pub(crate) use super::call::AppCall as _;
 pub use super::{
     call::Call,
     catalogue,

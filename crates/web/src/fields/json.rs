@@ -21,8 +21,8 @@ use crate::{
 /// Deepest nesting of a body (HTTP contract 1.1).
 const DEPTH_MAX: usize = 32;
 
-/// Most keys that are remembered at once to find repeated ones: those of an object and of the objects around it. The three
-/// free-form objects of a usage record have fewer.
+/// Most keys that are remembered at once to find repeated ones: those of an object and of the objects around it. Several
+/// free-form objects ([`kernel::FreeForm`]) have fewer.
 const KEYS_MAX: usize = 65_536;
 
 /// Most characters of a repeated key that its fault shows.

@@ -17,7 +17,7 @@ use super::export_format::{Format, Unwritable};
 use crate::{
     app::App,
     http::{
-        call::{Call, DatabaseCall as _},
+        call::{AppCall as _, Call},
         error::{Answered as _, ApiError},
         reply::{BrokenOff, Reply},
     },
