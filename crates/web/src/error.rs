@@ -166,7 +166,7 @@ impl ApiError {
         self.0.entry.code
     }
 
-    /// What a domain refused, with its entry and its facts. Faults of ours are logged here, once, with their causes.
+    /// The refusal of a domain, with its entry and its facts. Faults of ours are logged here, once, with their causes.
     #[must_use]
     pub fn of_failure(entry: &'static Entry, failure: &dyn Failure) -> Self {
         let error = match failure.kind() {

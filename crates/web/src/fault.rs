@@ -69,7 +69,7 @@ impl Fault {
         }
     }
 
-    /// A problem with one field; `input` is the echo of its value (see [`super::echo`]).
+    /// A problem with one field; `input` is the echo of its value (see `echo`).
     #[must_use]
     pub fn field(source: &str, field: &str, problem: Problem, input: Option<Json>) -> Self {
         Self { kind: problem.kind, loc: vec![source.into(), field.into()], msg: problem.msg, input }

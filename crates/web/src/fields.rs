@@ -91,7 +91,7 @@ impl Fields {
         }
     }
 
-    /// Refuses query parameters other than these, with the next [`Fields::read`]; the first [`UNKNOWN_MAX`] are listed.
+    /// Refuses query parameters other than these, with the next [`Fields::read`]; the first 20 are listed.
     pub fn allow_only(&mut self, known: &[&str]) {
         let strangers = self.query.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         let fault = |(name, text): &(String, Text)| {

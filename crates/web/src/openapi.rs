@@ -16,20 +16,20 @@ use super::{
     service::{AccessRule, Service},
 };
 
-/// What a document tells about its service as a whole.
+/// The texts of a document about its service as a whole.
 #[derive(Debug)]
 pub struct About<'a> {
     /// Name of the service.
     pub title: &'a str,
     /// Version of the service.
     pub version: &'a str,
-    /// What it is for, in Markdown.
+    /// Purpose and conventions of its API, in Markdown.
     pub description: &'a str,
     /// The groups of routes, each with a description.
     pub tags: &'a [(&'a str, &'a str)],
     /// The parameters of paths: name, description, example.
     pub parameters: &'a [(&'a str, &'a str, &'a str)],
-    /// Where bearer tokens come from.
+    /// Source of bearer tokens.
     pub tokens: &'a str,
 }
 

@@ -59,7 +59,7 @@ const WORKERS_MAX: usize = 512;
 /// A server on `listener` that answers these routes. It runs its own workers; stop it through its handle.
 ///
 /// It is put together from the parts of actix-web's `HttpServer`, which has no place for the limits of a connection
-/// (see [`super::connection`]) and for an answer instead of `100 Continue` (see [`super::expect`]).
+/// (see `connection`) and for an answer instead of `100 Continue` (see `expect`).
 ///
 /// # Errors
 /// What listening raises.

@@ -1,4 +1,4 @@
-//! What a call of this service has beyond a call of [`web`]: users with a standing, and the database.
+//! Calls of this service: beyond those of [`web`] they have users with a standing, and the database.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -72,7 +72,7 @@ impl Standing {
     }
 }
 
-/// What a call of this service has beyond a call of [`web`].
+/// The users and the database of a call.
 pub(crate) trait AppCall {
     /// The call itself.
     fn this(&self) -> &Call;

@@ -1,4 +1,4 @@
-//! What the domains and the database refuse, on its way to the client.
+//! Refusals of the domains and of the database, on their way to the client.
 
 use kernel::{Detail, Failure, IdempotencyKey, UserId};
 use pg::{DbError, Rejected, pool::chain};
