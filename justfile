@@ -46,7 +46,7 @@ statements:
 
 # fetch the files of /docs and /redoc again (needs npm and a network)
 vendor:
-    bins/gateway/assets/docs/vendor.sh
+    crates/web/assets/docs/vendor.sh
 
 # requests a second and latencies, next to what the database alone can do
 bench *args:

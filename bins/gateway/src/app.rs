@@ -15,6 +15,7 @@ use pg::{DbError, Patience, Pool, Tx};
 use secrecy::SecretString;
 use tokio::{runtime::Handle, sync::OnceCell};
 use usage::prices::Seeded;
+use web::{Settings, Traffic, packed::Packed, read_slots::ReadSlots};
 
 use crate::{
     administrators,
@@ -22,7 +23,7 @@ use crate::{
     connections::Connections,
     hot_thread::HotThread,
     housekeeping,
-    http::{packed::Packed, read_slots::ReadSlots, traffic::Traffic},
+    http::settings::{settings, traffic},
     telemetry::{Metrics, Moved},
 };
 
@@ -72,6 +73,8 @@ pub struct App {
     pub openapi: OnceLock<Packed>,
     /// How many slow reads each user runs.
     pub read_slots: ReadSlots,
+    /// The settings of HTTP.
+    pub settings: Settings,
     /// Limits of all clients together, and their present use.
     pub traffic: Traffic,
     /// The time zones that the database knows, asked for when one is first named.
@@ -136,6 +139,8 @@ impl App {
         drop(on_it);
         let jobs = housekeeping::jobs(&config, &pool.background_share(connections.housekeeping), &clock);
         let jobs = JobRunner::start(jobs, &clock);
+        let settings = settings(&config);
+        let traffic = traffic(&settings).map_err(StartError::Thread)?;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),
@@ -147,7 +152,8 @@ impl App {
             statuses,
             readiness,
             read_slots: ReadSlots::default(),
-            traffic: Traffic::new(&config).map_err(StartError::Thread)?,
+            traffic,
+            settings,
             zones: OnceCell::new(),
             hot,
             _hot_thread: hot_thread,

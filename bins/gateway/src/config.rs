@@ -28,10 +28,11 @@ pub use exposed_file::EnvFile;
 pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
-    Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-    Limits, Listen, Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SelfMetering,
-    SelfRecharge, SupabaseKeys, UsageRules,
+    Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
+    LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SelfMetering, SelfRecharge, SupabaseKeys,
+    UsageRules,
 };
+pub use web::settings::{Cors, CorsOrigins};
 
 /// Everything the process was told from outside. Secrets do not show in `Debug`.
 #[derive(Debug, Clone)]

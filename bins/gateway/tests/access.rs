@@ -4,6 +4,7 @@ use gateway::http::route::{Access, Route};
 use identity::Activity;
 use kernel::Clock as _;
 use testkit::{TestApp, TestReply, TestUser};
+use web::AccessRule as _;
 
 use crate::examples;
 

@@ -9,6 +9,7 @@ use gateway::http::{
 };
 use serde_json::{Value, json};
 use testkit::TestApp;
+use web::AccessRule as _;
 
 use crate::examples;
 

@@ -8,19 +8,22 @@ use pg::Reach;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use usage::AnomalyRule;
+use web::{
+    Language,
+    settings::{Cors, CorsOrigins},
+};
 
 use super::{
     Config, Loaded, Problems, Purpose,
     reader::Reader,
     secrets,
     sections::{
-        Auth, Auth0, Cors, CorsOrigins, CreditRules, Database, DatabaseSource, Environment, Identification,
-        Limits, Listen, Log, LogLevel, Metrics, PriceSeeds, RateLimits, SupabaseKeys, UsageRules,
+        Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
+        LogLevel, Metrics, PriceSeeds, RateLimits, SupabaseKeys, UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
 };
-use crate::http::language::Language;
 
 const CORES_UNKNOWN: usize = 2;
 

@@ -8,9 +8,10 @@ use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
+use web::{Language, settings::CorsOrigins};
 
-use super::sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge};
-use crate::{connections::CONNECTIONS_MIN, http::language::Language};
+use super::sections::{Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge};
+use crate::connections::CONNECTIONS_MIN;
 
 type Parsed<T> = Result<T, String>;
 

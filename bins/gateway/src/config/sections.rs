@@ -7,8 +7,7 @@ use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
-
-use crate::http::language::Language;
+use web::Language;
 
 /// What kind of installation this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -268,30 +267,6 @@ pub struct UsageRules {
 pub struct PriceSeeds {
     /// What a dollar of the provider costs the user, above zero.
     pub credits_per_usd: Credits,
-}
-
-/// Which web pages may call the service from a browser (HTTP contract 1.13).
-#[derive(Debug, Clone)]
-pub struct Cors {
-    /// Where those pages come from.
-    pub origins: CorsOrigins,
-    /// Whether browsers may send credentials; never together with [`CorsOrigins::Any`].
-    pub allow_credentials: bool,
-}
-
-/// A set of web origins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CorsOrigins {
-    /// All.
-    Any,
-    /// These, each as a browser writes it: `https://app.example.com`. Empty means none.
-    List(Vec<String>),
-}
-
-impl Default for CorsOrigins {
-    fn default() -> Self {
-        Self::List(Vec::new())
-    }
 }
 
 /// Who may read the metrics (HTTP contract 13).

@@ -8,6 +8,7 @@ use std::{collections::HashMap, time::Duration};
 
 use kernel::Credits;
 use secrecy::ExposeSecret as _;
+use web::Language;
 
 use super::{
     Config, CorsOrigins, DatabaseSource, Environment, Loaded, LogFormat, LogLevel, Origin, Purpose,
@@ -15,7 +16,6 @@ use super::{
     variable::Secrecy,
     variables::{GROUPS, LATER, OF_CLIENTS},
 };
-use crate::http::language::Language;
 
 const LONG: &str = "71c4e09bd2f85a6307ce18f4a95db263";
 

@@ -8,10 +8,11 @@ use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
+use web::{Language, settings::CorsOrigins};
 
 use super::{
     parse,
-    sections::{CorsOrigins, Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge},
+    sections::{Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge},
     variable::{
         About,
         Fallback::{Computed, Nothing, Value},
@@ -20,7 +21,6 @@ use super::{
         Variable,
     },
 };
-use crate::http::language::Language;
 
 macro_rules! variables {
     ($($title:literal { $($name:ident: $type:ty = $fallback:expr, $secrecy:expr, $parse:expr, $meaning:literal;)+ })+) => {

@@ -1,268 +1,59 @@
-//! Errors on their way to the client: what the domains refuse becomes the documented body, in one place.
+//! Refusals of the domains and of the database, on their way to the client.
 
-use actix_web::{
-    HttpResponse,
-    http::header::{self, HeaderName, HeaderValue},
-};
-use kernel::{Detail, Failure, IdempotencyKey, Kind, UserId, rfc3339};
+use kernel::{Detail, Failure, IdempotencyKey, UserId};
 use pg::{DbError, Rejected, pool::chain};
-use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
+use web::fault::{Fault, Place};
 
-use super::{
-    catalogue::{self, Entry},
-    fault::{Fault, Place},
-    language::{Language, Text},
-};
+pub use web::ApiError;
 
-/// Header of an answer that was given before.
-pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+use super::catalogue;
 
-/// An error that is about to be answered.
-#[derive(Debug)]
-pub struct ApiError(Box<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    entry: &'static Entry,
-    text: Option<Text>,
-    details: Vec<(&'static str, Detail)>,
-    faults: Vec<Fault>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    at: Option<OffsetDateTime>,
-}
-
-/// What surrounds an error: the request it belongs to.
-#[derive(Debug)]
-pub struct ErrorContext<'a> {
-    /// `operationId` of the route.
-    pub operation: &'a str,
-    /// The user the path names.
-    pub user_id: Option<&'a UserId>,
-    /// Id of the request.
-    pub request_id: &'a str,
-    /// Language of `message`.
-    pub language: Language,
-    /// The present instant.
-    pub now: OffsetDateTime,
-}
-
-impl ApiError {
-    /// An error with its documented text.
-    #[must_use]
-    pub fn new(entry: &'static Entry) -> Self {
-        Self(Box::new(Inner {
-            entry,
-            text: None,
-            details: Vec::new(),
-            faults: Vec::new(),
-            headers: Vec::new(),
-            at: None,
-        }))
-    }
-
-    /// The same code with another text.
-    #[must_use]
-    pub fn text(mut self, text: Text) -> Self {
-        self.0.text = Some(text);
-        self
-    }
-
-    /// A fact for `error_details`, which also fills the gap of that name in the text.
-    #[must_use]
-    pub fn detail(mut self, name: &'static str, detail: Detail) -> Self {
-        self.0.details.push((name, detail));
-        self
-    }
-
-    /// Another value for a fact that was told already.
-    #[must_use]
-    pub fn replace(mut self, name: &'static str, detail: Detail) -> Self {
-        self.0.details.retain(|(other, _)| *other != name);
-        self.detail(name, detail)
-    }
-
-    /// The instant of the refusal, so that a repeat of the request is told the same one.
-    #[must_use]
-    pub fn at(mut self, instant: OffsetDateTime) -> Self {
-        self.0.at = Some(instant);
-        self
-    }
-
-    /// A header of the answer.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.headers.push((name, value));
-        self
-    }
-
-    /// 422 with these faults.
-    #[must_use]
-    pub fn faults(faults: Vec<Fault>) -> Self {
-        let mut error = Self::new(&catalogue::VALIDATION);
-        error.0.faults = faults;
-        error
-    }
-
-    /// 401 without a credential: `Not authenticated`.
-    #[must_use]
-    pub fn not_authenticated() -> Self {
-        Self::unauthorized(&catalogue::AUTHENTICATION).text(Text::new("Not authenticated", "未提供认证信息"))
-    }
-
-    /// 401 for a credential that is not valid.
-    #[must_use]
-    pub fn unauthorized(entry: &'static Entry) -> Self {
-        Self::new(entry).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-    }
+/// The errors of this service.
+pub trait Errors: Sized {
+    /// The refusal of a domain, with its code and facts. Faults of ours are logged here, once, with their causes.
+    fn from_failure(failure: &dyn Failure) -> Self;
 
     /// 404 for a user that was never ensured.
-    #[must_use]
-    pub fn user_not_found(user_id: &UserId) -> Self {
+    fn user_not_found(user_id: &UserId) -> Self;
+
+    /// The item that a committer did not do; with a key, what is held up may be the first request of that key.
+    fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self;
+}
+
+/// Turns an error of the database into an answer.
+pub trait Answered<E> {
+    /// The answer to an error.
+    fn answered(error: E) -> Self;
+}
+
+impl Errors for ApiError {
+    fn from_failure(failure: &dyn Failure) -> Self {
+        let error = Self::of_failure(catalogue::find(failure.code()), failure);
+        if failure.code() != catalogue::PRICE_NOT_FOUND.code {
+            return error;
+        }
+        error.with_faults(vec![Fault {
+            kind: "price_not_found",
+            loc: vec![Place::from("body"), Place::from("model_name")],
+            msg: failure.to_string(),
+            input: None,
+        }])
+    }
+
+    fn user_not_found(user_id: &UserId) -> Self {
         Self::new(&catalogue::USER_NOT_FOUND).detail("user_id", Detail::Text(user_id.to_string()))
     }
 
-    /// 503: surely not done, try again soon.
-    #[must_use]
-    pub fn unavailable() -> Self {
-        Self::new(&catalogue::SERVICE_UNAVAILABLE).retry_after()
-    }
-
-    /// 503: the change may or may not have been made.
-    #[must_use]
-    pub fn outcome_unknown() -> Self {
-        Self::new(&catalogue::OUTCOME_UNKNOWN).retry_after()
-    }
-
-    /// 409: something else is done with the account, and it may be the first request with this key. Surely not done.
-    #[must_use]
-    pub fn in_progress(key: &IdempotencyKey) -> Self {
-        Self::new(&catalogue::IDEMPOTENCY_IN_PROGRESS)
-            .detail("key", Detail::Text(key.key().to_owned()))
-            .retry_after()
-    }
-
-    /// What a committer did not do; with a key, what is held up may be the first request of that key.
-    #[must_use]
-    pub fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self {
+    fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self {
         match (key, rejected) {
             (Some(key), Rejected::HeldUp) => Self::in_progress(key),
-            (_, rejected) => rejected.into(),
+            (_, rejected) => Self::answered(rejected),
         }
-    }
-
-    /// The error, marked as the answer to a repeat under the same key if it is one.
-    #[must_use]
-    pub fn with_replay_header(self, is_repeat: bool) -> Self {
-        if is_repeat { self.header(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true")) } else { self }
-    }
-
-    /// The instant it was decided at, where that is part of the answer.
-    #[must_use]
-    pub fn decided_at(&self) -> Option<OffsetDateTime> {
-        self.0.at
-    }
-
-    fn retry_after(self) -> Self {
-        self.header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-    }
-
-    /// The code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.0.entry.code
-    }
-
-    /// What a domain refused, with its code and facts. Faults of ours are logged here, once, with their causes.
-    #[must_use]
-    pub fn from_failure(failure: &dyn Failure) -> Self {
-        let error = match failure.kind() {
-            Kind::Internal => {
-                tracing::error!(error = %chain(failure), "an operation failed");
-                return Self::new(&catalogue::INTERNAL);
-            }
-            Kind::Invalid => {
-                let mut error = Self::new(catalogue::find(failure.code()));
-                error.0.faults.push(invalid(failure));
-                error
-            }
-            Kind::Unauthenticated => Self::unauthorized(catalogue::find(failure.code())),
-            Kind::Unavailable => Self::new(catalogue::find(failure.code())).retry_after(),
-            _ => Self::new(catalogue::find(failure.code())),
-        };
-        failure.details().into_iter().fold(error, |error, (name, detail)| error.detail(name, detail))
-    }
-
-    /// The answer.
-    #[must_use]
-    pub fn respond(self, context: &ErrorContext<'_>) -> HttpResponse {
-        let text = self.0.text.clone().unwrap_or_else(|| self.filled());
-        let timestamp = rfc3339(self.0.at.unwrap_or(context.now));
-        let is_chat = context.operation.starts_with("chat_");
-        let plain = if is_chat { text.in_language(context.language) } else { &text.en };
-        let body = Body {
-            success: false,
-            status: "error",
-            message: text.in_language(context.language),
-            error_code: self.0.entry.code,
-            error_details: self.details(context, &timestamp),
-            timestamp: &timestamp,
-            detail: if self.0.entry.status == 422 { Told::Faults(&self.0.faults) } else { Told::Text(plain) },
-            request_id: context.request_id,
-        };
-        let mut response = HttpResponse::build(self.0.entry.status_code());
-        for (name, value) in &self.0.headers {
-            response.insert_header((name, value));
-        }
-        response.insert_header((header::CONTENT_LANGUAGE, context.language.tag()));
-        response.append_header((header::VARY, "Accept-Language"));
-        response.json(body)
-    }
-
-    /// What an answer about several things says of the one that failed: code, sentence, and `detail` as a call of its own
-    /// would have it.
-    #[must_use]
-    pub fn of_item(&self, language: Language) -> (&'static str, String, serde_json::Value) {
-        let text = self.0.text.clone().unwrap_or_else(|| self.filled());
-        let detail = match self.0.entry.status {
-            422 => serde_json::to_value(&self.0.faults).unwrap_or_default(),
-            _ => text.en.clone().into(),
-        };
-        (self.0.entry.code, text.in_language(language).to_owned(), detail)
-    }
-
-    fn filled(&self) -> Text {
-        if self.0.entry.status == 422 && !self.0.faults.is_empty() {
-            let summary = self.0.faults.iter().map(Fault::summary).collect::<Vec<_>>().join("; ");
-            return Text::new(
-                format!("{}: {summary}", self.0.entry.en),
-                format!("{}: {summary}", self.0.entry.zh),
-            );
-        }
-        let fill = |template: &str| {
-            self.0.details.iter().fold(template.to_owned(), |text, (name, detail)| {
-                text.replace(&format!("{{{name}}}"), &detail_text(detail))
-            })
-        };
-        Text::new(fill(self.0.entry.en), fill(self.0.entry.zh))
-    }
-
-    fn details<'a>(&'a self, context: &'a ErrorContext<'_>, timestamp: &'a str) -> Details<'a> {
-        let mut details = vec![("operation", Told::Text(context.operation))];
-        if let Some(user_id) = context.user_id {
-            details.push(("user_id", Told::Text(user_id.as_str())));
-        }
-        for (name, detail) in &self.0.details {
-            details.retain(|(other, _)| other != name);
-            details.push((name, Told::Detail(detail)));
-        }
-        details.push(("timestamp", Told::Text(timestamp)));
-        Details(details)
     }
 }
 
-impl From<DbError> for ApiError {
-    fn from(error: DbError) -> Self {
+impl Answered<DbError> for ApiError {
+    fn answered(error: DbError) -> Self {
         match &error {
             DbError::OutcomeUnknown(_) => {
                 tracing::error!(error = %chain(&error), "the outcome of a commit is unknown");
@@ -280,92 +71,13 @@ impl From<DbError> for ApiError {
     }
 }
 
-impl From<Rejected> for ApiError {
+impl Answered<Rejected> for ApiError {
     /// The committer logged the cause already.
-    fn from(rejected: Rejected) -> Self {
+    fn answered(rejected: Rejected) -> Self {
         match rejected {
             Rejected::Full | Rejected::Unavailable | Rejected::HeldUp => Self::unavailable(),
             Rejected::OutcomeUnknown => Self::outcome_unknown(),
             Rejected::Failed => Self::new(&catalogue::INTERNAL),
         }
-    }
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    success: bool,
-    status: &'static str,
-    message: &'a str,
-    error_code: &'static str,
-    error_details: Details<'a>,
-    timestamp: &'a str,
-    detail: Told<'a>,
-    request_id: &'a str,
-}
-
-/// What a member of the body says. Amounts are written by their own type, to the digit.
-enum Told<'a> {
-    Text(&'a str),
-    Faults(&'a [Fault]),
-    Detail(&'a Detail),
-}
-
-impl Serialize for Told<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Faults(faults) => faults.serialize(serializer),
-            Self::Detail(Detail::Text(text)) => serializer.serialize_str(text),
-            Self::Detail(Detail::Integer(number)) => serializer.serialize_i64(*number),
-            Self::Detail(Detail::Credits(credits)) => credits.serialize(serializer),
-            Self::Detail(Detail::Usd(usd)) => usd.serialize(serializer),
-            Self::Detail(Detail::Time(instant)) => serializer.serialize_str(&rfc3339(*instant)),
-        }
-    }
-}
-
-/// The members of `error_details`, in order.
-struct Details<'a>(Vec<(&'a str, Told<'a>)>);
-
-impl Serialize for Details<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, told)| (name, told)))
-    }
-}
-
-/// A rule that only the stored state can judge, told like a fault of shape.
-fn invalid(failure: &dyn Failure) -> Fault {
-    if failure.code() == catalogue::IDEMPOTENCY_CONFLICT.code {
-        return Fault {
-            kind: "idempotency_conflict",
-            loc: vec![Place::from("header"), Place::from("idempotency-key")],
-            msg: catalogue::IDEMPOTENCY_CONFLICT.en.to_owned(),
-            input: None,
-        };
-    }
-    if failure.code() == catalogue::PRICE_NOT_FOUND.code {
-        return Fault {
-            kind: "price_not_found",
-            loc: vec![Place::from("body"), Place::from("model_name")],
-            msg: failure.to_string(),
-            input: None,
-        };
-    }
-    let field = failure.details().into_iter().find_map(|(name, detail)| match detail {
-        Detail::Text(field) if name == "field" => Some(field),
-        _ => None,
-    });
-    let mut loc = vec![Place::from("body")];
-    loc.extend(field.map(Place::Name));
-    Fault { kind: "value_error", loc, msg: format!("Value error, {failure}"), input: None }
-}
-
-fn detail_text(detail: &Detail) -> String {
-    match detail {
-        Detail::Text(text) => text.clone(),
-        Detail::Integer(number) => number.to_string(),
-        Detail::Credits(credits) => credits.to_string(),
-        Detail::Usd(usd) => usd.to_string(),
-        Detail::Time(instant) => rfc3339(*instant),
     }
 }

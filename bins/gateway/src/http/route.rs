@@ -1,50 +1,16 @@
-//! What the route table says about one route (I9).
+//! The access rules of the routes (I9).
 
-use std::{future::Future, pin::Pin};
+use web::{AccessRule, catalogue::Entry};
 
-use actix_web::http::Method;
+pub use web::{BodyRule, Origin};
 
-use super::{call::Call, doc::Doc, error::ApiError, reply::Reply};
+use super::catalogue;
+use crate::app::App;
 
-/// One endpoint: where it is, who may call it, what it answers.
-pub struct Route {
-    /// HTTP method; `GET` routes answer `HEAD` too.
-    pub method: Method,
-    /// Path with `{parameters}`.
-    pub path: &'static str,
-    /// Who may call it.
-    pub access: Access,
-    /// Whether a JSON body is read.
-    pub body: BodyRule,
-    /// Whether the documents of the API have it.
-    pub origin: Origin,
-    /// `operationId`, also `operation` of error bodies.
-    pub operation: &'static str,
-    /// The documentation.
-    pub doc: fn() -> Doc,
-    /// The endpoint.
-    pub handler: Handler,
-}
-
-impl Route {
-    /// True if it changes nothing, so that a read-only key may call it.
-    #[must_use]
-    pub fn only_reads(&self) -> bool {
-        self.method == Method::GET
-    }
-}
-
-/// Where a route comes from (HTTP contract 16).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The documents of the API: unknown query parameters are ignored, as they always were.
-    Documented,
-    /// Beyond the documents: below `/api/v1` unknown query parameters are refused (HTTP contract 1.1).
-    Extension,
-}
-
-/// An endpoint: from a checked call to a reply.
-pub type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Result<Reply, ApiError>>>>;
+/// A route of this service.
+pub type Route = web::Route<App>;
+/// Its endpoint.
+pub type Handler = web::Handler<App>;
 
 /// Who may call a route, and on whose behalf (HTTP contract 1.3). Enforced before the handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +46,12 @@ pub enum Access {
     Admin,
 }
 
-impl Access {
-    /// Whether a credential is needed.
-    #[must_use]
-    pub fn is_authenticated(self) -> bool {
+impl AccessRule for Access {
+    fn is_authenticated(self) -> bool {
         !matches!(self, Self::Anyone | Self::Development | Self::Metrics)
     }
 
-    /// The rule in words, for the documentation.
-    #[must_use]
-    pub fn words(self) -> &'static str {
+    fn words(self) -> &'static str {
         match self {
             Self::Anyone => "Open to anyone.",
             Self::Development => {
@@ -116,33 +78,25 @@ impl Access {
             Self::Admin => "Administrators.",
         }
     }
-}
 
-/// Whether a route reads a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyRule {
-    /// A body is ignored.
-    Ignored,
-    /// JSON of at most [`JSON_BYTES_MAX`], whatever its content type says; empty counts as absent fields.
-    Json,
-    /// The same of at most [`BATCH_BYTES_MAX`].
-    Batch,
-}
-
-impl BodyRule {
-    /// Most bytes that are read.
-    #[must_use]
-    pub fn bytes_max(self) -> usize {
+    fn errors(self) -> &'static [&'static Entry] {
+        const AUTHENTICATED: &[&Entry] = &[&catalogue::TOKEN_EXPIRED, &catalogue::ACCOUNT_DISABLED];
+        const OF_USER: &[&Entry] =
+            &[&catalogue::TOKEN_EXPIRED, &catalogue::ACCOUNT_DISABLED, &catalogue::USER_NOT_FOUND];
+        const METRICS: &[&Entry] =
+            &[&catalogue::AUTHENTICATION, &catalogue::TOKEN_EXPIRED, &catalogue::PERMISSION_DENIED];
         match self {
-            Self::Ignored => 0,
-            Self::Json => JSON_BYTES_MAX,
-            Self::Batch => BATCH_BYTES_MAX,
+            Self::Anyone | Self::Development => &[],
+            Self::Metrics => METRICS,
+            Self::Newcomer | Self::Staff | Self::Admin => AUTHENTICATED,
+            Self::NamedUser
+            | Self::PathUser
+            | Self::Recharge
+            | Self::Metering
+            | Self::HiddenPathUser
+            | Self::StaffForPathUser
+            | Self::OwnThings
+            | Self::AnyCaller => OF_USER,
         }
     }
 }
-
-/// Largest JSON body, in bytes (HTTP contract 1.1).
-pub const JSON_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// Largest JSON body of a batch of usage records, in bytes (HTTP contract 1.1).
-pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;

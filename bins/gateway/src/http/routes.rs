@@ -10,9 +10,9 @@ pub mod system;
 pub mod usage;
 pub mod users;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::sync::LazyLock;
 
-use super::route::{Access, Origin, Route};
+use super::route::{Access, Route};
 use crate::config::Config;
 
 /// Every route, in the order of the documentation.
@@ -82,17 +82,30 @@ pub fn served(config: &Config) -> impl Iterator<Item = &'static Route> {
     })
 }
 
-/// The query parameters of a route that refuses others; `None` for one that ignores them (HTTP contract 1.1).
-#[must_use]
-pub fn known_parameters(route: &Route) -> Option<&'static [&'static str]> {
-    static KNOWN: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
-        let refuses =
-            |route: &&Route| route.origin == Origin::Extension && route.path.starts_with("/api/v1/");
-        table()
-            .iter()
-            .filter(refuses)
-            .map(|route| (route.operation, (route.doc)().query_names().collect()))
-            .collect()
-    });
-    KNOWN.get(route.operation).map(Vec::as_slice)
+#[cfg(test)]
+mod tests {
+    use kernel::{KeyAccess, Principal};
+    use web::AccessRule as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_may_only_read_calls_only_routes_that_read() {
+        let key = |access| Principal::Key { name: "k".into(), access };
+        let called = |access| {
+            let routes = table().iter().filter(|route| route.access.is_authenticated());
+            routes
+                .filter(|route| route.fits_scope_of(&key(access)))
+                .map(|route| route.operation)
+                .collect::<Vec<_>>()
+        };
+        let reading = called(KeyAccess::Read);
+        assert!(reading.contains(&"get_user_balance") && reading.contains(&"export_usage"));
+        for writing in
+            ["consume_credits", "record_usage_batch", "set_budgets", "ensure_user", "delete_session"]
+        {
+            assert!(!reading.contains(&writing), "{writing}");
+            assert!(called(KeyAccess::Service).contains(&writing), "{writing}");
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! What callers are told when something fails: slow clients, panics, time limits, a lost database, a shutdown.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{App, http::Method, test, web};
 use gateway::http::{
     call::Call,
-    dispatch::dispatch,
+    dispatch::{Endpoint, dispatch},
     doc::Doc,
     error::ApiError,
     reply::Reply,
@@ -100,7 +100,9 @@ async fn a_panic_and_a_stuck_request_are_answered() {
         // The method of the request is that of the route, as in the route table.
         let route: &'static Route =
             Box::leak(Box::new(Route { method: method.clone(), ..failing(route.handler) }));
-        let handle = move |request, payload| dispatch(Arc::clone(&app), route, request, payload);
+        let endpoint = Rc::new(Endpoint::new(route));
+        let handle =
+            move |request, payload| dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload);
         let actix = App::new().route("/failing", web::method(method.clone()).to(handle));
         let actix = test::init_service(actix).await;
         let request = test::TestRequest::with_uri("/failing").method(method.clone());
@@ -135,7 +137,9 @@ async fn a_large_body_is_read_on_another_thread() {
         let app = Arc::clone(service.app());
         let route: &'static Route =
             Box::leak(Box::new(Route { method: Method::POST, body: BodyRule::Json, ..failing(handler) }));
-        let handle = move |request, payload| dispatch(Arc::clone(&app), route, request, payload);
+        let endpoint = Rc::new(Endpoint::new(route));
+        let handle =
+            move |request, payload| dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload);
         let actix = test::init_service(App::new().route("/failing", web::post().to(handle))).await;
         let body = format!("{{}}{}", " ".repeat(size));
         let request = test::TestRequest::post().uri("/failing").set_payload(body);

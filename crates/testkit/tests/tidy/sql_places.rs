@@ -50,7 +50,7 @@ fn sql_in(source: &Source) -> Vec<String> {
             }
             name
         }
-        Some(name @ ("kernel" | "flows" | "gateway" | "client")) => name,
+        Some(name @ ("kernel" | "web" | "flows" | "gateway" | "client")) => name,
         _ => return Vec::new(),
     };
     let mut breaches = Vec::new();

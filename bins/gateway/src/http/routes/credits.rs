@@ -18,18 +18,15 @@ pub mod transactions;
 
 use ::credits::{Action, Applied, Command, Entry, ReferenceScope, Refusal};
 use flows::{CommandRefusal, Replay};
-use kernel::{Detail, FreeForm, IdempotencyKey, UserId};
+use kernel::{Detail, FreeForm, IdempotencyKey, UserId, fingerprint::v1};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{
-    hashed_words,
-    http::{
-        call::{barred, path_parameter},
-        prelude::*,
-        routes::credits::bodies::Hold,
-    },
+use crate::http::{
+    call::{barred, path_parameter},
+    prelude::*,
+    routes::credits::bodies::Hold,
 };
 
 /// What a route asks of the ledger.
@@ -104,7 +101,13 @@ fn refused(refusal: &CommandRefusal) -> ApiError {
 const SCOPES: &[(&str, ReferenceScope)] =
     &[("user", ReferenceScope::User), ("global", ReferenceScope::Global)];
 
-hashed_words!(ReferenceScope, SCOPES);
+/// The scope of a reference in fingerprints of version 1.
+fn scoped(asked: v1::Fingerprint, scope: Option<ReferenceScope>) -> v1::Fingerprint {
+    match scope.unwrap_or_default() {
+        ReferenceScope::User => asked,
+        ReferenceScope::Global => asked.word("global"),
+    }
+}
 
 /// Returns whether a reference is required: one that is unique among all users.
 fn is_global(scope: Option<ReferenceScope>) -> bool {

@@ -4,11 +4,9 @@ use kernel::{Credits, FreeForm, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
+use web::words;
 
-use crate::{
-    http::wire::{CallerClassName, Timestamp},
-    words,
-};
+use crate::http::wire::{CallerClassName, Timestamp};
 
 words! {
     /// Type of a transaction.

@@ -1,11 +1,12 @@
 //! `POST /api/v1/users/{user_id}/credits/holds/{hold_id}/capture`: turns a hold into a charge (HTTP contract 6.5).
 
 use credits::Action;
-use kernel::{Credits, FreeForm};
+use kernel::{Credits, FreeForm, fingerprint::v1};
+use uuid::Uuid;
 
 use super::Order;
 use crate::http::{
-    idempotency::{self, v1},
+    idempotency,
     prelude::*,
     routes::credits::bodies::{Hold, Transaction},
 };
@@ -36,6 +37,16 @@ pub struct CapturedHold {
     /// What was delivered and could not be taken.
     #[schema(value_type = f64)]
     uncollected: Credits,
+}
+
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(hold_id: Uuid, input: &CaptureHold, asked: v1::Fingerprint) -> v1::Fingerprint {
+    asked
+        .id(hold_id)
+        .credits(input.amount)
+        .maybe(input.description.as_deref())
+        .number(input.usage_record_id)
+        .object(input.metadata.as_ref())
 }
 
 /// The route.
@@ -72,7 +83,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.input::<CaptureHold>().await?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
-    let former = move |wish: &CaptureHold, asked| v1::capture(hold_id, wish, asked);
+    let former = move |wish: &CaptureHold, asked| as_version_1(hold_id, wish, asked);
     let (wish, key) = idempotency::key_at(&call, Some(("hold_id", hold_id)), wish, former).await?;
     let order = Order {
         action: Action::Capture { hold_id, amount: wish.amount, usage_record_id: wish.usage_record_id },

@@ -1,11 +1,11 @@
 //! `POST /api/v1/users/{user_id}/credits/consume`: spends credits (HTTP contract 6.1).
 
 use credits::Action;
-use kernel::{Credits, FreeForm, UserId};
+use kernel::{Credits, FreeForm, UserId, fingerprint::v1};
 
 use super::Order;
 use crate::http::{
-    idempotency::{self, v1},
+    idempotency,
     prelude::*,
     routes::credits::bodies::Transaction,
     wire::{SuccessWord, Timestamp},
@@ -47,6 +47,17 @@ pub struct ConsumedCredits {
     data: Transaction,
 }
 
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(input: &ConsumeCredits, asked: v1::Fingerprint) -> v1::Fingerprint {
+    asked
+        .credits(Some(input.amount))
+        .maybe(input.reason.as_deref())
+        .maybe(input.description.as_deref())
+        .number(input.usage_record_id)
+        .maybe(input.endpoint.as_deref())
+        .object(input.metadata.as_ref())
+}
+
 /// The route.
 #[must_use]
 pub fn route() -> Route {
@@ -84,7 +95,7 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.input::<ConsumeCredits>().await?;
     call.agree_on_user(wish.user_id.as_ref())?;
-    let (wish, key) = idempotency::key(&call, wish, v1::consume).await?;
+    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
     let notes = [("reason", wish.reason.as_deref()), ("endpoint", wish.endpoint.as_deref())];
     let notes = notes.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
     let order = Order {

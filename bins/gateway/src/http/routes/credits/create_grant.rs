@@ -1,18 +1,15 @@
 //! `POST /api/v1/users/{user_id}/credits/grants`: gives credits that are not bought (HTTP contract 6.5).
 
-use credits::{Action, NewGrant, NewGrantKind, ReferenceScope};
-use kernel::{Credits, FreeForm};
+use credits::{Action, GrantKind, NewGrant, NewGrantKind, ReferenceScope};
+use kernel::{Credits, FreeForm, fingerprint::v1};
 use time::OffsetDateTime;
 
 use super::{Order, SCOPES, is_global};
-use crate::{
-    hashed_words,
-    http::{
-        fields::time::instant,
-        idempotency::{self, v1},
-        prelude::*,
-        routes::credits::bodies::{Grant, Transaction},
-    },
+use crate::http::{
+    fields::{input::word_of, time::instant},
+    idempotency,
+    prelude::*,
+    routes::credits::bodies::{Grant, Transaction},
 };
 
 const KINDS: &[(&str, NewGrantKind)] =
@@ -25,13 +22,13 @@ input! {
         amount: Credits = required(Body, parse::credits_to_move()), example(100.0);
         /// user or global (with a reference): among whom the reference is unique. A global one is refused if a service or
         /// administrator credited another user with it before, in whichever scope.
-        reference_scope: Option<ReferenceScope> = optional(Body, parse::one_of(SCOPES)), default("user");
+        reference_scope: Option<ReferenceScope> = optional(Body, parse::one_of(SCOPES)), default("user"), hashed(reference_scope.map(word_of(SCOPES)));
         /// One grant per user and reference.
         reference_id: Option<String> = required_if(is_global(reference_scope), Body, parse::text(1, 255));
         /// 0 to 255; the lowest is spent first.
         priority: Option<u8> = optional(Body, parse::integer(0, 255)), default(100);
         /// Kind of the grant.
-        kind: Option<NewGrantKind> = optional(Body, parse::one_of(KINDS)), default("promo");
+        kind: Option<NewGrantKind> = optional(Body, parse::one_of(KINDS)), default("promo"), hashed(kind.map(word_of(KINDS)));
         /// From when on it counts; now if absent. A date without a time is the first instant of that day in UTC.
         effective_at: Option<OffsetDateTime> = optional(Body, instant());
         /// End of its validity; none if absent. A date without a time is the first instant of that day in UTC, so the
@@ -44,14 +41,25 @@ input! {
     }
 }
 
-hashed_words!(NewGrantKind, KINDS);
-
 /// The grant, and the transaction that booked it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedGrant {
     grant: Grant,
     /// Null while the grant is scheduled.
     transaction: Option<Transaction>,
+}
+
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(input: &CreateGrant, asked: v1::Fingerprint) -> v1::Fingerprint {
+    super::scoped(asked, input.reference_scope)
+        .credits(Some(input.amount))
+        .maybe(input.kind.map(|kind| GrantKind::from(kind).as_str()))
+        .number(input.priority.map(i64::from))
+        .instant(input.effective_at)
+        .instant(input.expires_at)
+        .maybe(input.reference_id.as_deref())
+        .maybe(input.description.as_deref())
+        .object(input.metadata.as_ref())
 }
 
 /// The route.
@@ -83,7 +91,7 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.input::<CreateGrant>().await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
-    let (wish, key) = idempotency::key(&call, wish, v1::create_grant).await?;
+    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
     let amount = wish.amount;
     let plain = NewGrant::new(wish.kind.unwrap_or(NewGrantKind::Promo), amount);
     let order = Order {

@@ -1,18 +1,11 @@
 //! `POST /api/v1/users/{user_id}/credits/holds`: sets credits aside (HTTP contract 6.5).
 
 use credits::{Action, HOLD_TTL_DEFAULT, HoldMode};
-use kernel::{Credits, FreeForm};
+use kernel::{Credits, FreeForm, fingerprint::v1};
 use time::Duration;
 
 use super::Order;
-use crate::{
-    hashed_words,
-    http::{
-        idempotency::{self, v1},
-        prelude::*,
-        routes::credits::bodies::Hold,
-    },
-};
+use crate::http::{fields::input::word_of, idempotency, prelude::*, routes::credits::bodies::Hold};
 
 const MODES: &[(&str, HoldMode)] = &[("exact", HoldMode::Exact), ("clamp", HoldMode::Clamp)];
 
@@ -25,7 +18,7 @@ input! {
         /// Credits, above zero, at most 6 decimals.
         amount: Credits = required(Body, parse::credits_to_move()), example(70.0);
         /// exact: all or nothing; clamp: what there is, above zero.
-        mode: Option<HoldMode> = optional(Body, parse::one_of(MODES)), default("exact");
+        mode: Option<HoldMode> = optional(Body, parse::one_of(MODES)), default("exact"), hashed(mode.map(word_of(MODES)));
         /// Lifetime in seconds.
         ttl_seconds: Option<i64> = optional(Body, parse::integer(1, TTL_MAX)), default(900);
         /// What for.
@@ -35,7 +28,15 @@ input! {
     }
 }
 
-hashed_words!(HoldMode, MODES);
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(input: &CreateHold, asked: v1::Fingerprint) -> v1::Fingerprint {
+    asked
+        .credits(Some(input.amount))
+        .maybe(input.mode.map(HoldMode::as_str))
+        .number(input.ttl_seconds)
+        .maybe(input.description.as_deref())
+        .object(input.metadata.as_ref())
+}
 
 /// The route.
 #[must_use]
@@ -67,7 +68,7 @@ fn doc() -> Doc {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.input::<CreateHold>().await?;
-    let (wish, key) = idempotency::key(&call, wish, v1::create_hold).await?;
+    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
     let order = Order {
         action: Action::Hold {
             hold_id: call.app.ids.uuid(),

@@ -1,11 +1,12 @@
 //! `POST /api/v1/users/{user_id}/credits/recharge`: adds purchased credits (HTTP contract 6.2).
 
 use credits::{Action, ReferenceScope};
-use kernel::{Credits, FreeForm};
+use kernel::{Credits, FreeForm, fingerprint::v1};
 
 use super::{Order, SCOPES, is_global};
 use crate::http::{
-    idempotency::{self, v1},
+    fields::input::word_of,
+    idempotency,
     prelude::*,
     routes::credits::bodies::{Transaction, transaction_id},
     wire::{SuccessWord, Timestamp},
@@ -18,7 +19,7 @@ input! {
         amount: Credits = required(Either, parse::credits_to_move()), example(1000.0);
         /// user or global (services only, with a reference): among whom the reference is unique. A global one is refused if a
         /// service or administrator credited another user with it before, in whichever scope.
-        reference_scope: Option<ReferenceScope> = optional(Either, parse::one_of(SCOPES)), default("user");
+        reference_scope: Option<ReferenceScope> = optional(Either, parse::one_of(SCOPES)), default("user"), hashed(reference_scope.map(word_of(SCOPES)));
         /// Outside identity of the payment: one recharge per user and reference.
         reference_id: Option<String> = required_if(is_global(reference_scope), Either, parse::text(1, 255));
         /// What for.
@@ -46,6 +47,15 @@ pub struct RechargedCredits {
     transaction_id: String,
     /// Whether this reference had been recharged before; then nothing was added now.
     replayed: bool,
+}
+
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(input: &RechargeCredits, asked: v1::Fingerprint) -> v1::Fingerprint {
+    super::scoped(asked, input.reference_scope)
+        .credits(Some(input.amount))
+        .maybe(input.description.as_deref())
+        .maybe(input.reference_id.as_deref())
+        .object(input.metadata.as_ref())
 }
 
 /// The route.
@@ -83,7 +93,7 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.input::<RechargeCredits>().await?;
     let scope = super::permitted(&call, wish.reference_scope)?;
-    let (wish, key) = idempotency::key(&call, wish, v1::recharge).await?;
+    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
     let order = Order {
         description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
         metadata: wish.metadata.unwrap_or_default(),

@@ -1,12 +1,12 @@
 //! `POST /api/v1/users/{user_id}/credits/refund`: gives a charge back (HTTP contract 6.5).
 
 use credits::{Action, TransactionName};
-use kernel::{Credits, Detail, FreeForm};
+use kernel::{Credits, Detail, FreeForm, fingerprint::v1};
 use uuid::Uuid;
 
 use super::Order;
 use crate::http::{
-    idempotency::{self, v1},
+    idempotency,
     prelude::*,
     routes::credits::bodies::{Transaction, transaction_id},
 };
@@ -15,7 +15,7 @@ input! {
     /// The charge to give back.
     pub keyed struct RefundCharge {
         /// `transaction_id` or `id` of a consume transaction.
-        transaction_id: TransactionName = required(Body, parse::transaction_name());
+        transaction_id: TransactionName = required(Body, parse::transaction_name()), hashed(transaction_id.to_string());
         /// Credits; all that is left of the charge if absent.
         amount: Option<Credits> = optional(Body, parse::credits_to_move());
         /// Why.
@@ -25,6 +25,15 @@ input! {
 
 /// The id of no transaction.
 const UNKNOWN: Uuid = Uuid::nil();
+
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(input: &RefundCharge, asked: v1::Fingerprint) -> v1::Fingerprint {
+    let named = match input.transaction_id {
+        TransactionName::Id(id) => asked.word("id").number(Some(id)),
+        TransactionName::Transaction(id) => asked.word("transaction_id").id(id),
+    };
+    named.credits(input.amount).word(&input.reason)
+}
 
 /// The route.
 #[must_use]
@@ -69,7 +78,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let wish = call.input::<RefundCharge>().await?;
-    let (wish, key) = idempotency::key(&call, wish, v1::refund).await?;
+    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
     let charge = resolve(&call, wish.transaction_id).await?;
     let of = transaction_id(charge);
     let order = Order {

@@ -134,7 +134,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         is_summary_candidate: wish.is_summary_candidate.unwrap_or(true),
         importance_score: score,
     };
-    let added = call.app.writes.message(new).await?;
+    let added = call.app.writes.message(new).await.map_err(ApiError::answered)?;
     let message = added.map_err(|refusal| ApiError::from_failure(&refusal))?;
     metrics::counter!("messages_total", "role" => role.as_str()).increment(1);
     call.envelope(&Text::new("Message added to session", "消息已添加到会话"), MessageBody::from(message))

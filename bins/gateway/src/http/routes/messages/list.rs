@@ -53,14 +53,13 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
     let clock = &*call.app.clock;
-    let slice = call
-        .read(async |conn| {
-            let session = sessions::find_in_scope(conn, clock, session_id, &scope)
-                .await?
-                .map_err(|refusal| ApiError::from_failure(&refusal))?;
-            Ok::<_, ApiError>(sessions::messages(conn, &session, filter, &page).await?)
+    let found = call
+        .read(async |conn| match sessions::find_in_scope(conn, clock, session_id, &scope).await? {
+            Ok(session) => sessions::messages(conn, &session, filter, &page).await.map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
         })
         .await?;
+    let slice = found.map_err(|refusal| ApiError::from_failure(&refusal))?;
     let items: Vec<MessageBody> = slice.items.into_iter().map(MessageBody::from).collect();
     let message = retrieved(items.len(), "messages", "消息");
     Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&list, slice.next.as_ref())))

@@ -4,8 +4,9 @@ use kernel::{FreeForm, Usd, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
+use web::words;
 
-use crate::{http::wire::Timestamp, words};
+use crate::http::wire::Timestamp;
 
 words! {
     /// Status of a session.

@@ -7,10 +7,7 @@ use futures_util::future::join_all;
 use kernel::{Credits, IdempotencyKey, Principal, UserId};
 use time::OffsetDateTime;
 
-use super::{
-    item::{self, recorded},
-    record::{RecordPlace, RecordUsage},
-};
+use super::item::{self, RecordPlace, RecordUsage, recorded};
 use crate::{
     config::SelfMetering,
     http::{
@@ -19,7 +16,7 @@ use crate::{
         fault::Problem,
         fields::{
             Fields, Source, Value,
-            input::{Input, list_of},
+            input::{Input, Keyed as _, list_of},
             json,
             parser::{Parse, parser},
         },
@@ -224,7 +221,11 @@ impl ReadItem {
         };
         let key = begun.and_then(|begun| {
             let (item, named) = (item.as_ref().ok()?, named.as_ref()?);
-            begun.key_of_item(index, named, item).ok()
+            let key = begun.key(
+                |bound| item.fingerprint(bound.word("user_id").word(named.as_str())),
+                |bound| item::as_version_1(item, bound.word(named.as_str())),
+            );
+            Some(key.ok()?.of_item(index))
         });
         Self { named, item, key }
     }

@@ -1,13 +1,11 @@
 //! `POST /api/v1/users/{user_id}/usage/{id}/correct`: takes a record back, with its charge (HTTP contract 4.9).
 
 use flows::{Correct, CorrectError, Replacement, Replay};
+use kernel::fingerprint::v1;
 
-use super::{
-    item::{self, refused},
-    record::{RecordPlace, RecordUsage},
-};
+use super::item::{self, RecordPlace, RecordUsage, refused};
 use crate::http::{
-    idempotency::{self, v1},
+    idempotency,
     prelude::*,
     routes::{credits::bodies::Transaction, usage::record_body::UsageBody},
 };
@@ -33,6 +31,15 @@ pub struct CorrectedUsage {
     replacement: Option<UsageBody>,
     /// What was given back of the charge.
     refund: Option<Transaction>,
+}
+
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+fn as_version_1(record_id: i64, input: &CorrectUsage, asked: v1::Fingerprint) -> v1::Fingerprint {
+    let asked = asked.number(Some(record_id)).word(&input.reason);
+    match &input.replacement {
+        Some(replacement) => item::as_version_1(replacement, asked.word("replacement")),
+        None => asked,
+    }
 }
 
 /// The route.
@@ -83,7 +90,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         call.agree_on_user(item.user_id.as_ref())?;
     }
     let record_id = super::record_id(&call)?;
-    let former = move |wish: &CorrectUsage, asked| v1::correct(record_id, wish, asked);
+    let former = move |wish: &CorrectUsage, asked| as_version_1(record_id, wish, asked);
     let (wish, key) = idempotency::key_at(&call, Some(("id", record_id)), wish, former).await?;
     let user_id = call.user().await?;
     let caller = call.principal()?.class_for(&user_id);
@@ -104,7 +111,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let outcome = call.app.writes.correct(&call.app.pool, correct).await.map_err(|error| match error {
         CorrectError::Rejected(rejected) => ApiError::of_rejected(rejected, key.as_ref()),
-        CorrectError::Database(error) => error.into(),
+        CorrectError::Database(error) => ApiError::answered(error),
     })?;
     let is_repeat = outcome.replay == Replay::ByKey;
     let refused = |refusal| refused(&refusal, outcome.at).with_replay_header(is_repeat);

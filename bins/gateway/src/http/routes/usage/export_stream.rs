@@ -17,8 +17,8 @@ use super::export_format::{Format, Unwritable};
 use crate::{
     app::App,
     http::{
-        call::Call,
-        error::ApiError,
+        call::{AppCall as _, Call},
+        error::{Answered as _, ApiError},
         reply::{BrokenOff, Reply},
     },
 };
@@ -130,7 +130,7 @@ impl PageError {
     /// The answer when nothing was sent yet.
     fn answered(self) -> ApiError {
         match self {
-            Self::Database(error) => error.into(),
+            Self::Database(error) => ApiError::answered(error),
             Self::Unwritable(_) => {
                 tracing::error!(error = %chain(&self), "an export cannot be written");
                 ApiError::new(&crate::http::catalogue::INTERNAL)

@@ -2,13 +2,130 @@
 
 use credits::Payer;
 use flows::{MeterRefusal, Meterage, Metered};
-use kernel::{CallerClass, Detail, IdempotencyKey, Principal, UserId};
+use kernel::{
+    CallerClass, Credits, Detail, FreeForm, IdempotencyKey, Principal, Usd, UserId, fingerprint::v1,
+};
 use time::OffsetDateTime;
 use usage::UsageInput;
 use uuid::Uuid;
+use web::input;
 
-use super::record::RecordUsage;
-use crate::http::{catalogue, error::ApiError};
+use crate::http::{
+    catalogue,
+    error::{ApiError, Errors as _},
+    fault::Problem,
+    fields::time::instant,
+    parse,
+};
+
+/// Place of a usage record in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordPlace {
+    /// It is the body.
+    Body,
+    /// It is an item of a batch.
+    Item,
+    /// It replaces another one.
+    Replacement,
+}
+
+input! {
+    /// What a call used.
+    pub keyed struct RecordUsage for place: RecordPlace {
+        /// User of the record. If the path names a user, it must be that one.
+        user_id: Option<UserId> =
+            required_if(*place == RecordPlace::Item, Body, parse::user_id()), unhashed();
+        /// What was called.
+        endpoint: Option<String> =
+            required_if(*place == RecordPlace::Body, Body, parse::text(1, 255)), example("/api/chat/completion");
+        /// What kind of use it was.
+        event_type: String = required(Body, parse::text(1, 255)), example("ai_chat");
+        /// Deducts `credits_charged` in the same commit. Refused, nothing is recorded either.
+        charge: Option<bool> = optional(Body, parse::boolean()), default(false);
+        /// The hold that pays, with `charge`; what it does not cover comes from what is available. Users name only holds of users.
+        /// A hold cannot pay for a replacement.
+        hold_id: Option<String> =
+            optional(Body, parse::text(1, 255)), example("0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"), check(|fields| {
+            // A hold that is named and not settled would be held for nothing.
+            if hold_id.is_some() && charge != Some(true) {
+                fields.fault("body", "hold_id", Problem::value("a hold pays only with charge true"));
+            }
+            if hold_id.is_some() && *place == RecordPlace::Replacement {
+                fields.fault("body", "hold_id", Problem::value("a hold cannot pay for a replacement"));
+            }
+        });
+        /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
+        /// recorded and charged once.
+        event_id: Option<String> = optional(Body, parse::text(1, 255));
+        /// Time of the use, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
+        /// day in UTC.
+        occurred_at: Option<OffsetDateTime> = optional(Body, instant());
+        /// Session, as the caller names it; not checked to exist.
+        session_id: Option<String> = optional(Body, parse::text(0, 255));
+        /// Trace, as the caller names it.
+        trace_id: Option<String> = optional(Body, parse::text(0, 255));
+        /// Model.
+        model_name: Option<String> = optional(Body, parse::text(0, 255));
+        /// Provider of the model.
+        provider: Option<String> = optional(Body, parse::text(0, 255));
+        /// Tool.
+        tool_name: Option<String> = optional(Body, parse::text(0, 255));
+        /// Operation of the tool.
+        operation_name: Option<String> = optional(Body, parse::text(0, 255));
+        /// How the charge was found; if absent `price_list`, `unrated` or `unknown`.
+        calculation_method: Option<String> = optional(Body, parse::text(0, 255));
+        /// Tokens in all; prompt and completion together if absent.
+        tokens_used: Option<i64> = optional(Body, parse::tokens());
+        /// Tokens of the prompt.
+        prompt_tokens: Option<i64> = optional(Body, parse::tokens());
+        /// Tokens of the completion.
+        completion_tokens: Option<i64> = optional(Body, parse::tokens());
+        /// Part of the prompt's tokens that the provider had in its cache.
+        cached_prompt_tokens: Option<i64> = optional(Body, parse::tokens()), check(|fields| {
+            if cached_prompt_tokens.unwrap_or(0) > prompt_tokens.unwrap_or(0) {
+                let problem = Problem::value("cached_prompt_tokens are a part of prompt_tokens");
+                fields.fault("body", "cached_prompt_tokens", problem);
+            }
+        });
+        /// Anything to keep about billing.
+        billing_metadata: Option<FreeForm> = optional(Body, parse::object());
+        /// Anything to keep of the request.
+        request_data: Option<FreeForm> = optional(Body, parse::object());
+        /// Anything to keep of the response.
+        response_data: Option<FreeForm> = optional(Body, parse::object());
+        /// What the use is worth in credits, zero or more; if absent, what the price of the model says, or zero without a price.
+        credits_charged: Option<Credits> = optional(Body, parse::credits_to_note());
+        /// What it cost in US dollars, zero or more, at most 9 decimals; if absent, what the price of the model says.
+        cost_usd: Option<Usd> = optional(Body, parse::usd_to_note());
+    }
+}
+
+/// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
+pub fn as_version_1(input: &RecordUsage, asked: v1::Fingerprint) -> v1::Fingerprint {
+    asked
+        .word(if input.charge == Some(true) { "charge" } else { "record" })
+        .maybe(input.hold_id.as_deref())
+        .maybe(input.event_id.as_deref())
+        .instant(input.occurred_at)
+        .maybe(input.endpoint.as_deref())
+        .word(&input.event_type)
+        .maybe(input.session_id.as_deref())
+        .maybe(input.trace_id.as_deref())
+        .maybe(input.model_name.as_deref())
+        .maybe(input.provider.as_deref())
+        .maybe(input.tool_name.as_deref())
+        .maybe(input.operation_name.as_deref())
+        .maybe(input.calculation_method.as_deref())
+        .credits(input.credits_charged)
+        .number(input.cost_usd.map(Usd::nano))
+        .number(input.tokens_used)
+        .number(input.prompt_tokens)
+        .number(input.completion_tokens)
+        .number(input.cached_prompt_tokens)
+        .object(input.billing_metadata.as_ref())
+        .object(input.request_data.as_ref())
+        .object(input.response_data.as_ref())
+}
 
 /// The record as it is wanted for a user. What is not a UUID is an unknown hold.
 ///

@@ -2,101 +2,17 @@
 //! contract 4.1).
 
 use flows::Replay;
-use kernel::{Credits, FreeForm, Usd, UserId};
-use time::OffsetDateTime;
+use kernel::Credits;
 
-use super::item::{self, recorded};
+use super::item::{self, RecordPlace, RecordUsage, recorded};
 use crate::http::{
     call::barred,
-    fault::Problem,
-    fields::{input::Input, time::instant},
-    idempotency::{self, v1},
+    fields::input::Input,
+    idempotency,
     prelude::*,
     routes::usage::record_body::UsageBody,
     wire::{SuccessWord, Timestamp},
 };
-
-/// Place of a usage record in a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordPlace {
-    /// It is the body.
-    Body,
-    /// It is an item of a batch.
-    Item,
-    /// It replaces another one.
-    Replacement,
-}
-
-input! {
-    /// What a call used.
-    pub keyed struct RecordUsage for place: RecordPlace {
-        /// User of the record. If the path names a user, it must be that one.
-        user_id: Option<UserId> =
-            required_if(*place == RecordPlace::Item, Body, parse::user_id()), unhashed();
-        /// What was called.
-        endpoint: Option<String> =
-            required_if(*place == RecordPlace::Body, Body, parse::text(1, 255)), example("/api/chat/completion");
-        /// What kind of use it was.
-        event_type: String = required(Body, parse::text(1, 255)), example("ai_chat");
-        /// Deducts `credits_charged` in the same commit. Refused, nothing is recorded either.
-        charge: Option<bool> = optional(Body, parse::boolean()), default(false);
-        /// The hold that pays, with `charge`; what it does not cover comes from what is available. Users name only holds of users.
-        /// A hold cannot pay for a replacement.
-        hold_id: Option<String> =
-            optional(Body, parse::text(1, 255)), example("0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"), check(|fields| {
-            // A hold that is named and not settled would be held for nothing.
-            if hold_id.is_some() && charge != Some(true) {
-                fields.fault("body", "hold_id", Problem::value("a hold pays only with charge true"));
-            }
-            if hold_id.is_some() && *place == RecordPlace::Replacement {
-                fields.fault("body", "hold_id", Problem::value("a hold cannot pay for a replacement"));
-            }
-        });
-        /// The caller's id of the event, unique for the user and the class of the caller (user; service and administrator): it is
-        /// recorded and charged once.
-        event_id: Option<String> = optional(Body, parse::text(1, 255));
-        /// Time of the use, from 35 days past to 5 minutes ahead; now if absent. A date without a time is the first instant of that
-        /// day in UTC.
-        occurred_at: Option<OffsetDateTime> = optional(Body, instant());
-        /// Session, as the caller names it; not checked to exist.
-        session_id: Option<String> = optional(Body, parse::text(0, 255));
-        /// Trace, as the caller names it.
-        trace_id: Option<String> = optional(Body, parse::text(0, 255));
-        /// Model.
-        model_name: Option<String> = optional(Body, parse::text(0, 255));
-        /// Provider of the model.
-        provider: Option<String> = optional(Body, parse::text(0, 255));
-        /// Tool.
-        tool_name: Option<String> = optional(Body, parse::text(0, 255));
-        /// Operation of the tool.
-        operation_name: Option<String> = optional(Body, parse::text(0, 255));
-        /// How the charge was found; if absent `price_list`, `unrated` or `unknown`.
-        calculation_method: Option<String> = optional(Body, parse::text(0, 255));
-        /// Tokens in all; prompt and completion together if absent.
-        tokens_used: Option<i64> = optional(Body, parse::tokens());
-        /// Tokens of the prompt.
-        prompt_tokens: Option<i64> = optional(Body, parse::tokens());
-        /// Tokens of the completion.
-        completion_tokens: Option<i64> = optional(Body, parse::tokens());
-        /// Part of the prompt's tokens that the provider had in its cache.
-        cached_prompt_tokens: Option<i64> = optional(Body, parse::tokens()), check(|fields| {
-            if cached_prompt_tokens.unwrap_or(0) > prompt_tokens.unwrap_or(0) {
-                let problem = Problem::value("cached_prompt_tokens are a part of prompt_tokens");
-                fields.fault("body", "cached_prompt_tokens", problem);
-            }
-        });
-        /// Anything to keep about billing.
-        billing_metadata: Option<FreeForm> = optional(Body, parse::object());
-        /// Anything to keep of the request.
-        request_data: Option<FreeForm> = optional(Body, parse::object());
-        /// Anything to keep of the response.
-        response_data: Option<FreeForm> = optional(Body, parse::object());
-        /// What the use is worth in credits, zero or more; if absent, what the price of the model says, or zero without a price.
-        credits_charged: Option<Credits> = optional(Body, parse::credits_to_note());
-        /// What it cost in US dollars, zero or more, at most 9 decimals; if absent, what the price of the model says.
-        cost_usd: Option<Usd> = optional(Body, parse::usd_to_note());
-    }
-}
 
 /// The answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -169,7 +85,7 @@ fn doc() -> Doc {
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input_with(|fields| RecordUsage::read(fields, &RecordPlace::Body)).await?;
     call.agree_on_user(input.user_id.as_ref())?;
-    let (input, key) = idempotency::key(&call, input, v1::record).await?;
+    let (input, key) = idempotency::key(&call, input, item::as_version_1).await?;
     let (user_id, check) = call.user_unchecked()?;
     let metered = item::metered(input, user_id.clone(), call.principal()?, call.app.ids.uuid(), key.clone())?;
     let done = call.app.writes.usage(metered, check).await;

@@ -4,8 +4,9 @@ use kernel::{CreditsSum, UsdSum, UserId};
 use serde::Serialize;
 use usage::{Coverage, Dimension, Group, Line, Point, Series, Unit};
 use utoipa::ToSchema;
+use web::words;
 
-use crate::{http::wire::Timestamp, words};
+use crate::http::wire::Timestamp;
 
 words! {
     /// Coverage of the sums of a window.

@@ -4,26 +4,24 @@ use kernel::CallerClass;
 use serde_json::json;
 use time::{Date, OffsetDateTime};
 use usage::{Dimension, RecordFilter, Selection, SeriesQuery, Unit, UsageRefusal, Zone, Zones};
+use web::input;
 
 use super::{
     CLASSES, SelectionInput,
     series_body::{BUCKETS, Fill, Metric, Shape},
 };
-use crate::{
-    http::{
-        call::Call,
-        error::ApiError,
-        fault::{Fault, Problem},
-        fields::{
-            Fields, Value,
-            dates::{Dates, Days, End},
-            parse,
-            parser::{Parse, parser},
-            time::{Moment, day, moment},
-            words::words,
-        },
+use crate::http::{
+    call::Call,
+    error::{Answered as _, ApiError, Errors as _},
+    fault::{Fault, Problem},
+    fields::{
+        Fields, Value,
+        dates::{Dates, Days, End},
+        parser::{Parse, parser},
+        time::{Moment, day, moment},
+        words::words,
     },
-    input,
+    parse,
 };
 
 /// Buckets of an answer whose beginning was not named.
@@ -144,7 +142,7 @@ async fn clocks(call: &Call) -> Result<Clocks, ApiError> {
         return Ok(Clocks::default());
     };
     let zones = call.app.zones.get_or_try_init(async || call.app.lists.read(usage::zones).await);
-    let zones = zones.await?.clone();
+    let zones = zones.await.map_err(ApiError::answered)?.clone();
     let days = match zones.find(name) {
         Ok(zone) => days(call, &zone).await?,
         // Refused when the request is read.
@@ -162,7 +160,7 @@ async fn days(call: &Call, zone: &Zone) -> Result<Days, ApiError> {
         return Ok(Days::default());
     }
     let read = call.app.pool.read(async |conn| usage::beginnings_of_days(conn, zone, &wanted).await);
-    let beginnings = read.await?;
+    let beginnings = read.await.map_err(ApiError::answered)?;
     Ok(Days::new(wanted.into_iter().zip(beginnings)))
 }
 

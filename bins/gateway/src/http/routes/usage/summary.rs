@@ -81,7 +81,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let query = SummaryQuery { start, end: behind, zone, recorded_by };
     let slot = call.slot().await;
-    let summary = flows::usage_summary::read(&call.app.lists, &query).await?;
+    let summary = flows::usage_summary::read(&call.app.lists, &query).await.map_err(ApiError::answered)?;
     drop(slot);
     let summary = summary.map_err(|refusal| series_query::too_long(&refusal))?;
     call.envelope(

@@ -7,14 +7,12 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use usage::{Counted, Group, Point, Suggestion};
 use utoipa::ToSchema;
+use web::words;
 
 use super::series_body::{CoverageName, coverage};
-use crate::{
-    http::{
-        language::{Language, Text},
-        wire::Timestamp,
-    },
-    words,
+use crate::http::{
+    language::{Language, Text},
+    wire::Timestamp,
 };
 
 words! {

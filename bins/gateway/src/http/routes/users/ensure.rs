@@ -93,7 +93,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     };
     let app = &call.app;
     let signed_up = sign_up::run(&app.pool, &*app.clock, &*app.ids, &sign_up)
-        .await?
+        .await
+        .map_err(ApiError::answered)?
         .map_err(|refusal| ApiError::from_failure(&refusal))?;
     if signed_up.created {
         tracing::info!(user.id = %signed_up.user.user_id, "a user was created");

@@ -53,7 +53,7 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let user = call.look_up(async |conn| identity::users::find(conn, &user_id).await).await?;
     let user = user.ok_or_else(|| ApiError::user_not_found(&user_id))?;
-    let balance = call.app.balances.ask(&user_id, StandingCheck::Done).await?;
+    let balance = call.app.balances.ask(&user_id, StandingCheck::Done).await.map_err(ApiError::answered)?;
     let balance = balance.map_err(|why| barred(why, &user_id))?;
     let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     Reply::json(&Me {

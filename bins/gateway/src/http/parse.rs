@@ -1,0 +1,104 @@
+//! Parsers of single values: those of [`web::parse`], and those that know a domain.
+
+use credits::TransactionName;
+use serde_json::json;
+use usage::rating::{Per, Rate};
+use web::{
+    fault::Problem,
+    fields::{
+        Parsed, Value,
+        amounts::to_note,
+        parser::{Parse, parser},
+    },
+};
+
+pub use web::parse::*;
+
+/// Most tokens one call may report (HTTP contract 1.8).
+pub const TOKENS_MAX: i64 = 1_000_000_000_000;
+
+/// A count of tokens.
+pub fn tokens() -> impl Parse<Output = i64> {
+    integer(0, TOKENS_MAX)
+}
+
+/// The number of units a rate is stated for.
+pub fn per() -> impl Parse<Output = Per> {
+    const CHOICES: [Per; 3] = [Per::One, Per::Thousand, Per::Million];
+    parser(
+        || json!({"type": "integer", "enum": CHOICES.map(Per::units)}),
+        |value| {
+            let units: i64 = integer(i64::MIN, i64::MAX).parse(value)?;
+            let per = CHOICES.into_iter().find(|per| per.units() == units);
+            per.ok_or_else(|| Problem::new("enum", "Input should be 1, 1000 or 1000000"))
+        },
+    )
+}
+
+/// Credits or dollars for so many units, as pico for one unit: zero or more.
+pub fn rate(per: Per) -> impl Parse<Output = i64> {
+    to_note(move || Rate::text(Rate::PICO_MAX, per), move |literal| Rate::pico_from_json(literal, per))
+}
+
+/// A transaction by its integer id, as a number or in digits, or by its `txn_<uuid>` (HTTP contract 1.2).
+pub fn transaction_name() -> impl Parse<Output = TransactionName> {
+    parser(
+        || json!({"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer", "minimum": 1}]}),
+        read_transaction_name,
+    )
+}
+
+fn read_transaction_name(value: Value<'_>) -> Parsed<TransactionName> {
+    if let Ok(text) = text(1, 255).parse(value)
+        && let Some(name) = TransactionName::of_transaction(&text)
+    {
+        return Ok(name);
+    }
+    // Above this, an integer that no id can be would read as the greatest one.
+    integer(1, i64::MAX - 1).parse(value).map(TransactionName::Id).map_err(|problem| match problem.kind {
+        "int_parsing" | "int_type" => Problem::new(
+            "string_pattern_mismatch",
+            "Input should be a positive integer or match pattern '^txn_<uuid>$'",
+        ),
+        _ => problem,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn kind<T>(parsed: Parsed<T>) -> &'static str {
+        parsed.map_or_else(|problem| problem.kind, |_| "fine")
+    }
+
+    #[test]
+    fn rates_are_read_as_they_were_meant() {
+        assert_eq!(
+            rate(Per::Million).parse(Value::Json("3.3000000000000003")),
+            rate(Per::Million).parse(Value::Json("3.3"))
+        );
+    }
+
+    #[test]
+    fn transactions_have_two_names() {
+        let id = Uuid::from_u128(7);
+        let quoted = format!("\"txn_{id}\"");
+        for (literal, expected) in [
+            ("456", TransactionName::Id(456)),
+            ("\"456\"", TransactionName::Id(456)),
+            ("9223372036854775806", TransactionName::Id(i64::MAX - 1)),
+            (quoted.as_str(), TransactionName::Transaction(id)),
+        ] {
+            assert_eq!(transaction_name().parse(Value::Json(literal)), Ok(expected), "{literal}");
+        }
+        for literal in ["\"txn_\"", "\"456a\"", "\"\"", "4.5", "true", "null", "{}", "[456]"] {
+            let problem = kind(transaction_name().parse(Value::Json(literal)));
+            assert_eq!(problem, "string_pattern_mismatch", "{literal}");
+        }
+        assert_eq!(kind(transaction_name().parse(Value::Json("0"))), "greater_than_equal");
+        assert_eq!(kind(transaction_name().parse(Value::Json("9223372036854775808"))), "less_than_equal");
+    }
+}

@@ -1,0 +1,45 @@
+//! The settings of HTTP that follow from the configuration and from the limits of the process.
+
+use std::io;
+
+use web::{Settings, Traffic, rate_limit::Policy};
+
+use crate::{config::Config, descriptors};
+
+/// The settings of the HTTP of this configuration.
+#[must_use]
+pub fn settings(config: &Config) -> Settings {
+    let rate = &config.rate_limits;
+    Settings {
+        workers: config.listen.workers,
+        request_timeout: config.limits.request_timeout,
+        shutdown_grace: config.limits.shutdown_grace,
+        connections: descriptors::for_connections(config.database.pool_size),
+        connections_per_address: config.limits.connections_per_address,
+        trusted_proxies: config.limits.trusted_proxies.clone(),
+        body_bytes_in_flight: config.limits.body_bytes_in_flight,
+        body_rate: rate.enabled.then_some(Policy {
+            class: "bytes",
+            burst: rate.bytes_burst,
+            per_minute: rate.bytes_per_minute,
+        }),
+        cors: config.cors.clone(),
+    }
+}
+
+/// The limits of all clients together.
+///
+/// # Errors
+/// What the system raises.
+pub fn traffic(settings: &Settings) -> io::Result<Traffic> {
+    let traffic = Traffic::new(settings)?;
+    let connections = &traffic.connections;
+    if connections.address_max() < settings.connections_per_address {
+        tracing::info!(
+            total = connections.total_max(),
+            of_one_address = connections.address_max(),
+            "the limit of open files leaves one address fewer connections than CONNECTIONS_PER_ADDRESS"
+        );
+    }
+    Ok(traffic)
+}

@@ -1,0 +1,160 @@
+//! The credential of a request and the users it names (HTTP contract 1.3), and the order of what is checked (1.4).
+
+use actix_web::{
+    HttpMessage as _, HttpRequest,
+    http::header::{self, HeaderName, HeaderValue},
+};
+use kernel::{Detail, Principal, UserId, UserIdError};
+
+use super::{
+    bodies::{self, BodyRule, Meter},
+    call::path_parameter,
+    caller::Caller,
+    catalogue,
+    error::ApiError,
+    fault::{Fault, Place, Problem},
+    language::Text,
+    route::Route,
+    service::{AccessRule as _, Service},
+};
+
+/// Header by which a service names the user it acts for.
+pub const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+/// Header that carries an API key.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Authenticates the request and applies the route's access rule.
+///
+/// # Errors
+/// 401, 429 for a body that is known to exceed the byte limit, 403 for a key that may only read, and those of
+/// [`Service::authenticate`], [`Service::authorize`] and [`Service::admit`].
+pub async fn admit<S: Service>(
+    app: &S,
+    route: &Route<S>,
+    request: &HttpRequest,
+) -> Result<Caller<S::Facts>, ApiError> {
+    if !route.access.is_authenticated() {
+        app.admit(route.access, request).await?;
+        return Ok(Caller::default());
+    }
+    let authenticated = match credential(request) {
+        Ok(presented) => app.authenticate(presented).await,
+        Err(error) => Err(error),
+    };
+    let caller = authenticated.inspect_err(|error| {
+        metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
+    })?;
+    check_rate(app, route, request, caller.principal.as_ref())?;
+    if !caller.principal.as_ref().is_some_and(|principal| route.fits_scope_of(principal)) {
+        let scope = Detail::Text("service".to_owned());
+        return Err(ApiError::new(&catalogue::INSUFFICIENT_SCOPE).detail("required_scope", scope));
+    }
+    app.authorize(route.access, caller, request).await
+}
+
+/// Checks that the byte limit of a caller has room for the body of a request, as far as its head says. A body sent in chunks is
+/// known to exceed the limit only if nothing is left.
+fn check_rate<S: Service>(
+    app: &S,
+    route: &Route<S>,
+    request: &HttpRequest,
+    caller: Option<&Principal>,
+) -> Result<(), ApiError> {
+    if route.body == BodyRule::Ignored {
+        return Ok(());
+    }
+    let is_chunked = request.chunked().unwrap_or(false);
+    let expected = bodies::declared(request).unwrap_or_else(|| usize::from(is_chunked));
+    Meter::new(&app.traffic().rate_limits, caller, app.clock()).check(expected)
+}
+
+/// The one credential of a request. Two different ones are refused, because nobody can tell who is meant.
+///
+/// # Errors
+/// 401.
+pub fn credential(request: &HttpRequest) -> Result<&str, ApiError> {
+    let mut presented = None;
+    for value in request.headers().get_all(header::AUTHORIZATION).filter(|value| !value.is_empty()) {
+        one_of(&mut presented, bearer(value)?)?;
+    }
+    for value in request.headers().get_all(X_API_KEY).filter(|value| !value.is_empty()) {
+        one_of(&mut presented, readable(value)?)?;
+    }
+    presented.ok_or_else(ApiError::not_authenticated)
+}
+
+/// Notes a credential; a second, different one is refused.
+fn one_of<'a>(presented: &mut Option<&'a str>, value: &'a str) -> Result<(), ApiError> {
+    match presented {
+        Some(other) if *other != value => Err(ApiError::unauthorized(&catalogue::AUTHENTICATION)),
+        _ => {
+            *presented = Some(value);
+            Ok(())
+        }
+    }
+}
+
+fn readable(value: &HeaderValue) -> Result<&str, ApiError> {
+    value.to_str().map(str::trim).map_err(|_| ApiError::unauthorized(&catalogue::AUTHENTICATION))
+}
+
+fn bearer(value: &HeaderValue) -> Result<&str, ApiError> {
+    let text = readable(value)?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    let token = token.trim();
+    if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
+        Ok(token)
+    } else {
+        Err(ApiError::not_authenticated())
+    }
+}
+
+/// The user that the path names as `user_id`.
+///
+/// # Errors
+/// The fault of a text that is no user id.
+pub fn path_user(request: &HttpRequest) -> Result<UserId, Fault> {
+    let text = path_parameter(request, "user_id");
+    text.parse().map_err(|error| unreadable("path", "user_id", &text, error))
+}
+
+/// The user that `X-User-Id` names, if there is that header; two different ones are as unreadable as none.
+///
+/// # Errors
+/// The fault of a text that is no user id.
+pub fn header_user(request: &HttpRequest) -> Result<Option<UserId>, Fault> {
+    let mut values = request.headers().get_all(X_USER_ID);
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    let agreed = values.all(|other| other == first);
+    let named = first.to_str().unwrap_or_default().trim().parse();
+    named
+        .and_then(|user_id| if agreed { Ok(Some(user_id)) } else { Err(UserIdError::Character) })
+        .map_err(|error| unreadable("header", X_USER_ID.as_str(), "", error))
+}
+
+fn unreadable(source: &str, name: &str, input: &str, error: UserIdError) -> Fault {
+    let problem = match error {
+        UserIdError::Reserved => Problem::value(&error.to_string()),
+        UserIdError::Empty | UserIdError::TooLong | UserIdError::Character => Problem::new(
+            "string_pattern_mismatch",
+            "String should match pattern '^[A-Za-z0-9._@+:|~-]{1,255}$'",
+        ),
+    };
+    Fault {
+        kind: problem.kind,
+        loc: vec![Place::from(source), Place::from(name)],
+        msg: problem.msg,
+        input: Some(input.chars().take(200).collect::<String>().into()),
+    }
+}
+
+/// The refusal of a user who wants to act for another one, on a route of the documents.
+#[must_use]
+pub fn foreign() -> ApiError {
+    ApiError::new(&catalogue::PERMISSION_DENIED).text(Text::new(
+        "Access denied: users may act only for themselves",
+        "拒绝访问：用户只能操作自己的数据",
+    ))
+}

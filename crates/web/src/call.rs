@@ -1,0 +1,221 @@
+//! One checked call of a route: who calls, for whom, with what.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use actix_web::{HttpRequest, http::header};
+use kernel::{Principal, Scope, UserId};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use super::{
+    bodies::{BodyRule, Share},
+    caller::Caller,
+    error::ApiError,
+    fields::{Fields, input::Input},
+    language::{Language, Text},
+    reply::Reply,
+    service::Service,
+    wire::Timestamp,
+};
+
+/// What a handler gets. The credential and the access rule of the route were checked before.
+pub struct Call<S: Service> {
+    /// The service.
+    pub app: Arc<S>,
+    /// The request, for headers.
+    pub request: HttpRequest,
+    /// Language of messages.
+    pub language: Language,
+    /// `operationId` of the route.
+    pub operation: &'static str,
+    /// The query of a route that reads no body. Those that read one use [`Call::input`].
+    pub fields: Fields,
+    /// When the call came.
+    pub now: OffsetDateTime,
+    caller: Caller<S::Facts>,
+    input: Fields,
+    /// Keeps the bytes of the body counted.
+    share: Arc<Share>,
+    stage: Rc<Cell<Stage>>,
+}
+
+/// The stage that a request has reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing was done for it.
+    #[default]
+    Admission,
+    /// Its body is being received; nothing was done for it.
+    Receipt,
+    /// Something may have been done.
+    Work,
+}
+
+/// The query and the body of a request.
+pub struct Received {
+    /// Their fields.
+    pub fields: Fields,
+    /// The bytes of the body.
+    pub share: Arc<Share>,
+    /// True if the route reads a body.
+    pub rule: BodyRule,
+    /// The stage of the request.
+    pub stage: Rc<Cell<Stage>>,
+}
+
+impl<S: Service> Call<S> {
+    /// Puts a call together.
+    #[must_use]
+    pub fn new(
+        app: Arc<S>,
+        request: HttpRequest,
+        language: Language,
+        operation: &'static str,
+        caller: Caller<S::Facts>,
+        received: Received,
+    ) -> Self {
+        let now = app.clock().now();
+        let (fields, input) = match received.rule {
+            BodyRule::Ignored => (received.fields, Fields::default()),
+            BodyRule::Json | BodyRule::Batch => (Fields::default(), received.fields),
+        };
+        Self {
+            app,
+            request,
+            language,
+            operation,
+            fields,
+            now,
+            caller,
+            input,
+            share: received.share,
+            stage: received.stage,
+        }
+    }
+
+    /// Reads an input from the query and the body, on another thread if the body is large.
+    ///
+    /// # Errors
+    /// Like [`Fields::read`]; 503 while the process ends.
+    pub async fn input<T: Input<Context = ()> + Send + 'static>(&mut self) -> Result<T, ApiError> {
+        self.input_with(|fields| T::read(fields, &())).await
+    }
+
+    /// Like [`Call::input`], with a reader.
+    ///
+    /// # Errors
+    /// Like [`Call::input`].
+    pub async fn input_with<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&mut Fields) -> Option<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let mut input = std::mem::take(&mut self.input);
+        self.work(move || input.read(read)).await?
+    }
+
+    /// Runs work on what was received, on another thread if the body is large. Nothing is done for the request meanwhile.
+    ///
+    /// # Errors
+    /// 503 while the process ends.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let stage = self.stage.replace(Stage::Admission);
+        let done = self.app.traffic().bodies.work(&self.share, work).await;
+        self.stage.set(stage);
+        done
+    }
+
+    /// The caller, with what the service found out about them.
+    #[must_use]
+    pub fn caller(&self) -> &Caller<S::Facts> {
+        &self.caller
+    }
+
+    /// The authenticated caller.
+    ///
+    /// # Errors
+    /// 401 on a route that needs no credential, where nobody should ask.
+    pub fn principal(&self) -> Result<&Principal, ApiError> {
+        self.caller.principal.as_ref().ok_or_else(ApiError::not_authenticated)
+    }
+
+    /// The user acted upon, whether they exist or not.
+    #[must_use]
+    pub fn target(&self) -> Option<&UserId> {
+        self.caller.target.as_ref()
+    }
+
+    /// Whose things the caller may touch.
+    ///
+    /// # Errors
+    /// As [`Call::principal`].
+    pub fn scope(&self) -> Result<Scope, ApiError> {
+        Ok(self.principal()?.scope())
+    }
+
+    /// The documented envelope (E1 of HTTP contract 1.5).
+    ///
+    /// # Errors
+    /// As [`Reply::json`].
+    pub fn envelope(&self, message: &Text, data: impl Serialize) -> Result<Reply, ApiError> {
+        self.envelope_at(self.now, message, data)
+    }
+
+    /// The documented envelope with the instant of the change, so that a repeat of the request gets the same bytes.
+    ///
+    /// # Errors
+    /// As [`Reply::json`].
+    pub fn envelope_at(
+        &self,
+        at: OffsetDateTime,
+        message: &Text,
+        data: impl Serialize,
+    ) -> Result<Reply, ApiError> {
+        Reply::json(&Envelope {
+            success: true,
+            status: "success",
+            message: message.in_language(self.language),
+            timestamp: Timestamp(at),
+            data,
+        })
+    }
+
+    /// A header as text.
+    #[must_use]
+    pub fn header(&self, name: &header::HeaderName) -> Option<&str> {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// The documented envelope.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Envelope<'a, T> {
+    /// Always true.
+    pub success: bool,
+    /// Always `success`.
+    pub status: &'static str,
+    /// A sentence in the caller's language.
+    pub message: &'a str,
+    /// When the answer was made.
+    pub timestamp: Timestamp,
+    /// What was asked for.
+    pub data: T,
+}
+
+/// A path parameter, decoded.
+///
+/// actix decodes the path except for escapes of `%`, `/` and `+`, so what is left is decoded here, once.
+#[must_use]
+pub fn path_parameter(request: &HttpRequest, name: &str) -> String {
+    percent_decode_str(request.match_info().query(name)).decode_utf8_lossy().into_owned()
+}
+
+/// The text "Retrieved {n} {things}" in both languages (HTTP contract 1.7).
+#[must_use]
+pub fn retrieved(count: usize, things: &str, counted: &str) -> Text {
+    Text::new(format!("Retrieved {count} {things}"), format!("获取到 {count} {counted}"))
+}

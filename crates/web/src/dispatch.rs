@@ -1,0 +1,208 @@
+//! The one way into every route: the order of checks of HTTP contract 1.4, a time limit, and a guard against panics.
+
+use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll};
+
+use super::{
+    access,
+    bodies::{self, Body, BodyRule, Meter},
+    call::{Call, Received, Stage},
+    caller::Caller,
+    catalogue,
+    error::ApiError,
+    expect::{GoOn, HeadOnly},
+    fields::Fields,
+    isolation::isolate,
+    keep_alive::{Failed, Incoming},
+    language::Language,
+    rate_limit::Level,
+    refusal::{language_of, refuse},
+    reply::Reply,
+    request_id::routed,
+    route::Route,
+    service::{AccessRule as _, Service},
+};
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    web::Payload,
+};
+
+/// A route, with what is found out about it once.
+pub struct Endpoint<S: Service> {
+    route: &'static Route<S>,
+    known_parameters: Option<Vec<&'static str>>,
+}
+
+impl<S: Service> Endpoint<S> {
+    /// The endpoint of a route.
+    #[must_use]
+    pub fn new(route: &'static Route<S>) -> Self {
+        Self { route, known_parameters: route.known_parameters() }
+    }
+}
+
+/// How far a request has come.
+#[derive(Debug, Default)]
+struct Progress {
+    stage: Rc<Cell<Stage>>,
+    /// What is left of the caller's byte limit, once it was asked.
+    level: Cell<Option<Level>>,
+}
+
+/// Answers one request.
+pub async fn dispatch<S: Service>(
+    app: Arc<S>,
+    endpoint: Rc<Endpoint<S>>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    let route = endpoint.route;
+    routed(&request, route.path);
+    let language = language_of(&*app, &request);
+    let limit = app.settings().request_timeout;
+    let progress = Rc::new(Progress::default());
+    // On the heap: the layers around it would copy it from one to the next.
+    let work =
+        Box::pin(run(Arc::clone(&app), endpoint, request.clone(), payload, language, Rc::clone(&progress)));
+    let work = unless_body_fails(
+        &request,
+        work,
+        |stage, failed| match stage {
+            Stage::Work if !route.only_reads() => ApiError::outcome_unknown(),
+            Stage::Admission | Stage::Receipt | Stage::Work => bodies::broke_off(failed.after_bytes),
+        },
+        &progress,
+    );
+    // Once an unsafe request was handed over, a panic says nothing about what was committed, like a time-out. Reading its
+    // fields is isolated on its own, see `Fields::read`.
+    let work = isolate(work, || match progress.stage.get() {
+        Stage::Work if !route.only_reads() => ApiError::outcome_unknown(),
+        Stage::Admission | Stage::Receipt | Stage::Work => ApiError::new(&catalogue::INTERNAL),
+    });
+    let result = match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(match progress.stage.get() {
+            Stage::Receipt => ApiError::new(&catalogue::REQUEST_TIMEOUT),
+            Stage::Work if !route.only_reads() => ApiError::outcome_unknown(),
+            Stage::Admission | Stage::Work => ApiError::unavailable(),
+        }),
+    };
+    let mut response = match result {
+        Ok(reply) => in_language(reply.respond(), language),
+        Err(error) => refuse(&*app, &request, language, route.operation, error),
+    };
+    for (name, value) in progress.level.get().iter().flat_map(Level::headers) {
+        if !response.headers().contains_key(&name) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    if route.access.is_authenticated() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// The result of `work`, or `refusal` as soon as the body turns out to be malformed or broken off: while it is received, in the
+/// admission before, and on routes that ignore it.
+async fn unless_body_fails<T>(
+    request: &HttpRequest,
+    work: impl Future<Output = Result<T, ApiError>>,
+    refusal: impl Fn(Stage, Failed) -> ApiError,
+    progress: &Progress,
+) -> Result<T, ApiError> {
+    let incoming = request.extensions().get::<Incoming>().cloned();
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        let Some(incoming) = &incoming else {
+            return Poll::Pending;
+        };
+        let stage = progress.stage.get();
+        let failed = match stage {
+            // Its reader finds the failure.
+            Stage::Receipt => incoming.failed().map_or(Poll::Pending, Poll::Ready),
+            Stage::Admission | Stage::Work => incoming.poll_failed(context),
+        };
+        failed.map(|failed| Err(refusal(stage, failed)))
+    })
+    .await
+}
+
+fn in_language(mut response: HttpResponse, language: Language) -> HttpResponse {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Language"));
+    response
+}
+
+async fn run<S: Service>(
+    app: Arc<S>,
+    endpoint: Rc<Endpoint<S>>,
+    request: HttpRequest,
+    payload: Payload,
+    language: Language,
+    progress: Rc<Progress>,
+) -> Result<Reply, ApiError> {
+    let route = endpoint.route;
+    let caller = access::admit(&*app, route, &request).await?;
+    if request.extensions().contains::<HeadOnly>() {
+        return match judge_head(route, &request) {
+            Err(error) => Err(app.after_failure(&caller, error).await),
+            judged => judged,
+        };
+    }
+    let done = async {
+        progress.stage.set(Stage::Receipt);
+        let body = receive(&*app, route, &request, payload, &caller, &progress).await?;
+        progress.stage.set(Stage::Admission);
+        let (query, bytes) = (request.query_string().to_owned(), body.bytes);
+        let (work, share) = (move || Fields::of(&query, bytes), Arc::new(body.share));
+        let mut fields = app.traffic().bodies.work(&share, work).await?;
+        if let Some(known) = &endpoint.known_parameters {
+            fields.allow_only(known);
+            if known.is_empty() && route.body == BodyRule::Ignored {
+                // The endpoint reads nothing.
+                fields.read(|_| Some(()))?;
+            }
+        }
+        let (app, caller) = (Arc::clone(&app), caller.clone());
+        let received = Received { fields, share, rule: route.body, stage: Rc::clone(&progress.stage) };
+        let call = Call::new(app, request, language, route.operation, caller, received);
+        progress.stage.set(Stage::Work);
+        (route.handler)(call).await
+    };
+    match done.await {
+        Err(error) => Err(app.after_failure(&caller, error).await),
+        Ok(reply) => app.after_success(&caller, route.operation).map(|()| reply),
+    }
+}
+
+/// What the head of a request decides about its body, before the body is asked for.
+fn judge_head<S: Service>(route: &Route<S>, request: &HttpRequest) -> Result<Reply, ApiError> {
+    if route.body != BodyRule::Ignored {
+        bodies::judge_head(request, route.body.bytes_max())?;
+    }
+    Ok(Reply::of("application/json", "").marked(GoOn))
+}
+
+async fn receive<S: Service>(
+    app: &S,
+    route: &Route<S>,
+    request: &HttpRequest,
+    mut payload: Payload,
+    caller: &Caller<S::Facts>,
+    progress: &Progress,
+) -> Result<Body, ApiError> {
+    let principal = caller.principal.as_ref();
+    let mut meter = Meter::new(&app.traffic().rate_limits, principal, app.clock());
+    if route.body == BodyRule::Ignored {
+        return Ok(app.traffic().bodies.none(principal));
+    }
+    let bytes_max = route.body.bytes_max();
+    let received =
+        bodies::receive(&app.traffic().bodies, request, &mut payload, bytes_max, principal, &mut meter).await;
+    progress.level.set(meter.level);
+    received
+}

@@ -1,0 +1,58 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+pub mod access;
+pub mod bodies;
+mod body_readers;
+pub mod call;
+pub mod caller;
+pub mod catalogue;
+mod connection;
+pub mod connections;
+pub mod dispatch;
+pub mod doc;
+mod echo;
+pub mod error;
+pub mod exact;
+mod expect;
+pub mod fault;
+pub mod fields;
+pub mod idempotency;
+pub mod isolation;
+mod keep_alive;
+pub mod language;
+mod listener;
+mod local_caller;
+mod observe;
+pub mod openapi;
+pub mod packed;
+pub mod pages;
+mod passage;
+pub mod rate_limit;
+pub mod read_slots;
+mod refusal;
+pub mod reply;
+mod request_id;
+pub mod route;
+mod server;
+pub mod service;
+pub mod settings;
+mod stream_end;
+pub mod traffic;
+mod watched;
+pub mod wire;
+
+pub use access::{X_API_KEY, X_USER_ID};
+pub use bodies::BodyRule;
+pub use call::Call;
+pub use caller::Caller;
+pub use doc::Doc;
+pub use error::ApiError;
+pub use fields::parse;
+pub use language::{Language, Text};
+pub use reply::Reply;
+pub use route::{Handler, Origin, Route};
+pub use server::server;
+pub use service::{AccessRule, Service};
+pub use settings::Settings;
+pub use traffic::Traffic;

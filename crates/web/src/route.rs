@@ -1,0 +1,62 @@
+//! One route of a route table (I9).
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::http::Method;
+
+use kernel::Principal;
+
+use super::{bodies::BodyRule, call::Call, doc::Doc, error::ApiError, reply::Reply, service::Service};
+
+/// One endpoint: where it is, who may call it, what it answers.
+pub struct Route<S: Service> {
+    /// HTTP method; `GET` routes answer `HEAD` too.
+    pub method: Method,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: S::Access,
+    /// Whether a JSON body is read.
+    pub body: BodyRule,
+    /// Whether the documents of the API have it.
+    pub origin: Origin,
+    /// `operationId`, also `operation` of error bodies.
+    pub operation: &'static str,
+    /// The documentation.
+    pub doc: fn() -> Doc,
+    /// The endpoint.
+    pub handler: Handler<S>,
+}
+
+impl<S: Service> Route<S> {
+    /// True if it changes nothing, so that a read-only key may call it.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        self.method == Method::GET
+    }
+
+    /// Returns whether the scope of a caller allows the route: a key of scope `read` may call only routes that read.
+    #[must_use]
+    pub fn fits_scope_of(&self, principal: &Principal) -> bool {
+        self.only_reads() || principal.may_write()
+    }
+
+    /// The names of its query parameters, if it refuses others (HTTP contract 1.1).
+    #[must_use]
+    pub fn known_parameters(&self) -> Option<Vec<&'static str>> {
+        let is_closed = self.origin == Origin::Extension && self.path.starts_with(S::CLOSED_QUERIES);
+        is_closed.then(|| (self.doc)().query_names().collect())
+    }
+}
+
+/// Where a route comes from (HTTP contract 16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The documents of the API: unknown query parameters are ignored, as they always were.
+    Documented,
+    /// Beyond the documents: unknown query parameters are refused below [`Service::CLOSED_QUERIES`] (HTTP contract 1.1).
+    Extension,
+}
+
+/// An endpoint: from a checked call to a reply.
+pub type Handler<S> = fn(Call<S>) -> Pin<Box<dyn Future<Output = Result<Reply, ApiError>>>>;

@@ -1,0 +1,272 @@
+//! The route table on actix, and the server around it.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_cors::Cors;
+use actix_http::{
+    HttpService, Protocol, Request,
+    error::{DispatchError, ParseError},
+};
+use actix_server::Server;
+use actix_service::{
+    IntoServiceFactory as _, Service as _, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service,
+    map_config,
+};
+use actix_web::{
+    App as ActixApp, HttpRequest,
+    body::BoxBody,
+    dev::{AppConfig, ServiceResponse},
+    guard::{self, Guard},
+    http::{
+        Method,
+        header::{self, HeaderName, HeaderValue},
+    },
+    middleware::{Compress, from_fn},
+    web,
+};
+use tokio::net::TcpStream;
+
+use super::{
+    catalogue,
+    connection::{Connection, HEAD_MAX, LINGER, client_error},
+    connections::{Connections, LEAVING_MAX},
+    dispatch::{Endpoint, dispatch},
+    error::ApiError,
+    expect::expectations,
+    keep_alive::keep_alive,
+    listener::prepare,
+    local_caller::is_on_this_machine,
+    observe::observe,
+    refusal::{UNROUTED, language_of, refuse},
+    request_id::routed,
+    route::Route,
+    service::Service,
+    settings::{Cors as CorsSettings, CorsOrigins},
+};
+
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long the library waits for a client after its last answer. Longer than [`LINGER`], which ends first.
+const DISCONNECT_TIMEOUT: Duration = LINGER.saturating_mul(2);
+/// Most worker threads of the library.
+const WORKERS_MAX: usize = 512;
+
+/// A server on `listener` that answers these routes. It runs its own workers; stop it through its handle.
+///
+/// It is put together from the parts of actix-web's `HttpServer`, which has no place for the limits of a connection
+/// (see `connection`) and for an answer instead of `100 Continue` (see `expect`).
+///
+/// # Errors
+/// What listening raises.
+pub fn server<S: Service>(
+    app: Arc<S>,
+    routes: Vec<&'static Route<S>>,
+    listener: TcpListener,
+) -> std::io::Result<Server> {
+    prepare(&listener)?;
+    let workers = app.settings().workers.min(WORKERS_MAX);
+    let grace = app.settings().shutdown_grace.as_secs();
+    let routes: Arc<[&'static Route<S>]> = routes.into();
+    let builder = Server::build()
+        .workers(workers)
+        // Whatever the judgement of single connections takes: no more sockets than there are descriptors for.
+        .max_concurrent_connections(sockets_of_a_worker(&app.traffic().connections, workers))
+        .shutdown_timeout(grace)
+        .disable_signals();
+    let draining = builder.graceful_shutdown_signal();
+    let factory = move || {
+        let draining = draining.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let draining = draining.clone();
+                async move { draining.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_MAX)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(Rc::clone(connection.line()));
+            })
+            .expect(expectations(application(&app, &routes)))
+            .finish(application(&app, &routes));
+        connections(http, &app.traffic().connections)
+    };
+    let server = builder.listen("http", listener, factory)?.run();
+    Ok(server)
+}
+
+fn sockets_of_a_worker(connections: &Connections, workers: usize) -> usize {
+    let all = connections.total_max().saturating_add(LEAVING_MAX);
+    all.checked_div(workers).unwrap_or(all).max(1)
+}
+
+/// Everything that answers requests, for one worker.
+fn application<S: Service>(
+    app: &Arc<S>,
+    routes: &Arc<[&'static Route<S>]>,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse<BoxBody>,
+    Error = actix_http::Response<BoxBody>,
+    InitError = (),
+> + use<S> {
+    let (outer, inner, routes) = (Arc::clone(app), Arc::clone(app), Arc::clone(routes));
+    let application = ActixApp::new()
+        .wrap(Compress::default())
+        .wrap(cors(&app.settings().cors))
+        .wrap(from_fn(move |request, next| observe(Arc::clone(&outer), request, next)))
+        .wrap(from_fn(keep_alive))
+        .configure(move |services| configure(services, &inner, &routes));
+    let application =
+        application.into_factory().map_err(|error: actix_web::Error| error.error_response().into());
+    map_config(application, |()| AppConfig::default())
+}
+
+/// Accepts what there is room for, and counts how connections end.
+fn connections<H>(http: H, open: &Arc<Connections>) -> impl ServiceFactory<TcpStream, Config = ()> + use<H>
+where
+    H: ServiceFactory<
+            (Connection, Protocol, Option<SocketAddr>),
+            Config = (),
+            Response = (),
+            Error = DispatchError,
+            InitError = (),
+        > + 'static,
+{
+    let (http, open) = (Rc::new(http), Arc::clone(open));
+    fn_factory(move || {
+        let (http, open) = (Rc::clone(&http), Arc::clone(&open));
+        async move {
+            let http = Rc::new(http.new_service(()).await?);
+            Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                let (http, open) = (Rc::clone(&http), Arc::clone(&open));
+                async move {
+                    let Ok(peer) = stream.peer_addr() else {
+                        return Ok(());
+                    };
+                    // Without room the socket is closed as it is.
+                    let Some(place) = open.admit(peer) else {
+                        return Ok(());
+                    };
+                    let connection = Connection::new(stream, place);
+                    let served = http.call((connection, Protocol::Http1, Some(peer))).await;
+                    if let Err(error) = &served {
+                        ended_badly(error);
+                    }
+                    Ok::<_, ()>(())
+                }
+            }))
+        }
+    })
+}
+
+/// How a connection ended that was not closed in order. An answer that broke off was counted with its request.
+fn ended_badly(error: &DispatchError) {
+    let kind = match error {
+        DispatchError::Parse(ParseError::TooLarge) => "head_too_large",
+        DispatchError::Parse(_) => "malformed",
+        DispatchError::SlowRequestTimeout => "slow_head",
+        DispatchError::Io(_) | DispatchError::DisconnectTimeout => "broken_off",
+        _ => return,
+    };
+    tracing::debug!(error = %error, "a connection ended with an error");
+    client_error(kind);
+}
+
+/// Puts the route table on actix: one resource a path, 405 with `Allow` for other methods, 404 for other paths.
+fn configure<S: Service>(services: &mut web::ServiceConfig, app: &Arc<S>, table: &[&'static Route<S>]) {
+    let mut paths: Vec<&'static str> = table.iter().map(|route| route.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    for path in paths {
+        let routes: Vec<&'static Route<S>> =
+            table.iter().copied().filter(|route| route.path == path).collect();
+        services.service(resource(path, &routes, app));
+    }
+    let app = Arc::clone(app);
+    services.default_service(web::to(move |request: HttpRequest| {
+        let error = ApiError::new(&catalogue::NOT_FOUND);
+        let response = refuse(&*app, &request, language_of(&*app, &request), UNROUTED, error);
+        async move { response }
+    }));
+}
+
+fn resource<S: Service>(
+    path: &'static str,
+    routes: &[&'static Route<S>],
+    app: &Arc<S>,
+) -> actix_web::Resource {
+    let mut resource = web::resource(path);
+    for route in routes.iter().copied() {
+        let (app, endpoint) = (Arc::clone(app), Rc::new(Endpoint::new(route)));
+        let handler = move |request: HttpRequest, payload: web::Payload| {
+            dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload)
+        };
+        resource = resource.route(web::route().guard(method_guard(route.method.clone())).to(handler));
+    }
+    if routes.iter().any(|route| app.is_for_this_machine(route.access)) {
+        // A path that is guarded off is answered as one that does not exist.
+        resource = resource.guard(guard::fn_guard(|context| is_on_this_machine(context.head())));
+    }
+    let (allow, app) = (allowed(routes), Arc::clone(app));
+    resource.default_service(web::to(move |request: HttpRequest| {
+        routed(&request, path);
+        let error = ApiError::new(&catalogue::METHOD_NOT_ALLOWED).header(header::ALLOW, allow.clone());
+        let response = refuse(&*app, &request, language_of(&*app, &request), UNROUTED, error);
+        async move { response }
+    }))
+}
+
+/// `HEAD` works wherever `GET` does; the body is left out on the wire.
+fn method_guard(method: Method) -> impl Guard {
+    guard::fn_guard(move |context| {
+        let wanted = &context.head().method;
+        *wanted == method || (*wanted == Method::HEAD && method == Method::GET)
+    })
+}
+
+fn allowed<S: Service>(routes: &[&'static Route<S>]) -> HeaderValue {
+    let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Cross-origin rules (HTTP contract 1.13).
+fn cors(settings: &CorsSettings) -> Cors {
+    let name = HeaderName::from_static;
+    let mut cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+        .allowed_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            header::ACCEPT_LANGUAGE,
+            name("idempotency-key"),
+            name("x-api-key"),
+            name("x-user-id"),
+            name("x-request-id"),
+        ])
+        .expose_headers([
+            name("x-request-id"),
+            name("x-next-cursor"),
+            name("idempotency-replayed"),
+            header::RETRY_AFTER,
+            name("ratelimit"),
+            name("ratelimit-policy"),
+            header::CONTENT_DISPOSITION,
+        ])
+        .max_age(600);
+    cors = match &settings.origins {
+        CorsOrigins::Any => cors.allow_any_origin(),
+        CorsOrigins::List(origins) => origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
+    };
+    if settings.allow_credentials { cors.supports_credentials() } else { cors }
+}

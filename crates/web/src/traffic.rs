@@ -1,0 +1,37 @@
+//! What clients may take up of the process: connections, memory for bodies, and how much each may send.
+
+use std::{io, sync::Arc, thread::available_parallelism};
+
+use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits, settings::Settings};
+
+/// The limits of all clients together, and what they take up now.
+#[derive(Debug)]
+pub struct Traffic {
+    /// The request bodies in memory.
+    pub bodies: Bodies,
+    /// How much callers may send.
+    pub rate_limits: RateLimits,
+    /// The open connections.
+    pub connections: Arc<Connections>,
+}
+
+impl Traffic {
+    /// The limits of these settings.
+    ///
+    /// # Errors
+    /// What the system raises.
+    pub fn new(settings: &Settings) -> io::Result<Self> {
+        // Room is left for the threads that serve requests.
+        let readers = available_parallelism().map_or(1, |cores| cores.get() / 2);
+        let connections = Connections::new(
+            settings.connections,
+            settings.connections_per_address,
+            settings.trusted_proxies.clone(),
+        );
+        Ok(Self {
+            bodies: Bodies::new(settings.body_bytes_in_flight, readers)?,
+            rate_limits: RateLimits::new(settings.body_rate),
+            connections: Arc::new(connections),
+        })
+    }
+}
