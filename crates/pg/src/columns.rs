@@ -84,7 +84,7 @@ const LINE_MAX: usize = 96;
 fn listed(items: impl Iterator<Item = String>) -> String {
     let (mut list, mut line) = (String::new(), 0_usize);
     for item in items {
-        if line.saturating_add(item.len()) > LINE_MAX {
+        if !list.is_empty() && line.saturating_add(item.len()) > LINE_MAX {
             list.push_str(",\n      ");
             line = 0;
         } else if !list.is_empty() {
@@ -297,7 +297,7 @@ pub(crate) struct Unreadable {
 pub fn get<'a, T: FromColumn>(row: &impl NamedRow<'a, Pg>, name: &str) -> deserialize::Result<T> {
     let plain = NamedRow::get::<T::Sql, T::Plain>(row, name)?;
     T::from_plain(plain)
-        .map_err(|error| Box::new(Unreadable { column: name.to_owned(), problem: error.to_string() }).into())
+        .map_err(|error| Unreadable { column: name.to_owned(), problem: error.to_string() }.into())
 }
 
 macro_rules! named {

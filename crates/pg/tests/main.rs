@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod coalescer;
 #[cfg(test)]
+mod columns;
+#[cfg(test)]
 mod committer;
 #[cfg(test)]
 mod errors;

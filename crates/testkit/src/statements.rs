@@ -1,10 +1,6 @@
 //! Statements that are made of parts: committed whole, and such that PostgreSQL can plan them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use diesel_async::SimpleAsyncConnection;
 
@@ -25,33 +21,26 @@ impl Statements {
     /// # Panics
     /// It has not: `just statements` writes them.
     pub fn assert_committed(&self) {
-        let entries = fs::read_dir(self.folder).unwrap().map(|entry| entry.unwrap().path());
-        let committed: BTreeMap<String, String> = entries
-            .map(|path| {
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                (name, fs::read_to_string(path).unwrap())
-            })
-            .collect();
-        let expected: BTreeMap<String, String> = self.files().collect();
-        for name in committed.keys().chain(expected.keys()) {
-            let same = committed.get(name) == expected.get(name);
-            assert!(same, "{}/{name} is not what the code says: run `just statements`", self.folder);
+        let folder = self.folder;
+        for (name, text) in self.files() {
+            let committed = fs::read_to_string(Path::new(folder).join(&name)).unwrap_or_default();
+            assert!(committed == text, "{folder}/{name} is not what the code says: run `just statements`");
         }
+        let files = fs::read_dir(folder).map_or(0, Iterator::count);
+        assert_eq!(files, self.texts.len(), "files in {folder} that no statement has: run `just statements`");
     }
 
     /// Writes the folder anew.
     ///
-    /// # Panics
+    /// # Errors
     /// It cannot be written.
-    pub fn write(&self) {
+    pub fn write(&self) -> io::Result<()> {
         let folder = Path::new(self.folder);
         if folder.exists() {
-            fs::remove_dir_all(folder).unwrap();
+            fs::remove_dir_all(folder)?;
         }
-        fs::create_dir_all(folder).unwrap();
-        for (name, text) in self.files() {
-            fs::write(folder.join(name), text).unwrap();
-        }
+        fs::create_dir_all(folder)?;
+        self.files().try_for_each(|(name, text)| fs::write(folder.join(name), text))
     }
 
     /// Checks that each can be planned from its text alone, as a person would in `psql`: `PREPARE`, then `EXPLAIN EXECUTE`.

@@ -17,7 +17,7 @@ fn committed_statements_are_current() {
 #[test]
 #[ignore = "writes the statements: `just statements`"]
 fn write() {
-    statements().write();
+    statements().write().unwrap();
 }
 
 #[tokio::test]
