@@ -13,6 +13,7 @@ mod migrate;
 mod output;
 mod port_holder;
 mod prepare;
+mod runtime;
 mod serve;
 mod signals;
 mod terminal_line;
@@ -21,18 +22,14 @@ mod usage_retain;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tokio::runtime::{Builder, Runtime};
 
 use failure::Failure;
 use ledger_verify::Form;
-use prepare::prepare;
 use usage_retain::Deed;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_MISCONFIGURED: u8 = 2;
 const EXIT_DRIFTED: u8 = 3;
-/// Committers, database connections and timers share these threads; HTTP has its own.
-const THREADS_MIN: usize = 2;
 
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version, about, after_help = "Configuration: `gateway docs configuration`")]
@@ -136,26 +133,19 @@ fn run(command: Command) -> Result<(), Failure> {
             usage_retain::run(months, deed, form(json))
         }
         Command::CheckConfig => check_config::run(),
-        Command::Openapi => output::print(&crate::http::openapi_json()),
-        Command::Docs { page: Page::Errors } => output::print(&crate::http::errors_markdown()),
-        Command::Docs { page: Page::Events } => output::print(&webhooks::markdown()),
-        Command::Docs { page: Page::Configuration } => output::print(&crate::config::markdown()),
+        Command::Openapi => output::print(&crate::http::openapi_json()).map_err(Failure::Output),
+        Command::Docs { page: Page::Errors } => {
+            output::print(&crate::http::errors_markdown()).map_err(Failure::Output)
+        }
+        Command::Docs { page: Page::Events } => output::print(&webhooks::markdown()).map_err(Failure::Output),
+        Command::Docs { page: Page::Configuration } => {
+            output::print(&crate::config::markdown()).map_err(Failure::Output)
+        }
     }
 }
 
 fn form(json: bool) -> Form {
     if json { Form::Json } else { Form::Text }
-}
-
-/// The long-lived runtime on which everything but HTTP runs.
-fn runtime() -> Result<Runtime, Failure> {
-    let cores = std::thread::available_parallelism().map_or(THREADS_MIN, std::num::NonZero::get);
-    Builder::new_multi_thread()
-        .worker_threads(cores.max(THREADS_MIN))
-        .thread_name("main-runtime")
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)
 }
 
 #[cfg(test)]

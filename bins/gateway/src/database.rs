@@ -4,13 +4,14 @@
 //! commands that look at a database, and may find a gateway at work there.
 
 mod embedded;
+mod error;
 mod visit;
 
 use std::path::PathBuf;
 
 use local_postgres::Settings;
 use pg::{
-    Access, DbError, Pool, PoolSettings,
+    Access, Pool, PoolSettings,
     probe::{self, ServerMode},
     server::Server,
 };
@@ -22,6 +23,8 @@ use crate::{
     connections::Connections,
 };
 use embedded::Embedded;
+
+pub use error::DatabaseError;
 
 /// Role and database of the private server.
 const NAME: &str = "user_service";
@@ -38,64 +41,6 @@ pub struct Database {
     /// Migrations that were applied while opening, in order.
     pub migrated: Vec<String>,
     embedded: Option<Embedded>,
-}
-
-/// Why there is no database.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    /// The private server did not start.
-    #[error("the private PostgreSQL could not be started")]
-    Start(#[source] local_postgres::Error),
-    /// The private server did not stop as it should.
-    #[error("the private PostgreSQL did not stop as it should")]
-    Stop(#[source] local_postgres::Error),
-    /// The task that starts or stops the private server broke off.
-    #[error("the work on the private PostgreSQL broke off")]
-    BrokeOff(#[source] tokio::task::JoinError),
-    /// The server cannot be used.
-    #[error("the database at {place} cannot be used")]
-    Use {
-        /// Where it is, without a password.
-        place: String,
-        /// What the driver said.
-        #[source]
-        source: DbError,
-    },
-    /// The server follows another one.
-    #[error("the database at {place} is a hot standby (read-only): set DATABASE_URL to the primary server")]
-    HotStandby {
-        /// Where it is, without a password.
-        place: String,
-    },
-    /// Sessions are read-only by a setting.
-    #[error(
-        "the database at {place} is read-only: default_transaction_read_only is on for the server, the database or the role"
-    )]
-    ReadOnly {
-        /// Where it is, without a password.
-        place: String,
-    },
-    /// The schema cannot be brought to this version.
-    #[error("the schema could not be brought to this version")]
-    Migrate(#[source] DbError),
-    /// There is nothing to look at, and looking makes nothing.
-    #[error("there is no database in {}: DATA_DIR or DATABASE_URL tell where it is", .data_dir.display())]
-    Missing {
-        /// The folder that was looked into.
-        data_dir: PathBuf,
-    },
-    /// Another process has the data folder and left no address that answers.
-    #[error(
-        "another process has the data folder, and its server did not answer within {} s at the address in postgres.url",
-        .waited.as_secs()
-    )]
-    Unreachable {
-        /// How long it was waited for.
-        waited: std::time::Duration,
-        /// Who has the folder.
-        #[source]
-        source: local_postgres::Error,
-    },
 }
 
 impl Database {

@@ -16,6 +16,6 @@ pub mod settings;
 pub mod wire;
 
 pub use catalogue::markdown as errors_markdown;
-pub use openapi::pretty_json as openapi_json;
+pub use routes::openapi_json;
 pub use service::server;
 pub use web::{dispatch, doc, exact, fault, fields, idempotency, isolation, language, packed, reply};

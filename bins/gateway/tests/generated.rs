@@ -25,5 +25,5 @@ fn the_configuration_page_is_current() {
 
 #[test]
 fn the_openapi_document_is_current() {
-    assert_current("openapi.json", &gateway::http::openapi::pretty_json());
+    assert_current("openapi.json", &gateway::http::openapi_json());
 }

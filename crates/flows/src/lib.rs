@@ -2,10 +2,12 @@
 
 mod answers;
 pub mod audits;
+mod batch;
 pub mod events;
 pub mod jobs;
 pub mod ledger_audit;
 mod local;
+mod operation;
 pub mod operations;
 pub mod pruning;
 pub mod readiness;
@@ -21,8 +23,9 @@ pub mod verify;
 
 pub use idempotency::{KeyConflict, Pruned, Replay};
 pub use local::LocalClient;
+pub use operation::Outcome;
 pub use operations::{
-    Outcome, Writes,
+    Writes,
     correction::{Correct, CorrectError, CorrectOutcome, Corrected, Replacement},
     ledger::{CommandRefusal, LedgerOutcome},
     metering::{MeterRefusal, Meterage, Metered, Recorded},

@@ -5,10 +5,11 @@ mod charges;
 
 use std::fmt;
 
-use pg::{DbError, Pool};
+use pg::{DbError, Pool, audit::Drift};
 use time::OffsetDateTime;
 
 use self::charges::Charges;
+use crate::audits::CHARGED_RULE;
 
 /// A walk through everything, range by range.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +103,10 @@ impl Verification {
             entries: ledger.entries,
             records: usage.records,
             found: ledger.found.saturating_add(usage.found).saturating_add(self.charges.found),
-            violations: of_ledger.chain(of_usage).chain(self.charges.violations.iter().cloned()).collect(),
+            violations: of_ledger
+                .chain(of_usage)
+                .chain(self.charges.violations.iter().map(Violation::from))
+                .collect(),
         }
     }
 }
@@ -149,6 +153,20 @@ impl From<&usage::verify::Violation> for Violation {
             at: of.at,
             detail: of.detail.clone(),
             told: of.to_string(),
+        }
+    }
+}
+
+/// A charge that usage and ledger show differently.
+impl From<&Drift> for Violation {
+    fn from(of: &Drift) -> Self {
+        Self {
+            rule: CHARGED_RULE,
+            told: format!("account {}, {CHARGED_RULE}: {}", of.subject, of.detail),
+            user_id: Some(of.subject.clone()),
+            seq: of.seq,
+            at: None,
+            detail: of.detail.clone(),
         }
     }
 }

@@ -21,6 +21,13 @@ use uuid::Uuid;
 
 use crate::Sql;
 
+impl<'a> Sql<'a> {
+    /// Binds the next columns of rows, an array each.
+    pub fn bind_rows<W: Written>(self, rows: impl Iterator<Item = W::Row<'a>> + Clone) -> Self {
+        W::bind(self, rows)
+    }
+}
+
 /// A column that is written: its name, and the name of its type.
 pub type Column = (&'static str, &'static str);
 

@@ -13,8 +13,6 @@ use diesel::{
     sql_types::{HasSqlType, Untyped},
 };
 
-use crate::columns::Written;
-
 /// A diesel query whose SQL text never varies: it is prepared once per connection and then found by its text.
 ///
 /// The cache of a connection is unbounded, so the text must not depend on input.
@@ -76,11 +74,6 @@ impl<'a> Sql<'a> {
     {
         self.binds.push(Box::new(Bound::<ST, Value> { value, sql_type: PhantomData }));
         self
-    }
-
-    /// Binds the next columns of rows, an array each.
-    pub fn bind_rows<W: Written>(self, rows: impl Iterator<Item = W::Row<'a>> + Clone) -> Self {
-        W::bind(self, rows)
     }
 }
 

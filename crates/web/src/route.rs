@@ -1,8 +1,8 @@
 //! One route of a route table (I9).
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
-use actix_web::http::Method;
+use actix_web::{HttpRequest, http::Method};
 
 use kernel::Principal;
 
@@ -26,6 +26,12 @@ pub struct Route<S: Service> {
     pub doc: fn() -> Doc,
     /// The endpoint.
     pub handler: Handler<S>,
+}
+
+/// All routes of the server that received a request.
+#[must_use]
+pub fn routes<S: Service>(request: &HttpRequest) -> &[&'static Route<S>] {
+    request.app_data::<Arc<[&'static Route<S>]>>().map_or(&[], |routes| routes)
 }
 
 impl<S: Service> Route<S> {

@@ -180,7 +180,8 @@ fn ended_badly(error: &DispatchError) {
 }
 
 /// Puts the route table on actix: one resource a path, 405 with `Allow` for other methods, 404 for other paths.
-fn configure<S: Service>(services: &mut web::ServiceConfig, app: &Arc<S>, table: &[&'static Route<S>]) {
+fn configure<S: Service>(services: &mut web::ServiceConfig, app: &Arc<S>, table: &Arc<[&'static Route<S>]>) {
+    services.app_data(Arc::clone(table));
     let mut paths: Vec<&'static str> = table.iter().map(|route| route.path).collect();
     paths.sort_unstable();
     paths.dedup();

@@ -1,6 +1,6 @@
 //! `gateway check-config`: what counts, and what is wrong.
 
-use super::{Failure, output, prepare};
+use super::{failure::Failure, output, prepare::prepare};
 use crate::config::{DatabaseSource, Effective, Loaded, Origin, Purpose};
 
 /// Prints one line a variable, or fails with every problem; then with that of the data folder. Starts nothing and writes no
@@ -10,7 +10,7 @@ pub(super) fn run() -> Result<(), Failure> {
     if let DatabaseSource::Embedded { .. } = loaded.config.database.source {
         local_postgres::check_data_dir(&loaded.config.data_dir).map_err(Failure::DataDir)?;
     }
-    output::print(&table(&loaded))
+    output::print(&table(&loaded)).map_err(Failure::Output)
 }
 
 fn table(loaded: &Loaded) -> String {

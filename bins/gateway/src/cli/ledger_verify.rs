@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flows::verify::{self, Verification};
 use pg::{Access, DbError, Pool};
 
-use super::{Failure, output, prepare, runtime, signals::Signals};
+use super::{failure::Failure, output, prepare::prepare, runtime::runtime, signals::Signals};
 use crate::{
     config::{Config, Log, LogLevel, Purpose},
     database::{Database, DatabaseError},
@@ -42,7 +42,8 @@ pub(super) fn run(form: Form) -> Result<(), Failure> {
     output::print(&match form {
         Form::Text => outcome.text(),
         Form::Json => outcome.json(),
-    })?;
+    })
+    .map_err(Failure::Output)?;
     outcome.verdict()
 }
 

@@ -1,6 +1,6 @@
 //! `gateway migrate`: brings the schema to this version and ends.
 
-use super::{Failure, output, prepare, runtime};
+use super::{failure::Failure, output, prepare::prepare, runtime::runtime};
 use crate::{config::Purpose, database::Database, telemetry};
 
 /// Opening a database migrates it, so this opens it and says what that did.
@@ -12,7 +12,7 @@ pub(super) fn run() -> Result<(), Failure> {
         let mut database = Database::open(&loaded.config).await?;
         let migrated = std::mem::take(&mut database.migrated);
         database.close().await?;
-        output::print(&summary(&migrated))
+        output::print(&summary(&migrated)).map_err(Failure::Output)
     })
 }
 

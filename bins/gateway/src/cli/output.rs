@@ -2,12 +2,10 @@
 
 use std::io;
 
-use super::Failure;
-
 /// Writes to stdout. A reader that has seen enough and left is no failure.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     match write(&mut io::stdout().lock(), text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
 }

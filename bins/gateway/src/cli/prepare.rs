@@ -1,8 +1,8 @@
 //! What every command does first, in an order that matters: the configuration, then the account.
 
 use super::{
-    Failure,
     account::{self, Account},
+    failure::Failure,
 };
 use crate::config::{self, DatabaseSource, EnvFile, Loaded, Purpose};
 

@@ -11,7 +11,10 @@ use kernel::{RandomIds, SystemClock};
 use tokio::task::JoinHandle;
 
 use super::{
-    Failure, bind, prepare, runtime,
+    bind,
+    failure::Failure,
+    prepare::prepare,
+    runtime::runtime,
     signals::{Signals, Stop},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The signals that mean "stop": from a supervisor, from a terminal.
 pub(super) struct Signals {

@@ -8,7 +8,8 @@ use serde_json::json;
 use usage::{OldMonth, Retained};
 
 use super::{
-    Failure, ledger_verify::Form, output, prepare, runtime, signals::Signals, terminal_line::TerminalLine,
+    failure::Failure, ledger_verify::Form, output, prepare::prepare, runtime::runtime, signals::Signals,
+    terminal_line::TerminalLine,
 };
 use crate::{
     config::{Config, Log, LogLevel, Purpose},
@@ -41,7 +42,7 @@ pub(super) fn run(months: Option<u16>, deed: Deed, form: Form) -> Result<(), Fai
     telemetry::init_logs(&Log { level: loaded.config.log.level.min(LogLevel::Warn), ..loaded.config.log });
     let months = months.unwrap_or(loaded.config.usage.retention_months);
     let text = runtime()?.block_on(retain(&loaded.config, months, deed, form))?;
-    output::print(&text)
+    output::print(&text).map_err(Failure::Output)
 }
 
 async fn retain(config: &Config, months: u16, deed: Deed, form: Form) -> Result<String, Failure> {

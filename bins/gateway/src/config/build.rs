@@ -14,7 +14,8 @@ use web::{
 };
 
 use super::{
-    Config, Loaded, Problems, Purpose,
+    loaded::{Config, Loaded, Purpose},
+    problems::Problems,
     reader::Reader,
     secrets,
     sections::{
@@ -264,7 +265,7 @@ fn missing_features(r: &Reader<'_>) -> Vec<String> {
 }
 
 /// The order in which variables are read is nobody's business.
-fn in_order(mut values: Vec<super::Effective>) -> Vec<super::Effective> {
+fn in_order(mut values: Vec<super::reader::Effective>) -> Vec<super::reader::Effective> {
     let names: Vec<&str> =
         v::GROUPS.iter().flat_map(|group| group.variables).map(|about| about.name).collect();
     values.sort_by_key(|value| names.iter().position(|name| *name == value.name));

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, io::ErrorKind, path::Path};
 
-use super::Problems;
+use super::problems::Problems;
 
 /// Name of the file, in the working directory.
 pub(super) const FILE: &str = ".env";

@@ -1,7 +1,7 @@
 //! Reads variables one by one, and remembers what was wrong and what counts in the end.
 
 use super::{
-    Problems,
+    problems::Problems,
     variable::{About, Fallback, Secrecy, Variable},
 };
 

@@ -6,7 +6,8 @@ use pg::Reach;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    Config, DatabaseSource,
+    DatabaseSource,
+    loaded::Config,
     reader::Reader,
     sections::Environment,
     variable::{About, Secrecy},

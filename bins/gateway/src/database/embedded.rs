@@ -17,7 +17,7 @@ use std::{
 use local_postgres::{Error, ExitWatch, LocalPostgres, Settings};
 use tokio::sync::watch;
 
-use super::DatabaseError;
+use super::error::DatabaseError;
 
 /// Most starts after an end that nobody asked for, within [`RESTARTS_WITHIN`].
 const RESTARTS_MAX: usize = 5;

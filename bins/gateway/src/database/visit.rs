@@ -6,7 +6,7 @@ use local_postgres::Settings;
 use pg::Access;
 use secrecy::SecretString;
 
-use super::{Database, DatabaseError, Embedded, settings};
+use super::{Database, embedded::Embedded, error::DatabaseError, settings};
 use crate::config::{Config, DatabaseSource};
 
 /// How long a process that has the data folder may take until its server answers: it may be starting or ending.

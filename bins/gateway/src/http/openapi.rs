@@ -3,23 +3,20 @@
 use serde_json::Value;
 use web::openapi::{About, document};
 
-pub use web::openapi::ErrorDetail;
-
-use super::routes::{served, table};
-use crate::{app::App, config::Config};
+use crate::{app::App, config::Config, http::route::Route};
 
 /// The document as JSON text, under the name and version that the configuration gives the service.
 ///
-/// It lists exactly the routes that are served.
+/// It lists exactly these routes.
 #[must_use]
-pub fn json(config: &Config) -> String {
-    document::<App>(&about(&config.app.name, &config.app.version), served(config)).to_string()
+pub fn json(config: &Config, routes: &[&'static Route]) -> String {
+    document::<App>(&about(&config.app.name, &config.app.version), routes.iter().copied()).to_string()
 }
 
 /// The document, indented, as it stands in `docs/openapi.json`.
 #[must_use]
-pub fn pretty_json() -> String {
-    let document: Value = document::<App>(&about(NAME, env!("CARGO_PKG_VERSION")), table());
+pub fn pretty_json(routes: &'static [Route]) -> String {
+    let document: Value = document::<App>(&about(NAME, env!("CARGO_PKG_VERSION")), routes);
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text

@@ -82,6 +82,12 @@ pub fn served(config: &Config) -> impl Iterator<Item = &'static Route> {
     })
 }
 
+/// The OpenAPI document of all routes, as it stands in `docs/openapi.json`.
+#[must_use]
+pub fn openapi_json() -> String {
+    super::openapi::pretty_json(table())
+}
+
 #[cfg(test)]
 mod tests {
     use kernel::{KeyAccess, Principal};

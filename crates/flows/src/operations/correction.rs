@@ -15,11 +15,12 @@ use usage::{Charge, Draft, Record, UsageInput, UsageRefusal};
 use uuid::Uuid;
 
 use super::{
-    KeyedOperation, Needs, Outcome, Subject, Timed, Writes,
+    Writes,
     metering::{MeterRefusal, RecordedEffect, charge, price_not_found, record_id},
 };
 use crate::{
     answers::{self, Repeat, RepeatAnswer, Wanted},
+    operation::{KeyedOperation, Needs, Outcome, Subject, Timed},
     unit_of_work::{Saved, UnitOfWork},
 };
 

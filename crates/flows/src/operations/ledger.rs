@@ -8,9 +8,10 @@ use identity::UserStatus;
 use kernel::{Actor, CallerClass, Failure, IdempotencyKey};
 use pg::{DbError, Rejected};
 
-use super::{KeyedOperation, Needs, Outcome, Subject, Timed, Writes};
+use super::Writes;
 use crate::{
     answers::{self, Repeat, RepeatAnswer, Wanted},
+    operation::{KeyedOperation, Needs, Outcome, Subject, Timed},
     standing::{Barred, StandingCheck},
     unit_of_work::{Saved, UnitOfWork},
 };

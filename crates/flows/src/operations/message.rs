@@ -3,8 +3,11 @@
 use pg::{DbError, Rejected};
 use sessions::{Message, NewMessage, SessionRefusal};
 
-use super::{Needs, Operation, Subject, Writes};
-use crate::unit_of_work::{Saved, UnitOfWork};
+use super::Writes;
+use crate::{
+    operation::{Needs, Operation, Subject},
+    unit_of_work::{Saved, UnitOfWork},
+};
 
 impl Writes {
     /// Adds a message to a session that its scope includes.

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use usage::{Charge, Draft, NewRecord, Next, Pricing, Record, UsageInput, UsageRefusal};
 use uuid::Uuid;
 
-use super::{KeyedOperation, Needs, Outcome, Subject, Timed, Writes, ledger::acts_as};
+use super::{Writes, ledger::acts_as};
 use crate::{
     answers::{self, Repeat, RepeatAnswer, Wanted, unusable},
+    operation::{KeyedOperation, Needs, Outcome, Subject, Timed},
     standing::{Barred, StandingCheck},
     unit_of_work::{Saved, UnitOfWork},
 };

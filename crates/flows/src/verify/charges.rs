@@ -2,8 +2,7 @@
 
 use pg::{DbError, Pool, Tx, audit::Drift};
 
-use super::Violation;
-use crate::audits::{CHARGED_OF_USERS, CHARGED_RULE};
+use crate::audits::CHARGED_OF_USERS;
 
 /// Users of one range: their records are read once, so that a range takes about as long as one of the other rules.
 const USERS_A_CHUNK: i64 = 100;
@@ -16,7 +15,7 @@ pub(super) struct Charges {
     /// How many violations were found.
     pub(super) found: u64,
     /// All of them: each range tells 20 at most.
-    pub(super) violations: Vec<Violation>,
+    pub(super) violations: Vec<Drift>,
 }
 
 impl Charges {
@@ -30,20 +29,9 @@ impl Charges {
             pg::audit::run_between(tx.conn(), CHARGED_OF_USERS, &self.after, until.as_deref()).await?;
         tx.commit().await?;
         self.found = self.found.saturating_add(u64::try_from(found.len()).unwrap_or(u64::MAX));
-        self.violations.extend(found.into_iter().map(told));
+        self.violations.extend(found);
         let more = until.is_some();
         self.after = until.unwrap_or_default();
         Ok(more)
-    }
-}
-
-fn told(drift: Drift) -> Violation {
-    Violation {
-        rule: CHARGED_RULE,
-        told: format!("account {}, {CHARGED_RULE}: {}", drift.subject, drift.detail),
-        user_id: Some(drift.subject),
-        seq: drift.seq,
-        at: None,
-        detail: drift.detail,
     }
 }

@@ -6,7 +6,7 @@ use flows::verify::{Report, Violation};
 use kernel::rfc3339;
 use serde_json::{Value, json};
 
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 
 /// Most violations that are told in sentences; programs get all that the audit keeps.
 const LINES_MAX: usize = 20;

@@ -28,6 +28,8 @@ fn doc() -> Doc {
 }
 
 fn handle(call: &Call) -> Result<Reply, ApiError> {
-    let document = call.app.openapi.get_or_init(|| Packed::of_plain(openapi::json(&call.app.config).into()));
+    let document = call.app.openapi.get_or_init(|| {
+        Packed::of_plain(openapi::json(&call.app.config, web::route::routes(&call.request)).into())
+    });
     document.reply(call, "application/json")
 }

@@ -6,6 +6,7 @@ use flows::{Replay, StandingCheck, Writes};
 use futures_util::future::join_all;
 use kernel::{Credits, IdempotencyKey, Principal, UserId};
 use time::OffsetDateTime;
+use web::openapi::ErrorDetail;
 
 use super::item::{self, RecordPlace, RecordUsage, recorded};
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
         idempotency::{self, Begun},
         isolation::isolate,
         language::Language,
-        openapi::ErrorDetail,
         prelude::*,
         routes::credits::bodies::transaction_id,
     },
