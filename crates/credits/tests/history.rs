@@ -14,7 +14,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use kernel::{Credits, Ids, Page, RandomIds, Start, SystemClock, UserId};
 use pg::{Pool, Tx};
-use testkit::TestDb;
+use testkit::{TestDb, ask};
 use time::Duration;
 use uuid::Uuid;
 
@@ -31,23 +31,12 @@ const BLOCKS_MORE: i64 = 4 * LIMIT;
 /// doubled, and five blocks a probe.
 const PROBE_BLOCKS: i64 = 5;
 
-#[derive(QueryableByName)]
-struct Blocks {
-    #[diesel(sql_type = BigInt)]
-    blocks: i64,
-}
-
 /// Blocks of tables and indexes of the ledger that were touched so far by connections that have told.
 async fn touched(conn: &mut AsyncPgConnection) -> i64 {
-    let row: Blocks = diesel::sql_query(
-        "SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0) \
-           + coalesce(toast_blks_read + toast_blks_hit + tidx_blks_read + tidx_blks_hit, 0))::bigint AS blocks \
-         FROM pg_statio_user_tables WHERE schemaname = 'credits'",
-    )
-    .get_result(conn)
-    .await
-    .unwrap();
-    row.blocks
+    let sql = "SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0) \
+           + coalesce(toast_blks_read + toast_blks_hit + tidx_blks_read + tidx_blks_hit, 0)) \
+         FROM pg_statio_user_tables WHERE schemaname = 'credits'";
+    ask(conn, sql).await.unwrap()
 }
 
 /// A pool of one connection, whose work is measured.

@@ -4,8 +4,6 @@ use credits::{
     Action, Applied, Command, Defaults, EntryKind, HoldFilter, HoldStatus, HoldView, NewGrant, NewGrantKind,
     Refusal, TransactionFilter, TransactionName, account, holds, sweep, transactions,
 };
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::RunQueryDsl;
 use futures_util::future::join_all;
 use kernel::{Actor, Clock, Credits, FreeForm, Page, Start, SystemClock, UserId};
 use pg::{Pool, Tx};
@@ -16,18 +14,6 @@ use uuid::Uuid;
 use crate::support::{
     capture, command, consume, credits, database, done, execute, hold, open, refund, release, run,
 };
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
-async fn count(db: &TestDb, sql: &'static str) -> i64 {
-    let mut conn = db.connect().await;
-    let found: Count = pg::sql(sql).get_result(&mut conn).await.unwrap();
-    found.count
-}
 
 /// Runs each command in a transaction of its own, all at the same time, from two pools.
 async fn all_at_once(db: &TestDb, commands: Vec<Command>) -> Vec<Result<Applied, Refusal>> {
@@ -99,7 +85,7 @@ async fn reads_count_what_is_due_as_gone_and_write_nothing() {
     assert_eq!((ended.hold_id, ended.released), (hold_id, credits(12)));
     assert_eq!(ended.resolved_at, Some(clock.now()));
     assert_eq!(list(&db, &clock, &user, HoldFilter::Open).await, []);
-    assert_eq!(count(&db, "SELECT count(*) AS count FROM credits.entries").await, 3);
+    assert_eq!(db.ask("SELECT count(*) FROM credits.entries").await, 3);
     let nobody = testkit::user("nobody");
     assert_eq!(account(&mut conn, &clock, &nobody).await.unwrap(), None);
 }
@@ -211,7 +197,7 @@ async fn one_of_many_captures_of_a_hold_succeeds() {
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     let late = |outcome: &&Result<_, Refusal>| matches!(outcome, Err(Refusal::HoldNotOpen { .. }));
     assert_eq!(outcomes.iter().filter(late).count(), 39);
-    assert_eq!(count(&db, "SELECT count(*) AS count FROM credits.holds WHERE state = 'open'").await, 0);
+    assert_eq!(db.ask("SELECT count(*) FROM credits.holds WHERE state = 'open'").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,9 +217,9 @@ async fn parallel_holds_take_no_more_than_there_is() {
     });
     let outcomes = all_at_once(&db, commands.collect()).await;
     assert!(outcomes.iter().all(Result::is_ok));
-    assert_eq!(count(&db, "SELECT sum(held)::bigint AS count FROM credits.accounts").await, 0);
-    assert_eq!(count(&db, "SELECT sum(held)::bigint AS count FROM credits.grants").await, 0);
-    assert_eq!(count(&db, "SELECT posted AS count FROM credits.accounts").await, 24_999_996);
+    assert_eq!(db.ask("SELECT sum(held) FROM credits.accounts").await, 0);
+    assert_eq!(db.ask("SELECT sum(held) FROM credits.grants").await, 0);
+    assert_eq!(db.ask("SELECT posted FROM credits.accounts").await, 24_999_996);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,7 +260,7 @@ async fn a_forgotten_hold_frees_itself_and_a_sweep_books_it() {
     assert!(first.entries.iter().all(|entry| ends(entry) == expired && entry.hold_id.is_some()));
     assert_eq!(swept(10).await.accounts, 2);
     assert_eq!(swept(10).await, credits::Swept::default());
-    assert_eq!(count(&db, "SELECT sum(held)::bigint AS count FROM credits.accounts").await, 0);
+    assert_eq!(db.ask("SELECT sum(held) FROM credits.accounts").await, 0);
 }
 
 #[tokio::test]

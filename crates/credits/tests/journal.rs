@@ -1,18 +1,11 @@
 //! The journal never changes, damage is found, and the schema can be taken back.
 
 use credits::execute;
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use pg::{Pool, PoolSettings, Tx, pool::Connection};
-use testkit::TestDb;
+use testkit::{TestDb, ask};
 
 use crate::support::{capture, consume, credits, database, hold, open, refund, run};
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
 
 async fn as_superuser(db: &TestDb) -> Connection {
     Pool::new(&PoolSettings::new(db.superuser_url())).unwrap().get().await.unwrap()
@@ -192,14 +185,9 @@ async fn the_migrations_can_be_taken_back_and_applied_again() {
         for migration in credits::MIGRATIONS.iter().rev() {
             conn.batch_execute(migration.down).await.unwrap();
         }
-        let left: Count = pg::sql(
-            "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'credits') \
-             + (SELECT count(*) FROM pg_proc WHERE proname = 'refuse_change') AS count",
-        )
-        .get_result(&mut conn)
-        .await
-        .unwrap();
-        assert_eq!(left.count, 0);
+        let left = "(SELECT count(*) FROM pg_namespace WHERE nspname = 'credits') \
+             + (SELECT count(*) FROM pg_proc WHERE proname = 'refuse_change')";
+        assert_eq!(ask(&mut conn, left).await.unwrap(), 0);
         for migration in credits::MIGRATIONS {
             conn.batch_execute(migration.up).await.unwrap();
         }
@@ -218,13 +206,8 @@ async fn a_spend_updates_account_and_grant_in_place() {
         execute(&mut tx, &clock, credits::Defaults::default(), &[consume(&user, credits(1))]).await.unwrap();
     }
     for (column, expected) in [("n_tup_upd", 10), ("n_tup_hot_upd", 10)] {
-        let counted: Count = diesel::sql_query(format!(
-            "SELECT sum({column})::bigint AS count FROM pg_stat_xact_user_tables WHERE schemaname = 'credits'"
-        ))
-        .get_result(tx.conn())
-        .await
-        .unwrap();
-        assert_eq!(counted.count, expected, "{column}");
+        let sql = format!("SELECT sum({column}) FROM pg_stat_xact_user_tables WHERE schemaname = 'credits'");
+        assert_eq!(ask(tx.conn(), &sql).await.unwrap(), expected, "{column}");
     }
     tx.commit().await.unwrap();
 }

@@ -9,11 +9,7 @@ use credits::{
     Action, BudgetPeriod, Direction, Entry, GrantFilter, HoldFilter, HoldStatus, NewGrant, NewGrantKind,
     TransactionFilter, TransactionKind, TransactionName, balances, transactions,
 };
-use diesel::{
-    QueryableByName,
-    connection::InstrumentationEvent,
-    sql_types::{BigInt, Text},
-};
+use diesel::{QueryableByName, connection::InstrumentationEvent, sql_types::Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use kernel::{Clock, Credits, ManualClock, Page, Start, SystemClock, UserId};
 use pg::{Pool, Tx};
@@ -30,12 +26,6 @@ use crate::{
 struct Plan {
     #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
     line: String,
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
 }
 
 async fn list(conn: &mut AsyncPgConnection, user: &UserId, filter: TransactionFilter) -> Vec<Entry> {
@@ -88,7 +78,7 @@ async fn balances_come_in_the_order_asked_and_count_what_is_due() {
         consume(&two, credits(5)),
     ];
     assert!(run(db.pool(), &clock, &batch).await.iter().all(Result::is_ok));
-    let mut conn = db.connect().await;
+    let conn = db.connect().await;
     let asked = [two.clone(), none, one.clone(), two];
     let shown = async |expected: [i64; 3]| {
         let found = balances(&conn, &clock, &asked).await.unwrap();
@@ -105,9 +95,7 @@ async fn balances_come_in_the_order_asked_and_count_what_is_due() {
     shown([2, 1, 6]).await;
     shown([2, 8, 13]).await;
     assert_eq!(balances(&conn, &SystemClock, &[]).await.unwrap(), []);
-    let written: Count =
-        pg::sql("SELECT max(entry_seq) AS count FROM credits.accounts").get_result(&mut conn).await.unwrap();
-    assert_eq!(written.count, 3); // reading books nothing
+    assert_eq!(db.ask("SELECT max(entry_seq) FROM credits.accounts").await, 3); // reading books nothing
 }
 
 #[tokio::test]

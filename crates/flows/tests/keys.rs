@@ -1,8 +1,7 @@
 //! Commands of the ledger under idempotency keys: one effect a key, and the first answer again for good.
 
 use credits::{Action, Applied, Command, HoldMode, HoldStatus, NewGrant, NewGrantKind, Refusal};
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use flows::{CommandRefusal, LedgerOutcome, Replay, StandingCheck, Writes, pruning};
 use futures_util::future::join_all;
 use kernel::{
@@ -18,17 +17,8 @@ use crate::{
     operations::{consume, run, run_under, signed_up, uncharged, writes},
 };
 
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
 async fn entries(db: &TestDb) -> i64 {
-    let mut conn = db.connect().await;
-    let found: Count =
-        pg::sql("SELECT count(*) AS count FROM credits.entries").get_result(&mut conn).await.unwrap();
-    found.count
+    db.ask("SELECT count(*) FROM credits.entries").await
 }
 
 async fn sql(db: &TestDb, text: &str) {

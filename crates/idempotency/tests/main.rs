@@ -66,3 +66,10 @@ async fn store(db: &TestDb, request: &Request, answer: NewAnswer) {
     keys.save(&tx).await.unwrap();
     tx.commit().await.unwrap();
 }
+
+/// Rows of answers that the transaction has read.
+async fn rows_read(conn: &mut pg::PgConnection) -> i64 {
+    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables \
+         WHERE relid = 'idempotency.answers'::regclass";
+    testkit::ask(conn, read).await.unwrap()
+}

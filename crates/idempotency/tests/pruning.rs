@@ -1,19 +1,12 @@
 //! Rows that are pruned, and rows that stay.
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use idempotency::{Content, KeyStatus, Pruned, prune};
 use kernel::{CallerClass, Clock, SystemClock};
 use testkit::TestDb;
 use time::Duration;
 
-use crate::{Request, database, looked_up, refusal, store, success};
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
+use crate::{Request, database, looked_up, refusal, rows_read, store, success};
 
 #[tokio::test]
 async fn pruning_forgets_refusals_and_never_that_something_was_done() {
@@ -78,15 +71,9 @@ async fn pruning_reads_what_it_prunes_and_no_more() {
     let week = Duration::WEEK;
     let pruned = prune(&mut conn, &SystemClock, week, ROUND).await.unwrap();
     assert_eq!((pruned.refusals, pruned.successes), (0, 100));
-    let read: Count = pg::sql(
-        "SELECT seq_tup_read + idx_tup_fetch AS count FROM pg_stat_xact_user_tables \
-         WHERE relid = 'idempotency.answers'::regclass",
-    )
-    .get_result(&mut conn)
-    .await
-    .unwrap();
+    let read = rows_read(&mut conn).await;
     // Each row is found, and then fetched to be changed.
-    assert!(read.count <= 4 * ROUND, "{} rows were read", read.count);
+    assert!(read <= 4 * ROUND, "{read} rows were read");
     conn.batch_execute("ROLLBACK").await.unwrap();
 
     let (mut rounds, mut sum) = (0, (0, 0));

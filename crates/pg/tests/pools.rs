@@ -98,15 +98,9 @@ fn pool_needs_a_runtime_to_live_on() {
     assert!(matches!(Pool::new(&settings), Err(DbError::Connect(_))));
 }
 
-#[derive(diesel::QueryableByName)]
-struct Running {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    running: i64,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_read_is_cancelled_and_its_connection_is_thrown_away() {
-    use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+    use diesel_async::SimpleAsyncConnection as _;
 
     let db = testkit::TestDb::create(&[], &[]).await;
     let pool = db.pool_of(1);
@@ -122,14 +116,9 @@ async fn an_abandoned_read_is_cancelled_and_its_connection_is_thrown_away() {
     });
     let mut observer = db.connect().await;
     let mut sleepers = async || {
-        let row: Running = diesel::sql_query(
-            "SELECT count(*) AS running FROM pg_stat_activity WHERE state = 'active' \
-             AND datname = current_database() AND query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()",
-        )
-        .get_result(&mut *observer)
-        .await
-        .unwrap();
-        row.running
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+             AND datname = current_database() AND query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()";
+        testkit::ask(&mut observer, sql).await.unwrap()
     };
     while sleepers().await == 0 {}
     reading.abort();

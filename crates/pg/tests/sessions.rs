@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use pg::{
     Patience, Pool, PoolSettings, Tx,
     session::{SETTINGS, Stated},
@@ -51,16 +50,8 @@ async fn hostile_database(settings: &[(&str, &str)]) -> TestDb {
     db
 }
 
-#[derive(QueryableByName)]
-struct Shown {
-    #[diesel(sql_type = Text)]
-    value: String,
-}
-
 pub async fn show(conn: &mut AsyncPgConnection, expression: &str) -> String {
-    let row: Shown =
-        diesel::sql_query(format!("SELECT {expression}::text AS value")).get_result(conn).await.unwrap();
-    row.value
+    testkit::ask_texts(conn, &format!("SELECT {expression}")).await.unwrap().remove(0)
 }
 
 pub async fn assert_settings(conn: &mut AsyncPgConnection, stated: &[Stated], lock_timeout: &str) {

@@ -1,9 +1,9 @@
 //! A small schema, questions with one number as answer, and waiting for a condition.
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use pg::{DbError, Migration, Pool, Tx};
 use testkit::TestDb;
+pub use testkit::ask;
 
 /// Notes with every kind of constraint. Committing one with the body `doomed` ends the server's own backend; one
 /// with the body `waits` is committed when advisory lock 7 can be had.
@@ -26,21 +26,8 @@ pub const NOTES: &[Migration] = &[Migration {
     down: "DROP SCHEMA notes CASCADE",
 }];
 
-#[derive(QueryableByName)]
-struct Answer {
-    #[diesel(sql_type = BigInt)]
-    answer: i64,
-}
-
 pub async fn notes() -> TestDb {
     TestDb::create(&[NOTES], &[]).await
-}
-
-/// The answer of `SELECT <expression>`.
-pub async fn ask(conn: &mut AsyncPgConnection, expression: &str) -> Result<i64, DbError> {
-    let row: Answer =
-        diesel::sql_query(format!("SELECT ({expression})::bigint AS answer")).get_result(conn).await?;
-    Ok(row.answer)
 }
 
 pub async fn ask_pool(pool: &Pool, expression: &str) -> i64 {

@@ -1,26 +1,15 @@
 //! Deleting sessions.
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::RunQueryDsl;
 use kernel::{Ids, Scope};
 use pg::Tx;
 use sessions::{Deleted, SessionRefusal};
-use testkit::user;
+use testkit::{ask, user};
 use uuid::Uuid;
 
 use crate::support::{House, foreign, not_found};
 
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
 async fn stored_messages(house: &House) -> i64 {
-    let mut conn = house.pool().get().await.unwrap();
-    let row: Count =
-        pg::sql("SELECT count(*) AS count FROM sessions.messages").get_result(&mut conn).await.unwrap();
-    row.count
+    ask(&mut house.pool().get().await.unwrap(), "SELECT count(*) FROM sessions.messages").await.unwrap()
 }
 
 async fn delete(house: &House, session_id: Uuid, scope: &Scope) -> Result<Deleted, SessionRefusal> {

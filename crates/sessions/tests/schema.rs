@@ -1,17 +1,10 @@
 //! The schema itself: its way back, and audits that find what they look for.
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use kernel::Scope;
-use testkit::user;
+use testkit::{ask, user};
 
 use crate::support::House;
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_way_back_removes_everything_and_may_be_gone_again() {
@@ -20,11 +13,8 @@ async fn the_way_back_removes_everything_and_may_be_gone_again() {
     for migration in sessions::MIGRATIONS.iter().rev() {
         conn.batch_execute(migration.down).await.unwrap();
     }
-    let left: Count = pg::sql("SELECT count(*) AS count FROM pg_namespace WHERE nspname = 'sessions'")
-        .get_result(&mut conn)
-        .await
-        .unwrap();
-    assert_eq!(left.count, 0);
+    let left = "SELECT count(*) FROM pg_namespace WHERE nspname = 'sessions'";
+    assert_eq!(ask(&mut conn, left).await.unwrap(), 0);
     for migration in sessions::MIGRATIONS {
         conn.batch_execute(migration.up).await.unwrap();
     }

@@ -7,6 +7,7 @@ mod pgbouncer;
 mod pooler;
 mod programs;
 mod proxy;
+mod questions;
 mod seed;
 mod server;
 mod statements;
@@ -22,6 +23,7 @@ pub use pgbouncer::PgBouncer;
 pub use pooler::{Pooling, TestPooler};
 pub use programs::{find_program, skip, skip_without};
 pub use proxy::Proxy;
+pub use questions::{ask, ask_texts};
 pub use statements::Statements;
 #[cfg(feature = "app")]
 pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};

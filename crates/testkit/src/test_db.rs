@@ -2,12 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::RunQueryDsl;
 use pg::{Audit, Migration, Pool, PoolSettings, Violation, pool::Connection};
 
 use crate::{
-    Deadline, PgBouncer, Pooling, TestPooler,
+    Deadline, PgBouncer, Pooling, TestPooler, ask,
     seed::{Failed, ROLE},
     server::{Server, chain},
     template::{self, wait_until_unused},
@@ -27,14 +25,8 @@ pub struct TestDb {
 }
 
 const WAITING: &str = "
-SELECT count(*) AS waiting FROM pg_stat_activity
+SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'";
-
-#[derive(QueryableByName)]
-struct Waiting {
-    #[diesel(sql_type = BigInt)]
-    waiting: i64,
-}
 
 impl TestDb {
     /// A fresh database with the schema that `migrations` make, owned by an ordinary role. `audits` are its rules.
@@ -79,6 +71,14 @@ impl TestDb {
         must("connect to a test database", self.pool_of(1).get().await.map_err(Failed::from))
     }
 
+    /// The number that an expression or a query of SQL is.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub async fn ask(&self, sql: &str) -> i64 {
+        must("ask a test database", ask(&mut *self.connect().await, sql).await.map_err(Failed::from))
+    }
+
     /// Waits until at least `statements` statements in this database wait for a lock.
     ///
     /// # Panics
@@ -87,14 +87,12 @@ impl TestDb {
         let mut conn = self.connect().await;
         let mut deadline = Deadline::new();
         loop {
-            let row: Waiting = must(
-                "look for statements that wait",
-                pg::sql(WAITING).get_result(&mut conn).await.map_err(Failed::from),
-            );
-            if row.waiting >= statements {
+            let waiting =
+                must("look for statements that wait", ask(&mut conn, WAITING).await.map_err(Failed::from));
+            if waiting >= statements {
                 return;
             }
-            assert!(deadline.allows_another(), "{} of {statements} statements wait", row.waiting);
+            assert!(deadline.allows_another(), "{waiting} of {statements} statements wait");
             tokio::task::yield_now().await;
         }
     }

@@ -1,10 +1,9 @@
 //! The way from one table without roll-ups to months with them, and back, with data.
 
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use kernel::CreditsSum;
 use pg::PgConnection;
-use testkit::{TestDb, clock, user};
+use testkit::{TestDb, ask_texts, clock, user};
 use usage::RecordFilter;
 
 use crate::support::{Correction, all, correct, event, record, stats};
@@ -12,24 +11,13 @@ use crate::support::{Correction, all, correct, event, record, stats};
 /// Migrations of the table as it was before it had months.
 const BEFORE: usize = 2;
 
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = Text)]
-    row: String,
-}
-
 /// All records, each as a text of the columns that both tables have.
 async fn rows(conn: &mut AsyncPgConnection) -> Vec<String> {
-    let rows: Vec<Row> = diesel::sql_query(
-        "SELECT row(id, user_id, occurred_at, recorded_at, session_id, trace_id, endpoint, event_type, model_name, provider,
+    let query = "SELECT row(id, user_id, occurred_at, recorded_at, session_id, trace_id, endpoint, event_type, model_name, provider,
                     tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
-                    calculation_method, billing_metadata, request_data, response_data, size_bytes)::text AS row
-         FROM usage.records ORDER BY id",
-    )
-    .load(conn)
-    .await
-    .unwrap();
-    rows.into_iter().map(|row| row.row).collect()
+                    calculation_method, billing_metadata, request_data, response_data, size_bytes)
+         FROM usage.records ORDER BY id";
+    ask_texts(conn, query).await.unwrap()
 }
 
 async fn run(conn: &mut PgConnection, sql: &str) {

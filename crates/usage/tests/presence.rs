@@ -1,7 +1,5 @@
 //! Who was there: counted alike whether or not a worker has noted it.
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::RunQueryDsl;
 use kernel::{Clock, UserId};
 use testkit::{TestDb, audit_now, clock, user};
 use time::Duration;
@@ -9,18 +7,9 @@ use usage::{NewRecord, Point, Selection, SeriesQuery, TopQuery, Unit, UsageInput
 
 use crate::support::{Correction, correct, database, record};
 
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
 /// How many came and are still to be noted.
 async fn coming(db: &TestDb) -> i64 {
-    let mut conn = db.pool().get().await.unwrap();
-    let row: Count =
-        pg::sql("SELECT count(*) AS count FROM usage.presence_deltas").get_result(&mut conn).await.unwrap();
-    row.count
+    db.ask("SELECT count(*) FROM usage.presence_deltas").await
 }
 
 async fn fold(db: &TestDb, rows_max: i64) -> i64 {

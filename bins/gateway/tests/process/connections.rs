@@ -5,8 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
+use diesel_async::SimpleAsyncConnection as _;
 use pg::{Pool, PoolSettings};
 use serde_json::{Value, json};
 use testkit::TestDb;
@@ -18,12 +17,6 @@ use super::gateway_process::{Gateway, folder};
 const CONNECTIONS: i64 = 5;
 const CLIENTS: usize = 10;
 const ROUNDS: usize = 8;
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
 
 /// Makes a role that owns what the role of `db` owns, and says where it finds the database.
 async fn limited_role(db: &TestDb, name: &str) -> String {
@@ -64,12 +57,8 @@ async fn most_sessions(url: String, done: Arc<AtomicBool>) -> i64 {
     let mut conn = superuser.get().await.unwrap();
     let mut most = 0;
     while !AtomicBool::load(&done, Ordering::Acquire) {
-        let row: Count =
-            diesel::sql_query("SELECT count(*) AS count FROM pg_stat_activity WHERE usename = 'limited'")
-                .get_result(&mut *conn)
-                .await
-                .unwrap();
-        most = most.max(row.count);
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'limited'";
+        most = most.max(testkit::ask(&mut conn, sessions).await.unwrap());
         tokio::task::yield_now().await;
     }
     most

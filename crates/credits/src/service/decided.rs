@@ -51,11 +51,11 @@ impl Decided<'_> {
         self.batch.accounts.get(user_id).map(|state| state.account.balance())
     }
 
-    /// The last step of [`execute`]. Its statements are sent without waiting for one another; so may be others
+    /// The last step of [`execute`](super::execute()). Its statements are sent without waiting for one another; so may be others
     /// that are run beside it.
     ///
     /// # Errors
-    /// As [`execute`].
+    /// As [`execute`](super::execute()).
     pub async fn save(self, tx: &Tx) -> Result<Executed, DbError> {
         let Self { commands, previews, batch, entries, low } = self;
         let saved = store::save(tx.shared(), &batch).await?;

@@ -16,21 +16,13 @@ const AUDITS: &[Audit] = &[Audit {
     sql: "SELECT id::text AS subject, 'is not positive' AS detail FROM things.things WHERE id <= 0 LIMIT 10",
 }];
 
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
 async fn insert(db: &TestDb, id: i64) {
     let sql = format!("INSERT INTO things.things VALUES ({id})");
     db.pool().get().await.unwrap().batch_execute(&sql).await.unwrap();
 }
 
 async fn count(db: &TestDb) -> i64 {
-    let mut conn = db.connect().await;
-    let found: Count = pg::sql("SELECT count(*) FROM things.things").get_result(&mut conn).await.unwrap();
-    found.count
+    db.ask("SELECT count(*) FROM things.things").await
 }
 
 #[tokio::test]
@@ -89,12 +81,8 @@ async fn the_database_is_gone_afterwards_even_with_open_transactions() {
     let mut conn = db.connect().await;
     conn.batch_execute("BEGIN; INSERT INTO things.things VALUES (-5)").await.unwrap();
     drop(db);
-    let left: Count = pg::sql("SELECT count(*) FROM pg_database WHERE datname = $1")
-        .bind::<Text, _>(name)
-        .get_result(&mut survivor.connect().await)
-        .await
-        .unwrap();
-    assert_eq!(left.count, 0);
+    let left = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+    assert_eq!(survivor.ask(&left).await, 0);
     assert!(conn.batch_execute("SELECT 1").await.is_err());
 }
 

@@ -1,18 +1,11 @@
 //! A database's schema as lines of text that can be compared: everything a migration may make, with its privileges.
 
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
-
-#[derive(QueryableByName)]
-struct Line {
-    #[diesel(sql_type = Text)]
-    line: String,
-}
+use diesel_async::AsyncPgConnection;
+use testkit::ask_texts;
 
 /// All that is not PostgreSQL's own, one line a thing, in order.
 pub async fn dump(conn: &mut AsyncPgConnection) -> Vec<String> {
-    let lines: Vec<Line> = diesel::sql_query(DUMP).load(conn).await.unwrap();
-    lines.into_iter().map(|row| row.line).collect()
+    ask_texts(conn, DUMP).await.unwrap()
 }
 
 /// What only one of two dumps has, with `-` for the first and `+` for the second.

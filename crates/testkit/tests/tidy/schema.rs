@@ -1,9 +1,8 @@
 //! What `pg_catalog` says about the tables of all domains: I5, I7, I10, and that tables are documented.
 
-use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use pg::{Pool, PoolSettings};
-use testkit::TestDb;
+use testkit::{TestDb, ask_texts};
 
 use crate::{
     money::means_money,
@@ -90,19 +89,7 @@ async fn all_domains() -> TestDb {
 pub async fn found_in_all(query: &str) -> Vec<String> {
     let db = all_domains().await;
     let mut conn = db.connect().await;
-    found(&mut conn, query).await
-}
-
-#[derive(QueryableByName)]
-struct Breach {
-    #[diesel(sql_type = Text)]
-    breach: String,
-}
-
-/// The answers of a query for breaches.
-async fn found(conn: &mut AsyncPgConnection, sql: &str) -> Vec<String> {
-    let rows: Vec<Breach> = diesel::sql_query(sql).load(conn).await.unwrap();
-    rows.into_iter().map(|row| row.breach).collect()
+    ask_texts(&mut conn, query).await.unwrap()
 }
 
 /// Runs the migrations of one domain alone and tells what lies outside its schema.
@@ -115,7 +102,7 @@ async fn strays(domain: &str, folders: &[&Folder]) -> Vec<String> {
             return vec![format!("{domain}: {} does not run alone: {error}", folder.name)];
         }
     }
-    let everything = found(&mut conn, OWN_THINGS).await;
+    let everything = ask_texts(&mut conn, OWN_THINGS).await.unwrap();
     let inside = format!("{domain}.");
     everything
         .into_iter()
@@ -208,7 +195,7 @@ mod tests {
         let db = TestDb::create(&[], &[]).await;
         let mut conn = db.connect().await;
         conn.batch_execute(schema).await.unwrap();
-        found(&mut conn, query).await
+        ask_texts(&mut conn, query).await.unwrap()
     }
 
     #[tokio::test]
