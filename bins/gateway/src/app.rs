@@ -19,9 +19,9 @@ use web::{Settings, Traffic, packed::Packed, read_slots::ReadSlots};
 
 use crate::{
     administrators,
+    commit_thread::CommitThread,
     config::{Config, PriceSeeds},
     connections::Connections,
-    hot_thread::HotThread,
     housekeeping,
     http::settings::{settings, traffic},
     telemetry::{Metrics, Moved},
@@ -80,7 +80,7 @@ pub struct App {
     /// The time zones that the database knows, asked for when one is first named.
     pub zones: OnceCell<usage::Zones>,
     hot: Pool,
-    _hot_thread: HotThread,
+    _hot_thread: CommitThread,
     jobs: JobRunner,
     serving: AtomicBool,
 }
@@ -118,9 +118,9 @@ impl App {
         }
         let development_secret = development_secret(&config, &pool, &*clock).await?;
         let verifier = verifier(&config, development_secret.as_ref(), &clock)?;
-        let hot_thread = HotThread::start().map_err(StartError::Thread)?;
-        let home = hot_thread.handle();
-        let connections = Connections::of(config.database.pool_size);
+        let commit_thread = CommitThread::start().map_err(StartError::Thread)?;
+        let home = commit_thread.handle();
+        let connections = Connections::new(config.database.pool_size);
         let hot = pool.sibling_on(home.clone(), connections.hot, BATCH_PATIENCE)?;
         let committers = hot.share(connections.committers);
         let defaults = config.credits.defaults;
@@ -156,7 +156,7 @@ impl App {
             settings,
             zones: OnceCell::new(),
             hot,
-            _hot_thread: hot_thread,
+            _hot_thread: commit_thread,
             lists: pool.share(connections.lists),
             config,
             pool,

@@ -30,7 +30,7 @@ pub struct Connections {
 impl Connections {
     /// Shares out `total` connections; fewer than [`CONNECTIONS_MIN`] count as that many.
     #[must_use]
-    pub fn of(total: usize) -> Self {
+    pub fn new(total: usize) -> Self {
         let total = total.max(CONNECTIONS_MIN);
         let hot = (total / 2).min(HOT_MAX);
         let general = total - hot;
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn pools_add_up_to_the_total_and_every_use_keeps_a_connection() {
         for total in CONNECTIONS_MIN..=200 {
-            let shared = Connections::of(total);
+            let shared = Connections::new(total);
             assert_eq!(shared.hot + shared.general, total);
             assert!(shared.committers >= 1 && shared.committers < shared.hot, "{shared:?}");
             assert!(shared.lists >= 1, "{shared:?}");
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn small_and_default_sizes() {
         let shares = |total| {
-            let of = Connections::of(total);
+            let of = Connections::new(total);
             (of.hot, of.committers, of.general, of.lists)
         };
         assert_eq!(shares(5), (2, 1, 3, 1));

@@ -59,14 +59,14 @@ impl Database {
                 (embedded.url().into(), Some(embedded))
             }
         };
-        let size_max = Connections::of(config.database.pool_size).general;
+        let size_max = Connections::new(config.database.pool_size).general;
         let mut database = Self::at(url, embedded, size_max, Access::ReadWrite)?;
         match database.prepare().await {
             Ok(migrated) => {
                 database.migrated = migrated;
                 Ok(database)
             }
-            Err(error) => Err(database.give_up(error).await),
+            Err(error) => Err(database.abort(error).await),
         }
     }
 
@@ -107,7 +107,7 @@ impl Database {
     }
 
     /// Closes what cannot be used, and hands on why.
-    async fn give_up(self, why: DatabaseError) -> DatabaseError {
+    async fn abort(self, why: DatabaseError) -> DatabaseError {
         if let Err(error) = self.close().await {
             tracing::error!("{}", pg::pool::chain(&error));
         }

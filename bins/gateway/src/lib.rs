@@ -3,11 +3,11 @@
 pub mod administrators;
 pub mod app;
 pub mod cli;
+pub mod commit_thread;
 pub mod config;
 pub mod connections;
 pub mod database;
 pub mod descriptors;
-pub mod hot_thread;
 pub mod housekeeping;
 pub mod http;
 pub mod telemetry;

@@ -26,20 +26,22 @@ use time::OffsetDateTime;
 pub use budget::{Budget, Window};
 use effect::Done;
 pub use effect::Effect;
-pub use entry::{Charge, JournalEntry, Line, Written};
+pub use entry::{Charge, EntryRef, JournalEntry, Line};
 pub use fault::{Fault, Stop};
 use give::Offer;
 pub use grant::{Grant, Known, Notes};
 pub use hold::Hold;
-use holding::Wish;
-use journal::{Cause, Usage};
+use holding::HoldRequest;
+use journal::{EntryContext, Usage};
 pub use refund::REFUND_LIFE;
-pub use state::{Account, AccountState, Claim, Standing};
+pub use state::{Account, AccountState, AccountStatus, Claim};
 pub use view::{settled, view};
 
 use crate::{
     error::Refusal,
-    model::{Action, Command, GrantKind, Metering, NewGrant, Payer, TransactionName, balance::BALANCE_MAX},
+    model::{
+        Action, Command, GrantKind, NewGrant, Payer, TransactionName, UsageCharge, balance::BALANCE_MAX,
+    },
 };
 
 /// The reference of the grant that comes with an account: unique per user, so there cannot be two. No caller can send it
@@ -57,7 +59,7 @@ pub const FORMER_INITIAL_REFERENCE: &str = "initial";
 /// [`Stop::Refused`] with the decided no; [`Stop::Broken`] when the state breaks the rules: it must not be saved.
 pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -> Result<Effect, Stop> {
     check(&command.action)?;
-    if state.standing == Standing::Fresh && !matches!(command.action, Action::Open { .. }) {
+    if state.status == AccountStatus::Fresh && !matches!(command.action, Action::Open { .. }) {
         return Err(Refusal::UserNotFound { user_id: state.user_id.clone() }.into());
     }
     let now = now.max(state.account.as_of);
@@ -65,7 +67,7 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
     due::apply(state, now)?;
     state.account.as_of = now;
     let metadata = noted(command);
-    let cause = Cause {
+    let context = EntryContext {
         transaction_id: command.transaction_id,
         actor: command.actor,
         caller: command.caller,
@@ -74,7 +76,7 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
         created_at: now,
         booked_at: now,
     };
-    let done = act(state, &command.action, cause)?;
+    let done = act(state, &command.action, context)?;
     // What the command itself made due (the rest of a hold on an expired grant) goes in the same step.
     due::settle(state, now)?;
     Ok(Effect {
@@ -139,61 +141,63 @@ fn noted(command: &Command) -> FreeForm {
     }
 }
 
-fn act(state: &mut AccountState, action: &Action, cause: Cause<'_>) -> Result<Done, Stop> {
+fn act(state: &mut AccountState, action: &Action, context: EntryContext<'_>) -> Result<Done, Stop> {
     match *action {
-        Action::Open { initial } => open(state, initial, cause),
-        Action::Grant(ref new) => give::give(state, Offer::of(new), cause),
+        Action::Open { initial } => open(state, initial, context),
+        Action::Grant(ref new) => give::give(state, Offer::new(new), context),
         Action::Recharge { amount, ref reference_id, scope } => {
             let lasting = Offer::lasting(GrantKind::Purchase, amount, reference_id.as_deref());
-            give::give(state, Offer { scope, ..lasting }, cause)
+            give::give(state, Offer { scope, ..lasting }, context)
         }
         Action::Consume { amount, usage_record_id } => {
-            consume::consume(state, amount, Usage::Noted(usage_record_id), cause)
+            consume::consume(state, amount, Usage::Noted(usage_record_id), context)
         }
         Action::ConsumeUncollected { amount, usage_record_id } => {
-            consume::consume_uncollected(state, amount, Usage::Noted(usage_record_id), cause)
+            consume::consume_uncollected(state, amount, Usage::Noted(usage_record_id), context)
         }
         Action::Hold { hold_id, amount, mode, ttl } => {
-            let wish = Wish { hold_id, amount, mode, ttl };
-            holding::place(state, wish, cause)
+            let request = HoldRequest { hold_id, amount, mode, ttl };
+            holding::place(state, request, context)
         }
         Action::Capture { hold_id, amount, usage_record_id } => {
-            holding::capture(state, hold_id, amount, Usage::Noted(usage_record_id), cause)
+            holding::capture(state, hold_id, amount, Usage::Noted(usage_record_id), context)
         }
-        Action::Meter(metering) => meter(state, metering, cause),
-        Action::Release { hold_id } => holding::release(state, hold_id, cause),
-        Action::Refund { transaction_id, amount, .. } => refund::refund(state, transaction_id, amount, cause),
-        Action::Adjust { amount, adjustment, .. } => adjust::adjust(state, amount, adjustment, cause),
+        Action::Meter(metering) => meter(state, metering, context),
+        Action::Release { hold_id } => holding::release(state, hold_id, context),
+        Action::Refund { transaction_id, amount, .. } => {
+            refund::refund(state, transaction_id, amount, context)
+        }
+        Action::Adjust { amount, adjustment, .. } => adjust::adjust(state, amount, adjustment, context),
         Action::ApplyDue => Ok(Done::nothing()),
     }
 }
 
-fn meter(state: &mut AccountState, metering: Metering, cause: Cause<'_>) -> Result<Done, Stop> {
-    let Metering { amount, from, usage_record_id } = metering;
+fn meter(state: &mut AccountState, metering: UsageCharge, context: EntryContext<'_>) -> Result<Done, Stop> {
+    let UsageCharge { amount, from, usage_record_id } = metering;
     let usage = Usage::Charged(usage_record_id);
     match from {
-        Payer::Hold(hold_id) => holding::capture(state, hold_id, Some(amount), usage, cause),
+        Payer::Hold(hold_id) => holding::capture(state, hold_id, Some(amount), usage, context),
         _ if amount.is_zero() => Ok(Done::nothing()),
-        Payer::Available => consume::consume(state, amount, usage, cause),
-        Payer::AsFarAsItGoes => consume::consume_uncollected(state, amount, usage, cause),
+        Payer::Available => consume::consume(state, amount, usage, context),
+        Payer::AsFarAsItGoes => consume::consume_uncollected(state, amount, usage, context),
     }
 }
 
-fn open(state: &mut AccountState, initial: Credits, cause: Cause<'_>) -> Result<Done, Stop> {
-    if state.standing == Standing::Open {
+fn open(state: &mut AccountState, initial: Credits, context: EntryContext<'_>) -> Result<Done, Stop> {
+    if state.status == AccountStatus::Open {
         let initial = [INITIAL_REFERENCE, FORMER_INITIAL_REFERENCE]
             .into_iter()
             .filter_map(|reference| state.references.get(reference))
             .find(|known| known.grant.kind == GrantKind::Initial);
         let (entry, grant) = match initial {
             Some(known) => (state.entry_of(known)?, Some(known.grant.id)),
-            None => (Written::Nothing, None),
+            None => (EntryRef::Nothing, None),
         };
         return Ok(Done { entry, grant, replayed: true, ..Done::nothing() });
     }
-    state.standing = Standing::Open;
+    state.status = AccountStatus::Open;
     if initial.is_zero() {
         return Ok(Done::nothing());
     }
-    give::give(state, Offer::lasting(GrantKind::Initial, initial, Some(INITIAL_REFERENCE)), cause)
+    give::give(state, Offer::lasting(GrantKind::Initial, initial, Some(INITIAL_REFERENCE)), context)
 }

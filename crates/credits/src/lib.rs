@@ -17,16 +17,16 @@ pub use error::{PeriodFault, Refusal};
 pub use model::{
     AccountView, Action, Adjustment, Applied, Balance, BudgetPeriod, BudgetView, BudgetsRefused, Command,
     Defaults, Direction, Entry, EntryKind, Executed, GrantFilter, GrantKind, GrantPlace, GrantStatus,
-    GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, LowCrossing, Metering, NewBudget, NewGrant,
-    NewGrantKind, Outcome, PRIORITY_DEFAULT, Payer, ReferenceScope, TransactionFilter, TransactionKind,
-    TransactionName, UnknownTransactionKind,
+    GrantView, HoldFilter, HoldMode, HoldStatus, HoldView, LowCrossing, NewBudget, NewGrant, NewGrantKind,
+    Outcome, PRIORITY_DEFAULT, Payer, ReferenceScope, TransactionFilter, TransactionKind, TransactionName,
+    UnknownTransactionKind, UsageCharge,
     balance::BALANCE_MAX,
     hold::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX, HOLD_TTL_MIN, HOLDS_OPEN_MAX},
 };
 pub use port::{Change, Ledger, LedgerError, Request};
 pub use service::{
-    Decided, Deciding, Locked, Preview, Savepoint, Swept, Trace, account, balances, book_due, budgets,
-    entries_at, execute, find_due, find_transaction, grants, held_up, holds, is_due, lock, prepare,
+    Decided, Deciding, Locked, Preview, Savepoint, Swept, Trace, account, balances, blocked, book_due,
+    budgets, entries_at, execute, find_due, find_transaction, grants, holds, is_due, lock, prepare,
     replace_budgets, set_budgets, set_low_balance_at, sweep, taken_from, trace, transactions,
 };
 pub use store::{audits::AUDITS, statements};

@@ -14,7 +14,7 @@ pub mod outcome;
 pub use account::{AccountView, Defaults};
 pub use balance::Balance;
 pub use budget::{BudgetPeriod, BudgetView, BudgetsRefused, NewBudget};
-pub use command::{Action, Adjustment, Command, Metering, NewGrant, Payer, ReferenceScope};
+pub use command::{Action, Adjustment, Command, NewGrant, Payer, ReferenceScope, UsageCharge};
 pub use entry::{Direction, Entry, EntryKind};
 pub use grant::{GrantFilter, GrantKind, GrantStatus, GrantView, NewGrantKind, PRIORITY_DEFAULT};
 pub use grant_place::GrantPlace;

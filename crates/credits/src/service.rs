@@ -1,19 +1,19 @@
 //! The ledger on a database.
 
+mod blocked;
 mod budgets;
 mod decided;
 mod deciding;
 mod execute;
-mod held_up;
 mod reads;
 mod sweep;
 mod trace;
 
+pub use blocked::blocked;
 pub use budgets::{budgets, replace_budgets, set_budgets};
 pub use decided::{Decided, Preview};
 pub use deciding::{Deciding, Locked, Savepoint, lock, prepare};
 pub use execute::execute;
-pub use held_up::held_up;
 pub use reads::{
     account, balances, find_transaction, grants, holds, is_due, set_low_balance_at, taken_from, transactions,
 };

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audits;
 pub mod balances;
+pub mod blocked;
 pub mod book;
 pub mod budgets;
 pub mod charges;
@@ -11,7 +12,6 @@ pub mod entries;
 pub mod entry_grants;
 pub mod global_references;
 pub mod grants;
-pub mod held_up;
 pub mod holds;
 pub mod listings;
 pub mod peek;
@@ -70,9 +70,9 @@ pub struct Saved {
     /// To entries.
     pub entries: book::Ids,
     /// To grants.
-    pub grants: grants::Kept,
+    pub grants: grants::StoredMetadata,
     /// To holds.
-    pub holds: holds::Kept,
+    pub holds: holds::StoredMetadata,
 }
 
 impl Wanted {

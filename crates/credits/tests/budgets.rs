@@ -1,8 +1,8 @@
 //! Budgets on PostgreSQL: windows of real zones, what replacing keeps, and many at once.
 
 use credits::{
-    Action, Applied, BudgetPeriod, BudgetView, BudgetsRefused, Command, HoldMode, Metering, NewBudget,
-    NewGrant, NewGrantKind, Payer, Refusal, verify::chunk,
+    Action, Applied, BudgetPeriod, BudgetView, BudgetsRefused, Command, HoldMode, NewBudget, NewGrant,
+    NewGrantKind, Payer, Refusal, UsageCharge, verify::chunk,
 };
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
@@ -42,7 +42,7 @@ fn uncollected(user: &UserId, amount: Credits) -> Command {
 }
 
 fn meter(user: &UserId, amount: Credits, from: Payer, usage_record_id: i64) -> Command {
-    command(user, Action::Meter(Metering { amount, from, usage_record_id }))
+    command(user, Action::Meter(UsageCharge { amount, from, usage_record_id }))
 }
 
 fn charged(applied: &Applied) -> Credits {

@@ -209,7 +209,7 @@ async fn housekeeping(shared: Arc<Shared>, pool: Pool) {
 }
 
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
-struct Told {
+struct EntryFacts {
     #[diesel(sql_type = BigInt)]
     seq: i64,
     #[diesel(sql_type = SqlUuid)]
@@ -229,7 +229,7 @@ struct Told {
     lines: String,
 }
 
-async fn journal_of(db: &testkit::TestDb, user: &UserId) -> Vec<Told> {
+async fn journal_of(db: &testkit::TestDb, user: &UserId) -> Vec<EntryFacts> {
     let mut conn = db.connect().await;
     pg::sql(
         "SELECT e.seq, e.transaction_id, e.type AS kind, e.amount, e.balance_after, e.held_after, e.created_at, \
@@ -244,7 +244,7 @@ async fn journal_of(db: &testkit::TestDb, user: &UserId) -> Vec<Told> {
 }
 
 /// The journal that the core makes of the commands which took effect, in the order of their entries.
-fn retold(user: &UserId, done: &[Command], stored: &[Told]) -> Vec<Told> {
+fn retold(user: &UserId, done: &[Command], stored: &[EntryFacts]) -> Vec<EntryFacts> {
     let mut state = AccountState::fresh(user.clone(), testkit::instant());
     let mut seen = BTreeSet::new();
     for told in stored {
@@ -265,7 +265,7 @@ fn retold(user: &UserId, done: &[Command], stored: &[Told]) -> Vec<Told> {
         let line = |line: &credits::core::Line| {
             format!("{}:{}:{}", line.grant_id, line.delta.micro(), line.held_delta.micro())
         };
-        Told {
+        EntryFacts {
             seq: entry.seq,
             transaction_id: entry.transaction_id,
             kind: entry.kind.to_string(),

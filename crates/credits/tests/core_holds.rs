@@ -3,7 +3,7 @@
 use credits::{
     Action, Adjustment, Command, EntryKind, GrantKind, HOLD_TTL_MAX, HOLDS_OPEN_MAX, HoldMode, HoldStatus,
     NewGrant, NewGrantKind, PeriodFault, REFUND_LIFE, Refusal,
-    core::{AccountState, Effect, Stop, Written, apply},
+    core::{AccountState, Effect, EntryRef, Stop, apply},
 };
 use kernel::{Actor, Credits, Failure, Kind};
 use time::{Duration, OffsetDateTime};
@@ -109,7 +109,7 @@ fn a_capture_takes_less_and_frees_the_rest_in_one_step() {
             (EntryKind::Release, credits(2), credits(5), Credits::ZERO),
         ]
     );
-    assert_eq!(done.entry, Written::Now(3)); // the capture, not the release behind it
+    assert_eq!(done.entry, EntryRef::Now(3)); // the capture, not the release behind it
     let shown = done.hold.unwrap();
     assert_eq!(
         (shown.status, shown.captured, shown.released),
@@ -144,7 +144,7 @@ fn a_capture_of_nothing_frees_all() {
     let mut state = opened(10);
     let (user, id) = (state.user_id.clone(), held(&mut state, 7, now()));
     let done = does(&mut state, &capture(&user, id, Some(Credits::ZERO)), now());
-    assert_eq!(done.entry, Written::Nothing);
+    assert_eq!(done.entry, EntryRef::Nothing);
     assert_eq!(newest(&state, 1), [(EntryKind::Release, credits(7), credits(10), Credits::ZERO)]);
     assert_eq!(done.hold.unwrap().status, HoldStatus::Captured);
 }
@@ -376,5 +376,5 @@ fn an_uncollected_charge_takes_what_there_is() {
     assert_eq!((done.uncollected, done.balance.posted), (credits(2), credits(7)));
     assert_eq!(newest(&state, 1), [(EntryKind::Consume, credits(3), credits(7), credits(7))]);
     let done = does(&mut state, &take(5), now());
-    assert_eq!((done.uncollected, done.entry), (credits(5), Written::Nothing));
+    assert_eq!((done.uncollected, done.entry), (credits(5), EntryRef::Nothing));
 }

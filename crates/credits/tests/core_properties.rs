@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use credits::{
     Balance, BudgetPeriod, EntryKind, HoldView,
     core::{
-        AccountState, Budget, Charge, Effect, Grant, Hold, JournalEntry, Known, Line, Standing, Stop, Window,
-        Written, apply, burn::Portion, view,
+        AccountState, AccountStatus, Budget, Charge, Effect, EntryRef, Grant, Hold, JournalEntry, Known,
+        Line, Stop, Window, apply, burn::Portion, view,
     },
 };
 use kernel::{Credits, Failure, FreeForm, UserId};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     generator::{Limits, Names, Op, Step, command, limits, steps, transaction_id},
     invariants::{check_budgets, check_invariants, check_prefix},
-    oracle::{Allowance, Oracle, Part, Pledge, Row, Said},
+    oracle::{Allowance, Answer, Oracle, Part, Pledge, Row},
 };
 
 fn at(seconds: i64) -> OffsetDateTime {
@@ -79,22 +79,22 @@ fn turn(state: &mut AccountState, now: i64) {
 }
 
 /// The result of a step in the oracle's words.
-fn said(result: &Result<Effect, Stop>) -> Said {
+fn said(result: &Result<Effect, Stop>) -> Answer {
     match result {
         Ok(effect) => {
             let row = match &effect.entry {
-                Written::Nothing => None,
-                Written::Now(seq) => Some(usize::try_from(*seq).unwrap() - 1),
-                Written::Before(entry) => Some(usize::try_from(entry.seq).unwrap() - 1),
+                EntryRef::Nothing => None,
+                EntryRef::Now(seq) => Some(usize::try_from(*seq).unwrap() - 1),
+                EntryRef::Before(entry) => Some(usize::try_from(entry.seq).unwrap() - 1),
             };
-            Said::Did {
+            Answer::Did {
                 row,
                 replayed: effect.replayed,
                 pledge: effect.hold.as_deref().map(pledge).map(Box::new),
                 missing: micro(effect.uncollected),
             }
         }
-        Err(Stop::Refused(refusal)) => Said::No(refusal.code()),
+        Err(Stop::Refused(refusal)) => Answer::No(refusal.code()),
         Err(Stop::Broken(fault)) => panic!("{fault}"),
     }
 }
@@ -117,9 +117,9 @@ fn pledge(hold: &HoldView) -> Pledge {
 }
 
 /// What the oracle said, without what an answer does not show.
-fn shown(said: Said) -> Said {
+fn shown(said: Answer) -> Answer {
     match said {
-        Said::Did { row, replayed, pledge, missing } => Said::Did {
+        Answer::Did { row, replayed, pledge, missing } => Answer::Did {
             row,
             replayed,
             pledge: pledge.map(|mut pledge| {
@@ -128,7 +128,7 @@ fn shown(said: Said) -> Said {
             }),
             missing,
         },
-        no @ Said::No(_) => no,
+        no @ Answer::No(_) => no,
     }
 }
 
@@ -214,8 +214,7 @@ impl Archive {
             false => Hold { allocation: Vec::new(), ..hold },
         });
         let mut fresh =
-            AccountState::load(user.clone(), state.standing, account, live.collect(), holds.collect())
-                .unwrap();
+            AccountState::load(user.clone(), state.status, account, live.collect(), holds.collect()).unwrap();
         let stored = |budget: &Budget| Budget::new(budget.period, budget.limit, budget.spent, budget.window);
         fresh.keep_budgets(self.budgets.iter().map(stored).collect());
         for grant in self.grants.values() {
@@ -288,7 +287,7 @@ fn check(steps: &[Step], limits: &Limits) {
             Ok(effect) => {
                 assert_eq!(effect.balance, state.account.balance());
                 let burns = matches!(op, Op::Consume(_) | Op::TakeWhatIsThere(_) | Op::Hold { .. });
-                if let (true, Written::Now(seq)) = (burns, &effect.entry) {
+                if let (true, EntryRef::Now(seq)) = (burns, &effect.entry) {
                     let entry = &state.journal()[usize::try_from(*seq).unwrap() - 1];
                     check_prefix(&after_due(before, present), entry);
                 }
@@ -359,7 +358,7 @@ fn check_split(steps: &[Step], splits: &[bool], limits: &Limits) {
         assert_eq!(whole.account, split.account);
         let shown = |budget: &Budget| (budget.period, budget.spent, budget.window);
         assert!(whole.budgets().iter().map(shown).eq(split.budgets().iter().map(shown)));
-        if splits[number] && split.standing == Standing::Open {
+        if splits[number] && split.status == AccountStatus::Open {
             archive.save(&split);
             split = archive.load(&split);
         }

@@ -2,7 +2,7 @@
 
 use credits::{
     Action, BALANCE_MAX, EntryKind, GrantKind, NewGrant, NewGrantKind, PeriodFault, Refusal,
-    core::{Account, AccountState, Grant, Standing, Stop, Written, apply},
+    core::{Account, AccountState, AccountStatus, EntryRef, Grant, Stop, apply},
 };
 use kernel::Credits;
 use time::{Duration, OffsetDateTime};
@@ -88,7 +88,7 @@ fn a_scheduled_grant_counts_from_its_instant_and_is_named_before() {
     };
     let gift = command(&user, Action::Grant(new.clone()));
     let scheduled = apply(&mut state, &gift, now()).unwrap();
-    assert_eq!((scheduled.entry, scheduled.balance.posted), (Written::Nothing, Credits::ZERO));
+    assert_eq!((scheduled.entry, scheduled.balance.posted), (EntryRef::Nothing, Credits::ZERO));
     assert_eq!(scheduled.balance.lifetime_granted, Credits::ZERO);
 
     let other = command(&user, Action::Grant(NewGrant { amount: credits(11), ..new }));
@@ -97,7 +97,7 @@ fn a_scheduled_grant_counts_from_its_instant_and_is_named_before() {
         panic!("two amounts of one gift")
     };
     let replayed = apply(&mut state, &gift, begin).unwrap();
-    assert_eq!((replayed.entry, replayed.replayed), (Written::Now(1), true));
+    assert_eq!((replayed.entry, replayed.replayed), (EntryRef::Now(1), true));
     assert_eq!(replayed.balance.lifetime_granted, credits(10));
     let booking = &state.journal()[0];
     assert_eq!((booking.transaction_id, booking.created_at), (transaction_id, begin));
@@ -123,7 +123,7 @@ fn an_account_is_opened_once_and_a_recharge_is_not_its_initial_grant() {
     let mut state = opened(credits(10));
     let user = state.user_id.clone();
     let again = apply(&mut state, &open(&user, credits(99)), now()).unwrap();
-    assert_eq!((again.entry, again.replayed), (Written::Now(1), true));
+    assert_eq!((again.entry, again.replayed), (EntryRef::Now(1), true));
     assert_eq!(again.balance.posted, credits(10));
     let disguised = recharge(&user, credits(10), Some(credits::INITIAL_REFERENCE));
     let refused = apply(&mut state, &disguised, now());
@@ -171,7 +171,7 @@ fn lifetime_granted_cannot_overflow() {
         as_of: now(),
     };
     let mut state =
-        AccountState::load(user.clone(), Standing::Open, account, Vec::new(), Vec::new()).unwrap();
+        AccountState::load(user.clone(), AccountStatus::Open, account, Vec::new(), Vec::new()).unwrap();
     assert!(apply(&mut state, &recharge(&user, Credits::from_micro(1), None), now()).is_ok());
     let refused = apply(&mut state, &recharge(&user, Credits::from_micro(1), None), now()).unwrap_err();
     assert_eq!(refused, Stop::Refused(Refusal::BalanceLimit));
@@ -196,6 +196,6 @@ fn damaged_figures_are_not_taken_in() {
         notes: None,
     };
     let user = testkit::user("someone");
-    let fault = AccountState::load(user, Standing::Open, account, vec![grant], Vec::new()).unwrap_err();
+    let fault = AccountState::load(user, AccountStatus::Open, account, vec![grant], Vec::new()).unwrap_err();
     assert!(fault.to_string().contains("someone"), "{fault}");
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use credits::{
     Action, Applied, Balance, Command, EntryKind, GrantFilter, GrantView, HoldFilter, HoldView, Outcome,
     Refusal,
-    core::{AccountState, Effect, JournalEntry, Standing, Written},
+    core::{AccountState, AccountStatus, Effect, EntryRef, JournalEntry},
 };
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{
     budgets::set,
     generator::{self, Limits, Names, Op, limits, op},
-    memory::{EVENING, Memory, new_budgets, shown_budgets},
+    memory::{EVENING, Expected, new_budgets, shown_budgets},
     support::{answers, command, database, execute},
 };
 
@@ -116,7 +116,7 @@ async fn compare(db: &TestDb, case: usize, batches: &[Batch], changes: &[Change]
     let clock = ManualClock::at(EVENING);
     let (batched, single) = (users(case, "batched"), users(case, "single"));
     let mut names = [vec![Names::default(); USERS], vec![Names::default(); USERS]];
-    let mut memory = Memory::default();
+    let mut memory = Expected::default();
     let mut number = 0;
     for (user, other) in batched.iter().zip(&single) {
         let opening =
@@ -236,9 +236,9 @@ pub fn effect_word(state: &AccountState, effect: &Effect, now: OffsetDateTime) -
         command: (entry.actor != Actor::System).then_some(entry.transaction_id),
     };
     let entry = match effect.entry {
-        Written::Nothing => None,
-        Written::Before(_) => panic!("nothing was stored before"),
-        Written::Now(seq) => Some(brief(made(seq))),
+        EntryRef::Nothing => None,
+        EntryRef::Before(_) => panic!("nothing was stored before"),
+        EntryRef::Now(seq) => Some(brief(made(seq))),
     };
     let at = now.max(state.account.as_of);
     let (hold, grant) = (effect.hold.as_deref(), effect.grant.as_deref());
@@ -331,7 +331,7 @@ async fn reads(db: &TestDb, clock: &ManualClock, user: &UserId) -> String {
 /// Reads show now and later what the core would make of it, and write nothing.
 async fn check_reads(db: &TestDb, clock: &ManualClock, user: &UserId, state: Option<&AccountState>) {
     let later = ManualClock::at(clock.now());
-    let state = state.filter(|state| state.standing == Standing::Open);
+    let state = state.filter(|state| state.status == AccountStatus::Open);
     for _ in 0..3 {
         let mut conn = db.pool().get().await.unwrap();
         let found = credits::balances(&conn, &later, std::slice::from_ref(user)).await.unwrap();

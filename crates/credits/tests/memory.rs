@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use credits::{
     BudgetPeriod, BudgetView, Command, EntryKind, NewBudget,
-    core::{AccountState, Budget, JournalEntry, Standing, Stop, Window, apply},
+    core::{AccountState, AccountStatus, Budget, JournalEntry, Stop, Window, apply},
 };
 use kernel::{Clock, Credits, ManualClock, UserId};
 use time::{Duration, OffsetDateTime, UtcOffset, macros::datetime};
@@ -22,17 +22,17 @@ pub const EVENING: OffsetDateTime = datetime!(2026-01-31 15:59:30 UTC);
 
 /// The ledger in memory.
 #[derive(Default)]
-pub struct Memory {
+pub struct Expected {
     pub states: BTreeMap<UserId, AccountState>,
 }
 
-impl Memory {
+impl Expected {
     /// What the core makes of a command.
     pub fn answer(&mut self, clock: &ManualClock, command: &Command) -> String {
         let now = clock.now();
         let known = self.states.get(&command.user_id);
         let state = match known {
-            Some(state) if state.standing == Standing::Open => state.clone(),
+            Some(state) if state.status == AccountStatus::Open => state.clone(),
             _ => AccountState::fresh(command.user_id.clone(), now),
         };
         let state = self.states.entry(command.user_id.clone()).insert_entry(state).into_mut();
@@ -45,7 +45,7 @@ impl Memory {
     }
 }
 
-impl Memory {
+impl Expected {
     /// What was spent is added up from the whole journal.
     pub fn set_budgets(&mut self, user: &UserId, new: &[NewBudget]) {
         let state = self.states.get_mut(user).unwrap();

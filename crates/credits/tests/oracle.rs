@@ -74,7 +74,7 @@ pub struct Row {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum Answer {
     Did { row: Option<usize>, replayed: bool, pledge: Option<Box<Pledge>>, missing: i128 },
     No(&'static str),
 }
@@ -136,9 +136,9 @@ impl Oracle {
         self.time = self.time.max(now);
     }
 
-    pub fn step(&mut self, now: i64, command: usize, names: &Names, op: &Op) -> Said {
+    pub fn step(&mut self, now: i64, command: usize, names: &Names, op: &Op) -> Answer {
         if let Some(no) = self.nonsense(op) {
-            return Said::No(no);
+            return Answer::No(no);
         }
         self.tick(now);
         let said = self.act(now, command, names, op);
@@ -151,7 +151,7 @@ impl Oracle {
             self.lose(present, |ends| ends == end);
         }
         match said {
-            Ok((row, pledge, missing)) => Said::Did {
+            Ok((row, pledge, missing)) => Answer::Did {
                 row,
                 replayed: false,
                 pledge: pledge.map(|place| Box::new(self.pledges[place].clone())),
@@ -184,15 +184,15 @@ impl Oracle {
         (!self.opened && !matches!(op, Op::Open(_))).then_some("UserNotFoundException")
     }
 
-    fn act(&mut self, now: i64, command: usize, names: &Names, op: &Op) -> Result<Done, Said> {
+    fn act(&mut self, now: i64, command: usize, names: &Names, op: &Op) -> Result<Done, Answer> {
         match op {
             Op::Open(amount) => Ok((self.open((*amount).into(), command)?, None, 0)),
             Op::Consume(amount) => {
                 if i128::from(*amount) > self.spendable() {
-                    return Err(Said::No("InsufficientCreditsException"));
+                    return Err(Answer::No("InsufficientCreditsException"));
                 }
                 if i128::from(*amount) > self.allowed() {
-                    return Err(Said::No("BudgetExceededException"));
+                    return Err(Answer::No("BudgetExceededException"));
                 }
                 Ok((self.spend((*amount).into(), command), None, 0))
             }
@@ -235,7 +235,7 @@ impl Oracle {
         }
     }
 
-    fn resolve(&mut self, command: usize, names: &Names, op: &Op) -> Result<Done, Said> {
+    fn resolve(&mut self, command: usize, names: &Names, op: &Op) -> Result<Done, Answer> {
         match op {
             Op::Capture { back, amount, by_user } => {
                 let place = self.open_pledge(names.hold(*back), *by_user)?;
@@ -273,7 +273,7 @@ impl Oracle {
         }
     }
 
-    fn open(&mut self, amount: i128, command: usize) -> Result<Option<usize>, Said> {
+    fn open(&mut self, amount: i128, command: usize) -> Result<Option<usize>, Answer> {
         if self.opened {
             let first = self.lots.iter().find(|lot| lot.kind == "initial");
             return Err(again(first.and_then(|lot| lot.row)));
@@ -285,17 +285,17 @@ impl Oracle {
         self.give(self.lot("initial", 100, amount, Some("\u{1}initial".to_owned())), command)
     }
 
-    fn give(&mut self, lot: Lot, command: usize) -> Result<Option<usize>, Said> {
+    fn give(&mut self, lot: Lot, command: usize) -> Result<Option<usize>, Answer> {
         let same = |other: &&Lot| lot.reference.is_some() && other.reference == lot.reference;
         if let Some(other) = self.lots.iter().find(same) {
             return Err(if other.worth == lot.worth && other.kind == lot.kind {
                 again(other.row)
             } else {
-                Said::No("ReferenceConflictException")
+                Answer::No("ReferenceConflictException")
             });
         }
         if lot.ends.is_some_and(|ends| ends <= self.time || ends <= lot.begins) {
-            return Err(Said::No("ValidationException"));
+            return Err(Answer::No("ValidationException"));
         }
         self.has_room(lot.worth)?;
         let begins = lot.begins;
@@ -303,11 +303,11 @@ impl Oracle {
         Ok((begins <= self.time).then(|| self.begin(self.lots.len() - 1, self.time, Some(command))))
     }
 
-    fn has_room(&self, amount: i128) -> Result<(), Said> {
+    fn has_room(&self, amount: i128) -> Result<(), Answer> {
         let unbooked = self.lots.iter().filter(|lot| lot.row.is_none());
         let coming: i128 = unbooked.map(|lot| lot.worth).sum();
         if self.posted() + coming + amount > MAX {
-            Err(Said::No("BalanceLimitExceededException"))
+            Err(Answer::No("BalanceLimitExceededException"))
         } else {
             Ok(())
         }
@@ -418,8 +418,8 @@ impl Oracle {
     }
 }
 
-fn again(row: Option<usize>) -> Said {
-    Said::Did { row, replayed: true, pledge: None, missing: 0 }
+fn again(row: Option<usize>) -> Answer {
+    Answer::Did { row, replayed: true, pledge: None, missing: 0 }
 }
 
 fn moved(lot: usize, left: i128) -> Part {

@@ -19,9 +19,9 @@ use usage::{Prices, Recording, rating::PriceBook};
 
 use crate::{
     answers::{Books, Records, Wanted},
+    caller::{CallerRejected, CallerStatuses},
     events,
     operation::{Needs, Operation, Subject},
-    standing::{Barred, Standings},
     unit_of_work::{Saved, UnitOfWork},
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Waiting<O: Operation> {
 enum State<O: Operation> {
     Waiting,
     Decided(O::Decided),
-    Answered(Result<O::Outcome, Barred>),
+    Answered(Result<O::Outcome, CallerRejected>),
 }
 
 impl<O: Operation> fmt::Debug for State<O> {
@@ -80,7 +80,7 @@ impl<O: Operation> Waiting<O> {
     }
 
     /// The answer, after the commit.
-    pub(crate) fn answered(&self) -> Result<Result<O::Outcome, Barred>, Rejected> {
+    pub(crate) fn answered(&self) -> Result<Result<O::Outcome, CallerRejected>, Rejected> {
         match std::mem::replace(&mut *self.state(), State::Waiting) {
             State::Answered(answer) => Ok(answer),
             state => {
@@ -111,12 +111,12 @@ impl<O: Operation> Waits for Waiting<O> {
 
     fn decide<'a>(&'a self, unit: &mut UnitOfWork<'a>) -> Result<(), DbError> {
         let status = match self.operation.needs().caller {
-            Some((user_id, check)) => unit.standings.admit(user_id, check),
+            Some((user_id, check)) => unit.callers.admit(user_id, check),
             None => Ok(None),
         };
         *self.state() = match status {
             Ok(status) => State::Decided(self.operation.decide(status, unit)?),
-            Err(barred) => State::Answered(Err(barred)),
+            Err(rejected) => State::Answered(Err(rejected)),
         };
         Ok(())
     }
@@ -140,7 +140,7 @@ impl<O: Operation> Waits for Waiting<O> {
 
 /// Results of the first flight: locks, the status of callers, known events and keys.
 pub(crate) struct Opening {
-    standings: Standings,
+    callers: CallerStatuses,
     locked: Option<credits::Locked>,
     usage: Option<(Recording, Arc<PriceBook>)>,
     originals: Records,
@@ -176,13 +176,13 @@ impl Work for Domains {
             }
         };
         // In this order, so that keys and events are looked up after the locks.
-        let (standings, locked, keys, (usage, originals)) = try_join!(
-            Standings::load(conn, needs(items).filter_map(|needs| needs.caller)),
+        let (callers, locked, keys, (usage, originals)) = try_join!(
+            CallerStatuses::load(conn, needs(items).filter_map(|needs| needs.caller)),
             lock,
             idempotency::look_up(conn, needs(items).filter_map(|needs| needs.key)),
             self.look_up(conn, items),
         )?;
-        Ok(Opening { standings, locked, usage, originals, keys })
+        Ok(Opening { callers, locked, usage, originals, keys })
     }
 
     async fn decide<'a>(
@@ -191,13 +191,13 @@ impl Work for Domains {
         items: &'a [Item],
         opening: Opening,
     ) -> Result<Decided<'a>, DbError> {
-        let Opening { standings, locked, usage, originals, keys } = opening;
+        let Opening { callers, locked, usage, originals, keys } = opening;
         let ledger = match locked {
             Some(locked) => Some(credits::prepare(tx.shared(), self.defaults, locked).await?),
             None => None,
         };
         let (messages, wanted, place) = (Vec::new(), Wanted::default(), 0);
-        let mut unit = UnitOfWork { standings, ledger, usage, originals, keys, messages, wanted, place };
+        let mut unit = UnitOfWork { callers, ledger, usage, originals, keys, messages, wanted, place };
         for (place, item) in items.iter().enumerate() {
             unit.place = place;
             item.0.decide(&mut unit)?;
@@ -231,7 +231,7 @@ impl Work for Domains {
         size_of::<credits::Command>() + SHORT_TEXTS_BYTES + item.0.needs().bytes
     }
 
-    async fn held_up(&self, tx: &mut Tx, items: &[Item]) -> Result<Vec<bool>, DbError> {
+    async fn blocked(&self, tx: &mut Tx, items: &[Item]) -> Result<Vec<bool>, DbError> {
         let (mut users, mut sessions) = (BTreeSet::new(), BTreeSet::new());
         for needs in needs(items) {
             match needs.subject {
@@ -240,24 +240,24 @@ impl Work for Domains {
                 Subject::User(_) => {}
             }
         }
-        let users = credits::held_up(tx, &users).await?;
-        let sessions = sessions::held_up(tx, &sessions).await?;
+        let users = credits::blocked(tx, &users).await?;
+        let sessions = sessions::blocked(tx, &sessions).await?;
         // What only records waits for nothing, but it must not overtake what is charged for the same user.
         let mut behind = BTreeSet::new();
-        let mut held_up = Vec::with_capacity(items.len());
+        let mut blocked = Vec::with_capacity(items.len());
         for needs in needs(items) {
-            held_up.push(match needs.subject {
+            blocked.push(match needs.subject {
                 Subject::Session(session_id) => sessions.contains(&session_id),
                 Subject::User(user_id) => {
-                    let is_held_up = !needs.ledger.is_empty() && users.contains(user_id);
-                    if needs.records > 0 && is_held_up {
+                    let is_blocked = !needs.ledger.is_empty() && users.contains(user_id);
+                    if needs.records > 0 && is_blocked {
                         behind.insert(user_id);
                     }
-                    is_held_up || needs.records > 0 && behind.contains(user_id)
+                    is_blocked || needs.records > 0 && behind.contains(user_id)
                 }
             });
         }
-        Ok(held_up)
+        Ok(blocked)
     }
 }
 

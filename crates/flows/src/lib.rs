@@ -3,6 +3,7 @@
 mod answers;
 pub mod audits;
 mod batch;
+pub mod caller;
 pub mod events;
 pub mod jobs;
 pub mod ledger_audit;
@@ -13,7 +14,6 @@ pub mod pruning;
 pub mod readiness;
 pub mod reads;
 pub mod sign_up;
-pub mod standing;
 pub mod sweeper;
 mod unit_of_work;
 pub mod usage_anomalies;
@@ -21,6 +21,7 @@ pub mod usage_summary;
 pub mod usage_upkeep;
 pub mod verify;
 
+pub use caller::{CallerCheck, CallerRejected};
 pub use idempotency::{KeyConflict, Pruned, Replay};
 pub use local::LocalClient;
 pub use operation::Outcome;
@@ -28,11 +29,10 @@ pub use operations::{
     Writes,
     correction::{Correct, CorrectError, CorrectOutcome, Corrected, Replacement},
     ledger::{CommandRefusal, LedgerOutcome},
-    metering::{MeterRefusal, Meterage, Metered, Recorded},
+    metering::{MeterRefusal, Recorded, UsageCommand, UsageOutcome},
 };
 pub use readiness::{Readiness, ReadinessProbe};
 pub use reads::{BalanceReads, StatusReads};
-pub use standing::{Barred, StandingCheck};
 
 /// Migrations of every domain.
 pub const MIGRATIONS: &[&[pg::Migration]] = &[

@@ -17,13 +17,13 @@ use usage::{
 };
 
 use crate::{
+    caller::{CallerCheck, CallerRejected},
     operations::{
         Writes,
         correction::{Correct, CorrectError, Replacement},
         ledger::CommandRefusal,
-        metering::{MeterRefusal, Metered},
+        metering::{MeterRefusal, UsageCommand},
     },
-    standing::{Barred, StandingCheck},
 };
 
 /// The ledger and metering on one database, as the gateway uses them: with idempotency keys and events. Callers act as services.
@@ -44,16 +44,16 @@ impl LocalClient {
 
     async fn record_one(&self, input: UsageInput) -> Result<Recorded, MeterError> {
         let user_id = input.user_id.clone();
-        let metered = Metered {
+        let metered = UsageCommand {
             input,
             from: None,
             actor: Actor::Service,
             transaction_id: self.ids.uuid(),
             idempotency: None,
         };
-        let done = self.writes.usage(metered, StandingCheck::Exists).await;
+        let done = self.writes.usage(metered, CallerCheck::Exists).await;
         let done = done.map_err(|rejected| not_run(rejected, None))?;
-        let outcome = done.map_err(|barred| elsewhere(user_not_found(barred, user_id)))?;
+        let outcome = done.map_err(|rejected| elsewhere(user_not_found(rejected, user_id)))?;
         let recorded = outcome.result.map_err(refused)?;
         Ok(Recorded { record: recorded.record, replay: recorded.replay })
     }
@@ -80,9 +80,9 @@ impl Ledger for LocalClient {
             metadata: request.metadata,
             action: action(change, &*self.ids),
         };
-        let done = self.writes.ledger(command, key.clone(), StandingCheck::Exists).await;
+        let done = self.writes.ledger(command, key.clone(), CallerCheck::Exists).await;
         let done = done.map_err(|rejected| not_run(rejected, key.as_ref()))?;
-        let outcome = done.map_err(|barred| CallError::Refused(user_not_found(barred, user_id)))?;
+        let outcome = done.map_err(|rejected| CallError::Refused(user_not_found(rejected, user_id)))?;
         outcome.result.map_err(|refusal| match refusal {
             CommandRefusal::Ledger(refusal) => CallError::Refused(refusal),
             CommandRefusal::Key(conflict) => elsewhere(conflict),
@@ -244,7 +244,7 @@ fn fingerprint(request: &Request, change: &Change) -> [u8; kernel::fingerprint::
     hash.finish()
 }
 
-fn user_not_found(_unknown: Barred, user_id: UserId) -> Refusal {
+fn user_not_found(_unknown: CallerRejected, user_id: UserId) -> Refusal {
     Refusal::UserNotFound { user_id }
 }
 
@@ -263,8 +263,8 @@ fn elsewhere<R>(refusal: impl kernel::Failure + Send + Sync + 'static) -> CallEr
 /// With a key, an account that stays locked may be due to the first request under it.
 fn not_run<R>(rejected: Rejected, key: Option<&IdempotencyKey>) -> CallError<R> {
     match (rejected, key) {
-        (Rejected::HeldUp, Some(key)) => CallError::InProgress { key: key.key().to_owned() },
-        (Rejected::Full | Rejected::Unavailable | Rejected::HeldUp, _) => {
+        (Rejected::Blocked, Some(key)) => CallError::InProgress { key: key.key().to_owned() },
+        (Rejected::Full | Rejected::Unavailable | Rejected::Blocked, _) => {
             CallError::Unavailable(rejected.into())
         }
         (Rejected::OutcomeUnknown, _) => CallError::OutcomeUnknown(rejected.into()),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     answers::Wanted,
-    standing::StandingCheck,
+    caller::CallerCheck,
     unit_of_work::{Saved, UnitOfWork},
 };
 
@@ -54,7 +54,7 @@ pub(crate) struct Needs<'a> {
     /// What it changes. Operations on the same subject keep their order.
     pub(crate) subject: Subject<'a>,
     /// A check of the caller, who acts for themselves.
-    pub(crate) caller: Option<(&'a UserId, StandingCheck)>,
+    pub(crate) caller: Option<(&'a UserId, CallerCheck)>,
     /// The idempotency key of the request.
     pub(crate) key: Option<KeyedRequest<'a>>,
     /// Commands that name everything which the ledger has to lock and read.

@@ -20,8 +20,8 @@ use usage::Prices;
 
 use crate::{
     batch::{Domains, Waiting},
+    caller::CallerRejected,
     operation::Operation,
-    standing::Barred,
 };
 
 /// The way in for writes. Cheap to clone, usable from any runtime.
@@ -51,7 +51,7 @@ impl Writes {
         Self::within(LIMITS, pool, clock, defaults)
     }
 
-    /// Another way in for the same, with a queue of its own: what comes in bulk holds up nobody who waits in [`Writes::start`].
+    /// Another way in for the same, with a queue of its own: what comes in bulk blocks nobody who waits in [`Writes::start`].
     #[must_use]
     pub fn start_bulk(pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
         let limits = BatchLimits { name: "bulk", ..LIMITS };
@@ -75,7 +75,10 @@ impl Writes {
     }
 
     /// Runs an operation.
-    async fn submit<O: Operation>(&self, operation: O) -> Result<Result<O::Outcome, Barred>, Rejected> {
+    async fn submit<O: Operation>(
+        &self,
+        operation: O,
+    ) -> Result<Result<O::Outcome, CallerRejected>, Rejected> {
         let waiting = Arc::new(Waiting::new(operation));
         let key = waiting.lane();
         self.committer.submit(&key, waiting.item()).await?;
@@ -84,8 +87,8 @@ impl Writes {
 
     /// Runs an operation that asks for no check of its caller.
     async fn submit_unchecked<O: Operation>(&self, operation: O) -> Result<O::Outcome, Rejected> {
-        self.submit(operation).await?.map_err(|barred| {
-            tracing::error!(?barred, "a caller was rejected whom nobody asked about");
+        self.submit(operation).await?.map_err(|rejected| {
+            tracing::error!(?rejected, "a caller was rejected whom nobody asked about");
             Rejected::Failed
         })
     }

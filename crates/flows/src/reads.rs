@@ -8,7 +8,7 @@ use futures_util::try_join;
 use kernel::{Clock, UserId};
 use pg::{BatchLimits, Coalescer, DbError, Lookup, PgConnection, Pool, QueueHealth, Rejected};
 
-use crate::standing::{Barred, StandingCheck, Standings};
+use crate::caller::{CallerCheck, CallerRejected, CallerStatuses};
 
 /// One lane each: a second one would only split the batches.
 const fn limits(name: &'static str) -> BatchLimits {
@@ -39,15 +39,15 @@ impl BalanceReads {
         Self(Coalescer::start(pool, Balances { clock }, limits("balances")))
     }
 
-    /// The balance of a user; `None` without an account. With a check that is due, only of a user in good standing.
+    /// The balance of a user; `None` without an account. With a check that is due, only of a user who is active.
     ///
     /// # Errors
     /// [`Rejected`] when the database cannot be asked.
     pub async fn ask(
         &self,
         user_id: &UserId,
-        check: StandingCheck,
-    ) -> Result<Result<Option<credits::Balance>, Barred>, Rejected> {
+        check: CallerCheck,
+    ) -> Result<Result<Option<credits::Balance>, CallerRejected>, Rejected> {
         self.0.ask(user_id.as_str(), (user_id.clone(), check)).await
     }
 
@@ -85,23 +85,23 @@ struct Balances {
 }
 
 impl Lookup for Balances {
-    type Item = (UserId, StandingCheck);
-    type Outcome = Result<Option<credits::Balance>, Barred>;
+    type Item = (UserId, CallerCheck);
+    type Outcome = Result<Option<credits::Balance>, CallerRejected>;
 
     async fn load(
         &self,
         conn: &mut PgConnection,
-        asked: &[(UserId, StandingCheck)],
+        asked: &[(UserId, CallerCheck)],
     ) -> Result<Vec<Self::Outcome>, DbError> {
         let conn = &*conn;
         let users: Vec<UserId> = asked.iter().map(|(user_id, _)| user_id.clone()).collect();
-        let (standings, balances) = try_join!(
-            Standings::load(conn, asked.iter().map(|(user_id, check)| (user_id, *check))),
+        let (callers, balances) = try_join!(
+            CallerStatuses::load(conn, asked.iter().map(|(user_id, check)| (user_id, *check))),
             credits::balances(conn, &*self.clock, &users),
         )?;
         let answers = asked.iter().zip(balances);
         Ok(answers
-            .map(|((user_id, check), balance)| standings.admit(user_id, *check).map(|_| balance))
+            .map(|((user_id, check), balance)| callers.admit(user_id, *check).map(|_| balance))
             .collect())
     }
 }

@@ -40,11 +40,11 @@ pub async fn run(
     pool: &Pool,
     clock: &dyn Clock,
     ids: &dyn Ids,
-    wish: &SignUp,
+    request: &SignUp,
 ) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
     let mut attempts = Attempts::up_to(3);
     loop {
-        let result = once(pool, clock, ids, wish).await;
+        let result = once(pool, clock, ids, request).await;
         match result {
             Err(error) if attempts.again(&error).await => {}
             result => return result,
@@ -56,9 +56,9 @@ async fn once(
     pool: &Pool,
     clock: &dyn Clock,
     ids: &dyn Ids,
-    wish: &SignUp,
+    request: &SignUp,
 ) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
-    Tx::decide(pool, async |tx| in_tx(tx, clock, ids, wish).await).await
+    Tx::decide(pool, async |tx| in_tx(tx, clock, ids, request).await).await
 }
 
 /// The atomic part, for callers that have more to commit.
@@ -69,14 +69,14 @@ pub async fn in_tx(
     tx: &mut Tx,
     clock: &dyn Clock,
     ids: &dyn Ids,
-    wish: &SignUp,
+    request: &SignUp,
 ) -> Result<Result<SignedUp, IdentityRefusal>, DbError> {
-    let Ensured { user, created } = match identity::users::ensure(tx, clock, &wish.user).await? {
+    let Ensured { user, created } = match identity::users::ensure(tx, clock, &request.user).await? {
         Ok(ensured) => ensured,
         Err(refusal) => return Ok(Err(refusal)),
     };
     if created {
-        open_account(tx, clock, ids, wish).await?;
+        open_account(tx, clock, ids, request).await?;
     }
     let balance = credits::balances(tx.conn(), clock, std::slice::from_ref(&user.user_id)).await?;
     let balance = balance
@@ -87,22 +87,27 @@ pub async fn in_tx(
     Ok(Ok(SignedUp { user, created, balance }))
 }
 
-async fn open_account(tx: &mut Tx, clock: &dyn Clock, ids: &dyn Ids, wish: &SignUp) -> Result<(), DbError> {
+async fn open_account(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    ids: &dyn Ids,
+    request: &SignUp,
+) -> Result<(), DbError> {
     let command = credits::Command {
-        user_id: wish.user.user_id.clone(),
-        actor: wish.actor,
+        user_id: request.user.user_id.clone(),
+        actor: request.actor,
         // Without a key and a hold the class does not matter.
         caller: CallerClass::Service,
         transaction_id: ids.uuid(),
         description: Some("Initial credits".to_owned()),
         metadata: FreeForm::empty(),
-        action: credits::Action::Open { initial: wish.initial },
+        action: credits::Action::Open { initial: request.initial },
     };
     // A balance that begins cannot fall, so no threshold matters here.
     let defaults = credits::Defaults::default();
     let executed = credits::execute(tx, clock, defaults, std::slice::from_ref(&command)).await?;
     let mut news = vec![NewEvent {
-        user_id: wish.user.user_id.clone(),
+        user_id: request.user.user_id.clone(),
         kind: EventKind::UserCreated(Nothing {}),
         at: clock.now(),
     }];

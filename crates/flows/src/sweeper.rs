@@ -3,7 +3,7 @@
 //! Housekeeping only: every answer of the ledger counts what is due as gone, whether this runs or not. It lets entries and
 //! events appear soon after their instant also where nobody asks. Touches credits and webhooks, one commit a round.
 //!
-//! A damaged account holds up nobody else: when a round fails, its accounts are booked one by one, and those that fail
+//! A damaged account blocks nobody else: when a round fails, its accounts are booked one by one, and those that fail
 //! alone are set aside for a while.
 
 use std::{

@@ -11,12 +11,12 @@ use usage::{Record, Recording, rating::PriceBook};
 
 use crate::{
     answers::{Books, Records, Wanted},
-    standing::Standings,
+    caller::CallerStatuses,
 };
 
 /// Operations while they are decided, one after the other in memory.
 pub(crate) struct UnitOfWork<'a> {
-    pub(crate) standings: Standings,
+    pub(crate) callers: CallerStatuses,
     pub(crate) ledger: Option<credits::Deciding<'a>>,
     pub(crate) usage: Option<(Recording, Arc<PriceBook>)>,
     pub(crate) originals: Records,

@@ -2,7 +2,7 @@
 
 use credits::{Action, Applied, Command, HoldMode, HoldStatus, NewGrant, NewGrantKind, Refusal};
 use diesel_async::SimpleAsyncConnection;
-use flows::{CommandRefusal, LedgerOutcome, Replay, StandingCheck, Writes, pruning};
+use flows::{CallerCheck, CommandRefusal, LedgerOutcome, Replay, Writes, pruning};
 use futures_util::future::join_all;
 use kernel::{
     CallerClass, Clock, Credits, Failure, FreeForm, IdempotencyKey, Ids as _, Kind, ManualClock, RandomIds,
@@ -251,13 +251,13 @@ async fn equal_records_at_once_are_one_without_a_lock() {
     // Somebody works on the account all the time.
     let mut other = pg::Tx::begin(db.pool()).await.unwrap();
     let theirs = std::collections::BTreeSet::from([user.clone()]);
-    assert!(credits::held_up(&mut other, &theirs).await.unwrap().is_empty());
+    assert!(credits::blocked(&mut other, &theirs).await.unwrap().is_empty());
     let tasks = (0..60_usize).map(|number| {
         let writes = if number % 2 == 0 { one.clone() } else { two.clone() };
         let mut used = uncharged(usage::UsageInput::new(user.clone(), "ai_chat"));
         used.input.billing_metadata = Some(FreeForm::object(r#"{"b":1.50,"a":[1e2]}"#).unwrap());
         used.idempotency = Some(IdempotencyKey::new(format!("k{}", number / 20), [1; 32]).unwrap());
-        tokio::spawn(async move { writes.usage(used, StandingCheck::Done).await.unwrap().unwrap() })
+        tokio::spawn(async move { writes.usage(used, CallerCheck::Done).await.unwrap().unwrap() })
     });
     let outcomes: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     other.rollback().await;
@@ -398,7 +398,7 @@ async fn stored_keys_count_for_any_class_by_what_was_asked() {
 async fn stored_keys_are_known_by_the_fingerprints_of_earlier_versions() {
     let (db, _, user, writes) = opened("100").await;
     let ask = async |key: IdempotencyKey| {
-        writes.ledger(spend(&user, 1), Some(key), StandingCheck::Done).await.unwrap().unwrap()
+        writes.ledger(spend(&user, 1), Some(key), CallerCheck::Done).await.unwrap().unwrap()
     };
     // Such a version hashed what was sent; now an empty object is an absent one.
     let asked = || v1::Fingerprint::new().word("consume");
@@ -431,7 +431,7 @@ async fn an_answer_of_a_later_version_is_not_guessed_at() {
     run_under(&writes, spend(&user, 1), "k", 1).await;
     sql(&db, "UPDATE idempotency.answers SET answer = jsonb_set(answer, '{v}', '2')").await;
     let key = IdempotencyKey::new("k", [1; 32]).unwrap();
-    let failed = writes.ledger(spend(&user, 1), Some(key), StandingCheck::Done).await;
+    let failed = writes.ledger(spend(&user, 1), Some(key), CallerCheck::Done).await;
     assert_eq!(failed.unwrap_err(), pg::Rejected::Failed);
     // Nothing was charged, and others are served.
     assert_eq!(run(&writes, spend(&user, 1)).await.result.unwrap().balance.posted, credits(98));
@@ -449,7 +449,7 @@ async fn a_record_whose_key_another_transaction_holds_is_given_up_undone() {
     let record = async |key: Option<IdempotencyKey>| {
         let mut used = uncharged(usage::UsageInput::new(user.clone(), "ai_chat"));
         used.idempotency = key;
-        writes.usage(used, StandingCheck::Done).await
+        writes.usage(used, CallerCheck::Done).await
     };
     let other = pg::Tx::begin(db.pool()).await.unwrap();
     let first = key();
@@ -460,7 +460,7 @@ async fn a_record_whose_key_another_transaction_holds_is_given_up_undone() {
     keys.add(request, 0, idempotency::NewAnswer { at: clock.now(), link: Some(link), json });
     keys.save(&other).await.unwrap();
     let (keyed, bare) = tokio::join!(record(Some(key())), record(None));
-    assert_eq!(keyed.unwrap_err(), pg::Rejected::HeldUp);
+    assert_eq!(keyed.unwrap_err(), pg::Rejected::Blocked);
     assert!(bare.unwrap().unwrap().result.is_ok());
     other.rollback().await;
     let first = record(Some(key())).await.unwrap().unwrap();

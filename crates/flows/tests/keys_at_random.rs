@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use credits::{Action, Command, HoldMode, NewGrant, NewGrantKind, ReferenceScope};
-use flows::{CommandRefusal, LedgerOutcome, Replay, StandingCheck, Writes, pruning};
+use flows::{CallerCheck, CommandRefusal, LedgerOutcome, Replay, Writes, pruning};
 use futures_util::future::join_all;
 use kernel::{Actor, CallerClass, Credits, IdempotencyKey, Ids as _, ManualClock, SeededIds};
 use testkit::TestDb;
@@ -86,7 +86,7 @@ async fn opened(db: &TestDb, clock: &ManualClock) -> Writes {
 }
 
 async fn ask(writes: &Writes, (command, key): Request) -> LedgerOutcome {
-    writes.ledger(command, key, StandingCheck::Done).await.unwrap().unwrap()
+    writes.ledger(command, key, CallerCheck::Done).await.unwrap().unwrap()
 }
 
 /// The outcome without the ids that the database gave.

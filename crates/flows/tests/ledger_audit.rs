@@ -10,13 +10,13 @@ use testkit::TestDb;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
-use crate::{database, wish};
+use crate::{database, request};
 
 async fn with_accounts(count: u32) -> TestDb {
     let (db, clock) = (database().await, testkit::clock());
     for number in 0..count {
-        let wish = wish(&format!("user-{number}"), "10");
-        sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
+        let request = request(&format!("user-{number}"), "10");
+        sign_up::run(db.pool(), &clock, &RandomIds, &request).await.unwrap().unwrap();
     }
     db
 }

@@ -29,7 +29,7 @@ async fn database() -> TestDb {
 }
 
 /// A first login of this user.
-fn wish(name: &str, initial: &str) -> SignUp {
+fn request(name: &str, initial: &str) -> SignUp {
     let user_id: UserId = testkit::user(name);
     let user = NewUser {
         user_id,

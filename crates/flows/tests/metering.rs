@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use credits::{Payer, Refusal};
-use flows::{CommandRefusal, MeterRefusal, Meterage, Metered, Recorded, Replay, StandingCheck, Writes};
+use flows::{
+    CallerCheck, CommandRefusal, MeterRefusal, Recorded, Replay, UsageCommand, UsageOutcome, Writes,
+};
 use kernel::{Actor, Clock as _, Credits, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, UserId};
 use pg::Tx;
 use testkit::TestDb;
@@ -21,14 +23,14 @@ use crate::{
 };
 
 /// A call that states what it costs.
-fn worth(name: &str, amount: &str) -> Metered {
+fn worth(name: &str, amount: &str) -> UsageCommand {
     let mut used = charged(UsageInput::new(testkit::user(name), "ai_chat"));
     used.input.credits_charged = Some(amount.parse().unwrap());
     used
 }
 
 /// A call whose model has a price, if anyone put one.
-pub fn call(name: &str) -> Metered {
+pub fn call(name: &str) -> UsageCommand {
     charged(UsageInput {
         model_name: Some("gpt-4".to_owned()),
         provider: Some("openai".to_owned()),
@@ -38,25 +40,25 @@ pub fn call(name: &str) -> Metered {
     })
 }
 
-fn charged(input: UsageInput) -> Metered {
-    Metered { from: Some(Payer::Available), ..uncharged(input) }
+fn charged(input: UsageInput) -> UsageCommand {
+    UsageCommand { from: Some(Payer::Available), ..uncharged(input) }
 }
 
-fn event(metered: Metered, id: &str) -> Metered {
+fn event(metered: UsageCommand, id: &str) -> UsageCommand {
     let mut metered = metered;
     metered.input.event_id = Some(id.to_owned());
     metered
 }
 
-fn keyed(metered: Metered, key: &str, asked: u8) -> Metered {
-    Metered { idempotency: Some(IdempotencyKey::new(key, [asked; 32]).unwrap()), ..metered }
+fn keyed(metered: UsageCommand, key: &str, asked: u8) -> UsageCommand {
+    UsageCommand { idempotency: Some(IdempotencyKey::new(key, [asked; 32]).unwrap()), ..metered }
 }
 
-async fn meter(writes: &Writes, metered: Metered) -> Meterage {
-    writes.usage(metered, StandingCheck::Done).await.unwrap().unwrap()
+async fn meter(writes: &Writes, metered: UsageCommand) -> UsageOutcome {
+    writes.usage(metered, CallerCheck::Done).await.unwrap().unwrap()
 }
 
-pub async fn metered(writes: &Writes, metered: Metered) -> Recorded {
+pub async fn metered(writes: &Writes, metered: UsageCommand) -> Recorded {
     meter(writes, metered).await.result.unwrap()
 }
 
@@ -92,7 +94,7 @@ async fn left(db: &TestDb, clock: &ManualClock, user: &UserId) -> (String, Strin
 
 async fn hold(writes: &Writes, user: &UserId, amount: &str) -> Uuid {
     let hold_id = RandomIds.uuid();
-    let wish = credits::Command {
+    let request = credits::Command {
         action: credits::Action::Hold {
             hold_id,
             amount: amount.parse().unwrap(),
@@ -101,7 +103,7 @@ async fn hold(writes: &Writes, user: &UserId, amount: &str) -> Uuid {
         },
         ..consume(user.clone(), "1")
     };
-    assert!(run(writes, wish).await.result.is_ok());
+    assert!(run(writes, request).await.result.is_ok());
     hold_id
 }
 
@@ -194,9 +196,9 @@ async fn nothing_is_charged_for_nothing() {
     let free = metered(&writes, worth("a", "0")).await;
     assert_eq!((free.record.charge, free.record.credits_charged), (None, Credits::ZERO));
     assert_eq!(free.balance.unwrap().posted.to_string(), "5.0");
-    // Without a wish to charge nothing is deducted, whatever is stated, with a key or without.
+    // Without a request to charge nothing is deducted, whatever is stated, with a key or without.
     for used in [worth("a", "3"), keyed(worth("a", "3"), "k", 1)] {
-        let noted = metered(&writes, Metered { from: None, ..used }).await;
+        let noted = metered(&writes, UsageCommand { from: None, ..used }).await;
         assert_eq!((noted.record.charge, noted.balance), (None, None));
     }
     assert_eq!(left(&db, &clock, &user).await.0, "5.0");
@@ -216,13 +218,13 @@ async fn usage_settles_the_hold_that_was_made_for_it() {
         ("70", true, "2.5", "0.0"),
     ] {
         let from = Some(Payer::Hold(hold(&writes, &user, "20").await));
-        let used = metered(&writes, Metered { from, ..worth("a", amount) }).await;
+        let used = metered(&writes, UsageCommand { from, ..worth("a", amount) }).await;
         assert_eq!(used.record.credits_charged, amount.parse().unwrap());
         assert_eq!(used.record.charge.is_some(), charged);
         assert_eq!(used.record.credits_uncollected.to_string(), uncollected);
         assert_eq!(left(&db, &clock, &user).await, (rest.to_owned(), "0.0".to_owned()));
         // A hold pays once.
-        let again = meter(&writes, Metered { from, ..worth("a", amount) }).await.result;
+        let again = meter(&writes, UsageCommand { from, ..worth("a", amount) }).await.result;
         assert!(matches!(again, Err(MeterRefusal::Ledger(Refusal::HoldNotOpen { .. }))));
     }
     assert_eq!(records_of(&db, &user).await.len(), 4);
@@ -313,7 +315,7 @@ async fn a_key_is_answered_as_the_first_time() {
 }
 
 /// Three that are recorded, and three that are refused for what is stored.
-fn requests(name: &str) -> [Metered; 6] {
+fn requests(name: &str) -> [UsageCommand; 6] {
     [
         worth(name, "10"),
         uncharged(worth(name, "1").input),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use credits::Payer;
-use flows::{Correct, Metered, Replacement, StandingCheck, Writes};
+use flows::{CallerCheck, Correct, Replacement, UsageCommand, Writes};
 use kernel::{Actor, CallerClass, IdempotencyKey, Ids as _, ManualClock, Page, RandomIds, SeededIds, UserId};
 use testkit::TestDb;
 use usage::{RecordFilter, UsageInput};
@@ -26,7 +26,7 @@ impl Choices {
 }
 
 /// Uses of three users, among them repeats of events and keys, conflicts, and more than there is.
-fn uses(choices: &Choices, holds: &[Uuid]) -> Vec<Metered> {
+fn uses(choices: &Choices, holds: &[Uuid]) -> Vec<UsageCommand> {
     (0..40)
         .map(|_| {
             let user = testkit::user(USERS[choices.below(3) as usize]);
@@ -72,8 +72,8 @@ async fn opened(db: &TestDb, clock: &ManualClock, holds: &[Uuid]) -> Writes {
     writes
 }
 
-async fn meter(writes: &Writes, used: Metered) -> String {
-    let done = writes.usage(used, StandingCheck::Done).await.unwrap().unwrap();
+async fn meter(writes: &Writes, used: UsageCommand) -> String {
+    let done = writes.usage(used, CallerCheck::Done).await.unwrap().unwrap();
     let told = done.result.map(|recorded| {
         let record = recorded.record;
         (
@@ -211,17 +211,17 @@ async fn a_refused_correction_is_remembered_and_locks_no_account() {
     let hold_id = RandomIds.uuid();
     let writes = opened(&db, &clock, &[hold_id, RandomIds.uuid(), RandomIds.uuid()]).await;
     clock.advance(time::Duration::hours(2));
-    let wish = Correct {
+    let request = Correct {
         idempotency: Some(IdempotencyKey::new("k", [1; 32]).unwrap()),
         ..correction(&testkit::user("a"), 1)
     };
     // Somebody else works on the account: what moves no credit does not wait for them.
     let mut other = pg::Tx::begin(db.pool()).await.unwrap();
-    let theirs = std::collections::BTreeSet::from([wish.user_id.clone()]);
-    assert!(credits::held_up(&mut other, &theirs).await.unwrap().is_empty());
-    let first = writes.correct(db.pool(), wish.clone()).await.unwrap();
+    let theirs = std::collections::BTreeSet::from([request.user_id.clone()]);
+    assert!(credits::blocked(&mut other, &theirs).await.unwrap().is_empty());
+    let first = writes.correct(db.pool(), request.clone()).await.unwrap();
     assert!(first.result.is_err());
-    let again = writes.correct(db.pool(), wish.clone()).await.unwrap();
+    let again = writes.correct(db.pool(), request.clone()).await.unwrap();
     assert_eq!((again.result, again.at, again.replay), (first.result, first.at, flows::Replay::ByKey));
     other.rollback().await;
     // What became due meanwhile is booked and reported by the next request of the account.
@@ -230,6 +230,6 @@ async fn a_refused_correction_is_remembered_and_locks_no_account() {
         webhooks::newest(conn, &testkit::user("a"), 2).await.unwrap().remove(0).event_type
     };
     assert_eq!(newest(&mut conn).await, "credit_granted");
-    run(&writes, consume(wish.user_id.clone(), "1000")).await.result.unwrap_err();
+    run(&writes, consume(request.user_id.clone(), "1000")).await.result.unwrap_err();
     assert_eq!(newest(&mut conn).await, "hold_expired");
 }

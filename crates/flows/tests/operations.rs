@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use credits::Defaults;
-use flows::{BalanceReads, Barred, LedgerOutcome, Metered, StandingCheck, StatusReads, Writes, sign_up};
+use flows::{
+    BalanceReads, CallerCheck, CallerRejected, LedgerOutcome, StatusReads, UsageCommand, Writes, sign_up,
+};
 use futures_util::join;
 use identity::Activity;
 use kernel::{Actor, CallerClass, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
@@ -14,7 +16,7 @@ use tokio::task::JoinSet;
 use usage::UsageInput;
 use uuid::Uuid;
 
-use crate::{database, wish};
+use crate::{database, request};
 
 pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
     credits::Command {
@@ -29,8 +31,8 @@ pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
 }
 
 pub async fn signed_up(db: &TestDb, clock: &ManualClock, name: &str, initial: &str) {
-    let wish = wish(name, initial);
-    let done = sign_up::run(db.pool(), clock, &RandomIds, &wish).await;
+    let request = request(name, initial);
+    let done = sign_up::run(db.pool(), clock, &RandomIds, &request).await;
     assert!(done.unwrap().unwrap().created);
 }
 
@@ -54,8 +56,8 @@ pub fn writes(db: &TestDb, clock: &ManualClock) -> Writes {
 }
 
 /// What was used, for nothing but the record.
-pub fn uncharged(input: UsageInput) -> Metered {
-    Metered {
+pub fn uncharged(input: UsageInput) -> UsageCommand {
+    UsageCommand {
         input: UsageInput { recorded_by: CallerClass::User, ..input },
         from: None,
         actor: Actor::User,
@@ -66,14 +68,14 @@ pub fn uncharged(input: UsageInput) -> Metered {
 
 /// Runs a command for somebody whose standing is known.
 pub async fn run(writes: &Writes, command: credits::Command) -> LedgerOutcome {
-    let done = writes.ledger(command, None, StandingCheck::Done).await;
+    let done = writes.ledger(command, None, CallerCheck::Done).await;
     done.unwrap().unwrap()
 }
 
 /// Runs a command under a key, as a request that `asks` for something.
 pub async fn run_under(writes: &Writes, command: credits::Command, key: &str, asks: u8) -> LedgerOutcome {
     let key = kernel::IdempotencyKey::new(key, [asks; 32]).unwrap();
-    writes.ledger(command, Some(key), StandingCheck::Done).await.unwrap().unwrap()
+    writes.ledger(command, Some(key), CallerCheck::Done).await.unwrap().unwrap()
 }
 
 fn message(session_id: Uuid, content: &str) -> NewMessage {
@@ -109,7 +111,7 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
                 0 => run(&writes, consume(user, "10")).await.result.is_ok(),
                 1 => {
                     let used = uncharged(UsageInput::new(user, "ai_chat"));
-                    let done = writes.usage(used, StandingCheck::Done).await;
+                    let done = writes.usage(used, CallerCheck::Done).await;
                     done.unwrap().unwrap().result.is_ok()
                 }
                 _ => writes.message(message(session, "hello")).await.unwrap().is_ok(),
@@ -131,17 +133,17 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
 
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     assert_eq!(
-        balances.ask(&user, StandingCheck::Done).await.unwrap().unwrap().map(|balance| balance.posted),
+        balances.ask(&user, CallerCheck::Done).await.unwrap().unwrap().map(|balance| balance.posted),
         Some(Credits::ZERO)
     );
-    assert_eq!(balances.ask(&testkit::user("nobody"), StandingCheck::Done).await.unwrap().unwrap(), None);
+    assert_eq!(balances.ask(&testkit::user("nobody"), CallerCheck::Done).await.unwrap().unwrap(), None);
     let statuses = StatusReads::start(db.pool().clone());
     assert!(statuses.ask(&user).await.unwrap().is_some_and(|status| status.is_active));
     assert!(statuses.ask(&testkit::user("nobody")).await.unwrap().is_none());
 
     writes.flush().await;
     assert_eq!(
-        writes.ledger(consume(user, "1"), None, StandingCheck::Done).await.unwrap_err(),
+        writes.ledger(consume(user, "1"), None, CallerCheck::Done).await.unwrap_err(),
         pg::Rejected::Full
     );
 }
@@ -164,7 +166,7 @@ async fn operations_that_wait_are_bounded_in_bytes() {
 async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone() {
     let (db, clock) = (database().await, testkit::clock());
     for id in ["a", "b", "admin"] {
-        sign_up::run(db.pool(), &clock, &RandomIds, &wish(id, "50")).await.unwrap().unwrap();
+        sign_up::run(db.pool(), &clock, &RandomIds, &request(id, "50")).await.unwrap().unwrap();
     }
     let mut conn = db.pool().get().await.unwrap();
     identity::users::set_active(&mut conn, &clock, &testkit::user("b"), Activity::Deactivated)
@@ -178,56 +180,55 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     let spend = async |id: &str| {
         let command = consume(testkit::user(id), "10");
-        writes.ledger(command, None, StandingCheck::Due).await.unwrap()
+        writes.ledger(command, None, CallerCheck::Due).await.unwrap()
     };
     let (a, b, nobody, admin) = join!(spend("a"), spend("b"), spend("nobody"), spend("admin"));
-    let actor = |done: Result<LedgerOutcome, Barred>| {
+    let actor = |done: Result<LedgerOutcome, CallerRejected>| {
         done.map(|outcome| outcome.result.unwrap().entry.unwrap().actor)
     };
     assert_eq!(actor(a), Ok(Actor::User));
-    assert_eq!(actor(b), Err(Barred::Disabled));
-    assert_eq!(actor(nobody), Err(Barred::Unknown));
+    assert_eq!(actor(b), Err(CallerRejected::Disabled));
+    assert_eq!(actor(nobody), Err(CallerRejected::Unknown));
     assert_eq!(actor(admin), Ok(Actor::Admin));
     let left = async |id: &str, check| {
         let asked = balances.ask(&testkit::user(id), check).await.unwrap();
         asked.map(|balance| balance.map(|balance| balance.posted.to_string()))
     };
-    assert_eq!(left("a", StandingCheck::Due).await, Ok(Some("40.0".to_owned())));
-    assert_eq!(left("b", StandingCheck::Due).await, Err(Barred::Disabled));
-    assert_eq!(left("b", StandingCheck::Done).await, Ok(Some("50.0".to_owned())));
-    assert_eq!(left("nobody", StandingCheck::Due).await, Err(Barred::Unknown));
-    let recorded =
-        writes.usage(uncharged(UsageInput::new(testkit::user("b"), "ai_chat")), StandingCheck::Due);
-    assert_eq!(recorded.await.unwrap().unwrap_err(), Barred::Disabled);
+    assert_eq!(left("a", CallerCheck::Due).await, Ok(Some("40.0".to_owned())));
+    assert_eq!(left("b", CallerCheck::Due).await, Err(CallerRejected::Disabled));
+    assert_eq!(left("b", CallerCheck::Done).await, Ok(Some("50.0".to_owned())));
+    assert_eq!(left("nobody", CallerCheck::Due).await, Err(CallerRejected::Unknown));
+    let recorded = writes.usage(uncharged(UsageInput::new(testkit::user("b"), "ai_chat")), CallerCheck::Due);
+    assert_eq!(recorded.await.unwrap().unwrap_err(), CallerRejected::Disabled);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
     let (db, clock) = (database().await, testkit::clock());
     for name in ["a", "b"] {
-        let wish = wish(name, "50");
-        sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
+        let request = request(name, "50");
+        sign_up::run(db.pool(), &clock, &RandomIds, &request).await.unwrap().unwrap();
     }
     let (a, b) = (testkit::user("a"), testkit::user("b"));
     let made = [session(&db, &clock, &a).await, session(&db, &clock, &a).await];
 
     let mut other = Tx::begin(db.pool()).await.unwrap();
     let (account, session) = (BTreeSet::from([a.clone()]), BTreeSet::from([made[0]]));
-    assert!(credits::held_up(&mut other, &account).await.unwrap().is_empty());
-    assert!(sessions::held_up(&mut other, &session).await.unwrap().is_empty());
+    assert!(credits::blocked(&mut other, &account).await.unwrap().is_empty());
+    assert!(sessions::blocked(&mut other, &session).await.unwrap().is_empty());
     let mut settings = pg::PoolSettings::new(db.url());
     settings.lock_timeout = std::time::Duration::from_millis(50);
     let writes =
         Writes::start(pg::Pool::new(&settings).unwrap(), Arc::new(clock.clone()), Defaults::default());
     let (charge, words, usage, charge_b, words_b) = tokio::join!(
-        writes.ledger(consume(a.clone(), "1"), None, StandingCheck::Done),
-        writes.message(message(made[0], "held up")),
-        writes.usage(uncharged(UsageInput::new(a.clone(), "ai_chat")), StandingCheck::Done),
-        writes.ledger(consume(b, "1"), None, StandingCheck::Done),
+        writes.ledger(consume(a.clone(), "1"), None, CallerCheck::Done),
+        writes.message(message(made[0], "blocked")),
+        writes.usage(uncharged(UsageInput::new(a.clone(), "ai_chat")), CallerCheck::Done),
+        writes.ledger(consume(b, "1"), None, CallerCheck::Done),
         writes.message(message(made[1], "free")),
     );
-    assert_eq!(charge.unwrap_err(), pg::Rejected::HeldUp);
-    assert_eq!(words.unwrap_err(), pg::Rejected::HeldUp);
+    assert_eq!(charge.unwrap_err(), pg::Rejected::Blocked);
+    assert_eq!(words.unwrap_err(), pg::Rejected::Blocked);
     assert!(usage.unwrap().unwrap().result.is_ok());
     assert!(charge_b.unwrap().unwrap().result.is_ok());
     assert!(words_b.unwrap().is_ok());
@@ -239,8 +240,8 @@ async fn a_locked_account_and_a_locked_session_hold_up_nobody_else() {
 #[tokio::test]
 async fn old_outcomes_are_pruned_and_old_keys_still_stand() {
     let (db, clock) = (database().await, testkit::clock());
-    let wish = wish("a", "5");
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish).await.unwrap().unwrap();
+    let request = request("a", "5");
+    sign_up::run(db.pool(), &clock, &RandomIds, &request).await.unwrap().unwrap();
     let writes = writes(&db, &clock);
     let keyed =
         async |key: &str, amount| run_under(&writes, consume(testkit::user("a"), amount), key, 1).await;

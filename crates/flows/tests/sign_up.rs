@@ -7,7 +7,7 @@ use identity::IdentityRefusal;
 use kernel::RandomIds;
 use tokio::task::JoinSet;
 
-use crate::{database, wish};
+use crate::{database, request};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forty_first_logins_at_once_make_one_user_with_one_grant() {
@@ -16,7 +16,7 @@ async fn forty_first_logins_at_once_make_one_user_with_one_grant() {
     for _ in 0..40 {
         let (db, clock) = (Arc::clone(&db), testkit::clock());
         logins.spawn(async move {
-            sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "1000")).await.unwrap().unwrap()
+            sign_up::run(db.pool(), &clock, &RandomIds, &request("a", "1000")).await.unwrap().unwrap()
         });
     }
     let logins = logins.join_all().await;
@@ -31,8 +31,8 @@ async fn forty_first_logins_at_once_make_one_user_with_one_grant() {
 async fn a_taken_address_makes_neither_user_nor_account() {
     let db = database().await;
     let clock = testkit::clock();
-    sign_up::run(db.pool(), &clock, &RandomIds, &wish("a", "5")).await.unwrap().unwrap();
-    let mut other = wish("b", "5");
+    sign_up::run(db.pool(), &clock, &RandomIds, &request("a", "5")).await.unwrap().unwrap();
+    let mut other = request("b", "5");
     other.user.email = "A@EXAMPLE.com".to_owned();
     let refused = sign_up::run(db.pool(), &clock, &RandomIds, &other).await.unwrap();
     assert!(matches!(refused, Err(IdentityRefusal::EmailTaken)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use credits::Defaults;
-use flows::{StandingCheck, Writes, usage_upkeep};
+use flows::{CallerCheck, Writes, usage_upkeep};
 use testkit::TestDb;
 use usage::{RecordFilter, Stats, UsageInput};
 
@@ -20,7 +20,7 @@ async fn what_was_recorded_before_its_month_was_made_is_moved_and_added_up() {
     let writes = Writes::start(db.pool().clone(), Arc::new(clock.clone()), Defaults::default());
     for name in ["a", "b", "a"] {
         let used = uncharged(UsageInput::new(testkit::user(name), "ai_chat"));
-        let done = writes.usage(used, StandingCheck::Done).await;
+        let done = writes.usage(used, CallerCheck::Done).await;
         assert!(done.unwrap().unwrap().result.is_ok());
     }
     let before = sums(&db).await;

@@ -55,7 +55,7 @@ impl Fingerprint {
 
     /// With free JSON: members in the order of their names, blanks and escapes aside, numbers as they were written.
     pub fn json(self, json: &FreeForm) -> Self {
-        Self(with_json(self.0, &CanonicalJson::of(json.as_json())))
+        Self(with_json(self.0, &CanonicalJson::new(json.as_json())))
     }
 
     /// The fingerprint.
@@ -93,15 +93,15 @@ fn with_json(mut hash: Sha256, json: &CanonicalJson<'_>) -> Sha256 {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> [u8; FINGERPRINT_BYTES] {
+    fn hash(text: &str) -> [u8; FINGERPRINT_BYTES] {
         Fingerprint::new().json(&FreeForm::object(text).unwrap()).finish()
     }
 
     #[test]
     fn equal_json_has_one_fingerprint_and_different_json_has_others() {
         assert_eq!(
-            of(r#"{"b":[1.10,{"y":1,"x":2}],"a":"\u0041"}"#),
-            of(r#"{"a": "A", "b": [1.10, {"x":2,"y":1}] }"#)
+            hash(r#"{"b":[1.10,{"y":1,"x":2}],"a":"\u0041"}"#),
+            hash(r#"{"a": "A", "b": [1.10, {"x":2,"y":1}] }"#)
         );
         for (one, other) in [
             (r#"{"a":1.10}"#, r#"{"a":1.1}"#),
@@ -112,14 +112,14 @@ mod tests {
             (r#"{"a":{},"b":1}"#, r#"{"a":{"b":1}}"#),
             (r#"{}"#, r#"{"":""}"#),
         ] {
-            assert_ne!(of(one), of(other), "{one} {other}");
+            assert_ne!(hash(one), hash(other), "{one} {other}");
         }
     }
 
     #[test]
     fn json_of_any_depth_has_a_fingerprint() {
         let deep = |blank: &str| format!(r#"{{"a":{}{blank}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_ne!(of(&deep("")), of(&deep(" ")));
+        assert_ne!(hash(&deep("")), hash(&deep(" ")));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! A [`Coalescer`] does the same for hot reads, without a transaction.
 //!
 //! Correctness never depends on them: any number of processes may run on one database, because the work itself takes the
-//! locks it needs. What another process holds up does not hold up the rest: see [`HELD_UP_MAX`].
+//! locks it needs. What another process blocks does not block the rest: see [`BLOCKED_MAX`].
 
 mod answer;
 mod executor;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use self::{
     answer::Rejected,
-    limits::{BatchLimits, HELD_UP_MAX},
+    limits::{BLOCKED_MAX, BatchLimits},
     monitor::QueueHealth,
     work::{Lookup, Work},
 };

@@ -402,7 +402,7 @@ pub struct Json<'a>(pub Cow<'a, str>);
 
 impl<'a> Json<'a> {
     /// The value.
-    pub fn of(value: &'a FreeForm) -> Self {
+    pub fn new(value: &'a FreeForm) -> Self {
         Self(value.as_json().into())
     }
 

@@ -67,7 +67,7 @@ impl Target {
                 answer_timeout: answer_timeout(settings.statement_timeout),
                 silence: Silence::new(),
             },
-            encryption: Encryption::of(&url)?,
+            encryption: Encryption::new(&url)?,
             connect_timeout: url.connect_timeout.unwrap_or(settings.connect_timeout),
             wanted: wanted(&url, settings.access),
             found_last: Arc::default(),

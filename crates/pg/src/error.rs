@@ -119,7 +119,7 @@ impl DbError {
 /// diesel-async does not hand on the SQLSTATE of these, and the server words them in the language of `lc_messages`. Each
 /// session asks for English, which a role may be denied (see the README of this crate). A foreign wording then ends in
 /// [`DbError::Statement`]: it claims nothing and is not tried again as it is. A committer does not depend on the wording:
-/// it asks what is held up, and runs the rest alone.
+/// it asks what is blocked, and runs the rest alone.
 const DEADLOCK: [&str; 1] = ["deadlock detected"];
 const LOCK_TIMEOUT: [&str; 1] = ["canceling statement due to lock timeout"];
 const SHUTDOWN: [&str; 3] =

@@ -1,4 +1,4 @@
-//! What another process holds up waits aside, and nobody waits with it.
+//! What another process blocks waits aside, and nobody waits with it.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::join_all;
 use pg::{
-    BatchLimits, Committer, DbError, PgConnection, Pool, PoolSettings, Rejected, Tx, Work, batch::HELD_UP_MAX,
+    BatchLimits, Committer, DbError, PgConnection, Pool, PoolSettings, Rejected, Tx, Work, batch::BLOCKED_MAX,
 };
 use testkit::TestDb;
 
@@ -26,7 +26,7 @@ struct Lock {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Manner {
-    /// Knows what is held up.
+    /// Knows what is blocked.
     Asking,
     /// Likewise, but its time-outs have foreign words.
     Foreign,
@@ -80,7 +80,7 @@ impl Work for Lock {
         Ok(items.to_vec())
     }
 
-    async fn held_up(&self, tx: &mut Tx, items: &[i64]) -> Result<Vec<bool>, DbError> {
+    async fn blocked(&self, tx: &mut Tx, items: &[i64]) -> Result<Vec<bool>, DbError> {
         if self.manner == Manner::Ignorant {
             return Ok(vec![false; items.len()]);
         }
@@ -181,10 +181,10 @@ async fn what_stays_held_up_is_given_up_undone(workers: usize) {
     for manner in [Manner::Asking, Manner::Foreign] {
         let bench = bench(manner, workers).await;
         let began = Instant::now();
-        assert_eq!(bench.committer.submit("key", 1).await, Err(Rejected::HeldUp));
+        assert_eq!(bench.committer.submit("key", 1).await, Err(Rejected::Blocked));
         let waited = began.elapsed();
-        assert!(waited >= HELD_UP_MAX, "{waited:?}");
-        assert!(waited < HELD_UP_MAX * 2, "{waited:?}");
+        assert!(waited >= BLOCKED_MAX, "{waited:?}");
+        assert!(waited < BLOCKED_MAX * 2, "{waited:?}");
         assert_eq!(bench.tried(), 1, "{:?}", bench.batches);
         assert_eq!(bench.committer.submit("key", 2).await, Ok(2), "the lane lives on");
         bench.other.rollback().await;
@@ -245,9 +245,9 @@ async fn lock_on_a_whole_table_holds_the_lane_up_for_as_long_as_a_caller_waits(w
         let began = Instant::now();
         // Alone they would take 50 times 100 ms.
         for held in join_all(bench.hand_in(1..=50)).await {
-            assert_eq!(held.unwrap(), Err(Rejected::HeldUp));
+            assert_eq!(held.unwrap(), Err(Rejected::Blocked));
         }
-        assert!(began.elapsed() < HELD_UP_MAX * 2, "{:?}", began.elapsed());
+        assert!(began.elapsed() < BLOCKED_MAX * 2, "{:?}", began.elapsed());
         bench.other.rollback().await;
         assert_eq!(bench.committer.submit("key", 1).await, Ok(1));
     };
@@ -258,7 +258,7 @@ async fn work_that_cannot_tell_waits_for_two_of_its_items_at_a_time(workers: usi
     let mut bench = bench(Manner::Ignorant, workers).await;
     lock_table(&mut bench).await;
     for held in join_all(bench.hand_in(1..=9)).await {
-        assert_eq!(held.unwrap(), Err(Rejected::HeldUp));
+        assert_eq!(held.unwrap(), Err(Rejected::Blocked));
     }
     let sizes: Vec<usize> = bench.batches.lock().unwrap().iter().map(Vec::len).collect();
     assert_eq!(sizes[..7], [9, 9, 1, 1, 9, 1, 1]);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use diesel_async::SimpleAsyncConnection;
-use pg::{BatchLimits, Committer, DbError, PgConnection, Rejected, Tx, Work, batch::HELD_UP_MAX};
+use pg::{BatchLimits, Committer, DbError, PgConnection, Rejected, Tx, Work, batch::BLOCKED_MAX};
 use testkit::TestDb;
 use tokio::sync::Semaphore;
 
@@ -71,7 +71,7 @@ pub enum Act {
     WaitThenFail,
     /// Takes longer than any statement may.
     Slow,
-    /// Takes as long as an item may be held up.
+    /// Takes as long as an item may be blocked.
     Linger,
     /// Inserts a note, and weighs [`HEAVY`].
     Heavy,
@@ -139,7 +139,7 @@ impl Notes {
         let sql = match item.act {
             Act::Orphan => format!("UPDATE notes.notes SET parent = 99 WHERE id = {}", item.id),
             Act::Slow => "SELECT pg_sleep(60)".to_owned(),
-            Act::Linger => format!("SELECT pg_sleep({})", HELD_UP_MAX.as_secs_f64()),
+            Act::Linger => format!("SELECT pg_sleep({})", BLOCKED_MAX.as_secs_f64()),
             _ => String::new(),
         };
         tx.conn().batch_execute(&sql).await?;

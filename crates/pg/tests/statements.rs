@@ -24,7 +24,7 @@ mod tables {
 use tables::notes::dsl as note;
 
 #[derive(QueryableByName, Debug, PartialEq)]
-struct Kept {
+struct KeptRow {
     #[diesel(sql_type = Text)]
     statement: String,
     #[diesel(sql_type = BigInt)]
@@ -32,7 +32,7 @@ struct Kept {
 }
 
 /// The statements that begin with `verb` and are prepared on this connection, with how often each was run.
-async fn kept(conn: &mut AsyncPgConnection, verb: &str) -> Vec<Kept> {
+async fn kept(conn: &mut AsyncPgConnection, verb: &str) -> Vec<KeptRow> {
     let sql = "SELECT statement, generic_plans + custom_plans AS runs FROM pg_prepared_statements \
         WHERE statement LIKE $1 || ' %' ORDER BY name";
     diesel::sql_query(sql).bind::<Text, _>(verb).load(conn).await.unwrap()

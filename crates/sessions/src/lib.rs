@@ -15,7 +15,7 @@ pub use model::{
     CONTENT_BYTES_MAX, Deleted, ImportanceScore, ImportanceScoreError, MESSAGE_TYPE_CHARS_MAX, Message,
     MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
 };
-pub use service::{add_messages, create, delete, find, find_in_scope, held_up, list, messages, set_status};
+pub use service::{add_messages, blocked, create, delete, find, find_in_scope, list, messages, set_status};
 pub use store::{AUDITS, statements};
 
 /// The tables of this crate, in order.

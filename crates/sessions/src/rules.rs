@@ -43,7 +43,7 @@ pub(crate) struct Tally {
 
 /// Where an admitted message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct MessagePosition {
     pub user_id: UserId,
     pub seq: i64,
     pub at: OffsetDateTime,
@@ -54,7 +54,7 @@ pub(crate) fn admit(
     tallies: &mut BTreeMap<Uuid, Tally>,
     new: &[NewMessage],
     now: OffsetDateTime,
-) -> Vec<Result<Place, SessionRefusal>> {
+) -> Vec<Result<MessagePosition, SessionRefusal>> {
     new.iter()
         .map(|message| match tallies.get_mut(&message.session_id) {
             Some(tally) => tally.admit(message, now),
@@ -65,7 +65,11 @@ pub(crate) fn admit(
 
 impl Tally {
     /// Counts the message, or refuses it and stays as it is. Messages are taken in every status.
-    fn admit(&mut self, message: &NewMessage, now: OffsetDateTime) -> Result<Place, SessionRefusal> {
+    fn admit(
+        &mut self,
+        message: &NewMessage,
+        now: OffsetDateTime,
+    ) -> Result<MessagePosition, SessionRefusal> {
         let session_id = || message.session_id.to_string();
         if !message.scope.covers(&self.user_id) {
             return Err(SessionRefusal::Foreign { session_id: session_id() });
@@ -81,7 +85,7 @@ impl Tally {
         self.message_count = self.message_count.saturating_add(1);
         // Clocks of several processes differ, and a clock may be set back; the order of messages must not show it.
         self.last_activity = self.last_activity.max(now);
-        Ok(Place { user_id: self.user_id.clone(), seq: self.message_count, at: self.last_activity })
+        Ok(MessagePosition { user_id: self.user_id.clone(), seq: self.message_count, at: self.last_activity })
     }
 }
 

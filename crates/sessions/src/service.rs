@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     Deleted, Message, MessageFilter, NewMessage, NewSession, Session, SessionFilter, SessionRefusal, Status,
-    rules::{self, Place, Tally},
+    rules::{self, MessagePosition, Tally},
     store,
 };
 
@@ -117,7 +117,7 @@ pub async fn add_messages(
     let mut tallies = store::sessions::lock(tx.conn(), &wanted).await?;
     let places = rules::admit(&mut tallies, new, clock.now());
 
-    let admitted: Vec<(&NewMessage, &Place)> = new
+    let admitted: Vec<(&NewMessage, &MessagePosition)> = new
         .iter()
         .zip(&places)
         .filter_map(|(message, place)| Some((message, place.as_ref().ok()?)))
@@ -144,11 +144,11 @@ pub async fn add_messages(
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn held_up(tx: &mut Tx, session_ids: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, DbError> {
+pub async fn blocked(tx: &mut Tx, session_ids: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, DbError> {
     if session_ids.is_empty() {
         return Ok(BTreeSet::new());
     }
-    store::sessions::held_up(tx.conn(), session_ids).await
+    store::sessions::blocked(tx.conn(), session_ids).await
 }
 
 /// One page of the messages of a session that was found before, oldest first (HTTP contract 5). A place is a `seq`; an
@@ -206,7 +206,7 @@ async fn lock(
 /// Writes messages and counters, pipelined: neither statement needs what the other answers.
 async fn write(
     tx: &mut Tx,
-    admitted: &[(&NewMessage, &Place)],
+    admitted: &[(&NewMessage, &MessagePosition)],
     tallies: &[(Uuid, &Tally)],
 ) -> Result<HashMap<(Uuid, i64), Message>, DbError> {
     if admitted.is_empty() {

@@ -285,7 +285,7 @@ fn start(config: Config, url: &str, clock: Arc<dyn Clock>) -> (Running, Arc<App>
         .unwrap_or_else(|error| panic!("no runtime: {error}"));
     let (app, server, address) = runtime.block_on(async {
         let mut settings = pg::PoolSettings::new(url);
-        settings.size_max = Connections::of(config.database.pool_size).general;
+        settings.size_max = Connections::new(config.database.pool_size).general;
         let pool = pg::Pool::new(&settings).unwrap_or_else(|error| panic!("no pool: {error}"));
         let metrics = Metrics::install().unwrap_or_else(|error| panic!("no metrics: {error}"));
         let app = App::start(Arc::new(config), pool, clock, Arc::new(ids()), metrics)

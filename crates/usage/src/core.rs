@@ -3,8 +3,8 @@
 pub(crate) mod fingerprint;
 pub(crate) mod instant;
 pub(crate) mod month;
-pub(crate) mod quarter;
 pub(crate) mod rollup;
 pub(crate) mod seeds;
+pub(crate) mod slot_15m;
 pub(crate) mod suggestion;
 pub(crate) mod window;

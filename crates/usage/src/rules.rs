@@ -76,8 +76,8 @@ impl UsageInput {
         };
         let request = price.rates.contains_key(&TokenClass::Request);
         let request = request.then_some((TokenClass::Request, 1));
-        let quantities =
-            Quantities::of(counts.iter().chain(request)).map_err(|_| UsageRefusal::ChargeTooLarge)?;
+        let quantities = Quantities::from_counts(counts.iter().chain(request))
+            .map_err(|_| UsageRefusal::ChargeTooLarge)?;
         match rate(price, &quantities) {
             Ok(rated) => Ok(Quote::Priced { price_id: price.id, quantities, rated }),
             Err(RatingError::ClassNotPriced { class }) => Ok(Quote::Unknown(Some(class))),
@@ -91,7 +91,7 @@ impl UsageInput {
         let (asked, answered) = (self.prompt_tokens.unwrap_or(0), self.completion_tokens.unwrap_or(0));
         let cached = self.cached_prompt_tokens.unwrap_or(0);
         let counted = if asked == 0 && answered == 0 && cached == 0 {
-            Quantities::of([(Token, self.tokens_used.unwrap_or(0))])
+            Quantities::from_counts([(Token, self.tokens_used.unwrap_or(0))])
         } else {
             let counts = [(Input, asked), (Output, answered), (CacheRead, cached)];
             Quantities::split(counts, &[(CacheRead, Input)])

@@ -51,7 +51,8 @@ async fn filters_narrow_alone_and_together() {
             to: (bits & 32 != 0).then_some(stored[20].occurred_at),
             recorded_by: (bits & 64 != 0).then_some(CallerClass::Service),
         };
-        let narrows = |wish: &Option<String>, text: Option<&String>| wish.is_none() || wish.as_ref() == text;
+        let narrows =
+            |request: &Option<String>, text: Option<&String>| request.is_none() || request.as_ref() == text;
         let expected: Vec<Record> = stored
             .iter()
             .filter(|one| {

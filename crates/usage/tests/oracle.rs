@@ -79,7 +79,7 @@ fn filter() -> impl Strategy<Value = RecordFilter> {
 }
 
 fn matches(filter: &RecordFilter, one: &Record) -> bool {
-    let narrows = |wish: &Option<String>, value: &Option<String>| wish.is_none() || wish == value;
+    let narrows = |request: &Option<String>, value: &Option<String>| request.is_none() || request == value;
     filter.from.is_none_or(|from| one.occurred_at >= from)
         && filter.to.is_none_or(|to| one.occurred_at <= to)
         && narrows(&filter.event_type, &Some(one.event_type.clone()))

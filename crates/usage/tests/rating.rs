@@ -27,7 +27,7 @@ fn price(rates: impl IntoIterator<Item = (TokenClass, i64, i64)>) -> Price {
 }
 
 fn quantities(counts: &[(TokenClass, i64)]) -> Quantities {
-    Quantities::of(counts.iter().copied()).unwrap()
+    Quantities::from_counts(counts.iter().copied()).unwrap()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn parts_are_taken_out_of_the_counts_that_contain_them() {
         Quantities::split([(Input, 1), (CacheRead, 2)], &contained),
         Err(QuantitiesError::PartExceedsWhole { part: CacheRead, whole: Input })
     );
-    assert_eq!(Quantities::of([(Input, -1)]), Err(QuantitiesError::Negative { class: Input }));
+    assert_eq!(Quantities::from_counts([(Input, -1)]), Err(QuantitiesError::Negative { class: Input }));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    connections::Place,
+    connections::ConnectionSlot,
     stream_end::{StreamEnd, begins_request},
 };
 
@@ -55,7 +55,7 @@ pub struct Connection {
 /// What the requests of a connection and its socket know of each other.
 #[derive(Debug)]
 pub struct Line {
-    place: Place,
+    slot: ConnectionSlot,
     /// When the last answer was made.
     closing_since: Cell<Option<Instant>>,
     /// Whether a request came after it.
@@ -81,9 +81,9 @@ pub struct Answering(Rc<Line>);
 impl Connection {
     /// Watches a socket.
     #[must_use]
-    pub fn new(stream: TcpStream, place: Place) -> Self {
+    pub fn new(stream: TcpStream, slot: ConnectionSlot) -> Self {
         let line = Line {
-            place,
+            slot,
             closing_since: Cell::new(None),
             is_overrun: Cell::new(false),
             requests: Cell::new(0),
@@ -208,7 +208,7 @@ impl AsyncWrite for Connection {
             // From now on: an answer may be made long after the one before was taken.
             this.taken_at = Instant::now();
         }
-        let stall_max = match this.line.place.is_draining() {
+        let stall_max = match this.line.slot.is_draining() {
             false => this.stall_max,
             true => STALL_MAX_DRAINING,
         };
@@ -248,7 +248,7 @@ impl Line {
         self.body_end.take();
         self.requests.set(self.requests.get().saturating_add(1));
         self.is_busy.set(true);
-        self.place.busy();
+        self.slot.busy();
         Answering(Rc::clone(self))
     }
 
@@ -270,14 +270,14 @@ impl Line {
     }
 
     /// Says that a request came that is not answered, because the connection makes room for another one.
-    pub fn give_up(&self) {
+    pub fn abort(&self) {
         self.close();
         self.is_overrun.set(true);
     }
 
     /// Returns whether the connection must close for another one. If not, the task is woken when it must.
     pub fn is_evicted(&self, context: &Context<'_>) -> bool {
-        self.place.is_evicted(context.waker())
+        self.slot.is_evicted(context.waker())
     }
 
     /// Notes the last bytes of the body of the request that is being answered.
@@ -333,7 +333,7 @@ impl Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         self.0.is_busy.set(false);
-        self.0.place.idle();
+        self.0.slot.idle();
         let end = self.0.end.borrow();
         if end.goes_on_after(&self.0.body_end.borrow()) {
             self.0.head_began();
@@ -372,8 +372,8 @@ pub(super) mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let open = Arc::new(Connections::new(9, 9, Vec::new()));
-        let place = open.admit(peer).unwrap();
-        (Connection::new(stream, place), client, open)
+        let slot = open.admit(peer).unwrap();
+        (Connection::new(stream, slot), client, open)
     }
 
     /// More than the buffers of the kernel hold.
@@ -437,9 +437,9 @@ pub(super) mod tests {
             let evicting = async {
                 tokio::task::yield_now().await;
                 others.extend(peers.map(|peer| {
-                    let place = open.admit(peer).unwrap();
-                    place.busy();
-                    place
+                    let slot = open.admit(peer).unwrap();
+                    slot.busy();
+                    slot
                 }));
             };
             let (kind, ()) = timeout(PATIENCE, async { tokio::join!(waiting, evicting) }).await.unwrap();

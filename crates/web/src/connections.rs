@@ -65,9 +65,9 @@ const FIRST_REQUEST_MS: u64 = 1_000;
 /// further ones until they are closed.
 pub const LEAVING_MAX: usize = 16;
 
-/// The place of one connection among the open ones, given up when this is dropped.
+/// The slot of one connection among the open ones, given up when this is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     id: u64,
     entry: Arc<Entry>,
     connections: Arc<Connections>,
@@ -100,8 +100,8 @@ impl Connections {
         self.address_max
     }
 
-    /// A place for a new connection. Another one is closed if that makes room; without room there is none.
-    pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
+    /// A slot for a new connection. Another one is closed if that makes room; without room there is none.
+    pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<ConnectionSlot> {
         let address = self.counted(peer.ip());
         let now_ms = self.now_ms();
         let mut open = self.lock();
@@ -126,7 +126,7 @@ impl Connections {
         let id = open.insert(Arc::clone(&entry));
         drop(open);
         metrics::gauge!("http_connections_open").increment(1.0);
-        Some(Place { id, entry, connections: Arc::clone(self) })
+        Some(ConnectionSlot { id, entry, connections: Arc::clone(self) })
     }
 
     /// Whether the process stops, so that nothing that stands still is waited for.
@@ -231,7 +231,7 @@ impl Open {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Whether the connection has to close for another one. If not, `waker` is woken when it has to.
     pub fn is_evicted(&self, waker: &Waker) -> bool {
         self.entry.waker.register(waker);
@@ -260,7 +260,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         metrics::gauge!("http_connections_open").decrement(1.0);
         self.connections.lock().remove(self.id);
@@ -305,7 +305,7 @@ mod tests {
         drop(first);
         assert!(gate.admit(peer("1.2.3.4")).is_some());
         let six = [gate.admit(peer("2001:db8::1")).unwrap(), gate.admit(peer("2001:db8::2")).unwrap()];
-        six.iter().for_each(Place::busy);
+        six.iter().for_each(ConnectionSlot::busy);
         assert!(gate.admit(peer("2001:db8::3")).is_none(), "one network of a site");
         drop((second, other, proxies, six));
         assert_eq!(counts(&gate), (0, 0));
@@ -355,9 +355,9 @@ mod tests {
     fn one_address_gets_half_of_the_places_at_most() {
         let gate = gate(8, 512);
         let admit = |address: &str| {
-            let place = gate.admit(peer(address));
-            place.iter().for_each(Place::busy);
-            place
+            let slot = gate.admit(peer(address));
+            slot.iter().for_each(ConnectionSlot::busy);
+            slot
         };
         let own: Vec<_> = (0..8).filter_map(|_| admit("1.0.0.1")).collect();
         assert_eq!(own.len(), 4);

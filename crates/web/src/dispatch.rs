@@ -158,7 +158,7 @@ async fn run<S: Service>(
         let body = receive(&*app, route, &request, payload, &caller, &progress).await?;
         progress.stage.set(Stage::Admission);
         let (query, bytes) = (request.query_string().to_owned(), body.bytes);
-        let (work, share) = (move || Fields::of(&query, bytes), Arc::new(body.share));
+        let (work, share) = (move || Fields::parse(&query, bytes), Arc::new(body.share));
         let mut fields = app.traffic().bodies.work(&share, work).await?;
         if let Some(known) = &endpoint.known_parameters {
             fields.allow_only(known);
@@ -184,7 +184,7 @@ fn judge_head<S: Service>(route: &Route<S>, request: &HttpRequest) -> Result<Rep
     if route.body != BodyRule::Ignored {
         bodies::judge_head(request, route.body.bytes_max())?;
     }
-    Ok(Reply::of("application/json", "").marked(GoOn))
+    Ok(Reply::new("application/json", "").marked(GoOn))
 }
 
 async fn receive<S: Service>(

@@ -195,7 +195,11 @@ impl ApiError {
             error_code: self.0.entry.code,
             error_details: self.details(context, &timestamp),
             timestamp: &timestamp,
-            detail: if self.0.entry.status == 422 { Told::Faults(&self.0.faults) } else { Told::Text(plain) },
+            detail: if self.0.entry.status == 422 {
+                MemberValue::Faults(&self.0.faults)
+            } else {
+                MemberValue::Text(plain)
+            },
             request_id: context.request_id,
         };
         let mut response = HttpResponse::build(self.0.entry.status_code());
@@ -236,15 +240,15 @@ impl ApiError {
     }
 
     fn details<'a>(&'a self, context: &'a ErrorContext<'_>, timestamp: &'a str) -> Details<'a> {
-        let mut details = vec![("operation", Told::Text(context.operation))];
+        let mut details = vec![("operation", MemberValue::Text(context.operation))];
         if let Some(user_id) = context.user_id {
-            details.push(("user_id", Told::Text(user_id.as_str())));
+            details.push(("user_id", MemberValue::Text(user_id.as_str())));
         }
         for (name, detail) in &self.0.details {
             details.retain(|(other, _)| other != name);
-            details.push((name, Told::Detail(detail)));
+            details.push((name, MemberValue::Detail(detail)));
         }
-        details.push(("timestamp", Told::Text(timestamp)));
+        details.push(("timestamp", MemberValue::Text(timestamp)));
         Details(details)
     }
 }
@@ -257,18 +261,18 @@ struct Body<'a> {
     error_code: &'static str,
     error_details: Details<'a>,
     timestamp: &'a str,
-    detail: Told<'a>,
+    detail: MemberValue<'a>,
     request_id: &'a str,
 }
 
 /// What a member of the body says. Amounts are written by their own type, to the digit.
-enum Told<'a> {
+enum MemberValue<'a> {
     Text(&'a str),
     Faults(&'a [Fault]),
     Detail(&'a Detail),
 }
 
-impl Serialize for Told<'_> {
+impl Serialize for MemberValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
@@ -283,7 +287,7 @@ impl Serialize for Told<'_> {
 }
 
 /// The members of `error_details`, in order.
-struct Details<'a>(Vec<(&'a str, Told<'a>)>);
+struct Details<'a>(Vec<(&'a str, MemberValue<'a>)>);
 
 impl Serialize for Details<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -51,12 +51,12 @@ impl Fields {
     /// Takes a query string and a body. An empty body counts as absent fields; a byte order mark before it is skipped.
     #[must_use]
     pub fn new(query: &str, body: &[u8]) -> Self {
-        Self::of(query, body.to_vec())
+        Self::parse(query, body.to_vec())
     }
 
     /// As [`Fields::new`], without a copy of the body.
     #[must_use]
-    pub fn of(query: &str, mut body: Vec<u8>) -> Self {
+    pub fn parse(query: &str, mut body: Vec<u8>) -> Self {
         let skipped = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         drop(body.drain(..skipped));
         let mut fields = Self { query: query::parse(query), ..Self::default() };

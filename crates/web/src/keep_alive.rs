@@ -51,13 +51,13 @@ pub async fn keep_alive(
         return Ok(request.into_response(HttpResponse::BadRequest().finish().map_into_boxed_body()));
     }
     if evicted(&line).now_or_never().is_some() {
-        line.give_up();
+        line.abort();
         return Ok(request.into_response(HttpResponse::BadRequest().finish().map_into_boxed_body()));
     }
     let answering = line.answer();
     let is_last = request.head().connection_type() == ConnectionType::Close;
     let is_chunked = request.chunked().unwrap_or(false);
-    let incoming = Incoming::of(&mut request);
+    let incoming = Incoming::from_request(&mut request);
     if let Some(incoming) = &incoming {
         request.extensions_mut().insert(incoming.clone());
     }
@@ -131,7 +131,7 @@ struct Shared {
 }
 
 impl Incoming {
-    fn of(request: &mut ServiceRequest) -> Option<Self> {
+    fn from_request(request: &mut ServiceRequest) -> Option<Self> {
         let payload = request.take_payload();
         if matches!(payload, Payload::None) {
             return None;

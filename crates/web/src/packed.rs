@@ -42,7 +42,7 @@ impl Packed {
             tracing::error!(operation = call.operation, "an embedded file cannot be packed or unpacked");
             ApiError::new(&catalogue::INTERNAL)
         })?;
-        let reply = Reply::of(content_type, body).header(header::VARY, "Accept-Encoding");
+        let reply = Reply::new(content_type, body).header(header::VARY, "Accept-Encoding");
         Ok(match takes_gzip {
             true => reply.header(header::CONTENT_ENCODING, "gzip"),
             false => reply,

@@ -62,14 +62,14 @@ pub fn asset<S: Service>(call: &Call<S>, file: &str) -> Result<Reply, ApiError> 
 fn page(file: &str, title: &str) -> Result<Reply, ApiError> {
     let page = Assets::get(file).ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
     let page = String::from_utf8_lossy(&page.data).replace("{title}", title);
-    Ok(Reply::of(content_type(file), page).header(header::CONTENT_SECURITY_POLICY, POLICY))
+    Ok(Reply::new(content_type(file), page).header(header::CONTENT_SECURITY_POLICY, POLICY))
 }
 
 /// Large files are embedded packed and sent so to every client that takes gzip.
 fn serve<S: Service>(call: &Call<S>, file: &str) -> Result<Reply, ApiError> {
     let content_type = content_type(file);
     if let Some(plain) = Assets::get(file) {
-        return Ok(Reply::of(content_type, embedded(plain.data)));
+        return Ok(Reply::new(content_type, embedded(plain.data)));
     }
     let packed = PACKED.get(file).ok_or_else(|| ApiError::new(&catalogue::NOT_FOUND))?;
     packed.reply(call, content_type)

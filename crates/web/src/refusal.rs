@@ -26,7 +26,7 @@ pub fn refuse<S: Service>(
     error.respond(&ErrorContext {
         operation,
         user_id: user_id.as_ref(),
-        request_id: &RequestId::of(request),
+        request_id: &RequestId::from_request(request),
         language,
         detail_language: app.detail_language(operation, language),
         now: app.clock().now(),

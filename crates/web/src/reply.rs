@@ -60,7 +60,7 @@ impl Reply {
     /// 500 when the value cannot be serialized, a fault of ours.
     pub fn json(value: &impl Serialize) -> Result<Self, ApiError> {
         match serde_json::to_vec(value) {
-            Ok(body) => Ok(Self::of("application/json", body)),
+            Ok(body) => Ok(Self::new("application/json", body)),
             Err(error) => {
                 tracing::error!(error = %error, "an answer cannot be serialized");
                 Err(ApiError::new(&catalogue::INTERNAL))
@@ -70,7 +70,7 @@ impl Reply {
 
     /// A body of another type.
     #[must_use]
-    pub fn of(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+    pub fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self {
             status: StatusCode::OK,
             content_type,
@@ -93,7 +93,7 @@ impl Reply {
         content_type: &'static str,
         body: impl Stream<Item = Result<Bytes, BrokenOff>> + 'static,
     ) -> Self {
-        Self { body: Body::Stream(Box::pin(body)), ..Self::of(content_type, Bytes::new()) }
+        Self { body: Body::Stream(Box::pin(body)), ..Self::new(content_type, Bytes::new()) }
     }
 
     /// The same answer with another status.

@@ -43,7 +43,7 @@ impl RequestId {
 
     /// The id that [`observe`](super::observe) gave the request; empty outside of it.
     #[must_use]
-    pub fn of(request: &HttpRequest) -> String {
+    pub fn from_request(request: &HttpRequest) -> String {
         request.extensions().get::<Trace>().map(|trace| trace.id.to_string()).unwrap_or_default()
     }
 

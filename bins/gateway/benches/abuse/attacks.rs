@@ -65,7 +65,7 @@ async fn repeat(service: &Target, on: &Arc<AtomicBool>, connections: usize, sent
         tasks.spawn(async move {
             let mut answers: BTreeMap<String, u64> = BTreeMap::new();
             while on.load(Ordering::Acquire) {
-                let Ok(mut client) = attack(address, None).await.and_then(Client::of) else {
+                let Ok(mut client) = attack(address, None).await.and_then(Client::new) else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };

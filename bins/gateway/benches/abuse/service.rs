@@ -196,10 +196,10 @@ pub struct Client {
 
 impl Client {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
-        Self::of(TcpStream::connect(address).await?)
+        Self::new(TcpStream::connect(address).await?)
     }
 
-    pub fn of(stream: TcpStream) -> io::Result<Self> {
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::new() })
     }

@@ -20,7 +20,7 @@ struct Used {
 
 impl Cpu {
     /// Of the gateway process, of the server whose first process is `postmaster`, and of this one.
-    pub fn of(gateway: u32, postmaster: u32) -> Self {
+    pub fn new(gateway: u32, postmaster: u32) -> Self {
         let own = |pid| used(pid).map_or(Duration::ZERO, |used| used.own);
         let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;

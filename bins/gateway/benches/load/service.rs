@@ -173,7 +173,7 @@ impl Service {
 
     /// Processor time used so far by the gateway, by the database server with all its processes, and by this process.
     pub fn cpu(&self) -> Cpu {
-        Cpu::of(self.gateway.id(), self.postmaster)
+        Cpu::new(self.gateway.id(), self.postmaster)
     }
 
     pub fn stop(mut self) {

@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a problem if the variable is set and empty: where the default is the less safe choice, an empty value is more
-    /// likely a mistake than a wish.
+    /// likely a mistake than meant.
     pub(super) fn refuse_empty(&mut self, about: &About) {
         if (self.lookup)(about.name).is_some_and(|value| value.is_empty()) {
             self.problem(about, "is set but empty: give it a value, or unset it");

@@ -56,7 +56,7 @@ impl Database {
                 let database = Self::at(url, Some(embedded), CONNECTIONS, access)?;
                 match database.answers().await {
                     Ok(_server) => Ok(database),
-                    Err(error) => Err(database.give_up(error).await),
+                    Err(error) => Err(database.abort(error).await),
                 }
             }
             Err(DatabaseError::Start(source @ local_postgres::Error::Locked { .. })) => {

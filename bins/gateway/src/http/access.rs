@@ -1,7 +1,7 @@
 //! The access rules of this service applied: who calls, and whether the route's rule lets them (HTTP contract 1.3 and 1.4).
 
 use actix_web::HttpRequest;
-use flows::Barred;
+use flows::CallerRejected;
 use identity::{Role, UserStatus};
 use kernel::{KeyAccess, Principal, UserId};
 use web::{
@@ -13,7 +13,7 @@ use web::{
 pub use web::access::foreign;
 
 use super::{
-    call::{Caller, Facts, Standing, barred},
+    call::{Caller, CallerStatus, Facts, rejected_caller},
     catalogue,
     error::{Answered as _, Errors as _},
     route::Access,
@@ -85,7 +85,7 @@ pub async fn authorize(
         access => access,
     };
     if access == Access::PathUser && target.is_some() && principal.user_id() == target.as_ref() {
-        let facts = Facts { standing: Standing::due(), ..facts };
+        let facts = Facts { status: CallerStatus::due(), ..facts };
         return Ok(Caller { principal: Some(principal), target, facts });
     }
     let own = principal.user_id().cloned();
@@ -135,14 +135,14 @@ fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
     }
 }
 
-/// The answer to a call that failed and whose caller's standing was not looked at: a disabled caller learns nothing
+/// The answer to a call that failed and whose caller's status was not looked at: a disabled caller learns nothing
 /// else (HTTP contract 1.4).
 pub async fn after_failure(app: &App, caller: &Caller, error: ApiError) -> ApiError {
-    let Some(user_id) = caller.target.as_ref().filter(|_| caller.facts.standing.is_due()) else {
+    let Some(user_id) = caller.target.as_ref().filter(|_| caller.facts.status.is_due()) else {
         return error;
     };
     match app.statuses.ask(user_id).await {
-        Ok(Some(status)) if !status.is_active => barred(Barred::Disabled, user_id),
+        Ok(Some(status)) if !status.is_active => rejected_caller(CallerRejected::Disabled, user_id),
         Ok(_) => error,
         Err(rejected) => ApiError::answered(rejected),
     }

@@ -1,8 +1,8 @@
-//! Calls of this service: beyond those of [`web`] they have users with a standing, and the database.
+//! Calls of this service: beyond those of [`web`] they have users with a status, and the database.
 
 use std::{cell::Cell, rc::Rc};
 
-use flows::{Barred, StandingCheck};
+use flows::{CallerCheck, CallerRejected};
 use identity::VerifiedToken;
 use kernel::{Detail, Principal, UserId};
 use pg::{DbError, PgConnection, Tx};
@@ -32,14 +32,14 @@ pub struct Facts {
     pub token: Option<VerifiedToken>,
     /// A user of this call that was never ensured: the caller, or the one acted upon.
     pub missing: Option<UserId>,
-    /// The standing of the caller, as far as it was looked at.
-    pub standing: Standing,
+    /// The status of the caller, as far as it was looked at.
+    pub status: CallerStatus,
 }
 
 /// Whether it is known that the caller exists and is not disabled. Where a user acts for himself this is not asked up front:
 /// most of his calls end in a batch that can ask it along with its work.
 #[derive(Debug, Clone, Default)]
-pub struct Standing(Rc<Cell<Look>>);
+pub struct CallerStatus(Rc<Cell<Look>>);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Look {
@@ -50,8 +50,8 @@ enum Look {
     Due,
 }
 
-impl Standing {
-    /// A standing that is still to be looked at.
+impl CallerStatus {
+    /// A status that is still to be looked at.
     #[must_use]
     pub fn due() -> Self {
         Self(Rc::new(Cell::new(Look::Due)))
@@ -64,10 +64,10 @@ impl Standing {
     }
 
     /// Says that it was looked at, or leaves that to someone else.
-    fn settle(&self) -> StandingCheck {
+    fn settle(&self) -> CallerCheck {
         match self.0.replace(Look::Taken) {
-            Look::Taken => StandingCheck::Done,
-            Look::Due => StandingCheck::Due,
+            Look::Taken => CallerCheck::Done,
+            Look::Due => CallerCheck::Due,
         }
     }
 }
@@ -83,28 +83,28 @@ pub(crate) trait AppCall {
     /// 404 `UserNotFoundException`, 403 for a disabled caller, 503 when the database cannot be asked.
     async fn user(&self) -> Result<UserId, ApiError> {
         let (user_id, check) = self.user_unchecked()?;
-        if check == StandingCheck::Due {
+        if check == CallerCheck::Due {
             match self.this().app.statuses.ask(&user_id).await.map_err(ApiError::answered)? {
                 Some(status) if status.is_active => {}
-                Some(_) => return Err(barred(Barred::Disabled, &user_id)),
-                None => return Err(barred(Barred::Unknown, &user_id)),
+                Some(_) => return Err(rejected_caller(CallerRejected::Disabled, &user_id)),
+                None => return Err(rejected_caller(CallerRejected::Unknown, &user_id)),
             }
         }
         Ok(user_id)
     }
 
-    /// The user acted upon, and whether their standing must be looked at by what the handler does next, which then answers
-    /// with [`Barred`] (see [`barred`]).
+    /// The user acted upon, and whether their status must be looked at by what the handler does next, which then answers
+    /// with [`CallerRejected`] (see [`rejected_caller`]).
     ///
     /// # Errors
     /// 404 `UserNotFoundException`.
-    fn user_unchecked(&self) -> Result<(UserId, StandingCheck), ApiError> {
+    fn user_unchecked(&self) -> Result<(UserId, CallerCheck), ApiError> {
         self.known()?;
         let user_id = self.this().target().cloned().ok_or_else(|| {
             tracing::error!(operation = self.this().operation, "a route without a user asks for one");
             ApiError::new(&catalogue::INTERNAL)
         })?;
-        Ok((user_id, self.this().caller().facts.standing.settle()))
+        Ok((user_id, self.this().caller().facts.status.settle()))
     }
 
     /// Makes sure that every user of this call exists.
@@ -217,9 +217,9 @@ impl AppCall for Call {
 
 /// The refusal of a caller who may do nothing.
 #[must_use]
-pub fn barred(why: Barred, user_id: &UserId) -> ApiError {
+pub fn rejected_caller(why: CallerRejected, user_id: &UserId) -> ApiError {
     match why {
-        Barred::Disabled => ApiError::new(&catalogue::ACCOUNT_DISABLED),
-        Barred::Unknown => ApiError::user_not_found(user_id),
+        CallerRejected::Disabled => ApiError::new(&catalogue::ACCOUNT_DISABLED),
+        CallerRejected::Unknown => ApiError::user_not_found(user_id),
     }
 }

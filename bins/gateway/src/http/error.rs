@@ -16,7 +16,7 @@ pub trait Errors: Sized {
     /// 404 for a user that was never ensured.
     fn user_not_found(user_id: &UserId) -> Self;
 
-    /// The item that a committer did not do; with a key, what is held up may be the first request of that key.
+    /// The item that a committer did not do; with a key, what is blocked may be the first request of that key.
     fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self;
 }
 
@@ -46,7 +46,7 @@ impl Errors for ApiError {
 
     fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self {
         match (key, rejected) {
-            (Some(key), Rejected::HeldUp) => Self::in_progress(key),
+            (Some(key), Rejected::Blocked) => Self::in_progress(key),
             (_, rejected) => Self::answered(rejected),
         }
     }
@@ -75,7 +75,7 @@ impl Answered<Rejected> for ApiError {
     /// The committer logged the cause already.
     fn answered(rejected: Rejected) -> Self {
         match rejected {
-            Rejected::Full | Rejected::Unavailable | Rejected::HeldUp => Self::unavailable(),
+            Rejected::Full | Rejected::Unavailable | Rejected::Blocked => Self::unavailable(),
             Rejected::OutcomeUnknown => Self::outcome_unknown(),
             Rejected::Failed => Self::new(&catalogue::INTERNAL),
         }

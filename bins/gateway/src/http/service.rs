@@ -72,8 +72,8 @@ impl Service for App {
     }
 
     fn after_success(&self, caller: &Caller, operation: &str) -> Result<(), ApiError> {
-        if caller.facts.standing.is_due() {
-            tracing::error!(operation, "a route looked at nobody's standing");
+        if caller.facts.status.is_due() {
+            tracing::error!(operation, "a route looked at nobody's status");
             return Err(ApiError::new(&catalogue::INTERNAL));
         }
         Ok(())

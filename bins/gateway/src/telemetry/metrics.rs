@@ -122,7 +122,7 @@ fn describe_housekeeping() {
     describe_histogram!("committer_queue_wait_seconds", "Time an operation waits for its batch");
     describe_histogram!("committer_commit_seconds", "Time a batch takes, from begin to commit");
     describe_counter!("committer_isolations_total", "Batches repeated one by one after a failure");
-    describe_counter!("committer_held_up_total", "Looks that found operations held up by another process");
+    describe_counter!("committer_blocked_total", "Looks that found operations blocked by another process");
     describe_gauge!(
         "job_success_timestamp_seconds",
         "When a background job last succeeded, in seconds since 1970; until then when the process started"

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use credits::{Applied, EntryKind};
-use flows::{LedgerOutcome, MeterRefusal, Meterage, Replay};
+use flows::{LedgerOutcome, MeterRefusal, Replay, UsageOutcome};
 use kernel::{Credits, Failure as _};
 
 /// Credits moved since the start: whole credits are shown, fractions are kept until they add up.
@@ -31,8 +31,8 @@ impl Moved {
     }
 
     /// Counts what became of a usage record and its charge.
-    pub fn count_metered(&self, meterage: &Meterage) {
-        match (meterage.replay, &meterage.result) {
+    pub fn count_metered(&self, outcome: &UsageOutcome) {
+        match (outcome.replay, &outcome.result) {
             (Replay::ByKey, _) => replayed("key"),
             (Replay::First, Ok(recorded)) if recorded.replay == usage::Replay::ByEvent => replayed("event"),
             (Replay::First, Ok(recorded)) => {

@@ -122,7 +122,7 @@ async fn a_large_body_is_read_on_another_thread() {
         Box::pin(async move {
             let served_by = std::thread::current().id();
             let read_by = call.input_with(|_| Some(std::thread::current().id())).await?;
-            Ok(Reply::of("text/plain", (served_by == read_by).to_string()))
+            Ok(Reply::new("text/plain", (served_by == read_by).to_string()))
         })
     };
     static WAITS: Handler = |mut call: Call| {

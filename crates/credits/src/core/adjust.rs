@@ -10,7 +10,7 @@ use crate::{
         effect::Done,
         fault::negative,
         give::{self, Offer},
-        journal::{self, Cause, Draft},
+        journal::{self, Draft, EntryContext},
     },
     model::{Adjustment, EntryKind, GrantKind},
 };
@@ -20,11 +20,11 @@ pub(super) fn adjust(
     state: &mut AccountState,
     amount: Credits,
     adjustment: Adjustment,
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<Done, Stop> {
     match adjustment {
-        Adjustment::Up => give::give(state, Offer::lasting(GrantKind::Adjustment, amount, None), cause),
-        Adjustment::Down { grant_id } => down(state, amount, grant_id, cause),
+        Adjustment::Up => give::give(state, Offer::lasting(GrantKind::Adjustment, amount, None), context),
+        Adjustment::Down { grant_id } => down(state, amount, grant_id, context),
     }
 }
 
@@ -33,7 +33,7 @@ fn down(
     state: &mut AccountState,
     amount: Credits,
     grant_id: Option<i64>,
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<Done, Stop> {
     let available = match grant_id {
         None => consume::available(state)?,
@@ -52,5 +52,5 @@ fn down(
         journal::add_line(&mut lines, portion.grant_id, part, Credits::ZERO)?;
     }
     let draft = Draft::new(EntryKind::Adjust, amount, lines);
-    Ok(Done::wrote(journal::write(state, draft, cause)?))
+    Ok(Done::wrote(journal::write(state, draft, context)?))
 }

@@ -7,7 +7,7 @@ use crate::{
         AccountState, Fault, Line, Stop, budget, burn,
         effect::Done,
         fault::{minus, negative},
-        journal::{self, Cause, Draft, Usage},
+        journal::{self, Draft, EntryContext, Usage},
     },
     error::Refusal,
     model::EntryKind,
@@ -18,14 +18,14 @@ pub(super) fn consume(
     state: &mut AccountState,
     amount: Credits,
     usage: Usage,
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<Done, Stop> {
     let available = available(state)?;
     if amount > available {
         return Err(insufficient(state, available, amount).into());
     }
     budget::admit(state.budgets(), state.account.held, amount)?;
-    Ok(Done::wrote(take(state, amount, usage, cause)?))
+    Ok(Done::wrote(take(state, amount, usage, context)?))
 }
 
 /// Takes what is available and budgeted, up to `amount`.
@@ -33,11 +33,11 @@ pub(super) fn consume_uncollected(
     state: &mut AccountState,
     amount: Credits,
     usage: Usage,
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<Done, Stop> {
     let part = budget::cap(state.budgets(), state.account.held, amount.min(available(state)?));
     let uncollected = minus(amount, part)?;
-    let done = if part.is_zero() { Done::nothing() } else { Done::wrote(take(state, part, usage, cause)?) };
+    let done = if part.is_zero() { Done::nothing() } else { Done::wrote(take(state, part, usage, context)?) };
     Ok(Done { uncollected, ..done })
 }
 
@@ -56,7 +56,12 @@ pub(super) fn insufficient(state: &AccountState, available: Credits, required: C
     }
 }
 
-fn take(state: &mut AccountState, amount: Credits, usage: Usage, cause: Cause<'_>) -> Result<i64, Fault> {
+fn take(
+    state: &mut AccountState,
+    amount: Credits,
+    usage: Usage,
+    context: EntryContext<'_>,
+) -> Result<i64, Fault> {
     let mut lines = Vec::new();
     for portion in burn::plan(state.grants(), amount)? {
         lines.push(Line {
@@ -66,7 +71,7 @@ fn take(state: &mut AccountState, amount: Credits, usage: Usage, cause: Cause<'_
         });
     }
     let draft = Draft { usage, ..Draft::new(EntryKind::Consume, amount, lines) };
-    let seq = journal::write(state, draft, cause)?;
+    let seq = journal::write(state, draft, context)?;
     budget::spend(state.budgets_mut(), amount)?;
     Ok(seq)
 }

@@ -14,7 +14,7 @@ use crate::{
         AccountState, Fault, Grant, Line,
         fault::{negative, next, plus},
         holding::{self, Ending},
-        journal::{self, Cause, Draft},
+        journal::{self, Draft, EntryContext},
     },
     model::EntryKind,
 };
@@ -57,7 +57,7 @@ pub(super) fn settle(state: &mut AccountState, now: OffsetDateTime) -> Result<()
 }
 
 /// Makes a scheduled grant count and answers the `seq` of the entry.
-pub(super) fn book(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) -> Result<i64, Fault> {
+pub(super) fn book(state: &mut AccountState, grant_id: i64, context: EntryContext<'_>) -> Result<i64, Fault> {
     let seq = next(state.account.entry_seq)?;
     let grant = state.grant_mut(grant_id)?;
     if grant.booked_seq.is_some() {
@@ -72,7 +72,7 @@ pub(super) fn book(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) ->
     }
     let lines = vec![Line { grant_id, delta: amount, held_delta: Credits::ZERO }];
     let draft = Draft { reference_id, ..Draft::new(kind.entry_kind(), amount, lines) };
-    journal::write(state, draft, cause)
+    journal::write(state, draft, context)
 }
 
 impl Item {
@@ -100,7 +100,7 @@ impl Item {
     fn apply(self, state: &mut AccountState, at: OffsetDateTime, now: OffsetDateTime) -> Result<(), Fault> {
         // A hold can outlive its grant: what it lets go of was due long before, and is lost at the instant it is let go.
         state.account.as_of = at.max(state.account.as_of);
-        let cause = Cause {
+        let context = EntryContext {
             transaction_id: self.transaction_id(state),
             actor: Actor::System,
             caller: CallerClass::Service,
@@ -110,9 +110,11 @@ impl Item {
             booked_at: now,
         };
         match self {
-            Self::HoldExpiry(hold_id) => holding::end(state, hold_id, Ending::Expired, cause).map(|_seq| ()),
-            Self::Expiry(grant_id) => expire(state, grant_id, cause),
-            Self::Booking(grant_id) => book(state, grant_id, cause).map(|_seq| ()),
+            Self::HoldExpiry(hold_id) => {
+                holding::end(state, hold_id, Ending::Expired, context).map(|_seq| ())
+            }
+            Self::Expiry(grant_id) => expire(state, grant_id, context),
+            Self::Booking(grant_id) => book(state, grant_id, context).map(|_seq| ()),
         }
     }
 }
@@ -127,9 +129,9 @@ fn item_of(grant: &Grant) -> Option<(OffsetDateTime, Item)> {
 }
 
 /// Writes off what is free of one grant; what holds keep of it stays until they resolve.
-fn expire(state: &mut AccountState, grant_id: i64, cause: Cause<'_>) -> Result<(), Fault> {
+fn expire(state: &mut AccountState, grant_id: i64, context: EntryContext<'_>) -> Result<(), Fault> {
     let amount = state.grant_mut(grant_id)?.free();
     let delta = negative(amount)?;
     let lines = vec![Line { grant_id, delta, held_delta: Credits::ZERO }];
-    journal::write(state, Draft::new(EntryKind::Expire, amount, lines), cause).map(|_seq| ())
+    journal::write(state, Draft::new(EntryKind::Expire, amount, lines), context).map(|_seq| ())
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    core::Written,
+    core::EntryRef,
     model::{Applied, Balance, Command, Entry, GrantView, HoldView},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub struct Effect {
     /// The entry that says what the command did.
     #[serde(skip)]
-    pub entry: Written,
+    pub entry: EntryRef,
     /// The account afterwards.
     #[serde(flatten)]
     pub balance: Balance,
@@ -34,7 +34,7 @@ pub struct Effect {
 /// What an action did, before the account is shown.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub entry: Written,
+    pub entry: EntryRef,
     pub hold: Option<Uuid>,
     pub grant: Option<i64>,
     pub uncollected: Credits,
@@ -46,9 +46,9 @@ impl Effect {
     #[must_use]
     pub fn entry_seq(&self) -> Option<i64> {
         match &self.entry {
-            Written::Nothing => None,
-            Written::Now(seq) => Some(*seq),
-            Written::Before(entry) => Some(entry.seq),
+            EntryRef::Nothing => None,
+            EntryRef::Now(seq) => Some(*seq),
+            EntryRef::Before(entry) => Some(entry.seq),
         }
     }
 
@@ -56,9 +56,9 @@ impl Effect {
     #[must_use]
     pub fn transaction_id(&self, command: &Command) -> Uuid {
         let first = match &self.entry {
-            Written::Now(_) => None,
-            Written::Nothing => self.grant.as_ref().and_then(|grant| grant.transaction_id),
-            Written::Before(entry) => Some(entry.transaction_id),
+            EntryRef::Now(_) => None,
+            EntryRef::Nothing => self.grant.as_ref().and_then(|grant| grant.transaction_id),
+            EntryRef::Before(entry) => Some(entry.transaction_id),
         };
         first.unwrap_or(command.transaction_id)
     }
@@ -80,11 +80,17 @@ impl Effect {
 impl Done {
     /// Nothing happened that an entry would tell.
     pub(super) fn nothing() -> Self {
-        Self { entry: Written::Nothing, hold: None, grant: None, uncollected: Credits::ZERO, replayed: false }
+        Self {
+            entry: EntryRef::Nothing,
+            hold: None,
+            grant: None,
+            uncollected: Credits::ZERO,
+            replayed: false,
+        }
     }
 
     /// This entry tells what happened.
     pub(super) fn wrote(seq: i64) -> Self {
-        Self { entry: Written::Now(seq), ..Self::nothing() }
+        Self { entry: EntryRef::Now(seq), ..Self::nothing() }
     }
 }

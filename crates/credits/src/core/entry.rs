@@ -78,7 +78,7 @@ pub struct Charge {
 
 /// Where the entry of a command is found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Written {
+pub enum EntryRef {
     /// There is none.
     #[default]
     Nothing,

@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 
 use crate::{
     core::{
-        AccountState, Claim, Fault, Grant, Known, Stop, Written, due, effect::Done, fault::next,
-        grant::Notes, journal::Cause,
+        AccountState, Claim, EntryRef, Fault, Grant, Known, Stop, due, effect::Done, fault::next,
+        grant::Notes, journal::EntryContext,
     },
     error::{PeriodFault, Refusal},
     model::{GrantKind, NewGrant, PRIORITY_DEFAULT, ReferenceScope, balance::BALANCE_MAX},
@@ -25,7 +25,7 @@ pub(super) struct Offer<'a> {
 }
 
 impl<'a> Offer<'a> {
-    pub(super) fn of(new: &'a NewGrant) -> Self {
+    pub(super) fn new(new: &'a NewGrant) -> Self {
         Self {
             kind: new.kind.into(),
             amount: new.amount,
@@ -57,25 +57,29 @@ impl<'a> Offer<'a> {
 }
 
 /// Gives credit, or finds that it was given before. A reference that is unique among all users credits one of them.
-pub(super) fn give(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Result<Done, Stop> {
+pub(super) fn give(
+    state: &mut AccountState,
+    offer: Offer<'_>,
+    context: EntryContext<'_>,
+) -> Result<Done, Stop> {
     let Some(global) = offer.global_reference() else {
-        return give_once(state, offer, cause);
+        return give_once(state, offer, context);
     };
     if state.claim(global) == Some(Claim::Theirs) {
         return Err(Refusal::ReferenceTaken.into());
     }
-    let done = give_once(state, offer, cause)?;
+    let done = give_once(state, offer, context)?;
     if state.claim(global).is_none() {
         state.know_claim(global.to_owned(), Claim::New);
     }
     Ok(done)
 }
 
-fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Result<Done, Stop> {
+fn give_once(state: &mut AccountState, offer: Offer<'_>, context: EntryContext<'_>) -> Result<Done, Stop> {
     if let Some(known) = offer.reference_id.and_then(|reference| state.references.get(reference)) {
         return replay(state, &offer, known);
     }
-    let now = cause.created_at;
+    let now = context.created_at;
     let (effective_at, expires_at) = period(&offer, now)?;
     check_limit(state, offer.amount)?;
     check_lifetime(state, offer.amount)?;
@@ -84,7 +88,7 @@ fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Re
     state.account.grant_seq = id;
     let scheduled = effective_at > now;
     let transaction_id =
-        if scheduled { due::Item::Booking(id).transaction_id(state) } else { cause.transaction_id };
+        if scheduled { due::Item::Booking(id).transaction_id(state) } else { context.transaction_id };
     let grant = Grant {
         id,
         kind: offer.kind,
@@ -100,15 +104,15 @@ fn give_once(state: &mut AccountState, offer: Offer<'_>, cause: Cause<'_>) -> Re
         created_at: now,
         notes: Some(Box::new(Notes {
             transaction_id: Some(transaction_id),
-            description: cause.description.map(str::to_owned),
-            metadata: cause.metadata.clone(),
+            description: context.description.map(str::to_owned),
+            metadata: context.metadata.clone(),
         })),
     };
     state.add_grant(grant.clone());
     if let Some(reference) = offer.reference_id {
         state.know(reference.to_owned(), Known { grant, entry: None });
     }
-    let entry = if scheduled { Written::Nothing } else { Written::Now(due::book(state, id, cause)?) };
+    let entry = if scheduled { EntryRef::Nothing } else { EntryRef::Now(due::book(state, id, context)?) };
     Ok(Done { entry, grant: Some(id), ..Done::nothing() })
 }
 
@@ -119,11 +123,11 @@ fn replay(state: &AccountState, offer: &Offer<'_>, known: &Known) -> Result<Done
     }
     let written_now = |seq: i64| state.journal().iter().find(|entry| entry.seq == seq);
     let transaction_id = match &written {
-        Written::Before(entry) => entry.transaction_id,
-        Written::Now(seq) => {
+        EntryRef::Before(entry) => entry.transaction_id,
+        EntryRef::Now(seq) => {
             written_now(*seq).ok_or_else(|| Fault::new(format!("entry {seq} is not there")))?.transaction_id
         }
-        Written::Nothing => due::Item::Booking(known.grant.id).transaction_id(state),
+        EntryRef::Nothing => due::Item::Booking(known.grant.id).transaction_id(state),
     };
     Err(Refusal::ReferenceConflict { transaction_id }.into())
 }

@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use crate::{
     core::{
-        AccountState, Fault, Hold, Line, Stop, Written, budget, burn,
+        AccountState, EntryRef, Fault, Hold, Line, Stop, budget, burn,
         burn::Portion,
         consume,
         effect::Done,
         fault::{minus, negative, plus},
-        journal::{self, Cause, Draft, Usage},
+        journal::{self, Draft, EntryContext, Usage},
     },
     error::{PeriodFault, Refusal},
     model::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// What the caller wants to set aside.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct HoldRequest {
     pub hold_id: Uuid,
     pub amount: Credits,
     pub mode: HoldMode,
@@ -46,24 +46,28 @@ pub(super) fn check_ttl(ttl: Duration) -> Result<(), Refusal> {
 }
 
 /// Sets credit aside in burn order.
-pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> Result<Done, Stop> {
-    let of_class = state.open_holds().filter(|hold| hold.made_by == cause.caller);
+pub(super) fn place(
+    state: &mut AccountState,
+    request: HoldRequest,
+    context: EntryContext<'_>,
+) -> Result<Done, Stop> {
+    let of_class = state.open_holds().filter(|hold| hold.made_by == context.caller);
     if of_class.count() >= HOLDS_OPEN_MAX {
         let limit = i64::try_from(HOLDS_OPEN_MAX).unwrap_or(i64::MAX);
         return Err(Refusal::TooManyHolds { limit }.into());
     }
-    if state.hold(wish.hold_id).is_some() {
-        return Err(Fault::new(format!("hold {} would be made twice", wish.hold_id)).into());
+    if state.hold(request.hold_id).is_some() {
+        return Err(Fault::new(format!("hold {} would be made twice", request.hold_id)).into());
     }
     let available = consume::available(state)?;
-    let amount = match wish.mode {
-        HoldMode::Exact => wish.amount,
-        HoldMode::Clamp => wish.amount.min(available),
+    let amount = match request.mode {
+        HoldMode::Exact => request.amount,
+        HoldMode::Clamp => request.amount.min(available),
     };
     if amount > available || amount.is_zero() {
-        return Err(consume::insufficient(state, available, wish.amount).into());
+        return Err(consume::insufficient(state, available, request.amount).into());
     }
-    let amount = match (wish.mode, budget::cap(state.budgets(), state.account.held, amount)) {
+    let amount = match (request.mode, budget::cap(state.budgets(), state.account.held, amount)) {
         (HoldMode::Clamp, within) if !within.is_zero() => within,
         _ => amount,
     };
@@ -74,18 +78,19 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
         delta: Credits::ZERO,
         held_delta: portion.amount,
     });
-    let draft = Draft { hold_id: Some(wish.hold_id), ..Draft::new(EntryKind::Hold, amount, lines.collect()) };
-    let seq = journal::write(state, draft, cause)?;
-    let expires_at = cause
+    let draft =
+        Draft { hold_id: Some(request.hold_id), ..Draft::new(EntryKind::Hold, amount, lines.collect()) };
+    let seq = journal::write(state, draft, context)?;
+    let expires_at = context
         .created_at
-        .checked_add(wish.ttl)
+        .checked_add(request.ttl)
         .map(whole_microseconds)
         .ok_or(Refusal::InvalidPeriod(PeriodFault::Ttl))?;
     state.add_hold(Hold {
-        id: wish.hold_id,
-        made_by: cause.caller,
+        id: request.hold_id,
+        made_by: context.caller,
         ended_by: None,
-        requested: wish.amount,
+        requested: request.amount,
         amount,
         status: HoldStatus::Open,
         captured: Credits::ZERO,
@@ -94,13 +99,13 @@ pub(super) fn place(state: &mut AccountState, wish: Wish, cause: Cause<'_>) -> R
         capped: false,
         entry_seq: seq,
         expires_at,
-        created_at: cause.created_at,
+        created_at: context.created_at,
         resolved_at: None,
         allocation,
-        description: cause.description.map(str::to_owned),
-        metadata: cause.metadata.clone(),
+        description: context.description.map(str::to_owned),
+        metadata: context.metadata.clone(),
     });
-    Ok(Done { hold: Some(wish.hold_id), ..Done::wrote(seq) })
+    Ok(Done { hold: Some(request.hold_id), ..Done::wrote(seq) })
 }
 
 /// Charges a hold and frees the rest. Never fails for lack of credit or of a budget: the work was done.
@@ -109,9 +114,9 @@ pub(super) fn capture(
     hold_id: Uuid,
     amount: Option<Credits>,
     usage: Usage,
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<Done, Stop> {
-    let hold = open(state, hold_id, cause.caller)?.clone();
+    let hold = open(state, hold_id, context.caller)?.clone();
     let wanted = amount.unwrap_or(hold.amount);
     let from_hold = wanted.min(hold.amount);
     let beyond = minus(wanted, from_hold)?;
@@ -120,7 +125,7 @@ pub(super) fn capture(
     let charged = plus(from_hold, extra)?;
     let (taken, freed) = split(state.in_burn_order(&hold.allocation)?, from_hold)?;
 
-    let mut entry = Written::Nothing;
+    let mut entry = EntryRef::Nothing;
     if !charged.is_zero() {
         let mut lines = Vec::new();
         for portion in taken {
@@ -132,27 +137,31 @@ pub(super) fn capture(
             journal::add_line(&mut lines, portion.grant_id, part, Credits::ZERO)?;
         }
         let draft = Draft { hold_id: Some(hold_id), usage, ..Draft::new(EntryKind::Capture, charged, lines) };
-        entry = Written::Now(journal::write(state, draft, cause)?);
+        entry = EntryRef::Now(journal::write(state, draft, context)?);
         budget::spend(state.budgets_mut(), charged)?;
     }
     let released = minus(hold.amount, from_hold)?;
     if !released.is_zero() {
-        free(state, hold_id, released, &freed, cause)?;
+        free(state, hold_id, released, &freed, context)?;
     }
     let uncollected = minus(beyond, extra)?;
     let hold = state.hold_mut(hold_id)?;
     hold.status = HoldStatus::Captured;
-    hold.ended_by = Some(cause.caller);
-    hold.resolved_at = Some(cause.created_at);
+    hold.ended_by = Some(context.caller);
+    hold.resolved_at = Some(context.created_at);
     hold.capped = extra < affordable;
     (hold.captured, hold.released, hold.uncollected) = (charged, released, uncollected);
     Ok(Done { entry, hold: Some(hold_id), uncollected, ..Done::nothing() })
 }
 
 /// Gives up a hold.
-pub(super) fn release(state: &mut AccountState, hold_id: Uuid, cause: Cause<'_>) -> Result<Done, Stop> {
-    open(state, hold_id, cause.caller)?;
-    let seq = end(state, hold_id, Ending::Released, cause)?;
+pub(super) fn release(
+    state: &mut AccountState,
+    hold_id: Uuid,
+    context: EntryContext<'_>,
+) -> Result<Done, Stop> {
+    open(state, hold_id, context.caller)?;
+    let seq = end(state, hold_id, Ending::Released, context)?;
     Ok(Done { hold: Some(hold_id), ..Done::wrote(seq) })
 }
 
@@ -161,18 +170,18 @@ pub(super) fn end(
     state: &mut AccountState,
     hold_id: Uuid,
     ending: Ending,
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<i64, Fault> {
     let hold = state.hold_mut(hold_id)?;
     let (amount, allocation) = (hold.amount, hold.allocation.clone());
     hold.released = amount;
-    hold.resolved_at = Some(cause.created_at);
+    hold.resolved_at = Some(context.created_at);
     (hold.status, hold.ended_by) = match ending {
-        Ending::Released => (HoldStatus::Released, Some(cause.caller)),
+        Ending::Released => (HoldStatus::Released, Some(context.caller)),
         Ending::Expired => (HoldStatus::Expired, None),
     };
     let portions = state.in_burn_order(&allocation)?;
-    free(state, hold_id, amount, &portions, cause)
+    free(state, hold_id, amount, &portions, context)
 }
 
 /// The hold, if this caller may resolve it. Users end only what users set aside: the work that a service holds credit for
@@ -194,7 +203,7 @@ fn free(
     hold_id: Uuid,
     amount: Credits,
     portions: &[Portion],
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<i64, Fault> {
     let mut lines = Vec::new();
     for portion in portions {
@@ -202,7 +211,7 @@ fn free(
         journal::add_line(&mut lines, portion.grant_id, Credits::ZERO, freed)?;
     }
     let draft = Draft { hold_id: Some(hold_id), ..Draft::new(EntryKind::Release, amount, lines) };
-    journal::write(state, draft, cause)
+    journal::write(state, draft, context)
 }
 
 /// The first `amount` of the portions, and the rest of them.

@@ -14,7 +14,7 @@ use crate::{
 
 /// On whose behalf an entry is written, and when it takes effect.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cause<'a> {
+pub(super) struct EntryContext<'a> {
     pub transaction_id: Uuid,
     pub actor: Actor,
     pub caller: CallerClass,
@@ -78,7 +78,7 @@ pub(super) fn add_line(
 }
 
 /// Applies the lines to the grants and their sums to the account, and adds the entry. Answers its `seq`.
-pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) -> Result<i64, Fault> {
+pub(super) fn write(state: &mut AccountState, draft: Draft, context: EntryContext<'_>) -> Result<i64, Fault> {
     let balance_before = state.account.posted;
     let (mut posted, mut held) = (balance_before, state.account.held);
     for line in &draft.lines {
@@ -105,7 +105,7 @@ pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) ->
     (state.account.posted, state.account.held, state.account.entry_seq) = (posted, held, seq);
     state.add_entry(JournalEntry {
         seq,
-        transaction_id: cause.transaction_id,
+        transaction_id: context.transaction_id,
         kind: draft.kind,
         amount: draft.amount,
         balance_before,
@@ -116,11 +116,11 @@ pub(super) fn write(state: &mut AccountState, draft: Draft, cause: Cause<'_>) ->
         reference_id: draft.reference_id,
         refunds_seq: draft.refunds_seq,
         metered,
-        description: cause.description.map(str::to_owned),
-        metadata: cause.metadata.clone(),
-        actor: cause.actor,
-        created_at: cause.created_at,
-        booked_at: cause.booked_at,
+        description: context.description.map(str::to_owned),
+        metadata: context.metadata.clone(),
+        actor: context.actor,
+        created_at: context.created_at,
+        booked_at: context.booked_at,
         lines: draft.lines,
     });
     Ok(seq)

@@ -15,7 +15,7 @@ use crate::{
         fault::{minus, negative, next, plus},
         give,
         grant::Notes,
-        journal::{self, Cause, Draft},
+        journal::{self, Draft, EntryContext},
     },
     error::Refusal,
     model::{EntryKind, GrantKind},
@@ -29,7 +29,7 @@ pub(super) fn refund(
     state: &mut AccountState,
     transaction_id: Uuid,
     amount: Option<Credits>,
-    cause: Cause<'_>,
+    context: EntryContext<'_>,
 ) -> Result<Done, Stop> {
     let charge = charge_of(state, transaction_id)?.ok_or(Refusal::TransactionNotFound { transaction_id })?;
     let refundable = minus(charge.amount, charge.refunded)?;
@@ -49,14 +49,14 @@ pub(super) fn refund(
         if part.is_zero() {
             continue;
         }
-        let grant_id = home(state, portion.grant_id, part, cause)?;
+        let grant_id = home(state, portion.grant_id, part, context)?;
         journal::add_line(&mut lines, grant_id, part, Credits::ZERO)?;
     }
     if !rest.is_zero() {
         return Err(Fault::new(format!("charge {transaction_id} is {rest} credits short")).into());
     }
     let draft = Draft { refunds_seq: Some(charge.seq), ..Draft::new(EntryKind::Refund, amount, lines) };
-    let seq = journal::write(state, draft, cause)?;
+    let seq = journal::write(state, draft, context)?;
     budget::give_back(state.budgets_mut(), amount, charge.created_at)?;
     Ok(Done::wrote(seq))
 }
@@ -93,8 +93,13 @@ fn charge_of(state: &AccountState, transaction_id: Uuid) -> Result<Option<Charge
 }
 
 /// Where a part goes: to the grant it came from, or to a new one if that has ended.
-fn home(state: &mut AccountState, source: i64, part: Credits, cause: Cause<'_>) -> Result<i64, Fault> {
-    let now = cause.created_at;
+fn home(
+    state: &mut AccountState,
+    source: i64,
+    part: Credits,
+    context: EntryContext<'_>,
+) -> Result<i64, Fault> {
+    let now = context.created_at;
     let grant = state.grant_mut(source)?;
     if grant.expires_at.is_none_or(|end| end > now) {
         return Ok(source);
@@ -118,9 +123,9 @@ fn home(state: &mut AccountState, source: i64, part: Credits, cause: Cause<'_>) 
         reference_id: None,
         created_at: now,
         notes: Some(Box::new(Notes {
-            transaction_id: Some(cause.transaction_id),
-            description: cause.description.map(str::to_owned),
-            metadata: cause.metadata.clone(),
+            transaction_id: Some(context.transaction_id),
+            description: context.description.map(str::to_owned),
+            metadata: context.metadata.clone(),
         })),
     });
     Ok(id)

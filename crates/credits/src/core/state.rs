@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     core::{
-        Budget, Charge, Fault, Grant, Hold, JournalEntry, Known, Written, burn, burn::Portion, fault::total,
+        Budget, Charge, EntryRef, Fault, Grant, Hold, JournalEntry, Known, burn, burn::Portion, fault::total,
     },
     model::{Balance, EntryKind, GrantView, HoldView},
 };
@@ -19,7 +19,7 @@ pub struct AccountState {
     /// Whose.
     pub user_id: UserId,
     /// Whether the account has been opened.
-    pub standing: Standing,
+    pub status: AccountStatus,
     /// The figures.
     pub account: Account,
     /// The figures when the state was loaded: what is to be saved is the difference.
@@ -42,7 +42,7 @@ pub struct AccountState {
 
 /// Whether an account exists for the commands that come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum AccountStatus {
     /// It was stored before.
     Open,
     /// Its row was made for a command of this batch that is still to come.
@@ -87,7 +87,7 @@ impl AccountState {
     /// [`Fault`] when the figures of the account are not those of its grants and holds.
     pub fn load(
         user_id: UserId,
-        standing: Standing,
+        status: AccountStatus,
         account: Account,
         mut grants: Vec<Grant>,
         holds: Vec<Hold>,
@@ -95,7 +95,7 @@ impl AccountState {
         grants.sort_by(burn::order);
         let state = Self {
             user_id,
-            standing,
+            status,
             account,
             loaded: account,
             grants,
@@ -124,7 +124,7 @@ impl AccountState {
         };
         Self {
             user_id,
-            standing: Standing::Fresh,
+            status: AccountStatus::Fresh,
             account,
             loaded: account,
             grants: Vec::new(),
@@ -354,9 +354,9 @@ impl AccountState {
     }
 
     /// The entry that booked the grant of a known reference, if it is booked.
-    pub(crate) fn entry_of(&self, known: &Known) -> Result<Written, Fault> {
+    pub(crate) fn entry_of(&self, known: &Known) -> Result<EntryRef, Fault> {
         if let Some(entry) = &known.entry {
-            return Ok(Written::Before(entry.clone()));
+            return Ok(EntryRef::Before(entry.clone()));
         }
         // Not booked when it was loaded, so it is among the grants: scheduled, or booked since.
         let grant = self
@@ -364,7 +364,7 @@ impl AccountState {
             .iter()
             .find(|grant| grant.id == known.grant.id)
             .ok_or_else(|| Fault::new(format!("grant {} is not there", known.grant.id)))?;
-        Ok(grant.booked_seq.map_or(Written::Nothing, Written::Now))
+        Ok(grant.booked_seq.map_or(EntryRef::Nothing, EntryRef::Now))
     }
 }
 

@@ -83,7 +83,7 @@ pub enum Action {
         usage_record_id: Option<i64>,
     },
     /// Charges a usage record that is written in the same transaction.
-    Meter(Metering),
+    Meter(UsageCharge),
     /// Gives up a hold.
     Release {
         /// Which hold.
@@ -114,7 +114,7 @@ pub enum Action {
 
 /// The charge of a usage record. The entry it makes is linked with the record: there is never a second one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Metering {
+pub struct UsageCharge {
     /// How much. Zero makes no entry.
     pub amount: Credits,
     /// What pays.

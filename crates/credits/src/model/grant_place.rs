@@ -25,7 +25,7 @@ pub struct GrantPlace {
 impl GrantPlace {
     /// Where this grant stands.
     #[must_use]
-    pub fn of(grant: &GrantView) -> Self {
+    pub fn from_grant(grant: &GrantView) -> Self {
         Self {
             priority: grant.priority,
             expires_at: grant.expires_at,

@@ -68,7 +68,7 @@ pub struct LowCrossing {
 impl LowCrossing {
     /// The crossing that this entry made, if it made one. The next one needs a rise above the threshold first.
     #[must_use]
-    pub fn of(entry: &Entry, threshold: Credits) -> Option<Self> {
+    pub fn new(entry: &Entry, threshold: Credits) -> Option<Self> {
         let crosses = entry.balance_before > threshold && entry.balance_after <= threshold;
         crosses.then(|| Self {
             user_id: entry.user_id.clone(),

@@ -7,7 +7,7 @@ use pg::{DbError, Tx};
 use time::OffsetDateTime;
 
 use crate::{
-    core::{Effect, Written},
+    core::{Effect, EntryRef},
     error::Refusal,
     model::{Applied, Balance, Command, Entry, Executed, LowCrossing, Outcome},
     store::{self, Batch, Saved},
@@ -96,9 +96,9 @@ impl<'a> Answers<'a> {
     fn applied(&self, command: &Command, mut effect: Effect) -> Result<Applied, DbError> {
         let user_id = &command.user_id;
         let entry = match std::mem::take(&mut effect.entry) {
-            Written::Nothing => None,
-            Written::Before(entry) => Some(*entry),
-            Written::Now(seq) => Some(self.entry(user_id, seq)?.clone()),
+            EntryRef::Nothing => None,
+            EntryRef::Before(entry) => Some(*entry),
+            EntryRef::Now(seq) => Some(self.entry(user_id, seq)?.clone()),
         };
         let mut applied = effect.with_entry(entry);
         if let Some(hold) = &mut applied.hold

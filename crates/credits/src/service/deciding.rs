@@ -94,7 +94,7 @@ impl<'a> Deciding<'a> {
     /// # Errors
     /// [`DbError::Inconsistent`]: damaged data or a bug; nothing of the batch may be saved.
     pub fn balance(&self, user_id: &UserId) -> Result<Option<Balance>, DbError> {
-        let open = |state: &&core::AccountState| state.standing == core::Standing::Open;
+        let open = |state: &&core::AccountState| state.status == core::AccountStatus::Open;
         let state = self.batch.accounts.get(user_id).filter(open);
         state.map(|state| core::view(state, self.at(user_id)).map_err(inconsistent)).transpose()
     }
@@ -137,7 +137,7 @@ impl<'a> Deciding<'a> {
             .collect();
         let own = |entry: &Entry| batch.thresholds.get(&entry.user_id).copied();
         let threshold = |entry: &Entry| own(entry).or(defaults.low_balance_at);
-        let low = entries.iter().filter_map(|entry| LowCrossing::of(entry, threshold(entry)?)).collect();
+        let low = entries.iter().filter_map(|entry| LowCrossing::new(entry, threshold(entry)?)).collect();
         Decided { commands, previews, batch, entries, low }
     }
 }

@@ -93,7 +93,7 @@ pub async fn grants(
 ) -> Result<Slice<GrantView, GrantPlace>, DbError> {
     let found = store::listings::grants(conn, clock.pinned(), user, filter, page).await?;
     let Some(now) = found.now else {
-        return Ok(page.cut(Vec::new(), GrantPlace::of));
+        return Ok(page.cut(Vec::new(), GrantPlace::from_grant));
     };
     let peeked = if found.is_due {
         let peeked = store::peek::peek(conn, clock.pinned(), std::slice::from_ref(user)).await?;
@@ -109,7 +109,7 @@ pub async fn grants(
         present.unwrap_or(&stored).shown(&notes, now)
     };
     let views = Found { items: found.grants.into_iter().map(show).collect(), rows: found.rows };
-    Ok(page.cut_found(views, GrantPlace::of))
+    Ok(page.cut_found(views, GrantPlace::from_grant))
 }
 
 /// The holds of `user`, newest first. Empty without an account. One statement.

@@ -12,7 +12,7 @@ use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
 use crate::{
-    core::{Account, AccountState, Grant, Hold, Standing},
+    core::{Account, AccountState, AccountStatus, Grant, Hold},
     store::{
         columns::{Shared, texts},
         grants::GrantRow,
@@ -126,10 +126,10 @@ pub fn assemble(
     }
     let mut states = BTreeMap::new();
     for AccountRow { user_id: user, account, .. } in accounts {
-        let standing = if fresh.contains(&user) { Standing::Fresh } else { Standing::Open };
+        let status = if fresh.contains(&user) { AccountStatus::Fresh } else { AccountStatus::Open };
         let grants = grants_of.remove(&user).unwrap_or_default();
         let holds = holds_of.remove(&user).unwrap_or_default();
-        let state = AccountState::load(user.clone(), standing, account, grants, holds)
+        let state = AccountState::load(user.clone(), status, account, grants, holds)
             .map_err(|fault| DbError::Inconsistent(fault.to_string()))?;
         states.insert(user, state);
     }

@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// What the database gave to new entries, by account and `seq`.
-pub type Ids = BTreeMap<(UserId, i64), Given>;
+pub type Ids = BTreeMap<(UserId, i64), NewEntryIds>;
 
 /// What the database gave to a new entry.
 #[derive(Debug)]
-pub struct Given {
+pub struct NewEntryIds {
     /// Its documented id.
     pub id: i64,
     /// Its metadata as `jsonb` keeps them; `None` for the empty object.
@@ -136,7 +136,7 @@ FROM (
 
 /// Writes what commands did since loading, but for grants and holds that are new and holds that were resolved.
 pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids, DbError> {
-    let changes = Changes::of(states);
+    let changes = Changes::new(states);
     if changes.is_nothing() {
         return Ok(Ids::new());
     }
@@ -152,7 +152,7 @@ pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids,
 }
 
 impl<'a> Changes<'a> {
-    fn of(states: &[&'a AccountState]) -> Self {
+    fn new(states: &[&'a AccountState]) -> Self {
         let mut changes = Self {
             entries: Vec::with_capacity(states.len()),
             lines: Vec::with_capacity(states.len()),
@@ -189,7 +189,7 @@ impl<'a> Changes<'a> {
         let mut ids = Ids::new();
         for row in rows {
             if let (Some(user), Some(seq), Some(id)) = (row.user_id, row.seq, row.id) {
-                ids.insert((user, seq), Given { id, metadata: row.metadata });
+                ids.insert((user, seq), NewEntryIds { id, metadata: row.metadata });
             }
         }
         DbError::expect_rows("insert credits.entries", self.entries.len(), ids.len())?;

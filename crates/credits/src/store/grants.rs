@@ -79,14 +79,14 @@ struct LiveRow {
 }
 
 /// What the database made of the metadata of new grants: as `jsonb` keeps them, `None` for the empty object.
-pub type Kept = BTreeMap<(UserId, i64), Option<String>>;
+pub type StoredMetadata = BTreeMap<(UserId, i64), Option<String>>;
 
-struct KeptRow {
+struct MetadataRow {
     user_id: UserId,
     id: i64,
     metadata: Option<String>,
 }
-pg::read_columns! { KeptRow: { user_id, id, metadata } }
+pg::read_columns! { MetadataRow: { user_id, id, metadata } }
 
 struct NotesOfRow {
     grant_id: i64,
@@ -156,13 +156,13 @@ pub async fn notes(
 }
 
 /// Inserts the grants made since loading.
-pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Kept, DbError> {
+pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<StoredMetadata, DbError> {
     let new: Vec<(&UserId, &Grant)> =
         states.iter().flat_map(|state| state.new_grants().map(|grant| (&state.user_id, grant))).collect();
     if new.is_empty() {
-        return Ok(Kept::new());
+        return Ok(StoredMetadata::new());
     }
-    let inserted: Vec<KeptRow> =
+    let inserted: Vec<MetadataRow> =
         pg::sql(&INSERT).bind_rows::<NewGrant>(new.iter().copied()).load(&mut conn).await?;
     DbError::expect_rows("insert credits.grants", new.len(), inserted.len())?;
     Ok(inserted.into_iter().map(|row| ((row.user_id, row.id), row.metadata)).collect())

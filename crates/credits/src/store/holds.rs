@@ -54,14 +54,14 @@ pg::read_columns! { Portion, "line_": { grant_id, amount } }
 pg::read_columns! { LineRow, "line_": { user_id, hold_id } with { portion: Portion } }
 
 /// What the database made of the metadata of new holds: as `jsonb` keeps them, `None` for the empty object.
-pub type Kept = BTreeMap<(UserId, Uuid), Option<String>>;
+pub type StoredMetadata = BTreeMap<(UserId, Uuid), Option<String>>;
 
-struct KeptRow {
+struct MetadataRow {
     user_id: UserId,
     id: Uuid,
     metadata: Option<String>,
 }
-pg::read_columns! { KeptRow: { user_id, id, metadata } }
+pg::read_columns! { MetadataRow: { user_id, id, metadata } }
 
 pg::written_columns! {
     NewHold = (user, hold): (&'a UserId, &'a Hold) {
@@ -153,13 +153,13 @@ pub fn assemble(holds: Vec<HoldRow>, lines: Vec<LineRow>) -> BTreeMap<UserId, Ve
 }
 
 /// Inserts the holds made since loading, whatever became of them since.
-pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Kept, DbError> {
+pub async fn insert(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<StoredMetadata, DbError> {
     let new: Vec<(&UserId, &Hold)> =
         states.iter().flat_map(|state| state.new_holds().map(|hold| (&state.user_id, hold))).collect();
     if new.is_empty() {
-        return Ok(Kept::new());
+        return Ok(StoredMetadata::new());
     }
-    let inserted: Vec<KeptRow> =
+    let inserted: Vec<MetadataRow> =
         pg::sql(&INSERT).bind_rows::<NewHold>(new.iter().copied()).load(&mut conn).await?;
     DbError::expect_rows("insert credits.holds", new.len(), inserted.len())?;
     Ok(inserted.into_iter().map(|row| ((row.user_id, row.id), row.metadata)).collect())

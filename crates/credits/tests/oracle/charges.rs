@@ -1,6 +1,6 @@
 //! Holds, charges of holds, refunds and corrections, as naively.
 
-use super::{Lot, Oracle, Part, Pledge, Row, Said, WEEK, free, moved};
+use super::{Answer, Lot, Oracle, Part, Pledge, Row, WEEK, free, moved};
 
 /// The row of a command, the place of its pledge, and what was missing.
 pub(super) type Done = (Option<usize>, Option<usize>, i128);
@@ -12,15 +12,15 @@ impl Oracle {
         clamp: bool,
         seconds: i64,
         command: usize,
-    ) -> Result<Done, Said> {
+    ) -> Result<Done, Answer> {
         let there = self.spendable();
         let amount = if clamp { asked.min(there) } else { asked };
         if amount > there || amount == 0 {
-            return Err(Said::No("InsufficientCreditsException"));
+            return Err(Answer::No("InsufficientCreditsException"));
         }
         let amount = if clamp { amount.min(self.allowed()) } else { amount };
         if amount > self.allowed() || amount == 0 {
-            return Err(Said::No("BudgetExceededException"));
+            return Err(Answer::No("BudgetExceededException"));
         }
         let parts = self.first_to_burn(amount);
         let aside = parts.iter().map(|(lot, part)| Part { lot: *lot, left: 0, kept: *part });
@@ -42,14 +42,14 @@ impl Oracle {
         Ok((Some(row), Some(self.pledges.len() - 1), 0))
     }
 
-    pub(super) fn open_pledge(&self, number: usize, by_user: bool) -> Result<usize, Said> {
+    pub(super) fn open_pledge(&self, number: usize, by_user: bool) -> Result<usize, Answer> {
         let place = self.pledges.iter().position(|pledge| pledge.number == number);
         match place {
-            None => Err(Said::No("HoldNotFoundException")),
+            None => Err(Answer::No("HoldNotFoundException")),
             Some(place) if by_user && !self.pledges[place].of_user => {
-                Err(Said::No("PermissionDeniedException"))
+                Err(Answer::No("PermissionDeniedException"))
             }
-            Some(place) if self.pledges[place].state != "open" => Err(Said::No("HoldNotOpenException")),
+            Some(place) if self.pledges[place].state != "open" => Err(Answer::No("HoldNotOpenException")),
             Some(place) => Ok(place),
         }
     }
@@ -123,10 +123,10 @@ impl Oracle {
         charge: usize,
         amount: Option<i128>,
         command: usize,
-    ) -> Result<usize, Said> {
+    ) -> Result<usize, Answer> {
         let is_charge = |row: &Row| matches!(row.kind, "consume" | "capture") && row.command == Some(charge);
         let Some(charged) = self.rows.iter().position(is_charge) else {
-            return Err(Said::No("TransactionNotFoundException"));
+            return Err(Answer::No("TransactionNotFoundException"));
         };
         let of = |(row, _): &(usize, Vec<(usize, i128)>)| *row == charged;
         let place = self.refundable.iter().position(of).unwrap();
@@ -134,7 +134,7 @@ impl Oracle {
         let there: i128 = parts.iter().map(|(_, part)| part).sum();
         let amount = amount.unwrap_or(there);
         if amount > there || amount == 0 {
-            return Err(Said::No("RefundExceedsChargeException"));
+            return Err(Answer::No("RefundExceedsChargeException"));
         }
         self.has_room(amount)?;
         let (mut rest, mut back) = (amount, Vec::new());
@@ -169,7 +169,7 @@ impl Oracle {
         Ok(row)
     }
 
-    pub(super) fn remove(&mut self, amount: i128, lot: Option<u8>, command: usize) -> Result<usize, Said> {
+    pub(super) fn remove(&mut self, amount: i128, lot: Option<u8>, command: usize) -> Result<usize, Answer> {
         let gone: Vec<Part> = match lot {
             None if amount <= self.spendable() => {
                 let parts = self.first_to_burn(amount);
@@ -178,7 +178,7 @@ impl Oracle {
             Some(lot) if amount <= self.lots.get(usize::from(lot)).map_or(0, free) => {
                 vec![moved(lot.into(), -amount)]
             }
-            _ => return Err(Said::No("InsufficientCreditsException")),
+            _ => return Err(Answer::No("InsufficientCreditsException")),
         };
         Ok(self.write("adjust", amount, self.time, Some(command), gone))
     }

@@ -51,7 +51,7 @@ fn effect() -> Effect {
         created_at: AT,
     };
     Effect {
-        entry: credits::core::Written::Nothing,
+        entry: credits::core::EntryRef::Nothing,
         balance: Balance { posted: micro(13), held: micro(14), lifetime_granted: micro(15) },
         hold: Some(Box::new(hold)),
         grant: Some(Box::new(grant)),

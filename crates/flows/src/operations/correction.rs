@@ -88,7 +88,7 @@ pub enum CorrectError {
 
 /// A [`Correct`] with the record that it takes back.
 #[derive(Debug)]
-struct CorrectCommand {
+struct CorrectOperation {
     correct: Correct,
     original: Option<Record>,
     /// As [`Correct::wanted`].
@@ -134,7 +134,7 @@ impl Writes {
         let ledger = original.as_ref().map_or_else(Vec::new, |record| correct.wanted(record.charge));
         let new = correct.replacement.as_ref().map(|new| new.input.clone().complete());
         let events = usage::correction_events(correct.record_id, new.as_ref());
-        let command = CorrectCommand { correct, original, ledger, events };
+        let command = CorrectOperation { correct, original, ledger, events };
         let Outcome { result, at, replay } = self.submit_unchecked(command).await?;
         let result = match result {
             Err(refusal) => Err(refusal),
@@ -147,7 +147,7 @@ impl Writes {
     }
 }
 
-impl KeyedOperation for CorrectCommand {
+impl KeyedOperation for CorrectOperation {
     type Success = Known;
     type Refusal = MeterRefusal;
     type Decided = Decided;

@@ -11,8 +11,8 @@ use pg::{DbError, Rejected};
 use super::Writes;
 use crate::{
     answers::{self, Repeat, RepeatAnswer, Wanted},
+    caller::{CallerCheck, CallerRejected},
     operation::{KeyedOperation, Needs, Outcome, Subject, Timed},
-    standing::{Barred, StandingCheck},
     unit_of_work::{Saved, UnitOfWork},
 };
 
@@ -41,12 +41,12 @@ impl CommandRefusal {
     }
 }
 
-/// A command with its key, for a user whose standing may still have to be checked.
+/// A command with its key, for a user whose status may still have to be checked.
 #[derive(Debug)]
-struct LedgerCommand {
+struct LedgerOperation {
     command: Command,
     key: Option<IdempotencyKey>,
-    check: StandingCheck,
+    check: CallerCheck,
 }
 
 /// A command before it is saved.
@@ -58,7 +58,7 @@ enum Decided {
 }
 
 impl Writes {
-    /// Runs a command of the ledger, under a key at most once; with a check that is due, only for a user in good standing.
+    /// Runs a command of the ledger, under a key at most once; with a check that is due, only for a user who is active.
     ///
     /// # Errors
     /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
@@ -66,13 +66,13 @@ impl Writes {
         &self,
         command: Command,
         key: Option<IdempotencyKey>,
-        check: StandingCheck,
-    ) -> Result<Result<LedgerOutcome, Barred>, Rejected> {
-        self.submit(LedgerCommand { command, key, check }).await
+        check: CallerCheck,
+    ) -> Result<Result<LedgerOutcome, CallerRejected>, Rejected> {
+        self.submit(LedgerOperation { command, key, check }).await
     }
 }
 
-impl KeyedOperation for LedgerCommand {
+impl KeyedOperation for LedgerOperation {
     type Success = Applied;
     type Refusal = CommandRefusal;
     type Decided = Decided;

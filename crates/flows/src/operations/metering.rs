@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use credits::{Action, Balance, Command, Effect, Metering, Payer, Refusal};
+use credits::{Action, Balance, Command, Effect, Payer, Refusal, UsageCharge};
 use idempotency::{KeyConflict, KeyedRequest, Link, NewAnswer, StoredAnswer};
 use identity::UserStatus;
 use kernel::{Actor, CallerClass, Credits, Failure, FreeForm, IdempotencyKey};
@@ -17,14 +17,14 @@ use uuid::Uuid;
 use super::{Writes, ledger::acts_as};
 use crate::{
     answers::{self, Repeat, RepeatAnswer, Wanted, unusable},
+    caller::{CallerCheck, CallerRejected},
     operation::{KeyedOperation, Needs, Outcome, Subject, Timed},
-    standing::{Barred, StandingCheck},
     unit_of_work::{Saved, UnitOfWork},
 };
 
 /// A usage record that is wanted.
 #[derive(Debug, Clone)]
-pub struct Metered {
+pub struct UsageCommand {
     /// What was used.
     pub input: UsageInput,
     /// What pays for it; `None` records and deducts nothing.
@@ -37,8 +37,8 @@ pub struct Metered {
     pub idempotency: Option<IdempotencyKey>,
 }
 
-/// Outcome of a [`Metered`].
-pub type Meterage = Outcome<Recorded, MeterRefusal>;
+/// Outcome of a [`UsageCommand`].
+pub type UsageOutcome = Outcome<Recorded, MeterRefusal>;
 
 /// A record that is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,7 +111,7 @@ impl MeterRefusal {
     }
 }
 
-impl Metered {
+impl UsageCommand {
     /// Returns whether the ledger takes part: credits may be charged.
     #[must_use]
     pub fn involves_ledger(&self) -> bool {
@@ -159,13 +159,13 @@ impl Metered {
     }
 }
 
-/// A [`Metered`], for a user whose standing may still have to be checked.
+/// A [`UsageCommand`], for a user whose status may still have to be checked.
 #[derive(Debug)]
-struct UsageCommand {
-    metered: Metered,
-    /// As [`Metered::wanted`].
+struct UsageOperation {
+    command: UsageCommand,
+    /// As [`UsageCommand::wanted`].
     ledger: Option<Command>,
-    check: StandingCheck,
+    check: CallerCheck,
 }
 
 /// A record before it is saved.
@@ -183,26 +183,26 @@ impl Writes {
     /// [`Rejected`] when it could not be run; a refusal of the rules is an outcome.
     pub async fn usage(
         &self,
-        metered: Metered,
-        check: StandingCheck,
-    ) -> Result<Result<Meterage, Barred>, Rejected> {
-        let ledger = metered.wanted();
-        self.submit(UsageCommand { metered, ledger, check }).await
+        command: UsageCommand,
+        check: CallerCheck,
+    ) -> Result<Result<UsageOutcome, CallerRejected>, Rejected> {
+        let ledger = command.wanted();
+        self.submit(UsageOperation { command, ledger, check }).await
     }
 }
 
-impl KeyedOperation for UsageCommand {
+impl KeyedOperation for UsageOperation {
     type Success = Recorded;
     type Refusal = MeterRefusal;
     type Decided = Decided;
 
     fn needs(&self) -> Needs<'_> {
-        let (metered, input) = (&self.metered, &self.metered.input);
+        let (command, input) = (&self.command, &self.command.input);
         let (user_id, caller) = (&input.user_id, input.recorded_by);
         let texts = [&input.billing_metadata, &input.request_data, &input.response_data];
         Needs {
             caller: Some((user_id, self.check)),
-            key: metered.idempotency.as_ref().map(|key| KeyedRequest { user_id, key, caller }),
+            key: command.idempotency.as_ref().map(|key| KeyedRequest { user_id, key, caller }),
             ledger: self.ledger.as_slice(),
             records: 1,
             events: input.event_id.as_slice(),
@@ -216,11 +216,11 @@ impl KeyedOperation for UsageCommand {
         status: Option<UserStatus>,
         unit: &mut UnitOfWork<'a>,
     ) -> Result<(Decided, Option<NewAnswer>), DbError> {
-        let metered = &self.metered;
-        let timed = metered.decide(acts_as(metered.actor, status), unit)?;
+        let command = &self.command;
+        let timed = command.decide(acts_as(command.actor, status), unit)?;
         let mut answer = None;
-        if metered.idempotency.is_some() {
-            answer = stored_answer(metered, &timed)?;
+        if command.idempotency.is_some() {
+            answer = stored_answer(command, &timed)?;
             if let Ok(recorded) = &timed.0 {
                 unit.wanted.new_record(&recorded.record);
             }
@@ -229,13 +229,13 @@ impl KeyedOperation for UsageCommand {
     }
 
     fn repeat(&self, stored: &StoredAnswer, wanted: &mut Wanted) -> Result<Decided, DbError> {
-        let (repeat, user_id) = (Repeat::read(stored)?, &self.metered.input.user_id);
+        let (repeat, user_id) = (Repeat::read(stored)?, &self.command.input.user_id);
         match &repeat.answer {
             RepeatAnswer::Refused(_) => {}
             RepeatAnswer::Applied { link, .. } => wanted.record(user_id, record_id(*link)?),
             RepeatAnswer::Pruned(link) => {
                 wanted.record(user_id, record_id(*link)?);
-                if self.metered.involves_ledger() {
+                if self.command.involves_ledger() {
                     wanted.trace(user_id, link.transaction_id);
                 }
             }
@@ -248,13 +248,13 @@ impl KeyedOperation for UsageCommand {
         decided: Decided,
         saved: &mut Saved<'_>,
     ) -> Result<Timed<Recorded, MeterRefusal>, DbError> {
-        let user_id = &self.metered.input.user_id;
+        let user_id = &self.command.input.user_id;
         let Repeat { at, answer } = match decided {
             Decided::Repeat(repeat) => *repeat,
             Decided::New(timed) => {
                 let (mut result, at) = *timed;
                 // An answer under a key shows the record as it is stored, as its repeats will.
-                if let (Some(_), Ok(recorded)) = (&self.metered.idempotency, &mut result)
+                if let (Some(_), Ok(recorded)) = (&self.command.idempotency, &mut result)
                     && let Some(stored) = saved.records.get(user_id, recorded.record.id)
                 {
                     recorded.record = stored.clone();
@@ -262,7 +262,7 @@ impl KeyedOperation for UsageCommand {
                 return Ok((result, at));
             }
         };
-        let involves_ledger = self.metered.involves_ledger();
+        let involves_ledger = self.command.involves_ledger();
         let (link, replay, balance) = match answer {
             RepeatAnswer::Refused(refusal) => return Ok((Err(refusal), at)),
             RepeatAnswer::Applied { effect, link, .. } => {
@@ -285,11 +285,11 @@ impl KeyedOperation for UsageCommand {
     }
 
     fn shown_again(&self, first: Recorded) -> Recorded {
-        Recorded { balance: first.balance.filter(|_| self.metered.involves_ledger()), ..first }
+        Recorded { balance: first.balance.filter(|_| self.command.involves_ledger()), ..first }
     }
 }
 
-impl Metered {
+impl UsageCommand {
     fn decide(
         &self,
         actor: Actor,
@@ -377,7 +377,7 @@ pub(super) fn charge(
     unit: &mut UnitOfWork<'_>,
 ) -> Result<Timed<(Draft, Balance), Refusal>, DbError> {
     let (amount, usage_record_id) = (draft.record().credits_charged, draft.record().id);
-    let command = command(Action::Meter(Metering { amount, from, usage_record_id }));
+    let command = command(Action::Meter(UsageCharge { amount, from, usage_record_id }));
     let transaction_id = command.transaction_id;
     let preview = unit.ledger()?.apply(Cow::Owned(command))?;
     let charged = |effect: &Effect| {
@@ -432,7 +432,7 @@ impl RecordedEffect {
 
 /// The answer to be stored; `None` for a refusal that is not remembered.
 fn stored_answer(
-    metered: &Metered,
+    command: &UsageCommand,
     (result, at): &Timed<Recorded, MeterRefusal>,
 ) -> Result<Option<NewAnswer>, DbError> {
     match result {
@@ -441,7 +441,7 @@ fn stored_answer(
         Ok(Recorded { record, replay, balance }) => {
             let is_known = *replay == usage::Replay::ByEvent;
             let entry_seq = record.charge.filter(|_| !is_known).map(|charge| charge.seq);
-            let transaction_id = metered.transaction_id;
+            let transaction_id = command.transaction_id;
             let link = Link { transaction_id, usage_record_id: Some(record.id) };
             let effect = RecordedEffect::new(*balance, record.credits_uncollected, is_known);
             answers::applied(*at, entry_seq, link, &effect).map(Some)

@@ -20,7 +20,7 @@ pub(super) enum CanonicalJson<'t> {
 
 impl<'t> CanonicalJson<'t> {
     /// Reads a text in one pass. What is no JSON is a literal.
-    pub(super) fn of(text: &'t str) -> Self {
+    pub(super) fn new(text: &'t str) -> Self {
         let text = text.trim();
         // The reader takes the grammar for granted.
         let value = match serde_json::from_str::<IgnoredAny>(text) {
@@ -225,7 +225,7 @@ mod tests {
 
     fn assert_same(text: &str) {
         let (mut words, mut former) = (Vec::new(), Vec::new());
-        CanonicalJson::of(text).words(&mut |word| words.push(word.to_owned()));
+        CanonicalJson::new(text).words(&mut |word| words.push(word.to_owned()));
         former_words(text, 0, &mut former);
         assert_eq!(words, former, "{text:?}");
     }

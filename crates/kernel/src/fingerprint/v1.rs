@@ -77,7 +77,7 @@ impl Fingerprint {
     /// With free JSON.
     pub fn json(mut self, json: &FreeForm) -> Self {
         if self.steps.is_empty() {
-            return Self { begun: with_json(self.begun, &CanonicalJson::of(json.as_json())), ..self };
+            return Self { begun: with_json(self.begun, &CanonicalJson::new(json.as_json())), ..self };
         }
         self.steps.push(Step::Json(json.clone()));
         self
@@ -99,7 +99,7 @@ impl Fingerprint {
     pub fn finish(&self) -> [u8; FINGERPRINT_BYTES] {
         let hash = self.steps.iter().fold(self.begun.clone(), |hash, step| match step {
             Step::Word(word) => with(hash, word.as_deref()),
-            Step::Json(json) => with_json(hash, &CanonicalJson::of(json.as_json())),
+            Step::Json(json) => with_json(hash, &CanonicalJson::new(json.as_json())),
             Step::NoObject => with(hash, None),
         });
         hash.finalize().into()
@@ -121,11 +121,11 @@ impl Step {
         match self {
             Self::Word(word) => hashes.map(|hash| with(hash, word.as_deref())).collect(),
             Self::Json(json) => {
-                let json = CanonicalJson::of(json.as_json());
+                let json = CanonicalJson::new(json.as_json());
                 hashes.map(|hash| with_json(hash, &json)).collect()
             }
             Self::NoObject => {
-                let empty = CanonicalJson::of("{}");
+                let empty = CanonicalJson::new("{}");
                 hashes.flat_map(|hash| [with(hash.clone(), None), with_json(hash, &empty)]).collect()
             }
         }

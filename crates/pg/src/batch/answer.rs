@@ -11,9 +11,9 @@ pub enum Rejected {
     /// The database could not be reached, or cannot do it for now, or contention did not end. Surely not done.
     #[error("the database is not available")]
     Unavailable,
-    /// Another transaction held what the item needs for longer than [`HELD_UP_MAX`](super::HELD_UP_MAX). Surely not done.
-    #[error("another transaction holds up the operation")]
-    HeldUp,
+    /// Another transaction held what the item needs for longer than [`BLOCKED_MAX`](super::BLOCKED_MAX). Surely not done.
+    #[error("another transaction blocks the operation")]
+    Blocked,
     /// The connection broke while committing, or the lane ended with the item in a batch: done or not.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown,

@@ -28,8 +28,8 @@ pub(super) trait Executor: Send + Sync + 'static {
         progress: &mut Progress<Self::Item, Self::Outcome>,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
 
-    /// As [`Work::held_up`]; reading is held up by nobody.
-    fn held_up(&self, items: &[Self::Item]) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
+    /// As [`Work::blocked`]; reading is blocked by nobody.
+    fn blocked(&self, items: &[Self::Item]) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
         let free = vec![false; items.len()];
         async move { Ok(free) }
     }
@@ -138,14 +138,14 @@ impl<W: Work> Executor for Writer<W> {
         }
     }
 
-    async fn held_up(&self, items: &[W::Item]) -> Result<Vec<bool>, DbError> {
+    async fn blocked(&self, items: &[W::Item]) -> Result<Vec<bool>, DbError> {
         let mut tx = Tx::begin(&self.pool).await?;
-        let held_up = self.work.held_up(&mut tx, items).await;
-        match &held_up {
+        let blocked = self.work.blocked(&mut tx, items).await;
+        match &blocked {
             Ok(_) => tx.rollback().await,
             Err(error) => tx.abort(error).await,
         }
-        held_up
+        blocked
     }
 }
 
@@ -195,10 +195,10 @@ pub(super) async fn attempt<E: Executor>(
     }
 }
 
-/// Which items are held up; a panic is a failure like others.
-pub(super) async fn ask_held_up<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<bool>, DbError> {
-    AssertUnwindSafe(executor.held_up(items)).catch_unwind().await.unwrap_or_else(|_| {
-        let fault = "the question what is held up panicked";
+/// Which items are blocked; a panic is a failure like others.
+pub(super) async fn ask_blocked<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<bool>, DbError> {
+    AssertUnwindSafe(executor.blocked(items)).catch_unwind().await.unwrap_or_else(|_| {
+        let fault = "the question what is blocked panicked";
         Err(DbError::Inconsistent(fault.to_owned()))
     })
 }
@@ -207,7 +207,7 @@ pub(super) async fn ask_held_up<E: Executor>(executor: &E, items: &[E::Item]) ->
 pub(super) fn rejection(error: &DbError) -> Option<Rejected> {
     match error {
         DbError::OutcomeUnknown(_) => Some(Rejected::OutcomeUnknown),
-        DbError::LockTimeout(_) => Some(Rejected::HeldUp),
+        DbError::LockTimeout(_) => Some(Rejected::Blocked),
         error if error.is_unavailable() => Some(Rejected::Unavailable),
         _ => None,
     }

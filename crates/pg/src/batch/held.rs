@@ -1,10 +1,10 @@
-//! Items that somebody else's transaction holds up, and what becomes of those that stood beside them.
+//! Items that somebody else's transaction blocks, and what becomes of those that stood beside them.
 //!
 //! A batch waits for its locks in the statement that takes them, for as long as the sessions of its pool allow
 //! (`lock_timeout`): usually others are done in milliseconds, and the happy path pays no statement for the rest. When that
-//! ends in a time-out, the work is asked which items are held up ([`Work::held_up`](super::Work::held_up)). They are set
+//! ends in a time-out, the work is asked which items are blocked ([`Work::blocked`](super::Work::blocked)). They are set
 //! aside, and everything else is done at once. From then on the lane asks before each batch, so that nothing waits behind
-//! the items aside, and they keep their place before later items that need the same. What is held up for [`HELD_UP_MAX`](super::HELD_UP_MAX) is
+//! the items aside, and they keep their place before later items that need the same. What is blocked for [`BLOCKED_MAX`](super::BLOCKED_MAX) is
 //! given up undone.
 //!
 //! Asking beats the alternatives: running 256 items one by one is as many commits, locking with `SKIP LOCKED` always
@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use super::{
     answer::Rejected,
-    executor::{Executor, Progress, ask_held_up, rejection},
+    executor::{Executor, Progress, ask_blocked, rejection},
     items::{Batch, Caller},
     runner::Runner,
 };
@@ -32,7 +32,7 @@ struct Parts<I, O> {
     stuck: Batch<I, O>,
 }
 
-/// Runs what was held up, with what came since, as far as it is free now.
+/// Runs what was blocked, with what came since, as far as it is free now.
 pub(super) async fn look_again<E: Executor>(
     held: &mut Batch<E::Item, E::Outcome>,
     runner: &Runner<E>,
@@ -45,7 +45,7 @@ pub(super) async fn look_again<E: Executor>(
         if caller.until > now {
             batch.push(item, caller);
         } else {
-            caller.answer.give(Err(Rejected::HeldUp));
+            caller.answer.give(Err(Rejected::Blocked));
         }
     }
     let Parts { free, stuck } = part(runner, batch).await;
@@ -54,7 +54,7 @@ pub(super) async fn look_again<E: Executor>(
 }
 
 /// A batch met a lock that did not open, or failed for a reason that may lie in one of its items: sets aside what is
-/// held up, and does the rest.
+/// blocked, and does the rest.
 ///
 /// Which it was is not left to the error alone: a server that speaks another language words it otherwise.
 pub(super) async fn sort_out<E: Executor>(
@@ -93,7 +93,7 @@ async fn run<E: Executor>(
 }
 
 /// Runs items one by one, to find the one at fault, until the fault turns out to be the database's: waiting 256 times
-/// for the same lock, disk or server would hold up everyone else, and nobody asks for it.
+/// for the same lock, disk or server would block everyone else, and nobody asks for it.
 async fn run_alone<E: Executor>(
     held: &mut Batch<E::Item, E::Outcome>,
     runner: &Runner<E>,
@@ -112,7 +112,7 @@ async fn run_alone<E: Executor>(
     }
     tracing::error!(queue = runner.limits.name, items = batch.len(), error = %chain(error), "a batch failed; its items run alone");
     runner.meters().isolations.increment(1);
-    let late = if locked { Rejected::HeldUp } else { Rejected::Unavailable };
+    let late = if locked { Rejected::Blocked } else { Rejected::Unavailable };
     let (mut stuck, mut waits) = (Batch::empty(), 0);
     let mut rest = batch.into_pairs();
     while let Some((item, caller)) = rest.next() {
@@ -160,10 +160,10 @@ fn set_aside<E: Executor>(
         if caller.until > now && room(held, &caller) {
             held.push(item, caller);
         } else {
-            caller.answer.give(Err(Rejected::HeldUp));
+            caller.answer.give(Err(Rejected::Blocked));
         }
     }
-    runner.meters().held_up.increment(1);
+    runner.meters().blocked.increment(1);
     tracing::debug!(
         queue = limits.name,
         items = held.len(),
@@ -171,7 +171,7 @@ fn set_aside<E: Executor>(
     );
 }
 
-/// Parts a batch by asking which items are held up. Empty when everyone was turned away.
+/// Parts a batch by asking which items are blocked. Empty when everyone was turned away.
 async fn part<E: Executor>(
     runner: &Runner<E>,
     batch: Batch<E::Item, E::Outcome>,
@@ -180,11 +180,11 @@ async fn part<E: Executor>(
     if batch.is_empty() {
         return parts;
     }
-    match ask_held_up(&runner.executor, batch.items()).await {
-        Ok(held_up) => {
-            let told = held_up.into_iter().chain(std::iter::repeat(false));
-            for ((item, caller), is_held_up) in batch.into_pairs().zip(told) {
-                if is_held_up {
+    match ask_blocked(&runner.executor, batch.items()).await {
+        Ok(blocked) => {
+            let told = blocked.into_iter().chain(std::iter::repeat(false));
+            for ((item, caller), is_blocked) in batch.into_pairs().zip(told) {
+                if is_blocked {
                     parts.stuck.push(item, caller);
                 } else {
                     parts.free.push(item, caller);
@@ -195,7 +195,7 @@ async fn part<E: Executor>(
         Err(DbError::LockTimeout(_)) => parts.stuck = batch,
         Err(error @ DbError::NotNow(_)) => drop(runner.reject(batch, &error)),
         Err(error) => {
-            tracing::warn!(queue = runner.limits.name, error = %chain(&error), "what is held up cannot be told");
+            tracing::warn!(queue = runner.limits.name, error = %chain(&error), "what is blocked cannot be told");
             parts.free = batch;
         }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     answer::{Answer, Rejected},
-    limits::HELD_UP_MAX,
+    limits::BLOCKED_MAX,
 };
 
 /// An item in the queue.
@@ -25,7 +25,7 @@ pub(super) struct Batch<I, O> {
     bytes: usize,
 }
 
-/// Who waits for an item, and until when it may be held up.
+/// Who waits for an item, and until when it may be blocked.
 pub(super) struct Caller<O> {
     pub(super) answer: Answer<O>,
     pub(super) until: Instant,
@@ -35,7 +35,7 @@ pub(super) struct Caller<O> {
 impl<O> Caller<O> {
     /// The caller of an item that is first tried `now`.
     pub(super) fn new(answer: Answer<O>, weight: usize, now: Instant) -> Self {
-        Self { answer, until: now + HELD_UP_MAX, weight }
+        Self { answer, until: now + BLOCKED_MAX, weight }
     }
 }
 

@@ -56,11 +56,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         E: Executor<Item = I, Outcome = O> + Clone,
     {
         let (mut entrances, mut workers) = (Vec::new(), Vec::new());
-        let monitor = Monitor::of(limits.name);
+        let monitor = Monitor::new(limits.name);
         for _ in 0..limits.lanes.max(1) {
             let (sender, lane) = mpsc::channel(limits.queue_items_max.max(1));
             let bytes = Arc::default();
-            let turns = Turns::of(lane, Arc::clone(&bytes));
+            let turns = Turns::new(lane, Arc::clone(&bytes));
             workers.extend((0..limits.workers.max(1)).map(|_| {
                 let runner = Runner::new(executor.clone(), limits, Arc::clone(&monitor));
                 tokio::spawn(serve(runner, turns.clone()))

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long an item may be held up by another transaction (HTTP contract 1.11: a repeat waits for up to 2 s).
-pub const HELD_UP_MAX: Duration = Duration::from_secs(2);
+/// How long an item may be blocked by another transaction (HTTP contract 1.11: a repeat waits for up to 2 s).
+pub const BLOCKED_MAX: Duration = Duration::from_secs(2);
 
 /// Bounds of a [`Committer`](super::Committer) or [`Coalescer`](super::Coalescer).
 #[derive(Debug, Clone, Copy)]

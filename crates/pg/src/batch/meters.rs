@@ -11,18 +11,18 @@ pub(super) struct Meters {
     queue_wait: Histogram,
     pub(super) commit: Histogram,
     pub(super) isolations: Counter,
-    pub(super) held_up: Counter,
+    pub(super) blocked: Counter,
 }
 
 impl Meters {
-    pub(super) fn of(queue: &'static str) -> Self {
+    pub(super) fn new(queue: &'static str) -> Self {
         Self {
             batch_size: metrics::histogram!("committer_batch_size", "queue" => queue),
             queue_depth: metrics::gauge!("committer_queue_depth", "queue" => queue),
             queue_wait: metrics::histogram!("committer_queue_wait_seconds", "queue" => queue),
             commit: metrics::histogram!("committer_commit_seconds", "queue" => queue),
             isolations: metrics::counter!("committer_isolations_total", "queue" => queue),
-            held_up: metrics::counter!("committer_held_up_total", "queue" => queue),
+            blocked: metrics::counter!("committer_blocked_total", "queue" => queue),
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Busy {
 }
 
 impl Monitor {
-    pub(super) fn of(name: &'static str) -> Arc<Self> {
+    pub(super) fn new(name: &'static str) -> Arc<Self> {
         Arc::new(Self {
             name,
             notes: Mutex::new(Notes {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_queue_is_stuck_while_a_batch_is_under_way_or_items_wait_for_none() {
-        let monitor = Monitor::of("test");
+        let monitor = Monitor::new("test");
         assert_eq!(monitor.health(false).stuck_for, Duration::ZERO);
         let (first, second) = (monitor.begin(), monitor.begin());
         let began = Instant::now();
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn failures_of_the_database_count_until_an_attempt_succeeds_and_those_of_items_do_not() {
-        let monitor = Monitor::of("test");
+        let monitor = Monitor::new("test");
         let failures = || monitor.health(false).failures;
         monitor.ended(Some(&DbError::Connect("gone".into())), false);
         monitor.ended(Some(&DbError::Lost(DieselError::BrokenTransactionManager)), false);

@@ -26,7 +26,7 @@ impl<E: Executor> Runner<E> {
 
     /// Looked up once, and not before the first batch: a recorder that is installed after the lanes began is found too.
     pub(super) fn meters(&self) -> &Meters {
-        self.meters.get_or_init(|| Meters::of(self.limits.name))
+        self.meters.get_or_init(|| Meters::new(self.limits.name))
     }
 
     /// Runs items together, and notes how that ended. Should nobody live to see the end of it, the callers are told what that

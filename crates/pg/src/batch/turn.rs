@@ -18,7 +18,7 @@ use super::{
     meters::Meters,
 };
 
-/// Pause between two looks at what is held up while nothing new comes.
+/// Pause between two looks at what is blocked while nothing new comes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What the workers of a lane share.
@@ -48,7 +48,7 @@ pub(super) type MyTurn<I, O> = OwnedMutexGuard<Turn<I, O>>;
 
 /// What became of a turn.
 pub(super) enum Taken<I, O> {
-    /// Something is to be done: these items, or those that are held up.
+    /// Something is to be done: these items, or those that are blocked.
     Work(Batch<I, O>, UnderWay),
     /// Another worker needs the turn.
     Claimed,
@@ -80,7 +80,7 @@ impl<I, O> Clone for Turns<I, O> {
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
     /// The turns at `lane`, in which `bytes` wait.
-    pub(super) fn of(lane: mpsc::Receiver<Waiting<I, O>>, bytes: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(lane: mpsc::Receiver<Waiting<I, O>>, bytes: Arc<AtomicUsize>) -> Self {
         let (claims, claimed) = watch::channel(0);
         let turn = Turn {
             lane,
@@ -108,7 +108,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
 }
 
 impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
-    /// Takes what waits: at least one item, unless something is held up and wants to be looked at again.
+    /// Takes what waits: at least one item, unless something is blocked and wants to be looked at again.
     pub(super) async fn take<'m>(
         &mut self,
         limits: BatchLimits,

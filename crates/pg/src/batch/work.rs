@@ -45,12 +45,12 @@ pub trait Work: Send + Sync + 'static {
         plan: Self::Plan<'a>,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
 
-    /// Which of the items another transaction holds up at this moment, in their order. Asked when a batch waited too long
+    /// Which of the items another transaction blocks at this moment, in their order. Asked when a batch waited too long
     /// for a lock; must not wait itself, and `tx` is rolled back afterwards.
     ///
     /// Without an answer of its own, items that wait too long are run alone to find out. A time-out of the question itself,
     /// as behind the lock of a whole table, stands for all of them.
-    fn held_up(
+    fn blocked(
         &self,
         _tx: &mut Tx,
         items: &[Self::Item],

@@ -175,7 +175,7 @@ fn display_shows_all_but_the_password() {
 
 #[test]
 fn remote_servers_need_encryption_unless_it_is_turned_off() {
-    let encrypted = |text: &str| Encryption::of(&url(text)).unwrap().is_on();
+    let encrypted = |text: &str| Encryption::new(&url(text)).unwrap().is_on();
     for plain in [
         "postgresql://u@%2Ftmp%2Fx/db",
         "postgresql://u@localhost/db",

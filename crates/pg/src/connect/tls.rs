@@ -55,7 +55,7 @@ pub(crate) enum TlsFault {
 
 impl Encryption {
     /// Reads the certificates that the URL names.
-    pub(super) fn of(url: &DatabaseUrl) -> Result<Self, DbError> {
+    pub(super) fn new(url: &DatabaseUrl) -> Result<Self, DbError> {
         let options = &url.tls;
         let mode = match options.mode {
             Some(mode) => mode,
@@ -87,7 +87,7 @@ impl Encryption {
         let options = &url.tls;
         let is_file = |path: &String| path != "system";
         if options.certificate.is_some() || options.root.as_ref().is_some_and(is_file) {
-            Self::of(url)
+            Self::new(url)
         } else {
             Ok(self.clone())
         }

@@ -78,7 +78,7 @@ impl Watch {
     }
 
     /// Notes that nothing was heard since `since`. Connections on which something was heard later are not suspect.
-    fn give_up(&self, since: Instant, limit: Duration) -> io::Error {
+    fn time_out(&self, since: Instant, limit: Duration) -> io::Error {
         self.timed_out.store(true, Ordering::Relaxed);
         let since = self.silence.elapsed_ms(since);
         self.silence.since_ms.fetch_max(since, Ordering::Relaxed);
@@ -134,7 +134,7 @@ impl<T> Watched<T> {
                 return Poll::Pending;
             };
             if now >= due {
-                return Poll::Ready(self.watch.give_up(since, limit));
+                return Poll::Ready(self.watch.time_out(since, limit));
             }
             // A timer of an earlier wait may fire too early, and is set anew then: less work than once for each request.
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
@@ -406,7 +406,7 @@ mod tests {
         let silence = Silence::new();
         let (before, after) = (Watch::new(&silence, LIMIT), Watch::new(&silence, LIMIT));
         let later = Instant::now() + Duration::from_secs(1);
-        let _error = before.give_up(later, LIMIT);
+        let _error = before.time_out(later, LIMIT);
         assert!(before.is_suspect() && after.is_suspect());
         after.heard_ms.store(silence.elapsed_ms(later), Ordering::Relaxed);
         assert!(before.is_suspect() && !after.is_suspect());

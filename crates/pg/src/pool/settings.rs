@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::batch::HELD_UP_MAX;
+use crate::batch::BLOCKED_MAX;
 
 /// Purpose of the connections of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl PoolSettings {
             connect_timeout: Duration::from_secs(5),
             wait_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(20),
-            lock_timeout: HELD_UP_MAX,
+            lock_timeout: BLOCKED_MAX,
             idle_in_transaction_timeout: Duration::from_secs(60),
         }
     }

@@ -14,7 +14,7 @@ use pg::{
 };
 
 use crate::{
-    ImportanceScore, Message, MessageFilter, MessageStatus, NewMessage, Role, Session, rules::Place,
+    ImportanceScore, Message, MessageFilter, MessageStatus, NewMessage, Role, Session, rules::MessagePosition,
 };
 
 pg::word_columns!(MessageStatus, Role);
@@ -29,7 +29,7 @@ pg::read_columns! {
 }
 
 pg::written_columns! {
-    NewRow = (message, place): (&'a NewMessage, &'a Place) {
+    NewRow = (message, place): (&'a NewMessage, &'a MessagePosition) {
         user_id: Text = place.user_id.as_str(),
         session_id: SqlUuid = message.session_id,
         seq: BigInt = place.seq,
@@ -37,9 +37,9 @@ pg::written_columns! {
         message_type: Text = message.message_type.as_str(),
         role: Text = message.role.as_str(),
         content: Text = message.content.as_str(),
-        tool_calls: Nullable<Jsonb> = message.tool_calls.as_ref().map(Json::of),
+        tool_calls: Nullable<Jsonb> = message.tool_calls.as_ref().map(Json::new),
         tool_call_id: Nullable<Text> = message.tool_call_id.as_deref(),
-        message_metadata: Jsonb = Json::of(&message.message_metadata),
+        message_metadata: Jsonb = Json::new(&message.message_metadata),
         tokens_used: BigInt = message.tokens_used,
         cost_usd: BigInt = message.cost_usd.nano(),
         is_summary_candidate: Bool = message.is_summary_candidate,
@@ -71,7 +71,7 @@ impl FromColumn for ImportanceScore {
 /// The shared connection lets it be pipelined.
 pub(crate) async fn insert(
     mut conn: &AsyncPgConnection,
-    new: &[(&NewMessage, &Place)],
+    new: &[(&NewMessage, &MessagePosition)],
 ) -> Result<Vec<Message>, DbError> {
     let rows: Vec<Message> =
         pg::sql(&INSERT).bind_rows::<NewRow>(new.iter().copied()).load(&mut conn).await?;

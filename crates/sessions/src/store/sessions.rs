@@ -86,8 +86,8 @@ pub(crate) async fn insert(
     .bind::<Text, _>(new.user_id.as_str())
     .bind::<SqlUuid, _>(new.session_id)
     .bind::<Nullable<Text>, _>(new.title.as_deref())
-    .bind::<Jsonb, _>(Json::of(&new.conversation_data))
-    .bind::<Jsonb, _>(Json::of(&new.metadata))
+    .bind::<Jsonb, _>(Json::new(&new.conversation_data))
+    .bind::<Jsonb, _>(Json::new(&new.metadata))
     .bind::<Nullable<Timestamptz>, _>(new.expires_at)
     .bind::<Timestamptz, _>(now)
     .get_result(conn)
@@ -156,7 +156,7 @@ pub(crate) async fn lock(
 }
 
 /// Those of the sessions that another transaction has locked. Locks the others, and waits for none.
-pub(crate) async fn held_up(
+pub(crate) async fn blocked(
     conn: &mut AsyncPgConnection,
     session_ids: &BTreeSet<Uuid>,
 ) -> Result<BTreeSet<Uuid>, DbError> {

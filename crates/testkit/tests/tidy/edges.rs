@@ -53,7 +53,7 @@ fn i3_only_pg_and_domains_depend_on_a_database_client() {
 fn forbidden_edges(members: &[Member]) -> Vec<String> {
     let mut breaches = Vec::new();
     for from in members {
-        let Some(known) = place(&from.name) else {
+        let Some(known) = layer(&from.name) else {
             breaches.push(format!(
                 "{} has no place in the map: decide who may know it (tests/tidy/edges.rs and docs/architecture.md)",
                 from.name
@@ -61,7 +61,7 @@ fn forbidden_edges(members: &[Member]) -> Vec<String> {
             continue;
         };
         for dependency in &from.dependencies {
-            let Some(to) = place(&dependency.name) else {
+            let Some(to) = layer(&dependency.name) else {
                 continue;
             };
             if dependency.name == from.name || may_know(known, to, dependency.kind) {
@@ -75,7 +75,7 @@ fn forbidden_edges(members: &[Member]) -> Vec<String> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Layer {
     Kernel,
     Pg,
     LocalPostgres,
@@ -88,25 +88,25 @@ enum Place {
 }
 
 /// Where a crate of ours stands; nothing for crates of others.
-fn place(name: &str) -> Option<Place> {
+fn layer(name: &str) -> Option<Layer> {
     Some(match name {
-        "kernel" => Place::Kernel,
-        "pg" => Place::Pg,
-        "local-postgres" => Place::LocalPostgres,
-        "web" => Place::Web,
-        "flows" => Place::Flows,
-        "client" => Place::Client,
-        "gateway" => Place::Gateway,
-        "testkit" => Place::Testkit,
-        name if DOMAINS.contains(&name) => Place::Domain,
+        "kernel" => Layer::Kernel,
+        "pg" => Layer::Pg,
+        "local-postgres" => Layer::LocalPostgres,
+        "web" => Layer::Web,
+        "flows" => Layer::Flows,
+        "client" => Layer::Client,
+        "gateway" => Layer::Gateway,
+        "testkit" => Layer::Testkit,
+        name if DOMAINS.contains(&name) => Layer::Domain,
         _ => return None,
     })
 }
 
-fn may_know(from: Place, to: Place, kind: Kind) -> bool {
-    use Place::{Client, Domain, Flows, Gateway, Kernel, LocalPostgres, Pg, Testkit, Web};
+fn may_know(from: Layer, to: Layer, kind: Kind) -> bool {
+    use Layer::{Client, Domain, Flows, Gateway, Kernel, LocalPostgres, Pg, Testkit, Web};
     let in_tests = [Testkit, LocalPostgres, Pg, Kernel];
-    let known: &[Place] = match from {
+    let known: &[Layer] = match from {
         Kernel | LocalPostgres => &[],
         Pg | Web => &[Kernel],
         Domain => &[Kernel, Pg],
@@ -148,13 +148,13 @@ fn http_in(source: &Source, members: &[Member]) -> Vec<String> {
 }
 
 fn serves_http(name: &str) -> bool {
-    matches!(place(name), Some(Place::Web | Place::Gateway | Place::Testkit))
+    matches!(layer(name), Some(Layer::Web | Layer::Gateway | Layer::Testkit))
 }
 
 fn database_dependencies(members: &[Member]) -> Vec<String> {
     let mut breaches = Vec::new();
     for member in members {
-        if matches!(place(&member.name), Some(Place::Pg | Place::Domain | Place::Testkit)) {
+        if matches!(layer(&member.name), Some(Layer::Pg | Layer::Domain | Layer::Testkit)) {
             continue;
         }
         for client in DATABASE_CLIENTS.iter().filter(|client| member.needs(client)) {

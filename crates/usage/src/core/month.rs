@@ -11,7 +11,7 @@ pub(crate) struct Month {
 
 impl Month {
     /// The month an instant lies in.
-    pub(crate) fn of(instant: OffsetDateTime) -> Self {
+    pub(crate) fn containing(instant: OffsetDateTime) -> Self {
         // Beyond the calendar of UTC there is no record; the local date says as much.
         let date = instant.checked_to_offset(UtcOffset::UTC).unwrap_or(instant).date();
         Self::new(date.year(), i32::from(u8::from(date.month())))
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn months_follow_one_another_across_years() {
-        let december = Month::of(datetime!(2026-01-01 0:30 +1));
+        let december = Month::containing(datetime!(2026-01-01 0:30 +1));
         assert_eq!(december.name(), "2025_12");
         assert_eq!(december.plus(1).name(), "2026_01");
         assert_eq!(december.plus(-24).name(), "2023_12");
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn only_names_of_months_are_read() {
-        assert_eq!(Month::parse("2026_11"), Some(Month::of(datetime!(2026-11-30 23:59 UTC))));
+        assert_eq!(Month::parse("2026_11"), Some(Month::containing(datetime!(2026-11-30 23:59 UTC))));
         for other in ["default", "2026_13", "2026_00", "2026_1", "2026-11", "_11", ""] {
             assert_eq!(Month::parse(other), None, "{other}");
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::TryFromIntError};
 
 use time::OffsetDateTime;
 
-use super::quarter;
+use super::slot_15m;
 use crate::Record;
 
 /// The row of a roll-up; in the order of its primary key, which is also the order in which rows are locked.
@@ -46,7 +46,7 @@ pub(crate) fn by_user(records: &[Record]) -> Sums<'_> {
     for record in records {
         let key = Key {
             user_id: record.user_id.as_str(),
-            bucket: quarter::floor(record.occurred_at),
+            bucket: slot_15m::floor(record.occurred_at),
             event_type: &record.event_type,
             model: record.model_name.as_deref().unwrap_or_default(),
             provider: record.provider.as_deref().unwrap_or_default(),

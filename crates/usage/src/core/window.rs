@@ -3,7 +3,7 @@
 use kernel::clock::whole_microseconds;
 use time::{Duration, OffsetDateTime, macros::datetime};
 
-use super::quarter::next_microsecond;
+use super::slot_15m::next_microsecond;
 use crate::RecordFilter;
 
 /// Before this nothing is recorded, and nothing need be asked of the database.
@@ -20,7 +20,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// The window of a filter, both ends of which are inclusive. `None` if no instant lies in it.
-    pub(crate) fn of(filter: &RecordFilter) -> Option<Self> {
+    pub(crate) fn from_filter(filter: &RecordFilter) -> Option<Self> {
         let behind = |to| whole_microseconds(to).checked_add(Duration::MICROSECOND);
         Self::between(filter.from, filter.to.and_then(behind))
     }
@@ -49,10 +49,10 @@ mod tests {
         let fine = Duration::nanoseconds(1);
         let micro = Duration::MICROSECOND;
         let window = |start, end| Some(Window { start: Some(start), end: Some(end) });
-        assert_eq!(Window::of(&filter(noon, noon)), window(noon, noon + micro));
-        assert_eq!(Window::of(&filter(noon - fine, noon + fine)), window(noon, noon + micro));
-        assert_eq!(Window::of(&filter(noon + fine, noon + fine)), None);
-        assert_eq!(Window::of(&filter(noon, noon - micro)), None);
+        assert_eq!(Window::from_filter(&filter(noon, noon)), window(noon, noon + micro));
+        assert_eq!(Window::from_filter(&filter(noon - fine, noon + fine)), window(noon, noon + micro));
+        assert_eq!(Window::from_filter(&filter(noon + fine, noon + fine)), None);
+        assert_eq!(Window::from_filter(&filter(noon, noon - micro)), None);
     }
 
     #[test]

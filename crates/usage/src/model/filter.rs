@@ -3,7 +3,7 @@
 use kernel::{CallerClass, TimePlace, clock::whole_microseconds};
 use time::{OffsetDateTime, macros::datetime};
 
-use crate::core::quarter::next_microsecond;
+use crate::core::slot_15m::next_microsecond;
 
 /// The place in front of the newest record there can be.
 const NEWEST: TimePlace = TimePlace { at: datetime!(9999-12-31 23:59:59 UTC), id: i64::MAX };

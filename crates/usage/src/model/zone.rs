@@ -28,7 +28,7 @@ impl Zone {
 
 impl Zones {
     /// Those of `names` that are names of places or of UTC: not the machine's own zone, and no second copies.
-    pub(crate) fn of(names: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn new(names: impl Iterator<Item = String>) -> Self {
         let foreign = |name: &String| {
             ["posix/", "right/"].iter().any(|folder| name.starts_with(folder))
                 || ["localtime", "posixrules", "Factory"].contains(&name.as_str())

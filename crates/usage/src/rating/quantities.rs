@@ -108,7 +108,7 @@ impl Quantities {
     ///
     /// # Errors
     /// [`QuantitiesError::Negative`], also for a sum that cannot be counted.
-    pub fn of(counts: impl IntoIterator<Item = (TokenClass, i64)>) -> Result<Self, QuantitiesError> {
+    pub fn from_counts(counts: impl IntoIterator<Item = (TokenClass, i64)>) -> Result<Self, QuantitiesError> {
         let mut quantities = BTreeMap::new();
         for (class, count) in counts {
             let sum = quantities.entry(class).or_insert(0_i64);
@@ -130,7 +130,7 @@ impl Quantities {
         counts: impl IntoIterator<Item = (TokenClass, i64)>,
         contained: &[(TokenClass, TokenClass)],
     ) -> Result<Self, QuantitiesError> {
-        let mut quantities = Self::of(counts)?;
+        let mut quantities = Self::from_counts(counts)?;
         for (part, whole) in contained {
             let inside = quantities.get(*part);
             let left = quantities.get(*whole).checked_sub(inside).filter(|left| *left >= 0);

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::{
     Record, RecordFilter,
     core::window::Window,
-    store::{self, export::Place},
+    store::{self, export::ExportCursor},
 };
 
 /// Records in the order of user, time and id, which no record that is made meanwhile can upset: each is answered once, however
@@ -22,7 +22,7 @@ pub struct Export {
     /// `None` when no instant lies in the window.
     window: Option<Window>,
     whose: Option<UserId>,
-    after: Option<Place>,
+    after: Option<ExportCursor>,
     dropped_before: Option<OffsetDateTime>,
 }
 
@@ -52,7 +52,7 @@ impl Export {
         filter: RecordFilter,
     ) -> Result<Self, DbError> {
         Ok(Self {
-            window: Window::of(&filter),
+            window: Window::from_filter(&filter),
             filter,
             whose,
             after: None,

@@ -36,8 +36,8 @@ const ATTEMPTS: u32 = 25;
 /// can be tried again.
 pub async fn create_months(pool: &Pool, clock: &dyn Clock, ahead: u16) -> Result<Months, DbError> {
     let now = clock.now();
-    let first = Month::of(now.checked_sub(LATE).unwrap_or(now));
-    let last = Month::of(now).plus(i32::from(ahead));
+    let first = Month::containing(now.checked_sub(LATE).unwrap_or(now));
+    let last = Month::containing(now).plus(i32::from(ahead));
     let mut months = Months::default();
     for table in Table::ALL {
         let (strays, made) = pool
@@ -146,7 +146,7 @@ pub async fn old_months(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<V
 
 /// The oldest month that is kept.
 fn first_kept(clock: &dyn Clock, months: u16) -> Month {
-    Month::of(clock.now()).plus(i32::from(months.max(MONTHS_MIN)).saturating_neg())
+    Month::containing(clock.now()).plus(i32::from(months.max(MONTHS_MIN)).saturating_neg())
 }
 
 async fn create_month(pool: &Pool, table: Table, month: Month, months: &mut Months) -> Result<(), DbError> {

@@ -14,10 +14,10 @@ use crate::{
 ///
 /// Clones share the same book. A cache belongs to one database.
 #[derive(Debug, Clone, Default)]
-pub struct Prices(Arc<RwLock<Option<Kept>>>);
+pub struct Prices(Arc<RwLock<Option<CachedPrices>>>);
 
 #[derive(Debug, Clone)]
-struct Kept {
+struct CachedPrices {
     edition: Edition,
     book: Arc<PriceBook>,
 }
@@ -52,13 +52,13 @@ impl Prices {
         }
         // What is read may be newer than the question; it carries its own edition.
         let (edition, book) = price_book::load(conn).await?;
-        let kept = Kept { edition, book: Arc::new(book) };
+        let kept = CachedPrices { edition, book: Arc::new(book) };
         let book = Arc::clone(&kept.book);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(book)
     }
 
-    fn kept(&self) -> Option<Kept> {
+    fn kept(&self) -> Option<CachedPrices> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

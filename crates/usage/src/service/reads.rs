@@ -82,7 +82,7 @@ async fn sums(
     user: Option<&UserId>,
     filter: &RecordFilter,
 ) -> Result<Stats, DbError> {
-    match Window::of(filter) {
+    match Window::from_filter(filter) {
         None => Ok(Stats::default()),
         Some(window) => store::stats::load(conn, user, window, &Selection::from(filter)).await,
     }

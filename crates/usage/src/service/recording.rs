@@ -42,12 +42,12 @@ type EventName = (UserId, String, Option<CallerClass>);
 #[derive(Debug)]
 struct Seen {
     payload: Vec<u8>,
-    record: Whose,
+    record: RecordSource,
 }
 
 /// Where the record of an event is.
 #[derive(Debug)]
-enum Whose {
+enum RecordSource {
     /// It was recorded before.
     Another(Box<Record>),
     /// It is this one of those that are recorded now.
@@ -185,7 +185,8 @@ impl Recording {
                 recording.taken.insert((user.clone(), event.to_owned()));
             }
             if let Some(record) = records.get(&(user.clone(), known.record_id)) {
-                let seen = Seen { payload: known.payload, record: Whose::Another(Box::new(record.clone())) };
+                let seen =
+                    Seen { payload: known.payload, record: RecordSource::Another(Box::new(record.clone())) };
                 let name = (user.clone(), event.to_owned(), known.caller);
                 recording.known.insert(name, seen);
             }
@@ -244,8 +245,8 @@ impl Recording {
         };
         Some(if formerly.is_some() || is_same(seen) {
             Ok(match &seen.record {
-                Whose::Another(record) => (**record).clone(),
-                Whose::Ours(place) => self.records.get(*place)?.clone(),
+                RecordSource::Another(record) => (**record).clone(),
+                RecordSource::Ours(place) => self.records.get(*place)?.clone(),
             })
         } else {
             Err(UsageRefusal::UsageConflict { event_id: event.id.clone() })
@@ -320,7 +321,7 @@ impl Recording {
         if let Some(event) = event {
             let place = self.records.len();
             let caller = record.recorded_by.filter(|_| record.correction_of.is_none());
-            let seen = Seen { payload: event.payload.to_vec(), record: Whose::Ours(place) };
+            let seen = Seen { payload: event.payload.to_vec(), record: RecordSource::Ours(place) };
             let name = (record.user_id.clone(), event.id.clone(), caller);
             self.known.insert(name, seen);
             let is_first = self.taken.insert((record.user_id.clone(), event.id.clone()));
@@ -351,7 +352,7 @@ impl Recording {
         let on = |shelf: Shelf| {
             let claims = claims.iter().filter(|claim| claim.shelf == shelf);
             let mut claims: Vec<Claim<'_>> =
-                claims.filter_map(|claim| Some(Claim::of(records.get(claim.place)?, claim))).collect();
+                claims.filter_map(|claim| Some(Claim::new(records.get(claim.place)?, claim))).collect();
             claims.sort_unstable();
             claims
         };
@@ -387,7 +388,7 @@ fn correction_event(id: i64) -> String {
 }
 
 impl<'a> Claim<'a> {
-    fn of(record: &'a Record, claim: &'a EventClaim) -> Self {
+    fn new(record: &'a Record, claim: &'a EventClaim) -> Self {
         Self {
             user_id: &record.user_id,
             event_id: &claim.event.id,

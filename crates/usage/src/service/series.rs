@@ -13,7 +13,7 @@ use time::{Date, Duration, OffsetDateTime, macros::datetime};
 use crate::{
     Coverage, Group, Line, POINTS_MAX, RecordFilter, Selection, Series, SeriesQuery, Totals, Unit,
     UsageRefusal, Zone, Zones,
-    core::{quarter::next_microsecond, window::Window},
+    core::{slot_15m::next_microsecond, window::Window},
     store::{
         self,
         series::{Cell, Cut},
@@ -108,7 +108,7 @@ pub async fn top_users(
     filter: &RecordFilter,
     limit: i64,
 ) -> Result<Vec<(UserId, Totals)>, DbError> {
-    match Window::of(filter) {
+    match Window::from_filter(filter) {
         None => Ok(Vec::new()),
         Some(window) => store::series::top_users(conn, window, &Selection::from(filter), limit.max(0)).await,
     }
@@ -123,7 +123,7 @@ async fn sums(
         Ok(starts) => starts,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let (coverage, cells) = match Cut::of(query, &starts) {
+    let (coverage, cells) = match Cut::new(query, &starts) {
         None => (Coverage::Exact, Vec::new()),
         Some(cut) => store::series::sums(conn, user, cut).await?,
     };
@@ -132,7 +132,7 @@ async fn sums(
 
 impl<'a> Cut<'a> {
     /// `None` if the window is empty.
-    pub(super) fn of(query: &'a SeriesQuery, starts: &'a [OffsetDateTime]) -> Option<Self> {
+    pub(super) fn new(query: &'a SeriesQuery, starts: &'a [OffsetDateTime]) -> Option<Self> {
         Some(Self {
             window: Window::between(Some(query.start), Some(query.end))?,
             starts,

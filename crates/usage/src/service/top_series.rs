@@ -25,7 +25,7 @@ pub async fn series_top(
         Ok(starts) => starts,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let (coverage, cells) = match Cut::of(&query.series, &starts) {
+    let (coverage, cells) = match Cut::new(&query.series, &starts) {
         None => (Coverage::Exact, Vec::new()),
         Some(cut) => store::top_series::cells(conn, cut, query.lines_max, query.users).await?,
     };

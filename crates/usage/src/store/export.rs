@@ -30,7 +30,7 @@ const END: &str = "\u{7f}";
 
 /// A record's place among all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ExportCursor {
     user_id: String,
     at: OffsetDateTime,
     id: i64,
@@ -41,7 +41,7 @@ pub(crate) struct Place {
 pub(crate) struct Page {
     pub(crate) records: Vec<Record>,
     /// Where to go on; `None` when nothing is left to be looked at.
-    pub(crate) next: Option<Place>,
+    pub(crate) next: Option<ExportCursor>,
 }
 
 /// The records behind a place that the filter matches.
@@ -50,13 +50,13 @@ pub(crate) async fn page(
     whose: Option<&UserId>,
     window: Window,
     filter: &RecordFilter,
-    after: Option<&Place>,
+    after: Option<&ExportCursor>,
 ) -> Result<Page, DbError> {
     let (start, end) = (window.start.unwrap_or(EARLIEST), window.end.unwrap_or(LATEST));
     // One user's window is one piece of the key. Everybody's is many: whole months are walked through, of which the
     // partitions are chosen, and records outside of the window are passed over.
     let first =
-        Place { user_id: whose.map(ToString::to_string).unwrap_or_default(), at: start, id: i64::MIN };
+        ExportCursor { user_id: whose.map(ToString::to_string).unwrap_or_default(), at: start, id: i64::MIN };
     let after = after.unwrap_or(&first);
     let rows: Vec<PageRow> = pg::sql(&PAGE)
         .bind::<Text, _>(after.user_id.as_str())
@@ -65,8 +65,8 @@ pub(crate) async fn page(
         .bind::<Text, _>(whose.map_or(END, UserId::as_str))
         .bind::<Timestamptz, _>(start)
         .bind::<Timestamptz, _>(end)
-        .bind::<Timestamptz, _>(Month::of(start).start().unwrap_or(start))
-        .bind::<Timestamptz, _>(Month::of(end).plus(1).start().unwrap_or(end))
+        .bind::<Timestamptz, _>(Month::containing(start).start().unwrap_or(start))
+        .bind::<Timestamptz, _>(Month::containing(end).plus(1).start().unwrap_or(end))
         .bind::<Nullable<Text>, _>(filter.event_type.as_deref())
         .bind::<Nullable<Text>, _>(filter.model_name.as_deref())
         .bind::<Nullable<Text>, _>(filter.provider.as_deref())
@@ -78,12 +78,16 @@ pub(crate) async fn page(
         .bind::<BigInt, _>(BYTES_MAX)
         .load(conn)
         .await?;
-    let (mut records, mut next): (Vec<Record>, Option<Place>) = (Vec::new(), None);
+    let (mut records, mut next): (Vec<Record>, Option<ExportCursor>) = (Vec::new(), None);
     for row in rows {
         let record = row.record;
         // The last row that was looked at marks the place to go on from when no record came.
         if row.wanted || records.is_empty() {
-            next = Some(Place { user_id: record.user_id.to_string(), at: record.occurred_at, id: record.id });
+            next = Some(ExportCursor {
+                user_id: record.user_id.to_string(),
+                at: record.occurred_at,
+                id: record.id,
+            });
         }
         if row.wanted {
             records.push(record);

@@ -88,7 +88,7 @@ pub(crate) async fn strays(conn: &mut AsyncPgConnection, table: Table) -> Result
         Table::Rollups => STRAY_ROLLUPS,
     };
     let rows: Vec<InstantRow> = pg::sql(sql).load(conn).await?;
-    Ok(rows.into_iter().map(|row| Month::of(row.at)).collect())
+    Ok(rows.into_iter().map(|row| Month::containing(row.at)).collect())
 }
 
 /// Makes the partition of a month, moves what lies in the DEFAULT partition into it, and answers how many rows that were.

@@ -69,6 +69,6 @@ impl FromColumn for Quantities {
         for (name, count) in counts {
             classes.push((name.parse()?, count));
         }
-        Ok(Self::of(classes)?)
+        Ok(Self::from_counts(classes)?)
     }
 }

@@ -86,8 +86,8 @@ pub(crate) async fn unrated(
     by: Option<CallerClass>,
 ) -> Result<Vec<UnratedModel>, DbError> {
     // Whole months: in the partitions that are left every entry of a model is a step, and none is passed over.
-    let first = Month::of(start).start().unwrap_or(start);
-    let behind = Month::of(end).plus(1).start().unwrap_or(end);
+    let first = Month::containing(start).start().unwrap_or(start);
+    let behind = Month::containing(end).plus(1).start().unwrap_or(end);
     let rows: Vec<UnratedRow> = pg::sql(UNRATED)
         .bind::<Timestamptz, _>(start)
         .bind::<Timestamptz, _>(end)

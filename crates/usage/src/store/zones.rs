@@ -13,7 +13,7 @@ use crate::{Unit, Zone, Zones};
 /// All names.
 pub(crate) async fn names(conn: &mut AsyncPgConnection) -> Result<Zones, DbError> {
     let rows: Vec<NameRow> = pg::sql(NAMES).load(conn).await?;
-    Ok(Zones::of(rows.into_iter().map(|row| row.name)))
+    Ok(Zones::new(rows.into_iter().map(|row| row.name)))
 }
 
 /// The instants after `start` and before `end` at which a bucket begins, in order.

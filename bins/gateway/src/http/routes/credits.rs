@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::http::{
-    call::{barred, path_parameter},
+    call::{path_parameter, rejected_caller},
     prelude::*,
     routes::credits::bodies::Hold,
 };
@@ -77,7 +77,7 @@ async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     };
     let done = call.app.writes.ledger(command, order.key.clone(), check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, order.key.as_ref()))?;
-    let outcome = done.map_err(|why| barred(why, &user_id))?;
+    let outcome = done.map_err(|why| rejected_caller(why, &user_id))?;
     call.app.moved.count(&outcome);
     match outcome.result {
         Ok(applied) => Ok(Answer { user_id, applied, at: outcome.at, replay: outcome.replay }),

@@ -1,6 +1,6 @@
 //! `GET /api/v1/users/{user_id}/credits/balance`: what the user has (HTTP contract 6.3).
 
-use crate::http::{call::barred, prelude::*};
+use crate::http::{call::rejected_caller, prelude::*};
 
 /// The route.
 #[must_use]
@@ -30,7 +30,7 @@ fn doc() -> Doc {
 async fn handle(call: Call) -> Result<Reply, ApiError> {
     let (user_id, check) = call.user_unchecked()?;
     let balance = call.app.balances.ask(&user_id, check).await.map_err(ApiError::answered)?;
-    let balance = balance.map_err(|why| barred(why, &user_id))?;
+    let balance = balance.map_err(|why| rejected_caller(why, &user_id))?;
     let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     call.envelope(&Text::new("Credit balance retrieved successfully", "积分余额查询成功"), balance.posted)
 }

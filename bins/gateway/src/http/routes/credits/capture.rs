@@ -80,15 +80,15 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<CaptureHold>().await?;
+    let input = call.input::<CaptureHold>().await?;
     call.known()?;
     let hold_id = super::hold_id(&call)?;
-    let former = move |wish: &CaptureHold, asked| as_version_1(hold_id, wish, asked);
-    let (wish, key) = idempotency::key_at(&call, Some(("hold_id", hold_id)), wish, former).await?;
+    let former = move |input: &CaptureHold, asked| as_version_1(hold_id, input, asked);
+    let (input, key) = idempotency::key_at(&call, Some(("hold_id", hold_id)), input, former).await?;
     let order = Order {
-        action: Action::Capture { hold_id, amount: wish.amount, usage_record_id: wish.usage_record_id },
-        description: wish.description,
-        metadata: wish.metadata.unwrap_or_default(),
+        action: Action::Capture { hold_id, amount: input.amount, usage_record_id: input.usage_record_id },
+        description: input.description,
+        metadata: input.metadata.unwrap_or_default(),
         key,
     };
     let answer = super::run(&call, order).await?;

@@ -93,19 +93,19 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<ConsumeCredits>().await?;
-    call.agree_on_user(wish.user_id.as_ref())?;
-    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
-    let notes = [("reason", wish.reason.as_deref()), ("endpoint", wish.endpoint.as_deref())];
+    let input = call.input::<ConsumeCredits>().await?;
+    call.agree_on_user(input.user_id.as_ref())?;
+    let (input, key) = idempotency::key(&call, input, as_version_1).await?;
+    let notes = [("reason", input.reason.as_deref()), ("endpoint", input.endpoint.as_deref())];
     let notes = notes.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
     let order = Order {
-        metadata: wish.metadata.unwrap_or_default().with_texts(notes),
-        description: Some(wish.description.or(wish.reason).unwrap_or_else(|| "api_call".to_owned())),
-        action: Action::Consume { amount: wish.amount, usage_record_id: wish.usage_record_id },
+        metadata: input.metadata.unwrap_or_default().with_texts(notes),
+        description: Some(input.description.or(input.reason).unwrap_or_else(|| "api_call".to_owned())),
+        action: Action::Consume { amount: input.amount, usage_record_id: input.usage_record_id },
         key,
     };
     let answer = super::run(&call, order).await?;
-    let amount = wish.amount;
+    let amount = input.amount;
     let message =
         Text::new(format!("Successfully consumed {amount} credits"), format!("成功消费 {amount} 积分"));
     let reply = Reply::json(&ConsumedCredits {

@@ -89,22 +89,22 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<CreateGrant>().await?;
-    let scope = super::permitted(&call, wish.reference_scope)?;
-    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
-    let amount = wish.amount;
-    let plain = NewGrant::new(wish.kind.unwrap_or(NewGrantKind::Promo), amount);
+    let input = call.input::<CreateGrant>().await?;
+    let scope = super::permitted(&call, input.reference_scope)?;
+    let (input, key) = idempotency::key(&call, input, as_version_1).await?;
+    let amount = input.amount;
+    let plain = NewGrant::new(input.kind.unwrap_or(NewGrantKind::Promo), amount);
     let order = Order {
         action: Action::Grant(NewGrant {
-            priority: wish.priority.unwrap_or(plain.priority),
-            effective_at: wish.effective_at,
-            expires_at: wish.expires_at,
-            reference_id: wish.reference_id,
+            priority: input.priority.unwrap_or(plain.priority),
+            effective_at: input.effective_at,
+            expires_at: input.expires_at,
+            reference_id: input.reference_id,
             scope,
             ..plain
         }),
-        description: wish.description,
-        metadata: wish.metadata.unwrap_or_default(),
+        description: input.description,
+        metadata: input.metadata.unwrap_or_default(),
         key,
     };
     let answer = super::run(&call, order).await?;

@@ -67,17 +67,17 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<CreateHold>().await?;
-    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
+    let input = call.input::<CreateHold>().await?;
+    let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let order = Order {
         action: Action::Hold {
             hold_id: call.app.ids.uuid(),
-            amount: wish.amount,
-            mode: wish.mode.unwrap_or_default(),
-            ttl: wish.ttl_seconds.map_or(HOLD_TTL_DEFAULT, Duration::seconds),
+            amount: input.amount,
+            mode: input.mode.unwrap_or_default(),
+            ttl: input.ttl_seconds.map_or(HOLD_TTL_DEFAULT, Duration::seconds),
         },
-        description: wish.description,
-        metadata: wish.metadata.unwrap_or_default(),
+        description: input.description,
+        metadata: input.metadata.unwrap_or_default(),
         key,
     };
     let answer = super::run(&call, order).await?;

@@ -91,28 +91,28 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<RechargeCredits>().await?;
-    let scope = super::permitted(&call, wish.reference_scope)?;
-    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
+    let input = call.input::<RechargeCredits>().await?;
+    let scope = super::permitted(&call, input.reference_scope)?;
+    let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let order = Order {
-        description: Some(wish.description.unwrap_or_else(|| "Credits recharged".to_owned())),
-        metadata: wish.metadata.unwrap_or_default(),
-        action: Action::Recharge { amount: wish.amount, reference_id: wish.reference_id, scope },
+        description: Some(input.description.unwrap_or_else(|| "Credits recharged".to_owned())),
+        metadata: input.metadata.unwrap_or_default(),
+        action: Action::Recharge { amount: input.amount, reference_id: input.reference_id, scope },
         key,
     };
     let answer = super::run(&call, order).await?;
     let entry = answer.entry()?;
     let balance = answer.applied.balance.posted;
     let message = Text::new(
-        format!("Recharged {} credits successfully", wish.amount),
-        format!("成功充值 {} 积分", wish.amount),
+        format!("Recharged {} credits successfully", input.amount),
+        format!("成功充值 {} 积分", input.amount),
     );
     let reply = Reply::json(&RechargedCredits {
         success: true,
         status: "success",
         message: message.in_language(call.language).to_owned(),
         timestamp: Timestamp(answer.at),
-        recharged_amount: wish.amount,
+        recharged_amount: input.amount,
         new_balance: balance,
         remaining_credits: balance,
         transaction_id: transaction_id(entry.transaction_id),

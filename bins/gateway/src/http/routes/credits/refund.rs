@@ -77,18 +77,18 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<RefundCharge>().await?;
-    let (wish, key) = idempotency::key(&call, wish, as_version_1).await?;
-    let charge = resolve(&call, wish.transaction_id).await?;
+    let input = call.input::<RefundCharge>().await?;
+    let (input, key) = idempotency::key(&call, input, as_version_1).await?;
+    let charge = resolve(&call, input.transaction_id).await?;
     let of = transaction_id(charge);
     let order = Order {
-        description: Some(wish.reason.clone()),
-        metadata: FreeForm::of_texts([("refund_of", of.as_str()), ("reason", wish.reason.as_str())]),
-        action: Action::Refund { transaction_id: charge, amount: wish.amount, reason: wish.reason },
+        description: Some(input.reason.clone()),
+        metadata: FreeForm::of_texts([("refund_of", of.as_str()), ("reason", input.reason.as_str())]),
+        action: Action::Refund { transaction_id: charge, amount: input.amount, reason: input.reason },
         key,
     };
     let answer =
-        super::run(&call, order).await.map_err(|error| named_as_asked(error, wish.transaction_id))?;
+        super::run(&call, order).await.map_err(|error| named_as_asked(error, input.transaction_id))?;
     let entry = answer.entry()?;
     let amount = entry.amount;
     let message =

@@ -1,7 +1,7 @@
 //! `GET /api/v1/users/{user_id}/credits/transactions`: the ledger, newest first (HTTP contract 6.4).
 
 use credits::{Action, Command, TransactionFilter, TransactionKind};
-use flows::StandingCheck;
+use flows::CallerCheck;
 use kernel::{Actor, CallerClass, FreeForm, UserId};
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ async fn book_due(call: &Call, user_id: &UserId) {
         metadata: FreeForm::empty(),
         action: Action::ApplyDue,
     };
-    if let Err(rejected) = call.app.writes.ledger(command, None, StandingCheck::Done).await {
+    if let Err(rejected) = call.app.writes.ledger(command, None, CallerCheck::Done).await {
         tracing::debug!(error = %rejected, "what is due could not be booked for a list");
     }
 }

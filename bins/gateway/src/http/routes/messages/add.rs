@@ -110,28 +110,28 @@ fn content() -> impl Parse<Output = Content> {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<AddMessage>().await?;
+    let input = call.input::<AddMessage>().await?;
     call.known()?;
-    let score = wish
+    let score = input
         .importance_score
         .map_or_else(ImportanceScore::default, |score| ImportanceScore::try_from(score).unwrap_or_default());
-    let role = wish.role;
+    let role = input.role;
     let new = NewMessage {
         scope: call.scope()?,
         session_id: call.session_id()?,
         message_id: call.app.ids.uuid(),
         role,
-        content: match wish.content {
+        content: match input.content {
             Content::Null => String::new(),
             Content::Text(text) => text,
         },
-        message_type: wish.message_type.unwrap_or_else(|| "chat".to_owned()),
-        tokens_used: wish.tokens_used.unwrap_or(0),
-        cost_usd: wish.cost_usd.unwrap_or(Usd::ZERO),
-        tool_calls: wish.tool_calls,
-        tool_call_id: wish.tool_call_id,
-        message_metadata: wish.message_metadata.unwrap_or_default(),
-        is_summary_candidate: wish.is_summary_candidate.unwrap_or(true),
+        message_type: input.message_type.unwrap_or_else(|| "chat".to_owned()),
+        tokens_used: input.tokens_used.unwrap_or(0),
+        cost_usd: input.cost_usd.unwrap_or(Usd::ZERO),
+        tool_calls: input.tool_calls,
+        tool_call_id: input.tool_call_id,
+        message_metadata: input.message_metadata.unwrap_or_default(),
+        is_summary_candidate: input.is_summary_candidate.unwrap_or(true),
         importance_score: score,
     };
     let added = call.app.writes.message(new).await.map_err(ApiError::answered)?;

@@ -73,15 +73,15 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<CreateSession>().await?;
-    call.agree_on_user(wish.user_id.as_ref())?;
+    let input = call.input::<CreateSession>().await?;
+    call.agree_on_user(input.user_id.as_ref())?;
     let new = NewSession {
         user_id: call.user().await?,
         session_id: call.app.ids.uuid(),
-        title: wish.title,
-        conversation_data: wish.conversation_data.unwrap_or_default(),
-        metadata: wish.metadata.unwrap_or_default(),
-        expires_at: wish.expires_at,
+        title: input.title,
+        conversation_data: input.conversation_data.unwrap_or_default(),
+        metadata: input.metadata.unwrap_or_default(),
+        expires_at: input.expires_at,
     };
     let clock = &*call.app.clock;
     let session = call.write(async |tx| sessions::create(tx, clock, &new).await).await?;

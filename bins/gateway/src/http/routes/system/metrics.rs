@@ -26,5 +26,5 @@ fn doc() -> Doc {
 }
 
 fn handle(call: &Call) -> Result<Reply, ApiError> {
-    Ok(Reply::of("text/plain; version=0.0.4; charset=utf-8", call.app.metrics.render()))
+    Ok(Reply::new("text/plain; version=0.0.4; charset=utf-8", call.app.metrics.render()))
 }

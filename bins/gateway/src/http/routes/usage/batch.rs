@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use flows::{Replay, StandingCheck, Writes};
+use flows::{CallerCheck, Replay, Writes};
 use futures_util::future::join_all;
 use kernel::{Credits, IdempotencyKey, Principal, UserId};
 use time::OffsetDateTime;
@@ -13,7 +13,7 @@ use crate::{
     config::SelfMetering,
     http::{
         access::foreign,
-        call::barred,
+        call::rejected_caller,
         fault::Problem,
         fields::{
             Fields, Source, Value,
@@ -164,7 +164,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let begun = idempotency::begun(&call)?;
     let read = move |fields: &mut Fields| {
         let items = UsageBatch::read(fields, &())?.records.into_iter().enumerate();
-        let read: Vec<_> = items.map(|(index, text)| ReadItem::of(index, text, begun.as_ref())).collect();
+        let read: Vec<_> = items.map(|(index, text)| ReadItem::new(index, text, begun.as_ref())).collect();
         Some((read, begun))
     };
     let (items, begun) = call.input_with(read).await?;
@@ -212,8 +212,8 @@ struct ReadItem {
 }
 
 impl ReadItem {
-    fn of(index: usize, text: String, begun: Option<&Begun>) -> Self {
-        let mut fields = Fields::of("", text.into_bytes());
+    fn new(index: usize, text: String, begun: Option<&Begun>) -> Self {
+        let mut fields = Fields::parse("", text.into_bytes());
         let item = fields.read(|fields| RecordUsage::read(fields, &RecordPlace::Item));
         let named = match &item {
             Ok(item) => item.user_id.clone(),
@@ -287,16 +287,16 @@ async fn try_record(
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
     let check = match principal {
-        Principal::User(_) => StandingCheck::Done,
-        Principal::AdminUser(_) | Principal::Key { .. } => StandingCheck::Exists,
+        Principal::User(_) => CallerCheck::Done,
+        Principal::AdminUser(_) | Principal::Key { .. } => CallerCheck::Exists,
     };
     let metered = item::metered(item, user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
     progress.handed_over.set(true);
     let done = writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
-    let meterage = done.map_err(|why| barred(why, &user_id))?;
-    progress.is_repeat.set(meterage.replay == Replay::ByKey);
-    let (recorded, at) = recorded(&call.app, meterage)?;
+    let outcome = done.map_err(|why| rejected_caller(why, &user_id))?;
+    progress.is_repeat.set(outcome.replay == Replay::ByKey);
+    let (recorded, at) = recorded(&call.app, outcome)?;
     let item = RecordedItem {
         index,
         status: match recorded.replay {

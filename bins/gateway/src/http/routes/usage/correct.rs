@@ -85,23 +85,23 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<CorrectUsage>().await?;
-    if let Some(item) = &wish.replacement {
+    let input = call.input::<CorrectUsage>().await?;
+    if let Some(item) = &input.replacement {
         call.agree_on_user(item.user_id.as_ref())?;
     }
     let record_id = super::record_id(&call)?;
-    let former = move |wish: &CorrectUsage, asked| as_version_1(record_id, wish, asked);
-    let (wish, key) = idempotency::key_at(&call, Some(("id", record_id)), wish, former).await?;
+    let former = move |input: &CorrectUsage, asked| as_version_1(record_id, input, asked);
+    let (input, key) = idempotency::key_at(&call, Some(("id", record_id)), input, former).await?;
     let user_id = call.user().await?;
     let caller = call.principal()?.class_for(&user_id);
-    let replacement = wish.replacement.map(|item| Replacement {
+    let replacement = input.replacement.map(|item| Replacement {
         is_charged: item.charge == Some(true),
         input: item::input(item, user_id.clone(), caller),
     });
     let correct = Correct {
         user_id,
         record_id,
-        reason: wish.reason,
+        reason: input.reason,
         replacement,
         actor: call.principal()?.actor(),
         caller,

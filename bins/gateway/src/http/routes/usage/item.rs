@@ -1,7 +1,7 @@
 //! A usage record as a caller describes it, alone or in a batch (HTTP contract 4.1).
 
 use credits::Payer;
-use flows::{MeterRefusal, Meterage, Metered};
+use flows::{MeterRefusal, UsageCommand, UsageOutcome};
 use kernel::{
     CallerClass, Credits, Detail, FreeForm, IdempotencyKey, Principal, Usd, UserId, fingerprint::v1,
 };
@@ -137,7 +137,7 @@ pub fn metered(
     principal: &Principal,
     transaction_id: Uuid,
     idempotency: Option<IdempotencyKey>,
-) -> Result<Metered, ApiError> {
+) -> Result<UsageCommand, ApiError> {
     let from = match (record.charge, &record.hold_id) {
         (None | Some(false), _) => None,
         (Some(true), None) => Some(Payer::Available),
@@ -147,7 +147,7 @@ pub fn metered(
     };
     let caller = principal.class_for(&user_id);
     let input = input(record, user_id, caller);
-    Ok(Metered { input, from, actor: principal.actor(), transaction_id, idempotency })
+    Ok(UsageCommand { input, from, actor: principal.actor(), transaction_id, idempotency })
 }
 
 /// The usage input of a user, recorded by a caller of this class.
@@ -189,11 +189,11 @@ pub fn refused(refusal: &MeterRefusal, at: OffsetDateTime) -> ApiError {
 /// The refusal, with the instant it was decided at.
 pub fn recorded(
     app: &crate::app::App,
-    meterage: Meterage,
+    outcome: UsageOutcome,
 ) -> Result<(flows::Recorded, OffsetDateTime), ApiError> {
-    app.moved.count_metered(&meterage);
-    match meterage.result {
-        Ok(recorded) => Ok((recorded, meterage.at)),
-        Err(refusal) => Err(refused(&refusal, meterage.at)),
+    app.moved.count_metered(&outcome);
+    match outcome.result {
+        Ok(recorded) => Ok((recorded, outcome.at)),
+        Err(refusal) => Err(refused(&refusal, outcome.at)),
     }
 }

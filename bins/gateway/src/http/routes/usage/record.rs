@@ -6,7 +6,7 @@ use kernel::Credits;
 
 use super::item::{self, RecordPlace, RecordUsage, recorded};
 use crate::http::{
-    call::barred,
+    call::rejected_caller,
     fields::input::Input,
     idempotency,
     prelude::*,
@@ -90,10 +90,9 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let metered = item::metered(input, user_id.clone(), call.principal()?, call.app.ids.uuid(), key.clone())?;
     let done = call.app.writes.usage(metered, check).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
-    let meterage = done.map_err(|why| barred(why, &user_id))?;
-    let is_repeat = meterage.replay == Replay::ByKey;
-    let (recorded, at) =
-        recorded(&call.app, meterage).map_err(|error| error.with_replay_header(is_repeat))?;
+    let outcome = done.map_err(|why| rejected_caller(why, &user_id))?;
+    let is_repeat = outcome.replay == Replay::ByKey;
+    let (recorded, at) = recorded(&call.app, outcome).map_err(|error| error.with_replay_header(is_repeat))?;
     let message = Text::new("Usage recorded successfully", "使用记录成功");
     let reply = Reply::json(&RecordedUsage {
         success: true,

@@ -181,14 +181,14 @@ impl Timeseries {
                 .map(|((start, end), point)| TimeseriesPoint {
                     start: Timestamp(*start),
                     end: Timestamp(*end),
-                    figures: TimeseriesFigures::of(point, &shape.metrics),
+                    figures: TimeseriesFigures::new(point, &shape.metrics),
                 })
                 .collect(),
-            totals: TimeseriesFigures::of(&line.total, &shape.metrics),
+            totals: TimeseriesFigures::new(&line.total, &shape.metrics),
         };
         let mut lines: Vec<TimeseriesLine> = Vec::with_capacity(series.lines.len().saturating_add(1));
         for one in series.lines {
-            lines.push(line(TimeseriesGroup::of(&one.group, &shape.group_by), one));
+            lines.push(line(TimeseriesGroup::new(&one.group, &shape.group_by), one));
         }
         lines.extend(rest.map(|rest| line(TimeseriesGroup::other(), rest)));
         Self {
@@ -214,7 +214,7 @@ pub fn coverage(coverage: Coverage) -> Option<&'static str> {
 }
 
 impl TimeseriesGroup {
-    fn of(group: &Group, by: &[Dimension]) -> Self {
+    fn new(group: &Group, by: &[Dimension]) -> Self {
         Self {
             event_type: by.contains(&Dimension::EventType).then(|| group.event_type.clone()),
             model: by.contains(&Dimension::Model).then(|| group.model.clone()),
@@ -226,12 +226,12 @@ impl TimeseriesGroup {
     }
 
     fn other() -> Self {
-        Self { other: Some(true), ..Self::of(&Group::default(), &[]) }
+        Self { other: Some(true), ..Self::new(&Group::default(), &[]) }
     }
 }
 
 impl TimeseriesFigures {
-    fn of(point: &Point, metrics: &[Metric]) -> Self {
+    fn new(point: &Point, metrics: &[Metric]) -> Self {
         let asked = |metric| metrics.contains(&metric);
         let sums = &point.totals;
         Self {

@@ -81,13 +81,13 @@ fn doc() -> Doc {
 }
 
 async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let wish = call.input::<EnsureUser>().await?;
-    let user_id = identify(call.principal()?, wish.auth0_id)?;
+    let input = call.input::<EnsureUser>().await?;
+    let user_id = user_id_of(call.principal()?, input.auth0_id)?;
     let role = if call.app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
     let email_voucher = voucher(&call, &user_id)?;
     let initial = initial_credits(&call, &user_id);
     let sign_up = SignUp {
-        user: NewUser { user_id, email: wish.email, email_voucher, name: wish.name, role },
+        user: NewUser { user_id, email: input.email, email_voucher, name: input.name, role },
         initial,
         actor: call.principal()?.actor(),
     };
@@ -114,7 +114,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
 }
 
 /// A user is who his token says; a service says for whom it asks.
-fn identify(principal: &Principal, named: Option<UserId>) -> Result<UserId, ApiError> {
+fn user_id_of(principal: &Principal, named: Option<UserId>) -> Result<UserId, ApiError> {
     match (principal, named) {
         (Principal::User(own), None) => Ok(own.clone()),
         (Principal::User(own), Some(named)) if *own == named => Ok(named),

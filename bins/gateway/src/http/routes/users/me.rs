@@ -1,9 +1,9 @@
 //! `GET /api/v1/users/me`: the caller's own profile and balance (HTTP contract 3.2).
 
-use flows::StandingCheck;
+use flows::CallerCheck;
 use kernel::{Credits, UserId};
 
-use crate::http::{call::barred, prelude::*, wire::PlanName};
+use crate::http::{call::rejected_caller, prelude::*, wire::PlanName};
 
 /// A user with what he may spend.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,8 +53,8 @@ async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let user = call.look_up(async |conn| identity::users::find(conn, &user_id).await).await?;
     let user = user.ok_or_else(|| ApiError::user_not_found(&user_id))?;
-    let balance = call.app.balances.ask(&user_id, StandingCheck::Done).await.map_err(ApiError::answered)?;
-    let balance = balance.map_err(|why| barred(why, &user_id))?;
+    let balance = call.app.balances.ask(&user_id, CallerCheck::Done).await.map_err(ApiError::answered)?;
+    let balance = balance.map_err(|why| rejected_caller(why, &user_id))?;
     let balance = balance.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     Reply::json(&Me {
         user_id,

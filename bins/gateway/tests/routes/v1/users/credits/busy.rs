@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use pg::{Tx, batch::HELD_UP_MAX};
+use pg::{Tx, batch::BLOCKED_MAX};
 use serde_json::json;
 use testkit::{TestApp, TestReply};
 use tokio::task::JoinSet;
@@ -26,7 +26,7 @@ async fn a_repeat_that_waited_too_long_is_in_progress_and_a_request_without_key_
     // A transaction of somebody else, whose work on the account has not ended.
     let mut other = Tx::begin(app.db().pool()).await.unwrap();
     let theirs = BTreeSet::from([busy.id.clone()]);
-    assert_eq!(credits::held_up(&mut other, &theirs).await.unwrap(), BTreeSet::new());
+    assert_eq!(credits::blocked(&mut other, &theirs).await.unwrap(), BTreeSet::new());
 
     let began = Instant::now();
     let (keyed, bare) = (consume(&app, "busy", Some("k")), consume(&app, "busy", None));
@@ -41,7 +41,7 @@ async fn a_repeat_that_waited_too_long_is_in_progress_and_a_request_without_key_
     assert!(!held_up.is_finished(), "neighbours were answered before");
     let (keyed, bare) = held_up.await.unwrap();
     let waited = began.elapsed();
-    assert!(waited >= HELD_UP_MAX && waited < HELD_UP_MAX * 2, "{waited:?}");
+    assert!(waited >= BLOCKED_MAX && waited < BLOCKED_MAX * 2, "{waited:?}");
     let (keyed, bare) = (keyed.expect(409), bare.expect(503));
     assert_eq!(keyed.error_code(), "IdempotencyInProgressException");
     assert_eq!(keyed.json()["error_details"]["key"], "k");
@@ -63,7 +63,7 @@ async fn a_repeat_waits_for_the_first_request_and_gets_its_answer() {
     let user = app.user("busy").await;
     let mut other = Tx::begin(app.db().pool()).await.unwrap();
     let theirs = BTreeSet::from([user.id.clone()]);
-    credits::held_up(&mut other, &theirs).await.unwrap();
+    credits::blocked(&mut other, &theirs).await.unwrap();
     app.user("neighbour").await;
     let repeat = || consume(&app, "busy", Some("k"));
     let (first, second, ()) = tokio::join!(repeat(), repeat(), async {
@@ -92,7 +92,7 @@ async fn a_correction_with_a_key_that_waited_too_long_is_in_progress() {
     };
     let mut other = Tx::begin(app.db().pool()).await.unwrap();
     let theirs = BTreeSet::from([busy.id.clone()]);
-    assert_eq!(credits::held_up(&mut other, &theirs).await.unwrap(), BTreeSet::new());
+    assert_eq!(credits::blocked(&mut other, &theirs).await.unwrap(), BTreeSet::new());
     let (keyed, bare) = tokio::join!(correct(Some("k")), correct(None));
     assert_eq!(keyed.expect(409).error_code(), "IdempotencyInProgressException");
     assert_eq!(bare.expect(503).error_code(), "ServiceUnavailableException");

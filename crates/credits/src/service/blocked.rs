@@ -13,9 +13,9 @@ use crate::store;
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn held_up(tx: &mut Tx, users: &BTreeSet<UserId>) -> Result<BTreeSet<UserId>, DbError> {
+pub async fn blocked(tx: &mut Tx, users: &BTreeSet<UserId>) -> Result<BTreeSet<UserId>, DbError> {
     if users.is_empty() {
         return Ok(BTreeSet::new());
     }
-    store::held_up::find(tx.conn(), users).await
+    store::blocked::find(tx.conn(), users).await
 }

@@ -1,4 +1,4 @@
-//! The standing of a caller who acts for himself, asked in the transaction of what he wants.
+//! The status of a caller who acts for himself, asked in the transaction of what he wants.
 //!
 //! Guarantees what asking beforehand would: nothing is done for a user who is disabled or unknown. It spares the hot path
 //! a question of its own.
@@ -9,9 +9,9 @@ use identity::UserStatus;
 use kernel::UserId;
 use pg::{DbError, PgConnection};
 
-/// Whether the standing of the user has been looked at.
+/// Whether the status of the user has been looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StandingCheck {
+pub enum CallerCheck {
     /// It has, or it does not matter.
     Done,
     /// It is to be looked at together with the work.
@@ -22,25 +22,25 @@ pub enum StandingCheck {
 
 /// Why nothing was done for a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Barred {
+pub enum CallerRejected {
     /// His account is disabled.
     Disabled,
     /// He was never ensured.
     Unknown,
 }
 
-/// The standings that a batch has to know.
+/// The callers that a batch has to know.
 #[derive(Debug, Default)]
-pub(crate) struct Standings(BTreeMap<UserId, Option<UserStatus>>);
+pub(crate) struct CallerStatuses(BTreeMap<UserId, Option<UserStatus>>);
 
-impl Standings {
-    /// Reads the standing of those whose check is due, in one statement; in none if there is nobody.
+impl CallerStatuses {
+    /// Reads the status of those whose check is due, in one statement; in none if there is nobody.
     pub(crate) async fn load<'a>(
         conn: &PgConnection,
-        asked: impl Iterator<Item = (&'a UserId, StandingCheck)>,
+        asked: impl Iterator<Item = (&'a UserId, CallerCheck)>,
     ) -> Result<Self, DbError> {
         let due: BTreeSet<&UserId> =
-            asked.filter(|(_, check)| *check != StandingCheck::Done).map(|(user_id, _)| user_id).collect();
+            asked.filter(|(_, check)| *check != CallerCheck::Done).map(|(user_id, _)| user_id).collect();
         if due.is_empty() {
             return Ok(Self::default());
         }
@@ -50,14 +50,18 @@ impl Standings {
     }
 
     /// Lets a user pass, with his status if it was looked at.
-    pub(crate) fn admit(&self, user_id: &UserId, check: StandingCheck) -> Result<Option<UserStatus>, Barred> {
-        if check == StandingCheck::Done {
+    pub(crate) fn admit(
+        &self,
+        user_id: &UserId,
+        check: CallerCheck,
+    ) -> Result<Option<UserStatus>, CallerRejected> {
+        if check == CallerCheck::Done {
             return Ok(None);
         }
         match self.0.get(user_id).copied().flatten() {
-            None => Err(Barred::Unknown),
-            Some(_) if check == StandingCheck::Exists => Ok(None),
-            Some(status) if !status.is_active => Err(Barred::Disabled),
+            None => Err(CallerRejected::Unknown),
+            Some(_) if check == CallerCheck::Exists => Ok(None),
+            Some(status) if !status.is_active => Err(CallerRejected::Disabled),
             Some(status) => Ok(Some(status)),
         }
     }

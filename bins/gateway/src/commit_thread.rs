@@ -12,12 +12,12 @@ use tokio::{
 
 /// The thread. It ends, with all that runs on it, when this is dropped.
 #[derive(Debug)]
-pub struct HotThread {
+pub struct CommitThread {
     handle: Handle,
     _stop: oneshot::Sender<()>,
 }
 
-impl HotThread {
+impl CommitThread {
     /// Starts the thread and its runtime.
     ///
     /// # Errors
