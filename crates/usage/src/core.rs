@@ -1,6 +1,5 @@
 //! What is decided without a database: pure, without I/O, clock or chance.
 
-pub(crate) mod fingerprint;
 pub(crate) mod instant;
 pub(crate) mod month;
 pub(crate) mod rollup;

@@ -20,11 +20,11 @@ pub use model::{
     Anomaly, AnomalyRule, Charge, Corrected, Correction, Counted, Coverage, Day, Dimension, EventId, Group,
     Line, Months, NewPrice, NewRecord, Offer, OldMonth, Outcome, POINTS_MAX, PRICES_MAX, Point, PriceFilter,
     PriceVersion, Pricing, Record, RecordFilter, Recorded, Replay, Retained, Selection, Series, SeriesQuery,
-    Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, Unit, UnratedModel, UsageInput,
-    Users, Zone, Zones,
+    Stats, Suggestion, Summary, SummaryQuery, TopQuery, TopSeries, Totals, UNKNOWN, UNRATED, Unit,
+    UnratedModel, UsageInput, Users, Zone, Zones,
 };
 pub use port::{Meter, MeterError};
-pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX, UNKNOWN, UNRATED};
+pub use rules::{CORRECTION, PRICE_LIST, TOKENS_MAX};
 pub use service::{
     ANOMALY_HOURS_MIN, Draft, Export, Exported, MONTHS_MIN, Next, Prices, Recording, RecordsDropped,
     SUMMARY_GROUPS_MAX, beginnings_of_days, buckets_back, correction_events, create_months, find, find_all,

@@ -3,7 +3,7 @@
 mod anomaly;
 mod coverage;
 mod filter;
-mod input;
+pub(crate) mod input;
 mod outcome;
 mod price;
 mod record;
@@ -21,7 +21,7 @@ pub use filter::RecordFilter;
 pub use input::UsageInput;
 pub use outcome::{Corrected, Correction, Outcome, Recorded, Replay};
 pub use price::{NewPrice, Offer, PRICES_MAX, PriceFilter, PriceVersion};
-pub use record::{Charge, EventId, NewRecord, Pricing, Record};
+pub use record::{Charge, EventId, NewRecord, Pricing, Record, UNKNOWN, UNRATED};
 pub use selection::Selection;
 pub use series::{Dimension, Group, Line, POINTS_MAX, Series, SeriesQuery, Totals, Unit};
 pub use stats::Stats;

@@ -1,23 +1,14 @@
 //! What a caller leaves out, and what it then is: the defaults of HTTP contract 4.1, without a database.
 
-use kernel::{Credits, Usd};
 use time::OffsetDateTime;
 
 use crate::{
-    EventId, NewRecord, Pricing, UsageInput, UsageRefusal,
-    core::fingerprint::fingerprint,
+    NewRecord, Pricing, UsageInput, UsageRefusal,
     rating::{Key, PriceBook, Quantities, Rated, RatingError, TokenClass, rate},
 };
 
 /// Greatest token count that is accepted from outside (HTTP contract 1.8).
 pub const TOKENS_MAX: i64 = 1_000_000_000_000;
-
-/// `calculation_method` when nobody said how the charge came about.
-pub const UNKNOWN: &str = "unknown";
-
-/// `calculation_method` when a model was named, no charge was given, and the model has no price: the charge of zero
-/// means "not known", never "free".
-pub const UNRATED: &str = "unrated";
 
 /// `calculation_method` when the charge follows from the price list.
 pub const PRICE_LIST: &str = "price_list";
@@ -98,48 +89,6 @@ impl UsageInput {
         };
         counted.map_err(|_| UsageRefusal::PartExceedsWhole)
     }
-
-    /// Decides everything that was left out, without a price: what was not stated was not charged.
-    #[must_use]
-    pub fn complete(self) -> NewRecord {
-        let event = self.event_id.as_ref().map(|id| {
-            let (payload, former) = fingerprint(&self);
-            EventId { id: id.clone(), payload, former: Some(former) }
-        });
-        let model_name = present(self.model_name);
-        let pricing = match self.credits_charged {
-            None => Pricing::Unrated { token_class: None },
-            Some(_) => Pricing::Stated,
-        };
-        let method = method(self.credits_charged, model_name.as_deref());
-        let prompt_tokens = self.prompt_tokens.unwrap_or(0);
-        let completion_tokens = self.completion_tokens.unwrap_or(0);
-        NewRecord {
-            user_id: self.user_id,
-            recorded_by: self.recorded_by,
-            event,
-            occurred_at: self.occurred_at,
-            session_id: self.session_id,
-            trace_id: self.trace_id,
-            endpoint: self.endpoint,
-            event_type: self.event_type,
-            model_name,
-            provider: present(self.provider),
-            tool_name: present(self.tool_name),
-            operation_name: self.operation_name,
-            credits_charged: self.credits_charged.unwrap_or(Credits::ZERO),
-            cost_usd: self.cost_usd.unwrap_or(Usd::ZERO),
-            calculation_method: self.calculation_method.unwrap_or_else(|| method.to_owned()),
-            pricing,
-            // Both are at most TOKENS_MAX, so this never saturates.
-            tokens_used: self.tokens_used.unwrap_or_else(|| prompt_tokens.saturating_add(completion_tokens)),
-            prompt_tokens,
-            completion_tokens,
-            billing_metadata: self.billing_metadata.unwrap_or_default(),
-            request_data: self.request_data.unwrap_or_default(),
-            response_data: self.response_data.unwrap_or_default(),
-        }
-    }
 }
 
 /// What the prices say of an event.
@@ -152,22 +101,12 @@ enum Quote {
     Priced { price_id: i64, quantities: Quantities, rated: Rated },
 }
 
-fn method(charged: Option<Credits>, model: Option<&str>) -> &'static str {
-    match (charged, model) {
-        (None, Some(_)) => UNRATED,
-        _ => UNKNOWN,
-    }
-}
-
-fn present(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
-    use kernel::FreeForm;
+    use kernel::{Credits, FreeForm, Usd};
 
     use super::*;
+    use crate::{UNKNOWN, UNRATED};
 
     fn event() -> UsageInput {
         UsageInput::new("auth0|a".parse().unwrap(), "ai_chat")

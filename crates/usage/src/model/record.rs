@@ -5,9 +5,17 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    core::fingerprint::Former,
+    UsageInput,
+    model::input::{Former, fingerprint},
     rating::{Quantities, TokenClass},
 };
+
+/// `calculation_method` when nobody said how the charge came about.
+pub const UNKNOWN: &str = "unknown";
+
+/// `calculation_method` when a model was named, no charge was given, and the model has no price: the charge of zero
+/// means "not known", never "free".
+pub const UNRATED: &str = "unrated";
 
 /// `calculation_method` of a correction.
 const CORRECTION_METHOD: &str = "correction";
@@ -166,6 +174,61 @@ pub struct Record {
     pub request_data: FreeForm,
     /// See [`NewRecord::response_data`].
     pub response_data: FreeForm,
+}
+
+impl UsageInput {
+    /// Decides everything that was left out, without a price: what was not stated was not charged.
+    #[must_use]
+    pub fn complete(self) -> NewRecord {
+        let event = self.event_id.as_ref().map(|id| {
+            let (payload, former) = fingerprint(&self);
+            EventId { id: id.clone(), payload, former: Some(former) }
+        });
+        let model_name = present(self.model_name);
+        let pricing = match self.credits_charged {
+            None => Pricing::Unrated { token_class: None },
+            Some(_) => Pricing::Stated,
+        };
+        let method = method(self.credits_charged, model_name.as_deref());
+        let prompt_tokens = self.prompt_tokens.unwrap_or(0);
+        let completion_tokens = self.completion_tokens.unwrap_or(0);
+        NewRecord {
+            user_id: self.user_id,
+            recorded_by: self.recorded_by,
+            event,
+            occurred_at: self.occurred_at,
+            session_id: self.session_id,
+            trace_id: self.trace_id,
+            endpoint: self.endpoint,
+            event_type: self.event_type,
+            model_name,
+            provider: present(self.provider),
+            tool_name: present(self.tool_name),
+            operation_name: self.operation_name,
+            credits_charged: self.credits_charged.unwrap_or(Credits::ZERO),
+            cost_usd: self.cost_usd.unwrap_or(Usd::ZERO),
+            calculation_method: self.calculation_method.unwrap_or_else(|| method.to_owned()),
+            pricing,
+            // Both are at most TOKENS_MAX, so this never saturates.
+            tokens_used: self.tokens_used.unwrap_or_else(|| prompt_tokens.saturating_add(completion_tokens)),
+            prompt_tokens,
+            completion_tokens,
+            billing_metadata: self.billing_metadata.unwrap_or_default(),
+            request_data: self.request_data.unwrap_or_default(),
+            response_data: self.response_data.unwrap_or_default(),
+        }
+    }
+}
+
+fn method(charged: Option<Credits>, model: Option<&str>) -> &'static str {
+    match (charged, model) {
+        (None, Some(_)) => UNRATED,
+        _ => UNKNOWN,
+    }
+}
+
+fn present(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 impl NewRecord {

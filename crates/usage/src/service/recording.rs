@@ -13,7 +13,8 @@ use time::OffsetDateTime;
 use super::price_cache::Prices;
 use crate::{
     CORRECTION, Charge, EventId, NewRecord, Record, UsageRefusal,
-    core::{fingerprint, instant, rollup},
+    core::{instant, rollup},
+    model::input,
     rating::PriceBook,
     store::{
         self,
@@ -304,8 +305,7 @@ impl Recording {
         reason: &str,
     ) -> Result<Result<Draft, UsageRefusal>, DbError> {
         let id = original.id;
-        let event =
-            EventId { id: correction_event(id), payload: fingerprint::hash(&[Some(reason)]), former: None };
+        let event = EventId { id: correction_event(id), payload: input::hash(&[Some(reason)]), former: None };
         if self.seen(&original.user_id, &event.id, None).is_some() || original.correction_of.is_some() {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
         }

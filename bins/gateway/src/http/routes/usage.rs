@@ -2,6 +2,7 @@
 
 pub mod all_timeseries;
 pub mod batch;
+mod cell;
 pub mod correct;
 pub mod explain;
 pub mod export;
