@@ -133,15 +133,15 @@ catalogue! {
         "A key stands for one request: use a new one for another.", ["first_used_at"];
     RATE_LIMIT_EXCEEDED = 429 "RateLimitExceededException",
         "Rate limit exceeded, retry after {retry_after} s", "请求过于频繁，请在 {retry_after} 秒后重试",
-        "The caller sent more than its limit allows, or holds too much of the service at once. `Retry-After` says when to try again.",
+        "The caller sent more than its limit allows, or holds too much of the service at once. `Retry-After` is the time to the next attempt.",
         ["limit", "window_seconds", "retry_after"];
     INTERNAL = 500 "InternalServerException",
         "Internal server error", "服务器内部错误",
-        "A fault of ours. Quote the `request_id` when you report it.", [];
+        "A fault of the service. Include the `request_id` in a report.", [];
     SERVICE_UNAVAILABLE = 503 "ServiceUnavailableException",
         "Service temporarily unavailable", "服务暂时不可用",
         "The service cannot do it at this moment: something it needs is down, or it has too much to do. A write that was refused \
-         with this code was not done; `Retry-After` says when to try again.", [];
+         with this code was not done; `Retry-After` is the time to the next attempt.", [];
     OUTCOME_UNKNOWN = 503 "OutcomeUnknownException",
         "The outcome of the request is unknown", "请求结果未知",
         "The answer took too long, or the service failed after it began the change: the change may or may not have been made. \

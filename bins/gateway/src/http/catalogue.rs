@@ -73,8 +73,8 @@ web::catalogue! {
     VALIDATION;
     PRICE_NOT_FOUND = 422 "PriceNotFoundException",
         "The charge cannot be priced", "无法确定该次使用的价格",
-        "The use is to be charged, `credits_charged` is absent, and no price says what it costs: `model_name` is absent too, or \
-         there is no price for the model and provider, or none for a token class; `detail` says which. An unknown price is \
+        "The use is to be charged, `credits_charged` is absent, and no price applies: `model_name` is absent too, or \
+         there is no price for the model and provider, or none for a token class (`detail` shows which). An unknown price is \
          never a free one; nothing was recorded.",
         ["provider", "model_name", "token_class"];
     IDEMPOTENCY_CONFLICT;
@@ -85,14 +85,14 @@ web::catalogue! {
     INTERNAL;
     PROVIDER_UNAVAILABLE = 503 "ProviderUnavailableException",
         "The {provider} provider is not available", "{provider} 服务暂不可用",
-        "An outside service does not answer at this moment; `Retry-After` says when to try again.", ["provider"];
+        "An outside service does not answer at this moment; `Retry-After` is the time to the next attempt.", ["provider"];
     SERVICE_UNAVAILABLE as
         "The database is down, the queue is full, too many bytes of request bodies are in memory, the rows that the request needs \
-         were locked for 2 seconds, or the request waited too long before anything was sent to the database. A write that was refused with this code was not done; `Retry-After` says when to try again.";
+         were locked for 2 seconds, or the request waited too long before anything was sent to the database. A write that was refused with this code was not done; `Retry-After` is the time to the next attempt.";
     OUTCOME_UNKNOWN as
         "The connection to the database was lost in the commit, the answer took too long, or the service failed after it \
          began the change: the change may or may not have been made. Repeat a request of the ledger with the same `Idempotency-Key`, or a recharge or grant with the same \
-         `reference_id`: it takes effect once at most, and the answer tells. Without either, read the state first.";
+         `reference_id`: it takes effect once at most, and the answer shows the outcome. Without either, read the state first.";
 }
 
 /// The entry of a code. An unknown code is a fault of ours and reads as `InternalServerException`.

@@ -24,7 +24,7 @@ pub enum Access {
     Metrics,
     /// Any valid token, even of a user that does not exist yet; services and administrators.
     Newcomer,
-    /// The user himself; services and administrators name one by `X-User-Id`.
+    /// The user; services and administrators name one by `X-User-Id`.
     NamedUser,
     /// The user in the path, services and administrators.
     PathUser,
@@ -61,7 +61,7 @@ impl AccessRule for Access {
             Self::Newcomer => {
                 "Any valid token, also of a user that does not exist yet; services; administrators."
             }
-            Self::NamedUser => "The user himself; services and administrators name one by `X-User-Id`.",
+            Self::NamedUser => "The user; services and administrators name one by `X-User-Id`.",
             Self::PathUser => "The user in the path; services; administrators.",
             Self::Recharge => {
                 "Services and administrators; the user in the path with `SELF_RECHARGE=allowed`."

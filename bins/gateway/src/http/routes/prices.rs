@@ -28,20 +28,20 @@ pub struct PriceBody {
     pub service_tier: Option<String>,
     /// Input tokens from which these rates hold; of several steps the highest that is reached does.
     pub min_context: i64,
-    /// What units cost, by class; a class that is not here has no price.
+    /// Rates by class; a class that is not here has no price.
     #[schema(value_type = std::collections::HashMap<String, RateBody>)]
     pub rates: Rates,
-    /// From when on it holds.
+    /// Beginning of its validity.
     pub valid_from: Timestamp,
-    /// When the next version begins.
+    /// Beginning of the next version.
     pub valid_until: Option<Timestamp>,
-    /// Whether it says that there is no price any more.
+    /// True if the model has no price any more.
     pub retired: bool,
-    /// Where the figures are from.
+    /// Source of the figures.
     pub source: String,
 }
 
-/// What units of a class cost.
+/// Rate of a class.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RateBody {
     /// Credits that the user pays for `per` units.

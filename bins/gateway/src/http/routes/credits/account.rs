@@ -4,7 +4,7 @@ use kernel::{Credits, UserId};
 
 use crate::http::{prelude::*, routes::credits::bodies::Grant, wire::Timestamp};
 
-/// What a user has, and what of it may be spent.
+/// Credits of a user.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Account {
     #[schema(value_type = String)]
@@ -15,10 +15,10 @@ pub struct Account {
     /// Set aside by open holds.
     #[schema(value_type = f64)]
     held: Credits,
-    /// What may be spent now.
+    /// Credits that can be spent now.
     #[schema(value_type = f64)]
     available: Credits,
-    /// Ever granted and recharged.
+    /// Credits ever granted and recharged.
     #[schema(value_type = f64)]
     lifetime_granted: Credits,
     /// Open grants in burn order.

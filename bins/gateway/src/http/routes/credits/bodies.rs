@@ -29,7 +29,7 @@ pub struct Transaction {
     /// `txn_<uuid>`.
     #[schema(example = "txn_0190a6c8-1c2b-7def-8abc-0123456789ab")]
     pub transaction_id: String,
-    /// Whose account.
+    /// Owner of the account.
     #[schema(value_type = String, example = "auth0|test123")]
     pub user_id: UserId,
     /// consume, recharge, refund, grant, expire or adjust.
@@ -62,13 +62,13 @@ pub struct Transaction {
     pub reference_id: Option<String>,
     /// Hold that was captured.
     pub hold_id: Option<Uuid>,
-    /// What it was for.
+    /// Purpose.
     #[schema(example = "api_call")]
     pub description: Option<String>,
-    /// What the caller attached.
+    /// Metadata of the caller.
     #[schema(value_type = Object)]
     pub metadata: FreeForm,
-    /// When it took effect.
+    /// Time of effect.
     pub created_at: Timestamp,
     /// The same as `created_at`: entries never change.
     pub updated_at: Timestamp,
@@ -109,7 +109,7 @@ pub fn transaction_id(id: Uuid) -> String {
     credits::TransactionName::Transaction(id).to_string()
 }
 
-/// A lot of credit with a life of its own.
+/// A grant of credits.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Grant {
     /// Id within the account.
@@ -128,18 +128,18 @@ pub struct Grant {
     pub held: Credits,
     /// Low burns first.
     pub priority: u8,
-    /// From when on it counts.
+    /// Beginning of its validity.
     pub effective_at: Timestamp,
-    /// When what is left of it is lost.
+    /// Time of its expiry.
     pub expires_at: Option<Timestamp>,
     /// scheduled, open, used or expired.
     #[schema(value_type = GrantStatusName, example = "open")]
     pub status: &'static str,
-    /// What it was for.
+    /// Purpose.
     pub description: Option<String>,
     /// The transaction that booked it.
     pub transaction_id: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
@@ -162,12 +162,12 @@ impl From<credits::GrantView> for Grant {
     }
 }
 
-/// Credit that is set aside.
+/// Reserved credits.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Hold {
     /// Id used in paths.
     pub hold_id: Uuid,
-    /// Whose account.
+    /// Owner of the account.
     #[schema(value_type = String, example = "auth0|test123")]
     pub user_id: UserId,
     /// user or service: who made it. Users end only holds of users.
@@ -188,16 +188,16 @@ pub struct Hold {
     /// open, captured, released or expired.
     #[schema(value_type = HoldStatusName, example = "open")]
     pub status: &'static str,
-    /// When it ends by itself.
+    /// Time of its expiry.
     pub expires_at: Timestamp,
-    /// What it is for.
+    /// Purpose.
     pub description: Option<String>,
-    /// What the caller attached.
+    /// Metadata of the caller.
     #[schema(value_type = Object)]
     pub metadata: FreeForm,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it ended.
+    /// Time of its end.
     pub resolved_at: Option<Timestamp>,
 }
 

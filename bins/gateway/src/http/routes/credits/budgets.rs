@@ -17,7 +17,7 @@ pub struct Budgets {
     budgets: Vec<Budget>,
 }
 
-/// What may be spent in a window of time.
+/// Limit of the spending in a window of time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Budget {
     /// day, month or lifetime.
@@ -35,7 +35,7 @@ pub struct Budget {
     /// Set aside by open holds; it counts against the present window.
     #[schema(value_type = f64)]
     held: Credits,
-    /// When the next window begins; null for a lifetime.
+    /// Beginning of the next window; null for a lifetime.
     resets_at: Option<Timestamp>,
 }
 

@@ -12,11 +12,11 @@ use crate::http::{
 };
 
 input! {
-    /// What of a hold to charge; everything may be left out.
+    /// Part of a hold to charge; every field is optional.
     pub keyed struct CaptureHold {
         /// Credits, zero or more; the whole hold if absent. More than the hold takes the rest from what is available.
         amount: Option<Credits> = optional(Body, parse::credits_to_note());
-        /// What for.
+        /// Purpose.
         description: Option<String> = optional(Body, parse::text(0, 255));
         /// A usage record, as a note.
         usage_record_id: Option<i64> = optional(Body, parse::integer(0, i64::MAX));
@@ -34,7 +34,7 @@ pub struct CapturedHold {
     /// Balance after.
     #[schema(value_type = f64)]
     remaining_credits: Credits,
-    /// What was delivered and could not be taken.
+    /// Credits that were used and not available.
     #[schema(value_type = f64)]
     uncollected: Credits,
 }

@@ -12,26 +12,26 @@ use crate::http::{
 };
 
 input! {
-    /// Credits to spend, and what for.
+    /// Credits to spend.
     pub keyed struct ConsumeCredits {
         /// Credits, above zero, at most 6 decimals.
         amount: Credits = required(Body, parse::credits_to_move()), example(25.5);
         /// Must be the user of the path.
         user_id: Option<UserId> = optional(Body, parse::user_id()), unhashed();
-        /// Why; becomes the description if there is none.
+        /// Reason; becomes the description if there is none.
         reason: Option<String> = optional(Body, parse::text(0, 255));
-        /// What for.
+        /// Purpose.
         description: Option<String> = optional(Body, parse::text(0, 255));
         /// A usage record, as a note.
         usage_record_id: Option<i64> = optional(Body, parse::integer(0, i64::MAX));
-        /// What was called.
+        /// Endpoint.
         endpoint: Option<String> = optional(Body, parse::text(0, 255));
         /// Anything to keep with the transaction.
         metadata: Option<FreeForm> = optional(Body, parse::object());
     }
 }
 
-/// What was spent and what is left.
+/// Credits spent, and the balance.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConsumedCredits {
     success: bool,

@@ -34,7 +34,7 @@ input! {
         /// End of its validity; none if absent. A date without a time is the first instant of that day in UTC, so the
         /// credits cannot be spent on that day: for a grant until the end of a day, give the day after.
         expires_at: Option<OffsetDateTime> = optional(Body, instant());
-        /// What for.
+        /// Purpose.
         description: Option<String> = optional(Body, parse::text(0, 255));
         /// Anything to keep with it.
         metadata: Option<FreeForm> = optional(Body, parse::object());

@@ -21,7 +21,7 @@ input! {
         mode: Option<HoldMode> = optional(Body, parse::one_of(MODES)), default("exact"), hashed(mode.map(word_of(MODES)));
         /// Lifetime in seconds.
         ttl_seconds: Option<i64> = optional(Body, parse::integer(1, TTL_MAX)), default(900);
-        /// What for.
+        /// Purpose.
         description: Option<String> = optional(Body, parse::text(0, 255));
         /// Anything to keep with it.
         metadata: Option<FreeForm> = optional(Body, parse::object());

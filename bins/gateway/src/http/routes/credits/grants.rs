@@ -18,9 +18,9 @@ const FILTERS: &[(&str, GrantFilter)] = &[
 ];
 
 input! {
-    /// Which grants.
+    /// Selection of grants.
     pub struct GrantsInput {
-        /// Which grants.
+        /// Selection of grants.
         status: Option<GrantFilter> = optional(Query, parse::one_of(FILTERS)), default("open"), example("open");
     }
 }

@@ -19,9 +19,9 @@ const FILTERS: &[(&str, HoldFilter)] = &[
 ];
 
 input! {
-    /// Which holds.
+    /// Selection of holds.
     pub struct HoldsInput {
-        /// Which holds.
+        /// Selection of holds.
         status: Option<HoldFilter> = optional(Query, parse::one_of(FILTERS)), default("open"), example("open");
     }
 }

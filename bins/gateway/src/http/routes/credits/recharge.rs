@@ -22,14 +22,14 @@ input! {
         reference_scope: Option<ReferenceScope> = optional(Either, parse::one_of(SCOPES)), default("user"), hashed(reference_scope.map(word_of(SCOPES)));
         /// Outside identity of the payment: one recharge per user and reference.
         reference_id: Option<String> = required_if(is_global(reference_scope), Either, parse::text(1, 255));
-        /// What for.
+        /// Purpose.
         description: Option<String> = optional(Either, parse::text(0, 255));
         /// Anything to keep with the transaction; JSON body only.
         metadata: Option<FreeForm> = optional(Body, parse::object());
     }
 }
 
-/// What was added and what there is now.
+/// Credits added, and the balance.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RechargedCredits {
     success: bool,

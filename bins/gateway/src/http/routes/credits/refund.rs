@@ -18,7 +18,7 @@ input! {
         transaction_id: TransactionName = required(Body, parse::transaction_name()), hashed(transaction_id.to_string());
         /// Credits; all that is left of the charge if absent.
         amount: Option<Credits> = optional(Body, parse::credits_to_move());
-        /// Why.
+        /// Reason.
         reason: String = required(Body, parse::text(1, 255));
     }
 }

@@ -47,7 +47,7 @@ input! {
         tool_call_id: Option<String> = optional(Body, parse::text(0, 255));
         /// Anything to attach.
         message_metadata: Option<FreeForm> = optional(Body, parse::object());
-        /// Whether a summary may include it.
+        /// True if a summary may include it.
         is_summary_candidate: Option<bool> = optional(Body, parse::boolean()), default(true);
         /// Importance of the message.
         importance_score: Option<f64> = optional(Body, parse::share()), default(0.5);

@@ -25,7 +25,7 @@ pub struct MessageBody {
     /// Owner.
     #[schema(value_type = String, example = "auth0|test123")]
     pub user_id: UserId,
-    /// Kind of message, as the caller says.
+    /// Message type, set by the caller.
     #[schema(example = "chat")]
     pub message_type: String,
     /// user, assistant, system or tool.
@@ -39,7 +39,7 @@ pub struct MessageBody {
     pub tool_calls: Option<FreeForm>,
     /// Tool call this message answers.
     pub tool_call_id: Option<String>,
-    /// What the caller attached.
+    /// Metadata of the caller.
     #[schema(value_type = Object)]
     pub message_metadata: FreeForm,
     /// Tokens of the message.
@@ -49,14 +49,14 @@ pub struct MessageBody {
     pub cost_usd: Usd,
     /// True if a summary may include it.
     pub is_summary_candidate: bool,
-    /// How important it is, 0 to 1.
+    /// Importance, 0 to 1.
     pub importance_score: f64,
     /// completed, failed or in_progress.
     #[schema(value_type = MessageStatusName, example = "completed")]
     pub status: &'static str,
-    /// When it was added.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 

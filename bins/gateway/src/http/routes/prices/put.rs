@@ -47,16 +47,16 @@ input! {
         valid_from: Option<OffsetDateTime> = optional(Body, instant());
         /// Source of the figures.
         source: Option<String> = optional(Body, parse::text(1, 255)), default("api");
-        /// True to say that there is no price any more; then without rates.
+        /// True if the model has no price any more; then without rates.
         retired: Option<bool> = optional(Body, parse::boolean());
-        /// What units cost, by class: input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out,
-        /// image, request, second, token. What is free says 0; a class that is not here has no price. Required unless `retired`.
+        /// Rates by class: input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out,
+        /// image, request, second, token. Free is 0; a class that is not here has no price. Required unless `retired`.
         rates: Offer = custom(|fields| read_offer(fields, retired), false, rates());
     }
 }
 
 input! {
-    /// What units of a class cost.
+    /// Rate of a class.
     pub struct PutRate {
         /// Number of units that the rates are for.
         per: Per = required(Body, parse::per()), example(1_000_000), check(|_fields| { per?; });

@@ -25,13 +25,13 @@ pub struct SessionBody {
     pub user_id: UserId,
     /// Title, if it has one.
     pub title: Option<String>,
-    /// What the caller keeps about the conversation.
+    /// Conversation data of the caller.
     #[schema(value_type = Object)]
     pub conversation_data: FreeForm,
     /// active, completed, ended, archived or expired.
     #[schema(value_type = SessionStatusName, example = "active")]
     pub status: &'static str,
-    /// What the caller attached.
+    /// Metadata of the caller.
     #[schema(value_type = Object)]
     pub metadata: FreeForm,
     /// False once ended, archived or expired.
@@ -45,13 +45,13 @@ pub struct SessionBody {
     pub total_cost: Usd,
     /// Summary, empty until there is one.
     pub session_summary: String,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
-    /// When something last happened in it.
+    /// Time of the last activity.
     pub last_activity: Timestamp,
-    /// When it expires, if it does.
+    /// Time of its expiry, if any.
     pub expires_at: Option<Timestamp>,
 }
 

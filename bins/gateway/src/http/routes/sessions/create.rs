@@ -13,7 +13,7 @@ use crate::http::{
 };
 
 input! {
-    /// A session to be made; everything may be left out.
+    /// A session to create; every field is optional.
     pub struct CreateSession {
         /// Must be the user of the path.
         user_id: Option<UserId> = optional(Body, parse::user_id());

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::http::prelude::*;
 
-/// What was deleted.
+/// Deleted session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeletedSession {
     session_id: Uuid,

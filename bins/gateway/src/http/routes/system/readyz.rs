@@ -5,13 +5,13 @@ use actix_web::http::{Method, StatusCode};
 use crate::http::prelude::*;
 
 words! {
-    /// Whether requests should be sent here.
+    /// True if requests should be sent here.
     ReadinessWord = ["ready", "not_ready"];
     /// Outcome of a check.
     CheckWord = ["ok", "failed"];
 }
 
-/// Whether requests should be sent here.
+/// True if requests should be sent here.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     /// ready or not_ready.
@@ -20,7 +20,7 @@ pub struct Readiness {
     checks: Checks,
 }
 
-/// What was looked at: ok or failed.
+/// Check: `ok` or `failed`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Checks {
     /// `ok` if the database accepts writes and every queue moves.

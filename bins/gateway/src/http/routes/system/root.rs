@@ -2,7 +2,7 @@
 
 use crate::http::{prelude::*, wire::Timestamp};
 
-/// What answers here.
+/// Name of the service.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct About {
     service: String,

@@ -57,7 +57,7 @@ fn record_list() -> (serde_json::Value, Vec<(String, serde_json::Value)>) {
     list_of::<RecordUsage>("BatchRecord", &RecordPlace::Item, &(1..=RECORDS_MAX))
 }
 
-/// What became of a batch.
+/// Outcome of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BatchOutcome {
     /// Records that were stored now.
@@ -70,7 +70,7 @@ pub struct BatchOutcome {
     results: Vec<ItemOutcome>,
 }
 
-/// What became of a record of a batch.
+/// Outcome of a record of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum ItemOutcome {
@@ -88,10 +88,10 @@ struct RecordedItem {
     status: &'static str,
     /// Id of the record.
     id: i64,
-    /// Whose it is.
+    /// Owner.
     #[schema(value_type = String)]
     user_id: UserId,
-    /// What the use is worth.
+    /// Value in credits.
     #[schema(value_type = f64)]
     credits_charged: Credits,
     /// Transaction that took the credits.
@@ -101,7 +101,7 @@ struct RecordedItem {
     remaining_credits: Option<Credits>,
 }
 
-/// A record that was refused; the others do not suffer.
+/// A record that was refused; the others are not affected.
 #[derive(Debug, Serialize, ToSchema)]
 struct FailedItem {
     /// Place in the batch, from 0.
@@ -109,7 +109,7 @@ struct FailedItem {
     /// `failed`.
     #[schema(value_type = FailedStatus)]
     status: &'static str,
-    /// Whose it would be, if that could be read.
+    /// User, if it can be read.
     #[schema(value_type = Option<String>)]
     user_id: Option<UserId>,
     /// Code that a call of its own would get.

@@ -11,9 +11,9 @@ use crate::http::{
 };
 
 input! {
-    /// Why a record is taken back.
+    /// Correction of a record.
     pub keyed struct CorrectUsage {
-        /// Why; kept with the correction.
+        /// Reason; kept with the correction.
         reason: String = required(Body, parse::text(1, 255));
         /// The record in its place, at the same instant unless it states its own. With `charge` it takes what is available, as
         /// far as that goes.
@@ -22,14 +22,14 @@ input! {
     }
 }
 
-/// What was done.
+/// Correction.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CorrectedUsage {
     /// The record that takes the other one back, with negative amounts.
     correction: UsageBody,
-    /// What stands in its stead.
+    /// Record in its place.
     replacement: Option<UsageBody>,
-    /// What was given back of the charge.
+    /// Refund of the charge.
     refund: Option<Transaction>,
 }
 
@@ -62,7 +62,7 @@ fn doc() -> Doc {
         .idempotent()
         .description(
             "Once for each record, in one commit: a record with negative amounts, the refund of what was charged and not \
-             refunded before, and another record in its stead.",
+             refunded before, and another record in its place.",
         )
         .body::<CorrectUsage>(json!({
             "reason": "wrong model",

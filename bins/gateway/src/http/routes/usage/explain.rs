@@ -18,34 +18,34 @@ words! {
     TokenClassName = usage::rating::TokenClass::all().map(usage::rating::TokenClass::as_str).collect::<Vec<_>>();
 }
 
-/// How a charge came about.
+/// Computation of a charge.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// The record.
     usage: UsageBody,
     /// The version of the price that rated it; null if the charge was stated, or is not known.
     price: Option<PriceBody>,
-    /// What was used, by class; the charge is their sum, rounded up once.
+    /// Quantities by class; the charge is their sum, rounded up once.
     terms: Vec<TermBody>,
-    /// What the record says.
+    /// Figures of the record.
     #[schema(value_type = f64)]
     charged: Credits,
     /// The charge computed again from the price; null without one.
     #[schema(value_type = Option<f64>)]
     recomputed: Option<Credits>,
-    /// Whether both are the same; null without a price.
+    /// True if both are the same; null without a price.
     matches: Option<bool>,
     /// The grants that paid, if it was deducted.
     grants: Vec<Paid>,
 }
 
-/// What one class of use comes to.
+/// Charge of one token class.
 #[derive(Debug, Serialize, ToSchema)]
 struct TermBody {
     /// Class.
     #[schema(value_type = TokenClassName, example = "input")]
     class: &'static str,
-    /// How much of it.
+    /// Quantity.
     quantity: i64,
     /// Credits for a million of it.
     #[schema(value_type = f64)]
@@ -55,12 +55,12 @@ struct TermBody {
     credits: Exact,
 }
 
-/// What one grant paid.
+/// Share of one grant.
 #[derive(Debug, Serialize, ToSchema)]
 struct Paid {
     /// The grant.
     grant_id: i64,
-    /// How much.
+    /// Amount.
     #[schema(value_type = f64)]
     amount: Credits,
 }

@@ -43,7 +43,7 @@ pub fn route() -> Route {
 fn doc() -> Doc {
     described(
         Doc::new("usage", "Usage records as a file").description(
-            "Streamed, oldest first. CSV as RFC 4180 says, with a header; texts that a spreadsheet would take for a formula \
+            "Streamed, oldest first. CSV by RFC 4180, with a header; texts that a spreadsheet would take for a formula \
              have an apostrophe in front. NDJSON has the records of the list, one a line. When the export breaks off, the \
              connection breaks, and the last line says so. Records made meanwhile may be in it.",
         ),

@@ -30,15 +30,15 @@ pub enum RecordPlace {
 }
 
 input! {
-    /// What a call used.
+    /// Usage of a call.
     pub keyed struct RecordUsage for place: RecordPlace {
         /// User of the record. If the path names a user, it must be that one.
         user_id: Option<UserId> =
             required_if(*place == RecordPlace::Item, Body, parse::user_id()), unhashed();
-        /// What was called.
+        /// Endpoint.
         endpoint: Option<String> =
             required_if(*place == RecordPlace::Body, Body, parse::text(1, 255)), example("/api/chat/completion");
-        /// What kind of use it was.
+        /// Event type.
         event_type: String = required(Body, parse::text(1, 255)), example("ai_chat");
         /// Deducts `credits_charged` in the same commit. Refused, nothing is recorded either.
         charge: Option<bool> = optional(Body, parse::boolean()), default(false);
@@ -72,7 +72,7 @@ input! {
         tool_name: Option<String> = optional(Body, parse::text(0, 255));
         /// Operation of the tool.
         operation_name: Option<String> = optional(Body, parse::text(0, 255));
-        /// How the charge was found; if absent `price_list`, `unrated` or `unknown`.
+        /// Method of the charge; if absent `price_list`, `unrated` or `unknown`.
         calculation_method: Option<String> = optional(Body, parse::text(0, 255));
         /// Tokens in all; prompt and completion together if absent.
         tokens_used: Option<i64> = optional(Body, parse::tokens());
@@ -93,9 +93,9 @@ input! {
         request_data: Option<FreeForm> = optional(Body, parse::object());
         /// Anything to keep of the response.
         response_data: Option<FreeForm> = optional(Body, parse::object());
-        /// What the use is worth in credits, zero or more; if absent, what the price of the model says, or zero without a price.
+        /// Value in credits, zero or more; if absent, by the price of the model, or zero without a price.
         credits_charged: Option<Credits> = optional(Body, parse::credits_to_note());
-        /// What it cost in US dollars, zero or more, at most 9 decimals; if absent, what the price of the model says.
+        /// Cost in US dollars, zero or more, at most 9 decimals; if absent, by the price of the model.
         cost_usd: Option<Usd> = optional(Body, parse::usd_to_note());
     }
 }

@@ -24,7 +24,7 @@ pub struct RecordedUsage {
     status: &'static str,
     /// A sentence in the caller's language.
     message: String,
-    /// When it was recorded.
+    /// Time of recording.
     timestamp: Timestamp,
     /// The record; the first one, if the event was known.
     data: UsageBody,

@@ -45,26 +45,26 @@ record_members! {
     pub struct UsageBody from record {
         /// Integer id.
         id: i64 = record.id;
-        /// Who used it.
+        /// User.
         #[schema(value_type = String, example = "auth0|test123")]
         user_id: UserId = record.user_id;
         /// Session, as the caller names it.
         session_id: Option<String> = record.session_id;
         /// Trace, as the caller names it.
         trace_id: Option<String> = record.trace_id;
-        /// What was called.
+        /// Endpoint.
         #[schema(example = "/api/chat/completion")]
         endpoint: Option<String> = record.endpoint;
-        /// What kind of use it was.
+        /// Event type.
         #[schema(example = "ai_chat")]
         event_type: String = record.event_type;
-        /// What the use is worth, in credits; deducted if it was `charged`.
+        /// Value in credits; deducted if `charged`.
         #[schema(value_type = f64, example = 5.5)]
         credits_charged: Credits = record.credits_charged;
-        /// What it cost, in US dollars.
+        /// Cost in US dollars.
         #[schema(value_type = f64, example = 0.011)]
         cost_usd: Usd = record.cost_usd;
-        /// How the charge was found.
+        /// Method of the charge.
         #[schema(example = "gpt4_pricing")]
         calculation_method: String = record.calculation_method;
         /// Tokens in all.
@@ -83,25 +83,25 @@ record_members! {
         tool_name: Option<String> = record.tool_name;
         /// Operation of the tool.
         operation_name: Option<String> = record.operation_name;
-        /// What the caller keeps about billing.
+        /// Billing metadata of the caller.
         #[schema(value_type = Object)]
         billing_metadata: FreeForm = record.billing_metadata;
-        /// What the caller keeps of the request.
+        /// Request data of the caller.
         #[schema(value_type = Object)]
         request_data: FreeForm = record.request_data;
-        /// What the caller keeps of the response.
+        /// Response data of the caller.
         #[schema(value_type = Object)]
         response_data: FreeForm = record.response_data;
-        /// When it happened.
+        /// Time of the event.
         created_at: Timestamp = Timestamp(record.occurred_at);
         /// user or service: whose word the record is; null for records made before it was stored.
         #[schema(value_type = Option<CallerClassName>, example = "service")]
         recorded_by: Option<&'static str> = record.recorded_by.map(kernel::CallerClass::as_str);
-        /// Id the caller gave the event, by which repeats are known.
+        /// Id of the event, set by the caller; identifies repeats.
         event_id: Option<String> = record.event_id;
-        /// Whether recording it took credits.
+        /// True if it was charged.
         charged: bool = record.charge.is_some();
-        /// Credits that should have been taken and were not there.
+        /// Credits that were charged and not available.
         #[schema(value_type = f64, example = 0.0)]
         credits_uncollected: Credits = record.credits_uncollected;
         /// Transaction that took the credits.

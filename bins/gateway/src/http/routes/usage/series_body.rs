@@ -80,7 +80,7 @@ pub struct Timeseries {
     start: Timestamp,
     /// End of the window, not part of it.
     end: Timestamp,
-    /// What the series are split by.
+    /// Dimensions that the series are split by.
     group_by: Vec<&'static str>,
     /// The series: those with the most credits first, then with the most records.
     series: Vec<TimeseriesLine>,
@@ -103,7 +103,7 @@ pub struct TimeseriesLine {
     totals: TimeseriesFigures,
 }
 
-/// What a series is about. Only what it is split by is there.
+/// Group of a series: the dimensions it is split by.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TimeseriesGroup {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ pub struct TimeseriesGroup {
     other: Option<bool>,
 }
 
-/// What happened in one bucket.
+/// Usage in one bucket.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TimeseriesPoint {
     /// Beginning of the bucket.
@@ -136,7 +136,7 @@ pub struct TimeseriesPoint {
     figures: TimeseriesFigures,
 }
 
-/// The metrics that were asked for.
+/// The requested metrics.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TimeseriesFigures {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,7 @@ pub struct UsageStats {
     coverage: Option<&'static str>,
 }
 
-/// The window as it was asked for.
+/// The requested window.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DateRange {
     start_date: Option<String>,

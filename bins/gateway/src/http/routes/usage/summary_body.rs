@@ -20,7 +20,7 @@ words! {
     SuggestionCode = ["costly_model", "long_prompts", "unpriced_model"];
 }
 
-/// What happened across users.
+/// Usage across users.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UsageSummary)]
 pub struct SummaryBody {
@@ -56,7 +56,7 @@ pub struct SummaryTotals {
     records: i64,
     /// Different users with a record.
     active_users: i64,
-    /// Users that were made in the window.
+    /// Users created in the window.
     new_users: i64,
     #[schema(value_type = f64)]
     credits_charged: CreditsSum,
@@ -78,7 +78,7 @@ pub struct ActiveUsers {
     records: i64,
 }
 
-/// What a kind of use amounts to.
+/// Sums of an event type.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FeatureUse {
     event_type: Option<String>,
@@ -90,7 +90,7 @@ pub struct FeatureUse {
     credits_charged: CreditsSum,
 }
 
-/// What a model costs.
+/// Sums of a model.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ModelCost {
     model_name: Option<String>,
@@ -104,7 +104,7 @@ pub struct ModelCost {
     cost_usd: UsdSum,
 }
 
-/// Something that may be worth a look.
+/// A suggestion.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UsageSuggestion)]
 pub struct SuggestionBody {

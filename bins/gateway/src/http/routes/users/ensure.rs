@@ -9,7 +9,7 @@ use crate::http::{fault::Fault, prelude::*, wire::PlanName};
 input! {
     /// Login of a user.
     pub struct EnsureUser {
-        /// External id. A user's own token already says it; a service must name it.
+        /// External id. A user's token contains it; a service must set it.
         auth0_id: Option<UserId> = optional(Body, parse::user_id()), example("auth0|test123");
         /// E-mail address, compared without regard to case. The user holds it if the token vouches for it (Supabase: the claim
         /// `email`; Auth0: with `email_verified`), or if a service or an administrator gives it; else it is stored as a contact,
@@ -20,7 +20,7 @@ input! {
     }
 }
 
-/// The user, new or as he was.
+/// The user, new or existing.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EnsuredUser {
     success: bool,
@@ -43,7 +43,7 @@ pub struct EnsuredUser {
     #[schema(value_type = PlanName)]
     plan: String,
     is_active: bool,
-    /// Whether this call created the user.
+    /// True if this call created the user.
     created: bool,
 }
 

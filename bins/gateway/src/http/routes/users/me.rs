@@ -5,7 +5,7 @@ use kernel::{Credits, UserId};
 
 use crate::http::{call::rejected_caller, prelude::*, wire::PlanName};
 
-/// A user with what he may spend.
+/// A user with their credits.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
     /// External id.
