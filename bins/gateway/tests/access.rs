@@ -2,16 +2,15 @@
 
 use gateway::http::route::{Access, Route};
 use identity::Activity;
-use kernel::Clock as _;
-use testkit::{TestApp, TestReply, TestUser};
 use web::AccessRule as _;
 
 use crate::examples;
+use crate::prelude::*;
 
 mod tokens;
 
 async fn call(app: &TestApp, route: &Route, owner: &TestUser, token: &str) -> TestReply {
-    examples::request(app, route, owner).await.token(token).send().await
+    examples::request(app, route, owner).await.token(token).await
 }
 
 fn authenticated() -> impl Iterator<Item = &'static Route> {
@@ -22,16 +21,31 @@ fn name(route: &Route) -> String {
     format!("{} {}", route.method, route.path)
 }
 
+/// A request of a caller who has to say for whom it is.
+fn named(route: &Route, request: TestRequest) -> TestRequest {
+    if route.access == Access::NamedUser { request.header("X-User-Id", "auth0|a") } else { request }
+}
+
+/// Asserts status and error code of the answer of a route.
+#[track_caller]
+fn refused(route: &Route, reply: &TestReply, status: u16, code: &str) {
+    assert_eq!((reply.status, &*reply.error_code()), (status, code), "{}: {}", name(route), reply.text);
+}
+
+#[track_caller]
+fn ok(route: &Route, reply: &TestReply) {
+    assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+}
+
 #[tokio::test]
 async fn without_a_credential_every_closed_route_is_401() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for route in authenticated() {
         for (header, value) in
             [("X-None", "x"), ("Authorization", "Basic dXNlcjpwYXNz"), ("Authorization", "Bearer ")]
         {
             let request = examples::request(&app, route, &user).await;
-            let reply = request.header(header, value).send().await;
+            let reply = request.header(header, value).await;
             assert_eq!(reply.status, 401, "{} with {value:?}: {}", name(route), reply.text);
             assert_eq!(reply.error_code(), "AuthenticationException");
             assert_eq!(reply.json()["detail"], "Not authenticated");
@@ -42,13 +56,12 @@ async fn without_a_credential_every_closed_route_is_401() {
 
 #[tokio::test]
 async fn no_bad_token_opens_any_route() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let things = examples::Things::session(examples::session_of(&app, &user).await);
     for route in authenticated() {
         for (what, token) in tokens::bad_tokens("auth0|a", app.clock().now()) {
             let request = examples::request_on(&app, route, &user, &things);
-            let reply = request.token(&token).send().await;
+            let reply = request.token(&token).await;
             assert_eq!(reply.status, 401, "{} with a token {what}: {}", name(route), reply.text);
             assert_eq!(reply.json()["detail"], "Could not validate credentials");
             let code =
@@ -60,17 +73,15 @@ async fn no_bad_token_opens_any_route() {
 
 #[tokio::test]
 async fn two_different_credentials_are_refused_and_equal_ones_are_not() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for route in authenticated() {
-        let both = examples::request(&app, route, &user).await.token(&user.token).service().send().await;
+        let both = examples::request(&app, route, &user).await.by(&user).service().await;
         assert_eq!(both.status, 401, "{}", name(route));
     }
     let path = "/api/v1/users/auth0%7Ca/credits/balance";
-    let twice = app.get(path).token(testkit::SERVICE_KEY).service().send().await;
-    assert_eq!(twice.status, 200);
-    assert_eq!(app.get(path).token(testkit::SERVICE_KEY).send().await.status, 200);
-    assert_eq!(app.get(path).header("X-API-Key", "wrong").send().await.status, 401);
+    assert_eq!(app.get(path).token(testkit::SERVICE_KEY).service().await.status, 200);
+    assert_eq!(app.get(path).token(testkit::SERVICE_KEY).await.status, 200);
+    assert_eq!(app.get(path).header("X-API-Key", "wrong").await.status, 401);
 }
 
 #[tokio::test]
@@ -80,29 +91,27 @@ async fn both_keys_of_a_rotation_open_what_one_opens() {
     let variables = [("ENVIRONMENT", "production"), ("USER_SERVICE_API_KEY", both.as_str())];
     let app = TestApp::start_with(&variables).await;
     app.user("auth0|a").await;
-    let balance = |key| app.get("/api/v1/users/auth0%7Ca/credits/balance").header("X-API-Key", key);
+    let balance = |key| app.get("credits/balance").header("X-API-Key", key);
     for key in keys {
-        balance(key).send().await.expect(200);
-        app.get("/metrics").token(key).send().await.expect(200);
+        balance(key).expect(200).await;
+        app.get("/metrics").token(key).expect(200).await;
     }
     for key in [both.as_str(), testkit::SERVICE_KEY, &keys[0][1..]] {
-        balance(key).send().await.expect(401);
+        balance(key).expect(401).await;
     }
 }
 
 #[tokio::test]
 async fn a_header_that_is_repeated_with_another_value_is_refused() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let path = "/api/v1/users/auth0%7Ca/credits/balance";
-    let keys = app.get(path).service().header("X-API-Key", "other").send().await;
+    let keys = app.get(path).service().header("X-API-Key", "other").await;
     assert_eq!(keys.status, 401, "{}", keys.text);
     let other = format!("Bearer {}", app.token("auth0|b"));
-    let tokens = app.get(path).token(&user.token).header("Authorization", &other).send().await;
-    assert_eq!(tokens.status, 401);
+    assert_eq!(app.get(path).by(&user).header("Authorization", &other).await.status, 401);
     let named =
         app.get("/api/v1/users/me").service().header("X-User-Id", "auth0|a").header("X-User-Id", "auth0|b");
-    assert_eq!(named.send().await.status, 422);
+    assert_eq!(named.await.status, 422);
 }
 
 #[tokio::test]
@@ -115,57 +124,62 @@ async fn a_user_never_touches_what_belongs_to_another() {
             // Each item is judged by itself.
             Access::OwnThings if route.operation == "record_usage_batch" => {
                 let items = reply.expect(200).json()["data"]["results"].clone();
-                for item in items.as_array().unwrap() {
+                for item in items.list() {
                     assert_eq!(item["error_code"], "PermissionDeniedException");
                 }
             }
-            Access::PathUser | Access::Recharge | Access::Metering | Access::OwnThings | Access::Newcomer => {
-                assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
-                assert_eq!(reply.error_code(), "PermissionDeniedException");
+            Access::PathUser
+            | Access::Recharge
+            | Access::Metering
+            | Access::OwnThings
+            | Access::Newcomer
+            | Access::Staff
+            | Access::Admin => {
+                refused(route, &reply, 403, "PermissionDeniedException");
             }
             Access::HiddenPathUser | Access::StaffForPathUser => {
-                assert_eq!(reply.status, 404, "{}: {}", name(route), reply.text);
-                assert_eq!(reply.error_code(), "UserNotFoundException");
+                refused(route, &reply, 404, "UserNotFoundException");
                 assert_eq!(reply.json()["message"], "User not found: auth0|b", "as if he did not exist");
             }
             Access::NamedUser => {
                 assert_eq!(reply.status, 200, "without a header a user is himself");
-                let named =
-                    examples::request(&app, route, &b).await.token(&a.token).header("X-User-Id", "auth0|b");
-                assert_eq!(named.send().await.status, 403, "{}", name(route));
+                let named = examples::request(&app, route, &b).await.by(&a).header("X-User-Id", "auth0|b");
+                assert_eq!(named.await.status, 403, "{}", name(route));
             }
-            Access::AnyCaller => assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text),
-            Access::Staff | Access::Admin => {
-                assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
-                assert_eq!(reply.error_code(), "PermissionDeniedException");
-            }
+            Access::AnyCaller => ok(route, &reply),
             other => panic!("{other:?} needs no credential"),
         }
     }
-    let untouched = app.get("/api/v1/users/auth0%7Cb/credits/balance").token(&b.token).send().await;
+    // Records and sums of others are hidden, and those of all users are for services and administrators.
+    for (operation, access) in [
+        ("export_usage", Access::HiddenPathUser),
+        ("export_all_usage", Access::Staff),
+        ("get_all_usage_timeseries", Access::Staff),
+        ("get_usage_summary", Access::Staff),
+    ] {
+        let route = authenticated().find(|route| route.operation == operation).unwrap();
+        assert_eq!(route.access, access, "{operation}");
+    }
+    let untouched = app.get("/api/v1/users/auth0%7Cb/credits/balance").by(&b).await;
     // What a service charged to have something to refund, and nothing else.
     assert_eq!(untouched.json()["data"], 974.5);
     // A user who does not exist looks the same as one who does.
-    let unknown = app.get("/api/v1/users/auth0%7Cnobody/credits/balance").token(&a.token).send().await;
-    assert_eq!(unknown.status, 403);
+    assert_eq!(app.get("/api/v1/users/auth0%7Cnobody/credits/balance").by(&a).await.status, 403);
 }
 
 #[tokio::test]
 async fn services_act_for_anyone() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for route in authenticated() {
         let request = examples::request(&app, route, &user).await.service();
-        let request =
-            if route.access == Access::NamedUser { request.header("X-User-Id", "auth0|a") } else { request };
-        let reply = request.send().await;
-        assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+        let reply = named(route, request).await;
+        ok(route, &reply);
     }
-    let unnamed = app.get("/api/v1/users/me").service().send().await.expect(422);
+    let unnamed = app.get("/api/v1/users/me").service().expect(422).await;
     assert_eq!(unnamed.json()["detail"][0]["loc"], serde_json::json!(["header", "x-user-id"]));
-    let unknown = app.get("/api/v1/users/auth0%7Cnobody/credits/balance").service().send().await.expect(404);
+    let unknown = app.get("/api/v1/users/auth0%7Cnobody/credits/balance").service().expect(404).await;
     assert_eq!(unknown.json()["message"], "User not found: auth0|nobody");
-    assert_eq!(app.get("/api/v1/users/no%20id/credits/balance").service().send().await.status, 422);
+    assert_eq!(app.get("/api/v1/users/no%20id/credits/balance").service().await.status, 422);
 }
 
 #[tokio::test]
@@ -174,7 +188,7 @@ async fn administrators_act_for_anyone() {
     let (admin, user) = (app.user("auth0|root").await, app.user("auth0|a").await);
     for route in authenticated() {
         let reply = call(&app, route, &user, &admin.token).await;
-        assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+        ok(route, &reply);
     }
 }
 
@@ -188,36 +202,31 @@ async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
         !matches!(access, Access::Newcomer | Access::StaffForPathUser | Access::Staff | Access::Admin)
     };
     for route in authenticated().filter(|route| is_for_users(route.access)) {
-        let reply = examples::request_on(&app, route, &stranger, &things).token(&token).send().await;
-        assert_eq!(reply.status, 404, "{}: {}", name(route), reply.text);
-        assert_eq!(reply.error_code(), "UserNotFoundException", "{}", name(route));
+        let reply = examples::request_on(&app, route, &stranger, &things).token(&token).await;
+        refused(route, &reply, 404, "UserNotFoundException");
         assert_eq!(reply.json()["message"], "User not found: auth0|new");
     }
-    let malformed =
-        app.post("/api/v1/users/auth0%7Cnew/credits/consume").token(&token).body("{}").send().await;
+    let malformed = app.post("/api/v1/users/auth0%7Cnew/credits/consume").token(&token).body("{}").await;
     assert_eq!(malformed.status, 422);
 }
 
 #[tokio::test]
 async fn a_deactivated_user_is_403_everywhere() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let things = examples::Things::session(examples::session_of(&app, &user).await);
     let mut conn = app.db().connect().await;
     let clock = app.clock().clone();
     identity::users::set_active(&mut conn, &clock, &user.id, Activity::Deactivated).await.unwrap();
     for route in authenticated() {
-        let reply = examples::request_on(&app, route, &user, &things).token(&user.token).send().await;
-        assert_eq!(reply.status, 403, "{}: {}", name(route), reply.text);
-        assert_eq!(reply.error_code(), "AccountDisabledException", "{}", name(route));
+        let reply = examples::request_on(&app, route, &user, &things).by(&user).await;
+        refused(route, &reply, 403, "AccountDisabledException");
         // He does not learn what is wrong with his request either.
         let malformed = examples::request_on(&app, route, &user, &things).body("{");
-        let malformed = malformed.token(&user.token).send().await;
+        let malformed = malformed.by(&user).await;
         assert_eq!(malformed.status, 403, "{}: {}", name(route), malformed.text);
     }
     drop(conn);
-    let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance").service();
-    assert_eq!(balance.send().await.expect(200).json()["data"], 1_000.0);
+    assert_eq!(app.balance().await, 1_000.0);
 }
 
 #[tokio::test]
@@ -233,13 +242,8 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
             set_active(&app, &clock, &user, Activity::Active).await;
             let request = examples::request(&app, route, &user).await.token(credential);
             set_active(&app, &clock, &user, Activity::Deactivated).await;
-            let request = if route.access == Access::NamedUser {
-                request.header("X-User-Id", "auth0|a")
-            } else {
-                request
-            };
-            let reply = request.send().await;
-            assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+            let reply = named(route, request).await;
+            ok(route, &reply);
             match route.operation {
                 "record_usage_batch" => {
                     let first = &reply.json()["data"]["results"][0];
@@ -256,8 +260,7 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
         }
     }
     // None of this made the user active.
-    let own = app.get("/api/v1/users/me").token(&user.token).send().await.expect(403);
-    assert_eq!(own.error_code(), "AccountDisabledException");
+    app.get("/api/v1/users/me").by(&user).refused(403, "AccountDisabledException").await;
 }
 
 async fn set_active(app: &TestApp, clock: &dyn kernel::Clock, user: &TestUser, activity: Activity) {
@@ -267,11 +270,10 @@ async fn set_active(app: &TestApp, clock: &dyn kernel::Clock, user: &TestUser, a
 
 #[tokio::test]
 async fn open_routes_need_nothing() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for route in examples::routes().iter().filter(|route| !route.access.is_authenticated()) {
-        let reply = examples::request(&app, route, &user).await.send().await;
-        assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
+        let reply = examples::request(&app, route, &user).await.await;
+        ok(route, &reply);
     }
 }
 
@@ -282,19 +284,17 @@ async fn outside_development_recharging_oneself_dev_tokens_and_metrics_are_close
             .await;
     let user = app.user("auth0|a").await;
     let recharge = "/api/v1/users/auth0%7Ca/credits/recharge?amount=5";
-    let refused = app.post(recharge).token(&user.token).send().await.expect(403);
-    assert_eq!(refused.error_code(), "PermissionDeniedException");
-    assert_eq!(app.post(recharge).service().send().await.status, 200);
+    app.post(recharge).by(&user).refused(403, "PermissionDeniedException").await;
+    assert_eq!(app.post(recharge).service().await.status, 200);
     for method in ["POST", "GET"] {
         let request = app.request(method.parse().unwrap(), "/auth/dev-token?user_id=a&email=a@example.com");
-        let token = request.send().await.expect(404);
-        assert_eq!(token.error_code(), "NotFoundException");
+        let token = request.refused(404, "NotFoundException").await;
         assert_eq!(token.json()["error_details"]["operation"], "unrouted");
     }
-    let document = app.get("/openapi.json").send().await.expect(200).json();
+    let document = app.get("/openapi.json").ok().await;
     assert!(document["paths"].get("/auth/dev-token").is_none());
-    assert_eq!(app.get("/metrics").send().await.status, 401);
-    assert_eq!(app.get("/metrics").token(&user.token).send().await.status, 403);
-    assert_eq!(app.get("/metrics").token("metrics-token-of-tests").send().await.status, 200);
-    assert_eq!(app.get("/metrics").service().send().await.status, 200);
+    assert_eq!(app.get("/metrics").await.status, 401);
+    assert_eq!(app.get("/metrics").by(&user).await.status, 403);
+    assert_eq!(app.get("/metrics").token("metrics-token-of-tests").await.status, 200);
+    assert_eq!(app.get("/metrics").service().await.status, 200);
 }

@@ -1,8 +1,9 @@
 //! The examples of the OpenAPI document as requests: what is documented is what is sent.
 
 use gateway::http::{openapi_json, route::Route, routes::table};
-use serde_json::{Map, Value, json};
-use testkit::{TestApp, TestRequest, TestUser};
+use serde_json::Map;
+
+use crate::prelude::*;
 
 /// The documentation of a route.
 pub fn operation(route: &Route) -> Value {
@@ -19,8 +20,8 @@ pub fn success_example(route: &Route) -> Option<Value> {
 /// A session of `owner`, made through the service.
 pub async fn session_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/sessions", owner.id);
-    let reply = app.post(&path).service().send().await.expect(200);
-    reply.json()["session_id"].as_str().unwrap().to_owned()
+    let reply = app.post(&path).service().expect(200).await;
+    reply.json()["session_id"].text().to_owned()
 }
 
 /// The id of a hold that does not exist.
@@ -29,15 +30,13 @@ const NO_HOLD: &str = "00000000-0000-4000-8000-000000000000";
 /// A hold of `owner`, made by themselves.
 async fn hold_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/credits/holds", owner.id);
-    let reply = app.post(&path).token(&owner.token).json(&json!({"amount": 70})).send().await.expect(200);
-    reply.json()["data"]["hold_id"].as_str().unwrap().to_owned()
+    app.post(&path).by(owner).json(json!({"amount": 70})).data().await["hold_id"].text().to_owned()
 }
 
 /// A charge of `owner`, made through the service.
 async fn charge_of(app: &TestApp, owner: &TestUser) -> String {
     let path = format!("/api/v1/users/{}/credits/consume", owner.id);
-    let reply = app.post(&path).service().json(&json!({"amount": 25.5})).send().await.expect(200);
-    reply.json()["data"]["transaction_id"].as_str().unwrap().to_owned()
+    app.post(&path).service().json(json!({"amount": 25.5})).data().await["transaction_id"].text().to_owned()
 }
 
 /// A usage record of `owner`, made through the service.
@@ -46,10 +45,9 @@ pub async fn record_of(app: &TestApp, owner: &TestUser) -> i64 {
     let reply = app
         .post(&path)
         .service()
-        .json(&json!({"endpoint": "/x", "event_type": "ai_chat", "credits_charged": 5.5}))
-        .send()
-        .await
-        .expect(200);
+        .json(json!({"endpoint": "/x", "event_type": "ai_chat", "credits_charged": 5.5}))
+        .expect(200)
+        .await;
     reply.json()["data"]["id"].as_i64().unwrap()
 }
 
@@ -112,7 +110,7 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
                 Value::String(text) => text.replace('|', "%7C"),
                 other => other.to_string(),
             };
-            format!("{}={text}", parameter["name"].as_str().unwrap())
+            format!("{}={text}", parameter["name"].text())
         })
         .collect();
     let path = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };

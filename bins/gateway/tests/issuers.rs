@@ -4,12 +4,9 @@ use std::sync::LazyLock;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
-use serde_json::{Value, json};
-use testkit::TestApp;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::prelude::*;
 
 const AUTH0_ISSUER: &str = "https://tenant.example.com/";
 const AUTH0_AUDIENCE: &str = "https://api.example.com";

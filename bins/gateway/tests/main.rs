@@ -11,6 +11,7 @@ mod examples;
 mod generated;
 mod issuers;
 mod openapi;
+mod prelude;
 mod process;
 mod protocol;
 mod routes;

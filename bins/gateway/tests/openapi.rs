@@ -7,11 +7,10 @@ use gateway::http::{
     openapi_json,
     route::{Access, BodyRule, Route},
 };
-use serde_json::{Value, json};
-use testkit::TestApp;
 use web::AccessRule as _;
 
 use crate::examples;
+use crate::prelude::*;
 
 #[tokio::test]
 async fn every_documented_example_is_answered_in_the_documented_shape() {
@@ -22,9 +21,9 @@ async fn every_documented_example_is_answered_in_the_documented_shape() {
         let request = examples::request(&app, route, &user).await;
         let request = match route.access {
             Access::StaffForPathUser | Access::Staff | Access::Admin => request.service(),
-            _ => request.token(&user.token),
+            _ => request.by(&user),
         };
-        let reply = request.send().await;
+        let reply = request.await;
         assert_eq!(reply.status, 200, "{} {}: {}", route.method, route.path, reply.text);
         if let Some(example) = examples::success_example(route) {
             examples::assert_same_shape(route.operation, &example, &reply.json());
@@ -179,7 +178,7 @@ fn every_reference_leads_somewhere() {
         let name = reference.strip_prefix("#/components/schemas/").unwrap_or_default();
         assert!(schemas.contains_key(name), "{reference} leads nowhere");
     }
-    let codes = schemas["Error"]["properties"]["error_code"]["enum"].as_array().unwrap();
+    let codes = schemas["Error"]["properties"]["error_code"]["enum"].list();
     assert_eq!(codes.len(), CATALOGUE.len());
 }
 
@@ -211,7 +210,7 @@ fn every_path_parameter_has_a_description_and_an_example() {
     });
     let mut found = 0;
     for (path, operation) in operations {
-        let parameters = operation["parameters"].as_array().unwrap();
+        let parameters = operation["parameters"].list();
         for parameter in parameters.iter().filter(|parameter| parameter["in"] == "path") {
             found += 1;
             for member in ["description", "example"] {

@@ -12,30 +12,15 @@ mod times;
 mod traffic;
 mod wording;
 
-use std::time::Duration;
-
 use actix_web::http::Method;
 use gateway::http::route::Access;
-use serde_json::Value;
-use testkit::TestApp;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
 
 use crate::examples;
-
-/// Longest time before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::prelude::*;
 
 /// Sends bytes as they are and reads until the server closes.
 async fn raw(app: &TestApp, request: &str) -> String {
-    let mut stream = TcpStream::connect(app.address()).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    assert!(read.is_ok(), "the server did not close the connection");
-    String::from_utf8_lossy(&answer).into_owned()
+    rest(&mut open(app.address(), request).await).await
 }
 
 fn assert_documented_error(text: &str) {
@@ -53,13 +38,13 @@ fn assert_documented_error(text: &str) {
 #[tokio::test]
 async fn every_answer_carries_its_request_id() {
     let app = TestApp::start().await;
-    let own = app.get("/livez").header("X-Request-Id", "my-id_1.2").send().await;
+    let own = app.get("/livez").header("X-Request-Id", "my-id_1.2").await;
     assert_eq!(own.header("x-request-id"), "my-id_1.2");
     for unusable in ["", "with blank", &"x".repeat(65), "a/b"] {
-        let made = app.get("/livez").header("X-Request-Id", unusable).send().await;
+        let made = app.get("/livez").header("X-Request-Id", unusable).await;
         assert_eq!(made.header("x-request-id").len(), 36, "{unusable:?}");
     }
-    let refused = app.get("/nowhere").header("X-Request-Id", "mine").send().await.expect(404);
+    let refused = app.get("/nowhere").header("X-Request-Id", "mine").expect(404).await;
     assert_eq!(refused.json()["request_id"], "mine");
     assert_eq!(refused.header("x-request-id"), "mine");
     assert_eq!(refused.header("x-content-type-options"), "nosniff");
@@ -68,23 +53,22 @@ async fn every_answer_carries_its_request_id() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told() {
     let app = TestApp::start().await;
-    let unknown = app.get("/api/v1/sessions").send().await.expect(404);
+    let unknown = app.get("/api/v1/sessions").expect(404).await;
     assert!(unknown.header("vary").contains("Accept-Language"));
     assert_documented_error(&unknown.text);
     assert_eq!(unknown.error_code(), "NotFoundException");
     for route in examples::routes() {
         let path = route.path.replace(['{', '}'], "");
-        let wrong = app.request("PATCH".parse().unwrap(), &path).send().await.expect(405);
+        let wrong = app.request("PATCH".parse().unwrap(), &path).expect(405).await;
         assert_documented_error(&wrong.text);
         assert!(wrong.header("allow").contains(route.method.as_str()), "{path}: {}", wrong.header("allow"));
     }
-    assert_eq!(app.get("/health/").send().await.status, 404);
+    assert_eq!(app.get("/health/").await.status, 404);
 }
 
 #[tokio::test]
 async fn head_works_wherever_get_does() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for route in examples::routes().iter().filter(|route| route.method == Method::GET) {
         let session = examples::session_of(&app, &user).await;
         let path = route.path.replace("{user_id}", "auth0|a").replace("{session_id}", &session);
@@ -93,9 +77,9 @@ async fn head_works_wherever_get_does() {
         let request = app.request("HEAD".parse().unwrap(), &path);
         let request = match route.access {
             Access::Staff => request.service(),
-            _ => request.token(&user.token),
+            _ => request.by(&user),
         };
-        let reply = request.send().await;
+        let reply = request.await;
         assert_eq!((reply.status, reply.text.as_str()), (200, ""), "{path}");
     }
 }
@@ -119,34 +103,31 @@ async fn user_ids_may_be_raw_or_encoded_in_paths() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{path_user}: {answer}");
         assert!(answer.contains("\"data\":1000.0"), "{answer}");
     }
-    let encoded_slash = app.get("/api/v1/users/a%2Fb/credits/balance").service().send().await;
-    assert_eq!(encoded_slash.status, 422);
+    assert_eq!(app.get("/api/v1/users/a%2Fb/credits/balance").service().await.status, 422);
 }
 
 #[tokio::test]
 async fn messages_follow_accept_language() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let path = "/api/v1/users/auth0%7Ca/credits/balance";
-    let chinese = app.get(path).token(&user.token).header("Accept-Language", "zh-CN").send().await;
+    let chinese = app.get(path).by(&user).header("Accept-Language", "zh-CN").await;
     assert_eq!(chinese.json()["message"], "积分余额查询成功");
     assert_eq!(chinese.header("content-language"), "zh");
     assert!(chinese.header("vary").contains("Accept-Language"));
-    let refused = app.get(path).header("Accept-Language", "zh").send().await.expect(401);
+    let refused = app.get(path).header("Accept-Language", "zh").expect(401).await;
     assert_eq!(refused.json()["message"], "未提供认证信息");
     assert_eq!(refused.json()["detail"], "Not authenticated", "detail stays English on /api/v1");
-    let chat = app.get("/api/user/profile").send().await.expect(404);
-    assert_eq!(chat.header("content-language"), "zh");
-    assert_eq!(app.get(path).token(&user.token).send().await.header("content-language"), "en");
+    assert_eq!(app.get("/api/user/profile").expect(404).await.header("content-language"), "zh");
+    assert_eq!(app.get(path).by(&user).await.header("content-language"), "en");
 }
 
 #[tokio::test]
 async fn metrics_name_routes_by_template_and_no_user() {
     let app = TestApp::start().await;
     let user = app.user("auth0|measured").await;
-    app.get("/api/v1/users/auth0%7Cmeasured/credits/balance").token(&user.token).send().await.expect(200);
-    app.get("/nowhere/auth0%7Cmeasured").send().await.expect(404);
-    let text = app.get("/metrics").send().await.expect(200).text;
+    app.get("/api/v1/users/auth0%7Cmeasured/credits/balance").by(&user).expect(200).await;
+    app.get("/nowhere/auth0%7Cmeasured").expect(404).await;
+    let text = app.get("/metrics").expect(200).await.text;
     assert!(text.contains("user_service_http_requests_total{"), "{text}");
     assert!(text.contains(r#"route="/api/v1/users/{user_id}/credits/balance""#));
     assert!(text.contains(r#"route="unmatched""#));
@@ -161,7 +142,7 @@ async fn metrics_tell_what_the_last_audit_of_the_ledger_found() {
     app.user("auth0|audited").await;
     let report = flows::ledger_audit::run(app.db().pool(), app.clock()).await.unwrap();
     assert!(report.is_clean());
-    let text = app.get("/metrics").send().await.expect(200).text;
+    let text = app.get("/metrics").expect(200).await.text;
     for line in [
         "user_service_ledger_verify_violations 0",
         "user_service_ledger_verify_accounts 1",

@@ -15,6 +15,8 @@ mod template;
 #[cfg(feature = "app")]
 mod test_app;
 mod test_db;
+#[cfg(feature = "app")]
+mod test_request;
 mod work_folder;
 
 pub use deadline::{Deadline, listening_url};
@@ -26,5 +28,7 @@ pub use proxy::Proxy;
 pub use questions::{ask, ask_texts};
 pub use statements::Statements;
 #[cfg(feature = "app")]
-pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestReply, TestRequest, TestUser, search_path};
+pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestUser, search_path};
 pub use test_db::{TestDb, audit_now};
+#[cfg(feature = "app")]
+pub use test_request::{Members, TestReply, TestRequest};

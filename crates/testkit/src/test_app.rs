@@ -12,7 +12,7 @@ use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::{TestDb, clock, ids, user};
+use crate::{TestDb, TestRequest, clock, ids, user};
 
 /// Secret that signs the tokens of tests.
 pub const TOKEN_SECRET: &str = "the secret of tests signs nothing else";
@@ -75,6 +75,13 @@ impl TestApp {
         Self { address, clock, client, app, running: Some(running), db }
     }
 
+    /// A service with further or other environment variables, and the user `auth0|a`.
+    pub async fn with_user(variables: &[(&str, &str)]) -> (Self, TestUser) {
+        let app = Self::start_with(variables).await;
+        let user = app.user("auth0|a").await;
+        (app, user)
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -114,8 +121,7 @@ impl TestApp {
         let token = self.token(user_id);
         let local: String = user_id.chars().filter(char::is_ascii_alphanumeric).collect();
         let body = json!({"email": format!("{local}@example.com"), "name": user_id});
-        let reply = self.post("/api/v1/users/ensure").token(&token).json(&body).send().await;
-        assert_eq!(reply.status, 200, "{}", reply.text);
+        self.post("/api/v1/users/ensure").token(&token).json(body).expect(200).await;
         TestUser { id: user(user_id), token }
     }
 
@@ -139,9 +145,35 @@ impl TestApp {
         self.request(Method::DELETE, path)
     }
 
-    /// Begins a request of any method.
+    /// Begins a request of any method. A path that does not begin with a slash is below that of the user `auth0|a`.
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
-        TestRequest(self.client.request(method, format!("http://{}{path}", self.address)))
+        let base = if path.starts_with('/') { "" } else { "/api/v1/users/auth0%7Ca/" };
+        TestRequest::new(self.client.request(method, format!("http://{}{base}{path}", self.address)))
+    }
+
+    /// Credits of the user `auth0|a`.
+    ///
+    /// # Panics
+    /// When there is no such user.
+    #[track_caller]
+    pub fn balance(&self) -> impl Future<Output = Value> {
+        self.get("credits/balance").service().data()
+    }
+
+    /// Reads the pages of a list as this user. The path has a query, which each cursor is added to.
+    ///
+    /// # Panics
+    /// When a page is refused.
+    pub async fn pages(&self, path: &str, user: &TestUser) -> Vec<Vec<Value>> {
+        let (mut pages, mut next) = (Vec::new(), path.to_owned());
+        loop {
+            let reply = self.get(&next).by(user).expect(200).await;
+            pages.push(reply.rows());
+            match reply.header("x-next-cursor") {
+                "" => return pages,
+                cursor => next = format!("{path}&cursor={cursor}"),
+            }
+        }
     }
 }
 
@@ -160,102 +192,6 @@ impl Drop for TestApp {
         })
         .join();
         assert!(stopped.is_ok() || thread::panicking(), "the service did not stop");
-    }
-}
-
-/// A request that is being put together.
-#[must_use]
-pub struct TestRequest(reqwest::RequestBuilder);
-
-impl TestRequest {
-    /// Sends this token.
-    pub fn token(self, token: &str) -> Self {
-        Self(self.0.bearer_auth(token))
-    }
-
-    /// Sends the API key of services.
-    pub fn service(self) -> Self {
-        self.header("X-API-Key", SERVICE_KEY)
-    }
-
-    /// Sends a header.
-    pub fn header(self, name: &str, value: &str) -> Self {
-        Self(self.0.header(name, value))
-    }
-
-    /// Sends a further query parameter.
-    ///
-    /// # Panics
-    /// When the request cannot be built.
-    pub fn query(self, name: &str, value: &str) -> Self {
-        let (client, request) = self.0.build_split();
-        let mut request = request.unwrap_or_else(|error| panic!("no request: {error}"));
-        request.url_mut().query_pairs_mut().append_pair(name, value);
-        Self(reqwest::RequestBuilder::from_parts(client, request))
-    }
-
-    /// Sends a JSON body.
-    pub fn json(self, body: &Value) -> Self {
-        Self(self.0.json(body))
-    }
-
-    /// Sends a body as it is, without a content type.
-    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
-        Self(self.0.body(body.into()))
-    }
-
-    /// Sends the request and reads the whole answer.
-    ///
-    /// # Panics
-    /// When there is no answer.
-    pub async fn send(self) -> TestReply {
-        let response = self.0.send().await.unwrap_or_else(|error| panic!("no answer: {error}"));
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap_or_else(|error| panic!("no whole answer: {error}"));
-        TestReply { status, headers, text }
-    }
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct TestReply {
-    /// Status.
-    pub status: u16,
-    /// Body as text; amounts can be compared to the digit.
-    pub text: String,
-    headers: reqwest::header::HeaderMap,
-}
-
-impl TestReply {
-    /// The body as JSON.
-    ///
-    /// # Panics
-    /// When it is not JSON.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text))
-    }
-
-    /// A header of the answer; empty if it has none of that name.
-    #[must_use]
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    /// Asserts the status and hands the answer on.
-    ///
-    /// # Panics
-    /// When it is another one.
-    #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}", self.text);
-        self
-    }
-
-    /// The error code of a refused request.
-    #[must_use]
-    pub fn error_code(&self) -> String {
-        self.json()["error_code"].as_str().unwrap_or_default().to_owned()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde_json::{Value, json};
-use time::OffsetDateTime;
+
+use crate::prelude::*;
 
 /// Every way a token can be wrong, with a word for it.
 pub fn bad_tokens(sub: &str, now: OffsetDateTime) -> Vec<(&'static str, String)> {

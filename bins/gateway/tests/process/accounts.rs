@@ -9,7 +9,10 @@ use std::{
 use nix::unistd::{User, geteuid};
 use testkit::skip;
 
-use super::gateway_process::{Gateway, command, folder, private_server, run};
+use super::gateway_process::{Gateway, command, folder, private_server, refused, run};
+
+/// What starts the gateway or works on its data.
+const COMMANDS: [&[&str]; 4] = [&["check-config"], &[], &["migrate"], &["ledger", "verify"]];
 
 /// The ids in a line of `/proc/<pid>/status`.
 fn ids(process: &str, field: &str) -> Vec<u32> {
@@ -53,17 +56,12 @@ async fn a_gateway_started_as_root_gives_up_its_rights_for_the_account_of_run_as
         assert_eq!(fs::metadata(data.join("lock")).unwrap().uid(), uid);
         gateway.ensure("test-user-1").await;
         let log = gateway.log();
-        assert!(
-            log.contains("started as root, running as nobody") && !log.contains("running as root"),
-            "{log}"
-        );
-        gateway.signal("-TERM");
-        assert!(gateway.wait().success(), "{}", gateway.log());
+        assert!(log.contains("started as root, running as nobody"), "{log}");
+        assert!(!log.contains("running as root"), "{log}");
+        gateway.stop();
     }
     // Root without RUN_AS does not trust a folder of someone else.
-    let (status, _out, error) = run(&mut command(folder.path(), &[]));
-    assert_eq!(status.code(), Some(1), "{error}");
-    assert!(error.contains("belongs to nobody") && error.contains("RUN_AS"), "{error}");
+    refused(&mut command(folder.path(), &[]), 1, &["belongs to nobody", "RUN_AS"]);
 }
 
 #[tokio::test]
@@ -77,17 +75,13 @@ async fn files_that_root_left_are_named_with_the_command_that_gives_them_away() 
     let mut gateway = Gateway::start(folder.path(), &[]).await;
     gateway.ensure("test-user-1").await;
     assert!(gateway.log().contains("running as root"), "{}", gateway.log());
-    gateway.signal("-TERM");
-    assert!(gateway.wait().success());
+    gateway.stop();
 
     let run_as = [("RUN_AS", "nobody")];
-    let (status, _out, error) = run(&mut command(folder.path(), &run_as));
-    assert_eq!(status.code(), Some(1), "{error}");
     let remedy = format!("chown -R {uid}:{gid} ");
-    assert!(error.contains("belongs to root") && error.contains(&remedy), "{error}");
+    refused(&mut command(folder.path(), &run_as), 1, &["belongs to root", &remedy]);
     give(&folder.path().join("data"), uid, gid);
-    let gateway = Gateway::start(folder.path(), &run_as).await;
-    assert_eq!(gateway.balance("test-user-1").await, 1_000.0);
+    assert_eq!(Gateway::start(folder.path(), &run_as).await.balance("test-user-1").await, 1_000.0);
 }
 
 #[test]
@@ -98,12 +92,10 @@ fn a_data_folder_of_root_is_named_to_the_account_of_run_as() {
     let folder = folder();
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
-    let (status, _out, error) = run(&mut command(folder.path(), &[("RUN_AS", "54321:54321")]));
-    assert_eq!(status.code(), Some(1), "{error}");
-    let data = data.canonicalize().unwrap();
-    let sentence = format!("{} belongs to root, and this process runs as uid 54321", data.display());
-    let command = format!("chown -R 54321:54321 {}", data.display());
-    assert!(error.contains(&sentence) && error.contains(&command), "{error}");
+    let data = data.canonicalize().unwrap().display().to_string();
+    let sentence = format!("{data} belongs to root, and this process runs as uid 54321");
+    let remedy = format!("chown -R 54321:54321 {data}");
+    refused(&mut command(folder.path(), &[("RUN_AS", "54321:54321")]), 1, &[&sentence, &remedy]);
 }
 
 #[test]
@@ -116,10 +108,8 @@ fn run_as_is_refused_where_it_cannot_be_followed() {
         ("", "is set but empty"),
         ("a:b", "is not an account"),
     ] {
-        for arguments in [&["check-config"][..], &[], &["migrate"], &["ledger", "verify"]] {
-            let (status, _out, error) = run(command(folder.path(), &[("RUN_AS", value)]).args(arguments));
-            assert_eq!(status.code(), Some(2), "{value}: {error}");
-            assert!(error.contains("RUN_AS") && error.contains(reason), "{value}: {error}");
+        for arguments in COMMANDS {
+            refused(command(folder.path(), &[("RUN_AS", value)]).args(arguments), 2, &["RUN_AS", reason]);
         }
     }
     assert!(!folder.path().join("data").exists());
@@ -135,9 +125,7 @@ fn an_ordinary_account_does_not_become_another() {
     let folder = folder();
     let mut command = command(folder.path(), &[("RUN_AS", "12345:12345")]);
     command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
-    let (status, _out, error) = run(command.arg("check-config"));
-    assert_eq!(status.code(), Some(2), "{error}");
-    assert!(error.contains("runs as nobody") && error.contains("12345:12345"), "{error}");
+    refused(command.arg("check-config"), 2, &["runs as nobody", "12345:12345"]);
 }
 
 #[test]
@@ -146,10 +134,8 @@ fn a_data_folder_that_others_may_change_is_refused() {
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
-    for arguments in [&["check-config"][..], &[], &["migrate"], &["ledger", "verify"]] {
-        let (status, _out, error) = run(command(folder.path(), &[]).args(arguments));
-        assert_eq!(status.code(), Some(1), "{error}");
-        assert!(error.contains("can be changed by other accounts"), "{error}");
+    for arguments in COMMANDS {
+        refused(command(folder.path(), &[]).args(arguments), 1, &["can be changed by other accounts"]);
     }
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
 }
@@ -167,10 +153,8 @@ async fn a_folder_above_the_data_folder_that_others_may_change_is_refused_outsid
         ("ENVIRONMENT", "production"),
         ("SUPABASE_JWT_SECRET", testkit::TOKEN_SECRET),
     ];
-    for arguments in [&["check-config"][..], &[], &["migrate"], &["ledger", "verify"]] {
-        let (status, _out, error) = run(command(folder.path(), &production).args(arguments));
-        assert_eq!(status.code(), Some(1), "{error}");
-        assert!(error.contains(&command_line), "{error}");
+    for arguments in COMMANDS {
+        refused(command(folder.path(), &production).args(arguments), 1, &[&command_line]);
     }
     assert!(!shared.join("data").exists());
 

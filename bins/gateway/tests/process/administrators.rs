@@ -4,12 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use gateway::administrators;
 use identity::{EmailVoucher, NewUser, Role, users};
-use kernel::Clock as _;
 use pg::{Pool, Tx};
-use secrecy::SecretString;
-use testkit::TestDb;
 
 use super::gateway_process::{Gateway, folder};
+use crate::prelude::*;
 
 const SECRET: &str = "a shared secret of more than 32 bytes";
 
@@ -19,24 +17,13 @@ async fn start(folder: &Path, listed: Option<&str>) -> Gateway {
     Gateway::start(folder, &variables).await
 }
 
-fn stop(mut gateway: Gateway) {
-    gateway.signal("-TERM");
-    assert!(gateway.wait().success(), "{}", gateway.log());
-}
-
 /// The statuses that a route for services and administrators answers to these users.
 async fn statuses(gateway: &Gateway, users: [&str; 3]) -> Vec<u16> {
     let mut statuses = Vec::new();
     for user in users {
-        let token = identity::dev_token(
-            &SecretString::from(SECRET),
-            &testkit::user(user),
-            "someone@example.com",
-            kernel::SystemClock.now(),
-        );
-        let url = format!("{}/api/v1/usage/summary", gateway.url);
-        let reply = gateway.client.get(url).bearer_auth(token).send().await.unwrap();
-        statuses.push(reply.status().as_u16());
+        let now = kernel::SystemClock.now();
+        let token = identity::dev_token(&SECRET.into(), &testkit::user(user), "someone@example.com", now);
+        statuses.push(gateway.request("GET", "/api/v1/usage/summary").token(&token).await.status);
     }
     statuses
 }
@@ -44,14 +31,14 @@ async fn statuses(gateway: &Gateway, users: [&str; 3]) -> Vec<u16> {
 #[tokio::test]
 async fn who_leaves_the_list_is_demoted_at_the_next_start_and_the_log_says_so() {
     let (folder, users) = (folder(), ["first", "both", "second"]);
-    let gateway = start(folder.path(), Some("first,both")).await;
+    let mut gateway = start(folder.path(), Some("first,both")).await;
     for user in ["first", "both"] {
         gateway.ensure(user).await;
     }
     assert_eq!(statuses(&gateway, users).await[..2], [200, 200]);
-    stop(gateway);
+    gateway.stop();
 
-    let gateway = start(folder.path(), Some("both,second")).await;
+    let mut gateway = start(folder.path(), Some("both,second")).await;
     // One who is listed before they exist has the role from their first login on.
     gateway.ensure("second").await;
     assert_eq!(statuses(&gateway, users).await, [403, 200, 200]);
@@ -59,12 +46,12 @@ async fn who_leaves_the_list_is_demoted_at_the_next_start_and_the_log_says_so() 
     let line = log.lines().find(|line| line.contains("lost the role of administrator")).unwrap();
     assert!(line.contains(r#""users.count":1"#) && line.contains(r#""users.ids":"first""#), "{line}");
     assert!(line.contains("WARN"), "{line}");
-    stop(gateway);
+    gateway.stop();
 
-    let gateway = start(folder.path(), None).await;
+    let mut gateway = start(folder.path(), None).await;
     assert_eq!(statuses(&gateway, users).await, [403, 403, 403]);
     assert!(gateway.log().contains(r#""users.ids":"both, second""#), "{}", gateway.log());
-    stop(gateway);
+    gateway.stop();
 }
 
 /// Signs a user up with the role that the list of the process gives.

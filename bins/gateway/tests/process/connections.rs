@@ -5,13 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use diesel_async::SimpleAsyncConnection as _;
-use pg::{Pool, PoolSettings};
-use serde_json::{Value, json};
-use testkit::TestDb;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
-
-use super::gateway_process::{Gateway, folder};
+use super::gateway_process::{Gateway, database};
+use crate::prelude::*;
 
 /// Fewer than the lanes that would like one each.
 const CONNECTIONS: i64 = 5;
@@ -20,30 +15,24 @@ const ROUNDS: usize = 8;
 
 /// Makes a role that owns what the role of `db` owns, and says where it finds the database.
 async fn limited_role(db: &TestDb, name: &str) -> String {
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let make = format!("CREATE ROLE {name} LOGIN CONNECTION LIMIT {CONNECTIONS} IN ROLE app");
-    superuser.get().await.unwrap().batch_execute(&make).await.unwrap();
+    connect(db.superuser_url()).await.batch_execute(&make).await.unwrap();
     db.url().replace("://app@", &format!("://{name}@"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_may_open_no_more_than_the_pool_serves_every_kind_of_request() {
-    let (db, folder) = (TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await, folder());
+    let db = database().await;
     let url = limited_role(&db, "limited").await;
-    let limit = CONNECTIONS.to_string();
-    let variables =
-        [("DATABASE_URL", url.as_str()), ("DATABASE_POOL_SIZE", &limit), ("ADMIN_USER_IDS", "auth0|admin")];
-    let gateway = Arc::new(Gateway::start(folder.path(), &variables).await);
+    let variables = [("DATABASE_POOL_SIZE", &*CONNECTIONS.to_string()), ("ADMIN_USER_IDS", "auth0|admin")];
+    let gateway = Arc::new(Gateway::on(&url, &variables).await);
     let done = Arc::new(AtomicBool::new(false));
     let watching = tokio::spawn(most_sessions(db.superuser_url(), Arc::clone(&done)));
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
         clients.spawn(use_everything(Arc::clone(&gateway), client));
     }
-    let mut failures = Vec::new();
-    while let Some(of_client) = clients.join_next().await {
-        failures.extend(of_client.unwrap());
-    }
+    let failures = clients.join_all().await.concat();
     done.store(true, Ordering::Release);
     assert_eq!(failures, Vec::<String>::new(), "{}", gateway.log_tail());
     let most = watching.await.unwrap();
@@ -53,8 +42,7 @@ async fn a_role_that_may_open_no_more_than_the_pool_serves_every_kind_of_request
 
 /// The most sessions of the role that were seen at a time.
 async fn most_sessions(url: String, done: Arc<AtomicBool>) -> i64 {
-    let superuser = Pool::new(&PoolSettings::new(url)).unwrap();
-    let mut conn = superuser.get().await.unwrap();
+    let mut conn = connect(url).await;
     let mut most = 0;
     while !AtomicBool::load(&done, Ordering::Acquire) {
         let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'limited'";
@@ -69,23 +57,22 @@ async fn use_everything(gateway: Arc<Gateway>, client: usize) -> Vec<String> {
     let mut failures = Vec::new();
     for round in 0..ROUNDS {
         let user = format!("auth0|c{client}r{round}");
-        let of_user = format!("/api/v1/users/{user}");
+        let of_user = &user;
         let ensure =
             json!({"auth0_id": user, "email": format!("c{client}r{round}@example.com"), "name": "x"});
         let records: Vec<Value> = (0..20)
             .map(|n| json!({"user_id": user, "event_type": "ai_chat", "credits_charged": 0.5, "charge": n % 2 == 0}))
             .collect();
         let mut send = async |method: &str, path: &str, body: Value| {
-            let (status, reply) = match gateway.send_text(method, path, body).await {
-                Ok(answered) => answered,
-                Err(error) => (0, error.to_string()),
-            };
-            if status != 200 {
-                failures.push(format!("{method} {path}: {status} {reply}"));
+            let sent = gateway.request(method, path).service().json(body).try_send().await;
+            let reply = sent.map(|reply| (reply.status, reply.text));
+            match reply {
+                Ok((200, text)) => return text,
+                failed => failures.push(format!("{method} {path}: {failed:?}")),
             }
-            reply
+            String::new()
         };
-        send("POST", "/api/v1/users/ensure", ensure).await;
+        send("POST", "ensure", ensure).await;
         send("POST", &format!("{of_user}/credits/consume"), json!({"amount": 1})).await;
         send("GET", &format!("{of_user}/credits/balance"), Value::Null).await;
         send("POST", "/api/v1/usage/batch", json!({"records": records})).await;

@@ -19,13 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::TestDb;
-use tokio::task::JoinSet;
-
 use super::{
-    gateway_process::{Gateway, folder},
+    gateway_process::{Gateway, database, folder},
     ledger_verify::verify,
 };
+use crate::prelude::*;
 use book::Book;
 use choices::Choices;
 use client::Client;
@@ -46,7 +44,7 @@ async fn a_gateway_killed_over_its_private_database_loses_no_credit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_killed_over_an_outside_database_loses_no_credit() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let db = database().await;
     let folder = folder();
     crash(World::outside(folder.path(), db.url())).await;
 }

@@ -7,13 +7,12 @@ use std::{
     process::Command,
 };
 
-use diesel_async::SimpleAsyncConnection as _;
 use local_postgres::{LocalPostgres, Settings};
-use pg::{Pool, PoolSettings, pool::Connection};
-use serde_json::{Value, json};
+use pg::pool::Connection;
 use tempfile::TempDir;
 
 use super::gateway_process::{Gateway, command, folder, run};
+use crate::prelude::*;
 
 /// A small file system of its own; unmounted when dropped.
 struct Disk(PathBuf);
@@ -85,13 +84,12 @@ async fn wait_for_status(gateway: &Gateway, status: u16, between: impl Fn()) -> 
     let mut deadline = testkit::Deadline::new();
     loop {
         between();
-        let (found, ready) = gateway.send("GET", "/readyz", Value::Null).await.unwrap();
-        let live = gateway.send("GET", "/livez", Value::Null).await.unwrap();
-        assert_eq!(live.0, 200);
-        if found == status {
-            return ready;
+        let ready = gateway.get("/readyz").await;
+        gateway.get("/livez").expect(200).await;
+        if ready.status == status {
+            return ready.json();
         }
-        assert!(deadline.allows_another(), "not {status}: {ready} {}", gateway.log_tail());
+        assert!(deadline.allows_another(), "not {status}: {} {}", ready.text, gateway.log_tail());
         tokio::task::yield_now().await;
     }
 }
@@ -106,14 +104,14 @@ struct Charges {
 impl Charges {
     /// Sends one charge of 1, which is done or answered with 503.
     async fn send(&mut self, gateway: &Gateway) -> u16 {
-        let (status, reply) = gateway.consume("a", 1).await.unwrap();
-        match (status, reply["error_code"].as_str()) {
+        let reply = gateway.consume("a", 1).await;
+        match (reply.status, reply.error_code().as_str()) {
             (200, _) => self.certain += 1,
-            (503, Some("OutcomeUnknownException")) => self.unknown += 1,
-            (503, Some("ServiceUnavailableException")) => {}
-            _ => panic!("{status} {reply} {}", gateway.log_tail()),
+            (503, "OutcomeUnknownException") => self.unknown += 1,
+            (503, "ServiceUnavailableException") => {}
+            _ => panic!("{reply:?} {}", gateway.log_tail()),
         }
-        status
+        reply.status
     }
 }
 
@@ -138,8 +136,7 @@ async fn fill_and_free(with_log: bool) {
     wait_for_status(&gateway, 200, || {}).await;
 
     // Connected before: on a full disk a first session of this database is refused.
-    let superuser = Pool::new(&PoolSettings::new(server.superuser_url("postgres"))).unwrap();
-    let mut superuser = superuser.get().await.unwrap();
+    let mut superuser = connect(server.superuser_url("postgres")).await;
     let rubbish = Rubbish::on(&disk);
     if with_log {
         use_up_log(&mut superuser).await;

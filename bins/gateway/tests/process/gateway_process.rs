@@ -1,6 +1,7 @@
 //! A gateway process under test.
 
 use std::{
+    borrow::Borrow,
     fs,
     io::Read as _,
     os::unix::fs::PermissionsExt as _,
@@ -10,15 +11,18 @@ use std::{
 };
 
 use reqwest::Client;
-use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::prelude::*;
 
 /// A running gateway; killed when dropped.
 pub struct Gateway {
     child: Child,
     log: std::path::PathBuf,
     pub url: String,
-    pub client: Client,
+    client: Client,
+    /// Its folder, unless that is of the test.
+    folder: Option<TempDir>,
 }
 
 /// A folder that the account of the private server may enter, also when tests run as root.
@@ -26,6 +30,11 @@ pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
+}
+
+/// A database with the tables of the service.
+pub async fn database() -> TestDb {
+    TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await
 }
 
 /// The binary with nothing but what the test says in its environment.
@@ -44,6 +53,15 @@ pub fn run(command: &mut Command) -> (ExitStatus, String, String) {
     (output.status, text(output.stdout), text(output.stderr))
 }
 
+/// Runs the binary and asserts its exit code and texts of standard error. Returns that.
+#[track_caller]
+pub fn refused(command: &mut Command, code: i32, texts: &[&str]) -> String {
+    let (status, _out, error) = run(command);
+    assert_eq!(status.code(), Some(code), "{error}");
+    assert!(texts.iter().all(|text| error.contains(text)), "{texts:?} are not in: {error}");
+    error
+}
+
 /// Process id of the private database of a gateway in `folder`, as its pid file says.
 pub fn private_server(folder: &Path) -> Option<String> {
     let text = fs::read_to_string(folder.join("data/postgres/postmaster.pid")).ok()?;
@@ -56,14 +74,21 @@ impl Gateway {
         Self::spawn(folder, command(folder, variables)).await
     }
 
-    /// Like [`Gateway::start`], with at most so many file descriptors.
-    pub async fn start_with_files(folder: &Path, variables: &[(&str, &str)], files_max: u32) -> Self {
-        Self::start_limited(folder, variables, &format!("-n {files_max}")).await
+    /// Starts a gateway on this database, in a folder of its own.
+    pub async fn on(url: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = folder();
+        let variables = [&[("DATABASE_URL", url)], variables].concat();
+        let mut gateway = Self::start(folder.path(), &variables).await;
+        gateway.folder = Some(folder);
+        gateway
     }
 
-    /// Like [`Gateway::start`], with a limit of the shell's `ulimit`.
-    pub async fn start_limited(folder: &Path, variables: &[(&str, &str)], limit: &str) -> Self {
-        let gateway = command(folder, variables);
+    /// Like [`Gateway::on`], with a limit of the shell's `ulimit`.
+    pub async fn limited(url: &str, variables: &[(&str, &str)], limit: &str) -> Self {
+        let home = folder();
+        let folder = home.path();
+        let variables = [&[("DATABASE_URL", url)], variables].concat();
+        let gateway = command(folder, &variables);
         let mut shell = Command::new("sh");
         shell
             .args(["-c", &format!("ulimit {limit} && exec \"$0\"")])
@@ -71,7 +96,9 @@ impl Gateway {
             .current_dir(folder)
             .env_clear()
             .envs(gateway.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Self::spawn(folder, shell).await
+        let mut gateway = Self::spawn(folder, shell).await;
+        gateway.folder = Some(home);
+        gateway
     }
 
     async fn spawn(folder: &Path, mut command: Command) -> Self {
@@ -79,7 +106,7 @@ impl Gateway {
         let child =
             command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
         let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-        let mut gateway = Self { child, log, url: String::new(), client };
+        let mut gateway = Self { child, log, url: String::new(), client, folder: None };
         let mut deadline = testkit::Deadline::new();
         while gateway.url.is_empty() {
             let text = gateway.log();
@@ -136,45 +163,49 @@ impl Gateway {
         self.child.try_wait().unwrap()
     }
 
-    /// Sends a request as a service.
-    pub async fn send(&self, method: &str, path: &str, body: Value) -> Result<(u16, Value), reqwest::Error> {
-        let (status, text) = self.send_text(method, path, body).await?;
-        let reply = serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"));
-        Ok((status, reply))
+    /// Stops it, which must succeed.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        assert!(self.wait().success(), "{}", self.log());
     }
 
-    /// Sends a request as a service, whose answer need not be JSON.
-    pub async fn send_text(
-        &self,
-        method: &str,
-        path: &str,
-        body: Value,
-    ) -> Result<(u16, String), reqwest::Error> {
-        let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.url));
-        let request = request.header("X-API-Key", testkit::SERVICE_KEY);
-        let request = if body.is_null() { request } else { request.json(&body) };
-        let response = request.send().await?;
-        let status = response.status().as_u16();
-        Ok((status, response.text().await?))
+    /// Begins a request without a credential. A path that does not begin with a slash is below `/api/v1/users/`.
+    pub fn request(&self, method: &str, path: &str) -> TestRequest {
+        let base = if path.starts_with('/') { "" } else { "/api/v1/users/" };
+        TestRequest::new(self.client.request(method.parse().unwrap(), format!("{}{base}{path}", self.url)))
+    }
+
+    /// Begins a GET request of a service.
+    pub fn get(&self, path: &str) -> TestRequest {
+        self.request("GET", path).service()
+    }
+
+    /// Begins a POST request of a service.
+    pub fn post(&self, path: &str, body: impl Borrow<Value>) -> TestRequest {
+        self.request("POST", path).service().json(body)
     }
 
     /// Makes sure that a user exists.
     pub async fn ensure(&self, user: &str) {
         let local: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
         let body = json!({"auth0_id": user, "email": format!("{local}@example.com"), "name": user});
-        let (status, reply) = self.send("POST", "/api/v1/users/ensure", body).await.unwrap();
-        assert_eq!(status, 200, "{reply}");
+        self.post("ensure", body).expect(200).await;
     }
 
-    /// Spends credits.
-    pub async fn consume(&self, user: &str, amount: u32) -> Result<(u16, Value), reqwest::Error> {
-        self.send("POST", &format!("/api/v1/users/{user}/credits/consume"), json!({"amount": amount})).await
+    /// Begins to spend credits.
+    pub fn consume(&self, user: &str, amount: u32) -> TestRequest {
+        self.post(&format!("{user}/credits/consume"), json!({"amount": amount}))
     }
 
     /// The balance of a user.
     pub async fn balance(&self, user: &str) -> f64 {
-        let path = format!("/api/v1/users/{user}/credits/balance");
-        self.send("GET", &path, Value::Null).await.unwrap().1["data"].as_f64().unwrap()
+        self.get(&format!("{user}/credits/balance")).data().await.as_f64().unwrap()
+    }
+
+    /// What it counts and measures.
+    pub async fn metrics(&self) -> String {
+        self.get("/metrics").expect(200).await.text
     }
 }
 

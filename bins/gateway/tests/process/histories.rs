@@ -6,11 +6,8 @@ use std::{
     time::Instant,
 };
 
-use serde_json::{Value, json};
-use testkit::TestDb;
-use tokio::task::JoinSet;
-
-use super::gateway_process::{Gateway, folder};
+use super::gateway_process::{Gateway, database};
+use crate::prelude::*;
 
 const USERS: usize = 3;
 const TASKS: u64 = 8;
@@ -27,12 +24,10 @@ const REFUSALS: [&str; 4] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_requests_to_two_gateways_make_one_history_of_each_account() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-    let (one, two) = (folder(), folder());
-    let variables = [("DATABASE_URL", db.url()), ("INITIAL_CREDITS", "40")];
-    let (first, second) =
-        tokio::join!(Gateway::start(one.path(), &variables), Gateway::start(two.path(), &variables));
-    let gateways = Arc::new([first, second]);
+    let db = database().await;
+    let variables = [("INITIAL_CREDITS", "40")];
+    let (one, two) = tokio::join!(Gateway::on(db.url(), &variables), Gateway::on(db.url(), &variables));
+    let gateways = Arc::new([one, two]);
     for user in 0..USERS {
         gateways[user % 2].ensure(&name(user)).await;
     }
@@ -156,33 +151,21 @@ async fn work(gateways: Arc<[Gateway; 2]>, world: Arc<World>, mut random: Random
 }
 
 async fn send(gateway: &Gateway, wish: &Wish) -> Answer {
-    let url = format!("{}/api/v1/users/{}/credits/{}", gateway.url, name(wish.user), wish.path);
-    let mut request = gateway.client.post(url).header("X-API-Key", testkit::SERVICE_KEY);
-    if let Some(key) = &wish.key {
-        request = request.header("Idempotency-Key", key);
-    }
+    let path = format!("{}/credits/{}", name(wish.user), wish.path);
+    let request = gateway.post(&path, &wish.body).key(wish.key.as_deref());
     let sent = Instant::now();
-    let reply = request.json(&wish.body).send().await.unwrap();
-    let (status, is_replayed) =
-        (reply.status().as_u16(), reply.headers().contains_key("idempotency-replayed"));
-    let body: Value = reply.json().await.unwrap();
+    let reply = request.await;
     let answer = Answer {
         user: wish.user,
         path: wish.path.clone(),
         key: wish.key.clone(),
-        status,
-        body,
-        is_replayed,
+        status: reply.status,
+        body: reply.json(),
+        is_replayed: reply.is_replayed(),
         sent,
         received: Instant::now(),
     };
-    assert!(
-        status == 200 || REFUSALS.contains(&answer.code()),
-        "{status} to {} {}: {}",
-        wish.path,
-        wish.body,
-        answer.body
-    );
+    assert!(answer.status == 200 || REFUSALS.contains(&answer.code()), "{path} {}: {reply:?}", wish.body);
     answer
 }
 
@@ -236,7 +219,7 @@ impl World {
         if answer.status == 200 {
             let data = &answer.body["data"];
             if answer.path == "holds" {
-                let hold = data["hold_id"].as_str().unwrap().to_owned();
+                let hold = data["hold_id"].text().to_owned();
                 self.holds.lock().unwrap().entry(answer.user).or_default().push(hold);
             }
             if let Some(charge) = answer.transaction().filter(|told| told["transaction_type"] == "consume") {
@@ -268,10 +251,7 @@ fn independent(random: &mut Random) -> (String, Value) {
 
 /// All transactions of a user, oldest first.
 async fn history(gateway: &Gateway, user: usize) -> Vec<Value> {
-    let path = format!("/api/v1/users/{}/credits/transactions?limit=500", name(user));
-    let (status, reply) = gateway.send("GET", &path, Value::Null).await.unwrap();
-    assert_eq!(status, 200, "{reply}");
-    let mut listed = reply["data"].as_array().unwrap().clone();
+    let mut listed = gateway.get(&format!("{}/credits/transactions?limit=500", name(user))).rows().await;
     assert!(listed.len() < 500, "one page holds them all");
     listed.reverse();
     listed
@@ -283,7 +263,7 @@ fn micro(amount: &Value) -> i64 {
 }
 
 fn id(transaction: &Value) -> &str {
-    transaction["transaction_id"].as_str().unwrap()
+    transaction["transaction_id"].text()
 }
 
 /// Each transaction begins where the one before it ended, and does what it says.
@@ -374,10 +354,10 @@ fn check_once(listed: &[Value], told: &[&Answer]) {
     assert_eq!(distinct.len(), references.len(), "{references:?}");
     let mut left: HashMap<&str, i64> = HashMap::new();
     for entry in listed {
-        match entry["transaction_type"].as_str().unwrap() {
+        match entry["transaction_type"].text() {
             "consume" => drop(left.insert(id(entry), micro(&entry["amount"]))),
             "refund" => {
-                let charge = entry["metadata"]["refund_of"].as_str().unwrap();
+                let charge = entry["metadata"]["refund_of"].text();
                 let rest = left.get_mut(charge).unwrap();
                 *rest -= micro(&entry["amount"]);
                 assert!(*rest >= 0, "{charge} was given back beyond its amount");
@@ -404,12 +384,10 @@ async fn check_balance(gateways: &[Gateway], user: usize, listed: &[Value]) {
     let user = name(user);
     let newest = &listed.last().unwrap()["credits_after"];
     for gateway in gateways {
-        let path = format!("/api/v1/users/{user}/credits/account");
-        let (_, account) = gateway.send("GET", &path, Value::Null).await.unwrap();
-        assert_eq!(account["data"]["balance"], *newest);
-        let path = format!("/api/v1/users/{user}/credits/holds?status=open&limit=500");
-        let (_, open) = gateway.send("GET", &path, Value::Null).await.unwrap();
-        let held: i64 = open["data"].as_array().unwrap().iter().map(|hold| micro(&hold["amount"])).sum();
-        assert_eq!(micro(&account["data"]["held"]), held);
+        let account = gateway.get(&format!("{user}/credits/account")).data().await;
+        assert_eq!(account["balance"], *newest);
+        let open = gateway.get(&format!("{user}/credits/holds?status=open&limit=500"));
+        let held: i64 = open.rows().await.iter().map(|hold| micro(&hold["amount"])).sum();
+        assert_eq!(micro(&account["held"]), held);
     }
 }

@@ -10,16 +10,10 @@ use std::{
     },
 };
 
-use diesel_async::SimpleAsyncConnection as _;
-use pg::{Pool, PoolSettings};
-use serde_json::{Value, json};
-use testkit::{Proxy, TestDb};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
 
-use super::gateway_process::{Gateway, command, folder, run};
+use super::gateway_process::{Gateway, command, database, folder, run};
+use crate::prelude::*;
 
 const VERIFY: [&str; 3] = ["ledger", "verify", "--json"];
 
@@ -31,27 +25,25 @@ pub fn verify(folder: &Path, variables: &[(&str, &str)]) -> (Option<i32>, Value,
 }
 
 async fn damage(db: &TestDb, statements: &str) {
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    let mut conn = superuser.get().await.unwrap();
+    let mut conn = connect(db.superuser_url()).await;
     conn.batch_execute(statements).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
-    let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let mut db = database().await;
     let folder = folder();
     let url = db.url().to_owned();
     let variables = [("DATABASE_URL", url.as_str())];
     let gateway = Gateway::start(folder.path(), &variables).await;
     for user in ["a", "b", "c"] {
         gateway.ensure(user).await;
-        assert_eq!(gateway.consume(user, 10).await.unwrap().0, 200);
-        assert_eq!(gateway.consume(user, 20).await.unwrap().0, 200);
+        gateway.consume(user, 10).expect(200).await;
+        gateway.consume(user, 20).expect(200).await;
     }
     let (code, told, error) = verify(folder.path(), &variables);
     assert_eq!((code, error.as_str()), (Some(0), ""));
-    assert_eq!((&told["clean"], &told["accounts"], &told["entries"]), (&json!(true), &json!(3), &json!(9)));
-    assert_eq!((&told["violations"], &told["violations_found"]), (&json!([]), &json!(0)));
+    told.has(json!({"clean": true, "accounts": 3, "entries": 9, "violations": [], "violations_found": 0}));
     assert!(told["duration_ms"].is_u64() && told["rows_per_second"].is_u64(), "{told}");
 
     db.forgo_audits();
@@ -67,15 +59,14 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
     let (code, told, error) = verify(folder.path(), &variables);
     assert_eq!(code, Some(3), "{error}");
     let first = &told["violations"][0];
-    assert_eq!((&first["account"], &first["seq"]), (&json!("b"), &json!(2)));
-    assert_eq!(first["rule"], "credits L3: an entry is the sum of its lines");
-    assert!(first["detail"].as_str().unwrap().contains("moved -9 credits"), "{first}");
-    let rules = told["violations"].as_array().unwrap();
+    first.has(json!({"account": "b", "seq": 2, "rule": "credits L3: an entry is the sum of its lines"}));
+    assert!(first["detail"].text().contains("moved -9 credits"), "{first}");
+    let rules = told["violations"].list();
     assert_eq!(told["violations_found"], rules.len());
     assert!(
         rules.iter().any(|of| of["account"] == "c"
             && of["seq"].is_null()
-            && of["rule"].as_str().unwrap().contains("L18")
+            && of["rule"].text().contains("L18")
             && of["detail"] == "0.000001 credits; grants: 1000 credits"),
         "{told}"
     );
@@ -92,7 +83,7 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_that_was_edited_is_told_by_user_and_quarter() {
-    let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let mut db = database().await;
     let clock = testkit::clock();
     let event = |user: &str| {
         usage::UsageInput {
@@ -115,10 +106,7 @@ async fn usage_that_was_edited_is_told_by_user_and_quarter() {
     let (code, told, error) = verify(folder.path(), &variables);
     assert_eq!((code, &told["violations_found"]), (Some(3), &json!(1)), "{error}");
     let first = &told["violations"][0];
-    assert_eq!(
-        (&first["account"], &first["seq"], &first["at"]),
-        (&json!("b"), &Value::Null, &json!("2026-01-15T12:00:00.000000Z"))
-    );
+    first.has(json!({"account": "b", "seq": null, "at": "2026-01-15T12:00:00.000000Z"}));
     assert!(
         error.contains("account b, usage U1: ")
             && error.contains("2026-01-15 12:00")
@@ -132,11 +120,11 @@ async fn an_audit_runs_beside_a_gateway_and_without_one_and_beside_another_audit
     let folder = folder();
     let mut gateway = Gateway::start(folder.path(), &[]).await;
     gateway.ensure("a").await;
-    assert_eq!(gateway.consume("a", 1).await.unwrap().0, 200);
+    gateway.consume("a", 1).expect(200).await;
     let address = folder.path().join("data/postgres.url");
     assert_eq!(fs::metadata(&address).unwrap().permissions().mode() & 0o777, 0o600);
     two_at_once(folder.path(), 2);
-    assert_eq!(gateway.consume("a", 1).await.unwrap().0, 200, "the gateway goes on");
+    gateway.consume("a", 1).expect(200).await;
 
     // A kill leaves the address behind: it is not believed, and the audit starts the server.
     gateway.signal("-KILL");
@@ -147,8 +135,7 @@ async fn an_audit_runs_beside_a_gateway_and_without_one_and_beside_another_audit
     assert!(!address.exists() && !folder.path().join("data/postgres/postmaster.pid").exists());
 
     let mut gateway = Gateway::start(folder.path(), &[]).await;
-    gateway.signal("-TERM");
-    assert!(gateway.wait().success(), "{}", gateway.log());
+    gateway.stop();
     assert!(!address.exists(), "a clean stop takes it away");
     fs::write(&address, "postgresql://user_service@%2Fnowhere/user_service\n").unwrap();
     two_at_once(folder.path(), 3);
@@ -231,7 +218,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, ranges: Arc<Atomi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_audit_goes_on_however_often_the_connection_is_lost_as_long_as_it_advances() {
-    let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let mut db = database().await;
     db.forgo_audits();
     let accounts = "INSERT INTO credits.accounts (user_id, as_of, created_at) \
         SELECT 'u' || number, now(), now() FROM generate_series(1, 301) AS number";

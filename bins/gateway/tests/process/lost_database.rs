@@ -2,8 +2,6 @@
 
 use std::process::Command;
 
-use serde_json::Value;
-
 use super::gateway_process::{Gateway, folder, private_server};
 
 fn signal(signal: &str, pid: &str) {
@@ -24,14 +22,13 @@ async fn a_killed_database_is_started_again_until_it_happens_too_often() {
             assert!(gateway.ended().is_none(), "{}", gateway.log());
             tokio::task::yield_now().await;
         }
-        while gateway.consume("a", 1).await.unwrap().0 != 200 {
+        while gateway.consume("a", 1).await.status != 200 {
             assert!(gateway.ended().is_none(), "{}", gateway.log());
         }
         spent += 1;
         assert_eq!(gateway.balance("a").await, f64::from(1000 - spent));
     }
-    let metrics = gateway.client.get(format!("{}/metrics", gateway.url)).send().await.unwrap();
-    let metrics = metrics.text().await.unwrap();
+    let metrics = gateway.metrics().await;
     assert!(metrics.contains("user_service_database_restarts_total 5"), "{metrics}");
     signal("-KILL", &private_server(folder.path()).unwrap());
     assert_eq!(gateway.wait().code(), Some(1), "{}", gateway.log());
@@ -45,14 +42,11 @@ async fn a_database_that_was_shut_down_ends_the_gateway_which_then_starts_as_eve
     gateway.ensure("a").await;
     signal("-INT", &private_server(folder.path()).unwrap());
     assert_eq!(gateway.wait().code(), Some(1), "{}", gateway.log());
-    assert!(
-        gateway.log().contains("the private PostgreSQL was shut down by somebody")
-            && gateway.log().contains("postgres.log"),
-        "{}",
-        gateway.log()
-    );
+    let log = gateway.log();
+    assert!(log.contains("the private PostgreSQL was shut down by somebody"), "{log}");
+    assert!(log.contains("postgres.log"), "{log}");
     drop(gateway);
     let gateway = Gateway::start(folder.path(), &[]).await;
-    let (status, _) = gateway.send("GET", "/readyz", Value::Null).await.unwrap();
-    assert_eq!((status, gateway.balance("a").await), (200, 1000.0));
+    gateway.get("/readyz").expect(200).await;
+    assert_eq!(gateway.balance("a").await, 1000.0);
 }

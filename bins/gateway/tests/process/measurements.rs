@@ -2,40 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-use testkit::TestDb;
-
-use super::gateway_process::{Gateway, folder};
+use super::gateway_process::{Gateway, database};
+use crate::prelude::*;
 
 const USER: &str = "auth0%7Ccounted";
 
 /// A change of the ledger as a service, under a key if there is one.
 async fn post(gateway: &Gateway, key: &str, path: &str, body: Value, status: u16) -> Value {
-    let url = format!("{}/api/v1/users/{USER}/credits/{path}", gateway.url);
-    let mut request = gateway.client.post(url).header("X-API-Key", testkit::SERVICE_KEY);
-    if !key.is_empty() {
-        request = request.header("Idempotency-Key", key);
-    }
-    let response = request.json(&body).send().await.unwrap();
-    let (found, reply) = (response.status(), response.json().await.unwrap());
-    assert_eq!(found, status, "{path}: {reply}");
-    reply
+    let key = Some(key).filter(|key| !key.is_empty());
+    gateway.post(&format!("{USER}/credits/{path}"), body).key(key).expect(status).await.json()
 }
 
 /// The numbers that begin with `credits_`, without the prefix of the service.
 async fn counted(gateway: &Gateway) -> BTreeMap<String, String> {
-    let request = gateway.client.get(format!("{}/metrics", gateway.url));
-    let request = request.header("X-API-Key", testkit::SERVICE_KEY);
-    let text = request.send().await.unwrap().text().await.unwrap();
+    let text = gateway.metrics().await;
     let lines = text.lines().filter_map(|line| line.strip_prefix("user_service_credits_")?.rsplit_once(' '));
     lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcomes_of_the_ledger_are_counted_when_they_are_first_given() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-    let folder = folder();
-    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", db.url())]).await;
+    let db = database().await;
+    let gateway = Gateway::on(db.url(), &[]).await;
     gateway.ensure("auth0|counted").await;
     let amount = |amount: Value| json!({"amount": amount});
     for _ in 0..3 {
@@ -44,7 +32,7 @@ async fn outcomes_of_the_ledger_are_counted_when_they_are_first_given() {
     }
     post(&gateway, "", "consume", amount(json!(0.75)), 200).await;
     let hold = post(&gateway, "", "holds", amount(json!(20)), 200).await;
-    let id = hold["data"]["hold_id"].as_str().unwrap().to_owned();
+    let id = hold["data"]["hold_id"].text().to_owned();
     let capture = format!("holds/{id}/capture");
     for _ in 0..2 {
         post(&gateway, "capture", &capture, amount(json!(15)), 200).await;

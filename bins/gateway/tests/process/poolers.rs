@@ -1,62 +1,51 @@
 //! Gateways behind a transaction pooler, and on servers that lose data.
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
-use testkit::{Pooling, TestDb, skip_without};
-use tokio::task::JoinSet;
+use testkit::{Pooling, skip_without};
 
 use super::{
-    gateway_process::{Gateway, command, folder, run},
+    gateway_process::{Gateway, command, database, folder, refused},
     two_processes::OTHER_DEFAULTS,
 };
+use crate::prelude::*;
 
-async fn database() -> TestDb {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+async fn other_defaults() -> TestDb {
+    let db = database().await;
     db.set_defaults(OTHER_DEFAULTS).await;
     db
 }
 
 /// Requests of every kind, many at a time: none fails, and the sums are right.
 async fn assert_serves(url: &str, gateways: usize) {
-    let folders: Vec<_> = (0..gateways).map(|_| folder()).collect();
     let mut all = Vec::new();
-    for folder in &folders {
-        all.push(Arc::new(Gateway::start(folder.path(), &[("DATABASE_URL", url)]).await));
+    for _ in 0..gateways {
+        all.push(Gateway::on(url, &[]).await);
     }
     for user in ["a", "b"] {
         all[0].ensure(user).await;
     }
     let mut requests = JoinSet::new();
     for turn in 0..200_usize {
-        let gateway = Arc::clone(&all[turn % all.len()]);
-        let user = ["a", "b"][turn % 2];
+        let (gateway, user) = (&all[turn % all.len()], ["a", "b"][turn % 2]);
+        let usage =
+            json!({"endpoint": "/chat", "event_type": "ai_chat", "credits_charged": 1, "charge": true});
+        let calls = [
+            ("POST", "credits/consume", json!({"amount": 0.5})),
+            ("POST", "usage", usage),
+            ("GET", "credits/balance", Value::Null),
+            ("GET", "credits/transactions?limit=3", Value::Null),
+            ("GET", "usage/timeseries?tz=EST&bucket=1d", Value::Null),
+        ]
+        .map(|(method, path, body)| gateway.request(method, &format!("{user}/{path}")).service().json(body));
         requests.spawn(async move {
-            let usage =
-                json!({"endpoint": "/chat", "event_type": "ai_chat", "credits_charged": 1, "charge": true});
-            let calls = [
-                ("POST", "credits/consume", json!({"amount": 0.5})),
-                ("POST", "usage", usage),
-                ("GET", "credits/balance", Value::Null),
-                ("GET", "credits/transactions?limit=3", Value::Null),
-                ("GET", "usage/timeseries?tz=EST&bucket=1d", Value::Null),
-            ];
-            let mut failed = Vec::new();
-            for (method, path, body) in calls {
-                let path = format!("/api/v1/users/{user}/{path}");
-                let (status, reply) = gateway.send(method, &path, body).await.unwrap();
-                if status != 200 {
-                    failed.push(format!("{method} {path}: {status} {reply}"));
-                }
+            let mut replies = Vec::new();
+            for call in calls {
+                replies.push(call.await);
             }
-            failed
+            replies
         });
     }
-    let mut failed = Vec::new();
-    while let Some(done) = requests.join_next().await {
-        failed.extend(done.unwrap());
-    }
-    assert!(failed.is_empty(), "{} of 1000 failed: {}", failed.len(), failed[0]);
+    let failed = requests.join_all().await.into_iter().flatten().filter(|reply| reply.status != 200);
+    assert_eq!(failed.map(|reply| reply.text).collect::<Vec<_>>(), [""; 0]);
     for user in ["a", "b"] {
         assert_eq!(all[0].balance(user).await, 850.0);
     }
@@ -67,7 +56,7 @@ async fn assert_serves(url: &str, gateways: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_that_forgets_settings_between_transactions_is_served_through() {
-    let db = database().await;
+    let db = other_defaults().await;
     let pooler = db.pooler(Pooling::Resetting).await;
     assert_serves(pooler.url(), 1).await;
 }
@@ -77,7 +66,7 @@ async fn a_pooler_that_forgets_settings_between_transactions_is_served_through()
 #[ignore = "needs a PgBouncer that keeps prepared statements: just pgbouncer"]
 async fn pgbouncer_serves_two_gateways() {
     for always in ["0", "1"] {
-        let db = database().await;
+        let db = other_defaults().await;
         let settings = [
             ("default_pool_size", "10"),
             ("max_prepared_statements", "200"),
@@ -92,7 +81,7 @@ async fn pgbouncer_serves_two_gateways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_that_loses_prepared_statements_is_refused_at_the_start() {
-    let db = database().await;
+    let db = other_defaults().await;
     let swapping = db.pooler(Pooling::Swapping).await;
     assert_refused(swapping.url()).await;
     let Some(pgbouncer) = db.pgbouncer(&[("default_pool_size", "5")]).await else {
@@ -106,17 +95,14 @@ async fn a_pooler_that_loses_prepared_statements_is_refused_at_the_start() {
 async fn assert_refused(url: &str) {
     let folder = folder();
     let mut command = command(folder.path(), &[("DATABASE_URL", url)]);
-    let (status, _out, error) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
-    assert_eq!(status.code(), Some(1), "{error}");
-    assert!(error.contains("does not keep prepared statements"), "{error}");
+    let refusal = move || refused(&mut command, 1, &["does not keep prepared statements"]);
+    tokio::task::spawn_blocking(refusal).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_may_lose_data_is_warned_about() {
-    let db = database().await;
-    let folder = folder();
-    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", db.url())]).await;
-    let log = gateway.log();
+    let db = other_defaults().await;
+    let log = Gateway::on(db.url(), &[]).await.log();
     for hazard in ["fsync = off", "full_page_writes = off"] {
         assert!(log.contains(&format!("runs with {hazard}")), "{log}");
     }

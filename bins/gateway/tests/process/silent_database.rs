@@ -4,11 +4,9 @@ use std::process::Command;
 
 use diesel::{QueryableByName, sql_types::Integer};
 use diesel_async::RunQueryDsl as _;
-use pg::{Pool, PoolSettings};
-use serde_json::Value;
-use testkit::{Proxy, TestDb};
 
-use super::gateway_process::{Gateway, folder};
+use super::gateway_process::{Gateway, database};
+use crate::prelude::*;
 
 #[derive(QueryableByName)]
 struct Backend {
@@ -16,18 +14,10 @@ struct Backend {
     pid: i32,
 }
 
-async fn database() -> TestDb {
-    TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await
-}
-
 /// Spends and asks for the balance at the same time, and answers both statuses with their codes.
 async fn both(gateway: &Gateway) -> [(u16, String); 2] {
-    let balance = gateway.send("GET", "/api/v1/users/a/credits/balance", Value::Null);
-    let (consumed, balance) = tokio::join!(gateway.consume("a", 1), balance);
-    [consumed, balance].map(|reply| {
-        let (status, body) = reply.unwrap_or_else(|error| panic!("no answer: {error}"));
-        (status, body["error_code"].as_str().unwrap_or_default().to_owned())
-    })
+    let (consumed, balance) = tokio::join!(gateway.consume("a", 1), gateway.get("a/credits/balance"));
+    [consumed, balance].map(|reply| (reply.status, reply.error_code()))
 }
 
 fn assert_unavailable(replies: &[(u16, String)]) {
@@ -41,10 +31,9 @@ fn assert_unavailable(replies: &[(u16, String)]) {
 async fn a_silent_network_is_answered_with_503_and_new_connections_are_used_at_once() {
     let db = database().await;
     let proxy = Proxy::start(&db).await;
-    let folder = folder();
-    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", proxy.url())]).await;
+    let gateway = Gateway::on(proxy.url(), &[]).await;
     gateway.ensure("a").await;
-    assert_eq!(gateway.consume("a", 1).await.unwrap().0, 200);
+    gateway.consume("a", 1).expect(200).await;
 
     proxy.silence_all();
     let replies = both(&gateway).await;
@@ -54,7 +43,7 @@ async fn a_silent_network_is_answered_with_503_and_new_connections_are_used_at_o
     // The old connections stay silent for as long as the proxy lives.
     proxy.let_new_through();
     let mut deadline = testkit::Deadline::new();
-    while gateway.consume("a", 1).await.unwrap().0 != 200 {
+    while gateway.consume("a", 1).await.status != 200 {
         assert!(deadline.allows_another(), "{}", gateway.log_tail());
     }
     for _ in 0..20 {
@@ -66,18 +55,16 @@ async fn a_silent_network_is_answered_with_503_and_new_connections_are_used_at_o
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backends_that_stop_are_answered_with_503_and_replaced() {
     let db = database().await;
-    let folder = folder();
-    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", db.url())]).await;
+    let gateway = Gateway::on(db.url(), &[]).await;
     gateway.ensure("a").await;
     for _ in 0..10 {
         assert!(both(&gateway).await.iter().all(|(status, _)| *status == 200));
     }
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let backends: Vec<Backend> = diesel::sql_query(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'user-service' \
          AND usename <> 'postgres' AND state = 'idle'",
     )
-    .load(&mut superuser.get().await.unwrap())
+    .load(&mut connect(db.superuser_url()).await)
     .await
     .unwrap();
     assert!(!backends.is_empty());

@@ -2,24 +2,19 @@
 
 use std::fs;
 
-use testkit::{TestDb, skip};
+use testkit::skip;
 
-use super::gateway_process::{Gateway, command, folder, run};
+use super::gateway_process::{Gateway, command, database, folder, private_server, refused, run};
 
 #[tokio::test]
 async fn a_restart_keeps_the_data_and_a_stop_is_clean() {
     let folder = folder();
     let mut first = Gateway::start(folder.path(), &[]).await;
     first.ensure("test-user-1").await;
-    assert_eq!(first.consume("test-user-1", 100).await.unwrap().0, 200);
-    first.signal("-TERM");
-    assert!(first.wait().success(), "{}", first.log());
-    assert!(
-        !folder.path().join("data/postgres/postmaster.pid").exists(),
-        "the private server is stopped too"
-    );
-    let second = Gateway::start(folder.path(), &[]).await;
-    assert_eq!(second.balance("test-user-1").await, 900.0);
+    first.consume("test-user-1", 100).expect(200).await;
+    first.stop();
+    assert!(private_server(folder.path()).is_none(), "the private server is stopped too");
+    assert_eq!(Gateway::start(folder.path(), &[]).await.balance("test-user-1").await, 900.0);
 }
 
 #[tokio::test]
@@ -31,8 +26,7 @@ async fn the_path_of_the_data_folder_may_have_any_character() {
         let (status, _out, error) =
             run(command(folder.path(), &[("DATA_DIR", name)]).args(["ledger", "verify"]));
         assert!(status.success(), "{name}: {error}");
-        gateway.signal("-TERM");
-        assert!(gateway.wait().success(), "{name}: {}", gateway.log());
+        gateway.stop();
     }
 }
 
@@ -40,13 +34,8 @@ async fn the_path_of_the_data_folder_may_have_any_character() {
 async fn a_second_process_on_the_same_folder_is_refused() {
     let folder = folder();
     let first = Gateway::start(folder.path(), &[]).await;
-    let (status, _out, error) = run(&mut command(folder.path(), &[]));
-    assert_eq!(status.code(), Some(1), "{error}");
-    let whole = error.to_lowercase();
-    assert!(
-        whole.contains("data") && whole.contains("process"),
-        "says which folder and who holds it: {error}"
-    );
+    let error = refused(&mut command(folder.path(), &[]), 1, &[]).to_lowercase();
+    assert!(error.contains("data") && error.contains("process"), "the folder and who holds it: {error}");
     first.ensure("still-served").await;
 }
 
@@ -55,9 +44,7 @@ async fn a_port_in_use_is_said_before_anything_is_started() {
     let folder = folder();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (status, _out, error) = run(&mut command(folder.path(), &[("PORT", &port)]));
-    assert_eq!(status.code(), Some(1), "{error}");
-    assert!(error.contains(&port) && error.contains("PORT"), "{error}");
+    refused(&mut command(folder.path(), &[("PORT", &port)]), 1, &[&port, "PORT"]);
     assert!(!folder.path().join("data").exists());
 }
 
@@ -85,9 +72,7 @@ fn every_problem_of_the_configuration_is_told_at_once_and_no_secret() {
 fn an_env_file_that_leads_nowhere_is_a_problem() {
     let folder = folder();
     std::os::unix::fs::symlink("gone", folder.path().join(".env")).unwrap();
-    let (status, _out, error) = run(command(folder.path(), &[]).arg("check-config"));
-    assert_eq!(status.code(), Some(2), "{error}");
-    assert!(error.contains(".env") && error.contains("symbolic link"), "{error}");
+    refused(command(folder.path(), &[]).arg("check-config"), 2, &[".env", "symbolic link"]);
 }
 
 #[tokio::test]
@@ -115,9 +100,7 @@ async fn a_name_that_is_nearly_that_of_a_variable_is_pointed_out() {
     }
     // The one that is meant may be what is missing.
     let production = [("ENVIRONMENT", "production"), ("SUPABASE_UR", "https://x.example.com")];
-    let (status, _out, error) = run(command(folder.path(), &production).arg("check-config"));
-    assert_eq!(status.code(), Some(2), "{error}");
-    assert!(error.contains("is SUPABASE_URL meant?"), "{error}");
+    refused(command(folder.path(), &production).arg("check-config"), 2, &["is SUPABASE_URL meant?"]);
 }
 
 #[test]
@@ -140,8 +123,7 @@ fn generated_documents_are_printed() {
 async fn a_missing_server_binary_says_what_to_install() {
     let folder = folder();
     let nowhere = [("PATH", "/nonexistent"), ("PG_BIN_DIR", "/nonexistent")];
-    let (status, _out, error) = run(&mut command(folder.path(), &nowhere));
-    assert_eq!(status.code(), Some(1), "{error}");
+    let error = refused(&mut command(folder.path(), &nowhere), 1, &[]);
     assert!(error.contains("PG_BIN_DIR") || error.contains("DATABASE_URL"), "{error}");
 }
 
@@ -151,9 +133,8 @@ async fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
     if !cfg!(target_os = "linux") {
         return skip("only Linux has /proc/<pid>/limits");
     }
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-    let folder = folder();
-    let gateway = Gateway::start_limited(folder.path(), &[("DATABASE_URL", db.url())], "-S -n 128").await;
+    let db = database().await;
+    let gateway = Gateway::limited(db.url(), &[], "-S -n 128").await;
     let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let [soft, hard] = [0, 1].map(|place| line.unwrap().split_whitespace().nth(place).unwrap());

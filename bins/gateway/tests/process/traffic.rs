@@ -5,19 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::TestDb;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
-};
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{
-    gateway_process::{Gateway, folder},
+    gateway_process::{Gateway, database},
     usage_export::{ask, loaded},
 };
-
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(40);
+use crate::prelude::*;
 
 fn address(gateway: &Gateway) -> SocketAddr {
     gateway.url.strip_prefix("http://").unwrap().parse().unwrap()
@@ -25,13 +19,8 @@ fn address(gateway: &Gateway) -> SocketAddr {
 
 /// A new connection is answered.
 async fn healthy(gateway: &Gateway) {
-    let mut stream = TcpStream::connect(address(gateway)).await.unwrap();
-    let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.unwrap();
-    let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let request = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    answered(&rest(&mut open(address(gateway), request).await).await, 200, &[]);
 }
 
 /// Nothing was warned of since the start.
@@ -45,9 +34,8 @@ fn assert_quiet(gateway: &Gateway) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_sockets_shut_out_nobody_though_descriptors_are_few() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-    let folder = folder();
-    let gateway = Gateway::start_with_files(folder.path(), &[("DATABASE_URL", db.url())], 256).await;
+    let db = database().await;
+    let gateway = Gateway::limited(db.url(), &[], "-n 256").await;
     gateway.ensure("someone").await;
     let mut idle = Vec::new();
     for _ in 0..220 {
@@ -56,7 +44,7 @@ async fn idle_sockets_shut_out_nobody_though_descriptors_are_few() {
     for _ in 0..40 {
         healthy(&gateway).await;
     }
-    assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
+    gateway.consume("someone", 1).expect(200).await;
     drop(idle);
     assert_quiet(&gateway);
 }
@@ -64,15 +52,14 @@ async fn idle_sockets_shut_out_nobody_though_descriptors_are_few() {
 /// Sockets that ask for much and read nothing of it are closed for others, though their answers are not sent yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_that_do_not_read_shut_out_nobody_though_descriptors_are_few() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-    let folder = folder();
-    let gateway = Gateway::start_with_files(folder.path(), &[("DATABASE_URL", db.url())], 256).await;
+    let db = database().await;
+    let gateway = Gateway::limited(db.url(), &[], "-n 256").await;
     gateway.ensure("someone").await;
     let deaf = open_deaf(&gateway, 300).await;
     for _ in 0..40 {
         healthy(&gateway).await;
     }
-    assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
+    gateway.consume("someone", 1).expect(200).await;
     assert_quiet(&gateway);
     drop(deaf);
 }
@@ -80,11 +67,9 @@ async fn sockets_that_do_not_read_shut_out_nobody_though_descriptors_are_few() {
 /// One address that opens many connections has no more of them open than it may, by the service's count and by the kernel's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_connections_of_one_address_are_closed_though_there_are_descriptors_for_them() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let db = database().await;
     gateway::descriptors::raise_limit();
-    let folder = folder();
-    let variables = [("DATABASE_URL", db.url()), ("CONNECTIONS_PER_ADDRESS", "512")];
-    let gateway = Gateway::start_with_files(folder.path(), &variables, 4_096).await;
+    let gateway = Gateway::limited(db.url(), &[("CONNECTIONS_PER_ADDRESS", "512")], "-n 4096").await;
     gateway.ensure("someone").await;
     let deaf = open_deaf(&gateway, 1_501).await;
     // The last ones are taken in a moment, and those that make room are closed in a moment.
@@ -97,7 +82,7 @@ async fn many_connections_of_one_address_are_closed_though_there_are_descriptors
         assert!(deadline.allows_another(), "{counted} are open, {in_kernel} established");
     }
     healthy(&gateway).await;
-    assert_eq!(gateway.consume("someone", 1).await.unwrap().0, 200);
+    gateway.consume("someone", 1).expect(200).await;
     assert_quiet(&gateway);
     drop(deaf);
 }
@@ -124,9 +109,8 @@ async fn open_deaf(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
 async fn open_connections(gateway: &Gateway) -> usize {
     let mut deadline = testkit::Deadline::new();
     let text = loop {
-        let request = gateway.client.get(format!("{}/metrics", gateway.url));
-        match async { request.send().await?.text().await }.await {
-            Ok(text) => break text,
+        match gateway.get("/metrics").try_send().await {
+            Ok(reply) => break reply.text,
             Err(error) => assert!(deadline.allows_another(), "{error:?}"),
         }
     };
@@ -146,10 +130,9 @@ fn established(gateway: &Gateway) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
     let grace = Duration::from_secs(60);
-    let (db, folder) = (loaded().await, folder());
-    let variables =
-        [("DATABASE_URL", db.url()), ("SHUTDOWN_GRACE_SECONDS", "60"), ("REQUEST_TIMEOUT_SECONDS", "600")];
-    let mut gateway = Gateway::start(folder.path(), &variables).await;
+    let db = loaded().await;
+    let variables = [("SHUTDOWN_GRACE_SECONDS", "60"), ("REQUEST_TIMEOUT_SECONDS", "600")];
+    let mut gateway = Gateway::on(db.url(), &variables).await;
     let mut stalled = Vec::new();
     for _ in 0..200 {
         let mut stream = ask(&gateway).await;
@@ -160,8 +143,7 @@ async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
         stalled.push(stream);
     }
     let told = Instant::now();
-    gateway.signal("-TERM");
-    assert!(gateway.wait().success(), "{}", gateway.log());
+    gateway.stop();
     assert!(told.elapsed() < grace, "it took all of the grace period");
     assert!(!gateway.log().contains("did not finish in time"), "{}", gateway.log_tail());
     drop(stalled);
@@ -169,10 +151,8 @@ async fn a_stop_does_not_wait_for_clients_that_take_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_of_clients_are_counted_and_not_warned_of() {
-    let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
-    let folder = folder();
-    let variables = [("DATABASE_URL", db.url()), ("REQUEST_TIMEOUT_SECONDS", "1"), ("LOG_LEVEL", "debug")];
-    let gateway = Gateway::start(folder.path(), &variables).await;
+    let db = database().await;
+    let gateway = Gateway::on(db.url(), &[("REQUEST_TIMEOUT_SECONDS", "1"), ("LOG_LEVEL", "debug")]).await;
     let token = format!("X-API-Key: {}\r\n", testkit::SERVICE_KEY);
     let slow = format!("POST /api/v1/users/ensure HTTP/1.1\r\nHost: x\r\n{token}Content-Length: 9\r\n\r\n{{");
     let chunk = format!(
@@ -186,27 +166,15 @@ async fn faults_of_clients_are_counted_and_not_warned_of() {
         (&slow, &[408]),
         (&chunk, &[400, 422]),
     ] {
-        let mut stream = TcpStream::connect(address(&gateway)).await.unwrap();
-        let (mut reader, mut writer) = stream.split();
-        let mut answer = Vec::new();
-        let exchange = async {
-            // The server may answer before it has read everything.
-            let (_sent, _read) =
-                tokio::join!(writer.write_all(request.as_bytes()), reader.read_to_end(&mut answer));
-        };
-        let ended = tokio::time::timeout(Duration::from_secs(60), exchange).await;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
+        // The server may answer before it has read everything.
+        let answer = exchange(address(&gateway), request).await;
         let status = answer.get(9..12).and_then(|text| text.parse().ok()).unwrap_or(0);
-        assert!(ended.is_ok() && statuses.contains(&status), "{request:.60}: {answer}");
+        assert!(statuses.contains(&status), "{request:.60}: {answer}");
     }
     // A client that speaks TLS to the port of HTTP.
-    let mut stream = TcpStream::connect(address(&gateway)).await.unwrap();
-    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    assert!(ended.is_ok() && answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
-    let metrics = gateway.client.get(format!("{}/metrics", gateway.url));
-    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n";
+    answered(&rest(&mut open(address(&gateway), tls).await).await, 400, &[]);
+    let metrics = gateway.metrics().await;
     for counted in ["malformed\"} 3", "head_too_large\"} 1"] {
         let line = format!("user_service_http_client_errors_total{{kind=\"{counted}\n");
         assert!(metrics.contains(&line), "{line}: {metrics}");

@@ -2,17 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use testkit::TestDb;
-use tokio::task::JoinSet;
+use super::gateway_process::{Gateway, database};
+use crate::prelude::*;
 
-use super::gateway_process::{Gateway, folder};
-
-/// Two gateways with their folders on one database, which goes last.
+/// Two gateways on one database, which goes last.
 struct Both {
     gateways: [Arc<Gateway>; 2],
-    _folders: [TempDir; 2],
     _db: TestDb,
 }
 
@@ -23,13 +18,11 @@ impl Both {
 
     /// Where the role of the gateways has other defaults.
     async fn start_where(settings: &[(&str, &str)]) -> Self {
-        let db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+        let db = database().await;
         db.set_defaults(settings).await;
-        let (one, two) = (folder(), folder());
-        let variables = [("DATABASE_URL", db.url()), ("INITIAL_CREDITS", "130")];
-        let (first, second) =
-            tokio::join!(Gateway::start(one.path(), &variables), Gateway::start(two.path(), &variables));
-        Self { gateways: [Arc::new(first), Arc::new(second)], _folders: [one, two], _db: db }
+        let variables = [("INITIAL_CREDITS", "130")];
+        let (one, two) = tokio::join!(Gateway::on(db.url(), &variables), Gateway::on(db.url(), &variables));
+        Self { gateways: [Arc::new(one), Arc::new(two)], _db: db }
     }
 }
 
@@ -42,22 +35,16 @@ async fn two_gateways_on_one_database_stay_exact() {
         let gateway = Arc::clone(&gateways[turn % 2]);
         sign_ups.spawn(async move { gateway.ensure("auth0|both").await });
     }
-    while let Some(done) = sign_ups.join_next().await {
-        done.unwrap();
-    }
+    sign_ups.join_all().await;
     assert_eq!(gateways[0].balance("auth0%7Cboth").await, 130.0, "one initial grant");
 
     let mut spenders = JoinSet::new();
     for turn in 0..60 {
-        let gateway = Arc::clone(&gateways[turn % 2]);
-        spenders.spawn(async move { gateway.consume("auth0%7Cboth", 10).await.unwrap().0 });
+        spenders.spawn(gateways[turn % 2].consume("auth0%7Cboth", 10).send());
     }
-    let mut statuses = Vec::new();
-    while let Some(status) = spenders.join_next().await {
-        statuses.push(status.unwrap());
-    }
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 13);
-    assert_eq!(statuses.iter().filter(|status| **status == 400).count(), 47);
+    let replies = spenders.join_all().await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 13);
+    assert_eq!(replies.iter().filter(|reply| reply.status == 400).count(), 47);
     assert_eq!(gateways[1].balance("auth0%7Cboth").await, 0.0);
 }
 
@@ -68,30 +55,24 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
     let [one, two] = &both.gateways;
     one.ensure("a").await;
     let budgets = json!({"budgets": [{"period": "day", "limit": 25}]});
-    let (status, _) = one.send("PUT", "/api/v1/users/a/credits/budgets", budgets).await.unwrap();
-    assert_eq!(status, 200);
+    one.request("PUT", "a/credits/budgets").service().json(budgets).expect(200).await;
 
     let mut charges = JoinSet::new();
     for event in 0..30 {
         for gateway in [one, two] {
-            let gateway = Arc::clone(gateway);
             let body = json!({
                 "event_id": format!("e{event}"), "endpoint": "/chat", "event_type": "ai_chat", "credits_charged": 2,
                 "charge": true,
             });
-            charges.spawn(async move {
-                let reply = gateway.send("POST", "/api/v1/users/a/usage", body).await;
-                (event, reply.unwrap())
-            });
+            let charge = gateway.post("a/usage", body);
+            charges.spawn(async move { (event, charge.await) });
         }
     }
     let mut records: BTreeMap<i32, Vec<Value>> = BTreeMap::new();
-    while let Some(done) = charges.join_next().await {
-        let (event, (status, reply)) = done.unwrap();
-        match status {
-            200 => records.entry(event).or_default().push(reply["data"]["id"].clone()),
-            400 => assert_eq!(reply["error_code"], "BudgetExceededException"),
-            _ => panic!("{status} {reply}"),
+    for (event, reply) in charges.join_all().await {
+        match reply.status {
+            200 => records.entry(event).or_default().push(reply.data()["id"].clone()),
+            status => assert_eq!((status, reply.error_code().as_str()), (400, "BudgetExceededException")),
         }
     }
     assert_eq!(records.len(), 12, "{records:?}");
@@ -99,8 +80,7 @@ async fn two_gateways_keep_a_budget_and_charge_each_event_once() {
         assert!(ids.iter().all(|id| id.is_number() && *id == ids[0]), "{ids:?}");
     }
     assert_eq!(two.balance("a").await, 106.0);
-    let (_, reply) = two.send("GET", "/api/v1/users/a/credits/budgets", Value::Null).await.unwrap();
-    assert_eq!(reply["data"]["budgets"][0]["spent"], 24.0, "{reply}");
+    two.get("a/credits/budgets").data().await.has(json!({"budgets.0.spent": 24.0}));
 }
 
 /// What an operator may have set for the role, or for all of a server.
@@ -132,20 +112,11 @@ async fn no_request_fails_where_the_role_has_other_defaults() {
     }
     let mut spenders = JoinSet::new();
     for turn in 0..600 {
-        let gateway = Arc::clone(&both.gateways[turn % 2]);
-        let user = users[turn % users.len()];
-        spenders.spawn(async move {
-            let body = json!({"amount": 0.25});
-            let path = format!("/api/v1/users/{user}/credits/consume");
-            let (status, reply) = gateway.send("POST", &path, body).await.unwrap();
-            (status != 200).then(|| format!("{status} {reply}"))
-        });
+        let path = format!("{}/credits/consume", users[turn % users.len()]);
+        spenders.spawn(both.gateways[turn % 2].post(&path, json!({"amount": 0.25})).send());
     }
-    let mut failed = Vec::new();
-    while let Some(failure) = spenders.join_next().await {
-        failed.extend(failure.unwrap());
-    }
-    assert!(failed.is_empty(), "{} of 600 failed: {}", failed.len(), failed[0]);
+    let failed: Vec<_> = spenders.join_all().await.into_iter().filter(|reply| reply.status != 200).collect();
+    assert!(failed.is_empty(), "{} of 600 failed: {:?}", failed.len(), failed[0]);
     for user in users {
         assert_eq!(both.gateways[1].balance(user).await, 80.0);
     }
@@ -156,14 +127,9 @@ async fn a_development_token_of_one_gateway_is_accepted_by_the_other() {
     let both = Both::start().await;
     let [one, two] = &both.gateways;
     let path = "/auth/dev-token?user_id=auth0%7Ctest123&email=test@example.com";
-    let issued: Value =
-        one.client.post(format!("{}{path}", one.url)).send().await.unwrap().json().await.unwrap();
+    let issued = one.request("POST", path).ok().await;
     for gateway in [two, one] {
-        let ensured = gateway
-            .client
-            .post(format!("{}/api/v1/users/ensure", gateway.url))
-            .bearer_auth(issued["token"].as_str().unwrap())
-            .json(&json!({"email": "test@example.com", "name": "Test"}));
-        assert_eq!(ensured.send().await.unwrap().status(), 200);
+        let body = json!({"email": "test@example.com", "name": "Test"});
+        gateway.request("POST", "ensure").token(issued["token"].text()).json(body).expect(200).await;
     }
 }

@@ -2,22 +2,16 @@
 
 use std::{fs, net::SocketAddr};
 
-use diesel_async::SimpleAsyncConnection as _;
-use serde_json::Value;
-use testkit::TestDb;
-use time::macros::datetime;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
-};
+use tokio::net::{TcpSocket, TcpStream};
 
-use super::gateway_process::{Gateway, folder};
+use super::gateway_process::{Gateway, database};
+use crate::prelude::*;
 
 const RECORDS: usize = 200_000;
 
 /// Records of ten users over two months, with what they sum up to.
 pub async fn loaded() -> TestDb {
-    let mut db = TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await;
+    let mut db = database().await;
     // Or the gateway would move the records at its start, on a connection that the test counts.
     let clock = kernel::ManualClock::at(datetime!(2025-12-20 0:00 UTC));
     usage::create_months(db.pool(), &clock, 1).await.unwrap();
@@ -53,8 +47,7 @@ pub async fn ask(gateway: &Gateway) -> TcpStream {
 
 /// A counter or gauge of the process; 0 before it is first told.
 async fn metric(gateway: &Gateway, name: &str) -> usize {
-    let request = gateway.client.get(format!("{}/metrics", gateway.url));
-    let text = request.send().await.unwrap().text().await.unwrap();
+    let text = gateway.metrics().await;
     let line = text.lines().find_map(|line| line.strip_prefix("user_service_")?.strip_prefix(name));
     line.map_or(0, |rest| rest.rsplit(' ').next().unwrap().parse().unwrap())
 }
@@ -80,9 +73,8 @@ async fn wait_for(gateway: &Gateway, name: &str, wanted: impl Fn(usize) -> bool)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
-    let (db, folder) = (loaded().await, folder());
-    let variables = [("DATABASE_URL", db.url()), ("DATABASE_POOL_SIZE", "5")];
-    let gateway = Gateway::start(folder.path(), &variables).await;
+    let db = loaded().await;
+    let gateway = Gateway::on(db.url(), &[("DATABASE_POOL_SIZE", "5")]).await;
     let mut stream = ask(&gateway).await;
     let mut piece = vec![0; 16 * 1024];
     let head = stream.read(&mut piece).await.unwrap();
@@ -93,8 +85,8 @@ async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
     let ahead = wait_until_still(&gateway).await;
     assert!(ahead < RECORDS / 10, "{ahead} records were read ahead");
     assert_eq!(metric(&gateway, "http_requests_in_flight").await, 2, "the export and this question");
-    let other = gateway.send("GET", "/api/v1/usage/timeseries?metrics=records", Value::Null).await;
-    assert_eq!(other.unwrap().0, 200, "the only connection is free");
+    // The only connection is free.
+    gateway.get("/api/v1/usage/timeseries?metrics=records").expect(200).await;
 
     // It goes on, to the end: all of it comes, and memory does not grow with it.
     let (mut bytes, mut lines) = (0, 0);
@@ -111,12 +103,8 @@ async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
     assert_eq!(wait_for(&gateway, "usage_exported_records_total", |count| count >= RECORDS).await, RECORDS);
     let grown = memory_peak(&gateway).saturating_sub(before);
     assert!(grown < 24 * 1024, "memory grew by {grown} KiB");
-    wait_for(
-        &gateway,
-        "http_requests_total{method=\"GET\",route=\"/api/v1/usage/export\",status=\"200\"}",
-        |count| count == 1,
-    )
-    .await;
+    let answered = r#"http_requests_total{method="GET",route="/api/v1/usage/export",status="200"}"#;
+    wait_for(&gateway, answered, |count| count == 1).await;
     let log = gateway.log();
     let line = log.lines().find(|line| line.contains("/api/v1/usage/export")).unwrap();
     assert!(line.contains("request answered"), "{line}");
@@ -124,8 +112,8 @@ async fn an_export_reads_no_further_than_its_client_and_ends_with_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_that_nobody_takes_any_more_ends() {
-    let (db, folder) = (loaded().await, folder());
-    let gateway = Gateway::start(folder.path(), &[("DATABASE_URL", db.url())]).await;
+    let db = loaded().await;
+    let gateway = Gateway::on(db.url(), &[]).await;
     let mut stream = ask(&gateway).await;
     let mut piece = vec![0; 16 * 1024];
     assert!(stream.read(&mut piece).await.unwrap() > 0);

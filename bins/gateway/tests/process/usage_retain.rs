@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use kernel::{Clock as _, ManualClock, SystemClock};
-use serde_json::{Value, json};
-use testkit::TestDb;
-use time::{Duration, OffsetDateTime, macros::datetime};
+use kernel::{ManualClock, SystemClock};
 use usage::UsageInput;
 
-use super::gateway_process::{Gateway, command, folder, run};
+use super::gateway_process::{Gateway, command, database, folder, run};
+use crate::prelude::*;
 
 /// The exit code, the printed object and what was complained about.
 fn retain(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, Value, String) {
@@ -31,15 +29,12 @@ async fn record(db: &TestDb, at: OffsetDateTime, event_id: &str) {
 }
 
 async fn records(gateway: &Gateway, path: &str) -> Value {
-    let path = format!("/api/v1/users/auth0%7Ca/usage{path}");
-    let (status, reply) = gateway.send("GET", &path, Value::Null).await.unwrap();
-    assert_eq!(status, 200, "{reply}");
-    reply["data"].clone()
+    gateway.get(&format!("auth0%7Ca/usage{path}")).data().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_months_are_told_and_then_dropped_beside_a_gateway() {
-    let (db, folder) = (TestDb::create(gateway::app::MIGRATIONS, gateway::app::AUDITS).await, folder());
+    let (db, folder) = (database().await, folder());
     let now = SystemClock.now();
     for (at, event) in [
         (datetime!(2025-01-31 23:00 UTC), "january"),
@@ -58,19 +53,19 @@ async fn old_months_are_told_and_then_dropped_beside_a_gateway() {
     let (code, told, error) = retain(folder.path(), &variables, &["--dry-run"]);
     assert_eq!((code, error.as_str()), (Some(0), ""));
     assert_eq!((&told["dry_run"], &told["months"]), (&json!(true), &json!(13)));
-    let old = told["would_drop"].as_array().unwrap();
+    let old = told["would_drop"].list();
     let names: Vec<_> = old.iter().map(|month| &month["partition"]).collect();
     assert_eq!(names, ["records_2025_01", "records_2025_09"]);
     assert!(old.iter().all(|month| month["bytes"].as_u64().unwrap() > 0), "{told}");
     let (_, text, _) = run(command(folder.path(), &variables).args(["usage", "retain", "--dry-run"]));
     assert!(text.contains("\n  records_2025_01: ") && text.lines().count() == 3, "{text}");
-    assert_eq!(records(&gateway, "").await.as_array().unwrap().len(), 4, "nothing was changed");
+    assert_eq!(records(&gateway, "").await.list().len(), 4, "nothing was changed");
 
     assert_eq!(
         two_at_once(&db, folder.path(), &gateway).await,
         (vec![json!("records_2025_01"), json!("records_2025_09")], 2)
     );
-    assert_eq!(records(&gateway, "").await.as_array().unwrap().len(), 2);
+    assert_eq!(records(&gateway, "").await.list().len(), 2);
     assert_eq!(records(&gateway, "/stats").await["total_records"], 4, "sums live on");
 
     let (_, text, _) = run(command(folder.path(), &variables).args(["usage", "retain", "--months", "13"]));
@@ -91,7 +86,7 @@ async fn two_at_once(db: &TestDb, folder: &Path, gateway: &Gateway) -> (Vec<Valu
     for one in both {
         let (code, told, error) = one.join().unwrap();
         assert_eq!((code, &told["dry_run"]), (Some(0), &json!(false)), "{error}");
-        dropped.extend(told["dropped"].as_array().unwrap().clone());
+        dropped.extend(told["dropped"].list().to_vec());
         forgotten += told["event_ids_forgotten"].as_u64().unwrap();
     }
     dropped.sort_by_key(Value::to_string);

@@ -1,8 +1,7 @@
 //! What browsers need: cross-origin rules, compression, and the documentation pages.
 
-use testkit::TestApp;
-
 use super::assert_documented_error;
+use crate::prelude::*;
 
 #[tokio::test]
 async fn browsers_of_allowed_origins_may_call() {
@@ -12,7 +11,6 @@ async fn browsers_of_allowed_origins_may_call() {
             .header("Origin", origin)
             .header("Access-Control-Request-Method", method)
             .header("Access-Control-Request-Headers", "authorization,content-type,idempotency-key,x-user-id")
-            .send()
     };
     let allowed = preflight("http://localhost:3000", "PATCH").await;
     assert_eq!(allowed.status, 200);
@@ -22,8 +20,7 @@ async fn browsers_of_allowed_origins_may_call() {
     let foreign = preflight("https://evil.example.com", "GET").await;
     assert_eq!(foreign.header("access-control-allow-origin"), "");
     assert_documented_error(&foreign.text);
-    let refused =
-        app.get("/api/v1/users/me").header("Origin", "http://localhost:3000").send().await.expect(401);
+    let refused = app.get("/api/v1/users/me").header("Origin", "http://localhost:3000").expect(401).await;
     assert_eq!(refused.header("access-control-allow-origin"), "http://localhost:3000");
     assert!(refused.header("access-control-expose-headers").contains("x-request-id"));
 }
@@ -31,15 +28,15 @@ async fn browsers_of_allowed_origins_may_call() {
 #[tokio::test]
 async fn answers_are_compressed_for_who_takes_it() {
     let app = TestApp::start().await;
-    let packed = app.get("/openapi.json").header("Accept-Encoding", "gzip").send().await;
+    let packed = app.get("/openapi.json").header("Accept-Encoding", "gzip").await;
     assert_eq!(packed.header("content-encoding"), "gzip");
-    assert_eq!(app.get("/openapi.json").send().await.header("content-encoding"), "");
-    let asset = app.get("/docs/assets/swagger-ui.css").header("Accept-Encoding", "gzip").send().await;
+    assert_eq!(app.get("/openapi.json").await.header("content-encoding"), "");
+    let asset = app.get("/docs/assets/swagger-ui.css").header("Accept-Encoding", "gzip").await;
     assert_eq!(asset.header("content-encoding"), "gzip");
     assert_eq!(asset.header("vary").to_lowercase().matches("accept-encoding").count(), 1);
-    let unwanted = app.get("/docs/assets/swagger-ui.css").header("Accept-Encoding", "gzip;q=0").send().await;
+    let unwanted = app.get("/docs/assets/swagger-ui.css").header("Accept-Encoding", "gzip;q=0").await;
     assert_eq!(unwanted.header("content-encoding"), "");
-    let plain = app.get("/docs/assets/swagger-ui.css").send().await;
+    let plain = app.get("/docs/assets/swagger-ui.css").await;
     assert!(plain.text.contains(".swagger-ui"), "an embedded file is unpacked for clients without gzip");
 }
 
@@ -47,13 +44,13 @@ async fn answers_are_compressed_for_who_takes_it() {
 async fn documentation_pages_load_nothing_from_elsewhere() {
     let app = TestApp::start().await;
     for page in ["/docs", "/redoc"] {
-        let reply = app.get(page).send().await.expect(200);
+        let reply = app.get(page).expect(200).await;
         assert!(reply.header("content-security-policy").contains("default-src 'self'"));
         assert!(!reply.text.contains("http://") && !reply.text.contains("https://"), "{}", reply.text);
         for part in reply.text.split(['"', '\'']).filter(|part| part.starts_with("/docs/assets/")) {
-            assert_eq!(app.get(part).send().await.status, 200, "{part}");
+            assert_eq!(app.get(part).await.status, 200, "{part}");
         }
     }
-    assert_eq!(app.get("/docs/assets/nothing.js").send().await.status, 404);
-    assert_eq!(app.get("/docs/assets/..%2Fdocs.html").send().await.status, 404);
+    assert_eq!(app.get("/docs/assets/nothing.js").await.status, 404);
+    assert_eq!(app.get("/docs/assets/..%2Fdocs.html").await.status, 404);
 }

@@ -1,15 +1,10 @@
 //! What a connection may cost: pipelined requests after the last answer, bodies that never end, expectations, stalled readers.
 
 use identity::Activity;
-use serde_json::Value;
-use testkit::TestApp;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{PATIENCE, assert_documented_error, raw};
+use crate::prelude::*;
 
 const CONSUME: &str = "/api/v1/users/auth0%7Ca/credits/consume";
 
@@ -18,11 +13,6 @@ fn consume(token: &str, headers: &str, body: &str) -> String {
         "POST {CONSUME} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
-}
-
-async fn balance(app: &TestApp, token: &str) -> Value {
-    let reply = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(token);
-    reply.send().await.expect(200).json()["data"].clone()
 }
 
 /// Sends bytes, and reads until something is there or the server closes.
@@ -41,30 +31,20 @@ async fn until(stream: &mut TcpStream, wanted: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Reads to the end of the connection.
-async fn rest(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    // A reset is an end as well.
-    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    assert!(read.is_ok(), "the server did not close the connection");
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
 #[tokio::test]
 async fn nothing_is_done_after_the_last_answer() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let spend = consume(&user.token, "", r#"{"amount":1}"#);
     // The client says that its first request is the last one.
     let last = consume(&user.token, "Connection: close\r\n", r#"{"amount":1}"#);
     let answer = raw(&app, &format!("{last}{spend}{spend}")).await;
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
-    assert_eq!(balance(&app, &user.token).await, 999.0);
+    assert_eq!(app.balance().await, 999.0);
     // So it does with the older version.
     let old = format!("GET /livez HTTP/1.0\r\nHost: x\r\n\r\n{spend}");
     let answer = raw(&app, &old).await;
     assert_eq!(answer.matches("HTTP/1.").count(), 1, "{answer}");
-    assert_eq!(balance(&app, &user.token).await, 999.0);
+    assert_eq!(app.balance().await, 999.0);
     // The service refuses a body of which the rest is still to come, in one piece and in chunks.
     let size = 3 * 1024 * 1024;
     let refused = [
@@ -74,50 +54,37 @@ async fn nothing_is_done_after_the_last_answer() {
     for body in refused {
         let request =
             format!("POST {CONSUME} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{body}", user.token);
-        let mut stream = TcpStream::connect(app.address()).await.unwrap();
         // The server may stop reading before all is sent.
-        let sent = format!("{request}{spend}{spend}");
-        let (mut reader, mut writer) = stream.split();
-        let mut answer = Vec::new();
-        let exchange = async {
-            let (_sent, _read) =
-                tokio::join!(writer.write_all(sent.as_bytes()), reader.read_to_end(&mut answer));
-        };
-        assert!(timeout(PATIENCE, exchange).await.is_ok(), "the connection stays open");
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        let answer = exchange(app.address(), format!("{request}{spend}{spend}")).await;
+        answered(&answer, 413, &[]);
         assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
-        assert_eq!(balance(&app, &user.token).await, 999.0);
+        assert_eq!(app.balance().await, 999.0);
     }
 }
 
 #[tokio::test]
 async fn a_refused_request_with_its_whole_body_keeps_the_connection() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let refused = consume("none", "", r#"{"amount":1}"#);
     let done = consume(&user.token, "Connection: close\r\n", r#"{"amount":1}"#);
     let answer = raw(&app, &format!("{refused}{refused}{done}")).await;
     assert_eq!(answer.matches("HTTP/1.1 401").count(), 2, "{answer}");
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
-    assert_eq!(balance(&app, &user.token).await, 999.0);
+    assert_eq!(app.balance().await, 999.0);
 }
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_answered_and_the_connection_closed() {
-    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let head = format!("POST {CONSUME} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", user.token);
     for begun in [
         format!("{head}Content-Length: 50\r\n\r\n{{\"amo"),
         format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\n{{\"amo\r\n"),
     ] {
-        let mut stream = TcpStream::connect(app.address()).await.unwrap();
-        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut stream = open(app.address(), begun).await;
         let answer = until(&mut stream, "request_id").await;
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-        assert!(answer.contains("RequestTimeoutException"), "{answer}");
+        answered(&answer, 408, &["RequestTimeoutException"]);
         assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
         // It goes on dripping, and is let go all the same.
         let (mut reader, mut writer) = stream.split();
@@ -136,29 +103,26 @@ async fn a_body_that_never_ends_is_answered_and_the_connection_closed() {
         };
         assert!(timeout(PATIENCE, dripping).await.is_ok(), "the connection stays open");
     }
-    assert_eq!(balance(&app, &user.token).await, 1000.0);
+    assert_eq!(app.balance().await, 1000.0);
 }
 
 #[tokio::test]
 async fn the_head_of_a_further_request_must_come_in_time_too() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let get = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n".to_owned();
     let post = consume(&user.token, "", r#"{"amount":1}"#);
     let in_chunks = consume(&user.token, "", "").replace("Content-Length: 0", "Transfer-Encoding: chunked");
     let in_chunks = format!("{in_chunks}c\r\n{{\"amount\":1}}\r\n0\r\n\r\n");
     let begun = "GET /livez HTTP/1.1\r\nHo";
     let late = async {
-        let mut stream = TcpStream::connect(app.address()).await.unwrap();
-        stream.write_all(get.as_bytes()).await.unwrap();
+        let mut stream = open(app.address(), &get).await;
         until(&mut stream, "{\"status\":\"ok\"}").await;
         stream.write_all(begun.as_bytes()).await.unwrap();
         assert_eq!(rest(&mut stream).await, "");
     };
     // In one piece with the request before it.
     let at_once = async |request: &str| {
-        let mut stream = TcpStream::connect(app.address()).await.unwrap();
-        stream.write_all(format!("{request}{begun}").as_bytes()).await.unwrap();
+        let mut stream = open(app.address(), format!("{request}{begun}")).await;
         let answer = rest(&mut stream).await;
         assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
     };
@@ -167,8 +131,7 @@ async fn the_head_of_a_further_request_must_come_in_time_too() {
 
 #[tokio::test]
 async fn no_body_is_asked_for_where_the_head_decides() {
-    let app = TestApp::start_with(&[("RATE_LIMIT_BYTES_BURST", "2048")]).await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[("RATE_LIMIT_BYTES_BURST", "2048")]).await;
     let head = |path: &str, token: &str, size: u32| {
         format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n\
@@ -204,18 +167,16 @@ async fn no_body_is_asked_for_where_the_head_decides() {
     let own = "/api/v1/users/auth0%7Cc/credits/consume";
     let packed = head(own, &disabled.token, 10).replace("Host: x", "Host: x\r\nContent-Encoding: gzip");
     let answer = raw(&app, &packed).await;
-    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    assert!(answer.contains("AccountDisabledException"), "{answer}");
+    answered(&answer, 403, &["AccountDisabledException"]);
     let body = r#"{"amount":1}"#;
     let wanted = head(CONSUME, &user.token, 12).replace("Host: x", "Host: x\r\nConnection: close");
-    let mut stream = TcpStream::connect(app.address()).await.unwrap();
-    stream.write_all(wanted.as_bytes()).await.unwrap();
+    let mut stream = open(app.address(), wanted).await;
     let asked = until(&mut stream, "\r\n\r\n").await;
     assert_eq!(asked, "HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(balance(&app, &user.token).await, 999.0);
+    answered(&answer, 200, &[]);
+    assert_eq!(app.balance().await, 999.0);
 }
 
 #[tokio::test]
@@ -223,14 +184,13 @@ async fn connections_of_one_address_are_bounded_and_idle_ones_make_room() {
     let app = TestApp::start_with(&[("CONNECTIONS_PER_ADDRESS", "3")]).await;
     let mut streams = Vec::new();
     for _ in 0..3 {
-        let mut stream = TcpStream::connect(app.address()).await.unwrap();
-        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut stream = open(app.address(), b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
         until(&mut stream, "{\"status\":\"ok\"}").await;
         streams.push(stream);
     }
     // The first has been idle for longest.
     let answer = raw(&app, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answered(&answer, 200, &[]);
     assert_eq!(rest(&mut streams.remove(0)).await, "");
     for stream in &mut streams {
         stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -239,20 +199,19 @@ async fn connections_of_one_address_are_bounded_and_idle_ones_make_room() {
     let trusting =
         TestApp::start_with(&[("CONNECTIONS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let mut first = TcpStream::connect(trusting.address()).await.unwrap();
-    trusting.get("/livez").send().await.expect(200);
+    trusting.get("/livez").expect(200).await;
     first.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     until(&mut first, "{\"status\":\"ok\"}").await;
 }
 
 /// Heads of answers are used again by the HTTP library, with the version of the answer before.
 #[tokio::test]
-async fn a_request_of_the_older_version_ends_no_other_connection() {
+async fn a_request_of_the_older_version_ends_its_own_connection_at_most() {
     let app = TestApp::start_with(&[("WORKERS", "1")]).await;
     let old = "GET /livez HTTP/1.0\r\nHost: x\r\n";
     let further = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
     for kept in ["", "Connection: keep-alive\r\n"] {
-        let mut stream = TcpStream::connect(app.address()).await.unwrap();
-        stream.write_all(format!("{old}{kept}\r\n").as_bytes()).await.unwrap();
+        let mut stream = open(app.address(), format!("{old}{kept}\r\n")).await;
         let answer = until(&mut stream, "ok").await;
         assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
         drop(stream);
@@ -264,12 +223,7 @@ async fn a_request_of_the_older_version_ends_no_other_connection() {
             assert!(!answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
         }
     }
-}
-
-/// A connection of the older version goes on if its client asks for that.
-#[tokio::test]
-async fn a_connection_of_the_older_version_is_kept_on_request() {
-    let app = TestApp::start_with(&[("WORKERS", "1")]).await;
+    // It is kept if its client asks for that.
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
     for _ in 0..3 {
         let request = "GET /livez HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n";

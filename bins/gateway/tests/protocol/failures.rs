@@ -1,6 +1,6 @@
 //! What callers are told when something fails: slow clients, panics, time limits, a lost database, a shutdown.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use actix_web::{App, http::Method, test, web};
 use gateway::http::{
@@ -11,22 +11,16 @@ use gateway::http::{
     reply::Reply,
     route::{Access, BodyRule, Handler, Origin, Route},
 };
-use serde_json::{Value, json};
-use testkit::TestApp;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
-};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{assert_documented_error, raw};
+use crate::prelude::*;
 
 #[tokio::test]
 async fn a_client_that_never_finishes_is_let_go() {
-    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[("REQUEST_TIMEOUT_SECONDS", "1")]).await;
     let head = raw(&app, "GET /livez HTTP/1.1\r\nHost: x\r\n").await;
-    assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+    answered(&head, 408, &[]);
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
     let request = format!(
         "POST /api/v1/users/auth0%7Ca/credits/consume HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\
@@ -45,12 +39,7 @@ async fn clients_that_hang_up_hold_up_nobody() {
     let (user, other) = (app.user("auth0|a").await, app.user("auth0|b").await);
     let mut conn = app.db().connect().await;
     // Every list of this user waits for this lock, and so would whoever came behind on the same connection.
-    diesel_async::SimpleAsyncConnection::batch_execute(
-        &mut *conn,
-        "BEGIN; LOCK TABLE usage.records IN ACCESS EXCLUSIVE MODE",
-    )
-    .await
-    .unwrap();
+    conn.batch_execute("BEGIN; LOCK TABLE usage.records IN ACCESS EXCLUSIVE MODE").await.unwrap();
     for _ in 0..40 {
         let mut stream = TcpStream::connect(app.address()).await.unwrap();
         let request = format!(
@@ -62,16 +51,14 @@ async fn clients_that_hang_up_hold_up_nobody() {
     }
     for (user, path) in [(&user, "credits/balance"), (&other, "credits/transactions"), (&other, "sessions")] {
         let path = format!("/api/v1/users/{}/{path}", user.id);
-        app.get(&path).token(&user.token).send().await.expect(200);
+        app.get(&path).by(user).expect(200).await;
     }
 }
 
 #[tokio::test]
 async fn amounts_in_errors_are_exact() {
-    let app = TestApp::start_with(&[("INITIAL_CREDITS", "0.000001")]).await;
-    let user = app.user("auth0|a").await;
-    let consume = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
-    let refused = consume.body(r#"{"amount":0.000002}"#).send().await.expect(400);
+    let (app, user) = TestApp::with_user(&[("INITIAL_CREDITS", "0.000001")]).await;
+    let refused = app.post("credits/consume").by(&user).body(r#"{"amount":0.000002}"#).expect(400).await;
     assert!(refused.text.contains(r#""available":0.000001,"required":0.000002"#), "{}", refused.text);
 }
 
@@ -155,18 +142,16 @@ async fn a_large_body_is_read_on_another_thread() {
 /// A body that came whole in time and is not read in time is no fault of its client, and surely nothing was done.
 #[tokio::test]
 async fn a_body_that_waits_too_long_for_a_reader_is_503() {
-    let app = TestApp::start_with(&[("REQUEST_TIMEOUT_SECONDS", "3")]).await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[("REQUEST_TIMEOUT_SECONDS", "3")]).await;
     let consume = || {
         let body = format!("{{\"amount\":1}}{}", " ".repeat(100_000));
-        let request = app.post("/api/v1/users/auth0%7Ca/credits/consume");
-        request.token(&user.token).body(body).send()
+        let request = app.post("credits/consume");
+        request.by(&user).body(body)
     };
     let taken = take_readers(app.app()).await;
-    let refused = consume().await.expect(503);
-    assert_eq!(refused.error_code(), "ServiceUnavailableException");
+    consume().refused(503, "ServiceUnavailableException").await;
     drop(taken);
-    let done = consume().await.expect(200).json();
+    let done = consume().ok().await;
     assert_eq!(done["remaining_credits"], 999.0);
 }
 
@@ -192,54 +177,46 @@ const fn failing(handler: Handler) -> Route {
 
 #[tokio::test]
 async fn without_its_database_the_service_says_so_and_recovers_nothing_by_magic() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     app.app().disconnect();
-    let health = app.get("/health").send().await.expect(503).json();
+    let health = app.get("/health").expect(503).await.json();
     assert_eq!((&health["status"], &health["uptime"]), (&json!("unhealthy"), &json!("degraded")));
     assert_eq!(health["services"]["data"]["repository"], "unavailable");
-    let ready = app.get("/readyz").send().await.expect(503).json();
+    let ready = app.get("/readyz").expect(503).await.json();
     assert_eq!(ready["checks"]["database"], "failed");
-    assert_eq!(app.get("/livez").send().await.status, 200);
-    let refused =
-        app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token).body(r#"{"amount":1}"#);
-    let refused = refused.send().await.expect(503);
-    assert_eq!(refused.error_code(), "ServiceUnavailableException");
+    assert_eq!(app.get("/livez").await.status, 200);
+    let request = app.post("credits/consume").by(&user).body(r#"{"amount":1}"#);
+    let refused = request.refused(503, "ServiceUnavailableException").await;
     assert_eq!(refused.header("retry-after"), "1");
 }
 
 /// As after a failover, when the server that was written to only reads.
 #[tokio::test]
 async fn while_the_database_only_reads_writes_are_unavailable_and_afterwards_they_are_not() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
-    let superuser = pg::Pool::new(&pg::PoolSettings::new(app.db().superuser_url())).unwrap();
-    let mut admin = superuser.get().await.unwrap();
+    let (app, user) = TestApp::with_user(&[]).await;
+    let mut admin = connect(app.db().superuser_url()).await;
     let database = app.db().url().rsplit_once('/').unwrap().1;
-    let mut administer = async |sql: &str| {
-        diesel_async::SimpleAsyncConnection::batch_execute(&mut *admin, sql).await.unwrap();
-    };
+    let mut administer = async |sql: &str| admin.batch_execute(sql).await.unwrap();
     let consume = || {
         let path = "/api/v1/users/auth0%7Ca/credits/consume";
-        app.post(path).token(&user.token).body(r#"{"amount":1}"#).send()
+        app.post(path).by(&user).body(r#"{"amount":1}"#)
     };
     let new_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
     administer(&format!("ALTER DATABASE {database} SET default_transaction_read_only = on")).await;
     administer(new_sessions).await;
     for _ in 0..3 {
-        let refused = consume().await.expect(503);
-        assert_eq!(refused.error_code(), "ServiceUnavailableException");
+        consume().refused(503, "ServiceUnavailableException").await;
     }
     administer(&format!("ALTER DATABASE {database} RESET default_transaction_read_only")).await;
-    consume().await.expect(200);
+    consume().expect(200).await;
 }
 
 #[tokio::test]
 async fn a_service_that_shuts_down_is_not_ready() {
     let app = TestApp::start().await;
-    assert_eq!(app.get("/readyz").send().await.expect(200).json()["status"], "ready");
+    assert_eq!(app.get("/readyz").ok().await["status"], "ready");
     app.app().begin_shutdown();
-    assert_eq!(app.get("/readyz").send().await.expect(503).json()["status"], "not_ready");
-    assert_eq!(app.get("/livez").send().await.status, 200);
+    assert_eq!(app.get("/readyz").expect(503).await.json()["status"], "not_ready");
+    assert_eq!(app.get("/livez").await.status, 200);
 }

@@ -1,9 +1,7 @@
 //! Paths that a client may rewrite before it sends them.
 
-use serde_json::json;
-use testkit::{SERVICE_KEY, TestApp};
-
 use super::raw;
+use crate::prelude::*;
 
 /// Segments that a client resolves (`/users/../usage` is `/usage`), as they are and encoded, and names of routes.
 const NO_IDS: [&str; 8] = [".", "..", "%2e", "%2E%2e", ".%2e", "%2E.", "me", "ensure"];
@@ -32,15 +30,15 @@ async fn a_segment_that_clients_resolve_names_no_user() {
 async fn no_request_names_a_user_by_such_a_segment() {
     let app = TestApp::start().await;
     for id in [".", "..", "me", "ensure"] {
-        let reply = app.get("/api/v1/users/me").service().header("X-User-Id", id).send().await;
+        let reply = app.get("/api/v1/users/me").service().header("X-User-Id", id).await;
         assert!(reply.expect(422).text.contains("are no user ids"), "{id}");
         let ensure = json!({"auth0_id": id, "email": "a@example.com", "name": "A"});
-        let reply = app.post("/api/v1/users/ensure").service().json(&ensure).send().await;
+        let reply = app.post("/api/v1/users/ensure").service().json(&ensure).await;
         assert!(reply.expect(422).text.contains("are no user ids"), "{id}");
         let path = format!("/auth/dev-token?user_id={id}&email=a@example.com");
-        assert!(app.post(&path).send().await.expect(422).text.contains("are no user ids"), "{id}");
+        assert!(app.post(&path).expect(422).await.text.contains("are no user ids"), "{id}");
         let batch = json!({"records": [{"user_id": id, "event_type": "e"}]});
-        let reply = app.post("/api/v1/usage/batch").service().json(&batch).send().await;
+        let reply = app.post("/api/v1/usage/batch").service().json(&batch).await;
         let failed = reply.expect(200).json()["data"]["results"][0].clone();
         assert_eq!(failed["error_code"], "ValidationException", "{failed}");
     }

@@ -1,11 +1,10 @@
 //! Query parameters that a route does not have.
 
 use gateway::http::route::{Access, Origin, Route};
-use serde_json::{Value, json};
-use testkit::{SERVICE_KEY, TestApp, TestReply, TestUser};
 
 use super::raw;
 use crate::examples;
+use crate::prelude::*;
 
 /// The routes of the documents, by HTTP contract 16.
 const DOCUMENTED: [&str; 22] = [
@@ -49,15 +48,14 @@ async fn with_parameter(app: &TestApp, route: &Route, user: &TestUser) -> TestRe
     let request = examples::request(app, route, user).await.query("groupby", "model");
     let request = match route.access {
         Access::StaffForPathUser | Access::Staff | Access::Admin => request.service(),
-        _ => request.token(&user.token),
+        _ => request.by(user),
     };
-    request.send().await
+    request.await
 }
 
 #[tokio::test]
 async fn unknown_parameters_are_refused_beyond_the_documents_and_ignored_within() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let below_v1 = |route: &&Route| route.path.starts_with("/api/v1/");
     for route in examples::routes().iter().filter(below_v1) {
         let reply = with_parameter(&app, route, &user).await;
@@ -68,42 +66,26 @@ async fn unknown_parameters_are_refused_beyond_the_documents_and_ignored_within(
         }
         assert_eq!(reply.status, 422, "{name}: {}", reply.text);
         let faults = reply.json()["detail"].clone();
-        assert_eq!(faults.as_array().unwrap().len(), 1, "{name}: {faults}");
-        assert_eq!(faults[0]["type"], "extra_forbidden", "{name}");
-        assert_eq!(
-            (&faults[0]["loc"], &faults[0]["input"]),
-            (&json!(["query", "groupby"]), &json!("model")),
-            "{name}"
-        );
+        assert_eq!(faults.list().len(), 1, "{name}: {faults}");
+        faults.has(json!({"0.type": "extra_forbidden", "0.loc": ["query", "groupby"], "0.input": "model"}));
     }
 }
 
 #[tokio::test]
-async fn the_nearest_known_parameter_is_named() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
-    let path = "/api/v1/users/auth0%7Ca/usage/timeseries?metric=cost&groupby=model&bucket=2d";
-    let refused = app.get(path).token(&user.token).send().await.expect(422).json();
-    let faults: Vec<(&Value, &str)> = refused["detail"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|fault| (&fault["loc"][1], fault["msg"].as_str().unwrap()))
-        .collect();
+async fn the_nearest_known_parameter_is_named_or_all_of_them() {
+    let (app, user) = TestApp::with_user(&[]).await;
+    let query = "metric=cost&groupby=model&bucket=2d";
+    let refused = app.get(&format!("usage/timeseries?{query}")).by(&user).expect(422).await.json();
+    let faults: Vec<(&Value, &str)> =
+        refused["detail"].list().iter().map(|fault| (&fault["loc"][1], fault["msg"].text())).collect();
     assert_eq!(faults.len(), 3, "every fault is listed: {faults:?}");
     for (name, nearest) in [("metric", "'metrics'"), ("groupby", "'group_by'"), ("bucket", "'1d'")] {
         let (_, msg) = faults.iter().find(|(loc, _)| **loc == name).unwrap();
         assert!(msg.contains(nearest), "{name}: {msg}");
     }
-}
-
-#[tokio::test]
-async fn a_parameter_without_likeness_gets_the_list_of_those_that_exist() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
-    let path = "/api/v1/users/auth0%7Ca/usage/export?colour=red";
-    let refused = app.get(path).token(&user.token).send().await.expect(422).json();
-    let msg = refused["detail"][0]["msg"].as_str().unwrap();
+    // One without likeness gets the list of those that exist.
+    let fault = app.get("usage/export?colour=red").by(&user).fault("query.colour").await;
+    let msg = fault["msg"].text();
     assert!(!msg.contains("nearest"), "{msg}");
     for known in ["format", "start_date", "end_date"] {
         assert!(msg.contains(&format!("'{known}'")), "{msg}");
@@ -113,8 +95,7 @@ async fn a_parameter_without_likeness_gets_the_list_of_those_that_exist() {
 /// Two references that differ only in such bytes would be one.
 #[tokio::test]
 async fn bytes_of_a_query_that_are_no_text_are_refused() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let base = "/api/v1/users/auth0%7Ca";
     let session = examples::session_of(&app, &user).await;
     let recharge = format!("{base}/credits/recharge?amount=5&reference_id=pay");
@@ -124,33 +105,27 @@ async fn bytes_of_a_query_that_are_no_text_are_refused() {
         for (method, path, name) in
             [("POST", &recharge, "reference_id"), ("POST", &message, "content"), ("GET", &list, "event_type")]
         {
-            let request = app.request(method.parse().unwrap(), &format!("{path}{bytes}"));
-            let refused = request.service().send().await;
+            let refused = app.request(method.parse().unwrap(), &format!("{path}{bytes}")).service().await;
             let refused = refused.expect(422).json();
-            let faults = refused["detail"].as_array().unwrap();
+            let faults = refused["detail"].list();
             assert_eq!(faults.len(), 1, "{refused}");
-            assert_eq!(
-                (&faults[0]["type"], &faults[0]["loc"]),
-                (&json!("value_error"), &json!(["query", name])),
-                "{refused}"
-            );
-            assert!(faults[0]["msg"].as_str().unwrap().contains("UTF-8"), "{refused}");
+            refused["detail"].has(json!({"0.type": "value_error", "0.loc": ["query", name]}));
+            assert!(faults[0]["msg"].text().contains("UTF-8"), "{refused}");
         }
     }
     // Parameters that nothing reads are ignored, and other escapes mean what they meant.
     let path = format!("{base}/credits/recharge?amount=5&%ff=1&utm=%ff&reference_id=%E8%AE%A2+%2B%20a%zz");
-    let done = app.post(&path).service().send().await.expect(200).json();
+    let done = app.post(&path).service().ok().await;
     assert_eq!(done["data"]["reference_id"], "订 + a%zz");
     let other = format!("{base}/usage/export?%ff=1");
-    let refused = app.get(&other).token(&user.token).send().await.expect(422).json();
+    let refused = app.get(&other).by(&user).expect(422).await.json();
     assert_eq!(refused["detail"][0]["type"], "extra_forbidden", "{refused}");
 }
 
 /// Bytes beyond ASCII in what names something: refused, and never replaced.
 #[tokio::test]
 async fn bytes_of_headers_and_paths_that_are_no_text_name_nothing() {
-    let app = TestApp::start().await;
-    app.user("auth0|a").await;
+    let (app, _user) = TestApp::with_user(&[]).await;
     let consume = "POST /api/v1/users/auth0%7Ca/credits/consume HTTP/1.1";
     let key = format!("X-API-Key: {SERVICE_KEY}\r\n");
     for (line, headers, status) in [

@@ -1,22 +1,18 @@
 //! `/readyz` and `/health` tell whether the service can work: also when the database answers and does not write.
 
-use diesel_async::SimpleAsyncConnection as _;
-use pg::{Pool, PoolSettings};
-use serde_json::json;
-use testkit::{Deadline, TestApp, TestUser};
+use crate::prelude::*;
 
 /// Runs statements in the database of the service as superuser.
 async fn administer(app: &TestApp, sql: &str) {
-    let superuser = Pool::new(&PoolSettings::new(app.db().superuser_url())).unwrap();
-    superuser.get().await.unwrap().batch_execute(sql).await.unwrap();
+    connect(app.db().superuser_url()).await.batch_execute(sql).await.unwrap();
 }
 
 /// Waits until `/readyz` answers with this status, and `/health` likewise; `/livez` always answers.
 async fn wait_for_status(app: &TestApp, status: u16) -> serde_json::Value {
     let mut deadline = Deadline::new();
     loop {
-        let (ready, health) = (app.get("/readyz").send().await, app.get("/health").send().await);
-        app.get("/livez").send().await.expect(200);
+        let (ready, health) = (app.get("/readyz").await, app.get("/health").await);
+        app.get("/livez").expect(200).await;
         if (ready.status, health.status) == (status, status) {
             return ready.json();
         }
@@ -24,9 +20,9 @@ async fn wait_for_status(app: &TestApp, status: u16) -> serde_json::Value {
     }
 }
 
-async fn consume(app: &TestApp, user: &TestUser) -> testkit::TestReply {
+fn consume(app: &TestApp, user: &TestUser) -> TestRequest {
     let path = format!("/api/v1/users/{}/credits/consume", user.id);
-    app.post(&path).token(&user.token).body(r#"{"amount":1}"#).send().await
+    app.post(&path).by(user).body(r#"{"amount":1}"#)
 }
 
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -72,30 +68,27 @@ async fn a_server_that_does_not_commit_is_not_ready_without_any_request() {
 
 #[tokio::test]
 async fn commits_of_requests_that_fail_one_after_the_other_are_not_ready() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     administer(&app, &fails_to_commit("credits.entries")).await;
     wait_for_status(&app, 200).await;
     for _ in 0..3 {
         assert!(consume(&app, &user).await.status >= 500);
     }
-    app.get("/readyz").send().await.expect(503);
+    app.get("/readyz").expect(503).await;
     administer(&app, "DROP FUNCTION public.refuse CASCADE").await;
-    consume(&app, &user).await.expect(200);
+    consume(&app, &user).expect(200).await;
     wait_for_status(&app, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_does_not_end_is_not_ready_until_it_does() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let hangs = "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
             'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
         CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON credits.entries DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION public.wait()";
     administer(&app, hangs).await;
-    let superuser = Pool::new(&PoolSettings::new(app.db().superuser_url())).unwrap();
-    let mut holder = superuser.get().await.unwrap();
+    let mut holder = connect(app.db().superuser_url()).await;
     holder.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
     let spent = async {
         let spent = consume(&app, &user).await;
@@ -118,23 +111,22 @@ async fn logins_and_probes_do_not_wait_for_slow_lists() {
     for number in 0..12 {
         users.push(app.user(&format!("auth0|{number}")).await);
     }
-    let superuser = Pool::new(&PoolSettings::new(app.db().superuser_url())).unwrap();
-    let mut conn = superuser.get().await.unwrap();
+    let mut conn = connect(app.db().superuser_url()).await;
     // Every list and statistic of usage waits for this lock.
     let lock = "BEGIN; LOCK TABLE usage.records IN ACCESS EXCLUSIVE MODE";
     conn.batch_execute(lock).await.unwrap();
     let lists = users.iter().map(|user| {
         let path = format!("/api/v1/users/{}/usage?limit=1", user.id);
-        app.get(&path).token(&user.token).send()
+        app.get(&path).by(user).send()
     });
     let mut lists = std::pin::pin!(futures_util::future::join_all(lists));
     assert!(futures_util::poll!(lists.as_mut()).is_pending());
     let waiting = async {
         app.db().wait_for_waiting(1).await;
         app.user("auth0|newcomer").await;
-        app.get("/api/v1/users/me").token(&users[0].token).send().await.expect(200);
-        app.get("/readyz").send().await.expect(200);
-        app.get("/health").send().await.expect(200);
+        app.get("/api/v1/users/me").token(&users[0].token).expect(200).await;
+        app.get("/readyz").expect(200).await;
+        app.get("/health").expect(200).await;
     };
     tokio::select! {
         _ = lists.as_mut() => panic!("all lists have ended before a login was answered"),

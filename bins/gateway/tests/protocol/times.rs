@@ -1,9 +1,7 @@
 //! Times at the edges of the calendar, on every route that reads one.
 
-use serde_json::{Value, json};
-use testkit::{TestApp, TestReply, TestUser};
-
 use crate::examples;
+use crate::prelude::*;
 
 /// Texts at and beyond the edges, with the status that a filter of them has.
 const EDGES: &[(&str, u16)] = &[
@@ -43,7 +41,7 @@ fn bodies(time: &str) -> Vec<(&'static str, &'static str, Value)> {
 
 fn assert_names_the_time(reply: &TestReply, what: &str) {
     let body = reply.json();
-    let kinds: Vec<_> = body["detail"].as_array().unwrap().iter().map(|fault| &fault["type"]).collect();
+    let kinds: Vec<_> = body["detail"].column("type");
     assert_eq!(kinds, ["datetime_parsing"], "{what}: {}", reply.text);
 }
 
@@ -53,8 +51,7 @@ fn filtered_by_time() -> Vec<(&'static str, Vec<String>)> {
         let parameters = examples::operation(route)["parameters"].clone();
         let parameters = parameters.as_array().cloned().unwrap_or_default();
         let is_time = |parameter: &&Value| parameter["schema"]["format"] == "date-time";
-        let names =
-            parameters.iter().filter(is_time).map(|parameter| parameter["name"].as_str().unwrap().to_owned());
+        let names = parameters.iter().filter(is_time).map(|parameter| parameter["name"].text().to_owned());
         (route.path, names.collect::<Vec<_>>())
     };
     examples::routes().iter().map(times).filter(|(_, names)| !names.is_empty()).collect()
@@ -62,8 +59,7 @@ fn filtered_by_time() -> Vec<(&'static str, Vec<String>)> {
 
 #[tokio::test]
 async fn every_filter_by_time_refuses_what_lies_beyond_the_calendar() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let routes = filtered_by_time();
     assert!(routes.len() >= 9, "{routes:?}");
     for (path, names) in routes {
@@ -77,7 +73,7 @@ async fn every_filter_by_time_refuses_what_lies_beyond_the_calendar() {
                     _ => format!("{name}={time}"),
                 };
                 let query = query.replace('+', "%2B");
-                let reply = app.get(&format!("{path}?{query}")).service().send().await;
+                let reply = app.get(&format!("{path}?{query}")).service().await;
                 assert_eq!(reply.status, *status, "{path}?{query}: {}", reply.text);
                 if *status == 422 {
                     let kinds = reply.json()["detail"].clone();
@@ -90,14 +86,13 @@ async fn every_filter_by_time_refuses_what_lies_beyond_the_calendar() {
 
 #[tokio::test]
 async fn every_body_with_a_time_refuses_what_lies_beyond_the_calendar() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let record = examples::record_of(&app, &user).await;
     for (time, status) in EDGES {
         for (method, path, body) in bodies(time) {
             let path = path.replace("{id}", &record.to_string());
             let method = method.parse().unwrap();
-            let reply = app.request(method, &path).service().json(&body).send().await;
+            let reply = app.request(method, &path).service().json(&body).await;
             if *status == 422 {
                 assert_names_the_time(&reply.expect(422), &format!("{path} {body}"));
             } else {
@@ -108,16 +103,10 @@ async fn every_body_with_a_time_refuses_what_lies_beyond_the_calendar() {
     }
 }
 
-async fn balance(app: &TestApp, user: &TestUser) -> Value {
-    let path = "/api/v1/users/auth0%7Ca/credits/balance";
-    app.get(path).token(&user.token).send().await.expect(200).json()["data"].clone()
-}
-
 /// The item that used to end the whole batch stands behind others that were committed.
 #[tokio::test]
 async fn in_a_batch_only_the_item_with_the_wrong_time_fails() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let item = |index: usize| {
         let mut item =
             json!({"user_id": "auth0|a", "event_type": "e", "charge": true, "credits_charged": 0.5});
@@ -127,12 +116,11 @@ async fn in_a_batch_only_the_item_with_the_wrong_time_fails() {
         item
     };
     let records: Vec<Value> = (0..1_000).map(item).collect();
-    let reply = app.post("/api/v1/usage/batch").token(&user.token).json(&json!({"records": records}));
-    let data = reply.send().await.expect(200).json()["data"].clone();
+    let data = app.post("/api/v1/usage/batch").by(&user).json(json!({"records": records})).data().await;
     assert_eq!((&data["recorded"], &data["failed"]), (&json!(999), &json!(1)));
     let failed = &data["results"][501];
     assert_eq!(failed["error_code"], "ValidationException", "{failed}");
     assert_eq!(failed["detail"][0]["type"], "datetime_parsing");
     assert_eq!(failed["detail"][0]["loc"], json!(["body", "occurred_at"]));
-    assert_eq!(balance(&app, &user).await, json!(500.5));
+    assert_eq!(app.balance().await, 500.5);
 }

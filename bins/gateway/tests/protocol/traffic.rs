@@ -1,13 +1,7 @@
 //! Limits of one caller: the echo of wrong values, bytes in memory, bytes a minute. Each attack of `just abuse`, in short.
 
-use serde_json::{Value, json};
-use testkit::{TestApp, TestUser};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
-
-use super::{PATIENCE, assert_documented_error};
+use super::assert_documented_error;
+use crate::prelude::*;
 
 const CONSUME: &str = "/api/v1/users/auth0%7Ca/credits/consume";
 const BATCH: &str = "/api/v1/usage/batch";
@@ -19,28 +13,25 @@ fn zeros(bytes: usize) -> String {
 
 #[tokio::test]
 async fn a_large_wrong_value_is_told_in_short() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
-    let wrong = app.post(CONSUME).token(&user.token).body(format!("{{\"amount\":{}}}", zeros(1 << 20)));
-    let told = wrong.send().await.expect(422).json();
+    let (app, user) = TestApp::with_user(&[]).await;
+    let wrong = app.post(CONSUME).by(&user).body(format!("{{\"amount\":{}}}", zeros(1 << 20)));
+    let told = wrong.expect(422).await.json();
     let start: String = zeros(400).chars().take(200).collect();
     assert_eq!(told["detail"][0]["input"], format!("{start}..."));
-    let many = app.post(BATCH).token(&user.token).body(format!("{{\"records\":{}}}", zeros(15 << 20)));
-    let told = many.send().await.expect(422);
+    let many = app.post(BATCH).by(&user).body(format!("{{\"records\":{}}}", zeros(15 << 20)));
+    let told = many.expect(422).await;
     assert_eq!(told.json()["detail"][0]["type"], "too_long");
     assert!(told.text.len() < 4_000, "{} bytes", told.text.len());
-    let whole = app.post(BATCH).token(&user.token).body(zeros(15 << 20)).send().await;
+    let whole = app.post(BATCH).by(&user).body(zeros(15 << 20)).await;
     assert_eq!(whole.expect(422).json()["detail"][0]["type"], "dict_type");
     // A thousand wrong records are reported one by one, and none of them is recorded.
-    let wrong = app.post(BATCH).token(&user.token).body(format!("{{\"records\":[{}0]}}", "0,".repeat(999)));
-    let told = wrong.send().await.expect(200).json();
+    let told = app.post(BATCH).by(&user).body(format!("{{\"records\":[{}0]}}", "0,".repeat(999))).ok().await;
     assert_eq!(told["data"]["failed"], 1_000);
 }
 
 #[tokio::test]
 async fn a_large_batch_is_recorded_in_its_order() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let record = |place: usize| {
         json!({"user_id": "auth0|a", "event_type": "x", "event_id": format!("event {place}"),
                "request_data": {"text": "x".repeat(2_000)}})
@@ -49,55 +40,49 @@ async fn a_large_batch_is_recorded_in_its_order() {
     records[7] = json!({"user_id": "auth0|a"});
     records[8] = json!(5);
     let body = json!({"records": records});
-    let told = app.post(BATCH).token(&user.token).json(&body).send().await.expect(200).json();
+    let told = app.post(BATCH).by(&user).json(&body).ok().await;
     assert_eq!(told["data"]["recorded"], 298);
-    let results = told["data"]["results"].as_array().unwrap();
+    let results = told["data"]["results"].list();
     let places: Vec<_> = results.iter().map(|result| result["index"].as_u64().unwrap()).collect();
     assert_eq!(places, (0..300).collect::<Vec<u64>>());
-    assert_eq!(results[7]["error_code"], "ValidationException");
-    assert_eq!(results[8]["detail"][0]["type"], "dict_type");
+    told["data"]["results"]
+        .has(json!({"7.error_code": "ValidationException", "8.detail.0.type": "dict_type"}));
 }
 
 /// The hash of a large body is made elsewhere, and is the same one.
 #[tokio::test]
 async fn a_large_request_with_a_key_is_repeated_or_told_to_differ() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let record = |last: u32| {
         format!(
             r#"{{"user_id":"auth0|a","endpoint":"/x","event_type":"x","request_data":{{"a":{},"b":{last}}}}}"#,
             zeros(100_000)
         )
     };
-    let send = |path: &str, body: String| {
-        let request = app.post(path).token(&user.token);
-        request.header("Idempotency-Key", "k").body(body).send()
-    };
+    let send = |path: &str, body: String| app.post(path).by(&user).key("k").body(body);
     let record_path = "/api/v1/users/auth0%7Ca/usage";
     let batch = |last: u32| format!(r#"{{"records":[{0},{0}]}}"#, record(last));
     for (path, body) in [(record_path, record(1)), (BATCH, batch(1))] {
-        let first = send(path, body.clone()).await.expect(200);
+        let first = send(path, body.clone()).expect(200).await;
         assert_eq!(first.header("idempotency-replayed"), "");
-        let again = send(path, body).await.expect(200);
-        assert_eq!(again.header("idempotency-replayed"), "true");
+        let again = send(path, body).expect(200).await;
+        assert!(again.is_replayed());
         assert_eq!(first.text, again.text);
     }
     let other = send(record_path, record(2)).await;
     assert_eq!(other.error_code(), "IdempotencyConflictException", "{}", other.text);
-    let other = send(BATCH, batch(2)).await.expect(200).json();
+    let other = send(BATCH, batch(2)).ok().await;
     assert_eq!(other["data"]["failed"], 2, "{other}");
-    let unusable = app.post(BATCH).token(&user.token).header("Idempotency-Key", "");
-    unusable.body(batch(1)).send().await.expect(422);
+    app.post(BATCH).by(&user).key("").body(batch(1)).expect(422).await;
 }
 
 /// Sends the head of a batch and a part of its body, and keeps the rest back.
 async fn begun(app: &TestApp, user: &TestUser, declared: usize, sent: usize) -> TcpStream {
-    let mut stream = TcpStream::connect(app.address()).await.unwrap();
     let head = format!(
         "POST {BATCH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {declared}\r\n\r\n",
         user.token
     );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = open(app.address(), head).await;
     // A refused body may be closed before all of it was sent.
     let _sent = stream.write_all(&vec![b' '; sent]).await;
     stream
@@ -110,13 +95,6 @@ async fn held(app: &TestApp, wanted: impl Fn(u64) -> bool) {
         assert!(deadline.allows_another(), "{:?}", app.app().traffic.bodies);
         tokio::task::yield_now().await;
     }
-}
-
-async fn answer(mut stream: TcpStream) -> String {
-    let mut answer = Vec::new();
-    let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
-    assert!(reading.await.is_ok(), "no answer");
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]
@@ -132,21 +110,17 @@ async fn bytes_in_memory_are_bounded() {
     let first = begun(&app, &a, 16 << 20, most).await;
     held(&app, |bytes| bytes >= 15 << 20).await;
     // Sixteen MiB of one caller are the most; a second body of the same one ends with 429.
-    let own = answer(begun(&app, &a, 16 << 20, 2 << 20).await).await;
-    assert!(own.starts_with("HTTP/1.1 429"), "{own}");
-    assert!(own.contains("RateLimitExceededException") && own.contains("retry-after: 1"), "{own}");
+    let own = rest(&mut begun(&app, &a, 16 << 20, 2 << 20).await).await;
+    answered(&own, 429, &["RateLimitExceededException", "retry-after: 1"]);
     assert_documented_error(own.split("\r\n\r\n").nth(1).unwrap());
     let second = begun(&app, &b, 16 << 20, most).await;
     held(&app, |bytes| bytes >= 30 << 20).await;
-    let other = answer(begun(&app, &c, 16 << 20, 3 << 20).await).await;
-    assert!(other.starts_with("HTTP/1.1 503"), "{other}");
-    assert!(other.contains("ServiceUnavailableException") && other.contains("retry-after: 1"), "{other}");
-    let balance = app.get("/api/v1/users/auth0%7Cc/credits/balance").token(&c.token);
-    balance.send().await.expect(200);
+    let other = rest(&mut begun(&app, &c, 16 << 20, 3 << 20).await).await;
+    answered(&other, 503, &["ServiceUnavailableException", "retry-after: 1"]);
+    app.get("/api/v1/users/auth0%7Cc/credits/balance").by(&c).expect(200).await;
     drop((first, second));
     held(&app, |bytes| bytes == 0).await;
-    let again = app.post(BATCH).token(&c.token).body(zeros(8 << 20));
-    again.send().await.expect(422);
+    app.post(BATCH).by(&c).body(zeros(8 << 20)).expect(422).await;
 }
 
 /// A chunk that comes late is counted at the instant it comes, and gives nothing back that was taken since its request began.
@@ -157,25 +131,23 @@ async fn a_late_chunk_gives_no_bytes_back() {
         ("RATE_LIMIT_BYTES_BURST", "40000"),
         ("REQUEST_TIMEOUT_SECONDS", "600"),
     ];
-    let app = TestApp::start_with(&variables).await;
-    let user = app.user("auth0|a").await;
-    let send = |bytes: usize| app.post(CONSUME).token(&user.token).body(" ".repeat(bytes)).send();
+    let (app, user) = TestApp::with_user(&variables).await;
+    let send = |bytes: usize| app.post(CONSUME).by(&user).body(" ".repeat(bytes));
     let head = format!(
         "POST {CONSUME} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
          Transfer-Encoding: chunked\r\n\r\n1\r\n \r\n",
         user.token
     );
-    let mut slow = TcpStream::connect(app.address()).await.unwrap();
-    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut slow = open(app.address(), head).await;
     held(&app, |bytes| bytes == 1).await;
     app.clock().advance(time::Duration::seconds(22));
-    send(40_000).await.expect(422);
-    send(1_000).await.expect(429);
+    send(40_000).expect(422).await;
+    send(1_000).expect(429).await;
     let chunk = format!("{:x}\r\n{}\r\n0\r\n\r\n", 1_000, " ".repeat(1_000));
     slow.write_all(chunk.as_bytes()).await.unwrap();
-    let late = answer(slow).await;
-    assert!(late.starts_with("HTTP/1.1 429"), "{late}");
-    send(1_000).await.expect(429);
+    let late = rest(&mut slow).await;
+    answered(&late, 429, &[]);
+    send(1_000).expect(429).await;
 }
 
 #[tokio::test]
@@ -185,11 +157,11 @@ async fn a_user_may_send_so_many_bytes() {
     let (user, other) = (app.user("auth0|a").await, app.user("auth0|b").await);
     let body = format!("{{\"amount\":1,\"description\":\"{}\"}}", "x".repeat(100));
     let padded = format!("{body}{}", " ".repeat(2_500 - body.len()));
-    let send = |token: &str, body: &str| app.post(CONSUME).token(token).body(body.to_owned()).send();
-    let counted = send(&user.token, &padded).await.expect(200);
+    let send = |token: &str, body: &str| app.post(CONSUME).token(token).body(body.to_owned());
+    let counted = send(&user.token, &padded).expect(200).await;
     assert_eq!(counted.header("ratelimit-policy"), "\"bytes\";q=4000;w=4");
     assert!(counted.header("ratelimit").starts_with("\"bytes\";r=1"), "{}", counted.header("ratelimit"));
-    let refused = send(&user.token, &padded).await.expect(429);
+    let refused = send(&user.token, &padded).expect(429).await;
     assert_documented_error(&refused.text);
     assert_eq!(refused.error_code(), "RateLimitExceededException");
     let told = refused.json()["error_details"].clone();
@@ -204,24 +176,22 @@ async fn a_user_may_send_so_many_bytes() {
         padded.len()
     );
     let answer = super::raw(&app, &chunked).await;
-    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    answered(&answer, 429, &[]);
     // Others, services and requests without a body are not concerned.
-    let own = app.post("/api/v1/users/auth0%7Cb/credits/consume").token(&other.token);
-    own.body(padded.clone()).send().await.expect(200);
+    app.post("/api/v1/users/auth0%7Cb/credits/consume").by(&other).body(padded.clone()).expect(200).await;
     for _ in 0..3 {
-        app.post(CONSUME).service().body(padded.clone()).send().await.expect(200);
+        app.post(CONSUME).service().body(padded.clone()).expect(200).await;
     }
-    let read = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(&user.token);
-    read.send().await.expect(200);
+    app.get("credits/balance").by(&user).expect(200).await;
     app.clock().advance(time::Duration::seconds(3));
-    send(&user.token, &padded).await.expect(200);
-    let text = app.get("/metrics").send().await.expect(200).text;
+    send(&user.token, &padded).expect(200).await;
+    let text = app.get("/metrics").expect(200).await.text;
     assert!(text.contains("user_service_rate_limited_total{class=\"bytes\"}"), "{text}");
     let off = TestApp::start_with(&[variables[0], variables[1], ("RATE_LIMIT_ENABLED", "false")]).await;
     let user = off.user("auth0|a").await;
     for _ in 0..3 {
-        let sent = off.post(CONSUME).token(&user.token).body(padded.clone());
-        assert_eq!(sent.send().await.expect(200).header("ratelimit"), "");
+        let sent = off.post(CONSUME).by(&user).body(padded.clone());
+        assert_eq!(sent.expect(200).await.header("ratelimit"), "");
     }
 }
 
@@ -237,7 +207,7 @@ async fn the_byte_limit_comes_before_permissions_and_sizes() {
     let send = |path: &str, bytes: usize| {
         let amount = r#"{"amount":1}"#;
         let body = format!("{amount}{}", " ".repeat(bytes - amount.len()));
-        app.post(path).token(&user.token).body(body).send()
+        app.post(path).by(&user).body(body)
     };
     let large = async |path: &str, token: &str| {
         let head = format!(
@@ -253,11 +223,10 @@ async fn the_byte_limit_comes_before_permissions_and_sizes() {
         );
         super::raw(&app, &request).await
     };
-    let counted = send(CONSUME, 2_500).await.expect(200);
+    let counted = send(CONSUME, 2_500).expect(200).await;
     let left: usize = counted.header("ratelimit").split(['=', ';']).nth(2).unwrap().parse().unwrap();
     for path in [CONSUME, foreign, hidden] {
-        let refused = send(path, left + 1).await.expect(429);
-        assert_eq!(refused.error_code(), "RateLimitExceededException");
+        send(path, left + 1).refused(429, "RateLimitExceededException").await;
     }
     for (path, token, status) in [
         (foreign, user.token.as_str(), 429),
@@ -269,13 +238,13 @@ async fn the_byte_limit_comes_before_permissions_and_sizes() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
     // What fits is judged as ever, and what was refused took nothing.
-    send(foreign, left).await.expect(403);
-    send(hidden, left).await.expect(404);
+    send(foreign, left).expect(403).await;
+    send(hidden, left).expect(404).await;
     let answer = chunked(foreign).await;
-    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    send(CONSUME, left).await.expect(200);
+    answered(&answer, 403, &[]);
+    send(CONSUME, left).expect(200).await;
     let answer = chunked(foreign).await;
-    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    answered(&answer, 429, &[]);
     // Requests without a body are not concerned.
-    app.post(foreign).token(&user.token).send().await.expect(403);
+    app.post(foreign).by(&user).expect(403).await;
 }

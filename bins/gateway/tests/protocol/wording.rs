@@ -1,32 +1,30 @@
 //! Texts of refusals: the fault, its place, and the limit that was exceeded.
 
-use serde_json::{Value, json};
-use testkit::{TestApp, TestReply, TestUser};
+use crate::prelude::*;
 
 const USER: &str = "/api/v1/users/auth0%7Ca";
 
-async fn post(app: &TestApp, path: &str, body: impl Into<Vec<u8>>) -> TestReply {
-    app.post(&format!("{USER}/{path}")).service().body(body).send().await
+fn post(app: &TestApp, path: &str, body: impl Into<Vec<u8>>) -> TestRequest {
+    app.post(&format!("{USER}/{path}")).service().body(body)
 }
 
 /// The only fault of a refused request: its type, its place and its text.
 fn only_fault(reply: TestReply) -> (String, Value, String) {
     let body = reply.expect(422).json();
-    let faults = body["detail"].as_array().unwrap();
+    let faults = body["detail"].list();
     assert_eq!(faults.len(), 1, "{body}");
-    let text = |name: &str| faults[0][name].as_str().unwrap().to_owned();
+    let text = |name: &str| faults[0][name].text().to_owned();
     (text("type"), faults[0]["loc"].clone(), text("msg"))
 }
 
 #[tokio::test]
 async fn valid_json_beyond_a_limit_gets_the_limit() {
-    let app = TestApp::start().await;
-    app.user("auth0|a").await;
+    let (app, _user) = TestApp::with_user(&[]).await;
     let deep = |levels: usize| {
         let (open, close) = ("[".repeat(levels), "]".repeat(levels));
         format!("{{\"amount\":1,\"metadata\":{{\"a\":{open}{close}}}}}")
     };
-    post(&app, "credits/consume", deep(30)).await.expect(200);
+    post(&app, "credits/consume", deep(30)).expect(200).await;
     let (kind, place, msg) = only_fault(post(&app, "credits/consume", deep(31)).await);
     assert_eq!((kind.as_str(), &place[0]), ("value_error", &json!("body")));
     assert!(msg.contains("32 levels"), "{msg}");
@@ -43,8 +41,7 @@ async fn valid_json_beyond_a_limit_gets_the_limit() {
 
 #[tokio::test]
 async fn a_repeated_key_is_named() {
-    let app = TestApp::start().await;
-    app.user("auth0|a").await;
+    let (app, _user) = TestApp::with_user(&[]).await;
     for (body, key) in [
         (r#"{"amount":1,"amount":2}"#, "'amount'"),
         (r#"{"amount":1,"metadata":{"too many keys":[{"b\u0062":1,"bb":2}]}}"#, "'bb'"),
@@ -61,8 +58,7 @@ async fn a_repeated_key_is_named() {
 
 #[tokio::test]
 async fn a_time_out_of_range_is_told_as_all_times_are() {
-    let app = TestApp::start().await;
-    app.user("auth0|a").await;
+    let (app, _user) = TestApp::with_user(&[]).await;
     let event = json!({"endpoint": "/e", "event_type": "e", "occurred_at": "2020-01-01T00:00:00Z"});
     let (_, place, msg) = only_fault(post(&app, "usage", event.to_string()).await);
     assert_eq!(place, json!(["body", "occurred_at"]));
@@ -70,14 +66,13 @@ async fn a_time_out_of_range_is_told_as_all_times_are() {
     assert_eq!(times.len(), 2, "{msg}");
     assert!(!msg.contains("+00"), "{msg}");
     let price = json!({"prices": [{"provider": "p", "model_name": "m", "rates": {"input": {"credits": 1, "per": 1000000}}, "valid_from": "2020-01-01"}]});
-    let refused = app.put("/api/v1/prices").service().json(&price).send().await.expect(422);
+    let refused = app.put("/api/v1/prices").service().json(&price).expect(422).await;
     assert!(!refused.text.contains("+00"), "{}", refused.text);
 }
 
 #[tokio::test]
 async fn a_grant_and_a_hold_that_cannot_live_name_their_field() {
-    let app = TestApp::start().await;
-    app.user("auth0|a").await;
+    let (app, _user) = TestApp::with_user(&[]).await;
     for (grant, field) in [
         (json!({"amount": 5, "expires_at": "2020-12-31"}), "expires_at"),
         (json!({"amount": 5, "effective_at": "2090-01-02", "expires_at": "2090-01-01"}), "expires_at"),
@@ -97,10 +92,9 @@ async fn a_grant_and_a_hold_that_cannot_live_name_their_field() {
 
 #[tokio::test]
 async fn a_charge_that_cannot_be_priced_says_what_is_missing() {
-    let app = TestApp::start().await;
-    app.user("auth0|a").await;
+    let (app, _user) = TestApp::with_user(&[]).await;
     let price = json!({"prices": [{"provider": "openai", "model_name": "gpt-4", "rates": {"input": {"credits": 1500, "per": 1000000}}}]});
-    app.put("/api/v1/prices").service().json(&price).send().await.expect(200);
+    app.put("/api/v1/prices").service().json(&price).expect(200).await;
     for (more, said, unsaid) in [
         (json!({}), &["model_name or credits_charged is required"][..], "this model"),
         (json!({"provider": "openai"}), &["model_name or credits_charged is required"], "this model"),
@@ -117,12 +111,7 @@ async fn a_charge_that_cannot_be_priced_says_what_is_missing() {
         for key in [None, Some("k")] {
             let request = app.post(&format!("{USER}/usage")).service().json(&event);
             let key = key.map(|key| format!("{key} {more}"));
-            let request = match &key {
-                Some(key) => request.header("Idempotency-Key", key),
-                None => request,
-            };
-            let refused = request.send().await.expect(422);
-            assert_eq!(refused.error_code(), "PriceNotFoundException");
+            let refused = request.key(key.as_deref()).refused(422, "PriceNotFoundException").await;
             let (kind, _, msg) = only_fault(refused);
             assert_eq!(kind, "price_not_found", "{msg}");
             for said in said {
@@ -135,47 +124,40 @@ async fn a_charge_that_cannot_be_priced_says_what_is_missing() {
 
 #[tokio::test]
 async fn a_reference_of_another_user_is_told_as_that() {
-    let app = TestApp::start().await;
-    app.user("auth0|a").await;
+    let (app, _user) = TestApp::with_user(&[]).await;
     app.user("auth0|b").await;
     let body = json!({"amount": 5, "reference_id": "pi_1", "reference_scope": "global"});
-    post(&app, "credits/recharge", body.to_string()).await.expect(200);
+    post(&app, "credits/recharge", body.to_string()).expect(200).await;
     for key in [None, Some("k"), Some("k")] {
-        let request = app.post("/api/v1/users/auth0%7Cb/credits/recharge").service().json(&body);
-        let request = match key {
-            Some(key) => request.header("Idempotency-Key", key),
-            None => request,
-        };
-        let refused = request.send().await.expect(409);
-        assert_eq!(refused.error_code(), "ReferenceConflictException");
-        let told = refused.json()["message"].as_str().unwrap().to_owned();
+        let request = app.post("/api/v1/users/auth0%7Cb/credits/recharge").service().json(&body).key(key);
+        let refused = request.refused(409, "ReferenceConflictException").await;
+        let told = refused.json()["message"].text().to_owned();
         assert!(told.contains("another user") && !told.contains("amount"), "{told}");
         assert!(!refused.text.contains("auth0|a"), "{}", refused.text);
     }
     let other = json!({"amount": 6, "reference_id": "pi_1"});
-    let refused = post(&app, "credits/recharge", other.to_string()).await.expect(409);
-    assert!(refused.json()["message"].as_str().unwrap().contains("amount"), "{}", refused.text);
+    let refused = post(&app, "credits/recharge", other.to_string()).expect(409).await;
+    assert!(refused.json()["message"].text().contains("amount"), "{}", refused.text);
 }
 
 /// HTTP contract 4.4: the code and `detail` that a call of its own would get.
 #[tokio::test]
 async fn an_item_of_a_batch_is_refused_as_a_single_call_is() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     app.user("auth0|b").await;
     assert_same(&app, &user, json!({"user_id": "auth0|b", "endpoint": "/e", "event_type": "e"}), "auth0%7Cb")
         .await;
     for id in ["..", "a b", ""] {
         let batch = json!({"records": [{"user_id": id, "event_type": "e"}]});
-        let reply = app.post("/api/v1/usage/batch").service().json(&batch).send().await.expect(200).json();
+        let reply = app.post("/api/v1/usage/batch").service().json(&batch).ok().await;
         let failed = &reply["data"]["results"][0];
-        assert_eq!(failed["detail"].as_array().unwrap().len(), 1, "{failed}");
+        assert_eq!(failed["detail"].list().len(), 1, "{failed}");
     }
     let batch = json!({"records": [{"event_type": "e"}, {"user_id": null}]});
-    let reply = app.post("/api/v1/usage/batch").service().json(&batch).send().await.expect(200).json();
+    let reply = app.post("/api/v1/usage/batch").service().json(&batch).ok().await;
     let results = &reply["data"]["results"];
     assert_eq!(results[0]["detail"][0]["loc"], json!(["body", "user_id"]), "{results}");
-    assert_eq!(results[1]["detail"].as_array().unwrap().len(), 2, "{results}");
+    assert_eq!(results[1]["detail"].list().len(), 2, "{results}");
     let denied = TestApp::start_with(&[("SELF_METERING", "denied")]).await;
     let user = denied.user("auth0|a").await;
     assert_same(
@@ -189,11 +171,10 @@ async fn an_item_of_a_batch_is_refused_as_a_single_call_is() {
 
 async fn assert_same(app: &TestApp, user: &TestUser, item: Value, path: &str) {
     let batch = json!({"records": [item]});
-    let reply =
-        app.post("/api/v1/usage/batch").token(&user.token).json(&batch).send().await.expect(200).json();
+    let reply = app.post("/api/v1/usage/batch").by(user).json(&batch).ok().await;
     let failed = &reply["data"]["results"][0];
     let path = format!("/api/v1/users/{path}/usage");
-    let single = app.post(&path).token(&user.token).json(&item).send().await.expect(403).json();
+    let single = app.post(&path).by(user).json(&item).expect(403).await.json();
     for member in ["error_code", "message", "detail"] {
         assert_eq!(failed[member], single[member], "{member}");
     }

@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, fmt};
 
 use diesel::{QueryableByName, sql_types::BigInt, sql_types::Text};
 use diesel_async::RunQueryDsl as _;
-use pg::{Pool, PoolSettings};
-use serde_json::Value;
 
 use super::request::{Exchange, Micro, Wish, micro};
+use crate::prelude::*;
 use crate::process::gateway_process::Gateway;
 
 /// What a user begins with.
@@ -177,8 +176,7 @@ impl Book {
     /// The journal has every entry that was acknowledged, under the same id, once, and no other; so has the usage every
     /// record. None is without the other.
     pub async fn check_entries(&self, url: &str) {
-        let pool = Pool::new(&PoolSettings::new(url)).unwrap();
-        let mut conn = pool.get().await.unwrap();
+        let mut conn = connect(url).await;
         let mut stored: Vec<Entry> = diesel::sql_query(
             "SELECT user_id, type AS kind, amount, CASE WHEN type IN ('hold', 'release') THEN hold_id::text \
              ELSE 'txn_' || transaction_id::text END AS link FROM credits.entries WHERE type <> 'grant'",
@@ -200,13 +198,9 @@ impl Book {
     /// Balances are the sum of what was acknowledged, to the micro-credit.
     pub async fn check_balances(&self, gateway: &Gateway) {
         for (user, expected) in &self.balances {
-            let path = format!("/api/v1/users/{user}/credits/account");
-            let (status, body) = gateway.send("GET", &path, Value::Null).await.unwrap();
-            assert_eq!(status, 200, "{body}");
-            let found = Balance {
-                posted: signed(micro(&body["data"]["balance"])),
-                held: signed(micro(&body["data"]["held"])),
-            };
+            let account = gateway.get(&format!("{user}/credits/account")).data().await;
+            let [posted, held] = ["balance", "held"].map(|name| signed(micro(&account[name])));
+            let found = Balance { posted, held };
             assert_eq!(found, *expected, "of {user}");
         }
     }
@@ -216,11 +210,8 @@ impl Book {
         for user in self.balances.keys() {
             let mut listed = Vec::new();
             loop {
-                let path =
-                    format!("/api/v1/users/{user}/credits/transactions?limit=500&offset={}", listed.len());
-                let (status, body) = gateway.send("GET", &path, Value::Null).await.unwrap();
-                assert_eq!(status, 200, "{body}");
-                let page = body["data"].as_array().unwrap();
+                let path = format!("{user}/credits/transactions?limit=500&offset={}", listed.len());
+                let page = gateway.get(&path).rows().await;
                 if page.is_empty() {
                     break;
                 }

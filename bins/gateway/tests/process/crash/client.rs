@@ -9,6 +9,7 @@ use super::{
     choices::Choices,
     request::{Answer, Exchange, Micro, Request, Wish, micro},
 };
+use crate::prelude::*;
 use crate::process::gateway_process::Gateway;
 
 /// No account has as much.
@@ -144,7 +145,7 @@ impl Client {
                     self.charged(data, amount - micro(&data["credits_uncollected"]));
                 }
                 Wish::Hold { amount } => {
-                    let hold = data["hold_id"].as_str().unwrap().to_owned();
+                    let hold = data["hold_id"].text().to_owned();
                     self.holds.push((hold, *amount));
                 }
                 Wish::Recharge { .. } | Wish::Release { .. } | Wish::Refund { .. } => {}
@@ -154,7 +155,7 @@ impl Client {
     }
 
     fn charged(&mut self, transaction: &serde_json::Value, amount: Micro) {
-        let id = transaction["transaction_id"].as_str().unwrap().to_owned();
+        let id = transaction["transaction_id"].text().to_owned();
         self.charges.push((id, amount));
     }
 }

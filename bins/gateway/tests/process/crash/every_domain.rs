@@ -5,9 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
-
+use crate::prelude::*;
 use crate::process::gateway_process::{Gateway, folder};
 
 const WRITERS: u32 = 16;
@@ -48,35 +46,22 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
 /// A session of the user `a`, for this round only.
 async fn session(gateway: &Gateway, round: u32) -> String {
     let body = json!({"title": format!("round {round}")});
-    let (status, reply) = gateway.send("POST", "/api/v1/users/a/sessions", body).await.unwrap();
-    assert_eq!(status, 200, "{reply}");
-    reply["session_id"].as_str().unwrap().to_owned()
+    gateway.post("a/sessions", body).ok().await["session_id"].text().to_owned()
 }
 
 /// Writes until the process is gone.
 async fn write(gateway: Arc<Gateway>, told: Arc<Acknowledged>, session: String, writer: u32) {
     let messages = format!("/api/v1/sessions/{session}/messages");
     loop {
-        let (result, counter) = match writer % 3 {
-            0 => (gateway.consume("a", 1).await, &told.consumed),
-            1 => (
-                gateway
-                    .send("POST", &messages, json!({"role": "user", "content": "x", "tokens_used": 2}))
-                    .await,
-                &told.messages,
-            ),
-            _ => (
-                gateway
-                    .send("POST", "/api/v1/users/a/usage", json!({"endpoint": "/x", "event_type": "t"}))
-                    .await,
-                &told.usage,
-            ),
+        let message = json!({"role": "user", "content": "x", "tokens_used": 2});
+        let (request, counter) = match writer % 3 {
+            0 => (gateway.consume("a", 1), &told.consumed),
+            1 => (gateway.post(&messages, message), &told.messages),
+            _ => (gateway.post("a/usage", json!({"endpoint": "/x", "event_type": "t"})), &told.usage),
         };
-        match result {
-            Ok((200, _reply)) => counter.fetch_add(1, Ordering::SeqCst),
-            Ok((status, reply)) => panic!("refused with {status}: {reply}"),
-            Err(_gone) => return,
-        };
+        let Ok(reply) = request.try_send().await else { return };
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        counter.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -89,11 +74,10 @@ async fn check(
 ) -> (u32, u32, u32) {
     let transactions = gateway.balance("a").await;
     let consumed = (1000.0 - transactions) as u32;
-    let stats = gateway.send("GET", "/api/v1/users/a/usage/stats", Value::Null).await.unwrap().1;
-    let usage = u32::try_from(stats["data"]["total_records"].as_u64().unwrap()).unwrap();
-    let list = gateway.send("GET", "/api/v1/users/a/sessions", Value::Null).await.unwrap().1;
-    let row =
-        list["data"].as_array().unwrap().iter().find(|row| row["session_id"] == session).unwrap().clone();
+    let stats = gateway.get("a/usage/stats").data().await;
+    let usage = u32::try_from(stats["total_records"].as_u64().unwrap()).unwrap();
+    let list = gateway.get("a/sessions").rows().await;
+    let row = list.iter().find(|row| row["session_id"] == session).unwrap();
     let messages = u32::try_from(row["message_count"].as_u64().unwrap()).unwrap();
     assert_eq!(row["total_tokens"].as_u64().unwrap(), u64::from(messages) * 2, "counters and messages agree");
     for (what, stored, acknowledged) in [

@@ -1,8 +1,6 @@
 //! A request of the ledger with its key, and what became of it.
 
-use reqwest::Response;
-use serde_json::{Value, json};
-
+use crate::prelude::*;
 use crate::process::gateway_process::Gateway;
 
 /// Micro-credits.
@@ -66,19 +64,13 @@ impl Request {
     /// Sends it. Nothing if it got no answer, or one that leaves open what became of it.
     pub async fn send(&self, gateway: &Gateway) -> Option<Answer> {
         let (path, body) = self.wish.on_the_wire();
-        let url = format!("{}/api/v1/users/{}/{path}", gateway.url, self.user);
-        let request = gateway
-            .client
-            .post(url)
-            .header("X-API-Key", testkit::SERVICE_KEY)
-            .header("Idempotency-Key", &self.key)
-            .json(&body);
-        let response = request.send().await.ok()?;
-        let (status, replayed) = (response.status().as_u16(), is_replayed(&response));
-        let mut body: Value = response.json().await.ok()?;
+        let request = gateway.post(&format!("{}/{path}", self.user), body).key(self.key.as_str());
+        let reply = request.try_send().await.ok()?;
+        let (status, replayed) = (reply.status, reply.is_replayed());
         if status == 503 {
             return None;
         }
+        let mut body = reply.json();
         assert!(
             status == 200 || (status == 400 && body["error_code"] == "InsufficientCreditsException"),
             "{self:?} was answered {status}: {body}\n{}",
@@ -130,8 +122,4 @@ fn credits(micro: Micro) -> String {
 /// Amounts of the test have fewer digits than a double.
 pub fn micro(credits: &Value) -> Micro {
     (credits.as_f64().unwrap_or_else(|| panic!("{credits} is no amount")) * 1_000_000.0).round() as u64
-}
-
-fn is_replayed(response: &Response) -> bool {
-    response.headers().get("Idempotency-Replayed").is_some_and(|value| value == "true")
 }

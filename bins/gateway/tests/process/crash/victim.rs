@@ -8,8 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
 use super::choices::Choices;
 use crate::process::gateway_process::{Gateway, private_server};
 
@@ -122,13 +120,8 @@ impl<'a> World<'a> {
                 tokio::task::yield_now().await;
             }
         }
-        loop {
-            if let Ok((200, _)) = gateway.send("GET", "/readyz", Value::Null).await {
-                break;
-            }
-            if gateway.ended().is_some() {
-                panic!("ended after it was back: {}", gateway.log_tail());
-            }
+        while !gateway.get("/readyz").try_send().await.is_ok_and(|reply| reply.status == 200) {
+            assert!(gateway.ended().is_none(), "ended after it was back: {}", gateway.log_tail());
             assert!(deadline.allows_another(), "not ready: {}", gateway.log_tail());
             tokio::task::yield_now().await;
         }

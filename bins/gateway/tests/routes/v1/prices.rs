@@ -1,21 +1,18 @@
 //! `/api/v1/prices`
 
 use gateway::http::route::BodyRule;
-use serde_json::{Value, json};
-use testkit::{TestApp, TestReply};
-use time::Duration;
 
 use crate::examples;
+use crate::prelude::*;
 
-async fn put(app: &TestApp, prices: Value) -> TestReply {
+fn put(app: &TestApp, prices: Value) -> TestRequest {
     let body = json!({ "prices": prices });
-    app.put("/api/v1/prices").service().json(&body).send().await
+    app.put("/api/v1/prices").service().json(&body)
 }
 
 async fn listed(app: &TestApp, query: &str) -> Vec<Value> {
     let path = format!("/api/v1/prices?{query}");
-    let reply = app.get(&path).service().send().await.expect(200).json();
-    reply["data"].as_array().unwrap().clone()
+    app.get(&path).service().rows().await
 }
 
 fn price(model: &str, credits: f64) -> Value {
@@ -32,21 +29,17 @@ fn with(member: &str, value: Value) -> Value {
 #[tokio::test]
 async fn a_price_is_put_and_read_back_exactly() {
     let app = TestApp::start().await;
-    let reply = put(
-        &app,
-        json!([{
-            "model_name": "gpt-4", "provider": "openai", "source": "a contract",
-            "rates": {
-                "output": {"credits": 4.5, "cost_usd": "0.06", "per": 1_000},
-                "input": {"credits": 1500.000001, "cost_usd": 30, "per": 1_000_000},
-                "cache_read": {"credits": 0, "per": 1_000_000},
-                "request": {"credits": 0.000000000001, "per": 1},
-                "second": {"credits": 1e-9, "per": 1_000},
-            },
-        }]),
-    )
-    .await
-    .expect(200);
+    let price = json!([{
+        "model_name": "gpt-4", "provider": "openai", "source": "a contract",
+        "rates": {
+            "output": {"credits": 4.5, "cost_usd": "0.06", "per": 1_000},
+            "input": {"credits": 1500.000001, "cost_usd": 30, "per": 1_000_000},
+            "cache_read": {"credits": 0, "per": 1_000_000},
+            "request": {"credits": 0.000000000001, "per": 1},
+            "second": {"credits": 1e-9, "per": 1_000},
+        },
+    }]);
+    let reply = put(&app, price).expect(200).await;
     let rates = concat!(
         r#""rates":{"input":{"credits":1500.000001,"cost_usd":30.0,"per":1000000},"#,
         r#""cache_read":{"credits":0.0,"cost_usd":0.0,"per":1000000},"#,
@@ -66,7 +59,7 @@ async fn a_price_is_put_and_read_back_exactly() {
 
     // A number that a float would not carry.
     let exact = json!([{"model_name": "x", "rates": {"token": {"credits": "999999999999.999999", "per": 1_000_000}}}]);
-    let reply = put(&app, exact).await.expect(200);
+    let reply = put(&app, exact).expect(200).await;
     assert!(reply.text.contains(r#""credits":999999999999.999999"#), "{}", reply.text);
     assert_eq!(reply.json()["data"][0]["provider"], Value::Null);
 }
@@ -74,18 +67,17 @@ async fn a_price_is_put_and_read_back_exactly() {
 #[tokio::test]
 async fn a_new_version_ends_the_one_before_and_a_price_can_be_retired() {
     let app = TestApp::start().await;
-    put(&app, json!([price("m", 1.0)])).await.expect(200);
+    put(&app, json!([price("m", 1.0)])).expect(200).await;
     app.clock().advance(Duration::HOUR);
     let begins = kernel::rfc3339(testkit::instant() + Duration::hours(3));
     let mut second = price("m", 2.0);
     second["valid_from"] = json!(begins);
-    put(&app, json!([second])).await.expect(200);
+    put(&app, json!([second])).expect(200).await;
     let retired = json!({
         "model_name": "m", "provider": "openai", "retired": true,
         "valid_from": kernel::rfc3339(testkit::instant() + Duration::hours(5)),
     });
-    let reply = put(&app, json!([retired])).await.expect(200);
-    assert_eq!(reply.json()["data"][0]["rates"], json!({}));
+    assert_eq!(put(&app, json!([retired])).data().await[0]["rates"], json!({}));
     let at = |hours: i64| format!("at={}", kernel::rfc3339(testkit::instant() + Duration::hours(hours)));
     assert_eq!(listed(&app, &at(-1)).await, [""; 0]);
     for (query, credits, until) in [
@@ -95,8 +87,7 @@ async fn a_new_version_ends_the_one_before_and_a_price_can_be_retired() {
     ] {
         let held = listed(&app, &query).await;
         assert_eq!(held.len(), 1, "{query}");
-        assert_eq!(held[0]["rates"]["input"]["credits"], credits, "{query}");
-        assert_eq!(held[0]["valid_until"], until, "{query}");
+        json!(held).has(json!({"0.rates.input.credits": credits, "0.valid_until": until}));
     }
     let held = listed(&app, &at(5)).await;
     assert_eq!((&held[0]["retired"], &held[0]["rates"]), (&json!(true), &json!({})));
@@ -113,7 +104,7 @@ async fn a_put_counts_in_another_process_at_once() {
     };
     for credits in [1.0, 2.0, 3.0] {
         let before = cache.book(&pool.get().await.unwrap()).await.unwrap();
-        let reply = put(&app, json!([price("m", credits)])).await.expect(200);
+        let reply = put(&app, json!([price("m", credits)])).expect(200).await;
         let book = cache.book(&pool.get().await.unwrap()).await.unwrap();
         let id = book.find(&key, 0, testkit::instant() + Duration::DAY).unwrap().id;
         assert_eq!(json!(id), reply.json()["data"][0]["id"]);
@@ -178,7 +169,7 @@ fn with_rate(class: &str, rate: Value) -> Value {
 
 /// Where the first fault of a refused request is: `body.prices.0.model_name`.
 fn place(reply: &TestReply) -> String {
-    let steps = reply.json()["detail"][0]["loc"].as_array().unwrap().clone();
+    let steps = reply.json()["detail"][0]["loc"].list().to_vec();
     let text = |step: Value| step.as_str().map_or_else(|| step.to_string(), str::to_owned);
     steps.into_iter().map(text).collect::<Vec<_>>().join(".")
 }
@@ -186,55 +177,40 @@ fn place(reply: &TestReply) -> String {
 #[tokio::test]
 async fn what_is_wrong_is_told_where_it_is_and_nothing_is_changed() {
     let app = TestApp::start().await;
-    put(&app, json!([price("known", 1.0)])).await.expect(200);
+    put(&app, json!([price("known", 1.0)])).expect(200).await;
     for (prices, kind, told) in [wrong_shapes(), wrong_rates(), wrong_versions()].concat() {
-        let reply = put(&app, prices).await.expect(422);
-        assert_eq!(reply.error_code(), "ValidationException");
+        let reply = put(&app, prices).refused(422, "ValidationException").await;
         assert_eq!(place(&reply), told, "{}", reply.text);
         assert_eq!(reply.json()["detail"][0]["type"], kind, "{}", reply.text);
         assert_eq!(listed(&app, "limit=500").await.len(), 1);
     }
-    let reply = app.put("/api/v1/prices").service().body("").send().await.expect(422);
+    let reply = app.put("/api/v1/prices").service().body("").expect(422).await;
     assert_eq!(place(&reply), "body.prices");
-    put(&app, json!(many()[1..])).await.expect(200);
+    put(&app, json!(many()[1..])).expect(200).await;
 }
 
 #[tokio::test]
 async fn the_list_is_paged_and_open_to_users_whom_the_service_knows() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let prices: Vec<Value> = (0..5).map(|n| price(&format!("m{n}"), 1.0)).collect();
-    put(&app, json!(prices)).await.expect(200);
-    let (mut seen, mut path) = (Vec::new(), "/api/v1/prices?limit=2".to_owned());
-    loop {
-        let reply = app.get(&path).token(&user.token).send().await.expect(200);
-        let page = reply.json()["data"].as_array().unwrap().clone();
-        seen.extend(page.into_iter().map(|price| price["model_name"].as_str().unwrap().to_owned()));
-        match reply.header("x-next-cursor") {
-            "" => break,
-            cursor => path = format!("/api/v1/prices?limit=2&cursor={cursor}"),
-        }
-    }
-    assert_eq!(seen, ["m0", "m1", "m2", "m3", "m4"]);
-    let stranger = app.get("/api/v1/prices").token(&app.token("auth0|new"));
-    assert_eq!(stranger.send().await.expect(404).error_code(), "UserNotFoundException");
-    assert_eq!(app.get("/api/v1/prices").send().await.status, 401);
-    let wrong = app.get("/api/v1/prices?at=soon").token(&user.token);
-    assert_eq!(wrong.send().await.status, 422);
-    let refused = app.put("/api/v1/prices").token(&user.token).body("{");
-    assert_eq!(refused.send().await.expect(403).error_code(), "PermissionDeniedException");
+    put(&app, json!(prices)).expect(200).await;
+    let pages = app.pages("/api/v1/prices?limit=2", &user).await;
+    assert_eq!(json!(pages.concat()).column("model_name"), ["m0", "m1", "m2", "m3", "m4"]);
+    app.get("/api/v1/prices").token(&app.token("auth0|new")).refused(404, "UserNotFoundException").await;
+    assert_eq!(app.get("/api/v1/prices").await.status, 401);
+    assert_eq!(app.get("/api/v1/prices?at=soon").by(&user).await.status, 422);
+    let refused = app.put("/api/v1/prices").by(&user).body("{");
+    refused.refused(403, "PermissionDeniedException").await;
 }
 
 #[tokio::test]
 async fn the_documented_price_is_what_is_answered_for_the_documented_request() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let route = examples::routes().iter().find(|route| route.operation == "put_prices").unwrap();
     assert_eq!(route.body, BodyRule::Json);
-    let reply = examples::request(&app, route, &user).await.service().send().await.expect(200);
+    let reply = examples::request(&app, route, &user).await.service().expect(200).await;
     let example = examples::success_example(route).unwrap();
-    assert_eq!(reply.json()["data"][0]["rates"], example["data"][0]["rates"]);
-    assert_eq!(reply.json()["message"], example["message"]);
+    reply.has(json!({"data.0.rates": example["data"][0]["rates"], "message": example["message"]}));
 }
 
 #[tokio::test]
@@ -242,7 +218,7 @@ async fn well_known_models_have_prices_from_the_start_unless_they_are_not_wanted
     let app = TestApp::start_with(&[("SEED_PRICES", "true"), ("SEED_CREDITS_PER_USD", "100")]).await;
     let found = listed(&app, "model_name=gpt-4o").await;
     assert_eq!(found[0]["rates"]["input"], json!({"credits": 250.0, "cost_usd": 2.5, "per": 1_000_000}));
-    put(&app, json!([price("gpt-4o", 7.0)])).await.expect(200);
+    put(&app, json!([price("gpt-4o", 7.0)])).expect(200).await;
     assert_eq!(listed(&app, "model_name=gpt-4o").await[0]["rates"]["input"]["credits"], 7.0);
     let without = TestApp::start().await;
     assert_eq!(listed(&without, "").await, [""; 0]);

@@ -1,11 +1,11 @@
 //! `GET /api/v1/subscriptions/plans`
 
-use testkit::TestApp;
+use crate::prelude::*;
 
 #[tokio::test]
 async fn plans_are_as_documented_without_a_credential() {
     let app = TestApp::start().await;
-    let reply = app.get("/api/v1/subscriptions/plans").send().await.expect(200);
+    let reply = app.get("/api/v1/subscriptions/plans").expect(200).await;
     assert!(reply.text.starts_with(
         r#"{"plans":{"free":{"name":"Free","price_monthly":0.0,"credits":1000,"features":["basic_ai","limited_requests"],"duration_days":30,"recommended":false},"pro":"#
     ));

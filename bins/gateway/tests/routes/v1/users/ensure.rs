@@ -1,10 +1,6 @@
 //! `POST /api/v1/users/ensure`
 
-use std::sync::Arc;
-
-use serde_json::json;
-use testkit::TestApp;
-use tokio::task::JoinSet;
+use crate::prelude::*;
 
 mod addresses;
 mod initial_credits;
@@ -16,16 +12,13 @@ async fn a_new_user_gets_one_initial_grant_and_an_old_one_is_unchanged() {
     let app = TestApp::start().await;
     let token = app.token("auth0|test123");
     let body = json!({"auth0_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User"});
-    let first = app.post(PATH).token(&token).json(&body).send().await.expect(200);
+    let first = app.post(PATH).token(&token).json(&body).expect(200).await;
     let answer = first.json();
     assert!(answer["user_id"].is_i64());
-    assert!(
-        first
-            .text
-            .contains(r#""credits":1000,"credits_total":1000,"plan":"free","is_active":true,"created":true"#)
-    );
+    let plain = r#""credits":1000,"credits_total":1000,"plan":"free","is_active":true,"created":true"#;
+    assert!(first.text.contains(plain), "{}", first.text);
     let again = json!({"email": "other@example.com", "name": "Other"});
-    let second = app.post(PATH).token(&token).json(&again).send().await.expect(200).json();
+    let second = app.post(PATH).token(&token).json(&again).ok().await;
     assert_eq!(second["created"], false);
     assert_eq!((&second["email"], &second["name"]), (&json!("test.user@example.com"), &json!("Test User")));
     assert_eq!(second["user_id"], answer["user_id"]);
@@ -36,43 +29,39 @@ async fn a_token_speaks_for_its_own_user_only() {
     let app = TestApp::start().await;
     let token = app.token("auth0|a");
     let body = json!({"auth0_id": "auth0|b", "email": "b@example.com", "name": "B"});
-    let reply = app.post(PATH).token(&token).json(&body).send().await.expect(403);
-    assert_eq!(
-        reply.json()["detail"],
-        "Token mismatch: token auth0_id (auth0|a) does not match request auth0_id (auth0|b)"
-    );
+    let reply = app.post(PATH).token(&token).json(&body).expect(403).await;
+    reply.has(json!({
+        "detail": "Token mismatch: token auth0_id (auth0|a) does not match request auth0_id (auth0|b)",
+    }));
     let nameless = json!({"email": "b@example.com", "name": "B"});
-    let unnamed = app.post(PATH).service().json(&nameless).send().await.expect(422);
-    assert_eq!(unnamed.json()["detail"][0]["loc"], json!(["body", "auth0_id"]));
-    app.post(PATH).service().json(&body).send().await.expect(200);
+    app.post(PATH).service().json(&nameless).fault("body.auth0_id").await;
+    app.post(PATH).service().json(&body).expect(200).await;
 }
 
 #[tokio::test]
 async fn an_address_belongs_to_one_user() {
     let app = TestApp::start().await;
     let ensure = |user: &str, email: &str| {
-        app.post(PATH).service().json(&json!({"auth0_id": user, "email": email, "name": "N"})).send()
+        app.post(PATH).service().json(json!({"auth0_id": user, "email": email, "name": "N"}))
     };
-    ensure("auth0|a", "Shared@example.com").await.expect(200);
-    let taken = ensure("auth0|b", "shared@EXAMPLE.com").await.expect(400);
-    assert_eq!(taken.error_code(), "DuplicateEntryException");
+    ensure("auth0|a", "Shared@example.com").expect(200).await;
+    let taken = ensure("auth0|b", "shared@EXAMPLE.com").refused(400, "DuplicateEntryException").await;
     assert_eq!(taken.json()["error_details"]["field"], "email");
-    app.get("/api/v1/users/auth0%7Cb/credits/balance").service().send().await.expect(404);
+    app.get("/api/v1/users/auth0%7Cb/credits/balance").service().expect(404).await;
 }
 
 #[tokio::test]
 async fn every_fault_of_the_shape_is_listed() {
     let app = TestApp::start().await;
     let body = json!({"auth0_id": "a b", "email": "no address", "name": ""});
-    let reply = app.post(PATH).service().json(&body).send().await.expect(422).json();
-    let kinds: Vec<_> =
-        reply["detail"].as_array().unwrap().iter().map(|fault| fault["type"].clone()).collect();
+    let reply = app.post(PATH).service().json(&body).expect(422).await.json();
+    let kinds: Vec<_> = reply["detail"].column("type");
     assert_eq!(kinds, ["string_pattern_mismatch", "value_error", "string_too_short"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_first_logins_make_one_user_and_one_grant() {
-    let app = Arc::new(TestApp::start().await);
+    let app = TestApp::start().await;
     let token = app.token("auth0|a");
     let mut logins = JoinSet::new();
     for _ in 0..30 {
@@ -83,16 +72,14 @@ async fn concurrent_first_logins_make_one_user_and_one_grant() {
     assert!(replies.iter().all(|reply| reply.status == 200));
     assert_eq!(replies.iter().filter(|reply| reply.json()["created"] == true).count(), 1);
     assert!(replies.iter().all(|reply| reply.json()["credits"] == 1000));
-    let list = app.get("/api/v1/users/auth0%7Ca/credits/transactions").token(&token).send().await.json();
-    assert_eq!(list["data"].as_array().unwrap().len(), 1);
+    let list = app.get("credits/transactions").token(&token).await.json();
+    assert_eq!(list["data"].list().len(), 1);
 }
 
 #[tokio::test]
 async fn without_an_initial_grant_a_user_starts_at_nothing() {
-    let app = TestApp::start_with(&[("INITIAL_CREDITS", "0")]).await;
-    let user = app.user("auth0|a").await;
-    let list = app.get("/api/v1/users/auth0%7Ca/credits/transactions").token(&user.token).send().await.json();
+    let (app, user) = TestApp::with_user(&[("INITIAL_CREDITS", "0")]).await;
+    let list = app.get("credits/transactions").by(&user).await.json();
     assert_eq!(list["data"], json!([]));
-    let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(&user.token).send().await.json();
-    assert_eq!(balance["data"], 0.0);
+    assert_eq!(app.balance().await, 0.0);
 }

@@ -1,51 +1,34 @@
 //! `POST /api/v1/users/{user_id}/credits/consume`
 
-use std::sync::Arc;
+use crate::prelude::*;
 
-use serde_json::json;
-use testkit::{TestApp, TestReply};
-use tokio::task::JoinSet;
-
-const PATH: &str = "/api/v1/users/auth0%7Ca/credits/consume";
+const PATH: &str = "credits/consume";
 
 async fn balance(app: &TestApp, token: &str) -> String {
-    let reply = app.get("/api/v1/users/auth0%7Ca/credits/balance").token(token).send().await.expect(200);
+    let reply = app.get("credits/balance").token(token).expect(200).await;
     reply.text.rsplit_once("\"data\":").unwrap().1.trim_end_matches('}').to_owned()
 }
 
 #[tokio::test]
 async fn answers_flat_and_whole_in_both_languages() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let body = json!({"user_id": "auth0|a", "amount": 25.5, "reason": "GPT-4 call", "endpoint": "/api/chat/completion"});
-    let reply = app
-        .post(PATH)
-        .token(&user.token)
-        .header("Accept-Language", "zh")
-        .json(&body)
-        .send()
-        .await
-        .expect(200);
+    let reply = app.post(PATH).by(&user).header("Accept-Language", "zh").json(&body).expect(200).await;
     assert!(reply.text.contains(r#""remaining_credits":974.5,"consumed_amount":25.5"#), "{}", reply.text);
     let answer = reply.json();
-    assert_eq!(answer["message"], "成功消费 25.5 积分");
-    assert_eq!(answer["data"]["description"], "GPT-4 call");
-    assert_eq!(
-        answer["data"]["metadata"],
-        json!({"reason": "GPT-4 call", "endpoint": "/api/chat/completion"})
-    );
-    assert_eq!(answer["data"]["created_at"], "2026-01-15T12:00:00.000000Z");
-    let plain =
-        app.post(PATH).token(&user.token).json(&json!({"amount": "0.000001"})).send().await.expect(200);
-    assert_eq!(plain.json()["message"], "Successfully consumed 0.000001 credits");
-    assert_eq!(plain.json()["data"]["description"], "api_call");
+    answer.has(json!({
+        "message": "成功消费 25.5 积分", "data.description": "GPT-4 call",
+        "data.metadata": {"reason": "GPT-4 call", "endpoint": "/api/chat/completion"},
+        "data.created_at": "2026-01-15T12:00:00.000000Z",
+    }));
+    let plain = app.post(PATH).by(&user).json(json!({"amount": "0.000001"})).expect(200).await;
+    plain.has(json!({"message": "Successfully consumed 0.000001 credits", "data.description": "api_call"}));
     assert_eq!(balance(&app, &user.token).await, "974.499999");
 }
 
 #[tokio::test]
 async fn refuses_what_is_no_amount_and_moves_nothing() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for (amount, kind) in [
         ("-5", "greater_than"),
         ("0", "greater_than"),
@@ -60,7 +43,7 @@ async fn refuses_what_is_no_amount_and_moves_nothing() {
         ("\"ten\"", "decimal_parsing"),
     ] {
         let body = format!("{{\"amount\":{amount}}}");
-        let reply = app.post(PATH).token(&user.token).body(body).send().await.expect(422);
+        let reply = app.post(PATH).by(&user).body(body).expect(422).await;
         assert_eq!(reply.json()["detail"][0]["type"], kind, "{amount}: {}", reply.text);
         assert_eq!(reply.json()["detail"][0]["loc"], json!(["body", "amount"]));
     }
@@ -69,27 +52,25 @@ async fn refuses_what_is_no_amount_and_moves_nothing() {
 
 #[tokio::test]
 async fn refuses_more_than_there_is_and_another_user_in_the_body() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
-    let consume = |body: serde_json::Value| app.post(PATH).token(&user.token).json(&body).send();
-    consume(json!({"amount": 27.5})).await.expect(200);
-    let short = consume(json!({"amount": 100_000})).await.expect(400);
+    let (app, user) = TestApp::with_user(&[]).await;
+    let consume = |body: serde_json::Value| app.post(PATH).by(&user).json(&body);
+    consume(json!({"amount": 27.5})).expect(200).await;
+    let short = consume(json!({"amount": 100_000})).expect(400).await;
     assert_eq!(short.json()["message"], "Insufficient credits. Available: 972.5, Required: 100000.0");
     assert_eq!(short.error_code(), "InsufficientCreditsException");
     let details = &short.json()["error_details"];
-    assert_eq!((&details["available"], &details["required"]), (&json!(972.5), &json!(100_000.0)));
-    assert_eq!((&details["balance"], &details["held"]), (&json!(972.5), &json!(0.0)));
-    let other = consume(json!({"amount": 1, "user_id": "auth0|b"})).await.expect(400);
-    assert_eq!(other.error_code(), "UserIdMismatchException");
+    details.has(json!({"available": 972.5, "required": 100_000.0, "balance": 972.5, "held": 0.0}));
+    let other =
+        consume(json!({"amount": 1, "user_id": "auth0|b"})).refused(400, "UserIdMismatchException").await;
     assert_eq!(other.json()["detail"], "user_id in body must match URL parameter");
-    consume(json!({"amount": 972.5})).await.expect(200);
+    consume(json!({"amount": 972.5})).expect(200).await;
     assert_eq!(balance(&app, &user.token).await, "0.0");
 }
 
-async fn many(app: &Arc<TestApp>, token: &str, count: usize, amount: u32) -> Vec<TestReply> {
+async fn many(app: &TestApp, token: &str, count: usize, amount: u32) -> Vec<TestReply> {
     let mut requests = JoinSet::new();
     for _ in 0..count {
-        let request = app.post(PATH).token(token).json(&json!({"amount": amount}));
+        let request = app.post(PATH).token(token).json(json!({"amount": amount}));
         requests.spawn(request.send());
     }
     requests.join_all().await
@@ -97,8 +78,7 @@ async fn many(app: &Arc<TestApp>, token: &str, count: usize, amount: u32) -> Vec
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_at_once_end_at_the_exact_balance() {
-    let app = Arc::new(TestApp::start().await);
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let replies = many(&app, &user.token, 200, 3).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
     assert_eq!(balance(&app, &user.token).await, "400.0");
@@ -111,8 +91,7 @@ async fn two_hundred_at_once_end_at_the_exact_balance() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_at_once_on_an_account_for_thirteen_succeed_thirteen_times() {
-    let app = Arc::new(TestApp::start_with(&[("INITIAL_CREDITS", "130")]).await);
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[("INITIAL_CREDITS", "130")]).await;
     let replies = many(&app, &user.token, 60, 10).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 13);
     assert_eq!(replies.iter().filter(|reply| reply.status == 400).count(), 47);
@@ -122,10 +101,9 @@ async fn sixty_at_once_on_an_account_for_thirteen_succeed_thirteen_times() {
 /// 0.1 + 0.2 of a client with binary floats.
 #[tokio::test]
 async fn results_of_float_arithmetic_are_understood_and_exact_in_the_books() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
-    let send = |body: &'static str| app.post(PATH).token(&user.token).body(body).send();
-    let consumed = send(r#"{"amount":0.30000000000000004}"#).await.expect(200);
+    let (app, user) = TestApp::with_user(&[]).await;
+    let send = |body: &'static str| app.post(PATH).by(&user).body(body);
+    let consumed = send(r#"{"amount":0.30000000000000004}"#).expect(200).await;
     assert!(consumed.text.contains("\"consumed_amount\":0.3,"), "{}", consumed.text);
     assert_eq!(balance(&app, &user.token).await, "999.7");
     for body in [
@@ -134,7 +112,7 @@ async fn results_of_float_arithmetic_are_understood_and_exact_in_the_books() {
         r#"{"amount":1e-7}"#,
         r#"{"amount":0.0000001}"#,
     ] {
-        let refused = send(body).await.expect(422).json();
+        let refused = send(body).expect(422).await.json();
         assert_eq!(refused["detail"][0]["type"], "decimal_max_places", "{body}");
     }
     assert_eq!(balance(&app, &user.token).await, "999.7");

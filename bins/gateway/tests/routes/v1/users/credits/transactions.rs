@@ -1,26 +1,22 @@
 //! `GET /api/v1/users/{user_id}/credits/transactions`
 
-use serde_json::{Value, json};
-use testkit::{TestApp, TestUser};
-use time::Duration;
+use crate::prelude::*;
 
-const PATH: &str = "/api/v1/users/auth0%7Ca/credits/transactions";
+const PATH: &str = "credits/transactions";
 
 /// An initial grant, then 1 to 5 credits spent, a minute apart, and a recharge.
 async fn spender(app: &TestApp) -> TestUser {
     let user = app.user("auth0|a").await;
     for amount in 1..=5 {
         app.clock().advance(Duration::minutes(1));
-        let consume = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
-        consume.json(&json!({"amount": amount})).send().await.expect(200);
+        app.post("credits/consume").by(&user).json(json!({"amount": amount})).expect(200).await;
     }
-    app.post("/api/v1/users/auth0%7Ca/credits/recharge?amount=7").service().send().await.expect(200);
+    app.post("credits/recharge?amount=7").service().expect(200).await;
     user
 }
 
 async fn list(app: &TestApp, user: &TestUser, query: &str) -> Vec<Value> {
-    let reply = app.get(&format!("{PATH}?{query}")).token(&user.token).send().await.expect(200);
-    reply.json()["data"].as_array().unwrap().clone()
+    app.get(&format!("{PATH}?{query}")).by(user).rows().await
 }
 
 #[tokio::test]
@@ -28,26 +24,24 @@ async fn shows_a_chain_from_the_grant_to_the_balance() {
     let app = TestApp::start().await;
     let user = spender(&app).await;
     let all = list(&app, &user, "").await;
-    let types: Vec<_> = all.iter().map(|row| row["transaction_type"].as_str().unwrap()).collect();
+    let types: Vec<_> = all.iter().map(|row| row["transaction_type"].text()).collect();
     assert_eq!(types, ["recharge", "consume", "consume", "consume", "consume", "consume", "grant"]);
     for pair in all.windows(2) {
         assert_eq!(pair[0]["credits_before"], pair[1]["credits_after"]);
     }
-    assert_eq!(all[0]["credits_after"], 992.0);
-    assert_eq!(all[6]["credits_before"], 0.0);
-    assert_eq!(all[6]["description"], "Initial credits");
+    json!(all)
+        .has(json!({"0.credits_after": 992.0, "6.credits_before": 0.0, "6.description": "Initial credits"}));
 }
 
 #[tokio::test]
 async fn what_has_just_become_due_is_listed_and_makes_the_balance() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let grants = "/api/v1/users/auth0%7Ca/credits/grants";
     for grant in [
         json!({"amount": 7, "expires_at": "2026-01-15T12:10:00Z"}),
         json!({"amount": 5, "effective_at": "2026-01-15T12:10:00Z"}),
     ] {
-        app.post(grants).service().json(&grant).send().await.expect(200);
+        app.post(grants).service().json(&grant).expect(200).await;
     }
     assert_eq!(list(&app, &user, "").await[0]["balance_after"], 1_007.0);
     app.clock().advance(Duration::minutes(10));
@@ -55,9 +49,7 @@ async fn what_has_just_become_due_is_listed_and_makes_the_balance() {
     let newest: Vec<_> =
         rows[..2].iter().map(|row| (row["transaction_type"].clone(), row["balance_after"].clone())).collect();
     assert_eq!(newest, [(json!("grant"), json!(1_005.0)), (json!("expire"), json!(1_000.0))]);
-    let balance = app.get("/api/v1/users/auth0%7Ca/credits/balance");
-    let balance = balance.token(&user.token).send().await.expect(200);
-    assert_eq!(balance.json()["data"], 1_005.0);
+    assert_eq!(app.balance().await, 1_005.0);
     assert_eq!(list(&app, &user, "transaction_type=expire").await.len(), 1);
 }
 
@@ -78,7 +70,7 @@ async fn filters_by_type_and_by_inclusive_dates() {
         "start_date=2026-02-01&end_date=2026-01-01",
         "limit=0",
     ] {
-        app.get(&format!("{PATH}?{wrong}")).token(&user.token).send().await.expect(422);
+        app.get(&format!("{PATH}?{wrong}")).by(&user).expect(422).await;
     }
 }
 
@@ -92,28 +84,26 @@ async fn pages_by_offset_and_by_cursor_without_gap_or_repeat() {
     let mut seen = Vec::new();
     let mut query = "limit=3".to_owned();
     loop {
-        let reply = app.get(&format!("{PATH}?{query}")).token(&user.token).send().await.expect(200);
-        seen.extend(reply.json()["data"].as_array().unwrap().clone());
-        let consume = app.post("/api/v1/users/auth0%7Ca/credits/consume").token(&user.token);
-        consume.json(&json!({"amount": 1})).send().await.expect(200);
+        let reply = app.get(&format!("{PATH}?{query}")).by(&user).expect(200).await;
+        seen.extend(reply.json()["data"].list().to_vec());
+        app.post("credits/consume").by(&user).json(json!({"amount": 1})).expect(200).await;
         match reply.header("x-next-cursor") {
             "" => break,
             cursor => query = format!("limit=3&cursor={cursor}"),
         }
     }
     assert_eq!(seen, all, "what was added while paging does not disturb the pages");
-    let reply = app.get(&format!("{PATH}?limit=3")).token(&user.token).send().await;
-    let cursor = reply.header("x-next-cursor").to_owned();
+    let cursor = app.get(&format!("{PATH}?limit=3")).by(&user).await.header("x-next-cursor").to_owned();
     for wrong in [
         format!("cursor={cursor}&transaction_type=consume"),
         format!("cursor={cursor}&offset=1"),
         "cursor=nonsense".to_owned(),
     ] {
-        app.get(&format!("{PATH}?{wrong}")).token(&user.token).send().await.expect(422);
+        app.get(&format!("{PATH}?{wrong}")).by(&user).expect(422).await;
     }
     let other = app.user("auth0|b").await;
     let foreign = app.get(&format!("/api/v1/users/auth0%7Cb/credits/transactions?cursor={cursor}"));
-    foreign.token(&other.token).send().await.expect(422);
+    foreign.by(&other).expect(422).await;
 }
 
 #[tokio::test]
@@ -121,15 +111,15 @@ async fn a_payment_and_the_charge_of_a_hold_are_found() {
     let app = TestApp::start().await;
     let user = spender(&app).await;
     let recharge = "/api/v1/users/auth0%7Ca/credits/recharge?amount=3&reference_id=pi_1";
-    app.post(recharge).service().send().await.expect(200);
+    app.post(recharge).service().expect(200).await;
     let holds = "/api/v1/users/auth0%7Ca/credits/holds";
-    let hold = app.post(holds).token(&user.token).json(&json!({"amount": 2})).send().await.expect(200).json();
-    let hold = hold["data"]["hold_id"].as_str().unwrap().to_owned();
-    app.post(&format!("{holds}/{hold}/capture")).token(&user.token).send().await.expect(200);
+    let hold = app.post(holds).by(&user).json(json!({"amount": 2})).ok().await;
+    let hold = hold["data"]["hold_id"].text().to_owned();
+    app.post(&format!("{holds}/{hold}/capture")).by(&user).expect(200).await;
     let paid = list(&app, &user, "reference_id=pi_1").await;
     assert_eq!((paid.len(), &paid[0]["amount"]), (1, &json!(3.0)));
     assert!(list(&app, &user, "reference_id=nosuch").await.is_empty());
     let charged = list(&app, &user, &format!("hold_id={hold}")).await;
     assert_eq!((charged.len(), &charged[0]["transaction_type"]), (1, &json!("consume")));
-    app.get(&format!("{PATH}?hold_id=x")).token(&user.token).send().await.expect(422);
+    app.get(&format!("{PATH}?hold_id=x")).by(&user).expect(422).await;
 }

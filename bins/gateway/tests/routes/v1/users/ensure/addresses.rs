@@ -1,13 +1,8 @@
 //! Who holds an e-mail address (HTTP contract 3.1).
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
-use testkit::{TestApp, TestReply, TestRequest};
-use tokio::task::JoinSet;
-
 use super::PATH;
 use crate::issuers::{Auth0, supabase_token};
+use crate::prelude::*;
 
 /// A token of Supabase that vouches for this address.
 fn vouching(app: &TestApp, user: &str, email: &str) -> String {
@@ -15,16 +10,16 @@ fn vouching(app: &TestApp, user: &str, email: &str) -> String {
 }
 
 fn request(app: &TestApp, token: &str, email: &str) -> TestRequest {
-    app.post(PATH).token(token).json(&json!({"email": email, "name": "N"}))
+    app.post(PATH).token(token).json(json!({"email": email, "name": "N"}))
 }
 
-async fn ensure(app: &TestApp, token: &str, email: &str) -> TestReply {
-    request(app, token, email).send().await
+fn ensure(app: &TestApp, token: &str, email: &str) -> TestRequest {
+    request(app, token, email)
 }
 
-async fn by_service(app: &TestApp, user: &str, email: &str) -> TestReply {
+fn by_service(app: &TestApp, user: &str, email: &str) -> TestRequest {
     let body = json!({"auth0_id": user, "email": email, "name": "N"});
-    app.post(PATH).service().json(&body).send().await
+    app.post(PATH).service().json(&body)
 }
 
 fn refused(reply: TestReply) {
@@ -71,17 +66,17 @@ async fn claiming_an_address_does_not_lock_its_owner_out() {
 #[tokio::test]
 async fn an_address_is_held_whoever_vouched_for_it() {
     let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root")]).await;
-    by_service(&app, "auth0|a", "a@example.com").await.expect(200);
+    by_service(&app, "auth0|a", "a@example.com").expect(200).await;
     let root = app.user("auth0|root").await;
     let body = json!({"auth0_id": "auth0|b", "email": "b@example.com", "name": "N"});
-    let by_admin = app.post(PATH).token(&root.token).json(&body).send().await;
+    let by_admin = app.post(PATH).by(&root).json(&body).await;
     created(by_admin, "b@example.com");
     let token = vouching(&app, "auth0|c", "C@example.com");
     created(ensure(&app, &token, "c@EXAMPLE.com").await, "c@EXAMPLE.com");
     for held in ["a@example.com", "B@example.com", "c@example.com"] {
         refused(ensure(&app, &vouching(&app, "auth0|new", held), held).await);
     }
-    app.get("/api/v1/users/auth0%7Cnew/credits/balance").service().send().await.expect(404);
+    app.get("/api/v1/users/auth0%7Cnew/credits/balance").service().expect(404).await;
 }
 
 #[tokio::test]
@@ -133,7 +128,7 @@ async fn a_later_token_that_vouches_makes_a_contact_held_if_nobody_holds_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_users_who_vouch_for_one_address_at_once_one_holds_it() {
-    let app = Arc::new(TestApp::start().await);
+    let app = TestApp::start().await;
     let email = "shared@example.com";
     // Half of them exist already, with the address as a contact.
     for number in 0..10 {

@@ -1,16 +1,13 @@
 //! Who gets the initial grant (HTTP contract 3.1).
 
-use serde_json::{Value, json};
-use testkit::TestApp;
-
 use super::PATH;
 use crate::issuers::{Auth0, supabase_token};
+use crate::prelude::*;
 
 /// Credits, credits ever granted, and whether the call made the user.
 async fn ensure(app: &TestApp, token: &str) -> (Value, Value, Value) {
     let body = json!({"email": "guest@example.com", "name": "N"});
-    let reply = app.post(PATH).token(token).json(&body).send().await.expect(200);
-    let mut answer = reply.json();
+    let mut answer = app.post(PATH).token(token).json(&body).ok().await;
     (answer["credits"].take(), answer["credits_total"].take(), answer["created"].take())
 }
 
@@ -20,8 +17,7 @@ fn credits(amount: u32, created: bool) -> (Value, Value, Value) {
 
 async fn transactions(app: &TestApp, user: &str) -> usize {
     let path = format!("/api/v1/users/{user}/credits/transactions");
-    let reply = app.get(&path).service().send().await.expect(200);
-    reply.json()["data"].as_array().unwrap().len()
+    app.get(&path).service().rows().await.len()
 }
 
 #[tokio::test]
@@ -37,8 +33,8 @@ async fn an_anonymous_user_gets_none_and_none_on_becoming_permanent() {
     assert_eq!(transactions(&app, id).await, 0);
     // What the service that knows of it may do.
     let grant = app.post(&format!("/api/v1/users/{id}/credits/grants")).service();
-    let grant = grant.json(&json!({"amount": 1000, "reference_id": "signed-up"}));
-    grant.send().await.expect(200);
+    let grant = grant.json(json!({"amount": 1000, "reference_id": "signed-up"}));
+    grant.expect(200).await;
     assert_eq!(ensure(&app, &permanent).await, credits(1_000, false));
     let other = supabase_token(&app, "auth0|person", json!({"is_anonymous": false}));
     assert_eq!(ensure(&app, &other).await, credits(1_000, true));
@@ -61,6 +57,5 @@ async fn a_machine_gets_none() {
     assert_eq!(ensure(&app, &person).await, credits(1_000, true));
     // A service that makes a user decides itself that it is worth the grant.
     let body = json!({"auth0_id": "made@clients", "email": "made@example.com", "name": "N"});
-    let made = app.post(PATH).service().json(&body).send().await.expect(200);
-    assert_eq!(made.json()["credits"], 1_000);
+    assert_eq!(app.post(PATH).service().json(&body).ok().await["credits"], 1_000);
 }

@@ -1,12 +1,10 @@
 //! `/api/v1/users/{user_id}/usage/timeseries`
 
 use kernel::{Credits, ManualClock, UserId};
-use serde_json::{Value, json};
-use testkit::{TestApp, TestUser};
-use time::{Duration, OffsetDateTime, macros::datetime};
 use usage::{NewRecord, UsageInput};
 
 use super::PATH;
+use crate::prelude::*;
 
 /// An event of this user at this instant.
 pub fn event(user: &UserId, at: OffsetDateTime, model: Option<&str>, credits: i64) -> NewRecord {
@@ -33,16 +31,14 @@ pub async fn record(app: &TestApp, events: &[NewRecord]) {
 }
 
 async fn ask(app: &TestApp, user: &TestUser, query: &str) -> Value {
-    let reply = app.get(&format!("{PATH}/timeseries?{query}")).token(&user.token);
-    reply.send().await.expect(200).json()["data"].clone()
+    app.get(&format!("{PATH}/timeseries?{query}")).by(user).data().await
 }
 
 async fn refused(app: &TestApp, user: &TestUser, query: &str) -> Vec<String> {
-    let reply = app.get(&format!("{PATH}/timeseries?{query}")).token(&user.token);
-    let faults = reply.send().await.expect(422).json()["detail"].clone();
-    let fault =
-        |fault: &Value| format!("{}:{}", fault["loc"][1].as_str().unwrap(), fault["type"].as_str().unwrap());
-    faults.as_array().unwrap().iter().map(fault).collect()
+    let reply = app.get(&format!("{PATH}/timeseries?{query}")).by(user);
+    let faults = reply.expect(422).await.json()["detail"].clone();
+    let fault = |fault: &Value| format!("{}:{}", fault["loc"][1].text(), fault["type"].text());
+    faults.list().iter().map(fault).collect()
 }
 
 /// A figure in millionths.
@@ -51,14 +47,13 @@ fn micro(value: &Value) -> i64 {
 }
 
 fn starts(data: &Value) -> Vec<&str> {
-    let points = data["series"][0]["points"].as_array().unwrap();
-    points.iter().map(|point| point["start"].as_str().unwrap()).collect()
+    let points = data["series"][0]["points"].list();
+    points.iter().map(|point| point["start"].text()).collect()
 }
 
 #[tokio::test]
 async fn days_follow_the_clocks_of_a_zone_that_sets_them() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     // Clocks go forward on 29 March 2026 and back on 25 October 2026 in Berlin.
     let events = [
         (datetime!(2026-03-28 22:59:59.999999 UTC), 1),
@@ -91,8 +86,7 @@ async fn days_follow_the_clocks_of_a_zone_that_sets_them() {
 
 #[tokio::test]
 async fn hours_and_weeks_begin_where_a_zone_of_half_hours_says() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     record(
         &app,
         &[
@@ -109,10 +103,9 @@ async fn hours_and_weeks_begin_where_a_zone_of_half_hours_says() {
     assert_eq!((&points[0]["records"], &points[1]["records"]), (&json!(1), &json!(1)));
     let hours = ask(&app, &user, &format!("{window}&bucket=1h&fill=none&metrics=records")).await;
     assert_eq!(starts(&hours), ["2026-01-14T17:30:00.000000Z", "2026-01-14T18:30:00.000000Z"]);
-    assert_eq!(
-        hours["series"][0]["points"][0],
-        json!({"start": "2026-01-14T17:30:00.000000Z", "end": "2026-01-14T18:30:00.000000Z", "records": 1})
-    );
+    hours.has(json!({
+        "series.0.points.0": {"start": "2026-01-14T17:30:00.000000Z", "end": "2026-01-14T18:30:00.000000Z", "records": 1},
+    }));
     // The 15th is a Thursday.
     let weeks = "tz=Asia/Kolkata&bucket=1w&start_date=2026-01-15T00:00:00%2B05:30&end_date=2026-01-20T00:00:00%2B05:30";
     let weeks = ask(&app, &user, weeks).await;
@@ -121,61 +114,29 @@ async fn hours_and_weeks_begin_where_a_zone_of_half_hours_says() {
 
 #[tokio::test]
 async fn without_dates_there_are_thirty_buckets_and_the_last_is_that_of_now() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for (query, first, last, end) in [
-        ("", "2025-12-17T00:00:00.000000Z", "2026-01-15T00:00:00.000000Z", "2026-01-15T12:00:00.000000Z"),
-        (
-            "tz=America/New_York",
-            "2025-12-17T05:00:00.000000Z",
-            "2026-01-15T05:00:00.000000Z",
-            "2026-01-15T12:00:00.000000Z",
-        ),
-        (
-            "bucket=15m",
-            "2026-01-15T04:30:00.000000Z",
-            "2026-01-15T11:45:00.000000Z",
-            "2026-01-15T12:00:00.000000Z",
-        ),
-        (
-            "bucket=1h",
-            "2026-01-14T06:00:00.000000Z",
-            "2026-01-15T11:00:00.000000Z",
-            "2026-01-15T12:00:00.000000Z",
-        ),
-        (
-            "bucket=1w",
-            "2025-06-23T00:00:00.000000Z",
-            "2026-01-12T00:00:00.000000Z",
-            "2026-01-15T12:00:00.000000Z",
-        ),
-        (
-            "bucket=1mo",
-            "2023-08-01T00:00:00.000000Z",
-            "2026-01-01T00:00:00.000000Z",
-            "2026-01-15T12:00:00.000000Z",
-        ),
-        (
-            "end_date=2025-11-05",
-            "2025-10-07T00:00:00.000000Z",
-            "2025-11-05T00:00:00.000000Z",
-            "2025-11-06T00:00:00.000000Z",
-        ),
+        ("", "2025-12-17T00:00", "2026-01-15T00:00", "2026-01-15T12:00"),
+        ("tz=America/New_York", "2025-12-17T05:00", "2026-01-15T05:00", "2026-01-15T12:00"),
+        ("bucket=15m", "2026-01-15T04:30", "2026-01-15T11:45", "2026-01-15T12:00"),
+        ("bucket=1h", "2026-01-14T06:00", "2026-01-15T11:00", "2026-01-15T12:00"),
+        ("bucket=1w", "2025-06-23T00:00", "2026-01-12T00:00", "2026-01-15T12:00"),
+        ("bucket=1mo", "2023-08-01T00:00", "2026-01-01T00:00", "2026-01-15T12:00"),
+        ("end_date=2025-11-05", "2025-10-07T00:00", "2025-11-05T00:00", "2025-11-06T00:00"),
         // Clocks were set in between: hours of the day, not spans of 24 hours.
         (
             "tz=Europe/Berlin&end_date=2025-11-05T00:00:00%2B01:00",
-            "2025-10-05T22:00:00.000000Z",
-            "2025-11-03T23:00:00.000000Z",
-            "2025-11-04T23:00:00.000000Z",
+            "2025-10-05T22:00",
+            "2025-11-03T23:00",
+            "2025-11-04T23:00",
         ),
     ] {
+        let [first, last, end] = [first, last, end].map(|minute| format!("{minute}:00.000000Z"));
         let data = ask(&app, &user, query).await;
         let starts = starts(&data);
         assert_eq!(starts.len(), 30, "{query}");
-        assert_eq!((starts[0], starts[29]), (first, last), "{query}");
-        assert_eq!((&data["start"], &data["end"]), (&json!(first), &json!(end)), "{query}");
-        assert_eq!(data["series"][0]["points"][29]["end"], end, "{query}");
-        assert_eq!(data["series"][0]["group"], json!({}), "{query}");
+        assert_eq!((starts[0], starts[29]), (&*first, &*last), "{query}");
+        data.has(json!({"start": first, "end": end, "series.0.points.29.end": end, "series.0.group": {}}));
     }
     let early = ask(&app, &user, "end_date=0001-01-01T00:00:00Z").await;
     assert_eq!(early["series"][0]["points"], json!([]));
@@ -183,8 +144,7 @@ async fn without_dates_there_are_thirty_buckets_and_the_last_is_that_of_now() {
 
 #[tokio::test]
 async fn groups_are_ordered_by_credits_and_a_missing_value_is_null() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let at = datetime!(2026-01-15 11:00 UTC);
     record(
         &app,
@@ -197,14 +157,14 @@ async fn groups_are_ordered_by_credits_and_a_missing_value_is_null() {
     )
     .await;
     let data = ask(&app, &user, "group_by=model").await;
-    let groups: Vec<_> = data["series"].as_array().unwrap().iter().map(|line| &line["group"]).collect();
+    let groups: Vec<_> = data["series"].column("group");
     assert_eq!(groups, [&json!({"model": "large"}), &json!({"model": null}), &json!({"model": "small"})]);
     let text = app.get(&format!("{PATH}/timeseries?group_by=model&metrics=credits_charged,tokens_used"));
-    let text = text.token(&user.token).send().await.expect(200).text;
+    let text = text.by(&user).expect(200).await.text;
     assert!(text.contains(r#""totals":{"credits_charged":0.021,"tokens_used":84}"#), "{text}");
     let two = ask(&app, &user, "group_by=event_type,model&event_type=api_call").await;
     assert_eq!(two["group_by"], json!(["event_type", "model"]));
-    assert_eq!(two["series"].as_array().unwrap().len(), 1);
+    assert_eq!(two["series"].list().len(), 1);
     assert_eq!(two["series"][0]["group"], json!({"event_type": "api_call", "model": "large"}));
     let none = ask(&app, &user, "group_by=model&model_name=unheard-of").await;
     assert_eq!(none["series"], json!([]));
@@ -217,8 +177,7 @@ async fn groups_are_ordered_by_credits_and_a_missing_value_is_null() {
 
 #[tokio::test]
 async fn what_cannot_be_answered_is_a_fault_with_its_place() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     for (query, faults) in [
         ("bucket=2h", vec!["bucket:enum"]),
         ("tz=Mars/Olympus", vec!["tz:value_error"]),
@@ -245,8 +204,7 @@ async fn what_cannot_be_answered_is_a_fault_with_its_place() {
 
 #[tokio::test]
 async fn points_times_series_are_bounded_together() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let at = datetime!(2026-01-15 11:00 UTC);
     let models = ["a", "b", "c"].map(|model| event(&user.id, at, Some(model), 1));
     record(&app, &models).await;
@@ -257,13 +215,12 @@ async fn points_times_series_are_bounded_together() {
     let till = "bucket=15m&start_date=2025-11-07T01:15:00Z&end_date=2026-01-15T12:00:00Z&group_by=model";
     assert_eq!(refused(&app, &user, till).await, ["bucket:value_error"]);
     let less = "bucket=15m&start_date=2025-11-07T01:30:00Z&end_date=2026-01-15T12:00:00Z&group_by=model";
-    assert_eq!(ask(&app, &user, less).await["series"].as_array().unwrap().len(), 3);
+    assert_eq!(ask(&app, &user, less).await["series"].list().len(), 3);
 }
 
 #[tokio::test]
 async fn points_add_up_to_totals_and_totals_to_the_statistics() {
-    let app = TestApp::start().await;
-    let user = app.user("auth0|a").await;
+    let (app, user) = TestApp::with_user(&[]).await;
     let mut seed = 12_345_u64;
     let mut next = |below: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -289,8 +246,8 @@ async fn points_add_up_to_totals_and_totals_to_the_statistics() {
         // The end of a series is not part of it, that of statistics is.
         let last = kernel::rfc3339(to - Duration::MICROSECOND);
         let stats = app.get(&format!("{PATH}/stats?start_date={start}&end_date={last}"));
-        let stats = stats.token(&user.token).send().await.expect(200).json()["data"].clone();
-        let series = data["series"].as_array().unwrap();
+        let stats = stats.by(&user).data().await;
+        let series = data["series"].list();
         for (figure, total) in [
             ("records", "total_records"),
             ("credits_charged", "total_credits_charged"),
@@ -300,7 +257,7 @@ async fn points_add_up_to_totals_and_totals_to_the_statistics() {
             let totals: Vec<i64> = series.iter().map(|line| micro(&line["totals"][figure])).collect();
             assert_eq!(totals.iter().sum::<i64>(), micro(&stats[total]), "{query} {figure}");
             for (line, total) in series.iter().zip(totals) {
-                let points = line["points"].as_array().unwrap();
+                let points = line["points"].list();
                 let sum: i64 = points.iter().map(|point| micro(&point[figure])).sum();
                 assert_eq!(sum, total, "{query} {figure}");
                 assert_eq!(
@@ -318,9 +275,9 @@ async fn a_foreign_user_looks_like_one_that_does_not_exist() {
     let app = TestApp::start().await;
     let (a, _b) = (app.user("auth0|a").await, app.user("auth0|b").await);
     for path in ["auth0%7Cb", "auth0%7Cnobody"] {
-        let reply = app.get(&format!("/api/v1/users/{path}/usage/timeseries")).token(&a.token);
-        assert_eq!(reply.send().await.expect(404).error_code(), "UserNotFoundException");
+        let reply = app.get(&format!("/api/v1/users/{path}/usage/timeseries")).by(&a);
+        reply.refused(404, "UserNotFoundException").await;
     }
-    let own = app.get(&format!("{PATH}/timeseries")).service().send().await.expect(200);
+    let own = app.get(&format!("{PATH}/timeseries")).service().expect(200).await;
     assert_eq!(own.json()["message"], "Time series retrieved successfully");
 }
