@@ -28,7 +28,7 @@ pub use proxy::Proxy;
 pub use questions::{ask, ask_texts};
 pub use statements::Statements;
 #[cfg(feature = "app")]
-pub use test_app::{SERVICE_KEY, TOKEN_SECRET, TestApp, TestUser, search_path};
+pub use test_app::{TOKEN_SECRET, TestApp, search_path};
 pub use test_db::{TestDb, audit_now};
 #[cfg(feature = "app")]
-pub use test_request::{Members, TestReply, TestRequest};
+pub use test_request::{Members, SERVICE_KEY, TestReply, TestRequest, TestUser};

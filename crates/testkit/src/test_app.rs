@@ -7,17 +7,15 @@ use std::{
 };
 
 use gateway::{app::App, config::Config, connections::Connections, http, telemetry::Metrics};
-use kernel::{Clock, ManualClock, UserId};
+use kernel::{Clock, ManualClock};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::{TestDb, TestRequest, clock, ids, user};
+use crate::{SERVICE_KEY, TestDb, TestRequest, TestUser, clock, ids, user};
 
 /// Secret that signs the tokens of tests.
 pub const TOKEN_SECRET: &str = "the secret of tests signs nothing else";
-/// API key that a [`TestApp`] accepts.
-pub const SERVICE_KEY: &str = "usk_test_4d1f9a7c2be850634d97e1ca8f2b3605";
 
 /// A running service. Dropped, it stops, its books are audited and its database is removed.
 pub struct TestApp {
@@ -33,15 +31,6 @@ pub struct TestApp {
 struct Running {
     runtime: tokio::runtime::Runtime,
     server: actix_web::dev::ServerHandle,
-}
-
-/// A user that exists, with a token of his.
-#[derive(Debug, Clone)]
-pub struct TestUser {
-    /// External id.
-    pub id: UserId,
-    /// A token that is valid at the time of the clock.
-    pub token: String,
 }
 
 impl TestApp {

@@ -2,10 +2,21 @@
 
 use std::{borrow::Borrow, future::IntoFuture, panic::Location, pin::Pin};
 
+use kernel::UserId;
 use reqwest::{RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 
-use crate::{SERVICE_KEY, TestUser};
+/// API key that a [`TestApp`](crate::TestApp) accepts.
+pub const SERVICE_KEY: &str = "usk_test_4d1f9a7c2be850634d97e1ca8f2b3605";
+
+/// A user that exists, with a token.
+#[derive(Debug, Clone)]
+pub struct TestUser {
+    /// External id.
+    pub id: UserId,
+    /// A token that is valid at the time of the clock.
+    pub token: String,
+}
 
 /// A request that is being put together. Awaited, it is sent and its whole answer is read.
 #[must_use]
