@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", folder.display());
     let migrations = fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path()));
     let mut migrations = migrations.collect::<io::Result<Vec<_>>>()?;
+    migrations.retain(|migration| migration.is_dir());
     migrations.sort();
     let mut list = String::new();
     for migration in migrations {

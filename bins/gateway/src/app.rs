@@ -80,7 +80,7 @@ pub struct App {
     /// The time zones that the database knows, asked for when one is first named.
     pub zones: OnceCell<usage::Zones>,
     hot: Pool,
-    _hot_thread: CommitThread,
+    _commit_thread: CommitThread,
     jobs: JobRunner,
     serving: AtomicBool,
 }
@@ -156,7 +156,7 @@ impl App {
             settings,
             zones: OnceCell::new(),
             hot,
-            _hot_thread: commit_thread,
+            _commit_thread: commit_thread,
             lists: pool.share(connections.lists),
             config,
             pool,

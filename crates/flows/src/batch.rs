@@ -84,7 +84,11 @@ impl<O: Operation> Waiting<O> {
         match std::mem::replace(&mut *self.state(), State::Waiting) {
             State::Answered(answer) => Ok(answer),
             state => {
-                tracing::error!(operation = ?self.operation, ?state, "an operation was committed without an answer");
+                tracing::error!(
+                    operation = std::any::type_name::<O>(),
+                    ?state,
+                    "an operation was committed without an answer"
+                );
                 Err(Rejected::Failed)
             }
         }

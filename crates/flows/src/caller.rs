@@ -1,7 +1,7 @@
-//! The status of a caller who acts for himself, asked in the transaction of what he wants.
+//! The status of a caller who acts for themselves, read in the transaction of the operation.
 //!
-//! Guarantees what asking beforehand would: nothing is done for a user who is disabled or unknown. It spares the hot path
-//! a question of its own.
+//! Guarantees the same as a check beforehand: nothing is done for a user who is disabled or unknown. It saves the hot path a
+//! query of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,27 +9,27 @@ use identity::UserStatus;
 use kernel::UserId;
 use pg::{DbError, PgConnection};
 
-/// Whether the status of the user has been looked at.
+/// The check of the user that is still to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallerCheck {
-    /// It has, or it does not matter.
+    /// None.
     Done,
-    /// It is to be looked at together with the work.
+    /// The user must exist and be active.
     Due,
-    /// Somebody else acts for him: only whether he was ever ensured is to be looked at together with the work.
+    /// Somebody else acts for the user, who must exist.
     Exists,
 }
 
-/// Why nothing was done for a user.
+/// The reason that nothing was done for a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallerRejected {
-    /// His account is disabled.
+    /// The account is disabled.
     Disabled,
-    /// He was never ensured.
+    /// The user was never ensured.
     Unknown,
 }
 
-/// The callers that a batch has to know.
+/// The statuses of the callers of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct CallerStatuses(BTreeMap<UserId, Option<UserStatus>>);
 
@@ -49,7 +49,7 @@ impl CallerStatuses {
         Ok(Self(due.into_iter().zip(statuses).collect()))
     }
 
-    /// Lets a user pass, with his status if it was looked at.
+    /// Admits a user, with the status if it was read.
     pub(crate) fn admit(
         &self,
         user_id: &UserId,

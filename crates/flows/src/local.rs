@@ -133,14 +133,8 @@ impl Meter for LocalClient {
         self.record_one(input).await
     }
 
-    async fn record_all(&self, inputs: Vec<UsageInput>) -> Result<Vec<usage::Outcome>, MeterError> {
-        let recorded = join_all(inputs.into_iter().map(|input| self.record_one(input))).await;
-        let outcome = |recorded| match recorded {
-            Ok(recorded) => Ok(Ok(recorded)),
-            Err(CallError::Refused(refusal)) => Ok(Err(refusal)),
-            Err(error) => Err(error),
-        };
-        recorded.into_iter().map(outcome).collect()
+    async fn record_all(&self, inputs: Vec<UsageInput>) -> Vec<Result<Recorded, MeterError>> {
+        join_all(inputs.into_iter().map(|input| self.record_one(input))).await
     }
 
     async fn correct(&self, correction: Correction) -> Result<Corrected, MeterError> {

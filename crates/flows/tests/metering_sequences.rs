@@ -233,3 +233,47 @@ async fn a_refused_correction_is_remembered_and_locks_no_account() {
     run(&writes, consume(request.user_id.clone(), "1000")).await.result.unwrap_err();
     assert_eq!(newest(&mut conn).await, "hold_expired");
 }
+
+/// The refund of a correction is done in memory before the charge of its replacement is refused.
+#[tokio::test]
+async fn a_correction_that_is_refused_half_way_gives_nothing_back_and_its_neighbours_are_done() {
+    let (db, clock) = (database().await, testkit::clock());
+    signed_up(&db, &clock, "a", "100").await;
+    let (writes, user) = (writes(&db, &clock), testkit::user("a"));
+    let mut used = uncharged(UsageInput::new(user.clone(), "ai_chat"));
+    used.input.credits_charged = Some("10".parse().unwrap());
+    used.from = Some(Payer::Available);
+    let record = writes.usage(used, CallerCheck::Done).await.unwrap().unwrap().result.unwrap().record;
+    let replaced = |credits: i64| Correct {
+        replacement: Some(Replacement {
+            input: UsageInput {
+                credits_charged: Some(kernel::Credits::from_micro(credits * 1_000_000)),
+                ..UsageInput::new(user.clone(), "ai_chat")
+            },
+            is_charged: true,
+        }),
+        idempotency: Some(IdempotencyKey::new("k", [1; 32]).unwrap()),
+        ..correction(&user, record.id)
+    };
+    // More than any balance, which the ledger refuses.
+    let (before, refused, after) = tokio::join!(
+        run(&writes, consume(user.clone(), "1")),
+        writes.correct(db.pool(), replaced(2_000_000_000)),
+        run(&writes, consume(user.clone(), "2")),
+    );
+    assert!(before.result.is_ok() && after.result.is_ok());
+    let refused = refused.unwrap();
+    let refusal = refused.result.unwrap_err();
+    assert_eq!((refusal.failure().code(), refused.replay), ("ValidationException", flows::Replay::First));
+    assert_eq!(metered(&db, &user).await, 13_000_000);
+    assert_eq!(records_of(&db, &user).await.len(), 1);
+    let corrected = writes.correct(db.pool(), replaced(4)).await.unwrap();
+    let corrected = corrected.result.unwrap();
+    assert_eq!(corrected.refund.unwrap().amount, "10".parse().unwrap());
+    assert_eq!(metered(&db, &user).await, 7_000_000);
+    let mut conn = db.pool().get().await.unwrap();
+    let events = webhooks::newest(&mut conn, &user, 10).await.unwrap();
+    let types: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+    let charge = "credit_consumed";
+    assert_eq!(types, [charge, "credit_refunded", charge, charge, charge, "credit_granted", "user_created"]);
+}

@@ -263,11 +263,8 @@ impl Members for Value {
     fn has(&self, expected: Value) {
         let Value::Object(expected) = expected else { panic!("no members are expected: {expected}") };
         for (path, expected) in expected {
-            let found = path.split('.').fold(self, |value, step| match step.parse::<usize>() {
-                Ok(place) => &value[place],
-                Err(_) => &value[step],
-            });
-            assert_eq!(*found, expected, "{path} of {self}");
+            let found = self.pointer(&format!("/{}", path.replace('.', "/")));
+            assert_eq!(found, Some(&expected), "{path} of {self}");
         }
     }
 

@@ -5,8 +5,8 @@ use std::future::Future;
 use kernel::{CallError, Page, Slice, TimePlace, UserId};
 
 use crate::{
-    Corrected, Correction, Outcome, Record, RecordFilter, Recorded, Series, SeriesQuery, Stats, Totals,
-    UsageInput, UsageRefusal,
+    Corrected, Correction, Record, RecordFilter, Recorded, Series, SeriesQuery, Stats, Totals, UsageInput,
+    UsageRefusal,
 };
 
 /// Why there is no answer.
@@ -18,11 +18,11 @@ pub trait Meter: Send + Sync {
     /// until it is answered.
     fn record(&self, input: UsageInput) -> impl Future<Output = Result<Recorded, MeterError>> + Send;
 
-    /// Records events, each with its own outcome.
+    /// Records events, each with its own outcome: some may be stored while others are not.
     fn record_all(
         &self,
         inputs: Vec<UsageInput>,
-    ) -> impl Future<Output = Result<Vec<Outcome>, MeterError>> + Send;
+    ) -> impl Future<Output = Vec<Result<Recorded, MeterError>>> + Send;
 
     /// Takes a record back, once, and gives back what was charged for it.
     fn correct(&self, correction: Correction) -> impl Future<Output = Result<Corrected, MeterError>> + Send;

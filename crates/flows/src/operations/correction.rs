@@ -1,4 +1,4 @@
-//! A usage record is taken back, what it charged is given back, and another may stand in its stead: in one commit.
+//! A usage record is taken back, what it charged is given back, and another may stand instead: in one commit.
 //!
 //! Guarantees that a record is taken back once, that the refund is what was not given back before, and that neither is done
 //! without the other. Where no credit moves, no account is locked.
@@ -26,7 +26,7 @@ use crate::{
 
 /// Where the correction names the refund, in what is kept about billing.
 const REFUND: &str = "refund_transaction_id";
-/// Where it names the record that stands in the stead.
+/// Where it names the record that stands instead.
 const REPLACEMENT: &str = "replacement_id";
 
 /// A record that is to be taken back.
@@ -38,7 +38,7 @@ pub struct Correct {
     pub record_id: i64,
     /// Why; kept with the correction and the refund.
     pub reason: String,
-    /// What is recorded in its stead.
+    /// What is recorded instead.
     pub replacement: Option<Replacement>,
     /// In which capacity the caller acts.
     pub actor: Actor,
@@ -52,7 +52,7 @@ pub struct Correct {
     pub idempotency: Option<IdempotencyKey>,
 }
 
-/// What is recorded in the stead of a record.
+/// What is recorded instead of a record.
 #[derive(Debug, Clone)]
 pub struct Replacement {
     /// What was really used.
@@ -69,7 +69,7 @@ pub type CorrectOutcome = Outcome<Corrected, MeterRefusal>;
 pub struct Corrected {
     /// What takes it back.
     pub correction: Record,
-    /// What stands in its stead.
+    /// What stands instead.
     pub replacement: Option<Record>,
     /// What was given back.
     pub refund: Option<Entry>,
@@ -131,6 +131,8 @@ impl Writes {
     pub async fn correct(&self, pool: &Pool, correct: Correct) -> Result<CorrectOutcome, CorrectError> {
         let user_id = correct.user_id.clone();
         let original = pool.read(async |conn| usage::find(conn, &user_id, correct.record_id).await).await?;
+        // A correction shows nothing of the large texts, so they do not wait in the queue.
+        let original = original.map(Record::without_texts);
         let ledger = original.as_ref().map_or_else(Vec::new, |record| correct.wanted(record.charge));
         let new = correct.replacement.as_ref().map(|new| new.input.clone().complete());
         let events = usage::correction_events(correct.record_id, new.as_ref());
@@ -163,7 +165,8 @@ impl KeyedOperation for CorrectOperation {
             records: 2,
             events: &self.events,
             original: self.original.as_ref(),
-            bytes: texts.flatten().map(|json| json.as_json().len()).sum(),
+            bytes: texts.flatten().map(|json| json.as_json().len()).sum::<usize>()
+                + self.correct.reason.len(),
             ..Needs::new(Subject::User(user_id))
         }
     }

@@ -33,7 +33,7 @@ pub struct Correction {
     pub record_id: i64,
     /// Why; kept with the correction.
     pub reason: String,
-    /// What is recorded in its stead, at the same instant unless it states its own.
+    /// What is recorded instead, at the same instant unless it states its own.
     pub replacement: Option<UsageInput>,
 }
 
@@ -42,6 +42,6 @@ pub struct Correction {
 pub struct Corrected {
     /// What takes it back.
     pub correction: Record,
-    /// What was recorded in its stead.
+    /// What was recorded instead.
     pub replacement: Option<Record>,
 }

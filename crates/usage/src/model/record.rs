@@ -302,6 +302,13 @@ impl Record {
         }
     }
 
+    /// The record without its free-form objects.
+    #[must_use]
+    pub fn without_texts(self) -> Self {
+        let empty = FreeForm::empty;
+        Self { billing_metadata: empty(), request_data: empty(), response_data: empty(), ..self }
+    }
+
     /// Where it stands in the list of its user.
     #[must_use]
     pub fn place(&self) -> TimePlace {

@@ -254,7 +254,7 @@ impl Recording {
         })
     }
 
-    /// Decides what is to be recorded in the stead of a record that is taken back: at the same instant, unless it states its
+    /// Decides what is to be recorded instead of a record that is taken back: at the same instant, unless it states its
     /// own. `Ok(Err(_))` is a refusal.
     ///
     /// # Errors
