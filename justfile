@@ -42,7 +42,7 @@ docs:
 
 # write the whole texts of the hot statements again: crates/<domain>/statements
 statements:
-    cargo test --locked -p credits -p sessions -p usage --test main statements::write -- --ignored
+    cargo test --locked -p flows --test flows statements::write -- --ignored
 
 # fetch the files of /docs and /redoc again (needs npm and a network)
 vendor:

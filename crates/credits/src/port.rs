@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Why there is no answer.
+/// Reasons that there is no answer.
 pub type LedgerError = CallError<Refusal>;
 
 /// The calls of the ledger. A change is durable when it is answered.

@@ -37,7 +37,6 @@ mod paging;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]
-mod statements;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

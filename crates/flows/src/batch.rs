@@ -28,7 +28,7 @@ use crate::{
 /// Length of the ids and names of an operation, which all have a limit, in bytes.
 const SHORT_TEXTS_BYTES: usize = 256;
 
-/// What every unit of work of the process uses.
+/// Resources of every unit of work of the process.
 pub(crate) struct Domains {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) defaults: credits::Defaults,
@@ -266,7 +266,7 @@ impl Work for Domains {
 }
 
 impl Domains {
-    /// What is known of the events, the prices, and the records that are asked for; no usage if there is nothing to record.
+    /// Looks up events, prices and the requested records; no usage if there is nothing to record.
     async fn look_up(
         &self,
         conn: &PgConnection,

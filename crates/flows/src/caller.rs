@@ -10,9 +10,10 @@ use kernel::UserId;
 use pg::{DbError, PgConnection};
 
 /// The check of the user that is still to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CallerCheck {
     /// None.
+    #[default]
     Done,
     /// The user must exist and be active.
     Due,

@@ -19,11 +19,11 @@ use crate::{
 /// The outcome of an operation that may have an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome<T, E> {
-    /// What was done, or why not.
+    /// The success, or the reason for the refusal.
     pub result: Result<T, E>,
     /// Time of the decision. A repeat has that of the first answer.
     pub at: OffsetDateTime,
-    /// Whether this is the answer to a repeat under the same key.
+    /// Shows whether this is the answer to a repeat under the same key.
     pub replay: Replay,
 }
 
@@ -31,10 +31,10 @@ pub struct Outcome<T, E> {
 pub(crate) trait Operation: fmt::Debug + Send + Sync + 'static {
     /// The answer to the caller.
     type Outcome: Clone + Send + 'static;
-    /// What is known of the answer before the unit of work is saved.
+    /// The decision, before the unit of work is saved.
     type Decided: Send;
 
-    /// What must be locked and read before it can be decided.
+    /// The rows that must be locked and read before the decision.
     fn needs(&self) -> Needs<'_>;
 
     /// Decides it in memory, after the operations before it. `status` is that of the caller, if it was asked for.
@@ -48,10 +48,10 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync + 'static {
     fn answer(&self, decided: Self::Decided, saved: &mut Saved<'_>) -> Result<Self::Outcome, DbError>;
 }
 
-/// What an operation needs from the domains.
+/// Needs of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needs<'a> {
-    /// What it changes. Operations on the same subject keep their order.
+    /// Its subject. Operations on the same subject keep their order.
     pub(crate) subject: Subject<'a>,
     /// A check of the caller, who acts for themselves.
     pub(crate) caller: Option<(&'a UserId, CallerCheck)>,
@@ -69,10 +69,10 @@ pub(crate) struct Needs<'a> {
     pub(crate) bytes: usize,
 }
 
-/// What an operation changes.
+/// Subject of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject<'a> {
-    /// What belongs to a user.
+    /// The account and records of a user.
     User(&'a UserId),
     /// A session.
     Session(Uuid),
@@ -96,9 +96,9 @@ impl<'a> Needs<'a> {
 
 /// An operation whose request may have an idempotency key: under one it is done once (HTTP contract 1.11).
 pub(crate) trait KeyedOperation: fmt::Debug + Send + Sync + 'static {
-    /// What was done.
+    /// The success.
     type Success: fmt::Debug + Clone + Send + 'static;
-    /// Why it is not done.
+    /// The refusal.
     type Refusal: fmt::Debug + Clone + Send + From<KeyConflict> + 'static;
     /// As [`Operation::Decided`], of a request that is decided now or of the repeat of an earlier one.
     type Decided: Send;
@@ -123,7 +123,7 @@ pub(crate) trait KeyedOperation: fmt::Debug + Send + Sync + 'static {
         saved: &mut Saved<'_>,
     ) -> Result<Timed<Self::Success, Self::Refusal>, DbError>;
 
-    /// What a repeat shows of the answer to its first request in the same unit of work.
+    /// The success that a repeat shows if its first request is in the same unit of work.
     fn shown_again(&self, first: Self::Success) -> Self::Success {
         first
     }
@@ -132,7 +132,7 @@ pub(crate) trait KeyedOperation: fmt::Debug + Send + Sync + 'static {
 /// A result, and the time of the decision.
 pub(crate) type Timed<T, E> = (Result<T, E>, OffsetDateTime);
 
-/// What the key of an operation decides.
+/// Decision by the key of an operation.
 pub(crate) enum ByKey<D> {
     /// Nothing: it has none, or a new one.
     New(D),

@@ -45,7 +45,7 @@ impl<'a> UnitOfWork<'a> {
         self.usage.as_ref().map(|(_, book)| Arc::clone(book)).ok_or_else(missing)
     }
 
-    /// Whether a record that was asked for is still there.
+    /// Returns whether a requested record is still there.
     pub(crate) fn has(&self, original: &Record) -> bool {
         self.originals.get(&original.user_id, original.id).is_some()
     }

@@ -14,6 +14,7 @@ mod metering_sequences;
 mod migrations;
 mod operations;
 mod sign_up;
+mod statements;
 mod sweeper;
 mod usage_anomalies;
 mod usage_upkeep;

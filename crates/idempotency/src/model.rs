@@ -85,7 +85,7 @@ pub enum KeyStatus<'a> {
     Conflict(KeyConflict),
 }
 
-/// What pruning removed.
+/// Numbers of pruned rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
     /// Refusals, which are gone: the same key is new from now on.

@@ -1,11 +1,11 @@
-//! Why a call of a domain's trait has no answer, wherever the domain runs.
+//! Errors of the calls of a domain's trait, wherever the domain runs.
 
 use crate::{Detail, Failure, InvalidIdempotencyKey, Kind};
 
 /// The error beneath, of whatever carries the call.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a call has no answer. `R` are the refusals of the domain.
+/// Reasons that a call has no answer. `R` are the refusals of the domain.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError<R> {
     /// The rules of the domain refuse.
@@ -20,7 +20,7 @@ pub enum CallError<R> {
     /// The service cannot be reached, or is too busy. Surely not done.
     #[error("the service is not available")]
     Unavailable(#[source] Source),
-    /// What the call changes was busy for too long, perhaps with the first request under this key. Surely not done; repeat it.
+    /// The account was busy for too long, perhaps with the first request under this key. Surely not done; repeat it.
     #[error("a request with the idempotency key {key:?} is in progress")]
     InProgress {
         /// The key.

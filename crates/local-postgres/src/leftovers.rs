@@ -54,7 +54,7 @@ pub(crate) fn clear(cluster: &Path, socket_dir: &Path) -> Result<(), Error> {
 
 fn end_processes(cluster: &Path, pid_file: &Path) -> Result<(), Error> {
     for (stage, patience) in STAGES {
-        let alive = processes::of(cluster);
+        let alive = processes::of_cluster(cluster);
         if alive.is_empty() {
             return Ok(());
         }
@@ -65,12 +65,12 @@ fn end_processes(cluster: &Path, pid_file: &Path) -> Result<(), Error> {
         );
         send(stage, &alive, processes::pid_in(pid_file));
         let began = Instant::now();
-        while began.elapsed() < patience && !processes::of(cluster).is_empty() {
+        while began.elapsed() < patience && !processes::of_cluster(cluster).is_empty() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
     let pids: Vec<u32> =
-        processes::of(cluster).iter().filter_map(|pid| u32::try_from(pid.as_raw()).ok()).collect();
+        processes::of_cluster(cluster).iter().filter_map(|pid| u32::try_from(pid.as_raw()).ok()).collect();
     if pids.is_empty() { Ok(()) } else { Err(Error::StillRunning { path: cluster.to_owned(), pids }) }
 }
 

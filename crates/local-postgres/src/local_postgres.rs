@@ -89,12 +89,12 @@ impl LocalPostgres {
     ///
     /// Only root and the account of the server can enter the folder of the socket.
     pub fn url(&self) -> String {
-        url::of(&self.role, &self.socket.path, &self.database)
+        url::server_url(&self.role, &self.socket.path, &self.database)
     }
 
     /// Where to connect to `database` as the superuser: for making and dropping databases, not for a service.
     pub fn superuser_url(&self, database: &str) -> String {
-        url::of("postgres", &self.socket.path, database)
+        url::server_url("postgres", &self.socket.path, database)
     }
 
     /// The folder of the socket that the server listens on, at port 5432.

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::folder::read_of_server;
 
 /// The live PostgreSQL processes of `cluster`. A zombie is none: it holds nothing any more.
-pub(crate) fn of(cluster: &Path) -> Vec<Pid> {
+pub(crate) fn of_cluster(cluster: &Path) -> Vec<Pid> {
     if Path::new("/proc/self/cwd").exists() {
         by_working_directory(cluster)
     } else {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// `postgresql://role@%2Fsocket%2Ffolder/database`, every part percent-encoded.
-pub(crate) fn of(role: &str, socket_dir: &Path, database: &str) -> String {
+pub(crate) fn server_url(role: &str, socket_dir: &Path, database: &str) -> String {
     let host = encode(socket_dir.as_os_str().as_bytes());
     format!("postgresql://{}@{host}/{}", encode(role.as_bytes()), encode(database.as_bytes()))
 }
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn client_reads_back_what_was_written() {
-        let url = of("röle@x", Path::new("/tmp/a b%/c"), "da/ta");
+        let url = server_url("röle@x", Path::new("/tmp/a b%/c"), "da/ta");
         let config: tokio_postgres::Config = url.parse().unwrap();
         assert_eq!(config.get_user(), Some("röle@x"));
         assert_eq!(config.get_dbname(), Some("da/ta"));

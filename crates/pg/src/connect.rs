@@ -85,7 +85,7 @@ impl Target {
         Self { connector, ..self.clone() }
     }
 
-    /// What its sessions state.
+    /// The settings of its sessions.
     pub(crate) fn session(&self) -> &Session {
         &self.connector.session
     }

@@ -43,7 +43,7 @@ const LOOK: &str = "SELECT pg_backend_pid() AS pid, current_setting('user_servic
     AS is_kept";
 
 #[derive(Debug, Clone, Copy, QueryableByName)]
-struct Look {
+struct Readings {
     /// The process that ran the transaction.
     #[diesel(sql_type = Integer)]
     pid: i32,
@@ -169,7 +169,7 @@ async fn look_together(
     connections: &mut Vec<Connection>,
     round: usize,
     end: &str,
-) -> Result<Vec<Look>, DbError> {
+) -> Result<Vec<Readings>, DbError> {
     let (begin, mut begun) = (pool.session().begin(), 0_usize);
     for conn in connections.iter_mut() {
         match timeout(BEGIN_TIMEOUT, conn.batch_execute(&begin)).await {
@@ -211,7 +211,7 @@ async fn look_after_replacement(pool: &Pool, connections: &mut [Connection]) -> 
     Ok(())
 }
 
-async fn look(conn: &mut AsyncPgConnection) -> Result<Look, DbError> {
+async fn look(conn: &mut AsyncPgConnection) -> Result<Readings, DbError> {
     Ok(crate::sql(LOOK).get_result(conn).await?)
 }
 

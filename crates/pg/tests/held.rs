@@ -1,4 +1,4 @@
-//! What another process blocks waits aside, and nobody waits with it.
+//! Items that another process blocks wait aside, and no other item waits with them.
 
 use std::{
     sync::{Arc, Mutex},

@@ -19,7 +19,6 @@ mod parallel;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
-mod statements;
 #[cfg(test)]
 mod status;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     work_folder::{RunFolder, WorkFolder, remove},
 };
 
-/// Why something that only a broken machine or migration can spoil went wrong.
+/// An error that only a broken machine or migration can cause.
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 
 /// The ordinary role that owns every test database. No superuser, so that privileges mean something.
@@ -72,7 +72,7 @@ impl Seed {
     }
 }
 
-/// How every server of this crate is started.
+/// Settings of every server of this crate.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test harness has no configuration to take the place of the server binaries from"

@@ -243,7 +243,7 @@ impl TestReply {
     }
 }
 
-/// What tests ask of JSON values.
+/// Checks of JSON values.
 pub trait Members {
     /// Asserts that members are exactly as expected. A name with dots is a path: `data.0.amount`.
     fn has(&self, expected: Value);

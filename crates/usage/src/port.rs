@@ -9,7 +9,7 @@ use crate::{
     UsageRefusal,
 };
 
-/// Why there is no answer.
+/// Reasons that there is no answer.
 pub type MeterError = CallError<UsageRefusal>;
 
 /// The calls of metering. What is recorded is durable when it is answered; nothing is charged.

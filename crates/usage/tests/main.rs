@@ -38,7 +38,6 @@ mod record;
 #[cfg(test)]
 mod series_oracle;
 #[cfg(test)]
-mod statements;
 #[cfg(test)]
 mod stats;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     caller::Caller,
     catalogue,
     error::ApiError,
-    fault::{Fault, Place, Problem},
+    fault::{Fault, Problem, Step},
     language::Text,
     route::Route,
     service::{AccessRule as _, Service},
@@ -144,7 +144,7 @@ fn unreadable(source: &str, name: &str, input: &str, error: UserIdError) -> Faul
     };
     Fault {
         kind: problem.kind,
-        loc: vec![Place::from(source), Place::from(name)],
+        loc: vec![Step::from(source), Step::from(name)],
         msg: problem.msg,
         input: Some(input.chars().take(200).collect::<String>().into()),
     }

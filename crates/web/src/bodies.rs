@@ -25,7 +25,7 @@ use super::{
     body_readers::BodyReaders,
     catalogue,
     error::ApiError,
-    fault::{Fault, Place},
+    fault::{Fault, Step},
     rate_limit::{Buckets, Level, RateLimits, rate_limited},
 };
 
@@ -35,7 +35,7 @@ pub const SMALL_BYTES_MAX: usize = 64 * 1024;
 /// Seconds after which a caller may try again when too many bytes are held.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// Whether a route reads a body.
+/// The body that a route reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyRule {
     /// A body is ignored.
@@ -322,7 +322,7 @@ pub async fn receive(
 pub fn broke_off(bytes: usize) -> ApiError {
     ApiError::faults(vec![Fault {
         kind: "json_invalid",
-        loc: vec!["body".into(), Place::Position(bytes)],
+        loc: vec!["body".into(), Step::Position(bytes)],
         msg: "The body broke off".to_owned(),
         input: None,
     }])

@@ -20,7 +20,7 @@ use super::{
     wire::Timestamp,
 };
 
-/// What a handler gets. The credential and the access rule of the route were checked before.
+/// The input of a handler. The credential and the access rule of the route were checked before.
 pub struct Call<S: Service> {
     /// The service.
     pub app: Arc<S>,
@@ -32,7 +32,7 @@ pub struct Call<S: Service> {
     pub operation: &'static str,
     /// The query of a route that reads no body. Those that read one use [`Call::input`].
     pub fields: Fields,
-    /// When the call came.
+    /// Time of the call.
     pub now: OffsetDateTime,
     caller: Caller<S::Facts>,
     input: Fields,
@@ -149,7 +149,7 @@ impl<S: Service> Call<S> {
         self.caller.target.as_ref()
     }
 
-    /// Whose things the caller may touch.
+    /// The users whose data the caller may access.
     ///
     /// # Errors
     /// As [`Call::principal`].
@@ -200,9 +200,9 @@ pub struct Envelope<'a, T> {
     pub status: &'static str,
     /// A sentence in the caller's language.
     pub message: &'a str,
-    /// When the answer was made.
+    /// Time of the answer.
     pub timestamp: Timestamp,
-    /// What was asked for.
+    /// The data.
     pub data: T,
 }
 

@@ -16,7 +16,7 @@ pub struct Entry {
     pub en: &'static str,
     /// Chinese text; the same gaps.
     pub zh: &'static str,
-    /// What it means and what to do, for the documentation.
+    /// Meaning and remedy, for the documentation.
     pub meaning: &'static str,
     /// Members of `error_details` beside `operation`, `timestamp` and `user_id`.
     pub details: &'static [&'static str],

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::{
     catalogue::{self, Entry},
-    fault::{Fault, Place},
+    fault::{Fault, Step},
     language::{Language, Text},
 };
 
@@ -33,7 +33,7 @@ struct Inner {
     at: Option<OffsetDateTime>,
 }
 
-/// What surrounds an error: the request it belongs to.
+/// The request of an error.
 #[derive(Debug)]
 pub struct ErrorContext<'a> {
     /// `operationId` of the route.
@@ -211,7 +211,7 @@ impl ApiError {
         response.json(body)
     }
 
-    /// What an answer about several things says of the one that failed: code, sentence, and `detail` as a call of its own
+    /// The error of one item in an answer about several: code, sentence, and `detail` as a call of its own
     /// would have it.
     #[must_use]
     pub fn of_item(&self, language: Language) -> (&'static str, String, serde_json::Value) {
@@ -265,7 +265,7 @@ struct Body<'a> {
     request_id: &'a str,
 }
 
-/// What a member of the body says. Amounts are written by their own type, to the digit.
+/// The value of a member of the body. Amounts are written by their own type, to the digit.
 enum MemberValue<'a> {
     Text(&'a str),
     Faults(&'a [Fault]),
@@ -300,7 +300,7 @@ fn invalid(failure: &dyn Failure) -> Fault {
     if failure.code() == catalogue::IDEMPOTENCY_CONFLICT.code {
         return Fault {
             kind: "idempotency_conflict",
-            loc: vec![Place::from("header"), Place::from("idempotency-key")],
+            loc: vec![Step::from("header"), Step::from("idempotency-key")],
             msg: catalogue::IDEMPOTENCY_CONFLICT.en.to_owned(),
             input: None,
         };
@@ -309,8 +309,8 @@ fn invalid(failure: &dyn Failure) -> Fault {
         Detail::Text(field) if name == "field" => Some(field),
         _ => None,
     });
-    let mut loc = vec![Place::from("body")];
-    loc.extend(field.map(Place::Name));
+    let mut loc = vec![Step::from("body")];
+    loc.extend(field.map(Step::Name));
     Fault { kind: "value_error", loc, msg: format!("Value error, {failure}"), input: None }
 }
 

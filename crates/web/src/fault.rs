@@ -10,7 +10,7 @@ pub struct Fault {
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Where: `["body", "amount"]`.
-    pub loc: Vec<Place>,
+    pub loc: Vec<Step>,
     /// What is wrong, for people.
     pub msg: String,
     /// The wrong value, shortened; left out for secrets.
@@ -21,14 +21,14 @@ pub struct Fault {
 /// One step of a location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Place {
+pub enum Step {
     /// A name.
     Name(String),
     /// A position in a list, or a byte offset.
     Position(usize),
 }
 
-impl From<&str> for Place {
+impl From<&str> for Step {
     fn from(name: &str) -> Self {
         Self::Name(name.to_owned())
     }
@@ -78,7 +78,7 @@ impl Fault {
     /// The same fault in a text that begins `bytes` later.
     #[must_use]
     pub fn after(mut self, bytes: usize) -> Self {
-        if let Some(Place::Position(offset)) = self.loc.get_mut(1) {
+        if let Some(Step::Position(offset)) = self.loc.get_mut(1) {
             *offset = offset.saturating_add(bytes);
         }
         self
@@ -91,8 +91,8 @@ impl Fault {
             .loc
             .iter()
             .map(|place| match place {
-                Place::Name(name) => name.clone(),
-                Place::Position(position) => position.to_string(),
+                Step::Name(name) => name.clone(),
+                Step::Position(position) => position.to_string(),
             })
             .collect();
         format!("{}: {}", place.join("."), self.msg)

@@ -263,7 +263,7 @@ impl Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Place;
+    use crate::fault::Step;
     use kernel::Credits;
 
     fn faults(fields: &mut Fields, read: impl FnOnce(&mut Fields) -> Option<()>) -> Vec<(String, String)> {
@@ -301,8 +301,8 @@ mod tests {
             fields.required(Source::Either, "amount", parse::credits_to_move());
             fields.faults[0].loc[0].clone()
         };
-        assert_eq!(read(&mut Fields::new("", b"")), Place::from("query"));
-        assert_eq!(read(&mut Fields::new("", b"{}")), Place::from("body"));
+        assert_eq!(read(&mut Fields::new("", b"")), Step::from("query"));
+        assert_eq!(read(&mut Fields::new("", b"{}")), Step::from("body"));
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
         let empty = Fields::new("", "\u{feff}".as_bytes());
         assert!(empty.body.is_none() && empty.faults.is_empty());
         let broken = Fields::new("", "\u{feff}{\n \"a\": x}".as_bytes());
-        assert_eq!(broken.faults[0].loc, [Place::from("body"), Place::Position(11)]);
+        assert_eq!(broken.faults[0].loc, [Step::from("body"), Step::Position(11)]);
         let twice = Fields::new("", "\u{feff}\u{feff}{}".as_bytes());
         assert_eq!(twice.faults[0].kind, "json_invalid");
     }

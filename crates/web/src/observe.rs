@@ -1,4 +1,4 @@
-//! What surrounds every request, routed or not: its id, one log line, its metrics, and JSON for every error.
+//! The frame of every request, routed or not: its id, one log line, its metrics, and JSON for every error.
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 

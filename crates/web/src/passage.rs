@@ -12,24 +12,24 @@ use super::request_id::RequestId;
 pub(super) struct Passage {
     id: RequestId,
     method: &'static str,
-    told: bool,
+    is_recorded: bool,
 }
 
 impl Passage {
     /// It begins.
     pub(super) fn begin(method: &Method, id: RequestId) -> Self {
         in_flight().increment(1.0);
-        Self { id, method: method_label(method), told: false }
+        Self { id, method: method_label(method), is_recorded: false }
     }
 
-    /// It was answered, which is told elsewhere.
+    /// It was answered; its answer is recorded elsewhere.
     pub(super) fn answered(&mut self) {
-        self.told = true;
+        self.is_recorded = true;
     }
 
     /// It was being answered when its client went away.
     pub(super) fn hung_up_within(&mut self) {
-        self.told = true;
+        self.is_recorded = true;
         self.count();
         tracing::info!(request_id = %self.id, method = self.method, "the client hung up in the middle of the answer");
     }
@@ -42,14 +42,14 @@ impl Passage {
 impl Drop for Passage {
     fn drop(&mut self) {
         in_flight().decrement(1.0);
-        if !self.told {
+        if !self.is_recorded {
             self.count();
             tracing::info!(request_id = %self.id, method = self.method, "the connection ended before the answer");
         }
     }
 }
 
-/// What is told of an answer.
+/// The log line and metrics of an answer.
 pub(super) struct Answer {
     /// Id of its request.
     pub(super) id: RequestId,

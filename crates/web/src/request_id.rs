@@ -14,7 +14,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
-/// What travels with a request for the log and the metrics.
+/// Data of a request for the log and the metrics.
 #[derive(Debug, Clone)]
 pub(super) struct Trace {
     /// Its id.

@@ -8,17 +8,17 @@ use kernel::Principal;
 
 use super::{bodies::BodyRule, call::Call, doc::Doc, error::ApiError, reply::Reply, service::Service};
 
-/// One endpoint: where it is, who may call it, what it answers.
+/// One endpoint: path, access rule, documentation and handler.
 pub struct Route<S: Service> {
     /// HTTP method; `GET` routes answer `HEAD` too.
     pub method: Method,
     /// Path with `{parameters}`.
     pub path: &'static str,
-    /// Who may call it.
+    /// Its access rule.
     pub access: S::Access,
-    /// Whether a JSON body is read.
+    /// The body that is read.
     pub body: BodyRule,
-    /// Whether the documents of the API have it.
+    /// Its origin.
     pub origin: Origin,
     /// `operationId`, also `operation` of error bodies.
     pub operation: &'static str,
@@ -55,7 +55,7 @@ impl<S: Service> Route<S> {
     }
 }
 
-/// Where a route comes from (HTTP contract 16).
+/// Origin of a route (HTTP contract 16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The documents of the API: unknown query parameters are ignored, as they always were.

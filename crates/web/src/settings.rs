@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::rate_limit::Policy;
 
-/// What a service decides about its HTTP.
+/// Settings of the HTTP of a service.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Worker threads.

@@ -29,7 +29,7 @@ use crate::{
 const DRAIN_SLACK: Duration = Duration::from_secs(2);
 /// How long committers may take for what they have accepted.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
-/// How long blocking work, such as a start of the private server that is no longer wanted, may block the end.
+/// Longest time that blocking work, such as a start of the private server that is no longer wanted, delays the end.
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal asks to stop, or something that is needed fails.

@@ -12,36 +12,36 @@ use super::{
     },
 };
 
-/// Everything the process was told from outside. Secrets do not show in `Debug`.
+/// All settings of the process. Secrets do not show in `Debug`.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What kind of installation this is, and how it names itself.
+    /// Environment, name and version of the installation.
     pub app: Identification,
-    /// Where it listens.
+    /// Address and port.
     pub listen: Listen,
-    /// What it logs.
+    /// Level and format of the log.
     pub log: Log,
     /// Folder of the private database; relative to the working directory.
     pub data_dir: PathBuf,
     /// The account to change to when started as root.
     pub run_as: Option<RunAs>,
-    /// Where its data is.
+    /// The database.
     pub database: Database,
-    /// Whom it believes.
+    /// Issuers of tokens, and keys.
     pub auth: Auth,
-    /// What users get and may do with credits.
+    /// Rules for credits.
     pub credits: CreditRules,
-    /// How usage records are looked after.
+    /// Rules for usage records.
     pub usage: UsageRules,
     /// The prices that are put at the start, if they are wanted.
     pub price_seeds: Option<PriceSeeds>,
-    /// Which web pages may call it.
+    /// Origins of web pages that may call it.
     pub cors: Cors,
-    /// Who may read its metrics.
+    /// Access to the metrics.
     pub metrics: Metrics,
     /// Limits of time, memory and connections.
     pub limits: Limits,
-    /// How much a caller may send.
+    /// Limits on request bodies per caller.
     pub rate_limits: RateLimits,
 }
 

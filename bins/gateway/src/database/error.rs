@@ -1,10 +1,10 @@
-//! Why there is no database.
+//! Reasons that there is no database.
 
 use std::path::PathBuf;
 
 use pg::DbError;
 
-/// Why there is no database.
+/// Reasons that there is no database.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The private server did not start.
@@ -13,22 +13,22 @@ pub enum DatabaseError {
     /// The private server did not stop as it should.
     #[error("the private PostgreSQL did not stop as it should")]
     Stop(#[source] local_postgres::Error),
-    /// The task that starts or stops the private server broke off.
+    /// The task that starts or stops the private server failed.
     #[error("the work on the private PostgreSQL broke off")]
     BrokeOff(#[source] tokio::task::JoinError),
     /// The server cannot be used.
     #[error("the database at {place} cannot be used")]
     Use {
-        /// Where it is, without a password.
+        /// Location, without a password.
         place: String,
-        /// What the driver said.
+        /// Error of the driver.
         #[source]
         source: DbError,
     },
     /// The server follows another one.
     #[error("the database at {place} is a hot standby (read-only): set DATABASE_URL to the primary server")]
     HotStandby {
-        /// Where it is, without a password.
+        /// Location, without a password.
         place: String,
     },
     /// Sessions are read-only by a setting.
@@ -36,14 +36,14 @@ pub enum DatabaseError {
         "the database at {place} is read-only: default_transaction_read_only is on for the server, the database or the role"
     )]
     ReadOnly {
-        /// Where it is, without a password.
+        /// Location, without a password.
         place: String,
     },
     /// The schema cannot be brought to this version.
     #[error("the schema could not be brought to this version")]
     Migrate(#[source] DbError),
     /// There is nothing to look at, and looking makes nothing.
-    #[error("there is no database in {}: DATA_DIR or DATABASE_URL tell where it is", .data_dir.display())]
+    #[error("there is no database in {}: set DATA_DIR or DATABASE_URL", .data_dir.display())]
     Missing {
         /// The folder that was looked into.
         data_dir: PathBuf,
@@ -54,9 +54,9 @@ pub enum DatabaseError {
         .waited.as_secs()
     )]
     Unreachable {
-        /// How long it was waited for.
+        /// Time of the wait.
         waited: std::time::Duration,
-        /// Who has the folder.
+        /// Owner of the folder.
         #[source]
         source: local_postgres::Error,
     },

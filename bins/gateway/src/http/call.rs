@@ -36,39 +36,27 @@ pub struct Facts {
     pub status: CallerStatus,
 }
 
-/// Whether it is known that the caller exists and is not disabled. Where a user acts for himself this is not asked up front:
-/// most of his calls end in a batch that can ask it along with its work.
+/// The check of the caller that is still to be done. A user who acts for themselves is not checked up front: most of their
+/// calls end in a batch that does it along with its work.
 #[derive(Debug, Clone, Default)]
-pub struct CallerStatus(Rc<Cell<Look>>);
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Look {
-    /// It is known, or there is nobody to ask about.
-    #[default]
-    Taken,
-    /// It is not known yet.
-    Due,
-}
+pub struct CallerStatus(Rc<Cell<CallerCheck>>);
 
 impl CallerStatus {
-    /// A status that is still to be looked at.
+    /// A status that is still to be checked.
     #[must_use]
     pub fn due() -> Self {
-        Self(Rc::new(Cell::new(Look::Due)))
+        Self(Rc::new(Cell::new(CallerCheck::Due)))
     }
 
-    /// Whether it is still to be looked at.
+    /// True if it is still to be checked.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.0.get() == Look::Due
+        self.0.get() == CallerCheck::Due
     }
 
-    /// Says that it was looked at, or leaves that to someone else.
+    /// Takes the check over.
     fn settle(&self) -> CallerCheck {
-        match self.0.replace(Look::Taken) {
-            Look::Taken => CallerCheck::Done,
-            Look::Due => CallerCheck::Due,
-        }
+        self.0.take()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use kernel::{Detail, Failure, IdempotencyKey, UserId};
 use pg::{DbError, Rejected, pool::chain};
-use web::fault::{Fault, Place};
+use web::fault::{Fault, Step};
 
 pub use web::ApiError;
 
@@ -34,7 +34,7 @@ impl Errors for ApiError {
         }
         error.with_faults(vec![Fault {
             kind: "price_not_found",
-            loc: vec![Place::from("body"), Place::from("model_name")],
+            loc: vec![Step::from("body"), Step::from("model_name")],
             msg: failure.to_string(),
             input: None,
         }])

@@ -18,7 +18,7 @@ use crate::app::App;
 /// A server on `listener` that answers the routes that the configuration serves.
 ///
 /// # Errors
-/// What listening raises.
+/// The error of listening.
 pub fn server(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     let routes = served(&app.config).collect();
     web::server(app, routes, listener)

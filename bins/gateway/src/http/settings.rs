@@ -30,7 +30,7 @@ pub fn settings(config: &Config) -> Settings {
 /// The limits of all clients together.
 ///
 /// # Errors
-/// What the system raises.
+/// The error of the system.
 pub fn traffic(settings: &Settings) -> io::Result<Traffic> {
     let traffic = Traffic::new(settings)?;
     let connections = &traffic.connections;

@@ -11,7 +11,7 @@ use testkit::skip;
 
 use super::gateway_process::{Gateway, command, folder, private_server, refused, run};
 
-/// What starts the gateway or works on its data.
+/// Commands that start the gateway or work on its data.
 const COMMANDS: [&[&str]; 4] = [&["check-config"], &[], &["migrate"], &["ledger", "verify"]];
 
 /// The ids in a line of `/proc/<pid>/status`.

@@ -203,7 +203,7 @@ impl Gateway {
         self.get(&format!("{user}/credits/balance")).data().await.as_f64().unwrap()
     }
 
-    /// What it counts and measures.
+    /// Its metrics.
     pub async fn metrics(&self) -> String {
         self.get("/metrics").expect(200).await.text
     }

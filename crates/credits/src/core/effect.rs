@@ -1,4 +1,4 @@
-//! What commands and actions do to a state.
+//! Effects of commands and actions on a state.
 
 use kernel::Credits;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::{
     model::{Applied, Balance, Command, Entry, GrantView, HoldView},
 };
 
-/// What a command did to the state.
+/// Effect of a command on the state.
 ///
 /// It can be written as JSON, without its entry, in a form that is stored: members are added to it, and none changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Effect {
     pub replayed: bool,
 }
 
-/// What an action did, before the account is shown.
+/// Effect of an action, before the account is shown.
 #[derive(Debug)]
 pub(super) struct Done {
     pub entry: EntryRef,

@@ -16,9 +16,9 @@ pub struct JournalEntry {
     pub seq: i64,
     /// Identity of the command, or of the due item.
     pub transaction_id: Uuid,
-    /// What happened.
+    /// Kind of the change.
     pub kind: EntryKind,
-    /// How much, above zero.
+    /// Credits, above zero.
     pub amount: Credits,
     /// Posted credit before.
     pub balance_before: Credits,
@@ -28,7 +28,7 @@ pub struct JournalEntry {
     pub held_after: Credits,
     /// The hold that was made, captured or released.
     pub hold_id: Option<Uuid>,
-    /// What the caller noted, or the record that the entry charges.
+    /// Usage record: a note of the caller, or the record that the entry charges.
     pub usage_record_id: Option<i64>,
     /// Identity of the payment or gift.
     pub reference_id: Option<String>,
@@ -36,24 +36,24 @@ pub struct JournalEntry {
     pub refunds_seq: Option<i64>,
     /// Written together with its usage record.
     pub metered: bool,
-    /// What the caller said about it.
+    /// Description of the caller.
     pub description: Option<String>,
-    /// What the caller attached.
+    /// Metadata of the caller.
     pub metadata: FreeForm,
     /// In which capacity it was done.
     pub actor: Actor,
-    /// When it takes effect.
+    /// Time of effect.
     pub created_at: OffsetDateTime,
-    /// When it was written.
+    /// Time of writing.
     pub booked_at: OffsetDateTime,
-    /// Which grants it touched.
+    /// Grants that it changed.
     pub lines: Vec<Line>,
 }
 
-/// What an entry did to one grant.
+/// Effect of an entry on one grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
-    /// Which grant.
+    /// The grant.
     pub grant_id: i64,
     /// Change of what remains of it.
     pub delta: Credits,
@@ -64,19 +64,19 @@ pub struct Line {
 /// An entry that can be given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
-    /// Which entry: a consume or a capture.
+    /// The entry: a consume or a capture.
     pub seq: i64,
-    /// What it charged.
+    /// Credits charged.
     pub amount: Credits,
-    /// What refunds gave back of it.
+    /// Credits refunded of it.
     pub refunded: Credits,
-    /// When it was charged.
+    /// Time of the charge.
     pub created_at: OffsetDateTime,
-    /// What it took from which grant.
+    /// Credits taken from each grant.
     pub portions: Vec<Portion>,
 }
 
-/// Where the entry of a command is found.
+/// Location of the entry of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum EntryRef {
     /// There is none.

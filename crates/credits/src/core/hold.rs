@@ -1,4 +1,4 @@
-//! What a hold is.
+//! Holds.
 
 use kernel::{CallerClass, Credits, FreeForm};
 use time::OffsetDateTime;

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What the caller wants to set aside.
+/// Credits to set aside.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HoldRequest {
     pub hold_id: Uuid,
@@ -29,7 +29,7 @@ pub(super) struct HoldRequest {
     pub ttl: Duration,
 }
 
-/// How a hold ends without a charge.
+/// End of a hold without a charge.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ending {
     Released,

@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// Whose account, and the account.
+/// Owner of an account, and the account.
 #[derive(Debug)]
 pub struct AccountRow {
-    /// Whose.
+    /// Owner.
     pub user_id: UserId,
     /// The account.
     pub account: Account,

@@ -22,10 +22,10 @@ use crate::{
     store::columns::{Shared, texts},
 };
 
-/// Whose grant, and the grant without its notes.
+/// Owner of a grant, and the grant without its notes.
 #[derive(Debug)]
 pub struct GrantRow {
-    /// Whose.
+    /// Owner.
     pub user_id: UserId,
     /// The grant.
     pub grant: Grant,

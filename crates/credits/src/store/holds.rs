@@ -19,10 +19,10 @@ use crate::{
     store::columns::{Shared, texts},
 };
 
-/// Whose hold, and the hold without its allocation.
+/// Owner of a hold, and the hold without its allocation.
 #[derive(Debug)]
 pub struct HoldRow {
-    /// Whose.
+    /// Owner.
     pub user_id: UserId,
     /// The hold.
     pub hold: Hold,
@@ -42,9 +42,9 @@ pg::read_columns! { HoldRow, "hold_row_": { user_id } with { hold: Hold } }
 /// What an open hold sets aside of one grant.
 #[derive(Debug)]
 pub struct LineRow {
-    /// Whose hold.
+    /// Owner of the hold.
     pub user_id: UserId,
-    /// Which.
+    /// The hold.
     pub hold_id: Uuid,
     /// The part of a grant.
     pub portion: Portion,

@@ -48,7 +48,7 @@ struct TraceRow {
     grant: Option<NotedGrantRow>,
 }
 
-/// Which transaction, and the figures behind its last entry.
+/// A transaction, and the figures behind its last entry.
 struct Traced {
     user_id: UserId,
     transaction_id: Uuid,

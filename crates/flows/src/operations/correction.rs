@@ -24,21 +24,21 @@ use crate::{
     unit_of_work::{Saved, UnitOfWork},
 };
 
-/// Where the correction names the refund, in what is kept about billing.
+/// Name of the refund in the billing metadata of the correction.
 const REFUND: &str = "refund_transaction_id";
-/// Where it names the record that stands instead.
+/// Name of the replacement there.
 const REPLACEMENT: &str = "replacement_id";
 
 /// A record that is to be taken back.
 #[derive(Debug, Clone)]
 pub struct Correct {
-    /// Whose record.
+    /// Owner of the record.
     pub user_id: UserId,
-    /// Which.
+    /// The record.
     pub record_id: i64,
-    /// Why; kept with the correction and the refund.
+    /// Reason; kept with the correction and the refund.
     pub reason: String,
-    /// What is recorded instead.
+    /// Its replacement.
     pub replacement: Option<Replacement>,
     /// In which capacity the caller acts.
     pub actor: Actor,
@@ -52,12 +52,12 @@ pub struct Correct {
     pub idempotency: Option<IdempotencyKey>,
 }
 
-/// What is recorded instead of a record.
+/// Replacement of a record.
 #[derive(Debug, Clone)]
 pub struct Replacement {
-    /// What was really used.
+    /// The usage.
     pub input: UsageInput,
-    /// Whether it is charged: from what is available, as far as that goes, because the work was done.
+    /// True if it is charged, from the available credits and as far as they suffice, because the work was done.
     pub is_charged: bool,
 }
 
@@ -67,15 +67,15 @@ pub type CorrectOutcome = Outcome<Corrected, MeterRefusal>;
 /// A record that was taken back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Corrected {
-    /// What takes it back.
+    /// The record with negative amounts.
     pub correction: Record,
-    /// What stands instead.
+    /// Its replacement.
     pub replacement: Option<Record>,
-    /// What was given back.
+    /// The refund.
     pub refund: Option<Entry>,
 }
 
-/// Why a correction has no outcome.
+/// Reasons that a correction has no outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum CorrectError {
     /// It was not run, or the outcome of its commit is unknown.
@@ -104,7 +104,7 @@ enum Decided {
     Repeat(Repeat<RecordedEffect, MeterRefusal>),
 }
 
-/// What will be saved.
+/// A correction that will be saved.
 #[derive(Debug)]
 struct PendingCorrection {
     at: OffsetDateTime,
@@ -114,7 +114,7 @@ struct PendingCorrection {
     refund: Option<usize>,
 }
 
-/// What is known of a correction when its unit of work is saved.
+/// A correction when its unit of work is saved.
 #[derive(Debug, Clone)]
 enum Known {
     Whole(Box<Corrected>),

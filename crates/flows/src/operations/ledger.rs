@@ -19,7 +19,7 @@ use crate::{
 /// Outcome of a command.
 pub type LedgerOutcome = Outcome<Applied, CommandRefusal>;
 
-/// Why a command is not done.
+/// Refusals of a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandRefusal {
     /// The ledger refused it.

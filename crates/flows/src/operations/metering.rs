@@ -25,9 +25,9 @@ use crate::{
 /// A usage record that is wanted.
 #[derive(Debug, Clone)]
 pub struct UsageCommand {
-    /// What was used.
+    /// The usage.
     pub input: UsageInput,
-    /// What pays for it; `None` records and deducts nothing.
+    /// The payer; `None` records and deducts nothing.
     pub from: Option<Payer>,
     /// In which capacity the caller acts.
     pub actor: Actor,
@@ -45,13 +45,13 @@ pub type UsageOutcome = Outcome<Recorded, MeterRefusal>;
 pub struct Recorded {
     /// The record.
     pub record: Record,
-    /// Whether its event was recorded before.
+    /// Shows whether its event was recorded before.
     pub replay: usage::Replay,
     /// The account behind it; `None` where nothing was to be charged.
     pub balance: Option<Balance>,
 }
 
-/// Why nothing was recorded.
+/// Refusals of a usage record.
 ///
 /// Those that are remembered can be written as JSON, in a form that is stored and never changes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -311,7 +311,7 @@ impl UsageCommand {
         })
     }
 
-    /// The event, priced. A charge that nobody can tell is refused.
+    /// The event, priced. An unknown charge is refused.
     fn next(&self, unit: &mut UnitOfWork<'_>) -> Result<Result<Next, UsageRefusal>, DbError> {
         let (input, book) = (&self.input, unit.prices()?);
         let recording = unit.recording()?;
@@ -454,7 +454,7 @@ pub(crate) fn record_id(link: Link) -> Result<i64, DbError> {
     link.usage_record_id.ok_or_else(|| unusable("it names no usage record"))
 }
 
-/// Why the charge of an event cannot be told.
+/// The refusal of an event whose charge is unknown.
 pub(crate) fn price_not_found(new: &NewRecord) -> Option<UsageRefusal> {
     match new.pricing {
         Pricing::Stated | Pricing::Rated { .. } => None,

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-/// Why there is no outcome.
+/// Reasons that there is no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// The queue is full, or the service is shutting down. Surely not done.

@@ -195,7 +195,7 @@ pub(super) async fn attempt<E: Executor>(
     }
 }
 
-/// Which items are blocked; a panic is a failure like others.
+/// The blocked items; a panic is a failure like others.
 pub(super) async fn ask_blocked<E: Executor>(executor: &E, items: &[E::Item]) -> Result<Vec<bool>, DbError> {
     AssertUnwindSafe(executor.blocked(items)).catch_unwind().await.unwrap_or_else(|_| {
         let fault = "the question what is blocked panicked";

@@ -195,7 +195,7 @@ async fn part<E: Executor>(
         Err(DbError::LockTimeout(_)) => parts.stuck = batch,
         Err(error @ DbError::NotNow(_)) => drop(runner.reject(batch, &error)),
         Err(error) => {
-            tracing::warn!(queue = runner.limits.name, error = %chain(&error), "what is blocked cannot be told");
+            tracing::warn!(queue = runner.limits.name, error = %chain(&error), "the blocked operations cannot be found");
             parts.free = batch;
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Batch<I, O> {
     bytes: usize,
 }
 
-/// Who waits for an item, and until when it may be blocked.
+/// The caller of an item, and the time until which it may be blocked.
 pub(super) struct Caller<O> {
     pub(super) answer: Answer<O>,
     pub(super) until: Instant,
@@ -99,7 +99,7 @@ impl<I, O> Batch<I, O> {
         }
     }
 
-    /// What the callers are told should nobody live to answer them.
+    /// The answer to the callers if the task ends without one.
     pub(super) fn unless_answered(&mut self, rejected: Rejected) {
         for caller in &mut self.callers {
             caller.answer.unless_given(rejected);

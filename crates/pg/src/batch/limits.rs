@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long an item may be blocked by another transaction (HTTP contract 1.11: a repeat waits for up to 2 s).
+/// Longest time that an item may be blocked by another transaction (HTTP contract 1.11: a repeat waits for up to 2 s).
 pub const BLOCKED_MAX: Duration = Duration::from_secs(2);
 
 /// Bounds of a [`Committer`](super::Committer) or [`Coalescer`](super::Coalescer).
@@ -23,6 +23,6 @@ pub struct BatchLimits {
     pub batch_bytes_max: usize,
     /// Most bytes that wait in one lane.
     pub queue_bytes_max: usize,
-    /// How long an item may wait before it is given up undone.
+    /// Longest wait of an item before it is rejected undone.
     pub wait_max: Duration,
 }

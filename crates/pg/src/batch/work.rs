@@ -10,11 +10,11 @@ use crate::{DbError, Tx};
 pub trait Work: Send + Sync + 'static {
     /// One requested change.
     type Item: Send + Sync + 'static;
-    /// What became of it. A refusal is an outcome, not an error.
+    /// Its outcome. A refusal is an outcome, not an error.
     type Outcome: Send + 'static;
-    /// What the first statements answered.
+    /// The answers to the first statements.
     type Opening: Send;
-    /// What is to be written.
+    /// The decision to be written.
     type Plan<'a>: Send;
 
     /// Sends the first statements of the transaction, those that need no answer to another: locks, above all. They travel
@@ -45,7 +45,7 @@ pub trait Work: Send + Sync + 'static {
         plan: Self::Plan<'a>,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
 
-    /// Which of the items another transaction blocks at this moment, in their order. Asked when a batch waited too long
+    /// Returns, in the order of the items, whether another transaction blocks each at this moment. Asked when a batch waited too long
     /// for a lock; must not wait itself, and `tx` is rolled back afterwards.
     ///
     /// Without an answer of its own, items that wait too long are run alone to find out. A time-out of the question itself,
@@ -68,7 +68,7 @@ pub trait Work: Send + Sync + 'static {
 
 /// Set-oriented reading of a [`Coalescer`](super::Coalescer).
 pub trait Lookup: Send + Sync + 'static {
-    /// What is asked for.
+    /// A question.
     type Item: Send + Sync + 'static;
     /// The answer.
     type Outcome: Send + 'static;

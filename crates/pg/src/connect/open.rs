@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{error::chain, session::Session};
 
-/// What the connections of a pool have in common.
+/// Common settings of the connections of a pool.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) config: Config,

@@ -1,4 +1,4 @@
-//! How many connections there may be, what for, and how long things may take.
+//! Number and purpose of connections, and limits of time.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// How many connections there may be, and how long things may take.
+/// Number of connections, and limits of time.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
     /// A connection string as psql accepts it: [`crate::DatabaseUrl`].
@@ -25,16 +25,16 @@ pub struct PoolSettings {
     pub access: Access,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
-    /// How long opening a connection to one server may take, unless the connection string says so.
+    /// Limit for opening a connection to one server, unless the connection string says so.
     pub connect_timeout: Duration,
-    /// How long a caller waits for a free connection.
+    /// Limit for the wait for a free connection.
     pub wait_timeout: Duration,
-    /// How long one statement may run. A server that sends nothing at all, also in a commit, is given up
+    /// Limit for one statement. A server that sends nothing at all, also in a commit, is given up
     /// [`crate::connect::ANSWER_MARGIN`] later. Zero for no limit of either kind.
     pub statement_timeout: Duration,
-    /// How long one statement may wait for a lock.
+    /// Limit for the wait of a statement for a lock.
     pub lock_timeout: Duration,
-    /// How long a transaction may do nothing.
+    /// Limit for an idle transaction.
     pub idle_in_transaction_timeout: Duration,
 }
 
@@ -56,11 +56,11 @@ impl PoolSettings {
     }
 }
 
-/// How long the statements of a pool may take.
+/// Limits for the statements of a pool.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// How long one statement may wait for a lock.
+    /// Limit for the wait of a statement for a lock.
     pub lock_timeout: Duration,
-    /// How long one statement may run. A server that sends nothing at all is given up [`crate::connect::ANSWER_MARGIN`] later.
+    /// Limit for one statement. A server that sends nothing at all is given up [`crate::connect::ANSWER_MARGIN`] later.
     pub statement_timeout: Duration,
 }

@@ -35,7 +35,7 @@ pub struct UsageInput {
     pub credits_charged: Option<Credits>,
     /// The cost; absent means what the price of the model says, or 0 without a price.
     pub cost_usd: Option<Usd>,
-    /// How the charge came about; absent means [`crate::PRICE_LIST`], [`crate::UNKNOWN`] or [`crate::UNRATED`].
+    /// Method of the charge; absent means [`crate::PRICE_LIST`], [`crate::UNKNOWN`] or [`crate::UNRATED`].
     pub calculation_method: Option<String>,
     /// All tokens; absent means those of question and answer.
     pub tokens_used: Option<i64>,

@@ -1,9 +1,9 @@
-//! What became of what was asked for.
+//! Outcomes of recording and correcting.
 
 use crate::{Record, UsageInput, UsageRefusal};
 use kernel::UserId;
 
-/// What became of an event that was to be recorded.
+/// Outcome of an event.
 pub type Outcome = Result<Recorded, UsageRefusal>;
 
 /// An event that is recorded.
@@ -33,7 +33,7 @@ pub struct Correction {
     pub record_id: i64,
     /// Why; kept with the correction.
     pub reason: String,
-    /// What is recorded instead, at the same instant unless it states its own.
+    /// The replacement, at the same instant unless it states its own.
     pub replacement: Option<UsageInput>,
 }
 
@@ -42,6 +42,6 @@ pub struct Correction {
 pub struct Corrected {
     /// What takes it back.
     pub correction: Record,
-    /// What was recorded instead.
+    /// The replacement.
     pub replacement: Option<Record>,
 }

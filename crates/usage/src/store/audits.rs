@@ -8,10 +8,10 @@ use std::sync::LazyLock;
 
 use pg::Audit;
 
-/// What must be true of the sums from `$1` up to, not including, `$2`: beginnings of quarters, or absent.
+/// Rules for the sums from `$1` up to, not including, `$2`: beginnings of quarters, or absent.
 pub(super) static AUDITS_OF_HOURS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| of_range("hours"));
 
-/// What must be true of longer spans from `$1` up to, not including, `$2`: beginnings of days, or absent.
+/// Rules for longer spans from `$1` up to, not including, `$2`: beginnings of days, or absent.
 pub(super) static AUDITS_OF_DAYS: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| of_range("days"));
 
 /// The rules that a comment says to be about such spans, with the condition of a range in its place.
@@ -29,7 +29,7 @@ fn of_range(spans: &str) -> Vec<(&'static str, String)> {
     ranged.collect()
 }
 
-/// What must be true of usage records. Whole tables are read: for tests and for the audit command.
+/// Rules for usage records. Whole tables are read: for tests and for the audit command.
 pub const AUDITS: &[Audit] = &[
     Audit {
         rule: "usage: record ids are unique",

@@ -113,7 +113,7 @@ pub(crate) async fn share(mut conn: Shared<'_>, claims: &[Claim<'_>]) -> Result<
 /// process: claims before sums, rows in the order in which they are given. So transactions of any processes wait for one
 /// another in one direction only.
 ///
-/// Whoever has a new row of sums came to this quarter; that is noted last, where nobody waits. The row itself says that it is
+/// A user with a new row of sums was active in this quarter of an hour; that is noted last, where no other transaction waits. The row itself says that it is
 /// new: of partitioned tables a statement may not ask whether it inserted or updated.
 pub(super) static SAVE: LazyLock<String> = LazyLock::new(|| {
     let mut given = Placeholders::default();

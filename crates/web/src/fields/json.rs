@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     echo,
-    fault::{Fault, Place, Problem},
+    fault::{Fault, Problem, Step},
 };
 
 /// Deepest nesting of a body (HTTP contract 1.1).
@@ -70,7 +70,7 @@ impl Object {
 pub fn read_object(body: Vec<u8>) -> Result<Object, Fault> {
     let text = String::from_utf8(body).map_err(|error| Fault {
         kind: "json_invalid",
-        loc: vec!["body".into(), Place::Position(error.utf8_error().valid_up_to())],
+        loc: vec!["body".into(), Step::Position(error.utf8_error().valid_up_to())],
         msg: "JSON decode error".to_owned(),
         input: None,
     })?;
@@ -126,7 +126,7 @@ fn fault(body: &[u8], error: &serde_json::Error) -> Fault {
     let offset = line_start.saturating_add(error.column().saturating_sub(1)).min(body.len());
     Fault {
         kind: "json_invalid",
-        loc: vec!["body".into(), Place::Position(offset)],
+        loc: vec!["body".into(), Step::Position(offset)],
         msg: "JSON decode error".to_owned(),
         input: None,
     }
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(kind(&nested(32)), "value_error");
         assert_eq!(kind(&nested(100_000)), "value_error");
         let fault = read_object(b"{\n \"a\": x}".to_vec()).unwrap_err();
-        assert_eq!(fault.loc, vec![Place::from("body"), Place::Position(8)]);
+        assert_eq!(fault.loc, vec![Step::from("body"), Step::Position(8)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Fields, Literal, json, value::Value};
-use crate::fault::{Fault, Place, Problem};
+use crate::fault::{Fault, Problem, Step};
 
 impl Fields {
     /// A list of objects that must be there, of so many items; the list of what `read` makes of them.
@@ -23,7 +23,7 @@ impl Fields {
             return None;
         }
         let places = items.into_iter().enumerate();
-        self.each(places.map(|(place, item)| (vec![name.into(), Place::Position(place)], item)), |item, _| {
+        self.each(places.map(|(place, item)| (vec![name.into(), Step::Position(place)], item)), |item, _| {
             read(item)
         })
     }
@@ -50,7 +50,7 @@ impl Fields {
         let places = members.iter();
         self.each(places.map(|(key, member)| (vec![name.into(), key.into()], member)), |member, place| {
             match place.last() {
-                Some(Place::Name(key)) => read(member, key),
+                Some(Step::Name(key)) => read(member, key),
                 _ => None,
             }
         })
@@ -116,8 +116,8 @@ impl Fields {
     /// Reads each object; none if one cannot be read.
     fn each<'a, T>(
         &mut self,
-        objects: impl Iterator<Item = (Vec<Place>, &'a str)>,
-        read: impl Fn(&mut Fields, &[Place]) -> Option<T>,
+        objects: impl Iterator<Item = (Vec<Step>, &'a str)>,
+        read: impl Fn(&mut Fields, &[Step]) -> Option<T>,
     ) -> Option<Vec<T>> {
         let mut found = Some(Vec::new());
         for (place, literal) in objects {
@@ -134,9 +134,9 @@ impl Fields {
 }
 
 /// The fault of an inner object, told from the outer one: `["body", "amount"]` at `items.0` is `["body", "items", 0, "amount"]`.
-fn moved(fault: Fault, place: &[Place]) -> Fault {
+fn moved(fault: Fault, place: &[Step]) -> Fault {
     let mut inner = fault.loc.into_iter();
-    let mut loc: Vec<Place> = inner.next().into_iter().collect();
+    let mut loc: Vec<Step> = inner.next().into_iter().collect();
     loc.extend_from_slice(place);
     loc.extend(inner);
     Fault { loc, ..fault }

@@ -27,7 +27,7 @@ impl Value<'_> {
     }
 }
 
-/// Where a field may come from.
+/// Sources of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The query only.

@@ -7,7 +7,7 @@ use kernel::{Credits, UserId};
 
 use super::budgets::{Budgets, example};
 use crate::http::{
-    fault::{Fault, Place, Problem},
+    fault::{Fault, Problem, Step},
     prelude::*,
 };
 
@@ -92,7 +92,7 @@ fn refused(refusal: &BudgetsRefused, user_id: &UserId, new: &[NewBudget]) -> Api
         BudgetsRefused::NoAccount => return ApiError::user_not_found(user_id),
         BudgetsRefused::UnknownZone { zone } => {
             let place = new.iter().position(|budget| budget.zone == *zone);
-            place.map(|place| vec![Place::Position(place), "tz".into()])
+            place.map(|place| vec![Step::Position(place), "tz".into()])
         }
         BudgetsRefused::Repeated { .. } | BudgetsRefused::InvalidLimit { .. } => None,
     };

@@ -10,7 +10,7 @@ use usage::{
 
 use super::PriceBody;
 use crate::http::{
-    fault::{Fault, Place, Problem},
+    fault::{Fault, Problem, Step},
     fields::{
         Fields, Source, Value,
         input::{Input, reference},
@@ -175,6 +175,6 @@ fn refused(refusal: &UsageRefusal) -> ApiError {
         other => return ApiError::from_failure(other),
     };
     let mut fault = Fault::field("body", field, Problem::value(what), None);
-    fault.loc = vec!["body".into(), "prices".into(), Place::Position(place), field.into()];
+    fault.loc = vec!["body".into(), "prices".into(), Step::Position(place), field.into()];
     ApiError::faults(vec![fault])
 }
