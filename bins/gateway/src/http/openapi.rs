@@ -38,11 +38,11 @@ answers `X-Next-Cursor`. Unknown query parameters are ignored on the documented 
 are 422 `extra_forbidden`.";
 
 const TAGS: &[(&str, &str)] = &[
-    ("users", "Who the user is."),
-    ("credits", "What the user may spend."),
-    ("usage", "What the user's calls cost."),
-    ("prices", "What models cost."),
-    ("sessions", "What the user said."),
+    ("users", "Users."),
+    ("credits", "Balances, grants, holds and budgets."),
+    ("usage", "Usage records and statistics."),
+    ("prices", "Prices of models."),
+    ("sessions", "Conversations and messages."),
     ("subscriptions", "Plans."),
     ("auth", "Tokens for development."),
     ("system", "Health, metrics and documentation."),
