@@ -1,13 +1,13 @@
 //! Calls of this service: beyond those of [`web`] they have users with a status, and the database.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, str::FromStr};
 
 use flows::{CallerCheck, CallerRejected};
 use identity::VerifiedToken;
 use kernel::{Detail, Principal, UserId};
 use pg::{DbError, PgConnection, Tx};
 use uuid::Uuid;
-use web::{ApiError, read_slots::Slot};
+use web::{ApiError, catalogue::Entry, read_slots::Slot};
 
 pub use web::{
     call::{path_parameter, retrieved},
@@ -111,15 +111,21 @@ pub(crate) trait AppCall {
         self.this().caller().facts.token.as_ref().filter(|token| token.user_id == *user_id)
     }
 
-    /// A session id of the path. What is not a UUID is an unknown session (HTTP contract 1.2).
+    /// The id of this name in the path. What does not parse is the id of an unknown thing (HTTP contract 1.2).
+    ///
+    /// # Errors
+    /// `unknown`, a 404.
+    fn id_of_path<T: FromStr>(&self, name: &'static str, unknown: &'static Entry) -> Result<T, ApiError> {
+        let text = path_parameter(&self.this().request, name);
+        text.parse().map_err(|_| ApiError::new(unknown).detail(name, Detail::Text(text)))
+    }
+
+    /// A session id of the path.
     ///
     /// # Errors
     /// 404 `SessionNotFoundException`.
     fn session_id(&self) -> Result<Uuid, ApiError> {
-        let text = path_parameter(&self.this().request, "session_id");
-        Uuid::try_parse(&text).map_err(|_| {
-            ApiError::new(&catalogue::SESSION_NOT_FOUND).detail("session_id", Detail::Text(text))
-        })
+        self.id_of_path("session_id", &catalogue::SESSION_NOT_FOUND)
     }
 
     /// `user_id` of the body, where given, must name the user of the path.

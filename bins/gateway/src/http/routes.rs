@@ -1,73 +1,209 @@
 //! The route table: every endpoint of the service, with its access rule (I9). One endpoint a file.
 
-pub mod auth;
-pub mod credits;
-pub mod messages;
-pub mod prices;
-pub mod sessions;
-pub mod subscriptions;
-pub mod system;
-pub mod usage;
-pub mod users;
+mod auth {
+    pub mod dev_token;
+}
+mod credits {
+    pub mod account;
+    pub mod balance;
+    pub mod bodies;
+    pub mod budgets;
+    pub mod capture;
+    pub mod consume;
+    pub mod create_grant;
+    pub mod create_hold;
+    pub mod grants;
+    pub mod holds;
+    pub mod order;
+    pub mod recharge;
+    pub mod refund;
+    pub mod release;
+    pub mod set_budgets;
+    pub mod transactions;
+}
+mod messages {
+    pub mod add;
+    pub mod body;
+    pub mod list;
+}
+mod prices {
+    pub mod body;
+    pub mod list;
+    pub mod put;
+}
+mod sessions {
+    pub mod body;
+    pub mod create;
+    pub mod delete;
+    pub mod list;
+    pub mod set_status;
+}
+mod subscriptions {
+    pub mod plans;
+}
+mod system {
+    pub mod docs_asset;
+    pub mod health;
+    pub mod livez;
+    pub mod metrics;
+    pub mod openapi;
+    pub mod readyz;
+    pub mod redoc;
+    pub mod root;
+    pub mod swagger;
+}
+mod usage {
+    pub mod all_timeseries;
+    pub mod batch;
+    pub mod cell;
+    pub mod correct;
+    pub mod explain;
+    pub mod export;
+    pub mod export_all;
+    pub mod export_format;
+    pub mod export_stream;
+    pub mod filter;
+    pub mod item;
+    pub mod list;
+    pub mod record;
+    pub mod record_body;
+    pub mod series_body;
+    pub mod series_query;
+    pub mod stats;
+    pub mod summary;
+    pub mod summary_body;
+    pub mod timeseries;
+}
+mod users {
+    pub mod ensure;
+    pub mod me;
+}
 
 use std::sync::LazyLock;
 
-use super::route::{Access, Route};
+use actix_web::http::Method;
+
+use super::route::{Access, BodyRule, Origin, Route};
 use crate::config::Config;
+
+/// Makes the table of its rows: method, path and file; operation, access rule, body and origin. The file has two functions:
+/// `handle` is the endpoint, `doc` its documentation.
+macro_rules! routes {
+    ($($method:ident $path:literal => $group:ident::$file:ident::handle,
+        $operation:literal, $access:ident, $body:ident, $origin:ident;)*) => {
+        static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
+            vec![$(Route {
+                method: Method::$method,
+                path: $path,
+                access: Access::$access,
+                body: BodyRule::$body,
+                origin: Origin::$origin,
+                operation: $operation,
+                doc: $group::$file::doc,
+                handler: |call| Box::pin($group::$file::handle(call)),
+            }),*]
+        });
+    };
+}
+
+routes! {
+    POST "/api/v1/users/ensure" => users::ensure::handle,
+        "ensure_user", Newcomer, Json, Documented;
+    GET "/api/v1/users/me" => users::me::handle,
+        "get_current_user", NamedUser, Ignored, Documented;
+    POST "/api/v1/users/{user_id}/credits/consume" => credits::consume::handle,
+        "consume_credits", PathUser, Json, Documented;
+    POST "/api/v1/users/{user_id}/credits/recharge" => credits::recharge::handle,
+        "recharge_credits", Recharge, Json, Documented;
+    GET "/api/v1/users/{user_id}/credits/balance" => credits::balance::handle,
+        "get_user_balance", PathUser, Ignored, Documented;
+    GET "/api/v1/users/{user_id}/credits/transactions" => credits::transactions::handle,
+        "list_transactions", PathUser, Ignored, Documented;
+    GET "/api/v1/users/{user_id}/credits/account" => credits::account::handle,
+        "get_credit_account", HiddenPathUser, Ignored, Extension;
+    GET "/api/v1/users/{user_id}/credits/grants" => credits::grants::handle,
+        "list_grants", HiddenPathUser, Ignored, Extension;
+    POST "/api/v1/users/{user_id}/credits/grants" => credits::create_grant::handle,
+        "create_grant", StaffForPathUser, Json, Extension;
+    POST "/api/v1/users/{user_id}/credits/refund" => credits::refund::handle,
+        "refund_charge", StaffForPathUser, Json, Extension;
+    POST "/api/v1/users/{user_id}/credits/holds" => credits::create_hold::handle,
+        "create_hold", HiddenPathUser, Json, Extension;
+    GET "/api/v1/users/{user_id}/credits/holds" => credits::holds::handle,
+        "list_holds", HiddenPathUser, Ignored, Extension;
+    POST "/api/v1/users/{user_id}/credits/holds/{hold_id}/capture" => credits::capture::handle,
+        "capture_hold", HiddenPathUser, Json, Extension;
+    POST "/api/v1/users/{user_id}/credits/holds/{hold_id}/release" => credits::release::handle,
+        "release_hold", HiddenPathUser, Ignored, Extension;
+    GET "/api/v1/users/{user_id}/credits/budgets" => credits::budgets::handle,
+        "get_budgets", HiddenPathUser, Ignored, Extension;
+    PUT "/api/v1/users/{user_id}/credits/budgets" => credits::set_budgets::handle,
+        "set_budgets", StaffForPathUser, Json, Extension;
+    POST "/api/v1/users/{user_id}/usage" => usage::record::handle,
+        "record_usage", Metering, Json, Documented;
+    POST "/api/v1/usage/batch" => usage::batch::handle,
+        "record_usage_batch", OwnThings, Batch, Documented;
+    GET "/api/v1/users/{user_id}/usage" => usage::list::handle,
+        "list_usage", PathUser, Ignored, Documented;
+    POST "/api/v1/users/{user_id}/usage/{id}/correct" => usage::correct::handle,
+        "correct_usage", StaffForPathUser, Json, Extension;
+    GET "/api/v1/users/{user_id}/usage/{id}/explain" => usage::explain::handle,
+        "explain_usage", HiddenPathUser, Ignored, Extension;
+    GET "/api/v1/users/{user_id}/usage/stats" => usage::stats::handle,
+        "get_usage_stats", PathUser, Ignored, Documented;
+    GET "/api/v1/users/{user_id}/usage/timeseries" => usage::timeseries::handle,
+        "get_usage_timeseries", HiddenPathUser, Ignored, Extension;
+    GET "/api/v1/usage/timeseries" => usage::all_timeseries::handle,
+        "get_all_usage_timeseries", Staff, Ignored, Extension;
+    GET "/api/v1/usage/summary" => usage::summary::handle,
+        "get_usage_summary", Staff, Ignored, Extension;
+    GET "/api/v1/users/{user_id}/usage/export" => usage::export::handle,
+        "export_usage", HiddenPathUser, Ignored, Extension;
+    GET "/api/v1/usage/export" => usage::export_all::handle,
+        "export_all_usage", Staff, Ignored, Extension;
+    GET "/api/v1/prices" => prices::list::handle,
+        "list_prices", AnyCaller, Ignored, Extension;
+    PUT "/api/v1/prices" => prices::put::handle,
+        "put_prices", Admin, Json, Extension;
+    POST "/api/v1/users/{user_id}/sessions" => sessions::create::handle,
+        "create_session", PathUser, Json, Documented;
+    GET "/api/v1/users/{user_id}/sessions" => sessions::list::handle,
+        "list_sessions", PathUser, Ignored, Documented;
+    PUT "/api/v1/sessions/{session_id}/status" => sessions::set_status::handle,
+        "update_session_status", OwnThings, Json, Documented;
+    DELETE "/api/v1/sessions/{session_id}" => sessions::delete::handle,
+        "delete_session", OwnThings, Ignored, Documented;
+    POST "/api/v1/sessions/{session_id}/messages" => messages::add::handle,
+        "add_message", OwnThings, Json, Documented;
+    GET "/api/v1/sessions/{session_id}/messages" => messages::list::handle,
+        "list_messages", OwnThings, Ignored, Documented;
+    GET "/api/v1/subscriptions/plans" => subscriptions::plans::handle,
+        "list_plans", Anyone, Ignored, Documented;
+    POST "/auth/dev-token" => auth::dev_token::handle,
+        "create_dev_token", Development, Ignored, Documented;
+    GET "/health" => system::health::handle,
+        "health", Anyone, Ignored, Documented;
+    GET "/livez" => system::livez::handle,
+        "livez", Anyone, Ignored, Extension;
+    GET "/readyz" => system::readyz::handle,
+        "readyz", Anyone, Ignored, Extension;
+    GET "/metrics" => system::metrics::handle,
+        "metrics", Metrics, Ignored, Documented;
+    GET "/" => system::root::handle,
+        "root", Anyone, Ignored, Extension;
+    GET "/openapi.json" => system::openapi::handle,
+        "openapi", Anyone, Ignored, Extension;
+    GET "/docs" => system::swagger::handle,
+        "docs", Anyone, Ignored, Documented;
+    GET "/redoc" => system::redoc::handle,
+        "redoc", Anyone, Ignored, Documented;
+    GET "/docs/assets/{file}" => system::docs_asset::handle,
+        "docs_asset", Anyone, Ignored, Extension;
+}
 
 /// Every route, in the order of the documentation.
 #[must_use]
 pub fn table() -> &'static [Route] {
-    static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
-        vec![
-            users::ensure::route(),
-            users::me::route(),
-            credits::consume::route(),
-            credits::recharge::route(),
-            credits::balance::route(),
-            credits::transactions::route(),
-            credits::account::route(),
-            credits::grants::route(),
-            credits::create_grant::route(),
-            credits::refund::route(),
-            credits::create_hold::route(),
-            credits::holds::route(),
-            credits::capture::route(),
-            credits::release::route(),
-            credits::budgets::route(),
-            credits::set_budgets::route(),
-            usage::record::route(),
-            usage::batch::route(),
-            usage::list::route(),
-            usage::correct::route(),
-            usage::explain::route(),
-            usage::stats::route(),
-            usage::timeseries::route(),
-            usage::all_timeseries::route(),
-            usage::summary::route(),
-            usage::export::route(),
-            usage::export_all::route(),
-            prices::list::route(),
-            prices::put::route(),
-            sessions::create::route(),
-            sessions::list::route(),
-            sessions::set_status::route(),
-            sessions::delete::route(),
-            messages::add::route(),
-            messages::list::route(),
-            subscriptions::plans::route(),
-            auth::dev_token::route(),
-            system::health::route(),
-            system::livez::route(),
-            system::readyz::route(),
-            system::metrics::route(),
-            system::root::route(),
-            system::openapi::route(),
-            system::docs::swagger_route(),
-            system::docs::redoc_route(),
-            system::docs::asset_route(),
-        ]
-    });
     &TABLE
 }
 

@@ -47,11 +47,18 @@ fn cycles<'a>(root: &str, sources: impl Iterator<Item = &'a Source>) -> Vec<Stri
         let name = source.path.trim_start_matches(root).trim_end_matches(".rs").replace('/', "::");
         if name == "lib" { "crate".to_owned() } else { format!("crate::{name}") }
     };
-    let modules: Modules<'_> = sources.map(|source| (named(source), read(&source.code))).collect();
+    let mut modules: Modules<'_> = sources.map(|source| (named(source), read(&source.code))).collect();
+    let files: BTreeSet<String> = modules.keys().cloned().collect();
+    // A folder without a file of its name is an inline module.
+    for file in &files {
+        for (end, _) in file.match_indices("::") {
+            modules.entry(file[..end].to_owned()).or_default();
+        }
+    }
     let used = |(name, module): (&String, &Module<'_>)| -> BTreeSet<String> {
         let owners = module.uses.iter().filter_map(|path| match resolve(&modules, name, path, 8)? {
-            Found::Item(owner) if owner != *name => Some(owner),
-            _ => None,
+            Found::Item(owner) => Some(file_of(&files, owner)).filter(|owner| owner != name),
+            Found::Module(_) => None,
         });
         owners.collect()
     };
@@ -75,6 +82,16 @@ fn cycles<'a>(root: &str, sources: impl Iterator<Item = &'a Source>) -> Vec<Stri
         }
     }
     found.into_values().collect()
+}
+
+/// The file that has a module: its own, or that around an inline module.
+fn file_of(files: &BTreeSet<String>, mut module: String) -> String {
+    while !files.contains(&module)
+        && let Some((around, _)) = module.rsplit_once("::")
+    {
+        module.truncate(around.len());
+    }
+    module
 }
 
 /// Follows a path from the module `here`. Nothing is found of other crates.
@@ -221,4 +238,11 @@ fn cycles_are_found_through_imports_and_re_exports() {
     }
     let child = [("b", "mod c; pub struct B; pub fn f(c: c::C) {}"), ("b/c", "pub struct C(super::B);")];
     assert_eq!(found(&child).len(), 1, "a child that uses its parent");
+
+    let inline = [
+        ("lib", "mod a; mod b { pub mod c; }"),
+        ("a", "use crate::b::c::C; pub struct A(C);"),
+        ("b/c", "pub struct C(super::super::a::A);"),
+    ];
+    assert_eq!(found(&inline), ["crates/x/src/: crate::a -> crate::b::c -> crate::a"], "an inline module");
 }

@@ -1,5 +1,7 @@
 //! `POST /auth/dev-token`: a token for trying things out, in development only (HTTP contract 2).
 
+use std::future::{Ready, ready};
+
 use kernel::UserId;
 
 use crate::http::{prelude::*, wire::Timestamp};
@@ -31,22 +33,7 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/auth/dev-token",
-        access: Access::Development,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "create_dev_token",
-        doc,
-        handler: |call| Box::pin(async move { handle(call) }),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("auth", "A token for development")
         .description("Answers in the development environment only, and without `DEVELOPMENT_ON_NETWORK=true` only callers on this machine. \
              It creates no user.")
@@ -58,7 +45,11 @@ fn doc() -> Doc {
         .errors(&[&catalogue::NOT_FOUND])
 }
 
-fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub fn handle(call: Call) -> Ready<Result<Reply, ApiError>> {
+    ready(answer(call))
+}
+
+fn answer(mut call: Call) -> Result<Reply, ApiError> {
     let DevTokenInput { user_id, email } = call.fields.input()?;
     let secret = call.app.development_secret.as_ref().ok_or_else(|| {
         tracing::error!("the development environment has no secret to sign tokens with");

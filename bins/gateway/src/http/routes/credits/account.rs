@@ -26,33 +26,18 @@ pub struct Account {
     updated_at: Timestamp,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/credits/account",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "get_credit_account",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Account").reply_envelope::<Account>(
         "Account retrieved successfully",
         json!({
             "user_id": "auth0|test123", "balance": 1000.0, "held": 70.0, "available": 930.0,
-            "lifetime_granted": 1000.0, "grants": [super::grant_example()],
+            "lifetime_granted": 1000.0, "grants": [super::bodies::grant_example()],
             "updated_at": "2025-07-28T00:35:31.550198Z",
         }),
     )
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let account = call.look_up(async |conn| credits::account(conn, clock, &user_id).await).await?;

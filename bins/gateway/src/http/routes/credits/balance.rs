@@ -2,22 +2,7 @@
 
 use crate::http::{call::rejected_caller, prelude::*};
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/credits/balance",
-        access: Access::PathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "get_user_balance",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Balance")
         .description("The posted balance. Every read after an acknowledged write shows it.")
         .reply_plain_envelope(
@@ -27,7 +12,7 @@ fn doc() -> Doc {
         )
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let (user_id, check) = call.user_unchecked()?;
     let balance = call.app.balances.ask(&user_id, check).await.map_err(ApiError::answered)?;
     let balance = balance.map_err(|why| rejected_caller(why, &user_id))?;

@@ -2,6 +2,7 @@
 
 use kernel::{Credits, FreeForm, UserId};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use web::words;
@@ -221,4 +222,35 @@ impl Hold {
             resolved_at: hold.resolved_at.map(Timestamp),
         }
     }
+}
+
+/// A transaction in the documents.
+pub fn transaction_example() -> Value {
+    json!({
+        "id": 456, "transaction_id": "txn_0190a6c8-1c2b-7def-8abc-0123456789ab", "user_id": "auth0|test123",
+        "transaction_type": "consume", "direction": "debit", "amount": 25.5, "credits_amount": 25.5,
+        "balance_before": 1000.0, "credits_before": 1000.0, "balance_after": 974.5, "credits_after": 974.5,
+        "usage_record_id": null, "reference_id": null, "hold_id": null, "description": "chat completion",
+        "metadata": {}, "created_at": "2025-07-28T00:35:31.550198Z", "updated_at": "2025-07-28T00:35:31.550198Z",
+    })
+}
+
+/// A grant in the documents.
+pub fn grant_example() -> Value {
+    json!({
+        "grant_id": 1, "kind": "initial", "amount": 1000.0, "remaining": 974.5, "held": 0.0, "priority": 100,
+        "effective_at": "2025-07-27T00:11:26.479685Z", "expires_at": null, "status": "open",
+        "description": "Initial credits", "transaction_id": "txn_0190a6c8-1c2b-7def-8abc-0123456789ab",
+        "created_at": "2025-07-27T00:11:26.479685Z",
+    })
+}
+
+/// A hold in the documents.
+pub fn hold_example() -> Value {
+    json!({
+        "hold_id": "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10", "user_id": "auth0|test123", "made_by": "service",
+        "amount": 70.0, "captured": 0.0, "released": 0.0, "uncollected": 0.0, "status": "open",
+        "expires_at": "2025-07-28T00:50:31.550198Z", "description": null, "metadata": {},
+        "created_at": "2025-07-28T00:35:31.550198Z", "resolved_at": null,
+    })
 }

@@ -39,22 +39,7 @@ pub struct Budget {
     resets_at: Option<Timestamp>,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/credits/budgets",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "get_budgets",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Budgets")
         .description(
             "A charge or hold needs room in each of them: spent + held + amount is at most the limit. Empty if the user has none.",
@@ -70,7 +55,7 @@ pub fn example(spent: f64) -> Value {
     }]})
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let budgets = call.look_up(async |conn| credits::budgets(conn, clock, &user_id).await).await?;

@@ -4,7 +4,7 @@ use credits::Action;
 use kernel::{Credits, FreeForm, fingerprint::v1};
 use uuid::Uuid;
 
-use super::Order;
+use super::order::{self, Order};
 use crate::http::{
     idempotency,
     prelude::*,
@@ -49,22 +49,7 @@ fn as_version_1(hold_id: Uuid, input: &CaptureHold, asked: v1::Fingerprint) -> v
         .object(input.metadata.as_ref())
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/credits/holds/{hold_id}/capture",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Json,
-        origin: Origin::Extension,
-        operation: "capture_hold",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Capture a hold")
         .description("A hold is captured once. What is not captured is released in the same commit. Users capture only holds of users.")
         .idempotent()
@@ -72,17 +57,17 @@ fn doc() -> Doc {
         .reply_envelope::<CapturedHold>(
             "Captured 42.5 credits",
             json!({
-                "hold": super::hold_example(), "transaction": super::transaction_example(),
+                "hold": super::bodies::hold_example(), "transaction": super::bodies::transaction_example(),
                 "remaining_credits": 957.5, "uncollected": 0.0,
             }),
         )
         .errors(&[&catalogue::HOLD_NOT_FOUND, &catalogue::HOLD_NOT_OPEN])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<CaptureHold>().await?;
     call.known()?;
-    let hold_id = super::hold_id(&call)?;
+    let hold_id = call.id_of_path("hold_id", &catalogue::HOLD_NOT_FOUND)?;
     let former = move |input: &CaptureHold, asked| as_version_1(hold_id, input, asked);
     let (input, key) = idempotency::key_at(&call, Some(("hold_id", hold_id)), input, former).await?;
     let order = Order {
@@ -91,7 +76,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         metadata: input.metadata.unwrap_or_default(),
         key,
     };
-    let answer = super::run(&call, order).await?;
+    let answer = order::run(&call, order).await?;
     let hold = answer.hold()?;
     let captured = hold.captured;
     let data = CapturedHold {

@@ -3,7 +3,7 @@
 use credits::Action;
 use kernel::{Credits, FreeForm, UserId, fingerprint::v1};
 
-use super::Order;
+use super::order::{self, Order};
 use crate::http::{
     idempotency,
     prelude::*,
@@ -58,22 +58,7 @@ fn as_version_1(input: &ConsumeCredits, asked: v1::Fingerprint) -> v1::Fingerpri
         .object(input.metadata.as_ref())
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/credits/consume",
-        access: Access::PathUser,
-        body: BodyRule::Json,
-        origin: Origin::Documented,
-        operation: "consume_credits",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Spend credits")
         .idempotent()
         .description("All or nothing: with less available, nothing is deducted. Exact under any concurrency.")
@@ -83,7 +68,7 @@ fn doc() -> Doc {
         .reply::<ConsumedCredits>(json!({
             "success": true, "status": "success", "remaining_credits": 974.5, "consumed_amount": 25.5,
             "message": "Successfully consumed 25.5 credits", "timestamp": "2025-07-28T00:35:31.550198Z",
-            "data": super::transaction_example(),
+            "data": super::bodies::transaction_example(),
         }))
         .errors(&[
             &catalogue::INSUFFICIENT_CREDITS,
@@ -92,7 +77,7 @@ fn doc() -> Doc {
         ])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<ConsumeCredits>().await?;
     call.agree_on_user(input.user_id.as_ref())?;
     let (input, key) = idempotency::key(&call, input, as_version_1).await?;
@@ -104,7 +89,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         action: Action::Consume { amount: input.amount, usage_record_id: input.usage_record_id },
         key,
     };
-    let answer = super::run(&call, order).await?;
+    let answer = order::run(&call, order).await?;
     let amount = input.amount;
     let message =
         Text::new(format!("Successfully consumed {amount} credits"), format!("成功消费 {amount} 积分"));

@@ -4,7 +4,7 @@ use credits::{Action, GrantKind, NewGrant, NewGrantKind, ReferenceScope};
 use kernel::{Credits, FreeForm, fingerprint::v1};
 use time::OffsetDateTime;
 
-use super::{Order, SCOPES, is_global};
+use super::order::{self, Order, SCOPES, is_global};
 use crate::http::{
     fields::{input::word_of, time::instant},
     idempotency,
@@ -51,7 +51,7 @@ pub struct CreatedGrant {
 
 /// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
 fn as_version_1(input: &CreateGrant, asked: v1::Fingerprint) -> v1::Fingerprint {
-    super::scoped(asked, input.reference_scope)
+    order::scoped(asked, input.reference_scope)
         .credits(Some(input.amount))
         .maybe(input.kind.map(|kind| GrantKind::from(kind).as_str()))
         .number(input.priority.map(i64::from))
@@ -62,35 +62,20 @@ fn as_version_1(input: &CreateGrant, asked: v1::Fingerprint) -> v1::Fingerprint 
         .object(input.metadata.as_ref())
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/credits/grants",
-        access: Access::StaffForPathUser,
-        body: BodyRule::Json,
-        origin: Origin::Extension,
-        operation: "create_grant",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Give credits")
         .idempotent()
         .body::<CreateGrant>(json!({"amount": 100.0, "kind": "promo", "description": "Welcome back"}))
         .reply_envelope::<CreatedGrant>(
             "Granted 100.0 credits successfully",
-            json!({"grant": super::grant_example(), "transaction": super::transaction_example()}),
+            json!({"grant": super::bodies::grant_example(), "transaction": super::bodies::transaction_example()}),
         )
         .errors(&[&catalogue::BALANCE_LIMIT_EXCEEDED, &catalogue::REFERENCE_CONFLICT])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<CreateGrant>().await?;
-    let scope = super::permitted(&call, input.reference_scope)?;
+    let scope = order::permitted(&call, input.reference_scope)?;
     let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let amount = input.amount;
     let plain = NewGrant::new(input.kind.unwrap_or(NewGrantKind::Promo), amount);
@@ -107,8 +92,8 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         metadata: input.metadata.unwrap_or_default(),
         key,
     };
-    let answer = super::run(&call, order).await?;
-    let grant = answer.applied.grant.clone().ok_or_else(|| super::broken("a grant made no grant"))?;
+    let answer = order::run(&call, order).await?;
+    let grant = answer.applied.grant.clone().ok_or_else(|| order::broken("a grant made no grant"))?;
     let data = CreatedGrant {
         grant: grant.into(),
         transaction: answer.applied.entry.clone().map(Transaction::from),

@@ -4,7 +4,7 @@ use credits::{Action, HOLD_TTL_DEFAULT, HoldMode};
 use kernel::{Credits, FreeForm, fingerprint::v1};
 use time::Duration;
 
-use super::Order;
+use super::order::{self, Order};
 use crate::http::{fields::input::word_of, idempotency, prelude::*, routes::credits::bodies::Hold};
 
 const MODES: &[(&str, HoldMode)] = &[("exact", HoldMode::Exact), ("clamp", HoldMode::Clamp)];
@@ -38,27 +38,12 @@ fn as_version_1(input: &CreateHold, asked: v1::Fingerprint) -> v1::Fingerprint {
         .object(input.metadata.as_ref())
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/credits/holds",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Json,
-        origin: Origin::Extension,
-        operation: "create_hold",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Hold credits")
         .description("Held credits stay in the balance and cannot be spent. A hold ends by capture, release or expiry.")
         .idempotent()
         .body::<CreateHold>(json!({"amount": 70.0, "mode": "exact", "ttl_seconds": 900}))
-        .reply_envelope::<Hold>("Held 70.0 credits", super::hold_example())
+        .reply_envelope::<Hold>("Held 70.0 credits", super::bodies::hold_example())
         .errors(&[
             &catalogue::INSUFFICIENT_CREDITS,
             &catalogue::BUDGET_EXCEEDED,
@@ -66,7 +51,7 @@ fn doc() -> Doc {
         ])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<CreateHold>().await?;
     let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let order = Order {
@@ -80,7 +65,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         metadata: input.metadata.unwrap_or_default(),
         key,
     };
-    let answer = super::run(&call, order).await?;
+    let answer = order::run(&call, order).await?;
     let hold = answer.hold()?;
     let message = Text::new(format!("Held {} credits", hold.amount), format!("已预留 {} 积分", hold.amount));
     Ok(answer.with_replay_header(call.envelope_at(answer.at, &message, hold)?))

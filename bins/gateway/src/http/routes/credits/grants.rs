@@ -25,30 +25,15 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/credits/grants",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "list_grants",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Grants")
         .description("In the order in which they are spent.")
         .query::<GrantsInput>()
         .paged(LIMIT)
-        .reply_list::<Grant>("Retrieved 1 grants", super::grant_example())
+        .reply_list::<Grant>("Retrieved 1 grants", super::bodies::grant_example())
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (GrantsInput { status }, page) = call.fields.list(LIMIT, &scope)?;
     let filter = status.unwrap_or(GrantFilter::Open);

@@ -26,30 +26,15 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/credits/holds",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "list_holds",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Holds")
         .description("Newest first.")
         .query::<HoldsInput>()
         .paged(LIMIT)
-        .reply_list::<Hold>("Retrieved 1 holds", super::hold_example())
+        .reply_list::<Hold>("Retrieved 1 holds", super::bodies::hold_example())
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (HoldsInput { status }, page) = call.fields.list(LIMIT, &scope)?;
     let filter = status.unwrap_or_default();

@@ -3,7 +3,7 @@
 use credits::{Action, ReferenceScope};
 use kernel::{Credits, FreeForm, fingerprint::v1};
 
-use super::{Order, SCOPES, is_global};
+use super::order::{self, Order, SCOPES, is_global};
 use crate::http::{
     fields::input::word_of,
     idempotency,
@@ -51,29 +51,14 @@ pub struct RechargedCredits {
 
 /// The fingerprint as version 1 made it, for keys that it stored. Nothing of it may change.
 fn as_version_1(input: &RechargeCredits, asked: v1::Fingerprint) -> v1::Fingerprint {
-    super::scoped(asked, input.reference_scope)
+    order::scoped(asked, input.reference_scope)
         .credits(Some(input.amount))
         .maybe(input.description.as_deref())
         .maybe(input.reference_id.as_deref())
         .object(input.metadata.as_ref())
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/credits/recharge",
-        access: Access::Recharge,
-        body: BodyRule::Json,
-        origin: Origin::Documented,
-        operation: "recharge_credits",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Add purchased credits")
         .idempotent()
         .description("Every field but `metadata` may be given in the query instead. Repeating a `reference_id` adds nothing.")
@@ -83,16 +68,16 @@ fn doc() -> Doc {
         }))
         .reply::<RechargedCredits>(json!({
             "success": true, "status": "success", "message": "Recharged 1000.0 credits successfully",
-            "timestamp": "2025-07-28T00:35:31.550198Z", "data": super::transaction_example(),
+            "timestamp": "2025-07-28T00:35:31.550198Z", "data": super::bodies::transaction_example(),
             "recharged_amount": 1000.0, "new_balance": 1974.5, "remaining_credits": 1974.5,
             "transaction_id": "txn_0190a6c8-1c2b-7def-8abc-0123456789ab", "replayed": false,
         }))
         .errors(&[&catalogue::BALANCE_LIMIT_EXCEEDED, &catalogue::REFERENCE_CONFLICT])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<RechargeCredits>().await?;
-    let scope = super::permitted(&call, input.reference_scope)?;
+    let scope = order::permitted(&call, input.reference_scope)?;
     let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let order = Order {
         description: Some(input.description.unwrap_or_else(|| "Credits recharged".to_owned())),
@@ -100,7 +85,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         action: Action::Recharge { amount: input.amount, reference_id: input.reference_id, scope },
         key,
     };
-    let answer = super::run(&call, order).await?;
+    let answer = order::run(&call, order).await?;
     let entry = answer.entry()?;
     let balance = answer.applied.balance.posted;
     let message = Text::new(

@@ -4,7 +4,7 @@ use credits::{Action, TransactionName};
 use kernel::{Credits, Detail, FreeForm, fingerprint::v1};
 use uuid::Uuid;
 
-use super::Order;
+use super::order::{self, Order};
 use crate::http::{
     idempotency,
     prelude::*,
@@ -35,29 +35,14 @@ fn as_version_1(input: &RefundCharge, asked: v1::Fingerprint) -> v1::Fingerprint
     named.credits(input.amount).word(&input.reason)
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/credits/refund",
-        access: Access::StaffForPathUser,
-        body: BodyRule::Json,
-        origin: Origin::Extension,
-        operation: "refund_charge",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Refund a charge")
         .description("In whole or in parts, up to the charge. What was spent returns to the grants it came from.")
         .idempotent()
         .body::<RefundCharge>(json!({
             "transaction_id": "txn_0190a6c8-1c2b-7def-8abc-0123456789ab", "amount": 5.0, "reason": "bad answer",
         }))
-        .reply_envelope::<Transaction>("Refunded 5.0 credits successfully", super::transaction_example())
+        .reply_envelope::<Transaction>("Refunded 5.0 credits successfully", super::bodies::transaction_example())
         .errors(&[
             &catalogue::REFUND_EXCEEDS_CHARGE,
             &catalogue::BALANCE_LIMIT_EXCEEDED,
@@ -76,7 +61,7 @@ async fn resolve(call: &Call, name: TransactionName) -> Result<Uuid, ApiError> {
     Ok(found.map_or(UNKNOWN, |entry| entry.transaction_id))
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<RefundCharge>().await?;
     let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let charge = resolve(&call, input.transaction_id).await?;
@@ -88,7 +73,7 @@ async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         key,
     };
     let answer =
-        super::run(&call, order).await.map_err(|error| named_as_asked(error, input.transaction_id))?;
+        order::run(&call, order).await.map_err(|error| named_as_asked(error, input.transaction_id))?;
     let entry = answer.entry()?;
     let amount = entry.amount;
     let message =

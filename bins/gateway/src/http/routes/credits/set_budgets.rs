@@ -44,22 +44,7 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::PUT,
-        path: "/api/v1/users/{user_id}/credits/budgets",
-        access: Access::StaffForPathUser,
-        body: BodyRule::Json,
-        origin: Origin::Extension,
-        operation: "set_budgets",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Set budgets")
         .description(
             "Replaces all budgets of the user. What was spent in a window that goes on stays spent, also before it had a \
@@ -69,7 +54,7 @@ fn doc() -> Doc {
         .reply_envelope::<Budgets>("Budgets set successfully", example(12.5))
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let budgets = call.input::<SetBudgets>().await?.budgets;
     let new: Vec<NewBudget> = budgets.into_iter().map(NewBudget::from).collect();
     let user_id = call.user().await?;

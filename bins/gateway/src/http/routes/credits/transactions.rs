@@ -37,22 +37,7 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/credits/transactions",
-        access: Access::PathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "list_transactions",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("credits", "Transactions")
         .description(
             "Newest first. Each `credits_before` is the `credits_after` of the transaction before it, and the newest \
@@ -60,7 +45,7 @@ fn doc() -> Doc {
         )
         .query::<TransactionsInput>()
         .paged(LIMIT)
-        .reply_list::<Transaction>("Retrieved 1 transactions", super::transaction_example())
+        .reply_list::<Transaction>("Retrieved 1 transactions", super::bodies::transaction_example())
 }
 
 /// Books what is due, as the next change of the account would: the newest transaction leaves the balance. Where it cannot be
@@ -81,7 +66,7 @@ async fn book_due(call: &Call, user_id: &UserId) {
     }
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (input, page) = call.fields.list::<TransactionsInput, i64>(LIMIT, &scope)?;
     let filter = TransactionFilter {

@@ -54,22 +54,7 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/sessions/{session_id}/messages",
-        access: Access::OwnThings,
-        body: BodyRule::Json,
-        origin: Origin::Documented,
-        operation: "add_message",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("sessions", "Add a message")
         .description(
             "The session's counters move in the same commit. The documented fields may be given in the query instead \
@@ -78,7 +63,7 @@ fn doc() -> Doc {
         .optional_body::<AddMessage>(json!({
             "role": "user", "content": "Hello", "message_type": "chat", "tokens_used": 5, "cost_usd": 0.001,
         }))
-        .reply_envelope::<MessageBody>("Message added to session", super::message_example())
+        .reply_envelope::<MessageBody>("Message added to session", super::body::message_example())
         .errors(&[&catalogue::SESSION_NOT_FOUND])
 }
 
@@ -109,7 +94,7 @@ fn content() -> impl Parse<Output = Content> {
     )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<AddMessage>().await?;
     call.known()?;
     let score = input

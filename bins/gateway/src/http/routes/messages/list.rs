@@ -19,22 +19,7 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/sessions/{session_id}/messages",
-        access: Access::OwnThings,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "list_messages",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("sessions", "Messages of a session")
         .description(
             "Oldest first. A page of large messages ends before its limit: while there are more, `X-Next-Cursor` leads on, \
@@ -42,11 +27,11 @@ fn doc() -> Doc {
         )
         .query::<MessagesInput>()
         .paged(LIMIT)
-        .reply_list::<MessageBody>("Retrieved 1 messages", super::message_example())
+        .reply_list::<MessageBody>("Retrieved 1 messages", super::body::message_example())
         .errors(&[&catalogue::SESSION_NOT_FOUND])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let list = call.list_scope();
     let (MessagesInput { role }, page) = call.fields.list(LIMIT, &list)?;
     let filter = MessageFilter { role };

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use usage::PriceFilter;
 
-use super::PriceBody;
+use super::body::{PriceBody, price_example};
 use crate::http::{
     call::{next_cursor, retrieved},
     fields::time::instant,
@@ -22,30 +22,15 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/prices",
-        access: Access::AnyCaller,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "list_prices",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("prices", "Prices")
         .description("The versions that hold at an instant, by provider, model, tier and step.")
         .query::<PricesInput>()
         .paged(LIMIT)
-        .reply_list::<PriceBody>("Retrieved 1 prices", super::price_example())
+        .reply_list::<PriceBody>("Retrieved 1 prices", price_example())
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (scope, now) = (call.list_scope(), call.now);
     let (PricesInput { model_name, at }, page) = call.fields.list(LIMIT, &scope)?;
     let filter = PriceFilter { model_name, at: at.unwrap_or(now) };

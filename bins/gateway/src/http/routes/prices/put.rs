@@ -8,7 +8,7 @@ use usage::{
     rating::{Key, Per, Rate, TokenClass},
 };
 
-use super::PriceBody;
+use super::body::{PriceBody, price_example};
 use crate::http::{
     fault::{Fault, Problem, Step},
     fields::{
@@ -67,22 +67,7 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::PUT,
-        path: "/api/v1/prices",
-        access: Access::Admin,
-        body: BodyRule::Json,
-        origin: Origin::Extension,
-        operation: "put_prices",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("prices", "Put prices")
         .description(
             "All or none. Each ends the running version of the same model, provider, tier and step where it begins; versions \
@@ -97,10 +82,10 @@ fn doc() -> Doc {
                 "request": {"credits": 0.01, "per": 1},
             },
         }]}))
-        .reply_list::<PriceBody>("Put 1 prices", super::price_example())
+        .reply_list::<PriceBody>("Put 1 prices", price_example())
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let prices = call.input::<PutPrices>().await?.prices;
     let new: Vec<NewPrice> = prices.into_iter().map(NewPrice::from).collect();
     call.known()?;

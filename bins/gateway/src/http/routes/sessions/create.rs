@@ -44,22 +44,7 @@ pub struct CreatedSession {
     data: SessionBody,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/sessions",
-        access: Access::PathUser,
-        body: BodyRule::Json,
-        origin: Origin::Documented,
-        operation: "create_session",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("sessions", "Create a session")
         .optional_body::<CreateSession>(json!({
             "conversation_data": {"topic": "test session"}, "metadata": {"source": "test"},
@@ -67,12 +52,12 @@ fn doc() -> Doc {
         .reply::<CreatedSession>(json!({
             "success": true, "session_id": "4da97cfa-b95f-4898-8b7d-2786ff703ce0", "user_id": "auth0|test123",
             "status": "active", "message_count": 0, "created_at": "2025-07-27T00:11:26.479685Z",
-            "message": "Session created successfully", "title": null, "data": super::session_example(),
+            "message": "Session created successfully", "title": null, "data": super::body::session_example(),
         }))
         .errors(&[&catalogue::USER_ID_MISMATCH])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<CreateSession>().await?;
     call.agree_on_user(input.user_id.as_ref())?;
     let new = NewSession {

@@ -11,22 +11,7 @@ pub struct DeletedSession {
     deleted: bool,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::DELETE,
-        path: "/api/v1/sessions/{session_id}",
-        access: Access::OwnThings,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "delete_session",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("sessions", "Delete a session")
         .description("The session and its messages go in one transaction.")
         .reply_envelope::<DeletedSession>(
@@ -36,7 +21,7 @@ fn doc() -> Doc {
         .errors(&[&catalogue::SESSION_NOT_FOUND])
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);
     let done = call.decide(async |tx| sessions::delete(tx, session_id, &scope).await).await?;

@@ -17,7 +17,7 @@ input! {
         /// Only sessions whose status is `active`.
         active_only: Option<bool> = optional(Query, parse::boolean()), default(false), example(false);
         /// Only sessions of this status.
-        status: Option<Status> = optional(Query, parse::one_of(super::STATUSES)), check(|fields| {
+        status: Option<Status> = optional(Query, parse::one_of(super::body::STATUSES)), check(|fields| {
             if active_only == Some(true) && status.is_some_and(|status| status != Status::Active) {
                 fields.fault("query", "status", Problem::value("active_only asks for another status"));
             }
@@ -25,30 +25,15 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/sessions",
-        access: Access::PathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "list_sessions",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("sessions", "Sessions of a user")
         .description("Newest created first.")
         .query::<SessionsInput>()
         .paged(LIMIT)
-        .reply_list::<SessionBody>("Retrieved 1 sessions", super::session_example())
+        .reply_list::<SessionBody>("Retrieved 1 sessions", super::body::session_example())
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (SessionsInput { active_only, status }, page) = call.fields.list(LIMIT, &scope)?;
     let status = if active_only == Some(true) { Some(Status::Active) } else { status };

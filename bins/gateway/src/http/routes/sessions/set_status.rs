@@ -8,26 +8,11 @@ input! {
     /// The status to set.
     pub struct SetStatus {
         /// The status.
-        status: Status = required(Either, parse::one_of(super::STATUSES)), example("completed");
+        status: Status = required(Either, parse::one_of(super::body::STATUSES)), example("completed");
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::PUT,
-        path: "/api/v1/sessions/{session_id}/status",
-        access: Access::OwnThings,
-        body: BodyRule::Json,
-        origin: Origin::Documented,
-        operation: "update_session_status",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("sessions", "Set the status of a session")
         .description("The status may be given in the query or in the body.")
         .optional_body::<SetStatus>(json!({"status": "completed"}))
@@ -35,7 +20,7 @@ fn doc() -> Doc {
         .errors(&[&catalogue::SESSION_NOT_FOUND])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let SetStatus { status } = call.input().await?;
     call.known()?;
     let (session_id, scope) = (call.session_id()?, call.scope()?);

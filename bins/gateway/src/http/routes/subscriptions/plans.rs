@@ -1,23 +1,10 @@
 //! `GET /api/v1/subscriptions/plans`: what can be subscribed to (HTTP contract 8.1).
 
+use std::future::{Ready, ready};
+
 use crate::http::prelude::*;
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/subscriptions/plans",
-        access: Access::Anyone,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "list_plans",
-        doc,
-        handler: |_call| Box::pin(async { handle() }),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     let plan = json!({"type": "object", "properties": {
         "name": {"type": "string"}, "price_monthly": {"type": "number"}, "credits": {"type": "integer"},
         "features": {"type": "array", "items": {"type": "string"}}, "duration_days": {"type": "integer"},
@@ -31,6 +18,10 @@ fn doc() -> Doc {
     Doc::new("subscriptions", "Plans").reply_as("application/json", schema, example)
 }
 
-fn handle() -> Result<Reply, ApiError> {
+pub fn handle(_call: Call) -> Ready<Result<Reply, ApiError>> {
+    ready(answer())
+}
+
+fn answer() -> Result<Reply, ApiError> {
     Reply::json(&billing::catalogue())
 }

@@ -1,6 +1,6 @@
 //! `GET /health`: the documented health report, with a real probe of the database (HTTP contract 2).
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 
 use crate::http::{prelude::*, wire::Timestamp};
 
@@ -60,22 +60,7 @@ pub struct ServiceStatus {
     features: [&'static str; 4],
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/health",
-        access: Access::Anyone,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "health",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("system", "Health report")
         .description("Probes the database; 503 with the same members when it does not answer or does not take writes.")
         .reply::<Health>(json!({
@@ -94,7 +79,7 @@ fn doc() -> Doc {
         .unavailable("The database does not answer or does not take writes.")
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let up = call.app.readiness.ask().await.database;
     let word = |good, bad| if up { good } else { bad };
     let timestamp = Timestamp(call.now);

@@ -1,23 +1,10 @@
 //! `GET /metrics`: measurements in Prometheus text format (HTTP contract 13).
 
+use std::future::{Ready, ready};
+
 use crate::http::prelude::*;
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/metrics",
-        access: Access::Metrics,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "metrics",
-        doc,
-        handler: |call| Box::pin(async move { handle(&call) }),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("system", "Measurements").description("Prometheus text format 0.0.4.").reply_as(
         "text/plain",
         json!({"type": "string"}),
@@ -25,6 +12,10 @@ fn doc() -> Doc {
     )
 }
 
-fn handle(call: &Call) -> Result<Reply, ApiError> {
+pub fn handle(call: Call) -> Ready<Result<Reply, ApiError>> {
+    ready(answer(&call))
+}
+
+fn answer(call: &Call) -> Result<Reply, ApiError> {
     Ok(Reply::new("text/plain; version=0.0.4; charset=utf-8", call.app.metrics.render()))
 }

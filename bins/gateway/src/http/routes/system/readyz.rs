@@ -1,6 +1,6 @@
 //! `GET /readyz`: whether requests should be sent here (HTTP contract 2).
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 
 use crate::http::prelude::*;
 
@@ -31,22 +31,7 @@ pub struct Checks {
     migrations: &'static str,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/readyz",
-        access: Access::Anyone,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "readyz",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("system", "Should requests be sent here?")
         .description("503 while the database does not take writes, writes or reads are stuck, a migration is missing, or the process is \
                       shutting down. Answers within 2 seconds.")
@@ -54,7 +39,7 @@ fn doc() -> Doc {
         .unavailable("Requests should not be sent here.")
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let found = call.app.readiness.ask().await;
     let (database, migrations) = (found.database, found.migrations);
     let ready = database && migrations && call.app.is_serving();

@@ -1,5 +1,7 @@
 //! `GET /`: what answers here (HTTP contract 2).
 
+use std::future::{Ready, ready};
+
 use crate::http::{prelude::*, wire::Timestamp};
 
 /// Name of the service.
@@ -11,29 +13,18 @@ pub struct About {
     timestamp: Timestamp,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/",
-        access: Access::Anyone,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "root",
-        doc,
-        handler: |call| Box::pin(async move { handle(&call) }),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("system", "What answers here").reply::<About>(json!({
         "service": "User Management Service", "status": "operational", "version": "0.1.0",
         "timestamp": "2025-07-27T00:32:57.736450Z",
     }))
 }
 
-fn handle(call: &Call) -> Result<Reply, ApiError> {
+pub fn handle(call: Call) -> Ready<Result<Reply, ApiError>> {
+    ready(answer(&call))
+}
+
+fn answer(call: &Call) -> Result<Reply, ApiError> {
     let app = &call.app.config.app;
     Reply::json(&About {
         service: app.name.clone(),

@@ -40,22 +40,7 @@ input! {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/usage/timeseries",
-        access: Access::Staff,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "get_all_usage_timeseries",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Usage over time across users").description(
         "Exact as of the read. Series beyond `top` are added up in one with the group `{\"other\": true}`. The total of \
          `active_users` is the number of different users of the window, not a sum; a user is active where he has a record, \
@@ -84,7 +69,7 @@ fn doc() -> Doc {
         )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let context = SeriesContext::new(&call, &WORDS).await?;
     let input = call.fields.read(|fields| AllSeriesInput::read(fields, &context))?;
     let lines_max = input.top.unwrap_or(TOP);

@@ -121,22 +121,7 @@ struct FailedItem {
     detail: serde_json::Value,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/usage/batch",
-        access: Access::OwnThings,
-        body: BodyRule::Batch,
-        origin: Origin::Documented,
-        operation: "record_usage_batch",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Record many uses")
         .idempotent()
         .description(
@@ -160,7 +145,7 @@ fn doc() -> Doc {
         )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let begun = idempotency::begun(&call)?;
     let read = move |fields: &mut Fields| {
         let items = UsageBatch::read(fields, &())?.records.into_iter().enumerate();

@@ -42,22 +42,7 @@ fn as_version_1(record_id: i64, input: &CorrectUsage, asked: v1::Fingerprint) ->
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/usage/{id}/correct",
-        access: Access::StaffForPathUser,
-        body: BodyRule::Json,
-        origin: Origin::Extension,
-        operation: "correct_usage",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Take a record back")
         .idempotent()
         .description(
@@ -71,7 +56,7 @@ fn doc() -> Doc {
         .reply_envelope::<CorrectedUsage>(
             "Usage record corrected",
             json!({
-                "correction": super::record_example(), "replacement": super::record_example(), "refund": null,
+                "correction": super::record_body::record_example(), "replacement": super::record_body::record_example(), "refund": null,
             }),
         )
         .errors(&[
@@ -84,12 +69,12 @@ fn doc() -> Doc {
         ])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<CorrectUsage>().await?;
     if let Some(item) = &input.replacement {
         call.agree_on_user(item.user_id.as_ref())?;
     }
-    let record_id = super::record_id(&call)?;
+    let record_id = call.id_of_path("id", &catalogue::USAGE_RECORD_NOT_FOUND)?;
     let former = move |input: &CorrectUsage, asked| as_version_1(record_id, input, asked);
     let (input, key) = idempotency::key_at(&call, Some(("id", record_id)), input, former).await?;
     let user_id = call.user().await?;

@@ -10,7 +10,7 @@ use usage::{
 use crate::http::{
     exact::Exact,
     prelude::*,
-    routes::{prices::PriceBody, usage::record_body::UsageBody},
+    routes::{prices::body::PriceBody, usage::record_body::UsageBody},
 };
 
 words! {
@@ -65,28 +65,13 @@ struct Paid {
     amount: Credits,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/usage/{id}/explain",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "explain_usage",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Explain a charge")
         .description("The charge of a record, computed again from the price that rated it, and the grants that paid.")
         .reply_envelope::<Explanation>(
             "Charge explained",
             json!({
-                "usage": super::record_example(), "price": null, "terms": [], "charged": 5.5, "recomputed": null,
+                "usage": super::record_body::record_example(), "price": null, "terms": [], "charged": 5.5, "recomputed": null,
                 "matches": null, "grants": [],
             }),
         )
@@ -100,8 +85,8 @@ struct Found {
     grants: Vec<(i64, Credits)>,
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
-    let id = super::record_id(&call)?;
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
+    let id = call.id_of_path("id", &catalogue::USAGE_RECORD_NOT_FOUND)?;
     let user_id = call.user().await?;
     let found = call
         .look_up(async |conn| find(conn, &user_id, id).await)

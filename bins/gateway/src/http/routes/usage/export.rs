@@ -2,7 +2,7 @@
 
 use usage::RecordFilter;
 
-use super::{FilterInput, export_format::Format, export_stream};
+use super::{export_format::Format, export_stream, filter::FilterInput};
 use crate::http::prelude::*;
 
 const FORMATS: &[(&str, Format)] = &[("csv", Format::Csv), ("ndjson", Format::Ndjson)];
@@ -25,22 +25,7 @@ impl ExportInput {
     }
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/usage/export",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "export_usage",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     described(
         Doc::new("usage", "Usage records as a file").description(
             "Streamed, oldest first. CSV by RFC 4180, with a header; texts that a spreadsheet would take for a formula \
@@ -59,7 +44,7 @@ pub fn described(doc: Doc) -> Doc {
     )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (filter, format) = call.fields.input::<ExportInput>()?.split();
     let user_id = call.user().await?;
     export_stream::reply(&call, Some(user_id), filter, format).await

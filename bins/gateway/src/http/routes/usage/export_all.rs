@@ -6,29 +6,14 @@ use super::{
 };
 use crate::http::prelude::*;
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/usage/export",
-        access: Access::Staff,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "export_all_usage",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     described(
         Doc::new("usage", "Usage records of all users as a file")
             .description("As the export of one user, in the order of user and time."),
     )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let (filter, format) = call.fields.input::<ExportInput>()?.split();
     call.known()?;
     export_stream::reply(&call, None, filter, format).await

@@ -1,6 +1,6 @@
 //! `GET /api/v1/users/{user_id}/usage`: usage records, newest first (HTTP contract 4.2).
 
-use super::FilterInput;
+use super::filter::FilterInput;
 use crate::http::{
     call::{next_cursor, retrieved},
     prelude::*,
@@ -9,30 +9,15 @@ use crate::http::{
 
 const LIMIT: i64 = 50;
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/usage",
-        access: Access::PathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "list_usage",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Usage history")
         .description("Newest first.")
         .query::<FilterInput>()
         .paged(LIMIT)
-        .reply_list::<UsageBody>("Retrieved 1 usage records", super::record_example())
+        .reply_list::<UsageBody>("Retrieved 1 usage records", super::record_body::record_example())
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let scope = call.list_scope();
     let (filter, page) = call.fields.list::<FilterInput, _>(LIMIT, &scope)?;
     let filter = filter.into();

@@ -37,22 +37,7 @@ pub struct RecordedUsage {
     replayed: Option<bool>,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/{user_id}/usage",
-        access: Access::Metering,
-        body: BodyRule::Json,
-        origin: Origin::Documented,
-        operation: "record_usage",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Record usage")
         .idempotent()
         .description(
@@ -69,7 +54,7 @@ fn doc() -> Doc {
         }))
         .reply::<RecordedUsage>(json!({
             "success": true, "status": "success", "message": "Usage recorded successfully",
-            "timestamp": "2025-07-25T01:15:30.123000Z", "data": super::record_example(),
+            "timestamp": "2025-07-25T01:15:30.123000Z", "data": super::record_body::record_example(),
         }))
         .errors(&[
             &catalogue::USER_ID_MISMATCH,
@@ -82,7 +67,7 @@ fn doc() -> Doc {
         ])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input_with(|fields| RecordUsage::read(fields, &RecordPlace::Body)).await?;
     call.agree_on_user(input.user_id.as_ref())?;
     let (input, key) = idempotency::key(&call, input, item::as_version_1).await?;

@@ -2,6 +2,7 @@
 
 use kernel::{Credits, FreeForm, Usd, UserId};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::cell::Cell;
@@ -109,4 +110,18 @@ record_members! {
         /// Record that this one takes back: its figures are those, negated.
         correction_of: Option<i64> = record.correction_of;
     }
+}
+
+/// A usage record in the documents.
+pub fn record_example() -> Value {
+    json!({
+        "id": 1001, "user_id": "auth0|test123", "session_id": "sess_abc123def456", "trace_id": "trace_xyz789abc",
+        "endpoint": "/api/chat/completion", "event_type": "ai_chat", "credits_charged": 5.5, "cost_usd": 0.011,
+        "calculation_method": "gpt4_pricing", "tokens_used": 1250, "prompt_tokens": 800, "completion_tokens": 450,
+        "model_name": "gpt-4", "provider": "openai", "tool_name": "chat_service",
+        "operation_name": "generate_response", "billing_metadata": {"billing_tier": "pro"},
+        "request_data": {"temperature": 0.7}, "response_data": {"finish_reason": "stop"},
+        "created_at": "2025-07-25T01:15:30.123000Z", "recorded_by": "service", "event_id": null, "charged": false, "credits_uncollected": 0.0,
+        "transaction_id": null, "correction_of": null,
+    })
 }

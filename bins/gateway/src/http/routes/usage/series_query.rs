@@ -7,7 +7,7 @@ use usage::{Dimension, RecordFilter, Selection, SeriesQuery, Unit, UsageRefusal,
 use web::input;
 
 use super::{
-    CLASSES, SelectionInput,
+    filter::{CLASSES, SelectionInput},
     series_body::{BUCKETS, Fill, Metric, Shape},
 };
 use crate::http::{

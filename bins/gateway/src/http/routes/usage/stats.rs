@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kernel::{CreditsSum, UsdSum};
 
 use super::{
-    FilterInput,
+    filter::FilterInput,
     series_body::{CoverageName, coverage},
 };
 use crate::http::prelude::*;
@@ -43,22 +43,7 @@ pub struct DateRange {
     end_date: Option<String>,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/usage/stats",
-        access: Access::PathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "get_usage_stats",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Usage statistics").description(
         "Exact as of the read. A record that was taken back and its correction add up to nothing, also in counts.",
     ).query::<FilterInput>().reply_envelope::<UsageStats>(
@@ -72,7 +57,7 @@ fn doc() -> Doc {
     )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let filter = call.fields.input::<FilterInput>()?.into();
     let echo = |name| call.fields.query_text(name).map(str::to_owned);
     let date_range = DateRange { start_date: echo("start_date"), end_date: echo("end_date") };

@@ -18,22 +18,7 @@ const DAYS: u16 = 30;
 /// A summary is not split, and shows everything.
 const NO_WORDS: Words = Words { dimensions: &[], metrics: &[] };
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/usage/summary",
-        access: Access::Staff,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "get_usage_summary",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Usage at a glance").description(
         "Across all users, exact as of one snapshot; the last 30 local days by default. `feature_use` is ordered by credits, \
          `cost_by_model` by cost, each with at most 100 rows. Suggestions follow fixed rules: `costly_model` (one model makes \
@@ -64,7 +49,7 @@ fn doc() -> Doc {
     )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let context = SeriesContext::new(&call, &NO_WORDS).await?;
     let SummaryInput { dates, tz, recorded_by } =
         call.fields.read(|fields| SummaryInput::read(fields, &context))?;

@@ -25,22 +25,7 @@ const WORDS: Words = Words {
     ],
 };
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/{user_id}/usage/timeseries",
-        access: Access::HiddenPathUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Extension,
-        operation: "get_usage_timeseries",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("usage", "Usage over time").description(
         "Exact as of the read. The points of a series add up to its totals, and those of all series to the statistics of the \
          window. At most 20,000 points: buckets times series.",
@@ -65,7 +50,7 @@ fn doc() -> Doc {
     )
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let context = SeriesContext::new(&call, &WORDS).await?;
     let input = call.fields.read(|fields| SeriesInput::read(fields, &context))?;
     let asked = Asked::new(input, &context);

@@ -47,22 +47,7 @@ pub struct EnsuredUser {
     created: bool,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::POST,
-        path: "/api/v1/users/ensure",
-        access: Access::Newcomer,
-        body: BodyRule::Json,
-        origin: Origin::Documented,
-        operation: "ensure_user",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("users", "Make sure a user exists")
         .description(
             "Call it after every login. A new user gets one initial grant of credits, but not with the token of an anonymous \
@@ -80,7 +65,7 @@ fn doc() -> Doc {
         .errors(&[&catalogue::DUPLICATE_ENTRY])
 }
 
-async fn handle(mut call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<EnsureUser>().await?;
     let user_id = user_id_of(call.principal()?, input.auth0_id)?;
     let role = if call.app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };

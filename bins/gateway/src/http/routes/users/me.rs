@@ -27,29 +27,14 @@ pub struct Me {
     is_active: bool,
 }
 
-/// The route.
-#[must_use]
-pub fn route() -> Route {
-    Route {
-        method: Method::GET,
-        path: "/api/v1/users/me",
-        access: Access::NamedUser,
-        body: BodyRule::Ignored,
-        origin: Origin::Documented,
-        operation: "get_current_user",
-        doc,
-        handler: |call| Box::pin(handle(call)),
-    }
-}
-
-fn doc() -> Doc {
+pub fn doc() -> Doc {
     Doc::new("users", "The user of the token").named_user().reply::<Me>(json!({
         "user_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User", "credits": 974.5,
         "credits_total": 1000, "plan": "free", "is_active": true,
     }))
 }
 
-async fn handle(call: Call) -> Result<Reply, ApiError> {
+pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let user = call.look_up(async |conn| identity::users::find(conn, &user_id).await).await?;
     let user = user.ok_or_else(|| ApiError::user_not_found(&user_id))?;

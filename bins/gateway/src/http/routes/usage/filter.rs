@@ -1,43 +1,15 @@
-//! Routes of the group `usage`.
+//! Filters of usage records (HTTP contract 4.2).
 
-pub mod all_timeseries;
-pub mod batch;
-mod cell;
-pub mod correct;
-pub mod explain;
-pub mod export;
-pub mod export_all;
-pub mod export_format;
-pub mod export_stream;
-mod item;
-pub mod list;
-pub mod record;
-pub mod record_body;
-pub mod series_body;
-pub mod series_query;
-pub mod stats;
-pub mod summary;
-pub mod summary_body;
-pub mod timeseries;
-
-use ::usage::RecordFilter;
-use kernel::{CallerClass, Detail};
-use serde_json::{Value, json};
+use kernel::CallerClass;
+use usage::RecordFilter;
 
 use crate::http::{
-    call::path_parameter,
     fields::dates::{Dates, Days, End},
     prelude::*,
 };
 
-const CLASSES: &[(&str, CallerClass)] = &[("user", CallerClass::User), ("service", CallerClass::Service)];
-
-/// The usage record of the path. What is not an integer is an unknown record.
-fn record_id(call: &Call) -> Result<i64, ApiError> {
-    let text = path_parameter(&call.request, "id");
-    text.parse()
-        .map_err(|_| ApiError::new(&catalogue::USAGE_RECORD_NOT_FOUND).detail("id", Detail::Text(text)))
-}
+/// The classes of callers by their names.
+pub const CLASSES: &[(&str, CallerClass)] = &[("user", CallerClass::User), ("service", CallerClass::Service)];
 
 input! {
     /// Filters without dates.
@@ -87,17 +59,4 @@ impl From<FilterInput> for RecordFilter {
     fn from(FilterInput { dates, selection }: FilterInput) -> Self {
         Self { from: dates.start, to: dates.end.map(End::last), ..selection.into() }
     }
-}
-
-fn record_example() -> Value {
-    json!({
-        "id": 1001, "user_id": "auth0|test123", "session_id": "sess_abc123def456", "trace_id": "trace_xyz789abc",
-        "endpoint": "/api/chat/completion", "event_type": "ai_chat", "credits_charged": 5.5, "cost_usd": 0.011,
-        "calculation_method": "gpt4_pricing", "tokens_used": 1250, "prompt_tokens": 800, "completion_tokens": 450,
-        "model_name": "gpt-4", "provider": "openai", "tool_name": "chat_service",
-        "operation_name": "generate_response", "billing_metadata": {"billing_tier": "pro"},
-        "request_data": {"temperature": 0.7}, "response_data": {"finish_reason": "stop"},
-        "created_at": "2025-07-25T01:15:30.123000Z", "recorded_by": "service", "event_id": null, "charged": false, "credits_uncollected": 0.0,
-        "transaction_id": null, "correction_of": null,
-    })
 }

@@ -1,7 +1,4 @@
-//! Routes about prices (HTTP contract 4.8).
-
-pub mod list;
-pub mod put;
+//! Prices in answers (HTTP contract 4.8).
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -93,7 +90,8 @@ impl From<PriceVersion> for PriceBody {
     }
 }
 
-fn price_example() -> Value {
+/// A price in the documents.
+pub fn price_example() -> Value {
     json!({
         "id": 7, "model_name": "gpt-4", "provider": "openai", "service_tier": null, "min_context": 0,
         "rates": {

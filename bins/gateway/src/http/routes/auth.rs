@@ -1,3 +1,0 @@
-//! Routes of the group `auth`.
-
-pub mod dev_token;

@@ -1,3 +1,0 @@
-//! Routes of the group `subscriptions`.
-
-pub mod plans;

@@ -1,4 +1,0 @@
-//! Routes of the group `users`.
-
-pub mod ensure;
-pub mod me;
