@@ -1,18 +1,16 @@
 //! Calls of this service: beyond those of [`web`] they have users with a status, and the database.
 
-use std::{cell::Cell, rc::Rc, str::FromStr};
+use std::{cell::Cell, fmt::Display, rc::Rc, str::FromStr};
 
 use flows::{CallerCheck, CallerRejected};
 use identity::VerifiedToken;
-use kernel::{Detail, Principal, UserId};
+use kernel::{Detail, Principal, Slice, UserId};
 use pg::{DbError, PgConnection, Tx};
+use serde::Serialize;
 use uuid::Uuid;
-use web::{ApiError, catalogue::Entry, read_slots::Slot};
+use web::{ApiError, Reply, call::retrieved, catalogue::Entry, fields::page::next_cursor, read_slots::Slot};
 
-pub use web::{
-    call::{path_parameter, retrieved},
-    fields::page::next_cursor,
-};
+pub use web::call::path_parameter;
 
 use super::{
     catalogue,
@@ -146,6 +144,23 @@ pub(crate) trait AppCall {
         let place: Vec<_> =
             ["user_id", "session_id"].map(|name| path_parameter(&self.this().request, name)).to_vec();
         format!("{} {place:?} {}", self.this().operation, self.this().fields.filters())
+    }
+
+    /// The answer with a part of the list of this scope: its bodies, their number with the noun in both languages, and the
+    /// cursor of the next part.
+    ///
+    /// # Errors
+    /// 500 if a body cannot be written.
+    fn list_reply<T, B: Serialize, P: Display>(
+        &self,
+        scope: &str,
+        slice: Slice<T, P>,
+        body: impl Fn(T) -> B,
+        (things, counted): (&str, &str),
+    ) -> Result<Reply, ApiError> {
+        let next = next_cursor(scope, slice.next.as_ref());
+        let items: Vec<B> = slice.items.into_iter().map(body).collect();
+        Ok(self.this().envelope(&retrieved(items.len(), things, counted), items)?.next_cursor(next))
     }
 
     /// Reads lists and statistics, a few at a time for each user (see [`web::read_slots`]).

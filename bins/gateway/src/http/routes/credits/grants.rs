@@ -2,11 +2,7 @@
 
 use credits::GrantFilter;
 
-use crate::http::{
-    call::{next_cursor, retrieved},
-    prelude::*,
-    routes::credits::bodies::Grant,
-};
+use crate::http::{prelude::*, routes::credits::bodies::Grant};
 
 const LIMIT: i64 = 50;
 
@@ -40,7 +36,5 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call.read(async |conn| credits::grants(conn, clock, &user_id, filter, &page).await).await?;
-    let items: Vec<Grant> = slice.items.into_iter().map(Grant::from).collect();
-    let message = retrieved(items.len(), "grants", "积分批次");
-    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    call.list_reply(&scope, slice, Grant::from, ("grants", "积分批次"))
 }

@@ -2,11 +2,7 @@
 
 use credits::{HoldFilter, HoldStatus};
 
-use crate::http::{
-    call::{next_cursor, retrieved},
-    prelude::*,
-    routes::credits::bodies::Hold,
-};
+use crate::http::{prelude::*, routes::credits::bodies::Hold};
 
 const LIMIT: i64 = 50;
 
@@ -41,7 +37,5 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call.read(async |conn| credits::holds(conn, clock, &user_id, filter, &page).await).await?;
-    let items: Vec<Hold> = slice.items.into_iter().map(|hold| Hold::new(user_id.clone(), hold)).collect();
-    let message = retrieved(items.len(), "holds", "预留记录");
-    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    call.list_reply(&scope, slice, |hold| Hold::new(user_id.clone(), hold), ("holds", "预留记录"))
 }

@@ -6,7 +6,6 @@ use kernel::{Actor, CallerClass, FreeForm, UserId};
 use uuid::Uuid;
 
 use crate::http::{
-    call::{next_cursor, retrieved},
     fields::dates::{Dates, Days, End},
     prelude::*,
     routes::credits::bodies::Transaction,
@@ -91,7 +90,5 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
             call.read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await).await?
         }
     };
-    let items: Vec<Transaction> = slice.items.into_iter().map(Transaction::from).collect();
-    let message = retrieved(items.len(), "transactions", "交易记录");
-    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    call.list_reply(&scope, slice, Transaction::from, ("transactions", "交易记录"))
 }

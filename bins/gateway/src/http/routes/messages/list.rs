@@ -3,11 +3,7 @@
 use sessions::{MessageFilter, Role};
 
 use super::add::ROLES;
-use crate::http::{
-    call::{next_cursor, retrieved},
-    prelude::*,
-    routes::messages::body::MessageBody,
-};
+use crate::http::{prelude::*, routes::messages::body::MessageBody};
 
 const LIMIT: i64 = 100;
 
@@ -45,7 +41,5 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         })
         .await?;
     let slice = found.map_err(|refusal| ApiError::from_failure(&refusal))?;
-    let items: Vec<MessageBody> = slice.items.into_iter().map(MessageBody::from).collect();
-    let message = retrieved(items.len(), "messages", "消息");
-    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&list, slice.next.as_ref())))
+    call.list_reply(&list, slice, MessageBody::from, ("messages", "消息"))
 }

@@ -4,11 +4,7 @@ use time::OffsetDateTime;
 use usage::PriceFilter;
 
 use super::body::{PriceBody, price_example};
-use crate::http::{
-    call::{next_cursor, retrieved},
-    fields::time::instant,
-    prelude::*,
-};
+use crate::http::{fields::time::instant, prelude::*};
 
 const LIMIT: i64 = 50;
 
@@ -36,7 +32,5 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let filter = PriceFilter { model_name, at: at.unwrap_or(now) };
     call.known()?;
     let slice = call.read(async |conn| usage::prices::list(conn, &filter, &page).await).await?;
-    let items: Vec<PriceBody> = slice.items.into_iter().map(PriceBody::from).collect();
-    let message = retrieved(items.len(), "prices", "个价格");
-    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    call.list_reply(&scope, slice, PriceBody::from, ("prices", "个价格"))
 }

@@ -2,12 +2,7 @@
 
 use sessions::{SessionFilter, Status};
 
-use crate::http::{
-    call::{next_cursor, retrieved},
-    fault::Problem,
-    prelude::*,
-    routes::sessions::body::SessionBody,
-};
+use crate::http::{fault::Problem, prelude::*, routes::sessions::body::SessionBody};
 
 const LIMIT: i64 = 50;
 
@@ -41,7 +36,5 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
     let slice = call.read(async |conn| sessions::list(conn, clock, &user_id, filter, &page).await).await?;
-    let items: Vec<SessionBody> = slice.items.into_iter().map(SessionBody::from).collect();
-    let message = retrieved(items.len(), "sessions", "会话");
-    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    call.list_reply(&scope, slice, SessionBody::from, ("sessions", "会话"))
 }

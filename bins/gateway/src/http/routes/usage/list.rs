@@ -1,11 +1,7 @@
 //! `GET /api/v1/users/{user_id}/usage`: usage records, newest first (HTTP contract 4.2).
 
 use super::filter::FilterInput;
-use crate::http::{
-    call::{next_cursor, retrieved},
-    prelude::*,
-    routes::usage::record_body::UsageBody,
-};
+use crate::http::{prelude::*, routes::usage::record_body::UsageBody};
 
 const LIMIT: i64 = 50;
 
@@ -23,7 +19,5 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let filter = filter.into();
     let user_id = call.user().await?;
     let slice = call.read(async |conn| usage::list(conn, &user_id, &filter, &page).await).await?;
-    let items: Vec<UsageBody> = slice.items.into_iter().map(UsageBody::from).collect();
-    let message = retrieved(items.len(), "usage records", "使用记录");
-    Ok(call.envelope(&message, items)?.next_cursor(next_cursor(&scope, slice.next.as_ref())))
+    call.list_reply(&scope, slice, UsageBody::from, ("usage records", "使用记录"))
 }
