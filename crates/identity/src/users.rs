@@ -3,13 +3,14 @@
 use diesel_async::AsyncPgConnection;
 use kernel::{Clock, UserId};
 use pg::{DbError, Tx};
-use time::OffsetDateTime;
 
 use crate::{
     IdentityRefusal,
-    model::{Activity, Ensured, NewUser, RoleChanges, User, UserStatus},
+    model::{Activity, Ensured, NewUser, RoleChanges, User},
     store,
 };
+
+pub use store::users::{created_between, find, statuses};
 
 /// Creates the user if he is not there yet; one who is there is returned unchanged, except that a token that vouches for the
 /// stored address makes it the user's own if nobody holds it (HTTP contract 3.1).
@@ -45,42 +46,6 @@ pub async fn ensure(
         return Ok(Err(IdentityRefusal::EmailTaken));
     }
     Err(store::users::vanished())
-}
-
-/// The user with this id; `None` if he never signed up.
-///
-/// # Errors
-/// [`DbError`] when the database cannot be asked.
-pub async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
-    store::users::find(conn, user).await
-}
-
-/// Activity and role of many users at once, in the order asked; `None` for those who never signed up.
-///
-/// One statement, made to be coalesced: every authenticated request asks it.
-///
-/// # Errors
-/// [`DbError`] when the database cannot be asked.
-pub async fn statuses(
-    conn: &AsyncPgConnection,
-    users: &[UserId],
-) -> Result<Vec<Option<UserStatus>>, DbError> {
-    store::users::statuses(conn, users).await
-}
-
-/// How many users were made in each of the spans that begin at `starts`, in order; each ends where the next begins, the last
-/// one at `end`.
-///
-/// One statement, whose cost depends on the window and not on how many users there are.
-///
-/// # Errors
-/// [`DbError`] when the database cannot be asked.
-pub async fn created_between(
-    conn: &mut AsyncPgConnection,
-    starts: &[OffsetDateTime],
-    end: OffsetDateTime,
-) -> Result<Vec<i64>, DbError> {
-    store::users::created_between(conn, starts, end).await
 }
 
 /// Gives exactly these users the role of administrator by configuration (`ADMIN_USER_IDS`, HTTP contract 14): who is listed

@@ -137,13 +137,13 @@ impl UsageRefusal {
     }
 }
 
-impl Failure for UsageRefusal {
-    fn code(&self) -> &'static str {
+impl UsageRefusal {
+    fn code_and_kind(&self) -> (&'static str, Kind) {
         match self {
-            Self::UsageConflict { .. } => "UsageConflictException",
-            Self::UsageRecordNotFound { .. } => "UsageRecordNotFoundException",
-            Self::AlreadyCorrected { .. } => "AlreadyCorrectedException",
-            Self::PriceNotFound { .. } => "PriceNotFoundException",
+            Self::UsageConflict { .. } => ("UsageConflictException", Kind::Conflict),
+            Self::UsageRecordNotFound { .. } => ("UsageRecordNotFoundException", Kind::NotFound),
+            Self::AlreadyCorrected { .. } => ("AlreadyCorrectedException", Kind::Conflict),
+            Self::PriceNotFound { .. } => ("PriceNotFoundException", Kind::Invalid),
             Self::TimestampOutOfRange { .. }
             | Self::ReservedEventId { .. }
             | Self::InvalidTimeZone { .. }
@@ -154,27 +154,18 @@ impl Failure for UsageRefusal {
             | Self::PriceWithoutRates { .. }
             | Self::PriceInPast { .. }
             | Self::PriceTwice { .. }
-            | Self::PriceExists { .. } => "ValidationException",
+            | Self::PriceExists { .. } => ("ValidationException", Kind::Invalid),
         }
+    }
+}
+
+impl Failure for UsageRefusal {
+    fn code(&self) -> &'static str {
+        self.code_and_kind().0
     }
 
     fn kind(&self) -> Kind {
-        match self {
-            Self::UsageConflict { .. } | Self::AlreadyCorrected { .. } => Kind::Conflict,
-            Self::UsageRecordNotFound { .. } => Kind::NotFound,
-            Self::TimestampOutOfRange { .. }
-            | Self::ReservedEventId { .. }
-            | Self::InvalidTimeZone { .. }
-            | Self::PriceNotFound { .. }
-            | Self::PartExceedsWhole
-            | Self::ChargeTooLarge
-            | Self::TooManyPoints { .. }
-            | Self::PriceCount { .. }
-            | Self::PriceWithoutRates { .. }
-            | Self::PriceInPast { .. }
-            | Self::PriceTwice { .. }
-            | Self::PriceExists { .. } => Kind::Invalid,
-        }
+        self.code_and_kind().1
     }
 
     fn details(&self) -> Vec<(&'static str, Detail)> {

@@ -13,6 +13,8 @@ use time::OffsetDateTime;
 
 use crate::store::{self, verify::Of};
 
+pub use store::verify::Violation;
+
 /// Most records of one range, unless one hour has more: a snapshot of at most a second or two.
 pub const RECORDS_A_CHUNK: i64 = 200_000;
 /// Most violations that a [`Report`] keeps; the others are counted.
@@ -30,25 +32,16 @@ pub const VIOLATIONS_MAX: usize = 1_000;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Verification {
-    next: Next,
+    /// What is compared next, and from where on.
+    next: Option<(Of, Option<OffsetDateTime>)>,
     report: Report,
 }
 
-/// Where to go on.
-#[derive(Debug, Clone)]
-enum Next {
-    /// What is compared by quarters, from here on.
-    Hours(Option<OffsetDateTime>),
-    /// Longer spans, from here on.
-    Days(Option<OffsetDateTime>),
-    Nothing,
-}
-
-impl Default for Next {
+impl Default for Verification {
     fn default() -> Self {
-        Self::Hours(None)
+        Self { next: Some((Of::Hours, None)), report: Report::default() }
     }
 }
 
@@ -62,19 +55,6 @@ pub struct Report {
     /// The first of them: of each range those of users by user and quarter, then those across users; at most
     /// [`VIOLATIONS_MAX`].
     pub violations: Vec<Violation>,
-}
-
-/// Something that breaks a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Which rule, for example `usage U1: roll-ups are the sums of records ...`.
-    pub rule: &'static str,
-    /// Whose sum; absent across users.
-    pub user_id: Option<String>,
-    /// The quarter of an hour, or the beginning of a longer span.
-    pub at: Option<OffsetDateTime>,
-    /// Description of the violation, with amounts in credits and dollars.
-    pub detail: String,
 }
 
 impl Verification {
@@ -92,10 +72,8 @@ impl Verification {
     /// # Errors
     /// As [`Verification::advance`].
     pub async fn step(&mut self, pool: &Pool, records_max: i64) -> Result<bool, DbError> {
-        let (of, from) = match self.next {
-            Next::Hours(from) => (Of::Hours, from),
-            Next::Days(from) => (Of::Days, from),
-            Next::Nothing => return Ok(false),
+        let Some((of, from)) = self.next else {
+            return Ok(false);
         };
         let mut tx = Tx::begin(pool).await?;
         pg::audit::take_snapshot(&mut tx).await?;
@@ -108,20 +86,13 @@ impl Verification {
         };
         let found = store::verify::check(tx.conn(), &range).await?;
         tx.commit().await?;
-        let violations = found.into_iter().map(|found| Violation {
-            rule: found.rule,
-            user_id: found.user_id,
-            at: found.at,
-            detail: found.detail,
-        });
-        self.report.add(records.unsigned_abs(), violations.collect());
+        self.report.add(records.unsigned_abs(), found);
         self.next = match (of, range.until) {
-            (Of::Hours, None) => Next::Days(None),
-            (Of::Days, None) => Next::Nothing,
-            (Of::Hours, until) => Next::Hours(until),
-            (Of::Days, until) => Next::Days(until),
+            (of, Some(until)) => Some((of, Some(until))),
+            (Of::Hours, None) => Some((Of::Days, None)),
+            (Of::Days, None) => None,
         };
-        Ok(!matches!(self.next, Next::Nothing))
+        Ok(self.next.is_some())
     }
 
     /// What was found so far.

@@ -14,8 +14,11 @@ use crate::model::{Activity, NewUser, Plan, Role, User, UserStatus, fold};
 /// The unique index of addresses that are vouched for.
 const VOUCHED_EMAIL_KEY: &str = "users_vouched_email_key";
 
-/// The user with this id.
-pub(crate) async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
+/// The user with this id; `None` if they never signed up.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
     Ok(pg::sql(pg::once!(format!("SELECT {} FROM identity.users WHERE user_id = $1", User::list("users"))))
         .bind::<Text, _>(user.as_str())
         .get_result(conn)
@@ -96,8 +99,13 @@ pub(crate) fn vanished() -> DbError {
     DbError::Contention(diesel::result::Error::NotFound)
 }
 
-/// Activity and role, in the order asked.
-pub(crate) async fn statuses(
+/// Activity and role of many users at once, in the order asked; `None` for those who never signed up.
+///
+/// One statement, made to be coalesced: every authenticated request asks it.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn statuses(
     mut conn: &AsyncPgConnection,
     users: &[UserId],
 ) -> Result<Vec<Option<UserStatus>>, DbError> {
@@ -114,8 +122,14 @@ pub(crate) async fn statuses(
     Ok(rows.into_iter().map(|row| row.status).collect())
 }
 
-/// Counts users by the span they were made in.
-pub(crate) async fn created_between(
+/// How many users were made in each of the spans that begin at `starts`, in order; each ends where the next begins, the last
+/// one at `end`.
+///
+/// One statement, whose cost depends on the window and not on how many users there are.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn created_between(
     conn: &mut AsyncPgConnection,
     starts: &[OffsetDateTime],
     end: OffsetDateTime,

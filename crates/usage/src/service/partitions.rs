@@ -55,7 +55,10 @@ pub async fn create_months(pool: &Pool, clock: &dyn Clock, ahead: u16) -> Result
             month = month.plus(1);
         }
         for month in wanted {
-            create_month(pool, table, month, &mut months).await?;
+            if let Some(moved) = change(pool, table, month, Change::Create).await? {
+                months.created.push(table.partition(month));
+                months.moved = months.moved.saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
+            }
         }
     }
     Ok(months)
@@ -102,7 +105,7 @@ pub async fn retain_telling(
     }
     let attached = pool.read(async |conn| partitions::attached(conn, Table::Records).await).await?;
     for month in attached.into_iter().filter(|month| *month < limit) {
-        detach(pool, month).await?;
+        change(pool, Table::Records, month, Change::Detach).await?;
     }
     let detached = pool.read(async |conn| partitions::detached(conn).await).await?;
     for month in detached {
@@ -147,18 +150,6 @@ pub async fn old_months(pool: &Pool, clock: &dyn Clock, months: u16) -> Result<V
 /// The oldest month that is kept.
 fn first_kept(clock: &dyn Clock, months: u16) -> Month {
     Month::containing(clock.now()).plus(i32::from(months.max(MONTHS_MIN)).saturating_neg())
-}
-
-async fn create_month(pool: &Pool, table: Table, month: Month, months: &mut Months) -> Result<(), DbError> {
-    if let Some(moved) = change(pool, table, month, Change::Create).await? {
-        months.created.push(table.partition(month));
-        months.moved = months.moved.saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
-    }
-    Ok(())
-}
-
-async fn detach(pool: &Pool, month: Month) -> Result<(), DbError> {
-    change(pool, Table::Records, month, Change::Detach).await.map(|_| ())
 }
 
 /// What can be done to the partition of a month.

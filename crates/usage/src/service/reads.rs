@@ -3,9 +3,10 @@
 use diesel_async::AsyncPgConnection;
 use kernel::{Page, Slice, TimePlace, UserId};
 use pg::DbError;
-use time::OffsetDateTime;
 
 use crate::{Record, RecordFilter, Selection, Stats, core::window::Window, store};
+
+pub use store::records::{find, find_all, find_all_at};
 
 /// The records of a user that the filter matches, newest first (HTTP contract 4.2); corrections stand among them.
 ///
@@ -22,36 +23,6 @@ pub async fn list(
 ) -> Result<Slice<Record, TimePlace>, DbError> {
     let records = store::records::newest(conn, user, filter, page).await?;
     Ok(page.cut_found(records, Record::place))
-}
-
-/// The record of a user that has this id; `None` if there is none, or it was dropped with its month.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn find(conn: &mut AsyncPgConnection, user: &UserId, id: i64) -> Result<Option<Record>, DbError> {
-    store::records::find(conn, user, id).await
-}
-
-/// The records of these users that occurred at these instants and have these ids, in any order.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn find_all_at(
-    conn: &AsyncPgConnection,
-    wanted: &[(&UserId, OffsetDateTime, i64)],
-) -> Result<Vec<Record>, DbError> {
-    store::records::find_all_at(conn, wanted).await
-}
-
-/// The records that these users have under these ids, in any order.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn find_all(
-    conn: &mut AsyncPgConnection,
-    wanted: &[(&UserId, i64)],
-) -> Result<Vec<Record>, DbError> {
-    store::records::find_all(conn, wanted).await
 }
 
 /// What the records of a user that the filter matches sum up to, as of one snapshot (HTTP contract 4.3).

@@ -109,15 +109,6 @@ impl Draft {
     }
 }
 
-/// Enters the records as one who writes, for a transaction that reads some of them before it records: without it such a
-/// transaction and the making of a month may wait for each other. Looking up does so itself.
-///
-/// # Errors
-/// [`DbError::LockTimeout`] while a month is made.
-pub async fn lock_to_write(conn: &AsyncPgConnection) -> Result<(), DbError> {
-    store::records::lock_to_write(conn).await
-}
-
 /// Looks up what recording up to `count` events needs: ids, which of `events` were recorded before, and the prices as of
 /// [`Prices::book`].
 ///
@@ -177,7 +168,7 @@ impl Recording {
             .collect();
         let wanted: Vec<_> =
             known.iter().map(|(user, _, known)| (*user, known.occurred_at, known.record_id)).collect();
-        lock_to_write(conn).await?;
+        store::records::lock_to_write(conn).await?;
         let records = store::records::find_all_at(conn, &wanted).await?;
         let records: BTreeMap<_, _> =
             records.into_iter().map(|record| ((record.user_id.clone(), record.id), record)).collect();

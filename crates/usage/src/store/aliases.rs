@@ -2,10 +2,7 @@
 
 use std::sync::LazyLock;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Text, Timestamptz},
-};
+use diesel::sql_types::{Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::{
     DbError,
@@ -13,14 +10,13 @@ use pg::{
 };
 use time::OffsetDateTime;
 
+use super::places;
 use crate::core::seeds::Alias;
 
 /// Which of these can be inserted, as places: the name has no alias, what it means has a price, and there would be no chain
 /// with an alias that exists.
 pub(crate) async fn unknown(conn: &mut AsyncPgConnection, aliases: &[Alias]) -> Result<Vec<usize>, DbError> {
-    let rows: Vec<PlaceRow> = pg::sql(&UNKNOWN).bind_rows::<NewAlias>(aliases.iter()).load(conn).await?;
-    let place = |row: PlaceRow| usize::try_from(row.place).ok();
-    Ok(rows.into_iter().filter_map(place).collect())
+    places(conn, pg::sql(&UNKNOWN).bind_rows::<NewAlias>(aliases.iter())).await
 }
 
 /// Inserts aliases.
@@ -73,9 +69,3 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
         "INSERT INTO usage.model_aliases (created_at, {names}) SELECT {now}, given.* FROM {rows} AS given"
     )
 });
-
-#[derive(QueryableByName)]
-struct PlaceRow {
-    #[diesel(sql_type = BigInt)]
-    place: i64,
-}

@@ -1,15 +1,12 @@
 //! Spending by the hour, from the roll-ups, and `usage.anomalies`.
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CreditsSum, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::sources::sum;
+use super::{sources::sum, values};
 use crate::{Anomaly, AnomalyRule};
 
 /// Who was charged enough in an hour.
@@ -19,13 +16,11 @@ pub(crate) async fn spenders(
     rule: AnomalyRule,
     limit: i64,
 ) -> Result<Vec<UserId>, DbError> {
-    let rows: Vec<UserRow> = pg::sql(SPENDERS)
+    let sql = pg::sql(SPENDERS)
         .bind::<Timestamptz, _>(hour)
         .bind::<BigInt, _>(rule.least.micro())
-        .bind::<BigInt, _>(limit)
-        .load(conn)
-        .await?;
-    rows.into_iter().map(|row| user(&row.user_id)).collect()
+        .bind::<BigInt, _>(limit);
+    values(conn, sql).await
 }
 
 /// Claims the hour for those of the users whose spending is odd.
@@ -49,7 +44,7 @@ pub(crate) async fn note(
         .await?;
     let anomaly = |row: AnomalyRow| {
         Ok(Anomaly {
-            user_id: user(&row.user_id)?,
+            user_id: row.user_id,
             hour,
             spent: CreditsSum::from_micro(sum("credits of an hour", &row.spent)?),
             usual: CreditsSum::from_micro(sum("credits of usual hours", &row.usual)?),
@@ -103,19 +98,9 @@ FROM odd JOIN claimed ON claimed.user_id = odd.user_id COLLATE \"C\" ORDER BY od
 const FORGET: &str = "
 DELETE FROM usage.anomalies WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage.anomalies WHERE hour < $1 LIMIT $2))";
 
-#[derive(QueryableByName)]
-struct UserRow {
-    #[diesel(sql_type = Text)]
-    user_id: String,
-}
-
 struct AnomalyRow {
-    user_id: String,
+    user_id: UserId,
     spent: String,
     usual: String,
 }
 pg::read_columns! { AnomalyRow: { user_id, spent, usual } }
-
-fn user(text: &str) -> Result<UserId, DbError> {
-    UserId::stored(text).map_err(|error| DbError::Inconsistent(format!("user of usage sums: {error}")))
-}

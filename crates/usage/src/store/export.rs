@@ -2,15 +2,13 @@
 
 use std::sync::LazyLock;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Bool, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CallerClass, UserId};
 use pg::{DbError, columns::Read};
 use time::{OffsetDateTime, macros::datetime};
 
+use super::value;
 use crate::{
     Record, RecordFilter,
     core::{month::Month, window::Window},
@@ -98,8 +96,7 @@ pub(crate) async fn page(
 
 /// The instant before which records were dropped; `None` if none were.
 pub(crate) async fn dropped_before(conn: &mut AsyncPgConnection) -> Result<Option<OffsetDateTime>, DbError> {
-    let row: DroppedRow = pg::sql(DROPPED).get_result(conn).await?;
-    Ok(row.dropped_before)
+    value(conn, pg::sql(DROPPED)).await
 }
 
 /// The innermost part walks the key over at most $15 rows, the next counts and adds up those that are wanted, the outermost
@@ -139,16 +136,8 @@ ORDER BY user_id, occurred_at, id LIMIT $16",
 const DROPPED: &str = "
 SELECT CASE WHEN dropped_before > '-infinity' THEN dropped_before END AS dropped_before FROM usage.retention WHERE one";
 
-#[derive(QueryableByName)]
 struct PageRow {
-    #[diesel(embed)]
     record: Record,
-    #[diesel(sql_type = Bool)]
     wanted: bool,
 }
-
-#[derive(QueryableByName)]
-struct DroppedRow {
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    dropped_before: Option<OffsetDateTime>,
-}
+pg::read_columns! { PageRow: { wanted } with { record: Record } }

@@ -4,15 +4,12 @@
 
 use std::time::Duration;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use kernel::rfc3339;
 use pg::{DbError, Tx};
-use time::OffsetDateTime;
 
+use super::{value, values};
 use crate::{OldMonth, core::month::Month};
 
 /// A table that is partitioned by month.
@@ -71,14 +68,12 @@ pub(crate) async fn hold(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
 
 /// The months that have a partition.
 pub(crate) async fn attached(conn: &mut AsyncPgConnection, table: Table) -> Result<Vec<Month>, DbError> {
-    let rows: Vec<NameRow> = pg::sql(ATTACHED).bind::<Text, _>(table.name()).load(conn).await?;
-    Ok(months(table, rows))
+    Ok(months(table, values(conn, pg::sql(ATTACHED).bind::<Text, _>(table.name())).await?))
 }
 
 /// Months of records that were detached and not dropped, because the process ended in between.
 pub(crate) async fn detached(conn: &mut AsyncPgConnection) -> Result<Vec<Month>, DbError> {
-    let rows: Vec<NameRow> = pg::sql(DETACHED).load(conn).await?;
-    Ok(months(Table::Records, rows))
+    Ok(months(Table::Records, values(conn, pg::sql(DETACHED)).await?))
 }
 
 /// The months of what lies in the DEFAULT partition.
@@ -87,8 +82,7 @@ pub(crate) async fn strays(conn: &mut AsyncPgConnection, table: Table) -> Result
         Table::Records => STRAY_RECORDS,
         Table::Rollups => STRAY_ROLLUPS,
     };
-    let rows: Vec<InstantRow> = pg::sql(sql).load(conn).await?;
-    Ok(rows.into_iter().map(|row| Month::containing(row.at)).collect())
+    Ok(values(conn, pg::sql(sql)).await?.into_iter().map(Month::containing).collect())
 }
 
 /// Makes the partition of a month, moves what lies in the DEFAULT partition into it, and answers how many rows that were.
@@ -115,8 +109,7 @@ pub(crate) async fn create(
          CREATE TABLE usage.{partition} (LIKE usage.{name} INCLUDING ALL) {options}"
     ))
     .await?;
-    let columns: NameRow = pg::sql(COLUMNS).bind::<Text, _>(name).get_result(conn).await?;
-    let columns = columns.name;
+    let columns: String = value(conn, pg::sql(COLUMNS).bind::<Text, _>(name)).await?;
     let moved = diesel::sql_query(format!(
         "WITH gone AS (
              DELETE FROM usage.{name}_default WHERE {time} >= '{from}' AND {time} < '{to}' RETURNING {columns})
@@ -203,26 +196,9 @@ struct SizeRow {
 }
 pg::read_columns! { SizeRow: { name, records, bytes } }
 
-#[derive(QueryableByName)]
-struct NameRow {
-    #[diesel(sql_type = Text)]
-    name: String,
-}
-
-#[derive(QueryableByName)]
-struct InstantRow {
-    #[diesel(sql_type = Timestamptz)]
-    at: OffsetDateTime,
-}
-
-fn months(table: Table, rows: Vec<NameRow>) -> Vec<Month> {
-    let mut months: Vec<Month> = rows
-        .iter()
-        .filter_map(|row| {
-            let rest = row.name.strip_prefix(table.name())?.strip_prefix('_')?;
-            Month::parse(rest)
-        })
-        .collect();
+fn months(table: Table, partitions: Vec<String>) -> Vec<Month> {
+    let month = |name: &String| Month::parse(name.strip_prefix(table.name())?.strip_prefix('_')?);
+    let mut months: Vec<Month> = partitions.iter().filter_map(month).collect();
     months.sort_unstable();
     months
 }

@@ -3,11 +3,11 @@
 //! A user was there when he has a record, taken back or not. Bits are therefore only ever added, and it does not matter who
 //! adds them, when, and how often.
 
-use diesel::{QueryableByName, sql_types::BigInt};
+use diesel::sql_types::BigInt;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 
-use super::sources::ROLLED_UP_ONLY;
+use super::{sources::ROLLED_UP_ONLY, value};
 
 /// Who is there in the pieces that [`of_all`](super::sources::of_all) cuts the buckets into, as rows with a place and
 /// dimensions (both by `placed`): of a `thousand` numbers the bits of `users`, or the name of a `stranger`, who has no
@@ -50,12 +50,16 @@ pub(super) fn present(placed: &str) -> String {
     )
 }
 
-/// Gives numbers to the users of the first `rows_max` deltas that have none, then moves as many deltas of users with a
-/// number into the sets; answers how many it moved.
-pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<i64, DbError> {
+/// Moves at most `rows_max` notes of single transactions, who came to which quarter of an hour, into the sets of users that
+/// users are counted from; answers how many. When it is as many as were asked for, there may be more.
+///
+/// Users without a number get one first. As [`fold_deltas`](crate::fold_deltas) in all else.
+///
+/// # Errors
+/// [`DbError`]; then nothing was moved.
+pub async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<i64, DbError> {
     pg::sql(NUMBER).bind::<BigInt, _>(rows_max).execute(conn).await?;
-    let folded: FoldedRow = pg::sql(FOLD).bind::<BigInt, _>(rows_max).get_result(conn).await?;
-    Ok(folded.deltas)
+    value(conn, pg::sql(FOLD).bind::<BigInt, _>(rows_max)).await
 }
 
 /// Whoever has a number is left out first: each row that conflicts would use one up.
@@ -86,9 +90,3 @@ WITH taken AS MATERIALIZED (
     WHERE bit_count(excluded.users & ~sets.users) > 0
 )
 SELECT count(*) AS deltas FROM gone";
-
-#[derive(QueryableByName)]
-struct FoldedRow {
-    #[diesel(sql_type = BigInt)]
-    deltas: i64,
-}

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::Page;
 use pg::{
@@ -14,7 +11,11 @@ use pg::{
 };
 use time::OffsetDateTime;
 
-use super::price_book::{PRICE_RATES, VERSION_COLUMNS, VersionRow};
+use super::{
+    places,
+    price_book::{PRICE_RATES, VERSION_COLUMNS, VersionRow},
+    values,
+};
 use crate::{
     NewPrice, Offer, PriceFilter, PriceVersion,
     rating::{Rate, TokenClass},
@@ -55,13 +56,8 @@ pub(crate) async fn known(
     conn: &mut AsyncPgConnection,
     new: &[Beginning<'_>],
 ) -> Result<Vec<usize>, DbError> {
-    let rows: Vec<PlaceRow> = pg::sql(&KNOWN)
-        .bind_rows::<NewStep>(new.iter().map(|one| one.new))
-        .bind_rows::<NewVersion>(new.iter())
-        .load(conn)
-        .await?;
-    let place = |row: PlaceRow| usize::try_from(row.place).ok();
-    Ok(rows.into_iter().filter_map(place).collect())
+    let steps = new.iter().map(|one| one.new);
+    places(conn, pg::sql(&KNOWN).bind_rows::<NewStep>(steps).bind_rows::<NewVersion>(new.iter())).await
 }
 
 /// Which of these have no version of their step, while nobody but `actor` put any price of the model, for the provider or
@@ -71,10 +67,7 @@ pub(crate) async fn unpriced(
     actor: &str,
     new: &[NewPrice],
 ) -> Result<Vec<usize>, DbError> {
-    let rows: Vec<PlaceRow> =
-        pg::sql(&UNPRICED).bind::<Text, _>(actor).bind_rows::<NewStep>(new.iter()).load(conn).await?;
-    let place = |row: PlaceRow| usize::try_from(row.place).ok();
-    Ok(rows.into_iter().filter_map(place).collect())
+    places(conn, pg::sql(&UNPRICED).bind::<Text, _>(actor).bind_rows::<NewStep>(new.iter())).await
 }
 
 /// Inserts versions with their rates; their ids, in the order of `new`.
@@ -84,10 +77,9 @@ pub(crate) async fn insert(
     actor: &str,
     new: &[Beginning<'_>],
 ) -> Result<Vec<i64>, DbError> {
-    let drawn: Vec<IdRow> =
-        pg::sql(DRAW).bind::<BigInt, _>(i64::try_from(new.len()).unwrap_or(i64::MAX)).load(conn).await?;
-    DbError::expect_rows("draw ids of prices", new.len(), drawn.len())?;
-    let ids: Vec<i64> = drawn.into_iter().map(|row| row.id).collect();
+    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
+    let ids: Vec<i64> = values(conn, pg::sql(DRAW).bind::<BigInt, _>(count)).await?;
+    DbError::expect_rows("draw ids of prices", new.len(), ids.len())?;
     let inserted = pg::sql(&INSERT)
         .bind::<Timestamptz, _>(now)
         .bind::<Text, _>(actor)
@@ -222,34 +214,17 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 static INSERT_RATES: LazyLock<String> =
     LazyLock::new(|| Placeholders::default().insert("usage.price_rates", NewRate::COLUMNS));
 
-#[derive(QueryableByName)]
 struct PriceRow {
-    #[diesel(sql_type = Text)]
     provider: String,
-    #[diesel(sql_type = Text)]
     model: String,
-    #[diesel(sql_type = Text)]
     source: String,
-    #[diesel(sql_type = Text)]
     actor: String,
-    #[diesel(sql_type = Timestamptz)]
     created_at: OffsetDateTime,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
     valid_until: Option<OffsetDateTime>,
-    #[diesel(embed)]
     version: VersionRow,
 }
-
-#[derive(QueryableByName)]
-struct PlaceRow {
-    #[diesel(sql_type = BigInt)]
-    place: i64,
-}
-
-#[derive(QueryableByName)]
-struct IdRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
+pg::read_columns! {
+    PriceRow: { provider, model, source, actor, created_at, valid_until } made |row| { version: VersionRow::build(row)? }
 }
 
 impl TryFrom<PriceRow> for PriceVersion {

@@ -2,10 +2,7 @@
 
 use std::sync::LazyLock;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
-};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{CallerClass, Found, Page, TimePlace, UserId, page::PAGE_BYTES_MAX};
 use pg::{DbError, columns::Read};
@@ -14,28 +11,34 @@ use time::OffsetDateTime;
 use super::Shared;
 use crate::{Record, RecordFilter};
 
-/// Enters the table as one who writes, before anything is looked for in it.
+/// Enters the records as one who writes, for a transaction that reads some of them before it records. Looking up does so
+/// itself.
 ///
-/// Who makes a month keeps writers out at the table itself, and later readers of DEFAULT. Who had read there and then wanted
-/// to write would wait for him, and he for the end of that transaction.
-pub(crate) async fn lock_to_write(mut conn: Shared<'_>) -> Result<(), DbError> {
+/// The transaction that makes a month keeps writers out at the table itself, and later readers of DEFAULT. One that had read
+/// there and then wanted to write would wait for it, and it for the end of that one.
+///
+/// # Errors
+/// [`DbError::LockTimeout`] while a month is made.
+pub async fn lock_to_write(mut conn: Shared<'_>) -> Result<(), DbError> {
     pg::sql("LOCK TABLE ONLY usage.records IN ROW EXCLUSIVE MODE").execute(&mut conn).await?;
     Ok(())
 }
 
-/// The record of a user that has this id, if it was not dropped with its month.
-pub(crate) async fn find(
-    conn: &mut AsyncPgConnection,
-    user: &UserId,
-    id: i64,
-) -> Result<Option<Record>, DbError> {
+/// The record of a user that has this id; `None` if there is none, or it was dropped with its month.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find(conn: &mut AsyncPgConnection, user: &UserId, id: i64) -> Result<Option<Record>, DbError> {
     let rows: Vec<Record> =
         pg::sql(&FIND).bind::<Text, _>(user.as_str()).bind::<BigInt, _>(id).load(conn).await?;
     Ok(rows.into_iter().next())
 }
 
-/// Records by their whole key.
-pub(crate) async fn find_all_at(
+/// The records of these users that occurred at these instants and have these ids, in any order.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_all_at(
     mut conn: Shared<'_>,
     wanted: &[(&UserId, OffsetDateTime, i64)],
 ) -> Result<Vec<Record>, DbError> {
@@ -54,8 +57,11 @@ pub(crate) async fn find_all_at(
     Ok(rows)
 }
 
-/// Records by user and id, those that were dropped with their month left out.
-pub(crate) async fn find_all(
+/// The records that these users have under these ids, in any order; those that were dropped with their month are left out.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_all(
     conn: &mut AsyncPgConnection,
     wanted: &[(&UserId, i64)],
 ) -> Result<Vec<Record>, DbError> {
@@ -153,11 +159,9 @@ CROSS JOIN LATERAL (
 });
 
 /// A record on a page that was measured.
-#[derive(QueryableByName)]
 struct PageRow {
-    #[diesel(embed)]
     record: Record,
     /// How many rows were found for the page, those that were too large for it included.
-    #[diesel(sql_type = BigInt)]
     found: i64,
 }
+pg::read_columns! { PageRow: { found } with { record: Record } }

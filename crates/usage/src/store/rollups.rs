@@ -2,9 +2,11 @@
 
 use std::sync::LazyLock;
 
-use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::sql_types::BigInt;
+use diesel_async::AsyncPgConnection;
 use pg::DbError;
+
+use super::value;
 
 /// The new figures of a row `sums` that is there already.
 pub(super) const ADDED_UP: &str =
@@ -13,10 +15,16 @@ pub(super) const ADDED_UP: &str =
         completion_tokens = sums.completion_tokens + excluded.completion_tokens,
         credits_charged = sums.credits_charged + excluded.credits_charged, cost_usd = sums.cost_usd + excluded.cost_usd";
 
-/// Moves at most `rows_max` deltas into the sums across users; answers how many it moved.
-pub(crate) async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<i64, DbError> {
-    let folded: FoldedRow = pg::sql(&FOLD).bind::<BigInt, _>(rows_max).get_result(conn).await?;
-    Ok(folded.deltas)
+/// Moves at most `rows_max` sums of single transactions into the sums across users; answers how many. When it is as many as
+/// were asked for, there may be more.
+///
+/// Reads across users are exact whether this runs or not, only slower the more is left. Any number of processes may do it at
+/// the same time.
+///
+/// # Errors
+/// [`DbError`]; then nothing was moved.
+pub async fn fold(conn: &mut AsyncPgConnection, rows_max: i64) -> Result<i64, DbError> {
+    value(conn, pg::sql(&FOLD).bind::<BigInt, _>(rows_max)).await
 }
 
 /// One statement, hence one snapshot before and one after: a reader finds each delta either still there, or in the sums of
@@ -73,9 +81,3 @@ WITH taken AS MATERIALIZED (
 SELECT count(*) AS deltas FROM gone"
     )
 });
-
-#[derive(QueryableByName)]
-struct FoldedRow {
-    #[diesel(sql_type = BigInt)]
-    deltas: i64,
-}

@@ -1,14 +1,14 @@
 //! The rules of a range of time, asked of one snapshot.
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Nullable, SmallInt, Timestamptz},
-};
+use diesel::sql_types::{BigInt, Nullable, SmallInt, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pg::DbError;
 use time::OffsetDateTime;
 
-use super::audits::{AUDITS_OF_DAYS, AUDITS_OF_HOURS};
+use super::{
+    audits::{AUDITS_OF_DAYS, AUDITS_OF_HOURS},
+    value,
+};
 
 /// Most sums of hours or days that are looked at to find where a range ends.
 const SUMS_MAX: i64 = 10_000;
@@ -32,30 +32,19 @@ pub(crate) struct Range {
 }
 
 /// Something that breaks a rule.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// Which rule.
-    pub(crate) rule: &'static str,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule, for example `usage U1: roll-ups are the sums of records ...`.
+    pub rule: &'static str,
     /// Whose sum; absent across users.
-    pub(crate) user_id: Option<String>,
-    /// Which quarter of an hour.
-    pub(crate) at: Option<OffsetDateTime>,
-    /// What is wrong.
-    pub(crate) detail: String,
+    pub user_id: Option<String>,
+    /// The quarter of an hour, or the beginning of a longer span.
+    pub at: Option<OffsetDateTime>,
+    /// Description of the violation, with amounts in credits and dollars.
+    pub detail: String,
 }
 
-#[derive(QueryableByName)]
-struct UntilRow {
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    until: Option<OffsetDateTime>,
-}
-
-#[derive(QueryableByName)]
-struct CountRow {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
+/// What a rule answers, without its name.
 struct FoundRow {
     user_id: Option<String>,
     at: Option<OffsetDateTime>,
@@ -65,26 +54,22 @@ pg::read_columns! { FoundRow: { user_id, at, detail } }
 
 /// How many records there are, by the sums of days: near enough to tell how far somebody has come.
 pub(crate) async fn records(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
-    let row: CountRow = pg::sql(
+    let sql = pg::sql(
         "SELECT coalesce(sum(records), 0)::bigint AS count FROM usage.rollups_all_hours \
          WHERE hours = 24 AND bucket >= (SELECT dropped_before FROM usage.retention WHERE one)",
-    )
-    .get_result(conn)
-    .await?;
-    Ok(row.count)
+    );
+    value(conn, sql).await
 }
 
 /// How many records there are in a range.
 pub(crate) async fn records_in(conn: &mut AsyncPgConnection, range: &Range) -> Result<i64, DbError> {
-    let row: CountRow = pg::sql(
+    let sql = pg::sql(
         "SELECT count(*) AS count FROM usage.records \
          WHERE occurred_at >= coalesce($1, '-infinity') AND occurred_at < coalesce($2, 'infinity')",
     )
     .bind::<Nullable<Timestamptz>, _>(range.from)
-    .bind::<Nullable<Timestamptz>, _>(range.until)
-    .get_result(conn)
-    .await?;
-    Ok(row.count)
+    .bind::<Nullable<Timestamptz>, _>(range.until);
+    value(conn, sql).await
 }
 
 /// The next range from `from` on, with at most `records_max` records by the sums across users, but at least one hour or day.
@@ -99,7 +84,7 @@ pub(crate) async fn range(
         Of::Hours => 1,
         Of::Days => 24,
     };
-    let row: UntilRow = pg::sql(
+    let sql = pg::sql(
         "WITH sums AS MATERIALIZED ( \
            SELECT bucket, abs(records) AS records FROM usage.rollups_all_hours \
            WHERE hours = $1 AND bucket >= coalesce($2, '-infinity') ORDER BY bucket LIMIT $3), \
@@ -114,14 +99,12 @@ pub(crate) async fn range(
     .bind::<SmallInt, _>(hours)
     .bind::<Nullable<Timestamptz>, _>(from)
     .bind::<BigInt, _>(SUMS_MAX)
-    .bind::<BigInt, _>(records_max)
-    .get_result(conn)
-    .await?;
-    Ok(Range { of, from, until: row.until })
+    .bind::<BigInt, _>(records_max);
+    Ok(Range { of, from, until: value(conn, sql).await? })
 }
 
 /// What breaks a rule in a range: one statement a rule.
-pub(crate) async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Found>, DbError> {
+pub(crate) async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Violation>, DbError> {
     let audits = match range.of {
         Of::Hours => &AUDITS_OF_HOURS,
         Of::Days => &AUDITS_OF_DAYS,
@@ -133,11 +116,12 @@ pub(crate) async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result
             .bind::<Nullable<Timestamptz>, _>(range.until)
             .load(conn)
             .await?;
-        found.extend(rows.into_iter().map(|row| named(rule, row)));
+        found.extend(rows.into_iter().map(|FoundRow { user_id, at, detail }| Violation {
+            rule,
+            user_id,
+            at,
+            detail,
+        }));
     }
     Ok(found)
-}
-
-fn named(rule: &'static str, row: FoundRow) -> Found {
-    Found { rule, user_id: row.user_id, at: row.at, detail: row.detail }
 }

@@ -1,19 +1,16 @@
 //! What PostgreSQL knows of time zones: their names, and when their hours, days, weeks and months begin.
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, Text, Timestamptz},
-};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::sql_types::{Array, Date as SqlDate, Text, Timestamptz};
+use diesel_async::AsyncPgConnection;
 use pg::DbError;
 use time::{Date, OffsetDateTime};
 
+use super::values;
 use crate::{Unit, Zone, Zones};
 
 /// All names.
 pub(crate) async fn names(conn: &mut AsyncPgConnection) -> Result<Zones, DbError> {
-    let rows: Vec<NameRow> = pg::sql(NAMES).load(conn).await?;
-    Ok(Zones::new(rows.into_iter().map(|row| row.name)))
+    Ok(Zones::new(values(conn, pg::sql(NAMES)).await?.into_iter()))
 }
 
 /// The instants after `start` and before `end` at which a bucket begins, in order.
@@ -31,14 +28,12 @@ pub(crate) async fn beginnings(
         Unit::Week => (CALENDAR, "week"),
         Unit::Month => (CALENDAR, "month"),
     };
-    let rows: Vec<InstantRow> = pg::sql(sql)
+    let sql = pg::sql(sql)
         .bind::<Timestamptz, _>(start)
         .bind::<Timestamptz, _>(end)
         .bind::<Text, _>(zone.name())
-        .bind::<Text, _>(word)
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.begins).collect())
+        .bind::<Text, _>(word);
+    values(conn, sql).await
 }
 
 /// The first instants of days, in the order of the days.
@@ -47,12 +42,7 @@ pub(crate) async fn beginnings_of_days(
     zone: &Zone,
     days: &[Date],
 ) -> Result<Vec<OffsetDateTime>, DbError> {
-    let rows: Vec<InstantRow> = pg::sql(DAYS)
-        .bind::<Array<diesel::sql_types::Date>, _>(days)
-        .bind::<Text, _>(zone.name())
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.begins).collect())
+    values(conn, pg::sql(DAYS).bind::<Array<SqlDate>, _>(days).bind::<Text, _>(zone.name())).await
 }
 
 const NAMES: &str = "SELECT name FROM pg_timezone_names";
@@ -94,15 +84,3 @@ SELECT greatest(least(begins, '9999-12-31 23:59:59.999999+00'), '0001-01-01 00:0
         SELECT nth, day::timestamp AS midnight, day::timestamp AT TIME ZONE $2 AS later
         FROM unnest($1) WITH ORDINALITY AS days (day, nth)) AS midnights) AS beginnings
 ORDER BY nth";
-
-#[derive(QueryableByName)]
-struct NameRow {
-    #[diesel(sql_type = Text)]
-    name: String,
-}
-
-#[derive(QueryableByName)]
-struct InstantRow {
-    #[diesel(sql_type = Timestamptz)]
-    begins: OffsetDateTime,
-}
