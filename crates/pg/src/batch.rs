@@ -13,19 +13,15 @@ mod executor;
 mod held;
 mod items;
 mod lanes;
-mod limits;
-mod meters;
 mod monitor;
 mod runner;
 mod turn;
 mod work;
-mod worker;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use self::{
     answer::Rejected,
-    limits::{BLOCKED_MAX, BatchLimits},
     monitor::QueueHealth,
     work::{Lookup, Work},
 };
@@ -35,21 +31,46 @@ use self::{
 };
 use crate::Pool;
 
+/// Longest time that an item may be blocked by another transaction (HTTP contract 1.11: a repeat waits for up to 2 s).
+pub const BLOCKED_MAX: Duration = Duration::from_secs(2);
+
+/// Bounds of a [`Committer`] or [`Coalescer`].
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Label of the metrics, for example `writes`.
+    pub name: &'static str,
+    /// Queues that work at the same time. One key always goes to the same lane.
+    pub lanes: usize,
+    /// Batches of one lane that are under way at the same time: one decides, the others write or are in their commit. More
+    /// than two only make the batches smaller.
+    pub workers: usize,
+    /// Most items of one batch.
+    pub batch_items_max: usize,
+    /// Most items that wait in one lane.
+    pub queue_items_max: usize,
+    /// Most bytes of one batch, by [`Work::weight`]. A heavier item is a batch of its own.
+    pub batch_bytes_max: usize,
+    /// Most bytes that wait in one lane.
+    pub queue_bytes_max: usize,
+    /// Longest wait of an item before it is rejected undone.
+    pub wait_max: Duration,
+}
+
 /// The batching executor of writes. Cheap to clone; usable from any runtime.
-pub struct Committer<W: Work>(Lanes<W::Item, W::Outcome>);
+pub struct Committer<W: Work>(Arc<Lanes<Writer<W>>>);
 
 /// The batching executor of reads. Cheap to clone; usable from any runtime.
-pub struct Coalescer<L: Lookup>(Lanes<L::Item, L::Outcome>);
+pub struct Coalescer<L: Lookup>(Arc<Lanes<Reader<L>>>);
 
 impl<W: Work> Clone for Committer<W> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<L: Lookup> Clone for Coalescer<L> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -69,7 +90,7 @@ impl<W: Work> Committer<W> {
     /// Starts the lanes on the present tokio runtime.
     #[must_use]
     pub fn start(pool: Pool, work: W, limits: BatchLimits) -> Self {
-        Self(Lanes::start(limits, &Writer { pool, work: Arc::new(work) }))
+        Self(Lanes::start(limits, Writer { pool, work }))
     }
 
     /// Puts an item in the lane of `key` and waits for its outcome.
@@ -99,7 +120,7 @@ impl<L: Lookup> Coalescer<L> {
     /// Starts the lanes on the present tokio runtime.
     #[must_use]
     pub fn start(pool: Pool, lookup: L, limits: BatchLimits) -> Self {
-        Self(Lanes::start(limits, &Reader { pool, lookup: Arc::new(lookup) }))
+        Self(Lanes::start(limits, Reader { pool, lookup }))
     }
 
     /// Asks; questions that wait at the same time are answered by one query.

@@ -20,16 +20,8 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Tx {
-    connection: Option<Guarded>,
+    connection: Option<Connection>,
     pool: Pool,
-}
-
-struct Guarded(Connection);
-
-impl std::fmt::Debug for Guarded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connection")
-    }
 }
 
 impl Tx {
@@ -42,13 +34,17 @@ impl Tx {
         work: impl AsyncFnOnce(&mut Self) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let mut tx = Self::begin(pool).await?;
-        match work(&mut tx).await {
-            Ok(done) => tx.commit().await.map(|()| done),
-            Err(error) => {
-                tx.abort(&error).await;
-                Err(error)
-            }
+        let outcome = work(&mut tx).await;
+        tx.end(outcome).await
+    }
+
+    /// Commits after a success, and rolls back after an error.
+    pub(crate) async fn end<T>(self, outcome: Result<T, DbError>) -> Result<T, DbError> {
+        match &outcome {
+            Ok(_) => self.commit().await?,
+            Err(error) => self.abort(error).await,
         }
+        outcome
     }
 
     /// Like [`Tx::run`], for work that may be refused: a refusal stores nothing.
@@ -61,15 +57,11 @@ impl Tx {
     ) -> Result<Result<T, R>, DbError> {
         let mut tx = Self::begin(pool).await?;
         match work(&mut tx).await {
-            Ok(Ok(done)) => tx.commit().await.map(|()| Ok(done)),
             Ok(Err(refusal)) => {
                 tx.rollback().await;
                 Ok(Err(refusal))
             }
-            Err(error) => {
-                tx.abort(&error).await;
-                Err(error)
-            }
+            outcome => tx.end(outcome).await,
         }
     }
 
@@ -117,13 +109,13 @@ impl Tx {
 
     /// A transaction that has not begun.
     async fn prepare(pool: &Pool) -> Result<Self, DbError> {
-        Ok(Self { connection: Some(Guarded(pool.get().await?)), pool: pool.clone() })
+        Ok(Self { connection: Some(pool.get().await?), pool: pool.clone() })
     }
 
     /// The connection, for statements of this transaction. See [`Tx::shared`] for those that travel together.
     #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     pub fn conn(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection.as_mut().expect("an open transaction has its connection").0
+        self.connection.as_mut().expect("an open transaction has its connection")
     }
 
     /// The connection, for statements of this transaction that do not wait for one another: any number of them may be sent
@@ -131,7 +123,7 @@ impl Tx {
     #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     #[must_use]
     pub fn shared(&self) -> &AsyncPgConnection {
-        &self.connection.as_ref().expect("an open transaction has its connection").0
+        self.connection.as_ref().expect("an open transaction has its connection")
     }
 
     /// Gives each further statement of this transaction its own time; zero for no limit. The connection waits for an answer
@@ -142,7 +134,7 @@ impl Tx {
     pub async fn limit_statements(&mut self, statement_timeout: Duration) -> Result<(), DbError> {
         let sql = format!("SET LOCAL statement_timeout = {}", statement_timeout.as_millis());
         self.conn().batch_execute(&sql).await?;
-        if let Some(Guarded(connection)) = &self.connection {
+        if let Some(connection) = &self.connection {
             connection.answer_timeout(answer_timeout(statement_timeout));
         }
         Ok(())
@@ -175,7 +167,7 @@ impl Tx {
     pub async fn abort(self, error: &DbError) {
         if error.is_read_only() {
             tracing::warn!("the database server only reads; its connections are dropped");
-            if let Some(Guarded(connection)) = &self.connection {
+            if let Some(connection) = &self.connection {
                 self.pool.drop_idle(connection);
             }
             drop(self);
@@ -191,7 +183,7 @@ impl Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        if let Some(Guarded(connection)) = self.connection.take() {
+        if let Some(connection) = self.connection.take() {
             // The server rolls back when the socket closes, and is told to stop a statement that still runs and holds locks.
             self.pool.abandon(connection);
         }
