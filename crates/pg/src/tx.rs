@@ -8,7 +8,7 @@ use futures_util::join;
 use crate::{
     DbError,
     connect::answer_timeout,
-    pool::{Connection, Pool},
+    pool::{Abandonable, Pool},
 };
 
 /// An open transaction (READ COMMITTED), with the settings of [`crate::session`]. What must be atomic with something else takes `&mut Tx` (I4).
@@ -20,8 +20,7 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Tx {
-    connection: Option<Connection>,
-    pool: Pool,
+    connection: Abandonable<Pool>,
 }
 
 impl Tx {
@@ -109,21 +108,19 @@ impl Tx {
 
     /// A transaction that has not begun.
     async fn prepare(pool: &Pool) -> Result<Self, DbError> {
-        Ok(Self { connection: Some(pool.get().await?), pool: pool.clone() })
+        Ok(Self { connection: Abandonable::borrow(pool.clone()).await? })
     }
 
     /// The connection, for statements of this transaction. See [`Tx::shared`] for those that travel together.
-    #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     pub fn conn(&mut self) -> &mut AsyncPgConnection {
-        self.connection.as_mut().expect("an open transaction has its connection")
+        &mut self.connection
     }
 
     /// The connection, for statements of this transaction that do not wait for one another: any number of them may be sent
     /// at once.
-    #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     #[must_use]
     pub fn shared(&self) -> &AsyncPgConnection {
-        self.connection.as_ref().expect("an open transaction has its connection")
+        &self.connection
     }
 
     /// Gives each further statement of this transaction its own time; zero for no limit. The connection waits for an answer
@@ -134,9 +131,7 @@ impl Tx {
     pub async fn limit_statements(&mut self, statement_timeout: Duration) -> Result<(), DbError> {
         let sql = format!("SET LOCAL statement_timeout = {}", statement_timeout.as_millis());
         self.conn().batch_execute(&sql).await?;
-        if let Some(connection) = &self.connection {
-            connection.answer_timeout(answer_timeout(statement_timeout));
-        }
+        self.connection.answer_timeout(answer_timeout(statement_timeout));
         Ok(())
     }
 
@@ -150,14 +145,14 @@ impl Tx {
         // Behind a failed statement PostgreSQL answers a bare COMMIT with a silent rollback; any other statement is
         // refused there. The empty SELECT travels with the COMMIT, so this costs no round trip.
         self.conn().batch_execute("SELECT; COMMIT").await.map_err(DbError::in_commit)?;
-        self.release();
+        self.connection.release();
         Ok(())
     }
 
     /// Rolls back and gives the connection back to the pool.
     pub async fn rollback(mut self) {
         match self.conn().batch_execute("ROLLBACK").await {
-            Ok(()) => self.release(),
+            Ok(()) => self.connection.release(),
             Err(error) => tracing::debug!(error = %error, "rollback failed; the connection is dropped"),
         }
     }
@@ -167,25 +162,9 @@ impl Tx {
     pub async fn abort(self, error: &DbError) {
         if error.is_read_only() {
             tracing::warn!("the database server only reads; its connections are dropped");
-            if let Some(connection) = &self.connection {
-                self.pool.drop_idle(connection);
-            }
-            drop(self);
+            self.connection.pool.drop_idle(&self.connection);
         } else {
             self.rollback().await;
-        }
-    }
-
-    fn release(&mut self) {
-        drop(self.connection.take());
-    }
-}
-
-impl Drop for Tx {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            // The server rolls back when the socket closes, and is told to stop a statement that still runs and holds locks.
-            self.pool.abandon(connection);
         }
     }
 }
