@@ -13,15 +13,19 @@ mod executor;
 mod held;
 mod items;
 mod lanes;
+mod limits;
+mod meters;
 mod monitor;
 mod runner;
 mod turn;
 mod work;
+mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub use self::{
     answer::Rejected,
+    limits::{BLOCKED_MAX, BatchLimits},
     monitor::QueueHealth,
     work::{Lookup, Work},
 };
@@ -30,31 +34,6 @@ use self::{
     lanes::Lanes,
 };
 use crate::Pool;
-
-/// Longest time that an item may be blocked by another transaction (HTTP contract 1.11: a repeat waits for up to 2 s).
-pub const BLOCKED_MAX: Duration = Duration::from_secs(2);
-
-/// Bounds of a [`Committer`] or [`Coalescer`].
-#[derive(Debug, Clone, Copy)]
-pub struct BatchLimits {
-    /// Label of the metrics, for example `writes`.
-    pub name: &'static str,
-    /// Queues that work at the same time. One key always goes to the same lane.
-    pub lanes: usize,
-    /// Batches of one lane that are under way at the same time: one decides, the others write or are in their commit. More
-    /// than two only make the batches smaller.
-    pub workers: usize,
-    /// Most items of one batch.
-    pub batch_items_max: usize,
-    /// Most items that wait in one lane.
-    pub queue_items_max: usize,
-    /// Most bytes of one batch, by [`Work::weight`]. A heavier item is a batch of its own.
-    pub batch_bytes_max: usize,
-    /// Most bytes that wait in one lane.
-    pub queue_bytes_max: usize,
-    /// Longest wait of an item before it is rejected undone.
-    pub wait_max: Duration,
-}
 
 /// The batching executor of writes. Cheap to clone; usable from any runtime.
 pub struct Committer<W: Work>(Arc<Lanes<Writer<W>>>);

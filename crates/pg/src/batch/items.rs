@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    BLOCKED_MAX,
     answer::{Answer, Rejected},
+    limits::BLOCKED_MAX,
 };
 
 /// An item in the queue.

@@ -15,13 +15,14 @@ use tokio::{
 };
 
 use super::{
-    BatchLimits,
     answer::{Answer, Rejected},
     executor::Executor,
     items::Waiting,
+    limits::BatchLimits,
     monitor::{Monitor, QueueHealth},
-    runner::{Runner, serve},
+    runner::Runner,
     turn::Turns,
+    worker::serve,
 };
 
 pub(super) struct Lanes<E: Executor> {

@@ -12,10 +12,10 @@ use std::{
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    BatchLimits,
     answer::Rejected,
     items::{Batch, Caller, Waiting},
-    runner::Meters,
+    limits::BatchLimits,
+    meters::Meters,
 };
 
 /// Pause between two looks at what is blocked while nothing new comes.
@@ -195,7 +195,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         for waiting in self.taken.drain(..) {
             bytes = bytes.saturating_add(waiting.weight);
             let waited = now.saturating_duration_since(waiting.since);
-            meters.queue_wait.record(waited);
+            meters.waited(waited);
             if waited > limits.wait_max {
                 waiting.answer.give(Err(Rejected::Unavailable));
             } else {
