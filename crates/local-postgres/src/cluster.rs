@@ -4,12 +4,10 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use crate::account::Account;
-use crate::command::{OnParentDeath, prepared, run};
+use crate::command::{OnParentDeath, Programs};
 use crate::location::Home;
 use crate::names::{self, Names};
-use crate::server_log::ServerLog;
-use crate::{Binaries, Durability, Error};
+use crate::{Durability, Error};
 
 /// Half-made clusters: this and six characters of `mkdtemp`.
 const UNFINISHED_PREFIX: &str = "postgres.init-";
@@ -22,26 +20,28 @@ const INITDB_PATIENCE: Duration = Duration::from_secs(300);
 /// [`Error::ToolFailed`] with what `initdb` said.
 pub(crate) fn ensure(
     home: &Home,
-    account: &Account,
-    binaries: &Binaries,
-    log: &ServerLog,
+    programs: &Programs<'_>,
     durability: Durability,
     wanted: &Names<'_>,
 ) -> Result<(), Error> {
     remove_unfinished(home)?;
     let cluster = home.cluster();
     if home.cluster_version()?.is_some() {
-        return names::ensure(home, account, binaries, log, wanted);
+        return names::ensure(home, programs, wanted);
     }
-    tracing::info!(postgres.version = binaries.version(), "making a new database in {}", cluster.display());
+    tracing::info!(
+        postgres.version = programs.binaries.version(),
+        "making a new database in {}",
+        cluster.display()
+    );
     // The notes of a cluster that someone deleted must not speak for the new one.
     names::forget(home)?;
     let unfinished = nix::unistd::mkdtemp(&home.folder.join(&format!("{UNFINISHED_PREFIX}XXXXXX")))
         .map_err(|errno| Error::io("make a folder in", home.folder.path())(errno.into()))?;
-    account.give(&unfinished)?;
+    programs.account.give(&unfinished)?;
 
-    let initdb = binaries.initdb();
-    let mut command = prepared(&initdb, account, log, OnParentDeath::Kill)?;
+    let initdb = programs.binaries.initdb();
+    let mut command = programs.prepared(&initdb, OnParentDeath::Kill)?;
     command.arg("-D").arg(&unfinished).args([
         "--username=postgres",
         "--auth=trust",
@@ -50,12 +50,12 @@ pub(crate) fn ensure(
         "--no-sync",
         "--no-instructions",
     ]);
-    run("initdb", command, None, log, INITDB_PATIENCE)?;
-    names::create_all(&unfinished, account, binaries, log, wanted)?;
+    programs.run("initdb", command, None, INITDB_PATIENCE)?;
+    names::create_all(&unfinished, programs, wanted)?;
     if durability == Durability::Durable {
-        let mut command = prepared(&initdb, account, log, OnParentDeath::Kill)?;
+        let mut command = programs.prepared(&initdb, OnParentDeath::Kill)?;
         command.arg("--sync-only").arg("-D").arg(&unfinished);
-        run("initdb --sync-only", command, None, log, INITDB_PATIENCE)?;
+        programs.run("initdb --sync-only", command, None, INITDB_PATIENCE)?;
     }
     std::fs::rename(&unfinished, &cluster).map_err(Error::io("rename the new database to", &cluster))?;
     home.folder.sync()?;

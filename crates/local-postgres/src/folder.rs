@@ -203,9 +203,8 @@ fn beside(name: &str) -> String {
 
 /// Refuses what another account could have made or can change.
 fn check_owner_and_mode(path: &Path, found: &Metadata) -> Result<(), Error> {
-    let (me, my_group) = (geteuid(), getegid());
-    let (owner, group) = (Uid::from_raw(found.uid()), Gid::from_raw(found.gid()));
-    if owner != me && !owner.is_root() {
+    let me = geteuid();
+    if let Some(owner) = foreign_owner(found) {
         // Root would have to leave the cluster in it to an account that is not root.
         let remedy = if me.is_root() { String::new() } else { format!(", or {}", give_command(path)) };
         let (owner, me) = (name_of(owner), name_of(me));
@@ -214,13 +213,23 @@ fn check_owner_and_mode(path: &Path, found: &Metadata) -> Result<(), Error> {
             format!("belongs to {owner}, and this process runs as {me}: run it as {owner} (RUN_AS){remedy}"),
         ));
     }
-    let others = if group == my_group { 0o002 } else { 0o022 };
-    if found.mode() & others != 0 {
+    if others_can_write(found) {
         let (mode, path_text) = (found.mode() & 0o7777, path.display());
         let why = format!("can be changed by other accounts (mode {mode:04o}): chmod go-w {path_text}");
         return Err(Error::untrusted(path, why));
     }
     Ok(())
+}
+
+/// The owner, if that is neither the account of this process nor root.
+pub(crate) fn foreign_owner(found: &Metadata) -> Option<Uid> {
+    Some(Uid::from_raw(found.uid())).filter(|owner| *owner != geteuid() && !owner.is_root())
+}
+
+/// Returns whether the mode lets other accounts write. Those of the own group are trusted.
+pub(crate) fn others_can_write(found: &Metadata) -> bool {
+    let others = if Gid::from_raw(found.gid()) == getegid() { 0o002 } else { 0o022 };
+    found.mode() & others != 0
 }
 
 /// The command by which root gives all of a folder to the account of this process.

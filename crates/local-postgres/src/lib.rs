@@ -14,13 +14,11 @@ mod location;
 mod lock;
 mod names;
 mod parents;
-mod processes;
 mod server;
 mod server_log;
 mod server_settings;
 mod settings;
 mod socket;
-mod url;
 
 pub use address::{check_data_dir, has_cluster, running_url};
 pub use binaries::{Binaries, find_binaries};

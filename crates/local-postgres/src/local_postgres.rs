@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::account::Account;
-use crate::command::{OnParentDeath, prepared};
+use crate::command::{OnParentDeath, Programs};
 use crate::location::{self, Home};
 use crate::lock::Lock;
 use crate::names::Names;
@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::server_log::ServerLog;
 use crate::socket::SocketDir;
 use crate::{Binaries, Error, ExitWatch, Settings};
-use crate::{address, binaries, cluster, leftovers, server_settings, url};
+use crate::{address, binaries, cluster, leftovers, server_settings};
 
 /// How long processes of an earlier server may keep the cluster's shared memory.
 const OCCUPIED_PATIENCE: Duration = Duration::from_secs(15);
@@ -61,9 +61,10 @@ impl LocalPostgres {
         let socket = SocketDir::choose(&home, &account)?;
         leftovers::clear(&home.cluster(), &socket.path)?;
         let names = Names { role: &settings.role, database: &settings.database };
-        cluster::ensure(&home, &account, &binaries, &log, settings.durability, &names)?;
+        let programs = Programs { account: &account, binaries: &binaries, log: &log };
+        cluster::ensure(&home, &programs, settings.durability, &names)?;
 
-        let server = launch(settings, &home, &socket, &account, &binaries, &log)?;
+        let server = launch(settings, &home, &socket, &programs)?;
         tracing::info!(
             postgres.version = binaries.version(),
             postgres.pid = server.pid,
@@ -89,12 +90,12 @@ impl LocalPostgres {
     ///
     /// Only root and the account of the server can enter the folder of the socket.
     pub fn url(&self) -> String {
-        url::server_url(&self.role, &self.socket.path, &self.database)
+        self.socket.url(&self.role, &self.database)
     }
 
     /// Where to connect to `database` as the superuser: for making and dropping databases, not for a service.
     pub fn superuser_url(&self, database: &str) -> String {
-        url::server_url("postgres", &self.socket.path, database)
+        self.socket.url("postgres", database)
     }
 
     /// The folder of the socket that the server listens on, at port 5432.
@@ -170,16 +171,14 @@ fn launch(
     settings: &Settings,
     home: &Home,
     socket: &SocketDir,
-    account: &Account,
-    binaries: &Binaries,
-    log: &ServerLog,
+    programs: &Programs<'_>,
 ) -> Result<Server, Error> {
     let began = Instant::now();
     let cluster = home.cluster();
     loop {
-        let mut command = prepared(&binaries.postgres(), account, log, OnParentDeath::ShutDown)?;
+        let mut command = programs.prepared(&programs.binaries.postgres(), OnParentDeath::ShutDown)?;
         command.arg("-D").arg(&cluster).args(server_settings::arguments(settings, &socket.path));
-        match Server::start(command, &cluster, log) {
+        match Server::start(command, &cluster, programs.log) {
             Err(Error::EndedAtStart { log_tail, .. })
                 if is_occupied(&log_tail) && began.elapsed() < OCCUPIED_PATIENCE =>
             {

@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::account::Account;
-use crate::command::{OnParentDeath, prepared, run};
+use crate::Error;
+use crate::command::{OnParentDeath, Programs};
 use crate::folder::Readers;
 use crate::location::Home;
-use crate::server_log::ServerLog;
-use crate::{Binaries, Error};
 
 const NOTE: &str = "postgres.names";
 /// Long, because after a crash the single-user server recovers first.
@@ -22,25 +20,13 @@ pub(crate) struct Names<'a> {
 }
 
 /// Makes both in a fresh cluster that is flushed to disk afterwards.
-pub(crate) fn create_all(
-    cluster: &Path,
-    account: &Account,
-    binaries: &Binaries,
-    log: &ServerLog,
-    wanted: &Names<'_>,
-) -> Result<(), Error> {
+pub(crate) fn create_all(cluster: &Path, programs: &Programs<'_>, wanted: &Names<'_>) -> Result<(), Error> {
     let sql = create_role(wanted) + &create_database(wanted);
-    single_user(cluster, account, binaries, log, Flush::Skip, &sql).map(drop)
+    single_user(cluster, programs, Flush::Skip, &sql).map(drop)
 }
 
 /// Makes what an existing cluster lacks. The note of the last time spares the question, about 50 ms.
-pub(crate) fn ensure(
-    home: &Home,
-    account: &Account,
-    binaries: &Binaries,
-    log: &ServerLog,
-    wanted: &Names<'_>,
-) -> Result<(), Error> {
+pub(crate) fn ensure(home: &Home, programs: &Programs<'_>, wanted: &Names<'_>) -> Result<(), Error> {
     let note_there = home.folder.read_if_there(NOTE, Readers::Anyone)?;
     if note_there.is_some_and(|content| content == note_of(wanted).as_bytes()) {
         return Ok(());
@@ -52,7 +38,7 @@ pub(crate) fn ensure(
         quoted(wanted.role, '\''),
         quoted(wanted.database, '\'')
     );
-    let answer = single_user(&cluster, account, binaries, log, Flush::Always, &ask)?;
+    let answer = single_user(&cluster, programs, Flush::Always, &ask)?;
     let mut sql = String::new();
     if !answer.contains("answer = \"role is there\"") {
         sql += &create_role(wanted);
@@ -61,7 +47,7 @@ pub(crate) fn ensure(
         sql += &create_database(wanted);
     }
     if !sql.is_empty() {
-        single_user(&cluster, account, binaries, log, Flush::Always, &sql)?;
+        single_user(&cluster, programs, Flush::Always, &sql)?;
     }
     note(home, wanted)
 }
@@ -83,21 +69,14 @@ enum Flush {
 }
 
 /// Runs `sql`, a statement a line, and returns what was printed. The first statement that fails ends it.
-fn single_user(
-    cluster: &Path,
-    account: &Account,
-    binaries: &Binaries,
-    log: &ServerLog,
-    flush: Flush,
-    sql: &str,
-) -> Result<String, Error> {
-    let mut command = prepared(&binaries.postgres(), account, log, OnParentDeath::Kill)?;
+fn single_user(cluster: &Path, programs: &Programs<'_>, flush: Flush, sql: &str) -> Result<String, Error> {
+    let mut command = programs.prepared(&programs.binaries.postgres(), OnParentDeath::Kill)?;
     command.arg("--single").arg("-D").arg(cluster).args(["-c", "exit_on_error=on"]);
     if let Flush::Skip = flush {
         command.args(["-c", "fsync=off"]);
     }
     command.arg("postgres");
-    run("postgres --single", command, Some(sql), log, SINGLE_PATIENCE)
+    programs.run("postgres --single", command, Some(sql), SINGLE_PATIENCE)
 }
 
 fn create_role(wanted: &Names<'_>) -> String {

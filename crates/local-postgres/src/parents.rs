@@ -7,16 +7,17 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid, getegid, geteuid};
+use nix::unistd::geteuid;
 
 use crate::Error;
 use crate::account::name_of;
-use crate::folder::Readers;
+use crate::folder::{Readers, foreign_owner, others_can_write};
 use crate::location::{POINTER, find, pointed_at};
 
 /// The number of links that Linux follows in one path.
@@ -44,9 +45,9 @@ fn judge_way(path: &Path) -> Result<Vec<Error>, Error> {
     for folder in folders {
         exposed.extend(judge_folder(&folder).map_err(Error::io("examine the folder", &folder))?);
     }
-    for (link, owner) in links {
+    for (link, found) in links {
         let why = "which can let it lead elsewhere than to the data folder";
-        exposed.extend(judge_owner(&link, owner, why));
+        exposed.extend(judge_owner(&link, &found, why));
     }
     Ok(exposed)
 }
@@ -56,8 +57,8 @@ fn judge_way(path: &Path) -> Result<Vec<Error>, Error> {
 struct Way {
     /// Folders in which a name was looked up, each once; not the one at the end.
     folders: Vec<PathBuf>,
-    /// Symbolic links and their owners.
-    links: Vec<(PathBuf, Uid)>,
+    /// Symbolic links, and what they are themselves.
+    links: Vec<(PathBuf, Metadata)>,
 }
 
 /// Walks as far as the path exists.
@@ -93,7 +94,7 @@ fn way(path: &Path) -> io::Result<Way> {
         for name in self::names(&target).rev() {
             names.push_front(name);
         }
-        way.links.push((next, Uid::from_raw(found.uid())));
+        way.links.push((next, found));
     }
     Ok(way)
 }
@@ -108,12 +109,10 @@ fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
 fn judge_folder(folder: &Path) -> io::Result<Option<Error>> {
     let found = folder.metadata()?;
     let why = "which can put another folder in the place of the data folder below it";
-    let by_owner = judge_owner(folder, Uid::from_raw(found.uid()), why);
     let mode = found.mode() & 0o7777;
-    let others = if Gid::from_raw(found.gid()) == getegid() { 0o002 } else { 0o022 };
     let is_sticky = mode & 0o1000 != 0;
-    Ok(by_owner.or_else(|| {
-        (mode & others != 0 && !is_sticky).then(|| {
+    Ok(judge_owner(folder, &found, why).or_else(|| {
+        (others_can_write(&found) && !is_sticky).then(|| {
             let why = format!(
                 "can be changed by other accounts (mode {mode:04o}), which can put another folder in the place of the data \
                  folder below it: chmod go-w {}, or move the data folder",
@@ -124,10 +123,9 @@ fn judge_folder(folder: &Path) -> io::Result<Option<Error>> {
     }))
 }
 
-fn judge_owner(path: &Path, owner: Uid, consequence: &str) -> Option<Error> {
-    let me = geteuid();
-    (owner != me && !owner.is_root()).then(|| {
-        let (owner, me) = (name_of(owner), name_of(me));
+fn judge_owner(path: &Path, found: &Metadata, consequence: &str) -> Option<Error> {
+    foreign_owner(found).map(|owner| {
+        let (owner, me) = (name_of(owner), name_of(geteuid()));
         let why = format!(
             "belongs to {owner}, {consequence}: give it to {me} or to root, or run as {owner}, or move the data folder"
         );

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
+
 use crate::Error;
 use crate::account::Account;
 use crate::folder::{Folder, Readers};
@@ -50,12 +52,24 @@ impl SocketDir {
         Ok(SocketDir { path, note: Some(note) })
     }
 
+    /// `postgresql://role@%2Fsocket%2Ffolder/database`, every part percent-encoded, as libpq and tokio-postgres read it.
+    pub(crate) fn url(&self, role: &str, database: &str) -> String {
+        let (role, database) = (encode(role.as_bytes()), encode(database.as_bytes()));
+        format!("postgresql://{role}@{}/{database}", encode(self.path.as_os_str().as_bytes()))
+    }
+
     /// Removes a short folder after the server has ended; the cluster itself stays.
     pub(crate) fn remove(&self) -> Result<(), Error> {
         let Some(note) = &self.note else { return Ok(()) };
         std::fs::remove_dir_all(&self.path).map_err(Error::io("remove", &self.path))?;
         note.remove_if_there(NOTE)
     }
+}
+
+/// Percent-encodes all that some client may not take literally.
+fn encode(bytes: &[u8]) -> PercentEncode<'_> {
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    percent_encode(bytes, PLAIN)
 }
 
 /// Returns whether every client reads the path as one host. A comma separates hosts, an `@` may begin the name of an abstract
@@ -78,4 +92,18 @@ fn is_private_to(account: &Account, path: &Path) -> bool {
         && std::fs::symlink_metadata(path).is_ok_and(|found| {
             found.is_dir() && found.uid() == account.uid.as_raw() && found.mode() & 0o777 == 0o700
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_reads_back_what_was_written() {
+        let url = SocketDir { path: "/tmp/a b%/c".into(), note: None }.url("röle@x", "da/ta");
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        assert_eq!(config.get_user(), Some("röle@x"));
+        assert_eq!(config.get_dbname(), Some("da/ta"));
+        assert_eq!(config.get_hosts(), [tokio_postgres::config::Host::Unix("/tmp/a b%/c".into())]);
+    }
 }

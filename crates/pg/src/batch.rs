@@ -36,20 +36,20 @@ use self::{
 use crate::Pool;
 
 /// The batching executor of writes. Cheap to clone; usable from any runtime.
-pub struct Committer<W: Work>(Lanes<W::Item, W::Outcome>);
+pub struct Committer<W: Work>(Arc<Lanes<Writer<W>>>);
 
 /// The batching executor of reads. Cheap to clone; usable from any runtime.
-pub struct Coalescer<L: Lookup>(Lanes<L::Item, L::Outcome>);
+pub struct Coalescer<L: Lookup>(Arc<Lanes<Reader<L>>>);
 
 impl<W: Work> Clone for Committer<W> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<L: Lookup> Clone for Coalescer<L> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -69,7 +69,7 @@ impl<W: Work> Committer<W> {
     /// Starts the lanes on the present tokio runtime.
     #[must_use]
     pub fn start(pool: Pool, work: W, limits: BatchLimits) -> Self {
-        Self(Lanes::start(limits, &Writer { pool, work: Arc::new(work) }))
+        Self(Lanes::start(limits, Writer { pool, work }))
     }
 
     /// Puts an item in the lane of `key` and waits for its outcome.
@@ -99,7 +99,7 @@ impl<L: Lookup> Coalescer<L> {
     /// Starts the lanes on the present tokio runtime.
     #[must_use]
     pub fn start(pool: Pool, lookup: L, limits: BatchLimits) -> Self {
-        Self(Lanes::start(limits, &Reader { pool, lookup: Arc::new(lookup) }))
+        Self(Lanes::start(limits, Reader { pool, lookup }))
     }
 
     /// Asks; questions that wait at the same time are answered by one query.

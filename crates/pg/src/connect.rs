@@ -22,7 +22,11 @@ use std::{
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
-pub use self::{open::OpenConnection, options::UrlFault, url::DatabaseUrl};
+pub use self::{
+    open::OpenConnection,
+    options::UrlFault,
+    url::{DatabaseUrl, Reach, reach},
+};
 use self::{
     open::{Cancel, Connector, Fault},
     options::{Host, TargetSession},
@@ -59,11 +63,15 @@ impl Target {
     pub(crate) fn parse(settings: &PoolSettings) -> Result<Self, DbError> {
         let url = DatabaseUrl::parse(&settings.url)
             .map_err(|fault| DbError::Connect(format!("the database URL {fault}").into()))?;
+        let mut config = url.config.clone();
+        if config.get_application_name().is_none() {
+            config.application_name(&settings.application_name);
+        }
         Ok(Self {
             connector: Connector {
-                config: open::config(&url, &settings.application_name),
+                config,
                 session: Session::new(settings),
-                tcp: url.tcp,
+                tcp: url.tcp.clone(),
                 answer_timeout: answer_timeout(settings.statement_timeout),
                 silence: Silence::new(),
             },

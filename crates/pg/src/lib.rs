@@ -9,7 +9,6 @@ pub mod migrate;
 pub mod pool;
 pub mod prepared;
 pub mod probe;
-pub mod reach;
 pub mod retry;
 pub mod server;
 pub mod session;
@@ -17,14 +16,13 @@ pub mod tx;
 
 pub use audit::{Audit, Violation};
 pub use batch::{BatchLimits, Coalescer, Committer, Lookup, QueueHealth, Rejected, Work};
-pub use connect::{DatabaseUrl, UrlFault};
+pub use connect::{DatabaseUrl, Reach, UrlFault, reach};
 /// A connection to PostgreSQL, for functions that need no transaction.
 pub use diesel_async::AsyncPgConnection as PgConnection;
 pub use error::DbError;
 pub use migrate::Migration;
 pub use pool::{Access, Patience, Pool, PoolSettings};
 pub use prepared::{Prepared, Sql, sql};
-pub use reach::{Reach, reach};
 pub use retry::Attempts;
 pub use server::foreign_language;
 pub use tx::Tx;

@@ -187,16 +187,8 @@ async fn step<'a>(
     next: &mut Option<&'a Migration>,
 ) -> Result<Step, DbError> {
     let mut tx = Tx::begin(pool).await?;
-    match step_in(&mut tx, all, next).await {
-        Ok(step) => {
-            tx.commit().await?;
-            Ok(step)
-        }
-        Err(error) => {
-            tx.abort(&error).await;
-            Err(error)
-        }
-    }
+    let outcome = step_in(&mut tx, all, next).await;
+    tx.end(outcome).await
 }
 
 async fn step_in<'a>(

@@ -3,6 +3,7 @@
 pub(crate) mod settings;
 
 use std::{
+    borrow::Borrow,
     ops::{Deref, DerefMut},
     sync::{
         Arc,
@@ -232,18 +233,18 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut reading = Abandonable { connection: Some(self.get().await?), pool: self };
-        self.session().enter(reading.connection()).await?;
-        let outcome = work(reading.connection()).await;
+        let mut reading = Abandonable::borrow(self).await?;
+        self.session().enter(&mut reading).await?;
+        let outcome = work(&mut reading).await;
         if outcome.is_ok() {
-            self.session().leave(reading.connection(), End::Commit).await?;
+            self.session().leave(&mut reading, End::Commit).await?;
         } else {
-            let left = self.session().leave(reading.connection(), End::Rollback);
+            let left = self.session().leave(&mut reading, End::Rollback);
             if !matches!(timeout(SETTLE_TIMEOUT, left).await, Ok(Ok(()))) {
                 return outcome;
             }
         }
-        drop(reading.connection.take());
+        reading.release();
         outcome
     }
 
@@ -368,22 +369,44 @@ async fn open(target: Arc<Target>, full_timeout: Duration) -> Result<OpenConnect
 }
 
 /// A connection that is abandoned when this is dropped with it.
-struct Abandonable<'a> {
+#[derive(Debug)]
+pub(crate) struct Abandonable<P: Borrow<Pool>> {
     connection: Option<Connection>,
-    pool: &'a Pool,
+    pub(crate) pool: P,
 }
 
-impl Abandonable<'_> {
-    #[expect(clippy::expect_used, reason = "the connection is taken only after the work is done")]
-    fn connection(&mut self) -> &mut AsyncPgConnection {
-        self.connection.as_mut().expect("a read has its connection")
+impl<P: Borrow<Pool>> Abandonable<P> {
+    pub(crate) async fn borrow(pool: P) -> Result<Self, DbError> {
+        Ok(Self { connection: Some(pool.borrow().get().await?), pool })
+    }
+
+    /// Gives the connection back to the pool.
+    pub(crate) fn release(mut self) {
+        drop(self.connection.take());
     }
 }
 
-impl Drop for Abandonable<'_> {
+impl<P: Borrow<Pool>> Deref for Abandonable<P> {
+    type Target = Connection;
+
+    #[expect(clippy::expect_used, reason = "the connection leaves only together with this, by value")]
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("a guard has its connection")
+    }
+}
+
+impl<P: Borrow<Pool>> DerefMut for Abandonable<P> {
+    #[expect(clippy::expect_used, reason = "the connection leaves only together with this, by value")]
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("a guard has its connection")
+    }
+}
+
+impl<P: Borrow<Pool>> Drop for Abandonable<P> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.pool.abandon(connection);
+            // The server rolls back when the socket closes, and is asked to stop a statement that still runs and holds locks.
+            self.pool.borrow().abandon(connection);
         }
     }
 }

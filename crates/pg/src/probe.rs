@@ -90,26 +90,15 @@ BEGIN
 /// # Errors
 /// [`DbError`] when the database cannot be reached, or does not write or commit.
 pub async fn write(pool: &Pool, depth: ProbeDepth) -> Result<(), DbError> {
-    let mut attempts = Attempts::up_to(3);
-    loop {
-        match once(pool, depth).await {
-            Err(error) if attempts.again(&error).await => {}
-            outcome => return outcome,
-        }
-    }
-}
-
-async fn once(pool: &Pool, depth: ProbeDepth) -> Result<(), DbError> {
-    let mut tx = Tx::begin(pool).await?;
     let statements = match depth {
         ProbeDepth::Row => ROW,
         ProbeDepth::Page => PAGE,
     };
-    match tx.conn().batch_execute(statements).await.map_err(DbError::from) {
-        Ok(()) => tx.commit().await,
-        Err(error) => {
-            tx.abort(&error).await;
-            Err(error)
+    let mut attempts = Attempts::up_to(3);
+    loop {
+        match Tx::run(pool, async |tx| Ok(tx.conn().batch_execute(statements).await?)).await {
+            Err(error) if attempts.again(&error).await => {}
+            outcome => return outcome,
         }
     }
 }

@@ -8,7 +8,7 @@ use futures_util::join;
 use crate::{
     DbError,
     connect::answer_timeout,
-    pool::{Connection, Pool},
+    pool::{Abandonable, Pool},
 };
 
 /// An open transaction (READ COMMITTED), with the settings of [`crate::session`]. What must be atomic with something else takes `&mut Tx` (I4).
@@ -20,16 +20,7 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Tx {
-    connection: Option<Guarded>,
-    pool: Pool,
-}
-
-struct Guarded(Connection);
-
-impl std::fmt::Debug for Guarded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connection")
-    }
+    connection: Abandonable<Pool>,
 }
 
 impl Tx {
@@ -42,13 +33,17 @@ impl Tx {
         work: impl AsyncFnOnce(&mut Self) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let mut tx = Self::begin(pool).await?;
-        match work(&mut tx).await {
-            Ok(done) => tx.commit().await.map(|()| done),
-            Err(error) => {
-                tx.abort(&error).await;
-                Err(error)
-            }
+        let outcome = work(&mut tx).await;
+        tx.end(outcome).await
+    }
+
+    /// Commits after a success, and rolls back after an error.
+    pub(crate) async fn end<T>(self, outcome: Result<T, DbError>) -> Result<T, DbError> {
+        match &outcome {
+            Ok(_) => self.commit().await?,
+            Err(error) => self.abort(error).await,
         }
+        outcome
     }
 
     /// Like [`Tx::run`], for work that may be refused: a refusal stores nothing.
@@ -61,15 +56,11 @@ impl Tx {
     ) -> Result<Result<T, R>, DbError> {
         let mut tx = Self::begin(pool).await?;
         match work(&mut tx).await {
-            Ok(Ok(done)) => tx.commit().await.map(|()| Ok(done)),
             Ok(Err(refusal)) => {
                 tx.rollback().await;
                 Ok(Err(refusal))
             }
-            Err(error) => {
-                tx.abort(&error).await;
-                Err(error)
-            }
+            outcome => tx.end(outcome).await,
         }
     }
 
@@ -117,21 +108,19 @@ impl Tx {
 
     /// A transaction that has not begun.
     async fn prepare(pool: &Pool) -> Result<Self, DbError> {
-        Ok(Self { connection: Some(Guarded(pool.get().await?)), pool: pool.clone() })
+        Ok(Self { connection: Abandonable::borrow(pool.clone()).await? })
     }
 
     /// The connection, for statements of this transaction. See [`Tx::shared`] for those that travel together.
-    #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     pub fn conn(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection.as_mut().expect("an open transaction has its connection").0
+        &mut self.connection
     }
 
     /// The connection, for statements of this transaction that do not wait for one another: any number of them may be sent
     /// at once.
-    #[expect(clippy::expect_used, reason = "the connection leaves only together with the guard, by value")]
     #[must_use]
     pub fn shared(&self) -> &AsyncPgConnection {
-        &self.connection.as_ref().expect("an open transaction has its connection").0
+        &self.connection
     }
 
     /// Gives each further statement of this transaction its own time; zero for no limit. The connection waits for an answer
@@ -142,9 +131,7 @@ impl Tx {
     pub async fn limit_statements(&mut self, statement_timeout: Duration) -> Result<(), DbError> {
         let sql = format!("SET LOCAL statement_timeout = {}", statement_timeout.as_millis());
         self.conn().batch_execute(&sql).await?;
-        if let Some(Guarded(connection)) = &self.connection {
-            connection.answer_timeout(answer_timeout(statement_timeout));
-        }
+        self.connection.answer_timeout(answer_timeout(statement_timeout));
         Ok(())
     }
 
@@ -158,14 +145,14 @@ impl Tx {
         // Behind a failed statement PostgreSQL answers a bare COMMIT with a silent rollback; any other statement is
         // refused there. The empty SELECT travels with the COMMIT, so this costs no round trip.
         self.conn().batch_execute("SELECT; COMMIT").await.map_err(DbError::in_commit)?;
-        self.release();
+        self.connection.release();
         Ok(())
     }
 
     /// Rolls back and gives the connection back to the pool.
     pub async fn rollback(mut self) {
         match self.conn().batch_execute("ROLLBACK").await {
-            Ok(()) => self.release(),
+            Ok(()) => self.connection.release(),
             Err(error) => tracing::debug!(error = %error, "rollback failed; the connection is dropped"),
         }
     }
@@ -175,25 +162,9 @@ impl Tx {
     pub async fn abort(self, error: &DbError) {
         if error.is_read_only() {
             tracing::warn!("the database server only reads; its connections are dropped");
-            if let Some(Guarded(connection)) = &self.connection {
-                self.pool.drop_idle(connection);
-            }
-            drop(self);
+            self.connection.pool.drop_idle(&self.connection);
         } else {
             self.rollback().await;
-        }
-    }
-
-    fn release(&mut self) {
-        drop(self.connection.take());
-    }
-}
-
-impl Drop for Tx {
-    fn drop(&mut self) {
-        if let Some(Guarded(connection)) = self.connection.take() {
-            // The server rolls back when the socket closes, and is told to stop a statement that still runs and holds locks.
-            self.pool.abandon(connection);
         }
     }
 }

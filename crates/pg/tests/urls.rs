@@ -30,6 +30,7 @@ async fn options_arrive_in_the_session_as_they_were_meant() {
         ("-c%20my.word%3D'a'", "''a''"),
         ("-c%20my.word%3D%27a%27%20-c%20work_mem%3D1234kB", "''a''"),
         ("-c%20my.word=a%26b", "a&b"),
+        ("-c%20my.word%3Db&connect_timeout=5", "b"),
     ] {
         let pool = pool(&format!("{}?options={options}", db.url()));
         let same = format!("(current_setting('my.word') = '{word}')::int");
@@ -56,6 +57,9 @@ async fn a_folder_is_named_in_every_form_that_psql_accepts() {
     ] {
         assert_eq!(ask_pool(&pool(&url), "1").await, 1, "{url}");
     }
+    let list = format!(r"host={folder} port={port} user=app dbname=app options='-c my.word=\'a\\ b\''");
+    let same = "(current_setting('my.word') = '''a b''')::int";
+    assert_eq!(ask_pool(&pool(&list), same).await, 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a lane does with a batch: writing in a transaction, or reading.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe};
 
 use diesel::result::Error as DieselError;
 use futures_util::FutureExt;
@@ -88,13 +88,7 @@ impl<I, O> Progress<I, O> {
 
 pub(super) struct Writer<W> {
     pub(super) pool: Pool,
-    pub(super) work: Arc<W>,
-}
-
-impl<W> Clone for Writer<W> {
-    fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), work: Arc::clone(&self.work) }
-    }
+    pub(super) work: W,
 }
 
 impl<W: Work> Writer<W> {
@@ -107,7 +101,10 @@ impl<W: Work> Writer<W> {
     ) -> Result<Vec<W::Outcome>, DbError> {
         let plan = self.work.decide(tx, items, opening).await?;
         progress.decided();
-        self.work.save(tx, items, plan).await
+        let outcomes = self.work.save(tx, items, plan).await?;
+        DbError::expect_rows("a batch", items.len(), outcomes.len())?;
+        progress.commit_begins();
+        Ok(outcomes)
     }
 }
 
@@ -124,18 +121,8 @@ impl<W: Work> Executor for Writer<W> {
     ) -> Result<Vec<W::Outcome>, DbError> {
         let (mut tx, opening) =
             Tx::begin_with(&self.pool, async |conn| self.work.open(conn, items).await).await?;
-        match self.work_in(&mut tx, items, opening, progress).await {
-            Ok(outcomes) => {
-                DbError::expect_rows("a batch", items.len(), outcomes.len())?;
-                progress.commit_begins();
-                tx.commit().await?;
-                Ok(outcomes)
-            }
-            Err(error) => {
-                tx.abort(&error).await;
-                Err(error)
-            }
-        }
+        let outcomes = self.work_in(&mut tx, items, opening, progress).await;
+        tx.end(outcomes).await
     }
 
     async fn blocked(&self, items: &[W::Item]) -> Result<Vec<bool>, DbError> {
@@ -151,13 +138,7 @@ impl<W: Work> Executor for Writer<W> {
 
 pub(super) struct Reader<L> {
     pub(super) pool: Pool,
-    pub(super) lookup: Arc<L>,
-}
-
-impl<L> Clone for Reader<L> {
-    fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), lookup: Arc::clone(&self.lookup) }
-    }
+    pub(super) lookup: L,
 }
 
 impl<L: Lookup> Executor for Reader<L> {

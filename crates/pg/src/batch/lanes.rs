@@ -25,10 +25,10 @@ use super::{
     worker::serve,
 };
 
-pub(super) struct Lanes<I, O> {
-    entrances: Arc<RwLock<Vec<Entrance<I, O>>>>,
-    workers: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    monitor: Arc<Monitor>,
+pub(super) struct Lanes<E: Executor> {
+    entrances: RwLock<Vec<Entrance<E::Item, E::Outcome>>>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+    runner: Arc<Runner<E>>,
 }
 
 /// Where the items of a lane go in.
@@ -36,41 +36,30 @@ struct Entrance<I, O> {
     sender: mpsc::Sender<Waiting<I, O>>,
     /// What waits in the lane.
     bytes: Arc<AtomicUsize>,
-    bytes_max: usize,
 }
 
-impl<I, O> Clone for Lanes<I, O> {
-    fn clone(&self) -> Self {
-        Self {
-            entrances: Arc::clone(&self.entrances),
-            workers: Arc::clone(&self.workers),
-            monitor: Arc::clone(&self.monitor),
-        }
-    }
-}
-
-impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
+impl<E: Executor> Lanes<E> {
     /// Starts the workers of all lanes on the present tokio runtime.
-    pub(super) fn start<E>(limits: BatchLimits, executor: &E) -> Self
-    where
-        E: Executor<Item = I, Outcome = O> + Clone,
-    {
+    pub(super) fn start(limits: BatchLimits, executor: E) -> Arc<Self> {
         let (mut entrances, mut workers) = (Vec::new(), Vec::new());
-        let monitor = Monitor::new(limits.name);
+        let runner = Arc::new(Runner::new(executor, limits));
         for _ in 0..limits.lanes.max(1) {
             let (sender, lane) = mpsc::channel(limits.queue_items_max.max(1));
             let bytes = Arc::default();
             let turns = Turns::new(lane, Arc::clone(&bytes));
-            workers.extend((0..limits.workers.max(1)).map(|_| {
-                let runner = Runner::new(executor.clone(), limits, Arc::clone(&monitor));
-                tokio::spawn(serve(runner, turns.clone()))
-            }));
-            entrances.push(Entrance { sender, bytes, bytes_max: limits.queue_bytes_max });
+            let worker = |_| tokio::spawn(serve(Arc::clone(&runner), Arc::clone(&turns)));
+            workers.extend((0..limits.workers.max(1)).map(worker));
+            entrances.push(Entrance { sender, bytes });
         }
-        Self { entrances: Arc::new(RwLock::new(entrances)), workers: Arc::new(Mutex::new(workers)), monitor }
+        Arc::new(Self { entrances: RwLock::new(entrances), workers: Mutex::new(workers), runner })
     }
 
-    pub(super) async fn submit(&self, key: &str, item: I, weight: usize) -> Result<O, Rejected> {
+    pub(super) async fn submit(
+        &self,
+        key: &str,
+        item: E::Item,
+        weight: usize,
+    ) -> Result<E::Outcome, Rejected> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let (answer, outcome) = Answer::to_come();
@@ -79,19 +68,21 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
         outcome.await.unwrap_or(Err(Rejected::OutcomeUnknown))
     }
 
-    fn enter(&self, waiting: Waiting<I, O>) -> Result<(), Rejected> {
+    fn enter(&self, waiting: Waiting<E::Item, E::Outcome>) -> Result<(), Rejected> {
         let entrances = self.entrances.read().unwrap_or_else(PoisonError::into_inner);
         let count = u64::try_from(entrances.len()).unwrap_or(u64::MAX);
         let lane = waiting.key.checked_rem(count);
-        lane.and_then(|lane| entrances.get(usize::try_from(lane).ok()?))
-            .ok_or(Rejected::Full)?
-            .enter(waiting, &self.monitor)
+        lane.and_then(|lane| entrances.get(usize::try_from(lane).ok()?)).ok_or(Rejected::Full)?.enter(
+            waiting,
+            &self.runner.monitor,
+            self.runner.limits.queue_bytes_max,
+        )
     }
 
     pub(super) fn health(&self) -> QueueHealth {
         let entrances = self.entrances.read().unwrap_or_else(PoisonError::into_inner);
-        let waits = |entrance: &Entrance<I, O>| entrance.bytes.load(Ordering::Relaxed) > 0;
-        self.monitor.health(entrances.iter().any(waits))
+        let waits = |entrance: &Entrance<_, _>| entrance.bytes.load(Ordering::Relaxed) > 0;
+        self.runner.monitor.health(entrances.iter().any(waits))
     }
 
     pub(super) async fn flush(&self) {
@@ -105,13 +96,13 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lanes<I, O> {
 }
 
 impl<I, O> Entrance<I, O> {
-    fn enter(&self, waiting: Waiting<I, O>, monitor: &Monitor) -> Result<(), Rejected> {
+    fn enter(&self, waiting: Waiting<I, O>, monitor: &Monitor, bytes_max: usize) -> Result<(), Rejected> {
         let weight = waiting.weight;
         if self.bytes.load(Ordering::Relaxed) == 0 {
             monitor.wake();
         }
         let before = self.bytes.fetch_add(weight, Ordering::Relaxed);
-        let fits = before.saturating_add(weight) <= self.bytes_max;
+        let fits = before.saturating_add(weight) <= bytes_max;
         if fits && self.sender.try_send(waiting).is_ok() {
             return Ok(());
         }

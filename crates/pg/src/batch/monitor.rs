@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -38,14 +38,14 @@ struct Notes {
 }
 
 /// A batch that is under way, until this is dropped.
-pub(super) struct Busy {
-    monitor: Arc<Monitor>,
+pub(super) struct Busy<'a> {
+    monitor: &'a Monitor,
     number: u64,
 }
 
 impl Monitor {
-    pub(super) fn new(name: &'static str) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
             name,
             notes: Mutex::new(Notes {
                 under_way: BTreeMap::new(),
@@ -54,18 +54,18 @@ impl Monitor {
                 failures: 0,
                 failed_at: None,
             }),
-        })
+        }
     }
 
     /// Notes the beginning of a batch.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    pub(super) fn begin(&self) -> Busy<'_> {
         let (mut notes, now) = (self.notes(), Instant::now());
         let number = notes.next;
         notes.next = number.wrapping_add(1);
         notes.under_way.insert(number, now);
         notes.moved = now;
         drop(notes);
-        Busy { monitor: Arc::clone(self), number }
+        Busy { monitor: self, number }
     }
 
     /// Notes that an item came to an empty queue.
@@ -104,7 +104,7 @@ impl Monitor {
     }
 }
 
-impl Drop for Busy {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let mut notes = self.monitor.notes();
         notes.under_way.remove(&self.number);

@@ -1,6 +1,6 @@
 //! Runs batches: the executor of a queue with its limits, metrics and monitor.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use super::{
     answer::Rejected,
@@ -15,13 +15,13 @@ use crate::{DbError, error::chain};
 pub(super) struct Runner<E> {
     pub(super) executor: E,
     pub(super) limits: BatchLimits,
-    pub(super) monitor: Arc<Monitor>,
+    pub(super) monitor: Monitor,
     meters: OnceLock<Meters>,
 }
 
 impl<E: Executor> Runner<E> {
-    pub(super) fn new(executor: E, limits: BatchLimits, monitor: Arc<Monitor>) -> Self {
-        Self { executor, limits, monitor, meters: OnceLock::new() }
+    pub(super) fn new(executor: E, limits: BatchLimits) -> Self {
+        Self { executor, limits, monitor: Monitor::new(limits.name), meters: OnceLock::new() }
     }
 
     /// Looked up once, and not before the first batch: a recorder that is installed after the lanes began is found too.

@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Turns<I, O> {
     turn: Arc<Mutex<Turn<I, O>>>,
     /// How many workers need the turn although nothing new came.
-    claims: Arc<watch::Sender<usize>>,
+    claims: watch::Sender<usize>,
 }
 
 /// Who has it takes what waits and decides it, and passes it on when only writing is left.
@@ -72,15 +72,9 @@ pub(super) struct UnderWay {
     committing: Arc<Committing>,
 }
 
-impl<I, O> Clone for Turns<I, O> {
-    fn clone(&self) -> Self {
-        Self { turn: Arc::clone(&self.turn), claims: Arc::clone(&self.claims) }
-    }
-}
-
 impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
     /// The turns at `lane`, in which `bytes` wait.
-    pub(super) fn new(lane: mpsc::Receiver<Waiting<I, O>>, bytes: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(lane: mpsc::Receiver<Waiting<I, O>>, bytes: Arc<AtomicUsize>) -> Arc<Self> {
         let (claims, claimed) = watch::channel(0);
         let turn = Turn {
             lane,
@@ -91,7 +85,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turns<I, O> {
             committing: Arc::default(),
             claims: claimed,
         };
-        Self { turn: Arc::new(Mutex::new(turn)), claims: Arc::new(claims) }
+        Arc::new(Self { turn: Arc::new(Mutex::new(turn)), claims })
     }
 
     pub(super) async fn next(&self) -> MyTurn<I, O> {

@@ -1,6 +1,6 @@
 //! One worker of a lane: takes batches and sees each to its end.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     executor::{Executor, Progress},
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Works until nothing can come any more.
-pub(super) async fn serve<E: Executor>(runner: Runner<E>, turns: Turns<E::Item, E::Outcome>) {
+pub(super) async fn serve<E: Executor>(runner: Arc<Runner<E>>, turns: Arc<Turns<E::Item, E::Outcome>>) {
     loop {
         let mut turn = turns.next().await;
         let (batch, under_way) = match turn.take(runner.limits, || runner.meters()).await {

@@ -13,7 +13,6 @@ use futures_util::future::{Ready, ready};
 use tokio::task::AbortHandle;
 use tokio_postgres::{
     CancelToken, Client, Config, Connection, SimpleQueryMessage,
-    config::{SslMode, SslNegotiation},
     tls::{ChannelBinding, TlsConnect, TlsStream},
 };
 use tokio_util::either::Either;
@@ -22,7 +21,6 @@ use super::{
     options::{Host, TargetSession, Tcp},
     socket::{self, Endpoint},
     tls::{Encryption, TlsFault, Transport},
-    url::DatabaseUrl,
     watched::{Silence, Watch, Watched},
 };
 use crate::{error::chain, session::Session};
@@ -85,30 +83,6 @@ pub(crate) enum Fault {
 }
 
 type Stream = Watched<Transport>;
-
-/// What the driver needs to know of a URL.
-pub(super) fn config(url: &DatabaseUrl, application_name: &str) -> Config {
-    let mut config = Config::new();
-    config.application_name(url.application_name.as_deref().unwrap_or(application_name));
-    config.channel_binding(url.channel_binding);
-    if let Some(user) = &url.user {
-        config.user(user);
-    }
-    if let Some(password) = &url.password {
-        config.password(password);
-    }
-    if let Some(database) = &url.database {
-        config.dbname(database);
-    }
-    if let Some(options) = &url.options {
-        config.options(options);
-    }
-    // The stream is handed over encrypted or not, as it shall be. Towards the driver it always passes for an encrypted one
-    // that nobody has to negotiate: it may take channel binding from it then.
-    config.ssl_mode(SslMode::Require);
-    config.ssl_negotiation(SslNegotiation::Direct);
-    config
-}
 
 impl Connector {
     /// Opens a connection to a server, if it is of the wanted kind.

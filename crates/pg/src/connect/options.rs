@@ -1,6 +1,9 @@
 //! The parts of a connection string.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, time::Duration};
+
+use socket2::TcpKeepalive;
+pub(super) use tokio_postgres::config::Host as Address;
 
 /// The reason why a connection string is refused, as a predicate: "has the unknown parameter foo". Repeats no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,23 +19,13 @@ pub(super) struct Host {
     pub(super) port: u16,
 }
 
-/// The way to a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Address {
-    /// A name that has to be resolved, or a numeric address.
-    Tcp(String),
-    /// The folder of a unix socket.
-    Unix(PathBuf),
-}
-
-/// Limits of the operating system for a silent peer. Zero leaves the system's default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Limits of the operating system for a silent peer.
+#[derive(Clone)]
 pub(super) struct Tcp {
-    pub(super) user_timeout: Duration,
-    pub(super) keepalives: bool,
-    pub(super) keepalive_idle: Duration,
-    pub(super) keepalive_interval: Duration,
-    pub(super) keepalive_count: u32,
+    /// None leaves the system's default.
+    pub(super) user_timeout: Option<Duration>,
+    /// None sends no probes.
+    pub(super) keepalive: Option<TcpKeepalive>,
 }
 
 /// The kind of server that is wanted among several.

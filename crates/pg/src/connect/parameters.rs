@@ -7,20 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tokio_postgres::config::ChannelBinding;
+use socket2::TcpKeepalive;
 
 use super::{
-    options::{Address, Host, SslMode, TargetSession, Tcp, TlsOptions, UrlFault},
+    options::{Address, Host, SslMode, Tcp, TlsOptions, UrlFault},
     syntax::{Pairs, shown_name},
-};
-
-/// A dead peer of an idle connection is found after a minute, and unacknowledged data after half of one.
-const TCP: Tcp = Tcp {
-    user_timeout: Duration::from_secs(30),
-    keepalives: true,
-    keepalive_idle: Duration::from_secs(30),
-    keepalive_interval: Duration::from_secs(10),
-    keepalive_count: 3,
 };
 
 /// Parameters that change nothing here, with the values that may be given; any value where there are none.
@@ -104,44 +95,28 @@ impl Parameters {
             .collect()
     }
 
-    pub(super) fn target(&mut self) -> Result<Option<TargetSession>, UrlFault> {
-        let choices = [
-            ("any", TargetSession::Any),
-            ("read-write", TargetSession::ReadWrite),
-            ("read-only", TargetSession::ReadOnly),
-            ("primary", TargetSession::Primary),
-            ("standby", TargetSession::Standby),
-            ("prefer-standby", TargetSession::PreferStandby),
-        ];
-        self.choice("target_session_attrs", &choices)
-    }
-
-    pub(super) fn shuffle(&mut self) -> Result<bool, UrlFault> {
-        let chosen = self.choice("load_balance_hosts", &[("disable", false), ("random", true)])?;
-        Ok(chosen.unwrap_or(false))
-    }
-
-    pub(super) fn channel_binding(&mut self) -> Result<ChannelBinding, UrlFault> {
-        let choices = [
-            ("disable", ChannelBinding::Disable),
-            ("prefer", ChannelBinding::Prefer),
-            ("require", ChannelBinding::Require),
-        ];
-        let chosen = self.choice("channel_binding", &choices)?;
-        Ok(chosen.unwrap_or(ChannelBinding::Prefer))
-    }
-
+    /// Without other wishes a dead peer of an idle connection is found after a minute, and unacknowledged data after half of
+    /// one. Zero leaves the system's default.
     pub(super) fn tcp(&mut self) -> Result<Tcp, UrlFault> {
-        let count = self.number("keepalives_count")?;
-        let retries = self.number("keepalives_retries")?;
+        let usual = Duration::from_secs(30);
+        let given = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
         let user_timeout = self.number("tcp_user_timeout")?;
-        Ok(Tcp {
-            user_timeout: user_timeout.map_or(TCP.user_timeout, |ms| Duration::from_millis(ms.into())),
-            keepalives: self.number("keepalives")?.map_or(TCP.keepalives, |number| number != 0),
-            keepalive_idle: self.seconds("keepalives_idle")?.unwrap_or(TCP.keepalive_idle),
-            keepalive_interval: self.seconds("keepalives_interval")?.unwrap_or(TCP.keepalive_interval),
-            keepalive_count: count.or(retries).unwrap_or(TCP.keepalive_count),
-        })
+        let user_timeout = user_timeout.map_or(usual, |ms| Duration::from_millis(ms.into()));
+        let is_off = self.number("keepalives")? == Some(0);
+        let mut keepalive = TcpKeepalive::new();
+        if let Some(idle) = given(self.seconds("keepalives_idle")?.unwrap_or(usual)) {
+            keepalive = keepalive.with_time(idle);
+        }
+        if let Some(interval) = given(self.seconds("keepalives_interval")?.unwrap_or(Duration::from_secs(10)))
+        {
+            keepalive = keepalive.with_interval(interval);
+        }
+        let (count, retries) = (self.number("keepalives_count")?, self.number("keepalives_retries")?);
+        match count.or(retries).unwrap_or(3) {
+            0 => {}
+            count => keepalive = keepalive.with_retries(count),
+        }
+        Ok(Tcp { user_timeout: given(user_timeout), keepalive: (!is_off).then_some(keepalive) })
     }
 
     pub(super) fn tls(&mut self) -> Result<TlsOptions, UrlFault> {
@@ -185,7 +160,11 @@ impl Parameters {
         })
     }
 
-    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, UrlFault> {
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, UrlFault> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };

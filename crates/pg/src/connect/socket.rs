@@ -1,8 +1,8 @@
 //! Opening a socket to a server, with the system's limits for a silent peer.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
@@ -50,27 +50,15 @@ pub(super) async fn open(endpoint: &Endpoint, tcp: &Tcp) -> io::Result<Socket> {
 
 fn limit(stream: &TcpStream, tcp: &Tcp) -> io::Result<()> {
     let socket = SockRef::from(stream);
-    let given = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(given(tcp.user_timeout))?;
-    if !tcp.keepalives {
-        return Ok(());
-    }
-    let mut keepalive = TcpKeepalive::new();
-    if let Some(idle) = given(tcp.keepalive_idle) {
-        keepalive = keepalive.with_time(idle);
-    }
-    if let Some(interval) = given(tcp.keepalive_interval) {
-        keepalive = keepalive.with_interval(interval);
-    }
-    if tcp.keepalive_count > 0 {
-        keepalive = keepalive.with_retries(tcp.keepalive_count);
-    }
-    socket.set_tcp_keepalive(&keepalive)
+    socket.set_tcp_user_timeout(tcp.user_timeout)?;
+    tcp.keepalive.as_ref().map_or(Ok(()), |keepalive| socket.set_tcp_keepalive(keepalive))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// The options of a socket as the kernel has them, for a URL with these parameters.

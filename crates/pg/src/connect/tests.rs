@@ -19,40 +19,6 @@ fn fault(text: &str) -> String {
 }
 
 #[test]
-fn options_reach_the_server_as_they_were_meant() {
-    let cases = [
-        ("options=-c%20jit%3Doff", "-c jit=off"),
-        ("options=-c%20jit=off", "-c jit=off"),
-        ("options=-c%20my.word%3Da+b", "-c my.word=a+b"),
-        ("options=-c%20my.word%3D'a'", "-c my.word='a'"),
-        ("options=-c%20my.word%3D%27a%27", "-c my.word='a'"),
-        (r"options=-c%20my.word%3Da\%20b", r"-c my.word=a\ b"),
-        ("options=-c%20jit%3Doff&sslmode=disable", "-c jit=off"),
-        ("sslmode=disable&options=-c%20jit%3Doff", "-c jit=off"),
-    ];
-    for (query, options) in cases {
-        let url = url(&format!("postgresql://app@localhost/app?{query}"));
-        assert_eq!(url.options.as_deref(), Some(options), "{query}");
-        let target = Target::parse(&PoolSettings::new(format!("postgresql://app@localhost/app?{query}")));
-        assert_eq!(target.unwrap().connector.config.get_options(), Some(options), "{query}");
-    }
-    let list = url(r"host=localhost options='-c jit=off -c my.word=\'a\\ b\''");
-    assert_eq!(list.options.as_deref(), Some(r"-c jit=off -c my.word='a\ b'"));
-}
-
-#[test]
-fn credentials_may_hold_any_character() {
-    let one = url("postgresql://us%40er:p%25a%40s%2Fs%3Aw+?d@db.example.com/a%2Fb");
-    assert_eq!(one.user.as_deref(), Some("us@er"));
-    assert_eq!(one.password.as_deref(), Some("p%a@s/s:w+?d"));
-    assert_eq!(one.database.as_deref(), Some("a/b"));
-    let other = url("postgresql://db.example.com/app?user=app&password=p%25a%40s%2Fs%26%3D");
-    assert_eq!(other.password.as_deref(), Some("p%a@s/s&="));
-    let list = url(r"host=db.example.com user=app password='it\'s p%40 \\'");
-    assert_eq!(list.password.as_deref(), Some(r"it's p%40 \"));
-}
-
-#[test]
 fn hosts_are_read_as_libpq_reads_them() {
     let cases = [
         ("postgresql://a.example.com/db", "a.example.com:5432/db"),
@@ -65,6 +31,8 @@ fn hosts_are_read_as_libpq_reads_them() {
         ("postgresql:///db?host=/tmp/pg&port=5433", "/tmp/pg:5433/db"),
         ("host=/tmp/pg,b port=1,2 dbname=db", "/tmp/pg:1,b:2/db"),
         ("postgresql://app@a", "a:5432/app"),
+        ("postgresql://us%40er:p%25a%40s@a", "a:5432/us@er"),
+        ("postgresql://app@a/a%2Fb", "a:5432/a/b"),
     ];
     for (text, place) in cases {
         assert_eq!(url(text).place(), place, "{text}");
@@ -85,13 +53,8 @@ fn parameters_of_libpq_are_honoured() {
          &load_balance_hosts=random&sslmode=verify-ca&sslrootcert=/a&sslcert=/b&sslkey=/c&sslsni=0&gssencmode=prefer\
          &client_encoding=UTF8&target_session_attrs=prefer-standby&ssl_min_protocol_version=TLSv1.3",
     );
-    let seconds = Duration::from_secs;
-    assert_eq!(url.connect_timeout, Some(seconds(3)));
-    assert_eq!(url.tcp.keepalive_idle, seconds(10));
-    assert_eq!(url.tcp.keepalive_interval, seconds(11));
-    assert_eq!(url.tcp.keepalive_count, 12);
-    assert_eq!(url.tcp.user_timeout, Duration::from_millis(1500));
-    assert_eq!(url.application_name.as_deref(), Some("mine"));
+    assert_eq!(url.connect_timeout, Some(Duration::from_secs(3)));
+    assert_eq!(url.config.get_application_name(), Some("mine"));
     assert_eq!(url.target, Some(TargetSession::PreferStandby));
     assert!(url.shuffle && url.tls.without_sni && url.tls.at_least_13);
     assert_eq!(url.tls.mode, Some(SslMode::VerifyCa));
@@ -175,24 +138,29 @@ fn display_shows_all_but_the_password() {
 
 #[test]
 fn remote_servers_need_encryption_unless_it_is_turned_off() {
-    let encrypted = |text: &str| Encryption::new(&url(text)).unwrap().is_on();
-    for plain in [
-        "postgresql://u@%2Ftmp%2Fx/db",
-        "postgresql://u@localhost/db",
-        "postgresql://u@127.0.0.1:5433/db",
-        "postgresql://u@[::1]/db",
-        "postgresql://u@db.example.com/db?sslmode=disable",
+    use Reach::{Encrypted, ThisMachine, Unprotected};
+    for (text, far, encrypted) in [
+        ("postgresql://u@%2Frun%2Fpostgresql/db", ThisMachine, false),
+        ("postgresql:///db?host=/run/postgresql", ThisMachine, false),
+        ("postgresql:///db", ThisMachine, false),
+        ("postgresql://u@localhost/db", ThisMachine, false),
+        ("postgres://u:p%40ss%2Fw@127.0.0.2:5433/db?sslmode=disable", ThisMachine, false),
+        ("postgresql://u@[::1]/db?options=-c%20jit%3Doff&application_name=x", ThisMachine, false),
+        ("postgresql://localhost:1,127.0.0.1:2/db?target_session_attrs=read-write", ThisMachine, false),
+        ("postgresql://u@localhost/db?sslmode=verify-full&target_session_attrs=any", ThisMachine, true),
+        ("postgresql://u@localhost/db?ssl=true", ThisMachine, true),
+        ("postgresql://u@db.example.com/db", Encrypted, true),
+        ("postgresql://u@db.example.com/db?sslmode=verify-full&sslrootcert=system", Encrypted, true),
+        ("postgresql://u@localhost:1,10.0.0.1:2/db", Encrypted, true),
+        ("postgresql://u@localhost.example.com/db", Encrypted, true),
+        ("postgresql:///db?host=db.example.com", Encrypted, true),
+        ("postgresql://localhost/db?hostaddr=10.0.0.1", Encrypted, true),
+        ("postgresql://u@db.example.com/db?sslmode=disable", Unprotected, false),
+        ("postgresql://u@db.example.com/db?sslmode=allow", Unprotected, false),
+        ("postgresql://u@db.example.com/db?sslmode=prefer", Unprotected, false),
     ] {
-        assert!(!encrypted(plain), "{plain}");
+        assert_eq!(reach(text), far, "{text}");
+        assert_eq!(Encryption::new(&url(text)).unwrap().is_on(), encrypted, "{text}");
     }
-    for safe in [
-        "postgresql://u@db.example.com/db",
-        "postgresql://u@localhost,db.example.com/db",
-        "postgresql://u@localhost/db?sslmode=verify-full&target_session_attrs=any",
-        "postgresql://u@localhost/db?ssl=true",
-    ] {
-        assert!(encrypted(safe), "{safe}");
-    }
-    assert!(url("postgresql://u@db.example.com/db?sslmode=prefer").may_be_plaintext_remotely());
-    assert!(!url("postgresql://u@localhost/db?sslmode=disable").may_be_plaintext_remotely());
+    assert_eq!(reach("no url"), Encrypted);
 }

@@ -3,7 +3,10 @@
 use std::{fmt::Write as _, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio_postgres::config::ChannelBinding;
+use tokio_postgres::{
+    Config,
+    config::{self, ChannelBinding, SslNegotiation},
+};
 
 use super::{
     options::{Host, SslMode, TargetSession, Tcp, TlsOptions, UrlFault},
@@ -17,18 +20,14 @@ use super::{
 #[derive(Clone)]
 pub struct DatabaseUrl {
     pub(super) hosts: Vec<Host>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) database: Option<String>,
-    pub(super) options: Option<String>,
-    pub(super) application_name: Option<String>,
+    /// What the driver needs to know.
+    pub(super) config: Config,
     /// None if the caller's default counts; zero for no limit.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tcp: Tcp,
     /// None if it depends on what the connections are for.
     pub(super) target: Option<TargetSession>,
     pub(super) shuffle: bool,
-    pub(super) channel_binding: ChannelBinding,
     pub(super) tls: TlsOptions,
     shown: String,
 }
@@ -40,26 +39,19 @@ impl DatabaseUrl {
     /// [`UrlFault`] names the part that is wrong.
     pub fn parse(text: &str) -> Result<Self, UrlFault> {
         let mut given = Parameters::new(syntax::parse(text)?);
-        let shown = given.clone();
-        let application_name = given.take("application_name");
-        let fallback_name = given.take("fallback_application_name");
-        let mut url = Self {
+        let shown = without_password(given.clone());
+        let url = Self {
             hosts: given.hosts()?,
-            user: given.take("user"),
-            password: given.take("password"),
-            database: given.take("dbname"),
-            options: given.take("options"),
-            application_name: application_name.or(fallback_name),
             connect_timeout: given.seconds("connect_timeout")?,
             tcp: given.tcp()?,
-            target: given.target()?,
-            shuffle: given.shuffle()?,
-            channel_binding: given.channel_binding()?,
+            target: given.choice("target_session_attrs", TARGETS)?,
+            shuffle: given.choice("load_balance_hosts", &[("disable", false), ("random", true)])?
+                == Some(true),
             tls: given.tls()?,
-            shown: String::new(),
+            config: config(&mut given)?,
+            shown,
         };
         given.refuse_rest()?;
-        url.shown = without_password(shown);
         Ok(url)
     }
 
@@ -67,24 +59,41 @@ impl DatabaseUrl {
     #[must_use]
     pub fn place(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(Host::to_string).collect();
-        let database = self.database.as_deref().or(self.user.as_deref());
+        let database = self.config.get_dbname().or(self.config.get_user());
         format!("{}/{}", hosts.join(","), database.unwrap_or_default())
     }
 
     /// The password that it holds, decoded. Not for messages.
     #[must_use]
     pub fn password(&self) -> Option<&str> {
-        self.password.as_deref()
+        std::str::from_utf8(self.config.get_password()?).ok()
     }
 
     /// Whether every host is this machine: a unix socket or a loopback address.
     pub(crate) fn is_local(&self) -> bool {
         self.hosts.iter().all(Host::is_local)
     }
+}
 
-    /// Whether the way to a host that is not this machine is not encrypted for certain (`sslmode` disable, allow, prefer).
-    pub(crate) fn may_be_plaintext_remotely(&self) -> bool {
-        !self.is_local() && matches!(self.tls.mode, Some(SslMode::Disable | SslMode::Prefer))
+/// How far a connection goes, and whether the way is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// A unix socket or a loopback address.
+    ThisMachine,
+    /// Another machine, with TLS.
+    Encrypted,
+    /// Another machine; the URL turns TLS off or allows the server to refuse it.
+    Unprotected,
+}
+
+/// How far a connection to the database at `url` goes; with several hosts, the farthest. A URL that cannot be read counts as
+/// another machine. Nothing is connected or read.
+#[must_use]
+pub fn reach(url: &str) -> Reach {
+    match DatabaseUrl::parse(url) {
+        Ok(url) if url.is_local() => Reach::ThisMachine,
+        Ok(url) if matches!(url.tls.mode, Some(SslMode::Disable | SslMode::Prefer)) => Reach::Unprotected,
+        _ => Reach::Encrypted,
     }
 }
 
@@ -98,6 +107,45 @@ impl std::fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("DatabaseUrl").field(&self.shown).finish()
     }
+}
+
+const TARGETS: &[(&str, TargetSession)] = &[
+    ("any", TargetSession::Any),
+    ("read-write", TargetSession::ReadWrite),
+    ("read-only", TargetSession::ReadOnly),
+    ("primary", TargetSession::Primary),
+    ("standby", TargetSession::Standby),
+    ("prefer-standby", TargetSession::PreferStandby),
+];
+
+type Setter = fn(&mut Config, String) -> &mut Config;
+
+fn config(given: &mut Parameters) -> Result<Config, UrlFault> {
+    let mut config = Config::new();
+    let bindings = &[
+        ("disable", ChannelBinding::Disable),
+        ("prefer", ChannelBinding::Prefer),
+        ("require", ChannelBinding::Require),
+    ];
+    config.channel_binding(given.choice("channel_binding", bindings)?.unwrap_or(ChannelBinding::Prefer));
+    let setters: [(&str, Setter); 6] = [
+        ("user", |config, user| config.user(user)),
+        ("password", |config, password| config.password(password)),
+        ("dbname", |config, database| config.dbname(database)),
+        ("options", |config, options| config.options(options)),
+        ("fallback_application_name", |config, name| config.application_name(name)),
+        ("application_name", |config, name| config.application_name(name)),
+    ];
+    for (name, set) in setters {
+        if let Some(value) = given.take(name) {
+            set(&mut config, value);
+        }
+    }
+    // The stream is handed over encrypted or not, as it shall be. Towards the driver it always passes for an encrypted one
+    // that nobody has to negotiate: it may take channel binding from it then.
+    config.ssl_mode(config::SslMode::Require);
+    config.ssl_negotiation(SslNegotiation::Direct);
+    Ok(config)
 }
 
 /// What needs no encoding in a host, user or database.
