@@ -83,9 +83,7 @@ fn signed(folder: &Folder, authority: &str, name: &str, common_name: &str, exten
 
 #[tokio::test]
 async fn a_self_signed_certificate_is_believed_when_it_is_the_named_root() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "server", "localhost");
     self_signed(&folder, "stranger", "localhost");
     let server = folder.start_with_tls("server.crt", "server.key", &[]);
@@ -116,9 +114,7 @@ async fn a_self_signed_certificate_is_believed_when_it_is_the_named_root() {
 
 #[tokio::test]
 async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "authority", "authority");
     self_signed(&folder, "stranger", "authority");
     signed(&folder, "authority", "server", "localhost", None);
@@ -147,9 +143,7 @@ async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name
 
 #[tokio::test]
 async fn roots_are_authorities_in_their_time() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "authority", "authority");
     signed(&folder, "authority", "server", "localhost", Some("subjectAltName = DNS:localhost"));
     // Other certificates of the authority, with its name and key.
@@ -181,9 +175,7 @@ async fn roots_are_authorities_in_their_time() {
 
 #[tokio::test]
 async fn a_statement_is_cancelled_the_way_its_connection_was_made() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "server", "localhost");
     self_signed(&folder, "stranger", "localhost");
     let server = folder.start_with_tls("server.crt", "server.key", &[]);
@@ -213,9 +205,7 @@ async fn a_statement_is_cancelled_the_way_its_connection_was_made() {
 
 #[tokio::test]
 async fn alternative_names_count_instead_of_the_common_name() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     folder.rules("host all all 127.0.0.1/32 scram-sha-256");
     self_signed(&folder, "authority", "authority");
     let names = "subjectAltName = DNS:db.example.com, DNS:*.pool.example.com";
@@ -266,9 +256,7 @@ fn server_for_certificates() -> Option<Server> {
 
 #[tokio::test]
 async fn a_client_shows_its_certificate() {
-    let Some(server) = server_for_certificates() else {
-        return;
-    };
+    let Some(server) = server_for_certificates() else { return };
     let root = server.file("sslrootcert", "authority.crt");
     let with = |certificate: &str, key: &str| {
         let own = [server.file("sslcert", certificate), server.file("sslkey", key)];

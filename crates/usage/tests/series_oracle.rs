@@ -162,9 +162,7 @@ async fn recorded(db: &TestDb, number: u32, case: &Case) -> Vec<Record> {
         rows.extend(record(db, &clock, &new).await);
     }
     for (place, replacement) in &case.corrections {
-        let Some(original) = rows.get(*place).cloned() else {
-            continue;
-        };
+        let Some(original) = rows.get(*place).cloned() else { continue };
         let correction = Correction {
             user_id: original.user_id.clone(),
             record_id: original.id,

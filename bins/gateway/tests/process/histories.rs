@@ -316,9 +316,7 @@ fn check_order(listed: &[Value], told: &[&Answer]) {
     }
     let mut latest_sent = None;
     for entry in listed {
-        let Some((sent, received)) = spans.get(id(entry)) else {
-            continue;
-        };
+        let Some((sent, received)) = spans.get(id(entry)) else { continue };
         assert!(latest_sent.is_none_or(|latest| latest <= received), "{entry}");
         latest_sent = latest_sent.max(Some(sent));
     }
