@@ -139,7 +139,7 @@ async fn a_user_never_touches_what_belongs_to_another() {
             }
             Access::HiddenPathUser | Access::StaffForPathUser => {
                 refused(route, &reply, 404, "UserNotFoundException");
-                assert_eq!(reply.json()["message"], "User not found: auth0|b", "as if he did not exist");
+                assert_eq!(reply.json()["message"], "User not found: auth0|b", "as if they did not exist");
             }
             Access::NamedUser => {
                 assert_eq!(reply.status, 200, "without a header a user is himself");
@@ -220,7 +220,7 @@ async fn a_deactivated_user_is_403_everywhere() {
     for route in authenticated() {
         let reply = examples::request_on(&app, route, &user, &things).by(&user).await;
         refused(route, &reply, 403, "AccountDisabledException");
-        // He does not learn what is wrong with his request either.
+        // They do not learn what is wrong with their request either.
         let malformed = examples::request_on(&app, route, &user, &things).body("{");
         let malformed = malformed.by(&user).await;
         assert_eq!(malformed.status, 403, "{}: {}", name(route), malformed.text);

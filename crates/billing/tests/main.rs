@@ -1,4 +1,5 @@
 //! What clients see of the plans.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod catalogue;

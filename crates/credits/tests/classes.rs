@@ -7,10 +7,6 @@ use testkit::TestDb;
 
 use crate::support::{by_user, capture, credits, database, done, hold, open, release, run};
 
-async fn sql(db: &TestDb, text: &str) {
-    db.connect().await.batch_execute(text).await.unwrap();
-}
-
 async fn violations(db: &TestDb) -> Vec<credits::verify::Violation> {
     credits::verify::chunk(db.pool(), None, 10).await.unwrap().violations
 }
@@ -56,7 +52,7 @@ async fn the_class_of_an_old_hold_is_that_of_its_entry() {
     done(db.pool(), &clock, by_user(command)).await;
     let (of_service, command) = hold(&user, credits(10));
     done(db.pool(), &clock, command).await;
-    sql(&db, "UPDATE credits.holds SET made_by = NULL").await;
+    db.run("UPDATE credits.holds SET made_by = NULL").await;
     let own = done(db.pool(), &clock, by_user(release(&user, of_user))).await;
     assert_eq!(own.hold.unwrap().made_by, CallerClass::User);
     let refused = run(db.pool(), &clock, &[by_user(release(&user, of_service))]).await;
@@ -86,7 +82,7 @@ async fn a_user_who_ended_a_hold_of_a_service_is_found() {
     assert_eq!(violations(&db).await, []);
     // The class of who made it is not that of its entry; so is then the class of who ended it.
     for (change, found) in [("made_by = 'service', ended_by = NULL", 1), ("ended_by = 'service'", 2)] {
-        sql(&db, &format!("UPDATE credits.holds SET {change}")).await;
+        db.run(&format!("UPDATE credits.holds SET {change}")).await;
         let violations = violations(&db).await;
         assert_eq!(violations.len(), found, "{violations:?}");
         assert!(violations.iter().all(|one| one.rule.starts_with("credits L20")));
@@ -103,10 +99,10 @@ async fn what_a_version_without_classes_let_users_end_is_no_damage() {
         done(db.pool(), &clock, command).await;
         // Such a version does not ask who made the hold, and does not say who ended it.
         let set = |columns: &str| format!("UPDATE credits.holds SET {columns} WHERE id = '{hold_id}'");
-        sql(&db, &set("made_by = 'user'")).await;
+        db.run(&set("made_by = 'user'")).await;
         let end = if is_captured { capture(&user, hold_id, None) } else { release(&user, hold_id) };
         done(db.pool(), &clock, by_user(end)).await;
-        sql(&db, &set("made_by = 'service', ended_by = NULL")).await;
+        db.run(&set("made_by = 'service', ended_by = NULL")).await;
         assert_eq!(violations(&db).await, []);
     }
 }

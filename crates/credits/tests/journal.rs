@@ -2,14 +2,10 @@
 
 use credits::execute;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use pg::{Pool, PoolSettings, Tx, pool::Connection};
-use testkit::{TestDb, ask};
+use pg::Tx;
+use testkit::ask;
 
 use crate::support::{capture, consume, credits, database, hold, open, refund, run};
-
-async fn as_superuser(db: &TestDb) -> Connection {
-    Pool::new(&PoolSettings::new(db.superuser_url())).unwrap().get().await.unwrap()
-}
 
 async fn refused(conn: &mut AsyncPgConnection, sql: &str, why: &str) {
     let error = conn.batch_execute(sql).await.unwrap_err().to_string();
@@ -39,7 +35,7 @@ async fn the_journal_cannot_be_changed_by_the_role_that_writes_it() {
 async fn the_journal_cannot_be_changed_by_those_without_limits() {
     let (db, user) = (database().await, testkit::user("someone"));
     run(db.pool(), &testkit::clock(), &[open(&user, credits(10))]).await;
-    let mut conn = as_superuser(&db).await;
+    let mut conn = db.connect_as_superuser().await;
     for change in CHANGES {
         refused(&mut conn, change, "append-only").await;
     }
@@ -155,7 +151,7 @@ async fn each_audit_finds_its_damage() {
     let given_back = refund(&user, charge.transaction_id, None);
     let (_, open) = hold(&user, credits(2));
     run(db.pool(), &testkit::clock(), &[held, charge, given_back, open]).await;
-    let mut conn = as_superuser(&db).await;
+    let mut conn = db.connect_as_superuser().await;
     // Below the constraints and triggers, as a damaged disk would.
     conn.batch_execute(
         "ALTER TABLE credits.accounts DROP CONSTRAINT no_overdraft, DROP CONSTRAINT accounts_held_check; \

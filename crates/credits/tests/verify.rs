@@ -6,7 +6,7 @@ use credits::{
 };
 use diesel_async::SimpleAsyncConnection;
 use kernel::{Clock, Page, Start, UserId};
-use pg::{Pool, PoolSettings};
+use pg::Pool;
 use time::Duration;
 
 use crate::support::{command, consume, credits, database, done, hold, open, run};
@@ -47,18 +47,11 @@ async fn every_account_is_audited_once_and_damage_is_named() {
     }
 
     db.forgo_audits();
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    superuser
-        .get()
-        .await
-        .unwrap()
-        .batch_execute(
+    db.run_as_superuser(
             "ALTER TABLE credits.entries DISABLE TRIGGER USER; \
              UPDATE credits.entries SET created_at = created_at - interval '1 s' WHERE user_id = 'user-3' AND seq = 2; \
              ALTER TABLE credits.entries ENABLE TRIGGER USER",
-        )
-        .await
-        .unwrap();
+        ).await;
     let chunks = all_chunks(db.pool(), 2).await;
     let found: Vec<_> = chunks.iter().flat_map(|chunk| &chunk.violations).collect();
     assert_eq!(found.len(), 1, "{found:?}");
@@ -106,14 +99,7 @@ async fn entries_without_an_account_are_found_too() {
     let (mut db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
     db.forgo_audits();
     done(db.pool(), &clock, open(&user, credits(10))).await;
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    superuser
-        .get()
-        .await
-        .unwrap()
-        .batch_execute("INSERT INTO credits.entry_grants VALUES ('~', 1, 1, 5, 0)")
-        .await
-        .unwrap();
+    db.run_as_superuser("INSERT INTO credits.entry_grants VALUES ('~', 1, 1, 5, 0)").await;
     let chunks = all_chunks(db.pool(), 1).await;
     let found: Vec<_> = chunks.iter().flat_map(|chunk| &chunk.violations).collect();
     assert!(found.iter().all(|violation| violation.user_id == "~"));

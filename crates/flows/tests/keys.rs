@@ -1,7 +1,6 @@
 //! Commands of the ledger under idempotency keys: one effect a key, and the first answer again for good.
 
 use credits::{Action, Applied, Command, HoldMode, HoldStatus, NewGrant, NewGrantKind, Refusal};
-use diesel_async::SimpleAsyncConnection;
 use flows::{CallerCheck, CommandRefusal, LedgerOutcome, Replay, Writes, pruning};
 use futures_util::future::join_all;
 use kernel::{
@@ -19,10 +18,6 @@ use crate::{
 
 async fn entries(db: &TestDb) -> i64 {
     db.ask("SELECT count(*) FROM credits.entries").await
-}
-
-async fn sql(db: &TestDb, text: &str) {
-    db.connect().await.batch_execute(text).await.unwrap();
 }
 
 pub fn credits(whole: i64) -> Credits {
@@ -377,7 +372,7 @@ const FORGET_CLASSES: &str = "UPDATE idempotency.answers SET caller = NULL";
 async fn stored_keys_count_for_any_class_by_what_was_asked() {
     let (db, _, user, writes) = opened("100").await;
     let stored = run_under(&writes, spend(&user, 1), "k", 1).await;
-    sql(&db, FORGET_CLASSES).await;
+    db.run(FORGET_CLASSES).await;
     let with_user = async || {
         let own = run_under(&writes, spend(&user, 1), "k", 1).await;
         [own, run_under(&writes, by_service(spend(&user, 1)), "k", 1).await]
@@ -407,7 +402,7 @@ async fn stored_keys_are_known_by_the_fingerprints_of_earlier_versions() {
     let now = IdempotencyKey::new("k", [9; 32]).unwrap().with_v1(asked().object(None).word("1"));
     // Only of rows that such a version stored.
     assert!(matches!(ask(now.clone()).await.result, Err(CommandRefusal::Key(_))));
-    sql(&db, FORGET_CLASSES).await;
+    db.run(FORGET_CLASSES).await;
     assert_eq!(ask(now).await, repeat(&first));
 }
 
@@ -419,7 +414,7 @@ async fn the_maker_of_a_hold_of_an_earlier_version_is_that_of_its_entry() {
     for (command, key) in &holds {
         first.push(run_under(&writes, command.clone(), key, 1).await);
     }
-    sql(&db, "UPDATE idempotency.answers SET answer = answer #- '{result,applied,hold,made_by}'").await;
+    db.run("UPDATE idempotency.answers SET answer = answer #- '{result,applied,hold,made_by}'").await;
     for ((command, key), first) in holds.iter().zip(&first) {
         assert_eq!(run_under(&writes, command.clone(), key, 1).await, repeat(first));
     }
@@ -429,7 +424,7 @@ async fn the_maker_of_a_hold_of_an_earlier_version_is_that_of_its_entry() {
 async fn an_answer_of_a_later_version_is_not_guessed_at() {
     let (db, _, user, writes) = opened("100").await;
     run_under(&writes, spend(&user, 1), "k", 1).await;
-    sql(&db, "UPDATE idempotency.answers SET answer = jsonb_set(answer, '{v}', '2')").await;
+    db.run("UPDATE idempotency.answers SET answer = jsonb_set(answer, '{v}', '2')").await;
     let key = IdempotencyKey::new("k", [1; 32]).unwrap();
     let failed = writes.ledger(spend(&user, 1), Some(key), CallerCheck::Done).await;
     assert_eq!(failed.unwrap_err(), pg::Rejected::Failed);

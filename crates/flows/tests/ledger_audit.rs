@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use diesel_async::SimpleAsyncConnection as _;
 use flows::{jobs::JobRunner, ledger_audit, sign_up};
 use kernel::{Clock, RandomIds};
-use pg::{Pool, PoolSettings};
 use testkit::TestDb;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -30,11 +28,7 @@ async fn an_audit_reports_what_it_checked_and_what_has_drifted() {
     assert!(report.is_clean());
 
     db.forgo_audits();
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    let mut conn = superuser.get().await.unwrap();
-    conn.batch_execute("UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-1'")
-        .await
-        .unwrap();
+    db.run_as_superuser("UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-1'").await;
     let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
     assert!(!report.is_clean());
     assert_eq!(report.violations[0].user_id.as_deref(), Some("user-1"));
@@ -53,14 +47,11 @@ async fn usage_is_audited_behind_the_ledger() {
     assert!(report.is_clean());
 
     db.forgo_audits();
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    let mut conn = superuser.get().await.unwrap();
-    conn.batch_execute(
+    db.run_as_superuser(
         "UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-0'; \
          UPDATE usage.rollups_15m SET cost_usd = 1; DELETE FROM usage.rollup_deltas",
     )
-    .await
-    .unwrap();
+    .await;
     let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
     assert_eq!(usize::try_from(report.found).unwrap(), report.violations.len());
     let users: Vec<Option<&str>> = report.violations.iter().map(|of| of.user_id.as_deref()).collect();

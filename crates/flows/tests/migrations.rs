@@ -21,14 +21,11 @@ fn split() -> (Vec<Migration>, Vec<Migration>) {
 async fn database_before() -> TestDb {
     let (before, _) = split();
     let db = TestDb::create(&[&before], &[]).await;
-    db.connect()
-        .await
-        .batch_execute(
-            "INSERT INTO identity.users (user_id, created_at, updated_at) VALUES ('a', now(), now()); \
+    db.run(
+        "INSERT INTO identity.users (user_id, created_at, updated_at) VALUES ('a', now(), now()); \
              INSERT INTO credits.accounts (user_id, created_at, as_of) VALUES ('a', now(), now())",
-        )
-        .await
-        .unwrap();
+    )
+    .await;
     db
 }
 

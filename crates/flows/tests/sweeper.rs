@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use credits::Defaults;
-use diesel_async::SimpleAsyncConnection;
 use flows::sweeper::{Round, Sweeper};
 use kernel::{Ids as _, ManualClock, RandomIds, UserId};
 use testkit::TestDb;
@@ -37,7 +36,7 @@ fn hold(user: &UserId, amount: &str) -> credits::Command {
 /// Does to stored data what no rule of the service allows; the test is not audited then.
 async fn damage(db: &mut TestDb, sql: &str) {
     db.forgo_audits();
-    db.connect().await.batch_execute(sql).await.unwrap();
+    db.run(sql).await;
 }
 
 /// Users with a hold of 20 each, whose minute is over.
@@ -137,16 +136,14 @@ async fn an_account_whose_figures_hide_what_is_due_is_set_aside_too() {
 async fn a_server_that_only_reads_sets_nobody_aside() {
     let (db, clock) = (database().await, testkit::clock());
     with_ended_holds(&db, &clock, &["a"]).await;
-    let admin = pg::Pool::new(&pg::PoolSettings::new(db.superuser_url())).unwrap();
-    let mut admin = admin.get().await.unwrap();
     let (_, name) = db.url().rsplit_once('/').unwrap();
     let only_reads = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
-    admin.batch_execute(&only_reads).await.unwrap();
+    db.run_as_superuser(&only_reads).await;
     // All its connections begin after the change.
     let mut sweeper = Sweeper::new(db.pool_of(2), Arc::new(clock.clone()), Defaults::default());
     assert!(sweeper.round().await.is_err());
     let writes_again = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
-    admin.batch_execute(&writes_again).await.unwrap();
+    db.run_as_superuser(&writes_again).await;
     assert_eq!(sweeper.round().await.unwrap(), round(1, 0));
     assert_eq!(newest(&db, &["a"]).await, ["hold_expired"]);
 }

@@ -1,4 +1,4 @@
-//! One event for each hour of a user in which he spends far more than usual.
+//! One event for each hour of a user in which they spend far more than usual.
 
 use flows::usage_anomalies::run;
 use kernel::{Clock as _, Credits, ManualClock, UserId};
@@ -44,7 +44,7 @@ async fn events(db: &TestDb, user: &UserId) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn a_spike_is_told_once_an_hour_whoever_looks() {
+async fn a_spike_is_events_once_an_hour_whoever_looks() {
     let (db, clock) = (database().await, testkit::clock());
     clock.advance(Duration::minutes(40));
     // The median is 2, although the mean is far more.
@@ -56,9 +56,9 @@ async fn a_spike_is_told_once_an_hour_whoever_looks() {
     let looks = (0..6).map(|n| run(if n % 2 == 0 { &one } else { &two }, &clock, rule()));
     let noted: usize = futures_util::future::join_all(looks).await.into_iter().map(Result::unwrap).sum();
     assert_eq!(noted, 1);
-    let told = events(&db, &user).await;
-    assert_eq!((told.len(), told[0].event_type.as_str(), told[0].at), (1, "usage_anomaly", clock.now()));
-    let payload = told[0].payload.as_json();
+    let found = events(&db, &user).await;
+    assert_eq!((found.len(), found[0].event_type.as_str(), found[0].at), (1, "usage_anomaly", clock.now()));
+    let payload = found[0].payload.as_json();
     for member in [
         r#""hour": "2026-01-15T12:00:00.000000Z""#,
         r#""spent": 20.000001"#,

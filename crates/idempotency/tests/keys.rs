@@ -150,8 +150,7 @@ async fn stored_keys_are_known_by_the_fingerprints_of_earlier_versions() {
 
 /// Makes the rows as a version without classes wrote them.
 async fn forget_classes(db: &TestDb) {
-    use diesel_async::SimpleAsyncConnection;
-    db.connect().await.batch_execute("UPDATE idempotency.answers SET caller = NULL").await.unwrap();
+    db.run("UPDATE idempotency.answers SET caller = NULL").await;
 }
 
 /// A transaction that looked up before another one stored its answer finds it by the unique key.

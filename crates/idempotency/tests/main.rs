@@ -1,12 +1,9 @@
 //! Keys and answers on a real database.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![cfg(test)]
 
-#[cfg(test)]
 mod keys;
-#[cfg(test)]
 mod pruning;
-#[cfg(test)]
 mod statements;
 
 use idempotency::{KeyedRequest, Keys, Link, NewAnswer};

@@ -1,6 +1,5 @@
 //! The administrators of the configuration, against a real PostgreSQL.
 
-use diesel_async::SimpleAsyncConnection;
 use identity::{Role, RoleChanges, users};
 use kernel::{Clock as _, ManualClock, UserId};
 use pg::{Pool, Tx};
@@ -21,7 +20,7 @@ async fn insert(db: &TestDb, id: &str, columns: &str, values: &str) {
         "INSERT INTO identity.users (user_id, created_at, updated_at, {columns}) \
          VALUES ('{id}', '2026-01-15T12:00Z', '2026-01-15T12:00Z', {values})"
     );
-    db.connect().await.batch_execute(&sql).await.unwrap();
+    db.run(&sql).await;
 }
 
 fn ids(names: &[&str]) -> Vec<UserId> {
@@ -87,9 +86,9 @@ async fn roles_from_before_count_as_those_of_the_configuration() {
     let (db, clock) = (database(&[]).await, testkit::clock());
     let found = identity::MIGRATIONS.iter().find(|one| one.name.ends_with("note_role_source"));
     let migration = found.unwrap();
-    db.connect().await.batch_execute(migration.down).await.unwrap();
+    db.run(migration.down).await;
     insert(&db, "old", "role", "'admin'").await;
-    db.connect().await.batch_execute(migration.up).await.unwrap();
+    db.run(migration.up).await;
     assert_eq!(apply(db.pool(), &clock, &[]).await, changes(&[], &["old"]));
 }
 

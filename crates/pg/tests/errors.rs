@@ -76,10 +76,8 @@ async fn what_the_server_cannot_do_for_now_is_told_apart_and_not_tried_again() {
 #[tokio::test]
 async fn deadlock_is_contention_for_exactly_one_of_two() {
     let db = notes().await;
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let name = db.url().rsplit_once('/').unwrap().1;
-    let mut admin = superuser.get().await.unwrap();
-    admin.batch_execute(&format!("ALTER DATABASE {name} SET deadlock_timeout = '20ms'")).await.unwrap();
+    db.run_as_superuser(&format!("ALTER DATABASE {name} SET deadlock_timeout = '20ms'")).await;
     let pool = db.second_pool();
     let (mut one, mut two) = (Tx::begin(&pool).await.unwrap(), Tx::begin(&pool).await.unwrap());
     let lock = |key: i32| format!("SELECT pg_advisory_xact_lock({key})");
@@ -133,13 +131,7 @@ async fn sessions_speak_english_where_they_may() {
     let db = notes().await;
     let superuser = || Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let name = db.url().rsplit_once('/').unwrap().1;
-    superuser()
-        .get()
-        .await
-        .unwrap()
-        .batch_execute(&format!("ALTER DATABASE {name} SET lc_messages = 'POSIX'"))
-        .await
-        .unwrap();
+    db.run_as_superuser(&format!("ALTER DATABASE {name} SET lc_messages = 'POSIX'")).await;
     let speaks = |language: &str| format!("(current_setting('lc_messages') = '{language}')::int");
     assert_eq!(ask_pool(&superuser(), &speaks("C")).await, 1);
     assert_eq!(ask_pool(&db.second_pool(), &speaks("POSIX")).await, 1);

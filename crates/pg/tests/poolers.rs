@@ -219,9 +219,8 @@ async fn pgbouncer_in_session_mode_is_no_pooler() {
 #[tokio::test]
 async fn a_pooler_is_not_blamed_for_other_errors() {
     let db = hostile_database().await;
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let deny = "REVOKE EXECUTE ON FUNCTION pg_backend_pid() FROM PUBLIC";
-    superuser.get().await.unwrap().batch_execute(deny).await.unwrap();
+    db.run_as_superuser(deny).await;
     let error = pg::server::examine(&pool_at(db.url())).await.unwrap_err();
     assert!(matches!(error, DbError::Statement(_)), "{error:?}");
 }

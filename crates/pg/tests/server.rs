@@ -8,7 +8,9 @@ use std::{
     process::Command,
 };
 
+use diesel_async::SimpleAsyncConnection as _;
 use local_postgres::{Durability, LocalPostgres, Settings};
+use pg::{Pool, PoolSettings};
 use tempfile::TempDir;
 
 /// A folder for a server that is not started yet, and that its later owner can read.
@@ -53,9 +55,10 @@ impl Folder {
     }
 
     /// Runs `openssl` in the folder.
-    pub fn openssl(&self, arguments: &[&str]) {
-        let run = Command::new("openssl").args(arguments).current_dir(self.dir.path()).output().unwrap();
-        assert!(run.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+    pub fn openssl(&self, arguments: &str) {
+        let run =
+            Command::new("openssl").args(arguments.split(' ')).current_dir(self.dir.path()).output().unwrap();
+        assert!(run.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&run.stderr));
     }
 
     /// Starts the server with these settings.
@@ -106,6 +109,11 @@ impl Server {
     /// Where the superuser finds the database: by its socket, whose name has the port.
     pub fn superuser_url(&self) -> String {
         format!("{}?port={}", self.postgres.superuser_url("app"), self.port)
+    }
+
+    pub async fn run_as_superuser(&self, sql: &str) {
+        let pool = Pool::new(&PoolSettings::new(self.superuser_url())).unwrap();
+        pool.get().await.unwrap().batch_execute(sql).await.unwrap();
     }
 
     /// URL of the database for the role of the service, by the socket.

@@ -145,12 +145,9 @@ async fn commits_that_the_operator_made_stronger_stay_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_committed_survives_a_crash_of_the_server_whatever_the_role_says() {
     let server = Folder::new().start(&[("wal_writer_delay", "10s")]);
-    let superuser = Pool::new(&PoolSettings::new(server.superuser_url())).unwrap();
     let prepare = "CREATE TABLE public.kept (n int); GRANT ALL ON public.kept TO app; \
                    ALTER ROLE app SET synchronous_commit = off";
-    let mut conn = superuser.get().await.unwrap();
-    conn.batch_execute(prepare).await.unwrap();
-    drop((conn, superuser));
+    server.run_as_superuser(prepare).await;
 
     let pool = Pool::new(&PoolSettings::new(server.role_url())).unwrap();
     let mut tx = Tx::begin(&pool).await.unwrap();
@@ -180,14 +177,12 @@ async fn a_database_that_was_made_read_only_stays_so() {
 #[tokio::test]
 async fn triggers_are_on_where_the_role_may_switch_them() {
     let db = hostile_database(&[]).await;
-    let admin = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let setting = "current_setting('session_replication_role')";
-    let mut conn = admin.get().await.unwrap();
+    let mut conn = db.connect_as_superuser().await;
     let database = show(&mut conn, "current_database()").await;
     let off = format!("ALTER DATABASE {database} SET session_replication_role = replica");
     conn.batch_execute(&off).await.unwrap();
-    let again = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    assert_eq!(show(&mut again.get().await.unwrap(), setting).await, "origin");
+    assert_eq!(show(&mut *db.connect_as_superuser().await, setting).await, "origin");
     assert_eq!(show(&mut db.second_pool().get().await.unwrap(), setting).await, "replica");
 }
 

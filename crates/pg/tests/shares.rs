@@ -58,9 +58,8 @@ async fn work_in_the_background_waits_for_its_place_as_long_as_it_takes() {
 
 /// A pool of one connection whose role may open no second one.
 async fn lone_pool(db: &TestDb, role: &str) -> Pool {
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let make = format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 1 IN ROLE app");
-    superuser.get().await.unwrap().batch_execute(&make).await.unwrap();
+    db.run_as_superuser(&make).await;
     let mut settings = PoolSettings::new(db.url().replace("://app@", &format!("://{role}@")));
     settings.size_max = 1;
     // On a busy machine the server may take its time to end a session.

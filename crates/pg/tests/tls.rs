@@ -21,20 +21,8 @@ const BY_NAME: [&str; 3] = ["sslmode=require&", "sslmode=verify-full&", ""];
 fn self_signed(folder: &Folder, name: &str, common_name: &str) {
     let subject = format!("/CN={common_name}");
     let (certificate, key) = (format!("{name}.crt"), format!("{name}.key"));
-    folder.openssl(&[
-        "req",
-        "-new",
-        "-x509",
-        "-days",
-        "2",
-        "-nodes",
-        "-out",
-        &certificate,
-        "-keyout",
-        &key,
-        "-subj",
-        &subject,
-    ]);
+    folder
+        .openssl(&format!("req -new -x509 -days 2 -nodes -out {certificate} -keyout {key} -subj {subject}"));
 }
 
 /// Makes a certificate that `authority` signs; with an extension file it is of version 3, and else of version 1.
@@ -42,50 +30,23 @@ fn signed(folder: &Folder, authority: &str, name: &str, common_name: &str, exten
     let subject = format!("/CN={common_name}");
     let of = |kind: &str| format!("{name}.{kind}");
     let (certificate, key, request) = (of("crt"), of("key"), of("csr"));
-    folder.openssl(&[
-        "req",
-        "-new",
-        "-nodes",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-out",
-        &request,
-        "-keyout",
-        &key,
-        "-subj",
-        &subject,
-    ]);
-    let (its_certificate, its_key) = (format!("{authority}.crt"), format!("{authority}.key"));
-    let mut arguments = vec![
-        "x509",
-        "-req",
-        "-days",
-        "2",
-        "-in",
-        &request,
-        "-out",
-        &certificate,
-        "-CA",
-        &its_certificate,
-        "-CAkey",
-        &its_key,
-        "-CAcreateserial",
-    ];
+    folder.openssl(&format!(
+        "req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -out {request} -keyout {key} -subj {subject}"
+    ));
+    let mut sign = format!(
+        "x509 -req -days 2 -in {request} -out {certificate} -CA {authority}.crt -CAkey {authority}.key -CAcreateserial"
+    );
     let path = of("ext");
     if let Some(extensions) = extensions {
         fs::write(folder.path(&path), extensions).unwrap();
-        arguments.extend(["-extfile", &path]);
+        sign.push_str(&format!(" -extfile {path}"));
     }
-    folder.openssl(&arguments);
+    folder.openssl(&sign);
 }
 
 #[tokio::test]
 async fn a_self_signed_certificate_is_believed_when_it_is_the_named_root() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "server", "localhost");
     self_signed(&folder, "stranger", "localhost");
     let server = folder.start_with_tls("server.crt", "server.key", &[]);
@@ -116,9 +77,7 @@ async fn a_self_signed_certificate_is_believed_when_it_is_the_named_root() {
 
 #[tokio::test]
 async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "authority", "authority");
     self_signed(&folder, "stranger", "authority");
     signed(&folder, "authority", "server", "localhost", None);
@@ -147,21 +106,18 @@ async fn a_certificate_of_version_1_is_believed_by_its_signature_and_common_name
 
 #[tokio::test]
 async fn roots_are_authorities_in_their_time() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "authority", "authority");
     signed(&folder, "authority", "server", "localhost", Some("subjectAltName = DNS:localhost"));
     // Other certificates of the authority, with its name and key.
-    let request = ["x509", "-x509toreq", "-in", "authority.crt", "-signkey", "authority.key"];
-    folder.openssl(&[&request[..], &["-out", "authority.csr"]].concat());
+    folder.openssl("x509 -x509toreq -in authority.crt -signkey authority.key -out authority.csr");
     for (name, days, extensions) in
         [("old", "-1", "basicConstraints = CA:TRUE"), ("leaf", "2", "basicConstraints = CA:FALSE")]
     {
         fs::write(folder.path("extensions"), extensions).unwrap();
-        let (certificate, extensions) = (format!("{name}.crt"), ["-extfile", "extensions"]);
-        let sign = ["x509", "-req", "-in", "authority.csr", "-signkey", "authority.key", "-days", days];
-        folder.openssl(&[&sign[..], &extensions, &["-out", &certificate]].concat());
+        let sign =
+            format!("x509 -req -in authority.csr -signkey authority.key -days {days} -extfile extensions");
+        folder.openssl(&format!("{sign} -out {name}.crt"));
     }
     let server = folder.start_with_tls("server.crt", "server.key", &[]);
     encrypted(&server.url("localhost", &server.file("sslrootcert", "authority.crt"))).await;
@@ -181,9 +137,7 @@ async fn roots_are_authorities_in_their_time() {
 
 #[tokio::test]
 async fn a_statement_is_cancelled_the_way_its_connection_was_made() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     self_signed(&folder, "server", "localhost");
     self_signed(&folder, "stranger", "localhost");
     let server = folder.start_with_tls("server.crt", "server.key", &[]);
@@ -213,17 +167,13 @@ async fn a_statement_is_cancelled_the_way_its_connection_was_made() {
 
 #[tokio::test]
 async fn alternative_names_count_instead_of_the_common_name() {
-    let Some(folder) = Folder::with_openssl() else {
-        return;
-    };
+    let Some(folder) = Folder::with_openssl() else { return };
     folder.rules("host all all 127.0.0.1/32 scram-sha-256");
     self_signed(&folder, "authority", "authority");
     let names = "subjectAltName = DNS:db.example.com, DNS:*.pool.example.com";
     signed(&folder, "authority", "server", "localhost", Some(names));
     let server = folder.start_with_tls("server.crt", "server.key", &[]);
-    let superuser = Pool::new(&PoolSettings::new(server.superuser_url())).unwrap();
-    let password = "ALTER ROLE app PASSWORD 'app'";
-    superuser.get().await.unwrap().batch_execute(password).await.unwrap();
+    server.run_as_superuser("ALTER ROLE app PASSWORD 'app'").await;
     let root = server.file("password=app&sslrootcert", "authority.crt");
 
     for name in ["db.example.com", "DB.example.com", "a.pool.example.com"] {
@@ -250,8 +200,7 @@ fn server_for_certificates() -> Option<Server> {
     signed(&folder, "authority", "server", "localhost", Some(name));
     signed(&folder, "authority", "client", "app", None);
     signed(&folder, "authority", "other", "other", Some("basicConstraints = CA:FALSE"));
-    let locked = ["-aes256", "-passout", "pass:x", "-out", "locked.key"];
-    folder.openssl(&[&["pkey", "-in", "client.key"], &locked[..]].concat());
+    folder.openssl("pkey -in client.key -aes256 -passout pass:x -out locked.key");
     fs::copy(folder.path("client.key"), folder.path("open.key")).unwrap();
     // The authority's certificate has to be readable by the server's account.
     for (name, mode) in
@@ -266,9 +215,7 @@ fn server_for_certificates() -> Option<Server> {
 
 #[tokio::test]
 async fn a_client_shows_its_certificate() {
-    let Some(server) = server_for_certificates() else {
-        return;
-    };
+    let Some(server) = server_for_certificates() else { return };
     let root = server.file("sslrootcert", "authority.crt");
     let with = |certificate: &str, key: &str| {
         let own = [server.file("sslcert", certificate), server.file("sslkey", key)];

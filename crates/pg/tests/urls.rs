@@ -85,14 +85,7 @@ async fn passwords_may_hold_what_urls_reserve() {
     let folder = Folder::new();
     folder.rules("host all all 127.0.0.1/32 scram-sha-256");
     let server = folder.start(&[]);
-    let superuser = pool(&server.superuser_url());
-    superuser
-        .get()
-        .await
-        .unwrap()
-        .batch_execute("ALTER ROLE app PASSWORD 'p%a@s/s:w+?d&=''\\ end'")
-        .await
-        .unwrap();
+    server.run_as_superuser("ALTER ROLE app PASSWORD 'p%a@s/s:w+?d&=''\\ end'").await;
     let port = server.port;
     for url in [
         format!("postgresql://app:p%25a%40s%2Fs%3Aw%2B%3Fd%26%3D%27%5C%20end@127.0.0.1:{port}/app"),
@@ -102,11 +95,11 @@ async fn passwords_may_hold_what_urls_reserve() {
     ] {
         assert_eq!(ask_pool(&pool(&url), "1").await, 1, "{url}");
     }
-    let told = refusal(&format!("postgresql://app:hunter2@127.0.0.1:{port}/app")).await;
-    assert!(told.contains("password authentication failed"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
-    let told = refusal(&format!("postgresql://app@127.0.0.1:{port}/app")).await;
-    assert!(told.contains("the server asks for a password") && !told.contains("refused"), "{told}");
+    let refused = refusal(&format!("postgresql://app:hunter2@127.0.0.1:{port}/app")).await;
+    assert!(refused.contains("password authentication failed"), "{refused}");
+    assert!(!refused.contains("hunter2"), "{refused}");
+    let refused = refusal(&format!("postgresql://app@127.0.0.1:{port}/app")).await;
+    assert!(refused.contains("the server asks for a password") && !refused.contains("refused"), "{refused}");
 }
 
 #[tokio::test]
@@ -147,16 +140,16 @@ async fn the_first_server_that_fits_is_taken() {
     let list = format!("host=127.0.0.1,127.0.0.1 port={nobody},{writes} user=app dbname=app");
     assert_eq!(ask_pool(&pool(&list), "1").await, 1);
 
-    let told = refusal(&format!(
+    let refused = refusal(&format!(
         "postgresql://app@127.0.0.1:{nobody},127.0.0.1:{reads}/app?target_session_attrs=read-write"
     ))
     .await;
-    assert!(told.contains(&format!("127.0.0.1:{nobody}: the server cannot be reached")), "{told}");
+    assert!(refused.contains(&format!("127.0.0.1:{nobody}: the server cannot be reached")), "{refused}");
     let of_another_kind = format!("127.0.0.1:{reads}: the server is not read-write (target_session_attrs)");
-    assert!(told.contains(&of_another_kind), "{told}");
-    let told =
+    assert!(refused.contains(&of_another_kind), "{refused}");
+    let refused =
         refusal(&format!("postgresql://app@127.0.0.1:{writes}/app?target_session_attrs=standby")).await;
-    assert!(told.contains("the server is not standby"), "{told}");
+    assert!(refused.contains("the server is not standby"), "{refused}");
 }
 
 /// Makes a server one that only reads, as a failover does, or one that writes.
@@ -176,8 +169,7 @@ async fn writers_find_the_server_that_writes_after_each_failover() {
     let servers = [Folder::new().start(&[]), Folder::new().start(&[])];
     let [first, second] = [&servers[0], &servers[1]];
     for server in [first, second] {
-        let conn = pool(&server.superuser_url()).get().await.unwrap();
-        (&*conn).batch_execute("CREATE TABLE public.t (); GRANT ALL ON public.t TO app").await.unwrap();
+        server.run_as_superuser("CREATE TABLE public.t (); GRANT ALL ON public.t TO app").await;
     }
     for parameters in ["", "target_session_attrs=any"] {
         let (a, b) = (first.port, second.port);
@@ -214,8 +206,7 @@ async fn write(pool: &Pool) -> Result<(), DbError> {
 #[tokio::test]
 async fn a_database_that_is_not_utf8_is_refused() {
     let db = TestDb::create(&[], &[]).await;
-    let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
-    let mut conn = superuser.get().await.unwrap();
+    let mut conn = db.connect_as_superuser().await;
     let own =
         ask(&mut conn, "(SELECT oid::bigint FROM pg_database WHERE datname = current_database())").await;
     for encoding in ["LATIN1", "SQL_ASCII"] {
@@ -226,11 +217,11 @@ async fn a_database_that_is_not_utf8_is_refused() {
         .await
         .unwrap();
         let (server, _) = db.url().rsplit_once('/').unwrap();
-        let told = refusal(&format!("{server}/{name}")).await;
+        let refused = refusal(&format!("{server}/{name}")).await;
         conn.batch_execute(&format!("DROP DATABASE {name}")).await.unwrap();
         let sentence = format!("the database has the encoding {encoding} and this service needs UTF8");
-        assert!(told.contains(&sentence), "{told}");
-        assert!(!told.contains(['\n', '\\']), "{told}");
+        assert!(refused.contains(&sentence), "{refused}");
+        assert!(!refused.contains(['\n', '\\']), "{refused}");
     }
 }
 
@@ -238,13 +229,12 @@ async fn a_database_that_is_not_utf8_is_refused() {
 async fn what_a_server_adds_to_an_error_stays_on_its_line() {
     let server = Folder::new().start(&[]);
     let closing = "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC";
-    let superuser = pool(&server.superuser_url());
-    superuser.get().await.unwrap().batch_execute(closing).await.unwrap();
-    let told = refusal(&format!("postgresql://app@127.0.0.1:{}/postgres", server.port)).await;
+    server.run_as_superuser(closing).await;
+    let refused = refusal(&format!("postgresql://app@127.0.0.1:{}/postgres", server.port)).await;
     assert!(
-        told.contains("permission denied for database")
-            && told.contains("DETAIL: User does not have CONNECT"),
-        "{told}"
+        refused.contains("permission denied for database")
+            && refused.contains("DETAIL: User does not have CONNECT"),
+        "{refused}"
     );
-    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(refused.lines().count(), 1, "{refused}");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use diesel_async::SimpleAsyncConnection as _;
 use pg::{Audit, Migration, Pool, PoolSettings, Violation, pool::Connection};
 
 use crate::{
@@ -69,6 +70,32 @@ impl TestDb {
     /// When the server refuses it.
     pub async fn connect(&self) -> Connection {
         must("connect to a test database", self.pool_of(1).get().await.map_err(Failed::from))
+    }
+
+    /// A connection of the superuser: for looking into catalogues and for damage, never for the code under test.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn connect_as_superuser(&self) -> Connection {
+        let superuser = pool(&self.superuser_url(), 1);
+        must("connect as superuser", superuser.get().await.map_err(Failed::from))
+    }
+
+    /// Runs statements on a connection of its own.
+    ///
+    /// # Panics
+    /// When one of them fails.
+    pub async fn run(&self, sql: &str) {
+        must("run statements", self.connect().await.batch_execute(sql).await.map_err(Failed::from));
+    }
+
+    /// Runs statements as the superuser, on a connection of its own.
+    ///
+    /// # Panics
+    /// When one of them fails.
+    pub async fn run_as_superuser(&self, sql: &str) {
+        let mut conn = self.connect_as_superuser().await;
+        must("run statements as superuser", conn.batch_execute(sql).await.map_err(Failed::from));
     }
 
     /// The number that an expression or a query of SQL is.

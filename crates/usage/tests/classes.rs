@@ -1,6 +1,5 @@
 //! Event ids of users and of services: neither uses up those of the other class.
 
-use diesel_async::SimpleAsyncConnection;
 use futures_util::future::join_all;
 use kernel::{CallerClass, FreeForm};
 use testkit::{TestDb, clock, user};
@@ -83,7 +82,7 @@ async fn stored_ids_count_for_any_class_by_what_was_said() {
     let db = database().await;
     let [by_user, by_service] = BY;
     let mut stored = send(&db, &[event(by_service, "e1", 1)]).await.remove(0).unwrap().record;
-    db.connect().await.batch_execute(FORGET_CLASSES).await.unwrap();
+    db.run(FORGET_CLASSES).await;
     stored.recorded_by = None;
     for by in BY {
         let again = send(&db, &[event(by, "e1", 1)]).await.remove(0).unwrap();
@@ -132,7 +131,7 @@ async fn an_empty_object_was_another_event_to_earlier_versions_only() {
             "UPDATE usage.dedupe SET caller = NULL, payload = '\\x{payload}' WHERE event_id = '{written}'; \
              UPDATE usage.records SET recorded_by = NULL WHERE event_id = '{written}'"
         );
-        db.connect().await.batch_execute(&store).await.unwrap();
+        db.run(&store).await;
         for object in repeats {
             let again = send(&db, &[with(*object)]).await;
             assert_eq!(replay(&again[0]), Some(Replay::ByEvent), "{written:?} {object:?}");

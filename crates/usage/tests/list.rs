@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use diesel_async::SimpleAsyncConnection;
 use kernel::{CallerClass, Clock, FreeForm, ManualClock, Page, Start, TimePlace, UserId, page::LIMIT_MAX};
 use testkit::{TestDb, clock, instant, user};
 use time::Duration;
@@ -194,10 +193,7 @@ async fn large_records_come_in_several_pages_without_gap_or_repeat() {
 
     // The tables set no limit: a record that is larger than a page still comes, alone.
     db.forgo_audits();
-    let mut conn = db.pool().get().await.unwrap();
-    conn.batch_execute("UPDATE usage.records SET trace_id = repeat('x', 5000000) WHERE id = 12")
-        .await
-        .unwrap();
+    db.run("UPDATE usage.records SET trace_id = repeat('x', 5000000) WHERE id = 12").await;
     let expected: [Vec<i64>; 4] = [vec![12], (7..=11).rev().collect(), (2..=6).rev().collect(), vec![1]];
     assert_eq!(pages(&db).await, expected);
 }

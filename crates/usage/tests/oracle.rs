@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use diesel_async::SimpleAsyncConnection;
 use kernel::{CallerClass, Credits, CreditsSum, ManualClock, Usd, UsdSum, UserId};
 use proptest::{
     collection::vec,
@@ -131,7 +130,7 @@ async fn check(
     let forget = format!(
         "UPDATE usage.records SET recorded_by = NULL WHERE user_id LIKE '{case}|%' AND tool_name = 'z'"
     );
-    db.connect().await.batch_execute(&forget).await.unwrap();
+    db.run(&forget).await;
     for one in &mut stored {
         one.recorded_by = one.recorded_by.filter(|_| one.tool_name.as_deref() != Some("z"));
     }

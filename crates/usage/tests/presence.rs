@@ -67,7 +67,7 @@ async fn notes_are_added_in_steps_and_nobody_sees_a_difference() {
         assert_eq!(active(&db, &clock).await, expected);
         audit_now(&db);
     }
-    // A user was there, whatever becomes of what he did.
+    // A user was there, whatever becomes of what they did.
     let wrong = Correction {
         user_id: user("d"),
         record_id: rows[1].id,

@@ -6,7 +6,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use diesel_async::SimpleAsyncConnection;
 use kernel::{CallerClass, Credits, CreditsSum, ManualClock, Usd, UsdSum, UserId};
 use proptest::{
     collection::vec,
@@ -162,9 +161,7 @@ async fn recorded(db: &TestDb, number: u32, case: &Case) -> Vec<Record> {
         rows.extend(record(db, &clock, &new).await);
     }
     for (place, replacement) in &case.corrections {
-        let Some(original) = rows.get(*place).cloned() else {
-            continue;
-        };
+        let Some(original) = rows.get(*place).cloned() else { continue };
         let correction = Correction {
             user_id: original.user_id.clone(),
             record_id: original.id,
@@ -179,7 +176,7 @@ async fn recorded(db: &TestDb, number: u32, case: &Case) -> Vec<Record> {
     // Records of earlier versions have no class.
     let her = user_of(number, &"her".parse().unwrap());
     let forget = format!("UPDATE usage.records SET recorded_by = NULL WHERE user_id = '{her}'");
-    db.connect().await.batch_execute(&forget).await.unwrap();
+    db.run(&forget).await;
     for one in &mut rows {
         one.recorded_by = one.recorded_by.filter(|_| one.user_id != her);
     }

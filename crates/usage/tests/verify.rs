@@ -1,6 +1,5 @@
 //! The audit by ranges: each drift is found and named, whatever the size of the ranges, and nothing else.
 
-use diesel_async::SimpleAsyncConnection;
 use kernel::{Clock, ManualClock};
 use pg::Pool;
 use testkit::{TestDb, clock, instant, user};
@@ -164,7 +163,7 @@ async fn each_drift_is_named_by_user_and_quarter() {
     for (statement, user_id, at, detail) in FAULTS {
         let mut db = filled().await;
         db.forgo_audits();
-        db.pool().get().await.unwrap().batch_execute(statement).await.unwrap();
+        db.run(statement).await;
         for records_max in [1, 1_000] {
             let (report, _) = audit(db.pool(), records_max).await;
             let first = &report.violations[0];

@@ -16,7 +16,7 @@ const ROUNDS: usize = 8;
 /// Makes a role that owns what the role of `db` owns, and says where it finds the database.
 async fn limited_role(db: &TestDb, name: &str) -> String {
     let make = format!("CREATE ROLE {name} LOGIN CONNECTION LIMIT {CONNECTIONS} IN ROLE app");
-    connect(db.superuser_url()).await.batch_execute(&make).await.unwrap();
+    db.run_as_superuser(&make).await;
     db.url().replace("://app@", &format!("://{name}@"))
 }
 

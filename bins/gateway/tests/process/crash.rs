@@ -80,7 +80,7 @@ async fn crash(mut world: World<'_>) {
         check(&world, &gateway, &book, kill).await;
     }
     book.check_listing(&gateway).await;
-    println!("{world}: {book}; {}", world.told(began.elapsed()));
+    println!("{world}: {book}; {}", world.summary(began.elapsed()));
 }
 
 /// One load, ended by a kill at a random point of it.
@@ -123,7 +123,7 @@ async fn settle(gateway: &Gateway, clients: Vec<Client>) -> Vec<Client> {
 async fn check(world: &World<'_>, gateway: &Gateway, book: &Book, kill: u64) {
     book.check_entries(&world.database_url()).await;
     book.check_balances(gateway).await;
-    let (code, told, error) = verify(world.folder(), world.variables());
-    assert_eq!(code, Some(0), "after kill {kill}: {told} {error}");
-    assert_eq!(told["entries"], book.entries(), "after kill {kill}");
+    let (code, report, error) = verify(world.folder(), world.variables());
+    assert_eq!(code, Some(0), "after kill {kill}: {report} {error}");
+    assert_eq!(report["entries"], book.entries(), "after kill {kill}");
 }

@@ -38,21 +38,21 @@ async fn random_requests_to_two_gateways_make_one_history_of_each_account() {
     }
     tasks.join_all().await;
 
-    let told = std::mem::take(&mut *world.told.lock().unwrap());
-    assert!(told.len() > USERS * 40, "{} answers are no load", told.len());
+    let answers = std::mem::take(&mut *world.answers.lock().unwrap());
+    assert!(answers.len() > USERS * 40, "{} answers are no load", answers.len());
     for refusal in REFUSALS {
-        assert!(told.iter().any(|answer| answer.code() == refusal), "no {refusal}");
+        assert!(answers.iter().any(|answer| answer.code() == refusal), "no {refusal}");
     }
-    assert!(told.iter().any(|answer| answer.is_replayed), "no key was repeated");
+    assert!(answers.iter().any(|answer| answer.is_replayed), "no key was repeated");
     for user in 0..USERS {
-        let told: Vec<&Answer> = told.iter().filter(|answer| answer.user == user).collect();
+        let answers: Vec<&Answer> = answers.iter().filter(|answer| answer.user == user).collect();
         let listed = history(&gateways[0], user).await;
         check_chain(&listed);
-        check_answers(&listed, &told);
-        check_order(&listed, &told);
-        check_keys(&told);
-        check_once(&listed, &told);
-        check_refusals(&told);
+        check_answers(&listed, &answers);
+        check_order(&listed, &answers);
+        check_keys(&answers);
+        check_once(&listed, &answers);
+        check_refusals(&answers);
         check_balance(gateways.as_slice(), user, &listed).await;
     }
 }
@@ -92,12 +92,12 @@ impl Random {
 struct World {
     holds: Mutex<HashMap<usize, Vec<String>>>,
     charges: Mutex<HashMap<usize, Vec<Value>>>,
-    told: Mutex<Vec<Answer>>,
+    answers: Mutex<Vec<Answer>>,
 }
 
 /// A request that may be sent again.
 #[derive(Clone)]
-struct Wish {
+struct Request {
     user: usize,
     path: String,
     body: Value,
@@ -120,7 +120,7 @@ impl Answer {
         self.body["error_code"].as_str().unwrap_or_default()
     }
 
-    /// The transaction that this answer tells of.
+    /// The transaction in this answer.
     fn transaction(&self) -> Option<&Value> {
         let data = &self.body["data"];
         [data, &data["transaction"]].into_iter().find(|value| value["transaction_type"].is_string())
@@ -136,49 +136,49 @@ impl Answer {
 
 async fn work(gateways: Arc<[Gateway; 2]>, world: Arc<World>, mut random: Random) {
     for _ in 0..TURNS {
-        let wish = world.wish(&mut random);
+        let request = world.request(&mut random);
         let (here, there) = (random.index(2), random.below(4));
         // Now and then the same request goes to both processes at once, as an impatient client does it.
-        if wish.key.is_some() && there == 0 {
-            let (one, two) = tokio::join!(send(&gateways[0], &wish), send(&gateways[1], &wish));
+        if request.key.is_some() && there == 0 {
+            let (one, two) = tokio::join!(send(&gateways[0], &request), send(&gateways[1], &request));
             world.note(one);
             world.note(two);
         } else {
-            let answer = send(&gateways[here], &wish).await;
+            let answer = send(&gateways[here], &request).await;
             world.note(answer);
         }
     }
 }
 
-async fn send(gateway: &Gateway, wish: &Wish) -> Answer {
-    let path = format!("{}/credits/{}", name(wish.user), wish.path);
-    let request = gateway.post(&path, &wish.body).key(wish.key.as_deref());
+async fn send(gateway: &Gateway, request: &Request) -> Answer {
+    let path = format!("{}/credits/{}", name(request.user), request.path);
+    let sending = gateway.post(&path, &request.body).key(request.key.as_deref());
     let sent = Instant::now();
-    let reply = request.await;
+    let reply = sending.await;
     let answer = Answer {
-        user: wish.user,
-        path: wish.path.clone(),
-        key: wish.key.clone(),
+        user: request.user,
+        path: request.path.clone(),
+        key: request.key.clone(),
         status: reply.status,
         body: reply.json(),
         is_replayed: reply.is_replayed(),
         sent,
         received: Instant::now(),
     };
-    assert!(answer.status == 200 || REFUSALS.contains(&answer.code()), "{path} {}: {reply:?}", wish.body);
+    assert!(answer.status == 200 || REFUSALS.contains(&answer.code()), "{path} {}: {reply:?}", request.body);
     answer
 }
 
 impl World {
     /// A request; those with a key follow from the key alone, so that a key always stands for one request.
-    fn wish(&self, random: &mut Random) -> Wish {
+    fn request(&self, random: &mut Random) -> Request {
         let user = random.index(USERS);
         if random.below(3) == 0 {
             let number = random.below(12);
             let mut of_key = Random(SEED ^ (number << 8) ^ user as u64);
             let (path, body) = independent(&mut of_key);
             let key = Some(format!("key-{number}"));
-            return Wish { user, path, body, key };
+            return Request { user, path, body, key };
         }
         let pick = |random: &mut Random, known: &Mutex<HashMap<usize, Vec<String>>>| {
             let known = known.lock().unwrap();
@@ -200,7 +200,7 @@ impl World {
         };
         let (path, body) = dependent.unwrap_or_else(|| independent(random));
         let key = None;
-        Wish { user, path, body, key }
+        Request { user, path, body, key }
     }
 
     fn refund(&self, random: &mut Random, user: usize) -> Option<(String, Value)> {
@@ -222,12 +222,14 @@ impl World {
                 let hold = data["hold_id"].text().to_owned();
                 self.holds.lock().unwrap().entry(answer.user).or_default().push(hold);
             }
-            if let Some(charge) = answer.transaction().filter(|told| told["transaction_type"] == "consume") {
+            if let Some(charge) =
+                answer.transaction().filter(|charge| charge["transaction_type"] == "consume")
+            {
                 let charge = charge.clone();
                 self.charges.lock().unwrap().entry(answer.user).or_default().push(charge);
             }
         }
-        self.told.lock().unwrap().push(answer);
+        self.answers.lock().unwrap().push(answer);
     }
 }
 
@@ -280,12 +282,12 @@ fn check_chain(listed: &[Value]) {
     assert!(ids.is_sorted_by(|one, two| one < two), "{ids:?}");
 }
 
-/// Every answer tells of a transaction as it is listed, and nothing happened that nobody was told.
-fn check_answers(listed: &[Value], told: &[&Answer]) {
+/// Every answer shows a transaction as it is listed, and each listed one was answered.
+fn check_answers(listed: &[Value], answers: &[&Answer]) {
     let by_id: BTreeMap<&str, &Value> = listed.iter().map(|entry| (id(entry), entry)).collect();
     assert_eq!(by_id.len(), listed.len());
     let mut heard = BTreeSet::new();
-    for answer in told {
+    for answer in answers {
         if let Some(transaction) = answer.transaction() {
             assert_eq!(by_id.get(id(transaction)), Some(&transaction));
             heard.insert(id(transaction));
@@ -305,9 +307,9 @@ fn check_answers(listed: &[Value], told: &[&Answer]) {
 }
 
 /// What was answered before something else was asked comes before it.
-fn check_order(listed: &[Value], told: &[&Answer]) {
+fn check_order(listed: &[Value], answers: &[&Answer]) {
     let mut spans: HashMap<&str, (Instant, Instant)> = HashMap::new();
-    for answer in told {
+    for answer in answers {
         if let Some(transaction) = answer.transaction() {
             let (sent, received) = spans.entry(id(transaction)).or_insert((answer.sent, answer.received));
             *sent = (*sent).min(answer.sent);
@@ -316,18 +318,16 @@ fn check_order(listed: &[Value], told: &[&Answer]) {
     }
     let mut latest_sent = None;
     for entry in listed {
-        let Some((sent, received)) = spans.get(id(entry)) else {
-            continue;
-        };
+        let Some((sent, received)) = spans.get(id(entry)) else { continue };
         assert!(latest_sent.is_none_or(|latest| latest <= received), "{entry}");
         latest_sent = latest_sent.max(Some(sent));
     }
 }
 
 /// One answer a key, however often and wherever it was asked.
-fn check_keys(told: &[&Answer]) {
+fn check_keys(answers: &[&Answer]) {
     let mut of_key: HashMap<&str, Vec<&Answer>> = HashMap::new();
-    for answer in told {
+    for answer in answers {
         if let Some(key) = &answer.key {
             of_key.entry(key).or_default().push(answer);
         }
@@ -341,9 +341,9 @@ fn check_keys(told: &[&Answer]) {
 }
 
 /// A hold is resolved once, a reference books once, and no charge is given back twice.
-fn check_once(listed: &[Value], told: &[&Answer]) {
+fn check_once(listed: &[Value], answers: &[&Answer]) {
     let mut resolved = BTreeSet::new();
-    for answer in told.iter().filter(|answer| answer.status == 200) {
+    for answer in answers.iter().filter(|answer| answer.status == 200) {
         if answer.path.starts_with("holds/") {
             let hold = answer.path.split('/').nth(1).unwrap();
             assert!(resolved.insert(hold), "{hold} was resolved twice");
@@ -368,8 +368,8 @@ fn check_once(listed: &[Value], told: &[&Answer]) {
 }
 
 /// Nobody was refused what could be paid.
-fn check_refusals(told: &[&Answer]) {
-    for answer in told {
+fn check_refusals(answers: &[&Answer]) {
+    for answer in answers {
         if answer.code() == "InsufficientCreditsException" {
             let details = &answer.body["error_details"];
             let [available, required, balance, held] =

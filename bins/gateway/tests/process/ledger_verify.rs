@@ -20,13 +20,12 @@ const VERIFY: [&str; 3] = ["ledger", "verify", "--json"];
 /// The exit code, the printed object and what was complained about.
 pub fn verify(folder: &Path, variables: &[(&str, &str)]) -> (Option<i32>, Value, String) {
     let (status, out, error) = run(command(folder, variables).args(VERIFY));
-    let told = serde_json::from_str(&out).unwrap_or(Value::Null);
-    (status.code(), told, error)
+    let report = serde_json::from_str(&out).unwrap_or(Value::Null);
+    (status.code(), report, error)
 }
 
 async fn damage(db: &TestDb, statements: &str) {
-    let mut conn = connect(db.superuser_url()).await;
-    conn.batch_execute(statements).await.unwrap();
+    db.run_as_superuser(statements).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,10 +40,10 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
         gateway.consume(user, 10).expect(200).await;
         gateway.consume(user, 20).expect(200).await;
     }
-    let (code, told, error) = verify(folder.path(), &variables);
+    let (code, report, error) = verify(folder.path(), &variables);
     assert_eq!((code, error.as_str()), (Some(0), ""));
-    told.has(json!({"clean": true, "accounts": 3, "entries": 9, "violations": [], "violations_found": 0}));
-    assert!(told["duration_ms"].is_u64() && told["rows_per_second"].is_u64(), "{told}");
+    report.has(json!({"clean": true, "accounts": 3, "entries": 9, "violations": [], "violations_found": 0}));
+    assert!(report["duration_ms"].is_u64() && report["rows_per_second"].is_u64(), "{report}");
 
     db.forgo_audits();
     damage(
@@ -56,19 +55,19 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
          UPDATE credits.accounts SET lifetime_granted = 1 WHERE user_id = 'c'",
     )
     .await;
-    let (code, told, error) = verify(folder.path(), &variables);
+    let (code, report, error) = verify(folder.path(), &variables);
     assert_eq!(code, Some(3), "{error}");
-    let first = &told["violations"][0];
+    let first = &report["violations"][0];
     first.has(json!({"account": "b", "seq": 2, "rule": "credits L3: an entry is the sum of its lines"}));
     assert!(first["detail"].text().contains("moved -9 credits"), "{first}");
-    let rules = told["violations"].list();
-    assert_eq!(told["violations_found"], rules.len());
+    let rules = report["violations"].list();
+    assert_eq!(report["violations_found"], rules.len());
     assert!(
         rules.iter().any(|of| of["account"] == "c"
             && of["seq"].is_null()
             && of["rule"].text().contains("L18")
             && of["detail"] == "0.000001 credits; grants: 1000 credits"),
-        "{told}"
+        "{report}"
     );
     assert!(error.contains("account b, entry 2, credits L3") && error.lines().count() == 1, "{error}");
 
@@ -98,14 +97,14 @@ async fn usage_that_was_edited_is_told_by_user_and_quarter() {
     tx.commit().await.unwrap();
     let url = db.url().to_owned();
     let (folder, variables) = (folder(), [("DATABASE_URL", url.as_str())]);
-    let (code, told, error) = verify(folder.path(), &variables);
-    assert_eq!((code, &told["usage_records"]), (Some(0), &json!(2)), "{error}");
+    let (code, report, error) = verify(folder.path(), &variables);
+    assert_eq!((code, &report["usage_records"]), (Some(0), &json!(2)), "{error}");
 
     db.forgo_audits();
     damage(&db, "DELETE FROM usage.records WHERE user_id = 'b'").await;
-    let (code, told, error) = verify(folder.path(), &variables);
-    assert_eq!((code, &told["violations_found"]), (Some(3), &json!(1)), "{error}");
-    let first = &told["violations"][0];
+    let (code, report, error) = verify(folder.path(), &variables);
+    assert_eq!((code, &report["violations_found"]), (Some(3), &json!(1)), "{error}");
+    let first = &report["violations"][0];
     first.has(json!({"account": "b", "seq": null, "at": "2026-01-15T12:00:00.000000Z"}));
     assert!(
         error.contains("account b, usage U1: ")
@@ -130,8 +129,8 @@ async fn an_audit_runs_beside_a_gateway_and_without_one_and_beside_another_audit
     gateway.signal("-KILL");
     gateway.wait();
     assert!(address.exists());
-    let (code, told, error) = verify(folder.path(), &[]);
-    assert_eq!((code, &told["entries"]), (Some(0), &json!(3)), "{error}");
+    let (code, report, error) = verify(folder.path(), &[]);
+    assert_eq!((code, &report["entries"]), (Some(0), &json!(3)), "{error}");
     assert!(!address.exists() && !folder.path().join("data/postgres/postmaster.pid").exists());
 
     let mut gateway = Gateway::start(folder.path(), &[]).await;
@@ -145,22 +144,22 @@ fn two_at_once(folder: &Path, entries: u64) {
     let audits =
         [folder.to_owned(), folder.to_owned()].map(|folder| std::thread::spawn(move || verify(&folder, &[])));
     for audit in audits {
-        let (code, told, error) = audit.join().unwrap();
-        assert_eq!((code, &told["entries"]), (Some(0), &json!(entries)), "{error}");
+        let (code, report, error) = audit.join().unwrap();
+        assert_eq!((code, &report["entries"]), (Some(0), &json!(entries)), "{error}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_made_or_migrated_by_an_audit() {
     let folder = folder();
-    let (code, told, error) = verify(folder.path(), &[]);
-    assert_eq!((code, told), (Some(1), Value::Null));
+    let (code, report, error) = verify(folder.path(), &[]);
+    assert_eq!((code, report), (Some(1), Value::Null));
     assert!(error.contains("there is no database in ./data"), "{error}");
     assert!(!folder.path().join("data").exists());
 
     let db = TestDb::create(&[], &[]).await;
-    let (code, told, error) = verify(folder.path(), &[("DATABASE_URL", db.url())]);
-    assert_eq!((code, told), (Some(1), Value::Null));
+    let (code, report, error) = verify(folder.path(), &[("DATABASE_URL", db.url())]);
+    assert_eq!((code, report), (Some(1), Value::Null));
     assert!(error.contains("gateway migrate"), "{error}");
     let missing = pg::migrate::pending(db.pool(), gateway::app::MIGRATIONS).await;
     assert_eq!(missing.unwrap().len(), pg::migrate::merge(gateway::app::MIGRATIONS).len());
@@ -222,13 +221,13 @@ async fn an_audit_goes_on_however_often_the_connection_is_lost_as_long_as_it_adv
     db.forgo_audits();
     let accounts = "INSERT INTO credits.accounts (user_id, as_of, created_at) \
         SELECT 'u' || number, now(), now() FROM generate_series(1, 301) AS number";
-    db.connect().await.batch_execute(accounts).await.unwrap();
+    db.run(accounts).await;
     let proxy = Proxy::start(&db).await;
     let (url, ranges) = losing_network(&proxy).await;
     let folder = folder();
     let verified = tokio::task::spawn_blocking(move || verify(folder.path(), &[("DATABASE_URL", &url)]));
-    let (code, told, error) = verified.await.unwrap();
-    assert_eq!((code, &told["accounts"]), (Some(0), &json!(301)), "{error}");
+    let (code, report, error) = verified.await.unwrap();
+    assert_eq!((code, &report["accounts"]), (Some(0), &json!(301)), "{error}");
     let lost = ranges.load(Ordering::SeqCst) / 2;
     assert!(lost > 4, "the connection was lost {lost} times");
 }

@@ -64,7 +64,7 @@ async fn backends_that_stop_are_answered_with_503_and_replaced() {
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'user-service' \
          AND usename <> 'postgres' AND state = 'idle'",
     )
-    .load(&mut connect(db.superuser_url()).await)
+    .load(&mut db.connect_as_superuser().await)
     .await
     .unwrap();
     assert!(!backends.is_empty());

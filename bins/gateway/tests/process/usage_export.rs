@@ -27,7 +27,7 @@ pub async fn loaded() -> TestDb {
          FROM generate_series(1, {RECORDS}) AS n;
          ANALYZE usage.records"
     );
-    db.connect().await.batch_execute(&load).await.unwrap();
+    db.run(&load).await;
     db
 }
 

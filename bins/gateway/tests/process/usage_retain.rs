@@ -12,8 +12,8 @@ use crate::prelude::*;
 fn retain(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, Value, String) {
     let (status, out, error) =
         run(command(folder, variables).args(["usage", "retain", "--json"]).args(arguments));
-    let told = serde_json::from_str(&out).unwrap_or(Value::Null);
-    (status.code(), told, error)
+    let report = serde_json::from_str(&out).unwrap_or(Value::Null);
+    (status.code(), report, error)
 }
 
 /// Records an event when it happens.
@@ -50,13 +50,13 @@ async fn old_months_are_told_and_then_dropped_beside_a_gateway() {
     let gateway = Gateway::start(folder.path(), &variables).await;
     gateway.ensure("auth0|a").await;
 
-    let (code, told, error) = retain(folder.path(), &variables, &["--dry-run"]);
+    let (code, report, error) = retain(folder.path(), &variables, &["--dry-run"]);
     assert_eq!((code, error.as_str()), (Some(0), ""));
-    assert_eq!((&told["dry_run"], &told["months"]), (&json!(true), &json!(13)));
-    let old = told["would_drop"].list();
+    assert_eq!((&report["dry_run"], &report["months"]), (&json!(true), &json!(13)));
+    let old = report["would_drop"].list();
     let names: Vec<_> = old.iter().map(|month| &month["partition"]).collect();
     assert_eq!(names, ["records_2025_01", "records_2025_09"]);
-    assert!(old.iter().all(|month| month["bytes"].as_u64().unwrap() > 0), "{told}");
+    assert!(old.iter().all(|month| month["bytes"].as_u64().unwrap() > 0), "{report}");
     let (_, text, _) = run(command(folder.path(), &variables).args(["usage", "retain", "--dry-run"]));
     assert!(text.contains("\n  records_2025_01: ") && text.lines().count() == 3, "{text}");
     assert_eq!(records(&gateway, "").await.list().len(), 4, "nothing was changed");
@@ -71,8 +71,8 @@ async fn old_months_are_told_and_then_dropped_beside_a_gateway() {
     let (_, text, _) = run(command(folder.path(), &variables).args(["usage", "retain", "--months", "13"]));
     assert_eq!(text, "nothing is older than this month and the 13 before it\n");
     let fewer = [("DATABASE_URL", db.url()), ("USAGE_RETENTION_MONTHS", "60")];
-    let (code, told, _) = retain(folder.path(), &fewer, &[]);
-    assert_eq!((code, &told["months"], &told["dropped"]), (Some(0), &json!(60), &json!([])));
+    let (code, report, _) = retain(folder.path(), &fewer, &[]);
+    assert_eq!((code, &report["months"], &report["dropped"]), (Some(0), &json!(60), &json!([])));
 }
 
 /// Two at the same time, while the gateway goes on: the months that were dropped, and how many event ids were forgotten.
@@ -84,10 +84,10 @@ async fn two_at_once(db: &TestDb, folder: &Path, gateway: &Gateway) -> (Vec<Valu
     assert_eq!(records(gateway, "/stats").await["total_records"], 4);
     let (mut dropped, mut forgotten) = (Vec::new(), 0);
     for one in both {
-        let (code, told, error) = one.join().unwrap();
-        assert_eq!((code, &told["dry_run"]), (Some(0), &json!(false)), "{error}");
-        dropped.extend(told["dropped"].list().to_vec());
-        forgotten += told["event_ids_forgotten"].as_u64().unwrap();
+        let (code, report, error) = one.join().unwrap();
+        assert_eq!((code, &report["dry_run"]), (Some(0), &json!(false)), "{error}");
+        dropped.extend(report["dropped"].list().to_vec());
+        forgotten += report["event_ids_forgotten"].as_u64().unwrap();
     }
     dropped.sort_by_key(Value::to_string);
     dropped.dedup();
@@ -97,8 +97,8 @@ async fn two_at_once(db: &TestDb, folder: &Path, gateway: &Gateway) -> (Vec<Valu
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_done_is_said_with_its_exit_code() {
     let folder = folder();
-    let (code, told, error) = retain(folder.path(), &[], &[]);
-    assert_eq!((code, told), (Some(1), Value::Null));
+    let (code, report, error) = retain(folder.path(), &[], &[]);
+    assert_eq!((code, report), (Some(1), Value::Null));
     assert!(error.contains("there is no database in ./data"), "{error}");
     assert!(!folder.path().join("data").exists());
 

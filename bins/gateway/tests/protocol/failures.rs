@@ -194,7 +194,7 @@ async fn without_its_database_the_service_says_so_and_recovers_nothing_by_magic(
 #[tokio::test]
 async fn while_the_database_only_reads_writes_are_unavailable_and_afterwards_they_are_not() {
     let (app, user) = TestApp::with_user(&[]).await;
-    let mut admin = connect(app.db().superuser_url()).await;
+    let mut admin = app.db().connect_as_superuser().await;
     let database = app.db().url().rsplit_once('/').unwrap().1;
     let mut administer = async |sql: &str| admin.batch_execute(sql).await.unwrap();
     let consume = || {

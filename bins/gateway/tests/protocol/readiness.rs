@@ -4,7 +4,7 @@ use crate::prelude::*;
 
 /// Runs statements in the database of the service as superuser.
 async fn administer(app: &TestApp, sql: &str) {
-    connect(app.db().superuser_url()).await.batch_execute(sql).await.unwrap();
+    app.db().run_as_superuser(sql).await;
 }
 
 /// Waits until `/readyz` answers with this status, and `/health` likewise; `/livez` always answers.
@@ -88,7 +88,7 @@ async fn a_commit_that_does_not_end_is_not_ready_until_it_does() {
         CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON credits.entries DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION public.wait()";
     administer(&app, hangs).await;
-    let mut holder = connect(app.db().superuser_url()).await;
+    let mut holder = app.db().connect_as_superuser().await;
     holder.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
     let spent = async {
         let spent = consume(&app, &user).await;
@@ -111,7 +111,7 @@ async fn logins_and_probes_do_not_wait_for_slow_lists() {
     for number in 0..12 {
         users.push(app.user(&format!("auth0|{number}")).await);
     }
-    let mut conn = connect(app.db().superuser_url()).await;
+    let mut conn = app.db().connect_as_superuser().await;
     // Every list and statistic of usage waits for this lock.
     let lock = "BEGIN; LOCK TABLE usage.records IN ACCESS EXCLUSIVE MODE";
     conn.batch_execute(lock).await.unwrap();

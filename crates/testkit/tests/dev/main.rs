@@ -1,6 +1,7 @@
 //! `./dev setup` on machines that lack what only some tests use. All programs that it could install with are substitutes.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod setup {
     use std::{
         fs,

@@ -18,7 +18,7 @@ const AUDITS: &[Audit] = &[Audit {
 
 async fn insert(db: &TestDb, id: i64) {
     let sql = format!("INSERT INTO things.things VALUES ({id})");
-    db.pool().get().await.unwrap().batch_execute(&sql).await.unwrap();
+    db.run(&sql).await;
 }
 
 async fn count(db: &TestDb) -> i64 {

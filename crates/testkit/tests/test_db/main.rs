@@ -1,4 +1,5 @@
 //! The harness itself, through its public surface.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod databases;

@@ -61,9 +61,7 @@ fn forbidden_edges(members: &[Member]) -> Vec<String> {
             continue;
         };
         for dependency in &from.dependencies {
-            let Some(to) = layer(&dependency.name) else {
-                continue;
-            };
+            let Some(to) = layer(&dependency.name) else { continue };
             if dependency.name == from.name || may_know(known, to, dependency.kind) {
                 continue;
             }

@@ -259,7 +259,7 @@ mod tests {
         let schema =
             "CREATE SCHEMA a; CREATE TABLE a.open (user_id text); CREATE TABLE a.owned (user_id text);
             REVOKE UPDATE, DELETE, TRUNCATE ON a.owned FROM CURRENT_USER";
-        db.connect().await.batch_execute(schema).await.unwrap();
+        db.run(schema).await;
         assert_eq!(changeable(&db, &["a.open"]).await.len(), 6);
         let by_superuser = changeable(&db, &["a.owned"]).await;
         assert_eq!(by_superuser.len(), 3);

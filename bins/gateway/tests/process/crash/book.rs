@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use diesel::{QueryableByName, sql_types::BigInt, sql_types::Text};
 use diesel_async::RunQueryDsl as _;
 
-use super::request::{Exchange, Micro, Wish, micro};
+use super::request::{Action, Exchange, Micro, micro};
 use crate::prelude::*;
 use crate::process::gateway_process::Gateway;
 
@@ -92,36 +92,36 @@ impl Book {
 
     fn write_success(&mut self, Exchange { request, answer }: &Exchange) {
         let (user, data) = (request.user, &answer.body["data"]);
-        match &request.wish {
-            Wish::Consume { amount } => {
+        match &request.action {
+            Action::Consume { amount } => {
                 self.entry(user, "consume", *amount, data);
                 self.balance(user).posted -= signed(*amount);
             }
-            Wish::Recharge { amount, .. } => {
+            Action::Recharge { amount, .. } => {
                 self.entry(user, "recharge", *amount, data);
                 self.balance(user).posted += signed(*amount);
             }
-            Wish::Refund { amount, .. } => {
+            Action::Refund { amount, .. } => {
                 self.entry(user, "refund", *amount, data);
                 self.balance(user).posted += signed(*amount);
             }
-            Wish::Hold { amount } => {
+            Action::Hold { amount } => {
                 let hold = text(&data["hold_id"]);
                 self.push(user, "hold", *amount, hold.clone());
                 self.holds.insert(hold, *amount);
                 self.balance(user).held += signed(*amount);
             }
-            Wish::Release { hold } => {
+            Action::Release { hold } => {
                 let held = self.holds.remove(hold).unwrap();
                 self.push(user, "release", held, hold.clone());
                 self.balance(user).held -= signed(held);
             }
-            Wish::Capture { hold, amount } => {
+            Action::Capture { hold, amount } => {
                 let captured = amount - micro(&data["uncollected"]);
                 self.entry(user, "capture", captured, &data["transaction"]);
                 self.capture(user, hold, captured);
             }
-            Wish::Use { hold, amount } => {
+            Action::Use { hold, amount } => {
                 let charged = amount - micro(&data["credits_uncollected"]);
                 let link = text(&data["transaction_id"]);
                 self.records.push(Used {

@@ -2,7 +2,7 @@
 
 use kernel::{Ids as _, RandomIds, SeededIds};
 
-/// Kills of a test that is told no other number.
+/// Kills of a test unless `CRASH_KILLS` says otherwise.
 const KILLS: u64 = 3;
 
 /// A sequence of choices.
@@ -32,7 +32,7 @@ pub fn kills() -> u64 {
     variable("CRASH_KILLS").unwrap_or(KILLS)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a recipe has no other way to tell a test how long to go on")]
+#[expect(clippy::disallowed_methods, reason = "a recipe has no other way to set how long a test goes on")]
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name)
         .ok()

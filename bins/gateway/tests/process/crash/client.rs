@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::{
     choices::Choices,
-    request::{Answer, Exchange, Micro, Request, Wish, micro},
+    request::{Action, Answer, Exchange, Micro, Request, micro},
 };
 use crate::prelude::*;
 use crate::process::gateway_process::Gateway;
@@ -43,7 +43,7 @@ impl Client {
         }
     }
 
-    /// Sends one request after the other, until it is told to stop or gets no answer.
+    /// Sends one request after the other, until it has to stop or gets no answer.
     pub async fn load(
         mut self,
         gateway: Arc<Gateway>,
@@ -64,7 +64,7 @@ impl Client {
         self
     }
 
-    /// Gets an answer to what had none, then sees that everything it was ever told this time is told again.
+    /// Gets an answer to what had none, then checks that a repeat gets the same answer, for all requests since the last time.
     pub async fn settle(mut self, gateway: &Gateway) -> Self {
         if let Some(request) = self.unanswered.take() {
             let answer = until_answered(&request, gateway).await;
@@ -78,7 +78,7 @@ impl Client {
         self
     }
 
-    /// What it asked and was told since the last time.
+    /// The requests and answers since the last time.
     pub fn take_exchanges(&mut self) -> Vec<Exchange> {
         std::mem::take(&mut self.exchanges)
     }
@@ -86,69 +86,69 @@ impl Client {
     fn next(&mut self) -> Request {
         self.requests += 1;
         let key = format!("{}/{}", self.name, self.requests);
-        let wish = match self.choices.below(100) {
-            0..15 => Wish::Consume { amount: 1 + self.choices.below(3_000_000) },
-            15..30 => Wish::Use { hold: None, amount: 1 + self.choices.below(3_000_000) },
-            30..32 => Wish::Consume { amount: TOO_MUCH },
-            32..47 => Wish::Recharge {
+        let action = match self.choices.below(100) {
+            0..15 => Action::Consume { amount: 1 + self.choices.below(3_000_000) },
+            15..30 => Action::Use { hold: None, amount: 1 + self.choices.below(3_000_000) },
+            30..32 => Action::Consume { amount: TOO_MUCH },
+            32..47 => Action::Recharge {
                 amount: 1 + self.choices.below(4_000_000),
                 reference: format!("payment of {key}"),
             },
-            47..67 => Wish::Hold { amount: 1 + self.choices.below(2_000_000) },
+            47..67 => Action::Hold { amount: 1 + self.choices.below(2_000_000) },
             67..90 => self.resolve(),
             _ => self.refund(),
         };
-        Request { user: self.user, key, wish }
+        Request { user: self.user, key, action }
     }
 
     /// Ends one of its holds, if it has one.
-    fn resolve(&mut self) -> Wish {
+    fn resolve(&mut self) -> Action {
         if self.holds.is_empty() {
-            return Wish::Hold { amount: 1_000_000 };
+            return Action::Hold { amount: 1_000_000 };
         }
         let place = self.choices.below(self.holds.len() as u64) as usize;
         let (hold, amount) = self.holds.swap_remove(place);
         match self.choices.below(6) {
-            0 => Wish::Release { hold },
-            2 | 3 => Wish::Use { hold: Some(hold), amount: 1 + self.choices.below(amount + 500_000) },
-            1 => Wish::Capture { hold, amount: amount + 1 + self.choices.below(500_000) },
-            _ => Wish::Capture { hold, amount: 1 + self.choices.below(amount) },
+            0 => Action::Release { hold },
+            2 | 3 => Action::Use { hold: Some(hold), amount: 1 + self.choices.below(amount + 500_000) },
+            1 => Action::Capture { hold, amount: amount + 1 + self.choices.below(500_000) },
+            _ => Action::Capture { hold, amount: 1 + self.choices.below(amount) },
         }
     }
 
     /// Wants a part of one of its charges back, if it has one.
-    fn refund(&mut self) -> Wish {
+    fn refund(&mut self) -> Action {
         if self.charges.is_empty() {
-            return Wish::Consume { amount: 1_000_000 };
+            return Action::Consume { amount: 1_000_000 };
         }
         let place = self.choices.below(self.charges.len() as u64) as usize;
         let (transaction, left) = &mut self.charges[place];
         let amount = 1 + self.choices.below(*left);
-        let wish = Wish::Refund { transaction: transaction.clone(), amount };
+        let action = Action::Refund { transaction: transaction.clone(), amount };
         *left -= amount;
         if *left == 0 {
             self.charges.swap_remove(place);
         }
-        wish
+        action
     }
 
     fn learn(&mut self, request: Request, answer: Answer) {
         if answer.status == 200 {
             let data = &answer.body["data"];
-            match &request.wish {
-                Wish::Consume { .. } => self.charged(data, micro(&data["amount"])),
-                Wish::Capture { .. } => {
+            match &request.action {
+                Action::Consume { .. } => self.charged(data, micro(&data["amount"])),
+                Action::Capture { .. } => {
                     let transaction = &data["transaction"];
                     self.charged(transaction, micro(&transaction["amount"]));
                 }
-                Wish::Use { amount, .. } => {
+                Action::Use { amount, .. } => {
                     self.charged(data, amount - micro(&data["credits_uncollected"]));
                 }
-                Wish::Hold { amount } => {
+                Action::Hold { amount } => {
                     let hold = data["hold_id"].text().to_owned();
                     self.holds.push((hold, *amount));
                 }
-                Wish::Recharge { .. } | Wish::Release { .. } | Wish::Refund { .. } => {}
+                Action::Recharge { .. } | Action::Release { .. } | Action::Refund { .. } => {}
             }
         }
         self.exchanges.push(Exchange { request, answer });

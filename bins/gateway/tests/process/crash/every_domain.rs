@@ -10,7 +10,7 @@ use crate::process::gateway_process::{Gateway, folder};
 
 const WRITERS: u32 = 16;
 
-/// What the writers were told before the process died.
+/// The answers to the writers before the process died.
 #[derive(Default)]
 struct Acknowledged {
     consumed: AtomicU32,
@@ -26,12 +26,12 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
         let gateway = Arc::new(Gateway::start(folder.path(), &[]).await);
         gateway.ensure("a").await;
         let session = session(&gateway, round).await;
-        let told = Arc::new(Acknowledged::default());
+        let acknowledged = Arc::new(Acknowledged::default());
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
-            writers.spawn(write(Arc::clone(&gateway), Arc::clone(&told), session.clone(), writer));
+            writers.spawn(write(Arc::clone(&gateway), Arc::clone(&acknowledged), session.clone(), writer));
         }
-        while told.consumed.load(Ordering::SeqCst) < 20 * round {
+        while acknowledged.consumed.load(Ordering::SeqCst) < 20 * round {
             tokio::task::yield_now().await;
         }
         gateway.signal("-KILL");
@@ -39,7 +39,7 @@ async fn a_killed_gateway_loses_nothing_that_it_acknowledged() {
         drop(gateway);
 
         let after = Gateway::start(folder.path(), &[]).await;
-        kept = check(&after, &told, &session, kept).await;
+        kept = check(&after, &acknowledged, &session, kept).await;
     }
 }
 
@@ -50,14 +50,14 @@ async fn session(gateway: &Gateway, round: u32) -> String {
 }
 
 /// Writes until the process is gone.
-async fn write(gateway: Arc<Gateway>, told: Arc<Acknowledged>, session: String, writer: u32) {
+async fn write(gateway: Arc<Gateway>, acknowledged: Arc<Acknowledged>, session: String, writer: u32) {
     let messages = format!("/api/v1/sessions/{session}/messages");
     loop {
         let message = json!({"role": "user", "content": "x", "tokens_used": 2});
         let (request, counter) = match writer % 3 {
-            0 => (gateway.consume("a", 1), &told.consumed),
-            1 => (gateway.post(&messages, message), &told.messages),
-            _ => (gateway.post("a/usage", json!({"endpoint": "/x", "event_type": "t"})), &told.usage),
+            0 => (gateway.consume("a", 1), &acknowledged.consumed),
+            1 => (gateway.post(&messages, message), &acknowledged.messages),
+            _ => (gateway.post("a/usage", json!({"endpoint": "/x", "event_type": "t"})), &acknowledged.usage),
         };
         let Ok(reply) = request.try_send().await else { return };
         assert_eq!(reply.status, 200, "{}", reply.text);
@@ -68,7 +68,7 @@ async fn write(gateway: Arc<Gateway>, told: Arc<Acknowledged>, session: String, 
 /// Compares what is stored with what was acknowledged; each writer may have one more that it never heard of.
 async fn check(
     gateway: &Gateway,
-    told: &Acknowledged,
+    acknowledged: &Acknowledged,
     session: &str,
     before: (u32, u32, u32),
 ) -> (u32, u32, u32) {
@@ -81,9 +81,9 @@ async fn check(
     let messages = u32::try_from(row["message_count"].as_u64().unwrap()).unwrap();
     assert_eq!(row["total_tokens"].as_u64().unwrap(), u64::from(messages) * 2, "counters and messages agree");
     for (what, stored, acknowledged) in [
-        ("consumed", consumed - before.0, &told.consumed),
-        ("messages", messages, &told.messages),
-        ("usage records", usage - before.2, &told.usage),
+        ("consumed", consumed - before.0, &acknowledged.consumed),
+        ("messages", messages, &acknowledged.messages),
+        ("usage records", usage - before.2, &acknowledged.usage),
     ] {
         let acknowledged = acknowledged.load(Ordering::SeqCst);
         assert!(stored >= acknowledged, "{what}: {acknowledged} acknowledged, {stored} kept");

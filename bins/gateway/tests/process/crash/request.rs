@@ -6,9 +6,9 @@ use crate::process::gateway_process::Gateway;
 /// Micro-credits.
 pub type Micro = u64;
 
-/// What is asked.
+/// A change that a client asks for.
 #[derive(Debug, Clone)]
-pub enum Wish {
+pub enum Action {
     Consume {
         amount: Micro,
     },
@@ -42,10 +42,10 @@ pub enum Wish {
 pub struct Request {
     pub user: &'static str,
     pub key: String,
-    pub wish: Wish,
+    pub action: Action,
 }
 
-/// What it was answered.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -63,7 +63,7 @@ pub struct Exchange {
 impl Request {
     /// Sends it. Nothing if it got no answer, or one that leaves open what became of it.
     pub async fn send(&self, gateway: &Gateway) -> Option<Answer> {
-        let (path, body) = self.wish.on_the_wire();
+        let (path, body) = self.action.on_the_wire();
         let request = gateway.post(&format!("{}/{path}", self.user), body).key(self.key.as_str());
         let reply = request.try_send().await.ok()?;
         let (status, replayed) = (reply.status, reply.is_replayed());
@@ -84,7 +84,7 @@ impl Request {
     }
 }
 
-impl Wish {
+impl Action {
     fn on_the_wire(&self) -> (String, Value) {
         match self {
             Self::Consume { amount } => ("credits/consume".to_owned(), json!({"amount": credits(*amount)})),

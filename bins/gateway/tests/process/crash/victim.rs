@@ -130,8 +130,8 @@ impl<'a> World<'a> {
         gateway
     }
 
-    /// What happened, in numbers.
-    pub fn told(&self, took: Duration) -> String {
+    /// The kills and the times to recover, in numbers.
+    pub fn summary(&self, took: Duration) -> String {
         let mut tally = self.tally.borrow_mut();
         tally.away.sort();
         let seconds = |place: usize| tally.away.get(place).map_or(0.0, Duration::as_secs_f64);

@@ -42,7 +42,7 @@ async fn start() -> TestApp {
         }
     }
     let forget = "UPDATE usage.records SET recorded_by = NULL WHERE endpoint LIKE '/none%'";
-    app.db().connect().await.batch_execute(forget).await.unwrap();
+    app.db().run(forget).await;
     app
 }
 

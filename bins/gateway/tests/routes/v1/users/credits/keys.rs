@@ -107,7 +107,7 @@ async fn stored_fingerprints_of_version_1_are_known() {
             "UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex') \
              WHERE key IN ('{key}', '{key}#0')"
         );
-        app.db().connect().await.batch_execute(&stored).await.unwrap();
+        app.db().run(&stored).await;
         let again = send(&app, &request).await;
         assert!(again.is_replayed() && again.status == first.status, "{key}");
     }
@@ -120,7 +120,7 @@ async fn another_request_than_that_of_version_1_is_refused() {
     let first @ Golden { key, path, versions: [former, _], .. } = &golden()[0];
     send(&app, first).await;
     let stored = format!("UPDATE idempotency.answers SET fingerprint = decode('{former}', 'hex')");
-    app.db().connect().await.batch_execute(&stored).await.unwrap();
+    app.db().run(&stored).await;
     for other in [r#"{"amount":2.6}"#, r#"{"amount":2.5,"reason":"x"}"#] {
         app.post(path).service().key(*key).body(other).refused(422, "IdempotencyConflictException").await;
     }
@@ -137,7 +137,7 @@ async fn stored_fingerprints_of_empty_objects_are_known() {
     let first = ask(body).ok().await;
     let stored =
         format!("UPDATE idempotency.answers SET caller = NULL, fingerprint = decode('{FORMER}', 'hex')");
-    app.db().connect().await.batch_execute(&stored).await.unwrap();
+    app.db().run(&stored).await;
     for body in [body.to_owned(), body.replace(r#","metadata":{}"#, "")] {
         let again = ask(&body).expect(200).await;
         assert!(again.is_replayed());
