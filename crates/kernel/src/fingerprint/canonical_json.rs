@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 /// Deepest nesting of JSON whose spelling does not matter; what lies deeper is taken as it was written. Requests over HTTP
 /// are not nested that deeply.
@@ -71,18 +72,12 @@ impl<'t> Reader<'t> {
     fn value(&mut self, depth: usize) -> Option<CanonicalJson<'t>> {
         self.skip_blanks();
         let text = self.rest;
-        let is_nested = depth < DEPTH_MAX;
         let value = match text.as_bytes().first()? {
-            b'{' if is_nested => self.object(depth)?.map(CanonicalJson::Object),
-            b'[' if is_nested => Some(CanonicalJson::Array(self.array(depth)?)),
-            b'{' | b'[' => {
-                self.skip_nested()?;
-                None
-            }
-            b'"' => text_of(self.string()?).map(CanonicalJson::Text),
+            b'{' if depth < DEPTH_MAX => self.object(depth)?.map(CanonicalJson::Object),
+            b'[' if depth < DEPTH_MAX => Some(CanonicalJson::Array(self.array(depth)?)),
+            b'"' => text_of(self.literal()?).map(CanonicalJson::Text),
             _ => {
-                let length = text.find([',', ']', '}', ' ', '\t', '\r', '\n']);
-                self.take(length.unwrap_or(text.len()))?;
+                self.literal()?;
                 None
             }
         };
@@ -96,7 +91,7 @@ impl<'t> Reader<'t> {
         let mut members = Some(BTreeMap::new());
         self.take(1)?;
         while self.goes_on('}')? {
-            let name = text_of(self.string()?);
+            let name = text_of(self.literal()?);
             self.skip_blanks();
             self.take(1)?;
             let value = self.value(depth.checked_add(1)?)?;
@@ -131,39 +126,12 @@ impl<'t> Reader<'t> {
         Some(!ends)
     }
 
-    /// The literal of a string, with its quotes.
-    fn string(&mut self) -> Option<&'t str> {
-        let inside = self.rest.strip_prefix('"')?;
-        let mut searched = 0_usize;
-        loop {
-            let found = inside.get(searched..)?.find(['"', '\\'])?;
-            let at = searched.checked_add(found)?;
-            if inside.get(at..)?.starts_with('"') {
-                return self.take(at.checked_add(2)?);
-            }
-            // A backslash and what it escapes, of which the first byte is enough.
-            searched = at.checked_add(2)?;
-        }
-    }
-
-    fn skip_nested(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            let found = self.rest.find(['{', '[', '}', ']', '"'])?;
-            self.take(found)?;
-            match self.rest.as_bytes().first()? {
-                b'"' => {
-                    self.string()?;
-                    continue;
-                }
-                b'{' | b'[' => depth = depth.checked_add(1)?,
-                _ => depth = depth.checked_sub(1)?,
-            }
-            self.take(1)?;
-            if depth == 0 {
-                return Some(());
-            }
-        }
+    /// The value that comes next, as it was written.
+    fn literal(&mut self) -> Option<&'t str> {
+        let mut values = serde_json::Deserializer::from_str(self.rest).into_iter::<&'t RawValue>();
+        let literal = values.next()?.ok()?.get();
+        self.take(values.byte_offset())?;
+        Some(literal)
     }
 
     fn skip_blanks(&mut self) {
@@ -189,7 +157,6 @@ fn text_of(literal: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::value::RawValue;
 
     use super::*;
 
