@@ -10,7 +10,6 @@ use super::{
     catalogue::{self, Entry},
     fields::{
         Source,
-        dates::DatesInput,
         input::{Declared, Input, reference},
         page::PageInput,
     },
@@ -137,12 +136,6 @@ impl Doc {
             self.parameters.push(field.into());
         }
         self
-    }
-
-    /// `start_date` and `end_date`, both inclusive. Dates are days of UTC, or of `tz` where the route has it.
-    #[must_use]
-    pub fn dated(self) -> Self {
-        self.query::<DatesInput>()
     }
 
     /// A JSON body with this input. Fields that may come from the query instead are parameters too.

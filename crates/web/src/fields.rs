@@ -14,12 +14,11 @@ pub mod parse;
 pub mod parser;
 mod query;
 pub mod time;
-mod value;
 pub mod words;
 
 use std::sync::Arc;
 
-pub use self::value::{Parsed, Source, Value};
+pub use self::parser::{Parsed, Source, Value};
 use self::{json::Object, parser::Parse, query::Text};
 use super::{
     catalogue, echo,
@@ -116,8 +115,11 @@ impl Fields {
                 "body"
             };
             self.faults.push(Fault::missing(place, name));
+            return None;
         }
-        self.take(present, name, &parser)
+        let (value, faults) = agreed(present, name, &parser);
+        self.faults.extend(faults);
+        value
     }
 
     /// A field that may be absent; JSON `null` counts as absent.
@@ -128,8 +130,10 @@ impl Fields {
         parser: impl Parse<Output = T>,
     ) -> Option<T> {
         let mut present = self.present(source, name);
-        present.retain(|(_, value)| !matches!(value.borrow(), Value::Json("null")));
-        self.take(present, name, &parser)
+        present.retain(|(_, value)| !matches!(value, Ok(Value::Json("null"))));
+        let (value, faults) = agreed(present, name, &parser);
+        self.faults.extend(faults);
+        value
     }
 
     /// Notes a fault of one field that no single parser can see.
@@ -165,57 +169,45 @@ impl Fields {
         })
     }
 
-    fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Owned)> {
+    /// The values of a field with their sources; an error for bytes that are not UTF-8.
+    fn present(&self, source: Source, name: &str) -> Vec<(&'static str, Result<Value<'_>, Value<'_>>)> {
         let mut present = Vec::with_capacity(2);
         if source != Source::Body {
             let texts = self.query.iter().filter(|(key, _)| key == name);
-            present.extend(texts.map(|(_, text)| ("query", Owned::Text(text.clone()))));
+            present.extend(texts.map(|(_, text)| match text {
+                Text::Utf8(text) => ("query", Ok(Value::Text(text))),
+                Text::Other(text) => ("query", Err(Value::Text(text))),
+            }));
         }
-        if source != Source::Query
-            && let Some(literal) = self.literal(name)
-        {
-            present.push(("body", Owned::Json(literal)));
+        if source != Source::Query {
+            let literal = self.body.as_ref().and_then(|body| body.get(name));
+            present.extend(literal.map(|literal| ("body", Ok(Value::Json(literal)))));
         }
         present
     }
+}
 
-    fn literal(&self, name: &str) -> Option<Literal> {
-        let body = Arc::clone(self.body.as_ref()?);
-        let position = body.position(name)?;
-        Some(Literal { body, position })
-    }
-
-    fn take<T: PartialEq>(
-        &mut self,
-        present: Vec<(&'static str, Owned)>,
-        name: &'static str,
-        parser: &impl Parse<Output = T>,
-    ) -> Option<T> {
-        let mut first: Option<T> = None;
-        for (source, value) in present {
-            let parsed = match &value {
-                Owned::Text(Text::Other(_)) => Err(Problem::value("the percent-encoded bytes are not UTF-8")),
-                value => parser.parse(value.borrow()),
-            };
-            match parsed {
-                Ok(parsed) => match &first {
-                    Some(other) if *other != parsed => {
-                        let problem = Problem::new(
-                            "conflicting_values",
-                            "The request gives different values for this field",
-                        );
-                        self.faults.push(Fault::field("query", name, problem, None));
-                    }
-                    _ => first = Some(parsed),
-                },
-                Err(problem) => {
-                    let echo = Some(value.borrow().echo());
-                    self.faults.push(Fault::field(source, name, problem, echo));
-                }
+/// The value of a field that may come several times, and the faults.
+fn agreed<T: PartialEq>(
+    present: Vec<(&'static str, Result<Value<'_>, Value<'_>>)>,
+    name: &'static str,
+    parser: &impl Parse<Output = T>,
+) -> (Option<T>, Vec<Fault>) {
+    let (mut first, mut faults) = (None, Vec::new());
+    for (source, value) in present {
+        let (Ok(echoed) | Err(echoed)) = value;
+        let value = value.map_err(|_| Problem::value("the percent-encoded bytes are not UTF-8"));
+        match value.and_then(|value| parser.parse(value)) {
+            Ok(parsed) if first.as_ref().is_some_and(|other| *other != parsed) => {
+                let problem =
+                    Problem::new("conflicting_values", "The request gives different values for this field");
+                faults.push(Fault::field("query", name, problem, None));
             }
+            Ok(parsed) => first = Some(parsed),
+            Err(problem) => faults.push(Fault::field(source, name, problem, Some(echoed.echo()))),
         }
-        first
     }
+    (first, faults)
 }
 
 /// The problem of a parameter that is not among those of its route.
@@ -230,34 +222,6 @@ fn unknown(name: &str, known: &[&str]) -> Problem {
         None => "there are no parameters".to_owned(),
     };
     Problem::new("extra_forbidden", format!("Extra inputs are not permitted, {hint}"))
-}
-
-/// The literal text of a member of the body.
-#[derive(Debug)]
-struct Literal {
-    body: Arc<Object>,
-    position: usize,
-}
-
-impl Literal {
-    fn text(&self) -> &str {
-        self.body.literal(self.position)
-    }
-}
-
-#[derive(Debug)]
-enum Owned {
-    Json(Literal),
-    Text(Text),
-}
-
-impl Owned {
-    fn borrow(&self) -> Value<'_> {
-        match self {
-            Self::Json(literal) => Value::Json(literal.text()),
-            Self::Text(Text::Utf8(text) | Text::Other(text)) => Value::Text(text),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -325,21 +289,5 @@ mod tests {
         let mut other = Fields::new("limit=5&limit=6", b"");
         let found = faults(&mut other, |fields| read(fields).map(|_| ()));
         assert_eq!(found[0].0, "conflicting_values");
-    }
-
-    #[test]
-    fn an_unknown_parameter_is_refused_with_the_nearest_name() {
-        let known = ["bucket", "end_date", "group_by", "limit", "metrics"];
-        let mut fields = Fields::new("metric=cost&groupby=model&limit=x&bucket=1d", b"");
-        fields.allow_only(&known);
-        let error =
-            fields.read(|fields| fields.required(Source::Query, "limit", parse::integer::<i64>(0, 9)));
-        let (_, text, _) = error.unwrap_err().of_item(crate::language::Language::En);
-        for part in ["query.limit: ", "query.metric: ", "'metrics'", "query.groupby: ", "'group_by'"] {
-            assert!(text.contains(part), "{text}");
-        }
-        let mut fields = Fields::new("x=1", b"");
-        fields.allow_only(&[]);
-        assert_eq!(fields.read(|_| Some(())).unwrap_err().code(), "ValidationException");
     }
 }

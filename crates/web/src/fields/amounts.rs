@@ -5,8 +5,7 @@ use serde_json::json;
 
 use super::{
     double,
-    parser::{Parse, parser},
-    value::{Parsed, Value},
+    parser::{Parse, Parsed, Value, parser},
 };
 use crate::fault::Problem;
 

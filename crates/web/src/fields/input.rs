@@ -7,7 +7,7 @@ use kernel::{Credits, Fingerprint, FreeForm, Usd};
 use serde_json::{Map, Value as Json, json};
 use time::OffsetDateTime;
 
-use super::{Fields, parser::Parse, value::Source};
+use super::{Fields, Source, parser::Parse};
 use crate::error::ApiError;
 
 /// The input of a route.
@@ -106,16 +106,6 @@ impl Declared {
         let description = description.trim_start();
         let schema = parser.schema();
         [Self { name, source, is_required, description, schema, example: Json::Null, components: Vec::new() }]
-    }
-
-    /// A list of objects in the body.
-    #[must_use]
-    pub fn objects<T: Input<Context = ()>>(
-        name: &'static str,
-        description: &'static str,
-        sizes: &RangeInclusive<usize>,
-    ) -> [Self; 1] {
-        Self::custom(name, description, true, list_of::<T>(T::NAME, &(), sizes))
     }
 
     /// A field of the body with this schema and those that it refers to.
@@ -440,7 +430,10 @@ macro_rules! input {
         <$Inner as $crate::fields::input::Input>::declared($context)
     };
     (@declared $name:expr, $text:expr, objects($sizes:expr, $Inner:ty)) => {
-        $crate::fields::input::Declared::objects::<$Inner>($name, $text, &$sizes)
+        $crate::fields::input::Declared::custom(
+            $name, $text, true,
+            $crate::fields::input::list_of::<$Inner>(<$Inner as $crate::fields::input::Input>::NAME, &(), &$sizes),
+        )
     };
     (@declared $name:expr, $text:expr, object($Inner:ty, $schema:expr, $context:expr)) => {
         $crate::fields::input::Declared::custom(

@@ -39,26 +39,13 @@ impl Object {
     /// The literal text of a member.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.position(name).map(|position| self.literal(position))
+        self.iter().find(|(key, _)| *key == name).map(|(_, literal)| literal)
     }
 
     /// The members with their literal texts, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.members.iter().map(|(key, range)| (key.as_str(), self.part(range)))
-    }
-
-    /// The position of a member.
-    pub(super) fn position(&self, name: &str) -> Option<usize> {
-        self.members.iter().position(|(key, _)| key == name)
-    }
-
-    /// The literal text of the member at a position.
-    pub(super) fn literal(&self, position: usize) -> &str {
-        self.members.get(position).map_or("null", |(_, range)| self.part(range))
-    }
-
-    fn part(&self, range: &Range<usize>) -> &str {
-        self.text.get(range.clone()).unwrap_or("null")
+        let part = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or("null");
+        self.members.iter().map(move |(key, range)| (key.as_str(), part(range)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Fields, Literal, json, value::Value};
+use super::{Fields, Value, json, json::Object};
 use crate::fault::{Fault, Problem, Step};
 
 impl Fields {
@@ -13,19 +13,22 @@ impl Fields {
         sizes: RangeInclusive<usize>,
         read: impl Fn(&mut Fields) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let literal = self.nested(name)?;
-        let Some(items) = json::items(literal.text(), *sizes.end()) else {
+        let body = self.body.clone();
+        let literal = self.nested(body.as_deref(), name)?;
+        let Some(items) = json::items(literal, *sizes.end()) else {
             let problem = Problem::new("list_type", "Input should be a valid list");
-            self.nested_fault(name, problem, literal.text());
+            self.nested_fault(name, problem, literal);
             return None;
         };
         if !self.fits(name, "List", &sizes, items.len()) {
             return None;
         }
-        let places = items.into_iter().enumerate();
-        self.each(places.map(|(place, item)| (vec![name.into(), Step::Position(place)], item)), |item, _| {
-            read(item)
-        })
+        let items = items.into_iter().enumerate();
+        // All are read, so that every fault is found.
+        let found: Vec<_> = items
+            .map(|(index, item)| self.inner(vec![name.into(), Step::Position(index)], item, &read))
+            .collect();
+        found.into_iter().collect()
     }
 
     /// An object that must be there, of so many members, each of them an object; the list of what `read` makes of them and
@@ -36,24 +39,25 @@ impl Fields {
         sizes: RangeInclusive<usize>,
         read: impl Fn(&mut Fields, &str) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let literal = self.nested(name)?;
-        let members = match json::read_object(literal.text().into()) {
+        let body = self.body.clone();
+        let literal = self.nested(body.as_deref(), name)?;
+        let members = match json::read_object(literal.into()) {
             Ok(members) => members,
             Err(fault) => {
-                self.nested_fault(name, Problem::new(fault.kind, fault.msg), literal.text());
+                self.nested_fault(name, Problem::new(fault.kind, fault.msg), literal);
                 return None;
             }
         };
         if !self.fits(name, "Dictionary", &sizes, members.iter().count()) {
             return None;
         }
-        let places = members.iter();
-        self.each(places.map(|(key, member)| (vec![name.into(), key.into()], member)), |member, place| {
-            match place.last() {
-                Some(Step::Name(key)) => read(member, key),
-                _ => None,
-            }
-        })
+        let found: Vec<_> = members
+            .iter()
+            .map(|(key, member)| {
+                self.inner(vec![name.into(), key.into()], member, |fields| read(fields, key))
+            })
+            .collect();
+        found.into_iter().collect()
     }
 
     /// An object that may be absent; `null` counts as absent. What `read` makes of it, or a fault.
@@ -62,12 +66,11 @@ impl Fields {
         name: &'static str,
         read: impl Fn(&mut Fields) -> Option<T>,
     ) -> Option<Option<T>> {
-        let Some(literal) = self.literal(name).filter(|literal| literal.text() != "null") else {
-            return Some(None);
-        };
-        let place = vec![name.into()];
-        let found = self.each([(place, literal.text())].into_iter(), |inner, _| read(inner))?;
-        Some(found.into_iter().next())
+        let body = self.body.clone();
+        match body.as_deref().and_then(|body| body.get(name)) {
+            None | Some("null") => Some(None),
+            Some(literal) => self.inner(vec![name.into()], literal, read).map(Some),
+        }
     }
 
     /// A fault of the whole object that is read.
@@ -81,8 +84,8 @@ impl Fields {
     }
 
     /// The literal text of a field of the body that must be there.
-    fn nested(&mut self, name: &'static str) -> Option<Literal> {
-        let literal = self.literal(name);
+    fn nested<'b>(&mut self, body: Option<&'b Object>, name: &'static str) -> Option<&'b str> {
+        let literal = body.and_then(|body| body.get(name));
         if literal.is_none() {
             self.faults.push(Fault::missing("body", name));
         }
@@ -113,23 +116,17 @@ impl Fields {
         false
     }
 
-    /// Reads each object; none if one cannot be read.
-    fn each<'a, T>(
+    /// Reads an object at this place.
+    fn inner<T>(
         &mut self,
-        objects: impl Iterator<Item = (Vec<Step>, &'a str)>,
-        read: impl Fn(&mut Fields, &[Step]) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let mut found = Some(Vec::new());
-        for (place, literal) in objects {
-            let mut inner = Self::new("", literal.as_bytes());
-            let value = if inner.faults.is_empty() { read(&mut inner, &place) } else { None };
-            self.faults.extend(inner.faults.into_iter().map(|fault| moved(fault, &place)));
-            match (&mut found, value) {
-                (Some(found), Some(value)) => found.push(value),
-                _ => found = None,
-            }
-        }
-        found
+        place: Vec<Step>,
+        literal: &str,
+        read: impl FnOnce(&mut Fields) -> Option<T>,
+    ) -> Option<T> {
+        let mut inner = Self::new("", literal.as_bytes());
+        let value = if inner.faults.is_empty() { read(&mut inner) } else { None };
+        self.faults.extend(inner.faults.into_iter().map(|fault| moved(fault, &place)));
+        value
     }
 }
 

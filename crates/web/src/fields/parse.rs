@@ -5,10 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 pub use super::amounts::{credits_to_move, credits_to_note, share, usd_to_note};
-use super::{
-    parser::{Parse, parser},
-    value::{Parsed, Value},
-};
+use super::parser::{Parse, Parsed, Value, parser};
 use crate::fault::Problem;
 
 /// A string of `min..=max` characters, without NUL. A `max` of `usize::MAX` is no bound.

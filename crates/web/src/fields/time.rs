@@ -12,8 +12,7 @@ use time::{
 
 use super::{
     parse,
-    parser::{Parse, parser},
-    value::{Parsed, Value},
+    parser::{Parse, Parsed, Value, parser},
 };
 use crate::fault::Problem;
 

@@ -4,8 +4,7 @@ use serde_json::json;
 
 use super::{
     parse,
-    parser::{Parse, parser},
-    value::Value,
+    parser::{Parse, Value, parser},
 };
 use crate::fault::Problem;
 
