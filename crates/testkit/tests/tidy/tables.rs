@@ -33,6 +33,8 @@ const SHARED: &[&str] = &[
     "usage.price_book",
     "usage.price_rates",
     "usage.prices",
+    "webhooks.receivers",
+    "webhooks.receivers_edition",
 ];
 
 /// One of each database: sums and numbers across users, which are added up and can be made again from owned tables, and what
