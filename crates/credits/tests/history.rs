@@ -274,7 +274,7 @@ async fn compare(entries: i64) -> Vec<(&'static str, i64, i64)> {
     let mut settings = pg::PoolSettings::new(db.url());
     settings.statement_timeout = std::time::Duration::ZERO;
     let mut conn = pg::Pool::new(&settings).unwrap().get().await.unwrap();
-    for table in ["accounts", "grants", "entries", "entry_grants", "holds", "idempotency"] {
+    for table in ["accounts", "grants", "entries", "entry_lines", "holds", "idempotency"] {
         // Its visits would be counted too.
         conn.batch_execute(&format!("ALTER TABLE credits.{table} SET (autovacuum_enabled = off)"))
             .await

@@ -20,9 +20,9 @@ const CHANGES: [&str; 6] = [
     "UPDATE credits.entries SET amount = amount",
     "DELETE FROM credits.entries",
     "TRUNCATE credits.entries",
-    "UPDATE credits.entry_grants SET delta = delta",
-    "DELETE FROM credits.entry_grants",
-    "TRUNCATE credits.entry_grants",
+    "UPDATE credits.entry_lines SET delta = delta",
+    "DELETE FROM credits.entry_lines",
+    "TRUNCATE credits.entry_lines",
 ];
 
 #[tokio::test]
@@ -106,9 +106,12 @@ const DAMAGE: &[(&str, &[&str])] = &[
         &["L2"],
     ),
     ("UPDATE credits.grants SET remaining = remaining - 1", &["L3", "L4"]),
-    ("UPDATE credits.entry_grants SET delta = delta - 1 WHERE seq = 2", &["L3"]),
-    ("UPDATE credits.entry_grants SET held_delta = 1 WHERE seq = 2", &["L3"]),
-    ("UPDATE credits.entry_grants SET held_delta = held_delta + 1 WHERE seq = 7", &["L3", "L4"]),
+    ("UPDATE credits.entry_lines SET delta = delta - 1 WHERE seq = 9", &["L3"]),
+    ("UPDATE credits.entry_lines SET held_delta = held_delta + 1 WHERE seq = 9", &["L3"]),
+    ("DELETE FROM credits.entry_lines WHERE seq = 9", &["L3"]),
+    ("UPDATE credits.entries SET grant_id = 2 WHERE seq = 2", &["L3"]),
+    ("UPDATE credits.entries SET grant_id = NULL WHERE seq = 7", &["L3", "L4"]),
+    ("INSERT INTO credits.entry_lines VALUES ('someone', 2, 2, -1, 0), ('someone', 2, 1, 1, 0)", &["L3"]),
     ("UPDATE credits.entries SET amount = 1 WHERE seq = 5", &["L3", "L5"]),
     ("UPDATE credits.grants SET held = 0", &["L3", "L4"]),
     ("UPDATE credits.holds SET amount = 1, requested = 1 WHERE state = 'open'", &["L4", "L5"]),
@@ -122,7 +125,7 @@ const DAMAGE: &[(&str, &[&str])] = &[
         "UPDATE credits.holds SET captured = 2000000, released = 0, uncollected = 1 WHERE state = 'captured'",
         &["L5"],
     ),
-    ("UPDATE credits.holds SET entry_seq = 1 WHERE state = 'captured'", &["L5"]),
+    ("UPDATE credits.holds SET entry_seq = 1 WHERE state = 'captured' AND released > 0", &["L5"]),
     (
         "UPDATE credits.holds SET expires_at = expires_at - interval '60 s', created_at = created_at - interval '61 s'",
         &["L6", "L18"],
@@ -132,7 +135,7 @@ const DAMAGE: &[(&str, &[&str])] = &[
         &["L2", "L3", "L10"],
     ),
     ("UPDATE credits.entries SET refunds_seq = 1 WHERE type = 'refund'", &["L10"]),
-    ("DELETE FROM credits.entry_grants WHERE seq = 2", &["L3"]),
+    ("UPDATE credits.entries SET grant_id = NULL WHERE seq = 2", &["L3"]),
     ("UPDATE credits.grants SET booked_seq = 2", &["L3"]),
     ("UPDATE credits.accounts SET grant_seq = 2", &["L4"]),
     (
@@ -154,12 +157,14 @@ async fn each_audit_finds_its_damage() {
     let charge = capture(&user, captured, Some(credits(1)));
     let given_back = refund(&user, charge.transaction_id, None);
     let (_, open) = hold(&user, credits(2));
-    run(db.pool(), &testkit::clock(), &[held, charge, given_back, open]).await;
+    let (exceeded, small) = hold(&user, credits(1));
+    let excess = capture(&user, exceeded, Some(credits(2)));
+    run(db.pool(), &testkit::clock(), &[held, charge, given_back, open, small, excess]).await;
     let mut conn = as_superuser(&db).await;
     // Below the constraints and triggers, as a damaged disk would.
     conn.batch_execute(
         "ALTER TABLE credits.accounts DROP CONSTRAINT no_overdraft, DROP CONSTRAINT accounts_held_check; \
-         ALTER TABLE credits.entries DISABLE TRIGGER USER; ALTER TABLE credits.entry_grants DISABLE TRIGGER USER",
+         ALTER TABLE credits.entries DISABLE TRIGGER USER; ALTER TABLE credits.entry_lines DISABLE TRIGGER USER",
     )
     .await
     .unwrap();

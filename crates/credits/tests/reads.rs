@@ -319,7 +319,7 @@ async fn fill(conn: &mut AsyncPgConnection) {
 
 async fn plan(conn: &mut AsyncPgConnection, text: &str) -> String {
     conn.batch_execute(&format!("PREPARE explained AS {text}")).await.unwrap();
-    let binds = (1..=36).rev().find(|number| text.contains(&format!("${number}"))).unwrap();
+    let binds = (1..=60).rev().find(|number| text.contains(&format!("${number}"))).unwrap();
     let nulls = vec!["NULL"; binds].join(", ");
     let lines: Vec<Plan> =
         diesel::sql_query(format!("EXPLAIN EXECUTE explained({nulls})")).load(conn).await.unwrap();

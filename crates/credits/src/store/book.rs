@@ -56,6 +56,7 @@ pg::written_columns! {
         usage_record_id: Nullable<BigInt> = entry.usage_record_id,
         reference_id: Nullable<Text> = entry.reference_id.as_deref(),
         refunds_seq: Nullable<BigInt> = entry.refunds_seq,
+        grant_id: Nullable<BigInt> = entry.sole_grant(),
         metered: Bool = entry.metered,
         description: Nullable<Text> = entry.description.as_deref(),
         metadata: Nullable<Jsonb> = Json::unless_empty(&entry.metadata),
@@ -111,7 +112,7 @@ struct Changes<'a> {
 pub(super) static BOOK: LazyLock<String> = LazyLock::new(|| {
     let mut given = Placeholders::default();
     let entries = given.insert("credits.entries", NewEntry::COLUMNS);
-    let lines = given.insert("credits.entry_grants", NewLine::COLUMNS);
+    let lines = given.insert("credits.entry_lines", NewLine::COLUMNS);
     let grants = given.update("credits.grants", 2, ChangedGrant::COLUMNS);
     let accounts = given.update("credits.accounts", 1, ChangedAccount::COLUMNS);
     format!(
@@ -163,8 +164,10 @@ impl<'a> Changes<'a> {
             let user = &state.user_id;
             for entry in state.journal() {
                 changes.entries.push((user, entry));
-                let lines = entry.lines.iter();
-                changes.lines.extend(lines.map(|line| (user, entry.seq, line)));
+                if entry.sole_grant().is_none() {
+                    let lines = entry.lines.iter();
+                    changes.lines.extend(lines.map(|line| (user, entry.seq, line)));
+                }
             }
             let grants = state.changed_grants().into_iter();
             changes.grants.extend(grants.map(|grant| (user, grant)));
@@ -183,7 +186,7 @@ impl<'a> Changes<'a> {
     fn given(&self, rows: Vec<BookedRow>) -> Result<Ids, DbError> {
         let first = rows.as_slice().first();
         let count = |rows: fn(&BookedRow) -> i64| usize::try_from(first.map_or(0, rows)).unwrap_or(0);
-        DbError::expect_rows("insert credits.entry_grants", self.lines.len(), count(|row| row.lines))?;
+        DbError::expect_rows("insert credits.entry_lines", self.lines.len(), count(|row| row.lines))?;
         DbError::expect_rows("update credits.grants", self.grants.len(), count(|row| row.grants))?;
         DbError::expect_rows("update credits.accounts", self.accounts.len(), count(|row| row.accounts))?;
         let mut ids = Ids::new();

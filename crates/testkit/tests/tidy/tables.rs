@@ -10,7 +10,7 @@ const OWNED: &[&str] = &[
     "credits.accounts",
     "credits.budgets",
     "credits.entries",
-    "credits.entry_grants",
+    "credits.entry_lines",
     "credits.global_references",
     "credits.grants",
     "credits.holds",
