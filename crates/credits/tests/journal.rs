@@ -3,7 +3,7 @@
 use credits::execute;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use pg::{Pool, PoolSettings, Tx, pool::Connection};
-use testkit::{TestDb, ask};
+use testkit::{TestDb, ask, ask_texts};
 
 use crate::support::{capture, consume, credits, database, hold, open, refund, run};
 
@@ -197,6 +197,47 @@ async fn the_migrations_can_be_taken_back_and_applied_again() {
             conn.batch_execute(migration.up).await.unwrap();
         }
     }
+}
+
+/// How the version before books an entry with its line.
+const BOOK_BEFORE: &str = "WITH entries AS (
+        INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after, actor,
+            created_at, booked_at)
+        SELECT * FROM unnest('{someone}'::text[], '{6}'::bigint[], '{eeeeeeee-0000-4000-8000-000000000006}'::uuid[],
+            '{consume}'::text[], '{2000000}'::bigint[], '{4000000}'::bigint[], '{2000000}'::bigint[], '{0}'::bigint[],
+            '{user}'::text[], ARRAY[now()], ARRAY[now()]) RETURNING 1
+    ), lines AS (
+        INSERT INTO credits.entry_grants (user_id, seq, grant_id, delta, held_delta)
+        SELECT * FROM unnest('{someone}'::text[], '{6}'::bigint[], '{1}'::bigint[], '{-2000000}'::bigint[], '{0}'::bigint[])
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM entries) + (SELECT count(*) FROM lines)";
+
+#[tokio::test]
+async fn entries_of_the_version_before_are_read_and_the_way_back_keeps_all_lines() {
+    let (mut db, user) = (database().await, testkit::user("someone"));
+    db.forgo_audits();
+    let (hold_id, held) = hold(&user, credits(2));
+    let commands = [
+        open(&user, credits(10)),
+        consume(&user, credits(3)),
+        held,
+        capture(&user, hold_id, Some(credits(3))),
+    ];
+    run(db.pool(), &testkit::clock(), &commands).await;
+    let mut conn = db.connect().await;
+    assert_eq!(ask(&mut conn, "SELECT count(*) FROM credits.entry_lines").await.unwrap(), 1);
+    conn.batch_execute(BOOK_BEFORE).await.unwrap();
+    let lines = "SELECT concat_ws(' ', seq, grant_id, delta / 1000000, held_delta / 1000000) FROM credits.entry_grants ORDER BY seq";
+    let expected = ["1 1 10 0", "2 1 -3 0", "3 1 0 2", "4 1 -3 -2", "6 1 -2 0"];
+    assert_eq!(ask_texts(&mut conn, lines).await.unwrap(), expected);
+    for migration in credits::MIGRATIONS.iter().rev() {
+        conn.batch_execute(migration.down).await.unwrap();
+        if migration.name.ends_with("allocate_in_entries") {
+            break;
+        }
+    }
+    assert_eq!(ask_texts(&mut conn, lines).await.unwrap(), expected);
 }
 
 /// An index on a column that a spend changes would make every update write all indexes.
