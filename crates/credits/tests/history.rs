@@ -222,10 +222,10 @@ async fn fill(conn: &mut AsyncPgConnection, user: &UserId, entries: i64) {
     for sql in [
         "INSERT INTO credits.accounts (user_id, as_of, created_at, posted, lifetime_granted, entry_seq, grant_seq) \
          SELECT $1, $3 + $2 * interval '1 s', $3, 1000000, 1000000 + ($2 + 9) - 31 * ($2 / 100), $2, 1 + $2 / 100",
-        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, remaining, effective_at, booked_seq, reference_id, \
+        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, stored_remaining, effective_at, booked_seq, reference_id, \
            created_at) \
          SELECT $1, 1, 'initial', false, 1000000 + ($2 + 9) - 32 * ($2 / 100), 1000000, $3, 1, 'initial', $3",
-        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, remaining, effective_at, booked_seq, reference_id, \
+        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, stored_remaining, effective_at, booked_seq, reference_id, \
            created_at) \
          SELECT $1, 2 + s / 100, 'purchase', true, 1, 0, $3 + s * interval '1 s', s, 'pi_' || s, $3 + s * interval '1 s' \
          FROM generate_series(50, $2, 100) AS s",

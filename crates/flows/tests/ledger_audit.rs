@@ -32,7 +32,7 @@ async fn an_audit_reports_what_it_checked_and_what_has_drifted() {
     db.forgo_audits();
     let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let mut conn = superuser.get().await.unwrap();
-    conn.batch_execute("UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-1'")
+    conn.batch_execute("UPDATE credits.accounts SET posted = posted + 1 WHERE user_id = 'user-1'")
         .await
         .unwrap();
     let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
@@ -56,7 +56,7 @@ async fn usage_is_audited_behind_the_ledger() {
     let superuser = Pool::new(&PoolSettings::new(db.superuser_url())).unwrap();
     let mut conn = superuser.get().await.unwrap();
     conn.batch_execute(
-        "UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-0'; \
+        "UPDATE credits.accounts SET posted = posted + 1 WHERE user_id = 'user-0'; \
          UPDATE usage.rollups_15m SET cost_usd = 1; DELETE FROM usage.rollup_deltas",
     )
     .await

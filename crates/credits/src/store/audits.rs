@@ -70,7 +70,7 @@ pub const AUDITS: &[Audit] = &[
               format('grant %s: remaining %s, held %s; lines: %s, %s (credits)', coalesce(g.id, l.grant_id),
               trim_scale(g.remaining * 0.000001),
                trim_scale(g.held * 0.000001), trim_scale(l.delta * 0.000001), trim_scale(l.held_delta * 0.000001)) AS detail
-             FROM (SELECT * FROM credits.grants WHERE /* accounts */ true) AS g FULL JOIN (
+             FROM (SELECT * FROM credits.current_grants WHERE /* accounts */ true) AS g FULL JOIN (
                SELECT user_id, grant_id, sum(delta) AS delta, sum(held_delta) AS held_delta
                FROM ", lines!(), " AS lines
                GROUP BY user_id, grant_id) AS l
@@ -127,7 +127,7 @@ pub const AUDITS: &[Audit] = &[
                g.newest, trim_scale(h.amount * 0.000001)) AS detail
              FROM (SELECT * FROM credits.accounts WHERE /* accounts */ true) AS a LEFT JOIN (
                SELECT user_id, sum(remaining) FILTER (WHERE booked_seq IS NOT NULL) AS remaining,
-                 sum(held) AS held, max(id) AS newest FROM credits.grants WHERE /* accounts */ true GROUP BY user_id) AS g
+                 sum(held) AS held, max(id) AS newest FROM credits.current_grants WHERE /* accounts */ true GROUP BY user_id) AS g
                ON g.user_id = a.user_id LEFT JOIN (
                SELECT user_id, sum(amount) AS amount FROM credits.holds WHERE state = 'open' AND /* accounts */ true
                GROUP BY user_id) AS h ON h.user_id = a.user_id
@@ -147,6 +147,17 @@ pub const AUDITS: &[Audit] = &[
                GROUP BY o.user_id, l.grant_id) AS h
                ON h.user_id = g.user_id AND h.grant_id = g.id
              WHERE g.held IS DISTINCT FROM h.amount LIMIT 20",
+    },
+    Audit {
+        rule: "credits L22: the head of an account is the first grant with free credit",
+        sql: "SELECT a.user_id AS subject, NULL::bigint AS seq, format('head: grant %s with %s credits; first grant with free credit:
+               %s, amount %s, held %s credits', a.head_grant_id, trim_scale(a.head_remaining * 0.000001), g.id,
+               trim_scale(g.amount * 0.000001), trim_scale(g.held * 0.000001)) AS detail
+             FROM (SELECT * FROM credits.accounts WHERE head_grant_id IS NOT NULL AND /* accounts */ true) AS a LEFT JOIN (
+               SELECT DISTINCT ON (user_id) user_id, id, amount, held FROM credits.current_grants
+               WHERE booked_seq IS NOT NULL AND live AND remaining > held AND /* accounts */ true
+               ORDER BY user_id, priority, expires_at NULLS LAST, paid, effective_at, id) AS g ON g.user_id = a.user_id
+             WHERE g.id IS DISTINCT FROM a.head_grant_id OR g.held <> 0 OR a.head_remaining > g.amount LIMIT 20",
     },
     Audit {
         rule: "credits L5: a hold is made once and resolved once, as its entries say",
@@ -198,7 +209,7 @@ pub const AUDITS: &[Audit] = &[
                SELECT user_id, CASE WHEN booked_seq IS NULL THEN effective_at ELSE expires_at END AS at,
                  format('grant %s from %s to %s has %s credits', id, effective_at, expires_at,
                  trim_scale((remaining - held) * 0.000001)) AS what
-               FROM credits.grants WHERE (booked_seq IS NULL OR remaining > held) AND /* accounts */ true
+               FROM credits.current_grants WHERE (booked_seq IS NULL OR remaining > held) AND /* accounts */ true
                UNION ALL SELECT user_id, expires_at, format('hold %s to %s is open', id, expires_at)
                FROM credits.holds WHERE state = 'open' AND /* accounts */ true) AS due ON due.user_id = a.user_id
              WHERE due.at <= a.as_of LIMIT 20",
@@ -230,7 +241,7 @@ pub const AUDITS: &[Audit] = &[
              FROM (SELECT * FROM credits.accounts WHERE /* accounts */ true) AS a LEFT JOIN (
                SELECT user_id, min(at) AS at FROM (
                  SELECT user_id, CASE WHEN booked_seq IS NULL THEN effective_at WHEN remaining > held
-                   THEN expires_at END AS at FROM credits.grants WHERE /* accounts */ true
+                   THEN expires_at END AS at FROM credits.current_grants WHERE /* accounts */ true
                  UNION ALL SELECT user_id, expires_at FROM credits.holds WHERE state = 'open' AND /* accounts */ true)
                AS items GROUP BY user_id) AS due ON due.user_id = a.user_id
              WHERE a.next_due_at IS DISTINCT FROM due.at LIMIT 20",

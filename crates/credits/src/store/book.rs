@@ -14,7 +14,7 @@ use pg::{
 };
 
 use crate::{
-    core::{Account, AccountState, Grant, JournalEntry, Line},
+    core::{Account, AccountState, Grant, Head, JournalEntry, Line},
     store::columns::Shared,
 };
 
@@ -80,14 +80,14 @@ pg::written_columns! {
     ChangedGrant = (user, grant): (&'a UserId, &'a Grant) {
         user_id: Text = user.as_str(),
         id: BigInt = grant.id,
-        remaining: BigInt = grant.remaining.micro(),
+        stored_remaining: BigInt = grant.remaining.micro(),
         held: BigInt = grant.held.micro(),
         booked_seq: Nullable<BigInt> = grant.booked_seq,
     }
 }
 
 pg::written_columns! {
-    ChangedAccount = (user, account): (&'a UserId, &'a Account) {
+    ChangedAccount = (user, account, head): (&'a UserId, &'a Account, Option<Head>) {
         user_id: Text = user.as_str(),
         posted: BigInt = account.posted.micro(),
         held: BigInt = account.held.micro(),
@@ -96,6 +96,8 @@ pg::written_columns! {
         grant_seq: BigInt = account.grant_seq,
         next_due_at: Nullable<Timestamptz> = account.next_due_at,
         as_of: Timestamptz = account.as_of,
+        head_grant_id: Nullable<BigInt> = head.map(|head| head.grant_id),
+        head_remaining: Nullable<BigInt> = head.map(|head| head.remaining.micro()),
     }
 }
 
@@ -105,7 +107,7 @@ struct Changes<'a> {
     lines: Vec<(&'a UserId, i64, &'a Line)>,
     /// Stored grants that entries have touched.
     grants: Vec<(&'a UserId, &'a Grant)>,
-    accounts: Vec<(&'a UserId, &'a Account)>,
+    accounts: Vec<(&'a UserId, &'a Account, Option<Head>)>,
 }
 
 /// The parts name no row of one another, so their order does not matter.
@@ -172,7 +174,7 @@ impl<'a> Changes<'a> {
             let grants = state.changed_grants().into_iter();
             changes.grants.extend(grants.map(|grant| (user, grant)));
             if state.account != state.loaded {
-                changes.accounts.push((user, &state.account));
+                changes.accounts.push((user, &state.account, state.head()));
             }
         }
         changes

@@ -5,5 +5,4 @@ INSERT INTO credits.entry_lines (user_id, seq, grant_id, delta, held_delta)
 DROP VIEW credits.entry_grants;
 ALTER TABLE credits.entry_lines RENAME TO entry_grants;
 ALTER INDEX credits.entry_lines_pkey RENAME TO entry_grants_pkey;
-ALTER TABLE credits.entries DROP COLUMN grant_id;
 COMMENT ON TABLE credits.entry_grants IS 'Which grants an entry touched. Append-only';

@@ -1,8 +1,4 @@
--- An entry that changes one grant by what its type and amount say names the grant itself. Only other entries have lines. Rows
--- that exist keep their lines; nothing is rewritten or scanned. The cost is an exclusive lock of an instant.
-ALTER TABLE credits.entries ADD COLUMN grant_id bigint;
-COMMENT ON COLUMN credits.entries.grant_id IS 'The one grant that the entry changes, by the amount; null: the grants are in credits.entry_lines';
-
+-- Only entries that do not name their grant have lines. The cost is an exclusive lock of an instant.
 ALTER TABLE credits.entry_grants RENAME TO entry_lines;
 ALTER INDEX credits.entry_grants_pkey RENAME TO entry_lines_pkey;
 COMMENT ON TABLE credits.entry_lines IS 'Which grants an entry changed, for entries that do not name their grant. Append-only';
