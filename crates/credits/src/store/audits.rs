@@ -66,7 +66,7 @@ pub const AUDITS: &[Audit] = &[
     },
     Audit {
         rule: "credits L3: a grant is the sum of its lines",
-        sql: concat!("SELECT coalesce(g.user_id, l.user_id) AS subject, g.booked_seq AS seq,
+        sql: concat!("SELECT coalesce(g.user_id, l.user_id) AS subject, NULL::bigint AS seq,
               format('grant %s: remaining %s, held %s; lines: %s, %s (credits)', coalesce(g.id, l.grant_id),
               trim_scale(g.remaining * 0.000001),
                trim_scale(g.held * 0.000001), trim_scale(l.delta * 0.000001), trim_scale(l.held_delta * 0.000001)) AS detail

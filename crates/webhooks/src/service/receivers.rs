@@ -32,13 +32,14 @@ impl Receivers {
         if let Some((_, wanted)) = known.filter(|(known, _)| *known == stamp) {
             return Ok(wanted);
         }
-        let wanted = Arc::new(Wanted::new(store::receivers::load(conn).await?));
+        let wanted = Arc::new(Wanted::new(store::receivers::load(conn, None).await?));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some((stamp, Arc::clone(&wanted)));
         Ok(wanted)
     }
 }
 
-/// Sets the events that the receiver `name` wants from now on; `None` for no events. Returns true if that is a change.
+/// Sets the events that the receiver `name` wants from now on; `None` for no events. Returns true if that is a change; only a
+/// change waits for the transactions that write events.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be written.
@@ -48,15 +49,16 @@ pub async fn configure(
     name: &str,
     receiver: Option<&Receiver>,
 ) -> Result<bool, DbError> {
+    let wanted: Vec<Receiver> = receiver.into_iter().cloned().collect();
     let conn = tx.conn();
+    if store::receivers::load(conn, Some(name)).await? == wanted {
+        return Ok(false);
+    }
     store::receivers::lock(conn).await?;
-    let mut changes = store::receivers::end(conn, clock.pinned(), name, receiver).await?;
-    if let Some(receiver) = receiver {
-        changes =
-            changes.saturating_add(store::receivers::begin(conn, clock.pinned(), name, receiver).await?);
+    store::receivers::end(conn, clock.pinned(), name).await?;
+    for receiver in &wanted {
+        store::receivers::begin(conn, clock.pinned(), name, receiver).await?;
     }
-    if changes > 0 {
-        store::receivers::renew_edition(conn).await?;
-    }
-    Ok(changes > 0)
+    store::receivers::renew_edition(conn).await?;
+    Ok(true)
 }

@@ -31,12 +31,14 @@ pub async fn lock_shared(mut conn: &AsyncPgConnection) -> Result<Uuid, DbError> 
     Ok(row.stamp)
 }
 
-/// The receivers that want events now.
-pub async fn load(mut conn: &AsyncPgConnection) -> Result<Vec<Receiver>, DbError> {
-    let rows: Vec<ReceiverRow> =
-        pg::sql("SELECT only_user_id, event_types FROM webhooks.receivers WHERE wanted_until IS NULL")
-            .load(&mut conn)
-            .await?;
+/// The receivers that want events now; those of one name, if one is given.
+pub async fn load(mut conn: &AsyncPgConnection, name: Option<&str>) -> Result<Vec<Receiver>, DbError> {
+    let rows: Vec<ReceiverRow> = pg::sql(
+        "SELECT only_user_id, event_types FROM webhooks.receivers WHERE wanted_until IS NULL AND ($1 IS NULL OR name = $1)",
+    )
+    .bind::<Nullable<Text>, _>(name)
+    .load(&mut conn)
+    .await?;
     let receiver = |row: ReceiverRow| {
         let only_user_id = row.only_user_id.map(|text| UserId::stored(&text)).transpose();
         let only_user_id =
@@ -52,57 +54,47 @@ pub async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Ends the wishes of a receiver, unless they are these. Returns how many ended.
+/// Ends the wishes of a receiver.
 pub async fn end(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
     name: &str,
-    unless: Option<&Receiver>,
-) -> Result<usize, DbError> {
-    Ok(pg::sql(
+) -> Result<(), DbError> {
+    pg::sql(
         "UPDATE webhooks.receivers SET wanted_until = greatest(coalesce($1, clock_timestamp()), wanted_from) \
-         WHERE name = $2 AND wanted_until IS NULL \
-           AND ($3 IS NULL OR NOT (only_user_id IS NOT DISTINCT FROM $4 AND event_types IS NOT DISTINCT FROM $5))",
+         WHERE name = $2 AND wanted_until IS NULL",
     )
     .bind::<Nullable<Timestamptz>, _>(pinned)
     .bind::<Text, _>(name)
-    .bind::<Nullable<Text>, _>(unless.map(|_| ""))
-    .bind::<Nullable<Text>, _>(user_of(unless))
-    .bind::<Nullable<Array<Text>>, _>(types_of(unless))
     .execute(conn)
-    .await?)
+    .await?;
+    Ok(())
 }
 
-/// Begins the wishes of a receiver that has none now. Returns how many began.
+/// Begins the wishes of a receiver that has none now.
 pub async fn begin(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
     name: &str,
     receiver: &Receiver,
-) -> Result<usize, DbError> {
-    Ok(pg::sql(
+) -> Result<(), DbError> {
+    let types: Option<Vec<&str>> =
+        receiver.event_types.as_ref().map(|types| types.iter().map(String::as_str).collect());
+    pg::sql(
         "INSERT INTO webhooks.receivers (name, only_user_id, event_types, wanted_from) \
-         VALUES ($1, $2, $3, coalesce($4, clock_timestamp())) ON CONFLICT (name) WHERE wanted_until IS NULL DO NOTHING",
+         VALUES ($1, $2, $3, coalesce($4, clock_timestamp()))",
     )
     .bind::<Text, _>(name)
-    .bind::<Nullable<Text>, _>(user_of(Some(receiver)))
-    .bind::<Nullable<Array<Text>>, _>(types_of(Some(receiver)))
+    .bind::<Nullable<Text>, _>(receiver.only_user_id.as_ref().map(UserId::as_str))
+    .bind::<Nullable<Array<Text>>, _>(types)
     .bind::<Nullable<Timestamptz>, _>(pinned)
     .execute(conn)
-    .await?)
+    .await?;
+    Ok(())
 }
 
 /// Makes every process read the receivers again.
 pub async fn renew_edition(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     pg::sql("UPDATE webhooks.receivers_edition SET stamp = gen_random_uuid()").execute(conn).await?;
     Ok(())
-}
-
-fn user_of(receiver: Option<&Receiver>) -> Option<&str> {
-    receiver.and_then(|receiver| receiver.only_user_id.as_ref()).map(UserId::as_str)
-}
-
-fn types_of(receiver: Option<&Receiver>) -> Option<Vec<&str>> {
-    let types = receiver.and_then(|receiver| receiver.event_types.as_ref())?;
-    Some(types.iter().map(String::as_str).collect())
 }
