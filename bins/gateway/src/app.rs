@@ -24,6 +24,7 @@ use crate::{
     connections::Connections,
     housekeeping,
     http::settings::{settings, traffic},
+    receivers,
     telemetry::{Metrics, Moved},
 };
 
@@ -113,6 +114,7 @@ impl App {
         metrics: Metrics,
     ) -> Result<Self, StartError> {
         administrators::apply(&pool, &*clock, &config.auth.admin_user_ids).await?;
+        receivers::apply(&pool, &*clock, config.webhook_url.is_some()).await?;
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }

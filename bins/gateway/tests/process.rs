@@ -11,6 +11,7 @@ mod ledger_verify;
 mod lost_database;
 mod measurements;
 mod poolers;
+mod receivers;
 mod silent_database;
 mod standby;
 mod start;

@@ -34,7 +34,7 @@ pub use hold::Hold;
 use holding::HoldRequest;
 use journal::{EntryContext, Usage};
 pub use refund::REFUND_LIFE;
-pub use state::{Account, AccountState, AccountStatus, Claim};
+pub use state::{Account, AccountState, AccountStatus, Claim, Head};
 pub use view::{settled, view};
 
 use crate::{

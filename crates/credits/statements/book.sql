@@ -1,24 +1,25 @@
 WITH entries AS (
     INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after, hold_id,
-      usage_record_id, reference_id, refunds_seq, metered, description, metadata, actor, created_at,
-      booked_at)
+      usage_record_id, reference_id, refunds_seq, grant_id, metered, description, metadata, actor,
+      created_at, booked_at)
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-      $8::bigint[], $9::uuid[], $10::bigint[], $11::text[], $12::bigint[], $13::boolean[], $14::text[],
-      $15::jsonb[], $16::text[], $17::timestamptz[], $18::timestamptz[])
+      $8::bigint[], $9::uuid[], $10::bigint[], $11::text[], $12::bigint[], $13::bigint[],
+      $14::boolean[], $15::text[], $16::jsonb[], $17::text[], $18::timestamptz[], $19::timestamptz[])
     RETURNING user_id, seq, id, metadata::text AS metadata
 ), lines AS (
-    INSERT INTO credits.entry_grants (user_id, seq, grant_id, delta, held_delta)
-    SELECT * FROM unnest($19::text[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[]) RETURNING 1
+    INSERT INTO credits.entry_lines (user_id, seq, grant_id, delta, held_delta)
+    SELECT * FROM unnest($20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[]) RETURNING 1
 ), grants AS (
-    UPDATE credits.grants AS old SET remaining = new.remaining, held = new.held, booked_seq = new.booked_seq
-    FROM unnest($24::text[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[]) AS new (user_id, id, remaining, held, booked_seq)
+    UPDATE credits.grants AS old SET stored_remaining = new.stored_remaining, held = new.held, booked_seq = new.booked_seq
+    FROM unnest($25::text[], $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[]) AS new (user_id, id, stored_remaining, held, booked_seq)
     WHERE old.user_id = new.user_id AND old.id = new.id RETURNING 1
 ), accounts AS (
     UPDATE credits.accounts AS old SET posted = new.posted, held = new.held, lifetime_granted = new.lifetime_granted,
       entry_seq = new.entry_seq, grant_seq = new.grant_seq, next_due_at = new.next_due_at,
-      as_of = new.as_of
-    FROM unnest($29::text[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[],
-      $35::timestamptz[], $36::timestamptz[]) AS new (user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of)
+      as_of = new.as_of, head_grant_id = new.head_grant_id, head_remaining = new.head_remaining
+    FROM unnest($30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[],
+      $36::timestamptz[], $37::timestamptz[], $38::bigint[], $39::bigint[]) AS new (user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of, head_grant_id,
+      head_remaining)
     WHERE old.user_id = new.user_id RETURNING 1
 )
 SELECT c.lines, c.grants, c.accounts, e.user_id, e.seq, e.id, e.metadata

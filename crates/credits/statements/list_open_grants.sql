@@ -13,7 +13,7 @@ FROM (
     SELECT page.*, count(*) OVER () AS found, row_number() OVER walk AS nth, sum(size_bytes) OVER walk AS bytes
     FROM (
         SELECT g.*, a.now, coalesce(a.next_due_at <= a.now, false) AS is_due
-        FROM a JOIN credits.grants g ON g.user_id = a.user_id
+        FROM a JOIN credits.current_grants g ON g.user_id = a.user_id
         WHERE g.live AND (g.expires_at IS NULL OR g.expires_at > a.now)
           AND (g.booked_seq IS NOT NULL OR g.effective_at <= a.now)
           AND ($3::smallint IS NULL OR (g.priority, coalesce(g.expires_at, 'infinity'), g.paid, g.effective_at, g.id)

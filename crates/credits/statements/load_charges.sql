@@ -10,4 +10,4 @@ SELECT e.transaction_id AS charge_transaction_id, l.delta AS charge_delta, e.seq
 FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id)
 JOIN credits.entries e ON e.user_id = w.user_id AND e.transaction_id = w.transaction_id AND e.type IN ('consume', 'capture')
 JOIN credits.entry_grants l ON l.user_id = e.user_id AND l.seq = e.seq
-JOIN credits.grants g ON g.user_id = l.user_id AND g.id = l.grant_id
+JOIN credits.current_grants g ON g.user_id = l.user_id AND g.id = l.grant_id

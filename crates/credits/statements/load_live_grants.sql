@@ -4,4 +4,4 @@ SELECT n.now, n.locked, g.user_id AS grant_user_id, g.id AS grant_id, g.kind AS 
       g.booked_seq AS grant_booked_seq, g.reference_id AS grant_reference_id,
       g.created_at AS grant_created_at
 FROM (SELECT coalesce($2, clock_timestamp()) AS now, pg_current_xact_id_if_assigned() IS NOT NULL AS locked) AS n
-LEFT JOIN credits.grants g ON g.user_id = ANY($1) AND g.live
+LEFT JOIN credits.current_grants g ON g.user_id = ANY($1) AND g.live

@@ -7,5 +7,5 @@ SELECT g.user_id AS grant_user_id, g.id AS grant_id, g.kind AS grant_kind, g.pai
       e.balance_after, e.usage_record_id, e.reference_id, e.hold_id, e.description, e.metadata,
       e.actor, e.created_at
 FROM unnest($1::text[], $2::text[]) AS w (user_id, reference_id)
-JOIN credits.grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_id
+JOIN credits.current_grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_id
 LEFT JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq

@@ -1,6 +1,6 @@
 WITH wanted AS MATERIALIZED (
     SELECT a.user_id, a.low_balance_at, a.posted, a.held, a.lifetime_granted, a.entry_seq, a.grant_seq,
-      a.next_due_at, a.as_of, greatest(a.as_of, (SELECT coalesce($2, clock_timestamp()))) AS now,
+      a.next_due_at, a.as_of, a.head_grant_id, a.head_remaining, greatest(a.as_of, (SELECT coalesce($2, clock_timestamp()))) AS now,
            coalesce((SELECT e.created_at FROM credits.entries e WHERE e.user_id = a.user_id AND e.seq = a.entry_seq),
                     a.created_at) AS updated_at
     FROM credits.accounts a WHERE a.user_id = ANY($1)
@@ -14,7 +14,7 @@ SELECT a.*, g.user_id AS grant_user_id, g.id AS grant_id, g.kind AS grant_kind, 
       NULL AS hold_row_released, NULL AS hold_row_uncollected, NULL AS hold_row_entry_seq,
       NULL AS hold_row_expires_at, NULL AS hold_row_created_at, NULL AS hold_row_resolved_at,
       NULL AS hold_row_made_by, NULL AS hold_row_description, NULL AS hold_row_metadata, NULL AS line_grant_id, NULL AS line_amount
-FROM wanted a LEFT JOIN credits.grants g ON g.user_id = a.user_id AND g.live
+FROM wanted a LEFT JOIN credits.current_grants g ON g.user_id = a.user_id AND g.live
 UNION ALL
 SELECT a.*, NULL AS grant_user_id, NULL AS grant_id, NULL AS grant_kind, NULL AS grant_paid,
       NULL AS grant_priority, NULL AS grant_amount, NULL AS grant_remaining, NULL AS grant_held,

@@ -23,6 +23,6 @@ LEFT JOIN credits.entries e ON e.user_id = w.user_id AND e.seq = span.first
 LEFT JOIN credits.entries l ON l.user_id = w.user_id AND l.seq = span.last
 LEFT JOIN credits.holds h ON h.user_id = w.user_id AND h.id = e.hold_id
 LEFT JOIN LATERAL (
-    SELECT m.* FROM credits.grants m
+    SELECT m.* FROM credits.current_grants m
     WHERE m.user_id = w.user_id AND m.transaction_id = w.transaction_id AND m.kind <> 'refund' LIMIT 1
 ) AS g ON true

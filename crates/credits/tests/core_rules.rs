@@ -169,6 +169,7 @@ fn lifetime_granted_cannot_overflow() {
         grant_seq: 0,
         next_due_at: None,
         as_of: now(),
+        head: None,
     };
     let mut state =
         AccountState::load(user.clone(), AccountStatus::Open, account, Vec::new(), Vec::new()).unwrap();

@@ -284,7 +284,7 @@ async fn stored(db: &TestDb, users: &[UserId]) -> Vec<Vec<String>> {
             "SELECT line FROM ( \
              SELECT 1 AS part, 0 AS a, '' AS b, (to_jsonb(t) - 'user_id')::text AS line FROM credits.accounts t \
                WHERE user_id = $1 \
-             UNION ALL SELECT 2, id, '', (to_jsonb(t) - 'user_id' - 'transaction_id')::text FROM credits.grants t \
+             UNION ALL SELECT 2, id, '', (to_jsonb(t) - 'user_id' - 'transaction_id')::text FROM credits.current_grants t \
                WHERE user_id = $1 \
              UNION ALL SELECT 3, seq, '', (to_jsonb(t) - 'user_id' - 'id' - 'booked_at' - CASE actor WHEN 'system' \
                THEN 'transaction_id' ELSE '' END)::text FROM credits.entries t WHERE user_id = $1 \

@@ -222,10 +222,10 @@ async fn fill(conn: &mut AsyncPgConnection, user: &UserId, entries: i64) {
     for sql in [
         "INSERT INTO credits.accounts (user_id, as_of, created_at, posted, lifetime_granted, entry_seq, grant_seq) \
          SELECT $1, $3 + $2 * interval '1 s', $3, 1000000, 1000000 + ($2 + 9) - 31 * ($2 / 100), $2, 1 + $2 / 100",
-        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, remaining, effective_at, booked_seq, reference_id, \
+        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, stored_remaining, effective_at, booked_seq, reference_id, \
            created_at) \
          SELECT $1, 1, 'initial', false, 1000000 + ($2 + 9) - 32 * ($2 / 100), 1000000, $3, 1, 'initial', $3",
-        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, remaining, effective_at, booked_seq, reference_id, \
+        "INSERT INTO credits.grants (user_id, id, kind, paid, amount, stored_remaining, effective_at, booked_seq, reference_id, \
            created_at) \
          SELECT $1, 2 + s / 100, 'purchase', true, 1, 0, $3 + s * interval '1 s', s, 'pi_' || s, $3 + s * interval '1 s' \
          FROM generate_series(50, $2, 100) AS s",
@@ -274,7 +274,7 @@ async fn compare(entries: i64) -> Vec<(&'static str, i64, i64)> {
     let mut settings = pg::PoolSettings::new(db.url());
     settings.statement_timeout = std::time::Duration::ZERO;
     let mut conn = pg::Pool::new(&settings).unwrap().get().await.unwrap();
-    for table in ["accounts", "grants", "entries", "entry_grants", "holds", "idempotency"] {
+    for table in ["accounts", "grants", "entries", "entry_lines", "holds", "idempotency"] {
         // Its visits would be counted too.
         conn.batch_execute(&format!("ALTER TABLE credits.{table} SET (autovacuum_enabled = off)"))
             .await

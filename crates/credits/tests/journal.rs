@@ -3,9 +3,9 @@
 use credits::execute;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use pg::Tx;
-use testkit::ask;
+use testkit::{ask, ask_texts};
 
-use crate::support::{capture, consume, credits, database, hold, open, refund, run};
+use crate::support::{capture, consume, credits, database, hold, open, recharge, refund, run};
 
 async fn refused(conn: &mut AsyncPgConnection, sql: &str, why: &str) {
     let error = conn.batch_execute(sql).await.unwrap_err().to_string();
@@ -16,9 +16,9 @@ const CHANGES: [&str; 6] = [
     "UPDATE credits.entries SET amount = amount",
     "DELETE FROM credits.entries",
     "TRUNCATE credits.entries",
-    "UPDATE credits.entry_grants SET delta = delta",
-    "DELETE FROM credits.entry_grants",
-    "TRUNCATE credits.entry_grants",
+    "UPDATE credits.entry_lines SET delta = delta",
+    "DELETE FROM credits.entry_lines",
+    "TRUNCATE credits.entry_lines",
 ];
 
 #[tokio::test]
@@ -54,8 +54,8 @@ async fn the_constraints_are_the_last_line() {
     for (sql, constraint) in [
         ("UPDATE credits.accounts SET posted = -1", "accounts_posted_check"),
         ("UPDATE credits.accounts SET held = posted + 1", "no_overdraft"),
-        ("UPDATE credits.grants SET remaining = amount + 1", "grants_check"),
-        ("UPDATE credits.grants SET held = remaining + 1", "grants_check"),
+        ("UPDATE credits.grants SET stored_remaining = amount + 1", "grants_check"),
+        ("UPDATE credits.grants SET held = stored_remaining + 1", "grants_check"),
         (
             "INSERT INTO credits.entries SELECT user_id, 3, nextval('credits.entries_id_seq'), transaction_id, type, amount, \
              7, 8, 0, NULL, NULL, NULL, NULL, false, NULL, NULL, actor, created_at, booked_at FROM credits.entries",
@@ -101,10 +101,13 @@ const DAMAGE: &[(&str, &[&str])] = &[
         "UPDATE credits.entries SET balance_before = balance_before + 1, balance_after = balance_after + 1 WHERE seq = 2",
         &["L2"],
     ),
-    ("UPDATE credits.grants SET remaining = remaining - 1", &["L3", "L4"]),
-    ("UPDATE credits.entry_grants SET delta = delta - 1 WHERE seq = 2", &["L3"]),
-    ("UPDATE credits.entry_grants SET held_delta = 1 WHERE seq = 2", &["L3"]),
-    ("UPDATE credits.entry_grants SET held_delta = held_delta + 1 WHERE seq = 7", &["L3", "L4"]),
+    ("UPDATE credits.grants SET stored_remaining = stored_remaining - 1", &["L3", "L4"]),
+    ("UPDATE credits.entry_lines SET delta = delta - 1 WHERE seq = 9", &["L3"]),
+    ("UPDATE credits.entry_lines SET held_delta = held_delta + 1 WHERE seq = 9", &["L3"]),
+    ("DELETE FROM credits.entry_lines WHERE seq = 9", &["L3"]),
+    ("UPDATE credits.entries SET grant_id = 2 WHERE seq = 2", &["L3"]),
+    ("UPDATE credits.entries SET grant_id = NULL WHERE seq = 7", &["L3", "L4"]),
+    ("INSERT INTO credits.entry_lines VALUES ('someone', 2, 2, -1, 0), ('someone', 2, 1, 1, 0)", &["L3"]),
     ("UPDATE credits.entries SET amount = 1 WHERE seq = 5", &["L3", "L5"]),
     ("UPDATE credits.grants SET held = 0", &["L3", "L4"]),
     ("UPDATE credits.holds SET amount = 1, requested = 1 WHERE state = 'open'", &["L4", "L5"]),
@@ -118,7 +121,7 @@ const DAMAGE: &[(&str, &[&str])] = &[
         "UPDATE credits.holds SET captured = 2000000, released = 0, uncollected = 1 WHERE state = 'captured'",
         &["L5"],
     ),
-    ("UPDATE credits.holds SET entry_seq = 1 WHERE state = 'captured'", &["L5"]),
+    ("UPDATE credits.holds SET entry_seq = 1 WHERE state = 'captured' AND released > 0", &["L5"]),
     (
         "UPDATE credits.holds SET expires_at = expires_at - interval '60 s', created_at = created_at - interval '61 s'",
         &["L6", "L18"],
@@ -128,13 +131,23 @@ const DAMAGE: &[(&str, &[&str])] = &[
         &["L2", "L3", "L10"],
     ),
     ("UPDATE credits.entries SET refunds_seq = 1 WHERE type = 'refund'", &["L10"]),
-    ("DELETE FROM credits.entry_grants WHERE seq = 2", &["L3"]),
+    ("UPDATE credits.entries SET grant_id = NULL WHERE seq = 2", &["L3"]),
     ("UPDATE credits.grants SET booked_seq = 2", &["L3"]),
     ("UPDATE credits.accounts SET grant_seq = 2", &["L4"]),
     (
         "UPDATE credits.grants SET effective_at = effective_at - interval '2 s', expires_at = effective_at - interval '1 s'",
         &["L6", "L18"],
     ),
+    ("UPDATE credits.accounts SET head_remaining = head_remaining - 1", &["L3", "L4"]),
+    ("UPDATE credits.accounts SET head_remaining = 20000000", &["L3", "L4", "L22"]),
+    ("UPDATE credits.accounts SET head_grant_id = NULL, head_remaining = NULL", &["L3", "L4"]),
+    ("UPDATE credits.accounts SET head_grant_id = 2 WHERE head_grant_id = 1", &["L3", "L22"]),
+    (
+        "UPDATE credits.accounts SET head_grant_id = 1, head_remaining = (SELECT stored_remaining FROM credits.grants \
+         WHERE user_id = 'someone' AND id = 1) WHERE user_id = 'someone'",
+        &["L22"],
+    ),
+    ("UPDATE credits.grants SET priority = 1 WHERE id = 2 AND user_id = 'other'", &["L22"]),
     ("UPDATE credits.accounts SET lifetime_granted = 0", &["L18"]),
     ("UPDATE credits.accounts SET next_due_at = as_of", &["L18"]),
     ("UPDATE credits.accounts SET next_due_at = NULL", &["L18"]),
@@ -149,13 +162,21 @@ async fn each_audit_finds_its_damage() {
     let (captured, held) = hold(&user, credits(2));
     let charge = capture(&user, captured, Some(credits(1)));
     let given_back = refund(&user, charge.transaction_id, None);
-    let (_, open) = hold(&user, credits(2));
-    run(db.pool(), &testkit::clock(), &[held, charge, given_back, open]).await;
+    let (_, last) = hold(&user, credits(2));
+    let (exceeded, small) = hold(&user, credits(1));
+    let excess = capture(&user, exceeded, Some(credits(2)));
+    run(db.pool(), &testkit::clock(), &[held, charge, given_back, last, small, excess]).await;
+    // The account of another user has a head, and a second grant.
+    let other = testkit::user("other");
+    let more = recharge(&other, credits(5), None);
+    run(db.pool(), &testkit::clock(), &[open(&other, credits(10)), more]).await;
+    run(db.pool(), &testkit::clock(), &[consume(&other, credits(3))]).await;
     let mut conn = db.connect_as_superuser().await;
     // Below the constraints and triggers, as a damaged disk would.
     conn.batch_execute(
-        "ALTER TABLE credits.accounts DROP CONSTRAINT no_overdraft, DROP CONSTRAINT accounts_held_check; \
-         ALTER TABLE credits.entries DISABLE TRIGGER USER; ALTER TABLE credits.entry_grants DISABLE TRIGGER USER",
+        "ALTER TABLE credits.accounts DROP CONSTRAINT no_overdraft, DROP CONSTRAINT accounts_held_check, \
+         DROP CONSTRAINT accounts_head; \
+         ALTER TABLE credits.entries DISABLE TRIGGER USER; ALTER TABLE credits.entry_lines DISABLE TRIGGER USER",
     )
     .await
     .unwrap();
@@ -190,9 +211,52 @@ async fn the_migrations_can_be_taken_back_and_applied_again() {
     }
 }
 
+/// How the version before books an entry with its line.
+const BOOK_BEFORE: &str = "WITH entries AS (
+        INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after, actor,
+            created_at, booked_at)
+        SELECT * FROM unnest('{someone}'::text[], '{6}'::bigint[], '{eeeeeeee-0000-4000-8000-000000000006}'::uuid[],
+            '{consume}'::text[], '{2000000}'::bigint[], '{4000000}'::bigint[], '{2000000}'::bigint[], '{0}'::bigint[],
+            '{user}'::text[], ARRAY[now()], ARRAY[now()]) RETURNING 1
+    ), lines AS (
+        INSERT INTO credits.entry_grants (user_id, seq, grant_id, delta, held_delta)
+        SELECT * FROM unnest('{someone}'::text[], '{6}'::bigint[], '{1}'::bigint[], '{-2000000}'::bigint[], '{0}'::bigint[])
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM entries) + (SELECT count(*) FROM lines)";
+
+#[tokio::test]
+async fn entries_of_the_version_before_are_read_and_the_way_back_keeps_all_lines() {
+    let (mut db, user) = (database().await, testkit::user("someone"));
+    db.forgo_audits();
+    let (hold_id, held) = hold(&user, credits(2));
+    let commands = [
+        open(&user, credits(10)),
+        consume(&user, credits(3)),
+        held,
+        capture(&user, hold_id, Some(credits(3))),
+    ];
+    run(db.pool(), &testkit::clock(), &commands).await;
+    run(db.pool(), &testkit::clock(), &[consume(&user, credits(1))]).await;
+    let mut conn = db.connect().await;
+    assert_eq!(ask(&mut conn, "SELECT count(*) FROM credits.entry_lines").await.unwrap(), 1);
+    conn.batch_execute(BOOK_BEFORE).await.unwrap();
+    let lines = "SELECT concat_ws(' ', seq, grant_id, delta / 1000000, held_delta / 1000000) FROM credits.entry_grants ORDER BY seq";
+    let expected = ["1 1 10 0", "2 1 -3 0", "3 1 0 2", "4 1 -3 -2", "5 1 -1 0", "6 1 -2 0"];
+    assert_eq!(ask_texts(&mut conn, lines).await.unwrap(), expected);
+    for migration in credits::MIGRATIONS.iter().rev() {
+        conn.batch_execute(migration.down).await.unwrap();
+        if migration.name.ends_with("name_grants_in_entries") {
+            break;
+        }
+    }
+    assert_eq!(ask_texts(&mut conn, lines).await.unwrap(), expected);
+    assert_eq!(ask(&mut conn, "SELECT remaining / 1000000 FROM credits.grants").await.unwrap(), 3);
+}
+
 /// An index on a column that a spend changes would make every update write all indexes.
 #[tokio::test]
-async fn a_spend_updates_account_and_grant_in_place() {
+async fn a_spend_updates_the_account_alone_and_in_place() {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
     run(db.pool(), &clock, &[open(&user, credits(10))]).await;
     clock.advance(time::Duration::SECOND);
@@ -201,7 +265,7 @@ async fn a_spend_updates_account_and_grant_in_place() {
     for _ in 0..5 {
         execute(&mut tx, &clock, credits::Defaults::default(), &[consume(&user, credits(1))]).await.unwrap();
     }
-    for (column, expected) in [("n_tup_upd", 10), ("n_tup_hot_upd", 10)] {
+    for (column, expected) in [("n_tup_upd", 5), ("n_tup_hot_upd", 5), ("n_tup_ins", 5)] {
         let sql = format!("SELECT sum({column}) FROM pg_stat_xact_user_tables WHERE schemaname = 'credits'");
         assert_eq!(ask(tx.conn(), &sql).await.unwrap(), expected, "{column}");
     }

@@ -300,15 +300,15 @@ async fn fill(conn: &mut AsyncPgConnection) {
          SELECT 'old', 30001 + n, gen_random_uuid(), CASE n % 2 WHEN 1 THEN 'grant' ELSE 'expire' END, 1, \
            1 + (n + 1) % 2, 1 + n % 2, 0, 'system', a.as_of + interval '10 h', a.as_of + interval '10 h' \
          FROM credits.accounts a, generate_series(1, 6000) AS n; \
-         INSERT INTO credits.grants (user_id, id, kind, paid, amount, remaining, effective_at, booked_seq, created_at) \
+         INSERT INTO credits.grants (user_id, id, kind, paid, amount, stored_remaining, effective_at, booked_seq, created_at) \
          SELECT 'old', 1 + n, 'promo', false, 1, 0, a.as_of, 30000 + 2 * n, a.as_of \
          FROM credits.accounts a, generate_series(1, 3000) AS n; \
          INSERT INTO credits.entry_grants SELECT 'old', n + 1, 1, -1, 0 FROM generate_series(1, 30000) AS n; \
          INSERT INTO credits.entry_grants SELECT 'old', 30001 + n, 1 + (n + 1) / 2, CASE n % 2 WHEN 1 THEN 1 ELSE -1 END, 0 \
          FROM generate_series(1, 6000) AS n; \
-         UPDATE credits.accounts SET posted = 1, entry_seq = 36001, grant_seq = 3001, \
+         UPDATE credits.accounts SET posted = 1, head_remaining = 1, entry_seq = 36001, grant_seq = 3001, \
            lifetime_granted = lifetime_granted + 3000, as_of = as_of + interval '1 d'; \
-         UPDATE credits.grants SET remaining = 1 WHERE id = 1; \
+         UPDATE credits.grants SET stored_remaining = 1 WHERE id = 1; \
          INSERT INTO credits.accounts (user_id, as_of, created_at) \
          SELECT 'other-' || n, now(), now() FROM generate_series(1, 3000) AS n; \
          ANALYZE credits.entries; ANALYZE credits.accounts; ANALYZE credits.grants",
@@ -319,7 +319,7 @@ async fn fill(conn: &mut AsyncPgConnection) {
 
 async fn plan(conn: &mut AsyncPgConnection, text: &str) -> String {
     conn.batch_execute(&format!("PREPARE explained AS {text}")).await.unwrap();
-    let binds = (1..=36).rev().find(|number| text.contains(&format!("${number}"))).unwrap();
+    let binds = (1..=60).rev().find(|number| text.contains(&format!("${number}"))).unwrap();
     let nulls = vec!["NULL"; binds].join(", ");
     let lines: Vec<Plan> =
         diesel::sql_query(format!("EXPLAIN EXECUTE explained({nulls})")).load(conn).await.unwrap();

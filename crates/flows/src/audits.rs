@@ -5,48 +5,43 @@
 
 use pg::Audit;
 
-/// One event for each change of posted, in the order of the journal (L17).
+/// One event for each change of posted, in the order of the journal (L17): every credit event has its entry, and every entry
+/// that was booked while a receiver wanted its event has one, with the same kind, amount, balance, transaction and instant.
 ///
-/// The outbox knows nothing of what happened before it existed, of what was removed from it in order of age, and of what a
-/// caller booked who writes no events ([`credits::execute`] alone). So the comparison begins, for each user,
-///
-/// - with the first entry, if the event of the user's creation was written by the same transaction as that entry;
-/// - else with the entry that the oldest credit event left in the outbox tells of.
-///
-/// From there on to the newest entry, every change has its event and every credit event its change, in the same order and
-/// with the same kind, amount, balance, transaction and instant. An account without credit events, and without such a
-/// creation, is not compared. An account that events are written for must not be booked on without: that is found too.
+/// Events of entries that were booked at other times may exist: earlier versions wrote all of them.
 const TOLD: Audit = Audit {
     rule: "flows L17: one event for each change of posted, in the order of the journal",
-    sql: "WITH told AS MATERIALIZED ( \
-            SELECT user_id, id, event_type, payload, created_at, row_number() OVER (PARTITION BY user_id ORDER BY id) AS nth \
-            FROM webhooks.events WHERE event_type LIKE 'credit\\_%' AND event_type <> 'credit_low'), \
-          begins AS ( \
-            SELECT v.user_id, e.seq FROM webhooks.events v JOIN credits.entries e ON e.user_id = v.user_id \
-            WHERE v.event_type = 'user_created' AND e.seq = 1 AND e.xmin = v.xmin \
-            UNION ALL \
-            SELECT t.user_id, e.seq FROM told t JOIN credits.entries e ON e.user_id = t.user_id \
-            WHERE t.nth = 1 AND 'txn_' || e.transaction_id = t.payload ->> 'transaction_id' \
-              AND e.balance_after = (t.payload ->> 'balance_after')::numeric * 1000000), \
-          moved AS ( \
-            SELECT e.*, row_number() OVER (PARTITION BY e.user_id ORDER BY e.seq) AS nth \
-            FROM credits.entries e JOIN (SELECT user_id, min(seq) AS first FROM begins GROUP BY user_id) AS b \
-              ON b.user_id = e.user_id WHERE e.seq >= b.first AND e.type NOT IN ('hold', 'release')) \
-          SELECT DISTINCT ON (subject) * FROM ( \
-            SELECT coalesce(m.user_id, t.user_id) AS subject, format('change %s: entry %s is %s of %s credits at %s and leaves %s \
-              credits; event %s is %s: %s at %s', coalesce(m.nth, t.nth), m.seq, m.type, trim_scale(m.amount * 0.000001), \
-              m.created_at, trim_scale(m.balance_after * 0.000001), t.id, t.event_type, t.payload, t.created_at) AS detail, coalesce(m.nth, t.nth) AS place \
-            FROM moved m FULL JOIN told t ON t.user_id = m.user_id AND t.nth = m.nth \
-            WHERE m.user_id IS NULL OR t.user_id IS NULL \
-              OR t.event_type IS DISTINCT FROM CASE m.type WHEN 'consume' THEN 'credit_consumed' \
+    sql: "WITH moved AS ( \
+            SELECT e.*, 'txn_' || e.transaction_id AS txn, k.event_type, row_number() OVER ( \
+                PARTITION BY e.user_id, e.transaction_id, k.event_type, e.balance_after ORDER BY e.seq) AS nth \
+            FROM credits.entries e, LATERAL (SELECT CASE e.type WHEN 'consume' THEN 'credit_consumed' \
                 WHEN 'capture' THEN 'credit_consumed' WHEN 'recharge' THEN 'credit_recharged' \
                 WHEN 'grant' THEN 'credit_granted' WHEN 'refund' THEN 'credit_refunded' \
-                WHEN 'expire' THEN 'credit_expired' WHEN 'adjust' THEN 'credit_adjusted' END \
-              OR (t.payload ->> 'amount')::numeric * 1000000 IS DISTINCT FROM m.amount \
-              OR (t.payload ->> 'balance_after')::numeric * 1000000 IS DISTINCT FROM m.balance_after \
-              OR t.payload ->> 'transaction_id' IS DISTINCT FROM 'txn_' || m.transaction_id \
-              OR t.created_at <> m.created_at) AS broken \
-          ORDER BY subject, place LIMIT 20",
+                WHEN 'expire' THEN 'credit_expired' WHEN 'adjust' THEN 'credit_adjusted' END AS event_type) AS k \
+            WHERE e.type NOT IN ('hold', 'release')), \
+          told AS ( \
+            SELECT v.*, payload ->> 'transaction_id' AS txn, (payload ->> 'balance_after')::numeric * 1000000 AS balance_after, \
+              row_number() OVER (PARTITION BY user_id, payload ->> 'transaction_id', event_type, payload ->> 'balance_after' \
+                ORDER BY id) AS nth \
+            FROM webhooks.events v WHERE event_type LIKE 'credit\\_%' AND event_type <> 'credit_low'), \
+          pairs AS ( \
+            SELECT coalesce(m.user_id, t.user_id) AS subject, m.seq, m.type, m.amount, m.balance_after, m.created_at, \
+              m.booked_at, m.event_type, t.id, t.event_type AS told_type, t.payload, t.created_at AS told_at, \
+              lag(m.seq) OVER (PARTITION BY t.user_id ORDER BY t.id) AS seq_before \
+            FROM moved m FULL JOIN told t ON t.user_id = m.user_id AND t.txn = m.txn AND t.event_type = m.event_type \
+              AND t.balance_after = m.balance_after AND t.nth = m.nth) \
+          SELECT DISTINCT ON (subject) subject, format('entry %s is %s of %s credits at %s and leaves %s credits; event %s is %s: \
+            %s at %s, after that of entry %s', seq, type, trim_scale(amount * 0.000001), created_at, \
+            trim_scale(balance_after * 0.000001), id, told_type, payload, told_at, seq_before) AS detail \
+          FROM pairs \
+          WHERE seq IS NULL \
+            OR id IS NOT NULL AND (seq < seq_before OR created_at <> told_at \
+              OR (payload ->> 'amount')::numeric * 1000000 IS DISTINCT FROM amount) \
+            OR id IS NULL AND EXISTS (SELECT FROM webhooks.receivers r \
+              WHERE booked_at >= r.wanted_from AND (booked_at < r.wanted_until OR r.wanted_until IS NULL) \
+                AND (r.only_user_id = subject OR r.only_user_id IS NULL) \
+                AND (event_type = ANY (r.event_types) OR r.event_types IS NULL)) \
+          ORDER BY subject, seq, id LIMIT 20",
 };
 
 /// The name of the rule that charges and records tell the same.

@@ -16,6 +16,7 @@ use kernel::Clock;
 use pg::{DbError, PgConnection, Rejected, Tx, Work};
 use sessions::{Message, SessionRefusal};
 use usage::{Prices, Recording, rating::PriceBook};
+use webhooks::{Receivers, Wanted as WantedEvents};
 
 use crate::{
     answers::{Books, Records, Wanted},
@@ -33,6 +34,7 @@ pub(crate) struct Domains {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) defaults: credits::Defaults,
     pub(crate) prices: Prices,
+    pub(crate) receivers: Receivers,
 }
 
 /// An operation of any kind in the queue.
@@ -144,6 +146,7 @@ impl<O: Operation> Waits for Waiting<O> {
 
 /// Results of the first flight: locks, the status of callers, known events and keys.
 pub(crate) struct Opening {
+    events: Arc<WantedEvents>,
     callers: CallerStatuses,
     locked: Option<credits::Locked>,
     usage: Option<(Recording, Arc<PriceBook>)>,
@@ -153,6 +156,7 @@ pub(crate) struct Opening {
 
 /// Operations that are decided, with their messages, and of which nothing else is saved.
 pub(crate) struct Decided<'a> {
+    events: Arc<WantedEvents>,
     ledger: Option<credits::Decided<'a>>,
     recording: Option<Recording>,
     keys: Keys,
@@ -172,21 +176,28 @@ impl Work for Domains {
     type Plan<'a> = Decided<'a>;
 
     async fn open(&self, conn: &PgConnection, items: &[Item]) -> Result<Opening, DbError> {
-        let lock = async {
-            let commands: Vec<&credits::Command> = needs(items).flat_map(|needs| needs.ledger).collect();
+        let commands: Vec<&credits::Command> = needs(items).flat_map(|needs| needs.ledger).collect();
+        let events = async {
             match commands.is_empty() {
-                true => Ok(None),
-                false => credits::lock(conn, &*self.clock, commands).await.map(Some),
+                true => Ok(Arc::default()),
+                false => self.receivers.wanted(conn).await,
             }
         };
-        // In this order, so that keys and events are looked up after the locks.
-        let (callers, locked, keys, (usage, originals)) = try_join!(
+        let lock = async {
+            match commands.is_empty() {
+                true => Ok(None),
+                false => credits::lock(conn, &*self.clock, commands.iter().copied()).await.map(Some),
+            }
+        };
+        // In this order: receivers before the instant of the batch, keys and known events after the locks.
+        let (events, callers, locked, keys, (usage, originals)) = try_join!(
+            events,
             CallerStatuses::load(conn, needs(items).filter_map(|needs| needs.caller)),
             lock,
             idempotency::look_up(conn, needs(items).filter_map(|needs| needs.key)),
             self.look_up(conn, items),
         )?;
-        Ok(Opening { callers, locked, usage, originals, keys })
+        Ok(Opening { events, callers, locked, usage, originals, keys })
     }
 
     async fn decide<'a>(
@@ -195,7 +206,7 @@ impl Work for Domains {
         items: &'a [Item],
         opening: Opening,
     ) -> Result<Decided<'a>, DbError> {
-        let Opening { callers, locked, usage, originals, keys } = opening;
+        let Opening { events, callers, locked, usage, originals, keys } = opening;
         let ledger = match locked {
             Some(locked) => Some(credits::prepare(tx.shared(), self.defaults, locked).await?),
             None => None,
@@ -212,7 +223,7 @@ impl Work for Domains {
         // Here, because it takes locks: messages of a session keep their order.
         let messages = sessions::add_messages(tx, &*self.clock, &messages).await?;
         let recording = usage.map(|(recording, _)| recording);
-        Ok(Decided { ledger, recording, keys, messages, books, wanted })
+        Ok(Decided { events, ledger, recording, keys, messages, books, wanted })
     }
 
     async fn save<'a>(
@@ -221,8 +232,8 @@ impl Work for Domains {
         items: &'a [Item],
         decided: Decided<'a>,
     ) -> Result<Vec<()>, DbError> {
-        let Decided { ledger, recording, keys, messages, books, wanted } = decided;
-        let ledger = save(tx, ledger, keys, recording).await?;
+        let Decided { events, ledger, recording, keys, messages, books, wanted } = decided;
+        let ledger = save(tx, &events, ledger, keys, recording).await?;
         let records = wanted.read_records(tx).await?;
         let ledger = ledger.into_iter().map(Some).collect();
         let messages = messages.into_iter().map(Some).collect();
@@ -298,13 +309,14 @@ impl Domains {
 /// transaction, so that those which meet at keys and events do not deadlock.
 async fn save(
     tx: &Tx,
+    wanted: &WantedEvents,
     decided: Option<credits::Decided<'_>>,
     keys: Keys,
     recording: Option<Recording>,
 ) -> Result<Vec<credits::Outcome>, DbError> {
     let news = decided
         .as_ref()
-        .map_or_else(Vec::new, |decided| events::of_entries(decided.entries(), decided.low()));
+        .map_or_else(Vec::new, |decided| events::of_entries(wanted, decided.entries(), decided.low()));
     let ledger = async {
         match decided {
             Some(decided) => Ok(decided.save(tx).await?.outcomes),
@@ -317,6 +329,7 @@ async fn save(
             None => Ok(()),
         }
     };
-    let (outcomes, (), (), ()) = try_join!(ledger, webhooks::enqueue(tx, &news), keys.save(tx), records)?;
+    let (outcomes, (), (), ()) =
+        try_join!(ledger, webhooks::enqueue(tx, wanted, news), keys.save(tx), records)?;
     Ok(outcomes)
 }

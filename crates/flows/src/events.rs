@@ -3,11 +3,14 @@
 //! Pure; the flow that calls it writes the events in the transaction of their cause. Source: HTTP contract 10.
 
 use credits::{Entry, EntryKind, LowCrossing, TransactionName};
-use webhooks::{BalanceChange, EventKind, ExpiredHold, LowBalance, NewEvent};
+use webhooks::{BalanceChange, EventKind, ExpiredHold, LowBalance, NewEvent, Wanted};
 
-/// The events of these entries, and of the thresholds that they crossed.
+/// The events of these entries, and of the thresholds that they crossed; none if none are wanted.
 #[must_use]
-pub fn of_entries(entries: &[Entry], low: &[LowCrossing]) -> Vec<NewEvent> {
+pub fn of_entries(wanted: &Wanted, entries: &[Entry], low: &[LowCrossing]) -> Vec<NewEvent> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
     let mut events: Vec<NewEvent> = Vec::with_capacity(entries.len());
     for entry in entries {
         let kind = kind(entry);

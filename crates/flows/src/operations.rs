@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 use kernel::Clock;
 use pg::{BatchLimits, Committer, Pool, QueueHealth, Rejected};
 use usage::Prices;
+use webhooks::Receivers;
 
 use crate::{
     batch::{Domains, Waiting},
@@ -59,7 +60,7 @@ impl Writes {
     }
 
     fn within(limits: BatchLimits, pool: Pool, clock: Arc<dyn Clock>, defaults: credits::Defaults) -> Self {
-        let domains = Domains { clock, defaults, prices: Prices::new() };
+        let domains = Domains { clock, defaults, prices: Prices::new(), receivers: Receivers::default() };
         Self { committer: Committer::start(pool, domains, limits) }
     }
 

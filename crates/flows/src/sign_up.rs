@@ -6,7 +6,7 @@
 use identity::{Ensured, IdentityRefusal, NewUser, User};
 use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids};
 use pg::{Attempts, DbError, Pool, Tx};
-use webhooks::{EventKind, NewEvent, Nothing};
+use webhooks::{EventKind, NewEvent, Nothing, Receivers};
 
 use crate::events;
 
@@ -93,6 +93,7 @@ async fn open_account(
     ids: &dyn Ids,
     request: &SignUp,
 ) -> Result<(), DbError> {
+    let wanted = Receivers::default().wanted(tx.shared()).await?;
     let command = credits::Command {
         user_id: request.user.user_id.clone(),
         actor: request.actor,
@@ -111,8 +112,8 @@ async fn open_account(
         kind: EventKind::UserCreated(Nothing {}),
         at: clock.now(),
     }];
-    news.extend(events::of_entries(&executed.entries, &executed.low));
-    webhooks::enqueue(tx, &news).await?;
+    news.extend(events::of_entries(&wanted, &executed.entries, &executed.low));
+    webhooks::enqueue(tx, &wanted, news).await?;
     match executed.outcomes.into_iter().next().map(|outcome| outcome.result) {
         Some(Ok(_)) => Ok(()),
         Some(Err(refusal)) => Err(DbError::Inconsistent(format!("a new account was refused: {refusal}"))),

@@ -16,6 +16,7 @@ use credits::{Defaults, Swept};
 use kernel::{Clock, UserId};
 use pg::{DbError, Pool, Tx, pool::chain};
 use time::OffsetDateTime;
+use webhooks::Receivers;
 
 use crate::{
     events,
@@ -36,6 +37,7 @@ pub struct Sweeper {
     pool: Pool,
     clock: Arc<dyn Clock>,
     defaults: Defaults,
+    receivers: Receivers,
     /// Accounts that could not be booked, with the instant from which they are tried again.
     set_aside: BTreeMap<UserId, OffsetDateTime>,
     /// Accounts that were found in the last round, and had nothing to be booked.
@@ -66,7 +68,8 @@ impl Sweeper {
     /// A sweeper that has set nothing aside. `defaults` hold for accounts that say nothing of their own.
     #[must_use]
     pub fn new(pool: Pool, clock: Arc<dyn Clock>, defaults: Defaults) -> Self {
-        Self { pool, clock, defaults, set_aside: BTreeMap::new(), idle: BTreeSet::new() }
+        let (set_aside, idle) = (BTreeMap::new(), BTreeSet::new());
+        Self { pool, clock, defaults, receivers: Receivers::default(), set_aside, idle }
     }
 
     /// One round. An account that cannot be booked is no error: it is logged, counted in `sweeper_failed_accounts_total`
@@ -135,8 +138,9 @@ impl Sweeper {
     }
 
     async fn book_in(&self, tx: &mut Tx, users: &BTreeSet<UserId>) -> Result<Swept, DbError> {
+        let wanted = self.receivers.wanted(tx.shared()).await?;
         let swept = credits::book_due(tx, &*self.clock, self.defaults, users).await?;
-        webhooks::enqueue(tx, &events::of_entries(&swept.entries, &swept.low)).await?;
+        webhooks::enqueue(tx, &wanted, events::of_entries(&wanted, &swept.entries, &swept.low)).await?;
         Ok(swept)
     }
 

@@ -9,7 +9,7 @@ use kernel::{Clock, UserId, rfc3339};
 use pg::{DbError, Pool, Tx};
 use time::OffsetDateTime;
 use usage::{Anomaly, AnomalyRule};
-use webhooks::{EventKind, NewEvent};
+use webhooks::{EventKind, NewEvent, Receivers};
 
 use crate::jobs::{Job, Next};
 
@@ -75,10 +75,11 @@ async fn note_in(
     rule: AnomalyRule,
     users: &[UserId],
 ) -> Result<Vec<Anomaly>, DbError> {
+    let wanted = Receivers::default().wanted(tx.shared()).await?;
     let anomalies = usage::note_anomalies(tx, clock, hour, rule, users).await?;
     let at = clock.now();
-    let events: Vec<NewEvent> = anomalies.iter().map(|one| event(one, rule, at)).collect();
-    webhooks::enqueue(tx, &events).await?;
+    let events = anomalies.iter().map(|one| event(one, rule, at)).collect();
+    webhooks::enqueue(tx, &wanted, events).await?;
     Ok(anomalies)
 }
 

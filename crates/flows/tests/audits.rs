@@ -1,14 +1,18 @@
 //! The audit across domains: what it finds, and what it must not hold against anybody.
 
-use credits::Defaults;
+use std::{collections::BTreeSet, sync::Arc};
 
+use credits::Defaults;
 use diesel_async::SimpleAsyncConnection;
-use kernel::{Ids as _, ManualClock, RandomIds};
+use flows::Writes;
+use kernel::{Clock, Ids as _, ManualClock, RandomIds, SystemClock};
 use testkit::TestDb;
+use webhooks::Receiver;
 
 use crate::{
-    database,
+    EVERYTHING, database,
     operations::{consume, run, signed_up, writes},
+    receive,
 };
 
 /// Two users with some history: six changes of "a", and one of "b".
@@ -100,29 +104,89 @@ async fn a_lost_a_doubled_and_a_misplaced_event_are_found() {
 }
 
 #[tokio::test]
-async fn what_the_outbox_cannot_know_is_not_asked_of_it() {
+async fn only_events_that_were_wanted_are_missed() {
     let (mut db, clock) = (database().await, testkit::clock());
-    // Booked before anybody wrote events: the account of "a", and all of "c".
-    let book = async |command: credits::Command| {
+    receive(&db, &clock, None).await;
+    // Nobody wants events of this.
+    history(&db, &clock).await;
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await, 0);
+    testkit::audit_now(&db);
+    let later = |from: time::Duration| {
+        clock.advance(from);
+        &clock
+    };
+    let of_a = Receiver { only_user_id: Some(testkit::user("a")), event_types: None };
+    let consumed = BTreeSet::from(["credit_consumed".to_owned()]);
+    let of_charges = Receiver { only_user_id: None, event_types: Some(consumed) };
+    let writes = writes(&db, &clock);
+    let mut written = 0;
+    for (receiver, events) in [(Some(&of_a), 2), (Some(&of_charges), 2), (None, 0)] {
+        receive(&db, later(time::Duration::MINUTE), receiver).await;
+        clock.advance(time::Duration::MINUTE);
+        for name in ["a", "b"] {
+            assert!(run(&writes, consume(testkit::user(name), "1")).await.result.is_ok());
+            let action = credits::Action::Recharge {
+                amount: "3".parse().unwrap(),
+                reference_id: None,
+                scope: credits::ReferenceScope::User,
+            };
+            let recharge = credits::Command { action, ..consume(testkit::user(name), "1") };
+            assert!(run(&writes, recharge).await.result.is_ok());
+        }
+        written += events;
+        assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await, written, "{receiver:?}");
+    }
+    testkit::audit_now(&db);
+    let mut conn = db.connect().await;
+    // A transaction that does not write events is found while they are wanted, and only then.
+    let book = async |name: &str| {
         let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
+        let command = consume(testkit::user(name), "1");
         let done = credits::execute(&mut tx, &clock, Defaults::default(), &[command]).await.unwrap();
         assert!(done.outcomes[0].result.is_ok());
         tx.commit().await.unwrap();
     };
-    for name in ["a", "c"] {
-        let action = credits::Action::Open { initial: "100".parse().unwrap() };
-        book(credits::Command { action, ..consume(testkit::user(name), "1") }).await;
-    }
-    book(consume(testkit::user("a"), "1")).await;
-    testkit::audit_now(&db);
-    history(&db, &clock).await;
-    testkit::audit_now(&db);
-    let mut conn = db.connect().await;
-    // The oldest events of a user may be gone.
-    let aged = "DELETE FROM webhooks.events WHERE id <= (SELECT min(id) + 3 FROM webhooks.events WHERE user_id = 'a')";
-    assert_eq!(found_after(&mut conn, aged).await, Vec::<String>::new());
-    // But who has begun to write events goes on.
-    book(consume(testkit::user("b"), "1")).await;
+    book("a").await;
+    assert_eq!(found_after(&mut conn, "SELECT").await, Vec::<String>::new());
+    receive(&db, later(time::Duration::MINUTE), Some(&of_charges)).await;
+    book("b").await;
     assert_eq!(found_after(&mut conn, "SELECT").await, ["b"]);
     db.forgo_audits();
+}
+
+/// Receivers come and go while charges are booked from two pools: no charge lacks its event, as the audit at the end shows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_is_lost_when_receivers_change_under_load() {
+    let db = database().await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let system = ManualClock::at(SystemClock.now());
+    receive(&db, &system, None).await;
+    for name in ["a", "b", "c"] {
+        let request = crate::request(name, "1000");
+        flows::sign_up::run(db.pool(), &SystemClock, &RandomIds, &request).await.unwrap().unwrap();
+    }
+    let charge = async |writes: Writes, name: &'static str| {
+        for _ in 0..60 {
+            assert!(run(&writes, consume(testkit::user(name), "1")).await.result.is_ok());
+        }
+    };
+    let writes = [db.pool_of(2), db.pool_of(2)]
+        .map(|pool| Writes::start(pool, Arc::clone(&clock), Defaults::default()));
+    let charges = ["a", "b", "c", "a", "b", "c"].into_iter().zip(writes.iter().cycle());
+    let charges: Vec<_> = charges.map(|(name, writes)| tokio::spawn(charge(writes.clone(), name))).collect();
+    let mut wanted = false;
+    while charges.iter().any(|charge| !charge.is_finished()) {
+        wanted = !wanted;
+        let receiver = wanted.then_some(&EVERYTHING);
+        let change =
+            pg::Tx::run(db.pool(), async |tx| webhooks::configure(tx, &SystemClock, "tests", receiver).await);
+        assert!(change.await.unwrap());
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    }
+    for charge in charges {
+        charge.await.unwrap();
+    }
+    let (events, entries) = ("SELECT count(*) FROM webhooks.events", "SELECT count(*) FROM credits.entries");
+    let (events, entries) = (db.ask(events).await, db.ask(entries).await);
+    assert!(0 < events && events < entries, "{events} events of {entries} entries");
 }

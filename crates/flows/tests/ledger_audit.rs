@@ -28,7 +28,7 @@ async fn an_audit_reports_what_it_checked_and_what_has_drifted() {
     assert!(report.is_clean());
 
     db.forgo_audits();
-    db.run_as_superuser("UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-1'").await;
+    db.run_as_superuser("UPDATE credits.accounts SET posted = posted + 1 WHERE user_id = 'user-1'").await;
     let report = ledger_audit::run(db.pool(), &clock).await.unwrap();
     assert!(!report.is_clean());
     assert_eq!(report.violations[0].user_id.as_deref(), Some("user-1"));
@@ -48,7 +48,7 @@ async fn usage_is_audited_behind_the_ledger() {
 
     db.forgo_audits();
     db.run_as_superuser(
-        "UPDATE credits.accounts SET posted = posted - 1 WHERE user_id = 'user-0'; \
+        "UPDATE credits.accounts SET posted = posted + 1 WHERE user_id = 'user-0'; \
          UPDATE usage.rollups_15m SET cost_usd = 1; DELETE FROM usage.rollup_deltas",
     )
     .await;

@@ -21,12 +21,24 @@ mod usage_upkeep;
 
 use flows::sign_up::SignUp;
 use identity::{EmailVoucher, NewUser, Role};
-use kernel::{Actor, UserId};
+use kernel::{Actor, ManualClock, UserId};
 use testkit::TestDb;
+use time::OffsetDateTime;
+use webhooks::Receiver;
 
-/// A database with the schema of all domains.
+/// A database with the schema of all domains, and a receiver that always wants all events.
 async fn database() -> TestDb {
-    TestDb::create(flows::MIGRATIONS, flows::AUDITS).await
+    let db = TestDb::create(flows::MIGRATIONS, flows::AUDITS).await;
+    let always = ManualClock::at(OffsetDateTime::UNIX_EPOCH);
+    receive(&db, &always, Some(&EVERYTHING)).await;
+    db
+}
+
+const EVERYTHING: Receiver = Receiver { only_user_id: None, event_types: None };
+
+/// Sets what the receiver of the tests wants.
+async fn receive(db: &TestDb, clock: &ManualClock, receiver: Option<&Receiver>) {
+    pg::Tx::run(db.pool(), async |tx| webhooks::configure(tx, clock, "tests", receiver).await).await.unwrap();
 }
 
 /// A first login of this user.

@@ -5,9 +5,10 @@ pub mod service;
 mod store;
 
 pub use model::{
-    Anomaly, BalanceChange, Event, EventKind, ExpiredHold, LowBalance, NewEvent, Nothing, markdown,
+    Anomaly, BalanceChange, Event, EventKind, ExpiredHold, LowBalance, NewEvent, Nothing, Receiver, Wanted,
+    markdown,
 };
-pub use service::{enqueue, newest};
+pub use service::{Receivers, configure, enqueue, newest};
 pub use store::AUDITS;
 
 /// The schema of this crate: `webhooks`.

@@ -1,11 +1,13 @@
 //! What happened, for others to be told.
 
 mod kinds;
+mod wanted;
 
 use kernel::{FreeForm, UserId};
 use time::OffsetDateTime;
 
 pub use kinds::{Anomaly, BalanceChange, EventKind, ExpiredHold, LowBalance, Nothing, markdown};
+pub use wanted::{Receiver, Wanted};
 
 /// An event that is about to be written.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,7 @@
 //! All SQL of the outbox.
 
 pub mod events;
+pub mod receivers;
 
 /// Rules about stored events.
 pub const AUDITS: &[pg::Audit] = &[pg::Audit {

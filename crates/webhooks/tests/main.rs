@@ -2,13 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use kernel::Clock as _;
 use pg::Tx;
 use testkit::TestDb;
-use webhooks::{BalanceChange, EventKind, NewEvent};
+use webhooks::{BalanceChange, EventKind, NewEvent, Receiver, Receivers, Wanted};
 
 async fn database() -> TestDb {
     TestDb::create(&[webhooks::MIGRATIONS], &[webhooks::AUDITS]).await
+}
+
+const EVERYTHING: Receiver = Receiver { only_user_id: None, event_types: None };
+
+/// Sets what the receiver of the tests wants, and returns what is wanted then.
+async fn wanted(db: &TestDb, receiver: Option<&Receiver>) -> Arc<Wanted> {
+    Tx::run(db.pool(), async |tx| {
+        webhooks::configure(tx, &testkit::clock(), "tests", receiver).await?;
+        Receivers::default().wanted(tx.shared()).await
+    })
+    .await
+    .unwrap()
 }
 
 fn event(user: &str, number: i32) -> NewEvent {
@@ -27,13 +41,14 @@ fn event(user: &str, number: i32) -> NewEvent {
 #[tokio::test]
 async fn events_are_kept_in_order_and_only_with_their_cause() {
     let db = database().await;
+    let wanted = wanted(&db, Some(&EVERYTHING)).await;
     let tx = Tx::begin(db.pool()).await.unwrap();
     let batch: Vec<NewEvent> =
         (1..=50).map(|number| event(if number % 2 == 0 { "a" } else { "b" }, number)).collect();
-    webhooks::enqueue(&tx, &batch).await.unwrap();
+    webhooks::enqueue(&tx, &wanted, batch).await.unwrap();
     tx.commit().await.unwrap();
     let tx = Tx::begin(db.pool()).await.unwrap();
-    webhooks::enqueue(&tx, &[event("a", 99)]).await.unwrap();
+    webhooks::enqueue(&tx, &wanted, vec![event("a", 99)]).await.unwrap();
     tx.rollback().await;
 
     let mut conn = db.pool().get().await.unwrap();
@@ -50,7 +65,64 @@ async fn events_are_kept_in_order_and_only_with_their_cause() {
 #[tokio::test]
 async fn no_events_are_no_statement() {
     let db = database().await;
+    let wanted = wanted(&db, Some(&EVERYTHING)).await;
     let tx = Tx::begin(db.pool()).await.unwrap();
-    webhooks::enqueue(&tx, &[]).await.unwrap();
+    webhooks::enqueue(&tx, &wanted, Vec::new()).await.unwrap();
     tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn only_wanted_events_are_written() {
+    let db = database().await;
+    let types = |name: &str| Some(BTreeSet::from([name.to_owned()]));
+    let of_a = Some(testkit::user("a"));
+    for (receiver, events) in [
+        (None, 0),
+        (Some(EVERYTHING), 2),
+        (Some(Receiver { only_user_id: of_a.clone(), event_types: None }), 1),
+        (Some(Receiver { only_user_id: None, event_types: types("credit_consumed") }), 2),
+        (Some(Receiver { only_user_id: None, event_types: types("credit_granted") }), 0),
+        (Some(Receiver { only_user_id: of_a, event_types: types("credit_consumed") }), 1),
+    ] {
+        let wanted = wanted(&db, receiver.as_ref()).await;
+        assert_eq!(wanted.is_empty(), receiver.is_none());
+        let before = db.ask("SELECT count(*) FROM webhooks.events").await;
+        let tx = Tx::begin(db.pool()).await.unwrap();
+        webhooks::enqueue(&tx, &wanted, vec![event("a", 1), event("b", 1)]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await - before, events, "{receiver:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_by_every_copy_and_waits_for_transactions_that_do_not_know_it() {
+    let db = database().await;
+    let (old, other) = (Receivers::default(), db.pool_of(1));
+    let tx = Tx::begin(&other).await.unwrap();
+    assert!(old.wanted(tx.shared()).await.unwrap().is_empty());
+    let configured = async {
+        wanted(&db, Some(&EVERYTHING)).await;
+        db.ask("SELECT count(*) FROM webhooks.receivers").await
+    };
+    let committed = async {
+        db.wait_for_waiting(1).await;
+        // Not visible before the transaction that does not know of it has ended.
+        assert_eq!(db.ask("SELECT count(*) FROM webhooks.receivers").await, 0);
+        tx.commit().await.unwrap();
+    };
+    assert_eq!(futures_util::join!(configured, committed).0, 1);
+    let tx = Tx::begin(&other).await.unwrap();
+    assert!(!old.wanted(tx.shared()).await.unwrap().is_empty());
+    tx.commit().await.unwrap();
+    // The same again is no change; another wish ends the one before.
+    let again = async |receiver: &Receiver| {
+        let tx =
+            async |tx: &mut Tx| webhooks::configure(tx, &testkit::clock(), "tests", Some(receiver)).await;
+        Tx::run(db.pool(), tx).await.unwrap()
+    };
+    assert!(!again(&EVERYTHING).await);
+    assert!(again(&Receiver { only_user_id: Some(testkit::user("a")), event_types: None }).await);
+    assert!(!again(&Receiver { only_user_id: Some(testkit::user("a")), event_types: None }).await);
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.receivers WHERE wanted_until IS NULL").await, 1);
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.receivers").await, 2);
 }

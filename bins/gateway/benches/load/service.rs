@@ -108,15 +108,11 @@ impl Service {
         let user = format!("load|{MILLION_ENTRIES}");
         for sql in [
             "INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
-               held_after, description, metadata, actor, created_at, booked_at) \
-             SELECT a.user_id, a.entry_seq + n, gen_random_uuid(), 'consume', 1, a.posted - n + 1, a.posted - n, 0, 'load', \
+               held_after, grant_id, description, metadata, actor, created_at, booked_at) \
+             SELECT a.user_id, a.entry_seq + n, gen_random_uuid(), 'consume', 1, a.posted - n + 1, a.posted - n, 0, 1, 'load', \
                '{\"reason\": \"load\"}', 'user', a.as_of, a.as_of \
              FROM credits.accounts a, generate_series(1, 1000000) n WHERE a.user_id = $user",
-            "INSERT INTO credits.entry_grants (user_id, seq, grant_id, delta, held_delta) \
-             SELECT a.user_id, a.entry_seq + n, 1, -1, 0 \
-             FROM credits.accounts a, generate_series(1, 1000000) n WHERE a.user_id = $user",
-            "UPDATE credits.grants SET remaining = remaining - 1000000 WHERE user_id = $user AND id = 1",
-            "UPDATE credits.accounts SET posted = posted - 1000000, entry_seq = entry_seq + 1000000 WHERE user_id = $user",
+            "UPDATE credits.accounts SET posted = posted - 1000000, head_remaining = head_remaining - 1000000, entry_seq = entry_seq + 1000000 WHERE user_id = $user",
         ] {
             self.sql(&sql.replace("$user", &format!("'{user}'")));
         }

@@ -53,6 +53,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
+        webhook_url: webhook_url(r, environment),
         cors: cors(r, environment),
         metrics: Metrics { enabled: r.value(&v::METRICS_ENABLED), token: r.optional(&v::METRICS_TOKEN) },
         limits: limits(r),
@@ -193,6 +194,14 @@ fn usage_rules(r: &mut Reader<'_>) -> UsageRules {
 fn price_seeds(r: &mut Reader<'_>) -> Option<PriceSeeds> {
     let (wanted, credits_per_usd) = (r.value(&v::SEED_PRICES), r.value(&v::SEED_CREDITS_PER_USD));
     wanted.then_some(PriceSeeds { credits_per_usd })
+}
+
+fn webhook_url(r: &mut Reader<'_>, environment: Environment) -> Option<Url> {
+    let url = r.optional(&v::WEBHOOK_URL);
+    if url.as_ref().is_some_and(|url| url.scheme() != "https") && !environment.is_development() {
+        r.problem(&v::WEBHOOK_URL.about, "is not https: events would be readable on their way");
+    }
+    url
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

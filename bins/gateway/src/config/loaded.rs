@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use url::Url;
 use web::settings::Cors;
 
 use super::{
@@ -35,6 +36,8 @@ pub struct Config {
     pub usage: UsageRules,
     /// The prices that are put at the start, if they are wanted.
     pub price_seeds: Option<PriceSeeds>,
+    /// The receiver of all events.
+    pub webhook_url: Option<Url>,
     /// Origins of web pages that may call it.
     pub cors: Cors,
     /// Access to the metrics.

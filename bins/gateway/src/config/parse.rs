@@ -185,6 +185,14 @@ pub(super) fn jwks_url(text: &str) -> Parsed<Url> {
     }
 }
 
+/// A receiver of events, of at most 2,048 characters (HTTP contract 10).
+pub(super) fn webhook_url(text: &str) -> Parsed<Url> {
+    match web_url(text)? {
+        url if url.as_str().len() <= 2_048 => Ok(url),
+        _ => Err("has more than 2048 characters".to_owned()),
+    }
+}
+
 /// A connection string as psql accepts it. It may hold a password, so it is not repeated in errors.
 pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
     pg::DatabaseUrl::parse(text).map(|_| text.into()).map_err(|fault| fault.to_string())

@@ -225,6 +225,20 @@ fn staging_and_production_need_a_verification_key() {
 }
 
 #[test]
+fn events_travel_encrypted_outside_development() {
+    let plain = [("WEBHOOK_URL", "http://receiver.example.com/events")];
+    assert!(read(&plain).unwrap().config.webhook_url.is_some());
+    assert_eq!(
+        problems(&production(&plain)),
+        ["WEBHOOK_URL: is not https: events would be readable on their way"]
+    );
+    let long = format!("https://receiver.example.com/{}", "a".repeat(2_019));
+    assert!(read(&production(&[("WEBHOOK_URL", &long)])).is_ok());
+    let longer = format!("{long}a");
+    assert!(problems(&[("WEBHOOK_URL", &longer)])[0].ends_with("has more than 2048 characters"));
+}
+
+#[test]
 fn short_secrets_are_for_development_only() {
     assert!(read(&[("SUPABASE_JWT_SECRET", "short"), ("USER_SERVICE_API_KEY", "short")]).is_ok());
     let pairs = [

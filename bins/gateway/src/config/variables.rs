@@ -161,6 +161,11 @@ variables! {
         SEED_CREDITS_PER_USD: Credits = Value("500"), Shown, parse::credits_above_zero,
             "credits per dollar in these prices, above 0; existing prices do not change";
     }
+    "Events" {
+        WEBHOOK_URL: Url = Nothing, Shown, parse::webhook_url,
+            "receiver of all events: `https`, in development also `http`. While it is set, events are stored; this version \
+             delivers none yet";
+    }
     "Browsers" {
         CORS_ORIGINS: CorsOrigins = Computed("development: `http://localhost:3000`; else none"), Shown, parse::origins,
             "comma list of origins whose pages may call the service, or `*`";
@@ -240,8 +245,5 @@ pub(super) const LATER: &[Later] = &[
             "FILE_QUOTA_FILES",
         ],
     },
-    Later {
-        feature: "outgoing webhooks",
-        names: &["WEBHOOK_URL", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"],
-    },
+    Later { feature: "outgoing webhooks", names: &["WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE"] },
 ];

@@ -58,8 +58,8 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
     let (code, report, error) = verify(folder.path(), &variables);
     assert_eq!(code, Some(3), "{error}");
     let first = &report["violations"][0];
-    first.has(json!({"account": "b", "seq": 2, "rule": "credits L3: an entry is the sum of its lines"}));
-    assert!(first["detail"].text().contains("moved -9 credits"), "{first}");
+    first.has(json!({"account": "b", "seq": 3, "rule": "credits L2: each entry continues the one before"}));
+    assert!(first["detail"].text().contains("the one before (2) ended with 991 credits"), "{first}");
     let rules = report["violations"].list();
     assert_eq!(report["violations_found"], rules.len());
     assert!(
@@ -69,7 +69,7 @@ async fn a_clean_ledger_and_an_edited_one_are_told_apart() {
             && of["detail"] == "0.000001 credits; grants: 1000 credits"),
         "{report}"
     );
-    assert!(error.contains("account b, entry 2, credits L3") && error.lines().count() == 1, "{error}");
+    assert!(error.contains("account b, entry 3, credits L2") && error.lines().count() == 1, "{error}");
 
     let (status, out, error) = run(command(folder.path(), &variables).args(&VERIFY[..2]));
     assert_eq!(status.code(), Some(3), "{error}");

@@ -89,6 +89,21 @@ pub enum EntryRef {
 }
 
 impl JournalEntry {
+    /// The grant that the entry names, if it changes one grant by what its kind and amount say; else all grants are in its lines.
+    #[must_use]
+    pub fn sole_grant(&self) -> Option<i64> {
+        let [line] = self.lines.as_slice() else { return None };
+        let (amount, taken) = (self.amount.micro(), self.amount.micro().saturating_neg());
+        let held_delta = match self.kind {
+            EntryKind::Hold => amount,
+            EntryKind::Capture | EntryKind::Release => taken,
+            _ => 0,
+        };
+        let delta = self.balance_after.micro().saturating_sub(self.balance_before.micro());
+        let is_implied = line.delta.micro() == delta && line.held_delta.micro() == held_delta;
+        is_implied.then_some(line.grant_id)
+    }
+
     /// The entry as it is shown, once it has its `id`. `metadata` is as the database keeps it.
     #[must_use]
     pub fn stored(&self, user_id: &UserId, id: i64, metadata: FreeForm) -> Entry {

@@ -77,6 +77,18 @@ pub struct Account {
     pub next_due_at: Option<OffsetDateTime>,
     /// Time of the account; never goes back.
     pub as_of: OffsetDateTime,
+    /// The stored head; commands do not change it.
+    pub head: Option<Head>,
+}
+
+/// The grant that is spent next: the first in burn order with free credit, if nothing of it is held. The account stores what
+/// remains of it, so that a charge need not write the grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The grant.
+    pub grant_id: i64,
+    /// Not yet spent.
+    pub remaining: Credits,
 }
 
 impl AccountState {
@@ -84,7 +96,7 @@ impl AccountState {
     /// any order. Holds it is not given count as unknown.
     ///
     /// # Errors
-    /// [`Fault`] when the figures of the account are not those of its grants and holds.
+    /// [`Fault`] when the figures or the head of the account are not those of its grants and holds.
     pub fn load(
         user_id: UserId,
         status: AccountStatus,
@@ -107,7 +119,14 @@ impl AccountState {
             journal: Vec::new(),
         };
         state.check_sums()?;
-        Ok(state)
+        match account.head {
+            Some(head) if state.head() != Some(head) => Err(Fault::new(format!(
+                "account {} has the head {head:?}, its grants {:?}",
+                state.user_id,
+                state.head()
+            ))),
+            _ => Ok(state),
+        }
     }
 
     /// An account whose row is new and holds nothing.
@@ -121,6 +140,7 @@ impl AccountState {
             grant_seq: 0,
             next_due_at: None,
             as_of: now,
+            head: None,
         };
         Self {
             user_id,
@@ -231,12 +251,28 @@ impl AccountState {
         self.grants.iter().filter(|grant| grant.id > self.loaded.grant_seq)
     }
 
-    /// Stored grants that entries made since loading have touched.
+    /// The head as it is now.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        let first = self.grants.iter().find(|grant| !grant.free().is_zero())?;
+        first.held.is_zero().then_some(Head { grant_id: first.id, remaining: first.remaining })
+    }
+
+    /// Stored grants whose rows have to be written: those that entries made since loading have changed, and the stored head. The
+    /// grant that was the head and still is has its figure in the account.
     #[must_use]
     pub fn changed_grants(&self) -> Vec<&Grant> {
-        let touched: BTreeSet<i64> =
-            self.journal.iter().flat_map(|entry| &entry.lines).map(|line| line.grant_id).collect();
-        let stored = |grant: &&Grant| grant.id <= self.loaded.grant_seq && touched.contains(&grant.id);
+        if self.account == self.loaded {
+            return Vec::new();
+        }
+        let id = |head: Option<Head>| head.map(|head| head.grant_id);
+        let (before, now) = (id(self.loaded.head), id(self.head()));
+        let lines = self.journal.iter().flat_map(|entry| &entry.lines);
+        let mut changed: BTreeSet<i64> = lines.map(|line| line.grant_id).chain(before).collect();
+        if let Some(head) = before.filter(|_| before == now) {
+            changed.remove(&head);
+        }
+        let stored = |grant: &&Grant| grant.id <= self.loaded.grant_seq && changed.contains(&grant.id);
         self.grants.iter().filter(stored).collect()
     }
 

@@ -12,7 +12,7 @@ use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
 use crate::{
-    core::{Account, AccountState, AccountStatus, Grant, Hold},
+    core::{Account, AccountState, AccountStatus, Grant, Head, Hold},
     store::{
         columns::{Shared, texts},
         grants::GrantRow,
@@ -31,7 +31,12 @@ pub struct AccountRow {
 }
 
 pg::read_columns! {
-    Account: { posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of }
+    Account: { posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of } also { head_grant_id, head_remaining }
+    made |row| { head: head(pg::columns::get(row, "head_grant_id")?, pg::columns::get(row, "head_remaining")?) }
+}
+
+fn head(grant_id: Option<i64>, remaining: Option<Credits>) -> Option<Head> {
+    Some(Head { grant_id: grant_id?, remaining: remaining? })
 }
 pg::read_columns! { AccountRow: { user_id, low_balance_at } with { account: Account } }
 

@@ -12,6 +12,16 @@ use std::sync::LazyLock;
 
 use pg::Audit;
 
+/// The lines of all entries, with those that entries imply by naming their grant.
+macro_rules! lines {
+    () => {
+        "(SELECT user_id, seq, grant_id, delta, held_delta FROM credits.entry_lines WHERE /* accounts */ true
+               UNION ALL SELECT user_id, seq, grant_id, balance_after - balance_before, CASE type WHEN 'hold' THEN amount
+                 WHEN 'capture' THEN -amount WHEN 'release' THEN -amount ELSE 0 END
+               FROM credits.entries WHERE grant_id IS NOT NULL AND /* accounts */ true)"
+    };
+}
+
 /// L1-L6, L10 and L18-L21 as far as stored data can tell, of all accounts.
 pub const AUDITS: &[Audit] = &[
     Audit {
@@ -56,21 +66,22 @@ pub const AUDITS: &[Audit] = &[
     },
     Audit {
         rule: "credits L3: a grant is the sum of its lines",
-        sql: "SELECT coalesce(g.user_id, l.user_id) AS subject, g.booked_seq AS seq,
+        sql: concat!("SELECT coalesce(g.user_id, l.user_id) AS subject, NULL::bigint AS seq,
               format('grant %s: remaining %s, held %s; lines: %s, %s (credits)', coalesce(g.id, l.grant_id),
               trim_scale(g.remaining * 0.000001),
                trim_scale(g.held * 0.000001), trim_scale(l.delta * 0.000001), trim_scale(l.held_delta * 0.000001)) AS detail
-             FROM (SELECT * FROM credits.grants WHERE /* accounts */ true) AS g FULL JOIN (
+             FROM (SELECT * FROM credits.current_grants WHERE /* accounts */ true) AS g FULL JOIN (
                SELECT user_id, grant_id, sum(delta) AS delta, sum(held_delta) AS held_delta
-               FROM credits.entry_grants WHERE /* accounts */ true GROUP BY user_id, grant_id) AS l
+               FROM ", lines!(), " AS lines
+               GROUP BY user_id, grant_id) AS l
                ON l.user_id = g.user_id AND l.grant_id = g.id
              WHERE g.id IS NULL OR g.held NOT BETWEEN 0 AND g.remaining OR g.remaining > g.amount
                OR CASE WHEN g.booked_seq IS NULL THEN l.grant_id IS NOT NULL OR g.remaining <> g.amount
-                  ELSE g.remaining <> coalesce(l.delta, 0) OR g.held <> coalesce(l.held_delta, 0) END LIMIT 20",
+                  ELSE g.remaining <> coalesce(l.delta, 0) OR g.held <> coalesce(l.held_delta, 0) END LIMIT 20"),
     },
     Audit {
         rule: "credits L3: an entry is the sum of its lines",
-        sql: "SELECT coalesce(e.user_id, l.user_id) AS subject, coalesce(e.seq, l.seq) AS seq,
+        sql: concat!("SELECT coalesce(e.user_id, l.user_id) AS subject, coalesce(e.seq, l.seq) AS seq,
                format('entry %s: moved %s credits, held %s credits; lines: %s, %s credits', coalesce(e.seq, l.seq),
                trim_scale(e.moved * 0.000001), trim_scale(e.held_moved * 0.000001), trim_scale(l.delta * 0.000001),
                trim_scale(l.held_delta * 0.000001)) AS detail
@@ -78,11 +89,20 @@ pub const AUDITS: &[Audit] = &[
                  held_after - lag(held_after, 1, 0::bigint) OVER (PARTITION BY user_id ORDER BY seq) AS held_moved
                FROM credits.entries WHERE /* accounts */ true) AS e FULL JOIN (
                SELECT user_id, seq, sum(delta) AS delta, sum(held_delta) AS held_delta
-               FROM credits.entry_grants WHERE /* accounts */ true GROUP BY user_id, seq) AS l
+               FROM ", lines!(), " AS lines
+               GROUP BY user_id, seq) AS l
                ON l.user_id = e.user_id AND l.seq = e.seq
              WHERE e.seq IS NULL OR e.moved <> coalesce(l.delta, 0) OR e.held_moved <> coalesce(l.held_delta, 0)
                OR CASE e.type WHEN 'hold' THEN e.held_moved <> e.amount WHEN 'release' THEN e.held_moved <> -e.amount
-                  WHEN 'capture' THEN e.held_moved NOT BETWEEN -e.amount AND -1 ELSE e.held_moved <> 0 END LIMIT 20",
+                  WHEN 'capture' THEN e.held_moved NOT BETWEEN -e.amount AND -1 ELSE e.held_moved <> 0 END LIMIT 20"),
+    },
+    Audit {
+        rule: "credits L3: an entry names its grant or has lines",
+        sql: "SELECT l.user_id AS subject, l.seq, format('entry of grant %s has a line of grant %s', e.grant_id, l.grant_id)
+               AS detail
+             FROM (SELECT * FROM credits.entry_lines WHERE /* accounts */ true) AS l
+             JOIN credits.entries e ON e.user_id = l.user_id AND e.seq = l.seq
+             WHERE e.grant_id IS NOT NULL LIMIT 20",
     },
     Audit {
         rule: "credits L3: a booked grant has the entry that booked it",
@@ -107,7 +127,7 @@ pub const AUDITS: &[Audit] = &[
                g.newest, trim_scale(h.amount * 0.000001)) AS detail
              FROM (SELECT * FROM credits.accounts WHERE /* accounts */ true) AS a LEFT JOIN (
                SELECT user_id, sum(remaining) FILTER (WHERE booked_seq IS NOT NULL) AS remaining,
-                 sum(held) AS held, max(id) AS newest FROM credits.grants WHERE /* accounts */ true GROUP BY user_id) AS g
+                 sum(held) AS held, max(id) AS newest FROM credits.current_grants WHERE /* accounts */ true GROUP BY user_id) AS g
                ON g.user_id = a.user_id LEFT JOIN (
                SELECT user_id, sum(amount) AS amount FROM credits.holds WHERE state = 'open' AND /* accounts */ true
                GROUP BY user_id) AS h ON h.user_id = a.user_id
@@ -127,6 +147,17 @@ pub const AUDITS: &[Audit] = &[
                GROUP BY o.user_id, l.grant_id) AS h
                ON h.user_id = g.user_id AND h.grant_id = g.id
              WHERE g.held IS DISTINCT FROM h.amount LIMIT 20",
+    },
+    Audit {
+        rule: "credits L22: the head of an account is the first grant with free credit",
+        sql: "SELECT a.user_id AS subject, NULL::bigint AS seq, format('head: grant %s with %s credits; first grant with free credit:
+               %s, amount %s, held %s credits', a.head_grant_id, trim_scale(a.head_remaining * 0.000001), g.id,
+               trim_scale(g.amount * 0.000001), trim_scale(g.held * 0.000001)) AS detail
+             FROM (SELECT * FROM credits.accounts WHERE head_grant_id IS NOT NULL AND /* accounts */ true) AS a LEFT JOIN (
+               SELECT DISTINCT ON (user_id) user_id, id, amount, held FROM credits.current_grants
+               WHERE booked_seq IS NOT NULL AND live AND remaining > held AND /* accounts */ true
+               ORDER BY user_id, priority, expires_at NULLS LAST, paid, effective_at, id) AS g ON g.user_id = a.user_id
+             WHERE g.id IS DISTINCT FROM a.head_grant_id OR g.held <> 0 OR a.head_remaining > g.amount LIMIT 20",
     },
     Audit {
         rule: "credits L5: a hold is made once and resolved once, as its entries say",
@@ -178,7 +209,7 @@ pub const AUDITS: &[Audit] = &[
                SELECT user_id, CASE WHEN booked_seq IS NULL THEN effective_at ELSE expires_at END AS at,
                  format('grant %s from %s to %s has %s credits', id, effective_at, expires_at,
                  trim_scale((remaining - held) * 0.000001)) AS what
-               FROM credits.grants WHERE (booked_seq IS NULL OR remaining > held) AND /* accounts */ true
+               FROM credits.current_grants WHERE (booked_seq IS NULL OR remaining > held) AND /* accounts */ true
                UNION ALL SELECT user_id, expires_at, format('hold %s to %s is open', id, expires_at)
                FROM credits.holds WHERE state = 'open' AND /* accounts */ true) AS due ON due.user_id = a.user_id
              WHERE due.at <= a.as_of LIMIT 20",
@@ -210,7 +241,7 @@ pub const AUDITS: &[Audit] = &[
              FROM (SELECT * FROM credits.accounts WHERE /* accounts */ true) AS a LEFT JOIN (
                SELECT user_id, min(at) AS at FROM (
                  SELECT user_id, CASE WHEN booked_seq IS NULL THEN effective_at WHEN remaining > held
-                   THEN expires_at END AS at FROM credits.grants WHERE /* accounts */ true
+                   THEN expires_at END AS at FROM credits.current_grants WHERE /* accounts */ true
                  UNION ALL SELECT user_id, expires_at FROM credits.holds WHERE state = 'open' AND /* accounts */ true)
                AS items GROUP BY user_id) AS due ON due.user_id = a.user_id
              WHERE a.next_due_at IS DISTINCT FROM due.at LIMIT 20",

@@ -14,7 +14,7 @@ use pg::{
 };
 
 use crate::{
-    core::{Account, AccountState, Grant, JournalEntry, Line},
+    core::{Account, AccountState, Grant, Head, JournalEntry, Line},
     store::columns::Shared,
 };
 
@@ -56,6 +56,7 @@ pg::written_columns! {
         usage_record_id: Nullable<BigInt> = entry.usage_record_id,
         reference_id: Nullable<Text> = entry.reference_id.as_deref(),
         refunds_seq: Nullable<BigInt> = entry.refunds_seq,
+        grant_id: Nullable<BigInt> = entry.sole_grant(),
         metered: Bool = entry.metered,
         description: Nullable<Text> = entry.description.as_deref(),
         metadata: Nullable<Jsonb> = Json::unless_empty(&entry.metadata),
@@ -79,14 +80,14 @@ pg::written_columns! {
     ChangedGrant = (user, grant): (&'a UserId, &'a Grant) {
         user_id: Text = user.as_str(),
         id: BigInt = grant.id,
-        remaining: BigInt = grant.remaining.micro(),
+        stored_remaining: BigInt = grant.remaining.micro(),
         held: BigInt = grant.held.micro(),
         booked_seq: Nullable<BigInt> = grant.booked_seq,
     }
 }
 
 pg::written_columns! {
-    ChangedAccount = (user, account): (&'a UserId, &'a Account) {
+    ChangedAccount = (user, account, head): (&'a UserId, &'a Account, Option<Head>) {
         user_id: Text = user.as_str(),
         posted: BigInt = account.posted.micro(),
         held: BigInt = account.held.micro(),
@@ -95,6 +96,8 @@ pg::written_columns! {
         grant_seq: BigInt = account.grant_seq,
         next_due_at: Nullable<Timestamptz> = account.next_due_at,
         as_of: Timestamptz = account.as_of,
+        head_grant_id: Nullable<BigInt> = head.map(|head| head.grant_id),
+        head_remaining: Nullable<BigInt> = head.map(|head| head.remaining.micro()),
     }
 }
 
@@ -104,14 +107,14 @@ struct Changes<'a> {
     lines: Vec<(&'a UserId, i64, &'a Line)>,
     /// Stored grants that entries have touched.
     grants: Vec<(&'a UserId, &'a Grant)>,
-    accounts: Vec<(&'a UserId, &'a Account)>,
+    accounts: Vec<(&'a UserId, &'a Account, Option<Head>)>,
 }
 
 /// The parts name no row of one another, so their order does not matter.
 pub(super) static BOOK: LazyLock<String> = LazyLock::new(|| {
     let mut given = Placeholders::default();
     let entries = given.insert("credits.entries", NewEntry::COLUMNS);
-    let lines = given.insert("credits.entry_grants", NewLine::COLUMNS);
+    let lines = given.insert("credits.entry_lines", NewLine::COLUMNS);
     let grants = given.update("credits.grants", 2, ChangedGrant::COLUMNS);
     let accounts = given.update("credits.accounts", 1, ChangedAccount::COLUMNS);
     format!(
@@ -163,13 +166,15 @@ impl<'a> Changes<'a> {
             let user = &state.user_id;
             for entry in state.journal() {
                 changes.entries.push((user, entry));
-                let lines = entry.lines.iter();
-                changes.lines.extend(lines.map(|line| (user, entry.seq, line)));
+                if entry.sole_grant().is_none() {
+                    let lines = entry.lines.iter();
+                    changes.lines.extend(lines.map(|line| (user, entry.seq, line)));
+                }
             }
             let grants = state.changed_grants().into_iter();
             changes.grants.extend(grants.map(|grant| (user, grant)));
             if state.account != state.loaded {
-                changes.accounts.push((user, &state.account));
+                changes.accounts.push((user, &state.account, state.head()));
             }
         }
         changes
@@ -183,7 +188,7 @@ impl<'a> Changes<'a> {
     fn given(&self, rows: Vec<BookedRow>) -> Result<Ids, DbError> {
         let first = rows.as_slice().first();
         let count = |rows: fn(&BookedRow) -> i64| usize::try_from(first.map_or(0, rows)).unwrap_or(0);
-        DbError::expect_rows("insert credits.entry_grants", self.lines.len(), count(|row| row.lines))?;
+        DbError::expect_rows("insert credits.entry_lines", self.lines.len(), count(|row| row.lines))?;
         DbError::expect_rows("update credits.grants", self.grants.len(), count(|row| row.grants))?;
         DbError::expect_rows("update credits.accounts", self.accounts.len(), count(|row| row.accounts))?;
         let mut ids = Ids::new();

@@ -1,4 +1,4 @@
-//! Table `credits.entry_grants`, read; it is appended to by [`super::book`].
+//! View `credits.entry_grants`, read: the grants that entries name, and the table `credits.entry_lines`. [`super::book`] adds both.
 
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};

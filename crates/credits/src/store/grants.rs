@@ -102,7 +102,7 @@ pg::written_columns! {
         paid: Bool = grant.paid,
         priority: SmallInt = i16::from(grant.priority),
         amount: BigInt = grant.amount.micro(),
-        remaining: BigInt = grant.remaining.micro(),
+        stored_remaining: BigInt = grant.remaining.micro(),
         held: BigInt = grant.held.micro(),
         effective_at: Timestamptz = grant.effective_at,
         expires_at: Nullable<Timestamptz> = grant.expires_at,
@@ -173,7 +173,7 @@ pub(super) static LOAD_LIVE: LazyLock<String> = LazyLock::new(|| {
         "
 SELECT n.now, n.locked, {}
 FROM (SELECT coalesce($2, clock_timestamp()) AS now, pg_current_xact_id_if_assigned() IS NOT NULL AS locked) AS n
-LEFT JOIN credits.grants g ON g.user_id = ANY($1) AND g.live",
+LEFT JOIN credits.current_grants g ON g.user_id = ANY($1) AND g.live",
         GrantRow::list("g")
     )
 });

@@ -67,7 +67,7 @@ WITH wanted AS MATERIALIZED (
     FROM credits.accounts a WHERE a.user_id = ANY($1)
 )
 SELECT a.*, {grant}, {no_hold}, NULL AS line_grant_id, NULL AS line_amount
-FROM wanted a LEFT JOIN credits.grants g ON g.user_id = a.user_id AND g.live
+FROM wanted a LEFT JOIN credits.current_grants g ON g.user_id = a.user_id AND g.live
 UNION ALL
 SELECT a.*, {no_grant}, {hold}, l.grant_id, l.held_delta
 FROM wanted a JOIN credits.holds h ON h.user_id = a.user_id AND h.state = 'open'

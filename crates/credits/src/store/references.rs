@@ -59,7 +59,7 @@ pub(super) static LOAD: LazyLock<String> = LazyLock::new(|| {
         "
 SELECT {}, {}
 FROM unnest($1::text[], $2::text[]) AS w (user_id, reference_id)
-JOIN credits.grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_id
+JOIN credits.current_grants g ON g.user_id = w.user_id AND g.reference_id = w.reference_id
 LEFT JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.booked_seq",
         NotedGrantRow::list("g"),
         Entry::list("e")

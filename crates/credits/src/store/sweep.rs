@@ -23,7 +23,7 @@ pub async fn find_due(
          (SELECT user_id FROM credits.holds WHERE state = 'open' AND expires_at <= (SELECT now FROM clock) \
            AND user_id <> ALL($3) ORDER BY expires_at LIMIT $2) \
          UNION (SELECT user_id FROM credits.grants WHERE live AND expires_at <= (SELECT now FROM clock) \
-           AND booked_seq IS NOT NULL AND remaining > held AND user_id <> ALL($3) ORDER BY expires_at LIMIT $2) \
+           AND booked_seq IS NOT NULL AND stored_remaining > held AND user_id <> ALL($3) ORDER BY expires_at LIMIT $2) \
          UNION (SELECT user_id FROM credits.grants WHERE booked_seq IS NULL \
            AND effective_at <= (SELECT now FROM clock) AND user_id <> ALL($3) ORDER BY effective_at LIMIT $2)",
     )

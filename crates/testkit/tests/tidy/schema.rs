@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The journal: written once.
-const JOURNAL: [&str; 2] = ["credits.entries", "credits.entry_grants"];
+const JOURNAL: [&str; 2] = ["credits.entries", "credits.entry_lines"];
 
 const I5: Rule = Rule {
     name: "I5",

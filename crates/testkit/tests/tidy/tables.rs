@@ -10,7 +10,7 @@ const OWNED: &[&str] = &[
     "credits.accounts",
     "credits.budgets",
     "credits.entries",
-    "credits.entry_grants",
+    "credits.entry_lines",
     "credits.global_references",
     "credits.grants",
     "credits.holds",
@@ -33,6 +33,8 @@ const SHARED: &[&str] = &[
     "usage.price_book",
     "usage.price_rates",
     "usage.prices",
+    "webhooks.receivers",
+    "webhooks.receivers_edition",
 ];
 
 /// One of each database: sums and numbers across users, which are added up and can be made again from owned tables, and what

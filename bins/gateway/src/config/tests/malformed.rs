@@ -32,6 +32,12 @@ const LINES: &[(&str, &str, &str)] = &[
     ("LOG_LEVEL", "loud", "LOG_LEVEL: \"loud\" is not one of error, warn, info, debug, trace"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT: \"xml\" is not one of auto, text, json"),
     ("DEFAULT_LANGUAGE", "fr", "DEFAULT_LANGUAGE: \"fr\" is not one of en, zh"),
+    ("WEBHOOK_URL", "receiver", "WEBHOOK_URL: \"receiver\" is not an http or https URL"),
+    (
+        "WEBHOOK_URL",
+        "https://u:p@x.example.com/",
+        "WEBHOOK_URL: \"https://u:p@x.example.com/\" has a user name or password in it",
+    ),
     ("SUPABASE_URL", "ftp://x", "SUPABASE_URL: \"ftp://x\" is not an http or https URL"),
     (
         "SUPABASE_URL",

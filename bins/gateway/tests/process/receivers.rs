@@ -1,0 +1,23 @@
+//! The receiver of events of the configuration, across restarts.
+
+use super::gateway_process::{Gateway, database};
+
+#[tokio::test]
+async fn events_are_stored_exactly_while_there_is_a_receiver() {
+    let (db, secret) = (database().await, ("SUPABASE_JWT_SECRET", "a shared secret of more than 32 bytes"));
+    let mut stored = Vec::new();
+    for receiver in [None, Some("http://127.0.0.1:1/events"), Some("https://receiver.example.com/"), None] {
+        let variables: Vec<_> =
+            [secret].into_iter().chain(receiver.map(|url| ("WEBHOOK_URL", url))).collect();
+        let mut gateway = Gateway::on(db.url(), &variables).await;
+        gateway.ensure("someone").await;
+        for _ in 0..2 {
+            gateway.consume("someone", 1).expect(200).await;
+        }
+        stored.push(db.ask("SELECT count(*) FROM webhooks.events").await);
+        assert_eq!(gateway.log().contains("events are stored for WEBHOOK_URL"), stored.len() == 2);
+        assert_eq!(gateway.log().contains("no events are stored for it"), stored.len() == 4);
+        gateway.stop();
+    }
+    assert_eq!(stored, [0, 2, 4, 4]);
+}

@@ -1,0 +1,1 @@
+ALTER TABLE credits.entries DROP COLUMN grant_id;

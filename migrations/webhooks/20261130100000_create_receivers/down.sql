@@ -1,0 +1,3 @@
+DROP FUNCTION webhooks.receivers_stamp();
+DROP TABLE webhooks.receivers_edition;
+DROP TABLE webhooks.receivers;
