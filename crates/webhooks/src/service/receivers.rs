@@ -15,7 +15,10 @@ use crate::{
 ///
 /// Clones share the same copy. It belongs to one database.
 #[derive(Debug, Clone, Default)]
-pub struct Receivers(Arc<RwLock<Option<(Uuid, Arc<Wanted>)>>>);
+pub struct Receivers(Arc<RwLock<Option<Edition>>>);
+
+/// Stamp of an edition, and the events that are wanted.
+type Edition = (Uuid, Arc<Wanted>);
 
 impl Receivers {
     /// The events that are wanted until the end of the transaction of this connection.
