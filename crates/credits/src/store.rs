@@ -228,6 +228,7 @@ pub async fn save(conn: Shared<'_>, batch: &Batch) -> Result<Saved, DbError> {
 pub fn statements() -> Vec<(&'static str, &'static str)> {
     vec![
         ("book", &book::BOOK),
+        ("book_charges", &book::BOOK_CHARGES),
         ("insert_budgets", &budgets::INSERT),
         ("insert_grants", &grants::INSERT),
         ("insert_holds", &holds::INSERT),

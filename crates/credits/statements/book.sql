@@ -6,24 +6,23 @@ WITH entries AS (
       $8::bigint[], $9::uuid[], $10::bigint[], $11::text[], $12::bigint[], $13::bigint[],
       $14::boolean[], $15::text[], $16::jsonb[], $17::text[], $18::timestamptz[], $19::timestamptz[])
     RETURNING user_id, seq, id, metadata::text AS metadata
-), lines AS (
-    INSERT INTO credits.entry_lines (user_id, seq, grant_id, delta, held_delta)
-    SELECT * FROM unnest($20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[]) RETURNING 1
-), grants AS (
-    UPDATE credits.grants AS old SET stored_remaining = new.stored_remaining, held = new.held, booked_seq = new.booked_seq
-    FROM unnest($25::text[], $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[]) AS new (user_id, id, stored_remaining, held, booked_seq)
-    WHERE old.user_id = new.user_id AND old.id = new.id RETURNING 1
 ), accounts AS (
     UPDATE credits.accounts AS old SET posted = new.posted, held = new.held, lifetime_granted = new.lifetime_granted,
       entry_seq = new.entry_seq, grant_seq = new.grant_seq, next_due_at = new.next_due_at,
       as_of = new.as_of, head_grant_id = new.head_grant_id, head_remaining = new.head_remaining
-    FROM unnest($30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[],
-      $36::timestamptz[], $37::timestamptz[], $38::bigint[], $39::bigint[]) AS new (user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of, head_grant_id,
+    FROM unnest($20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[],
+      $26::timestamptz[], $27::timestamptz[], $28::bigint[], $29::bigint[]) AS new (user_id, posted, held, lifetime_granted, entry_seq, grant_seq, next_due_at, as_of, head_grant_id,
       head_remaining)
     WHERE old.user_id = new.user_id RETURNING 1
+), lines AS (
+    INSERT INTO credits.entry_lines (user_id, seq, grant_id, delta, held_delta)
+    SELECT * FROM unnest($30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[]) RETURNING 1
+), grants AS (
+    UPDATE credits.grants AS old SET stored_remaining = new.stored_remaining, held = new.held, booked_seq = new.booked_seq
+    FROM unnest($35::text[], $36::bigint[], $37::bigint[], $38::bigint[], $39::bigint[]) AS new (user_id, id, stored_remaining, held, booked_seq)
+    WHERE old.user_id = new.user_id AND old.id = new.id RETURNING 1
 )
 SELECT c.lines, c.grants, c.accounts, e.user_id, e.seq, e.id, e.metadata
 FROM (
-    SELECT (SELECT count(*) FROM lines) AS lines, (SELECT count(*) FROM grants) AS grants,
-           (SELECT count(*) FROM accounts) AS accounts
+    SELECT (SELECT count(*) FROM lines) AS lines, (SELECT count(*) FROM grants) AS grants, (SELECT count(*) FROM accounts) AS accounts
 ) AS c LEFT JOIN entries AS e ON true

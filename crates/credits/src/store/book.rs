@@ -110,32 +110,53 @@ struct Changes<'a> {
     accounts: Vec<(&'a UserId, &'a Account, Option<Head>)>,
 }
 
-/// The parts name no row of one another, so their order does not matter.
 pub(super) static BOOK: LazyLock<String> = LazyLock::new(|| {
     let mut given = Placeholders::default();
-    let entries = given.insert("credits.entries", NewEntry::COLUMNS);
+    let (entries, accounts) = entries_and_accounts(&mut given);
     let lines = given.insert("credits.entry_lines", NewLine::COLUMNS);
     let grants = given.update("credits.grants", 2, ChangedGrant::COLUMNS);
-    let accounts = given.update("credits.accounts", 1, ChangedAccount::COLUMNS);
+    let further = format!(
+        ", lines AS (
+    {lines} RETURNING 1
+), grants AS (
+    {grants} RETURNING 1
+)"
+    );
+    statement(
+        &entries,
+        &accounts,
+        &further,
+        ["(SELECT count(*) FROM lines)", "(SELECT count(*) FROM grants)"],
+    )
+});
+
+/// The same for changes without lines and grants: charges that fit into the heads of their accounts.
+pub(super) static BOOK_CHARGES: LazyLock<String> = LazyLock::new(|| {
+    let (entries, accounts) = entries_and_accounts(&mut Placeholders::default());
+    statement(&entries, &accounts, "", ["0::bigint", "0::bigint"])
+});
+
+fn entries_and_accounts(given: &mut Placeholders) -> (String, String) {
+    let entries = given.insert("credits.entries", NewEntry::COLUMNS);
+    (entries, given.update("credits.accounts", 1, ChangedAccount::COLUMNS))
+}
+
+/// The parts name no row of one another, so their order does not matter.
+fn statement(entries: &str, accounts: &str, further: &str, [lines, grants]: [&str; 2]) -> String {
     format!(
         "
 WITH entries AS (
     {entries}
     RETURNING user_id, seq, id, metadata::text AS metadata
-), lines AS (
-    {lines} RETURNING 1
-), grants AS (
-    {grants} RETURNING 1
 ), accounts AS (
     {accounts} RETURNING 1
-)
+){further}
 SELECT c.lines, c.grants, c.accounts, e.user_id, e.seq, e.id, e.metadata
 FROM (
-    SELECT (SELECT count(*) FROM lines) AS lines, (SELECT count(*) FROM grants) AS grants,
-           (SELECT count(*) FROM accounts) AS accounts
+    SELECT {lines} AS lines, {grants} AS grants, (SELECT count(*) FROM accounts) AS accounts
 ) AS c LEFT JOIN entries AS e ON true"
     )
-});
+}
 
 /// Writes what commands did since loading, but for grants and holds that are new and holds that were resolved.
 pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids, DbError> {
@@ -144,13 +165,16 @@ pub async fn book(mut conn: Shared<'_>, states: &[&AccountState]) -> Result<Ids,
         return Ok(Ids::new());
     }
     let Changes { entries, lines, grants, accounts } = &changes;
-    let rows: Vec<BookedRow> = pg::sql(&BOOK)
+    let are_charges = lines.is_empty() && grants.is_empty();
+    let text: &'static str = if are_charges { &BOOK_CHARGES } else { &BOOK };
+    let mut sql = pg::sql(text)
         .bind_rows::<NewEntry>(entries.iter().copied())
-        .bind_rows::<NewLine>(lines.iter().copied())
-        .bind_rows::<ChangedGrant>(grants.iter().copied())
-        .bind_rows::<ChangedAccount>(accounts.iter().copied())
-        .load(&mut conn)
-        .await?;
+        .bind_rows::<ChangedAccount>(accounts.iter().copied());
+    if !are_charges {
+        sql =
+            sql.bind_rows::<NewLine>(lines.iter().copied()).bind_rows::<ChangedGrant>(grants.iter().copied());
+    }
+    let rows: Vec<BookedRow> = sql.load(&mut conn).await?;
     changes.given(rows)
 }
 
