@@ -44,7 +44,7 @@ pub struct App {
     pub pool: Pool,
     /// The share of them for lists, statistics and exports.
     pub lists: Pool,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
     pub ids: Arc<dyn Ids>,
@@ -66,13 +66,13 @@ pub struct App {
     pub statuses: StatusReads,
     /// Readiness for requests.
     pub readiness: ReadinessProbe,
-    /// What `/metrics` shows.
+    /// Content of `/metrics`.
     pub metrics: Metrics,
     /// Counts what the ledger did for requests.
     pub moved: Moved,
     /// The OpenAPI document, made when it is first asked for.
     pub openapi: OnceLock<Packed>,
-    /// How many slow reads each user runs.
+    /// Number of slow reads each user runs.
     pub read_slots: ReadSlots,
     /// The settings of HTTP.
     pub settings: Settings,
@@ -114,7 +114,7 @@ impl App {
         metrics: Metrics,
     ) -> Result<Self, StartError> {
         administrators::apply(&pool, &*clock, &config.auth.admin_user_ids).await?;
-        receivers::apply(&pool, &*clock, config.webhook_url.is_some()).await?;
+        receivers::begin(&pool, &*clock, config.webhook_url.is_some()).await?;
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
@@ -172,13 +172,13 @@ impl App {
         })
     }
 
-    /// Whether new requests are wanted; false from the beginning of a shutdown on.
+    /// Returns true if new requests are wanted; false from the beginning of a shutdown on.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Acquire)
     }
 
-    /// Tells load balancers, through `/readyz`, to send requests elsewhere.
+    /// Makes `/readyz` ask load balancers to send requests elsewhere.
     pub fn begin_shutdown(&self) {
         self.serving.store(false, Ordering::Release);
     }

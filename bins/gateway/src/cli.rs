@@ -56,7 +56,7 @@ enum Command {
     Openapi,
     /// Prints a generated page of the documentation as Markdown
     Docs {
-        /// Which page
+        /// The page
         page: Page,
     },
 }

@@ -25,7 +25,7 @@ pub fn raise_limit() {
     }
 }
 
-/// How many connections of clients fit next to those of the database.
+/// Returns the number of client connections that fit next to those of the database.
 #[must_use]
 pub fn for_connections(database_pool_size: usize) -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE)

@@ -10,5 +10,5 @@ pub mod database;
 pub mod descriptors;
 pub mod housekeeping;
 pub mod http;
-mod receivers;
+pub mod receivers;
 pub mod telemetry;

@@ -1,4 +1,4 @@
-//! What the process tells about itself: log lines on stderr, metrics for Prometheus.
+//! Log lines on stderr, and metrics for Prometheus.
 
 mod logs;
 mod metrics;

@@ -5,10 +5,10 @@ use std::fmt;
 use kernel::{Credits, Usd};
 use serde::{Serialize, Serializer};
 
-/// Which plan. Its text is part of the contract and is never changed.
+/// Name of a plan. Its text is part of the contract and is never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PlanCode {
-    /// What everybody has from the start.
+    /// The plan of new users.
     Free,
     /// For a person who works with it.
     Pro,
@@ -19,21 +19,21 @@ pub enum PlanCode {
 /// One plan. It serializes as a member of `plans` in HTTP contract 8.1; its code is the name of that member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// Which plan it is.
+    /// The plan.
     #[serde(skip)]
     pub code: PlanCode,
     /// The name to show.
     pub name: &'static str,
-    /// What one month costs.
+    /// Price of a month.
     pub price_monthly: Usd,
     /// Credits of one period; a whole number.
     #[serde(serialize_with = "Credits::serialize_plain")]
     pub credits: Credits,
-    /// What it offers, as words for the client to translate.
+    /// Features, as words for the client to translate.
     pub features: &'static [&'static str],
     /// Length of one period, in days.
     pub duration_days: u16,
-    /// Whether it is the one to point out.
+    /// True if it is the one to point out.
     pub recommended: bool,
 }
 

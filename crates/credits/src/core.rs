@@ -129,7 +129,7 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
 /// The least amount there is.
 const MICRO: Credits = Credits::from_micro(1);
 
-/// What is kept with the entries of a command: what the caller attached, and why he gives back or corrects.
+/// Metadata of the entries of a command: those of the caller, and the reason of a refund or correction.
 fn noted(command: &Command) -> FreeForm {
     match &command.action {
         Action::Refund { transaction_id, reason, .. } => {

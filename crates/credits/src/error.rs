@@ -16,10 +16,10 @@ pub enum Refusal {
     /// More was asked for than may be spent.
     #[error("{required} credits are required and {available} are available")]
     InsufficientCredits {
-        /// What may be spent: the balance less what is held.
+        /// Available credit: the balance less held credit.
         #[serde(with = "kernel::stored::micro_credits")]
         available: Credits,
-        /// What was asked for.
+        /// The amount asked for.
         #[serde(with = "kernel::stored::micro_credits")]
         required: Credits,
         /// Booked credit, held or not.
@@ -32,15 +32,15 @@ pub enum Refusal {
     /// More would be spent or held than a budget has left.
     #[error("the budget of a {period} is {limit} credits: {spent} are spent and {held} are held")]
     BudgetExceeded {
-        /// Which budget.
+        /// Period of the budget.
         period: BudgetPeriod,
         /// Most that may be spent in a window.
         #[serde(with = "kernel::stored::micro_credits")]
         limit: Credits,
-        /// What was spent in the window.
+        /// Spending in the window.
         #[serde(with = "kernel::stored::micro_credits")]
         spent: Credits,
-        /// What open holds set aside, which counts too.
+        /// Credit in open holds, which counts too.
         #[serde(with = "kernel::stored::micro_credits")]
         held: Credits,
         /// When the next window begins; `None` for a lifetime.
@@ -67,14 +67,14 @@ pub enum Refusal {
     #[error("there is no account of user {user_id}")]
     #[serde(skip)]
     UserNotFound {
-        /// Whose account is missing.
+        /// User without an account.
         user_id: UserId,
     },
     /// The amount is zero, negative or above the limit of one command. Callers check this before.
     #[error("{amount} credits cannot be moved; the limit is {limit}")]
     #[serde(skip)]
     InvalidAmount {
-        /// What was asked for.
+        /// The amount asked for.
         amount: Credits,
         /// The greatest amount of one command.
         limit: Credits,
@@ -90,13 +90,13 @@ pub enum Refusal {
     /// There is no such hold.
     #[error("there is no hold {hold_id}")]
     HoldNotFound {
-        /// Which hold is missing.
+        /// Id of the missing hold.
         hold_id: Uuid,
     },
     /// The hold was captured, released, or has expired.
     #[error("the hold is {hold_status} since {}", rfc3339(*.resolved_at))]
     HoldNotOpen {
-        /// What became of it.
+        /// Its state.
         hold_status: HoldStatus,
         /// When.
         #[serde(with = "kernel::stored::micros")]
@@ -106,7 +106,7 @@ pub enum Refusal {
     #[error("hold {hold_id} was made by a service: users end only holds of users")]
     #[serde(skip)]
     HoldOfService {
-        /// Which hold.
+        /// Id of the hold.
         hold_id: Uuid,
     },
     /// The account has as many open holds as callers of one class may make.
@@ -119,19 +119,19 @@ pub enum Refusal {
     /// There is no charge with this transaction id.
     #[error("there is no charge {transaction_id}")]
     TransactionNotFound {
-        /// Which transaction is missing, or is no charge.
+        /// Id of the transaction that is missing, or is no charge.
         transaction_id: Uuid,
     },
     /// More would be given back than was charged, over all refunds of the charge.
     #[error("{refundable} of {charged} credits can be refunded")]
     RefundExceedsCharge {
-        /// What can still be given back.
+        /// The amount that can still be refunded.
         #[serde(with = "kernel::stored::micro_credits")]
         refundable: Credits,
-        /// What was charged.
+        /// The amount charged.
         #[serde(with = "kernel::stored::micro_credits")]
         charged: Credits,
-        /// What was given back before.
+        /// The amount refunded before.
         #[serde(with = "kernel::stored::micro_credits")]
         refunded: Credits,
     },
@@ -164,7 +164,7 @@ impl PeriodFault {
 }
 
 impl Refusal {
-    /// Whether the refusal depended on the state of the account, so that a repeat under the same idempotency key must be
+    /// Returns true if the refusal depended on the state of the account, so that a repeat under the same idempotency key must be
     /// refused again even if it could be done by now (HTTP contract 1.11).
     #[must_use]
     pub fn is_remembered(&self) -> bool {

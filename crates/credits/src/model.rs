@@ -1,4 +1,4 @@
-//! What callers say to the ledger and hear from it. No diesel, no HTTP.
+//! Commands to the ledger and its answers. No diesel, no HTTP.
 
 pub mod account;
 pub mod balance;

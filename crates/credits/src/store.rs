@@ -34,10 +34,10 @@ use crate::{
     store::columns::Shared,
 };
 
-/// What a batch needs from the database.
+/// Needs of a batch from the database.
 #[derive(Debug, Default)]
 pub struct Wanted {
-    /// Whose accounts, in lock order.
+    /// Owners of the accounts, in lock order.
     users: BTreeSet<UserId>,
     /// Accounts to be opened if they are missing.
     opened: BTreeSet<UserId>,
@@ -64,7 +64,7 @@ pub struct Batch {
     pub global_references: global_references::Uses,
 }
 
-/// What the database gave to what is new.
+/// Values from the database for new rows.
 #[derive(Debug)]
 pub struct Saved {
     /// To entries.
@@ -76,7 +76,7 @@ pub struct Saved {
 }
 
 impl Wanted {
-    /// What these commands need.
+    /// Needs of these commands.
     pub fn of<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Self {
         let mut wanted = Self::default();
         for command in commands.into_iter().filter(|command| core::check(&command.action).is_ok()) {

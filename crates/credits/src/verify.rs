@@ -33,14 +33,14 @@ pub struct Verification {
     report: Report,
 }
 
-/// What a [`Verification`] has found so far.
+/// Findings of a [`Verification`] so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Accounts that were checked.
     pub accounts: u64,
     /// Entries that were checked.
     pub entries: u64,
-    /// How many violations were found. Each rule tells at most 20 of a chunk, so there may be more.
+    /// Number of violations found. Each rule tells at most 20 of a chunk, so there may be more.
     pub found: u64,
     /// The first of them, by account and entry; at most [`VIOLATIONS_MAX`].
     pub violations: Vec<Violation>,
@@ -65,7 +65,7 @@ impl Verification {
         Ok(self.after.is_some())
     }
 
-    /// What was found so far.
+    /// The findings so far.
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
@@ -73,14 +73,14 @@ impl Verification {
 }
 
 impl Report {
-    /// Whether no rule is broken.
+    /// Returns true if no rule is broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.found == 0
     }
 }
 
-/// What was checked, and what is wrong with it.
+/// Checked rows and violations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     /// Accounts that were checked.
@@ -89,18 +89,18 @@ pub struct Chunk {
     pub entries: u64,
     /// The account to go on behind; `None` when all accounts are checked.
     pub last_user: Option<UserId>,
-    /// What breaks a rule, by account and entry: at most 20 a rule.
+    /// Violations by account and entry, at most 20 a rule.
     pub violations: Vec<Violation>,
 }
 
 /// Something that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which rule, for example `credits L2: each entry continues the one before`.
+    /// The rule, for example `credits L2: each entry continues the one before`.
     pub rule: &'static str,
-    /// Whose account.
+    /// Owner of the account.
     pub user_id: String,
-    /// Which entry, if it is about one.
+    /// The entry, if it is about one.
     pub seq: Option<i64>,
     /// Description of the violation, with amounts in credits.
     pub detail: String,
@@ -116,7 +116,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How many accounts there are, for whoever wants to know how far a [`Verification`] has come.
+/// Returns the number of accounts, for whoever wants to know how far a [`Verification`] has come.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.

@@ -1,4 +1,4 @@
-//! What the ledger did, as events for others: one for each change of posted, in the order of the journal.
+//! Events of the ledger: one for each change of posted, in the order of the journal.
 //!
 //! Pure; the flow that calls it writes the events in the transaction of their cause. Source: HTTP contract 10.
 

@@ -1,4 +1,4 @@
-//! What changes money, usage or messages: operations that wait together are done in one commit.
+//! Changes of money, usage and messages: operations that wait together are done in one commit.
 //!
 //! Guarantees that the outcome of each operation is that of running it alone, in the order of arrival per user, and that
 //! it is durable when it is answered, with the answer under its idempotency key. Reads identity; touches credits, sessions,

@@ -1,4 +1,4 @@
-//! Whether requests should be sent here: the database takes writes, the schema is this version's, and no queue is stuck.
+//! Readiness for requests: the database takes writes, the schema is this version's, and no queue is stuck.
 //!
 //! Guarantees an answer within [`ANSWER_MAX`], also while every connection hangs, and no more than one probe at a time
 //! and a second, however many ask.
@@ -18,25 +18,25 @@ use crate::{BalanceReads, MIGRATIONS, StatusReads, Writes};
 pub const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Longest time a probe may take.
 const PROBE_MAX: Duration = Duration::from_millis(1_800);
-/// How long the result of a probe holds.
+/// Time that the result of a probe holds.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 /// A batch that is under way for longer than this is stuck; usually it takes milliseconds.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// As many attempts of a queue that failed through the database, none succeeding between, are no accident.
 const FAILURES_MAX: u32 = 3;
-/// How long they count. Where nobody tries, the probe decides.
+/// Time for which they count. Without attempts the probe decides.
 const FAILURES_COUNT_FOR: Duration = Duration::from_secs(10);
 /// Pause between probes that need room on the disk, while nothing is suspicious.
 const PAGE_EVERY: Duration = Duration::from_secs(30);
 /// Callers that wait for an answer; further ones are told that it is not ready.
 const CALLERS_MAX: usize = 1_024;
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Readiness {
-    /// Whether the database takes writes and every queue moves.
+    /// True if the database takes writes and every queue moves.
     pub database: bool,
-    /// Whether the schema has every migration of this version.
+    /// True if the schema has every migration of this version.
     pub migrations: bool,
 }
 
@@ -74,7 +74,7 @@ impl ReadinessProbe {
         Self(ask)
     }
 
-    /// Whether requests should be sent here, as of a second ago at most.
+    /// Returns true if requests should be sent here, as of a second ago at most.
     pub async fn ask(&self) -> Readiness {
         let (caller, answer) = oneshot::channel();
         if self.0.try_send(caller).is_err() {
@@ -93,7 +93,7 @@ struct Prober<H> {
     last: Option<(Instant, Readiness)>,
     /// When the last probe that needed room on the disk succeeded.
     last_page: Option<Instant>,
-    /// What the log was told last.
+    /// Last value in the log.
     told: Option<bool>,
 }
 

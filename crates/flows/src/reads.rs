@@ -51,7 +51,7 @@ impl BalanceReads {
         self.0.ask(user_id.as_str(), (user_id.clone(), check)).await
     }
 
-    /// How the queue fares.
+    /// State of the queue.
     #[must_use]
     pub fn health(&self) -> QueueHealth {
         self.0.health()
@@ -73,7 +73,7 @@ impl StatusReads {
         self.0.ask(user_id.as_str(), user_id.clone()).await
     }
 
-    /// How the queue fares.
+    /// State of the queue.
     #[must_use]
     pub fn health(&self) -> QueueHealth {
         self.0.health()

@@ -10,12 +10,12 @@ use webhooks::{EventKind, NewEvent, Nothing, Receivers};
 
 use crate::events;
 
-/// What a login asks for.
+/// Parameters of a login.
 #[derive(Debug, Clone)]
 pub struct SignUp {
-    /// Who logs in.
+    /// The user who logs in.
     pub user: NewUser,
-    /// What a new user is granted; zero for nothing.
+    /// Initial grant of a new user; zero for none.
     pub initial: Credits,
     /// In which capacity the caller acts.
     pub actor: Actor,
@@ -26,7 +26,7 @@ pub struct SignUp {
 pub struct SignedUp {
     /// The user, as stored.
     pub user: User,
-    /// Whether this call made him.
+    /// True if this call created the user.
     pub created: bool,
     /// His balance.
     pub balance: credits::Balance,

@@ -27,7 +27,7 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(5);
 /// Most due items of each kind in one round. A round that booked something is followed by the next one at once.
 const ITEMS_MAX: i64 = 256;
-/// How long an account that could not be booked is left alone. Its own requests tell of the damage meanwhile.
+/// Time that an account that could not be booked is left alone. Its own requests tell of the damage meanwhile.
 const SET_ASIDE_FOR: time::Duration = time::Duration::minutes(10);
 /// Most accounts that are left alone at a time. With more damage than that the books need an operator, not a sweeper.
 const SET_ASIDE_MAX: usize = 1_000;
@@ -44,7 +44,7 @@ pub struct Sweeper {
     idle: BTreeSet<UserId>,
 }
 
-/// What a round did.
+/// Results of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Round {
     /// Accounts that were booked.
@@ -168,7 +168,7 @@ impl std::fmt::Debug for Sweeper {
     }
 }
 
-/// Whether no account is to blame: the database could not be reached or does not write, or nobody knows whether it
+/// Returns true if no account is to blame: the database could not be reached or does not write, or nobody knows whether it
 /// committed. A statement that takes too long may be an account's doing.
 fn is_about_the_way(error: &DbError) -> bool {
     error.is_transient()

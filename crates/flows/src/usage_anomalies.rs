@@ -75,8 +75,8 @@ async fn note_in(
     rule: AnomalyRule,
     users: &[UserId],
 ) -> Result<Vec<Anomaly>, DbError> {
-    let wanted = Receivers::default().wanted(tx.shared()).await?;
     let anomalies = usage::note_anomalies(tx, clock, hour, rule, users).await?;
+    let wanted = Receivers::default().wanted(tx.shared()).await?;
     let at = clock.now();
     let events = anomalies.iter().map(|one| event(one, rule, at)).collect();
     webhooks::enqueue(tx, &wanted, events).await?;

@@ -1,4 +1,4 @@
-//! What happened across users: what was used, and who came.
+//! Activity across users: their usage, and their number.
 //!
 //! Guarantees that all figures are of one snapshot. Reads identity and usage.
 
@@ -8,7 +8,7 @@ use usage::{SummaryQuery, UsageRefusal};
 /// A summary of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageSummary {
-    /// What was used.
+    /// The usage.
     pub usage: usage::Summary,
     /// Users made on each day of it, in the same order.
     pub new_users: Vec<i64>,

@@ -60,7 +60,7 @@ pub async fn fold_deltas(pool: &Pool) -> Result<i64, DbError> {
     Ok(sums?.saturating_add(came?))
 }
 
-/// What transactions leave.
+/// Traces of transactions.
 #[derive(Debug, Clone, Copy)]
 enum Left {
     Sums,

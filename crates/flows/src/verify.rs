@@ -20,7 +20,7 @@ pub struct Verification {
     charges: Charges,
 }
 
-/// What is audited now.
+/// The part that is audited now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stage {
     /// The rules of the ledger.
@@ -34,7 +34,7 @@ pub enum Stage {
     Done,
 }
 
-/// What a [`Verification`] has found so far.
+/// Findings of a [`Verification`] so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Accounts that were checked.
@@ -43,7 +43,7 @@ pub struct Report {
     pub entries: u64,
     /// Records of usage that were checked.
     pub records: u64,
-    /// How many violations were found. Each rule tells at most 20 of a range, so there may be more.
+    /// Number of violations found. Each rule tells at most 20 of a range, so there may be more.
     pub found: u64,
     /// The first of them: those of the ledger by account and entry, then those of usage by user and quarter, then
     /// those of charges by user and entry.
@@ -53,13 +53,13 @@ pub struct Report {
 /// Something that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which rule, for example `credits L2: each entry continues the one before`.
+    /// The rule, for example `credits L2: each entry continues the one before`.
     pub rule: &'static str,
-    /// Whose; absent if it is about sums across users.
+    /// The user; absent for sums across users.
     pub user_id: Option<String>,
-    /// Which entry of the ledger, if it is about one.
+    /// The entry of the ledger, if it is about one.
     pub seq: Option<i64>,
-    /// Which quarter of an hour of usage, if it is about one.
+    /// The quarter of an hour of usage, if it is about one.
     pub at: Option<OffsetDateTime>,
     /// Description of the violation, with amounts in credits.
     pub detail: String,
@@ -86,13 +86,13 @@ impl Verification {
         Ok(self.stage != Stage::Done)
     }
 
-    /// What is audited now.
+    /// The part that is audited now.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// What was found so far.
+    /// The findings so far.
     #[must_use]
     pub fn report(&self) -> Report {
         let (ledger, usage) = (self.ledger.report(), self.usage.report());
@@ -112,14 +112,14 @@ impl Verification {
 }
 
 impl Report {
-    /// Whether no rule is broken.
+    /// Returns true if no rule is broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.found == 0
     }
 }
 
-/// How much there is to audit, about.
+/// Number of rows to audit, about.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.

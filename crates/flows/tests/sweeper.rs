@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use credits::Defaults;
+use diesel_async::SimpleAsyncConnection as _;
 use flows::sweeper::{Round, Sweeper};
 use kernel::{Ids as _, ManualClock, RandomIds, UserId};
 use testkit::TestDb;
@@ -136,14 +137,16 @@ async fn an_account_whose_figures_hide_what_is_due_is_set_aside_too() {
 async fn a_server_that_only_reads_sets_nobody_aside() {
     let (db, clock) = (database().await, testkit::clock());
     with_ended_holds(&db, &clock, &["a"]).await;
+    // Connected before the change, so that it can take it back.
+    let mut admin = db.connect_as_superuser().await;
     let (_, name) = db.url().rsplit_once('/').unwrap();
     let only_reads = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
-    db.run_as_superuser(&only_reads).await;
+    admin.batch_execute(&only_reads).await.unwrap();
     // All its connections begin after the change.
     let mut sweeper = Sweeper::new(db.pool_of(2), Arc::new(clock.clone()), Defaults::default());
     assert!(sweeper.round().await.is_err());
     let writes_again = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
-    db.run_as_superuser(&writes_again).await;
+    admin.batch_execute(&writes_again).await.unwrap();
     assert_eq!(sweeper.round().await.unwrap(), round(1, 0));
     assert_eq!(newest(&db, &["a"]).await, ["hold_expired"]);
 }

@@ -1,4 +1,4 @@
-//! Which of the stored uses of a key counts for a request. Pure.
+//! Choice of the stored use of a key that counts for a request. Pure.
 
 use kernel::{CallerClass, IdempotencyKey};
 

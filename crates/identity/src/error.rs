@@ -1,4 +1,4 @@
-//! What this domain refuses, as decided answers rather than faults.
+//! Refusals of this domain.
 
 use kernel::{Detail, Failure, Kind};
 

@@ -1,4 +1,4 @@
-//! What can be done with users.
+//! Operations on users.
 
 use diesel_async::AsyncPgConnection;
 use kernel::{Clock, UserId};

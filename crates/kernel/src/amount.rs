@@ -68,7 +68,7 @@ macro_rules! amount {
                 }
             }
 
-            /// Whether this is exactly nothing.
+            /// Returns true if this is exactly nothing.
             #[must_use]
             pub const fn is_zero(self) -> bool {
                 self.0 == 0

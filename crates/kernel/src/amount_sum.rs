@@ -61,11 +61,11 @@ macro_rules! amount_sum {
 }
 
 amount_sum!(
-    /// What any number of [`Credits`] add up to, in micro-credits.
+    /// Sum of any number of [`Credits`], in micro-credits.
     CreditsSum, Credits, 6, from_micro, micro, "micro-credits"
 );
 amount_sum!(
-    /// What any number of [`Usd`] add up to, in nano-dollars.
+    /// Sum of any number of [`Usd`], in nano-dollars.
     UsdSum, Usd, 9, from_nano, nano, "nano-dollars"
 );
 

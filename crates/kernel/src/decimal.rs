@@ -13,7 +13,7 @@ pub(crate) struct DecimalText {
     start: usize,
 }
 
-/// What stands behind a whole number.
+/// The unit after a whole number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whole {
     /// At least one decimal: `1000.0`.

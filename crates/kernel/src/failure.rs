@@ -1,4 +1,4 @@
-//! What may be told about an error, without knowing HTTP.
+//! Kinds of failures, without HTTP.
 
 use time::OffsetDateTime;
 

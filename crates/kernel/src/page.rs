@@ -1,4 +1,4 @@
-//! How much of a list is wanted, and where to go on.
+//! Size and place of a page of a list.
 
 use std::{fmt, str::FromStr};
 
@@ -33,12 +33,12 @@ pub enum Start<P> {
     After(P),
 }
 
-/// What a query answered that counts bytes: the items that fit into [`PAGE_BYTES_MAX`], and how many rows there were.
+/// Result of a query that counts bytes: the items that fit into [`PAGE_BYTES_MAX`], and how many rows there were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found<T> {
     /// The items that were sent, in the order of the list, without a gap.
     pub items: Vec<T>,
-    /// How many rows were found, at most [`Page::rows`], those that did not fit included.
+    /// Number of rows found, at most [`Page::rows`], those that did not fit included.
     pub rows: i64,
 }
 

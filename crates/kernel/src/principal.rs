@@ -1,4 +1,4 @@
-//! Who is calling, and for whom they may act.
+//! Callers, and the users they may act for.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ pub enum Principal {
     Key {
         /// Name of the key, for logs and the audit; never the key itself.
         name: Arc<str>,
-        /// What the key may do.
+        /// Access of the key.
         access: KeyAccess,
     },
 }
 
-/// What the scopes of an API key allow, from least to most.
+/// Rights of the scopes of an API key, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyAccess {
     /// Scope `read`: reading, for any user.
@@ -62,7 +62,7 @@ pub enum CallerClass {
 #[error("{0:?} is not a class of callers")]
 pub struct UnknownCallerClass(String);
 
-/// Whose things an operation may touch.
+/// Users whose data an operation may touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Those of this user only.
@@ -81,7 +81,7 @@ impl Principal {
         }
     }
 
-    /// Whether this caller may act for every user.
+    /// Returns true if this caller may act for every user.
     #[must_use]
     pub fn is_staff(&self) -> bool {
         !matches!(self, Self::User(_))
@@ -93,13 +93,13 @@ impl Principal {
         !matches!(self, Self::Key { access: KeyAccess::Read, .. })
     }
 
-    /// Whether this caller may administrate.
+    /// Returns true if this caller may administrate.
     #[must_use]
     pub fn is_admin(&self) -> bool {
         matches!(self, Self::AdminUser(_) | Self::Key { access: KeyAccess::Admin, .. })
     }
 
-    /// Whether this caller may act for `user`.
+    /// Returns true if this caller may act for `user`.
     #[must_use]
     pub fn may_act_for(&self, user: &UserId) -> bool {
         self.is_staff() || self.user_id() == Some(user)
@@ -111,7 +111,7 @@ impl Principal {
         if self.user_id() == Some(user) { CallerClass::User } else { CallerClass::Service }
     }
 
-    /// Whose things this caller may touch.
+    /// Users whose data this caller may touch.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
@@ -133,7 +133,7 @@ impl Principal {
 }
 
 impl Scope {
-    /// Whether a thing that belongs to `owner` is inside this scope.
+    /// Returns true if a thing that belongs to `owner` is inside this scope.
     #[must_use]
     pub fn covers(&self, owner: &UserId) -> bool {
         match self {

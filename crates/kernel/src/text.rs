@@ -96,7 +96,7 @@ impl FreeForm {
         serde_json::to_string(&map).map_or_else(|_| self.clone(), |text| Self(text.into()))
     }
 
-    /// Whether it has no member or item.
+    /// Returns true if it has no member or item.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let inside = self.0.trim().get(1..).map(str::trim_start);

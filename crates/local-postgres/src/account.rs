@@ -1,4 +1,4 @@
-//! Who runs the server: the caller, or an unprivileged account if the caller is root, which PostgreSQL refuses.
+//! The account of the server: that of the caller, or an unprivileged one if the caller is root, which PostgreSQL refuses.
 
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -63,7 +63,7 @@ impl Account {
             .map_err(Error::io("give the server's account the folder", path))
     }
 
-    /// Whether the account may enter `dir`; asked of the kernel, since mode bits do not tell the whole truth.
+    /// Returns true if the account may enter `dir`; asked of the kernel, since mode bits do not tell the whole truth.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if it may not run the binaries; [`Error::Io`] for any other failure.

@@ -27,7 +27,7 @@ pub fn running_url(data_dir: &Path) -> Result<Option<String>, Error> {
     Ok(content.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 
-/// Whether a start on `data_dir` would find data, and not make an empty database. Makes nothing.
+/// Returns true if a start on `data_dir` would find data, and not make an empty database. Makes nothing.
 ///
 /// # Errors
 /// As [`running_url`].
@@ -38,7 +38,7 @@ pub fn has_cluster(data_dir: &Path) -> Result<bool, Error> {
     Ok(location::recorded(&data_dir)?.cluster_version()?.is_some())
 }
 
-/// Whether a start would trust `data_dir`; a folder that is missing is made by the start. Makes nothing.
+/// Returns true if a start would trust `data_dir`; a folder that is missing is made by the start. Makes nothing.
 ///
 /// # Errors
 /// As [`running_url`].
@@ -46,12 +46,12 @@ pub fn check_data_dir(data_dir: &Path) -> Result<(), Error> {
     location::find(data_dir).map(drop)
 }
 
-/// Tells others. The caller holds the folder.
+/// Publishes the address. The caller holds the folder.
 pub(crate) fn leave(home: &Home, url: &str) -> Result<(), Error> {
     home.folder.write_private(FILE, format!("{url}\n").as_bytes())
 }
 
-/// Tells others no longer.
+/// Withdraws the address.
 pub(crate) fn withdraw(home: &Home) -> Result<(), Error> {
     home.folder.remove_if_there(FILE)
 }

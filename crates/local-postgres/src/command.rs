@@ -1,4 +1,4 @@
-//! How every child is started: as the right account, with an empty environment, and bound to this process's life.
+//! Start of every child: as the right account, with an empty environment, and bound to this process's life.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::server_log::ServerLog;
 use crate::{Binaries, Error};
 
-/// What the kernel sends a child when the thread that started it ends.
+/// Signal that the kernel sends a child when the thread that started it ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OnParentDeath {
     /// Disconnect clients, write everything down, end.

@@ -22,7 +22,7 @@ pub enum Error {
         min = crate::VERSION_MIN
     )]
     BinariesNotFound {
-        /// What was looked at and why it would not do, one sentence each.
+        /// The places that were tried and why they do not fit, one sentence each.
         rejected: Vec<String>,
     },
     /// The cluster was made by another major version than the binaries on this machine.
@@ -44,7 +44,7 @@ pub enum Error {
     InvalidSetting {
         /// The field.
         name: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
     /// Another process uses the folder.
@@ -74,7 +74,7 @@ pub enum Error {
     ForeignOwner {
         /// The folder of the cluster.
         path: PathBuf,
-        /// Who owns it.
+        /// Its owner.
         owner: String,
         /// The account of this process.
         account: String,
@@ -86,7 +86,7 @@ pub enum Error {
     Untrusted {
         /// The folder or file.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The problem and its remedy.
         why: String,
     },
     /// The pointer file names a folder that is gone.
@@ -112,9 +112,9 @@ pub enum Error {
     /// `initdb`, or the single-user run that makes role and database, failed.
     #[error("{tool} failed ({outcome}); its last lines:\n{log_tail}")]
     ToolFailed {
-        /// Which program, doing what.
+        /// Program and its activity.
         tool: &'static str,
-        /// How it ended.
+        /// Its end.
         outcome: String,
         /// The end of what it wrote.
         log_tail: String,
@@ -122,7 +122,7 @@ pub enum Error {
     /// The server ended instead of becoming ready.
     #[error("the server ended while it started ({status}); the last lines of its log:\n{log_tail}")]
     EndedAtStart {
-        /// How it ended.
+        /// Its end.
         status: ExitStatus,
         /// The end of what it logged.
         log_tail: String,
@@ -130,7 +130,7 @@ pub enum Error {
     /// The server lives but did not become ready in time; it was stopped.
     #[error("the server was not ready after {} s; the last lines of its log:\n{log_tail}", .waited.as_secs())]
     NotReady {
-        /// How long it was waited for.
+        /// Time of waiting.
         waited: Duration,
         /// The end of what it logged.
         log_tail: String,
@@ -138,17 +138,17 @@ pub enum Error {
     /// The server did not shut down in time and was ended; the next start recovers.
     #[error("the server did not shut down in {} s and was ended, the next start recovers", .waited.as_secs())]
     StopForced {
-        /// How long the orderly shutdown was given.
+        /// Limit of the orderly shutdown.
         waited: Duration,
     },
     /// A system call failed.
     #[error("could not {doing} {}", .path.display())]
     Io {
-        /// What was being done.
+        /// The activity.
         doing: &'static str,
         /// To which file, folder or program.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: io::Error,
     },

@@ -1,4 +1,4 @@
-//! How the server's end becomes known: one value set once, that any thread may read or wait for.
+//! The end of the server: one value set once, that any thread may read or wait for.
 
 use std::process::ExitStatus;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ pub struct ExitWatch {
 }
 
 impl ExitWatch {
-    /// How the server ended; nothing while it runs.
+    /// End of the server; nothing while it runs.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         *self.lock()
     }

@@ -33,7 +33,7 @@ pub(crate) struct Folder {
     handle: Arc<File>,
 }
 
-/// Who may read a file.
+/// Readers of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// Anyone who can enter the folder.
@@ -73,7 +73,7 @@ impl Folder {
         self.handle.set_permissions(permissions).map_err(Error::io("set the permissions of", &self.path))
     }
 
-    /// Whether the process's own group may change it too, which a group of several people should not.
+    /// Returns true if the process's own group may change it too, which a group of several people should not.
     pub(crate) fn is_group_writable(&self) -> bool {
         self.handle.metadata().is_ok_and(|found| found.mode() & 0o020 != 0)
     }

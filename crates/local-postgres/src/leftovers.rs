@@ -114,7 +114,7 @@ fn pid_in(lock_file: &Path) -> Option<Pid> {
     Some(Pid::from_raw(number.checked_abs()?)).filter(|pid| pid.as_raw() > 0)
 }
 
-/// Whether any process has this id, a zombie included: the question PostgreSQL asks.
+/// Returns true if any process has this id, a zombie included: the question PostgreSQL asks.
 fn is_taken(pid: Pid) -> bool {
     kill(pid, None) != Err(Errno::ESRCH)
 }

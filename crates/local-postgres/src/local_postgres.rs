@@ -14,7 +14,7 @@ use crate::socket::SocketDir;
 use crate::{Binaries, Error, ExitWatch, Settings};
 use crate::{address, binaries, cluster, leftovers, server_settings};
 
-/// How long processes of an earlier server may keep the cluster's shared memory.
+/// Time that processes of an earlier server may keep the cluster's shared memory.
 const OCCUPIED_PATIENCE: Duration = Duration::from_secs(15);
 const OCCUPIED_POLL: Duration = Duration::from_millis(100);
 

@@ -43,7 +43,7 @@ impl Home {
         Ok(content.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
     }
 
-    /// Who owns the cluster; nothing before the first start.
+    /// Owner of the cluster; nothing before the first start.
     ///
     /// # Errors
     /// [`Error::Untrusted`] if there is a link or a file in its place; [`Error::ForeignOwner`] if it is someone else's and this

@@ -12,7 +12,7 @@ const NOTE: &str = "postgres.names";
 /// Long, because after a crash the single-user server recovers first.
 const SINGLE_PATIENCE: Duration = Duration::from_secs(600);
 
-/// What must exist before the server starts.
+/// Folders that must exist before the server starts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Names<'a> {
     pub(crate) role: &'a str,

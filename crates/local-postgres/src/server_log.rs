@@ -15,7 +15,7 @@ use crate::folder::{Folder, Readers};
 const FILE: &str = "postgres.log";
 const EARLIER: &str = "postgres.log.1";
 
-/// How often the size is checked while a server runs.
+/// Interval at which the size is checked while a server runs.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) const TAIL_BYTES_MAX: u64 = 16 * 1024;
 const TAIL_LINES_MAX: usize = 20;
@@ -83,7 +83,7 @@ impl ServerLog {
         Ok(metadata.len())
     }
 
-    /// What was written after `start_bytes`, at most its last 16 KiB.
+    /// Text written after `start_bytes`, at most its last 16 KiB.
     pub(crate) fn since(&self, start_bytes: u64) -> Result<String, Error> {
         let read = |mut file: File| {
             let end = file.metadata()?.len();

@@ -1,4 +1,4 @@
-//! What a caller decides: where the data lives, how the database is called, how durable it is.
+//! Settings of the caller: folder of the data, name of the database, durability.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::server_log::TAIL_BYTES_MAX;
 
-/// What to start, and where.
+/// Program and place of the start.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The folder this server belongs to; made if missing, and locked while the server runs.
@@ -21,7 +21,7 @@ pub struct Settings {
     pub database: String,
     /// The ordinary role, made at the first start: it may log in and nothing else.
     pub role: String,
-    /// Whether committed data must survive a crash of the machine.
+    /// True if committed data must survive a crash of the machine.
     pub durability: Durability,
     /// Connections the server accepts, the three reserved for the superuser included.
     pub max_connections: u16,
@@ -31,7 +31,7 @@ pub struct Settings {
     pub server_settings: Vec<(String, String)>,
 }
 
-/// Whether committed data must survive a crash of the machine.
+/// True if committed data must survive a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Every commit is on disk before it is answered.

@@ -212,7 +212,7 @@ async fn read(conn: &mut AsyncPgConnection, id: i64) -> String {
     note.body
 }
 
-/// What every session of `pg::Pool` sets (ADR 0008), as a parameter of the URL.
+/// Settings of every session of `pg::Pool` (ADR 0008), as a parameter of the URL.
 const PLANNER: &str = "-c%20plan_cache_mode%3Dforce_generic_plan%20-c%20enable_seqscan%3Doff\
     %20-c%20enable_hashjoin%3Doff%20-c%20enable_mergejoin%3Doff";
 

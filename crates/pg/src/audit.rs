@@ -10,14 +10,14 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::{DbError, Tx};
 
-/// How an audit of a range reads. The sessions of the service plan for statements that look up a few keys (`session`); these
+/// Settings for an audit of a range. The sessions of the service plan for statements that look up a few keys (`session`); these
 /// compare whole ranges of tables, where joins by hash and plans for the range at hand take a third less time. The range is
 /// always found through an index, so that tables without statistics are not read whole for each of them.
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
     SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
     SET LOCAL work_mem = '32MB'";
 
-/// How long one question of an audit may take.
+/// Time that one question of an audit may take.
 const QUESTION_MAX: Duration = Duration::from_mins(10);
 
 /// One rule, as a query that finds what breaks it.
@@ -34,22 +34,22 @@ pub struct Audit {
 pub struct Violation {
     /// Name of the rule.
     pub rule: &'static str,
-    /// Whose or which thing.
+    /// The user or the thing.
     pub subject: String,
-    /// What is wrong, with the numbers.
+    /// The problem, with the numbers.
     pub detail: String,
 }
 
 /// Something that breaks a rule, at a place in the journal of a user.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Drift {
-    /// Whose journal.
+    /// User of the journal.
     #[diesel(sql_type = Text)]
     pub subject: String,
     /// Where in it, if it is about one place.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub seq: Option<i64>,
-    /// What is wrong, with the numbers.
+    /// The problem, with the numbers.
     #[diesel(sql_type = Text)]
     pub detail: String,
 }

@@ -83,7 +83,7 @@ impl<W: Work> Committer<W> {
         self.0.submit(key, item, weight).await
     }
 
-    /// How the queue fares.
+    /// State of the queue.
     #[must_use]
     pub fn health(&self) -> QueueHealth {
         self.0.health()
@@ -112,7 +112,7 @@ impl<L: Lookup> Coalescer<L> {
         self.0.submit(key, item, size_of::<L::Item>()).await
     }
 
-    /// How the queue fares.
+    /// State of the queue.
     #[must_use]
     pub fn health(&self) -> QueueHealth {
         self.0.health()

@@ -41,17 +41,17 @@ use crate::{
     session::Session,
 };
 
-/// How long beyond `statement_timeout` an answer is waited for: the server says itself that a statement took too long, if it
+/// Time after `statement_timeout` in which an answer is awaited: the server says itself that a statement took too long, if it
 /// still can.
 pub const ANSWER_MARGIN: Duration = Duration::from_secs(3);
 
-/// How to reach the server, read from a connection string once.
+/// Address of the server, read from a connection string once.
 #[derive(Clone)]
 pub(crate) struct Target {
     url: Arc<DatabaseUrl>,
     connector: Connector,
     encryption: Encryption,
-    /// How long one server may take until its session is set up; zero for no limit.
+    /// Time that one server may take until its session is set up; zero for no limit.
     connect_timeout: Duration,
     wanted: TargetSession,
     /// The place of the server that was found last: the others need not be tried in vain each time.
@@ -132,7 +132,7 @@ impl Target {
         let _turned_before = self.found_last.compare_exchange(place, next, order, order);
     }
 
-    /// Whether a server, a database or a role had no connection left (53300).
+    /// Returns true if a server, a database or a role had no connection left (53300).
     pub(crate) fn is_full(error: &DbError) -> bool {
         let DbError::Connect(cause) = error else {
             return false;
@@ -248,7 +248,7 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>
     timeout(limit, work).await.unwrap_or(Err(Fault::TimedOut(limit)))
 }
 
-/// How long a statement may stay without any answer. None where the server has no limit either.
+/// Time that a statement may stay without any answer. None where the server has no limit either.
 pub(crate) fn answer_timeout(statement_timeout: Duration) -> Duration {
     if statement_timeout.is_zero() { Duration::ZERO } else { statement_timeout.saturating_add(ANSWER_MARGIN) }
 }

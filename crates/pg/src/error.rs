@@ -1,4 +1,4 @@
-//! What can go wrong between the service and PostgreSQL, told apart by what a caller can do about it.
+//! Errors between the service and PostgreSQL, distinguished by what a caller can do about them.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
@@ -31,14 +31,14 @@ pub enum DbError {
     Constraint {
         /// Name of the constraint, or `unnamed`.
         constraint: String,
-        /// What PostgreSQL said.
+        /// Message of PostgreSQL.
         #[source]
         source: DieselError,
     },
     /// A statement touched another number of rows than it must.
     #[error("{statement} touched {actual} rows instead of {expected}")]
     RowCount {
-        /// Which statement, in the words of the store.
+        /// The statement, in the words of the store.
         statement: &'static str,
         /// Rows it must touch.
         expected: usize,
@@ -53,7 +53,7 @@ pub enum DbError {
     Migration {
         /// Name of the migration.
         name: String,
-        /// What is wrong.
+        /// The violation, in words.
         problem: String,
     },
     /// The server, or a pooler before it, is one that this service cannot work with.
@@ -65,19 +65,19 @@ pub enum DbError {
 }
 
 impl DbError {
-    /// Whether the same work may succeed when it is simply tried again, because nothing was done.
+    /// Returns true if the same work may succeed when it is simply tried again, because nothing was done.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Lost(_) | Self::Contention(_) | Self::LockTimeout(_))
     }
 
-    /// Whether the database is at fault, and not what was asked of it: nothing was done, and later it may be.
+    /// Returns true if the database is at fault, and not what was asked of it: nothing was done, and later it may be.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         self.is_transient() || matches!(self, Self::NotNow(_))
     }
 
-    /// Whether the statement was cut off because it took too long, or by hand: unlike all else that is not possible for now,
+    /// Returns true if the statement was cut off because it took too long, or by hand: unlike all else that is not possible for now,
     /// this may lie in what it was about.
     #[must_use]
     pub fn is_too_slow(&self) -> bool {
@@ -88,7 +88,7 @@ impl DbError {
         )
     }
 
-    /// Whether the server only reads, as after a switch to another one. A connection to it is of no use to a writer.
+    /// Returns true if the server only reads, as after a switch to another one. A connection to it is of no use to a writer.
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(self, Self::NotNow(DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _)))
     }

@@ -25,7 +25,7 @@ pub struct Migration {
     pub down: &'static str,
 }
 
-/// What a run did.
+/// Results of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// Migrations applied now, in order. One whose commit was not answered is missing here.

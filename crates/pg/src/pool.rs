@@ -110,7 +110,7 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// How many connections are open, and who waits.
+/// Number of open connections, and of callers who wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStatus {
     /// Open connections that are free.
@@ -270,7 +270,7 @@ impl Pool {
         });
     }
 
-    /// What its sessions state.
+    /// Settings of its sessions.
     pub(crate) fn session(&self) -> &Session {
         self.target.session()
     }
@@ -282,7 +282,7 @@ impl Pool {
         drop(self.inner.retain(|_, _| false));
     }
 
-    /// How the pool is used at this moment.
+    /// Present use of the pool.
     #[must_use]
     pub fn status(&self) -> PoolStatus {
         let status = self.inner.status();
@@ -309,7 +309,7 @@ impl Pool {
 struct Opener {
     target: Arc<Target>,
     home: Handle,
-    /// How long a server without a free connection is asked again.
+    /// Time that a server without a free connection is asked again.
     full_timeout: Duration,
 }
 

@@ -1,11 +1,11 @@
-//! Whether the database takes writes, found out by writing: a server that answers may still be read-only or out of disk.
+//! Test that the database takes writes, by writing: a server that answers may still be read-only or out of disk.
 
 use diesel::{QueryableByName, sql_types::Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use crate::{Attempts, DbError, Pool, Tx};
 
-/// What a probe writes.
+/// Row of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeDepth {
     /// A row: refused by a read-only server and by one that cannot commit.
@@ -14,7 +14,7 @@ pub enum ProbeDepth {
     Page,
 }
 
-/// What a server lets its sessions do.
+/// Rights of sessions of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerMode {
     /// Read and write.
@@ -33,7 +33,7 @@ struct Mode {
     read_only: bool,
 }
 
-/// What the server lets this session do.
+/// Rights of this session.
 ///
 /// # Errors
 /// [`DbError`] when the server does not answer.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::DbError;
 
-/// How often something is tried, with a growing, jittered pause between.
+/// Number of attempts, with a growing, jittered pause between.
 #[derive(Debug, Clone)]
 pub struct Attempts {
     left: u32,

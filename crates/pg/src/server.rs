@@ -1,4 +1,4 @@
-//! What the server behind a pool is like: whether a pooler stands before it, and whether it keeps what it acknowledges.
+//! Properties of the server behind a pool: whether a pooler stands before it, and whether it keeps what it acknowledges.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::{
 
 /// Connections that are looked at together.
 const CONNECTIONS: usize = 3;
-/// How often each of them has a transaction at the same time as the others.
+/// Number of times that each of them has a transaction at the same time as the others.
 const ROUNDS: usize = 4;
-/// How long a pooler may take to begin one: when it has fewer connections to the server than are looked at, it never does.
+/// Time that a pooler may take to begin one: when it has fewer connections to the server than are looked at, it never does.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is to be known of a server before it is used.
+/// Facts about a server that are needed before it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Server {
     /// A pooler gives each transaction another session (transaction pooling), or that could not be ruled out because there was
@@ -47,7 +47,7 @@ struct Readings {
     /// The process that ran the transaction.
     #[diesel(sql_type = Integer)]
     pid: i32,
-    /// What the session set at its beginning is still set.
+    /// The settings of the session are still those of its beginning.
     #[diesel(sql_type = Bool)]
     is_kept: bool,
 }

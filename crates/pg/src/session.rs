@@ -75,7 +75,7 @@ const fn setting(name: &'static str, value: &'static str, stated: Stated) -> Set
 /// The first version of PostgreSQL that ends long transactions.
 const TRANSACTION_TIMEOUT_SINCE: u32 = 17;
 
-/// What only a superuser or a role with the right to it may set: refused, it would break the session. Errors are recognised by
+/// Settings that only a superuser or a role with the right to it may change: refused, it would break the session. Errors are recognised by
 /// their English texts where the driver does not hand on their codes, and `replica` would turn off triggers and foreign keys.
 const PRIVILEGED: &str = "SELECT set_config(name, value, false) \
     FROM (VALUES ('lc_messages', 'C'), ('session_replication_role', 'origin')) AS wanted (name, value) \
@@ -88,7 +88,7 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
 /// Without what another client of a pooler may have set.
 const LEARN: &str = "SELECT reset_val AS text FROM pg_settings WHERE name = 'synchronous_commit'";
 
-/// What the sessions of a pool state, and what is known of the server.
+/// Settings of the sessions of a pool, and facts about the server.
 #[derive(Clone)]
 pub(crate) struct Session {
     limits: [(&'static str, u128); 3],
@@ -97,7 +97,7 @@ pub(crate) struct Session {
     server: Arc<Server>,
 }
 
-/// What is known of the server, shared by all pools of a process.
+/// Facts about the server, shared by all pools of a process.
 #[derive(Debug, Default)]
 struct Server {
     version: AtomicU32,
@@ -105,7 +105,7 @@ struct Server {
     pooled: AtomicBool,
 }
 
-/// How statements that stand alone end.
+/// End of statements outside a transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum End {
     Commit,
@@ -142,7 +142,7 @@ impl Session {
         Self { limits, local: local.into(), server }
     }
 
-    /// Whether a pooler gives each transaction another session.
+    /// Returns true if a pooler gives each transaction another session.
     pub(crate) fn is_pooled(&self) -> bool {
         self.server.pooled.load(Ordering::Relaxed)
     }

@@ -19,7 +19,7 @@ pub(crate) struct StoredStatus {
 }
 
 impl StoredStatus {
-    /// How the status reads at `now`.
+    /// The status at `now`.
     ///
     /// The later event wins: passing `expires_at` makes the session expired, and a status that is set at or after that
     /// instant stands (HTTP contract 5: a status changes by a caller, or when `expires_at` passes). `sessions::list` says

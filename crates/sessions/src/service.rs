@@ -1,4 +1,4 @@
-//! What can be done with sessions. Reading takes a connection, changing takes an open transaction (I4).
+//! Operations on sessions. Reading takes a connection, changing takes an open transaction (I4).
 //!
 //! A session's row lock guards its status, its counters and its messages. The clock is read once an operation, after the
 //! lock.

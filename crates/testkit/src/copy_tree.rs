@@ -8,7 +8,7 @@ use std::{
 
 use nix::unistd::geteuid;
 
-/// How much a folder holds; tells a whole copy from one that a cleaner of temporary files has thinned out.
+/// Size of a folder; distinguishes a whole copy from one that a cleaner of temporary files has thinned out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Content {
     pub(crate) files: u64,

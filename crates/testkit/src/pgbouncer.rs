@@ -39,7 +39,7 @@ impl PgBouncer {
         &self.url
     }
 
-    /// Whether this version keeps the prepared statements of its clients, if `max_prepared_statements` is above 0.
+    /// Returns true if this version keeps the prepared statements of its clients, if `max_prepared_statements` is above 0.
     #[must_use]
     pub fn can_keep_statements(&self) -> bool {
         self.version >= KEEPS_STATEMENTS_SINCE

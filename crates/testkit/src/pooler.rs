@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::seed::ROLE;
 
-/// What becomes of a session at the end of a transaction.
+/// Fate of a session at the end of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
     /// It stays with its client and forgets all settings, but not its prepared statements: as with a pooler that prepares

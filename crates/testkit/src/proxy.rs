@@ -24,7 +24,7 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
 }
 
-/// What happens to connections.
+/// Events of connections.
 #[derive(Debug)]
 struct Network {
     /// Becomes true when the connections made so far go silent; replaced for the later ones.

@@ -153,7 +153,7 @@ fn temporary_folder() -> PathBuf {
     }
 }
 
-/// Whether this account may write there, and the server's account enter it.
+/// Returns true if this account may write there, and the server's account enter it.
 fn is_usable(dir: &Path) -> bool {
     let may_enter = |dir: &Path| fs::metadata(dir).is_ok_and(|found| found.mode() & 0o001 != 0);
     access(dir, AccessFlags::W_OK).is_ok() && (!geteuid().is_root() || dir.ancestors().all(may_enter))

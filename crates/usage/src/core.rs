@@ -1,4 +1,4 @@
-//! What is decided without a database: pure, without I/O, clock or chance.
+//! Decisions without a database: pure, without I/O, clock or chance.
 
 pub(crate) mod instant;
 pub(crate) mod month;

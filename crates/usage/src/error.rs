@@ -37,7 +37,7 @@ pub enum UsageRefusal {
     /// The charge follows from a price that nobody put: an unknown price is never a free one.
     #[error("{}", unpriced(.provider.as_deref(), .model_name.as_deref(), *.token_class))]
     PriceNotFound {
-        /// Whose model it is, if that was said.
+        /// Provider of the model, if it was given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         provider: Option<String>,
         /// The model, if one was named.
@@ -73,7 +73,7 @@ pub enum UsageRefusal {
     #[error("there is no time zone {zone}")]
     #[serde(skip)]
     InvalidTimeZone {
-        /// What was asked for.
+        /// The amount asked for.
         zone: String,
     },
     /// A series would have more points than one answer may have.

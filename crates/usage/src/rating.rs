@@ -1,4 +1,4 @@
-//! What a call costs: quantities by token class, a price for each class, and one rounding.
+//! Price of a call: quantities by token class, a price for each class, and one rounding.
 //!
 //! Pure and exact: integers only, sums and products in 128 bits, rounded once per event and upwards. Source: the rules of
 //! rating, chapter "Pricing" of the README.
@@ -20,12 +20,12 @@ const PICO_IN_MICRO: i128 = 1_000_000;
 /// Pico-dollars in a nano-dollar.
 const PICO_IN_NANO: i128 = 1_000;
 
-/// What an event comes to.
+/// Price of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rated {
-    /// What the user pays; up to the next micro-credit.
+    /// Charge of the user; up to the next micro-credit.
     pub charge: Credits,
-    /// What the provider takes; up to the next nano-dollar.
+    /// Cost of the provider; up to the next nano-dollar.
     pub cost: Usd,
 }
 
@@ -43,7 +43,7 @@ pub enum RatingError {
     TooLarge,
 }
 
-/// What these quantities come to at this price.
+/// Price of these quantities.
 ///
 /// `0 <= charged - exact < 1` micro-credit, and the charge is above zero exactly if the exact amount is; the same for the
 /// cost in nano-dollars. The order of the classes does not matter, because only the sum is rounded.

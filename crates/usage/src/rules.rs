@@ -1,4 +1,4 @@
-//! What a caller leaves out, and what it then is: the defaults of HTTP contract 4.1, without a database.
+//! Defaults for omitted fields (HTTP contract 4.1), without a database.
 
 use time::OffsetDateTime;
 
@@ -48,7 +48,7 @@ impl UsageInput {
         Ok(record)
     }
 
-    /// What the prices say, if they are asked at all.
+    /// Result of the price book, if it was asked.
     fn quote(&self, book: &PriceBook, at: OffsetDateTime) -> Result<Quote, UsageRefusal> {
         let counts = self.counts()?;
         let Some(model) = self.model_name.as_deref().filter(|model| !model.is_empty()) else {
@@ -76,7 +76,7 @@ impl UsageInput {
         }
     }
 
-    /// What was used, by class: where only the total is known, tokens of which nothing else is known.
+    /// Quantities by class: where only the total is known, tokens of which nothing else is known.
     fn counts(&self) -> Result<Quantities, UsageRefusal> {
         use TokenClass::{CacheRead, Input, Output, Token};
         let (asked, answered) = (self.prompt_tokens.unwrap_or(0), self.completion_tokens.unwrap_or(0));
@@ -91,7 +91,7 @@ impl UsageInput {
     }
 }
 
-/// What the prices say of an event.
+/// Price of an event in the price book.
 enum Quote {
     /// They were not asked.
     Nothing,

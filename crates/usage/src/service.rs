@@ -1,4 +1,4 @@
-//! What can be done with usage records and prices.
+//! Operations on usage records and prices.
 
 mod anomalies;
 mod export;

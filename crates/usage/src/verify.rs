@@ -34,7 +34,7 @@ pub const VIOLATIONS_MAX: usize = 1_000;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Verification {
-    /// What is compared next, and from where on.
+    /// The next comparison and its start.
     next: Option<(Of, Option<OffsetDateTime>)>,
     report: Report,
 }
@@ -45,12 +45,12 @@ impl Default for Verification {
     }
 }
 
-/// What a [`Verification`] has found so far.
+/// Findings of a [`Verification`] so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Records that were checked.
     pub records: u64,
-    /// How many violations were found. Each rule tells at most 20 of a range, so there may be more.
+    /// Number of violations found. Each rule tells at most 20 of a range, so there may be more.
     pub found: u64,
     /// The first of them: of each range those of users by user and quarter, then those across users; at most
     /// [`VIOLATIONS_MAX`].
@@ -95,7 +95,7 @@ impl Verification {
         Ok(self.next.is_some())
     }
 
-    /// What was found so far.
+    /// The findings so far.
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
@@ -103,7 +103,7 @@ impl Verification {
 }
 
 impl Report {
-    /// Whether no rule is broken.
+    /// Returns true if no rule is broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.found == 0
@@ -128,7 +128,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How many records there are, for whoever wants to know how far a [`Verification`] has come; about as many.
+/// Returns the number of records, for whoever wants to know how far a [`Verification`] has come; about as many.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.

@@ -89,7 +89,7 @@ pub struct Share {
     held: Arc<Held>,
     caller: String,
     bytes: u64,
-    /// How many of them are counted for the caller.
+    /// Number of of them are counted for the caller.
     of_caller: u64,
 }
 
@@ -175,7 +175,7 @@ impl Bodies {
 }
 
 impl Share {
-    /// How many bytes were received.
+    /// Returns the number of bytes were received.
     #[must_use]
     pub fn bytes(&self) -> usize {
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
@@ -230,7 +230,7 @@ pub struct Meter<'a> {
     buckets: Option<(&'a Buckets, &'a str)>,
     /// Asked at each take: a body may come for as long as a request may last.
     clock: &'a dyn Clock,
-    /// What is left, once something was taken.
+    /// The rest after something was taken.
     pub level: Option<Level>,
 }
 
@@ -265,7 +265,7 @@ pub(super) fn declared(request: &HttpRequest) -> Option<usize> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// Whether a body may be sent at all, as far as the head of its request says; its declared length.
+/// Returns true if a body may be sent at all, as far as the head of its request says; its declared length.
 ///
 /// # Errors
 /// 413, 415.

@@ -29,11 +29,11 @@ use super::{
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// The same while the process stops.
 const STALL_MAX_DRAINING: Duration = Duration::from_secs(5);
-/// How long a client may take for the head of a request.
+/// Time that a client may take for the head of a request.
 pub const HEAD_MAX: Duration = Duration::from_secs(5);
-/// How long what a client still sends is read and thrown away after the last answer, so that the answer is not lost with it.
+/// Time in which data that a client still sends is read and discarded after the last answer, so that the answer is not lost with it.
 pub const LINGER: Duration = Duration::from_secs(2);
-/// How often a connection that waits looks at its limits.
+/// Interval at which a waiting connection checks its limits.
 const TICK: Duration = Duration::from_secs(1);
 /// Most bytes that are thrown away at once before others get their turn.
 const DISCARD_MAX: usize = 1024 * 1024;
@@ -46,19 +46,19 @@ pub struct Connection {
     tick: Pin<Box<Sleep>>,
     /// When the client last took bytes.
     taken_at: Instant,
-    /// Whether there are bytes that it does not take.
+    /// True if there are bytes that it does not take.
     is_stalled: bool,
     stall_max: Duration,
     is_shut: bool,
 }
 
-/// What the requests of a connection and its socket know of each other.
+/// State shared by the requests of a connection and its socket.
 #[derive(Debug)]
 pub struct Line {
     slot: ConnectionSlot,
     /// When the last answer was made.
     closing_since: Cell<Option<Instant>>,
-    /// Whether a request came after it.
+    /// True if a request came after it.
     is_overrun: Cell<bool>,
     requests: Cell<u64>,
     is_busy: Cell<bool>,
@@ -105,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// What its requests may know and say.
+    /// State for its requests.
     #[must_use]
     pub fn line(&self) -> &Rc<Line> {
         &self.line
@@ -252,7 +252,7 @@ impl Line {
         Answering(Rc::clone(self))
     }
 
-    /// Whether the last answer was made, so that nothing is done any more.
+    /// Returns true if the last answer was made, so that nothing is done any more.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.closing_since.get().is_some()

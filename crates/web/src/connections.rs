@@ -43,7 +43,7 @@ struct Open {
 /// One open connection, as other threads see it.
 #[derive(Debug)]
 struct Entry {
-    /// What it counts for; `None` for trusted proxies.
+    /// Address that it counts for; `None` for trusted proxies.
     address: Option<IpAddr>,
     stage: AtomicU8,
     /// When the stage began, in milliseconds since the first connection could be.
@@ -129,7 +129,7 @@ impl Connections {
         Some(ConnectionSlot { id, entry, connections: Arc::clone(self) })
     }
 
-    /// Whether the process stops, so that nothing that stands still is waited for.
+    /// Returns true if the process stops, so that nothing that stands still is waited for.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
@@ -232,13 +232,13 @@ impl Open {
 }
 
 impl ConnectionSlot {
-    /// Whether the connection has to close for another one. If not, `waker` is woken when it has to.
+    /// Returns true if the connection has to close for another one. If not, `waker` is woken when it has to.
     pub fn is_evicted(&self, waker: &Waker) -> bool {
         self.entry.waker.register(waker);
         self.entry.is_evicted.load(Ordering::Acquire)
     }
 
-    /// Whether the process stops.
+    /// Returns true if the process stops.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.connections.is_draining()

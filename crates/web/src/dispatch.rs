@@ -41,11 +41,11 @@ impl<S: Service> Endpoint<S> {
     }
 }
 
-/// How far a request has come.
+/// Progress of a request.
 #[derive(Debug, Default)]
 struct Progress {
     stage: Rc<Cell<Stage>>,
-    /// What is left of the caller's byte limit, once it was asked.
+    /// Rest of the caller's byte limit, once it was checked.
     level: Cell<Option<Level>>,
 }
 
@@ -179,7 +179,7 @@ async fn run<S: Service>(
     }
 }
 
-/// What the head of a request decides about its body, before the body is asked for.
+/// Decision about a body from the head of its request, before the body is asked for.
 fn judge_head<S: Service>(route: &Route<S>, request: &HttpRequest) -> Result<Reply, ApiError> {
     if route.body != BodyRule::Ignored {
         bodies::judge_head(request, route.body.bytes_max())?;

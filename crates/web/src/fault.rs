@@ -6,12 +6,12 @@ use serde_json::Value as Json;
 /// One entry of `detail` in a 422.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fault {
-    /// What is wrong, for machines: `missing`, `decimal_parsing`, ...
+    /// The problem, for machines: `missing`, `decimal_parsing`, ...
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Where: `["body", "amount"]`.
     pub loc: Vec<Step>,
-    /// What is wrong, for people.
+    /// The problem, for people.
     pub msg: String,
     /// The wrong value, shortened; left out for secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ impl From<&str> for Step {
     }
 }
 
-/// What a parser says about a value; the reader adds the place.
+/// Result of a parser for a value; the reader adds the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Type of the fault.

@@ -27,7 +27,7 @@ use super::{
     isolation::isolate_pure,
 };
 
-/// What some clients write before a text in UTF-8.
+/// Mark that some clients write before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Least likeness (Jaro-Winkler, 0 to 1) of a name that is taken for a misspelt one.

@@ -1,4 +1,4 @@
-//! Whether a connection goes on after an answer: the outermost middleware.
+//! Decision whether a connection goes on after an answer: the outermost middleware.
 
 use std::{
     cell::{Cell, RefCell},

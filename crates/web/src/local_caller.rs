@@ -1,4 +1,4 @@
-//! Whether a request comes from this machine, as far as a server can know.
+//! Test whether a request comes from this machine, as far as a server can know.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use url::{Host, Url};
 const FORWARDED: [&str; 6] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 
-/// Whether the peer is a loopback address, no proxy says that it forwards, and the client named this machine by a loopback
+/// Returns true if the peer is a loopback address, no proxy says that it forwards, and the client named this machine by a loopback
 /// address or `localhost`.
 ///
 /// The name matters because the peer of a browser on this machine is loopback too: a page of a foreign domain whose address

@@ -68,7 +68,7 @@ impl Packed {
     }
 }
 
-/// Whether an `Accept-Encoding` value lets gzip through; `q=0` does not.
+/// Returns true if an `Accept-Encoding` value lets gzip through; `q=0` does not.
 fn takes_gzip(accept: &str) -> bool {
     accept.split(',').any(|coding| {
         let mut parts = coding.split(';').map(str::trim);

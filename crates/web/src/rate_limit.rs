@@ -31,14 +31,14 @@ pub struct RateLimits {
     pub bytes: Option<Buckets>,
 }
 
-/// What a class allows.
+/// Rights of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Name of the class, as metrics and headers show it.
     pub class: &'static str,
-    /// What a full bucket holds: the most that may be taken at once.
+    /// Size of a full bucket: the most that may be taken at once.
     pub burst: u64,
-    /// What flows into a bucket in a minute.
+    /// Inflow of a bucket in a minute.
     pub per_minute: u64,
 }
 
@@ -59,11 +59,11 @@ struct State {
     newest: Option<OffsetDateTime>,
 }
 
-/// What is left in a bucket.
+/// Rest of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Level {
     policy: Policy,
-    /// What may be taken now.
+    /// Amount that may be taken now.
     pub remaining: u64,
     /// Whole seconds until the bucket is full, rounded up.
     pub full_in_seconds: u64,
@@ -72,7 +72,7 @@ pub struct Level {
 /// A bucket that does not hold enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhausted {
-    /// What is left in it; nothing was taken.
+    /// The rest; nothing was taken.
     pub level: Level,
     /// Whole seconds until it will hold enough, at least 1.
     pub retry_after_seconds: u64,
@@ -87,19 +87,19 @@ impl RateLimits {
 }
 
 impl Policy {
-    /// How long an empty bucket takes to be full.
+    /// Time in which an empty bucket becomes full.
     fn window(&self) -> Duration {
         self.time_for(self.burst)
     }
 
-    /// How long it takes until so much has flowed in.
+    /// Time until so much has flowed in.
     fn time_for(&self, amount: u64) -> Duration {
         let nanoseconds =
             u128::from(amount).saturating_mul(60_000_000_000).div_ceil(u128::from(self.per_minute.max(1)));
         Duration::nanoseconds(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
     }
 
-    /// What flows in within a time, rounded down.
+    /// Inflow within a time, rounded down.
     fn amount_in(&self, time: Duration) -> u64 {
         let nanoseconds = u128::try_from(time.whole_nanoseconds()).unwrap_or(0);
         let amount = nanoseconds.saturating_mul(u128::from(self.per_minute)).checked_div(60_000_000_000);
@@ -129,7 +129,7 @@ impl Buckets {
         Ok(self.level(after, now))
     }
 
-    /// Whether an amount could be taken; takes nothing.
+    /// Returns true if an amount could be taken; takes nothing.
     ///
     /// # Errors
     /// [`Exhausted`].

@@ -1,4 +1,4 @@
-//! How many slow reads one user may run at a time.
+//! Limit of the slow reads that one user may run at a time.
 //!
 //! A list or a statistic may take a connection for seconds, and a client that hangs up does not end it at once. So that
 //! one user cannot take all connections, the reads of each user wait for one another.

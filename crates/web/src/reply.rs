@@ -38,7 +38,7 @@ pub struct Reply {
     goes_on: Option<GoOn>,
 }
 
-/// What is sent.
+/// The content.
 enum Body {
     Whole(Bytes),
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>>>>),

@@ -49,9 +49,9 @@ use super::{
     settings::{Cors as CorsSettings, CorsOrigins},
 };
 
-/// How long an idle connection is kept.
+/// Time that an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long the library waits for a client after its last answer. Longer than [`LINGER`], which ends first.
+/// Time that the library waits for a client after its last answer. Longer than [`LINGER`], which ends first.
 const DISCONNECT_TIMEOUT: Duration = LINGER.saturating_mul(2);
 /// Most worker threads of the library.
 const WORKERS_MAX: usize = 512;
@@ -166,7 +166,7 @@ where
     })
 }
 
-/// How a connection ended that was not closed in order. An answer that broke off was counted with its request.
+/// The end of a connection that was not closed in order. An answer that broke off was counted with its request.
 fn ended_badly(error: &DispatchError) {
     let kind = match error {
         DispatchError::Parse(ParseError::TooLarge) => "head_too_large",

@@ -1,4 +1,4 @@
-//! What clients may take up of the process: connections, memory for bodies, and how much each may send.
+//! Limits of clients: connections, memory for bodies, and bytes of each client.
 
 use std::{io, sync::Arc, thread::available_parallelism};
 
@@ -9,7 +9,7 @@ use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits, se
 pub struct Traffic {
     /// The request bodies in memory.
     pub bodies: Bodies,
-    /// How much callers may send.
+    /// Bytes that callers may send.
     pub rate_limits: RateLimits,
     /// The open connections.
     pub connections: Arc<Connections>,

@@ -22,7 +22,7 @@ struct Watched {
     end: End,
 }
 
-/// How a body ended.
+/// The end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// It was sent whole.

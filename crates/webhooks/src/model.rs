@@ -1,4 +1,4 @@
-//! What happened, for others to be told.
+//! Events for receivers.
 
 mod kinds;
 mod wanted;

@@ -1,3 +1,4 @@
+-- Entries name their grants until the migration before is taken back, too.
 INSERT INTO credits.entry_lines (user_id, seq, grant_id, delta, held_delta)
     SELECT g.user_id, g.seq, g.grant_id, g.delta, g.held_delta
     FROM credits.entry_grants g JOIN credits.entries e ON e.user_id = g.user_id AND e.seq = g.seq

@@ -13,11 +13,11 @@ CREATE VIEW credits.entry_grants AS
         WHERE e.grant_id IS NOT NULL
         UNION ALL
         SELECT own.grant_id, own.delta, own.held_delta
-        FROM credits.entry_lines own WHERE own.user_id = e.user_id AND own.seq = e.seq
+        FROM credits.entry_lines own WHERE own.user_id = e.user_id AND own.seq = e.seq AND e.grant_id IS NULL
     ) AS l;
 COMMENT ON VIEW credits.entry_grants IS 'Which grants an entry changed';
 
--- Versions that know the old table add to it through this rule; it goes with the next release.
+-- The version before adds to the old table through this rule, until a later migration renames a column that it needs.
 CREATE RULE lines_are_added AS ON INSERT TO credits.entry_grants DO INSTEAD
     INSERT INTO credits.entry_lines (user_id, seq, grant_id, delta, held_delta)
     VALUES (NEW.user_id, NEW.seq, NEW.grant_id, NEW.delta, NEW.held_delta)

@@ -28,13 +28,13 @@ use clap::Parser;
 
 use self::{floor::Floor, report::Report, scenario::SCENARIOS, service::Service};
 
-/// What to measure with.
+/// Tool of the measurement.
 #[derive(Debug, Clone, Parser)]
 pub struct Options {
-    /// How often floor and service take turns.
+    /// Number of turns of floor and service.
     #[arg(long, default_value_t = 3)]
     pub rounds: u32,
-    /// How long each turn is measured, in seconds.
+    /// Time that each turn is measured, in seconds.
     #[arg(long, default_value_t = 5)]
     pub seconds: u64,
     /// Connections that send one request after the other.

@@ -7,7 +7,7 @@ use crate::{
     scenario::{Measured, SCENARIOS},
 };
 
-/// What was measured so far.
+/// Measurements so far.
 pub struct Report {
     options: Options,
     floors: Vec<f64>,

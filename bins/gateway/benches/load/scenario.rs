@@ -20,12 +20,12 @@ pub struct Scenario {
     pub name: &'static str,
     pub spread: Spread,
     pub connections: Option<usize>,
-    /// What one request carries, for example records; these are counted.
+    /// Items of one request, for example records; these are counted.
     pub items: usize,
     pub request: fn(&User) -> Request,
 }
 
-/// Whose requests are sent.
+/// User of the requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
     /// Those of all accounts.
@@ -42,7 +42,7 @@ pub const MILLION_ENTRIES: usize = 1;
 pub const THOUSAND_GRANTS: usize = 2;
 
 impl Scenario {
-    /// Whether these options ask for it.
+    /// Returns true if these options ask for it.
     pub fn is_wanted(&self, options: &Options) -> bool {
         let needs_history = self.spread == Spread::Account(MILLION_ENTRIES)
             || self.spread == Spread::Account(THOUSAND_GRANTS);
@@ -55,7 +55,7 @@ impl Scenario {
     }
 }
 
-/// What a turn measured.
+/// Measurements of a turn.
 pub struct Measured {
     /// Requests, times what each carries.
     pub items: usize,
@@ -199,7 +199,7 @@ fn consume(user: &User) -> Request {
     )
 }
 
-/// How one request is answered: a route may not be there.
+/// Answer to one request: a route may be missing.
 pub async fn status(service: &Service, scenario: &Scenario) -> u16 {
     let user = match scenario.spread {
         Spread::Account(number) => &service.users[number],

@@ -21,7 +21,7 @@ use crate::{
 };
 
 const SECRET: &str = "the secret of benchmarks signs nothing else";
-/// What services send as their token.
+/// Token of services.
 pub const KEY: &str = "usk_bench_b70c4e19d2f85a6371ce08f4a95db263";
 
 /// A running service with users that have credits and a session each.
@@ -158,7 +158,7 @@ impl Service {
         command
     }
 
-    /// What the statements cost that took most of the server's time.
+    /// Costs of the statements that took most of the server's time.
     pub fn print_statements(&self) {
         self.sql(
             "SELECT calls, round(total_exec_time) AS total_ms, round(mean_exec_time::numeric * 1000) AS mean_us, \

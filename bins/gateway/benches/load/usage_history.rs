@@ -13,7 +13,7 @@ use usage::{Replay, UsageInput};
 
 use crate::service::Service;
 
-/// How far back records reach.
+/// Age of the oldest records.
 const DAYS: i64 = 180;
 
 /// Records `count` events of all users over the last half year, and says how long it took.
@@ -64,7 +64,7 @@ pub async fn fill(service: &mut Service, count: u64) {
     eprintln!("{count} records in {:.0} s", began.elapsed().as_secs_f64());
 }
 
-/// Whether the rows are what the service would have written: every audit, and an event that is sent again is known.
+/// Returns true if the rows are what the service would have written: every audit, and an event that is sent again is known.
 pub async fn check(service: &Service) {
     let began = Instant::now();
     let pool = pool(service);
@@ -123,7 +123,7 @@ fn months(first: OffsetDateTime, now: OffsetDateTime) -> Vec<(OffsetDateTime, Of
     months
 }
 
-/// What one month gets.
+/// Objects of one month.
 struct Load {
     from: OffsetDateTime,
     until: OffsetDateTime,

@@ -10,7 +10,7 @@ use std::{
 use super::port_holder;
 use crate::config::Listen;
 
-/// How long a port in use is waited for: an instance that is being replaced may still be ending.
+/// Time that a port in use is waited for: an instance that is being replaced may still be ending.
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(5);
 const PREDECESSOR_POLL: Duration = Duration::from_millis(50);
 

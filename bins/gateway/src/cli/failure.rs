@@ -50,7 +50,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Tells the operator: as a log line once logs are set up, else on stderr.
+    /// Reports to the operator: as a log line once logs are set up, else on stderr.
     pub(super) fn report(&self) {
         if let Self::Configuration(problems) = self {
             output::complain(&format!("gateway: the configuration is not usable\n{problems}"));

@@ -24,7 +24,7 @@ const VISITS_IN_VAIN_MAX: u32 = 4;
 /// vain.
 const VISIT_PAUSE: Duration = Duration::from_secs(2);
 
-/// How the result is told.
+/// Form of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// Sentences.

@@ -1,4 +1,4 @@
-//! Who listens on a port, as far as the system tells: Linux, and processes this account may look into.
+//! The process that listens on a port, as far as the system tells: Linux, and processes this account may look into.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What every command does first, in an order that matters: the configuration, then the account.
+//! The first steps of every command, in an order that matters: the configuration, then the account.
 
 use super::{
     account::{self, Account},

@@ -27,7 +27,7 @@ use crate::{
 
 /// Beyond the grace that requests get: what the server needs to notice that they have ended.
 const DRAIN_SLACK: Duration = Duration::from_secs(2);
-/// How long committers may take for what they have accepted.
+/// Time that committers may take for what they have accepted.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest time that blocking work, such as a start of the private server that is no longer wanted, delays the end.
 const RUNTIME_PATIENCE: Duration = Duration::from_secs(5);

@@ -41,7 +41,7 @@ impl Stop {
         }
     }
 
-    /// What a shell reports for a process that this signal ended.
+    /// Exit code that a shell reports for a process that this signal ended.
     pub(super) fn exit_code(self) -> i32 {
         match self {
             Self::Terminate => 143,

@@ -17,7 +17,7 @@ use crate::{
     telemetry,
 };
 
-/// What is to be done.
+/// The work to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
     /// Drop.

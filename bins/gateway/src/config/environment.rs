@@ -113,7 +113,7 @@ fn literal(text: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// Whether what follows a value is nothing or a comment.
+/// Returns true if what follows a value is nothing or a comment.
 fn is_comment(rest: &str) -> bool {
     let rest = rest.trim_start();
     rest.is_empty() || rest.starts_with('#')

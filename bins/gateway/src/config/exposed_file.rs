@@ -1,4 +1,4 @@
-//! Whether others can read or change `.env`, which holds secrets and decides which programs are run.
+//! Check that others cannot read or change `.env`, which holds secrets and decides which programs are run.
 
 use std::{fs::Metadata, os::unix::fs::MetadataExt as _, path::Path};
 

@@ -66,7 +66,7 @@ pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
         .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
 }
 
-/// How many database connections there may be.
+/// Returns the greatest number of database connections.
 pub(super) fn connections(text: &str) -> Parsed<usize> {
     count(text, CONNECTIONS_MIN, CONNECTIONS_MAX).map_err(|problem| {
         format!("{problem}: writes, reads, logins, lists and housekeeping need a connection each")

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: everything at once, one line each, without any secret.
+//! All problems of a configuration, one line each, without any secret.
 
 use std::fmt;
 

@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
         Self { lookup, problems: Vec::new(), values: Vec::new() }
     }
 
-    /// Whether a variable is set, well or badly. An empty value counts as not set.
+    /// Returns true if a variable is set, well or badly. An empty value counts as not set.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.raw(name).is_some()
     }
@@ -107,13 +107,13 @@ impl<'a> Reader<'a> {
         self.problems.push(format!("{}: {what}", about.name));
     }
 
-    /// What was wrong, or what counts.
+    /// The problem, or the value that counts.
     pub(super) fn finish(self) -> Result<Vec<Effective>, Problems> {
         if self.problems.is_empty() { Ok(self.values) } else { Err(Problems::new(self.problems)) }
     }
 }
 
-/// What holds for every value.
+/// Rules for every value.
 fn sound(text: &str) -> Result<(), String> {
     if text.contains(['\0', char::REPLACEMENT_CHARACTER]) {
         Err("is not UTF-8 text".to_owned())

@@ -50,7 +50,7 @@ pub(super) fn unprotected_database(config: &Config) -> Option<String> {
     (pg::reach(url.expose_secret()) == Reach::Unprotected).then(|| text.to_owned())
 }
 
-/// What is wrong with the secrets of a variable.
+/// Problems of the secrets of a variable.
 fn weaknesses(environment: Environment, bytes_min: usize, secrets: &[&SecretString]) -> Vec<String> {
     let mut reasons = Vec::new();
     for (place, secret) in secrets.iter().map(|secret| secret.expose_secret()).enumerate() {

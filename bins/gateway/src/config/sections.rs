@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 use web::Language;
 
-/// What kind of installation this is.
+/// Kind of the installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Environment {
     /// One developer's machine: conveniences are on.
@@ -22,7 +22,7 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// Whether conveniences that would be dangerous elsewhere are on.
+    /// Returns true if conveniences that would be dangerous elsewhere are on.
     #[must_use]
     pub fn is_development(self) -> bool {
         self == Self::Development
@@ -39,12 +39,12 @@ impl fmt::Display for Environment {
     }
 }
 
-/// What kind of installation this is, and how it names itself.
+/// Kind and name of the installation.
 #[derive(Debug, Clone)]
 pub struct Identification {
-    /// What kind of installation this is.
+    /// Kind of the installation.
     pub environment: Environment,
-    /// Whether development tokens are given to callers that are not on this machine.
+    /// True if development tokens are given to callers that are not on this machine.
     pub development_on_network: bool,
     /// Name shown in `/` and in OpenAPI.
     pub name: String,
@@ -75,16 +75,16 @@ impl fmt::Display for Listen {
     }
 }
 
-/// What is logged, and how.
+/// Level and format of the log.
 #[derive(Debug, Clone)]
 pub struct Log {
     /// The least important level that is logged; `debug` at least when DEBUG is set.
     pub level: LogLevel,
-    /// How a line looks.
+    /// Format of a line.
     pub format: LogFormat,
 }
 
-/// How important a log line is, the most important first.
+/// Importance of a log line, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum LogLevel {
     /// Something failed that must not.
@@ -94,13 +94,13 @@ pub enum LogLevel {
     /// Something happened.
     #[default]
     Info,
-    /// What a developer wants to see.
+    /// Details for developers.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// How a log line looks.
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// Readable in a terminal, JSON elsewhere.
@@ -139,13 +139,13 @@ impl fmt::Display for RunAs {
 /// Where the data is.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Which server.
+    /// The server.
     pub source: DatabaseSource,
     /// Most connections of this process.
     pub pool_size: usize,
 }
 
-/// Which PostgreSQL server.
+/// The PostgreSQL server.
 #[derive(Debug, Clone)]
 pub enum DatabaseSource {
     /// One that runs already.
@@ -162,7 +162,7 @@ pub enum DatabaseSource {
     },
 }
 
-/// Whose tokens and keys are believed (HTTP contract 1.3).
+/// Accepted tokens and keys (HTTP contract 1.3).
 #[derive(Debug, Clone, Default)]
 pub struct Auth {
     /// RS256 tokens of an Auth0 tenant.
@@ -198,7 +198,7 @@ impl Auth {
     }
 }
 
-/// What is expected of an Auth0 token.
+/// Requirements of an Auth0 token.
 #[derive(Debug, Clone)]
 pub struct Auth0 {
     /// Exact `iss`.
@@ -209,7 +209,7 @@ pub struct Auth0 {
     pub jwks_url: Url,
 }
 
-/// What is expected of a Supabase token that is signed with a published key.
+/// Requirements of a Supabase token that is signed with a published key.
 #[derive(Debug, Clone)]
 pub struct SupabaseKeys {
     /// Exact `iss`: `{SUPABASE_URL}/auth/v1`. Also accepted in HS256 tokens.
@@ -218,20 +218,20 @@ pub struct SupabaseKeys {
     pub jwks_url: Url,
 }
 
-/// What users get and may do with credits.
+/// Credits of users, and their rights.
 #[derive(Debug, Clone)]
 pub struct CreditRules {
     /// Grant for a new user; zero means none.
     pub initial: Credits,
-    /// What holds for accounts that say nothing of their own.
+    /// Defaults for accounts without settings of their own.
     pub defaults: credits::Defaults,
-    /// Whether users may recharge their own account.
+    /// True if users may recharge their own account.
     pub self_recharge: SelfRecharge,
     /// Pause between audits of the ledger in the background; zero means none.
     pub verify_every: Duration,
 }
 
-/// Whether users may recharge their own account; services and admins always may.
+/// Permission of users to recharge their own account; services and admins always may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SelfRecharge {
     /// They may.
@@ -241,7 +241,7 @@ pub enum SelfRecharge {
     Denied,
 }
 
-/// Whether users may record usage for themselves; services and administrators always may.
+/// Permission of users to record usage for themselves; services and administrators always may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SelfMetering {
     /// They may.
@@ -251,10 +251,10 @@ pub enum SelfMetering {
     Denied,
 }
 
-/// How usage records are looked after.
+/// Upkeep of usage records.
 #[derive(Debug, Clone)]
 pub struct UsageRules {
-    /// Whether users may record usage for themselves.
+    /// True if users may record usage for themselves.
     pub self_metering: SelfMetering,
     /// Months that are kept beside the present one.
     pub retention_months: u16,
@@ -265,14 +265,14 @@ pub struct UsageRules {
 /// The prices that this version brings along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PriceSeeds {
-    /// What a dollar of the provider costs the user, above zero.
+    /// Credits per dollar of the provider, above zero.
     pub credits_per_usd: Credits,
 }
 
-/// Who may read the metrics (HTTP contract 13).
+/// Readers of the metrics (HTTP contract 13).
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Whether `/metrics` exists.
+    /// True if `/metrics` exists.
     pub enabled: bool,
     /// Bearer token for it; without one, outside development, a service key is needed.
     pub token: Option<SecretString>,
@@ -281,13 +281,13 @@ pub struct Metrics {
 /// Limits of time, memory and connections.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How long requests are still taken after the process was told to stop, while it says that it is not ready.
+    /// Time that requests are still taken after the process was told to stop, while it says that it is not ready.
     pub shutdown_delay: Duration,
-    /// How long running requests may take to finish when the process is told to stop.
+    /// Time that running requests may take to finish when the process is told to stop.
     pub shutdown_grace: Duration,
-    /// How long a request may take.
+    /// Time that a request may take.
     pub request_timeout: Duration,
-    /// How long the first outcome of an idempotency key is kept.
+    /// Time that the first outcome of an idempotency key is kept.
     pub idempotency_kept: time::Duration,
     /// Bytes of request bodies held in memory at once.
     pub body_bytes_in_flight: u64,
@@ -297,10 +297,10 @@ pub struct Limits {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// How much a caller may send (HTTP contract 1.12).
+/// Bytes that a caller may send (HTTP contract 1.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Whether there are limits at all.
+    /// True if there are limits at all.
     pub enabled: bool,
     /// Bytes of request bodies of a user in a minute.
     pub bytes_per_minute: u64,

@@ -1,28 +1,28 @@
-//! What is known about one variable, for reading it and for documenting it.
+//! Description of one variable, for reading it and for documenting it.
 
 /// A variable whose value is a `T`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variable<T> {
-    /// What is said about it.
+    /// Its description.
     pub(super) about: About,
     /// Reads a value that is not empty. The error ends a sentence that begins with the value: `is not a port`.
     pub(super) parse: fn(&str) -> Result<T, String>,
 }
 
-/// What is said about a variable, whatever its type.
+/// Description of a variable of any type.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About {
     /// Its name in the environment.
     pub(super) name: &'static str,
-    /// What counts when it is not set.
+    /// Its default.
     pub(super) fallback: Fallback,
-    /// Whether its value may be shown.
+    /// True if its value may be shown.
     pub(super) secrecy: Secrecy,
-    /// What it is for, in a phrase.
+    /// Its purpose, in a phrase.
     pub(super) meaning: &'static str,
 }
 
-/// What counts when a variable is not set.
+/// Default of a variable.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fallback {
     /// This value, read as if it had been set.
@@ -33,7 +33,7 @@ pub(super) enum Fallback {
     Nothing,
 }
 
-/// Whether the value of a variable may be shown.
+/// Permission to show the value of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Secrecy {
     /// Yes.
@@ -56,7 +56,7 @@ pub(super) struct Group {
 /// A variable of a part of the contract that this version does not have yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Later {
-    /// What is missing.
+    /// The missing thing.
     pub(super) feature: &'static str,
     /// The variables that will belong to it.
     pub(super) names: &'static [&'static str],

@@ -31,7 +31,7 @@ const PUBLISHED: &[&str] = &[
     "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
 ];
 
-/// What placeholders say, without the signs between words. No random text of a usual length holds one of them by chance.
+/// Words of placeholders, without the signs between words. No random text of a usual length holds one of them by chance.
 const PLACEHOLDERS: &[&str] = &[
     "changeme",
     "changethis",

@@ -22,7 +22,7 @@ use super::error::DatabaseError;
 /// Most starts after an end that nobody asked for, within [`RESTARTS_WITHIN`].
 const RESTARTS_MAX: usize = 5;
 const RESTARTS_WITHIN: Duration = Duration::from_mins(10);
-/// How long another program may have the data folder when the server is to be started again.
+/// Time that another program may have the data folder when the server is to be started again.
 const VISITOR_PATIENCE: Duration = Duration::from_secs(60);
 const VISITOR_POLL: Duration = Duration::from_millis(100);
 
@@ -35,12 +35,12 @@ pub(super) struct Embedded {
     ended: watch::Receiver<Option<String>>,
 }
 
-/// What the one who wants it and the one who watches it share.
+/// State shared by user and watcher.
 #[derive(Debug)]
 struct Slot {
     /// The server; none once it was asked to stop.
     server: Mutex<Option<LocalPostgres>>,
-    /// Whether it was asked to stop, also while it is being started again.
+    /// True if it was asked to stop, also while it is being started again.
     stopping: AtomicBool,
 }
 
@@ -118,7 +118,7 @@ impl Drop for Embedded {
     }
 }
 
-/// What the watching thread needs.
+/// State of the watching thread.
 struct Keeper {
     slot: Arc<Slot>,
     settings: Settings,
@@ -149,7 +149,7 @@ impl Keeper {
         }
     }
 
-    /// Whether an end is to be mended; else how it ended.
+    /// Returns true if the server is to be started again; else the end.
     fn judge(&mut self, status: ExitStatus) -> Result<(), String> {
         if status.success() {
             // Somebody told it to, who would have to do so again and again.
@@ -191,7 +191,7 @@ impl Keeper {
 struct Restarts(VecDeque<Instant>);
 
 impl Restarts {
-    /// Whether one more is allowed at `now`; then it counts.
+    /// Returns true if one more is allowed at `now`; then it counts.
     fn allow(&mut self, now: Instant) -> bool {
         while self.0.front().is_some_and(|earlier| now.duration_since(*earlier) >= RESTARTS_WITHIN) {
             self.0.pop_front();

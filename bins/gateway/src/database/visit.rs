@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::{Database, embedded::Embedded, error::DatabaseError, settings};
 use crate::config::{Config, DatabaseSource};
 
-/// How long a process that has the data folder may take until its server answers: it may be starting or ending.
+/// Time that a process that has the data folder may take until its server answers: it may be starting or ending.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 /// A visitor does one thing at a time; a pooler is recognised only with a second connection.

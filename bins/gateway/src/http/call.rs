@@ -210,7 +210,7 @@ pub(crate) trait AppCall {
         self.this().app.read_slots.acquire(&self.reader()).await
     }
 
-    /// Whose reads wait for one another: those about the user acted upon, else those of the caller.
+    /// Subject of reads that wait for one another: those about the user acted upon, else those of the caller.
     fn reader(&self) -> String {
         let caller = self.this().caller();
         let user = caller.target.as_ref().or_else(|| caller.principal.as_ref().and_then(Principal::user_id));

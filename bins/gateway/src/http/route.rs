@@ -12,7 +12,7 @@ pub type Route = web::Route<App>;
 /// Its endpoint.
 pub type Handler = web::Handler<App>;
 
-/// Who may call a route, and on whose behalf (HTTP contract 1.3). Enforced before the handler runs.
+/// Callers of a route, and the users they may act for (HTTP contract 1.3). Enforced before the handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Anyone, without a credential.

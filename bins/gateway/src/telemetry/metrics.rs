@@ -12,9 +12,9 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use pg::pool::PoolStatus;
 use tokio::task::JoinHandle;
 
-/// What every name begins with on the wire.
+/// Prefix of every name on the wire.
 const PREFIX: &str = "user_service_";
-/// How often the exporter's memory is tidied and the gauges of the process are read.
+/// Interval at which the exporter's memory is cleaned and the gauges of the process are read.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Upper bounds for everything that is named `*_seconds`.
 const SECONDS: &[f64] =
@@ -113,7 +113,7 @@ fn describe() {
     describe_housekeeping();
 }
 
-/// What runs without being asked for, and what the batches of writes and reads do.
+/// Background work, and the work of the batches of writes and reads do.
 fn describe_housekeeping() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 

@@ -1,4 +1,4 @@
-//! What the ledger did for requests, in numbers: each outcome is counted when it is first given.
+//! Counters of the ledger's work for requests: each outcome is counted when it is first given.
 //!
 //! What nobody asked for (credit that expires, a scheduled grant that begins, the initial grant) is in the journal and its
 //! events, not here.

@@ -1,6 +1,7 @@
 //! The receiver of events of the configuration, across restarts.
 
 use super::gateway_process::{Gateway, database};
+use crate::prelude::*;
 
 #[tokio::test]
 async fn events_are_stored_exactly_while_there_is_a_receiver() {
@@ -20,4 +21,27 @@ async fn events_are_stored_exactly_while_there_is_a_receiver() {
         gateway.stop();
     }
     assert_eq!(stored, [0, 2, 4, 4]);
+}
+
+/// A transaction that may write events and does not end delays a change, and nothing else: neither the start nor charges.
+#[tokio::test]
+async fn a_start_does_not_wait_for_a_transaction_that_may_write_events() {
+    let db = database().await;
+    let stuck = pg::Tx::begin(db.pool()).await.unwrap();
+    webhooks::Receivers::default().wanted(stuck.shared()).await.unwrap();
+    let variables = [("WEBHOOK_URL", "http://127.0.0.1:1/events")];
+    let mut gateway = Gateway::on(db.url(), &variables).await;
+    assert!(gateway.log().contains("WEBHOOK_URL takes effect later"), "{}", gateway.log());
+    gateway.ensure("someone").await;
+    gateway.consume("someone", 1).expect(200).await;
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await, 0);
+    stuck.rollback().await;
+    let mut deadline = Deadline::new();
+    while !gateway.log().contains("events are stored for WEBHOOK_URL") {
+        assert!(deadline.allows_another(), "{}", gateway.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    gateway.consume("someone", 1).expect(200).await;
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await, 1);
+    gateway.stop();
 }

@@ -1,4 +1,4 @@
-//! What a user may spend in a window of time: a day, a month, or ever.
+//! Limits of spending in a window of time: a day, a month, or a lifetime.
 //!
 //! A charge needs room in every budget of its account: spent + held + amount <= limit. What is held counts against the window
 //! that is open now, whenever it was set aside; it becomes spent when it is charged, in the window of that instant. So
@@ -21,11 +21,11 @@ use crate::{
 /// A budget in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// How long its windows are.
+    /// Length of its windows.
     pub period: BudgetPeriod,
     /// Most that may be spent in a window.
     pub limit: Credits,
-    /// What was charged in the window, less what was given back of that.
+    /// Charges in the window, less their refunds.
     pub spent: Credits,
     /// The window.
     pub window: Window,
@@ -65,13 +65,13 @@ impl Budget {
         }
     }
 
-    /// Whether it has to be saved.
+    /// Returns true if it has to be saved.
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.changed
     }
 
-    /// What may still be spent or held while so much is held.
+    /// Room for spending and holds while so much is held.
     fn room(&self, held: Credits) -> Credits {
         let used = i128::from(self.spent.micro()).saturating_add(i128::from(held.micro()));
         let room = i128::from(self.limit.micro()).saturating_sub(used).max(0);

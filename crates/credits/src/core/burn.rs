@@ -6,12 +6,12 @@ use kernel::Credits;
 
 use crate::core::{Fault, Grant, fault::minus};
 
-/// What one grant contributes.
+/// Part of one grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portion {
-    /// Which grant.
+    /// Id of the grant.
     pub grant_id: i64,
-    /// How much of it, above zero.
+    /// Part of it, above zero.
     pub amount: Credits,
 }
 

@@ -41,7 +41,7 @@ pub(super) fn consume_uncollected(
     Ok(Done { uncollected, ..done })
 }
 
-/// What may be spent.
+/// The credit that may be spent.
 pub(super) fn available(state: &AccountState) -> Result<Credits, Fault> {
     minus(state.account.posted, state.account.held)
 }

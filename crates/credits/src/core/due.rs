@@ -1,4 +1,4 @@
-//! What comes with time: holds end, grants end, scheduled grants begin to count.
+//! Due items: holds end, grants end, scheduled grants begin to count.
 //!
 //! Due items are applied at the head of every command, so that the journal and every answer are the same whether anything
 //! applied them earlier or not. For that their entries must not depend on who applies them: they carry the instant they
@@ -119,7 +119,7 @@ impl Item {
     }
 }
 
-/// What of this grant comes next, and when.
+/// The next due item of this grant, and its time.
 fn item_of(grant: &Grant) -> Option<(OffsetDateTime, Item)> {
     match (grant.booked_seq, grant.expires_at) {
         (None, _) => Some((grant.effective_at, Item::Booking(grant.id))),

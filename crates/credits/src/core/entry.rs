@@ -84,7 +84,7 @@ pub enum EntryRef {
     Nothing,
     /// In the journal of the state, under this `seq`.
     Now(i64),
-    /// It had been stored before the state was loaded.
+    /// Stored before the state was loaded.
     Before(Box<Entry>),
 }
 

@@ -1,4 +1,4 @@
-//! What ends a command early, and the arithmetic that can never wrap.
+//! Refusals and faults that end a command early, and arithmetic that never wraps.
 
 use kernel::Credits;
 

@@ -155,7 +155,7 @@ pub(super) fn check_limit(state: &AccountState, amount: Credits) -> Result<(), R
     within(state, state.account.posted, amount, BALANCE_MAX.micro())
 }
 
-/// What was ever granted only grows, and its column ends somewhere.
+/// The limit of all that was ever granted: it only grows, and its column ends somewhere.
 fn check_lifetime(state: &AccountState, amount: Credits) -> Result<(), Refusal> {
     within(state, state.account.lifetime_granted, amount, i64::MAX)
 }

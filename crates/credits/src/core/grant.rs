@@ -17,7 +17,7 @@ pub struct Grant {
     pub paid: bool,
     /// Low burns first.
     pub priority: u8,
-    /// What it was worth at first.
+    /// Its first amount.
     pub amount: Credits,
     /// Not yet spent, held or not.
     pub remaining: Credits,
@@ -33,18 +33,18 @@ pub struct Grant {
     pub reference_id: Option<String>,
     /// When it was made known.
     pub created_at: OffsetDateTime,
-    /// What is shown of it and decides nothing. `None` where it was not read: charges have no use for it.
+    /// Parts that are shown and decide nothing. `None` if not read: charges do not need them.
     pub notes: Option<Box<Notes>>,
 }
 
-/// What is shown of a grant and decides nothing.
+/// Parts of a grant that are shown and decide nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notes {
     /// The transaction that books the grant.
     pub transaction_id: Option<Uuid>,
-    /// What the caller said about it.
+    /// Description of the caller.
     pub description: Option<String>,
-    /// What the caller attached; empty for none.
+    /// Metadata of the caller; empty for none.
     pub metadata: FreeForm,
 }
 
@@ -58,7 +58,7 @@ pub struct Known {
 }
 
 impl Grant {
-    /// What of it may be spent. Nothing of it while it is scheduled.
+    /// The part that may be spent; zero while it is scheduled.
     #[must_use]
     pub fn free(&self) -> Credits {
         match self.booked_seq {
@@ -67,7 +67,7 @@ impl Grant {
         }
     }
 
-    /// How it stands at an instant by which due items have been applied.
+    /// Its state at an instant by which due items have been applied.
     #[must_use]
     pub fn status(&self, now: OffsetDateTime) -> GrantStatus {
         if self.booked_seq.is_none() && self.effective_at > now {

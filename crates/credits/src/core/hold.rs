@@ -12,19 +12,19 @@ use crate::{
 /// Credit that is or was set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Which.
+    /// The id.
     pub id: Uuid,
     /// The class of the caller who made it.
     pub made_by: CallerClass,
     /// The class of the caller who captured or released it. Not read: it decides nothing.
     pub ended_by: Option<CallerClass>,
-    /// What was asked for.
+    /// The amount asked for.
     pub requested: Credits,
-    /// What is or was set aside.
+    /// Credit that is or was reserved.
     pub amount: Credits,
-    /// What became of it.
+    /// Its state.
     pub status: HoldStatus,
-    /// What was charged.
+    /// The amount charged.
     pub captured: Credits,
     /// Part of `amount` that was not charged.
     pub released: Credits,
@@ -40,16 +40,16 @@ pub struct Hold {
     pub created_at: OffsetDateTime,
     /// When it was captured, released or expired.
     pub resolved_at: Option<OffsetDateTime>,
-    /// What it sets aside of which grant, in any order. Not read for a hold that is resolved.
+    /// Parts of grants that it reserves, in any order. Not read for a hold that is resolved.
     pub allocation: Vec<Portion>,
-    /// What the caller said about it; read for holds that a command names.
+    /// Description of the caller; read for holds that a command names.
     pub description: Option<String>,
-    /// What the caller attached; read for holds that a command names.
+    /// Metadata of the caller; read for holds that a command names.
     pub metadata: FreeForm,
 }
 
 impl Hold {
-    /// Whether nothing has become of it yet.
+    /// Returns true if nothing has become of it yet.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.status == HoldStatus::Open

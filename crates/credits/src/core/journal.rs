@@ -25,7 +25,7 @@ pub(super) struct EntryContext<'a> {
     pub booked_at: OffsetDateTime,
 }
 
-/// What differs from entry to entry; the rest comes from the cause and the state.
+/// Parts that differ from entry to entry; the rest comes from the cause and the state.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub kind: EntryKind,
@@ -37,7 +37,7 @@ pub(super) struct Draft {
     pub refunds_seq: Option<i64>,
 }
 
-/// How an entry names a usage record.
+/// Reference of an entry to a usage record.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Usage {
     /// As a note of the caller, if he made one.

@@ -21,7 +21,7 @@ use crate::{
     model::{EntryKind, GrantKind},
 };
 
-/// How long refunded credit lives whose own grant has ended.
+/// Life of refunded credit whose own grant has ended.
 pub const REFUND_LIFE: Duration = Duration::days(7);
 
 /// Gives back `amount` of a charge, or all that is left of it.

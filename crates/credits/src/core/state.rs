@@ -16,9 +16,9 @@ use crate::{
 /// One account as it is changed by the commands of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountState {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
-    /// Whether the account has been opened.
+    /// State of the account.
     pub status: AccountStatus,
     /// The figures.
     pub account: Account,
@@ -34,13 +34,13 @@ pub struct AccountState {
     holds: BTreeMap<Uuid, Hold>,
     /// Stored charges that commands of the batch want to give back.
     charges: BTreeMap<Uuid, Charge>,
-    /// What may be spent in which window.
+    /// The budgets.
     budgets: Vec<Budget>,
     /// Entries made since loading, in order.
     journal: Vec<JournalEntry>,
 }
 
-/// Whether an account exists for the commands that come.
+/// State of an account for the next commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountStatus {
     /// It was stored before.
@@ -49,7 +49,7 @@ pub enum AccountStatus {
     Fresh,
 }
 
-/// Who uses a reference that is unique among all users.
+/// User of a reference that is unique among all users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// This account, as it is stored.
@@ -157,17 +157,17 @@ impl AccountState {
         }
     }
 
-    /// Tells the state of a reference that is in use. References it is not told of count as free.
+    /// Adds a reference that is in use. Others count as free.
     pub fn know(&mut self, reference_id: String, known: Known) {
         self.references.insert(reference_id, known);
     }
 
-    /// Tells the state who uses a reference that is unique among all users. References it is not told of count as free.
+    /// Adds the user of a reference that is unique among all users. Others count as free.
     pub fn know_claim(&mut self, reference_id: String, claim: Claim) {
         self.claims.insert(reference_id, claim);
     }
 
-    /// Who uses a reference that is unique among all users, if anybody does.
+    /// The user of a reference that is unique among all users, if there is one.
     #[must_use]
     pub fn claim(&self, reference_id: &str) -> Option<Claim> {
         self.claims.get(reference_id).copied()
@@ -196,7 +196,7 @@ impl AccountState {
         self.budgets = budgets;
     }
 
-    /// What may be spent in which window.
+    /// The budgets.
     #[must_use]
     pub fn budgets(&self) -> &[Budget] {
         &self.budgets
@@ -317,7 +317,7 @@ impl AccountState {
         }
     }
 
-    /// What scheduled grants will bring, in micro-credits.
+    /// Sum of scheduled grants, in micro-credits.
     pub(crate) fn scheduled(&self) -> i128 {
         total(self.grants.iter().filter(|grant| grant.booked_seq.is_none()).map(|grant| grant.amount))
     }

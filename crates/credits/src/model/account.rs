@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::model::{Balance, GrantView};
 
-/// What holds for accounts that say nothing of their own; the default is nothing.
+/// Defaults for accounts without settings of their own; empty by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Defaults {
     /// The balance that an owner hears of when it is reached; `None` for no such news.
@@ -15,7 +15,7 @@ pub struct Defaults {
 /// An account at one instant, with everything that is due by then counted as gone or come (HTTP contract 6.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountView {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
     /// The figures.
     pub balance: Balance,

@@ -1,4 +1,4 @@
-//! What an account holds.
+//! The credit of an account.
 
 use kernel::Credits;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// What may be spent now: posted less held.
+    /// Available credit: posted less held.
     #[must_use]
     pub fn available(&self) -> Credits {
         self.posted.checked_sub(self.held).unwrap_or(Credits::ZERO)

@@ -1,4 +1,4 @@
-//! What a user may spend in a window of time.
+//! Limits of spending in a window of time.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use kernel::Credits;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// How long the windows of a budget are, shortest first.
+/// Length of the windows of a budget, shortest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetPeriod {
@@ -21,9 +21,9 @@ pub enum BudgetPeriod {
 /// A limit to be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBudget {
-    /// How long its windows are. An account has at most one of each.
+    /// Length of its windows. An account has at most one of each.
     pub period: BudgetPeriod,
-    /// Whose days and months are meant: a name of the IANA time zone database that PostgreSQL knows.
+    /// Time zone of days and months: a name of the IANA time zone database that PostgreSQL knows.
     pub zone: String,
     /// Most that may be spent in a window: from zero, which lets nothing be spent, to [`BALANCE_MAX`](crate::BALANCE_MAX).
     pub limit: Credits,
@@ -32,15 +32,15 @@ pub struct NewBudget {
 /// A budget at one instant (HTTP contract 6.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetView {
-    /// How long its windows are.
+    /// Length of its windows.
     pub period: BudgetPeriod,
-    /// Whose days and months are meant.
+    /// Time zone of days and months.
     pub zone: String,
     /// Most that may be spent in a window.
     pub limit: Credits,
-    /// What was charged in the window of the instant, less what was given back of that.
+    /// Charges in the window of the instant, less their refunds.
     pub spent: Credits,
-    /// What open holds set aside: it counts against the window too.
+    /// Credit in open holds: it counts against the window too.
     pub held: Credits,
     /// When the next window begins; `None` for a lifetime.
     pub resets_at: Option<OffsetDateTime>,
@@ -55,19 +55,19 @@ pub enum BudgetsRefused {
     /// PostgreSQL knows no such time zone.
     #[error("{zone:?} is not a time zone")]
     UnknownZone {
-        /// Which.
+        /// The zone.
         zone: String,
     },
     /// Two of them have the same period. Callers check this before.
     #[error("there are two budgets of a {period}")]
     Repeated {
-        /// Which.
+        /// The period.
         period: BudgetPeriod,
     },
     /// A limit is below zero, or too large. Callers check this before.
     #[error("{limit} credits cannot be a limit")]
     InvalidLimit {
-        /// Which.
+        /// The limit.
         limit: Credits,
     },
 }

@@ -9,7 +9,7 @@ use crate::model::{HoldMode, NewGrantKind, PRIORITY_DEFAULT};
 /// One requested change of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Whose account.
+    /// Owner of the account.
     pub user_id: UserId,
     /// In which capacity the caller acts; kept with the entry.
     pub actor: Actor,
@@ -23,11 +23,11 @@ pub struct Command {
     pub description: Option<String>,
     /// Kept with the entry.
     pub metadata: FreeForm,
-    /// What to do.
+    /// The action.
     pub action: Action,
 }
 
-/// What a command does. Amounts are above zero and at most [`BALANCE_MAX`](crate::BALANCE_MAX).
+/// Action of a command. Amounts are above zero and at most [`BALANCE_MAX`](crate::BALANCE_MAX).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Creates the account, with a grant of kind `initial`. An account that exists is left as it is, and
@@ -40,7 +40,7 @@ pub enum Action {
     Grant(NewGrant),
     /// Books bought credit that never expires: a grant of kind `purchase`.
     Recharge {
-        /// How much.
+        /// The amount.
         amount: Credits,
         /// Identity of the payment, unique per user; the same amount again answers the first transaction.
         reference_id: Option<String>,
@@ -49,14 +49,14 @@ pub enum Action {
     },
     /// Spends credit in burn order, all or nothing.
     Consume {
-        /// How much.
+        /// The amount.
         amount: Credits,
         /// A note that is kept with the entry, not a link.
         usage_record_id: Option<i64>,
     },
     /// Spends what is available, up to `amount`, and reports the rest as uncollected: for work that is done already.
     ConsumeUncollected {
-        /// How much the work costs.
+        /// Price of the work.
         amount: Credits,
         /// A note that is kept with the entry, not a link.
         usage_record_id: Option<i64>,
@@ -65,19 +65,19 @@ pub enum Action {
     Hold {
         /// Identity of the hold, from [`kernel::Ids`]. The same id twice fails the batch.
         hold_id: Uuid,
-        /// How much.
+        /// The amount.
         amount: Credits,
-        /// What to do if less is available.
+        /// Behaviour if less is available.
         mode: HoldMode,
-        /// How long, from [`HOLD_TTL_MIN`](crate::HOLD_TTL_MIN) to [`HOLD_TTL_MAX`](crate::HOLD_TTL_MAX).
+        /// Life, from [`HOLD_TTL_MIN`](crate::HOLD_TTL_MIN) to [`HOLD_TTL_MAX`](crate::HOLD_TTL_MAX).
         ttl: Duration,
     },
     /// Charges a hold, once, and frees the rest. What exceeds the hold is taken from what is available; what that cannot
     /// pay is reported as uncollected.
     Capture {
-        /// Which hold.
+        /// Id of the hold.
         hold_id: Uuid,
-        /// How much; `None` is the whole hold, zero charges nothing.
+        /// The amount; `None` is the whole hold, zero charges nothing.
         amount: Option<Credits>,
         /// A note that is kept with the entry, not a link.
         usage_record_id: Option<i64>,
@@ -86,7 +86,7 @@ pub enum Action {
     Meter(UsageCharge),
     /// Gives up a hold.
     Release {
-        /// Which hold.
+        /// Id of the hold.
         hold_id: Uuid,
     },
     /// Gives back a charge, wholly or in part, to the grants it came from; where such a grant has ended, as a new grant
@@ -94,16 +94,16 @@ pub enum Action {
     Refund {
         /// The charge: a consume or a capture.
         transaction_id: Uuid,
-        /// How much; `None` is all that was not given back before.
+        /// The amount; `None` is all that was not given back before.
         amount: Option<Credits>,
         /// Why; kept in the metadata, with the charge.
         reason: String,
     },
     /// Corrects the balance.
     Adjust {
-        /// How much.
+        /// The amount.
         amount: Credits,
-        /// Which way.
+        /// The direction.
         adjustment: Adjustment,
         /// Why; kept in the metadata.
         reason: String,
@@ -115,20 +115,20 @@ pub enum Action {
 /// The charge of a usage record. The entry it makes is linked with the record: there is never a second one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsageCharge {
-    /// How much. Zero makes no entry.
+    /// The amount. Zero makes no entry.
     pub amount: Credits,
-    /// What pays.
+    /// The source of the charge.
     pub from: Payer,
     /// The record.
     pub usage_record_id: i64,
 }
 
-/// What pays for a usage record.
+/// Source of the charge of a usage record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payer {
-    /// What is available, all or nothing, as by [`Action::Consume`].
+    /// The available credit, all or nothing, as by [`Action::Consume`].
     Available,
-    /// What is available, as far as it goes, as by [`Action::ConsumeUncollected`].
+    /// The available credit, as far as it goes, as by [`Action::ConsumeUncollected`].
     AsFarAsItGoes,
     /// A hold, as by [`Action::Capture`].
     Hold(Uuid),
@@ -148,9 +148,9 @@ impl Payer {
 /// Credit to give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewGrant {
-    /// What it is given for.
+    /// Its kind.
     pub kind: NewGrantKind,
-    /// How much.
+    /// The amount.
     pub amount: Credits,
     /// Low burns first.
     pub priority: u8,
@@ -175,7 +175,7 @@ pub enum ReferenceScope {
     Global,
 }
 
-/// Which way a balance is corrected.
+/// Direction of a correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Adjustment {
     /// By a new grant of kind `adjustment` that never ends. It counts as granted.

@@ -15,27 +15,27 @@ pub struct Entry {
     pub id: i64,
     /// Identity of the command that wrote it; due items have one of their own.
     pub transaction_id: Uuid,
-    /// Whose account.
+    /// Owner of the account.
     pub user_id: UserId,
     /// Place in the journal of the account: 1, 2, 3 ... without a gap.
     pub seq: i64,
-    /// What happened.
+    /// The kind of change.
     pub kind: EntryKind,
-    /// How much, above zero.
+    /// The amount, above zero.
     pub amount: Credits,
     /// Posted credit before.
     pub balance_before: Credits,
     /// Posted credit after.
     pub balance_after: Credits,
-    /// What the caller noted, or the record that the entry charges.
+    /// Note of the caller, or the record that the entry charges.
     pub usage_record_id: Option<i64>,
     /// Identity of the payment or gift.
     pub reference_id: Option<String>,
     /// The hold that was made, captured or released.
     pub hold_id: Option<Uuid>,
-    /// What the caller said about it.
+    /// Description of the caller.
     pub description: Option<String>,
-    /// What the caller attached; empty for none.
+    /// Metadata of the caller; empty for none.
     pub metadata: FreeForm,
     /// In which capacity it was done; [`Actor::System`] for due items.
     pub actor: Actor,
@@ -43,7 +43,7 @@ pub struct Entry {
     pub created_at: OffsetDateTime,
 }
 
-/// What an entry records.
+/// Kind of change that an entry records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKind {
     /// Credit was spent.
@@ -66,7 +66,7 @@ pub enum EntryKind {
     Release,
 }
 
-/// Which way an entry moved the balance.
+/// Direction of a change of the balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The balance rose.
@@ -81,7 +81,7 @@ pub enum Direction {
 pub struct UnknownEntryKind(String);
 
 impl Entry {
-    /// Which way the balance moved; `None` for holds and releases.
+    /// Direction of the change; `None` for holds and releases.
     #[must_use]
     pub fn direction(&self) -> Option<Direction> {
         match self.balance_after.cmp(&self.balance_before) {

@@ -1,4 +1,4 @@
-//! What credit is given for.
+//! Kinds of grants, and grants as they are shown.
 
 use std::{fmt, str::FromStr};
 
@@ -41,7 +41,7 @@ pub enum NewGrantKind {
     Promo,
 }
 
-/// How a grant stands at an instant.
+/// State of a grant at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantStatus {
@@ -55,7 +55,7 @@ pub enum GrantStatus {
     Expired,
 }
 
-/// Which grants of a user are wanted. Scheduled grants are among all of them only.
+/// Filter of the grants of a user. Scheduled grants are among all of them only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GrantFilter {
     /// Those of which something is left.
@@ -78,7 +78,7 @@ pub struct GrantView {
     pub kind: GrantKind,
     /// A purchase, or the refund of one; burns after what was given.
     pub paid: bool,
-    /// What it was worth at first.
+    /// Its first amount.
     #[serde(with = "kernel::stored::micro_credits")]
     pub amount: Credits,
     /// Not yet spent, held or not.
@@ -95,15 +95,15 @@ pub struct GrantView {
     /// When what is left of it is lost.
     #[serde(with = "kernel::stored::micros_option")]
     pub expires_at: Option<OffsetDateTime>,
-    /// How it stands.
+    /// Its state.
     pub status: GrantStatus,
     /// Identity of the payment or gift.
     pub reference_id: Option<String>,
     /// The transaction that books it; for a scheduled grant the one that will.
     pub transaction_id: Option<Uuid>,
-    /// What the caller said about it.
+    /// Description of the caller.
     pub description: Option<String>,
-    /// What the caller attached; empty for none.
+    /// Metadata of the caller; empty for none.
     pub metadata: FreeForm,
     /// When it was made known.
     #[serde(with = "kernel::stored::micros")]
@@ -144,7 +144,7 @@ impl GrantKind {
         }
     }
 
-    /// Whether such a grant counts as ever granted. What is given back was counted before.
+    /// Returns true if such a grant counts as ever granted. What is given back was counted before.
     #[must_use]
     pub fn counts_into_lifetime(self) -> bool {
         self != Self::Refund

@@ -12,7 +12,7 @@ use crate::model::GrantView;
 pub struct GrantPlace {
     /// Low burns first.
     pub priority: u8,
-    /// What ends sooner burns first; never comes last.
+    /// End of the grant: sooner burns first, without end last.
     pub expires_at: Option<OffsetDateTime>,
     /// Given before bought.
     pub paid: bool,

@@ -19,7 +19,7 @@ pub const HOLD_TTL_DEFAULT: Duration = Duration::minutes(15);
 /// Most open holds of one account that callers of one class made.
 pub const HOLDS_OPEN_MAX: usize = 1_000;
 
-/// What a hold does when less is available than it asks for.
+/// Behaviour of a hold when less is available than requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum HoldMode {
     /// It is refused.
@@ -40,7 +40,7 @@ impl HoldMode {
     }
 }
 
-/// What became of a hold. It is resolved once.
+/// State of a hold. It is resolved once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldStatus {
@@ -57,18 +57,18 @@ pub enum HoldStatus {
 /// A hold as it is shown (HTTP contract 6.5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldView {
-    /// Which.
+    /// Id of the hold.
     pub hold_id: Uuid,
     /// The class of the caller who made it. A user ends only holds of users.
     #[serde(default = "service")]
     pub made_by: CallerClass,
-    /// What was asked for; a clamped hold sets aside less.
+    /// The amount asked for; a clamped hold reserves less.
     #[serde(with = "kernel::stored::micro_credits")]
     pub requested: Credits,
-    /// What is or was set aside.
+    /// Credit that is or was reserved.
     #[serde(with = "kernel::stored::micro_credits")]
     pub amount: Credits,
-    /// What was charged; more than `amount` if the charge was.
+    /// The amount charged; may be more than `amount`.
     #[serde(with = "kernel::stored::micro_credits")]
     pub captured: Credits,
     /// Part of `amount` that was not charged.
@@ -77,14 +77,14 @@ pub struct HoldView {
     /// Part of a charge that nothing was left to pay for.
     #[serde(with = "kernel::stored::micro_credits")]
     pub uncollected: Credits,
-    /// What became of it.
+    /// Its state.
     pub status: HoldStatus,
     /// When its life ends, resolved or not.
     #[serde(with = "kernel::stored::micros")]
     pub expires_at: OffsetDateTime,
-    /// What the caller said about it.
+    /// Description of the caller.
     pub description: Option<String>,
-    /// What the caller attached; empty for none.
+    /// Metadata of the caller; empty for none.
     pub metadata: FreeForm,
     /// When it was made.
     #[serde(with = "kernel::stored::micros")]
@@ -96,7 +96,7 @@ pub struct HoldView {
     pub entry_seq: i64,
 }
 
-/// Which holds of a user are wanted.
+/// Filter of the holds of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HoldFilter {
     /// Those that are open.

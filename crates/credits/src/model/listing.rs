@@ -1,4 +1,4 @@
-//! Which part of a journal is wanted.
+//! Filters of a journal.
 
 use std::{fmt, str::FromStr};
 
@@ -22,7 +22,7 @@ pub enum TransactionKind {
     Adjust,
 }
 
-/// Which transactions of a user are wanted; the default is all of them.
+/// Filter of the transactions of a user; all of them by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TransactionFilter {
     /// Only these.
@@ -37,7 +37,7 @@ pub struct TransactionFilter {
     pub hold_id: Option<Uuid>,
 }
 
-/// How a request names a transaction (HTTP contract 1.2).
+/// Name of a transaction in a request (HTTP contract 1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransactionName {
     /// By its integer id.
@@ -46,7 +46,7 @@ pub enum TransactionName {
     Transaction(Uuid),
 }
 
-/// What the text of a transaction id begins with.
+/// Prefix of the text of a transaction id.
 const PREFIX: &str = "txn_";
 
 impl fmt::Display for TransactionName {

@@ -1,4 +1,4 @@
-//! What becomes of commands.
+//! Outcomes of commands.
 
 use kernel::{Credits, UserId};
 use time::OffsetDateTime;
@@ -9,7 +9,7 @@ use crate::{
     model::{Balance, Entry, GrantView, HoldView},
 };
 
-/// What a command did, or had done before.
+/// Effect of a command, now or before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// The entry that says what the command did. `None` where there is none: an account opened without a grant, a grant
@@ -30,13 +30,13 @@ pub struct Applied {
 /// The answer to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// What it did, or why it is not done.
+    /// Its effect, or the reason for the refusal.
     pub result: Result<Applied, Refusal>,
     /// Time of the decision, by the clock of the account.
     pub at: OffsetDateTime,
 }
 
-/// What a batch did.
+/// Results of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Executed {
     /// The outcomes of the commands, in their order.
@@ -51,15 +51,15 @@ pub struct Executed {
 /// A balance that was above its threshold and is no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LowCrossing {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
     /// By which transaction.
     pub transaction_id: Uuid,
     /// By which entry.
     pub seq: i64,
-    /// What is left.
+    /// The balance that is left.
     pub balance_after: Credits,
-    /// What it fell to or below.
+    /// The threshold that was reached.
     pub threshold: Credits,
     /// When.
     pub at: OffsetDateTime,

@@ -1,4 +1,4 @@
-//! What was decided is saved, and answered with what the database gave to it.
+//! Saving of decided commands, and their answers.
 
 use std::borrow::Cow;
 
@@ -72,7 +72,7 @@ impl Decided<'_> {
     }
 }
 
-/// What was saved, for answering.
+/// Saved rows, for answers.
 struct Answers<'a> {
     saved: &'a Saved,
     /// All new entries, by account and `seq`.
@@ -92,7 +92,7 @@ impl<'a> Answers<'a> {
         Ok(Self { saved, entries })
     }
 
-    /// What a command did, with all that the database gave to it.
+    /// Effect of a command, with values from the database.
     fn applied(&self, command: &Command, mut effect: Effect) -> Result<Applied, DbError> {
         let user_id = &command.user_id;
         let entry = match std::mem::take(&mut effect.entry) {

@@ -166,7 +166,7 @@ fn decide_one(batch: &mut Batch, command: &Command) -> Result<Result<Effect, Ref
     Ok(result)
 }
 
-/// Tells the account of a command who uses the reference that it names with the scope of all users.
+/// Notes at the account of a command who uses the reference that it names with the scope of all users.
 fn tell_claim(batch: &mut Batch, command: &Command) {
     if let Some(reference) = command.action.global_reference()
         && let Some(claim) = batch.global_references.claim(reference, &command.user_id)

@@ -190,7 +190,7 @@ pub async fn set_low_balance_at(
     store::accounts::set_low_balance_at(conn, user, threshold).await
 }
 
-/// Which grants an entry took how much from, in the order of their ids.
+/// Amounts that an entry took from grants, in the order of their ids.
 ///
 /// # Errors
 /// [`DbError`].

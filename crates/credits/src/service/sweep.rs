@@ -12,7 +12,7 @@ use crate::{
     store,
 };
 
-/// What a sweep did.
+/// Results of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Accounts that were looked at.

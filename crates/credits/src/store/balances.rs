@@ -33,7 +33,7 @@ pg::read_columns! { Glance: { now, next_due_at } with { balance: Balance } }
 pg::read_columns! { GlanceRow: { user_id } with { glance: Glance } }
 
 impl Glance {
-    /// Whether something has come due that the stored figures do not show.
+    /// Returns true if something has come due that the stored figures do not show.
     pub fn is_due(&self) -> bool {
         self.next_due_at.is_some_and(|at| at <= self.now)
     }

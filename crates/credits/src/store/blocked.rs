@@ -1,4 +1,4 @@
-//! Which accounts another transaction has locked.
+//! Accounts that another transaction has locked.
 
 use std::collections::BTreeSet;
 

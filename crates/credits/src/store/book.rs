@@ -1,4 +1,4 @@
-//! What every batch writes: entries with their lines, and the grants and accounts that they change.
+//! The writes of every batch: entries with their lines, and the grants and accounts that they change.
 //!
 //! One statement for the four tables. Each statement costs the server and this process some thirty microseconds before its
 //! first row, in messages, snapshots and wake-ups, and a batch waits for all of them.
@@ -18,10 +18,10 @@ use crate::{
     store::columns::Shared,
 };
 
-/// What the database gave to new entries, by account and `seq`.
+/// Values from the database for new entries, by account and `seq`.
 pub type Ids = BTreeMap<(UserId, i64), NewEntryIds>;
 
-/// What the database gave to a new entry.
+/// Values from the database for a new entry.
 #[derive(Debug)]
 pub struct NewEntryIds {
     /// Its documented id.
@@ -30,7 +30,7 @@ pub struct NewEntryIds {
     pub metadata: Option<String>,
 }
 
-/// How many rows were written, beside what was given to an entry; the latter is null if there is none.
+/// Number of rows written, beside what was given to an entry; the latter is null if there is none.
 struct BookedRow {
     lines: i64,
     grants: i64,
@@ -101,7 +101,7 @@ pg::written_columns! {
     }
 }
 
-/// What is to be written.
+/// Rows to be written.
 struct Changes<'a> {
     entries: Vec<(&'a UserId, &'a JournalEntry)>,
     lines: Vec<(&'a UserId, i64, &'a Line)>,

@@ -59,9 +59,9 @@ struct SeenRow {
 /// The budgets of an account as they are read without a lock.
 #[derive(Debug)]
 pub struct Seen {
-    /// What is held, as stored.
+    /// Held credit, as stored.
     pub held: Credits,
-    /// Whether something has come due that the stored figures do not show.
+    /// True if something has come due that the stored figures do not show.
     pub is_due: bool,
     /// The budgets with their zones, shortest period first, in the windows of the instant.
     pub budgets: Vec<(Budget, String)>,

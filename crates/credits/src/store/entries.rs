@@ -25,7 +25,7 @@ pg::read_columns! {
 /// An entry on a page that was measured.
 struct PageRow {
     entry: Entry,
-    /// How many rows were found for the page, those that were too large for it included.
+    /// Number of rows found for the page, those that were too large for it included.
     found: i64,
 }
 pg::read_columns! { PageRow: { found } with { entry: Entry } }

@@ -5,7 +5,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Credits, UserId};
 use pg::DbError;
 
-/// What an entry took from which grants, in the order of their ids.
+/// Amounts that an entry took from grants, in the order of their ids.
 pub async fn taken(
     conn: &mut AsyncPgConnection,
     user: &UserId,

@@ -52,18 +52,18 @@ pg::read_columns! { NotedGrantRow: {} with { row: GrantRow, notes: Notes } }
 pub struct Live {
     /// When they were read.
     pub now: OffsetDateTime,
-    /// Whether the transaction had locked a row by then.
+    /// True if the transaction had locked a row by then.
     pub read: ReadWhen,
     /// The grants.
     pub grants: Vec<GrantRow>,
 }
 
-/// Whether something was read by a transaction that had locked or written a row before. Only such a one has an id.
+/// Time of a read: a transaction that had locked or written a row before has an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadWhen {
-    /// It had.
+    /// The transaction had locked or written a row.
     Locked,
-    /// It had not.
+    /// The transaction had not.
     Unlocked,
 }
 
@@ -78,7 +78,7 @@ struct LiveRow {
     grant: Option<GrantRow>,
 }
 
-/// What the database made of the metadata of new grants: as `jsonb` keeps them, `None` for the empty object.
+/// Stored metadata of new grants: as `jsonb` keeps them, `None` for the empty object.
 pub type StoredMetadata = BTreeMap<(UserId, i64), Option<String>>;
 
 struct MetadataRow {
@@ -138,7 +138,7 @@ pub async fn load_live(
     })
 }
 
-/// What is shown of these grants of a user.
+/// Notes of these grants of a user.
 pub async fn notes(
     conn: &mut AsyncPgConnection,
     user: &UserId,

@@ -39,7 +39,7 @@ pg::read_columns! {
 }
 pg::read_columns! { HoldRow, "hold_row_": { user_id } with { hold: Hold } }
 
-/// What an open hold sets aside of one grant.
+/// Part of a grant that an open hold reserves.
 #[derive(Debug)]
 pub struct LineRow {
     /// Owner of the hold.
@@ -53,7 +53,7 @@ pub struct LineRow {
 pg::read_columns! { Portion, "line_": { grant_id, amount } }
 pg::read_columns! { LineRow, "line_": { user_id, hold_id } with { portion: Portion } }
 
-/// What the database made of the metadata of new holds: as `jsonb` keeps them, `None` for the empty object.
+/// Stored metadata of new holds: as `jsonb` keeps them, `None` for the empty object.
 pub type StoredMetadata = BTreeMap<(UserId, Uuid), Option<String>>;
 
 struct MetadataRow {
@@ -117,7 +117,7 @@ pub async fn load(
         .await?)
 }
 
-/// What open holds of the users in `holding` set aside of which grants.
+/// Parts of grants that open holds of the users in `holding` reserve.
 pub async fn load_lines(mut conn: Shared<'_>, holding: &[&str]) -> Result<Vec<LineRow>, DbError> {
     if holding.is_empty() {
         return Ok(Vec::new());

@@ -17,11 +17,11 @@ use crate::{
 pub struct Grants {
     /// The grants as they are stored, with their notes.
     pub grants: Vec<Grant>,
-    /// How many there were.
+    /// Number of rows found.
     pub rows: i64,
     /// The instant of reading; `None` without grants.
     pub now: Option<OffsetDateTime>,
-    /// Whether something has come due that the figures do not show.
+    /// True if something has come due that the figures do not show.
     pub is_due: bool,
 }
 

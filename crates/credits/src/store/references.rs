@@ -22,11 +22,11 @@ use crate::{
 /// A reference that is in use.
 #[derive(Debug)]
 pub struct Reference {
-    /// Whose.
+    /// The user.
     pub user_id: UserId,
-    /// Which.
+    /// Id of the reference.
     pub reference_id: String,
-    /// By what.
+    /// Grant and entry of the reference.
     pub known: Known,
 }
 

@@ -79,7 +79,7 @@ pub async fn entries_at(
     Ok(rows)
 }
 
-/// What the books say about these transactions. Asks nothing if nothing is wanted.
+/// The rows of these transactions. No statement if none are wanted.
 pub async fn find(
     mut conn: Shared<'_>,
     wanted: &BTreeSet<(UserId, Uuid)>,

@@ -19,9 +19,9 @@ const END: &str = "\u{7f}";
 /// A range of accounts, and how much there is to check.
 #[derive(Debug)]
 pub struct Range {
-    /// How many accounts.
+    /// Number of accounts.
     pub accounts: i64,
-    /// How many entries they have.
+    /// Number of entries they have.
     pub entries: i64,
     /// The last account; `None` if there is none behind the range.
     pub last: Option<UserId>,
@@ -32,13 +32,13 @@ pub struct Range {
 /// Something that breaks a rule.
 #[derive(Debug)]
 pub struct Found {
-    /// Which rule.
+    /// The rule.
     pub rule: &'static str,
-    /// Whose account.
+    /// Owner of the account.
     pub subject: String,
-    /// Which entry.
+    /// The entry.
     pub seq: Option<i64>,
-    /// What is wrong.
+    /// The violation, in words.
     pub detail: String,
 }
 
@@ -62,7 +62,7 @@ struct FoundRow {
 }
 pg::read_columns! { FoundRow: { subject, seq, detail } }
 
-/// How many accounts there are.
+/// Returns the number of accounts.
 pub async fn accounts(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
     let row: CountRow = pg::sql("SELECT count(*) AS count FROM credits.accounts").get_result(conn).await?;
     Ok(row.count)
@@ -100,7 +100,7 @@ pub async fn range(
     Ok(Range { accounts: row.accounts, entries: count.count, last, after: after.to_owned(), up_to })
 }
 
-/// What breaks a rule in the range: one statement a rule.
+/// Violations in the range: one statement a rule.
 pub async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Found>, DbError> {
     let mut found = Vec::new();
     for (rule, sql) in AUDITS_OF_RANGE.iter() {

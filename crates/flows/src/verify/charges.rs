@@ -12,7 +12,7 @@ const USERS_A_CHUNK: i64 = 100;
 pub(super) struct Charges {
     /// The last user of the ranges before; empty before the first one.
     after: String,
-    /// How many violations were found.
+    /// Number of violations found.
     pub(super) found: u64,
     /// All of them: each range tells 20 at most.
     pub(super) violations: Vec<Drift>,

@@ -1,6 +1,6 @@
 //! E-mail addresses: how they are compared, and who vouches for one.
 
-/// Who vouches that an e-mail address belongs to a user (HTTP contract 3.1).
+/// Voucher that an e-mail address belongs to a user (HTTP contract 3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EmailVoucher {
     /// The user's token, for this address and no other.
@@ -12,7 +12,7 @@ pub enum EmailVoucher {
 }
 
 impl EmailVoucher {
-    /// Whether an address that is given now is vouched for.
+    /// Returns true if an address that is given now is vouched for.
     #[must_use]
     pub fn vouches_for(&self, given: &str) -> bool {
         match self {
@@ -22,7 +22,7 @@ impl EmailVoucher {
         }
     }
 
-    /// Whether a token vouches for this address, wherever the address comes from.
+    /// Returns true if a token vouches for this address, wherever the address comes from.
     pub(crate) fn is_token_for(&self, address: &str) -> bool {
         match self {
             Self::Token(vouched) => fold(vouched) == fold(address),

@@ -1,9 +1,9 @@
-//! Which plan a user is on.
+//! Plan of a user.
 
 /// The plan in force. Billing decides it; this domain only keeps it (HTTP contract 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Plan {
-    /// What every user starts with.
+    /// The plan of new users.
     #[default]
     Free,
     /// The paid plan for individuals.

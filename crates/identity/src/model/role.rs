@@ -1,4 +1,4 @@
-//! What a user is allowed to be.
+//! Role of a user.
 
 use kernel::UserId;
 

@@ -14,15 +14,15 @@ pub struct User {
     pub user_id: UserId,
     /// As it was given; `None` for users without one.
     pub email: Option<String>,
-    /// Whether the user holds the address, alone; a contact that nobody vouched for is no proof of anything.
+    /// True if the user holds the address, alone; a contact that nobody vouched for is no proof of anything.
     pub email_vouched: bool,
     /// Display name.
     pub name: Option<String>,
-    /// What the user may do.
+    /// Role of the user.
     pub role: Role,
     /// The plan in force.
     pub plan: Plan,
-    /// Whether the user may use the service at all.
+    /// True if the user may use the service at all.
     pub is_active: bool,
     /// When the user was first seen.
     pub created_at: OffsetDateTime,
@@ -30,18 +30,18 @@ pub struct User {
     pub updated_at: OffsetDateTime,
 }
 
-/// Who signs up. The caller has checked that address and name have an accepted form (HTTP contract 3.1).
+/// A user who signs up. The caller has checked that address and name have an accepted form (HTTP contract 3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUser {
     /// The id the identity provider gave.
     pub user_id: UserId,
     /// E-mail address; kept as it is written, compared without case.
     pub email: String,
-    /// Who vouches for an address of the user.
+    /// Voucher for the address of the user.
     pub email_voucher: EmailVoucher,
     /// Display name.
     pub name: String,
-    /// What the user may do, if this creates him.
+    /// Role of the user, if this creates them.
     pub role: Role,
 }
 
@@ -51,7 +51,7 @@ impl NewUser {
         fold(&self.email)
     }
 
-    /// Whether a user made by this sign-up holds the address.
+    /// Returns true if a user made by this sign-up holds the address.
     pub(crate) fn email_vouched(&self) -> bool {
         self.email_voucher.vouches_for(&self.email)
     }
@@ -62,20 +62,20 @@ impl NewUser {
 pub struct Ensured {
     /// The user; unchanged if he was there before.
     pub user: User,
-    /// Whether this very call created him. Of any number of concurrent calls, one sees `true`.
+    /// True if this call created the user. Of any number of concurrent calls, one sees `true`.
     pub created: bool,
 }
 
-/// What every authenticated request must know of its user.
+/// Facts about a user that every authenticated request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserStatus {
-    /// Whether the user may use the service at all.
+    /// True if the user may use the service at all.
     pub is_active: bool,
-    /// What the user may do.
+    /// Role of the user.
     pub role: Role,
 }
 
-/// Whether a user may use the service.
+/// Permission of a user to use the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// He may.

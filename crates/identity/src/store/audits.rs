@@ -1,4 +1,4 @@
-//! What must hold for the stored users at any time.
+//! Rules that stored users keep at any time.
 
 use pg::Audit;
 

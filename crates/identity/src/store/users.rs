@@ -51,7 +51,7 @@ pub(crate) async fn insert_unless_conflict(
     .optional()?)
 }
 
-/// Whether any user holds an address that is folded to this.
+/// Returns true if any user holds an address that is folded to this.
 pub(crate) async fn email_is_held(conn: &mut AsyncPgConnection, folded: &str) -> Result<bool, DbError> {
     let row: ExistsRow = pg::sql(
         "SELECT EXISTS (SELECT FROM identity.users WHERE email_folded = $1 AND email_vouched) AS found",
@@ -94,7 +94,7 @@ pub(crate) async fn vouch_unless_held(
     }
 }
 
-/// What stood in the way of an insert was gone when it was looked for: trying again helps.
+/// The error for an obstacle of an insert that was gone when it was read: a new attempt helps.
 pub(crate) fn vanished() -> DbError {
     DbError::Contention(diesel::result::Error::NotFound)
 }
@@ -122,7 +122,7 @@ pub async fn statuses(
     Ok(rows.into_iter().map(|row| row.status).collect())
 }
 
-/// How many users were made in each of the spans that begin at `starts`, in order; each ends where the next begins, the last
+/// Returns the number of users made in each of the spans that begin at `starts`, in order; each ends where the next begins, the last
 /// one at `end`.
 ///
 /// One statement, whose cost depends on the window and not on how many users there are.

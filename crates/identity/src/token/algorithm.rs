@@ -25,7 +25,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether `signature` (base64url) is that of `message` under `key`. An unusable signature or key is simply "no".
+    /// Returns true if `signature` (base64url) is that of `message` under `key`. An unusable signature or key is simply "no".
     pub(super) fn verifies(self, key: &DecodingKey, message: &str, signature: &str) -> bool {
         let algorithm = match self {
             Self::Hs256 => jsonwebtoken::Algorithm::HS256,

@@ -1,4 +1,4 @@
-//! What a token says, and what of it must be true.
+//! Claims of a token, and their checks.
 
 use kernel::UserId;
 use serde::Deserialize;
@@ -7,14 +7,14 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Issuer, Provider, TokenError};
 
-/// How far the clocks of an issuer and of this machine may differ (HTTP contract 1.3).
+/// Greatest difference between the clocks of an issuer and of this machine (HTTP contract 1.3).
 const LEEWAY: Duration = Duration::seconds(60);
 /// The value of `gty` in a token that a program got for credentials of its own.
 const MACHINE_GRANT: &str = "client-credentials";
 /// The end of `sub` in such a token.
 const MACHINE_SUFFIX: &str = "@clients";
 
-/// What kind of account a token speaks for.
+/// Kind of account of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SubjectKind {
     /// Somebody who logged in.
@@ -25,7 +25,7 @@ pub enum SubjectKind {
     Machine,
 }
 
-/// What a valid token tells.
+/// Content of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
     /// The claim `sub`: who speaks.
@@ -33,11 +33,11 @@ pub struct VerifiedToken {
     /// The claim `email`, if the issuer vouches for it: every address of Supabase, of Auth0 one with `email_verified`
     /// (HTTP contract 3.1).
     pub vouched_email: Option<String>,
-    /// What kind of account that is.
+    /// Kind of the account.
     pub subject: SubjectKind,
     /// The claim `exp`. The token is accepted for up to 60 s longer.
     pub expires_at: OffsetDateTime,
-    /// Who vouches for it.
+    /// The issuer that vouches for it.
     pub provider: Provider,
 }
 
@@ -117,7 +117,7 @@ impl Claims {
     }
 }
 
-/// Whether a claim is this text, or a list with it.
+/// Returns true if a claim is this text, or a list with it.
 fn names(claim: Option<&Value>, text: &str) -> bool {
     match claim {
         Some(Value::String(one)) => one == text,

@@ -15,7 +15,7 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub(super) struct Compact<'a> {
     pub(super) header: Header,
     pub(super) claims: Claims,
-    /// What was signed: the first two parts as they came.
+    /// Signed text: the first two parts as they came.
     pub(super) message: &'a str,
     /// The third part, in base64url.
     pub(super) signature: &'a str,

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::store;
 
-/// How long a development token lives, in seconds (HTTP contract 2).
+/// Validity of a development token, in seconds (HTTP contract 2).
 pub const DEV_TOKEN_TTL_SECONDS: i64 = 3_600;
 
 /// The secret of this database that signs development tokens (HTTP contract 1.3), made at the first call. Concurrent calls

@@ -1,4 +1,4 @@
-//! Who may vouch for users, and by which keys.
+//! Issuers of tokens, and their keys.
 
 use secrecy::SecretString;
 use url::{Host, Url};
@@ -8,7 +8,7 @@ use super::Algorithm;
 /// The claim that Supabase puts into `aud` and `role` of every signed-in user's token.
 const SUPABASE_USER: &str = "authenticated";
 
-/// Which identity provider vouches for a token.
+/// Identity provider of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
     /// Auth0.
@@ -130,7 +130,7 @@ impl Issuer {
 }
 
 impl KeySetSource {
-    /// Whether the keys lie on this machine.
+    /// Returns true if the keys lie on this machine.
     pub(super) fn is_loopback(&self) -> bool {
         match self.url.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -140,7 +140,7 @@ impl KeySetSource {
         }
     }
 
-    /// Whether what comes from there can be trusted: https, or plain http that does not leave the machine.
+    /// Returns true if what comes from there can be trusted: https, or plain http that does not leave the machine.
     pub(super) fn is_trustworthy(&self) -> bool {
         match self.url.scheme() {
             "https" => self.url.host().is_some(),

@@ -38,7 +38,7 @@ impl<O> Answer<O> {
         (answer, outcome)
     }
 
-    /// What the caller is told if nothing better comes.
+    /// Answer to the caller if there is no better one.
     pub(super) fn unless_given(&mut self, rejected: Rejected) {
         self.unless_given = rejected;
     }

@@ -1,4 +1,4 @@
-//! What a lane does with a batch: writing in a transaction, or reading.
+//! Work of a lane on a batch: writing in a transaction, or reading.
 
 use std::{future::Future, panic::AssertUnwindSafe};
 
@@ -18,7 +18,7 @@ pub(super) trait Executor: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Outcome: Send + 'static;
 
-    /// What is known of items whose batch was cut short.
+    /// State of items whose batch was cut short.
     const CUT_SHORT: Rejected;
 
     /// Does the items, and says how far it is.
@@ -35,7 +35,7 @@ pub(super) trait Executor: Send + Sync + 'static {
     }
 }
 
-/// How far an attempt came.
+/// Progress of an attempt.
 pub(super) struct Progress<I, O> {
     turn: Option<MyTurn<I, O>>,
     /// From when everything was decided, also while it is tried again, until the commit begins.
@@ -72,7 +72,7 @@ impl<I, O> Progress<I, O> {
         self.commits = true;
     }
 
-    /// Whether the last attempt came as far as its commit.
+    /// Returns true if the last attempt came as far as its commit.
     pub(super) fn is_committing(&self) -> bool {
         self.commits
     }
@@ -184,7 +184,7 @@ pub(super) async fn ask_blocked<E: Executor>(executor: &E, items: &[E::Item]) ->
     })
 }
 
-/// What every item of a batch is told; `None` when the fault may lie in a single one.
+/// The error for every item of a batch; `None` when the fault may lie in a single one.
 pub(super) fn rejection(error: &DbError) -> Option<Rejected> {
     match error {
         DbError::OutcomeUnknown(_) => Some(Rejected::OutcomeUnknown),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{DbError, error::chain};
 
-/// How many items may wait for a lock one after the other, each for as long as the sessions allow.
+/// Number of items that may wait for a lock one after the other, each for as long as the sessions allow.
 const LONE_WAITS_MAX: usize = 2;
 
 /// Of a batch, each in order.

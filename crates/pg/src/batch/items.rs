@@ -76,7 +76,7 @@ impl<I, O> Batch<I, O> {
         &self.items
     }
 
-    /// Whether the item of `caller` may still come to it.
+    /// Returns true if the item of `caller` may still come to it.
     pub(super) fn has_room_for(&self, caller: &Caller<O>, items_max: usize, bytes_max: usize) -> bool {
         self.is_empty() || (self.len() < items_max && self.bytes.saturating_add(caller.weight) <= bytes_max)
     }

@@ -34,7 +34,7 @@ pub(super) struct Lanes<E: Executor> {
 /// Where the items of a lane go in.
 struct Entrance<I, O> {
     sender: mpsc::Sender<Waiting<I, O>>,
-    /// What waits in the lane.
+    /// Waiting items of the lane.
     bytes: Arc<AtomicUsize>,
 }
 

@@ -1,4 +1,4 @@
-//! What a queue tells about itself: whether its batches end, and whether the database is at fault when they fail.
+//! Health of a queue: whether its batches end, and whether the database is at fault when they fail.
 
 use std::{
     collections::BTreeMap,
@@ -8,12 +8,12 @@ use std::{
 
 use crate::DbError;
 
-/// How a queue fares; readiness is judged by it.
+/// State of a queue; readiness is judged by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueHealth {
     /// Label of its metrics, for example `writes`.
     pub name: &'static str,
-    /// How long the oldest batch has been under way or, without one, how long items have waited. Zero when nothing is due.
+    /// Age of the oldest batch under way or, without one, how long items have waited. Zero when nothing is due.
     pub stuck_for: Duration,
     /// Attempts that failed through the database since the last one that did not.
     pub failures: u32,
@@ -86,7 +86,7 @@ impl Monitor {
         }
     }
 
-    /// How the queue fares; `waiting` says whether items wait in it.
+    /// State of the queue; `waiting` is true if items wait in it.
     pub(super) fn health(&self, waiting: bool) -> QueueHealth {
         let (notes, now) = (self.notes(), Instant::now());
         let oldest = notes.under_way.values().min().copied();
@@ -112,7 +112,7 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Whether no item can be to blame. An unknown error may lie in an item, but not when the commit raised it: what items can
+/// Returns true if no item can be to blame. An unknown error may lie in an item, but not when the commit raised it: what items can
 /// violate there are constraints.
 fn is_fault_of_database(error: &DbError, committing: bool) -> bool {
     match error {

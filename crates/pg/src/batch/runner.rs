@@ -46,7 +46,7 @@ impl<E: Executor> Runner<E> {
         result
     }
 
-    /// Tells what became of a batch as a whole, or gives it back: the fault may lie in a single item.
+    /// Reports the outcome of a batch as a whole, or gives it back: the fault may lie in a single item.
     pub(super) fn reject(
         &self,
         batch: Batch<E::Item, E::Outcome>,

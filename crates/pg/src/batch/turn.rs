@@ -21,10 +21,10 @@ use super::{
 /// Pause between two looks at what is blocked while nothing new comes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What the workers of a lane share.
+/// State shared by the workers of a lane.
 pub(super) struct Turns<I, O> {
     turn: Arc<Mutex<Turn<I, O>>>,
-    /// How many workers need the turn although nothing new came.
+    /// Number of workers need the turn although nothing new came.
     claims: watch::Sender<usize>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Turn<I, O> {
 
 pub(super) type MyTurn<I, O> = OwnedMutexGuard<Turn<I, O>>;
 
-/// What became of a turn.
+/// Outcome of a turn.
 pub(super) enum Taken<I, O> {
     /// Something is to be done: these items, or those that are blocked.
     Work(Batch<I, O>, UnderWay),
@@ -56,7 +56,7 @@ pub(super) enum Taken<I, O> {
     Closed,
 }
 
-/// How many of the batches under way have an item of a key, and how many of them still write.
+/// Number of batches under way that have an item of a key, and how many of them still write.
 #[derive(Default)]
 pub(super) struct Committing {
     counts: std::sync::Mutex<HashMap<u64, usize>>,

@@ -1,4 +1,4 @@
-//! Whether a server's certificate is believed, by libpq's rules rather than those of browsers.
+//! Verification of a server's certificate, by libpq's rules rather than those of browsers.
 //!
 //! webpki, below rustls, is made for the web: it refuses a certificate of an authority as that of a server, certificates of
 //! version 1, and names that stand in the subject only. PostgreSQL servers have all of these, because `openssl req -x509`
@@ -41,7 +41,7 @@ use x509_cert::{
     spki::AlgorithmIdentifierOwned,
 };
 
-/// How much is checked.
+/// Amount of data that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
     /// Only that the server has the key of its certificate.

@@ -46,7 +46,7 @@ pub struct OpenConnection {
     _driver: Driver,
 }
 
-/// What it takes to stop the statement of a connection.
+/// Data needed to stop the statement of a connection.
 #[derive(Clone)]
 pub(crate) struct Cancel {
     token: CancelToken,
@@ -139,7 +139,7 @@ impl Connector {
 }
 
 impl OpenConnection {
-    /// What it takes to stop the statement that runs on it.
+    /// Data needed to stop the statement that runs on it.
     pub(crate) fn cancel(&self) -> Cancel {
         self.cancel.clone()
     }
@@ -159,7 +159,7 @@ impl OpenConnection {
         self.watch.limit(self.answer_timeout);
     }
 
-    /// Whether it is of no use to anybody: broken, or to a server that was found silent since it was heard last.
+    /// Returns true if it is of no use to anybody: broken, or to a server that was found silent since it was heard last.
     pub(crate) fn is_unusable(&mut self) -> bool {
         self.connection.is_broken() || self.watch.is_suspect()
     }
@@ -214,7 +214,7 @@ fn not_begun(error: tokio_postgres::Error) -> Fault {
     if cause.as_deref() == Some("password missing") { Fault::NoPassword } else { Fault::Startup(error) }
 }
 
-/// What a server says of itself at the beginning of a session; a pooler may say less.
+/// Parameters that a server reports at the beginning of a session; a pooler may say less.
 struct Reported {
     standby: Option<bool>,
     read_only: Option<bool>,

@@ -182,7 +182,7 @@ fn push(pairs: &mut Pairs, name: &str, value: String) {
     pairs.push((name.to_owned(), value));
 }
 
-/// What stands before the first `at`, and what stands after it.
+/// Parts before and after the first `at`.
 fn split_at_char(text: &str, at: char) -> (&str, Option<&str>) {
     match text.split_once(at) {
         Some((before, after)) => (before, Some(after)),

@@ -30,7 +30,7 @@ pub(super) type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Strea
 /// A stream over which the protocol is spoken.
 pub(super) type Transport = Either<Socket, Box<Encrypted>>;
 
-/// How connections to a server are encrypted.
+/// Encryption of connections to a server.
 #[derive(Clone)]
 pub(super) struct Encryption {
     connector: Option<MakeRustlsConnect>,

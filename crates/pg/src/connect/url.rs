@@ -20,7 +20,7 @@ use super::{
 #[derive(Clone)]
 pub struct DatabaseUrl {
     pub(super) hosts: Vec<Host>,
-    /// What the driver needs to know.
+    /// Facts for the driver.
     pub(super) config: Config,
     /// None if the caller's default counts; zero for no limit.
     pub(super) connect_timeout: Option<Duration>,
@@ -69,13 +69,13 @@ impl DatabaseUrl {
         std::str::from_utf8(self.config.get_password()?).ok()
     }
 
-    /// Whether every host is this machine: a unix socket or a loopback address.
+    /// Returns true if every host is this machine: a unix socket or a loopback address.
     pub(crate) fn is_local(&self) -> bool {
         self.hosts.iter().all(Host::is_local)
     }
 }
 
-/// How far a connection goes, and whether the way is protected.
+/// Reach of a connection, and protection of its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// A unix socket or a loopback address.
@@ -86,7 +86,7 @@ pub enum Reach {
     Unprotected,
 }
 
-/// How far a connection to the database at `url` goes; with several hosts, the farthest. A URL that cannot be read counts as
+/// Reach of a connection to the database at `url`; with several hosts, the farthest. A URL that cannot be read counts as
 /// another machine. Nothing is connected or read.
 #[must_use]
 pub fn reach(url: &str) -> Reach {
@@ -148,9 +148,9 @@ fn config(given: &mut Parameters) -> Result<Config, UrlFault> {
     Ok(config)
 }
 
-/// What needs no encoding in a host, user or database.
+/// Characters that need no encoding in a host, user or database.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What needs none in the value of a parameter.
+/// Characters that need none in the value of a parameter.
 const PLAIN_VALUE: &AsciiSet = &PLAIN.remove(b'/').remove(b':').remove(b',');
 
 fn encoded(text: &str) -> String {

@@ -27,7 +27,7 @@ pub(super) struct Silence {
     since_ms: AtomicU64,
 }
 
-/// What a connection and its owner share.
+/// State shared by a connection and its owner.
 pub(super) struct Watch {
     /// Longest silence while an answer is owed; zero for no limit.
     limit_ms: AtomicU64,
@@ -62,12 +62,12 @@ impl Watch {
         self.limit_ms.store(milliseconds(limit), Ordering::Relaxed);
     }
 
-    /// Whether the server was not heard on this connection since another one found it silent.
+    /// Returns true if the server was not heard on this connection since another one found it silent.
     pub(super) fn is_suspect(&self) -> bool {
         self.heard_ms.load(Ordering::Relaxed) < self.silence.since_ms.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection ended because the server was silent for too long.
+    /// Returns true if the connection ended because the server was silent for too long.
     pub(super) fn timed_out(&self) -> bool {
         self.timed_out.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How much a message matters to a summary.
+//! Importance of a message for a summary.
 
 /// A weight from 0 to 1; 0.5 unless the caller says otherwise. It decides nothing about money.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]

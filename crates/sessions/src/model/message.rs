@@ -21,13 +21,13 @@ pub struct Message {
     pub message_id: Uuid,
     /// Its session.
     pub session_id: Uuid,
-    /// Whose session that is.
+    /// Owner of the session.
     pub user_id: UserId,
     /// 1, 2, 3 ... within the session, without a gap.
     pub seq: i64,
     /// The caller's word for the kind of message, `chat` as a rule.
     pub message_type: String,
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
     /// The text.
     pub content: String,
@@ -39,13 +39,13 @@ pub struct Message {
     pub message_metadata: FreeForm,
     /// Tokens it took.
     pub tokens_used: i64,
-    /// What it cost.
+    /// Its cost.
     pub cost_usd: Usd,
-    /// Whether summaries should look at it.
+    /// True if summaries should look at it.
     pub is_summary_candidate: bool,
-    /// How much it matters to a summary.
+    /// Importance for a summary.
     pub importance_score: ImportanceScore,
-    /// How far it is.
+    /// Its progress.
     pub status: MessageStatus,
     /// When it was added; never before the message in front of it.
     pub created_at: OffsetDateTime,
@@ -57,13 +57,13 @@ pub struct Message {
 /// constraints and counts as a fault of ours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewMessage {
-    /// Whose sessions the caller may touch.
+    /// Users whose sessions the caller may touch.
     pub scope: Scope,
     /// The session it goes to.
     pub session_id: Uuid,
     /// Its public id, fresh from [`kernel::Ids`].
     pub message_id: Uuid,
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
     /// The text: at most [`CONTENT_BYTES_MAX`] bytes, without NUL.
     pub content: String,
@@ -79,13 +79,13 @@ pub struct NewMessage {
     pub tool_call_id: Option<String>,
     /// A JSON object.
     pub message_metadata: FreeForm,
-    /// Whether summaries should look at it; true as a rule.
+    /// True if summaries should look at it; true as a rule.
     pub is_summary_candidate: bool,
-    /// How much it matters to a summary.
+    /// Importance for a summary.
     pub importance_score: ImportanceScore,
 }
 
-/// Which messages of a session a list shows.
+/// Filter of the messages of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MessageFilter {
     /// Those of this speaker; `None`: all.

@@ -13,13 +13,13 @@ pub struct Session {
     pub id: i64,
     /// Public id.
     pub session_id: Uuid,
-    /// Whose session it is; never changes.
+    /// Owner of the session; never changes.
     pub user_id: UserId,
-    /// What the caller calls it.
+    /// Title of the caller.
     pub title: Option<String>,
-    /// What the caller attached at creation: a JSON object.
+    /// Data of the caller at creation: a JSON object.
     pub conversation_data: FreeForm,
-    /// What else the caller attached: a JSON object.
+    /// Further metadata of the caller: a JSON object.
     pub metadata: FreeForm,
     /// Status at the instant of reading.
     pub status: Status,
@@ -44,7 +44,7 @@ pub struct Session {
 /// A session to be created. It begins as [`Status::Active`] with no messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSession {
-    /// Whose session it is.
+    /// Owner of the session.
     pub user_id: UserId,
     /// Its public id, fresh from [`kernel::Ids`].
     pub session_id: Uuid,
@@ -58,26 +58,26 @@ pub struct NewSession {
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// Which sessions a list shows.
+/// Filter of the sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionFilter {
     /// Those that have this status at the instant of reading; `None`: all. `active_only` is [`Status::Active`].
     pub status: Option<Status>,
 }
 
-/// What a deletion took away.
+/// Content of a deleted session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deleted {
     /// The session.
     pub session_id: Uuid,
-    /// Whose it was.
+    /// Its owner.
     pub user_id: UserId,
     /// Messages that went with it.
     pub message_count: i64,
 }
 
 impl Session {
-    /// Whether the session counts as active (HTTP contract 5): it does while `active` or `completed`.
+    /// Returns true if the session counts as active (HTTP contract 5): it does while `active` or `completed`.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.status.is_active()

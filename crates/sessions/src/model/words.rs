@@ -70,7 +70,7 @@ words! {
 }
 
 words! {
-    /// Who speaks in a message (HTTP contract 5).
+    /// Speaker of a message (HTTP contract 5).
     Role {
         /// The human.
         User = "user",
@@ -84,7 +84,7 @@ words! {
 }
 
 words! {
-    /// How far a message is (HTTP contract 5 and 9.1).
+    /// Progress of a message (HTTP contract 5 and 9.1).
     MessageStatus {
         /// Whole.
         Completed = "completed",
@@ -96,7 +96,7 @@ words! {
 }
 
 impl Status {
-    /// Whether a session with this status counts as active: `active` and `completed` do (HTTP contract 5).
+    /// Returns true if a session with this status counts as active: `active` and `completed` do (HTTP contract 5).
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, Self::Active | Self::Completed)

@@ -1,4 +1,4 @@
-//! What must hold between sessions and their messages at any time.
+//! Rules between sessions and their messages.
 
 use pg::Audit;
 

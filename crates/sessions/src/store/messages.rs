@@ -52,7 +52,7 @@ pg::written_columns! {
 /// A message on a page that was measured.
 struct PageRow {
     message: Message,
-    /// How many rows were found for the page, those that were too large for it included.
+    /// Number of rows found for the page, those that were too large for it included.
     found: i64,
 }
 pg::read_columns! { PageRow: { found } with { message: Message } }

@@ -43,7 +43,7 @@ const NEWEST: TimePlace = TimePlace { at: datetime!(9999-12-31 23:59:59.999999 U
 /// A session on a page that was measured.
 struct PageRow {
     session: Row,
-    /// How many rows were found for the page, those that were too large for it included.
+    /// Number of rows found for the page, those that were too large for it included.
     found: i64,
 }
 pg::read_columns! { PageRow: { found } with { session: Row } }

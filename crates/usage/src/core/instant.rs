@@ -5,9 +5,9 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 
 use crate::{NewRecord, UsageRefusal};
 
-/// How far back an event may lie.
+/// Greatest age of an event.
 const PAST_MAX: Duration = Duration::days(35);
-/// How far ahead an event may lie: clocks differ.
+/// Longest time that an event may be ahead: clocks differ.
 const AHEAD_MAX: Duration = Duration::minutes(5);
 
 /// When an event happened, if that can be accepted.

@@ -1,4 +1,4 @@
-//! What the records of one transaction add to the roll-ups.
+//! Additions of the records of one transaction to the roll-ups.
 
 use std::{collections::BTreeMap, num::TryFromIntError};
 
@@ -75,7 +75,7 @@ pub(crate) fn across_users<'a>(sums: &Sums<'a>) -> Sums<'a> {
     all
 }
 
-/// Which row of a roll-up a record belongs to, so that no row ever leaves 64 bits: see the migration that made them. A
+/// Row of a roll-up for a record, so that no row ever leaves 64 bits: see the migration that made them. A
 /// correction belongs where the record is that it takes back.
 fn part(record: &Record) -> i64 {
     let figures = [

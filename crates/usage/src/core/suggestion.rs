@@ -1,4 +1,4 @@
-//! Which figures of a summary may be worth a look: fixed rules, no guesses (HTTP contract 4.7).
+//! Figures of a summary that may be worth a look: fixed rules, no guesses (HTTP contract 4.7).
 
 use crate::{Suggestion, Summary};
 

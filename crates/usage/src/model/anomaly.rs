@@ -15,12 +15,12 @@ pub struct AnomalyRule {
 /// An hour in which a user was charged far more than usual.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anomaly {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
     /// Beginning of the hour, of UTC.
     pub hour: OffsetDateTime,
-    /// What he was charged in it so far.
+    /// Charges of the user in it so far.
     pub spent: CreditsSum,
-    /// What is usual: see [`crate::note_anomalies`].
+    /// The usual amount: see [`crate::note_anomalies`].
     pub usual: CreditsSum,
 }

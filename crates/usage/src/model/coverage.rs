@@ -1,6 +1,6 @@
-//! Whether an answer is about exactly the window that was asked for.
+//! Difference between the window of an answer and the requested one.
 
-/// What a sum is about, in view of records that were dropped with their months.
+/// Scope of a sum, in view of records that were dropped with their months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Coverage {
     /// Every record of the window, and no other.

@@ -1,4 +1,4 @@
-//! Which records are meant.
+//! Filter of records.
 
 use kernel::{CallerClass, TimePlace, clock::whole_microseconds};
 use time::{OffsetDateTime, macros::datetime};
@@ -8,7 +8,7 @@ use crate::core::slot_15m::next_microsecond;
 /// The place in front of the newest record there can be.
 const NEWEST: TimePlace = TimePlace { at: datetime!(9999-12-31 23:59:59 UTC), id: i64::MAX };
 
-/// Which records of a user are meant; an absent part does not narrow (HTTP contract 4.2).
+/// Filter of the records of a user; an absent part does not narrow (HTTP contract 4.2).
 ///
 /// Texts are compared exactly. `from` after `to` matches nothing; refusing it is up to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -11,11 +11,11 @@ pub type Outcome = Result<Recorded, UsageRefusal>;
 pub struct Recorded {
     /// The record: the first one, if the event was known.
     pub record: Record,
-    /// Whether it was recorded now.
+    /// True if it was recorded now.
     pub replay: Replay,
 }
 
-/// Whether an answer tells of something new.
+/// Novelty of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
     /// It was done now.
@@ -27,9 +27,9 @@ pub enum Replay {
 /// A record that is to be taken back.
 #[derive(Debug, Clone)]
 pub struct Correction {
-    /// Whose record it is.
+    /// User of the record.
     pub user_id: UserId,
-    /// Which record.
+    /// Id of the record.
     pub record_id: i64,
     /// Why; kept with the correction.
     pub reason: String,
@@ -40,7 +40,7 @@ pub struct Correction {
 /// A record that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corrected {
-    /// What takes it back.
+    /// The statement that takes it back.
     pub correction: Record,
     /// The replacement.
     pub replacement: Option<Record>,

@@ -18,13 +18,13 @@ pub struct NewPrice {
     pub min_context: i64,
     /// When it begins, in whole microseconds; now if absent.
     pub valid_from: Option<OffsetDateTime>,
-    /// What it says.
+    /// Its text.
     pub offer: Offer,
     /// Where the figures are from, for people.
     pub source: String,
 }
 
-/// What a version of a price says.
+/// Content of a version of a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offer {
     /// A unit of each of these classes has this rate; of others the rate is unknown.
@@ -42,13 +42,13 @@ pub struct PriceVersion {
     pub valid_until: Option<OffsetDateTime>,
     /// Where the figures are from, for people.
     pub source: String,
-    /// Who put it: `admin`, or `system` for what the service brought along.
+    /// Author: `admin`, or `system` for what the service brought along.
     pub actor: String,
     /// When it was put.
     pub created_at: OffsetDateTime,
 }
 
-/// Which prices are listed.
+/// Filter of the prices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceFilter {
     /// Of this model only.

@@ -39,11 +39,11 @@ pub struct EventId {
 /// `provider` and `tool_name` are absent rather than empty.
 #[derive(Debug, Clone)]
 pub struct NewRecord {
-    /// Whose event it is.
+    /// User of the event.
     pub user_id: UserId,
     /// The class of the caller whose word it is.
     pub recorded_by: CallerClass,
-    /// What makes a repeat known; without it nothing is deduplicated.
+    /// Identity by which a repeat is known; without it nothing is deduplicated.
     pub event: Option<EventId>,
     /// When it happened; absent means at the instant of recording. Parts of a microsecond are dropped.
     pub occurred_at: Option<OffsetDateTime>,
@@ -51,25 +51,25 @@ pub struct NewRecord {
     pub session_id: Option<String>,
     /// The caller's trace, free text.
     pub trace_id: Option<String>,
-    /// What was called. Required of a single call, optional in a batch (HTTP contract 4.4).
+    /// The endpoint. Required of a single call, optional in a batch (HTTP contract 4.4).
     pub endpoint: Option<String>,
-    /// What kind of event it is, for example `ai_chat`.
+    /// Kind of event, for example `ai_chat`.
     pub event_type: String,
     /// The model that answered.
     pub model_name: Option<String>,
-    /// Whose model it is.
+    /// Provider of the model.
     pub provider: Option<String>,
     /// The tool that was used.
     pub tool_name: Option<String>,
-    /// What the tool did.
+    /// Operation of the tool.
     pub operation_name: Option<String>,
-    /// What the event is charged with. Recording it deducts nothing.
+    /// Price of the event. Recording it deducts nothing.
     pub credits_charged: Credits,
-    /// What the provider takes.
+    /// Cost of the provider.
     pub cost_usd: Usd,
-    /// How the charge came about.
+    /// Source of the charge.
     pub calculation_method: String,
-    /// What priced it.
+    /// Its price.
     pub pricing: Pricing,
     /// All tokens.
     pub tokens_used: i64,
@@ -85,7 +85,7 @@ pub struct NewRecord {
     pub response_data: FreeForm,
 }
 
-/// What priced an event.
+/// Price of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pricing {
     /// The charge is what the caller stated.
@@ -94,7 +94,7 @@ pub enum Pricing {
     Rated {
         /// The version of the price.
         price_id: i64,
-        /// What was used, by class.
+        /// Quantities by class.
         quantities: Quantities,
     },
     /// Nobody knows the charge: it is recorded as zero, and cannot be deducted.
@@ -156,11 +156,11 @@ pub struct Record {
     pub calculation_method: String,
     /// Part of [`Record::credits_charged`] that nothing was left to pay for.
     pub credits_uncollected: Credits,
-    /// What was deducted, if that was asked for.
+    /// The deducted amount, if a charge was requested.
     pub charge: Option<Charge>,
     /// The version of the price that it was rated by.
     pub price_id: Option<i64>,
-    /// What was rated, by class.
+    /// Rated quantities by class.
     pub quantities: Option<Quantities>,
     /// See [`NewRecord::tokens_used`].
     pub tokens_used: i64,
@@ -272,7 +272,7 @@ impl NewRecord {
 }
 
 impl Record {
-    /// What it counts as: 1, or -1 for a correction.
+    /// Its sign: 1, or -1 for a correction.
     #[must_use]
     pub fn sign(&self) -> i64 {
         if self.correction_of.is_some() { -1 } else { 1 }

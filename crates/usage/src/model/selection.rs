@@ -1,10 +1,10 @@
-//! Which records a statistic is about, whenever they occurred.
+//! Filter of the records of a statistic, besides its window.
 
 use kernel::CallerClass;
 
 use crate::RecordFilter;
 
-/// What narrows a statistic besides its window; an absent part does not narrow (HTTP contract 4.2). Texts are compared
+/// Filter of a statistic besides its window; an absent part does not narrow (HTTP contract 4.2). Texts are compared
 /// exactly.
 ///
 /// Roll-ups have neither sessions nor classes of callers: with one of these filters the records themselves are read, as many

@@ -10,7 +10,7 @@ use crate::{Coverage, Selection, Zone};
 /// Most points of one answer: buckets times lines (HTTP contract 4.5).
 pub const POINTS_MAX: i64 = 20_000;
 
-/// How long a bucket is, on the clocks of a time zone.
+/// Length of a bucket, on the clocks of a time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unit {
     /// A quarter of an hour.
@@ -25,14 +25,14 @@ pub enum Unit {
     Month,
 }
 
-/// What a series is split by.
+/// Dimension by which a series is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dimension {
     /// The kind of event.
     EventType,
     /// The model.
     Model,
-    /// Whose model.
+    /// Provider of the model.
     Provider,
     /// The tool.
     Tool,
@@ -40,7 +40,7 @@ pub enum Dimension {
     User,
 }
 
-/// What is asked of a series.
+/// Parameters of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesQuery {
     /// Beginning of the window.
@@ -49,22 +49,22 @@ pub struct SeriesQuery {
     pub end: OffsetDateTime,
     /// Length of the buckets.
     pub unit: Unit,
-    /// Whose clocks the buckets follow.
+    /// Time zone of the buckets.
     pub zone: Zone,
     /// One line for each combination of values that occurs; empty for one line in all.
     pub group_by: BTreeSet<Dimension>,
-    /// What narrows it.
+    /// Its filter.
     pub only: Selection,
 }
 
 /// Sums of records. Wider than what they add up, so that they are exact for any number of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// How many there are, less corrections.
+    /// Number of there are, less corrections.
     pub records: i64,
-    /// What they were charged with.
+    /// Their charges.
     pub credits_charged: CreditsSum,
-    /// What the providers take.
+    /// Cost of the providers.
     pub cost_usd: UsdSum,
     /// All tokens.
     pub tokens_used: i128,
@@ -81,7 +81,7 @@ pub struct Group {
     pub event_type: Option<String>,
     /// Model.
     pub model: Option<String>,
-    /// Whose model.
+    /// Provider of the model.
     pub provider: Option<String>,
     /// Tool.
     pub tool: Option<String>,
@@ -92,7 +92,7 @@ pub struct Group {
 /// One line of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line<T> {
-    /// What it is about.
+    /// Its subject.
     pub group: Group,
     /// One point a bucket, zero where nothing happened.
     pub points: Vec<T>,
@@ -110,6 +110,6 @@ pub struct Series<T> {
     pub end: OffsetDateTime,
     /// The lines: those with the most credits (or users) first, then with the most records. Without grouping exactly one.
     pub lines: Vec<Line<T>>,
-    /// What the sums are about.
+    /// Scope of the sums.
     pub coverage: Coverage,
 }

@@ -1,4 +1,4 @@
-//! What records sum up to.
+//! Sums of records.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::Coverage;
 /// are values of which every record was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// How many records there are.
+    /// Number of records.
     pub total_records: i64,
-    /// What they were charged with.
+    /// Their charges.
     pub total_credits_charged: CreditsSum,
-    /// What the providers take.
+    /// Cost of the providers.
     pub total_cost_usd: UsdSum,
     /// All tokens.
     pub total_tokens_used: i128,
@@ -26,6 +26,6 @@ pub struct Stats {
     pub by_model: BTreeMap<String, i64>,
     /// Records by provider.
     pub by_provider: BTreeMap<String, i64>,
-    /// What the sums are about.
+    /// Scope of the sums.
     pub coverage: Coverage,
 }

@@ -1,18 +1,18 @@
-//! What happened across users, at a glance.
+//! Activity across users, at a glance.
 
 use kernel::{CallerClass, UsdSum};
 use time::{Date, OffsetDateTime};
 
 use crate::{Coverage, Group, Point, Zone};
 
-/// What is asked of a summary.
+/// Parameters of a summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryQuery {
     /// Beginning of the window.
     pub start: OffsetDateTime,
     /// End of the window, not part of it.
     pub end: OffsetDateTime,
-    /// Whose days it is split by.
+    /// Time zone of the days.
     pub zone: Zone,
     /// Only records by callers of this class; records without a class do not match.
     pub recorded_by: Option<CallerClass>,
@@ -34,11 +34,11 @@ pub struct Summary {
     pub costliest: Option<(String, UsdSum)>,
     /// Models without a price.
     pub unrated: Vec<UnratedModel>,
-    /// What the sums are about.
+    /// Scope of the sums.
     pub coverage: Coverage,
 }
 
-/// What happened on a day.
+/// Activity on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Day {
     /// Its date in the zone.
@@ -54,13 +54,13 @@ pub struct Day {
 pub struct UnratedModel {
     /// Its name.
     pub model: String,
-    /// How many of the newest records were such, of as many as were looked at; those that were taken back do not count.
+    /// Number of of the newest records were such, of as many as were looked at; those that were taken back do not count.
     pub records: i64,
-    /// Whether all were looked at.
+    /// True if all were looked at.
     pub counted: Counted,
 }
 
-/// Whether a count is the whole truth.
+/// Completeness of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
     /// There are as many.

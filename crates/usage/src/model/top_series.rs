@@ -2,18 +2,18 @@
 
 use crate::{Line, Series, SeriesQuery, Totals};
 
-/// What is asked of a series across users.
+/// Parameters of a series across users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopQuery {
     /// Window, buckets, grouping and filters.
     pub series: SeriesQuery,
-    /// How many groups have a line of their own; all others are added up in one more.
+    /// Number of groups have a line of their own; all others are added up in one more.
     pub lines_max: u16,
-    /// Whether users are counted.
+    /// True if users are counted.
     pub users: Users,
 }
 
-/// Whether a series counts users.
+/// Choice of counting users in a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Users {
     /// It does.
@@ -22,12 +22,12 @@ pub enum Users {
     Uncounted,
 }
 
-/// What happened in a bucket, or in the whole window.
+/// Activity in a bucket, or in the whole window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Point {
     /// The sums.
     pub totals: Totals,
-    /// How many users have a record, taken back or not; 0 where users are not counted. Of a window it is the number of
+    /// Number of users have a record, taken back or not; 0 where users are not counted. Of a window it is the number of
     /// different users, and less than the sum over its buckets where a user is active in several.
     pub active_users: i64,
 }

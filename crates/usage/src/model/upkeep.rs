@@ -1,6 +1,6 @@
-//! What became of the months.
+//! Results of the upkeep of months.
 
-/// What was done so that the months to come have a place.
+/// Results of making months ahead.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Months {
     /// Partitions that were made, for example `records_2026_11`.
@@ -10,7 +10,7 @@ pub struct Months {
     pub moved: u64,
 }
 
-/// What was done to keep no more than is wanted.
+/// Results of retention.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retained {
     /// Months that were dropped, for example `records_2025_10`.
@@ -26,6 +26,6 @@ pub struct OldMonth {
     pub partition: String,
     /// About how many records it has, as PostgreSQL last estimated; `None` where it did not yet.
     pub records: Option<u64>,
-    /// What it occupies with its indexes, in bytes; 0 where its records lie in DEFAULT.
+    /// Size with its indexes, in bytes; 0 where its records lie in DEFAULT.
     pub bytes: u64,
 }

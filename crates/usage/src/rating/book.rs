@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{Rate, TokenClass};
 
-/// What is priced: a model of a provider, in a tier of service.
+/// Key of a price: a model of a provider, in a tier of service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The provider's name.
@@ -28,7 +28,7 @@ pub struct Price {
     pub min_context: i64,
     /// When it begins.
     pub valid_from: OffsetDateTime,
-    /// Whether it says that there is no price any more.
+    /// True if it says that there is no price any more.
     pub is_retired: bool,
     /// Rates by class.
     pub rates: BTreeMap<TokenClass, Rate>,

@@ -1,8 +1,8 @@
-//! How much of what was used.
+//! Quantities by class.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-/// What is priced by itself. The classes are disjoint: a token is in one of them only.
+/// Unit with a price of its own. The classes are disjoint: a token is in one of them only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TokenClass {
     /// Tokens read for the first time.
@@ -88,7 +88,7 @@ pub enum QuantitiesError {
     PartExceedsWhole {
         /// The part.
         part: TokenClass,
-        /// What contains it.
+        /// Its container.
         whole: TokenClass,
     },
     /// A count below zero.
@@ -99,7 +99,7 @@ pub enum QuantitiesError {
     },
 }
 
-/// How much was used, by class. Only what is above zero is kept.
+/// Quantities by class. Only what is above zero is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Quantities(BTreeMap<TokenClass, i64>);
 
@@ -141,13 +141,13 @@ impl Quantities {
         Ok(quantities)
     }
 
-    /// How much of a class was used.
+    /// Quantity of a class.
     #[must_use]
     pub fn get(&self, class: TokenClass) -> i64 {
         self.0.get(&class).copied().unwrap_or(0)
     }
 
-    /// What was used, in the order of classes.
+    /// Quantities in the order of classes.
     pub fn iter(&self) -> impl Iterator<Item = (TokenClass, i64)> {
         self.0.iter().map(|(class, count)| (*class, *count))
     }

@@ -1,4 +1,4 @@
-//! What a unit costs, and how people write it: for one unit, a thousand, or a million.
+//! Price of a unit, and its forms: for one unit, a thousand, or a million.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use kernel::{AmountError, amount};
 
 use super::TokenClass;
 
-/// What one unit of a class costs.
+/// Price of one unit of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Pico-credits that the user pays; zero is explicitly free.

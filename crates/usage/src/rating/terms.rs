@@ -1,15 +1,15 @@
-//! How a charge comes about, class by class.
+//! Terms of a charge, class by class.
 
 use super::{Pico, Price, Quantities, Rate, RatingError, TokenClass};
 
 /// One summand of a charge: `quantity x rate`, exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Term {
-    /// What was used.
+    /// The usage.
     pub class: TokenClass,
-    /// How much of it.
+    /// Part of it.
     pub quantity: i64,
-    /// What a unit costs.
+    /// Price of a unit.
     pub rate: Rate,
     /// Credits, before the one rounding of the sum.
     pub credits: Pico,

@@ -10,7 +10,7 @@ use crate::{Anomaly, AnomalyRule, store};
 /// Fewest hours with spending, of the 7 days before, from which it can be told what is usual. Who has fewer is new, or comes
 /// rarely, and nothing is said about him.
 pub const ANOMALY_HOURS_MIN: i64 = 5;
-/// How long it is known that an hour was noted. Only the present hour and the one before are ever looked at.
+/// Time for which the note of an hour is kept. Only the present hour and the one before are ever looked at.
 const KEPT: Duration = Duration::days(35);
 /// Rows that are forgotten at a time.
 const FORGOTTEN_MAX: i64 = 1_000;
@@ -37,7 +37,7 @@ pub async fn spenders(
     store::anomalies::spenders(conn, hour_of(hour), rule, limit.max(0)).await
 }
 
-/// Which of these users were charged more in an hour than is usual for them by the rule, each hour of a user once for ever:
+/// Those of these users who were charged more in an hour than is usual for them by the rule, each hour of a user once for ever:
 /// whoever commits first has noted it.
 ///
 /// Usual is the median of what the user was charged in those hours of the 7 days before in which he was charged anything, of

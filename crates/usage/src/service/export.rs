@@ -31,7 +31,7 @@ pub struct Export {
 #[error("records of the window were dropped while they were exported")]
 pub struct RecordsDropped;
 
-/// What one step of an export brought.
+/// Result of one step of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exported {
     /// The next records; none if there were only others among those that were looked at.

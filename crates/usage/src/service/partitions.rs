@@ -17,11 +17,11 @@ use crate::{
 
 /// Fewest months that are kept: an event may be recorded 35 days late, and must not fall into a month that is gone.
 pub const MONTHS_MIN: u16 = 2;
-/// How far back the months are made for events that come late.
+/// Age of the months that are made for events that come late.
 const LATE: Duration = Duration::days(35);
 /// Event ids that are forgotten in one commit.
 const CHUNK_ROWS: i64 = 5_000;
-/// How often it is tried to lock a table whole, each time for a fifth of a second.
+/// Number of attempts to lock a whole table, each time for a fifth of a second.
 const ATTEMPTS: u32 = 25;
 
 /// Makes the partitions of the present month, of those that late events may belong to, and of `ahead` months to come; and
@@ -152,7 +152,7 @@ fn first_kept(clock: &dyn Clock, months: u16) -> Month {
     Month::containing(clock.now()).plus(i32::from(months.max(MONTHS_MIN)).saturating_neg())
 }
 
-/// What can be done to the partition of a month.
+/// Operations on the partition of a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Create,

@@ -1,4 +1,4 @@
-//! What can be done with prices (HTTP contract 4.8).
+//! Operations on prices (HTTP contract 4.8).
 
 mod seed;
 
@@ -79,7 +79,7 @@ pub async fn put(
     Ok(Ok(versions))
 }
 
-/// What can be refused without looking.
+/// Refusals that need no look at the account.
 fn check(new: &[NewPrice]) -> Result<(), UsageRefusal> {
     if new.is_empty() || new.len() > PRICES_MAX {
         return Err(UsageRefusal::PriceCount { limit: PRICES_MAX });

@@ -25,7 +25,7 @@ pub async fn list(
     Ok(page.cut_found(records, Record::place))
 }
 
-/// What the records of a user that the filter matches sum up to, as of one snapshot (HTTP contract 4.3).
+/// Sums of the records of a user that match the filter, as of one snapshot (HTTP contract 4.3).
 ///
 /// Whole quarters of an hour come from roll-ups, so the cost depends on the window and not on how many records there are;
 /// with a session it is that of reading the records.

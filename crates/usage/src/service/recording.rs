@@ -36,7 +36,7 @@ pub struct Recording {
     records: Vec<Record>,
 }
 
-/// Whose event, its id, and callers of which class it is known to: of an unknown one, if an earlier version recorded it.
+/// User and id of an event, and the class of callers to whom it is known: of an unknown one, if an earlier version recorded it.
 type EventName = (UserId, String, Option<CallerClass>);
 
 /// An event id that stands for a record.
@@ -64,7 +64,7 @@ struct EventClaim {
     shelf: Shelf,
 }
 
-/// What is to be done with an event.
+/// Treatment of an event.
 #[derive(Debug)]
 pub enum Next {
     /// It was recorded before: this is its record.
@@ -208,7 +208,7 @@ impl Recording {
         Ok(draft.map(|draft| Next::New(Box::new(draft))))
     }
 
-    /// Whether an event of this id may have been recorded before for a caller of this class: [`Recording::known`] tells.
+    /// Returns true if an event of this id may have been recorded before for a caller of this class: [`Recording::known`] tells.
     #[must_use]
     pub fn may_know(&self, user_id: &UserId, event_id: &str, caller: CallerClass) -> bool {
         [None, Some(caller)].into_iter().any(|caller| self.seen(user_id, event_id, caller).is_some())

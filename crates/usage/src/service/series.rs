@@ -75,7 +75,7 @@ pub async fn buckets_back(
     Ok(beginnings.get(first).copied().unwrap_or(far))
 }
 
-/// What the records of a user sum up to by bucket and group, as of one snapshot (HTTP contract 4.5).
+/// Sums of the records of a user by bucket and group, as of one snapshot (HTTP contract 4.5).
 ///
 /// # Errors
 /// [`DbError`]; refusal: [`UsageRefusal::TooManyPoints`].

@@ -1,4 +1,4 @@
-//! What happened across users, at a glance.
+//! Activity across users, at a glance.
 
 use diesel_async::AsyncPgConnection;
 use pg::DbError;

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::places;
 use crate::core::seeds::Alias;
 
-/// Which of these can be inserted, as places: the name has no alias, what it means has a price, and there would be no chain
+/// Those of these that can be inserted, as indexes: the name has no alias, what it means has a price, and there would be no chain
 /// with an alias that exists.
 pub(crate) async fn unknown(conn: &mut AsyncPgConnection, aliases: &[Alias]) -> Result<Vec<usize>, DbError> {
     places(conn, pg::sql(&UNKNOWN).bind_rows::<NewAlias>(aliases.iter())).await

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::{sources::sum, values};
 use crate::{Anomaly, AnomalyRule};
 
-/// Who was charged enough in an hour.
+/// Users who were charged enough in an hour.
 pub(crate) async fn spenders(
     conn: &mut AsyncPgConnection,
     hour: OffsetDateTime,

@@ -16,7 +16,7 @@ use super::{Shared, price_book::Edition};
 /// An event that was recorded before.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// Which of the events that were asked for.
+    /// Index among the events that were asked for.
     pub(crate) place: usize,
     /// The class of the caller; `None` if an earlier version stored it, which knew no classes, and for corrections.
     pub(crate) caller: Option<CallerClass>,
@@ -28,7 +28,7 @@ pub(crate) struct Known {
     pub(crate) record_id: i64,
 }
 
-/// Which table holds an event id.
+/// Table of an event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shelf {
     /// `usage.dedupe`, whose unique key knows no classes: that of the first caller.
@@ -37,7 +37,7 @@ pub(crate) enum Shelf {
     Shared,
 }
 
-/// What is asked before events are recorded.
+/// Query before events are recorded.
 #[derive(Debug)]
 pub(crate) struct Asked {
     /// The present edition of the price book.

@@ -49,7 +49,7 @@ impl Table {
     }
 }
 
-/// How long moving the rows of a month may take. Not without limit: a server that has gone silent is given up some time.
+/// Limit for moving the rows of a month. Not without limit: a server that has gone silent is given up some time.
 const MOVE_MAX: Duration = Duration::from_hours(6);
 
 /// Lets one process at a time work on the partitions, until the end of the transaction; and lets a large move take its time.
@@ -142,7 +142,7 @@ pub(crate) async fn detach(conn: &mut AsyncPgConnection, month: Month) -> Result
     Ok(())
 }
 
-/// What partitions occupy, those that are not made yet included; in the order asked.
+/// Sizes of partitions, those that are not made yet included; in the order asked.
 pub(crate) async fn sizes(
     conn: &mut AsyncPgConnection,
     partitions: Vec<String>,

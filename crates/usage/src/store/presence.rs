@@ -1,4 +1,4 @@
-//! Which users were there: sets of users in bits, by the spans that sums across users are read in.
+//! Active users: sets of users in bits, by the spans that sums across users are read in.
 //!
 //! A user was there when he has a record, taken back or not. Bits are therefore only ever added, and it does not matter who
 //! adds them, when, and how often.

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::Shared;
 use crate::rating::{Key, Price, PriceBook, Rate, TokenClass};
 
-/// Which book it is: two books of the same edition are the same.
+/// Identity of a book: two books of the same edition are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edition {
     version: i64,
@@ -95,7 +95,7 @@ struct BookRow {
     price: Option<VersionRow>,
 }
 
-/// What a version of a price says, without the names.
+/// Content of a version of a price, without the names.
 #[derive(QueryableByName)]
 pub(super) struct VersionRow {
     #[diesel(sql_type = BigInt)]

@@ -51,7 +51,7 @@ pub(crate) async fn find(conn: &mut AsyncPgConnection, ids: &[i64]) -> Result<Ve
     rows.into_iter().map(PriceVersion::try_from).collect()
 }
 
-/// Which of these begin at the same instant as a version of their key and step that exists; places in the list.
+/// Those of these that begin at the same instant as a version of their key and step that exists; places in the list.
 pub(crate) async fn known(
     conn: &mut AsyncPgConnection,
     new: &[Beginning<'_>],
@@ -60,7 +60,7 @@ pub(crate) async fn known(
     places(conn, pg::sql(&KNOWN).bind_rows::<NewStep>(steps).bind_rows::<NewVersion>(new.iter())).await
 }
 
-/// Which of these have no version of their step, while nobody but `actor` put any price of the model, for the provider or
+/// Those of these that have no version of their step, while nobody but `actor` put any price of the model, for the provider or
 /// for all; places in the list.
 pub(crate) async fn unpriced(
     conn: &mut AsyncPgConnection,

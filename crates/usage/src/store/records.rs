@@ -161,7 +161,7 @@ CROSS JOIN LATERAL (
 /// A record on a page that was measured.
 struct PageRow {
     record: Record,
-    /// How many rows were found for the page, those that were too large for it included.
+    /// Number of rows found for the page, those that were too large for it included.
     found: i64,
 }
 pg::read_columns! { PageRow: { found } with { record: Record } }

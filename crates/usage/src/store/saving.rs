@@ -30,14 +30,14 @@ pub(crate) struct Claim<'a> {
     pub(crate) occurred_at: OffsetDateTime,
 }
 
-/// What a transaction records.
+/// Rows of a transaction.
 #[derive(Debug)]
 pub(crate) struct Saving<'a> {
     pub(crate) now: OffsetDateTime,
     pub(crate) records: &'a [Record],
     /// In the order of their keys, so that batches of any processes wait for one another in one direction only.
     pub(crate) claims: &'a [Claim<'a>],
-    /// What is added to the sums of users.
+    /// Additions to the sums of users.
     pub(crate) by_user: &'a Sums<'a>,
     /// The same across users. It is appended, to be folded later: no transaction waits for a row that all users share.
     pub(crate) across: &'a Sums<'a>,

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::sources::{ask, coverage, of_all, of_each, of_user, sum};
 use crate::{Coverage, Dimension, Group, Selection, Totals, core::window::Window};
 
-/// What is asked: a window cut into buckets, which begin at `starts`.
+/// Parameters: a window cut into buckets, which begin at `starts`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut<'a> {
     pub(crate) window: Window,
@@ -39,7 +39,7 @@ pub(super) fn ask_cut<'a>(sql: &'static str, user: Option<&'a UserId>, cut: Cut<
         .bind::<Bool, _>(cut.is_by(Dimension::User))
 }
 
-/// What one group has in one bucket, or in all (`None`).
+/// Sums of one group in one bucket, or in all (`None`).
 #[derive(Debug)]
 pub(crate) struct Cell {
     pub(crate) bucket: Option<usize>,
@@ -83,7 +83,7 @@ pub(crate) async fn top_users(
         .collect()
 }
 
-/// What the first row says of all; without rows nothing is missing.
+/// Values of the first row for all; without rows nothing is missing.
 pub(super) fn covered(first: Option<i32>) -> Result<Coverage, DbError> {
     first.map_or(Ok(Coverage::Exact), coverage)
 }
@@ -97,7 +97,7 @@ pub(super) const IS_SOMETHING: &str =
     "sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
         OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0";
 
-/// Which bucket a part lies in, from 1, by a search among their beginnings. Before the first one lies only what a whole
+/// Number of the bucket of a part, from 1, by a search among their beginnings. Before the first one lies only what a whole
 /// quarter brings along.
 pub(super) const PLACE: &str = "greatest(width_bucket(at, $10), 1)::bigint AS place,
            CASE WHEN $11 THEN event_type END AS event_type, CASE WHEN $12 THEN model END AS model,

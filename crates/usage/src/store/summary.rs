@@ -26,7 +26,7 @@ const MODELS_MAX: i64 = 20;
 /// Newest records of each that are looked at.
 const RECORDS_MAX: i64 = 500;
 
-/// What the rows of the answer are about.
+/// Subject of the rows of the answer.
 const ALL: i64 = 0;
 const DAY: i64 = 1;
 const FEATURE: i64 = 2;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{Coverage, Dimension, Group, Point, Users};
 
-/// What one line has in one bucket, or in all.
+/// Sums of one line in one bucket, or in all.
 #[derive(Debug)]
 pub(crate) struct RankedCell {
     /// From 1; behind `lines_max` comes the rest.

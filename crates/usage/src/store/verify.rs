@@ -13,7 +13,7 @@ use super::{
 /// Most sums of hours or days that are looked at to find where a range ends.
 const SUMS_MAX: i64 = 10_000;
 
-/// What a range is made of.
+/// Content of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Of {
     /// Whole hours: for what is compared by quarters.
@@ -34,9 +34,9 @@ pub(crate) struct Range {
 /// Something that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which rule, for example `usage U1: roll-ups are the sums of records ...`.
+    /// The rule, for example `usage U1: roll-ups are the sums of records ...`.
     pub rule: &'static str,
-    /// Whose sum; absent across users.
+    /// User of the sum; absent across users.
     pub user_id: Option<String>,
     /// The quarter of an hour, or the beginning of a longer span.
     pub at: Option<OffsetDateTime>,
@@ -44,7 +44,7 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// What a rule answers, without its name.
+/// Finding of a rule, without its name.
 struct FoundRow {
     user_id: Option<String>,
     at: Option<OffsetDateTime>,
@@ -52,7 +52,7 @@ struct FoundRow {
 }
 pg::read_columns! { FoundRow: { user_id, at, detail } }
 
-/// How many records there are, by the sums of days: near enough to tell how far somebody has come.
+/// Returns the number of records, by the sums of days: near enough to tell how far somebody has come.
 pub(crate) async fn records(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
     let sql = pg::sql(
         "SELECT coalesce(sum(records), 0)::bigint AS count FROM usage.rollups_all_hours \
@@ -61,7 +61,7 @@ pub(crate) async fn records(conn: &mut AsyncPgConnection) -> Result<i64, DbError
     value(conn, sql).await
 }
 
-/// How many records there are in a range.
+/// Returns the number of records in a range.
 pub(crate) async fn records_in(conn: &mut AsyncPgConnection, range: &Range) -> Result<i64, DbError> {
     let sql = pg::sql(
         "SELECT count(*) AS count FROM usage.records \
@@ -103,7 +103,7 @@ pub(crate) async fn range(
     Ok(Range { of, from, until: value(conn, sql).await? })
 }
 
-/// What breaks a rule in a range: one statement a rule.
+/// Violations in a range: one statement a rule.
 pub(crate) async fn check(conn: &mut AsyncPgConnection, range: &Range) -> Result<Vec<Violation>, DbError> {
     let audits = match range.of {
         Of::Hours => &AUDITS_OF_HOURS,

@@ -1,4 +1,4 @@
-//! What PostgreSQL knows of time zones: their names, and when their hours, days, weeks and months begin.
+//! Time zones of PostgreSQL: their names, and when their hours, days, weeks and months begin.
 
 use diesel::sql_types::{Array, Date as SqlDate, Text, Timestamptz};
 use diesel_async::AsyncPgConnection;

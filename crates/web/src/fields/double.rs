@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// What `JSON.stringify`, Python and Rust write.
+    /// The form that `JSON.stringify`, Python and Rust write.
     fn shortest(number: f64) -> String {
         format!("{number}")
     }

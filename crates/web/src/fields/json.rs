@@ -128,7 +128,7 @@ fn beyond_a_double(error: &serde_json::Error) -> Option<Problem> {
 /// A walk over all of a value.
 #[derive(Default)]
 struct Walk {
-    /// How many keys are remembered.
+    /// Number of keys remembered.
     keys: Cell<usize>,
     /// The fault of a value that is valid JSON.
     problem: RefCell<Option<Problem>>,

@@ -45,7 +45,8 @@ impl Receivers {
 /// change waits for the transactions that write events.
 ///
 /// # Errors
-/// [`DbError`] when the database cannot be written.
+/// [`DbError`] when the database cannot be written; [`DbError::LockTimeout`] when a transaction that may write events takes long:
+/// nothing was done, and another attempt helps.
 pub async fn configure(
     tx: &mut Tx,
     clock: &dyn Clock,

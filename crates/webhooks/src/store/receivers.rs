@@ -4,7 +4,7 @@ use diesel::{
     QueryableByName,
     sql_types::{Array, Nullable, Text, Timestamptz},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use kernel::UserId;
 use pg::DbError;
 use time::OffsetDateTime;
@@ -48,9 +48,11 @@ pub async fn load(mut conn: &AsyncPgConnection, name: Option<&str>) -> Result<Ve
     rows.into_iter().map(receiver).collect()
 }
 
-/// Waits until no other transaction uses the receivers, and keeps them from being used until the end of this one.
+/// Keeps other transactions from using the receivers until the end of this one. Waits a moment for those that use them, and no
+/// longer: meanwhile all that write events wait behind this one.
 pub async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
-    pg::sql("SELECT pg_advisory_xact_lock(7284018846117465008)").execute(conn).await?;
+    conn.batch_execute("SET LOCAL lock_timeout = '100ms'; SELECT pg_advisory_xact_lock(7284018846117465008)")
+        .await?;
     Ok(())
 }
 

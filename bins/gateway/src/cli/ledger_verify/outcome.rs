@@ -1,4 +1,4 @@
-//! What an audit found, told to people and to programs.
+//! Result of an audit, for people and for programs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How far the audit has come, on one line of the terminal that is overwritten. Elsewhere nothing is shown.
+//! Progress of the audit, on one line of the terminal that is overwritten. Elsewhere nothing is shown.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ const BAR_CHARS: u64 = 30;
 pub(super) struct Progress {
     line: TerminalLine,
     began: Instant,
-    /// How much there is to audit.
+    /// Number of rows to audit.
     expected: Report,
 }
 

@@ -22,15 +22,15 @@ pub struct JwksTiming {
     pub refresh_retry_first: Duration,
     /// From the first failed fetch to the next, while there are no keys that count; doubles each time.
     pub retry_first: Duration,
-    /// What the doubling ends at.
+    /// Upper limit of the doubling.
     pub retry_max: Duration,
-    /// How long one fetch may take.
+    /// Time that one fetch may take.
     pub fetch_timeout: Duration,
-    /// How long a request waits for the fetch under way.
+    /// Time that a request waits for the fetch under way.
     pub wait_max: Duration,
-    /// How long after a fetch for an unknown `kid` the next one may follow, by the [`kernel::Clock`].
+    /// Least time between two fetches for an unknown `kid`, by the [`kernel::Clock`].
     pub unknown_key_pause: Duration,
-    /// How long after it was fetched a key set counts, by the [`kernel::Clock`]: a key that was withdrawn while fetching
+    /// Validity of a key set after it was fetched, by the [`kernel::Clock`]: a key that was withdrawn while fetching
     /// fails is not accepted for longer.
     pub keys_count_for: Duration,
 }
@@ -53,7 +53,7 @@ impl Default for JwksTiming {
 }
 
 impl JwksTiming {
-    /// How long to pause after this many failed fetches in a row.
+    /// Pause after this many failed fetches in a row.
     fn pause(&self, failures: u32, keys: Option<&Arc<KeySet>>) -> Duration {
         let (first, most) = match keys {
             Some(_) => (self.refresh_retry_first, self.refresh_every),
@@ -78,7 +78,7 @@ pub(crate) struct Jwks {
 struct State {
     /// The last set that could be fetched.
     fetched: Option<Fetched>,
-    /// How many fetches have ended, one way or the other.
+    /// Number of fetches have ended, one way or the other.
     fetches: u64,
     /// A fetch is wanted or under way.
     is_fetching: bool,

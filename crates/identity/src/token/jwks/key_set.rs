@@ -39,7 +39,7 @@ impl KeySet {
         Ok(Self { keys })
     }
 
-    /// How many keys can be used.
+    /// Returns the number of keys that can be used.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }

@@ -13,14 +13,14 @@ use crate::{
     },
 };
 
-/// How long before it is brought along a price begins: as far back as an event may lie, so that none comes before the
+/// Time from the beginning of a price to the time when it is added: as far back as an event may lie, so that none comes before the
 /// prices. Nobody's price is changed by that, because there was none.
 const BEGINS_BEFORE: Duration = Duration::days(35);
 
-/// Who puts them, in the words of the table.
+/// Author, in the words of the table.
 const SYSTEM: &str = "system";
 
-/// What was put.
+/// The stored price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seeded {
     /// Prices, steps counted.

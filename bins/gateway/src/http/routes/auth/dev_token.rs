@@ -6,7 +6,7 @@ use kernel::UserId;
 
 use crate::http::{prelude::*, wire::Timestamp};
 
-/// How long a development token is valid, in seconds.
+/// Validity of a development token, in seconds.
 const EXPIRES_IN: u32 = 3_600;
 
 /// A token for development.

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::http::{call::rejected_caller, prelude::*, routes::credits::bodies::Hold};
 
-/// What a route asks of the ledger.
+/// Order of a route to the ledger.
 pub struct Order {
     pub action: Action,
     pub description: Option<String>,
@@ -15,7 +15,7 @@ pub struct Order {
     pub key: Option<IdempotencyKey>,
 }
 
-/// What became of it: the instant, and whether it had been answered before.
+/// Its outcome: the instant, and whether it had been answered before.
 pub struct Answer {
     pub user_id: UserId,
     pub applied: Applied,
@@ -75,7 +75,7 @@ fn refused(refusal: &CommandRefusal) -> ApiError {
     }
 }
 
-/// What a request calls the scope of a reference.
+/// Name of the scope of a reference in requests.
 pub const SCOPES: &[(&str, ReferenceScope)] =
     &[("user", ReferenceScope::User), ("global", ReferenceScope::Global)];
 

@@ -45,7 +45,7 @@ pub struct RechargedCredits {
     #[schema(value_type = f64)]
     remaining_credits: Credits,
     transaction_id: String,
-    /// Whether this reference had been recharged before; then nothing was added now.
+    /// True if this reference had been recharged before; then nothing was added now.
     replayed: bool,
 }
 

@@ -71,7 +71,7 @@ impl From<SetBudget> for NewBudget {
     }
 }
 
-/// What was refused, told at the field that is to blame.
+/// Refusal, reported at the field that caused it.
 fn refused(refusal: &BudgetsRefused, user_id: &UserId, new: &[NewBudget]) -> ApiError {
     let place = match refusal {
         BudgetsRefused::NoAccount => return ApiError::user_not_found(user_id),

@@ -23,7 +23,7 @@ const KINDS: &[(&str, TransactionKind)] = &[
 ];
 
 input! {
-    /// Which transactions.
+    /// Filter of the transactions.
     pub struct TransactionsInput {
         /// Only transactions of this type.
         transaction_type: Option<TransactionKind> = optional(Query, parse::one_of(KINDS)), example("consume");

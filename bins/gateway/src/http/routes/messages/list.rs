@@ -8,7 +8,7 @@ use crate::http::{prelude::*, routes::messages::body::MessageBody};
 const LIMIT: i64 = 100;
 
 input! {
-    /// Which messages.
+    /// Filter of the messages.
     pub struct MessagesInput {
         /// Only messages of this speaker.
         role: Option<Role> = optional(Query, parse::one_of(ROLES));

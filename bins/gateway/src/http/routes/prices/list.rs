@@ -9,7 +9,7 @@ use crate::http::{fields::time::instant, prelude::*};
 const LIMIT: i64 = 50;
 
 input! {
-    /// Which prices.
+    /// Filter of the prices.
     pub struct PricesInput {
         /// Only this model, compared exactly.
         model_name: Option<String> = optional(Query, parse::text(0, 255)), example("gpt-4");

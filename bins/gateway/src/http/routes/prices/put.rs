@@ -145,7 +145,7 @@ fn rates() -> (serde_json::Value, Vec<(String, serde_json::Value)>) {
     (schema, components)
 }
 
-/// What was refused, told at the field that is to blame.
+/// Refusal, reported at the field that caused it.
 fn refused(refusal: &UsageRefusal) -> ApiError {
     let (place, field, what) = match refusal {
         UsageRefusal::PriceInPast { place, .. } => (*place, "valid_from", "valid_from is in the past"),

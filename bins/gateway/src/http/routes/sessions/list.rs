@@ -7,7 +7,7 @@ use crate::http::{fault::Problem, prelude::*, routes::sessions::body::SessionBod
 const LIMIT: i64 = 50;
 
 input! {
-    /// Which sessions.
+    /// Filter of the sessions.
     pub struct SessionsInput {
         /// Only sessions whose status is `active`.
         active_only: Option<bool> = optional(Query, parse::boolean()), default(false), example(false);

@@ -31,7 +31,7 @@ const TOP: u16 = 20;
 const TOP_MAX: u16 = 100;
 
 input! {
-    /// Which sums over time, across users.
+    /// Parameters of sums over time, across users.
     pub struct AllSeriesInput for context: SeriesContext {
         /// Number of series with a line of their own: those with the most credits, then with the most records.
         top: Option<u16> = optional(Query, parse::integer(1, i64::from(TOP_MAX))), default(TOP), example(20);

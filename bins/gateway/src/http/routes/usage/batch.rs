@@ -39,7 +39,7 @@ words! {
 /// Most records of a batch.
 const RECORDS_MAX: usize = 1_000;
 
-/// How many of them wait in the queue of the writes at once: a batch leaves room for others, and the writes do them in one or
+/// Number of them in the queue of the writes at once: a batch leaves room for others, and the writes do them in one or
 /// two commits.
 const AT_ONCE: usize = 250;
 
@@ -223,7 +223,7 @@ struct Done {
     replay: Replay,
 }
 
-/// What is known of an item while it is recorded.
+/// State of an item while it is recorded.
 #[derive(Default)]
 struct Progress {
     /// It may be recorded, whatever happens from here on.
@@ -297,7 +297,7 @@ async fn try_record(
     Ok((item, at))
 }
 
-/// Whether callers of this class may record usage at all.
+/// Returns true if callers of this class may record usage at all.
 fn may_record(call: &Call, principal: &Principal) -> bool {
     principal.is_staff() || call.app.config.usage.self_metering == SelfMetering::Allowed
 }

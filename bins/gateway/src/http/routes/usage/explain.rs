@@ -78,7 +78,7 @@ pub fn doc() -> Doc {
         .errors(&[&catalogue::USAGE_RECORD_NOT_FOUND])
 }
 
-/// What is read of a record and its charge.
+/// Columns of a record and its charge.
 struct Found {
     record: Record,
     price: Option<PriceVersion>,

@@ -5,7 +5,7 @@ use usage::Record;
 
 use crate::http::routes::usage::record_body::UsageBody;
 
-/// How a file is written.
+/// Format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// RFC 4180, with a header.
@@ -29,7 +29,7 @@ impl Format {
         }
     }
 
-    /// What names of such files end with.
+    /// Suffix of the names of such files.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Format {
         }
     }
 
-    /// What stands in front of the first record.
+    /// The text before the first record.
     ///
     /// # Errors
     /// [`Unwritable`].
@@ -68,7 +68,7 @@ impl Format {
         }
     }
 
-    /// What tells a reader that the file is not whole, where a connection that breaks does not tell him. It fits in no column
+    /// Last line of a file that is not whole, for readers who do not see a broken connection. It fits in no column
     /// and no record.
     #[must_use]
     pub fn broken_off(self) -> &'static str {

@@ -23,13 +23,13 @@ use crate::{
     },
 };
 
-/// How far ahead of now an event may lie: what is recorded later than this is not waited for.
+/// Longest time that an event may be ahead of now: what is recorded later than this is not waited for.
 const AHEAD: time::Duration = time::Duration::minutes(5);
 
 /// Where pages come from.
 struct Source {
     app: Arc<App>,
-    /// Whose reads wait for one another.
+    /// Subject of reads that wait for one another.
     reader: String,
     export: Export,
     format: Format,
@@ -49,7 +49,7 @@ enum PageError {
     TooSlow(Duration),
 }
 
-/// What the body does next.
+/// Next step of the body.
 enum Next {
     Send(Bytes, Source),
     Fetch(Source),

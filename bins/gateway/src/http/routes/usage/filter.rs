@@ -35,7 +35,7 @@ input! {
     pub struct FilterInput {
         /// Time window.
         dates: Dates = flat(Dates, &Days::default());
-        /// Which.
+        /// The selection.
         selection: SelectionInput = flat(SelectionInput, &());
     }
 }

@@ -183,7 +183,7 @@ pub fn refused(refusal: &MeterRefusal, at: OffsetDateTime) -> ApiError {
     ApiError::from_failure(refusal.failure()).at(at)
 }
 
-/// What became of a record, for its caller. Counts it.
+/// Outcome of a record, for its caller. Counts it.
 ///
 /// # Errors
 /// The refusal, with the instant it was decided at.

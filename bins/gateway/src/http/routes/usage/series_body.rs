@@ -1,4 +1,4 @@
-//! How sums over time look on the wire (HTTP contract 4.5 and 4.6).
+//! Answers with sums over time (HTTP contract 4.5 and 4.6).
 
 use kernel::{CreditsSum, UsdSum, UserId};
 use serde::Serialize;
@@ -24,14 +24,14 @@ pub const BUCKETS: &[(&str, Unit)] = &[
     ("1mo", Unit::Month),
 ];
 
-/// What a point tells.
+/// Value of a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// How many records there are.
+    /// Number of records.
     Records,
-    /// What they were charged with.
+    /// Their charges.
     CreditsCharged,
-    /// What the providers take.
+    /// Cost of the providers.
     CostUsd,
     /// All tokens.
     TokensUsed,
@@ -43,22 +43,22 @@ pub enum Metric {
     ActiveUsers,
 }
 
-/// What shapes the answer beside the sums.
+/// Parameters of the answer beside the sums.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// Length of the buckets.
     pub unit: Unit,
     /// Name of the time zone.
     pub tz: String,
-    /// What the series is split by, as the caller put it.
+    /// Dimension of the series, as the caller wrote it.
     pub group_by: Vec<Dimension>,
-    /// What the points tell.
+    /// Values of the points.
     pub metrics: Vec<Metric>,
-    /// Whether buckets in which nothing happened have a point.
+    /// True if buckets in which nothing happened have a point.
     pub fill: Fill,
 }
 
-/// What becomes of buckets in which nothing happened.
+/// Treatment of empty buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fill {
     /// They have a point of zeros.

@@ -1,4 +1,4 @@
-//! How sums over time are asked for (HTTP contract 4.5 and 4.6).
+//! Queries for sums over time (HTTP contract 4.5 and 4.6).
 
 use kernel::CallerClass;
 use serde_json::json;
@@ -32,9 +32,9 @@ const UTC: &str = "UTC";
 
 /// The words of one route.
 pub struct Words {
-    /// What a series can be split by.
+    /// Dimensions by which a series can be split.
     pub dimensions: &'static [(&'static str, Dimension)],
-    /// What points can tell.
+    /// Values that points can have.
     pub metrics: &'static [(&'static str, Metric)],
 }
 
@@ -62,7 +62,7 @@ impl SeriesContext {
 }
 
 input! {
-    /// Which sums over time.
+    /// Parameters of sums over time.
     pub struct SeriesInput for context: SeriesContext {
         /// From this instant on, inclusive; a bare date is its midnight in `tz`; by default so that there are 30 buckets, the last of
         /// them that of `end_date`.
@@ -83,7 +83,7 @@ input! {
         metrics: Option<Vec<Metric>> = optional(Query, words(context.words.metrics, context.words.metrics.len()));
         /// `zero`: points are contiguous; `none`: buckets in which all that is asked is zero have none.
         fill: Option<Fill> = optional(Query, parse::one_of(FILLS)), default("zero"), example("zero");
-        /// Which records.
+        /// Filter of the records.
         selection: SelectionInput = flat(SelectionInput, &());
     }
 }
@@ -91,7 +91,7 @@ input! {
 const FILLS: &[(&str, Fill)] = &[("zero", Fill::Zero), ("none", Fill::None)];
 
 input! {
-    /// Which period of all usage.
+    /// Period of all usage.
     pub struct SummaryInput for context: SeriesContext {
         /// Time window.
         dates: Dates = flat(Dates, &context.clocks.days), check(|fields| {
@@ -114,17 +114,17 @@ fn check_start(fields: &mut Fields, dates: &Dates, now: OffsetDateTime) {
     }
 }
 
-/// What was asked for.
+/// The amount asked for.
 pub struct Asked {
     start: Option<OffsetDateTime>,
     end: OffsetDateTime,
     zone: Zone,
     only: Selection,
-    /// What shapes the answer.
+    /// Parameters of the answer.
     pub shape: Shape,
 }
 
-/// What a request with `tz` needs to know of clocks.
+/// Time zones for requests with `tz`.
 #[derive(Default)]
 struct Clocks {
     zones: Zones,

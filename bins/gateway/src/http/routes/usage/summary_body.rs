@@ -1,4 +1,4 @@
-//! How a summary looks on the wire (HTTP contract 4.7).
+//! The answer with a summary (HTTP contract 4.7).
 
 use flows::usage_summary::UsageSummary;
 use kernel::{CreditsSum, UsdSum};

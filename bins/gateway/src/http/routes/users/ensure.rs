@@ -115,7 +115,7 @@ fn user_id_of(principal: &Principal, named: Option<UserId>) -> Result<UserId, Ap
     }
 }
 
-/// Who vouches for the address of this user (HTTP contract 3.1).
+/// Voucher for the address of this user (HTTP contract 3.1).
 fn voucher(call: &Call, user_id: &UserId) -> Result<EmailVoucher, ApiError> {
     let vouched = call.token_of(user_id).and_then(|token| token.vouched_email.clone());
     Ok(match (vouched, call.principal()?) {
