@@ -40,7 +40,7 @@ pub struct Report {
     pub accounts: u64,
     /// Entries that were checked.
     pub entries: u64,
-    /// Number of violations found. Each rule tells at most 20 of a chunk, so there may be more.
+    /// Number of violations found. Each rule reports at most 20 of a chunk, so there may be more.
     pub found: u64,
     /// The first of them, by account and entry; at most [`VIOLATIONS_MAX`].
     pub violations: Vec<Violation>,
@@ -116,7 +116,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Returns the number of accounts, for whoever wants to know how far a [`Verification`] has come.
+/// Returns the number of accounts, to show the progress of a [`Verification`].
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.

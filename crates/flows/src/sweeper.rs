@@ -27,7 +27,7 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(5);
 /// Most due items of each kind in one round. A round that booked something is followed by the next one at once.
 const ITEMS_MAX: i64 = 256;
-/// Time that an account that could not be booked is left alone. Its own requests tell of the damage meanwhile.
+/// Time that an account that could not be booked is left alone. Its own requests report the damage in that time.
 const SET_ASIDE_FOR: time::Duration = time::Duration::minutes(10);
 /// Most accounts that are left alone at a time. With more damage than that the books need an operator, not a sweeper.
 const SET_ASIDE_MAX: usize = 1_000;

@@ -43,7 +43,7 @@ pub struct Report {
     pub entries: u64,
     /// Records of usage that were checked.
     pub records: u64,
-    /// Number of violations found. Each rule tells at most 20 of a range, so there may be more.
+    /// Number of violations found. Each rule reports at most 20 of a range, so there may be more.
     pub found: u64,
     /// The first of them: those of the ledger by account and entry, then those of usage by user and quarter, then
     /// those of charges by user and entry.

@@ -17,7 +17,7 @@ impl BootstrapKey {
         Self { digest: digest(key.expose_secret()) }
     }
 
-    /// Returns true if `presented` is the key. The time this takes tells nothing but the length of `presented`.
+    /// Returns true if `presented` is the key. The time that this takes depends on the length of `presented` only.
     ///
     /// An empty text is never the key, not even when an empty one was configured.
     #[must_use]

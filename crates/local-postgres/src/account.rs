@@ -63,7 +63,7 @@ impl Account {
             .map_err(Error::io("give the server's account the folder", path))
     }
 
-    /// Returns true if the account may enter `dir`; asked of the kernel, since mode bits do not tell the whole truth.
+    /// Returns true if the account may enter `dir`; asked of the kernel, as mode bits are not the only rule.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if it may not run the binaries; [`Error::Io`] for any other failure.

@@ -50,7 +50,7 @@ impl Default for Verification {
 pub struct Report {
     /// Records that were checked.
     pub records: u64,
-    /// Number of violations found. Each rule tells at most 20 of a range, so there may be more.
+    /// Number of violations found. Each rule reports at most 20 of a range, so there may be more.
     pub found: u64,
     /// The first of them: of each range those of users by user and quarter, then those across users; at most
     /// [`VIOLATIONS_MAX`].
@@ -128,7 +128,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Returns the number of records, for whoever wants to know how far a [`Verification`] has come; about as many.
+/// Returns the approximate number of records, to show the progress of a [`Verification`].
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be read.

@@ -13,7 +13,7 @@ pub struct Settings {
     pub workers: usize,
     /// Longest time of a request.
     pub request_timeout: Duration,
-    /// Longest time for running requests to finish when the process is told to stop.
+    /// Longest time for running requests to finish when the process is asked to stop.
     pub shutdown_grace: Duration,
     /// Open connections in total; an address gets half of them at most.
     pub connections: usize,

@@ -100,17 +100,15 @@ async fn a_change_is_seen_by_every_copy_and_waits_for_transactions_that_do_not_k
     let (old, other) = (Receivers::default(), db.pool_of(1));
     let tx = Tx::begin(&other).await.unwrap();
     assert!(old.wanted(tx.shared()).await.unwrap().is_empty());
-    let configured = async {
-        wanted(&db, Some(&EVERYTHING)).await;
-        db.ask("SELECT count(*) FROM webhooks.receivers").await
+    let configure = async || {
+        let set =
+            async |tx: &mut Tx| webhooks::configure(tx, &testkit::clock(), "tests", Some(&EVERYTHING)).await;
+        Tx::run(db.pool(), set).await
     };
-    let committed = async {
-        db.wait_for_waiting(1).await;
-        // Not visible before the transaction that does not know of it has ended.
-        assert_eq!(db.ask("SELECT count(*) FROM webhooks.receivers").await, 0);
-        tx.commit().await.unwrap();
-    };
-    assert_eq!(futures_util::join!(configured, committed).0, 1);
+    assert!(matches!(configure().await, Err(pg::DbError::LockTimeout(_))));
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.receivers").await, 0);
+    tx.commit().await.unwrap();
+    assert!(configure().await.unwrap());
     let tx = Tx::begin(&other).await.unwrap();
     assert!(!old.wanted(tx.shared()).await.unwrap().is_empty());
     tx.commit().await.unwrap();

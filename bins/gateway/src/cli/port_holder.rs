@@ -1,4 +1,4 @@
-//! The process that listens on a port, as far as the system tells: Linux, and processes this account may look into.
+//! The process that listens on a port, as far as the system shows it: Linux, and processes this account may look into.
 
 use std::{fs, path::Path};
 

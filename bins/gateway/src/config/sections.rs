@@ -281,9 +281,9 @@ pub struct Metrics {
 /// Limits of time, memory and connections.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Time that requests are still taken after the process was told to stop, while it says that it is not ready.
+    /// Time that requests are still taken after the process was asked to stop, while `/readyz` answers 503.
     pub shutdown_delay: Duration,
-    /// Time that running requests may take to finish when the process is told to stop.
+    /// Time that running requests may take to finish when the process is asked to stop.
     pub shutdown_grace: Duration,
     /// Time that a request may take.
     pub request_timeout: Duration,

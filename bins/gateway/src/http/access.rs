@@ -125,7 +125,7 @@ pub async fn authorize(
     Ok(Caller { principal: Some(principal), target, facts: Facts { missing, ..facts } })
 }
 
-/// Returns true if a route is open to callers of this class, whoever they act for.
+/// Returns true if a route is open to callers of this class, for any user they act for.
 fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
     match access {
         Access::Admin => principal.is_admin(),

@@ -1,6 +1,6 @@
 //! The writes of every batch: entries with their lines, and the grants and accounts that they change.
 //!
-//! One statement for the four tables. Each statement costs the server and this process some thirty microseconds before its
+//! One statement for the four tables, and a shorter one for charges that change two. Each statement costs the server and this process some thirty microseconds before its
 //! first row, in messages, snapshots and wake-ups, and a batch waits for all of them.
 
 use std::{collections::BTreeMap, sync::LazyLock};

@@ -208,7 +208,7 @@ impl Recording {
         Ok(draft.map(|draft| Next::New(Box::new(draft))))
     }
 
-    /// Returns true if an event of this id may have been recorded before for a caller of this class: [`Recording::known`] tells.
+    /// Returns true if an event of this id may have been recorded before for a caller of this class: see [`Recording::known`].
     #[must_use]
     pub fn may_know(&self, user_id: &UserId, event_id: &str, caller: CallerClass) -> bool {
         [None, Some(caller)].into_iter().any(|caller| self.seen(user_id, event_id, caller).is_some())

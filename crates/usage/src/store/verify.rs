@@ -52,7 +52,7 @@ struct FoundRow {
 }
 pg::read_columns! { FoundRow: { user_id, at, detail } }
 
-/// Returns the number of records, by the sums of days: near enough to tell how far somebody has come.
+/// Returns the number of records, by the sums of days: near enough to show progress.
 pub(crate) async fn records(conn: &mut AsyncPgConnection) -> Result<i64, DbError> {
     let sql = pg::sql(
         "SELECT coalesce(sum(records), 0)::bigint AS count FROM usage.rollups_all_hours \

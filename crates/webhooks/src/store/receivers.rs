@@ -49,14 +49,14 @@ pub async fn load(mut conn: &AsyncPgConnection, name: Option<&str>) -> Result<Ve
 }
 
 /// Keeps other transactions from using the receivers until the end of this one. Waits a moment for those that use them, and no
-/// longer: meanwhile all that write events wait behind this one.
+/// longer: transactions that write events wait after this one.
 pub async fn lock(conn: &mut AsyncPgConnection) -> Result<(), DbError> {
     conn.batch_execute("SET LOCAL lock_timeout = '100ms'; SELECT pg_advisory_xact_lock(7284018846117465008)")
         .await?;
     Ok(())
 }
 
-/// Ends the wishes of a receiver.
+/// Ends the present times of a receiver.
 pub async fn end(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
@@ -73,7 +73,7 @@ pub async fn end(
     Ok(())
 }
 
-/// Begins the wishes of a receiver that has none now.
+/// Begins a time of a receiver that has none now.
 pub async fn begin(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
