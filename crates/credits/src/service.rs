@@ -6,6 +6,7 @@ mod decided;
 mod deciding;
 mod execute;
 mod reads;
+mod spend;
 mod sweep;
 mod trace;
 
@@ -17,6 +18,7 @@ pub use execute::execute;
 pub use reads::{
     account, balances, find_transaction, grants, holds, is_due, set_low_balance_at, taken_from, transactions,
 };
+pub use spend::{PlainCharge, spend};
 pub use sweep::{Swept, book_due, find_due, sweep};
 pub use trace::{Trace, entries_at, trace};
 

@@ -16,6 +16,7 @@ pub mod holds;
 pub mod listings;
 pub mod peek;
 pub mod references;
+pub mod spend;
 pub mod sweep;
 pub mod traces;
 pub mod verify;

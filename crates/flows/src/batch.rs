@@ -7,9 +7,10 @@ use std::{
     any::Any,
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use credits::PlainCharge;
 use futures_util::try_join;
 use idempotency::Keys;
 use kernel::Clock;
@@ -28,6 +29,11 @@ use crate::{
 
 /// Length of the ids and names of an operation, which all have a limit, in bytes.
 const SHORT_TEXTS_BYTES: usize = 256;
+
+/// Plain charges, if no receiver wants an event: an event would have to be written with them.
+pub(crate) static SPEND: LazyLock<String> = LazyLock::new(|| {
+    credits::spend_text(credits::Guards { edition: webhooks::STAMP, may_act: identity::MAY_ACT })
+});
 
 /// Resources of every unit of work of the process.
 pub(crate) struct Domains {
@@ -106,6 +112,9 @@ trait Waits: Send + Sync {
     fn needs(&self) -> Needs<'_>;
     fn decide<'a>(&'a self, unit: &mut UnitOfWork<'a>) -> Result<(), DbError>;
     fn answer(&self, saved: &mut Saved<'_>) -> Result<(), DbError>;
+    fn plain_charge(&self) -> Option<PlainCharge<'_>>;
+    /// Answers an operation that is a plain charge.
+    fn charged(&self, outcome: credits::Outcome) -> Option<()>;
     /// A copy of the answer, if there is one.
     fn copied(&self) -> Option<Box<dyn Any>>;
 }
@@ -134,6 +143,15 @@ impl<O: Operation> Waits for Waiting<O> {
             state => state,
         };
         Ok(())
+    }
+
+    fn plain_charge(&self) -> Option<PlainCharge<'_>> {
+        self.operation.plain_charge()
+    }
+
+    fn charged(&self, outcome: credits::Outcome) -> Option<()> {
+        *self.state() = State::Answered(Ok(self.operation.charged(outcome)?));
+        Some(())
     }
 
     fn copied(&self) -> Option<Box<dyn Any>> {
@@ -240,6 +258,21 @@ impl Work for Domains {
         let earlier = Box::new(|place: usize| items.get(place).and_then(|item| item.0.copied()));
         let mut saved = Saved { earlier, ledger, messages, books, records };
         items.iter().map(|item| item.0.answer(&mut saved)).collect()
+    }
+
+    fn is_plain(&self, item: &Item) -> bool {
+        self.receivers.none().is_some() && item.0.plain_charge().is_some()
+    }
+
+    async fn at_once(&self, conn: &PgConnection, items: &[Item]) -> Result<Vec<Option<()>>, DbError> {
+        let charges: Vec<PlainCharge<'_>> = items.iter().filter_map(|item| item.0.plain_charge()).collect();
+        let Some(edition) = self.receivers.none().filter(|_| charges.len() == items.len()) else {
+            return Ok(vec![None; items.len()]);
+        };
+        let outcomes = credits::spend(conn, &*self.clock, &SPEND, edition, &charges).await?;
+        let answer =
+            |(item, outcome): (&Item, Option<_>)| outcome.and_then(|outcome| item.0.charged(outcome));
+        Ok(items.iter().zip(outcomes).map(answer).collect())
     }
 
     fn weight(item: &Item) -> usize {

@@ -34,6 +34,12 @@ pub use operations::{
 pub use readiness::{Readiness, ReadinessProbe};
 pub use reads::{BalanceReads, StatusReads};
 
+/// The statement that books plain charges, whole, by name: for `EXPLAIN`.
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![("spend", &batch::SPEND)]
+}
+
 /// Migrations of every domain.
 pub const MIGRATIONS: &[&[pg::Migration]] = &[
     identity::MIGRATIONS,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use credits::PlainCharge;
 use idempotency::{KeyConflict, KeyStatus, KeyedRequest, NewAnswer, Replay, StoredAnswer};
 use identity::UserStatus;
 use kernel::UserId;
@@ -46,6 +47,16 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync + 'static {
 
     /// The answer, after everything is saved; the commit follows.
     fn answer(&self, decided: Self::Decided, saved: &mut Saved<'_>) -> Result<Self::Outcome, DbError>;
+
+    /// The charge, if the operation is nothing else.
+    fn plain_charge(&self) -> Option<PlainCharge<'_>> {
+        None
+    }
+
+    /// The answer to an operation whose plain charge has this outcome.
+    fn charged(&self, _outcome: credits::Outcome) -> Option<Self::Outcome> {
+        None
+    }
 }
 
 /// Needs of an operation.
@@ -123,6 +134,16 @@ pub(crate) trait KeyedOperation: fmt::Debug + Send + Sync + 'static {
         saved: &mut Saved<'_>,
     ) -> Result<Timed<Self::Success, Self::Refusal>, DbError>;
 
+    /// As [`Operation::plain_charge`], without a key.
+    fn plain_charge(&self) -> Option<PlainCharge<'_>> {
+        None
+    }
+
+    /// As [`Operation::charged`].
+    fn charged(&self, _outcome: credits::Outcome) -> Option<Timed<Self::Success, Self::Refusal>> {
+        None
+    }
+
     /// The success that a repeat shows if its first request is in the same unit of work.
     fn shown_again(&self, first: Self::Success) -> Self::Success {
         first
@@ -193,5 +214,14 @@ impl<O: KeyedOperation> Operation for O {
         };
         let (result, at) = KeyedOperation::answer(self, decided, saved)?;
         Ok(Outcome { result, at, replay })
+    }
+
+    fn plain_charge(&self) -> Option<PlainCharge<'_>> {
+        KeyedOperation::plain_charge(self)
+    }
+
+    fn charged(&self, outcome: credits::Outcome) -> Option<Self::Outcome> {
+        let (result, at) = KeyedOperation::charged(self, outcome)?;
+        Some(Outcome { result, at, replay: Replay::First })
     }
 }

@@ -13,6 +13,7 @@ mod metering_audit;
 mod metering_sequences;
 mod migrations;
 mod operations;
+mod plain_charges;
 mod sign_up;
 mod statements;
 mod sweeper;

@@ -4,9 +4,10 @@ use testkit::Statements;
 
 use crate::database;
 
-fn statements() -> [Statements; 3] {
+fn statements() -> [Statements; 4] {
     [
         (concat!(env!("CARGO_MANIFEST_DIR"), "/../credits/statements"), credits::statements()),
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/statements"), flows::statements()),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/../sessions/statements"), sessions::statements()),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/../usage/statements"), usage::statements()),
     ]

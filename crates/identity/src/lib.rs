@@ -10,7 +10,7 @@ pub mod users;
 pub use api_key::BootstrapKey;
 pub use error::IdentityRefusal;
 pub use model::{Activity, EmailVoucher, Ensured, NewUser, Plan, Role, RoleChanges, User, UserStatus};
-pub use store::audits::AUDITS;
+pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{
     Algorithm, Issuer, IssuerError, JwksTiming, Provider, SubjectKind, TokenError, VerifiedToken, Verifier,
     dev_token, development_secret,

@@ -107,11 +107,38 @@ impl DbError {
         Self::Contention(DieselError::RollbackTransaction)
     }
 
+    /// A fault of ours after a commit may have been made: [`DbError::OutcomeUnknown`].
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::OutcomeUnknown(DieselError::BrokenTransactionManager)
+    }
+
     /// Sorts an error that occurred in `COMMIT`: a broken connection leaves the outcome unknown.
     pub(crate) fn in_commit(source: DieselError) -> Self {
         match Self::from(source) {
             Self::Lost(source) => Self::OutcomeUnknown(source),
             other => other,
+        }
+    }
+
+    /// Sorts an error of a statement that commits by itself: unless the server says that it did not do it, the outcome is unknown.
+    pub(crate) fn alone(error: Self) -> Self {
+        match error {
+            Self::Connect(_)
+            | Self::Contention(_)
+            | Self::LockTimeout(_)
+            | Self::NotNow(_)
+            | Self::Constraint { .. } => error,
+            Self::Statement(DieselError::DatabaseError(kind, _))
+                if !matches!(kind, DatabaseErrorKind::UnableToSendCommand) =>
+            {
+                error
+            }
+            Self::Lost(source) | Self::Statement(source) => Self::OutcomeUnknown(source),
+            other => {
+                tracing::error!(error = %chain(&other), "the answer to a statement that may be committed cannot be read");
+                Self::unknown()
+            }
         }
     }
 }

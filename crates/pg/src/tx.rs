@@ -64,6 +64,22 @@ impl Tx {
         }
     }
 
+    /// Runs one statement that commits by itself.
+    ///
+    /// # Errors
+    /// [`DbError::OutcomeUnknown`] when the connection broke or the answer could not be read; after other errors nothing was done.
+    pub(crate) async fn at_once<T>(
+        pool: &Pool,
+        statement: impl AsyncFnOnce(&AsyncPgConnection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let connection = Abandonable::borrow(pool).await?;
+        let outcome = statement(&connection).await.map_err(DbError::alone);
+        if !matches!(outcome, Err(DbError::OutcomeUnknown(_))) {
+            connection.release();
+        }
+        outcome
+    }
+
     /// Borrows a connection and begins a transaction on it.
     ///
     /// # Errors

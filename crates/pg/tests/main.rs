@@ -13,6 +13,7 @@ mod held;
 mod isolation;
 mod migrations;
 mod note_work;
+mod plain;
 mod poolers;
 mod pools;
 mod probe;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use diesel::sql_types::{Array, BigInt, Text};
 use diesel_async::SimpleAsyncConnection;
 use pg::{BatchLimits, Committer, DbError, PgConnection, Rejected, Tx, Work, batch::BLOCKED_MAX};
 use testkit::TestDb;
@@ -24,6 +25,8 @@ pub struct Notes(pub Arc<Journal>);
 /// What the work did, and whether it may go on.
 pub struct Journal {
     pub batches: Mutex<Vec<Vec<i64>>>,
+    /// Batches that a single statement did.
+    pub plain: Mutex<Vec<Vec<i64>>>,
     pub gate: Semaphore,
     kills: AtomicU32,
 }
@@ -31,7 +34,12 @@ pub struct Journal {
 impl Journal {
     /// Of work that may begin `permits` batches, and ends `kills` backends.
     pub fn with(permits: usize, kills: u32) -> Self {
-        Self { batches: Mutex::default(), gate: Semaphore::new(permits), kills: AtomicU32::new(kills) }
+        Self {
+            batches: Mutex::default(),
+            plain: Mutex::default(),
+            gate: Semaphore::new(permits),
+            kills: AtomicU32::new(kills),
+        }
     }
 }
 
@@ -77,6 +85,29 @@ pub enum Act {
     Heavy,
     /// Inserts a note with the opening of the transaction, and once more in it, which cannot be.
     Twice,
+    /// Plain: inserts a note.
+    Plain,
+    /// Plain, but left by the statement.
+    PlainLeft,
+    /// Plain, and violates a constraint.
+    PlainViolate,
+    /// Plain: inserts a note whose commit ends the backend.
+    PlainKill,
+    /// Plain: inserts a note, then the answer cannot be read.
+    PlainUnread,
+    /// Plain: inserts a note, then panics.
+    PlainPanic,
+}
+
+impl Item {
+    fn body(self) -> &'static str {
+        match self.act {
+            Act::Violate | Act::PlainViolate => "much too long",
+            Act::KillInCommit | Act::PlainKill => "doomed",
+            Act::WaitInCommit => "waits",
+            _ => "a",
+        }
+    }
 }
 
 impl Work for Notes {
@@ -89,7 +120,7 @@ impl Work for Notes {
         assert!(items.iter().all(|item| item.act != Act::PanicInOpen), "an item that panics in the opening");
         for item in items.iter().filter(|item| item.act == Act::Twice) {
             let note = pg::sql("INSERT INTO notes.notes (id, body) VALUES ($1, 'a')");
-            let note = note.bind::<diesel::sql_types::BigInt, _>(item.id);
+            let note = note.bind::<BigInt, _>(item.id);
             diesel_async::RunQueryDsl::execute(note, &mut conn).await?;
         }
         Ok(())
@@ -122,6 +153,28 @@ impl Work for Notes {
         Ok(outcomes)
     }
 
+    fn is_plain(&self, item: &Item) -> bool {
+        let plain = [Act::Plain, Act::PlainLeft, Act::PlainViolate, Act::PlainKill, Act::PlainUnread];
+        plain.contains(&item.act) || item.act == Act::PlainPanic
+    }
+
+    /// An outcome is 1 more than that of the long way.
+    async fn at_once(&self, mut conn: &PgConnection, items: &[Item]) -> Result<Vec<Option<i64>>, DbError> {
+        self.0.plain.lock().unwrap().push(items.iter().map(|item| item.id).collect());
+        let done = items.iter().filter(|item| item.act != Act::PlainLeft);
+        let (ids, bodies): (Vec<i64>, Vec<&str>) = done.map(|item| (item.id, item.body())).unzip();
+        let notes = pg::sql("INSERT INTO notes.notes (id, body) SELECT * FROM unnest($1, $2)")
+            .bind::<Array<BigInt>, _>(ids)
+            .bind::<Array<Text>, _>(bodies);
+        diesel_async::RunQueryDsl::execute(notes, &mut conn).await?;
+        assert!(items.iter().all(|item| item.act != Act::PlainPanic), "an item that panics");
+        if items.iter().any(|item| item.act == Act::PlainUnread) {
+            return Err(DbError::Inconsistent("an answer that cannot be read".to_owned()));
+        }
+        let outcome = |item: &Item| (item.act != Act::PlainLeft).then_some(item.id * 10 + 1);
+        Ok(items.iter().map(outcome).collect())
+    }
+
     fn weight(item: &Item) -> usize {
         if item.act == Act::Heavy { HEAVY } else { 1 }
     }
@@ -129,13 +182,7 @@ impl Work for Notes {
 
 impl Notes {
     async fn write(&self, tx: &mut Tx, item: Item) -> Result<(), DbError> {
-        let body = match item.act {
-            Act::Violate => "much too long",
-            Act::KillInCommit => "doomed",
-            Act::WaitInCommit => "waits",
-            _ => "a",
-        };
-        insert(tx, item.id, body).await?;
+        insert(tx, item.id, item.body()).await?;
         let sql = match item.act {
             Act::Orphan => format!("UPDATE notes.notes SET parent = 99 WHERE id = {}", item.id),
             Act::Slow => "SELECT pg_sleep(60)".to_owned(),

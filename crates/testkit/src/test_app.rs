@@ -191,7 +191,6 @@ fn config(variables: &[(&str, &str)]) -> Config {
         ("WORKERS", "2"),
         // A test that is about prices puts its own, or asks for these.
         ("SEED_PRICES", "false"),
-        ("WEBHOOK_URL", "https://receiver.example.com/"),
         ("REQUEST_TIMEOUT_SECONDS", "20"),
     ];
     let lookup = |name: &str| {

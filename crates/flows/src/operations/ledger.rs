@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use credits::{Applied, Command, Effect, Preview, Refusal};
+use credits::{Applied, Command, Effect, PlainCharge, Preview, Refusal};
 use idempotency::{KeyConflict, KeyedRequest, Link, NewAnswer, StoredAnswer};
 use identity::UserStatus;
 use kernel::{Actor, CallerClass, Failure, IdempotencyKey};
@@ -153,6 +153,17 @@ impl KeyedOperation for LedgerOperation {
             }
         };
         Ok((result, at))
+    }
+
+    fn plain_charge(&self) -> Option<PlainCharge<'_>> {
+        if self.key.is_some() || self.check == CallerCheck::Exists {
+            return None;
+        }
+        PlainCharge::new(&self.command, self.check == CallerCheck::Due)
+    }
+
+    fn charged(&self, outcome: credits::Outcome) -> Option<Timed<Applied, CommandRefusal>> {
+        Some((outcome.result.map_err(CommandRefusal::Ledger), outcome.at))
     }
 }
 

@@ -14,6 +14,9 @@ use crate::model::{Activity, NewUser, Plan, Role, User, UserStatus, fold};
 /// The unique index of addresses that are vouched for.
 const VOUCHED_EMAIL_KEY: &str = "users_vouched_email_key";
 
+/// A condition in SQL: the user `old.user_id` may act, and does so as themselves and not as an administrator.
+pub const MAY_ACT: &str = "EXISTS (SELECT FROM identity.users WHERE users.user_id = old.user_id AND users.is_active AND users.role = 'user')";
+
 /// The user with this id; `None` if they never signed up.
 ///
 /// # Errors

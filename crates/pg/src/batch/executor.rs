@@ -2,7 +2,6 @@
 
 use std::{future::Future, panic::AssertUnwindSafe};
 
-use diesel::result::Error as DieselError;
 use futures_util::FutureExt;
 
 use super::{
@@ -27,6 +26,20 @@ pub(super) trait Executor: Send + Sync + 'static {
         items: &[Self::Item],
         progress: &mut Progress<Self::Item, Self::Outcome>,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
+
+    /// As [`Work::is_plain`]; nothing that is read is.
+    fn is_plain(&self, _item: &Self::Item) -> bool {
+        false
+    }
+
+    /// As [`Work::at_once`].
+    fn at_once(
+        &self,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<Option<Self::Outcome>>, DbError>> + Send {
+        let nothing = items.iter().map(|_| None).collect();
+        async move { Ok(nothing) }
+    }
 
     /// As [`Work::blocked`]; reading is blocked by nobody.
     fn blocked(&self, items: &[Self::Item]) -> impl Future<Output = Result<Vec<bool>, DbError>> + Send {
@@ -79,7 +92,7 @@ impl<I, O> Progress<I, O> {
 
     fn after_panic(&self) -> DbError {
         if self.commits {
-            DbError::OutcomeUnknown(DieselError::BrokenTransactionManager)
+            DbError::unknown()
         } else {
             DbError::Inconsistent("the work of a batch panicked".to_owned())
         }
@@ -123,6 +136,16 @@ impl<W: Work> Executor for Writer<W> {
             Tx::begin_with(&self.pool, async |conn| self.work.open(conn, items).await).await?;
         let outcomes = self.work_in(&mut tx, items, opening, progress).await;
         tx.end(outcomes).await
+    }
+
+    fn is_plain(&self, item: &W::Item) -> bool {
+        !self.pool.session().is_pooled() && self.work.is_plain(item)
+    }
+
+    async fn at_once(&self, items: &[W::Item]) -> Result<Vec<Option<W::Outcome>>, DbError> {
+        let outcomes = Tx::at_once(&self.pool, async |conn| self.work.at_once(conn, items).await).await?;
+        // It is committed: what has no outcome here may be done.
+        if outcomes.len() == items.len() { Ok(outcomes) } else { Err(DbError::unknown()) }
     }
 
     async fn blocked(&self, items: &[W::Item]) -> Result<Vec<bool>, DbError> {
@@ -174,6 +197,15 @@ pub(super) async fn attempt<E: Executor>(
             result => return result,
         }
     }
+}
+
+/// Does plain items. The statement is its own commit, so after a panic nothing is known.
+pub(super) async fn at_once<E: Executor>(
+    executor: &E,
+    items: &[E::Item],
+) -> Result<Vec<Option<E::Outcome>>, DbError> {
+    let executed = AssertUnwindSafe(executor.at_once(items)).catch_unwind().await;
+    executed.unwrap_or_else(|_| Err(DbError::unknown()))
 }
 
 /// The blocked items; a panic is a failure like others.

@@ -14,6 +14,8 @@ pub(super) struct Waiting<I, O> {
     pub(super) key: u64,
     /// In bytes.
     pub(super) weight: usize,
+    /// As [`Work::is_plain`](super::Work::is_plain).
+    pub(super) is_plain: bool,
     pub(super) since: Instant,
     pub(super) answer: Answer<O>,
 }
@@ -90,6 +92,18 @@ impl<I, O> Batch<I, O> {
         for caller in self.callers {
             caller.answer.give(Err(rejected));
         }
+    }
+
+    /// Answers those that have an outcome, and keeps the others.
+    pub(super) fn answer_some(self, outcomes: Vec<Option<O>>) -> Self {
+        let mut others = Self::empty();
+        for ((item, caller), outcome) in self.into_pairs().zip(outcomes) {
+            match outcome {
+                Some(outcome) => caller.answer.give(Ok(outcome)),
+                None => others.push(item, caller),
+            }
+        }
+        others
     }
 
     /// Answers each his own.

@@ -63,7 +63,8 @@ impl<E: Executor> Lanes<E> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let (answer, outcome) = Answer::to_come();
-        self.enter(Waiting { item, key: hasher.finish(), weight, since: Instant::now(), answer })?;
+        let is_plain = self.runner.executor.is_plain(&item);
+        self.enter(Waiting { item, key: hasher.finish(), weight, is_plain, since: Instant::now(), answer })?;
         // An answer is given even when it is dropped, so the last word is never needed.
         outcome.await.unwrap_or(Err(Rejected::OutcomeUnknown))
     }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::{
     answer::Rejected,
-    executor::{Executor, Progress, attempt, rejection},
+    executor::{Executor, Progress, at_once, attempt, rejection},
     items::Batch,
     limits::BatchLimits,
     meters::Meters,
@@ -44,6 +44,28 @@ impl<E: Executor> Runner<E> {
         }
         self.monitor.ended(result.as_ref().err(), progress.is_committing());
         result
+    }
+
+    /// Does plain items in one statement, and returns those that are still to be done: all of them after a failure that left
+    /// nothing behind.
+    pub(super) async fn at_once(&self, mut batch: Batch<E::Item, E::Outcome>) -> Batch<E::Item, E::Outcome> {
+        batch.unless_answered(E::CUT_SHORT);
+        let result = at_once(&self.executor, batch.items()).await;
+        self.monitor.ended(result.as_ref().err(), true);
+        let mut rest = match result {
+            Ok(outcomes) => batch.answer_some(outcomes),
+            Err(error @ DbError::OutcomeUnknown(_)) => {
+                self.reject(batch, &error);
+                return Batch::empty();
+            }
+            Err(error) => {
+                let (queue, items) = (self.limits.name, batch.len());
+                tracing::debug!(queue, items, error = %chain(&error), "a statement did nothing; its items run in a transaction");
+                batch
+            }
+        };
+        rest.unless_answered(Rejected::Unavailable);
+        rest
     }
 
     /// Reports the outcome of a batch as a whole, or gives it back: the fault may lie in a single item.

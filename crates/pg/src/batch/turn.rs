@@ -1,7 +1,7 @@
 //! The workers of a lane take turns: one decides, the others write, commit or wait.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{
         Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -49,11 +49,20 @@ pub(super) type MyTurn<I, O> = OwnedMutexGuard<Turn<I, O>>;
 /// Outcome of a turn.
 pub(super) enum Taken<I, O> {
     /// Something is to be done: these items, or those that are blocked.
-    Work(Batch<I, O>, UnderWay),
+    Work(Batch<I, O>, Kind, UnderWay),
     /// Another worker needs the turn.
     Claimed,
     /// Nothing can come any more.
     Closed,
+}
+
+/// Kind of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// All items are plain.
+    Plain,
+    /// Any items.
+    Mixed,
 }
 
 /// Number of batches under way that have an item of a key, and how many of them still write.
@@ -139,9 +148,10 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
                 _ = writing.wait_for(|writing| *writing == 0) => {}
             }
         }
+        let kind = if self.held.is_empty() { self.leave_other_kind() } else { Kind::Mixed };
         let keys = self.taken.iter().map(|waiting| waiting.key).collect();
         let under_way = self.committing.begin(keys);
-        Taken::Work(self.admit(limits, meters()), under_way)
+        Taken::Work(self.admit(limits, meters()), kind, under_way)
     }
 
     fn take_at_once(&mut self, items_max: usize) {
@@ -183,6 +193,24 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Turn<I, O> {
         behind.append(&mut self.behind);
         (self.behind, self.taken) = (behind, taken);
         false
+    }
+
+    /// Leaves for the next batch what is of another kind than the first item. Items of a key of which any is not plain stay together.
+    fn leave_other_kind(&mut self) -> Kind {
+        if self.taken.iter().all(|waiting| !waiting.is_plain) {
+            return Kind::Mixed;
+        }
+        let mixed: HashSet<u64> =
+            self.taken.iter().filter(|waiting| !waiting.is_plain).map(|waiting| waiting.key).collect();
+        let is_plain = |waiting: &Waiting<I, O>| !mixed.contains(&waiting.key);
+        let kind = if self.taken.first().is_some_and(is_plain) { Kind::Plain } else { Kind::Mixed };
+        if !mixed.is_empty() {
+            let (taken, mut behind): (Vec<_>, Vec<_>) =
+                self.taken.drain(..).partition(|waiting| is_plain(waiting) == (kind == Kind::Plain));
+            behind.append(&mut self.behind);
+            (self.taken, self.behind) = (taken, behind);
+        }
+        kind
     }
 
     /// Makes a batch of what was taken; what waited too long is given up here, before anything is done.

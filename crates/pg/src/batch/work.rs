@@ -45,6 +45,25 @@ pub trait Work: Send + Sync + 'static {
         plan: Self::Plan<'a>,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, DbError>> + Send;
 
+    /// Returns true if [`Work::at_once`] may do the item as things are now.
+    fn is_plain(&self, _item: &Self::Item) -> bool {
+        false
+    }
+
+    /// Does plain items in one statement that commits by itself; `None` for an item of which nothing was done, because the
+    /// statement is not enough for it: it is done like others, after this.
+    ///
+    /// Called without the locks of a batch, and not behind a pooler, where a statement has no settings without a transaction.
+    /// An error says that nothing was done, but for [`DbError::OutcomeUnknown`].
+    fn at_once(
+        &self,
+        _conn: &AsyncPgConnection,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<Option<Self::Outcome>>, DbError>> + Send {
+        let nothing = items.iter().map(|_| None).collect();
+        async move { Ok(nothing) }
+    }
+
     /// Returns, in the order of the items, whether another transaction blocks each at this moment. Asked when a batch waited too long
     /// for a lock; must not wait itself, and `tx` is rolled back afterwards.
     ///

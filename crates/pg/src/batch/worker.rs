@@ -7,25 +7,49 @@ use super::{
     held,
     items::Batch,
     runner::Runner,
-    turn::{MyTurn, Taken, Turns},
+    turn::{Kind, MyTurn, Taken, Turns},
 };
 
 /// Works until nothing can come any more.
 pub(super) async fn serve<E: Executor>(runner: Arc<Runner<E>>, turns: Arc<Turns<E::Item, E::Outcome>>) {
     loop {
         let mut turn = turns.next().await;
-        let (batch, under_way) = match turn.take(runner.limits, || runner.meters()).await {
-            Taken::Work(batch, under_way) => (batch, under_way),
+        let (batch, kind, under_way) = match turn.take(runner.limits, || runner.meters()).await {
+            Taken::Work(batch, kind, under_way) => (batch, kind, under_way),
             Taken::Claimed => continue,
             Taken::Closed => return,
         };
         let busy = runner.monitor.begin();
         if !turn.held.is_empty() {
             held::look_again(&mut turn.held, &runner, batch).await;
+        } else if !batch.is_empty() && kind == Kind::Plain {
+            finish_plain(&runner, batch, turn, &turns).await;
         } else if !batch.is_empty() {
             finish(&runner, batch, turn, &turns).await;
         }
         drop((under_way, busy));
+    }
+}
+
+/// Does what one statement can do while the next batch begins, and then the rest as any batch.
+async fn finish_plain<E: Executor>(
+    runner: &Runner<E>,
+    batch: Batch<E::Item, E::Outcome>,
+    turn: MyTurn<E::Item, E::Outcome>,
+    turns: &Turns<E::Item, E::Outcome>,
+) {
+    drop(turn);
+    let began = Instant::now();
+    let rest = runner.at_once(batch).await;
+    runner.meters().commit.record(began.elapsed().as_secs_f64());
+    if rest.is_empty() {
+        return;
+    }
+    let mut turn = turns.claim().await;
+    if turn.held.is_empty() {
+        finish(runner, rest, turn, turns).await;
+    } else {
+        held::look_again(&mut turn.held, runner, rest).await;
     }
 }
 

@@ -21,6 +21,14 @@ pub struct Receivers(Arc<RwLock<Option<Edition>>>);
 type Edition = (Uuid, Arc<Wanted>);
 
 impl Receivers {
+    /// The stamp of the edition if, by the copy of the process, no receiver wants anything. A cause without events that is booked
+    /// while [`STAMP`](crate::STAMP) has this value is complete.
+    #[must_use]
+    pub fn none(&self) -> Option<Uuid> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|(_, wanted)| wanted.is_empty()).map(|(stamp, _)| *stamp)
+    }
+
     /// The events that are wanted until the end of the transaction of this connection.
     ///
     /// To be called before the instant of the cause is read: the call waits for a change of the receivers, and a change waits for

@@ -25,6 +25,9 @@ struct ReceiverRow {
     event_types: Option<Vec<String>>,
 }
 
+/// An expression in SQL that keeps the receivers as they are until the end of the transaction: the stamp of their edition, a `uuid`.
+pub const STAMP: &str = "webhooks.receivers_stamp()";
+
 /// Keeps the receivers as they are until the end of the transaction, and returns the stamp of their edition.
 pub async fn lock_shared(mut conn: &AsyncPgConnection) -> Result<Uuid, DbError> {
     let row: EditionRow = pg::sql("SELECT webhooks.receivers_stamp() AS stamp").get_result(&mut conn).await?;
