@@ -18,6 +18,7 @@ pub mod peek;
 pub mod references;
 pub mod sweep;
 pub mod traces;
+pub mod transactions;
 pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -229,6 +230,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     vec![
         ("book", &book::BOOK),
         ("book_charges", &book::BOOK_CHARGES),
+        ("find_transaction", &entries::FIND),
         ("insert_budgets", &budgets::INSERT),
         ("insert_grants", &grants::INSERT),
         ("insert_holds", &holds::INSERT),
