@@ -18,6 +18,7 @@ mod holding;
 mod journal;
 pub mod refund;
 pub mod state;
+mod transaction_id;
 mod view;
 
 use kernel::{Credits, FreeForm};
@@ -27,6 +28,7 @@ pub use budget::{Budget, Window};
 use effect::Done;
 pub use effect::Effect;
 pub use entry::{Charge, EntryRef, JournalEntry, Line};
+use fault::next;
 pub use fault::{Fault, Stop};
 use give::Offer;
 pub use grant::{Grant, Known, Notes};
@@ -35,6 +37,7 @@ use holding::HoldRequest;
 use journal::{EntryContext, Usage};
 pub use refund::REFUND_LIFE;
 pub use state::{Account, AccountState, AccountStatus, Claim, Head};
+pub use transaction_id::{place, transaction_id};
 pub use view::{settled, view};
 
 use crate::{
@@ -68,7 +71,7 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
     state.account.as_of = now;
     let metadata = noted(command);
     let context = EntryContext {
-        transaction_id: command.transaction_id,
+        transaction_id: transaction_id(next(state.account.entry_seq)?, command.nonce)?,
         actor: command.actor,
         caller: command.caller,
         description: command.description.as_deref(),
@@ -79,11 +82,21 @@ pub fn apply(state: &mut AccountState, command: &Command, now: OffsetDateTime) -
     let done = act(state, &command.action, context)?;
     // What the command itself made due (the rest of a hold on an expired grant) goes in the same step.
     due::settle(state, now)?;
+    let grant = done.grant.and_then(|id| state.show_grant(id)).map(Box::new);
+    let first = match &done.entry {
+        EntryRef::Now(seq) => {
+            let written = state.journal().iter().rfind(|entry| entry.seq == *seq);
+            written.map(|entry| entry.transaction_id)
+        }
+        EntryRef::Nothing => grant.as_ref().and_then(|grant| grant.transaction_id),
+        EntryRef::Before(entry) => Some(entry.transaction_id),
+    };
     Ok(Effect {
+        transaction_id: first.unwrap_or(context.transaction_id),
         entry: done.entry,
         balance: state.account.balance(),
         hold: done.hold.and_then(|id| state.show_hold(id)).map(Box::new),
-        grant: done.grant.and_then(|id| state.show_grant(id)).map(Box::new),
+        grant,
         uncollected: done.uncollected,
         replayed: done.replayed,
     })

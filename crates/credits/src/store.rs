@@ -19,6 +19,7 @@ pub mod references;
 pub mod spend;
 pub mod sweep;
 pub mod traces;
+pub mod transactions;
 pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,6 +231,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     vec![
         ("book", &book::BOOK),
         ("book_charges", &book::BOOK_CHARGES),
+        ("find_transaction", &entries::FIND),
         ("insert_budgets", &budgets::INSERT),
         ("insert_grants", &grants::INSERT),
         ("insert_holds", &holds::INSERT),

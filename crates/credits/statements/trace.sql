@@ -14,10 +14,16 @@ SELECT w.user_id AS trace_user_id, w.transaction_id AS trace_transaction_id,
       g.booked_seq AS grant_booked_seq, g.reference_id AS grant_reference_id,
       g.created_at AS grant_created_at, g.transaction_id AS grant_transaction_id,
       g.description AS grant_description, g.metadata AS grant_metadata
-FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id)
+FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS w (user_id, transaction_id, place)
 LEFT JOIN LATERAL (
-    SELECT min(t.seq) AS first, max(t.seq) AS last FROM credits.entries t
-    WHERE t.user_id = w.user_id AND t.transaction_id = w.transaction_id
+    SELECT min(t.seq) AS first, max(t.seq) AS last FROM (
+    SELECT p.* FROM credits.entries p
+    WHERE p.user_id = w.user_id AND p.seq BETWEEN w.place AND w.place + 1 AND p.transaction_id = w.transaction_id
+      AND NOT (p.actor = 'system' OR get_byte(uuid_send(p.transaction_id), 6) >> 4 <> 8)
+    UNION ALL
+    SELECT u.* FROM credits.entries u
+    WHERE u.user_id = w.user_id AND u.transaction_id = w.transaction_id
+      AND (u.actor = 'system' OR get_byte(uuid_send(u.transaction_id), 6) >> 4 <> 8)) AS t
 ) AS span ON true
 LEFT JOIN credits.entries e ON e.user_id = w.user_id AND e.seq = span.first
 LEFT JOIN credits.entries l ON l.user_id = w.user_id AND l.seq = span.last

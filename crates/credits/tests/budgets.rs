@@ -12,6 +12,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 
 use crate::support::{
     capture, command, consume, credits, database, done, hold, open, recharge, refund, release, run,
+    transaction_id,
 };
 
 /// A limit of whole credits.
@@ -211,8 +212,8 @@ async fn replacing_a_budget_forgets_nothing_that_was_spent() {
     let commands = [
         young.clone(),
         recharge(&user, credits(500), None),
-        refund(&user, old.transaction_id, Some(credits(2))), // of another day and month
-        refund(&user, young.transaction_id, Some(credits(5))),
+        refund(&user, transaction_id(3, &old), Some(credits(2))), // of another day and month
+        refund(&user, transaction_id(7, &young), Some(credits(5))),
         held,
         consume(&user, credits(1)),
     ];
@@ -228,8 +229,8 @@ async fn replacing_a_budget_forgets_nothing_that_was_spent() {
     // What is refunded counts where its charge did; what comes due is no spending; a hold counts when it is charged.
     set(pool, &user, &all("UTC", 100)).await.unwrap();
     let commands = [
-        refund(&user, old.transaction_id, None),
-        refund(&user, young.transaction_id, Some(credits(1))),
+        refund(&user, transaction_id(3, &old), None),
+        refund(&user, transaction_id(7, &young), Some(credits(1))),
         capture(&user, open_hold, None),
     ];
     assert!(run(pool, &clock, &commands).await.iter().all(Result::is_ok));

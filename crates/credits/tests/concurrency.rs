@@ -7,7 +7,7 @@ use std::{
 
 use credits::{
     Action, Command, NewGrant, NewGrantKind, Refusal, balances,
-    core::{AccountState, apply},
+    core::{AccountState, apply, place},
     execute,
 };
 use diesel::{
@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     generator::{self, Names, Op, op},
-    support::{command, consume, credits, database, done, open, recharge, run},
+    support::{command, consume, credits, database, done, open, recharge, run, transaction_id},
 };
 
 /// Runs each command in a transaction of its own, all at the same time.
@@ -183,7 +183,13 @@ async fn work(shared: Arc<Shared>, pool: Pool, first: usize, batches: Vec<Vec<(u
             items.map(command).collect()
         };
         shared.done.lock().unwrap().extend(commands.iter().cloned());
-        run(&pool, &shared.clock, &commands).await;
+        let results = run(&pool, &shared.clock, &commands).await;
+        let mut names = shared.names.lock().unwrap();
+        for (place, ((user, _), result)) in batch.iter().zip(results).enumerate() {
+            if let Some(entry) = result.ok().and_then(|applied| applied.entry) {
+                names[*user].note_transaction(first + number * 100 + place, entry.transaction_id);
+            }
+        }
     }
 }
 
@@ -248,8 +254,9 @@ fn retold(user: &UserId, done: &[Command], stored: &[EntryFacts]) -> Vec<EntryFa
     let mut state = AccountState::fresh(user.clone(), testkit::instant());
     let mut seen = BTreeSet::new();
     for told in stored {
-        let of =
-            |command: &&Command| command.user_id == *user && command.transaction_id == told.transaction_id;
+        let id = told.transaction_id;
+        let names = |command: &Command| place(id).map(|place| transaction_id(place, command) == id);
+        let of = |command: &&Command| command.user_id == *user && names(command) == Some(true);
         if let Some(command) = done.iter().find(of)
             && seen.insert(told.transaction_id)
         {

@@ -9,7 +9,9 @@ use kernel::{Actor, Credits, Failure, Kind};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::support::{capture, command, consume, credits, hold, open, recharge, refund, release};
+use crate::support::{
+    capture, command, consume, credits, hold, open, recharge, refund, release, transaction_id,
+};
 
 fn now() -> OffsetDateTime {
     testkit::instant()
@@ -276,7 +278,7 @@ fn refunds_return_to_the_grants_in_reverse_and_stop_at_the_charge() {
     let user = state.user_id.clone();
     does(&mut state, &recharge(&user, credits(10), None), now()); // grant 2 burns behind it
     let charge = consume(&user, credits(15));
-    let id = charge.transaction_id;
+    let id = transaction_id(3, &charge);
     does(&mut state, &charge, now());
     does(&mut state, &refund(&user, id, Some(credits(6))), after(1));
     let lines = |state: &AccountState| -> Vec<(i64, Credits)> {
@@ -309,7 +311,7 @@ fn a_refund_of_credit_that_has_ended_lives_for_a_week() {
     does(&mut state, &gift, now());
     let charge = consume(&user, credits(12));
     does(&mut state, &charge, now());
-    does(&mut state, &refund(&user, charge.transaction_id, None), after(30));
+    does(&mut state, &refund(&user, transaction_id(3, &charge), None), after(30));
     let made = state.grants().iter().find(|grant| grant.kind == GrantKind::Refund).unwrap();
     assert_eq!((made.id, made.amount, made.remaining), (3, credits(10), credits(10)));
     assert_eq!((made.paid, made.priority), (false, 100));
@@ -328,7 +330,7 @@ fn only_charges_can_be_given_back() {
     does(&mut state, &bought, now());
     let (_, set_aside) = hold(&user, credits(1));
     does(&mut state, &set_aside, now());
-    for transaction_id in [bought.transaction_id, set_aside.transaction_id, Uuid::nil()] {
+    for transaction_id in [transaction_id(2, &bought), transaction_id(3, &set_aside), Uuid::nil()] {
         assert_eq!(
             refuses(&mut state, &refund(&user, transaction_id, None), now()),
             Refusal::TransactionNotFound { transaction_id }

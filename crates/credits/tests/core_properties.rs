@@ -9,13 +9,13 @@ use credits::{
         Line, Stop, Window, apply, burn::Portion, view,
     },
 };
-use kernel::{Credits, Failure, FreeForm, UserId};
+use kernel::{Actor, Credits, Failure, FreeForm, UserId};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    generator::{Limits, Names, Op, Step, command, limits, steps, transaction_id},
+    generator::{Limits, Names, Op, Step, command, limits, number_of, steps},
     invariants::{check_budgets, check_invariants, check_prefix},
     oracle::{Allowance, Answer, Oracle, Part, Pledge, Row},
 };
@@ -133,8 +133,7 @@ fn shown(said: Answer) -> Answer {
 }
 
 /// The journal in the oracle's words. Commands are told by their transaction ids.
-fn rows(state: &AccountState, commands: usize) -> Vec<Row> {
-    let numbers: BTreeMap<_, _> = (0..commands).map(|number| (transaction_id(number), number)).collect();
+fn rows(state: &AccountState) -> Vec<Row> {
     let place = |seq: i64| usize::try_from(seq).unwrap() - 1;
     let part = |line: &Line| Part {
         lot: place(line.grant_id),
@@ -154,7 +153,7 @@ fn rows(state: &AccountState, commands: usize) -> Vec<Row> {
                 after: micro(entry.balance_after),
                 kept_after: micro(entry.held_after),
                 at: seconds(entry.created_at),
-                command: numbers.get(&entry.transaction_id).copied(),
+                command: (entry.actor != Actor::System).then(|| number_of(entry.transaction_id)),
                 reference: entry.reference_id.clone(),
                 pledge: entry.hold_id.map(number),
                 gives_back: entry.refunds_seq.map(place),
@@ -256,6 +255,14 @@ impl Archive {
     }
 }
 
+/// Notes what a command was, and its transaction, for those that name it.
+fn note(names: &mut Names, number: usize, op: &Op, result: &Result<Effect, Stop>) {
+    names.note(number, op);
+    if let Ok(effect) = result {
+        names.note_transaction(number, effect.transaction_id);
+    }
+}
+
 /// What the oracle and the core make of the same steps, step by step.
 fn check(steps: &[Step], limits: &Limits) {
     let (mut state, mut oracle, mut now) = (new_state(limits), Oracle::default(), 0_i64);
@@ -271,9 +278,9 @@ fn check(steps: &[Step], limits: &Limits) {
         let command = command(&state.user_id, &names, number, at(present), op);
         let result = apply(&mut state, &command, at(now));
         let expected = oracle.step(present, number, &names, op);
-        names.note(number, op);
+        note(&mut names, number, op, &result);
         assert_eq!(said(&result), shown(expected), "step {number}: {op:?}");
-        assert_eq!(rows(&state, steps.len()), oracle.rows, "step {number}: {op:?}");
+        assert_eq!(rows(&state), oracle.rows, "step {number}: {op:?}");
         assert_eq!(state.account.balance(), balance_of(&oracle));
         assert_eq!(state.account.next_due_at.map(seconds), oracle.next_due());
         check_invariants(&state);
@@ -319,8 +326,8 @@ fn check_swept(steps: &[Step], mut sweeps: Vec<i64>, limits: &Limits) {
         turn(&mut alone, now);
         turn(&mut swept, now);
         let command = command(&alone.user_id, &names, number, at(now), op);
-        names.note(number, op);
         let answers = (apply(&mut alone, &command, at(now)), apply(&mut swept, &command, at(now)));
+        note(&mut names, number, op, &answers.0);
         assert_eq!(answers.0, answers.1);
         assert_eq!(view(&alone, at(now)), view(&swept, at(now)));
     }
@@ -349,8 +356,8 @@ fn check_split(steps: &[Step], splits: &[bool], limits: &Limits) {
         turn(&mut whole, now);
         turn(&mut split, now);
         let command = command(&user, &names, number, at(now), op);
-        names.note(number, op);
         let answers = (apply(&mut whole, &command, at(now)), apply(&mut split, &command, at(now)));
+        note(&mut names, number, op, &answers.0);
         assert_eq!(said(&answers.0), said(&answers.1));
         let grants =
             |answer: &Result<Effect, Stop>| answer.as_ref().ok().and_then(|effect| effect.grant.clone());

@@ -31,8 +31,8 @@ type Batch = (i64, Vec<(usize, Op)>);
 
 const USERS: usize = 3;
 
-/// The number of the command that opens an account.
-const FIRST: usize = 500_000;
+/// The numbers of commands of a case, which no other case has: ids follow from them.
+const NUMBERS: usize = 1_000;
 
 #[derive(QueryableByName)]
 struct Line {
@@ -61,13 +61,13 @@ type Change = Option<(usize, Limits)>;
 #[test]
 fn batches_are_the_same_as_single_commands_and_as_the_core() {
     let runtime = runtime();
-    let db = runtime.block_on(database());
+    let (together, alone) = runtime.block_on(async { (database().await, database().await) });
     let cases = AtomicUsize::new(0);
     let changes = prop::collection::vec(prop::option::weighted(0.5, (0..USERS, limits())), 8);
     runner(60)
         .run(&(batches(), changes), |(batches, changes)| {
             let case = cases.fetch_add(1, Ordering::Relaxed);
-            runtime.block_on(compare(&db, case, &batches, &changes));
+            runtime.block_on(compare([&together, &alone], case, &batches, &changes));
             Ok(())
         })
         .unwrap();
@@ -89,65 +89,68 @@ fn a_sweeper_between_batches_changes_nothing_that_is_stored() {
         .unwrap();
 }
 
-fn users(case: usize, how: &str) -> Vec<UserId> {
-    let name = |number| testkit::user(&format!("case-{case}-{how}-{number}"));
+fn users(case: usize) -> Vec<UserId> {
+    let name = |number| testkit::user(&format!("case-{case}-{number}"));
     (0..USERS).map(name).collect()
 }
 
-/// The commands of a batch for these users. The same for all who have the same names.
+/// The commands of a batch for these users, and what the core makes of them.
 fn commands(
     users: &[UserId],
     names: &mut [Names],
     first: usize,
-    now: OffsetDateTime,
+    (clock, memory): (&ManualClock, &mut Expected),
     batch: &Batch,
-) -> Vec<Command> {
+) -> (Vec<Command>, Vec<String>) {
     let items = batch.1.iter().enumerate();
     let command = |(place, (user, op)): (usize, &(usize, Op))| {
-        let number = first + place;
-        let command = generator::command(&users[*user], &names[*user], number, now, op);
-        names[*user].note(number, op);
-        command
+        let (number, names) = (first + place, &mut names[*user]);
+        let command = generator::command(&users[*user], names, number, clock.now(), op);
+        let (answer, transaction_id) = memory.answer(clock, &command);
+        names.note(number, op);
+        if let Some(id) = transaction_id {
+            names.note_transaction(number, id);
+        }
+        (command, answer)
     };
-    items.map(command).collect()
+    items.map(command).unzip()
 }
 
-async fn compare(db: &TestDb, case: usize, batches: &[Batch], changes: &[Change]) {
-    let clock = ManualClock::at(EVENING);
-    let (batched, single) = (users(case, "batched"), users(case, "single"));
-    let mut names = [vec![Names::default(); USERS], vec![Names::default(); USERS]];
+async fn compare([together, alone]: [&TestDb; 2], case: usize, batches: &[Batch], changes: &[Change]) {
+    let (clock, users) = (ManualClock::at(EVENING), users(case));
+    let mut names = vec![Names::default(); USERS];
     let mut memory = Expected::default();
-    let mut number = 0;
-    for (user, other) in batched.iter().zip(&single) {
-        let opening =
-            |user: &UserId| generator::command(user, &Names::default(), FIRST, clock.now(), &Op::Open(70));
-        execute(db.pool(), &clock, &[opening(user)]).await;
-        execute(db.pool(), &clock, &[opening(other)]).await;
-        memory.answer(&clock, &opening(user));
+    let mut number = case * NUMBERS;
+    for user in &users {
+        let opening = generator::command(user, &Names::default(), number, clock.now(), &Op::Open(70));
+        for db in [together, alone] {
+            execute(db.pool(), &clock, std::slice::from_ref(&opening)).await;
+        }
+        memory.answer(&clock, &opening);
+        number += 1;
     }
     for (batch, change) in batches.iter().zip(changes) {
         if let Some((user, limits)) = change {
             let new = new_budgets(limits);
-            for users in [&single, &batched] {
+            for db in [together, alone] {
                 set(db.pool(), &users[*user], &new).await.unwrap();
             }
-            memory.set_budgets(&batched[*user], &new);
+            memory.set_budgets(&users[*user], &new);
         }
         clock.advance(Duration::seconds(batch.0));
+        let (commands, in_memory) = commands(&users, &mut names, number, (&clock, &mut memory), batch);
         let mut one_by_one = Vec::new();
-        for command in commands(&single, &mut names[0], number, clock.now(), batch) {
-            one_by_one.extend(answers(db.pool(), &clock, &[command]).await);
+        for command in &commands {
+            one_by_one.extend(answers(alone.pool(), &clock, std::slice::from_ref(command)).await);
         }
-        let commands = commands(&batched, &mut names[1], number, clock.now(), batch);
-        let together = execute(db.pool(), &clock, &commands).await;
-        let in_memory: Vec<String> = commands.iter().map(|command| memory.answer(&clock, command)).collect();
-        assert_eq!(words(&together.outcomes), words(&one_by_one));
-        assert_eq!(words(&together.outcomes), in_memory);
+        let batched = execute(together.pool(), &clock, &commands).await;
+        assert_eq!(words(&batched.outcomes), words(&one_by_one));
+        assert_eq!(words(&batched.outcomes), in_memory);
         number += batch.1.len();
     }
-    assert_eq!(stored(db, &batched).await, stored(db, &single).await);
-    for user in &batched {
-        check_reads(db, &clock, user, memory.states.get(user)).await;
+    assert_eq!(stored(together, &users).await, stored(alone, &users).await);
+    for user in &users {
+        check_reads(together, &clock, user, memory.states.get(user)).await;
     }
 }
 
@@ -159,9 +162,9 @@ async fn compare_swept(
     sweeps: &[(bool, i64)],
 ) {
     let clock = testkit::clock();
-    let users = users(case, "someone");
-    let mut names = [vec![Names::default(); USERS], vec![Names::default(); USERS]];
-    let mut number = 0;
+    let users = users(case);
+    let (mut names, mut memory) = (vec![Names::default(); USERS], Expected::default());
+    let mut number = case * NUMBERS;
     for batch in batches {
         let sweeper = &sweeps[number % sweeps.len()];
         for _ in 0..batch.0 {
@@ -172,12 +175,10 @@ async fn compare_swept(
                 tx.commit().await.unwrap();
             }
         }
-        let mut heard = Vec::new();
-        for (db, names) in [alone, swept].into_iter().zip(&mut names) {
-            let commands = commands(&users, names, number, clock.now(), batch);
-            heard.push(words(&answers(db.pool(), &clock, &commands).await));
+        let (commands, in_memory) = commands(&users, &mut names, number, (&clock, &mut memory), batch);
+        for db in [alone, swept] {
+            assert_eq!(words(&answers(db.pool(), &clock, &commands).await), in_memory);
         }
-        assert_eq!(heard[0], heard[1]);
         number += batch.1.len();
     }
     clock.advance(Duration::minutes(1));

@@ -17,7 +17,10 @@ use time::Duration;
 
 use crate::{
     budgets::{budget, set},
-    support::{capture, command, consume, credits, database, done, entry, hold, open, recharge, refund, run},
+    support::{
+        capture, command, consume, credits, database, done, entry, hold, open, recharge, refund, run,
+        transaction_id,
+    },
 };
 
 #[tokio::test]
@@ -37,7 +40,7 @@ async fn an_account_opens_with_its_initial_grant_and_spends() {
     let spent = done(db.pool(), &clock, spending.clone()).await;
     let consumed = entry(&spent);
     assert_eq!((consumed.balance_before, consumed.balance_after), (credits(1000), credits(975)));
-    assert_eq!((consumed.transaction_id, consumed.usage_record_id), (spending.transaction_id, Some(9)));
+    assert_eq!((consumed.transaction_id, consumed.usage_record_id), (transaction_id(2, &spending), Some(9)));
     assert_eq!((consumed.description.as_deref(), consumed.actor), (Some("api_call"), spending.actor));
     assert_eq!(consumed.metadata.as_json(), r#"{"a": [], "b": 1.50}"#);
     assert!(consumed.id > 0 && consumed.id != grant.id);
@@ -205,7 +208,7 @@ async fn statements_do_not_grow_with_the_batch() {
         assert_eq!(statements(db.pool(), &clock, &fresh(&mixed)).await, 5);
         // The charges.
         let refunds: Vec<_> =
-            charges.iter().map(|charge| refund(&charge.user_id, charge.transaction_id, None)).collect();
+            charges.iter().map(|charge| refund(&charge.user_id, transaction_id(2, charge), None)).collect();
         assert_eq!(statements(db.pool(), &clock, &refunds).await, 4);
         // The new holds.
         let holds: Vec<_> = some.iter().map(|user| hold(user, credits(1))).collect();
@@ -229,10 +232,8 @@ async fn statements_do_not_grow_with_the_batch() {
 
 /// The same commands again, as new requests.
 fn fresh(commands: &[Command]) -> Vec<Command> {
-    let again = |command: &Command| Command {
-        transaction_id: kernel::Ids::uuid(&kernel::RandomIds),
-        ..command.clone()
-    };
+    let again =
+        |command: &Command| Command { nonce: kernel::Ids::uuid(&kernel::RandomIds), ..command.clone() };
     commands.iter().map(again).collect()
 }
 
@@ -242,7 +243,7 @@ async fn commands_after_a_savepoint_are_forgotten_and_those_around_them_stay() {
     let charge = consume(&user, credits(5));
     run(db.pool(), &clock, &[open(&user, credits(100)), charge.clone()]).await;
     let commands = [1, 2, 4].map(|amount| consume(&user, credits(amount)));
-    let refund = refund(&user, charge.transaction_id, None);
+    let refund = refund(&user, transaction_id(2, &charge), None);
     let mut tx = Tx::begin(db.pool()).await.unwrap();
     let locked = credits::lock(tx.conn(), &clock, commands.iter().chain([&refund])).await.unwrap();
     let mut deciding = credits::prepare(tx.conn(), Defaults::default(), locked).await.unwrap();

@@ -1,5 +1,7 @@
 //! Random commands, small enough to collide and now and then far out of bounds.
 
+use std::collections::BTreeMap;
+
 use credits::{Action, Adjustment, BALANCE_MAX, Command, HoldMode, NewGrant, NewGrantKind, ReferenceScope};
 use kernel::{Actor, CallerClass, Credits, FreeForm, UserId};
 use proptest::prelude::*;
@@ -65,6 +67,8 @@ pub struct Step {
 pub struct Names {
     holds: Vec<usize>,
     charges: Vec<usize>,
+    /// Transactions of charges that were made.
+    transactions: BTreeMap<usize, Uuid>,
 }
 
 /// The number of a hold or charge that nobody asked for.
@@ -125,6 +129,11 @@ impl Names {
         }
     }
 
+    /// Notes which transaction a command has made.
+    pub fn note_transaction(&mut self, number: usize, transaction_id: Uuid) {
+        self.transactions.insert(number, transaction_id);
+    }
+
     /// The number of the command that asked for a hold this many holds ago.
     pub fn hold(&self, back: u8) -> usize {
         nth(&self.holds, back)
@@ -133,6 +142,12 @@ impl Names {
     /// The number of the command that asked for a charge this many charges ago.
     pub fn charge(&self, back: u8) -> usize {
         nth(&self.charges, back)
+    }
+
+    /// Its transaction; an id that nothing has, if it made none.
+    fn transaction(&self, back: u8) -> Uuid {
+        let number = self.charge(back);
+        self.transactions.get(&number).copied().unwrap_or_else(|| id(number))
     }
 }
 
@@ -157,15 +172,21 @@ pub fn command(user: &UserId, names: &Names, number: usize, now: OffsetDateTime,
         user_id: user.clone(),
         actor,
         caller,
-        transaction_id: transaction_id(number),
+        nonce: id(number),
         description: Some(format!("step {number}")),
         metadata: FreeForm::of_texts([("step", number.to_string().as_str())]),
         action: action(names, number, now, op),
     }
 }
 
-pub fn transaction_id(number: usize) -> Uuid {
+/// The id of a hold, and the random bits of a transaction.
+pub fn id(number: usize) -> Uuid {
     Uuid::from_u128(u128::try_from(number).unwrap())
+}
+
+/// The number of the command that made this transaction.
+pub fn number_of(transaction_id: Uuid) -> usize {
+    usize::try_from(transaction_id.as_u128() & (u128::MAX >> 66)).unwrap()
 }
 
 fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action {
@@ -192,19 +213,19 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
             Action::ConsumeUncollected { amount: credits(*amount), usage_record_id: None }
         }
         Op::Hold { amount, clamp, seconds, by_user: _ } => Action::Hold {
-            hold_id: transaction_id(number),
+            hold_id: id(number),
             amount: credits(*amount),
             mode: if *clamp { HoldMode::Clamp } else { HoldMode::Exact },
             ttl: Duration::seconds(*seconds),
         },
         Op::Capture { back, amount, .. } => Action::Capture {
-            hold_id: transaction_id(names.hold(*back)),
+            hold_id: id(names.hold(*back)),
             amount: amount.map(credits),
             usage_record_id: Some(8),
         },
-        Op::Release { back, .. } => Action::Release { hold_id: transaction_id(names.hold(*back)) },
+        Op::Release { back, .. } => Action::Release { hold_id: id(names.hold(*back)) },
         Op::Refund { back, amount } => Action::Refund {
-            transaction_id: transaction_id(names.charge(*back)),
+            transaction_id: names.transaction(*back),
             amount: amount.map(credits),
             reason: "so it was".to_owned(),
         },

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::support::{
     capture, command, consume, credits, database, done, execute, hold, open, refund, release, run,
+    transaction_id,
 };
 
 /// Runs each command in a transaction of its own, all at the same time, from two pools.
@@ -228,7 +229,7 @@ async fn parallel_refunds_never_exceed_the_charge() {
     done(db.pool(), &SystemClock, open(&user, credits(10))).await;
     let charge = consume(&user, credits(10));
     done(db.pool(), &SystemClock, charge.clone()).await;
-    let commands = (0..30).map(|_| refund(&user, charge.transaction_id, Some(credits(3))));
+    let commands = (0..30).map(|_| refund(&user, transaction_id(2, &charge), Some(credits(3))));
     let outcomes = all_at_once(&db, commands.collect()).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
 }
@@ -305,7 +306,7 @@ async fn a_batch_tells_every_entry_and_every_fall_to_the_threshold() {
     assert!(executed.entries.iter().all(|entry| entry.id > 0));
     let low: Vec<_> = executed.low.iter().map(|low| (low.seq, low.balance_after, low.threshold)).collect();
     assert_eq!(low, [(5, credits(5), credits(5)), (9, credits(4), credits(5))]);
-    assert_eq!(executed.low[0].transaction_id, batch[1].transaction_id);
+    assert_eq!(executed.low[0].transaction_id, transaction_id(5, &batch[1]));
 }
 
 #[tokio::test]

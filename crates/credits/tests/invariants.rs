@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::core_properties::micro;
 
-/// L1-L6, L10 and L18, from nothing but the state. Everything since the account was opened must be in it.
+/// L1-L6, L10, L18 and L24, from nothing but the state. Everything since the account was opened must be in it.
 pub fn check_invariants(state: &AccountState) {
     let account = &state.account;
     assert!(Credits::ZERO <= account.held && account.held <= account.posted, "L1");
@@ -29,6 +29,12 @@ pub fn check_invariants(state: &AccountState) {
         balance = micro(entry.balance_after);
         (held, time) = (micro(entry.held_after), entry.created_at);
         assert_eq!(entry.actor == Actor::System, entry.description.is_none());
+        if entry.actor != Actor::System {
+            let first = credits::core::place(entry.transaction_id).unwrap();
+            let before = place.checked_sub(1).map(|before| state.journal()[before].transaction_id);
+            let is_second = first == entry.seq - 1 && before == Some(entry.transaction_id);
+            assert!(first == entry.seq || is_second, "L24");
+        }
         for line in &entry.lines {
             let sum = sums.entry(line.grant_id).or_default();
             *sum = (sum.0 + micro(line.delta), sum.1 + micro(line.held_delta));

@@ -5,7 +5,9 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use pg::Tx;
 use testkit::{ask, ask_texts};
 
-use crate::support::{capture, consume, credits, database, hold, open, recharge, refund, run};
+use crate::support::{
+    capture, consume, credits, database, hold, open, recharge, refund, run, transaction_id,
+};
 
 async fn refused(conn: &mut AsyncPgConnection, sql: &str, why: &str) {
     let error = conn.batch_execute(sql).await.unwrap_err().to_string();
@@ -65,7 +67,7 @@ async fn the_constraints_are_the_last_line() {
             "INSERT INTO credits.entries (user_id, seq, transaction_id, type, amount, balance_before, balance_after, \
              held_after, actor, created_at, booked_at) SELECT user_id, 4, transaction_id, 'consume', 2, 7, 8, 0, actor, \
              created_at, booked_at FROM credits.entries WHERE seq = 2",
-            "entry_arithmetic",
+            "entries_figures",
         ),
         ("INSERT INTO credits.grants SELECT * FROM credits.grants", "cannot insert a non-DEFAULT value"),
         (
@@ -152,6 +154,36 @@ const DAMAGE: &[(&str, &[&str])] = &[
     ("UPDATE credits.accounts SET next_due_at = as_of", &["L18"]),
     ("UPDATE credits.accounts SET next_due_at = NULL", &["L18"]),
     ("UPDATE credits.grants SET expires_at = effective_at + interval '30 s'", &["L18"]),
+    ("UPDATE credits.entries SET seq = 0 WHERE seq = 1", &["L2"]),
+    ("UPDATE credits.entries SET amount = amount + 1 WHERE type = 'consume'", &["L23"]),
+    ("UPDATE credits.entries SET amount = 0 WHERE type = 'hold'", &["L23"]),
+    ("UPDATE credits.entries SET balance_before = -1, balance_after = amount - 1 WHERE seq = 1", &["L23"]),
+    ("UPDATE credits.entries SET balance_after = balance_before - amount WHERE type = 'recharge'", &["L23"]),
+    ("UPDATE credits.entries SET balance_after = balance_before + amount WHERE type = 'capture'", &["L23"]),
+    ("UPDATE credits.entries SET balance_after = balance_after - 1 WHERE type = 'release'", &["L23"]),
+    ("UPDATE credits.entries SET type = 'adjust', amount = amount + 1 WHERE seq = 2", &["L23"]),
+    ("UPDATE credits.entries SET type = 'gift' WHERE seq = 1", &["L23"]),
+    ("UPDATE credits.entries SET held_after = -1 WHERE seq = 1", &["L23"]),
+    ("UPDATE credits.entries SET held_after = balance_after + 1 WHERE seq = 1", &["L23"]),
+    ("UPDATE credits.entries SET hold_id = NULL WHERE type = 'release'", &["L23"]),
+    ("UPDATE credits.entries SET hold_id = gen_random_uuid() WHERE type = 'consume'", &["L23"]),
+    ("UPDATE credits.entries SET refunds_seq = NULL WHERE type = 'refund'", &["L23"]),
+    ("UPDATE credits.entries SET refunds_seq = 1 WHERE type = 'consume'", &["L23"]),
+    ("UPDATE credits.entries SET refunds_seq = seq WHERE type = 'refund'", &["L23"]),
+    (
+        "UPDATE credits.entries SET transaction_id = (SELECT transaction_id FROM credits.entries WHERE seq = 4) WHERE seq = 9",
+        &["L24"],
+    ),
+    (
+        "UPDATE credits.entries SET transaction_id = (SELECT transaction_id FROM credits.entries WHERE seq = 5) WHERE seq = 6",
+        &["L24"],
+    ),
+    ("UPDATE credits.entries SET transaction_id = gen_random_uuid() WHERE seq = 4", &["L24"]),
+    (
+        "UPDATE credits.entries SET transaction_id = (SELECT transaction_id FROM credits.entries WHERE user_id = 'someone' AND \
+         seq = 1) WHERE seq = 1",
+        &["L24"],
+    ),
 ];
 
 /// Every audit must be seen to find something, or it may be looking at nothing.
@@ -161,7 +193,7 @@ async fn each_audit_finds_its_damage() {
     run(db.pool(), &testkit::clock(), &[open(&user, credits(10)), consume(&user, credits(3))]).await;
     let (captured, held) = hold(&user, credits(2));
     let charge = capture(&user, captured, Some(credits(1)));
-    let given_back = refund(&user, charge.transaction_id, None);
+    let given_back = refund(&user, transaction_id(4, &charge), None);
     let (_, last) = hold(&user, credits(2));
     let (exceeded, small) = hold(&user, credits(1));
     let excess = capture(&user, exceeded, Some(credits(2)));
@@ -175,7 +207,7 @@ async fn each_audit_finds_its_damage() {
     // Below the constraints and triggers, as a damaged disk would.
     conn.batch_execute(
         "ALTER TABLE credits.accounts DROP CONSTRAINT no_overdraft, DROP CONSTRAINT accounts_held_check, \
-         DROP CONSTRAINT accounts_head; \
+         DROP CONSTRAINT accounts_head; ALTER TABLE credits.entries DROP CONSTRAINT entries_figures; \
          ALTER TABLE credits.entries DISABLE TRIGGER USER; ALTER TABLE credits.entry_lines DISABLE TRIGGER USER",
     )
     .await

@@ -21,4 +21,5 @@ mod oracle;
 mod paging;
 mod reads;
 mod support;
+mod transaction_ids;
 mod verify;

@@ -8,6 +8,7 @@ use credits::{
 };
 use kernel::{Clock, Credits, ManualClock, UserId};
 use time::{Duration, OffsetDateTime, UtcOffset, macros::datetime};
+use uuid::Uuid;
 
 use crate::{
     database_properties::{effect_word, refused},
@@ -27,8 +28,8 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// What the core makes of a command.
-    pub fn answer(&mut self, clock: &ManualClock, command: &Command) -> String {
+    /// What the core makes of a command, and the transaction.
+    pub fn answer(&mut self, clock: &ManualClock, command: &Command) -> (String, Option<Uuid>) {
         let now = clock.now();
         let known = self.states.get(&command.user_id);
         let state = match known {
@@ -38,8 +39,8 @@ impl Expected {
         let state = self.states.entry(command.user_id.clone()).insert_entry(state).into_mut();
         turn(state, now);
         match apply(state, command, now) {
-            Ok(effect) => effect_word(state, &effect, now),
-            Err(Stop::Refused(refusal)) => refused(&refusal, now.max(state.account.as_of)),
+            Ok(effect) => (effect_word(state, &effect, now), Some(effect.transaction_id)),
+            Err(Stop::Refused(refusal)) => (refused(&refusal, now.max(state.account.as_of)), None),
             Err(Stop::Broken(fault)) => panic!("{fault}"),
         }
     }

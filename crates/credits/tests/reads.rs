@@ -19,7 +19,7 @@ use time::Duration;
 use crate::{
     budgets::{budget, set},
     global_references::shared_names,
-    support::{capture, command, consume, credits, database, hold, open, recharge, refund, run},
+    support::{capture, command, consume, credits, database, entry, hold, open, recharge, refund, run},
 };
 
 #[derive(QueryableByName)]
@@ -227,13 +227,11 @@ async fn everything_else(pool: &Pool, user: &UserId) {
     let clock = SystemClock;
     let charge = consume(user, Credits::from_micro(2));
     let (hold_id, held) = hold(user, Credits::from_micro(2));
-    run(pool, &clock, &[charge.clone(), held]).await;
+    let charged = run(pool, &clock, &[charge, held]).await.remove(0).unwrap();
+    let charge = entry(&charged).transaction_id;
     shared_names(pool, user).await;
-    let charges = [
-        capture(user, hold_id, None),
-        refund(user, charge.transaction_id, None),
-        consume(user, Credits::from_micro(1)),
-    ];
+    let charges =
+        [capture(user, hold_id, None), refund(user, charge, None), consume(user, Credits::from_micro(1))];
     assert!(run(pool, &clock, &charges).await.iter().all(Result::is_ok));
     let mut conn = pool.get().await.unwrap();
     credits::account(&mut conn, &clock, user).await.unwrap();
@@ -250,11 +248,11 @@ async fn everything_else(pool: &Pool, user: &UserId) {
     let of_reference =
         TransactionFilter { reference_id: Some("pi_1".to_owned()), ..TransactionFilter::default() };
     assert_eq!(list(&mut conn, user, of_reference).await.len(), 1);
-    for name in [TransactionName::Id(1), TransactionName::Transaction(charge.transaction_id)] {
+    for name in [TransactionName::Id(1), TransactionName::Transaction(charge)] {
         let found = credits::find_transaction(&mut conn, user, name).await.unwrap();
         assert!(found.is_some());
     }
-    let wanted = [(user.clone(), charge.transaction_id)].into();
+    let wanted = [(user.clone(), charge)].into();
     assert_eq!(credits::trace(&conn, &wanted).await.unwrap().len(), 1);
     assert_eq!(credits::entries_at(&conn, &[(user.clone(), 1)].into()).await.unwrap().len(), 1);
     drop(conn);
@@ -341,6 +339,9 @@ fn check_plan(text: &str, plan: &str) {
     }
     if text.contains("UPDATE credits.grants") {
         assert!(plan.contains("grants_pkey") && plan.contains("accounts_pkey"), "{text}\n{plan}");
+    }
+    if text.contains("w.place") {
+        assert!(plan.contains("entries_pkey") && plan.contains("entries_unplaced"), "{text}\n{plan}");
     }
     if text.contains("AS w (user_id, reference_id)") {
         assert!(plan.contains("grants_reference"), "{text}\n{plan}");

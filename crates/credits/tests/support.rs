@@ -19,7 +19,7 @@ pub fn command(user: &UserId, action: Action) -> Command {
         user_id: user.clone(),
         actor: Actor::Service,
         caller: CallerClass::Service,
-        transaction_id: RandomIds.uuid(),
+        nonce: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
         action,
@@ -67,6 +67,11 @@ pub fn release(user: &UserId, hold_id: Uuid) -> Command {
 
 pub fn refund(user: &UserId, transaction_id: Uuid, amount: Option<Credits>) -> Command {
     command(user, Action::Refund { transaction_id, amount, reason: "it broke".to_owned() })
+}
+
+/// The id of the transaction that this command makes, if its first entry has this `seq`.
+pub fn transaction_id(seq: i64, command: &Command) -> Uuid {
+    credits::core::transaction_id(seq, command.nonce).unwrap()
 }
 
 /// A fresh database with the schema of the ledger, audited when it is dropped.

@@ -48,7 +48,7 @@ impl LocalClient {
             input,
             from: None,
             actor: Actor::Service,
-            transaction_id: self.ids.uuid(),
+            nonce: self.ids.uuid(),
             idempotency: None,
         };
         let done = self.writes.usage(metered, CallerCheck::Exists).await;
@@ -75,7 +75,7 @@ impl Ledger for LocalClient {
             user_id: user_id.clone(),
             actor: Actor::Service,
             caller: CallerClass::Service,
-            transaction_id: self.ids.uuid(),
+            nonce: self.ids.uuid(),
             description: request.description,
             metadata: request.metadata,
             action: action(change, &*self.ids),
@@ -146,8 +146,8 @@ impl Meter for LocalClient {
             replacement: replacement.map(|input| Replacement { input, is_charged: false }),
             actor: Actor::Service,
             caller: CallerClass::Service,
-            refund_id: self.ids.uuid(),
-            charge_id: self.ids.uuid(),
+            refund_nonce: self.ids.uuid(),
+            charge_nonce: self.ids.uuid(),
             idempotency: None,
         };
         let outcome = self.writes.correct(&self.pool, correct).await.map_err(|error| match error {

@@ -99,7 +99,7 @@ async fn open_account(
         actor: request.actor,
         // Without a key and a hold the class does not matter.
         caller: CallerClass::Service,
-        transaction_id: ids.uuid(),
+        nonce: ids.uuid(),
         description: Some("Initial credits".to_owned()),
         metadata: FreeForm::empty(),
         action: credits::Action::Open { initial: request.initial },

@@ -32,7 +32,7 @@ async fn history(db: &TestDb, clock: &ManualClock) {
         },
         credits::Action::Capture { hold_id, amount: Some("7".parse().unwrap()), usage_record_id: None },
         credits::Action::Refund {
-            transaction_id: charge.transaction_id,
+            transaction_id: credits::core::transaction_id(2, charge.nonce).unwrap(),
             amount: None,
             reason: "it broke".to_owned(),
         },

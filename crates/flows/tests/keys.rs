@@ -96,8 +96,9 @@ async fn a_repeat_is_answered_with_everything_that_was_answered_first() {
     let (hold_id, held) = hold(&user, 20);
     let (other_id, other) = hold(&user, 5);
     let charge = noted(spend(&user, 3));
+    let charge_id = credits::core::transaction_id(2, charge.nonce).unwrap();
     let commands = [
-        charge.clone(),
+        charge,
         noted(recharge(&user, credits(10), Some("pi_1"))),
         recharge(&user, credits(10), Some("pi_1")), // a replay by reference
         recharge(&user, credits(11), Some("pi_1")), // a conflict
@@ -107,12 +108,12 @@ async fn a_repeat_is_answered_with_everything_that_was_answered_first() {
         capture(&user, hold_id, Some(credits(30))),
         command(&user, Action::Release { hold_id: other_id }),
         capture(&user, other_id, None), // not open
-        refund(&user, charge.transaction_id, Some(credits(1))),
-        refund(&user, charge.transaction_id, Some(credits(3))), // too much
-        refund(&user, hold_id, None),                           // no such charge
+        refund(&user, charge_id, Some(credits(1))),
+        refund(&user, charge_id, Some(credits(3))), // too much
+        refund(&user, hold_id, None),               // no such charge
         spend(&user, 1_000),
-        command(&user, Action::Release { hold_id: charge.transaction_id }), // no such hold
-        recharge(&user, Credits::MAX, None),                                // over the limit
+        command(&user, Action::Release { hold_id: charge_id }), // no such hold
+        recharge(&user, Credits::MAX, None),                    // over the limit
         command(&user, Action::ApplyDue),
         spend(&user, 9), // over a budget
     ];
@@ -144,7 +145,7 @@ async fn a_repeat_is_answered_with_everything_that_was_answered_first() {
     run(&writes, consume(user.clone(), "0.5")).await.result.unwrap();
     let before = entries(&db).await;
     for (number, (command, first)) in commands.iter().zip(&first).enumerate() {
-        let again = Command { transaction_id: Uuid::from_u128(77), ..command.clone() };
+        let again = Command { nonce: Uuid::from_u128(77), ..command.clone() };
         let again = run_under(&writes, again, &format!("k{number}"), 1).await;
         assert_eq!(again, repeat(first), "{number}");
     }

@@ -61,8 +61,8 @@ fn requests(choices: &Choices, count: u64) -> Vec<Request> {
                 0 => (Actor::User, CallerClass::User),
                 _ => (Actor::Service, CallerClass::Service),
             };
-            let transaction_id = id(100_000 + number);
-            let command = Command { actor, caller, transaction_id, ..command(&user, action) };
+            let nonce = id(100_000 + number);
+            let command = Command { actor, caller, nonce, ..command(&user, action) };
             let fingerprint = [u8::try_from(kind / 3).unwrap(); 32];
             let key = (choices.below(2) == 0).then(|| format!("k{}", choices.below(6)));
             (command, key.map(|key| IdempotencyKey::new(key, fingerprint).unwrap()))
@@ -137,8 +137,8 @@ async fn together_is_as_one_by_one_and_repeats_are_as_the_first_time() {
                         }
                         action => action,
                     };
-                    let transaction_id = other(command.transaction_id);
-                    (Command { transaction_id, action, ..command }, key)
+                    let nonce = other(command.nonce);
+                    (Command { nonce, action, ..command }, key)
                 })
                 .collect();
             let batch = requests.iter().map(|request| ask(&at_once, request.clone()));
@@ -180,7 +180,7 @@ async fn two_processes_with_the_same_keys_have_one_effect_a_key() {
                 let amount = Credits::from_micro(1_000);
                 let action = Action::Consume { amount, usage_record_id: None };
                 let id = (u128::from(sender) << 64) + round + 1;
-                let command = Command { transaction_id: Uuid::from_u128(id), ..command(&user, action) };
+                let command = Command { nonce: Uuid::from_u128(id), ..command(&user, action) };
                 let key = IdempotencyKey::new(format!("k{}", choices.below(40)), [1; 32]).unwrap();
                 let name = (user, key.key().to_owned());
                 let outcome = ask(&writes, (command, Some(key))).await;

@@ -179,8 +179,8 @@ fn correction(user: &UserId, record_id: i64) -> Correct {
         replacement: None,
         actor: Actor::Admin,
         caller: CallerClass::Service,
-        refund_id: RandomIds.uuid(),
-        charge_id: RandomIds.uuid(),
+        refund_nonce: RandomIds.uuid(),
+        charge_nonce: RandomIds.uuid(),
         idempotency: None,
     }
 }

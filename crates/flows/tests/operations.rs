@@ -23,7 +23,7 @@ pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
         user_id,
         actor: Actor::User,
         caller: CallerClass::User,
-        transaction_id: RandomIds.uuid(),
+        nonce: RandomIds.uuid(),
         description: None,
         metadata: FreeForm::empty(),
         action: credits::Action::Consume { amount: amount.parse().unwrap(), usage_record_id: None },
@@ -61,7 +61,7 @@ pub fn uncharged(input: UsageInput) -> UsageCommand {
         input: UsageInput { recorded_by: CallerClass::User, ..input },
         from: None,
         actor: Actor::User,
-        transaction_id: RandomIds.uuid(),
+        nonce: RandomIds.uuid(),
         idempotency: None,
     }
 }

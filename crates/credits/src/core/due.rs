@@ -76,7 +76,8 @@ pub(super) fn book(state: &mut AccountState, grant_id: i64, context: EntryContex
 }
 
 impl Item {
-    /// The transaction id of the entry that the item writes next.
+    /// The transaction id of the entry that the item writes next. It does not begin with the place of the entry, as those of
+    /// commands do.
     ///
     /// A booking happens once, so its grant names it, even ahead of time; so does a hold. A grant can expire in parts, as
     /// holds let go of it, so an expiry is named by its place in the journal, which is the same under any schedule.

@@ -6,14 +6,17 @@ use uuid::Uuid;
 
 use crate::{
     core::EntryRef,
-    model::{Applied, Balance, Command, Entry, GrantView, HoldView},
+    model::{Applied, Balance, Entry, GrantView, HoldView},
 };
 
 /// Effect of a command on the state.
 ///
-/// It can be written as JSON, without its entry, in a form that is stored: members are added to it, and none changes.
+/// It can be written as JSON, without its entry and transaction, in a form that is stored: members are added to it, and none changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
+    /// The transaction that names the effect for ever; for one that had been applied before the first one.
+    #[serde(skip)]
+    pub transaction_id: Uuid,
     /// The entry that says what the command did.
     #[serde(skip)]
     pub entry: EntryRef,
@@ -50,17 +53,6 @@ impl Effect {
             EntryRef::Now(seq) => Some(*seq),
             EntryRef::Before(entry) => Some(entry.seq),
         }
-    }
-
-    /// The transaction that names the effect of the command for ever; for one that had been applied before the first one.
-    #[must_use]
-    pub fn transaction_id(&self, command: &Command) -> Uuid {
-        let first = match &self.entry {
-            EntryRef::Now(_) => None,
-            EntryRef::Nothing => self.grant.as_ref().and_then(|grant| grant.transaction_id),
-            EntryRef::Before(entry) => Some(entry.transaction_id),
-        };
-        first.unwrap_or(command.transaction_id)
     }
 
     /// The same with its entry, once that is stored.

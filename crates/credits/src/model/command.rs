@@ -16,9 +16,8 @@ pub struct Command {
     /// The class of the caller, to which holds belong. `actor` does not always show it: an administrator on
     /// their own account is of the class of users.
     pub caller: CallerClass,
-    /// Identity of the change, from [`kernel::Ids`]. A command that had been applied before, by its reference, answers the
-    /// transaction id of the first time instead.
-    pub transaction_id: Uuid,
+    /// Random bits from [`kernel::Ids`]. They become part of the transaction id, which is known when the command is applied.
+    pub nonce: Uuid,
     /// Kept with the entry. Must not hold a NUL character.
     pub description: Option<String>,
     /// Kept with the entry.

@@ -13,7 +13,7 @@ use crate::model::TransactionKind;
 pub struct Entry {
     /// Documented integer id: unique over all accounts, but not in the order of commits.
     pub id: i64,
-    /// Identity of the command that wrote it; due items have one of their own.
+    /// Identity of the transaction: of all entries of a command, or of a due item.
     pub transaction_id: Uuid,
     /// Owner of the account.
     pub user_id: UserId,

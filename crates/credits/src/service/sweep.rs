@@ -76,7 +76,7 @@ pub async fn book_due(
             actor: Actor::System,
             caller: CallerClass::Service,
             // Due items bring transaction ids of their own.
-            transaction_id: Uuid::nil(),
+            nonce: Uuid::nil(),
             description: None,
             metadata: FreeForm::empty(),
             action: Action::ApplyDue,

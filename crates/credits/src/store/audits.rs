@@ -22,7 +22,7 @@ macro_rules! lines {
     };
 }
 
-/// L1-L6, L10 and L18-L21 as far as stored data can tell, of all accounts.
+/// L1-L6, L10 and L18-L24 as far as stored data can tell, of all accounts.
 pub const AUDITS: &[Audit] = &[
     Audit {
         rule: "credits L1: nothing is overdrawn or over-held",
@@ -245,6 +245,38 @@ pub const AUDITS: &[Audit] = &[
                  UNION ALL SELECT user_id, expires_at FROM credits.holds WHERE state = 'open' AND /* accounts */ true)
                AS items GROUP BY user_id) AS due ON due.user_id = a.user_id
              WHERE a.next_due_at IS DISTINCT FROM due.at LIMIT 20",
+    },
+    Audit {
+        rule: "credits L23: an entry has the figures and parts of its type",
+        sql: "SELECT user_id AS subject, seq,
+               format('entry %s: %s of %s credits, from %s to %s, held %s credits; hold %s, refund of entry %s', seq, type,
+               trim_scale(amount * 0.000001), trim_scale(balance_before * 0.000001), trim_scale(balance_after * 0.000001),
+               trim_scale(held_after * 0.000001), hold_id, refunds_seq) AS detail
+             FROM credits.entries WHERE /* accounts */ true
+               AND (amount <= 0 OR balance_before < 0 OR held_after NOT BETWEEN 0 AND balance_after
+                 OR balance_after - balance_before IS DISTINCT FROM CASE
+                    WHEN type IN ('grant', 'recharge', 'refund') THEN amount
+                    WHEN type IN ('consume', 'capture', 'expire') THEN -amount
+                    WHEN type IN ('hold', 'release') THEN 0
+                    WHEN type = 'adjust' THEN amount * sign(balance_after - balance_before)::bigint END
+                 OR (type IN ('hold', 'capture', 'release')) <> (hold_id IS NOT NULL)
+                 OR (type = 'refund') <> (refunds_seq IS NOT NULL) OR refunds_seq >= seq) LIMIT 20",
+    },
+    Audit {
+        rule: "credits L24: a transaction id begins with the place of the transaction",
+        sql: "SELECT user_id AS subject, seq, format('%s entry %s is of transaction %s, the one before of %s', type, seq,
+               transaction_id, id_before) AS detail
+             FROM (SELECT user_id, seq, transaction_id, type, actor, ('x' || encode(uuid_send(transaction_id), 'hex'))::bit(48)::bigint
+                 AS place, lag(transaction_id) OVER (PARTITION BY user_id ORDER BY seq) AS id_before
+               FROM credits.entries WHERE /* accounts */ true) AS e
+             WHERE actor <> 'system' AND get_byte(uuid_send(transaction_id), 6) >> 4 = 8 AND seq <> place
+               AND (seq <> place + 1 OR id_before IS DISTINCT FROM transaction_id OR type <> 'release') LIMIT 20",
+    },
+    Audit {
+        rule: "credits L24: a transaction belongs to one account",
+        sql: "SELECT max(user_id) AS subject, max(seq) AS seq, format('transaction %s is of account %s, too', transaction_id,
+               min(user_id)) AS detail
+             FROM credits.entries WHERE /* accounts */ true GROUP BY transaction_id HAVING min(user_id) <> max(user_id) LIMIT 20",
     },
     Audit {
         rule: "credits L19: what a budget says was spent is what was charged in its window",

@@ -5,7 +5,7 @@ use std::{
     sync::LazyLock,
 };
 
-use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use kernel::{Credits, UserId};
 use pg::{DbError, columns::Read};
@@ -16,6 +16,7 @@ use crate::{
     store::{
         columns::{Shared, texts},
         grants::GrantRow,
+        transactions::{self, places},
     },
 };
 
@@ -49,6 +50,7 @@ pub async fn load(mut conn: Shared<'_>, wanted: &BTreeSet<(UserId, Uuid)>) -> Re
     let rows: Vec<ChargeRow> = pg::sql(&LOAD)
         .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+        .bind::<Array<Nullable<BigInt>>, _>(places(wanted.iter().map(|(_, id)| *id)))
         .load(&mut conn)
         .await?;
     let mut charges = Charges::new();
@@ -69,10 +71,12 @@ pub(super) static LOAD: LazyLock<String> = LazyLock::new(|| {
     format!(
         "
 SELECT {}
-FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id)
-JOIN credits.entries e ON e.user_id = w.user_id AND e.transaction_id = w.transaction_id AND e.type IN ('consume', 'capture')
+FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS w (user_id, transaction_id, place)
+JOIN LATERAL ({}
+) AS e ON e.type IN ('consume', 'capture')
 JOIN credits.entry_grants l ON l.user_id = e.user_id AND l.seq = e.seq
 JOIN credits.current_grants g ON g.user_id = l.user_id AND g.id = l.grant_id",
-        ChargeRow::list("g")
+        ChargeRow::list("g"),
+        transactions::ENTRIES
     )
 });

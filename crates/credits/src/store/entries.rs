@@ -1,8 +1,8 @@
 //! Table `credits.entries`: listed. It is appended to in [`super::book`].
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
-use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::try_join;
 use kernel::{Found, Page, UserId, page::PAGE_BYTES_MAX};
@@ -11,8 +11,9 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
+    core,
     model::{Entry, TransactionFilter, TransactionKind},
-    store::columns::Shared,
+    store::{columns::Shared, transactions},
 };
 
 pg::read_columns! {
@@ -154,17 +155,26 @@ pub async fn find_of_transaction(
     user: &UserId,
     transaction_id: Uuid,
 ) -> Result<Option<Entry>, DbError> {
-    let rows: Vec<Entry> = pg::sql(pg::once!(format!(
-        "SELECT {} FROM credits.entries e WHERE e.user_id = $1 AND e.transaction_id = $2 
-         AND e.type NOT IN ('hold', 'release') ORDER BY e.seq LIMIT 1",
-        Entry::list("e")
-    )))
-    .bind::<Text, _>(user.as_str())
-    .bind::<SqlUuid, _>(transaction_id)
-    .load(conn)
-    .await?;
+    let rows: Vec<Entry> = pg::sql(&FIND)
+        .bind::<Text, _>(user.as_str())
+        .bind::<SqlUuid, _>(transaction_id)
+        .bind::<Nullable<BigInt>, _>(core::place(transaction_id))
+        .load(conn)
+        .await?;
     Ok(rows.into_iter().next())
 }
+
+pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "
+SELECT {}
+FROM (SELECT $1::text AS user_id, $2::uuid AS transaction_id, $3::bigint AS place) AS w CROSS JOIN LATERAL ({}
+) AS e
+WHERE e.type NOT IN ('hold', 'release') ORDER BY e.seq LIMIT 1",
+        Entry::list("e"),
+        transactions::ENTRIES
+    )
+});
 
 /// The listed entry of this integer id.
 ///

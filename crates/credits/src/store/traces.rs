@@ -7,7 +7,7 @@ use std::{
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use kernel::{Credits, UserId};
@@ -20,6 +20,7 @@ use crate::{
     store::{
         columns::{Shared, texts},
         grants::NotedGrantRow,
+        transactions::{self, places},
     },
 };
 
@@ -90,6 +91,7 @@ pub async fn find(
     let rows: Vec<TraceRow> = pg::sql(&FIND)
         .bind::<Array<Text>, _>(texts(wanted.iter().map(|(user, _)| user)))
         .bind::<Array<SqlUuid>, _>(wanted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+        .bind::<Array<Nullable<BigInt>>, _>(places(wanted.iter().map(|(_, id)| *id)))
         .load(&mut conn)
         .await?;
     Ok(rows.into_iter().map(TraceRow::into_trace).collect())
@@ -99,10 +101,9 @@ pub(super) static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
         "
 SELECT {}, {}, {}, {}
-FROM unnest($1::text[], $2::uuid[]) AS w (user_id, transaction_id)
+FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS w (user_id, transaction_id, place)
 LEFT JOIN LATERAL (
-    SELECT min(t.seq) AS first, max(t.seq) AS last FROM credits.entries t
-    WHERE t.user_id = w.user_id AND t.transaction_id = w.transaction_id
+    SELECT min(t.seq) AS first, max(t.seq) AS last FROM ({}) AS t
 ) AS span ON true
 LEFT JOIN credits.entries e ON e.user_id = w.user_id AND e.seq = span.first
 LEFT JOIN credits.entries l ON l.user_id = w.user_id AND l.seq = span.last
@@ -114,7 +115,8 @@ LEFT JOIN LATERAL (
         Traced::list("w"),
         Entry::list("e"),
         Hold::list("h"),
-        NotedGrantRow::list("g")
+        NotedGrantRow::list("g"),
+        transactions::ENTRIES
     )
 });
 

@@ -51,6 +51,7 @@ fn effect() -> Effect {
         created_at: AT,
     };
     Effect {
+        transaction_id: Uuid::nil(),
         entry: credits::core::EntryRef::Nothing,
         balance: Balance { posted: micro(13), held: micro(14), lifetime_granted: micro(15) },
         hold: Some(Box::new(hold)),

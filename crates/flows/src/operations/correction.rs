@@ -44,10 +44,10 @@ pub struct Correct {
     pub actor: Actor,
     /// The class of the caller.
     pub caller: CallerClass,
-    /// Identity of the refund, from [`kernel::Ids`].
-    pub refund_id: Uuid,
-    /// Identity of the charge of the replacement, likewise.
-    pub charge_id: Uuid,
+    /// Random bits of the refund, from [`kernel::Ids`].
+    pub refund_nonce: Uuid,
+    /// Random bits of the charge of the replacement.
+    pub charge_nonce: Uuid,
     /// The caller's identity of the request.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -110,8 +110,8 @@ struct PendingCorrection {
     at: OffsetDateTime,
     correction_id: i64,
     replacement_id: Option<i64>,
-    /// The refund, by its number among the commands of the unit of work.
-    refund: Option<usize>,
+    /// The refund, by its number among the commands of the unit of work, and its transaction.
+    refund: Option<(usize, Uuid)>,
 }
 
 /// A correction when its unit of work is saved.
@@ -183,8 +183,11 @@ impl KeyedOperation for CorrectOperation {
         };
         match self.correct.decide(self.original.as_ref(), unit)? {
             Ok(pending) => {
-                let (transaction_id, usage_record_id) = (self.correct.refund_id, Some(pending.correction_id));
-                let link = Link { transaction_id, usage_record_id };
+                let refund = pending.refund.map(|(_, transaction_id)| transaction_id);
+                let link = Link {
+                    transaction_id: refund.unwrap_or(self.correct.refund_nonce),
+                    usage_record_id: Some(pending.correction_id),
+                };
                 let answer = answers::applied(at, None, link, &RecordedEffect::uncharged())?;
                 Ok((Decided::New(pending), Some(answer)))
             }
@@ -230,7 +233,7 @@ impl KeyedOperation for CorrectOperation {
 impl PendingCorrection {
     fn saved(&self, user_id: &UserId, saved: &mut Saved<'_>) -> Result<Corrected, DbError> {
         let refund = match self.refund {
-            Some(place) => saved.ledger(place)?.result.ok().and_then(|applied| applied.entry),
+            Some((place, _)) => saved.ledger(place)?.result.ok().and_then(|applied| applied.entry),
             None => None,
         };
         let record = |id| saved.records.get(user_id, id).cloned();
@@ -267,9 +270,9 @@ impl Correct {
             let ledger = unit.ledger()?;
             let place = ledger.count();
             match &ledger.apply(Cow::Owned(self.refund(charge)))?.result {
-                Ok(_) => {
-                    notes.push((REFUND, TransactionName::Transaction(self.refund_id).to_string()));
-                    refund = Some(place);
+                Ok(effect) => {
+                    notes.push((REFUND, TransactionName::Transaction(effect.transaction_id).to_string()));
+                    refund = Some((place, effect.transaction_id));
                 }
                 Err(Refusal::RefundExceedsCharge { .. }) => {}
                 Err(refusal) => return Ok(Err(refusal.clone().into())),
@@ -319,17 +322,17 @@ impl Correct {
             return Ok(Ok(draft));
         }
         let description = Some(draft.record().event_type.clone());
-        let command = |action| Command { description, ..self.command(action, self.charge_id) };
+        let command = |action| Command { description, ..self.command(action, self.charge_nonce) };
         let (charged, _) = charge(draft, Payer::AsFarAsItGoes, command, unit)?;
-        Ok(charged.map(|(draft, _)| draft))
+        Ok(charged.map(|charged| charged.draft))
     }
 
-    fn command(&self, action: Action, transaction_id: Uuid) -> Command {
+    fn command(&self, action: Action, nonce: Uuid) -> Command {
         Command {
             user_id: self.user_id.clone(),
             actor: self.actor,
             caller: self.caller,
-            transaction_id,
+            nonce,
             description: None,
             metadata: FreeForm::empty(),
             action,
@@ -346,13 +349,13 @@ impl Correct {
             amount: None,
             reason: self.reason.clone(),
         };
-        self.command(action, self.refund_id)
+        self.command(action, self.refund_nonce)
     }
 
     /// Commands that name everything the ledger has to lock and read; none if no credit moves.
     fn wanted(&self, charge: Option<Charge>) -> Vec<Command> {
         let refund = charge.map(|charge| self.refund(charge));
-        let new = self.is_charged().then(|| self.command(Action::ApplyDue, self.charge_id));
+        let new = self.is_charged().then(|| self.command(Action::ApplyDue, self.charge_nonce));
         refund.into_iter().chain(new).collect()
     }
 }

@@ -105,7 +105,7 @@ impl KeyedOperation for LedgerOperation {
         let ledger = unit.ledger()?;
         let decided = Decided::New(ledger.count());
         let preview = ledger.apply(acting)?;
-        let answer = if self.key.is_some() { stored_answer(command, preview)? } else { None };
+        let answer = if self.key.is_some() { stored_answer(preview)? } else { None };
         Ok((decided, answer))
     }
 
@@ -168,12 +168,12 @@ impl KeyedOperation for LedgerOperation {
 }
 
 /// The answer to be stored for a command; `None` for a refusal that is not remembered.
-fn stored_answer(command: &Command, preview: &Preview) -> Result<Option<NewAnswer>, DbError> {
+fn stored_answer(preview: &Preview) -> Result<Option<NewAnswer>, DbError> {
     match &preview.result {
         Err(refusal) if !refusal.is_remembered() => Ok(None),
         Err(refusal) => answers::refused(preview.at, refusal).map(Some),
         Ok(effect) => {
-            let link = Link { transaction_id: effect.transaction_id(command), usage_record_id: None };
+            let link = Link { transaction_id: effect.transaction_id, usage_record_id: None };
             answers::applied(preview.at, effect.entry_seq(), link, effect).map(Some)
         }
     }

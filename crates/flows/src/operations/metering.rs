@@ -31,8 +31,8 @@ pub struct UsageCommand {
     pub from: Option<Payer>,
     /// In which capacity the caller acts.
     pub actor: Actor,
-    /// Identity of the charge, from [`kernel::Ids`].
-    pub transaction_id: Uuid,
+    /// Random bits of the charge, from [`kernel::Ids`].
+    pub nonce: Uuid,
     /// The caller's identity of the request.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -151,7 +151,7 @@ impl UsageCommand {
             user_id: self.input.user_id.clone(),
             actor,
             caller: self.caller(),
-            transaction_id: self.transaction_id,
+            nonce: self.nonce,
             description: Some(self.input.event_type.clone()),
             metadata: FreeForm::empty(),
             action,
@@ -217,10 +217,10 @@ impl KeyedOperation for UsageOperation {
         unit: &mut UnitOfWork<'a>,
     ) -> Result<(Decided, Option<NewAnswer>), DbError> {
         let command = &self.command;
-        let timed = command.decide(acts_as(command.actor, status), unit)?;
+        let (timed, transaction_id) = command.decide(acts_as(command.actor, status), unit)?;
         let mut answer = None;
         if command.idempotency.is_some() {
-            answer = stored_answer(command, &timed)?;
+            answer = stored_answer(&timed, transaction_id)?;
             if let Ok(recorded) = &timed.0 {
                 unit.wanted.new_record(&recorded.record);
             }
@@ -290,14 +290,15 @@ impl KeyedOperation for UsageOperation {
 }
 
 impl UsageCommand {
+    /// The outcome, and the transaction that names it: the nonce where the ledger did nothing.
     fn decide(
         &self,
         actor: Actor,
         unit: &mut UnitOfWork<'_>,
-    ) -> Result<Timed<Recorded, MeterRefusal>, DbError> {
+    ) -> Result<(Timed<Recorded, MeterRefusal>, Uuid), DbError> {
         let now = unit.recording()?.now();
         let next = self.next(unit)?.and_then(|next| self.agrees(next));
-        Ok(match (next, self.from) {
+        let timed = match (next, self.from) {
             (Err(refusal), _) => (Err(refusal.into()), now),
             (Ok(Next::Known(record)), None) => {
                 (Ok(Recorded { record: *record, replay: usage::Replay::ByEvent, balance: None }), now)
@@ -307,8 +308,9 @@ impl UsageCommand {
                 let record = unit.recording()?.add(*draft);
                 (Ok(Recorded { record, replay: usage::Replay::First, balance: None }), now)
             }
-            (Ok(Next::New(draft)), Some(from)) => self.charge(actor, from, *draft, unit)?,
-        })
+            (Ok(Next::New(draft)), Some(from)) => return self.charge(actor, from, *draft, unit),
+        };
+        Ok((timed, self.nonce))
     }
 
     /// The event, priced. An unknown charge is refused.
@@ -356,36 +358,47 @@ impl UsageCommand {
         from: Payer,
         draft: Draft,
         unit: &mut UnitOfWork<'_>,
-    ) -> Result<Timed<Recorded, MeterRefusal>, DbError> {
+    ) -> Result<(Timed<Recorded, MeterRefusal>, Uuid), DbError> {
         let command = |action| self.command(actor, action);
         let (charged, at) = charge(draft, from, command, unit)?;
         Ok(match charged {
-            Err(refusal) => (Err(refusal.into()), at),
-            Ok((draft, balance)) => {
+            Err(refusal) => ((Err(refusal.into()), at), self.nonce),
+            Ok(Charged { draft, balance, transaction_id }) => {
                 let record = unit.recording()?.add(draft);
-                (Ok(Recorded { record, replay: usage::Replay::First, balance: Some(balance) }), at)
+                let recorded = Recorded { record, replay: usage::Replay::First, balance: Some(balance) };
+                ((Ok(recorded), at), transaction_id)
             }
         })
     }
 }
 
-/// Charges a record that is not added yet, and answers it with its charge and the balance after it.
+/// A record that is charged but not added yet.
+pub(super) struct Charged {
+    pub draft: Draft,
+    /// The balance after it.
+    balance: Balance,
+    /// The transaction of the charge, also where it charged nothing.
+    transaction_id: Uuid,
+}
+
+/// Charges a record that is not added yet.
 pub(super) fn charge(
     draft: Draft,
     from: Payer,
     command: impl FnOnce(Action) -> Command,
     unit: &mut UnitOfWork<'_>,
-) -> Result<Timed<(Draft, Balance), Refusal>, DbError> {
+) -> Result<Timed<Charged, Refusal>, DbError> {
     let (amount, usage_record_id) = (draft.record().credits_charged, draft.record().id);
     let command = command(Action::Meter(UsageCharge { amount, from, usage_record_id }));
-    let transaction_id = command.transaction_id;
     let preview = unit.ledger()?.apply(Cow::Owned(command))?;
     let charged = |effect: &Effect| {
+        let transaction_id = effect.transaction_id;
         let draft = match effect.entry_seq() {
             Some(seq) => draft.charged(Charge { transaction_id, seq }),
             None => draft,
         };
-        (draft.uncollected(effect.uncollected), effect.balance)
+        let draft = draft.uncollected(effect.uncollected);
+        Charged { draft, balance: effect.balance, transaction_id }
     };
     Ok((preview.result.as_ref().map(charged).map_err(Clone::clone), preview.at))
 }
@@ -432,8 +445,8 @@ impl RecordedEffect {
 
 /// The answer to be stored; `None` for a refusal that is not remembered.
 fn stored_answer(
-    command: &UsageCommand,
     (result, at): &Timed<Recorded, MeterRefusal>,
+    transaction_id: Uuid,
 ) -> Result<Option<NewAnswer>, DbError> {
     match result {
         Err(refusal) if !refusal.is_remembered() => Ok(None),
@@ -441,7 +454,6 @@ fn stored_answer(
         Ok(Recorded { record, replay, balance }) => {
             let is_known = *replay == usage::Replay::ByEvent;
             let entry_seq = record.charge.filter(|_| !is_known).map(|charge| charge.seq);
-            let transaction_id = command.transaction_id;
             let link = Link { transaction_id, usage_record_id: Some(record.id) };
             let effect = RecordedEffect::new(*balance, record.credits_uncollected, is_known);
             answers::applied(*at, entry_seq, link, &effect).map(Some)

@@ -48,7 +48,7 @@ pub async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
         user_id: user_id.clone(),
         actor: call.principal()?.actor(),
         caller: call.principal()?.class_for(&user_id),
-        transaction_id: call.app.ids.uuid(),
+        nonce: call.app.ids.uuid(),
         description: order.description,
         metadata: order.metadata,
         action: order.action,

@@ -55,7 +55,7 @@ async fn book_due(call: &Call, user_id: &UserId) {
         actor: Actor::System,
         caller: CallerClass::Service,
         // Due items bring transaction ids of their own.
-        transaction_id: Uuid::nil(),
+        nonce: Uuid::nil(),
         description: None,
         metadata: FreeForm::empty(),
         action: Action::ApplyDue,

@@ -90,8 +90,8 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         replacement,
         actor: call.principal()?.actor(),
         caller,
-        refund_id: call.app.ids.uuid(),
-        charge_id: call.app.ids.uuid(),
+        refund_nonce: call.app.ids.uuid(),
+        charge_nonce: call.app.ids.uuid(),
         idempotency: key.clone(),
     };
     let outcome = call.app.writes.correct(&call.app.pool, correct).await.map_err(|error| match error {

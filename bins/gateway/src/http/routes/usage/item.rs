@@ -135,7 +135,7 @@ pub fn metered(
     record: RecordUsage,
     user_id: UserId,
     principal: &Principal,
-    transaction_id: Uuid,
+    nonce: Uuid,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<UsageCommand, ApiError> {
     let from = match (record.charge, &record.hold_id) {
@@ -147,7 +147,7 @@ pub fn metered(
     };
     let caller = principal.class_for(&user_id);
     let input = input(record, user_id, caller);
-    Ok(UsageCommand { input, from, actor: principal.actor(), transaction_id, idempotency })
+    Ok(UsageCommand { input, from, actor: principal.actor(), nonce, idempotency })
 }
 
 /// The usage input of a user, recorded by a caller of this class.
