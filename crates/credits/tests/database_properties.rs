@@ -1,6 +1,12 @@
 //! Random batches on PostgreSQL: the same as one by one, the same as in memory, and the same with a sweeper about.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use credits::{
     Action, Applied, Balance, Command, EntryKind, GrantFilter, GrantView, HoldFilter, HoldView, Outcome,
@@ -30,6 +36,9 @@ use crate::{
 type Batch = (i64, Vec<(usize, Op)>);
 
 const USERS: usize = 3;
+
+/// Number of charges that [`spend_first`] booked by one statement.
+static SPENT: AtomicUsize = AtomicUsize::new(0);
 
 /// The numbers of commands of a case, which no other case has: ids follow from them.
 const NUMBERS: usize = 1_000;
@@ -61,16 +70,18 @@ type Change = Option<(usize, Limits)>;
 #[test]
 fn batches_are_the_same_as_single_commands_and_as_the_core() {
     let runtime = runtime();
-    let (together, alone) = runtime.block_on(async { (database().await, database().await) });
+    let (together, alone, plain) =
+        runtime.block_on(async { (database().await, database().await, database().await) });
     let cases = AtomicUsize::new(0);
     let changes = prop::collection::vec(prop::option::weighted(0.5, (0..USERS, limits())), 8);
     runner(60)
         .run(&(batches(), changes), |(batches, changes)| {
             let case = cases.fetch_add(1, Ordering::Relaxed);
-            runtime.block_on(compare([&together, &alone], case, &batches, &changes));
+            runtime.block_on(compare([&together, &alone, &plain], case, &batches, &changes));
             Ok(())
         })
         .unwrap();
+    assert!(AtomicUsize::load(&SPENT, Ordering::Relaxed) > 20, "hardly any charge was booked by the statement");
 }
 
 /// L7 on PostgreSQL.
@@ -116,14 +127,15 @@ fn commands(
     items.map(command).unzip()
 }
 
-async fn compare([together, alone]: [&TestDb; 2], case: usize, batches: &[Batch], changes: &[Change]) {
+async fn compare(dbs: [&TestDb; 3], case: usize, batches: &[Batch], changes: &[Change]) {
+    let [together, alone, plain] = dbs;
     let (clock, users) = (ManualClock::at(EVENING), users(case));
     let mut names = vec![Names::default(); USERS];
     let mut memory = Expected::default();
     let mut number = case * NUMBERS;
     for user in &users {
         let opening = generator::command(user, &Names::default(), number, clock.now(), &Op::Open(70));
-        for db in [together, alone] {
+        for db in dbs {
             execute(db.pool(), &clock, std::slice::from_ref(&opening)).await;
         }
         memory.answer(&clock, &opening);
@@ -132,7 +144,7 @@ async fn compare([together, alone]: [&TestDb; 2], case: usize, batches: &[Batch]
     for (batch, change) in batches.iter().zip(changes) {
         if let Some((user, limits)) = change {
             let new = new_budgets(limits);
-            for db in [together, alone] {
+            for db in dbs {
                 set(db.pool(), &users[*user], &new).await.unwrap();
             }
             memory.set_budgets(&users[*user], &new);
@@ -146,12 +158,49 @@ async fn compare([together, alone]: [&TestDb; 2], case: usize, batches: &[Batch]
         let batched = execute(together.pool(), &clock, &commands).await;
         assert_eq!(words(&batched.outcomes), words(&one_by_one));
         assert_eq!(words(&batched.outcomes), in_memory);
+        assert_eq!(words(&spend_first(plain, &clock, &commands).await), in_memory);
         number += batch.1.len();
     }
     assert_eq!(stored(together, &users).await, stored(alone, &users).await);
+    assert_eq!(stored(together, &users).await, stored(plain, &users).await);
     for user in &users {
         check_reads(together, &clock, user, memory.states.get(user)).await;
     }
+}
+
+static SPEND: LazyLock<String> = LazyLock::new(|| {
+    credits::spend_text(credits::Guards {
+        edition: "'00000000-0000-0000-0000-000000000000'::uuid",
+        may_act: "false",
+    })
+});
+
+/// Runs a batch with what one statement can book of it first.
+async fn spend_first(db: &TestDb, clock: &ManualClock, commands: &[Command]) -> Vec<Outcome> {
+    let is_plain = |command: &Command| credits::PlainCharge::new(command, false).is_some();
+    let apart = |command: &&Command| {
+        let own = commands.iter().filter(|other| other.user_id == command.user_id);
+        own.clone().all(is_plain)
+    };
+    let (plain, mut rest): (Vec<&Command>, Vec<&Command>) = commands.iter().partition(apart);
+    let charges: Vec<_> =
+        plain.iter().filter_map(|command| credits::PlainCharge::new(command, false)).collect();
+    let conn = db.pool().get().await.unwrap();
+    let spent = credits::spend(&conn, clock, &SPEND, Uuid::nil(), &charges).await.unwrap();
+    drop(conn);
+    let mut outcomes = BTreeMap::new();
+    for (command, outcome) in plain.into_iter().zip(spent) {
+        match outcome {
+            Some(outcome) => drop(outcomes.insert(command.nonce, outcome)),
+            None => rest.push(command),
+        }
+    }
+    SPENT.fetch_add(outcomes.len(), Ordering::Relaxed);
+    let rest: Vec<Command> = rest.into_iter().cloned().collect();
+    for (command, outcome) in rest.iter().zip(answers(db.pool(), clock, &rest).await) {
+        outcomes.insert(command.nonce, outcome);
+    }
+    commands.iter().map(|command| outcomes.remove(&command.nonce).unwrap()).collect()
 }
 
 async fn compare_swept(

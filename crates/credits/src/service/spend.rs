@@ -6,6 +6,7 @@ use kernel::{Clock, Credits, UserId};
 use pg::{DbError, PgConnection};
 use uuid::Uuid;
 
+use super::inconsistent;
 use crate::{
     core,
     model::{Action, Applied, Balance, Command, Entry, EntryKind, Outcome},
@@ -29,7 +30,8 @@ impl<'a> PlainCharge<'a> {
             | Action::ConsumeUncollected { amount, usage_record_id } => (amount, usage_record_id),
             _ => return None,
         };
-        Some(Self { charge: Charge { command, amount, usage_record_id }, acts })
+        let unplaced_id = core::transaction_id(0, command.nonce).ok()?;
+        Some(Self { charge: Charge { command, amount, usage_record_id, unplaced_id }, acts })
     }
 }
 
@@ -106,9 +108,13 @@ fn outcomes_of(payer: &Payer<'_>, booked: Vec<Option<Spent>>) -> Result<Vec<Outc
         let balance_before = balance_after.checked_add(charge.amount).ok_or_else(|| wrong("too many"))?;
         after = Some((balance_before, seq.saturating_sub(1)));
         let command = charge.command;
+        let transaction_id = core::transaction_id(seq, command.nonce).map_err(inconsistent)?;
+        if transaction_id != spent.transaction_id {
+            return Err(wrong("their transactions have other ids"));
+        }
         let entry = Entry {
             id: spent.id,
-            transaction_id: command.transaction_id,
+            transaction_id,
             user_id: payer.user_id.clone(),
             seq,
             kind: EntryKind::Consume,

@@ -48,6 +48,8 @@ pub struct Charge<'a> {
     pub amount: Credits,
     /// Its note of a usage record.
     pub usage_record_id: Option<i64>,
+    /// Its transaction id, but for the place.
+    pub unplaced_id: Uuid,
 }
 
 /// A charge that was booked, with its account after all charges of the statement.
@@ -57,6 +59,8 @@ pub struct Spent {
     pub place: i64,
     /// The documented id of the entry.
     pub id: i64,
+    /// Its transaction id.
+    pub transaction_id: Uuid,
     /// Its metadata as the database keeps them.
     pub metadata: FreeForm,
     /// The account.
@@ -72,7 +76,7 @@ pub struct Spent {
 }
 
 pg::read_columns! {
-    Spent: { place, id, metadata, head_remaining, next_due_at, entry_seq, as_of } made |row| {
+    Spent: { place, id, transaction_id, metadata, head_remaining, next_due_at, entry_seq, as_of } made |row| {
         balance: Balance {
             posted: pg::columns::get(row, "posted")?,
             held: pg::columns::get(row, "held")?,
@@ -95,7 +99,7 @@ pg::written_columns! {
     ChargeRow = (charge, before): (Charge<'a>, i64) {
         amount: BigInt = charge.amount.micro(),
         before: BigInt = before,
-        transaction_id: SqlUuid = charge.command.transaction_id,
+        unplaced_id: SqlUuid = charge.unplaced_id,
         usage_record_id: Nullable<BigInt> = charge.usage_record_id,
         description: Nullable<Text> = charge.command.description.as_deref(),
         metadata: Nullable<Jsonb> = Json::unless_empty(&charge.command.metadata),
@@ -132,22 +136,25 @@ WITH instant AS MATERIALIZED (
     RETURNING old.user_id, old.posted, old.held, old.lifetime_granted, old.head_grant_id, old.head_remaining,
         old.next_due_at, old.entry_seq, old.as_of, new.total, new.first, new.count
 ), charges AS MATERIALIZED (
-    SELECT placed.*, nextval('credits.entries_id_seq') AS id,
+    SELECT placed.*, entry_seq - count + 1 + place - first AS seq, nextval('credits.entries_id_seq') AS id,
         {charge}
     FROM (SELECT accounts.*, generate_series(first, first + count - 1) AS place FROM accounts) AS placed
+), named AS MATERIALIZED (
+    SELECT charges.*, (lpad(to_hex(seq), 12, '0') || substr(encode(uuid_send(unplaced_id), 'hex'), 13))::uuid AS transaction_id
+    FROM charges
 ), entries AS (
     INSERT INTO credits.entries (id, user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after,
         usage_record_id, grant_id, metered, description, metadata, actor, created_at, booked_at)
     OVERRIDING SYSTEM VALUE
-    SELECT id, user_id, entry_seq - count + 1 + place - first, transaction_id, 'consume', amount,
+    SELECT id, user_id, seq, transaction_id, 'consume', amount,
         posted + total - before, posted + total - before - amount, held,
         usage_record_id, head_grant_id, false, description, metadata, actor, as_of, as_of
-    FROM charges
+    FROM named
     RETURNING 1
 )
-SELECT place, id, metadata, posted, held, lifetime_granted, head_remaining, next_due_at, entry_seq, as_of,
-    1 / ((SELECT count(*) FROM entries) = (SELECT count(*) FROM charges))::integer AS complete
-FROM charges"
+SELECT place, id, transaction_id, metadata, posted, held, lifetime_granted, head_remaining, next_due_at, entry_seq, as_of,
+    1 / ((SELECT count(*) FROM entries) = (SELECT count(*) FROM named))::integer AS complete
+FROM named"
     )
 }
 
