@@ -14,8 +14,8 @@ use std::{
 
 use actix_web::{
     HttpMessage, HttpRequest,
+    dev::Payload,
     http::header::{self, HeaderValue},
-    web::Payload,
 };
 use futures_util::StreamExt as _;
 use kernel::{Clock, Detail, Principal};

@@ -28,6 +28,7 @@ pub mod openapi;
 pub mod packed;
 pub mod pages;
 mod passage;
+mod places;
 pub mod rate_limit;
 pub mod read_slots;
 mod refusal;
@@ -39,6 +40,7 @@ pub mod service;
 pub mod settings;
 mod stream_end;
 pub mod traffic;
+mod tree;
 mod watched;
 pub mod wire;
 

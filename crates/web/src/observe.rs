@@ -42,7 +42,6 @@ pub async fn observe<S: Service>(
     let route = Rc::new(Cell::new(None));
     request.extensions_mut().insert(Trace { id: id.clone(), route: Rc::clone(&route) });
     let mut passage = Passage::begin(request.method(), id.clone());
-    // No handle to the request may be kept here: routing needs it alone.
     let mut response = match next.call(request).await {
         Ok(response) => documented(&*app, response.map_into_boxed_body()),
         Err(error) => {
