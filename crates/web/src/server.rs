@@ -20,13 +20,17 @@ use actix_service::{
 use actix_web::{
     App as ActixApp,
     body::BoxBody,
-    dev::{AppConfig, ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderName},
-    middleware::{Compress, from_fn},
+    dev::{AppConfig, RequestHead, ServiceRequest, ServiceResponse},
+    http::{
+        Method,
+        header::{self, HeaderName},
+    },
+    middleware::from_fn,
 };
 use tokio::net::TcpStream;
 
 use super::{
+    compress::{accepts_encodings, compress},
     connection::{Connection, HEAD_MAX, LINGER, client_error},
     connections::{Connections, LEAVING_MAX},
     expect::expectations,
@@ -35,6 +39,7 @@ use super::{
     observe::observe,
     places::Places,
     route::Route,
+    selective::Selective,
     service::Service,
     settings::{Cors as CorsSettings, CorsOrigins},
 };
@@ -119,8 +124,8 @@ fn application<S: Service>(
         .app_data(Arc::clone(routes))
         // The library's own router would try one path after the other.
         .default_service(fn_service(answer))
-        .wrap(Compress::default())
-        .wrap(cors(&app.settings().cors))
+        .wrap(Selective::new(from_fn(compress), accepts_encodings))
+        .wrap(Selective::new(cors(&app.settings().cors), may_be_cross_origin))
         .wrap(from_fn(move |request, next| observe(Arc::clone(&outer), request, next)))
         .wrap(from_fn(keep_alive));
     let application =
@@ -179,6 +184,11 @@ fn ended_badly(error: &DispatchError) {
     client_error(kind);
 }
 
+/// Returns true if a request comes from a page, or asks for one what it may send.
+fn may_be_cross_origin(request: &RequestHead) -> bool {
+    request.method == Method::OPTIONS || request.headers.contains_key(header::ORIGIN)
+}
+
 /// Cross-origin rules (HTTP contract 1.13).
 fn cors(settings: &CorsSettings) -> Cors {
     let name = HeaderName::from_static;
@@ -203,6 +213,8 @@ fn cors(settings: &CorsSettings) -> Cors {
             name("ratelimit-policy"),
             header::CONTENT_DISPOSITION,
         ])
+        // `observe` adds the header to every answer.
+        .disable_vary_header()
         .max_age(600);
     cors = match &settings.origins {
         CorsOrigins::Any => cors.allow_any_origin(),
