@@ -116,10 +116,13 @@ impl Findings {
     /// # Errors
     /// Why no request should be sent here, whatever a probe says.
     fn judge(&self) -> Result<Option<Readiness>, String> {
-        let health = (self.health)();
-        match health.iter().find_map(|queue| fault(queue, Instant::now())) {
+        let (health, now) = ((self.health)(), Instant::now());
+        match health.iter().find_map(|queue| fault(queue, now)) {
             Some(fault) => Err(fault),
-            None => Ok(self.last().filter(|(at, _)| at.elapsed() < FRESH_FOR).map(|(_, last)| last)),
+            None => Ok(self
+                .last()
+                .filter(|(at, _)| now.saturating_duration_since(*at) < FRESH_FOR)
+                .map(|(_, last)| last)),
         }
     }
 
