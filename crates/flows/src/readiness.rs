@@ -1,9 +1,13 @@
 //! Readiness for requests: the database takes writes, the schema is this version's, and no queue is stuck.
 //!
 //! Guarantees an answer within [`ANSWER_MAX`], also while every connection hangs, and no more than one probe at a time
-//! and a second, however many ask.
+//! and a second, however many ask. While the result of a probe holds, callers find it on their own thread.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use pg::{
     DbError, Pool, QueueHealth,
@@ -41,8 +45,17 @@ pub struct Readiness {
 }
 
 /// Finds out on demand. Cheap to clone; usable from any runtime.
-#[derive(Debug, Clone)]
-pub struct ReadinessProbe(mpsc::Sender<oneshot::Sender<Readiness>>);
+#[derive(Clone)]
+pub struct ReadinessProbe {
+    ask: mpsc::Sender<oneshot::Sender<Readiness>>,
+    findings: Arc<Findings>,
+}
+
+/// The state of the queues, and the result of the last probe.
+struct Findings {
+    health: Box<dyn Fn() -> [QueueHealth; 4] + Send + Sync>,
+    last: Mutex<Option<(Instant, Readiness)>>,
+}
 
 /// The queues whose health counts.
 #[derive(Debug, Clone)]
@@ -67,17 +80,21 @@ impl ReadinessProbe {
         Self::judging(pool, health)
     }
 
-    fn judging(pool: Pool, health: impl Fn() -> [QueueHealth; 4] + Send + 'static) -> Self {
+    fn judging(pool: Pool, health: impl Fn() -> [QueueHealth; 4] + Send + Sync + 'static) -> Self {
         let (ask, asked) = mpsc::channel(CALLERS_MAX);
-        let prober = Prober { pool, health, last: None, last_page: None, told: None };
+        let findings = Arc::new(Findings { health: Box::new(health), last: Mutex::default() });
+        let prober = Prober { pool, findings: Arc::clone(&findings), last_page: None, told: None };
         tokio::spawn(prober.serve(asked));
-        Self(ask)
+        Self { ask, findings }
     }
 
     /// Returns true if requests should be sent here, as of a second ago at most.
     pub async fn ask(&self) -> Readiness {
+        if let Some(readiness) = self.findings.judge().ok().flatten() {
+            return readiness;
+        }
         let (caller, answer) = oneshot::channel();
-        if self.0.try_send(caller).is_err() {
+        if self.ask.try_send(caller).is_err() {
             return Readiness::default();
         }
         match tokio::time::timeout(ANSWER_MAX, answer).await {
@@ -87,17 +104,43 @@ impl ReadinessProbe {
     }
 }
 
-struct Prober<H> {
+impl fmt::Debug for ReadinessProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReadinessProbe")
+    }
+}
+
+impl Findings {
+    /// The result of the last probe, while it holds.
+    ///
+    /// # Errors
+    /// Why no request should be sent here, whatever a probe says.
+    fn judge(&self) -> Result<Option<Readiness>, String> {
+        let (health, now) = ((self.health)(), Instant::now());
+        match health.iter().find_map(|queue| fault(queue, now)) {
+            Some(fault) => Err(fault),
+            None => Ok(self
+                .last()
+                .filter(|(at, _)| now.saturating_duration_since(*at) < FRESH_FOR)
+                .map(|(_, last)| last)),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, Readiness)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Prober {
     pool: Pool,
-    health: H,
-    last: Option<(Instant, Readiness)>,
+    findings: Arc<Findings>,
     /// When the last probe that needed room on the disk succeeded.
     last_page: Option<Instant>,
     /// Last value in the log.
     told: Option<bool>,
 }
 
-impl<H: Fn() -> [QueueHealth; 4] + Send + 'static> Prober<H> {
+impl Prober {
     async fn serve(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Readiness>>) {
         let mut callers = Vec::new();
         while asked.recv_many(&mut callers, CALLERS_MAX).await > 0 {
@@ -111,17 +154,16 @@ impl<H: Fn() -> [QueueHealth; 4] + Send + 'static> Prober<H> {
     }
 
     async fn find_out(&mut self) -> Readiness {
-        let health = (self.health)();
-        if let Some(fault) = health.iter().find_map(|queue| fault(queue, Instant::now())) {
-            let migrations = self.last.is_some_and(|(_, last)| last.migrations);
-            self.tell(Err(fault));
-            return Readiness { database: false, migrations };
+        match self.findings.judge() {
+            Err(fault) => {
+                let migrations = self.findings.last().is_some_and(|(_, last)| last.migrations);
+                self.tell(Err(fault));
+                return Readiness { database: false, migrations };
+            }
+            Ok(Some(last)) => return last,
+            Ok(None) => {}
         }
-        if let Some((at, last)) = self.last
-            && at.elapsed() < FRESH_FOR
-        {
-            return last;
-        }
+        let health = (self.findings.health)();
         let failed_at = health.iter().filter_map(|queue| queue.failed_at).max();
         let depth = match self.last_page {
             Some(page) if page.elapsed() < PAGE_EVERY && failed_at.is_none_or(|failed| failed < page) => {
@@ -147,7 +189,7 @@ impl<H: Fn() -> [QueueHealth; 4] + Send + 'static> Prober<H> {
             Ok(false) => Err("a migration is missing".to_owned()),
             Err(why) => Err(why),
         });
-        self.last = Some((Instant::now(), readiness));
+        *self.findings.last() = Some((Instant::now(), readiness));
         readiness
     }
 
@@ -183,6 +225,9 @@ fn fault(queue: &QueueHealth, now: Instant) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::FutureExt as _;
     use pg::PoolSettings;
     use tokio::net::TcpListener;
 
@@ -215,5 +260,30 @@ mod tests {
         let asked = async { (probe.ask().await, probe.ask().await) };
         let answers = tokio::time::timeout(Duration::from_secs(60), asked).await;
         assert_eq!(answers, Ok((Readiness::default(), Readiness::default())));
+    }
+
+    /// Nothing runs beside the caller on this runtime, so only what they find themselves is there at once.
+    #[tokio::test]
+    async fn callers_find_what_holds_themselves_and_faults_at_once() {
+        let is_stuck = Arc::new(AtomicBool::new(false));
+        let stuck = Arc::clone(&is_stuck);
+        let health = move || {
+            let stuck_for = if stuck.load(Ordering::Relaxed) { STUCK_AFTER } else { Duration::ZERO };
+            [FINE, FINE, FINE, QueueHealth { stuck_for, ..FINE }]
+        };
+        let settings = PoolSettings::new("postgresql://app@127.0.0.1:1/app".to_owned());
+        let probe = ReadinessProbe::judging(Pool::new(&settings).unwrap(), health);
+        let ready = Readiness { database: true, migrations: true };
+        let at_once = || probe.ask().now_or_never();
+        assert_eq!(at_once(), None, "nothing is known yet");
+        *probe.findings.last() = Some((Instant::now(), ready));
+        assert_eq!(at_once(), Some(ready));
+        is_stuck.store(true, Ordering::Relaxed);
+        assert_eq!(at_once(), None);
+        assert_eq!(probe.ask().await, Readiness { database: false, migrations: true });
+        is_stuck.store(false, Ordering::Relaxed);
+        *probe.findings.last() = Instant::now().checked_sub(FRESH_FOR).map(|at| (at, ready));
+        assert_eq!(at_once(), None, "it does not hold any more");
+        assert_eq!(probe.ask().await, Readiness::default());
     }
 }

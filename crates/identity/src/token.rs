@@ -10,6 +10,7 @@ mod dev_token;
 mod error;
 mod issuer;
 mod jwks;
+mod memory;
 mod verifier;
 
 pub use algorithm::Algorithm;

@@ -14,8 +14,8 @@ use std::{
 
 use actix_web::{
     HttpMessage, HttpRequest,
+    dev::Payload,
     http::header::{self, HeaderValue},
-    web::Payload,
 };
 use futures_util::StreamExt as _;
 use kernel::{Clock, Detail, Principal};
@@ -87,7 +87,7 @@ struct Held {
 #[derive(Debug)]
 pub struct Share {
     held: Arc<Held>,
-    caller: String,
+    caller: Option<Principal>,
     bytes: u64,
     /// Number of of them are counted for the caller.
     of_caller: u64,
@@ -165,12 +165,7 @@ impl Bodies {
     }
 
     fn share(&self, caller: Option<&Principal>) -> Share {
-        let caller = match caller {
-            Some(Principal::User(id) | Principal::AdminUser(id)) => format!("user {id}"),
-            Some(Principal::Key { name, .. }) => format!("key {name}"),
-            None => "anonymous".to_owned(),
-        };
-        Share { held: Arc::clone(&self.held), caller, bytes: 0, of_caller: 0 }
+        Share { held: Arc::clone(&self.held), caller: caller.cloned(), bytes: 0, of_caller: 0 }
     }
 }
 
@@ -199,13 +194,22 @@ impl Share {
         let more = self.bytes.saturating_sub(self.of_caller);
         self.of_caller = self.bytes;
         let mut callers = self.held.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_caller = callers.entry(self.caller.clone()).or_default();
+        let of_caller = callers.entry(self.caller_name()).or_default();
         *of_caller = of_caller.saturating_add(more);
         if *of_caller > self.held.caller_max {
             metrics::counter!("http_bodies_refused_total", "reason" => "caller").increment(1);
             return Err(rate_limited(self.held.caller_max, RETRY_AFTER_SECONDS, RETRY_AFTER_SECONDS));
         }
         Ok(())
+    }
+
+    /// The caller as the bytes of large bodies are counted by.
+    fn caller_name(&self) -> String {
+        match &self.caller {
+            Some(Principal::User(id) | Principal::AdminUser(id)) => format!("user {id}"),
+            Some(Principal::Key { name, .. }) => format!("key {name}"),
+            None => "anonymous".to_owned(),
+        }
     }
 }
 
@@ -216,10 +220,11 @@ impl Drop for Share {
             return;
         }
         let mut callers = self.held.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_caller) = callers.get_mut(&self.caller) {
+        let caller = self.caller_name();
+        if let Some(of_caller) = callers.get_mut(&caller) {
             *of_caller = of_caller.saturating_sub(self.of_caller);
             if *of_caller == 0 {
-                callers.remove(&self.caller);
+                callers.remove(&caller);
             }
         }
     }

@@ -16,7 +16,9 @@ use super::{
     fields::{Fields, input::Input},
     language::{Language, Text},
     reply::Reply,
+    request_id::route_of,
     service::Service,
+    tree::parameter,
     wire::Timestamp,
 };
 
@@ -206,12 +208,14 @@ pub struct Envelope<'a, T> {
     pub data: T,
 }
 
-/// A path parameter, decoded.
+/// A path parameter, decoded; empty if the route of the request has none of this name.
 ///
 /// actix decodes the path except for escapes of `%`, `/` and `+`, so what is left is decoded here, once.
 #[must_use]
 pub fn path_parameter(request: &HttpRequest, name: &str) -> String {
-    percent_decode_str(request.match_info().query(name)).decode_utf8_lossy().into_owned()
+    let path = request.match_info().as_str();
+    let text = route_of(request).and_then(|route| parameter(route, path, name)).unwrap_or_default();
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// The text "Retrieved {n} {things}" in both languages (HTTP contract 1.7).

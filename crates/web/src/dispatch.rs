@@ -17,14 +17,13 @@ use super::{
     rate_limit::Level,
     refusal::{language_of, refuse},
     reply::Reply,
-    request_id::routed,
     route::Route,
     service::{AccessRule as _, Service},
 };
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
+    dev::Payload,
     http::header::{self, HeaderValue},
-    web::Payload,
 };
 
 /// A route, with what is found out about it once.
@@ -57,7 +56,6 @@ pub async fn dispatch<S: Service>(
     payload: Payload,
 ) -> HttpResponse {
     let route = endpoint.route;
-    routed(&request, route.path);
     let language = language_of(&*app, &request);
     let limit = app.settings().request_timeout;
     let progress = Rc::new(Progress::default());

@@ -9,7 +9,7 @@ use actix_web::{
     error::InternalError,
     http::{
         StatusCode,
-        header::{self, HeaderValue},
+        header::{self, HeaderMap, HeaderValue},
     },
     middleware::Next,
 };
@@ -42,7 +42,6 @@ pub async fn observe<S: Service>(
     let route = Rc::new(Cell::new(None));
     request.extensions_mut().insert(Trace { id: id.clone(), route: Rc::clone(&route) });
     let mut passage = Passage::begin(request.method(), id.clone());
-    // No handle to the request may be kept here: routing needs it alone.
     let mut response = match next.call(request).await {
         Ok(response) => documented(&*app, response.map_into_boxed_body()),
         Err(error) => {
@@ -59,6 +58,7 @@ pub async fn observe<S: Service>(
         headers.insert(X_REQUEST_ID, value);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    vary_by_origin(headers);
     let answer = Answer {
         id,
         method: method_label(response.request().method()),
@@ -93,7 +93,28 @@ fn undocumented<S: Service>(app: &S, id: &RequestId, error: &Error) -> Error {
     if let Some(value) = id.header() {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
+    vary_by_origin(response.headers_mut());
     InternalError::from_response("refused", response).into()
+}
+
+/// Keeps caches from answering one origin with what was made for another. An answer without an `Origin` varies, too (Fetch
+/// standard, CORS protocol and HTTP caches).
+fn vary_by_origin(headers: &mut HeaderMap) {
+    const ORIGIN: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+    const LANGUAGE_AND_ORIGIN: HeaderValue = HeaderValue::from_static(
+        "Accept-Language, Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+    );
+    let mut before: Vec<&str> =
+        headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).collect();
+    let value = match before[..] {
+        // What nearly every answer has.
+        ["Accept-Language"] => LANGUAGE_AND_ORIGIN,
+        _ => {
+            before.push(ORIGIN);
+            HeaderValue::from_str(&before.join(", ")).unwrap_or(HeaderValue::from_static("*"))
+        }
+    };
+    headers.insert(header::VARY, value);
 }
 
 /// Errors of the framework and of middleware come as plain text; here they become the documented body.

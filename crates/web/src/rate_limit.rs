@@ -123,8 +123,13 @@ impl Buckets {
         let now = state.advance(now, self.policy.window());
         let full_at = state.full_at.get(caller).copied();
         let after = self.after(full_at, amount, now)?;
-        state.full_at.insert(caller.to_owned(), after);
-        state.sweep(now, self.policy.window());
+        match state.full_at.get_mut(caller) {
+            Some(full_at) => *full_at = after,
+            None => {
+                state.full_at.insert(caller.to_owned(), after);
+                state.sweep(now, self.policy.window());
+            }
+        }
         drop(state);
         Ok(self.level(after, now))
     }

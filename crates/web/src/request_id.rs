@@ -30,6 +30,11 @@ pub fn routed(request: &HttpRequest, path: &'static str) {
     }
 }
 
+/// The path of the route table that answers the request; none outside of [`observe`](super::observe).
+pub fn route_of(request: &HttpRequest) -> Option<&'static str> {
+    request.extensions().get::<Trace>().and_then(|trace| trace.route.get())
+}
+
 impl RequestId {
     /// A new id.
     pub(super) fn new(id: &str) -> Self {

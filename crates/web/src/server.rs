@@ -18,33 +18,28 @@ use actix_service::{
     map_config,
 };
 use actix_web::{
-    App as ActixApp, HttpRequest,
+    App as ActixApp,
     body::BoxBody,
-    dev::{AppConfig, ServiceResponse},
-    guard::{self, Guard},
+    dev::{AppConfig, RequestHead, ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{self, HeaderName, HeaderValue},
+        header::{self, HeaderName},
     },
-    middleware::{Compress, from_fn},
-    web,
+    middleware::from_fn,
 };
 use tokio::net::TcpStream;
 
 use super::{
-    catalogue,
+    compress::{accepts_encodings, compress},
     connection::{Connection, HEAD_MAX, LINGER, client_error},
     connections::{Connections, LEAVING_MAX},
-    dispatch::{Endpoint, dispatch},
-    error::ApiError,
     expect::expectations,
     keep_alive::keep_alive,
     listener::prepare,
-    local_caller::is_on_this_machine,
     observe::observe,
-    refusal::{UNROUTED, language_of, refuse},
-    request_id::routed,
+    places::Places,
     route::Route,
+    selective::Selective,
     service::Service,
     settings::{Cors as CorsSettings, CorsOrigins},
 };
@@ -116,13 +111,23 @@ fn application<S: Service>(
     Error = actix_http::Response<BoxBody>,
     InitError = (),
 > + use<S> {
-    let (outer, inner, routes) = (Arc::clone(app), Arc::clone(app), Arc::clone(routes));
+    let (outer, places) = (Arc::clone(app), Rc::new(Places::new(Arc::clone(app), routes)));
+    let answer = move |request: ServiceRequest| {
+        let places = Rc::clone(&places);
+        async move {
+            let (request, payload) = request.into_parts();
+            let response = places.answer(request.clone(), payload).await;
+            Ok(ServiceResponse::new(request, response))
+        }
+    };
     let application = ActixApp::new()
-        .wrap(Compress::default())
-        .wrap(cors(&app.settings().cors))
+        .app_data(Arc::clone(routes))
+        // The library's own router would try one path after the other.
+        .default_service(fn_service(answer))
+        .wrap(Selective::new(from_fn(compress), accepts_encodings))
+        .wrap(Selective::new(cors(&app.settings().cors), may_be_cross_origin))
         .wrap(from_fn(move |request, next| observe(Arc::clone(&outer), request, next)))
-        .wrap(from_fn(keep_alive))
-        .configure(move |services| configure(services, &inner, &routes));
+        .wrap(from_fn(keep_alive));
     let application =
         application.into_factory().map_err(|error: actix_web::Error| error.error_response().into());
     map_config(application, |()| AppConfig::default())
@@ -179,65 +184,9 @@ fn ended_badly(error: &DispatchError) {
     client_error(kind);
 }
 
-/// Puts the route table on actix: one resource a path, 405 with `Allow` for other methods, 404 for other paths.
-fn configure<S: Service>(services: &mut web::ServiceConfig, app: &Arc<S>, table: &Arc<[&'static Route<S>]>) {
-    services.app_data(Arc::clone(table));
-    let mut paths: Vec<&'static str> = table.iter().map(|route| route.path).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    for path in paths {
-        let routes: Vec<&'static Route<S>> =
-            table.iter().copied().filter(|route| route.path == path).collect();
-        services.service(resource(path, &routes, app));
-    }
-    let app = Arc::clone(app);
-    services.default_service(web::to(move |request: HttpRequest| {
-        let error = ApiError::new(&catalogue::NOT_FOUND);
-        let response = refuse(&*app, &request, language_of(&*app, &request), UNROUTED, error);
-        async move { response }
-    }));
-}
-
-fn resource<S: Service>(
-    path: &'static str,
-    routes: &[&'static Route<S>],
-    app: &Arc<S>,
-) -> actix_web::Resource {
-    let mut resource = web::resource(path);
-    for route in routes.iter().copied() {
-        let (app, endpoint) = (Arc::clone(app), Rc::new(Endpoint::new(route)));
-        let handler = move |request: HttpRequest, payload: web::Payload| {
-            dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload)
-        };
-        resource = resource.route(web::route().guard(method_guard(route.method.clone())).to(handler));
-    }
-    if routes.iter().any(|route| app.is_for_this_machine(route.access)) {
-        // A path that is guarded off is answered as one that does not exist.
-        resource = resource.guard(guard::fn_guard(|context| is_on_this_machine(context.head())));
-    }
-    let (allow, app) = (allowed(routes), Arc::clone(app));
-    resource.default_service(web::to(move |request: HttpRequest| {
-        routed(&request, path);
-        let error = ApiError::new(&catalogue::METHOD_NOT_ALLOWED).header(header::ALLOW, allow.clone());
-        let response = refuse(&*app, &request, language_of(&*app, &request), UNROUTED, error);
-        async move { response }
-    }))
-}
-
-/// `HEAD` works wherever `GET` does; the body is left out on the wire.
-fn method_guard(method: Method) -> impl Guard {
-    guard::fn_guard(move |context| {
-        let wanted = &context.head().method;
-        *wanted == method || (*wanted == Method::HEAD && method == Method::GET)
-    })
-}
-
-fn allowed<S: Service>(routes: &[&'static Route<S>]) -> HeaderValue {
-    let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
-    if methods.contains(&"GET") {
-        methods.push("HEAD");
-    }
-    HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static(""))
+/// Returns true if a request comes from a page, or asks for one what it may send.
+fn may_be_cross_origin(request: &RequestHead) -> bool {
+    request.method == Method::OPTIONS || request.headers.contains_key(header::ORIGIN)
 }
 
 /// Cross-origin rules (HTTP contract 1.13).
@@ -264,6 +213,8 @@ fn cors(settings: &CorsSettings) -> Cors {
             name("ratelimit-policy"),
             header::CONTENT_DISPOSITION,
         ])
+        // `observe` adds the header to every answer.
+        .disable_vary_header()
         .max_age(600);
     cors = match &settings.origins {
         CorsOrigins::Any => cors.allow_any_origin(),

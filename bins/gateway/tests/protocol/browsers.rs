@@ -41,6 +41,49 @@ async fn answers_are_compressed_for_who_takes_it() {
 }
 
 #[tokio::test]
+async fn small_answers_are_sent_as_they_are() {
+    let app = TestApp::start().await;
+    let encoding = async |path: &str, accept: &str| {
+        let reply = app.get(path).header("Accept-Encoding", accept).await;
+        (reply.status, reply.header("content-encoding").to_owned(), reply.header("vary").to_lowercase())
+    };
+    let small = app.get("/health").await;
+    assert!(small.text.len() < 1_024, "{}", small.text);
+    for accept in ["gzip, deflate, br", "gzip;q=0.5", "deflate", "identity", "*"] {
+        assert_eq!(encoding("/health", accept).await.1, "", "{accept}");
+        assert_eq!(encoding("/nowhere", accept).await.1, "", "{accept}");
+    }
+    for accept in ["gzip, identity;q=0", "gzip, *;q=0"] {
+        assert_eq!(encoding("/health", accept).await.1, "gzip", "{accept} refuses a plain body");
+    }
+    assert_eq!(encoding("/health", "br, identity;q=0").await.0, 415, "none of what is accepted is offered");
+    let (_, packed, vary) = encoding("/openapi.json", "deflate").await;
+    assert_eq!((packed.as_str(), vary.matches("accept-encoding").count()), ("deflate", 1));
+    assert!(vary.contains("accept-language") && vary.contains("origin"), "{vary}");
+}
+
+#[tokio::test]
+async fn answers_to_others_than_pages_have_no_cross_origin_headers_and_vary_all_the_same() {
+    let app = TestApp::start().await;
+    for path in ["/livez", "/api/v1/users/me", "/nowhere"] {
+        let plain = app.get(path).await;
+        for name in ["allow-origin", "allow-credentials", "expose-headers"] {
+            assert_eq!(plain.header(&format!("access-control-{name}")), "", "{path}");
+        }
+        let cross = app.get(path).header("Origin", "http://localhost:3000").await;
+        assert_eq!(cross.header("access-control-allow-origin"), "http://localhost:3000");
+        assert_eq!(cross.header("vary"), plain.header("vary"));
+        let vary = "Accept-Language, Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+        assert_eq!(plain.header("vary"), vary, "{path}");
+    }
+    // An origin is asked for what it may send, and nobody else.
+    let nobody = app.request("OPTIONS".parse().unwrap(), "/livez");
+    let nobody = nobody.header("Access-Control-Request-Method", "GET").expect(403).await;
+    assert_documented_error(&nobody.text);
+    assert_eq!(app.request("OPTIONS".parse().unwrap(), "/livez").await.status, 405);
+}
+
+#[tokio::test]
 async fn documentation_pages_load_nothing_from_elsewhere() {
     let app = TestApp::start().await;
     for page in ["/docs", "/redoc"] {

@@ -88,8 +88,9 @@ async fn a_panic_and_a_stuck_request_are_answered() {
         let route: &'static Route =
             Box::leak(Box::new(Route { method: method.clone(), ..failing(route.handler) }));
         let endpoint = Rc::new(Endpoint::new(route));
-        let handle =
-            move |request, payload| dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload);
+        let handle = move |request, payload: web::Payload| {
+            dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload.into_inner())
+        };
         let actix = App::new().route("/failing", web::method(method.clone()).to(handle));
         let actix = test::init_service(actix).await;
         let request = test::TestRequest::with_uri("/failing").method(method.clone());
@@ -125,8 +126,9 @@ async fn a_large_body_is_read_on_another_thread() {
         let route: &'static Route =
             Box::leak(Box::new(Route { method: Method::POST, body: BodyRule::Json, ..failing(handler) }));
         let endpoint = Rc::new(Endpoint::new(route));
-        let handle =
-            move |request, payload| dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload);
+        let handle = move |request, payload: web::Payload| {
+            dispatch(Arc::clone(&app), Rc::clone(&endpoint), request, payload.into_inner())
+        };
         let actix = test::init_service(App::new().route("/failing", web::post().to(handle))).await;
         let body = format!("{{}}{}", " ".repeat(size));
         let request = test::TestRequest::post().uri("/failing").set_payload(body);

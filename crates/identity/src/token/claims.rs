@@ -63,8 +63,12 @@ impl Claims {
         self.iss.as_ref().and_then(Value::as_str)
     }
 
-    /// Judges the claims of a token whose signature is right.
-    pub(super) fn check(&self, issuer: &Issuer, now: OffsetDateTime) -> Result<VerifiedToken, TokenError> {
+    /// Judges the claims of a token whose signature is right. Returns the instant before which it is not valid, too.
+    pub(super) fn check(
+        &self,
+        issuer: &Issuer,
+        now: OffsetDateTime,
+    ) -> Result<(VerifiedToken, Option<OffsetDateTime>), TokenError> {
         if !names(self.aud.as_ref(), &issuer.audience) {
             return Err(TokenError::Audience);
         }
@@ -74,22 +78,23 @@ impl Claims {
             return Err(TokenError::Claim("role"));
         }
         let expires_at = instant("exp", self.exp.as_ref())?.ok_or(TokenError::Claim("exp"))?;
-        // At `exp` the token is over (RFC 7519, section 4.1.4), hence "not later" and not "earlier".
-        if expires_at.saturating_add(LEEWAY) <= now {
+        if is_over(expires_at, now) {
             return Err(TokenError::Expired);
         }
-        let starts = [instant("nbf", self.nbf.as_ref())?, instant("iat", self.iat.as_ref())?];
-        if starts.into_iter().flatten().any(|start| start > now.saturating_add(LEEWAY)) {
+        // `None` is less than any instant.
+        let starts_at = instant("nbf", self.nbf.as_ref())?.max(instant("iat", self.iat.as_ref())?);
+        if is_ahead(starts_at, now) {
             return Err(TokenError::NotYetValid);
         }
         let user_id = self.subject().ok_or(TokenError::Claim("sub"))?;
-        Ok(VerifiedToken {
+        let token = VerifiedToken {
             subject: self.subject_kind(&user_id),
             user_id,
             vouched_email: self.vouched_email(issuer.provider).map(str::to_owned),
             expires_at,
             provider: issuer.provider,
-        })
+        };
+        Ok((token, starts_at))
     }
 
     fn subject(&self) -> Option<UserId> {
@@ -115,6 +120,16 @@ impl Claims {
         };
         self.email.as_ref().and_then(Value::as_str).filter(|_| is_vouched)
     }
+}
+
+/// At `exp` the token is over (RFC 7519, section 4.1.4), hence "not later" and not "earlier".
+pub(super) fn is_over(expires_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    expires_at.saturating_add(LEEWAY) <= now
+}
+
+/// Returns true if a token is not valid yet.
+pub(super) fn is_ahead(starts_at: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    starts_at > Some(now.saturating_add(LEEWAY))
 }
 
 /// Returns true if a claim is this text, or a list with it.

@@ -15,6 +15,8 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub(super) struct Compact<'a> {
     pub(super) header: Header,
     pub(super) claims: Claims,
+    /// All of it.
+    pub(super) text: &'a str,
     /// Signed text: the first two parts as they came.
     pub(super) message: &'a str,
     /// The third part, in base64url.
@@ -43,7 +45,7 @@ impl<'a> Compact<'a> {
         if header.has_crit {
             return Err(TokenError::CriticalHeader);
         }
-        Ok(Self { header, claims: json_object(payload)?, message, signature })
+        Ok(Self { header, claims: json_object(payload)?, text: token, message, signature })
     }
 }
 

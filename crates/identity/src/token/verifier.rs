@@ -8,15 +8,22 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 
 use super::{
-    Algorithm, Issuer, IssuerError, JwksTiming, TokenError, VerifiedToken, compact::Compact, jwks::Jwks,
+    Algorithm, Issuer, IssuerError, JwksTiming, TokenError, VerifiedToken,
+    claims::{is_ahead, is_over},
+    compact::Compact,
+    jwks::Jwks,
+    memory::{Keys, Known, Memory},
 };
 
 /// Judges tokens by a fixed table of issuers. Shared by all threads.
 ///
 /// Published keys are fetched by background tasks on the runtime it was started on; they end when it is dropped.
+///
+/// A valid token is remembered, so that its next use costs a digest and a look-up; time and keys are checked each time.
 pub struct Verifier {
     issuers: Vec<KeyedIssuer>,
     clock: Arc<dyn Clock>,
+    memory: Memory,
 }
 
 /// An issuer with its keys made ready.
@@ -46,7 +53,7 @@ impl Verifier {
             .into_iter()
             .map(|rule| KeyedIssuer::start(rule, timing, &clock, runtime))
             .collect::<Result<_, _>>()?;
-        Ok(Self { issuers, clock })
+        Ok(Self { issuers, clock, memory: Memory::default() })
     }
 
     /// Judges a token by the keys at hand. Never waits and does no I/O.
@@ -54,7 +61,10 @@ impl Verifier {
     /// # Errors
     /// [`TokenError`]. [`TokenError::UnknownKey`] and [`TokenError::KeysUnavailable`] may go away when keys are fetched.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
-        self.judge(&Compact::parse(token)?)
+        match self.recall(token) {
+            Some(known) => Ok(known),
+            None => self.judge(&Compact::parse(token)?),
+        }
     }
 
     /// Judges a token; if its key is not known, waits for the issuer's keys to be fetched and judges once more.
@@ -66,26 +76,51 @@ impl Verifier {
     /// # Errors
     /// [`TokenError`].
     pub async fn verify_or_refresh(&self, token: &str) -> Result<VerifiedToken, TokenError> {
+        if let Some(known) = self.recall(token) {
+            return Ok(known);
+        }
         let token = Compact::parse(token)?;
         let first = self.judge(&token);
         let Err(TokenError::UnknownKey | TokenError::KeysUnavailable) = first else {
             return first;
         };
-        let Some(key_set) = self.issuer(&token)?.key_set.as_ref() else {
+        let issuer = self.issuers.get(self.place(&token)?);
+        let Some(key_set) = issuer.and_then(|issuer| issuer.key_set.as_ref()) else {
             return first;
         };
         if key_set.refresh(token.header.kid.as_deref()).await { self.judge(&token) } else { first }
     }
 
-    fn judge(&self, token: &Compact<'_>) -> Result<VerifiedToken, TokenError> {
-        let issuer = self.issuer(token)?;
-        issuer.verify_signature(token)?;
-        token.claims.check(&issuer.rule, self.clock.now())
+    /// The content of a token that was found valid before and still is.
+    fn recall(&self, token: &str) -> Option<VerifiedToken> {
+        self.memory.find(token, |known| {
+            let now = self.clock.now();
+            let keys_are_current =
+                known.keys.is_none_or(|keys| self.edition(keys.issuer) == Some(keys.edition));
+            keys_are_current && !is_over(known.token.expires_at, now) && !is_ahead(known.starts_at, now)
+        })
     }
 
-    fn issuer(&self, token: &Compact<'_>) -> Result<&KeyedIssuer, TokenError> {
+    fn judge(&self, token: &Compact<'_>) -> Result<VerifiedToken, TokenError> {
+        let place = self.place(token)?;
+        let issuer = self.issuers.get(place).ok_or(TokenError::UnknownIssuer)?;
+        let edition = issuer.verify_signature(token)?;
+        let (verified, starts_at) = token.claims.check(&issuer.rule, self.clock.now())?;
+        let keys = edition.map(|edition| Keys { issuer: place, edition });
+        self.memory.keep(token.text, Known { token: verified.clone(), starts_at, keys });
+        Ok(verified)
+    }
+
+    /// The edition of the published keys of an issuer that count now.
+    fn edition(&self, place: usize) -> Option<u64> {
+        let (_, edition) = self.issuers.get(place)?.key_set.as_ref()?.current()?;
+        Some(edition)
+    }
+
+    /// The place of the issuer in the table.
+    fn place(&self, token: &Compact<'_>) -> Result<usize, TokenError> {
         let iss = token.claims.issuer().ok_or(TokenError::UnknownIssuer)?;
-        self.issuers.iter().find(|issuer| issuer.rule.iss == iss).ok_or(TokenError::UnknownIssuer)
+        self.issuers.iter().position(|issuer| issuer.rule.iss == iss).ok_or(TokenError::UnknownIssuer)
     }
 }
 
@@ -115,26 +150,24 @@ impl KeyedIssuer {
         Ok(Self { rule, secrets, key_set })
     }
 
-    /// The algorithm decides which kind of key is looked at, so that no key can ever serve another algorithm.
-    fn verify_signature(&self, token: &Compact<'_>) -> Result<(), TokenError> {
+    /// Returns the edition of the key set if a published key verified the token. The algorithm decides which kind of key is
+    /// looked at, so that no key can ever serve another algorithm.
+    fn verify_signature(&self, token: &Compact<'_>) -> Result<Option<u64>, TokenError> {
         let algorithm = Algorithm::from_name(&token.header.alg).ok_or(TokenError::Algorithm)?;
         if algorithm == Algorithm::Hs256 {
             if self.secrets.is_empty() {
                 return Err(TokenError::Algorithm);
             }
             let is_signed = |secret| algorithm.verifies(secret, token.message, token.signature);
-            return if self.secrets.iter().any(is_signed) { Ok(()) } else { Err(TokenError::Signature) };
+            return if self.secrets.iter().any(is_signed) { Ok(None) } else { Err(TokenError::Signature) };
         }
         let source = self.rule.key_set.as_ref().filter(|source| source.algorithms.contains(&algorithm));
         let (Some(_), Some(key_set)) = (source, &self.key_set) else {
             return Err(TokenError::Algorithm);
         };
-        key_set.current().ok_or(TokenError::KeysUnavailable)?.verify(
-            token.header.kid.as_deref(),
-            algorithm,
-            token.message,
-            token.signature,
-        )
+        let (keys, edition) = key_set.current().ok_or(TokenError::KeysUnavailable)?;
+        keys.verify(token.header.kid.as_deref(), algorithm, token.message, token.signature)?;
+        Ok(Some(edition))
     }
 }
 

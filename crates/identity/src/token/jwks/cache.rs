@@ -90,16 +90,15 @@ struct State {
 struct Fetched {
     keys: Arc<KeySet>,
     at: OffsetDateTime,
+    /// Number of the fetch.
+    edition: u64,
 }
 
 impl State {
     /// The keys that count: old ones serve while fetching fails, but not for ever.
-    fn keys(&self, timing: &JwksTiming, now: OffsetDateTime) -> Option<&Arc<KeySet>> {
-        self.fetched
-            .as_ref()
-            // The absolute distance: after a clock was set back, the age of a set is not known.
-            .filter(|fetched| (now - fetched.at).unsigned_abs() <= timing.keys_count_for)
-            .map(|fetched| &fetched.keys)
+    fn current(&self, timing: &JwksTiming, now: OffsetDateTime) -> Option<&Fetched> {
+        // The absolute distance: after a clock was set back, the age of a set is not known.
+        self.fetched.as_ref().filter(|fetched| (now - fetched.at).unsigned_abs() <= timing.keys_count_for)
     }
 }
 
@@ -121,10 +120,12 @@ impl Jwks {
         Ok(Self { state, timing, clock, task })
     }
 
-    /// The keys at hand; `None` while no fetch ever succeeded, and when the last success is too long ago. Costs a read lock
-    /// and a reference count.
-    pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
-        self.state.borrow().keys(&self.timing, self.clock.now()).cloned()
+    /// The keys at hand, and the number of the fetch that brought them: another one for each set. `None` while no fetch ever
+    /// succeeded, and when the last success is too long ago. Costs a read lock and a reference count.
+    pub(crate) fn current(&self) -> Option<(Arc<KeySet>, u64)> {
+        let state = self.state.borrow();
+        let fetched = state.current(&self.timing, self.clock.now())?;
+        Some((Arc::clone(&fetched.keys), fetched.edition))
     }
 
     /// Waits for the fetch under way, or for one that this call is allowed to cause. Answers whether a fetch has ended, so
@@ -185,15 +186,16 @@ async fn keep_fresh(
         let fetched = fetcher.fetch().await;
         report(provider, &fetched);
         failures = if fetched.is_ok() { 0 } else { failures.saturating_add(1) };
-        let fetched = fetched.ok().map(|keys| Fetched { keys: Arc::new(keys), at: asked_at });
         state.send_modify(|state| {
+            let edition = state.fetches;
+            let fetched = fetched.ok().map(|keys| Fetched { keys: Arc::new(keys), at: asked_at, edition });
             state.fetched = fetched.or_else(|| state.fetched.take());
             state.fetches = state.fetches.wrapping_add(1);
             state.is_fetching = false;
         });
         let pause = {
             let state = state.borrow();
-            let keys = state.keys(&timing, clock.now());
+            let keys = state.current(&timing, clock.now()).map(|fetched| &fetched.keys);
             if keys.is_none() && state.fetched.is_some() {
                 tracing::error!(
                     provider = provider.as_str(),
