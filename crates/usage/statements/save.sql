@@ -22,24 +22,26 @@ WITH claims AS (
     RETURNING 1
 ), sums AS (
     INSERT INTO usage.rollups_15m AS sums (user_id, bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens,
-      completion_tokens, credits_charged, cost_usd)
+      completion_tokens, credits_charged, credits_deducted, cost_usd)
     SELECT * FROM unnest($36::text[], $37::timestamptz[], $38::text[], $39::text[], $40::text[], $41::text[],
       $42::bigint[], $43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[], $47::bigint[],
-      $48::bigint[])
+      $48::bigint[], $49::bigint[])
     ON CONFLICT (user_id, bucket, event_type, model, provider, tool, part) DO UPDATE SET
         records = sums.records + excluded.records, tokens_used = sums.tokens_used + excluded.tokens_used,
         prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = sums.completion_tokens + excluded.completion_tokens,
-        credits_charged = sums.credits_charged + excluded.credits_charged, cost_usd = sums.cost_usd + excluded.cost_usd, added_to = true
+        credits_charged = sums.credits_charged + excluded.credits_charged,
+        credits_deducted = sums.credits_deducted + excluded.credits_deducted, cost_usd = sums.cost_usd + excluded.cost_usd, added_to = true
     RETURNING user_id, bucket, event_type, model, provider, tool, added_to
 ), came AS (
     INSERT INTO usage.presence_deltas (user_id, bucket, event_type, model, provider, tool)
     SELECT user_id, bucket, event_type, model, provider, tool FROM sums WHERE NOT added_to
 ), deltas AS (
     INSERT INTO usage.rollup_deltas (bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens,
-      completion_tokens, credits_charged, cost_usd)
-    SELECT * FROM unnest($49::timestamptz[], $50::text[], $51::text[], $52::text[], $53::text[], $54::bigint[],
-      $55::bigint[], $56::bigint[], $57::bigint[], $58::bigint[], $59::bigint[], $60::bigint[]) RETURNING 1
+      completion_tokens, credits_charged, credits_deducted, cost_usd)
+    SELECT * FROM unnest($50::timestamptz[], $51::text[], $52::text[], $53::text[], $54::text[], $55::bigint[],
+      $56::bigint[], $57::bigint[], $58::bigint[], $59::bigint[], $60::bigint[], $61::bigint[],
+      $62::bigint[]) RETURNING 1
 )
 SELECT (SELECT count(*) FROM claims) AS claims, (SELECT count(*) FROM records) AS records,
        (SELECT count(*) FROM sums) AS sums, (SELECT count(*) FROM deltas) AS deltas

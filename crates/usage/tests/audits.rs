@@ -19,7 +19,7 @@ const BREAKS: [&str; 18] = [
     "UPDATE usage.rollups_15m SET tokens_used = tokens_used + 1 WHERE user_id = 'a'",
     "DELETE FROM usage.rollup_deltas",
     "INSERT INTO usage.rollups_all_hours
-     SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0",
+     SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
     "DELETE FROM usage.presence_deltas WHERE user_id = 'b'",
     "INSERT INTO usage.presence SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1::bit(1024)",
     "UPDATE usage.records SET price_id = 7, quantities = '{\"input\": 1}' WHERE id = 1",

@@ -208,10 +208,10 @@ WHERE occurred_at >= $from AND occurred_at < $until AND (event_id IS NOT NULL OR
 const ROLL_UPS: &str = "
 INSERT INTO usage.rollups_15m
       (user_id, bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens,
-       credits_charged, cost_usd)
+       credits_charged, credits_deducted, cost_usd)
 SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00') AS bucket, event_type,
        coalesce(model_name, '') AS model, coalesce(provider, '') AS provider, coalesce(tool_name, '') AS tool, 0,
-       sum(sign), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens), sum(credits_charged), sum(cost_usd)
+       sum(sign), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens), sum(credits_charged), 0, sum(cost_usd)
 FROM usage.records WHERE occurred_at >= $from AND occurred_at < $until
 GROUP BY bucket, user_id, event_type, model, provider, tool
 ORDER BY bucket, user_id, event_type, model, provider, tool;";
@@ -221,17 +221,17 @@ const ACROSS_USERS: &str = "
 SET work_mem = '256MB';
 INSERT INTO usage.rollups_all
       (bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens,
-       credits_charged, cost_usd)
+       credits_charged, credits_deducted, cost_usd)
 SELECT bucket, event_type, model, provider, tool, part, sum(records), sum(tokens_used), sum(prompt_tokens),
-       sum(completion_tokens), sum(credits_charged), sum(cost_usd)
+       sum(completion_tokens), sum(credits_charged), 0, sum(cost_usd)
 FROM usage.rollups_15m GROUP BY bucket, event_type, model, provider, tool, part
 ORDER BY bucket, event_type, model, provider, tool, part;
 INSERT INTO usage.rollups_all_hours
       (hours, bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens,
-       credits_charged, cost_usd)
+       credits_charged, credits_deducted, cost_usd)
 SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
        model, provider, tool, part, sum(records), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens),
-       sum(credits_charged), sum(cost_usd)
+       sum(credits_charged), 0, sum(cost_usd)
 FROM usage.rollups_all CROSS JOIN unnest(ARRAY[1, 4, 24]) AS span (hours)
 GROUP BY span.hours, begins, event_type, model, provider, tool, part
 ORDER BY span.hours, begins, event_type, model, provider, tool, part;

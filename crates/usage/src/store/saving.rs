@@ -74,6 +74,7 @@ pg::written_columns! {
         prompt_tokens: BigInt = added.prompt_tokens,
         completion_tokens: BigInt = added.completion_tokens,
         credits_charged: BigInt = added.credits_charged,
+        credits_deducted: BigInt = added.credits_deducted,
         cost_usd: BigInt = added.cost_usd,
     }
 }
