@@ -115,8 +115,8 @@ const FAULTS: &[(&str, Option<&str>, OffsetDateTime, &str)] = &[
     ),
     (
         "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
-                                    completion_tokens, credits_charged, cost_usd, calculation_method)
-         VALUES (nextval('usage.record_ids'), 'user-5', '2026-01-15 12:14:59.999999Z', now(), 'ai_chat', 0, 0, 0, 0, 1, 'x')",
+                                    completion_tokens, credits_charged, cost_usd, calculation_method, size_bytes)
+         VALUES (nextval('usage.record_ids'), 'user-5', '2026-01-15 12:14:59.999999Z', now(), 'ai_chat', 0, 0, 0, 0, 1, 'x', 8)",
         Some("user-5"),
         NOON,
         "-0.000000001 USD too many",

@@ -356,11 +356,8 @@ impl Recording {
         let by_user = rollup::by_user(&records, &returned);
         let across = rollup::across_users(&by_user);
         let saving = Saving { now, records: &records, claims: &claims, by_user: &by_user, across: &across };
-        let missed = store::saving::share(tx.shared(), &on(Shelf::Shared)).await?;
-        match store::saving::save(tx.shared(), &saving).await?.saturating_add(missed) {
-            0 => Ok(()),
-            _ => Err(DbError::overtaken()),
-        }
+        store::saving::share(tx.shared(), &on(Shelf::Shared)).await?;
+        store::saving::save(tx.shared(), &saving).await
     }
 
     fn draw(&mut self) -> Result<i64, DbError> {

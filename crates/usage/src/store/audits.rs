@@ -61,6 +61,13 @@ pub const AUDITS: &[Audit] = &[
                  OR abs(cost_usd) > 1000000000000000 LIMIT 100",
     },
     Audit {
+        rule: "usage: the size of a record is that of its texts",
+        sql: "SELECT 'record ' || id || ' of ' || user_id AS subject, size_bytes || ' bytes' AS detail FROM usage.records
+              WHERE size_bytes <> octet_length(concat(session_id, trace_id, endpoint, event_type, model_name, provider,
+                  tool_name, operation_name, calculation_method, event_id, quantities, billing_metadata, request_data,
+                  response_data)) LIMIT 100",
+    },
+    Audit {
         rule: "usage U1: roll-ups are the sums of records by user, quarter of an hour and dimensions",
         sql: "SELECT coalesce(user_id, 'all users') AS subject, user_id AS user_id, bucket AS at,
                      to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
