@@ -123,3 +123,29 @@ async fn what_was_deducted_is_summed_up_from_the_records() {
     testkit::audit_now(&db);
     assert_eq!(usage::stats_all(&mut conn, &all).await.unwrap(), of_all);
 }
+
+/// The version before knows nothing of deductions: it must not add to sums, or they would be wrong for good.
+#[tokio::test]
+async fn sums_are_not_written_without_what_was_deducted() {
+    let db = database().await;
+    let mut conn = db.pool().get().await.unwrap();
+    for _ in 0..2 {
+        record(&db, &clock(), &[event(&user("a"))]).await;
+        usage::fold_deltas(&mut conn, 1).await.unwrap();
+    }
+    record(&db, &clock(), &[event(&user("a"))]).await;
+    let columns = "bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens, \
+                   credits_charged, cost_usd";
+    for (table, key) in [
+        ("rollup_deltas", ""),
+        ("rollups_15m", "user_id, "),
+        ("rollups_all", ""),
+        ("rollups_all_hours", "hours, "),
+    ] {
+        let add = format!(
+            "INSERT INTO usage.{table} ({key}{columns}) SELECT {key}{columns} FROM usage.{table} ON CONFLICT DO NOTHING"
+        );
+        let refused = conn.batch_execute(&add).await.unwrap_err().to_string();
+        assert!(refused.contains("\"credits_deducted\""), "{table}: {refused}");
+    }
+}
