@@ -37,7 +37,9 @@ async fn the_audit_names_a_charge_without_its_record_and_one_of_another_amount()
     // Each with the roll-ups that belong to it, so that only the rule in question is broken.
     damage(
         &mut conn,
-        "UPDATE usage.records SET charge_seq = NULL, charge_transaction = NULL WHERE user_id = 'a'",
+        "UPDATE usage.records SET charge_seq = NULL, charge_transaction = NULL WHERE user_id = 'a'; \
+         UPDATE usage.rollups_15m SET credits_deducted = 0 WHERE user_id = 'a'; \
+         UPDATE usage.rollup_deltas SET credits_deducted = 0 WHERE id = (SELECT min(id) FROM usage.rollup_deltas)",
     )
     .await;
     assert_eq!(drifts(&db).await, [found("flows U2", "a", Some(2))]);

@@ -203,6 +203,7 @@ async fn sums_agree(db: &TestDb, user: &UserId) {
     let stats = usage::stats(&mut conn, user, &RecordFilter::default()).await.unwrap();
     let all: i64 = records.iter().map(|record| record.credits_charged.micro()).sum();
     assert_eq!(stats.total_credits_charged, kernel::CreditsSum::from_micro(all.into()));
+    assert_eq!(stats.total_credits_deducted, kernel::CreditsSum::from_micro(charged.into()));
 }
 
 #[tokio::test]

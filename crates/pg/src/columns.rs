@@ -120,6 +120,14 @@ impl Placeholders {
         format!("unnest({})", listed(arrays))
     }
 
+    /// `SELECT unnest($1::text[]) AS user_id, ...`: the rows of these columns, in the order given. Many columns take less time
+    /// this way than by [`Placeholders::unnest`], which PostgreSQL copies array by array first.
+    pub fn select(&mut self, columns: &[Column]) -> String {
+        let arrays =
+            columns.iter().map(|(name, sql_type)| format!("unnest({}::{sql_type}[]) AS {name}", self.one()));
+        format!("SELECT {}", listed(arrays))
+    }
+
     /// Inserts rows.
     pub fn insert(&mut self, table: &str, columns: &[Column]) -> String {
         format!("INSERT INTO {table} ({})\n    SELECT * FROM {}", names(columns), self.unnest(columns))

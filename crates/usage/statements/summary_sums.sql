@@ -18,16 +18,28 @@ WITH quarters AS (
     FROM quarters
 ), edges AS MATERIALIZED (
     SELECT occurred_at AS at, user_id, event_type, coalesce(model_name, '') AS model, coalesce(provider, '') AS provider,
-           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
-    FROM usage.records
+           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged,
+           CASE WHEN charge_seq IS NOT NULL THEN credits_charged - credits_uncollected
+                WHEN correction_of IS NULL THEN 0
+                ELSE coalesce((
+                    SELECT taken.credits_uncollected - taken.credits_charged FROM usage.records AS taken
+                    WHERE taken.user_id = record.user_id AND taken.occurred_at = record.occurred_at
+                      AND taken.id = record.correction_of AND taken.charge_seq IS NOT NULL), 0) END AS credits_deducted, cost_usd
+    FROM usage.records AS record
     WHERE  occurred_at >= (SELECT first FROM span) AND occurred_at < (SELECT low_until FROM span)
       AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR model_name = $5) AND ($6::text IS NULL OR provider = $6)
                 AND ($7::text IS NULL OR tool_name = $7) AND ($8::text IS NULL OR session_id = $8)
                 AND ($9::text IS NULL OR recorded_by = $9)
                THEN true ELSE false END UNION ALL
     SELECT occurred_at AS at, user_id, event_type, coalesce(model_name, '') AS model, coalesce(provider, '') AS provider,
-           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
-    FROM usage.records
+           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged,
+           CASE WHEN charge_seq IS NOT NULL THEN credits_charged - credits_uncollected
+                WHEN correction_of IS NULL THEN 0
+                ELSE coalesce((
+                    SELECT taken.credits_uncollected - taken.credits_charged FROM usage.records AS taken
+                    WHERE taken.user_id = record.user_id AND taken.occurred_at = record.occurred_at
+                      AND taken.id = record.correction_of AND taken.charge_seq IS NOT NULL), 0) END AS credits_deducted, cost_usd
+    FROM usage.records AS record
     WHERE  occurred_at >= (SELECT high_from FROM span) AND occurred_at < (SELECT last FROM span)
       AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR model_name = $5) AND ($6::text IS NULL OR provider = $6)
                 AND ($7::text IS NULL OR tool_name = $7) AND ($8::text IS NULL OR session_id = $8)
@@ -57,25 +69,25 @@ WITH quarters AS (
     WHERE piece.low < piece.high
 ), parts AS (
     SELECT bucket AS at, '' AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-           completion_tokens, credits_charged, cost_usd
+           completion_tokens, credits_charged, credits_deducted, cost_usd
     FROM pieces JOIN usage.rollups_all_hours AS sums ON sums.hours = pieces.hours AND bucket >= low AND bucket < high
     WHERE pieces.hours > 0 AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR (model = $5 AND model <> ''))
                 AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
                THEN true ELSE false END UNION ALL
     SELECT bucket AS at, '' AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-           completion_tokens, credits_charged, cost_usd
+           completion_tokens, credits_charged, credits_deducted, cost_usd
     FROM pieces JOIN usage.rollups_all AS sums ON bucket >= low AND bucket < high
     WHERE pieces.hours = 0 AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR (model = $5 AND model <> ''))
                 AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
                THEN true ELSE false END UNION ALL
     SELECT bucket AS at, '' AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens, completion_tokens,
-           credits_charged, cost_usd
+           credits_charged, credits_deducted, cost_usd
     FROM usage.rollup_deltas WHERE id > 0 AND bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
       AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR (model = $5 AND model <> ''))
                 AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
                THEN true ELSE false END UNION ALL SELECT * FROM edges), placed AS (
     SELECT greatest(width_bucket(at, $10), 1)::bigint AS place, event_type, model, provider, tool, records, tokens_used,
-           prompt_tokens, completion_tokens, credits_charged, cost_usd
+           prompt_tokens, completion_tokens, credits_charged, credits_deducted, cost_usd
     FROM parts
 ), axes AS (
     SELECT CASE grouping(place, event_type, model, provider)
@@ -83,11 +95,12 @@ WITH quarters AS (
            place, event_type, model, provider, tool, NULL::text AS user_id,
            sum(credits_charged) AS credits, sum(cost_usd) AS cost, sum(records)::bigint AS records, sum(tokens_used)::text AS tokens_used,
            sum(prompt_tokens)::text AS prompt_tokens, sum(completion_tokens)::text AS completion_tokens,
-           sum(credits_charged)::text AS credits_charged, sum(cost_usd)::text AS cost_usd
+           sum(credits_charged)::text AS credits_charged, sum(credits_deducted)::text AS credits_deducted,
+           sum(cost_usd)::text AS cost_usd
     FROM placed
     GROUP BY GROUPING SETS ((), (place), (event_type, tool), (model, provider), (model))
     HAVING grouping(place, event_type, model, provider) IN (15, 7, 11) OR sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
-        OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+        OR sum(credits_charged) <> 0 OR sum(credits_deducted) <> 0 OR sum(cost_usd) <> 0
 ), ranked AS (
     SELECT *, row_number() OVER (
                   PARTITION BY axis

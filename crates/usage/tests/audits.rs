@@ -7,19 +7,20 @@ use usage::UsageInput;
 use crate::support::{Correction, correct, database, event, record};
 
 /// Statements that break one rule each, in the order of the audits, and the number of further rules they break.
-const BREAKS: [&str; 18] = [
+const BREAKS: [&str; 19] = [
     "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
-                                completion_tokens, credits_charged, cost_usd, calculation_method)
-     VALUES (1, 'c', now(), now(), 'twice', 0, 0, 0, 0, 0, 'unknown')",
+                                completion_tokens, credits_charged, cost_usd, calculation_method, size_bytes)
+     VALUES (1, 'c', now(), now(), 'twice', 0, 0, 0, 0, 0, 'unknown', 12)",
     "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
-                                completion_tokens, credits_charged, cost_usd, calculation_method)
-     VALUES (99, 'c', now(), now(), 'never drawn', 0, 0, 0, 0, 0, 'unknown')",
+                                completion_tokens, credits_charged, cost_usd, calculation_method, size_bytes)
+     VALUES (99, 'c', now(), now(), 'never drawn', 0, 0, 0, 0, 0, 'unknown', 18)",
     "UPDATE usage.records SET recorded_at = occurred_at - interval '5 minutes 1 second' WHERE id = 1",
     "UPDATE usage.records SET prompt_tokens = 1000000000001 WHERE id = 1",
+    "UPDATE usage.records SET size_bytes = size_bytes + 1 WHERE id = 1",
     "UPDATE usage.rollups_15m SET tokens_used = tokens_used + 1 WHERE user_id = 'a'",
     "DELETE FROM usage.rollup_deltas",
     "INSERT INTO usage.rollups_all_hours
-     SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0",
+     SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
     "DELETE FROM usage.presence_deltas WHERE user_id = 'b'",
     "INSERT INTO usage.presence SELECT 4, '2026-01-15 12:00:00+00', 'x', '', '', '', 0, 1::bit(1024)",
     "UPDATE usage.records SET price_id = 7, quantities = '{\"input\": 1}' WHERE id = 1",

@@ -1,12 +1,12 @@
 //! The way from one table without roll-ups to months with them, and back, with data.
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use kernel::CreditsSum;
+use kernel::{Credits, CreditsSum};
 use pg::PgConnection;
 use testkit::{TestDb, ask_texts, clock, user};
-use usage::RecordFilter;
+use usage::{NewRecord, RecordFilter};
 
-use crate::support::{Correction, all, correct, event, record, stats};
+use crate::support::{Correction, all, correct, database, event, record, record_charged, stats};
 
 /// Migrations of the table as it was before it had months.
 const BEFORE: usize = 2;
@@ -74,5 +74,78 @@ async fn records_are_carried_over_with_their_sums_and_back_again() {
     assert_eq!(back[..6_000], kept);
     for migration in after {
         run(&mut conn, migration.up).await;
+    }
+}
+
+/// The first of the migrations about what was deducted.
+const DEDUCTIONS: &str = "20261130110000";
+
+#[tokio::test]
+async fn what_was_deducted_is_summed_up_from_the_records() {
+    let db = database().await;
+    let of =
+        |name: &str, micro| NewRecord { credits_charged: Credits::from_micro(micro), ..event(&user(name)) };
+    let large = Credits::MAX.micro() - 1;
+    let mut conn = db.pool().get().await.unwrap();
+    let mut stored = Vec::new();
+    for name in ["a", "b"] {
+        let new = [of(name, 7), of(name, 9), of(name, 8), of(name, large), of(name, large)];
+        stored.extend(record_charged(&db, &clock(), &new).await);
+        usage::fold_deltas(&mut conn, 1).await.unwrap();
+    }
+    for record in &stored[..2] {
+        let correction = Correction {
+            user_id: user("a"),
+            record_id: record.id,
+            reason: "wrong".to_owned(),
+            replacement: None,
+        };
+        correct(&db, &clock(), &correction).await.unwrap();
+    }
+    let all = RecordFilter::default();
+    let of_a = stats(&db, &user("a"), &all).await;
+    let of_all = usage::stats_all(&mut conn, &all).await.unwrap();
+    let half = i128::from(large / 2);
+    let deducted = |stats: &usage::Stats| stats.total_credits_deducted.micro();
+    assert_eq!((deducted(&of_a), deducted(&of_all)), (2 * half, 4 * half + 3 + 4));
+
+    let steps: Vec<_> = usage::MIGRATIONS.iter().filter(|step| step.name >= DEDUCTIONS).collect();
+    for step in steps.iter().rev() {
+        run(&mut conn, step.down).await;
+    }
+    for step in steps {
+        run(&mut conn, step.up).await;
+    }
+    testkit::audit_now(&db);
+    assert_eq!(stats(&db, &user("a"), &all).await, of_a);
+    assert_eq!(usage::stats_all(&mut conn, &all).await.unwrap(), of_all);
+    usage::fold_deltas(&mut conn, 100).await.unwrap();
+    testkit::audit_now(&db);
+    assert_eq!(usage::stats_all(&mut conn, &all).await.unwrap(), of_all);
+}
+
+/// The version before knows nothing of deductions: it must not add to sums, or they would be wrong for good.
+#[tokio::test]
+async fn sums_are_not_written_without_what_was_deducted() {
+    let db = database().await;
+    let mut conn = db.pool().get().await.unwrap();
+    for _ in 0..2 {
+        record(&db, &clock(), &[event(&user("a"))]).await;
+        usage::fold_deltas(&mut conn, 1).await.unwrap();
+    }
+    record(&db, &clock(), &[event(&user("a"))]).await;
+    let columns = "bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens, \
+                   credits_charged, cost_usd";
+    for (table, key) in [
+        ("rollup_deltas", ""),
+        ("rollups_15m", "user_id, "),
+        ("rollups_all", ""),
+        ("rollups_all_hours", "hours, "),
+    ] {
+        let add = format!(
+            "INSERT INTO usage.{table} ({key}{columns}) SELECT {key}{columns} FROM usage.{table} ON CONFLICT DO NOTHING"
+        );
+        let refused = conn.batch_execute(&add).await.unwrap_err().to_string();
+        assert!(refused.contains("\"credits_deducted\""), "{table}: {refused}");
     }
 }

@@ -14,7 +14,7 @@ use testkit::{TestDb, instant};
 use time::Duration;
 use usage::{Coverage, NewRecord, Record, RecordFilter, Stats, UsageInput};
 
-use crate::support::{all, database, record, stats};
+use crate::support::{all, database, deducted, record_charged, stats};
 
 /// Batches of events, each some microseconds after the one before.
 type History = Vec<(i64, Vec<NewRecord>)>;
@@ -101,6 +101,7 @@ fn sum(records: &[Record]) -> Stats {
     Stats {
         total_records: records.len().try_into().unwrap(),
         total_credits_charged: CreditsSum::from_micro(total(&|one| one.credits_charged.micro())),
+        total_credits_deducted: CreditsSum::from_micro(total(&deducted)),
         total_cost_usd: UsdSum::from_nano(total(&|one| one.cost_usd.nano())),
         total_tokens_used: total(&|one| one.tokens_used),
         by_event_type: count(records.iter().map(|one| Some(&one.event_type)).collect()),
@@ -124,7 +125,7 @@ async fn check(
         clock.advance(Duration::microseconds(*pause));
         let new: Vec<NewRecord> =
             batch.iter().map(|one| NewRecord { user_id: of_case(&one.user_id), ..one.clone() }).collect();
-        stored.extend(record(db, &clock, &new).await);
+        stored.extend(record_charged(db, &clock, &new).await);
     }
     // Records of earlier versions have no class.
     let forget = format!(

@@ -155,8 +155,8 @@ async fn a_long_queue_is_worked_off_by_a_plan_that_was_made_for_an_empty_one() {
         "INSERT INTO usage.presence_deltas (user_id, bucket, event_type, model, provider, tool)
          SELECT 'user-' || n % 3000, '2026-01-15 12:00Z', 'x', '', '', '' FROM generate_series(1, 100000) AS n;
          INSERT INTO usage.rollup_deltas (bucket, event_type, model, provider, tool, part, records, tokens_used,
-                                          prompt_tokens, completion_tokens, credits_charged, cost_usd)
-         SELECT '2026-01-15 12:00Z', 'x', '', '', '', 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 100000)",
+                                          prompt_tokens, completion_tokens, credits_charged, credits_deducted, cost_usd)
+         SELECT '2026-01-15 12:00Z', 'x', '', '', '', 0, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 100000)",
     )
     .await;
     for _ in 0..2 {

@@ -24,7 +24,7 @@ use usage::{
 use crate::{
     local_time::{ZONES, starts},
     oracle::class,
-    support::{Correction, correct, database, record},
+    support::{Correction, correct, database, deducted, record_charged},
     top_series,
 };
 
@@ -158,7 +158,7 @@ async fn recorded(db: &TestDb, number: u32, case: &Case) -> Vec<Record> {
     let mut rows = Vec::new();
     for batch in &case.batches {
         let new: Vec<NewRecord> = batch.iter().map(|(at, one)| of_case(one, Some(case.set + *at))).collect();
-        rows.extend(record(db, &clock, &new).await);
+        rows.extend(record_charged(db, &clock, &new).await);
     }
     for (place, replacement) in &case.corrections {
         let Some(original) = rows.get(*place).cloned() else { continue };
@@ -187,6 +187,8 @@ pub fn add(totals: &mut Totals, one: &Record) {
     totals.records += one.sign();
     totals.credits_charged =
         CreditsSum::from_micro(totals.credits_charged.micro() + i128::from(one.credits_charged.micro()));
+    totals.credits_deducted =
+        CreditsSum::from_micro(totals.credits_deducted.micro() + i128::from(deducted(one)));
     totals.cost_usd = UsdSum::from_nano(totals.cost_usd.nano() + i128::from(one.cost_usd.nano()));
     totals.tokens_used += i128::from(one.tokens_used);
     totals.prompt_tokens += i128::from(one.prompt_tokens);
@@ -294,6 +296,7 @@ async fn check(db: &TestDb, zones: &Zones, number: u32, case: &Case) -> Result<(
             });
             prop_assert_eq!(stats.total_records, sums.records);
             prop_assert_eq!(stats.total_credits_charged, sums.credits_charged);
+            prop_assert_eq!(stats.total_credits_deducted, sums.credits_deducted);
             prop_assert_eq!(stats.total_cost_usd, sums.cost_usd);
             prop_assert_eq!(stats.total_tokens_used, sums.tokens_used);
             prop_assert_eq!(stats.by_event_type.values().sum::<i64>(), sums.records);

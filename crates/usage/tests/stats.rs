@@ -41,6 +41,7 @@ async fn records_without_a_value_are_left_out_of_its_counts() {
     let expected = Stats {
         total_records: 4,
         total_credits_charged: CreditsSum::from_micro(11_000_000),
+        total_credits_deducted: CreditsSum::default(),
         total_cost_usd: UsdSum::from_nano(2),
         total_tokens_used: 2500,
         by_event_type: counts(&[("ai_chat", 3), ("api_call", 1)]),

@@ -1,11 +1,11 @@
 //! What the tests of this crate share.
 
-use kernel::{Actor, Clock, Page, Slice, Start, TimePlace, UserId};
+use kernel::{Actor, Clock, Credits, Page, Slice, Start, TimePlace, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
 use usage::{
-    NewPrice, NewRecord, Offer, Outcome, PriceVersion, Prices, Record, RecordFilter, Stats, UsageInput,
-    UsageRefusal, prices,
+    Charge, NewPrice, NewRecord, Next, Offer, Outcome, PriceVersion, Prices, Record, RecordFilter, Stats,
+    UsageInput, UsageRefusal, prices,
     rating::{Key, Rate, TokenClass},
 };
 
@@ -39,6 +39,34 @@ pub async fn try_record(pool: &Pool, clock: &dyn Clock, new: &[NewRecord]) -> Re
 pub async fn record(db: &TestDb, clock: &dyn Clock, new: &[NewRecord]) -> Vec<Record> {
     let outcomes = try_record(db.pool(), clock, new).await.unwrap();
     outcomes.into_iter().map(|outcome| outcome.unwrap().record).collect()
+}
+
+/// Records in a transaction of its own; odd amounts are charged, and the smaller half of them is collected. So a record is charged
+/// where something is uncollected.
+pub async fn record_charged(db: &TestDb, clock: &dyn Clock, new: &[NewRecord]) -> Vec<Record> {
+    let mut tx = Tx::begin(db.pool()).await.unwrap();
+    let none = std::iter::empty();
+    let (mut recording, _) = usage::look_up(tx.conn(), clock, &Prices::new(), none, new.len()).await.unwrap();
+    let mut stored = Vec::new();
+    for one in new {
+        let Ok(Next::New(draft)) = recording.next(one.clone()).unwrap() else { panic!("it is known") };
+        let (id, micro) = (draft.record().id, draft.record().credits_charged.micro());
+        let charge = Charge { transaction_id: uuid::Uuid::from_u128(id.unsigned_abs().into()), seq: id };
+        let uncollected = Credits::from_micro((micro + 1) / 2);
+        let draft = if micro % 2 == 0 { *draft } else { draft.charged(charge).uncollected(uncollected) };
+        stored.push(recording.add(draft));
+    }
+    recording.save(&tx).await.unwrap();
+    tx.commit().await.unwrap();
+    stored
+}
+
+/// What was deducted for a record of [`record_charged`], or given back by its correction.
+pub fn deducted(record: &Record) -> i64 {
+    match record.credits_uncollected.micro() {
+        0 => 0,
+        uncollected => record.credits_charged.micro() - uncollected,
+    }
 }
 
 /// One page of a list.

@@ -105,6 +105,9 @@ fn plus(one: &Totals, more: &Totals) -> Totals {
         credits_charged: kernel::CreditsSum::from_micro(
             one.credits_charged.micro() + more.credits_charged.micro(),
         ),
+        credits_deducted: kernel::CreditsSum::from_micro(
+            one.credits_deducted.micro() + more.credits_deducted.micro(),
+        ),
         cost_usd: kernel::UsdSum::from_nano(one.cost_usd.nano() + more.cost_usd.nano()),
         tokens_used: one.tokens_used + more.tokens_used,
         prompt_tokens: one.prompt_tokens + more.prompt_tokens,

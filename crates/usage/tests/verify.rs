@@ -83,6 +83,31 @@ const FAULTS: &[(&str, Option<&str>, OffsetDateTime, &str)] = &[
         "12:00+00, ai_chat gpt-4: the roll-up has 0 records",
     ),
     (
+        "UPDATE usage.rollups_15m SET credits_deducted = credits_deducted + 1 WHERE user_id = 'user-3' AND bucket >= '2026-01-15'",
+        Some("user-3"),
+        NOON,
+        "0 credits, 0.000001 deducted and 0 USD too many",
+    ),
+    (
+        "UPDATE usage.records SET charge_seq = 1, charge_transaction = gen_random_uuid()
+         WHERE user_id = 'user-2' AND sign = 1 AND occurred_at >= '2026-01-15'",
+        Some("user-2"),
+        NOON,
+        "-2.5 deducted",
+    ),
+    (
+        "UPDATE usage.rollups_all SET credits_deducted = 7 WHERE bucket < '2026-01-12'",
+        None,
+        datetime!(2026-01-11 12:00 UTC),
+        "0.000007 deducted",
+    ),
+    (
+        "UPDATE usage.rollups_all_hours SET credits_deducted = -1 WHERE hours = 24",
+        None,
+        datetime!(2026-01-11 0:00 UTC),
+        "the span of 24 hours has 0 records, 0 tokens, 0 credits, -0.000001 deducted",
+    ),
+    (
         "DELETE FROM usage.records WHERE user_id = 'user-2' AND sign = -1",
         Some("user-2"),
         datetime!(2026-01-12 12:00 UTC),
@@ -90,8 +115,8 @@ const FAULTS: &[(&str, Option<&str>, OffsetDateTime, &str)] = &[
     ),
     (
         "INSERT INTO usage.records (id, user_id, occurred_at, recorded_at, event_type, tokens_used, prompt_tokens,
-                                    completion_tokens, credits_charged, cost_usd, calculation_method)
-         VALUES (nextval('usage.record_ids'), 'user-5', '2026-01-15 12:14:59.999999Z', now(), 'ai_chat', 0, 0, 0, 0, 1, 'x')",
+                                    completion_tokens, credits_charged, cost_usd, calculation_method, size_bytes)
+         VALUES (nextval('usage.record_ids'), 'user-5', '2026-01-15 12:14:59.999999Z', now(), 'ai_chat', 0, 0, 0, 0, 1, 'x', 8)",
         Some("user-5"),
         NOON,
         "-0.000000001 USD too many",

@@ -153,14 +153,16 @@ DO $$ BEGIN PERFORM setseed(0.5); END $$;
 INSERT INTO usage.records
       (id, user_id, occurred_at, recorded_at, event_id, session_id, trace_id, endpoint, event_type, model_name, provider,
        tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
-       calculation_method, request_data)
-SELECT nextval('usage.record_ids'), 'load|' || least(who, $users) - 1, at, at,
+       calculation_method, request_data, size_bytes)
+SELECT new.*, octet_length(concat(event_id, session_id, trace_id, endpoint, event_type, model_name, provider, tool_name,
+       operation_name, calculation_method, request_data))
+FROM (SELECT nextval('usage.record_ids'), 'load|' || least(who, $users) - 1, at, at,
        CASE WHEN n % 10 = 0 THEN 'history-' || n END, 'sess_' || md5(who || ':' || (n >> 12)),
        'trace_' || lpad(to_hex(n * 2654435761), 16, '0'), '/api/' || event_type, event_type, model[1], model[2],
        CASE WHEN tool > 0.7 THEN event_type || '_search' WHEN tool > 0.4 THEN event_type || '_code' END,
        'generate_response', prompt + completion, prompt, completion,
        (prompt + 3 * completion) * model[3]::int, (prompt + 3 * completion) * model[3]::int * 2, model[1] || '_pricing',
-       '{\"stream\": true, \"temperature\": 0.7}'
+       '{\"stream\": true, \"temperature\": 0.7}'::jsonb
 FROM (
     SELECT n, $from + ($until - $from) * ((n - $first + random()) / $records) AS at,
            floor(($users + 1) ^ random())::int AS who,
@@ -171,19 +173,27 @@ FROM (
              'claude-opus-4-5 anthropic 20'])[1 + floor(8 * random() ^ 1.5)::int], ' ') AS model,
            random() AS tool, 100 + floor(4000 * random() ^ 2)::bigint AS prompt,
            20 + floor(1500 * random() ^ 2)::bigint AS completion
-    FROM generate_series($first, $first + $records - 1) AS n OFFSET 0) AS drawn;";
+    FROM generate_series($first, $first + $records - 1) AS n OFFSET 0) AS drawn) AS new
+      (id, user_id, occurred_at, recorded_at, event_id, session_id, trace_id, endpoint, event_type, model_name, provider,
+       tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
+       calculation_method, request_data);";
 
 /// An hour later, with the figures negated.
 const CORRECTIONS: &str = "
 INSERT INTO usage.records
       (id, user_id, occurred_at, recorded_at, sign, correction_of, session_id, trace_id, endpoint, event_type, model_name,
        provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
-       calculation_method, billing_metadata)
-SELECT nextval('usage.record_ids'), user_id, occurred_at, recorded_at + interval '1 hour', -1, id, session_id, trace_id,
+       calculation_method, billing_metadata, size_bytes)
+SELECT new.*, octet_length(concat(session_id, trace_id, endpoint, event_type, model_name, provider, tool_name, operation_name,
+       calculation_method, billing_metadata))
+FROM (SELECT nextval('usage.record_ids'), user_id, occurred_at, recorded_at + interval '1 hour', -1, id, session_id, trace_id,
        endpoint, event_type, model_name, provider, tool_name, operation_name, -tokens_used, -prompt_tokens,
-       -completion_tokens, -credits_charged, -cost_usd, 'correction', '{\"reason\": \"counted twice\"}'
+       -completion_tokens, -credits_charged, -cost_usd, 'correction', '{\"reason\": \"counted twice\"}'::jsonb
 FROM (SELECT * FROM usage.records WHERE occurred_at >= $from AND occurred_at < $until AND id % 1000 = 0 ORDER BY id)
-  AS wrong;";
+  AS wrong) AS new
+      (id, user_id, occurred_at, recorded_at, sign, correction_of, session_id, trace_id, endpoint, event_type, model_name,
+       provider, tool_name, operation_name, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd,
+       calculation_method, billing_metadata);";
 
 /// The fingerprint of an event is a hash of what its caller stated, each word with its length before it; that of a
 /// correction a hash of its reason.
@@ -208,10 +218,10 @@ WHERE occurred_at >= $from AND occurred_at < $until AND (event_id IS NOT NULL OR
 const ROLL_UPS: &str = "
 INSERT INTO usage.rollups_15m
       (user_id, bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens,
-       credits_charged, cost_usd)
+       credits_charged, credits_deducted, cost_usd)
 SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00') AS bucket, event_type,
        coalesce(model_name, '') AS model, coalesce(provider, '') AS provider, coalesce(tool_name, '') AS tool, 0,
-       sum(sign), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens), sum(credits_charged), sum(cost_usd)
+       sum(sign), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens), sum(credits_charged), 0, sum(cost_usd)
 FROM usage.records WHERE occurred_at >= $from AND occurred_at < $until
 GROUP BY bucket, user_id, event_type, model, provider, tool
 ORDER BY bucket, user_id, event_type, model, provider, tool;";
@@ -221,17 +231,17 @@ const ACROSS_USERS: &str = "
 SET work_mem = '256MB';
 INSERT INTO usage.rollups_all
       (bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens,
-       credits_charged, cost_usd)
+       credits_charged, credits_deducted, cost_usd)
 SELECT bucket, event_type, model, provider, tool, part, sum(records), sum(tokens_used), sum(prompt_tokens),
-       sum(completion_tokens), sum(credits_charged), sum(cost_usd)
+       sum(completion_tokens), sum(credits_charged), 0, sum(cost_usd)
 FROM usage.rollups_15m GROUP BY bucket, event_type, model, provider, tool, part
 ORDER BY bucket, event_type, model, provider, tool, part;
 INSERT INTO usage.rollups_all_hours
       (hours, bucket, event_type, model, provider, tool, part, records, tokens_used, prompt_tokens, completion_tokens,
-       credits_charged, cost_usd)
+       credits_charged, credits_deducted, cost_usd)
 SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
        model, provider, tool, part, sum(records), sum(tokens_used), sum(prompt_tokens), sum(completion_tokens),
-       sum(credits_charged), sum(cost_usd)
+       sum(credits_charged), 0, sum(cost_usd)
 FROM usage.rollups_all CROSS JOIN unnest(ARRAY[1, 4, 24]) AS span (hours)
 GROUP BY span.hours, begins, event_type, model, provider, tool, part
 ORDER BY span.hours, begins, event_type, model, provider, tool, part;

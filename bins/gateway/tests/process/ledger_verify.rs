@@ -109,7 +109,7 @@ async fn usage_that_was_edited_is_told_by_user_and_quarter() {
     assert!(
         error.contains("account b, usage U1: ")
             && error.contains("2026-01-15 12:00")
-            && error.contains("0.000099 credits and 0.000000005 USD too many"),
+            && error.contains("0.000099 credits, 0 deducted and 0.000000005 USD too many"),
         "{error}"
     );
 }

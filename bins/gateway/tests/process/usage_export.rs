@@ -20,10 +20,11 @@ pub async fn loaded() -> TestDb {
     let load = format!(
         "INSERT INTO usage.records
               (id, user_id, occurred_at, recorded_at, endpoint, event_type, model_name, tokens_used, prompt_tokens,
-               completion_tokens, credits_charged, cost_usd, calculation_method, request_data)
+               completion_tokens, credits_charged, cost_usd, calculation_method, request_data,
+               size_bytes)
          SELECT nextval('usage.record_ids'), 'auth0|' || n % 10, '2025-11-20'::timestamptz + n * interval '20 s', now(),
                 '/api/chat/completion', 'ai_chat', 'gpt-4', 300, 200, 100, 1500000, 2000000, 'gpt4_pricing',
-                jsonb_build_object('text', repeat('x', 100))
+                jsonb_build_object('text', repeat('x', 100)), 156
          FROM generate_series(1, {RECORDS}) AS n;
          ANALYZE usage.records"
     );

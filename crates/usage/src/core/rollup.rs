@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, num::TryFromIntError};
 
+use kernel::Credits;
 use time::OffsetDateTime;
 
 use super::slot_15m;
@@ -28,6 +29,7 @@ pub(crate) struct Added<N = i128> {
     pub(crate) prompt_tokens: N,
     pub(crate) completion_tokens: N,
     pub(crate) credits_charged: N,
+    pub(crate) credits_deducted: N,
     pub(crate) cost_usd: N,
 }
 
@@ -40,8 +42,9 @@ const ORDINARY_MAX: i64 = 100_000_000_000;
 /// The ids of one block of large events: 4,096 of 10^15 stay below 2^63.
 const BLOCK_BITS: u32 = 12;
 
-/// The sums of records, by user.
-pub(crate) fn by_user(records: &[Record]) -> Sums<'_> {
+/// The sums of records, by user; `returned` has what was deducted for the records that corrections take back, by the ids of
+/// the corrections.
+pub(crate) fn by_user<'a>(records: &'a [Record], returned: &BTreeMap<i64, Credits>) -> Sums<'a> {
     let mut sums = Sums::new();
     for record in records {
         let key = Key {
@@ -53,12 +56,14 @@ pub(crate) fn by_user(records: &[Record]) -> Sums<'_> {
             tool: record.tool_name.as_deref().unwrap_or_default(),
             part: part(record),
         };
+        let returned = returned.get(&record.id).map_or(0, |amount| amount.micro());
         sums.entry(key).or_default().add(&Added {
             records: record.sign().into(),
             tokens_used: record.tokens_used.into(),
             prompt_tokens: record.prompt_tokens.into(),
             completion_tokens: record.completion_tokens.into(),
             credits_charged: record.credits_charged.micro().into(),
+            credits_deducted: i128::from(record.credits_deducted().micro()).saturating_sub(returned.into()),
             cost_usd: record.cost_usd.nano().into(),
         });
     }
@@ -101,6 +106,7 @@ impl Added {
             prompt_tokens: self.prompt_tokens.try_into()?,
             completion_tokens: self.completion_tokens.try_into()?,
             credits_charged: self.credits_charged.try_into()?,
+            credits_deducted: self.credits_deducted.try_into()?,
             cost_usd: self.cost_usd.try_into()?,
         })
     }
@@ -112,6 +118,7 @@ impl Added {
             (&mut self.prompt_tokens, other.prompt_tokens),
             (&mut self.completion_tokens, other.completion_tokens),
             (&mut self.credits_charged, other.credits_charged),
+            (&mut self.credits_deducted, other.credits_deducted),
             (&mut self.cost_usd, other.cost_usd),
         ] {
             // 64-bit figures, of fewer records than memory holds: 128 bits are never filled.
@@ -123,8 +130,7 @@ impl Added {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::UsageInput;
-    use kernel::Credits;
+    use crate::{Charge, UsageInput};
     use time::macros::datetime;
 
     fn record(id: i64, micro: i64) -> Record {
@@ -135,12 +141,25 @@ mod tests {
         input.complete().stored(id, datetime!(2026-01-15 12:07 UTC))
     }
 
+    fn charged(id: i64, micro: i64) -> Record {
+        let charge = Some(Charge { transaction_id: uuid::Uuid::nil(), seq: 1 });
+        Record { charge, credits_uncollected: Credits::from_micro(2), ..record(id, micro) }
+    }
+
+    #[test]
+    fn only_what_a_charge_collected_is_deducted() {
+        for (one, deducted) in [(record(1, 7), 0), (charged(1, 7), 5)] {
+            let sums = by_user(std::slice::from_ref(&one), &BTreeMap::new());
+            assert_eq!(sums.values().next().map(|sum| sum.credits_deducted), Some(deducted));
+        }
+    }
+
     #[test]
     fn a_correction_takes_its_record_out_of_the_same_row() {
         for micro in [7, ORDINARY_MAX, ORDINARY_MAX + 1] {
-            let one = record(5_000, micro);
+            let one = charged(5_000, micro);
             let both = [one.clone(), one.corrected(90_000, "wrong")];
-            let sums = by_user(&both);
+            let sums = by_user(&both, &[(90_000, one.credits_deducted())].into());
             assert_eq!(sums.len(), 1);
             assert_eq!(sums.values().next(), Some(&Added::default()));
         }
@@ -163,7 +182,7 @@ mod tests {
     fn sums_across_users_have_one_row_for_all() {
         let other = Record { user_id: "b".parse().unwrap(), ..record(2, 5) };
         let records = [record(1, 2), other];
-        let sums = by_user(&records);
+        let sums = by_user(&records, &BTreeMap::new());
         let all = across_users(&sums);
         assert_eq!((sums.len(), all.len()), (2, 1));
         assert_eq!(all.values().next().map(|sum| sum.credits_charged), Some(7));

@@ -278,6 +278,14 @@ impl Record {
         if self.correction_of.is_some() { -1 } else { 1 }
     }
 
+    /// The part of [`Record::credits_charged`] that its charge took from the balance; zero for a record without a charge, and for a
+    /// correction.
+    #[must_use]
+    pub fn credits_deducted(&self) -> Credits {
+        let collected = self.credits_charged.micro().saturating_sub(self.credits_uncollected.micro());
+        self.charge.map_or(Credits::ZERO, |_| Credits::from_micro(collected))
+    }
+
     /// The record that takes this one back.
     #[must_use]
     pub fn corrected(&self, id: i64, reason: &str) -> Self {

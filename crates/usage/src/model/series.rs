@@ -64,6 +64,8 @@ pub struct Totals {
     pub records: i64,
     /// Their charges.
     pub credits_charged: CreditsSum,
+    /// Credits that were taken from balances: see [`crate::Stats::total_credits_deducted`].
+    pub credits_deducted: CreditsSum,
     /// Cost of the providers.
     pub cost_usd: UsdSum,
     /// All tokens.

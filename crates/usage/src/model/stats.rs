@@ -16,6 +16,8 @@ pub struct Stats {
     pub total_records: i64,
     /// Their charges.
     pub total_credits_charged: CreditsSum,
+    /// Credits that their charges took from balances. A corrected record took nothing; other refunds do not count.
+    pub total_credits_deducted: CreditsSum,
     /// Cost of the providers.
     pub total_cost_usd: UsdSum,
     /// All tokens.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use diesel_async::AsyncPgConnection;
-use kernel::{CallerClass, Clock, UserId};
+use kernel::{CallerClass, Clock, Credits, UserId};
 use pg::{DbError, Tx};
 use time::OffsetDateTime;
 
@@ -34,6 +34,8 @@ pub struct Recording {
     taken: BTreeSet<(UserId, String)>,
     claims: Vec<EventClaim>,
     records: Vec<Record>,
+    /// What was deducted for the records that corrections among them take back, by the ids of the corrections.
+    returned: BTreeMap<i64, Credits>,
 }
 
 /// User and id of an event, and the class of callers to whom it is known: of an unknown one, if an earlier version recorded it.
@@ -78,6 +80,8 @@ pub enum Next {
 pub struct Draft {
     record: Record,
     event: Option<EventId>,
+    /// What was deducted for the record that it takes back.
+    returned: Option<Credits>,
 }
 
 impl Draft {
@@ -103,7 +107,7 @@ impl Draft {
 
     /// With the part of its charge that nothing was left to pay for.
     #[must_use]
-    pub fn uncollected(mut self, part: kernel::Credits) -> Self {
+    pub fn uncollected(mut self, part: Credits) -> Self {
         self.record.credits_uncollected = part;
         self
     }
@@ -158,6 +162,7 @@ impl Recording {
             taken: BTreeSet::new(),
             claims: Vec::new(),
             records: Vec::new(),
+            returned: BTreeMap::new(),
         };
         if known.is_empty() {
             return Ok(recording);
@@ -283,7 +288,7 @@ impl Recording {
         }
         let event = new.event.clone();
         let record = new.stored(self.draw()?, occurred_at);
-        Ok(Ok(Draft { record, event }))
+        Ok(Ok(Draft { record, event, returned: None }))
     }
 
     /// Decides whether a record can be taken back, and with what. `Ok(Err(_))` is a refusal.
@@ -301,14 +306,14 @@ impl Recording {
             return Ok(Err(UsageRefusal::AlreadyCorrected { id }));
         }
         let record = original.corrected(self.draw()?, reason);
-        let event = Some(event);
-        Ok(Ok(Draft { record, event }))
+        Ok(Ok(Draft { record, event: Some(event), returned: Some(original.credits_deducted()) }))
     }
 
     /// Adds a record to those that will be saved, and answers it. Later events of the batch with the same id are repeats of
     /// it.
     pub fn add(&mut self, draft: Draft) -> Record {
-        let Draft { record, event } = draft;
+        let Draft { record, event, returned } = draft;
+        self.returned.extend(returned.map(|amount| (record.id, amount)));
         if let Some(event) = event {
             let place = self.records.len();
             let caller = record.recorded_by.filter(|_| record.correction_of.is_none());
@@ -336,7 +341,7 @@ impl Recording {
     /// [`DbError::Contention`] when another transaction recorded one of the events since it was looked up: nothing of the
     /// transaction may be committed, and all of it can be done again. Other [`DbError`]s when it failed.
     pub async fn save(self, tx: &Tx) -> Result<(), DbError> {
-        let Self { now, claims, records, .. } = self;
+        let Self { now, claims, records, returned, .. } = self;
         if records.is_empty() {
             return Ok(());
         }
@@ -348,14 +353,11 @@ impl Recording {
             claims
         };
         let claims = on(Shelf::First);
-        let by_user = rollup::by_user(&records);
+        let by_user = rollup::by_user(&records, &returned);
         let across = rollup::across_users(&by_user);
         let saving = Saving { now, records: &records, claims: &claims, by_user: &by_user, across: &across };
-        let missed = store::saving::share(tx.shared(), &on(Shelf::Shared)).await?;
-        match store::saving::save(tx.shared(), &saving).await?.saturating_add(missed) {
-            0 => Ok(()),
-            _ => Err(DbError::overtaken()),
-        }
+        store::saving::share(tx.shared(), &on(Shelf::Shared)).await?;
+        store::saving::save(tx.shared(), &saving).await
     }
 
     fn draw(&mut self) -> Result<i64, DbError> {

@@ -222,6 +222,10 @@ impl Totals {
                 self.credits_charged.micro(),
                 other.credits_charged.micro(),
             )),
+            credits_deducted: CreditsSum::from_micro(add(
+                self.credits_deducted.micro(),
+                other.credits_deducted.micro(),
+            )),
             cost_usd: UsdSum::from_nano(add(self.cost_usd.nano(), other.cost_usd.nano())),
             tokens_used: add(self.tokens_used, other.tokens_used),
             prompt_tokens: add(self.prompt_tokens, other.prompt_tokens),

@@ -61,28 +61,44 @@ pub const AUDITS: &[Audit] = &[
                  OR abs(cost_usd) > 1000000000000000 LIMIT 100",
     },
     Audit {
+        rule: "usage: the size of a record is that of its texts",
+        sql: "SELECT 'record ' || id || ' of ' || user_id AS subject, size_bytes || ' bytes' AS detail FROM usage.records
+              WHERE size_bytes <> octet_length(concat(session_id, trace_id, endpoint, event_type, model_name, provider,
+                  tool_name, operation_name, calculation_method, event_id, quantities, billing_metadata, request_data,
+                  response_data)) LIMIT 100",
+    },
+    Audit {
         rule: "usage U1: roll-ups are the sums of records by user, quarter of an hour and dimensions",
         sql: "SELECT coalesce(user_id, 'all users') AS subject, user_id AS user_id, bucket AS at,
                      to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
                      || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
                      || ': the roll-up has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, '
-                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
+                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits, '
+                     || trim_scale(sum(credits_deducted) * 0.000001) || ' deducted and '
                      || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
               FROM (
                   SELECT user_id, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
+                         completion_tokens, credits_charged, credits_deducted, cost_usd
                   FROM usage.rollups_15m
                   WHERE bucket >= (SELECT dropped_before FROM usage.retention) AND /* hours of bucket */ true
                   UNION ALL
                   SELECT user_id, date_bin('15 minutes', occurred_at, '2000-01-01 00:00:00+00'), event_type,
                          coalesce(model_name, ''), coalesce(provider, ''), coalesce(tool_name, ''), -sign, -tokens_used,
-                         -prompt_tokens, -completion_tokens, -credits_charged, -cost_usd
-                  FROM usage.records
+                         -prompt_tokens, -completion_tokens, -credits_charged,
+                         CASE WHEN charge_seq IS NOT NULL THEN credits_uncollected - credits_charged
+                              WHEN correction_of IS NULL THEN 0
+                              ELSE coalesce((
+                                  SELECT taken.credits_charged - taken.credits_uncollected FROM usage.records AS taken
+                                  WHERE taken.user_id = record.user_id AND taken.occurred_at = record.occurred_at
+                                    AND taken.id = record.correction_of AND taken.charge_seq IS NOT NULL), 0) END,
+                         -cost_usd
+                  FROM usage.records AS record
                   WHERE occurred_at >= (SELECT dropped_before FROM usage.retention)
                   AND /* hours of occurred_at */ true) AS both_ways
               GROUP BY user_id, bucket, event_type, model, provider, tool
               HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
-                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(credits_deducted) <> 0
+                  OR sum(cost_usd) <> 0
               ORDER BY subject, at LIMIT 20",
     },
     Audit {
@@ -91,23 +107,25 @@ pub const AUDITS: &[Audit] = &[
                      to_char(bucket, 'YYYY-MM-DD HH24:MITZH, ')
                      || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
                      || ': the roll-up has ' || sum(records) || ' records, ' || sum(tokens_used) || ' tokens, '
-                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
+                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits, '
+                     || trim_scale(sum(credits_deducted) * 0.000001) || ' deducted and '
                      || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
               FROM (
                   SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
+                         completion_tokens, credits_charged, credits_deducted, cost_usd
                   FROM usage.rollups_all WHERE /* hours of bucket */ true
                   UNION ALL
                   SELECT bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
+                         completion_tokens, credits_charged, credits_deducted, cost_usd
                   FROM usage.rollup_deltas WHERE /* hours of bucket */ true
                   UNION ALL
                   SELECT bucket, event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens,
-                         -completion_tokens, -credits_charged, -cost_usd
+                         -completion_tokens, -credits_charged, -credits_deducted, -cost_usd
                   FROM usage.rollups_15m WHERE /* hours of bucket */ true) AS both_ways
               GROUP BY bucket, event_type, model, provider, tool
               HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
-                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(credits_deducted) <> 0
+                  OR sum(cost_usd) <> 0
               ORDER BY subject, at LIMIT 20",
     },
     Audit {
@@ -117,21 +135,23 @@ pub const AUDITS: &[Audit] = &[
                      || concat_ws(' ', event_type, nullif(model, ''), nullif(provider, ''), nullif(tool, ''))
                      || ': the span of ' || hours || ' hours has ' || sum(records) || ' records, ' || sum(tokens_used)
                      || ' tokens, '
-                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits and '
+                     || trim_scale(sum(credits_charged) * 0.000001) || ' credits, '
+                     || trim_scale(sum(credits_deducted) * 0.000001) || ' deducted and '
                      || trim_scale(sum(cost_usd) * 0.000000001) || ' USD too many' AS detail
               FROM (
                   SELECT hours, bucket, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-                         completion_tokens, credits_charged, cost_usd
+                         completion_tokens, credits_charged, credits_deducted, cost_usd
                   FROM usage.rollups_all_hours WHERE hours IN (1, 4, 24) AND /* days of bucket */ true
                   UNION ALL
                   SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00'),
                          event_type, model, provider, tool, -records, -tokens_used, -prompt_tokens, -completion_tokens,
-                         -credits_charged, -cost_usd
+                         -credits_charged, -credits_deducted, -cost_usd
                   FROM usage.rollups_all CROSS JOIN unnest('{1,4,24}'::int[]) AS span (hours)
                   WHERE /* days of bucket */ true) AS both_ways
               GROUP BY hours, bucket, event_type, model, provider, tool
               HAVING sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0
-                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0
+                  OR sum(completion_tokens) <> 0 OR sum(credits_charged) <> 0 OR sum(credits_deducted) <> 0
+                  OR sum(cost_usd) <> 0
               ORDER BY subject, at LIMIT 20",
     },
     Audit {

@@ -13,7 +13,8 @@ pub(super) const ADDED_UP: &str =
     "records = sums.records + excluded.records, tokens_used = sums.tokens_used + excluded.tokens_used,
         prompt_tokens = sums.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = sums.completion_tokens + excluded.completion_tokens,
-        credits_charged = sums.credits_charged + excluded.credits_charged, cost_usd = sums.cost_usd + excluded.cost_usd";
+        credits_charged = sums.credits_charged + excluded.credits_charged,
+        credits_deducted = sums.credits_deducted + excluded.credits_deducted, cost_usd = sums.cost_usd + excluded.cost_usd";
 
 /// Moves at most `rows_max` sums of single transactions into the sums across users; answers how many. When it is as many as
 /// were asked for, there may be more.
@@ -46,9 +47,9 @@ WITH taken AS MATERIALIZED (
 ), added AS (
     INSERT INTO usage.rollups_all AS sums
           (bucket, event_type, model, provider, tool, part,
-           records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd)
+           records, tokens_used, prompt_tokens, completion_tokens, credits_charged, credits_deducted, cost_usd)
     SELECT bucket, event_type, model, provider, tool, part, sum(records), sum(tokens_used), sum(prompt_tokens),
-           sum(completion_tokens), sum(credits_charged), sum(cost_usd)
+           sum(completion_tokens), sum(credits_charged), sum(credits_deducted), sum(cost_usd)
     FROM gone GROUP BY bucket, event_type, model, provider, tool, part
     ORDER BY bucket, event_type, model, provider, tool, part
     ON CONFLICT (bucket, event_type, model, provider, tool, part) DO UPDATE SET
@@ -57,15 +58,15 @@ WITH taken AS MATERIALIZED (
     SELECT span.hours, date_bin(make_interval(hours => span.hours), bucket, '2000-01-01 00:00:00+00') AS begins, event_type,
            model, provider, tool, part, sum(records) AS records, sum(tokens_used) AS tokens_used,
            sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
-           sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd
+           sum(credits_charged) AS credits_charged, sum(credits_deducted) AS credits_deducted, sum(cost_usd) AS cost_usd
     FROM gone CROSS JOIN unnest('{{1,4,24}}'::int[]) AS span (hours)
     GROUP BY span.hours, begins, event_type, model, provider, tool, part
 ), added_to_spans AS (
     INSERT INTO usage.rollups_all_hours AS sums
           (hours, bucket, event_type, model, provider, tool, part,
-           records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd)
+           records, tokens_used, prompt_tokens, completion_tokens, credits_charged, credits_deducted, cost_usd)
     SELECT hours, begins, event_type, model, provider, tool, coalesce(newest.part, spans.part) AS into_part,
-           records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
+           records, tokens_used, prompt_tokens, completion_tokens, credits_charged, credits_deducted, cost_usd
     FROM spans LEFT JOIN LATERAL (
         SELECT CASE WHEN greatest(abs(kept.tokens_used), abs(kept.prompt_tokens), abs(kept.completion_tokens),
                                   abs(kept.credits_charged), abs(kept.cost_usd)) < 4611686018427387904

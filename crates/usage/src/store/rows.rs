@@ -53,6 +53,11 @@ pg::columns! {
     }
 }
 
+/// Bytes of the texts of a record, and of the text of its JSON. In the statement and not a column that PostgreSQL generates: that
+/// reads its expression anew in each statement. An audit compares both.
+pub(super) const SIZE_BYTES: &str = "octet_length(concat(session_id, trace_id, endpoint, event_type, model_name, provider, tool_name,
+           operation_name, calculation_method, event_id, quantities, billing_metadata, request_data, response_data))";
+
 /// Quantities as they are stored: an object of counts by class.
 fn of_quantities(quantities: &Quantities) -> Json<'static> {
     let members = quantities.iter().map(|(class, count)| format!("\"{class}\":{count}"));

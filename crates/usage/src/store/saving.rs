@@ -3,16 +3,23 @@
 
 use std::{num::TryFromIntError, sync::LazyLock};
 
-use diesel::sql_types::{BigInt, Binary, Nullable, Text, Timestamptz};
+use diesel::{
+    result::Error as DieselError,
+    sql_types::{BigInt, Binary, Nullable, Text, Timestamptz},
+};
 use diesel_async::RunQueryDsl;
 use kernel::{CallerClass, UserId};
 use pg::{
     DbError,
-    columns::{self, Placeholders, Written},
+    columns::{self, Column, Placeholders, Written},
 };
 use time::OffsetDateTime;
 
-use super::{Shared, rollups::ADDED_UP, rows::RecordColumns};
+use super::{
+    Shared,
+    rollups::ADDED_UP,
+    rows::{RecordColumns, SIZE_BYTES},
+};
 use crate::{
     Record,
     core::rollup::{Added, Key, Sums},
@@ -74,14 +81,15 @@ pg::written_columns! {
         prompt_tokens: BigInt = added.prompt_tokens,
         completion_tokens: BigInt = added.completion_tokens,
         credits_charged: BigInt = added.credits_charged,
+        credits_deducted: BigInt = added.credits_deducted,
         cost_usd: BigInt = added.cost_usd,
     }
 }
 
-/// Writes it, but for claims that others made before; answers how many there are of those.
+/// Writes it; [`DbError::Contention`] when another transaction claimed one of the events since they were looked up.
 ///
-/// A claim that another transaction has under way waits for its end; how it ended is known to statements that follow.
-pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<usize, DbError> {
+/// A claim that another transaction has under way waits for its end.
+pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<(), DbError> {
     let Saving { now, records, claims, by_user, across } = *saving;
     let (of_users, of_all) = (fitted(by_user)?, fitted(across)?);
     let saved: SavedRow = pg::sql(&SAVE)
@@ -92,21 +100,35 @@ pub(crate) async fn save(mut conn: Shared<'_>, saving: &Saving<'_>) -> Result<us
         .bind_rows::<NewSum>(of_users.iter().copied())
         .bind_rows::<NewSum>(of_all.iter().copied())
         .get_result(&mut conn)
-        .await?;
+        .await
+        .map_err(of_claims)?;
+    expect("claim event ids", claims.len(), saved.claims)?;
     expect("insert usage records", records.len(), saved.records)?;
     expect("add to roll-ups", by_user.len(), saved.sums)?;
-    expect("append deltas of roll-ups", across.len(), saved.deltas)?;
-    Ok(claims.len().saturating_sub(count(saved.claims)))
+    expect("append deltas of roll-ups", across.len(), saved.deltas)
 }
 
-/// Writes claims of event ids that another caller used before, but for those that others made since; answers how many there
-/// are of those. To be called before [`save`], so that transactions wait for one another in one direction only.
-pub(crate) async fn share(mut conn: Shared<'_>, claims: &[Claim<'_>]) -> Result<usize, DbError> {
+/// Writes claims of event ids that another caller used before, as [`save`] does. To be called before it, so that transactions
+/// wait for one another in one direction only.
+pub(crate) async fn share(mut conn: Shared<'_>, claims: &[Claim<'_>]) -> Result<(), DbError> {
     if claims.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
-    let claimed = pg::sql(&SHARE).bind_rows::<NewClaim>(claims.iter()).execute(&mut conn).await?;
-    Ok(claims.len().saturating_sub(claimed))
+    let sql = pg::sql(&SHARE).bind_rows::<NewClaim>(claims.iter());
+    let claimed = sql.execute(&mut conn).await.map_err(of_claims)?;
+    DbError::expect_rows("claim shared event ids", claims.len(), claimed)
+}
+
+/// An event id that others claimed first is contention, and no constraint that the rules of this crate forgot.
+fn of_claims(error: DieselError) -> DbError {
+    match DbError::from(error) {
+        DbError::Constraint { constraint, source }
+            if ["dedupe_pkey", "dedupe_shared_pkey"].contains(&constraint.as_str()) =>
+        {
+            DbError::Contention(source)
+        }
+        other => other,
+    }
 }
 
 /// The parts touch different tables and are run in the order in which the last line asks for their counts, the same in every
@@ -117,20 +139,20 @@ pub(crate) async fn share(mut conn: Shared<'_>, claims: &[Claim<'_>]) -> Result<
 /// new: of partitioned tables a statement may not ask whether it inserted or updated.
 pub(super) static SAVE: LazyLock<String> = LazyLock::new(|| {
     let mut given = Placeholders::default();
-    let claims = given.insert("usage.dedupe", NewClaim::COLUMNS);
+    let claims = insert("usage.dedupe", NewClaim::COLUMNS, &mut given);
     let (now, columns) = (given.one(), columns::names(RecordColumns::COLUMNS));
-    let records = given.unnest(RecordColumns::COLUMNS);
-    let sums = given.insert("usage.rollups_15m AS sums", &[SumOwner::COLUMNS, NewSum::COLUMNS].concat());
-    let deltas = given.insert("usage.rollup_deltas", NewSum::COLUMNS);
+    let records = given.select(RecordColumns::COLUMNS);
+    let sums =
+        insert("usage.rollups_15m AS sums", &[SumOwner::COLUMNS, NewSum::COLUMNS].concat(), &mut given);
+    let deltas = insert("usage.rollup_deltas", NewSum::COLUMNS, &mut given);
     format!(
         "
 WITH claims AS (
-    {claims}
-    ON CONFLICT (user_id, event_id) DO NOTHING RETURNING 1
+    {claims} RETURNING 1
 ), records AS (
-    INSERT INTO usage.records (recorded_at, sign, {columns})
-    SELECT {now}, CASE WHEN correction_of IS NULL THEN 1 ELSE -1 END, {columns}
-    FROM {records} AS new ({columns})
+    INSERT INTO usage.records (recorded_at, sign, size_bytes, {columns})
+    SELECT {now}, CASE WHEN correction_of IS NULL THEN 1 ELSE -1 END, {SIZE_BYTES}, {columns}
+    FROM ({records}) AS new
     RETURNING 1
 ), sums AS (
     {sums}
@@ -148,10 +170,12 @@ SELECT (SELECT count(*) FROM claims) AS claims, (SELECT count(*) FROM records) A
     )
 });
 
-static SHARE: LazyLock<String> = LazyLock::new(|| {
-    let claims = Placeholders::default().insert("usage.dedupe_shared", NewClaim::COLUMNS);
-    format!("{claims} ON CONFLICT (user_id, event_id, caller) DO NOTHING")
-});
+static SHARE: LazyLock<String> =
+    LazyLock::new(|| insert("usage.dedupe_shared", NewClaim::COLUMNS, &mut Placeholders::default()));
+
+fn insert(table: &str, columns: &[Column], given: &mut Placeholders) -> String {
+    format!("INSERT INTO {table} ({})\n    {}", columns::names(columns), given.select(columns))
+}
 
 struct SavedRow {
     claims: i64,
@@ -162,11 +186,7 @@ struct SavedRow {
 pg::read_columns! { SavedRow: { claims, records, sums, deltas } }
 
 fn expect(what: &'static str, expected: usize, rows: i64) -> Result<(), DbError> {
-    DbError::expect_rows(what, expected, count(rows))
-}
-
-fn count(rows: i64) -> usize {
-    usize::try_from(rows).unwrap_or(usize::MAX)
+    DbError::expect_rows(what, expected, usize::try_from(rows).unwrap_or(usize::MAX))
 }
 
 fn fitted<'a>(sums: &'a Sums<'a>) -> Result<Vec<(&'a Key<'a>, Added<i64>)>, DbError> {

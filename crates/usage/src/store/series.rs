@@ -91,11 +91,12 @@ pub(super) fn covered(first: Option<i32>) -> Result<Coverage, DbError> {
 /// The sums are `numeric` (no overflow, no rounding) and travel as text. What was taken back is left out.
 pub(super) const SUMMED: &str = "sum(records)::bigint AS records, sum(tokens_used)::text AS tokens_used,
            sum(prompt_tokens)::text AS prompt_tokens, sum(completion_tokens)::text AS completion_tokens,
-           sum(credits_charged)::text AS credits_charged, sum(cost_usd)::text AS cost_usd";
+           sum(credits_charged)::text AS credits_charged, sum(credits_deducted)::text AS credits_deducted,
+           sum(cost_usd)::text AS cost_usd";
 
 pub(super) const IS_SOMETHING: &str =
     "sum(records) <> 0 OR sum(tokens_used) <> 0 OR sum(prompt_tokens) <> 0 OR sum(completion_tokens) <> 0
-        OR sum(credits_charged) <> 0 OR sum(cost_usd) <> 0";
+        OR sum(credits_charged) <> 0 OR sum(credits_deducted) <> 0 OR sum(cost_usd) <> 0";
 
 /// Number of the bucket of a part, from 1, by a search among their beginnings. Before the first one lies only what a whole
 /// quarter brings along.
@@ -143,12 +144,13 @@ pub(super) struct SumRow {
     prompt_tokens: Option<String>,
     completion_tokens: Option<String>,
     credits_charged: Option<String>,
+    credits_deducted: Option<String>,
     cost_usd: Option<String>,
 }
 pg::read_columns! {
     SumRow: {
         coverage, place, event_type, model, provider, tool, user_id, records, tokens_used, prompt_tokens, completion_tokens,
-        credits_charged, cost_usd
+        credits_charged, credits_deducted, cost_usd
     }
 }
 
@@ -169,6 +171,10 @@ impl SumRow {
                 value: Totals {
                     records,
                     credits_charged: CreditsSum::from_micro(figure("credits", &self.credits_charged)?),
+                    credits_deducted: CreditsSum::from_micro(figure(
+                        "deducted credits",
+                        &self.credits_deducted,
+                    )?),
                     cost_usd: UsdSum::from_nano(figure("cost", &self.cost_usd)?),
                     tokens_used: figure("tokens", &self.tokens_used)?,
                     prompt_tokens: figure("prompt tokens", &self.prompt_tokens)?,

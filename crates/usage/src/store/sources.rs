@@ -45,6 +45,15 @@ pub(super) const ROLLED_UP_ONLY: &str =
                 AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
                THEN true ELSE false END";
 
+/// What was deducted for a `record`. A correction takes back what was deducted for its record, which is found by its key.
+pub(super) const DEDUCTED: &str =
+    "CASE WHEN charge_seq IS NOT NULL THEN credits_charged - credits_uncollected
+                WHEN correction_of IS NULL THEN 0
+                ELSE coalesce((
+                    SELECT taken.credits_uncollected - taken.credits_charged FROM usage.records AS taken
+                    WHERE taken.user_id = record.user_id AND taken.occurred_at = record.occurred_at
+                      AND taken.id = record.correction_of AND taken.charge_seq IS NOT NULL), 0) END";
+
 /// The parts of one user.
 pub(super) fn of_user() -> String {
     let (edges, rolled_up) =
@@ -96,7 +105,7 @@ fn rolled_up(user: &str, table: &str, owner: &str) -> String {
     format!(
         "
     SELECT bucket AS at, {user} AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens, completion_tokens,
-           credits_charged, cost_usd
+           credits_charged, credits_deducted, cost_usd
     FROM usage.{table} WHERE {owner} bucket >= (SELECT bucket_from FROM span) AND bucket < (SELECT bucket_until FROM span)
       AND {ROLLED_UP_ONLY}"
     )
@@ -115,8 +124,9 @@ fn edge(owner: &str, from: &str, until: &str) -> String {
     format!(
         "
     SELECT occurred_at AS at, user_id, event_type, coalesce(model_name, '') AS model, coalesce(provider, '') AS provider,
-           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged, cost_usd
-    FROM usage.records
+           coalesce(tool_name, '') AS tool, sign::bigint AS records, tokens_used, prompt_tokens, completion_tokens, credits_charged,
+           {DEDUCTED} AS credits_deducted, cost_usd
+    FROM usage.records AS record
     WHERE {owner} occurred_at >= (SELECT {from} FROM span) AND occurred_at < (SELECT {until} FROM span)
       AND CASE WHEN ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR model_name = $5) AND ($6::text IS NULL OR provider = $6)
                 AND ($7::text IS NULL OR tool_name = $7) AND ($8::text IS NULL OR session_id = $8)
@@ -159,7 +169,7 @@ fn in_pieces(table: &str, hours: &str, pieces: &str) -> String {
     format!(
         "
     SELECT bucket AS at, '' AS user_id, event_type, model, provider, tool, records, tokens_used, prompt_tokens,
-           completion_tokens, credits_charged, cost_usd
+           completion_tokens, credits_charged, credits_deducted, cost_usd
     FROM pieces JOIN usage.{table} AS sums ON {hours}bucket >= low AND bucket < high
     WHERE pieces.hours {pieces} AND {ROLLED_UP_ONLY}"
     )

@@ -29,6 +29,7 @@ SELECT grouping(event_type, model, provider)::bigint AS axis,
        (SELECT coverage FROM span) AS coverage,
        coalesce(sum(records), 0)::bigint AS records,
        coalesce(sum(credits_charged), 0)::text AS credits_charged,
+       coalesce(sum(credits_deducted), 0)::text AS credits_deducted,
        coalesce(sum(cost_usd), 0)::text AS cost_usd,
        coalesce(sum(tokens_used), 0)::text AS tokens_used
 FROM parts GROUP BY GROUPING SETS ((), (event_type), (model), (provider))";
@@ -47,10 +48,13 @@ struct GroupRow {
     coverage: i32,
     records: i64,
     credits_charged: String,
+    credits_deducted: String,
     cost_usd: String,
     tokens_used: String,
 }
-pg::read_columns! { GroupRow: { axis, value, coverage, records, credits_charged, cost_usd, tokens_used } }
+pg::read_columns! {
+    GroupRow: { axis, value, coverage, records, credits_charged, credits_deducted, cost_usd, tokens_used }
+}
 
 fn add(mut stats: Stats, row: GroupRow) -> Result<Stats, DbError> {
     match row.axis {
@@ -58,6 +62,8 @@ fn add(mut stats: Stats, row: GroupRow) -> Result<Stats, DbError> {
             stats.total_records = row.records;
             stats.total_credits_charged =
                 CreditsSum::from_micro(sum("credits_charged", &row.credits_charged)?);
+            stats.total_credits_deducted =
+                CreditsSum::from_micro(sum("credits_deducted", &row.credits_deducted)?);
             stats.total_cost_usd = UsdSum::from_nano(sum("cost_usd", &row.cost_usd)?);
             stats.total_tokens_used = sum("tokens_used", &row.tokens_used)?;
             stats.coverage = coverage(row.coverage)?;

@@ -128,7 +128,7 @@ pub(super) static SUMS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "{of_all}, placed AS (
     SELECT greatest(width_bucket(at, $10), 1)::bigint AS place, event_type, model, provider, tool, records, tokens_used,
-           prompt_tokens, completion_tokens, credits_charged, cost_usd
+           prompt_tokens, completion_tokens, credits_charged, credits_deducted, cost_usd
     FROM parts
 ), axes AS (
     SELECT CASE grouping(place, event_type, model, provider)

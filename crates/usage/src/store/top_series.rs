@@ -61,7 +61,7 @@ const RANKED: &str = ", weighed AS (
     FROM weighed
 ), folded AS (
     SELECT place, least(rank, $16 + 1) AS rank, thousand, users, stranger, records, tokens_used, prompt_tokens,
-           completion_tokens, credits_charged, cost_usd, CASE WHEN rank <= $16 THEN event_type END AS event_type,
+           completion_tokens, credits_charged, credits_deducted, cost_usd, CASE WHEN rank <= $16 THEN event_type END AS event_type,
            CASE WHEN rank <= $16 THEN model END AS model, CASE WHEN rank <= $16 THEN provider END AS provider,
            CASE WHEN rank <= $16 THEN tool END AS tool, CASE WHEN rank <= $16 THEN owner END AS user_id
     FROM ranked
@@ -70,7 +70,8 @@ const RANKED: &str = ", weighed AS (
 /// The sums of each step.
 const SUMS: &str =
     "sum(records) AS records, sum(tokens_used) AS tokens_used, sum(prompt_tokens) AS prompt_tokens,
-           sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged, sum(cost_usd) AS cost_usd";
+           sum(completion_tokens) AS completion_tokens, sum(credits_charged) AS credits_charged,
+           sum(credits_deducted) AS credits_deducted, sum(cost_usd) AS cost_usd";
 
 /// The sums of each group in each bucket, of whom `stranger` tells one.
 fn cells_of(stranger: &str) -> String {
@@ -118,7 +119,7 @@ pub(super) static BY_USER: LazyLock<String> = LazyLock::new(|| lines(&of_each())
 pub(super) static WITH_USERS: LazyLock<String> = LazyLock::new(|| {
     let cells = format!(
         "{} UNION ALL
-    SELECT place, event_type, model, provider, tool, NULL, thousand, users, stranger, 0, 0, 0, 0, 0, 0 FROM present",
+    SELECT place, event_type, model, provider, tool, NULL, thousand, users, stranger, 0, 0, 0, 0, 0, 0, 0 FROM present",
         cells_of("NULL::text")
     );
     lines_with_users(&(of_all() + &present(PLACE)), &cells)

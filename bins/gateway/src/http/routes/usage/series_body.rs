@@ -31,6 +31,8 @@ pub enum Metric {
     Records,
     /// Their charges.
     CreditsCharged,
+    /// Credits that the charges took from balances.
+    CreditsDeducted,
     /// Cost of the providers.
     CostUsd,
     /// All tokens.
@@ -147,6 +149,10 @@ pub struct TimeseriesFigures {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     credits_charged: Option<CreditsSum>,
+    /// Credits that the charges of the records took from balances. Corrections count, other refunds do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    credits_deducted: Option<CreditsSum>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     cost_usd: Option<UsdSum>,
@@ -238,6 +244,7 @@ impl TimeseriesFigures {
             records: asked(Metric::Records).then_some(sums.records),
             active_users: asked(Metric::ActiveUsers).then_some(point.active_users),
             credits_charged: asked(Metric::CreditsCharged).then_some(sums.credits_charged),
+            credits_deducted: asked(Metric::CreditsDeducted).then_some(sums.credits_deducted),
             cost_usd: asked(Metric::CostUsd).then_some(sums.cost_usd),
             tokens_used: asked(Metric::TokensUsed).then_some(sums.tokens_used),
             prompt_tokens: asked(Metric::PromptTokens).then_some(sums.prompt_tokens),

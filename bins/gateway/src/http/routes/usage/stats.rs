@@ -17,6 +17,9 @@ pub struct UsageStats {
     total_records: i64,
     #[schema(value_type = f64)]
     total_credits_charged: CreditsSum,
+    /// Credits that the charges of the records took from the balance. Corrections count, other refunds do not.
+    #[schema(value_type = f64)]
+    total_credits_deducted: CreditsSum,
     #[schema(value_type = f64)]
     total_cost_usd: UsdSum,
     #[schema(value_type = i64)]
@@ -49,8 +52,8 @@ pub fn doc() -> Doc {
     ).query::<FilterInput>().reply_envelope::<UsageStats>(
         "Statistics retrieved successfully",
         json!({
-            "total_records": 150, "total_credits_charged": 750.5, "total_cost_usd": 15.01,
-            "total_tokens_used": 225_000, "by_event_type": {"ai_chat": 120, "api_call": 30},
+            "total_records": 150, "total_credits_charged": 750.5, "total_credits_deducted": 700.0,
+            "total_cost_usd": 15.01, "total_tokens_used": 225_000, "by_event_type": {"ai_chat": 120, "api_call": 30},
             "by_model": {"gpt-4": 100, "gpt-3.5-turbo": 50}, "by_provider": {"openai": 140, "anthropic": 10},
             "date_range": {"start_date": "2025-01-01T00:00:00Z", "end_date": "2025-07-25T23:59:59Z"},
         }),
@@ -66,6 +69,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let data = UsageStats {
         total_records: stats.total_records,
         total_credits_charged: stats.total_credits_charged,
+        total_credits_deducted: stats.total_credits_deducted,
         total_cost_usd: stats.total_cost_usd,
         total_tokens_used: stats.total_tokens_used,
         by_event_type: stats.by_event_type,

@@ -30,16 +30,18 @@ pub fn doc() -> Doc {
         json!({
             "period": {"start_date": "2025-06-30T16:00:00.000000Z", "end_date": "2025-07-25T15:59:59.000000Z", "tz": "Asia/Shanghai"},
             "totals": {
-                "records": 1200, "active_users": 85, "new_users": 9, "credits_charged": 6100.5, "cost_usd": 12.2,
-                "tokens_used": 1_800_000,
+                "records": 1200, "active_users": 85, "new_users": 9, "credits_charged": 6100.5,
+                "credits_deducted": 6000.0, "cost_usd": 12.2, "tokens_used": 1_800_000,
             },
             "active_users_trend": [{"date": "2025-07-01", "active_users": 40, "new_users": 1, "records": 55}],
             "feature_use": [{
                 "event_type": "ai_chat", "tool_name": "chat_service", "records": 900, "users": 80, "credits_charged": 4000.0,
+                "credits_deducted": 4000.0,
             }],
             "cost_by_model": [{
                 "model_name": "gpt-4", "provider": "openai", "records": 700, "tokens_used": 900_000,
-                "credits_charged": 4000.0, "cost_usd": 9.1,
+                "credits_charged": 4000.0,
+                "credits_deducted": 4000.0, "cost_usd": 9.1,
             }],
             "suggestions": [{
                 "code": "costly_model", "message": "gpt-4 makes 75 % of the cost",

@@ -60,6 +60,9 @@ pub struct SummaryTotals {
     new_users: i64,
     #[schema(value_type = f64)]
     credits_charged: CreditsSum,
+    /// Credits that the charges took from balances. Corrections count, other refunds do not.
+    #[schema(value_type = f64)]
+    credits_deducted: CreditsSum,
     #[schema(value_type = f64)]
     cost_usd: UsdSum,
     #[schema(value_type = i64)]
@@ -88,6 +91,9 @@ pub struct FeatureUse {
     users: i64,
     #[schema(value_type = f64)]
     credits_charged: CreditsSum,
+    /// Credits that the charges took from balances. Corrections count, other refunds do not.
+    #[schema(value_type = f64)]
+    credits_deducted: CreditsSum,
 }
 
 /// Sums of a model.
@@ -100,6 +106,9 @@ pub struct ModelCost {
     tokens_used: i128,
     #[schema(value_type = f64)]
     credits_charged: CreditsSum,
+    /// Credits that the charges took from balances. Corrections count, other refunds do not.
+    #[schema(value_type = f64)]
+    credits_deducted: CreditsSum,
     #[schema(value_type = f64)]
     cost_usd: UsdSum,
 }
@@ -167,6 +176,7 @@ impl SummaryBody {
                 active_users: usage.total.active_users,
                 new_users: new_users.iter().sum(),
                 credits_charged: sums.credits_charged,
+                credits_deducted: sums.credits_deducted,
                 cost_usd: sums.cost_usd,
                 tokens_used: sums.tokens_used,
             },
@@ -194,6 +204,7 @@ impl From<(Group, Point)> for FeatureUse {
             records: point.totals.records,
             users: point.active_users,
             credits_charged: point.totals.credits_charged,
+            credits_deducted: point.totals.credits_deducted,
         }
     }
 }
@@ -206,6 +217,7 @@ impl From<(Group, Point)> for ModelCost {
             records: point.totals.records,
             tokens_used: point.totals.tokens_used,
             credits_charged: point.totals.credits_charged,
+            credits_deducted: point.totals.credits_deducted,
             cost_usd: point.totals.cost_usd,
         }
     }

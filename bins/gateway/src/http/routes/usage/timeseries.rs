@@ -18,6 +18,7 @@ const WORDS: Words = Words {
     metrics: &[
         ("records", Metric::Records),
         ("credits_charged", Metric::CreditsCharged),
+        ("credits_deducted", Metric::CreditsDeducted),
         ("cost_usd", Metric::CostUsd),
         ("tokens_used", Metric::TokensUsed),
         ("prompt_tokens", Metric::PromptTokens),
@@ -38,12 +39,12 @@ pub fn doc() -> Doc {
                 "group": {"model": "gpt-4"},
                 "points": [{
                     "start": "2025-07-01T16:00:00.000000Z", "end": "2025-07-02T16:00:00.000000Z", "records": 12,
-                    "credits_charged": 60.0, "cost_usd": 0.12, "tokens_used": 9000, "prompt_tokens": 6000,
-                    "completion_tokens": 3000,
+                    "credits_charged": 60.0, "credits_deducted": 60.0, "cost_usd": 0.12, "tokens_used": 9000,
+                    "prompt_tokens": 6000, "completion_tokens": 3000,
                 }],
                 "totals": {
-                    "records": 12, "credits_charged": 60.0, "cost_usd": 0.12, "tokens_used": 9000, "prompt_tokens": 6000,
-                    "completion_tokens": 3000,
+                    "records": 12, "credits_charged": 60.0, "credits_deducted": 60.0, "cost_usd": 0.12, "tokens_used": 9000,
+                    "prompt_tokens": 6000, "completion_tokens": 3000,
                 },
             }],
         }),

@@ -56,7 +56,7 @@ async fn a_summary_tells_who_used_what_and_who_came() {
     let data = ask(&app, "").await;
     data.has(json!({
         "period": {"start_date": "2026-01-26T00:00:00.000000Z", "end_date": "2026-02-24T12:00:00.000000Z", "tz": "UTC"},
-        "totals": {"records": 3, "active_users": 2, "new_users": 2, "credits_charged": 4.5, "cost_usd": 1.0, "tokens_used": 300},
+        "totals": {"records": 3, "active_users": 2, "new_users": 2, "credits_charged": 4.5, "credits_deducted": 0.0, "cost_usd": 1.0, "tokens_used": 300},
     }));
     let trend = data["active_users_trend"].list();
     assert_eq!(trend.len(), 30);
@@ -64,13 +64,13 @@ async fn a_summary_tells_who_used_what_and_who_came() {
     assert_eq!(trend[28], json!({"date": "2026-02-23", "active_users": 2, "new_users": 0, "records": 2}));
     assert_eq!(trend[29], json!({"date": "2026-02-24", "active_users": 1, "new_users": 2, "records": 1}));
     data.has(json!({
-        "feature_use": [{"event_type": "ai_chat", "tool_name": "chat", "records": 3, "users": 2, "credits_charged": 4.5}],
+        "feature_use": [{"event_type": "ai_chat", "tool_name": "chat", "records": 3, "users": 2, "credits_charged": 4.5, "credits_deducted": 0.0}],
     }));
     assert_eq!(
         data["cost_by_model"],
         json!([
-            {"model_name": "gpt-4", "provider": "openai", "records": 2, "tokens_used": 200, "credits_charged": 3.0, "cost_usd": 0.75},
-            {"model_name": "small", "provider": "openai", "records": 1, "tokens_used": 100, "credits_charged": 1.5, "cost_usd": 0.25},
+            {"model_name": "gpt-4", "provider": "openai", "records": 2, "tokens_used": 200, "credits_charged": 3.0, "credits_deducted": 0.0, "cost_usd": 0.75},
+            {"model_name": "small", "provider": "openai", "records": 1, "tokens_used": 100, "credits_charged": 1.5, "credits_deducted": 0.0, "cost_usd": 0.25},
         ])
     );
     assert_eq!(

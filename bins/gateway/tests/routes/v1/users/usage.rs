@@ -88,7 +88,7 @@ async fn statistics_follow_the_filters_and_are_exact() {
     }
     let stats = app.get(&format!("{PATH}/stats")).by(&user).expect(200).await;
     assert!(stats.text.contains(
-        r#""total_records":6,"total_credits_charged":0.6,"total_cost_usd":0.006,"total_tokens_used":60"#
+        r#""total_records":6,"total_credits_charged":0.6,"total_credits_deducted":0.0,"total_cost_usd":0.006,"total_tokens_used":60"#
     ));
     assert!(stats.text.contains(r#""date_range":{"start_date":null,"end_date":null}"#));
     let window = "start_date=2026-01-15T12:02:00Z&end_date=2026-01-15T12:04:00Z&event_type=ai_chat";
@@ -116,8 +116,7 @@ async fn statistics_are_exact_beyond_64_bits() {
         tx.commit().await.unwrap();
     }
     let stats = app.get(&format!("{PATH}/stats")).by(&user).expect(200).await;
-    let sums =
-        r#""total_records":10000,"total_credits_charged":10000000000000.0,"total_cost_usd":10000000000.0,"#;
+    let sums = r#""total_records":10000,"total_credits_charged":10000000000000.0,"total_credits_deducted":0.0,"total_cost_usd":10000000000.0,"#;
     assert!(stats.text.contains(sums), "{}", stats.text);
 }
 

@@ -236,9 +236,38 @@ async fn a_record_is_taken_back_with_its_charge_once() {
     assert_eq!((&again.text, again.header("idempotency-replayed")), (&first.text, "true"));
     let stats = app.get(&format!("{PATH}/stats")).by(&user).data().await;
     assert_eq!((&stats["total_records"], &stats["total_credits_charged"]), (&json!(1), &json!(3.225)));
+    assert_eq!(stats["total_credits_deducted"], 3.225);
     app.post(&path).service().json(&body).refused(409, "AlreadyCorrectedException").await;
     let request = app.post(&format!("{PATH}/0/correct")).service().json(&body);
     request.refused(404, "UsageRecordNotFoundException").await;
     app.post(&path).by(&user).json(&body).refused(403, "PermissionDeniedException").await;
     assert_eq!(app.balance().await, 996.775);
+}
+
+/// What was taken is neither what was recorded, nor what is left after other refunds.
+#[tokio::test]
+async fn sums_show_what_was_really_deducted() {
+    let (app, user) = TestApp::with_user(&[]).await;
+    record(&app, &user, json!({"credits_charged": 100})).ok().await;
+    let charged = record(&app, &user, json!({"charge": true, "credits_charged": 40})).ok().await;
+    let wrong = record(&app, &user, json!({"charge": true, "credits_charged": 20})).ok().await;
+    let path = format!("{PATH}/{}/correct", wrong["data"]["id"]);
+    app.post(&path).service().json(json!({"reason": "wrong"})).ok().await;
+    let refund = json!({"transaction_id": charged["data"]["transaction_id"], "amount": 15, "reason": "kind"});
+    app.post("/api/v1/users/auth0%7Ca/credits/refund").service().json(refund).ok().await;
+    assert_eq!(app.balance().await, 975.0);
+
+    app.clock().advance(Duration::MINUTE);
+    let stats = app.get(&format!("{PATH}/stats")).by(&user).data().await;
+    stats.has(json!({"total_records": 2, "total_credits_charged": 140.0, "total_credits_deducted": 40.0}));
+    for path in [format!("{PATH}/timeseries"), "/api/v1/usage/timeseries".to_owned()] {
+        let series = app.get(&format!("{path}?bucket=15m&metrics=credits_deducted")).service().data().await;
+        series.has(json!({"series.0.totals": {"credits_deducted": 40.0}}));
+        let points = series["series"][0]["points"].list();
+        assert_eq!(points[points.len() - 1]["credits_deducted"], 40.0, "{path}");
+    }
+    let summary = app.get("/api/v1/usage/summary").service().data().await;
+    summary.has(json!({
+        "totals.credits_deducted": 40.0, "feature_use.0.credits_deducted": 40.0, "cost_by_model.0.credits_deducted": 40.0,
+    }));
 }

@@ -251,6 +251,7 @@ async fn points_add_up_to_totals_and_totals_to_the_statistics() {
         for (figure, total) in [
             ("records", "total_records"),
             ("credits_charged", "total_credits_charged"),
+            ("credits_deducted", "total_credits_deducted"),
             ("cost_usd", "total_cost_usd"),
             ("tokens_used", "total_tokens_used"),
         ] {

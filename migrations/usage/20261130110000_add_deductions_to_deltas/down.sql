@@ -1,0 +1,1 @@
+ALTER TABLE usage.rollup_deltas DROP COLUMN credits_deducted;

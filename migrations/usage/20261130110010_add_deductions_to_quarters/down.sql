@@ -1,0 +1,1 @@
+ALTER TABLE usage.rollups_15m DROP COLUMN credits_deducted;

@@ -1,0 +1,1 @@
+ALTER TABLE usage.rollups_all DROP COLUMN credits_deducted;

@@ -1,0 +1,1 @@
+ALTER TABLE usage.rollups_all_hours DROP COLUMN credits_deducted;
