@@ -1,3 +1,4 @@
 UPDATE credits.budgets AS old SET spent = new.spent, window_start = new.window_start, window_end = new.window_end
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[]) AS new (user_id, period, spent, window_start, window_end)
+    FROM (SELECT unnest($1::text[]) AS user_id, unnest($2::text[]) AS period, unnest($3::bigint[]) AS spent,
+      unnest($4::timestamptz[]) AS window_start, unnest($5::timestamptz[]) AS window_end) AS new
     WHERE old.user_id = new.user_id AND old.period = new.period

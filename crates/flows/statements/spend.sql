@@ -5,7 +5,8 @@ WITH instant AS MATERIALIZED (
     UPDATE credits.accounts AS old
     SET posted = old.posted - new.total, head_remaining = old.head_remaining - new.total,
         entry_seq = old.entry_seq + new.count, as_of = greatest(old.as_of, instant.now)
-    FROM instant, unnest($3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::bigint[]) AS new (user_id, acts, total, first, count)
+    FROM instant, (SELECT unnest($3::text[]) AS user_id, unnest($4::boolean[]) AS acts, unnest($5::bigint[]) AS total,
+      unnest($6::bigint[]) AS first, unnest($7::bigint[]) AS count) AS new
     WHERE old.user_id = new.user_id AND old.head_remaining > new.total AND NOT old.budgeted
         AND (old.next_due_at > greatest(old.as_of, instant.now) OR old.next_due_at IS NULL)
         AND (NOT new.acts OR EXISTS (SELECT FROM identity.users WHERE users.user_id = old.user_id AND users.is_active AND users.role = 'user'))

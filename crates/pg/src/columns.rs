@@ -130,7 +130,7 @@ impl Placeholders {
 
     /// Inserts rows.
     pub fn insert(&mut self, table: &str, columns: &[Column]) -> String {
-        format!("INSERT INTO {table} ({})\n    SELECT * FROM {}", names(columns), self.unnest(columns))
+        format!("INSERT INTO {table} ({})\n    {}", names(columns), self.select(columns))
     }
 
     /// Inserts rows in the order given, in which generated ids then rise.
@@ -148,10 +148,9 @@ impl Placeholders {
         let (key, set) = columns.split_at(keys.min(columns.len()));
         let key: Vec<String> = key.iter().map(|(name, _)| format!("old.{name} = new.{name}")).collect();
         format!(
-            "UPDATE {table} AS old SET {}\n    FROM {} AS new ({})\n    WHERE {}",
+            "UPDATE {table} AS old SET {}\n    FROM ({}) AS new\n    WHERE {}",
             listed(set.iter().map(|(name, _)| format!("{name} = new.{name}"))),
-            self.unnest(columns),
-            names(columns),
+            self.select(columns),
             key.join(" AND ")
         )
     }

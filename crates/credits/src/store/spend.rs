@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 use kernel::{Credits, FreeForm, UserId};
 use pg::{
     DbError,
-    columns::{Column, Json, Placeholders, Written, names},
+    columns::{Column, Json, Placeholders, Written},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -116,8 +116,7 @@ pub fn text(guards: Guards) -> String {
     let Guards { edition, may_act } = guards;
     let mut given = Placeholders::default();
     let (pinned, known) = (given.one(), given.one());
-    let payers = given.unnest(PayerRow::COLUMNS);
-    let payer = names(PayerRow::COLUMNS);
+    let payers = given.select(PayerRow::COLUMNS);
     let mut own = |(name, sql_type): &Column| format!("({}::{sql_type}[])[place] AS {name}", given.one());
     let charge = ChargeRow::COLUMNS.iter().map(&mut own).collect::<Vec<_>>().join(",\n        ");
     format!(
@@ -129,7 +128,7 @@ WITH instant AS MATERIALIZED (
     UPDATE credits.accounts AS old
     SET posted = old.posted - new.total, head_remaining = old.head_remaining - new.total,
         entry_seq = old.entry_seq + new.count, as_of = greatest(old.as_of, instant.now)
-    FROM instant, {payers} AS new ({payer})
+    FROM instant, ({payers}) AS new
     WHERE old.user_id = new.user_id AND old.head_remaining > new.total AND NOT old.budgeted
         AND (old.next_due_at > greatest(old.as_of, instant.now) OR old.next_due_at IS NULL)
         AND (NOT new.acts OR {may_act})
