@@ -104,15 +104,17 @@ fn vary_by_origin(headers: &mut HeaderMap) {
     const LANGUAGE_AND_ORIGIN: HeaderValue = HeaderValue::from_static(
         "Accept-Language, Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
     );
-    let mut before: Vec<&str> =
-        headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).collect();
-    let value = match before[..] {
-        // What nearly every answer has.
-        ["Accept-Language"] => LANGUAGE_AND_ORIGIN,
-        _ => {
-            before.push(ORIGIN);
-            HeaderValue::from_str(&before.join(", ")).unwrap_or(HeaderValue::from_static("*"))
+    let texts = headers.get_all(header::VARY).filter_map(|value| value.to_str().ok());
+    let mut names: Vec<&str> = Vec::with_capacity(4);
+    for name in texts.flat_map(|text| text.split(',')).map(str::trim).chain([ORIGIN]) {
+        if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            names.push(name);
         }
+    }
+    let value = match names[..] {
+        // What nearly every answer has.
+        ["Accept-Language", ORIGIN] => LANGUAGE_AND_ORIGIN,
+        _ => HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("*")),
     };
     headers.insert(header::VARY, value);
 }
