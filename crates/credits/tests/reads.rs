@@ -9,8 +9,8 @@ use credits::{
     Action, BudgetPeriod, Direction, Entry, GrantFilter, HoldFilter, HoldStatus, NewGrant, NewGrantKind,
     TransactionFilter, TransactionKind, TransactionName, balances, transactions,
 };
-use diesel::{QueryableByName, connection::InstrumentationEvent, sql_types::Text};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel::connection::InstrumentationEvent;
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use kernel::{Clock, Credits, ManualClock, Page, Start, SystemClock, UserId};
 use pg::{Pool, Tx};
 use testkit::TestDb;
@@ -21,12 +21,6 @@ use crate::{
     global_references::shared_names,
     support::{capture, command, consume, credits, database, entry, hold, open, recharge, refund, run},
 };
-
-#[derive(QueryableByName)]
-struct Plan {
-    #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
-    line: String,
-}
 
 async fn list(conn: &mut AsyncPgConnection, user: &UserId, filter: TransactionFilter) -> Vec<Entry> {
     transactions(conn, user, &filter, &Page::first(500)).await.unwrap().items
@@ -281,7 +275,7 @@ async fn check_plans(conn: &mut AsyncPgConnection, texts: &BTreeSet<String>) -> 
         .filter(|text| !text.contains("pg_timezone_names")) // a function that reads files
         .collect();
     for text in &reading {
-        check_plan(text, &plan(conn, text).await);
+        check_plan(text, &testkit::plan(conn, text).await.unwrap());
     }
     reading.len()
 }
@@ -313,16 +307,6 @@ async fn fill(conn: &mut AsyncPgConnection) {
     )
     .await
     .unwrap();
-}
-
-async fn plan(conn: &mut AsyncPgConnection, text: &str) -> String {
-    conn.batch_execute(&format!("PREPARE explained AS {text}")).await.unwrap();
-    let binds = (1..=60).rev().find(|number| text.contains(&format!("${number}"))).unwrap();
-    let nulls = vec!["NULL"; binds].join(", ");
-    let lines: Vec<Plan> =
-        diesel::sql_query(format!("EXPLAIN EXECUTE explained({nulls})")).load(conn).await.unwrap();
-    conn.batch_execute("DEALLOCATE explained").await.unwrap();
-    lines.into_iter().map(|row| row.line).collect::<Vec<_>>().join("\n")
 }
 
 fn check_plan(text: &str, plan: &str) {

@@ -193,6 +193,22 @@ async fn a_receiver_that_comes_gets_the_event_of_the_next_charge() {
     assert_eq!(events().await, 1);
 }
 
+/// The accounts are found, and so locked, in the order of the payers, each by its key; nothing is read whole.
+#[tokio::test]
+async fn the_statement_goes_from_payer_to_payer_by_keys() {
+    let db = quiet_database().await;
+    let mut conn = db.pool().get().await.unwrap();
+    let [(_, text)] = flows::statements()[..] else { panic!("one statement") };
+    let plan = testkit::plan(&mut conn, text).await.unwrap();
+    let (accounts, _) = plan.split_once("CTE charges").unwrap();
+    for part in ["Nested Loop", "Index Scan using accounts_pkey on accounts old", "users_pkey"] {
+        assert!(accounts.contains(part), "no {part}:\n{plan}");
+    }
+    for part in ["Seq Scan", "Hash", "hashed SubPlan", "Merge", "Sort"] {
+        assert!(!plan.contains(part), "{part}:\n{plan}");
+    }
+}
+
 /// Two processes and everything else that changes the accounts: every credit is spent once. The audits look when the database is dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_charge_the_same_accounts_and_every_credit_is_spent_once() {

@@ -25,7 +25,7 @@ pub use pgbouncer::PgBouncer;
 pub use pooler::{Pooling, TestPooler};
 pub use programs::{find_program, skip, skip_without};
 pub use proxy::Proxy;
-pub use questions::{ask, ask_texts};
+pub use questions::{ask, ask_texts, plan};
 pub use statements::Statements;
 #[cfg(feature = "app")]
 pub use test_app::{TOKEN_SECRET, TestApp, search_path};

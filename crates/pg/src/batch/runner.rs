@@ -51,7 +51,7 @@ impl<E: Executor> Runner<E> {
     pub(super) async fn at_once(&self, mut batch: Batch<E::Item, E::Outcome>) -> Batch<E::Item, E::Outcome> {
         batch.unless_answered(E::CUT_SHORT);
         let result = at_once(&self.executor, batch.items()).await;
-        self.monitor.ended(result.as_ref().err(), true);
+        self.monitor.ended(result.as_ref().err(), false);
         let mut rest = match result {
             Ok(outcomes) => batch.answer_some(outcomes),
             Err(error @ DbError::OutcomeUnknown(_)) => {
