@@ -13,6 +13,7 @@ with_one_and_two_workers! {
     lone_plain_item_is_done_by_one_statement,
     plain_items_gather_and_those_that_the_statement_leaves_are_done_after_it,
     plain_and_other_items_go_apart_and_the_order_of_a_key_is_kept,
+    plain_items_do_not_overtake_those_of_their_key_whose_statement_is_under_way,
     statement_that_fails_did_nothing_and_its_items_are_done_the_long_way,
     statement_that_breaks_or_cannot_be_read_has_an_unknown_outcome_and_is_not_repeated,
     locks_of_another_transaction_hold_up_what_is_plain_as_anything_else,
@@ -78,6 +79,32 @@ async fn plain_and_other_items_go_apart_and_the_order_of_a_key_is_kept(workers: 
     assert_eq!(*journal.batches.lock().unwrap(), [vec![0], vec![1, 3, 4, 7], vec![1_000]]);
     let disorder = "SELECT count(*) FROM notes.notes one JOIN notes.notes two \
         ON one.id < two.id AND one.place > two.place WHERE (one.id, two.id) IN ((1, 3), (3, 7), (1, 7), (2, 6))";
+    assert_eq!(ask_pool(db.pool(), disorder).await, 0);
+}
+
+async fn plain_items_do_not_overtake_those_of_their_key_whose_statement_is_under_way(workers: usize) {
+    let db = notes().await;
+    let (committer, journal) = start(&db, limits(workers), 0, 0);
+    let busy = hand_in_for(&committer, "busy", write(0)).await;
+    wait_for_batches(&journal, 1).await;
+    let mut submitted = Vec::new();
+    for (key, id, act) in [("a", 1, Act::PlainLeft), ("b", 2, Act::PlainLate)] {
+        submitted.push(hand_in_for(&committer, key, Item { id, act }).await);
+    }
+    journal.gate.add_permits(OPEN);
+    let mut deadline = testkit::Deadline::new();
+    while journal.plain.lock().unwrap().is_empty() {
+        assert!(deadline.allows_another(), "no statement");
+        tokio::task::yield_now().await;
+    }
+    for (key, id) in [("a", 3), ("b", 4)] {
+        submitted.push(hand_in_for(&committer, key, Item { id, act: Act::Plain }).await);
+    }
+    assert_eq!(busy.await.unwrap(), Ok(0));
+    let results: Results = join_all(submitted).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, [Ok(10), Ok(21), Ok(31), Ok(41)]);
+    let disorder = "SELECT count(*) FROM notes.notes one JOIN notes.notes two \
+        ON one.id < two.id AND one.place > two.place WHERE (one.id, two.id) IN ((1, 3), (2, 4))";
     assert_eq!(ask_pool(db.pool(), disorder).await, 0);
 }
 

@@ -31,13 +31,15 @@ pub(super) async fn serve<E: Executor>(runner: Arc<Runner<E>>, turns: Arc<Turns<
     }
 }
 
-/// Does what one statement can do while the next batch begins, and then the rest as any batch.
+/// Does what one statement can do while the next batch begins, and then the rest as any batch. Until then nothing is sure to
+/// have its locks, so items of the same keys wait as they do for a batch that writes.
 async fn finish_plain<E: Executor>(
     runner: &Runner<E>,
     batch: Batch<E::Item, E::Outcome>,
     turn: MyTurn<E::Item, E::Outcome>,
     turns: &Turns<E::Item, E::Outcome>,
 ) {
+    let writing = turn.committing.write();
     drop(turn);
     let began = Instant::now();
     let rest = runner.at_once(batch).await;
@@ -46,6 +48,7 @@ async fn finish_plain<E: Executor>(
         return;
     }
     let mut turn = turns.claim().await;
+    drop(writing);
     if turn.held.is_empty() {
         finish(runner, rest, turn, turns).await;
     } else {
