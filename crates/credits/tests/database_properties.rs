@@ -81,7 +81,10 @@ fn batches_are_the_same_as_single_commands_and_as_the_core() {
             Ok(())
         })
         .unwrap();
-    assert!(AtomicUsize::load(&SPENT, Ordering::Relaxed) > 20, "hardly any charge was booked by the statement");
+    assert!(
+        AtomicUsize::load(&SPENT, Ordering::Relaxed) > 20,
+        "hardly any charge was booked by the statement"
+    );
 }
 
 /// L7 on PostgreSQL.
