@@ -97,6 +97,8 @@ pub enum Act {
     PlainKill,
     /// Plain: inserts a note, then the answer cannot be read.
     PlainUnread,
+    /// Plain: inserts a note and answers one outcome too few.
+    PlainMiscount,
     /// Plain: inserts a note, then panics.
     PlainPanic,
 }
@@ -157,7 +159,7 @@ impl Work for Notes {
 
     fn is_plain(&self, item: &Item) -> bool {
         let plain = [Act::Plain, Act::PlainLeft, Act::PlainViolate, Act::PlainKill, Act::PlainUnread];
-        plain.contains(&item.act) || matches!(item.act, Act::PlainLate | Act::PlainPanic)
+        plain.contains(&item.act) || matches!(item.act, Act::PlainLate | Act::PlainMiscount | Act::PlainPanic)
     }
 
     /// An outcome is 1 more than that of the long way.
@@ -177,7 +179,7 @@ impl Work for Notes {
             return Err(DbError::Inconsistent("an answer that cannot be read".to_owned()));
         }
         let outcome = |item: &Item| (item.act != Act::PlainLeft).then_some(item.id * 10 + 1);
-        Ok(items.iter().map(outcome).collect())
+        Ok(items.iter().filter(|item| item.act != Act::PlainMiscount).map(outcome).collect())
     }
 
     fn weight(item: &Item) -> usize {

@@ -118,7 +118,9 @@ async fn statement_that_fails_did_nothing_and_its_items_are_done_the_long_way(wo
 }
 
 async fn statement_that_breaks_or_cannot_be_read_has_an_unknown_outcome_and_is_not_repeated(workers: usize) {
-    for (act, written) in [(Act::PlainKill, 2), (Act::PlainUnread, 4), (Act::PlainPanic, 4)] {
+    for (act, written) in
+        [(Act::PlainKill, 2), (Act::PlainUnread, 4), (Act::PlainMiscount, 4), (Act::PlainPanic, 4)]
+    {
         let db = notes().await;
         let (results, journal) = together(&db, workers, &[("a", 1, Act::Plain), ("b", 2, act)]).await;
         assert_eq!(results, [Err(Rejected::OutcomeUnknown), Err(Rejected::OutcomeUnknown)]);
