@@ -1,14 +1,19 @@
 //! The statement for plain charges: one instant, the conditions of other domains, and all or nothing.
 
-use credits::{Action, Command, Guards, NewGrant, NewGrantKind, Outcome, PlainCharge};
+use credits::{
+    Action, BudgetPeriod, Command, Guards, NewBudget, NewGrant, NewGrantKind, Outcome, PlainCharge,
+};
 use diesel_async::SimpleAsyncConnection as _;
-use kernel::{Clock, ManualClock, SystemClock, UserId};
+use kernel::{Clock, Credits, ManualClock, SystemClock, UserId};
 use pg::{DbError, Tx};
 use testkit::TestDb;
 use time::Duration;
 use uuid::Uuid;
 
-use crate::support::{by_user, command, consume, credits, database, entry, open, run};
+use crate::{
+    budgets::set,
+    support::{by_user, command, consume, credits, database, entry, open, run},
+};
 
 const SAME_EDITION: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 
@@ -46,6 +51,37 @@ async fn account(db: &TestDb, clock: &dyn Clock, life: Duration) -> UserId {
 
 async fn entries(db: &TestDb) -> i64 {
     db.ask("SELECT count(*) FROM credits.entries").await
+}
+
+/// The audits look when the database is dropped.
+#[tokio::test]
+async fn charges_follow_each_other_while_the_head_covers_them_and_nothing_is_due() {
+    let (db, clock) = (database().await, testkit::clock());
+    let user = account(&db, &clock, Duration::MINUTE).await;
+    let charge = |amount| consume(&user, credits(amount));
+    let (one, two) = (charge(1), charge(2));
+    let spend = async |charges: &[(&Command, bool)]| {
+        spend(&db, &clock, (SAME_EDITION, "true"), charges).await.unwrap()
+    };
+    let spent = spend(&[(&one, false), (&two, false)]).await;
+    let before = |outcome: &Option<Outcome>| {
+        let entry = outcome.as_ref().unwrap().result.as_ref().unwrap().entry.clone().unwrap();
+        (entry.seq, entry.balance_before)
+    };
+    assert_eq!(spent.iter().map(before).collect::<Vec<_>>(), [(3, credits(14)), (4, credits(13))]);
+    // Exactly the rest of the head, and more than it.
+    assert_eq!(spend(&[(&one, false)]).await, [None]);
+    assert_eq!(spend(&[(&two, false)]).await, [None]);
+    let half = consume(&user, Credits::from_micro(500_000));
+    let budget = NewBudget { period: BudgetPeriod::Day, zone: "UTC".to_owned(), limit: credits(1_000) };
+    set(db.pool(), &user, &[budget]).await.unwrap();
+    assert_eq!(spend(&[(&half, false)]).await, [None]);
+    set(db.pool(), &user, &[]).await.unwrap();
+    clock.advance(Duration::MINUTE - Duration::MICROSECOND);
+    assert!(spend(&[(&half, false)]).await[0].is_some());
+    clock.advance(Duration::MICROSECOND);
+    let quarter = consume(&user, Credits::from_micro(250_000));
+    assert_eq!(spend(&[(&quarter, false)]).await, [None]);
 }
 
 #[tokio::test]
