@@ -2,7 +2,7 @@
 
 use credits::{
     Action, BALANCE_MAX, EntryKind, GrantKind, NewGrant, NewGrantKind, PeriodFault, Refusal,
-    core::{Account, AccountState, AccountStatus, EntryRef, Grant, Stop, apply},
+    core::{Account, AccountState, AccountStatus, EntryRef, Grant, Head, Stop, apply},
 };
 use kernel::Credits;
 use time::{Duration, OffsetDateTime};
@@ -199,4 +199,17 @@ fn damaged_figures_are_not_taken_in() {
     let user = testkit::user("someone");
     let fault = AccountState::load(user, AccountStatus::Open, account, vec![grant], Vec::new()).unwrap_err();
     assert!(fault.to_string().contains("someone"), "{fault}");
+    let state = opened(credits(10));
+    let first = state.head().unwrap();
+    for (head, is_sound) in [
+        (None, true),
+        (Some(first), true),
+        (Some(Head { grant_id: 2, ..first }), false),
+        (Some(Head { remaining: credits(9), ..first }), false),
+    ] {
+        let (user, account) = (state.user_id.clone(), Account { head, ..state.account });
+        let loaded =
+            AccountState::load(user, AccountStatus::Open, account, state.grants().to_vec(), Vec::new());
+        assert_eq!(loaded.is_ok(), is_sound, "{head:?}");
+    }
 }

@@ -1,5 +1,7 @@
 //! The journal never changes, damage is found, and the schema can be taken back.
 
+use std::collections::BTreeSet;
+
 use credits::execute;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use pg::Tx;
@@ -158,10 +160,14 @@ const DAMAGE: &[(&str, &[&str])] = &[
     ("UPDATE credits.entries SET amount = amount + 1 WHERE type = 'consume'", &["L23"]),
     ("UPDATE credits.entries SET amount = 0 WHERE type = 'hold'", &["L23"]),
     ("UPDATE credits.entries SET balance_before = -1, balance_after = amount - 1 WHERE seq = 1", &["L23"]),
+    ("UPDATE credits.entries SET balance_after = balance_after + 1 WHERE type = 'grant'", &["L23"]),
     ("UPDATE credits.entries SET balance_after = balance_before - amount WHERE type = 'recharge'", &["L23"]),
     ("UPDATE credits.entries SET balance_after = balance_before + amount WHERE type = 'capture'", &["L23"]),
     ("UPDATE credits.entries SET balance_after = balance_after - 1 WHERE type = 'release'", &["L23"]),
     ("UPDATE credits.entries SET type = 'adjust', amount = amount + 1 WHERE seq = 2", &["L23"]),
+    ("UPDATE credits.entries SET type = 'expire', amount = amount + 1 WHERE seq = 2", &["L23"]),
+    ("UPDATE credits.entries SET amount = amount + 1 WHERE type = 'refund'", &["L23"]),
+    ("UPDATE credits.entries SET balance_after = balance_after - 1 WHERE type = 'hold'", &["L23"]),
     ("UPDATE credits.entries SET type = 'gift' WHERE seq = 1", &["L23"]),
     ("UPDATE credits.entries SET held_after = -1 WHERE seq = 1", &["L23"]),
     ("UPDATE credits.entries SET held_after = balance_after + 1 WHERE seq = 1", &["L23"]),
@@ -179,11 +185,20 @@ const DAMAGE: &[(&str, &[&str])] = &[
         &["L24"],
     ),
     ("UPDATE credits.entries SET transaction_id = gen_random_uuid() WHERE seq = 4", &["L24"]),
+    ("UPDATE credits.entries SET type = 'capture' WHERE type = 'release'", &["L24"]),
+    (
+        "UPDATE credits.entries SET type = 'release', transaction_id = (SELECT transaction_id FROM credits.entries WHERE seq = 5) \
+         WHERE seq = 6",
+        &["L24"],
+    ),
     (
         "UPDATE credits.entries SET transaction_id = (SELECT transaction_id FROM credits.entries WHERE user_id = 'someone' AND \
          seq = 1) WHERE seq = 1",
         &["L24"],
     ),
+    ("INSERT INTO credits.budgets VALUES ('someone', 'lifetime', 'UTC', 0, NULL, NULL, 0)", &["L19"]),
+    ("UPDATE credits.holds SET made_by = 'user'", &["L20"]),
+    ("INSERT INTO credits.global_references VALUES ('someone', 'a payment', now())", &["L21"]),
 ];
 
 /// Every audit must be seen to find something, or it may be looking at nothing.
@@ -212,6 +227,7 @@ async fn each_audit_finds_its_damage() {
     )
     .await
     .unwrap();
+    let mut seen = BTreeSet::new();
     for (damage, rules) in DAMAGE {
         conn.batch_execute(&format!("BEGIN; {damage}")).await.unwrap();
         let found = pg::audit::run(&mut conn, credits::AUDITS).await.unwrap();
@@ -220,9 +236,12 @@ async fn each_audit_finds_its_damage() {
             let named = |violation: &pg::Violation| violation.rule.starts_with(&format!("credits {rule}:"));
             assert!(found.iter().any(named), "{damage}: {rule} is not among {found:#?}");
         }
+        seen.extend(found.iter().map(|violation| violation.rule));
         conn.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(pg::audit::run(&mut conn, credits::AUDITS).await.unwrap(), []);
     }
+    let blind = |audit: &&pg::Audit| !seen.contains(audit.rule);
+    assert_eq!(credits::AUDITS.iter().find(blind), None);
 }
 
 #[tokio::test]

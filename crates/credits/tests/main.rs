@@ -20,6 +20,7 @@ mod memory;
 mod oracle;
 mod paging;
 mod reads;
+mod spend;
 mod support;
 mod transaction_ids;
 mod verify;

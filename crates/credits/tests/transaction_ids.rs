@@ -117,3 +117,19 @@ async fn transactions_are_found_by_ids_of_all_kinds() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_repeated_answer_to_a_grant_shows_what_remains_of_it_now() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("someone"));
+    let expires_at = Some(testkit::instant() + Duration::DAY);
+    let gift = NewGrant { expires_at, ..NewGrant::new(NewGrantKind::Promo, credits(4)) };
+    let gift = command(&user, Action::Grant(gift));
+    run(db.pool(), &clock, &[open(&user, credits(20)), gift.clone()]).await;
+    // A batch of its own, which writes nothing but the account.
+    let spent = done(db.pool(), &clock, consume(&user, credits(1))).await;
+    let wanted = (user, transaction_id(2, &gift));
+    let conn = db.connect().await;
+    let traces = credits::trace(&conn, &[wanted.clone()].into()).await.unwrap();
+    let again = traces[&wanted].applied(&gift.action, spent.balance, testkit::instant());
+    assert_eq!(again.grant.unwrap().remaining, credits(3));
+}

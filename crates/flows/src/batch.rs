@@ -270,9 +270,11 @@ impl Work for Domains {
             return Ok(vec![None; items.len()]);
         };
         let outcomes = credits::spend(conn, &*self.clock, &SPEND, edition, &charges).await?;
-        let answer =
-            |(item, outcome): (&Item, Option<_>)| outcome.and_then(|outcome| item.0.charged(outcome));
-        Ok(items.iter().zip(outcomes).map(answer).collect())
+        let answer = |(item, outcome): (&Item, Option<_>)| {
+            // It is booked: without an answer it must not be run again.
+            outcome.map(|outcome| item.0.charged(outcome).ok_or_else(DbError::unknown)).transpose()
+        };
+        items.iter().zip(outcomes).map(answer).collect()
     }
 
     fn weight(item: &Item) -> usize {

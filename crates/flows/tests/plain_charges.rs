@@ -7,15 +7,17 @@ use credits::{
 };
 use flows::{CallerCheck, CallerRejected, CommandRefusal, Writes};
 use futures_util::future::join_all;
+use idempotency::Replay;
 use identity::Activity;
 use kernel::{Actor, Clock as _, Credits, ManualClock, RandomIds, UserId};
 use pg::Tx;
 use testkit::TestDb;
 use time::Duration;
+use webhooks::Receiver;
 
 use crate::{
     EVERYTHING,
-    operations::{consume, run, signed_up, writes},
+    operations::{consume, run, run_under, signed_up, writes},
     receive,
 };
 
@@ -118,6 +120,24 @@ async fn the_barred_are_refused_at_once_and_administrators_act_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charges_that_need_more_than_the_statement_take_the_long_way() {
+    let (db, clock, a) = (quiet_database().await, testkit::clock(), testkit::user("a"));
+    let writes = warm(&db, &clock, &["a"]).await;
+    // A key: the second is the repeat of the first.
+    let first = run_under(&writes, by_service(&a, "1"), "key", 1).await;
+    let again = run_under(&writes, by_service(&a, "1"), "key", 1).await;
+    assert_eq!(first.replay, Replay::First);
+    assert_eq!((again.replay, &again.result.unwrap().entry), (Replay::ByKey, &first.result.unwrap().entry));
+    assert_eq!(db.ask("SELECT posted / 1000000 FROM credits.accounts").await, 48);
+    // A user who must exist, and has nothing but an account.
+    let nobody = testkit::user("nobody");
+    let open = Command { action: Action::Open { initial: "5".parse().unwrap() }, ..by_service(&nobody, "1") };
+    assert!(run(&writes, open).await.result.is_ok());
+    let rejected = writes.ledger(by_service(&nobody, "1"), None, CallerCheck::Exists).await.unwrap();
+    assert_eq!(rejected.unwrap_err(), CallerRejected::Unknown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expiries_budgets_and_the_end_of_a_head_are_seen_at_their_instant() {
     let (db, clock, a) = (quiet_database().await, testkit::clock(), testkit::user("a"));
     let writes = warm(&db, &clock, &["a"]).await;
@@ -207,6 +227,38 @@ async fn the_statement_goes_from_payer_to_payer_by_keys() {
     for part in ["Seq Scan", "Hash", "hashed SubPlan", "Merge", "Sort"] {
         assert!(!plan.contains(part), "{part}:\n{plan}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_of_one_user_gets_the_events_of_their_charges() {
+    let (db, clock, names) = (quiet_database().await, testkit::clock(), ["a", "b"]);
+    let writes = warm(&db, &clock, &names).await;
+    clock.advance(Duration::SECOND);
+    let of_a = Receiver { only_user_id: Some(testkit::user("a")), event_types: None };
+    receive(&db, &clock, Some(&of_a)).await;
+    for name in ["b", "a", "b", "a"] {
+        assert!(run(&writes, by_service(&testkit::user(name), "1")).await.result.is_ok());
+    }
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.events WHERE user_id = 'a'").await, 2);
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await, 2);
+}
+
+/// The statement reads the edition after the wait, and not as it was when the statement began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_charge_that_waits_for_a_change_of_the_receivers_sees_it() {
+    let (db, clock, a) = (quiet_database().await, testkit::clock(), testkit::user("a"));
+    let writes = warm(&db, &clock, &["a"]).await;
+    assert!(run(&writes, by_service(&a, "1")).await.result.is_ok());
+    clock.advance(Duration::SECOND);
+    let mut change = Tx::begin(db.pool()).await.unwrap();
+    assert!(webhooks::configure(&mut change, &clock, "tests", Some(&EVERYTHING)).await.unwrap());
+    let committed = async {
+        db.wait_for_waiting(1).await;
+        change.commit().await.unwrap();
+    };
+    let (charged, ()) = futures_util::join!(run(&writes, by_service(&a, "1")), committed);
+    assert!(charged.result.is_ok());
+    assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await, 1);
 }
 
 /// Two processes and everything else that changes the accounts: every credit is spent once. The audits look when the database is dropped.

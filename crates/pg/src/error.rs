@@ -113,28 +113,22 @@ impl DbError {
         Self::OutcomeUnknown(DieselError::BrokenTransactionManager)
     }
 
-    /// Sorts an error that occurred in `COMMIT`: a broken connection leaves the outcome unknown.
+    /// Sorts an error that occurred in `COMMIT`: a broken connection leaves the outcome unknown, and so does a server that fails while
+    /// it writes the commit, as on a full disk. It may find the commit when it recovers.
     pub(crate) fn in_commit(source: DieselError) -> Self {
         match Self::from(source) {
+            Self::NotNow(source) if !is_refusal(&source) => Self::OutcomeUnknown(source),
             Self::Lost(source) => Self::OutcomeUnknown(source),
             other => other,
         }
     }
 
-    /// Sorts an error of a statement that commits by itself: unless the server says that it did not do it, the outcome is unknown.
+    /// Sorts an error of a statement that commits by itself: unless it is certain that nothing was done, the outcome is unknown.
     pub(crate) fn alone(error: Self) -> Self {
         match error {
-            Self::Connect(_)
-            | Self::Contention(_)
-            | Self::LockTimeout(_)
-            | Self::NotNow(_)
-            | Self::Constraint { .. } => error,
-            Self::Statement(DieselError::DatabaseError(kind, _))
-                if !matches!(kind, DatabaseErrorKind::UnableToSendCommand) =>
-            {
-                error
-            }
-            Self::Lost(source) | Self::Statement(source) => Self::OutcomeUnknown(source),
+            Self::Connect(_) | Self::Contention(_) | Self::LockTimeout(_) | Self::Constraint { .. } => error,
+            Self::NotNow(source) if is_refusal(&source) => Self::NotNow(source),
+            Self::NotNow(source) | Self::Lost(source) | Self::Statement(source) => Self::OutcomeUnknown(source),
             other => {
                 tracing::error!(error = %chain(&other), "the answer to a statement that may be committed cannot be read");
                 Self::unknown()
@@ -142,6 +136,18 @@ impl DbError {
         }
     }
 }
+
+/// Returns true if the server cannot have raised the error while it wrote a commit.
+fn is_refusal(source: &DieselError) -> bool {
+    let DieselError::DatabaseError(kind, about) = source else { return false };
+    let says = |text: &&str| about.message().starts_with(text);
+    matches!(kind, DatabaseErrorKind::ReadOnlyTransaction)
+        || TOO_SLOW.iter().chain(&NEVER_IN_COMMIT).any(says)
+}
+
+/// Of [`NOT_NOW`], what only statements meet.
+const NEVER_IN_COMMIT: [&str; 3] =
+    ["could not extend file", "temporary file size exceeds", "database is not accepting commands"];
 
 /// diesel-async does not hand on the SQLSTATE of these, and the server words them in the language of `lc_messages`. Each
 /// session asks for English, which a role may be denied (see the README of this crate). A foreign wording then ends in

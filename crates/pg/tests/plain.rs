@@ -13,9 +13,11 @@ with_one_and_two_workers! {
     lone_plain_item_is_done_by_one_statement,
     plain_items_gather_and_those_that_the_statement_leaves_are_done_after_it,
     plain_and_other_items_go_apart_and_the_order_of_a_key_is_kept,
+    plain_items_do_not_overtake_those_of_their_key_whose_statement_is_under_way,
     statement_that_fails_did_nothing_and_its_items_are_done_the_long_way,
     statement_that_breaks_or_cannot_be_read_has_an_unknown_outcome_and_is_not_repeated,
     locks_of_another_transaction_hold_up_what_is_plain_as_anything_else,
+    lock_time_out_of_a_plain_batch_is_not_waited_for_twice,
 }
 
 type Results = Vec<Result<i64, Rejected>>;
@@ -81,6 +83,32 @@ async fn plain_and_other_items_go_apart_and_the_order_of_a_key_is_kept(workers: 
     assert_eq!(ask_pool(db.pool(), disorder).await, 0);
 }
 
+async fn plain_items_do_not_overtake_those_of_their_key_whose_statement_is_under_way(workers: usize) {
+    let db = notes().await;
+    let (committer, journal) = start(&db, limits(workers), 0, 0);
+    let busy = hand_in_for(&committer, "busy", write(0)).await;
+    wait_for_batches(&journal, 1).await;
+    let mut submitted = Vec::new();
+    for (key, id, act) in [("a", 1, Act::PlainLeft), ("b", 2, Act::PlainLate)] {
+        submitted.push(hand_in_for(&committer, key, Item { id, act }).await);
+    }
+    journal.gate.add_permits(OPEN);
+    let mut deadline = testkit::Deadline::new();
+    while journal.plain.lock().unwrap().is_empty() {
+        assert!(deadline.allows_another(), "no statement");
+        tokio::task::yield_now().await;
+    }
+    for (key, id) in [("a", 3), ("b", 4)] {
+        submitted.push(hand_in_for(&committer, key, Item { id, act: Act::Plain }).await);
+    }
+    assert_eq!(busy.await.unwrap(), Ok(0));
+    let results: Results = join_all(submitted).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, [Ok(10), Ok(21), Ok(31), Ok(41)]);
+    let disorder = "SELECT count(*) FROM notes.notes one JOIN notes.notes two \
+        ON one.id < two.id AND one.place > two.place WHERE (one.id, two.id) IN ((1, 3), (2, 4))";
+    assert_eq!(ask_pool(db.pool(), disorder).await, 0);
+}
+
 async fn statement_that_fails_did_nothing_and_its_items_are_done_the_long_way(workers: usize) {
     let db = notes().await;
     let items = [("a", 1, Act::Plain), ("b", 2, Act::PlainViolate), ("c", 3, Act::Plain)];
@@ -91,7 +119,9 @@ async fn statement_that_fails_did_nothing_and_its_items_are_done_the_long_way(wo
 }
 
 async fn statement_that_breaks_or_cannot_be_read_has_an_unknown_outcome_and_is_not_repeated(workers: usize) {
-    for (act, written) in [(Act::PlainKill, 2), (Act::PlainUnread, 4), (Act::PlainPanic, 4)] {
+    for (act, written) in
+        [(Act::PlainKill, 2), (Act::PlainUnread, 4), (Act::PlainMiscount, 4), (Act::PlainPanic, 4)]
+    {
         let db = notes().await;
         let (results, journal) = together(&db, workers, &[("a", 1, Act::Plain), ("b", 2, act)]).await;
         assert_eq!(results, [Err(Rejected::OutcomeUnknown), Err(Rejected::OutcomeUnknown)]);
@@ -109,6 +139,26 @@ async fn locks_of_another_transaction_hold_up_what_is_plain_as_anything_else(wor
     db.wait_for_waiting(1).await;
     other.rollback().await;
     assert_eq!(held_up.await.unwrap(), Ok(11));
+}
+
+async fn lock_time_out_of_a_plain_batch_is_not_waited_for_twice(workers: usize) {
+    let db = notes().await;
+    let mut settings = pg::PoolSettings::new(db.url());
+    settings.lock_timeout = std::time::Duration::from_millis(100);
+    let journal = std::sync::Arc::new(Journal::with(OPEN, 0));
+    let notes = crate::note_work::Notes(std::sync::Arc::clone(&journal));
+    let committer = pg::Committer::start(pg::Pool::new(&settings).unwrap(), notes, limits(workers));
+    let mut other = Tx::begin(db.pool()).await.unwrap();
+    insert(&mut other, 1, "other").await.unwrap();
+    let held_up = hand_in_for(&committer, "a", Item { id: 1, act: Act::Plain }).await;
+    let mut deadline = testkit::Deadline::new();
+    while journal.asked.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        assert!(deadline.allows_another(), "nobody asks what is blocked");
+        tokio::task::yield_now().await;
+    }
+    assert!(journal.batches.lock().unwrap().is_empty(), "waited for the lock again before asking");
+    other.rollback().await;
+    assert_eq!(held_up.await.unwrap(), Ok(10));
 }
 
 #[tokio::test]

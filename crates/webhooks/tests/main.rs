@@ -124,3 +124,28 @@ async fn a_change_is_seen_by_every_copy_and_waits_for_transactions_that_do_not_k
     assert_eq!(db.ask("SELECT count(*) FROM webhooks.receivers WHERE wanted_until IS NULL").await, 1);
     assert_eq!(db.ask("SELECT count(*) FROM webhooks.receivers").await, 2);
 }
+
+#[tokio::test]
+async fn nobody_wants_anything_only_if_that_is_known_and_there_is_no_receiver_at_all() {
+    let db = database().await;
+    let receivers = Receivers::default();
+    let none_of = async |receiver: Option<Receiver>| {
+        Tx::run(db.pool(), async |tx| {
+            webhooks::configure(tx, &testkit::clock(), "tests", receiver.as_ref()).await?;
+            receivers.wanted(tx.shared()).await
+        })
+        .await
+        .unwrap();
+        let stamp = format!("SELECT {}::text", webhooks::STAMP);
+        let stamp = testkit::ask_texts(&mut *db.connect().await, &stamp).await.unwrap().remove(0);
+        receivers.none().map(|none| none.to_string() == stamp)
+    };
+    assert_eq!(receivers.none(), None);
+    assert_eq!(none_of(None).await, Some(true));
+    assert_eq!(
+        none_of(Some(Receiver { only_user_id: Some(testkit::user("a")), event_types: None })).await,
+        None
+    );
+    assert_eq!(none_of(Some(EVERYTHING)).await, None);
+    assert_eq!(none_of(None).await, Some(true));
+}

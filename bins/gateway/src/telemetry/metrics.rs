@@ -121,6 +121,7 @@ fn describe_housekeeping() {
     describe_gauge!("committer_queue_depth", "Operations that wait for a commit");
     describe_histogram!("committer_queue_wait_seconds", "Time an operation waits for its batch");
     describe_histogram!("committer_commit_seconds", "Time a batch takes, from begin to commit");
+    describe_counter!("committer_at_once_total", "Operations done by one statement instead of a transaction");
     describe_counter!("committer_isolations_total", "Batches repeated one by one after a failure");
     describe_counter!("committer_blocked_total", "Looks that found operations blocked by another process");
     describe_gauge!(

@@ -12,6 +12,7 @@ pub(super) struct Meters {
     pub(super) commit: Histogram,
     pub(super) isolations: Counter,
     pub(super) blocked: Counter,
+    pub(super) at_once: Counter,
 }
 
 impl Meters {
@@ -22,6 +23,7 @@ impl Meters {
             queue_wait: metrics::histogram!("committer_queue_wait_seconds", "queue" => queue),
             commit: metrics::histogram!("committer_commit_seconds", "queue" => queue),
             isolations: metrics::counter!("committer_isolations_total", "queue" => queue),
+            at_once: metrics::counter!("committer_at_once_total", "queue" => queue),
             blocked: metrics::counter!("committer_blocked_total", "queue" => queue),
         }
     }

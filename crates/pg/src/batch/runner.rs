@@ -46,26 +46,38 @@ impl<E: Executor> Runner<E> {
         result
     }
 
-    /// Does plain items in one statement, and returns those that are still to be done: all of them after a failure that left
-    /// nothing behind.
-    pub(super) async fn at_once(&self, mut batch: Batch<E::Item, E::Outcome>) -> Batch<E::Item, E::Outcome> {
+    /// Does plain items in one statement, and returns those that are still to be done: all of them, with the error, after a failure
+    /// that left nothing behind.
+    pub(super) async fn at_once(
+        &self,
+        mut batch: Batch<E::Item, E::Outcome>,
+    ) -> (Batch<E::Item, E::Outcome>, Option<DbError>) {
         batch.unless_answered(E::CUT_SHORT);
-        let result = at_once(&self.executor, batch.items()).await;
-        self.monitor.ended(result.as_ref().err(), false);
-        let mut rest = match result {
-            Ok(outcomes) => batch.answer_some(outcomes),
+        let items = batch.len();
+        let (mut rest, error) = match at_once(&self.executor, batch.items()).await {
+            Ok(outcomes) => (batch.answer_some(outcomes), None),
             Err(error @ DbError::OutcomeUnknown(_)) => {
+                self.monitor.ended(Some(&error), true);
                 self.reject(batch, &error);
-                return Batch::empty();
+                return (Batch::empty(), None);
             }
             Err(error) => {
-                let (queue, items) = (self.limits.name, batch.len());
-                tracing::debug!(queue, items, error = %chain(&error), "a statement did nothing; its items run in a transaction");
-                batch
+                let queue = self.limits.name;
+                if error.is_unavailable() {
+                    tracing::debug!(queue, items, error = %chain(&error), "a statement did nothing; its items run in a transaction");
+                } else {
+                    tracing::error!(queue, items, error = %chain(&error), "a statement failed; its items run in a transaction");
+                }
+                (batch, Some(error))
             }
         };
+        let done = items.saturating_sub(rest.len());
+        if done > 0 {
+            self.monitor.ended(None, true);
+            self.meters().at_once.increment(u64::try_from(done).unwrap_or_default());
+        }
         rest.unless_answered(Rejected::Unavailable);
-        rest
+        (rest, error)
     }
 
     /// Reports the outcome of a batch as a whole, or gives it back: the fault may lie in a single item.

@@ -72,7 +72,7 @@ pub(super) struct Committing {
     writing: watch::Sender<usize>,
 }
 
-/// A batch that is decided, until its commit begins.
+/// A batch that is decided, until its commit begins, or a statement for plain items.
 pub(super) struct Writing(Arc<Committing>);
 
 /// The keys of a batch under way, until it is done.

@@ -9,6 +9,7 @@ use super::{
     runner::Runner,
     turn::{Kind, MyTurn, Taken, Turns},
 };
+use crate::DbError;
 
 /// Works until nothing can come any more.
 pub(super) async fn serve<E: Executor>(runner: Arc<Runner<E>>, turns: Arc<Turns<E::Item, E::Outcome>>) {
@@ -31,25 +32,30 @@ pub(super) async fn serve<E: Executor>(runner: Arc<Runner<E>>, turns: Arc<Turns<
     }
 }
 
-/// Does what one statement can do while the next batch begins, and then the rest as any batch.
+/// Does what one statement can do while the next batch begins, and then the rest as any batch. Until then nothing is sure to
+/// have its locks, so items of the same keys wait as they do for a batch that writes.
 async fn finish_plain<E: Executor>(
     runner: &Runner<E>,
     batch: Batch<E::Item, E::Outcome>,
     turn: MyTurn<E::Item, E::Outcome>,
     turns: &Turns<E::Item, E::Outcome>,
 ) {
+    let writing = turn.committing.write();
     drop(turn);
     let began = Instant::now();
-    let rest = runner.at_once(batch).await;
-    runner.meters().commit.record(began.elapsed().as_secs_f64());
+    let (rest, error) = runner.at_once(batch).await;
     if rest.is_empty() {
+        runner.meters().commit.record(began.elapsed().as_secs_f64());
         return;
     }
     let mut turn = turns.claim().await;
-    if turn.held.is_empty() {
-        finish(runner, rest, turn, turns).await;
-    } else {
-        held::look_again(&mut turn.held, runner, rest).await;
+    drop(writing);
+    match error {
+        Some(error @ DbError::LockTimeout(_)) => {
+            held::sort_out(&mut turn.held, runner, rest, &error).await;
+        }
+        _ if turn.held.is_empty() => finish(runner, rest, turn, turns).await,
+        _ => held::look_again(&mut turn.held, runner, rest).await,
     }
 }
 
