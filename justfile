@@ -76,6 +76,10 @@ crash kills="100":
 million:
     cargo test --locked -p credits --test main million -- --ignored --nocapture
 
+# the version before heads of accounts beside this one, and the way back; builds that version, so it is not part of .ci/run
+beside-old:
+    tools/beside-old.sh
+
 # the tests of poolers with a real PgBouncer that keeps prepared statements, built if there is none
 pgbouncer:
     tools/pgbouncer.sh

@@ -8,6 +8,7 @@ mod account;
 mod bind;
 mod check_config;
 mod failure;
+mod ledger_cool;
 mod ledger_verify;
 mod migrate;
 mod output;
@@ -17,6 +18,7 @@ mod runtime;
 mod serve;
 mod signals;
 mod terminal_line;
+mod upkeep;
 mod usage_retain;
 
 use std::process::ExitCode;
@@ -74,6 +76,14 @@ enum Ledger {
         #[arg(long)]
         json: bool,
     },
+    /// Writes heads of accounts back into their grants, for the way to a version without them
+    #[command(
+        after_help = "Uses DATABASE_URL, or the private server in DATA_DIR: that of a running gateway, or else one \
+                            started for it. No figure changes. Beside a running gateway the next charge of an account makes a \
+                            head again, so stop all gateways first (deploy/README.md). Exit codes: 0 done, 1 could not be \
+                            finished (the next run goes on), 2 misconfigured."
+    )]
+    Cool,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -128,6 +138,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve => serve::run(),
         Command::Migrate => migrate::run(),
         Command::Ledger(Ledger::Verify { json }) => ledger_verify::run(form(json)),
+        Command::Ledger(Ledger::Cool) => ledger_cool::run(),
         Command::Usage(Usage::Retain { months, dry_run, json }) => {
             let deed = if dry_run { Deed::Tell } else { Deed::Drop };
             usage_retain::run(months, deed, form(json))

@@ -7,6 +7,7 @@ mod crash;
 mod full_disk;
 mod gateway_process;
 mod histories;
+mod ledger_cool;
 mod ledger_verify;
 mod lost_database;
 mod measurements;

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod budgets;
+mod cool;
 mod decided;
 mod deciding;
 mod execute;
@@ -12,6 +13,7 @@ mod trace;
 
 pub use blocked::blocked;
 pub use budgets::{budgets, replace_budgets, set_budgets};
+pub use cool::cool;
 pub use decided::{Decided, Preview};
 pub use deciding::{Deciding, Locked, Savepoint, lock, prepare};
 pub use execute::execute;

@@ -8,6 +8,7 @@ pub mod book;
 pub mod budgets;
 pub mod charges;
 pub mod columns;
+pub mod cool;
 pub mod entries;
 pub mod entry_grants;
 pub mod global_references;

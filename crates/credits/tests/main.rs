@@ -5,6 +5,7 @@
 mod budgets;
 mod classes;
 mod concurrency;
+mod cool;
 mod core_holds;
 mod core_properties;
 mod core_rules;

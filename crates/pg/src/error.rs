@@ -128,7 +128,9 @@ impl DbError {
         match error {
             Self::Connect(_) | Self::Contention(_) | Self::LockTimeout(_) | Self::Constraint { .. } => error,
             Self::NotNow(source) if is_refusal(&source) => Self::NotNow(source),
-            Self::NotNow(source) | Self::Lost(source) | Self::Statement(source) => Self::OutcomeUnknown(source),
+            Self::NotNow(source) | Self::Lost(source) | Self::Statement(source) => {
+                Self::OutcomeUnknown(source)
+            }
             other => {
                 tracing::error!(error = %chain(&other), "the answer to a statement that may be committed cannot be read");
                 Self::unknown()

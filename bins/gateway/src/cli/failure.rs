@@ -41,6 +41,8 @@ pub(super) enum Failure {
     SchemaBehind { missing: Vec<&'static str> },
     #[error("usage records could not be looked after; what was done stays done, and the next run goes on")]
     Usage(#[source] DbError),
+    #[error("heads could not be written back; what was done stays done, and the next run goes on")]
+    Cool(#[source] DbError),
     #[error("stopped by {0}; what was done stays done, and the next run goes on")]
     Stopped(&'static str),
     #[error("stopped by {0} before every account was audited")]

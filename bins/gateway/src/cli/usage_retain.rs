@@ -7,15 +7,7 @@ use pg::{Access, Pool};
 use serde_json::json;
 use usage::{OldMonth, Retained};
 
-use super::{
-    failure::Failure, ledger_verify::Form, output, prepare::prepare, runtime::runtime, signals::Signals,
-    terminal_line::TerminalLine,
-};
-use crate::{
-    config::{Config, Log, LogLevel, Purpose},
-    database::Database,
-    telemetry,
-};
+use super::{failure::Failure, ledger_verify::Form, terminal_line::TerminalLine, upkeep};
 
 /// The work to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,34 +29,9 @@ impl Deed {
 
 /// Drops, or tells what would be dropped, and prints the result.
 pub(super) fn run(months: Option<u16>, deed: Deed, form: Form) -> Result<(), Failure> {
-    let (loaded, _account) = prepare(Purpose::Upkeep)?;
-    // Who reads the result does not want to read how a server started.
-    telemetry::init_logs(&Log { level: loaded.config.log.level.min(LogLevel::Warn), ..loaded.config.log });
-    let months = months.unwrap_or(loaded.config.usage.retention_months);
-    let text = runtime()?.block_on(retain(&loaded.config, months, deed, form))?;
-    output::print(&text).map_err(Failure::Output)
-}
-
-async fn retain(config: &Config, months: u16, deed: Deed, form: Form) -> Result<String, Failure> {
-    let mut signals = Signals::receive()?;
-    let database = tokio::select! {
-        biased;
-        stop = signals.next() => return Err(Failure::Stopped(stop.name())),
-        visited = Database::visit(config, deed.access()) => visited?,
-    };
-    let line = TerminalLine::on_terminal();
-    let done = tokio::select! {
-        biased;
-        stop = signals.next() => Err(Failure::Stopped(stop.name())),
-        done = work(&database.pool, months, deed, form, line.as_ref()) => done,
-    };
-    if let Some(line) = line {
-        line.clear();
-    }
-    let closed = database.close().await;
-    let text = done?;
-    closed?;
-    Ok(text)
+    upkeep::run(deed.access(), async |config, pool, line| {
+        work(pool, months.unwrap_or(config.usage.retention_months), deed, form, line).await
+    })
 }
 
 async fn work(

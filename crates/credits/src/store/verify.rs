@@ -14,7 +14,7 @@ use crate::store::audits::AUDITS_OF_RANGE;
 const ENTRIES_A_RANGE: i64 = 200_000;
 
 /// Behind every id that an account can have.
-const END: &str = "\u{7f}";
+pub const END: &str = "\u{7f}";
 
 /// A range of accounts, and how much there is to check.
 #[derive(Debug)]
