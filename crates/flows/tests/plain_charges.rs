@@ -160,7 +160,7 @@ async fn expiries_budgets_and_the_end_of_a_head_are_seen_at_their_instant() {
     assert_eq!(spend("4").await, Ok("55.0".to_owned()));
     clock.advance(ends - Duration::MICROSECOND - clock.now());
     assert_eq!(spend("4").await, Ok("51.0".to_owned()));
-    // 2 of the grant are lost at its instant, whoever comes first.
+    // 2 of the grant are lost at its instant.
     clock.advance(ends - clock.now());
     assert_eq!(spend("1").await, Ok("48.0".to_owned()));
     // Exactly the rest of the head: the account is empty, and no head is left.

@@ -1,5 +1,5 @@
 -- What was deducted for the records that are still kept; a record and its correction add up to nothing. Months that were dropped
--- before stay at 0. The sums across users get it from the deltas, as they get everything. Nobody writes sums meanwhile: the
+-- before stay at 0. The sums across users get it from the deltas, as they get everything. Nothing else writes sums at that time: the
 -- version before cannot since the migrations before this one. Corrections are found by the primary key, because a session of the
 -- service neither hashes nor merges.
 WITH deducted AS (
