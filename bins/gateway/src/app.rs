@@ -114,7 +114,7 @@ impl App {
         metrics: Metrics,
     ) -> Result<Self, StartError> {
         administrators::apply(&pool, &*clock, &config.auth.admin_user_ids).await?;
-        receivers::begin(&pool, &*clock, config.webhook_url.is_some()).await?;
+        let receiver = receivers::begin(&pool, &clock, config.webhook_url.is_some()).await?;
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
@@ -139,7 +139,9 @@ impl App {
         };
         let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
-        let jobs = housekeeping::jobs(&config, &pool.background_share(connections.housekeeping), &clock);
+        let background = pool.background_share(connections.housekeeping);
+        let mut jobs = housekeeping::jobs(&config, &background, &clock);
+        jobs.extend(receiver);
         let jobs = JobRunner::start(jobs, &clock);
         let settings = settings(&config);
         let traffic = traffic(&settings).map_err(StartError::Thread)?;

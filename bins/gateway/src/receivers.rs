@@ -15,24 +15,23 @@ const NAME: &str = "configured";
 /// Pause before another attempt, when a transaction that may write events takes long.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Lets the events of all users be stored from now on if there is a receiver, else no more. A change that would have to wait is
-/// left to the [`job`].
+/// Lets the events of all users be stored from now on if there is a receiver, else no more. A change that would have to wait is left
+/// to the job that this returns; nothing else is done later, because another process may have started since.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn begin(pool: &Pool, clock: &dyn Clock, is_configured: bool) -> Result<(), DbError> {
-    match apply(pool, clock, is_configured).await {
+pub async fn begin(pool: &Pool, clock: &Arc<dyn Clock>, is_configured: bool) -> Result<Option<Job>, DbError> {
+    match apply(pool, &**clock, is_configured).await {
+        Ok(()) => Ok(None),
         Err(DbError::LockTimeout(_)) => {
             tracing::warn!("WEBHOOK_URL takes effect later: a transaction that may write events takes long");
-            Ok(())
+            Ok(Some(job(pool, clock, is_configured)))
         }
-        result => result,
+        Err(error) => Err(error),
     }
 }
 
-/// The job that does the same once more, until it has succeeded.
-#[must_use]
-pub fn job(pool: &Pool, clock: &Arc<dyn Clock>, is_configured: bool) -> Job {
+fn job(pool: &Pool, clock: &Arc<dyn Clock>, is_configured: bool) -> Job {
     let job = Job::new(
         "apply_webhook_url",
         AGAIN_AFTER,

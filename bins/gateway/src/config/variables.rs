@@ -163,7 +163,7 @@ variables! {
     }
     "Events" {
         WEBHOOK_URL: Url = Nothing, Shown, parse::webhook_url,
-            "receiver of all events: `https`, in development also `http`. While it is set, events are stored; this version \
+            "receiver of all events: `https`, in development also `http`. While it is set, events are stored; of several processes the last one to start decides; this version \
              delivers none yet";
     }
     "Browsers" {

@@ -1,5 +1,9 @@
 //! The receiver of events of the configuration, across restarts.
 
+use std::sync::Arc;
+
+use kernel::Clock;
+
 use super::gateway_process::{Gateway, database};
 use crate::prelude::*;
 
@@ -43,4 +47,19 @@ async fn a_start_does_not_wait_for_a_transaction_that_may_write_events() {
     gateway.consume("someone", 1).expect(200).await;
     assert_eq!(db.ask("SELECT count(*) FROM webhooks.events").await, 1);
     gateway.stop();
+}
+
+/// What a start could do is not done again later: that would undo what a process has done that started since.
+#[tokio::test]
+async fn a_change_is_tried_later_only_if_it_had_to_wait() {
+    let db = database().await;
+    let clock: Arc<dyn Clock> = Arc::new(testkit::clock());
+    let later = async |is_configured| {
+        gateway::receivers::begin(db.pool(), &clock, is_configured).await.unwrap().is_some()
+    };
+    assert!(!later(true).await && !later(true).await && !later(false).await);
+    let stuck = pg::Tx::begin(db.pool()).await.unwrap();
+    webhooks::Receivers::default().wanted(stuck.shared()).await.unwrap();
+    assert!(later(true).await && !later(false).await);
+    stuck.rollback().await;
 }
