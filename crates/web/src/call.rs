@@ -18,7 +18,6 @@ use super::{
     reply::Reply,
     request_id::route_of,
     service::Service,
-    tree::parameter,
     wire::Timestamp,
 };
 
@@ -218,8 +217,71 @@ pub fn path_parameter(request: &HttpRequest, name: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
+/// The text of a parameter in a path that fits `pattern`.
+fn parameter<'a>(pattern: &str, path: &'a str, name: &str) -> Option<&'a str> {
+    let is_it =
+        |segment: &str| segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) == Some(name);
+    let place = pattern.split('/').position(is_it)?;
+    path.split('/').nth(place)
+}
+
 /// The text "Retrieved {n} {things}" in both languages (HTTP contract 1.7).
 #[must_use]
 pub fn retrieved(count: usize, things: &str, counted: &str) -> Text {
     Text::new(format!("Retrieved {count} {things}"), format!("获取到 {count} {counted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::dev::{Path, ResourceDef};
+    use matchit::Router;
+    use proptest::prelude::*;
+
+    use super::parameter;
+
+    const PATHS: [&str; 12] = [
+        "/",
+        "/a",
+        "/a/b",
+        "/a/b/c",
+        "/a/b/{two}/{three}",
+        "/a/{one}",
+        "/a/{one}/b",
+        "/a/{one}/b/c",
+        "/a/{one}/b/{two}",
+        "/a/{one}/b/{two}/c",
+        "/b.c/{one}",
+        "/{one}/{two}/a",
+    ];
+
+    /// Path and parameters by the router of actix-web: the first fit in the order of the texts.
+    fn by_actix(path: &str) -> Option<(&'static str, Vec<(String, String)>)> {
+        PATHS.into_iter().find_map(|pattern| {
+            let mut found = Path::new(path);
+            let fits = ResourceDef::new(pattern).capture_match_info(&mut found);
+            let owned = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
+            fits.then(|| (pattern, found.iter().map(owned).collect()))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn paths_are_found_as_actix_finds_them(
+            path in r"(/(a|b|c|b\.c|\{one\}|x\||ü|%2F|\n)?){0,6}|[/abx]{0,4}",
+        ) {
+            let mut router = Router::new();
+            for pattern in PATHS {
+                router.insert(pattern, pattern).unwrap();
+            }
+            let found = router.at(&path).ok().map(|found| {
+                let pattern = *found.value;
+                let names = ["one", "two", "three"];
+                let text = |name: &str| Some((name.to_owned(), parameter(pattern, &path, name)?.to_owned()));
+                (pattern, names.into_iter().filter_map(text).collect())
+            });
+            prop_assert!(PATHS.is_sorted());
+            prop_assert_eq!(found, by_actix(&path));
+        }
+    }
 }

@@ -42,7 +42,6 @@ pub mod service;
 pub mod settings;
 mod stream_end;
 pub mod traffic;
-mod tree;
 mod watched;
 pub mod wire;
 

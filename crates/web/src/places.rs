@@ -1,6 +1,6 @@
 //! The route table by path: 405 with `Allow` for other methods, 404 for other paths.
 
-use std::{rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -10,6 +10,7 @@ use actix_web::{
         header::{self, HeaderValue},
     },
 };
+use matchit::Router;
 
 use super::{
     catalogue,
@@ -20,13 +21,12 @@ use super::{
     request_id::routed,
     route::Route,
     service::Service,
-    tree::Tree,
 };
 
 /// The routes of a service, by path.
 pub(super) struct Places<S: Service> {
     app: Arc<S>,
-    tree: Tree<Place<S>>,
+    router: Router<Place<S>>,
 }
 
 /// The routes of one path.
@@ -39,10 +39,11 @@ struct Place<S: Service> {
 
 impl<S: Service> Places<S> {
     /// The places of these routes.
+    #[expect(clippy::expect_used, reason = "a fault of the route table, found by the first start")]
     pub(super) fn new(app: Arc<S>, routes: &[&'static Route<S>]) -> Self {
-        let mut tree = Tree::default();
+        let mut places: BTreeMap<&'static str, Place<S>> = BTreeMap::new();
         for route in routes.iter().copied() {
-            let place = tree.entry(route.path).get_or_insert_with(|| Place {
+            let place = places.entry(route.path).or_insert_with(|| Place {
                 path: route.path,
                 endpoints: Vec::new(),
                 is_for_this_machine: false,
@@ -50,12 +51,16 @@ impl<S: Service> Places<S> {
             place.is_for_this_machine |= app.is_for_this_machine(route.access);
             place.endpoints.push((route.method.clone(), Rc::new(Endpoint::new(route))));
         }
-        Self { app, tree }
+        let mut router = Router::new();
+        for (path, place) in places {
+            router.insert(path, place).expect("the paths of routes do not contradict one another");
+        }
+        Self { app, router }
     }
 
     /// Answers a request.
     pub(super) async fn answer(&self, request: HttpRequest, payload: Payload) -> HttpResponse {
-        let place = self.tree.find(request.match_info().as_str());
+        let place = self.router.at(request.match_info().as_str()).ok().map(|found| found.value);
         let place = place.filter(|place| !place.is_for_this_machine || is_on_this_machine(request.head()));
         let error = match place {
             Some(place) => {
