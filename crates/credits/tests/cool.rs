@@ -1,4 +1,4 @@
-//! Heads of accounts written back: no figure changes, and whatever happens meanwhile is kept.
+//! Heads of accounts written back: no figure changes, and concurrent changes are kept.
 
 use credits::{Action, Command, NewGrant, NewGrantKind, cool};
 use kernel::SystemClock;
@@ -10,7 +10,7 @@ use crate::support::{command, consume, credits, database, done, hold, open, rech
 
 const HEADS: &str = "SELECT count(*) FROM credits.accounts WHERE head_grant_id IS NOT NULL";
 
-/// What remains of each grant, as all readers see it.
+/// Credit that each grant has left, as all readers see it.
 async fn remaining(db: &TestDb) -> Vec<String> {
     let figures =
         "SELECT concat_ws(' ', user_id, id, remaining) FROM credits.current_grants ORDER BY user_id, id";

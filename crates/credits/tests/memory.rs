@@ -28,7 +28,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// What the core makes of a command, and the transaction.
+    /// The answer of the core to a command, and the transaction.
     pub fn answer(&mut self, clock: &ManualClock, command: &Command) -> (String, Option<Uuid>) {
         let now = clock.now();
         let known = self.states.get(&command.user_id);

@@ -163,7 +163,7 @@ async fn an_answer_that_is_not_that_of_the_rules_is_a_fault() {
     for (part, wrong) in [
         ("to_hex(seq)", "to_hex(seq + 1)"),
         ("SELECT place, id", "SELECT place + 1 AS place, id"),
-        ("AS complete\nFROM named", "AS complete\nFROM named WHERE place = 2"),
+        ("AS complete\nFROM charges", "AS complete\nFROM charges WHERE place = 2"),
         ("old.next_due_at > greatest(old.as_of, instant.now)", "true"),
     ] {
         let (mut db, clock) = (database().await, testkit::clock());

@@ -83,7 +83,7 @@ impl ReadinessProbe {
     fn judging(pool: Pool, health: impl Fn() -> [QueueHealth; 4] + Send + Sync + 'static) -> Self {
         let (ask, asked) = mpsc::channel(CALLERS_MAX);
         let findings = Arc::new(Findings { health: Box::new(health), last: Mutex::default() });
-        let prober = Prober { pool, findings: Arc::clone(&findings), last_page: None, told: None };
+        let prober = Prober { pool, findings: Arc::clone(&findings), last_page: None, reported: None };
         tokio::spawn(prober.serve(asked));
         Self { ask, findings }
     }
@@ -137,7 +137,7 @@ struct Prober {
     /// When the last probe that needed room on the disk succeeded.
     last_page: Option<Instant>,
     /// Last value in the log.
-    told: Option<bool>,
+    reported: Option<bool>,
 }
 
 impl Prober {
@@ -157,7 +157,7 @@ impl Prober {
         match self.findings.judge() {
             Err(fault) => {
                 let migrations = self.findings.last().is_some_and(|(_, last)| last.migrations);
-                self.tell(Err(fault));
+                self.report(Err(fault));
                 return Readiness { database: false, migrations };
             }
             Ok(Some(last)) => return last,
@@ -184,7 +184,7 @@ impl Prober {
             database: outcome.is_ok(),
             migrations: outcome.as_ref().is_ok_and(|applied| *applied),
         };
-        self.tell(match outcome {
+        self.report(match outcome {
             Ok(true) => Ok(()),
             Ok(false) => Err("a migration is missing".to_owned()),
             Err(why) => Err(why),
@@ -194,8 +194,8 @@ impl Prober {
     }
 
     /// Logs a change, not each question.
-    fn tell(&mut self, outcome: Result<(), String>) {
-        let changed = self.told.replace(outcome.is_ok()) != Some(outcome.is_ok());
+    fn report(&mut self, outcome: Result<(), String>) {
+        let changed = self.reported.replace(outcome.is_ok()) != Some(outcome.is_ok());
         match outcome {
             Err(reason) if changed => tracing::warn!(reason, "not ready for requests"),
             Ok(()) if changed => tracing::info!("ready for requests"),

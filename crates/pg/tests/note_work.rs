@@ -92,8 +92,6 @@ pub enum Act {
     Plain,
     /// Plain, but left by the statement.
     PlainLeft,
-    /// Plain, in a statement that is sent late.
-    PlainLate,
     /// Plain, and violates a constraint.
     PlainViolate,
     /// Plain: inserts a note whose commit ends the backend.
@@ -167,15 +165,12 @@ impl Work for Notes {
 
     fn is_plain(&self, item: &Item) -> bool {
         let plain = [Act::Plain, Act::PlainLeft, Act::PlainViolate, Act::PlainKill, Act::PlainUnread];
-        plain.contains(&item.act) || matches!(item.act, Act::PlainLate | Act::PlainMiscount | Act::PlainPanic)
+        plain.contains(&item.act) || matches!(item.act, Act::PlainMiscount | Act::PlainPanic)
     }
 
     /// An outcome is 1 more than that of the long way.
     async fn at_once(&self, mut conn: &PgConnection, items: &[Item]) -> Result<Vec<Option<i64>>, DbError> {
         self.0.plain.lock().unwrap().push(items.iter().map(|item| item.id).collect());
-        if items.iter().any(|item| item.act == Act::PlainLate) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
         let done = items.iter().filter(|item| item.act != Act::PlainLeft);
         let (ids, bodies): (Vec<i64>, Vec<&str>) = done.map(|item| (item.id, item.body())).unzip();
         let notes = pg::sql("INSERT INTO notes.notes (id, body) SELECT * FROM unnest($1, $2)")

@@ -88,20 +88,22 @@ async fn plain_items_do_not_overtake_those_of_their_key_whose_statement_is_under
     let (committer, journal) = start(&db, limits(workers), 0, 0);
     let busy = hand_in_for(&committer, "busy", write(0)).await;
     wait_for_batches(&journal, 1).await;
+    let mut other = Tx::begin(db.pool()).await.unwrap();
+    insert(&mut other, 2, "other").await.unwrap();
     let mut submitted = Vec::new();
-    for (key, id, act) in [("a", 1, Act::PlainLeft), ("b", 2, Act::PlainLate)] {
+    for (key, id, act) in [("a", 1, Act::PlainLeft), ("b", 2, Act::Plain)] {
         submitted.push(hand_in_for(&committer, key, Item { id, act }).await);
     }
     journal.gate.add_permits(OPEN);
-    let mut deadline = testkit::Deadline::new();
-    while journal.plain.lock().unwrap().is_empty() {
-        assert!(deadline.allows_another(), "no statement");
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(busy.await.unwrap(), Ok(0));
+    db.wait_for_waiting(1).await;
     for (key, id) in [("a", 3), ("b", 4)] {
         submitted.push(hand_in_for(&committer, key, Item { id, act: Act::Plain }).await);
     }
-    assert_eq!(busy.await.unwrap(), Ok(0));
+    for _ in 0..50 {
+        assert_eq!(count_notes(db.pool()).await, 1, "an item has overtaken");
+    }
+    other.rollback().await;
     let results: Results = join_all(submitted).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results, [Ok(10), Ok(21), Ok(31), Ok(41)]);
     let disorder = "SELECT count(*) FROM notes.notes one JOIN notes.notes two \

@@ -49,7 +49,7 @@ async fn a_start_does_not_wait_for_a_transaction_that_may_write_events() {
     gateway.stop();
 }
 
-/// What a start could do is not done again later: that would undo what a process has done that started since.
+/// A change that a start has made is not made again later: another process may have started since and made another one.
 #[tokio::test]
 async fn a_change_is_tried_later_only_if_it_had_to_wait() {
     let db = database().await;

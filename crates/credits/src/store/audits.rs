@@ -22,7 +22,7 @@ macro_rules! lines {
     };
 }
 
-/// L1-L6, L10 and L18-L24 as far as stored data can tell, of all accounts.
+/// L1-L6, L10 and L18-L24 as far as stored data shows them, of all accounts.
 pub const AUDITS: &[Audit] = &[
     Audit {
         rule: "credits L1: nothing is overdrawn or over-held",

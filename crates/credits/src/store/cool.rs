@@ -27,7 +27,7 @@ pub async fn lock_heads(
 }
 
 /// Writes the heads of accounts that are locked back, and empties them. Apart from the lock, because a statement that waited for
-/// one does not see grants that were made meanwhile.
+/// one does not see grants that were made during the wait.
 pub async fn write_back(conn: &mut AsyncPgConnection, users: &BTreeSet<UserId>) -> Result<(), DbError> {
     for (name, sql) in [
         (

@@ -48,7 +48,7 @@ pub struct Charge<'a> {
     pub amount: Credits,
     /// Its note of a usage record.
     pub usage_record_id: Option<i64>,
-    /// Its transaction id, but for the place.
+    /// Its transaction id with the place 0.
     pub unplaced_id: Uuid,
 }
 
@@ -65,7 +65,7 @@ pub struct Spent {
     pub metadata: FreeForm,
     /// The account.
     pub balance: Balance,
-    /// What remains of its head.
+    /// Credit that its head has left.
     pub head_remaining: Credits,
     /// When its next due item comes.
     pub next_due_at: Option<OffsetDateTime>,
@@ -135,12 +135,17 @@ WITH instant AS MATERIALIZED (
     RETURNING old.user_id, old.posted, old.held, old.lifetime_granted, old.head_grant_id, old.head_remaining,
         old.next_due_at, old.entry_seq, old.as_of, new.total, new.first, new.count
 ), charges AS MATERIALIZED (
-    SELECT placed.*, entry_seq - count + 1 + place - first AS seq, nextval('credits.entries_id_seq') AS id,
+    SELECT valued.*, nextval('credits.entries_id_seq') AS id,
+        (lpad(to_hex(seq), 12, '0') || substr(encode(uuid_send(unplaced_id), 'hex'), 13))::uuid AS transaction_id
+    FROM (
+        SELECT placed.*,
         {charge}
-    FROM (SELECT accounts.*, generate_series(first, first + count - 1) AS place FROM accounts) AS placed
-), named AS MATERIALIZED (
-    SELECT charges.*, (lpad(to_hex(seq), 12, '0') || substr(encode(uuid_send(unplaced_id), 'hex'), 13))::uuid AS transaction_id
-    FROM charges
+        FROM (
+            SELECT accounts.*, generate_series(first, first + count - 1) AS place,
+                generate_series(entry_seq - count + 1, entry_seq) AS seq
+            FROM accounts
+        ) AS placed
+    ) AS valued
 ), entries AS (
     INSERT INTO credits.entries (id, user_id, seq, transaction_id, type, amount, balance_before, balance_after, held_after,
         usage_record_id, grant_id, metered, description, metadata, actor, created_at, booked_at)
@@ -148,12 +153,12 @@ WITH instant AS MATERIALIZED (
     SELECT id, user_id, seq, transaction_id, 'consume', amount,
         posted + total - before, posted + total - before - amount, held,
         usage_record_id, head_grant_id, false, description, metadata, actor, as_of, as_of
-    FROM named
+    FROM charges
     RETURNING 1
 )
 SELECT place, id, transaction_id, metadata, posted, held, lifetime_granted, head_remaining, next_due_at, entry_seq, as_of,
-    1 / ((SELECT count(*) FROM entries) = (SELECT count(*) FROM named))::integer AS complete
-FROM named"
+    1 / ((SELECT count(*) FROM entries) = (SELECT count(*) FROM charges))::integer AS complete
+FROM charges"
     )
 }
 

@@ -34,7 +34,7 @@ pub struct Recording {
     taken: BTreeSet<(UserId, String)>,
     claims: Vec<EventClaim>,
     records: Vec<Record>,
-    /// What was deducted for the records that corrections among them take back, by the ids of the corrections.
+    /// Credits deducted for the records that corrections among them take back, by the ids of the corrections.
     returned: BTreeMap<i64, Credits>,
 }
 
@@ -80,7 +80,7 @@ pub enum Next {
 pub struct Draft {
     record: Record,
     event: Option<EventId>,
-    /// What was deducted for the record that it takes back.
+    /// Credits deducted for the record that it takes back.
     returned: Option<Credits>,
 }
 

@@ -45,7 +45,7 @@ pub(super) const ROLLED_UP_ONLY: &str =
                 AND ($6::text IS NULL OR (provider = $6 AND provider <> '')) AND ($7::text IS NULL OR (tool = $7 AND tool <> ''))
                THEN true ELSE false END";
 
-/// What was deducted for a `record`. A correction takes back what was deducted for its record, which is found by its key.
+/// Credits deducted for a `record`. A correction takes back those of its record, which is found by its key.
 pub(super) const DEDUCTED: &str =
     "CASE WHEN charge_seq IS NOT NULL THEN credits_charged - credits_uncollected
                 WHEN correction_of IS NULL THEN 0

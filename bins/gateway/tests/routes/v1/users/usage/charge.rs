@@ -244,7 +244,7 @@ async fn a_record_is_taken_back_with_its_charge_once() {
     assert_eq!(app.balance().await, 996.775);
 }
 
-/// What was taken is neither what was recorded, nor what is left after other refunds.
+/// Deducted credit differs from recorded credit, and from the rest after other refunds.
 #[tokio::test]
 async fn sums_show_what_was_really_deducted() {
     let (app, user) = TestApp::with_user(&[]).await;
