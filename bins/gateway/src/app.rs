@@ -9,7 +9,10 @@ use std::{
 };
 
 use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, readiness::Queues};
-use identity::{BootstrapKey, IssuerError, JwksTiming, Verifier};
+use identity::{
+    BootstrapKey, IssuerError, JwksTiming, Verifier,
+    seal::{SealError, Sealer, SecretKey},
+};
 use kernel::{Clock, Ids};
 use pg::{DbError, Patience, Pool, Tx};
 use secrecy::SecretString;
@@ -54,6 +57,8 @@ pub struct App {
     pub bootstrap_keys: Vec<BootstrapKey>,
     /// Signs development tokens; none outside development.
     pub development_secret: Option<SecretString>,
+    /// Seals secrets in the database; none outside development without SECRETS_KEY.
+    pub sealer: Option<Arc<Sealer>>,
     /// The token that opens `/metrics`, if there is one.
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
@@ -98,6 +103,9 @@ pub enum StartError {
     /// The token verifier cannot be made from the configuration.
     #[error("tokens cannot be verified with this configuration")]
     Tokens(#[source] IssuerError),
+    /// Secrets in the database cannot be sealed or opened.
+    #[error("secrets cannot be kept in the database")]
+    Sealing(#[from] SealError),
 }
 
 impl App {
@@ -119,6 +127,7 @@ impl App {
             bring_prices(&pool, &*clock, seeds).await?;
         }
         let development_secret = development_secret(&config, &pool, &*clock).await?;
+        let sealer = sealer(&config, development_secret.as_ref())?;
         let verifier = verifier(&config, development_secret.as_ref(), &clock)?;
         let commit_thread = CommitThread::start().map_err(StartError::Thread)?;
         let home = commit_thread.handle();
@@ -149,6 +158,7 @@ impl App {
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),
             development_secret,
+            sealer,
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
             bulk,
@@ -217,6 +227,19 @@ async fn development_secret(
     }
     let secret = pool.read(async |conn| identity::development_secret(conn, clock).await).await?;
     Ok(Some(secret))
+}
+
+/// Seals by SECRETS_KEY, in development without it by a key that belongs to the database.
+fn sealer(
+    config: &Config,
+    development_secret: Option<&SecretString>,
+) -> Result<Option<Arc<Sealer>>, SealError> {
+    let sealer = match (&config.auth.sealing, development_secret) {
+        (Some(keys), _) => Sealer::new(&keys.current, keys.previous.as_slice())?,
+        (None, Some(secret)) => Sealer::new(&SecretKey::of_development(secret), &[])?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Arc::new(sealer)))
 }
 
 fn verifier(

@@ -29,8 +29,8 @@ pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
     Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
-    LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SelfMetering, SelfRecharge, SupabaseKeys,
-    UsageRules,
+    LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SealingKeys, SelfMetering, SelfRecharge,
+    SupabaseKeys, UsageRules,
 };
 pub use web::settings::{Cors, CorsOrigins};
 

@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod error;
 pub mod model;
+pub mod seal;
 mod store;
 pub mod token;
 pub mod users;

@@ -6,5 +6,6 @@ mod addresses;
 mod key_server;
 mod minting;
 mod roles;
+mod seal;
 mod tokens;
 mod users;

@@ -20,7 +20,7 @@ use super::{
     secrets,
     sections::{
         Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
-        LogLevel, Metrics, PriceSeeds, RateLimits, SupabaseKeys, UsageRules,
+        LogLevel, Metrics, PriceSeeds, RateLimits, SealingKeys, SupabaseKeys, UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -107,12 +107,24 @@ fn auth(r: &mut Reader<'_>, environment: Environment) -> Auth {
         supabase_keys: supabase_keys(r),
         supabase_secret: r.optional(&v::SUPABASE_JWT_SECRET),
         api_keys: r.optional(&v::USER_SERVICE_API_KEY).unwrap_or_default(),
+        sealing: sealing_keys(r),
         admin_user_ids: r.optional(&v::ADMIN_USER_IDS).unwrap_or_default(),
     };
     if !environment.is_development() {
         require_verification_key(r, environment);
     }
     auth
+}
+
+fn sealing_keys(r: &mut Reader<'_>) -> Option<SealingKeys> {
+    let (current, previous) = (r.optional(&v::SECRETS_KEY), r.optional(&v::SECRETS_KEY_PREVIOUS));
+    if !r.is_set(v::SECRETS_KEY.about.name) && r.is_set(v::SECRETS_KEY_PREVIOUS.about.name) {
+        r.problem(
+            &v::SECRETS_KEY.about,
+            "is not set, but SECRETS_KEY_PREVIOUS is: nothing new could be sealed",
+        );
+    }
+    Some(SealingKeys { current: current?, previous })
 }
 
 fn auth0(r: &mut Reader<'_>) -> Option<Auth0> {

@@ -4,6 +4,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use identity::seal::SecretKey;
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -229,6 +230,11 @@ pub(super) fn header_secret(text: &str) -> Parsed<SecretString> {
     } else {
         Err("may hold visible ASCII characters only".to_owned())
     }
+}
+
+/// A key that seals secrets.
+pub(super) fn secret_key(text: &str) -> Parsed<SecretKey> {
+    SecretKey::from_base64(text).map_err(|error| error.to_string())
 }
 
 /// One key, or two while one is being replaced by the other, separated by a comma.

@@ -29,6 +29,13 @@ pub(super) fn refuse_weak(r: &mut Reader<'_>, config: &Config) {
         (&v::METRICS_TOKEN.about, METRICS_BYTES_MIN, config.metrics.token.iter().collect()),
     ];
     let mut is_any_weak = false;
+    for about in [&v::SECRETS_KEY.about, &v::SECRETS_KEY_PREVIOUS.about] {
+        // Judged as it is written, like the others; its length was judged when it was read.
+        if let Some(reason) = r.raw(about.name).as_deref().and_then(weakness) {
+            is_any_weak = true;
+            r.problem(about, reason);
+        }
+    }
     for (about, bytes_min, secrets) in judged {
         for reason in weaknesses(environment, bytes_min, &secrets) {
             is_any_weak = true;

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use identity::Issuer;
+use identity::{Issuer, seal::SecretKey};
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -173,6 +173,8 @@ pub struct Auth {
     pub supabase_secret: Option<SecretString>,
     /// Bootstrap keys with the scopes service and admin: none, one, or two while one replaces the other.
     pub api_keys: Vec<SecretString>,
+    /// Keys that seal the secrets in the database; without them development derives one.
+    pub sealing: Option<SealingKeys>,
     /// The users with role admin, as of each start.
     pub admin_user_ids: Vec<UserId>,
 }
@@ -196,6 +198,15 @@ impl Auth {
         }
         issuers
     }
+}
+
+/// Keys that seal the secrets in the database (HTTP contract 14).
+#[derive(Debug, Clone)]
+pub struct SealingKeys {
+    /// Seals and opens.
+    pub current: SecretKey,
+    /// Opens only.
+    pub previous: Option<SecretKey>,
 }
 
 /// Requirements of an Auth0 token.

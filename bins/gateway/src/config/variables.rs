@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use identity::seal::SecretKey;
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -125,6 +126,11 @@ variables! {
         USER_SERVICE_API_KEY: Vec<SecretString> = Nothing, Hidden, parse::api_keys,
             "key of other services, which may act for any user and as an administrator; two keys, separated by a comma, \
              during a replacement; at least 32 characters outside development";
+        SECRETS_KEY: SecretKey = Computed("development: a key that belongs to the database"), Hidden, parse::secret_key,
+            "32 bytes in base64 (`openssl rand -base64 32`) that seal the secrets in the database. Whoever loses it loses \
+             them: keep a copy apart from the copies of the database";
+        SECRETS_KEY_PREVIOUS: SecretKey = Nothing, Hidden, parse::secret_key,
+            "the key that SECRETS_KEY replaces: what it sealed can still be opened";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
             "comma list of user ids with role admin, applied at each start and 5 minutes later, after older processes have \
              ended. Users who are not listed lose the role, unless they have it for another reason. If processes have \

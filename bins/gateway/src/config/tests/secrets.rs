@@ -145,6 +145,34 @@ fn each_key_is_judged() {
 }
 
 #[test]
+fn keys_that_seal_are_32_random_bytes() {
+    let (key, older) =
+        ("q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJE=", "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MHdlcnR5dWlvcGE=");
+    assert!(config(&production(&[])).auth.sealing.is_none());
+    let both = [("SECRETS_KEY", key), ("SECRETS_KEY_PREVIOUS", older)];
+    let loaded = read(&production(&both)).unwrap();
+    assert!(loaded.config.auth.sealing.unwrap().previous.is_some());
+    assert!(loaded.values.iter().all(|value| value.text.as_deref().is_none_or(|text| !text.contains(key))));
+    assert_eq!(
+        problems(&[("SECRETS_KEY_PREVIOUS", older)]),
+        ["SECRETS_KEY: is not set, but SECRETS_KEY_PREVIOUS is: nothing new could be sealed"]
+    );
+    assert_eq!(
+        problems(&[("SECRETS_KEY", OTHER)]),
+        ["SECRETS_KEY: the value is not 32 bytes in base64: make one with openssl rand -base64 32"]
+    );
+    let zeros = format!("{}=", "A".repeat(43));
+    let lines = problems(&production(&[("SECRETS_KEY", &zeros)]));
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("SECRETS_KEY: has few different characters"),
+        "{lines:?}"
+    );
+    assert!(read(&[("SECRETS_KEY", &zeros)]).is_ok(), "development takes it");
+    let lines = problems(&production(&[("SECRETS_KEY", key), ("SECRETS_KEY_PREVIOUS", key)]));
+    assert!(lines.len() == 1 && lines[0].contains("is the same as"), "{lines:?}");
+}
+
+#[test]
 fn a_database_on_another_machine_without_tls_is_pointed_out_and_not_refused() {
     let notices = |url: &str| read(&production(&[("DATABASE_URL", url)])).unwrap().notices;
     for mode in ["disable", "allow", "prefer"] {
