@@ -48,6 +48,10 @@ statements:
 vendor:
     crates/web/assets/docs/vendor.sh
 
+# write the list of common passwords again (needs npm, pip and a network)
+vendor-passwords:
+    crates/identity/src/passwords/common/vendor.sh
+
 # requests a second and latencies, next to what the database alone can do
 bench *args:
     cargo bench --locked -p gateway --bench load -- {{ args }}

@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod error;
 pub mod model;
+pub mod passwords;
 pub mod seal;
 mod store;
 pub mod token;
@@ -11,6 +12,7 @@ pub mod users;
 pub use api_key::BootstrapKey;
 pub use error::IdentityRefusal;
 pub use model::{Activity, EmailVoucher, Ensured, NewUser, Plan, Role, RoleChanges, User, UserStatus};
+pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
 pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{
     Algorithm, Issuer, IssuerError, JwksTiming, Provider, SubjectKind, TokenError, VerifiedToken, Verifier,
