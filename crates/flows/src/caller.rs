@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use identity::UserStatus;
+use identity::{Acting, ActingStatus, UserStatus};
 use kernel::UserId;
 use pg::{DbError, PgConnection};
+use uuid::Uuid;
 
 /// The check of the user that is still to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,10 +16,24 @@ pub enum CallerCheck {
     /// None.
     #[default]
     Done,
-    /// The user must exist and be active.
-    Due,
+    /// The user must exist and be active, and so must the login by which they act, if they do by one.
+    Due {
+        /// The login of an own token.
+        login_id: Option<Uuid>,
+    },
     /// Somebody else acts for the user, who must exist.
     Exists,
+}
+
+impl CallerCheck {
+    /// The user whose status must be read, with their login.
+    fn acting(self, user_id: &UserId) -> Option<Acting> {
+        match self {
+            Self::Done => None,
+            Self::Due { login_id } => Some(Acting { user_id: user_id.clone(), login_id }),
+            Self::Exists => Some(Acting { user_id: user_id.clone(), login_id: None }),
+        }
+    }
 }
 
 /// The reason that nothing was done for a user.
@@ -28,11 +43,13 @@ pub enum CallerRejected {
     Disabled,
     /// The user was never ensured.
     Unknown,
+    /// The login of their token has ended.
+    LoggedOut,
 }
 
 /// The statuses of the callers of a batch.
 #[derive(Debug, Default)]
-pub(crate) struct CallerStatuses(BTreeMap<UserId, Option<UserStatus>>);
+pub(crate) struct CallerStatuses(BTreeMap<Acting, Option<ActingStatus>>);
 
 impl CallerStatuses {
     /// Reads the status of those whose check is due, in one statement; in none if there is nobody.
@@ -40,13 +57,11 @@ impl CallerStatuses {
         conn: &PgConnection,
         asked: impl Iterator<Item = (&'a UserId, CallerCheck)>,
     ) -> Result<Self, DbError> {
-        let due: BTreeSet<&UserId> =
-            asked.filter(|(_, check)| *check != CallerCheck::Done).map(|(user_id, _)| user_id).collect();
+        let due: BTreeSet<Acting> = asked.filter_map(|(user_id, check)| check.acting(user_id)).collect();
         if due.is_empty() {
             return Ok(Self::default());
         }
-        let due: Vec<UserId> = due.into_iter().cloned().collect();
-        let statuses = identity::users::statuses(conn, &due).await?;
+        let statuses = identity::users::acting(conn, &due.iter().collect::<Vec<_>>()).await?;
         Ok(Self(due.into_iter().zip(statuses).collect()))
     }
 
@@ -56,14 +71,15 @@ impl CallerStatuses {
         user_id: &UserId,
         check: CallerCheck,
     ) -> Result<Option<UserStatus>, CallerRejected> {
-        if check == CallerCheck::Done {
+        let Some(acting) = check.acting(user_id) else {
             return Ok(None);
-        }
-        match self.0.get(user_id).copied().flatten() {
+        };
+        match self.0.get(&acting).copied().flatten() {
             None => Err(CallerRejected::Unknown),
             Some(_) if check == CallerCheck::Exists => Ok(None),
-            Some(status) if !status.is_active => Err(CallerRejected::Disabled),
-            Some(status) => Ok(Some(status)),
+            Some(ActingStatus { user, .. }) if !user.is_active => Err(CallerRejected::Disabled),
+            Some(status) if !status.login_is_live => Err(CallerRejected::LoggedOut),
+            Some(status) => Ok(Some(status.user)),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::try_join;
+use identity::{Standing, StatusQuery};
 use kernel::{Clock, UserId};
 use pg::{BatchLimits, Coalescer, DbError, Lookup, PgConnection, Pool, QueueHealth, Rejected};
 
@@ -28,7 +29,7 @@ const fn limits(name: &'static str) -> BatchLimits {
 #[derive(Debug, Clone)]
 pub struct BalanceReads(Coalescer<Balances>);
 
-/// Existence, activity and role of users, asked at every authenticated request. Cheap to clone.
+/// Users, logins and keys of callers, asked at every authenticated request. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StatusReads(Coalescer<Statuses>);
 
@@ -65,12 +66,13 @@ impl StatusReads {
         Self(Coalescer::start(pool, Statuses, limits("statuses")))
     }
 
-    /// The status of a user; `None` if he was never ensured.
+    /// The status of a caller, or of a user acted upon.
     ///
     /// # Errors
     /// [`Rejected`] when the database cannot be asked.
-    pub async fn ask(&self, user_id: &UserId) -> Result<Option<identity::UserStatus>, Rejected> {
-        self.0.ask(user_id.as_str(), user_id.clone()).await
+    pub async fn ask(&self, asked: StatusQuery) -> Result<Standing, Rejected> {
+        let lane = asked.user_id.as_ref().map_or_else(String::new, ToString::to_string);
+        self.0.ask(&lane, asked).await
     }
 
     /// State of the queue.
@@ -109,14 +111,10 @@ impl Lookup for Balances {
 struct Statuses;
 
 impl Lookup for Statuses {
-    type Item = UserId;
-    type Outcome = Option<identity::UserStatus>;
+    type Item = StatusQuery;
+    type Outcome = Standing;
 
-    async fn load(
-        &self,
-        conn: &mut PgConnection,
-        users: &[UserId],
-    ) -> Result<Vec<Option<identity::UserStatus>>, DbError> {
-        identity::users::statuses(conn, users).await
+    async fn load(&self, conn: &mut PgConnection, asked: &[StatusQuery]) -> Result<Vec<Standing>, DbError> {
+        identity::users::statuses(conn, asked).await
     }
 }

@@ -7,7 +7,7 @@ use flows::{
     BalanceReads, CallerCheck, CallerRejected, LedgerOutcome, StatusReads, UsageCommand, Writes, sign_up,
 };
 use futures_util::join;
-use identity::Activity;
+use identity::{Activity, StatusQuery};
 use kernel::{Actor, CallerClass, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
 use pg::Tx;
 use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
@@ -17,6 +17,9 @@ use usage::UsageInput;
 use uuid::Uuid;
 
 use crate::{database, request};
+
+/// Users who act by a token of another issuer.
+pub const DUE: CallerCheck = CallerCheck::Due { login_id: None };
 
 pub fn consume(user_id: UserId, amount: &str) -> credits::Command {
     credits::Command {
@@ -138,8 +141,10 @@ async fn operations_of_all_domains_wait_together_and_each_gets_its_own_outcome()
     );
     assert_eq!(balances.ask(&testkit::user("nobody"), CallerCheck::Done).await.unwrap().unwrap(), None);
     let statuses = StatusReads::start(db.pool().clone());
-    assert!(statuses.ask(&user).await.unwrap().is_some_and(|status| status.is_active));
-    assert!(statuses.ask(&testkit::user("nobody")).await.unwrap().is_none());
+    assert!(
+        statuses.ask(StatusQuery::user(&user)).await.unwrap().user.is_some_and(|status| status.is_active)
+    );
+    assert!(statuses.ask(StatusQuery::user(&testkit::user("nobody"))).await.unwrap().user.is_none());
 
     writes.flush().await;
     assert_eq!(
@@ -180,7 +185,7 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     let balances = BalanceReads::start(db.pool().clone(), Arc::new(clock.clone()));
     let spend = async |id: &str| {
         let command = consume(testkit::user(id), "10");
-        writes.ledger(command, None, CallerCheck::Due).await.unwrap()
+        writes.ledger(command, None, DUE).await.unwrap()
     };
     let (a, b, nobody, admin) = join!(spend("a"), spend("b"), spend("nobody"), spend("admin"));
     let actor = |done: Result<LedgerOutcome, CallerRejected>| {
@@ -194,12 +199,30 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
         let asked = balances.ask(&testkit::user(id), check).await.unwrap();
         asked.map(|balance| balance.map(|balance| balance.posted.to_string()))
     };
-    assert_eq!(left("a", CallerCheck::Due).await, Ok(Some("40.0".to_owned())));
-    assert_eq!(left("b", CallerCheck::Due).await, Err(CallerRejected::Disabled));
+    assert_eq!(left("a", DUE).await, Ok(Some("40.0".to_owned())));
+    assert_eq!(left("b", DUE).await, Err(CallerRejected::Disabled));
     assert_eq!(left("b", CallerCheck::Done).await, Ok(Some("50.0".to_owned())));
-    assert_eq!(left("nobody", CallerCheck::Due).await, Err(CallerRejected::Unknown));
-    let recorded = writes.usage(uncharged(UsageInput::new(testkit::user("b"), "ai_chat")), CallerCheck::Due);
+    assert_eq!(left("nobody", DUE).await, Err(CallerRejected::Unknown));
+    let recorded = writes.usage(uncharged(UsageInput::new(testkit::user("b"), "ai_chat")), DUE);
     assert_eq!(recorded.await.unwrap().unwrap_err(), CallerRejected::Disabled);
+    // By logins: of a live one, and of one that has ended, in the same batch.
+    let logins = [Uuid::from_u128(1), Uuid::from_u128(2)];
+    for (login_id, ended_at) in logins.iter().zip(["null", "now()"]) {
+        db.run(&format!(
+            "INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at, ended_at) \
+             VALUES ('a', '{login_id}', sha256('x'), '2020-01-01', '2020-01-01', '2050-01-01', {ended_at})"
+        ))
+        .await;
+    }
+    let [live, ended] = logins.map(|login_id| CallerCheck::Due { login_id: Some(login_id) });
+    let spend = async |check| {
+        let done = writes.ledger(consume(testkit::user("a"), "10"), None, check).await.unwrap();
+        done.map(|outcome| outcome.result.unwrap().balance.posted.to_string())
+    };
+    let (first, second) = join!(spend(live), spend(ended));
+    assert_eq!((first, second), (Ok("30.0".to_owned()), Err(CallerRejected::LoggedOut)));
+    assert_eq!(left("a", ended).await, Err(CallerRejected::LoggedOut));
+    assert_eq!(left("a", live).await, Ok(Some("30.0".to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,7 +17,7 @@ use webhooks::Receiver;
 
 use crate::{
     EVERYTHING,
-    operations::{consume, run, run_under, signed_up, writes},
+    operations::{DUE, consume, run, run_under, signed_up, writes},
     receive,
 };
 
@@ -64,7 +64,7 @@ async fn charges_that_heads_cover_touch_no_grant_and_are_answered_as_ever() {
         action: Action::Consume { amount: "2.5".parse().unwrap(), usage_record_id: Some(7) },
         ..consume(a.clone(), "1")
     };
-    let mut submitted = vec![writes.ledger(noted, None, CallerCheck::Due)];
+    let mut submitted = vec![writes.ledger(noted, None, DUE)];
     for (user_id, amount) in [(&b, "1"), (&a, "3"), (&b, "0.000001"), (&a, "4")] {
         submitted.push(writes.ledger(by_service(user_id, amount), None, CallerCheck::Done));
     }
@@ -100,7 +100,7 @@ async fn the_barred_are_refused_at_once_and_administrators_act_as_such() {
     let (db, clock) = (quiet_database().await, testkit::clock());
     let writes = warm(&db, &clock, &["a", "b", "admin"]).await;
     let spend = async |id: &str| {
-        let done = writes.ledger(consume(testkit::user(id), "1"), None, CallerCheck::Due).await.unwrap();
+        let done = writes.ledger(consume(testkit::user(id), "1"), None, DUE).await.unwrap();
         done.map(|outcome| outcome.result.unwrap().entry.unwrap().actor)
     };
     assert_eq!(spend("b").await, Ok(Actor::User));

@@ -11,7 +11,10 @@ pub mod users;
 
 pub use api_key::BootstrapKey;
 pub use error::IdentityRefusal;
-pub use model::{Activity, EmailVoucher, Ensured, NewUser, Plan, Role, RoleChanges, User, UserStatus};
+pub use model::{
+    Acting, ActingStatus, Activity, EmailVoucher, Ensured, Identity, NewUser, Plan, Role, RoleChanges,
+    Standing, StatusQuery, User, UserStatus,
+};
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
 pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{

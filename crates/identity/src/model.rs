@@ -9,4 +9,6 @@ pub use email::EmailVoucher;
 pub(crate) use email::fold;
 pub use plan::Plan;
 pub use role::{Role, RoleChanges};
-pub use user::{Activity, Ensured, NewUser, User, UserStatus};
+pub use user::{
+    Acting, ActingStatus, Activity, Ensured, Identity, NewUser, Standing, StatusQuery, User, UserStatus,
+};

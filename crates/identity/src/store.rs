@@ -3,4 +3,5 @@
 pub(crate) mod audits;
 pub(crate) mod development_secret;
 pub(crate) mod roles;
+pub(crate) mod statuses;
 pub(crate) mod users;

@@ -10,7 +10,10 @@ use crate::{
     store,
 };
 
-pub use store::users::{created_between, find, statuses};
+pub use store::{
+    statuses::{acting, statuses},
+    users::{created_between, find},
+};
 
 /// Creates the user if he is not there yet; one who is there is returned unchanged, except that a token that vouches for the
 /// stored address makes it the user's own if nobody holds it (HTTP contract 3.1).

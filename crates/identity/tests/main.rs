@@ -7,5 +7,6 @@ mod key_server;
 mod minting;
 mod roles;
 mod seal;
+mod statuses;
 mod tokens;
 mod users;

@@ -1,6 +1,6 @@
 //! The administrators of the configuration, against a real PostgreSQL.
 
-use identity::{Role, RoleChanges, users};
+use identity::{Role, RoleChanges, StatusQuery, users};
 use kernel::{Clock as _, ManualClock, UserId};
 use pg::{Pool, Tx};
 use testkit::TestDb;
@@ -41,8 +41,9 @@ async fn apply(pool: &Pool, clock: &ManualClock, listed: &[UserId]) -> RoleChang
 
 async fn admins(db: &TestDb, of: &[&str]) -> Vec<bool> {
     let conn = db.connect().await;
-    let statuses = users::statuses(&conn, &ids(of)).await.unwrap();
-    statuses.into_iter().map(|status| status.unwrap().role == Role::Admin).collect()
+    let asked: Vec<_> = ids(of).iter().map(StatusQuery::user).collect();
+    let statuses = users::statuses(&conn, &asked).await.unwrap();
+    statuses.into_iter().map(|standing| standing.user.unwrap().role == Role::Admin).collect()
 }
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! Users, against a real PostgreSQL.
 
 use futures_util::future::join_all;
-use identity::{
-    Activity, EmailVoucher, Ensured, IdentityRefusal, NewUser, Plan, Role, User, UserStatus, users,
-};
+use identity::{Activity, EmailVoucher, Ensured, IdentityRefusal, NewUser, Plan, Role, User, users};
 use kernel::{Clock, Detail, Failure, Kind, ManualClock, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
@@ -165,23 +163,6 @@ async fn repeats_leave_no_gaps_in_the_integer_ids() {
     }
     let second = ensure(db.pool(), &clock, &new_user("b", "b@example.com")).await.unwrap();
     assert_eq!(second.user.id, first.user.id + 1);
-}
-
-#[tokio::test]
-async fn statuses_come_in_the_order_asked() {
-    let (db, clock) = (database().await, testkit::clock());
-    ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
-    let admin = NewUser { role: Role::Admin, ..new_user("b", "b@example.com") };
-    ensure(db.pool(), &clock, &admin).await.unwrap();
-    let mut conn = db.pool().get().await.unwrap();
-    users::set_active(&mut conn, &clock, &testkit::user("a"), Activity::Deactivated).await.unwrap().unwrap();
-    let (a, b) = (
-        Some(UserStatus { is_active: false, role: Role::User }),
-        Some(UserStatus { is_active: true, role: Role::Admin }),
-    );
-    let asked: Vec<UserId> = ["b", "nobody", "a", "A", "b"].map(testkit::user).to_vec();
-    assert_eq!(users::statuses(&conn, &asked).await.unwrap(), [b, None, a, None, b]);
-    assert_eq!(users::statuses(&conn, &[]).await.unwrap(), []);
 }
 
 #[tokio::test]

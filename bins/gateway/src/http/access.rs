@@ -2,8 +2,9 @@
 
 use actix_web::HttpRequest;
 use flows::CallerRejected;
-use identity::{Role, UserStatus};
+use identity::{Role, Standing, StatusQuery, UserStatus};
 use kernel::{KeyAccess, Principal, UserId};
+use uuid::Uuid;
 use web::{
     ApiError, X_USER_ID,
     access::{credential, header_user, path_user},
@@ -84,12 +85,14 @@ pub async fn authorize(
         Access::Metering if app.config.usage.self_metering == SelfMetering::Allowed => Access::PathUser,
         access => access,
     };
+    let login_id = facts.token.as_ref().and_then(|token| token.login_id);
     if access == Access::PathUser && target.is_some() && principal.user_id() == target.as_ref() {
-        let facts = Facts { status: CallerStatus::due(), ..facts };
+        let facts = Facts { status: CallerStatus::due(login_id), ..facts };
         return Ok(Caller { principal: Some(principal), target, facts });
     }
     let own = principal.user_id().cloned();
-    let (own_status, target_status) = statuses(app, own.as_ref(), target.as_ref()).await?;
+    let (own_status, target_status) =
+        statuses(app, own.as_ref(), target.as_ref(), login_id, facts.key_id).await?;
     let principal = match (principal, &own_status) {
         (_, Some(status)) if !status.is_active => return Err(ApiError::new(&catalogue::ACCOUNT_DISABLED)),
         (Principal::User(id), Some(status)) if status.role == Role::Admin => Principal::AdminUser(id),
@@ -141,8 +144,14 @@ pub async fn after_failure(app: &App, caller: &Caller, error: ApiError) -> ApiEr
     let Some(user_id) = caller.target.as_ref().filter(|_| caller.facts.status.is_due()) else {
         return error;
     };
-    match app.statuses.ask(user_id).await {
-        Ok(Some(status)) if !status.is_active => rejected_caller(CallerRejected::Disabled, user_id),
+    let login_id = caller.facts.token.as_ref().and_then(|token| token.login_id);
+    match app.statuses.ask(StatusQuery { login_id, ..StatusQuery::user(user_id) }).await {
+        Ok(Standing { user: Some(status), .. }) if !status.is_active => {
+            rejected_caller(CallerRejected::Disabled, user_id)
+        }
+        Ok(Standing { user: Some(_), login_is_live: false, .. }) if login_id.is_some() => {
+            rejected_caller(CallerRejected::LoggedOut, user_id)
+        }
         Ok(_) => error,
         Err(rejected) => ApiError::answered(rejected),
     }
@@ -173,18 +182,46 @@ fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> 
     }
 }
 
+/// The status of the caller, and of the user acted upon.
+///
+/// # Errors
+/// 401 for a login that has ended or a key that was revoked.
 async fn statuses(
     app: &App,
     own: Option<&UserId>,
     target: Option<&UserId>,
+    login_id: Option<Uuid>,
+    key_id: Option<Uuid>,
 ) -> Result<(Option<UserStatus>, Option<UserStatus>), ApiError> {
-    let ask = async |user: Option<&UserId>| match user {
-        Some(user) => app.statuses.ask(user).await.map_err(ApiError::answered),
-        None => Ok(None),
+    let ask = async |asked: StatusQuery| app.statuses.ask(asked).await.map_err(ApiError::answered);
+    // A key has no user of its own.
+    let caller = StatusQuery { user_id: own.or(target).cloned(), login_id, key_id };
+    let caller = async {
+        if caller == StatusQuery::default() {
+            return Ok(None);
+        }
+        let standing = ask(caller).await?;
+        let is_live =
+            (login_id.is_none() || standing.login_is_live) && (key_id.is_none() || standing.key_is_live);
+        let is_disabled = standing.user.is_some_and(|user| !user.is_active);
+        if is_live || own.is_some() && is_disabled {
+            Ok(standing.user)
+        } else {
+            Err(ApiError::unauthorized(&catalogue::AUTHENTICATION))
+        }
     };
-    if own == target {
-        let status = ask(own).await?;
-        return Ok((status, status));
-    }
-    futures_util::try_join!(ask(own), ask(target))
+    let target = async {
+        match target {
+            Some(user_id) if own.is_some_and(|own| own != user_id) => {
+                Ok(Some(ask(StatusQuery::user(user_id)).await?.user))
+            }
+            _ => Ok(None),
+        }
+    };
+    let (caller, other) = futures_util::try_join!(caller, target)?;
+    Ok(match (own, other) {
+        (None, _) => (None, caller),
+        (Some(_), Some(target)) => (caller, target),
+        (Some(_), None) => (caller, caller),
+    })
 }

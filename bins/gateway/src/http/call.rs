@@ -3,7 +3,7 @@
 use std::{cell::Cell, fmt::Display, rc::Rc, str::FromStr};
 
 use flows::{CallerCheck, CallerRejected};
-use identity::VerifiedToken;
+use identity::{StatusQuery, VerifiedToken};
 use kernel::{Detail, Principal, Slice, UserId};
 use pg::{DbError, PgConnection, Tx};
 use serde::Serialize;
@@ -28,6 +28,8 @@ pub type Caller = web::Caller<Facts>;
 pub struct Facts {
     /// The token of a caller who has one.
     pub token: Option<VerifiedToken>,
+    /// The API key of the table that is the credential.
+    pub key_id: Option<Uuid>,
     /// A user of this call that was never ensured: the caller, or the one acted upon.
     pub missing: Option<UserId>,
     /// The status of the caller, as far as it was looked at.
@@ -40,16 +42,16 @@ pub struct Facts {
 pub struct CallerStatus(Rc<Cell<CallerCheck>>);
 
 impl CallerStatus {
-    /// A status that is still to be checked.
+    /// A status that is still to be checked, with that of the login.
     #[must_use]
-    pub fn due() -> Self {
-        Self(Rc::new(Cell::new(CallerCheck::Due)))
+    pub fn due(login_id: Option<Uuid>) -> Self {
+        Self(Rc::new(Cell::new(CallerCheck::Due { login_id })))
     }
 
     /// True if it is still to be checked.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.0.get() == CallerCheck::Due
+        matches!(self.0.get(), CallerCheck::Due { .. })
     }
 
     /// Takes the check over.
@@ -69,10 +71,17 @@ pub(crate) trait AppCall {
     /// 404 `UserNotFoundException`, 403 for a disabled caller, 503 when the database cannot be asked.
     async fn user(&self) -> Result<UserId, ApiError> {
         let (user_id, check) = self.user_unchecked()?;
-        if check == CallerCheck::Due {
-            match self.this().app.statuses.ask(&user_id).await.map_err(ApiError::answered)? {
-                Some(status) if status.is_active => {}
-                Some(_) => return Err(rejected_caller(CallerRejected::Disabled, &user_id)),
+        if let CallerCheck::Due { login_id } = check {
+            let asked = StatusQuery { login_id, ..StatusQuery::user(&user_id) };
+            let standing = self.this().app.statuses.ask(asked).await.map_err(ApiError::answered)?;
+            match standing.user {
+                Some(status) if !status.is_active => {
+                    return Err(rejected_caller(CallerRejected::Disabled, &user_id));
+                }
+                Some(_) if login_id.is_some() && !standing.login_is_live => {
+                    return Err(rejected_caller(CallerRejected::LoggedOut, &user_id));
+                }
+                Some(_) => {}
                 None => return Err(rejected_caller(CallerRejected::Unknown, &user_id)),
             }
         }
@@ -230,5 +239,6 @@ pub fn rejected_caller(why: CallerRejected, user_id: &UserId) -> ApiError {
     match why {
         CallerRejected::Disabled => ApiError::new(&catalogue::ACCOUNT_DISABLED),
         CallerRejected::Unknown => ApiError::user_not_found(user_id),
+        CallerRejected::LoggedOut => ApiError::unauthorized(&catalogue::AUTHENTICATION),
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use gateway::administrators;
-use identity::{EmailVoucher, NewUser, Role, users};
+use identity::{EmailVoucher, NewUser, Role, StatusQuery, users};
 use pg::{Pool, Tx};
 
 use super::gateway_process::{Gateway, folder};
@@ -78,8 +78,8 @@ async fn who_signs_up_at_a_process_with_the_former_list_is_demoted_when_the_list
     let clock: Arc<dyn kernel::Clock> = Arc::new(clock);
     let job = administrators::job(db.pool(), &clock, &listed).first_after(Duration::ZERO);
     flows::jobs::JobRunner::start([job], &clock).ended().await;
-    let users = ["former", "listed"].map(testkit::user);
-    let statuses = users::statuses(&*db.connect().await, &users).await.unwrap();
-    let roles: Vec<Role> = statuses.into_iter().map(|status| status.unwrap().role).collect();
+    let asked = ["former", "listed"].map(|id| StatusQuery::user(&testkit::user(id)));
+    let statuses = users::statuses(&*db.connect().await, &asked).await.unwrap();
+    let roles: Vec<Role> = statuses.into_iter().map(|standing| standing.user.unwrap().role).collect();
     assert_eq!(roles, [Role::User, Role::Admin]);
 }

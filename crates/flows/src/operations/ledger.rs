@@ -156,10 +156,13 @@ impl KeyedOperation for LedgerOperation {
     }
 
     fn plain_charge(&self) -> Option<PlainCharge<'_>> {
-        if self.key.is_some() || self.check == CallerCheck::Exists {
-            return None;
-        }
-        PlainCharge::new(&self.command, self.check == CallerCheck::Due)
+        // The statement looks at no login.
+        let acts = match self.check {
+            CallerCheck::Done => false,
+            CallerCheck::Due { login_id: None } => true,
+            CallerCheck::Due { login_id: Some(_) } | CallerCheck::Exists => return None,
+        };
+        if self.key.is_some() { None } else { PlainCharge::new(&self.command, acts) }
     }
 
     fn charged(&self, outcome: credits::Outcome) -> Option<Timed<Applied, CommandRefusal>> {

@@ -2,6 +2,7 @@
 
 use kernel::UserId;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{EmailVoucher, Plan, Role, fold};
 
@@ -73,6 +74,65 @@ pub struct UserStatus {
     pub is_active: bool,
     /// Role of the user.
     pub role: Role,
+}
+
+/// A caller, or a user acted upon, whose status is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StatusQuery {
+    /// A user, or the id of one of their identities.
+    pub user_id: Option<UserId>,
+    /// A login of this user.
+    pub login_id: Option<Uuid>,
+    /// An API key.
+    pub key_id: Option<Uuid>,
+}
+
+/// The answer to a [`StatusQuery`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The owner of the id; `None` if no token has brought it yet.
+    pub identity: Option<Identity>,
+    /// The user; `None` if they were never ensured.
+    pub user: Option<UserStatus>,
+    /// True if the login exists and has not been ended. Its time of expiry is not judged: access tokens do not outlive it.
+    pub login_is_live: bool,
+    /// True if the key exists and was not revoked. Its time of expiry is not judged.
+    pub key_is_live: bool,
+}
+
+/// A user who is asked for in the transaction of their operation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Acting {
+    /// The user, by their own id.
+    pub user_id: UserId,
+    /// The login by which they act.
+    pub login_id: Option<Uuid>,
+}
+
+/// Status of a user who acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActingStatus {
+    /// The user.
+    pub user: UserStatus,
+    /// True if the login exists and has not been ended, or if there is none to look at.
+    pub login_is_live: bool,
+}
+
+/// The issuer that an id belongs to (HTTP contract 1.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user. Differs from the id where two identities were linked.
+    pub user_id: UserId,
+    /// The issuer.
+    pub issuer: String,
+}
+
+impl StatusQuery {
+    /// Asks for a user alone.
+    #[must_use]
+    pub fn user(user_id: &UserId) -> Self {
+        Self { user_id: Some(user_id.clone()), ..Self::default() }
+    }
 }
 
 /// Permission of a user to use the service.

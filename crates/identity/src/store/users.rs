@@ -1,7 +1,7 @@
 //! The table `identity.users`.
 
 use diesel::{
-    OptionalExtension, QueryableByName,
+    OptionalExtension,
     sql_types::{Array, Bool, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -9,7 +9,7 @@ use kernel::UserId;
 use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
-use crate::model::{Activity, NewUser, Plan, Role, User, UserStatus, fold};
+use crate::model::{Activity, NewUser, Plan, Role, User, fold};
 
 /// The unique index of addresses that are vouched for.
 const VOUCHED_EMAIL_KEY: &str = "users_vouched_email_key";
@@ -102,29 +102,6 @@ pub(crate) fn vanished() -> DbError {
     DbError::Contention(diesel::result::Error::NotFound)
 }
 
-/// Activity and role of many users at once, in the order asked; `None` for those who never signed up.
-///
-/// One statement, made to be coalesced: every authenticated request asks it.
-///
-/// # Errors
-/// [`DbError`] when the database cannot be asked.
-pub async fn statuses(
-    mut conn: &AsyncPgConnection,
-    users: &[UserId],
-) -> Result<Vec<Option<UserStatus>>, DbError> {
-    let rows: Vec<StatusRow> = pg::sql(
-        "SELECT users.is_active, users.role \
-         FROM unnest($1) WITH ORDINALITY AS asked (user_id, place) \
-         LEFT JOIN identity.users ON users.user_id = asked.user_id COLLATE \"C\" \
-         ORDER BY asked.place",
-    )
-    .bind::<Array<Text>, _>(texts(users))
-    .load(&mut conn)
-    .await?;
-    DbError::expect_rows("statuses of users", users.len(), rows.len())?;
-    Ok(rows.into_iter().map(|row| row.status).collect())
-}
-
 /// Returns the number of users made in each of the spans that begin at `starts`, in order; each ends where the next begins, the last
 /// one at `end`.
 ///
@@ -192,15 +169,6 @@ struct SpanRow {
     users: i64,
 }
 pg::read_columns! { SpanRow: { place, users } }
-
-pg::read_columns! { UserStatus: { is_active, role } }
-
-/// No status for a user who is not there.
-#[derive(QueryableByName)]
-struct StatusRow {
-    #[diesel(embed)]
-    status: Option<UserStatus>,
-}
 
 struct ExistsRow {
     found: bool,

@@ -4,6 +4,7 @@ use kernel::UserId;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use super::{Issuer, Provider, TokenError};
 
@@ -39,6 +40,8 @@ pub struct VerifiedToken {
     pub expires_at: OffsetDateTime,
     /// The issuer that vouches for it.
     pub provider: Provider,
+    /// The login that an own token belongs to (claim `sid`).
+    pub login_id: Option<Uuid>,
 }
 
 /// The claims that are looked at, of whatever type they are. `null` counts as absent.
@@ -93,6 +96,7 @@ impl Claims {
             vouched_email: self.vouched_email(issuer.provider).map(str::to_owned),
             expires_at,
             provider: issuer.provider,
+            login_id: None,
         };
         Ok((token, starts_at))
     }

@@ -108,6 +108,7 @@ mod tests {
             subject: SubjectKind::Person,
             expires_at: OffsetDateTime::UNIX_EPOCH,
             provider: Provider::Supabase,
+            login_id: None,
         };
         Known { token, starts_at: None, keys: None }
     }

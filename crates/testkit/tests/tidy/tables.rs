@@ -15,6 +15,8 @@ const OWNED: &[&str] = &[
     "credits.grants",
     "credits.holds",
     "idempotency.answers",
+    "identity.identities",
+    "identity.logins",
     "identity.users",
     "sessions.messages",
     "sessions.sessions",
@@ -28,6 +30,7 @@ const OWNED: &[&str] = &[
 
 /// The same for all users: replicated to every database.
 const SHARED: &[&str] = &[
+    "identity.api_keys",
     "identity.development_secret",
     "usage.model_aliases",
     "usage.price_book",
@@ -57,6 +60,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "credits.global_references_reference",
         "a payment credits one user of all: a service asks for that with reference_scope global",
     ),
+    ("identity.identities_pkey", "an id belongs to the issuer that first brought it, of all"),
     ("identity.users_id_key", "the documented integer id of a user"),
     ("identity.users_vouched_email_key", "an address that is vouched for belongs to one user of all"),
     ("sessions.messages_id_key", "the documented integer id of a message"),
