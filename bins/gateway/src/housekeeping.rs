@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flows::{jobs::Job, ledger_audit, pruning, sweeper, usage_anomalies, usage_upkeep};
+use flows::{audit_pruning, jobs::Job, ledger_audit, pruning, sweeper, usage_anomalies, usage_upkeep};
 use kernel::Clock;
 use pg::Pool;
 
@@ -19,6 +19,7 @@ pub fn jobs(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Vec<Job> {
         administrators::job(pool, clock, &config.auth.admin_user_ids),
         sweeper::job(pool, clock, config.credits.defaults),
         pruning::job(pool, clock, config.limits.idempotency_kept),
+        audit_pruning::job(pool, clock, config.limits.audit_kept),
     ]);
     jobs.extend(config.usage.anomalies.map(|rule| usage_anomalies::job(pool, clock, rule)));
     let every = config.credits.verify_every;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod answers;
+pub mod audit_pruning;
 pub mod audits;
 mod batch;
 pub mod caller;

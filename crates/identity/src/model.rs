@@ -1,5 +1,6 @@
 //! The types of this domain. No SQL, no HTTP.
 
+pub(crate) mod audit_event;
 mod email;
 mod plan;
 mod role;

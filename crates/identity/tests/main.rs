@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod addresses;
+mod audit;
 mod key_server;
 mod minting;
 mod roles;

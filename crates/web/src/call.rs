@@ -16,7 +16,7 @@ use super::{
     fields::{Fields, input::Input},
     language::{Language, Text},
     reply::Reply,
-    request_id::route_of,
+    request_id::{RequestId, route_of},
     service::Service,
     wire::Timestamp,
 };
@@ -142,6 +142,12 @@ impl<S: Service> Call<S> {
     /// 401 on a route that needs no credential, where nobody should ask.
     pub fn principal(&self) -> Result<&Principal, ApiError> {
         self.caller.principal.as_ref().ok_or_else(ApiError::not_authenticated)
+    }
+
+    /// The id of the request: `X-Request-Id` of its answer.
+    #[must_use]
+    pub fn request_id(&self) -> String {
+        RequestId::from_request(&self.request)
     }
 
     /// The user acted upon, whether they exist or not.

@@ -222,6 +222,7 @@ fn limits(r: &mut Reader<'_>) -> Limits {
         shutdown_grace: r.value(&v::SHUTDOWN_GRACE_SECONDS),
         request_timeout: r.value(&v::REQUEST_TIMEOUT_SECONDS),
         idempotency_kept: r.value(&v::IDEMPOTENCY_DAYS),
+        audit_kept: r.value(&v::AUDIT_RETENTION_DAYS),
         body_bytes_in_flight: r.value(&v::BODY_BYTES_IN_FLIGHT),
         connections_per_address: r.value(&v::CONNECTIONS_PER_ADDRESS),
         trusted_proxies: r.optional(&v::TRUSTED_PROXIES).unwrap_or_default(),

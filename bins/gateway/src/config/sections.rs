@@ -300,6 +300,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Time that the first outcome of an idempotency key is kept.
     pub idempotency_kept: time::Duration,
+    /// Time that events of the audit log are kept.
+    pub audit_kept: time::Duration,
     /// Bytes of request bodies held in memory at once.
     pub body_bytes_in_flight: u64,
     /// Open connections of one address.

@@ -105,6 +105,7 @@ fn given_values_are_taken() {
         ("SELF_RECHARGE", "denied"),
         ("CREDIT_LOW_THRESHOLD", "0.25"),
         ("IDEMPOTENCY_DAYS", "30"),
+        ("AUDIT_RETENTION_DAYS", "3650"),
         ("LEDGER_VERIFY_HOURS", "0"),
         ("USAGE_RETENTION_MONTHS", "2"),
         ("SELF_METERING", "denied"),
@@ -133,6 +134,7 @@ fn given_values_are_taken() {
     assert_eq!(config.credits.self_recharge, SelfRecharge::Denied);
     assert_eq!(config.credits.defaults.low_balance_at, Some(Credits::from_micro(250_000)));
     assert_eq!(config.limits.idempotency_kept, time::Duration::days(30));
+    assert_eq!(config.limits.audit_kept, time::Duration::days(3650));
     assert_eq!(config.credits.verify_every, Duration::ZERO);
     let origins = ["https://app.example.com", "http://localhost:5173"].map(str::to_owned);
     assert_eq!(config.cors.origins, CorsOrigins::List(origins.to_vec()));
@@ -170,6 +172,7 @@ fn low_balances_are_told_by_default_and_not_at_zero() {
     assert_eq!(threshold(&[]), Some(Credits::from_micro(100_000_000)));
     assert_eq!(threshold(&[("CREDIT_LOW_THRESHOLD", "0")]), None);
     assert_eq!(config(&[]).limits.idempotency_kept, time::Duration::WEEK);
+    assert_eq!(config(&[]).limits.audit_kept, time::Duration::days(400));
 }
 
 #[test]

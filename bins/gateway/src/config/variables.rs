@@ -135,6 +135,8 @@ variables! {
             "comma list of user ids with role admin, applied at each start and 5 minutes later, after older processes have \
              ended. Users who are not listed lose the role, unless they have it for another reason. If processes have \
              different lists, the last start counts";
+        AUDIT_RETENTION_DAYS: time::Duration = Value("400"), Shown, |text| parse::days(text, 1, 3650),
+            "days in which events of the audit log are kept, 1 to 3650";
     }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,

@@ -3,7 +3,10 @@
 use std::{cell::Cell, fmt::Display, rc::Rc, str::FromStr};
 
 use flows::{CallerCheck, CallerRejected};
-use identity::{StatusQuery, VerifiedToken};
+use identity::{
+    StatusQuery, VerifiedToken,
+    audit::{Action, AuditActor, AuditEvent, AuditOrigin},
+};
 use kernel::{Detail, Principal, Slice, UserId};
 use pg::{DbError, PgConnection, Tx};
 use serde::Serialize;
@@ -133,6 +136,22 @@ pub(crate) trait AppCall {
     /// 404 `SessionNotFoundException`.
     fn session_id(&self) -> Result<Uuid, ApiError> {
         self.id_of_path("session_id", &catalogue::SESSION_NOT_FOUND)
+    }
+
+    /// The request, as the audit log shows it.
+    fn audit_origin(&self) -> AuditOrigin {
+        let request = &self.this().request;
+        AuditOrigin {
+            address: request.peer_addr().map(|peer| peer.ip()),
+            request_id: self.this().request_id(),
+        }
+    }
+
+    /// An event of the audit log about what the caller does now.
+    fn audit_event(&self, action: Action) -> AuditEvent {
+        let caller = self.this().caller().principal.as_ref();
+        let actor = caller.map_or(AuditActor::Anonymous, AuditActor::from);
+        AuditEvent::new(self.this().now, actor, action, self.audit_origin())
     }
 
     /// `user_id` of the body, where given, must name the user of the path.

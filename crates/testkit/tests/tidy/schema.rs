@@ -10,8 +10,8 @@ use crate::{
     workspace::{Folder, Workspace},
 };
 
-/// The journal: written once.
-const JOURNAL: [&str; 2] = ["credits.entries", "credits.entry_lines"];
+/// The journal and the audit log: written once.
+const JOURNAL: [&str; 3] = ["credits.entries", "credits.entry_lines", "identity.audit_events"];
 
 const I5: Rule = Rule {
     name: "I5",
@@ -49,7 +49,7 @@ async fn i5_user_id_leads_an_index_of_every_table_that_has_it() {
 async fn i7_the_journal_can_only_grow() {
     let rule = Rule {
         name: "I7",
-        says: "ledger entries are never updated or deleted: privileges and a trigger refuse it",
+        says: "entries of the ledger and the audit log are never updated or deleted: privileges and a trigger refuse it",
         because: "a balance can be proven only from a journal that nobody edits; a correction is a new entry",
     };
     let db = all_domains().await;

@@ -64,6 +64,7 @@ const LINES: &[(&str, &str, &str)] = &[
         "low",
         "CREDIT_LOW_THRESHOLD: \"low\" is not an amount of credits: not a decimal number",
     ),
+    ("AUDIT_RETENTION_DAYS", "0", "AUDIT_RETENTION_DAYS: \"0\" is not a number of days (1 to 3650)"),
     ("IDEMPOTENCY_DAYS", "0", "IDEMPOTENCY_DAYS: \"0\" is not a number of days (1 to 3650)"),
     ("SELF_RECHARGE", "perhaps", "SELF_RECHARGE: \"perhaps\" is not one of allowed, denied"),
     ("SEED_PRICES", "some", "SEED_PRICES: \"some\" is neither true nor false"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use credits::{BudgetPeriod, BudgetsRefused, NewBudget};
+use identity::audit::{self, Action};
 use kernel::{Credits, UserId};
 
 use super::budgets::{Budgets, example};
@@ -59,10 +60,26 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let new: Vec<NewBudget> = budgets.into_iter().map(NewBudget::from).collect();
     let user_id = call.user().await?;
     let clock = &*call.app.clock;
-    let budgets = call.decide(async |tx| credits::replace_budgets(tx, clock, &user_id, &new).await).await?;
+    let event =
+        call.audit_event(Action::BudgetsSet).of_user(user_id.clone()).with(&json!({"budgets": facts(&new)}));
+    let budgets = call
+        .decide(async |tx| {
+            let budgets = credits::replace_budgets(tx, clock, &user_id, &new).await?;
+            if budgets.is_ok() {
+                audit::record(tx.conn(), std::slice::from_ref(&event)).await?;
+            }
+            Ok(budgets)
+        })
+        .await?;
     let budgets = budgets.map_err(|refusal| refused(&refusal, &user_id, &new))?;
     let message = Text::new("Budgets set successfully", "预算设置成功");
     call.envelope(&message, Budgets::from(budgets))
+}
+
+/// Budgets in the audit log.
+fn facts(budgets: &[NewBudget]) -> Vec<serde_json::Value> {
+    let facts = |budget: &NewBudget| json!({"period": budget.period.as_str(), "tz": budget.zone, "limit": budget.limit.to_string()});
+    budgets.iter().map(facts).collect()
 }
 
 impl From<SetBudget> for NewBudget {

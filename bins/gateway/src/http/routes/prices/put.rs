@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use identity::audit::{self, Action};
 use time::OffsetDateTime;
 use usage::{
     NewPrice, Offer, PRICES_MAX, UsageRefusal, prices,
@@ -91,12 +92,30 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     call.known()?;
     let actor = call.principal()?.actor();
     let clock = &*call.app.clock;
-    let put = call.decide(async |tx| prices::put(tx, clock, actor, &new).await).await?;
+    let event = call.audit_event(Action::PricesSet).with(&facts(&new));
+    let put = call
+        .decide(async |tx| {
+            let put = prices::put(tx, clock, actor, &new).await?;
+            if put.is_ok() {
+                audit::record(tx.conn(), std::slice::from_ref(&event)).await?;
+            }
+            Ok(put)
+        })
+        .await?;
     let put = put.map_err(|refusal| refused(&refusal))?;
     let items: Vec<PriceBody> = put.into_iter().map(PriceBody::from).collect();
     let count = items.len();
     let message = Text::new(format!("Put {count} prices"), format!("已设置 {count} 个价格"));
     call.envelope(&message, items)
+}
+
+/// Most models that the audit log names.
+const NAMED_MAX: usize = 10;
+
+/// Prices in the audit log: versions are never edited, so the models lead to them.
+fn facts(new: &[NewPrice]) -> serde_json::Value {
+    let models: Vec<&str> = new.iter().take(NAMED_MAX).map(|price| price.key.model.as_str()).collect();
+    json!({"count": new.len(), "models": models})
 }
 
 impl From<PutPrice> for NewPrice {
