@@ -15,12 +15,9 @@ const OWNED: &[&str] = &[
     "credits.grants",
     "credits.holds",
     "idempotency.answers",
-<<<<<<< HEAD
+    "identity.audit_events",
     "identity.identities",
     "identity.logins",
-=======
-    "identity.audit_events",
->>>>>>> afdc918 (identity: audit log, append-only, written with the change it reports; budgets and prices are audited)
     "identity.users",
     "sessions.messages",
     "sessions.sessions",
