@@ -7,6 +7,7 @@ mod dates;
 mod failures;
 mod paths;
 mod queries;
+mod rate_limits;
 mod readiness;
 mod times;
 mod traffic;

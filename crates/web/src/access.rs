@@ -1,5 +1,7 @@
 //! The credential of a request and the users it names (HTTP contract 1.3), and the order of what is checked (1.4).
 
+use std::cell::Cell;
+
 use actix_web::{
     HttpMessage as _, HttpRequest,
     http::header::{self, HeaderName, HeaderValue},
@@ -11,9 +13,12 @@ use super::{
     call::path_parameter,
     caller::Caller,
     catalogue,
+    client_address::client_address,
     error::ApiError,
+    expect::Continued,
     fault::{Fault, Problem, Step},
     language::Text,
+    rate_limit::{Counted, Level, RouteLimit},
     route::Route,
     service::{AccessRule as _, Service},
 };
@@ -23,17 +28,25 @@ pub const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 /// Header that carries an API key.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Authenticates the request and applies the route's access rule.
+/// Authenticates the request, counts it, and applies the route's access rule. `counted` is set to the rest of the caller's
+/// limit once that was judged.
 ///
 /// # Errors
-/// 401, 429 for a body that is known to exceed the byte limit, 403 for a key that may only read, and those of
-/// [`Service::authenticate`], [`Service::authorize`] and [`Service::admit`].
+/// 401, 429 for a caller without rest or a body that is known to exceed the byte limit, 403 for a key that may only read, and
+/// those of [`Service::authenticate`], [`Service::authorize`] and [`Service::admit`].
 pub async fn admit<S: Service>(
     app: &S,
     route: &Route<S>,
     request: &HttpRequest,
+    counted: &Cell<Option<Level>>,
 ) -> Result<Caller<S::Facts>, ApiError> {
     if !route.access.is_authenticated() {
+        let address = || client_address(request, &app.settings().trusted_proxies);
+        match route.access.limit() {
+            RouteLimit::Unlimited => {}
+            RouteLimit::General => count(app, request, Counted::Anonymous(address()), counted).await?,
+            RouteLimit::Login => count(app, request, Counted::Login(address()), counted).await?,
+        }
         app.admit(route.access, request).await?;
         return Ok(Caller::default());
     }
@@ -41,10 +54,21 @@ pub async fn admit<S: Service>(
         Ok(presented) => app.authenticate(presented).await,
         Err(error) => Err(error),
     };
-    let caller = authenticated.inspect_err(|error| {
-        metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
-    })?;
-    check_rate(app, route, request, caller.principal.as_ref())?;
+    let caller = match authenticated {
+        Ok(caller) => caller,
+        Err(error) => {
+            metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
+            if error.status() == 401 {
+                let address = client_address(request, &app.settings().trusted_proxies);
+                count(app, request, Counted::Anonymous(address), counted).await?;
+            }
+            return Err(error);
+        }
+    };
+    if let Some(by) = counted_by(app, &caller) {
+        count(app, request, by, counted).await?;
+    }
+    check_bytes(app, route, request, caller.principal.as_ref()).await?;
     if !caller.principal.as_ref().is_some_and(|principal| route.fits_scope_of(principal)) {
         let scope = Detail::Text("service".to_owned());
         return Err(ApiError::new(&catalogue::INSUFFICIENT_SCOPE).detail("required_scope", scope));
@@ -52,9 +76,29 @@ pub async fn admit<S: Service>(
     app.authorize(route.access, caller, request).await
 }
 
+/// Counts a request. One whose head was judged before, and so counted, is not counted again.
+async fn count<S: Service>(
+    app: &S,
+    request: &HttpRequest,
+    by: Counted<'_>,
+    counted: &Cell<Option<Level>>,
+) -> Result<(), ApiError> {
+    let requests = if request.extensions().contains::<Continued>() { 0 } else { 1 };
+    counted.set(app.traffic().rate_limits.take(by, requests, app.clock()).await?);
+    Ok(())
+}
+
+/// The bucket of an authenticated caller; keys without a limit of their own have none.
+fn counted_by<'a, S: Service>(app: &S, caller: &'a Caller<S::Facts>) -> Option<Counted<'a>> {
+    match caller.principal.as_ref()? {
+        Principal::User(user) | Principal::AdminUser(user) => Some(Counted::User(user)),
+        Principal::Key { name, .. } => Some(Counted::Key(name, app.requests_per_second(caller)?)),
+    }
+}
+
 /// Checks that the byte limit of a caller has room for the body of a request, as far as its head says. A body sent in chunks is
 /// known to exceed the limit only if nothing is left.
-fn check_rate<S: Service>(
+async fn check_bytes<S: Service>(
     app: &S,
     route: &Route<S>,
     request: &HttpRequest,
@@ -65,7 +109,7 @@ fn check_rate<S: Service>(
     }
     let is_chunked = request.chunked().unwrap_or(false);
     let expected = bodies::declared(request).unwrap_or_else(|| usize::from(is_chunked));
-    Meter::new(&app.traffic().rate_limits, caller, app.clock()).check(expected)
+    Meter::new(&app.traffic().rate_limits, caller, app.clock()).check(expected).await
 }
 
 /// The one credential of a request. Two different ones are refused, because nobody can tell who is meant.

@@ -18,7 +18,7 @@ use actix_web::{
     http::header::{self, HeaderValue},
 };
 use futures_util::StreamExt as _;
-use kernel::{Clock, Detail, Principal};
+use kernel::{Clock, Detail, Principal, UserId};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
     catalogue,
     error::ApiError,
     fault::{Fault, Step},
-    rate_limit::{Buckets, Level, RateLimits, rate_limited},
+    rate_limit::{Level, RateLimits, rate_limited},
 };
 
 /// Largest body that is read on the thread that serves the request, in bytes.
@@ -232,7 +232,8 @@ impl Drop for Share {
 
 /// The byte limit of a caller: users have one, services and requests without a credential do not.
 pub struct Meter<'a> {
-    buckets: Option<(&'a Buckets, &'a str)>,
+    limits: &'a RateLimits,
+    user: Option<&'a UserId>,
     /// Asked at each take: a body may come for as long as a request may last.
     clock: &'a dyn Clock,
     /// The rest after something was taken.
@@ -243,22 +244,22 @@ impl<'a> Meter<'a> {
     /// The limit of this caller.
     #[must_use]
     pub fn new(limits: &'a RateLimits, caller: Option<&'a Principal>, clock: &'a dyn Clock) -> Self {
-        let user = caller.and_then(Principal::user_id);
-        Self { buckets: limits.bytes.as_ref().zip(user.map(kernel::UserId::as_str)), clock, level: None }
+        Self { limits, user: caller.and_then(Principal::user_id), clock, level: None }
     }
 
     /// Checks that so many bytes could be taken; takes none.
-    pub(super) fn check(&self, bytes: usize) -> Result<(), ApiError> {
-        if let Some((buckets, user)) = self.buckets {
-            buckets.check(user, u64::try_from(bytes).unwrap_or(u64::MAX), self.clock.now())?;
+    pub(super) async fn check(&self, bytes: usize) -> Result<(), ApiError> {
+        if let Some(user) = self.user {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            self.limits.check_bytes(user, bytes, self.clock).await?;
         }
         Ok(())
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), ApiError> {
-        if let Some((buckets, user)) = self.buckets {
+    async fn take(&mut self, bytes: usize) -> Result<(), ApiError> {
+        if let Some(user) = self.user {
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            self.level = Some(buckets.take(user, bytes, self.clock.now())?);
+            self.level = self.limits.take_bytes(user, bytes, self.clock).await?;
         }
         Ok(())
     }
@@ -301,7 +302,7 @@ pub async fn receive(
 ) -> Result<Body, ApiError> {
     let declared = judge_head(request, bytes_max)?;
     if let Some(declared) = declared {
-        meter.take(declared)?;
+        meter.take(declared).await?;
     }
     let mut share = bodies.share(caller);
     // Memory that is not written to costs nothing, so this may be taken before the bytes are there.
@@ -314,7 +315,7 @@ pub async fn receive(
             return Err(too_large(bytes_max));
         }
         if declared.is_none() {
-            meter.take(chunk.len())?;
+            meter.take(chunk.len()).await?;
         }
         share.grow(chunk.len())?;
         bytes.extend_from_slice(&chunk);

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::{
     bodies::{BodyRule, Share},
     caller::Caller,
+    client_address::client_address,
     error::ApiError,
     fields::{Fields, input::Input},
     language::{Language, Text},
@@ -162,6 +163,17 @@ impl<S: Service> Call<S> {
     /// As [`Call::principal`].
     pub fn scope(&self) -> Result<Scope, ApiError> {
         Ok(self.principal()?.scope())
+    }
+
+    /// Charges the account that a login names, whether it exists or not (HTTP contract 1.12). Call it before a password or
+    /// anything else about the account is checked, with one spelling for one account.
+    ///
+    /// # Errors
+    /// 429 if too many logins named it.
+    pub async fn charge_account(&self, account: &str) -> Result<(), ApiError> {
+        let address = client_address(&self.request, &self.app.settings().trusted_proxies);
+        let limits = &self.app.traffic().rate_limits;
+        Ok(limits.take_account(account, address, self.app.clock()).await?)
     }
 
     /// The documented envelope (E1 of HTTP contract 1.5).

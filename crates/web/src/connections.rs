@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -17,6 +17,8 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use ipnet::IpNet;
+
+use super::client_address::{counted, is_among};
 
 /// All open connections.
 #[derive(Debug)]
@@ -143,13 +145,7 @@ impl Connections {
 
     fn counted(&self, address: IpAddr) -> Option<IpAddr> {
         let address = address.to_canonical();
-        if self.trusted_proxies.iter().any(|network| network.contains(&address)) {
-            return None;
-        }
-        Some(match address {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
+        (!is_among(&self.trusted_proxies, &address)).then(|| counted(address))
     }
 
     fn now_ms(&self) -> u64 {

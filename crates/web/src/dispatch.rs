@@ -14,7 +14,7 @@ use super::{
     isolation::isolate,
     keep_alive::{Failed, Incoming},
     language::Language,
-    rate_limit::Level,
+    rate_limit::{self, Level},
     refusal::{language_of, refuse},
     reply::Reply,
     route::Route,
@@ -44,8 +44,10 @@ impl<S: Service> Endpoint<S> {
 #[derive(Debug, Default)]
 struct Progress {
     stage: Rc<Cell<Stage>>,
+    /// Rest of the caller's limit, once the request was counted.
+    requests: Cell<Option<Level>>,
     /// Rest of the caller's byte limit, once it was checked.
-    level: Cell<Option<Level>>,
+    bytes: Cell<Option<Level>>,
 }
 
 /// Answers one request.
@@ -89,7 +91,9 @@ pub async fn dispatch<S: Service>(
         Ok(reply) => in_language(reply.respond(), language),
         Err(error) => refuse(&*app, &request, language, route.operation, error),
     };
-    for (name, value) in progress.level.get().iter().flat_map(Level::headers) {
+    let levels: Vec<Level> =
+        [&progress.requests, &progress.bytes].into_iter().filter_map(Cell::get).collect();
+    for (name, value) in rate_limit::headers(&levels).into_iter().flatten() {
         if !response.headers().contains_key(&name) {
             response.headers_mut().insert(name, value);
         }
@@ -144,7 +148,7 @@ async fn run<S: Service>(
     progress: Rc<Progress>,
 ) -> Result<Reply, ApiError> {
     let route = endpoint.route;
-    let caller = access::admit(&*app, route, &request).await?;
+    let caller = access::admit(&*app, route, &request, &progress.requests).await?;
     if request.extensions().contains::<HeadOnly>() {
         return match judge_head(route, &request) {
             Err(error) => Err(app.after_failure(&caller, error).await),
@@ -201,6 +205,6 @@ async fn receive<S: Service>(
     let bytes_max = route.body.bytes_max();
     let received =
         bodies::receive(&app.traffic().bodies, request, &mut payload, bytes_max, principal, &mut meter).await;
-    progress.level.set(meter.level);
+    progress.bytes.set(meter.level);
     received
 }

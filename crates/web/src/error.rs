@@ -166,6 +166,12 @@ impl ApiError {
         self.0.entry.code
     }
 
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.0.entry.status
+    }
+
     /// The refusal of a domain, with its entry and its facts. Faults of ours are logged here, once, with their causes.
     #[must_use]
     pub fn of_failure(entry: &'static Entry, failure: &dyn Failure) -> Self {

@@ -18,6 +18,10 @@ use super::connection::Line;
 #[derive(Debug, Clone, Copy)]
 pub struct HeadOnly;
 
+/// Marks a request whose head was judged before: it is counted already.
+#[derive(Debug, Clone, Copy)]
+pub struct Continued;
+
 /// Marks the answer to such a request when nothing stands against it.
 #[derive(Debug, Clone, Copy)]
 pub struct GoOn;
@@ -69,7 +73,10 @@ where
     let judged = judge.call(head).await;
     drop(answering);
     let mut refusal: Response<BoxBody> = match judged {
-        Ok(answer) if answer.response().extensions().contains::<GoOn>() => return None,
+        Ok(answer) if answer.response().extensions().contains::<GoOn>() => {
+            request.extensions_mut().insert(Continued);
+            return None;
+        }
         Ok(answer) => answer.map_into_boxed_body().into_parts().1.into(),
         Err(error) => error.into(),
     };

@@ -12,6 +12,7 @@ use super::{
     bodies::BodyRule,
     catalogue::{self, Entry},
     doc::{Doc, Media, Parameter},
+    rate_limit::RouteLimit,
     route::Route,
     service::{AccessRule, Service},
 };
@@ -188,6 +189,9 @@ fn errors<S: Service>(route: &Route<S>, doc: &Doc) -> Vec<(String, String)> {
             &catalogue::INTERNAL,
         ]);
     }
+    if route.access.limit() != RouteLimit::Unlimited {
+        entries.push(&catalogue::RATE_LIMIT_EXCEEDED);
+    }
     if !route.only_reads() {
         entries.extend([&catalogue::SERVICE_UNAVAILABLE, &catalogue::OUTCOME_UNKNOWN, &catalogue::INTERNAL]);
     }
@@ -196,7 +200,6 @@ fn errors<S: Service>(route: &Route<S>, doc: &Doc) -> Vec<(String, String)> {
             &catalogue::REQUEST_TIMEOUT,
             &catalogue::PAYLOAD_TOO_LARGE,
             &catalogue::UNSUPPORTED_MEDIA_TYPE,
-            &catalogue::RATE_LIMIT_EXCEEDED,
             &catalogue::VALIDATION,
         ]);
     } else if !doc.parameters.is_empty() || route.known_parameters().is_some() {

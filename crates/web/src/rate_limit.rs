@@ -1,62 +1,84 @@
-//! Token buckets of this process, one for each caller and class (HTTP contract 1.12).
-//!
-//! A bucket is kept as the one instant at which it will be full again (the generic cell rate algorithm). A full bucket needs no
-//! memory, so what is kept is bounded by the callers that used theirs lately.
+//! Rate limits: a token bucket for each caller and class (HTTP contract 1.12).
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+mod bucket;
+mod memory;
+
+use std::{fmt::Display, future::ready, net::IpAddr, num::NonZeroU32};
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use kernel::Detail;
-use time::{Duration, OffsetDateTime};
+use kernel::{Clock, Detail, UserId};
+use sha2::{Digest as _, Sha256};
 
-use super::{catalogue, error::ApiError};
+pub use bucket::Policy;
 
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+use super::{catalogue, client_address::counted, error::ApiError};
+use bucket::{Outcome, microseconds};
+use memory::Memory;
 
-/// Most callers whose bucket is kept. Beyond it, the buckets that are nearest to full are forgotten.
-const BUCKETS_MAX: usize = 100_000;
-/// Least step back of a clock that was set back. A smaller one is the disorder of threads that read it at about the same time.
-const SET_BACK_MIN: Duration = Duration::seconds(60);
-/// Fewest buckets for which it is worth looking for full ones.
-const SWEEP_MIN: usize = 1_024;
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The limits of all classes; a class without a limit is `None`.
-#[derive(Debug)]
-pub struct RateLimits {
-    /// Bytes of JSON bodies, by user.
-    pub bytes: Option<Buckets>,
+/// How often in a minute one address can charge one account: a stranger's address cannot use up the owner's logins.
+const ACCOUNT_BY_ADDRESS_PER_MINUTE: u64 = 2;
+
+/// The limit of a route's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RouteLimit {
+    /// None: for probes and readers of metrics.
+    Unlimited,
+    /// Class `user` or `service` by the caller; `anonymous` by the address, without a valid credential.
+    #[default]
+    General,
+    /// Class `login` by the address; a handler charges the account that the request names ([`crate::Call::charge_account`]).
+    Login,
 }
 
-/// Rights of a class.
+/// The rates of the classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Name of the class, as metrics and headers show it.
-    pub class: &'static str,
-    /// Size of a full bucket: the most that may be taken at once.
-    pub burst: u64,
-    /// Inflow of a bucket in a minute.
-    pub per_minute: u64,
+pub struct Policies {
+    /// Requests of a user.
+    pub user: Policy,
+    /// Requests of an address without a valid credential.
+    pub anonymous: Policy,
+    /// Logins of an address, and of an account.
+    pub login: Policy,
+    /// Bytes of JSON bodies of a user.
+    pub bytes: Policy,
+}
+
+/// The caller that a request is counted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted<'a> {
+    /// Class `user`.
+    User(&'a UserId),
+    /// Class `service`: a key with a limit of its own, in requests a second. Its burst is twice the rate (HTTP contract 3.6).
+    Key(&'a str, NonZeroU32),
+    /// Class `anonymous`.
+    Anonymous(IpAddr),
+    /// Class `login`.
+    Login(IpAddr),
+}
+
+/// The buckets of all classes.
+#[derive(Debug)]
+pub struct RateLimits(Option<Classes>);
+
+#[derive(Debug)]
+struct Classes {
+    user: Buckets,
+    anonymous: Buckets,
+    login: Buckets,
+    account: Buckets,
+    account_by_address: Buckets,
+    service: Buckets,
+    bytes: Buckets,
 }
 
 /// The buckets of a class.
 #[derive(Debug)]
-pub struct Buckets {
+struct Buckets {
     policy: Policy,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// When the bucket of a caller will be full.
-    full_at: HashMap<String, OffsetDateTime>,
-    /// At how many buckets full ones are looked for.
-    sweep_at: usize,
-    /// The newest instant at which something was taken.
-    newest: Option<OffsetDateTime>,
+    memory: Memory,
 }
 
 /// Rest of a bucket.
@@ -79,168 +101,201 @@ pub struct Exhausted {
 }
 
 impl RateLimits {
-    /// Limits with this policy for bytes.
+    /// No limits.
     #[must_use]
-    pub fn new(bytes: Option<Policy>) -> Self {
-        Self { bytes: bytes.map(Buckets::new) }
-    }
-}
-
-impl Policy {
-    /// Time in which an empty bucket becomes full.
-    fn window(&self) -> Duration {
-        self.time_for(self.burst)
+    pub fn off() -> Self {
+        Self(None)
     }
 
-    /// Time until so much has flowed in.
-    fn time_for(&self, amount: u64) -> Duration {
-        let nanoseconds =
-            u128::from(amount).saturating_mul(60_000_000_000).div_ceil(u128::from(self.per_minute.max(1)));
-        Duration::nanoseconds(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
+    /// Limits of these rates. All buckets are full.
+    #[must_use]
+    pub fn new(policies: Policies) -> Self {
+        let Policies { user, anonymous, login, bytes } = policies;
+        let by_address = Policy::per_minute(login.class, ACCOUNT_BY_ADDRESS_PER_MINUTE.min(login.burst));
+        Self(Some(Classes {
+            user: Buckets::new(user),
+            anonymous: Buckets::new(anonymous),
+            login: Buckets::new(login),
+            account: Buckets::new(login),
+            account_by_address: Buckets::new(by_address),
+            // Each key has a rate of its own.
+            service: Buckets::new(Policy::per_second("service", 0, 0)),
+            bytes: Buckets::new(bytes),
+        }))
     }
 
-    /// Inflow within a time, rounded down.
-    fn amount_in(&self, time: Duration) -> u64 {
-        let nanoseconds = u128::try_from(time.whole_nanoseconds()).unwrap_or(0);
-        let amount = nanoseconds.saturating_mul(u128::from(self.per_minute)).checked_div(60_000_000_000);
-        amount.and_then(|amount| u64::try_from(amount).ok()).unwrap_or(0)
+    /// Takes requests from the bucket of a caller; returns the rest, or `None` without limits.
+    ///
+    /// # Errors
+    /// [`Exhausted`]: it holds less, and nothing was taken.
+    pub async fn take(
+        &self,
+        caller: Counted<'_>,
+        requests: u64,
+        clock: &dyn Clock,
+    ) -> Result<Option<Level>, Exhausted> {
+        let Some(classes) = &self.0 else {
+            return Ok(None);
+        };
+        let level = match caller {
+            Counted::User(user) => classes.user.take(user.as_str(), requests, clock).await,
+            Counted::Anonymous(address) => classes.anonymous.take_of(counted(address), requests, clock).await,
+            Counted::Login(address) => classes.login.take_of(counted(address), requests, clock).await,
+            Counted::Key(key, per_second) => {
+                let per_second = u64::from(per_second.get());
+                let policy = Policy::per_second("service", per_second, per_second.saturating_mul(2));
+                classes.service.take_at(policy, key, requests, clock).await
+            }
+        };
+        level.map(Some).inspect_err(Exhausted::count)
+    }
+
+    /// Charges an account that a login names, whether it exists or not. One address charges an account twice a minute at most;
+    /// its further logins are judged by what others left.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub async fn take_account(
+        &self,
+        account: &str,
+        address: IpAddr,
+        clock: &dyn Clock,
+    ) -> Result<(), Exhausted> {
+        let Some(classes) = &self.0 else {
+            return Ok(());
+        };
+        // Neither this process nor a shared store keeps a list of addresses of users.
+        let account = hex::encode(Sha256::digest(account));
+        let pair = format!("{} {account}", counted(address));
+        let judged = if classes.account_by_address.take(&pair, 1, clock).await.is_ok() {
+            classes.account.take(&account, 1, clock).await.map(drop)
+        } else {
+            classes.account.check(&account, 1, clock).await
+        };
+        judged.inspect_err(Exhausted::count)
+    }
+
+    /// Takes bytes of a body from the bucket of a user; returns the rest, or `None` without limits.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub async fn take_bytes(
+        &self,
+        user: &UserId,
+        bytes: u64,
+        clock: &dyn Clock,
+    ) -> Result<Option<Level>, Exhausted> {
+        match &self.0 {
+            Some(classes) => {
+                let level = classes.bytes.take(user.as_str(), bytes, clock).await;
+                level.map(Some).inspect_err(Exhausted::count)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Checks that so many bytes could be taken; takes none.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub async fn check_bytes(&self, user: &UserId, bytes: u64, clock: &dyn Clock) -> Result<(), Exhausted> {
+        match &self.0 {
+            Some(classes) => {
+                classes.bytes.check(user.as_str(), bytes, clock).await.inspect_err(Exhausted::count)
+            }
+            None => Ok(()),
+        }
     }
 }
 
 impl Buckets {
-    /// Buckets that are all full.
-    #[must_use]
-    pub fn new(policy: Policy) -> Self {
-        Self { policy, state: Mutex::default() }
+    fn new(policy: Policy) -> Self {
+        Self { policy, memory: Memory::new() }
     }
 
-    /// Takes an amount from the bucket of a caller. What is more than a bucket can hold needs a full one.
-    ///
-    /// # Errors
-    /// [`Exhausted`]: it holds less, and nothing was taken.
-    pub fn take(&self, caller: &str, amount: u64, now: OffsetDateTime) -> Result<Level, Exhausted> {
-        let mut state = self.lock();
-        let now = state.advance(now, self.policy.window());
-        let full_at = state.full_at.get(caller).copied();
-        let after = self.after(full_at, amount, now)?;
-        match state.full_at.get_mut(caller) {
-            Some(full_at) => *full_at = after,
-            None => {
-                state.full_at.insert(caller.to_owned(), after);
-                state.sweep(now, self.policy.window());
-            }
-        }
-        drop(state);
-        Ok(self.level(after, now))
+    async fn take(&self, caller: &str, amount: u64, clock: &dyn Clock) -> Result<Level, Exhausted> {
+        self.take_at(self.policy, caller, amount, clock).await
     }
 
-    /// Returns true if an amount could be taken; takes nothing.
-    ///
-    /// # Errors
-    /// [`Exhausted`].
-    pub fn check(&self, caller: &str, amount: u64, now: OffsetDateTime) -> Result<(), Exhausted> {
-        let state = self.lock();
-        let (now, full_at) = (state.at(now), state.full_at.get(caller).copied());
-        drop(state);
-        self.after(full_at, amount, now).map(|_| ())
-    }
-
-    /// When a bucket is full after an amount was taken.
-    fn after(
+    async fn take_of(
         &self,
-        full_at: Option<OffsetDateTime>,
+        caller: impl Display,
         amount: u64,
-        now: OffsetDateTime,
-    ) -> Result<OffsetDateTime, Exhausted> {
-        let policy = self.policy;
-        let latest = now.checked_add(policy.window()).unwrap_or(now);
-        let full_at = full_at.unwrap_or(now).clamp(now, latest);
-        let needed = policy.time_for(amount.min(policy.burst));
-        let after = full_at.checked_add(needed).unwrap_or(latest);
-        if after <= latest {
-            return Ok(after);
-        }
-        metrics::counter!("rate_limited_total", "class" => policy.class).increment(1);
-        Err(Exhausted {
-            level: self.level(full_at, now),
-            retry_after_seconds: whole_seconds(between(latest, after)).max(1),
-        })
+        clock: &dyn Clock,
+    ) -> Result<Level, Exhausted> {
+        self.take(&caller.to_string(), amount, clock).await
     }
 
-    fn level(&self, full_at: OffsetDateTime, now: OffsetDateTime) -> Level {
-        let missing = between(now, full_at);
-        Level {
-            policy: self.policy,
-            remaining: self.policy.amount_in(self.policy.window().saturating_sub(missing)),
-            full_in_seconds: whole_seconds(missing),
-        }
+    async fn take_at(
+        &self,
+        policy: Policy,
+        caller: &str,
+        amount: u64,
+        clock: &dyn Clock,
+    ) -> Result<Level, Exhausted> {
+        let outcome = ready(self.memory.take(caller, policy.charge(amount), microseconds(clock.now()))).await;
+        judged(policy, amount, outcome)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn check(&self, caller: &str, amount: u64, clock: &dyn Clock) -> Result<(), Exhausted> {
+        let outcome =
+            ready(self.memory.check(caller, self.policy.charge(amount), microseconds(clock.now()))).await;
+        judged(self.policy, amount, outcome).map(drop)
     }
 }
 
-impl State {
-    /// The instant to count with. Time stands still where a thread comes late, or that thread would be given what was taken
-    /// meanwhile.
-    fn at(&self, now: OffsetDateTime) -> OffsetDateTime {
-        match self.newest {
-            Some(newest) if newest > now && between(now, newest) < SET_BACK_MIN => newest,
-            _ => now,
-        }
+fn judged(policy: Policy, amount: u64, outcome: Outcome) -> Result<Level, Exhausted> {
+    let missing_us = outcome.full_at_us.saturating_sub(outcome.now_us);
+    let window_us = policy.window_us();
+    let level = Level {
+        policy,
+        remaining: policy.amount_in(window_us.saturating_sub(missing_us)),
+        full_in_seconds: whole_seconds(missing_us),
+    };
+    if outcome.is_taken {
+        return Ok(level);
     }
+    let lacking_us = missing_us.saturating_add(policy.charge(amount).needed_us).saturating_sub(window_us);
+    Err(Exhausted { level, retry_after_seconds: whole_seconds(lacking_us).max(1) })
+}
 
-    /// The instant to count with, from now on.
-    fn advance(&mut self, now: OffsetDateTime, window: Duration) -> OffsetDateTime {
-        let now = self.at(now);
-        if self.newest.is_some_and(|newest| newest > now) {
-            // A clock that was set back must not lock callers out for longer than the window.
-            let latest = now.saturating_add(window);
-            for full_at in self.full_at.values_mut() {
-                *full_at = latest.min(*full_at);
-            }
-        }
-        self.newest = Some(now);
-        now
-    }
-
-    fn sweep(&mut self, now: OffsetDateTime, window: Duration) {
-        if self.full_at.len() < self.sweep_at.max(SWEEP_MIN) {
-            return;
-        }
-        self.full_at.retain(|_, full_at| *full_at > now);
-        if self.full_at.len() >= BUCKETS_MAX {
-            let half = now.saturating_add(window.checked_div(2).unwrap_or(window));
-            self.full_at.retain(|_, full_at| *full_at > half);
-        }
-        if self.full_at.len() >= BUCKETS_MAX {
-            self.full_at.clear();
-        }
-        self.sweep_at = self.full_at.len().saturating_mul(2).min(BUCKETS_MAX);
+impl Exhausted {
+    fn count(&self) {
+        metrics::counter!("rate_limited_total", "class" => self.level.policy.class).increment(1);
     }
 }
 
 impl Level {
-    /// The headers of a counted answer.
+    /// The values of `RateLimit-Policy` and `RateLimit` for this bucket.
     #[must_use]
-    pub fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+    pub fn values(&self) -> [String; 2] {
         let Policy { class, burst, .. } = self.policy;
-        let window = whole_seconds(self.policy.window());
-        let (remaining, full_in) = (self.remaining, self.full_in_seconds);
-        let value = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        [
-            (RATE_LIMIT_POLICY, value(format!("\"{class}\";q={burst};w={window}"))),
-            (RATE_LIMIT, value(format!("\"{class}\";r={remaining};t={full_in}"))),
-        ]
+        let (window, remaining) = (whole_seconds(self.policy.window_us()), self.remaining);
+        let full_in = self.full_in_seconds;
+        [format!("\"{class}\";q={burst};w={window}"), format!("\"{class}\";r={remaining};t={full_in}")]
     }
+}
+
+/// The headers of an answer that was counted by these buckets.
+pub(super) fn headers(levels: &[Level]) -> Option<[(HeaderName, HeaderValue); 2]> {
+    let [first, others @ ..] = levels else {
+        return None;
+    };
+    let append = |[policies, rests]: [String; 2], level: &Level| {
+        let [policy, rest] = level.values();
+        [format!("{policies}, {policy}"), format!("{rests}, {rest}")]
+    };
+    let [policies, rests] = others.iter().fold(first.values(), append);
+    let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+    Some([(RATE_LIMIT_POLICY, value(policies)), (RATE_LIMIT, value(rests))])
 }
 
 impl From<Exhausted> for ApiError {
     fn from(exhausted: Exhausted) -> Self {
         let policy = exhausted.level.policy;
-        let error = rate_limited(policy.burst, whole_seconds(policy.window()), exhausted.retry_after_seconds);
-        let headers = exhausted.level.headers().into_iter();
+        let window_seconds = whole_seconds(policy.window_us());
+        let error = rate_limited(policy.burst, window_seconds, exhausted.retry_after_seconds);
+        let headers = headers(&[exhausted.level]).into_iter().flatten();
         headers.fold(error, |error, (name, value)| error.header(name, value))
     }
 }
@@ -256,93 +311,141 @@ pub fn rate_limited(limit: u64, window_seconds: u64, retry_after_seconds: u64) -
         .header(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds))
 }
 
-/// The time from an instant to a later one.
-fn between(from: OffsetDateTime, to: OffsetDateTime) -> Duration {
-    let nanoseconds = to.unix_timestamp_nanos().saturating_sub(from.unix_timestamp_nanos());
-    Duration::nanoseconds(i64::try_from(nanoseconds.max(0)).unwrap_or(i64::MAX))
-}
-
-fn whole_seconds(time: Duration) -> u64 {
-    let rounded_up = time.saturating_add(Duration::nanoseconds(999_999_999));
-    u64::try_from(rounded_up.whole_seconds()).unwrap_or(0)
+/// Microseconds in whole seconds, rounded up.
+fn whole_seconds(time_us: i64) -> u64 {
+    u64::try_from(time_us.max(0)).unwrap_or(0).div_ceil(1_000_000)
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use kernel::ManualClock;
+    use time::{Duration, OffsetDateTime};
+
     use super::*;
 
-    const POLICY: Policy = Policy { class: "bytes", burst: 600, per_minute: 60 };
+    const BYTES: Policy = Policy { class: "bytes", burst: 600, per_minute: 60 };
 
-    fn at(seconds: i64) -> OffsetDateTime {
-        OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds)
+    fn limits() -> RateLimits {
+        RateLimits::new(Policies {
+            user: Policy::per_second("user", 100, 200),
+            anonymous: Policy::per_second("anonymous", 20, 40),
+            login: Policy::per_minute("login", 10),
+            bytes: BYTES,
+        })
+    }
+
+    fn at(seconds: i64) -> ManualClock {
+        ManualClock::at(OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds))
+    }
+
+    fn user(id: &str) -> UserId {
+        id.parse().unwrap()
+    }
+
+    fn take(limits: &RateLimits, id: &str, bytes: u64, seconds: i64) -> Result<Level, Exhausted> {
+        let taken = limits.take_bytes(&user(id), bytes, &at(seconds)).now_or_never().unwrap();
+        taken.map(Option::unwrap)
     }
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_what_flows_in() {
-        let buckets = Buckets::new(POLICY);
-        assert_eq!(buckets.take("a", 500, at(0)).unwrap().remaining, 100);
-        let refused = buckets.take("a", 110, at(0)).unwrap_err();
+        let limits = limits();
+        assert_eq!(take(&limits, "a", 500, 0).unwrap().remaining, 100);
+        let refused = take(&limits, "a", 110, 0).unwrap_err();
         assert_eq!((refused.level.remaining, refused.retry_after_seconds), (100, 10));
         assert_eq!(refused.level.full_in_seconds, 500);
-        assert_eq!(buckets.take("b", 600, at(0)).unwrap().remaining, 0, "another caller");
-        assert!(buckets.take("a", 110, at(9)).is_err());
-        assert_eq!(buckets.take("a", 110, at(10)).unwrap().remaining, 0);
-        assert_eq!(buckets.take("a", 0, at(10_000)).unwrap().remaining, 600, "full again");
+        assert_eq!(take(&limits, "b", 600, 0).unwrap().remaining, 0, "another caller");
+        assert!(take(&limits, "a", 110, 9).is_err());
+        assert_eq!(take(&limits, "a", 110, 10).unwrap().remaining, 0);
+        assert_eq!(take(&limits, "a", 0, 10_000).unwrap().remaining, 600, "full again");
     }
 
     #[test]
     fn more_than_a_bucket_holds_needs_a_full_one() {
-        let buckets = Buckets::new(POLICY);
-        assert!(buckets.take("a", 1, at(0)).is_ok());
-        assert!(buckets.take("a", 9_000, at(0)).is_err());
-        assert_eq!(buckets.take("a", 9_000, at(1)).unwrap().remaining, 0);
+        let limits = limits();
+        assert!(take(&limits, "a", 1, 0).is_ok());
+        assert!(take(&limits, "a", 9_000, 0).is_err());
+        assert_eq!(take(&limits, "a", 9_000, 1).unwrap().remaining, 0);
     }
 
     #[test]
-    fn a_clock_that_is_set_back_by_a_minute_or_more_locks_nobody_out() {
-        let buckets = Buckets::new(POLICY);
-        assert!(buckets.take("a", 600, at(100_000)).is_ok());
-        assert!(buckets.take("b", 300, at(100_000)).is_ok());
-        assert_eq!(buckets.take("a", 1, at(0)).unwrap_err().retry_after_seconds, 1);
-        assert_eq!(buckets.lock().full_at["a"], at(600), "as if it had been emptied now");
-        assert!(buckets.take("a", 600, at(600)).is_ok());
-        assert!(buckets.take("b", 600, at(600)).is_ok(), "every caller");
-        assert!(buckets.take("a", 600, at(540)).is_err());
-        assert_eq!(buckets.lock().full_at["a"], at(540 + 600), "a minute is a jump");
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let limits = limits();
+        assert!(take(&limits, "a", 600, 100_000).is_ok());
+        assert_eq!(take(&limits, "a", 1, 0).unwrap_err().retry_after_seconds, 1);
+        assert!(take(&limits, "a", 600, 599).is_err(), "as if it had been emptied at the first look");
+        assert!(take(&limits, "a", 600, 600).is_ok());
+        assert!(take(&limits, "a", 1, 590).is_err());
+        assert!(take(&limits, "a", 600, 1_190).is_ok());
     }
 
     #[test]
     fn a_request_that_comes_late_gives_nothing_back() {
-        let buckets = Buckets::new(POLICY);
-        assert!(buckets.take("a", 600, at(100)).is_ok());
-        for late in [99, 78, 50] {
-            let refused = buckets.take("a", 10, at(late)).unwrap_err();
-            assert_eq!((refused.level.remaining, refused.retry_after_seconds), (0, 10));
-            assert!(buckets.check("a", 1, at(late)).is_err());
-        }
-        assert!(buckets.take("a", 1, at(100)).is_err(), "nothing came back");
-        assert_eq!(buckets.take("a", 5, at(105)).unwrap().remaining, 0);
-    }
-
-    #[test]
-    fn full_buckets_are_forgotten() {
-        let buckets = Buckets::new(POLICY);
-        for caller in 0..SWEEP_MIN - 1 {
-            assert!(buckets.take(&caller.to_string(), 60, at(0)).is_ok());
-        }
-        assert_eq!(buckets.lock().full_at.len(), SWEEP_MIN - 1);
-        assert!(buckets.take("late", 60, at(60)).is_ok());
-        assert_eq!(buckets.lock().full_at.len(), 1);
-        for caller in 0..BUCKETS_MAX + 10 {
-            assert!(buckets.take(&format!("many {caller}"), 1, at(60)).is_ok());
-        }
-        assert!(buckets.lock().full_at.len() <= BUCKETS_MAX);
+        let limits = limits();
+        assert!(take(&limits, "a", 600, 100).is_ok());
+        let refused = take(&limits, "a", 10, 99).unwrap_err();
+        assert_eq!((refused.level.remaining, refused.retry_after_seconds), (0, 11));
+        assert!(limits.check_bytes(&user("a"), 1, &at(99)).now_or_never().unwrap().is_err());
+        assert!(take(&limits, "a", 1, 100).is_err(), "nothing came back");
+        assert_eq!(take(&limits, "a", 5, 105).unwrap().remaining, 0);
     }
 
     #[test]
     fn the_headers_say_policy_and_level() {
-        let level = Buckets::new(POLICY).take("a", 90, at(0)).unwrap();
-        let text = level.headers().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
-        assert_eq!(text, [r#"ratelimit-policy: "bytes";q=600;w=600"#, r#"ratelimit: "bytes";r=510;t=90"#]);
+        let limits = limits();
+        let bytes = take(&limits, "a", 90, 0).unwrap();
+        let requests = limits.take(Counted::User(&user("a")), 43, &at(0)).now_or_never().unwrap();
+        let text = |levels: &[Level]| {
+            headers(levels).unwrap().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        };
+        assert_eq!(
+            text(&[bytes]),
+            [r#"ratelimit-policy: "bytes";q=600;w=600"#, r#"ratelimit: "bytes";r=510;t=90"#]
+        );
+        assert_eq!(
+            text(&[requests.unwrap().unwrap(), bytes]),
+            [
+                r#"ratelimit-policy: "user";q=200;w=2, "bytes";q=600;w=600"#,
+                r#"ratelimit: "user";r=157;t=1, "bytes";r=510;t=90"#
+            ]
+        );
+        assert!(headers(&[]).is_none());
+    }
+
+    #[test]
+    fn a_key_has_a_burst_of_twice_its_rate() {
+        let limits = limits();
+        let rate = NonZeroU32::new(3).unwrap();
+        let take = |key| limits.take(Counted::Key(key, rate), 1, &at(0)).now_or_never().unwrap();
+        for left in (0..6).rev() {
+            assert_eq!(take("a").unwrap().unwrap().remaining, left);
+        }
+        assert!(take("a").is_err());
+        assert!(take("b").is_ok());
+    }
+
+    /// Two charges by one address, then its logins cost the account nothing; ten addresses use it up for all.
+    #[test]
+    fn an_account_is_charged_twice_a_minute_by_one_address() {
+        let limits = limits();
+        let login = |address: &str, seconds| {
+            let address = address.parse().unwrap();
+            limits.take_account("a@example.com", address, &at(seconds)).now_or_never().unwrap()
+        };
+        for _ in 0..50 {
+            assert!(login("192.0.2.1", 0).is_ok());
+        }
+        for address in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+            assert!(login(address, 0).is_ok() && login(address, 0).is_ok(), "{address}");
+        }
+        assert!(login("2001:db8::1", 0).is_ok() && login("2001:db8::2", 0).is_ok(), "ten in all");
+        assert_eq!(login("192.0.2.5", 0).unwrap_err().retry_after_seconds, 6);
+        assert!(login("192.0.2.1", 0).is_err(), "also for an address that charges no more");
+        let now = at(0);
+        let other = limits.take_account("b@example.com", "192.0.2.1".parse().unwrap(), &now);
+        assert!(other.now_or_never().unwrap().is_ok());
+        assert!(login("192.0.2.5", 6).is_ok());
+        assert!(login("192.0.2.6", 6).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, ready},
+    num::NonZeroU32,
 };
 
 use actix_web::HttpRequest;
@@ -13,6 +14,7 @@ use super::{
     catalogue::{self, Entry},
     error::ApiError,
     language::Language,
+    rate_limit::RouteLimit,
     settings::Settings,
     traffic::Traffic,
 };
@@ -75,6 +77,11 @@ pub trait Service: Send + Sync + Sized + 'static {
         ready(Ok(()))
     }
 
+    /// The requests a second that a key may make; by default keys have no limit.
+    fn requests_per_second(&self, _caller: &Caller<Self::Facts>) -> Option<NonZeroU32> {
+        None
+    }
+
     /// Looks at a call that failed; what it returns is answered. By default the error itself.
     fn after_failure(
         &self,
@@ -112,6 +119,11 @@ pub trait Service: Send + Sync + Sized + 'static {
 pub trait AccessRule: fmt::Debug + Copy + PartialEq + Send + Sync + 'static {
     /// Returns whether a credential is needed.
     fn is_authenticated(self) -> bool;
+
+    /// The rate limit of its requests.
+    fn limit(self) -> RouteLimit {
+        RouteLimit::General
+    }
 
     /// The rule in words, for the documentation.
     fn words(self) -> &'static str;

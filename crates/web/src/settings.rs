@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::rate_limit::Policy;
+use crate::rate_limit::Policies;
 
 /// Settings of the HTTP of a service.
 #[derive(Debug, Clone)]
@@ -19,12 +19,12 @@ pub struct Settings {
     pub connections: usize,
     /// Open connections of one address.
     pub connections_per_address: usize,
-    /// Proxies, whose connections are not counted by address.
+    /// Proxies: their connections are not counted by address, and their `X-Forwarded-For` names the client.
     pub trusted_proxies: Vec<IpNet>,
     /// Bytes of request bodies held in memory at once.
     pub body_bytes_in_flight: u64,
-    /// Bytes of request bodies that a user may send; `None` for no limit.
-    pub body_rate: Option<Policy>,
+    /// Rates of callers; `None` for no limits.
+    pub rate_limits: Option<Policies>,
     /// Web pages that may call the service.
     pub cors: Cors,
 }
@@ -64,7 +64,7 @@ impl Default for Settings {
             connections_per_address: 512,
             trusted_proxies: Vec::new(),
             body_bytes_in_flight: 64 * 1024 * 1024,
-            body_rate: None,
+            rate_limits: None,
             cors: Cors::default(),
         }
     }

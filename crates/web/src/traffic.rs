@@ -1,4 +1,4 @@
-//! Limits of clients: connections, memory for bodies, and bytes of each client.
+//! Limits of clients: connections, memory for bodies, and the rates of each client.
 
 use std::{io, sync::Arc, thread::available_parallelism};
 
@@ -9,7 +9,7 @@ use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits, se
 pub struct Traffic {
     /// The request bodies in memory.
     pub bodies: Bodies,
-    /// Bytes that callers may send.
+    /// Requests and bytes of each caller.
     pub rate_limits: RateLimits,
     /// The open connections.
     pub connections: Arc<Connections>,
@@ -30,7 +30,7 @@ impl Traffic {
         );
         Ok(Self {
             bodies: Bodies::new(settings.body_bytes_in_flight, readers)?,
-            rate_limits: RateLimits::new(settings.body_rate),
+            rate_limits: settings.rate_limits.map_or_else(RateLimits::off, RateLimits::new),
             connections: Arc::new(connections),
         })
     }

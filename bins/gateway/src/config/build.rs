@@ -57,11 +57,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         cors: cors(r, environment),
         metrics: Metrics { enabled: r.value(&v::METRICS_ENABLED), token: r.optional(&v::METRICS_TOKEN) },
         limits: limits(r),
-        rate_limits: RateLimits {
-            enabled: r.value(&v::RATE_LIMIT_ENABLED),
-            bytes_per_minute: r.value(&v::RATE_LIMIT_BYTES),
-            bytes_burst: r.value(&v::RATE_LIMIT_BYTES_BURST),
-        },
+        rate_limits: rate_limits(r),
     };
     if !environment.is_development() {
         secrets::refuse_weak(r, &config);
@@ -227,6 +223,19 @@ fn limits(r: &mut Reader<'_>) -> Limits {
         connections_per_address: r.value(&v::CONNECTIONS_PER_ADDRESS),
         trusted_proxies: r.optional(&v::TRUSTED_PROXIES).unwrap_or_default(),
     }
+}
+
+fn rate_limits(r: &mut Reader<'_>) -> Option<RateLimits> {
+    let rates = RateLimits {
+        user_per_second: r.value(&v::RATE_LIMIT_USER),
+        user_burst: r.value(&v::RATE_LIMIT_USER_BURST),
+        anonymous_per_second: r.value(&v::RATE_LIMIT_ANONYMOUS),
+        anonymous_burst: r.value(&v::RATE_LIMIT_ANONYMOUS_BURST),
+        logins_per_minute: r.value(&v::RATE_LIMIT_LOGIN),
+        bytes_per_minute: r.value(&v::RATE_LIMIT_BYTES),
+        bytes_burst: r.value(&v::RATE_LIMIT_BYTES_BURST),
+    };
+    r.value(&v::RATE_LIMIT_ENABLED).then_some(rates)
 }
 
 fn cors(r: &mut Reader<'_>, environment: Environment) -> Cors {

@@ -45,7 +45,7 @@ pub struct Config {
     /// Limits of time, memory and connections.
     pub limits: Limits,
     /// Limits on request bodies per caller.
-    pub rate_limits: RateLimits,
+    pub rate_limits: Option<RateLimits>,
 }
 
 /// A configuration, with what an operator may want to know about it.

@@ -82,6 +82,15 @@ pub(super) fn bytes(text: &str, min: u64, max: u64) -> Parsed<u64> {
         .ok_or_else(|| format!("is not a number of bytes ({min} to {max})"))
 }
 
+/// A number of requests, for a second, a minute or a burst.
+pub(super) fn rate(text: &str) -> Parsed<u64> {
+    const RATE_MAX: u64 = 1_000_000;
+    digits(text)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| (1..=RATE_MAX).contains(number))
+        .ok_or_else(|| format!("is not a number of requests (1 to {RATE_MAX})"))
+}
+
 /// A comma list of addresses and networks.
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     let network = |item: &str| match item.parse::<IpAddr>() {

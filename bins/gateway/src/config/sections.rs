@@ -306,17 +306,25 @@ pub struct Limits {
     pub body_bytes_in_flight: u64,
     /// Open connections of one address.
     pub connections_per_address: usize,
-    /// Proxies, whose connections are not counted by address.
+    /// Proxies: their connections are not counted by address, and their `X-Forwarded-For` names the client.
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// Bytes that a caller may send (HTTP contract 1.12).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Rates of callers (HTTP contract 1.12). A burst is what may come at once after a pause.
+#[derive(Debug, Clone)]
 pub struct RateLimits {
-    /// True if there are limits at all.
-    pub enabled: bool,
+    /// Requests of a user in a second.
+    pub user_per_second: u64,
+    /// Requests of a user at once.
+    pub user_burst: u64,
+    /// Requests of an address without a valid credential in a second.
+    pub anonymous_per_second: u64,
+    /// Such requests at once.
+    pub anonymous_burst: u64,
+    /// Logins of an address, and of an account, in a minute and at once.
+    pub logins_per_minute: u64,
     /// Bytes of request bodies of a user in a minute.
     pub bytes_per_minute: u64,
-    /// Bytes that a user may send at once.
+    /// Bytes of request bodies of a user at once.
     pub bytes_burst: u64,
 }

@@ -343,7 +343,7 @@ fn variables_of_missing_features_are_pointed_out() {
         loaded.notices,
         [
             "STRIPE_SECRET_KEY is set, but this version does not have payments with Stripe yet",
-            "REDIS_URL is set, but this version does not have limits of requests yet"
+            "REDIS_URL is set, but this version does not have rate limits that processes share yet"
         ]
     );
 }

@@ -64,7 +64,17 @@ variables! {
     }
     "Limits" {
         RATE_LIMIT_ENABLED: bool = Value("true"), Shown, parse::switch,
-            "`false` disables the limits of the next two variables";
+            "`false` disables the limits of the next seven variables";
+        RATE_LIMIT_USER: u64 = Value("100"), Shown, parse::rate,
+            "requests per user and second, 1 to 1000000; services have no limit, except keys with one of their own";
+        RATE_LIMIT_USER_BURST: u64 = Value("200"), Shown, parse::rate,
+            "requests per user at once after a pause, 1 to 1000000";
+        RATE_LIMIT_ANONYMOUS: u64 = Value("20"), Shown, parse::rate,
+            "requests without a valid credential per address and second, 1 to 1000000; IPv6 addresses count by /64";
+        RATE_LIMIT_ANONYMOUS_BURST: u64 = Value("40"), Shown, parse::rate,
+            "such requests per address at once after a pause, 1 to 1000000";
+        RATE_LIMIT_LOGIN: u64 = Value("10"), Shown, parse::rate,
+            "logins, registrations and resets of passwords per address, and per account, in a minute, 1 to 1000000";
         RATE_LIMIT_BYTES: u64 = Value("20971520"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
             "bytes of request bodies per user and minute, 1024 to 1099511627776; services have no limit";
         RATE_LIMIT_BYTES_BURST: u64 = Value("67108864"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
@@ -75,7 +85,8 @@ variables! {
         CONNECTIONS_PER_ADDRESS: usize = Value("512"), Shown, |text| parse::count(text, 1, 1_000_000),
             "open connections per address, 1 to 1000000; IPv6 addresses count by /64";
         TRUSTED_PROXIES: Vec<IpNet> = Nothing, Shown, parse::networks,
-            "comma list of addresses and networks, `10.0.0.0/8`, of proxies without a limit of connections";
+            "comma list of addresses and networks, `10.0.0.0/8`, of proxies: their `X-Forwarded-For` names the client whose \
+             requests are limited, and their connections have no limit";
     }
     "Logs and metrics" {
         LOG_LEVEL: LogLevel = Value("info"), Shown, parse::log_level,
@@ -213,17 +224,7 @@ pub(super) const LATER: &[Later] = &[
     },
     Later { feature: "further token issuers", names: &["OIDC_ISSUERS"] },
     Later { feature: "linking of identities by e-mail address", names: &["LINK_VERIFIED_EMAILS"] },
-    Later {
-        feature: "limits of requests",
-        names: &[
-            "RATE_LIMIT_USER",
-            "RATE_LIMIT_USER_BURST",
-            "RATE_LIMIT_ANONYMOUS",
-            "RATE_LIMIT_ANONYMOUS_BURST",
-            "RATE_LIMIT_LOGIN",
-            "REDIS_URL",
-        ],
-    },
+    Later { feature: "rate limits that processes share", names: &["REDIS_URL"] },
     Later {
         feature: "a chat upstream",
         names: &[

@@ -1,6 +1,6 @@
 //! Calls of this service: beyond those of [`web`] they have users with a status, and the database.
 
-use std::{cell::Cell, fmt::Display, rc::Rc, str::FromStr};
+use std::{cell::Cell, fmt::Display, num::NonZeroU32, rc::Rc, str::FromStr};
 
 use flows::{CallerCheck, CallerRejected};
 use identity::{
@@ -11,7 +11,10 @@ use kernel::{Detail, Principal, Slice, UserId};
 use pg::{DbError, PgConnection, Tx};
 use serde::Serialize;
 use uuid::Uuid;
-use web::{ApiError, Reply, call::retrieved, catalogue::Entry, fields::page::next_cursor, read_slots::Slot};
+use web::{
+    ApiError, Reply, call::retrieved, catalogue::Entry, client_address, fields::page::next_cursor,
+    read_slots::Slot,
+};
 
 pub use web::call::path_parameter;
 
@@ -33,6 +36,8 @@ pub struct Facts {
     pub token: Option<VerifiedToken>,
     /// The API key of the table that is the credential.
     pub key_id: Option<Uuid>,
+    /// The limit of a key that has one of its own.
+    pub requests_per_second: Option<NonZeroU32>,
     /// A user of this call that was never ensured: the caller, or the one acted upon.
     pub missing: Option<UserId>,
     /// The status of the caller, as far as it was looked at.
@@ -140,11 +145,9 @@ pub(crate) trait AppCall {
 
     /// The request, as the audit log shows it.
     fn audit_origin(&self) -> AuditOrigin {
-        let request = &self.this().request;
-        AuditOrigin {
-            address: request.peer_addr().map(|peer| peer.ip()),
-            request_id: self.this().request_id(),
-        }
+        let call = self.this();
+        let address = client_address(&call.request, &call.app.settings.trusted_proxies);
+        AuditOrigin { address: Some(address), request_id: call.request_id() }
     }
 
     /// An event of the audit log about what the caller does now.

@@ -1,6 +1,6 @@
 //! The access rules of the routes (I9).
 
-use web::{AccessRule, catalogue::Entry};
+use web::{AccessRule, RouteLimit, catalogue::Entry};
 
 pub use web::{BodyRule, Origin};
 
@@ -17,6 +17,10 @@ pub type Handler = web::Handler<App>;
 pub enum Access {
     /// Anyone, without a credential.
     Anyone,
+    /// Anyone, at any rate: a load balancer asks often, and from one address.
+    Probe,
+    /// Anyone, at the rate of logins. The handler charges the account that the request names (`Call::charge_account`).
+    Login,
     /// Anyone on this machine (with `DEVELOPMENT_ON_NETWORK=true` anyone), but only in the development environment; for
     /// others the path does not exist.
     Development,
@@ -48,12 +52,22 @@ pub enum Access {
 
 impl AccessRule for Access {
     fn is_authenticated(self) -> bool {
-        !matches!(self, Self::Anyone | Self::Development | Self::Metrics)
+        !matches!(self, Self::Anyone | Self::Probe | Self::Login | Self::Development | Self::Metrics)
+    }
+
+    fn limit(self) -> RouteLimit {
+        match self {
+            Self::Probe | Self::Metrics => RouteLimit::Unlimited,
+            Self::Login => RouteLimit::Login,
+            _ => RouteLimit::General,
+        }
     }
 
     fn words(self) -> &'static str {
         match self {
             Self::Anyone => "Open to anyone.",
+            Self::Probe => "Open to anyone, without a rate limit.",
+            Self::Login => "Open to anyone, at the rate of logins (`RATE_LIMIT_LOGIN`).",
             Self::Development => {
                 "Open to callers on this machine, in the development environment only (`DEVELOPMENT_ON_NETWORK`)."
             }
@@ -86,7 +100,7 @@ impl AccessRule for Access {
         const METRICS: &[&Entry] =
             &[&catalogue::AUTHENTICATION, &catalogue::TOKEN_EXPIRED, &catalogue::PERMISSION_DENIED];
         match self {
-            Self::Anyone | Self::Development => &[],
+            Self::Anyone | Self::Probe | Self::Login | Self::Development => &[],
             Self::Metrics => METRICS,
             Self::Newcomer | Self::Staff | Self::Admin => AUTHENTICATED,
             Self::NamedUser

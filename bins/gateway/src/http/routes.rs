@@ -182,11 +182,11 @@ routes! {
     POST "/auth/dev-token" => auth::dev_token::handle,
         "create_dev_token", Development, Ignored, Documented;
     GET "/health" => system::health::handle,
-        "health", Anyone, Ignored, Documented;
+        "health", Probe, Ignored, Documented;
     GET "/livez" => system::livez::handle,
-        "livez", Anyone, Ignored, Extension;
+        "livez", Probe, Ignored, Extension;
     GET "/readyz" => system::readyz::handle,
-        "readyz", Anyone, Ignored, Extension;
+        "readyz", Probe, Ignored, Extension;
     GET "/metrics" => system::metrics::handle,
         "metrics", Metrics, Ignored, Documented;
     GET "/" => system::root::handle,

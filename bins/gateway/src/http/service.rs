@@ -1,6 +1,6 @@
 //! This service, as the HTTP mechanism of [`web`] sees it.
 
-use std::{io, net::TcpListener, sync::Arc};
+use std::{io, net::TcpListener, num::NonZeroU32, sync::Arc};
 
 use actix_web::{HttpRequest, dev::Server};
 use kernel::{Clock, Ids};
@@ -65,6 +65,10 @@ impl Service for App {
             Access::Metrics => access::admit_to_metrics(self, request).await,
             _ => Ok(()),
         }
+    }
+
+    fn requests_per_second(&self, caller: &Caller) -> Option<NonZeroU32> {
+        caller.facts.requests_per_second
     }
 
     async fn after_failure(&self, caller: &Caller, error: ApiError) -> ApiError {

@@ -2,14 +2,19 @@
 
 use std::io;
 
-use web::{Settings, Traffic, rate_limit::Policy};
+use web::{
+    Settings, Traffic,
+    rate_limit::{Policies, Policy},
+};
 
-use crate::{config::Config, descriptors};
+use crate::{
+    config::{Config, RateLimits},
+    descriptors,
+};
 
 /// The settings of the HTTP of this configuration.
 #[must_use]
 pub fn settings(config: &Config) -> Settings {
-    let rate = &config.rate_limits;
     Settings {
         workers: config.listen.workers,
         request_timeout: config.limits.request_timeout,
@@ -18,12 +23,17 @@ pub fn settings(config: &Config) -> Settings {
         connections_per_address: config.limits.connections_per_address,
         trusted_proxies: config.limits.trusted_proxies.clone(),
         body_bytes_in_flight: config.limits.body_bytes_in_flight,
-        body_rate: rate.enabled.then_some(Policy {
-            class: "bytes",
-            burst: rate.bytes_burst,
-            per_minute: rate.bytes_per_minute,
-        }),
+        rate_limits: config.rate_limits.as_ref().map(policies),
         cors: config.cors.clone(),
+    }
+}
+
+fn policies(rates: &RateLimits) -> Policies {
+    Policies {
+        user: Policy::per_second("user", rates.user_per_second, rates.user_burst),
+        anonymous: Policy::per_second("anonymous", rates.anonymous_per_second, rates.anonymous_burst),
+        login: Policy::per_minute("login", rates.logins_per_minute),
+        bytes: Policy { class: "bytes", burst: rates.bytes_burst, per_minute: rates.bytes_per_minute },
     }
 }
 

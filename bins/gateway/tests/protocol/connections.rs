@@ -131,7 +131,8 @@ async fn the_head_of_a_further_request_must_come_in_time_too() {
 
 #[tokio::test]
 async fn no_body_is_asked_for_where_the_head_decides() {
-    let (app, user) = TestApp::with_user(&[("RATE_LIMIT_BYTES_BURST", "2048")]).await;
+    let (app, user) =
+        TestApp::with_user(&[("RATE_LIMIT_ENABLED", "true"), ("RATE_LIMIT_BYTES_BURST", "2048")]).await;
     let head = |path: &str, token: &str, size: u32| {
         format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n\

@@ -99,11 +99,7 @@ async fn held(app: &TestApp, wanted: impl Fn(u64) -> bool) {
 
 #[tokio::test]
 async fn bytes_in_memory_are_bounded() {
-    let variables = [
-        ("BODY_BYTES_IN_FLIGHT", "33554432"),
-        ("REQUEST_TIMEOUT_SECONDS", "600"),
-        ("RATE_LIMIT_ENABLED", "false"),
-    ];
+    let variables = [("BODY_BYTES_IN_FLIGHT", "33554432"), ("REQUEST_TIMEOUT_SECONDS", "600")];
     let app = TestApp::start_with(&variables).await;
     let (a, b, c) = (app.user("auth0|a").await, app.user("auth0|b").await, app.user("auth0|c").await);
     let most = 15 << 20;
@@ -127,6 +123,7 @@ async fn bytes_in_memory_are_bounded() {
 #[tokio::test]
 async fn a_late_chunk_gives_no_bytes_back() {
     let variables = [
+        ("RATE_LIMIT_ENABLED", "true"),
         ("RATE_LIMIT_BYTES", "60000"),
         ("RATE_LIMIT_BYTES_BURST", "40000"),
         ("REQUEST_TIMEOUT_SECONDS", "600"),
@@ -152,15 +149,17 @@ async fn a_late_chunk_gives_no_bytes_back() {
 
 #[tokio::test]
 async fn a_user_may_send_so_many_bytes() {
-    let variables = [("RATE_LIMIT_BYTES", "60000"), ("RATE_LIMIT_BYTES_BURST", "4000")];
+    let variables =
+        [("RATE_LIMIT_ENABLED", "true"), ("RATE_LIMIT_BYTES", "60000"), ("RATE_LIMIT_BYTES_BURST", "4000")];
     let app = TestApp::start_with(&variables).await;
     let (user, other) = (app.user("auth0|a").await, app.user("auth0|b").await);
     let body = format!("{{\"amount\":1,\"description\":\"{}\"}}", "x".repeat(100));
     let padded = format!("{body}{}", " ".repeat(2_500 - body.len()));
     let send = |token: &str, body: &str| app.post(CONSUME).token(token).body(body.to_owned());
     let counted = send(&user.token, &padded).expect(200).await;
-    assert_eq!(counted.header("ratelimit-policy"), "\"bytes\";q=4000;w=4");
-    assert!(counted.header("ratelimit").starts_with("\"bytes\";r=1"), "{}", counted.header("ratelimit"));
+    assert_eq!(counted.header("ratelimit-policy"), "\"user\";q=200;w=2, \"bytes\";q=4000;w=4");
+    let level = counted.header("ratelimit");
+    assert!(level.starts_with("\"user\";r=198;t=1, \"bytes\";r=14"), "{level}");
     let refused = send(&user.token, &padded).expect(429).await;
     assert_documented_error(&refused.text);
     assert_eq!(refused.error_code(), "RateLimitExceededException");
@@ -187,7 +186,7 @@ async fn a_user_may_send_so_many_bytes() {
     send(&user.token, &padded).expect(200).await;
     let text = app.get("/metrics").expect(200).await.text;
     assert!(text.contains("user_service_rate_limited_total{class=\"bytes\"}"), "{text}");
-    let off = TestApp::start_with(&[variables[0], variables[1], ("RATE_LIMIT_ENABLED", "false")]).await;
+    let off = TestApp::start_with(&[variables[1], variables[2], ("RATE_LIMIT_ENABLED", "false")]).await;
     let user = off.user("auth0|a").await;
     for _ in 0..3 {
         let sent = off.post(CONSUME).by(&user).body(padded.clone());
@@ -199,7 +198,8 @@ async fn a_user_may_send_so_many_bytes() {
 /// body (HTTP contract 1.4). Of a body in chunks it says so only if nothing is left.
 #[tokio::test]
 async fn the_byte_limit_comes_before_permissions_and_sizes() {
-    let variables = [("RATE_LIMIT_BYTES", "60000"), ("RATE_LIMIT_BYTES_BURST", "4000")];
+    let variables =
+        [("RATE_LIMIT_ENABLED", "true"), ("RATE_LIMIT_BYTES", "60000"), ("RATE_LIMIT_BYTES_BURST", "4000")];
     let app = TestApp::start_with(&variables).await;
     let (user, _other) = (app.user("auth0|a").await, app.user("auth0|b").await);
     let (foreign, hidden) =
@@ -224,7 +224,8 @@ async fn the_byte_limit_comes_before_permissions_and_sizes() {
         super::raw(&app, &request).await
     };
     let counted = send(CONSUME, 2_500).expect(200).await;
-    let left: usize = counted.header("ratelimit").split(['=', ';']).nth(2).unwrap().parse().unwrap();
+    let (_, of_bytes) = counted.header("ratelimit").split_once("\"bytes\";r=").unwrap();
+    let left: usize = of_bytes.split(';').next().unwrap().parse().unwrap();
     for path in [CONSUME, foreign, hidden] {
         send(path, left + 1).refused(429, "RateLimitExceededException").await;
     }

@@ -12,6 +12,7 @@ const LINES: &[(&str, &str, &str)] = &[
         "20MB",
         "RATE_LIMIT_BYTES: \"20MB\" is not a number of bytes (1024 to 1099511627776)",
     ),
+    ("RATE_LIMIT_LOGIN", "0", "RATE_LIMIT_LOGIN: \"0\" is not a number of requests (1 to 1000000)"),
     (
         "BODY_BYTES_IN_FLIGHT",
         "1024",
