@@ -7,6 +7,7 @@ use web::AccessRule as _;
 use crate::examples;
 use crate::prelude::*;
 
+mod identities;
 mod tokens;
 
 async fn call(app: &TestApp, route: &Route, owner: &TestUser, token: &str) -> TestReply {

@@ -51,6 +51,7 @@ fn request(name: &str, initial: &str) -> SignUp {
         email_voucher: EmailVoucher::Staff,
         name: name.to_owned(),
         role: Role::User,
+        brought_by: None,
     };
     SignUp { user, initial: initial.parse().unwrap(), actor: Actor::User }
 }

@@ -9,24 +9,30 @@ pub enum IdentityRefusal {
     /// (HTTP contract 3.1).
     #[error("e-mail address is held by another user")]
     EmailTaken,
+    /// `AuthenticationException`: the user id belongs to another issuer than that of the token (HTTP contract 1.3).
+    #[error("user id belongs to another issuer")]
+    OfAnotherIssuer,
 }
 
 impl Failure for IdentityRefusal {
     fn code(&self) -> &'static str {
         match self {
             Self::EmailTaken => "DuplicateEntryException",
+            Self::OfAnotherIssuer => "AuthenticationException",
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
             Self::EmailTaken => Kind::Refused,
+            Self::OfAnotherIssuer => Kind::Unauthenticated,
         }
     }
 
     fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
             Self::EmailTaken => vec![("field", Detail::Text("email".to_owned()))],
+            Self::OfAnotherIssuer => Vec::new(),
         }
     }
 }

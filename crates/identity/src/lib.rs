@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod audit;
 pub mod error;
+pub mod identities;
 pub mod model;
 pub mod passwords;
 pub mod seal;
@@ -13,14 +14,14 @@ pub mod users;
 pub use api_key::BootstrapKey;
 pub use error::IdentityRefusal;
 pub use model::{
-    Acting, ActingStatus, Activity, EmailVoucher, Ensured, Identity, NewUser, Plan, Role, RoleChanges,
-    Standing, StatusQuery, User, UserStatus,
+    Acting, ActingStatus, Activity, BroughtBy, EmailVoucher, Ensured, Identity, NewUser, Plan, Role,
+    RoleChanges, Standing, StatusQuery, User, UserStatus,
 };
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
 pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{
-    Algorithm, Issuer, IssuerError, JwksTiming, Provider, SubjectKind, TokenError, VerifiedToken, Verifier,
-    dev_token, development_secret,
+    Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, OWN_PREFIXES, Provider, SubjectKind,
+    TokenError, VerifiedToken, Verifier, dev_token, development_secret,
 };
 
 /// The schema of this crate: `identity`.

@@ -11,5 +11,6 @@ pub(crate) use email::fold;
 pub use plan::Plan;
 pub use role::{Role, RoleChanges};
 pub use user::{
-    Acting, ActingStatus, Activity, Ensured, Identity, NewUser, Standing, StatusQuery, User, UserStatus,
+    Acting, ActingStatus, Activity, BroughtBy, Ensured, Identity, NewUser, Standing, StatusQuery, User,
+    UserStatus,
 };

@@ -3,6 +3,7 @@
 pub(crate) mod audit_events;
 pub(crate) mod audits;
 pub(crate) mod development_secret;
+pub(crate) mod identities;
 pub(crate) mod roles;
 pub(crate) mod statuses;
 pub(crate) mod users;

@@ -5,7 +5,7 @@ use kernel::{Clock, UserId};
 use pg::{DbError, Tx};
 
 use crate::{
-    IdentityRefusal,
+    IdentityRefusal, identities,
     model::{Activity, Ensured, NewUser, RoleChanges, User},
     store,
 };
@@ -24,7 +24,8 @@ pub use store::{
 /// transaction of another waits until that one ends.
 ///
 /// # Errors
-/// Refused with [`IdentityRefusal::EmailTaken`] when the address is vouched for and another user holds it.
+/// Refused with [`IdentityRefusal::EmailTaken`] when the address is vouched for and another user holds it, unless the id may be
+/// linked to that user, who is returned then; with [`IdentityRefusal::OfAnotherIssuer`] when the id belongs to another issuer.
 /// [`DbError::Contention`] when another transaction took or gave up the address in the same moment: try again.
 pub async fn ensure(
     tx: &mut Tx,
@@ -34,21 +35,36 @@ pub async fn ensure(
     let conn = tx.conn();
     // Most calls are repeats. Looking first spares them a write, and spares the sequence of ids a gap.
     if let Some(user) = store::users::find(conn, &new.user_id).await? {
-        let user = vouch(conn, clock, user, new).await?;
-        return Ok(Ok(Ensured { user, created: false }));
+        return existing(conn, clock, user, new).await;
     }
     if let Some(user) = store::users::insert_unless_conflict(conn, clock.now(), new).await? {
-        return Ok(Ok(Ensured { user, created: true }));
+        let owner = identities::bring(conn, clock, new).await?;
+        return Ok(owner.map(|()| Ensured { user, created: true }));
     }
     // READ COMMITTED: this statement sees what the insert ran into.
     if let Some(user) = store::users::find(conn, &new.user_id).await? {
-        let user = vouch(conn, clock, user, new).await?;
-        return Ok(Ok(Ensured { user, created: false }));
+        return existing(conn, clock, user, new).await;
     }
-    if store::users::email_is_held(conn, &new.email_folded()).await? {
-        return Ok(Err(IdentityRefusal::EmailTaken));
+    match store::users::holder(conn, &new.email_folded()).await? {
+        None => Err(store::users::vanished()),
+        Some(holder) => {
+            let linked = identities::link(conn, clock, new, &holder.user_id).await?;
+            Ok(linked.map(|()| Ensured { user: holder, created: false }))
+        }
     }
-    Err(store::users::vanished())
+}
+
+async fn existing(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    user: User,
+    new: &NewUser,
+) -> Result<Result<Ensured, IdentityRefusal>, DbError> {
+    if let Err(refusal) = identities::bring_again(conn, clock, new).await? {
+        return Ok(Err(refusal));
+    }
+    let user = vouch(conn, clock, user, new).await?;
+    Ok(Ok(Ensured { user, created: false }))
 }
 
 /// Gives exactly these users the role of administrator by configuration (`ADMIN_USER_IDS`, HTTP contract 14): who is listed

@@ -18,6 +18,7 @@ fn new_user(id: &str, email: &str, email_voucher: EmailVoucher) -> NewUser {
         email_voucher,
         name: "Test User".to_owned(),
         role: Role::User,
+        brought_by: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod audit;
+mod identities;
 mod key_server;
 mod minting;
 mod roles;

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use identity::{Activity, EmailVoucher, Ensured, IdentityRefusal, NewUser, Plan, Role, User, users};
-use kernel::{Clock, Detail, Failure, Kind, ManualClock, UserId};
+use kernel::{Clock, Detail, Failure, Kind, ManualClock};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
 use time::Duration;
@@ -19,6 +19,7 @@ fn new_user(id: &str, email: &str) -> NewUser {
         email_voucher: EmailVoucher::Staff,
         name: "Test User".to_owned(),
         role: Role::User,
+        brought_by: None,
     }
 }
 

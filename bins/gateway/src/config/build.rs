@@ -105,6 +105,7 @@ fn auth(r: &mut Reader<'_>, environment: Environment) -> Auth {
         api_keys: r.optional(&v::USER_SERVICE_API_KEY).unwrap_or_default(),
         sealing: sealing_keys(r),
         admin_user_ids: r.optional(&v::ADMIN_USER_IDS).unwrap_or_default(),
+        link_verified_emails: r.value(&v::LINK_VERIFIED_EMAILS),
     };
     if !environment.is_development() {
         require_verification_key(r, environment);

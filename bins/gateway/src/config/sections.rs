@@ -177,6 +177,8 @@ pub struct Auth {
     pub sealing: Option<SealingKeys>,
     /// The users with role admin, as of each start.
     pub admin_user_ids: Vec<UserId>,
+    /// Whether a token that vouches for the address of a user is linked to them.
+    pub link_verified_emails: bool,
 }
 
 impl Auth {

@@ -142,6 +142,9 @@ variables! {
              them: keep a copy apart from the copies of the database";
         SECRETS_KEY_PREVIOUS: SecretKey = Nothing, Hidden, parse::secret_key,
             "the key that SECRETS_KEY replaces: what it sealed can still be opened";
+        LINK_VERIFIED_EMAILS: bool = Value("false"), Shown, parse::switch,
+            "`true` links a new login to the user who holds the e-mail address that its token vouches for; both ids then name \
+             that user";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
             "comma list of user ids with role admin, applied at each start and 5 minutes later, after older processes have \
              ended. Users who are not listed lose the role, unless they have it for another reason. If processes have \
@@ -223,7 +226,6 @@ pub(super) const LATER: &[Later] = &[
         ],
     },
     Later { feature: "further token issuers", names: &["OIDC_ISSUERS"] },
-    Later { feature: "linking of identities by e-mail address", names: &["LINK_VERIFIED_EMAILS"] },
     Later { feature: "rate limits that processes share", names: &["REDIS_URL"] },
     Later {
         feature: "a chat upstream",

@@ -2,8 +2,9 @@
 
 use actix_web::HttpRequest;
 use flows::CallerRejected;
-use identity::{Role, Standing, StatusQuery, UserStatus};
+use identity::{IdentityRefusal, Role, Standing, StatusQuery, UserStatus, VerifiedToken, identities};
 use kernel::{KeyAccess, Principal, UserId};
+use pg::Tx;
 use uuid::Uuid;
 use web::{
     ApiError, X_USER_ID,
@@ -55,12 +56,37 @@ pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError
     }
     match app.verifier.verify_or_refresh(presented).await {
         Ok(token) => Ok(Caller {
-            principal: Some(Principal::User(token.user_id.clone())),
+            principal: Some(Principal::User(owner(app, &token).await?)),
             facts: Facts { token: Some(token), ..Facts::default() },
             target: None,
         }),
         Err(error) => Err(ApiError::from_failure(&error)),
     }
+}
+
+/// The user that a token's id belongs to; the id itself if there is no such user yet. The first use of a token in this process
+/// asks the database.
+///
+/// # Errors
+/// 401 if the id belongs to another issuer, 503 when the database cannot be asked.
+async fn owner(app: &App, token: &VerifiedToken) -> Result<UserId, ApiError> {
+    if let Some(owner) = token.owner.get() {
+        return Ok(owner.clone());
+    }
+    let (id, issuer) = (&token.user_id, &*token.issuer);
+    let standing = app.statuses.ask(StatusQuery::user(id)).await.map_err(ApiError::answered)?;
+    let owner = match standing {
+        Standing { identity: Some(identity), .. } if identity.issuer == issuer.name() => Ok(identity.user_id),
+        Standing { identity: Some(_), .. } => Err(IdentityRefusal::OfAnotherIssuer),
+        Standing { identity: None, user: None, .. } => return Ok(id.clone()),
+        Standing { identity: None, user: Some(_), .. } => {
+            let adopt = async |tx: &mut Tx| identities::adopt(tx.conn(), &*app.clock, id, issuer).await;
+            Tx::decide(&app.pool, adopt).await.map_err(ApiError::answered)?
+        }
+    };
+    let owner = owner.map_err(|refusal| ApiError::from_failure(&refusal))?;
+    token.owner.remember(owner.clone());
+    Ok(owner)
 }
 
 /// Applies the rule of a route.
@@ -78,7 +104,7 @@ pub async fn authorize(
     let facts = caller.facts;
     let wanted = wanted_user(access, &principal, request);
     let target = match &wanted {
-        Wanted::User(user_id) => Some(user_id.clone()),
+        Wanted::User(user_id) => Some(own_id(&principal, &facts, user_id).clone()),
         _ => None,
     };
     let access = match access {
@@ -86,20 +112,24 @@ pub async fn authorize(
         access => access,
     };
     let login_id = facts.token.as_ref().and_then(|token| token.login_id);
-    if access == Access::PathUser && target.is_some() && principal.user_id() == target.as_ref() {
+    // Nothing is done for a user whom another issuer may create in this moment.
+    let is_known = facts.token.as_ref().is_none_or(|token| token.owner.get().is_some());
+    if access == Access::PathUser && is_known && target.is_some() && principal.user_id() == target.as_ref() {
         let facts = Facts { status: CallerStatus::due(login_id), ..facts };
         return Ok(Caller { principal: Some(principal), target, facts });
     }
     let own = principal.user_id().cloned();
-    let (own_status, target_status) =
-        statuses(app, own.as_ref(), target.as_ref(), login_id, facts.key_id).await?;
+    let asked = own.as_ref().filter(|_| is_known);
+    let (own_status, target, target_status) = statuses(app, asked, target, login_id, facts.key_id).await?;
     let principal = match (principal, &own_status) {
         (_, Some(status)) if !status.is_active => return Err(ApiError::new(&catalogue::ACCOUNT_DISABLED)),
         (Principal::User(id), Some(status)) if status.role == Role::Admin => Principal::AdminUser(id),
         (principal, _) => principal,
     };
     match (&wanted, &principal) {
-        (Wanted::User(user_id), principal) if !principal.may_act_for(user_id) => {
+        (Wanted::User(user_id), principal)
+            if !target.as_ref().is_some_and(|target| principal.may_act_for(target)) =>
+        {
             let hidden = matches!(access, Access::HiddenPathUser | Access::StaffForPathUser);
             return Err(if hidden { ApiError::user_not_found(user_id) } else { foreign() });
         }
@@ -182,46 +212,54 @@ fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> 
     }
 }
 
-/// The status of the caller, and of the user acted upon.
+/// The caller's own id for the id of their token, which is another one if it was linked.
+#[must_use]
+pub fn own_id<'a>(principal: &'a Principal, facts: &Facts, named: &'a UserId) -> &'a UserId {
+    match (&facts.token, principal.user_id()) {
+        (Some(token), Some(own)) if token.user_id == *named => own,
+        _ => named,
+    }
+}
+
+/// The status of the caller; the user acted upon, by their own id, and their status.
 ///
 /// # Errors
 /// 401 for a login that has ended or a key that was revoked.
 async fn statuses(
     app: &App,
     own: Option<&UserId>,
-    target: Option<&UserId>,
+    target: Option<UserId>,
     login_id: Option<Uuid>,
     key_id: Option<Uuid>,
-) -> Result<(Option<UserStatus>, Option<UserStatus>), ApiError> {
+) -> Result<(Option<UserStatus>, Option<UserId>, Option<UserStatus>), ApiError> {
     let ask = async |asked: StatusQuery| app.statuses.ask(asked).await.map_err(ApiError::answered);
+    let other = target.as_ref().filter(|target| own != Some(target));
     // A key has no user of its own.
-    let caller = StatusQuery { user_id: own.or(target).cloned(), login_id, key_id };
+    let caller = StatusQuery { user_id: own.or(other).cloned(), login_id, key_id };
     let caller = async {
-        if caller == StatusQuery::default() {
-            return Ok(None);
-        }
-        let standing = ask(caller).await?;
-        let is_live =
-            (login_id.is_none() || standing.login_is_live) && (key_id.is_none() || standing.key_is_live);
-        let is_disabled = standing.user.is_some_and(|user| !user.is_active);
-        if is_live || own.is_some() && is_disabled {
-            Ok(standing.user)
-        } else {
-            Err(ApiError::unauthorized(&catalogue::AUTHENTICATION))
+        match caller == StatusQuery::default() {
+            true => Ok(None),
+            false => ask(caller).await.map(Some),
         }
     };
-    let target = async {
-        match target {
-            Some(user_id) if own.is_some_and(|own| own != user_id) => {
-                Ok(Some(ask(StatusQuery::user(user_id)).await?.user))
-            }
+    let other = async {
+        match (own, other) {
+            (Some(_), Some(other)) => ask(StatusQuery::user(other)).await.map(Some),
             _ => Ok(None),
         }
     };
-    let (caller, other) = futures_util::try_join!(caller, target)?;
-    Ok(match (own, other) {
-        (None, _) => (None, caller),
-        (Some(_), Some(target)) => (caller, target),
-        (Some(_), None) => (caller, caller),
-    })
+    let (caller, other) = futures_util::try_join!(caller, other)?;
+    let own_status = caller.as_ref().filter(|_| own.is_some()).and_then(|caller| caller.user);
+    let is_disabled = own_status.is_some_and(|status| !status.is_active);
+    let has_ended = caller.as_ref().is_some_and(|caller| {
+        login_id.is_some() && !caller.login_is_live || key_id.is_some() && !caller.key_is_live
+    });
+    if has_ended && !is_disabled {
+        return Err(ApiError::unauthorized(&catalogue::AUTHENTICATION));
+    }
+    let found = other.or(caller);
+    let status = found.as_ref().and_then(|found| found.user);
+    let linked = found.and_then(|found| found.identity).map(|identity| identity.user_id);
+    let target = target.map(|target| linked.unwrap_or(target));
+    Ok((own_status, target, status))
 }

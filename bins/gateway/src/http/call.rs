@@ -12,8 +12,8 @@ use pg::{DbError, PgConnection, Tx};
 use serde::Serialize;
 use uuid::Uuid;
 use web::{
-    ApiError, Reply, call::retrieved, catalogue::Entry, client_address, fields::page::next_cursor,
-    read_slots::Slot,
+    ApiError, Reply, access::path_user, call::retrieved, catalogue::Entry, client_address,
+    fields::page::next_cursor, read_slots::Slot,
 };
 
 pub use web::call::path_parameter;
@@ -123,7 +123,9 @@ pub(crate) trait AppCall {
 
     /// The token of this user, if that is the credential of the call.
     fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken> {
-        self.this().caller().facts.token.as_ref().filter(|token| token.user_id == *user_id)
+        let caller = self.this().caller();
+        let own = caller.principal.as_ref().and_then(Principal::user_id);
+        caller.facts.token.as_ref().filter(|_| own == Some(user_id))
     }
 
     /// The id of this name in the path. What does not parse is the id of an unknown thing (HTTP contract 1.2).
@@ -162,8 +164,12 @@ pub(crate) trait AppCall {
     /// # Errors
     /// 400 `UserIdMismatchException`.
     fn agree_on_user(&self, named: Option<&UserId>) -> Result<(), ApiError> {
-        match (named, self.this().target()) {
-            (Some(named), Some(target)) if named != target => {
+        let Some(named) = named else {
+            return Ok(());
+        };
+        let of_path = path_user(&self.this().request).ok();
+        match self.this().target() {
+            Some(target) if named != target && of_path.as_ref() != Some(named) => {
                 Err(ApiError::new(&catalogue::USER_ID_MISMATCH))
             }
             _ => Ok(()),

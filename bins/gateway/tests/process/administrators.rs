@@ -62,6 +62,7 @@ async fn sign_up(pool: &Pool, user: &str, role: Role) {
         email_voucher: EmailVoucher::Staff,
         name: user.to_owned(),
         role,
+        brought_by: None,
     };
     let mut tx = Tx::begin(pool).await.unwrap();
     users::ensure(&mut tx, &testkit::clock(), &new).await.unwrap().unwrap();

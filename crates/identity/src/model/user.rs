@@ -1,10 +1,13 @@
 //! A user, and what is said about one.
 
+use std::sync::Arc;
+
 use kernel::UserId;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{EmailVoucher, Plan, Role, fold};
+use crate::token::IssuerIds;
 
 /// A user as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,17 @@ pub struct NewUser {
     pub name: String,
     /// Role of the user, if this creates them.
     pub role: Role,
+    /// The token that brings the id, unless its owner is known.
+    pub brought_by: Option<BroughtBy>,
+}
+
+/// A token that brings a user id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BroughtBy {
+    /// The issuer of the token.
+    pub issuer: Arc<IssuerIds>,
+    /// True if the id may be linked to the user who holds the address of the token (`LINK_VERIFIED_EMAILS`).
+    pub may_link: bool,
 }
 
 impl NewUser {

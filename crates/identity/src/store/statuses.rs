@@ -97,4 +97,3 @@ struct ActingRow {
 }
 
 pg::read_columns! { UserStatus: { is_active, role } }
-pg::read_columns! { Identity: { user_id, issuer } }

@@ -54,15 +54,16 @@ pub(crate) async fn insert_unless_conflict(
     .optional()?)
 }
 
-/// Returns true if any user holds an address that is folded to this.
-pub(crate) async fn email_is_held(conn: &mut AsyncPgConnection, folded: &str) -> Result<bool, DbError> {
-    let row: ExistsRow = pg::sql(
-        "SELECT EXISTS (SELECT FROM identity.users WHERE email_folded = $1 AND email_vouched) AS found",
-    )
+/// The user who holds an address that is folded to this.
+pub(crate) async fn holder(conn: &mut AsyncPgConnection, folded: &str) -> Result<Option<User>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "SELECT {} FROM identity.users WHERE email_folded = $1 AND email_vouched",
+        User::list("users")
+    )))
     .bind::<Text, _>(folded)
     .get_result(conn)
-    .await?;
-    Ok(row.found)
+    .await
+    .optional()?)
 }
 
 /// Makes the stored address the user's own; `None` if another user holds it, or if the user has another address by now.
@@ -169,11 +170,6 @@ struct SpanRow {
     users: i64,
 }
 pg::read_columns! { SpanRow: { place, users } }
-
-struct ExistsRow {
-    found: bool,
-}
-pg::read_columns! { ExistsRow: { found } }
 
 pg::word_columns!(Plan, Role; from_name);
 

@@ -1,19 +1,22 @@
 //! Claims of a token, and their checks.
 
+use std::sync::Arc;
+
 use kernel::UserId;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Issuer, Provider, TokenError};
+use super::{
+    Issuer, Provider, TokenError,
+    issuer_ids::{IssuerIds, KnownOwner, MACHINE_SUFFIX},
+};
 
 /// Greatest difference between the clocks of an issuer and of this machine (HTTP contract 1.3).
 const LEEWAY: Duration = Duration::seconds(60);
 /// The value of `gty` in a token that a program got for credentials of its own.
 const MACHINE_GRANT: &str = "client-credentials";
-/// The end of `sub` in such a token.
-const MACHINE_SUFFIX: &str = "@clients";
 
 /// Kind of account of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,8 +32,12 @@ pub enum SubjectKind {
 /// Content of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
-    /// The claim `sub`: who speaks.
+    /// The user who speaks, by the id that `iss` and `sub` stand for. The user may have another id, see [`KnownOwner`].
     pub user_id: UserId,
+    /// The issuer as the owner of ids.
+    pub issuer: Arc<IssuerIds>,
+    /// The user that the id belongs to, if this process knows.
+    pub owner: KnownOwner,
     /// The claim `email`, if the issuer vouches for it: every address of Supabase, of Auth0 one with `email_verified`
     /// (HTTP contract 3.1).
     pub vouched_email: Option<String>,
@@ -89,10 +96,12 @@ impl Claims {
         if is_ahead(starts_at, now) {
             return Err(TokenError::NotYetValid);
         }
-        let user_id = self.subject().ok_or(TokenError::Claim("sub"))?;
+        let user_id = self.subject(&issuer.ids).ok_or(TokenError::Claim("sub"))?;
         let token = VerifiedToken {
             subject: self.subject_kind(&user_id),
             user_id,
+            issuer: Arc::clone(&issuer.ids),
+            owner: KnownOwner::default(),
             vouched_email: self.vouched_email(issuer.provider).map(str::to_owned),
             expires_at,
             provider: issuer.provider,
@@ -101,8 +110,8 @@ impl Claims {
         Ok((token, starts_at))
     }
 
-    fn subject(&self) -> Option<UserId> {
-        self.sub.as_ref()?.as_str()?.parse().ok()
+    fn subject(&self, ids: &IssuerIds) -> Option<UserId> {
+        ids.id_of(self.sub.as_ref()?.as_str()?)
     }
 
     /// Supabase marks guests by `is_anonymous`; Auth0 marks programs by `gty` and by the end of `sub`.

@@ -1,9 +1,14 @@
 //! Issuers of tokens, and their keys.
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::Algorithm;
+use super::{
+    Algorithm,
+    issuer_ids::{IdForm, IssuerIds},
+};
 
 /// The claim that Supabase puts into `aud` and `role` of every signed-in user's token.
 const SUPABASE_USER: &str = "authenticated";
@@ -33,6 +38,7 @@ impl Provider {
 pub struct Issuer {
     pub(super) provider: Provider,
     pub(super) iss: String,
+    pub(super) ids: Arc<IssuerIds>,
     pub(super) audience: String,
     pub(super) role: Option<&'static str>,
     pub(super) secrets: Vec<SecretString>,
@@ -67,9 +73,16 @@ impl Issuer {
     /// A row without keys: tokens must say exactly this `iss`, and their `aud` must contain `audience`.
     #[must_use]
     pub fn new(provider: Provider, iss: impl Into<String>, audience: impl Into<String>) -> Self {
+        let iss = iss.into();
+        let (name, form) = match provider {
+            Provider::Auth0 => (iss.clone(), IdForm::WithProvider),
+            // A project names itself in two ways.
+            Provider::Supabase => (provider.as_str().to_owned(), IdForm::Uuid),
+        };
         Self {
             provider,
-            iss: iss.into(),
+            iss,
+            ids: Arc::new(IssuerIds::new(name, form)),
             audience: audience.into(),
             role: None,
             secrets: Vec::new(),
@@ -77,10 +90,17 @@ impl Issuer {
         }
     }
 
-    /// Accepts HS256 under this shared secret, next to those given before.
+    /// The ids that its tokens bring.
+    #[must_use]
+    pub fn ids(&self) -> &Arc<IssuerIds> {
+        &self.ids
+    }
+
+    /// Accepts HS256 under this shared secret, next to those given before. Its tokens may bring any user id.
     #[must_use]
     pub fn with_secret(mut self, secret: SecretString) -> Self {
         self.secrets.push(secret);
+        self.ids = Arc::new(IssuerIds::new(self.ids.name().to_owned(), IdForm::Any));
         self
     }
 

@@ -98,12 +98,19 @@ fn digest(token: &str) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{Provider, SubjectKind};
+    use crate::{
+        KnownOwner, Provider, SubjectKind,
+        token::issuer_ids::{IdForm, IssuerIds},
+    };
 
     fn known(email: &str) -> Known {
         let token = VerifiedToken {
             user_id: "auth0|a".parse().unwrap(),
+            issuer: Arc::new(IssuerIds::new("supabase".to_owned(), IdForm::Any)),
+            owner: KnownOwner::default(),
             vouched_email: Some(email.to_owned()),
             subject: SubjectKind::Person,
             expires_at: OffsetDateTime::UNIX_EPOCH,

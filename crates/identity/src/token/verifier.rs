@@ -41,11 +41,12 @@ impl Verifier {
     /// # Errors
     /// [`IssuerError`] when the table cannot be used.
     pub fn start(
-        issuers: Vec<Issuer>,
+        mut issuers: Vec<Issuer>,
         timing: JwksTiming,
         clock: Arc<dyn Clock>,
         runtime: &Handle,
     ) -> Result<Self, IssuerError> {
+        keep_prefixes_apart(&mut issuers);
         for (place, issuer) in issuers.iter().enumerate() {
             check(issuer, issuers.iter().take(place))?;
         }
@@ -168,6 +169,16 @@ impl KeyedIssuer {
         let (keys, edition) = key_set.current().ok_or(TokenError::KeysUnavailable)?;
         keys.verify(token.header.kid.as_deref(), algorithm, token.message, token.signature)?;
         Ok(Some(edition))
+    }
+}
+
+/// Makes the ids with the prefix of an issuer its own.
+fn keep_prefixes_apart(issuers: &mut [Issuer]) {
+    let prefixes: Vec<String> =
+        issuers.iter().filter_map(|issuer| issuer.ids.prefix().map(str::to_owned)).collect();
+    for issuer in issuers {
+        let ids = Arc::make_mut(&mut issuer.ids);
+        prefixes.iter().for_each(|prefix| ids.reserve(prefix));
     }
 }
 

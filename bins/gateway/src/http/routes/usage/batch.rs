@@ -12,7 +12,7 @@ use super::item::{self, RecordPlace, RecordUsage, recorded};
 use crate::{
     config::SelfMetering,
     http::{
-        access::foreign,
+        access::{foreign, own_id},
         call::rejected_caller,
         fault::Problem,
         fields::{
@@ -265,6 +265,7 @@ async fn try_record(
     let item = item?;
     let principal = call.principal()?;
     let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
+    let user_id = own_id(principal, &call.caller().facts, &user_id).clone();
     if !principal.may_act_for(&user_id) {
         return Err(foreign());
     }

@@ -1,10 +1,12 @@
 //! `POST /api/v1/users/ensure`: makes sure that the user of a login exists (HTTP contract 3.1).
 
+use std::sync::Arc;
+
 use flows::sign_up::{self, SignUp};
-use identity::{EmailVoucher, NewUser, Role, SubjectKind};
+use identity::{BroughtBy, EmailVoucher, NewUser, Role, SubjectKind};
 use kernel::{Credits, Principal, UserId};
 
-use crate::http::{fault::Fault, prelude::*, wire::PlanName};
+use crate::http::{access::own_id, fault::Fault, prelude::*, wire::PlanName};
 
 input! {
     /// Login of a user.
@@ -67,12 +69,17 @@ pub fn doc() -> Doc {
 
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<EnsureUser>().await?;
-    let user_id = user_id_of(call.principal()?, input.auth0_id)?;
+    let user_id = user_id_of(&call, input.auth0_id)?;
     let role = if call.app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
     let email_voucher = voucher(&call, &user_id)?;
     let initial = initial_credits(&call, &user_id);
+    let token = call.token_of(&user_id).cloned();
+    let brought_by = token.as_ref().filter(|token| token.owner.get().is_none()).map(|token| BroughtBy {
+        issuer: Arc::clone(&token.issuer),
+        may_link: call.app.config.auth.link_verified_emails && token.subject == SubjectKind::Person,
+    });
     let sign_up = SignUp {
-        user: NewUser { user_id, email: input.email, email_voucher, name: input.name, role },
+        user: NewUser { user_id, email: input.email, email_voucher, name: input.name, role, brought_by },
         initial,
         actor: call.principal()?.actor(),
     };
@@ -81,6 +88,9 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         .await
         .map_err(ApiError::answered)?
         .map_err(|refusal| ApiError::from_failure(&refusal))?;
+    if let Some(token) = token {
+        token.owner.remember(signed_up.user.user_id.clone());
+    }
     if signed_up.created {
         tracing::info!(user.id = %signed_up.user.user_id, "a user was created");
     }
@@ -99,7 +109,9 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
 }
 
 /// A user is who his token says; a service says for whom it asks.
-fn user_id_of(principal: &Principal, named: Option<UserId>) -> Result<UserId, ApiError> {
+fn user_id_of(call: &Call, named: Option<UserId>) -> Result<UserId, ApiError> {
+    let principal = call.principal()?;
+    let named = named.map(|named| own_id(principal, &call.caller().facts, &named).clone());
     match (principal, named) {
         (Principal::User(own), None) => Ok(own.clone()),
         (Principal::User(own), Some(named)) if *own == named => Ok(named),

@@ -1,0 +1,187 @@
+//! The issuers that user ids belong to, against a real PostgreSQL.
+
+use std::sync::Arc;
+
+use identity::{
+    BroughtBy, EmailVoucher, Ensured, IdentityRefusal, Issuer, IssuerIds, NewUser, Role, StatusQuery,
+    identities, users,
+};
+use kernel::UserId;
+use pg::Tx;
+use testkit::TestDb;
+use tokio::task::JoinSet;
+
+const OTHER: Result<(String, bool), IdentityRefusal> = Err(IdentityRefusal::OfAnotherIssuer);
+
+async fn database() -> TestDb {
+    TestDb::create(&[identity::MIGRATIONS], &[identity::AUDITS]).await
+}
+
+fn auth0(name: &str) -> Arc<IssuerIds> {
+    let keys = "https://keys.example.com/".parse().unwrap();
+    Arc::clone(Issuer::auth0(format!("https://{name}.example.com/"), "api", keys).ids())
+}
+
+fn supabase() -> Arc<IssuerIds> {
+    let keys = "https://keys.example.com/".parse().unwrap();
+    Arc::clone(Issuer::supabase_project("https://project.example.com/auth/v1", keys, None).ids())
+}
+
+/// A user who signs up, with the token of an issuer or by a service.
+fn new_user(id: &str, email: &str, issuer: Option<&Arc<IssuerIds>>, may_link: bool) -> NewUser {
+    NewUser {
+        user_id: testkit::user(id),
+        email: email.to_owned(),
+        email_voucher: match issuer {
+            Some(_) => EmailVoucher::Token(email.to_owned()),
+            None => EmailVoucher::Staff,
+        },
+        name: "Test User".to_owned(),
+        role: Role::User,
+        brought_by: issuer.map(|issuer| BroughtBy { issuer: Arc::clone(issuer), may_link }),
+    }
+}
+
+/// The user after a sign-up, and whether it created them. Other transactions in the same moment are waited for.
+async fn ensure(db: &TestDb, new: &NewUser) -> Result<(String, bool), IdentityRefusal> {
+    loop {
+        let clock = testkit::clock();
+        let outcome = Tx::decide(db.pool(), async |tx| users::ensure(tx, &clock, new).await).await;
+        match outcome {
+            Err(pg::DbError::Contention(_)) => {}
+            outcome => {
+                let ensured = outcome.unwrap();
+                return ensured.map(|Ensured { user, created }| (user.user_id.to_string(), created));
+            }
+        }
+    }
+}
+
+async fn adopt(db: &TestDb, id: &str, issuer: &IssuerIds) -> Result<UserId, IdentityRefusal> {
+    let clock = testkit::clock();
+    let adopt = async |tx: &mut Tx| identities::adopt(tx.conn(), &clock, &testkit::user(id), issuer).await;
+    Tx::decide(db.pool(), adopt).await.unwrap()
+}
+
+/// User and issuer of an id.
+async fn owner(db: &TestDb, id: &str) -> Option<(String, String)> {
+    let conn = db.connect().await;
+    let found = users::statuses(&conn, &[StatusQuery::user(&testkit::user(id))]).await.unwrap();
+    found[0].identity.clone().map(|identity| (identity.user_id.to_string(), identity.issuer))
+}
+
+#[tokio::test]
+async fn an_id_belongs_to_the_issuer_that_first_brought_it() {
+    let (db, one, two) = (database().await, auth0("one"), auth0("two"));
+    assert_eq!(
+        ensure(&db, &new_user("auth0|a", "a@example.com", Some(&one), false)).await,
+        Ok(("auth0|a".to_owned(), true))
+    );
+    assert_eq!(ensure(&db, &new_user("auth0|a", "a@example.com", Some(&two), false)).await, OTHER);
+    assert_eq!(
+        ensure(&db, &new_user("auth0|a", "a@example.com", Some(&one), false)).await,
+        Ok(("auth0|a".to_owned(), false))
+    );
+    assert_eq!(adopt(&db, "auth0|a", &two).await, Err(IdentityRefusal::OfAnotherIssuer));
+    // A service acts for any of them.
+    assert_eq!(
+        ensure(&db, &new_user("auth0|a", "x@example.com", None, false)).await,
+        Ok(("auth0|a".to_owned(), false))
+    );
+    assert_eq!(
+        owner(&db, "auth0|a").await,
+        Some(("auth0|a".to_owned(), "https://one.example.com/".to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn a_user_of_a_service_goes_to_the_first_issuer_of_the_form() {
+    let (db, auth0, supabase) = (database().await, auth0("one"), supabase());
+    let uuid = "0b6f1e8a-3c5d-4f7e-9a1b-2c3d4e5f6a7b";
+    for (id, email) in [("auth0|a", "a@example.com"), (uuid, "b@example.com"), ("plain", "c@example.com")] {
+        ensure(&db, &new_user(id, email, None, false)).await.unwrap();
+        assert_eq!(owner(&db, id).await, None);
+    }
+    for (id, issuer, other) in [("auth0|a", &auth0, &supabase), (uuid, &supabase, &auth0)] {
+        assert_eq!(adopt(&db, id, other).await, Err(IdentityRefusal::OfAnotherIssuer));
+        assert_eq!(ensure(&db, &new_user(id, "x@example.com", Some(other), false)).await, OTHER);
+        assert_eq!(owner(&db, id).await, None, "a refusal stores nothing");
+        assert_eq!(adopt(&db, id, issuer).await, Ok(testkit::user(id)));
+        assert_eq!(adopt(&db, id, issuer).await, Ok(testkit::user(id)));
+        assert_eq!(owner(&db, id).await, Some((id.to_owned(), issuer.name().to_owned())));
+    }
+    for issuer in [&auth0, &supabase] {
+        assert_eq!(adopt(&db, "plain", issuer).await, Err(IdentityRefusal::OfAnotherIssuer));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_issuers_at_once_one_owns_the_id() {
+    let db = Arc::new(database().await);
+    for round in 0..10 {
+        let mut calls = JoinSet::new();
+        for call in 0..8 {
+            let (db, issuer) = (Arc::clone(&db), auth0(if call % 2 == 0 { "one" } else { "two" }));
+            let new =
+                new_user(&format!("auth0|{round}"), &format!("{round}@example.com"), Some(&issuer), false);
+            calls.spawn(async move { (issuer.name().to_owned(), ensure(&db, &new).await) });
+        }
+        let calls = calls.join_all().await;
+        let (_, owner) = owner(&db, &format!("auth0|{round}")).await.unwrap();
+        assert_eq!(calls.iter().filter(|(_, done)| matches!(done, Ok((_, true)))).count(), 1);
+        for (issuer, done) in calls {
+            assert_eq!(done.is_ok(), issuer == owner, "{done:?} of {issuer}");
+            assert!(done.is_ok() || done == OTHER);
+        }
+    }
+}
+
+#[tokio::test]
+async fn ids_are_linked_if_both_addresses_are_vouched_for_and_it_is_wanted() {
+    let (db, one, two) = (database().await, auth0("one"), supabase());
+    let linked = |done: Result<(String, bool), IdentityRefusal>| done.map(|(user_id, _)| user_id);
+    let (email, uuid) = ("a@example.com", "0b6f1e8a-3c5d-4f7e-9a1b-2c3d4e5f6a7b");
+    ensure(&db, &new_user("auth0|a", email, Some(&one), false)).await.unwrap();
+    let taken = Err(IdentityRefusal::EmailTaken);
+    // Not wanted; by a service; an address that the token does not vouch for, which is a contact and links nobody.
+    assert_eq!(ensure(&db, &new_user(uuid, email, Some(&two), false)).await, taken);
+    assert_eq!(ensure(&db, &new_user(uuid, email, None, false)).await, taken);
+    let claimed = NewUser {
+        email_voucher: EmailVoucher::Token("other@example.com".to_owned()),
+        ..new_user("other|a", email, Some(&one), true)
+    };
+    assert_eq!(linked(ensure(&db, &claimed).await), Ok("other|a".to_owned()));
+    assert_eq!(owner(&db, uuid).await, None);
+
+    let link = new_user(uuid, "A@Example.com", Some(&two), true);
+    for _ in 0..2 {
+        assert_eq!(ensure(&db, &link).await, Ok(("auth0|a".to_owned(), false)));
+    }
+    assert_eq!(owner(&db, uuid).await, Some(("auth0|a".to_owned(), two.name().to_owned())));
+    assert_eq!(db.ask("SELECT count(*) FROM identity.users").await, 2);
+    // The address of the holder was not vouched for: nobody holds it.
+    let contact = NewUser {
+        email_voucher: EmailVoucher::Nobody,
+        ..new_user("auth0|c", "c@example.com", Some(&one), false)
+    };
+    ensure(&db, &contact).await.unwrap();
+    assert_eq!(
+        linked(ensure(&db, &new_user("google|c", "c@example.com", Some(&one), true)).await),
+        Ok("google|c".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_links_agree() {
+    let db = Arc::new(database().await);
+    let one = auth0("one");
+    ensure(&db, &new_user("auth0|a", "a@example.com", Some(&one), false)).await.unwrap();
+    let mut calls = JoinSet::new();
+    for _ in 0..8 {
+        let (db, new) = (Arc::clone(&db), new_user("google|a", "a@example.com", Some(&one), true));
+        calls.spawn(async move { ensure(&db, &new).await });
+    }
+    for done in calls.join_all().await {
+        assert_eq!(done, Ok(("auth0|a".to_owned(), false)));
+    }
+}
