@@ -30,7 +30,7 @@ pub(crate) async fn claim(
     .execute(conn)
     .await?;
     // A statement of its own sees what the insert ran into.
-    find(conn, id).await?.ok_or_else(|| super::users::vanished())
+    find(conn, id).await?.ok_or_else(super::users::vanished)
 }
 
 /// The owner of an id.

@@ -90,6 +90,13 @@ impl Issuer {
         }
     }
 
+    /// Puts `<prefix>|` before every `sub` (`OIDC_ISSUERS`, HTTP contract 14). Ids with this prefix belong to this issuer alone.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        self.ids = Arc::new(IssuerIds::new(self.ids.name().to_owned(), IdForm::Prefixed(prefix.to_owned())));
+        self
+    }
+
     /// The ids that its tokens bring.
     #[must_use]
     pub fn ids(&self) -> &Arc<IssuerIds> {
