@@ -10,8 +10,8 @@ use std::{
 
 use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, readiness::Queues};
 use identity::{
-    BootstrapKey, IssuerError, JwksTiming, Verifier,
-    seal::{SealError, Sealer, SecretKey},
+    BootstrapKey, Issuer, IssuerError, JwksTiming, OwnTokens, Verifier,
+    seal::{SealError, Sealer},
 };
 use kernel::{Clock, Ids};
 use pg::{DbError, Patience, Pool, Tx};
@@ -27,7 +27,7 @@ use crate::{
     connections::Connections,
     housekeeping,
     http::settings::{settings, traffic},
-    receivers,
+    own_tokens, receivers,
     telemetry::{Metrics, Moved},
 };
 
@@ -59,6 +59,8 @@ pub struct App {
     pub development_secret: Option<SecretString>,
     /// Seals secrets in the database; none outside development without SECRETS_KEY.
     pub sealer: Option<Arc<Sealer>>,
+    /// Signs own tokens; none without a sealer.
+    pub own_tokens: Option<OwnTokens>,
     /// The token that opens `/metrics`, if there is one.
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
@@ -126,9 +128,12 @@ impl App {
         if let Some(seeds) = config.price_seeds {
             bring_prices(&pool, &*clock, seeds).await?;
         }
-        let development_secret = development_secret(&config, &pool, &*clock).await?;
-        let sealer = sealer(&config, development_secret.as_ref())?;
-        let verifier = verifier(&config, development_secret.as_ref(), &clock)?;
+        let development_secret = own_tokens::development_secret(&config, &pool, &*clock).await?;
+        let sealer = own_tokens::sealer(&config, development_secret.as_ref())?;
+        let own_tokens = own_tokens::start(&config, sealer.clone(), &pool, &*clock).await?;
+        let mut issuers = config.auth.issuers(development_secret.as_ref());
+        issuers.extend(own_tokens.is_some().then(|| own_tokens::issuer(&config, &pool, &clock)));
+        let verifier = verifier(issuers, &clock)?;
         let commit_thread = CommitThread::start().map_err(StartError::Thread)?;
         let home = commit_thread.handle();
         let connections = Connections::new(config.database.pool_size);
@@ -159,6 +164,7 @@ impl App {
             bootstrap_keys: bootstrap_keys(&config),
             development_secret,
             sealer,
+            own_tokens,
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
             bulk,
@@ -216,44 +222,9 @@ impl App {
     }
 }
 
-/// The secret of development tokens, which exists in development only.
-async fn development_secret(
-    config: &Config,
-    pool: &Pool,
-    clock: &dyn Clock,
-) -> Result<Option<SecretString>, DbError> {
-    if !config.app.environment.is_development() {
-        return Ok(None);
-    }
-    let secret = pool.read(async |conn| identity::development_secret(conn, clock).await).await?;
-    Ok(Some(secret))
-}
-
-/// Seals by SECRETS_KEY, in development without it by a key that belongs to the database.
-fn sealer(
-    config: &Config,
-    development_secret: Option<&SecretString>,
-) -> Result<Option<Arc<Sealer>>, SealError> {
-    let sealer = match (&config.auth.sealing, development_secret) {
-        (Some(keys), _) => Sealer::new(&keys.current, keys.previous.as_slice())?,
-        (None, Some(secret)) => Sealer::new(&SecretKey::of_development(secret), &[])?,
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(Arc::new(sealer)))
-}
-
-fn verifier(
-    config: &Config,
-    development_secret: Option<&SecretString>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Verifier, StartError> {
-    Verifier::start(
-        config.auth.issuers(development_secret),
-        JwksTiming::default(),
-        Arc::clone(clock),
-        &Handle::current(),
-    )
-    .map_err(StartError::Tokens)
+fn verifier(issuers: Vec<Issuer>, clock: &Arc<dyn Clock>) -> Result<Verifier, StartError> {
+    Verifier::start(issuers, JwksTiming::default(), Arc::clone(clock), &Handle::current())
+        .map_err(StartError::Tokens)
 }
 
 fn bootstrap_keys(config: &Config) -> Vec<BootstrapKey> {

@@ -8,6 +8,7 @@ mod account;
 mod bind;
 mod check_config;
 mod failure;
+mod keys_rotate;
 mod ledger_cool;
 mod ledger_verify;
 mod migrate;
@@ -24,6 +25,7 @@ mod usage_retain;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use identity::signing_keys::Start;
 
 use failure::Failure;
 use ledger_verify::Form;
@@ -52,6 +54,9 @@ enum Command {
     /// Looks after usage records
     #[command(subcommand)]
     Usage(Usage),
+    /// Looks after the keys that sign the tokens of this service
+    #[command(subcommand)]
+    Keys(Keys),
     /// Checks the configuration and prints the values that count, secrets hidden
     CheckConfig,
     /// Prints the OpenAPI description as JSON
@@ -107,6 +112,21 @@ enum Usage {
     },
 }
 
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Keys {
+    /// Replaces the key that signs, on every process, while they run
+    #[command(
+        after_help = "Uses DATABASE_URL, or the private server in DATA_DIR: that of a running gateway, or else one \
+                            started for it. The new key is published at once and signs after 5 minutes; the old one stays \
+                            published until its last token has expired. Exit codes: 0 done, 1 not done, 2 misconfigured."
+    )]
+    Rotate {
+        /// Signs with the new key at once; services that hold an older copy of the published keys refuse the new tokens for up to 5 minutes
+        #[arg(long)]
+        now: bool,
+    },
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Page {
     /// docs/errors.md
@@ -143,6 +163,9 @@ fn run(command: Command) -> Result<(), Failure> {
             let deed = if dry_run { Deed::Tell } else { Deed::Drop };
             usage_retain::run(months, deed, form(json))
         }
+        Command::Keys(Keys::Rotate { now }) => {
+            keys_rotate::run(if now { Start::AtOnce } else { Start::Later })
+        }
         Command::CheckConfig => check_config::run(),
         Command::Openapi => output::print(&crate::http::openapi_json()).map_err(Failure::Output),
         Command::Docs { page: Page::Errors } => {
@@ -175,6 +198,7 @@ mod tests {
         assert!(CommandLine::try_parse_from(["gateway", "check-config"]).is_ok());
         let parsed = CommandLine::try_parse_from(["gateway", "ledger", "verify", "--json"]).unwrap();
         assert!(matches!(parsed.command, Some(Command::Ledger(Ledger::Verify { json: true }))));
+        assert!(CommandLine::try_parse_from(["gateway", "keys", "rotate", "--now"]).is_ok());
         let retain = |months| ["gateway", "usage", "retain", "--months", months, "--dry-run"];
         assert!(CommandLine::try_parse_from(retain("2")).is_ok());
         for months in ["1", "0", "-1", "1201", "some"] {

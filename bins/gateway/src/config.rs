@@ -30,7 +30,7 @@ pub use reader::{Effective, Origin};
 pub use sections::{
     Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
     LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SealingKeys, SelfMetering, SelfRecharge,
-    SupabaseKeys, UsageRules,
+    SupabaseKeys, TokenRules, UsageRules,
 };
 pub use web::settings::{Cors, CorsOrigins};
 

@@ -6,7 +6,7 @@ use flows::{audit_pruning, jobs::Job, ledger_audit, pruning, sweeper, usage_anom
 use kernel::Clock;
 use pg::Pool;
 
-use crate::{administrators, config::Config};
+use crate::{administrators, config::Config, own_tokens};
 
 /// Time from the start to the first audit of the ledger: not in the rush after an upgrade, and not a day later.
 const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
@@ -17,6 +17,7 @@ pub fn jobs(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Vec<Job> {
     let mut jobs = Vec::from(usage_upkeep::jobs(pool, clock));
     jobs.extend([
         administrators::job(pool, clock, &config.auth.admin_user_ids),
+        own_tokens::job(pool, clock),
         sweeper::job(pool, clock, config.credits.defaults),
         pruning::job(pool, clock, config.limits.idempotency_kept),
         audit_pruning::job(pool, clock, config.limits.audit_kept),

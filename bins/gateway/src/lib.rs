@@ -10,5 +10,6 @@ pub mod database;
 pub mod descriptors;
 pub mod housekeeping;
 pub mod http;
+pub mod own_tokens;
 pub mod receivers;
 pub mod telemetry;

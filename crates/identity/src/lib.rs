@@ -7,6 +7,7 @@ pub mod identities;
 pub mod model;
 pub mod passwords;
 pub mod seal;
+pub mod signing_keys;
 mod store;
 pub mod token;
 pub mod users;
@@ -20,8 +21,8 @@ pub use model::{
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
 pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{
-    Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, OWN_PREFIXES, Provider, SubjectKind,
-    TokenError, VerifiedToken, Verifier, dev_token, development_secret,
+    Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, OWN_PREFIXES, OwnTokens, Provider,
+    SubjectKind, TokenError, VerifiedToken, Verifier, dev_token, development_secret,
 };
 
 /// The schema of this crate: `identity`.

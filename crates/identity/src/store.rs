@@ -5,5 +5,6 @@ pub(crate) mod audits;
 pub(crate) mod development_secret;
 pub(crate) mod identities;
 pub(crate) mod roles;
+pub(crate) mod signing_keys;
 pub(crate) mod statuses;
 pub(crate) mod users;

@@ -12,6 +12,7 @@ mod issuer;
 mod issuer_ids;
 mod jwks;
 mod memory;
+mod own_tokens;
 mod verifier;
 
 pub use algorithm::Algorithm;
@@ -22,4 +23,5 @@ pub use error::TokenError;
 pub use issuer::{Issuer, IssuerError, Provider};
 pub use issuer_ids::{IssuerIds, KnownOwner, OWN_PREFIXES};
 pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, JwksTiming};
+pub use own_tokens::OwnTokens;
 pub use verifier::Verifier;

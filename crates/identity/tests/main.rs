@@ -9,6 +9,7 @@ mod key_server;
 mod minting;
 mod roles;
 mod seal;
+mod signing_keys;
 mod statuses;
 mod tokens;
 mod users;

@@ -6,6 +6,7 @@ mod development_secret;
 mod form;
 mod issuers;
 mod key_sets;
+mod own;
 mod remembered;
 
 use std::{sync::Arc, time::Duration};

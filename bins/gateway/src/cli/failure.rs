@@ -2,6 +2,7 @@
 
 use std::{error::Error, io, sync::Arc};
 
+use identity::seal::SealError;
 use pg::DbError;
 
 use super::{account::AccountError, bind::BindError, output};
@@ -43,6 +44,12 @@ pub(super) enum Failure {
     Usage(#[source] DbError),
     #[error("heads could not be written back; what was done stays done, and the next run goes on")]
     Cool(#[source] DbError),
+    #[error("the key that signs tokens could not be replaced")]
+    Keys(#[source] DbError),
+    #[error("the key that signs tokens could not be sealed")]
+    Sealing(#[source] SealError),
+    #[error("SECRETS_KEY is not set: there are no tokens of this service")]
+    NoSecretsKey,
     #[error("stopped by {0}; what was done stays done, and the next run goes on")]
     Stopped(&'static str),
     #[error("stopped by {0} before every account was audited")]

@@ -35,7 +35,7 @@ const RUNTIME_PATIENCE: Duration = Duration::from_secs(5);
 /// Serves until a signal asks to stop, or something that is needed fails.
 pub(super) fn run() -> Result<(), Failure> {
     let began = Instant::now();
-    let (loaded, account) = prepare(Purpose::Serving)?;
+    let (mut loaded, account) = prepare(Purpose::Serving)?;
     telemetry::init_logs(&loaded.config.log);
     account.log();
     for notice in &loaded.notices {
@@ -43,6 +43,7 @@ pub(super) fn run() -> Result<(), Failure> {
     }
     descriptors::raise_limit();
     let (listener, address) = bind::bind(&loaded.config.listen)?;
+    loaded.config.listen.port = address.port();
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(loaded.config, listener, address, began));
     runtime.shutdown_timeout(RUNTIME_PATIENCE);

@@ -1,6 +1,6 @@
 //! From variables to the configuration, with the rules that concern more than one of them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use credits::Defaults;
 use kernel::Credits;
@@ -20,7 +20,7 @@ use super::{
     secrets,
     sections::{
         Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
-        LogLevel, Metrics, PriceSeeds, RateLimits, SealingKeys, SupabaseKeys, UsageRules,
+        LogLevel, Metrics, PriceSeeds, RateLimits, SealingKeys, SupabaseKeys, TokenRules, UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -45,11 +45,13 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
     let config = Config {
         app: identification(r, environment),
         listen,
+        public_url: r.optional(&v::PUBLIC_URL),
         log: log(r),
         data_dir: r.value(&v::DATA_DIR),
         run_as: r.optional(&v::RUN_AS),
         database: database(r, cores),
         auth: auth(r, environment),
+        tokens: token_rules(r),
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
@@ -66,6 +68,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         keep_development_local(r, &config);
     }
     let mut notices = development_notice(&config);
+    notices.extend(nameless_issuer(&config));
     notices.extend(secrets::unprotected_database(&config));
     notices.extend(missing_features(&reader));
     Ok(Loaded { config, values: in_order(reader.finish()?), notices })
@@ -111,6 +114,14 @@ fn auth(r: &mut Reader<'_>, environment: Environment) -> Auth {
         require_verification_key(r, environment);
     }
     auth
+}
+
+fn token_rules(r: &mut Reader<'_>) -> TokenRules {
+    TokenRules {
+        signing_key: r.optional(&v::TOKEN_SIGNING_KEY).map(Arc::new),
+        access_ttl: r.value(&v::ACCESS_TOKEN_TTL_SECONDS),
+        refresh_ttl: r.value(&v::REFRESH_TOKEN_TTL_DAYS),
+    }
 }
 
 fn sealing_keys(r: &mut Reader<'_>) -> Option<SealingKeys> {
@@ -167,14 +178,19 @@ fn supabase_keys(r: &mut Reader<'_>) -> Option<SupabaseKeys> {
 }
 
 fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
-    let keys =
-        [v::AUTH0_DOMAIN.about, v::AUTH0_ISSUER.about, v::SUPABASE_URL.about, v::SUPABASE_JWT_SECRET.about];
+    let keys = [
+        v::AUTH0_DOMAIN.about,
+        v::AUTH0_ISSUER.about,
+        v::SUPABASE_URL.about,
+        v::SUPABASE_JWT_SECRET.about,
+        v::SECRETS_KEY.about,
+    ];
     if !keys.iter().any(|about| r.is_set(about.name)) {
         r.problem(
             &v::ENVIRONMENT.about,
             &format!(
                 "{environment} needs a key to verify tokens with: set AUTH0_DOMAIN and AUTH0_AUDIENCE, \
-                 SUPABASE_URL, or SUPABASE_JWT_SECRET"
+                 SUPABASE_URL, SUPABASE_JWT_SECRET, or SECRETS_KEY for accounts of its own"
             ),
         );
     }
@@ -284,6 +300,18 @@ fn development_notice(config: &Config) -> Vec<String> {
     let text = "DEVELOPMENT_ON_NETWORK=true: everyone who reaches this service gets a token for any user; never do this with \
                 data of real users";
     is_open.then(|| text.to_owned()).into_iter().collect()
+}
+
+/// A sentence for the log if the issuer of own tokens is where this process listens, which may differ between processes.
+fn nameless_issuer(config: &Config) -> Option<String> {
+    let is_issuer = !config.app.environment.is_development() && config.auth.sealing.is_some();
+    let text = || {
+        format!(
+            "PUBLIC_URL is not set: the issuer of own tokens is {}, which processes that listen elsewhere refuse",
+            config.public_url()
+        )
+    };
+    (is_issuer && config.public_url.is_none()).then(text)
 }
 
 fn missing_features(r: &Reader<'_>) -> Vec<String> {

@@ -9,7 +9,7 @@ use super::{
     reader::Effective,
     sections::{
         Auth, CreditRules, Database, Identification, Limits, Listen, Log, Metrics, PriceSeeds, RateLimits,
-        RunAs, UsageRules,
+        RunAs, TokenRules, UsageRules,
     },
 };
 
@@ -20,6 +20,8 @@ pub struct Config {
     pub app: Identification,
     /// Address and port.
     pub listen: Listen,
+    /// Address at which others reach it, if that is not where it listens.
+    pub public_url: Option<String>,
     /// Level and format of the log.
     pub log: Log,
     /// Folder of the private database; relative to the working directory.
@@ -30,6 +32,8 @@ pub struct Config {
     pub database: Database,
     /// Issuers of tokens, and keys.
     pub auth: Auth,
+    /// Tokens of this service.
+    pub tokens: TokenRules,
     /// Rules for credits.
     pub credits: CreditRules,
     /// Rules for usage records.
@@ -46,6 +50,14 @@ pub struct Config {
     pub limits: Limits,
     /// Limits on request bodies per caller.
     pub rate_limits: Option<RateLimits>,
+}
+
+impl Config {
+    /// Address at which others reach the service, without a slash at the end (`PUBLIC_URL`).
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
 }
 
 /// A configuration, with what an operator may want to know about it.

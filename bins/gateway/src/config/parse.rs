@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use identity::seal::SecretKey;
+use identity::{seal::SecretKey, signing_keys::SigningKey};
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -239,6 +239,16 @@ pub(super) fn header_secret(text: &str) -> Parsed<SecretString> {
     } else {
         Err("may hold visible ASCII characters only".to_owned())
     }
+}
+
+/// The address of the service, without a slash at the end.
+pub(super) fn public_url(text: &str) -> Parsed<String> {
+    base_url(text).map(|url| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// A private key that signs tokens.
+pub(super) fn signing_key(text: &str) -> Parsed<SigningKey> {
+    SigningKey::from_pem(text).map_err(|error| error.to_string())
 }
 
 /// A key that seals secrets.

@@ -1,8 +1,8 @@
 //! The parts of the configuration, one plain struct a concern.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use identity::{Issuer, seal::SecretKey};
+use identity::{Issuer, seal::SecretKey, signing_keys::SigningKey};
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -200,6 +200,17 @@ impl Auth {
         }
         issuers
     }
+}
+
+/// Tokens of this service (HTTP contract 14).
+#[derive(Debug, Clone)]
+pub struct TokenRules {
+    /// The first key that signs; afterwards the database decides.
+    pub signing_key: Option<Arc<SigningKey>>,
+    /// Validity of an access token.
+    pub access_ttl: Duration,
+    /// Validity of a refresh token.
+    pub refresh_ttl: time::Duration,
 }
 
 /// Keys that seal the secrets in the database (HTTP contract 14).

@@ -318,10 +318,12 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
         )])
         .chain([("ENVIRONMENT", "production".to_owned())])
         .collect();
-    assert_eq!(secrets.len(), 8);
+    assert_eq!(secrets.len(), 9);
     let pairs: Vec<_> = secrets.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let loaded = read(&pairs).unwrap();
-    assert!(!format!("{loaded:?}").contains("hunter2"));
+    for secret in ["hunter2", "MC4CAQAw"] {
+        assert!(!format!("{loaded:?}").contains(secret));
+    }
     let shown = |name| loaded.values.iter().find(|value| value.name == name).unwrap().text.clone().unwrap();
     assert_eq!(shown("METRICS_TOKEN"), "(hidden)");
     assert_eq!(shown("DATABASE_URL"), "postgresql://app:***@db.example.com/users");
@@ -332,8 +334,34 @@ fn secret_of(name: &str) -> String {
     match name {
         "SECRETS_KEY" => "hunter2q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83A=".to_owned(),
         "SECRETS_KEY_PREVIOUS" => "hunter2WeJCrze8SNFZ4kKvN7xI0VniQq8q83vEjRqA=".to_owned(),
+        // The key of RFC 8037, which has the word in no form.
+        "TOKEN_SIGNING_KEY" => "-----BEGIN PRIVATE KEY-----\\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END PRIVATE KEY-----".to_owned(),
         _ => format!("hunter2-{name}-{LONG}"),
     }
+}
+
+#[test]
+fn the_public_url_is_that_of_the_listener_unless_it_is_set() {
+    assert_eq!(config(&[("PORT", "9000")]).public_url(), "http://127.0.0.1:9000");
+    assert_eq!(config(&[("HOST", "::1")]).public_url(), "http://[::1]:8100");
+    let set = |url| config(&[("PUBLIC_URL", url)]).public_url();
+    assert_eq!(set("https://users.example.com/"), "https://users.example.com");
+    assert_eq!(set("https://example.com/us"), "https://example.com/us");
+    for url in ["users.example.com", "https://u:p@example.com", "https://example.com/?x=1"] {
+        assert_eq!(problems(&[("PUBLIC_URL", url)]).len(), 1, "{url}");
+    }
+}
+
+#[test]
+fn own_accounts_alone_are_enough_outside_development() {
+    let key = secret_of("SECRETS_KEY").replace("hunter2", "kUnter7");
+    let pairs = [("ENVIRONMENT", "production"), ("SECRETS_KEY", key.as_str())];
+    let loaded = read(&pairs).unwrap();
+    assert!(loaded.notices[0].starts_with("PUBLIC_URL is not set"), "{:?}", loaded.notices);
+    let mut pairs = pairs.to_vec();
+    pairs.push(("PUBLIC_URL", "https://users.example.com"));
+    assert_eq!(read(&pairs).unwrap().notices, Vec::<String>::new());
+    assert!(problems(&[("ENVIRONMENT", "production")])[0].contains("SECRETS_KEY"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use identity::seal::SecretKey;
+use identity::{seal::SecretKey, signing_keys::SigningKey};
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -51,6 +51,8 @@ variables! {
             "listening address; the default accepts callers on this machine only, `0.0.0.0` all IPv4 networks";
         PORT: u16 = Value("8100"), Shown, parse::port,
             "TCP port; 0 selects a free one, which is in the log";
+        PUBLIC_URL: String = Computed("`http://HOST:PORT`"), Shown, parse::public_url,
+            "address at which others reach the service; the issuer of its tokens, so the same for all processes";
         DEFAULT_LANGUAGE: Language = Value("en"), Shown, parse::language,
             "`en` or `zh`: language of `/api/v1` without `Accept-Language`; that of `/api/...` without `/v1` is `zh`";
         WORKERS: usize = Computed("number of cores"), Shown, |text| parse::count(text, 1, 1024),
@@ -145,6 +147,13 @@ variables! {
         LINK_VERIFIED_EMAILS: bool = Value("false"), Shown, parse::switch,
             "`true` links a new login to the user who holds the e-mail address that its token vouches for; both ids then name \
              that user";
+        TOKEN_SIGNING_KEY: SigningKey = Computed("a random one"), Hidden, parse::signing_key,
+            "private Ed25519 key in PKCS#8 PEM, `\\n` for line ends: the first key of own tokens. Afterwards the database \
+             decides (`gateway keys rotate`)";
+        ACCESS_TOKEN_TTL_SECONDS: Duration = Value("3600"), Shown, |text| parse::seconds(text, 60, 86_400),
+            "validity of an own access token, 60 to 86400";
+        REFRESH_TOKEN_TTL_DAYS: time::Duration = Value("30"), Shown, |text| parse::days(text, 1, 365),
+            "validity of a refresh token, from its last renewal on, 1 to 365";
         ADMIN_USER_IDS: Vec<UserId> = Nothing, Shown, parse::user_ids,
             "comma list of user ids with role admin, applied at each start and 5 minutes later, after older processes have \
              ended. Users who are not listed lose the role, unless they have it for another reason. If processes have \
@@ -201,7 +210,6 @@ pub(super) const OF_CLIENTS: &[&str] = &["USER_SERVICE_URL"];
 
 /// Names of the contract whose features are not built yet: accepted, and pointed out at the start.
 pub(super) const LATER: &[Later] = &[
-    Later { feature: "links to itself", names: &["PUBLIC_URL"] },
     Later {
         feature: "payments with Stripe",
         names: &[
@@ -216,15 +224,6 @@ pub(super) const LATER: &[Later] = &[
         ],
     },
     Later { feature: "credits from plans and payments", names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"] },
-    Later {
-        feature: "tokens of its own",
-        names: &[
-            "TOKEN_SIGNING_KEY",
-            "TOKEN_SIGNING_KEY_PREVIOUS",
-            "ACCESS_TOKEN_TTL_SECONDS",
-            "REFRESH_TOKEN_TTL_DAYS",
-        ],
-    },
     Later { feature: "further token issuers", names: &["OIDC_ISSUERS"] },
     Later { feature: "rate limits that processes share", names: &["REDIS_URL"] },
     Later {

@@ -44,6 +44,7 @@ mod subscriptions {
 mod system {
     pub mod docs_asset;
     pub mod health;
+    pub mod jwks;
     pub mod livez;
     pub mod metrics;
     pub mod openapi;
@@ -191,6 +192,8 @@ routes! {
         "metrics", Metrics, Ignored, Documented;
     GET "/" => system::root::handle,
         "root", Anyone, Ignored, Extension;
+    GET "/.well-known/jwks.json" => system::jwks::handle,
+        "jwks", Anyone, Ignored, Extension;
     GET "/openapi.json" => system::openapi::handle,
         "openapi", Anyone, Ignored, Extension;
     GET "/docs" => system::swagger::handle,

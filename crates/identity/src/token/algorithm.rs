@@ -11,6 +11,8 @@ pub enum Algorithm {
     Rs256,
     /// ECDSA with SHA-256 on P-256.
     Es256,
+    /// EdDSA on Ed25519 (RFC 8037).
+    EdDsa,
 }
 
 impl Algorithm {
@@ -21,6 +23,7 @@ impl Algorithm {
             "HS256" => Some(Self::Hs256),
             "RS256" => Some(Self::Rs256),
             "ES256" => Some(Self::Es256),
+            "EdDSA" => Some(Self::EdDsa),
             _ => None,
         }
     }
@@ -31,6 +34,7 @@ impl Algorithm {
             Self::Hs256 => jsonwebtoken::Algorithm::HS256,
             Self::Rs256 => jsonwebtoken::Algorithm::RS256,
             Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
         };
         crypto::verify(signature, message.as_bytes(), key, algorithm).unwrap_or(false)
     }

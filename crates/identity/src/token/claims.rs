@@ -38,7 +38,7 @@ pub struct VerifiedToken {
     pub issuer: Arc<IssuerIds>,
     /// The user that the id belongs to, if this process knows.
     pub owner: KnownOwner,
-    /// The claim `email`, if the issuer vouches for it: every address of Supabase, of Auth0 one with `email_verified`
+    /// The claim `email`, if the issuer vouches for it: every address of Supabase or of this service, of Auth0 one with `email_verified`
     /// (HTTP contract 3.1).
     pub vouched_email: Option<String>,
     /// Kind of the account.
@@ -65,6 +65,7 @@ pub(super) struct Claims {
     is_anonymous: Option<Value>,
     gty: Option<Value>,
     role: Option<Value>,
+    sid: Option<Value>,
 }
 
 impl Claims {
@@ -105,9 +106,18 @@ impl Claims {
             vouched_email: self.vouched_email(issuer.provider).map(str::to_owned),
             expires_at,
             provider: issuer.provider,
-            login_id: None,
+            login_id: self.login_id(issuer.provider)?,
         };
         Ok((token, starts_at))
+    }
+
+    /// Only this service knows logins; what others say in `sid` is theirs.
+    fn login_id(&self, provider: Provider) -> Result<Option<Uuid>, TokenError> {
+        if provider != Provider::Own {
+            return Ok(None);
+        }
+        let sid = self.sid.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok());
+        sid.ok_or(TokenError::Claim("sid")).map(Some)
     }
 
     fn subject(&self, ids: &IssuerIds) -> Option<UserId> {
@@ -128,7 +138,7 @@ impl Claims {
     /// Claims that users can edit themselves, such as `user_metadata`, are not even read.
     fn vouched_email(&self, provider: Provider) -> Option<&str> {
         let is_vouched = match provider {
-            Provider::Supabase => true,
+            Provider::Supabase | Provider::Own => true,
             Provider::Auth0 => self.email_verified == Some(Value::Bool(true)),
         };
         self.email.as_ref().and_then(Value::as_str).filter(|_| is_vouched)

@@ -1,7 +1,9 @@
 //! Issuers of tokens, and their keys.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use kernel::Clock;
+use pg::Pool;
 use secrecy::SecretString;
 use url::{Host, Url};
 
@@ -9,6 +11,9 @@ use super::{
     Algorithm,
     issuer_ids::{IdForm, IssuerIds},
 };
+
+/// The claim `aud` of tokens of this service (HTTP contract 1.3).
+pub(super) const OWN_AUDIENCE: &str = "user-service";
 
 /// The claim that Supabase puts into `aud` and `role` of every signed-in user's token.
 const SUPABASE_USER: &str = "authenticated";
@@ -20,6 +25,8 @@ pub enum Provider {
     Auth0,
     /// Supabase; development tokens count as its.
     Supabase,
+    /// This service.
+    Own,
 }
 
 impl Provider {
@@ -29,6 +36,7 @@ impl Provider {
         match self {
             Self::Auth0 => "auth0",
             Self::Supabase => "supabase",
+            Self::Own => "user-service",
         }
     }
 }
@@ -43,6 +51,7 @@ pub struct Issuer {
     pub(super) role: Option<&'static str>,
     pub(super) secrets: Vec<SecretString>,
     pub(super) key_set: Option<KeySetSource>,
+    pub(super) own_keys: Option<OwnKeys>,
 }
 
 /// Where public keys are published, and for what they may be used.
@@ -50,6 +59,19 @@ pub struct Issuer {
 pub(super) struct KeySetSource {
     pub(super) url: Url,
     pub(super) algorithms: &'static [Algorithm],
+}
+
+/// The public keys of this service, in its database.
+#[derive(Clone)]
+pub(super) struct OwnKeys {
+    pub(super) pool: Pool,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for OwnKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnKeys")
+    }
 }
 
 /// Why a table of issuers cannot be used.
@@ -78,6 +100,8 @@ impl Issuer {
             Provider::Auth0 => (iss.clone(), IdForm::WithProvider),
             // A project names itself in two ways.
             Provider::Supabase => (provider.as_str().to_owned(), IdForm::Uuid),
+            // PUBLIC_URL may change; the accounts stay.
+            Provider::Own => (provider.as_str().to_owned(), IdForm::Own),
         };
         Self {
             provider,
@@ -87,6 +111,23 @@ impl Issuer {
             role: None,
             secrets: Vec::new(),
             key_set: None,
+            own_keys: None,
+        }
+    }
+
+    /// This service: EdDSA with the keys of its database (see [`signing_keys`](crate::signing_keys)).
+    #[must_use]
+    pub fn own(iss: impl Into<String>, pool: Pool, clock: Arc<dyn Clock>) -> Self {
+        let own_keys = Some(OwnKeys { pool, clock });
+        Self { own_keys, ..Self::new(Provider::Own, iss, OWN_AUDIENCE) }
+    }
+
+    /// The algorithms of the public keys.
+    pub(super) fn algorithms(&self) -> &'static [Algorithm] {
+        match (&self.key_set, &self.own_keys) {
+            (_, Some(_)) => &[Algorithm::EdDsa],
+            (Some(source), None) => source.algorithms,
+            (None, None) => &[],
         }
     }
 

@@ -3,8 +3,11 @@
 mod cache;
 mod fetch;
 mod key_set;
+mod own_keys;
+mod source;
 
-pub(super) use cache::Jwks;
 pub use cache::JwksTiming;
+pub(super) use cache::{Jwks, Refreshed};
 pub use fetch::JWKS_BYTES_MAX;
 pub use key_set::JWKS_KEYS_MAX;
+pub(super) use source::Source;

@@ -33,6 +33,7 @@ const OWNED: &[&str] = &[
 const SHARED: &[&str] = &[
     "identity.api_keys",
     "identity.development_secret",
+    "identity.signing_keys",
     "usage.model_aliases",
     "usage.price_book",
     "usage.price_rates",

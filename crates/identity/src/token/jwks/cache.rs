@@ -6,11 +6,8 @@ use kernel::Clock;
 use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::timeout};
 
-use super::{
-    fetch::{FetchError, Fetcher},
-    key_set::KeySet,
-};
-use crate::token::{IssuerError, Provider, issuer::KeySetSource};
+use super::{fetch::FetchError, key_set::KeySet, source::Source};
+use crate::token::Provider;
 
 /// When key sets are fetched, and how long anyone waits for that.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +50,17 @@ impl Default for JwksTiming {
 }
 
 impl JwksTiming {
+    /// Of the keys in the own database. An unknown key is always worth a look there: reads keep a pause by themselves.
+    pub(crate) fn own() -> Self {
+        Self {
+            refresh_every: Duration::from_mins(1),
+            refresh_retry_first: Duration::from_secs(1),
+            wait_max: Duration::from_secs(3),
+            unknown_key_pause: Duration::ZERO,
+            ..Self::default()
+        }
+    }
+
     /// Pause after this many failed fetches in a row.
     fn pause(&self, failures: u32, keys: Option<&Arc<KeySet>>) -> Duration {
         let (first, most) = match keys {
@@ -74,12 +82,25 @@ pub(crate) struct Jwks {
     task: AbortHandle,
 }
 
+/// Outcome of a request for fresh keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refreshed {
+    /// There is nothing to wait for: keys were asked for a short time ago.
+    NotAsked,
+    /// The fetch failed, or takes longer than callers wait.
+    Failed,
+    /// Keys were fetched.
+    Fetched,
+}
+
 /// Everything that fetching and asking must agree on, changed under one lock.
 struct State {
     /// The last set that could be fetched.
     fetched: Option<Fetched>,
     /// Number of fetches have ended, one way or the other.
     fetches: u64,
+    /// The last fetch failed.
+    has_failed: bool,
     /// A fetch is wanted or under way.
     is_fetching: bool,
     /// When an unknown key last caused a fetch.
@@ -106,18 +127,17 @@ impl Jwks {
     /// Begins to fetch on `runtime`; ends when this is dropped.
     pub(crate) fn start(
         provider: Provider,
-        source: KeySetSource,
+        source: Source,
         timing: JwksTiming,
         clock: Arc<dyn Clock>,
         runtime: &Handle,
-    ) -> Result<Self, IssuerError> {
-        let fetcher = Fetcher::new(source, timing.fetch_timeout)?;
-        let state =
-            watch::Sender::new(State { fetched: None, fetches: 0, is_fetching: true, asked_at: None });
+    ) -> Self {
+        let (fetched, fetches, has_failed, is_fetching, asked_at) = (None, 0, false, true, None);
+        let state = watch::Sender::new(State { fetched, fetches, has_failed, is_fetching, asked_at });
         let task = runtime
-            .spawn(keep_fresh(provider, fetcher, state.clone(), timing, Arc::clone(&clock)))
+            .spawn(keep_fresh(provider, source, state.clone(), timing, Arc::clone(&clock)))
             .abort_handle();
-        Ok(Self { state, timing, clock, task })
+        Self { state, timing, clock, task }
     }
 
     /// The keys at hand, and the number of the fetch that brought them: another one for each set. `None` while no fetch ever
@@ -128,15 +148,17 @@ impl Jwks {
         Some((Arc::clone(&fetched.keys), fetched.edition))
     }
 
-    /// Waits for the fetch under way, or for one that this call is allowed to cause. Answers whether a fetch has ended, so
-    /// that it makes sense to look again.
-    pub(crate) async fn refresh(&self, kid: Option<&str>) -> bool {
+    /// Waits for the fetch under way, or for one that this call is allowed to cause.
+    pub(crate) async fn refresh(&self, kid: Option<&str>) -> Refreshed {
         let Some(seen) = self.join_or_ask(kid, self.clock.now()) else {
-            return false;
+            return Refreshed::NotAsked;
         };
         let mut state = self.state.subscribe();
-        let ended = timeout(self.timing.wait_max, state.wait_for(|state| state.fetches > seen));
-        matches!(ended.await, Ok(Ok(_)))
+        let ended = timeout(self.timing.wait_max, state.wait_for(|state| state.fetches > seen)).await;
+        match ended {
+            Ok(Ok(state)) if !state.has_failed => Refreshed::Fetched,
+            _ => Refreshed::Failed,
+        }
     }
 
     /// The number of fetches before the one to wait for; `None` when there is nothing to wait for.
@@ -173,7 +195,7 @@ impl Drop for Jwks {
 /// Fetches, publishes, pauses until it is time or somebody asks; for ever.
 async fn keep_fresh(
     provider: Provider,
-    fetcher: Fetcher,
+    mut source: Source,
     state: watch::Sender<State>,
     timing: JwksTiming,
     clock: Arc<dyn Clock>,
@@ -183,11 +205,12 @@ async fn keep_fresh(
     loop {
         // Before the request: the set is what was published at this instant or later.
         let asked_at = clock.now();
-        let fetched = fetcher.fetch().await;
+        let fetched = source.fetch().await;
         report(provider, &fetched);
         failures = if fetched.is_ok() { 0 } else { failures.saturating_add(1) };
         state.send_modify(|state| {
             let edition = state.fetches;
+            state.has_failed = fetched.is_err();
             let fetched = fetched.ok().map(|keys| Fetched { keys: Arc::new(keys), at: asked_at, edition });
             state.fetched = fetched.or_else(|| state.fetched.take());
             state.fetches = state.fetches.wrapping_add(1);

@@ -29,6 +29,8 @@ pub(super) enum FetchError {
     Shape(#[from] serde_json::Error),
     #[error("the key set holds no key that can be used here")]
     NoKeys,
+    #[error("the keys could not be read from the database")]
+    Database(#[from] pg::DbError),
 }
 
 impl Fetcher {

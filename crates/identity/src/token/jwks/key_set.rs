@@ -5,7 +5,10 @@ use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::token::{Algorithm, TokenError};
+use crate::{
+    signing_keys,
+    token::{Algorithm, TokenError},
+};
 
 /// Most keys of a set that are used; the rest is passed over. Real sets have two or three.
 pub const JWKS_KEYS_MAX: usize = 64;
@@ -37,6 +40,15 @@ impl KeySet {
             .take(JWKS_KEYS_MAX)
             .collect();
         Ok(Self { keys })
+    }
+
+    /// The keys of this service.
+    pub(crate) fn own(keys: Vec<signing_keys::PublicKey>) -> Self {
+        let keys = keys.into_iter().filter_map(|key| {
+            let public = DecodingKey::from_ed_components(&key.x).ok()?;
+            Some(PublicKey { kid: Some(key.kid), algorithm: Algorithm::EdDsa, key: public })
+        });
+        Self { keys: keys.collect() }
     }
 
     /// Returns the number of keys that can be used.
