@@ -7,6 +7,7 @@ use web::AccessRule as _;
 use crate::examples;
 use crate::prelude::*;
 
+mod hostile_tokens;
 mod identities;
 mod tokens;
 

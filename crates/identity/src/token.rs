@@ -14,6 +14,8 @@ mod jwks;
 mod memory;
 mod own_tokens;
 mod verifier;
+#[cfg(test)]
+mod wycheproof;
 
 pub use algorithm::Algorithm;
 pub use claims::{SubjectKind, VerifiedToken};

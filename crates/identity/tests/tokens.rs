@@ -6,6 +6,7 @@ mod development_secret;
 mod form;
 mod issuers;
 mod key_sets;
+mod oidc;
 mod own;
 mod remembered;
 

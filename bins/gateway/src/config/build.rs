@@ -107,6 +107,7 @@ fn auth(r: &mut Reader<'_>, environment: Environment) -> Auth {
         supabase_secret: r.optional(&v::SUPABASE_JWT_SECRET),
         api_keys: r.optional(&v::USER_SERVICE_API_KEY).unwrap_or_default(),
         sealing: sealing_keys(r),
+        oidc: r.optional(&v::OIDC_ISSUERS).unwrap_or_default(),
         admin_user_ids: r.optional(&v::ADMIN_USER_IDS).unwrap_or_default(),
         link_verified_emails: r.value(&v::LINK_VERIFIED_EMAILS),
     };
@@ -183,6 +184,7 @@ fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
         v::AUTH0_ISSUER.about,
         v::SUPABASE_URL.about,
         v::SUPABASE_JWT_SECRET.about,
+        v::OIDC_ISSUERS.about,
         v::SECRETS_KEY.about,
     ];
     if !keys.iter().any(|about| r.is_set(about.name)) {
@@ -190,7 +192,7 @@ fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
             &v::ENVIRONMENT.about,
             &format!(
                 "{environment} needs a key to verify tokens with: set AUTH0_DOMAIN and AUTH0_AUDIENCE, \
-                 SUPABASE_URL, SUPABASE_JWT_SECRET, or SECRETS_KEY for accounts of its own"
+                 SUPABASE_URL, SUPABASE_JWT_SECRET, OIDC_ISSUERS, or SECRETS_KEY for accounts of its own"
             ),
         );
     }

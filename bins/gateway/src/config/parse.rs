@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use url::{Host, Url};
 use web::{Language, settings::CorsOrigins};
 
-use super::sections::{Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge};
+use super::sections::{Environment, LogFormat, LogLevel, OidcIssuer, RunAs, SelfMetering, SelfRecharge};
 use crate::connections::CONNECTIONS_MIN;
 
 type Parsed<T> = Result<T, String>;
@@ -183,6 +183,41 @@ pub(super) fn base_url(text: &str) -> Parsed<Url> {
 /// The issuer of tokens: a URL, compared character by character, so it is kept as it stands.
 pub(super) fn issuer(text: &str) -> Parsed<String> {
     web_url(text).map(|_| text.to_owned())
+}
+
+/// A comma list of `prefix=issuer|audience`.
+pub(super) fn oidc_issuers(text: &str) -> Parsed<Vec<OidcIssuer>> {
+    let issuers = items(text).map(oidc_issuer).collect::<Parsed<Vec<_>>>()?;
+    for (place, issuer) in issuers.iter().enumerate() {
+        if issuers.iter().take(place).any(|other| other.prefix == issuer.prefix) {
+            return Err(format!("has the prefix {:?} twice", issuer.prefix));
+        }
+    }
+    Ok(issuers)
+}
+
+/// The prefix becomes the beginning of user ids, and some beginnings belong to others (HTTP contract 1.3).
+fn oidc_issuer(item: &str) -> Parsed<OidcIssuer> {
+    let parts = item.split_once('=').and_then(|(prefix, rest)| Some((prefix, rest.rsplit_once('|')?)));
+    let Some((prefix, (issuer, audience))) = parts else {
+        return Err(format!("has an item that is not prefix=issuer|audience: {item:?}"));
+    };
+    let is_word = (1..=32).contains(&prefix.len())
+        && prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
+        && prefix.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    if !is_word {
+        return Err(format!("has a prefix that is not 1 to 32 of a-z, 0-9, \".\", \"_\", \"-\": {prefix:?}"));
+    }
+    if prefix == "auth0" || identity::OWN_PREFIXES.contains(&prefix) {
+        return Err(format!("has a prefix that belongs to another issuer: {prefix:?}"));
+    }
+    jwks_url(issuer).map_err(|fault| format!("has an issuer that {fault}: {issuer:?}"))?;
+    if audience.is_empty() || audience.chars().any(char::is_whitespace) {
+        return Err(format!("has an audience that is empty or has a space: {audience:?}"));
+    }
+    Ok(OidcIssuer { prefix: prefix.to_owned(), issuer: issuer.to_owned(), audience: audience.to_owned() })
 }
 
 /// Where verification keys are fetched from: who can change them on the way can forge tokens.

@@ -175,6 +175,8 @@ pub struct Auth {
     pub api_keys: Vec<SecretString>,
     /// Keys that seal the secrets in the database; without them development derives one.
     pub sealing: Option<SealingKeys>,
+    /// Further issuers.
+    pub oidc: Vec<OidcIssuer>,
     /// The users with role admin, as of each start.
     pub admin_user_ids: Vec<UserId>,
     /// Whether a token that vouches for the address of a user is linked to them.
@@ -198,6 +200,10 @@ impl Auth {
         if let Some(first) = secrets.next() {
             issuers.push(secrets.fold(Issuer::supabase_legacy(first), Issuer::with_secret));
         }
+        // Their form was checked when they were read.
+        issuers.extend(self.oidc.iter().filter_map(|OidcIssuer { prefix, issuer, audience }| {
+            Issuer::oidc(prefix, issuer, audience).ok()
+        }));
         issuers
     }
 }
@@ -220,6 +226,17 @@ pub struct SealingKeys {
     pub current: SecretKey,
     /// Opens only.
     pub previous: Option<SecretKey>,
+}
+
+/// An issuer whose keys are found by discovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcIssuer {
+    /// Beginning of the ids of its users, before the `|`.
+    pub prefix: String,
+    /// Exact `iss`.
+    pub issuer: String,
+    /// Must be contained in `aud`.
+    pub audience: String,
 }
 
 /// Requirements of an Auth0 token.

@@ -13,7 +13,7 @@ use web::{Language, settings::CorsOrigins};
 
 use super::{
     parse,
-    sections::{Environment, LogFormat, LogLevel, RunAs, SelfMetering, SelfRecharge},
+    sections::{Environment, LogFormat, LogLevel, OidcIssuer, RunAs, SelfMetering, SelfRecharge},
     variable::{
         About,
         Fallback::{Computed, Nothing, Value},
@@ -144,6 +144,9 @@ variables! {
              them: keep a copy apart from the copies of the database";
         SECRETS_KEY_PREVIOUS: SecretKey = Nothing, Hidden, parse::secret_key,
             "the key that SECRETS_KEY replaces: what it sealed can still be opened";
+        OIDC_ISSUERS: Vec<OidcIssuer> = Nothing, Shown, parse::oidc_issuers,
+            "comma list of further issuers, `prefix=issuer|audience`, for example `corp=https://login.example.com/|my-api`. Keys are \
+             found by OpenID Connect Discovery; RS256 and ES256. Their users are `<prefix>|<sub>`";
         LINK_VERIFIED_EMAILS: bool = Value("false"), Shown, parse::switch,
             "`true` links a new login to the user who holds the e-mail address that its token vouches for; both ids then name \
              that user";
@@ -224,7 +227,6 @@ pub(super) const LATER: &[Later] = &[
         ],
     },
     Later { feature: "credits from plans and payments", names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"] },
-    Later { feature: "further token issuers", names: &["OIDC_ISSUERS"] },
     Later { feature: "rate limits that processes share", names: &["REDIS_URL"] },
     Later {
         feature: "a chat upstream",

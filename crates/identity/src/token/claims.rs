@@ -139,7 +139,7 @@ impl Claims {
     fn vouched_email(&self, provider: Provider) -> Option<&str> {
         let is_vouched = match provider {
             Provider::Supabase | Provider::Own => true,
-            Provider::Auth0 => self.email_verified == Some(Value::Bool(true)),
+            Provider::Auth0 | Provider::Oidc => self.email_verified == Some(Value::Bool(true)),
         };
         self.email.as_ref().and_then(Value::as_str).filter(|_| is_vouched)
     }

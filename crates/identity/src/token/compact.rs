@@ -33,8 +33,16 @@ pub(super) struct Header {
     has_crit: bool,
 }
 
-impl<'a> Compact<'a> {
-    /// Takes a token apart.
+/// A signed text of any content.
+pub(super) struct Signed<'a> {
+    pub(super) header: Header,
+    payload: &'a str,
+    pub(super) message: &'a str,
+    pub(super) signature: &'a str,
+}
+
+impl<'a> Signed<'a> {
+    /// Takes it apart.
     pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong);
@@ -45,6 +53,14 @@ impl<'a> Compact<'a> {
         if header.has_crit {
             return Err(TokenError::CriticalHeader);
         }
+        Ok(Self { header, payload, message, signature })
+    }
+}
+
+impl<'a> Compact<'a> {
+    /// Takes a token apart.
+    pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
+        let Signed { header, payload, message, signature } = Signed::parse(token)?;
         Ok(Self { header, claims: json_object(payload)?, text: token, message, signature })
     }
 }

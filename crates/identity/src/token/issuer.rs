@@ -25,6 +25,8 @@ pub enum Provider {
     Auth0,
     /// Supabase; development tokens count as its.
     Supabase,
+    /// An issuer of `OIDC_ISSUERS`.
+    Oidc,
     /// This service.
     Own,
 }
@@ -36,6 +38,7 @@ impl Provider {
         match self {
             Self::Auth0 => "auth0",
             Self::Supabase => "supabase",
+            Self::Oidc => "oidc",
             Self::Own => "user-service",
         }
     }
@@ -58,6 +61,8 @@ pub struct Issuer {
 #[derive(Debug, Clone)]
 pub(super) struct KeySetSource {
     pub(super) url: Url,
+    /// The issuer, if `url` is that of its metadata, which name the address of the keys (OpenID Connect Discovery 1.0).
+    pub(super) discovery: Option<String>,
     pub(super) algorithms: &'static [Algorithm],
 }
 
@@ -97,7 +102,7 @@ impl Issuer {
     pub fn new(provider: Provider, iss: impl Into<String>, audience: impl Into<String>) -> Self {
         let iss = iss.into();
         let (name, form) = match provider {
-            Provider::Auth0 => (iss.clone(), IdForm::WithProvider),
+            Provider::Auth0 | Provider::Oidc => (iss.clone(), IdForm::WithProvider),
             // A project names itself in two ways.
             Provider::Supabase => (provider.as_str().to_owned(), IdForm::Uuid),
             // PUBLIC_URL may change; the accounts stay.
@@ -131,11 +136,21 @@ impl Issuer {
         }
     }
 
-    /// Puts `<prefix>|` before every `sub` (`OIDC_ISSUERS`, HTTP contract 14). Ids with this prefix belong to this issuer alone.
-    #[must_use]
-    pub fn with_prefix(mut self, prefix: &str) -> Self {
-        self.ids = Arc::new(IssuerIds::new(self.ids.name().to_owned(), IdForm::Prefixed(prefix.to_owned())));
-        self
+    /// An issuer of `OIDC_ISSUERS` (HTTP contract 14): RS256 or ES256 with the keys that its metadata name, which are at
+    /// `{iss}/.well-known/openid-configuration`. Its users are `<prefix>|<sub>`, and ids with this prefix belong to it alone.
+    ///
+    /// # Errors
+    /// `iss` is no URL.
+    pub fn oidc(prefix: &str, iss: &str, audience: &str) -> Result<Self, url::ParseError> {
+        let metadata = format!("{}/.well-known/openid-configuration", iss.trim_end_matches('/'));
+        let key_set = KeySetSource {
+            url: Url::parse(&metadata)?,
+            discovery: Some(iss.to_owned()),
+            algorithms: &[Algorithm::Rs256, Algorithm::Es256],
+        };
+        let ids = IssuerIds::new(iss.to_owned(), IdForm::Prefixed(prefix.to_owned()));
+        let issuer = Self::new(Provider::Oidc, iss, audience);
+        Ok(Self { ids: Arc::new(ids), key_set: Some(key_set), ..issuer })
     }
 
     /// The ids that its tokens bring.
@@ -156,7 +171,7 @@ impl Issuer {
     /// among them, whatever the list says: a published key is no secret.
     #[must_use]
     pub fn with_key_set(mut self, url: Url, algorithms: &'static [Algorithm]) -> Self {
-        self.key_set = Some(KeySetSource { url, algorithms });
+        self.key_set = Some(KeySetSource { url, discovery: None, algorithms });
         self
     }
 
@@ -224,8 +239,9 @@ mod tests {
 
     #[test]
     fn only_https_and_loopback_http_are_trustworthy() {
-        let judge =
-            |url: &str| KeySetSource { url: Url::parse(url).unwrap(), algorithms: &[] }.is_trustworthy();
+        let judge = |url: &str| {
+            KeySetSource { url: Url::parse(url).unwrap(), discovery: None, algorithms: &[] }.is_trustworthy()
+        };
         for url in [
             "https://t.example.com/jwks",
             "http://127.0.0.1:1/jwks",

@@ -10,4 +10,6 @@ pub use cache::JwksTiming;
 pub(super) use cache::{Jwks, Refreshed};
 pub use fetch::JWKS_BYTES_MAX;
 pub use key_set::JWKS_KEYS_MAX;
+#[cfg(test)]
+pub(super) use key_set::KeySet;
 pub(super) use source::Source;

@@ -23,6 +23,39 @@ const LINES: &[(&str, &str, &str)] = &[
         "10.0.0.0/8,proxy",
         "TRUSTED_PROXIES: \"10.0.0.0/8,proxy\" has an item that is neither an address nor a network: \"proxy\"",
     ),
+    (
+        "OIDC_ISSUERS",
+        "corp=https://login.example.com/",
+        "OIDC_ISSUERS: \"corp=https://login.example.com/\" has an item that is not prefix=issuer|audience: \
+         \"corp=https://login.example.com/\"",
+    ),
+    (
+        "OIDC_ISSUERS",
+        "Corp=https://login.example.com/|api",
+        "OIDC_ISSUERS: \"Corp=https://login.example.com/|api\" has a prefix that is not 1 to 32 of a-z, 0-9, \".\", \"_\", \"-\": \
+         \"Corp\"",
+    ),
+    (
+        "OIDC_ISSUERS",
+        "email=https://login.example.com/|api",
+        "OIDC_ISSUERS: \"email=https://login.example.com/|api\" has a prefix that belongs to another issuer: \"email\"",
+    ),
+    (
+        "OIDC_ISSUERS",
+        "a=https://x.example.com|b,a=https://y.example.com|b",
+        "OIDC_ISSUERS: \"a=https://x.example.com|b,a=https://y.example.com|b\" has the prefix \"a\" twice",
+    ),
+    (
+        "OIDC_ISSUERS",
+        "a=http://x.example.com|b",
+        "OIDC_ISSUERS: \"a=http://x.example.com|b\" has an issuer that is plain http, which is allowed towards this machine \
+         only: use https: \"http://x.example.com\"",
+    ),
+    (
+        "OIDC_ISSUERS",
+        "a=https://x.example.com|",
+        "OIDC_ISSUERS: \"a=https://x.example.com|\" has an audience that is empty or has a space: \"\"",
+    ),
     ("HOST", "1.2.3", "HOST: \"1.2.3\" is not an address or a host name such as 127.0.0.1, ::1 or localhost"),
     ("ENVIRONMENT", "prod", "ENVIRONMENT: \"prod\" is not one of development, staging, production"),
     ("RUN_AS", "www data", "RUN_AS: \"www data\" is not an account: write a name, uid or uid:gid"),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, redirect::Policy};
+use serde::Deserialize;
+use url::Url;
 
 use super::key_set::KeySet;
 use crate::token::{IssuerError, issuer::KeySetSource};
@@ -25,8 +27,12 @@ pub(super) enum FetchError {
     Status(StatusCode),
     #[error("the key set is larger than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
-    #[error("the answer is not a key set")]
+    #[error("the answer is not a key set, or not the metadata of an issuer")]
     Shape(#[from] serde_json::Error),
+    #[error("the metadata are of another issuer: {0:?}")]
+    Issuer(String),
+    #[error("the metadata name an address of keys that is neither https nor on this machine: {0}")]
+    InsecureUrl(String),
     #[error("the key set holds no key that can be used here")]
     NoKeys,
     #[error("the keys could not be read from the database")]
@@ -50,8 +56,37 @@ impl Fetcher {
     /// Fetches the set once. A set without a usable key is an error: it is a provider's accident, and taking it for the
     /// truth would lock every user out.
     pub(super) async fn fetch(&self) -> Result<KeySet, FetchError> {
-        let mut response =
-            self.client.get(self.source.url.clone()).header("accept", "application/json").send().await?;
+        let url = match &self.source.discovery {
+            Some(issuer) => self.discover(issuer).await?,
+            None => self.source.url.clone(),
+        };
+        let keys = KeySet::parse(&self.get(url).await?, self.source.algorithms)?;
+        if keys.len() == 0 {
+            return Err(FetchError::NoKeys);
+        }
+        Ok(keys)
+    }
+
+    /// The address of the keys, as the issuer's metadata name it now. They must be of exactly this issuer (OpenID Connect
+    /// Discovery 1.0, section 4.3).
+    async fn discover(&self, issuer: &str) -> Result<Url, FetchError> {
+        let metadata: Metadata = serde_json::from_slice(&self.get(self.source.url.clone()).await?)?;
+        if metadata.issuer != issuer {
+            return Err(FetchError::Issuer(metadata.issuer));
+        }
+        let keys = Url::parse(&metadata.jwks_uri).map(|url| KeySetSource { url, ..self.source.clone() });
+        // An issuer elsewhere has no keys on this machine.
+        let is_fine = |keys: &KeySetSource| {
+            keys.is_trustworthy() && (self.source.is_loopback() || keys.url.scheme() == "https")
+        };
+        match keys {
+            Ok(keys) if is_fine(&keys) => Ok(keys.url),
+            _ => Err(FetchError::InsecureUrl(metadata.jwks_uri)),
+        }
+    }
+
+    async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
+        let mut response = self.client.get(url).header("accept", "application/json").send().await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
@@ -62,10 +97,13 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        let keys = KeySet::parse(&body, self.source.algorithms)?;
-        if keys.len() == 0 {
-            return Err(FetchError::NoKeys);
-        }
-        Ok(keys)
+        Ok(body)
     }
+}
+
+/// The members of an issuer's metadata that are used.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: String,
 }
