@@ -13,6 +13,7 @@ mod lost_database;
 mod measurements;
 mod poolers;
 mod receivers;
+mod shared_limits;
 mod silent_database;
 mod standby;
 mod start;

@@ -8,6 +8,7 @@ mod pooler;
 mod programs;
 mod proxy;
 mod questions;
+mod redis_server;
 mod seed;
 mod server;
 mod statements;
@@ -26,6 +27,7 @@ pub use pooler::{Pooling, TestPooler};
 pub use programs::{find_program, skip, skip_without};
 pub use proxy::Proxy;
 pub use questions::{ask, ask_texts, plan};
+pub use redis_server::RedisServer;
 pub use statements::Statements;
 #[cfg(feature = "app")]
 pub use test_app::{TOKEN_SECRET, TestApp, search_path};

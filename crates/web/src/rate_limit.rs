@@ -2,18 +2,21 @@
 
 mod bucket;
 mod memory;
+mod shared;
 
-use std::{fmt::Display, future::ready, net::IpAddr, num::NonZeroU32};
+use std::{fmt::Display, net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use kernel::{Clock, Detail, UserId};
 use sha2::{Digest as _, Sha256};
 
 pub use bucket::Policy;
+pub use shared::RedisUrl;
 
 use super::{catalogue, client_address::counted, error::ApiError};
-use bucket::{Outcome, microseconds};
+use bucket::{Charge, Outcome, microseconds};
 use memory::Memory;
+use shared::{Call, PATIENCE, Shared};
 
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -77,8 +80,12 @@ struct Classes {
 /// The buckets of a class.
 #[derive(Debug)]
 struct Buckets {
+    /// Begins their keys in Redis.
+    name: &'static str,
     policy: Policy,
+    /// Counts while there is no Redis.
     memory: Memory,
+    shared: Option<Arc<Shared>>,
 }
 
 /// Rest of a bucket.
@@ -107,20 +114,26 @@ impl RateLimits {
         Self(None)
     }
 
-    /// Limits of these rates. All buckets are full.
+    /// Limits of these rates. Processes with one `redis` share their buckets; it needs a tokio runtime, and to be there only by
+    /// and by. Without it all buckets are full.
     #[must_use]
-    pub fn new(policies: Policies) -> Self {
+    pub fn new(policies: Policies, redis: Option<&RedisUrl>) -> Self {
+        Self::counted_by(policies, redis.map(|url| Arc::new(Shared::start(url, PATIENCE))))
+    }
+
+    fn counted_by(policies: Policies, shared: Option<Arc<Shared>>) -> Self {
         let Policies { user, anonymous, login, bytes } = policies;
         let by_address = Policy::per_minute(login.class, ACCOUNT_BY_ADDRESS_PER_MINUTE.min(login.burst));
+        let buckets = |name, policy| Buckets { name, policy, memory: Memory::new(), shared: shared.clone() };
         Self(Some(Classes {
-            user: Buckets::new(user),
-            anonymous: Buckets::new(anonymous),
-            login: Buckets::new(login),
-            account: Buckets::new(login),
-            account_by_address: Buckets::new(by_address),
+            user: buckets("user", user),
+            anonymous: buckets("anonymous", anonymous),
+            login: buckets("login", login),
+            account: buckets("account", login),
+            account_by_address: buckets("account_by_address", by_address),
             // Each key has a rate of its own.
-            service: Buckets::new(Policy::per_second("service", 0, 0)),
-            bytes: Buckets::new(bytes),
+            service: buckets("service", Policy::per_second("service", 0, 0)),
+            bytes: buckets("bytes", bytes),
         }))
     }
 
@@ -209,10 +222,6 @@ impl RateLimits {
 }
 
 impl Buckets {
-    fn new(policy: Policy) -> Self {
-        Self { policy, memory: Memory::new() }
-    }
-
     async fn take(&self, caller: &str, amount: u64, clock: &dyn Clock) -> Result<Level, Exhausted> {
         self.take_at(self.policy, caller, amount, clock).await
     }
@@ -233,14 +242,26 @@ impl Buckets {
         amount: u64,
         clock: &dyn Clock,
     ) -> Result<Level, Exhausted> {
-        let outcome = ready(self.memory.take(caller, policy.charge(amount), microseconds(clock.now()))).await;
-        judged(policy, amount, outcome)
+        judged(policy, amount, self.charge(Call::Take, caller, policy.charge(amount), clock).await)
     }
 
     async fn check(&self, caller: &str, amount: u64, clock: &dyn Clock) -> Result<(), Exhausted> {
-        let outcome =
-            ready(self.memory.check(caller, self.policy.charge(amount), microseconds(clock.now()))).await;
+        let outcome = self.charge(Call::Check, caller, self.policy.charge(amount), clock).await;
         judged(self.policy, amount, outcome).map(drop)
+    }
+
+    async fn charge(&self, call: Call, caller: &str, charge: Charge, clock: &dyn Clock) -> Outcome {
+        if let Some(shared) = &self.shared {
+            let key = format!("rate_limit:{}:{caller}", self.name);
+            if let Some(outcome) = shared.charge(&key, charge, call, clock.pinned().map(microseconds)).await {
+                return outcome;
+            }
+        }
+        let now_us = microseconds(clock.now());
+        match call {
+            Call::Take => self.memory.take(caller, charge, now_us),
+            Call::Check => self.memory.check(caller, charge, now_us),
+        }
     }
 }
 
@@ -327,12 +348,13 @@ mod tests {
     const BYTES: Policy = Policy { class: "bytes", burst: 600, per_minute: 60 };
 
     fn limits() -> RateLimits {
-        RateLimits::new(Policies {
+        let policies = Policies {
             user: Policy::per_second("user", 100, 200),
             anonymous: Policy::per_second("anonymous", 20, 40),
             login: Policy::per_minute("login", 10),
             bytes: BYTES,
-        })
+        };
+        RateLimits::new(policies, None)
     }
 
     fn at(seconds: i64) -> ManualClock {

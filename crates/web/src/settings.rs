@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::rate_limit::Policies;
+use crate::rate_limit::{Policies, RedisUrl};
 
 /// Settings of the HTTP of a service.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Settings {
     pub body_bytes_in_flight: u64,
     /// Rates of callers; `None` for no limits.
     pub rate_limits: Option<Policies>,
+    /// The Redis server through which processes count together; `None` for each alone.
+    pub redis: Option<RedisUrl>,
     /// Web pages that may call the service.
     pub cors: Cors,
 }
@@ -65,6 +67,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             body_bytes_in_flight: 64 * 1024 * 1024,
             rate_limits: None,
+            redis: None,
             cors: Cors::default(),
         }
     }

@@ -16,7 +16,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// The limits of these settings.
+    /// The limits of these settings. With [`Settings::redis`] it needs a tokio runtime.
     ///
     /// # Errors
     /// What the system raises.
@@ -30,7 +30,9 @@ impl Traffic {
         );
         Ok(Self {
             bodies: Bodies::new(settings.body_bytes_in_flight, readers)?,
-            rate_limits: settings.rate_limits.map_or_else(RateLimits::off, RateLimits::new),
+            rate_limits: settings
+                .rate_limits
+                .map_or_else(RateLimits::off, |rates| RateLimits::new(rates, settings.redis.as_ref())),
             connections: Arc::new(connections),
         })
     }

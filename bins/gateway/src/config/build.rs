@@ -253,6 +253,7 @@ fn rate_limits(r: &mut Reader<'_>) -> Option<RateLimits> {
         logins_per_minute: r.value(&v::RATE_LIMIT_LOGIN),
         bytes_per_minute: r.value(&v::RATE_LIMIT_BYTES),
         bytes_burst: r.value(&v::RATE_LIMIT_BYTES_BURST),
+        redis: r.optional(&v::REDIS_URL),
     };
     r.value(&v::RATE_LIMIT_ENABLED).then_some(rates)
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::{Host, Url};
-use web::{Language, settings::CorsOrigins};
+use web::{Language, rate_limit::RedisUrl, settings::CorsOrigins};
 
 use super::sections::{Environment, LogFormat, LogLevel, OidcIssuer, RunAs, SelfMetering, SelfRecharge};
 use crate::connections::CONNECTIONS_MIN;
@@ -241,6 +241,11 @@ pub(super) fn webhook_url(text: &str) -> Parsed<Url> {
 /// A connection string as psql accepts it. It may hold a password, so it is not repeated in errors.
 pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
     pg::DatabaseUrl::parse(text).map(|_| text.into()).map_err(|fault| fault.to_string())
+}
+
+/// The URL of a Redis server. It may hold a password, too.
+pub(super) fn redis_url(text: &str) -> Parsed<RedisUrl> {
+    RedisUrl::parse(text)
 }
 
 /// A path in the file system.

@@ -1,5 +1,7 @@
 //! Reads variables one by one, and remembers what was wrong and what counts in the end.
 
+use web::rate_limit::RedisUrl;
+
 use super::{
     problems::Problems,
     variable::{About, Fallback, Secrecy, Variable},
@@ -144,7 +146,9 @@ fn shown(secrecy: Secrecy, text: &str) -> String {
     match secrecy {
         Secrecy::Shown => text.to_owned(),
         Secrecy::PasswordHidden => {
-            pg::DatabaseUrl::parse(text).map_or_else(|_| HIDDEN.to_owned(), |url| url.to_string())
+            let database = pg::DatabaseUrl::parse(text).map(|url| url.to_string()).ok();
+            let redis = || RedisUrl::parse(text).map(|url| url.to_string()).ok();
+            database.or_else(redis).unwrap_or_else(|| HIDDEN.to_owned())
         }
         Secrecy::Hidden => HIDDEN.to_owned(),
     }

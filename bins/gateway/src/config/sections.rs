@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
-use web::Language;
+use web::{Language, rate_limit::RedisUrl};
 
 /// Kind of the installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -357,4 +357,6 @@ pub struct RateLimits {
     pub bytes_per_minute: u64,
     /// Bytes of request bodies of a user at once.
     pub bytes_burst: u64,
+    /// The server through which processes count together.
+    pub redis: Option<RedisUrl>,
 }

@@ -316,6 +316,7 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
             "DATABASE_URL",
             "postgresql://app:hunter2@db.example.com/users?password=hunter2".to_owned(),
         )])
+        .chain([("REDIS_URL", "rediss://app:hunter2@redis.example.com/2".to_owned())])
         .chain([("ENVIRONMENT", "production".to_owned())])
         .collect();
     assert_eq!(secrets.len(), 9);
@@ -327,6 +328,7 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
     let shown = |name| loaded.values.iter().find(|value| value.name == name).unwrap().text.clone().unwrap();
     assert_eq!(shown("METRICS_TOKEN"), "(hidden)");
     assert_eq!(shown("DATABASE_URL"), "postgresql://app:***@db.example.com/users");
+    assert_eq!(shown("REDIS_URL"), "redis.example.com:6379 (database 2)");
 }
 
 /// A value that can be told by `hunter2`, in the form that the variable wants.
@@ -366,12 +368,12 @@ fn own_accounts_alone_are_enough_outside_development() {
 
 #[test]
 fn variables_of_missing_features_are_pointed_out() {
-    let loaded = read(&[("REDIS_URL", "redis://localhost"), ("STRIPE_SECRET_KEY", "sk_hunter2")]).unwrap();
+    let loaded = read(&[("CHAT_MODEL", "small"), ("STRIPE_SECRET_KEY", "sk_hunter2")]).unwrap();
     assert_eq!(
         loaded.notices,
         [
             "STRIPE_SECRET_KEY is set, but this version does not have payments with Stripe yet",
-            "REDIS_URL is set, but this version does not have rate limits that processes share yet"
+            "CHAT_MODEL is set, but this version does not have a chat upstream yet"
         ]
     );
 }

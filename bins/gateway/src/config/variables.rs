@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
 use url::Url;
-use web::{Language, settings::CorsOrigins};
+use web::{Language, rate_limit::RedisUrl, settings::CorsOrigins};
 
 use super::{
     parse,
@@ -81,6 +81,9 @@ variables! {
             "bytes of request bodies per user and minute, 1024 to 1099511627776; services have no limit";
         RATE_LIMIT_BYTES_BURST: u64 = Value("67108864"), Shown, |text| parse::bytes(text, 1024, 1 << 40),
             "bytes of request bodies per user at once after a pause, 1024 to 1099511627776";
+        REDIS_URL: RedisUrl = Nothing, PasswordHidden, parse::redis_url,
+            "`redis://user:password@host:6379/0`, `rediss://` for TLS, or `redis+unix:///socket`: processes count these limits \
+             together there; one whose Redis fails or is slower than 50 ms counts alone";
         BODY_BYTES_IN_FLIGHT: u64 = Value("268435456"), Shown, |text| parse::bytes(text, 1 << 24, 1 << 40),
             "maximum bytes of request bodies in memory, 16777216 to 1099511627776. Further requests get 503; a caller with a \
              quarter of it gets 429";
@@ -227,7 +230,6 @@ pub(super) const LATER: &[Later] = &[
         ],
     },
     Later { feature: "credits from plans and payments", names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"] },
-    Later { feature: "rate limits that processes share", names: &["REDIS_URL"] },
     Later {
         feature: "a chat upstream",
         names: &[

@@ -24,6 +24,7 @@ pub fn settings(config: &Config) -> Settings {
         trusted_proxies: config.limits.trusted_proxies.clone(),
         body_bytes_in_flight: config.limits.body_bytes_in_flight,
         rate_limits: config.rate_limits.as_ref().map(policies),
+        redis: config.rate_limits.as_ref().and_then(|rates| rates.redis.clone()),
         cors: config.cors.clone(),
     }
 }

@@ -76,6 +76,10 @@ fn describe_traffic() {
     use metrics::{describe_counter, describe_gauge};
 
     describe_counter!("rate_limited_total", "Requests refused by a rate limit");
+    describe_gauge!(
+        "rate_limits_shared",
+        "1 while rate limits are counted in Redis, 0 while this process counts alone"
+    );
     describe_counter!(
         "http_bodies_refused_total",
         "Bodies refused because too many bytes of them were in memory"

@@ -12,6 +12,12 @@ const LINES: &[(&str, &str, &str)] = &[
         "20MB",
         "RATE_LIMIT_BYTES: \"20MB\" is not a number of bytes (1024 to 1099511627776)",
     ),
+    (
+        "REDIS_URL",
+        "http://app:hunter2@redis.example.com",
+        "REDIS_URL: the value is not a URL of Redis: redis://[user:password@]host[:port][/number], rediss:// for TLS, or \
+         redis+unix:///socket",
+    ),
     ("RATE_LIMIT_LOGIN", "0", "RATE_LIMIT_LOGIN: \"0\" is not a number of requests (1 to 1000000)"),
     (
         "BODY_BYTES_IN_FLIGHT",

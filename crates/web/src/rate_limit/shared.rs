@@ -1,0 +1,380 @@
+//! Buckets in Redis, which all processes share (HTTP contract 1.12, `REDIS_URL`).
+//!
+//! A process whose Redis fails, or is slower than [`PATIENCE`], counts alone: its requests do not ask again until a look in the
+//! background, every [`COOL_DOWN`], was answered in time.
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use metrics::gauge;
+use redis::{AsyncConnectionConfig, Client, RedisError, Script, aio::MultiplexedConnection};
+use tokio::{
+    sync::watch::{self, Sender},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::bucket::{Charge, Outcome, SET_BACK_MIN_US};
+
+/// Longest time of a call (HTTP contract 1.12).
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// Longest time to connect.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Pause before the next look at a Redis that failed.
+const COOL_DOWN: Duration = Duration::from_secs(2);
+/// Key of the look, whose bucket is full a millisecond later.
+const PROBE: &str = "rate_limit:probe";
+const PROBE_CHARGE: Charge = Charge { needed_us: 1, window_us: 1_000 };
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("bucket.lua")));
+
+/// The address of a Redis server, with its credentials, which do not print.
+#[derive(Clone)]
+pub struct RedisUrl(Client);
+
+/// The Redis server that processes share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    patience: Duration,
+    line: Arc<Sender<Line>>,
+    keeper: JoinHandle<()>,
+}
+
+/// The present way to Redis.
+#[derive(Debug)]
+enum Line {
+    /// Through this connection; the number tells it from earlier ones.
+    Open(MultiplexedConnection, u64),
+    /// None, because of this.
+    Closed(Fault),
+}
+
+/// Why Redis is not asked.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("not connected yet")]
+    NotYet,
+    #[error("no answer within {} ms", .0.as_millis())]
+    Slow(Duration),
+    #[error("no connection within {} s", CONNECT_MAX.as_secs())]
+    Unreachable,
+    #[error("{0}")]
+    Failed(#[from] RedisError),
+}
+
+/// A request to the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    Take,
+    Check,
+}
+
+impl RedisUrl {
+    /// Reads `redis://`, `rediss://` (TLS), `redis+unix://` and their equivalents for Valkey.
+    ///
+    /// # Errors
+    /// The end of a sentence that begins with the value.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fault = "is not a URL of Redis: redis://[user:password@]host[:port][/number], rediss:// for TLS, or redis+unix:///socket";
+        Client::open(text).map(Self).map_err(|_| fault.to_owned())
+    }
+}
+
+/// Without the credentials.
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.0.get_connection_info();
+        write!(f, "{} (database {})", info.addr(), info.redis_settings().db())
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisUrl({self})")
+    }
+}
+
+impl Shared {
+    /// Connects in the background, on the present tokio runtime, and again whenever the connection is lost.
+    /// A call that takes longer than `patience` has failed.
+    pub(super) fn start(url: &RedisUrl, patience: Duration) -> Self {
+        let line = Arc::new(watch::channel(Line::Closed(Fault::NotYet)).0);
+        let keeper = tokio::spawn(keep(url.clone(), patience, Arc::clone(&line)));
+        Self { patience, line, keeper }
+    }
+
+    /// Charges a bucket; `None` if this process counts alone at present.
+    pub(super) async fn charge(
+        &self,
+        key: &str,
+        charge: Charge,
+        call: Call,
+        pinned_us: Option<i64>,
+    ) -> Option<Outcome> {
+        let (mut connection, number) = match &*self.line.borrow() {
+            Line::Open(connection, number) => (connection.clone(), *number),
+            Line::Closed(_) => return None,
+        };
+        let answer = timeout(self.patience, invoke(&mut connection, key, charge, call, pinned_us)).await;
+        match answer.unwrap_or(Err(Fault::Slow(self.patience))) {
+            Ok(outcome) => Some(outcome),
+            Err(fault) => {
+                self.close(number, fault);
+                None
+            }
+        }
+    }
+
+    /// Gives up this connection, unless another request has done so.
+    fn close(&self, number: u64, fault: Fault) {
+        self.line.send_if_modified(|line| {
+            let is_present = matches!(line, Line::Open(_, present) if *present == number);
+            if is_present {
+                *line = Line::Closed(fault);
+            }
+            is_present
+        });
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+async fn invoke(
+    connection: &mut MultiplexedConnection,
+    key: &str,
+    charge: Charge,
+    call: Call,
+    pinned_us: Option<i64>,
+) -> Result<Outcome, Fault> {
+    let pinned = pinned_us.map(|now| now.to_string()).unwrap_or_default();
+    let takes = i32::from(call == Call::Take);
+    let mut invocation = SCRIPT.key(key);
+    invocation.arg(charge.needed_us).arg(charge.window_us).arg(SET_BACK_MIN_US).arg(takes).arg(pinned);
+    let (is_taken, full_at_us, now_us): (bool, i64, i64) = invocation.invoke_async(connection).await?;
+    Ok(Outcome { is_taken, full_at_us, now_us })
+}
+
+/// Opens the way to Redis again whenever it was closed, and reports each change once.
+async fn keep(url: RedisUrl, patience: Duration, line: Arc<Sender<Line>>) {
+    let mut closings = line.subscribe();
+    let mut is_reported = false;
+    gauge!("rate_limits_shared").set(0.0);
+    for number in 0_u64.. {
+        match connect(&url.0, patience).await {
+            Ok(connection) => {
+                gauge!("rate_limits_shared").set(1.0);
+                tracing::info!(redis = %url, "rate limits are counted in Redis, together with other processes");
+                line.send_replace(Line::Open(connection, number));
+                let closed = closings.wait_for(|line| matches!(line, Line::Closed(_))).await;
+                let Ok(Line::Closed(fault)) = closed.as_deref() else {
+                    return;
+                };
+                gauge!("rate_limits_shared").set(0.0);
+                report_alone(&url, fault);
+                is_reported = true;
+            }
+            Err(fault) if !is_reported => {
+                report_alone(&url, &fault);
+                is_reported = true;
+            }
+            Err(_reported) => {}
+        }
+        sleep(COOL_DOWN).await;
+    }
+}
+
+fn report_alone(url: &RedisUrl, fault: &Fault) {
+    tracing::warn!(redis = %url, error = %fault, "Redis is not available: this process counts rate limits alone");
+}
+
+/// A connection that answered a charge in time.
+async fn connect(client: &Client, patience: Duration) -> Result<MultiplexedConnection, Fault> {
+    // The time of a call is limited as a whole, beside.
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(CONNECT_MAX));
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    let mut connection = timeout(CONNECT_MAX, connecting).await.map_err(|_elapsed| Fault::Unreachable)??;
+    // Loads the script, which may take longer than a call of it.
+    SCRIPT.load_async(&mut connection).await?;
+    let probing = invoke(&mut connection, PROBE, PROBE_CHARGE, Call::Take, None);
+    timeout(patience, probing).await.map_err(|_elapsed| Fault::Slow(patience))??;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::{FutureExt as _, future::join_all};
+    use proptest::{prelude::*, test_runner::TestRunner};
+    use testkit::RedisServer;
+    use tokio::{runtime::Handle, task::block_in_place};
+
+    use super::{super::memory::Memory, *};
+
+    /// Longer than any pause of a busy machine.
+    const LONG: Duration = Duration::from_secs(600);
+
+    impl Shared {
+        async fn wait_until_open(&self) {
+            let mut line = self.line.subscribe();
+            let opening = line.wait_for(|line| matches!(line, Line::Open(..)));
+            timeout(LONG, opening).await.unwrap().unwrap();
+        }
+    }
+
+    async fn opened(server: &RedisServer, patience: Duration) -> Shared {
+        let shared = Shared::start(&RedisUrl::parse(&server.url()).unwrap(), patience);
+        shared.wait_until_open().await;
+        shared
+    }
+
+    /// One charge of a sequence.
+    #[derive(Debug, Clone)]
+    struct Step {
+        caller: u8,
+        /// Time since the step before, in microseconds; a clock may be set back.
+        passed_us: i64,
+        charge: Charge,
+        call: Call,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let passed = prop_oneof![
+            4 => 0_i64..3_000,
+            4 => 0_i64..3_000_000,
+            1 => 0_i64..4_000_000_000,
+            1 => -2_000_000_i64..0,
+            1 => -10_000_000_000_i64..0,
+        ];
+        let charge = prop_oneof![
+            Just(Charge { needed_us: 10_000, window_us: 2_000_000 }),
+            Just(Charge { needed_us: 0, window_us: 2_000_000 }),
+            Just(Charge { needed_us: 142_857, window_us: 1_000_000 }),
+            (0_i64..3_000_000_000, 0_i64..3_000_000_000)
+                .prop_map(|(a, b)| Charge { needed_us: a.min(b), window_us: a.max(b) }),
+        ];
+        let call = prop_oneof![4 => Just(Call::Take), 1 => Just(Call::Check)];
+        let step = (0_u8..3, passed, charge, call).prop_map(|(caller, passed_us, charge, call)| Step {
+            caller,
+            passed_us,
+            charge,
+            call,
+        });
+        proptest::collection::vec(step, 1..40)
+    }
+
+    /// The memory of a process and Redis have one rule, to the microsecond.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn memory_and_redis_decide_alike() {
+        let Some(server) = RedisServer::start().await else { return };
+        let shared = opened(&server, LONG).await;
+        let (runtime, sequences) = (Handle::current(), AtomicU64::new(0));
+        let compare = |steps: Vec<Step>| {
+            let sequence = sequences.fetch_add(1, Ordering::Relaxed);
+            let memory = Memory::new();
+            let mut now_us = 1_764_500_000_000_000;
+            for Step { caller, passed_us, charge, call } in steps {
+                now_us += passed_us;
+                let key = format!("test:{sequence}:{caller}");
+                let by_redis = runtime.block_on(shared.charge(&key, charge, call, Some(now_us)));
+                let by_memory = match call {
+                    Call::Take => memory.take(&key, charge, now_us),
+                    Call::Check => memory.check(&key, charge, now_us),
+                };
+                prop_assert_eq!(by_redis, Some(by_memory));
+            }
+            Ok(())
+        };
+        let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) };
+        block_in_place(|| TestRunner::new(config).run(&steps(), compare)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn processes_share_their_buckets() {
+        let Some(server) = RedisServer::start().await else { return };
+        let (one, two) = (opened(&server, LONG).await, opened(&server, LONG).await);
+        let charge = Charge { needed_us: 60_000_000, window_us: 600_000_000 };
+        let take = async |of: &Shared| {
+            let outcome = of.charge("a", charge, Call::Take, Some(1_764_500_000_000_000)).await;
+            outcome.unwrap().is_taken
+        };
+        let asked = join_all((0..10).flat_map(|_| [take(&one), take(&two)])).await;
+        assert_eq!(asked.into_iter().filter(|is_taken| *is_taken).count(), 10, "of twenty");
+    }
+
+    /// The time is that of the server, which forgets a bucket when it is full.
+    #[tokio::test]
+    async fn buckets_go_by_the_clock_of_the_server() {
+        let Some(server) = RedisServer::start().await else { return };
+        let shared = opened(&server, LONG).await;
+        let charge = Charge { needed_us: 30_000_000, window_us: 60_000_000 };
+        let first = shared.charge("a", charge, Call::Take, None).await.unwrap();
+        let second = shared.charge("a", charge, Call::Check, None).await.unwrap();
+        assert!(first.now_us <= second.now_us);
+        assert_eq!(first.full_at_us, first.now_us + 30_000_000);
+        let Line::Open(mut connection, _) = shared.line.send_replace(Line::Closed(Fault::NotYet)) else {
+            panic!("not connected");
+        };
+        let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await.unwrap();
+        assert!(seconds - second.now_us / 1_000_000 < 60);
+        let life_ms: i64 = redis::cmd("PTTL").arg("a").query_async(&mut connection).await.unwrap();
+        assert!((1..=30_000).contains(&life_ms), "{life_ms}");
+    }
+
+    /// Only those wait that asked before it was found out, and the first answer in time ends it.
+    #[tokio::test]
+    async fn a_server_that_falls_silent_is_left_alone_until_it_answers() {
+        let Some(server) = RedisServer::start().await else { return };
+        let mut shared = opened(&server, LONG).await;
+        let charge = Charge { needed_us: 1, window_us: 1_000_000 };
+        shared.patience = Duration::from_millis(20);
+        server.pause();
+        let ask = || shared.charge("a", charge, Call::Take, None);
+        assert_eq!(join_all((0..200).map(|_| ask())).await, [None; 200]);
+        assert_eq!(ask().now_or_never(), Some(None), "nobody waits any more");
+        server.resume();
+        shared.wait_until_open().await;
+        shared.patience = LONG;
+        assert!(shared.charge("a", charge, Call::Take, None).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_killed_is_found_again() {
+        let Some(mut server) = RedisServer::start().await else { return };
+        let shared = opened(&server, LONG).await;
+        let charge = Charge { needed_us: 1, window_us: 1_000_000 };
+        server.kill();
+        assert_eq!(shared.charge("a", charge, Call::Take, None).await, None);
+        assert_eq!(shared.charge("a", charge, Call::Take, None).now_or_never(), Some(None));
+        server.start_again().await;
+        shared.wait_until_open().await;
+        assert!(shared.charge("a", charge, Call::Take, None).await.is_some(), "the script was loaded again");
+    }
+
+    #[test]
+    fn a_url_prints_without_its_credentials() {
+        for (text, printed) in [
+            ("redis://app:hunter2@redis.example.com:6380/3", "redis.example.com:6380 (database 3)"),
+            ("rediss://:hunter2@redis.example.com", "redis.example.com:6379 (database 0)"),
+            ("redis+unix:///run/redis.sock?db=2&user=app&pass=hunter2", "/run/redis.sock (database 2)"),
+        ] {
+            let url = RedisUrl::parse(text).unwrap();
+            assert_eq!(url.to_string(), printed);
+            assert_eq!(format!("{url:?}"), format!("RedisUrl({printed})"));
+        }
+        for text in ["localhost", "http://redis.example.com", "redis://", "redis://h/x", ""] {
+            assert!(
+                RedisUrl::parse(text).is_err_and(|fault| fault.starts_with("is not a URL of Redis")),
+                "{text}"
+            );
+        }
+    }
+}
