@@ -13,6 +13,7 @@ use std::{
 use credits::PlainCharge;
 use futures_util::try_join;
 use idempotency::Keys;
+use identity::audit;
 use kernel::Clock;
 use pg::{DbError, PgConnection, Rejected, Tx, Work};
 use sessions::{Message, SessionRefusal};
@@ -21,6 +22,7 @@ use webhooks::{Receivers, Wanted as WantedEvents};
 
 use crate::{
     answers::{Books, Records, Wanted},
+    audited::LedgerEvent,
     caller::{CallerRejected, CallerStatuses},
     events,
     operation::{Needs, Operation, Subject},
@@ -181,6 +183,7 @@ pub(crate) struct Decided<'a> {
     messages: Vec<Result<Message, SessionRefusal>>,
     books: Books,
     wanted: Wanted,
+    audit_events: Vec<LedgerEvent>,
 }
 
 fn needs(items: &[Item]) -> impl Iterator<Item = Needs<'_>> + Clone {
@@ -229,19 +232,20 @@ impl Work for Domains {
             Some(locked) => Some(credits::prepare(tx.shared(), self.defaults, locked).await?),
             None => None,
         };
-        let (messages, wanted, place) = (Vec::new(), Wanted::default(), 0);
-        let mut unit = UnitOfWork { callers, ledger, usage, originals, keys, messages, wanted, place };
+        let (messages, wanted, audit_events, place) = (Vec::new(), Wanted::default(), Vec::new(), 0);
+        let mut unit =
+            UnitOfWork { callers, ledger, usage, originals, keys, messages, wanted, audit_events, place };
         for (place, item) in items.iter().enumerate() {
             unit.place = place;
             item.0.decide(&mut unit)?;
         }
-        let UnitOfWork { ledger, usage, keys, messages, wanted, .. } = unit;
+        let UnitOfWork { ledger, usage, keys, messages, wanted, audit_events, .. } = unit;
         let ledger = ledger.map(credits::Deciding::finish);
         let books = wanted.read_books(tx.shared(), ledger.as_ref()).await?;
         // Here, because it takes locks: messages of a session keep their order.
         let messages = sessions::add_messages(tx, &*self.clock, &messages).await?;
         let recording = usage.map(|(recording, _)| recording);
-        Ok(Decided { events, ledger, recording, keys, messages, books, wanted })
+        Ok(Decided { events, ledger, recording, keys, messages, books, wanted, audit_events })
     }
 
     async fn save<'a>(
@@ -250,8 +254,8 @@ impl Work for Domains {
         items: &'a [Item],
         decided: Decided<'a>,
     ) -> Result<Vec<()>, DbError> {
-        let Decided { events, ledger, recording, keys, messages, books, wanted } = decided;
-        let ledger = save(tx, &events, ledger, keys, recording).await?;
+        let Decided { events, ledger, recording, keys, messages, books, wanted, audit_events } = decided;
+        let ledger = save(tx, &events, ledger, audit_events, keys, recording).await?;
         let records = wanted.read_records(tx).await?;
         let ledger = ledger.into_iter().map(Some).collect();
         let messages = messages.into_iter().map(Some).collect();
@@ -346,12 +350,15 @@ async fn save(
     tx: &Tx,
     wanted: &WantedEvents,
     decided: Option<credits::Decided<'_>>,
+    audit_events: Vec<LedgerEvent>,
     keys: Keys,
     recording: Option<Recording>,
 ) -> Result<Vec<credits::Outcome>, DbError> {
     let news = decided
         .as_ref()
         .map_or_else(Vec::new, |decided| events::of_entries(wanted, decided.entries(), decided.low()));
+    let entries = decided.as_ref().map(credits::Decided::entries).unwrap_or_default();
+    let audited: Vec<_> = audit_events.into_iter().map(|event| event.known(entries)).collect();
     let ledger = async {
         match decided {
             Some(decided) => Ok(decided.save(tx).await?.outcomes),
@@ -364,7 +371,12 @@ async fn save(
             None => Ok(()),
         }
     };
-    let (outcomes, (), (), ()) =
-        try_join!(ledger, webhooks::enqueue(tx, wanted, news), keys.save(tx), records)?;
+    let (outcomes, (), (), (), ()) = try_join!(
+        ledger,
+        webhooks::enqueue(tx, wanted, news),
+        keys.save(tx),
+        records,
+        audit::record(tx.shared(), &audited),
+    )?;
     Ok(outcomes)
 }

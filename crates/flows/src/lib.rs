@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod audit_pruning;
+mod audited;
 pub mod audits;
 mod batch;
 pub mod caller;
@@ -22,6 +23,7 @@ pub mod usage_summary;
 pub mod usage_upkeep;
 pub mod verify;
 
+pub use audited::Audited;
 pub use caller::{CallerCheck, CallerRejected};
 pub use idempotency::{KeyConflict, Pruned, Replay};
 pub use local::LocalClient;

@@ -149,6 +149,7 @@ impl Meter for LocalClient {
             refund_nonce: self.ids.uuid(),
             charge_nonce: self.ids.uuid(),
             idempotency: None,
+            audited: None,
         };
         let outcome = self.writes.correct(&self.pool, correct).await.map_err(|error| match error {
             CorrectError::Rejected(rejected) => not_run(rejected, None),

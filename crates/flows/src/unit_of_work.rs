@@ -11,6 +11,7 @@ use usage::{Record, Recording, rating::PriceBook};
 
 use crate::{
     answers::{Books, Records, Wanted},
+    audited::LedgerEvent,
     caller::CallerStatuses,
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct UnitOfWork<'a> {
     pub(crate) messages: Vec<NewMessage>,
     /// Rows that answers show.
     pub(crate) wanted: Wanted,
+    /// What the audit log shows of the commands so far.
+    pub(crate) audit_events: Vec<LedgerEvent>,
     /// Place of the operation that is being decided.
     pub(crate) place: usize,
 }

@@ -182,6 +182,7 @@ fn correction(user: &UserId, record_id: i64) -> Correct {
         refund_nonce: RandomIds.uuid(),
         charge_nonce: RandomIds.uuid(),
         idempotency: None,
+        audited: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, fmt::Display, num::NonZeroU32, rc::Rc, str::FromStr};
 
-use flows::{CallerCheck, CallerRejected};
+use flows::{Audited, CallerCheck, CallerRejected};
 use identity::{
     StatusQuery, VerifiedToken,
     audit::{Action, AuditActor, AuditEvent, AuditOrigin},
@@ -152,11 +152,17 @@ pub(crate) trait AppCall {
         AuditOrigin { address: Some(address), request_id: call.request_id() }
     }
 
-    /// An event of the audit log about what the caller does now.
-    fn audit_event(&self, action: Action) -> AuditEvent {
+    /// The caller, as the audit log shows them.
+    fn audited(&self) -> Audited {
         let caller = self.this().caller().principal.as_ref();
         let actor = caller.map_or(AuditActor::Anonymous, AuditActor::from);
-        AuditEvent::new(self.this().now, actor, action, self.audit_origin())
+        Audited { actor, origin: self.audit_origin() }
+    }
+
+    /// An event of the audit log about what the caller does now.
+    fn audit_event(&self, action: Action) -> AuditEvent {
+        let Audited { actor, origin } = self.audited();
+        AuditEvent::new(self.this().now, actor, action, origin)
     }
 
     /// `user_id` of the body, where given, must name the user of the path.

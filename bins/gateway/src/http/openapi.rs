@@ -45,6 +45,7 @@ const TAGS: &[(&str, &str)] = &[
     ("sessions", "Conversations and messages."),
     ("subscriptions", "Plans."),
     ("auth", "Tokens for development."),
+    ("administration", "The audit log."),
     ("system", "Health, metrics and documentation."),
 ];
 

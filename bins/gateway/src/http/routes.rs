@@ -1,5 +1,8 @@
 //! The route table: every endpoint of the service, with its access rule (I9). One endpoint a file.
 
+mod audit_events {
+    pub mod list;
+}
 mod auth {
     pub mod dev_token;
 }
@@ -178,6 +181,8 @@ routes! {
         "add_message", OwnThings, Json, Documented;
     GET "/api/v1/sessions/{session_id}/messages" => messages::list::handle,
         "list_messages", OwnThings, Ignored, Documented;
+    GET "/api/v1/audit-events" => audit_events::list::handle,
+        "list_audit_events", Admin, Ignored, Extension;
     GET "/api/v1/subscriptions/plans" => subscriptions::plans::handle,
         "list_plans", Anyone, Ignored, Documented;
     POST "/auth/dev-token" => auth::dev_token::handle,

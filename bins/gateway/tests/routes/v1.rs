@@ -1,5 +1,6 @@
 //! `/api/v1/...`
 
+mod audit_events;
 mod guide;
 mod prices;
 mod sessions;

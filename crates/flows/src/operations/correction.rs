@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     answers::{self, Repeat, RepeatAnswer, Wanted},
+    audited::Audited,
     operation::{KeyedOperation, Needs, Outcome, Subject, Timed},
     unit_of_work::{Saved, UnitOfWork},
 };
@@ -50,6 +51,8 @@ pub struct Correct {
     pub charge_nonce: Uuid,
     /// The caller's identity of the request.
     pub idempotency: Option<IdempotencyKey>,
+    /// The caller, if the refund is written to the audit log.
+    pub audited: Option<Audited>,
 }
 
 /// Replacement of a record.
@@ -184,6 +187,10 @@ impl KeyedOperation for CorrectOperation {
         match self.correct.decide(self.original.as_ref(), unit)? {
             Ok(pending) => {
                 let refund = pending.refund.map(|(_, transaction_id)| transaction_id);
+                let audited = self.correct.audited.as_ref().zip(refund);
+                unit.audit_events.extend(
+                    audited.map(|(audited, refund)| audited.refund(at, &self.correct.user_id, refund)),
+                );
                 let link = Link {
                     transaction_id: refund.unwrap_or(self.correct.refund_nonce),
                     usage_record_id: Some(pending.correction_id),

@@ -11,6 +11,7 @@ use pg::{DbError, Rejected};
 use super::Writes;
 use crate::{
     answers::{self, Repeat, RepeatAnswer, Wanted},
+    audited::Audited,
     caller::{CallerCheck, CallerRejected},
     operation::{KeyedOperation, Needs, Outcome, Subject, Timed},
     unit_of_work::{Saved, UnitOfWork},
@@ -47,6 +48,7 @@ struct LedgerOperation {
     command: Command,
     key: Option<IdempotencyKey>,
     check: CallerCheck,
+    audited: Option<Audited>,
 }
 
 /// A command before it is saved.
@@ -68,7 +70,22 @@ impl Writes {
         key: Option<IdempotencyKey>,
         check: CallerCheck,
     ) -> Result<Result<LedgerOutcome, CallerRejected>, Rejected> {
-        self.submit(LedgerOperation { command, key, check }).await
+        self.audited_ledger(command, key, check, None).await
+    }
+
+    /// Like [`Writes::ledger`]. A recharge, grant or refund that this call does is also written to the audit log, if a caller
+    /// is given.
+    ///
+    /// # Errors
+    /// Like [`Writes::ledger`].
+    pub async fn audited_ledger(
+        &self,
+        command: Command,
+        key: Option<IdempotencyKey>,
+        check: CallerCheck,
+        audited: Option<Audited>,
+    ) -> Result<Result<LedgerOutcome, CallerRejected>, Rejected> {
+        self.submit(LedgerOperation { command, key, check, audited }).await
     }
 }
 
@@ -78,7 +95,7 @@ impl KeyedOperation for LedgerOperation {
     type Decided = Decided;
 
     fn needs(&self) -> Needs<'_> {
-        let Self { command, key, check } = self;
+        let Self { command, key, check, .. } = self;
         let (user_id, caller) = (&command.user_id, command.caller);
         // An impossible command is refused whatever its key was used for.
         let key = key.as_ref().filter(|_| credits::core::check(&command.action).is_ok());
@@ -105,7 +122,9 @@ impl KeyedOperation for LedgerOperation {
         let ledger = unit.ledger()?;
         let decided = Decided::New(ledger.count());
         let preview = ledger.apply(acting)?;
+        let event = self.audited.as_ref().and_then(|audited| audited.command(command, preview));
         let answer = if self.key.is_some() { stored_answer(preview)? } else { None };
+        unit.audit_events.extend(event);
         Ok((decided, answer))
     }
 

@@ -44,6 +44,9 @@ impl Answer {
 /// Runs a command for the user of the call; a refusal becomes its documented error.
 pub async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
     let (user_id, check) = call.user_unchecked()?;
+    let is_audited =
+        matches!(order.action, Action::Recharge { .. } | Action::Grant(_) | Action::Refund { .. });
+    let audited = is_audited.then(|| call.audited());
     let command = Command {
         user_id: user_id.clone(),
         actor: call.principal()?.actor(),
@@ -53,7 +56,7 @@ pub async fn run(call: &Call, order: Order) -> Result<Answer, ApiError> {
         metadata: order.metadata,
         action: order.action,
     };
-    let done = call.app.writes.ledger(command, order.key.clone(), check).await;
+    let done = call.app.writes.audited_ledger(command, order.key.clone(), check, audited).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, order.key.as_ref()))?;
     let outcome = done.map_err(|why| rejected_caller(why, &user_id))?;
     call.app.moved.count(&outcome);

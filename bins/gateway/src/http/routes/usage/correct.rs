@@ -93,6 +93,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         refund_nonce: call.app.ids.uuid(),
         charge_nonce: call.app.ids.uuid(),
         idempotency: key.clone(),
+        audited: Some(call.audited()),
     };
     let outcome = call.app.writes.correct(&call.app.pool, correct).await.map_err(|error| match error {
         CorrectError::Rejected(rejected) => ApiError::of_rejected(rejected, key.as_ref()),
