@@ -8,9 +8,13 @@ use std::{
     time::Duration,
 };
 
-use flows::{BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, readiness::Queues};
+use flows::{
+    BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, last_use, last_use::Uses,
+    readiness::Queues,
+};
 use identity::{
     BootstrapKey, Issuer, IssuerError, JwksTiming, OwnTokens, Verifier,
+    api_keys::KeyRing,
     seal::{SealError, Sealer},
 };
 use kernel::{Clock, Ids};
@@ -55,6 +59,10 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// The configured API keys.
     pub bootstrap_keys: Vec<BootstrapKey>,
+    /// The keys of the table that this process has verified.
+    pub key_ring: KeyRing,
+    /// Uses of keys, and requests of users, that are still to be written.
+    pub uses: Arc<Uses>,
     /// Signs development tokens; none outside development.
     pub development_secret: Option<SecretString>,
     /// Seals secrets in the database; none outside development without SECRETS_KEY.
@@ -156,12 +164,16 @@ impl App {
         let background = pool.background_share(connections.housekeeping);
         let mut jobs = housekeeping::jobs(&config, &background, &clock);
         jobs.extend(receiver);
+        let uses = Arc::new(Uses::default());
+        jobs.push(last_use::job(&background, &uses));
         let jobs = JobRunner::start(jobs, &clock);
         let settings = settings(&config);
         let traffic = traffic(&settings).map_err(StartError::Thread)?;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),
+            key_ring: KeyRing::default(),
+            uses,
             development_secret,
             sealer,
             own_tokens,

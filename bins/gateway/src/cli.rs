@@ -5,6 +5,7 @@
 //! second signal: 128 and its number.
 
 mod account;
+mod api_key_create;
 mod bind;
 mod check_config;
 mod failure;
@@ -21,12 +22,18 @@ mod signals;
 mod terminal_line;
 mod upkeep;
 mod usage_retain;
+mod user_role;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use identity::signing_keys::Start;
 
+use identity::{Role, api_keys::KeyScope, signing_keys::Start};
+use kernel::UserId;
+use time::OffsetDateTime;
+use web::fields::{Value, parser::Parse as _, time::instant};
+
+use api_key_create::ToMake;
 use failure::Failure;
 use ledger_verify::Form;
 use usage_retain::Deed;
@@ -42,7 +49,7 @@ struct CommandLine {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Serves HTTP until it is told to stop (the default)
     Serve,
@@ -57,6 +64,12 @@ enum Command {
     /// Looks after the keys that sign the tokens of this service
     #[command(subcommand)]
     Keys(Keys),
+    /// Looks after API keys
+    #[command(subcommand)]
+    ApiKey(ApiKey),
+    /// Looks after users
+    #[command(subcommand)]
+    User(User),
     /// Checks the configuration and prints the values that count, secrets hidden
     CheckConfig,
     /// Prints the OpenAPI description as JSON
@@ -127,6 +140,52 @@ enum Keys {
     },
 }
 
+#[derive(Debug, Clone, Subcommand)]
+enum ApiKey {
+    /// Makes a key, while the service runs or not, and prints it: it is stored nowhere and shown this once
+    #[command(
+        after_help = "Uses DATABASE_URL, or the private server in DATA_DIR: that of a running gateway, or else one \
+                            started for it. Exit codes: 0 made, 1 not made, 2 misconfigured."
+    )]
+    Create {
+        /// Name for people
+        #[arg(long, value_parser = name)]
+        name: String,
+        /// What it is for: read, service or admin
+        #[arg(long = "scope", required = true, value_parser = scope)]
+        scopes: Vec<KeyScope>,
+        /// End of its validity, such as 2027-01-31T00:00:00Z; none if not given
+        #[arg(long, value_parser = point_in_time)]
+        expires_at: Option<OffsetDateTime>,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum User {
+    /// Makes a user an administrator; a start with another ADMIN_USER_IDS leaves it so
+    Promote {
+        /// The external id
+        user_id: UserId,
+    },
+    /// Takes the role of an administrator from a user; a start with ADMIN_USER_IDS that names them gives it back
+    Demote {
+        /// The external id
+        user_id: UserId,
+    },
+}
+
+fn name(text: &str) -> Result<String, String> {
+    web::parse::text(1, 255).parse(Value::Text(text)).map_err(|problem| problem.msg)
+}
+
+fn scope(text: &str) -> Result<KeyScope, String> {
+    KeyScope::from_name(text).ok_or_else(|| "is not read, service or admin".to_owned())
+}
+
+fn point_in_time(text: &str) -> Result<OffsetDateTime, String> {
+    instant().parse(Value::Text(text)).map_err(|problem| problem.msg)
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Page {
     /// docs/errors.md
@@ -166,6 +225,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Keys(Keys::Rotate { now }) => {
             keys_rotate::run(if now { Start::AtOnce } else { Start::Later })
         }
+        Command::ApiKey(ApiKey::Create { name, scopes, expires_at }) => {
+            api_key_create::run(ToMake { name, scopes, expires_at })
+        }
+        Command::User(User::Promote { user_id }) => user_role::run(user_id, Role::Admin),
+        Command::User(User::Demote { user_id }) => user_role::run(user_id, Role::User),
         Command::CheckConfig => check_config::run(),
         Command::Openapi => output::print(&crate::http::openapi_json()).map_err(Failure::Output),
         Command::Docs { page: Page::Errors } => {
@@ -199,6 +263,18 @@ mod tests {
         let parsed = CommandLine::try_parse_from(["gateway", "ledger", "verify", "--json"]).unwrap();
         assert!(matches!(parsed.command, Some(Command::Ledger(Ledger::Verify { json: true }))));
         assert!(CommandLine::try_parse_from(["gateway", "keys", "rotate", "--now"]).is_ok());
+        let key = ["gateway", "api-key", "create", "--name", "n", "--scope", "read", "--scope", "service"];
+        let parsed = CommandLine::try_parse_from(key).unwrap().command;
+        let Some(Command::ApiKey(ApiKey::Create { scopes, expires_at: None, .. })) = parsed else {
+            panic!("{parsed:?}")
+        };
+        assert_eq!(scopes, [KeyScope::Read, KeyScope::Service]);
+        for more in [["--expires-at", "soon"], ["--scope", "all"], ["--rate", "1"]] {
+            assert!(CommandLine::try_parse_from(key.iter().chain(&more)).is_err(), "{more:?}");
+        }
+        assert!(CommandLine::try_parse_from(&key[..5]).is_err(), "no scope");
+        assert!(CommandLine::try_parse_from(["gateway", "user", "promote", "auth0|a"]).is_ok());
+        assert!(CommandLine::try_parse_from(["gateway", "user", "demote", "no id"]).is_err());
         let retain = |months| ["gateway", "usage", "retain", "--months", months, "--dry-run"];
         assert!(CommandLine::try_parse_from(retain("2")).is_ok());
         for months in ["1", "0", "-1", "1201", "some"] {

@@ -24,8 +24,8 @@ pub async fn session_of(app: &TestApp, owner: &TestUser) -> String {
     reply.json()["session_id"].text().to_owned()
 }
 
-/// The id of a hold that does not exist.
-const NO_HOLD: &str = "00000000-0000-4000-8000-000000000000";
+/// The id of nothing.
+const NOTHING: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A hold of `owner`, made by themselves.
 async fn hold_of(app: &TestApp, owner: &TestUser) -> String {
@@ -51,6 +51,13 @@ pub async fn record_of(app: &TestApp, owner: &TestUser) -> i64 {
     reply.json()["data"]["id"].as_i64().unwrap()
 }
 
+/// An API key, made by an administrator: its id and its text.
+pub async fn api_key(app: &TestApp, scope: &str) -> (String, String) {
+    let body = json!({"name": scope, "scopes": [scope]});
+    let key = app.post("/api/v1/api-keys").service().json(body).data().await;
+    (key["key_id"].text().to_owned(), key["key"].text().to_owned())
+}
+
 /// The documented request of a route, on things of `owner`: path, query and body as in the examples.
 pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequest {
     let mut things = Things::default();
@@ -62,6 +69,9 @@ pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequ
     }
     if route.path.contains("/usage/{id}/") {
         things.record_id = record_of(app, owner).await;
+    }
+    if route.path.contains("{key_id}") {
+        things.key_id = api_key(app, "read").await.0;
     }
     if route.operation == "refund_charge" {
         things.transaction_id = charge_of(app, owner).await;
@@ -76,6 +86,7 @@ pub struct Things {
     pub hold_id: String,
     pub transaction_id: String,
     pub record_id: i64,
+    pub key_id: String,
 }
 
 impl Things {
@@ -92,7 +103,8 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
         .path
         .replace("{user_id}", &owner.id.to_string().replace('|', "%7C"))
         .replace("{session_id}", &things.session_id)
-        .replace("{hold_id}", if things.hold_id.is_empty() { NO_HOLD } else { &things.hold_id })
+        .replace("{hold_id}", if things.hold_id.is_empty() { NOTHING } else { &things.hold_id })
+        .replace("{key_id}", if things.key_id.is_empty() { NOTHING } else { &things.key_id })
         .replace("{id}", &things.record_id.to_string())
         .replace("{file}", "docs.js");
     let body = operation["requestBody"]["content"]["application/json"]["example"].clone();

@@ -8,6 +8,7 @@ mod batch;
 pub mod caller;
 pub mod events;
 pub mod jobs;
+pub mod last_use;
 pub mod ledger_audit;
 mod local;
 mod operation;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod api_key;
+pub mod api_keys;
 pub mod audit;
 pub mod error;
 pub mod identities;

@@ -1,5 +1,6 @@
 //! The types of this domain. No SQL, no HTTP.
 
+pub(crate) mod api_key;
 pub(crate) mod audit_event;
 mod email;
 mod plan;
@@ -12,5 +13,5 @@ pub use plan::Plan;
 pub use role::{Role, RoleChanges};
 pub use user::{
     Acting, ActingStatus, Activity, BroughtBy, Ensured, Identity, NewUser, Standing, StatusQuery, User,
-    UserStatus,
+    UserChange, UserChanged, UserStatus,
 };

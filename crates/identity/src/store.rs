@@ -1,5 +1,6 @@
 //! All SQL of this domain.
 
+pub(crate) mod api_keys;
 pub(crate) mod audit_events;
 pub(crate) mod audits;
 pub(crate) mod development_secret;

@@ -6,13 +6,14 @@ use pg::{DbError, Tx};
 
 use crate::{
     IdentityRefusal, identities,
-    model::{Activity, Ensured, NewUser, RoleChanges, User},
+    model::{Activity, Ensured, NewUser, RoleChanges, User, fold},
     store,
 };
 
+pub use crate::model::{UserChange, UserChanged};
 pub use store::{
     statuses::{acting, statuses},
-    users::{created_between, find},
+    users::{created_between, find, note_seen},
 };
 
 /// Creates the user if he is not there yet; one who is there is returned unchanged, except that a token that vouches for the
@@ -95,6 +96,35 @@ pub async fn set_active(
     activity: Activity,
 ) -> Result<Option<User>, DbError> {
     store::users::set_active(conn, clock.now(), user, activity).await
+}
+
+/// Changes a user; `None` if they never signed up. A user who is deactivated is logged out everywhere, and stays so when they
+/// are activated again (HTTP contract 3.3). A role that is given or taken so is one by promotion, which lists do not change.
+///
+/// # Errors
+/// Refused with [`IdentityRefusal::EmailTaken`] when another user holds the address.
+/// [`DbError::Contention`] when another transaction took it in the same moment: try again.
+pub async fn change(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    user_id: &UserId,
+    change: &UserChange,
+) -> Result<Option<Result<UserChanged, IdentityRefusal>>, DbError> {
+    let (conn, now) = (tx.conn(), clock.now());
+    let Some(before) = store::users::lock(conn, user_id).await? else {
+        return Ok(None);
+    };
+    if let Some(email) = &change.email
+        && let Some(holder) = store::users::holder(conn, &fold(email)).await?
+        && holder.user_id != *user_id
+    {
+        return Ok(Some(Err(IdentityRefusal::EmailTaken)));
+    }
+    let after = store::users::change(conn, now, &before, change).await?;
+    if before.is_active && !after.is_active {
+        store::users::end_logins(conn, now, user_id).await?;
+    }
+    Ok(Some(Ok(UserChanged { before, after })))
 }
 
 /// Makes the stored address the user's own if the token vouches for it and nobody holds it.

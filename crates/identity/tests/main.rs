@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod addresses;
+mod api_keys;
 mod audit;
 mod identities;
 mod key_server;

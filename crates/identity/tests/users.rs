@@ -49,6 +49,7 @@ async fn a_new_user_is_what_was_asked_for() {
         role: Role::User,
         plan: Plan::Free,
         is_active: true,
+        last_seen_at: None,
         created_at: clock.now(),
         updated_at: clock.now(),
     };

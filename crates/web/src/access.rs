@@ -6,7 +6,7 @@ use actix_web::{
     HttpMessage as _, HttpRequest,
     http::header::{self, HeaderName, HeaderValue},
 };
-use kernel::{Detail, Principal, UserId, UserIdError};
+use kernel::{Principal, UserId, UserIdError};
 
 use super::{
     bodies::{self, BodyRule, Meter},
@@ -70,8 +70,11 @@ pub async fn admit<S: Service>(
     }
     check_bytes(app, route, request, caller.principal.as_ref()).await?;
     if !caller.principal.as_ref().is_some_and(|principal| route.fits_scope_of(principal)) {
-        let scope = Detail::Text("service".to_owned());
-        return Err(ApiError::new(&catalogue::INSUFFICIENT_SCOPE).detail("required_scope", scope));
+        // Nothing is said of the scope of a key that is not valid any more.
+        return match app.authorize(route.access, caller, request).await {
+            Err(error) if error.status() == 401 => Err(error),
+            _ => Err(ApiError::insufficient_scope("service")),
+        };
     }
     app.authorize(route.access, caller, request).await
 }

@@ -100,7 +100,7 @@ catalogue! {
         "The credential is missing, malformed, or not valid: signature, issuer, audience or a claim.", [];
     INSUFFICIENT_SCOPE = 403 "InsufficientScopeException",
         "The key lacks the scope {required_scope}", "密钥缺少权限范围 {required_scope}",
-        "The API key may only read; the route changes something.", ["required_scope"];
+        "The API key has no scope that the route needs: `service` to change something, `admin` to administrate.", ["required_scope"];
     PERMISSION_DENIED = 403 "PermissionDeniedException",
         "Permission denied", "没有权限",
         "The caller is known but may not do this: another user's data, or a route for services or administrators.", [];

@@ -124,6 +124,12 @@ impl ApiError {
         Self::new(entry).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// 403 for a key that lacks a scope.
+    #[must_use]
+    pub fn insufficient_scope(required: &str) -> Self {
+        Self::new(&catalogue::INSUFFICIENT_SCOPE).detail("required_scope", Detail::Text(required.to_owned()))
+    }
+
     /// 503: surely not done, try again soon.
     #[must_use]
     pub fn unavailable() -> Self {

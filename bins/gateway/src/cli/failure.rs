@@ -3,6 +3,7 @@
 use std::{error::Error, io, sync::Arc};
 
 use identity::seal::SealError;
+use kernel::UserId;
 use pg::DbError;
 
 use super::{account::AccountError, bind::BindError, output};
@@ -42,6 +43,12 @@ pub(super) enum Failure {
     SchemaBehind { missing: Vec<&'static str> },
     #[error("usage records could not be looked after; what was done stays done, and the next run goes on")]
     Usage(#[source] DbError),
+    #[error("users and keys could not be looked after")]
+    Identity(#[source] DbError),
+    #[error("{0}")]
+    Useless(&'static str),
+    #[error("there is no user {0}: they have to log in once before")]
+    UnknownUser(UserId),
     #[error("heads could not be written back; what was done stays done, and the next run goes on")]
     Cool(#[source] DbError),
     #[error("the key that signs tokens could not be replaced")]

@@ -2,7 +2,12 @@
 
 use actix_web::HttpRequest;
 use flows::CallerRejected;
-use identity::{IdentityRefusal, Role, Standing, StatusQuery, UserStatus, VerifiedToken, identities};
+use identity::{
+    IdentityRefusal, Role, Standing, StatusQuery, UserStatus, VerifiedToken,
+    api_keys::{self, KEY_PREFIX},
+    audit::BOOTSTRAP,
+    identities,
+};
 use kernel::{KeyAccess, Principal, UserId};
 use pg::Tx;
 use uuid::Uuid;
@@ -37,10 +42,12 @@ pub async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), Ap
     if app.metrics_token.as_ref().is_some_and(|token| token.matches(presented)) {
         return Ok(());
     }
-    match authenticate(app, presented).await?.principal {
-        Some(Principal::Key { .. }) => Ok(()),
-        _ => Err(ApiError::new(&catalogue::PERMISSION_DENIED)),
+    let caller = authenticate(app, presented).await?;
+    if !matches!(caller.principal, Some(Principal::Key { .. })) {
+        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
+    statuses(app, None, None, None, caller.facts.key_id).await?;
+    Ok(())
 }
 
 /// The caller, and the token if that is the credential.
@@ -51,8 +58,11 @@ pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError
     // Each is compared, so that the time does not say which.
     let is_bootstrap_key = app.bootstrap_keys.iter().fold(false, |found, key| key.matches(presented) | found);
     if is_bootstrap_key {
-        let key = Principal::Key { name: "bootstrap".into(), access: KeyAccess::Admin };
+        let key = Principal::Key { name: BOOTSTRAP.into(), access: KeyAccess::Admin };
         return Ok(Caller::authenticated(key));
+    }
+    if presented.starts_with(KEY_PREFIX) {
+        return authenticate_key(app, presented).await;
     }
     match app.verifier.verify_or_refresh(presented).await {
         Ok(token) => Ok(Caller {
@@ -62,6 +72,26 @@ pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError
         }),
         Err(error) => Err(ApiError::from_failure(&error)),
     }
+}
+
+/// The holder of a key of the table. Its first use in this process asks the database; that it was not revoked is asked with the
+/// status of the caller.
+///
+/// # Errors
+/// 401, 503 when the database cannot be asked.
+async fn authenticate_key(app: &App, presented: &str) -> Result<Caller, ApiError> {
+    let look_up = async |key_id| app.pool.read(async |conn| api_keys::find(conn, key_id).await).await;
+    let verified = app.key_ring.verify(&*app.clock, presented, look_up).await.map_err(ApiError::answered)?;
+    let key = verified.ok_or_else(|| ApiError::unauthorized(&catalogue::AUTHENTICATION))?;
+    Ok(Caller {
+        principal: Some(Principal::Key { name: key.key_id.to_string().into(), access: key.access }),
+        facts: Facts {
+            key_id: Some(key.key_id),
+            requests_per_second: key.requests_per_second,
+            ..Facts::default()
+        },
+        target: None,
+    })
 }
 
 /// The user that a token's id belongs to; the id itself if there is no such user yet. The first use of a token in this process
@@ -130,7 +160,8 @@ pub async fn authorize(
         (Wanted::User(user_id), principal)
             if !target.as_ref().is_some_and(|target| principal.may_act_for(target)) =>
         {
-            let hidden = matches!(access, Access::HiddenPathUser | Access::StaffForPathUser);
+            let hidden =
+                matches!(access, Access::HiddenPathUser | Access::StaffForPathUser | Access::OwnerOrAdmin);
             return Err(if hidden { ApiError::user_not_found(user_id) } else { foreign() });
         }
         (Wanted::User(_), Principal::User(_)) if access == Access::StaffForPathUser => {
@@ -147,7 +178,10 @@ pub async fn authorize(
         _ => {}
     }
     if !is_open_to(app, access, &principal) {
-        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+        return Err(match principal {
+            Principal::Key { .. } => ApiError::insufficient_scope("admin"),
+            Principal::User(_) | Principal::AdminUser(_) => ApiError::new(&catalogue::PERMISSION_DENIED),
+        });
     }
     let missing = match access {
         Access::Newcomer => None,
@@ -162,6 +196,7 @@ pub async fn authorize(
 fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
     match access {
         Access::Admin => principal.is_admin(),
+        Access::OwnerOrAdmin => principal.user_id().is_some() || principal.is_admin(),
         Access::Recharge => principal.is_staff() || app.config.credits.self_recharge == SelfRecharge::Allowed,
         Access::Metering => principal.is_staff() || app.config.usage.self_metering == SelfMetering::Allowed,
         _ => true,
@@ -201,6 +236,7 @@ fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> 
         | Access::Recharge
         | Access::Metering
         | Access::HiddenPathUser
+        | Access::OwnerOrAdmin
         | Access::StaffForPathUser => path_user(request).map_or_else(Wanted::Unreadable, Wanted::User),
         Access::NamedUser => match (header_user(request), principal.user_id()) {
             (Err(fault), _) => Wanted::Unreadable(fault),
@@ -255,7 +291,14 @@ async fn statuses(
         login_id.is_some() && !caller.login_is_live || key_id.is_some() && !caller.key_is_live
     });
     if has_ended && !is_disabled {
+        if let Some(key_id) = key_id {
+            // Its next use counts as one of an unknown key.
+            app.key_ring.forget(key_id);
+        }
         return Err(ApiError::unauthorized(&catalogue::AUTHENTICATION));
+    }
+    if let Some(key_id) = key_id {
+        app.uses.keys.note(app.clock.now(), &key_id);
     }
     let found = other.or(caller);
     let status = found.as_ref().and_then(|found| found.user);

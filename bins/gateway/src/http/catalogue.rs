@@ -52,6 +52,9 @@ web::catalogue! {
     USAGE_RECORD_NOT_FOUND = 404 "UsageRecordNotFoundException",
         "Usage record not found: {id}", "使用记录不存在: {id}",
         "The user has no such usage record, or its month was dropped.", ["id"];
+    API_KEY_NOT_FOUND = 404 "ApiKeyNotFoundException",
+        "API key not found: {key_id}", "API 密钥不存在: {key_id}",
+        "There is no API key with this id.", ["key_id"];
     METHOD_NOT_ALLOWED;
     REQUEST_TIMEOUT as
         "The body of the request did not arrive within `REQUEST_TIMEOUT_SECONDS`. Nothing was done, and the connection is closed.";

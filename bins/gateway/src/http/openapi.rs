@@ -45,7 +45,7 @@ const TAGS: &[(&str, &str)] = &[
     ("sessions", "Conversations and messages."),
     ("subscriptions", "Plans."),
     ("auth", "Tokens for development."),
-    ("administration", "The audit log."),
+    ("administration", "API keys and the audit log."),
     ("system", "Health, metrics and documentation."),
 ];
 
@@ -53,6 +53,7 @@ const TAGS: &[(&str, &str)] = &[
 const PARAMETERS: &[(&str, &str, &str)] = &[
     ("user_id", "The user's external id, raw or percent-encoded.", "auth0|test123"),
     ("hold_id", "The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
+    ("key_id", "The id of the API key.", "0190a6c8-1c2b-4def-8abc-0123456789ab"),
     ("session_id", "The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
     ("id", "The number of the usage record.", "123"),
     ("file", "A file of the pages `/docs` and `/redoc`.", "swagger-ui.css"),

@@ -1,6 +1,7 @@
 //! Parsers of single values: those of [`web::parse`], and those that know a domain.
 
 use credits::TransactionName;
+use identity::api_keys::{KeyScope, KeyScopes};
 use serde_json::json;
 use usage::rating::{Per, Rate};
 use web::{
@@ -8,6 +9,7 @@ use web::{
     fields::{
         Parsed, Value,
         amounts::to_note,
+        json,
         parser::{Parse, parser},
     },
 };
@@ -38,6 +40,33 @@ pub fn per() -> impl Parse<Output = Per> {
 /// Credits or dollars for so many units, as pico for one unit: zero or more.
 pub fn rate(per: Per) -> impl Parse<Output = i64> {
     to_note(move || Rate::text(Rate::PICO_MAX, per), move |literal| Rate::pico_from_json(literal, per))
+}
+
+/// Scopes of an API key: a list with at least one, in which a repeated one counts once (HTTP contract 3.6).
+pub fn scopes() -> impl Parse<Output = KeyScopes> {
+    parser(
+        || {
+            let scope = one_of(KeyScope::ALL).schema();
+            json!({"type": "array", "items": scope, "minItems": 1, "maxItems": SCOPES_MAX})
+        },
+        read_scopes,
+    )
+}
+
+/// Most items of a list of scopes.
+const SCOPES_MAX: usize = 16;
+
+fn read_scopes(value: Value<'_>) -> Parsed<KeyScopes> {
+    let (Value::Json(literal) | Value::Text(literal)) = value;
+    let list = || Problem::new("list_type", "Input should be a valid list");
+    let items = json::items(literal, SCOPES_MAX).ok_or_else(list)?;
+    if items.len() > SCOPES_MAX {
+        return Err(Problem::new("too_long", format!("List should have at most {SCOPES_MAX} items")));
+    }
+    let scopes: Parsed<Vec<KeyScope>> =
+        items.into_iter().map(|item| one_of(KeyScope::ALL).parse(Value::Json(item))).collect();
+    let empty = || Problem::new("too_short", "List should have at least 1 item after validation, not 0");
+    KeyScopes::new(scopes?).ok_or_else(empty)
 }
 
 /// A transaction by its integer id, as a number or in digits, or by its `txn_<uuid>` (HTTP contract 1.2).

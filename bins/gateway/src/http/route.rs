@@ -38,6 +38,8 @@ pub enum Access {
     Metering,
     /// As [`Access::PathUser`], on a route beyond the documents: another user's path looks like one that does not exist.
     HiddenPathUser,
+    /// The user in the path and administrators, not services; beyond the documents.
+    OwnerOrAdmin,
     /// Services and administrators, for the user in the path; beyond the documents.
     StaffForPathUser,
     /// Services and administrators; about no user in particular.
@@ -86,6 +88,7 @@ impl AccessRule for Access {
             Self::HiddenPathUser => {
                 "The user in the path; services; administrators. To others the user does not exist."
             }
+            Self::OwnerOrAdmin => "The user in the path; administrators. To others the user does not exist.",
             Self::StaffForPathUser | Self::Staff => "Services and administrators.",
             Self::OwnThings => "The owner; services; administrators.",
             Self::AnyCaller => "Any user; services; administrators.",
@@ -108,6 +111,7 @@ impl AccessRule for Access {
             | Self::Recharge
             | Self::Metering
             | Self::HiddenPathUser
+            | Self::OwnerOrAdmin
             | Self::StaffForPathUser
             | Self::OwnThings
             | Self::AnyCaller => OF_USER,

@@ -1,5 +1,11 @@
 //! The route table: every endpoint of the service, with its access rule (I9). One endpoint a file.
 
+mod api_keys {
+    pub mod body;
+    pub mod create;
+    pub mod list;
+    pub mod revoke;
+}
 mod audit_events {
     pub mod list;
 }
@@ -181,6 +187,12 @@ routes! {
         "add_message", OwnThings, Json, Documented;
     GET "/api/v1/sessions/{session_id}/messages" => messages::list::handle,
         "list_messages", OwnThings, Ignored, Documented;
+    POST "/api/v1/api-keys" => api_keys::create::handle,
+        "create_api_key", Admin, Json, Extension;
+    GET "/api/v1/api-keys" => api_keys::list::handle,
+        "list_api_keys", Admin, Ignored, Extension;
+    DELETE "/api/v1/api-keys/{key_id}" => api_keys::revoke::handle,
+        "revoke_api_key", Admin, Ignored, Extension;
     GET "/api/v1/audit-events" => audit_events::list::handle,
         "list_audit_events", Admin, Ignored, Extension;
     GET "/api/v1/subscriptions/plans" => subscriptions::plans::handle,

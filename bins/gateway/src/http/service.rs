@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener, num::NonZeroU32, sync::Arc};
 
 use actix_web::{HttpRequest, dev::Server};
-use kernel::{Clock, Ids};
+use kernel::{Clock, Ids, Principal};
 use web::{ApiError, Language, Service, Settings, Traffic, catalogue::Entry};
 
 use super::{
@@ -79,6 +79,9 @@ impl Service for App {
         if caller.facts.status.is_due() {
             tracing::error!(operation, "a route looked at nobody's status");
             return Err(ApiError::new(&catalogue::INTERNAL));
+        }
+        if let Some(user_id) = caller.principal.as_ref().and_then(Principal::user_id) {
+            self.uses.users.note(self.clock.now(), user_id);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `/api/v1/...`
 
+mod api_keys;
 mod audit_events;
 mod guide;
 mod prices;

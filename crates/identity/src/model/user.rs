@@ -28,6 +28,8 @@ pub struct User {
     pub plan: Plan,
     /// True if the user may use the service at all.
     pub is_active: bool,
+    /// The hour of the last request of the user that succeeded.
+    pub last_seen_at: Option<OffsetDateTime>,
     /// When the user was first seen.
     pub created_at: OffsetDateTime,
     /// When the row was last changed.
@@ -70,6 +72,28 @@ impl NewUser {
     pub(crate) fn email_vouched(&self) -> bool {
         self.email_voucher.vouches_for(&self.email)
     }
+}
+
+/// A change of a user; what is `None` stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserChange {
+    /// Display name.
+    pub name: Option<String>,
+    /// An address that an administrator vouches for.
+    pub email: Option<String>,
+    /// The role, decided about this user alone.
+    pub role: Option<Role>,
+    /// Permission to use the service.
+    pub activity: Option<Activity>,
+}
+
+/// A user before and after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserChanged {
+    /// As they were.
+    pub before: User,
+    /// As they are.
+    pub after: User,
 }
 
 /// The user that is there after a sign-up.

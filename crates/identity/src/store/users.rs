@@ -2,14 +2,14 @@
 
 use diesel::{
     OptionalExtension,
-    sql_types::{Array, Bool, Text, Timestamptz},
+    sql_types::{Array, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
 use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
-use crate::model::{Activity, NewUser, Plan, Role, User, fold};
+use crate::model::{Activity, NewUser, Plan, Role, User, UserChange, fold};
 
 /// The unique index of addresses that are vouched for.
 const VOUCHED_EMAIL_KEY: &str = "users_vouched_email_key";
@@ -160,8 +160,104 @@ pub(crate) async fn set_active(
     .optional()?)
 }
 
+/// The user, locked until the end of the transaction.
+pub(crate) async fn lock(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "SELECT {} FROM identity.users WHERE user_id = $1 FOR NO KEY UPDATE",
+        User::list("users")
+    )))
+    .bind::<Text, _>(user.as_str())
+    .get_result(conn)
+    .await
+    .optional()?)
+}
+
+/// Writes what a change leaves of a locked user; one who stays as they are keeps `updated_at`.
+pub(crate) async fn change(
+    conn: &mut AsyncPgConnection,
+    now: OffsetDateTime,
+    before: &User,
+    change: &UserChange,
+) -> Result<User, DbError> {
+    let name = change.name.as_deref().or(before.name.as_deref());
+    let email = change.email.as_deref().or(before.email.as_deref());
+    let email_vouched = change.email.is_some() || before.email_vouched;
+    let role = change.role.unwrap_or(before.role);
+    let is_active = change.activity.map_or(before.is_active, |activity| activity == Activity::Active);
+    let is_same = name == before.name.as_deref()
+        && email == before.email.as_deref()
+        && (email_vouched, role, is_active) == (before.email_vouched, before.role, before.is_active);
+    let updated = pg::sql(pg::once!(format!(
+        "UPDATE identity.users SET name = $2, email = $3, email_vouched = $5, role = $6, is_active = $7,
+             email_folded = CASE WHEN $8 THEN $4 ELSE email_folded END,
+             role_source = CASE WHEN $9 THEN 'promotion' ELSE role_source END,
+             updated_at = CASE WHEN $10 THEN updated_at ELSE greatest($11, created_at) END
+         WHERE user_id = $1 RETURNING {}",
+        User::list("users")
+    )))
+    .bind::<Text, _>(before.user_id.as_str())
+    .bind::<Nullable<Text>, _>(name)
+    .bind::<Nullable<Text>, _>(email)
+    .bind::<Nullable<Text>, _>(change.email.as_deref().map(fold))
+    .bind::<Bool, _>(email_vouched)
+    .bind::<Text, _>(role.as_str())
+    .bind::<Bool, _>(is_active)
+    .bind::<Bool, _>(change.email.is_some())
+    .bind::<Bool, _>(change.role.is_some())
+    .bind::<Bool, _>(is_same)
+    .bind::<Timestamptz, _>(now)
+    .get_result(conn)
+    .await
+    .map_err(DbError::from);
+    match updated {
+        Err(DbError::Constraint { constraint, .. }) if constraint == VOUCHED_EMAIL_KEY => {
+            Err(DbError::overtaken())
+        }
+        updated => updated,
+    }
+}
+
+/// Ends the logins of a user.
+pub(crate) async fn end_logins(
+    conn: &mut AsyncPgConnection,
+    now: OffsetDateTime,
+    user: &UserId,
+) -> Result<(), DbError> {
+    pg::sql(
+        "UPDATE identity.logins SET ended_at = greatest($2, created_at) WHERE user_id = $1 AND ended_at IS NULL",
+    )
+    .bind::<Text, _>(user.as_str())
+    .bind::<Timestamptz, _>(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes the hour of the last request of users; those whose row another transaction has locked are passed over.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be written.
+pub async fn note_seen(
+    conn: &mut AsyncPgConnection,
+    hour: OffsetDateTime,
+    users: &[UserId],
+) -> Result<(), DbError> {
+    pg::sql(
+        "UPDATE identity.users SET last_seen_at = $2 WHERE user_id IN ( \
+           SELECT user_id FROM identity.users WHERE user_id = ANY($1) AND coalesce(last_seen_at < $2, true) \
+           ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED)",
+    )
+    .bind::<Array<Text>, _>(texts(users))
+    .bind::<Timestamptz, _>(hour)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pg::read_columns! {
-    User: { id, user_id, email, email_vouched, name, role, plan, is_active, created_at, updated_at }
+    User: {
+        id, user_id, email, email_vouched, name, role, plan, is_active, last_seen_at, created_at, updated_at
+    }
 }
 
 struct SpanRow {

@@ -116,6 +116,8 @@ async fn filters_and_cursors_lead_through_all_events() {
         );
         app.post(&path).service().expect(200).await;
     }
+    // The first token has expired.
+    let admin = TestUser { token: app.token("auth0|root"), ..admin };
     app.post("credits/grants").by(&admin).json(json!({"amount": 1})).expect(200).await;
     let count = async |query: &str| listed(&app, query).await.len();
     assert_eq!(count("").await, 6);
