@@ -77,7 +77,9 @@ fn row(about: &About) -> String {
         Secrecy::PasswordHidden => " (its password is secret)",
         Secrecy::Shown => "",
     };
-    format!("| {} | {default} | {}{secret} |", about.name, about.meaning)
+    // In a table, a bar ends the cell, in code as well.
+    let meaning = about.meaning.replace('|', "\\|");
+    format!("| {} | {default} | {meaning}{secret} |", about.name)
 }
 
 fn push(text: &mut String, what: std::fmt::Arguments<'_>) {

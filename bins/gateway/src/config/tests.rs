@@ -319,7 +319,7 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
         .chain([("REDIS_URL", "rediss://app:hunter2@redis.example.com/2".to_owned())])
         .chain([("ENVIRONMENT", "production".to_owned())])
         .collect();
-    assert_eq!(secrets.len(), 9);
+    assert_eq!(secrets.len(), 10);
     let pairs: Vec<_> = secrets.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let loaded = read(&pairs).unwrap();
     for secret in ["hunter2", "MC4CAQAw"] {
@@ -388,7 +388,7 @@ fn the_document_names_every_variable() {
         assert!(text.contains(name), "{name}");
     }
     for line in text.lines().filter(|line| line.starts_with('|')) {
-        let columns = line.matches('|').count();
+        let columns = line.replace("\\|", "").matches('|').count();
         assert!(columns == 3 || columns == 4, "{line}");
     }
 }
