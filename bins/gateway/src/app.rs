@@ -168,7 +168,6 @@ impl App {
         jobs.push(last_use::job(&background, &uses));
         let jobs = JobRunner::start(jobs, &clock);
         let settings = settings(&config);
-        let traffic = traffic(&settings).map_err(StartError::Thread)?;
         Ok(Self {
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),
@@ -184,7 +183,7 @@ impl App {
             statuses,
             readiness,
             read_slots: ReadSlots::default(),
-            traffic,
+            traffic: traffic(&settings).map_err(StartError::Thread)?,
             settings,
             zones: OnceCell::new(),
             hot,

@@ -56,14 +56,7 @@ pub async fn admit<S: Service>(
     };
     let caller = match authenticated {
         Ok(caller) => caller,
-        Err(error) => {
-            metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
-            if error.status() == 401 {
-                let address = client_address(request, &app.settings().trusted_proxies);
-                count(app, request, Counted::Anonymous(address), counted).await?;
-            }
-            return Err(error);
-        }
+        Err(error) => return Err(unauthenticated(app, request, error, counted).await),
     };
     if let Some(by) = counted_by(app, &caller) {
         count(app, request, by, counted).await?;
@@ -76,7 +69,29 @@ pub async fn admit<S: Service>(
             _ => Err(ApiError::insufficient_scope("service")),
         };
     }
-    app.authorize(route.access, caller, request).await
+    match app.authorize(route.access, caller, request).await {
+        // Well made, and revoked.
+        Err(error) if error.status() == 401 => Err(unauthenticated(app, request, error, counted).await),
+        authorized => authorized,
+    }
+}
+
+/// The answer to a credential that is missing or not valid: the error, or 429 once its address has used up its budget.
+async fn unauthenticated<S: Service>(
+    app: &S,
+    request: &HttpRequest,
+    error: ApiError,
+    counted: &Cell<Option<Level>>,
+) -> ApiError {
+    metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
+    if error.status() != 401 {
+        return error;
+    }
+    let address = client_address(request, &app.settings().trusted_proxies);
+    match count(app, request, Counted::Anonymous(address), counted).await {
+        Ok(()) => error,
+        Err(exhausted) => exhausted,
+    }
 }
 
 /// Counts a request. One whose head was judged before, and so counted, is not counted again.

@@ -65,6 +65,8 @@ impl Service {
             .envs([("DATABASE_URL", server.url().as_str()), ("PORT", "0"), ("LOG_FORMAT", "json")])
             .envs([("SUPABASE_JWT_SECRET", SECRET), ("USER_SERVICE_API_KEY", KEY)])
             .env("INITIAL_CREDITS", "100000000")
+            // Requests are counted, and none is refused.
+            .envs([("RATE_LIMIT_USER", "1000000"), ("RATE_LIMIT_USER_BURST", "1000000")])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -104,6 +104,25 @@ async fn requests_without_a_valid_credential_are_counted_by_address() {
     app.get(BALANCE).expect(429).await;
 }
 
+/// A revoked key is as invalid as any other text, though it was made here.
+#[tokio::test]
+async fn a_revoked_key_costs_the_budget_of_its_address() {
+    let variables = [ON, ("RATE_LIMIT_ANONYMOUS", "1"), ("RATE_LIMIT_ANONYMOUS_BURST", "3")];
+    let (app, _user) = TestApp::with_user(&variables).await;
+    let body = json!({"name": "a", "scopes": ["service"], "rate_limit_per_second": 5});
+    let key = app.post("/api/v1/api-keys").service().json(body).data().await;
+    let balance = || app.get(BALANCE).token(key["key"].text());
+    let valid = balance().expect(200).await;
+    assert_eq!(valid.header("ratelimit-policy"), "\"service\";q=10;w=2");
+    assert_eq!(valid.header("ratelimit"), "\"service\";r=9;t=1");
+    app.delete(&format!("/api/v1/api-keys/{}", key["key_id"].text())).service().expect(200).await;
+    for left in ["r=2", "r=1", "r=0"] {
+        let refused = balance().refused(401, "AuthenticationException").await;
+        assert!(refused.header("ratelimit").starts_with(&format!("\"anonymous\";{left};")), "{refused:?}");
+    }
+    assert_limited(&balance().await, "anonymous", (3, 3), 1);
+}
+
 #[tokio::test]
 async fn probes_and_metrics_are_never_limited() {
     let variables = [ON, ("RATE_LIMIT_ANONYMOUS", "1"), ("RATE_LIMIT_ANONYMOUS_BURST", "1")];
