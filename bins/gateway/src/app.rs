@@ -139,9 +139,8 @@ impl App {
         let development_secret = own_tokens::development_secret(&config, &pool, &*clock).await?;
         let sealer = own_tokens::sealer(&config, development_secret.as_ref())?;
         let own_tokens = own_tokens::start(&config, sealer.clone(), &pool, &*clock).await?;
-        let mut issuers = config.auth.issuers(development_secret.as_ref());
-        issuers.extend(own_tokens.is_some().then(|| own_tokens::issuer(&config, &pool, &clock)));
-        let verifier = verifier(issuers, &clock)?;
+        let own_issuer = own_tokens.is_some().then(|| own_tokens::issuer(&config, &pool, &clock));
+        let verifier = verifier(&config, development_secret.as_ref(), own_issuer, &clock)?;
         let commit_thread = CommitThread::start().map_err(StartError::Thread)?;
         let home = commit_thread.handle();
         let connections = Connections::new(config.database.pool_size);
@@ -233,7 +232,13 @@ impl App {
     }
 }
 
-fn verifier(issuers: Vec<Issuer>, clock: &Arc<dyn Clock>) -> Result<Verifier, StartError> {
+fn verifier(
+    config: &Config,
+    development_secret: Option<&SecretString>,
+    own_issuer: Option<Issuer>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Verifier, StartError> {
+    let issuers = config.auth.issuers(development_secret).into_iter().chain(own_issuer).collect();
     Verifier::start(issuers, JwksTiming::default(), Arc::clone(clock), &Handle::current())
         .map_err(StartError::Tokens)
 }

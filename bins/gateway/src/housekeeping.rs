@@ -17,11 +17,11 @@ pub fn jobs(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Vec<Job> {
     let mut jobs = Vec::from(usage_upkeep::jobs(pool, clock));
     jobs.extend([
         administrators::job(pool, clock, &config.auth.admin_user_ids),
-        own_tokens::job(pool, clock),
         sweeper::job(pool, clock, config.credits.defaults),
         pruning::job(pool, clock, config.limits.idempotency_kept),
         audit_pruning::job(pool, clock, config.limits.audit_kept),
     ]);
+    jobs.extend(own_tokens::jobs(pool, clock));
     jobs.extend(config.usage.anomalies.map(|rule| usage_anomalies::job(pool, clock, rule)));
     let every = config.credits.verify_every;
     if !every.is_zero() {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use flows::jobs::{Job, Next};
 use identity::{
-    Issuer, OwnTokens,
+    Issuer, OwnTokens, Validity, logins,
     seal::{SealError, Sealer, SecretKey},
     signing_keys,
 };
@@ -52,8 +52,9 @@ pub fn sealer(
 /// Signs the tokens of this configuration.
 #[must_use]
 pub fn signing(config: &Config, sealer: Arc<Sealer>) -> OwnTokens {
-    let ttl = time::Duration::try_from(config.tokens.access_ttl).unwrap_or(time::Duration::HOUR);
-    OwnTokens::new(sealer, &config.public_url(), ttl)
+    let rules = &config.tokens;
+    let validity = Validity { access: rules.access_ttl, refresh: rules.refresh_ttl };
+    OwnTokens::new(sealer, &config.public_url(), validity)
 }
 
 /// Makes sure that a key signs, and that this process can open it; without a sealer there are no tokens.
@@ -87,9 +88,25 @@ pub fn issuer(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Issuer {
     Issuer::own(config.public_url(), pool.clone(), Arc::clone(clock))
 }
 
-/// The job that deletes keys whose last token has expired.
+/// Most logins of one commit.
+const LOGINS_MAX: usize = 1_000;
+
+/// The jobs that delete keys whose last token has expired, and logins that are over.
 #[must_use]
-pub fn job(pool: &Pool, clock: &Arc<dyn Clock>) -> Job {
+pub fn jobs(pool: &Pool, clock: &Arc<dyn Clock>) -> [Job; 2] {
+    [keys_job(pool, clock), logins_job(pool, clock)]
+}
+
+fn logins_job(pool: &Pool, clock: &Arc<dyn Clock>) -> Job {
+    Job::new("prune_logins", PRUNE_EVERY, (pool.clone(), Arc::clone(clock)), |(pool, clock)| {
+        Box::pin(async {
+            let deleted = Tx::run(pool, async |tx| logins::prune(tx, &**clock, LOGINS_MAX).await).await?;
+            Ok(if deleted < LOGINS_MAX { Next::Later } else { Next::AtOnce })
+        })
+    })
+}
+
+fn keys_job(pool: &Pool, clock: &Arc<dyn Clock>) -> Job {
     Job::new("prune_signing_keys", PRUNE_EVERY, (pool.clone(), Arc::clone(clock)), |(pool, clock)| {
         Box::pin(async {
             let deleted = Tx::run(pool, async |tx| signing_keys::prune(tx, &**clock).await).await?;

@@ -4,8 +4,11 @@ use gateway::http::route::{Access, Route};
 use identity::Activity;
 use web::AccessRule as _;
 
-use crate::examples;
 use crate::prelude::*;
+use crate::{
+    examples,
+    own_logins::{self, log_in},
+};
 
 mod hostile_tokens;
 mod identities;
@@ -39,6 +42,15 @@ fn ok(route: &Route, reply: &TestReply) {
     assert_eq!(reply.status, 200, "{}: {}", name(route), reply.text);
 }
 
+/// Services, and administrators with tokens of others, have no login here.
+#[track_caller]
+fn ok_for_staff(route: &Route, reply: &TestReply) {
+    match route.access {
+        Access::OwnLogin => refused(route, reply, 403, "PermissionDeniedException"),
+        _ => ok(route, reply),
+    }
+}
+
 #[tokio::test]
 async fn without_a_credential_every_closed_route_is_401() {
     let (app, user) = TestApp::with_user(&[]).await;
@@ -46,7 +58,7 @@ async fn without_a_credential_every_closed_route_is_401() {
         for (header, value) in
             [("X-None", "x"), ("Authorization", "Basic dXNlcjpwYXNz"), ("Authorization", "Bearer ")]
         {
-            let request = examples::request(&app, route, &user).await;
+            let request = examples::request(&app, route, &user).await.header("Accept-Language", "en");
             let reply = request.header(header, value).await;
             assert_eq!(reply.status, 401, "{} with {value:?}: {}", name(route), reply.text);
             assert_eq!(reply.error_code(), "AuthenticationException");
@@ -62,7 +74,7 @@ async fn no_bad_token_opens_any_route() {
     let things = examples::Things::session(examples::session_of(&app, &user).await);
     for route in authenticated() {
         for (what, token) in tokens::bad_tokens("auth0|a", app.clock().now()) {
-            let request = examples::request_on(&app, route, &user, &things);
+            let request = examples::request_on(&app, route, &user, &things).header("Accept-Language", "en");
             let reply = request.token(&token).await;
             assert_eq!(reply.status, 401, "{} with a token {what}: {}", name(route), reply.text);
             assert_eq!(reply.json()["detail"], "Could not validate credentials");
@@ -136,6 +148,7 @@ async fn a_user_never_touches_what_belongs_to_another() {
             | Access::OwnThings
             | Access::Newcomer
             | Access::Staff
+            | Access::OwnLogin
             | Access::Admin => {
                 refused(route, &reply, 403, "PermissionDeniedException");
             }
@@ -175,7 +188,7 @@ async fn services_act_for_anyone() {
     for route in authenticated() {
         let request = examples::request(&app, route, &user).await.service();
         let reply = named(route, request).await;
-        ok(route, &reply);
+        ok_for_staff(route, &reply);
     }
     let unnamed = app.get("/api/v1/users/me").service().expect(422).await;
     assert_eq!(unnamed.json()["detail"][0]["loc"], serde_json::json!(["header", "x-user-id"]));
@@ -190,7 +203,7 @@ async fn administrators_act_for_anyone() {
     let (admin, user) = (app.user("auth0|root").await, app.user("auth0|a").await);
     for route in authenticated() {
         let reply = call(&app, route, &user, &admin.token).await;
-        ok(route, &reply);
+        ok_for_staff(route, &reply);
     }
 }
 
@@ -201,7 +214,9 @@ async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
     let stranger = TestUser { id: testkit::user("auth0|new"), token: token.clone() };
     let things = examples::Things::session(examples::session_of(&app, &user).await);
     let is_for_users = |access: Access| {
-        !matches!(access, Access::Newcomer | Access::StaffForPathUser | Access::Staff | Access::Admin)
+        let others =
+            [Access::Newcomer, Access::StaffForPathUser, Access::Staff, Access::Admin, Access::OwnLogin];
+        !others.contains(&access)
     };
     for route in authenticated().filter(|route| is_for_users(route.access)) {
         let reply = examples::request_on(&app, route, &stranger, &things).token(&token).await;
@@ -231,6 +246,44 @@ async fn a_deactivated_user_is_403_everywhere() {
     assert_eq!(app.balance().await, 1_000.0);
 }
 
+/// A token of this service opens what another token of the user does, until its login ends.
+#[tokio::test]
+async fn a_token_of_this_service_opens_routes_until_its_login_ends() {
+    let app = TestApp::start().await;
+    let staff = [Access::StaffForPathUser, Access::Staff, Access::Admin];
+    for route in authenticated() {
+        let login = log_in(&app, "email|a").await;
+        let things = examples::request(&app, route, &login.user).await;
+        let reply = things.by(&login.user).await;
+        if staff.contains(&route.access) {
+            refused(route, &reply, 403, "PermissionDeniedException");
+        } else {
+            ok(route, &reply);
+        }
+        if route.access != Access::OwnLogin {
+            app.post("/api/auth/logout").by(&login.user).ok().await;
+        }
+        let request = examples::request(&app, route, &own_logins::open(&app, "email|a").await.user).await;
+        refused(route, &request.token(&login.user.token).await, 401, "AuthenticationException");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_this_service_of_a_disabled_user_is_403_also_after_the_logout() {
+    let app = TestApp::start().await;
+    let logins = [log_in(&app, "email|a").await, own_logins::open(&app, "email|a").await];
+    app.post("/api/auth/logout").by(&logins[0].user).ok().await;
+    let things = examples::Things::session(examples::session_of(&app, &logins[1].user).await);
+    let clock = app.clock().clone();
+    set_active(&app, &clock, &logins[1].user, Activity::Deactivated).await;
+    for route in authenticated() {
+        for login in &logins {
+            let reply = examples::request_on(&app, route, &login.user, &things).by(&login.user).await;
+            refused(route, &reply, 403, "AccountDisabledException");
+        }
+    }
+}
+
 #[tokio::test]
 async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() {
     let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root")]).await;
@@ -245,7 +298,7 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
             let request = examples::request(&app, route, &user).await.token(credential);
             set_active(&app, &clock, &user, Activity::Deactivated).await;
             let reply = named(route, request).await;
-            ok(route, &reply);
+            ok_for_staff(route, &reply);
             match route.operation {
                 "record_usage_batch" => {
                     let first = &reply.json()["data"]["results"][0];

@@ -3,7 +3,7 @@
 use gateway::http::{openapi_json, route::Route, routes::table};
 use serde_json::Map;
 
-use crate::prelude::*;
+use crate::{own_logins, prelude::*};
 
 /// The documentation of a route.
 pub fn operation(route: &Route) -> Value {
@@ -73,6 +73,9 @@ pub async fn request(app: &TestApp, route: &Route, owner: &TestUser) -> TestRequ
     if route.path.contains("{key_id}") {
         things.key_id = api_key(app, "read").await.0;
     }
+    if route.operation == "refresh_tokens" {
+        things.refresh_token = own_logins::open(app, owner.id.as_str()).await.refresh_token;
+    }
     if route.operation == "refund_charge" {
         things.transaction_id = charge_of(app, owner).await;
     }
@@ -87,6 +90,7 @@ pub struct Things {
     pub transaction_id: String,
     pub record_id: i64,
     pub key_id: String,
+    pub refresh_token: String,
 }
 
 impl Things {
@@ -111,6 +115,9 @@ pub fn request_on(app: &TestApp, route: &Route, owner: &TestUser, things: &Thing
     let mut body = named(body, owner);
     if !things.transaction_id.is_empty() {
         body["transaction_id"] = json!(things.transaction_id);
+    }
+    if !things.refresh_token.is_empty() {
+        body["refresh_token"] = json!(things.refresh_token);
     }
     let query: Vec<String> = operation["parameters"]
         .as_array()

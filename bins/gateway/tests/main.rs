@@ -11,6 +11,7 @@ mod examples;
 mod generated;
 mod issuers;
 mod openapi;
+mod own_logins;
 mod prelude;
 mod process;
 mod protocol;

@@ -11,6 +11,7 @@ mod ledger_cool;
 mod ledger_verify;
 mod lost_database;
 mod measurements;
+mod own_tokens;
 mod poolers;
 mod receivers;
 mod shared_limits;

@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod error;
 pub mod identities;
+pub mod logins;
 pub mod model;
 pub mod passwords;
 pub mod seal;
@@ -23,7 +24,7 @@ pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, Passw
 pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{
     Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, OWN_PREFIXES, OwnTokens, Provider,
-    SubjectKind, TokenError, VerifiedToken, Verifier, dev_token, development_secret,
+    SubjectKind, TokenError, Validity, VerifiedToken, Verifier, dev_token, development_secret,
 };
 
 /// The schema of this crate: `identity`.

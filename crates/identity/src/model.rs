@@ -3,12 +3,14 @@
 pub(crate) mod api_key;
 pub(crate) mod audit_event;
 mod email;
+mod login;
 mod plan;
 mod role;
 mod user;
 
 pub use email::EmailVoucher;
 pub(crate) use email::fold;
+pub use login::Which;
 pub use plan::Plan;
 pub use role::{Role, RoleChanges};
 pub use user::{

@@ -54,6 +54,9 @@ pub enum SealError {
     Failed,
 }
 
+/// A secret of 32 bytes.
+pub type Derived = Zeroizing<[u8; SECRET_KEY_BYTES]>;
+
 /// Seals and opens secrets. Shared by all threads.
 pub struct Sealer {
     current: Key,
@@ -63,6 +66,7 @@ pub struct Sealer {
 struct Key {
     id: [u8; KEY_ID_BYTES],
     key: RandomizedNonceKey,
+    deriving: hmac::Key,
 }
 
 impl SecretKey {
@@ -110,7 +114,7 @@ impl Sealer {
     /// # Errors
     /// [`SealError::Failed`] if the system gives no random bytes.
     pub fn seal(&self, purpose: &'static str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        let Key { id, key } = &self.current;
+        let Key { id, key, .. } = &self.current;
         let mut text = plain.to_vec();
         let nonce = key.seal_in_place_append_tag(associated(purpose, id), &mut text)?;
         Ok([id.as_slice(), nonce.as_ref(), &text].concat())
@@ -132,11 +136,14 @@ impl Sealer {
         Ok(text)
     }
 
-    /// Returns true if a value was sealed with the current key, so that it need not be sealed anew before the previous one is
-    /// given up.
-    #[must_use]
-    pub fn is_current(&self, sealed: &[u8]) -> bool {
-        sealed.starts_with(&self.current.id)
+    /// Secrets that follow from data and from each key, that of the current key first. Without the key nobody finds them.
+    pub fn derive<'a>(
+        &'a self,
+        purpose: &'static str,
+        data: &[u8],
+    ) -> impl Iterator<Item = Derived> + use<'a> {
+        let message = Zeroizing::new([purpose.as_bytes(), &[0], data].concat());
+        self.keys().map(move |key| Zeroizing::new(first_bytes(hmac::sign(&key.deriving, &message).as_ref())))
     }
 
     fn keys(&self) -> impl Iterator<Item = &Key> {
@@ -154,7 +161,12 @@ impl Key {
     fn new(key: &SecretKey) -> Result<Self, SealError> {
         let namer = hmac::Key::new(hmac::HMAC_SHA256, key.bytes());
         let id = first_bytes(hmac::sign(&namer, b"id of a key that seals secrets").as_ref());
-        Ok(Self { id, key: RandomizedNonceKey::new(&AES_256_GCM_SIV, key.bytes())? })
+        let deriving = hmac::sign(&namer, b"key that derives secrets");
+        Ok(Self {
+            id,
+            key: RandomizedNonceKey::new(&AES_256_GCM_SIV, key.bytes())?,
+            deriving: hmac::Key::new(hmac::HMAC_SHA256, deriving.as_ref()),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod audit_events;
 pub(crate) mod audits;
 pub(crate) mod development_secret;
 pub(crate) mod identities;
+pub(crate) mod logins;
 pub(crate) mod roles;
 pub(crate) mod signing_keys;
 pub(crate) mod statuses;

@@ -25,5 +25,5 @@ pub use error::TokenError;
 pub use issuer::{Issuer, IssuerError, Provider};
 pub use issuer_ids::{IssuerIds, KnownOwner, OWN_PREFIXES};
 pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, JwksTiming};
-pub use own_tokens::OwnTokens;
+pub use own_tokens::{OwnTokens, Validity};
 pub use verifier::Verifier;

@@ -7,6 +7,7 @@ mod api_keys;
 mod audit;
 mod identities;
 mod key_server;
+mod logins;
 mod minting;
 mod roles;
 mod seal;

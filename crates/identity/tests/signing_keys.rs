@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
 use identity::{
-    OwnTokens,
+    OwnTokens, Validity,
     seal::{Sealer, SecretKey},
     signing_keys::{self, Rotated, SigningKey, Start},
 };
@@ -24,7 +24,11 @@ pub fn secret_key(byte: u8) -> SecretKey {
 /// Tokens of a service that seals with this key.
 pub fn tokens(key: u8) -> OwnTokens {
     let sealer = Sealer::new(&secret_key(key), &[]).unwrap();
-    OwnTokens::new(Arc::new(sealer), "https://users.example.com", TTL)
+    OwnTokens::new(Arc::new(sealer), "https://users.example.com", validity(TTL))
+}
+
+fn validity(access: Duration) -> Validity {
+    Validity { access, refresh: Duration::days(30) }
 }
 
 pub async fn prepare(db: &TestDb, clock: &ManualClock, tokens: &OwnTokens) -> Result<(), DbError> {
@@ -175,7 +179,7 @@ async fn the_longest_validity_of_any_process_counts() {
     prepare(&db, &clock, &tokens(1)).await.unwrap();
     let long = {
         let sealer = Sealer::new(&secret_key(1), &[]).unwrap();
-        OwnTokens::new(Arc::new(sealer), "https://users.example.com", TTL * 24)
+        OwnTokens::new(Arc::new(sealer), "https://users.example.com", validity(TTL * 24))
     };
     prepare(&db, &clock, &long).await.unwrap();
     rotate(&db, &clock, Start::AtOnce).await;
@@ -196,7 +200,7 @@ async fn another_secrets_key_is_named_and_a_previous_one_opens() {
     assert!(told.contains("SECRETS_KEY") && !told.contains('\n'), "{told}");
 
     let sealer = Sealer::new(&secret_key(2), &[secret_key(1)]).unwrap();
-    let both = OwnTokens::new(Arc::new(sealer), "https://users.example.com", TTL);
+    let both = OwnTokens::new(Arc::new(sealer), "https://users.example.com", validity(TTL));
     prepare(&db, &clock, &both).await.unwrap();
     let rotate = async |tx: &mut Tx| signing_keys::rotate(tx, &clock, both.keyring(), Start::AtOnce).await;
     Tx::run(db.pool(), rotate).await.unwrap();

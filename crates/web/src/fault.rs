@@ -41,13 +41,15 @@ pub struct Problem {
     pub kind: &'static str,
     /// Sentence about it.
     pub msg: String,
+    /// The value is not repeated in the answer.
+    pub hides_value: bool,
 }
 
 impl Problem {
     /// A problem of this type.
     #[must_use]
     pub fn new(kind: &'static str, msg: impl Into<String>) -> Self {
-        Self { kind, msg: msg.into() }
+        Self { kind, msg: msg.into(), hides_value: false }
     }
 
     /// The value has the right type but not the right meaning.
@@ -72,6 +74,7 @@ impl Fault {
     /// A problem with one field; `input` is the echo of its value (see `echo`).
     #[must_use]
     pub fn field(source: &str, field: &str, problem: Problem, input: Option<Json>) -> Self {
+        let input = input.filter(|_| !problem.hides_value);
         Self { kind: problem.kind, loc: vec![source.into(), field.into()], msg: problem.msg, input }
     }
 

@@ -28,7 +28,7 @@ pub fn refuse<S: Service>(
         user_id: user_id.as_ref(),
         request_id: &RequestId::from_request(request),
         language,
-        detail_language: app.detail_language(operation, language),
+        detail_language: app.detail_language(request.path(), language),
         now: app.clock().now(),
     })
 }

@@ -109,8 +109,8 @@ pub trait Service: Send + Sync + Sized + 'static {
         Language::En
     }
 
-    /// The language of `detail` in an error of an operation, for a caller who is answered in `language`.
-    fn detail_language(&self, _operation: &str, _language: Language) -> Language {
+    /// The language of `detail` in an error on a path, for a caller who is answered in `language`.
+    fn detail_language(&self, _path: &str, _language: Language) -> Language {
         Language::En
     }
 }

@@ -130,6 +130,12 @@ pub(super) fn seconds(text: &str, min: u64, max: u64) -> Parsed<Duration> {
         .ok_or_else(|| format!("is not a number of seconds ({min} to {max})"))
 }
 
+/// As [`seconds`], for sums with instants.
+pub(super) fn signed_seconds(text: &str, min: u64, max: u64) -> Parsed<time::Duration> {
+    let span = seconds(text, min, max)?;
+    time::Duration::try_from(span).map_err(|_| "is too long".to_owned())
+}
+
 /// Whole days between two bounds, both inclusive.
 pub(super) fn days(text: &str, min: i64, max: i64) -> Parsed<time::Duration> {
     digits(text)

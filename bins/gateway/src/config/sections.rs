@@ -214,7 +214,7 @@ pub struct TokenRules {
     /// The first key that signs; afterwards the database decides.
     pub signing_key: Option<Arc<SigningKey>>,
     /// Validity of an access token.
-    pub access_ttl: Duration,
+    pub access_ttl: time::Duration,
     /// Validity of a refresh token.
     pub refresh_ttl: time::Duration,
 }

@@ -156,7 +156,7 @@ variables! {
         TOKEN_SIGNING_KEY: SigningKey = Computed("a random one"), Hidden, parse::signing_key,
             "private Ed25519 key in PKCS#8 PEM, `\\n` for line ends: the first key of own tokens. Afterwards the database \
              decides (`gateway keys rotate`)";
-        ACCESS_TOKEN_TTL_SECONDS: Duration = Value("3600"), Shown, |text| parse::seconds(text, 60, 86_400),
+        ACCESS_TOKEN_TTL_SECONDS: time::Duration = Value("3600"), Shown, |text| parse::signed_seconds(text, 60, 86_400),
             "validity of an own access token, 60 to 86400";
         REFRESH_TOKEN_TTL_DAYS: time::Duration = Value("30"), Shown, |text| parse::days(text, 1, 365),
             "validity of a refresh token, from its last renewal on, 1 to 365";

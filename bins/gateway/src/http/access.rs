@@ -177,6 +177,9 @@ pub async fn authorize(
         }
         _ => {}
     }
+    if access == Access::OwnLogin && login_id.is_none() {
+        return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
+    }
     if !is_open_to(app, access, &principal) {
         return Err(match principal {
             Principal::Key { .. } => ApiError::insufficient_scope("admin"),

@@ -121,6 +121,18 @@ pub(crate) trait AppCall {
         }
     }
 
+    /// The caller and their login, on a route for those with a token of this service.
+    ///
+    /// # Errors
+    /// 403 for others, 404 `UserNotFoundException`.
+    fn login(&self) -> Result<(UserId, Uuid), ApiError> {
+        self.known()?;
+        let caller = self.this().caller();
+        let login_id = caller.facts.token.as_ref().and_then(|token| token.login_id);
+        let user_id = caller.principal.as_ref().and_then(|principal| principal.user_id());
+        user_id.cloned().zip(login_id).ok_or_else(|| ApiError::new(&catalogue::PERMISSION_DENIED))
+    }
+
     /// The token of this user, if that is the credential of the call.
     fn token_of(&self, user_id: &UserId) -> Option<&VerifiedToken> {
         let caller = self.this().caller();

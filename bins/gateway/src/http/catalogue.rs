@@ -31,6 +31,9 @@ web::catalogue! {
     TOKEN_EXPIRED = 401 "TokenExpiredException",
         "Could not validate credentials", "认证失败",
         "The token has expired. Fetch a new one and repeat the request.", [];
+    REFRESH_TOKEN_INVALID = 401 "RefreshTokenInvalidException",
+        "The refresh token is not valid", "刷新令牌无效",
+        "The refresh token is unknown, has expired or was replaced, or its login has ended. Log in again.", [];
     INSUFFICIENT_SCOPE;
     PERMISSION_DENIED;
     ACCOUNT_DISABLED = 403 "AccountDisabledException",
@@ -86,6 +89,9 @@ web::catalogue! {
         "There are already {limit} open holds", "未结预留数量已达上限 {limit}",
         "A user may have 1,000 open holds.", ["limit"];
     INTERNAL;
+    PROVIDER_NOT_CONFIGURED = 503 "ProviderNotConfiguredException",
+        "The {provider} provider is not configured", "未配置 {provider} 服务",
+        "This installation lacks the configuration of the feature.", ["provider"];
     PROVIDER_UNAVAILABLE = 503 "ProviderUnavailableException",
         "The {provider} provider is not available", "{provider} 服务暂不可用",
         "An outside service does not answer at this moment; `Retry-After` is the time to the next attempt.", ["provider"];

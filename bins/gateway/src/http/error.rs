@@ -16,6 +16,9 @@ pub trait Errors: Sized {
     /// 404 for a user that was never ensured.
     fn user_not_found(user_id: &UserId) -> Self;
 
+    /// 503 for a feature that the configuration lacks.
+    fn not_configured(provider: &str) -> Self;
+
     /// The item that a committer did not do; with a key, what is blocked may be the first request of that key.
     fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self;
 }
@@ -42,6 +45,10 @@ impl Errors for ApiError {
 
     fn user_not_found(user_id: &UserId) -> Self {
         Self::new(&catalogue::USER_NOT_FOUND).detail("user_id", Detail::Text(user_id.to_string()))
+    }
+
+    fn not_configured(provider: &str) -> Self {
+        Self::new(&catalogue::PROVIDER_NOT_CONFIGURED).detail("provider", Detail::Text(provider.to_owned()))
     }
 
     fn of_rejected(rejected: Rejected, key: Option<&IdempotencyKey>) -> Self {

@@ -46,6 +46,8 @@ pub enum Access {
     Staff,
     /// A user for what is his own, judged by the operation; services and administrators.
     OwnThings,
+    /// A user with a token of this service, for their logins.
+    OwnLogin,
     /// Everyone with a credential, for what belongs to no user.
     AnyCaller,
     /// Administrators, for what belongs to no user.
@@ -91,6 +93,7 @@ impl AccessRule for Access {
             Self::OwnerOrAdmin => "The user in the path; administrators. To others the user does not exist.",
             Self::StaffForPathUser | Self::Staff => "Services and administrators.",
             Self::OwnThings => "The owner; services; administrators.",
+            Self::OwnLogin => "Users with a token of this service.",
             Self::AnyCaller => "Any user; services; administrators.",
             Self::Admin => "Administrators.",
         }
@@ -114,6 +117,7 @@ impl AccessRule for Access {
             | Self::OwnerOrAdmin
             | Self::StaffForPathUser
             | Self::OwnThings
+            | Self::OwnLogin
             | Self::AnyCaller => OF_USER,
         }
     }

@@ -11,6 +11,9 @@ mod audit_events {
 }
 mod auth {
     pub mod dev_token;
+    pub mod logout;
+    pub mod refresh;
+    pub mod tokens;
 }
 mod credits {
     pub mod account;
@@ -197,6 +200,10 @@ routes! {
         "list_audit_events", Admin, Ignored, Extension;
     GET "/api/v1/subscriptions/plans" => subscriptions::plans::handle,
         "list_plans", Anyone, Ignored, Documented;
+    POST "/api/auth/refresh" => auth::refresh::handle,
+        "refresh_tokens", Anyone, Json, Extension;
+    POST "/api/auth/logout" => auth::logout::handle,
+        "log_out", OwnLogin, Json, Extension;
     POST "/auth/dev-token" => auth::dev_token::handle,
         "create_dev_token", Development, Ignored, Documented;
     GET "/health" => system::health::handle,

@@ -91,11 +91,15 @@ impl Service for App {
     }
 
     fn default_language(&self, path: &str) -> Language {
-        let is_chat = path.starts_with("/api/") && !path.starts_with("/api/v1/");
-        if is_chat { Language::Zh } else { self.config.app.default_language }
+        if is_chat(path) { Language::Zh } else { self.config.app.default_language }
     }
 
-    fn detail_language(&self, operation: &str, language: Language) -> Language {
-        if operation.starts_with("chat_") { language } else { Language::En }
+    fn detail_language(&self, path: &str, language: Language) -> Language {
+        if is_chat(path) { language } else { Language::En }
     }
+}
+
+/// The routes of the chat backend, which speak Chinese by default, `detail` included (HTTP contract 1.7).
+fn is_chat(path: &str) -> bool {
+    path.starts_with("/api/") && !path.starts_with("/api/v1/")
 }

@@ -28,7 +28,17 @@ pub fn bad_tokens(sub: &str, now: OffsetDateTime) -> Vec<(&'static str, String)>
         let header = URL_SAFE_NO_PAD.encode(json!({"alg": alg, "typ": "JWT"}).to_string());
         format!("{header}.{}.", URL_SAFE_NO_PAD.encode(good.to_string()))
     };
+    let own = json!({
+        "iss": "http://127.0.0.1:8100", "aud": "user-service", "sub": sub, "sid": uuid::Uuid::nil(),
+        "iat": now, "exp": now + 3_600,
+    });
+    let own_unsigned = {
+        let header = URL_SAFE_NO_PAD.encode(json!({"alg": "none", "typ": "JWT"}).to_string());
+        format!("{header}.{}.", URL_SAFE_NO_PAD.encode(own.to_string()))
+    };
     vec![
+        ("of this service without a signature", own_unsigned),
+        ("of this service signed by a secret", signed(&own, testkit::TOKEN_SECRET, Algorithm::HS256)),
         ("that is no token", "nonsense".to_owned()),
         ("that has two parts", head.to_owned()),
         ("without a signature", format!("{head}.")),

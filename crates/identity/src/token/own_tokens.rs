@@ -22,26 +22,40 @@ use crate::{
 pub struct OwnTokens {
     sealer: Arc<Sealer>,
     issuer: Arc<str>,
-    ttl: Duration,
+    validity: Validity,
+}
+
+/// Times for which tokens are valid, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// Of an access token.
+    pub access: Duration,
+    /// Of a refresh token that nobody uses.
+    pub refresh: Duration,
 }
 
 impl OwnTokens {
-    /// Tokens of this issuer (`PUBLIC_URL`), valid for `ttl` (whole seconds).
+    /// Tokens of this issuer (`PUBLIC_URL`).
     #[must_use]
-    pub fn new(sealer: Arc<Sealer>, issuer: &str, ttl: Duration) -> Self {
-        Self { sealer, issuer: issuer.into(), ttl }
+    pub fn new(sealer: Arc<Sealer>, issuer: &str, validity: Validity) -> Self {
+        Self { sealer, issuer: issuer.into(), validity }
     }
 
-    /// Validity of an access token.
+    /// Validity of the tokens.
     #[must_use]
-    pub fn ttl(&self) -> Duration {
-        self.ttl
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Derives the secrets of logins.
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.sealer
     }
 
     /// What the keys of these tokens are made with.
     #[must_use]
     pub fn keyring(&self) -> Keyring<'_> {
-        Keyring { sealer: &self.sealer, token_ttl: self.ttl }
+        Keyring { sealer: &self.sealer, token_ttl: self.validity.access }
     }
 
     /// An access token of a login, signed with the key that the database says signs now. `email` is an address that the user has
@@ -66,7 +80,7 @@ impl OwnTokens {
             "sub": user_id,
             "sid": login_id,
             "iat": now,
-            "exp": now.saturating_add(self.ttl.whole_seconds()),
+            "exp": now.saturating_add(self.validity.access.whole_seconds()),
         });
         if let (Some(email), Some(claims)) = (email, claims.as_object_mut()) {
             claims.insert("email".to_owned(), email.into());

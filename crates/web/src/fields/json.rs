@@ -144,7 +144,7 @@ impl Walk {
     fn fault(&self, text: &str, error: &serde_json::Error) -> Fault {
         let fault = fault(text.as_bytes(), error);
         match self.problem.take().or_else(|| beyond_a_double(error)) {
-            Some(Problem { kind, msg }) => Fault { kind, msg, ..fault },
+            Some(Problem { kind, msg, .. }) => Fault { kind, msg, ..fault },
             None => fault,
         }
     }

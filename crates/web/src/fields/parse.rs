@@ -23,6 +23,17 @@ pub fn text(min: usize, max: usize) -> impl Parse<Output = String> {
     parser(schema, move |value| read_text(value, min, max))
 }
 
+/// As [`text`], for passwords and tokens: a fault does not repeat the value (HTTP contract 1.6).
+pub fn secret(min: usize, max: usize) -> impl Parse<Output = String> {
+    let schema = move || {
+        let mut schema = text(min, max).schema();
+        schema["format"] = "password".into();
+        schema
+    };
+    let hidden = |problem: Problem| Problem { hides_value: true, ..problem };
+    parser(schema, move |value| read_text(value, min, max).map_err(hidden))
+}
+
 fn read_text(value: Value<'_>, min: usize, max: usize) -> Parsed<String> {
     let text = match value {
         Value::Text(text) => text.to_owned(),

@@ -1,0 +1,141 @@
+//! Tokens of the service on two processes: logout, reuse, and `gateway keys rotate` under load.
+
+use std::{collections::BTreeSet, path::Path};
+
+use kernel::SystemClock;
+
+use super::gateway_process::{Gateway, command, database, folder, refused, run};
+use crate::{
+    own_logins::{Login, open_on},
+    prelude::*,
+};
+
+/// Issuer of both processes.
+const PUBLIC_URL: &str = "https://users.example.com";
+const USER: &str = "email|a";
+
+/// Two gateways on one database, which goes last.
+struct Both {
+    gateways: [Gateway; 2],
+    db: TestDb,
+}
+
+impl Both {
+    async fn start() -> Self {
+        let (db, variables) = (database().await, [("PUBLIC_URL", PUBLIC_URL)]);
+        let (one, two) = tokio::join!(Gateway::on(db.url(), &variables), Gateway::on(db.url(), &variables));
+        one.ensure(USER).await;
+        Self { gateways: [one, two], db }
+    }
+
+    async fn log_in(&self) -> Login {
+        open_on(&self.db, &SystemClock, PUBLIC_URL, USER).await
+    }
+}
+
+fn balance(gateway: &Gateway, token: &str) -> TestRequest {
+    gateway.request("GET", &format!("{USER}/credits/balance")).token(token)
+}
+
+fn refresh(gateway: &Gateway, token: &str) -> TestRequest {
+    gateway.request("POST", "/api/auth/refresh").json(json!({"refresh_token": token}))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_counts_on_the_other_process_with_the_next_request() {
+    let both = Both::start().await;
+    let [one, two] = &both.gateways;
+    for all in [false, true] {
+        let login = both.log_in().await;
+        for gateway in [one, two] {
+            balance(gateway, &login.user.token).ok().await;
+        }
+        let logout = one.request("POST", "/api/auth/logout").by(&login.user).json(json!({"all": all}));
+        logout.ok().await;
+        balance(two, &login.user.token).refused(401, "AuthenticationException").await;
+        refresh(two, &login.refresh_token).refused(401, "RefreshTokenInvalidException").await;
+    }
+}
+
+/// Without `PUBLIC_URL` the issuer is where the process listens, also on a port that the system chose.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_issuer_is_the_address_of_the_process() {
+    let db = database().await;
+    let gateway = Gateway::on(db.url(), &[]).await;
+    gateway.ensure(USER).await;
+    let own = open_on(&db, &SystemClock, &gateway.url, USER).await;
+    balance(&gateway, &own.user.token).ok().await;
+    let other = open_on(&db, &SystemClock, "http://127.0.0.1:8100", USER).await;
+    balance(&gateway, &other.user.token).refused(401, "AuthenticationException").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reuse_of_an_older_token_ends_the_login_on_both() {
+    let both = Both::start().await;
+    let [one, two] = &both.gateways;
+    let login = both.log_in().await;
+    let second = refresh(one, &login.refresh_token).ok().await;
+    let third = refresh(two, second["refresh_token"].text()).ok().await;
+    // A repeat of the token before is none.
+    let again = refresh(one, second["refresh_token"].text()).ok().await;
+    assert_eq!(third["refresh_token"], again["refresh_token"]);
+    refresh(two, &login.refresh_token).refused(401, "RefreshTokenInvalidException").await;
+    for (gateway, tokens) in [(one, &third), (two, &again)] {
+        balance(gateway, tokens["access_token"].text()).refused(401, "AuthenticationException").await;
+        refresh(gateway, tokens["refresh_token"].text()).refused(401, "RefreshTokenInvalidException").await;
+    }
+}
+
+/// Runs `gateway keys rotate` and returns the name of the key.
+#[track_caller]
+fn rotate(folder: &Path, url: &str, more: &[&str]) -> String {
+    let mut command = command(folder, &[("DATABASE_URL", url), ("PUBLIC_URL", PUBLIC_URL)]);
+    let (status, out, error) = run(command.args(["keys", "rotate"]).args(more));
+    assert_eq!((status.code(), error.as_str()), (Some(0), ""), "{out}");
+    out.strip_prefix("key ").unwrap().split(' ').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_rotate_under_load_without_a_refused_token() {
+    let (both, folder) = (Both::start().await, folder());
+    let [one, two] = &both.gateways;
+    let login = both.log_in().await;
+    let (path, url) = (folder.path().to_owned(), both.db.url().to_owned());
+    let rotating = std::thread::spawn(move || {
+        let waiting = rotate(&path, &url, &[]);
+        let urgent: Vec<String> = (0..3).map(|_| rotate(&path, &url, &["--now"])).collect();
+        (waiting, urgent)
+    });
+    let (mut refresh_token, mut signed) = (login.refresh_token, BTreeSet::new());
+    let mut turn = 0;
+    let mut rounds_after = 0;
+    while rounds_after < 4 {
+        rounds_after += i32::from(rotating.is_finished());
+        // What one process signs, the other believes at once.
+        let (signer, other) = if turn % 2 == 0 { (one, two) } else { (two, one) };
+        turn += 1;
+        let tokens = refresh(signer, &refresh_token).ok().await;
+        tokens["refresh_token"].text().clone_into(&mut refresh_token);
+        let token = tokens["access_token"].text();
+        signed.insert(jsonwebtoken::decode_header(token).unwrap().kid.unwrap());
+        balance(other, token).ok().await;
+        balance(signer, token).ok().await;
+        balance(other, &login.user.token).ok().await;
+    }
+    let (waiting, urgent) = rotating.join().unwrap();
+    assert!(signed.contains(urgent.last().unwrap()), "{signed:?}");
+    assert!(!signed.contains(&waiting));
+    let published = one.request("GET", "/.well-known/jwks.json").ok().await;
+    assert_eq!(published["keys"].list().len(), 5);
+}
+
+#[test]
+fn keys_are_not_rotated_without_secrets_key() {
+    let folder = folder();
+    let variables = [
+        ("ENVIRONMENT", "production"),
+        ("SUPABASE_URL", "https://p.example.com"),
+        ("DATABASE_URL", "postgresql://u@127.0.0.1:1/none"),
+    ];
+    refused(command(folder.path(), &variables).args(["keys", "rotate"]), 1, &[]);
+}

@@ -1,0 +1,6 @@
+//! Routes of the chat backend.
+
+mod auth {
+    mod logout;
+    mod refresh;
+}

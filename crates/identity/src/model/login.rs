@@ -1,0 +1,14 @@
+//! Logins with tokens of this service.
+
+use uuid::Uuid;
+
+/// Logins of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// This one.
+    One(Uuid),
+    /// All but this one.
+    Others(Uuid),
+    /// All.
+    All,
+}

@@ -1,0 +1,1 @@
+DROP INDEX identity.logins_ended;
