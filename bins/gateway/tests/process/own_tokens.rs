@@ -129,13 +129,29 @@ async fn keys_rotate_under_load_without_a_refused_token() {
     assert_eq!(published["keys"].list().len(), 5);
 }
 
-#[test]
-fn keys_are_not_rotated_without_secrets_key() {
-    let folder = folder();
-    let variables = [
-        ("ENVIRONMENT", "production"),
-        ("SUPABASE_URL", "https://p.example.com"),
-        ("DATABASE_URL", "postgresql://u@127.0.0.1:1/none"),
-    ];
-    refused(command(folder.path(), &variables).args(["keys", "rotate"]), 1, &[]);
+const KEYS: [&str; 2] =
+    ["q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJE=", "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MHdlcnR5dWlvcGE="];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_production_need_the_secrets_key_that_sealed_them() {
+    let (db, folder) = (database().await, folder());
+    let with_key = |secrets_key: Option<&str>, arguments: &[&str]| {
+        let mut variables = vec![
+            ("ENVIRONMENT", "production"),
+            ("SUPABASE_URL", "https://p.example.com"),
+            ("USER_SERVICE_API_KEY", "2f1f0a9c2b7d4e8863a5d1c0f4b79e12"),
+            ("PUBLIC_URL", PUBLIC_URL),
+            ("DATABASE_URL", db.url()),
+        ];
+        variables.extend(secrets_key.map(|key| ("SECRETS_KEY", key)));
+        let mut command = command(folder.path(), &variables);
+        command.args(arguments);
+        command
+    };
+    refused(&mut with_key(None, &["keys", "rotate"]), 1, &["SECRETS_KEY is not set"]);
+    let (status, out, error) = run(&mut with_key(Some(KEYS[0]), &["keys", "rotate", "--now"]));
+    assert_eq!((status.code(), error.as_str()), (Some(0), ""), "{out}");
+    let log = refused(&mut with_key(Some(KEYS[1]), &["serve"]), 1, &["SECRETS_KEY_PREVIOUS"]);
+    let line = log.lines().find(|line| line.contains("SECRETS_KEY_PREVIOUS")).unwrap();
+    assert!(line.contains("sealed with another key") && !KEYS.iter().any(|key| log.contains(key)), "{log}");
 }
