@@ -47,10 +47,10 @@ pub struct LoginTokens {
     pub refresh_token: SecretString,
 }
 
-/// Opens a login of a user whose credentials were checked. `email` is the address that the user has confirmed.
+/// Opens a login of an active user whose credentials were checked. `email` is the address that the user has confirmed.
 ///
 /// # Errors
-/// [`DbError`] as for [`OwnTokens::issue`].
+/// [`DbError`] as for [`OwnTokens::issue`]; [`DbError::Contention`] for a user who was deactivated in the meantime.
 pub async fn open(
     tokens: &OwnTokens,
     conn: &mut AsyncPgConnection,

@@ -11,7 +11,7 @@ use identity::{
     users,
 };
 use kernel::{ManualClock, SeededIds, UserId};
-use pg::{Pool, Tx};
+use pg::{DbError, Pool, Tx};
 use secrecy::{ExposeSecret as _, SecretString};
 use testkit::TestDb;
 use time::Duration;
@@ -281,6 +281,23 @@ async fn whoever_ends_a_login_while_it_is_refreshed_has_the_last_word() {
     assert_eq!(ended, 1);
     assert!(!service.is_live(opened.login_id).await);
     assert!(service.refresh(&next.refresh_token).await.is_none());
+}
+
+#[tokio::test]
+async fn no_login_is_opened_beside_a_deactivation() {
+    let service = Service::start().await;
+    let mut disabling = Tx::begin(service.db.pool()).await.unwrap();
+    users::set_active(disabling.conn(), &service.clock, &service.user, Activity::Deactivated).await.unwrap();
+    logins::end(&mut disabling, &service.clock, &service.user, Which::All).await.unwrap();
+    let mut conn = service.db.connect().await;
+    let opening = logins::open(&service.tokens, &mut conn, &service.clock, &service.ids, &service.user, None);
+    let commit = async {
+        service.db.wait_for_waiting(1).await;
+        disabling.commit().await.unwrap();
+    };
+    let (opened, ()) = tokio::join!(opening, commit);
+    assert!(matches!(opened, Err(DbError::Contention(_))), "{opened:?}");
+    assert_eq!(service.db.ask("SELECT count(*) FROM identity.logins").await, 0);
 }
 
 #[tokio::test]

@@ -39,16 +39,17 @@ pub(crate) struct NewLogin<'a> {
     pub(crate) ttl: Duration,
 }
 
-/// Inserts a login.
+/// Inserts a login of an active user. Their row stays locked, so that a deactivation either comes first or ends the login.
 pub(crate) async fn insert(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
     new: &NewLogin<'_>,
 ) -> Result<(), DbError> {
-    pg::sql(
+    let rows = pg::sql(
         "INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at)
          SELECT $2, $3, $4, now, now, now + $5 * interval '1 second'
-         FROM (SELECT coalesce($1, clock_timestamp()) AS now) AS present",
+         FROM (SELECT coalesce($1, clock_timestamp()) AS now) AS present,
+             (SELECT FROM identity.users WHERE user_id = $2 AND is_active FOR SHARE) AS active",
     )
     .bind::<Nullable<Timestamptz>, _>(pinned)
     .bind::<Text, _>(new.user_id.as_str())
@@ -57,7 +58,7 @@ pub(crate) async fn insert(
     .bind::<BigInt, _>(new.ttl.whole_seconds())
     .execute(conn)
     .await?;
-    Ok(())
+    if rows == 0 { Err(DbError::overtaken()) } else { Ok(()) }
 }
 
 /// Locks a login, after those who hold it, and reads it.
