@@ -25,6 +25,7 @@ use usage::prices::Seeded;
 use web::{Settings, Traffic, packed::Packed, read_slots::ReadSlots};
 
 use crate::{
+    accounts::{Accounts, AccountsError},
     administrators,
     commit_thread::CommitThread,
     config::{Config, PriceSeeds},
@@ -69,6 +70,8 @@ pub struct App {
     pub sealer: Option<Arc<Sealer>>,
     /// Signs own tokens; none without a sealer.
     pub own_tokens: Option<OwnTokens>,
+    /// Passwords, mail and WeChat.
+    pub accounts: Accounts,
     /// The token that opens `/metrics`, if there is one.
     pub metrics_token: Option<BootstrapKey>,
     /// The way in for writes of money, usage and messages.
@@ -116,6 +119,9 @@ pub enum StartError {
     /// Secrets in the database cannot be sealed or opened.
     #[error("secrets cannot be kept in the database")]
     Sealing(#[from] SealError),
+    /// Mail or WeChat cannot be used.
+    #[error("accounts cannot be kept with this configuration")]
+    Accounts(#[from] AccountsError),
 }
 
 impl App {
@@ -133,14 +139,13 @@ impl App {
     ) -> Result<Self, StartError> {
         administrators::apply(&pool, &*clock, &config.auth.admin_user_ids).await?;
         let receiver = receivers::begin(&pool, &clock, config.webhook_url.is_some()).await?;
-        if let Some(seeds) = config.price_seeds {
-            bring_prices(&pool, &*clock, seeds).await?;
-        }
+        bring_prices(&pool, &*clock, config.price_seeds).await?;
         let development_secret = own_tokens::development_secret(&config, &pool, &*clock).await?;
         let sealer = own_tokens::sealer(&config, development_secret.as_ref())?;
         let own_tokens = own_tokens::start(&config, sealer.clone(), &pool, &*clock).await?;
         let own_issuer = own_tokens.is_some().then(|| own_tokens::issuer(&config, &pool, &clock));
         let verifier = verifier(&config, development_secret.as_ref(), own_issuer, &clock)?;
+        let accounts = Accounts::new(&config, sealer.as_ref(), &clock, &ids)?;
         let commit_thread = CommitThread::start().map_err(StartError::Thread)?;
         let home = commit_thread.handle();
         let connections = Connections::new(config.database.pool_size);
@@ -162,9 +167,12 @@ impl App {
         drop(on_it);
         let background = pool.background_share(connections.housekeeping);
         let mut jobs = housekeeping::jobs(&config, &background, &clock);
-        jobs.extend(receiver);
         let uses = Arc::new(Uses::default());
-        jobs.push(last_use::job(&background, &uses));
+        jobs.extend(
+            [receiver, accounts.job(&background), Some(last_use::job(&background, &uses))]
+                .into_iter()
+                .flatten(),
+        );
         let jobs = JobRunner::start(jobs, &clock);
         let settings = settings(&config);
         Ok(Self {
@@ -175,6 +183,7 @@ impl App {
             development_secret,
             sealer,
             own_tokens,
+            accounts,
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
             writes,
             bulk,
@@ -249,7 +258,10 @@ fn bootstrap_keys(config: &Config) -> Vec<BootstrapKey> {
 }
 
 /// Puts the prices that this version brings along and that the database does not have.
-async fn bring_prices(pool: &Pool, clock: &dyn Clock, seeds: PriceSeeds) -> Result<(), DbError> {
+async fn bring_prices(pool: &Pool, clock: &dyn Clock, seeds: Option<PriceSeeds>) -> Result<(), DbError> {
+    let Some(seeds) = seeds else {
+        return Ok(());
+    };
     let seed = async |tx: &mut Tx| usage::prices::seed(tx, clock, seeds.credits_per_usd).await;
     let seeded = Tx::run(pool, seed).await?;
     if seeded != Seeded::default() {

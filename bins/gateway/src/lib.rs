@@ -1,5 +1,6 @@
 //! The deployed gateway: configuration, wiring and the HTTP skin in front of the domain crates.
 
+pub mod accounts;
 pub mod administrators;
 pub mod app;
 pub mod cli;

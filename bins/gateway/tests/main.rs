@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod accounts;
 mod examples;
 mod generated;
 mod issuers;

@@ -17,7 +17,10 @@ async fn every_documented_example_is_answered_in_the_documented_shape() {
     let app = TestApp::start().await;
     let user = app.user("auth0|example").await;
     let mut schemas = ClosedSchemas::new();
-    for route in examples::routes() {
+    let others = |route: &&Route| {
+        !examples::UNCONFIGURED.contains(&route.operation) && route.operation != "change_password"
+    };
+    for route in examples::routes().iter().filter(others) {
         let request = examples::request(&app, route, &user).await;
         let request = match route.access {
             Access::StaffForPathUser | Access::Staff | Access::Admin => request.service(),
@@ -145,7 +148,9 @@ fn request_schema(route: &Route) -> String {
 }
 
 fn answer_schema(route: &Route) -> String {
-    format!("{}/responses/200/content/application~1json/schema", operation_pointer(route))
+    let accepted = examples::operation(route)["responses"].get("202").is_some();
+    let status = if accepted { 202 } else { 200 };
+    format!("{}/responses/{status}/content/application~1json/schema", operation_pointer(route))
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod administrators;
 mod connections;
 mod crash;
 mod full_disk;
-mod gateway_process;
+pub mod gateway_process;
 mod histories;
 mod ledger_cool;
 mod ledger_verify;

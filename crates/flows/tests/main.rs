@@ -48,9 +48,9 @@ fn request(name: &str, initial: &str) -> SignUp {
     let user_id: UserId = testkit::user(name);
     let user = NewUser {
         user_id,
-        email: format!("{name}@example.com"),
+        email: Some(format!("{name}@example.com")),
         email_voucher: EmailVoucher::Staff,
-        name: name.to_owned(),
+        name: Some(name.to_owned()),
         role: Role::User,
         brought_by: None,
     };

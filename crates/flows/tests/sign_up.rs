@@ -33,7 +33,7 @@ async fn a_taken_address_makes_neither_user_nor_account() {
     let clock = testkit::clock();
     sign_up::run(db.pool(), &clock, &RandomIds, &request("a", "5")).await.unwrap().unwrap();
     let mut other = request("b", "5");
-    other.user.email = "A@EXAMPLE.com".to_owned();
+    other.user.email = Some("A@EXAMPLE.com".to_owned());
     let refused = sign_up::run(db.pool(), &clock, &RandomIds, &other).await.unwrap();
     assert!(matches!(refused, Err(IdentityRefusal::EmailTaken)));
     let mut conn = db.pool().get().await.unwrap();

@@ -12,6 +12,9 @@ pub enum IdentityRefusal {
     /// `AuthenticationException`: the user id belongs to another issuer than that of the token (HTTP contract 1.3).
     #[error("user id belongs to another issuer")]
     OfAnotherIssuer,
+    /// `LinkInvalidException`: the link of a mail is unknown, used or expired (HTTP contract 3.7).
+    #[error("link is unknown, used or expired")]
+    LinkInvalid,
 }
 
 impl Failure for IdentityRefusal {
@@ -19,12 +22,13 @@ impl Failure for IdentityRefusal {
         match self {
             Self::EmailTaken => "DuplicateEntryException",
             Self::OfAnotherIssuer => "AuthenticationException",
+            Self::LinkInvalid => "LinkInvalidException",
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Self::EmailTaken => Kind::Refused,
+            Self::EmailTaken | Self::LinkInvalid => Kind::Refused,
             Self::OfAnotherIssuer => Kind::Unauthenticated,
         }
     }
@@ -32,7 +36,7 @@ impl Failure for IdentityRefusal {
     fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
             Self::EmailTaken => vec![("field", Detail::Text("email".to_owned()))],
-            Self::OfAnotherIssuer => Vec::new(),
+            Self::OfAnotherIssuer | Self::LinkInvalid => Vec::new(),
         }
     }
 }

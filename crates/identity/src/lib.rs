@@ -3,9 +3,11 @@
 pub mod api_key;
 pub mod api_keys;
 pub mod audit;
+pub mod credentials;
 pub mod error;
 pub mod identities;
 pub mod logins;
+pub mod mail;
 pub mod model;
 pub mod passwords;
 pub mod seal;
@@ -13,12 +15,13 @@ pub mod signing_keys;
 mod store;
 pub mod token;
 pub mod users;
+pub mod wechat;
 
 pub use api_key::BootstrapKey;
 pub use error::IdentityRefusal;
 pub use model::{
-    Acting, ActingStatus, Activity, BroughtBy, EmailVoucher, Ensured, Identity, NewUser, Plan, Role,
-    RoleChanges, Standing, StatusQuery, User, UserStatus,
+    Acting, ActingStatus, Activity, AvatarChange, BroughtBy, EmailVoucher, Ensured, Identity, NewUser, Plan,
+    ProfileChange, Role, RoleChanges, Standing, StatusQuery, User, UserStatus,
 };
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
 pub use store::{audits::AUDITS, users::MAY_ACT};

@@ -2,18 +2,23 @@
 
 pub(crate) mod api_key;
 pub(crate) mod audit_event;
+mod credential;
 mod email;
 mod login;
+mod mail;
 mod plan;
 mod role;
 mod user;
 
+pub use credential::Credential;
 pub use email::EmailVoucher;
 pub(crate) use email::fold;
 pub use login::Which;
+pub use mail::LinkPurpose;
+pub(crate) use mail::{StoredLink, StoredMail};
 pub use plan::Plan;
 pub use role::{Role, RoleChanges};
 pub use user::{
-    Acting, ActingStatus, Activity, BroughtBy, Ensured, Identity, NewUser, Standing, StatusQuery, User,
-    UserChange, UserChanged, UserStatus,
+    Acting, ActingStatus, Activity, AvatarChange, BroughtBy, Ensured, Identity, NewUser, ProfileChange,
+    Standing, StatusQuery, User, UserChange, UserChanged, UserStatus,
 };

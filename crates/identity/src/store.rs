@@ -3,9 +3,11 @@
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
 pub(crate) mod audits;
+pub(crate) mod credentials;
 pub(crate) mod development_secret;
 pub(crate) mod identities;
 pub(crate) mod logins;
+pub(crate) mod mails;
 pub(crate) mod roles;
 pub(crate) mod signing_keys;
 pub(crate) mod statuses;

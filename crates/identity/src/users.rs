@@ -6,7 +6,7 @@ use pg::{DbError, Tx};
 
 use crate::{
     IdentityRefusal, identities,
-    model::{Activity, Ensured, NewUser, RoleChanges, User, fold},
+    model::{Activity, Ensured, NewUser, ProfileChange, RoleChanges, User, fold},
     store,
 };
 
@@ -46,7 +46,11 @@ pub async fn ensure(
     if let Some(user) = store::users::find(conn, &new.user_id).await? {
         return existing(conn, clock, user, new).await;
     }
-    match store::users::holder(conn, &new.email_folded()).await? {
+    let holder = match new.email_folded() {
+        Some(folded) => store::users::holder(conn, &folded).await?,
+        None => None,
+    };
+    match holder {
         None => Err(store::users::vanished()),
         Some(holder) => {
             let linked = identities::link(conn, clock, new, &holder.user_id).await?;
@@ -83,6 +87,28 @@ pub async fn apply_admins(tx: &mut Tx, clock: &dyn Clock, listed: &[UserId]) -> 
         promoted: store::roles::promote(conn, now, listed).await?,
         demoted: store::roles::demote_others(conn, now, listed).await?,
     })
+}
+
+/// Locks a user until the transaction ends, and returns them as they are then.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn lock(tx: &mut Tx, user: &UserId) -> Result<Option<User>, DbError> {
+    store::credentials::lock(tx.conn(), user).await?;
+    store::users::find(tx.conn(), user).await
+}
+
+/// Changes the profile of a user, and returns them as they are then; `None` if they never signed up.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn set_profile(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    user: &UserId,
+    change: &ProfileChange,
+) -> Result<Option<User>, DbError> {
+    store::users::set_profile(conn, clock.now(), user, change).await
 }
 
 /// Activates or deactivates a user and answers what he is afterwards; `None` if he never signed up.

@@ -14,9 +14,9 @@ async fn database() -> TestDb {
 fn new_user(id: &str, email: &str, email_voucher: EmailVoucher) -> NewUser {
     NewUser {
         user_id: testkit::user(id),
-        email: email.to_owned(),
+        email: Some(email.to_owned()),
         email_voucher,
-        name: "Test User".to_owned(),
+        name: Some("Test User".to_owned()),
         role: Role::User,
         brought_by: None,
     }
@@ -73,7 +73,7 @@ async fn only_a_token_for_the_stored_address_makes_a_contact_held() {
     }
     clock.advance(Duration::hours(1));
     let vouching = NewUser {
-        name: "Other".to_owned(),
+        name: Some("Other".to_owned()),
         ..new_user("a", "other@example.com", token_for("a@EXAMPLE.com"))
     };
     let after = ensure(db.pool(), &clock, &vouching).await.unwrap().unwrap();

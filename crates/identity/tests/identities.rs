@@ -31,12 +31,12 @@ fn supabase() -> Arc<IssuerIds> {
 fn new_user(id: &str, email: &str, issuer: Option<&Arc<IssuerIds>>, may_link: bool) -> NewUser {
     NewUser {
         user_id: testkit::user(id),
-        email: email.to_owned(),
+        email: Some(email.to_owned()),
         email_voucher: match issuer {
             Some(_) => EmailVoucher::Token(email.to_owned()),
             None => EmailVoucher::Staff,
         },
-        name: "Test User".to_owned(),
+        name: Some("Test User".to_owned()),
         role: Role::User,
         brought_by: issuer.map(|issuer| BroughtBy { issuer: Arc::clone(issuer), may_link }),
     }

@@ -45,9 +45,9 @@ impl Service {
     async fn sign_up(&self, user: &str, email_voucher: EmailVoucher) {
         let new = NewUser {
             user_id: testkit::user(user),
-            email: format!("{}@example.com", &user[6..]),
+            email: Some(format!("{}@example.com", &user[6..])),
             email_voucher,
-            name: "A".to_owned(),
+            name: Some("A".to_owned()),
             role: Role::User,
             brought_by: None,
         };

@@ -5,9 +5,11 @@
 mod addresses;
 mod api_keys;
 mod audit;
+mod credentials;
 mod identities;
 mod key_server;
 mod logins;
+mod mails;
 mod minting;
 mod roles;
 mod seal;
@@ -15,3 +17,4 @@ mod signing_keys;
 mod statuses;
 mod tokens;
 mod users;
+mod wechat;

@@ -15,9 +15,9 @@ async fn database() -> TestDb {
 fn new_user(id: &str, email: &str) -> NewUser {
     NewUser {
         user_id: testkit::user(id),
-        email: email.to_owned(),
+        email: Some(email.to_owned()),
         email_voucher: EmailVoucher::Staff,
-        name: "Test User".to_owned(),
+        name: Some("Test User".to_owned()),
         role: Role::User,
         brought_by: None,
     }
@@ -46,6 +46,7 @@ async fn a_new_user_is_what_was_asked_for() {
         email: Some("Test@Example.com".to_owned()),
         email_vouched: true,
         name: Some("Test User".to_owned()),
+        avatar_url: None,
         role: Role::User,
         plan: Plan::Free,
         is_active: true,
@@ -67,7 +68,7 @@ async fn an_existing_user_is_returned_unchanged() {
     clock.advance(Duration::days(1));
     // Not even an address that somebody else has matters to a user who is there.
     for email in ["other@example.com", "b@example.com"] {
-        let repeated = NewUser { name: "Other".to_owned(), role: Role::Admin, ..new_user("a", email) };
+        let repeated = NewUser { name: Some("Other".to_owned()), role: Role::Admin, ..new_user("a", email) };
         let again = ensure(db.pool(), &clock, &repeated).await.unwrap();
         assert_eq!(again, Ensured { user: first.user.clone(), created: false });
     }

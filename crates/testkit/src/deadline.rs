@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Time that may pass before the test gives up.
-const ALLOWED: Duration = Duration::from_secs(60);
+pub(crate) const ALLOWED: Duration = Duration::from_secs(60);
 /// Longest time that counts for one look. More is a machine that was busy or a process that was paused, and what the test waits
 /// for was paused with it.
 const LOOK_MAX: Duration = Duration::from_millis(50);

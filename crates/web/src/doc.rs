@@ -23,6 +23,8 @@ pub struct Doc {
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<Media>,
     pub(super) reply: Option<Media>,
+    /// Status of the success.
+    pub(super) status: u16,
     pub(super) errors: Vec<&'static Entry>,
     /// Reason for a 503 that has the members of the success.
     pub(super) unavailable: Option<&'static str>,
@@ -58,6 +60,7 @@ impl Doc {
             parameters: Vec::new(),
             body: None,
             reply: None,
+            status: 200,
             errors: Vec::new(),
             unavailable: None,
             schemas: Vec::new(),
@@ -189,6 +192,12 @@ impl Doc {
         let schema = self.component::<T>();
         self.reply = Some(Media { content_type: "application/json", schema, example, required: true });
         self
+    }
+
+    /// A JSON answer of this type, with status 202: what was asked for is done later.
+    #[must_use]
+    pub fn reply_accepted<T: ToSchema>(self, example: Value) -> Self {
+        Self { status: 202, ..self.reply::<T>(example) }
     }
 
     /// An answer that is not JSON of a known type.

@@ -46,6 +46,17 @@ pub struct Fields {
     unknown: Vec<Fault>,
 }
 
+/// The change of a value that may be absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Patch<T> {
+    /// None: the field is absent.
+    Keep,
+    /// The value is removed: the field is null.
+    Clear,
+    /// Another value.
+    Set(T),
+}
+
 impl Fields {
     /// Takes a query string and a body. An empty body counts as absent fields; a byte order mark before it is skipped.
     #[must_use]
@@ -134,6 +145,24 @@ impl Fields {
         let (value, faults) = agreed(present, name, &parser);
         self.faults.extend(faults);
         value
+    }
+
+    /// A field of the body that may be null, which is not the same as absent.
+    pub fn patch<T: PartialEq>(
+        &mut self,
+        name: &'static str,
+        parser: impl Parse<Output = T>,
+    ) -> Option<Patch<T>> {
+        let present = self.present(Source::Body, name);
+        match present.as_slice() {
+            [] => Some(Patch::Keep),
+            [(_, Ok(Value::Json("null")))] => Some(Patch::Clear),
+            _ => {
+                let (value, faults) = agreed(present, name, &parser);
+                self.faults.extend(faults);
+                value.map(Patch::Set)
+            }
+        }
     }
 
     /// Notes a fault of one field that no single parser can see.
@@ -280,6 +309,26 @@ mod tests {
         assert_eq!(broken.faults[0].loc, [Step::from("body"), Step::Position(11)]);
         let twice = Fields::new("", "\u{feff}\u{feff}{}".as_bytes());
         assert_eq!(twice.faults[0].kind, "json_invalid");
+    }
+
+    #[test]
+    fn absent_and_null_are_different_changes() {
+        let read = |body: &[u8]| Fields::new("", body).patch("url", parse::text(1, 3));
+        assert_eq!(read(b"{}"), Some(Patch::Keep));
+        assert_eq!(read(br#"{"url":null}"#), Some(Patch::Clear));
+        assert_eq!(read(br#"{"url":"abc"}"#), Some(Patch::Set("abc".to_owned())));
+        assert_eq!(read(br#"{"url":"abcd"}"#), None);
+    }
+
+    #[test]
+    fn a_fault_does_not_repeat_a_secret() {
+        for body in [r#"{"password":"canary"}"#, r#"{"password":["canary"]}"#] {
+            let mut fields = Fields::new("", body.as_bytes());
+            let parser = parse::secret(8, 9);
+            assert_eq!(fields.required(Source::Body, "password", parser), None);
+            assert_eq!(fields.faults[0].input, None, "{body}");
+            assert!(!fields.faults[0].summary().contains("canary"));
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn operation<S: Service>(
         let schema = named(&media.schema, route.operation, schemas);
         success["content"] = content(media, &schema);
     }
-    responses.insert("200".to_owned(), success);
+    responses.insert(doc.status.to_string(), success);
     for (status, description) in errors(route, doc) {
         let body = json!({"schema": {"$ref": "#/components/schemas/Error"}});
         responses.insert(status, json!({"description": description, "content": {"application/json": body}}));

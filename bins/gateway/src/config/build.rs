@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use credits::Defaults;
+use identity::wechat::WechatSettings;
 use kernel::Credits;
 use pg::Reach;
 use secrecy::{ExposeSecret, SecretString};
@@ -20,7 +21,7 @@ use super::{
     secrets,
     sections::{
         Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
-        LogLevel, Metrics, PriceSeeds, RateLimits, SealingKeys, SupabaseKeys, TokenRules, UsageRules,
+        LogLevel, Mail, Metrics, PriceSeeds, RateLimits, SealingKeys, SupabaseKeys, TokenRules, UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -52,6 +53,8 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         database: database(r, cores),
         auth: auth(r, environment),
         tokens: token_rules(r),
+        mail: mail(r),
+        wechat: wechat(r),
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
@@ -195,6 +198,29 @@ fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
                  SUPABASE_URL, SUPABASE_JWT_SECRET, OIDC_ISSUERS, or SECRETS_KEY for accounts of its own"
             ),
         );
+    }
+}
+
+fn mail(r: &mut Reader<'_>) -> Option<Mail> {
+    let (server, from) = (r.optional(&v::SMTP_URL), r.optional(&v::MAIL_FROM));
+    let link_base = r.optional(&v::MAIL_LINK_BASE);
+    both_or_neither(r, &v::SMTP_URL.about, &v::MAIL_FROM.about);
+    Some(Mail { server: server?, from: from?, link_base })
+}
+
+fn wechat(r: &mut Reader<'_>) -> Option<WechatSettings> {
+    let (app_id, app_secret) = (r.optional(&v::WECHAT_APP_ID), r.optional(&v::WECHAT_APP_SECRET));
+    let api_base = r.optional(&v::WECHAT_API_BASE);
+    both_or_neither(r, &v::WECHAT_APP_ID.about, &v::WECHAT_APP_SECRET.about);
+    Some(WechatSettings { app_id: app_id?, app_secret: app_secret?, api_base: api_base? })
+}
+
+/// Notes a problem if one of two variables is set and the other is not.
+fn both_or_neither(r: &mut Reader<'_>, one: &About, other: &About) {
+    for (missing, set) in [(one, other), (other, one)] {
+        if r.is_set(set.name) && !r.is_set(missing.name) {
+            r.problem(missing, &format!("is not set, but {} is", set.name));
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use identity::wechat::WechatSettings;
 use url::Url;
 use web::settings::Cors;
 
 use super::{
     reader::Effective,
     sections::{
-        Auth, CreditRules, Database, Identification, Limits, Listen, Log, Metrics, PriceSeeds, RateLimits,
-        RunAs, TokenRules, UsageRules,
+        Auth, CreditRules, Database, Identification, Limits, Listen, Log, Mail, Metrics, PriceSeeds,
+        RateLimits, RunAs, TokenRules, UsageRules,
     },
 };
 
@@ -34,6 +35,10 @@ pub struct Config {
     pub auth: Auth,
     /// Tokens of this service.
     pub tokens: TokenRules,
+    /// The server that sends mails.
+    pub mail: Option<Mail>,
+    /// The mini program whose users may log in.
+    pub wechat: Option<WechatSettings>,
     /// Rules for credits.
     pub credits: CreditRules,
     /// Rules for usage records.

@@ -4,7 +4,11 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use identity::{seal::SecretKey, signing_keys::SigningKey};
+use identity::{
+    mail::{Mailbox, SmtpServer},
+    seal::SecretKey,
+    signing_keys::SigningKey,
+};
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -234,6 +238,23 @@ pub(super) fn jwks_url(text: &str) -> Parsed<Url> {
     } else {
         Err("is plain http, which is allowed towards this machine only: use https".to_owned())
     }
+}
+
+/// Where secrets are sent, and answers are believed.
+pub(super) fn api_base(text: &str) -> Parsed<Url> {
+    base_url(text)?;
+    jwks_url(text)
+}
+
+/// The server that takes mails. The URL may hold a password, so it is not repeated in errors.
+pub(super) fn smtp_server(text: &str) -> Parsed<SmtpServer> {
+    SmtpServer::parse(text).map_err(|error| error.to_string())
+}
+
+/// An e-mail address, with or without a name.
+pub(super) fn mailbox(text: &str) -> Parsed<Mailbox> {
+    line(text)?;
+    text.parse().map_err(|_| "is not an e-mail address, or a name with one in angle brackets".to_owned())
 }
 
 /// A receiver of events, of at most 2,048 characters (HTTP contract 10).

@@ -2,7 +2,12 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use identity::{Issuer, seal::SecretKey, signing_keys::SigningKey};
+use identity::{
+    Issuer,
+    mail::{Mailbox, SmtpServer},
+    seal::SecretKey,
+    signing_keys::SigningKey,
+};
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -257,6 +262,17 @@ pub struct SupabaseKeys {
     pub issuer: String,
     /// Where the keys are published; https, or http towards loopback.
     pub jwks_url: Url,
+}
+
+/// Mails of the service (HTTP contract 14).
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// The server.
+    pub server: SmtpServer,
+    /// The sender.
+    pub from: Mailbox,
+    /// The page that links lead to; none for the address of the service.
+    pub link_base: Option<Url>,
 }
 
 /// Credits of users, and their rights.

@@ -317,9 +317,10 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
             "postgresql://app:hunter2@db.example.com/users?password=hunter2".to_owned(),
         )])
         .chain([("REDIS_URL", "rediss://app:hunter2@redis.example.com/2".to_owned())])
+        .chain([("MAIL_FROM", "accounts@example.com".to_owned()), ("WECHAT_APP_ID", "wx1".to_owned())])
         .chain([("ENVIRONMENT", "production".to_owned())])
         .collect();
-    assert_eq!(secrets.len(), 10);
+    assert_eq!(secrets.len(), 14);
     let pairs: Vec<_> = secrets.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let loaded = read(&pairs).unwrap();
     for secret in ["hunter2", "MC4CAQAw"] {
@@ -338,6 +339,7 @@ fn secret_of(name: &str) -> String {
         "SECRETS_KEY_PREVIOUS" => "hunter2WeJCrze8SNFZ4kKvN7xI0VniQq8q83vEjRqA=".to_owned(),
         // The key of RFC 8037, which has the word in no form.
         "TOKEN_SIGNING_KEY" => "-----BEGIN PRIVATE KEY-----\\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\\n-----END PRIVATE KEY-----".to_owned(),
+        "SMTP_URL" => "smtps://me:hunter2@mail.example.com".to_owned(),
         _ => format!("hunter2-{name}-{LONG}"),
     }
 }

@@ -4,7 +4,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use identity::{seal::SecretKey, signing_keys::SigningKey};
+use identity::{
+    mail::{Mailbox, SmtpServer},
+    seal::SecretKey,
+    signing_keys::SigningKey,
+};
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
@@ -167,6 +171,22 @@ variables! {
         AUDIT_RETENTION_DAYS: time::Duration = Value("400"), Shown, |text| parse::days(text, 1, 3650),
             "days in which events of the audit log are kept, 1 to 3650";
     }
+    "Accounts and mail" {
+        SMTP_URL: SmtpServer = Nothing, Hidden, parse::smtp_server,
+            "mail server, `smtps://user:password@mail.example.com` or `smtp://...` with STARTTLS, which is needed except towards \
+             this machine or with `?tls=none`; needs MAIL_FROM";
+        MAIL_FROM: Mailbox = Nothing, Shown, parse::mailbox,
+            "sender of the mails, `accounts@example.com` or `Name <accounts@example.com>`";
+        MAIL_LINK_BASE: Url = Computed("`PUBLIC_URL`"), Shown, parse::base_url,
+            "page that mailed links lead to, with `?token=` appended: a token that begins with `confirm_` belongs to `POST \
+             /api/auth/confirm-email`, one with `reset_` to `.../reset-password`";
+        WECHAT_APP_ID: String = Nothing, Shown, parse::word,
+            "id of the WeChat mini program whose users may log in; needs WECHAT_APP_SECRET";
+        WECHAT_APP_SECRET: SecretString = Nothing, Hidden, parse::header_secret,
+            "its secret";
+        WECHAT_API_BASE: Url = Value("https://api.weixin.qq.com"), Shown, parse::api_base,
+            "address of the WeChat API; plain http only on this machine";
+    }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
             "grant for a new user, at most 6 decimals; 0 means none";
@@ -243,7 +263,6 @@ pub(super) const LATER: &[Later] = &[
             "CHAT_CREDITS_PER_TOKEN",
         ],
     },
-    Later { feature: "login with WeChat", names: &["WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_API_BASE"] },
     Later {
         feature: "file storage",
         names: &[

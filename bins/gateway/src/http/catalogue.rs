@@ -23,11 +23,20 @@ web::catalogue! {
         "`user_id` in the body differs from the user in the path.", [];
     DUPLICATE_ENTRY = 400 "DuplicateEntryException",
         "The {field} is already in use", "该 {field} 已被使用",
-        "The e-mail address is confirmed (by the token, a service or an administrator), and it belongs to another user. Upper and lower case are the same.", ["field"];
+        "The e-mail address is confirmed (by the token, a mailed link, a service or an administrator), and it belongs to another user; or it is the login name of another account. Upper and lower case are the same.", ["field"];
     REFUND_EXCEEDS_CHARGE = 400 "RefundExceedsChargeException",
         "Only {refundable} credits can be refunded", "最多可退还 {refundable} 积分",
         "The refund is more than what is left of the charge after earlier refunds.", ["refundable", "charged", "refunded"];
+    LINK_INVALID = 400 "LinkInvalidException",
+        "The link is unknown, was used, or has expired", "链接无效、已使用或已过期",
+        "The token of a mailed link works once, within 30 minutes, and for its purpose only. Ask for another mail.", [];
+    WECHAT_CODE_INVALID = 400 "WechatCodeInvalidException",
+        "The WeChat login code is unknown, was used, or has expired", "微信登录凭证无效、已使用或已过期",
+        "WeChat does not accept the code: get another one with `wx.login`.", [];
     AUTHENTICATION;
+    INVALID_CREDENTIALS = 401 "InvalidCredentialsException",
+        "The e-mail address or the password is wrong", "邮箱或密码错误",
+        "There is no account with this address, it has no password, or the password is another one: the answer is the same.", [];
     TOKEN_EXPIRED = 401 "TokenExpiredException",
         "Could not validate credentials", "认证失败",
         "The token has expired. Fetch a new one and repeat the request.", [];

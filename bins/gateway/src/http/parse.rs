@@ -1,8 +1,13 @@
 //! Parsers of single values: those of [`web::parse`], and those that know a domain.
 
 use credits::TransactionName;
-use identity::api_keys::{KeyScope, KeyScopes};
+use identity::{
+    Password,
+    api_keys::{KeyScope, KeyScopes},
+    passwords::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN},
+};
 use serde_json::json;
+use url::Url;
 use usage::rating::{Per, Rate};
 use web::{
     fault::Problem,
@@ -69,6 +74,37 @@ fn read_scopes(value: Value<'_>) -> Parsed<KeyScopes> {
     KeyScopes::new(scopes?).ok_or_else(empty)
 }
 
+/// A new password (HTTP contract 9).
+pub fn new_password() -> impl Parse<Output = Password> {
+    let text = secret(PASSWORD_CHARS_MIN, PASSWORD_CHARS_MAX);
+    let schema = text.schema();
+    parser(
+        move || schema.clone(),
+        move |value| {
+            let chosen = Password::chosen(&text.parse(value)?.into());
+            chosen.map_err(|fault| Problem { hides_value: true, ..Problem::value(&fault.to_string()) })
+        },
+    )
+}
+
+/// The address of a picture: an http or https URL of at most 2,048 characters, without a password.
+pub fn picture_url() -> impl Parse<Output = String> {
+    let text = text(1, 2_048);
+    let mut schema = text.schema();
+    schema["format"] = "uri".into();
+    parser(
+        move || schema.clone(),
+        move |value| {
+            let text = text.parse(value)?;
+            let url = Url::parse(&text).ok().filter(|url| {
+                let is_plain = url.username().is_empty() && url.password().is_none();
+                matches!(url.scheme(), "http" | "https") && is_plain && !text.contains(char::is_whitespace)
+            });
+            url.map(|_| text).ok_or_else(|| Problem::value("not an http or https URL"))
+        },
+    )
+}
+
 /// A transaction by its integer id, as a number or in digits, or by its `txn_<uuid>` (HTTP contract 1.2).
 pub fn transaction_name() -> impl Parse<Output = TransactionName> {
     parser(
@@ -109,6 +145,39 @@ mod tests {
             rate(Per::Million).parse(Value::Json("3.3000000000000003")),
             rate(Per::Million).parse(Value::Json("3.3"))
         );
+    }
+
+    #[test]
+    fn new_passwords_are_judged_and_never_repeated() {
+        let parser = new_password();
+        for (literal, expected) in [
+            ("\"q8w.x:5z\"", "fine"),
+            ("\"1234567\"", "string_too_short"),
+            ("\"password\"", "value_error"),
+            ("12345678", "string_type"),
+        ] {
+            assert_eq!(kind(parser.parse(Value::Json(literal))), expected, "{literal}");
+            let problem = parser.parse(Value::Json(literal)).err();
+            assert!(problem.is_none_or(|problem| problem.hides_value), "{literal}");
+        }
+        let long = format!("\"{}\"", "é".repeat(129));
+        assert_eq!(kind(parser.parse(Value::Json(&long))), "string_too_long");
+    }
+
+    #[test]
+    fn pictures_are_on_the_web() {
+        for text in ["https://example.com/a.png?x=1", "http://example.com"] {
+            assert_eq!(kind(picture_url().parse(Value::Text(text))), "fine", "{text}");
+        }
+        for text in [
+            "javascript:alert(1)",
+            "/a.png",
+            "https://u:p@example.com/",
+            "https://example.com/a b",
+            "ftp://example.com",
+        ] {
+            assert_eq!(kind(picture_url().parse(Value::Text(text))), "value_error", "{text}");
+        }
     }
 
     #[test]

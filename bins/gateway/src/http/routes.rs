@@ -10,10 +10,21 @@ mod audit_events {
     pub mod list;
 }
 mod auth {
+    pub mod change_password;
+    pub mod confirm_email;
     pub mod dev_token;
+    pub mod email_login;
+    pub mod forgot_password;
+    pub mod login;
     pub mod logout;
+    pub mod message;
     pub mod refresh;
+    pub mod register;
+    pub mod reset_password;
+    pub mod send_confirmation;
     pub mod tokens;
+    pub mod verify;
+    pub mod wechat_login;
 }
 mod credits {
     pub mod account;
@@ -42,6 +53,12 @@ mod prices {
     pub mod body;
     pub mod list;
     pub mod put;
+}
+mod profile {
+    pub mod balance;
+    pub mod body;
+    pub mod get;
+    pub mod set;
 }
 mod sessions {
     pub mod body;
@@ -204,6 +221,30 @@ routes! {
         "refresh_tokens", Anyone, Json, Extension;
     POST "/api/auth/logout" => auth::logout::handle,
         "log_out", OwnLogin, Json, Extension;
+    POST "/api/auth/register" => auth::register::handle,
+        "register", Login, Json, Documented;
+    POST "/api/auth/email-login" => auth::email_login::handle,
+        "email_login", Login, Json, Documented;
+    POST "/api/auth/wechat-login" => auth::wechat_login::handle,
+        "wechat_login", Login, Json, Documented;
+    GET "/api/auth/verify" => auth::verify::handle,
+        "verify", NamedUser, Ignored, Documented;
+    POST "/api/auth/confirm-email" => auth::confirm_email::handle,
+        "confirm_email", Login, Json, Extension;
+    POST "/api/auth/forgot-password" => auth::forgot_password::handle,
+        "forgot_password", Login, Json, Extension;
+    POST "/api/auth/reset-password" => auth::reset_password::handle,
+        "reset_password", Login, Json, Extension;
+    POST "/api/auth/change-password" => auth::change_password::handle,
+        "change_password", OwnLogin, Json, Extension;
+    POST "/api/auth/send-confirmation" => auth::send_confirmation::handle,
+        "send_confirmation", OwnLogin, Ignored, Extension;
+    GET "/api/user/profile" => profile::get::handle,
+        "get_profile", NamedUser, Ignored, Documented;
+    PUT "/api/user/profile" => profile::set::handle,
+        "set_profile", NamedUser, Json, Documented;
+    GET "/api/user/balance" => profile::balance::handle,
+        "get_balance", NamedUser, Ignored, Documented;
     POST "/auth/dev-token" => auth::dev_token::handle,
         "create_dev_token", Development, Ignored, Documented;
     GET "/health" => system::health::handle,

@@ -58,9 +58,9 @@ async fn who_leaves_the_list_is_demoted_at_the_next_start_and_the_log_says_so() 
 async fn sign_up(pool: &Pool, user: &str, role: Role) {
     let new = NewUser {
         user_id: testkit::user(user),
-        email: format!("{user}@example.com"),
+        email: Some(format!("{user}@example.com")),
         email_voucher: EmailVoucher::Staff,
-        name: user.to_owned(),
+        name: Some(user.to_owned()),
         role,
         brought_by: None,
     };

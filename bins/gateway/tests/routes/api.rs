@@ -1,6 +1,14 @@
 //! Routes of the chat backend.
 
 mod auth {
+    mod email_login;
+    mod links;
     mod logout;
     mod refresh;
+    mod register;
+    mod secrets;
+    mod wechat_login;
+}
+mod user {
+    mod profile;
 }

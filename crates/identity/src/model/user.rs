@@ -22,6 +22,8 @@ pub struct User {
     pub email_vouched: bool,
     /// Display name.
     pub name: Option<String>,
+    /// http or https URL of a picture, as the user chose it.
+    pub avatar_url: Option<String>,
     /// Role of the user.
     pub role: Role,
     /// The plan in force.
@@ -41,12 +43,12 @@ pub struct User {
 pub struct NewUser {
     /// The id the identity provider gave.
     pub user_id: UserId,
-    /// E-mail address; kept as it is written, compared without case.
-    pub email: String,
+    /// E-mail address, if they have one; kept as it is written, compared without case.
+    pub email: Option<String>,
     /// Voucher for the address of the user.
     pub email_voucher: EmailVoucher,
-    /// Display name.
-    pub name: String,
+    /// Display name, if they have one.
+    pub name: Option<String>,
     /// Role of the user, if this creates them.
     pub role: Role,
     /// The token that brings the id, unless its owner is known.
@@ -64,13 +66,13 @@ pub struct BroughtBy {
 
 impl NewUser {
     /// The form in which the address is compared.
-    pub(crate) fn email_folded(&self) -> String {
-        fold(&self.email)
+    pub(crate) fn email_folded(&self) -> Option<String> {
+        self.email.as_deref().map(fold)
     }
 
     /// Returns true if a user made by this sign-up holds the address.
     pub(crate) fn email_vouched(&self) -> bool {
-        self.email_voucher.vouches_for(&self.email)
+        self.email.as_deref().is_some_and(|email| self.email_voucher.vouches_for(email))
     }
 }
 
@@ -94,6 +96,27 @@ pub struct UserChanged {
     pub before: User,
     /// As they are.
     pub after: User,
+}
+
+/// A change of what users say about themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfileChange {
+    /// Another display name.
+    pub name: Option<String>,
+    /// Another picture.
+    pub avatar: AvatarChange,
+}
+
+/// A change of a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AvatarChange {
+    /// None.
+    #[default]
+    Keep,
+    /// The picture is removed.
+    Remove,
+    /// A picture at this http or https URL.
+    Set(String),
 }
 
 /// The user that is there after a sign-up.

@@ -9,7 +9,7 @@ use kernel::UserId;
 use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
-use crate::model::{Activity, NewUser, Plan, Role, User, UserChange, fold};
+use crate::model::{Activity, AvatarChange, NewUser, Plan, ProfileChange, Role, User, UserChange, fold};
 
 /// The unique index of addresses that are vouched for.
 const VOUCHED_EMAIL_KEY: &str = "users_vouched_email_key";
@@ -43,10 +43,10 @@ pub(crate) async fn insert_unless_conflict(
         User::list("users")
     )))
     .bind::<Text, _>(new.user_id.as_str())
-    .bind::<Text, _>(new.email.as_str())
-    .bind::<Text, _>(new.email_folded())
+    .bind::<Nullable<Text>, _>(new.email.as_deref())
+    .bind::<Nullable<Text>, _>(new.email_folded())
     .bind::<Bool, _>(new.email_vouched())
-    .bind::<Text, _>(new.name.as_str())
+    .bind::<Nullable<Text>, _>(new.name.as_deref())
     .bind::<Text, _>(new.role.as_str())
     .bind::<Timestamptz, _>(now)
     .get_result(conn)
@@ -136,6 +136,35 @@ pub async fn created_between(
         }
     }
     Ok(counts)
+}
+
+/// Changes the profile of a user.
+pub(crate) async fn set_profile(
+    conn: &mut AsyncPgConnection,
+    now: OffsetDateTime,
+    user: &UserId,
+    change: &ProfileChange,
+) -> Result<Option<User>, DbError> {
+    let (keeps_avatar, avatar_url) = match &change.avatar {
+        AvatarChange::Keep => (true, None),
+        AvatarChange::Remove => (false, None),
+        AvatarChange::Set(url) => (false, Some(url.as_str())),
+    };
+    Ok(pg::sql(pg::once!(format!(
+        "UPDATE identity.users SET name = coalesce($2, name),
+         avatar_url = CASE WHEN $3 THEN avatar_url ELSE $4 END, updated_at = greatest($5, created_at)
+         WHERE user_id = $1
+         RETURNING {}",
+        User::list("users")
+    )))
+    .bind::<Text, _>(user.as_str())
+    .bind::<Nullable<Text>, _>(change.name.as_deref())
+    .bind::<Bool, _>(keeps_avatar)
+    .bind::<Nullable<Text>, _>(avatar_url)
+    .bind::<Timestamptz, _>(now)
+    .get_result(conn)
+    .await
+    .optional()?)
 }
 
 /// Sets `is_active`; a user who has that state already keeps his `updated_at`.
@@ -256,7 +285,7 @@ pub async fn note_seen(
 
 pg::read_columns! {
     User: {
-        id, user_id, email, email_vouched, name, role, plan, is_active, last_seen_at, created_at, updated_at
+        id, user_id, email, email_vouched, name, avatar_url, role, plan, is_active, last_seen_at, created_at, updated_at
     }
 }
 

@@ -9,11 +9,13 @@ use crate::{
 /// Crates that speak to others than PostgreSQL.
 const CALLERS: [&str; 8] =
     ["gateway", "client", "testkit", "identity", "files", "billing", "webhooks", "chat"];
-const HTTP_CLIENTS: [&str; 5] = ["reqwest", "hyper", "hyper-util", "awc", "object_store"];
+const CLIENTS: [&str; 6] = ["reqwest", "hyper", "hyper-util", "awc", "object_store", "lettre"];
 
 /// What a function with a transaction must have nothing to do with.
-const NETWORK: [&str; 9] = [
+const NETWORK: [&str; 11] = [
     "reqwest",
+    "lettre",
+    "AsyncSmtpTransport",
     "object_store",
     "TcpStream",
     "UdpSocket",
@@ -67,7 +69,7 @@ fn callers(members: &[Member]) -> Vec<String> {
         if CALLERS.contains(&member.name.as_str()) {
             continue;
         }
-        for client in HTTP_CLIENTS.iter().filter(|client| member.needs(client)) {
+        for client in CLIENTS.iter().filter(|client| member.needs(client)) {
             breaches.push(format!("{} depends on {client}", member.name));
         }
     }

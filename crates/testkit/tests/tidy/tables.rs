@@ -16,8 +16,10 @@ const OWNED: &[&str] = &[
     "credits.holds",
     "idempotency.answers",
     "identity.audit_events",
+    "identity.credentials",
     "identity.identities",
     "identity.logins",
+    "identity.mail_links",
     "identity.users",
     "sessions.messages",
     "sessions.sessions",
@@ -42,9 +44,10 @@ const SHARED: &[&str] = &[
     "webhooks.receivers_edition",
 ];
 
-/// One of each database: sums and numbers across users, which are added up and can be made again from owned tables, and what
-/// the database says of itself.
+/// One of each database: sums and numbers across users, which are added up and can be made again from owned tables, what
+/// the database says of itself, and queues that any process works off.
 const DERIVED: &[&str] = &[
+    "identity.mails",
     "public.user_service_migrations",
     "public.user_service_probes",
     "usage.presence",
@@ -63,6 +66,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "a payment credits one user of all: a service asks for that with reference_scope global",
     ),
     ("identity.identities_pkey", "an id belongs to the issuer that first brought it, of all"),
+    ("identity.credentials_login_email_key", "a login names the account by the address alone"),
     ("identity.users_id_key", "the documented integer id of a user"),
     ("identity.users_vouched_email_key", "an address that is vouched for belongs to one user of all"),
     ("sessions.messages_id_key", "the documented integer id of a message"),

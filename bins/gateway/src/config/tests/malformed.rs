@@ -131,6 +131,30 @@ fn a_malformed_value_is_one_line_with_the_name_and_the_reason() {
 }
 
 #[test]
+fn a_mail_server_needs_a_sender_and_a_mini_program_its_secret() {
+    let sender = ("MAIL_FROM", "Accounts <accounts@example.com>");
+    for (pairs, line) in [
+        (
+            vec![("SMTP_URL", "smtp://me:hunter2@mail.example.com?tls=none"), sender],
+            "SMTP_URL: the value has a password, which would be sent in clear with tls=none",
+        ),
+        (
+            vec![("SMTP_URL", "smtps://mail.example.com"), ("MAIL_FROM", "nobody")],
+            "MAIL_FROM: \"nobody\" is not an e-mail address, or a name with one in angle brackets",
+        ),
+        (vec![("SMTP_URL", "smtps://mail.example.com")], "MAIL_FROM: is not set, but SMTP_URL is"),
+        (vec![sender], "SMTP_URL: is not set, but MAIL_FROM is"),
+        (vec![("WECHAT_APP_ID", "wx1")], "WECHAT_APP_SECRET: is not set, but WECHAT_APP_ID is"),
+        (
+            vec![("WECHAT_API_BASE", "http://api.example.com")],
+            "WECHAT_API_BASE: \"http://api.example.com\" is plain http, which is allowed towards this machine only: use https",
+        ),
+    ] {
+        assert_eq!(problems(&pairs), [line]);
+    }
+}
+
+#[test]
 fn a_malformed_secret_is_not_repeated() {
     let cases = [
         (

@@ -79,7 +79,14 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         may_link: call.app.config.auth.link_verified_emails && token.subject == SubjectKind::Person,
     });
     let sign_up = SignUp {
-        user: NewUser { user_id, email: input.email, email_voucher, name: input.name, role, brought_by },
+        user: NewUser {
+            user_id,
+            email: Some(input.email),
+            email_voucher,
+            name: Some(input.name),
+            role,
+            brought_by,
+        },
         initial,
         actor: call.principal()?.actor(),
     };

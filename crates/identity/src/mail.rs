@@ -1,0 +1,100 @@
+//! Mails with links, by which the owner of an address confirms it or sets a new password (HTTP contract 3.7).
+//!
+//! A request only puts a mail into the outbox: what it is for, the recipient and their language, sealed. Whether there is such an
+//! account is looked up when the mail is sent, so that no answer and no duration depends on it. Then its link is made: the token
+//! in it exists nowhere but in the mail, and its digest in the database.
+
+mod link;
+mod mailer;
+mod server;
+mod texts;
+
+use std::fmt;
+
+use kernel::{Clock, Ids};
+use pg::{DbError, PgConnection};
+use secrecy::zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::{
+    model::{StoredLink, StoredMail},
+    seal::{SealError, Sealer},
+    store,
+};
+
+pub use crate::model::LinkPurpose;
+pub use lettre::message::Mailbox;
+pub use link::LinkToken;
+pub use mailer::{MAILS_PER_ROUND, MailSettings, Mailer};
+pub use server::{SmtpServer, SmtpServerError};
+
+/// Validity of a link.
+pub const LINK_TTL: Duration = Duration::minutes(30);
+/// Most links of one purpose that a user has at a time. While there are so many no further mail is sent, so that nobody's
+/// mailbox is flooded by others.
+pub const LINKS_MAX: i64 = 5;
+/// Age at which a mail that could not be sent is given up.
+pub const GIVE_UP_AFTER: Duration = Duration::days(2);
+
+/// Purpose of sealed mails.
+const SEALED_FOR: &str = "identity.mails";
+
+/// The language of a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MailLanguage {
+    /// English.
+    En,
+    /// Chinese.
+    Zh,
+}
+
+/// A mail to be sent.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Mail {
+    /// The effect of its link.
+    pub purpose: LinkPurpose,
+    /// The recipient. Nothing is sent unless it is the login name of an account.
+    pub address: String,
+    /// Language of its text.
+    pub language: MailLanguage,
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail").field("purpose", &self.purpose).finish_non_exhaustive()
+    }
+}
+
+/// A mail as it lies in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedMail {
+    id: Uuid,
+    sealed: Vec<u8>,
+}
+
+impl Mail {
+    /// Seals the mail for the outbox.
+    ///
+    /// # Errors
+    /// [`SealError::Failed`].
+    pub fn seal(&self, ids: &dyn Ids, sealer: &Sealer) -> Result<SealedMail, SealError> {
+        let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| SealError::Failed)?);
+        Ok(SealedMail { id: ids.uuid(), sealed: sealer.seal(SEALED_FOR, &plain)? })
+    }
+
+    fn open(sealer: &Sealer, sealed: &[u8]) -> Result<Self, SealError> {
+        let plain = sealer.open(SEALED_FOR, sealed)?;
+        serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
+    }
+}
+
+/// Puts a mail into the outbox, in the transaction of its cause.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn enqueue(conn: &mut PgConnection, clock: &dyn Clock, mail: &SealedMail) -> Result<(), DbError> {
+    store::mails::insert(conn, clock.now(), mail.id, &mail.sealed).await
+}

@@ -1,0 +1,2 @@
+DROP TABLE identity.mail_links;
+DROP TABLE identity.mails;
