@@ -84,6 +84,10 @@ million:
 beside-old:
     tools/beside-old.sh
 
+# tokens of an OpenID Connect issuer, and own ones in JWT libraries of Node and Python (installed below target/interop)
+interop:
+    tools/interop.sh
+
 # the tests of poolers with a real PgBouncer that keeps prepared statements, built if there is none
 pgbouncer:
     tools/pgbouncer.sh
