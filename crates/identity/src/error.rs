@@ -15,6 +15,9 @@ pub enum IdentityRefusal {
     /// `LinkInvalidException`: the link of a mail is unknown, used or expired (HTTP contract 3.7).
     #[error("link is unknown, used or expired")]
     LinkInvalid,
+    /// `AccountDisabledException`: the id would be linked to a user who is disabled.
+    #[error("user is disabled")]
+    HolderDisabled,
 }
 
 impl Failure for IdentityRefusal {
@@ -23,6 +26,7 @@ impl Failure for IdentityRefusal {
             Self::EmailTaken => "DuplicateEntryException",
             Self::OfAnotherIssuer => "AuthenticationException",
             Self::LinkInvalid => "LinkInvalidException",
+            Self::HolderDisabled => "AccountDisabledException",
         }
     }
 
@@ -30,13 +34,14 @@ impl Failure for IdentityRefusal {
         match self {
             Self::EmailTaken | Self::LinkInvalid => Kind::Refused,
             Self::OfAnotherIssuer => Kind::Unauthenticated,
+            Self::HolderDisabled => Kind::Forbidden,
         }
     }
 
     fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
             Self::EmailTaken => vec![("field", Detail::Text("email".to_owned()))],
-            Self::OfAnotherIssuer | Self::LinkInvalid => Vec::new(),
+            Self::OfAnotherIssuer | Self::LinkInvalid | Self::HolderDisabled => Vec::new(),
         }
     }
 }

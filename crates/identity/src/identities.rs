@@ -4,9 +4,10 @@ use diesel_async::AsyncPgConnection;
 use kernel::{Clock, UserId};
 use pg::DbError;
 
+pub use crate::store::identities::users_of;
 use crate::{
     IdentityRefusal,
-    model::{EmailVoucher, Identity, NewUser},
+    model::{EmailVoucher, Identity, NewUser, Role, User},
     store::identities::claim,
     token::IssuerIds,
 };
@@ -54,16 +55,21 @@ pub(crate) async fn bring_again(
     }
 }
 
-/// Links the id to the user who holds the address, if the token vouches for it and that is wanted.
+/// Links the id to the user who holds the address, if the token vouches for it and that is wanted. Administrators are not linked:
+/// an address alone must not give their role.
 pub(crate) async fn link(
     conn: &mut AsyncPgConnection,
     clock: &dyn Clock,
     new: &NewUser,
-    holder: &UserId,
+    holder: &User,
 ) -> Result<Result<(), IdentityRefusal>, DbError> {
     let is_vouched = matches!(new.email_voucher, EmailVoucher::Token(_)) && new.email_vouched();
     match &new.brought_by {
-        Some(brought) if brought.may_link && is_vouched => {
+        Some(brought) if brought.may_link && is_vouched && holder.role == Role::User => {
+            if !holder.is_active {
+                return Ok(Err(IdentityRefusal::HolderDisabled));
+            }
+            let holder = &holder.user_id;
             is_user(owned(conn, clock, &new.user_id, holder, &brought.issuer).await?, holder)
         }
         _ => Ok(Err(IdentityRefusal::EmailTaken)),

@@ -26,7 +26,8 @@ pub use store::{
 ///
 /// # Errors
 /// Refused with [`IdentityRefusal::EmailTaken`] when the address is vouched for and another user holds it, unless the id may be
-/// linked to that user, who is returned then; with [`IdentityRefusal::OfAnotherIssuer`] when the id belongs to another issuer.
+/// linked to that user, who is returned then; with [`IdentityRefusal::OfAnotherIssuer`] when the id belongs to another issuer;
+/// with [`IdentityRefusal::HolderDisabled`] when that user is disabled.
 /// [`DbError::Contention`] when another transaction took or gave up the address in the same moment: try again.
 pub async fn ensure(
     tx: &mut Tx,
@@ -35,7 +36,12 @@ pub async fn ensure(
 ) -> Result<Result<Ensured, IdentityRefusal>, DbError> {
     let conn = tx.conn();
     // Most calls are repeats. Looking first spares them a write, and spares the sequence of ids a gap.
-    if let Some(user) = store::users::find(conn, &new.user_id).await? {
+    if let Some(user) = store::users::find_by_identity(conn, &new.user_id).await? {
+        return existing(conn, clock, user, new).await;
+    }
+    // An id becomes a user, or is linked to one, and never both.
+    store::identities::lock(conn, &new.user_id).await?;
+    if let Some(user) = store::users::find_by_identity(conn, &new.user_id).await? {
         return existing(conn, clock, user, new).await;
     }
     if let Some(user) = store::users::insert_unless_conflict(conn, clock.now(), new).await? {
@@ -43,7 +49,7 @@ pub async fn ensure(
         return Ok(owner.map(|()| Ensured { user, created: true }));
     }
     // READ COMMITTED: this statement sees what the insert ran into.
-    if let Some(user) = store::users::find(conn, &new.user_id).await? {
+    if let Some(user) = store::users::find_by_identity(conn, &new.user_id).await? {
         return existing(conn, clock, user, new).await;
     }
     let holder = match new.email_folded() {
@@ -53,7 +59,7 @@ pub async fn ensure(
     match holder {
         None => Err(store::users::vanished()),
         Some(holder) => {
-            let linked = identities::link(conn, clock, new, &holder.user_id).await?;
+            let linked = identities::link(conn, clock, new, &holder).await?;
             Ok(linked.map(|()| Ensured { user: holder, created: false }))
         }
     }

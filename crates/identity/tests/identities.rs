@@ -1,6 +1,6 @@
 //! The issuers that user ids belong to, against a real PostgreSQL.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use identity::{
     BroughtBy, EmailVoucher, Ensured, IdentityRefusal, Issuer, IssuerIds, NewUser, Role, StatusQuery,
@@ -183,5 +183,27 @@ async fn concurrent_links_agree() {
     }
     for done in calls.join_all().await {
         assert_eq!(done, Ok(("auth0|a".to_owned(), false)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_id_becomes_a_user_or_is_linked_and_never_both() {
+    let db = Arc::new(database().await);
+    let one = auth0("one");
+    ensure(&db, &new_user("auth0|a", "a@example.com", Some(&one), false)).await.unwrap();
+    for round in 0..10 {
+        let id = format!("google|{round}");
+        let (link, by_service) = (
+            new_user(&id, "a@example.com", Some(&one), true),
+            new_user(&id, &format!("{round}@example.com"), None, false),
+        );
+        let mut calls = JoinSet::new();
+        for new in [link.clone(), by_service.clone(), link, by_service] {
+            let db = Arc::clone(&db);
+            calls.spawn(async move { ensure(&db, &new).await });
+        }
+        let named: BTreeSet<_> =
+            calls.join_all().await.into_iter().filter_map(Result::ok).map(|(user, _)| user).collect();
+        assert_eq!(named.len(), 1, "{named:?}");
     }
 }

@@ -156,7 +156,8 @@ variables! {
              found by OpenID Connect Discovery; RS256 and ES256. Their users are `<prefix>|<sub>`";
         LINK_VERIFIED_EMAILS: bool = Value("false"), Shown, parse::switch,
             "`true` links a new login to the user who holds the e-mail address that its token vouches for; both ids then name \
-             that user";
+             that user. Supabase vouches for every address: with it, only if the project confirms addresses. Administrators are \
+             not linked";
         TOKEN_SIGNING_KEY: SigningKey = Computed("a random one"), Hidden, parse::signing_key,
             "private Ed25519 key in PKCS#8 PEM, `\\n` for line ends: the first key of own tokens. Afterwards the database \
              decides (`gateway keys rotate`)";

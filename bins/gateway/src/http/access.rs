@@ -109,6 +109,7 @@ async fn owner(app: &App, token: &VerifiedToken) -> Result<UserId, ApiError> {
         Standing { identity: Some(identity), .. } if identity.issuer == issuer.name() => Ok(identity.user_id),
         Standing { identity: Some(_), .. } => Err(IdentityRefusal::OfAnotherIssuer),
         Standing { identity: None, user: None, .. } => return Ok(id.clone()),
+        Standing { identity: None, .. } if !issuer.may_adopt(id) => Err(IdentityRefusal::OfAnotherIssuer),
         Standing { identity: None, user: Some(_), .. } => {
             let adopt = async |tx: &mut Tx| identities::adopt(tx.conn(), &*app.clock, id, issuer).await;
             Tx::decide(&app.pool, adopt).await.map_err(ApiError::answered)?

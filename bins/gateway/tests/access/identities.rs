@@ -108,5 +108,43 @@ async fn linked_ids_are_one_user_in_paths_bodies_and_headers() {
     let recorded = app.post("/api/v1/usage/batch").token(&second).json(records).ok().await;
     assert_eq!(recorded["data"]["recorded"], 2, "{recorded}");
     app.get("/api/v1/users/google-oauth2|1/usage/stats").token(&second).data().await;
+    // Services name the same user, however the id gets there.
+    for email in ["a@example.com", "other@example.com"] {
+        let body = json!({"auth0_id": "google-oauth2|1", "email": email, "name": "Test User"});
+        let ensured = app.post("/api/v1/users/ensure").service().json(body).ok().await;
+        assert_eq!((&ensured["auth0_id"], &ensured["created"]), (&json!(ID), &json!(false)));
+    }
+    let records = json!({"records": [
+        {"user_id": "google-oauth2|1", "event_type": "ai_chat", "credits_charged": 1, "charge": true},
+        {"user_id": "auth0|nobody", "event_type": "ai_chat"},
+    ]});
+    let recorded = app.post("/api/v1/usage/batch").service().json(records).ok().await;
+    let results = &recorded["data"]["results"];
+    assert_eq!(
+        (&results[0]["user_id"], &results[1]["error_code"]),
+        (&json!(ID), &json!("UserNotFoundException"))
+    );
     assert_eq!(app.db().ask("SELECT count(*) FROM identity.users").await, 1);
+}
+
+#[tokio::test]
+async fn the_disabled_and_administrators_are_not_linked() {
+    let auth0 = Auth0::start().await;
+    let app = auth0.app(&[("LINK_VERIFIED_EMAILS", "true"), ("ADMIN_USER_IDS", "auth0|admin")]).await;
+    let token =
+        |id: &str, email: &str| auth0.token(&app, id, json!({"email": email, "email_verified": true}));
+    for (id, email) in [(ID, "a@example.com"), ("auth0|admin", "admin@example.com")] {
+        ensure(&app, &token(id, email), email).await.expect(200);
+    }
+    app.db().run("UPDATE identity.users SET is_active = false WHERE user_id = 'auth0|a'").await;
+    for (email, status, code) in [
+        ("a@example.com", 403, "AccountDisabledException"),
+        ("admin@example.com", 400, "DuplicateEntryException"),
+    ] {
+        let refusal = ensure(&app, &token("google-oauth2|1", email), email).await;
+        assert_eq!((refusal.status, &*refusal.error_code()), (status, code), "{}", refusal.text);
+    }
+    assert_eq!(app.db().ask("SELECT count(*) FROM identity.identities").await, 2);
+    let refusal = ensure(&app, &token(ID, "a@example.com"), "a@example.com").await;
+    assert_eq!((refusal.status, &*refusal.error_code()), (403, "AccountDisabledException"));
 }

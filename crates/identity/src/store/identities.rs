@@ -2,7 +2,7 @@
 
 use diesel::{
     OptionalExtension,
-    sql_types::{Text, Timestamptz},
+    sql_types::{Array, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::UserId;
@@ -33,6 +33,31 @@ pub(crate) async fn claim(
     find(conn, id).await?.ok_or_else(super::users::vanished)
 }
 
+/// Lets one transaction at a time create the user with an id, or link the id to another user.
+pub(crate) async fn lock(conn: &mut AsyncPgConnection, id: &UserId) -> Result<(), DbError> {
+    pg::sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 7284018846117465014))")
+        .bind::<Text, _>(id.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The users that ids name, in the order asked: each id itself unless it was linked.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn users_of(conn: &mut AsyncPgConnection, ids: &[UserId]) -> Result<Vec<UserId>, DbError> {
+    let rows: Vec<UserOf> = pg::sql(
+        "SELECT coalesce(identities.user_id, asked.id) AS user_id FROM unnest($1) WITH ORDINALITY AS asked (id, place) \
+         LEFT JOIN identity.identities ON identities.id = asked.id COLLATE \"C\" ORDER BY asked.place",
+    )
+    .bind::<Array<Text>, _>(super::users::texts(ids))
+    .load(conn)
+    .await?;
+    DbError::expect_rows("users of ids", ids.len(), rows.len())?;
+    Ok(rows.into_iter().map(|row| row.user_id).collect())
+}
+
 /// The owner of an id.
 async fn find(conn: &mut AsyncPgConnection, id: &UserId) -> Result<Option<Identity>, DbError> {
     Ok(pg::sql(pg::once!(format!(
@@ -44,5 +69,10 @@ async fn find(conn: &mut AsyncPgConnection, id: &UserId) -> Result<Option<Identi
     .await
     .optional()?)
 }
+
+struct UserOf {
+    user_id: UserId,
+}
+pg::read_columns! { UserOf: { user_id } }
 
 pg::read_columns! { Identity: { user_id, issuer } }

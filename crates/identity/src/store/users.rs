@@ -29,6 +29,22 @@ pub async fn find(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<
         .optional()?)
 }
 
+/// The user whom this id names: their own id, or that of an identity that was linked to them.
+pub(crate) async fn find_by_identity(
+    conn: &mut AsyncPgConnection,
+    id: &UserId,
+) -> Result<Option<User>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "SELECT {} FROM identity.users
+         WHERE user_id = coalesce((SELECT identities.user_id FROM identity.identities WHERE identities.id = $1), $1)",
+        User::list("users")
+    )))
+    .bind::<Text, _>(id.as_str())
+    .get_result(conn)
+    .await
+    .optional()?)
+}
+
 /// Inserts a user; `None` if the id is taken or the address, vouched for, is held, after the transaction that did so has
 /// ended.
 pub(crate) async fn insert_unless_conflict(

@@ -171,7 +171,7 @@ impl KeyedIssuer {
     ) -> Result<Self, IssuerError> {
         let timing = if rule.own_keys.is_some() { JwksTiming::own() } else { timing };
         let key_set = Source::of(&rule, timing.fetch_timeout)?
-            .map(|source| Jwks::start(rule.provider, source, timing, Arc::clone(clock), runtime));
+            .map(|source| Jwks::start(&rule, source, timing, Arc::clone(clock), runtime));
         let secrets = rule
             .secrets
             .iter()

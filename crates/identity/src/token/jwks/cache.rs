@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::timeout};
 
 use super::{fetch::FetchError, key_set::KeySet, source::Source};
-use crate::token::Provider;
+use crate::token::{Issuer, Provider};
 
 /// When key sets are fetched, and how long anyone waits for that.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +111,7 @@ struct State {
 struct Fetched {
     keys: Arc<KeySet>,
     at: OffsetDateTime,
-    /// Number of the fetch.
+    /// Number of the first fetch that brought the same set.
     edition: u64,
 }
 
@@ -126,7 +126,7 @@ impl State {
 impl Jwks {
     /// Begins to fetch on `runtime`; ends when this is dropped.
     pub(crate) fn start(
-        provider: Provider,
+        issuer: &Issuer,
         source: Source,
         timing: JwksTiming,
         clock: Arc<dyn Clock>,
@@ -135,7 +135,13 @@ impl Jwks {
         let (fetched, fetches, has_failed, is_fetching, asked_at) = (None, 0, false, true, None);
         let state = watch::Sender::new(State { fetched, fetches, has_failed, is_fetching, asked_at });
         let task = runtime
-            .spawn(keep_fresh(provider, source, state.clone(), timing, Arc::clone(&clock)))
+            .spawn(keep_fresh(
+                (issuer.provider, issuer.iss.clone()),
+                source,
+                state.clone(),
+                timing,
+                Arc::clone(&clock),
+            ))
             .abort_handle();
         Self { state, timing, clock, task }
     }
@@ -194,7 +200,7 @@ impl Drop for Jwks {
 
 /// Fetches, publishes, pauses until it is time or somebody asks; for ever.
 async fn keep_fresh(
-    provider: Provider,
+    (provider, issuer): (Provider, String),
     mut source: Source,
     state: watch::Sender<State>,
     timing: JwksTiming,
@@ -206,13 +212,16 @@ async fn keep_fresh(
         // Before the request: the set is what was published at this instant or later.
         let asked_at = clock.now();
         let fetched = source.fetch().await;
-        report(provider, &fetched);
+        report(provider, &issuer, &fetched);
         failures = if fetched.is_ok() { 0 } else { failures.saturating_add(1) };
         state.send_modify(|state| {
-            let edition = state.fetches;
             state.has_failed = fetched.is_err();
-            let fetched = fetched.ok().map(|keys| Fetched { keys: Arc::new(keys), at: asked_at, edition });
-            state.fetched = fetched.or_else(|| state.fetched.take());
+            if let Ok(keys) = fetched {
+                // Tokens that the same keys verified stay remembered.
+                let same = state.fetched.as_ref().filter(|known| known.keys.is_same_as(&keys));
+                let edition = same.map_or(state.fetches, |known| known.edition);
+                state.fetched = Some(Fetched { keys: Arc::new(keys), at: asked_at, edition });
+            }
             state.fetches = state.fetches.wrapping_add(1);
             state.is_fetching = false;
         });
@@ -222,6 +231,7 @@ async fn keep_fresh(
             if keys.is_none() && state.fetched.is_some() {
                 tracing::error!(
                     provider = provider.as_str(),
+                    issuer,
                     "signing keys could not be fetched for too long; no token of this issuer is accepted until they are"
                 );
             }
@@ -235,14 +245,14 @@ async fn keep_fresh(
     }
 }
 
-fn report(provider: Provider, fetched: &Result<KeySet, FetchError>) {
+fn report(provider: Provider, issuer: &str, fetched: &Result<KeySet, FetchError>) {
     let provider = provider.as_str();
     let result = if fetched.is_ok() { "ok" } else { "error" };
     metrics::counter!("jwks_fetches_total", "provider" => provider, "result" => result).increment(1);
     match fetched {
-        Ok(keys) => tracing::debug!(provider, keys = keys.len(), "signing keys were fetched"),
+        Ok(keys) => tracing::debug!(provider, issuer, keys = keys.len(), "signing keys were fetched"),
         Err(error) => {
-            tracing::warn!(provider, error = %pg::pool::chain(error), "signing keys could not be fetched");
+            tracing::warn!(provider, issuer, error = %pg::pool::chain(error), "signing keys could not be fetched");
         }
     }
 }

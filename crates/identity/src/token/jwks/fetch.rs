@@ -72,7 +72,7 @@ impl Fetcher {
     async fn discover(&self, issuer: &str) -> Result<Url, FetchError> {
         let metadata: Metadata = serde_json::from_slice(&self.get(self.source.url.clone()).await?)?;
         if metadata.issuer != issuer {
-            return Err(FetchError::Issuer(metadata.issuer));
+            return Err(FetchError::Issuer(shortened(&metadata.issuer)));
         }
         let keys = Url::parse(&metadata.jwks_uri).map(|url| KeySetSource { url, ..self.source.clone() });
         // An issuer elsewhere has no keys on this machine.
@@ -81,7 +81,7 @@ impl Fetcher {
         };
         match keys {
             Ok(keys) if is_fine(&keys) => Ok(keys.url),
-            _ => Err(FetchError::InsecureUrl(metadata.jwks_uri)),
+            _ => Err(FetchError::InsecureUrl(shortened(&metadata.jwks_uri))),
         }
     }
 
@@ -99,6 +99,11 @@ impl Fetcher {
         }
         Ok(body)
     }
+}
+
+/// The beginning of a foreign text, for the log.
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// The members of an issuer's metadata that are used.

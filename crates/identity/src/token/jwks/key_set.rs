@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     signing_keys,
@@ -19,6 +20,8 @@ const P256_BYTES: usize = 32;
 /// The usable keys of a set, in the order they were published.
 pub(crate) struct KeySet {
     keys: Vec<PublicKey>,
+    /// SHA-256 of what was published.
+    digest: [u8; 32],
 }
 
 struct PublicKey {
@@ -39,16 +42,23 @@ impl KeySet {
             .filter(|key| algorithms.contains(&key.algorithm))
             .take(JWKS_KEYS_MAX)
             .collect();
-        Ok(Self { keys })
+        Ok(Self { keys, digest: Sha256::digest(json).into() })
     }
 
     /// The keys of this service.
     pub(crate) fn own(keys: Vec<signing_keys::PublicKey>) -> Self {
+        let texts: Vec<&str> = keys.iter().flat_map(|key| [key.kid.as_str(), key.x.as_str()]).collect();
+        let digest = Sha256::digest(texts.join(" ")).into();
         let keys = keys.into_iter().filter_map(|key| {
             let public = DecodingKey::from_ed_components(&key.x).ok()?;
             Some(PublicKey { kid: Some(key.kid), algorithm: Algorithm::EdDsa, key: public })
         });
-        Self { keys: keys.collect() }
+        Self { keys: keys.collect(), digest }
+    }
+
+    /// Returns true if the same was published.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.digest == other.digest
     }
 
     /// Returns the number of keys that can be used.

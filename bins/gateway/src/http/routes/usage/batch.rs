@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use flows::{CallerCheck, Replay, Writes};
 use futures_util::future::join_all;
+use identity::identities;
 use kernel::{Credits, IdempotencyKey, Principal, UserId};
 use time::OffsetDateTime;
 use web::openapi::ErrorDetail;
@@ -158,6 +159,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         // A header that cannot be a key is the fault of the request, not of its items.
         begun.check()?;
     }
+    let items = with_own_ids(&call, items).await?;
     let mut outcomes = Vec::with_capacity(items.len());
     let mut items = items.into_iter().enumerate();
     while items.len() > 0 {
@@ -167,6 +169,23 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         outcomes.extend(join_all(begun).await);
     }
     answer(&call, outcomes)
+}
+
+/// The same items with the users that their ids name, which are others where identities were linked.
+async fn with_own_ids(call: &Call, mut items: Vec<ReadItem>) -> Result<Vec<ReadItem>, ApiError> {
+    let principal = call.principal()?;
+    if !principal.is_staff() {
+        for named in items.iter_mut().filter_map(|item| item.named.as_mut()) {
+            *named = own_id(principal, &call.caller().facts, named).clone();
+        }
+        return Ok(items);
+    }
+    let ids: Vec<UserId> = items.iter().filter_map(|item| item.named.clone()).collect();
+    let users = call.look_up(async |conn| identities::users_of(conn, &ids).await).await?;
+    for (named, user) in items.iter_mut().filter_map(|item| item.named.as_mut()).zip(users) {
+        *named = user;
+    }
+    Ok(items)
 }
 
 /// The items, each as it was written.
@@ -265,7 +284,6 @@ async fn try_record(
     let item = item?;
     let principal = call.principal()?;
     let user_id = named.ok_or_else(|| ApiError::new(&catalogue::INTERNAL))?;
-    let user_id = own_id(principal, &call.caller().facts, &user_id).clone();
     if !principal.may_act_for(&user_id) {
         return Err(foreign());
     }

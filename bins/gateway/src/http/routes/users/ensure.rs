@@ -95,6 +95,10 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         .await
         .map_err(ApiError::answered)?
         .map_err(|refusal| ApiError::from_failure(&refusal))?;
+    // A user of whom nothing was known before.
+    if matches!(call.principal()?, Principal::User(_)) && !signed_up.user.is_active {
+        return Err(ApiError::new(&catalogue::ACCOUNT_DISABLED));
+    }
     if let Some(token) = token {
         token.owner.remember(signed_up.user.user_id.clone());
     }
