@@ -8,25 +8,26 @@ pub use crate::store::identities::users_of;
 use crate::{
     IdentityRefusal,
     model::{EmailVoucher, Identity, NewUser, Role, User},
-    store::identities::claim,
+    store::identities::{claim, find},
     token::IssuerIds,
 };
 
-/// Gives the id of a user, whom a service made, to the issuer whose token brings it now, if it is of the form of that issuer.
-/// Concurrent calls agree on one owner.
+/// Finds the user whom an id names, for a token of this issuer. The id of a user whom a service made, and which nobody owns, becomes
+/// the issuer's if it has the form of its ids. Concurrent calls agree on one owner.
 ///
 /// # Errors
-/// Refused with [`IdentityRefusal::OfAnotherIssuer`] when it has another form or another owner.
+/// Refused with [`IdentityRefusal::OfAnotherIssuer`] when it has another owner, or another form.
 pub async fn adopt(
     conn: &mut AsyncPgConnection,
     clock: &dyn Clock,
-    user_id: &UserId,
+    id: &UserId,
     issuer: &IssuerIds,
 ) -> Result<Result<UserId, IdentityRefusal>, DbError> {
-    if !issuer.may_adopt(user_id) {
-        return Ok(Err(IdentityRefusal::OfAnotherIssuer));
+    match find(conn, id).await? {
+        Some(owner) => Ok(judged(owner, issuer)),
+        None if issuer.may_adopt(id) => owned(conn, clock, id, id, issuer).await,
+        None => Ok(Err(IdentityRefusal::OfAnotherIssuer)),
     }
-    owned(conn, clock, user_id, user_id, issuer).await
 }
 
 /// The id of a user who was just created belongs to the token's issuer.
@@ -48,9 +49,10 @@ pub(crate) async fn bring_again(
     conn: &mut AsyncPgConnection,
     clock: &dyn Clock,
     new: &NewUser,
+    user_id: &UserId,
 ) -> Result<Result<(), IdentityRefusal>, DbError> {
     match &new.brought_by {
-        Some(brought) => is_user(adopt(conn, clock, &new.user_id, &brought.issuer).await?, &new.user_id),
+        Some(brought) => is_user(adopt(conn, clock, &new.user_id, &brought.issuer).await?, user_id),
         None => Ok(Ok(())),
     }
 }
@@ -85,8 +87,12 @@ async fn owned(
     issuer: &IssuerIds,
 ) -> Result<Result<UserId, IdentityRefusal>, DbError> {
     let wanted = Identity { user_id: user_id.clone(), issuer: issuer.name().to_owned() };
-    let owner = claim(conn, clock.now(), id, &wanted).await?;
-    Ok(if owner.issuer == wanted.issuer { Ok(owner.user_id) } else { Err(IdentityRefusal::OfAnotherIssuer) })
+    Ok(judged(claim(conn, clock.now(), id, &wanted).await?, issuer))
+}
+
+/// The user, if the id belongs to the issuer.
+fn judged(owner: Identity, issuer: &IssuerIds) -> Result<UserId, IdentityRefusal> {
+    if owner.issuer == issuer.name() { Ok(owner.user_id) } else { Err(IdentityRefusal::OfAnotherIssuer) }
 }
 
 /// An id that was linked to another user in the same moment: a new attempt finds that user.

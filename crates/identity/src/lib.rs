@@ -26,8 +26,8 @@ pub use model::{
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
 pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{
-    Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, OWN_PREFIXES, OwnTokens, Provider,
-    SubjectKind, TokenError, Validity, VerifiedToken, Verifier, dev_token, development_secret,
+    Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, LoginEnd, OWN_PREFIXES, OwnTokens,
+    Provider, SubjectKind, TokenError, Validity, VerifiedToken, Verifier, dev_token, development_secret,
 };
 
 /// The schema of this crate: `identity`.

@@ -145,8 +145,8 @@ pub async fn prepare(
     let conn = tx.conn();
     store::lock(conn).await?;
     match store::signer(conn, clock.pinned()).await? {
-        Some(signer) => {
-            SigningKey::open(keyring.sealer, &signer).map_err(unusable)?;
+        Some(_) => {
+            open_all(conn, clock, keyring.sealer).await?;
             store::raise_token_ttl(conn, keyring.token_ttl.whole_seconds()).await
         }
         None => {
@@ -162,7 +162,7 @@ pub async fn prepare(
 /// Makes a new key, which replaces the present one, and one that does not sign yet.
 ///
 /// # Errors
-/// [`DbError`] when the database cannot be asked.
+/// [`DbError`] when the database cannot be asked. [`DbError::Inconsistent`] as [`prepare`]: no process could open the new key.
 pub async fn rotate(
     tx: &mut Tx,
     clock: &dyn Clock,
@@ -171,6 +171,7 @@ pub async fn rotate(
 ) -> Result<Rotated, DbError> {
     let conn = tx.conn();
     store::lock(conn).await?;
+    open_all(conn, clock, keyring.sealer).await?;
     let key = SigningKey::generate().map_err(unusable)?;
     let rotated = insert(conn, clock, keyring, &key, start).await?;
     let event =
@@ -195,6 +196,15 @@ pub async fn published(conn: &mut AsyncPgConnection, clock: &dyn Clock) -> Resul
 /// [`DbError`] when the database cannot be asked.
 pub async fn prune(tx: &mut Tx, clock: &dyn Clock) -> Result<usize, DbError> {
     store::prune(tx.conn(), clock.pinned()).await
+}
+
+/// Makes sure that the keys that sign now or later can be opened, by the other processes too: they have the same `SECRETS_KEY` if the
+/// keys were sealed with it.
+async fn open_all(conn: &mut AsyncPgConnection, clock: &dyn Clock, sealer: &Sealer) -> Result<(), DbError> {
+    for signer in store::signers(conn, clock.pinned()).await? {
+        SigningKey::open(sealer, &signer).map_err(unusable)?;
+    }
+    Ok(())
 }
 
 /// The key that signs now, with its name.

@@ -18,7 +18,7 @@ mod verifier;
 mod wycheproof;
 
 pub use algorithm::Algorithm;
-pub use claims::{SubjectKind, VerifiedToken};
+pub use claims::{LoginEnd, SubjectKind, VerifiedToken};
 pub use compact::TOKEN_BYTES_MAX;
 pub use dev_token::{DEV_TOKEN_TTL_SECONDS, dev_token, development_secret};
 pub use error::TokenError;

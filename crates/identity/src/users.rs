@@ -71,7 +71,7 @@ async fn existing(
     user: User,
     new: &NewUser,
 ) -> Result<Result<Ensured, IdentityRefusal>, DbError> {
-    if let Err(refusal) = identities::bring_again(conn, clock, new).await? {
+    if let Err(refusal) = identities::bring_again(conn, clock, new, &user.user_id).await? {
         return Ok(Err(refusal));
     }
     let user = vouch(conn, clock, user, new).await?;

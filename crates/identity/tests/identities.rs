@@ -44,7 +44,7 @@ fn new_user(id: &str, email: &str, issuer: Option<&Arc<IssuerIds>>, may_link: bo
 
 /// The user after a sign-up, and whether it created them. Other transactions in the same moment are waited for.
 async fn ensure(db: &TestDb, new: &NewUser) -> Result<(String, bool), IdentityRefusal> {
-    loop {
+    for _ in 0..10 {
         let clock = testkit::clock();
         let outcome = Tx::decide(db.pool(), async |tx| users::ensure(tx, &clock, new).await).await;
         match outcome {
@@ -55,6 +55,7 @@ async fn ensure(db: &TestDb, new: &NewUser) -> Result<(String, bool), IdentityRe
             }
         }
     }
+    panic!("overtaken for ever: {new:?}");
 }
 
 async fn adopt(db: &TestDb, id: &str, issuer: &IssuerIds) -> Result<UserId, IdentityRefusal> {
@@ -73,6 +74,12 @@ async fn owner(db: &TestDb, id: &str) -> Option<(String, String)> {
 #[tokio::test]
 async fn an_id_belongs_to_the_issuer_that_first_brought_it() {
     let (db, one, two) = (database().await, auth0("one"), auth0("two"));
+    // Whatever its form.
+    for created in [true, false] {
+        let new = new_user("plain", "plain@example.com", Some(&one), false);
+        assert_eq!(ensure(&db, &new).await, Ok(("plain".to_owned(), created)));
+    }
+    assert_eq!(adopt(&db, "plain", &one).await, Ok(testkit::user("plain")));
     assert_eq!(
         ensure(&db, &new_user("auth0|a", "a@example.com", Some(&one), false)).await,
         Ok(("auth0|a".to_owned(), true))

@@ -215,3 +215,18 @@ fn hex(text: &str) -> Vec<u8> {
 fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[tokio::test]
+async fn a_rotation_needs_the_key_that_sealed_those_before() {
+    let (db, clock) = (database().await, testkit::clock());
+    prepare(&db, &clock, &tokens(1)).await.unwrap();
+    let other = tokens(2);
+    let rotated =
+        Tx::run(db.pool(), async |tx| signing_keys::rotate(tx, &clock, other.keyring(), Start::AtOnce).await);
+    assert!(matches!(rotated.await, Err(DbError::Inconsistent(why)) if why.contains("SECRETS_KEY")));
+    assert_eq!(published(&db, &clock).await.len(), 1);
+    // A key that does not sign yet counts too.
+    rotate(&db, &clock, Start::Later).await;
+    assert!(prepare(&db, &clock, &tokens(2)).await.is_err());
+    prepare(&db, &clock, &tokens(1)).await.unwrap();
+}

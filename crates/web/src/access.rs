@@ -65,7 +65,8 @@ pub async fn admit<S: Service>(
     if !caller.principal.as_ref().is_some_and(|principal| route.fits_scope_of(principal)) {
         // Nothing is said of the scope of a key that is not valid any more.
         return match app.authorize(route.access, caller, request).await {
-            Err(error) if error.status() == 401 => Err(error),
+            Err(error) if error.status() == 401 => Err(unauthenticated(app, request, error, counted).await),
+            Err(error) if error.status() >= 500 => Err(error),
             _ => Err(ApiError::insufficient_scope("service")),
         };
     }

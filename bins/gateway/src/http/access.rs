@@ -65,6 +65,8 @@ pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError
         return authenticate_key(app, presented).await;
     }
     match app.verifier.verify_or_refresh(presented).await {
+        // It must not use up the limits of its user.
+        Ok(token) if token.login_end.is_noted() => Err(ApiError::unauthorized(&catalogue::AUTHENTICATION)),
         Ok(token) => Ok(Caller {
             principal: Some(Principal::User(owner(app, &token).await?)),
             facts: Facts { token: Some(token), ..Facts::default() },
@@ -151,7 +153,8 @@ pub async fn authorize(
     }
     let own = principal.user_id().cloned();
     let asked = own.as_ref().filter(|_| is_known);
-    let (own_status, target, target_status) = statuses(app, asked, target, login_id, facts.key_id).await?;
+    let found = statuses(app, asked, target, login_id, facts.key_id).await;
+    let (own_status, target, target_status) = found.inspect_err(|error| note_end(&facts, error))?;
     let principal = match (principal, &own_status) {
         (_, Some(status)) if !status.is_active => return Err(ApiError::new(&catalogue::ACCOUNT_DISABLED)),
         (Principal::User(id), Some(status)) if status.role == Role::Admin => Principal::AdminUser(id),
@@ -210,6 +213,21 @@ fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
 /// The answer to a call that failed and whose caller's status was not looked at: a disabled caller learns nothing
 /// else (HTTP contract 1.4).
 pub async fn after_failure(app: &App, caller: &Caller, error: ApiError) -> ApiError {
+    let error = with_status(app, caller, error).await;
+    note_end(&caller.facts, &error);
+    error
+}
+
+/// Remembers that the login of a token has ended, if that is what the error says.
+fn note_end(facts: &Facts, error: &ApiError) {
+    let token = facts.token.as_ref().filter(|token| token.login_id.is_some());
+    if let Some(token) = token.filter(|_| error.code() == catalogue::AUTHENTICATION.code) {
+        token.login_end.note();
+    }
+}
+
+/// The error, or what the status of a caller has to say instead.
+async fn with_status(app: &App, caller: &Caller, error: ApiError) -> ApiError {
     let Some(user_id) = caller.target.as_ref().filter(|_| caller.facts.status.is_due()) else {
         return error;
     };

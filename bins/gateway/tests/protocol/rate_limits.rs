@@ -4,7 +4,7 @@ use gateway::http::route::Access;
 use web::{AccessRule as _, RouteLimit};
 
 use super::assert_documented_error;
-use crate::{examples, prelude::*};
+use crate::{examples, own_logins::log_in, prelude::*};
 
 const ON: (&str, &str) = ("RATE_LIMIT_ENABLED", "true");
 const BALANCE: &str = "/api/v1/users/auth0%7Ca/credits/balance";
@@ -250,5 +250,21 @@ async fn limits_can_be_switched_off() {
     for _ in 0..5 {
         assert_eq!(app.get("/").expect(200).await.header("ratelimit"), "");
         app.get(BALANCE).expect(401).await;
+    }
+}
+
+/// Whoever has a token of an ended login spends the budget of their address and not that of the user.
+#[tokio::test]
+async fn a_token_of_an_ended_login_uses_up_nothing_of_its_user() {
+    let variables = [ON, ("RATE_LIMIT_USER_BURST", "8"), ("RATE_LIMIT_ANONYMOUS_BURST", "100")];
+    let (app, _) = TestApp::with_user(&variables).await;
+    for path in [BALANCE, "/api/v1/users/me"] {
+        let (ended, live) = (log_in(&app, "auth0|a").await, log_in(&app, "auth0|a").await);
+        app.post("/api/auth/logout").by(&ended.user).json(json!({})).expect(200).await;
+        app.clock().advance(Duration::seconds(10));
+        for _ in 0..20 {
+            app.get(path).by(&ended.user).refused(401, "AuthenticationException").await;
+        }
+        app.get(path).by(&live.user).expect(200).await;
     }
 }

@@ -59,7 +59,7 @@ pub async fn users_of(conn: &mut AsyncPgConnection, ids: &[UserId]) -> Result<Ve
 }
 
 /// The owner of an id.
-async fn find(conn: &mut AsyncPgConnection, id: &UserId) -> Result<Option<Identity>, DbError> {
+pub(crate) async fn find(conn: &mut AsyncPgConnection, id: &UserId) -> Result<Option<Identity>, DbError> {
     Ok(pg::sql(pg::once!(format!(
         "SELECT {} FROM identity.identities WHERE id = $1",
         Identity::list("identities")

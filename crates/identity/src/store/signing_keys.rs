@@ -101,6 +101,20 @@ pub(crate) async fn signer(
     .optional()?)
 }
 
+/// The key that signs now, and those that will.
+pub(crate) async fn signers(
+    conn: &mut AsyncPgConnection,
+    pinned: Option<OffsetDateTime>,
+) -> Result<Vec<Signer>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "SELECT kid, public_key, sealed_key FROM ({KEYS}) AS keys
+         WHERE signs_until IS NULL OR signs_until > coalesce($1, clock_timestamp()) ORDER BY number DESC"
+    )))
+    .bind::<Nullable<Timestamptz>, _>(pinned)
+    .load(conn)
+    .await?)
+}
+
 /// The keys whose tokens may still be valid, or that will sign, newest first.
 pub(crate) async fn published(
     conn: &mut AsyncPgConnection,

@@ -1,6 +1,9 @@
 //! Claims of a token, and their checks.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use kernel::UserId;
 use serde::Deserialize;
@@ -49,7 +52,34 @@ pub struct VerifiedToken {
     pub provider: Provider,
     /// The login that an own token belongs to (claim `sid`).
     pub login_id: Option<Uuid>,
+    /// Set once the login was found to have ended.
+    pub login_end: LoginEnd,
 }
+
+/// A note that the login of a token has ended, which is for good. Shared by the copies of the token.
+#[derive(Debug, Clone, Default)]
+pub struct LoginEnd(Arc<AtomicBool>);
+
+impl LoginEnd {
+    /// Returns true if the end was noted.
+    #[must_use]
+    pub fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes the end.
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for LoginEnd {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_noted() == other.is_noted()
+    }
+}
+
+impl Eq for LoginEnd {}
 
 /// The claims that are looked at, of whatever type they are. `null` counts as absent.
 #[derive(Deserialize)]
@@ -107,6 +137,7 @@ impl Claims {
             expires_at,
             provider: issuer.provider,
             login_id: self.login_id(issuer.provider)?,
+            login_end: LoginEnd::default(),
         };
         Ok((token, starts_at))
     }

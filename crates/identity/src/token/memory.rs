@@ -116,6 +116,7 @@ mod tests {
             expires_at: OffsetDateTime::UNIX_EPOCH,
             provider: Provider::Supabase,
             login_id: None,
+            login_end: crate::LoginEnd::default(),
         };
         Known { token, starts_at: None, keys: None }
     }

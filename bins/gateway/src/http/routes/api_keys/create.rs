@@ -34,7 +34,7 @@ input! {
 }
 
 /// The key, with its text.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct CreatedApiKey {
     #[serde(flatten)]
     about: ApiKeyBody,

@@ -41,8 +41,11 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         .with(&json!({"login_id": login_id, "all": all}));
     let clock = &*call.app.clock;
     call.write(async |tx| {
-        logins::end(tx, clock, &user_id, which).await?;
-        audit::record(tx.conn(), std::slice::from_ref(&event)).await
+        // Another request may have ended it in the same moment.
+        match logins::end(tx, clock, &user_id, which).await? {
+            0 => Ok(()),
+            _ => audit::record(tx.conn(), std::slice::from_ref(&event)).await,
+        }
     })
     .await?;
     let message = Text::new("Logged out", "已退出登录");
