@@ -168,11 +168,8 @@ impl App {
         let background = pool.background_share(connections.housekeeping);
         let mut jobs = housekeeping::jobs(&config, &background, &clock);
         let uses = Arc::new(Uses::default());
-        jobs.extend(
-            [receiver, accounts.job(&background), Some(last_use::job(&background, &uses))]
-                .into_iter()
-                .flatten(),
-        );
+        let further = [receiver, accounts.job(&background), Some(last_use::job(&background, &uses))];
+        jobs.extend(further.into_iter().flatten());
         let jobs = JobRunner::start(jobs, &clock);
         let settings = settings(&config);
         Ok(Self {
