@@ -9,6 +9,7 @@ mod mail;
 mod plan;
 mod role;
 mod user;
+pub(crate) mod user_filter;
 
 pub use credential::Credential;
 pub use email::EmailVoucher;

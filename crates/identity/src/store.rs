@@ -11,4 +11,5 @@ pub(crate) mod mails;
 pub(crate) mod roles;
 pub(crate) mod signing_keys;
 pub(crate) mod statuses;
+pub(crate) mod user_lists;
 pub(crate) mod users;

@@ -1,7 +1,7 @@
 //! Operations on users.
 
 use diesel_async::AsyncPgConnection;
-use kernel::{Clock, UserId};
+use kernel::{Clock, Page, Slice, TimePlace, UserId};
 use pg::{DbError, Tx};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     store,
 };
 
-pub use crate::model::{UserChange, UserChanged};
+pub use crate::model::{UserChange, UserChanged, user_filter::UserFilter};
 pub use store::{
     statuses::{acting, statuses},
     users::{created_between, find, note_seen},
@@ -157,6 +157,19 @@ pub async fn change(
         store::users::end_logins(conn, now, user_id).await?;
     }
     Ok(Some(Ok(UserChanged { before, after })))
+}
+
+/// A page of users, newest first. It may have fewer than were asked for although more follow: then they have to be looked for
+/// further, from [`Slice::next`] on.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    filter: &UserFilter,
+    page: &Page<TimePlace>,
+) -> Result<Slice<User, TimePlace>, DbError> {
+    store::user_lists::page(conn, filter, page).await
 }
 
 /// Makes the stored address the user's own if the token vouches for it and nobody holds it.

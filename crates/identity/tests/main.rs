@@ -16,5 +16,6 @@ mod seal;
 mod signing_keys;
 mod statuses;
 mod tokens;
+mod user_lists;
 mod users;
 mod wechat;

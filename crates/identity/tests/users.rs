@@ -1,8 +1,11 @@
 //! Users, against a real PostgreSQL.
 
 use futures_util::future::join_all;
-use identity::{Activity, EmailVoucher, Ensured, IdentityRefusal, NewUser, Plan, Role, User, users};
-use kernel::{Clock, Detail, Failure, Kind, ManualClock};
+use identity::{
+    Activity, EmailVoucher, Ensured, IdentityRefusal, NewUser, Plan, Role, User,
+    users::{self, UserChange, UserChanged},
+};
+use kernel::{Clock, Detail, Failure, Kind, ManualClock, UserId};
 use pg::{DbError, Pool, Tx};
 use testkit::TestDb;
 use time::Duration;
@@ -234,4 +237,104 @@ async fn the_table_refuses_what_the_types_refuse() {
     diesel_async::SimpleAsyncConnection::batch_execute(&mut *conn, sql).await.unwrap();
     drop(conn);
     assert_eq!(find(db.pool(), "b").await.unwrap().email, None);
+}
+
+/// Changes a user in a transaction of its own.
+async fn change(
+    db: &TestDb,
+    clock: &ManualClock,
+    id: &str,
+    change: UserChange,
+) -> Option<Result<UserChanged, IdentityRefusal>> {
+    Tx::run(db.pool(), async |tx| users::change(tx, clock, &testkit::user(id), &change).await).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_change_leaves_what_it_does_not_name() {
+    let (db, clock) = (database().await, testkit::clock());
+    let made = ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap().user;
+    clock.advance(Duration::HOUR);
+    let same = change(&db, &clock, "a", UserChange::default()).await.unwrap().unwrap();
+    assert_eq!((&same.before, &same.after), (&made, &made), "nothing to change, not even updated_at");
+    let name = UserChange { name: Some("New".to_owned()), ..UserChange::default() };
+    let changed = change(&db, &clock, "a", name).await.unwrap().unwrap();
+    let expected = User { name: Some("New".to_owned()), updated_at: clock.now(), ..made.clone() };
+    assert_eq!((changed.before, changed.after.clone()), (made, expected));
+    let all = UserChange {
+        name: None,
+        email: Some("B@example.com".to_owned()),
+        role: Some(Role::Admin),
+        activity: Some(Activity::Deactivated),
+    };
+    let after = change(&db, &clock, "a", all).await.unwrap().unwrap().after;
+    let email = Some("B@example.com".to_owned());
+    assert_eq!(after, User { email, role: Role::Admin, is_active: false, ..changed.after });
+    assert_eq!(find(db.pool(), "a").await, Some(after));
+    assert_eq!(change(&db, &clock, "nobody", UserChange::default()).await, None);
+}
+
+#[tokio::test]
+async fn an_address_that_an_administrator_gives_is_held_unless_another_user_holds_it() {
+    let (db, clock) = (database().await, testkit::clock());
+    ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
+    let contact = NewUser { email_voucher: EmailVoucher::Nobody, ..new_user("b", "b@example.com") };
+    ensure(db.pool(), &clock, &contact).await.unwrap();
+    let give = |email: &str| UserChange { email: Some(email.to_owned()), ..UserChange::default() };
+    let refused = change(&db, &clock, "b", give("A@EXAMPLE.com")).await.unwrap();
+    assert_eq!(refused, Err(IdentityRefusal::EmailTaken));
+    assert_eq!(find(db.pool(), "b").await.unwrap().email.as_deref(), Some("b@example.com"));
+    // Their own address in another case, and the contact that becomes theirs.
+    assert!(change(&db, &clock, "a", give("A@example.com")).await.unwrap().is_ok());
+    let vouched = change(&db, &clock, "b", give("b@example.com")).await.unwrap().unwrap();
+    assert!(!vouched.before.email_vouched && vouched.after.email_vouched);
+}
+
+#[tokio::test]
+async fn who_is_deactivated_is_logged_out_and_stays_so() {
+    let (db, clock) = (database().await, testkit::clock());
+    for id in ["a", "b"] {
+        ensure(db.pool(), &clock, &new_user(id, &format!("{id}@example.com"))).await.unwrap();
+        db.run(&format!(
+            "INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at)
+             SELECT '{id}', gen_random_uuid(), sha256('x'), made, made, made + interval '1 day'
+             FROM (SELECT timestamptz '2026-01-15T12:00Z' AS made) AS m, generate_series(1, 2)"
+        ))
+        .await;
+    }
+    let open = "SELECT count(*) FROM identity.logins WHERE ended_at IS NULL AND user_id = ";
+    let activity = |activity| UserChange { activity: Some(activity), ..UserChange::default() };
+    change(&db, &clock, "a", activity(Activity::Active)).await.unwrap().unwrap();
+    assert_eq!(db.ask(&format!("{open} 'a'")).await, 2);
+    for next in [Activity::Deactivated, Activity::Deactivated, Activity::Active] {
+        change(&db, &clock, "a", activity(next)).await.unwrap().unwrap();
+        assert_eq!((db.ask(&format!("{open} 'a'")).await, db.ask(&format!("{open} 'b'")).await), (0, 2));
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_is_decided_about_one_user_outlives_the_list() {
+    let (db, clock) = (database().await, testkit::clock());
+    ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
+    let role = |role| UserChange { role: Some(role), ..UserChange::default() };
+    let start = async |listed: &[UserId]| {
+        Tx::run(db.pool(), async |tx| users::apply_admins(tx, &clock, listed).await).await.unwrap();
+        find(db.pool(), "a").await.unwrap().role
+    };
+    change(&db, &clock, "a", role(Role::Admin)).await.unwrap().unwrap();
+    assert_eq!(start(&[]).await, Role::Admin);
+    change(&db, &clock, "a", role(Role::User)).await.unwrap().unwrap();
+    assert_eq!(start(&[]).await, Role::User);
+    assert_eq!(start(&[testkit::user("a")]).await, Role::Admin, "who is listed has the role");
+}
+
+#[tokio::test]
+async fn the_hour_of_the_last_request_is_noted_and_never_goes_back() {
+    let (db, clock) = (database().await, testkit::clock());
+    ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap();
+    let later = clock.now() + Duration::HOUR;
+    for hour in [clock.now(), later, clock.now()] {
+        let users = [testkit::user("a"), testkit::user("nobody")];
+        users::note_seen(&mut *db.connect().await, hour, &users).await.unwrap();
+    }
+    assert_eq!(find(db.pool(), "a").await.unwrap().last_seen_at, Some(later));
 }

@@ -105,8 +105,12 @@ mod usage {
     pub mod timeseries;
 }
 mod users {
+    pub mod body;
     pub mod ensure;
+    pub mod get;
+    pub mod list;
     pub mod me;
+    pub mod update;
 }
 
 use std::sync::LazyLock;
@@ -141,6 +145,12 @@ routes! {
         "ensure_user", Newcomer, Json, Documented;
     GET "/api/v1/users/me" => users::me::handle,
         "get_current_user", NamedUser, Ignored, Documented;
+    GET "/api/v1/users" => users::list::handle,
+        "list_users", Staff, Ignored, Extension;
+    GET "/api/v1/users/{user_id}" => users::get::handle,
+        "get_user", HiddenPathUser, Ignored, Extension;
+    PATCH "/api/v1/users/{user_id}" => users::update::handle,
+        "update_user", OwnerOrAdmin, Json, Extension;
     POST "/api/v1/users/{user_id}/credits/consume" => credits::consume::handle,
         "consume_credits", PathUser, Json, Documented;
     POST "/api/v1/users/{user_id}/credits/recharge" => credits::recharge::handle,

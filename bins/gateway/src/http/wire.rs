@@ -5,4 +5,6 @@ pub use web::wire::{CallerClassName, SuccessWord, Timestamp};
 web::words! {
     /// Plan of a user.
     PlanName = identity::Plan::ALL.map(identity::Plan::as_str);
+    /// Role of a user.
+    RoleName = ["user", "admin"];
 }

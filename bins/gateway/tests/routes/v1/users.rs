@@ -2,6 +2,8 @@
 
 mod credits;
 mod ensure;
+mod list;
 mod me;
 mod sessions;
+mod update;
 pub mod usage;
