@@ -10,6 +10,7 @@ use crate::{
     own_logins::{self, log_in},
 };
 
+mod callers;
 mod hostile_tokens;
 mod identities;
 mod tokens;
@@ -159,7 +160,7 @@ async fn a_user_never_touches_what_belongs_to_another() {
             | Access::Admin => {
                 refused(route, &reply, 403, "PermissionDeniedException");
             }
-            Access::HiddenPathUser | Access::StaffForPathUser => {
+            Access::HiddenPathUser | Access::StaffForPathUser | Access::OwnerOrAdmin => {
                 refused(route, &reply, 404, "UserNotFoundException");
                 assert_eq!(reply.json()["message"], "User not found: auth0|b", "as if they did not exist");
             }

@@ -6,5 +6,5 @@ web::words! {
     /// Plan of a user.
     PlanName = identity::Plan::ALL.map(identity::Plan::as_str);
     /// Role of a user.
-    RoleName = ["user", "admin"];
+    UserRoleName = ["user", "admin"];
 }

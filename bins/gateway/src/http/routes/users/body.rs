@@ -6,7 +6,7 @@ use kernel::{Credits, UserId};
 
 use crate::http::{
     prelude::*,
-    wire::{PlanName, RoleName, Timestamp},
+    wire::{PlanName, Timestamp, UserRoleName},
 };
 
 /// A user with their credits.
@@ -37,7 +37,7 @@ pub struct ChangedUser {
     #[serde(flatten)]
     user: Me,
     /// user or admin.
-    #[schema(value_type = RoleName)]
+    #[schema(value_type = UserRoleName)]
     role: &'static str,
 }
 
@@ -47,7 +47,7 @@ pub struct UserBody {
     #[serde(flatten)]
     user: Me,
     /// user or admin.
-    #[schema(value_type = RoleName)]
+    #[schema(value_type = UserRoleName)]
     role: &'static str,
     created_at: Timestamp,
     /// The hour of the last request of the user that succeeded.

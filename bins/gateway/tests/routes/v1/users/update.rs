@@ -63,7 +63,9 @@ async fn an_administrator_changes_everything_and_each_change_is_told() {
     told[2].has(json!({"details": {"from": "user", "to": "admin"}}));
     assert!(!told.iter().any(|event| event.to_string().contains("xample.com")), "no contact data");
 
-    let taken = patch(&app, A, json!({"email": "AUTH0ROOT@example.com"})).by(&admin);
+    let holder = json!({"auth0_id": "auth0|c", "email": "held@example.com", "name": "C"});
+    app.post("/api/v1/users/ensure").service().json(holder).expect(200).await;
+    let taken = patch(&app, A, json!({"email": "HELD@example.com"})).by(&admin);
     let taken = taken.refused(400, "DuplicateEntryException").await;
     assert_eq!(taken.json()["error_details"]["field"], "email");
     patch(&app, A, json!({"role": "root"})).by(&admin).fault("body.role").await;

@@ -1,0 +1,280 @@
+//! Every route with every kind of caller. What is expected follows from the access rule alone, so that a new route is tried
+//! without a line here, and a new rule or kind of caller does not compile without one.
+
+use gateway::http::route::{Access, Route};
+use kernel::Ids as _;
+use secrecy::ExposeSecret as _;
+use web::AccessRule as _;
+
+use super::{name, named, set_active};
+use crate::{examples, prelude::*};
+use identity::Activity;
+
+/// Kinds of callers. The owner is the user whom the request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Anonymous,
+    /// The owner, by a token of another issuer.
+    Owner,
+    /// Another user.
+    Stranger,
+    /// The owner, who is deactivated.
+    Disabled,
+    /// The owner, by a token that has expired.
+    Expired,
+    /// The owner, by a token of this service.
+    OwnToken,
+    /// The owner, by such a token of a login that has ended.
+    LoggedOut,
+    ReadKey,
+    ServiceKey,
+    RevokedKey,
+    Administrator,
+}
+
+impl Kind {
+    const ALL: [Self; 11] = [
+        Self::Anonymous,
+        Self::Owner,
+        Self::Stranger,
+        Self::Disabled,
+        Self::Expired,
+        Self::OwnToken,
+        Self::LoggedOut,
+        Self::ReadKey,
+        Self::ServiceKey,
+        Self::RevokedKey,
+        Self::Administrator,
+    ];
+
+    /// Number among all; a kind that is missing there does not compile.
+    fn place(self) -> usize {
+        match self {
+            Self::Anonymous => 0,
+            Self::Owner => 1,
+            Self::Stranger => 2,
+            Self::Disabled => 3,
+            Self::Expired => 4,
+            Self::OwnToken => 5,
+            Self::LoggedOut => 6,
+            Self::ReadKey => 7,
+            Self::ServiceKey => 8,
+            Self::RevokedKey => 9,
+            Self::Administrator => 10,
+        }
+    }
+}
+
+/// The answer to a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Ok,
+    Refused(u16, &'static str),
+    /// 200, with each item refused by itself.
+    EachRefused,
+}
+
+const UNAUTHORIZED: Expected = Expected::Refused(401, "AuthenticationException");
+const DENIED: Expected = Expected::Refused(403, "PermissionDeniedException");
+const NO_SCOPE: Expected = Expected::Refused(403, "InsufficientScopeException");
+const HIDDEN: Expected = Expected::Refused(404, "UserNotFoundException");
+
+/// What the rule of a route says to a caller; `None` for a route that needs no credential.
+fn expected(route: &Route, kind: Kind) -> Option<Expected> {
+    if !route.access.is_authenticated() {
+        return None;
+    }
+    Some(match kind {
+        Kind::Anonymous | Kind::LoggedOut | Kind::RevokedKey => UNAUTHORIZED,
+        Kind::Expired => Expected::Refused(401, "TokenExpiredException"),
+        Kind::Disabled => Expected::Refused(403, "AccountDisabledException"),
+        Kind::Owner | Kind::OwnToken => of_owner(route.access),
+        Kind::Stranger => of_stranger(route),
+        Kind::ReadKey if !route.only_reads() => NO_SCOPE,
+        Kind::ReadKey | Kind::ServiceKey => of_service(route.access),
+        Kind::Administrator => Expected::Ok,
+    })
+}
+
+fn of_owner(access: Access) -> Expected {
+    match access {
+        Access::Newcomer
+        | Access::NamedUser
+        | Access::PathUser
+        | Access::Recharge
+        | Access::Metering
+        | Access::HiddenPathUser
+        | Access::OwnerOrAdmin
+        | Access::OwnThings
+        | Access::AnyCaller => Expected::Ok,
+        Access::StaffForPathUser | Access::Staff | Access::Admin => DENIED,
+        Access::Anyone | Access::Probe | Access::Login | Access::Development | Access::Metrics => {
+            open(access)
+        }
+    }
+}
+
+fn of_stranger(route: &Route) -> Expected {
+    match route.access {
+        Access::OwnThings if route.operation == "record_usage_batch" => Expected::EachRefused,
+        Access::Newcomer
+        | Access::PathUser
+        | Access::Recharge
+        | Access::Metering
+        | Access::OwnThings
+        | Access::Staff
+        | Access::Admin => DENIED,
+        Access::HiddenPathUser | Access::StaffForPathUser | Access::OwnerOrAdmin => HIDDEN,
+        // Without a header a user is themselves.
+        Access::NamedUser | Access::AnyCaller => Expected::Ok,
+        Access::Anyone | Access::Probe | Access::Login | Access::Development | Access::Metrics => {
+            open(route.access)
+        }
+    }
+}
+
+fn of_service(access: Access) -> Expected {
+    match access {
+        Access::Newcomer
+        | Access::NamedUser
+        | Access::PathUser
+        | Access::Recharge
+        | Access::Metering
+        | Access::HiddenPathUser
+        | Access::StaffForPathUser
+        | Access::Staff
+        | Access::OwnThings
+        | Access::AnyCaller => Expected::Ok,
+        Access::OwnerOrAdmin | Access::Admin => NO_SCOPE,
+        Access::Anyone | Access::Probe | Access::Login | Access::Development | Access::Metrics => {
+            open(access)
+        }
+    }
+}
+
+fn open(access: Access) -> Expected {
+    panic!("{access:?} needs no credential")
+}
+
+/// The service, with the callers that are the same for every route.
+struct Cast {
+    app: TestApp,
+    stranger: String,
+    administrator: String,
+    read_key: String,
+    service_key: String,
+    revoked_key: String,
+    expired: String,
+}
+
+impl Cast {
+    async fn new() -> Self {
+        let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root")]).await;
+        let expired = app.token("auth0|owner");
+        app.clock().advance(Duration::hours(2));
+        let administrator = app.user("auth0|root").await.token;
+        let stranger = app.user("auth0|b").await.token;
+        let (key_id, revoked_key) = examples::api_key(&app, "admin").await;
+        let ((_, read_key), (_, service_key)) =
+            (examples::api_key(&app, "read").await, examples::api_key(&app, "service").await);
+        // It was in use before.
+        app.get("/api/v1/api-keys").token(&revoked_key).expect(200).await;
+        app.delete(&format!("/api/v1/api-keys/{key_id}")).service().expect(200).await;
+        Self { app, stranger, administrator, read_key, service_key, revoked_key, expired }
+    }
+
+    /// A user whom only this call is about, so that none changes what the next one finds.
+    async fn owner(&self, kind: Kind) -> TestUser {
+        match kind {
+            Kind::OwnToken | Kind::LoggedOut => self.own_account().await,
+            // The expired token is theirs.
+            Kind::Expired => self.app.user("auth0|owner").await,
+            _ => self.app.user(&format!("auth0|{}", kernel::RandomIds.uuid())).await,
+        }
+    }
+
+    /// An account of this service, with a login.
+    async fn own_account(&self) -> TestUser {
+        let (user_id, login_id) = (format!("email|{}", kernel::RandomIds.uuid()), kernel::RandomIds.uuid());
+        let id = testkit::user(&user_id);
+        let body = json!({"auth0_id": user_id, "email": format!("{login_id}@example.com"), "name": "Own"});
+        self.app.post("/api/v1/users/ensure").service().json(body).expect(200).await;
+        let mut conn = self.app.db().connect().await;
+        let now = kernel::rfc3339(self.app.clock().now());
+        let login = format!(
+            "INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at)
+             VALUES ('{user_id}', '{login_id}', sha256('{login_id}'), '{now}', '{now}', timestamptz '{now}' + interval '1 day')"
+        );
+        conn.batch_execute(&login).await.unwrap();
+        let own_tokens = self.app.app().own_tokens.as_ref().unwrap();
+        let token = own_tokens.issue(&mut conn, self.app.clock(), &id, login_id, None).await.unwrap();
+        TestUser { id, token: token.expose_secret().to_owned() }
+    }
+
+    /// Calls a route as a caller of this kind.
+    async fn call(&self, route: &Route, kind: Kind) -> TestReply {
+        // Two versions of a price cannot begin at the same instant.
+        self.app.clock().advance(Duration::SECOND);
+        let owner = self.owner(kind).await;
+        let request = examples::request(&self.app, route, &owner).await;
+        match kind {
+            Kind::Disabled => {
+                set_active(&self.app, self.app.clock(), &owner, Activity::Deactivated).await;
+            }
+            Kind::LoggedOut => {
+                let ended = format!(
+                    "UPDATE identity.logins SET ended_at = created_at WHERE user_id = '{}'",
+                    owner.id
+                );
+                self.app.db().run(&ended).await;
+            }
+            _ => {}
+        }
+        match kind {
+            Kind::Anonymous => request.await,
+            Kind::Owner | Kind::Disabled | Kind::OwnToken | Kind::LoggedOut => request.by(&owner).await,
+            Kind::Stranger => request.token(&self.stranger).await,
+            Kind::Expired => request.token(&self.expired).await,
+            Kind::ReadKey => named(route, request).token(&self.read_key).await,
+            Kind::ServiceKey => named(route, request).token(&self.service_key).await,
+            Kind::RevokedKey => named(route, request).token(&self.revoked_key).await,
+            Kind::Administrator => request.token(&self.administrator).await,
+        }
+    }
+}
+
+/// Returns whether the first item of a batch, which is the owner's, was refused.
+fn is_first_refused(body: &Value) -> bool {
+    body["data"]["results"][0]["error_code"] == "PermissionDeniedException"
+}
+
+#[tokio::test]
+async fn every_kind_of_caller_is_answered_as_the_rule_of_the_route_says() {
+    assert!(Kind::ALL.iter().enumerate().all(|(place, kind)| kind.place() == place));
+    let cast = Cast::new().await;
+    // Whom services name.
+    cast.app.user("auth0|a").await;
+    let mut wrong = Vec::new();
+    for route in examples::routes() {
+        for kind in Kind::ALL {
+            let Some(expected) = expected(route, kind) else {
+                continue;
+            };
+            let reply = cast.call(route, kind).await;
+            let found = match reply.status {
+                200 if is_first_refused(&reply.json()) => Expected::EachRefused,
+                200 => Expected::Ok,
+                status => {
+                    let code = reply.error_code();
+                    let known = [UNAUTHORIZED, DENIED, NO_SCOPE, HIDDEN, expected].into_iter();
+                    let same = |one: &Expected| matches!(one, Expected::Refused(s, c) if (*s, *c) == (status, code.as_str()));
+                    known.into_iter().find(same).unwrap_or(Expected::Refused(status, "another"))
+                }
+            };
+            if found != expected {
+                wrong.push(format!("{} as {kind:?}: {expected:?} expected, {}", name(route), reply.text));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
