@@ -6,7 +6,7 @@ use pg::{DbError, Tx};
 
 use crate::{
     IdentityRefusal, identities,
-    model::{Activity, Ensured, NewUser, ProfileChange, RoleChanges, User, fold},
+    model::{Activity, Ensured, NewUser, ProfileChange, RoleChanges, User, Which, fold},
     store,
 };
 
@@ -154,7 +154,7 @@ pub async fn change(
     }
     let after = store::users::change(conn, now, &before, change).await?;
     if before.is_active && !after.is_active {
-        store::users::end_logins(conn, now, user_id).await?;
+        store::logins::end(conn, clock.pinned(), user_id, Which::All).await?;
     }
     Ok(Some(Ok(UserChanged { before, after })))
 }

@@ -3,11 +3,10 @@
 
 use gateway::http::route::{Access, Route};
 use kernel::Ids as _;
-use secrecy::ExposeSecret as _;
 use web::AccessRule as _;
 
 use super::{name, named, set_active};
-use crate::{examples, prelude::*};
+use crate::{examples, own_logins::log_in, prelude::*};
 use identity::Activity;
 
 /// Kinds of callers. The owner is the user whom the request is about.
@@ -88,10 +87,13 @@ fn expected(route: &Route, kind: Kind) -> Option<Expected> {
         Kind::Anonymous | Kind::LoggedOut | Kind::RevokedKey => UNAUTHORIZED,
         Kind::Expired => Expected::Refused(401, "TokenExpiredException"),
         Kind::Disabled => Expected::Refused(403, "AccountDisabledException"),
+        Kind::OwnToken if route.access == Access::OwnLogin => Expected::Ok,
         Kind::Owner | Kind::OwnToken => of_owner(route.access),
         Kind::Stranger => of_stranger(route),
         Kind::ReadKey if !route.only_reads() => NO_SCOPE,
         Kind::ReadKey | Kind::ServiceKey => of_service(route.access),
+        // By a token of another issuer, which is of no login here.
+        Kind::Administrator if route.access == Access::OwnLogin => DENIED,
         Kind::Administrator => Expected::Ok,
     })
 }
@@ -107,7 +109,7 @@ fn of_owner(access: Access) -> Expected {
         | Access::OwnerOrAdmin
         | Access::OwnThings
         | Access::AnyCaller => Expected::Ok,
-        Access::StaffForPathUser | Access::Staff | Access::Admin => DENIED,
+        Access::StaffForPathUser | Access::Staff | Access::Admin | Access::OwnLogin => DENIED,
         Access::Anyone | Access::Probe | Access::Login | Access::Development | Access::Metrics => {
             open(access)
         }
@@ -122,6 +124,7 @@ fn of_stranger(route: &Route) -> Expected {
         | Access::Recharge
         | Access::Metering
         | Access::OwnThings
+        | Access::OwnLogin
         | Access::Staff
         | Access::Admin => DENIED,
         Access::HiddenPathUser | Access::StaffForPathUser | Access::OwnerOrAdmin => HIDDEN,
@@ -146,6 +149,7 @@ fn of_service(access: Access) -> Expected {
         | Access::OwnThings
         | Access::AnyCaller => Expected::Ok,
         Access::OwnerOrAdmin | Access::Admin => NO_SCOPE,
+        Access::OwnLogin => DENIED,
         Access::Anyone | Access::Probe | Access::Login | Access::Development | Access::Metrics => {
             open(access)
         }
@@ -186,29 +190,13 @@ impl Cast {
     /// A user whom only this call is about, so that none changes what the next one finds.
     async fn owner(&self, kind: Kind) -> TestUser {
         match kind {
-            Kind::OwnToken | Kind::LoggedOut => self.own_account().await,
+            Kind::OwnToken | Kind::LoggedOut => {
+                log_in(&self.app, &format!("email|{}", kernel::RandomIds.uuid())).await.user
+            }
             // The expired token is theirs.
             Kind::Expired => self.app.user("auth0|owner").await,
             _ => self.app.user(&format!("auth0|{}", kernel::RandomIds.uuid())).await,
         }
-    }
-
-    /// An account of this service, with a login.
-    async fn own_account(&self) -> TestUser {
-        let (user_id, login_id) = (format!("email|{}", kernel::RandomIds.uuid()), kernel::RandomIds.uuid());
-        let id = testkit::user(&user_id);
-        let body = json!({"auth0_id": user_id, "email": format!("{login_id}@example.com"), "name": "Own"});
-        self.app.post("/api/v1/users/ensure").service().json(body).expect(200).await;
-        let mut conn = self.app.db().connect().await;
-        let now = kernel::rfc3339(self.app.clock().now());
-        let login = format!(
-            "INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at)
-             VALUES ('{user_id}', '{login_id}', sha256('{login_id}'), '{now}', '{now}', timestamptz '{now}' + interval '1 day')"
-        );
-        conn.batch_execute(&login).await.unwrap();
-        let own_tokens = self.app.app().own_tokens.as_ref().unwrap();
-        let token = own_tokens.issue(&mut conn, self.app.clock(), &id, login_id, None).await.unwrap();
-        TestUser { id, token: token.expose_secret().to_owned() }
     }
 
     /// Calls a route as a caller of this kind.
@@ -221,13 +209,7 @@ impl Cast {
             Kind::Disabled => {
                 set_active(&self.app, self.app.clock(), &owner, Activity::Deactivated).await;
             }
-            Kind::LoggedOut => {
-                let ended = format!(
-                    "UPDATE identity.logins SET ended_at = created_at WHERE user_id = '{}'",
-                    owner.id
-                );
-                self.app.db().run(&ended).await;
-            }
+            Kind::LoggedOut => drop(self.app.post("/api/auth/logout").by(&owner).expect(200).await),
             _ => {}
         }
         match kind {

@@ -262,22 +262,6 @@ pub(crate) async fn change(
     }
 }
 
-/// Ends the logins of a user.
-pub(crate) async fn end_logins(
-    conn: &mut AsyncPgConnection,
-    now: OffsetDateTime,
-    user: &UserId,
-) -> Result<(), DbError> {
-    pg::sql(
-        "UPDATE identity.logins SET ended_at = greatest($2, created_at) WHERE user_id = $1 AND ended_at IS NULL",
-    )
-    .bind::<Text, _>(user.as_str())
-    .bind::<Timestamptz, _>(now)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Notes the hour of the last request of users; those whose row another transaction has locked are passed over.
 ///
 /// # Errors
