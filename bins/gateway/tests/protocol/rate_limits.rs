@@ -162,6 +162,65 @@ async fn every_route_has_a_class() {
     }
 }
 
+/// Logins of an address: whatever account they name, and whether it exists.
+#[tokio::test]
+async fn logins_are_counted_by_address() {
+    let app = TestApp::start_with(&[ON, ("RATE_LIMIT_LOGIN", "3"), ("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    for (number, left) in [(1, "r=2;t=20"), (2, "r=1;t=40"), (3, "r=0;t=60")] {
+        let reply = login(&app, &format!("user{number}@example.com"), "198.51.100.1").expect(401).await;
+        assert_eq!(reply.header("ratelimit"), format!("\"login\";{left}"));
+    }
+    // Judged before the body, which has no account here.
+    let reset =
+        app.post("/api/auth/reset-password").header("X-Forwarded-For", "198.51.100.1").body("{").await;
+    assert_limited(&reset, "login", (3, 60), 20);
+    login(&app, "user4@example.com", "198.51.100.2").expect(401).await;
+    // Logins and other requests do not use up each other.
+    app.get("/").header("X-Forwarded-For", "198.51.100.1").expect(200).await;
+    app.clock().advance(Duration::seconds(20));
+    login(&app, "user1@example.com", "198.51.100.1").expect(401).await;
+}
+
+/// A stranger at one address cannot lock the owner out; many addresses that guess one account are slowed.
+#[tokio::test]
+async fn logins_are_counted_by_account() {
+    let app = TestApp::start_with(&[ON, ("RATE_LIMIT_LOGIN", "5"), ("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let password = json!({"email": "owner@example.com", "password": "correct horse battery"});
+    app.post("/api/auth/register").header("X-Forwarded-For", "192.0.2.9").json(&password).expect(200).await;
+    for account in ["owner@example.com", "nobody@example.com"] {
+        app.clock().advance(Duration::minutes(5));
+        for _ in 0..5 {
+            login(&app, account, "198.51.100.1").expect(401).await;
+        }
+        login(&app, account, "198.51.100.1").expect(429).await;
+        let owner = login(&app, account, "192.0.2.9");
+        if account == "owner@example.com" {
+            let body =
+                app.post("/api/auth/email-login").header("X-Forwarded-For", "192.0.2.9").json(&password);
+            body.expect(200).await;
+        } else {
+            owner.expect(401).await;
+        }
+        // Two charges by the stranger, one by the owner, two by these two.
+        login(&app, &account.to_uppercase(), "198.51.100.3").expect(401).await;
+        login(&app, account, "2001:db8::1").expect(401).await;
+        for address in ["198.51.100.4", "198.51.100.3", "2001:db8::2"] {
+            let refused = login(&app, account, address).await;
+            assert_limited(&refused, "login", (5, 60), 12);
+        }
+        login(&app, "other@example.com", "198.51.100.4").expect(401).await;
+        app.clock().advance(Duration::seconds(12));
+        login(&app, account, "198.51.100.5").expect(401).await;
+        login(&app, account, "198.51.100.5").expect(429).await;
+    }
+}
+
+/// A login with a wrong password, from this address.
+fn login(app: &TestApp, email: &str, address: &str) -> TestRequest {
+    let body = json!({"email": email, "password": "wrong battery staple"});
+    app.post("/api/auth/email-login").header("X-Forwarded-For", address).json(body)
+}
+
 #[tokio::test]
 async fn limits_come_before_rights_and_the_body() {
     let variables = [ON, ("RATE_LIMIT_USER", "1"), ("RATE_LIMIT_USER_BURST", "2")];
