@@ -7,8 +7,11 @@ use crate::examples;
 use crate::prelude::*;
 
 /// The routes of the documents, by HTTP contract 16.
-const DOCUMENTED: [&str; 22] = [
+const DOCUMENTED: [&str; 29] = [
     "DELETE /api/v1/sessions/{session_id}",
+    "GET /api/auth/verify",
+    "GET /api/user/balance",
+    "GET /api/user/profile",
     "GET /api/v1/sessions/{session_id}/messages",
     "GET /api/v1/subscriptions/plans",
     "GET /api/v1/users/me",
@@ -21,6 +24,9 @@ const DOCUMENTED: [&str; 22] = [
     "GET /health",
     "GET /metrics",
     "GET /redoc",
+    "POST /api/auth/email-login",
+    "POST /api/auth/register",
+    "POST /api/auth/wechat-login",
     "POST /api/v1/sessions/{session_id}/messages",
     "POST /api/v1/usage/batch",
     "POST /api/v1/users/ensure",
@@ -29,6 +35,7 @@ const DOCUMENTED: [&str; 22] = [
     "POST /api/v1/users/{user_id}/sessions",
     "POST /api/v1/users/{user_id}/usage",
     "POST /auth/dev-token",
+    "PUT /api/user/profile",
     "PUT /api/v1/sessions/{session_id}/status",
 ];
 

@@ -317,8 +317,8 @@ async fn limits_can_be_switched_off() {
 async fn a_token_of_an_ended_login_uses_up_nothing_of_its_user() {
     let variables = [ON, ("RATE_LIMIT_USER_BURST", "8"), ("RATE_LIMIT_ANONYMOUS_BURST", "100")];
     let (app, _) = TestApp::with_user(&variables).await;
-    for path in [BALANCE, "/api/v1/users/me"] {
-        let (ended, live) = (log_in(&app, "auth0|a").await, log_in(&app, "auth0|a").await);
+    for path in ["/api/v1/users/email%7Ca/credits/balance", "/api/v1/users/me"] {
+        let (ended, live) = (log_in(&app, "email|a").await, log_in(&app, "email|a").await);
         app.post("/api/auth/logout").by(&ended.user).json(json!({})).expect(200).await;
         app.clock().advance(Duration::seconds(10));
         for _ in 0..20 {

@@ -36,7 +36,7 @@ pub(super) struct Header {
 /// A signed text of any content.
 pub(super) struct Signed<'a> {
     pub(super) header: Header,
-    payload: &'a str,
+    payload: Vec<u8>,
     pub(super) message: &'a str,
     pub(super) signature: &'a str,
 }
@@ -49,11 +49,11 @@ impl<'a> Signed<'a> {
         }
         let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
-        let header: Header = json_object(header)?;
+        let header: Header = json_object(&decoded(header)?)?;
         if header.has_crit {
             return Err(TokenError::CriticalHeader);
         }
-        Ok(Self { header, payload, message, signature })
+        Ok(Self { header, payload: decoded(payload)?, message, signature })
     }
 }
 
@@ -61,18 +61,22 @@ impl<'a> Compact<'a> {
     /// Takes a token apart.
     pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
         let Signed { header, payload, message, signature } = Signed::parse(token)?;
-        Ok(Self { header, claims: json_object(payload)?, text: token, message, signature })
+        Ok(Self { header, claims: json_object(&payload)?, text: token, message, signature })
     }
 }
 
-/// A fourth part fails here too: the dot is not in the base64 alphabet. Repeated members are an error of serde's.
-fn json_object<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
+/// A fourth part fails here too: the dot is not in the base64 alphabet.
+fn decoded(part: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
+}
+
+/// Repeated members are an error of serde's.
+fn json_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TokenError> {
     // serde would also fill a struct from a JSON array.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(TokenError::Malformed);
     }
-    serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
+    serde_json::from_slice(bytes).map_err(|_| TokenError::Malformed)
 }
 
 /// True for any value, `null` included: the member is there.
