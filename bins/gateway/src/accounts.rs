@@ -45,7 +45,7 @@ pub enum AccountsError {
 }
 
 impl Accounts {
-    /// What the configuration asks for. Without a sealer there is no mail.
+    /// The providers of the configuration. Without a sealer there is no mail.
     ///
     /// # Errors
     /// [`AccountsError`].

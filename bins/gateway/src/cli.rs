@@ -151,7 +151,7 @@ enum ApiKey {
         /// Name for people
         #[arg(long, value_parser = name)]
         name: String,
-        /// What it is for: read, service or admin
+        /// Scope of the key: read, service or admin
         #[arg(long = "scope", required = true, value_parser = scope)]
         scopes: Vec<KeyScope>,
         /// End of its validity, such as 2027-01-31T00:00:00Z; none if not given

@@ -1,7 +1,11 @@
 //! The access rule of every route, tried with every kind of caller (I9).
 
 use gateway::http::route::{Access, Route};
-use identity::Activity;
+use identity::{
+    Activity,
+    users::{self, UserChange},
+};
+use pg::Tx;
 use web::AccessRule as _;
 
 use crate::prelude::*;
@@ -239,9 +243,7 @@ async fn a_user_who_was_never_ensured_is_404_after_the_shape_was_checked() {
 async fn a_deactivated_user_is_403_everywhere() {
     let (app, user) = TestApp::with_user(&[]).await;
     let things = examples::Things::session(examples::session_of(&app, &user).await);
-    let mut conn = app.db().connect().await;
-    let clock = app.clock().clone();
-    identity::users::set_active(&mut conn, &clock, &user.id, Activity::Deactivated).await.unwrap();
+    set_active(&app, &user, Activity::Deactivated).await;
     for route in authenticated() {
         let reply = examples::request_on(&app, route, &user, &things).by(&user).await;
         refused(route, &reply, 403, "AccountDisabledException");
@@ -250,7 +252,6 @@ async fn a_deactivated_user_is_403_everywhere() {
         let malformed = malformed.by(&user).await;
         assert_eq!(malformed.status, 403, "{}: {}", name(route), malformed.text);
     }
-    drop(conn);
     assert_eq!(app.balance().await, 1_000.0);
 }
 
@@ -282,8 +283,7 @@ async fn a_token_of_this_service_of_a_disabled_user_is_403_also_after_the_logout
     let logins = [log_in(&app, "email|a").await, own_logins::open(&app, "email|a").await];
     app.post("/api/auth/logout").by(&logins[0].user).ok().await;
     let things = examples::Things::session(examples::session_of(&app, &logins[1].user).await);
-    let clock = app.clock().clone();
-    set_active(&app, &clock, &logins[1].user, Activity::Deactivated).await;
+    set_active(&app, &logins[1].user, Activity::Deactivated).await;
     for route in authenticated() {
         for login in &logins {
             let reply = examples::request_on(&app, route, &login.user, &things).by(&login.user).await;
@@ -296,15 +296,14 @@ async fn a_token_of_this_service_of_a_disabled_user_is_403_also_after_the_logout
 async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() {
     let app = TestApp::start_with(&[("ADMIN_USER_IDS", "auth0|root")]).await;
     let (admin, user) = (app.user("auth0|root").await, app.user("auth0|a").await);
-    let clock = app.clock().clone();
     for route in authenticated() {
         for credential in [testkit::SERVICE_KEY, &admin.token] {
             // Two versions of a price cannot begin at the same instant.
             app.clock().advance(time::Duration::seconds(1));
             // The examples are about things that the user made while active.
-            set_active(&app, &clock, &user, Activity::Active).await;
+            set_active(&app, &user, Activity::Active).await;
             let request = examples::request(&app, route, &user).await.token(credential);
-            set_active(&app, &clock, &user, Activity::Deactivated).await;
+            set_active(&app, &user, Activity::Deactivated).await;
             let reply = named(route, request).await;
             ok_for_staff(route, &reply);
             match route.operation {
@@ -326,9 +325,11 @@ async fn services_and_administrators_act_for_a_disabled_user_as_for_any_other() 
     app.get("/api/v1/users/me").by(&user).refused(403, "AccountDisabledException").await;
 }
 
-async fn set_active(app: &TestApp, clock: &dyn kernel::Clock, user: &TestUser, activity: Activity) {
-    let mut connection = app.db().connect().await;
-    identity::users::set_active(&mut connection, clock, &user.id, activity).await.unwrap();
+pub async fn set_active(app: &TestApp, user: &TestUser, activity: Activity) {
+    let change = UserChange::activity(activity);
+    let changed =
+        Tx::run(app.db().pool(), async |tx| users::change(tx, app.clock(), &user.id, &change).await);
+    changed.await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

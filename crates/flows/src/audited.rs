@@ -1,6 +1,6 @@
 //! Events of the audit log about changes of the ledger, written in the transaction of the change (HTTP contract 3.6).
 
-use credits::{Action as Deed, Command, Entry, Preview, TransactionName};
+use credits::{Action as CommandAction, Command, Entry, Preview, TransactionName};
 use identity::audit::{Action, AuditActor, AuditEvent, AuditOrigin};
 use kernel::{Credits, UserId};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// The caller of a change that is audited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
-    /// Doer of it.
+    /// Its actor.
     pub actor: AuditActor,
     /// The request.
     pub origin: AuditOrigin,
@@ -40,11 +40,11 @@ impl Audited {
     pub(crate) fn command(&self, command: &Command, preview: &Preview) -> Option<LedgerEvent> {
         let effect = preview.result.as_ref().ok().filter(|effect| !effect.replayed)?;
         let (action, amount, reference_id) = match &command.action {
-            Deed::Recharge { amount, reference_id, .. } => {
+            CommandAction::Recharge { amount, reference_id, .. } => {
                 (Action::CreditsRecharged, Some(*amount), reference_id.clone())
             }
-            Deed::Grant(new) => (Action::CreditsGranted, Some(new.amount), new.reference_id.clone()),
-            Deed::Refund { amount, .. } => (Action::CreditsRefunded, *amount, None),
+            CommandAction::Grant(new) => (Action::CreditsGranted, Some(new.amount), new.reference_id.clone()),
+            CommandAction::Refund { amount, .. } => (Action::CreditsRefunded, *amount, None),
             _ => return None,
         };
         let event = self.event(preview.at, action, &command.user_id);

@@ -1,6 +1,6 @@
 //! The hour of the last use of API keys, and of the last request of users: noted in memory, and written once an hour each.
 //!
-//! Guarantees that a request neither writes nor waits for it. What was noted in the last minute is lost with the process.
+//! Guarantees that a request neither writes nor waits for it. Notes of the last minute are lost with the process.
 //! Touches identity, one commit a round.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::jobs::{Job, Next};
 const EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 /// Most keys and users of one round: a commit of some milliseconds.
 const ROUND_MAX: usize = 1_000;
-/// Most keys or users that are told apart in an hour. Beyond it some are written again, which changes nothing.
+/// Most keys or users that are remembered for an hour. Beyond it some are written again, which changes nothing.
 const SEEN_MAX: usize = 100_000;
 
 /// Uses that are still to be written. Shared by all threads.

@@ -26,7 +26,7 @@ pub(crate) struct UnitOfWork<'a> {
     pub(crate) messages: Vec<NewMessage>,
     /// Rows that answers show.
     pub(crate) wanted: Wanted,
-    /// What the audit log shows of the commands so far.
+    /// Events of the commands so far for the audit log.
     pub(crate) audit_events: Vec<LedgerEvent>,
     /// Place of the operation that is being decided.
     pub(crate) place: usize,

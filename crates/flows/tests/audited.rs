@@ -77,7 +77,7 @@ async fn operations_that_share_a_commit_are_told_one_by_one_and_those_that_fail_
     assert!(refused.unwrap().unwrap().result.is_err());
     assert_eq!(poison.unwrap_err(), pg::Rejected::Failed);
     assert_eq!(references(&db).await, ["one", "three", "two"]);
-    // Without a caller nothing is told.
+    // Without a caller there is no event.
     writes.ledger(recharge("five", ""), None, CallerCheck::Done).await.unwrap().unwrap().result.unwrap();
     assert_eq!(references(&db).await.len(), 3);
 }

@@ -7,7 +7,7 @@ use flows::{
     BalanceReads, CallerCheck, CallerRejected, LedgerOutcome, StatusReads, UsageCommand, Writes, sign_up,
 };
 use futures_util::join;
-use identity::{Activity, StatusQuery};
+use identity::{Activity, StatusQuery, users::UserChange};
 use kernel::{Actor, CallerClass, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
 use pg::Tx;
 use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
@@ -173,12 +173,9 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     for id in ["a", "b", "admin"] {
         sign_up::run(db.pool(), &clock, &RandomIds, &request(id, "50")).await.unwrap().unwrap();
     }
-    let mut conn = db.pool().get().await.unwrap();
-    identity::users::set_active(&mut conn, &clock, &testkit::user("b"), Activity::Deactivated)
-        .await
-        .unwrap()
-        .unwrap();
     let mut tx = pg::Tx::begin(db.pool()).await.unwrap();
+    let barred = UserChange::activity(Activity::Deactivated);
+    identity::users::change(&mut tx, &clock, &testkit::user("b"), &barred).await.unwrap().unwrap().unwrap();
     identity::users::apply_admins(&mut tx, &clock, &[testkit::user("admin")]).await.unwrap();
     tx.commit().await.unwrap();
     let writes = writes(&db, &clock);

@@ -8,7 +8,10 @@ use credits::{
 use flows::{CallerCheck, CallerRejected, CommandRefusal, Writes};
 use futures_util::future::join_all;
 use idempotency::Replay;
-use identity::Activity;
+use identity::{
+    Activity,
+    users::{self, UserChange},
+};
 use kernel::{Actor, Clock as _, Credits, ManualClock, RandomIds, UserId};
 use pg::Tx;
 use testkit::TestDb;
@@ -104,12 +107,13 @@ async fn the_barred_are_refused_at_once_and_administrators_act_as_such() {
         done.map(|outcome| outcome.result.unwrap().entry.unwrap().actor)
     };
     assert_eq!(spend("b").await, Ok(Actor::User));
-    let mut conn = db.pool().get().await.unwrap();
-    let (b, barred) = (testkit::user("b"), Activity::Deactivated);
-    identity::users::set_active(&mut conn, &clock, &b, barred).await.unwrap().unwrap();
-    Tx::run(db.pool(), async |tx| identity::users::apply_admins(tx, &clock, &[testkit::user("admin")]).await)
-        .await
-        .unwrap();
+    let (b, barred) = (testkit::user("b"), UserChange::activity(Activity::Deactivated));
+    Tx::run(db.pool(), async |tx| {
+        users::change(tx, &clock, &b, &barred).await?;
+        users::apply_admins(tx, &clock, &[testkit::user("admin")]).await
+    })
+    .await
+    .unwrap();
     let (a, b, nobody, admin) = futures_util::join!(spend("a"), spend("b"), spend("nobody"), spend("admin"));
     assert_eq!(a, Ok(Actor::User));
     assert_eq!(b, Err(CallerRejected::Disabled));

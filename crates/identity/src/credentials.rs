@@ -147,7 +147,7 @@ pub async fn confirm_email(
 
 /// Locks a user, and with them their account and its links.
 pub(crate) async fn lock(conn: &mut PgConnection, user: &UserId) -> Result<(), DbError> {
-    store::credentials::lock(conn, user).await
+    store::users::lock(conn, user).await.map(drop)
 }
 
 /// Uses up a link and all others of its purpose, and returns its account, locked.

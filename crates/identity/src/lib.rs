@@ -9,6 +9,7 @@ pub mod identities;
 pub mod logins;
 pub mod mail;
 pub mod model;
+mod outside;
 pub mod passwords;
 pub mod seal;
 pub mod signing_keys;
@@ -23,6 +24,7 @@ pub use model::{
     Acting, ActingStatus, Activity, AvatarChange, BroughtBy, EmailVoucher, Ensured, Identity, NewUser, Plan,
     ProfileChange, Role, RoleChanges, Standing, StatusQuery, User, UserStatus,
 };
+pub use outside::is_loopback;
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
 pub use store::{audits::AUDITS, users::MAY_ACT};
 pub use token::{

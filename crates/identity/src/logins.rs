@@ -3,7 +3,7 @@
 //! A refresh token is `login id (16 bytes) | tag (16) | secret (32)` in base64url. The database has a digest of the present secret
 //! and of the one before. The next secret follows from the present one and SECRETS_KEY: so a client whose answer was lost gets
 //! the same one again, and neither an old token nor a copy of the database leads to the next. The tag is the same for all tokens of
-//! a login; it tells an older token, whose use ends the login, from a text with the id of somebody's login.
+//! a login; it distinguishes an older token, whose use ends the login, from a text with the id of somebody's login.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use diesel_async::AsyncPgConnection;

@@ -1,7 +1,7 @@
 //! Mails with links, by which the owner of an address confirms it or sets a new password (HTTP contract 3.7).
 //!
-//! A request only puts a mail into the outbox: what it is for, the recipient and their language, sealed. Whether there is such an
-//! account is looked up when the mail is sent, so that no answer and no duration depends on it. Then its link is made: the token
+//! A request only puts a mail into the outbox: its purpose, the recipient and their language, sealed. The account is looked up when
+//! the mail is sent, so that no answer and no duration depends on it. Then its link is made: the token
 //! in it exists nowhere but in the mail, and its digest in the database.
 
 mod link;

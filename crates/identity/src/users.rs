@@ -3,10 +3,14 @@
 use diesel_async::AsyncPgConnection;
 use kernel::{Clock, Page, Slice, TimePlace, UserId};
 use pg::{DbError, Tx};
+use serde_json::json;
+use time::OffsetDateTime;
 
 use crate::{
-    IdentityRefusal, identities,
-    model::{Activity, Ensured, NewUser, ProfileChange, RoleChanges, User, Which, fold},
+    IdentityRefusal,
+    audit::{self, Action, AuditActor, AuditEvent, AuditOrigin},
+    identities,
+    model::{Ensured, NewUser, ProfileChange, Role, RoleChanges, User, Which, fold},
     store,
 };
 
@@ -45,8 +49,14 @@ pub async fn ensure(
         return existing(conn, clock, user, new).await;
     }
     if let Some(user) = store::users::insert_unless_conflict(conn, clock.now(), new).await? {
-        let owner = identities::bring(conn, clock, new).await?;
-        return Ok(owner.map(|()| Ensured { user, created: true }));
+        if let Err(refusal) = identities::bring(conn, clock, new).await? {
+            return Ok(Err(refusal));
+        }
+        if user.role == Role::Admin {
+            let event = by_configuration(clock.now(), &user.user_id, Role::Admin);
+            audit::record(conn, std::slice::from_ref(&event)).await?;
+        }
+        return Ok(Ok(Ensured { user, created: true }));
     }
     // READ COMMITTED: this statement sees what the insert ran into.
     if let Some(user) = store::users::find_by_identity(conn, &new.user_id).await? {
@@ -89,10 +99,23 @@ async fn existing(
 pub async fn apply_admins(tx: &mut Tx, clock: &dyn Clock, listed: &[UserId]) -> Result<RoleChanges, DbError> {
     let (conn, now) = (tx.conn(), clock.now());
     store::roles::lock(conn).await?;
-    Ok(RoleChanges {
+    let changes = RoleChanges {
         promoted: store::roles::promote(conn, now, listed).await?,
         demoted: store::roles::demote_others(conn, now, listed).await?,
-    })
+    };
+    let promoted = changes.promoted.iter().map(|user_id| by_configuration(now, user_id, Role::Admin));
+    let demoted = changes.demoted.iter().map(|user_id| by_configuration(now, user_id, Role::User));
+    audit::record(conn, &promoted.chain(demoted).collect::<Vec<_>>()).await?;
+    Ok(changes)
+}
+
+/// The audit of a role that the configuration decides.
+fn by_configuration(at: OffsetDateTime, user_id: &UserId, role: Role) -> AuditEvent {
+    let from = if role == Role::Admin { Role::User } else { Role::Admin };
+    let details = json!({"from": from.as_str(), "to": role.as_str(), "source": "configuration"});
+    AuditEvent::new(at, AuditActor::System, Action::RoleChanged, AuditOrigin::default())
+        .of_user(user_id.clone())
+        .with(&details)
 }
 
 /// Locks a user until the transaction ends, and returns them as they are then.
@@ -100,8 +123,7 @@ pub async fn apply_admins(tx: &mut Tx, clock: &dyn Clock, listed: &[UserId]) -> 
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
 pub async fn lock(tx: &mut Tx, user: &UserId) -> Result<Option<User>, DbError> {
-    store::credentials::lock(tx.conn(), user).await?;
-    store::users::find(tx.conn(), user).await
+    store::users::lock(tx.conn(), user).await
 }
 
 /// Changes the profile of a user, and returns them as they are then; `None` if they never signed up.
@@ -117,25 +139,12 @@ pub async fn set_profile(
     store::users::set_profile(conn, clock.now(), user, change).await
 }
 
-/// Activates or deactivates a user and answers what he is afterwards; `None` if he never signed up.
-///
-/// # Errors
-/// [`DbError`] when the database cannot be asked.
-pub async fn set_active(
-    conn: &mut AsyncPgConnection,
-    clock: &dyn Clock,
-    user: &UserId,
-    activity: Activity,
-) -> Result<Option<User>, DbError> {
-    store::users::set_active(conn, clock.now(), user, activity).await
-}
-
 /// Changes a user; `None` if they never signed up. A user who is deactivated is logged out everywhere, and stays so when they
-/// are activated again (HTTP contract 3.3). A role that is given or taken so is one by promotion, which lists do not change.
+/// are activated again (HTTP contract 3.3). The login name of an own account follows the address. A role that is given or taken so is one by promotion, which lists do not change.
 ///
 /// # Errors
-/// Refused with [`IdentityRefusal::EmailTaken`] when another user holds the address.
-/// [`DbError::Contention`] when another transaction took it in the same moment: try again.
+/// Refused with [`IdentityRefusal::EmailTaken`] when another user holds the address, or when the user has an own account and it is the
+/// login name of another one. [`DbError::Contention`] when another transaction took it in the same moment: try again.
 pub async fn change(
     tx: &mut Tx,
     clock: &dyn Clock,
@@ -149,6 +158,11 @@ pub async fn change(
     if let Some(email) = &change.email
         && let Some(holder) = store::users::holder(conn, &fold(email)).await?
         && holder.user_id != *user_id
+    {
+        return Ok(Some(Err(IdentityRefusal::EmailTaken)));
+    }
+    if let Some(email) = &change.email
+        && !store::credentials::rename(conn, user_id, &fold(email)).await?
     {
         return Ok(Some(Err(IdentityRefusal::EmailTaken)));
     }

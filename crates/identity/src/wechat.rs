@@ -8,7 +8,9 @@ use kernel::{Detail, Failure, Kind, UserId};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
+
+use crate::outside::{BodyError, is_loopback, read_body};
 
 /// Longest time for one answer of WeChat; there are two attempts.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -169,17 +171,15 @@ impl WechatClient {
             let error = error.without_url();
             if error.is_timeout() { "it took too long".to_owned() } else { error.to_string() }
         };
-        let mut response = self.http.get(url).send().await.map_err(failed)?;
+        let response = self.http.get(url).send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
             return Err(format!("status {}", response.status().as_u16()));
         }
-        let mut body = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
-                return Err("the answer is too long".to_owned());
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read_body(response, ANSWER_BYTES_MAX).await.map_err(|error| match error {
+            BodyError::Transport(error) => failed(error),
+            BodyError::TooLarge => error.to_string(),
+        })?;
+        let body = Zeroizing::new(body);
         // The text of the error may repeat a part of the answer.
         serde_json::from_slice(&body).map_err(|_| "the answer is not the JSON it should be".to_owned())
     }
@@ -210,14 +210,5 @@ fn judge(answer: &Answer) -> Attempt {
             tracing::error!(errcode, "WeChat refuses the logins of this service");
             Attempt::Answered(Err(WechatError::Unavailable))
         }
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }

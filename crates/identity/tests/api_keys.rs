@@ -74,7 +74,7 @@ async fn a_key_opens_by_its_text_only_and_the_database_is_asked_once() {
         assert_eq!(process.verify(&clock, &other_text).await, Some((other.key_id, KeyAccess::Admin)));
     }
     assert_eq!(process.asked(), 2);
-    // What has not the form of a key costs nothing.
+    // A text without the form of a key costs no query.
     for text in ["", "usk_live_", &text[..40], &text.to_uppercase(), "usk_live_ab.cd.ef"] {
         assert_eq!(process.verify(&clock, text).await, None, "{text}");
     }

@@ -3,7 +3,7 @@
 use identity::{
     EmailVoucher, IdentityRefusal, NewUser, Role, credentials,
     mail::{LINK_TTL, LinkPurpose, LinkToken},
-    users,
+    users::{self, UserChange},
 };
 use kernel::{Failure as _, Kind};
 use pg::Tx;
@@ -159,4 +159,31 @@ async fn a_password_that_was_changed_meanwhile_does_not_count_and_ends_links() {
     let renew = async |tx: &mut Tx| credentials::renew_hash(tx, &user_id, HASH).await;
     Tx::run(post.db.pool(), renew).await.unwrap();
     assert_eq!(account(&post, "a@example.com").await.unwrap().password_hash, HASH);
+}
+
+#[tokio::test]
+async fn the_login_name_follows_the_address_that_an_administrator_sets() {
+    let post = Post::new().await;
+    let user_id = post.register("email|a", "a@example.com").await.unwrap();
+    post.register("email|b", "b@example.com").await.unwrap();
+    let change = async |email: &str| {
+        let change = UserChange { email: Some(email.to_owned()), ..UserChange::default() };
+        Tx::decide(post.db.pool(), async |tx| {
+            let changed = users::change(tx, &post.clock, &user_id, &change).await?;
+            Ok(changed.unwrap().map(|changed| changed.after.email.unwrap()))
+        })
+        .await
+        .unwrap()
+    };
+    assert_eq!(
+        change("B@example.com").await,
+        Err(IdentityRefusal::EmailTaken),
+        "the login name of another account"
+    );
+    assert_eq!(account(&post, "a@example.com").await.unwrap().user_id, user_id);
+    assert_eq!(change("New@example.com").await, Ok("New@example.com".to_owned()));
+    assert_eq!(account(&post, "a@example.com").await, None);
+    assert_eq!(account(&post, "new@EXAMPLE.com").await.unwrap().user_id, user_id);
+    let reset = post.token(LinkPurpose::Reset, "new@example.com").await;
+    post.reset(&reset).await.unwrap();
 }

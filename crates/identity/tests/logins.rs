@@ -8,7 +8,7 @@ use identity::{
     audit::AuditOrigin,
     logins::{self, LoginTokens, Which},
     seal::Sealer,
-    users,
+    users::{self, UserChange},
 };
 use kernel::{ManualClock, SeededIds, UserId};
 use pg::{DbError, Pool, Tx};
@@ -173,7 +173,7 @@ async fn a_text_with_the_id_of_a_login_is_not_one_of_its_tokens() {
     assert_eq!(good.len(), 64);
     for place in 0..good.len() {
         let mut bytes = good.clone();
-        // Who has the second part has had a token of the login.
+        // The second part proves that the caller had a token of the login.
         bytes[16] ^= 2;
         bytes[place] ^= 1;
         assert!(service.refresh(&URL_SAFE_NO_PAD.encode(&bytes).into()).await.is_none(), "{place}");
@@ -232,11 +232,14 @@ async fn logins_are_ended_one_by_one_or_together() {
 async fn a_disabled_user_gets_no_tokens() {
     let service = Service::start().await;
     let opened = service.open().await;
-    let mut conn = service.db.connect().await;
-    users::set_active(&mut conn, &service.clock, &service.user, Activity::Deactivated).await.unwrap();
-    assert!(service.refresh(&opened.refresh_token).await.is_none());
-    users::set_active(&mut conn, &service.clock, &service.user, Activity::Active).await.unwrap();
-    assert!(service.refresh(&opened.refresh_token).await.is_some());
+    for activity in [Activity::Deactivated, Activity::Active] {
+        let change = UserChange::activity(activity);
+        let changed = Tx::run(service.db.pool(), async |tx| {
+            users::change(tx, &service.clock, &service.user, &change).await
+        });
+        changed.await.unwrap().unwrap().unwrap();
+        assert!(service.refresh(&opened.refresh_token).await.is_none(), "{activity:?}: the login has ended");
+    }
 }
 
 /// Tabs of a browser and requests that are sent again use one token at the same time, on two processes.
@@ -287,8 +290,8 @@ async fn whoever_ends_a_login_while_it_is_refreshed_has_the_last_word() {
 async fn no_login_is_opened_beside_a_deactivation() {
     let service = Service::start().await;
     let mut disabling = Tx::begin(service.db.pool()).await.unwrap();
-    users::set_active(disabling.conn(), &service.clock, &service.user, Activity::Deactivated).await.unwrap();
-    logins::end(&mut disabling, &service.clock, &service.user, Which::All).await.unwrap();
+    let change = UserChange::activity(Activity::Deactivated);
+    users::change(&mut disabling, &service.clock, &service.user, &change).await.unwrap();
     let mut conn = service.db.connect().await;
     let opening = logins::open(&service.tokens, &mut conn, &service.clock, &service.ids, &service.user, None);
     let commit = async {
@@ -315,7 +318,7 @@ async fn another_secrets_key_signs_nobody_out() {
     assert_eq!(text(&again.refresh_token), text(&second.refresh_token));
     let third = refresh(pool, &both, clock, &second.refresh_token).await.unwrap();
     let fourth = refresh(pool, &both, clock, &third.refresh_token).await.unwrap();
-    // An older token is told by either key.
+    // An older token is recognised by either key.
     assert!(refresh(pool, &both, clock, &first.refresh_token).await.is_none());
     assert!(refresh(pool, &both, clock, &fourth.refresh_token).await.is_none());
     assert_eq!(service.reuses().await, 1);

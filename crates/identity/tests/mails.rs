@@ -9,7 +9,7 @@ use identity::{
         Mailer, SmtpServer,
     },
     seal::{Sealer, SecretKey},
-    users,
+    users::{self, UserChange},
 };
 use kernel::{Clock, ManualClock, UserId};
 use pg::Tx;
@@ -140,9 +140,8 @@ async fn nothing_is_sent_to_an_address_without_an_account_that_needs_it() {
     let confirm = post.token(LinkPurpose::Confirm, "a@example.com").await;
     post.confirm(&confirm).await.unwrap();
     post.register("email|off", "off@example.com").await.unwrap();
-    let mut conn = post.db.connect().await;
-    let off = testkit::user("email|off");
-    users::set_active(&mut conn, &post.clock, &off, Activity::Deactivated).await.unwrap();
+    let (off, change) = (testkit::user("email|off"), UserChange::activity(Activity::Deactivated));
+    Tx::run(post.db.pool(), async |tx| users::change(tx, &post.clock, &off, &change).await).await.unwrap();
     post.ask(LinkPurpose::Confirm, "a@example.com", MailLanguage::En).await;
     for address in ["unknown@example.com", "off@example.com", "a@example.com.example.com"] {
         post.ask(LinkPurpose::Reset, address, MailLanguage::En).await;

@@ -62,6 +62,10 @@ async fn exactly_those_listed_are_administrators() {
         assert_eq!(apply(db.pool(), &clock, &ids(listed)).await, expected, "{listed:?}");
         assert_eq!(admins(&db, &all).await, roles, "{listed:?}");
     }
+    let audited = "SELECT count(*) FROM identity.audit_events WHERE actor = 'system' AND action = 'role.changed' \
+                   AND details->>'source' = 'configuration' AND details->>'to' = ";
+    assert_eq!(db.ask(&format!("{audited}'admin'")).await, 3, "a, b and c, each once");
+    assert_eq!(db.ask(&format!("{audited}'user'")).await, 3);
     clock.advance(Duration::hours(3));
     apply(db.pool(), &clock, &ids(&["a"])).await;
     let user = users::find(&mut *db.connect().await, &testkit::user("a")).await.unwrap();

@@ -176,15 +176,16 @@ async fn deactivating_changes_the_state_and_when_it_changed() {
     let (db, clock) = (database().await, testkit::clock());
     let before = ensure(db.pool(), &clock, &new_user("a", "a@example.com")).await.unwrap().user;
     clock.advance(Duration::hours(1));
-    let mut conn = db.pool().get().await.unwrap();
-    let user = testkit::user("a");
-    let after = users::set_active(&mut conn, &clock, &user, Activity::Deactivated).await.unwrap().unwrap();
+    let deactivate = async |id: &str| {
+        let (user, change) = (testkit::user(id), UserChange::activity(Activity::Deactivated));
+        let changed = Tx::run(db.pool(), async |tx| users::change(tx, &clock, &user, &change).await).await;
+        changed.unwrap().map(|changed| changed.unwrap().after)
+    };
+    let after = deactivate("a").await.unwrap();
     assert_eq!(after, User { is_active: false, updated_at: clock.now(), ..before });
     clock.advance(Duration::hours(1));
-    let again = users::set_active(&mut conn, &clock, &user, Activity::Deactivated).await.unwrap();
-    assert_eq!(again, Some(after));
-    let nobody = users::set_active(&mut conn, &clock, &testkit::user("nobody"), Activity::Active).await;
-    assert_eq!(nobody.unwrap(), None);
+    assert_eq!(deactivate("a").await, Some(after));
+    assert_eq!(deactivate("nobody").await, None);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A small HTTP server in place of the WeChat API: it answers login codes as it was told.
+//! A small HTTP server in place of the WeChat API: it answers login codes as the test says.
 
 use std::{
     collections::HashMap,

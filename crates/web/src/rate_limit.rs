@@ -21,7 +21,7 @@ use shared::{Call, PATIENCE, Shared};
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// How often in a minute one address can charge one account: a stranger's address cannot use up the owner's logins.
+/// Most charges of one account by one address in a minute: a stranger's address cannot use up the owner's logins.
 const ACCOUNT_BY_ADDRESS_PER_MINUTE: u64 = 2;
 
 /// The limit of a route's requests.

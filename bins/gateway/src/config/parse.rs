@@ -12,7 +12,7 @@ use identity::{
 use ipnet::IpNet;
 use kernel::{Credits, UserId};
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 use web::{Language, rate_limit::RedisUrl, settings::CorsOrigins};
 
 use super::sections::{Environment, LogFormat, LogLevel, OidcIssuer, RunAs, SelfMetering, SelfRecharge};
@@ -233,7 +233,7 @@ fn oidc_issuer(item: &str) -> Parsed<OidcIssuer> {
 /// Where verification keys are fetched from: who can change them on the way can forge tokens.
 pub(super) fn jwks_url(text: &str) -> Parsed<Url> {
     let url = web_url(text)?;
-    if url.scheme() == "https" || is_loopback(&url) {
+    if url.scheme() == "https" || identity::is_loopback(&url) {
         Ok(url)
     } else {
         Err("is plain http, which is allowed towards this machine only: use https".to_owned())
@@ -435,15 +435,6 @@ fn web_url(text: &str) -> Parsed<Url> {
         return Err("has a user name or password in it".to_owned());
     }
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 fn is_host_name(text: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use identity::{
-    Issuer,
+    Issuer, Role,
     mail::{Mailbox, SmtpServer},
     seal::SecretKey,
     signing_keys::SigningKey,
@@ -184,11 +184,17 @@ pub struct Auth {
     pub oidc: Vec<OidcIssuer>,
     /// The users with role admin, as of each start.
     pub admin_user_ids: Vec<UserId>,
-    /// Whether a token that vouches for the address of a user is linked to them.
+    /// Links a new id to the user who holds the address that its token vouches for.
     pub link_verified_emails: bool,
 }
 
 impl Auth {
+    /// The role of a user who signs up.
+    #[must_use]
+    pub fn role_of(&self, user_id: &UserId) -> Role {
+        if self.admin_user_ids.contains(user_id) { Role::Admin } else { Role::User }
+    }
+
     /// The table of issuers whose tokens are believed: Auth0, the Supabase project, and `supabase` for tokens that are
     /// signed with the shared secret or, in development, with the secret of development tokens.
     #[must_use]

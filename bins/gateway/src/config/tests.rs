@@ -332,7 +332,7 @@ fn secrets_show_neither_in_debug_nor_among_the_values() {
     assert_eq!(shown("REDIS_URL"), "redis.example.com:6379 (database 2)");
 }
 
-/// A value that can be told by `hunter2`, in the form that the variable wants.
+/// A value that contains `hunter2`, in the form that the variable wants.
 fn secret_of(name: &str) -> String {
     match name {
         "SECRETS_KEY" => "hunter2q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83A=".to_owned(),

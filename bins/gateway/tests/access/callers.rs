@@ -78,7 +78,7 @@ const DENIED: Expected = Expected::Refused(403, "PermissionDeniedException");
 const NO_SCOPE: Expected = Expected::Refused(403, "InsufficientScopeException");
 const HIDDEN: Expected = Expected::Refused(404, "UserNotFoundException");
 
-/// What the rule of a route says to a caller; `None` for a route that needs no credential.
+/// The answer of a route's rule to a caller; `None` for a route that needs no credential.
 fn expected(route: &Route, kind: Kind) -> Option<Expected> {
     if !route.access.is_authenticated() {
         return None;
@@ -220,7 +220,7 @@ impl Cast {
         let request = examples::request(&self.app, route, &owner).await;
         match kind {
             Kind::Disabled => {
-                set_active(&self.app, self.app.clock(), &owner, Activity::Deactivated).await;
+                set_active(&self.app, &owner, Activity::Deactivated).await;
             }
             Kind::LoggedOut => drop(self.app.post("/api/auth/logout").by(&owner).expect(200).await),
             _ => {}

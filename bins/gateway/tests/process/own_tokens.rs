@@ -111,7 +111,7 @@ async fn keys_rotate_under_load_without_a_refused_token() {
     let mut rounds_after = 0;
     while rounds_after < 4 {
         rounds_after += i32::from(rotating.is_finished());
-        // What one process signs, the other believes at once.
+        // A token of one process is valid at the other at once.
         let (signer, other) = if turn % 2 == 0 { (one, two) } else { (two, one) };
         turn += 1;
         let tokens = refresh(signer, &refresh_token).ok().await;

@@ -161,10 +161,8 @@ async fn no_body_is_asked_for_where_the_head_decides() {
         assert_documented_error(body.split("HTTP/1.1 400").next().unwrap());
     }
     // A disabled user learns nothing else, as without the expectation.
-    let mut conn = app.db().connect().await;
     let disabled = app.user("auth0|c").await;
-    identity::users::set_active(&mut conn, app.clock(), &disabled.id, Activity::Deactivated).await.unwrap();
-    drop(conn);
+    crate::access::set_active(&app, &disabled, Activity::Deactivated).await;
     let own = "/api/v1/users/auth0%7Cc/credits/consume";
     let packed = head(own, &disabled.token, 10).replace("Host: x", "Host: x\r\nContent-Encoding: gzip");
     let answer = raw(&app, &packed).await;

@@ -27,7 +27,7 @@ impl LinkToken {
         Self(text)
     }
 
-    /// What the database has of the token.
+    /// The digest of the token, as the database has it.
     pub(crate) fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.0.expose_secret()).into()
     }

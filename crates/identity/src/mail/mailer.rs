@@ -193,7 +193,7 @@ impl Mailer {
             .ok()
     }
 
-    /// Hands the mail to the server. What the server answers may name the recipient, so only its code is logged.
+    /// Hands the mail to the server. The answer of the server may name the recipient, so only its code is logged.
     async fn send(&self, stored: &StoredMail, message: Message) -> Outcome {
         let problem = match timeout(SEND_MAX, self.client.send(message)).await {
             Ok(Ok(_)) => return Outcome::Sent,

@@ -12,7 +12,9 @@ use lettre::{
 };
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
-use url::{Host, Url};
+use url::Url;
+
+use crate::outside::is_loopback;
 
 /// The port of `smtp://`, where TLS begins with STARTTLS (RFC 6409).
 const SUBMISSION_PORT: u16 = 587;
@@ -72,7 +74,7 @@ impl SmtpServer {
         if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
             return Err(SmtpServerError::Form);
         }
-        let is_here = is_loopback(host);
+        let is_here = is_loopback(&url);
         let encryption = match (url.scheme(), url.query()) {
             ("smtps", None | Some("tls=required")) => Encryption::Tls,
             ("smtp", Some("tls=required")) => Encryption::StartTls,
@@ -138,15 +140,6 @@ fn login(url: &Url) -> Result<Option<(String, SecretString)>, SmtpServerError> {
         ("", None) => Ok(None),
         ("", Some(_)) | (_, None) => Err(SmtpServerError::Login),
         (user, Some(password)) => Ok(Some((decoded(user)?, decoded(password)?.into()))),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    match Host::parse(host) {
-        Ok(Host::Domain(name)) => name == "localhost",
-        Ok(Host::Ipv4(address)) => address.is_loopback(),
-        Ok(Host::Ipv6(address)) => address.is_loopback(),
-        Err(_) => false,
     }
 }
 

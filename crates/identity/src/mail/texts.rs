@@ -1,4 +1,4 @@
-//! The texts of mails, in both languages. Nothing in them was chosen by the recipient or by whoever asked for the mail.
+//! The texts of mails, in both languages. Nothing in them was chosen by the recipient or by the sender of the request.
 
 use super::{LINK_TTL, LinkPurpose, MailLanguage};
 

@@ -75,7 +75,7 @@ pub struct ApiKey {
     pub revoked_at: Option<OffsetDateTime>,
 }
 
-/// What verifies a key.
+/// The stored part of a key, by which it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredKey {
     pub(crate) key_id: Uuid,
@@ -181,7 +181,7 @@ impl FromStr for KeyScopes {
 }
 
 impl StoredKey {
-    /// The key, for whoever holds its text; `None` if it was revoked.
+    /// The key, if it was not revoked.
     pub(crate) fn verified(&self) -> Option<VerifiedKey> {
         self.revoked_at.is_none().then_some(VerifiedKey {
             key_id: self.key_id,

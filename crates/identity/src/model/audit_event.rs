@@ -9,14 +9,14 @@ use time::OffsetDateTime;
 /// The name of the configured key as a [`Principal::Key`].
 pub const BOOTSTRAP: &str = "bootstrap";
 
-/// A deed, and who did it.
+/// An audited action with its actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     /// When it was done.
     pub at: OffsetDateTime,
-    /// Doer of it.
+    /// The actor.
     pub actor: AuditActor,
-    /// Kind of the deed.
+    /// Its kind.
     pub action: Action,
     /// The user acted upon, if there is one.
     pub user_id: Option<UserId>,
@@ -26,7 +26,7 @@ pub struct AuditEvent {
     pub details: FreeForm,
 }
 
-/// Doer of something.
+/// The actor of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditActor {
     /// A user.
@@ -43,7 +43,7 @@ pub enum AuditActor {
     Anonymous,
 }
 
-/// Origin of a deed; by default no request, but the service itself.
+/// Origin of an event; by default no request, but the service itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditOrigin {
     /// Address of the client.
@@ -96,7 +96,7 @@ pub struct UnknownAction(String);
 /// Names the actions, each with its word.
 macro_rules! actions {
     ($($(#[$about:meta])* $name:ident = $word:literal;)+) => {
-        /// A deed that is audited (HTTP contract 3.6).
+        /// The kind of an audited event (HTTP contract 3.6).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Action {
             $($(#[$about])* $name,)+

@@ -89,6 +89,14 @@ pub struct UserChange {
     pub activity: Option<Activity>,
 }
 
+impl UserChange {
+    /// Activates or deactivates a user.
+    #[must_use]
+    pub fn activity(activity: Activity) -> Self {
+        Self { activity: Some(activity), ..Self::default() }
+    }
+}
+
 /// A user before and after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserChanged {

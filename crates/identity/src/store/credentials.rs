@@ -11,6 +11,9 @@ use time::OffsetDateTime;
 
 use crate::model::Credential;
 
+/// The unique index of login names.
+const LOGIN_NAME_KEY: &str = "credentials_login_email_key";
+
 /// Stores the password of a new account; false if the login name is taken, after the transaction that took it has ended.
 pub(crate) async fn insert_unless_taken(
     conn: &mut AsyncPgConnection,
@@ -62,13 +65,22 @@ pub(crate) async fn find_of_user(
     .optional()?)
 }
 
-/// Locks the user, and with them their account: whatever changes it locks the user first.
-pub(crate) async fn lock(conn: &mut AsyncPgConnection, user: &UserId) -> Result<(), DbError> {
-    pg::sql("SELECT FROM identity.users WHERE user_id = $1 FOR NO KEY UPDATE")
+/// Gives the account of a user, if there is one, another login name; false if it is that of another account.
+pub(crate) async fn rename(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    login_email_folded: &str,
+) -> Result<bool, DbError> {
+    let renamed = pg::sql("UPDATE identity.credentials SET login_email_folded = $2 WHERE user_id = $1")
         .bind::<Text, _>(user.as_str())
+        .bind::<Text, _>(login_email_folded)
         .execute(conn)
-        .await?;
-    Ok(())
+        .await
+        .map_err(DbError::from);
+    match renamed {
+        Err(DbError::Constraint { constraint, .. }) if constraint == LOGIN_NAME_KEY => Ok(false),
+        renamed => renamed.map(|_| true),
+    }
 }
 
 /// Replaces the hash of a password.

@@ -35,7 +35,7 @@ pub(crate) async fn claim(
 
 /// Lets one transaction at a time create the user with an id, or link the id to another user.
 pub(crate) async fn lock(conn: &mut AsyncPgConnection, id: &UserId) -> Result<(), DbError> {
-    pg::sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 7284018846117465014))")
+    pg::sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 7284018846117465021))")
         .bind::<Text, _>(id.as_str())
         .execute(conn)
         .await?;

@@ -183,28 +183,6 @@ pub(crate) async fn set_profile(
     .optional()?)
 }
 
-/// Sets `is_active`; a user who has that state already keeps his `updated_at`.
-pub(crate) async fn set_active(
-    conn: &mut AsyncPgConnection,
-    now: OffsetDateTime,
-    user: &UserId,
-    activity: Activity,
-) -> Result<Option<User>, DbError> {
-    Ok(pg::sql(pg::once!(format!(
-        "UPDATE identity.users SET is_active = $2,
-         updated_at = CASE WHEN is_active = $2 THEN updated_at ELSE greatest($3, created_at) END
-         WHERE user_id = $1
-         RETURNING {}",
-        User::list("users")
-    )))
-    .bind::<Text, _>(user.as_str())
-    .bind::<Bool, _>(activity == Activity::Active)
-    .bind::<Timestamptz, _>(now)
-    .get_result(conn)
-    .await
-    .optional()?)
-}
-
 /// The user, locked until the end of the transaction.
 pub(crate) async fn lock(conn: &mut AsyncPgConnection, user: &UserId) -> Result<Option<User>, DbError> {
     Ok(pg::sql(pg::once!(format!(

@@ -5,12 +5,14 @@ use std::{fmt, sync::Arc};
 use kernel::Clock;
 use pg::Pool;
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
     Algorithm,
     issuer_ids::{IdForm, IssuerIds},
 };
+
+use crate::outside::is_loopback;
 
 /// The claim `aud` of tokens of this service (HTTP contract 1.3).
 pub(super) const OWN_AUDIENCE: &str = "user-service";
@@ -215,12 +217,7 @@ impl Issuer {
 impl KeySetSource {
     /// Returns true if the keys lie on this machine.
     pub(super) fn is_loopback(&self) -> bool {
-        match self.url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
+        is_loopback(&self.url)
     }
 
     /// Returns true if what comes from there can be trusted: https, or plain http that does not leave the machine.

@@ -52,7 +52,7 @@ impl OwnTokens {
         &self.sealer
     }
 
-    /// What the keys of these tokens are made with.
+    /// The sealer and the validity for the keys of these tokens.
     #[must_use]
     pub fn keyring(&self) -> Keyring<'_> {
         Keyring { sealer: &self.sealer, token_ttl: self.validity.access }

@@ -30,7 +30,7 @@ struct Vector {
     result: String,
 }
 
-/// Whether a signature counts here under the key of its group.
+/// Returns true if a signature is accepted under the key of its group.
 fn is_verified(group: &Group, jws: &str) -> bool {
     let Ok(signed) = Signed::parse(jws) else {
         return false;

@@ -73,7 +73,7 @@ impl Shard {
             return;
         }
         let latest = now_us.saturating_add(window_us);
-        // What lies beyond is from before the clock was set back.
+        // Later instants are from before the clock was set back.
         let latest_known = latest.saturating_add(SET_BACK_MIN_US);
         self.full_at.retain(|_, full_at| *full_at > now_us && *full_at <= latest_known);
         if self.full_at.len() >= BUCKETS_MAX {

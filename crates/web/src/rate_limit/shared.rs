@@ -46,7 +46,7 @@ pub(super) struct Shared {
 /// The present way to Redis.
 #[derive(Debug)]
 enum Line {
-    /// Through this connection; the number tells it from earlier ones.
+    /// Through this connection; the number distinguishes it from earlier ones.
     Open(MultiplexedConnection, u64),
     /// None, because of this.
     Closed(Fault),

@@ -172,11 +172,27 @@ async fn scopes_bound_what_a_key_may_do() {
         assert_eq!(needs(prices(text).refused(403, "InsufficientScopeException").await), "admin");
     }
     prices(&admin).expect(200).await;
-    // What an administrator's key does is told by its id.
+    // The actor of what a key does is the id of the key.
     app.post(KEYS).token(&admin).json(json!({"name": "n", "scopes": ["read"]})).expect(200).await;
     let told = app.get("/api/v1/audit-events?action=api_key.created").service().rows().await;
     assert!(told[0]["actor"].text().starts_with("key:"), "{told:?}");
     // The journal knows in which capacity they act.
     let entries = app.get("credits/transactions").by(&user).rows().await;
     assert_eq!(entries.len(), 3);
+}
+
+#[tokio::test]
+async fn a_repeat_may_come_with_the_next_key() {
+    let (app, _user) = TestApp::with_user(&[]).await;
+    let spend = || {
+        let request = app.post("/api/v1/users/auth0%7Ca/credits/consume").json(json!({"amount": 1}));
+        request.header("Idempotency-Key", "order-7")
+    };
+    let first = spend().service().expect(200).await;
+    for _ in 0..2 {
+        let (_, next) = made(&app, json!({"name": "next", "scopes": ["service"]})).await;
+        let repeat = spend().token(&next).expect(200).await;
+        assert!(repeat.is_replayed());
+        assert_eq!(repeat.text, first.text);
+    }
 }

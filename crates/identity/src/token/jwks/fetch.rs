@@ -7,7 +7,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::key_set::KeySet;
-use crate::token::{IssuerError, issuer::KeySetSource};
+use crate::{
+    outside::{BodyError, read_body},
+    token::{IssuerError, issuer::KeySetSource},
+};
 
 /// Most bytes of a published key set.
 pub const JWKS_BYTES_MAX: usize = 256 * 1024;
@@ -86,18 +89,14 @@ impl Fetcher {
     }
 
     async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
-        let mut response = self.client.get(url).header("accept", "application/json").send().await?;
+        let response = self.client.get(url).header("accept", "application/json").send().await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len().saturating_add(chunk.len()) > JWKS_BYTES_MAX {
-                return Err(FetchError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        read_body(response, JWKS_BYTES_MAX).await.map_err(|error| match error {
+            BodyError::Transport(error) => error.into(),
+            BodyError::TooLarge => FetchError::TooLarge,
+        })
     }
 }
 

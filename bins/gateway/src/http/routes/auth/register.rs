@@ -5,7 +5,7 @@ use flows::{
     sign_up::SignUp,
 };
 use identity::{
-    EmailVoucher, NewUser, Password, Role,
+    EmailVoucher, NewUser, Password,
     audit::{Action, AuditActor},
     credentials::login_name,
     mail::LinkPurpose,
@@ -76,7 +76,7 @@ async fn registration(call: &Call, input: Register) -> Result<Registration, ApiE
     let password_hash = hashed.map_err(|error| ApiError::from_failure(&error))?;
     let mut event = call.audit_event(Action::AccountRegistered).of_user(user_id.clone());
     event.actor = AuditActor::User(user_id.clone());
-    let role = if app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
+    let role = app.config.auth.role_of(&user_id);
     let user = NewUser {
         user_id,
         email: Some(email.clone()),

@@ -20,7 +20,7 @@ pub struct Tokens {
     refresh_token: String,
 }
 
-/// What signs tokens here.
+/// The tokens of this service, if it signs any.
 ///
 /// # Errors
 /// 503 `ProviderNotConfiguredException` outside development without SECRETS_KEY.

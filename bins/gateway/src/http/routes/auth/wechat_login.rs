@@ -3,7 +3,7 @@
 use actix_web::http::header::{HeaderValue, RETRY_AFTER};
 use flows::sign_up::{self, SignUp};
 use identity::{
-    EmailVoucher, NewUser, Role, User,
+    EmailVoucher, NewUser, User,
     audit::{self, Action},
     users,
     wechat::{WechatError, WechatUser},
@@ -72,7 +72,7 @@ async fn known(call: &Call, named: &WechatUser) -> Result<Option<User>, ApiError
 /// The user, and whether this call created them.
 async fn sign_up(call: &Call, named: &WechatUser) -> Result<(User, bool), ApiError> {
     let (app, user_id) = (&call.app, named.new_user_id().clone());
-    let role = if app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
+    let role = app.config.auth.role_of(&user_id);
     let user = NewUser {
         user_id,
         email: None,

@@ -1,13 +1,16 @@
 //! Users in answers (HTTP contract 3.2 and 3.3).
 
 use credits::Balance;
-use identity::User;
+use identity::{Role, User};
 use kernel::{Credits, UserId};
 
 use crate::http::{
     prelude::*,
     wire::{PlanName, Timestamp, UserRoleName},
 };
+
+/// The roles by their names.
+pub const ROLES: &[(&str, Role)] = &[("user", Role::User), ("admin", Role::Admin)];
 
 /// A user with their credits.
 #[derive(Debug, Serialize, ToSchema)]

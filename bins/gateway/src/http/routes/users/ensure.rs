@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flows::sign_up::{self, SignUp};
-use identity::{BroughtBy, EmailVoucher, NewUser, Role, SubjectKind};
+use identity::{BroughtBy, EmailVoucher, NewUser, SubjectKind};
 use kernel::{Credits, Principal, UserId};
 
 use crate::http::{access::own_id, fault::Fault, prelude::*, wire::PlanName};
@@ -70,7 +70,7 @@ pub fn doc() -> Doc {
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<EnsureUser>().await?;
     let user_id = user_id_of(&call, input.auth0_id)?;
-    let role = if call.app.config.auth.admin_user_ids.contains(&user_id) { Role::Admin } else { Role::User };
+    let role = call.app.config.auth.role_of(&user_id);
     let email_voucher = voucher(&call, &user_id)?;
     let initial = initial_credits(&call, &user_id);
     let token = call.token_of(&user_id).cloned();

@@ -6,7 +6,7 @@ use identity::{
 };
 use kernel::Slice;
 
-use super::body::{UserBody, example};
+use super::body::{ROLES, UserBody, example};
 use crate::http::{
     fault::Problem,
     fields::{
@@ -18,7 +18,6 @@ use crate::http::{
 
 const LIMIT: i64 = 50;
 
-const ROLES: &[(&str, Role)] = &[("user", Role::User), ("admin", Role::Admin)];
 const PLANS: &[(&str, Plan)] = &[("free", Plan::Free), ("pro", Plan::Pro), ("enterprise", Plan::Enterprise)];
 
 input! {

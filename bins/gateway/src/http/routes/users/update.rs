@@ -8,14 +8,12 @@ use identity::{
 };
 use pg::{Attempts, Tx};
 
-use super::body::ChangedUser;
+use super::body::{ChangedUser, ROLES};
 use crate::http::{
     call::rejected_caller,
     fields::{Source, Value, input::Input as _, parser::parser},
     prelude::*,
 };
-
-const ROLES: &[(&str, Role)] = &[("user", Role::User), ("admin", Role::Admin)];
 
 /// The fields that a user may not set.
 const OF_ADMINISTRATORS: [&str; 3] = ["is_active", "role", "email"];
@@ -97,7 +95,7 @@ fn anything(_value: Value<'_>) -> crate::http::fields::Parsed<()> {
     Ok(())
 }
 
-/// What the audit log shows of a change: which fields, and no contact data.
+/// The events of a change for the audit log: names of fields, and no contact data.
 fn events(call: &Call, changed: &UserChanged) -> Vec<AuditEvent> {
     let UserChanged { before, after } = changed;
     let event = |action| call.audit_event(action).of_user(after.user_id.clone());

@@ -33,7 +33,7 @@ async fn an_address_is_taken_by_its_holder_and_by_another_account() {
     register(&app, "b@example.com").refused(400, "DuplicateEntryException").await;
     assert_eq!(app.db().ask("SELECT count(*) FROM identity.users").await, 2);
     assert_eq!(audited(&app, "account.registered").await, 1);
-    // What nobody confirmed blocks no holder.
+    // An address that is not confirmed blocks no holder.
     let held = json!({"auth0_id": "auth0|a", "email": "a@example.com", "name": "A"});
     app.post("/api/v1/users/ensure").service().json(held).expect(200).await;
 }

@@ -38,7 +38,7 @@ async fn a_user_changes_their_name_and_nothing_else() {
     patch(&app, A, json!({"name": ""})).by(&user).fault("body.name").await;
     patch(&app, A, json!({"name": "Mine"})).by(&b).refused(404, "UserNotFoundException").await;
     assert_eq!(app.get(A).by(&user).data().await["name"], "New Name");
-    let told = app.get("/api/v1/audit-events").service().rows().await;
+    let told = app.get("/api/v1/audit-events?user_id=auth0%7Ca").service().rows().await;
     assert_eq!(told.len(), 1);
     told[0].has(json!({"action": "user.updated", "actor": "user:auth0|a", "user_id": "auth0|a",
         "details": {"fields": ["name"]}}));
