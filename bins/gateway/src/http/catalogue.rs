@@ -98,6 +98,9 @@ web::catalogue! {
         "There are already {limit} open holds", "未结预留数量已达上限 {limit}",
         "A user may have 1,000 open holds.", ["limit"];
     INTERNAL;
+    UPSTREAM = 502 "UpstreamException",
+        "The language model did not answer as it should", "语言模型未能正常响应",
+        "The chat upstream failed, took too long, or answered something else than its protocol. A reply without text costs nothing.", [];
     PROVIDER_NOT_CONFIGURED = 503 "ProviderNotConfiguredException",
         "The {provider} provider is not configured", "未配置 {provider} 服务",
         "This installation lacks the configuration of the feature.", ["provider"];
