@@ -64,6 +64,10 @@ bench-ledger *args:
 bench-usage *args:
     cargo bench --locked -p gateway --bench load -- --rounds 5 --seconds 4 --only 'usage|metered' --usage-records 100000,10000000 {{ args }}
 
+# 200 logins at once next to /livez, and the times of logins with and without an account
+bench-logins *args:
+    cargo bench --locked -p gateway --bench load -- --rounds 5 --logins 1000 {{ args }}
+
 # where pooled connections should live, measured (ADR 0003)
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs

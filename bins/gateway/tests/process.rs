@@ -18,6 +18,7 @@ mod shared_limits;
 mod silent_database;
 mod standby;
 mod start;
+mod statements;
 mod traffic;
 mod two_processes;
 mod usage_export;

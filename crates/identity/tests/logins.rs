@@ -22,7 +22,7 @@ use crate::signing_keys::{database, prepare, secret_key, tokens};
 
 /// Parallel uses of one refresh token, and how often.
 const RACERS: usize = 64;
-const RACES: usize = 8;
+const RACES: usize = 100;
 
 struct Service {
     db: TestDb,

@@ -1,6 +1,7 @@
 //! A transaction pooler for tests, as small as one can be.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -28,8 +29,12 @@ pub enum Pooling {
 #[derive(Debug)]
 pub struct TestPooler {
     url: String,
+    executed: Executed,
     _clients: JoinSet<()>,
 }
+
+/// Texts of statements that clients had executed, in order.
+type Executed = Arc<Mutex<Vec<String>>>;
 
 /// Sessions that no client has, the one that became free last at the end.
 #[derive(Debug, Default)]
@@ -53,19 +58,27 @@ impl TestPooler {
     pub(crate) async fn start(socket: PathBuf, pooling: Pooling, database: &str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("postgresql://{ROLE}@{}/{database}", listener.local_addr()?);
-        let mut clients = JoinSet::new();
+        let (executed, mut clients) = (Executed::default(), JoinSet::new());
+        let noted = Arc::clone(&executed);
         clients.spawn(async move {
             let free = Arc::new(Free::default());
             let mut clients = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let (socket, free) = (socket.clone(), Arc::clone(&free));
+                let texts = Texts { by_name: BTreeMap::new(), executed: Arc::clone(&noted) };
                 clients.spawn(async move {
                     // A client that goes away is no error, nor is a server that ends.
-                    serve(client, &socket, pooling, &free).await.unwrap_or_default();
+                    serve(client, &socket, pooling, &free, texts).await.unwrap_or_default();
                 });
             }
         });
-        Ok(Self { url, _clients: clients })
+        Ok(Self { url, executed, _clients: clients })
+    }
+
+    /// The statements that clients had executed so far, in the order in which they came.
+    #[must_use]
+    pub fn executed(&self) -> Vec<String> {
+        self.executed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where the ordinary role finds the database through it.
@@ -96,7 +109,42 @@ impl Free {
     }
 }
 
-async fn serve(mut client: TcpStream, socket: &Path, pooling: Pooling, free: &Free) -> Result<()> {
+/// The statements of one client.
+struct Texts {
+    /// Those it prepared.
+    by_name: BTreeMap<String, String>,
+    executed: Executed,
+}
+
+impl Texts {
+    /// Notes the statement that a message of the client executes or prepares.
+    fn note(&mut self, message: &Message) {
+        let mut texts = message.bytes.get(5..).unwrap_or_default().split(|byte| *byte == 0);
+        let mut next = || String::from_utf8_lossy(texts.next().unwrap_or_default()).into_owned();
+        let executed = match message.kind {
+            b'Q' => next(),
+            b'P' => {
+                self.by_name.insert(next(), next());
+                return;
+            }
+            // A portal is bound to be executed.
+            b'B' => {
+                let _portal = next();
+                self.by_name.get(&next()).cloned().unwrap_or_default()
+            }
+            _ => return,
+        };
+        self.executed.lock().unwrap_or_else(PoisonError::into_inner).push(executed);
+    }
+}
+
+async fn serve(
+    mut client: TcpStream,
+    socket: &Path,
+    pooling: Pooling,
+    free: &Free,
+    mut texts: Texts,
+) -> Result<()> {
     let mut session = UnixStream::connect(socket).await?;
     session.write_all(&startup(&mut client).await?).await?;
     let mut ends = answer(&mut session, &mut client).await?;
@@ -111,9 +159,11 @@ async fn serve(mut client: TcpStream, socket: &Path, pooling: Pooling, free: &Fr
             None => free.take().await,
         };
         // A request is one simple query, or ends in a Sync.
+        texts.note(&message);
         while message.kind != b'Q' && message.kind != b'S' {
             session.write_all(&message.bytes).await?;
             message = receive(&mut client).await?;
+            texts.note(&message);
         }
         session.write_all(&message.bytes).await?;
         ends = answer(&mut session, &mut client).await?;

@@ -41,6 +41,14 @@ impl Connection {
         let status = std::str::from_utf8(&self.buffer[9..12]).unwrap().parse().unwrap();
         (status, &self.buffer[body_at..body_at + length])
     }
+
+    /// Returns true if the last answer had a header of this name, in lower case.
+    pub fn has_header(&self, name: &str) -> bool {
+        let text = String::from_utf8_lossy(&self.buffer);
+        text.split("\r\n")
+            .take_while(|line| !line.is_empty())
+            .any(|line| line.starts_with(&format!("{name}: ")))
+    }
 }
 
 /// Where the body begins and how long it is, once the head is there.
@@ -86,11 +94,12 @@ impl Request {
     }
 }
 
-/// A request.
+/// A request, with a token unless that is empty.
 pub fn request(method: &str, path: &str, token: &str, body: &str) -> Request {
+    let authorization =
+        if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
     let text = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     Request {

@@ -16,6 +16,7 @@
 mod client;
 mod cpu;
 mod floor;
+mod logins;
 mod report;
 mod scenario;
 mod service;
@@ -52,6 +53,9 @@ pub struct Options {
     /// With so many records of usage: how long reads take, and to drop a month. Several numbers are measured one after the other.
     #[arg(long, value_delimiter = ',')]
     pub usage_records: Vec<u64>,
+    /// Instead of all else: storms of logins, and so many logins and forgotten passwords for each of four addresses.
+    #[arg(long)]
+    pub logins: Option<usize>,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
     #[arg(long)]
     pub statements: bool,
@@ -64,6 +68,9 @@ fn main() {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
+        if let Some(pairs) = options.logins {
+            return logins::run(&options, pairs).await;
+        }
         run(&options).await;
         for records in &options.usage_records {
             usage_reads::run(&options, *records).await;

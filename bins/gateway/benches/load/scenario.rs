@@ -56,6 +56,7 @@ impl Scenario {
 }
 
 /// Measurements of a turn.
+#[derive(Default)]
 pub struct Measured {
     /// Requests, times what each carries.
     pub items: usize,

@@ -48,6 +48,11 @@ pub struct User {
 impl Service {
     /// Starts everything; the database is durable, as in production.
     pub async fn start(options: &Options) -> Self {
+        Self::start_with(options, &[]).await
+    }
+
+    /// The same with further environment variables.
+    pub async fn start_with(options: &Options, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut settings = Settings::new(folder.path().join("data"));
@@ -67,6 +72,9 @@ impl Service {
             .env("INITIAL_CREDITS", "100000000")
             // Requests are counted, and none is refused.
             .envs([("RATE_LIMIT_USER", "1000000"), ("RATE_LIMIT_USER_BURST", "1000000")])
+            .envs([("RATE_LIMIT_ANONYMOUS", "1000000"), ("RATE_LIMIT_ANONYMOUS_BURST", "1000000")])
+            .env("RATE_LIMIT_LOGIN", "1000000")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -130,8 +138,22 @@ impl Service {
 
     /// Memory of the gateway process in RAM.
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most it was since the start, or since it was last forgotten.
+    pub fn highest_resident_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    /// Begins to look for the highest again.
+    pub fn forget_highest_resident(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.gateway.id()), "5").unwrap();
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.gateway.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or("0 kB");
         line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use futures_util::future::join_all;
 use kernel::SystemClock;
 
 use super::gateway_process::{Gateway, command, database, folder, refused, run};
@@ -13,6 +14,8 @@ use crate::{
 /// Issuer of both processes.
 const PUBLIC_URL: &str = "https://users.example.com";
 const USER: &str = "email|a";
+/// Logins that are used at the same time while keys rotate.
+const CLIENTS: usize = 8;
 
 /// Two gateways on one database, which goes last.
 struct Both {
@@ -22,7 +25,9 @@ struct Both {
 
 impl Both {
     async fn start() -> Self {
-        let (db, variables) = (database().await, [("PUBLIC_URL", PUBLIC_URL)]);
+        // The load of a test is not what limits are made for.
+        let variables = [("PUBLIC_URL", PUBLIC_URL), ("RATE_LIMIT_ENABLED", "false")];
+        let db = database().await;
         let (one, two) = tokio::join!(Gateway::on(db.url(), &variables), Gateway::on(db.url(), &variables));
         one.ensure(USER).await;
         Self { gateways: [one, two], db }
@@ -95,24 +100,16 @@ fn rotate(folder: &Path, url: &str, more: &[&str]) -> String {
     out.strip_prefix("key ").unwrap().split(' ').next().unwrap().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_rotate_under_load_without_a_refused_token() {
-    let (both, folder) = (Both::start().await, folder());
-    let [one, two] = &both.gateways;
+/// Refreshes a login and uses its tokens on both processes until some time after the end, and returns the names of the keys that
+/// signed.
+async fn use_tokens(both: &Both, number: usize, is_over: impl Fn() -> bool) -> BTreeSet<String> {
     let login = both.log_in().await;
-    let (path, url) = (folder.path().to_owned(), both.db.url().to_owned());
-    let rotating = std::thread::spawn(move || {
-        let waiting = rotate(&path, &url, &[]);
-        let urgent: Vec<String> = (0..3).map(|_| rotate(&path, &url, &["--now"])).collect();
-        (waiting, urgent)
-    });
     let (mut refresh_token, mut signed) = (login.refresh_token, BTreeSet::new());
-    let mut turn = 0;
-    let mut rounds_after = 0;
+    let (mut turn, mut rounds_after) = (number, 0);
     while rounds_after < 4 {
-        rounds_after += i32::from(rotating.is_finished());
+        rounds_after += i32::from(is_over());
         // A token of one process is valid at the other at once.
-        let (signer, other) = if turn % 2 == 0 { (one, two) } else { (two, one) };
+        let (signer, other) = (&both.gateways[turn % 2], &both.gateways[(turn + 1) % 2]);
         turn += 1;
         let tokens = refresh(signer, &refresh_token).ok().await;
         tokens["refresh_token"].text().clone_into(&mut refresh_token);
@@ -122,10 +119,24 @@ async fn keys_rotate_under_load_without_a_refused_token() {
         balance(signer, token).ok().await;
         balance(other, &login.user.token).ok().await;
     }
+    signed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_rotate_under_load_without_a_refused_token() {
+    let (both, folder) = (Both::start().await, folder());
+    let (path, url) = (folder.path().to_owned(), both.db.url().to_owned());
+    let rotating = std::thread::spawn(move || {
+        let waiting = rotate(&path, &url, &[]);
+        let urgent: Vec<String> = (0..3).map(|_| rotate(&path, &url, &["--now"])).collect();
+        (waiting, urgent)
+    });
+    let clients = (0..CLIENTS).map(|number| use_tokens(&both, number, || rotating.is_finished()));
+    let signed: BTreeSet<String> = join_all(clients).await.into_iter().flatten().collect();
     let (waiting, urgent) = rotating.join().unwrap();
     assert!(signed.contains(urgent.last().unwrap()), "{signed:?}");
     assert!(!signed.contains(&waiting));
-    let published = one.request("GET", "/.well-known/jwks.json").ok().await;
+    let published = both.gateways[0].request("GET", "/.well-known/jwks.json").ok().await;
     assert_eq!(published["keys"].list().len(), 5);
 }
 
