@@ -82,13 +82,18 @@ async fn storms(service: &Service, rounds: u32) {
     );
     println!("| logins | answers | seconds | resident before MiB | highest MiB | growth MiB | /livez |");
     println!("|---|---|---|---|---|---|---|");
-    for round in 1..=rounds {
+    // First requests that are refused before a password is looked at: what connections and answers take.
+    for round in 0..=rounds {
+        let (name, host) = match round {
+            0 => ("refused by their form".to_owned(), ""),
+            round => (format!("storm {round}"), "example.com"),
+        };
         let before = service.resident_kib();
         service.forget_highest_resident();
         let going_on = Arc::new(AtomicBool::new(true));
         let probing = probe(service.address, Arc::clone(&going_on));
         let began = Instant::now();
-        let answers = storm(service).await;
+        let answers = storm(service, host).await;
         let took = began.elapsed();
         going_on.store(false, Ordering::Release);
         let livez = of_livez(probing.await.unwrap());
@@ -96,18 +101,18 @@ async fn storms(service: &Service, rounds: u32) {
         let [before_mib, highest_mib, growth_mib] =
             [before, highest, highest.saturating_sub(before)].map(|kib| kib as f64 / 1_024.0);
         println!(
-            "| storm {round} | {answers} | {:.1} | {before_mib:.1} | {highest_mib:.1} | {growth_mib:.1} | {livez} |",
+            "| {name} | {answers} | {:.1} | {before_mib:.1} | {highest_mib:.1} | {growth_mib:.1} | {livez} |",
             took.as_secs_f64(),
         );
     }
 }
 
-/// Number of answers by status, of logins that begin together on connections that are open.
-async fn storm(service: &Service) -> String {
+/// Number of answers by status, of logins that begin together on open connections, with addresses at this host.
+async fn storm(service: &Service, host: &str) -> String {
     let barrier = Arc::new(Barrier::new(STORM));
     let mut logins = JoinSet::new();
     for number in 0..STORM {
-        let body = json!({"email": format!("load{number}@example.com"), "password": PASSWORD});
+        let body = json!({"email": format!("load{number}@{host}"), "password": PASSWORD});
         let (login, address) = (post("/api/auth/email-login", &body), service.address);
         let barrier = Arc::clone(&barrier);
         logins.spawn(async move {

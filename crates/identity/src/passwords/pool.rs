@@ -1,10 +1,18 @@
 //! The slots in which passwords are hashed, and the queue before them.
 
-use std::{fmt, num::NonZero, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZero,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHash, PasswordHasher as _, PasswordVerifier as _, Version,
-    password_hash,
+    Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::{
+        self,
+        phc::{Output, ParamsString, Salt},
+    },
 };
 use kernel::{Failure, Ids, Kind};
 use tokio::{sync::Semaphore, task, time::timeout};
@@ -31,9 +39,15 @@ pub struct PasswordPool {
     slots: Arc<Semaphore>,
     /// Those who are in a slot or wait for one.
     places: Arc<Semaphore>,
+    /// Memory of the slots that are free. Each slot keeps what it got at its first use: memory that is given back after each hash
+    /// is reused late by the allocator, and a storm then takes a multiple of it.
+    memories: Arc<Mutex<Vec<Memory>>>,
     wait_max: Duration,
     salts: Arc<dyn Ids>,
 }
+
+/// Working memory of a hash.
+type Memory = Vec<Block>;
 
 /// The outcome of checking a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +90,7 @@ impl Failure for PasswordError {
 
 impl PasswordPool {
     /// A pool for a machine with so many cores: half of them remain for everything else, and memory is bounded by 20 MiB for each
-    /// of at most four slots.
+    /// of at most four slots, which are kept once they were used.
     #[must_use]
     pub fn new(cores: NonZero<usize>, salts: Arc<dyn Ids>) -> Self {
         Self::with_slots((cores.get() / 2).clamp(1, SLOTS_MAX), QUEUE_PER_SLOT, salts)
@@ -87,7 +101,7 @@ impl PasswordPool {
     pub fn with_slots(slots: usize, queue_per_slot: usize, salts: Arc<dyn Ids>) -> Self {
         let places = slots.saturating_add(slots.saturating_mul(queue_per_slot));
         let (slots, places) = (Arc::new(Semaphore::new(slots)), Arc::new(Semaphore::new(places)));
-        Self { slots, places, wait_max: WAIT_MAX, salts }
+        Self { slots, places, memories: Arc::default(), wait_max: WAIT_MAX, salts }
     }
 
     /// The hash of a password, with a salt of its own, as a text that names its cost (PHC string format).
@@ -96,7 +110,7 @@ impl PasswordPool {
     /// [`PasswordError`].
     pub async fn hash(&self, password: Password) -> Result<String, PasswordError> {
         let salt = self.salts.uuid().into_bytes();
-        self.in_slot(move || hash(&password, &salt)).await
+        self.in_slot(move |memory| hash(&password, &salt, memory)).await
     }
 
     /// Checks a password against the stored hash. Without one it takes as long, and the password is wrong.
@@ -109,13 +123,13 @@ impl PasswordPool {
         stored: Option<String>,
     ) -> Result<PasswordCheck, PasswordError> {
         let salt = self.salts.uuid().into_bytes();
-        self.in_slot(move || check(&password, stored.as_deref(), &salt)).await
+        self.in_slot(move |memory| check(&password, stored.as_deref(), &salt, memory)).await
     }
 
     /// Runs work in a slot. Work that has begun goes on if the caller leaves, and keeps its slot.
     async fn in_slot<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let busy = |_| {
             metrics::counter!("password_refusals_total").increment(1);
@@ -125,9 +139,13 @@ impl PasswordPool {
         let slot =
             timeout(self.wait_max, Arc::clone(&self.slots).acquire_owned()).await.map_err(|_| busy(()))?;
         let slot = slot.map_err(|_| busy(()))?;
+        let memories = Arc::clone(&self.memories);
         let done = task::spawn_blocking(move || {
             let _held = (place, slot);
-            work()
+            let mut memory = lock(&memories).pop().unwrap_or_default();
+            let outcome = work(&mut memory);
+            lock(&memories).push(memory);
+            outcome
         });
         done.await.unwrap_or_else(|error| Err(PasswordError::Failed(error.to_string())))
     }
@@ -140,29 +158,71 @@ impl fmt::Debug for PasswordPool {
     }
 }
 
-fn hasher() -> Result<(Argon2<'static>, Params), PasswordError> {
-    let cost = COST.map_err(|error| PasswordError::Failed(error.to_string()))?;
-    Ok((Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.clone()), cost))
+fn lock(memories: &Mutex<Vec<Memory>>) -> std::sync::MutexGuard<'_, Vec<Memory>> {
+    memories.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hash(password: &Password, salt: &[u8]) -> Result<String, PasswordError> {
-    let (argon2, _) = hasher()?;
-    let hash = argon2.hash_password_with_salt(password.bytes(), salt);
-    hash.map(|hash| hash.to_string()).map_err(|error| PasswordError::Failed(error.to_string()))
+fn failed(error: impl fmt::Display) -> PasswordError {
+    PasswordError::Failed(error.to_string())
 }
 
-fn check(password: &Password, stored: Option<&str>, salt: &[u8]) -> Result<PasswordCheck, PasswordError> {
-    let (argon2, cost) = hasher()?;
-    let failed = |error: password_hash::phc::Error| PasswordError::Failed(error.to_string());
+fn hash(password: &Password, salt: &[u8], memory: &mut Memory) -> Result<String, PasswordError> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, COST.map_err(failed)?);
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).map_err(failed)?,
+        salt: Some(Salt::new(salt).map_err(failed)?),
+        hash: Some(output(&argon2, password, salt, memory).map_err(failed)?),
+    };
+    Ok(hash.to_string())
+}
+
+fn check(
+    password: &Password,
+    stored: Option<&str>,
+    salt: &[u8],
+    memory: &mut Memory,
+) -> Result<PasswordCheck, PasswordError> {
     let against = PasswordHash::new(stored.unwrap_or(NO_PASSWORD)).map_err(failed)?;
-    match argon2.verify_password(password.bytes(), &against) {
-        Ok(()) if stored.is_some() => {
-            let renewed = if is_current(&against, &cost) { None } else { Some(hash(password, salt)?) };
-            Ok(PasswordCheck::Right { renewed })
-        }
-        Ok(()) | Err(password_hash::Error::PasswordInvalid) => Ok(PasswordCheck::Wrong),
-        Err(error) => Err(PasswordError::Failed(error.to_string())),
+    let is_right = is_of(&against, password, memory).map_err(failed)?;
+    if !is_right || stored.is_none() {
+        return Ok(PasswordCheck::Wrong);
     }
+    let is_current = is_current(&against, &COST.map_err(failed)?);
+    let renewed = if is_current { None } else { Some(hash(password, salt, memory)?) };
+    Ok(PasswordCheck::Right { renewed })
+}
+
+/// Returns true if a stored hash is that of a password. Compared in constant time.
+fn is_of(
+    stored: &PasswordHash,
+    password: &Password,
+    memory: &mut Memory,
+) -> Result<bool, password_hash::Error> {
+    let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else {
+        return Ok(false);
+    };
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str())?;
+    let version = stored.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(stored)?);
+    Ok(output(&argon2, password, salt, memory)? == *expected)
+}
+
+/// The bytes that a password is hashed to.
+fn output(
+    argon2: &Argon2<'_>,
+    password: &Password,
+    salt: &[u8],
+    memory: &mut Memory,
+) -> Result<Output, password_hash::Error> {
+    let params = argon2.params();
+    memory.resize(params.block_count(), Block::new());
+    let mut bytes = [0; Output::MAX_LENGTH];
+    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let bytes = bytes.get_mut(..length).ok_or(password_hash::Error::OutputSize)?;
+    argon2.hash_password_into_with_memory(password.bytes(), salt, bytes, memory.as_mut_slice())?;
+    Ok(Output::new(bytes)?)
 }
 
 /// Returns true if a stored hash was made as new ones are.
@@ -179,6 +239,7 @@ fn is_current(stored: &PasswordHash, cost: &Params) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use argon2::{PasswordHasher as _, PasswordVerifier as _};
     use futures_util::{future::join_all, poll};
     use kernel::SeededIds;
 
@@ -246,6 +307,34 @@ mod tests {
         let refused = storm.iter().filter(|outcome| **outcome == Err(PasswordError::Busy)).count();
         assert_eq!((served, refused), (4, 6));
         assert_eq!(pool.check(password("q8w.x:5z"), None).await, Ok(PasswordCheck::Wrong), "and then again");
+    }
+
+    #[tokio::test]
+    async fn each_slot_keeps_its_memory_and_there_is_no_other() {
+        let pool = pool(2, 9);
+        for _ in 0..2 {
+            let storm = join_all((0..10).map(|_| pool.check(password("q8w.x:5z"), None))).await;
+            assert!(storm.iter().all(|outcome| *outcome == Ok(PasswordCheck::Wrong)));
+            let kept: Vec<usize> = lock(&pool.memories).iter().map(Vec::capacity).collect();
+            assert!(
+                (1..=2).contains(&kept.len()) && kept.iter().all(|blocks| *blocks == 19 * 1_024),
+                "{kept:?}"
+            );
+        }
+    }
+
+    /// What the memory held before makes no difference.
+    #[tokio::test]
+    async fn hashes_are_those_of_the_library() {
+        let pool = pool(1, 1);
+        for text in ["q8w.x:5z", "密码密码密码密码"] {
+            let stored = pool.hash(password(text)).await.unwrap();
+            let library = Argon2::default();
+            assert_eq!(library.verify_password(text.as_bytes(), stored.as_str()), Ok(()));
+            let stored = library.hash_password_with_salt(text.as_bytes(), b"salt of a test..").unwrap();
+            let checked = pool.check(password(text), Some(stored.to_string())).await;
+            assert_eq!(checked, Ok(PasswordCheck::Right { renewed: None }));
+        }
     }
 
     #[tokio::test]
