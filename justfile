@@ -88,7 +88,7 @@ million:
 beside-old:
     tools/beside-old.sh
 
-# tokens of an OpenID Connect issuer, and own ones in JWT libraries of Node and Python (installed below target/interop)
+# OpenID Connect tokens, own ones in libraries of Node and Python, testkit's chat server in OpenAI's client (below target/interop)
 interop:
     tools/interop.sh
 

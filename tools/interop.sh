@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The service beside other people's software: it accepts the tokens of an OpenID Connect issuer (npm: oauth2-mock-server), and its
-# own tokens are accepted by JWT libraries of Node (jose) and Python (PyJWT), also after a rotation of its keys.
+# own tokens are accepted by JWT libraries of Node (jose) and Python (PyJWT), also after a rotation of its keys. The chat server of
+# testkit is read by OpenAI's client for Python.
 #
 # Needs curl, jq, Node 20.19 or newer with npm, and Python 3 with venv. The packages are installed below target/interop. Builds the
-# gateway.
+# gateway and that server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +32,10 @@ npm install --prefix "$work" --no-audit --no-fund --silent
 [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --requirement "$work/requirements.txt"
 cargo build --locked --package gateway
+cargo build --locked --package testkit --example chat_server
+
+"$work/venv/bin/python" "$work/chat.py" "$target/debug/examples/chat_server"
+echo "interop: the chat server of testkit speaks the protocol of OpenAI's client"
 
 # The issuer.
 coproc ISSUER { exec node "$work/issuer.mjs"; }

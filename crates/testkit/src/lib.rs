@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod chat_server;
 mod copy_tree;
 mod deadline;
 mod fixtures;
@@ -22,6 +23,7 @@ mod test_request;
 mod wechat_server;
 mod work_folder;
 
+pub use chat_server::{ChatCall, ChatScript, ChatServer};
 pub use deadline::{Deadline, listening_url};
 pub use fixtures::{clock, ids, instant, user};
 pub use mail_server::{MailServer, TestMail};
