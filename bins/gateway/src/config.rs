@@ -28,9 +28,9 @@ pub use loaded::{Config, Loaded, Purpose};
 pub use problems::Problems;
 pub use reader::{Effective, Origin};
 pub use sections::{
-    Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
-    LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SealingKeys, SelfMetering, SelfRecharge,
-    SupabaseKeys, TokenRules, UsageRules,
+    Auth, Auth0, Chat, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen,
+    Log, LogFormat, LogLevel, Metrics, PriceSeeds, RateLimits, RunAs, SealingKeys, SelfMetering,
+    SelfRecharge, SupabaseKeys, TokenRules, UsageRules,
 };
 pub use web::settings::{Cors, CorsOrigins};
 

@@ -40,7 +40,7 @@ mod tests {
             "PORT" => Some("9000".to_owned()),
             "METRICS_TOKEN" => Some("hunter2".to_owned()),
             "REDIS_URL" => Some("redis://:hunter2@localhost".to_owned()),
-            "CHAT_MODEL" => Some("small".to_owned()),
+            "S3_BUCKET" => Some("files".to_owned()),
             _ => None,
         };
         let loaded = config::load(&lookup, Purpose::Serving);
@@ -55,6 +55,6 @@ mod tests {
         assert_eq!(line("METRICS_TOKEN"), "METRICS_TOKEN (hidden)");
         assert_eq!(line("DATABASE_URL"), "DATABASE_URL (not set)");
         assert_eq!(line("REDIS_URL"), "REDIS_URL localhost:6379 (database 0)");
-        assert!(line("note:").contains("CHAT_MODEL is set"));
+        assert!(line("note:").contains("S3_BUCKET is set"));
     }
 }

@@ -20,8 +20,9 @@ use super::{
     reader::Reader,
     secrets,
     sections::{
-        Auth, Auth0, CreditRules, Database, DatabaseSource, Environment, Identification, Limits, Listen, Log,
-        LogLevel, Mail, Metrics, PriceSeeds, RateLimits, SealingKeys, SupabaseKeys, TokenRules, UsageRules,
+        Auth, Auth0, Chat, CreditRules, Database, DatabaseSource, Environment, Identification, Limits,
+        Listen, Log, LogLevel, Mail, Metrics, PriceSeeds, RateLimits, SealingKeys, SupabaseKeys, TokenRules,
+        UsageRules,
     },
     variable::About,
     variables::{self as v, LATER},
@@ -55,6 +56,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         tokens: token_rules(r),
         mail: mail(r),
         wechat: wechat(r),
+        chat: chat(r),
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
@@ -213,6 +215,25 @@ fn wechat(r: &mut Reader<'_>) -> Option<WechatSettings> {
     let api_base = r.optional(&v::WECHAT_API_BASE);
     both_or_neither(r, &v::WECHAT_APP_ID.about, &v::WECHAT_APP_SECRET.about);
     Some(WechatSettings { app_id: app_id?, app_secret: app_secret?, api_base: api_base? })
+}
+
+fn chat(r: &mut Reader<'_>) -> Option<Chat> {
+    let (base_url, model) = (r.optional(&v::CHAT_BASE_URL), r.optional(&v::CHAT_MODEL));
+    let (api_key, system_prompt) = (r.optional(&v::CHAT_API_KEY), r.optional(&v::CHAT_SYSTEM_PROMPT));
+    let (max_tokens, history) = (r.value(&v::CHAT_MAX_TOKENS), r.value(&v::CHAT_HISTORY_MESSAGES));
+    let (timeout, credits_per_token) =
+        (r.value(&v::CHAT_TIMEOUT_SECONDS), r.value(&v::CHAT_CREDITS_PER_TOKEN));
+    both_or_neither(r, &v::CHAT_BASE_URL.about, &v::CHAT_MODEL.about);
+    Some(Chat {
+        base_url: base_url?,
+        api_key,
+        model: model?,
+        system_prompt,
+        max_tokens,
+        history,
+        timeout,
+        credits_per_token,
+    })
 }
 
 /// Notes a problem if one of two variables is set and the other is not.

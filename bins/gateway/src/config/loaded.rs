@@ -9,7 +9,7 @@ use web::settings::Cors;
 use super::{
     reader::Effective,
     sections::{
-        Auth, CreditRules, Database, Identification, Limits, Listen, Log, Mail, Metrics, PriceSeeds,
+        Auth, Chat, CreditRules, Database, Identification, Limits, Listen, Log, Mail, Metrics, PriceSeeds,
         RateLimits, RunAs, TokenRules, UsageRules,
     },
 };
@@ -39,6 +39,8 @@ pub struct Config {
     pub mail: Option<Mail>,
     /// The mini program whose users may log in.
     pub wechat: Option<WechatSettings>,
+    /// The model that replies to messages.
+    pub chat: Option<Chat>,
     /// Rules for credits.
     pub credits: CreditRules,
     /// Rules for usage records.

@@ -71,6 +71,13 @@ pub(super) fn count(text: &str, min: usize, max: usize) -> Parsed<usize> {
         .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
 }
 
+/// Returns a number of tokens or messages between two bounds, both inclusive.
+pub(super) fn tokens(text: &str, min: u32, max: u32) -> Parsed<u32> {
+    let number =
+        digits(text).and_then(|text| text.parse().ok()).filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("is not a whole number from {min} to {max}"))
+}
+
 /// Returns the greatest number of database connections.
 pub(super) fn connections(text: &str) -> Parsed<usize> {
     count(text, CONNECTIONS_MIN, CONNECTIONS_MAX).map_err(|problem| {

@@ -281,6 +281,27 @@ pub struct Mail {
     pub link_base: Option<Url>,
 }
 
+/// The model that replies to messages (HTTP contract 9.1).
+#[derive(Debug, Clone)]
+pub struct Chat {
+    /// Address of the server, without `/chat/completions`.
+    pub base_url: Url,
+    /// Its key.
+    pub api_key: Option<SecretString>,
+    /// Name of the model.
+    pub model: String,
+    /// Instructions in front of every conversation.
+    pub system_prompt: Option<String>,
+    /// Most tokens of a reply.
+    pub max_tokens: u32,
+    /// Most earlier messages that the model gets.
+    pub history: u32,
+    /// Longest pause in an answer of the server.
+    pub timeout: Duration,
+    /// Charge of a token, where the model has no price.
+    pub credits_per_token: Credits,
+}
+
 /// Credits of users, and their rights.
 #[derive(Debug, Clone)]
 pub struct CreditRules {

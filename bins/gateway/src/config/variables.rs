@@ -188,6 +188,25 @@ variables! {
         WECHAT_API_BASE: Url = Value("https://api.weixin.qq.com"), Shown, parse::api_base,
             "address of the WeChat API; plain http only on this machine";
     }
+    "Replies of a model" {
+        CHAT_BASE_URL: Url = Nothing, Shown, parse::base_url,
+            "OpenAI-compatible server, such as `https://api.openai.com/v1`; needs CHAT_MODEL. Plain http sends conversations \
+             readable: for this machine and private networks only";
+        CHAT_API_KEY: SecretString = Nothing, Hidden, parse::header_secret,
+            "its key, if it needs one";
+        CHAT_MODEL: String = Nothing, Shown, parse::line,
+            "name of the model, for the server and for its price";
+        CHAT_SYSTEM_PROMPT: String = Nothing, Shown, parse::line,
+            "instructions in front of every conversation";
+        CHAT_MAX_TOKENS: u32 = Value("1024"), Shown, |text| parse::tokens(text, 1, 1_000_000),
+            "most tokens of a reply, 1 to 1000000";
+        CHAT_HISTORY_MESSAGES: u32 = Value("50"), Shown, |text| parse::tokens(text, 0, 1_000),
+            "most earlier messages that the model gets, 0 to 1000";
+        CHAT_TIMEOUT_SECONDS: Duration = Value("60"), Shown, |text| parse::seconds(text, 1, 3600),
+            "longest pause in the answer of the server, 1 to 3600; for replies that are not streamed it is the time of the whole";
+        CHAT_CREDITS_PER_TOKEN: Credits = Value("1"), Shown, parse::credits,
+            "charge of a token of prompt or reply, where the model has no price";
+    }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,
             "grant for a new user, at most 6 decimals; 0 means none";
@@ -251,19 +270,6 @@ pub(super) const LATER: &[Later] = &[
         ],
     },
     Later { feature: "credits from plans and payments", names: &["CREDITS_PER_USD", "PLAN_CREDITS_EXPIRE"] },
-    Later {
-        feature: "a chat upstream",
-        names: &[
-            "CHAT_BASE_URL",
-            "CHAT_API_KEY",
-            "CHAT_MODEL",
-            "CHAT_SYSTEM_PROMPT",
-            "CHAT_MAX_TOKENS",
-            "CHAT_HISTORY_MESSAGES",
-            "CHAT_TIMEOUT_SECONDS",
-            "CHAT_CREDITS_PER_TOKEN",
-        ],
-    },
     Later {
         feature: "file storage",
         names: &[
