@@ -82,18 +82,18 @@ async fn storms(service: &Service, rounds: u32) {
     );
     println!("| logins | answers | seconds | resident before MiB | highest MiB | growth MiB | /livez |");
     println!("|---|---|---|---|---|---|---|");
-    // First requests that are refused before a password is looked at: what connections and answers take.
     for round in 0..=rounds {
-        let (name, host) = match round {
-            0 => ("refused by their form".to_owned(), ""),
-            round => (format!("storm {round}"), "example.com"),
+        // First requests that hash nothing: what connections, to clients and to the database, take.
+        let (name, requests) = match round {
+            0 => ("forgotten passwords".to_owned(), of_strangers()),
+            round => (format!("storm {round}"), of_accounts()),
         };
         let before = service.resident_kib();
         service.forget_highest_resident();
         let going_on = Arc::new(AtomicBool::new(true));
         let probing = probe(service.address, Arc::clone(&going_on));
         let began = Instant::now();
-        let answers = storm(service, host).await;
+        let answers = storm(service, requests).await;
         let took = began.elapsed();
         going_on.store(false, Ordering::Release);
         let livez = of_livez(probing.await.unwrap());
@@ -107,24 +107,34 @@ async fn storms(service: &Service, rounds: u32) {
     }
 }
 
-/// Number of answers by status, of logins that begin together on open connections, with addresses at this host.
-async fn storm(service: &Service, host: &str) -> String {
-    let barrier = Arc::new(Barrier::new(STORM));
-    let mut logins = JoinSet::new();
-    for number in 0..STORM {
-        let body = json!({"email": format!("load{number}@{host}"), "password": PASSWORD});
-        let (login, address) = (post("/api/auth/email-login", &body), service.address);
-        let barrier = Arc::clone(&barrier);
-        logins.spawn(async move {
+/// Logins of accounts, each of another one.
+fn of_accounts() -> Vec<Request> {
+    let body = |number| json!({"email": format!("load{number}@example.com"), "password": PASSWORD});
+    (0..STORM).map(|number| post("/api/auth/email-login", &body(number))).collect()
+}
+
+/// Forgotten passwords of addresses without an account.
+fn of_strangers() -> Vec<Request> {
+    let body = |number| json!({"email": format!("nobody{number}@example.com")});
+    (0..STORM).map(|number| post("/api/auth/forgot-password", &body(number))).collect()
+}
+
+/// Number of answers by status, of requests that begin together on open connections.
+async fn storm(service: &Service, requests: Vec<Request>) -> String {
+    let barrier = Arc::new(Barrier::new(requests.len()));
+    let mut answers = JoinSet::new();
+    for request in requests {
+        let (address, barrier) = (service.address, Arc::clone(&barrier));
+        answers.spawn(async move {
             let mut connection = Connection::open(address).await;
             barrier.wait().await;
-            let status = connection.send(login.bytes()).await.0;
+            let status = connection.send(request.bytes()).await.0;
             let retry_after = if connection.has_header("retry-after") { " with Retry-After" } else { "" };
             format!("{status}{retry_after}")
         });
     }
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for answer in logins.join_all().await {
+    for answer in answers.join_all().await {
         *counts.entry(answer).or_default() += 1;
     }
     counts.iter().map(|(answer, count)| format!("{count} x {answer}")).collect::<Vec<_>>().join(", ")
