@@ -69,7 +69,7 @@ impl Accounts {
                     link_base,
                     service: config.app.name.clone(),
                 };
-                let mailer = Mailer::new(settings, Arc::clone(sealer), Arc::clone(clock), Arc::clone(ids));
+                let mailer = Mailer::new(settings, Arc::clone(sealer), Arc::clone(clock));
                 Some((
                     Arc::clone(sealer),
                     Arc::new(mailer.map_err(|error| AccountsError::Mail(error.into()))?),

@@ -25,6 +25,7 @@ pub mod usage_anomalies;
 pub mod usage_summary;
 pub mod usage_upkeep;
 pub mod verify;
+pub mod wechat_sign_up;
 
 pub use audited::Audited;
 pub use caller::{CallerCheck, CallerRejected};

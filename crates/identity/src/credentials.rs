@@ -9,11 +9,20 @@ use pg::{DbError, PgConnection, Tx};
 use crate::{
     IdentityRefusal,
     mail::{LinkPurpose, LinkToken},
-    model::fold,
+    model::{User, fold},
     store,
 };
 
 pub use crate::model::Credential;
+
+/// The effect of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkUsed {
+    /// The user of the account.
+    pub user_id: UserId,
+    /// True if the address became theirs by it; false if it was before, or if another user holds it.
+    pub confirmed: bool,
+}
 
 /// The spelling of an address by which logins are compared.
 #[must_use]
@@ -106,8 +115,8 @@ pub async fn reset_link_works(
     Ok(link.is_some())
 }
 
-/// Sets a new password by a link, and returns the user, whose logins are not ended. The link proves that the address is theirs: it
-/// becomes confirmed, unless another user holds it, and then stays what it was, a login name.
+/// Sets a new password by a link, and returns the user, whose logins are not ended. The link proves that the address and the password
+/// are theirs: the address becomes confirmed, unless another user holds it, and then stays what it was, a login name.
 ///
 /// # Errors
 /// Refused with [`IdentityRefusal::LinkInvalid`].
@@ -116,17 +125,18 @@ pub async fn reset_password(
     clock: &dyn Clock,
     token: &LinkToken,
     password_hash: &str,
-) -> Result<Result<UserId, IdentityRefusal>, DbError> {
+) -> Result<Result<LinkUsed, IdentityRefusal>, DbError> {
     let account = match use_link(tx, clock, LinkPurpose::Reset, token).await? {
         Ok(account) => account,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    vouch(tx, clock, &account).await?;
+    let confirmed = vouch(tx, clock, &account).await? == Vouched::Now;
     set_password(tx, clock, &account.user_id, password_hash).await?;
-    Ok(Ok(account.user_id))
+    store::credentials::prove_password(tx.conn(), &account.user_id).await?;
+    Ok(Ok(LinkUsed { user_id: account.user_id, confirmed }))
 }
 
-/// Confirms the address of an account by a link, and returns the user.
+/// Confirms the address of an account by a link, and returns the user. It does not prove that the password is theirs, too.
 ///
 /// # Errors
 /// Refused with [`IdentityRefusal::LinkInvalid`], and with [`IdentityRefusal::EmailTaken`] when another user holds the address.
@@ -134,23 +144,36 @@ pub async fn confirm_email(
     tx: &mut Tx,
     clock: &dyn Clock,
     token: &LinkToken,
-) -> Result<Result<UserId, IdentityRefusal>, DbError> {
+) -> Result<Result<LinkUsed, IdentityRefusal>, DbError> {
     let account = match use_link(tx, clock, LinkPurpose::Confirm, token).await? {
         Ok(account) => account,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if !vouch(tx, clock, &account).await? {
-        return Ok(Err(IdentityRefusal::EmailTaken));
-    }
-    Ok(Ok(account.user_id))
+    let confirmed = match vouch(tx, clock, &account).await? {
+        Vouched::Now => true,
+        Vouched::Before => false,
+        Vouched::ForAnother => return Ok(Err(IdentityRefusal::EmailTaken)),
+    };
+    Ok(Ok(LinkUsed { user_id: account.user_id, confirmed }))
+}
+
+/// Holder of the address of an account after its link was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vouched {
+    /// Its user, by the link.
+    Now,
+    /// Its user, before the link; or there is no address.
+    Before,
+    /// Another user.
+    ForAnother,
 }
 
 /// Locks a user, and with them their account and its links.
-pub(crate) async fn lock(conn: &mut PgConnection, user: &UserId) -> Result<(), DbError> {
-    store::users::lock(conn, user).await.map(drop)
+pub(crate) async fn lock(conn: &mut PgConnection, user: &UserId) -> Result<Option<User>, DbError> {
+    store::users::lock(conn, user).await
 }
 
-/// Uses up a link and all others of its purpose, and returns its account, locked.
+/// Uses up a link and all others of its purpose, and returns its account, locked. That of a disabled user has no links.
 async fn use_link(
     tx: &mut Tx,
     clock: &dyn Clock,
@@ -165,7 +188,7 @@ async fn use_link(
     // Looked up again: of two who use it at once, the second one finds nothing.
     let link = store::mails::find_link(conn, now, purpose, &digest).await?;
     let account = store::credentials::find_of_user(conn, &found.user_id).await?;
-    let (Some(link), Some(account)) = (link, account) else {
+    let (Some(link), Some(account)) = (link, account.filter(|account| account.is_active)) else {
         return Ok(Err(IdentityRefusal::LinkInvalid));
     };
     // The link proves the address that it was sent to, and no later one.
@@ -176,11 +199,11 @@ async fn use_link(
     Ok(Ok(account))
 }
 
-/// Makes the address of an account its user's own; false if another user holds it.
-async fn vouch(tx: &mut Tx, clock: &dyn Clock, account: &Credential) -> Result<bool, DbError> {
+/// Makes the address of an account its user's own, unless another user holds it.
+async fn vouch(tx: &mut Tx, clock: &dyn Clock, account: &Credential) -> Result<Vouched, DbError> {
     let Some(email) = account.email.as_deref().filter(|_| !account.email_vouched) else {
-        return Ok(true);
+        return Ok(Vouched::Before);
     };
     let vouched = store::users::vouch_unless_held(tx.conn(), clock.now(), &account.user_id, email).await?;
-    Ok(vouched.is_some())
+    Ok(if vouched.is_some() { Vouched::Now } else { Vouched::ForAnother })
 }

@@ -2,13 +2,17 @@
 
 use diesel_async::AsyncPgConnection;
 use kernel::{Clock, UserId};
-use pg::DbError;
+use pg::{DbError, Tx};
 
 pub use crate::store::identities::users_of;
 use crate::{
     IdentityRefusal,
     model::{EmailVoucher, Identity, NewUser, Role, User},
-    store::identities::{claim, find},
+    store::{
+        credentials::is_proven,
+        identities::{claim, find, lock},
+        users::find_by_identity,
+    },
     token::IssuerIds,
 };
 
@@ -28,6 +32,35 @@ pub async fn adopt(
         None if issuer.may_adopt(id) => owned(conn, clock, id, id, issuer).await,
         None => Ok(Err(IdentityRefusal::OfAnotherIssuer)),
     }
+}
+
+/// Finds the user of this service whom one of these ids names, the first that names anybody; the ids that name nobody stand for them
+/// from then on. Until the transaction ends no other one decides for whom these ids stand.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn own_user(tx: &mut Tx, clock: &dyn Clock, ids: &[&UserId]) -> Result<Option<User>, DbError> {
+    let conn = tx.conn();
+    let mut in_order = ids.to_vec();
+    in_order.sort_unstable();
+    for id in in_order {
+        lock(conn, id).await?;
+    }
+    let (mut user, mut free) = (None, Vec::new());
+    for id in ids {
+        match find_by_identity(conn, id).await? {
+            Some(found) => user = user.or(Some(found)),
+            None => free.push(*id),
+        }
+    }
+    if let Some(user) = &user {
+        let issuer = IssuerIds::own();
+        for id in free {
+            let identity = Identity { user_id: user.user_id.clone(), issuer: issuer.name().to_owned() };
+            claim(conn, clock.now(), id, &identity).await?;
+        }
+    }
+    Ok(user)
 }
 
 /// The id of a user who was just created belongs to the token's issuer.
@@ -58,7 +91,8 @@ pub(crate) async fn bring_again(
 }
 
 /// Links the id to the user who holds the address, if the token vouches for it and that is wanted. Administrators are not linked:
-/// an address alone must not give their role.
+/// an address alone must not give their role. Nor is an own account whose password the owner of the mailbox may not know: a stranger
+/// may have registered it, and would share what the owner does from now on (ADR 0026).
 pub(crate) async fn link(
     conn: &mut AsyncPgConnection,
     clock: &dyn Clock,
@@ -72,6 +106,9 @@ pub(crate) async fn link(
                 return Ok(Err(IdentityRefusal::HolderDisabled));
             }
             let holder = &holder.user_id;
+            if !is_proven(conn, holder).await? {
+                return Ok(Err(IdentityRefusal::EmailTaken));
+            }
             is_user(owned(conn, clock, &new.user_id, holder, &brought.issuer).await?, holder)
         }
         _ => Ok(Err(IdentityRefusal::EmailTaken)),

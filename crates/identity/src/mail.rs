@@ -1,8 +1,10 @@
 //! Mails with links, by which the owner of an address confirms it or sets a new password (HTTP contract 3.7).
 //!
-//! A request only puts a mail into the outbox: its purpose, the recipient and their language, sealed. The account is looked up when
-//! the mail is sent, so that no answer and no duration depends on it. Then its link is made: the token
-//! in it exists nowhere but in the mail, and its digest in the database.
+//! A request only puts a mail into the outbox: its purpose, the login name of the recipient, their language and the token of its
+//! link, sealed. The account is looked up when the mail is sent, so that no answer and no duration depends on it. It goes to the
+//! address that the account has, whatever spelling was asked for. From then on the database has the digest of the token; a repeated
+//! attempt sends the same link, because an attempt that seemed to fail may have succeeded. When the mail was sent the token exists
+//! nowhere but in it.
 
 mod link;
 mod mailer;
@@ -56,7 +58,7 @@ pub enum MailLanguage {
 pub struct Mail {
     /// The effect of its link.
     pub purpose: LinkPurpose,
-    /// The recipient. Nothing is sent unless it is the login name of an account.
+    /// The login name of the recipient, in any case. Nothing is sent unless there is such an account.
     pub address: String,
     /// Language of its text.
     pub language: MailLanguage,
@@ -76,18 +78,20 @@ pub struct SealedMail {
 }
 
 impl Mail {
-    /// Seals the mail for the outbox.
+    /// Seals the mail for the outbox, with the token of its link.
     ///
     /// # Errors
     /// [`SealError::Failed`].
     pub fn seal(&self, ids: &dyn Ids, sealer: &Sealer) -> Result<SealedMail, SealError> {
-        let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| SealError::Failed)?);
-        Ok(SealedMail { id: ids.uuid(), sealed: sealer.seal(SEALED_FOR, &plain)? })
+        let token = LinkToken::new(ids, self.purpose);
+        let plain = serde_json::to_vec(&(self, token.text())).map_err(|_| SealError::Failed)?;
+        Ok(SealedMail { id: ids.uuid(), sealed: sealer.seal(SEALED_FOR, &Zeroizing::new(plain))? })
     }
 
-    fn open(sealer: &Sealer, sealed: &[u8]) -> Result<Self, SealError> {
+    fn open(sealer: &Sealer, sealed: &[u8]) -> Result<(Self, LinkToken), SealError> {
         let plain = sealer.open(SEALED_FOR, sealed)?;
-        serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)
+        let (mail, token): (Self, String) = serde_json::from_slice(&plain).map_err(|_| SealError::Damaged)?;
+        Ok((mail, LinkToken::presented(token.into())))
     }
 }
 

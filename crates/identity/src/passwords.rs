@@ -18,6 +18,9 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Most characters of a new password.
 pub const PASSWORD_CHARS_MAX: usize = 128;
 
+/// Most characters of a presented password: each of a chosen one may come decomposed, into four at most (Unicode, UAX 15).
+pub const PASSWORD_CHARS_PRESENTED_MAX: usize = 4 * PASSWORD_CHARS_MAX;
+
 /// A password as it is hashed: in normalization form C, so that a letter with an accent is the same from every keyboard
 /// (RFC 8265, 4.2.2), and otherwise as it was given. Spaces count, nothing is cut.
 #[derive(Clone)]
@@ -116,6 +119,17 @@ mod tests {
         {
             assert_ne!(presented(one), presented(other), "{one}");
         }
+    }
+
+    #[test]
+    fn the_longest_password_may_be_presented_decomposed() {
+        // Decomposed into four, the most that there are.
+        let longest = "\u{1f82}".repeat(PASSWORD_CHARS_MAX);
+        let decomposed: String = longest.nfd().collect();
+        assert_eq!(decomposed.chars().count(), PASSWORD_CHARS_PRESENTED_MAX);
+        assert_eq!(Password::presented(&decomposed.into()), chosen(&longest).unwrap());
+        let lengths = ('\0'..=char::MAX).map(|letter| [letter].into_iter().nfd().count());
+        assert_eq!(lengths.max(), Some(PASSWORD_CHARS_PRESENTED_MAX / PASSWORD_CHARS_MAX));
     }
 
     #[test]

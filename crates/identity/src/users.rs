@@ -140,11 +140,11 @@ pub async fn set_profile(
 }
 
 /// Changes a user; `None` if they never signed up. A user who is deactivated is logged out everywhere, and stays so when they
-/// are activated again (HTTP contract 3.3). The login name of an own account follows the address. A role that is given or taken so is one by promotion, which lists do not change.
+/// are activated again (HTTP contract 3.3). The login name of an own account follows the address, and is taken from an account
+/// whose user never confirmed it; that user keeps everything else. A role that is given or taken so is one by promotion, which lists do not change.
 ///
 /// # Errors
-/// Refused with [`IdentityRefusal::EmailTaken`] when another user holds the address, or when the user has an own account and it is the
-/// login name of another one. [`DbError::Contention`] when another transaction took it in the same moment: try again.
+/// Refused with [`IdentityRefusal::EmailTaken`] when another user holds the address. [`DbError::Contention`] when another transaction took it in the same moment: try again.
 pub async fn change(
     tx: &mut Tx,
     clock: &dyn Clock,
@@ -161,16 +161,15 @@ pub async fn change(
     {
         return Ok(Some(Err(IdentityRefusal::EmailTaken)));
     }
-    if let Some(email) = &change.email
-        && !store::credentials::rename(conn, user_id, &fold(email)).await?
-    {
-        return Ok(Some(Err(IdentityRefusal::EmailTaken)));
-    }
+    let renamed = match &change.email {
+        Some(email) => store::credentials::rename(conn, user_id, &fold(email)).await?,
+        None => None,
+    };
     let after = store::users::change(conn, now, &before, change).await?;
     if before.is_active && !after.is_active {
         store::logins::end(conn, clock.pinned(), user_id, Which::All).await?;
     }
-    Ok(Some(Ok(UserChanged { before, after })))
+    Ok(Some(Ok(UserChanged { before, after, renamed })))
 }
 
 /// A page of users, newest first. It may have fewer than were asked for although more follow: then they have to be looked for

@@ -18,6 +18,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Time after which WeChat takes further logins of somebody who had too many, in seconds: its limit is by the minute.
 const TOO_FREQUENT_SECONDS: i64 = 60;
+/// Logins of one user that WeChat takes in a minute, by its documents of the code 45011.
+const LOGINS_PER_MINUTE: i64 = 100;
 
 /// A mini program and its secret (`WECHAT_APP_ID`, `WECHAT_APP_SECRET`, `WECHAT_API_BASE`).
 #[derive(Debug, Clone)]
@@ -112,7 +114,13 @@ impl Failure for WechatError {
 
     fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
-            Self::TooFrequent => vec![("retry_after", Detail::Integer(TOO_FREQUENT_SECONDS))],
+            Self::TooFrequent => [
+                ("limit", LOGINS_PER_MINUTE),
+                ("window_seconds", TOO_FREQUENT_SECONDS),
+                ("retry_after", TOO_FREQUENT_SECONDS),
+            ]
+            .map(|(name, number)| (name, Detail::Integer(number)))
+            .to_vec(),
             Self::Unavailable => vec![("provider", Detail::Text("wechat".to_owned()))],
             Self::CodeInvalid | Self::Blocked => Vec::new(),
         }
@@ -125,8 +133,12 @@ impl WechatClient {
     /// # Errors
     /// The error of the TLS library.
     pub fn new(settings: WechatSettings) -> Result<Self, reqwest::Error> {
+        Self::with_patience(settings, ANSWER_MAX)
+    }
+
+    fn with_patience(settings: WechatSettings, answer_max: Duration) -> Result<Self, reqwest::Error> {
         let builder =
-            Client::builder().redirect(Policy::none()).timeout(ANSWER_MAX).user_agent("user-service");
+            Client::builder().redirect(Policy::none()).timeout(answer_max).user_agent("user-service");
         let is_here = is_loopback(&settings.api_base);
         let builder = if is_here { builder.no_proxy() } else { builder.https_only(true) };
         Ok(Self { http: builder.build()?, settings })
@@ -210,5 +222,57 @@ fn judge(answer: &Answer) -> Attempt {
             tracing::error!(errcode, "WeChat refuses the logins of this service");
             Attempt::Answered(Err(WechatError::Unavailable))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\nconnection: close\r\n\r\n{\"openid\":\"oA1\"}";
+
+    /// An API that never answers its first connections, and then does. The task ends with the last of so many connections.
+    async fn silent_at_first(silent: usize, all: usize) -> (Url, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let task = tokio::spawn(async move {
+            let mut open = Vec::new();
+            for number in 0..all {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if number >= silent {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    stream.write_all(ANSWER).await.unwrap();
+                }
+                open.push(stream);
+            }
+        });
+        (base, task)
+    }
+
+    async fn ask(api_base: Url, answer_max: Duration) -> Result<WechatUser, WechatError> {
+        let settings = WechatSettings { app_id: "wx1".to_owned(), app_secret: "s".into(), api_base };
+        let client = WechatClient::with_patience(settings, answer_max).unwrap();
+        client.user_of(&"code".into()).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_too_long_is_waited_for_once_more() {
+        let (base, connections) = silent_at_first(2, 2).await;
+        assert_eq!(ask(base, Duration::from_millis(50)).await, Err(WechatError::Unavailable));
+        connections.await.unwrap();
+        let (base, connections) = silent_at_first(1, 2).await;
+        let user = ask(base, Duration::from_millis(500)).await.unwrap();
+        assert_eq!(user.new_user_id().as_str(), "wechat|oA1");
+        connections.await.unwrap();
     }
 }

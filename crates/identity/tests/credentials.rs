@@ -1,8 +1,8 @@
 //! Own accounts: who owns an address, and what a link does.
 
 use identity::{
-    EmailVoucher, IdentityRefusal, NewUser, Role, credentials,
-    mail::{LINK_TTL, LinkPurpose, LinkToken},
+    Activity, EmailVoucher, IdentityRefusal, NewUser, Role, credentials,
+    mail::{LINK_TTL, LinkPurpose, LinkToken, MailLanguage},
     users::{self, UserChange},
 };
 use kernel::{Failure as _, Kind};
@@ -23,6 +23,10 @@ async fn sign_in_elsewhere(post: &Post, user: &str, email: &str) -> Result<(), I
     };
     let ensured = Tx::decide(post.db.pool(), async |tx| users::ensure(tx, &post.clock, &new).await);
     ensured.await.unwrap().map(|_| ())
+}
+
+fn address(email: &str) -> UserChange {
+    UserChange { email: Some(email.to_owned()), ..UserChange::default() }
 }
 
 async fn account(post: &Post, email: &str) -> Option<credentials::Credential> {
@@ -116,6 +120,26 @@ async fn a_link_works_once_for_its_purpose_and_for_30_minutes() {
 }
 
 #[tokio::test]
+async fn the_links_of_a_disabled_user_do_not_work() {
+    let post = Post::new().await;
+    let user_id = post.register("email|a", "a@example.com").await.unwrap();
+    let confirm = post.token(LinkPurpose::Confirm, "a@example.com").await;
+    let reset = post.token(LinkPurpose::Reset, "a@example.com").await;
+    let set = async |activity: Activity| {
+        let change = UserChange::activity(activity);
+        Tx::run(post.db.pool(), async |tx| users::change(tx, &post.clock, &user_id, &change).await).await
+    };
+    set(Activity::Deactivated).await.unwrap();
+    assert_eq!(post.confirm(&confirm).await, Err(IdentityRefusal::LinkInvalid));
+    assert_eq!(post.reset(&reset).await, Err(IdentityRefusal::LinkInvalid));
+    let found = account(&post, "a@example.com").await.unwrap();
+    assert_eq!((found.password_hash.as_str(), found.held_email()), (HASH, None), "nothing changed");
+    // A refusal uses up nothing.
+    set(Activity::Active).await.unwrap();
+    assert!(post.confirm(&confirm).await.is_ok() && post.reset(&reset).await.is_ok());
+}
+
+#[tokio::test]
 async fn of_several_uses_at_once_one_succeeds_and_older_links_end_with_it() {
     let post = Post::new().await;
     post.register("email|a", "a@example.com").await.unwrap();
@@ -134,9 +158,17 @@ async fn a_link_proves_the_address_that_it_was_sent_to_and_no_other() {
         post.token(LinkPurpose::Confirm, "a@example.com").await,
         post.token(LinkPurpose::Reset, "a@example.com").await,
     );
-    post.db.run("UPDATE identity.users SET email = 'b@example.com', email_folded = 'b@example.com'").await;
+    let (user, change) = (testkit::user("email|a"), address("b@example.com"));
+    Tx::run(post.db.pool(), async |tx| users::change(tx, &post.clock, &user, &change).await).await.unwrap();
     assert_eq!(post.confirm(&confirm).await, Err(IdentityRefusal::LinkInvalid));
     assert_eq!(post.reset(&reset).await, Err(IdentityRefusal::LinkInvalid));
+    // A mail that was asked for by the old name is not sent to the new address.
+    let before = post.server.recipients();
+    post.ask(LinkPurpose::Reset, "a@example.com", MailLanguage::En).await;
+    assert_eq!((post.round().await, post.server.recipients()), (1, before));
+    let reset = post.token(LinkPurpose::Reset, "B@example.com").await;
+    assert_eq!(post.server.mails().last().unwrap().to, "b@example.com");
+    post.reset(&reset).await.unwrap();
 }
 
 #[tokio::test]
@@ -167,7 +199,7 @@ async fn the_login_name_follows_the_address_that_an_administrator_sets() {
     let user_id = post.register("email|a", "a@example.com").await.unwrap();
     post.register("email|b", "b@example.com").await.unwrap();
     let change = async |email: &str| {
-        let change = UserChange { email: Some(email.to_owned()), ..UserChange::default() };
+        let change = address(email);
         Tx::decide(post.db.pool(), async |tx| {
             let changed = users::change(tx, &post.clock, &user_id, &change).await?;
             Ok(changed.unwrap().map(|changed| changed.after.email.unwrap()))
@@ -175,14 +207,15 @@ async fn the_login_name_follows_the_address_that_an_administrator_sets() {
         .await
         .unwrap()
     };
-    assert_eq!(
-        change("B@example.com").await,
-        Err(IdentityRefusal::EmailTaken),
-        "the login name of another account"
-    );
-    assert_eq!(account(&post, "a@example.com").await.unwrap().user_id, user_id);
+    assert_eq!(change("B@example.com").await, Ok("B@example.com".to_owned()), "nobody confirmed it");
+    assert_eq!(account(&post, "b@example.com").await.unwrap().user_id, user_id);
+    let other = testkit::user("email|b");
+    let left = credentials::of_user(&mut *post.db.connect().await, &other).await.unwrap().unwrap();
+    assert_eq!((left.password_hash.as_str(), left.held_email()), (HASH, None), "all but the name");
+    sign_in_elsewhere(&post, "auth0|c", "c@example.com").await.unwrap();
+    assert_eq!(change("C@example.com").await, Err(IdentityRefusal::EmailTaken), "held by another user");
     assert_eq!(change("New@example.com").await, Ok("New@example.com".to_owned()));
-    assert_eq!(account(&post, "a@example.com").await, None);
+    assert_eq!(account(&post, "b@example.com").await, None);
     assert_eq!(account(&post, "new@EXAMPLE.com").await.unwrap().user_id, user_id);
     let reset = post.token(LinkPurpose::Reset, "new@example.com").await;
     post.reset(&reset).await.unwrap();

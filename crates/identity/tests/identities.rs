@@ -4,12 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use identity::{
     BroughtBy, EmailVoucher, Ensured, IdentityRefusal, Issuer, IssuerIds, NewUser, Role, StatusQuery,
-    identities, users,
+    identities, mail::LinkPurpose, users,
 };
 use kernel::UserId;
 use pg::Tx;
 use testkit::TestDb;
 use tokio::task::JoinSet;
+
+use crate::mails::Post;
 
 const OTHER: Result<(String, bool), IdentityRefusal> = Err(IdentityRefusal::OfAnotherIssuer);
 
@@ -176,6 +178,47 @@ async fn ids_are_linked_if_both_addresses_are_vouched_for_and_it_is_wanted() {
         linked(ensure(&db, &new_user("google|c", "c@example.com", Some(&one), true)).await),
         Ok("google|c".to_owned())
     );
+}
+
+/// A stranger registers with the address of another, who confirms it by a click and later comes by another issuer.
+#[tokio::test]
+async fn an_own_account_is_linked_only_if_a_reader_of_the_mailbox_set_its_password() {
+    let post = Post::new().await;
+    let link = new_user("auth0|owner", "owner@example.com", Some(&auth0("one")), true);
+    post.register("email|a", "owner@example.com").await.unwrap();
+    let confirm = post.token(LinkPurpose::Confirm, "owner@example.com").await;
+    post.confirm(&confirm).await.unwrap();
+    assert_eq!(ensure(&post.db, &link).await, Err(IdentityRefusal::EmailTaken));
+    assert_eq!(owner(&post.db, "auth0|owner").await, None);
+    // The owner takes the account: the password of the stranger is gone.
+    let reset = post.token(LinkPurpose::Reset, "owner@example.com").await;
+    post.reset(&reset).await.unwrap();
+    assert_eq!(ensure(&post.db, &link).await, Ok(("email|a".to_owned(), false)));
+}
+
+async fn own_user(db: &TestDb, ids: &[&str]) -> Option<String> {
+    let ids: Vec<UserId> = ids.iter().map(|id| testkit::user(id)).collect();
+    let clock = testkit::clock();
+    let found = Tx::run(db.pool(), async |tx| {
+        identities::own_user(tx, &clock, &ids.iter().collect::<Vec<_>>()).await
+    });
+    found.await.unwrap().map(|user| user.user_id.to_string())
+}
+
+#[tokio::test]
+async fn ids_of_one_login_stand_for_one_user_and_never_for_one_who_is_there() {
+    let db = database().await;
+    assert_eq!(own_user(&db, &["wechat|u1", "wechat|o1"]).await, None);
+    assert_eq!(db.ask("SELECT count(*) FROM identity.identities").await, 0);
+    ensure(&db, &NewUser { email: None, ..new_user("wechat|u1", "", None, false) }).await.unwrap();
+    for ids in [&["wechat|u1", "wechat|o1"][..], &["wechat|o1"], &["wechat|u2", "wechat|o1"]] {
+        assert_eq!(own_user(&db, ids).await, Some("wechat|u1".to_owned()), "{ids:?}");
+    }
+    assert_eq!(db.ask("SELECT count(*) FROM identity.identities").await, 2);
+    // Two users from before: each keeps their own id.
+    ensure(&db, &NewUser { email: None, ..new_user("wechat|o3", "", None, false) }).await.unwrap();
+    assert_eq!(own_user(&db, &["wechat|u1", "wechat|o3"]).await, Some("wechat|u1".to_owned()));
+    assert_eq!(own_user(&db, &["wechat|o3"]).await, Some("wechat|o3".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

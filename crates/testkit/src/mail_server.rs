@@ -1,6 +1,7 @@
 //! A small SMTP server that keeps what it gets, and refuses on demand (RFC 5321). It takes any login.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -29,8 +30,8 @@ pub struct MailServer {
 struct Shared {
     mails: watch::Sender<Vec<TestMail>>,
     recipients: watch::Sender<usize>,
-    /// The answer to each recipient, if it is not 250.
-    refusal: Mutex<Option<&'static str>>,
+    /// The answers to commands, where they are not the usual ones.
+    answers: Mutex<HashMap<&'static str, &'static str>>,
 }
 
 /// A mail that the server took.
@@ -54,7 +55,7 @@ impl MailServer {
         let listener = listener.unwrap_or_else(|error| panic!("no free port: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address: {error}"));
         let (mails, recipients) = (watch::Sender::new(Vec::new()), watch::Sender::new(0));
-        let shared = Arc::new(Shared { mails, recipients, refusal: Mutex::default() });
+        let shared = Arc::new(Shared { mails, recipients, answers: Mutex::default() });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared))).abort_handle();
         Self { address, shared, task }
     }
@@ -67,7 +68,16 @@ impl MailServer {
 
     /// Answers every recipient like this from now on: `451 later`. `None` takes them.
     pub fn refuse(&self, answer: Option<&'static str>) {
-        *self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        self.answer("RCPT", answer);
+    }
+
+    /// Answers a command like this from now on, or `.`, the end of a mail, which is kept all the same. `None` is the usual answer.
+    pub fn answer(&self, command: &'static str, answer: Option<&'static str>) {
+        let mut answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Some(answer) => answers.insert(command, answer),
+            None => answers.remove(command),
+        };
     }
 
     /// The mails that came so far.
@@ -103,6 +113,14 @@ impl MailServer {
         let mut recipients = self.shared.recipients.subscribe();
         let waiting = timeout(ALLOWED, recipients.wait_for(|named| *named >= count)).await;
         assert!(waiting.is_ok(), "{} of {count} recipients were named", self.recipients());
+    }
+}
+
+impl Shared {
+    /// The answer to a command, which is usually this one.
+    fn answer(&self, command: &str, usual: &'static str) -> &'static str {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(command).copied().unwrap_or(usual)
     }
 }
 
@@ -165,14 +183,18 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     while let Some(line) = lines.next_line().await? {
         let verb = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         let answer = match verb.as_str() {
-            "EHLO" | "HELO" => "250-test server\r\n250-8BITMIME\r\n250-AUTH PLAIN\r\n250 SMTPUTF8",
+            "EHLO" | "HELO" => {
+                shared.answer("EHLO", "250-test server\r\n250-8BITMIME\r\n250-AUTH PLAIN\r\n250 SMTPUTF8")
+            }
             "AUTH" => "235 fine",
-            "MAIL" | "RSET" | "NOOP" => "250 fine",
+            "MAIL" => shared.answer("MAIL", "250 fine"),
+            "RSET" | "NOOP" => "250 fine",
             "RCPT" => {
                 to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                 shared.recipients.send_modify(|count| *count += 1);
-                shared.refusal.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or("250 fine")
+                shared.answer("RCPT", "250 fine")
             }
+            "DATA" if shared.answer("DATA", "354 go on") != "354 go on" => shared.answer("DATA", "354 go on"),
             "DATA" => {
                 writer.write_all(b"354 go on\r\n").await?;
                 let mut content = Vec::new();
@@ -181,7 +203,7 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
                 }
                 let mail = read(&to, &content);
                 shared.mails.send_modify(|mails| mails.push(mail));
-                "250 taken"
+                shared.answer(".", "250 taken")
             }
             "QUIT" => {
                 writer.write_all(b"221 bye\r\n").await?;

@@ -1,6 +1,6 @@
 //! One checked call of a route: who calls, for whom, with what.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_web::{HttpRequest, http::header};
 use kernel::{Principal, Scope, UserId};
@@ -12,10 +12,11 @@ use utoipa::ToSchema;
 use super::{
     bodies::{BodyRule, Share},
     caller::Caller,
-    client_address::client_address,
+    client_address::{client_address, counted},
     error::ApiError,
     fields::{Fields, input::Input},
     language::{Language, Text},
+    rate_limit::Counted,
     reply::Reply,
     request_id::{RequestId, route_of},
     service::Service,
@@ -174,6 +175,22 @@ impl<S: Service> Call<S> {
         let address = client_address(&self.request, &self.app.settings().trusted_proxies);
         let limits = &self.app.traffic().rate_limits;
         Ok(limits.take_account(account, address, self.app.clock()).await?)
+    }
+
+    /// Charges a request that checks a password, on a route of another class, as logins are: its address, and the account.
+    ///
+    /// # Errors
+    /// 429 if there were too many logins.
+    pub async fn charge_login(&self, account: &str) -> Result<(), ApiError> {
+        let address = client_address(&self.request, &self.app.settings().trusted_proxies);
+        self.app.traffic().rate_limits.take(Counted::Login(address), 1, self.app.clock()).await?;
+        self.charge_account(account).await
+    }
+
+    /// The network of the client, by which its requests are counted: an address of IPv4, 64 bits of IPv6.
+    #[must_use]
+    pub fn client_network(&self) -> IpAddr {
+        counted(client_address(&self.request, &self.app.settings().trusted_proxies))
     }
 
     /// The documented envelope (E1 of HTTP contract 1.5).

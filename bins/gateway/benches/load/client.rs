@@ -73,6 +73,18 @@ pub struct Request {
 }
 
 impl Request {
+    fn of(text: String) -> Self {
+        Self {
+            numbers: text.match_indices(NUMBER).map(|(place, _)| place).collect(),
+            bytes: text.into_bytes(),
+        }
+    }
+
+    /// The request as a proxy passes it on for this client.
+    pub fn forwarded(self, client: &str) -> Self {
+        let text = String::from_utf8(self.bytes).unwrap();
+        Self::of(text.replacen("\r\n", &format!("\r\nX-Forwarded-For: {client}\r\n"), 1))
+    }
     /// The bytes to send next, with new numbers; `buffer` is for them.
     pub fn fresh<'a>(&'a self, buffer: &'a mut Vec<u8>) -> &'a [u8] {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -102,8 +114,5 @@ pub fn request(method: &str, path: &str, token: &str, body: &str) -> Request {
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    Request {
-        numbers: text.match_indices(NUMBER).map(|(place, _)| place).collect(),
-        bytes: text.into_bytes(),
-    }
+    Request::of(text)
 }

@@ -47,7 +47,9 @@ const COMPARED: usize = 1;
 pub async fn run(options: &Options, pairs: usize) {
     let mails = MailServer::start().await;
     let url = mails.url();
-    let variables = [("SMTP_URL", url.as_str()), ("MAIL_FROM", "accounts@example.com")];
+    // One client has an eighth of the queue: each login comes from another one.
+    let variables =
+        [("SMTP_URL", url.as_str()), ("MAIL_FROM", "accounts@example.com"), ("TRUSTED_PROXIES", "127.0.0.1")];
     let service = Service::start_with(options, &variables).await;
     set_passwords(&service).await;
     storms(&service, options.rounds).await;
@@ -62,7 +64,7 @@ pub async fn run(options: &Options, pairs: usize) {
 /// Gives most users a password, without a request: the service has not hashed any when the first storm begins.
 async fn set_passwords(service: &Service) {
     let pool = PasswordPool::new(NonZero::<usize>::MIN, Arc::new(RandomIds));
-    let hash = pool.hash(Password::presented(&PASSWORD.into())).await.unwrap();
+    let hash = pool.hash("load", Password::presented(&PASSWORD.into())).await.unwrap();
     service.sql(&format!(
         "INSERT INTO identity.credentials SELECT user_id, email_folded, '{hash}', created_at, created_at \
          FROM identity.users WHERE user_id <> 'load|900'"
@@ -110,7 +112,9 @@ async fn storms(service: &Service, rounds: u32) {
 /// Logins of accounts, each of another one.
 fn of_accounts() -> Vec<Request> {
     let body = |number| json!({"email": format!("load{number}@example.com"), "password": PASSWORD});
-    (0..STORM).map(|number| post("/api/auth/email-login", &body(number))).collect()
+    let login =
+        |number| post("/api/auth/email-login", &body(number)).forwarded(&format!("198.51.100.{number}"));
+    (0..STORM).map(login).collect()
 }
 
 /// Forgotten passwords of addresses without an account.

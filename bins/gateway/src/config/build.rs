@@ -54,8 +54,8 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         database: database(r, cores),
         auth: auth(r, environment),
         tokens: token_rules(r),
-        mail: mail(r),
-        wechat: wechat(r),
+        mail: mail(r, environment),
+        wechat: wechat(r, environment),
         chat: chat(r),
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
@@ -203,17 +203,19 @@ fn require_verification_key(r: &mut Reader<'_>, environment: Environment) {
     }
 }
 
-fn mail(r: &mut Reader<'_>) -> Option<Mail> {
+fn mail(r: &mut Reader<'_>, environment: Environment) -> Option<Mail> {
     let (server, from) = (r.optional(&v::SMTP_URL), r.optional(&v::MAIL_FROM));
     let link_base = r.optional(&v::MAIL_LINK_BASE);
     both_or_neither(r, &v::SMTP_URL.about, &v::MAIL_FROM.about);
+    needs_sealing(r, environment, &v::SMTP_URL.about);
     Some(Mail { server: server?, from: from?, link_base })
 }
 
-fn wechat(r: &mut Reader<'_>) -> Option<WechatSettings> {
+fn wechat(r: &mut Reader<'_>, environment: Environment) -> Option<WechatSettings> {
     let (app_id, app_secret) = (r.optional(&v::WECHAT_APP_ID), r.optional(&v::WECHAT_APP_SECRET));
     let api_base = r.optional(&v::WECHAT_API_BASE);
     both_or_neither(r, &v::WECHAT_APP_ID.about, &v::WECHAT_APP_SECRET.about);
+    needs_sealing(r, environment, &v::WECHAT_APP_ID.about);
     Some(WechatSettings { app_id: app_id?, app_secret: app_secret?, api_base: api_base? })
 }
 
@@ -234,6 +236,16 @@ fn chat(r: &mut Reader<'_>) -> Option<Chat> {
         timeout,
         credits_per_token,
     })
+}
+
+/// Notes a problem if a variable is set that has no effect without own accounts. Development has a key of its own.
+fn needs_sealing(r: &mut Reader<'_>, environment: Environment, about: &About) {
+    if !environment.is_development() && r.is_set(about.name) && !r.is_set(v::SECRETS_KEY.about.name) {
+        r.problem(
+            &v::SECRETS_KEY.about,
+            &format!("is not set, but {} is: it serves own accounts, which need the key", about.name),
+        );
+    }
 }
 
 /// Notes a problem if one of two variables is set and the other is not.

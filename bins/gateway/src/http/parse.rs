@@ -81,7 +81,7 @@ pub fn new_password() -> impl Parse<Output = Password> {
     parser(
         move || schema.clone(),
         move |value| {
-            let chosen = Password::chosen(&text.parse(value)?.into());
+            let chosen = Password::chosen(&text.parse(value)?.0);
             chosen.map_err(|fault| Problem { hides_value: true, ..Problem::value(&fault.to_string()) })
         },
     )

@@ -215,6 +215,34 @@ async fn logins_are_counted_by_account() {
     }
 }
 
+/// A stolen token does not help to guess the password.
+#[tokio::test]
+async fn a_change_of_the_password_counts_as_a_login() {
+    let variables = [ON, ("RATE_LIMIT_LOGIN", "3"), ("TRUSTED_PROXIES", "127.0.0.1")];
+    let app = TestApp::start_with(&variables).await;
+    let body = json!({"email": "owner@example.com", "password": "correct horse battery"});
+    let post = |path: &str, address: &str| app.post(path).header("X-Forwarded-For", address);
+    post("/api/auth/register", "192.0.2.9").json(&body).expect(200).await;
+    let tokens = post("/api/auth/email-login", "192.0.2.9").json(&body).ok().await;
+    app.clock().advance(Duration::minutes(5));
+    let change = |current: &str, address: &str| {
+        let body = json!({"current_password": current, "new_password": "battery correct horse"});
+        let request = post("/api/auth/change-password", address).json(&body);
+        request.token(tokens["access_token"].text())
+    };
+    for _ in 0..3 {
+        let wrong = change("wrong battery staple", "198.51.100.1").expect(401).await;
+        assert!(wrong.header("ratelimit").starts_with("\"user\";"), "{wrong:?}");
+    }
+    assert_limited(&change("correct horse battery", "198.51.100.1").await, "login", (3, 60), 20);
+    login(&app, "other@example.com", "198.51.100.1").expect(429).await;
+    // Many addresses are counted by the account, which was charged twice by the first one.
+    change("wrong battery staple", "198.51.100.2").expect(401).await;
+    assert_limited(&change("correct horse battery", "198.51.100.3").await, "login", (3, 60), 20);
+    login(&app, "Owner@example.com", "198.51.100.4").expect(429).await;
+    assert_eq!(crate::accounts::audited(&app, "login.refused").await, 4);
+}
+
 /// A login with a wrong password, from this address.
 fn login(app: &TestApp, email: &str, address: &str) -> TestRequest {
     let body = json!({"email": email, "password": "wrong battery staple"});

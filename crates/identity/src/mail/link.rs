@@ -27,6 +27,11 @@ impl LinkToken {
         Self(text)
     }
 
+    /// The token, for the outbox.
+    pub(super) fn text(&self) -> &str {
+        self.0.expose_secret()
+    }
+
     /// The digest of the token, as the database has it.
     pub(crate) fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.0.expose_secret()).into()

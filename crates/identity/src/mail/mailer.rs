@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use kernel::{Clock, Ids};
+use kernel::{Clock, UserId};
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    Message,
     message::{
         Mailbox, SinglePart,
         header::{HeaderName, HeaderValue},
@@ -13,12 +13,13 @@ use lettre::{
     transport::smtp,
 };
 use pg::{DbError, Pool, Tx};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 use url::Url;
 
 use super::{
     GIVE_UP_AFTER, LINK_TTL, LINKS_MAX, LinkPurpose, LinkToken, Mail, SmtpServer, StoredLink, StoredMail,
+    server::{Client, SendError},
     texts,
 };
 use crate::{credentials, model::fold, seal::Sealer, store};
@@ -44,10 +45,16 @@ pub struct MailSettings {
 /// Sends what is in the outbox. Any number of processes may do so at the same time.
 pub struct Mailer {
     settings: MailSettings,
-    client: AsyncSmtpTransport<Tokio1Executor>,
+    client: Client,
     sealer: Arc<Sealer>,
     clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
+}
+
+/// The recipient of a mail.
+struct Recipient {
+    user_id: UserId,
+    /// As the account has it: other addresses, of other mailboxes, may fold to the same login name.
+    address: String,
 }
 
 /// The end of an attempt to send a mail, as counted in `mails_total`.
@@ -57,7 +64,7 @@ enum Outcome {
     Sent,
     /// There is nothing to send: no such account, an address that is confirmed already, or too many links.
     Dropped,
-    /// The server does not take mails for this recipient.
+    /// The server does not take this mail, or not for this recipient.
     Rejected,
     /// It was tried for too long.
     GivenUp,
@@ -86,98 +93,107 @@ impl Mailer {
         settings: MailSettings,
         sealer: Arc<Sealer>,
         clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
     ) -> Result<Self, smtp::Error> {
         let client = settings.server.client(settings.from.email.domain())?;
-        Ok(Self { settings, client, sealer, clock, ids })
+        Ok(Self { settings, client, sealer, clock })
     }
 
     /// Sends the mails whose turn it is, at most [`MAILS_PER_ROUND`], and returns their number. A mail that cannot be sent stays in
-    /// the outbox for a later attempt, after one minute at first and an hour at most.
+    /// the outbox for a later attempt, after two minutes at first and an hour at most.
     ///
     /// # Errors
-    /// [`DbError`]; mails that were not sent then are sent later.
+    /// The first [`DbError`] of a mail, after all others were served; it is sent later.
     pub async fn round(&self, pool: &Pool) -> Result<usize, DbError> {
         let now = self.clock.now();
         let claimed =
             Tx::run(pool, async |tx| store::mails::claim(tx.conn(), now, MAILS_PER_ROUND).await).await?;
         let attempts = join_all(claimed.iter().map(|mail| self.attempt(pool, mail))).await;
-        let mut done = Vec::with_capacity(claimed.len());
+        let (mut done, mut first_error) = (Vec::with_capacity(claimed.len()), None);
         for (mail, outcome) in claimed.iter().zip(attempts) {
-            let outcome = match outcome? {
-                Outcome::Failed if now - mail.created_at >= GIVE_UP_AFTER => Outcome::GivenUp,
-                outcome => outcome,
-            };
-            metrics::counter!("mails_total", "outcome" => outcome.as_str()).increment(1);
             match outcome {
-                Outcome::Failed => continue,
-                Outcome::GivenUp | Outcome::Rejected => {
-                    tracing::warn!(mail.id = %mail.id, outcome = outcome.as_str(), "a mail is not sent");
-                }
-                Outcome::Sent | Outcome::Dropped => {}
+                Ok(Outcome::Failed) => {}
+                Ok(_) => done.push(mail.id),
+                Err(error) => first_error = first_error.or(Some(error)),
             }
-            done.push(mail.id);
         }
         pool.read(async |conn| store::mails::delete(conn, &done).await).await?;
-        Ok(claimed.len())
+        match first_error {
+            Some(error) => Err(error),
+            None => Ok(claimed.len()),
+        }
     }
 
-    /// One attempt to send a mail.
+    /// One attempt to send a mail. A link that is never sent is forgotten: it takes no place of [`LINKS_MAX`].
     async fn attempt(&self, pool: &Pool, stored: &StoredMail) -> Result<Outcome, DbError> {
-        let mail = match Mail::open(&self.sealer, &stored.sealed) {
-            Ok(mail) => mail,
+        let (outcome, recipient) = match Mail::open(&self.sealer, &stored.sealed) {
+            Ok((mail, token)) => match self.keep_link(pool, stored, &mail, &token).await? {
+                Some(recipient) => (self.send(stored, &mail, &recipient, &token).await, Some(recipient)),
+                None => (Outcome::Dropped, None),
+            },
             Err(error) => {
                 tracing::error!(mail.id = %stored.id, error = %error, "a mail of the outbox cannot be read");
-                return Ok(Outcome::Failed);
+                (Outcome::Failed, None)
             }
         };
-        let token = LinkToken::new(&*self.ids, mail.purpose);
-        if !self.keep_link(pool, stored, &mail, &token).await? {
-            return Ok(Outcome::Dropped);
+        let is_old = self.clock.now() - stored.created_at >= GIVE_UP_AFTER;
+        let outcome = if is_old && outcome == Outcome::Failed { Outcome::GivenUp } else { outcome };
+        metrics::counter!("mails_total", "outcome" => outcome.as_str()).increment(1);
+        if matches!(outcome, Outcome::GivenUp | Outcome::Rejected) {
+            tracing::warn!(mail.id = %stored.id, outcome = outcome.as_str(), "a mail is not sent");
+            if let Some(Recipient { user_id, .. }) = &recipient {
+                pool.read(async |conn| store::mails::delete_link(conn, user_id, stored.id).await).await?;
+            }
         }
-        let link = token.link(&self.settings.link_base);
-        Ok(match self.compose(stored, &mail, &link) {
-            Some(message) => self.send(stored, message).await,
-            None => Outcome::Rejected,
-        })
+        Ok(outcome)
     }
 
-    /// Stores the digest of the link of a mail; false if the mail is not to be sent.
+    /// Stores the digest of the link of a mail, and returns its recipient; `None` if the mail is not to be sent.
     async fn keep_link(
         &self,
         pool: &Pool,
         stored: &StoredMail,
         mail: &Mail,
         token: &LinkToken,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Option<Recipient>, DbError> {
         let now = self.clock.now();
         Tx::run(pool, async |tx| {
             let conn = tx.conn();
             let email_folded = fold(&mail.address);
             let Some(account) = store::credentials::find(conn, &email_folded).await? else {
-                return Ok(false);
+                return Ok(None);
             };
-            let is_done = mail.purpose == LinkPurpose::Confirm && account.confirmed_address(&email_folded);
-            if !account.is_active || is_done {
-                return Ok(false);
+            let user_id = account.user_id;
+            // As they are now: until they were locked somebody might have changed their address.
+            let Some(user) = credentials::lock(conn, &user_id).await?.filter(|user| user.is_active) else {
+                return Ok(None);
+            };
+            let Some(address) = user.email.filter(|email| fold(email) == email_folded) else {
+                return Ok(None);
+            };
+            let is_done = mail.purpose == LinkPurpose::Confirm && user.email_vouched;
+            let others = store::mails::count_links(conn, now, &user_id, mail.purpose, stored.id).await?;
+            if is_done || others >= LINKS_MAX {
+                return Ok(None);
             }
-            credentials::lock(conn, &account.user_id).await?;
-            let others =
-                store::mails::count_links(conn, now, &account.user_id, mail.purpose, stored.id).await?;
-            if others >= LINKS_MAX {
-                return Ok(false);
-            }
-            let link = StoredLink { user_id: account.user_id, email_folded };
+            let link = StoredLink { user_id, email_folded };
             let expires_at = now.saturating_add(LINK_TTL);
-            store::mails::put_link(conn, stored.id, &link, mail.purpose, &token.digest(), expires_at).await?;
-            Ok(true)
+            let digest = token.digest();
+            let kept = store::mails::put_link(conn, stored.id, &link, mail.purpose, &digest, expires_at);
+            Ok(kept.await?.then_some(Recipient { user_id: link.user_id, address }))
         })
         .await
     }
 
     /// The mail as it is sent; `None` for a recipient that cannot be written to.
-    fn compose(&self, stored: &StoredMail, mail: &Mail, link: &SecretString) -> Option<Message> {
-        let to = Mailbox::new(None, mail.address.parse().ok()?);
+    fn compose(
+        &self,
+        stored: &StoredMail,
+        mail: &Mail,
+        recipient: &Recipient,
+        token: &LinkToken,
+    ) -> Option<Message> {
+        let to = Mailbox::new(None, recipient.address.parse().ok()?);
+        let link = token.link(&self.settings.link_base);
         let (subject, text) =
             texts::text(mail.purpose, mail.language, &self.settings.service, link.expose_secret());
         // Nobody on holiday answers it (RFC 3834).
@@ -194,15 +210,24 @@ impl Mailer {
     }
 
     /// Hands the mail to the server. The answer of the server may name the recipient, so only its code is logged.
-    async fn send(&self, stored: &StoredMail, message: Message) -> Outcome {
-        let problem = match timeout(SEND_MAX, self.client.send(message)).await {
-            Ok(Ok(_)) => return Outcome::Sent,
-            Ok(Err(error)) if rejects_recipient(&error) => return Outcome::Rejected,
-            Ok(Err(error)) => problem(&error),
-            Err(_) => "it took too long".to_owned(),
+    async fn send(
+        &self,
+        stored: &StoredMail,
+        mail: &Mail,
+        recipient: &Recipient,
+        token: &LinkToken,
+    ) -> Outcome {
+        let Some(message) = self.compose(stored, mail, recipient, token) else {
+            return Outcome::Rejected;
         };
-        tracing::warn!(mail.id = %stored.id, problem, "a mail could not be sent and will be tried again");
-        Outcome::Failed
+        let (outcome, problem) = match timeout(SEND_MAX, self.client.send(&message)).await {
+            Ok(Ok(())) => return Outcome::Sent,
+            Ok(Err(SendError::Permanent(error))) => (Outcome::Rejected, problem(&error)),
+            Ok(Err(SendError::Temporary(error))) => (Outcome::Failed, problem(&error)),
+            Err(_) => (Outcome::Failed, "it took too long".to_owned()),
+        };
+        tracing::warn!(mail.id = %stored.id, problem, "a mail could not be sent");
+        outcome
     }
 }
 
@@ -212,18 +237,15 @@ impl fmt::Debug for Mailer {
     }
 }
 
-/// Returns true for the codes that are about the recipient's mailbox (RFC 5321, 4.2.3).
-fn rejects_recipient(error: &smtp::Error) -> bool {
-    error.status().is_some_and(|code| matches!(u16::from(code), 550 | 551 | 553))
-}
-
 fn problem(error: &smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the server answered {code}"),
         None if error.is_timeout() => "the server does not answer".to_owned(),
         None if error.is_tls() => "TLS failed".to_owned(),
         None if error.is_response() => "the answer of the server cannot be read".to_owned(),
-        None if error.is_client() => "the server cannot do what is needed, such as STARTTLS".to_owned(),
+        None if error.is_client() => {
+            "the server cannot do what is needed, such as STARTTLS or SMTPUTF8".to_owned()
+        }
         None => "the connection failed".to_owned(),
     }
 }

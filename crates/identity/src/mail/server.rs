@@ -3,10 +3,11 @@
 use std::{fmt, time::Duration};
 
 use lettre::{
-    AsyncSmtpTransport, Tokio1Executor,
+    Message,
     transport::smtp::{
-        authentication::Credentials,
-        client::{Tls, TlsParameters},
+        self,
+        authentication::{Credentials, DEFAULT_MECHANISMS},
+        client::{AsyncSmtpConnection, TlsParameters},
         extension::ClientId,
     },
 };
@@ -22,6 +23,8 @@ const SUBMISSION_PORT: u16 = 587;
 const SUBMISSIONS_PORT: u16 = 465;
 /// Longest wait for the connection, and for each answer of the server.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// The code for a server that wants a login first: the fault of the configuration, and not of a mail (RFC 4954, 6).
+const LOGIN_NEEDED: u16 = 530;
 
 /// An SMTP server with the account on it.
 #[derive(Clone)]
@@ -30,6 +33,21 @@ pub struct SmtpServer {
     port: u16,
     encryption: Encryption,
     login: Option<(String, SecretString)>,
+}
+
+/// A client of a server.
+pub(super) struct Client {
+    server: SmtpServer,
+    tls: TlsParameters,
+    hello: ClientId,
+}
+
+/// The reason that a mail was not taken.
+pub(super) enum SendError {
+    /// The server refused it for good, or cannot transport it (RFC 5321, 4.2.1).
+    Permanent(smtp::Error),
+    /// Another attempt may succeed.
+    Temporary(smtp::Error),
 }
 
 /// The protection of a connection to the server.
@@ -97,29 +115,47 @@ impl SmtpServer {
         Ok(Self { host: host.to_owned(), port: url.port().unwrap_or(default), encryption, login })
     }
 
-    /// A client of the server, which says hello in the name of this domain. It opens a connection for each mail.
-    pub(super) fn client(
-        &self,
-        domain: &str,
-    ) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
-        let parameters = || TlsParameters::new(self.host.clone());
-        let tls = match self.encryption {
-            Encryption::Tls => Tls::Wrapper(parameters()?),
-            Encryption::StartTls => Tls::Required(parameters()?),
-            Encryption::Plain => Tls::None,
-        };
-        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(self.host.as_str())
-            .port(self.port)
-            .tls(tls)
-            .timeout(Some(ANSWER_MAX))
-            .hello_name(ClientId::Domain(domain.to_owned()));
-        Ok(match &self.login {
-            Some((user, password)) => {
-                builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()))
+    /// A client of the server, which says hello in the name of this domain.
+    pub(super) fn client(&self, domain: &str) -> Result<Client, smtp::Error> {
+        Ok(Client {
+            server: self.clone(),
+            tls: TlsParameters::new(self.host.clone())?,
+            hello: ClientId::Domain(domain.to_owned()),
+        })
+    }
+}
+
+impl Client {
+    /// Hands a mail over, by a connection of its own.
+    pub(super) async fn send(&self, message: &Message) -> Result<(), SendError> {
+        let mut connection = self.connect().await.map_err(SendError::Temporary)?;
+        let sent = connection.send(message.envelope(), &message.formatted()).await;
+        connection.abort().await;
+        sent.map(drop).map_err(|error| {
+            let needs_login = error.status().is_some_and(|code| u16::from(code) == LOGIN_NEEDED);
+            // Of the client: the server lacks what this mail needs.
+            match error.is_client() || (error.is_permanent() && !needs_login) {
+                true => SendError::Permanent(error),
+                false => SendError::Temporary(error),
             }
-            None => builder,
+        })
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, smtp::Error> {
+        let SmtpServer { host, port, encryption, login } = &self.server;
+        let wrapper = (*encryption == Encryption::Tls).then(|| self.tls.clone());
+        let address = (host.as_str(), *port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(address, Some(ANSWER_MAX), &self.hello, wrapper, None)
+                .await?;
+        if *encryption == Encryption::StartTls {
+            connection.starttls(self.tls.clone(), &self.hello).await?;
         }
-        .build())
+        if let Some((user, password)) = login {
+            let login = Credentials::new(user.clone(), password.expose_secret().to_owned());
+            connection.auth(DEFAULT_MECHANISMS, &login).await?;
+        }
+        Ok(connection)
     }
 }
 

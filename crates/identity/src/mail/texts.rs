@@ -14,8 +14,9 @@ pub(super) fn text(
         (MailLanguage::En, LinkPurpose::Confirm) => (
             "Confirm your e-mail address",
             format!(
-                "Hello,\n\nsomebody registered an account at {service} with this e-mail address. If it was you, confirm the \
-                 address:\n\n{link}\n\nThe link works once, within {minutes} minutes. If it was not you, ignore this mail.\n"
+                "Hello,\n\nsomebody registered an account at {service} with this e-mail address, and chose its password. If it was \
+                 you, confirm the address:\n\n{link}\n\nThe link works once, within {minutes} minutes. If it was not you, ignore \
+                 this mail: the account would belong to a stranger who uses your address.\n"
             ),
         ),
         (MailLanguage::En, LinkPurpose::Reset) => (
@@ -29,8 +30,8 @@ pub(super) fn text(
         (MailLanguage::Zh, LinkPurpose::Confirm) => (
             "请确认您的邮箱地址",
             format!(
-                "您好：\n\n有人使用此邮箱地址在 {service} 注册了账户。如果是您本人操作，请点击以下链接确认邮箱地址：\n\n{link}\n\n\
-                 链接在 {minutes} 分钟内有效，且只能使用一次。如果不是您本人操作，请忽略此邮件。\n"
+                "您好：\n\n有人使用此邮箱地址在 {service} 注册了账户，并设置了密码。如果是您本人操作，请点击以下链接确认邮箱地址：\n\n\
+                 {link}\n\n链接在 {minutes} 分钟内有效，且只能使用一次。如果不是您本人操作，请忽略此邮件，否则他人将以您的邮箱地址使用该账户。\n"
             ),
         ),
         (MailLanguage::Zh, LinkPurpose::Reset) => (

@@ -4,8 +4,6 @@ use std::fmt;
 
 use kernel::UserId;
 
-use super::fold;
-
 /// The password of an own account, and what is known of its user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
@@ -26,11 +24,6 @@ impl Credential {
     #[must_use]
     pub fn held_email(&self) -> Option<&str> {
         self.email.as_deref().filter(|_| self.email_vouched)
-    }
-
-    /// Returns true if the user holds this address.
-    pub(crate) fn confirmed_address(&self, email_folded: &str) -> bool {
-        self.held_email().is_some_and(|email| fold(email) == email_folded)
     }
 }
 

@@ -104,6 +104,8 @@ pub struct UserChanged {
     pub before: User,
     /// As they are.
     pub after: User,
+    /// The user whose account lost its login name by it: an address that they never confirmed.
+    pub renamed: Option<UserId>,
 }
 
 /// A change of what users say about themselves.

@@ -65,12 +65,21 @@ pub(crate) async fn find_of_user(
     .optional()?)
 }
 
-/// Gives the account of a user, if there is one, another login name; false if it is that of another account.
+/// Gives the account of a user, if there is one, another login name, and returns the user of the account that had it.
 pub(crate) async fn rename(
     conn: &mut AsyncPgConnection,
     user: &UserId,
     login_email_folded: &str,
-) -> Result<bool, DbError> {
+) -> Result<Option<UserId>, DbError> {
+    let loser: Option<UserRow> = pg::sql(
+        "UPDATE identity.credentials SET login_email_folded = NULL WHERE login_email_folded = $2 AND user_id <> $1 \
+         AND EXISTS (SELECT FROM identity.credentials AS own WHERE own.user_id = $1) RETURNING user_id",
+    )
+    .bind::<Text, _>(user.as_str())
+    .bind::<Text, _>(login_email_folded)
+    .get_result(conn)
+    .await
+    .optional()?;
     let renamed = pg::sql("UPDATE identity.credentials SET login_email_folded = $2 WHERE user_id = $1")
         .bind::<Text, _>(user.as_str())
         .bind::<Text, _>(login_email_folded)
@@ -78,10 +87,17 @@ pub(crate) async fn rename(
         .await
         .map_err(DbError::from);
     match renamed {
-        Err(DbError::Constraint { constraint, .. }) if constraint == LOGIN_NAME_KEY => Ok(false),
-        renamed => renamed.map(|_| true),
+        Err(DbError::Constraint { constraint, .. }) if constraint == LOGIN_NAME_KEY => {
+            Err(DbError::overtaken())
+        }
+        renamed => renamed.map(|_| loser.map(|loser| loser.user_id)),
     }
 }
+
+struct UserRow {
+    user_id: UserId,
+}
+pg::read_columns! { UserRow: { user_id } }
 
 /// Replaces the hash of a password.
 pub(crate) async fn set_hash(
@@ -114,6 +130,31 @@ pub(crate) async fn set_password(
     .await?;
     DbError::expect_rows("change of a password", 1, changed)
 }
+
+/// Notes that a reader of the mailbox set the password.
+pub(crate) async fn prove_password(conn: &mut AsyncPgConnection, user: &UserId) -> Result<(), DbError> {
+    let changed = pg::sql("UPDATE identity.credentials SET password_proven = true WHERE user_id = $1")
+        .bind::<Text, _>(user.as_str())
+        .execute(conn)
+        .await?;
+    DbError::expect_rows("proof of a password", 1, changed)
+}
+
+/// Returns true unless the user has a password that nobody who reads their mailbox is known to have set.
+pub(crate) async fn is_proven(conn: &mut AsyncPgConnection, user: &UserId) -> Result<bool, DbError> {
+    let row: ProvenRow = pg::sql(
+        "SELECT NOT EXISTS (SELECT FROM identity.credentials WHERE user_id = $1 AND NOT password_proven) AS is_proven",
+    )
+    .bind::<Text, _>(user.as_str())
+    .get_result(conn)
+    .await?;
+    Ok(row.is_proven)
+}
+
+struct ProvenRow {
+    is_proven: bool,
+}
+pg::read_columns! { ProvenRow: { is_proven } }
 
 pg::read_columns! {
     Credential: { user_id, password_hash, email = "users.email", email_vouched = "users.email_vouched", is_active = "users.is_active" }

@@ -89,7 +89,8 @@ pub(crate) async fn count_links(
     Ok(row.links)
 }
 
-/// Stores the link of a mail, instead of that of an earlier attempt.
+/// Stores the link of a mail, or renews it with a further attempt; false if the mail is not in the outbox any more, because a link of
+/// its purpose was used.
 pub(crate) async fn put_link(
     conn: &mut AsyncPgConnection,
     mail: Uuid,
@@ -97,10 +98,10 @@ pub(crate) async fn put_link(
     purpose: LinkPurpose,
     digest: &[u8; 32],
     expires_at: OffsetDateTime,
-) -> Result<(), DbError> {
-    pg::sql(
+) -> Result<bool, DbError> {
+    let kept = pg::sql(
         "INSERT INTO identity.mail_links (user_id, mail_id, digest, purpose, email_folded, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, mail_id) \
+         SELECT $1, id, $3, $4, $5, $6 FROM identity.mails WHERE id = $2 ON CONFLICT (user_id, mail_id) \
          DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at",
     )
     .bind::<Text, _>(link.user_id.as_str())
@@ -111,6 +112,20 @@ pub(crate) async fn put_link(
     .bind::<Timestamptz, _>(expires_at)
     .execute(conn)
     .await?;
+    Ok(kept == 1)
+}
+
+/// Forgets the link of a mail.
+pub(crate) async fn delete_link(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    mail: Uuid,
+) -> Result<(), DbError> {
+    pg::sql("DELETE FROM identity.mail_links WHERE user_id = $1 AND mail_id = $2")
+        .bind::<Text, _>(user.as_str())
+        .bind::<SqlUuid, _>(mail)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -133,18 +148,22 @@ pub(crate) async fn find_link(
     .optional()?)
 }
 
-/// Forgets the links of a user that have one of these purposes.
+/// Forgets the links of a user that have one of these purposes, and the mails with them that would be tried again: a link that was
+/// used must not be sent once more.
 pub(crate) async fn delete_links(
     conn: &mut AsyncPgConnection,
     user: &UserId,
     purposes: &[LinkPurpose],
 ) -> Result<(), DbError> {
     let purposes: Vec<&str> = purposes.iter().copied().map(LinkPurpose::as_str).collect();
-    pg::sql("DELETE FROM identity.mail_links WHERE user_id = $1 AND purpose = ANY ($2)")
-        .bind::<Text, _>(user.as_str())
-        .bind::<Array<Text>, _>(purposes)
-        .execute(conn)
-        .await?;
+    pg::sql(
+        "WITH links AS (DELETE FROM identity.mail_links WHERE user_id = $1 AND purpose = ANY ($2) RETURNING mail_id) \
+         DELETE FROM identity.mails WHERE id IN (SELECT mail_id FROM links)",
+    )
+    .bind::<Text, _>(user.as_str())
+    .bind::<Array<Text>, _>(purposes)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{
     Algorithm,
-    issuer_ids::{IdForm, IssuerIds},
+    issuer_ids::{IdForm, IssuerIds, OWN_NAME},
 };
 
 use crate::outside::is_loopback;
@@ -41,7 +41,7 @@ impl Provider {
             Self::Auth0 => "auth0",
             Self::Supabase => "supabase",
             Self::Oidc => "oidc",
-            Self::Own => "user-service",
+            Self::Own => OWN_NAME,
         }
     }
 }
@@ -107,7 +107,6 @@ impl Issuer {
             Provider::Auth0 | Provider::Oidc => (iss.clone(), IdForm::WithProvider),
             // A project names itself in two ways.
             Provider::Supabase => (provider.as_str().to_owned(), IdForm::Uuid),
-            // PUBLIC_URL may change; the accounts stay.
             Provider::Own => (provider.as_str().to_owned(), IdForm::Own),
         };
         Self {

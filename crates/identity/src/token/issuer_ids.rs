@@ -8,6 +8,9 @@ use uuid::Uuid;
 /// Prefixes of the ids of this service's own accounts, before the `|`.
 pub const OWN_PREFIXES: [&str; 2] = ["email", "wechat"];
 
+/// The name of this service as an issuer. `PUBLIC_URL` may change; the accounts stay.
+pub(super) const OWN_NAME: &str = "user-service";
+
 /// End of the ids of programs in Auth0, which have no provider.
 pub(super) const MACHINE_SUFFIX: &str = "@clients";
 
@@ -46,6 +49,11 @@ impl IssuerIds {
             _ => OWN_PREFIXES.map(str::to_owned).to_vec(),
         };
         Self { name, form, reserved }
+    }
+
+    /// Those of this service.
+    pub(crate) fn own() -> Self {
+        Self::new(OWN_NAME.to_owned(), IdForm::Own)
     }
 
     /// The issuer, as the owner of ids in the database.

@@ -1,6 +1,7 @@
 //! Parsers from one value to one type, worded as the documents show.
 
 use kernel::{FreeForm, TextError, UserId, UserIdError};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -23,15 +24,25 @@ pub fn text(min: usize, max: usize) -> impl Parse<Output = String> {
     parser(schema, move |value| read_text(value, min, max))
 }
 
+/// A password or token of a request, which shows in no log.
+#[derive(Debug)]
+pub struct Secret(pub SecretString);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
 /// As [`text`], for passwords and tokens: a fault does not repeat the value (HTTP contract 1.6).
-pub fn secret(min: usize, max: usize) -> impl Parse<Output = String> {
+pub fn secret(min: usize, max: usize) -> impl Parse<Output = Secret> {
     let schema = move || {
         let mut schema = text(min, max).schema();
         schema["format"] = "password".into();
         schema
     };
     let hidden = |problem: Problem| Problem { hides_value: true, ..problem };
-    parser(schema, move |value| read_text(value, min, max).map_err(hidden))
+    parser(schema, move |value| read_text(value, min, max).map(|text| Secret(text.into())).map_err(hidden))
 }
 
 fn read_text(value: Value<'_>, min: usize, max: usize) -> Parsed<String> {

@@ -1,6 +1,6 @@
 //! Each kind of malformed value, and the line an operator reads about it.
 
-use super::problems;
+use super::{problems, production, read};
 
 const LINES: &[(&str, &str, &str)] = &[
     ("PORT", "abc", "PORT: \"abc\" is not a port (0 to 65535)"),
@@ -154,6 +154,23 @@ fn a_mail_server_needs_a_sender_and_a_mini_program_its_secret() {
         ),
     ] {
         assert_eq!(problems(&pairs), [line]);
+    }
+}
+
+/// Without the key there would silently be no mail and no login.
+#[test]
+fn mail_and_wechat_need_the_key_that_seals_outside_development() {
+    let sender = ("MAIL_FROM", "Accounts <accounts@example.com>");
+    let mail = vec![("SMTP_URL", "smtps://mail.example.com"), sender];
+    let wechat = vec![("WECHAT_APP_ID", "wx1"), ("WECHAT_APP_SECRET", "d1c0ffee5a1tf00dba5e")];
+    for pairs in [mail, wechat] {
+        let name = pairs[0].0;
+        assert!(read(&pairs).is_ok(), "development has a key");
+        let line =
+            format!("SECRETS_KEY: is not set, but {name} is: it serves own accounts, which need the key");
+        assert_eq!(problems(&production(&pairs)), [line]);
+        let key = ("SECRETS_KEY", "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJE=");
+        assert!(read(&production(&[pairs, vec![key]].concat())).is_ok());
     }
 }
 

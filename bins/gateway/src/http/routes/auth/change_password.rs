@@ -3,18 +3,23 @@
 use identity::{
     Password, PasswordCheck,
     audit::{self, Action},
-    credentials,
+    credentials::{self, login_name},
     logins::{self, Which},
+    passwords::PASSWORD_CHARS_PRESENTED_MAX,
 };
+use kernel::UserId;
 
-use super::message::{Message, message};
+use super::{
+    login::refused,
+    message::{Message, message},
+};
 use crate::http::prelude::*;
 
 input! {
     /// Another password.
     pub struct ChangePassword {
         /// The present password.
-        current_password: String = required(Body, parse::secret(1, 255)), example("correct horse battery staple");
+        current_password: parse::Secret = required(Body, parse::secret(1, PASSWORD_CHARS_PRESENTED_MAX)), example("correct horse battery staple");
         /// Any 8 to 128 characters, except for the most common passwords.
         new_password: Password = required(Body, parse::new_password()), example("battery staple correct horse");
     }
@@ -22,7 +27,10 @@ input! {
 
 pub fn doc() -> Doc {
     Doc::new("accounts", "Change the password")
-        .description("Ends the other logins of the user.")
+        .description(
+            "Ends the other logins of the user. Counted as a login too, by address and account, so that a stolen token is no way \
+             to guess the password.",
+        )
         .body::<ChangePassword>(json!({
             "current_password": "correct horse battery staple", "new_password": "battery staple correct horse",
         }))
@@ -33,20 +41,20 @@ pub fn doc() -> Doc {
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let ChangePassword { current_password, new_password } = call.input().await?;
     let (user_id, login_id) = call.login()?;
-    let wrong = || ApiError::new(&catalogue::INVALID_CREDENTIALS);
     let passwords = &call.app.accounts.passwords;
     let account = call.look_up(async |conn| credentials::of_user(conn, &user_id).await).await?;
+    let email = account.as_ref().and_then(|account| account.email.as_deref());
+    call.charge_login(&email.map_or_else(|| user_id.to_string(), login_name)).await?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
-    let checked = passwords.check(Password::presented(&current_password.into()), stored).await;
+    let checked = passwords.check(&user_id, Password::presented(&current_password.0), stored).await;
     let account = match (checked.map_err(|error| ApiError::from_failure(&error))?, account) {
         (PasswordCheck::Right { .. }, Some(account)) => account,
-        _ => return Err(wrong()),
+        _ => return Err(wrong(&call, user_id).await?),
     };
-    let hash = passwords.hash(new_password).await.map_err(|error| ApiError::from_failure(&error))?;
-    let event = call
-        .audit_event(Action::UserUpdated)
-        .of_user(user_id.clone())
-        .with(&json!({"changed": ["password"]}));
+    let hash = passwords.hash(&user_id, new_password).await;
+    let hash = hash.map_err(|error| ApiError::from_failure(&error))?;
+    let event =
+        call.audit_event(Action::UserUpdated).of_user(user_id.clone()).with(&json!({"fields": ["password"]}));
     let clock = &*call.app.clock;
     let changed = call
         .write(async |tx| {
@@ -60,7 +68,14 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         })
         .await?;
     if !changed {
-        return Err(wrong());
+        return Err(wrong(&call, user_id).await?);
     }
     message(&call, "The password was changed", "密码已修改")
+}
+
+/// The refusal of a wrong password, which the audit log has.
+async fn wrong(call: &Call, user_id: UserId) -> Result<ApiError, ApiError> {
+    let event = refused(call, Some(user_id), "password");
+    call.write(async |tx| audit::record(tx.conn(), std::slice::from_ref(&event)).await).await?;
+    Ok(ApiError::new(&catalogue::INVALID_CREDENTIALS))
 }

@@ -1,6 +1,10 @@
 //! `POST /api/auth/confirm-email`: confirms an address by a mailed link (HTTP contract 3.7).
 
-use identity::{credentials, mail::LinkToken};
+use identity::{
+    audit::{self, Action, AuditActor},
+    credentials::{self, LinkUsed},
+    mail::LinkToken,
+};
 
 use super::message::{Message, message};
 use crate::http::prelude::*;
@@ -9,7 +13,7 @@ input! {
     /// A link that confirms an address.
     pub struct ConfirmEmail {
         /// The token in the link.
-        token: String = required(Body, parse::secret(1, 255)), example("confirm_vrL0x2T3c4V5b6N7m8K9j0H1g2F3d4S5a6P7o8I9u0Y");
+        token: parse::Secret = required(Body, parse::secret(1, 255)), example("confirm_vrL0x2T3c4V5b6N7m8K9j0H1g2F3d4S5a6P7o8I9u0Y");
     }
 }
 
@@ -24,10 +28,24 @@ pub fn doc() -> Doc {
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let ConfirmEmail { token } = call.input().await?;
     call.app.accounts.needs_mail()?;
-    let token = LinkToken::presented(token.into());
+    let token = LinkToken::presented(token.0);
     let clock = &*call.app.clock;
-    let confirmed = call.decide(async |tx| credentials::confirm_email(tx, clock, &token).await).await?;
-    let user_id = confirmed.map_err(|refusal| ApiError::from_failure(&refusal))?;
+    let event = call.audit_event(Action::UserUpdated).with(&json!({"fields": ["email"]}));
+    let used = call
+        .decide(async |tx| {
+            let LinkUsed { user_id, confirmed } = match credentials::confirm_email(tx, clock, &token).await? {
+                Ok(used) => used,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            if confirmed {
+                let mut event = event.of_user(user_id.clone());
+                event.actor = AuditActor::User(user_id.clone());
+                audit::record(tx.conn(), &[event]).await?;
+            }
+            Ok(Ok(user_id))
+        })
+        .await?;
+    let user_id = used.map_err(|refusal| ApiError::from_failure(&refusal))?;
     tracing::info!(user.id = %user_id, "an e-mail address was confirmed");
     message(&call, "The e-mail address is confirmed", "邮箱已确认")
 }

@@ -4,6 +4,7 @@ use identity::{
     Password, PasswordCheck,
     audit::{self, Action},
     credentials::{self, Credential, login_name},
+    passwords::PASSWORD_CHARS_PRESENTED_MAX,
 };
 
 use super::{
@@ -18,7 +19,7 @@ input! {
         /// The address given at registration, in any case.
         email: String = required(Body, parse::email()), example("user@example.com");
         /// The password.
-        password: String = required(Body, parse::secret(1, 255)), example("correct horse battery staple");
+        password: parse::Secret = required(Body, parse::secret(1, PASSWORD_CHARS_PRESENTED_MAX)), example("correct horse battery staple");
     }
 }
 
@@ -39,8 +40,8 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     own_tokens(&call)?;
     let account = call.look_up(async |conn| credentials::find(conn, &email).await).await?;
     let stored = account.as_ref().map(|account| account.password_hash.clone());
-    let password = Password::presented(&password.into());
-    let checked = call.app.accounts.passwords.check(password, stored).await;
+    let password = Password::presented(&password.0);
+    let checked = call.app.accounts.passwords.check(call.client_network(), password, stored).await;
     let login = match (checked.map_err(|error| ApiError::from_failure(&error))?, &account) {
         (PasswordCheck::Right { renewed }, Some(account)) => log_in(&call, account, renewed).await?,
         _ => Login::Wrong,

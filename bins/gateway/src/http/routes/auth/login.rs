@@ -24,7 +24,8 @@ pub fn event(call: &Call, action: Action, user_id: &UserId, method: &str) -> Aud
     AuditEvent { actor: AuditActor::User(user_id.clone()), ..event }
 }
 
-/// A refused login of a user, if there is one with that name. The actor is anonymous.
+/// A refused login of a user, if there is one with that name. The actor is the caller: anonymous, or a user who would change their
+/// password.
 pub fn refused(call: &Call, user_id: Option<UserId>, method: &str) -> AuditEvent {
     let event = call.audit_event(Action::LoginRefused).with(&json!({"method": method}));
     match user_id {

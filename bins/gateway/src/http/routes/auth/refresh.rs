@@ -1,7 +1,6 @@
 //! `POST /api/auth/refresh`: the next tokens of a login (HTTP contract 3.7).
 
 use identity::logins;
-use secrecy::SecretString;
 
 use super::tokens::{self, Tokens, own_tokens};
 use crate::http::prelude::*;
@@ -10,7 +9,7 @@ input! {
     /// A refresh token.
     pub struct Refresh {
         /// The refresh token of the last answer.
-        refresh_token: String = required(Body, parse::secret(1, 255)), example("<86 characters>");
+        refresh_token: parse::Secret = required(Body, parse::secret(1, 255)), example("<86 characters>");
     }
 }
 
@@ -26,7 +25,7 @@ pub fn doc() -> Doc {
 }
 
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
-    let presented = SecretString::from(call.input::<Refresh>().await?.refresh_token);
+    let presented = call.input::<Refresh>().await?.refresh_token.0;
     let own = own_tokens(&call)?;
     let (clock, origin) = (&*call.app.clock, call.audit_origin());
     // Committed also where it is refused: a token that was used again ends its login.

@@ -12,6 +12,7 @@ use identity::{
 };
 use kernel::{Actor, UserId};
 
+use super::tokens::own_tokens;
 use crate::http::prelude::*;
 
 input! {
@@ -47,12 +48,13 @@ pub fn doc() -> Doc {
             "email": "new.user@example.com", "password": "correct horse battery staple", "nickname": "用户名",
         }))
         .reply::<Registered<'_>>(json!({"message": "注册成功", "user_id": 123}))
-        .errors(&[&catalogue::DUPLICATE_ENTRY])
+        .errors(&[&catalogue::DUPLICATE_ENTRY, &catalogue::PROVIDER_NOT_CONFIGURED])
 }
 
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<Register>().await?;
     call.charge_account(&login_name(&input.email)).await?;
+    own_tokens(&call)?;
     let registration = registration(&call, input).await?;
     let app = &call.app;
     let user = registration::run(&app.pool, &*app.clock, &*app.ids, &registration)
@@ -72,7 +74,7 @@ async fn registration(call: &Call, input: Register) -> Result<Registration, ApiE
         true => Some(app.accounts.mail(&*app.ids, LinkPurpose::Confirm, &email, call.language)?),
         false => None,
     };
-    let hashed = app.accounts.passwords.hash(password).await;
+    let hashed = app.accounts.passwords.hash(call.client_network(), password).await;
     let password_hash = hashed.map_err(|error| ApiError::from_failure(&error))?;
     let mut event = call.audit_event(Action::AccountRegistered).of_user(user_id.clone());
     event.actor = AuditActor::User(user_id.clone());

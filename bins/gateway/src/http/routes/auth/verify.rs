@@ -21,6 +21,8 @@ pub struct TokenUser {
     #[serde(serialize_with = "Credits::serialize_plain")]
     #[schema(value_type = f64)]
     tokens: Credits,
+    /// True if the user holds the address; others are contacts that nobody confirmed.
+    email_verified: bool,
 }
 
 pub fn doc() -> Doc {
@@ -28,12 +30,18 @@ pub fn doc() -> Doc {
         .description("Any accepted token works, from whatever issuer.")
         .named_user()
         .reply::<VerifiedUser>(json!({
-            "user": {"id": 123, "email": "user@example.com", "nickname": "用户名", "tokens": 1000},
+            "user": {"id": 123, "email": "user@example.com", "nickname": "用户名", "tokens": 1000, "email_verified": true},
         }))
 }
 
 pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let (user, balance) = of_caller(&call).await?;
-    let user = TokenUser { id: user.id, email: user.email, nickname: user.name, tokens: balance };
+    let user = TokenUser {
+        id: user.id,
+        email: user.email,
+        nickname: user.name,
+        tokens: balance,
+        email_verified: user.email_vouched,
+    };
     Reply::json(&VerifiedUser { user })
 }

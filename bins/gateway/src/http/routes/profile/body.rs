@@ -19,6 +19,8 @@ pub struct Profile {
     #[schema(value_type = f64)]
     tokens: Credits,
     created_at: Timestamp,
+    /// True if the user holds the address; others are contacts that nobody confirmed.
+    email_verified: bool,
 }
 
 impl Profile {
@@ -32,6 +34,7 @@ impl Profile {
             avatar_url: user.avatar_url,
             tokens: balance,
             created_at: Timestamp(user.created_at),
+            email_verified: user.email_vouched,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::http::prelude::*;
 pub fn doc() -> Doc {
     Doc::new("accounts", "Profile").named_user().reply::<Profile>(json!({
         "id": 123, "email": "user@example.com", "nickname": "用户名", "avatar_url": null, "tokens": 1000,
-        "created_at": "2023-01-01T00:00:00.000000Z",
+        "created_at": "2023-01-01T00:00:00.000000Z", "email_verified": true,
     }))
 }
 

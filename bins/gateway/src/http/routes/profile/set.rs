@@ -38,7 +38,7 @@ pub fn doc() -> Doc {
         .optional_body::<SetProfile>(json!({"nickname": "新昵称", "avatar_url": "https://example.com/avatar.png"}))
         .reply::<ChangedProfile>(json!({
             "id": 123, "email": "user@example.com", "nickname": "新昵称", "avatar_url": "https://example.com/avatar.png",
-            "tokens": 1000, "created_at": "2023-01-01T00:00:00.000000Z", "updated_at": "2023-01-02T00:00:00.000000Z",
+            "tokens": 1000, "created_at": "2023-01-01T00:00:00.000000Z", "email_verified": true, "updated_at": "2023-01-02T00:00:00.000000Z",
         }))
 }
 
@@ -48,7 +48,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let named = [nickname.as_ref().map(|_| "nickname"), (avatar_url != Patch::Keep).then_some("avatar_url")];
     let changed: Vec<&str> = named.into_iter().flatten().collect();
     let event =
-        call.audit_event(Action::UserUpdated).of_user(user_id.clone()).with(&json!({"changed": changed}));
+        call.audit_event(Action::UserUpdated).of_user(user_id.clone()).with(&json!({"fields": changed}));
     let events = if changed.is_empty() { Vec::new() } else { vec![event] };
     let avatar = match avatar_url {
         Patch::Keep => AvatarChange::Keep,

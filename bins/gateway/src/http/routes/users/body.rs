@@ -32,6 +32,8 @@ pub struct Me {
     #[schema(value_type = PlanName)]
     plan: String,
     is_active: bool,
+    /// True if the user holds the address; others are contacts that nobody confirmed.
+    email_verified: bool,
 }
 
 /// A user with their credits and role.
@@ -68,6 +70,7 @@ impl Me {
             credits_total: balance.map_or(Credits::ZERO, |balance| balance.lifetime_granted),
             plan: user.plan.as_str().to_owned(),
             is_active: user.is_active,
+            email_verified: user.email_vouched,
         }
     }
 }
@@ -95,7 +98,7 @@ impl UserBody {
 pub fn example() -> serde_json::Value {
     json!({
         "user_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User", "credits": 974.5,
-        "credits_total": 1000, "plan": "free", "is_active": true, "role": "user",
+        "credits_total": 1000, "plan": "free", "is_active": true, "email_verified": true, "role": "user",
         "created_at": "2025-07-27T00:32:57.736450Z", "last_seen_at": "2025-07-28T00:00:00.000000Z",
     })
 }

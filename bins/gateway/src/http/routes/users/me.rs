@@ -8,7 +8,7 @@ use crate::http::{call::rejected_caller, prelude::*};
 pub fn doc() -> Doc {
     Doc::new("users", "The user of the token").named_user().reply::<Me>(json!({
         "user_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User", "credits": 974.5,
-        "credits_total": 1000, "plan": "free", "is_active": true,
+        "credits_total": 1000, "plan": "free", "is_active": true, "email_verified": true,
     }))
 }
 

@@ -27,7 +27,8 @@ input! {
         is_active: Option<bool> = optional(Body, parse::boolean());
         /// Administrators only: user or admin. `ADMIN_USER_IDS` has the last word about those that it names.
         role: Option<Role> = optional(Body, parse::one_of(ROLES));
-        /// Administrators only: an address that the administrator vouches for.
+        /// Administrators only: an address that the administrator vouches for. An account that was registered with it, and never
+        /// confirmed it, loses it as its login name to an own account of this user.
         email: Option<String> = optional(Body, parse::email());
     }
 }
@@ -41,7 +42,7 @@ pub fn doc() -> Doc {
         .body::<UpdateUser>(json!({"name": "Test User"}))
         .reply_envelope::<ChangedUser>("User updated successfully", json!({
             "user_id": "auth0|test123", "email": "test.user@example.com", "name": "Test User", "credits": 974.5,
-            "credits_total": 1000, "plan": "free", "is_active": true, "role": "user",
+            "credits_total": 1000, "plan": "free", "is_active": true, "email_verified": true, "role": "user",
         }))
         .errors(&[&catalogue::DUPLICATE_ENTRY])
 }
@@ -97,7 +98,7 @@ fn anything(_value: Value<'_>) -> crate::http::fields::Parsed<()> {
 
 /// The events of a change for the audit log: names of fields, and no contact data.
 fn events(call: &Call, changed: &UserChanged) -> Vec<AuditEvent> {
-    let UserChanged { before, after } = changed;
+    let UserChanged { before, after, renamed } = changed;
     let event = |action| call.audit_event(action).of_user(after.user_id.clone());
     let fields = [
         ("name", before.name != after.name),
@@ -107,6 +108,10 @@ fn events(call: &Call, changed: &UserChanged) -> Vec<AuditEvent> {
     let mut events = Vec::new();
     if !fields.is_empty() {
         events.push(event(Action::UserUpdated).with(&json!({"fields": fields})));
+    }
+    if let Some(renamed) = renamed {
+        let event = call.audit_event(Action::UserUpdated).of_user(renamed.clone());
+        events.push(event.with(&json!({"fields": ["login_name"]})));
     }
     match (before.is_active, after.is_active) {
         (true, false) => events.push(event(Action::UserDisabled)),

@@ -15,7 +15,7 @@ async fn a_login_opens_the_routes_of_its_user() {
     assert!(!tokens["refresh_token"].text().is_empty());
     let token = tokens["access_token"].text();
     let verified = app.get("/api/auth/verify").token(token).ok().await;
-    let user = json!({"id": id, "email": "Ann@Example.com", "nickname": "用户名", "tokens": 1000});
+    let user = json!({"id": id, "email": "Ann@Example.com", "nickname": "用户名", "tokens": 1000, "email_verified": false});
     assert_eq!(verified, json!({"user": user}));
     app.get("/api/v1/users/me").token(token).expect(200).await;
     assert_eq!(audited(&app, "login.succeeded").await, 1);
@@ -43,6 +43,17 @@ async fn wrong_password_unknown_address_and_no_password_are_answered_alike() {
     assert_eq!(app.db().ask(known).await, 2);
 }
 
+/// A keyboard may decompose the letters that another one composed.
+#[tokio::test]
+async fn a_long_password_is_right_in_every_composition_of_its_letters() {
+    let app = TestApp::start().await;
+    let body = json!({"email": "a@example.com", "password": "\u{1ebf}".repeat(128)});
+    app.post("/api/auth/register").json(body).expect(200).await;
+    log_in(&app, "a@example.com", &"e\u{302}\u{301}".repeat(128)).expect(200).await;
+    let too_long = log_in(&app, "a@example.com", &"x".repeat(513)).fault("body.password").await;
+    assert!(!too_long.to_string().contains("xxx"));
+}
+
 #[tokio::test]
 async fn only_the_right_password_shows_that_an_account_is_disabled() {
     let app = TestApp::start().await;
@@ -66,6 +77,7 @@ async fn another_password_ends_the_other_logins() {
         app.post("/api/auth/change-password").token(&this).json(body)
     };
     change(OTHER_PASSWORD, OTHER_PASSWORD).refused(401, "InvalidCredentialsException").await;
+    assert_eq!(audited(&app, "login.refused").await, 1, "a wrong guess is in the audit log");
     change(PASSWORD, "12345678").fault("body.new_password").await;
     app.get("/api/user/balance").token(&other).expect(200).await;
     let answer = change(PASSWORD, OTHER_PASSWORD).ok().await;
@@ -87,14 +99,19 @@ async fn another_password_ends_the_other_logins() {
 
 #[tokio::test]
 async fn a_storm_of_logins_is_refused_beyond_the_queue_while_others_are_served() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     register(&app, "a@example.com").expect(200).await;
     let mut storm = JoinSet::new();
     let address = app.address();
-    for _ in 0..400 {
+    for client in 0..400 {
         storm.spawn(async move {
             let body = r#"{"email":"a@example.com","password":"wrong password"}"#;
-            let head = "POST /api/auth/email-login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+            let head = format!(
+                "POST /api/auth/email-login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                 X-Forwarded-For: 198.51.{}.{}\r\n",
+                client / 200,
+                client % 200
+            );
             exchange(address, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await
         });
     }

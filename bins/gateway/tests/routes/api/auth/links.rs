@@ -24,6 +24,19 @@ async fn a_forgotten_password_is_replaced_by_a_link_that_works_once() {
     // All logins ended, and the address is confirmed.
     app.get("/api/user/profile").token(&old).refused(401, "AuthenticationException").await;
     assert_eq!(app.db().ask("SELECT count(*) FROM identity.users WHERE email_vouched").await, 1);
+    forgot(&app, "a@example.com").expect(202).await;
+    reset(&app, &server.wait_for_mail(3).await, PASSWORD).expect(200).await;
+    assert_eq!(updates(&app).await, [json!(["password", "email"]), json!(["password"])]);
+}
+
+/// The fields that each audited change of a user names, the oldest first.
+async fn updates(app: &TestApp) -> Vec<Value> {
+    let events = app.get("/api/v1/audit-events?action=user.updated").service().rows().await;
+    let fields = |event: &Value| {
+        assert_eq!(event["actor"], format!("user:{}", event["user_id"].text()));
+        event["details"]["fields"].clone()
+    };
+    events.iter().rev().map(fields).collect()
 }
 
 #[tokio::test]
@@ -66,8 +79,17 @@ async fn a_confirmation_is_sent_again_until_the_address_is_confirmed() {
     assert_documented("send_confirmation", &answer.json());
     let mail = server.wait_for_mail(2).await;
     assert_eq!(mail.header("Subject"), "Confirm your e-mail address");
+    let is_verified = async || {
+        let me = app.get("/api/v1/users/me").token(&token).ok().await["email_verified"].clone();
+        assert_eq!(app.get("/api/auth/verify").token(&token).ok().await["user"]["email_verified"], me);
+        assert_eq!(app.get("/api/user/profile").token(&token).ok().await["email_verified"], me);
+        me
+    };
+    assert_eq!(is_verified().await, false);
     assert_documented("confirm_email", &confirm(&app, &mail).ok().await);
     confirm(&app, &mail).refused(400, "LinkInvalidException").await;
+    assert_eq!(is_verified().await, true);
+    assert_eq!(updates(&app).await, [json!(["email"])]);
     // Nothing more to confirm: the next mail is another one.
     send().expect(202).await;
     forgot(&app, "a@example.com").expect(202).await;

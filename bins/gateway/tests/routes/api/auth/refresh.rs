@@ -96,6 +96,11 @@ async fn outside_development_without_secrets_key_only_own_tokens_are_missing() {
     let app = TestApp::start_with(&[("ENVIRONMENT", "production")]).await;
     let reply = refresh(&app, "x").refused(503, "ProviderNotConfiguredException").await;
     assert_eq!(reply.json()["error_details"]["provider"], "tokens");
+    // An account to which nobody could log in is not made.
+    let body = json!({"email": "a@example.com", "password": "correct horse battery staple"});
+    let reply =
+        app.post("/api/auth/register").json(body).refused(503, "ProviderNotConfiguredException").await;
+    assert_eq!(reply.json()["error_details"]["provider"], "tokens");
     assert_eq!(app.get("/.well-known/jwks.json").ok().await, json!({"keys": []}));
     let user = app.user("auth0|a").await;
     app.get("credits/balance").by(&user).ok().await;

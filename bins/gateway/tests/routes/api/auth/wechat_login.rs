@@ -51,6 +51,46 @@ async fn who_came_before_their_unionid_keeps_their_user() {
     assert_eq!(user_of(&app, "c").await, "wechat|uTwo");
 }
 
+/// WeChat gives the `unionid` under conditions of its own.
+#[tokio::test]
+async fn who_came_with_their_unionid_keeps_their_user_without_it() {
+    let (app, server) = with_wechat().await;
+    server.knows("c", r#""openid":"oOne","unionid":"uOne""#);
+    assert_eq!(user_of(&app, "c").await, "wechat|uOne");
+    server.knows("c", r#""openid":"oOne""#);
+    assert_eq!(user_of(&app, "c").await, "wechat|uOne");
+    assert_eq!(app.db().ask("SELECT count(*) FROM identity.users").await, 1);
+    assert_eq!(audited(&app, "account.registered").await, 1);
+}
+
+#[tokio::test]
+async fn first_logins_at_once_with_either_id_make_one_user() {
+    let (app, server) = with_wechat().await;
+    for round in 0..5 {
+        let (open, union) = (format!(r#""openid":"o{round}""#), format!(r#","unionid":"u{round}""#));
+        server.knows("open", &open);
+        server.knows("both", &format!("{open}{union}"));
+        let codes = ["open", "both", "open", "both"];
+        let users = futures_util::future::join_all(codes.map(|code| user_of(&app, code))).await;
+        assert!(users.iter().all(|user| *user == users[0]), "{users:?}");
+    }
+    assert_eq!(app.db().ask("SELECT count(*) FROM identity.users").await, 5);
+}
+
+#[tokio::test]
+async fn a_user_is_created_with_the_audit_of_it_or_not_at_all() {
+    let (app, server) = with_wechat().await;
+    server.knows("c", r#""openid":"oOne""#);
+    let refuse =
+        "ALTER TABLE identity.audit_events ADD CONSTRAINT refused CHECK (action <> 'account.registered')";
+    app.db().run(refuse).await;
+    log_in(&app, "c").refused(500, "InternalServerException").await;
+    assert_eq!(app.db().ask("SELECT count(*) FROM identity.users").await, 0);
+    app.db().run("ALTER TABLE identity.audit_events DROP CONSTRAINT refused").await;
+    user_of(&app, "c").await;
+    assert_eq!((audited(&app, "account.registered").await, audited(&app, "login.succeeded").await), (1, 1));
+}
+
 #[tokio::test]
 async fn refusals_of_wechat_are_answered_and_create_nobody() {
     let (app, server) = with_wechat().await;
@@ -69,6 +109,11 @@ async fn refusals_of_wechat_are_answered_and_create_nobody() {
             "{}",
             refused.text
         );
+        if status == 429 {
+            refused.has(json!({
+                "error_details.limit": 100, "error_details.window_seconds": 60, "error_details.retry_after": 60,
+            }));
+        }
         let waits = matches!(status, 429 | 503);
         assert_eq!(!refused.header("retry-after").is_empty(), waits, "{errcode}");
     }

@@ -9,7 +9,7 @@ async fn every_accepted_token_shows_its_user_with_integer_ids_and_whole_numbers(
     let id = app.db().ask("SELECT id FROM identity.users").await;
     let verified = app.get("/api/auth/verify").by(&user).expect(200).await;
     let expected = format!(
-        r#"{{"user":{{"id":{id},"email":"auth0a@example.com","nickname":"auth0|a","tokens":1000}}}}"#
+        r#"{{"user":{{"id":{id},"email":"auth0a@example.com","nickname":"auth0|a","tokens":1000,"email_verified":false}}}}"#
     );
     assert_eq!(verified.text, expected);
     let balance = app.get("/api/user/balance").by(&user).expect(200).await;

@@ -25,7 +25,8 @@ async fn users_are_listed_newest_first_with_their_credits_and_found_by_filters()
     assert_eq!(
         rows[1],
         json!({"user_id": "auth0|a", "email": "auth0a@example.com", "name": "auth0|a", "credits": 1002.5,
-            "credits_total": 1002.5, "plan": "free", "is_active": true, "role": "user", "created_at": made,
+            "credits_total": 1002.5, "plan": "free", "is_active": true, "email_verified": false, "role": "user",
+            "created_at": made,
             "last_seen_at": null})
     );
     assert_eq!(app.get("/api/v1/users/auth0%7Ca").service().data().await, rows[1]);

@@ -1,5 +1,6 @@
 //! `PATCH /api/v1/users/{user_id}`
 
+use crate::accounts::{PASSWORD, log_in, register, token_of};
 use crate::examples;
 use crate::prelude::*;
 
@@ -24,7 +25,7 @@ async fn a_user_changes_their_name_and_nothing_else() {
     assert_eq!(
         changed,
         json!({"user_id": "auth0|a", "email": "auth0a@example.com", "name": "New Name", "credits": 1000,
-            "credits_total": 1000, "plan": "free", "is_active": true, "role": "user"})
+            "credits_total": 1000, "plan": "free", "is_active": true, "email_verified": false, "role": "user"})
     );
     for (field, value) in [
         ("is_active", json!(true)),
@@ -71,6 +72,35 @@ async fn an_administrator_changes_everything_and_each_change_is_told() {
     patch(&app, A, json!({"role": "root"})).by(&admin).fault("body.role").await;
     let nobody = "/api/v1/users/auth0%7Cnobody";
     patch(&app, nobody, json!({"name": "n"})).by(&admin).refused(404, "UserNotFoundException").await;
+}
+
+/// An account that was registered with the address of another is no obstacle.
+#[tokio::test]
+async fn a_login_name_that_nobody_confirmed_goes_to_the_account_of_the_address() {
+    let (app, admin, _) = with_admin().await;
+    let user_id = async |email: &str| {
+        let token = token_of(&app, email, PASSWORD).await;
+        app.get("/api/v1/users/me").token(&token).ok().await["user_id"].text().to_owned()
+    };
+    register(&app, "old@example.com").expect(200).await;
+    register(&app, "new@example.com").expect(200).await;
+    let (owner, squatter) = (user_id("old@example.com").await, user_id("new@example.com").await);
+    let squatting = token_of(&app, "new@example.com", PASSWORD).await;
+    let path = |user: &str| format!("/api/v1/users/{}", user.replace('|', "%7C"));
+    let body = json!({"email": "New@example.com"});
+    let changed = patch(&app, &path(&owner), body).by(&admin).data().await;
+    changed.has(json!({"email": "New@example.com", "email_verified": true}));
+    assert_eq!(user_id("new@example.com").await, owner);
+    log_in(&app, "old@example.com", PASSWORD).refused(401, "InvalidCredentialsException").await;
+    // The other account keeps all but its name, until it gets one.
+    app.get("/api/user/balance").token(&squatting).expect(200).await;
+    let told = format!("/api/v1/audit-events?action=user.updated&user_id={}", squatter.replace('|', "%7C"));
+    let told = app.get(&told).service().rows().await;
+    assert_eq!(told.len(), 1);
+    told[0].has(json!({"actor": "admin:auth0|root", "details": {"fields": ["login_name"]}}));
+    let body = json!({"email": "third@example.com"});
+    patch(&app, &path(&squatter), body).by(&admin).expect(200).await;
+    assert_eq!(user_id("third@example.com").await, squatter);
 }
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+ALTER TABLE identity.credentials DROP COLUMN password_proven;
