@@ -22,6 +22,7 @@ fn table(loaded: &Loaded) -> String {
 
 fn line(value: &Effective, width: usize) -> String {
     let Effective { name, text, origin } = value;
+    let text = text.as_ref().map(|text| text.replace('\n', "\\n"));
     match (text, origin) {
         (Some(text), Origin::Set) => format!("{name:width$}  {text}"),
         (Some(text), Origin::Default) => format!("{name:width$}  {text}  (default)"),
@@ -40,6 +41,7 @@ mod tests {
             "PORT" => Some("9000".to_owned()),
             "METRICS_TOKEN" => Some("hunter2".to_owned()),
             "REDIS_URL" => Some("redis://:hunter2@localhost".to_owned()),
+            "CHAT_SYSTEM_PROMPT" => Some("Be brief.\nBe kind.".to_owned()),
             "S3_BUCKET" => Some("files".to_owned()),
             _ => None,
         };
@@ -51,6 +53,7 @@ mod tests {
             line.split_whitespace().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(line("PORT"), "PORT 9000");
+        assert_eq!(line("CHAT_SYSTEM_PROMPT"), "CHAT_SYSTEM_PROMPT Be brief.\\nBe kind.");
         assert_eq!(line("HOST"), "HOST 127.0.0.1 (default)");
         assert_eq!(line("METRICS_TOKEN"), "METRICS_TOKEN (hidden)");
         assert_eq!(line("DATABASE_URL"), "DATABASE_URL (not set)");

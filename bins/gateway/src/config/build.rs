@@ -56,7 +56,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         tokens: token_rules(r),
         mail: mail(r, environment),
         wechat: wechat(r, environment),
-        chat: chat(r),
+        chat: chat(r, environment),
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
@@ -219,13 +219,20 @@ fn wechat(r: &mut Reader<'_>, environment: Environment) -> Option<WechatSettings
     Some(WechatSettings { app_id: app_id?, app_secret: app_secret?, api_base: api_base? })
 }
 
-fn chat(r: &mut Reader<'_>) -> Option<Chat> {
+fn chat(r: &mut Reader<'_>, environment: Environment) -> Option<Chat> {
     let (base_url, model) = (r.optional(&v::CHAT_BASE_URL), r.optional(&v::CHAT_MODEL));
     let (api_key, system_prompt) = (r.optional(&v::CHAT_API_KEY), r.optional(&v::CHAT_SYSTEM_PROMPT));
     let (max_tokens, history) = (r.value(&v::CHAT_MAX_TOKENS), r.value(&v::CHAT_HISTORY_MESSAGES));
     let (timeout, credits_per_token) =
         (r.value(&v::CHAT_TIMEOUT_SECONDS), r.value(&v::CHAT_CREDITS_PER_TOKEN));
     both_or_neither(r, &v::CHAT_BASE_URL.about, &v::CHAT_MODEL.about);
+    let is_readable = |url: &Url| url.scheme() != "https" && !identity::is_loopback(url);
+    if base_url.as_ref().is_some_and(is_readable) && !environment.is_development() {
+        r.problem(
+            &v::CHAT_BASE_URL.about,
+            "is plain http to another machine: conversations and the key would be readable on their way",
+        );
+    }
     Some(Chat {
         base_url: base_url?,
         api_key,

@@ -24,6 +24,8 @@ type Parsed<T> = Result<T, String>;
 const CONNECTIONS_MAX: usize = 1000;
 /// Longest free text, in characters.
 const LINE_CHARS_MAX: usize = 255;
+/// Longest instructions for a language model, in bytes.
+const PROMPT_BYTES_MAX: usize = 32 * 1024;
 
 /// One line of text.
 pub(super) fn line(text: &str) -> Parsed<String> {
@@ -42,6 +44,18 @@ pub(super) fn word(text: &str) -> Parsed<String> {
         return Err("has white space in it".to_owned());
     }
     line(text)
+}
+
+/// Text of several lines; `\n` stands for a line end, too.
+pub(super) fn prompt(text: &str) -> Parsed<String> {
+    let text = text.replace("\\n", "\n").replace("\r\n", "\n");
+    if text.len() > PROMPT_BYTES_MAX {
+        Err(format!("is longer than {PROMPT_BYTES_MAX} bytes"))
+    } else if text.chars().any(|character| character.is_control() && !matches!(character, '\n' | '\t')) {
+        Err("has control characters".to_owned())
+    } else {
+        Ok(text)
+    }
 }
 
 /// `true` or `false`; `1`, `0`, `yes`, `no`, `on` and `off` mean the same.

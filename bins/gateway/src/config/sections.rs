@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use chat::OpenAiSettings;
 use identity::{
     Issuer, Role,
     mail::{Mailbox, SmtpServer},
@@ -298,8 +299,20 @@ pub struct Chat {
     pub history: u32,
     /// Longest pause in an answer of the server.
     pub timeout: Duration,
-    /// Charge of a token, where the model has no price.
+    /// Charge of a token, where the model has no price; above zero.
     pub credits_per_token: Credits,
+}
+
+impl Chat {
+    /// The server, for its client.
+    #[must_use]
+    pub fn upstream(&self) -> OpenAiSettings {
+        OpenAiSettings {
+            base_url: self.base_url.clone(),
+            api_key: self.api_key.clone(),
+            timeout: self.timeout,
+        }
+    }
 }
 
 /// Credits of users, and their rights.

@@ -1,5 +1,6 @@
 //! The table of variables as a whole: defaults, malformed values, rules over several variables, secrets.
 
+mod chat;
 mod development;
 mod malformed;
 mod secrets;

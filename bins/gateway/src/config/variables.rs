@@ -190,22 +190,22 @@ variables! {
     }
     "Replies of a model" {
         CHAT_BASE_URL: Url = Nothing, Shown, parse::base_url,
-            "OpenAI-compatible server, such as `https://api.openai.com/v1`; needs CHAT_MODEL. Plain http sends conversations \
-             readable: for this machine and private networks only";
+            "OpenAI-compatible server, such as `https://api.openai.com/v1`; needs CHAT_MODEL; outside development plain http only \
+             on this machine";
         CHAT_API_KEY: SecretString = Nothing, Hidden, parse::header_secret,
             "its key, if it needs one";
-        CHAT_MODEL: String = Nothing, Shown, parse::line,
+        CHAT_MODEL: String = Nothing, Shown, parse::word,
             "name of the model, for the server and for its price";
-        CHAT_SYSTEM_PROMPT: String = Nothing, Shown, parse::line,
-            "instructions in front of every conversation";
-        CHAT_MAX_TOKENS: u32 = Value("1024"), Shown, |text| parse::tokens(text, 1, 1_000_000),
-            "most tokens of a reply, 1 to 1000000";
+        CHAT_SYSTEM_PROMPT: String = Nothing, Shown, parse::prompt,
+            "instructions in front of every conversation, at most 32768 bytes; `\\n` for line ends";
+        CHAT_MAX_TOKENS: u32 = Value("1024"), Shown, |text| parse::tokens(text, 1, 131_072),
+            "most tokens of a reply, 1 to 131072";
         CHAT_HISTORY_MESSAGES: u32 = Value("50"), Shown, |text| parse::tokens(text, 0, 1_000),
             "most earlier messages that the model gets, 0 to 1000";
         CHAT_TIMEOUT_SECONDS: Duration = Value("60"), Shown, |text| parse::seconds(text, 1, 3600),
             "longest pause in the answer of the server, 1 to 3600; for replies that are not streamed it is the time of the whole";
-        CHAT_CREDITS_PER_TOKEN: Credits = Value("1"), Shown, parse::credits,
-            "charge of a token of prompt or reply, where the model has no price";
+        CHAT_CREDITS_PER_TOKEN: Credits = Value("1"), Shown, parse::credits_above_zero,
+            "charge of a token of prompt or reply, where the model has no price; above 0";
     }
     "Credits" {
         INITIAL_CREDITS: Credits = Value("1000"), Shown, parse::credits,

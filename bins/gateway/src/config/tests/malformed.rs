@@ -144,9 +144,6 @@ fn a_mail_server_needs_a_sender_and_a_mini_program_its_secret() {
         ),
         (vec![("SMTP_URL", "smtps://mail.example.com")], "MAIL_FROM: is not set, but SMTP_URL is"),
         (vec![sender], "SMTP_URL: is not set, but MAIL_FROM is"),
-        (vec![("CHAT_MODEL", "m")], "CHAT_BASE_URL: is not set, but CHAT_MODEL is"),
-        (vec![("CHAT_BASE_URL", "http://10.0.0.2:8000/v1")], "CHAT_MODEL: is not set, but CHAT_BASE_URL is"),
-        (vec![("CHAT_MAX_TOKENS", "0")], "CHAT_MAX_TOKENS: \"0\" is not a whole number from 1 to 1000000"),
         (vec![("WECHAT_APP_ID", "wx1")], "WECHAT_APP_SECRET: is not set, but WECHAT_APP_ID is"),
         (
             vec![("WECHAT_API_BASE", "http://api.example.com")],
