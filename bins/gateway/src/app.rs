@@ -20,7 +20,10 @@ use identity::{
 use kernel::{Clock, Ids};
 use pg::{DbError, Patience, Pool, Tx};
 use secrecy::SecretString;
-use tokio::{runtime::Handle, sync::OnceCell};
+use tokio::{
+    runtime::Handle,
+    sync::{OnceCell, Semaphore},
+};
 use usage::prices::Seeded;
 use web::{Settings, Traffic, packed::Packed, read_slots::ReadSlots};
 
@@ -92,6 +95,8 @@ pub struct App {
     pub openapi: OnceLock<Packed>,
     /// Number of slow reads each user runs.
     pub read_slots: ReadSlots,
+    /// Turns of exports of users, each of which holds a connection of the lists.
+    pub exports: Arc<Semaphore>,
     /// The settings of HTTP.
     pub settings: Settings,
     /// Limits of all clients together, and their present use.
@@ -166,7 +171,7 @@ impl App {
         let readiness = ReadinessProbe::start(hot.clone(), queues);
         drop(on_it);
         let background = pool.background_share(connections.housekeeping);
-        let mut jobs = housekeeping::jobs(&config, &background, &clock);
+        let mut jobs = housekeeping::jobs(&config, &background, &clock, &ids);
         let uses = Arc::new(Uses::default());
         let further = [receiver, accounts.job(&background), Some(last_use::job(&background, &uses))];
         jobs.extend(further.into_iter().flatten());
@@ -194,6 +199,7 @@ impl App {
             hot,
             _commit_thread: commit_thread,
             lists: pool.share(connections.lists),
+            exports: Arc::new(Semaphore::new((connections.lists / 2).max(1))),
             config,
             pool,
             clock,

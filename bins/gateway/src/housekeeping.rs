@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flows::{audit_pruning, jobs::Job, ledger_audit, pruning, sweeper, usage_anomalies, usage_upkeep};
-use kernel::Clock;
+use flows::{
+    audit_pruning, erasure, jobs::Job, ledger_audit, pruning, sweeper, usage_anomalies, usage_upkeep,
+};
+use kernel::{Clock, Ids};
 use pg::Pool;
 
 use crate::{administrators, config::Config, own_tokens};
@@ -13,12 +15,13 @@ const FIRST_AUDIT_AFTER: Duration = Duration::from_mins(5);
 
 /// The jobs that the configuration asks for.
 #[must_use]
-pub fn jobs(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>) -> Vec<Job> {
+pub fn jobs(config: &Config, pool: &Pool, clock: &Arc<dyn Clock>, ids: &Arc<dyn Ids>) -> Vec<Job> {
     let mut jobs = Vec::from(usage_upkeep::jobs(pool, clock));
     jobs.extend([
         administrators::job(pool, clock, &config.auth.admin_user_ids),
         sweeper::job(pool, clock, config.credits.defaults),
         pruning::job(pool, clock, config.limits.idempotency_kept),
+        erasure::job(pool, clock, ids),
         audit_pruning::job(pool, clock, config.limits.audit_kept),
     ]);
     jobs.extend(own_tokens::jobs(pool, clock));

@@ -7,6 +7,7 @@ pub mod call;
 pub mod catalogue;
 pub mod error;
 pub mod openapi;
+pub mod page_stream;
 pub mod parse;
 pub mod prelude;
 pub mod route;

@@ -26,7 +26,7 @@ pub const UNCONFIGURED: [&str; 5] =
 
 /// Asserts that an answer has the documented shape.
 pub fn assert_documented(operation: &str, answer: &Value) {
-    let route = routes().iter().find(|route| route.operation == operation).unwrap();
+    let route = routes().find(|route| route.operation == operation).unwrap();
     assert_same_shape(operation, &success_example(route).unwrap(), answer);
 }
 
@@ -202,7 +202,8 @@ fn assert_same_members(place: &str, example: &Map<String, Value>, actual: &Map<S
     }
 }
 
-/// Every route.
-pub fn routes() -> &'static [Route] {
-    table()
+/// Every route. Last the one after which the user is gone.
+pub fn routes() -> impl Iterator<Item = &'static Route> {
+    let is_last = |route: &&Route| route.operation == "erase_user";
+    table().iter().filter(move |route| !is_last(route)).chain(table().iter().filter(is_last))
 }

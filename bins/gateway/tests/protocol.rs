@@ -71,7 +71,7 @@ async fn unknown_paths_and_methods_are_told() {
 #[tokio::test]
 async fn head_works_wherever_get_does() {
     let (app, user) = TestApp::with_user(&[]).await;
-    for route in examples::routes().iter().filter(|route| route.method == Method::GET) {
+    for route in examples::routes().filter(|route| route.method == Method::GET) {
         let session = examples::session_of(&app, &user).await;
         let path = route.path.replace("{user_id}", "auth0|a").replace("{session_id}", &session);
         let record = examples::record_of(&app, &user).await;

@@ -119,7 +119,7 @@ pub fn check(action: &Action) -> Result<(), Refusal> {
         | Action::ConsumeUncollected { amount, .. }
         | Action::Hold { amount, .. }
         | Action::Adjust { amount, .. } => (*amount, MICRO),
-        Action::Release { .. } | Action::ApplyDue => return Ok(()),
+        Action::Release { .. } | Action::BookScheduled | Action::ApplyDue => return Ok(()),
     };
     if !(least..=BALANCE_MAX).contains(&amount) {
         let limit = BALANCE_MAX;
@@ -181,6 +181,10 @@ fn act(state: &mut AccountState, action: &Action, context: EntryContext<'_>) -> 
             refund::refund(state, transaction_id, amount, context)
         }
         Action::Adjust { amount, adjustment, .. } => adjust::adjust(state, amount, adjustment, context),
+        Action::BookScheduled => {
+            due::book_scheduled(state, context.created_at)?;
+            Ok(Done::nothing())
+        }
         Action::ApplyDue => Ok(Done::nothing()),
     }
 }

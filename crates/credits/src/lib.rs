@@ -26,11 +26,13 @@ pub use model::{
 pub use port::{Change, Ledger, LedgerError, Request};
 pub use service::{
     Decided, Deciding, Locked, PlainCharge, Preview, Savepoint, Swept, Trace, account, balances, blocked,
-    book_due, budgets, cool, entries_at, execute, find_due, find_transaction, grants, holds, is_due, lock,
-    prepare, replace_budgets, set_budgets, set_low_balance_at, spend, sweep, taken_from, trace, transactions,
+    book_due, budgets, close, cool, entries_at, execute, find_due, find_transaction, grants, holds, is_due,
+    lock, prepare, replace_budgets, set_budgets, set_low_balance_at, spend, sweep, taken_from, trace,
+    transactions,
 };
 pub use store::{
     audits::AUDITS,
+    personal::PERSONAL_DATA,
     spend::{Guards, text as spend_text},
     statements,
 };

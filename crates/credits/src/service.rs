@@ -2,6 +2,7 @@
 
 mod blocked;
 mod budgets;
+mod close;
 mod cool;
 mod decided;
 mod deciding;
@@ -13,6 +14,7 @@ mod trace;
 
 pub use blocked::blocked;
 pub use budgets::{budgets, replace_budgets, set_budgets};
+pub use close::close;
 pub use cool::cool;
 pub use decided::{Decided, Preview};
 pub use deciding::{Deciding, Locked, Savepoint, lock, prepare};

@@ -16,6 +16,7 @@ pub mod grants;
 pub mod holds;
 pub mod listings;
 pub mod peek;
+pub mod personal;
 pub mod references;
 pub mod spend;
 pub mod sweep;
@@ -117,6 +118,7 @@ impl Wanted {
             | Action::ConsumeUncollected { .. }
             | Action::Hold { .. }
             | Action::Adjust { .. }
+            | Action::BookScheduled
             | Action::ApplyDue => None,
         };
         if let Some(reference) = reference {

@@ -213,7 +213,7 @@ impl Work for Domains {
         // In this order: receivers before the instant of the batch, keys and known events after the locks.
         let (events, callers, locked, keys, (usage, originals)) = try_join!(
             events,
-            CallerStatuses::load(conn, needs(items).filter_map(|needs| needs.caller)),
+            CallerStatuses::load_to_write(conn, needs(items).filter_map(|needs| needs.caller)),
             lock,
             idempotency::look_up(conn, needs(items).filter_map(|needs| needs.key)),
             self.look_up(conn, items),

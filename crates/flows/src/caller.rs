@@ -23,6 +23,9 @@ pub enum CallerCheck {
     },
     /// Somebody else acts for the user, who must exist.
     Exists,
+    /// As [`CallerCheck::Exists`], for a user who existed a moment ago. They may have been erased since; a plain charge needs no
+    /// other look, because they have no credit then.
+    Known,
 }
 
 impl CallerCheck {
@@ -31,7 +34,7 @@ impl CallerCheck {
         match self {
             Self::Done => None,
             Self::Due { login_id } => Some(Acting { user_id: user_id.clone(), login_id }),
-            Self::Exists => Some(Acting { user_id: user_id.clone(), login_id: None }),
+            Self::Exists | Self::Known => Some(Acting { user_id: user_id.clone(), login_id: None }),
         }
     }
 }
@@ -57,11 +60,24 @@ impl CallerStatuses {
         conn: &PgConnection,
         asked: impl Iterator<Item = (&'a UserId, CallerCheck)>,
     ) -> Result<Self, DbError> {
-        let due: BTreeSet<Acting> = asked.filter_map(|(user_id, check)| check.acting(user_id)).collect();
-        if due.is_empty() {
-            return Ok(Self::default());
-        }
-        let statuses = identity::users::acting(conn, &due.iter().collect::<Vec<_>>()).await?;
+        let due = due(asked);
+        let statuses = match due.is_empty() {
+            true => Vec::new(),
+            false => identity::users::acting(conn, &due.iter().collect::<Vec<_>>()).await?,
+        };
+        Ok(Self(due.into_iter().zip(statuses).collect()))
+    }
+
+    /// As [`CallerStatuses::load`], in a transaction that writes: none of them is erased until it ends.
+    pub(crate) async fn load_to_write<'a>(
+        conn: &PgConnection,
+        asked: impl Iterator<Item = (&'a UserId, CallerCheck)>,
+    ) -> Result<Self, DbError> {
+        let due = due(asked);
+        let statuses = match due.is_empty() {
+            true => Vec::new(),
+            false => identity::users::acting_to_write(conn, &due.iter().collect::<Vec<_>>()).await?,
+        };
         Ok(Self(due.into_iter().zip(statuses).collect()))
     }
 
@@ -75,11 +91,17 @@ impl CallerStatuses {
             return Ok(None);
         };
         match self.0.get(&acting).copied().flatten() {
+            // The login went with the user.
+            None if acting.login_id.is_some() => Err(CallerRejected::LoggedOut),
             None => Err(CallerRejected::Unknown),
-            Some(_) if check == CallerCheck::Exists => Ok(None),
+            Some(_) if matches!(check, CallerCheck::Exists | CallerCheck::Known) => Ok(None),
             Some(ActingStatus { user, .. }) if !user.is_active => Err(CallerRejected::Disabled),
             Some(status) if !status.login_is_live => Err(CallerRejected::LoggedOut),
             Some(status) => Ok(Some(status.user)),
         }
     }
+}
+
+fn due<'a>(asked: impl Iterator<Item = (&'a UserId, CallerCheck)>) -> BTreeSet<Acting> {
+    asked.filter_map(|(user_id, check)| check.acting(user_id)).collect()
 }

@@ -6,6 +6,7 @@ mod audited;
 pub mod audits;
 mod batch;
 pub mod caller;
+pub mod erasure;
 pub mod events;
 pub mod jobs;
 pub mod last_use;

@@ -3,7 +3,9 @@
 //! Guarantees that any number of concurrent first logins make one user with one initial grant, and that exactly one of
 //! them is told that it made him. Touches identity, credits and webhooks.
 
-use identity::{Ensured, IdentityRefusal, NewUser, User};
+use std::sync::Arc;
+
+use identity::{Ensured, IdentityRefusal, NewUser, User, erasures, seal::Sealer};
 use kernel::{Actor, CallerClass, Clock, Credits, FreeForm, Ids};
 use pg::{Attempts, DbError, Pool, Tx};
 use webhooks::{EventKind, NewEvent, Nothing, Receivers};
@@ -19,6 +21,8 @@ pub struct SignUp {
     pub initial: Credits,
     /// In which capacity the caller acts.
     pub actor: Actor,
+    /// Finds out if an erased user had the address: then there is no initial grant (HTTP contract 3.1).
+    pub sealer: Option<Arc<Sealer>>,
 }
 
 /// A user with what he may spend.
@@ -94,6 +98,15 @@ async fn open_account(
     request: &SignUp,
 ) -> Result<(), DbError> {
     let wanted = Receivers::default().wanted(tx.shared()).await?;
+    let initial = match &request.sealer {
+        Some(sealer)
+            if !request.initial.is_zero()
+                && erasures::had_address(tx.conn(), sealer, &request.user).await? =>
+        {
+            Credits::ZERO
+        }
+        _ => request.initial,
+    };
     let command = credits::Command {
         user_id: request.user.user_id.clone(),
         actor: request.actor,
@@ -102,7 +115,7 @@ async fn open_account(
         nonce: ids.uuid(),
         description: Some("Initial credits".to_owned()),
         metadata: FreeForm::empty(),
-        action: credits::Action::Open { initial: request.initial },
+        action: credits::Action::Open { initial },
     };
     // A balance that begins cannot fall, so no threshold matters here.
     let defaults = credits::Defaults::default();

@@ -4,6 +4,7 @@
 
 mod audited;
 mod audits;
+mod erasure;
 mod jobs;
 mod keys;
 mod keys_at_random;
@@ -14,6 +15,7 @@ mod metering_audit;
 mod metering_sequences;
 mod migrations;
 mod operations;
+mod personal_data;
 mod plain_charges;
 mod sign_up;
 mod statements;
@@ -54,5 +56,5 @@ fn request(name: &str, initial: &str) -> SignUp {
         role: Role::User,
         brought_by: None,
     };
-    SignUp { user, initial: initial.parse().unwrap(), actor: Actor::User }
+    SignUp { user, initial: initial.parse().unwrap(), actor: Actor::User, sealer: None }
 }

@@ -9,7 +9,7 @@ use flows::{
 use futures_util::join;
 use identity::{Activity, StatusQuery, users::UserChange};
 use kernel::{Actor, CallerClass, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
-use pg::Tx;
+use pg::{Pool, Tx};
 use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
 use testkit::TestDb;
 use tokio::task::JoinSet;
@@ -39,17 +39,24 @@ pub async fn signed_up(db: &TestDb, clock: &ManualClock, name: &str, initial: &s
     assert!(done.unwrap().unwrap().created);
 }
 
-async fn session(db: &TestDb, clock: &ManualClock, user: &UserId) -> Uuid {
-    let new = NewSession {
+pub fn new_session(user: &UserId) -> NewSession {
+    NewSession {
         user_id: user.clone(),
         session_id: RandomIds.uuid(),
         title: None,
         conversation_data: FreeForm::empty(),
         metadata: FreeForm::empty(),
         expires_at: None,
-    };
-    let mut tx = Tx::begin(db.pool()).await.unwrap();
-    let made = sessions::create(&mut tx, clock, &new).await.unwrap();
+    }
+}
+
+async fn session(db: &TestDb, clock: &ManualClock, user: &UserId) -> Uuid {
+    session_in(db.pool(), clock, user).await
+}
+
+pub async fn session_in(pool: &Pool, clock: &ManualClock, user: &UserId) -> Uuid {
+    let mut tx = Tx::begin(pool).await.unwrap();
+    let made = sessions::create(&mut tx, clock, &new_session(user)).await.unwrap();
     tx.commit().await.unwrap();
     made.session_id
 }
@@ -81,7 +88,7 @@ pub async fn run_under(writes: &Writes, command: credits::Command, key: &str, as
     writes.ledger(command, Some(key), CallerCheck::Done).await.unwrap().unwrap()
 }
 
-fn message(session_id: Uuid, content: &str) -> NewMessage {
+pub fn message(session_id: Uuid, content: &str) -> NewMessage {
     NewMessage {
         scope: Scope::Any,
         session_id,

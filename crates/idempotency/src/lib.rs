@@ -13,7 +13,7 @@ mod store;
 pub use error::KeyConflict;
 pub use model::{Content, KeyStatus, KeyedRequest, Link, NewAnswer, Pruned, Replay, StoredAnswer};
 pub use service::{Keys, look_up, prune};
-pub use store::AUDITS;
+pub use store::{AUDITS, PERSONAL_DATA};
 
 /// The schema of this crate: `idempotency`.
 pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

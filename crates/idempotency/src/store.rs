@@ -1,6 +1,9 @@
 //! All SQL of idempotency keys.
 
 pub mod answers;
+mod personal;
+
+pub use personal::PERSONAL_DATA;
 
 /// Rules about stored answers.
 pub const AUDITS: &[pg::Audit] = &[pg::Audit {

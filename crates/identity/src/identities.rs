@@ -4,12 +4,13 @@ use diesel_async::AsyncPgConnection;
 use kernel::{Clock, UserId};
 use pg::{DbError, Tx};
 
-pub use crate::store::identities::users_of;
+pub use crate::store::identities::{of_user, users_of};
 use crate::{
     IdentityRefusal,
     model::{EmailVoucher, Identity, NewUser, Role, User},
     store::{
         credentials::is_proven,
+        erasures,
         identities::{claim, find, lock},
         users::find_by_identity,
     },
@@ -123,6 +124,10 @@ async fn owned(
     user_id: &UserId,
     issuer: &IssuerIds,
 ) -> Result<Result<UserId, IdentityRefusal>, DbError> {
+    let erased = erasures::find(conn, id).await?;
+    if erased.and_then(|erased| erased.issuer).is_some_and(|name| name != issuer.name()) {
+        return Ok(Err(IdentityRefusal::OfAnotherIssuer));
+    }
     let wanted = Identity { user_id: user_id.clone(), issuer: issuer.name().to_owned() };
     Ok(judged(claim(conn, clock.now(), id, &wanted).await?, issuer))
 }

@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod api_keys;
 pub mod audit;
 pub mod credentials;
+pub mod erasures;
 pub mod error;
 pub mod identities;
 pub mod logins;
@@ -21,12 +22,12 @@ pub mod wechat;
 pub use api_key::BootstrapKey;
 pub use error::IdentityRefusal;
 pub use model::{
-    Acting, ActingStatus, Activity, AvatarChange, BroughtBy, EmailVoucher, Ensured, Identity, NewUser, Plan,
-    ProfileChange, Role, RoleChanges, Standing, StatusQuery, User, UserStatus,
+    Acting, ActingStatus, Activity, AvatarChange, BroughtBy, EmailVoucher, Ensured, Identity, NewUser,
+    OwnedId, Plan, ProfileChange, Role, RoleChanges, Standing, StatusQuery, User, UserStatus,
 };
 pub use outside::is_loopback;
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
-pub use store::{audits::AUDITS, users::MAY_ACT};
+pub use store::{audits::AUDITS, personal::PERSONAL_DATA, users::MAY_ACT};
 pub use token::{
     Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, LoginEnd, OWN_PREFIXES, OwnTokens,
     Provider, SubjectKind, TokenError, Validity, VerifiedToken, Verifier, dev_token, development_secret,

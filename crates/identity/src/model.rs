@@ -20,6 +20,6 @@ pub(crate) use mail::{StoredLink, StoredMail};
 pub use plan::Plan;
 pub use role::{Role, RoleChanges};
 pub use user::{
-    Acting, ActingStatus, Activity, AvatarChange, BroughtBy, Ensured, Identity, NewUser, ProfileChange,
-    Standing, StatusQuery, User, UserChange, UserChanged, UserStatus,
+    Acting, ActingStatus, Activity, AvatarChange, BroughtBy, Ensured, Identity, NewUser, OwnedId,
+    ProfileChange, Standing, StatusQuery, User, UserChange, UserChanged, UserStatus,
 };

@@ -9,15 +9,15 @@ use time::OffsetDateTime;
 use crate::{
     IdentityRefusal,
     audit::{self, Action, AuditActor, AuditEvent, AuditOrigin},
-    identities,
+    erasures, identities,
     model::{Ensured, NewUser, ProfileChange, Role, RoleChanges, User, Which, fold},
     store,
 };
 
 pub use crate::model::{UserChange, UserChanged, user_filter::UserFilter};
 pub use store::{
-    statuses::{acting, statuses},
-    users::{created_between, find, note_seen},
+    statuses::{acting, acting_to_write, statuses},
+    users::{created_between, find, hold, note_seen},
 };
 
 /// Creates the user if he is not there yet; one who is there is returned unchanged, except that a token that vouches for the
@@ -49,6 +49,7 @@ pub async fn ensure(
         return existing(conn, clock, user, new).await;
     }
     if let Some(user) = store::users::insert_unless_conflict(conn, clock.now(), new).await? {
+        erasures::come_back(conn, clock, &new.user_id).await?;
         if let Err(refusal) = identities::bring(conn, clock, new).await? {
             return Ok(Err(refusal));
         }

@@ -16,7 +16,7 @@ pub use model::{
     MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
 };
 pub use service::{add_messages, blocked, create, delete, find, find_in_scope, list, messages, set_status};
-pub use store::{AUDITS, statements};
+pub use store::{AUDITS, PERSONAL_DATA, statements};
 
 /// The tables of this crate, in order.
 pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

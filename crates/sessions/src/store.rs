@@ -2,9 +2,11 @@
 
 mod audits;
 pub(crate) mod messages;
+mod personal;
 pub(crate) mod sessions;
 
 pub use audits::AUDITS;
+pub use personal::PERSONAL_DATA;
 
 /// The statements of messages and of lists, whole, by name: for `EXPLAIN`.
 #[must_use]

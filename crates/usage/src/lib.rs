@@ -32,7 +32,7 @@ pub use service::{
     look_up, note_anomalies, old_months, prices, record, retain, retain_telling, series, series_all,
     series_top, spenders, stats, stats_all, summary, top_users, zones,
 };
-pub use store::{AUDITS, statements};
+pub use store::{AUDITS, PERSONAL_DATA, statements};
 
 /// The schema of this crate, for the one ordered list of migrations.
 pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

@@ -6,6 +6,7 @@ mod audits;
 pub(crate) mod dedupe;
 pub(crate) mod export;
 pub(crate) mod partitions;
+mod personal;
 pub(crate) mod presence;
 pub(crate) mod price_book;
 pub(crate) mod prices;
@@ -34,6 +35,7 @@ use pg::{
 };
 
 pub use audits::AUDITS;
+pub use personal::PERSONAL_DATA;
 pub use statements::statements;
 
 /// A connection whose statements may be under way at the same time.

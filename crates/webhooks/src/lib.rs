@@ -9,7 +9,7 @@ pub use model::{
     markdown,
 };
 pub use service::{Receivers, configure, enqueue, newest};
-pub use store::{AUDITS, receivers::STAMP};
+pub use store::{AUDITS, PERSONAL_DATA, receivers::STAMP};
 
 /// The schema of this crate: `webhooks`.
 pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

@@ -1,7 +1,10 @@
 //! All SQL of the outbox.
 
 pub mod events;
+mod personal;
 pub mod receivers;
+
+pub use personal::PERSONAL_DATA;
 
 /// Rules about stored events.
 pub const AUDITS: &[pg::Audit] = &[pg::Audit {

@@ -190,13 +190,20 @@ pub async fn authorize(
             Principal::User(_) | Principal::AdminUser(_) => ApiError::new(&catalogue::PERMISSION_DENIED),
         });
     }
+    // A user who was linked to another one is not, once that one was erased.
+    let is_stale = |token: &VerifiedToken| token.owner.get().is_some_and(|owner| *owner != token.user_id);
+    if own.is_some() && own_status.is_none() && facts.token.as_ref().is_some_and(is_stale) {
+        return Err(ApiError::unauthorized(&catalogue::AUTHENTICATION));
+    }
     let missing = match access {
         Access::Newcomer => None,
         _ if own.is_some() && own_status.is_none() => own,
         _ if target.is_some() && target_status.is_none() => target.clone(),
         _ => None,
     };
-    Ok(Caller { principal: Some(principal), target, facts: Facts { missing, ..facts } })
+    // They may be erased before the operation runs.
+    let status = if target.is_some() { CallerStatus::known() } else { facts.status.clone() };
+    Ok(Caller { principal: Some(principal), target, facts: Facts { missing, status, ..facts } })
 }
 
 /// Returns true if a route is open to callers of this class, for any user they act for.

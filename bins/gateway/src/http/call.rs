@@ -56,6 +56,12 @@ impl CallerStatus {
         Self(Rc::new(Cell::new(CallerCheck::Due { login_id })))
     }
 
+    /// A status that was checked, of a user who must still exist when something is written for them.
+    #[must_use]
+    pub fn known() -> Self {
+        Self(Rc::new(Cell::new(CallerCheck::Known)))
+    }
+
     /// True if it is still to be checked.
     #[must_use]
     pub fn is_due(&self) -> bool {
@@ -258,6 +264,22 @@ pub(crate) trait AppCall {
         work: impl AsyncFnOnce(&mut Tx) -> Result<Result<T, R>, DbError>,
     ) -> Result<Result<T, R>, ApiError> {
         Tx::decide(&self.this().app.pool, work).await.map_err(ApiError::answered)
+    }
+
+    /// Like [`AppCall::write`], for the user acted upon, who is not erased meanwhile.
+    ///
+    /// # Errors
+    /// Like [`AppCall::write`], and 404 `UserNotFoundException`.
+    async fn write_for<T>(
+        &self,
+        user_id: &UserId,
+        work: impl AsyncFnOnce(&mut Tx) -> Result<T, DbError>,
+    ) -> Result<T, ApiError> {
+        let held = async |tx: &mut Tx| match identity::users::hold(tx.conn(), user_id).await? {
+            true => work(tx).await.map(Some),
+            false => Ok(None),
+        };
+        self.write(held).await?.ok_or_else(|| ApiError::user_not_found(user_id))
     }
 
     /// Waits until this caller may read once more; for reads that borrow their connection themselves.

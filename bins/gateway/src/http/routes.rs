@@ -107,6 +107,8 @@ mod usage {
 mod users {
     pub mod body;
     pub mod ensure;
+    pub mod erase;
+    pub mod export;
     pub mod get;
     pub mod list;
     pub mod me;
@@ -151,6 +153,10 @@ routes! {
         "get_user", HiddenPathUser, Ignored, Extension;
     PATCH "/api/v1/users/{user_id}" => users::update::handle,
         "update_user", OwnerOrAdmin, Json, Extension;
+    DELETE "/api/v1/users/{user_id}" => users::erase::handle,
+        "erase_user", OwnerOrAdmin, Ignored, Extension;
+    GET "/api/v1/users/{user_id}/export" => users::export::handle,
+        "export_user", OwnerOrAdmin, Ignored, Extension;
     POST "/api/v1/users/{user_id}/credits/consume" => credits::consume::handle,
         "consume_credits", PathUser, Json, Documented;
     POST "/api/v1/users/{user_id}/credits/recharge" => credits::recharge::handle,

@@ -42,7 +42,6 @@ const DOCUMENTED: [&str; 29] = [
 #[test]
 fn the_documented_routes_are_declared_as_such() {
     let mut declared: Vec<String> = examples::routes()
-        .iter()
         .filter(|route| route.origin == Origin::Documented)
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
@@ -64,7 +63,7 @@ async fn with_parameter(app: &TestApp, route: &Route, user: &TestUser) -> TestRe
 async fn unknown_parameters_are_refused_beyond_the_documents_and_ignored_within() {
     let (app, user) = TestApp::with_user(&[]).await;
     let below_v1 = |route: &&Route| route.path.starts_with("/api/v1/");
-    for route in examples::routes().iter().filter(below_v1) {
+    for route in examples::routes().filter(below_v1) {
         let reply = with_parameter(&app, route, &user).await;
         let name = format!("{} {}", route.method, route.path);
         if route.origin == Origin::Documented {

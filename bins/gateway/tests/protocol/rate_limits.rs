@@ -143,7 +143,7 @@ async fn probes_and_metrics_are_never_limited() {
 async fn every_route_has_a_class() {
     let variables = [ON, ("TRUSTED_PROXIES", "127.0.0.1"), ("DEVELOPMENT_ON_NETWORK", "true")];
     let (app, user) = TestApp::with_user(&variables).await;
-    for (number, route) in examples::routes().iter().enumerate() {
+    for (number, route) in examples::routes().enumerate() {
         let name = format!("{} {}", route.method, route.path);
         let request = examples::request(&app, route, &user).await;
         let reply = request.header("X-Forwarded-For", &format!("198.51.100.{number}")).await;

@@ -54,7 +54,7 @@ fn filtered_by_time() -> Vec<(&'static str, Vec<String>)> {
         let names = parameters.iter().filter(is_time).map(|parameter| parameter["name"].text().to_owned());
         (route.path, names.collect::<Vec<_>>())
     };
-    examples::routes().iter().map(times).filter(|(_, names)| !names.is_empty()).collect()
+    examples::routes().map(times).filter(|(_, names)| !names.is_empty()).collect()
 }
 
 #[tokio::test]

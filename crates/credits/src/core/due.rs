@@ -75,6 +75,15 @@ pub(super) fn book(state: &mut AccountState, grant_id: i64, context: EntryContex
     journal::write(state, draft, context)
 }
 
+/// Makes every scheduled grant count now, as if its instant had come.
+pub(super) fn book_scheduled(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault> {
+    let scheduled = state.grants().iter().filter(|grant| grant.booked_seq.is_none());
+    for id in scheduled.map(|grant| grant.id).collect::<Vec<_>>() {
+        Item::Booking(id).apply(state, now, now)?;
+    }
+    Ok(())
+}
+
 impl Item {
     /// The transaction id of the entry that the item writes next. It does not begin with the place of the entry, as those of
     /// commands do.

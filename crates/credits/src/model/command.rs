@@ -107,6 +107,8 @@ pub enum Action {
         /// Why; kept in the metadata.
         reason: String,
     },
+    /// Makes all scheduled grants count now, for an account that is closed.
+    BookScheduled,
     /// Books what is due and nothing else. Any later command would do the same, with the same result.
     ApplyDue,
 }

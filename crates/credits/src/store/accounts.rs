@@ -118,6 +118,11 @@ pub async fn set_low_balance_at(
     Ok(updated > 0)
 }
 
+/// Locks an account, and forgets the threshold of its owner; false if there is no such account.
+pub async fn lock_to_close(conn: &mut AsyncPgConnection, user: &UserId) -> Result<bool, DbError> {
+    set_low_balance_at(conn, user, None).await
+}
+
 /// Puts accounts, their live grants and their open holds together. Those of `fresh` are not open yet.
 pub fn assemble(
     accounts: Vec<AccountRow>,

@@ -177,7 +177,7 @@ impl KeyedOperation for LedgerOperation {
     fn plain_charge(&self) -> Option<PlainCharge<'_>> {
         // The statement looks at no login.
         let acts = match self.check {
-            CallerCheck::Done => false,
+            CallerCheck::Done | CallerCheck::Known => false,
             CallerCheck::Due { login_id: None } => true,
             CallerCheck::Due { login_id: Some(_) } | CallerCheck::Exists => return None,
         };

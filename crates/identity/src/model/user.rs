@@ -198,6 +198,17 @@ pub struct Identity {
     pub issuer: String,
 }
 
+/// An id by which a user is known to an issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedId {
+    /// The id.
+    pub id: UserId,
+    /// The issuer.
+    pub issuer: String,
+    /// When a token first brought it.
+    pub created_at: OffsetDateTime,
+}
+
 impl StatusQuery {
     /// Asks for a user alone.
     #[must_use]

@@ -9,7 +9,7 @@ use kernel::UserId;
 use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
-use crate::model::Identity;
+use crate::model::{Identity, OwnedId};
 
 /// Notes that an id stands for a user and belongs to an issuer, unless it is noted already; waits for a transaction that does
 /// so at the same time. Returns what is noted.
@@ -75,4 +75,19 @@ struct UserOf {
 }
 pg::read_columns! { UserOf: { user_id } }
 
+/// The ids of a user, those that were brought first first.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn of_user(conn: &mut AsyncPgConnection, user_id: &UserId) -> Result<Vec<OwnedId>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "SELECT {} FROM identity.identities WHERE user_id = $1 ORDER BY created_at, id",
+        OwnedId::list("identities")
+    )))
+    .bind::<Text, _>(user_id.as_str())
+    .load(conn)
+    .await?)
+}
+
+pg::read_columns! { OwnedId: { id, issuer, created_at } }
 pg::read_columns! { Identity: { user_id, issuer } }

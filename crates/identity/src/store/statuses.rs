@@ -5,9 +5,11 @@ use diesel::{
     sql_types::{Array, Bool, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::try_join;
 use pg::DbError;
 use uuid::Uuid;
 
+use super::erasures;
 use crate::model::{Acting, ActingStatus, Identity, Standing, StatusQuery, UserStatus};
 
 /// The users, identities, logins and keys of many requests at once, in the order asked.
@@ -38,6 +40,19 @@ pub async fn statuses(mut conn: &AsyncPgConnection, asked: &[StatusQuery]) -> Re
     .await?;
     DbError::expect_rows("statuses of callers", asked.len(), rows.len())?;
     Ok(rows.into_iter().map(Standing::from).collect())
+}
+
+/// As [`acting`], for a transaction that writes: none of them is erased until it ends.
+///
+/// # Errors
+/// As [`acting`].
+pub async fn acting_to_write(
+    conn: &AsyncPgConnection,
+    asked: &[&Acting],
+) -> Result<Vec<Option<ActingStatus>>, DbError> {
+    // The second statement is sent at once, and sees what was committed when the first one ended.
+    let ((), statuses) = try_join!(erasures::note_operations(conn), acting(conn, asked))?;
+    Ok(statuses)
 }
 
 /// Activity, role and login of users who act in one transaction, in the order asked; `None` for those who were never ensured.

@@ -45,6 +45,40 @@ pub(crate) async fn find_by_identity(
     .optional()?)
 }
 
+/// Keeps a user from being erased until the transaction ends; false if there is no such user.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn hold(conn: &mut AsyncPgConnection, user: &UserId) -> Result<bool, DbError> {
+    let held = pg::sql("SELECT FROM identity.users WHERE user_id = $1 FOR KEY SHARE")
+        .bind::<Text, _>(user.as_str())
+        .execute(conn)
+        .await?;
+    Ok(held > 0)
+}
+
+/// The address of a user who was removed.
+pub(crate) struct RemovedAddress {
+    pub(crate) email_folded: Option<String>,
+    pub(crate) email_vouched: bool,
+}
+pg::read_columns! { RemovedAddress: { email_folded, email_vouched } }
+
+/// Deletes a user; `None` if there is no such user.
+pub(crate) async fn remove(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+) -> Result<Option<RemovedAddress>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "DELETE FROM identity.users WHERE user_id = $1 RETURNING {}",
+        RemovedAddress::list("users")
+    )))
+    .bind::<Text, _>(user.as_str())
+    .get_result(conn)
+    .await
+    .optional()?)
+}
+
 /// Inserts a user; `None` if the id is taken or the address, vouched for, is held, after the transaction that did so has
 /// ended.
 pub(crate) async fn insert_unless_conflict(

@@ -17,6 +17,7 @@ const OWNED: &[&str] = &[
     "idempotency.answers",
     "identity.audit_events",
     "identity.credentials",
+    "identity.erased_users",
     "identity.identities",
     "identity.logins",
     "identity.mail_links",
@@ -35,6 +36,7 @@ const OWNED: &[&str] = &[
 const SHARED: &[&str] = &[
     "identity.api_keys",
     "identity.development_secret",
+    "identity.erased_addresses",
     "identity.signing_keys",
     "usage.model_aliases",
     "usage.price_book",

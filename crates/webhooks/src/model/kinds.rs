@@ -109,6 +109,8 @@ payloads! {
 kinds! {
     /// A user was created.
     UserCreated = "user_created" (Nothing),
+    /// A user was erased.
+    UserDeleted = "user_deleted" (Nothing),
     /// Credits were spent; also by the capture of a hold.
     CreditConsumed = "credit_consumed" (BalanceChange),
     /// Bought credits were added.

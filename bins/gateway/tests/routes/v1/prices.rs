@@ -206,7 +206,7 @@ async fn the_list_is_paged_and_open_to_users_whom_the_service_knows() {
 #[tokio::test]
 async fn the_documented_price_is_what_is_answered_for_the_documented_request() {
     let (app, user) = TestApp::with_user(&[]).await;
-    let route = examples::routes().iter().find(|route| route.operation == "put_prices").unwrap();
+    let route = examples::routes().find(|route| route.operation == "put_prices").unwrap();
     assert_eq!(route.body, BodyRule::Json);
     let reply = examples::request(&app, route, &user).await.service().expect(200).await;
     let example = examples::success_example(route).unwrap();

@@ -2,6 +2,8 @@
 
 mod credits;
 mod ensure;
+mod erase;
+mod export;
 mod list;
 mod me;
 mod sessions;

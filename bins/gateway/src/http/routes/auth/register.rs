@@ -87,7 +87,8 @@ async fn registration(call: &Call, input: Register) -> Result<Registration, ApiE
         role,
         brought_by: None,
     };
-    let sign_up = SignUp { user, initial: app.config.credits.initial, actor: Actor::User };
+    let sign_up =
+        SignUp { user, initial: app.config.credits.initial, actor: Actor::User, sealer: app.sealer.clone() };
     Ok(Registration { sign_up, email, password_hash, mail, event })
 }
 

@@ -27,14 +27,16 @@ pub struct Account {
 }
 
 pub fn doc() -> Doc {
-    Doc::new("credits", "Account").reply_envelope::<Account>(
-        "Account retrieved successfully",
-        json!({
-            "user_id": "auth0|test123", "balance": 1000.0, "held": 70.0, "available": 930.0,
-            "lifetime_granted": 1000.0, "grants": [super::bodies::grant_example()],
-            "updated_at": "2025-07-28T00:35:31.550198Z",
-        }),
-    )
+    Doc::new("credits", "Account").reply_envelope::<Account>("Account retrieved successfully", example())
+}
+
+/// An account, for documents.
+pub fn example() -> serde_json::Value {
+    json!({
+        "user_id": "auth0|test123", "balance": 1000.0, "held": 70.0, "available": 930.0,
+        "lifetime_granted": 1000.0, "grants": [super::bodies::grant_example()],
+        "updated_at": "2025-07-28T00:35:31.550198Z",
+    })
 }
 
 pub async fn handle(call: Call) -> Result<Reply, ApiError> {
@@ -42,14 +44,20 @@ pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let clock = &*call.app.clock;
     let account = call.look_up(async |conn| credits::account(conn, clock, &user_id).await).await?;
     let account = account.ok_or_else(|| ApiError::user_not_found(&user_id))?;
-    let data = Account {
-        balance: account.balance.posted,
-        held: account.balance.held,
-        available: account.balance.available(),
-        lifetime_granted: account.balance.lifetime_granted,
-        grants: account.grants.into_iter().map(Grant::from).collect(),
-        updated_at: Timestamp(account.updated_at),
-        user_id,
-    };
+    let data = Account::from(account);
     call.envelope(&Text::new("Account retrieved successfully", "积分账户查询成功"), data)
+}
+
+impl From<credits::AccountView> for Account {
+    fn from(account: credits::AccountView) -> Self {
+        Self {
+            user_id: account.user_id,
+            balance: account.balance.posted,
+            held: account.balance.held,
+            available: account.balance.available(),
+            lifetime_granted: account.balance.lifetime_granted,
+            grants: account.grants.into_iter().map(Grant::from).collect(),
+            updated_at: Timestamp(account.updated_at),
+        }
+    }
 }

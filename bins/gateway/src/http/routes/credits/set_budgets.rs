@@ -64,6 +64,9 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         call.audit_event(Action::BudgetsSet).of_user(user_id.clone()).with(&json!({"budgets": facts(&new)}));
     let budgets = call
         .decide(async |tx| {
+            if !identity::users::hold(tx.conn(), &user_id).await? {
+                return Ok(Err(BudgetsRefused::NoAccount));
+            }
             let budgets = credits::replace_budgets(tx, clock, &user_id, &new).await?;
             if budgets.is_ok() {
                 audit::record(tx.conn(), std::slice::from_ref(&event)).await?;

@@ -69,7 +69,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         expires_at: input.expires_at,
     };
     let clock = &*call.app.clock;
-    let session = call.write(async |tx| sessions::create(tx, clock, &new).await).await?;
+    let session = call.write_for(&new.user_id, async |tx| sessions::create(tx, clock, &new).await).await?;
     let message = Text::new("Session created successfully", "会话创建成功");
     let data = SessionBody::from(session);
     Reply::json(&CreatedSession {

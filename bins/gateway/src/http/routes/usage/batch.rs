@@ -290,13 +290,9 @@ async fn try_record(
     if !may_record(call, principal) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
-    let check = match principal {
-        Principal::User(_) => CallerCheck::Done,
-        Principal::AdminUser(_) | Principal::Key { .. } => CallerCheck::Exists,
-    };
     let metered = item::metered(item, user_id.clone(), principal, call.app.ids.uuid(), key.clone())?;
     progress.handed_over.set(true);
-    let done = writes.usage(metered, check).await;
+    let done = writes.usage(metered, CallerCheck::Exists).await;
     let done = done.map_err(|rejected| ApiError::of_rejected(rejected, key.as_ref()))?;
     let outcome = done.map_err(|why| rejected_caller(why, &user_id))?;
     progress.is_repeat.set(outcome.replay == Replay::ByKey);

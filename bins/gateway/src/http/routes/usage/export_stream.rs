@@ -1,15 +1,9 @@
-//! The body of an export: a page at a time, each fetched only when the client has taken the one before.
-//!
-//! Between two pages nothing of the database is held. A page that fails ends the body with an error, which breaks the
-//! connection: no client takes a part for the whole. Proxies that speak HTTP/1.0 hide that, so the last line says it too.
+//! The body of an export of usage. Between two pages nothing of the database is held.
 
 use std::{sync::Arc, time::Duration};
 
 use actix_web::http::{Method, header::CONTENT_DISPOSITION};
-use bytes::Bytes;
-use futures_util::stream;
 use kernel::{UserId, rfc3339};
-use pg::{DbError, pool::chain};
 use time::OffsetDateTime;
 use usage::{Export, Exported, RecordFilter};
 
@@ -18,8 +12,9 @@ use crate::{
     app::App,
     http::{
         call::{AppCall as _, Call},
-        error::{Answered as _, ApiError},
-        reply::{BrokenOff, Reply},
+        error::ApiError,
+        page_stream::{self, PageError, Pages},
+        reply::Reply,
     },
 };
 
@@ -34,26 +29,6 @@ struct Source {
     export: Export,
     format: Format,
     page_timeout: Duration,
-}
-
-/// Why there is no further page.
-#[derive(Debug, thiserror::Error)]
-enum PageError {
-    #[error("records cannot be read")]
-    Database(#[from] DbError),
-    #[error(transparent)]
-    Dropped(#[from] usage::RecordsDropped),
-    #[error(transparent)]
-    Unwritable(#[from] Unwritable),
-    #[error("a page took more than {} s", .0.as_secs())]
-    TooSlow(Duration),
-}
-
-/// Next step of the body.
-enum Next {
-    Send(Bytes, Source),
-    Fetch(Source),
-    Break,
 }
 
 /// Answers with a file of these records. The first page is fetched before, so that what fails at once is an ordinary error.
@@ -76,34 +51,16 @@ pub async fn reply(
         format,
         page_timeout: call.app.config.limits.request_timeout,
     };
-    let mut first = format.head().map_err(|error| PageError::from(error).answered())?;
+    let mut first = format.head().map_err(|error| unwritable(error).answered())?;
     let page = source.page().await.map_err(PageError::answered)?;
     first.extend(page.unwrap_or_default());
     // A body that is not asked for would be made all the same, and thrown away.
-    let next = (call.request.method() != Method::HEAD).then(|| Next::Send(first.into(), source));
-    let body = stream::unfold(next, step);
+    let body = page_stream::body(first, source, call.request.method() != Method::HEAD);
     let disposition = format!("attachment; filename=\"{name}\"");
     Ok(Reply::stream(format.content_type(), body).header(CONTENT_DISPOSITION, &disposition))
 }
 
-async fn step(next: Option<Next>) -> Option<(Result<Bytes, BrokenOff>, Option<Next>)> {
-    match next? {
-        Next::Send(bytes, source) => Some((Ok(bytes), Some(Next::Fetch(source)))),
-        Next::Fetch(mut source) => match source.page().await {
-            Ok(Some(bytes)) => Some((Ok(bytes.into()), Some(Next::Fetch(source)))),
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "an export broke off");
-                let last = Bytes::from_static(source.format.broken_off().as_bytes());
-                Some((Ok(last), Some(Next::Break)))
-            }
-        },
-        Next::Break => Some((Err(BrokenOff), None)),
-    }
-}
-
-impl Source {
-    /// The next records as they are sent; `None` when there are no more.
+impl Pages for Source {
     async fn page(&mut self) -> Result<Option<Vec<u8>>, PageError> {
         loop {
             let slot = self.app.read_slots.acquire(&self.reader).await;
@@ -119,28 +76,19 @@ impl Source {
                 Exported::Records(records) => {
                     let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
                     metrics::counter!("usage_exported_records_total").increment(count);
-                    return Ok(Some(self.format.records(records)?));
+                    return self.format.records(records).map(Some).map_err(unwritable);
                 }
             }
         }
     }
+
+    fn broken_off(&self) -> &'static str {
+        self.format.broken_off()
+    }
 }
 
-impl PageError {
-    /// The answer when nothing was sent yet.
-    fn answered(self) -> ApiError {
-        match self {
-            Self::Database(error) => ApiError::answered(error),
-            Self::Unwritable(_) => {
-                tracing::error!(error = %chain(&self), "an export cannot be written");
-                ApiError::new(&crate::http::catalogue::INTERNAL)
-            }
-            Self::Dropped(_) | Self::TooSlow(_) => {
-                tracing::warn!(error = %chain(&self), "an export could not begin");
-                ApiError::unavailable()
-            }
-        }
-    }
+fn unwritable(error: Unwritable) -> PageError {
+    PageError::Unwritable(error.into())
 }
 
 /// `usage-auth0_a-20260115T120000Z.csv`: of a user id only what every system takes in a name.

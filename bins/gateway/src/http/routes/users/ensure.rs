@@ -89,6 +89,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         },
         initial,
         actor: call.principal()?.actor(),
+        sealer: call.app.sealer.clone(),
     };
     let app = &call.app;
     let signed_up = sign_up::run(&app.pool, &*app.clock, &*app.ids, &sign_up)

@@ -1,0 +1,85 @@
+//! Users are erased (HTTP contract 3.4): what this domain has of them, and what it keeps.
+//!
+//! An erase begins with a commit after which there is no such user; it ends when nothing is left of them in any domain. In between
+//! the id cannot be made again.
+
+use diesel_async::AsyncPgConnection;
+use kernel::{Clock, UserId};
+use pg::{DbError, Tx};
+use time::OffsetDateTime;
+
+use crate::{
+    model::NewUser,
+    seal::Sealer,
+    store::{
+        erasures::{self, Erased},
+        personal::PERSONAL_DATA,
+        users,
+    },
+};
+
+pub use erasures::{begun_at, finish, unfinished, wait_for_operations};
+
+/// Purpose of the digests of addresses.
+const ADDRESS: &str = "address of a user who was erased";
+
+/// Removes the user with what belongs to this domain; their ids stay with their issuers, their address as a digest, which a
+/// sealer makes. Waits for transactions that hold the user ([`users::hold`](crate::users::hold)). Returns the instant; `None` if there is
+/// no such user.
+///
+/// The audit log forgets the addresses of the user.
+///
+/// # Errors
+/// [`DbError`]; then the transaction must be given up.
+pub async fn begin(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    sealer: Option<&Sealer>,
+    user_id: &UserId,
+) -> Result<Option<OffsetDateTime>, DbError> {
+    let Some(removed) = users::remove(tx.conn(), user_id).await? else {
+        return Ok(None);
+    };
+    let erased_at = erasures::begin(tx.conn(), clock.pinned(), user_id).await?;
+    if let (Some(sealer), Some(address)) = (sealer, &removed.email_folded)
+        && let Some(digest) = sealer.derive(ADDRESS, address.as_bytes()).next()
+    {
+        erasures::insert_address(tx.conn(), digest.as_slice(), removed.email_vouched).await?;
+    }
+    pg::personal::erase_in(tx, PERSONAL_DATA, user_id.as_str()).await?;
+    Ok(Some(erased_at))
+}
+
+/// Returns true if the address of a new user is one that an erased user had. Against a user who holds the address it counts only
+/// if the erased one held it too: anybody may have given it as a contact.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn had_address(
+    conn: &mut AsyncPgConnection,
+    sealer: &Sealer,
+    new: &NewUser,
+) -> Result<bool, DbError> {
+    let Some(folded) = new.email_folded() else {
+        return Ok(false);
+    };
+    let digests: Vec<_> = sealer.derive(ADDRESS, folded.as_bytes()).collect();
+    let digests: Vec<&[u8]> = digests.iter().map(|digest| digest.as_slice()).collect();
+    erasures::had_address(conn, &digests, new.email_vouched()).await
+}
+
+/// Gives an id that was just made again back to the issuer that it had.
+///
+/// # Errors
+/// [`DbError::Contention`] while the former user is being erased.
+pub(crate) async fn come_back(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    user_id: &UserId,
+) -> Result<(), DbError> {
+    match erasures::find(conn, user_id).await? {
+        Some(Erased { is_finished: false, .. }) => Err(DbError::overtaken()),
+        Some(Erased { issuer: Some(_), .. }) => erasures::restore_issuer(conn, clock.now(), user_id).await,
+        Some(Erased { issuer: None, .. }) | None => Ok(()),
+    }
+}

@@ -1,0 +1,2 @@
+DROP TABLE identity.erased_addresses;
+DROP TABLE identity.erased_users;
