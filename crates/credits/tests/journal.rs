@@ -45,6 +45,44 @@ async fn the_journal_cannot_be_changed_by_those_without_limits() {
     }
 }
 
+/// The exception for users who are erased: texts are emptied by its function, and nothing else is changed by whoever finds the way
+/// around it.
+#[tokio::test]
+async fn texts_of_the_journal_are_emptied_and_nothing_else() {
+    let (db, user) = (database().await, testkit::user("someone"));
+    run(db.pool(), &testkit::clock(), &[open(&user, credits(10)), consume(&user, credits(3))]).await;
+    let mut conn = db.connect().await;
+    refused(&mut conn, "UPDATE credits.entries SET description = NULL", "append-only").await;
+    refused(
+        &mut conn,
+        "UPDATE credits.grants SET description = NULL; UPDATE credits.entries SET amount = 1",
+        "permission denied",
+    )
+    .await;
+    let mut superuser = db.connect_as_superuser().await;
+    superuser.batch_execute("SET credits.journal_exception = 'empty_texts'").await.unwrap();
+    for change in [
+        "description = 'x'",
+        "metadata = '{\"a\": 1}'",
+        "description = NULL, balance_after = balance_after + 1",
+    ] {
+        refused(&mut superuser, &format!("UPDATE credits.entries SET {change}"), "append-only").await;
+    }
+    for change in [
+        "DELETE FROM credits.entries",
+        "TRUNCATE credits.entries",
+        "UPDATE credits.entry_lines SET delta = delta",
+    ] {
+        refused(&mut superuser, change, "append-only").await;
+    }
+    conn.batch_execute("SELECT credits.empty_texts('someone', NULL, 1)").await.unwrap();
+    refused(&mut conn, "UPDATE credits.entries SET description = NULL", "append-only").await;
+    assert_eq!(
+        ask(&mut conn, "SELECT count(*) FROM credits.entries WHERE description IS NOT NULL").await.unwrap(),
+        1
+    );
+}
+
 #[tokio::test]
 async fn the_constraints_are_the_last_line() {
     let (db, user) = (database().await, testkit::user("someone"));

@@ -9,15 +9,18 @@
 //! writes hold the row of the user ([`identity::users::hold`]), which the first commit removes. A plain charge takes no lock, but what is
 //! left is written off before the texts of entries are emptied, and without credit there is no plain charge.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use identity::{
     audit::{self, Action, AuditActor, AuditEvent, AuditOrigin},
-    erasures,
+    erasures::{self, Begun},
     seal::Sealer,
 };
 use kernel::{Clock, Ids, UserId};
-use pg::{Attempts, DbError, PersonalTable, Pool, Tx};
+use pg::{Attempts, DbError, PersonalTable, Pool, Tx, pool::chain};
 use time::OffsetDateTime;
 use webhooks::{EventKind, NewEvent, Nothing, Receivers};
 
@@ -28,6 +31,7 @@ use crate::{
 
 /// Declarations of all tables with personal data.
 pub const PERSONAL_DATA: &[&[PersonalTable]] = &[
+    identity::PERSONAL_DATA_AT_ONCE,
     identity::PERSONAL_DATA,
     credits::PERSONAL_DATA,
     sessions::PERSONAL_DATA,
@@ -37,7 +41,11 @@ pub const PERSONAL_DATA: &[&[PersonalTable]] = &[
 ];
 
 /// Pause between two looks for erases that were interrupted.
-const EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(60);
+/// Age of an erase that counts as interrupted: before, the process that began it is at work.
+const AGE_MIN: time::Duration = time::Duration::minutes(1);
+/// Longest wait for the transactions of operations, each of which is bounded.
+const OPERATIONS_MAX: Duration = Duration::from_secs(10);
 /// Most users of one look.
 const USERS_MAX: i64 = 20;
 
@@ -68,8 +76,8 @@ pub async fn run(
         None => pool.read(async |conn| erasures::begun_at(conn, user_id).await).await?,
         at => at,
     };
-    if begun.is_some() {
-        finish(pool, clock, ids, user_id).await?;
+    if let Some(erased_at) = begun {
+        finish(pool, clock, ids, &Begun { user_id: user_id.clone(), erased_at }).await?;
     }
     Ok(begun)
 }
@@ -113,28 +121,79 @@ async fn begin_in(
     Ok(Some(at))
 }
 
-/// Removes what is left of a user who was removed, and ends the erase. May be repeated, also at the same time.
+/// Removes what is left of a user who was removed, and ends the erase. May be repeated, also at the same time: those who do it take
+/// turns, and nothing is done after one of them has ended it.
 ///
 /// # Errors
 /// [`DbError`]; what was removed before stays removed.
-pub async fn finish(pool: &Pool, clock: &dyn Clock, ids: &dyn Ids, user_id: &UserId) -> Result<(), DbError> {
-    Tx::run(pool, erasures::wait_for_operations).await?;
-    Tx::run(pool, async |tx| close_account(tx, clock, ids, user_id).await).await?;
-    for tables in PERSONAL_DATA {
-        pg::personal::erase(pool, tables, user_id.as_str()).await?;
+pub async fn finish(pool: &Pool, clock: &dyn Clock, ids: &dyn Ids, erase: &Begun) -> Result<(), DbError> {
+    wait_for_operations(pool).await?;
+    let closed = Tx::run(pool, async |tx| close_account(tx, clock, ids, erase).await).await?;
+    if closed.is_none() {
+        return Ok(());
     }
-    Tx::run(pool, async |tx| erasures::finish(tx.conn(), clock, user_id).await).await
+    for tables in PERSONAL_DATA {
+        for table in *tables {
+            if erase_table(pool, table, erase).await?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+    Tx::run(pool, async |tx| erasures::finish(tx, clock, erase).await).await
+}
+
+/// Erases the rows of a table, piece by piece; `None` if the erase has been ended meanwhile.
+async fn erase_table(pool: &Pool, table: &PersonalTable, erase: &Begun) -> Result<Option<()>, DbError> {
+    let mut after = None;
+    loop {
+        let piece = Tx::run(pool, async |tx| {
+            if !erasures::goes_on(tx, erase).await? {
+                return Ok(None);
+            }
+            let user_id = erase.user_id.as_str();
+            pg::personal::erase_piece(tx.conn(), table, user_id, after.as_ref()).await.map(Some)
+        });
+        match piece.await? {
+            None => return Ok(None),
+            Some(None) => return Ok(Some(())),
+            Some(last) => after = last,
+        }
+    }
+}
+
+/// Waits for the transactions that may have read the user before they were removed: milliseconds. Nobody waits for it.
+///
+/// # Errors
+/// [`DbError::LockTimeout`] when one of them takes too long.
+pub async fn wait_for_operations(pool: &Pool) -> Result<(), DbError> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    let mut left = pool.read(erasures::operations).await?;
+    while !left.is_empty() {
+        if began.elapsed() > OPERATIONS_MAX {
+            return Err(DbError::waited());
+        }
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(Duration::from_millis(50));
+        let present = pool.read(erasures::operations).await?;
+        left.retain(|transaction| present.contains(transaction));
+    }
+    Ok(())
 }
 
 async fn close_account(
     tx: &mut Tx,
     clock: &dyn Clock,
     ids: &dyn Ids,
-    user_id: &UserId,
-) -> Result<(), DbError> {
+    erase: &Begun,
+) -> Result<Option<()>, DbError> {
     let wanted = Receivers::default().wanted(tx.shared()).await?;
-    let closed = credits::close(tx, clock, ids, user_id).await?;
-    webhooks::enqueue(tx, &wanted, events::of_entries(&wanted, &closed.entries, &closed.low)).await
+    if !erasures::goes_on(tx, erase).await? {
+        return Ok(None);
+    }
+    let closed = credits::close(tx, clock, ids, &erase.user_id).await?;
+    webhooks::enqueue(tx, &wanted, events::of_entries(&wanted, &closed.entries, &closed.low)).await?;
+    Ok(Some(()))
 }
 
 /// The job that ends erases that were interrupted.
@@ -149,15 +208,32 @@ pub fn job(pool: &Pool, clock: &Arc<dyn Clock>, ids: &Arc<dyn Ids>) -> Job {
     })
 }
 
-/// Ends erases that have begun; returns the number of them.
+/// Ends erases that began a while ago; returns the number of them. One that fails stops no other.
 ///
 /// # Errors
-/// [`DbError`]; the erases before it are ended.
+/// The first [`DbError`]; all erases that can be ended are.
 pub async fn finish_all(pool: &Pool, clock: &dyn Clock, ids: &dyn Ids) -> Result<usize, DbError> {
-    let unfinished = pool.read(async |conn| erasures::unfinished(conn, USERS_MAX).await).await?;
-    for user_id in &unfinished {
-        finish(pool, clock, ids, user_id).await?;
-        tracing::info!(user.id = %user_id, "an erase that was interrupted is finished");
+    let before = clock.now() - AGE_MIN;
+    let (mut finished, mut failed, mut after) = (0_usize, None, None::<Begun>);
+    loop {
+        let begun = pool
+            .read(async |conn| erasures::unfinished(conn, before, after.as_ref(), USERS_MAX).await)
+            .await?;
+        for erase in &begun {
+            match finish(pool, clock, ids, erase).await {
+                Ok(()) => {
+                    finished = finished.saturating_add(1);
+                    tracing::info!(user.id = %erase.user_id, "an erase that was interrupted is finished");
+                }
+                Err(error) => {
+                    tracing::warn!(user.id = %erase.user_id, error = %chain(&error), "an erase cannot be finished yet");
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        after = begun.into_iter().next_back();
+        if after.is_none() {
+            return failed.map_or(Ok(finished), Err);
+        }
     }
-    Ok(unfinished.len())
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use credits::{Action, Adjustment, HoldMode, NewGrant, NewGrantKind};
+use diesel_async::SimpleAsyncConnection as _;
 use flows::{
     CallerCheck,
     erasure::{self, Erasure},
@@ -248,7 +249,11 @@ async fn an_erase_that_was_interrupted_is_ended_by_another_process() {
 
     let second = db.second_pool();
     // Interrupted once more, in the middle.
-    pg::personal::erase(&second, credits::PERSONAL_DATA, user.as_str()).await.unwrap();
+    let part = async |tx: &mut Tx| pg::personal::erase_in(tx, credits::PERSONAL_DATA, user.as_str()).await;
+    Tx::run(&second, part).await.unwrap();
+    // The process that began it may still be at work.
+    assert_eq!(erasure::finish_all(&second, &clock, &RandomIds).await.unwrap(), 0);
+    clock.advance(Duration::minutes(2));
     assert_eq!(erasure::finish_all(&second, &clock, &RandomIds).await.unwrap(), 1);
     assert_eq!(left(&db, &user).await, 0);
     assert_eq!(erasure::finish_all(&second, &clock, &RandomIds).await.unwrap(), 0);
@@ -379,22 +384,116 @@ async fn write(
     done.is_ok_and(|outcome| outcome.result.is_ok())
 }
 
-/// A batch that has read the user before they were removed, and writes after it: the erase waits for it.
-#[tokio::test]
-async fn operations_that_have_read_the_user_are_waited_for() {
-    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
-    signed_up(&db, &clock, "a", "100").await;
+/// The transaction of a batch that has read the user.
+async fn batch_that_read(db: &TestDb, user: &UserId) -> Tx {
     let batch = Tx::begin(db.pool()).await.unwrap();
     let acting = identity::Acting { user_id: user.clone(), login_id: None };
     let status = users::acting_to_write(batch.shared(), &[&acting]).await.unwrap();
     assert!(status[0].is_some());
-    let begun = erasure::begin(db.pool(), &clock, None, &asked(&user)).await.unwrap();
-    assert!(begun.is_some());
-    let wait = Tx::run(db.pool(), erasures::wait_for_operations);
-    let both = async {
+    batch
+}
+
+/// A batch that has read the user before they were removed, and writes after it: the erase waits for it, without a lock that others
+/// would queue after, and not for those that begin later.
+#[tokio::test]
+async fn operations_that_have_read_the_user_are_waited_for() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "100").await;
+    signed_up(&db, &clock, "b", "100").await;
+    let batch = batch_that_read(&db, &user).await;
+    let mut erased = Box::pin(erase(&db, &clock, &user));
+    let mut looks = 0;
+    while looks < 20 {
+        tokio::select! {
+            biased;
+            _ = &mut erased => panic!("the erase did not wait"),
+            users = db.ask("SELECT count(*) FROM identity.users") => looks += i32::from(users == 1),
+        }
+    }
+    // Nothing queues after the erase: others begin at once, and are not waited for.
+    let later = batch_that_read(&db, &testkit::user("b")).await;
+    write_answer(&batch, &user).await;
+    batch.commit().await.unwrap();
+    assert!(erased.await.is_some());
+    assert_eq!(left(&db, &user).await, 0);
+    later.commit().await.unwrap();
+}
+
+/// A row of the user.
+async fn write_answer(tx: &Tx, user: &UserId) {
+    let mut conn = tx.shared();
+    let text = format!(
+        "INSERT INTO idempotency.answers (user_id, key, fingerprint, created_at, answer, caller)
+         VALUES ('{user}', 'late', sha256('x'), now(), '{{}}', 'user')"
+    );
+    conn.batch_execute(&text).await.unwrap();
+}
+
+/// A process whose erase was overtaken: another one has ended it, and the user came back. Nothing of the new life is lost, nor of
+/// another erase left out.
+#[tokio::test]
+async fn an_erase_that_is_late_leaves_alone_who_came_back() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "100").await;
+    let erased_at = erasure::begin(db.pool(), &clock, None, &asked(&user)).await.unwrap().unwrap();
+    let late = erasures::Begun { user_id: user.clone(), erased_at };
+    erasure::finish(db.pool(), &clock, &RandomIds, &late).await.unwrap();
+    signed_up(&db, &clock, "a", "100").await;
+    fill(&db, &clock, &user).await;
+    let (before, rows) = (balance(&db, &clock, &user).await, left(&db, &user).await);
+    assert!(!before.posted.is_zero());
+
+    erasure::finish(db.pool(), &clock, &RandomIds, &late).await.unwrap();
+    assert_eq!(balance(&db, &clock, &user).await, before);
+    assert_eq!(left(&db, &user).await, rows);
+    // The user goes once more, by a clock that stands still.
+    let again = erasure::begin(db.pool(), &clock, None, &asked(&user)).await.unwrap().unwrap();
+    assert!(again > erased_at);
+    erasure::finish(db.pool(), &clock, &RandomIds, &late).await.unwrap();
+    assert!(left(&db, &user).await > 0, "not ended by the first one");
+    clock.advance(Duration::minutes(2));
+    assert_eq!(erasure::finish_all(db.pool(), &clock, &RandomIds).await.unwrap(), 1);
+    assert_eq!(left(&db, &user).await, 0);
+}
+
+/// A chunk meets rows that another transaction deletes: those after them are not left out.
+#[tokio::test]
+async fn rows_that_go_meanwhile_do_not_end_an_erase() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
+    signed_up(&db, &clock, "a", "100").await;
+    db.run(
+        "INSERT INTO idempotency.answers (user_id, key, fingerprint, created_at, answer, caller)
+         SELECT 'a', to_char(n, 'FM00000'), sha256('x'), now(), '{}', 'user' FROM generate_series(1, 6000) AS n",
+    )
+    .await;
+    let pruning = Tx::begin(db.pool()).await.unwrap();
+    let mut conn = pruning.shared();
+    conn.batch_execute("DELETE FROM idempotency.answers WHERE key < '00500'").await.unwrap();
+    let end = async {
         db.wait_for_waiting(1).await;
-        batch.commit().await.unwrap();
+        pruning.commit().await.unwrap();
     };
-    let (waited, ()) = tokio::join!(wait, both);
-    waited.unwrap();
+    let (erased, ()) = tokio::join!(erase(&db, &clock, &user), end);
+    assert!(erased.is_some());
+    assert_eq!(db.ask("SELECT count(*) FROM idempotency.answers").await, 0);
+}
+
+#[tokio::test]
+async fn an_erase_that_fails_stops_no_other() {
+    let (mut db, clock) = (database().await, testkit::clock());
+    for name in ["a", "b", "c"] {
+        signed_up(&db, &clock, name, "100").await;
+        let begun = erasure::begin(db.pool(), &clock, None, &asked(&testkit::user(name))).await.unwrap();
+        assert!(begun.is_some());
+        clock.advance(Duration::SECOND);
+    }
+    db.forgo_audits();
+    db.run_as_superuser(
+        "ALTER TABLE credits.accounts ADD CONSTRAINT broken CHECK (user_id <> 'a' OR posted > 0)",
+    )
+    .await;
+    clock.advance(Duration::minutes(2));
+    erasure::finish_all(db.pool(), &clock, &RandomIds).await.unwrap_err();
+    assert!(left(&db, &testkit::user("a")).await > 0);
+    assert_eq!(left(&db, &testkit::user("b")).await + left(&db, &testkit::user("c")).await, 0);
 }

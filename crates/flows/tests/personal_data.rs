@@ -61,12 +61,12 @@ async fn every_text_that_stays_has_a_reason() {
     let texts = texts().await;
     for PersonalTable { table, erase, keeps, .. } in declared() {
         let emptied: &[&str] = match erase {
-            Erase::Delete | Erase::By(_) => {
+            Erase::Delete(_) | Erase::By(_) => {
                 assert!(keeps.is_empty(), "{table} keeps nothing");
                 continue;
             }
-            Erase::Clear(columns) | Erase::Empty { columns, .. } => columns,
-            Erase::DeleteWhere(_) | Erase::Keep(_) => &[],
+            Erase::Clear(_, columns) | Erase::Empty { columns, .. } => columns,
+            Erase::DeleteWhere(..) | Erase::Keep(_) => &[],
         };
         let named = emptied.iter().copied().chain(keeps.iter().map(|(column, _)| *column));
         let named: BTreeSet<String> = named.map(str::to_owned).collect();

@@ -1,11 +1,11 @@
 //! The audit log: who did what, written in the transaction of the change (HTTP contract 3.6).
 //!
 //! Guarantees that an event is stored exactly if its change is, and that stored events are never changed, with two exceptions:
-//! [`prune`] deletes old ones, and [`forget_addresses`] removes the addresses of a user who is erased. Each is one function of
+//! [`prune`] deletes old ones, and an erase removes the addresses of the user ([`PERSONAL_DATA`](crate::PERSONAL_DATA)). Each is one function of
 //! the database; privileges and a trigger refuse everything else.
 
 use diesel_async::AsyncPgConnection;
-use kernel::{Clock, Page, Slice, TimePlace, UserId};
+use kernel::{Clock, Page, Slice, TimePlace};
 use pg::DbError;
 use time::Duration;
 
@@ -56,15 +56,4 @@ pub async fn prune(
     let micros = keep_for.clamp(Duration::ZERO, KEPT_MAX).whole_microseconds();
     let micros = i64::try_from(micros).unwrap_or(i64::MAX);
     audit_events::prune(conn, clock.pinned(), micros, rows_max).await
-}
-
-/// Removes the addresses from the events of a user who is erased, in the transaction that does it (HTTP contract 3.4): those
-/// about the user, and those of what the user did. Returns how many there were.
-///
-/// Transactions that do this, and [`prune`], run one after the other until they end.
-///
-/// # Errors
-/// [`DbError`] when the database cannot be written.
-pub async fn forget_addresses(conn: &mut AsyncPgConnection, user_id: &UserId) -> Result<i64, DbError> {
-    audit_events::forget_addresses(conn, user_id).await
 }

@@ -13,12 +13,12 @@ use crate::{
     seal::Sealer,
     store::{
         erasures::{self, Erased},
-        personal::PERSONAL_DATA,
+        personal::PERSONAL_DATA_AT_ONCE,
         users,
     },
 };
 
-pub use erasures::{begun_at, finish, unfinished, wait_for_operations};
+pub use erasures::{Begun, begun_at, finish, goes_on, operations, unfinished};
 
 /// Purpose of the digests of addresses.
 const ADDRESS: &str = "address of a user who was erased";
@@ -26,8 +26,6 @@ const ADDRESS: &str = "address of a user who was erased";
 /// Removes the user with what belongs to this domain; their ids stay with their issuers, their address as a digest, which a
 /// sealer makes. Waits for transactions that hold the user ([`users::hold`](crate::users::hold)). Returns the instant; `None` if there is
 /// no such user.
-///
-/// The audit log forgets the addresses of the user.
 ///
 /// # Errors
 /// [`DbError`]; then the transaction must be given up.
@@ -46,7 +44,7 @@ pub async fn begin(
     {
         erasures::insert_address(tx.conn(), digest.as_slice(), removed.email_vouched).await?;
     }
-    pg::personal::erase_in(tx, PERSONAL_DATA, user_id.as_str()).await?;
+    pg::personal::erase_in(tx, PERSONAL_DATA_AT_ONCE, user_id.as_str()).await?;
     Ok(Some(erased_at))
 }
 

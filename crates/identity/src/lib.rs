@@ -27,7 +27,11 @@ pub use model::{
 };
 pub use outside::is_loopback;
 pub use passwords::{Password, PasswordCheck, PasswordError, PasswordFault, PasswordPool};
-pub use store::{audits::AUDITS, personal::PERSONAL_DATA, users::MAY_ACT};
+pub use store::{
+    audits::AUDITS,
+    personal::{PERSONAL_DATA, PERSONAL_DATA_AT_ONCE},
+    users::MAY_ACT,
+};
 pub use token::{
     Algorithm, Issuer, IssuerError, IssuerIds, JwksTiming, KnownOwner, LoginEnd, OWN_PREFIXES, OwnTokens,
     Provider, SubjectKind, TokenError, Validity, VerifiedToken, Verifier, dev_token, development_secret,

@@ -107,6 +107,12 @@ impl DbError {
         Self::Contention(DieselError::RollbackTransaction)
     }
 
+    /// Another transaction went on for longer than this one waits without a lock: [`DbError::LockTimeout`].
+    #[must_use]
+    pub fn waited() -> Self {
+        Self::LockTimeout(DieselError::RollbackTransaction)
+    }
+
     /// A fault of ours after a commit may have been made: [`DbError::OutcomeUnknown`].
     #[must_use]
     pub fn unknown() -> Self {

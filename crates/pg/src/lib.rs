@@ -22,7 +22,7 @@ pub use connect::{DatabaseUrl, Reach, UrlFault, reach};
 pub use diesel_async::AsyncPgConnection as PgConnection;
 pub use error::DbError;
 pub use migrate::Migration;
-pub use personal::{Erase, Export, PersonalTable};
+pub use personal::{Erase, Export, PersonalTable, Walk};
 pub use pool::{Access, Patience, Pool, PoolSettings};
 pub use prepared::{Prepared, Sql, sql};
 pub use retry::Attempts;

@@ -1,7 +1,8 @@
 //! What an erase and an export do with the tables of this domain.
 
-use pg::{Erase, Export, PersonalTable};
+use pg::{Erase, Export, PersonalTable, Walk};
 
+const WALK: Walk = Walk { of: Walk::USER, key: &[("id", "bigint")], bytes: "size_bytes" };
 const BY_CLOSING: &str = "credits::close";
 
 /// The tables with data of users.
@@ -21,8 +22,9 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
     PersonalTable {
         table: "credits.entries",
         erase: Erase::Empty {
+            walk: Walk { key: &[("seq", "bigint")], ..WALK },
             columns: &["description", "metadata"],
-            statement: "SELECT credits.empty_texts($1, $2) AS changed",
+            statement: "SELECT credits.empty_texts($1, $2[1]::bigint, $3[1]::bigint)",
         },
         keeps: &[
             ("type", "part of the books"),
@@ -48,13 +50,13 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
     },
     PersonalTable {
         table: "credits.grants",
-        erase: Erase::Clear(&["description", "metadata"]),
+        erase: Erase::Clear(WALK, &["description", "metadata"]),
         keeps: &[("kind", "part of the books"), ("reference_id", "identity of a payment")],
         export: Export::In("credits.grants"),
     },
     PersonalTable {
         table: "credits.holds",
-        erase: Erase::Clear(&["description", "metadata"]),
+        erase: Erase::Clear(Walk { key: &[("id", "uuid")], ..WALK }, &["description", "metadata"]),
         keeps: &[("state", "a word"), ("made_by", "a class of callers"), ("ended_by", "a class of callers")],
         export: Export::In("credits.holds"),
     },

@@ -108,11 +108,3 @@ pub(crate) async fn prune(
     .await?;
     Ok(row.count)
 }
-
-pub(crate) async fn forget_addresses(conn: &mut AsyncPgConnection, user_id: &UserId) -> Result<i64, DbError> {
-    let row: CountRow = pg::sql("SELECT identity.forget_audit_addresses($1) AS count")
-        .bind::<Text, _>(user_id.as_str())
-        .get_result(conn)
-        .await?;
-    Ok(row.count)
-}

@@ -1,10 +1,12 @@
 //! The tables `identity.erased_users` and `identity.erased_addresses`.
 
+use std::collections::BTreeSet;
+
 use diesel::{
     OptionalExtension,
     sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Clock, UserId};
 use pg::{DbError, Tx, columns::Read};
 use time::OffsetDateTime;
@@ -21,10 +23,20 @@ struct InstantRow {
 }
 pg::read_columns! { InstantRow: { erased_at } }
 
-struct UserRow {
-    user_id: UserId,
+/// An erase that has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// The user.
+    pub user_id: UserId,
+    /// The instant of the first commit, which no other erase of the user has.
+    pub erased_at: OffsetDateTime,
 }
-pg::read_columns! { UserRow: { user_id } }
+pg::read_columns! { Begun: { user_id, erased_at } }
+
+struct HolderRow {
+    holder: String,
+}
+pg::read_columns! { HolderRow: { holder } }
 
 struct FoundRow {
     found: bool,
@@ -38,7 +50,8 @@ pub(crate) async fn begin(
     user_id: &UserId,
 ) -> Result<OffsetDateTime, DbError> {
     let row: InstantRow = pg::sql(
-        "WITH clock AS MATERIALIZED (SELECT coalesce($2, clock_timestamp()) AS now),
+        "WITH clock AS MATERIALIZED (SELECT greatest(coalesce($2, clock_timestamp()),
+             (SELECT erased_at + interval '1 microsecond' FROM identity.erased_users WHERE user_id = $1)) AS now),
          gone AS (DELETE FROM identity.identities WHERE user_id = $1 RETURNING id, issuer),
          noted AS (
              INSERT INTO identity.erased_users AS old (user_id, issuer, erased_at, finished_at)
@@ -114,21 +127,31 @@ pub(crate) async fn restore_issuer(
     Ok(())
 }
 
-/// Users whose erase has begun and not ended, those that wait longest first.
+/// Erases that began before an instant and have not ended, those that wait longest first; those after `after`.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn unfinished(conn: &mut AsyncPgConnection, limit: i64) -> Result<Vec<UserId>, DbError> {
-    let rows: Vec<UserRow> = pg::sql(
-        "SELECT user_id FROM identity.erased_users WHERE finished_at IS NULL ORDER BY erased_at LIMIT $1",
-    )
+pub async fn unfinished(
+    conn: &mut AsyncPgConnection,
+    before: OffsetDateTime,
+    after: Option<&Begun>,
+    limit: i64,
+) -> Result<Vec<Begun>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "SELECT {} FROM identity.erased_users
+         WHERE finished_at IS NULL AND erased_at < $1 AND (erased_at, user_id) > (coalesce($2, '-infinity'), coalesce($3, ''))
+         ORDER BY erased_at, user_id LIMIT $4",
+        Begun::list("erased_users")
+    )))
+    .bind::<Timestamptz, _>(before)
+    .bind::<Nullable<Timestamptz>, _>(after.map(|begun| begun.erased_at))
+    .bind::<Nullable<Text>, _>(after.map(|begun| begun.user_id.as_str()))
     .bind::<BigInt, _>(limit)
     .load(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| row.user_id).collect())
+    .await?)
 }
 
-/// The instant at which an erase began that has not ended.
+/// The erase of a user that has begun and not ended.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
@@ -145,37 +168,65 @@ pub async fn begun_at(
     Ok(row.map(|row| row.erased_at))
 }
 
+/// Returns true if an erase has not ended, and keeps it so until the transaction does: the user cannot come back meanwhile. Each
+/// transaction that removes what is left of a user asks this first.
+///
+/// # Errors
+/// [`DbError`] when the database cannot be asked.
+pub async fn goes_on(tx: &mut Tx, erase: &Begun) -> Result<bool, DbError> {
+    let found = pg::sql(
+        "SELECT FROM identity.erased_users WHERE user_id = $1 AND erased_at = $2 AND finished_at IS NULL FOR UPDATE",
+    )
+    .bind::<Text, _>(erase.user_id.as_str())
+    .bind::<Timestamptz, _>(erase.erased_at)
+    .execute(tx.conn())
+    .await?;
+    Ok(found > 0)
+}
+
 /// Notes that nothing is left of a user. From here on the id may be made again.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be written.
-pub async fn finish(
-    conn: &mut AsyncPgConnection,
-    clock: &dyn Clock,
-    user_id: &UserId,
-) -> Result<(), DbError> {
+pub async fn finish(tx: &mut Tx, clock: &dyn Clock, erase: &Begun) -> Result<(), DbError> {
     pg::sql(
-        "UPDATE identity.erased_users SET finished_at = greatest(erased_at, coalesce($2, clock_timestamp()))
-         WHERE user_id = $1 AND finished_at IS NULL",
+        "UPDATE identity.erased_users SET finished_at = greatest(erased_at, coalesce($3, clock_timestamp()))
+         WHERE user_id = $1 AND erased_at = $2 AND finished_at IS NULL",
     )
-    .bind::<Text, _>(user_id.as_str())
+    .bind::<Text, _>(erase.user_id.as_str())
+    .bind::<Timestamptz, _>(erase.erased_at)
     .bind::<Nullable<Timestamptz>, _>(clock.pinned())
-    .execute(conn)
+    .execute(tx.conn())
     .await?;
     Ok(())
 }
 
-/// Keeps [`wait_for_operations`] waiting until the transaction ends. Reads of users that are sent later see every erase that did not
-/// wait.
+/// Lock of transactions that write for users whom they have read before: its number as one, and in the parts that `pg_locks` shows.
+const OPERATIONS: &str = "SELECT pg_advisory_xact_lock_shared(7284018846117465015)";
+const OPERATIONS_HIGH: i64 = 7_284_018_846_117_465_015 >> 32;
+const OPERATIONS_LOW: i64 = 7_284_018_846_117_465_015 & 0xffff_ffff;
+
+/// Shows the transaction in [`operations`] until it ends. Reads of users that are sent later see every erase that began before.
 pub(crate) async fn note_operations(mut conn: &AsyncPgConnection) -> Result<(), DbError> {
-    Ok(conn.batch_execute("SELECT pg_advisory_xact_lock_shared(7284018846117465015)").await?)
+    pg::sql(OPERATIONS).execute(&mut conn).await?;
+    Ok(())
 }
 
-/// Waits for the transactions of operations that may have read a user before they were removed: milliseconds, in which
-/// operations of all users wait as well.
+/// The transactions, in all processes, that may have read users and are still to write for them.
+///
+/// An erase waits until those of this moment have ended. It does not wait for their lock: others would queue after it.
 ///
 /// # Errors
-/// [`DbError::LockTimeout`] when one of them takes too long.
-pub async fn wait_for_operations(tx: &mut Tx) -> Result<(), DbError> {
-    Ok(tx.conn().batch_execute("SELECT pg_advisory_xact_lock(7284018846117465015)").await?)
+/// [`DbError`] when the database cannot be asked.
+pub async fn operations(conn: &mut AsyncPgConnection) -> Result<BTreeSet<String>, DbError> {
+    let rows: Vec<HolderRow> = pg::sql(
+        "SELECT virtualtransaction AS holder FROM pg_locks
+         WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND classid = $1::oid AND objid = $2::oid AND objsubid = 1 AND granted",
+    )
+    .bind::<BigInt, _>(OPERATIONS_HIGH)
+    .bind::<BigInt, _>(OPERATIONS_LOW)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.holder).collect())
 }

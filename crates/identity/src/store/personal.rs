@@ -1,11 +1,13 @@
 //! What an erase and an export do with the tables of this domain.
 
-use pg::{Erase, Export, PersonalTable};
+use pg::{Erase, Export, PersonalTable, Walk};
+
+const WALK: Walk = Walk { of: Walk::USER, key: &[("user_id", "text")], bytes: "0" };
 
 const BY_BEGINNING: &str = "identity::erasures::begin";
 
-/// The tables with data of users.
-pub const PERSONAL_DATA: &[PersonalTable] = &[
+/// The tables that are erased at once, with the user.
+pub const PERSONAL_DATA_AT_ONCE: &[PersonalTable] = &[
     PersonalTable {
         table: "identity.users",
         erase: Erase::By(BY_BEGINNING),
@@ -20,27 +22,37 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
     },
     PersonalTable {
         table: "identity.credentials",
-        erase: Erase::Delete,
+        erase: Erase::Delete(WALK),
         keeps: &[],
         export: Export::No("the login name is in the profile, the password is a hash"),
     },
     PersonalTable {
         table: "identity.mail_links",
-        erase: Erase::Delete,
+        erase: Erase::Delete(Walk { key: &[("mail_id", "uuid")], ..WALK }),
         keeps: &[],
         export: Export::No("digests of links"),
     },
     PersonalTable {
         table: "identity.logins",
-        erase: Erase::Delete,
+        erase: Erase::Delete(Walk { key: &[("id", "uuid")], ..WALK }),
         keeps: &[],
         export: Export::No("digests of tokens"),
     },
+];
+
+/// The tables that are erased after the user.
+pub const PERSONAL_DATA: &[PersonalTable] = &[
     PersonalTable {
         table: "identity.audit_events",
         erase: Erase::Empty {
+            walk: Walk {
+                of: &["user_id = $1", "actor = 'user:' || $1", "actor = 'admin:' || $1"],
+                key: &[("at", "timestamptz"), ("id", "bigint")],
+                bytes: "0",
+            },
             columns: &["address"],
-            statement: "SELECT identity.forget_audit_addresses($1) AS changed WHERE $2 > 0",
+            statement: "SELECT identity.forget_audit_addresses(
+                $1, $2[1]::timestamptz, $2[2]::bigint, $3[1]::timestamptz, $3[2]::bigint)",
         },
         keeps: &[
             ("actor", "who is responsible, by the opaque id"),

@@ -1,18 +1,22 @@
 //! What an erase and an export do with the tables of this domain.
 
-use pg::{Erase, Export, PersonalTable};
+use pg::{Erase, Export, PersonalTable, Walk};
 
 /// The tables with data of users. A session that goes takes its last messages with it.
 pub const PERSONAL_DATA: &[PersonalTable] = &[
     PersonalTable {
         table: "sessions.messages",
-        erase: Erase::Delete,
+        erase: Erase::Delete(Walk {
+            of: Walk::USER,
+            key: &[("session_id", "uuid"), ("seq", "bigint")],
+            bytes: "size_bytes",
+        }),
         keeps: &[],
         export: Export::In("sessions.messages"),
     },
     PersonalTable {
         table: "sessions.sessions",
-        erase: Erase::Delete,
+        erase: Erase::Delete(Walk { of: Walk::USER, key: &[("session_id", "uuid")], bytes: "size_bytes" }),
         keeps: &[],
         export: Export::In("sessions"),
     },

@@ -1,6 +1,8 @@
 //! What an erase and an export do with the tables of this domain.
 
-use pg::{Erase, Export, PersonalTable};
+use pg::{Erase, Export, PersonalTable, Walk};
+
+const BY_EVENT: Walk = Walk { of: Walk::USER, key: &[("event_id", "text")], bytes: "0" };
 
 const SUMS: &str = "figures under the opaque id";
 const DIMENSIONS: &[(&str, &str)] = &[
@@ -14,22 +16,15 @@ const DIMENSIONS: &[(&str, &str)] = &[
 pub const PERSONAL_DATA: &[PersonalTable] = &[
     PersonalTable {
         table: "usage.records",
-        // Partitioned, so that a place in the table says nothing without its partition.
         erase: Erase::Empty {
+            walk: Walk { of: Walk::USER, key: &[("occurred_at", "timestamptz"), ("id", "bigint")], bytes: "size_bytes" },
             columns: &["session_id", "trace_id", "event_id", "billing_metadata", "request_data", "response_data"],
-            statement: "WITH emptied AS (
-                UPDATE usage.records AS record
+            statement: "UPDATE usage.records
                 SET session_id = NULL, trace_id = NULL, event_id = NULL, billing_metadata = NULL, request_data = NULL,
                     response_data = NULL, size_bytes = octet_length(concat(endpoint, event_type, model_name, provider,
                         tool_name, operation_name, calculation_method, quantities))
-                FROM (
-                    SELECT occurred_at, id FROM usage.records
-                    WHERE user_id = $1 AND (session_id IS NOT NULL OR trace_id IS NOT NULL OR event_id IS NOT NULL
-                        OR billing_metadata IS NOT NULL OR request_data IS NOT NULL OR response_data IS NOT NULL)
-                    LIMIT $2) AS page
-                WHERE record.user_id = $1 AND record.occurred_at = page.occurred_at AND record.id = page.id
-                RETURNING 1)
-              SELECT count(*) AS changed FROM emptied",
+                WHERE {piece} AND (session_id IS NOT NULL OR trace_id IS NOT NULL OR event_id IS NOT NULL
+                    OR billing_metadata IS NOT NULL OR request_data IS NOT NULL OR response_data IS NOT NULL)",
         },
         keeps: &[
             ("endpoint", "kept by the contract"),
@@ -46,7 +41,7 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
     },
     PersonalTable {
         table: "usage.dedupe",
-        erase: Erase::DeleteWhere("event_id NOT LIKE 'correction:%'"),
+        erase: Erase::DeleteWhere(BY_EVENT, "event_id NOT LIKE 'correction:%'"),
         keeps: &[
             ("event_id", "of corrections, by the id of the record: each record is corrected once"),
             ("payload", "of corrections: a digest"),
@@ -56,7 +51,7 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
     },
     PersonalTable {
         table: "usage.dedupe_shared",
-        erase: Erase::Delete,
+        erase: Erase::Delete(BY_EVENT),
         keeps: &[],
         export: Export::No("event ids, which are exported with the records"),
     },

@@ -1,19 +1,16 @@
 //! What an erase and an export do with the tables of this domain.
 
-use pg::{Erase, Export, PersonalTable};
+use pg::{Erase, Export, PersonalTable, Walk};
 
 /// The tables with data of users.
 pub const PERSONAL_DATA: &[PersonalTable] = &[PersonalTable {
     table: "webhooks.events",
     // Receivers still get what happened, with the figures: those of the books.
     erase: Erase::Empty {
+        walk: Walk { of: Walk::USER, key: &[("id", "bigint")], bytes: "pg_column_size(payload)" },
         columns: &[],
-        statement: "WITH emptied AS (
-            UPDATE webhooks.events SET payload = payload || '{\"description\": null}'
-            WHERE ctid = ANY (ARRAY(SELECT ctid FROM webhooks.events
-                WHERE user_id = $1 AND payload ->> 'description' IS NOT NULL LIMIT $2))
-            RETURNING 1)
-          SELECT count(*) AS changed FROM emptied",
+        statement: "UPDATE webhooks.events SET payload = payload || '{\"description\": null}'
+            WHERE {piece} AND payload ->> 'description' IS NOT NULL",
     },
     keeps: &[
         ("event_type", "a word"),
