@@ -52,6 +52,7 @@ pub enum Op {
         amount: i64,
         lot: Option<u8>,
     },
+    BookScheduled,
     ApplyDue,
 }
 
@@ -110,6 +111,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         5 => refund,
         1 => amount().prop_map(Op::Add),
         1 => remove,
+        1 => Just(Op::BookScheduled),
         1 => Just(Op::ApplyDue),
     ]
 }
@@ -234,6 +236,7 @@ fn action(names: &Names, number: usize, now: OffsetDateTime, op: &Op) -> Action 
             let grant_id = lot.map(|lot| i64::from(lot) + 1);
             adjust(*amount, Adjustment::Down { grant_id })
         }
+        Op::BookScheduled => Action::BookScheduled,
         Op::ApplyDue => Action::ApplyDue,
     }
 }

@@ -343,3 +343,32 @@ async fn an_account_without_a_threshold_has_that_of_the_caller() {
     tx.commit().await.unwrap();
     assert_eq!(swept.low.len(), 1);
 }
+
+/// A clock that goes on by 61 s with every look.
+struct Hurried(kernel::ManualClock);
+
+impl Clock for Hurried {
+    fn now(&self) -> time::OffsetDateTime {
+        self.0.now()
+    }
+
+    fn pinned(&self) -> Option<time::OffsetDateTime> {
+        let at = self.0.now();
+        self.0.advance(Duration::seconds(61));
+        Some(at)
+    }
+}
+
+/// The hold is open when the account is looked at, and has expired when it is to be released.
+#[tokio::test]
+async fn an_account_is_closed_although_a_hold_expires_meanwhile() {
+    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("auth0|one"));
+    done(db.pool(), &clock, open(&user, credits(100))).await;
+    done(db.pool(), &clock, hold(&user, credits(70)).1).await;
+    let hurried = Hurried(clock.clone());
+    let closed =
+        Tx::run(db.pool(), async |tx| credits::close(tx, &hurried, &kernel::RandomIds, &user).await).await;
+    let kinds: Vec<_> = closed.unwrap().entries.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [EntryKind::Release, EntryKind::Adjust]);
+    assert_eq!(list(&db, &clock, &user, HoldFilter::All).await[0].status, HoldStatus::Expired);
+}

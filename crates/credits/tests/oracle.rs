@@ -174,7 +174,7 @@ impl Oracle {
             | Op::Consume(amount)
             | Op::TakeWhatIsThere(amount)
             | Op::Add(amount) => (*amount, 1),
-            Op::Release { .. } | Op::ApplyDue => (1, 1),
+            Op::Release { .. } | Op::BookScheduled | Op::ApplyDue => (1, 1),
         };
         let amount = i128::from(amount);
         let life = matches!(op, Op::Hold { seconds, .. } if *seconds < 1 || *seconds > 86_400);
@@ -231,6 +231,14 @@ impl Oracle {
                 Ok((self.give(lot, command)?, None, 0))
             }
             Op::Remove { amount, lot } => Ok((Some(self.remove((*amount).into(), *lot, command)?), None, 0)),
+            Op::BookScheduled => {
+                for place in 0..self.lots.len() {
+                    if self.lots[place].row.is_none() {
+                        self.begin(place, self.time, None);
+                    }
+                }
+                Ok((None, None, 0))
+            }
             Op::ApplyDue => Ok((None, None, 0)),
         }
     }

@@ -55,12 +55,13 @@ pub enum CallerRejected {
 pub(crate) struct CallerStatuses(BTreeMap<Acting, Option<ActingStatus>>);
 
 impl CallerStatuses {
-    /// Reads the status of those whose check is due, in one statement; in none if there is nobody.
+    /// Reads the status of those whose check is due, in one statement; in none if there is nobody. Users who were known a moment ago
+    /// are known enough for a read.
     pub(crate) async fn load<'a>(
         conn: &PgConnection,
         asked: impl Iterator<Item = (&'a UserId, CallerCheck)>,
     ) -> Result<Self, DbError> {
-        let due = due(asked);
+        let due = due(asked.filter(|(_, check)| *check != CallerCheck::Known));
         let statuses = match due.is_empty() {
             true => Vec::new(),
             false => identity::users::acting(conn, &due.iter().collect::<Vec<_>>()).await?,
@@ -90,7 +91,10 @@ impl CallerStatuses {
         let Some(acting) = check.acting(user_id) else {
             return Ok(None);
         };
-        match self.0.get(&acting).copied().flatten() {
+        let Some(status) = self.0.get(&acting).copied() else {
+            return if check == CallerCheck::Known { Ok(None) } else { Err(CallerRejected::Unknown) };
+        };
+        match status {
             // The login went with the user.
             None if acting.login_id.is_some() => Err(CallerRejected::LoggedOut),
             None => Err(CallerRejected::Unknown),

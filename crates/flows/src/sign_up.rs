@@ -98,14 +98,12 @@ async fn open_account(
     request: &SignUp,
 ) -> Result<(), DbError> {
     let wanted = Receivers::default().wanted(tx.shared()).await?;
-    let initial = match &request.sealer {
-        Some(sealer)
-            if !request.initial.is_zero()
-                && erasures::had_address(tx.conn(), sealer, &request.user).await? =>
-        {
+    let sealer = request.sealer.as_deref();
+    let initial = match request.initial {
+        initial if !initial.is_zero() && erasures::was_there(tx.conn(), sealer, &request.user).await? => {
             Credits::ZERO
         }
-        _ => request.initial,
+        initial => initial,
     };
     let command = credits::Command {
         user_id: request.user.user_id.clone(),

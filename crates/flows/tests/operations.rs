@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use credits::Defaults;
+use diesel_async::SimpleAsyncConnection as _;
 use flows::{
     BalanceReads, CallerCheck, CallerRejected, LedgerOutcome, StatusReads, UsageCommand, Writes, sign_up,
 };
@@ -207,6 +208,12 @@ async fn a_batch_does_nothing_for_the_barred_and_leaves_their_neighbours_alone()
     assert_eq!(left("b", DUE).await, Err(CallerRejected::Disabled));
     assert_eq!(left("b", CallerCheck::Done).await, Ok(Some("50.0".to_owned())));
     assert_eq!(left("nobody", DUE).await, Err(CallerRejected::Unknown));
+    // Who was known a moment ago needs no other look.
+    let mut conn = db.connect().await;
+    conn.batch_execute("ALTER TABLE identity.users RENAME TO hidden").await.unwrap();
+    assert_eq!(left("a", CallerCheck::Known).await, Ok(Some("40.0".to_owned())));
+    balances.ask(&testkit::user("a"), CallerCheck::Exists).await.unwrap_err();
+    conn.batch_execute("ALTER TABLE identity.hidden RENAME TO users").await.unwrap();
     let recorded = writes.usage(uncharged(UsageInput::new(testkit::user("b"), "ai_chat")), DUE);
     assert_eq!(recorded.await.unwrap().unwrap_err(), CallerRejected::Disabled);
     // By logins: of a live one, and of one that has ended, in the same batch.

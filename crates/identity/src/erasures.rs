@@ -23,8 +23,9 @@ pub use erasures::{Begun, begun_at, finish, goes_on, operations, unfinished};
 /// Purpose of the digests of addresses.
 const ADDRESS: &str = "address of a user who was erased";
 
-/// Removes the user with what belongs to this domain; their ids stay with their issuers, their address as a digest, which a
-/// sealer makes. Waits for transactions that hold the user ([`users::hold`](crate::users::hold)). Returns the instant; `None` if there is
+/// Removes the user with what belongs to this domain. Their ids stay with their issuers; the address that they held, and the login
+/// name of an own account, stay as digests, which a sealer makes. An address that anybody may have given leaves nothing. Waits for
+/// transactions that hold the user ([`users::hold`](crate::users::hold)). Returns the instant; `None` if there is
 /// no such user.
 ///
 /// # Errors
@@ -39,31 +40,34 @@ pub async fn begin(
         return Ok(None);
     };
     let erased_at = erasures::begin(tx.conn(), clock.pinned(), user_id).await?;
-    if let (Some(sealer), Some(address)) = (sealer, &removed.email_folded)
-        && let Some(digest) = sealer.derive(ADDRESS, address.as_bytes()).next()
-    {
-        erasures::insert_address(tx.conn(), digest.as_slice(), removed.email_vouched).await?;
+    let held = removed.email_folded.filter(|_| removed.email_vouched);
+    for (address, is_vouched) in [(held, true), (removed.login_name, false)] {
+        if let (Some(sealer), Some(address)) = (sealer, address)
+            && let Some(digest) = sealer.derive(ADDRESS, address.as_bytes()).next()
+        {
+            erasures::insert_address(tx.conn(), digest.as_slice(), is_vouched).await?;
+        }
     }
     pg::personal::erase_in(tx, PERSONAL_DATA_AT_ONCE, user_id.as_str()).await?;
     Ok(Some(erased_at))
 }
 
-/// Returns true if the address of a new user is one that an erased user had. Against a user who holds the address it counts only
-/// if the erased one held it too: anybody may have given it as a contact.
+/// Returns true if a new user was there before: their id is one of a user who was erased, or their address one that such a user had.
+/// Against a user who holds the address it counts only if the erased one held it too: anybody may have registered with it.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn had_address(
+pub async fn was_there(
     conn: &mut AsyncPgConnection,
-    sealer: &Sealer,
+    sealer: Option<&Sealer>,
     new: &NewUser,
 ) -> Result<bool, DbError> {
-    let Some(folded) = new.email_folded() else {
-        return Ok(false);
+    let digests: Vec<_> = match (sealer, new.email_folded()) {
+        (Some(sealer), Some(folded)) => sealer.derive(ADDRESS, folded.as_bytes()).collect(),
+        _ => Vec::new(),
     };
-    let digests: Vec<_> = sealer.derive(ADDRESS, folded.as_bytes()).collect();
     let digests: Vec<&[u8]> = digests.iter().map(|digest| digest.as_slice()).collect();
-    erasures::had_address(conn, &digests, new.email_vouched()).await
+    erasures::was_there(conn, &new.user_id, &digests, new.email_vouched()).await
 }
 
 /// Gives an id that was just made again back to the issuer that it had.

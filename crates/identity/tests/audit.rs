@@ -9,8 +9,20 @@ use pg::Tx;
 use testkit::{TestDb, user};
 use time::Duration;
 
+/// A database with the users whom the events name.
 async fn database() -> TestDb {
-    TestDb::create(&[identity::MIGRATIONS], &[identity::AUDITS]).await
+    let db = TestDb::create(&[identity::MIGRATIONS], &[identity::AUDITS]).await;
+    for name in ["a", "aa", "b", "auth0|a", "auth0|root"] {
+        sign_up(&db, name).await;
+    }
+    db
+}
+
+async fn sign_up(db: &TestDb, name: &str) {
+    db.run(&format!(
+        "INSERT INTO identity.users (user_id, role, created_at, updated_at) VALUES ('{name}', 'user', now(), now())"
+    ))
+    .await;
 }
 
 fn origin() -> AuditOrigin {
@@ -83,6 +95,42 @@ async fn an_event_is_stored_exactly_if_its_change_is() {
         }
         assert_eq!(listed(&db, AuditFilter::default()).await.len(), usize::from(commits));
     }
+}
+
+/// An erase finds no event that is written after it.
+#[tokio::test]
+async fn events_that_name_a_user_who_is_gone_have_no_address() {
+    let (db, clock) = (database().await, testkit::clock());
+    let by = |actor: AuditActor| event(&clock, actor, Action::UserUpdated);
+    let gone = || user("gone");
+    record(
+        &db,
+        &[
+            by(AuditActor::System).of_user(gone()),
+            by(AuditActor::User(gone())),
+            by(AuditActor::Admin(gone())).of_user(user("a")),
+            by(AuditActor::Admin(user("a"))).of_user(gone()),
+            by(AuditActor::Admin(user("a"))).of_user(user("b")),
+            by(AuditActor::Key("gone".into())).of_user(user("b")),
+        ],
+    )
+    .await;
+    let found = listed(&db, AuditFilter::default()).await;
+    let with_address: Vec<_> = found.into_iter().rev().map(|event| event.address.is_some()).collect();
+    assert_eq!(with_address, [false, false, false, false, true, true]);
+
+    // One who is going: the event waits for the end of it.
+    let erase = Tx::begin(db.pool()).await.unwrap();
+    let mut conn = erase.shared();
+    conn.batch_execute("DELETE FROM identity.users WHERE user_id = 'a'").await.unwrap();
+    let end = async {
+        db.wait_for_waiting(1).await;
+        erase.commit().await.unwrap();
+    };
+    clock.advance(Duration::SECOND);
+    let last = [by(AuditActor::System).of_user(user("a"))];
+    tokio::join!(record(&db, &last), end);
+    assert_eq!(listed(&db, AuditFilter::default()).await[0].address, None);
 }
 
 #[tokio::test]

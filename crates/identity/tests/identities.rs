@@ -257,3 +257,33 @@ async fn an_id_becomes_a_user_or_is_linked_and_never_both() {
         assert_eq!(named.len(), 1, "{named:?}");
     }
 }
+
+/// A link to a user who is erased in the same moment: no identity is left that leads to nobody.
+#[tokio::test]
+async fn an_id_is_not_linked_to_a_user_who_is_going() {
+    let (db, one) = (database().await, auth0("one"));
+    ensure(&db, &new_user("auth0|a", "a@example.com", Some(&one), false)).await.unwrap();
+    for (id, may_link) in [("auth0|b", true), ("auth0|a", false)] {
+        let clock = testkit::clock();
+        let mut erase = Tx::begin(db.pool()).await.unwrap();
+        if id == "auth0|a" {
+            // Made by a service, so that the token has to adopt it.
+            db.run("DELETE FROM identity.identities").await;
+        }
+        identity::erasures::begin(&mut erase, &clock, None, &testkit::user("auth0|a"))
+            .await
+            .unwrap()
+            .unwrap();
+        let new = new_user(id, "a@example.com", Some(&one), may_link);
+        let end = async {
+            db.wait_for_waiting(1).await;
+            erase.commit().await.unwrap();
+            db.run("UPDATE identity.erased_users SET finished_at = erased_at").await;
+        };
+        let (ensured, ()) = tokio::join!(ensure(&db, &new), end);
+        assert_eq!(ensured, Ok((id.to_owned(), true)));
+        assert_eq!(owner(&db, id).await.map(|(user_id, _)| user_id), Some(id.to_owned()));
+        db.run("DELETE FROM identity.users; DELETE FROM identity.identities").await;
+        ensure(&db, &new_user("auth0|a", "a@example.com", Some(&one), false)).await.unwrap();
+    }
+}

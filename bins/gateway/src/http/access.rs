@@ -97,16 +97,20 @@ async fn authenticate_key(app: &App, presented: &str) -> Result<Caller, ApiError
 }
 
 /// The user that a token's id belongs to; the id itself if there is no such user yet. The first use of a token in this process
-/// asks the database.
+/// asks the database, and so does each use of one whose id was linked to another user: the link ends when that user is erased.
 ///
 /// # Errors
 /// 401 if the id belongs to another issuer, 503 when the database cannot be asked.
 async fn owner(app: &App, token: &VerifiedToken) -> Result<UserId, ApiError> {
-    if let Some(owner) = token.owner.get() {
+    let remembered = token.owner.get();
+    if let Some(owner) = remembered.as_ref().filter(|owner| **owner == token.user_id) {
         return Ok(owner.clone());
     }
     let (id, issuer) = (&token.user_id, &*token.issuer);
     let standing = app.statuses.ask(StatusQuery::user(id)).await.map_err(ApiError::answered)?;
+    if remembered.is_some() && remembered.as_ref() != standing.identity.as_ref().map(|known| &known.user_id) {
+        token.owner.forget();
+    }
     let owner = match standing {
         Standing { identity: Some(identity), .. } if identity.issuer == issuer.name() => Ok(identity.user_id),
         Standing { identity: Some(_), .. } => Err(IdentityRefusal::OfAnotherIssuer),
@@ -189,11 +193,6 @@ pub async fn authorize(
             Principal::Key { .. } => ApiError::insufficient_scope("admin"),
             Principal::User(_) | Principal::AdminUser(_) => ApiError::new(&catalogue::PERMISSION_DENIED),
         });
-    }
-    // A user who was linked to another one is not, once that one was erased.
-    let is_stale = |token: &VerifiedToken| token.owner.get().is_some_and(|owner| *owner != token.user_id);
-    if own.is_some() && own_status.is_none() && facts.token.as_ref().is_some_and(is_stale) {
-        return Err(ApiError::unauthorized(&catalogue::AUTHENTICATION));
     }
     let missing = match access {
         Access::Newcomer => None,

@@ -4,6 +4,8 @@
 //! applied them earlier or not. For that their entries must not depend on who applies them: they carry the instant they
 //! were due and a transaction id that follows from what they are.
 
+use std::collections::BTreeSet;
+
 use kernel::{Actor, CallerClass, Credits, FreeForm};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -78,7 +80,8 @@ pub(super) fn book(state: &mut AccountState, grant_id: i64, context: EntryContex
 /// Makes every scheduled grant count now, as if its instant had come.
 pub(super) fn book_scheduled(state: &mut AccountState, now: OffsetDateTime) -> Result<(), Fault> {
     let scheduled = state.grants().iter().filter(|grant| grant.booked_seq.is_none());
-    for id in scheduled.map(|grant| grant.id).collect::<Vec<_>>() {
+    // In the order in which they were given.
+    for id in scheduled.map(|grant| grant.id).collect::<BTreeSet<_>>() {
         Item::Booking(id).apply(state, now, now)?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use kernel::{Actor, CallerClass, Clock, FreeForm, Ids, UserId};
 use pg::{DbError, Tx};
 
 use crate::{
-    core,
+    Refusal, core,
     model::{Action, Adjustment, Command, Defaults, Executed},
     service::{execute, inconsistent, set_budgets},
     store,
@@ -58,7 +58,7 @@ pub async fn close(
     Ok(written)
 }
 
-/// Runs commands that no rule refuses.
+/// Runs commands that no rule refuses. A hold that expired in the same moment needs no release.
 async fn run(
     tx: &mut Tx,
     clock: &dyn Clock,
@@ -77,7 +77,8 @@ async fn run(
     };
     let commands: Vec<Command> = actions.into_iter().map(command).collect();
     let executed = execute(tx, clock, Defaults::default(), &commands).await?;
-    match executed.outcomes.iter().find_map(|outcome| outcome.result.as_ref().err()) {
+    let refusals = executed.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err());
+    match refusals.into_iter().find(|refusal| !matches!(refusal, Refusal::HoldNotOpen { .. })) {
         Some(refusal) => Err(DbError::Inconsistent(format!("account {user} cannot be closed: {refusal}"))),
         None => Ok(executed),
     }

@@ -35,7 +35,8 @@ struct CountRow {
 }
 pg::read_columns! { CountRow: { count } }
 
-/// Inserts events; later ones of the list have the greater ids.
+/// Inserts events; later ones of the list have the greater ids. Those that name a user who does not exist have no address: an erase
+/// does not find them any more (HTTP contract 3.4). The users are kept from being erased until the transaction ends.
 pub(crate) async fn insert(mut conn: &AsyncPgConnection, events: &[AuditEvent]) -> Result<(), DbError> {
     let inserted = pg::sql(&INSERT).bind_rows::<NewEvent>(events.iter()).execute(&mut conn).await?;
     DbError::expect_rows("events of the audit log", events.len(), inserted)
@@ -44,10 +45,20 @@ pub(crate) async fn insert(mut conn: &AsyncPgConnection, events: &[AuditEvent]) 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     let (names, rows) =
         (columns::names(NewEvent::COLUMNS), Placeholders::default().unnest(NewEvent::COLUMNS));
+    let known = "CASE WHEN user_id IS NULL OR user_id IN (SELECT known.user_id FROM known) THEN
+                 CASE WHEN named IS NULL OR named IN (SELECT known.user_id FROM known) THEN address::inet END END";
     format!(
-        "INSERT INTO identity.audit_events ({names})
-         SELECT {} FROM {rows} WITH ORDINALITY AS new ({names}, place) ORDER BY place",
-        names.replace("address", "address::inet")
+        "WITH new AS MATERIALIZED (
+             SELECT *, substring(actor FROM '^(?:user|admin):(.*)$') COLLATE \"C\" AS named
+             FROM {rows} WITH ORDINALITY AS rows ({names}, place)),
+         known AS MATERIALIZED (
+             SELECT users.user_id FROM identity.users WHERE users.user_id IN (
+                 SELECT new.user_id COLLATE \"C\" FROM new WHERE address IS NOT NULL
+                 UNION SELECT named FROM new WHERE address IS NOT NULL)
+             ORDER BY users.user_id FOR KEY SHARE)
+         INSERT INTO identity.audit_events ({names})
+         SELECT {} FROM new ORDER BY place",
+        names.replace("address", known)
     )
 });
 

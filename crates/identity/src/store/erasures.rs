@@ -84,16 +84,19 @@ pub(crate) async fn insert_address(
     Ok(())
 }
 
-pub(crate) async fn had_address(
+pub(crate) async fn was_there(
     conn: &mut AsyncPgConnection,
+    user_id: &UserId,
     digests: &[&[u8]],
     is_vouched: bool,
 ) -> Result<bool, DbError> {
     let row: FoundRow = pg::sql(
-        "SELECT EXISTS (SELECT FROM identity.erased_addresses WHERE digest = ANY ($1) AND (vouched OR NOT $2)) AS found",
+        "SELECT EXISTS (SELECT FROM identity.erased_addresses WHERE digest = ANY ($1) AND (vouched OR NOT $2))
+             OR EXISTS (SELECT FROM identity.erased_users WHERE user_id = $3) AS found",
     )
     .bind::<Array<Binary>, _>(digests)
     .bind::<Bool, _>(is_vouched)
+    .bind::<Text, _>(user_id.as_str())
     .get_result(conn)
     .await?;
     Ok(row.found)

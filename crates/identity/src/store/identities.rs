@@ -12,7 +12,10 @@ use time::OffsetDateTime;
 use crate::model::{Identity, OwnedId};
 
 /// Notes that an id stands for a user and belongs to an issuer, unless it is noted already; waits for a transaction that does
-/// so at the same time. Returns what is noted.
+/// so at the same time, and for one that erases the user. Returns what is noted.
+///
+/// # Errors
+/// [`DbError::Contention`] if there is no such user any more, and nothing is noted.
 pub(crate) async fn claim(
     conn: &mut AsyncPgConnection,
     now: OffsetDateTime,
@@ -20,7 +23,8 @@ pub(crate) async fn claim(
     identity: &Identity,
 ) -> Result<Identity, DbError> {
     pg::sql(
-        "INSERT INTO identity.identities (id, user_id, issuer, created_at) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO identity.identities (id, user_id, issuer, created_at) \
+         SELECT $1, user_id, $3, $4 FROM identity.users WHERE user_id = $2 FOR KEY SHARE \
          ON CONFLICT (id) DO NOTHING",
     )
     .bind::<Text, _>(id.as_str())

@@ -61,8 +61,16 @@ pub async fn hold(conn: &mut AsyncPgConnection, user: &UserId) -> Result<bool, D
 pub(crate) struct RemovedAddress {
     pub(crate) email_folded: Option<String>,
     pub(crate) email_vouched: bool,
+    /// Of an own account.
+    pub(crate) login_name: Option<String>,
 }
-pg::read_columns! { RemovedAddress: { email_folded, email_vouched } }
+pg::read_columns! {
+    RemovedAddress: {
+        email_folded,
+        email_vouched,
+        login_name = "(SELECT login_email_folded FROM identity.credentials WHERE credentials.user_id = {}.user_id)",
+    }
+}
 
 /// Deletes a user; `None` if there is no such user.
 pub(crate) async fn remove(

@@ -1,6 +1,6 @@
 //! The user ids that tokens of an issuer stand for.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kernel::UserId;
 use uuid::Uuid;
@@ -38,9 +38,10 @@ pub(super) enum IdForm {
     Own,
 }
 
-/// The user that the id of a token belongs to, once the process has found out: the owner of an id never changes.
+/// The user that the id of a token belongs to, once the process has found out. An id that was linked to another user is so until that
+/// user is erased; that it belongs to itself never changes.
 #[derive(Debug, Clone, Default)]
-pub struct KnownOwner(Arc<OnceLock<UserId>>);
+pub struct KnownOwner(Arc<RwLock<Option<UserId>>>);
 
 impl IssuerIds {
     pub(super) fn new(name: String, form: IdForm) -> Self {
@@ -104,14 +105,18 @@ impl IssuerIds {
 impl KnownOwner {
     /// The owner.
     #[must_use]
-    pub fn get(&self) -> Option<&UserId> {
-        self.0.get()
+    pub fn get(&self) -> Option<UserId> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Remembers the owner, as the database has it.
     pub fn remember(&self, owner: UserId) {
-        // It cannot be another one.
-        self.0.get_or_init(|| owner);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+    }
+
+    /// Forgets the owner.
+    pub fn forget(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -198,7 +203,9 @@ mod tests {
         let copy = known.clone();
         assert_eq!(copy.get(), None);
         known.remember(id.clone());
-        assert_eq!(copy.get(), Some(&id));
+        assert_eq!(copy.get(), Some(id));
         assert!(copy == known && known != KnownOwner::default());
+        copy.forget();
+        assert_eq!(known.get(), None);
     }
 }

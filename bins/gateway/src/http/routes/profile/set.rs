@@ -59,7 +59,9 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let user = call
         .write(async |tx| {
             let user = identity::users::set_profile(tx.conn(), clock, &user_id, &change).await?;
-            audit::record(tx.conn(), &events).await?;
+            if user.is_some() {
+                audit::record(tx.conn(), &events).await?;
+            }
             Ok(user)
         })
         .await?;

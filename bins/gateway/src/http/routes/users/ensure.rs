@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flows::sign_up::{self, SignUp};
-use identity::{BroughtBy, EmailVoucher, NewUser, SubjectKind};
+use identity::{BroughtBy, EmailVoucher, NewUser, SubjectKind, VerifiedToken};
 use kernel::{Credits, Principal, UserId};
 
 use crate::http::{access::own_id, fault::Fault, prelude::*, wire::PlanName};
@@ -70,11 +70,14 @@ pub fn doc() -> Doc {
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<EnsureUser>().await?;
     let user_id = user_id_of(&call, input.auth0_id)?;
-    let role = call.app.config.auth.role_of(&user_id);
     let email_voucher = voucher(&call, &user_id)?;
     let initial = initial_credits(&call, &user_id);
     let token = call.token_of(&user_id).cloned();
-    let brought_by = token.as_ref().filter(|token| token.owner.get().is_none()).map(|token| BroughtBy {
+    // An id that was linked finds its user; it is a user of its own if that one was erased in this moment.
+    let user_id = token.as_ref().map_or(user_id, |token| token.user_id.clone());
+    let role = call.app.config.auth.role_of(&user_id);
+    let is_settled = |token: &&VerifiedToken| token.owner.get().is_some_and(|owner| owner == token.user_id);
+    let brought_by = token.as_ref().filter(|token| !is_settled(token)).map(|token| BroughtBy {
         issuer: Arc::clone(&token.issuer),
         may_link: call.app.config.auth.link_verified_emails && token.subject == SubjectKind::Person,
     });

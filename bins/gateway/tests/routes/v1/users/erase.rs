@@ -249,3 +249,31 @@ async fn a_repeat_ends_an_erase_that_was_interrupted() {
     app.delete(PATH).by(&user).refused(404, "UserNotFoundException").await;
     app.post("/api/v1/users/ensure").by(&user).json(&body).ok().await.has(json!({"created": true}));
 }
+
+/// Their token finds out that the link has ended, whatever the process remembers of it.
+#[tokio::test]
+async fn who_was_linked_to_an_erased_user_is_a_user_of_their_own() {
+    let auth0 = Auth0::start().await;
+    let app = auth0.app(&[("LINK_VERIFIED_EMAILS", "true")]).await;
+    let vouched = json!({"email": "a@example.com", "email_verified": true});
+    let (first, second) =
+        (auth0.token(&app, "auth0|a", vouched.clone()), auth0.token(&app, "auth0|b", vouched));
+    let ensure = async |token: &str| {
+        let body = json!({"email": "a@example.com", "name": "A"});
+        app.post("/api/v1/users/ensure").token(token).json(body).await.expect(200)
+    };
+    ensure(&first).await;
+    ensure(&second).await.has(json!({"created": false, "auth0_id": "auth0|a"}));
+    app.delete(PATH).token(&first).ok().await;
+    app.get("/api/v1/users/me").token(&second).refused(404, "UserNotFoundException").await;
+    ensure(&first).await.has(json!({"created": true, "auth0_id": "auth0|a", "credits": 0}));
+    // Not as the new user who has the old id.
+    app.get("/api/v1/users/me").token(&second).refused(404, "UserNotFoundException").await;
+    app.get("/api/v1/users/auth0|a/credits/balance")
+        .token(&second)
+        .refused(403, "PermissionDeniedException")
+        .await;
+    app.delete(PATH).token(&first).ok().await;
+    ensure(&second).await.has(json!({"created": true, "auth0_id": "auth0|b", "credits": 0}));
+    app.get("/api/v1/users/me").token(&first).refused(404, "UserNotFoundException").await;
+}
