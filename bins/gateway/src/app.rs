@@ -47,6 +47,9 @@ pub use flows::{AUDITS, MIGRATIONS};
 const BATCH_PATIENCE: Patience =
     Patience { lock_timeout: Duration::from_millis(250), statement_timeout: Duration::from_secs(5) };
 
+/// Slow reads of one user that run at the same time.
+const READS_MAX: usize = 2;
+
 /// Everything behind the HTTP surface. Shared by all workers.
 pub struct App {
     /// The checked configuration.
@@ -97,6 +100,8 @@ pub struct App {
     pub read_slots: ReadSlots,
     /// Turns of exports of users, each of which holds a connection of the lists.
     pub exports: Arc<Semaphore>,
+    /// One export of each user at a time.
+    pub exported_users: ReadSlots,
     /// The settings of HTTP.
     pub settings: Settings,
     /// Limits of all clients together, and their present use.
@@ -175,9 +180,9 @@ impl App {
         let uses = Arc::new(Uses::default());
         let further = [receiver, accounts.job(&background), Some(last_use::job(&background, &uses))];
         jobs.extend(further.into_iter().flatten());
-        let jobs = JobRunner::start(jobs, &clock);
         let settings = settings(&config);
         Ok(Self {
+            jobs: JobRunner::start(jobs, &clock),
             verifier: Arc::new(verifier),
             bootstrap_keys: bootstrap_keys(&config),
             key_ring: KeyRing::default(),
@@ -192,7 +197,8 @@ impl App {
             balances,
             statuses,
             readiness,
-            read_slots: ReadSlots::default(),
+            read_slots: ReadSlots::new(READS_MAX),
+            exported_users: ReadSlots::new(1),
             traffic: traffic(&settings).map_err(StartError::Thread)?,
             settings,
             zones: OnceCell::new(),
@@ -207,7 +213,6 @@ impl App {
             metrics,
             moved: Moved::default(),
             openapi: OnceLock::new(),
-            jobs,
             serving: AtomicBool::new(true),
         })
     }

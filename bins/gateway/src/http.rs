@@ -6,6 +6,7 @@ pub mod access;
 pub mod call;
 pub mod catalogue;
 pub mod error;
+pub(crate) mod lease;
 pub mod openapi;
 pub mod page_stream;
 pub mod parse;

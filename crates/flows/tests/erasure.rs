@@ -15,13 +15,7 @@ use flows::{
     erasure::{self, Erasure},
     sign_up,
 };
-use identity::{
-    EmailVoucher,
-    audit::AuditActor,
-    erasures,
-    seal::{Sealer, SecretKey},
-    users,
-};
+use identity::{audit::AuditActor, erasures, users};
 use kernel::{Actor, CallerClass, Clock as _, FreeForm, Ids as _, ManualClock, RandomIds, UserId};
 use pg::{DbError, Tx};
 use testkit::TestDb;
@@ -65,20 +59,12 @@ fn recorded(user_id: &UserId) -> UsageInput {
     }
 }
 
-fn sealer(byte: u8) -> Arc<Sealer> {
-    Arc::new(Sealer::new(&secret(byte), &[]).unwrap())
-}
-
-fn secret(byte: u8) -> SecretKey {
-    SecretKey::of_development(&char::from(byte).to_string().into())
-}
-
-fn asked(user_id: &UserId) -> Erasure {
+pub fn asked(user_id: &UserId) -> Erasure {
     let actor = AuditActor::User(user_id.clone());
     Erasure { user_id: user_id.clone(), actor, request_id: "r".to_owned() }
 }
 
-async fn erase(db: &TestDb, clock: &ManualClock, user_id: &UserId) -> Option<OffsetDateTime> {
+pub async fn erase(db: &TestDb, clock: &ManualClock, user_id: &UserId) -> Option<OffsetDateTime> {
     erasure::run(db.pool(), clock, &RandomIds, None, &asked(user_id)).await.unwrap()
 }
 
@@ -107,7 +93,7 @@ async fn left(db: &TestDb, user_id: &UserId) -> i64 {
     db.ask(&format!("SELECT sum(n)::bigint FROM ({}) AS counts", counts.join(" UNION ALL "))).await
 }
 
-async fn balance(db: &TestDb, clock: &ManualClock, user_id: &UserId) -> credits::Balance {
+pub async fn balance(db: &TestDb, clock: &ManualClock, user_id: &UserId) -> credits::Balance {
     let conn = db.connect().await;
     credits::balances(&conn, clock, std::slice::from_ref(user_id)).await.unwrap()[0].unwrap()
 }
@@ -258,60 +244,6 @@ async fn an_erase_that_was_interrupted_is_ended_by_another_process() {
     assert_eq!(left(&db, &user).await, 0);
     assert_eq!(erasure::finish_all(&second, &clock, &RandomIds).await.unwrap(), 0);
     signed_up(&db, &clock, "a", "100").await;
-}
-
-#[tokio::test]
-async fn an_address_of_an_erased_user_brings_no_initial_grant() {
-    let (db, clock) = (database().await, testkit::clock());
-    let (first, renewed) = (sealer(b'a'), Arc::new(Sealer::new(&secret(b'b'), &[secret(b'a')]).unwrap()));
-    let sign_up = async |name: &str, address: &str, voucher, sealer: Option<&Arc<Sealer>>| {
-        let mut request = request(name, "100");
-        request.user.email = Some(address.to_owned());
-        request.user.email_voucher = voucher;
-        request.sealer = sealer.cloned();
-        let signed_up = sign_up::run(db.pool(), &clock, &RandomIds, &request).await.unwrap().unwrap();
-        signed_up.balance.posted.to_string()
-    };
-    let erase = async |name: &str| {
-        let asked = asked(&testkit::user(name));
-        erasure::run(db.pool(), &clock, &RandomIds, Some(&first), &asked).await.unwrap().unwrap();
-    };
-    sign_up("held", "Held@example.com", EmailVoucher::Staff, Some(&first)).await;
-    sign_up("contact", "contact@example.com", EmailVoucher::Nobody, Some(&first)).await;
-    sign_up("email|own", "own@example.com", EmailVoucher::Nobody, Some(&first)).await;
-    db.run(
-        "INSERT INTO identity.credentials (user_id, login_email_folded, password_hash, created_at, updated_at)
-         VALUES ('email|own', 'own@example.com', '$argon2id$', now(), now())",
-    )
-    .await;
-    for name in ["held", "contact", "email|own"] {
-        erase(name).await;
-    }
-    for (name, address, voucher, sealer, granted) in [
-        ("c", "held@EXAMPLE.com", EmailVoucher::Nobody, Some(&first), "0.0"),
-        ("d", "held@example.com", EmailVoucher::Staff, Some(&renewed), "0.0"),
-        ("e", "own@example.com", EmailVoucher::Nobody, Some(&renewed), "0.0"),
-        // Anybody could have given it and gone: its owner loses nothing, nor do others for a contact.
-        ("f", "own@example.com", EmailVoucher::Staff, Some(&first), "100.0"),
-        ("g", "contact@example.com", EmailVoucher::Nobody, Some(&first), "100.0"),
-        ("h", "contact@example.com", EmailVoucher::Staff, Some(&first), "100.0"),
-        ("i", "other@example.com", EmailVoucher::Staff, Some(&first), "100.0"),
-        ("j", "held@example.com", EmailVoucher::Nobody, Some(&sealer(b'x')), "100.0"),
-        ("k", "held@example.com", EmailVoucher::Nobody, None, "100.0"),
-    ] {
-        assert_eq!(sign_up(name, address, voucher, sealer).await, granted, "{name}");
-    }
-}
-
-/// An id that was linked to the user has no account of its own, and gets no grant either.
-#[tokio::test]
-async fn a_linked_id_of_an_erased_user_brings_no_initial_grant() {
-    let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
-    signed_up(&db, &clock, "a", "100").await;
-    db.run("INSERT INTO identity.identities (id, user_id, issuer, created_at) VALUES ('linked', 'a', 'issuer', now())").await;
-    erase(&db, &clock, &user).await.unwrap();
-    signed_up(&db, &clock, "linked", "100").await;
-    assert!(balance(&db, &clock, &testkit::user("linked")).await.posted.is_zero());
 }
 
 /// Writers of all kinds, on two processes, do not notice that a user is erased in the middle: what they are told was done before, or was

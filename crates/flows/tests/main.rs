@@ -4,6 +4,7 @@
 
 mod audited;
 mod audits;
+mod erased_grants;
 mod erasure;
 mod jobs;
 mod keys;

@@ -10,12 +10,12 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Reads of one user that run at the same time; further ones wait.
-const READS_MAX: usize = 2;
-
 /// The slots of all users that read at this moment.
-#[derive(Debug, Default)]
-pub struct ReadSlots(Arc<Mutex<HashMap<String, Arc<Semaphore>>>>);
+#[derive(Debug)]
+pub struct ReadSlots {
+    reads_max: usize,
+    slots: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+}
 
 /// A slot that is given back when this is dropped.
 #[derive(Debug)]
@@ -26,13 +26,20 @@ pub struct Slot {
 }
 
 impl ReadSlots {
+    /// So many reads of one user run at the same time; further ones wait.
+    #[must_use]
+    pub fn new(reads_max: usize) -> Self {
+        Self { reads_max, slots: Arc::default() }
+    }
+
     /// Waits for a slot of this user.
     pub async fn acquire(&self, user: &str) -> Slot {
         let semaphore = {
-            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(user.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(READS_MAX))))
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Semaphore::new(self.reads_max));
+            Arc::clone(slots.entry(user.to_owned()).or_insert_with(new))
         };
-        let mut slot = Slot { user: user.to_owned(), permit: None, slots: Arc::clone(&self.0) };
+        let mut slot = Slot { user: user.to_owned(), permit: None, slots: Arc::clone(&self.slots) };
         // A semaphore that is never closed always gives a permit in the end.
         slot.permit = semaphore.acquire_owned().await.ok();
         slot
@@ -56,7 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_reads_of_a_user_wait_for_one_another_and_leave_nothing_behind() {
-        let slots = ReadSlots::default();
+        let slots = ReadSlots::new(2);
         let (first, _second) = (slots.acquire("a").await, slots.acquire("a").await);
         assert!(slots.acquire("a").now_or_never().is_none(), "a third one waits");
         let other = slots.acquire("b").now_or_never();
@@ -65,6 +72,6 @@ mod tests {
         let third = slots.acquire("a").now_or_never();
         assert!(third.is_some());
         drop((_second, third, other));
-        assert!(slots.0.lock().unwrap().is_empty());
+        assert!(slots.slots.lock().unwrap().is_empty());
     }
 }

@@ -35,6 +35,9 @@ pub(crate) enum PageError {
     /// A value cannot be written in the format.
     #[error("a page cannot be written")]
     Unwritable(#[source] Box<dyn Error + Send + Sync>),
+    /// The client took too long.
+    #[error("the export took more than {} s", .0.as_secs())]
+    Overdue(Duration),
     /// The database took too long.
     #[error("a page took more than {} s", .0.as_secs())]
     TooSlow(Duration),
@@ -81,7 +84,7 @@ impl PageError {
                 tracing::error!(error = %chain(&self), "an export cannot be written");
                 ApiError::new(&super::catalogue::INTERNAL)
             }
-            Self::Dropped(_) | Self::TooSlow(_) => {
+            Self::Dropped(_) | Self::Overdue(_) | Self::TooSlow(_) => {
                 tracing::warn!(error = %chain(&self), "an export could not begin");
                 ApiError::unavailable()
             }

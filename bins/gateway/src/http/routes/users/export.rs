@@ -1,7 +1,7 @@
 //! `GET /api/v1/users/{user_id}/export`: everything that is stored of a user (HTTP contract 3.5).
 //!
-//! All of it is one snapshot of the database, on one connection that is held until the client has taken the last page. A client that
-//! takes nothing for a minute loses it. At most a few exports run at a time.
+//! All of it is one snapshot of the database, on one connection that is held until the client has taken the last page, ten minutes at
+//! most. A client that takes nothing for a minute loses it. At most a few exports run at a time, one of each user.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -12,15 +12,17 @@ use kernel::{
     Page, Slice, TimePlace, UserId,
     page::{LIMIT_MAX, Start},
 };
-use pg::Tx;
+use pg::{PgConnection, Tx};
 use sessions::{MessageFilter, Session, SessionFilter};
 use tokio::sync::OwnedSemaphorePermit;
 use usage::RecordFilter;
+use web::read_slots::Slot;
 
 use super::body::{self, UserBody};
 use crate::{
     app::App,
     http::{
+        lease::Lease,
         page_stream::{self, PageError, Pages},
         prelude::*,
         routes::{
@@ -40,6 +42,8 @@ use crate::{
 const PIECE_BYTES: usize = 32 * 1024;
 /// Longest time that an export waits for its turn.
 const TURN_MAX: Duration = Duration::from_secs(5);
+/// Longest time that a snapshot is held. No month of usage records is made or dropped meanwhile, and no old row cleaned up.
+const SNAPSHOT_MAX: Duration = Duration::from_mins(10);
 
 /// An id of the user.
 #[derive(Debug, Serialize)]
@@ -60,13 +64,19 @@ enum Part {
     End,
 }
 
+/// The snapshot of an export, with the turns that it takes.
+struct Snapshot {
+    tx: Tx,
+    _turn: OwnedSemaphorePermit,
+    _turn_of_user: Slot,
+}
+
 /// The pages of an export.
 struct Export {
     app: Arc<App>,
     user_id: UserId,
-    /// The snapshot, until the end.
-    tx: Option<Tx>,
-    _turn: OwnedSemaphorePermit,
+    /// Until the end of the export.
+    snapshot: Arc<Lease<Snapshot>>,
     part: Part,
     /// Sessions that were read and are still to be written.
     sessions: VecDeque<Session>,
@@ -100,38 +110,78 @@ pub fn doc() -> Doc {
 
 pub async fn handle(call: Call) -> Result<Reply, ApiError> {
     let user_id = call.user().await?;
-    let turn = Arc::clone(&call.app.exports).acquire_owned();
-    let turn = tokio::time::timeout(TURN_MAX, turn).await.map_err(|_| ApiError::unavailable())?;
-    let turn = turn.map_err(|_| ApiError::unavailable())?;
+    let turns = async {
+        let of_user = call.app.exported_users.acquire(user_id.as_str()).await;
+        Arc::clone(&call.app.exports).acquire_owned().await.map(|turn| (turn, of_user))
+    };
+    let turns = tokio::time::timeout(TURN_MAX, turns).await.map_err(|_| ApiError::unavailable())?;
+    let (turn, turn_of_user) = turns.map_err(|_| ApiError::unavailable())?;
     let event = call.audit_event(Action::UserExported).of_user(user_id.clone());
     call.write_for(&user_id, async |tx| audit::record(tx.conn(), std::slice::from_ref(&event)).await).await?;
-    let tx = Tx::snapshot(&call.app.lists).await.map_err(ApiError::answered)?;
-    let mut export = Export {
+    let mut tx = Tx::snapshot(&call.app.lists).await.map_err(ApiError::answered)?;
+    usage::hold_months(&mut tx).await.map_err(ApiError::answered)?;
+    let head = head(&call, tx.conn(), &user_id).await.map_err(PageError::answered)?;
+    let head = head.ok_or_else(|| ApiError::user_not_found(&user_id))?;
+    let snapshot = Snapshot { tx, _turn: turn, _turn_of_user: turn_of_user };
+    let export = Export {
         app: Arc::clone(&call.app),
-        user_id: user_id.clone(),
-        tx: Some(tx),
-        _turn: turn,
+        user_id,
+        snapshot: Arc::new(Lease::new(snapshot, SNAPSHOT_MAX)),
         part: Part::Sessions(Some(Page::first(LIMIT_MAX))),
         sessions: VecDeque::new(),
         is_first: true,
         page_timeout: call.app.config.limits.request_timeout,
     };
-    let head = export.head(&Timestamp(call.now)).await.map_err(PageError::answered)?;
-    let head = head.ok_or_else(|| ApiError::user_not_found(&user_id))?;
     let body = page_stream::body(head, export, call.request.method() != Method::HEAD);
     Ok(Reply::stream("application/json", body)
         .header(CONTENT_DISPOSITION, "attachment; filename=\"export.json\""))
 }
 
+/// The beginning of the body; `None` if the user is gone.
+async fn head(call: &Call, conn: &mut PgConnection, user_id: &UserId) -> Result<Option<Vec<u8>>, PageError> {
+    let Some(user) = identity::users::find(conn, user_id).await? else {
+        return Ok(None);
+    };
+    let balance = credits::balances(conn, &*call.app.clock, std::slice::from_ref(user_id)).await?;
+    let balance = balance.into_iter().flatten().next();
+    let identities = identity::identities::of_user(conn, user_id).await?;
+    let identities: Vec<_> = identities
+        .into_iter()
+        .map(|id| ExportedIdentity { id: id.id, issuer: id.issuer, created_at: Timestamp(id.created_at) })
+        .collect();
+    let user = UserBody::new(user, balance.as_ref());
+    let mut head = Vec::new();
+    for (name, value) in [
+        ("{\"exported_at\":", json(&Timestamp(call.now))?),
+        (",\"user\":", json(&user)?),
+        (",\"identities\":", json(&identities)?),
+        (",\"sessions\":[", Vec::new()),
+    ] {
+        head.extend(name.as_bytes());
+        head.extend(value);
+    }
+    Ok(Some(head))
+}
+
 impl Pages for Export {
     async fn page(&mut self) -> Result<Option<Vec<u8>>, PageError> {
-        let mut piece = Vec::new();
+        if matches!(self.part, Part::End) {
+            return Ok(None);
+        }
+        let (mut piece, lease) = (Vec::new(), Arc::clone(&self.snapshot));
+        let mut held = lease.hold().await;
+        let snapshot = held.as_mut().ok_or(PageError::Overdue(SNAPSHOT_MAX))?;
         while piece.len() < PIECE_BYTES && !matches!(self.part, Part::End) {
             let limit = self.page_timeout;
-            let step = tokio::time::timeout(limit, self.step(&mut piece));
+            let step = tokio::time::timeout(limit, self.step(snapshot.tx.conn(), &mut piece));
             step.await.map_err(|_| PageError::TooSlow(limit))??;
         }
-        Ok((!piece.is_empty()).then_some(piece))
+        if matches!(self.part, Part::End)
+            && let Some(snapshot) = held.take()
+        {
+            snapshot.tx.commit().await?;
+        }
+        Ok(Some(piece))
     }
 
     fn broken_off(&self) -> &'static str {
@@ -140,50 +190,14 @@ impl Pages for Export {
 }
 
 impl Export {
-    /// The beginning of the body; `None` if the user is gone.
-    async fn head(&mut self, at: &Timestamp) -> Result<Option<Vec<u8>>, PageError> {
-        let (clock, user_id) = (Arc::clone(&self.app.clock), self.user_id.clone());
-        let conn = self.conn()?;
-        let Some(user) = identity::users::find(conn, &user_id).await? else {
-            return Ok(None);
-        };
-        let balance = credits::balances(conn, &*clock, std::slice::from_ref(&user_id)).await?;
-        let balance = balance.into_iter().flatten().next();
-        let identities = identity::identities::of_user(conn, &user_id).await?;
-        let identities: Vec<_> = identities
-            .into_iter()
-            .map(|id| ExportedIdentity { id: id.id, issuer: id.issuer, created_at: Timestamp(id.created_at) })
-            .collect();
-        let user = UserBody::new(user, balance.as_ref());
-        let mut head = Vec::new();
-        for (name, value) in [
-            ("{\"exported_at\":", json(at)?),
-            (",\"user\":", json(&user)?),
-            (",\"identities\":", json(&identities)?),
-            (",\"sessions\":[", Vec::new()),
-        ] {
-            head.extend(name.as_bytes());
-            head.extend(value);
-        }
-        Ok(Some(head))
-    }
-
-    fn conn(&mut self) -> Result<&mut pg::PgConnection, PageError> {
-        match &mut self.tx {
-            Some(tx) => Ok(tx.conn()),
-            None => Err(pg::DbError::Inconsistent("the snapshot of an export has ended".to_owned()).into()),
-        }
-    }
-
     /// Writes the next page of the present part.
-    async fn step(&mut self, piece: &mut Vec<u8>) -> Result<(), PageError> {
+    async fn step(&mut self, conn: &mut PgConnection, piece: &mut Vec<u8>) -> Result<(), PageError> {
         let clock = Arc::clone(&self.app.clock);
         let user_id = self.user_id.clone();
         match std::mem::replace(&mut self.part, Part::End) {
-            Part::Sessions(next) => self.session(piece, next).await?,
+            Part::Sessions(next) => self.session(conn, piece, next).await?,
             Part::Messages(session, page, sessions) => {
-                let slice =
-                    sessions::messages(self.conn()?, &session, MessageFilter::default(), &page).await?;
+                let slice = sessions::messages(conn, &session, MessageFilter::default(), &page).await?;
                 match self.list(piece, slice, MessageBody::from)? {
                     Some(page) => self.part = Part::Messages(session, page, sessions),
                     None => {
@@ -194,36 +208,38 @@ impl Export {
                 }
             }
             Part::Usage(page) => {
-                let slice = usage::list(self.conn()?, &user_id, &RecordFilter::default(), &page).await?;
+                let slice = usage::list(conn, &user_id, &RecordFilter::default(), &page).await?;
                 if let Some(page) = self.list(piece, slice, UsageBody::from)? {
                     self.part = Part::Usage(page);
                     return Ok(());
                 }
-                let account = credits::account(self.conn()?, &*clock, &user_id).await?.map(Account::from);
+                let account = credits::account(conn, &*clock, &user_id).await?.map(Account::from);
                 piece.extend(b"],\"credits\":{\"account\":");
                 piece.extend(json(&account)?);
                 self.begin(piece, ",\"transactions\":[", Part::Transactions(Page::first(LIMIT_MAX)));
             }
             Part::Transactions(page) => {
                 let filter = TransactionFilter::default();
-                let slice = credits::transactions(self.conn()?, &user_id, &filter, &page).await?;
+                let slice = credits::transactions(conn, &user_id, &filter, &page).await?;
                 match self.list(piece, slice, Transaction::from)? {
                     Some(page) => self.part = Part::Transactions(page),
                     None => self.begin(piece, "],\"grants\":[", Part::Grants(Page::first(LIMIT_MAX))),
                 }
             }
             Part::Grants(page) => {
-                let slice = credits::grants(self.conn()?, &*clock, &user_id, GrantFilter::All, &page).await?;
+                let slice = credits::grants(conn, &*clock, &user_id, GrantFilter::All, &page).await?;
                 match self.list(piece, slice, Grant::from)? {
                     Some(page) => self.part = Part::Grants(page),
                     None => self.begin(piece, "],\"holds\":[", Part::Holds(Page::first(LIMIT_MAX))),
                 }
             }
             Part::Holds(page) => {
-                let slice = credits::holds(self.conn()?, &*clock, &user_id, HoldFilter::All, &page).await?;
+                let slice = credits::holds(conn, &*clock, &user_id, HoldFilter::All, &page).await?;
                 match self.list(piece, slice, |hold| Hold::new(user_id.clone(), hold))? {
                     Some(page) => self.part = Part::Holds(page),
-                    None => self.end(piece).await?,
+                    None => piece.extend(
+                        b"]},\"files\":[],\"subscriptions\":[],\"payments\":[],\"webhook_endpoints\":[]}",
+                    ),
                 }
             }
             Part::End => {}
@@ -232,7 +248,12 @@ impl Export {
     }
 
     /// Writes the beginning of the next session, or the end of the list of sessions.
-    async fn session(&mut self, piece: &mut Vec<u8>, next: Option<Page<TimePlace>>) -> Result<(), PageError> {
+    async fn session(
+        &mut self,
+        conn: &mut PgConnection,
+        piece: &mut Vec<u8>,
+        next: Option<Page<TimePlace>>,
+    ) -> Result<(), PageError> {
         if let Some(session) = self.sessions.pop_front() {
             if !self.is_first {
                 piece.push(b',');
@@ -250,7 +271,7 @@ impl Export {
             return Ok(());
         };
         let (clock, user_id) = (Arc::clone(&self.app.clock), self.user_id.clone());
-        let slice = sessions::list(self.conn()?, &*clock, &user_id, SessionFilter::default(), &page).await?;
+        let slice = sessions::list(conn, &*clock, &user_id, SessionFilter::default(), &page).await?;
         self.sessions.extend(slice.items);
         self.part = Part::Sessions(after(slice.next)?);
         Ok(())
@@ -261,16 +282,6 @@ impl Export {
         piece.extend(text.as_bytes());
         self.is_first = true;
         self.part = part;
-    }
-
-    /// Ends the body and gives the snapshot up.
-    async fn end(&mut self, piece: &mut Vec<u8>) -> Result<(), PageError> {
-        piece.extend(b"]},\"files\":[],\"subscriptions\":[],\"payments\":[],\"webhook_endpoints\":[]}");
-        if let Some(tx) = self.tx.take() {
-            tx.commit().await?;
-        }
-        self.part = Part::End;
-        Ok(())
     }
 
     /// Writes the items of a page and returns the next one.
