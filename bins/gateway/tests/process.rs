@@ -4,6 +4,7 @@ mod accounts;
 mod administrators;
 mod connections;
 mod crash;
+mod erasures;
 mod full_disk;
 pub mod gateway_process;
 mod histories;

@@ -28,7 +28,13 @@ pub const PERSONAL_DATA_AT_ONCE: &[PersonalTable] = &[
     },
     PersonalTable {
         table: "identity.mail_links",
-        erase: Erase::Delete(Walk { key: &[("mail_id", "uuid")], ..WALK }),
+        // With the mails that would be tried again.
+        erase: Erase::Empty {
+            walk: Walk { key: &[("mail_id", "uuid")], ..WALK },
+            columns: &["purpose", "email_folded", "digest"],
+            statement: "WITH links AS (DELETE FROM identity.mail_links WHERE {piece} RETURNING mail_id)
+                DELETE FROM identity.mails WHERE id IN (SELECT mail_id FROM links)",
+        },
         keeps: &[],
         export: Export::No("digests of links"),
     },
@@ -61,6 +67,26 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
             ("details", "plain values, never contact data"),
         ],
         export: Export::No("the audit log of the operator"),
+    },
+    PersonalTable {
+        table: "identity.mails",
+        erase: Erase::By(
+            "the erase of identity.mail_links, or the next attempt to send, which finds no account",
+        ),
+        keeps: &[],
+        export: Export::No("links that work once"),
+    },
+    PersonalTable {
+        table: "identity.api_keys",
+        erase: Erase::Keep("keys of services; administrators revoke them"),
+        keeps: &[
+            ("name", "given by an administrator"),
+            ("prefix", "part of the key"),
+            ("secret_digest", "a digest"),
+            ("scopes", "words"),
+            ("created_by", "who is responsible, by the opaque id"),
+        ],
+        export: Export::No("keys of services"),
     },
     PersonalTable {
         table: "identity.erased_users",

@@ -3,18 +3,30 @@
 use pg::{Erase, Export, PersonalTable, Walk};
 
 /// The tables with data of users.
-pub const PERSONAL_DATA: &[PersonalTable] = &[PersonalTable {
-    table: "webhooks.events",
-    // Receivers still get what happened, with the figures: those of the books.
-    erase: Erase::Empty {
-        walk: Walk { of: Walk::USER, key: &[("id", "bigint")], bytes: "pg_column_size(payload)" },
-        columns: &[],
-        statement: "UPDATE webhooks.events SET payload = payload || '{\"description\": null}'
-            WHERE {piece} AND payload ->> 'description' IS NOT NULL",
+pub const PERSONAL_DATA: &[PersonalTable] = &[
+    PersonalTable {
+        table: "webhooks.receivers",
+        erase: Erase::Keep("what the operator wants to hear; rows that have ended are read by the audit"),
+        keeps: &[
+            ("name", "given by the operator"),
+            ("only_user_id", "the opaque id; written by no route yet"),
+            ("event_types", "words"),
+        ],
+        export: Export::No("settings of the operator"),
     },
-    keeps: &[
-        ("event_type", "a word"),
-        ("payload", "figures and ids of the books; its description is emptied"),
-    ],
-    export: Export::No("copies of what is exported, on the way to receivers"),
-}];
+    PersonalTable {
+        table: "webhooks.events",
+        // Receivers still get what happened, with the figures: those of the books.
+        erase: Erase::Empty {
+            walk: Walk { of: Walk::USER, key: &[("id", "bigint")], bytes: "pg_column_size(payload)" },
+            columns: &[],
+            statement: "UPDATE webhooks.events SET payload = payload || '{\"description\": null}'
+            WHERE {piece} AND payload ->> 'description' IS NOT NULL",
+        },
+        keeps: &[
+            ("event_type", "a word"),
+            ("payload", "figures and ids of the books; its description is emptied"),
+        ],
+        export: Export::No("copies of what is exported, on the way to receivers"),
+    },
+];

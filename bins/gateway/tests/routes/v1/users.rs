@@ -2,7 +2,7 @@
 
 mod credits;
 mod ensure;
-mod erase;
+pub mod erase;
 mod export;
 mod list;
 mod me;

@@ -21,8 +21,8 @@ const DUMP: &str = r"SELECT relation.oid::regclass || ' ' || coalesce(xpath_row:
     WHERE relkind = 'r'";
 
 /// Rows of all tables that have a canary, as `table canary`.
-async fn canaries(app: &TestApp) -> BTreeSet<String> {
-    let rows = ask_texts(&mut *app.db().connect_as_superuser().await, DUMP).await.unwrap();
+pub async fn canaries(db: &TestDb) -> BTreeSet<String> {
+    let rows = ask_texts(&mut *db.connect_as_superuser().await, DUMP).await.unwrap();
     assert!(rows.iter().any(|row| row.starts_with("credits.entries ")), "the dump has the tables");
     let mut found = BTreeSet::new();
     for row in rows {
@@ -133,7 +133,16 @@ async fn after_an_erase_no_table_has_a_text_of_the_user_that_the_contract_does_n
     app.post("/api/v1/users/ensure").token(&token).json(body).ok().await;
     let user = TestUser { id: testkit::user("auth0|a"), token };
     write_canaries(&app, &user).await;
-    let before = canaries(&app).await;
+    let rest = "UPDATE identity.users SET avatar_url = 'https://canary_avatar.example.com/' WHERE user_id = 'auth0|a';
+        INSERT INTO identity.credentials (user_id, login_email_folded, password_hash, created_at, updated_at)
+        VALUES ('auth0|a', 'canary_login@example.com', '$argon2id$canary_hash', now(), now());
+        INSERT INTO identity.mails (id, sealed, attempt_at, created_at) VALUES (gen_random_uuid(), 'canary_mail', 'infinity', now());
+        INSERT INTO identity.mail_links (user_id, mail_id, digest, purpose, email_folded, expires_at)
+        SELECT 'auth0|a', id, sha256('x'), 'confirm', 'canary_link@example.com', now() + interval '1 hour' FROM identity.mails;
+        INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at)
+        VALUES ('auth0|a', gen_random_uuid(), sha256('canary'), now(), now(), now() + interval '1 hour')";
+    app.db().run(rest).await;
+    let before = canaries(app.db()).await;
     for table in [
         "credits.entries",
         "credits.grants",
@@ -144,17 +153,32 @@ async fn after_an_erase_no_table_has_a_text_of_the_user_that_the_contract_does_n
         "usage.dedupe",
         "webhooks.events",
         "identity.users",
+        "identity.credentials",
+        "identity.mail_links",
     ] {
         assert!(before.iter().any(|found| found.starts_with(table)), "{table} has no canary: {before:?}");
     }
-    for part in ["address", "calls", "billing", "trace", "title", "key_of_user", "capture", "scheduled"] {
+    for part in [
+        "address",
+        "calls",
+        "billing",
+        "trace",
+        "title",
+        "key_of_user",
+        "capture",
+        "scheduled",
+        "avatar",
+        "login",
+        "hash",
+        "link",
+    ] {
         assert!(before.iter().any(|found| found.ends_with(&format!("canary_{part}"))), "{part}: {before:?}");
     }
 
     let erased = app.delete(PATH).by(&user).data().await;
     erased
         .has(json!({"user_id": "auth0|a", "erased": true, "erased_at": kernel::rfc3339(app.clock().now())}));
-    let left = canaries(&app).await;
+    let left = canaries(app.db()).await;
     let unexpected = left.iter().filter(|found| {
         let of_month = found.starts_with("usage.");
         let word = found.split(' ').nth(1).unwrap();
@@ -167,6 +191,10 @@ async fn after_an_erase_no_table_has_a_text_of_the_user_that_the_contract_does_n
         app.db().ask("SELECT count(address) FROM identity.audit_events WHERE user_id = 'auth0|a'").await,
         0
     );
+
+    for table in ["logins", "mails", "mail_links", "credentials"] {
+        assert_eq!(app.db().ask(&format!("SELECT count(*) FROM identity.{table}")).await, 0, "{table}");
+    }
 
     // There is no such user, and nothing is replayed.
     for (path, body) in
