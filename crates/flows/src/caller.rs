@@ -23,8 +23,8 @@ pub enum CallerCheck {
     },
     /// Somebody else acts for the user, who must exist.
     Exists,
-    /// As [`CallerCheck::Exists`], for a user who existed a moment ago. They may have been erased since; a plain charge needs no
-    /// other look, because they have no credit then.
+    /// As [`CallerCheck::Exists`], for a user who existed a moment ago. They may have been erased since; a read and a charge without a
+    /// key need no other look.
     Known,
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use credits::{Applied, Command, Effect, PlainCharge, Preview, Refusal};
+use credits::{Action, Applied, Command, Effect, PlainCharge, Preview, Refusal};
 use idempotency::{KeyConflict, KeyedRequest, Link, NewAnswer, StoredAnswer};
 use identity::UserStatus;
 use kernel::{Actor, CallerClass, Failure, IdempotencyKey};
@@ -85,6 +85,9 @@ impl Writes {
         check: CallerCheck,
         audited: Option<Audited>,
     ) -> Result<Result<LedgerOutcome, CallerRejected>, Rejected> {
+        // Who was erased since has no credit, and what was charged before is emptied afterwards.
+        let is_charge = key.is_none() && matches!(command.action, Action::Consume { .. });
+        let check = if is_charge && check == CallerCheck::Known { CallerCheck::Done } else { check };
         self.submit(LedgerOperation { command, key, check, audited }).await
     }
 }
@@ -177,9 +180,9 @@ impl KeyedOperation for LedgerOperation {
     fn plain_charge(&self) -> Option<PlainCharge<'_>> {
         // The statement looks at no login.
         let acts = match self.check {
-            CallerCheck::Done | CallerCheck::Known => false,
+            CallerCheck::Done => false,
             CallerCheck::Due { login_id: None } => true,
-            CallerCheck::Due { login_id: Some(_) } | CallerCheck::Exists => return None,
+            CallerCheck::Due { login_id: Some(_) } | CallerCheck::Exists | CallerCheck::Known => return None,
         };
         if self.key.is_some() { None } else { PlainCharge::new(&self.command, acts) }
     }

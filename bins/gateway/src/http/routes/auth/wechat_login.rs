@@ -68,7 +68,8 @@ fn sign_up(call: &Call, wechat: WechatUser) -> WechatSignUp {
         role,
         brought_by: None,
     };
-    let sign_up = SignUp { user, initial: app.config.credits.initial, actor: Actor::User, sealer: app.sealer.clone() };
+    let sign_up =
+        SignUp { user, initial: app.config.credits.initial, actor: Actor::User, sealer: app.sealer.clone() };
     WechatSignUp { wechat, sign_up, event }
 }
 
