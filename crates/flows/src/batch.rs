@@ -23,7 +23,7 @@ use webhooks::{Receivers, Wanted as WantedEvents};
 use crate::{
     answers::{Books, Records, Wanted},
     audited::LedgerEvent,
-    caller::{CallerRejected, CallerStatuses},
+    caller::{CallerRejected, CallerStatuses, Noted},
     events,
     operation::{Needs, Operation, Subject},
     unit_of_work::{Saved, UnitOfWork},
@@ -210,10 +210,11 @@ impl Work for Domains {
                 false => credits::lock(conn, &*self.clock, commands.iter().copied()).await.map(Some),
             }
         };
-        // In this order: receivers before the instant of the batch, keys and known events after the locks.
+        let noted = if commands.is_empty() { Noted::Not } else { Noted::WithReceivers };
+        // In this order: receivers before statuses and the instant of the batch, keys and known events after the locks.
         let (events, callers, locked, keys, (usage, originals)) = try_join!(
             events,
-            CallerStatuses::load_to_write(conn, needs(items).filter_map(|needs| needs.caller)),
+            CallerStatuses::load_to_write(conn, noted, needs(items).filter_map(|needs| needs.caller)),
             lock,
             idempotency::look_up(conn, needs(items).filter_map(|needs| needs.key)),
             self.look_up(conn, items),

@@ -50,6 +50,15 @@ pub enum CallerRejected {
     LoggedOut,
 }
 
+/// What an erase sees of a transaction that is to write: it waits for those that may have read the user before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// Nothing yet.
+    Not,
+    /// The lock of the receivers, whose statement was sent before.
+    WithReceivers,
+}
+
 /// The statuses of the callers of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct CallerStatuses(BTreeMap<Acting, Option<ActingStatus>>);
@@ -69,15 +78,18 @@ impl CallerStatuses {
         Ok(Self(due.into_iter().zip(statuses).collect()))
     }
 
-    /// As [`CallerStatuses::load`], in a transaction that writes: none of them is erased until it ends.
+    /// As [`CallerStatuses::load`], for all that is not done, in a transaction that writes: none of them is erased until it ends.
     pub(crate) async fn load_to_write<'a>(
         conn: &PgConnection,
+        noted: Noted,
         asked: impl Iterator<Item = (&'a UserId, CallerCheck)>,
     ) -> Result<Self, DbError> {
         let due = due(asked);
-        let statuses = match due.is_empty() {
-            true => Vec::new(),
-            false => identity::users::acting_to_write(conn, &due.iter().collect::<Vec<_>>()).await?,
+        let acting = due.iter().collect::<Vec<_>>();
+        let statuses = match noted {
+            _ if due.is_empty() => Vec::new(),
+            Noted::WithReceivers => identity::users::acting(conn, &acting).await?,
+            Noted::Not => identity::users::acting_to_write(conn, &acting).await?,
         };
         Ok(Self(due.into_iter().zip(statuses).collect()))
     }

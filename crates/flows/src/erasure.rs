@@ -168,14 +168,16 @@ async fn erase_table(pool: &Pool, table: &PersonalTable, erase: &Begun) -> Resul
 pub async fn wait_for_operations(pool: &Pool) -> Result<(), DbError> {
     let began = Instant::now();
     let mut pause = Duration::from_millis(1);
-    let mut left = pool.read(erasures::operations).await?;
+    // Those of batches with a command of the ledger hold the lock of the receivers, which they take first, and no other.
+    let locks = [erasures::OPERATIONS, webhooks::RECEIVERS_LOCK];
+    let mut left = pool.read(async |conn| erasures::operations(conn, &locks).await).await?;
     while !left.is_empty() {
         if began.elapsed() > OPERATIONS_MAX {
             return Err(DbError::waited());
         }
         tokio::time::sleep(pause).await;
         pause = pause.saturating_mul(2).min(Duration::from_millis(50));
-        let present = pool.read(erasures::operations).await?;
+        let present = pool.read(async |conn| erasures::operations(conn, &locks).await).await?;
         left.retain(|transaction| present.contains(transaction));
     }
     Ok(())

@@ -336,11 +336,17 @@ async fn write(
     done.is_ok_and(|outcome| outcome.result.is_ok())
 }
 
-/// The transaction of a batch that has read the user.
-async fn batch_that_read(db: &TestDb, user: &UserId) -> Tx {
+/// The transaction of a batch that has read the user; one with commands of the ledger knows the receivers.
+async fn batch_that_read(db: &TestDb, user: &UserId, has_commands: bool) -> Tx {
     let batch = Tx::begin(db.pool()).await.unwrap();
     let acting = identity::Acting { user_id: user.clone(), login_id: None };
-    let status = users::acting_to_write(batch.shared(), &[&acting]).await.unwrap();
+    let status = match has_commands {
+        true => {
+            webhooks::Receivers::default().wanted(batch.shared()).await.unwrap();
+            users::acting(batch.shared(), &[&acting]).await.unwrap()
+        }
+        false => users::acting_to_write(batch.shared(), &[&acting]).await.unwrap(),
+    };
     assert!(status[0].is_some());
     batch
 }
@@ -349,10 +355,16 @@ async fn batch_that_read(db: &TestDb, user: &UserId) -> Tx {
 /// would queue after, and not for those that begin later.
 #[tokio::test]
 async fn operations_that_have_read_the_user_are_waited_for() {
+    for has_commands in [false, true] {
+        erase_while_a_batch_goes_on(has_commands).await;
+    }
+}
+
+async fn erase_while_a_batch_goes_on(has_commands: bool) {
     let (db, clock, user) = (database().await, testkit::clock(), testkit::user("a"));
     signed_up(&db, &clock, "a", "100").await;
     signed_up(&db, &clock, "b", "100").await;
-    let batch = batch_that_read(&db, &user).await;
+    let batch = batch_that_read(&db, &user, has_commands).await;
     let mut erased = Box::pin(erase(&db, &clock, &user));
     let mut looks = 0;
     while looks < 20 {
@@ -363,7 +375,7 @@ async fn operations_that_have_read_the_user_are_waited_for() {
         }
     }
     // Nothing queues after the erase: others begin at once, and are not waited for.
-    let later = batch_that_read(&db, &testkit::user("b")).await;
+    let later = batch_that_read(&db, &testkit::user("b"), has_commands).await;
     write_answer(&batch, &user).await;
     batch.commit().await.unwrap();
     assert!(erased.await.is_some());

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-pub use erasures::{Begun, begun_at, finish, goes_on, operations, unfinished};
+pub use erasures::{Begun, OPERATIONS, begun_at, finish, goes_on, operations, unfinished};
 
 /// Purpose of the digests of addresses.
 const ADDRESS: &str = "address of a user who was erased";

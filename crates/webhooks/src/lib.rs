@@ -9,7 +9,10 @@ pub use model::{
     markdown,
 };
 pub use service::{Receivers, configure, enqueue, newest};
-pub use store::{AUDITS, PERSONAL_DATA, receivers::STAMP};
+pub use store::{
+    AUDITS, PERSONAL_DATA,
+    receivers::{RECEIVERS_LOCK, STAMP},
+};
 
 /// The schema of this crate: `webhooks`.
 pub const MIGRATIONS: &[pg::Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));

@@ -204,31 +204,29 @@ pub async fn finish(tx: &mut Tx, clock: &dyn Clock, erase: &Begun) -> Result<(),
     Ok(())
 }
 
-/// Lock of transactions that write for users whom they have read before: its number as one, and in the parts that `pg_locks` shows.
-const OPERATIONS: &str = "SELECT pg_advisory_xact_lock_shared(7284018846117465015)";
-const OPERATIONS_HIGH: i64 = 7_284_018_846_117_465_015 >> 32;
-const OPERATIONS_LOW: i64 = 7_284_018_846_117_465_015 & 0xffff_ffff;
+/// Lock of transactions that write for users whom they have read before.
+pub const OPERATIONS: i64 = 7_284_018_846_117_465_015;
 
 /// Shows the transaction in [`operations`] until it ends. Reads of users that are sent later see every erase that began before.
 pub(crate) async fn note_operations(mut conn: &AsyncPgConnection) -> Result<(), DbError> {
-    pg::sql(OPERATIONS).execute(&mut conn).await?;
+    pg::sql("SELECT pg_advisory_xact_lock_shared(7284018846117465015)").execute(&mut conn).await?;
     Ok(())
 }
 
-/// The transactions, in all processes, that may have read users and are still to write for them.
+/// The transactions, in all processes, that hold one of these advisory locks ([`OPERATIONS`]): they may have read users and are still
+/// to write for them.
 ///
 /// An erase waits until those of this moment have ended. It does not wait for their lock: others would queue after it.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn operations(conn: &mut AsyncPgConnection) -> Result<BTreeSet<String>, DbError> {
+pub async fn operations(conn: &mut AsyncPgConnection, locks: &[i64]) -> Result<BTreeSet<String>, DbError> {
     let rows: Vec<HolderRow> = pg::sql(
         "SELECT virtualtransaction AS holder FROM pg_locks
          WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND classid = $1::oid AND objid = $2::oid AND objsubid = 1 AND granted",
+           AND (classid::bigint << 32 | objid::bigint) = ANY ($1) AND objsubid = 1 AND granted",
     )
-    .bind::<BigInt, _>(OPERATIONS_HIGH)
-    .bind::<BigInt, _>(OPERATIONS_LOW)
+    .bind::<Array<BigInt>, _>(locks)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|row| row.holder).collect())

@@ -28,6 +28,9 @@ struct ReceiverRow {
 /// An expression in SQL that keeps the receivers as they are until the end of the transaction: the stamp of their edition, a `uuid`.
 pub const STAMP: &str = "webhooks.receivers_stamp()";
 
+/// The advisory lock that [`STAMP`] takes in shared mode, until the transaction ends.
+pub const RECEIVERS_LOCK: i64 = 7_284_018_846_117_465_008;
+
 /// Keeps the receivers as they are until the end of the transaction, and returns the stamp of their edition.
 pub async fn lock_shared(mut conn: &AsyncPgConnection) -> Result<Uuid, DbError> {
     let row: EditionRow = pg::sql("SELECT webhooks.receivers_stamp() AS stamp").get_result(&mut conn).await?;
