@@ -104,6 +104,16 @@ fn rfc3339(mut body: Value, app: &TestApp) -> Value {
     body
 }
 
+/// What own accounts have.
+const ACCOUNT: &str = "UPDATE identity.users SET avatar_url = 'https://canary_avatar.example.com/' WHERE user_id = 'auth0|a';
+        INSERT INTO identity.credentials (user_id, login_email_folded, password_hash, created_at, updated_at)
+        VALUES ('auth0|a', 'canary_login@example.com', '$argon2id$canary_hash', now(), now());
+        INSERT INTO identity.mails (id, sealed, attempt_at, created_at) VALUES (gen_random_uuid(), 'canary_mail', 'infinity', now());
+        INSERT INTO identity.mail_links (user_id, mail_id, digest, purpose, email_folded, expires_at)
+        SELECT 'auth0|a', id, sha256('x'), 'confirm', 'canary_link@example.com', now() + interval '1 hour' FROM identity.mails;
+        INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at)
+        VALUES ('auth0|a', gen_random_uuid(), sha256('canary'), now(), now(), now() + interval '1 hour')";
+
 /// Texts that stay by the contract: identities of payments, and the dimensions of usage.
 const KEPT: &[&str] = &[
     "credits.entries canary_gift",
@@ -133,15 +143,7 @@ async fn after_an_erase_no_table_has_a_text_of_the_user_that_the_contract_does_n
     app.post("/api/v1/users/ensure").token(&token).json(body).ok().await;
     let user = TestUser { id: testkit::user("auth0|a"), token };
     write_canaries(&app, &user).await;
-    let rest = "UPDATE identity.users SET avatar_url = 'https://canary_avatar.example.com/' WHERE user_id = 'auth0|a';
-        INSERT INTO identity.credentials (user_id, login_email_folded, password_hash, created_at, updated_at)
-        VALUES ('auth0|a', 'canary_login@example.com', '$argon2id$canary_hash', now(), now());
-        INSERT INTO identity.mails (id, sealed, attempt_at, created_at) VALUES (gen_random_uuid(), 'canary_mail', 'infinity', now());
-        INSERT INTO identity.mail_links (user_id, mail_id, digest, purpose, email_folded, expires_at)
-        SELECT 'auth0|a', id, sha256('x'), 'confirm', 'canary_link@example.com', now() + interval '1 hour' FROM identity.mails;
-        INSERT INTO identity.logins (user_id, id, refresh_digest, created_at, rotated_at, expires_at)
-        VALUES ('auth0|a', gen_random_uuid(), sha256('canary'), now(), now(), now() + interval '1 hour')";
-    app.db().run(rest).await;
+    app.db().run(ACCOUNT).await;
     let before = canaries(app.db()).await;
     for table in [
         "credits.entries",
@@ -195,21 +197,24 @@ async fn after_an_erase_no_table_has_a_text_of_the_user_that_the_contract_does_n
     for table in ["logins", "mails", "mail_links", "credentials"] {
         assert_eq!(app.db().ask(&format!("SELECT count(*) FROM identity.{table}")).await, 0, "{table}");
     }
+    nobody_is_left_and_a_new_user_begins_at_nothing(&app, &user).await;
+}
 
+async fn nobody_is_left_and_a_new_user_begins_at_nothing(app: &TestApp, user: &TestUser) {
     // There is no such user, and nothing is replayed.
     for (path, body) in
         [("/usage", json!({"endpoint": "/x", "event_type": "t"})), ("/credits/consume", json!({"amount": 1}))]
     {
-        let again = app.post(&format!("{PATH}{path}")).by(&user).key("canary_key_of_user").json(body);
+        let again = app.post(&format!("{PATH}{path}")).by(user).key("canary_key_of_user").json(body);
         again.refused(404, "UserNotFoundException").await;
     }
-    app.delete(PATH).by(&user).refused(404, "UserNotFoundException").await;
+    app.delete(PATH).by(user).refused(404, "UserNotFoundException").await;
     app.delete(PATH).service().refused(404, "UserNotFoundException").await;
     let body = json!({"email": "new@example.com", "name": "New Name"});
-    let back = app.post("/api/v1/users/ensure").by(&user).json(body).ok().await;
+    let back = app.post("/api/v1/users/ensure").by(user).json(body).ok().await;
     back.has(json!({"created": true, "credits": 0, "email": "new@example.com", "name": "New Name"}));
-    app.get(&format!("{PATH}/sessions")).by(&user).rows().await;
-    let transactions = app.get(&format!("{PATH}/credits/transactions")).by(&user).rows().await;
+    app.get(&format!("{PATH}/sessions")).by(user).rows().await;
+    let transactions = app.get(&format!("{PATH}/credits/transactions")).by(user).rows().await;
     assert_eq!(
         (transactions[0]["transaction_type"].text(), &transactions[0]["credits_after"]),
         ("adjust", &json!(0.0))
