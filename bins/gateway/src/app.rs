@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use chat::OpenAiError;
 use flows::{
     BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, last_use, last_use::Uses,
-    readiness::Queues,
+    readiness::Queues, replies::Replies,
 };
 use identity::{
     BootstrapKey, Issuer, IssuerError, JwksTiming, OwnTokens, Verifier,
@@ -35,7 +36,7 @@ use crate::{
     connections::Connections,
     housekeeping,
     http::settings::{settings, traffic},
-    own_tokens, receivers,
+    own_tokens, receivers, replies,
     telemetry::{Metrics, Moved},
 };
 
@@ -84,6 +85,8 @@ pub struct App {
     pub writes: Writes,
     /// The way in for usage in bulk: a queue of its own, so that nobody who spends waits behind it.
     pub bulk: Writes,
+    /// Replies of the model, where one is configured.
+    pub replies: Option<Replies>,
     /// Balances, read together.
     pub balances: BalanceReads,
     /// Users' existence and role, read together.
@@ -129,6 +132,9 @@ pub enum StartError {
     /// Secrets in the database cannot be sealed or opened.
     #[error("secrets cannot be kept in the database")]
     Sealing(#[from] SealError),
+    /// The model cannot be used.
+    #[error("the chat upstream cannot be used")]
+    Chat(#[from] OpenAiError),
     /// Mail or WeChat cannot be used.
     #[error("accounts cannot be kept with this configuration")]
     Accounts(#[from] AccountsError),
@@ -156,29 +162,22 @@ impl App {
         let own_issuer = own_tokens.is_some().then(|| own_tokens::issuer(&config, &pool, &clock));
         let verifier = verifier(&config, development_secret.as_ref(), own_issuer, &clock)?;
         let accounts = Accounts::new(&config, sealer.as_ref(), &clock, &ids)?;
-        let commit_thread = CommitThread::start().map_err(StartError::Thread)?;
-        let home = commit_thread.handle();
         let connections = Connections::new(config.database.pool_size);
-        let hot = pool.sibling_on(home.clone(), connections.hot, BATCH_PATIENCE)?;
-        let committers = hot.share(connections.committers);
-        let defaults = config.credits.defaults;
-        let on_it = home.enter();
-        let writes = Writes::start(committers.clone(), Arc::clone(&clock), defaults);
-        let bulk = Writes::start_bulk(committers, Arc::clone(&clock), defaults);
-        let balances = BalanceReads::start(hot.clone(), Arc::clone(&clock));
-        let statuses = StatusReads::start(hot.clone());
-        let queues = Queues {
-            writes: writes.clone(),
-            bulk: bulk.clone(),
-            balances: balances.clone(),
-            statuses: statuses.clone(),
-        };
-        let readiness = ReadinessProbe::start(hot.clone(), queues);
-        drop(on_it);
+        let hot = HotPath::start(&pool, connections, &clock, config.credits.defaults)?;
         let background = pool.background_share(connections.housekeeping);
         let mut jobs = housekeeping::jobs(&config, &background, &clock, &ids);
         let uses = Arc::new(Uses::default());
-        let further = [receiver, accounts.job(&background), Some(last_use::job(&background, &uses))];
+        let replies = replies::start(&config, &pool, &clock, &ids)?;
+        let further = [
+            receiver,
+            accounts.job(&background),
+            Some(last_use::job(&background, &uses)),
+            replies.as_ref().map(Replies::job),
+            replies
+                .as_ref()
+                .filter(|_| connections.listeners > 0)
+                .map(|replies| replies.listening_job(&pool)),
+        ];
         jobs.extend(further.into_iter().flatten());
         let settings = settings(&config);
         Ok(Self {
@@ -192,18 +191,19 @@ impl App {
             own_tokens,
             accounts,
             metrics_token: config.metrics.token.clone().map(BootstrapKey::new),
-            writes,
-            bulk,
-            balances,
-            statuses,
-            readiness,
+            writes: hot.writes,
+            bulk: hot.bulk,
+            replies,
+            balances: hot.balances,
+            statuses: hot.statuses,
+            readiness: hot.readiness,
             read_slots: ReadSlots::new(READS_MAX),
             exported_users: ReadSlots::new(1),
             traffic: traffic(&settings).map_err(StartError::Thread)?,
             settings,
             zones: OnceCell::new(),
-            hot,
-            _commit_thread: commit_thread,
+            hot: hot.pool,
+            _commit_thread: hot.thread,
             lists: pool.share(connections.lists),
             exports: Arc::new(Semaphore::new((connections.lists / 2).max(1))),
             config,
@@ -240,12 +240,58 @@ impl App {
         self.hot.close();
     }
 
+    /// Ends the replies that run, as incomplete, so that their requests can be answered.
+    pub async fn stop_replies(&self) {
+        if let Some(replies) = &self.replies {
+            replies.stop().await;
+        }
+    }
+
     /// Finishes what waits in the committers. Call it after the last request was answered.
     pub async fn shut_down(&self) {
         self.begin_shutdown();
         self.jobs.stop();
+        self.stop_replies().await;
         self.writes.flush().await;
         self.bulk.flush().await;
+    }
+}
+
+/// What runs on the thread of the committers.
+struct HotPath {
+    pool: Pool,
+    thread: CommitThread,
+    writes: Writes,
+    bulk: Writes,
+    balances: BalanceReads,
+    statuses: StatusReads,
+    readiness: ReadinessProbe,
+}
+
+impl HotPath {
+    fn start(
+        pool: &Pool,
+        connections: Connections,
+        clock: &Arc<dyn Clock>,
+        defaults: credits::Defaults,
+    ) -> Result<Self, StartError> {
+        let thread = CommitThread::start().map_err(StartError::Thread)?;
+        let home = thread.handle();
+        let pool = pool.sibling_on(home.clone(), connections.hot, BATCH_PATIENCE)?;
+        let committers = pool.share(connections.committers);
+        let _on_it = home.enter();
+        let writes = Writes::start(committers.clone(), Arc::clone(clock), defaults);
+        let bulk = Writes::start_bulk(committers, Arc::clone(clock), defaults);
+        let balances = BalanceReads::start(pool.clone(), Arc::clone(clock));
+        let statuses = StatusReads::start(pool.clone());
+        let queues = Queues {
+            writes: writes.clone(),
+            bulk: bulk.clone(),
+            balances: balances.clone(),
+            statuses: statuses.clone(),
+        };
+        let readiness = ReadinessProbe::start(pool.clone(), queues);
+        Ok(Self { pool, thread, writes, bulk, balances, statuses, readiness })
     }
 }
 

@@ -8,6 +8,8 @@
 pub const CONNECTIONS_MIN: usize = 5;
 /// As many as the lanes on the hot thread can use: two each for writes and bulk, one each for balances, statuses and probes.
 const HOT_MAX: usize = 7;
+/// From this many connections on, one of them only listens.
+const LISTENER_FROM: usize = 10;
 /// Housekeeping and the audit of the ledger take turns: what waits for the move of a month, which may take hours, changes no
 /// answer.
 const HOUSEKEEPING: usize = 1;
@@ -23,6 +25,8 @@ pub struct Connections {
     pub general: usize,
     /// Those of `general` that lists, statistics and exports may use at a time.
     pub lists: usize,
+    /// Those of `general` that listen to other processes. A small pool has none: what would be heard is looked for then.
+    pub listeners: usize,
     /// Those of `general` that housekeeping may use at a time.
     pub housekeeping: usize,
 }
@@ -34,12 +38,15 @@ impl Connections {
         let total = total.max(CONNECTIONS_MIN);
         let hot = (total / 2).min(HOT_MAX);
         let general = total - hot;
-        let short = (general / 4).max(1);
+        let listeners = usize::from(total >= LISTENER_FROM);
+        let shared = general - listeners;
+        let short = (shared / 4).max(1);
         Self {
             hot,
             committers: hot - 1,
             general,
-            lists: general - HOUSEKEEPING - short,
+            lists: shared - HOUSEKEEPING - short,
+            listeners,
             housekeeping: HOUSEKEEPING,
         }
     }
@@ -57,7 +64,7 @@ mod tests {
             assert!(shared.committers >= 1 && shared.committers < shared.hot, "{shared:?}");
             assert!(shared.lists >= 1, "{shared:?}");
             assert!(
-                shared.lists + shared.housekeeping < shared.general,
+                shared.lists + shared.housekeeping + shared.listeners < shared.general,
                 "a login waits for lists: {shared:?}"
             );
         }
@@ -71,6 +78,6 @@ mod tests {
         };
         assert_eq!(shares(5), (2, 1, 3, 1));
         assert_eq!(shares(8), (4, 3, 4, 2));
-        assert_eq!(shares(16), (7, 6, 9, 6));
+        assert_eq!(shares(16), (7, 6, 9, 5));
     }
 }

@@ -13,4 +13,5 @@ pub mod housekeeping;
 pub mod http;
 pub mod own_tokens;
 pub mod receivers;
+pub mod replies;
 pub mod telemetry;

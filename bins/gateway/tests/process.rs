@@ -15,6 +15,7 @@ mod measurements;
 mod own_tokens;
 mod poolers;
 mod receivers;
+mod replies;
 mod shared_limits;
 mod silent_database;
 mod standby;

@@ -18,6 +18,7 @@ mod migrations;
 mod operations;
 mod personal_data;
 mod plain_charges;
+mod replies;
 mod sign_up;
 mod statements;
 mod sweeper;

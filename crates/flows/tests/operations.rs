@@ -11,7 +11,7 @@ use futures_util::join;
 use identity::{Activity, StatusQuery, users::UserChange};
 use kernel::{Actor, CallerClass, Credits, FreeForm, Ids as _, ManualClock, RandomIds, Scope, Usd, UserId};
 use pg::{Pool, Tx};
-use sessions::{ImportanceScore, NewMessage, NewSession, Role, SessionRefusal};
+use sessions::{ImportanceScore, MessageStatus, NewMessage, NewSession, Role, SessionRefusal};
 use testkit::TestDb;
 use tokio::task::JoinSet;
 use usage::UsageInput;
@@ -104,6 +104,7 @@ pub fn message(session_id: Uuid, content: &str) -> NewMessage {
         message_metadata: FreeForm::empty(),
         is_summary_candidate: true,
         importance_score: ImportanceScore::default(),
+        status: MessageStatus::Completed,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod columns;
 pub mod connect;
 pub mod error;
+pub mod listen;
 pub mod migrate;
 pub mod personal;
 pub mod pool;
@@ -21,6 +22,7 @@ pub use connect::{DatabaseUrl, Reach, UrlFault, reach};
 /// A connection to PostgreSQL, for functions that need no transaction.
 pub use diesel_async::AsyncPgConnection as PgConnection;
 pub use error::DbError;
+pub use listen::Listener;
 pub use migrate::Migration;
 pub use personal::{Erase, Export, PersonalTable, Walk};
 pub use pool::{Access, Patience, Pool, PoolSettings};

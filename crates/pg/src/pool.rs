@@ -82,6 +82,11 @@ impl Connection {
         self.object.answer_timeout(limit);
     }
 
+    /// As [`OpenConnection::notices`].
+    pub(crate) fn notices(&self) -> tokio::sync::mpsc::UnboundedReceiver<String> {
+        self.object.notices()
+    }
+
     /// Closes the connection instead of giving it back.
     pub(crate) fn discard(self) {
         let Self { object, permit } = self;

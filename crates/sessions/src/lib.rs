@@ -6,16 +6,21 @@
 
 pub mod error;
 pub mod model;
+pub mod replies;
 mod rules;
 pub mod service;
 mod store;
 
 pub use error::SessionRefusal;
 pub use model::{
-    CONTENT_BYTES_MAX, Deleted, ImportanceScore, ImportanceScoreError, MESSAGE_TYPE_CHARS_MAX, Message,
-    MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session, SessionFilter, Status, UnknownWord,
+    CONTENT_BYTES_MAX, Deleted, ImportanceScore, ImportanceScoreError, Lease, MESSAGE_TYPE_CHARS_MAX,
+    Message, MessageFilter, MessageStatus, NewMessage, NewReply, NewSession, Reply, ReplyEnd, ReplyName,
+    ReplyTerms, ReplyText, Role, Session, SessionChange, SessionFilter, Status, UnknownWord,
 };
-pub use service::{add_messages, blocked, create, delete, find, find_in_scope, list, messages, set_status};
+pub use service::{
+    add_messages, blocked, change, create, delete, find, find_by_number, find_in_scope, find_message, list,
+    messages, set_status,
+};
 pub use store::{AUDITS, PERSONAL_DATA, statements};
 
 /// The tables of this crate, in order.

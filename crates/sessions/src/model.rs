@@ -2,10 +2,12 @@
 
 mod importance;
 mod message;
+mod reply;
 mod session;
 mod words;
 
 pub use importance::{ImportanceScore, ImportanceScoreError};
 pub use message::{CONTENT_BYTES_MAX, MESSAGE_TYPE_CHARS_MAX, Message, MessageFilter, NewMessage};
-pub use session::{Deleted, NewSession, Session, SessionFilter};
+pub use reply::{Lease, NewReply, Reply, ReplyEnd, ReplyName, ReplyTerms, ReplyText};
+pub use session::{Deleted, NewSession, Session, SessionChange, SessionFilter};
 pub use words::{MessageStatus, Role, Status, UnknownWord};

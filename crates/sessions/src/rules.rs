@@ -92,7 +92,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImportanceScore, Role};
+    use crate::{ImportanceScore, MessageStatus, Role};
     use kernel::{FreeForm, Scope};
     use time::{Duration, macros::datetime};
 
@@ -123,6 +123,7 @@ mod tests {
             message_metadata: FreeForm::empty(),
             is_summary_candidate: true,
             importance_score: ImportanceScore::default(),
+            status: MessageStatus::Completed,
         }
     }
 

@@ -12,7 +12,8 @@ use pg::{DbError, Tx};
 use uuid::Uuid;
 
 use crate::{
-    Deleted, Message, MessageFilter, NewMessage, NewSession, Session, SessionFilter, SessionRefusal, Status,
+    Deleted, Message, MessageFilter, NewMessage, NewSession, Session, SessionChange, SessionFilter,
+    SessionRefusal, Status,
     rules::{self, MessagePosition, Tally},
     store,
 };
@@ -51,6 +52,19 @@ pub async fn find_in_scope(
 ) -> Result<Result<Session, SessionRefusal>, DbError> {
     let found = find(conn, clock, session_id).await?;
     Ok(found.ok_or_else(|| not_found(session_id)).and_then(|session| session.within(scope)))
+}
+
+/// The session of `user` with this integer id, as it reads now.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_by_number(
+    conn: &mut AsyncPgConnection,
+    clock: &dyn Clock,
+    user: &UserId,
+    number: i64,
+) -> Result<Option<Session>, DbError> {
+    store::sessions::find_by_number(conn, user, number, clock.now()).await
 }
 
 /// One page of the sessions of `user` as they read now, newest created first (HTTP contract 5 and 1.11).
@@ -94,6 +108,39 @@ pub async fn set_status(
         }
         Err(refusal) => Ok(Err(refusal)),
     }
+}
+
+/// Changes what a caller says about a session. Refused as by [`set_status`].
+///
+/// # Errors
+/// [`DbError`].
+pub async fn change(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    session_id: Uuid,
+    scope: &Scope,
+    change: &SessionChange,
+) -> Result<Result<Session, SessionRefusal>, DbError> {
+    match lock(tx, session_id, scope).await? {
+        Ok(locked) => {
+            let changed =
+                store::sessions::change(tx.conn(), &locked.user_id, session_id, change, clock.now()).await?;
+            Ok(Ok(changed))
+        }
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// The message of a user with this public id.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn find_message(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    message_id: Uuid,
+) -> Result<Option<Message>, DbError> {
+    store::messages::find(conn, user, message_id).await
 }
 
 /// Adds messages, in order, and counts them in their sessions. The outcomes are in the same order.
@@ -169,7 +216,8 @@ pub async fn messages(
     Ok(page.cut_found(messages, |message| message.seq))
 }
 
-/// Deletes a session with its messages (HTTP contract 5 and 12).
+/// Deletes a session with its messages (HTTP contract 5 and 12). A reply that is running ends with it; its hold is the
+/// caller's business.
 ///
 /// Refused as [`SessionRefusal::NotFound`] and [`SessionRefusal::Foreign`].
 ///
@@ -182,15 +230,18 @@ pub async fn delete(
 ) -> Result<Result<Deleted, SessionRefusal>, DbError> {
     match lock(tx, session_id, scope).await? {
         Ok(locked) => {
-            store::sessions::delete(tx.conn(), &locked.user_id, session_id).await?;
-            Ok(Ok(Deleted { session_id, user_id: locked.user_id, message_count: locked.message_count }))
+            let Tally { user_id, message_count, .. } = locked;
+            let running = store::replies::running(tx.conn(), &user_id, session_id).await?;
+            store::sessions::delete(tx.conn(), &user_id, session_id).await?;
+            let hold_id = running.and_then(|running| running.hold_id);
+            Ok(Ok(Deleted { session_id, user_id, message_count, hold_id }))
         }
         Err(refusal) => Ok(Err(refusal)),
     }
 }
 
 /// Locks one session inside `scope`.
-async fn lock(
+pub(crate) async fn lock(
     tx: &mut Tx,
     session_id: Uuid,
     scope: &Scope,

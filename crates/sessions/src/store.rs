@@ -3,6 +3,7 @@
 mod audits;
 pub(crate) mod messages;
 mod personal;
+pub(crate) mod replies;
 pub(crate) mod sessions;
 
 pub use audits::AUDITS;

@@ -30,7 +30,7 @@ async fn a_deleted_session_leaves_no_message_and_no_other_loses_any() {
 
     assert_eq!(
         delete(&house, id, &Scope::Own(user("auth0|a"))).await,
-        Ok(Deleted { session_id: id, user_id: user("auth0|a"), message_count: 3 })
+        Ok(Deleted { session_id: id, user_id: user("auth0|a"), message_count: 3, hold_id: None })
     );
     assert_eq!(house.find(id).await, None);
     assert_eq!(house.messages(&going).await, []);

@@ -3,7 +3,8 @@
 use kernel::{FreeForm, Ids, ManualClock, Page, Scope, SeededIds, Usd, UserId};
 use pg::{Pool, Tx};
 use sessions::{
-    ImportanceScore, Message, MessageFilter, NewMessage, NewSession, Role, Session, SessionRefusal, Status,
+    ImportanceScore, Message, MessageFilter, MessageStatus, NewMessage, NewSession, Role, Session,
+    SessionRefusal, Status,
 };
 use testkit::TestDb;
 use uuid::Uuid;
@@ -76,6 +77,7 @@ impl House {
             message_metadata: FreeForm::empty(),
             is_summary_candidate: true,
             importance_score: ImportanceScore::default(),
+            status: MessageStatus::Completed,
         }
     }
 

@@ -1,6 +1,6 @@
 //! One checked call of a route: who calls, for whom, with what.
 
-use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, http::header};
 use kernel::{Principal, Scope, UserId};
@@ -13,7 +13,7 @@ use super::{
     bodies::{BodyRule, Share},
     caller::Caller,
     client_address::{client_address, counted},
-    error::ApiError,
+    error::{ApiError, ErrorBody},
     fields::{Fields, input::Input},
     language::{Language, Text},
     rate_limit::Counted,
@@ -42,6 +42,7 @@ pub struct Call<S: Service> {
     /// Keeps the bytes of the body counted.
     share: Arc<Share>,
     stage: Rc<Cell<Stage>>,
+    time_limit: Rc<Cell<Duration>>,
 }
 
 /// The stage that a request has reached.
@@ -66,6 +67,8 @@ pub struct Received {
     pub rule: BodyRule,
     /// The stage of the request.
     pub stage: Rc<Cell<Stage>>,
+    /// The time that the request may take.
+    pub time_limit: Rc<Cell<Duration>>,
 }
 
 impl<S: Service> Call<S> {
@@ -95,6 +98,7 @@ impl<S: Service> Call<S> {
             input,
             share: received.share,
             stage: received.stage,
+            time_limit: received.time_limit,
         }
     }
 
@@ -144,6 +148,22 @@ impl<S: Service> Call<S> {
     /// 401 on a route that needs no credential, where nobody should ask.
     pub fn principal(&self) -> Result<&Principal, ApiError> {
         self.caller.principal.as_ref().ok_or_else(ApiError::not_authenticated)
+    }
+
+    /// Lets this request take more time than others: an outside service works for it.
+    pub fn allow(&self, time: Duration) {
+        self.time_limit.set(self.time_limit.get().max(time));
+    }
+
+    /// The body of an error that is part of an answer to this request.
+    #[must_use]
+    pub fn error_body(&self) -> ErrorBody {
+        ErrorBody {
+            operation: self.operation,
+            request_id: self.request_id(),
+            language: self.language,
+            detail_language: self.app.detail_language(self.request.path(), self.language),
+        }
     }
 
     /// The id of the request: `X-Request-Id` of its answer.

@@ -1,6 +1,6 @@
 //! The one way into every route: the order of checks of HTTP contract 1.4, a time limit, and a guard against panics.
 
-use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll};
+use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use super::{
     access,
@@ -25,6 +25,7 @@ use actix_web::{
     dev::Payload,
     http::header::{self, HeaderValue},
 };
+use tokio::time::{Instant, error::Elapsed, timeout};
 
 /// A route, with what is found out about it once.
 pub struct Endpoint<S: Service> {
@@ -41,9 +42,11 @@ impl<S: Service> Endpoint<S> {
 }
 
 /// Progress of a request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     stage: Rc<Cell<Stage>>,
+    /// The time that it may take.
+    time_limit: Rc<Cell<Duration>>,
     /// Rest of the caller's limit, once the request was counted.
     requests: Cell<Option<Level>>,
     /// Rest of the caller's byte limit, once it was checked.
@@ -59,8 +62,12 @@ pub async fn dispatch<S: Service>(
 ) -> HttpResponse {
     let route = endpoint.route;
     let language = language_of(&*app, &request);
-    let limit = app.settings().request_timeout;
-    let progress = Rc::new(Progress::default());
+    let progress = Rc::new(Progress {
+        stage: Rc::default(),
+        time_limit: Rc::new(Cell::new(app.settings().request_timeout)),
+        requests: Cell::default(),
+        bytes: Cell::default(),
+    });
     // On the heap: the layers around it would copy it from one to the next.
     let work =
         Box::pin(run(Arc::clone(&app), endpoint, request.clone(), payload, language, Rc::clone(&progress)));
@@ -79,7 +86,7 @@ pub async fn dispatch<S: Service>(
         Stage::Work if !route.only_reads() => ApiError::outcome_unknown(),
         Stage::Admission | Stage::Receipt | Stage::Work => ApiError::new(&catalogue::INTERNAL),
     });
-    let result = match tokio::time::timeout(limit, work).await {
+    let result = match within(&progress.time_limit, work).await {
         Ok(result) => result,
         Err(_elapsed) => Err(match progress.stage.get() {
             Stage::Receipt => ApiError::new(&catalogue::REQUEST_TIMEOUT),
@@ -102,6 +109,18 @@ pub async fn dispatch<S: Service>(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// The result of `work`, unless it takes longer than the limit, which may grow meanwhile.
+async fn within<T>(limit: &Cell<Duration>, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let (began, mut work) = (Instant::now(), pin!(work));
+    loop {
+        let allowed = limit.get();
+        match timeout(allowed.saturating_sub(began.elapsed()), work.as_mut()).await {
+            Err(_) if limit.get() > allowed => {}
+            result => return result,
+        }
+    }
 }
 
 /// The result of `work`, or `refusal` as soon as the body turns out to be malformed or broken off: while it is received, in the
@@ -170,7 +189,13 @@ async fn run<S: Service>(
             }
         }
         let (app, caller) = (Arc::clone(&app), caller.clone());
-        let received = Received { fields, share, rule: route.body, stage: Rc::clone(&progress.stage) };
+        let received = Received {
+            fields,
+            share,
+            rule: route.body,
+            stage: Rc::clone(&progress.stage),
+            time_limit: Rc::clone(&progress.time_limit),
+        };
         let call = Call::new(app, request, language, route.operation, caller, received);
         progress.stage.set(Stage::Work);
         (route.handler)(call).await

@@ -50,6 +50,36 @@ pub struct ErrorContext<'a> {
     pub now: OffsetDateTime,
 }
 
+/// The request of an error that is written into an answer, for later than the call.
+#[derive(Debug, Clone)]
+pub struct ErrorBody {
+    /// As [`ErrorContext::operation`].
+    pub operation: &'static str,
+    /// As [`ErrorContext::request_id`].
+    pub request_id: String,
+    /// As [`ErrorContext::language`].
+    pub language: Language,
+    /// As [`ErrorContext::detail_language`].
+    pub detail_language: Language,
+}
+
+impl ErrorBody {
+    /// The documented body of an error, as JSON in one line.
+    #[must_use]
+    pub fn of(&self, error: &ApiError, now: OffsetDateTime) -> String {
+        let Self { operation, request_id, language, detail_language } = self;
+        let context = ErrorContext {
+            operation,
+            user_id: None,
+            request_id,
+            language: *language,
+            detail_language: *detail_language,
+            now,
+        };
+        error.with_body(&context, |body| serde_json::to_string(body).unwrap_or_default())
+    }
+}
+
 impl ApiError {
     /// An error with its documented text.
     #[must_use]
@@ -197,10 +227,20 @@ impl ApiError {
     /// The answer.
     #[must_use]
     pub fn respond(self, context: &ErrorContext<'_>) -> HttpResponse {
+        let mut response = HttpResponse::build(self.0.entry.status_code());
+        for (name, value) in &self.0.headers {
+            response.insert_header((name, value));
+        }
+        response.insert_header((header::CONTENT_LANGUAGE, context.language.tag()));
+        response.append_header((header::VARY, "Accept-Language"));
+        self.with_body(context, |body| response.json(body))
+    }
+
+    fn with_body<T>(&self, context: &ErrorContext<'_>, write: impl FnOnce(&Body<'_>) -> T) -> T {
         let text = self.0.text.clone().unwrap_or_else(|| self.filled());
         let timestamp = rfc3339(self.0.at.unwrap_or(context.now));
         let plain = text.in_language(context.detail_language);
-        let body = Body {
+        write(&Body {
             success: false,
             status: "error",
             message: text.in_language(context.language),
@@ -213,14 +253,7 @@ impl ApiError {
                 MemberValue::Text(plain)
             },
             request_id: context.request_id,
-        };
-        let mut response = HttpResponse::build(self.0.entry.status_code());
-        for (name, value) in &self.0.headers {
-            response.insert_header((name, value));
-        }
-        response.insert_header((header::CONTENT_LANGUAGE, context.language.tag()));
-        response.append_header((header::VARY, "Accept-Language"));
-        response.json(body)
+        })
     }
 
     /// The error of one item in an answer about several: code, sentence, and `detail` as a call of its own

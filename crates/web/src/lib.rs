@@ -52,7 +52,7 @@ pub use call::Call;
 pub use caller::Caller;
 pub use client_address::client_address;
 pub use doc::Doc;
-pub use error::ApiError;
+pub use error::{ApiError, ErrorBody};
 pub use fields::parse;
 pub use language::{Language, Text};
 pub use rate_limit::RouteLimit;

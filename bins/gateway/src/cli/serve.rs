@@ -141,7 +141,18 @@ impl Running {
             tokio::time::sleep(self.delay).await;
         }
         self.app.traffic.connections.begin_drain();
-        if tokio::time::timeout(self.grace + DRAIN_SLACK, self.server.stop(drain)).await.is_err() {
+        let stopping = tokio::time::timeout(self.grace + DRAIN_SLACK, self.server.stop(drain));
+        // Replies of a model may take long; their requests are answered with what there is.
+        let replies = async {
+            tokio::time::sleep(self.grace / 2).await;
+            self.app.stop_replies().await;
+        };
+        tokio::pin!(stopping);
+        let stopped = tokio::select! {
+            stopped = &mut stopping => stopped,
+            () = replies => stopping.await,
+        };
+        if stopped.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
         if tokio::time::timeout(FLUSH_PATIENCE, self.app.shut_down()).await.is_err() {

@@ -56,7 +56,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
         tokens: token_rules(r),
         mail: mail(r, environment),
         wechat: wechat(r, environment),
-        chat: chat(r, environment),
+        chat: chat(r),
         credits: credit_rules(r, environment),
         usage: usage_rules(r),
         price_seeds: price_seeds(r),
@@ -75,6 +75,7 @@ pub(super) fn build(lookup: &dyn Fn(&str) -> Option<String>, purpose: Purpose) -
     let mut notices = development_notice(&config);
     notices.extend(nameless_issuer(&config));
     notices.extend(secrets::unprotected_database(&config));
+    notices.extend(readable_chat(&config));
     notices.extend(missing_features(&reader));
     Ok(Loaded { config, values: in_order(reader.finish()?), notices })
 }
@@ -219,20 +220,13 @@ fn wechat(r: &mut Reader<'_>, environment: Environment) -> Option<WechatSettings
     Some(WechatSettings { app_id: app_id?, app_secret: app_secret?, api_base: api_base? })
 }
 
-fn chat(r: &mut Reader<'_>, environment: Environment) -> Option<Chat> {
+fn chat(r: &mut Reader<'_>) -> Option<Chat> {
     let (base_url, model) = (r.optional(&v::CHAT_BASE_URL), r.optional(&v::CHAT_MODEL));
     let (api_key, system_prompt) = (r.optional(&v::CHAT_API_KEY), r.optional(&v::CHAT_SYSTEM_PROMPT));
     let (max_tokens, history) = (r.value(&v::CHAT_MAX_TOKENS), r.value(&v::CHAT_HISTORY_MESSAGES));
     let (timeout, credits_per_token) =
         (r.value(&v::CHAT_TIMEOUT_SECONDS), r.value(&v::CHAT_CREDITS_PER_TOKEN));
     both_or_neither(r, &v::CHAT_BASE_URL.about, &v::CHAT_MODEL.about);
-    let is_readable = |url: &Url| url.scheme() != "https" && !identity::is_loopback(url);
-    if base_url.as_ref().is_some_and(is_readable) && !environment.is_development() {
-        r.problem(
-            &v::CHAT_BASE_URL.about,
-            "is plain http to another machine: conversations and the key would be readable on their way",
-        );
-    }
     Some(Chat {
         base_url: base_url?,
         api_key,
@@ -369,6 +363,15 @@ fn development_notice(config: &Config) -> Vec<String> {
     let text = "DEVELOPMENT_ON_NETWORK=true: everyone who reaches this service gets a token for any user; never do this with \
                 data of real users";
     is_open.then(|| text.to_owned()).into_iter().collect()
+}
+
+/// A sentence for the log if conversations go to another machine in clear, as they may in a private network.
+fn readable_chat(config: &Config) -> Option<String> {
+    let base_url = &config.chat.as_ref()?.base_url;
+    let is_readable = base_url.scheme() != "https" && !identity::is_loopback(base_url);
+    let text =
+        "CHAT_BASE_URL is plain http to another machine: conversations and the key are readable on their way";
+    (is_readable && !config.app.environment.is_development()).then(|| text.to_owned())
 }
 
 /// A sentence for the log if the issuer of own tokens is where this process listens, which may differ between processes.

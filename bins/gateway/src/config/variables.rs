@@ -190,8 +190,8 @@ variables! {
     }
     "Replies of a model" {
         CHAT_BASE_URL: Url = Nothing, Shown, parse::base_url,
-            "OpenAI-compatible server, such as `https://api.openai.com/v1`; needs CHAT_MODEL; outside development plain http only \
-             on this machine";
+            "OpenAI-compatible server, such as `https://api.openai.com/v1`; needs CHAT_MODEL. Plain http sends conversations and the \
+             key readable: for this machine and private networks";
         CHAT_API_KEY: SecretString = Nothing, Hidden, parse::header_secret,
             "its key, if it needs one";
         CHAT_MODEL: String = Nothing, Shown, parse::word,
@@ -203,7 +203,7 @@ variables! {
         CHAT_HISTORY_MESSAGES: u32 = Value("50"), Shown, |text| parse::tokens(text, 0, 1_000),
             "most earlier messages that the model gets, 0 to 1000";
         CHAT_TIMEOUT_SECONDS: Duration = Value("60"), Shown, |text| parse::seconds(text, 1, 3600),
-            "longest pause in the answer of the server, 1 to 3600; for replies that are not streamed it is the time of the whole";
+            "longest pause in the answer of the server, 1 to 3600";
         CHAT_CREDITS_PER_TOKEN: Credits = Value("1"), Shown, parse::credits_above_zero,
             "charge of a token of prompt or reply, where the model has no price; above 0";
     }

@@ -210,7 +210,9 @@ fn is_open_to(app: &App, access: Access, principal: &Principal) -> bool {
     match access {
         Access::Admin => principal.is_admin(),
         Access::OwnerOrAdmin => principal.user_id().is_some() || principal.is_admin(),
-        Access::Recharge => principal.is_staff() || app.config.credits.self_recharge == SelfRecharge::Allowed,
+        Access::Recharge | Access::NamedRecharge => {
+            principal.is_staff() || app.config.credits.self_recharge == SelfRecharge::Allowed
+        }
         Access::Metering => principal.is_staff() || app.config.usage.self_metering == SelfMetering::Allowed,
         _ => true,
     }
@@ -266,7 +268,7 @@ fn wanted_user(access: Access, principal: &Principal, request: &HttpRequest) -> 
         | Access::HiddenPathUser
         | Access::OwnerOrAdmin
         | Access::StaffForPathUser => path_user(request).map_or_else(Wanted::Unreadable, Wanted::User),
-        Access::NamedUser => match (header_user(request), principal.user_id()) {
+        Access::NamedUser | Access::NamedRecharge => match (header_user(request), principal.user_id()) {
             (Err(fault), _) => Wanted::Unreadable(fault),
             (Ok(Some(named)), _) => Wanted::User(named),
             (Ok(None), Some(own)) => Wanted::User(own.clone()),

@@ -55,6 +55,9 @@ web::catalogue! {
     SESSION_NOT_FOUND = 404 "SessionNotFoundException",
         "Session not found: {session_id}", "会话不存在: {session_id}",
         "No such session, or it was deleted.", ["session_id"];
+    MESSAGE_NOT_FOUND = 404 "MessageNotFoundException",
+        "Message not found: {message_id}", "消息不存在: {message_id}",
+        "The session has no such reply.", ["session_id", "message_id"];
     HOLD_NOT_FOUND = 404 "HoldNotFoundException",
         "Hold not found: {hold_id}", "预留不存在: {hold_id}",
         "The user has no such hold.", ["hold_id"];
@@ -79,6 +82,12 @@ web::catalogue! {
     USAGE_CONFLICT = 409 "UsageConflictException",
         "event_id {event_id} was recorded before with another content", "event_id {event_id} 已记录过不同的内容",
         "The `event_id` stands for another usage record of the user. Nothing was recorded or deducted.", ["event_id"];
+    REPLY_IN_PROGRESS = 409 "ReplyInProgressException",
+        "A reply is in progress: {message_id}", "回复正在生成: {message_id}",
+        "A session has one reply at a time. Nothing was stored or charged.", ["message_id"];
+    REPLY_FINISHED = 409 "ReplyFinishedException",
+        "The reply has ended: {message_id}", "回复已结束: {message_id}",
+        "A reply that has ended cannot be cancelled.", ["message_id"];
     ALREADY_CORRECTED = 409 "AlreadyCorrectedException",
         "Usage record {id} was corrected before", "使用记录 {id} 已被更正",
         "A usage record is corrected once; a correction itself cannot be.", ["id"];

@@ -55,6 +55,7 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
     ("hold_id", "The hold's id.", "0b6f2a9e-5a3e-4f57-9f0e-6a4c1f8f6f10"),
     ("key_id", "The id of the API key.", "0190a6c8-1c2b-4def-8abc-0123456789ab"),
     ("session_id", "The session's id.", "4da97cfa-b95f-4898-8b7d-2786ff703ce0"),
+    ("message_id", "The id of the message of the assistant.", "ad941213-9d10-4be0-9052-5665fd5fa033"),
     ("id", "The number of the usage record.", "123"),
     ("file", "A file of the pages `/docs` and `/redoc`.", "swagger-ui.css"),
 ];

@@ -34,6 +34,8 @@ pub enum Access {
     PathUser,
     /// Services and administrators; the user in the path only if users may recharge themselves.
     Recharge,
+    /// As [`Access::Recharge`], for the user that [`Access::NamedUser`] is about.
+    NamedRecharge,
     /// Services and administrators; the user in the path unless users may not record usage.
     Metering,
     /// As [`Access::PathUser`], on a route beyond the documents: another user's path looks like one that does not exist.
@@ -84,6 +86,9 @@ impl AccessRule for Access {
             Self::Recharge => {
                 "Services and administrators; the user in the path with `SELF_RECHARGE=allowed`."
             }
+            Self::NamedRecharge => {
+                "Services and administrators, who name a user by `X-User-Id`; the user with `SELF_RECHARGE=allowed`."
+            }
             Self::Metering => {
                 "Services and administrators; the user in the path unless `SELF_METERING=denied`."
             }
@@ -112,6 +117,7 @@ impl AccessRule for Access {
             Self::NamedUser
             | Self::PathUser
             | Self::Recharge
+            | Self::NamedRecharge
             | Self::Metering
             | Self::HiddenPathUser
             | Self::OwnerOrAdmin

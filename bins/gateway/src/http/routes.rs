@@ -26,6 +26,22 @@ mod auth {
     pub mod verify;
     pub mod wechat_login;
 }
+mod billing {
+    pub mod recharge;
+    pub mod transactions;
+}
+mod chat {
+    pub mod body;
+    pub mod cancel;
+    pub mod create_session;
+    pub mod delete_session;
+    pub mod events;
+    pub mod list_messages;
+    pub mod list_sessions;
+    pub mod send;
+    pub mod session_body;
+    pub mod stream;
+}
 mod credits {
     pub mod account;
     pub mod balance;
@@ -64,8 +80,10 @@ mod sessions {
     pub mod body;
     pub mod create;
     pub mod delete;
+    pub mod get;
     pub mod list;
     pub mod set_status;
+    pub mod update;
 }
 mod subscriptions {
     pub mod plans;
@@ -215,6 +233,10 @@ routes! {
         "create_session", PathUser, Json, Documented;
     GET "/api/v1/users/{user_id}/sessions" => sessions::list::handle,
         "list_sessions", PathUser, Ignored, Documented;
+    GET "/api/v1/sessions/{session_id}" => sessions::get::handle,
+        "get_session", OwnThings, Ignored, Extension;
+    PATCH "/api/v1/sessions/{session_id}" => sessions::update::handle,
+        "update_session", OwnThings, Json, Extension;
     PUT "/api/v1/sessions/{session_id}/status" => sessions::set_status::handle,
         "update_session_status", OwnThings, Json, Documented;
     DELETE "/api/v1/sessions/{session_id}" => sessions::delete::handle,
@@ -261,6 +283,24 @@ routes! {
         "set_profile", NamedUser, Json, Documented;
     GET "/api/user/balance" => profile::balance::handle,
         "get_balance", NamedUser, Ignored, Documented;
+    POST "/api/sessions" => chat::create_session::handle,
+        "create_chat_session", NamedUser, Json, Documented;
+    GET "/api/sessions" => chat::list_sessions::handle,
+        "list_chat_sessions", NamedUser, Ignored, Documented;
+    DELETE "/api/sessions/{session_id}" => chat::delete_session::handle,
+        "delete_chat_session", NamedUser, Ignored, Documented;
+    GET "/api/sessions/{session_id}/messages" => chat::list_messages::handle,
+        "list_chat_messages", NamedUser, Ignored, Documented;
+    POST "/api/sessions/{session_id}/messages" => chat::send::handle,
+        "send_message", NamedUser, Json, Documented;
+    GET "/api/sessions/{session_id}/messages/{message_id}/stream" => chat::stream::handle,
+        "stream_reply", NamedUser, Ignored, Extension;
+    POST "/api/sessions/{session_id}/messages/{message_id}/cancel" => chat::cancel::handle,
+        "cancel_reply", NamedUser, Ignored, Extension;
+    POST "/api/billing/recharge" => billing::recharge::handle,
+        "recharge_balance", NamedRecharge, Json, Documented;
+    GET "/api/billing/transactions" => billing::transactions::handle,
+        "list_balance_changes", NamedUser, Ignored, Documented;
     POST "/auth/dev-token" => auth::dev_token::handle,
         "create_dev_token", Development, Ignored, Documented;
     GET "/health" => system::health::handle,

@@ -1,11 +1,11 @@
 //! Every route with every kind of caller. What is expected follows from the access rule alone, so that a new route is tried
 //! without a line here, and a new rule or kind of caller does not compile without one.
 
-use gateway::http::route::{Access, Route};
+use gateway::http::route::{Access, Origin, Route};
 use kernel::Ids as _;
 use web::AccessRule as _;
 
-use super::{name, named, set_active};
+use super::{by_administrator, name, named, set_active};
 use crate::{examples, own_logins::log_in, prelude::*};
 use identity::Activity;
 
@@ -77,6 +77,7 @@ const UNAUTHORIZED: Expected = Expected::Refused(401, "AuthenticationException")
 const DENIED: Expected = Expected::Refused(403, "PermissionDeniedException");
 const NO_SCOPE: Expected = Expected::Refused(403, "InsufficientScopeException");
 const HIDDEN: Expected = Expected::Refused(404, "UserNotFoundException");
+const NO_SESSION: Expected = Expected::Refused(404, "SessionNotFoundException");
 
 /// The answer of a route's rule to a caller; `None` for a route that needs no credential.
 fn expected(route: &Route, kind: Kind) -> Option<Expected> {
@@ -115,6 +116,7 @@ fn of_owner(access: Access) -> Expected {
     match access {
         Access::Newcomer
         | Access::NamedUser
+        | Access::NamedRecharge
         | Access::PathUser
         | Access::Recharge
         | Access::Metering
@@ -132,6 +134,7 @@ fn of_owner(access: Access) -> Expected {
 fn of_stranger(route: &Route) -> Expected {
     match route.access {
         Access::OwnThings if route.operation == "record_usage_batch" => Expected::EachRefused,
+        Access::OwnThings | Access::NamedUser if hides_sessions(route) => NO_SESSION,
         Access::Newcomer
         | Access::PathUser
         | Access::Recharge
@@ -142,17 +145,25 @@ fn of_stranger(route: &Route) -> Expected {
         | Access::Admin => DENIED,
         Access::HiddenPathUser | Access::StaffForPathUser | Access::OwnerOrAdmin => HIDDEN,
         // Without a header a user is themselves.
-        Access::NamedUser | Access::AnyCaller => Expected::Ok,
+        Access::NamedUser | Access::NamedRecharge | Access::AnyCaller => Expected::Ok,
         Access::Anyone | Access::Probe | Access::Login | Access::Development | Access::Metrics => {
             open(route.access)
         }
     }
 }
 
+/// Returns true if a session of another user does not exist for a caller of the route.
+pub fn hides_sessions(route: &Route) -> bool {
+    let is_documented = route.path.starts_with("/api/v1/") && route.origin == Origin::Documented;
+    let is_configured = !examples::UNCONFIGURED.contains(&route.operation);
+    route.path.contains("{session_id}") && !is_documented && is_configured
+}
+
 fn of_service(access: Access) -> Expected {
     match access {
         Access::Newcomer
         | Access::NamedUser
+        | Access::NamedRecharge
         | Access::PathUser
         | Access::Recharge
         | Access::Metering
@@ -230,10 +241,10 @@ impl Cast {
             Kind::Owner | Kind::Disabled | Kind::OwnToken | Kind::LoggedOut => request.by(&owner).await,
             Kind::Stranger => request.token(&self.stranger).await,
             Kind::Expired => request.token(&self.expired).await,
-            Kind::ReadKey => named(route, request).token(&self.read_key).await,
-            Kind::ServiceKey => named(route, request).token(&self.service_key).await,
-            Kind::RevokedKey => named(route, request).token(&self.revoked_key).await,
-            Kind::Administrator => request.token(&self.administrator).await,
+            Kind::ReadKey => named(route, request, &owner).token(&self.read_key).await,
+            Kind::ServiceKey => named(route, request, &owner).token(&self.service_key).await,
+            Kind::RevokedKey => named(route, request, &owner).token(&self.revoked_key).await,
+            Kind::Administrator => by_administrator(route, request, &owner).token(&self.administrator).await,
         }
     }
 }
@@ -249,8 +260,6 @@ fn is_first_refused(body: &str) -> bool {
 async fn every_kind_of_caller_is_answered_as_the_rule_of_the_route_says() {
     assert!(Kind::ALL.iter().enumerate().all(|(place, kind)| kind.place() == place));
     let cast = Cast::new().await;
-    // Whom services name.
-    cast.app.user("auth0|a").await;
     let mut wrong = Vec::new();
     for route in examples::routes() {
         for kind in Kind::ALL {

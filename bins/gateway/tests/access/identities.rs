@@ -29,7 +29,7 @@ async fn a_token_of_another_issuer_with_the_same_sub_opens_no_route() {
     ensure(&app, &own, "a@example.com").await.expect(200);
     let owner = app.user("auth0|owner").await;
     for route in authenticated() {
-        let request = named(route, examples::request(&app, route, &owner).await.token(&foreign));
+        let request = named(route, examples::request(&app, route, &owner).await.token(&foreign), &owner);
         refused(route, &request.await, 401, "AuthenticationException");
         assert!(route.access.is_authenticated(), "{}", name(route));
     }

@@ -5,7 +5,7 @@
 //! its seed; the timing of the machine cannot be repeated. `just crash` runs a hundred of each.
 
 mod book;
-mod choices;
+pub mod choices;
 mod client;
 mod every_domain;
 mod request;

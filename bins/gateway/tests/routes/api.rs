@@ -9,6 +9,11 @@ mod auth {
     mod secrets;
     mod wechat_login;
 }
+mod billing;
+mod sessions {
+    mod conversations;
+    mod messages;
+}
 mod user {
     mod profile;
 }

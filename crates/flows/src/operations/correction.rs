@@ -330,7 +330,7 @@ impl Correct {
         }
         let description = Some(draft.record().event_type.clone());
         let command = |action| Command { description, ..self.command(action, self.charge_nonce) };
-        let (charged, _) = charge(draft, Payer::AsFarAsItGoes, command, unit)?;
+        let (charged, _) = charge(draft, Payer::AsFarAsItGoes, command, unit.ledger()?)?;
         Ok(charged.map(|charged| charged.draft))
     }
 

@@ -360,7 +360,7 @@ impl UsageCommand {
         unit: &mut UnitOfWork<'_>,
     ) -> Result<(Timed<Recorded, MeterRefusal>, Uuid), DbError> {
         let command = |action| self.command(actor, action);
-        let (charged, at) = charge(draft, from, command, unit)?;
+        let (charged, at) = charge(draft, from, command, unit.ledger()?)?;
         Ok(match charged {
             Err(refusal) => ((Err(refusal.into()), at), self.nonce),
             Ok(Charged { draft, balance, transaction_id }) => {
@@ -373,24 +373,24 @@ impl UsageCommand {
 }
 
 /// A record that is charged but not added yet.
-pub(super) struct Charged {
-    pub draft: Draft,
+pub(crate) struct Charged {
+    pub(crate) draft: Draft,
     /// The balance after it.
-    balance: Balance,
+    pub(crate) balance: Balance,
     /// The transaction of the charge, also where it charged nothing.
     transaction_id: Uuid,
 }
 
 /// Charges a record that is not added yet.
-pub(super) fn charge(
+pub(crate) fn charge(
     draft: Draft,
     from: Payer,
     command: impl FnOnce(Action) -> Command,
-    unit: &mut UnitOfWork<'_>,
+    ledger: &mut credits::Deciding<'_>,
 ) -> Result<Timed<Charged, Refusal>, DbError> {
     let (amount, usage_record_id) = (draft.record().credits_charged, draft.record().id);
     let command = command(Action::Meter(UsageCharge { amount, from, usage_record_id }));
-    let preview = unit.ledger()?.apply(Cow::Owned(command))?;
+    let preview = ledger.apply(Cow::Owned(command))?;
     let charged = |effect: &Effect| {
         let transaction_id = effect.transaction_id;
         let draft = match effect.entry_seq() {

@@ -4,15 +4,18 @@ use std::{
     error::Error as _,
     future::poll_fn,
     ops::{Deref, DerefMut},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use diesel_async::{AsyncPgConnection, pooled_connection::PoolableConnection as _};
 use futures_util::future::{Ready, ready};
-use tokio::task::AbortHandle;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::AbortHandle,
+};
 use tokio_postgres::{
-    CancelToken, Client, Config, Connection, SimpleQueryMessage,
+    AsyncMessage, CancelToken, Client, Config, Connection, SimpleQueryMessage,
     tls::{ChannelBinding, TlsConnect, TlsStream},
 };
 use tokio_util::either::Either;
@@ -41,6 +44,7 @@ pub struct OpenConnection {
     watch: Arc<Watch>,
     answer_timeout: Duration,
     cancel: Cancel,
+    notices: Notices,
     /// The place of its server in the connection string.
     place: usize,
     _driver: Driver,
@@ -114,7 +118,8 @@ impl Connector {
             name: host.name.clone(),
             encryption,
         };
-        let driver = drive(driver, Arc::clone(&watch), host.to_string());
+        let notices = Notices::default();
+        let driver = drive(driver, Arc::clone(&watch), host.to_string(), Arc::clone(&notices));
         check_kind(&client, wanted, reported).await?;
         let mut connection =
             AsyncPgConnection::try_from(client).await.map_err(|error| Fault::SetUp(Box::new(error)))?;
@@ -124,6 +129,7 @@ impl Connector {
             watch,
             answer_timeout: self.answer_timeout,
             cancel,
+            notices,
             place,
             _driver: driver,
         })
@@ -142,6 +148,13 @@ impl OpenConnection {
     /// Data needed to stop the statement that runs on it.
     pub(crate) fn cancel(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// The texts of the notifications that come from now on. There is one receiver for each connection.
+    pub(crate) fn notices(&self) -> UnboundedReceiver<String> {
+        let (sender, receiver) = unbounded_channel();
+        let _has_one = self.notices.set(sender);
+        receiver
     }
 
     /// The place of its server in the connection string.
@@ -188,11 +201,24 @@ impl Drop for Driver {
     }
 }
 
-fn drive(mut connection: Connection<Stream, Stream>, watch: Arc<Watch>, host: String) -> Driver {
+/// The receiver of notifications, once there is one.
+type Notices = Arc<OnceLock<UnboundedSender<String>>>;
+
+fn drive(
+    mut connection: Connection<Stream, Stream>,
+    watch: Arc<Watch>,
+    host: String,
+    notices: Notices,
+) -> Driver {
     let driving = tokio::spawn(async move {
         loop {
             match poll_fn(|context| connection.poll_message(context)).await {
                 None => return,
+                Some(Ok(AsyncMessage::Notification(notification))) => {
+                    if let Some(receiver) = notices.get() {
+                        let _nobody_listens = receiver.send(notification.payload().to_owned());
+                    }
+                }
                 Some(Ok(_notice)) => {}
                 Some(Err(error)) if watch.timed_out() => {
                     tracing::warn!(database.host = host, error = %chain(&error), "database connection timed out");

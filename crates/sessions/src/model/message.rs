@@ -83,6 +83,31 @@ pub struct NewMessage {
     pub is_summary_candidate: bool,
     /// Importance for a summary.
     pub importance_score: ImportanceScore,
+    /// Its progress; completed as a rule.
+    pub status: MessageStatus,
+}
+
+impl NewMessage {
+    /// A whole chat message of which nothing else is known.
+    #[must_use]
+    pub fn chat(scope: Scope, session_id: Uuid, message_id: Uuid, role: Role, content: String) -> Self {
+        Self {
+            scope,
+            session_id,
+            message_id,
+            role,
+            content,
+            message_type: "chat".to_owned(),
+            tokens_used: 0,
+            cost_usd: Usd::ZERO,
+            tool_calls: None,
+            tool_call_id: None,
+            message_metadata: FreeForm::empty(),
+            is_summary_candidate: true,
+            importance_score: ImportanceScore::default(),
+            status: MessageStatus::Completed,
+        }
+    }
 }
 
 /// Filter of the messages of a session.

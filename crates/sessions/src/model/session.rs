@@ -58,6 +58,19 @@ pub struct NewSession {
     pub expires_at: Option<OffsetDateTime>,
 }
 
+/// Changes of a session; `None` leaves what is stored, an inner `None` removes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionChange {
+    /// At most 255 characters, without NUL.
+    pub title: Option<Option<String>>,
+    /// A JSON object, instead of the whole one.
+    pub metadata: Option<FreeForm>,
+    /// Without NUL.
+    pub session_summary: Option<String>,
+    /// From when on it reads as expired.
+    pub expires_at: Option<Option<OffsetDateTime>>,
+}
+
 /// Filter of the sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionFilter {
@@ -74,6 +87,8 @@ pub struct Deleted {
     pub user_id: UserId,
     /// Messages that went with it.
     pub message_count: i64,
+    /// The hold of a reply that was running.
+    pub hold_id: Option<Uuid>,
 }
 
 impl Session {

@@ -92,6 +92,10 @@ words! {
         Failed = "failed",
         /// Still being written.
         InProgress = "in_progress",
+        /// Broke off; what was produced is there.
+        Incomplete = "incomplete",
+        /// Stopped by a caller; what was produced is there.
+        Cancelled = "cancelled",
     }
 }
 

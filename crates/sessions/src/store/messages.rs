@@ -3,15 +3,16 @@
 use std::sync::LazyLock;
 
 use diesel::{
-    deserialize,
+    OptionalExtension, deserialize,
     sql_types::{BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use kernel::{Found, FreeForm, Page, page::PAGE_BYTES_MAX};
+use kernel::{Found, FreeForm, Page, UserId, page::PAGE_BYTES_MAX};
 use pg::{
     DbError,
     columns::{FromColumn, Json, JsonText, Placeholders, Read, Written, get},
 };
+use uuid::Uuid;
 
 use crate::{
     ImportanceScore, Message, MessageFilter, MessageStatus, NewMessage, Role, Session, rules::MessagePosition,
@@ -44,6 +45,7 @@ pg::written_columns! {
         cost_usd: BigInt = message.cost_usd.nano(),
         is_summary_candidate: Bool = message.is_summary_candidate,
         importance_score: Double = message.importance_score.get(),
+        status: Text = message.status.as_str(),
         created_at: Timestamptz = place.at,
         updated_at: Timestamptz = place.at,
     }
@@ -77,6 +79,23 @@ pub(crate) async fn insert(
         pg::sql(&INSERT).bind_rows::<NewRow>(new.iter().copied()).load(&mut conn).await?;
     DbError::expect_rows("insertion of messages", new.len(), rows.len())?;
     Ok(rows)
+}
+
+/// The message of a user with this public id.
+pub(crate) async fn find(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    message_id: Uuid,
+) -> Result<Option<Message>, DbError> {
+    Ok(pg::sql(pg::once!(format!(
+        "SELECT {} FROM sessions.messages WHERE user_id = $1 AND message_id = $2",
+        Message::list("messages")
+    )))
+    .bind::<Text, _>(user.as_str())
+    .bind::<SqlUuid, _>(message_id)
+    .get_result(conn)
+    .await
+    .optional()?)
 }
 
 /// One page of the messages of a session, oldest first, as far as their bytes fit, and how many there were.

@@ -15,6 +15,12 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
         export: Export::In("sessions.messages"),
     },
     PersonalTable {
+        table: "sessions.replies",
+        erase: Erase::Delete(Walk { of: Walk::USER, key: &[("message_id", "uuid")], bytes: "0" }),
+        keeps: &[],
+        export: Export::No("cost and outcome of messages, which are exported with the usage"),
+    },
+    PersonalTable {
         table: "sessions.sessions",
         erase: Erase::Delete(Walk { of: Walk::USER, key: &[("session_id", "uuid")], bytes: "size_bytes" }),
         keeps: &[],

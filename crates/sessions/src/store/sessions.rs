@@ -18,7 +18,7 @@ use pg::{
 use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
-use crate::{NewSession, Session, SessionFilter, Status, rules::StoredStatus, rules::Tally};
+use crate::{NewSession, Session, SessionChange, SessionFilter, Status, rules::StoredStatus, rules::Tally};
 
 pg::word_columns!(Status);
 
@@ -106,6 +106,25 @@ pub(crate) async fn find(
         Row::list("sessions")
     )))
     .bind::<SqlUuid, _>(session_id)
+    .get_result(conn)
+    .await
+    .optional()?;
+    Ok(row.map(|row| row.read_at(now)))
+}
+
+/// The session of a user with this integer id as of `now`.
+pub(crate) async fn find_by_number(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    number: i64,
+    now: OffsetDateTime,
+) -> Result<Option<Session>, DbError> {
+    let row: Option<Row> = pg::sql(pg::once!(format!(
+        "SELECT {} FROM sessions.sessions WHERE id = $2 AND user_id = $1",
+        Row::list("sessions")
+    )))
+    .bind::<Text, _>(user.as_str())
+    .bind::<BigInt, _>(number)
     .get_result(conn)
     .await
     .optional()?;
@@ -200,6 +219,37 @@ pub(crate) async fn set_status(
     .bind::<SqlUuid, _>(session_id)
     .bind::<Text, _>(status.as_str())
     .bind::<Bool, _>(status.is_active())
+    .bind::<Timestamptz, _>(now)
+    .get_result(conn)
+    .await?;
+    Ok(row.read_at(now))
+}
+
+/// Changes a locked session and reads it as of `now`.
+pub(crate) async fn change(
+    conn: &mut AsyncPgConnection,
+    user: &UserId,
+    session_id: Uuid,
+    change: &SessionChange,
+    now: OffsetDateTime,
+) -> Result<Session, DbError> {
+    let SessionChange { title, metadata, session_summary, expires_at } = change;
+    let row: Row = pg::sql(pg::once!(format!(
+        "UPDATE sessions.sessions
+         SET title = CASE WHEN $3 THEN $4 ELSE title END, metadata = coalesce($5, metadata),
+             session_summary = coalesce($6, session_summary), expires_at = CASE WHEN $7 THEN $8 ELSE expires_at END,
+             updated_at = greatest(updated_at, $9)
+         WHERE user_id = $1 AND session_id = $2 RETURNING {}",
+        Row::list("sessions")
+    )))
+    .bind::<Text, _>(user.as_str())
+    .bind::<SqlUuid, _>(session_id)
+    .bind::<Bool, _>(title.is_some())
+    .bind::<Nullable<Text>, _>(title.as_ref().and_then(Option::as_deref))
+    .bind::<Nullable<Jsonb>, _>(metadata.as_ref().map(Json::new))
+    .bind::<Nullable<Text>, _>(session_summary.as_deref())
+    .bind::<Bool, _>(expires_at.is_some())
+    .bind::<Nullable<Timestamptz>, _>(expires_at.flatten())
     .bind::<Timestamptz, _>(now)
     .get_result(conn)
     .await?;

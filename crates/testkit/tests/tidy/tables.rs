@@ -23,6 +23,7 @@ const OWNED: &[&str] = &[
     "identity.mail_links",
     "identity.users",
     "sessions.messages",
+    "sessions.replies",
     "sessions.sessions",
     "usage.anomalies",
     "usage.dedupe",

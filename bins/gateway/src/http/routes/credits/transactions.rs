@@ -1,8 +1,8 @@
 //! `GET /api/v1/users/{user_id}/credits/transactions`: the ledger, newest first (HTTP contract 6.4).
 
-use credits::{Action, Command, TransactionFilter, TransactionKind};
+use credits::{Action, Command, Entry, TransactionFilter, TransactionKind};
 use flows::CallerCheck;
-use kernel::{Actor, CallerClass, FreeForm, UserId};
+use kernel::{Actor, CallerClass, FreeForm, Page, Slice, UserId};
 use uuid::Uuid;
 
 use crate::http::{
@@ -76,19 +76,32 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         hold_id: input.hold_id,
     };
     let user_id = call.user().await?;
+    let slice = listed(&call, &user_id, &filter, &page).await?;
+    call.list_reply(&scope, slice, Transaction::from, ("transactions", "交易记录"))
+}
+
+/// A page of the transactions of a user, after what is due was booked.
+///
+/// # Errors
+/// 503 when the database cannot be asked.
+pub async fn listed(
+    call: &Call,
+    user_id: &UserId,
+    filter: &TransactionFilter,
+    page: &Page<i64>,
+) -> Result<Slice<Entry, i64>, ApiError> {
     let clock = &*call.app.clock;
     let listed = call
-        .read(async |conn| match credits::is_due(conn, clock, &user_id).await? {
+        .read(async |conn| match credits::is_due(conn, clock, user_id).await? {
             true => Ok(None),
-            false => credits::transactions(conn, &user_id, &filter, &page).await.map(Some),
+            false => credits::transactions(conn, user_id, filter, page).await.map(Some),
         })
         .await?;
-    let slice = match listed {
-        Some(slice) => slice,
+    match listed {
+        Some(slice) => Ok(slice),
         None => {
-            book_due(&call, &user_id).await;
-            call.read(async |conn| credits::transactions(conn, &user_id, &filter, &page).await).await?
+            book_due(call, user_id).await;
+            call.read(async |conn| credits::transactions(conn, user_id, filter, page).await).await
         }
-    };
-    call.list_reply(&scope, slice, Transaction::from, ("transactions", "交易记录"))
+    }
 }

@@ -1,7 +1,13 @@
 //! `POST /api/v1/sessions/{session_id}/messages`: adds a message, by query or JSON (HTTP contract 5).
 
-use kernel::{FreeForm, Usd};
-use sessions::{CONTENT_BYTES_MAX, ImportanceScore, MESSAGE_TYPE_CHARS_MAX, NewMessage, Role};
+use flows::{
+    Replay,
+    session_keys::{self, Keyed},
+};
+use kernel::{FreeForm, IdempotencyKey, Usd, fingerprint::v1};
+use sessions::{
+    CONTENT_BYTES_MAX, ImportanceScore, MESSAGE_TYPE_CHARS_MAX, Message, MessageStatus, NewMessage, Role,
+};
 
 use crate::http::{
     fault::Problem,
@@ -9,6 +15,7 @@ use crate::http::{
         Value,
         parser::{Parse, parser},
     },
+    idempotency,
     prelude::*,
     routes::messages::body::MessageBody,
 };
@@ -18,11 +25,11 @@ pub(super) const ROLES: &[(&str, Role)] =
 
 input! {
     /// A message to be added.
-    pub struct AddMessage {
+    pub keyed struct AddMessage {
         /// Speaker of the message.
-        role: Role = required(Either, parse::one_of(ROLES)), example("user");
+        role: Role = required(Either, parse::one_of(ROLES)), example("user"), hashed(role.as_str().to_owned());
         /// The text, at most 1 MiB; empty or null, which is stored as empty, only with tool calls.
-        content: Content = required(Either, content()), example("Hello");
+        content: Content = required(Either, content()), example("Hello"), hashed(content.hashed());
         /// Tool calls; JSON body only.
         tool_calls: Option<FreeForm> = optional(Body, parse::list()), check(|fields| {
             if tool_calls.is_none() {
@@ -50,12 +57,13 @@ input! {
         /// True if a summary may include it.
         is_summary_candidate: Option<bool> = optional(Body, parse::boolean()), default(true);
         /// Importance of the message.
-        importance_score: Option<f64> = optional(Body, parse::share()), default(0.5);
+        importance_score: Option<f64> = optional(Body, parse::share()), default(0.5), hashed(importance_score.map(|score| score.to_string()));
     }
 }
 
 pub fn doc() -> Doc {
     Doc::new("sessions", "Add a message")
+        .idempotent()
         .description(
             "The session's counters move in the same commit. The documented fields may be given in the query instead \
              of the body.",
@@ -74,6 +82,16 @@ pub enum Content {
     Null,
     /// A text.
     Text(String),
+}
+
+impl Content {
+    /// The word of it in fingerprints; none is another one than an empty text.
+    fn hashed(&self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            Self::Text(text) => Some(text.clone()),
+        }
+    }
 }
 
 /// The limit is in bytes, unlike that of other texts.
@@ -97,13 +115,16 @@ fn content() -> impl Parse<Output = Content> {
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<AddMessage>().await?;
     call.known()?;
+    let session_id = call.session_id()?;
+    let (input, key) =
+        idempotency::key_at(&call, Some(("session_id", session_id)), input, as_version_1).await?;
     let score = input
         .importance_score
         .map_or_else(ImportanceScore::default, |score| ImportanceScore::try_from(score).unwrap_or_default());
     let role = input.role;
     let new = NewMessage {
         scope: call.scope()?,
-        session_id: call.session_id()?,
+        session_id,
         message_id: call.app.ids.uuid(),
         role,
         content: match input.content {
@@ -118,9 +139,39 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         message_metadata: input.message_metadata.unwrap_or_default(),
         is_summary_candidate: input.is_summary_candidate.unwrap_or(true),
         importance_score: score,
+        status: MessageStatus::Completed,
     };
-    let added = call.app.writes.message(new).await.map_err(ApiError::answered)?;
-    let message = added.map_err(|refusal| ApiError::from_failure(&refusal))?;
-    metrics::counter!("messages_total", "role" => role.as_str()).increment(1);
-    call.envelope(&Text::new("Message added to session", "消息已添加到会话"), MessageBody::from(message))
+    let (message, is_repeat) = added(&call, new, key).await?;
+    if !is_repeat {
+        metrics::counter!("messages_total", "role" => role.as_str()).increment(1);
+    }
+    let text = Text::new("Message added to session", "消息已添加到会话");
+    Ok(call.envelope_at(message.created_at, &text, MessageBody::from(message))?.with_replay_header(is_repeat))
+}
+
+/// Adds a message, or finds the one that the same request added under the key; then the answer is true.
+async fn added(
+    call: &Call,
+    new: NewMessage,
+    key: Option<IdempotencyKey>,
+) -> Result<(Message, bool), ApiError> {
+    let Some(key) = key else {
+        let added = call.app.writes.message(new).await.map_err(ApiError::answered)?;
+        return Ok((added.map_err(|refusal| ApiError::from_failure(&refusal))?, false));
+    };
+    let (pool, clock) = (&call.app.pool, &*call.app.clock);
+    let session = call
+        .look_up(async |conn| sessions::find_in_scope(conn, clock, new.session_id, &new.scope).await)
+        .await?;
+    let user_id = session.map_err(|refusal| ApiError::from_failure(&refusal))?.user_id;
+    let caller = call.principal()?.class_for(&user_id);
+    let keyed = Keyed { user_id, key, caller };
+    let added = session_keys::add_message(pool, clock, &new, &keyed).await.map_err(ApiError::answered)?;
+    let (message, replay) = added.map_err(|refusal| ApiError::from_failure(refusal.failure()))?;
+    Ok((message, replay == Replay::ByKey))
+}
+
+/// The fingerprint of version 1, which knew no keys of messages.
+fn as_version_1(_input: &AddMessage, asked: v1::Fingerprint) -> v1::Fingerprint {
+    asked
 }

@@ -1,14 +1,14 @@
 //! A session in answers.
 
-use kernel::{FreeForm, Usd, UserId};
+use kernel::{Detail, FreeForm, Usd, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sessions::Status;
 use utoipa::ToSchema;
 use uuid::Uuid;
-use web::words;
+use web::{ApiError, words};
 
-use crate::http::wire::Timestamp;
+use crate::http::{catalogue, wire::Timestamp};
 
 words! {
     /// Status of a session.
@@ -79,6 +79,11 @@ impl From<sessions::Session> for SessionBody {
             expires_at: session.expires_at.map(Timestamp),
         }
     }
+}
+
+/// 404 for a session that is unknown, or of somebody else on a route beyond the documents.
+pub fn not_found(session_id: Uuid) -> ApiError {
+    ApiError::new(&catalogue::SESSION_NOT_FOUND).detail("session_id", Detail::Text(session_id.to_string()))
 }
 
 /// The statuses by their names.

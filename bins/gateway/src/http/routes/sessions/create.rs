@@ -1,12 +1,17 @@
 //! `POST /api/v1/users/{user_id}/sessions`: begins a conversation (HTTP contract 5).
 
-use kernel::{FreeForm, UserId};
-use sessions::NewSession;
+use flows::{
+    Replay,
+    session_keys::{self, Keyed},
+};
+use kernel::{FreeForm, IdempotencyKey, UserId, fingerprint::v1};
+use sessions::{NewSession, Session};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::http::{
     fields::time::instant,
+    idempotency,
     prelude::*,
     routes::sessions::body::{SessionBody, SessionStatusName},
     wire::Timestamp,
@@ -14,9 +19,9 @@ use crate::http::{
 
 input! {
     /// A session to create; every field is optional.
-    pub struct CreateSession {
+    pub keyed struct CreateSession {
         /// Must be the user of the path.
-        user_id: Option<UserId> = optional(Body, parse::user_id());
+        user_id: Option<UserId> = optional(Body, parse::user_id()), unhashed();
         /// Title.
         title: Option<String> = optional(Body, parse::text(0, 255));
         /// Anything to keep about the conversation.
@@ -44,8 +49,14 @@ pub struct CreatedSession {
     data: SessionBody,
 }
 
+/// The fingerprint of version 1, which knew no keys of sessions.
+fn as_version_1(input: &CreateSession, asked: v1::Fingerprint) -> v1::Fingerprint {
+    asked.maybe(input.title.as_deref())
+}
+
 pub fn doc() -> Doc {
     Doc::new("sessions", "Create a session")
+        .idempotent()
         .optional_body::<CreateSession>(json!({
             "conversation_data": {"topic": "test session"}, "metadata": {"source": "test"},
         }))
@@ -60,6 +71,7 @@ pub fn doc() -> Doc {
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<CreateSession>().await?;
     call.agree_on_user(input.user_id.as_ref())?;
+    let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let new = NewSession {
         user_id: call.user().await?,
         session_id: call.app.ids.uuid(),
@@ -68,11 +80,10 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         metadata: input.metadata.unwrap_or_default(),
         expires_at: input.expires_at,
     };
-    let clock = &*call.app.clock;
-    let session = call.write_for(&new.user_id, async |tx| sessions::create(tx, clock, &new).await).await?;
+    let (session, is_repeat) = created(&call, &new, key).await?;
     let message = Text::new("Session created successfully", "会话创建成功");
     let data = SessionBody::from(session);
-    Reply::json(&CreatedSession {
+    let reply = Reply::json(&CreatedSession {
         success: true,
         session_id: data.session_id,
         user_id: data.user_id.clone(),
@@ -82,5 +93,28 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
         message: message.in_language(call.language).to_owned(),
         title: data.title.clone(),
         data,
-    })
+    })?;
+    Ok(reply.with_replay_header(is_repeat))
+}
+
+/// Creates a session, or finds the one that the same request made under the key; then the answer is true.
+///
+/// # Errors
+/// 404 if that one is gone, 422 for a key of another request, 503.
+pub async fn created(
+    call: &Call,
+    new: &NewSession,
+    key: Option<IdempotencyKey>,
+) -> Result<(Session, bool), ApiError> {
+    let clock = &*call.app.clock;
+    let Some(key) = key else {
+        let created = call.write_for(&new.user_id, async |tx| sessions::create(tx, clock, new).await).await?;
+        return Ok((created, false));
+    };
+    let caller = call.principal()?.class_for(&new.user_id);
+    let keyed = Keyed { user_id: new.user_id.clone(), key, caller };
+    let created =
+        session_keys::create(&call.app.pool, clock, new, &keyed).await.map_err(ApiError::answered)?;
+    let (session, replay) = created.map_err(|refusal| ApiError::from_failure(refusal.failure()))?;
+    Ok((session, replay == Replay::ByKey))
 }

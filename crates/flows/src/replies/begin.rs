@@ -1,0 +1,288 @@
+//! The first step: hold, message of the user, message of the assistant in progress, and key, in one commit.
+
+use std::{borrow::Cow, sync::Arc};
+
+use chat::{COMPLETION_MAX, CompletionRequest, PromptMessage, Transfer};
+use credits::{Action, Deciding, HoldMode, Refusal};
+use idempotency::{Content, KeyStatus, KeyedRequest, Link, StoredAnswer};
+use kernel::{CallerClass, Credits, IdempotencyKey, Scope, UserId};
+use pg::{Attempts, DbError, Tx};
+use serde_json::json;
+use sessions::{MessageStatus, NewReply, Reply, ReplyName, ReplyTerms, SessionRefusal, replies};
+use time::Duration;
+use uuid::Uuid;
+use webhooks::Receivers;
+
+use super::{
+    Replies, ReplyReader, ReplyRefusal, Shared, live::Live, price::Quotes, prompt::Prompt, work::Work,
+};
+use crate::{
+    answers,
+    caller::{CallerCheck, CallerStatuses, Noted},
+    events,
+};
+
+/// A message to which the model is to reply.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The user, who owns the session.
+    pub user_id: UserId,
+    /// The check of the caller that is still to be done.
+    pub check: CallerCheck,
+    /// The class of the caller, to whom the key belongs.
+    pub caller: CallerClass,
+    /// The session.
+    pub session_id: Uuid,
+    /// The text: 1 character to [`sessions::CONTENT_BYTES_MAX`] bytes, without NUL.
+    pub content: String,
+    /// True if the caller reads the text as it comes: then a part of it is kept when the upstream fails. Otherwise such a reply has
+    /// failed, and costs nothing.
+    pub is_streamed: bool,
+    /// The caller's identity of the request.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Debug)]
+pub enum Asked {
+    /// The reply is being produced.
+    Begun(ReplyReader),
+    /// The same request was made before under the key, and its reply has ended.
+    Repeat(Box<Reply>),
+}
+
+/// A reply that is stored and can be produced.
+struct Begun {
+    name: ReplyName,
+    terms: ReplyTerms,
+    messages: Vec<PromptMessage>,
+}
+
+/// The reply of an earlier request with the same key.
+enum Earlier {
+    None,
+    /// It failed, and nothing was charged: it begins again.
+    Failed(Box<Reply>),
+    Ended(Box<Reply>),
+}
+
+impl Replies {
+    /// Stores a message and begins the reply to it.
+    ///
+    /// # Errors
+    /// [`DbError`] when the database cannot be asked; after [`DbError::OutcomeUnknown`] the message may be stored, with a reply that
+    /// fails.
+    pub async fn ask(&self, ask: &Ask) -> Result<Result<Asked, ReplyRefusal>, DbError> {
+        let shared = &self.0;
+        let mut attempts = Attempts::up_to(3);
+        let begun = loop {
+            match Tx::decide(&shared.pool, async |tx| shared.begin(tx, ask).await).await {
+                Err(error) if attempts.again(&error).await => {}
+                result => break result?,
+            }
+        };
+        Ok(match begun {
+            Err(refusal) => Err(refusal),
+            Ok(Err(reply)) => Ok(Asked::Repeat(reply)),
+            Ok(Ok(begun)) => Ok(Asked::Begun(self.work_on(begun, ask.is_streamed))),
+        })
+    }
+
+    fn work_on(&self, begun: Begun, keeps_parts: bool) -> ReplyReader {
+        let Begun { name, terms, messages } = begun;
+        let live = Live::new(name.clone());
+        self.0.running().insert(name.message_id, Arc::clone(&live));
+        let request = CompletionRequest {
+            model: terms.model.clone(),
+            messages,
+            max_tokens: u32::try_from(terms.max_tokens).unwrap_or(u32::MAX),
+            // Also for callers who wait for the whole: it is stored as it comes, and only a pause is too long.
+            transfer: Transfer::Streamed,
+        };
+        let reader = self.read(name, 0);
+        let work = Work { shared: Arc::clone(&self.0), live, terms, request, keeps_parts };
+        self.0.home.spawn(work.run());
+        reader
+    }
+}
+
+/// A refusal, an earlier reply, or the new one.
+type Decision = Result<Result<Begun, Box<Reply>>, ReplyRefusal>;
+
+impl Shared {
+    async fn begin(&self, tx: &mut Tx, ask: &Ask) -> Result<Decision, DbError> {
+        let Ask { user_id, check, session_id, content, .. } = ask;
+        let statuses =
+            CallerStatuses::load_to_write(tx.shared(), Noted::Not, [(user_id, *check)].into_iter()).await?;
+        if let Err(rejected) = statuses.admit(user_id, *check) {
+            return Ok(Err(ReplyRefusal::Caller(rejected)));
+        }
+        let wanted = Receivers::default().wanted(tx.shared()).await?;
+        let locking = self.command(user_id, Action::ApplyDue);
+        let locked = credits::lock(tx.shared(), &*self.clock, [&locking]).await?;
+        let keyed = ask.key.as_ref().map(|key| KeyedRequest { user_id, key, caller: ask.caller });
+        let mut keys = idempotency::look_up(tx.shared(), keyed).await?;
+        let earlier = match keyed.map(|request| keys.status(request)) {
+            None | Some(KeyStatus::New | KeyStatus::InBatch(_)) => Earlier::None,
+            Some(KeyStatus::Conflict(conflict)) => return Ok(Err(conflict.into())),
+            Some(KeyStatus::Answered(stored)) => match earlier(tx, ask, stored).await? {
+                Ok(earlier) => earlier,
+                Err(refusal) => return Ok(Err(refusal.into())),
+            },
+        };
+        let scope = Scope::Own(user_id.clone());
+        let failed = match earlier {
+            Earlier::Ended(reply) => return Ok(Ok(Err(reply))),
+            Earlier::Failed(reply) => Some(reply),
+            Earlier::None => None,
+        };
+        // Before the credit, which the hold of a running reply may have taken.
+        if let Err(refusal) = replies::lock_idle(tx, *session_id, &scope).await? {
+            return Ok(Err(refusal.into()));
+        }
+        let mut deciding: Deciding<'_> = credits::prepare(tx.shared(), self.defaults, locked).await?;
+        let before = match &failed {
+            Some(reply) => replies::place_of_question(tx.conn(), &reply.name()).await?,
+            None => None,
+        };
+        let limit = i64::from(self.settings.history);
+        let history = replies::history(tx.conn(), user_id, *session_id, before, limit).await?;
+        let mut prompt = Prompt::new(&self.settings, history, content.clone());
+        let terms = match self.terms(tx, &mut deciding, user_id, &mut prompt).await? {
+            Ok(terms) => terms,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let at = deciding.at(user_id);
+        let name = match self.store(tx, ask, failed.as_deref(), &terms).await? {
+            Ok(name) => name,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        if let (Some(request), None) = (keyed, &failed) {
+            let link = Link { transaction_id: name.message_id, usage_record_id: None };
+            keys.add(request, 0, answers::applied(at, None, link, &json!({}))?);
+        }
+        let decided = deciding.finish();
+        let news = events::of_entries(&wanted, decided.entries(), decided.low());
+        decided.save(tx).await?;
+        webhooks::enqueue(tx, &wanted, news).await?;
+        keys.save(tx).await?;
+        Ok(Ok(Ok(Begun { name, terms, messages: prompt.into_messages() })))
+    }
+
+    /// Sets the credit for a reply aside, and leaves earlier messages out of the prompt as long as there is not enough for it and one
+    /// token.
+    async fn terms<'a>(
+        &self,
+        tx: &mut Tx,
+        deciding: &mut Deciding<'a>,
+        user_id: &UserId,
+        prompt: &mut Prompt,
+    ) -> Result<Result<ReplyTerms, Refusal>, DbError> {
+        let Some(balance) = deciding.balance(user_id)? else {
+            return Ok(Err(Refusal::UserNotFound { user_id: user_id.clone() }));
+        };
+        let book = self.prices.book(tx.shared()).await?;
+        let quotes = Quotes { settings: &self.settings, book: &book, at: deciding.at(user_id), user_id };
+        let least = loop {
+            let least = quotes.charge(prompt.tokens(), 1)?;
+            if least <= balance.available() || !prompt.forget_oldest() {
+                break least;
+            }
+        };
+        let (prompt_tokens, max) = (prompt.tokens(), i64::from(self.settings.max_tokens));
+        let terms = |hold_id, held, max_tokens| ReplyTerms {
+            model: self.settings.model.clone(),
+            hold_id,
+            held,
+            prompt_tokens,
+            max_tokens,
+        };
+        let whole = quotes.charge(prompt_tokens, max)?;
+        if whole.is_zero() {
+            return Ok(Ok(terms(None, Credits::ZERO, max)));
+        }
+        let hold_id = self.ids.uuid();
+        let hold = |amount, mode| {
+            let ttl = COMPLETION_MAX.saturating_add(HOLD_MARGIN);
+            let ttl = Duration::try_from(ttl).unwrap_or(credits::HOLD_TTL_MAX);
+            self.command(user_id, Action::Hold { hold_id, amount, mode, ttl })
+        };
+        // Nothing at all to hold for less than this: it may be free.
+        let least = if least.is_zero() { whole.min(SMALLEST) } else { least };
+        let before = deciding.savepoint(user_id);
+        if least <= balance.available() {
+            let effect = deciding.apply(Cow::Owned(hold(whole, HoldMode::Clamp)))?.result.clone();
+            let held = match effect {
+                Ok(effect) => effect.hold.map_or(Credits::ZERO, |hold| hold.amount),
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            if held >= least {
+                let affordable = quotes.affordable(prompt_tokens, max, held)?;
+                return Ok(Ok(terms(Some(hold_id), held, affordable)));
+            }
+            deciding.roll_back(before);
+        }
+        // Not enough for one token: the ledger or a budget says why.
+        let refused = deciding.apply(Cow::Owned(hold(least, HoldMode::Exact)))?.result.clone();
+        Ok(match refused {
+            Err(refusal) => Err(refusal),
+            Ok(_) => {
+                return Err(DbError::Inconsistent("a hold was clamped below what is available".to_owned()));
+            }
+        })
+    }
+
+    async fn store(
+        &self,
+        tx: &mut Tx,
+        ask: &Ask,
+        failed: Option<&Reply>,
+        terms: &ReplyTerms,
+    ) -> Result<Result<ReplyName, SessionRefusal>, DbError> {
+        let clock = &*self.clock;
+        if let Some(reply) = failed {
+            let name = reply.name();
+            let begun = replies::begin_again(tx, clock, &name, terms, self.lease).await?;
+            return Ok(begun.map(|()| name));
+        }
+        let new = NewReply {
+            scope: Scope::Own(ask.user_id.clone()),
+            session_id: ask.session_id,
+            question_id: self.ids.uuid(),
+            content: ask.content.clone(),
+            message_id: self.ids.uuid(),
+            terms: terms.clone(),
+            lease: self.lease,
+        };
+        let begun = replies::begin(tx, clock, &new).await?;
+        let NewReply { session_id, message_id, .. } = new;
+        Ok(begun.map(|_| ReplyName { user_id: ask.user_id.clone(), session_id, message_id }))
+    }
+}
+
+/// The smallest amount that can be held.
+const SMALLEST: Credits = Credits::from_micro(1);
+/// Time that the end of a reply may take, beyond the longest time of its work: the hold must live until then.
+const HOLD_MARGIN: std::time::Duration = std::time::Duration::from_mins(5);
+
+/// The reply of an earlier request with this key.
+async fn earlier(
+    tx: &mut Tx,
+    ask: &Ask,
+    stored: &StoredAnswer,
+) -> Result<Result<Earlier, SessionRefusal>, DbError> {
+    let link = match &stored.content {
+        Content::Whole { link, .. } => *link,
+        Content::Pruned(link) => Some(*link),
+    };
+    let link = link.ok_or_else(|| answers::unusable("a reply without a message"))?;
+    let found = replies::find(tx.conn(), &ask.user_id, link.transaction_id).await?;
+    Ok(match found {
+        None => Err(SessionRefusal::NotFound { session_id: ask.session_id.to_string() }),
+        Some(reply) if reply.finished_at.is_none() => {
+            Err(SessionRefusal::ReplyInProgress { message_id: reply.message.message_id })
+        }
+        Some(reply) if reply.message.status == MessageStatus::Failed => Ok(Earlier::Failed(Box::new(reply))),
+        Some(reply) => Ok(Earlier::Ended(Box::new(reply))),
+    })
+}

@@ -1,0 +1,5 @@
+UPDATE sessions.messages SET status = 'failed' WHERE status IN ('incomplete', 'cancelled');
+
+ALTER TABLE sessions.messages DROP CONSTRAINT messages_status_check;
+ALTER TABLE sessions.messages ADD CONSTRAINT messages_status_check
+    CHECK (status IN ('completed', 'failed', 'in_progress'));
