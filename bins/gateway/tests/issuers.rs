@@ -1,6 +1,9 @@
 //! Tokens with the claims that a test wants, signed as their issuers sign them.
 
-use std::sync::LazyLock;
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
@@ -22,18 +25,27 @@ pub fn supabase_token(app: &TestApp, user_id: &str, claims: Value) -> String {
 /// An Auth0 tenant whose key set is served on a loopback port, until the runtime of the test ends.
 pub struct Auth0 {
     jwks_url: String,
+    fetches: Arc<AtomicUsize>,
 }
 
 impl Auth0 {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let jwks_url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&fetches);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(publish(stream));
             }
         });
-        Self { jwks_url }
+        Self { jwks_url, fetches }
+    }
+
+    /// How often the key set was fetched.
+    pub fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::Relaxed)
     }
 
     /// A service that accepts the tokens of this tenant, with further environment variables.
@@ -49,7 +61,12 @@ impl Auth0 {
 
     /// A token of this user with further claims.
     pub fn token(&self, app: &TestApp, user_id: &str, claims: Value) -> String {
-        let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::RS256) };
+        self.token_of_key(app, KEY_ID, user_id, claims)
+    }
+
+    /// A token that names another key.
+    pub fn token_of_key(&self, app: &TestApp, kid: &str, user_id: &str, claims: Value) -> String {
+        let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::RS256) };
         encode(&header, &claims_of(app, AUTH0_ISSUER, AUTH0_AUDIENCE, user_id, claims), &key()).unwrap()
     }
 }

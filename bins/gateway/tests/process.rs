@@ -2,9 +2,11 @@
 
 mod accounts;
 mod administrators;
+mod api_keys;
 mod connections;
 mod crash;
 mod erasures;
+mod forgotten_proxy;
 mod full_disk;
 pub mod gateway_process;
 mod histories;

@@ -28,17 +28,31 @@ pub use api_keys::{find, note_use};
 
 /// Most keys that are remembered. A service has a few.
 const KEYS_MAX: usize = 1_024;
+/// Most look-ups at once.
+const LOOK_UPS_MAX: usize = 64;
 
 /// The keys that this process has verified, so that another use of one asks the database nothing about its secret.
 ///
 /// Revocation is not noticed here: each request asks for it, with the status of the caller
 /// ([`StatusQuery::key_id`](crate::StatusQuery::key_id)).
-#[derive(Default)]
-pub struct KeyRing(Mutex<HashMap<[u8; 32], VerifiedKey>>);
+///
+/// Look-ups of one text wait for each other, so that the first requests of a valid key cause one.
+pub struct KeyRing {
+    verified: Mutex<HashMap<[u8; 32], VerifiedKey>>,
+    /// Each is held during the look-ups of a part of the texts.
+    look_ups: [tokio::sync::Mutex<()>; LOOK_UPS_MAX],
+}
+
+impl Default for KeyRing {
+    fn default() -> Self {
+        Self { verified: Mutex::default(), look_ups: std::array::from_fn(|_| tokio::sync::Mutex::default()) }
+    }
+}
 
 impl KeyRing {
     /// The key with this text; `None` if there is none, or if it was revoked or has expired. `look_up` reads what is stored of a
-    /// key ([`find`]); it is called if the form of the text is right and this process has not verified it.
+    /// key ([`find`]); it is called if the form of the text is right and this process has not verified it. Anybody can write such
+    /// a text.
     ///
     /// # Errors
     /// That of `look_up`.
@@ -53,7 +67,13 @@ impl KeyRing {
         };
         // Another secret is another text, so its digest finds nothing.
         let digest: [u8; 32] = Sha256::digest(text).into();
-        let remembered = self.lock().get(&digest).copied();
+        let mut remembered = self.recall(&digest);
+        let mut turn = None;
+        if remembered.is_none() {
+            turn = Some(self.turn(digest).lock().await);
+            // Another request may have looked it up meanwhile.
+            remembered = self.recall(&digest);
+        }
         let verified = match remembered {
             Some(key) => Some(key),
             None => {
@@ -71,7 +91,21 @@ impl KeyRing {
             None if remembered.is_some() => drop(self.lock().remove(&digest)),
             _ => {}
         }
+        drop(turn);
         Ok(valid)
+    }
+
+    fn recall(&self, digest: &[u8; 32]) -> Option<VerifiedKey> {
+        self.lock().get(digest).copied()
+    }
+
+    /// The turns of the look-ups of this text.
+    fn turn(&self, [number, ..]: [u8; 32]) -> &tokio::sync::Mutex<()> {
+        let [first, ..] = &self.look_ups;
+        usize::from(number)
+            .checked_rem(LOOK_UPS_MAX)
+            .and_then(|place| self.look_ups.get(place))
+            .unwrap_or(first)
     }
 
     /// Forgets a key that was revoked.
@@ -89,7 +123,7 @@ impl KeyRing {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], VerifiedKey>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -64,29 +64,29 @@ pub async fn own_user(tx: &mut Tx, clock: &dyn Clock, ids: &[&UserId]) -> Result
     Ok(user)
 }
 
-/// The id of a user who was just created belongs to the token's issuer.
-pub(crate) async fn bring(
+/// Claims the id of a user who was just created for the token's issuer.
+pub(crate) async fn claim_for_new_user(
     conn: &mut AsyncPgConnection,
     clock: &dyn Clock,
     new: &NewUser,
 ) -> Result<Result<(), IdentityRefusal>, DbError> {
     match &new.brought_by {
         Some(brought) => {
-            is_user(owned(conn, clock, &new.user_id, &new.user_id, &brought.issuer).await?, &new.user_id)
+            expect_user(owned(conn, clock, &new.user_id, &new.user_id, &brought.issuer).await?, &new.user_id)
         }
         None => Ok(Ok(())),
     }
 }
 
-/// The id of a user who was there before, and whose owner is not known.
-pub(crate) async fn bring_again(
+/// Claims the id of a user who was there before, and whose owner is not known.
+pub(crate) async fn claim_for_known_user(
     conn: &mut AsyncPgConnection,
     clock: &dyn Clock,
     new: &NewUser,
     user_id: &UserId,
 ) -> Result<Result<(), IdentityRefusal>, DbError> {
     match &new.brought_by {
-        Some(brought) => is_user(adopt(conn, clock, &new.user_id, &brought.issuer).await?, user_id),
+        Some(brought) => expect_user(adopt(conn, clock, &new.user_id, &brought.issuer).await?, user_id),
         None => Ok(Ok(())),
     }
 }
@@ -110,7 +110,7 @@ pub(crate) async fn link(
             if !is_proven(conn, holder).await? {
                 return Ok(Err(IdentityRefusal::EmailTaken));
             }
-            is_user(owned(conn, clock, &new.user_id, holder, &brought.issuer).await?, holder)
+            expect_user(owned(conn, clock, &new.user_id, holder, &brought.issuer).await?, holder)
         }
         _ => Ok(Err(IdentityRefusal::EmailTaken)),
     }
@@ -137,8 +137,8 @@ fn judged(owner: Identity, issuer: &IssuerIds) -> Result<UserId, IdentityRefusal
     if owner.issuer == issuer.name() { Ok(owner.user_id) } else { Err(IdentityRefusal::OfAnotherIssuer) }
 }
 
-/// An id that was linked to another user in the same moment: a new attempt finds that user.
-fn is_user(
+/// Makes sure that an id leads to this user. One that was linked to another user in the same moment: a new attempt finds that user.
+fn expect_user(
     owner: Result<UserId, IdentityRefusal>,
     user_id: &UserId,
 ) -> Result<Result<(), IdentityRefusal>, DbError> {

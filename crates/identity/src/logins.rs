@@ -22,7 +22,7 @@ use crate::{
     token::OwnTokens,
 };
 
-pub use crate::model::Which;
+pub use crate::model::LoginSelection;
 
 /// Time in which the previous refresh token is a repeat, and not a theft (HTTP contract 3.7).
 pub const REPEAT_WITHIN: Duration = Duration::seconds(10);
@@ -97,7 +97,7 @@ pub async fn refresh(
         }
         Verdict::Repeat(present) => present,
         Verdict::Reused => {
-            store::end(tx.conn(), clock.pinned(), &login.user_id, Which::One(login_id)).await?;
+            store::end(tx.conn(), clock.pinned(), &login.user_id, LoginSelection::One(login_id)).await?;
             tracing::warn!(user.id = %login.user_id, "a refresh token was used again: its login has ended");
             let event =
                 AuditEvent::new(clock.now(), AuditActor::Anonymous, Action::LoginRefreshReused, origin)
@@ -115,8 +115,13 @@ pub async fn refresh(
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
-pub async fn end(tx: &mut Tx, clock: &dyn Clock, user_id: &UserId, which: Which) -> Result<usize, DbError> {
-    store::end(tx.conn(), clock.pinned(), user_id, which).await
+pub async fn end(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    user_id: &UserId,
+    selection: LoginSelection,
+) -> Result<usize, DbError> {
+    store::end(tx.conn(), clock.pinned(), user_id, selection).await
 }
 
 /// Deletes logins that have ended or expired, at most `limit`, and returns how many there were.

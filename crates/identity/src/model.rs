@@ -14,7 +14,7 @@ pub(crate) mod user_filter;
 pub use credential::Credential;
 pub use email::EmailVoucher;
 pub(crate) use email::fold;
-pub use login::Which;
+pub use login::LoginSelection;
 pub use mail::LinkPurpose;
 pub(crate) use mail::{StoredLink, StoredMail};
 pub use plan::Plan;

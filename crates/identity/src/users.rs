@@ -10,7 +10,7 @@ use crate::{
     IdentityRefusal,
     audit::{self, Action, AuditActor, AuditEvent, AuditOrigin},
     erasures, identities,
-    model::{Ensured, NewUser, ProfileChange, Role, RoleChanges, User, Which, fold},
+    model::{Ensured, LoginSelection, NewUser, ProfileChange, Role, RoleChanges, User, fold},
     store,
 };
 
@@ -50,7 +50,7 @@ pub async fn ensure(
     }
     if let Some(user) = store::users::insert_unless_conflict(conn, clock.now(), new).await? {
         erasures::come_back(conn, clock, &new.user_id).await?;
-        if let Err(refusal) = identities::bring(conn, clock, new).await? {
+        if let Err(refusal) = identities::claim_for_new_user(conn, clock, new).await? {
             return Ok(Err(refusal));
         }
         if user.role == Role::Admin {
@@ -82,7 +82,7 @@ async fn existing(
     user: User,
     new: &NewUser,
 ) -> Result<Result<Ensured, IdentityRefusal>, DbError> {
-    if let Err(refusal) = identities::bring_again(conn, clock, new, &user.user_id).await? {
+    if let Err(refusal) = identities::claim_for_known_user(conn, clock, new, &user.user_id).await? {
         return Ok(Err(refusal));
     }
     let user = vouch(conn, clock, user, new).await?;
@@ -168,7 +168,7 @@ pub async fn change(
     };
     let after = store::users::change(conn, now, &before, change).await?;
     if before.is_active && !after.is_active {
-        store::logins::end(conn, clock.pinned(), user_id, Which::All).await?;
+        store::logins::end(conn, clock.pinned(), user_id, LoginSelection::All).await?;
     }
     Ok(Some(Ok(UserChanged { before, after, renamed })))
 }

@@ -235,6 +235,25 @@ async fn nobody_changes_what_is_stored() {
     assert_eq!(listed(&db, AuditFilter::default()).await.len(), 1);
 }
 
+/// Rights are catalogue rows, so they are granted only when there is something to do.
+#[tokio::test]
+async fn pruning_without_anything_to_do_writes_no_catalogue_row() {
+    let (db, clock) = (database().await, testkit::clock());
+    let by_a = event(&clock, AuditActor::User(user("a")), Action::Logout);
+    record(&db, &[by_a]).await;
+    let version = "SELECT xmin::text::bigint FROM pg_class WHERE oid = 'identity.audit_events'::regclass";
+    let before = db.ask(version).await;
+    let mut conn = db.connect().await;
+    assert_eq!(audit::prune(&mut conn, &clock, Duration::DAY, 10).await.unwrap(), 0);
+    assert_eq!(db.ask(version).await, before);
+    clock.advance(Duration::days(2));
+    assert_eq!(audit::prune(&mut conn, &clock, Duration::DAY, 10).await.unwrap(), 1);
+    let after = db.ask(version).await;
+    assert_ne!(after, before, "the version shows that a right was granted");
+    assert_eq!(audit::prune(&mut conn, &clock, Duration::DAY, 10).await.unwrap(), 0);
+    assert_eq!(db.ask(version).await, after);
+}
+
 #[tokio::test]
 async fn retention_deletes_the_oldest_and_nothing_younger() {
     let (db, clock) = (database().await, testkit::clock());

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use identity::{
     Activity, EmailVoucher, NewUser, OwnTokens, Role, StatusQuery, Validity,
     audit::AuditOrigin,
-    logins::{self, LoginTokens, Which},
+    logins::{self, LoginSelection, LoginTokens},
     seal::Sealer,
     users::{self, UserChange},
 };
@@ -68,8 +68,8 @@ impl Service {
         refresh(self.db.pool(), &self.tokens, &self.clock, token).await
     }
 
-    async fn end(&self, which: Which) -> usize {
-        Tx::run(self.db.pool(), async |tx| logins::end(tx, &self.clock, &self.user, which).await)
+    async fn end(&self, selection: LoginSelection) -> usize {
+        Tx::run(self.db.pool(), async |tx| logins::end(tx, &self.clock, &self.user, selection).await)
             .await
             .unwrap()
     }
@@ -215,12 +215,12 @@ async fn logins_are_ended_one_by_one_or_together() {
         }
         live
     };
-    assert_eq!(service.end(Which::One(a.login_id)).await, 1);
-    assert_eq!(service.end(Which::One(a.login_id)).await, 0, "it had ended");
+    assert_eq!(service.end(LoginSelection::One(a.login_id)).await, 1);
+    assert_eq!(service.end(LoginSelection::One(a.login_id)).await, 0, "it had ended");
     assert_eq!(live().await, [false, true, true, true]);
-    assert_eq!(service.end(Which::Others(b.login_id)).await, 2);
+    assert_eq!(service.end(LoginSelection::Others(b.login_id)).await, 2);
     assert_eq!(live().await, [false, true, false, false]);
-    assert_eq!(service.end(Which::All).await, 1);
+    assert_eq!(service.end(LoginSelection::All).await, 1);
     assert_eq!(live().await, [false; 4]);
     for login in [a, b, c, d] {
         assert!(service.refresh(&login.refresh_token).await.is_none());
@@ -275,7 +275,7 @@ async fn whoever_ends_a_login_while_it_is_refreshed_has_the_last_word() {
     let next =
         logins::refresh(&service.tokens, &mut refreshing, &service.clock, &opened.refresh_token, origin);
     let next = next.await.unwrap().unwrap();
-    let ending = service.end(Which::All);
+    let ending = service.end(LoginSelection::All);
     let commit = async {
         service.db.wait_for_waiting(1).await;
         refreshing.commit().await.unwrap();
@@ -335,7 +335,7 @@ async fn logins_that_are_over_are_deleted() {
         Tx::run(service.db.pool(), async |tx| logins::prune(tx, &service.clock, limit).await).await.unwrap()
     };
     assert_eq!(prune(10).await, 0);
-    service.end(Which::One(ended.login_id)).await;
+    service.end(LoginSelection::One(ended.login_id)).await;
     service.clock.advance(refresh - Duration::hours(1));
     assert_eq!(prune(1).await, 1);
     assert_eq!(prune(1).await, 1);

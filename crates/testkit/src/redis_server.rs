@@ -1,7 +1,7 @@
 //! A real Redis server, for tests against it.
 
 use std::{
-    fs,
+    fs, io,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -11,7 +11,10 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
-use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 use crate::{
     deadline::Deadline,
@@ -76,6 +79,24 @@ impl RedisServer {
     /// Lets it go on.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
+    }
+
+    /// How often clients called a command so far.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let text = self.info().await.unwrap_or_else(|error| panic!("no statistics: {error}"));
+        let calls = text.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        calls.and_then(|calls| calls.split(',').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    async fn info(&self) -> io::Result<String> {
+        let mut stream = UnixStream::connect(self.socket()).await?;
+        stream.write_all(b"INFO commandstats\r\nQUIT\r\n").await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
     }
 
     fn signal(&self, signal: Signal) {

@@ -3,22 +3,22 @@
 use std::cell::Cell;
 
 use actix_web::{
-    HttpMessage as _, HttpRequest,
+    HttpRequest,
     http::header::{self, HeaderName, HeaderValue},
 };
 use kernel::{Principal, UserId, UserIdError};
 
 use super::{
-    bodies::{self, BodyRule, Meter},
+    address_budget::{AddressBudget, uncounted},
+    bodies,
     call::path_parameter,
     caller::Caller,
     catalogue,
     client_address::client_address,
     error::ApiError,
-    expect::Continued,
     fault::{Fault, Problem, Step},
     language::Text,
-    rate_limit::{Counted, Level, RouteLimit},
+    rate_limit::{BodyBytes, Counted, Levels, RouteLimit},
     route::Route,
     service::{AccessRule as _, Service},
 };
@@ -28,8 +28,8 @@ pub const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 /// Header that carries an API key.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Authenticates the request, counts it, and applies the route's access rule. `counted` is set to the rest of the caller's
-/// limit once that was judged.
+/// Authenticates the request, counts it with its body, and applies the route's access rule. `counted` is set to the rest of the
+/// caller's limits once those were judged.
 ///
 /// # Errors
 /// 401, 429 for a caller without rest or a body that is known to exceed the byte limit, 403 for a key that may only read, and
@@ -38,72 +38,69 @@ pub async fn admit<S: Service>(
     app: &S,
     route: &Route<S>,
     request: &HttpRequest,
-    counted: &Cell<Option<Level>>,
+    counted: &Cell<Levels>,
 ) -> Result<Caller<S::Facts>, ApiError> {
     if !route.access.is_authenticated() {
         let address = || client_address(request, &app.settings().trusted_proxies);
-        match route.access.limit() {
-            RouteLimit::Unlimited => {}
-            RouteLimit::General => count(app, request, Counted::Anonymous(address()), counted).await?,
-            RouteLimit::Login => count(app, request, Counted::Login(address()), counted).await?,
+        let by = match route.access.limit() {
+            RouteLimit::Unlimited => None,
+            RouteLimit::General => Some(Counted::Anonymous(address())),
+            RouteLimit::Login => Some(Counted::Login(address())),
+        };
+        if let Some(by) = by {
+            count(app, request, by, BodyBytes::None, counted).await?;
         }
         app.admit(route.access, request).await?;
         return Ok(Caller::default());
     }
+    let budget = AddressBudget::new(request, app.settings(), &app.traffic().rate_limits, app.clock());
     let authenticated = match credential(request) {
-        Ok(presented) => app.authenticate(presented).await,
+        Ok(presented) => app.authenticate(presented, &budget).await,
         Err(error) => Err(error),
     };
     let caller = match authenticated {
         Ok(caller) => caller,
-        Err(error) => return Err(unauthenticated(app, request, error, counted).await),
+        Err(error) => return Err(refusal(&budget, error, counted).await),
     };
     if let Some(by) = counted_by(app, &caller) {
-        count(app, request, by, counted).await?;
+        count(app, request, by, bodies::head_bytes(request, route.body), counted).await?;
     }
-    check_bytes(app, route, request, caller.principal.as_ref()).await?;
     if !caller.principal.as_ref().is_some_and(|principal| route.fits_scope_of(principal)) {
         // Nothing is said of the scope of a key that is not valid any more.
         return match app.authorize(route.access, caller, request).await {
-            Err(error) if error.status() == 401 => Err(unauthenticated(app, request, error, counted).await),
+            Err(error) if error.status() == 401 => Err(refusal(&budget, error, counted).await),
             Err(error) if error.status() >= 500 => Err(error),
             _ => Err(ApiError::insufficient_scope("service")),
         };
     }
     match app.authorize(route.access, caller, request).await {
         // Well made, and revoked.
-        Err(error) if error.status() == 401 => Err(unauthenticated(app, request, error, counted).await),
+        Err(error) if error.status() == 401 => Err(refusal(&budget, error, counted).await),
         authorized => authorized,
     }
 }
 
-/// The answer to a credential that is missing or not valid: the error, or 429 once its address has used up its budget.
-async fn unauthenticated<S: Service>(
-    app: &S,
-    request: &HttpRequest,
-    error: ApiError,
-    counted: &Cell<Option<Level>>,
-) -> ApiError {
+/// The answer to a credential that is missing or not valid: the error, or 429 once the budget of its address is used up.
+async fn refusal(budget: &AddressBudget<'_>, error: ApiError, counted: &Cell<Levels>) -> ApiError {
     metrics::counter!("auth_failures_total", "reason" => error.code()).increment(1);
     if error.status() != 401 {
         return error;
     }
-    let address = client_address(request, &app.settings().trusted_proxies);
-    match count(app, request, Counted::Anonymous(address), counted).await {
-        Ok(()) => error,
-        Err(exhausted) => exhausted,
-    }
+    let charged = budget.charge().await;
+    counted.set(Levels { requests: budget.level(), bytes: None });
+    charged.err().unwrap_or(error)
 }
 
-/// Counts a request. One whose head was judged before, and so counted, is not counted again.
+/// Counts a request, and the bytes of its body that its head says. One whose head was judged before, and so counted, is not
+/// counted again.
 async fn count<S: Service>(
     app: &S,
     request: &HttpRequest,
     by: Counted<'_>,
-    counted: &Cell<Option<Level>>,
+    body: BodyBytes,
+    counted: &Cell<Levels>,
 ) -> Result<(), ApiError> {
-    let requests = if request.extensions().contains::<Continued>() { 0 } else { 1 };
-    counted.set(app.traffic().rate_limits.take(by, requests, app.clock()).await?);
+    counted.set(app.traffic().rate_limits.take(by, uncounted(request), body, app.clock()).await?);
     Ok(())
 }
 
@@ -113,22 +110,6 @@ fn counted_by<'a, S: Service>(app: &S, caller: &'a Caller<S::Facts>) -> Option<C
         Principal::User(user) | Principal::AdminUser(user) => Some(Counted::User(user)),
         Principal::Key { name, .. } => Some(Counted::Key(name, app.requests_per_second(caller)?)),
     }
-}
-
-/// Checks that the byte limit of a caller has room for the body of a request, as far as its head says. A body sent in chunks is
-/// known to exceed the limit only if nothing is left.
-async fn check_bytes<S: Service>(
-    app: &S,
-    route: &Route<S>,
-    request: &HttpRequest,
-    caller: Option<&Principal>,
-) -> Result<(), ApiError> {
-    if route.body == BodyRule::Ignored {
-        return Ok(());
-    }
-    let is_chunked = request.chunked().unwrap_or(false);
-    let expected = bodies::declared(request).unwrap_or_else(|| usize::from(is_chunked));
-    Meter::new(&app.traffic().rate_limits, caller, app.clock()).check(expected).await
 }
 
 /// The one credential of a request. Two different ones are refused, because nobody can tell who is meant.

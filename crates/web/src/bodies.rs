@@ -25,8 +25,9 @@ use super::{
     body_readers::BodyReaders,
     catalogue,
     error::ApiError,
+    expect::HeadOnly,
     fault::{Fault, Step},
-    rate_limit::{Level, RateLimits, rate_limited},
+    rate_limit::{BodyBytes, Level, RateLimits, rate_limited},
 };
 
 /// Largest body that is read on the thread that serves the request, in bytes.
@@ -247,15 +248,6 @@ impl<'a> Meter<'a> {
         Self { limits, user: caller.and_then(Principal::user_id), clock, level: None }
     }
 
-    /// Checks that so many bytes could be taken; takes none.
-    pub(super) async fn check(&self, bytes: usize) -> Result<(), ApiError> {
-        if let Some(user) = self.user {
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            self.limits.check_bytes(user, bytes, self.clock).await?;
-        }
-        Ok(())
-    }
-
     async fn take(&mut self, bytes: usize) -> Result<(), ApiError> {
         if let Some(user) = self.user {
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -266,9 +258,26 @@ impl<'a> Meter<'a> {
 }
 
 /// The length of a body as the head of its request declares it.
-pub(super) fn declared(request: &HttpRequest) -> Option<usize> {
+fn declared(request: &HttpRequest) -> Option<usize> {
     let value = request.headers().get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
+}
+
+/// The bytes of a body that are judged together with its request: its length, where the head says it and the body will be read;
+/// of a body in chunks a first byte, so that it is refused if nothing is left.
+pub(super) fn head_bytes(request: &HttpRequest, rule: BodyRule) -> BodyBytes {
+    if rule == BodyRule::Ignored {
+        return BodyBytes::None;
+    }
+    let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    match declared(request) {
+        // The request that follows takes them.
+        Some(size) if request.extensions().contains::<HeadOnly>() => BodyBytes::Checked(bytes(size)),
+        Some(size) if judge_head(request, rule.bytes_max()).is_err() => BodyBytes::Checked(bytes(size)),
+        Some(size) => BodyBytes::Taken(bytes(size)),
+        None if request.chunked().unwrap_or(false) => BodyBytes::Checked(1),
+        None => BodyBytes::None,
+    }
 }
 
 /// Returns true if a body may be sent at all, as far as the head of its request says; its declared length.
@@ -288,7 +297,8 @@ pub fn judge_head(request: &HttpRequest, bytes_max: usize) -> Result<Option<usiz
     Ok(declared)
 }
 
-/// Receives a body. What its length says is taken from the byte limit before the first byte is read, else what comes.
+/// Receives a body. What comes is taken from the byte limit, unless its length says it: that was taken with the request
+/// ([`head_bytes`]).
 ///
 /// # Errors
 /// 413, 415, 422 for a body that broke off, 429, 503 when too many bytes are held.
@@ -301,9 +311,6 @@ pub async fn receive(
     meter: &mut Meter<'_>,
 ) -> Result<Body, ApiError> {
     let declared = judge_head(request, bytes_max)?;
-    if let Some(declared) = declared {
-        meter.take(declared).await?;
-    }
     let mut share = bodies.share(caller);
     // Memory that is not written to costs nothing, so this may be taken before the bytes are there.
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0));

@@ -16,7 +16,7 @@ use super::{
     error::{ApiError, ErrorBody},
     fields::{Fields, input::Input},
     language::{Language, Text},
-    rate_limit::Counted,
+    rate_limit::{BodyBytes, Counted},
     reply::Reply,
     request_id::{RequestId, route_of},
     service::Service,
@@ -203,7 +203,11 @@ impl<S: Service> Call<S> {
     /// 429 if there were too many logins.
     pub async fn charge_login(&self, account: &str) -> Result<(), ApiError> {
         let address = client_address(&self.request, &self.app.settings().trusted_proxies);
-        self.app.traffic().rate_limits.take(Counted::Login(address), 1, self.app.clock()).await?;
+        self.app
+            .traffic()
+            .rate_limits
+            .take(Counted::Login(address), 1, BodyBytes::None, self.app.clock())
+            .await?;
         self.charge_account(account).await
     }
 

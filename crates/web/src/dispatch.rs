@@ -14,7 +14,7 @@ use super::{
     isolation::isolate,
     keep_alive::{Failed, Incoming},
     language::Language,
-    rate_limit::{self, Level},
+    rate_limit::{self, Level, Levels},
     refusal::{language_of, refuse},
     reply::Reply,
     route::Route,
@@ -47,10 +47,8 @@ struct Progress {
     stage: Rc<Cell<Stage>>,
     /// The time that it may take.
     time_limit: Rc<Cell<Duration>>,
-    /// Rest of the caller's limit, once the request was counted.
-    requests: Cell<Option<Level>>,
-    /// Rest of the caller's byte limit, once it was checked.
-    bytes: Cell<Option<Level>>,
+    /// Rest of the caller's limits, once the request was counted.
+    levels: Cell<Levels>,
 }
 
 /// Answers one request.
@@ -65,8 +63,7 @@ pub async fn dispatch<S: Service>(
     let progress = Rc::new(Progress {
         stage: Rc::default(),
         time_limit: Rc::new(Cell::new(app.settings().request_timeout)),
-        requests: Cell::default(),
-        bytes: Cell::default(),
+        levels: Cell::default(),
     });
     // On the heap: the layers around it would copy it from one to the next.
     let work =
@@ -98,8 +95,8 @@ pub async fn dispatch<S: Service>(
         Ok(reply) => in_language(reply.respond(), language),
         Err(error) => refuse(&*app, &request, language, route.operation, error),
     };
-    let levels: Vec<Level> =
-        [&progress.requests, &progress.bytes].into_iter().filter_map(Cell::get).collect();
+    let Levels { requests, bytes } = progress.levels.get();
+    let levels: Vec<Level> = [requests, bytes].into_iter().flatten().collect();
     for (name, value) in rate_limit::headers(&levels).into_iter().flatten() {
         if !response.headers().contains_key(&name) {
             response.headers_mut().insert(name, value);
@@ -167,7 +164,7 @@ async fn run<S: Service>(
     progress: Rc<Progress>,
 ) -> Result<Reply, ApiError> {
     let route = endpoint.route;
-    let caller = access::admit(&*app, route, &request, &progress.requests).await?;
+    let caller = access::admit(&*app, route, &request, &progress.levels).await?;
     if request.extensions().contains::<HeadOnly>() {
         return match judge_head(route, &request) {
             Err(error) => Err(app.after_failure(&caller, error).await),
@@ -230,6 +227,8 @@ async fn receive<S: Service>(
     let bytes_max = route.body.bytes_max();
     let received =
         bodies::receive(&app.traffic().bodies, request, &mut payload, bytes_max, principal, &mut meter).await;
-    progress.bytes.set(meter.level);
+    if meter.level.is_some() {
+        progress.levels.set(Levels { bytes: meter.level, ..progress.levels.get() });
+    }
     received
 }

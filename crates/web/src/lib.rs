@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod access;
+mod address_budget;
 pub mod bodies;
 mod body_readers;
 pub mod call;
@@ -43,10 +44,12 @@ pub mod service;
 pub mod settings;
 mod stream_end;
 pub mod traffic;
+mod untrusted_proxy;
 mod watched;
 pub mod wire;
 
 pub use access::{X_API_KEY, X_USER_ID};
+pub use address_budget::AddressBudget;
 pub use bodies::BodyRule;
 pub use call::Call;
 pub use caller::Caller;

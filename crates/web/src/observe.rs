@@ -16,6 +16,7 @@ use actix_web::{
 
 use super::{
     catalogue::{self, Entry},
+    client_address::X_FORWARDED_FOR,
     error::{ApiError, ErrorContext},
     expect::GoOn,
     language::Language,
@@ -42,6 +43,10 @@ pub async fn observe<S: Service>(
     let route = Rc::new(Cell::new(None));
     request.extensions_mut().insert(Trace { id: id.clone(), route: Rc::clone(&route) });
     let mut passage = Passage::begin(request.method(), id.clone());
+    if request.headers().contains_key(X_FORWARDED_FOR) {
+        let trusted = &app.settings().trusted_proxies;
+        app.traffic().untrusted_proxies.notice(request.peer_addr(), trusted, app.clock());
+    }
     let mut response = match next.call(request).await {
         Ok(response) => documented(&*app, response.map_into_boxed_body()),
         Err(error) => {

@@ -4,7 +4,7 @@ mod bucket;
 mod memory;
 mod shared;
 
-use std::{fmt::Display, net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, num::NonZeroU32};
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use kernel::{Clock, Detail, UserId};
@@ -14,9 +14,9 @@ pub use bucket::Policy;
 pub use shared::RedisUrl;
 
 use super::{catalogue, client_address::counted, error::ApiError};
-use bucket::{Charge, Outcome, microseconds};
+use bucket::{Call, ChargeOutcome, microseconds};
 use memory::Memory;
-use shared::{Call, PATIENCE, Shared};
+use shared::{KeyedCharge, PATIENCE, Shared};
 
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -62,6 +62,26 @@ pub enum Counted<'a> {
     Login(IpAddr),
 }
 
+/// Bytes of a request's body, as far as its head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyBytes {
+    /// There are none, or nobody counts them.
+    None,
+    /// They are taken.
+    Taken(u64),
+    /// So many must be left; they are taken later or not at all.
+    Checked(u64),
+}
+
+/// Rest of the buckets of a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels {
+    /// Of its requests; `None` without limits.
+    pub requests: Option<Level>,
+    /// Of its bytes, if they were taken.
+    pub bytes: Option<Level>,
+}
+
 /// The buckets of all classes.
 #[derive(Debug)]
 pub struct RateLimits(Option<Classes>);
@@ -75,6 +95,7 @@ struct Classes {
     account_by_address: Buckets,
     service: Buckets,
     bytes: Buckets,
+    shared: Option<Shared>,
 }
 
 /// The buckets of a class.
@@ -85,7 +106,15 @@ struct Buckets {
     policy: Policy,
     /// Counts while there is no Redis.
     memory: Memory,
-    shared: Option<Arc<Shared>>,
+}
+
+/// An amount of one bucket.
+struct Draw<'a> {
+    buckets: &'a Buckets,
+    policy: Policy,
+    caller: Cow<'a, str>,
+    amount: u64,
+    call: Call,
 }
 
 /// Rest of a bucket.
@@ -118,13 +147,13 @@ impl RateLimits {
     /// and by. Without it all buckets are full.
     #[must_use]
     pub fn new(policies: Policies, redis: Option<&RedisUrl>) -> Self {
-        Self::counted_by(policies, redis.map(|url| Arc::new(Shared::start(url, PATIENCE))))
+        Self::counted_by(policies, redis.map(|url| Shared::start(url, PATIENCE)))
     }
 
-    fn counted_by(policies: Policies, shared: Option<Arc<Shared>>) -> Self {
+    fn counted_by(policies: Policies, shared: Option<Shared>) -> Self {
         let Policies { user, anonymous, login, bytes } = policies;
         let by_address = Policy::per_minute(login.class, ACCOUNT_BY_ADDRESS_PER_MINUTE.min(login.burst));
-        let buckets = |name, policy| Buckets { name, policy, memory: Memory::new(), shared: shared.clone() };
+        let buckets = |name, policy| Buckets { name, policy, memory: Memory::new() };
         Self(Some(Classes {
             user: buckets("user", user),
             anonymous: buckets("anonymous", anonymous),
@@ -134,33 +163,51 @@ impl RateLimits {
             // Each key has a rate of its own.
             service: buckets("service", Policy::per_second("service", 0, 0)),
             bytes: buckets("bytes", bytes),
+            shared,
         }))
     }
 
-    /// Takes requests from the bucket of a caller; returns the rest, or `None` without limits.
+    /// Takes requests from the bucket of a caller, and the bytes of a body from that of a user, in one round trip; returns the
+    /// rest.
     ///
     /// # Errors
-    /// [`Exhausted`]: it holds less, and nothing was taken.
+    /// [`Exhausted`]: one of them holds less. Of the bytes nothing was taken then; the requests are, if they were left.
     pub async fn take(
         &self,
         caller: Counted<'_>,
         requests: u64,
+        body: BodyBytes,
         clock: &dyn Clock,
-    ) -> Result<Option<Level>, Exhausted> {
+    ) -> Result<Levels, Exhausted> {
         let Some(classes) = &self.0 else {
-            return Ok(None);
+            return Ok(Levels::default());
         };
-        let level = match caller {
-            Counted::User(user) => classes.user.take(user.as_str(), requests, clock).await,
-            Counted::Anonymous(address) => classes.anonymous.take_of(counted(address), requests, clock).await,
-            Counted::Login(address) => classes.login.take_of(counted(address), requests, clock).await,
-            Counted::Key(key, per_second) => {
-                let per_second = u64::from(per_second.get());
-                let policy = Policy::per_second("service", per_second, per_second.saturating_mul(2));
-                classes.service.take_at(policy, key, requests, clock).await
+        let requests = classes.draw(caller, requests, Call::Take);
+        let (bytes, call) = match (caller, body) {
+            (Counted::User(_), BodyBytes::Taken(bytes)) => (bytes, Call::Take),
+            (Counted::User(_), BodyBytes::Checked(bytes)) => (bytes, Call::Check),
+            _ => {
+                let [level] = classes.judge([requests], clock).await;
+                return Ok(Levels { requests: Some(level.inspect_err(Exhausted::count)?), bytes: None });
             }
         };
-        level.map(Some).inspect_err(Exhausted::count)
+        let bytes = classes.bytes.draw(requests.caller.clone(), bytes, call);
+        let [requests, bytes] = classes.judge([requests, bytes], clock).await;
+        let requests = requests.inspect_err(Exhausted::count)?;
+        let bytes = bytes.inspect_err(Exhausted::count)?;
+        Ok(Levels { requests: Some(requests), bytes: Some(bytes).filter(|_| call == Call::Take) })
+    }
+
+    /// Checks that a request could be taken from the bucket of a caller; takes none.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub async fn check(&self, caller: Counted<'_>, clock: &dyn Clock) -> Result<(), Exhausted> {
+        let Some(classes) = &self.0 else {
+            return Ok(());
+        };
+        let [level] = classes.judge([classes.draw(caller, 1, Call::Check)], clock).await;
+        level.map(drop).inspect_err(Exhausted::count)
     }
 
     /// Charges an account that a login names, whether it exists or not. One address charges an account twice a minute at most;
@@ -180,15 +227,14 @@ impl RateLimits {
         // Neither this process nor a shared store keeps a list of addresses of users.
         let account = hex::encode(Sha256::digest(account));
         let pair = format!("{} {account}", counted(address));
-        let judged = if classes.account_by_address.take(&pair, 1, clock).await.is_ok() {
-            classes.account.take(&account, 1, clock).await.map(drop)
-        } else {
-            classes.account.check(&account, 1, clock).await
-        };
-        judged.inspect_err(Exhausted::count)
+        let pair = classes.account_by_address.draw(pair.into(), 1, Call::Take);
+        let account = classes.account.draw(account.into(), 1, Call::Take);
+        // Without rest of the pair the account is looked at only.
+        let [_, account] = classes.judge([pair, account], clock).await;
+        account.map(drop).inspect_err(Exhausted::count)
     }
 
-    /// Takes bytes of a body from the bucket of a user; returns the rest, or `None` without limits.
+    /// Takes bytes of a body, as they come, from the bucket of a user; returns the rest, or `None` without limits.
     ///
     /// # Errors
     /// [`Exhausted`].
@@ -198,86 +244,94 @@ impl RateLimits {
         bytes: u64,
         clock: &dyn Clock,
     ) -> Result<Option<Level>, Exhausted> {
-        match &self.0 {
-            Some(classes) => {
-                let level = classes.bytes.take(user.as_str(), bytes, clock).await;
-                level.map(Some).inspect_err(Exhausted::count)
+        let Some(classes) = &self.0 else {
+            return Ok(None);
+        };
+        let bytes = classes.bytes.draw(user.as_str().into(), bytes, Call::Take);
+        let [level] = classes.judge([bytes], clock).await;
+        level.map(Some).inspect_err(Exhausted::count)
+    }
+}
+
+impl Classes {
+    /// Requests of a caller.
+    fn draw<'a>(&'a self, caller: Counted<'a>, requests: u64, call: Call) -> Draw<'a> {
+        let of_address = |address| counted(address).to_string().into();
+        match caller {
+            Counted::User(user) => self.user.draw(user.as_str().into(), requests, call),
+            Counted::Anonymous(address) => self.anonymous.draw(of_address(address), requests, call),
+            Counted::Login(address) => self.login.draw(of_address(address), requests, call),
+            Counted::Key(key, per_second) => {
+                let per_second = u64::from(per_second.get());
+                let policy = Policy::per_second("service", per_second, per_second.saturating_mul(2));
+                Draw { policy, ..self.service.draw(key.into(), requests, call) }
             }
-            None => Ok(None),
         }
     }
 
-    /// Checks that so many bytes could be taken; takes none.
-    ///
-    /// # Errors
-    /// [`Exhausted`].
-    pub async fn check_bytes(&self, user: &UserId, bytes: u64, clock: &dyn Clock) -> Result<(), Exhausted> {
-        match &self.0 {
-            Some(classes) => {
-                classes.bytes.check(user.as_str(), bytes, clock).await.inspect_err(Exhausted::count)
+    /// Charges buckets in order; once one holds too little, those after it are looked at only.
+    async fn judge<const N: usize>(
+        &self,
+        draws: [Draw<'_>; N],
+        clock: &dyn Clock,
+    ) -> [Result<Level, Exhausted>; N] {
+        let by_redis = match &self.shared {
+            Some(shared) => {
+                let charges = draws.each_ref().map(Draw::keyed);
+                shared.charge(&charges, clock.pinned().map(microseconds)).await
             }
-            None => Ok(()),
-        }
+            None => None,
+        };
+        let mut by_redis = by_redis.into_iter().flatten();
+        let (now_us, mut is_refused) = (microseconds(clock.now()), false);
+        draws.map(|draw| {
+            let outcome = by_redis.next().unwrap_or_else(|| draw.charge_memory(is_refused, now_us));
+            is_refused |= !outcome.is_taken;
+            draw.judged(outcome)
+        })
     }
 }
 
 impl Buckets {
-    async fn take(&self, caller: &str, amount: u64, clock: &dyn Clock) -> Result<Level, Exhausted> {
-        self.take_at(self.policy, caller, amount, clock).await
-    }
-
-    async fn take_of(
-        &self,
-        caller: impl Display,
-        amount: u64,
-        clock: &dyn Clock,
-    ) -> Result<Level, Exhausted> {
-        self.take(&caller.to_string(), amount, clock).await
-    }
-
-    async fn take_at(
-        &self,
-        policy: Policy,
-        caller: &str,
-        amount: u64,
-        clock: &dyn Clock,
-    ) -> Result<Level, Exhausted> {
-        judged(policy, amount, self.charge(Call::Take, caller, policy.charge(amount), clock).await)
-    }
-
-    async fn check(&self, caller: &str, amount: u64, clock: &dyn Clock) -> Result<(), Exhausted> {
-        let outcome = self.charge(Call::Check, caller, self.policy.charge(amount), clock).await;
-        judged(self.policy, amount, outcome).map(drop)
-    }
-
-    async fn charge(&self, call: Call, caller: &str, charge: Charge, clock: &dyn Clock) -> Outcome {
-        if let Some(shared) = &self.shared {
-            let key = format!("rate_limit:{}:{caller}", self.name);
-            if let Some(outcome) = shared.charge(&key, charge, call, clock.pinned().map(microseconds)).await {
-                return outcome;
-            }
-        }
-        let now_us = microseconds(clock.now());
-        match call {
-            Call::Take => self.memory.take(caller, charge, now_us),
-            Call::Check => self.memory.check(caller, charge, now_us),
-        }
+    fn draw<'a>(&'a self, caller: Cow<'a, str>, amount: u64, call: Call) -> Draw<'a> {
+        Draw { buckets: self, policy: self.policy, caller, amount, call }
     }
 }
 
-fn judged(policy: Policy, amount: u64, outcome: Outcome) -> Result<Level, Exhausted> {
-    let missing_us = outcome.full_at_us.saturating_sub(outcome.now_us);
-    let window_us = policy.window_us();
-    let level = Level {
-        policy,
-        remaining: policy.amount_in(window_us.saturating_sub(missing_us)),
-        full_in_seconds: whole_seconds(missing_us),
-    };
-    if outcome.is_taken {
-        return Ok(level);
+impl Draw<'_> {
+    fn keyed(&self) -> KeyedCharge {
+        KeyedCharge {
+            key: format!("rate_limit:{}:{}", self.buckets.name, self.caller),
+            charge: self.policy.charge(self.amount),
+            call: self.call,
+        }
     }
-    let lacking_us = missing_us.saturating_add(policy.charge(amount).needed_us).saturating_sub(window_us);
-    Err(Exhausted { level, retry_after_seconds: whole_seconds(lacking_us).max(1) })
+
+    /// The charge in the memory of this process, after one that was refused or not.
+    fn charge_memory(&self, is_refused: bool, now_us: i64) -> ChargeOutcome {
+        let (memory, charge) = (&self.buckets.memory, self.policy.charge(self.amount));
+        match self.call {
+            Call::Take if !is_refused => memory.take(&self.caller, charge, now_us),
+            Call::Take | Call::Check => memory.check(&self.caller, charge, now_us),
+        }
+    }
+
+    fn judged(&self, outcome: ChargeOutcome) -> Result<Level, Exhausted> {
+        let policy = self.policy;
+        let missing_us = outcome.full_at_us.saturating_sub(outcome.now_us);
+        let window_us = policy.window_us();
+        let level = Level {
+            policy,
+            remaining: policy.amount_in(window_us.saturating_sub(missing_us)),
+            full_in_seconds: whole_seconds(missing_us),
+        };
+        if outcome.is_taken {
+            return Ok(level);
+        }
+        let needed_us = policy.charge(self.amount).needed_us;
+        let lacking_us = missing_us.saturating_add(needed_us).saturating_sub(window_us);
+        Err(Exhausted { level, retry_after_seconds: whole_seconds(lacking_us).max(1) })
+    }
 }
 
 impl Exhausted {
@@ -338,136 +392,4 @@ fn whole_seconds(time_us: i64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-    use kernel::ManualClock;
-    use time::{Duration, OffsetDateTime};
-
-    use super::*;
-
-    const BYTES: Policy = Policy { class: "bytes", burst: 600, per_minute: 60 };
-
-    fn limits() -> RateLimits {
-        let policies = Policies {
-            user: Policy::per_second("user", 100, 200),
-            anonymous: Policy::per_second("anonymous", 20, 40),
-            login: Policy::per_minute("login", 10),
-            bytes: BYTES,
-        };
-        RateLimits::new(policies, None)
-    }
-
-    fn at(seconds: i64) -> ManualClock {
-        ManualClock::at(OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds))
-    }
-
-    fn user(id: &str) -> UserId {
-        id.parse().unwrap()
-    }
-
-    fn take(limits: &RateLimits, id: &str, bytes: u64, seconds: i64) -> Result<Level, Exhausted> {
-        let taken = limits.take_bytes(&user(id), bytes, &at(seconds)).now_or_never().unwrap();
-        taken.map(Option::unwrap)
-    }
-
-    #[test]
-    fn a_bucket_gives_its_burst_and_then_what_flows_in() {
-        let limits = limits();
-        assert_eq!(take(&limits, "a", 500, 0).unwrap().remaining, 100);
-        let refused = take(&limits, "a", 110, 0).unwrap_err();
-        assert_eq!((refused.level.remaining, refused.retry_after_seconds), (100, 10));
-        assert_eq!(refused.level.full_in_seconds, 500);
-        assert_eq!(take(&limits, "b", 600, 0).unwrap().remaining, 0, "another caller");
-        assert!(take(&limits, "a", 110, 9).is_err());
-        assert_eq!(take(&limits, "a", 110, 10).unwrap().remaining, 0);
-        assert_eq!(take(&limits, "a", 0, 10_000).unwrap().remaining, 600, "full again");
-    }
-
-    #[test]
-    fn more_than_a_bucket_holds_needs_a_full_one() {
-        let limits = limits();
-        assert!(take(&limits, "a", 1, 0).is_ok());
-        assert!(take(&limits, "a", 9_000, 0).is_err());
-        assert_eq!(take(&limits, "a", 9_000, 1).unwrap().remaining, 0);
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_locks_nobody_out() {
-        let limits = limits();
-        assert!(take(&limits, "a", 600, 100_000).is_ok());
-        assert_eq!(take(&limits, "a", 1, 0).unwrap_err().retry_after_seconds, 1);
-        assert!(take(&limits, "a", 600, 599).is_err(), "as if it had been emptied at the first look");
-        assert!(take(&limits, "a", 600, 600).is_ok());
-        assert!(take(&limits, "a", 1, 590).is_err());
-        assert!(take(&limits, "a", 600, 1_190).is_ok());
-    }
-
-    #[test]
-    fn a_request_that_comes_late_gives_nothing_back() {
-        let limits = limits();
-        assert!(take(&limits, "a", 600, 100).is_ok());
-        let refused = take(&limits, "a", 10, 99).unwrap_err();
-        assert_eq!((refused.level.remaining, refused.retry_after_seconds), (0, 11));
-        assert!(limits.check_bytes(&user("a"), 1, &at(99)).now_or_never().unwrap().is_err());
-        assert!(take(&limits, "a", 1, 100).is_err(), "nothing came back");
-        assert_eq!(take(&limits, "a", 5, 105).unwrap().remaining, 0);
-    }
-
-    #[test]
-    fn the_headers_say_policy_and_level() {
-        let limits = limits();
-        let bytes = take(&limits, "a", 90, 0).unwrap();
-        let requests = limits.take(Counted::User(&user("a")), 43, &at(0)).now_or_never().unwrap();
-        let text = |levels: &[Level]| {
-            headers(levels).unwrap().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-        };
-        assert_eq!(
-            text(&[bytes]),
-            [r#"ratelimit-policy: "bytes";q=600;w=600"#, r#"ratelimit: "bytes";r=510;t=90"#]
-        );
-        assert_eq!(
-            text(&[requests.unwrap().unwrap(), bytes]),
-            [
-                r#"ratelimit-policy: "user";q=200;w=2, "bytes";q=600;w=600"#,
-                r#"ratelimit: "user";r=157;t=1, "bytes";r=510;t=90"#
-            ]
-        );
-        assert!(headers(&[]).is_none());
-    }
-
-    #[test]
-    fn a_key_has_a_burst_of_twice_its_rate() {
-        let limits = limits();
-        let rate = NonZeroU32::new(3).unwrap();
-        let take = |key| limits.take(Counted::Key(key, rate), 1, &at(0)).now_or_never().unwrap();
-        for left in (0..6).rev() {
-            assert_eq!(take("a").unwrap().unwrap().remaining, left);
-        }
-        assert!(take("a").is_err());
-        assert!(take("b").is_ok());
-    }
-
-    /// Two charges by one address, then its logins cost the account nothing; ten addresses use it up for all.
-    #[test]
-    fn an_account_is_charged_twice_a_minute_by_one_address() {
-        let limits = limits();
-        let login = |address: &str, seconds| {
-            let address = address.parse().unwrap();
-            limits.take_account("a@example.com", address, &at(seconds)).now_or_never().unwrap()
-        };
-        for _ in 0..50 {
-            assert!(login("192.0.2.1", 0).is_ok());
-        }
-        for address in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
-            assert!(login(address, 0).is_ok() && login(address, 0).is_ok(), "{address}");
-        }
-        assert!(login("2001:db8::1", 0).is_ok() && login("2001:db8::2", 0).is_ok(), "ten in all");
-        assert_eq!(login("192.0.2.5", 0).unwrap_err().retry_after_seconds, 6);
-        assert!(login("192.0.2.1", 0).is_err(), "also for an address that charges no more");
-        let now = at(0);
-        let other = limits.take_account("b@example.com", "192.0.2.1".parse().unwrap(), &now);
-        assert!(other.now_or_never().unwrap().is_ok());
-        assert!(login("192.0.2.5", 6).is_ok());
-        assert!(login("192.0.2.6", 6).is_err());
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use actix_web::HttpRequest;
 use kernel::{Clock, Ids};
 
 use super::{
+    address_budget::AddressBudget,
     caller::Caller,
     catalogue::{self, Entry},
     error::ApiError,
@@ -44,11 +45,16 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// The limits of all clients together, and their present use.
     fn traffic(&self) -> &Traffic;
 
-    /// The caller with this credential: a bearer token, or an API key. By default none is valid.
+    /// The caller with this credential: a bearer token, or an API key. By default none is valid. What an invented credential
+    /// could cause is judged by the budget of its address first.
     ///
     /// # Errors
-    /// 401, 503 when it cannot be checked now.
-    fn authenticate(&self, _credential: &str) -> impl Future<Output = Result<Caller<Self::Facts>, ApiError>> {
+    /// 401, 429 of the budget, 503 when it cannot be checked now.
+    fn authenticate(
+        &self,
+        _credential: &str,
+        _budget: &AddressBudget<'_>,
+    ) -> impl Future<Output = Result<Caller<Self::Facts>, ApiError>> {
         ready(Err(ApiError::unauthorized(&catalogue::AUTHENTICATION)))
     }
 

@@ -2,7 +2,10 @@
 
 use std::{io, sync::Arc, thread::available_parallelism};
 
-use super::{bodies::Bodies, connections::Connections, rate_limit::RateLimits, settings::Settings};
+use super::{
+    bodies::Bodies, connections::Connections, rate_limit::RateLimits, settings::Settings,
+    untrusted_proxy::UntrustedProxies,
+};
 
 /// The limits of all clients together, and what they take up now.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub struct Traffic {
     pub rate_limits: RateLimits,
     /// The open connections.
     pub connections: Arc<Connections>,
+    /// Notices proxies that the settings do not name.
+    pub(super) untrusted_proxies: UntrustedProxies,
 }
 
 impl Traffic {
@@ -34,6 +39,7 @@ impl Traffic {
                 .rate_limits
                 .map_or_else(RateLimits::off, |rates| RateLimits::new(rates, settings.redis.as_ref())),
             connections: Arc::new(connections),
+            untrusted_proxies: UntrustedProxies::default(),
         })
     }
 }

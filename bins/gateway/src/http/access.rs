@@ -3,7 +3,7 @@
 use actix_web::HttpRequest;
 use flows::CallerRejected;
 use identity::{
-    IdentityRefusal, Role, Standing, StatusQuery, UserStatus, VerifiedToken,
+    IdentityRefusal, Role, Standing, StatusQuery, TokenError, UserStatus, VerifiedToken,
     api_keys::{self, KEY_PREFIX},
     audit::BOOTSTRAP,
     identities,
@@ -12,7 +12,7 @@ use kernel::{KeyAccess, Principal, UserId};
 use pg::Tx;
 use uuid::Uuid;
 use web::{
-    ApiError, X_USER_ID,
+    AddressBudget, ApiError, X_USER_ID,
     access::{credential, header_user, path_user},
     fault::Fault,
 };
@@ -30,10 +30,11 @@ use crate::{
     config::{SelfMetering, SelfRecharge},
 };
 
-/// Lets the readers of measurements in: anyone in development, else the holder of the metrics token or of a service key.
+/// Lets the readers of measurements in: anyone in development, else the holder of the metrics token or of a service key. They have
+/// no limit, but a credential that must be looked up is judged by the budget of its address.
 ///
 /// # Errors
-/// 401, 403, 503 when the keys of the issuer cannot be had.
+/// 401, 403, 429, 503 when the keys of the issuer cannot be had.
 pub async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiError> {
     if app.config.app.environment.is_development() {
         return Ok(());
@@ -42,7 +43,8 @@ pub async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), Ap
     if app.metrics_token.as_ref().is_some_and(|token| token.matches(presented)) {
         return Ok(());
     }
-    let caller = authenticate(app, presented).await?;
+    let budget = AddressBudget::new(request, &app.settings, &app.traffic.rate_limits, &*app.clock);
+    let caller = authenticate(app, presented, &budget).await?;
     if !matches!(caller.principal, Some(Principal::Key { .. })) {
         return Err(ApiError::new(&catalogue::PERMISSION_DENIED));
     }
@@ -53,8 +55,12 @@ pub async fn admit_to_metrics(app: &App, request: &HttpRequest) -> Result<(), Ap
 /// The caller, and the token if that is the credential.
 ///
 /// # Errors
-/// 401, 503 when the keys of the issuer cannot be had.
-pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError> {
+/// 401, 429 of the budget, 503 when the keys of the issuer cannot be had.
+pub async fn authenticate(
+    app: &App,
+    presented: &str,
+    budget: &AddressBudget<'_>,
+) -> Result<Caller, ApiError> {
     // Each is compared, so that the time does not say which.
     let is_bootstrap_key = app.bootstrap_keys.iter().fold(false, |found, key| key.matches(presented) | found);
     if is_bootstrap_key {
@@ -62,9 +68,17 @@ pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError
         return Ok(Caller::authenticated(key));
     }
     if presented.starts_with(KEY_PREFIX) {
-        return authenticate_key(app, presented).await;
+        return authenticate_key(app, presented, budget).await;
     }
-    match app.verifier.verify_or_refresh(presented).await {
+    let judged = match app.verifier.verify(presented) {
+        // Keys are fetched for a name that anybody can write. Tokens of a new key are valid, so they cost their address nothing.
+        Err(TokenError::UnknownKey | TokenError::KeysUnavailable) => {
+            budget.check().await?;
+            app.verifier.verify_or_refresh(presented).await
+        }
+        judged => judged,
+    };
+    match judged {
         // It must not use up the limits of its user.
         Ok(token) if token.login_end.is_noted() => Err(ApiError::unauthorized(&catalogue::AUTHENTICATION)),
         Ok(token) => Ok(Caller {
@@ -76,14 +90,22 @@ pub async fn authenticate(app: &App, presented: &str) -> Result<Caller, ApiError
     }
 }
 
-/// The holder of a key of the table. Its first use in this process asks the database; that it was not revoked is asked with the
-/// status of the caller.
+/// The holder of a key of the table. Its first use in this process asks the database, at the expense of its address; that it was not
+/// revoked is asked with the status of the caller.
 ///
 /// # Errors
-/// 401, 503 when the database cannot be asked.
-async fn authenticate_key(app: &App, presented: &str) -> Result<Caller, ApiError> {
-    let look_up = async |key_id| app.pool.read(async |conn| api_keys::find(conn, key_id).await).await;
-    let verified = app.key_ring.verify(&*app.clock, presented, look_up).await.map_err(ApiError::answered)?;
+/// 401, 429 of the budget, 503 when the database cannot be asked.
+async fn authenticate_key(
+    app: &App,
+    presented: &str,
+    budget: &AddressBudget<'_>,
+) -> Result<Caller, ApiError> {
+    let look_up = async |key_id| {
+        budget.charge().await?;
+        let found = app.pool.read(async |conn| api_keys::find(conn, key_id).await).await;
+        found.map_err(ApiError::answered)
+    };
+    let verified = app.key_ring.verify(&*app.clock, presented, look_up).await?;
     let key = verified.ok_or_else(|| ApiError::unauthorized(&catalogue::AUTHENTICATION))?;
     Ok(Caller {
         principal: Some(Principal::Key { name: key.key_id.to_string().into(), access: key.access }),

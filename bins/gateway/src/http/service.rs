@@ -4,7 +4,7 @@ use std::{io, net::TcpListener, num::NonZeroU32, sync::Arc};
 
 use actix_web::{HttpRequest, dev::Server};
 use kernel::{Clock, Ids, Principal};
-use web::{ApiError, Language, Service, Settings, Traffic, catalogue::Entry};
+use web::{AddressBudget, ApiError, Language, Service, Settings, Traffic, catalogue::Entry};
 
 use super::{
     access,
@@ -47,8 +47,8 @@ impl Service for App {
         &self.traffic
     }
 
-    async fn authenticate(&self, credential: &str) -> Result<Caller, ApiError> {
-        access::authenticate(self, credential).await
+    async fn authenticate(&self, credential: &str, budget: &AddressBudget<'_>) -> Result<Caller, ApiError> {
+        access::authenticate(self, credential, budget).await
     }
 
     async fn authorize(

@@ -76,6 +76,10 @@ fn describe_traffic() {
     use metrics::{describe_counter, describe_gauge};
 
     describe_counter!("rate_limited_total", "Requests refused by a rate limit");
+    describe_counter!(
+        "forwarded_addresses_ignored_total",
+        "Requests with X-Forwarded-For from peers that are not in TRUSTED_PROXIES"
+    );
     describe_gauge!(
         "rate_limits_shared",
         "1 while rate limits are counted in Redis, 0 while this process counts alone"

@@ -50,6 +50,46 @@ async fn two_services_with_one_redis_share_the_budget_of_a_user() {
     }
 }
 
+/// The round trips of ten requests. Redis is given up for a moment when a busy machine delays a call, so this is tried until
+/// none is.
+async fn round_trips(redis: &RedisServer, expected: u64, request: impl Fn() -> TestRequest) {
+    let mut deadline = Deadline::new();
+    loop {
+        let before = redis.calls("evalsha").await;
+        for _ in 0..10 {
+            request().await;
+        }
+        let asked = redis.calls("evalsha").await - before;
+        if asked == 10 * expected {
+            return;
+        }
+        assert!(deadline.allows_another(), "{asked} round trips of 10 requests");
+    }
+}
+
+/// Requests and bytes are judged together, as are a login's account and the pair of account and address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_costs_one_round_trip_to_redis() {
+    let Some(redis) = RedisServer::start().await else { return };
+    let url = redis.url();
+    let variables = [
+        ("RATE_LIMIT_ENABLED", "true"),
+        ("RATE_LIMIT_USER_BURST", "1000000"),
+        ("RATE_LIMIT_ANONYMOUS_BURST", "1000000"),
+        ("RATE_LIMIT_LOGIN", "10000"),
+        ("REDIS_URL", &url),
+    ];
+    let (app, user) = TestApp::with_user(&variables).await;
+    let consume = "/api/v1/users/auth0%7Ca/credits/consume";
+    round_trips(&redis, 1, || app.get(BALANCE).by(&user)).await;
+    round_trips(&redis, 1, || app.post(consume).by(&user).json(json!({"amount": "0.000001"}))).await;
+    round_trips(&redis, 1, || app.post("/api/v1/users/auth0%7Cb/credits/consume").by(&user).body("{}")).await;
+    round_trips(&redis, 1, || app.get(BALANCE).token("invalid")).await;
+    round_trips(&redis, 0, || app.post(consume).service().json(json!({"amount": "0.000001"}))).await;
+    let login = json!({"email": "nobody@example.com", "password": "correct horse battery"});
+    round_trips(&redis, 2, || app.post("/api/auth/email-login").json(&login)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_go_on_while_redis_is_gone_or_silent() {
     let Some(mut redis) = RedisServer::start().await else { return };

@@ -4,7 +4,7 @@ use gateway::http::route::Access;
 use web::{AccessRule as _, RouteLimit};
 
 use super::assert_documented_error;
-use crate::{examples, own_logins::log_in, prelude::*};
+use crate::{examples, issuers::Auth0, own_logins::log_in, prelude::*};
 
 const ON: (&str, &str) = ("RATE_LIMIT_ENABLED", "true");
 const BALANCE: &str = "/api/v1/users/auth0%7Ca/credits/balance";
@@ -115,12 +115,105 @@ async fn a_revoked_key_costs_the_budget_of_its_address() {
     let valid = balance().expect(200).await;
     assert_eq!(valid.header("ratelimit-policy"), "\"service\";q=10;w=2");
     assert_eq!(valid.header("ratelimit"), "\"service\";r=9;t=1");
+    // Its first use was charged to the address.
+    app.clock().advance(Duration::seconds(1));
     app.delete(&format!("/api/v1/api-keys/{}", key["key_id"].text())).service().expect(200).await;
     for left in ["r=2", "r=1", "r=0"] {
         let refused = balance().refused(401, "AuthenticationException").await;
         assert!(refused.header("ratelimit").starts_with(&format!("\"anonymous\";{left};")), "{refused:?}");
     }
     assert_limited(&balance().await, "anonymous", (3, 3), 1);
+}
+
+/// Texts of keys that are well formed and that no other database knows.
+async fn foreign_keys(count: usize) -> Vec<String> {
+    let app = TestApp::start().await;
+    let mut keys = Vec::new();
+    for _ in 0..count {
+        let made = app.post("/api/v1/api-keys").service().json(json!({"name": "a", "scopes": ["service"]}));
+        keys.push(made.data().await["key"].text().to_owned());
+    }
+    keys
+}
+
+/// Without a database each look-up is a 503, so their number is seen.
+#[tokio::test]
+async fn unknown_keys_are_looked_up_at_the_expense_of_their_address() {
+    let keys = foreign_keys(30).await;
+    for (path, environment) in [(BALANCE, "development"), ("/metrics", "production")] {
+        let variables = [
+            ON,
+            ("RATE_LIMIT_ANONYMOUS", "1"),
+            ("RATE_LIMIT_ANONYMOUS_BURST", "5"),
+            ("TRUSTED_PROXIES", "127.0.0.1"),
+            ("ENVIRONMENT", environment),
+        ];
+        let app = TestApp::start_with(&variables).await;
+        let first = app.get(path).token(&keys[0]).header("X-Forwarded-For", "198.51.100.1").expect(401).await;
+        if path == BALANCE {
+            assert_eq!(first.header("ratelimit"), "\"anonymous\";r=4;t=1");
+        }
+        app.app().disconnect();
+        let ask = |key: &String| app.get(path).token(key).header("X-Forwarded-For", "198.51.100.1").send();
+        let mut asked = JoinSet::new();
+        keys.iter().for_each(|key| drop(asked.spawn(ask(key))));
+        let statuses: Vec<u16> = asked.join_all().await.into_iter().map(|reply| reply.status).collect();
+        let count = |status| statuses.iter().filter(|found| **found == status).count();
+        assert_eq!((count(503), count(429)), (4, 26), "{path}: {statuses:?}");
+        app.get(path).token(&keys[1]).header("X-Forwarded-For", "198.51.100.2").expect(503).await;
+        app.clock().advance(Duration::seconds(1));
+        app.get(path).token(&keys[1]).header("X-Forwarded-For", "198.51.100.1").expect(503).await;
+        app.get(path).token(&keys[1]).header("X-Forwarded-For", "198.51.100.1").expect(429).await;
+    }
+}
+
+/// The first requests of a valid key cost its address one look-up, and then none.
+#[tokio::test]
+async fn a_valid_key_is_looked_up_once_also_by_many_requests_at_once() {
+    let variables = [ON, ("RATE_LIMIT_ANONYMOUS", "1"), ("RATE_LIMIT_ANONYMOUS_BURST", "2")];
+    let (app, _user) = TestApp::with_user(&variables).await;
+    let body = json!({"name": "a", "scopes": ["service"]});
+    let key = app.post("/api/v1/api-keys").service().json(body).data().await["key"].text().to_owned();
+    let mut asked = JoinSet::new();
+    for _ in 0..30 {
+        asked.spawn(app.get(BALANCE).token(&key).send());
+    }
+    for reply in asked.join_all().await {
+        assert_eq!((reply.status, reply.header("ratelimit")), (200, ""), "{reply:?}");
+    }
+    app.get("/").expect(200).await;
+    app.get("/").expect(429).await;
+    app.get(BALANCE).token(&key).expect(200).await;
+}
+
+/// An address without rest causes no fetch of keys, and does not use up the one of the minute.
+#[tokio::test]
+async fn unknown_key_names_of_an_exhausted_address_cause_no_fetch() {
+    let auth0 = Auth0::start().await;
+    let variables = [
+        ON,
+        ("RATE_LIMIT_ANONYMOUS", "1"),
+        ("RATE_LIMIT_ANONYMOUS_BURST", "2"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+    ];
+    let app = auth0.app(&variables).await;
+    let ask = |token: &str, address: &str| app.get(BALANCE).token(token).header("X-Forwarded-For", address);
+    let known = auth0.token(&app, "auth0|a", json!({}));
+    ask(&known, "198.51.100.1").expect(404).await;
+    assert_eq!(auth0.fetches(), 1);
+    for status in [200, 200, 429] {
+        app.get("/").header("X-Forwarded-For", "198.51.100.1").expect(status).await;
+    }
+    for number in 0..20 {
+        let token = auth0.token_of_key(&app, &format!("unknown-{number}"), "auth0|a", json!({}));
+        assert_limited(&ask(&token, "198.51.100.1").await, "anonymous", (2, 2), 1);
+    }
+    assert_eq!(auth0.fetches(), 1);
+    ask(&known, "198.51.100.1").expect(404).await;
+    let token = auth0.token_of_key(&app, "unknown", "auth0|a", json!({}));
+    let refused = ask(&token, "198.51.100.2").refused(401, "AuthenticationException").await;
+    assert_eq!(refused.header("ratelimit"), "\"anonymous\";r=1;t=1", "it is charged once");
+    assert_eq!(auth0.fetches(), 2);
 }
 
 #[tokio::test]
@@ -328,6 +421,8 @@ async fn without_trusted_proxies_a_forwarded_address_says_nothing() {
     for status in [200, 200, 429, 429] {
         app.get("/").header("X-Forwarded-For", &format!("198.51.100.{status}")).expect(status).await;
     }
+    let text = app.get("/metrics").expect(200).await.text;
+    assert!(text.contains("user_service_forwarded_addresses_ignored_total "), "{text}");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ struct Recipient {
 
 /// The end of an attempt to send a mail, as counted in `mails_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum SendingOutcome {
     /// The server took it.
     Sent,
     /// There is nothing to send: no such account, an address that is confirmed already, or too many links.
@@ -72,7 +72,7 @@ enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl SendingOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "sent",
@@ -111,7 +111,7 @@ impl Mailer {
         let (mut done, mut first_error) = (Vec::with_capacity(claimed.len()), None);
         for (mail, outcome) in claimed.iter().zip(attempts) {
             match outcome {
-                Ok(Outcome::Failed) => {}
+                Ok(SendingOutcome::Failed) => {}
                 Ok(_) => done.push(mail.id),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -124,21 +124,22 @@ impl Mailer {
     }
 
     /// One attempt to send a mail. A link that is never sent is forgotten: it takes no place of [`LINKS_MAX`].
-    async fn attempt(&self, pool: &Pool, stored: &StoredMail) -> Result<Outcome, DbError> {
+    async fn attempt(&self, pool: &Pool, stored: &StoredMail) -> Result<SendingOutcome, DbError> {
         let (outcome, recipient) = match Mail::open(&self.sealer, &stored.sealed) {
             Ok((mail, token)) => match self.keep_link(pool, stored, &mail, &token).await? {
                 Some(recipient) => (self.send(stored, &mail, &recipient, &token).await, Some(recipient)),
-                None => (Outcome::Dropped, None),
+                None => (SendingOutcome::Dropped, None),
             },
             Err(error) => {
                 tracing::error!(mail.id = %stored.id, error = %error, "a mail of the outbox cannot be read");
-                (Outcome::Failed, None)
+                (SendingOutcome::Failed, None)
             }
         };
         let is_old = self.clock.now() - stored.created_at >= GIVE_UP_AFTER;
-        let outcome = if is_old && outcome == Outcome::Failed { Outcome::GivenUp } else { outcome };
+        let outcome =
+            if is_old && outcome == SendingOutcome::Failed { SendingOutcome::GivenUp } else { outcome };
         metrics::counter!("mails_total", "outcome" => outcome.as_str()).increment(1);
-        if matches!(outcome, Outcome::GivenUp | Outcome::Rejected) {
+        if matches!(outcome, SendingOutcome::GivenUp | SendingOutcome::Rejected) {
             tracing::warn!(mail.id = %stored.id, outcome = outcome.as_str(), "a mail is not sent");
             if let Some(Recipient { user_id, .. }) = &recipient {
                 pool.read(async |conn| store::mails::delete_link(conn, user_id, stored.id).await).await?;
@@ -216,15 +217,15 @@ impl Mailer {
         mail: &Mail,
         recipient: &Recipient,
         token: &LinkToken,
-    ) -> Outcome {
+    ) -> SendingOutcome {
         let Some(message) = self.compose(stored, mail, recipient, token) else {
-            return Outcome::Rejected;
+            return SendingOutcome::Rejected;
         };
         let (outcome, problem) = match timeout(SEND_MAX, self.client.send(&message)).await {
-            Ok(Ok(())) => return Outcome::Sent,
-            Ok(Err(SendError::Permanent(error))) => (Outcome::Rejected, problem(&error)),
-            Ok(Err(SendError::Temporary(error))) => (Outcome::Failed, problem(&error)),
-            Err(_) => (Outcome::Failed, "it took too long".to_owned()),
+            Ok(Ok(())) => return SendingOutcome::Sent,
+            Ok(Err(SendError::Permanent(error))) => (SendingOutcome::Rejected, problem(&error)),
+            Ok(Err(SendError::Temporary(error))) => (SendingOutcome::Failed, problem(&error)),
+            Err(_) => (SendingOutcome::Failed, "it took too long".to_owned()),
         };
         tracing::warn!(mail.id = %stored.id, problem, "a mail could not be sent");
         outcome

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 /// Logins of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum LoginSelection {
     /// This one.
     One(Uuid),
     /// All but this one.

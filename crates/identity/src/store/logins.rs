@@ -12,7 +12,7 @@ use pg::DbError;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::model::Which;
+use crate::model::LoginSelection;
 
 /// A login whose row is locked, with its user.
 pub(crate) struct LockedLogin {
@@ -108,12 +108,12 @@ pub(crate) async fn end(
     conn: &mut AsyncPgConnection,
     pinned: Option<OffsetDateTime>,
     user_id: &UserId,
-    which: Which,
+    selection: LoginSelection,
 ) -> Result<usize, DbError> {
-    let (only, but) = match which {
-        Which::One(id) => (Some(id), None),
-        Which::Others(id) => (None, Some(id)),
-        Which::All => (None, None),
+    let (only, but) = match selection {
+        LoginSelection::One(id) => (Some(id), None),
+        LoginSelection::Others(id) => (None, Some(id)),
+        LoginSelection::All => (None, None),
     };
     // Locked in one order, so that two who end the logins of one user do not wait for each other.
     Ok(pg::sql(

@@ -13,10 +13,7 @@ use kernel::{Page, Slice, TimePlace};
 use pg::{DbError, columns::Read};
 use time::OffsetDateTime;
 
-use crate::model::{
-    Plan, Role, User,
-    user_filter::{SoughtText, UserFilter},
-};
+use crate::model::{Plan, Role, User, user_filter::UserFilter};
 
 /// Most users that one page walks past.
 const WALK_MAX: i64 = 10_000;
@@ -46,27 +43,29 @@ pub(crate) async fn page(
     filter: &UserFilter,
     page: &Page<TimePlace>,
 ) -> Result<Slice<User, TimePlace>, DbError> {
-    let sought = filter.text.as_deref().map(SoughtText::new);
-    let found = match &sought {
-        Some(sought) if sought.has_pairs() => look_up(conn, sought).await?,
+    // Names are indexed by pairs of letters.
+    let sought = filter.text.as_deref();
+    let found = match sought {
+        Some(text) if text.chars().nth(1).is_some() => look_up(conn, text).await?,
         _ => None,
     };
     let text = match (&found, filter) {
-        (Some(_), _) => pg::once!(page_of("u.id = ANY($11)")),
-        (None, UserFilter { role: Some(Role::Admin), .. }) => pg::once!(page_of("u.role = 'admin'")),
-        (None, UserFilter { is_active: Some(false), .. }) => pg::once!(page_of("NOT u.is_active")),
-        (None, UserFilter { plan: Some(_), .. }) => pg::once!(page_of("u.plan = $4")),
-        _ => pg::once!(page_of("true")),
+        (Some(_), _) => pg::once!(page_of("u.id = ANY($9)", "")),
+        (None, UserFilter { role: Some(Role::Admin), .. }) => pg::once!(page_of("u.role = 'admin'", "")),
+        (None, UserFilter { is_active: Some(false), .. }) => pg::once!(page_of("NOT u.is_active", "")),
+        // A range, and the plan in the order: with "= $2" the planner would walk along all users and hope to meet some.
+        (None, UserFilter { plan: Some(_), .. }) => {
+            pg::once!(page_of("u.plan BETWEEN $2 AND $2", "u.plan DESC, "))
+        }
+        _ => pg::once!(page_of("true", "")),
     };
     // Those that were looked up are few: each of them is read.
     let walk = if found.is_some() { i64::MAX } else { WALK_MAX.saturating_add(page.offset()) };
-    // The forms of the text are not compared again with what was found by them.
-    let compared = sought.as_ref().filter(|_| found.is_none());
+    // The text is not compared again with what was found by it.
+    let compared = sought.filter(|_| found.is_none());
     let after = page.after();
     let rows: Vec<ListedRow> = pg::sql(text)
-        .bind::<Nullable<Text>, _>(compared.map(|sought| sought.id.as_str()))
-        .bind::<Nullable<Text>, _>(compared.map(|sought| sought.email.as_str()))
-        .bind::<Nullable<Array<Text>>, _>(compared.map(|sought| sought.names.as_slice()))
+        .bind::<Nullable<Text>, _>(compared)
         .bind::<Nullable<Text>, _>(filter.plan.map(Plan::as_str))
         .bind::<Nullable<Text>, _>(filter.role.map(Role::as_str))
         .bind::<Nullable<Bool>, _>(filter.is_active)
@@ -91,21 +90,20 @@ pub(crate) async fn page(
 }
 
 /// The ids of all users that a text fits, if they are few.
-async fn look_up(conn: &mut AsyncPgConnection, sought: &SoughtText) -> Result<Option<Vec<i64>>, DbError> {
+async fn look_up(conn: &mut AsyncPgConnection, sought: &str) -> Result<Option<Vec<i64>>, DbError> {
     let most = FOUND_MAX.saturating_add(1);
+    // The texts that begin with this one are those up to the greatest code point after it.
     let rows: Vec<IdRow> = pg::sql(
-        "(SELECT 0 AS source, id FROM identity.users \
-            WHERE lower(user_id) >= $1 AND lower(user_id) < $2 LIMIT $6) \
-         UNION ALL (SELECT 1, id FROM identity.users WHERE email_folded >= $3 AND email_folded < $4 LIMIT $6) \
-         UNION ALL (SELECT 2, named.id FROM unnest($5) AS form CROSS JOIN LATERAL ( \
-            SELECT id FROM identity.users WHERE identity.name_pairs(name) @> identity.name_pairs(form) \
-            AND strpos(lower(name COLLATE \"C\"), form) > 0 LIMIT $6) AS named LIMIT $6)",
+        "(SELECT 0 AS source, id FROM identity.users WHERE lower(user_id) >= (SELECT identity.fold($1)) \
+            AND lower(user_id) < (SELECT identity.fold($1) || chr(1114111)) LIMIT $2) \
+         UNION ALL (SELECT 1, id FROM identity.users \
+            WHERE identity.fold(email) COLLATE \"C\" >= (SELECT identity.fold($1)) \
+            AND identity.fold(email) COLLATE \"C\" < (SELECT identity.fold($1) || chr(1114111)) LIMIT $2) \
+         UNION ALL (SELECT 2, id FROM identity.users \
+            WHERE identity.name_pairs(identity.fold(name)) @> (SELECT identity.name_pairs(identity.fold($1))) \
+            AND strpos(identity.fold(name), (SELECT identity.fold($1))) > 0 LIMIT $2)",
     )
-    .bind::<Text, _>(sought.id.as_str())
-    .bind::<Text, _>(SoughtText::end_of(&sought.id))
-    .bind::<Text, _>(sought.email.as_str())
-    .bind::<Text, _>(SoughtText::end_of(&sought.email))
-    .bind::<Array<Text>, _>(sought.names.as_slice())
+    .bind::<Text, _>(sought)
     .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
     .load(conn)
     .await?;
@@ -113,27 +111,29 @@ async fn look_up(conn: &mut AsyncPgConnection, sought: &SoughtText) -> Result<Op
     Ok(is_few.then(|| rows.into_iter().map(|row| row.id).collect()))
 }
 
-/// A page of a walk along the users that a condition, which has an index, leads to.
-fn page_of(condition: &str) -> String {
+/// A page of a walk along the users that a condition, which has an index, leads to; `first` are the columns of that index in front of
+/// those of the list.
+fn page_of(condition: &str, first: &str) -> String {
     let along = format!(
         "FROM identity.users AS u
-    WHERE {condition} AND u.created_at >= coalesce($7::timestamptz, '-infinity')
-      AND u.created_at <= coalesce($8::timestamptz, 'infinity')
-      AND (u.created_at, u.id) < (coalesce($9::timestamptz, 'infinity'), coalesce($10::bigint, 0))
-    ORDER BY u.created_at DESC, u.id DESC"
+    WHERE {condition} AND u.created_at >= coalesce($5::timestamptz, '-infinity')
+      AND u.created_at <= coalesce($6::timestamptz, 'infinity')
+      AND (u.created_at, u.id) < (coalesce($7::timestamptz, 'infinity'), coalesce($8::bigint, 0))
+    ORDER BY {first}u.created_at DESC, u.id DESC"
     );
     format!(
-        "WITH walked_to AS (SELECT u.created_at, u.id {along} OFFSET $12 - 1 LIMIT 1)
+        "WITH walked_to AS (SELECT u.created_at, u.id {along} OFFSET $10 - 1 LIMIT 1)
 SELECT {}, walked_to.created_at AS walked_to, walked_to.id AS walked_to_id
 FROM (SELECT true) AS always
 LEFT JOIN walked_to ON true
 LEFT JOIN (
-    SELECT * FROM (SELECT u.* {along} LIMIT $12) AS w
-    WHERE ($4::text IS NULL OR w.plan = $4) AND ($5::text IS NULL OR w.role = $5)
-      AND ($6::boolean IS NULL OR w.is_active = $6) AND cardinality($11::bigint[]) IS NOT NULL
-      AND ($1::text IS NULL OR starts_with(lower(w.user_id), $1) OR starts_with(w.email_folded, $2)
-           OR EXISTS (SELECT FROM unnest($3::text[]) AS form WHERE strpos(lower(w.name COLLATE \"C\"), form) > 0))
-    ORDER BY w.created_at DESC, w.id DESC LIMIT $13 OFFSET $14
+    SELECT * FROM (SELECT u.* {along} LIMIT $10) AS w
+    WHERE ($2::text IS NULL OR w.plan = $2) AND ($3::text IS NULL OR w.role = $3)
+      AND ($4::boolean IS NULL OR w.is_active = $4) AND cardinality($9::bigint[]) IS NOT NULL
+      AND ($1::text IS NULL OR starts_with(lower(w.user_id), (SELECT identity.fold($1)))
+           OR starts_with(identity.fold(w.email), (SELECT identity.fold($1)))
+           OR strpos(identity.fold(w.name), (SELECT identity.fold($1))) > 0)
+    ORDER BY w.created_at DESC, w.id DESC LIMIT $11 OFFSET $12
 ) AS page ON true
 ORDER BY page.created_at DESC, page.id DESC",
         User::list("page")

@@ -31,9 +31,18 @@ pub(super) struct Charge {
     pub(super) window_us: i64,
 }
 
+/// Purpose of a charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// The amount is taken if the bucket holds it.
+    Take,
+    /// The bucket stays as it is.
+    Check,
+}
+
 /// A bucket after a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct ChargeOutcome {
     /// True if the bucket held enough.
     pub(super) is_taken: bool,
     /// The instant at which the bucket is full.
@@ -78,7 +87,7 @@ impl Policy {
 }
 
 /// Takes a charge from a bucket. The second result is the instant to store, if it is another one than before.
-pub(super) fn take(full_at_us: Option<i64>, now_us: i64, charge: Charge) -> (Outcome, Option<i64>) {
+pub(super) fn take(full_at_us: Option<i64>, now_us: i64, charge: Charge) -> (ChargeOutcome, Option<i64>) {
     let latest = now_us.saturating_add(charge.window_us);
     let is_set_back = |full_at: &i64| *full_at > latest.saturating_add(SET_BACK_MIN_US);
     // A clock that was set back must not lock callers out for longer than the window.
@@ -87,7 +96,7 @@ pub(super) fn take(full_at_us: Option<i64>, now_us: i64, charge: Charge) -> (Out
     let is_taken = before.min(latest).saturating_add(charge.needed_us) <= latest;
     let after = if is_taken { before.saturating_add(charge.needed_us) } else { before };
     let stored = (after > now_us && full_at_us != Some(after)).then_some(after);
-    (Outcome { is_taken, full_at_us: after, now_us }, stored)
+    (ChargeOutcome { is_taken, full_at_us: after, now_us }, stored)
 }
 
 fn bounded(time_us: u128) -> i64 {

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::bucket::{Charge, Outcome, SET_BACK_MIN_US, take};
+use super::bucket::{Charge, ChargeOutcome, SET_BACK_MIN_US, take};
 
 /// Parts with a lock of their own, so that threads rarely wait for each other.
 const SHARDS: usize = 64;
@@ -38,7 +38,7 @@ impl Memory {
     }
 
     /// Takes a charge from the bucket of a caller.
-    pub(super) fn take(&self, caller: &str, charge: Charge, now_us: i64) -> Outcome {
+    pub(super) fn take(&self, caller: &str, charge: Charge, now_us: i64) -> ChargeOutcome {
         let mut shard = self.shard(caller);
         let known = shard.full_at.get_mut(caller);
         let (outcome, stored) = take(known.as_deref().copied(), now_us, charge);
@@ -54,7 +54,7 @@ impl Memory {
     }
 
     /// The outcome of a charge, which is not taken.
-    pub(super) fn check(&self, caller: &str, charge: Charge, now_us: i64) -> Outcome {
+    pub(super) fn check(&self, caller: &str, charge: Charge, now_us: i64) -> ChargeOutcome {
         let full_at = self.shard(caller).full_at.get(caller).copied();
         take(full_at, now_us, charge).0
     }

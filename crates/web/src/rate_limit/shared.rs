@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::bucket::{Charge, Outcome, SET_BACK_MIN_US};
+use super::bucket::{Call, Charge, ChargeOutcome, SET_BACK_MIN_US};
 
 /// Longest time of a call (HTTP contract 1.12).
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -39,13 +39,13 @@ pub struct RedisUrl(Client);
 #[derive(Debug)]
 pub(super) struct Shared {
     patience: Duration,
-    line: Arc<Sender<Line>>,
+    link: Arc<Sender<Link>>,
     keeper: JoinHandle<()>,
 }
 
 /// The present way to Redis.
 #[derive(Debug)]
-enum Line {
+enum Link {
     /// Through this connection; the number distinguishes it from earlier ones.
     Open(MultiplexedConnection, u64),
     /// None, because of this.
@@ -61,15 +61,19 @@ enum Fault {
     Slow(Duration),
     #[error("no connection within {} s", CONNECT_MAX.as_secs())]
     Unreachable,
+    #[error("the script answered for another number of buckets")]
+    Incomplete,
     #[error("{0}")]
     Failed(#[from] RedisError),
 }
 
-/// A request to the script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
-    Take,
-    Check,
+/// One bucket in a call of the script.
+#[derive(Debug)]
+pub(super) struct KeyedCharge {
+    /// Its key.
+    pub(super) key: String,
+    pub(super) charge: Charge,
+    pub(super) call: Call,
 }
 
 impl RedisUrl {
@@ -101,26 +105,25 @@ impl Shared {
     /// Connects in the background, on the present tokio runtime, and again whenever the connection is lost.
     /// A call that takes longer than `patience` has failed.
     pub(super) fn start(url: &RedisUrl, patience: Duration) -> Self {
-        let line = Arc::new(watch::channel(Line::Closed(Fault::NotYet)).0);
-        let keeper = tokio::spawn(keep(url.clone(), patience, Arc::clone(&line)));
-        Self { patience, line, keeper }
+        let link = Arc::new(watch::channel(Link::Closed(Fault::NotYet)).0);
+        let keeper = tokio::spawn(keep(url.clone(), patience, Arc::clone(&link)));
+        Self { patience, link, keeper }
     }
 
-    /// Charges a bucket; `None` if this process counts alone at present.
-    pub(super) async fn charge(
+    /// Charges the buckets of a request in one round trip, in order; once one holds too little, those after it are looked at
+    /// only. `None` if this process counts alone at present.
+    pub(super) async fn charge<const N: usize>(
         &self,
-        key: &str,
-        charge: Charge,
-        call: Call,
+        charges: &[KeyedCharge; N],
         pinned_us: Option<i64>,
-    ) -> Option<Outcome> {
-        let (mut connection, number) = match &*self.line.borrow() {
-            Line::Open(connection, number) => (connection.clone(), *number),
-            Line::Closed(_) => return None,
+    ) -> Option<[ChargeOutcome; N]> {
+        let (mut connection, number) = match &*self.link.borrow() {
+            Link::Open(connection, number) => (connection.clone(), *number),
+            Link::Closed(_) => return None,
         };
-        let answer = timeout(self.patience, invoke(&mut connection, key, charge, call, pinned_us)).await;
+        let answer = timeout(self.patience, invoke(&mut connection, charges, pinned_us)).await;
         match answer.unwrap_or(Err(Fault::Slow(self.patience))) {
-            Ok(outcome) => Some(outcome),
+            Ok(outcomes) => Some(outcomes),
             Err(fault) => {
                 self.close(number, fault);
                 None
@@ -130,10 +133,10 @@ impl Shared {
 
     /// Gives up this connection, unless another request has done so.
     fn close(&self, number: u64, fault: Fault) {
-        self.line.send_if_modified(|line| {
-            let is_present = matches!(line, Line::Open(_, present) if *present == number);
+        self.link.send_if_modified(|link| {
+            let is_present = matches!(link, Link::Open(_, present) if *present == number);
             if is_present {
-                *line = Line::Closed(fault);
+                *link = Link::Closed(fault);
             }
             is_present
         });
@@ -146,24 +149,34 @@ impl Drop for Shared {
     }
 }
 
-async fn invoke(
+async fn invoke<const N: usize>(
     connection: &mut MultiplexedConnection,
-    key: &str,
-    charge: Charge,
-    call: Call,
+    charges: &[KeyedCharge; N],
     pinned_us: Option<i64>,
-) -> Result<Outcome, Fault> {
-    let pinned = pinned_us.map(|now| now.to_string()).unwrap_or_default();
-    let takes = i32::from(call == Call::Take);
-    let mut invocation = SCRIPT.key(key);
-    invocation.arg(charge.needed_us).arg(charge.window_us).arg(SET_BACK_MIN_US).arg(takes).arg(pinned);
-    let (is_taken, full_at_us, now_us): (bool, i64, i64) = invocation.invoke_async(connection).await?;
-    Ok(Outcome { is_taken, full_at_us, now_us })
+) -> Result<[ChargeOutcome; N], Fault> {
+    let mut invocation = SCRIPT.prepare_invoke();
+    invocation.arg(pinned_us.map(|now| now.to_string()).unwrap_or_default()).arg(SET_BACK_MIN_US);
+    for KeyedCharge { key, charge, call } in charges {
+        let takes = i32::from(*call == Call::Take);
+        invocation.key(key).arg(charge.needed_us).arg(charge.window_us).arg(takes);
+    }
+    let answer: Vec<i64> = invocation.invoke_async(connection).await?;
+    let outcomes: Vec<ChargeOutcome> = answer
+        .as_chunks()
+        .0
+        .iter()
+        .map(|[is_taken, full_at_us, now_us]| ChargeOutcome {
+            is_taken: *is_taken == 1,
+            full_at_us: *full_at_us,
+            now_us: *now_us,
+        })
+        .collect();
+    outcomes.try_into().map_err(|_| Fault::Incomplete)
 }
 
 /// Opens the way to Redis again whenever it was closed, and reports each change once.
-async fn keep(url: RedisUrl, patience: Duration, line: Arc<Sender<Line>>) {
-    let mut closings = line.subscribe();
+async fn keep(url: RedisUrl, patience: Duration, link: Arc<Sender<Link>>) {
+    let mut closings = link.subscribe();
     let mut is_reported = false;
     gauge!("rate_limits_shared").set(0.0);
     for number in 0_u64.. {
@@ -171,9 +184,9 @@ async fn keep(url: RedisUrl, patience: Duration, line: Arc<Sender<Line>>) {
             Ok(connection) => {
                 gauge!("rate_limits_shared").set(1.0);
                 tracing::info!(redis = %url, "rate limits are counted in Redis, together with other processes");
-                line.send_replace(Line::Open(connection, number));
-                let closed = closings.wait_for(|line| matches!(line, Line::Closed(_))).await;
-                let Ok(Line::Closed(fault)) = closed.as_deref() else {
+                link.send_replace(Link::Open(connection, number));
+                let closed = closings.wait_for(|link| matches!(link, Link::Closed(_))).await;
+                let Ok(Link::Closed(fault)) = closed.as_deref() else {
                     return;
                 };
                 gauge!("rate_limits_shared").set(0.0);
@@ -203,7 +216,8 @@ async fn connect(client: &Client, patience: Duration) -> Result<MultiplexedConne
     let mut connection = timeout(CONNECT_MAX, connecting).await.map_err(|_elapsed| Fault::Unreachable)??;
     // Loads the script, which may take longer than a call of it.
     SCRIPT.load_async(&mut connection).await?;
-    let probing = invoke(&mut connection, PROBE, PROBE_CHARGE, Call::Take, None);
+    let probe = [KeyedCharge { key: PROBE.to_owned(), charge: PROBE_CHARGE, call: Call::Take }];
+    let probing = invoke(&mut connection, &probe, None);
     timeout(patience, probing).await.map_err(|_elapsed| Fault::Slow(patience))??;
     Ok(connection)
 }
@@ -224,8 +238,8 @@ mod tests {
 
     impl Shared {
         async fn wait_until_open(&self) {
-            let mut line = self.line.subscribe();
-            let opening = line.wait_for(|line| matches!(line, Line::Open(..)));
+            let mut link = self.link.subscribe();
+            let opening = link.wait_for(|link| matches!(link, Link::Open(..)));
             timeout(LONG, opening).await.unwrap().unwrap();
         }
     }
@@ -236,14 +250,26 @@ mod tests {
         shared
     }
 
-    /// One charge of a sequence.
-    #[derive(Debug, Clone)]
-    struct Step {
-        caller: u8,
-        /// Time since the step before, in microseconds; a clock may be set back.
-        passed_us: i64,
+    /// One bucket, by its caller.
+    async fn charge_one(
+        shared: &Shared,
+        caller: &str,
         charge: Charge,
         call: Call,
+        pinned_us: Option<i64>,
+    ) -> Option<ChargeOutcome> {
+        let charges = [KeyedCharge { key: caller.to_owned(), charge, call }];
+        shared.charge(&charges, pinned_us).await.map(|[outcome]| outcome)
+    }
+
+    /// Two charges of a sequence.
+    #[derive(Debug, Clone)]
+    struct Step {
+        callers: [u8; 2],
+        /// Time since the step before, in microseconds; a clock may be set back.
+        passed_us: i64,
+        charges: [Charge; 2],
+        calls: [Call; 2],
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -262,12 +288,10 @@ mod tests {
                 .prop_map(|(a, b)| Charge { needed_us: a.min(b), window_us: a.max(b) }),
         ];
         let call = prop_oneof![4 => Just(Call::Take), 1 => Just(Call::Check)];
-        let step = (0_u8..3, passed, charge, call).prop_map(|(caller, passed_us, charge, call)| Step {
-            caller,
-            passed_us,
-            charge,
-            call,
-        });
+        let charges = proptest::array::uniform2(charge);
+        let calls = proptest::array::uniform2(call);
+        let step = ([0_u8..3, 3..6], passed, charges, calls)
+            .prop_map(|(callers, passed_us, charges, calls)| Step { callers, passed_us, charges, calls });
         proptest::collection::vec(step, 1..40)
     }
 
@@ -281,14 +305,24 @@ mod tests {
             let sequence = sequences.fetch_add(1, Ordering::Relaxed);
             let memory = Memory::new();
             let mut now_us = 1_764_500_000_000_000;
-            for Step { caller, passed_us, charge, call } in steps {
+            for Step { callers, passed_us, charges, calls } in steps {
                 now_us += passed_us;
-                let key = format!("test:{sequence}:{caller}");
-                let by_redis = runtime.block_on(shared.charge(&key, charge, call, Some(now_us)));
-                let by_memory = match call {
-                    Call::Take => memory.take(&key, charge, now_us),
-                    Call::Check => memory.check(&key, charge, now_us),
-                };
+                let place = [0, 1];
+                let keyed = place.map(|place| KeyedCharge {
+                    key: format!("test:{sequence}:{}", callers[place]),
+                    charge: charges[place],
+                    call: calls[place],
+                });
+                let by_redis = runtime.block_on(shared.charge(&keyed, Some(now_us)));
+                let mut is_refused = false;
+                let by_memory = keyed.map(|KeyedCharge { key, charge, call }| {
+                    let outcome = match call {
+                        Call::Take if !is_refused => memory.take(&key, charge, now_us),
+                        Call::Take | Call::Check => memory.check(&key, charge, now_us),
+                    };
+                    is_refused |= !outcome.is_taken;
+                    outcome
+                });
                 prop_assert_eq!(by_redis, Some(by_memory));
             }
             Ok(())
@@ -303,7 +337,7 @@ mod tests {
         let (one, two) = (opened(&server, LONG).await, opened(&server, LONG).await);
         let charge = Charge { needed_us: 60_000_000, window_us: 600_000_000 };
         let take = async |of: &Shared| {
-            let outcome = of.charge("a", charge, Call::Take, Some(1_764_500_000_000_000)).await;
+            let outcome = charge_one(of, "a", charge, Call::Take, Some(1_764_500_000_000_000)).await;
             outcome.unwrap().is_taken
         };
         let asked = join_all((0..10).flat_map(|_| [take(&one), take(&two)])).await;
@@ -316,11 +350,11 @@ mod tests {
         let Some(server) = RedisServer::start().await else { return };
         let shared = opened(&server, LONG).await;
         let charge = Charge { needed_us: 30_000_000, window_us: 60_000_000 };
-        let first = shared.charge("a", charge, Call::Take, None).await.unwrap();
-        let second = shared.charge("a", charge, Call::Check, None).await.unwrap();
+        let first = charge_one(&shared, "a", charge, Call::Take, None).await.unwrap();
+        let second = charge_one(&shared, "a", charge, Call::Check, None).await.unwrap();
         assert!(first.now_us <= second.now_us);
         assert_eq!(first.full_at_us, first.now_us + 30_000_000);
-        let Line::Open(mut connection, _) = shared.line.send_replace(Line::Closed(Fault::NotYet)) else {
+        let Link::Open(mut connection, _) = shared.link.send_replace(Link::Closed(Fault::NotYet)) else {
             panic!("not connected");
         };
         let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await.unwrap();
@@ -337,13 +371,13 @@ mod tests {
         let charge = Charge { needed_us: 1, window_us: 1_000_000 };
         shared.patience = Duration::from_millis(20);
         server.pause();
-        let ask = || shared.charge("a", charge, Call::Take, None);
+        let ask = || charge_one(&shared, "a", charge, Call::Take, None);
         assert_eq!(join_all((0..200).map(|_| ask())).await, [None; 200]);
         assert_eq!(ask().now_or_never(), Some(None), "nobody waits any more");
         server.resume();
         shared.wait_until_open().await;
         shared.patience = LONG;
-        assert!(shared.charge("a", charge, Call::Take, None).await.is_some());
+        assert!(charge_one(&shared, "a", charge, Call::Take, None).await.is_some());
     }
 
     #[tokio::test]
@@ -352,11 +386,14 @@ mod tests {
         let shared = opened(&server, LONG).await;
         let charge = Charge { needed_us: 1, window_us: 1_000_000 };
         server.kill();
-        assert_eq!(shared.charge("a", charge, Call::Take, None).await, None);
-        assert_eq!(shared.charge("a", charge, Call::Take, None).now_or_never(), Some(None));
+        assert_eq!(charge_one(&shared, "a", charge, Call::Take, None).await, None);
+        assert_eq!(charge_one(&shared, "a", charge, Call::Take, None).now_or_never(), Some(None));
         server.start_again().await;
         shared.wait_until_open().await;
-        assert!(shared.charge("a", charge, Call::Take, None).await.is_some(), "the script was loaded again");
+        assert!(
+            charge_one(&shared, "a", charge, Call::Take, None).await.is_some(),
+            "the script was loaded again"
+        );
     }
 
     #[test]

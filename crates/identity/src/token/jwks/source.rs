@@ -10,9 +10,9 @@ use super::{
 use crate::token::{Issuer, IssuerError};
 
 /// A source of public keys.
-pub(crate) struct Source(Place);
+pub(crate) struct Source(KeyOrigin);
 
-enum Place {
+enum KeyOrigin {
     /// An address at which the issuer publishes them.
     Published(Fetcher),
     /// The database of this service.
@@ -22,18 +22,18 @@ enum Place {
 impl Source {
     /// The source of the keys of an issuer, if it has public keys.
     pub(crate) fn of(issuer: &Issuer, fetch_timeout: Duration) -> Result<Option<Self>, IssuerError> {
-        let place = match (&issuer.own_keys, &issuer.key_set) {
-            (Some(own), _) => Place::Own(OwnKeysReader::new(own.clone())),
-            (None, Some(source)) => Place::Published(Fetcher::new(source.clone(), fetch_timeout)?),
+        let origin = match (&issuer.own_keys, &issuer.key_set) {
+            (Some(own), _) => KeyOrigin::Own(OwnKeysReader::new(own.clone())),
+            (None, Some(source)) => KeyOrigin::Published(Fetcher::new(source.clone(), fetch_timeout)?),
             (None, None) => return Ok(None),
         };
-        Ok(Some(Self(place)))
+        Ok(Some(Self(origin)))
     }
 
     pub(super) async fn fetch(&mut self) -> Result<KeySet, FetchError> {
         match &mut self.0 {
-            Place::Published(fetcher) => fetcher.fetch().await,
-            Place::Own(keys) => keys.read().await,
+            KeyOrigin::Published(fetcher) => fetcher.fetch().await,
+            KeyOrigin::Own(keys) => keys.read().await,
         }
     }
 }

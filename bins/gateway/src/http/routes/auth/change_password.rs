@@ -4,7 +4,7 @@ use identity::{
     Password, PasswordCheck,
     audit::{self, Action},
     credentials::{self, login_name},
-    logins::{self, Which},
+    logins::{self, LoginSelection},
     passwords::PASSWORD_CHARS_PRESENTED_MAX,
 };
 use kernel::UserId;
@@ -62,7 +62,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
                 return Ok(false);
             }
             credentials::set_password(tx, clock, &user_id, &hash).await?;
-            logins::end(tx, clock, &user_id, Which::Others(login_id)).await?;
+            logins::end(tx, clock, &user_id, LoginSelection::Others(login_id)).await?;
             audit::record(tx.conn(), std::slice::from_ref(&event)).await?;
             Ok(true)
         })

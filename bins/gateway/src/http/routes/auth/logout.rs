@@ -2,7 +2,7 @@
 
 use identity::{
     audit::{self, Action},
-    logins::{self, Which},
+    logins::{self, LoginSelection},
 };
 
 use crate::http::prelude::*;
@@ -34,7 +34,7 @@ pub fn doc() -> Doc {
 pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let all = call.input::<LogOut>().await?.all.unwrap_or(false);
     let (user_id, login_id) = call.login()?;
-    let which = if all { Which::All } else { Which::One(login_id) };
+    let selection = if all { LoginSelection::All } else { LoginSelection::One(login_id) };
     let event = call
         .audit_event(Action::Logout)
         .of_user(user_id.clone())
@@ -42,7 +42,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let clock = &*call.app.clock;
     call.write(async |tx| {
         // Another request may have ended it in the same moment.
-        match logins::end(tx, clock, &user_id, which).await? {
+        match logins::end(tx, clock, &user_id, selection).await? {
             0 => Ok(()),
             _ => audit::record(tx.conn(), std::slice::from_ref(&event)).await,
         }

@@ -4,7 +4,7 @@ use identity::{
     Password,
     audit::{self, Action, AuditActor},
     credentials::{self, LinkUsed},
-    logins::{self, Which},
+    logins::{self, LoginSelection},
     mail::LinkToken,
 };
 
@@ -52,7 +52,7 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
                 Ok(used) => used,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            logins::end(tx, clock, &user_id, Which::All).await?;
+            logins::end(tx, clock, &user_id, LoginSelection::All).await?;
             let fields = if confirmed { &["password", "email"][..] } else { &["password"] };
             let mut event = event.of_user(user_id.clone()).with(&json!({"fields": fields}));
             event.actor = AuditActor::User(user_id.clone());
