@@ -68,6 +68,10 @@ bench-usage *args:
 bench-logins *args:
     cargo bench --locked -p gateway --bench load -- --rounds 5 --logins 1000 {{ args }}
 
+# searches of a million messages of one user among two million: some ten minutes
+bench-search messages="1000000" *args:
+    cargo bench --locked -p gateway --bench load -- --search-messages {{ messages }} {{ args }}
+
 # where pooled connections should live, measured (ADR 0003)
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs

@@ -10,8 +10,8 @@ use std::{
 
 use chat::OpenAiError;
 use flows::{
-    BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, last_use, last_use::Uses,
-    readiness::Queues, replies::Replies,
+    BalanceReads, ReadinessProbe, StatusReads, Writes, jobs::JobRunner, last_use::Uses,
+    message_index::IndexRequests, readiness::Queues, replies::Replies,
 };
 use identity::{
     BootstrapKey, Issuer, IssuerError, JwksTiming, OwnTokens, Verifier,
@@ -71,6 +71,8 @@ pub struct App {
     pub key_ring: KeyRing,
     /// Uses of keys, and requests of users, that are still to be written.
     pub uses: Arc<Uses>,
+    /// Users whose searches want an index of their messages.
+    pub index_requests: Arc<IndexRequests>,
     /// Signs development tokens; none outside development.
     pub development_secret: Option<SecretString>,
     /// Seals secrets in the database; none outside development without SECRETS_KEY.
@@ -165,13 +167,12 @@ impl App {
         let connections = Connections::new(config.database.pool_size);
         let hot = HotPath::start(&pool, connections, &clock, config.credits.defaults)?;
         let background = pool.background_share(connections.housekeeping);
-        let mut jobs = housekeeping::jobs(&config, &background, &clock, &ids);
-        let uses = Arc::new(Uses::default());
+        let (uses, index_requests) = (Arc::default(), Arc::default());
+        let mut jobs = housekeeping::jobs(&config, &background, (&clock, &ids), (&uses, &index_requests));
         let replies = replies::start(&config, &pool, &clock, &ids)?;
         let further = [
             receiver,
             accounts.job(&background),
-            Some(last_use::job(&background, &uses)),
             replies.as_ref().map(Replies::job),
             replies
                 .as_ref()
@@ -186,6 +187,7 @@ impl App {
             bootstrap_keys: bootstrap_keys(&config),
             key_ring: KeyRing::default(),
             uses,
+            index_requests,
             development_secret,
             sealer,
             own_tokens,

@@ -13,6 +13,7 @@ pub mod last_use;
 pub mod ledger_audit;
 mod local;
 pub mod mail_delivery;
+pub mod message_index;
 mod operation;
 pub mod operations;
 pub mod pruning;

@@ -84,6 +84,8 @@ async fn left(db: &TestDb, user_id: &UserId) -> i64 {
         format!("SELECT count(*) FROM usage.dedupe_shared WHERE {of}"),
         format!("SELECT count(*) FROM sessions.sessions WHERE {of}"),
         format!("SELECT count(*) FROM sessions.messages WHERE {of}"),
+        format!("SELECT count(*) FROM sessions.search_segments WHERE {of}"),
+        format!("SELECT count(*) FROM sessions.search_postings WHERE {of}"),
         format!("SELECT count(*) FROM idempotency.answers WHERE {of}"),
         format!("SELECT count(*) FROM webhooks.events WHERE {of} AND payload::text LIKE '%canary%'"),
         format!("SELECT count(*) FROM identity.users WHERE {of}"),
@@ -139,6 +141,11 @@ async fn fill(db: &TestDb, clock: &ManualClock, user: &UserId) {
     for _ in 0..3 {
         writes.message(message(session, CANARY)).await.unwrap().unwrap();
     }
+    let horizon = sessions::search::horizon(&mut *db.connect().await, user).await.unwrap().unwrap();
+    let size = sessions::SegmentSize { messages: 2, bytes: 1_000 };
+    let indexed =
+        Tx::decide(db.pool(), async |tx| sessions::search::add_segment(tx, &horizon, size).await).await;
+    indexed.unwrap().unwrap();
     let budget = credits::NewBudget {
         period: credits::BudgetPeriod::Day,
         zone: "UTC".to_owned(),

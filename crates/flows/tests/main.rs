@@ -11,6 +11,7 @@ mod keys;
 mod keys_at_random;
 mod ledger_audit;
 mod local;
+mod message_index;
 mod metering;
 mod metering_audit;
 mod metering_sequences;

@@ -8,14 +8,16 @@ pub mod error;
 pub mod model;
 pub mod replies;
 mod rules;
+pub mod search;
 pub mod service;
 mod store;
 
 pub use error::SessionRefusal;
 pub use model::{
-    CONTENT_BYTES_MAX, Deleted, ImportanceScore, ImportanceScoreError, Lease, MESSAGE_TYPE_CHARS_MAX,
-    Message, MessageFilter, MessageStatus, NewMessage, NewReply, NewSession, Reply, ReplyEnd, ReplyName,
-    ReplyTerms, ReplyText, Role, Session, SessionChange, SessionFilter, Status, UnknownWord,
+    CONTENT_BYTES_MAX, Deleted, Hit, Hits, ImportanceScore, ImportanceScoreError, IndexHorizon, Lease,
+    MESSAGE_TYPE_CHARS_MAX, Message, MessageFilter, MessageStatus, NewMessage, NewReply, NewSession,
+    NoSegment, Reply, ReplyEnd, ReplyName, ReplyTerms, ReplyText, Role, SearchLimits, SearchPlace,
+    SearchQuery, SegmentSize, Session, SessionChange, SessionFilter, Status, UnknownWord,
 };
 pub use service::{
     add_messages, blocked, change, create, delete, find, find_by_number, find_in_scope, find_message, list,

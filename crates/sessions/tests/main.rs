@@ -11,5 +11,6 @@ mod finding;
 mod paging;
 mod parallel;
 mod schema;
+mod searching;
 mod status;
 mod support;

@@ -25,6 +25,12 @@ impl Connection {
 
     /// Sends a whole request and reads the whole answer. Answers the status and the body.
     pub async fn send(&mut self, request: &[u8]) -> (u16, &[u8]) {
+        let (status, _, body) = self.send_for_head(request).await;
+        (status, body)
+    }
+
+    /// The same, with the head of the answer.
+    pub async fn send_for_head(&mut self, request: &[u8]) -> (u16, &str, &[u8]) {
         self.stream.write_all(request).await.unwrap();
         self.buffer.clear();
         let (body_at, length) = loop {
@@ -39,7 +45,8 @@ impl Connection {
             assert!(read > 0, "the server closed the connection");
         }
         let status = std::str::from_utf8(&self.buffer[9..12]).unwrap().parse().unwrap();
-        (status, &self.buffer[body_at..body_at + length])
+        let head = std::str::from_utf8(&self.buffer[..body_at]).unwrap();
+        (status, head, &self.buffer[body_at..body_at + length])
     }
 
     /// Returns true if the last answer had a header of this name, in lower case.

@@ -17,6 +17,8 @@ mod client;
 mod cpu;
 mod floor;
 mod logins;
+mod message_search;
+mod message_texts;
 mod report;
 mod scenario;
 mod service;
@@ -56,6 +58,9 @@ pub struct Options {
     /// Instead of all else: storms of logins, and so many logins and forgotten passwords for each of four addresses.
     #[arg(long)]
     pub logins: Option<usize>,
+    /// Instead of all else: searches of so many messages of one user, among as many of others.
+    #[arg(long)]
+    pub search_messages: Option<usize>,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
     #[arg(long)]
     pub statements: bool,
@@ -70,6 +75,9 @@ fn main() {
     runtime.block_on(async {
         if let Some(pairs) = options.logins {
             return logins::run(&options, pairs).await;
+        }
+        if let Some(messages) = options.search_messages {
+            return message_search::run(&options, messages).await;
         }
         run(&options).await;
         for records in &options.usage_records {

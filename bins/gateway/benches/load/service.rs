@@ -176,7 +176,8 @@ impl Service {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn psql(&self, arguments: &[&str]) -> Command {
+    /// `psql` as the superuser.
+    pub fn psql(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.bin_dir.join("psql"));
         command.args(["-q", "-X", &self.server.superuser_url("app")]).args(arguments);
         command

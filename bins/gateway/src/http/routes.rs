@@ -64,6 +64,7 @@ mod messages {
     pub mod add;
     pub mod body;
     pub mod list;
+    pub mod search;
 }
 mod prices {
     pub mod body;
@@ -245,6 +246,8 @@ routes! {
         "add_message", OwnThings, Json, Documented;
     GET "/api/v1/sessions/{session_id}/messages" => messages::list::handle,
         "list_messages", OwnThings, Ignored, Documented;
+    GET "/api/v1/users/{user_id}/messages/search" => messages::search::handle,
+        "search_messages", HiddenPathUser, Ignored, Extension;
     POST "/api/v1/api-keys" => api_keys::create::handle,
         "create_api_key", Admin, Json, Extension;
     GET "/api/v1/api-keys" => api_keys::list::handle,

@@ -26,4 +26,25 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
         keeps: &[],
         export: Export::In("sessions"),
     },
+    // After the sessions: no segment is added while one of its sessions is gone.
+    PersonalTable {
+        table: "sessions.search_postings",
+        erase: Erase::Delete(Walk {
+            of: Walk::USER,
+            key: &[("after_id", "bigint"), ("bucket", "smallint")],
+            bytes: "octet_length(postings)",
+        }),
+        keeps: &[],
+        export: Export::No("an index of messages, which are exported"),
+    },
+    PersonalTable {
+        table: "sessions.search_segments",
+        erase: Erase::Delete(Walk {
+            of: Walk::USER,
+            key: &[("after_id", "bigint")],
+            bytes: "octet_length(message_ids)",
+        }),
+        keeps: &[],
+        export: Export::No("an index of messages, which are exported"),
+    },
 ];

@@ -24,6 +24,8 @@ const OWNED: &[&str] = &[
     "identity.users",
     "sessions.messages",
     "sessions.replies",
+    "sessions.search_postings",
+    "sessions.search_segments",
     "sessions.sessions",
     "usage.anomalies",
     "usage.dedupe",
@@ -72,7 +74,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("identity.credentials_login_email_key", "a login names the account by the address alone"),
     ("identity.users_id_key", "the documented integer id of a user"),
     ("identity.users_vouched_email_key", "an address that is vouched for belongs to one user of all"),
-    ("sessions.messages_id_key", "the documented integer id of a message"),
     ("sessions.sessions_id_key", "the documented integer id of a session"),
     ("sessions.sessions_session_id_key", "routes name a session by its UUID alone"),
 ];

@@ -6,6 +6,7 @@ pub mod erase;
 mod export;
 mod list;
 mod me;
+mod messages;
 mod sessions;
 mod update;
 pub mod usage;

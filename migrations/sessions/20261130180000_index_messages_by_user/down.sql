@@ -1,0 +1,1 @@
+DROP INDEX sessions.messages_of_user;

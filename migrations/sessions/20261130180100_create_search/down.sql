@@ -1,0 +1,2 @@
+DROP TABLE sessions.search_postings;
+DROP TABLE sessions.search_segments;
