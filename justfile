@@ -84,6 +84,10 @@ abuse *args:
 crash kills="100":
     CRASH_KILLS={{ kills }} cargo test --locked -p gateway --test gateway process::crash -- --nocapture --test-threads=1
 
+# kill -9 of one of two gateways while a model replies; what it left is ended after half a minute each time
+crash-replies kills="100":
+    CRASH_KILLS={{ kills }} cargo test --locked -p gateway --test gateway process::replies -- --nocapture
+
 # blocks that each request touches with a million entries behind the account
 million:
     cargo test --locked -p credits --test main million -- --ignored --nocapture
