@@ -18,7 +18,10 @@ mod shared;
 mod work;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,9 +29,10 @@ use chat::ChatModel;
 use credits::Defaults;
 use kernel::{Clock, Ids};
 use pg::{DbError, Listener, Pool};
-use sessions::{Lease, MessageStatus, Reply, ReplyName, SessionRefusal, replies::LEASE_TTL};
+use sessions::{MessageStatus, Reply, ReplyName, SessionRefusal};
 use tokio::{runtime::Handle, sync::broadcast};
 use usage::Prices;
+use uuid::Uuid;
 
 use crate::jobs::{Job, Next};
 
@@ -63,7 +67,6 @@ impl Replies {
         settings: ReplySettings,
         defaults: Defaults,
     ) -> Self {
-        let lease = Lease { owner: ids.uuid(), ttl: LEASE_TTL };
         Self(Arc::new(Shared {
             pool,
             clock,
@@ -72,8 +75,8 @@ impl Replies {
             settings,
             defaults,
             prices: Prices::new(),
-            lease,
             home: Handle::current(),
+            is_stopping: AtomicBool::new(false),
             running: Mutex::default(),
             news: broadcast::Sender::new(NEWS_MAX),
         }))
@@ -145,8 +148,9 @@ impl Replies {
         }
     }
 
-    /// Ends the replies that run in this process, as incomplete, and waits until they are stored.
+    /// Ends the replies that run in this process, as incomplete, and waits until they are stored. No other begins any more.
     pub async fn stop(&self) {
+        self.0.is_stopping.store(true, Ordering::Release);
         let running: Vec<Arc<Live>> = self.0.running().values().cloned().collect();
         for live in &running {
             live.stop();
@@ -172,15 +176,19 @@ impl Replies {
     /// # Errors
     /// The first [`DbError`]; the other replies were tried too.
     pub async fn sweep(&self) -> Result<usize, DbError> {
-        let Shared { pool, clock, lease, .. } = &*self.0;
+        let Shared { pool, clock, .. } = &*self.0;
         let expired =
             pool.read(async |conn| sessions::replies::expired(conn, &**clock, SWEEP_MAX).await).await?;
         let (mut finished, mut failed) = (0_usize, None);
         for name in expired {
-            let taken =
-                async |conn: &mut _| sessions::replies::take_over(conn, &**clock, &name, *lease).await;
+            // What runs here ends by itself.
+            if self.0.live(name.message_id).is_some() {
+                continue;
+            }
+            let lease = self.0.lease();
+            let taken = async |conn: &mut _| sessions::replies::take_over(conn, &**clock, &name, lease).await;
             let ended = match pool.read(taken).await {
-                Ok(true) => self.0.end_of_the_dead(&name).await,
+                Ok(true) => self.0.end_of_the_dead(&name, lease.owner).await,
                 Ok(false) => continue,
                 Err(error) => Err(error),
             };
@@ -195,14 +203,15 @@ impl Replies {
 
 impl Shared {
     /// Ends a reply whose lease was taken over, with the text that is stored.
-    async fn end_of_the_dead(&self, name: &ReplyName) -> Result<(), DbError> {
+    async fn end_of_the_dead(&self, name: &ReplyName, owner: Uuid) -> Result<(), DbError> {
         let Some(reply) = self.pool.read(async |conn| find(conn, name).await).await? else {
             return Ok(());
         };
         tracing::warn!(message.id = %name.message_id, "a reply whose process has ended is finished");
         let text = reply.message.content.clone();
-        let produced = Produced { text, tool_calls: None, usage: None, reason: None, ending: Ending::Broken };
-        self.end(name, &reply.terms, &produced).await?;
+        let ending = if reply.cancel_requested { Ending::Cancelled } else { Ending::Broken };
+        let produced = Produced { text, tool_calls: None, usage: None, reason: None, ending };
+        self.end(name, owner, &reply.terms, &produced).await?;
         Ok(())
     }
 }

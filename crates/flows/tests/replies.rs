@@ -246,9 +246,16 @@ async fn a_model_with_a_price_is_charged_by_it_and_never_above_the_hold() {
     let replies = house.replies();
     house.model.gives(&["Hello"], counted(7, 3));
     assert_eq!(replied(&replies, &house.ask("Hi")).await.credits_charged, Some(credits("23")));
-    // The hold is for 9 bytes of prompt and 100 tokens of reply.
+    // Cached tokens have no price of their own, and figures of nothing are none: 1 token of prompt and 2 of reply by their bytes.
+    let usage = TokenUsage { prompt_tokens: 7, cached_prompt_tokens: 5, completion_tokens: 3 };
+    house.model.gives(&["Hello"], Some(usage));
+    assert_eq!(replied(&replies, &house.ask("Hi")).await.credits_charged, Some(credits("23")));
+    house.model.gives(&["Hello"], counted(0, 0));
+    let fresh = house.replies_with(|settings| ReplySettings { history: 0, ..settings });
+    assert_eq!(replied(&fresh, &house.ask("Hi")).await.credits_charged, Some(credits("8")));
+    // The hold is for 2 bytes of prompt and 100 tokens of reply.
     house.model.gives(&["Hello"], counted(700, 300));
-    assert_eq!(replied(&replies, &house.ask("Hi")).await.credits_charged, Some(credits("306")));
+    assert_eq!(replied(&fresh, &house.ask("Hi")).await.credits_charged, Some(credits("302")));
 }
 
 #[tokio::test]

@@ -65,7 +65,8 @@ pub async fn begin_again(
     Ok(Err(SessionRefusal::ReplyFinished { message_id: name.message_id }))
 }
 
-/// Appends text to a reply and renews the lease. Returns true if a caller asked for the end of the reply, and `None` if this
+/// Renews the lease of a reply, and puts a piece of its text behind the first so many bytes, also if a longer text is stored: an
+/// append whose answer was lost is made good. Returns true if a caller asked for the end of the reply, and `None` if this
 /// process must stop: then nothing was done.
 ///
 /// # Errors
@@ -75,9 +76,9 @@ pub async fn save_progress(
     clock: &dyn Clock,
     name: &ReplyName,
     lease: Lease,
-    text: &str,
+    piece: Option<(usize, &str)>,
 ) -> Result<Option<bool>, DbError> {
-    store::replies::save_progress(conn, clock.pinned(), name, lease, text).await
+    store::replies::save_progress(conn, clock.pinned(), name, lease, piece).await
 }
 
 /// Takes the lease of a reply whose process does not renew it any more; false if another one did, or it has ended.

@@ -10,6 +10,7 @@ mod expiry;
 mod finding;
 mod paging;
 mod parallel;
+mod replies;
 mod schema;
 mod searching;
 mod status;

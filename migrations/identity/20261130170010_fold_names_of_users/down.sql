@@ -1,4 +1,2 @@
-CREATE INDEX users_name_pairs ON identity.users USING gin (identity.name_pairs(name));
-CREATE INDEX users_email_folded ON identity.users (email_folded);
 DROP INDEX identity.users_names_sought, identity.users_emails_sought;
 DROP FUNCTION identity.fold;

@@ -25,4 +25,3 @@ COMMENT ON FUNCTION identity.fold IS 'A text for comparisons without case';
 -- Sign-ups wait while these read the table once; reads go on.
 CREATE INDEX users_names_sought ON identity.users USING gin (identity.name_pairs(identity.fold(name)));
 CREATE INDEX users_emails_sought ON identity.users (identity.fold(email) COLLATE "C");
-DROP INDEX identity.users_name_pairs, identity.users_email_folded;

@@ -1,6 +1,9 @@
 //! The first step: hold, message of the user, message of the assistant in progress, and key, in one commit.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering},
+};
 
 use chat::{COMPLETION_MAX, CompletionRequest, PromptMessage, Transfer};
 use credits::{Action, Deciding, HoldMode, Refusal};
@@ -8,7 +11,7 @@ use idempotency::{Content, KeyStatus, KeyedRequest, Link, StoredAnswer};
 use kernel::{CallerClass, Credits, IdempotencyKey, Scope, UserId};
 use pg::{Attempts, DbError, Tx};
 use serde_json::json;
-use sessions::{MessageStatus, NewReply, Reply, ReplyName, ReplyTerms, SessionRefusal, replies};
+use sessions::{Lease, MessageStatus, NewReply, Reply, ReplyName, ReplyTerms, SessionRefusal, replies};
 use time::Duration;
 use uuid::Uuid;
 use webhooks::Receivers;
@@ -54,6 +57,7 @@ pub enum Asked {
 /// A reply that is stored and can be produced.
 struct Begun {
     name: ReplyName,
+    lease: Lease,
     terms: ReplyTerms,
     messages: Vec<PromptMessage>,
 }
@@ -73,10 +77,20 @@ impl Replies {
     /// [`DbError`] when the database cannot be asked; after [`DbError::OutcomeUnknown`] the message may be stored, with a reply that
     /// fails.
     pub async fn ask(&self, ask: &Ask) -> Result<Result<Asked, ReplyRefusal>, DbError> {
+        // In a task: a caller who goes away meanwhile does not leave a reply without its work.
+        let (replies, ask) = (self.clone(), ask.clone());
+        let asked = self.0.home.spawn(async move { replies.begin(&ask).await });
+        asked.await.unwrap_or_else(|_| Err(DbError::Inconsistent("a reply could not begin".to_owned())))
+    }
+
+    async fn begin(&self, ask: &Ask) -> Result<Result<Asked, ReplyRefusal>, DbError> {
         let shared = &self.0;
+        if shared.is_stopping.load(Ordering::Acquire) {
+            return Ok(Err(ReplyRefusal::Stopping));
+        }
         let mut attempts = Attempts::up_to(3);
         let begun = loop {
-            match Tx::decide(&shared.pool, async |tx| shared.begin(tx, ask).await).await {
+            match Tx::decide(&shared.pool, async |tx| shared.begin_in(tx, ask).await).await {
                 Err(error) if attempts.again(&error).await => {}
                 result => break result?,
             }
@@ -89,7 +103,7 @@ impl Replies {
     }
 
     fn work_on(&self, begun: Begun, keeps_parts: bool) -> ReplyReader {
-        let Begun { name, terms, messages } = begun;
+        let Begun { name, lease, terms, messages } = begun;
         let live = Live::new(name.clone());
         self.0.running().insert(name.message_id, Arc::clone(&live));
         let request = CompletionRequest {
@@ -100,7 +114,8 @@ impl Replies {
             transfer: Transfer::Streamed,
         };
         let reader = self.read(name, 0);
-        let work = Work { shared: Arc::clone(&self.0), live, terms, request, keeps_parts };
+        let work =
+            Work { shared: Arc::clone(&self.0), live, lease, terms, request: Some(request), keeps_parts };
         self.0.home.spawn(work.run());
         reader
     }
@@ -110,7 +125,7 @@ impl Replies {
 type Decision = Result<Result<Begun, Box<Reply>>, ReplyRefusal>;
 
 impl Shared {
-    async fn begin(&self, tx: &mut Tx, ask: &Ask) -> Result<Decision, DbError> {
+    async fn begin_in(&self, tx: &mut Tx, ask: &Ask) -> Result<Decision, DbError> {
         let Ask { user_id, check, session_id, content, .. } = ask;
         let statuses =
             CallerStatuses::load_to_write(tx.shared(), Noted::Not, [(user_id, *check)].into_iter()).await?;
@@ -153,7 +168,8 @@ impl Shared {
             Err(refusal) => return Ok(Err(refusal.into())),
         };
         let at = deciding.at(user_id);
-        let name = match self.store(tx, ask, failed.as_deref(), &terms).await? {
+        let lease = self.lease();
+        let name = match self.store(tx, ask, failed.as_deref(), &terms, lease).await? {
             Ok(name) => name,
             Err(refusal) => return Ok(Err(refusal.into())),
         };
@@ -166,7 +182,7 @@ impl Shared {
         decided.save(tx).await?;
         webhooks::enqueue(tx, &wanted, news).await?;
         keys.save(tx).await?;
-        Ok(Ok(Ok(Begun { name, terms, messages: prompt.into_messages() })))
+        Ok(Ok(Ok(Begun { name, lease, terms, messages: prompt.into_messages() })))
     }
 
     /// Sets the credit for a reply aside, and leaves earlier messages out of the prompt as long as there is not enough for it and one
@@ -238,11 +254,12 @@ impl Shared {
         ask: &Ask,
         failed: Option<&Reply>,
         terms: &ReplyTerms,
+        lease: Lease,
     ) -> Result<Result<ReplyName, SessionRefusal>, DbError> {
         let clock = &*self.clock;
         if let Some(reply) = failed {
             let name = reply.name();
-            let begun = replies::begin_again(tx, clock, &name, terms, self.lease).await?;
+            let begun = replies::begin_again(tx, clock, &name, terms, lease).await?;
             return Ok(begun.map(|()| name));
         }
         let new = NewReply {
@@ -252,7 +269,7 @@ impl Shared {
             content: ask.content.clone(),
             message_id: self.ids.uuid(),
             terms: terms.clone(),
-            lease: self.lease,
+            lease,
         };
         let begun = replies::begin(tx, clock, &new).await?;
         let NewReply { session_id, message_id, .. } = new;
@@ -278,6 +295,9 @@ async fn earlier(
     let link = link.ok_or_else(|| answers::unusable("a reply without a message"))?;
     let found = replies::find(tx.conn(), &ask.user_id, link.transaction_id).await?;
     Ok(match found {
+        Some(reply) if reply.message.session_id != ask.session_id => {
+            Err(SessionRefusal::NotFound { session_id: ask.session_id.to_string() })
+        }
         None => Err(SessionRefusal::NotFound { session_id: ask.session_id.to_string() }),
         Some(reply) if reply.finished_at.is_none() => {
             Err(SessionRefusal::ReplyInProgress { message_id: reply.message.message_id })

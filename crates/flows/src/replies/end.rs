@@ -10,6 +10,7 @@ use pg::{Attempts, DbError, Tx};
 use serde_json::json;
 use sessions::{MessageStatus, ReplyEnd, ReplyName, ReplyTerms, replies};
 use usage::{Draft, Next, Recording, UsageInput};
+use uuid::Uuid;
 use webhooks::Receivers;
 
 use super::{
@@ -78,12 +79,17 @@ impl Produced {
         (failed || self.ending == Ending::Broken).then_some(UPSTREAM)
     }
 
+    /// The count of the upstream, if it can be true.
+    fn counted(&self) -> Option<TokenUsage> {
+        self.usage.filter(|usage| usage.prompt_tokens > 0 || usage.completion_tokens > 0)
+    }
+
     /// Tokens that are charged; nothing produced costs nothing.
     fn tokens(&self, terms: &ReplyTerms) -> Tokens {
         if self.is_empty() {
             return Tokens { prompt: 0, cached: 0, completion: 0 };
         }
-        match self.usage {
+        match self.counted() {
             Some(usage) => Tokens {
                 prompt: usage.prompt_tokens.into(),
                 cached: usage.cached_prompt_tokens.into(),
@@ -106,12 +112,14 @@ impl Shared {
     pub(super) async fn end(
         &self,
         name: &ReplyName,
+        owner: Uuid,
         terms: &ReplyTerms,
         produced: &Produced,
     ) -> Result<bool, DbError> {
         let mut attempts = Attempts::up_to(3);
         loop {
-            match Tx::decide(&self.pool, async |tx| self.end_in(tx, name, terms, produced).await).await {
+            match Tx::decide(&self.pool, async |tx| self.end_in(tx, name, owner, terms, produced).await).await
+            {
                 Err(error) if attempts.again(&error).await => {}
                 result => return result.map(|ended| ended.is_ok()),
             }
@@ -122,6 +130,7 @@ impl Shared {
         &self,
         tx: &mut Tx,
         name: &ReplyName,
+        owner: Uuid,
         terms: &ReplyTerms,
         produced: &Produced,
     ) -> Result<Result<(), ()>, DbError> {
@@ -133,7 +142,7 @@ impl Shared {
         };
         let locking = self.command(user_id, reserved);
         let locked = credits::lock(tx.shared(), clock, [&locking]).await?;
-        if !replies::lock(tx, name, self.lease.owner).await? {
+        if !replies::lock(tx, name, owner).await? {
             return Ok(Err(()));
         }
         let (mut recording, book) =
@@ -160,11 +169,13 @@ impl Shared {
                 let usage = UsageInput { credits_charged: Some(terms.held), ..usage };
                 priced(&self.settings, &book, recording.now(), usage, tokens)?
             };
-            let (amount, cost) = (record.credits_charged, record.cost_usd);
+            let (asked, cost) = (record.credits_charged, record.cost_usd);
             let Ok(Next::New(draft)) = recording.next(record)? else {
                 return Err(DbError::Inconsistent("the usage of a reply is no new event".to_owned()));
             };
-            let balance = self.charge(user_id, terms, *draft, &mut deciding, &mut recording)?;
+            let (uncollected, balance) =
+                self.charge(user_id, terms, *draft, &mut deciding, &mut recording)?;
+            let amount = asked.checked_sub(uncollected).unwrap_or_default();
             Charged { amount, cost, balance }
         };
         let end = ReplyEnd {
@@ -185,7 +196,8 @@ impl Shared {
         Ok(Ok(()))
     }
 
-    /// Charges the hold, or what is available if it has expired, and adds the record. Returns the balance.
+    /// Charges the hold, or what is available if it has expired, and adds the record. Returns what could not be charged, and the
+    /// balance.
     fn charge(
         &self,
         user_id: &UserId,
@@ -193,7 +205,7 @@ impl Shared {
         draft: Draft,
         deciding: &mut Deciding<'_>,
         recording: &mut Recording,
-    ) -> Result<Credits, DbError> {
+    ) -> Result<(Credits, Credits), DbError> {
         let command = |action| self.command(user_id, action);
         if let Some(hold_id) = terms.hold_id {
             let record = draft.record();
@@ -221,11 +233,12 @@ impl Shared {
         command: impl FnOnce(Action) -> credits::Command,
         deciding: &mut Deciding<'_>,
         recording: &mut Recording,
-    ) -> Result<Credits, DbError> {
+    ) -> Result<(Credits, Credits), DbError> {
         let (charged, _) = metering::charge(draft, from, command, deciding)?;
         let charged = charged.map_err(|refusal| refused(&refusal))?;
+        let uncollected = charged.draft.record().credits_uncollected;
         recording.add(charged.draft);
-        Ok(charged.balance.posted)
+        Ok((uncollected, charged.balance.posted))
     }
 
     /// The usage of a reply, without its figures.
@@ -235,7 +248,7 @@ impl Shared {
             recorded_by: CallerClass::Service,
             endpoint: Some("/api/sessions/{session_id}/messages".to_owned()),
             session_id: Some(name.session_id.to_string()),
-            billing_metadata: object(json!({"estimated": produced.usage.is_none()})),
+            billing_metadata: object(json!({"estimated": produced.counted().is_none()})),
             response_data: object(json!({
                 "message_id": name.message_id,
                 "finish_reason": produced.reason.map(word),

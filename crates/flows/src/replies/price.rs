@@ -3,7 +3,10 @@
 use kernel::{Credits, UserId};
 use pg::DbError;
 use time::OffsetDateTime;
-use usage::{NewRecord, Pricing, UsageInput, rating::PriceBook};
+use usage::{
+    NewRecord, Pricing, UsageInput,
+    rating::{PriceBook, TokenClass},
+};
 
 use super::settings::{EVENT_TYPE, ReplySettings};
 
@@ -34,8 +37,13 @@ pub(super) fn priced(
     let unusable =
         |refusal| DbError::Inconsistent(format!("the usage of a reply cannot be priced: {refusal}"));
     let record = input.clone().priced(book, at).map_err(unusable)?;
-    if !matches!(record.pricing, Pricing::Unrated { .. }) {
-        return Ok(record);
+    match record.pricing {
+        Pricing::Stated | Pricing::Rated { .. } => return Ok(record),
+        // The price says nothing about cached tokens: they cost what others do.
+        Pricing::Unrated { token_class: Some(TokenClass::CacheRead) } if tokens.cached > 0 => {
+            return priced(settings, book, at, input, Tokens { cached: 0, ..tokens });
+        }
+        Pricing::Unrated { .. } => {}
     }
     let count = tokens.prompt.saturating_add(tokens.completion);
     let charge = settings.credits_per_token.micro().saturating_mul(count);

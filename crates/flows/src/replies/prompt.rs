@@ -23,7 +23,7 @@ impl Prompt {
     pub(super) fn new(settings: &ReplySettings, earlier: Vec<Message>, question: String) -> Self {
         Self {
             instructions: settings.system_prompt.as_deref().map(PromptMessage::system),
-            earlier: earlier.into_iter().map(prompt_message).collect(),
+            earlier: complete(earlier.into_iter().map(prompt_message)),
             question: PromptMessage::user(question),
         }
     }
@@ -40,17 +40,34 @@ impl Prompt {
         if self.earlier.is_empty() {
             return false;
         }
-        self.earlier.remove(0);
+        self.earlier = complete(std::mem::take(&mut self.earlier).into_iter().skip(1));
         true
     }
 
-    pub(super) fn into_messages(mut self) -> Vec<PromptMessage> {
-        // The answer of a tool is refused by upstreams if the call that it answers is not there.
-        while self.earlier.first().is_some_and(|message| message.role == PromptRole::Tool) {
-            self.earlier.remove(0);
-        }
+    pub(super) fn into_messages(self) -> Vec<PromptMessage> {
         self.instructions.into_iter().chain(self.earlier).chain([self.question]).collect()
     }
+}
+
+/// Messages without answers of tools whose call is not there, and without calls that nobody answered: upstreams refuse both.
+fn complete(messages: impl Iterator<Item = PromptMessage>) -> Vec<PromptMessage> {
+    let mut kept: Vec<PromptMessage> = Vec::new();
+    let mut messages = messages.peekable();
+    while let Some(mut message) = messages.next() {
+        let follows_a_call =
+            kept.last().is_some_and(|last| last.role == PromptRole::Tool || last.tool_calls.is_some());
+        if message.role == PromptRole::Tool && !follows_a_call {
+            continue;
+        }
+        if message.tool_calls.is_some() && messages.peek().is_none_or(|next| next.role != PromptRole::Tool) {
+            message.tool_calls = None;
+            if message.content.is_empty() {
+                continue;
+            }
+        }
+        kept.push(message);
+    }
+    kept
 }
 
 fn prompt_message(message: Message) -> PromptMessage {

@@ -35,20 +35,23 @@ pub enum ReplyRefusal {
     /// The idempotency key was used for another request.
     #[error(transparent)]
     Key(#[from] KeyConflict),
+    /// The process is about to end.
+    #[error("this process begins no reply any more")]
+    Stopping,
     /// The caller may do nothing.
     #[error("the caller may do nothing")]
     Caller(CallerRejected),
 }
 
 impl ReplyRefusal {
-    /// The refusal of the domain; `None` for that of the caller.
+    /// The refusal of a domain, if it is one.
     #[must_use]
     pub fn failure(&self) -> Option<&dyn Failure> {
         match self {
             Self::Session(refusal) => Some(refusal),
             Self::Ledger(refusal) => Some(refusal),
             Self::Key(conflict) => Some(conflict),
-            Self::Caller(_) => None,
+            Self::Stopping | Self::Caller(_) => None,
         }
     }
 }

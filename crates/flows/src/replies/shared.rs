@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
 use chat::ChatModel;
 use credits::{Action, Command, Defaults};
 use kernel::{Actor, CallerClass, Clock, FreeForm, Ids, UserId};
 use pg::{DbError, Pool};
-use sessions::{Lease, Reply, ReplyName, SessionRefusal};
+use sessions::{Lease, Reply, ReplyName, SessionRefusal, replies::LEASE_TTL};
 use tokio::{runtime::Handle, sync::broadcast};
 use usage::Prices;
 use uuid::Uuid;
@@ -32,8 +32,9 @@ pub(super) struct Shared {
     pub(super) settings: ReplySettings,
     pub(super) defaults: Defaults,
     pub(super) prices: Prices,
-    pub(super) lease: Lease,
     pub(super) home: Handle,
+    /// No reply begins any more.
+    pub(super) is_stopping: AtomicBool,
     pub(super) running: Mutex<HashMap<Uuid, Arc<Live>>>,
     /// Messages of the assistant of which another process has news.
     pub(super) news: broadcast::Sender<Uuid>,
@@ -42,6 +43,11 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn running(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Live>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to one attempt at a reply.
+    pub(super) fn lease(&self) -> Lease {
+        Lease { owner: self.ids.uuid(), ttl: LEASE_TTL }
     }
 
     pub(super) fn live(&self, message_id: Uuid) -> Option<Arc<Live>> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chat::{CompletionRequest, Finish, Part, UpstreamError};
 use futures_util::StreamExt as _;
 use pg::{DbError, Tx, pool::chain};
-use sessions::{CONTENT_BYTES_MAX, ReplyTerms, replies};
+use sessions::{CONTENT_BYTES_MAX, Lease, ReplyTerms, replies};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::{
@@ -27,8 +27,10 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Work {
     pub(super) shared: Arc<Shared>,
     pub(super) live: Arc<Live>,
+    pub(super) lease: Lease,
     pub(super) terms: ReplyTerms,
-    pub(super) request: CompletionRequest,
+    /// Taken when the work begins, so that the conversation is not kept.
+    pub(super) request: Option<CompletionRequest>,
     /// True if text is kept when the upstream fails behind it.
     pub(super) keeps_parts: bool,
 }
@@ -38,32 +40,51 @@ struct Registered(Arc<Shared>, Arc<Live>);
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.0.running().remove(&self.1.name.message_id);
+        let mut running = self.0.running();
+        // A later attempt at the same reply may stand there.
+        if running.get(&self.1.name.message_id).is_some_and(|live| Arc::ptr_eq(live, &self.1)) {
+            running.remove(&self.1.name.message_id);
+        }
+        drop(running);
         self.1.note_over();
     }
 }
 
 impl Work {
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let _registered = Registered(Arc::clone(&self.shared), Arc::clone(&self.live));
         let name = self.live.name.clone();
-        let Some(produced) = self.produce().await else {
+        let Some(mut produced) = self.produce().await else {
             tracing::info!(message.id = %name.message_id, "a reply was given up: its session is gone, or another process has it");
             return;
         };
         metrics::counter!("chat_replies_total", "ending" => produced.ending.as_str()).increment(1);
-        match self.shared.end(&name, &self.terms, &produced).await {
-            Ok(_) => {}
-            // Its lease expires, and then any process ends it.
-            Err(error) => tracing::error!(
+        while let Err(error) = self.shared.end(&name, self.lease.owner, &self.terms, &produced).await {
+            tracing::error!(
                 error = %chain(&error), message.id = %name.message_id, "the end of a reply cannot be stored yet"
-            ),
+            );
+            // Figures of the upstream that nobody can count are estimated instead.
+            let is_hopeless = matches!(error, DbError::Inconsistent(_)) && produced.usage.take().is_none();
+            if is_hopeless || !self.may_try_again().await {
+                // Its lease expires, and then any process ends it.
+                return;
+            }
         }
     }
 
+    /// Waits a moment and renews the lease; false if this process ends, or must not go on.
+    async fn may_try_again(&self) -> bool {
+        let Shared { pool, clock, .. } = &*self.shared;
+        let stopped = timeout(SAVE_EVERY, self.live.stopped()).await.is_ok();
+        let (name, lease) = (&self.live.name, self.lease);
+        let renewing =
+            Tx::run(pool, async |tx| replies::save_progress(tx.conn(), &**clock, name, lease, None).await);
+        !stopped && !matches!(timeout(SAVE_TIMEOUT, renewing).await, Ok(Ok(None)))
+    }
+
     /// Produces the reply; `None` if this process must stop.
-    async fn produce(&self) -> Option<Produced> {
-        let mut parts = self.shared.model.complete(self.request.clone());
+    async fn produce(&mut self) -> Option<Produced> {
+        let mut parts = self.shared.model.complete(self.request.take()?);
         let mut text = Text { whole: String::new(), saved: 0, bytes_max: self.bytes_max() };
         let mut save = interval_at(Instant::now() + SAVE_EVERY, SAVE_EVERY);
         save.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -115,11 +136,12 @@ impl Work {
     /// Stores the text so far and renews the lease. Returns true if a caller asked for the end, and `None` if this process must stop. A
     /// database that cannot be asked is asked again later.
     async fn save(&self, text: &mut Text) -> Option<bool> {
-        let Shared { pool, clock, lease, .. } = &*self.shared;
-        let (name, unsaved) = (&self.live.name, text.whole.get(text.saved..).unwrap_or_default());
-        let saving = Tx::run(pool, async |tx| {
-            replies::save_progress(tx.conn(), &**clock, name, *lease, unsaved).await
-        });
+        let Shared { pool, clock, .. } = &*self.shared;
+        let (name, lease) = (&self.live.name, self.lease);
+        let unsaved = text.whole.get(text.saved..).unwrap_or_default();
+        let piece = (!unsaved.is_empty()).then_some((text.saved, unsaved));
+        let saving =
+            Tx::run(pool, async |tx| replies::save_progress(tx.conn(), &**clock, name, lease, piece).await);
         let saved: Result<Option<bool>, DbError> = match timeout(SAVE_TIMEOUT, saving).await {
             Ok(saved) => saved,
             Err(_) => return Some(false),

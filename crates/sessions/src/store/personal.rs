@@ -5,6 +5,12 @@ use pg::{Erase, Export, PersonalTable, Walk};
 /// The tables with data of users. A session that goes takes its last messages with it.
 pub const PERSONAL_DATA: &[PersonalTable] = &[
     PersonalTable {
+        table: "sessions.replies",
+        erase: Erase::Delete(Walk { of: Walk::USER, key: &[("message_id", "uuid")], bytes: "0" }),
+        keeps: &[],
+        export: Export::No("cost and outcome of messages, which are exported with the usage"),
+    },
+    PersonalTable {
         table: "sessions.messages",
         erase: Erase::Delete(Walk {
             of: Walk::USER,
@@ -13,12 +19,6 @@ pub const PERSONAL_DATA: &[PersonalTable] = &[
         }),
         keeps: &[],
         export: Export::In("sessions.messages"),
-    },
-    PersonalTable {
-        table: "sessions.replies",
-        erase: Erase::Delete(Walk { of: Walk::USER, key: &[("message_id", "uuid")], bytes: "0" }),
-        keeps: &[],
-        export: Export::No("cost and outcome of messages, which are exported with the usage"),
     },
     PersonalTable {
         table: "sessions.sessions",

@@ -2,7 +2,7 @@
 
 use diesel::{
     OptionalExtension,
-    sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Clock, UserId, page::PAGE_BYTES_MAX};
@@ -41,14 +41,14 @@ struct TextRow {
 }
 pg::read_columns! { TextRow: { text, status } }
 
-/// The reply that runs in a session.
+/// The reply that runs in a session, locked: before its messages, as by those who store its text.
 pub(crate) async fn running(
     conn: &mut AsyncPgConnection,
     user: &UserId,
     session_id: Uuid,
 ) -> Result<Option<Running>, DbError> {
     Ok(pg::sql(pg::once!(format!(
-        "SELECT {} FROM sessions.replies WHERE user_id = $1 AND session_id = $2 AND finished_at IS NULL",
+        "SELECT {} FROM sessions.replies WHERE user_id = $1 AND session_id = $2 AND finished_at IS NULL FOR UPDATE",
         Running::list("replies")
     )))
     .bind::<Text, _>(user.as_str())
@@ -136,7 +136,7 @@ pub(crate) async fn save_progress(
     pinned: Option<OffsetDateTime>,
     name: &ReplyName,
     lease: Lease,
-    text: &str,
+    piece: Option<(usize, &str)>,
 ) -> Result<Option<bool>, DbError> {
     let row: Option<CancelRow> = pg::sql(
         "WITH reply AS (
@@ -146,8 +146,10 @@ pub(crate) async fn save_progress(
              RETURNING cancel_requested),
          appended AS (
              UPDATE sessions.messages
-             SET content = content || $6, updated_at = greatest(updated_at, coalesce($5, clock_timestamp()))
-             WHERE user_id = $1 AND message_id = $2 AND $6 <> '' AND EXISTS (SELECT FROM reply)
+             SET content = CASE WHEN octet_length(content) = $7 THEN content
+                     ELSE convert_from(substring(convert_to(content, 'UTF8') FROM 1 FOR $7), 'UTF8') END || $6,
+                 updated_at = greatest(updated_at, coalesce($5, clock_timestamp()))
+             WHERE user_id = $1 AND message_id = $2 AND $6 IS NOT NULL AND EXISTS (SELECT FROM reply)
              RETURNING pg_notify('replies', message_id::text))
          SELECT cancel_requested FROM reply LEFT JOIN appended ON true",
     )
@@ -156,7 +158,8 @@ pub(crate) async fn save_progress(
     .bind::<SqlUuid, _>(lease.owner)
     .bind::<BigInt, _>(micros(lease.ttl))
     .bind::<Nullable<Timestamptz>, _>(pinned)
-    .bind::<Text, _>(text)
+    .bind::<Nullable<Text>, _>(piece.map(|(_, text)| text))
+    .bind::<Integer, _>(piece.map_or(0, |(behind, _)| i32::try_from(behind).unwrap_or(i32::MAX)))
     .get_result(conn)
     .await
     .optional()?;

@@ -123,7 +123,8 @@ impl Source {
 
     /// The last events, as far as they were not read.
     fn ended(&self, reply: StoredReply) -> String {
-        let length = reply.message.content.len();
+        // What was read may be more than what is stored: of a reply whose text was given up, or whose process was killed.
+        let length = reply.message.content.len().max(self.reader.offset());
         let has_failed = reply.error_code.is_some() && reply.message.status != MessageStatus::Cancelled;
         let last = if has_failed {
             self.failed(&ApiError::new(&catalogue::UPSTREAM))

@@ -4,6 +4,7 @@ use chat::COMPLETION_MAX;
 use flows::replies::{Ask, Asked, ReplyEvent, ReplyReader, ReplyRefusal};
 use kernel::{Detail, fingerprint::v1};
 use sessions::{CONTENT_BYTES_MAX, MessageStatus, Reply as StoredReply};
+use uuid::Uuid;
 
 use super::{
     body::{ReplyBody, own_session, replies_of, reply_example},
@@ -77,15 +78,16 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let input = call.input::<SendMessage>().await?;
     call.known()?;
     let replies = replies_of(&call)?.clone();
-    let (input, key) = idempotency::key(&call, input, as_version_1).await?;
     let (user_id, check) = call.user_unchecked()?;
-    let session = own_session(&call, &user_id).await?;
+    let session_id = own_session(&call, &user_id).await?.session_id;
+    let (input, key) =
+        idempotency::key_at(&call, Some(("session_id", session_id)), input, as_version_1).await?;
     let is_streamed = input.stream.unwrap_or(false);
     let ask = Ask {
         user_id: user_id.clone(),
         check,
         caller: call.principal()?.class_for(&user_id),
-        session_id: session.session_id,
+        session_id,
         content: input.content,
         is_streamed,
         key,
@@ -98,23 +100,24 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     })?;
     match asked {
         Asked::Begun(reader) if is_streamed => begun(&call, reader).await,
-        Asked::Begun(reader) => answered(ended(reader).await?),
+        Asked::Begun(reader) => answered(ended(reader).await?, session_id),
         Asked::Repeat(reply) if is_streamed => {
             let reader = replies.read(reply.name(), 0);
             Ok(events::reply(&call, reader, *reply, Start::FIRST).with_replay_header(true))
         }
-        Asked::Repeat(reply) => Ok(answered(Some(*reply))?.with_replay_header(true)),
+        Asked::Repeat(reply) => Ok(answered(Some(*reply), session_id)?.with_replay_header(true)),
     }
 }
 
 /// The events of a reply, from the first byte of the upstream on; what fails before it is an ordinary error.
 async fn begun(call: &Call, mut reader: ReplyReader) -> Result<Reply, ApiError> {
+    let session_id = reader.name().session_id;
     reader.begun().await;
     let stored = reader.stored().await.map_err(ApiError::answered)?;
     match stored {
-        Some(reply) if reply.message.status == MessageStatus::Failed => answered(Some(reply)),
+        Some(reply) if reply.message.status == MessageStatus::Failed => answered(Some(reply), session_id),
         Some(reply) => Ok(events::reply(call, reader, reply, Start::FIRST)),
-        None => answered(None),
+        None => answered(None, session_id),
     }
 }
 
@@ -129,12 +132,10 @@ async fn ended(mut reader: ReplyReader) -> Result<Option<StoredReply>, ApiError>
 }
 
 /// The answer to a reply that has ended; `None` if its session was deleted meanwhile.
-fn answered(reply: Option<StoredReply>) -> Result<Reply, ApiError> {
+fn answered(reply: Option<StoredReply>, session_id: Uuid) -> Result<Reply, ApiError> {
     match reply {
-        None => {
-            Err(ApiError::new(&catalogue::SESSION_NOT_FOUND)
-                .detail("session_id", Detail::Text(String::new())))
-        }
+        None => Err(ApiError::new(&catalogue::SESSION_NOT_FOUND)
+            .detail("session_id", Detail::Text(session_id.to_string()))),
         Some(reply) if reply.message.status == MessageStatus::Failed => {
             Err(ApiError::new(&catalogue::UPSTREAM))
         }

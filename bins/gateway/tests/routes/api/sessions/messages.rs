@@ -212,6 +212,10 @@ async fn the_same_key_is_one_message_and_one_charge() {
     assert_eq!(joined(&events(&send(true).expect(200).await.text)), "Hello");
     house.send(json!({"content": "Ho"})).key("k1").refused(422, "IdempotencyConflictException").await;
     assert_eq!((house.stored().await.len(), house.model.calls().len()), (2, 2));
+    let other = house.app.post("/api/sessions").by(&house.user).ok().await;
+    let path = format!("/api/sessions/{}/messages", other["id"]);
+    let elsewhere = house.app.post(&path).by(&house.user).json(json!({"content": "Hi"})).key("k1");
+    elsewhere.refused(422, "IdempotencyConflictException").await;
 }
 
 #[tokio::test]
