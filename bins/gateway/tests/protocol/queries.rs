@@ -7,9 +7,13 @@ use crate::examples;
 use crate::prelude::*;
 
 /// The routes of the documents, by HTTP contract 16.
-const DOCUMENTED: [&str; 29] = [
+const DOCUMENTED: [&str; 36] = [
+    "DELETE /api/sessions/{session_id}",
     "DELETE /api/v1/sessions/{session_id}",
     "GET /api/auth/verify",
+    "GET /api/billing/transactions",
+    "GET /api/sessions",
+    "GET /api/sessions/{session_id}/messages",
     "GET /api/user/balance",
     "GET /api/user/profile",
     "GET /api/v1/sessions/{session_id}/messages",
@@ -27,6 +31,9 @@ const DOCUMENTED: [&str; 29] = [
     "POST /api/auth/email-login",
     "POST /api/auth/register",
     "POST /api/auth/wechat-login",
+    "POST /api/billing/recharge",
+    "POST /api/sessions",
+    "POST /api/sessions/{session_id}/messages",
     "POST /api/v1/sessions/{session_id}/messages",
     "POST /api/v1/usage/batch",
     "POST /api/v1/users/ensure",

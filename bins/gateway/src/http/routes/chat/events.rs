@@ -52,6 +52,8 @@ struct Source {
     reader: ReplyReader,
     errors: ErrorBody,
     start: u64,
+    /// Bytes of the text up to the last piece that was sent.
+    sent: usize,
     next: Next,
 }
 
@@ -71,6 +73,7 @@ pub fn reply(call: &Call, reader: ReplyReader, stored: StoredReply, start: Start
         reader,
         errors: call.error_body(),
         start: start.0,
+        sent: 0,
         next: Next::Created(Box::new(stored)),
     };
     Reply::stream("text/event-stream", events(source))
@@ -108,6 +111,7 @@ impl Source {
         };
         let text = match news {
             ReplyEvent::Text { piece, end } => {
+                self.sent = end;
                 return Ok(event(id(end, 1), "message.delta", &json!({"content": piece}).to_string()).into());
             }
             ReplyEvent::Ended(reply) => self.ended(*reply),
@@ -123,8 +127,8 @@ impl Source {
 
     /// The last events, as far as they were not read.
     fn ended(&self, reply: StoredReply) -> String {
-        // What was read may be more than what is stored: of a reply whose text was given up, or whose process was killed.
-        let length = reply.message.content.len().max(self.reader.offset());
+        // What was sent may be more than what is stored: of a reply whose text was given up, or whose process was killed.
+        let length = reply.message.content.len().max(self.sent);
         let has_failed = reply.error_code.is_some() && reply.message.status != MessageStatus::Cancelled;
         let last = if has_failed {
             self.failed(&ApiError::new(&catalogue::UPSTREAM))
