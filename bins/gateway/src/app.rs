@@ -259,7 +259,7 @@ impl App {
     }
 }
 
-/// What runs on the thread of the committers.
+/// The parts that run on the thread of the committers.
 struct HotPath {
     pool: Pool,
     thread: CommitThread,

@@ -43,7 +43,7 @@ impl Auth0 {
         Self { jwks_url, fetches }
     }
 
-    /// How often the key set was fetched.
+    /// Number of fetches of the key set.
     pub fn fetches(&self) -> usize {
         self.fetches.load(Ordering::Relaxed)
     }

@@ -50,7 +50,7 @@ pub enum CallerRejected {
     LoggedOut,
 }
 
-/// What an erase sees of a transaction that is to write: it waits for those that may have read the user before.
+/// The mark by which an erase sees a transaction that is to write: it waits for those that may have read the user before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Noted {
     /// Nothing yet.

@@ -54,7 +54,7 @@ const USERS_MAX: i64 = 20;
 pub struct Erasure {
     /// The user.
     pub user_id: UserId,
-    /// Who asks.
+    /// The caller.
     pub actor: AuditActor,
     /// The id of the request. Its address is not kept.
     pub request_id: String,

@@ -47,7 +47,7 @@ use shared::{Shared, find, not_found};
 
 /// News that a slow reader may be behind; it looks at the database then.
 const NEWS_MAX: usize = 1_024;
-/// The channel on which changes of replies are told.
+/// The channel on which changes of replies are announced.
 const CHANNEL: &str = "replies";
 /// Pause before a lost connection is replaced.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! What it takes to search the messages of a user with very many, among as many of others.
+//! Cost of a search of the messages of a user with very many, among as many of others.
 
 use std::{
     io::Write as _,

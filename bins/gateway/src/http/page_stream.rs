@@ -29,7 +29,7 @@ pub(crate) enum PageError {
     /// The database cannot be asked.
     #[error("records cannot be read")]
     Database(#[from] DbError),
-    /// What was to come was deleted meanwhile.
+    /// The rest was deleted meanwhile.
     #[error(transparent)]
     Dropped(#[from] usage::RecordsDropped),
     /// A value cannot be written in the format.

@@ -114,24 +114,24 @@ async fn an_administrator_who_is_demoted_is_refused_at_once_on_every_process() {
     one.ensure("auth0|a").await;
     let user = testkit::user("auth0|a");
     let token = identity::dev_token(&SECRET.into(), &user, "someone@example.com", SystemClock.now());
-    let set_role = |deed: &str, user: &str| called(folder.path(), db.url(), &["user", deed, user]);
-    for (deed, role, status) in [
+    let set_role = |verb: &str, user: &str| called(folder.path(), db.url(), &["user", verb, user]);
+    for (verb, role, status) in [
         ("promote", "admin", 200),
         ("demote", "user", 403),
         ("promote", "admin", 200),
         ("demote", "user", 403),
     ] {
-        assert_eq!(line(&mut set_role(deed, "auth0|a")), format!("auth0|a: role {role}"));
+        assert_eq!(line(&mut set_role(verb, "auth0|a")), format!("auth0|a: role {role}"));
         for gateway in [&one, &two] {
-            assert_eq!(gateway.request("GET", SUMMARY).token(&token).await.status, status, "{deed}");
+            assert_eq!(gateway.request("GET", SUMMARY).token(&token).await.status, status, "{verb}");
         }
     }
     assert_eq!(line(&mut set_role("demote", "auth0|a")), "auth0|a: role user", "as before");
     let events = one.get("/api/v1/audit-events?action=role.changed").rows().await;
     assert_eq!(events.len(), 4, "a role that stays is no change: {events:?}");
 
-    for deed in ["promote", "demote"] {
-        refused(&mut set_role(deed, "auth0|nobody"), 1, &["there is no user auth0|nobody", "log in once"]);
-        refused(&mut set_role(deed, "no id"), 2, &["no id"]);
+    for verb in ["promote", "demote"] {
+        refused(&mut set_role(verb, "auth0|nobody"), 1, &["there is no user auth0|nobody", "log in once"]);
+        refused(&mut set_role(verb, "no id"), 2, &["no id"]);
     }
 }

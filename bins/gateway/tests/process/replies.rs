@@ -110,7 +110,7 @@ async fn client(path: String, session: String, question: String, read: Arc<Atomi
     seen
 }
 
-/// What is stored agrees with what clients saw, with the usage and with the ledger.
+/// Asserts that what is stored agrees with what clients saw, with the usage and with the ledger.
 async fn check(db: &TestDb, gateway: &Gateway, seen: &[Seen]) {
     let mut expected_charges = BTreeMap::new();
     for one in seen {

@@ -1,4 +1,4 @@
-//! What all replies of a process share.
+//! The state that all replies of a process share.
 
 use std::{
     collections::HashMap,

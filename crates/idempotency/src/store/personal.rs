@@ -1,4 +1,4 @@
-//! What an erase and an export do with the tables of this domain.
+//! Treatment of the tables of this domain by an erase and an export.
 
 use pg::{Erase, Export, PersonalTable, Walk};
 

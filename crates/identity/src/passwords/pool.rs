@@ -397,7 +397,7 @@ mod tests {
         }
     }
 
-    /// What the memory held before makes no difference.
+    /// Earlier content of the memory makes no difference.
     #[tokio::test]
     async fn hashes_are_those_of_the_library() {
         let pool = pool(1, 1);

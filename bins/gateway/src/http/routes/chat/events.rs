@@ -57,7 +57,7 @@ struct Source {
     next: Next,
 }
 
-/// What is sent next.
+/// The next event.
 enum Next {
     /// `message.created`, unless it was read.
     Created(Box<StoredReply>),

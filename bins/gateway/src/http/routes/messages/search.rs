@@ -16,7 +16,7 @@ const LIMIT: i64 = 50;
 const TEXT_CHARS_MAX: usize = 200;
 
 input! {
-    /// What is looked for.
+    /// The text that is looked for.
     pub struct SearchInput {
         /// Part of the text of a message, without case.
         q: String = required(Query, parse::text(1, TEXT_CHARS_MAX)), example("hello");

@@ -104,7 +104,7 @@ fn rfc3339(mut body: Value, app: &TestApp) -> Value {
     body
 }
 
-/// What own accounts have.
+/// The properties of own accounts.
 const ACCOUNT: &str = "UPDATE identity.users SET avatar_url = 'https://canary_avatar.example.com/' WHERE user_id = 'auth0|a';
         INSERT INTO identity.credentials (user_id, login_email_folded, password_hash, created_at, updated_at)
         VALUES ('auth0|a', 'canary_login@example.com', '$argon2id$canary_hash', now(), now());
