@@ -45,8 +45,8 @@ async fn the_journal_cannot_be_changed_by_those_without_limits() {
     }
 }
 
-/// The exception for users who are erased: texts are emptied by its function, and nothing else is changed by whoever finds the way
-/// around it.
+/// The exception for users who are erased: its function empties texts. Nothing else can be changed, even with the setting that it
+/// uses.
 #[tokio::test]
 async fn texts_of_the_journal_are_emptied_and_nothing_else() {
     let (db, user) = (database().await, testkit::user("someone"));

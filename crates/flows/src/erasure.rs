@@ -5,7 +5,7 @@
 //! the account. Each part can be repeated: an erase that was interrupted is ended by [`job`], in any process, and until it has
 //! ended the id cannot be made again.
 //!
-//! Nothing is written behind it. Operations read the user in their transaction, after a lock that the erase waits for once; other
+//! Nothing is written for the user afterwards. Operations read the user in their transaction, after a lock that the erase waits for once; other
 //! writes hold the row of the user ([`identity::users::hold`]), which the first commit removes. A plain charge takes no lock, but what is
 //! left is written off before the texts of entries are emptied, and without credit there is no plain charge.
 

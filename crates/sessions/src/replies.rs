@@ -14,9 +14,7 @@ use crate::{
     SessionRefusal, rules::Tally, service, store,
 };
 
-pub use store::replies::{
-    expired, find, find_by_number, history, of_session, place_of_question, request_cancel, text_after,
-};
+pub use store::replies::{expired, find, find_by_number, history, of_session, request_cancel, text_after};
 
 /// Adds the message of the user and the message of the assistant, in progress and empty, with what the reply needs. The session
 /// was locked by [`lock_idle`].

@@ -63,12 +63,22 @@ async fn a_killed_gateway_leaves_no_reply_and_no_hold_and_bills_what_is_stored()
         }
         mortal.signal("-9");
         seen.extend(clients.join_all().await);
-        // Another process ends what the dead one left.
-        let unfinished = "SELECT count(*) FROM sessions.replies WHERE finished_at IS NULL";
-        let mut deadline = Deadline::new();
-        while db.ask(unfinished).await > 0 {
-            assert!(deadline.allows_another(), "{}", steady.log_tail());
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        // Another process ends what the dead one left: its reader waits for that.
+        let unfinished = |id: &str| {
+            format!(
+                "SELECT coalesce((SELECT {id} FROM sessions.replies AS r JOIN sessions.messages AS m USING (user_id, message_id)
+                     JOIN sessions.sessions AS s ON s.session_id = r.session_id
+                     WHERE r.finished_at IS NULL ORDER BY m.id LIMIT 1), 0)"
+            )
+        };
+        loop {
+            let (session, message) = (db.ask(&unfinished("s.id")).await, db.ask(&unfinished("m.id")).await);
+            if message == 0 {
+                break;
+            }
+            let path = format!("/api/sessions/{session}/messages/{message}/stream");
+            // It may have ended between the two questions.
+            drop(steady.get(&path).header("X-User-Id", "a").await);
         }
         check(&db, &steady, &seen).await;
     }
@@ -95,7 +105,7 @@ async fn client(path: String, session: String, question: String, read: Arc<Atomi
         bytes.extend(chunk);
     }
     let text = String::from_utf8_lossy(&bytes);
-    // What comes behind the last blank line is no whole event.
+    // The rest after the last blank line is not a whole event.
     let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
     for event in whole.split("\n\n").filter(|event| !event.starts_with(':') && !event.is_empty()) {
         let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or("{}");

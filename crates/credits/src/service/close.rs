@@ -13,7 +13,7 @@ use crate::{
 /// The reason in the entry that writes the rest off.
 const REASON: &str = "user erased";
 
-/// Releases every open hold, whoever made it, and writes off what is left, what is scheduled included: no credit appears later.
+/// Releases every open hold and writes off the remaining credit, including scheduled grants: no credit appears later.
 /// Budgets and the threshold of the owner go. The books show all of it; nothing is written for an account that is closed already.
 /// Returns what was written. Descriptions and metadata are emptied by [`PERSONAL_DATA`](crate::PERSONAL_DATA), in transactions of their own.
 ///

@@ -156,10 +156,7 @@ impl Shared {
             return Ok(Err(refusal.into()));
         }
         let mut deciding: Deciding<'_> = credits::prepare(tx.shared(), self.defaults, locked).await?;
-        let before = match &failed {
-            Some(reply) => replies::place_of_question(tx.conn(), &reply.name()).await?,
-            None => None,
-        };
+        let before = failed.as_ref().map(|reply| reply.question_seq);
         let limit = i64::from(self.settings.history);
         let history = replies::history(tx.conn(), user_id, *session_id, before, limit).await?;
         let mut prompt = Prompt::new(&self.settings, history, content.clone());

@@ -47,7 +47,7 @@ pub enum ReplyEvent {
 }
 
 impl Replies {
-    /// Reads a reply behind the first `offset` bytes of its text.
+    /// Reads a reply from byte `offset` of its text on.
     #[must_use]
     pub fn read(&self, name: ReplyName, offset: usize) -> ReplyReader {
         let live = self.0.live(name.message_id).map(|live| live.watch());

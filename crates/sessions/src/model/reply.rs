@@ -69,6 +69,8 @@ pub struct Reply {
     pub question_id: Uuid,
     /// Integer id of the message of the user.
     pub question_number: i64,
+    /// The `seq` of the message of the user.
+    pub question_seq: i64,
     /// Integer id of the session.
     pub session_number: i64,
     /// What the reply may use and cost.

@@ -18,7 +18,7 @@ use crate::{Lease, Message, MessageStatus, NewReply, Reply, ReplyEnd, ReplyName,
 pg::read_columns! { ReplyTerms: { model, hold_id, held, prompt_tokens, max_tokens } }
 pg::read_columns! {
     Reply: {
-        question_id, question_number, session_number, cancel_requested, finished_at, error_code, credits_charged, balance_after
+        question_id, question_number, question_seq, session_number, cancel_requested, finished_at, error_code, credits_charged, balance_after
     } with { message: Message, terms: ReplyTerms }
 }
 pg::read_columns! { ReplyName: { user_id, session_id, message_id } }
@@ -267,7 +267,7 @@ pub async fn find(
         "SELECT {} FROM (
              SELECT message.*, reply.question_id, reply.model, reply.hold_id, reply.held, reply.prompt_tokens, reply.max_tokens,
                  reply.cancel_requested, reply.finished_at, reply.error_code, reply.credits_charged, reply.balance_after,
-                 question.id AS question_number, session.id AS session_number
+                 question.id AS question_number, question.seq AS question_seq, session.id AS session_number
              FROM sessions.replies AS reply
              JOIN sessions.messages AS message USING (user_id, message_id)
              JOIN sessions.messages AS question
@@ -303,31 +303,6 @@ pub async fn find_by_number(
     .get_result(conn)
     .await
     .optional()?)
-}
-
-/// The `seq` of the message that a reply answers.
-///
-/// # Errors
-/// [`DbError`] when the database cannot be asked.
-pub async fn place_of_question(
-    conn: &mut AsyncPgConnection,
-    name: &ReplyName,
-) -> Result<Option<i64>, DbError> {
-    struct PlaceRow {
-        seq: i64,
-    }
-    pg::read_columns! { PlaceRow: { seq } }
-    let row: Option<PlaceRow> = pg::sql(
-        "SELECT question.seq FROM sessions.replies AS reply JOIN sessions.messages AS question
-             ON question.user_id = reply.user_id AND question.message_id = reply.question_id
-         WHERE reply.user_id = $1 AND reply.message_id = $2",
-    )
-    .bind::<Text, _>(name.user_id.as_str())
-    .bind::<SqlUuid, _>(name.message_id)
-    .get_result(conn)
-    .await
-    .optional()?;
-    Ok(row.map(|row| row.seq))
 }
 
 /// The reply of a session that has not ended, with its hold.

@@ -139,7 +139,7 @@ impl Source {
         self.last(id(length, 1), &last)
     }
 
-    /// The terminal event and `done`, behind the event with this id.
+    /// The terminal event and `done`, after the event with this id.
     fn last(&self, behind: u64, (name, body): &(&'static str, String)) -> String {
         let (terminal, done) = (behind.saturating_add(1), behind.saturating_add(2));
         let mut text = String::new();
