@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use chat::{OpenAi, Part, Transfer, UpstreamError};
+use chat::{Finish, OpenAi, Part, Transfer, UpstreamError};
 use kernel::{Failure as _, Kind};
 use testkit::{ChatScript, ChatServer};
 use tokio::net::TcpListener;
 
-use crate::upstream::{BOTH, answer, client, play, read, request, settings, text};
+use crate::upstream::{BOTH, answer, client, finished, play, read, request, settings, stopped, text};
 
 const HTML: &str =
     "<!doctype html>\n<html><head><title>Sign in</title></head><body>data: x</body></html>\n\n";
@@ -106,10 +106,28 @@ async fn errors_within_an_answer_are_reported() {
 
 #[tokio::test]
 async fn lost_connections_break_the_answer() {
-    for begun in [ChatScript::new().texts(&["a", "b"]), ChatScript::new().texts(&["a", "b"]).finish("stop")] {
-        for script in [begun.clone().close(), begun.clone().close_mid_chunk()] {
+    let begun = ChatScript::new().texts(&["a", "b"]);
+    for script in [begun.clone().close(), begun.clone().close_mid_chunk()] {
+        let (parts, error) = play(script.clone(), Transfer::Streamed).await;
+        assert_eq!((text(&parts), error), ("ab".to_owned(), Some(UpstreamError::Broken)), "{script:?}");
+        assert_eq!(play(script, Transfer::Whole).await, (vec![], Some(UpstreamError::Broken)));
+    }
+    // A reason that is empty is none.
+    let unfinished = r#"{"choices":[{"delta":{"content":"c"},"finish_reason":""}]}"#;
+    let (_, error) = play(begun.clone().event(unfinished), Transfer::Streamed).await;
+    assert_eq!(error, Some(UpstreamError::Broken));
+    // After the reason the text is whole, and the usage is known if it came.
+    for (finished_by, expected) in [
+        (begun.clone().finish("stop"), Finish { usage: None, ..stopped(0, 0) }),
+        (begun.finish("stop").usage(10, 2), stopped(10, 2)),
+    ] {
+        for script in [finished_by.clone().close(), finished_by.clone().close_mid_chunk()] {
             let (parts, error) = play(script.clone(), Transfer::Streamed).await;
-            assert_eq!((text(&parts), error), ("ab".to_owned(), Some(UpstreamError::Broken)), "{script:?}");
+            assert_eq!(
+                (text(&parts), finished(&parts), error),
+                ("ab".to_owned(), expected, None),
+                "{script:?}"
+            );
             assert_eq!(play(script, Transfer::Whole).await, (vec![], Some(UpstreamError::Broken)));
         }
     }

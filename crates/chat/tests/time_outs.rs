@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chat::{ChatModel as _, OpenAi, OpenAiSettings, Part, Transfer, UpstreamError};
+use chat::{ChatModel as _, Finish, OpenAi, OpenAiSettings, Part, Transfer, UpstreamError};
 use futures_util::StreamExt as _;
 use testkit::{ChatScript, ChatServer};
 
@@ -22,7 +22,7 @@ async fn silence_is_timed_out_wherever_it_begins() {
         (ChatScript::new().head().hang(), "", Transfer::Streamed),
         (ChatScript::new().text("a").hang(), "a", Transfer::Streamed),
         (ChatScript::new().text("a").bytes("data: {\"cho").hang(), "a", Transfer::Streamed),
-        (ChatScript::new().text("a").finish("stop").hang(), "a", Transfer::Streamed),
+        (ChatScript::new().text("a").finish("stop").hang(), "", Transfer::Whole),
     ]
     .into_iter()
     .enumerate()
@@ -33,6 +33,20 @@ async fn silence_is_timed_out_wherever_it_begins() {
         assert_eq!((text(&parts).as_str(), error), (expected, Some(UpstreamError::TimedOut)), "{count}");
         assert!(begun.elapsed() >= Duration::from_millis(300));
         server.hung_up(count + 1).await;
+    }
+}
+
+/// The text is whole. Only the usage is missing, if it is.
+#[tokio::test]
+async fn silence_after_the_reason_ends_the_reply() {
+    let server = ChatServer::start().await;
+    let model = hasty(&server, Duration::from_millis(300));
+    let begun = ChatScript::new().text("a").finish("stop");
+    server.answers([begun.clone().hang(), begun.usage(10, 1).hang()]);
+    for usage in [None, stopped(10, 1).usage] {
+        let (parts, error) = read(&model, request(Transfer::Streamed)).await;
+        assert_eq!((text(&parts).as_str(), error), ("a", None));
+        assert_eq!(finished(&parts), Finish { usage, ..stopped(0, 0) });
     }
 }
 

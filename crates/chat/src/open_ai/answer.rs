@@ -102,12 +102,18 @@ impl<S: Stream<Item = Result<Sse, UpstreamError>> + Unpin> Events<S> {
             if self.is_over {
                 return Ok(None);
             }
-            match self.events.try_next().await? {
-                Some(event) => self.take(event.data.as_deref().unwrap_or_default().trim())?,
-                // Some servers close instead of saying that they are done.
-                None if self.reply.reason.is_some() => self.finish()?,
-                None if self.reply.has_begun => return Err(UpstreamError::Broken),
-                None => return Err(UpstreamError::Nonsense),
+            match self.events.try_next().await {
+                Ok(Some(event)) => self.take(event.data.as_deref().unwrap_or_default().trim())?,
+                // Some servers close instead of saying that they are done. If the connection is lost after the reason, the text is
+                // whole, and only the usage may be missing.
+                Ok(None) | Err(UpstreamError::Broken | UpstreamError::TimedOut)
+                    if self.reply.reason.is_some() =>
+                {
+                    self.finish()?;
+                }
+                Ok(None) if self.reply.has_begun => return Err(UpstreamError::Broken),
+                Ok(None) => return Err(UpstreamError::Nonsense),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -148,7 +154,8 @@ impl Reply {
         let first = choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0);
         let Some(choice) = first else { return Ok(None) };
         self.has_begun = true;
-        if let Some(reason) = choice.finish_reason {
+        // Some servers write an empty one in every chunk.
+        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
             self.reason = Some(finish_reason(&reason));
         }
         let Some(message) = choice.delta.or(choice.message) else { return Ok(None) };
