@@ -31,6 +31,7 @@ pub mod usage_summary;
 pub mod usage_upkeep;
 pub mod verify;
 pub mod wechat_sign_up;
+mod whole_credits;
 
 pub use audited::Audited;
 pub use caller::{CallerCheck, CallerRejected};
@@ -45,6 +46,7 @@ pub use operations::{
 };
 pub use readiness::{Readiness, ReadinessProbe};
 pub use reads::{BalanceReads, StatusReads};
+pub use whole_credits::WholeCredits;
 
 /// The statement that books plain charges, whole, by name: for `EXPLAIN`.
 #[must_use]

@@ -34,7 +34,10 @@ use tokio::{runtime::Handle, sync::broadcast};
 use usage::Prices;
 use uuid::Uuid;
 
-use crate::jobs::{Job, Next};
+use crate::{
+    WholeCredits,
+    jobs::{Job, Next},
+};
 
 pub use begin::{Ask, Asked};
 pub use reader::{ReplyEvent, ReplyReader};
@@ -77,6 +80,7 @@ impl Replies {
             prices: Prices::new(),
             home: Handle::current(),
             is_stopping: AtomicBool::new(false),
+            consumed: WholeCredits::default(),
             running: Mutex::default(),
             news: broadcast::Sender::new(NEWS_MAX),
         }))

@@ -1,15 +1,17 @@
 //! Sessions and messages under an idempotency key: made once, however often the request comes (HTTP contract 1.11).
 //!
-//! Guarantees that the key is stored in the commit of what it names. Reads identity; touches sessions and idempotency.
+//! Guarantees that the key is stored in the commit of what it names, and that a repeat shows what the first request was answered,
+//! also if that has changed or is gone. Reads identity; touches sessions and idempotency.
 
-use idempotency::{Content, KeyConflict, KeyStatus, KeyedRequest, Keys, Link, Replay};
+use idempotency::{KeyConflict, KeyStatus, KeyedRequest, Keys, Link, Replay};
 use kernel::{CallerClass, Clock, IdempotencyKey, UserId};
 use pg::{Attempts, DbError, Pool, Tx};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use sessions::{Message, NewMessage, NewSession, Session, SessionRefusal};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::answers;
+use crate::answers::{self, Repeat, RepeatAnswer};
 
 /// The key of a request, with its scope.
 #[derive(Debug, Clone)]
@@ -28,7 +30,7 @@ pub enum KeyedRefusal {
     /// There is no such user.
     #[error(transparent)]
     User(#[from] credits::Refusal),
-    /// The session is unknown, or what the key made is gone.
+    /// The session is unknown, or what the key made is gone and its answer is not kept any more.
     #[error(transparent)]
     Session(#[from] SessionRefusal),
     /// The key was used for another request.
@@ -48,7 +50,26 @@ impl KeyedRefusal {
     }
 }
 
-/// Creates a session, or returns the one that the same request made.
+/// The part of an answer that the database chose; the rest stands in the request, which the repeat brings again. So no text is
+/// stored twice. An answer without it is of an earlier version, and its repeat shows what is stored now.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// The integer id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<i64>,
+    /// The place of a message in its session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seq: Option<i64>,
+}
+
+/// What the same request made before, by its public id.
+struct Earlier {
+    id: Uuid,
+    at: OffsetDateTime,
+    made: Made,
+}
+
+/// Creates a session, or returns what the same request was answered: the session as it was created.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
@@ -60,33 +81,46 @@ pub async fn create(
 ) -> Result<Result<(Session, Replay), KeyedRefusal>, DbError> {
     let mut attempts = Attempts::up_to(3);
     loop {
-        let created = Tx::decide(pool, async |tx| {
-            if !identity::users::hold(tx.conn(), &new.user_id).await? {
-                return Ok(Err(credits::Refusal::UserNotFound { user_id: new.user_id.clone() }.into()));
-            }
-            let mut keys = keyed.look_up(tx).await?;
-            match keyed.made(&keys)? {
-                Err(conflict) => return Ok(Err(conflict.into())),
-                Ok(Some(session_id)) => {
-                    let found = sessions::find(tx.conn(), clock, session_id).await?;
-                    let gone = SessionRefusal::NotFound { session_id: session_id.to_string() };
-                    return Ok(found.map(|session| (session, Replay::ByKey)).ok_or_else(|| gone.into()));
-                }
-                Ok(None) => {}
-            }
-            let session = sessions::create(tx, clock, new).await?;
-            keyed.store(&mut keys, clock, session.session_id)?;
-            keys.save(tx).await?;
-            Ok(Ok((session, Replay::First)))
-        });
-        match created.await {
+        match Tx::decide(pool, async |tx| create_in(tx, clock, new, keyed).await).await {
             Err(error) if attempts.again(&error).await => {}
             result => return result,
         }
     }
 }
 
-/// Adds a message, or returns the one that the same request added.
+async fn create_in(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    new: &NewSession,
+    keyed: &Keyed,
+) -> Result<Result<(Session, Replay), KeyedRefusal>, DbError> {
+    if !identity::users::hold(tx.conn(), &new.user_id).await? {
+        return Ok(Err(credits::Refusal::UserNotFound { user_id: new.user_id.clone() }.into()));
+    }
+    let mut keys = keyed.look_up(tx).await?;
+    let earlier = match keyed.earlier(&keys)? {
+        Err(conflict) => return Ok(Err(conflict.into())),
+        Ok(earlier) => earlier,
+    };
+    let Some(Earlier { id: session_id, at, made }) = earlier else {
+        let session = sessions::create(tx, clock, new).await?;
+        let made = Made { id: Some(session.id), seq: None };
+        keyed.store(&mut keys, session.created_at, session.session_id, &made)?;
+        keys.save(tx).await?;
+        return Ok(Ok((session, Replay::First)));
+    };
+    let first = match made.id {
+        Some(id) => {
+            let new = NewSession { session_id, ..new.clone() };
+            Some(sessions::as_created(tx.conn(), new, id, at).await?)
+        }
+        None => sessions::find(tx.conn(), clock, session_id).await?,
+    };
+    let gone = SessionRefusal::NotFound { session_id: session_id.to_string() };
+    Ok(first.map(|session| (session, Replay::ByKey)).ok_or_else(|| gone.into()))
+}
+
+/// Adds a message, or returns what the same request was answered: the message as it was added.
 ///
 /// # Errors
 /// [`DbError`] when the database cannot be asked.
@@ -98,32 +132,45 @@ pub async fn add_message(
 ) -> Result<Result<(Message, Replay), KeyedRefusal>, DbError> {
     let mut attempts = Attempts::up_to(3);
     loop {
-        let added = Tx::decide(pool, async |tx| {
-            let mut keys = keyed.look_up(tx).await?;
-            match keyed.made(&keys)? {
-                Err(conflict) => return Ok(Err(conflict.into())),
-                Ok(Some(message_id)) => {
-                    let found = sessions::find_message(tx.conn(), &keyed.user_id, message_id).await?;
-                    let gone = SessionRefusal::NotFound { session_id: new.session_id.to_string() };
-                    return Ok(found.map(|message| (message, Replay::ByKey)).ok_or_else(|| gone.into()));
-                }
-                Ok(None) => {}
-            }
-            let added = sessions::add_messages(tx, clock, std::slice::from_ref(new)).await?;
-            let message = match added.into_iter().next() {
-                Some(Ok(message)) => message,
-                Some(Err(refusal)) => return Ok(Err(refusal.into())),
-                None => return Err(DbError::Inconsistent("a message was not answered".to_owned())),
-            };
-            keyed.store(&mut keys, clock, message.message_id)?;
-            keys.save(tx).await?;
-            Ok(Ok((message, Replay::First)))
-        });
-        match added.await {
+        match Tx::decide(pool, async |tx| add_in(tx, clock, new, keyed).await).await {
             Err(error) if attempts.again(&error).await => {}
             result => return result,
         }
     }
+}
+
+async fn add_in(
+    tx: &mut Tx,
+    clock: &dyn Clock,
+    new: &NewMessage,
+    keyed: &Keyed,
+) -> Result<Result<(Message, Replay), KeyedRefusal>, DbError> {
+    let mut keys = keyed.look_up(tx).await?;
+    let earlier = match keyed.earlier(&keys)? {
+        Err(conflict) => return Ok(Err(conflict.into())),
+        Ok(earlier) => earlier,
+    };
+    let Some(Earlier { id: message_id, at, made }) = earlier else {
+        let added = sessions::add_messages(tx, clock, std::slice::from_ref(new)).await?;
+        let message = match added.into_iter().next() {
+            Some(Ok(message)) => message,
+            Some(Err(refusal)) => return Ok(Err(refusal.into())),
+            None => return Err(DbError::Inconsistent("a message was not answered".to_owned())),
+        };
+        let made = Made { id: Some(message.id), seq: Some(message.seq) };
+        keyed.store(&mut keys, message.created_at, message.message_id, &made)?;
+        keys.save(tx).await?;
+        return Ok(Ok((message, Replay::First)));
+    };
+    let first = match made.id.zip(made.seq) {
+        Some(numbers) => {
+            let new = NewMessage { message_id, ..new.clone() };
+            Some(sessions::as_added(tx.conn(), new, keyed.user_id.clone(), numbers, at).await?)
+        }
+        None => sessions::find_message(tx.conn(), &keyed.user_id, message_id).await?,
+    };
+    let gone = SessionRefusal::NotFound { session_id: new.session_id.to_string() };
+    Ok(first.map(|message| (message, Replay::ByKey)).ok_or_else(|| gone.into()))
 }
 
 impl Keyed {
@@ -135,25 +182,24 @@ impl Keyed {
         idempotency::look_up(tx.shared(), [self.request()]).await
     }
 
-    /// The id of what the same request made before.
-    fn made(&self, keys: &Keys) -> Result<Result<Option<Uuid>, KeyConflict>, DbError> {
-        Ok(match keys.status(self.request()) {
-            KeyStatus::New | KeyStatus::InBatch(_) => Ok(None),
-            KeyStatus::Conflict(conflict) => Err(conflict),
-            KeyStatus::Answered(stored) => {
-                let link = match &stored.content {
-                    Content::Whole { link, .. } => *link,
-                    Content::Pruned(link) => Some(*link),
-                };
-                let link = link.ok_or_else(|| answers::unusable("it names nothing that was made"))?;
-                Ok(Some(link.transaction_id))
-            }
-        })
+    fn earlier(&self, keys: &Keys) -> Result<Result<Option<Earlier>, KeyConflict>, DbError> {
+        let stored = match keys.status(self.request()) {
+            KeyStatus::New | KeyStatus::InBatch(_) => return Ok(Ok(None)),
+            KeyStatus::Conflict(conflict) => return Ok(Err(conflict)),
+            KeyStatus::Answered(stored) => stored,
+        };
+        let Repeat { at, answer } = Repeat::<Made, ()>::read(stored)?;
+        let (link, made) = match answer {
+            RepeatAnswer::Applied { link, effect, .. } => (link, effect),
+            RepeatAnswer::Pruned(link) => (link, Made::default()),
+            RepeatAnswer::Refused(()) => return Err(answers::unusable("it names nothing that was made")),
+        };
+        Ok(Ok(Some(Earlier { id: link.transaction_id, at, made })))
     }
 
-    fn store(&self, keys: &mut Keys, clock: &dyn Clock, made: Uuid) -> Result<(), DbError> {
-        let link = Link { transaction_id: made, usage_record_id: None };
-        keys.add(self.request(), 0, answers::applied(clock.now(), None, link, &json!({}))?);
+    fn store(&self, keys: &mut Keys, at: OffsetDateTime, id: Uuid, made: &Made) -> Result<(), DbError> {
+        let link = Link { transaction_id: id, usage_record_id: None };
+        keys.add(self.request(), 0, answers::applied(at, None, link, made)?);
         Ok(())
     }
 }

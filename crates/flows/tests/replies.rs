@@ -326,7 +326,10 @@ async fn credit_bounds_the_reply_then_the_history_and_then_there_is_none() {
     assert_eq!(house.balance().await.posted, credits("1"));
     let before = house.messages().await.len();
     let refused = replies.ask(&house.ask("abc")).await.unwrap().unwrap_err();
-    assert!(matches!(refused, ReplyRefusal::Ledger(Refusal::InsufficientCredits { .. })), "{refused:?}");
+    let is_poor = |refused: &ReplyRefusal| {
+        matches!(refused, ReplyRefusal::Ledger { refusal: Refusal::InsufficientCredits { .. }, .. })
+    };
+    assert!(is_poor(&refused), "{refused:?}");
     assert_eq!(house.messages().await.len(), before);
 }
 

@@ -20,8 +20,8 @@ pub use model::{
     SearchQuery, SegmentSize, Session, SessionChange, SessionFilter, Status, UnknownWord,
 };
 pub use service::{
-    add_messages, blocked, change, create, delete, find, find_by_number, find_in_scope, find_message, list,
-    messages, set_status,
+    add_messages, as_added, as_created, blocked, change, create, delete, find, find_by_number, find_in_scope,
+    find_message, list, messages, set_status,
 };
 pub use store::{AUDITS, PERSONAL_DATA, statements};
 

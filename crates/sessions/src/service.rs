@@ -7,14 +7,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use diesel_async::AsyncPgConnection;
 use futures_util::try_join;
-use kernel::{Clock, Page, Scope, Slice, TimePlace, UserId};
+use kernel::{Clock, FreeForm, Page, Scope, Slice, TimePlace, Usd, UserId};
 use pg::{DbError, Tx};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     Deleted, Message, MessageFilter, NewMessage, NewSession, Session, SessionChange, SessionFilter,
     SessionRefusal, Status,
-    rules::{self, MessagePosition, Tally},
+    rules::{self, MessagePosition, StoredStatus, Tally},
     store,
 };
 
@@ -24,6 +25,39 @@ use crate::{
 /// [`DbError`]; a `session_id` that is taken is [`DbError::Constraint`].
 pub async fn create(tx: &mut Tx, clock: &dyn Clock, new: &NewSession) -> Result<Session, DbError> {
     store::sessions::insert(tx.conn(), new, clock.now()).await
+}
+
+/// A session as [`create`] answered it, by what is known of it: the request, and what the database chose. It may have changed
+/// since, or be gone.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn as_created(
+    conn: &mut AsyncPgConnection,
+    new: NewSession,
+    id: i64,
+    created_at: OffsetDateTime,
+) -> Result<Session, DbError> {
+    let json = [&new.conversation_data, &new.metadata];
+    let mut json = store::messages::as_columns_show(conn, &json).await?.into_iter();
+    let status = StoredStatus { status: Status::Active, set_at: None, expires_at: new.expires_at };
+    Ok(Session {
+        id,
+        session_id: new.session_id,
+        user_id: new.user_id,
+        title: new.title,
+        conversation_data: json.next().unwrap_or_default(),
+        metadata: json.next().unwrap_or_default(),
+        status: status.at(created_at),
+        message_count: 0,
+        total_tokens: 0,
+        total_cost: Usd::ZERO,
+        session_summary: String::new(),
+        created_at,
+        updated_at: created_at,
+        last_activity: created_at,
+        expires_at: new.expires_at,
+    })
 }
 
 /// The session with this id as it reads now, whoever owns it.
@@ -183,6 +217,43 @@ pub async fn add_messages(
             Err(refusal) => Ok(Err(refusal)),
         })
         .collect()
+}
+
+/// A message as [`add_messages`] answered it to the owner of the session, by what is known of it: the request, and what the
+/// database chose. It may have changed since, or be gone.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn as_added(
+    conn: &mut AsyncPgConnection,
+    new: NewMessage,
+    user_id: UserId,
+    (id, seq): (i64, i64),
+    created_at: OffsetDateTime,
+) -> Result<Message, DbError> {
+    let json: Vec<&FreeForm> =
+        [Some(&new.message_metadata), new.tool_calls.as_ref()].into_iter().flatten().collect();
+    let mut json = store::messages::as_columns_show(conn, &json).await?.into_iter();
+    Ok(Message {
+        id,
+        message_id: new.message_id,
+        session_id: new.session_id,
+        user_id,
+        seq,
+        message_type: new.message_type,
+        role: new.role,
+        content: new.content,
+        message_metadata: json.next().unwrap_or_default(),
+        tool_calls: json.next(),
+        tool_call_id: new.tool_call_id,
+        tokens_used: new.tokens_used,
+        cost_usd: new.cost_usd,
+        is_summary_candidate: new.is_summary_candidate,
+        importance_score: new.importance_score,
+        status: new.status,
+        created_at,
+        updated_at: created_at,
+    })
 }
 
 /// Those of the sessions that another transaction has locked at this moment: a message to one of them would wait for it.

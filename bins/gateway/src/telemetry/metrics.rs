@@ -19,6 +19,9 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Upper bounds for everything that is named `*_seconds`.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Upper bounds for replies of models.
+const SECONDS_OF_MODELS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0];
 /// Upper bounds for everything that is named `*_size`: how many things were done at once.
 const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
@@ -69,6 +72,7 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), SIZES)?
+        .set_buckets_for_metric(Matcher::Full("chat_upstream_seconds".to_owned()), SECONDS_OF_MODELS)?
         .install_recorder()
 }
 
@@ -115,6 +119,11 @@ fn describe() {
     describe_counter!("usage_exported_records_total", "Usage records read for exports");
     describe_counter!("http_answers_broken_total", "Answers that broke off after their head was sent");
     describe_counter!("messages_total", "Messages stored");
+    describe_histogram!(
+        "chat_upstream_seconds",
+        "Time from the request to the model to the end of its reply"
+    );
+    describe_counter!("chat_replies_total", "Replies of the model that ended and were stored");
     describe_gauge!("process_resident_memory_bytes", "Memory of the process in RAM");
     describe_gauge!("build_info", "1, with the version as a label");
     metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -3,18 +3,16 @@
 //! What nobody asked for (credit that expires, a scheduled grant that begins, the initial grant) is in the journal and its
 //! events, not here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use credits::{Applied, EntryKind, Refusal};
+use flows::{LedgerOutcome, MeterRefusal, Replay, UsageOutcome, WholeCredits};
+use kernel::Failure as _;
 
-use credits::{Applied, EntryKind};
-use flows::{LedgerOutcome, MeterRefusal, Replay, UsageOutcome};
-use kernel::{Credits, Failure as _};
-
-/// Credits moved since the start: whole credits are shown, fractions are kept until they add up.
+/// Credits moved since the start. Replies of the model are counted where they end (`flows::replies`).
 #[derive(Debug, Default)]
 pub struct Moved {
-    consumed_micro: AtomicU64,
-    recharged_micro: AtomicU64,
-    granted_micro: AtomicU64,
+    consumed: WholeCredits,
+    recharged: WholeCredits,
+    granted: WholeCredits,
 }
 
 impl Moved {
@@ -40,7 +38,7 @@ impl Moved {
                 let record = &recorded.record;
                 let taken = record.credits_charged.checked_sub(record.credits_uncollected);
                 if let (Some(_), Some(taken)) = (record.charge, taken) {
-                    metrics::counter!("credits_consumed_total").absolute(add(&self.consumed_micro, taken));
+                    metrics::counter!("credits_consumed_total").increment(self.consumed.add(taken));
                 }
             }
             (Replay::First, Err(MeterRefusal::Usage(refusal))) => {
@@ -52,6 +50,16 @@ impl Moved {
         }
     }
 
+    /// Counts a reply for which there was not enough credit.
+    pub fn count_refused_reply(refusal: &Refusal, replay: Replay) {
+        match replay {
+            Replay::ByKey => replayed("key"),
+            Replay::First => {
+                metrics::counter!("credits_refused_total", "code" => refusal.code()).increment(1)
+            }
+        }
+    }
+
     fn count_moved(&self, applied: &Applied) {
         let Some(entry) = &applied.entry else {
             return;
@@ -59,13 +67,13 @@ impl Moved {
         let amount = entry.amount;
         match entry.kind {
             EntryKind::Consume | EntryKind::Capture => {
-                metrics::counter!("credits_consumed_total").absolute(add(&self.consumed_micro, amount));
+                metrics::counter!("credits_consumed_total").increment(self.consumed.add(amount));
             }
             EntryKind::Recharge => {
-                metrics::counter!("credits_recharged_total").absolute(add(&self.recharged_micro, amount));
+                metrics::counter!("credits_recharged_total").increment(self.recharged.add(amount));
             }
             EntryKind::Grant => {
-                metrics::counter!("credits_granted_total").absolute(add(&self.granted_micro, amount));
+                metrics::counter!("credits_granted_total").increment(self.granted.add(amount));
             }
             EntryKind::Refund
             | EntryKind::Expire
@@ -78,10 +86,4 @@ impl Moved {
 
 fn replayed(by: &'static str) {
     metrics::counter!("credits_replays_total", "by" => by).increment(1);
-}
-
-/// Adds and answers the total in whole credits.
-fn add(total: &AtomicU64, amount: Credits) -> u64 {
-    let micro = u64::try_from(amount.micro()).unwrap_or(0);
-    total.fetch_add(micro, Ordering::Relaxed).wrapping_add(micro) / 1_000_000
 }

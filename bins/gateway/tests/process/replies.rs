@@ -84,6 +84,52 @@ async fn a_killed_gateway_leaves_no_reply_and_no_hold_and_bills_what_is_stored()
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_are_counted() {
+    let (db, model) = (database().await, ChatServer::start().await);
+    let url = model.url();
+    let variables = [
+        ("CHAT_BASE_URL", url.as_str()),
+        ("CHAT_MODEL", "small"),
+        ("INITIAL_CREDITS", "12"),
+        ("CHAT_CREDITS_PER_TOKEN", "0.4"),
+    ];
+    let gateway = Gateway::on(db.url(), &variables).await;
+    gateway.ensure("a").await;
+    let session = gateway.post("a/sessions", json!({})).ok().await["session_id"].text().to_owned();
+    let path = format!("/api/sessions/{session}/messages");
+    let send = |content: &str, key: Option<&str>| {
+        gateway.post(&path, json!({"content": content})).header("X-User-Id", "a").key(key)
+    };
+    // 12 tokens are 4.8 credits, twice that are 9.6.
+    model.answers([
+        ChatScript::reply(&["a", "b"]),
+        ChatScript::status(500, &[], ""),
+        ChatScript::reply(&["a", "b"]),
+    ]);
+    send("Hi", None).expect(200).await;
+    send("Hi", Some("k1")).refused(502, "UpstreamException").await;
+    send("Hi", Some("k1")).expect(200).await;
+    for _ in 0..2 {
+        send(&"x".repeat(100), Some("k2")).refused(400, "InsufficientCreditsException").await;
+    }
+    let metrics = gateway.metrics().await;
+    for line in [
+        "chat_upstream_seconds_count 3",
+        "chat_upstream_seconds_bucket{le=\"600\"} 3",
+        "chat_replies_total{ending=\"whole\"} 2",
+        "chat_replies_total{ending=\"broken\"} 1",
+        "messages_total{role=\"user\"} 2",
+        "messages_total{role=\"assistant\"} 2",
+        "usage_records_total 2",
+        "credits_consumed_total 9",
+        "credits_refused_total{code=\"InsufficientCreditsException\"} 1",
+        "credits_replays_total{by=\"key\"} 1",
+    ] {
+        assert!(metrics.contains(&format!("user_service_{line}\n")), "{line}: {metrics}");
+    }
+}
+
 /// Sends a message and reads the reply as long as the gateway lives.
 async fn client(path: String, session: String, question: String, read: Arc<AtomicU64>) -> Seen {
     let mut seen = Seen { session, question, ..Seen::default() };

@@ -8,7 +8,10 @@ use time::{Duration, macros::datetime};
 use usage::{UsageRefusal, rating::TokenClass};
 
 use super::*;
-use crate::operations::metering::{MeterRefusal, RecordedEffect};
+use crate::{
+    operations::metering::{MeterRefusal, RecordedEffect},
+    session_keys::Made,
+};
 
 const AT: OffsetDateTime = datetime!(2026-01-02 03:04:05.678901 UTC);
 
@@ -257,4 +260,23 @@ fn what_usage_stores_is_read_by_the_version_before() {
     let FormResult::Applied(effect) = form.result else { panic!() };
     let expected = serde_json::json!({"posted": 5, "held": 0, "lifetime_granted": 7, "uncollected": 2, "replayed": true});
     assert_eq!(serde_json::to_value(&effect).unwrap(), expected);
+}
+
+#[test]
+fn what_was_made_of_sessions_is_written_as_it_always_was() {
+    let made = Made { id: Some(736), seq: Some(3) };
+    let (json, content) = stored(applied(AT, None, link(), &made).unwrap());
+    let golden = r#"{"v":1,"at":1767323045678901,"entry_seq":null,"result":{"applied":{"id":736,"seq":3}}}"#;
+    assert_eq!(json, serde_json::from_str::<serde_json::Value>(golden).unwrap());
+    // Earlier versions noted nothing.
+    let old = r#"{"v":1,"at":1767323045678901,"entry_seq":null,"result":{"applied":{}}}"#.to_owned();
+    for (content, expected) in [
+        (content, (Some(736), Some(3))),
+        (idempotency::Content::Whole { json: old, link: Some(link()) }, (None, None)),
+    ] {
+        let idempotency::Content::Whole { json, .. } = content else { panic!() };
+        let form: Form<Made, ()> = serde_json::from_str(&json).unwrap();
+        let FormResult::Applied(made) = form.result else { panic!() };
+        assert_eq!((made.id, made.seq), expected);
+    }
 }

@@ -7,11 +7,12 @@ use std::{
 
 use chat::{COMPLETION_MAX, CompletionRequest, PromptMessage, Transfer};
 use credits::{Action, Deciding, HoldMode, Refusal};
-use idempotency::{Content, KeyStatus, KeyedRequest, Link, StoredAnswer};
+use idempotency::{KeyStatus, KeyedRequest, Link, Replay, StoredAnswer};
 use kernel::{CallerClass, Credits, IdempotencyKey, Scope, UserId};
 use pg::{Attempts, DbError, Tx};
+use serde::de::IgnoredAny;
 use serde_json::json;
-use sessions::{Lease, MessageStatus, NewReply, Reply, ReplyName, ReplyTerms, SessionRefusal, replies};
+use sessions::{Lease, MessageStatus, NewReply, Reply, ReplyName, ReplyTerms, Role, SessionRefusal, replies};
 use time::Duration;
 use uuid::Uuid;
 use webhooks::Receivers;
@@ -20,7 +21,7 @@ use super::{
     Replies, ReplyReader, ReplyRefusal, Shared, live::Live, price::Quotes, prompt::Prompt, work::Work,
 };
 use crate::{
-    answers,
+    answers::{self, Repeat, RepeatAnswer},
     caller::{CallerCheck, CallerStatuses, Noted},
     events,
 };
@@ -60,6 +61,8 @@ struct Begun {
     lease: Lease,
     terms: ReplyTerms,
     messages: Vec<PromptMessage>,
+    /// False if messages that are stored get another attempt.
+    is_new: bool,
 }
 
 /// The reply of an earlier request with the same key.
@@ -96,14 +99,21 @@ impl Replies {
             }
         };
         Ok(match begun {
-            Err(refusal) => Err(refusal),
-            Ok(Err(reply)) => Ok(Asked::Repeat(reply)),
-            Ok(Ok(begun)) => Ok(Asked::Begun(self.work_on(begun, ask.is_streamed))),
+            Err(refusal) | Ok(Decided::Refused(refusal)) => Err(refusal),
+            Ok(Decided::Repeat(reply)) => Ok(Asked::Repeat(reply)),
+            Ok(Decided::Begun(begun)) => {
+                if begun.is_new {
+                    for role in [Role::User, Role::Assistant] {
+                        metrics::counter!("messages_total", "role" => role.as_str()).increment(1);
+                    }
+                }
+                Ok(Asked::Begun(self.work_on(begun, ask.is_streamed)))
+            }
         })
     }
 
     fn work_on(&self, begun: Begun, keeps_parts: bool) -> ReplyReader {
-        let Begun { name, lease, terms, messages } = begun;
+        let Begun { name, lease, terms, messages, is_new: _ } = begun;
         let live = Live::new(name.clone());
         self.0.running().insert(name.message_id, Arc::clone(&live));
         let request = CompletionRequest {
@@ -121,11 +131,18 @@ impl Replies {
     }
 }
 
-/// A refusal, an earlier reply, or the new one.
-type Decision = Result<Result<Begun, Box<Reply>>, ReplyRefusal>;
+/// What is committed.
+enum Decided {
+    /// The new reply.
+    Begun(Begun),
+    /// Nothing: there is an earlier reply.
+    Repeat(Box<Reply>),
+    /// A refusal that is remembered under the key.
+    Refused(ReplyRefusal),
+}
 
 impl Shared {
-    async fn begin_in(&self, tx: &mut Tx, ask: &Ask) -> Result<Decision, DbError> {
+    async fn begin_in(&self, tx: &mut Tx, ask: &Ask) -> Result<Result<Decided, ReplyRefusal>, DbError> {
         let Ask { user_id, check, session_id, content, .. } = ask;
         let statuses =
             CallerStatuses::load_to_write(tx.shared(), Noted::Not, [(user_id, *check)].into_iter()).await?;
@@ -142,12 +159,12 @@ impl Shared {
             Some(KeyStatus::Conflict(conflict)) => return Ok(Err(conflict.into())),
             Some(KeyStatus::Answered(stored)) => match earlier(tx, ask, stored).await? {
                 Ok(earlier) => earlier,
-                Err(refusal) => return Ok(Err(refusal.into())),
+                Err(refusal) => return Ok(Err(refusal)),
             },
         };
         let scope = Scope::Own(user_id.clone());
         let failed = match earlier {
-            Earlier::Ended(reply) => return Ok(Ok(Err(reply))),
+            Earlier::Ended(reply) => return Ok(Ok(Decided::Repeat(reply))),
             Earlier::Failed(reply) => Some(reply),
             Earlier::None => None,
         };
@@ -160,26 +177,41 @@ impl Shared {
         let limit = i64::from(self.settings.history);
         let history = replies::history(tx.conn(), user_id, *session_id, before, limit).await?;
         let mut prompt = Prompt::new(&self.settings, history, content.clone());
-        let terms = match self.terms(tx, &mut deciding, user_id, &mut prompt).await? {
-            Ok(terms) => terms,
-            Err(refusal) => return Ok(Err(refusal.into())),
-        };
+        let terms = self.terms(tx, &mut deciding, user_id, &mut prompt).await?;
         let at = deciding.at(user_id);
-        let lease = self.lease();
-        let name = match self.store(tx, ask, failed.as_deref(), &terms, lease).await? {
-            Ok(name) => name,
-            Err(refusal) => return Ok(Err(refusal.into())),
+        // The key of a reply that begins again is stored.
+        let new_key = keyed.filter(|_| failed.is_none());
+        let (decision, answer) = match terms {
+            Ok(terms) => {
+                let lease = self.lease();
+                let name = match self.store(tx, ask, failed.as_deref(), &terms, lease).await? {
+                    Ok(name) => name,
+                    Err(refusal) => return Ok(Err(refusal.into())),
+                };
+                let link = Link { transaction_id: name.message_id, usage_record_id: None };
+                let messages = prompt.into_messages();
+                (
+                    Decided::Begun(Begun { name, lease, terms, messages, is_new: failed.is_none() }),
+                    answers::applied(at, None, link, &json!({}))?,
+                )
+            }
+            Err(refusal) => {
+                let refused = ReplyRefusal::Ledger { refusal: refusal.clone(), at, replay: Replay::First };
+                if new_key.is_none() || !refusal.is_remembered() {
+                    return Ok(Err(refused));
+                }
+                (Decided::Refused(refused), answers::refused(at, &refusal)?)
+            }
         };
-        if let (Some(request), None) = (keyed, &failed) {
-            let link = Link { transaction_id: name.message_id, usage_record_id: None };
-            keys.add(request, 0, answers::applied(at, None, link, &json!({}))?);
+        if let Some(request) = new_key {
+            keys.add(request, 0, answer);
         }
         let decided = deciding.finish();
         let news = events::of_entries(&wanted, decided.entries(), decided.low());
         decided.save(tx).await?;
         webhooks::enqueue(tx, &wanted, news).await?;
         keys.save(tx).await?;
-        Ok(Ok(Ok(Begun { name, lease, terms, messages: prompt.into_messages() })))
+        Ok(Ok(decision))
     }
 
     /// Sets the credit for a reply aside, and leaves earlier messages out of the prompt as long as there is not enough for it and one
@@ -279,25 +311,24 @@ const SMALLEST: Credits = Credits::from_micro(1);
 /// Time that the end of a reply may take, beyond the longest time of its work: the hold must live until then.
 const HOLD_MARGIN: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The reply of an earlier request with this key.
+/// The reply of an earlier request with this key, or its refusal.
 async fn earlier(
     tx: &mut Tx,
     ask: &Ask,
     stored: &StoredAnswer,
-) -> Result<Result<Earlier, SessionRefusal>, DbError> {
-    let link = match &stored.content {
-        Content::Whole { link, .. } => *link,
-        Content::Pruned(link) => Some(*link),
-    };
-    let link = link.ok_or_else(|| answers::unusable("a reply without a message"))?;
-    let found = replies::find(tx.conn(), &ask.user_id, link.transaction_id).await?;
-    Ok(match found {
-        Some(reply) if reply.message.session_id != ask.session_id => {
-            Err(SessionRefusal::NotFound { session_id: ask.session_id.to_string() })
+) -> Result<Result<Earlier, ReplyRefusal>, DbError> {
+    let Repeat { at, answer } = Repeat::<IgnoredAny, Refusal>::read(stored)?;
+    let link = match answer {
+        RepeatAnswer::Applied { link, .. } | RepeatAnswer::Pruned(link) => link,
+        RepeatAnswer::Refused(refusal) => {
+            return Ok(Err(ReplyRefusal::Ledger { refusal, at, replay: Replay::ByKey }));
         }
-        None => Err(SessionRefusal::NotFound { session_id: ask.session_id.to_string() }),
+    };
+    let found = replies::find(tx.conn(), &ask.user_id, link.transaction_id).await?;
+    Ok(match found.filter(|reply| reply.message.session_id == ask.session_id) {
+        None => Err(SessionRefusal::NotFound { session_id: ask.session_id.to_string() }.into()),
         Some(reply) if reply.finished_at.is_none() => {
-            Err(SessionRefusal::ReplyInProgress { message_id: reply.message.message_id })
+            Err(SessionRefusal::ReplyInProgress { message_id: reply.message.message_id }.into())
         }
         Some(reply) if reply.message.status == MessageStatus::Failed => Ok(Earlier::Failed(Box::new(reply))),
         Some(reply) => Ok(Earlier::Ended(Box::new(reply))),

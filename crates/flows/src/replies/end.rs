@@ -121,8 +121,22 @@ impl Shared {
             match Tx::decide(&self.pool, async |tx| self.end_in(tx, name, owner, terms, produced).await).await
             {
                 Err(error) if attempts.again(&error).await => {}
-                result => return result.map(|ended| ended.is_ok()),
+                result => {
+                    let ended = result?;
+                    if let Ok(charged) = &ended {
+                        self.count(produced, charged);
+                    }
+                    return Ok(ended.is_ok());
+                }
             }
+        }
+    }
+
+    fn count(&self, produced: &Produced, charged: &Charged) {
+        metrics::counter!("chat_replies_total", "ending" => produced.ending.as_str()).increment(1);
+        if !produced.is_empty() {
+            metrics::counter!("usage_records_total").increment(1);
+            metrics::counter!("credits_consumed_total").increment(self.consumed.add(charged.amount));
         }
     }
 
@@ -133,7 +147,7 @@ impl Shared {
         owner: Uuid,
         terms: &ReplyTerms,
         produced: &Produced,
-    ) -> Result<Result<(), ()>, DbError> {
+    ) -> Result<Result<Charged, ()>, DbError> {
         let (user_id, clock) = (&name.user_id, &*self.clock);
         let wanted = Receivers::default().wanted(tx.shared()).await?;
         let reserved = match terms.hold_id {
@@ -193,7 +207,7 @@ impl Shared {
         let decided = deciding.finish();
         let news = events::of_entries(&wanted, decided.entries(), decided.low());
         try_join!(decided.save(tx), webhooks::enqueue(tx, &wanted, news), recording.save(tx))?;
-        Ok(Ok(()))
+        Ok(Ok(charged))
     }
 
     /// Charges the hold, or what is available if it has expired, and adds the record. Returns what could not be charged, and the

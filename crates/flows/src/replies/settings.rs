@@ -1,7 +1,9 @@
 //! The settings of replies, and their refusals.
 
+use idempotency::Replay;
 use kernel::{Credits, Failure};
 use sessions::SessionRefusal;
+use time::OffsetDateTime;
 
 use crate::{CallerRejected, KeyConflict};
 
@@ -29,9 +31,16 @@ pub enum ReplyRefusal {
     /// The session is unknown, or has a reply in progress.
     #[error(transparent)]
     Session(#[from] SessionRefusal),
-    /// There is not enough credit.
-    #[error(transparent)]
-    Ledger(#[from] credits::Refusal),
+    /// There is not enough credit. Under a key the refusal is remembered as other refusals of the ledger are.
+    #[error("{refusal}")]
+    Ledger {
+        /// The refusal of the hold.
+        refusal: credits::Refusal,
+        /// Time of the decision.
+        at: OffsetDateTime,
+        /// Shows whether an earlier request was refused so under the key.
+        replay: Replay,
+    },
     /// The idempotency key was used for another request.
     #[error(transparent)]
     Key(#[from] KeyConflict),
@@ -49,7 +58,7 @@ impl ReplyRefusal {
     pub fn failure(&self) -> Option<&dyn Failure> {
         match self {
             Self::Session(refusal) => Some(refusal),
-            Self::Ledger(refusal) => Some(refusal),
+            Self::Ledger { refusal, .. } => Some(refusal),
             Self::Key(conflict) => Some(conflict),
             Self::Stopping | Self::Caller(_) => None,
         }

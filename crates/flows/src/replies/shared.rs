@@ -19,6 +19,7 @@ use super::{
     live::Live,
     settings::{EVENT_TYPE, ReplySettings},
 };
+use crate::WholeCredits;
 
 /// Replies of one model, in this process. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) home: Handle,
     /// No reply begins any more.
     pub(super) is_stopping: AtomicBool,
+    /// Charges of replies, for the metric.
+    pub(super) consumed: WholeCredits,
     pub(super) running: Mutex<HashMap<Uuid, Arc<Live>>>,
     /// Messages of the assistant of which another process has news.
     pub(super) news: broadcast::Sender<Uuid>,

@@ -58,7 +58,6 @@ impl Work {
             tracing::info!(message.id = %name.message_id, "a reply was given up: its session is gone, or another process has it");
             return;
         };
-        metrics::counter!("chat_replies_total", "ending" => produced.ending.as_str()).increment(1);
         while let Err(error) = self.shared.end(&name, self.lease.owner, &self.terms, &produced).await {
             tracing::error!(
                 error = %chain(&error), message.id = %name.message_id, "the end of a reply cannot be stored yet"
@@ -84,6 +83,7 @@ impl Work {
 
     /// Produces the reply; `None` if this process must stop.
     async fn produce(&mut self) -> Option<Produced> {
+        let began = Instant::now();
         let mut parts = self.shared.model.complete(self.request.take()?);
         let mut text = Text { whole: String::new(), saved: 0, bytes_max: self.bytes_max() };
         let mut save = interval_at(Instant::now() + SAVE_EVERY, SAVE_EVERY);
@@ -125,6 +125,7 @@ impl Work {
                 None => break Ending::Broken,
             }
         };
+        metrics::histogram!("chat_upstream_seconds").record(began.elapsed());
         if ending == Ending::Broken && !self.keeps_parts {
             text.whole.clear();
             tool_calls = None;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use diesel::{
     OptionalExtension, deserialize,
-    sql_types::{BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use kernel::{Found, FreeForm, Page, UserId, page::PAGE_BYTES_MAX};
@@ -59,6 +59,11 @@ struct PageRow {
 }
 pg::read_columns! { PageRow: { found } with { message: Message } }
 
+struct ShownRow {
+    value: FreeForm,
+}
+pg::read_columns! { ShownRow: { value } }
+
 impl FromColumn for ImportanceScore {
     type Sql = Double;
     type Plain = f64;
@@ -96,6 +101,21 @@ pub(crate) async fn find(
     .get_result(conn)
     .await
     .optional()?)
+}
+
+/// JSON objects and arrays as their columns show them: the database chooses order and spacing of members.
+pub(crate) async fn as_columns_show(
+    conn: &mut AsyncPgConnection,
+    values: &[&FreeForm],
+) -> Result<Vec<FreeForm>, DbError> {
+    let rows: Vec<ShownRow> = pg::sql(
+        "SELECT value FROM unnest($1::jsonb[]) WITH ORDINALITY AS given (value, place) ORDER BY place",
+    )
+    .bind::<Array<Jsonb>, _>(values.iter().map(|value| Json::new(value)).collect::<Vec<_>>())
+    .load(conn)
+    .await?;
+    DbError::expect_rows("reading of JSON values", values.len(), rows.len())?;
+    Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
 /// One page of the messages of a session, oldest first, as far as their bytes fit, and how many there were.

@@ -1,7 +1,10 @@
 //! `POST /api/sessions/{session_id}/messages`: sends a message, and answers with the reply of the model (HTTP contract 9.1).
 
 use chat::COMPLETION_MAX;
-use flows::replies::{Ask, Asked, ReplyEvent, ReplyReader, ReplyRefusal};
+use flows::{
+    Replay,
+    replies::{Ask, Asked, ReplyEvent, ReplyReader, ReplyRefusal},
+};
 use kernel::{Detail, fingerprint::v1};
 use sessions::{CONTENT_BYTES_MAX, MessageStatus, Reply as StoredReply};
 use uuid::Uuid;
@@ -10,12 +13,15 @@ use super::{
     body::{ReplyBody, own_session, replies_of, reply_example},
     events::{self, Start},
 };
-use crate::http::{
-    call::rejected_caller,
-    fault::Problem,
-    fields::parser::{Parse, parser},
-    idempotency,
-    prelude::*,
+use crate::{
+    http::{
+        call::rejected_caller,
+        fault::Problem,
+        fields::parser::{Parse, parser},
+        idempotency,
+        prelude::*,
+    },
+    telemetry::Moved,
 };
 
 const ROLES: &[(&str, ())] = &[("user", ())];
@@ -96,6 +102,10 @@ pub async fn handle(mut call: Call) -> Result<Reply, ApiError> {
     let asked = replies.ask(&ask).await.map_err(ApiError::answered)?;
     let asked = asked.map_err(|refusal| match &refusal {
         ReplyRefusal::Caller(rejected) => rejected_caller(*rejected, &user_id),
+        ReplyRefusal::Ledger { refusal, at, replay } => {
+            Moved::count_refused_reply(refusal, *replay);
+            ApiError::from_failure(refusal).at(*at).with_replay_header(*replay == Replay::ByKey)
+        }
         other => other.failure().map_or_else(ApiError::unavailable, ApiError::from_failure),
     })?;
     match asked {

@@ -4,7 +4,7 @@ use flows::{
     Replay,
     session_keys::{self, Keyed},
 };
-use kernel::{FreeForm, IdempotencyKey, Usd, fingerprint::v1};
+use kernel::{FreeForm, IdempotencyKey, Scope, Usd, fingerprint::v1};
 use sessions::{
     CONTENT_BYTES_MAX, ImportanceScore, MESSAGE_TYPE_CHARS_MAX, Message, MessageStatus, NewMessage, Role,
 };
@@ -160,10 +160,15 @@ async fn added(
         return Ok((added.map_err(|refusal| ApiError::from_failure(&refusal))?, false));
     };
     let (pool, clock) = (&call.app.pool, &*call.app.clock);
-    let session = call
-        .look_up(async |conn| sessions::find_in_scope(conn, clock, new.session_id, &new.scope).await)
-        .await?;
-    let user_id = session.map_err(|refusal| ApiError::from_failure(&refusal))?.user_id;
+    let user_id = match &new.scope {
+        // A repeat is answered also if the session is gone.
+        Scope::Own(user_id) => user_id.clone(),
+        Scope::Any => {
+            let find =
+                async |conn: &mut _| sessions::find_in_scope(conn, clock, new.session_id, &new.scope).await;
+            call.look_up(find).await?.map_err(|refusal| ApiError::from_failure(&refusal))?.user_id
+        }
+    };
     let caller = call.principal()?.class_for(&user_id);
     let keyed = Keyed { user_id, key, caller };
     let added = session_keys::add_message(pool, clock, &new, &keyed).await.map_err(ApiError::answered)?;

@@ -83,6 +83,55 @@ async fn a_key_makes_one_session_and_one_message() {
 }
 
 #[tokio::test]
+async fn a_repeat_shows_the_first_answer_though_the_session_has_changed_and_is_gone() {
+    let (app, user) = TestApp::with_user(&[]).await;
+    let create = || {
+        let body = r#"{"title": "v1", "metadata": {"bb": [1.50, "\u00e9"], "a": 1e2}, "conversation_data": {"c": {}},
+            "expires_at": "2026-01-15T12:00:00.5Z"}"#;
+        app.post("/api/v1/users/auth0|a/sessions").by(&user).key("v").body(body)
+    };
+    let begin = || app.post("/api/sessions").by(&user).key("b").json(json!({"title": "chat"}));
+    let (created, begun) = (create().expect(200).await, begin().expect(200).await);
+    created.json()["data"].has(json!({"metadata": {"bb": [1.50, "é"], "a": 100}, "status": "active"}));
+    let session = format!("/api/v1/sessions/{}", created.json()["session_id"].text());
+    let messages = format!("{session}/messages");
+    let calls = json!([{"id": "c", "function": {"name": "f", "arguments": "{}"}}]);
+    let add = || {
+        let body = json!({"role": "assistant", "content": "Hello", "tool_calls": calls, "message_metadata": {"zz": 1, "b": 2.0},
+            "tokens_used": 3, "cost_usd": "0.000000001", "importance_score": 0.1});
+        app.post(&messages).by(&user).key("m").json(body)
+    };
+    let added = add().expect(200).await;
+    let repeats = async || {
+        for (first, repeat) in [(&created, create()), (&begun, begin()), (&added, add())] {
+            let repeat = repeat.expect(200).await;
+            assert!(repeat.is_replayed());
+            assert_eq!(repeat.text, first.text);
+        }
+    };
+    repeats().await;
+    app.clock().advance(Duration::HOUR);
+    let changed = json!({"title": "other", "metadata": {}, "session_summary": "x"});
+    app.request("PATCH".parse().unwrap(), &session).by(&user).json(&changed).expect(200).await;
+    app.put(&format!("{session}/status?status=ended")).by(&user).expect(200).await;
+    repeats().await;
+    let by_service = || app.post(&messages).service().key("s").json(json!({"role": "user", "content": "x"}));
+    let of_service = by_service().expect(200).await;
+    assert_eq!(by_service().expect(200).await.text, of_service.text);
+    for session in [created.json()["session_id"].text(), begun.json()["session_id"].text()] {
+        app.delete(&format!("/api/v1/sessions/{session}")).by(&user).expect(200).await;
+    }
+    repeats().await;
+    let other = app.user("auth0|b").await;
+    app.post(&messages).by(&other).key("m").json(json!({"role": "user", "content": "x"})).expect(404).await;
+    by_service().refused(404, "SessionNotFoundException").await;
+    // Nothing of a text is stored with a key.
+    let copies: i64 =
+        app.db().ask("SELECT count(*) FROM idempotency.answers WHERE answer::text LIKE '%Hello%'").await;
+    assert_eq!(copies, 0);
+}
+
+#[tokio::test]
 async fn sixty_four_writers_and_a_walk_with_a_cursor_see_each_message_once() {
     let (app, user) = TestApp::with_user(&[]).await;
     let session = begin(&app, &user, "busy").await;

@@ -219,6 +219,36 @@ async fn the_same_key_is_one_message_and_one_charge() {
 }
 
 #[tokio::test]
+async fn a_refusal_under_a_key_stays_one_when_there_is_credit() {
+    let house = House::build(&[("INITIAL_CREDITS", "1")]).await;
+    let send = |key: &str| house.send(json!({"content": "Hi"})).key(key);
+    let first = send("k1").refused(400, "InsufficientCreditsException").await;
+    assert!(!first.is_replayed());
+    house.app.post("credits/recharge").by(&house.user).json(json!({"amount": 1000})).expect(200).await;
+    house.app.clock().advance(Duration::HOUR);
+    let again = send("k1").refused(400, "InsufficientCreditsException").await;
+    assert!(again.is_replayed());
+    let body = |reply: &TestReply| {
+        let mut body = reply.json();
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    };
+    assert_eq!(body(&again), body(&first));
+    house.send(json!({"content": "Ho"})).key("k1").refused(422, "IdempotencyConflictException").await;
+    assert_eq!((house.stored().await.len(), house.model.calls().len()), (0, 0));
+
+    house.model.answers([ChatScript::reply(&["Hello"])]);
+    send("k2").expect(200).await;
+    let budgets = json!({"budgets": [{"period": "lifetime", "limit": 12}]});
+    let path = "/api/v1/users/auth0|a/credits/budgets";
+    house.app.put(path).service().json(budgets).expect(200).await;
+    send("k3").refused(400, "BudgetExceededException").await;
+    house.app.put(path).service().json(json!({"budgets": []})).expect(200).await;
+    assert!(send("k3").refused(400, "BudgetExceededException").await.is_replayed());
+    assert_eq!(house.stored().await.len(), 2);
+}
+
+#[tokio::test]
 async fn only_messages_of_the_owner_in_a_configured_chat_are_taken() {
     let house = House::build(&[]).await;
     let other = house.app.user("auth0|b").await;
