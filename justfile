@@ -69,6 +69,7 @@ bench-logins *args:
     cargo bench --locked -p gateway --bench load -- --rounds 5 --logins 1000 {{ args }}
 
 # searches of a million messages of one user among two million: some ten minutes
+# (the last messages of a session with a million: `cargo bench --locked -p gateway --bench load -- --session-messages 1000000`)
 bench-search messages="1000000" *args:
     cargo bench --locked -p gateway --bench load -- --search-messages {{ messages }} {{ args }}
 

@@ -142,7 +142,7 @@ async fn fill(db: &TestDb, clock: &ManualClock, user: &UserId) {
         writes.message(message(session, CANARY)).await.unwrap().unwrap();
     }
     let horizon = sessions::search::horizon(&mut *db.connect().await, user).await.unwrap().unwrap();
-    let size = sessions::SegmentSize { messages: 2, bytes: 1_000 };
+    let size = sessions::SegmentSize { messages: 2, bytes: 1_000, steps: 1 };
     let indexed =
         Tx::decide(db.pool(), async |tx| sessions::search::add_segment(tx, &horizon, size).await).await;
     indexed.unwrap().unwrap();

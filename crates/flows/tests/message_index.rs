@@ -13,7 +13,7 @@ use testkit::{Deadline, TestDb, user};
 
 use crate::database;
 
-const SIZE: SegmentSize = SegmentSize { messages: 10, bytes: 1 << 20 };
+const SIZE: SegmentSize = SegmentSize { messages: 10, bytes: 1 << 20, steps: 1 };
 
 struct Chat {
     db: TestDb,

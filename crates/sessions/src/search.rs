@@ -1,9 +1,10 @@
 //! Search of the messages of a user by a part of their text, without case (HTTP contract 5).
 //!
 //! The newest messages, and all of users with few, are read. For the others there is an index (docs/adr/0027): segments, each with
-//! the messages of a stretch of ids by one, two and three characters in a row. What the index finds is read as well, so that it
+//! the messages of a stretch of ids by a few characters in a row. What the index finds is read as well, so that it
 //! decides nothing but the time that a search takes.
 
+mod bits;
 mod codec;
 mod fold;
 mod grams;
@@ -18,7 +19,11 @@ use kernel::{Page, Slice};
 use pg::{DbError, Tx};
 
 pub use self::index::{add_segment, horizon, is_past, refresh_segment};
-use self::{codec::Damaged, grams::Gram, snippet::snippet};
+use self::{
+    bits::Damaged,
+    grams::{Gram, RAREST_MAX},
+    snippet::snippet,
+};
 use crate::{
     Hit, Hits, SearchLimits, SearchPlace, SearchQuery, SegmentSize,
     store::search::{self as store, SegmentRow, Stretch, TextRow},
@@ -30,8 +35,8 @@ const ROWS_MAX: i64 = 2_048;
 /// Most bytes of one reading, unless its one message is larger.
 const READING_BYTES_MAX: i64 = 1024 * 1024;
 /// Segments of the first look into the index, and of the largest one.
-const SEGMENTS_FIRST: i64 = 2;
-const SEGMENTS_MAX: i64 = 128;
+const SEGMENTS_FIRST: i64 = 1;
+const SEGMENTS_MAX: i64 = 64;
 
 /// One page of the messages that contain a text, newest first by integer id, of one snapshot ([`Tx::snapshot`]).
 ///
@@ -46,10 +51,11 @@ pub async fn find(
     limits: SearchLimits,
 ) -> Result<Hits, DbError> {
     let mut search = Search::new(query, page, limits);
-    let covered = store::covered(tx.conn(), &query.user_id).await?;
-    search.read_after(tx.conn(), covered).await?;
-    let wants_index = limits.messages.saturating_sub(search.left.messages) >= SegmentSize::DEFAULT.messages
-        || limits.bytes.saturating_sub(search.left.bytes) >= SegmentSize::DEFAULT.bytes;
+    let last = store::last_segment(tx.conn(), &query.user_id).await?;
+    search.read_after(tx.conn(), last.map_or(0, |last| last.last_id)).await?;
+    let (messages, bytes) = SegmentSize::DEFAULT.step();
+    let wants_index = limits.messages.saturating_sub(search.left.messages) >= messages
+        || limits.bytes.saturating_sub(search.left.bytes) >= bytes;
     while search.goes_on() && search.read_segments(tx.conn()).await? {}
     let slice = search.page(tx.conn()).await?;
     Ok(Hits { slice, wants_index })
@@ -60,6 +66,7 @@ struct Search<'a> {
     query: &'a SearchQuery,
     /// The text, folded.
     wanted: String,
+    /// Features that are looked up.
     grams: Vec<Gram>,
     limit: usize,
     /// Ids of the messages found, at most one more than wanted.
@@ -144,8 +151,10 @@ impl<'a> Search<'a> {
     }
 
     /// The messages below this place that segments may have, newest first.
+    ///
+    /// Further on only the features that were the rarest ones here are looked up.
     async fn candidates(
-        &self,
+        &mut self,
         conn: &mut AsyncPgConnection,
         segments: &[SegmentRow],
     ) -> Result<Vec<i64>, DbError> {
@@ -159,13 +168,22 @@ impl<'a> Search<'a> {
         let postings = store::postings(conn, user_id, &after_ids, &buckets).await?;
         let postings: HashMap<(i64, i16), Vec<u8>> =
             postings.into_iter().map(|row| ((row.after_id, row.bucket), row.postings)).collect();
-        let mut numbers = BTreeMap::new();
+        let (mut numbers, mut sizes) = (BTreeMap::new(), vec![0_usize; self.grams.len()]);
         for SegmentRow { stretch: Stretch { after_id, .. }, unsettled } in segments {
             let bucket = |bucket| postings.get(&(*after_id, bucket)).map(Vec::as_slice);
-            let found = segment::candidates(&self.grams, unsettled, bucket).map_err(damaged)?;
+            let lists = segment::lists(&self.grams, bucket).map_err(damaged)?;
+            for (size, list) in sizes.iter_mut().zip(&lists) {
+                *size = size.saturating_add(list.size());
+            }
+            let found = segment::candidates(lists, unsettled).map_err(damaged)?;
             if !found.is_empty() {
                 numbers.insert(*after_id, found);
             }
+        }
+        let mut rarest: Vec<(usize, Gram)> = sizes.into_iter().zip(self.grams.iter().copied()).collect();
+        rarest.sort_by_key(|(size, _)| *size);
+        if !postings.is_empty() {
+            self.grams = rarest.into_iter().map(|(_, gram)| gram).take(RAREST_MAX).collect();
         }
         let with_any: Vec<i64> = numbers.keys().copied().collect();
         let mut ids = Vec::new();

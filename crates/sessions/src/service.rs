@@ -303,7 +303,7 @@ pub async fn delete(
         Ok(locked) => {
             let Tally { user_id, message_count, .. } = locked;
             let running = store::replies::running(tx.conn(), &user_id, session_id).await?;
-            store::search::mark_stale(tx.conn(), &user_id, session_id).await?;
+            store::search_index::mark_stale(tx.conn(), &user_id, session_id).await?;
             store::sessions::delete(tx.conn(), &user_id, session_id).await?;
             let hold_id = running.and_then(|running| running.hold_id);
             Ok(Ok(Deleted { session_id, user_id, message_count, hold_id }))

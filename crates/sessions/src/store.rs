@@ -5,6 +5,7 @@ pub(crate) mod messages;
 mod personal;
 pub(crate) mod replies;
 pub(crate) mod search;
+pub(crate) mod search_index;
 pub(crate) mod sessions;
 
 pub use audits::AUDITS;
@@ -17,10 +18,11 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         ("insert_messages", &messages::INSERT),
         ("list_messages", &messages::LIST),
         ("list_sessions", &sessions::LIST),
-        ("mark_stale_segments", search::MARK_STALE),
+        ("mark_stale_segments", search_index::MARK_STALE),
         ("search_message_ids", &search::MESSAGE_IDS),
         ("search_postings", &search::POSTINGS),
-        ("search_sources", &search::SOURCES),
+        ("search_rest", search_index::REST),
+        ("search_sources", &search_index::SOURCES),
         ("search_texts_between", &search::TEXTS_BETWEEN),
         ("search_texts_of", &search::TEXTS_OF),
         ("search_titled", &search::TITLED),

@@ -100,7 +100,7 @@ impl House {
 
     /// The same for the oldest messages, at most so many segments.
     async fn index_some(&self, user: &UserId, messages: i64, segments_max: usize) -> usize {
-        let size = SegmentSize { messages, ..SegmentSize::DEFAULT };
+        let size = SegmentSize { messages, steps: 1, ..SegmentSize::DEFAULT };
         let horizon = self.horizon(user).await;
         let mut segments = 0;
         while segments < segments_max && self.add_segment(&horizon, size).await == Ok(()) {

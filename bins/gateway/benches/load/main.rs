@@ -17,6 +17,7 @@ mod client;
 mod cpu;
 mod floor;
 mod logins;
+mod message_reads;
 mod message_search;
 mod message_texts;
 mod report;
@@ -61,6 +62,9 @@ pub struct Options {
     /// Instead of all else: searches of so many messages of one user, among as many of others.
     #[arg(long)]
     pub search_messages: Option<usize>,
+    /// Instead of all else: reading the last messages of a session with so many.
+    #[arg(long)]
+    pub session_messages: Option<usize>,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
     #[arg(long)]
     pub statements: bool,
@@ -78,6 +82,9 @@ fn main() {
         }
         if let Some(messages) = options.search_messages {
             return message_search::run(&options, messages).await;
+        }
+        if let Some(messages) = options.session_messages {
+            return message_reads::run(&options, messages).await;
         }
         run(&options).await;
         for records in &options.usage_records {

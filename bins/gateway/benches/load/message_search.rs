@@ -113,6 +113,15 @@ fn kinds(samples: &[String]) -> Vec<(&'static str, Vec<String>)> {
         };
         samples.iter().filter_map(of_sample).take(TEXTS).collect::<Vec<_>>()
     };
+    let letters = |number: usize| {
+        let is_latin = |text: &&String| text.is_ascii() && text.len() > 30;
+        samples
+            .iter()
+            .filter(is_latin)
+            .take(TEXTS)
+            .map(|text| text[10..10 + number].to_owned())
+            .collect::<Vec<_>>()
+    };
     let fixed = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let syllables = |from: usize| (0..TEXTS).map(|nth| rare(from + nth * 997)).collect::<Vec<_>>();
     vec![
@@ -125,6 +134,9 @@ fn kinds(samples: &[String]) -> Vec<(&'static str, Vec<String>)> {
         ),
         ("1 letter", fixed(&["e", "q", "Z", "ö", "7", "%"])),
         ("2 letters", fixed(&["th", "QU", "zx", "jq", "_x"])),
+        ("parts of words, 4 letters", letters(4)),
+        ("parts of texts, 9 letters", letters(9)),
+        ("4 letters, rare or absent", fixed(&["hert", "inth", "heat", "stin", "rati", "eron"])),
         ("1 Chinese character, common", fixed(&["的", "我", "人", "件", "场"])),
         ("1 Chinese character, rare or absent", fixed(&["鸟", "麟", "齿", "龘", "犇", "驫"])),
         ("2 Chinese characters", words(2, true)),
@@ -165,7 +177,7 @@ async fn index(connection: &mut Connection, service: &Service, messages: usize) 
     loop {
         let rest: usize = service.query(covered).trim().parse().unwrap();
         eprintln!("{rest} messages to index");
-        if rest < 4_096 {
+        if rest < 2_048 {
             break;
         }
         search(connection, service, "q=xqzjw").await;

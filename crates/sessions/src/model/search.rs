@@ -84,7 +84,7 @@ pub struct SearchLimits {
 
 impl SearchLimits {
     /// Some tenths of a second.
-    pub const DEFAULT: Self = Self { messages: 64 * 1024, bytes: 32 * 1024 * 1024, segments: 2_048 };
+    pub const DEFAULT: Self = Self { messages: 64 * 1024, bytes: 32 * 1024 * 1024, segments: 512 };
 }
 
 /// Most messages, and bytes of text, of a segment of the index.
@@ -94,11 +94,26 @@ pub struct SegmentSize {
     pub messages: i64,
     /// Bytes, unless its one message has more.
     pub bytes: i64,
+    /// The last segment of a user grows in about so many steps. With 1 it is made when the messages fill it.
+    pub steps: i64,
 }
 
 impl SegmentSize {
-    /// A segment is made in some tenths of a second, and as many messages are read in some hundredths.
-    pub const DEFAULT: Self = Self { messages: 4_096, bytes: 2 * 1024 * 1024 };
+    /// A segment is made in a second, and as many messages as one step are read in some milliseconds.
+    pub const DEFAULT: Self = Self { messages: 16 * 1024, bytes: 4 * 1024 * 1024, steps: 8 };
+
+    /// Messages and bytes that are indexed, if they are not fewer.
+    #[must_use]
+    pub const fn step(self) -> (i64, i64) {
+        (Self::part(self.messages, self.steps), Self::part(self.bytes, self.steps))
+    }
+
+    const fn part(whole: i64, steps: i64) -> i64 {
+        match whole.checked_div(steps) {
+            Some(part) => part,
+            None => whole,
+        }
+    }
 }
 
 /// Messages of a user up to one, which may be indexed once all transactions have ended that ran when it was found: until then
@@ -116,7 +131,7 @@ pub struct IndexHorizon {
 /// Why a segment was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoSegment {
-    /// The messages that are left do not fill one.
+    /// The messages that are left are too few.
     TooFewMessages,
     /// A session was deleted meanwhile, or another process added it.
     Overtaken,

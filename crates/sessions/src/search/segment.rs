@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use super::{
-    codec::{self, Damaged, Posting},
+    bits::Damaged,
+    codec::{self, List, Posting},
     fold::fold,
     grams::{self, Gram},
 };
@@ -27,49 +28,64 @@ pub(crate) struct Segment {
     pub(crate) buckets: Vec<(i16, Vec<u8>)>,
 }
 
-/// The segment of these messages, which are ascending by id.
-pub(crate) fn build(messages: &[Source]) -> Segment {
-    let (mut postings, mut unsettled) = (Vec::<Posting>::new(), Vec::new());
-    for (number, message) in (0_u32..).zip(messages) {
-        let Some(content) = &message.content else {
-            unsettled.push(u64::from(number));
-            continue;
-        };
-        let mut features = grams::of_text(&fold(content));
-        features.extend([grams::of_role(message.role), grams::of_session(message.session_id)]);
-        postings.extend(features.into_iter().map(|gram| (gram, number)));
-    }
-    postings.sort_unstable();
-    postings.dedup();
-    let ids = messages.iter().filter_map(|message| u64::try_from(message.id).ok());
-    Segment {
-        message_ids: codec::ascending(ids),
-        unsettled: codec::ascending(unsettled),
-        buckets: codec::buckets(&postings),
-    }
-}
+/// The postings are sorted in parts by the first bits of their hashes, one after the other, so that not all of them are in memory
+/// at a time.
+const PART_BITS: u32 = 2;
 
-/// Numbers of the messages that may be looked for, ascending: those that have all features, and those that are unsettled.
-/// `bucket` finds the stored form of a bucket.
-pub(crate) fn candidates<'a>(
-    wanted: &[Gram],
-    unsettled: &[u8],
-    bucket: impl Fn(i16) -> Option<&'a [u8]>,
-) -> Result<Vec<u64>, Damaged> {
-    let mut lists = Vec::new();
-    for gram in wanted {
-        let list = bucket(codec::bucket(*gram)).map_or(Ok(Vec::new()), |bytes| codec::find(bytes, *gram))?;
-        let is_empty = list.is_empty();
-        lists.push(list);
-        if is_empty {
-            break;
+/// The segment of these messages, which are ascending by id.
+pub(crate) fn build(messages: Vec<Source>) -> Segment {
+    let ids: Vec<u64> = messages.iter().filter_map(|message| u64::try_from(message.id).ok()).collect();
+    let (mut texts, mut unsettled) = (Vec::new(), Vec::new());
+    for (number, Source { content, role, session_id, .. }) in (0_u32..).zip(messages) {
+        match content {
+            Some(content) => {
+                texts.push((number, fold(&content), [grams::of_role(role), grams::of_session(session_id)]))
+            }
+            None => unsettled.push(u64::from(number)),
         }
     }
-    lists.sort_by_key(Vec::len);
+    let (mut buckets, mut postings) = (Vec::new(), Vec::<Posting>::new());
+    for part in 0..1 << PART_BITS {
+        let is_wanted = |gram: Gram| gram >> (32 - PART_BITS) == part;
+        postings.clear();
+        for (number, text, more) in &texts {
+            let more = more.iter().copied().filter(|gram| is_wanted(*gram));
+            let features = grams::of_text(text, is_wanted).into_iter().chain(more);
+            postings.extend(features.map(|gram| (gram, *number)));
+        }
+        postings.sort_unstable();
+        postings.dedup();
+        buckets.extend(codec::buckets(&postings));
+    }
+    Segment { message_ids: codec::ascending(&ids), unsettled: codec::ascending(&unsettled), buckets }
+}
+
+/// The lists of features, in their order. `bucket` finds the stored form of a bucket.
+pub(crate) fn lists<'a>(
+    wanted: &[Gram],
+    bucket: impl Fn(i16) -> Option<&'a [u8]>,
+) -> Result<Vec<List<'a>>, Damaged> {
+    let list = |gram: &Gram| match bucket(codec::bucket(*gram)) {
+        Some(bytes) => codec::find(bytes, *gram),
+        None => Ok(List::default()),
+    };
+    wanted.iter().map(list).collect()
+}
+
+/// Numbers of the messages that may be looked for, ascending: those that are in all lists, and those that are unsettled.
+pub(crate) fn candidates(mut lists: Vec<List<'_>>, unsettled: &[u8]) -> Result<Vec<u64>, Damaged> {
+    lists.sort_by_key(List::size);
     let mut lists = lists.into_iter();
-    let mut found = lists.next().unwrap_or_default();
+    let mut found = lists.next().unwrap_or_default().numbers()?;
     for list in lists {
-        found.retain(|number| list.binary_search(number).is_ok());
+        if found.is_empty() {
+            break;
+        }
+        let mut numbers = list.numbers()?.into_iter().peekable();
+        found.retain(|number| {
+            while numbers.next_if(|other| other < number).is_some() {}
+            numbers.peek() == Some(number)
+        });
     }
     found.extend(codec::numbers(unsettled)?);
     found.sort_unstable();
@@ -92,7 +108,7 @@ mod tests {
             let found = segment.buckets.iter().find(|(bucket, _)| *bucket == wanted);
             found.map(|(_, bytes)| bytes.as_slice())
         };
-        let numbers = candidates(wanted, &segment.unsettled, bucket).unwrap();
+        let numbers = candidates(lists(wanted, bucket).unwrap(), &segment.unsettled).unwrap();
         ids(&segment.message_ids, &numbers).unwrap()
     }
 
@@ -104,7 +120,7 @@ mod tests {
             role,
             session_id: Uuid::from_u128(session),
         };
-        let segment = build(&[
+        let segment = build(vec![
             message(3, Some("The QUICK brown fox"), Role::User, 1),
             message(5, None, Role::Assistant, 1),
             message(900, Some("quick and dirty"), Role::Assistant, 2),
@@ -124,7 +140,7 @@ mod tests {
         assert_eq!(found(&segment, &and(text("quick"), grams::of_role(Role::Assistant))), [5, 900]);
         assert_eq!(found(&segment, &and(text("quick"), grams::of_session(Uuid::from_u128(1)))), [3, 5]);
         assert_eq!(found(&segment, &[grams::of_role(Role::Assistant)]), [5, 900, 901]);
-        assert_eq!(found(&build(&[]), &text("quick")), [0; 0]);
+        assert_eq!(found(&build(Vec::new()), &text("quick")), [0; 0]);
         assert_eq!(ids(&segment.message_ids, &[5]), Err(Damaged));
     }
 }

@@ -8,7 +8,7 @@ use testkit::user;
 use super::*;
 use crate::support::add;
 
-const SIZE: SegmentSize = SegmentSize { messages: 3, bytes: 1 << 20 };
+const SIZE: SegmentSize = SegmentSize { messages: 3, bytes: 1 << 20, steps: 1 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_committed_after_later_ones_is_not_passed_over() {
@@ -67,7 +67,7 @@ async fn segments_end_by_bytes_and_a_large_message_has_one_of_its_own() {
     let (large, small) = (format!("{} needle", "x".repeat(5_000)), "y".repeat(400));
     house.texts(&session, &[&large, &small, &small, &small, &large, "end"]).await;
     let horizon = house.horizon(&a).await;
-    let size = SegmentSize { messages: 100, bytes: 1_000 };
+    let size = SegmentSize { messages: 100, bytes: 1_000, steps: 1 };
     let mut segments = 0;
     while house.add_segment(&horizon, size).await == Ok(()) {
         segments += 1;
@@ -78,8 +78,83 @@ async fn segments_end_by_bytes_and_a_large_message_has_one_of_its_own() {
     assert_eq!(house.found(&query(&a, &"Y".repeat(200))).await.len(), 3);
 }
 
+/// Segments with the number of messages that they should have, and whether they are full.
+async fn segments(house: &House) -> Vec<String> {
+    let sql = "SELECT format('%s %s', count(message.id), is_full) FROM sessions.search_segments AS segment
+        LEFT JOIN sessions.messages AS message ON message.id > after_id AND message.id <= last_id
+            AND message.user_id = segment.user_id
+        GROUP BY after_id, is_full ORDER BY after_id";
+    let mut conn = house.pool().get().await.unwrap();
+    testkit::ask_texts(&mut conn, sql).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_segment_grows_until_it_is_full() {
+    let house = House::build().await;
+    let a = user("auth0|a");
+    let session = house.session(&a).await;
+    let size = SegmentSize { messages: 8, bytes: 1_000, steps: 4 };
+    let mut all = Vec::new();
+    for (texts, expected) in [
+        (vec!["cat"], &[][..]),
+        (vec!["cat"], &["2 f"]),
+        (vec!["cat"], &["2 f"]),
+        (vec!["cat", "cat"], &["5 f"]),
+        (vec!["cat"; 5], &["8 t", "2 f"]),
+        // By bytes: a quarter of the bytes is a step, too.
+        (vec![&*"cat".repeat(90)], &["8 t", "3 f"]),
+        (vec![&*"cat".repeat(300)], &["8 t", "3 t", "1 f"]),
+        (vec!["cat"; 20], &["8 t", "3 t", "8 t", "8 t", "5 f"]),
+    ] {
+        all.extend(house.texts(&session, &texts).await.into_iter().map(|message| message.id));
+        let horizon = house.horizon(&a).await;
+        while house.add_segment(&horizon, size).await == Ok(()) {}
+        assert_eq!(segments(&house).await, expected, "{} messages", all.len());
+        let found = house.found(&query(&a, "CAT")).await;
+        assert!(found.iter().rev().eq(&all), "{found:?}");
+        assert_eq!(house.found(&query(&a, "dog")).await, [0; 0]);
+    }
+    // An older horizon adds nothing.
+    assert_eq!(house.add_segment(&house.horizon(&a).await, size).await, Err(NoSegment::TooFewMessages));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_one_lets_the_last_segment_grow() {
+    let house = House::build().await;
+    let a = user("auth0|a");
+    let session = house.session(&a).await;
+    let size = SegmentSize { messages: 8, bytes: 1_000, steps: 4 };
+    house.texts(&session, &["one", "two"]).await;
+    house.add_segment(&house.horizon(&a).await, size).await.unwrap();
+    house.texts(&session, &["three", "four"]).await;
+    let horizon = house.horizon(&a).await;
+    let mut first = Tx::begin(house.pool()).await.unwrap();
+    search::add_segment(&mut first, &horizon, size).await.unwrap().unwrap();
+    assert_eq!(house.add_segment(&horizon, size).await, Err(NoSegment::Overtaken));
+    // Another one made it again meanwhile.
+    first.rollback().await;
+    house.db.run("UPDATE sessions.search_segments SET is_stale = true").await;
+    let mut refreshing = Tx::begin(house.pool()).await.unwrap();
+    assert!(search::refresh_segment(&mut refreshing, size).await.unwrap());
+    assert_eq!(house.add_segment(&horizon, size).await, Err(NoSegment::Overtaken));
+    refreshing.commit().await.unwrap();
+    assert_eq!(segments(&house).await, ["2 f"]);
+    house.add_segment(&horizon, size).await.unwrap();
+    assert_eq!(segments(&house).await, ["4 f"]);
+    assert_eq!(house.found(&query(&a, "o")).await.len(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn committed_messages_are_found_at_once_and_once_while_the_index_is_made() {
+    found_while_the_index_is_made(SIZE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn committed_messages_are_found_at_once_and_once_while_the_last_segment_grows() {
+    found_while_the_index_is_made(SegmentSize { messages: 100, steps: 50, ..SIZE }).await;
+}
+
+async fn found_while_the_index_is_made(size: SegmentSize) {
     let house = House::build().await;
     let a = user("auth0|a");
     let mut sessions = Vec::new();
@@ -112,13 +187,19 @@ async fn committed_messages_are_found_at_once_and_once_while_the_index_is_made()
                 && search::is_past(&mut conn, &horizon).await.unwrap()
             {
                 let _overtaken =
-                    tokio::join!(house.add_segment(&horizon, SIZE), house.add_segment(&horizon, SIZE));
+                    tokio::join!(house.add_segment(&horizon, size), house.add_segment(&horizon, size));
             }
         }
     };
     tokio::join!(writers, indexers);
-    house.index(&a, 3).await;
-    assert_eq!(house.db.ask("SELECT count(*) FROM sessions.search_segments").await, 320 / 3);
+    let horizon = house.horizon(&a).await;
+    while house.add_segment(&horizon, size).await == Ok(()) {}
+    // With steps of two messages the last segment has the rest.
+    let partial = i64::from(size.steps > 1);
+    assert_eq!(
+        house.db.ask("SELECT count(*) FROM sessions.search_segments").await,
+        320 / size.messages + partial
+    );
     assert_eq!(house.found(&query(&a, "wort")).await.len(), 320);
     // They follow each other without a gap.
     let gaps =
@@ -184,6 +265,7 @@ async fn statements_of_searches_go_by_index() {
     for (name, index) in [
         ("search_message_ids", "search_segments_pkey"),
         ("search_postings", "search_postings_pkey"),
+        ("search_rest", "messages_of_user"),
         ("search_sources", "messages_of_user"),
         ("search_texts_between", "messages_of_user"),
         ("search_texts_of", "messages_of_user"),
