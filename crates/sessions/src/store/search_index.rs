@@ -88,13 +88,14 @@ pub(crate) async fn has_rest(
 }
 
 /// The newest message of a user, with the transactions that may still add messages below it. They have an id when they take the
-/// one of a message: they have locked its session.
+/// one of a message, as they have locked its session, so it is below the one that this transaction takes now. The end of the
+/// snapshot would not do: transactions beyond it may have begun, as it follows the last one that has ended.
 pub(crate) async fn horizon(
     conn: &mut AsyncPgConnection,
     user: &UserId,
 ) -> Result<Option<IndexHorizon>, DbError> {
     let row: HorizonRow = pg::sql(
-        "SELECT max(id) AS up_to, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS until
+        "SELECT max(id) AS up_to, pg_current_xact_id()::text::bigint AS until
          FROM sessions.messages WHERE user_id = $1",
     )
     .bind::<Text, _>(user.as_str())

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use diesel_async::SimpleAsyncConnection as _;
 use sessions::Role;
 use testkit::user;
 
@@ -31,6 +32,32 @@ async fn a_message_that_is_committed_after_later_ones_is_not_passed_over() {
     house.add_segment(&horizon, SIZE).await.unwrap();
     assert_eq!(house.found(&query(&a, "slow")).await, [early]);
     assert_eq!(house.found(&query(&a, "fast")).await, [late[2].id, late[1].id, late[0].id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_began_after_that_of_the_newest_message_is_waited_for() {
+    let house = House::build().await;
+    let a = user("auth0|a");
+    let (first, second) = (house.session(&a).await, house.session(&a).await);
+    // Ids of transactions in one order, ids of messages in the other; and none has ended that began later.
+    let mut earlier = Tx::begin(house.pool()).await.unwrap();
+    earlier.conn().batch_execute("SELECT pg_current_xact_id()").await.unwrap();
+    let mut later = Tx::begin(house.pool()).await.unwrap();
+    let add = async |tx: &mut Tx, session: &Session, text: &str| {
+        let new = [house.text(session, text)];
+        sessions::add_messages(tx, &house.clock, &new).await.unwrap().remove(0).unwrap().id
+    };
+    let below = add(&mut later, &second, "slow").await;
+    let newest = add(&mut earlier, &first, "fast").await;
+    assert!(below < newest);
+    earlier.commit().await.unwrap();
+    let mut conn = house.pool().get().await.unwrap();
+    let horizon = search::horizon(&mut conn, &a).await.unwrap().unwrap();
+    assert!(!search::is_past(&mut conn, &horizon).await.unwrap());
+    later.commit().await.unwrap();
+    let size = SegmentSize { messages: 2, ..SIZE };
+    house.add_segment(&house.horizon(&a).await, size).await.unwrap();
+    assert_eq!(house.found(&query(&a, "slow")).await, [below]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
