@@ -65,7 +65,7 @@ async fn read_last(connection: &mut Connection, user: &User, messages: usize) {
     let path = format!("/api/v1/sessions/{}/messages?limit={READ}&offset={}", user.session, messages - READ);
     let (status, body) = connection.send(request("GET", &path, &user.token, "").bytes()).await;
     assert_eq!(status, 200);
-    assert_eq!(String::from_utf8_lossy(body).matches("\"message_id\":").count(), READ);
+    assert_eq!(String::from_utf8_lossy(body).matches("\"message_metadata\":").count(), READ);
 }
 
 fn quantile(times: &mut [f64], quantile: f64) -> f64 {
