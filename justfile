@@ -73,6 +73,10 @@ bench-logins *args:
 bench-search messages="1000000" *args:
     cargo bench --locked -p gateway --bench load -- --search-messages {{ messages }} {{ args }}
 
+# 500 replies of a model at a time, 20 tokens a second each: what the gateway adds to the latency of a token, and its memory
+bench-streams streams="500" *args:
+    cargo bench --locked -p gateway --bench load -- --streams {{ streams }} --rounds 2 --seconds 20 {{ args }}
+
 # where pooled connections should live, measured (ADR 0003)
 bench-pool:
     cargo bench --locked -p pg --bench pool_designs

@@ -23,6 +23,7 @@ mod message_texts;
 mod report;
 mod scenario;
 mod service;
+mod streams;
 mod usage_history;
 mod usage_reads;
 
@@ -65,6 +66,12 @@ pub struct Options {
     /// Instead of all else: reading the last messages of a session with so many.
     #[arg(long)]
     pub session_messages: Option<usize>,
+    /// Instead of all else: so many replies of a model at a time, for `--seconds`.
+    #[arg(long)]
+    pub streams: Option<usize>,
+    /// Be the model of such replies, with so many tokens each.
+    #[arg(long, hide = true)]
+    pub serve_model: Option<usize>,
     /// Show what each statement cost the server; the contrib module pg_stat_statements must be installed.
     #[arg(long)]
     pub statements: bool,
@@ -77,6 +84,12 @@ fn main() {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
+        if let Some(tokens) = options.serve_model {
+            return streams::serve_model(tokens).await;
+        }
+        if let Some(streams) = options.streams {
+            return streams::run(&options, streams).await;
+        }
         if let Some(pairs) = options.logins {
             return logins::run(&options, pairs).await;
         }

@@ -2,6 +2,7 @@
 
 use std::{io::ErrorKind, mem};
 
+use kernel::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use tokio::{
     io::{self, AsyncWriteExt as _},
@@ -98,6 +99,10 @@ impl<'a> Performance<'a> {
                 self.keep_pace().await;
                 self.send_delta(&json!({"content": text}), &Value::Null).await?;
             }
+            Step::Time => {
+                self.keep_pace().await;
+                self.send_delta(&json!({"content": now()}), &Value::Null).await?;
+            }
             Step::ToolCall { index, id, name, arguments } => {
                 let mut call = json!({"index": index, "function": {"arguments": arguments}});
                 if let (Some(id), Some(name)) = (id, name) {
@@ -134,6 +139,10 @@ impl<'a> Performance<'a> {
             Step::Text(text) => {
                 self.keep_pace().await;
                 self.whole.content.push_str(&text);
+            }
+            Step::Time => {
+                self.keep_pace().await;
+                self.whole.content.push_str(&now());
             }
             Step::ToolCall { id: Some(id), name, .. } => {
                 let function = json!({"name": name, "arguments": ""});
@@ -248,6 +257,11 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
             | ErrorKind::ConnectionAborted
             | ErrorKind::NotConnected
     )
+}
+
+/// The time as [`ChatScript::times`] writes it.
+fn now() -> String {
+    format!("{:016} ", SystemClock.now().unix_timestamp_nanos() / 1_000)
 }
 
 fn usage(prompt: u64, completion: u64) -> Value {

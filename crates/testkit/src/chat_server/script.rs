@@ -26,6 +26,7 @@ pub(super) struct Form {
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Text(String),
+    Time,
     ToolCall { index: u32, id: Option<String>, name: Option<String>, arguments: String },
     Finish(String),
     Usage { prompt: u64, completion: u64 },
@@ -87,6 +88,12 @@ impl ChatScript {
     #[must_use]
     pub fn texts(self, texts: &[&str]) -> Self {
         texts.iter().fold(self, |script, text| script.text(text))
+    }
+
+    /// Pieces of the text, each the time at which it is sent: microseconds of the Unix epoch in 16 digits, and a space.
+    #[must_use]
+    pub fn times(self, count: usize) -> Self {
+        (0..count).fold(self, |script, _| script.with(Step::Time))
     }
 
     /// A call of a tool, its arguments in pieces.
