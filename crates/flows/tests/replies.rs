@@ -472,6 +472,45 @@ async fn what_a_dead_process_left_is_ended_once_by_any_other() {
     assert_eq!(house.balance().await, credits::Balance { held: Credits::ZERO, ..house.balance().await });
 }
 
+/// A process that was slow finds that its reply was ended, and begun again by another.
+#[tokio::test]
+async fn a_process_that_lost_its_lease_changes_nothing() {
+    for stale in ["stale".to_owned(), "stale".repeat(1_000)] {
+        let house = House::build("1000").await;
+        let (slow, other) = (house.replies(), house.replies());
+        let key = IdempotencyKey::new("k", [1; 32]).unwrap();
+        let ask = Ask { key: Some(key), ..house.ask("Hi") };
+        let slow_parts = house.model.next();
+        let name = begun(&slow, &ask).await.name().clone();
+        // It renews its lease every second, perhaps in this moment.
+        loop {
+            house.clock.advance(time::Duration::seconds(21));
+            if other.sweep().await.unwrap() == 1 {
+                break;
+            }
+        }
+        let parts = house.model.next();
+        let reader = begun(&other, &ask).await;
+        assert_eq!(*reader.name(), name);
+
+        // It may have given up before.
+        let _closed = slow_parts.send(Ok(Part::Text(stale)));
+        let _closed = slow_parts.send(Ok(Part::Finished(Finish { reason: None, usage: counted(500, 100) })));
+        slow_parts.closed().await;
+        slow.stop().await;
+        let reply = reader.stored().await.unwrap().unwrap();
+        assert_eq!((reply.finished_at, reply.message.content.as_str()), (None, ""));
+        assert_eq!(house.usage().await, []);
+
+        parts.send(Ok(Part::Text("fresh".to_owned()))).unwrap();
+        parts.send(Ok(Part::Finished(Finish { reason: None, usage: counted(7, 3) }))).unwrap();
+        let (text, reply) = read(reader).await;
+        assert_eq!((text.as_str(), reply.unwrap().message.content.as_str()), ("fresh", "fresh"));
+        assert_eq!(house.usage().await, [(7, 3, credits("10"))]);
+        assert_eq!(house.balance().await.posted, credits("990"));
+    }
+}
+
 #[tokio::test]
 async fn a_process_that_stops_keeps_what_was_produced() {
     let house = House::build("1000").await;

@@ -189,12 +189,18 @@ async fn check(db: &TestDb, gateway: &Gateway, seen: &[Seen]) {
             expected_charges.insert(one.session.clone(), tokens as f64);
         }
     }
-    let records = gateway.get("a/usage?limit=500").rows().await;
-    let mut charges = BTreeMap::new();
-    for record in &records {
-        let before = charges
-            .insert(record["session_id"].text().to_owned(), record["credits_charged"].as_f64().unwrap());
-        assert_eq!(before, None, "a reply has two records: {record}");
+    let (mut charges, mut cursor) = (BTreeMap::new(), String::new());
+    loop {
+        let page = gateway.get(&format!("a/usage?limit=500{cursor}")).expect(200).await;
+        for record in page.rows() {
+            let before = charges
+                .insert(record["session_id"].text().to_owned(), record["credits_charged"].as_f64().unwrap());
+            assert_eq!(before, None, "a reply has two records: {record}");
+        }
+        match page.header("x-next-cursor") {
+            "" => break,
+            next => cursor = format!("&cursor={next}"),
+        }
     }
     assert_eq!(charges, expected_charges);
     let account = gateway.get("a/credits/account").data().await;
